@@ -1,0 +1,109 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// world is a source repository and a registry as a test wants them.
+type world struct {
+	commit, digest, revision string
+	err                      error
+}
+
+func (w world) HasCommit(_ context.Context, repo, c string) (bool, error) {
+	if repo != "https://github.com/acme/app.git" {
+		return false, errors.New("asked of " + repo)
+	}
+	return c == w.commit, w.err
+}
+
+func (w world) Resolve(_ context.Context, ref string) (string, error) {
+	if !strings.Contains(ref, ":") || strings.Contains(ref, "@") {
+		return "", errors.New("asked for " + ref)
+	}
+	return w.digest, w.err
+}
+
+func (w world) Revision(_ context.Context, ref string) (string, error) {
+	if !strings.HasSuffix(ref, "@"+digest) {
+		return "", errors.New("asked for " + ref)
+	}
+	return w.revision, w.err
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	history := "d/git-" + commit + ".yaml"
+	good := world{commit: commit, digest: digest, revision: commit}
+	pass := []CheckResult{{CheckFormat, Pass, ""}, {CheckReleaseID, Pass, ""}, {CheckFilesAgree, Pass, ""},
+		{CheckCommit, Pass, ""}, {CheckImageDigest, Pass, ""}, {CheckImageRevision, Pass, ""}}
+	with := func(changes ...CheckResult) []CheckResult {
+		want := append([]CheckResult{}, pass...)
+		for _, c := range changes {
+			for i := range want {
+				if want[i].Check == c.Check {
+					want[i] = c
+				}
+			}
+		}
+		return want
+	}
+	both := func(text string) fstest.MapFS {
+		return fstest.MapFS{"d/current.yaml": {Data: []byte(text)}, history: {Data: []byte(text)}}
+	}
+	const other = "ffffffffffffffffffffffffffffffffffffffff"
+	tests := map[string]struct {
+		files fstest.MapFS
+		world world
+		want  []CheckResult
+	}{
+		"all is well":     {both(full), good, pass},
+		"sha1 revision":   {both(full), world{commit, digest, "sha1:" + commit, nil}, pass},
+		"short form":      {both(strings.Replace(full, "  sourceRepo: https://github.com/acme/app.git\n", "", 1)), good, pass},
+		"files differ":    {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}, history: {Data: []byte("---\n" + full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " and current.yaml differ: the history file is the record, copy it over the other"})},
+		"no history file": {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " does not exist: write it with `lockage lock write`"})},
+		"other release": {both(strings.Replace(full, "gitCommit: "+commit, "gitCommit: "+other, 1)), world{other, digest, other, nil},
+			with(CheckResult{CheckReleaseID, Fail, `releaseId "git-` + commit + `" belongs to another commit: gitCommit is "` + other + `"`})},
+		"everything is wrong": {both(full), world{"", "sha256:0", "main", nil}, with(
+			CheckResult{CheckCommit, Fail, "commit " + commit + " does not exist in the source repository: was it pushed?"},
+			CheckResult{CheckImageDigest, Fail, "ghcr.io/acme/app:git-" + commit + " is now sha256:0, not " + digest + ": the tag was moved, or the lock names another image"},
+			CheckResult{CheckImageRevision, Fail, `the image was built from "main", not from ` + commit})},
+		"nothing answers": {both(full), world{err: errors.New("down")}, with(CheckResult{CheckCommit, Fail, "down"}, CheckResult{CheckImageDigest, Fail, "down"}, CheckResult{CheckImageRevision, Fail, "down"})},
+		"nothing to compare": {both(strings.Replace(full, "app:git-"+commit, "app", 1)), world{commit: commit}, with(
+			CheckResult{CheckImageDigest, Skipped, "ghcr.io/acme/app has no tag"},
+			CheckResult{CheckImageRevision, Skipped, "the image names no org.opencontainers.image.revision"})},
+		"further image": {both(strings.Replace(full, "packaging:", "images: [{name: side, ref: 'x:1', digest: '"+digest+"'}]\npackaging:", 1)), good,
+			append(with(), CheckResult{CheckImageDigest + "/side", Pass, ""})},
+		"unreadable": {both(strings.Replace(full, "v1", "v2", 1)), good, []CheckResult{
+			{CheckFormat, Fail, `d/current.yaml:1:16: schemaVersion "v2" is not known: this version of lockage reads v1`},
+			{CheckReleaseID, Skipped, "the lock cannot be read"}, {CheckFilesAgree, Skipped, "the lock cannot be read"}, {CheckCommit, Skipped, "the lock cannot be read"},
+			{CheckImageDigest, Skipped, "the lock cannot be read"}, {CheckImageRevision, Skipped, "the lock cannot be read"}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := Check(t.Context(), test.files, "d", "https://github.com/acme/app.git", test.world, test.world)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	got, err := Check(t.Context(), both(full), "d", "", nil, nil)
+	want := with(CheckResult{CheckCommit, Skipped, "the source repository was not asked"}, CheckResult{CheckImageDigest, Skipped, "the registry was not asked"},
+		CheckResult{CheckImageRevision, Skipped, "the registry was not asked"})
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if _, err := Check(t.Context(), fstest.MapFS{}, "d", "", nil, nil); err == nil {
+		t.Error("a missing lock is no error")
+	}
+}

@@ -1,0 +1,34 @@
+// Package lock reads, writes and checks locks: the record of a release, which
+// says exactly which source commit and which image were meant.
+//
+// A lock is one YAML document of this form (the short form leaves out
+// schemaVersion, packaging.sourceRepo and createdAt; images is optional):
+//
+//	schemaVersion: v1
+//	releaseId: git-<40 hex>
+//	gitCommit: <40 hex>
+//	image:
+//	  ref: ghcr.io/acme/app:git-<40 hex>
+//	  digest: sha256:<64 hex>
+//	images:
+//	  - name: sidecar
+//	    ref: ghcr.io/acme/sidecar:v1
+//	    digest: sha256:<64 hex>
+//	packaging:
+//	  kind: helm
+//	  sourceRepo: https://github.com/acme/app.git
+//	  sourcePath: k8s/helm
+//	createdAt: '2026-03-22T12:34:56Z'
+//
+// A lock directory holds one file a release, git-<commit>.yaml, and
+// current.yaml, which is byte for byte the file of the newest release.
+//
+// Parse refuses unknown keys, another schemaVersion, an abbreviated commit, an
+// empty or malformed digest, a releaseId of another commit, a sourcePath
+// that is absolute or leaves the repository, and a sourceRepo that carries
+// credentials or that git would take for an option or a remote helper. Every
+// problem is listed with file, line and column.
+//
+// Write never changes the content of a release that was written before and never
+// lets an older commit replace a newer current.yaml.
+package lock

@@ -1,0 +1,212 @@
+package lock
+
+import (
+	"errors"
+	"io/fs"
+	"net/url"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+// Parse reads a lock file; file names it in problems. The error lists every
+// problem, one a line, with file, line and column.
+func Parse(file string, data []byte) (Lock, error) {
+	l, root, problems := decode(file, data)
+	if msg := l.inconsistency(); msg != "" && len(problems) == 0 {
+		problems.Add(root.At("releaseId").Pos, "%s", msg)
+	}
+	if err := problems.Err(); err != nil {
+		return Lock{}, err
+	}
+	return l, nil
+}
+
+// decode reads everything but the agreement of releaseId and gitCommit, which
+// Check reports by itself.
+func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Problems) {
+	var l Lock
+	root, problems := strictyaml.Parse(file, data)
+	if problems != nil {
+		return Lock{}, nil, problems
+	}
+	problems = strictyaml.Decode(root, &l)
+	// A field that did not decode has its problem already, and its zero value
+	// would only earn it a second one.
+	failed := make(map[strictyaml.Pos]bool)
+	for _, p := range problems {
+		failed[p.Pos] = true
+	}
+	for _, f := range l.faults() {
+		if n := root.Find(f.path...); n == nil || !failed[n.Pos] {
+			problems.Add(root.At(f.path...).Pos, "%s", f.msg)
+		}
+	}
+	return l, root, problems
+}
+
+// fault is what is wrong with one field.
+type fault struct {
+	path []any
+	msg  string
+}
+
+var (
+	abbreviated  = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
+	commitID     = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	releaseID    = regexp.MustCompile(`^git-[0-9a-f]{40}$`)
+	sha256Digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	// imageRef is the distribution specification's grammar of references,
+	// with an optional digest.
+	imageRef = regexp.MustCompile(`^([a-zA-Z0-9.-]+(:[0-9]+)?/|\[[0-9a-fA-F:]+\](:[0-9]+)?/)?` +
+		`[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*` +
+		`(:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
+	imageName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
+	remoteHelper = regexp.MustCompile(`^[a-zA-Z0-9+.-]+::`)
+)
+
+func (l Lock) faults() []fault {
+	var faults []fault
+	report := func(msg string, at ...any) {
+		if msg != "" {
+			faults = append(faults, fault{at, msg})
+		}
+	}
+	if l.SchemaVersion != "" && l.SchemaVersion != SchemaVersion {
+		report("schemaVersion "+quote(l.SchemaVersion)+" is not known: this version of lockage reads "+SchemaVersion, "schemaVersion")
+	}
+	if l.ReleaseID != "" && !releaseID.MatchString(l.ReleaseID) {
+		report("releaseId "+quote(l.ReleaseID)+` is not "git-" and a full commit id of 40 lower-case hex digits`, "releaseId")
+	}
+	report(commitFault(l.GitCommit), "gitCommit")
+	report(refFault(l.Image), "image", "ref")
+	report(digestFault("image.digest", l.Image), "image", "digest")
+	names := make(map[string]bool)
+	for i, named := range l.Images {
+		report(refFault(named.Image()), "images", i, "ref")
+		report(digestFault("images."+named.Name+".digest", named.Image()), "images", i, "digest")
+		switch {
+		case named.Name == "":
+		case !imageName.MatchString(named.Name):
+			report("image name "+quote(named.Name)+" is not lower-case letters, digits, dots, dashes and underscores", "images", i, "name")
+		case names[named.Name]:
+			report("image name "+quote(named.Name)+" is given twice", "images", i, "name")
+		}
+		names[named.Name] = true
+	}
+	if k := l.Packaging.Kind; k != "" && k != Helm && k != Kustomize {
+		report("packaging.kind "+quote(k)+" is not known: write helm or kustomize", "packaging", "kind")
+	}
+	if l.Packaging.SourceRepo != "" {
+		if err := CheckRepository(l.Packaging.SourceRepo); err != nil {
+			report("packaging.sourceRepo "+err.Error(), "packaging", "sourceRepo")
+		}
+	}
+	report(sourcePathFault(l.Packaging.SourcePath), "packaging", "sourcePath")
+	if l.CreatedAt != "" {
+		if _, err := time.Parse(time.RFC3339, l.CreatedAt); err != nil {
+			report("createdAt "+quote(l.CreatedAt)+" is no RFC 3339 time: write one like '2026-03-22T12:34:56Z'", "createdAt")
+		}
+	}
+	return faults
+}
+
+// inconsistency says why releaseId and gitCommit, each well-formed, do not belong
+// together; it is empty where they do.
+func (l Lock) inconsistency() string {
+	if l.ReleaseID != "git-"+l.GitCommit {
+		return "releaseId " + quote(l.ReleaseID) + " belongs to another commit: gitCommit is " + quote(l.GitCommit)
+	}
+	return ""
+}
+
+func commitFault(commit string) string {
+	switch {
+	case commitID.MatchString(commit):
+		return ""
+	case commit == "":
+		return "gitCommit is missing: write the full id that git rev-parse HEAD prints in the source repository"
+	case abbreviated.MatchString(commit):
+		return "gitCommit " + quote(commit) + " is abbreviated: write the full id that git rev-parse " + commit + " prints"
+	}
+	return "gitCommit " + quote(commit) + " is no commit id of 40 lower-case hex digits"
+}
+
+func refFault(image Image) string {
+	if image.Ref == "" {
+		return "" // reported as missing
+	}
+	if !imageRef.MatchString(image.Ref) {
+		return "image reference " + quote(image.Ref) + " is malformed: write one like ghcr.io/acme/app:v1"
+	}
+	if _, digest, ok := strings.Cut(image.Ref, "@"); ok && digest != image.Digest {
+		return "image reference " + quote(image.Ref) + " names another digest than the digest beside it"
+	}
+	return ""
+}
+
+func digestFault(field string, image Image) string {
+	if sha256Digest.MatchString(image.Digest) || image == (Image{}) {
+		return "" // where all is missing, the reference is reported
+	}
+	ref := image.Ref
+	if !imageRef.MatchString(ref) {
+		ref = "IMAGE"
+	}
+	way := ": write what `crane digest " + ref + "` prints"
+	if image.Digest == "" {
+		return field + " is empty" + way
+	}
+	return field + " " + quote(image.Digest) + " is not sha256: and 64 lower-case hex digits" + way
+}
+
+// CheckRepository says why address cannot be a source repository: it is empty,
+// git would take it for an option or run a helper for it, or it carries
+// credentials, which the error does not repeat.
+func CheckRepository(address string) error {
+	switch {
+	case address == "", strings.HasPrefix(address, "-"), remoteHelper.MatchString(address),
+		strings.ContainsFunc(address, isControlOrSpace):
+		return errors.New("is no repository URL: write one like https://github.com/acme/app.git")
+	}
+	// A path or scp-like address (git@host:path) does not parse as a URL or has
+	// no host, and carries no password.
+	u, err := url.Parse(address)
+	if err != nil && strings.Contains(address, "://") {
+		return errors.New("is no valid URL: write one like https://github.com/acme/app.git")
+	}
+	if err != nil || u.User == nil {
+		return nil
+	}
+	if _, password := u.User.Password(); password || u.Scheme == "http" || u.Scheme == "https" {
+		return errors.New("carries credentials: revoke them, remove them from the URL and use git's credential helpers")
+	}
+	return nil
+}
+
+func sourcePathFault(p string) string {
+	const rule = ": write the directory relative to the source repository's root, with slashes"
+	switch {
+	case p == "", fs.ValidPath(p) && !strings.Contains(p, `\`) && !strings.ContainsFunc(p, isControl):
+		return "" // a missing one is reported as such
+	case path.IsAbs(p):
+		return "packaging.sourcePath " + quote(p) + " is absolute" + rule
+	case strings.Contains(p, `\`):
+		return "packaging.sourcePath " + quote(p) + " holds a backslash" + rule
+	}
+	if clean := path.Clean(p); fs.ValidPath(clean) && clean != p && !strings.ContainsFunc(p, isControl) {
+		return "packaging.sourcePath " + quote(p) + " is not in its shortest form: write " + quote(clean)
+	}
+	return "packaging.sourcePath " + quote(p) + " leaves the source repository or is malformed" + rule
+}
+
+func quote(s string) string { return strconv.Quote(s) }
+
+func isControl(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }
+
+func isControlOrSpace(r rune) bool { return isControl(r) || unicode.IsSpace(r) }

@@ -1,0 +1,103 @@
+package lock
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+// MaxReleases is the most files that a lock directory may hold.
+const MaxReleases = 100_000
+
+const currentName = "current.yaml"
+
+// File is a lock as it stands in a lock directory.
+type File struct {
+	// Path is slash-separated, relative to the file system's root.
+	Path string
+	// Data is the file's content.
+	Data []byte
+	// Digest is the content's: sha256:<64 hex>.
+	Digest string
+	// Lock is what the content says.
+	Lock Lock
+}
+
+// Current reads the newest release of the lock directory dir. The error is
+// fs.ErrNotExist where nothing was released yet.
+func Current(fsys fs.FS, dir string) (File, error) {
+	f, err := read(fsys, path.Join(dir, currentName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return File{}, fmt.Errorf("no release in lock directory %s: %w: write one with `lockage lock write`", dir, err)
+	}
+	return f, err
+}
+
+// Release reads one release, named by its id (git-<40 hex>), of the lock
+// directory dir. The error is fs.ErrNotExist where it was never written.
+func Release(fsys fs.FS, dir, id string) (File, error) {
+	if !releaseID.MatchString(id) {
+		return File{}, fmt.Errorf("%q is no release id: write git- and a full commit id of 40 lower-case hex digits", id)
+	}
+	f, err := read(fsys, path.Join(dir, id+".yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return File{}, fmt.Errorf("release %s is not in lock directory %s: %w", id, dir, err)
+	}
+	if err == nil && f.Lock.ReleaseID != id {
+		return File{}, fmt.Errorf("%s holds another release, %s: restore the file from git's history", f.Path, f.Lock.ReleaseID)
+	}
+	return f, err
+}
+
+// Releases lists the ids of all releases in the lock directory dir, sorted as
+// text: their order in time is the source repository's to tell. No lock is
+// read.
+func Releases(fsys fs.FS, dir string) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil {
+		return nil, fmt.Errorf("list lock directory: %w", err)
+	}
+	if len(entries) > MaxReleases {
+		return nil, fmt.Errorf("lock directory %s holds more than %d files: remove the oldest releases", dir, MaxReleases)
+	}
+	var ids []string
+	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && releaseID.MatchString(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+func read(fsys fs.FS, name string) (File, error) {
+	data, err := readBounded(fsys, name)
+	if err != nil {
+		return File{}, fmt.Errorf("read lock: %w", err)
+	}
+	l, err := Parse(name, data)
+	if err != nil {
+		return File{}, err
+	}
+	sum := sha256.Sum256(data)
+	return File{Path: name, Data: data, Digest: "sha256:" + hex.EncodeToString(sum[:]), Lock: l}, nil
+}
+
+func readBounded(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, strictyaml.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,228 @@
+package lock
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Ancestry tells which of two commits of the source repository came first.
+type Ancestry interface {
+	// IsAncestor reports whether descendant's history holds ancestor. Both are
+	// full commit ids. A commit that does not exist is an error.
+	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
+}
+
+// Action is what Write did with a file.
+type Action string
+
+// What Write does with a file.
+const (
+	// Created: the file was not there before.
+	Created Action = "created"
+	// Updated: the file named another release before.
+	Updated Action = "updated"
+	// Unchanged: the file said the same already.
+	Unchanged Action = "unchanged"
+	// Newer: the file names a newer release, and still does.
+	Newer Action = "newer"
+)
+
+// Written is the result of Write.
+type Written struct {
+	// Lock is the release as it stands in its history file: its CreatedAt is
+	// that of the first write.
+	Lock Lock `json:"lock"`
+	// History and Current are the two files.
+	History WrittenFile `json:"history"`
+	Current WrittenFile `json:"current"`
+}
+
+// WrittenFile is one file and what was done with it. Path is relative to
+// the root that was given to Write, with slashes.
+type WrittenFile struct {
+	Path   string `json:"path"`
+	Action Action `json:"action"`
+}
+
+// Write records release l in the lock directory dir below root: its history
+// file, and current.yaml unless that names a newer release. The directory
+// is made where it is missing.
+//
+// A history file that says the same, CreatedAt and fields that the short form
+// leaves out apart, is kept as it is; one that says anything else is an
+// error that names the fields. current.yaml becomes a copy of the history
+// file unless l's commit is an ancestor of the one it names.
+//
+// Both files are complete on disk, with mode 0644 whatever the umask, before
+// either is put in place by a rename: a full disk or a crash leaves no
+// half-written file, and what a crash between the renames leaves undone is done
+// by the next Write. No symbolic link that leads out of dir is followed.
+func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ancestry) (Written, error) {
+	if _, err := Parse("lock", Format(l)); err != nil {
+		return Written{}, fmt.Errorf("lock of release %s is not written: %w", l.ReleaseID, err)
+	}
+	if err := root.MkdirAll(dir, 0o755); err != nil {
+		return Written{}, fmt.Errorf("make lock directory: %w", err)
+	}
+	d, err := root.OpenRoot(dir)
+	if err != nil {
+		return Written{}, fmt.Errorf("open lock directory: %w", err)
+	}
+	defer d.Close()
+
+	historyName := l.ReleaseID + ".yaml"
+	result := Written{
+		Lock:    l,
+		History: WrittenFile{path.Join(dir, historyName), Created},
+		Current: WrittenFile{path.Join(dir, currentName), Created},
+	}
+	data := Format(l)
+	var pending []pendingFile
+	defer func() {
+		for _, p := range pending {
+			_ = d.Remove(p.temp) // gone already where it was put in place
+		}
+	}()
+	stage := func(name string) error {
+		temp, err := writeTemp(d, name, data)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", path.Join(dir, name), err)
+		}
+		pending = append(pending, pendingFile{temp, name})
+		return nil
+	}
+
+	switch kept, err := read(d.FS(), historyName); {
+	case err == nil:
+		if fields := differences(kept.Lock, l); len(fields) > 0 {
+			return Written{}, fmt.Errorf("release %s was written before with other content (%s): a release is never rewritten, "+
+				"release a new commit instead", l.ReleaseID, strings.Join(fields, "; "))
+		}
+		data, result.Lock, result.History.Action = kept.Data, kept.Lock, Unchanged
+	case !errors.Is(err, fs.ErrNotExist):
+		return Written{}, fmt.Errorf("lock directory %s: %w", dir, err)
+	default:
+		if err := stage(historyName); err != nil {
+			return Written{}, err
+		}
+	}
+	if result.Current.Action, err = currentAction(ctx, d.FS(), l, data, ancestry); err != nil {
+		return Written{}, fmt.Errorf("lock directory %s: %w", dir, err)
+	}
+	if a := result.Current.Action; a == Created || a == Updated {
+		if err := stage(currentName); err != nil {
+			return Written{}, err
+		}
+	}
+	for _, p := range pending {
+		if err := d.Rename(p.temp, p.name); err != nil {
+			return Written{}, fmt.Errorf("put %s in place: %w", path.Join(dir, p.name), err)
+		}
+	}
+	return result, syncDir(d)
+}
+
+// currentAction decides what becomes of current.yaml when data is the history
+// file of l.
+func currentAction(ctx context.Context, fsys fs.FS, l Lock, data []byte, ancestry Ancestry) (Action, error) {
+	current, err := read(fsys, currentName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Created, nil
+	case err != nil:
+		return "", err
+	case bytes.Equal(current.Data, data):
+		return Unchanged, nil
+	case current.Lock.GitCommit == l.GitCommit:
+		return Updated, nil
+	}
+	older, err := ancestry.IsAncestor(ctx, l.GitCommit, current.Lock.GitCommit)
+	if err != nil {
+		return "", fmt.Errorf("is commit %s older than %s, which current.yaml names: %w", l.GitCommit, current.Lock.GitCommit, err)
+	}
+	if older {
+		return Newer, nil
+	}
+	return Updated, nil
+}
+
+// differences lists the fields in which two locks of one release differ, with
+// both values. CreatedAt may differ, and so may what either leaves out because
+// it is written in the short form.
+func differences(old, l Lock) []string {
+	var diffs []string
+	compare := func(field, a, b string) {
+		if a != b {
+			diffs = append(diffs, fmt.Sprintf("%s is %q, not %q", field, a, b))
+		}
+	}
+	compare("gitCommit", old.GitCommit, l.GitCommit)
+	compare("image.ref", old.Image.Ref, l.Image.Ref)
+	compare("image.digest", old.Image.Digest, l.Image.Digest)
+	compare("images (number)", strconv.Itoa(len(old.Images)), strconv.Itoa(len(l.Images)))
+	for i := range min(len(old.Images), len(l.Images)) {
+		a, b := old.Images[i], l.Images[i]
+		at := "images[" + strconv.Itoa(i) + "]."
+		compare(at+"name", a.Name, b.Name)
+		compare(at+"ref", a.Ref, b.Ref)
+		compare(at+"digest", a.Digest, b.Digest)
+	}
+	compare("packaging.kind", old.Packaging.Kind, l.Packaging.Kind)
+	if old.Packaging.SourceRepo != "" && l.Packaging.SourceRepo != "" {
+		compare("packaging.sourceRepo", old.Packaging.SourceRepo, l.Packaging.SourceRepo)
+	}
+	compare("packaging.sourcePath", old.Packaging.SourcePath, l.Packaging.SourcePath)
+	return diffs
+}
+
+// pendingFile is complete on disk under a temporary name.
+type pendingFile struct{ temp, name string }
+
+// writeTemp writes data beside name and returns the temporary name. Names left
+// by a killed process are passed over, up to a bound.
+func writeTemp(d *os.Root, name string, data []byte) (string, error) {
+	const attempts = 100
+	var temp string
+	var f *os.File
+	var err error
+	for i := range attempts {
+		temp = "." + name + ".tmp" + strconv.Itoa(i)
+		f, err = d.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a temporary file: %w", err)
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Chmod(0o644) // gives back what the umask took away
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", errors.Join(err, d.Remove(temp))
+	}
+	return temp, nil
+}
+
+// syncDir makes the renames durable.
+func syncDir(d *os.Root) error {
+	f, err := d.Open(".")
+	if err != nil {
+		return fmt.Errorf("sync lock directory: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("sync lock directory: %w", err)
+	}
+	return nil
+}

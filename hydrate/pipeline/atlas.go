@@ -1,0 +1,76 @@
+package pipeline
+
+import (
+	"path"
+	"strings"
+
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+// atlas knows what every pipeline and stage claims for itself, and reports what
+// is claimed twice.
+type atlas struct {
+	names        map[string]string   // pipeline name to file
+	repositories map[string]string   // artifact repository to file
+	mirrors      map[string][]mirror // directories by remote and branch
+}
+
+// mirror is one directory that a stage writes.
+type mirror struct{ dir, owner string }
+
+func newAtlas() *atlas {
+	return &atlas{make(map[string]string), make(map[string]string), make(map[string][]mirror)}
+}
+
+func (a *atlas) addPipeline(p *Pipeline, c *checker) {
+	if p.Name == "" {
+		return // reported
+	}
+	if file, dup := a.names[p.Name]; dup {
+		c.add(p.doc.At("name").Pos, "pipeline name %q is taken by %s", p.Name, file)
+		return
+	}
+	a.names[p.Name] = p.File
+}
+
+func (a *atlas) addStage(p *Pipeline, stage string, e effective, c *checker) {
+	if n := p.doc.Find("artifacts"); n.IsString() {
+		a.addRepository(p, stage, n, c)
+	}
+	if m := e.Mirror.withDefaults(p.Name, stage); m != nil && m.Path != "" {
+		place := m.Remote + " " + m.Branch
+		owner := "stage " + stage + " of " + p.File
+		for _, other := range a.mirrors[place] {
+			if within(m.Path, other.dir) || within(other.dir, m.Path) {
+				c.add(e.doc.At("mirror", "path").Pos, "mirror.path %q overlaps %q, which %s writes on branch %s of remote %s",
+					m.Path, other.dir, other.owner, m.Branch, m.Remote)
+			}
+		}
+		a.mirrors[place] = append(a.mirrors[place], mirror{m.Path, owner})
+	}
+}
+
+func (a *atlas) addRepository(p *Pipeline, stage string, n *strictyaml.Node, c *checker) {
+	name := c.expand(p.stageScope(stage), n)
+	if c.unexpanded[n.Pos] {
+		return
+	}
+	if dir, ok := strings.CutPrefix(name, layoutPrefix); ok {
+		if dir == "" {
+			c.add(n.Pos, "artifacts: oci-layout: names no directory")
+		}
+		name = layoutPrefix + path.Clean(dir)
+	} else if !repository.MatchString(name) {
+		c.add(n.Pos, "artifacts: %q is no repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR", name)
+	}
+	if file, taken := a.repositories[name]; taken && file != p.File {
+		c.add(n.Pos, "artifacts: repository %s is used by %s: one repository a pipeline", name, file)
+		return
+	}
+	a.repositories[name] = p.File
+}
+
+// within reports whether directory dir is base or lies below it.
+func within(dir, base string) bool {
+	return dir == base || strings.HasPrefix(dir, base+"/")
+}

@@ -1,0 +1,327 @@
+package pipeline
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+var (
+	stageName    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,35}$`)
+	pipelineName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	identityName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	// repository is the distribution specification's grammar of names, with
+	// a registry's host before it, which must show that it is one.
+	repository = regexp.MustCompile(`^([a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|localhost|[a-zA-Z0-9.-]+:[0-9]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?` +
+		`(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$`)
+	// releaseName and namespace are what Helm and Kubernetes accept.
+	releaseName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	namespace   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	kubeVersion = regexp.MustCompile(`^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+][0-9A-Za-z.+-]+)?$`)
+	branchName  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$`)
+	predicate   = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:[^\s]+$`)
+	timezone    = regexp.MustCompile(`^[A-Za-z]+([_+/-][A-Za-z0-9]+)*$`)
+	weekly      = regexp.MustCompile(`^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)(-(Mon|Tue|Wed|Thu|Fri|Sat|Sun))? ([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$`)
+)
+
+// layoutPrefix marks an artifact repository that is a directory.
+const layoutPrefix = "oci-layout:"
+
+// checker collects problems. The same kind of problem at the same place is told
+// once, however many stages share the place.
+type checker struct {
+	problems strictyaml.Problems
+	said     map[string]bool
+	// unexpanded are strings whose placeholders were reported: what is left in
+	// them is not worth judging.
+	unexpanded map[strictyaml.Pos]bool
+}
+
+func newChecker() *checker {
+	return &checker{said: make(map[string]bool), unexpanded: make(map[strictyaml.Pos]bool)}
+}
+
+func (c *checker) add(pos strictyaml.Pos, format string, args ...any) {
+	if key := pos.String() + format; !c.said[key] {
+		c.said[key] = true
+		c.problems.Add(pos, format, args...)
+	}
+}
+
+func (c *checker) addProblems(ps strictyaml.Problems) { c.problems = append(c.problems, ps...) }
+
+// expand replaces the placeholders of the string n, reporting those that
+// cannot be.
+func (c *checker) expand(s scope, n *strictyaml.Node) string {
+	return s.expand(n.Value, func(format string, args ...any) {
+		c.unexpanded[n.Pos] = true
+		c.add(n.Pos, format, args...)
+	})
+}
+
+// rule says what is wrong with a value, as the end of a sentence; empty where
+// nothing is.
+type rule func(value string) string
+
+// rule applies r to the string at path, or to every string in the list there. What is absent or has another type is not its business: decoding
+// reported it.
+func (c *checker) rule(doc *strictyaml.Node, r rule, path ...any) {
+	at := doc.Find(path...)
+	if at == nil {
+		return
+	}
+	name := pathName(path)
+	check := func(n *strictyaml.Node) {
+		if !n.IsString() || c.unexpanded[n.Pos] {
+			return
+		}
+		if msg := r(n.Value); msg != "" {
+			c.add(n.Pos, "%s: %s", name, fmt.Sprintf("%q %s", n.Value, msg))
+		}
+	}
+	check(at)
+	for _, item := range at.Items {
+		check(item)
+	}
+}
+
+func pathName(path []any) string {
+	var b strings.Builder
+	for i, step := range path {
+		switch step := step.(type) {
+		case int:
+			fmt.Fprintf(&b, "[%d]", step)
+		case string:
+			if i > 0 {
+				b.WriteByte('.')
+			}
+			b.WriteString(step)
+		}
+	}
+	return b.String()
+}
+
+// path expands the string n and reports whether it is a path in the repository.
+func (c *checker) path(s scope, name string, n *strictyaml.Node) (value string, ok bool) {
+	value = c.expand(s, n)
+	if c.unexpanded[n.Pos] {
+		return value, false
+	}
+	msg := repositoryPath(value)
+	if msg != "" {
+		c.add(n.Pos, "%s: %s", name, fmt.Sprintf("%q %s", value, msg))
+	}
+	return value, msg == ""
+}
+
+// repositoryPath is the rule for every path in the GitOps repository.
+func repositoryPath(p string) string {
+	switch {
+	case p == "":
+		return "is empty: write a path relative to the GitOps repository's root"
+	case strings.ContainsFunc(p, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }):
+		return "holds control characters"
+	case strings.Contains(p, `\`):
+		return "holds a backslash: write slashes"
+	case path.IsAbs(p):
+		return "is absolute: write it relative to the GitOps repository's root"
+	case fs.ValidPath(p):
+		return ""
+	}
+	if clean := path.Clean(p); fs.ValidPath(clean) && !slices.Contains(strings.Split(p, "/"), "..") {
+		return fmt.Sprintf("is not in its shortest form: write %q", clean)
+	}
+	return "holds `..`: write it relative to the GitOps repository's root"
+}
+
+// subdirectory is repositoryPath without the root itself.
+func subdirectory(p string) string {
+	if p == "." {
+		return "is the whole branch: name a directory"
+	}
+	return repositoryPath(p)
+}
+
+// keyFile is the rule for public keys: a path in the repository, or a URI.
+func keyFile(key string) string {
+	if strings.Contains(key, "://") {
+		return ""
+	}
+	return repositoryPath(key)
+}
+
+func matches(re *regexp.Regexp, msg string) rule {
+	return func(value string) string {
+		if re.MatchString(value) {
+			return ""
+		}
+		return msg
+	}
+}
+
+func oneOf(values ...string) rule {
+	return func(value string) string {
+		if slices.Contains(values, value) {
+			return ""
+		}
+		return "is not known: write " + strings.Join(values[:len(values)-1], ", ") + " or " + values[len(values)-1]
+	}
+}
+
+func notEmpty(value string) string {
+	if value == "" {
+		return "is empty"
+	}
+	return ""
+}
+
+func duration(value string) string {
+	if d, err := time.ParseDuration(value); err != nil || d <= 0 {
+		return "is no duration above zero: write one like 2h or 90m"
+	}
+	return ""
+}
+
+func sourceRepo(value string) string {
+	if err := lock.CheckRepository(value); err != nil {
+		// The value is not repeated: it may hold a password.
+		return err.Error()
+	}
+	return ""
+}
+
+// check judges what the pipeline says before any stage is expanded.
+func (p *Pipeline) check(c *checker) {
+	c.rule(p.doc, matches(pipelineName, "is not at most 63 lower-case letters, digits and dashes"), "name")
+	c.rule(p.doc, notEmpty, "extends")
+	if n := p.doc.Find("sourceRepo"); p.SourceRepo != "" {
+		if msg := sourceRepo(p.SourceRepo); msg != "" {
+			c.add(n.Pos, "sourceRepo %s", msg)
+		}
+	}
+	if n := p.doc.Find("lock"); n.IsString() {
+		p.Lock, _ = c.path(scope{values: map[string]string{"pipeline": p.Name}, where: "in lock"}, "lock", n)
+	}
+	for name := range p.Identities {
+		if !identityName.MatchString(name) {
+			c.add(p.doc.At("identities", name).Pos, "identity name %q is not lower-case letters, digits and dashes", name)
+		}
+	}
+	if p.Stages != nil && len(p.Stages) == 0 {
+		c.add(p.doc.At("stages").Pos, "stages: a pipeline has at least one stage")
+	}
+	p.checkGraph(c)
+}
+
+func (p *Pipeline) checkGraph(c *checker) {
+	first := make(map[string]int)
+	for i, s := range p.Stages {
+		c.rule(p.doc, matches(stageName, "is not a stage name: at most 36 lower-case letters, digits and dashes"), "stages", i, "name")
+		if j, dup := first[s.Name]; dup && s.Name != "" {
+			c.add(p.doc.At("stages", i, "name").Pos, "stage %q is given twice, first in line %d", s.Name, p.doc.At("stages", j, "name").Line)
+		} else {
+			first[s.Name] = i
+		}
+	}
+	for i, s := range p.Stages {
+		at := []any{"stages", i, "after"}
+		if s.After.All {
+			at = append(at, "all")
+			if n := p.doc.Find(at...); n != nil && len(n.Items) == 0 {
+				c.add(n.Pos, "after.all is empty: name the stages")
+			}
+		}
+		for j, name := range s.After.Stages {
+			n := p.doc.At(append(slices.Clip(at), j)...)
+			if !n.IsString() {
+				continue
+			}
+			if _, ok := first[name]; !ok {
+				c.add(n.Pos, "after names stage %q, which does not exist: there are %s", name, strings.Join(slices.Sorted(maps.Keys(first)), ", "))
+			}
+			if slices.Index(s.After.Stages, name) < j {
+				c.add(n.Pos, "after names stage %q twice", name)
+			}
+		}
+	}
+	if _, cycle := sortStages(p.Stages); cycle != nil {
+		i := slices.IndexFunc(p.Stages, func(s Stage) bool { return s.Name == cycle[0] })
+		c.add(p.doc.At("stages", i, "after").Pos, "stages form a cycle: %s", strings.Join(cycle, " → "))
+	}
+}
+
+// check judges one expanded stage. The error is one of reading key files.
+func (e effective) check(p *Pipeline, files fs.FS, c *checker) error {
+	d := e.doc
+	c.rule(d, func(name string) string {
+		if len(name) > 53 || !releaseName.MatchString(name) {
+			return "is no Helm release name: at most 53 lower-case letters, digits, dashes and dots"
+		}
+		return ""
+	}, "render", "releaseName")
+	c.rule(d, matches(namespace, "is no namespace: at most 63 lower-case letters, digits and dashes"), "render", "namespace")
+	c.rule(d, matches(kubeVersion, `is no Kubernetes version: write one like "1.34"`), "render", "kubeVersion")
+	c.rule(d, notEmpty, "render", "apiVersions")
+	c.rule(d, repositoryPath, "render", "values")
+	c.rule(d, oneOf("deploy", "all", "none"), "render", "hooks")
+	c.rule(d, repositoryPath, "render", "overlay")
+	c.rule(d, repositoryPath, "render", "kustomize", "base")
+	c.rule(d, repositoryPath, "render", "kustomize", "components")
+	c.rule(d, oneOf("deny", "allow"), "render", "nondeterminism")
+	c.rule(d, notEmpty, "render", "allowSecrets")
+	c.rule(d, oneOf("per-object", "single"), "render", "layout")
+	if e.Render.Overlay != "" && e.Render.Kustomize != nil {
+		c.add(d.At("render", "kustomize").Pos, "render: overlay and kustomize exclude each other: keep one")
+	}
+	if _, ok := e.Render.Set[""]; ok {
+		c.add(d.At("render", "set").Pos, "render.set: a key is empty")
+	}
+	e.checkMirror(c)
+	for _, role := range []string{"hydrator", "promoter"} {
+		c.rule(d, notEmpty, "sign", role, "key")
+		c.rule(d, repositoryPath, "sign", role, "keyless", "signingConfig")
+		c.rule(d, repositoryPath, "sign", role, "keyless", "trustedRoot")
+	}
+	e.checkSigners(c)
+	e.checkGates(p, c)
+	return e.checkIdentities(files, c)
+}
+
+func (e effective) checkMirror(c *checker) {
+	if e.Mirror == nil {
+		return
+	}
+	branch := func(name string) string {
+		if !branchName.MatchString(name) || strings.Contains(name, "..") || strings.HasSuffix(name, ".") ||
+			slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
+			return "is no branch name"
+		}
+		return ""
+	}
+	d := e.doc
+	if d.Find("mirror", "path") == nil {
+		c.add(d.At("mirror").Pos, "mirror.path is missing: name the directory on the branch")
+	}
+	c.rule(d, subdirectory, "mirror", "path")
+	if n := d.Find("mirror", "remote"); e.Mirror.Remote != "" {
+		if msg := sourceRepo(e.Mirror.Remote); msg != "" {
+			c.add(n.Pos, "mirror.remote %s", msg)
+		}
+	}
+	c.rule(d, branch, "mirror", "branch")
+	c.rule(d, branch, "mirror", "live")
+	c.rule(d, oneOf("hydrate", "promote"), "mirror", "when")
+	c.rule(d, oneOf("none", "pull-request"), "mirror", "review")
+	c.rule(d, notEmpty, "mirror", "reviewers")
+	c.rule(d, notEmpty, "mirror", "labels")
+	c.rule(d, notEmpty, "mirror", "signCommits", "key")
+}

@@ -1,0 +1,180 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+// Expanded is what holds for one stage and one release: overrides applied,
+// placeholders replaced, defaults filled in.
+type Expanded struct {
+	Pipeline string
+	Stage    string
+	// Repository is where the stage's artifacts go, as Pipeline.Repository.
+	Repository string
+	// SourceRepo is the lock's, or else the pipeline's.
+	SourceRepo string
+	Render     Options
+	// Mirror is nil where there is none.
+	Mirror     *Mirror
+	Sign       Sign
+	Identities map[string]Identity
+	Gates      []Gate
+}
+
+// Options are the effective render options. Their JSON form is stable.
+type Options struct {
+	ReleaseName    string     `json:"releaseName"`
+	Namespace      string     `json:"namespace"`
+	KubeVersion    string     `json:"kubeVersion"` // may be empty for kustomize
+	APIVersions    []string   `json:"apiVersions"`
+	Values         []string   `json:"values"` // paths in the GitOps repository; later ones win
+	Set            []SetValue `json:"set"`    // by key
+	IncludeCRDs    bool       `json:"includeCRDs"`
+	Hooks          string     `json:"hooks"` // deploy, all or none
+	Overlay        string     `json:"overlay,omitempty"`
+	Kustomize      *Kustomize `json:"kustomize,omitempty"`
+	AssertImage    bool       `json:"assertImage"`
+	RequireDigests bool       `json:"requireDigests"`
+	RewriteImages  bool       `json:"rewriteImages"`
+	Nondeterminism string     `json:"nondeterminism"` // deny or allow
+	AllowSecrets   []string   `json:"allowSecrets"`
+	Validate       bool       `json:"validate"`
+	Layout         string     `json:"layout"` // per-object or single
+}
+
+// SetValue is one Helm value, a literal string at a path such as image.tag.
+type SetValue struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// effective is a stage after its overrides and before defaults.
+type effective struct {
+	Render     Render              `yaml:"render"`
+	Mirror     *Mirror             `yaml:"mirror"`
+	Sign       Sign                `yaml:"sign"`
+	Identities map[string]Identity `yaml:"identities"`
+	Gates      []Gate              `yaml:"gates"`
+
+	doc *strictyaml.Node
+}
+
+// Expand applies one stage's overrides, its vars, which it reads from files, and
+// release l. files is the GitOps repository that the pipeline was loaded from.
+// The error is strictyaml.Problems where the pipeline or vars file is at fault.
+func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, error) {
+	i := p.index(stage)
+	if i < 0 {
+		return Expanded{}, fmt.Errorf("pipeline %s has no stage %q: it has %s", p.Name, stage, strings.Join(p.Order(), ", "))
+	}
+	c := newChecker()
+	e, err := p.effective(i, l, files, c)
+	if err == nil {
+		err = c.problems.Err()
+	}
+	if err != nil {
+		return Expanded{}, err
+	}
+	expanded := Expanded{
+		Pipeline:   p.Name,
+		Stage:      stage,
+		Repository: p.Repository(stage),
+		SourceRepo: cmp.Or(l.Packaging.SourceRepo, p.SourceRepo),
+		Render:     e.Render.options(stage),
+		Mirror:     e.Mirror.withDefaults(p.Name, stage),
+		Sign:       e.Sign,
+		Identities: e.Identities,
+		Gates:      e.Gates,
+	}
+	if expanded.SourceRepo == "" {
+		c.add(p.doc.Pos, "sourceRepo is missing, and lock %s names no packaging.sourceRepo: write it in either", l.ReleaseID)
+	}
+	if l.Packaging.Kind == lock.Helm && expanded.Render.KubeVersion == "" {
+		c.add(e.doc.At("render").Pos, `render.kubeVersion is missing for stage %s: write the clusters' version, as kubeVersion: "1.34"`, stage)
+	}
+	if err := c.problems.Err(); err != nil {
+		return Expanded{}, err
+	}
+	return expanded, nil
+}
+
+// effective merges, expands, decodes and checks stage i. Problems go to c;
+// the error is one of reading files.
+func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effective, error) {
+	stage := p.Stages[i].Name
+	declared := p.doc.At("stages", i)
+	doc := p.doc.Pick(func(key string) bool {
+		return slices.Contains([]string{"render", "mirror", "sign", "identities"}, key)
+	})
+	for _, key := range []string{"render", "mirror", "sign"} {
+		doc = doc.With(key, strictyaml.Merge(doc.Get(key), declared.Get(key)))
+	}
+	doc = doc.With("gates", declared.Get("gates"))
+
+	vars, err := p.readVars(stage, files, c)
+	if err != nil {
+		return effective{}, err
+	}
+	if vars == nil {
+		return effective{doc: doc}, nil // why is said; judging without them would only add noise
+	}
+	values := p.stageScope(stage).with(l, vars)
+	doc = doc.MapStrings(func(path []string, s *strictyaml.Node) string {
+		if key := path[len(path)-1]; key == "cel" || key == "where" || key == "subjectRegexp" {
+			return s.Value
+		}
+		return c.expand(values, s)
+	})
+	e := effective{doc: doc}
+	// Load has told what does not decode; expanding strings cannot add to it.
+	_ = strictyaml.DecodePartial(doc, &e)
+	return e, e.check(p, files, c)
+}
+
+// options fills in the defaults.
+func (r Render) options(stage string) Options {
+	set := make([]SetValue, 0, len(r.Set))
+	for _, key := range slices.Sorted(maps.Keys(r.Set)) {
+		set = append(set, SetValue{key, r.Set[key]})
+	}
+	return Options{
+		ReleaseName:    cmp.Or(r.ReleaseName, stage),
+		Namespace:      cmp.Or(r.Namespace, "default"),
+		KubeVersion:    r.KubeVersion,
+		APIVersions:    append([]string{}, r.APIVersions...),
+		Values:         append([]string{}, r.Values...),
+		Set:            set,
+		IncludeCRDs:    r.IncludeCRDs == nil || *r.IncludeCRDs,
+		Hooks:          cmp.Or(r.Hooks, "deploy"),
+		Overlay:        r.Overlay,
+		Kustomize:      r.Kustomize,
+		AssertImage:    r.AssertImage == nil || *r.AssertImage,
+		RequireDigests: r.RequireDigests,
+		RewriteImages:  r.RewriteImages,
+		Nondeterminism: cmp.Or(r.Nondeterminism, "deny"),
+		AllowSecrets:   append([]string{}, r.AllowSecrets...),
+		Validate:       r.Validate,
+		Layout:         cmp.Or(r.Layout, "per-object"),
+	}
+}
+
+func (m *Mirror) withDefaults(pipeline, stage string) *Mirror {
+	if m == nil {
+		return nil
+	}
+	full := *m
+	full.Remote = cmp.Or(m.Remote, "origin")
+	full.Branch = cmp.Or(m.Branch, "stage/"+stage)
+	full.When = cmp.Or(m.When, "hydrate")
+	full.Review = cmp.Or(m.Review, "none")
+	full.Live = cmp.Or(m.Live, "live/"+pipeline+"/"+stage)
+	return &full
+}

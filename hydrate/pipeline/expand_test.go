@@ -1,0 +1,205 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lockage/lockage/hydrate/lock"
+)
+
+func helmLock() lock.Lock {
+	l := sampleLock()
+	l.Image.Ref = "ghcr.io/acme/app:v1"
+	l.Packaging = lock.Packaging{Kind: lock.Helm, SourcePath: "k8s"}
+	return l
+}
+
+func TestExpand(t *testing.T) {
+	t.Parallel()
+	files := repo("a.yaml", `apiVersion: lockage.dev/v1alpha1
+kind: Pipeline
+name: app
+sourceRepo: https://github.com/acme/app.git
+lock: locks/{pipeline}
+artifacts: ghcr.io/acme/{pipeline}-{stage}
+vars: vars/{stage}.yaml
+render:
+  kubeVersion: "{kube}"
+  namespace: app-{stage}
+  values: ["env/{env}.yaml", common.yaml]
+  set:
+    z.image: "{image} {image.ref} {image.repository} {image.tag} {image.digest}"
+    a.release: "{release} {commit} {pipeline}"
+    json: '{"stage":"{stage}","list":[1],"o":{}} {{stage}} {{ .Values.x }} a{2,3}'
+    literal: "{sneaky}"
+    size: "{size}"
+    owner: default
+  assertImage: true
+sign: {hydrator: {key: "keys/{stage}.key"}}
+identities: {hydrator: {key: "keys/{stage}.pub"}, promoter: {key: keys/p.pub}}
+stages:
+  - name: test
+  - name: prod
+    after: [test]
+    render:
+      releaseName: app
+      values: [prod.yaml]
+      set: {owner: prod}
+      includeCRDs: false
+      assertImage: false
+      hooks: none
+      nondeterminism: allow
+      layout: single
+      apiVersions: [x/v1]
+      allowSecrets: [s]
+`,
+		"vars/test.yaml", "env: dev\nkube: 1.30\nsneaky: '{image}'\nsize: 0x10\n",
+		"vars/prod.yaml", "env: live\nkube: v1.31.2\nsneaky: ''\nsize: yes\nnested: {a: b}\n")
+	pipelines, err := Load(files, "a.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, l := pipelines[0], helmLock()
+	if p.Lock != "locks/app" {
+		t.Errorf("lock is %s", p.Lock)
+	}
+	set := func(stage, literal, owner, size string) []SetValue {
+		return []SetValue{
+			{"a.release", l.ReleaseID + " " + l.GitCommit + " app"},
+			{"json", `{"stage":"` + stage + `","list":[1],"o":{}} {{stage}} {{ .Values.x }} a{2,3}`},
+			{"literal", literal},
+			{"owner", owner},
+			{"size", size},
+			{"z.image", "ghcr.io/acme/app@" + l.Image.Digest + " ghcr.io/acme/app:v1 ghcr.io/acme/app v1 " + l.Image.Digest},
+		}
+	}
+	for stage, want := range map[string]Expanded{
+		"test": {
+			Pipeline: "app", Stage: "test", Repository: "ghcr.io/acme/app-test", SourceRepo: "https://github.com/acme/app.git",
+			Render: Options{ReleaseName: "test", Namespace: "app-test", KubeVersion: "1.30", APIVersions: []string{}, Values: []string{"env/dev.yaml", "common.yaml"},
+				Set: set("test", "{image}", "default", "0x10"), IncludeCRDs: true, Hooks: "deploy", AssertImage: true, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object"},
+			Sign:       Sign{Hydrator: &Signer{Key: "keys/test.key"}},
+			Identities: map[string]Identity{"hydrator": {Key: "keys/test.pub"}, "promoter": {Key: "keys/p.pub"}},
+		},
+		"prod": {
+			Pipeline: "app", Stage: "prod", Repository: "ghcr.io/acme/app-prod", SourceRepo: "https://github.com/acme/app.git",
+			Render: Options{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"}, Values: []string{"prod.yaml"},
+				Set: set("prod", "", "prod", "yes"), Hooks: "none", Nondeterminism: "allow", AllowSecrets: []string{"s"}, Layout: "single"},
+			Sign:       Sign{Hydrator: &Signer{Key: "keys/prod.key"}},
+			Identities: map[string]Identity{"hydrator": {Key: "keys/prod.pub"}, "promoter": {Key: "keys/p.pub"}},
+		},
+	} {
+		got, err := p.Expand(stage, l, files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", stage, diff)
+		}
+	}
+	l.Packaging.SourceRepo = "https://example.com/other.git"
+	if got, err := p.Expand("test", l, files); err != nil || got.SourceRepo != l.Packaging.SourceRepo {
+		t.Errorf("source repository is %q, %v", got.SourceRepo, err)
+	}
+}
+
+func TestExpandDefaults(t *testing.T) {
+	t.Parallel()
+	files := repo("a.yaml", header+"mirror: {path: p}\n"+stages)
+	p, err := loader{files: files}.load([]string{"a.yaml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := helmLock()
+	l.Packaging.Kind, l.Packaging.SourceRepo = lock.Kustomize, "https://github.com/acme/app.git"
+	got, err := p[0].Expand("s", l, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Options{ReleaseName: "s", Namespace: "default", APIVersions: []string{}, Values: []string{}, Set: []SetValue{}, IncludeCRDs: true, Hooks: "deploy",
+		AssertImage: true, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object"}
+	if diff := cmp.Diff(want, got.Render); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(&Mirror{Remote: "origin", Branch: "stage/s", Path: "p", When: "hydrate", Review: "none", Live: "live/a/s"}, got.Mirror); diff != "" {
+		t.Error(diff)
+	}
+	// The input digest holds these bytes: they change for a reason only.
+	const stable = `{"releaseName":"s","namespace":"default","kubeVersion":"","apiVersions":[],"values":[],"set":[],"includeCRDs":true,"hooks":"deploy",` +
+		`"assertImage":true,"requireDigests":false,"rewriteImages":false,"nondeterminism":"deny","allowSecrets":[],"validate":false,"layout":"per-object"}`
+	if data, err := json.Marshal(got.Render); err != nil || string(data) != stable {
+		t.Errorf("options are encoded as %s, %v", data, err)
+	}
+}
+
+func TestExpandRefuses(t *testing.T) {
+	t.Parallel()
+	files := repo("a.yaml", header+"sourceRepo: https://x/y\nrender:\n  set: {tag: \"{image.tag}\"}\nstages:\n  - name: s\n  - name: t\n    render: {kubeVersion: \"1.34\", set: {tag: x}}\n",
+		"b.yaml", strings.Replace(header, "name: a", "name: b", 1)+"vars: v.yaml\nrender: {kubeVersion: \"1.34\", set: {x: \""+strings.Repeat("{v}", 100)+"\"}}\n"+stages,
+		"v.yaml", "v: x")
+	load := func(name string) *Pipeline {
+		p, err := Load(files, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p[0]
+	}
+	a, b := load("a.yaml"), load("b.yaml")
+	untagged, tagged := helmLock(), helmLock()
+	untagged.Image.Ref = "ghcr.io/acme/app"
+	files["v.yaml"].Data = []byte("v: " + strings.Repeat("x", 1000))
+	for want, test := range map[string]struct {
+		p     *Pipeline
+		stage string
+		lock  lock.Lock
+	}{
+		`a.yaml:8:14: placeholder {image.tag} has no value: the locked image "ghcr.io/acme/app" has no tag`:          {a, "s", untagged},
+		`a.yaml:8:3: render.kubeVersion is missing for stage s: write the clusters' version, as kubeVersion: "1.34"`: {a, "s", tagged},
+		`pipeline a has no stage "x": it has s, t`:                                                                   {a, "x", tagged},
+		"b.yaml:7:40: grows over 65536 bytes by its placeholders":                                                    {b, "s", tagged},
+	} {
+		_, err := test.p.Expand(test.stage, test.lock, files)
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if _, err := a.Expand("t", untagged, files); err != nil {
+		t.Errorf("an absent tag that nobody uses: %v", err)
+	}
+	files["v.yaml"].Data = []byte("v: x")
+	if _, err := b.Expand("s", tagged, files); err == nil || !strings.Contains(err.Error(), "b.yaml:1:1: sourceRepo is missing, and lock "+tagged.ReleaseID+" names no packaging.sourceRepo") {
+		t.Errorf("got %v", err)
+	}
+}
+
+var update = flag.Bool("update", false, "write the generated JSON Schema")
+
+const schemaFile = "../../docs/lockage.schema.json"
+
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	got, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.MkdirAll("../../docs", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(schemaFile, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(schemaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("docs/lockage.schema.json is out of date: run go test ./hydrate/pipeline -update\n%s", diff)
+	}
+}

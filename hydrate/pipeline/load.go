@@ -1,0 +1,183 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+// Bounds on what one Load reads.
+const (
+	// MaxFiles is the most pipeline files.
+	MaxFiles = 1000
+	// MaxStages is the most stages of one pipeline.
+	MaxStages = 200
+)
+
+// Load reads pipeline files from the GitOps repository and checks them, each by
+// itself and all against each other. Names are relative to the repository's
+// root and may be globs, as of path.Match, that match something. Pipelines
+// come in the order of names. Vars files are read too, because what the
+// placeholders become is part of what is checked.
+//
+// The error is strictyaml.Problems unless reading failed.
+func Load(files fs.FS, names ...string) ([]*Pipeline, error) {
+	return loader{files: files, later: laterKeys()}.load(names)
+}
+
+type loader struct {
+	files fs.FS
+	// later are the keys to refuse as not supported yet.
+	later []laterKey
+}
+
+func (ld loader) load(names []string) ([]*Pipeline, error) {
+	names, err := ld.glob(names)
+	if err != nil {
+		return nil, err
+	}
+	c := newChecker()
+	var pipelines []*Pipeline
+	for _, name := range names {
+		p, err := ld.one(name, c)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			pipelines = append(pipelines, p)
+		}
+	}
+	a := newAtlas()
+	for _, p := range pipelines {
+		p.check(c)
+		for _, key := range ld.later {
+			key.refuse(p.doc, c)
+		}
+		if len(p.Stages) > MaxStages {
+			c.add(p.doc.At("stages").Pos, "stages: more than %d: split the pipeline", MaxStages)
+			continue
+		}
+		a.addPipeline(p, c)
+		for i, s := range p.Stages {
+			e, err := p.effective(i, sampleLock(), ld.files, c)
+			if err != nil {
+				return nil, err
+			}
+			a.addStage(p, s.Name, e, c)
+		}
+	}
+	if err := c.problems.Err(); err != nil {
+		return nil, err
+	}
+	return pipelines, nil
+}
+
+// sampleLock stands in for a release while a file is checked.
+func sampleLock() lock.Lock {
+	zeros := strings.Repeat("0", 64)
+	return lock.Lock{
+		ReleaseID: "git-" + zeros[:40],
+		GitCommit: zeros[:40],
+		Image:     lock.Image{Ref: "registry.example/image:tag", Digest: "sha256:" + zeros},
+	}
+}
+
+// glob expands names, keeping their order and each file once.
+func (ld loader) glob(names []string) ([]string, error) {
+	var found []string
+	for _, name := range names {
+		name = path.Clean(name)
+		if !fs.ValidPath(name) {
+			return nil, fmt.Errorf("pipeline file %q lies outside the GitOps repository", name)
+		}
+		matches := []string{name}
+		if strings.ContainsAny(name, `*?[\`) {
+			var err error
+			if matches, err = fs.Glob(ld.files, name); err != nil {
+				return nil, fmt.Errorf("pipeline file pattern %q: %w", name, err)
+			}
+		}
+		if len(matches) == 0 {
+			return nil, fmt.Errorf("no pipeline file matches %q in the GitOps repository: is it committed?", name)
+		}
+		for _, m := range matches {
+			if !slices.Contains(found, m) {
+				found = append(found, m)
+			}
+		}
+	}
+	if len(found) > MaxFiles {
+		return nil, fmt.Errorf("%d pipeline files: at most %d are read at once", len(found), MaxFiles)
+	}
+	return found, nil
+}
+
+// one reads and decodes a file with what it extends; nil where that failed with
+// problems.
+func (ld loader) one(name string, c *checker) (*Pipeline, error) {
+	root, err := ld.parse(name, c)
+	if root == nil || err != nil {
+		return nil, err
+	}
+	p := &Pipeline{File: name, doc: root}
+	if extends := root.Get("extends"); !extends.IsNull() && extends.Kind == strictyaml.Scalar {
+		base, err := ld.base(name, extends, c)
+		if err != nil {
+			return nil, err
+		}
+		p.doc = strictyaml.Merge(base, root).With("stages", strictyaml.MergeByName(base.Get("stages"), root.Get("stages")))
+	}
+	c.addProblems(strictyaml.Decode(p.doc, p))
+	return p, nil
+}
+
+// base reads the file that another extends; nil where that failed with problems.
+func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*strictyaml.Node, error) {
+	target := path.Join(path.Dir(name), extends.Value)
+	if path.IsAbs(extends.Value) || !fs.ValidPath(target) || strings.Contains(target, `\`) {
+		c.add(extends.Pos, "extends: %q leaves the GitOps repository", extends.Value)
+		return nil, nil
+	}
+	root, err := ld.parse(target, c)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.add(extends.Pos, "extends: there is no file %s in the GitOps repository", target)
+		return nil, nil
+	}
+	if root == nil || err != nil {
+		return nil, err
+	}
+	c.addProblems(strictyaml.DecodePartial(root, &Pipeline{}))
+	if further := root.Get("extends"); !further.IsNull() {
+		c.add(further.Pos, "extends: this file is extended by %s itself: only one level is read", name)
+	}
+	return root, nil
+}
+
+// parse reads one document and its header; nil where that failed with problems.
+func (ld loader) parse(name string, c *checker) (*strictyaml.Node, error) {
+	data, err := readFile(ld.files, name)
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline file: %w", err)
+	}
+	root, problems := strictyaml.Parse(name, data)
+	if root == nil {
+		c.addProblems(problems)
+		return nil, nil
+	}
+	if root.Kind != strictyaml.Map {
+		c.add(root.Pos, "a pipeline file is a map: it begins with apiVersion: %s", APIVersion)
+		return nil, nil
+	}
+	for key, want := range map[string]string{"apiVersion": APIVersion, "kind": Kind} {
+		if n := root.Get(key); n == nil || n.Kind != strictyaml.Scalar || n.Value != want {
+			c.add(root.At(key).Pos, key+" is not %s: this version of lockage reads no other", want)
+		}
+	}
+	return root, nil
+}

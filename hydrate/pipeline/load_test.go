@@ -1,0 +1,364 @@
+package pipeline
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+// repo builds a GitOps repository of path, content, path, content.
+func repo(pairs ...string) fstest.MapFS {
+	files := fstest.MapFS{}
+	for i := 0; i < len(pairs); i += 2 {
+		files[pairs[i]] = &fstest.MapFile{Data: []byte(pairs[i+1])}
+	}
+	return files
+}
+
+// fullRepo is a repository around testdata/full.yaml, which uses every key.
+func fullRepo(t *testing.T) fstest.MapFS {
+	t.Helper()
+	full, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := repo("apps/codeai.yaml", string(full),
+		"pipeline-defaults.yaml", "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\nsourceRepo: https://github.com/acme/app.git\n"+
+			"render: {set: {owner: acme}, apiVersions: [a/v1]}\nstages: [{name: test, auto: true}, {name: staging}]\n")
+	for _, stage := range []string{"staging", "test", "production"} {
+		files["apps/codeai/deployments/"+stage+"/deployment.yaml"] = &fstest.MapFile{
+			Data: []byte("envType: " + stage + "-env\nnamespace: codeai-" + stage + "\nversion: 1.10\nowners: [x]\nempty:\n")}
+	}
+	return files
+}
+
+func TestLoadFullIsRefusedByKey(t *testing.T) {
+	t.Parallel()
+	_, err := Load(fullRepo(t), "apps/codeai.yaml")
+	want := `apps/codeai.yaml:20:3: render.overlay is not supported yet: remove it
+apps/codeai.yaml:29:1: mirror is not supported yet: remove it
+apps/codeai.yaml:52:7: render.kustomize is not supported yet: remove it
+apps/codeai.yaml:53:7: render.validate: true is not supported yet: remove it
+apps/codeai.yaml:54:34: sign.hydrator.keyless is not supported yet: remove it
+apps/codeai.yaml:57:5: mirror is not supported yet: remove it
+apps/codeai.yaml:58:5: gates is not supported yet: remove it`
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoadFull(t *testing.T) {
+	t.Parallel()
+	got, err := loader{files: fullRepo(t)}.load([]string{"apps/codeai.yaml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes, one, two := true, 1, 2
+	want := &Pipeline{
+		File: "apps/codeai.yaml", APIVersion: APIVersion, Kind: Kind, Name: "codeai", Extends: "../pipeline-defaults.yaml",
+		Lock: "warehouses/codeai/builds", SourceRepo: "https://github.com/acme/app.git", Artifacts: "ghcr.io/acme/codeai-manifests",
+		Vars: "apps/codeai/deployments/{stage}/deployment.yaml",
+		Render: Render{
+			ReleaseName: "{stage}", Namespace: "{namespace}", KubeVersion: "1.34", APIVersions: []string{},
+			Values: []string{"apps/codeai/envTypes/{envType}.values.yaml", "apps/codeai/deployments/{stage}/values.yaml"},
+			Set:    map[string]string{"image": "{image}", "owner": "acme"}, IncludeCRDs: &yes, Hooks: "deploy",
+			Overlay: "apps/codeai/deployments/{stage}/deploy", AssertImage: &yes, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object",
+		},
+		Mirror: &Mirror{Remote: "origin", Branch: "stage/{stage}", Path: "apps/codeai/deployments/{stage}/deploy", When: "hydrate", Review: "none",
+			Live: "live/{pipeline}/{stage}", SignCommits: &SignCommits{"env://COMMIT_KEY"}},
+		Sign: Sign{&Signer{Key: "env://HYDRATOR_KEY"}, &Signer{Key: "kms://acme/promote-{stage}"}},
+		Identities: map[string]Identity{
+			"hydrator": {Key: "keys/hydrator.pub"}, "promoter": {Key: "keys/promote-{stage}.pub"}, "sre": {Key: "keys/sre.pub"},
+			"ci":               {Issuer: "https://token.actions.githubusercontent.com", Subject: "https://github.com/acme/app/.github/workflows/ci.yml@refs/heads/main"},
+			"release-managers": {Issuer: "https://accounts.example.com", SubjectRegexp: "[a-z.]+@release.example.com"},
+		},
+		Stages: []Stage{
+			{Name: "test", Auto: true, After: After{Stages: []string{"staging"}},
+				Render: Render{Kustomize: &Kustomize{"base", []string{"apps/codeai/envTypes/{envType}"}, "code-dot-org"}, Validate: true},
+				Sign:   Sign{Hydrator: &Signer{Keyless: &Keyless{}}}},
+			{Name: "staging", Auto: true},
+			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: "pull-request"}, Gates: []Gate{
+				{Soak: &Soak{"test", "2h", false}},
+				{Attestation: &Attestation{"https://acme.dev/ui-tests/v1", "image", []string{"ci"}, `predicate.result == "PASSED"`, "72h", &one}},
+				{Approval: &Approval{[]string{"release-managers", "sre"}, &two}},
+				{Image: &ImageGate{[]string{"ci"}, true}},
+				{File: "warehouses/codeai/legacy-gitflow/{stage}/merged/{release}.yaml"},
+				{Window: &Window{[]string{"Mon-Thu 09:00-16:00"}, []string{"2026-12-20/2027-01-03"}, "America/Los_Angeles"}},
+				{CEL: `objects.filter(o, o.kind == "Deployment").all(o, o.spec.replicas >= 2)`},
+				{Rego: "policy/production"},
+			}},
+		},
+	}
+	if diff := cmp.Diff([]*Pipeline{want}, got, cmpopts.IgnoreUnexported(Pipeline{})); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"staging", "test", "production"}, got[0].Order()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// header and footer make a small pipeline of the lines between them, which begin
+// in line 6.
+const (
+	header = "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\nname: a\nlock: locks/a\nartifacts: ghcr.io/acme/a\n"
+	stages = "stages: [{name: s}]\n"
+)
+
+func TestLoadRefuses(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ in, want string }{
+		"everything in one go": {"kind: Pipe\nname: A b\nlokc: x\nartifacts: acme/a:v1\nrender: {hooks: no, values: [../x], kubeVersion: 1.34, layuot: single}\nstages: [{name: Big}, {nam: x}]\n",
+			`a.yaml:1:1: apiVersion is not lockage.dev/v1alpha1: this version of lockage reads no other
+a.yaml:1:1: lock is missing
+a.yaml:1:7: kind is not Pipeline: this version of lockage reads no other
+a.yaml:2:7: name: "A b" is not at most 63 lower-case letters, digits and dashes
+a.yaml:3:1: unknown key "lokc" (did you mean "lock"?)
+a.yaml:4:12: artifacts: "acme/a:v1" is no repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR
+a.yaml:5:17: render.hooks: "no" is not known: write deploy, all or none
+a.yaml:5:30: render.values: "../x" holds ` + "`..`" + `: write it relative to the GitOps repository's root
+a.yaml:5:50: render.kubeVersion: expected a string, found the number 1.34: write "1.34" with quotes
+a.yaml:5:56: unknown key "layuot" in render (did you mean "layout"?)
+a.yaml:6:17: stages[0].name: "Big" is not a stage name: at most 36 lower-case letters, digits and dashes
+a.yaml:6:23: stages[1].name is missing
+a.yaml:6:24: unknown key "nam" in stages[1] (did you mean "name"?)`},
+		"no map":             {"[]", "a.yaml:1:1: a pipeline file is a map: it begins with apiVersion: lockage.dev/v1alpha1"},
+		"bare placeholder":   {header + "render: {}\nvars: {stage}\n" + stages, `a.yaml:7:7: vars: {stage} without quotes is a YAML map: write "{stage}"`},
+		"no stages":          {header + "stages: []", "a.yaml:6:9: stages: a pipeline has at least one stage"},
+		"null stage":         {header + "stages: [null]", "a.yaml:6:10: stages[0] is empty: give it a value"},
+		"stage twice":        {header + "stages: [{name: s}, {name: s}]", `a.yaml:6:28: stage "s" is given twice, first in line 6`},
+		"unknown after":      {header + "stages: [{name: s, after: [t]}, {name: u, after: {all: [s, s]}}, {name: v, after: {all: []}}, {name: w, after: {any: [s]}}, {name: x, after: s}]", "a.yaml:6:28: after names stage \"t\", which does not exist: there are s, u, v, w, x\na.yaml:6:60: after names stage \"s\" twice\na.yaml:6:89: after.all is empty: name the stages\na.yaml:6:112: all is missing\na.yaml:6:113: unknown key \"any\" (did you mean \"all\"?)\na.yaml:6:142: after: expected a list, found a string"},
+		"cycle":              {header + "stages:\n  - {name: a, after: [c]}\n  - {name: b, after: [a]}\n  - {name: c, after: {all: [b]}}\n  - {name: d}\n", "a.yaml:7:22: stages form a cycle: a → b → c → a"},
+		"after itself":       {header + "stages: [{name: s, after: [s]}]", "a.yaml:6:27: stages form a cycle: s → s"},
+		"lock outside":       {strings.Replace(header, "locks/a", "/locks", 1) + stages, `a.yaml:4:7: lock: "/locks" is absolute: write it relative to the GitOps repository's root`},
+		"lock per stage":     {strings.Replace(header, "locks/a", `"{stage}"`, 1) + stages, "a.yaml:4:7: unknown placeholder {stage}: known in lock are {pipeline}"},
+		"artifacts by image": {strings.Replace(header, "acme/a", "acme/{image}/{x}", 1) + stages, "a.yaml:5:12: placeholder {image} has no value here: this is read before a release is known\na.yaml:5:12: unknown placeholder {x}: known here are {pipeline}, {stage}"},
+		"layout nowhere":     {strings.Replace(header, "ghcr.io/acme/a", "'oci-layout:'", 1) + stages, "a.yaml:5:12: artifacts: oci-layout: names no directory"},
+		"source repo":        {header + "sourceRepo: https://a:hunter2@b/c\n" + stages, "a.yaml:6:13: sourceRepo carries credentials: revoke them, remove them from the URL and use git's credential helpers"},
+		"vars missing":       {header + "vars: v/{stage}.yaml\nrender: {namespace: \"{ns}\"}\n" + stages, "a.yaml:6:7: vars file v/s.yaml of stage s does not exist"},
+		"vars outside":       {header + "vars: ../{stage}.yaml\n" + stages, "a.yaml:6:7: vars: \"../s.yaml\" holds `..`: write it relative to the GitOps repository's root"},
+		"vars by release":    {header + "vars: v/{release}.yaml\n" + stages, "a.yaml:6:7: placeholder {release} has no value here: this is read before a release is known"},
+		"vars clash":         {header + "vars: clash.yaml\n" + stages, "clash.yaml:2:1: vars: {image} has a meaning of its own: rename the key\nclash.yaml:4:1: vars: merge keys (<<) are not read: write the keys out"},
+		"vars no map":        {header + "vars: list.yaml\n" + stages, "list.yaml:1:1: vars: expected a map"},
+		"vars broken":        {header + "vars: broken.yaml\n" + stages, "broken.yaml:1:9: key \"a\" is given twice, first in line 1\nbroken.yaml:1:15: key \"a\" is given twice, first in line 1"},
+		"vars leave":         {header + "vars: vars.yaml\nrender: {values: [\"x/{up}/y\", \"{sub}/{up}\"], namespace: \"{brace}\"}\n" + stages, "a.yaml:7:19: render.values: \"x/../y\" holds `..`: write it relative to the GitOps repository's root\na.yaml:7:31: render.values: \"{stage}/..\" holds `..`: write it relative to the GitOps repository's root\na.yaml:7:57: render.namespace: \"{stage}\" is no namespace: at most 63 lower-case letters, digits and dashes"},
+		"unknown name":       {header + "vars: vars.yaml\nrender: {set: {x: \"{envtype}\", y: \"{{envtype}} {\\\"a\\\": {}} {1} { stage }\"}}\n" + stages, "a.yaml:7:19: unknown placeholder {envtype}: known in stage s are {brace}, {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {pipeline}, {release}, {stage}, {sub}, {up}"},
+		"render":             {header + "render: {releaseName: A, namespace: a_b, kubeVersion: latest, apiVersions: [''], values: ['a\\b', a//b], nondeterminism: x, layout: y, allowSecrets: [''], set: {'': x, n: 1}}\n" + stages, "a.yaml:6:23: render.releaseName: \"A\" is no Helm release name: at most 53 lower-case letters, digits, dashes and dots\na.yaml:6:37: render.namespace: \"a_b\" is no namespace: at most 63 lower-case letters, digits and dashes\na.yaml:6:55: render.kubeVersion: \"latest\" is no Kubernetes version: write one like \"1.34\"\na.yaml:6:77: render.apiVersions: \"\" is empty\na.yaml:6:91: render.values: \"a\\\\b\" holds a backslash: write slashes\na.yaml:6:98: render.values: \"a//b\" is not in its shortest form: write \"a/b\"\na.yaml:6:121: render.nondeterminism: \"x\" is not known: write deny or allow\na.yaml:6:132: render.layout: \"y\" is not known: write per-object or single\na.yaml:6:150: render.allowSecrets: \"\" is empty\na.yaml:6:160: render.set: a key is empty\na.yaml:6:171: render.set.n: expected a string, found the number 1: write \"1\" with quotes"},
+		"identities": {header + "identities:\n  A_: {key: k}\n  both: {key: k, issuer: https://x, subject: y}\n  none: {}\n  half: {issuer: https://x}\n  two: {issuer: https://x, subject: y, subjectRegexp: z}\n  lone: {subject: y}\n  re: {issuer: x, subjectRegexp: '('}\n  out: {key: ../k}\n  hydrator: {key: keys/a}\n  promoter: {key: keys/b}\n" + stages,
+			"a.yaml:7:7: identity name \"A_\" is not lower-case letters, digits and dashes\na.yaml:8:9: identity both: write either key, or issuer and subject\na.yaml:9:9: identity none: write either key, or issuer and subject\na.yaml:10:9: identity half: write exactly one of subject and subjectRegexp\na.yaml:11:8: identity two: write exactly one of subject and subjectRegexp\na.yaml:12:9: identity lone: issuer is missing: a subject means nothing without it\n" +
+				"a.yaml:13:16: identities.re.issuer: \"x\" is no URL: write one like https://token.actions.githubusercontent.com\na.yaml:13:34: identities.re.subjectRegexp: \"(\" does not compile: error parsing regexp: missing closing ): `^(?:()$`\na.yaml:14:14: identities.out.key: \"../k\" holds `..`: write it relative to the GitOps repository's root\na.yaml:16:13: identities: hydrator and promoter are one identity: who renders must not promote, give each its own"},
+		"one key for both":   {header + "identities: {hydrator: {key: k}, promoter: {key: k}}\nsign: {hydrator: {key: x}, promoter: {key: x}}\n" + stages, "a.yaml:6:44: identities: hydrator and promoter are one identity: who renders must not promote, give each its own\na.yaml:7:44: sign: hydrator and promoter use one key: give each role its own"},
+		"signer without key": {header + "sign: {hydrator: {}, promoter: {key: ''}}\n" + stages, "a.yaml:6:18: sign.hydrator: write either key or keyless\na.yaml:6:32: sign.promoter: write either key or keyless\na.yaml:6:38: sign.promoter.key: \"\" is empty"},
+		"extends outside":    {header + "extends: ../x\n" + stages, "a.yaml:6:10: extends: \"../x\" leaves the GitOps repository"},
+		"extends nothing":    {header + "extends: x.yaml\n" + stages, "a.yaml:6:10: extends: there is no file x.yaml in the GitOps repository"},
+		"extends twice":      {header + "extends: b.yaml\n" + stages, "b.yaml:1:1: apiVersion is not lockage.dev/v1alpha1: this version of lockage reads no other\nb.yaml:1:1: kind is not Pipeline: this version of lockage reads no other\nb.yaml:1:10: extends: this file is extended by a.yaml itself: only one level is read\nb.yaml:2:9: render: expected a map, found the number 1"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := repo("a.yaml", test.in, "b.yaml", "extends: c.yaml\nrender: 1\n", "keys/a", "same", "keys/b", "same\n",
+				"vars.yaml", "up: ..\nsub: '{stage}'\nbrace: '{stage}'\n", "clash.yaml", "a: b\nimage: x\nx: &x {}\n<<: *x\n", "list.yaml", "[]", "broken.yaml", "{a: {}, a: b, a: c}")
+			_, err := Load(files, "a.yaml")
+			var problems strictyaml.Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("got %v, want problems", err)
+			}
+			if diff := cmp.Diff(test.want, err.Error()); diff != "" {
+				t.Error(diff)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Error("the error repeats a password")
+			}
+		})
+	}
+}
+
+// TestLoadRefusesLater judges keys that are not supported yet.
+func TestLoadRefusesLater(t *testing.T) {
+	t.Parallel()
+	in := header + `mirror: {remote: --x, branch: a..b, path: ., when: x, review: y, reviewers: [''], live: x.lock, signCommits: {}}
+render: {overlay: ../o, kustomize: {base: /x}}
+identities: {ci: {key: k}}
+stages:
+  - name: plain
+  - name: s
+    mirror: {branch: ok, path: p/q}
+  - name: t
+    mirror: {branch: ok, path: p}
+  - name: u
+    mirror: null
+    gates:
+      - {}
+      - {cel: a, rego: ../b}
+      - soak: {stage: x, for: 2}
+      - soak: {stage: s, for: -2h}
+      - attestation: {type: x, subject: y, by: [cj], count: 0, where: '{not.expanded}'}
+      - attestation: {type: a:b, subject: "stage:{nope}", by: [], maxAge: 1d}
+      - attestation: {type: a:b, subject: stage:nope, by: [ci]}
+      - approval: {}
+      - image: {by: ci}
+      - window: {}
+      - window: {allow: [Mon], deny: [2026-02-30/2026-03-01], timezone: "a b"}
+      - unknown: x
+`
+	_, err := loader{files: repo("a.yaml", in)}.load([]string{"a.yaml"})
+	want := `a.yaml:6:18: mirror.remote is no repository URL: write one like https://github.com/acme/app.git
+a.yaml:6:31: mirror.branch: "a..b" is no branch name
+a.yaml:6:43: mirror.path: "." is the whole branch: name a directory
+a.yaml:6:52: mirror.when: "x" is not known: write hydrate or promote
+a.yaml:6:63: mirror.review: "y" is not known: write none or pull-request
+a.yaml:6:78: mirror.reviewers: "" is empty
+a.yaml:6:89: mirror.live: "x.lock" is no branch name
+a.yaml:6:110: mirror.signCommits.key is missing
+a.yaml:7:19: render.overlay: "../o" holds ` + "`..`" + `: write it relative to the GitOps repository's root
+a.yaml:7:36: render: overlay and kustomize exclude each other: keep one
+a.yaml:7:43: render.kustomize.base: "/x" is absolute: write it relative to the GitOps repository's root
+a.yaml:14:32: mirror.path "p" overlaps "p/q", which stage s of a.yaml writes on branch ok of remote --x
+a.yaml:18:9: a gate has exactly one condition, this one has 0: write one list item each
+a.yaml:19:9: a gate has exactly one condition, this one has 2: write one list item each
+a.yaml:19:24: gates[1].rego: "../b" holds ` + "`..`" + `: write it relative to the GitOps repository's root
+a.yaml:20:23: gates[2].soak.stage: there is no stage "x"
+a.yaml:20:31: stages[3].gates[2].soak.for: expected a string, found the number 2: write "2" with quotes
+a.yaml:21:31: gates[3].soak.for: "-2h" is no duration above zero: write one like 2h or 90m
+a.yaml:22:29: gates[4].attestation.type: "x" is no predicate type: write a URI
+a.yaml:22:41: gates[4].attestation.subject: "y" is not known: write artifact, image or stage:NAME
+a.yaml:22:49: identity "cj" is not declared: add it to identities
+a.yaml:22:61: gates[4].attestation.count is 0: at least 1
+a.yaml:23:43: unknown placeholder {nope}: known in stage u are {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {pipeline}, {release}, {stage}
+a.yaml:23:63: gates[5].attestation.by is empty: name who is trusted
+a.yaml:23:75: gates[5].attestation.maxAge: "1d" is no duration above zero: write one like 2h or 90m
+a.yaml:24:43: gates[6].attestation.subject: there is no stage "nope"
+a.yaml:25:19: stages[3].gates[7].approval.by is missing
+a.yaml:26:21: stages[3].gates[8].image.by: expected a list, found a string
+a.yaml:27:17: window: write allow, deny or both
+a.yaml:28:26: gates[10].window.allow: "Mon" is no weekly time: write one like Mon-Thu 09:00-16:00
+a.yaml:28:39: gates[10].window.deny: "2026-02-30/2026-03-01" is neither days such as 2026-12-20/2027-01-03 nor a weekly time such as Mon-Thu 09:00-16:00
+a.yaml:28:73: gates[10].window.timezone: "a b" is no time zone: write one like America/Los_Angeles
+a.yaml:29:9: unknown key "unknown" in stages[3].gates[11]`
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoadSeveral(t *testing.T) {
+	t.Parallel()
+	b := strings.Replace(header, "name: a", "name: b", 1)
+	mirrored := "mirror: {branch: all, path: x}\n"
+	files := repo("p/a.yaml", header+stages, "p/b.yaml", strings.Replace(b, "acme/a", "acme/b-{stage}", 1)+stages,
+		"same-name.yaml", strings.Replace(header, "acme/a", "acme/c", 1)+stages, "same-repository.yaml", b+stages,
+		"m1.yaml", header+mirrored+stages, "m2.yaml", strings.Replace(b, "acme/a", "acme/b", 1)+strings.Replace(mirrored, "x}", "x/y}", 1)+stages)
+	ok, err := Load(files, "p/*.yaml", "p/a.yaml")
+	if err != nil || len(ok) != 2 || ok[0].Name != "a" || ok[1].Name != "b" {
+		t.Errorf("got %v, %v", ok, err)
+	}
+	if got := ok[1].Repository("s"); got != "ghcr.io/acme/b-s" {
+		t.Errorf("repository is %s", got)
+	}
+	for want, names := range map[string][]string{
+		`same-name.yaml:3:7: pipeline name "a" is taken by p/a.yaml`:                                                     {"p/a.yaml", "same-name.yaml"},
+		"same-repository.yaml:5:12: artifacts: repository ghcr.io/acme/a is used by p/a.yaml: one repository a pipeline": {"p/*.yaml", "same-repository.yaml"},
+		`m2.yaml:6:29: mirror.path "x/y" overlaps "x", which stage s of m1.yaml writes on branch all of remote origin`:   {"m1.yaml", "m2.yaml"},
+		`no pipeline file matches "q/*.yaml" in the GitOps repository: is it committed?`:                                 {"q/*.yaml"},
+		`pipeline file "../a.yaml" lies outside the GitOps repository`:                                                   {"../a.yaml"},
+		`read pipeline file: open none.yaml: file does not exist`:                                                        {"none.yaml"},
+	} {
+		_, err := loader{files: files}.load(names)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: got %v, want %s", names, err, want)
+		}
+	}
+}
+
+// brokenFS fails to read one file for a reason that is nobody's mistake.
+type brokenFS struct {
+	fs.FS
+	name string
+}
+
+var errDisk = errors.New("disk on fire")
+
+func (b brokenFS) Open(name string) (fs.File, error) {
+	if name == b.name {
+		return nil, errDisk
+	}
+	return b.FS.Open(name)
+}
+
+// TestLoadReadErrors tells a failure to read from a mistake in a file.
+func TestLoadReadErrors(t *testing.T) {
+	t.Parallel()
+	files := repo("a.yaml", header+"extends: b.yaml\nvars: v.yaml\nidentities: {hydrator: {key: h}, promoter: {key: p}}\n"+stages,
+		"b.yaml", "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\n", "v.yaml", "a: b", "h", "x", "p", "y")
+	if _, err := Load(files, "a.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	for name := range files {
+		_, err := Load(brokenFS{files, name}, "a.yaml")
+		var problems strictyaml.Problems
+		if !errors.Is(err, errDisk) || errors.As(err, &problems) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	files := repo("a.yaml", header+"stages: [{name: d, after: {all: [b, c]}}, {name: c, after: [a]}, {name: e}, {name: b, after: [a, c]}, {name: a}]")
+	p, err := Load(files, "a.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"e", "a", "c", "b", "d"}, p[0].Order()); diff != "" {
+		t.Error(diff)
+	}
+	if s, ok := p[0].Stage("d"); !ok || !s.After.All {
+		t.Errorf("stage d is %+v, %v", s, ok)
+	}
+	if _, ok := p[0].Stage("x"); ok {
+		t.Error("there is a stage x")
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	full, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full, []byte("envType: a\nnamespace: b"))
+	f.Add([]byte(header+"vars: vars.yaml\nrender: {set: {a: '{x}'}}\n"+stages), []byte("x: 1.10"))
+	f.Add([]byte(header+"extends: vars.yaml\n"+stages), []byte(header))
+	f.Add([]byte(header+"stages: [{name: a, after: [b]}, {name: b, after: {all: [a]}}]"), []byte("[]"))
+	f.Fuzz(func(t *testing.T, data, vars []byte) {
+		files := fstest.MapFS{"dir/a.yaml": {Data: data}, "vars.yaml": {Data: vars}, "dir/vars.yaml": {Data: vars}, "pipeline-defaults.yaml": {Data: vars}}
+		pipelines, err := loader{files: files}.load([]string{"dir/a.yaml"})
+		if err != nil {
+			return
+		}
+		for _, p := range pipelines {
+			for _, stage := range p.Order() {
+				e, err := p.Expand(stage, sampleLock(), files)
+				if err != nil {
+					continue // what only a real lock decides
+				}
+				for _, v := range e.Render.Values {
+					if repositoryPath(v) != "" {
+						t.Errorf("path %q was let through", v)
+					}
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,178 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+// The header of every pipeline file.
+const (
+	APIVersion = "lockage.dev/v1alpha1"
+	Kind       = "Pipeline"
+)
+
+// Pipeline is one application's way through its stages, as declared: defaults,
+// overrides and placeholders are Expand's to apply.
+type Pipeline struct {
+	// File is the name of the file it was read from.
+	File       string              `yaml:"-"`
+	APIVersion string              `yaml:"apiVersion" jsonschema:"required,enum=lockage.dev/v1alpha1" jsonschema_description:"The version of this format."`
+	Kind       string              `yaml:"kind" jsonschema:"required,enum=Pipeline" jsonschema_description:"Always Pipeline."`
+	Name       string              `yaml:"name,required" jsonschema:"pattern=^[a-z0-9][a-z0-9-]*$,maxLength=63" jsonschema_description:"The pipeline's name, unique in the GitOps repository."`
+	Extends    string              `yaml:"extends" jsonschema_description:"A file with defaults, relative to this one. Maps are merged deeply, stages by name; other lists replace."`
+	Lock       string              `yaml:"lock,required" jsonschema_description:"The directory of locks in the GitOps repository."`
+	SourceRepo string              `yaml:"sourceRepo" jsonschema_description:"The source repository, for locks that do not name it."`
+	Artifacts  string              `yaml:"artifacts,required" jsonschema_description:"The repository of artifacts, host included, or oci-layout:DIR. {pipeline} and {stage} may stand in it."`
+	Vars       string              `yaml:"vars" jsonschema_description:"A YAML file in the GitOps repository whose scalar keys become placeholders. {pipeline} and {stage} may stand in it."`
+	Render     Render              `yaml:"render" jsonschema_description:"How manifests are rendered; stages override single keys."`
+	Mirror     *Mirror             `yaml:"mirror" jsonschema_description:"Where manifests are committed for review. Absent: nowhere."`
+	Sign       Sign                `yaml:"sign" jsonschema_description:"The keys that sign."`
+	Identities map[string]Identity `yaml:"identities" jsonschema_description:"Who is trusted, by name. hydrator and promoter are the two roles."`
+	Stages     []Stage             `yaml:"stages,required" jsonschema_description:"The stages. Their order is that of after."`
+
+	doc *strictyaml.Node
+}
+
+// Stage is one environment. Its Render, Mirror and Sign hold the overrides
+// only.
+type Stage struct {
+	Name   string  `yaml:"name,required" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,35}$" jsonschema_description:"The stage's name."`
+	Auto   bool    `yaml:"auto" jsonschema_description:"Whether promote --ready promotes to this stage."`
+	After  After   `yaml:"after" jsonschema_description:"The stages a release must have been live in before."`
+	Render Render  `yaml:"render" jsonschema_description:"Overrides of the pipeline's render."`
+	Mirror *Mirror `yaml:"mirror" jsonschema_description:"Overrides of the pipeline's mirror; null: no mirror."`
+	Sign   Sign    `yaml:"sign" jsonschema_description:"Overrides of the pipeline's sign."`
+	Gates  []Gate  `yaml:"gates" jsonschema_description:"What promotion to this stage asks for; all must pass."`
+}
+
+// After are the stages that come before a stage.
+type After struct {
+	Stages []string
+	// All asks for every one of Stages; otherwise any one is enough.
+	All bool
+}
+
+// DecodeNode reads a list, for any of them, or {all: [...]}.
+func (a *After) DecodeNode(n *strictyaml.Node, partial bool) strictyaml.Problems {
+	if n.Kind != strictyaml.Map {
+		var list struct {
+			After []string `yaml:"after"`
+		}
+		problems := strictyaml.DecodePartial((&strictyaml.Node{Pos: n.Pos, Kind: strictyaml.Map}).With("after", n), &list)
+		a.Stages = list.After
+		return problems
+	}
+	var all struct {
+		All []string `yaml:"all,required"`
+	}
+	problems := strictyaml.Decode(n, &all)
+	a.Stages, a.All = all.All, true
+	return problems
+}
+
+// Render says how manifests are made. A nil or empty field means what
+// Options says is the default.
+type Render struct {
+	ReleaseName    string            `yaml:"releaseName" jsonschema_description:"Helm's release name. Default: {stage}."`
+	Namespace      string            `yaml:"namespace" jsonschema_description:"The namespace given to the renderer. Default: default."`
+	KubeVersion    string            `yaml:"kubeVersion" jsonschema_description:"The Kubernetes version to render for, in quotes. Required for Helm."`
+	APIVersions    []string          `yaml:"apiVersions" jsonschema_description:"Further API versions that charts may ask for."`
+	Values         []string          `yaml:"values" jsonschema_description:"Helm values files in the GitOps repository; later ones win."`
+	Set            map[string]string `yaml:"set" jsonschema_description:"Helm values by path, as literal strings."`
+	IncludeCRDs    *bool             `yaml:"includeCRDs" jsonschema:"default=true" jsonschema_description:"Whether a chart's crds/ are part of the output."`
+	Hooks          string            `yaml:"hooks" jsonschema:"enum=deploy,enum=all,enum=none,default=deploy" jsonschema_description:"deploy drops delete, rollback and test hooks."`
+	Overlay        string            `yaml:"overlay" jsonschema_description:"A kustomize overlay in the GitOps repository."`
+	Kustomize      *Kustomize        `yaml:"kustomize" jsonschema_description:"An overlay that is generated over the lock's sourcePath."`
+	AssertImage    *bool             `yaml:"assertImage" jsonschema:"default=true" jsonschema_description:"Whether the locked digest must occur in the output."`
+	RequireDigests bool              `yaml:"requireDigests" jsonschema:"default=false" jsonschema_description:"Whether every image must be pinned by digest."`
+	RewriteImages  bool              `yaml:"rewriteImages" jsonschema:"default=false" jsonschema_description:"Whether tags of locked repositories are replaced by digests."`
+	Nondeterminism string            `yaml:"nondeterminism" jsonschema:"enum=deny,enum=allow,default=deny" jsonschema_description:"Whether output may differ between two renders."`
+	AllowSecrets   []string          `yaml:"allowSecrets" jsonschema_description:"Names of Secrets that may be published with data."`
+	Validate       bool              `yaml:"validate" jsonschema:"default=false" jsonschema_description:"Whether objects are checked against the schemas of kubeVersion."`
+	Layout         string            `yaml:"layout" jsonschema:"enum=per-object,enum=single,default=per-object" jsonschema_description:"One file an object, or one manifest.yaml."`
+}
+
+// Kustomize describes an overlay that is generated.
+type Kustomize struct {
+	Base       string   `yaml:"base" json:"base" jsonschema_description:"The base, relative to the lock's sourcePath."`
+	Components []string `yaml:"components" json:"components" jsonschema_description:"Components in the GitOps repository."`
+	Image      string   `yaml:"image" json:"image" jsonschema_description:"The image name that the locked image replaces."`
+}
+
+// Mirror says where manifests are committed for people.
+type Mirror struct {
+	Remote      string       `yaml:"remote" jsonschema:"default=origin" jsonschema_description:"A remote of the GitOps checkout, or a URL."`
+	Branch      string       `yaml:"branch" jsonschema_description:"The stage branch. Default: stage/{stage}."`
+	Path        string       `yaml:"path" jsonschema_description:"The directory on the branch; never empty."`
+	When        string       `yaml:"when" jsonschema:"enum=hydrate,enum=promote,default=hydrate" jsonschema_description:"Whether the branch shows candidates or what is live."`
+	Review      string       `yaml:"review" jsonschema:"enum=none,enum=pull-request,default=none" jsonschema_description:"Whether a pull request is opened."`
+	Reviewers   []string     `yaml:"reviewers" jsonschema_description:"Who is asked to review."`
+	Labels      []string     `yaml:"labels" jsonschema_description:"Labels of the pull request."`
+	Draft       bool         `yaml:"draft" jsonschema_description:"Whether pull requests open as drafts."`
+	AutoMerge   bool         `yaml:"autoMerge" jsonschema_description:"Whether the forge merges once its rules are met."`
+	Live        string       `yaml:"live" jsonschema_description:"The live ref. Default: live/{pipeline}/{stage}."`
+	SignCommits *SignCommits `yaml:"signCommits" jsonschema_description:"The SSH key that signs commits."`
+}
+
+// SignCommits is the key that signs a mirror's commits.
+type SignCommits struct {
+	Key string `yaml:"key,required" jsonschema:"required" jsonschema_description:"A file or env://NAME."`
+}
+
+// Sign holds the signing key of each role; nil where it is not needed.
+type Sign struct {
+	Hydrator *Signer `yaml:"hydrator" jsonschema_description:"Signs what was rendered."`
+	Promoter *Signer `yaml:"promoter" jsonschema_description:"Signs what may run."`
+}
+
+// Signer is exactly one of a key and keyless signing.
+type Signer struct {
+	Key     string   `yaml:"key" jsonschema_description:"A key file, env://NAME or a KMS URI."`
+	Keyless *Keyless `yaml:"keyless" jsonschema_description:"Signs with a short-lived certificate; {} for the public instance."`
+}
+
+// Keyless names a Sigstore instance; both files are absent for the public one.
+type Keyless struct {
+	SigningConfig string `yaml:"signingConfig" jsonschema_description:"A Sigstore signing config in the GitOps repository."`
+	TrustedRoot   string `yaml:"trustedRoot" jsonschema_description:"A Sigstore trusted root in the GitOps repository."`
+}
+
+// Identity is somebody trusted: a public key, or an OIDC issuer with exactly
+// one of a subject and an expression that matches the whole subject.
+type Identity struct {
+	Key           string `yaml:"key" jsonschema_description:"A public key file in the GitOps repository, or a KMS URI."`
+	Issuer        string `yaml:"issuer" jsonschema_description:"An OIDC issuer's URL."`
+	Subject       string `yaml:"subject" jsonschema_description:"The certificate's subject."`
+	SubjectRegexp string `yaml:"subjectRegexp" jsonschema_description:"An RE2 expression, matched against the whole subject."`
+}
+
+// Stage returns the stage of that name.
+func (p *Pipeline) Stage(name string) (Stage, bool) {
+	i := p.index(name)
+	if i < 0 {
+		return Stage{}, false
+	}
+	return p.Stages[i], true
+}
+
+func (p *Pipeline) index(stage string) int {
+	return slices.IndexFunc(p.Stages, func(s Stage) bool { return s.Name == stage })
+}
+
+// Repository is the artifact repository of a stage: a repository name with its
+// registry's host, or oci-layout:DIR.
+func (p *Pipeline) Repository(stage string) string {
+	return p.stageScope(stage).expand(p.Artifacts, func(string, ...any) {}) // Load reported what is unknown
+}
+
+// Order returns the names of all stages, each behind those it comes after, and
+// otherwise in the order of the file.
+func (p *Pipeline) Order() []string {
+	order, cycle := sortStages(p.Stages)
+	if cycle != nil {
+		panic("pipeline: Load refuses cycles: " + strings.Join(cycle, ", "))
+	}
+	return order
+}

@@ -1,0 +1,154 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/strictyaml"
+)
+
+// maxExpanded is the most bytes that a string may grow to.
+const maxExpanded = 64 << 10
+
+// placeholder matches {name}, and {{anything}} before it: doubled braces are a
+// template of somebody else's.
+var placeholder = regexp.MustCompile(`\{\{[^{}]*\}\}|\{[a-zA-Z][a-zA-Z0-9_.-]*\}`)
+
+// scope is what placeholders stand for at one place.
+type scope struct {
+	values map[string]string
+	// absent explains names that are known and have no value here.
+	absent map[string]string
+	// where names the scope in messages.
+	where string
+}
+
+// releaseNames are the placeholders that a release gives a value.
+func releaseNames() []string {
+	return []string{"release", "commit", "image", "image.ref", "image.repository", "image.tag", "image.digest"}
+}
+
+// builtIn reports whether name means something without any vars file.
+func builtIn(name string) bool {
+	return name == "pipeline" || name == "stage" || slices.Contains(releaseNames(), name)
+}
+
+// stageScope knows the pipeline and stage only.
+func (p *Pipeline) stageScope(stage string) scope {
+	s := scope{values: map[string]string{"pipeline": p.Name, "stage": stage}, absent: map[string]string{}, where: "here"}
+	for _, name := range releaseNames() {
+		s.absent[name] = "has no value here: this is read before a release is known"
+	}
+	return s
+}
+
+// with adds a release and a stage's vars.
+func (s scope) with(l lock.Lock, vars map[string]string) scope {
+	values := maps.Clone(s.values)
+	maps.Copy(values, vars)
+	values["release"], values["commit"] = l.ReleaseID, l.GitCommit
+	values["image"], values["image.ref"] = l.Image.Pinned(), l.Image.Ref
+	values["image.repository"], values["image.digest"] = l.Image.Repository(), l.Image.Digest
+	absent := map[string]string{}
+	if tag := l.Image.Tag(); tag != "" {
+		values["image.tag"] = tag
+	} else {
+		absent["image.tag"] = fmt.Sprintf("has no value: the locked image %q has no tag", l.Image.Ref)
+	}
+	return scope{values: values, absent: absent, where: "in stage " + s.values["stage"]}
+}
+
+// expand replaces the placeholders in text, in one pass. What cannot be
+// replaced is told to report and stays.
+func (s scope) expand(text string, report func(format string, args ...any)) string {
+	size := len(text)
+	return placeholder.ReplaceAllStringFunc(text, func(found string) string {
+		if strings.HasPrefix(found, "{{") {
+			return found
+		}
+		name := found[1 : len(found)-1]
+		value, ok := s.values[name]
+		if !ok {
+			if why, known := s.absent[name]; known {
+				report("placeholder {%s} %s", name, why)
+			} else {
+				report("unknown placeholder {%s}: known %s are {%s}", name, s.where,
+					strings.Join(slices.Sorted(maps.Keys(s.values)), "}, {"))
+			}
+			return found
+		}
+		if size += len(value); size > maxExpanded {
+			report("grows over %d bytes by its placeholders", maxExpanded)
+			return found
+		}
+		return value
+	})
+}
+
+// readVars reads the vars file of a stage: its scalar keys that may be
+// placeholders, as written; nil where that failed with problems, which go to
+// c. The error is one of reading.
+func (p *Pipeline) readVars(stage string, files fs.FS, c *checker) (map[string]string, error) {
+	n := p.doc.Get("vars")
+	if n.IsNull() {
+		return map[string]string{}, nil
+	}
+	if !n.IsString() {
+		return nil, nil
+	}
+	name, ok := c.path(p.stageScope(stage), "vars", n)
+	if !ok {
+		return nil, nil
+	}
+	data, err := readFile(files, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.add(n.Pos, "vars file %s of stage %s does not exist", name, stage)
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("read vars of stage %s: %w", stage, err)
+	}
+	root, problems := strictyaml.Parse(name, data)
+	if root == nil {
+		c.addProblems(problems)
+		return nil, nil
+	}
+	if root.Kind != strictyaml.Map {
+		c.add(root.Pos, "vars: expected a map")
+		return nil, nil
+	}
+	vars := make(map[string]string)
+	for _, e := range root.Entries {
+		switch {
+		case e.Key == "<<":
+			c.add(e.KeyPos, "vars: merge keys (<<) are not read: write the keys out")
+		case e.Value.Kind != strictyaml.Scalar || e.Value.IsNull() || placeholder.FindString("{"+e.Key+"}") != "{"+e.Key+"}":
+		case builtIn(e.Key):
+			c.add(e.KeyPos, "vars: {%s} has a meaning of its own: rename the key", e.Key)
+		default:
+			vars[e.Key] = e.Value.Value
+		}
+	}
+	return vars, nil
+}
+
+// readFile reads one file under strictyaml's size bound: one byte more than
+// that is read, for strictyaml to refuse.
+func readFile(files fs.FS, name string) ([]byte, error) {
+	f, err := files.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, strictyaml.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,49 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/invopop/jsonschema"
+)
+
+// SchemaID is the JSON Schema's $id.
+const SchemaID = "https://lockage.dev/schemas/v1alpha1/pipeline.json"
+
+// Schema returns the JSON Schema (2020-12) of pipeline files, indented and
+// ending in a newline. It is for editors: a file that it accepts may still be
+// refused by Load, which sees the other files too. Keys that an extended
+// file may give are not required by it.
+func Schema() ([]byte, error) {
+	r := jsonschema.Reflector{
+		Anonymous:                  true,
+		ExpandedStruct:             true,
+		FieldNameTag:               "yaml",
+		RequiredFromJSONSchemaTags: true,
+	}
+	s := r.Reflect(&Pipeline{})
+	s.ID = SchemaID
+	s.Title = "lockage pipeline"
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("make the schema of pipeline files: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// JSONSchema describes the two shapes of after.
+func (After) JSONSchema() *jsonschema.Schema {
+	names := &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}}
+	all := jsonschema.NewProperties()
+	all.Set("all", names)
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+		names,
+		{Type: "object", Properties: all, Required: []string{"all"}, AdditionalProperties: jsonschema.FalseSchema},
+	}}
+}
+
+// JSONSchemaExtend says that a gate has one condition.
+func (Gate) JSONSchemaExtend(s *jsonschema.Schema) {
+	one := uint64(1)
+	s.MinProperties, s.MaxProperties = &one, &one
+}

@@ -1,0 +1,268 @@
+package strictyaml
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Decoder is a type that decodes itself, because its YAML has more than one
+// shape. DecodeNode is called on a pointer to its zero value; partial is as in
+// Decode and DecodePartial.
+type Decoder interface {
+	DecodeNode(n *Node, partial bool) Problems
+}
+
+// Decode fills the struct that v points to and returns every problem it met,
+// unsorted: what has no problem is filled.
+//
+// A field `yaml:"key"` takes the value of key; `yaml:"key,required"` must be
+// there; `yaml:"key,scalar"` is a string that takes any scalar as written, for
+// formats that programs write (a commit id may look like a number, and not
+// every writer quotes it).
+// Fields without the tag are left alone. Types are structs, pointers,
+// slices, maps by string, string, bool, int and Decoder. A key whose value is
+// null counts as absent; a null anywhere else is refused.
+func Decode(n *Node, v any) Problems { return decode(n, v, false) }
+
+// DecodePartial is Decode for a document that another will complete: required
+// keys may be absent.
+func DecodePartial(n *Node, v any) Problems { return decode(n, v, true) }
+
+func decode(n *Node, v any, partial bool) Problems {
+	d := decoding{partial: partial}
+	if n.IsNull() {
+		d.wrongType(n, "", "a map")
+		return d.problems
+	}
+	d.value(n, reflect.ValueOf(v).Elem(), "", false)
+	return d.problems
+}
+
+type decoding struct {
+	partial  bool
+	problems Problems
+}
+
+// value decodes n into v. path names n in problems; it is empty at the root.
+func (d *decoding) value(n *Node, v reflect.Value, path string, anyScalar bool) {
+	if dec, ok := v.Addr().Interface().(Decoder); ok {
+		d.problems = append(d.problems, dec.DecodeNode(n, d.partial)...)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), path, anyScalar)
+	case reflect.Struct:
+		if d.isKind(n, Map, path, "a map") {
+			d.structure(n, v, path)
+		}
+	case reflect.Slice:
+		if d.isKind(n, List, path, "a list") {
+			v.Set(reflect.MakeSlice(v.Type(), len(n.Items), len(n.Items)))
+			for i, item := range n.Items {
+				at := path + "[" + strconv.Itoa(i) + "]"
+				if item.IsNull() {
+					d.wrongType(item, at, "a value")
+					continue
+				}
+				d.value(item, v.Index(i), at, anyScalar)
+			}
+		}
+	case reflect.Map:
+		if d.isKind(n, Map, path, "a map") {
+			v.Set(reflect.MakeMapWithSize(v.Type(), len(n.Entries)))
+			for _, e := range n.Entries {
+				if d.isMergeKey(e) {
+					continue
+				}
+				item := reflect.New(v.Type().Elem()).Elem()
+				d.value(e.Value, item, join(path, e.Key), anyScalar)
+				v.SetMapIndex(reflect.ValueOf(e.Key), item)
+			}
+		}
+	default:
+		d.scalar(n, v, path, anyScalar)
+	}
+}
+
+func (d *decoding) scalar(n *Node, v reflect.Value, path string, anyScalar bool) {
+	switch v.Kind() {
+	case reflect.String:
+		if n.IsString() || anyScalar && n.Kind == Scalar {
+			v.SetString(n.Value)
+			return
+		}
+		d.wrongType(n, path, "a string")
+	case reflect.Bool:
+		if n.Kind == Scalar && n.Tag == "!!bool" {
+			v.SetBool(strings.EqualFold(n.Value, "true"))
+			return
+		}
+		d.wrongType(n, path, "true or false")
+	case reflect.Int:
+		if n.Kind == Scalar && n.Tag == "!!int" {
+			if i, err := strconv.Atoi(n.Value); err == nil {
+				v.SetInt(int64(i))
+				return
+			}
+		}
+		d.wrongType(n, path, "a decimal number")
+	default:
+		panic("strictyaml: cannot decode into " + v.Type().String())
+	}
+}
+
+func (d *decoding) isKind(n *Node, kind Kind, path, want string) bool {
+	if n.Kind != kind {
+		d.wrongType(n, path, want)
+	}
+	return n.Kind == kind
+}
+
+func (d *decoding) structure(n *Node, v reflect.Value, path string) {
+	var known []string
+	for i := range v.NumField() {
+		tag, ok := v.Type().Field(i).Tag.Lookup("yaml")
+		if !ok || tag == "-" {
+			continue
+		}
+		key, options, _ := strings.Cut(tag, ",")
+		known = append(known, key)
+		value := n.Get(key)
+		if value == nil {
+			if options == "required" && !d.partial {
+				d.problems.Add(n.Pos, "%s is missing", join(path, key))
+			}
+			continue
+		}
+		if value.IsNull() {
+			if options == "required" {
+				d.wrongType(value, join(path, key), "a value")
+			}
+			continue
+		}
+		d.value(value, v.Field(i), join(path, key), options == "scalar")
+	}
+	for _, e := range n.Entries {
+		if slices.Contains(known, e.Key) || d.isMergeKey(e) {
+			continue
+		}
+		hint := ""
+		if near := nearest(e.Key, known); near != "" {
+			hint = fmt.Sprintf(" (did you mean %q?)", near)
+		}
+		d.problems.Add(e.KeyPos, "unknown key %q%s%s", e.Key, in(path), hint)
+	}
+}
+
+// isMergeKey refuses `<<`, whose meaning YAML 1.2 dropped.
+func (d *decoding) isMergeKey(e Entry) bool {
+	if e.Key != "<<" {
+		return false
+	}
+	d.problems.Add(e.KeyPos, "merge keys (<<) are not read: write the keys out")
+	return true
+}
+
+func (d *decoding) wrongType(n *Node, path, want string) {
+	if path == "" {
+		path = "the document"
+	}
+	if name, ok := n.unquotedPlaceholder(); ok && want == "a string" {
+		d.problems.Add(n.Pos, `%s: {%s} without quotes is a YAML map: write "{%s}"`, path, name, name)
+		return
+	}
+	msg := fmt.Sprintf("%s: expected %s, found %s", path, want, n.describe())
+	switch {
+	case n.IsNull():
+		msg = fmt.Sprintf("%s is empty: give it %s", path, want)
+	case want == "a string" && n.Kind == Scalar:
+		msg += fmt.Sprintf(": write %q with quotes", n.Value)
+	}
+	d.problems.Add(n.Pos, "%s", msg)
+}
+
+// unquotedPlaceholder recognises what YAML makes of a bare {name}: a map with
+// one key and no value.
+func (n *Node) unquotedPlaceholder() (string, bool) {
+	if n.Kind == Map && len(n.Entries) == 1 && n.Entries[0].Value.IsNull() {
+		return n.Entries[0].Key, true
+	}
+	return "", false
+}
+
+func (n *Node) describe() string {
+	switch n.Kind {
+	case Map:
+		return "a map"
+	case List:
+		return "a list"
+	}
+	switch n.Tag {
+	case "!!str":
+		return "a string"
+	case "!!bool":
+		return "the boolean " + n.Value
+	case "!!int", "!!float":
+		return "the number " + n.Value
+	case "!!timestamp":
+		return "the time " + n.Value
+	case "!!null":
+		return "nothing"
+	}
+	return "a value tagged " + n.Tag
+}
+
+func in(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " in " + path
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// nearest returns the known key that word was probably meant to be, or "".
+func nearest(word string, known []string) string {
+	const maxDistance, maxLength = 2, 64
+	best, at := "", maxDistance+1
+	if len(word) > maxLength {
+		return ""
+	}
+	for _, k := range known {
+		dist := distance(strings.ToLower(word), strings.ToLower(k))
+		if dist < at && dist < len(k) {
+			best, at = k, dist
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of a and b in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
