@@ -1,0 +1,407 @@
+package git
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/format/objfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// objectCache keeps what was fetched from one remote, in git's own format:
+// small replies as loose objects, large ones as the pack that came.
+type objectCache struct {
+	dir   string
+	packs *store
+}
+
+func openCache(dir string) (*objectCache, error) {
+	for _, sub := range []string{filepath.Join("objects", "pack"), "tips"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, cacheError(dir, err)
+		}
+	}
+	return &objectCache{dir: dir, packs: newStore(dir, dir)}, nil
+}
+
+func cacheError(dir string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("object cache %s: %w: free some space, or choose another cache folder", dir, err)
+	}
+	return fmt.Errorf("object cache %s: %w", dir, err)
+}
+
+func (c *objectCache) path(id plumbing.Hash) string {
+	name := id.String()
+	return filepath.Join(c.dir, "objects", name[:2], name[2:])
+}
+
+// read returns an object, or errMissing. What is damaged is removed, so that
+// it is fetched again.
+func (c *objectCache) read(id plumbing.Hash) (encoded, error) {
+	obj, err := readLoose(c.path(id), id)
+	switch {
+	case err == nil:
+		return obj, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		if err := os.Remove(c.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return encoded{}, cacheError(c.dir, err)
+		}
+	}
+	obj, err = c.packs.read(id)
+	if err != nil && !errors.Is(err, errMissing) {
+		// One pack is damaged; which, go-git does not tell.
+		if err := c.dropPacks(); err != nil {
+			return encoded{}, err
+		}
+		return encoded{}, errMissing
+	}
+	return obj, err
+}
+
+func (c *objectCache) has(id plumbing.Hash) bool {
+	info, err := os.Stat(c.path(id))
+	return err == nil && info.Size() > 0 || c.packs.has(id)
+}
+
+// readLoose reads one file in the format of git's loose objects and checks it.
+func readLoose(file string, id plumbing.Hash) (encoded, error) {
+	f, err := os.Open(file) //nolint:gosec // the path is made of an object id
+	if err != nil {
+		return encoded{}, err
+	}
+	defer func() { _ = f.Close() }()
+	obj, err := decodeLoose(f)
+	if err != nil {
+		return encoded{}, err
+	}
+	if plumbing.ComputeHash(obj.kind, obj.data) != id {
+		return encoded{}, fmt.Errorf("%s does not hold object %s", file, id)
+	}
+	return obj, nil
+}
+
+func decodeLoose(r io.Reader) (encoded, error) {
+	o, err := objfile.NewReader(r)
+	if err != nil {
+		return encoded{}, err
+	}
+	defer func() { _ = o.Close() }()
+	kind, size, err := o.Header()
+	if err != nil {
+		return encoded{}, err
+	}
+	if size < 0 || size > MaxObjectBytes {
+		return encoded{}, fmt.Errorf("object of %d bytes", size)
+	}
+	data, err := io.ReadAll(io.LimitReader(o, size+1))
+	if err != nil {
+		return encoded{}, err
+	}
+	if int64(len(data)) != size {
+		return encoded{}, fmt.Errorf("object of %d bytes claims %d", len(data), size)
+	}
+	return encoded{kind: kind, data: data}, nil
+}
+
+// write stores one object. Whoever writes it too writes the same bytes.
+func (c *objectCache) write(obj encoded) error {
+	file := c.path(plumbing.ComputeHash(obj.kind, obj.data))
+	if _, err := os.Lstat(file); err == nil {
+		return nil
+	}
+	var buf bytes.Buffer
+	z := zlib.NewWriter(&buf)
+	_, err := fmt.Fprintf(z, "%s %d\x00", obj.kind, len(obj.data))
+	if err == nil {
+		_, err = z.Write(obj.data)
+	}
+	if err == nil {
+		err = z.Close()
+	}
+	if err == nil {
+		err = writeFile(file, buf.Bytes())
+	}
+	if err != nil {
+		return cacheError(c.dir, err)
+	}
+	return nil
+}
+
+// writeFile makes file appear whole or not at all.
+func writeFile(file string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), "tmp-")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
+}
+
+// addPack stores the objects of a pack (gitformat-pack(5)).
+func (c *objectCache) addPack(ctx context.Context, r io.Reader) (err error) {
+	tmp, err := os.MkdirTemp(c.dir, "tmp-")
+	if err != nil {
+		return cacheError(c.dir, err)
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	f, err := os.Create(filepath.Join(tmp, "incoming")) //nolint:gosec // our own folder
+	if err != nil {
+		return cacheError(c.dir, err)
+	}
+	defer func() { _ = f.Close() }()
+
+	src := &failureRecorder{r: &contextReader{ctx: ctx, r: r}}
+	n, err := io.Copy(f, io.LimitReader(src, maxPackBytes+1))
+	if src.err != nil {
+		return src.err // the network's fault, worth repeating
+	}
+	if err != nil {
+		return cacheError(c.dir, err)
+	}
+	if n > maxPackBytes {
+		return fmt.Errorf("the server sent more than %d bytes", int64(maxPackBytes))
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return cacheError(c.dir, err)
+	}
+	count, size, err := measurePack(f)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return cacheError(c.dir, err)
+	}
+	if count <= maxLoosePack && size <= maxLooseBytes {
+		return c.unpack(f)
+	}
+	return c.keepPack(tmp, f)
+}
+
+// unpack stores the objects of a small pack one by one.
+func (c *objectCache) unpack(r io.ReadSeeker) error {
+	objects := memory.NewStorage()
+	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(r), objects)
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(); err != nil {
+		return fmt.Errorf("the server's pack cannot be read: %w", err)
+	}
+	for _, obj := range objects.Objects {
+		r, err := obj.Reader()
+		if err != nil {
+			return err
+		}
+		data, err := io.ReadAll(io.LimitReader(r, maxLooseBytes))
+		if err != nil {
+			return err
+		}
+		if err := c.write(encoded{kind: obj.Type(), data: data}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepPack indexes a large pack beside its place and then moves both in, the
+// index first: readers look for packs.
+func (c *objectCache) keepPack(tmp string, r io.Reader) error {
+	staged := filesystem.NewStorage(osfs.New(tmp), cache.NewObjectLRUDefault())
+	if err := packfile.UpdateObjectStorage(staged, r); err != nil {
+		return cacheError(c.dir, fmt.Errorf("the server's pack cannot be kept: %w", err))
+	}
+	packs, err := filepath.Glob(filepath.Join(tmp, "objects", "pack", "pack-*.pack"))
+	if err != nil || len(packs) != 1 {
+		return fmt.Errorf("object cache %s: the server's pack was not kept", c.dir)
+	}
+	for _, ext := range []string{".idx", ".pack"} {
+		from := packs[0][:len(packs[0])-len(".pack")] + ext
+		if err := os.Rename(from, filepath.Join(c.dir, "objects", "pack", filepath.Base(from))); err != nil {
+			return cacheError(c.dir, err)
+		}
+	}
+	return nil
+}
+
+// dropPacks forgets all packs and all claims of complete histories.
+func (c *objectCache) dropPacks() error { return c.drop("objects/pack/pack-*", "tips/*") }
+
+// dropTips forgets all claims of complete histories.
+func (c *objectCache) dropTips() error { return c.drop("tips/*") }
+
+func (c *objectCache) drop(patterns ...string) error {
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(filepath.Join(c.dir, filepath.FromSlash(pattern)))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return cacheError(c.dir, err)
+			}
+		}
+	}
+	return nil
+}
+
+// tips are commits whose whole history lies in the cache, newest claim first.
+func (c *objectCache) tips() []plumbing.Hash {
+	entries, err := os.ReadDir(filepath.Join(c.dir, "tips"))
+	if err != nil {
+		return nil
+	}
+	type tip struct {
+		id   plumbing.Hash
+		when int64
+	}
+	var found []tip
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !plumbing.IsHash(e.Name()) {
+			continue
+		}
+		found = append(found, tip{plumbing.NewHash(e.Name()), info.ModTime().UnixNano()})
+	}
+	slices.SortFunc(found, func(a, b tip) int {
+		if a.when != b.when {
+			return int(max(-1, min(1, b.when-a.when)))
+		}
+		return slices.Compare(a.id[:], b.id[:])
+	})
+	var ids []plumbing.Hash
+	for i, t := range found {
+		if i >= maxTips {
+			_ = os.Remove(filepath.Join(c.dir, "tips", t.id.String()))
+			continue
+		}
+		if c.has(t.id) {
+			ids = append(ids, t.id)
+		}
+	}
+	return ids
+}
+
+func (c *objectCache) addTips(ids []plumbing.Hash) error {
+	for _, id := range ids {
+		if err := writeFile(filepath.Join(c.dir, "tips", id.String()), nil); err != nil {
+			return cacheError(c.dir, err)
+		}
+	}
+	return nil
+}
+
+// measurePack checks a pack's frame and sums up what it would inflate to, so
+// that no server can make us inflate without bound.
+func measurePack(r io.Reader) (objects int, size int64, err error) {
+	scanner := packfile.NewScanner(r)
+	_, count, err := scanner.Header()
+	if err != nil {
+		return 0, 0, fmt.Errorf("the server's pack cannot be read: %w", err)
+	}
+	if count > maxPackObjects {
+		return 0, 0, fmt.Errorf("the server's pack holds %d objects, above the limit of %d", count, maxPackObjects)
+	}
+	for range count {
+		h, err := scanner.NextObjectHeader()
+		if err != nil {
+			return 0, 0, fmt.Errorf("the server's pack cannot be read: %w", err)
+		}
+		length := h.Length
+		if h.Type.IsDelta() && length <= maxPackedObject {
+			head := &prefixWriter{}
+			if _, _, err := scanner.NextObject(head); err != nil {
+				return 0, 0, fmt.Errorf("the server's pack cannot be read: %w", err)
+			}
+			length = max(length, deltaTarget(head.data))
+		}
+		if length < 0 || length > maxPackedObject {
+			return 0, 0, fmt.Errorf("the server's pack holds an object of %d bytes, above the limit of %d", length, int64(maxPackedObject))
+		}
+		size += length
+	}
+	return int(count), size, nil
+}
+
+// deltaTarget reads the second of the two sizes that a delta begins with.
+func deltaTarget(delta []byte) int64 {
+	var size int64
+	for range 2 {
+		size = 0
+		for shift := 0; len(delta) > 0; shift += 7 {
+			b := delta[0]
+			delta = delta[1:]
+			if shift > 49 {
+				return maxPackedObject + 1
+			}
+			size |= int64(b&0x7f) << shift
+			if b&0x80 == 0 {
+				break
+			}
+		}
+	}
+	return size
+}
+
+// prefixWriter keeps the first bytes written to it.
+type prefixWriter struct{ data []byte }
+
+func (w *prefixWriter) Write(p []byte) (int, error) {
+	if room := 32 - len(w.data); room > 0 {
+		w.data = append(w.data, p[:min(room, len(p))]...)
+	}
+	return len(p), nil
+}
+
+// contextReader ends a copy when the context ends.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // it lives for one copy
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// failureRecorder tells errors of the reader from those of the writer.
+type failureRecorder struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failureRecorder) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,335 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
+)
+
+// config is git's effective configuration, in the order in which it was read:
+// of two values for one key the later one counts.
+type config struct {
+	entries []setting
+}
+
+// setting is one value. Section and variable names are in lower case;
+// a subsection between them is kept as written.
+type setting struct{ key, value string }
+
+// readConfig asks git, which knows of system files, includes and GIT_CONFIG_*
+// variables. Without git the files are read, includes left out. gitDir is ""
+// outside of repositories.
+func readConfig(ctx context.Context, gitDir, commonDir string, opts Options) (*config, error) {
+	args := []string{"config", "--list", "-z", "--includes"}
+	if gitDir != "" {
+		// Named outright, since git would not read a repository of another
+		// owner, as containers on CI have them; listing runs nothing.
+		args = append([]string{"--git-dir=" + gitDir}, args...)
+	}
+	out, err := runGit(ctx, opts, nil, args...)
+	if err == nil {
+		return parseConfigList(out), nil
+	}
+	if !errors.Is(err, exec.ErrNotFound) {
+		return nil, fmt.Errorf("reading git's configuration: %w", err)
+	}
+	conf := &config{}
+	home := opts.getenv("HOME")
+	xdg := opts.getenv("XDG_CONFIG_HOME")
+	if xdg == "" && home != "" {
+		xdg = filepath.Join(home, ".config")
+	}
+	files := []string{"/etc/gitconfig"}
+	if xdg != "" {
+		files = append(files, filepath.Join(xdg, "git", "config"))
+	}
+	if home != "" {
+		files = append(files, filepath.Join(home, ".gitconfig"))
+	}
+	if commonDir != "" {
+		files = append(files, filepath.Join(commonDir, "config"), filepath.Join(gitDir, "config.worktree"))
+	}
+	for _, file := range files {
+		more, err := readConfigFile(file)
+		if err != nil {
+			return nil, err
+		}
+		conf.entries = append(conf.entries, more.entries...)
+	}
+	return conf, nil
+}
+
+// runGit runs the git command where it cannot ask anybody anything.
+func runGit(ctx context.Context, opts Options, stdin []byte, args ...string) ([]byte, error) {
+	path, err := lookPath(opts)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // git, with arguments of our own making
+	cmd.Dir = opts.Dir
+	for _, entry := range opts.environ() {
+		switch key, _, _ := strings.Cut(entry, "="); key {
+		// A hook's environment names another repository than the one asked for.
+		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
+			"GIT_TERMINAL_PROMPT", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_TRACE", "GIT_TRACE2":
+		default:
+			cmd.Env = append(cmd.Env, entry)
+		}
+	}
+	cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GCM_INTERACTIVE=never")
+	cmd.Stdin = bytes.NewReader(stdin)
+	var out, msg bytes.Buffer
+	cmd.Stdout = &limitedBuffer{buf: &out, room: maxConfigBytes}
+	cmd.Stderr = &limitedBuffer{buf: &msg, room: maxConfigBytes}
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("git %s: %w: %s", strings.Join(args[:min(len(args), 2)], " "), err, sanitize(msg.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// lookPath finds git in the PATH of opts.
+func lookPath(opts Options) (string, error) {
+	if opts.Environ == nil {
+		return exec.LookPath("git")
+	}
+	for _, dir := range filepath.SplitList(opts.getenv("PATH")) {
+		if filepath.IsAbs(dir) {
+			if path, err := exec.LookPath(filepath.Join(dir, "git")); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+// limitedBuffer keeps the first bytes written to it and fails beyond.
+type limitedBuffer struct {
+	buf  *bytes.Buffer
+	room int
+}
+
+func (l *limitedBuffer) Write(p []byte) (int, error) {
+	if l.buf.Len()+len(p) > l.room {
+		return 0, io.ErrShortWrite
+	}
+	return l.buf.Write(p)
+}
+
+// parseConfigList reads the output of git config --list -z.
+func parseConfigList(out []byte) *config {
+	conf := &config{}
+	for record := range strings.SplitSeq(string(out), "\x00") {
+		if record == "" {
+			continue
+		}
+		key, value, ok := strings.Cut(record, "\n")
+		if !ok {
+			value = "true" // a variable without a value
+		}
+		conf.add(key, value)
+	}
+	return conf
+}
+
+// readConfigFile reads one file, without its includes; a file that does not
+// exist is empty.
+func readConfigFile(file string) (*config, error) {
+	conf := &config{}
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return conf, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxConfigBytes {
+		return nil, fmt.Errorf("%s is larger than %d bytes", file, maxConfigBytes)
+	}
+	data, err := os.ReadFile(file) //nolint:gosec // git's configuration files
+	if err != nil {
+		return nil, err
+	}
+	raw := gitconfig.New()
+	if err := gitconfig.NewDecoder(bytes.NewReader(data)).Decode(raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for _, section := range raw.Sections {
+		for _, o := range section.Options {
+			conf.add(section.Name+"."+o.Key, o.Value)
+		}
+		for _, sub := range section.Subsections {
+			for _, o := range sub.Options {
+				conf.add(section.Name+"."+sub.Name+"."+o.Key, o.Value)
+			}
+		}
+	}
+	return conf, nil
+}
+
+func (c *config) add(key, value string) {
+	section, sub, name := splitKey(key)
+	key = strings.ToLower(section) + "."
+	if sub != "" {
+		key += sub + "."
+	}
+	c.entries = append(c.entries, setting{key + strings.ToLower(name), value})
+}
+
+// splitKey takes section.subsection.name apart; only a subsection has dots.
+func splitKey(key string) (section, sub, name string) {
+	first, last := strings.IndexByte(key, '.'), strings.LastIndexByte(key, '.')
+	if first < 0 {
+		return key, "", ""
+	}
+	if first == last {
+		return key[:first], "", key[first+1:]
+	}
+	return key[:first], key[first+1 : last], key[last+1:]
+}
+
+func (c *config) all(key string) []string {
+	var values []string
+	for _, e := range c.entries {
+		if e.key == key {
+			values = append(values, e.value)
+		}
+	}
+	return values
+}
+
+func (c *config) last(key string) (string, bool) {
+	values := c.all(key)
+	if len(values) == 0 {
+		return "", false
+	}
+	return values[len(values)-1], true
+}
+
+func (c *config) isTrue(key string) bool {
+	value, _ := c.last(key)
+	return isTrue(value)
+}
+
+func isTrue(value string) bool {
+	return slices.Contains([]string{"true", "yes", "on", "1"}, strings.ToLower(value))
+}
+
+// subsections lists, sorted, those of a section that hold name.
+func (c *config) subsections(section, name string) []string {
+	var found []string
+	for _, e := range c.entries {
+		if s, sub, n := splitKey(e.key); s == section && n == name && sub != "" {
+			found = append(found, sub)
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// rewrite applies url.<base>.insteadOf: the longest prefix counts.
+func (c *config) rewrite(raw string) string {
+	best, base := "", ""
+	for _, e := range c.entries {
+		section, sub, name := splitKey(e.key)
+		if section == "url" && name == "insteadof" && e.value != "" && strings.HasPrefix(raw, e.value) && len(e.value) > len(best) {
+			best, base = e.value, sub
+		}
+	}
+	if best == "" {
+		return raw
+	}
+	return base + raw[len(best):]
+}
+
+// forURL lists the values of section.name and of section.<url>.name where
+// that URL matches u, after git-config(1) «http.<url>.*»: a value of a less
+// specific URL than one seen before does not count, an empty value forgets
+// those before it.
+func (c *config) forURL(section, name string, u *url.URL) []string {
+	var values []string
+	best := -1
+	for _, e := range c.entries {
+		s, sub, n := splitKey(e.key)
+		if s != section || n != name {
+			continue
+		}
+		score := 0
+		if sub != "" {
+			var ok bool
+			if score, ok = matchURL(sub, u); !ok {
+				continue
+			}
+		}
+		if score < best {
+			continue
+		}
+		best = score
+		if values = append(values, e.value); e.value == "" {
+			values = nil
+		}
+	}
+	return values
+}
+
+// matchURL says whether u lies below pattern, and how specific that is.
+func matchURL(pattern string, u *url.URL) (int, bool) {
+	p, err := url.Parse(pattern)
+	if err != nil || !strings.EqualFold(p.Scheme, u.Scheme) || port(p) != port(u) {
+		return 0, false
+	}
+	host, exact := strings.ToLower(p.Hostname()), 1
+	if host != strings.ToLower(u.Hostname()) {
+		if !matchLabels(host, strings.ToLower(u.Hostname())) {
+			return 0, false
+		}
+		exact = 0
+	}
+	user := 0
+	if p.User != nil {
+		if u.User == nil || p.User.Username() != u.User.Username() {
+			return 0, false
+		}
+		user = 1
+	}
+	prefix, path := strings.Trim(p.Path, "/"), strings.Trim(u.Path, "/")
+	if prefix != "" && path != prefix && !strings.HasPrefix(path, prefix+"/") {
+		return 0, false
+	}
+	return 1 + user + 2*(len(prefix)+1) + exact<<20, true
+}
+
+// matchLabels matches *.example.com, a star for one label.
+func matchLabels(pattern, host string) bool {
+	want, have := strings.Split(pattern, "."), strings.Split(host, ".")
+	if len(want) != len(have) {
+		return false
+	}
+	for i := range want {
+		if want[i] != "*" && want[i] != have[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func port(u *url.URL) string {
+	switch p := u.Port(); {
+	case p != "":
+		return p
+	case strings.EqualFold(u.Scheme, "https"):
+		return "443"
+	default:
+		return "80"
+	}
+}

@@ -1,0 +1,82 @@
+package git
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	gogit "github.com/go-git/go-git/v5"
+	gitconfig "github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// NewRepository is a repository to make.
+type NewRepository struct {
+	Branch  string
+	Message string
+	Author  string
+	Email   string
+	When    time.Time
+}
+
+// Create makes a repository of the folder dir, with one commit of all files in it, and a bare copy of it in bare, which
+// becomes its remote origin; bare may be empty for none.
+func Create(dir, bare string, n NewRepository) (Hash, error) {
+	h, err := create(dir, bare, n)
+	if err != nil {
+		return "", fmt.Errorf("make repository %s: %w", dir, err)
+	}
+	return h, nil
+}
+
+func create(dir, bare string, n NewRepository) (Hash, error) {
+	repo, err := gogit.PlainInitWithOptions(dir, &gogit.PlainInitOptions{
+		InitOptions: gogit.InitOptions{DefaultBranch: plumbing.NewBranchReferenceName(n.Branch)},
+	})
+	if err != nil {
+		return "", err
+	}
+	tree, err := repo.Worktree()
+	if err != nil {
+		return "", err
+	}
+	if err := tree.AddWithOptions(&gogit.AddOptions{All: true}); err != nil {
+		return "", err
+	}
+	who := &object.Signature{Name: n.Author, Email: n.Email, When: n.When}
+	id, err := tree.Commit(n.Message, &gogit.CommitOptions{Author: who, Committer: who})
+	if err != nil || bare == "" {
+		return hashOf(id), err
+	}
+	return hashOf(id), addOrigin(repo, dir, bare, n.Branch)
+}
+
+// addOrigin makes a bare copy of a repository and its remote origin, as a clone would have it.
+func addOrigin(repo *gogit.Repository, dir, bare, branch string) error {
+	if err := os.CopyFS(bare, os.DirFS(filepath.Join(dir, gogit.GitDirName))); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(bare, "index")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	remote, err := gogit.PlainOpen(bare)
+	if err != nil {
+		return err
+	}
+	conf, err := remote.Config()
+	if err != nil {
+		return err
+	}
+	conf.Core.IsBare, conf.Core.Worktree = true, ""
+	if err := remote.SetConfig(conf); err != nil {
+		return err
+	}
+	if _, err := repo.CreateRemote(&gitconfig.RemoteConfig{Name: "origin", URLs: []string{bare}}); err != nil {
+		return err
+	}
+	return repo.CreateBranch(&gitconfig.Branch{Name: branch, Remote: "origin", Merge: plumbing.NewBranchReferenceName(branch)})
+}

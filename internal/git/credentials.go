@@ -1,0 +1,217 @@
+package git
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// credentials adds to requests what proves who asks. Of several proofs the
+// first counts: userinfo in the URL, LOCKAGE_GIT_TOKEN, http.extraHeader,
+// netrc, and, once the server has refused, git's credential helpers.
+//
+// The first two belong to one origin and go nowhere else; the others are
+// looked up for the URL of each request.
+type credentials struct {
+	origin address // as configured, before redirects
+	token  string
+	netrc  string // the file's path
+	conf   *config
+	opts   Options
+
+	mu     sync.Mutex
+	helped *url.Userinfo // what a helper gave
+	asked  bool
+}
+
+func newCredentials(origin address, conf *config, opts Options) *credentials {
+	c := &credentials{origin: origin, conf: conf, opts: opts}
+	if origin.url.Scheme == "https" || origin.loopback() {
+		c.token = opts.getenv("LOCKAGE_GIT_TOKEN")
+	}
+	if c.netrc = opts.getenv("NETRC"); c.netrc == "" && opts.getenv("HOME") != "" {
+		c.netrc = filepath.Join(opts.getenv("HOME"), ".netrc")
+	}
+	return c
+}
+
+func sameOrigin(a, b *url.URL) bool {
+	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
+// apply sets the headers of one request to the repository at base.
+func (c *credentials) apply(req *http.Request, base *url.URL) error {
+	own := sameOrigin(c.origin.url, base)
+	matched := *base
+	if own {
+		matched.User = c.origin.user
+	}
+	for _, header := range c.conf.forURL("http", "extraheader", &matched) {
+		key, value, ok := strings.Cut(header, ":")
+		if !ok {
+			return fmt.Errorf("http.extraHeader for %s is no «Name: value»", redact(base.String()))
+		}
+		req.Header.Add(strings.TrimSpace(key), strings.TrimSpace(value))
+	}
+	if user := c.choose(own); user != nil {
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+		return nil
+	}
+	if req.Header.Get("Authorization") != "" {
+		return nil
+	}
+	user, err := readNetrc(c.netrc, base.Hostname())
+	if err != nil {
+		return err
+	}
+	if user != nil {
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+	}
+	return nil
+}
+
+// choose is the user whose proof belongs to the origin; nil if there is none.
+func (c *credentials) choose(own bool) *url.Userinfo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !own {
+		return nil
+	}
+	if user := c.origin.user; user != nil {
+		if _, ok := user.Password(); ok {
+			return user
+		}
+	}
+	switch user := c.origin.user; {
+	case c.helped != nil:
+		return c.helped
+	case c.token != "" && user != nil && user.Username() != "":
+		return url.UserPassword(user.Username(), c.token)
+	case c.token != "":
+		return url.UserPassword("x-access-token", c.token)
+	case user != nil && user.Username() != "":
+		return url.UserPassword(user.Username(), "") // a token in the user's place
+	}
+	return nil
+}
+
+// challenged asks git's credential helpers, once, and says if it is worth
+// repeating the request.
+func (c *credentials) challenged(ctx context.Context, base *url.URL) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked || !sameOrigin(c.origin.url, base) {
+		return false, nil
+	}
+	c.asked = true
+	if _, ok := c.origin.user.Password(); ok || c.token != "" {
+		return false, nil // these were named outright: say that they fail
+	}
+	path := strings.TrimPrefix(base.Path, "/")
+	if strings.ContainsAny(base.Host+path+c.origin.user.Username(), "\n\x00") {
+		return false, nil
+	}
+	ask := fmt.Sprintf("protocol=%s\nhost=%s\npath=%s\n", base.Scheme, base.Host, path)
+	if user := c.origin.user.Username(); user != "" {
+		ask += "username=" + user + "\n"
+	}
+	answer, err := runGit(ctx, c.opts, []byte(ask+"\n"), "credential", "fill")
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		return false, nil // no git, or no helper that knows
+	}
+	var user, password string
+	for line := range strings.Lines(string(answer)) {
+		key, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
+		switch key {
+		case "username":
+			user = value
+		case "password":
+			password = value
+		}
+	}
+	if password == "" {
+		return false, nil
+	}
+	c.helped = url.UserPassword(user, password)
+	return true, nil
+}
+
+// readNetrc finds the entry for host, or the default one.
+func readNetrc(file, host string) (*url.Userinfo, error) {
+	if file == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(file) //nolint:gosec // the user's own file
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading netrc: %w", err)
+	}
+	if len(data) > maxConfigBytes {
+		return nil, fmt.Errorf("%s is larger than %d bytes", file, maxConfigBytes)
+	}
+	return parseNetrc(data, host), nil
+}
+
+// parseNetrc follows the format of ftp(1): words; macros end at an empty line.
+func parseNetrc(data []byte, host string) *url.Userinfo {
+	var login, password string
+	applies, macro := false, false
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	key := ""
+	for lines.Scan() {
+		words := strings.Fields(lines.Text())
+		if macro {
+			macro = len(words) > 0
+			continue
+		}
+		for _, word := range words {
+			if key == "" && strings.HasPrefix(word, "#") {
+				break
+			}
+			switch key {
+			case "machine":
+				if applies && password != "" {
+					return url.UserPassword(login, password)
+				}
+				applies, login, password = strings.EqualFold(word, host), "", ""
+			case "login":
+				login = word
+			case "password":
+				password = word
+			case "":
+				switch word {
+				case "machine", "login", "password", "account":
+					key = word
+				case "macdef":
+					macro = true
+				case "default":
+					if applies && password != "" {
+						return url.UserPassword(login, password)
+					}
+					applies, login, password = true, "", ""
+				}
+				continue
+			}
+			key = ""
+		}
+	}
+	if applies && password != "" {
+		return url.UserPassword(login, password)
+	}
+	return nil
+}

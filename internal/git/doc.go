@@ -1,0 +1,62 @@
+// Package git reads commits: of a repository on disk, in whatever state a
+// checkout left it, and of a remote, of which it fetches only what is read.
+//
+// # Promises
+//
+//   - A work tree is never touched and a user's repository is never written
+//     to. What has to be fetched goes into an object cache of our own.
+//   - [Open] takes every kind of checkout that SHA-1 git makes: shallow,
+//     partial, sparse, linked, a submodule, one with alternates, a bare one.
+//     Objects that are absent are fetched from the repository's remote by id.
+//   - A [Remote] answers from its cache without any request when the objects
+//     are there. Else it asks for the commit, the trees on the way, and the
+//     objects read, by id and with a filter (protocol versions 2 and 0 of
+//     gitprotocol-pack(5), gitprotocol-v2(5)). Where a server has no filter or
+//     gives no objects by id, more is fetched, and Options.Warn says so.
+//   - Every object is checked against its id each time it is read. A damaged
+//     entry of the cache is dropped and fetched again.
+//   - The cache may be shared by any number of processes: entries appear by
+//     rename and are named by their content.
+//   - No secret stands in an error, a warning or the cache.
+//
+// # Refusals
+//
+//   - SHA-256 repositories and the reftable format: a clear error.
+//   - Abbreviated object ids.
+//   - Symbolic links that lead out of the commit's tree, submodules, names
+//     that are not UTF-8 or that a checkout would refuse, objects above
+//     [MaxObjectBytes].
+//   - A redirect of anything but the first request; credentials never follow
+//     one to another origin.
+//
+// The git command is run for two things only, and only where it is installed:
+// to read the effective configuration, and to ask its credential helpers.
+// Grafts and replacement objects are not honoured: ids mean what they hash to.
+package git
+
+// Bounds on everything read from outside.
+const (
+	// MaxObjectBytes is the largest commit, tree or file that is read.
+	MaxObjectBytes = 64 << 20
+
+	maxTreeEntries   = 1 << 17  // entries of one tree
+	maxPrefetch      = 1 << 20  // objects below one prefetched path
+	maxLinks         = 40       // symbolic links followed for one name, as Linux does
+	maxLinkBytes     = 4096     // length of a link's target
+	maxAlternates    = 16       // object folders of one repository
+	maxTagDepth      = 8        // tags that point at tags
+	maxRefDepth      = 5        // symbolic references followed, as git does
+	maxPackBytes     = 16 << 30 // one reply of a server
+	maxPackObjects   = 50 << 20 // objects in one reply
+	maxPackedObject  = 4 << 30  // one object in a pack, inflated
+	maxLoosePack     = 2048     // objects of a reply that are stored one by one
+	maxLooseBytes    = 256 << 20
+	maxAdvertisement = 256 << 20 // the references of a server
+	maxMessage       = 512       // what is quoted of a server's error
+	maxRedirects     = 5
+	maxAttempts      = 4
+	maxConfigBytes   = 4 << 20
+	maxTips          = 32  // histories known to be complete
+	maxHaves         = 256 // commits named to a server as present
+	firstHistory     = 200 // commits asked for before the whole history is
+)

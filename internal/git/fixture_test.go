@@ -1,0 +1,236 @@
+package git_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+// environ is that of a user without any configuration of their own.
+func environ(t testing.TB, more ...string) []string {
+	t.Helper()
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
+	}, more...)
+}
+
+// run runs the real git in dir and returns what it prints.
+func run(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = environ(t, "GIT_COMMITTER_DATE=2026-03-22T12:34:56+0200", "GIT_AUTHOR_DATE=2026-03-22T12:34:56+0200")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// repository makes a work tree with one commit of these files.
+func repository(t *testing.T, files map[string]string) (dir string, head git.Hash) {
+	t.Helper()
+	dir = t.TempDir()
+	run(t, dir, "init", "-q")
+	write(t, dir, files)
+	return dir, commit(t, dir, "first")
+}
+
+func commit(t *testing.T, dir, message string) git.Hash {
+	t.Helper()
+	run(t, dir, "add", "-A")
+	run(t, dir, "commit", "-q", "--allow-empty", "-m", message)
+	return git.Hash(run(t, dir, "rev-parse", "HEAD"))
+}
+
+var chart = map[string]string{
+	"README.md":               "read me\n",
+	"k8s/helm/Chart.yaml":     "name: app\n",
+	"k8s/helm/values.yaml":    "replicas: 1\n",
+	"k8s/helm/templates/a":    "a\n",
+	"k8s/other/big":           strings.Repeat("other", 1000),
+	"services/web/index.html": "<p>\n",
+}
+
+// server serves repositories over smart HTTP, by the real git.
+type server struct {
+	*httptest.Server
+	root string
+
+	mu       sync.Mutex
+	requests []string                                        // method and path
+	headers  []http.Header                                   // of each request
+	faults   []func(http.ResponseWriter, *http.Request) bool // tried first
+	protocol string                                          // forced version; "" for what the client asks
+}
+
+// serve makes a bare repository of dir and serves it at /repo.git; config are
+// settings such as uploadpack.allowFilter=true.
+func serve(t *testing.T, dir string, config ...string) *server {
+	t.Helper()
+	s := newServer(t, dir, config...)
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func serveTLS(t *testing.T, dir string, config ...string) *server {
+	t.Helper()
+	s := newServer(t, dir, config...)
+	s.Server = httptest.NewUnstartedServer(s)
+	s.Config.ErrorLog = nil
+	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func newServer(t *testing.T, dir string, config ...string) *server {
+	t.Helper()
+	s := &server{root: t.TempDir()}
+	run(t, s.root, "clone", "-q", "--bare", dir, "repo.git")
+	for _, setting := range config {
+		key, value, _ := strings.Cut(setting, "=")
+		run(t, s.bare(), "config", key, value)
+	}
+	return s
+}
+
+var full = []string{"uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true"}
+
+func (s *server) bare() string { return filepath.Join(s.root, "repo.git") }
+func (s *server) url() string  { return s.URL + "/repo.git" }
+
+func (s *server) seen() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests)
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
+	s.headers = append(s.headers, r.Header.Clone())
+	faults, protocol := s.faults, s.protocol
+	s.mu.Unlock()
+	for _, fault := range faults {
+		if fault(w, r) {
+			return
+		}
+	}
+	if protocol == "" {
+		protocol = r.Header.Get("Git-Protocol")
+	}
+	handler := cgi.Handler{
+		Path:       "/bin/sh",
+		Args:       []string{"-c", "exec git http-backend"},
+		Env:        []string{"GIT_PROJECT_ROOT=" + s.root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + protocol, "GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent"},
+		InheritEnv: []string{"PATH"},
+	}
+	handler.ServeHTTP(w, r)
+}
+
+// basicAuth lets only this user in.
+func basicAuth(user, password string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		u, p, _ := r.BasicAuth()
+		if u == user && p == password {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+		http.Error(w, "who are you?", http.StatusUnauthorized)
+		return true
+	}
+}
+
+// warnings collects what is warned of.
+type warnings struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (w *warnings) warn(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said = append(w.said, text)
+}
+
+func (w *warnings) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(w.said, "\n")
+}
+
+func options(t testing.TB, more ...string) git.Options {
+	t.Helper()
+	return git.Options{Dir: t.TempDir(), CacheDir: t.TempDir(), Environ: environ(t, more...), Backoff: time.Millisecond}
+}
+
+func openRemote(t *testing.T, url string, opts git.Options) *git.Remote {
+	t.Helper()
+	r, err := git.OpenRemote(t.Context(), url, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func openRepository(t testing.TB, dir string, opts git.Options) *git.Repository {
+	t.Helper()
+	r, err := git.Open(t.Context(), dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// wantError fails unless err holds all parts and none that begins with «!».
+func wantError(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, part := range parts {
+		if secret, ok := strings.CutPrefix(part, "!"); ok {
+			if strings.Contains(fmt.Sprintf("%v %+v", err, err), secret) {
+				t.Errorf("error holds %q: %v", secret, err)
+			}
+		} else if !strings.Contains(err.Error(), part) {
+			t.Errorf("error lacks %q: %v", part, err)
+		}
+	}
+}
+
+func importStream(t testing.TB, dir, stream string) {
+	t.Helper()
+	cmd := exec.Command("git", "fast-import", "--quiet", "--force")
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stream)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git fast-import: %v\n%s", err, out)
+	}
+}

@@ -1,0 +1,244 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// FS is a commit's tree as a file system: fs.ReadDirFS, fs.ReadFileFS,
+// fs.StatFS and fs.SubFS.
+//
+// Symbolic links are followed as long as they stay in the commit's tree, also
+// out of the folder that Sub chose; ReadDir shows what they lead to, so that
+// fs.WalkDir goes through them. A link that leads nowhere, out, or in a circle
+// is shown as a link, and opening it is an error, as opening a submodule is.
+// Files have modes 0644 and 0755, folders 0755, and no times. The Sys method
+// of a FileInfo gives the [Hash] of the file or folder.
+type FS struct {
+	ctx  context.Context //nolint:containedctx // io/fs has no place for one
+	snap *Snapshot
+	dir  string
+}
+
+// FS is the whole tree. What is absent is fetched while it is read, with ctx.
+func (s *Snapshot) FS(ctx context.Context) *FS {
+	return &FS{ctx: ctx, snap: s, dir: "."}
+}
+
+// Sub is the file system below dir, which has to be a folder.
+func (f *FS) Sub(dir string) (fs.FS, error) {
+	at, err := f.resolve("sub", dir)
+	if err != nil {
+		return nil, err
+	}
+	if at.mode != modeDir {
+		return nil, pathError("sub", dir, fmt.Errorf("is a file, not a folder"))
+	}
+	return &FS{ctx: f.ctx, snap: f.snap, dir: at.path}, nil
+}
+
+func pathError(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+func (f *FS) resolve(op, name string) (resolved, error) {
+	if !fs.ValidPath(name) {
+		return resolved{}, pathError(op, name, fs.ErrInvalid)
+	}
+	at, err := f.snap.resolve(f.ctx, path.Join(f.dir, name))
+	if err != nil {
+		return at, pathError(op, name, err)
+	}
+	return at, nil
+}
+
+// Open opens a file or a folder.
+func (f *FS) Open(name string) (fs.File, error) {
+	at, err := f.resolve("open", name)
+	if err != nil {
+		return nil, err
+	}
+	if at.mode == modeDir {
+		entries, err := f.list(name, at)
+		if err != nil {
+			return nil, err
+		}
+		return &openDir{info: infoOf(path.Base(name), at.entry, 0), name: name, entries: entries}, nil
+	}
+	data, err := f.content("open", name, at)
+	if err != nil {
+		return nil, err
+	}
+	return &openFile{Reader: bytes.NewReader(data), info: infoOf(path.Base(name), at.entry, len(data))}, nil
+}
+
+// ReadFile returns a file's content.
+func (f *FS) ReadFile(name string) ([]byte, error) {
+	at, err := f.resolve("read", name)
+	if err != nil {
+		return nil, err
+	}
+	return f.content("read", name, at)
+}
+
+func (f *FS) content(op, name string, at resolved) ([]byte, error) {
+	if at.mode == modeDir {
+		return nil, pathError(op, name, fmt.Errorf("is a folder, not a file"))
+	}
+	data, err := f.snap.object(f.ctx, at.id, plumbing.BlobObject)
+	if err != nil {
+		return nil, pathError(op, name, err)
+	}
+	return data, nil
+}
+
+// Stat describes what name leads to.
+func (f *FS) Stat(name string) (fs.FileInfo, error) {
+	at, err := f.resolve("stat", name)
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	if at.mode != modeDir {
+		data, err := f.content("stat", name, at)
+		if err != nil {
+			return nil, err
+		}
+		size = len(data)
+	}
+	return infoOf(path.Base(name), at.entry, size), nil
+}
+
+// ReadDir lists a folder, sorted by name.
+func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
+	at, err := f.resolve("readdir", name)
+	if err != nil {
+		return nil, err
+	}
+	return f.list(name, at)
+}
+
+func (f *FS) list(name string, at resolved) ([]fs.DirEntry, error) {
+	if at.mode != modeDir {
+		return nil, pathError("readdir", name, fmt.Errorf("is a file, not a folder"))
+	}
+	t, err := f.snap.tree(f.ctx, at.id)
+	if err != nil {
+		return nil, pathError("readdir", name, err)
+	}
+	if t.bad != "" {
+		return nil, pathError("readdir", name, fmt.Errorf("holds an entry named %q, which no checkout may contain", t.bad))
+	}
+	if err := f.snap.fetchLinks(f.ctx, t); err != nil {
+		return nil, pathError("readdir", name, err)
+	}
+	entries := make([]fs.DirEntry, 0, len(t.entries))
+	for _, e := range t.entries {
+		d := &dirEntry{fs: f, name: path.Join(name, e.name), entry: e}
+		if e.mode == modeLink {
+			// By its full name: a circle shows only on the way that was taken.
+			if target, err := f.resolve("readdir", d.name); err == nil {
+				d.entry.mode, d.entry.id = target.mode, target.id
+			} else if f.ctx.Err() != nil {
+				return nil, err
+			}
+		}
+		entries = append(entries, d)
+	}
+	return entries, nil
+}
+
+// dirEntry learns a file's size only when it is asked for it.
+type dirEntry struct {
+	fs    *FS
+	name  string
+	entry entry
+}
+
+func (d *dirEntry) Name() string      { return path.Base(d.name) }
+func (d *dirEntry) IsDir() bool       { return d.entry.mode == modeDir }
+func (d *dirEntry) Type() fs.FileMode { return fileMode(d.entry.mode).Type() }
+func (d *dirEntry) String() string    { return fs.FormatDirEntry(d) }
+
+// Info describes the entry as ReadDir shows it.
+func (d *dirEntry) Info() (fs.FileInfo, error) {
+	switch d.entry.mode {
+	case modeFile, modeExecutable:
+		return d.fs.Stat(d.name)
+	default:
+		return infoOf(d.Name(), d.entry, 0), nil
+	}
+}
+
+// fileInfo implements fs.FileInfo.
+type fileInfo struct {
+	name  string
+	size  int64
+	entry entry
+}
+
+func infoOf(name string, e entry, size int) *fileInfo {
+	return &fileInfo{name: name, size: int64(size), entry: e}
+}
+
+func (i *fileInfo) Name() string       { return i.name }
+func (i *fileInfo) Size() int64        { return i.size }
+func (i *fileInfo) Mode() fs.FileMode  { return fileMode(i.entry.mode) }
+func (i *fileInfo) ModTime() time.Time { return time.Time{} }
+func (i *fileInfo) IsDir() bool        { return i.entry.mode == modeDir }
+func (i *fileInfo) Sys() any           { return hashOf(i.entry.id) }
+
+func fileMode(m entryMode) fs.FileMode {
+	switch m {
+	case modeExecutable:
+		return 0o755
+	case modeDir:
+		return fs.ModeDir | 0o755
+	case modeLink:
+		return fs.ModeSymlink | 0o777
+	case modeSubmodule:
+		return fs.ModeIrregular
+	default:
+		return 0o644
+	}
+}
+
+type openFile struct {
+	*bytes.Reader
+	info *fileInfo
+}
+
+func (o *openFile) Stat() (fs.FileInfo, error) { return o.info, nil }
+func (o *openFile) Close() error               { return nil }
+
+type openDir struct {
+	info    *fileInfo
+	name    string
+	entries []fs.DirEntry
+}
+
+func (o *openDir) Stat() (fs.FileInfo, error) { return o.info, nil }
+func (o *openDir) Close() error               { return nil }
+
+func (o *openDir) Read([]byte) (int, error) {
+	return 0, pathError("read", o.name, fmt.Errorf("is a folder, not a file"))
+}
+
+func (o *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 || n > len(o.entries) {
+		if n > 0 && len(o.entries) == 0 {
+			return nil, io.EOF
+		}
+		n = len(o.entries)
+	}
+	list := o.entries[:n]
+	o.entries = o.entries[n:]
+	return list, nil
+}

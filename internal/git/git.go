@@ -1,0 +1,114 @@
+package git
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// ErrNotFound says that an object or a reference exists nowhere it was looked
+// for. Errors that wrap it name the thing and the place.
+var ErrNotFound = errors.New("not found")
+
+// Hash is a full object id: 40 lower-case hexadecimal digits (SHA-1).
+type Hash string
+
+// ParseHash accepts a full id only: an abbreviated one can come to mean
+// another object tomorrow.
+func ParseHash(s string) (Hash, error) {
+	if len(s) != 40 || strings.Trim(s, "0123456789abcdef") != "" {
+		return "", fmt.Errorf("%q is no full commit id: give all 40 lower-case hexadecimal digits (git rev-parse prints them)", s)
+	}
+	return Hash(s), nil
+}
+
+// BlobID is the id that git gives a file of this content.
+func BlobID(data []byte) Hash {
+	return Hash(plumbing.ComputeHash(plumbing.BlobObject, data).String())
+}
+
+func (h Hash) id() plumbing.Hash { return plumbing.NewHash(string(h)) }
+
+func hashOf(id plumbing.Hash) Hash { return Hash(id.String()) }
+
+// Commit is what is needed of a commit object.
+type Commit struct {
+	Hash      Hash
+	Tree      Hash
+	Parents   []Hash
+	Committed time.Time // the committer's time, in UTC, to the second
+}
+
+// Head is the commit that is checked out.
+type Head struct {
+	Commit
+	Branch string // short name; empty when HEAD is detached
+}
+
+// Options are what repositories and remotes need from their surroundings.
+type Options struct {
+	// Dir is the folder that relative paths in URLs start from, and whose git
+	// configuration applies to a Remote; "" is the current folder. Open sets
+	// it to the repository's root.
+	Dir string
+	// CacheDir holds fetched objects, below "git/". It is made when needed.
+	// Without it nothing can be fetched over a network.
+	CacheDir string
+	// Environ is the environment, "key=value"; nil is that of the process.
+	// HOME, LOCKAGE_GIT_TOKEN, NETRC and GIT_* are read from it, and git
+	// commands run in it.
+	Environ []string
+	// Warn is told, once each, of detours that cost more than they should.
+	Warn func(string)
+	// Backoff is the first pause before a request is repeated; it doubles
+	// each time. 0 is half a second.
+	Backoff time.Duration
+}
+
+func (o Options) environ() []string {
+	if o.Environ == nil {
+		return os.Environ()
+	}
+	return o.Environ
+}
+
+func (o Options) getenv(key string) string {
+	value := ""
+	for _, entry := range o.environ() {
+		if k, v, ok := strings.Cut(entry, "="); ok && k == key {
+			value = v
+		}
+	}
+	return value
+}
+
+// Stats counts what was asked of a server.
+type Stats struct {
+	BytesReceived int64 // bodies of all replies
+	RoundTrips    int64 // requests, those repeated too
+}
+
+func parseCommit(id plumbing.Hash, data []byte) (Commit, error) {
+	raw := &plumbing.MemoryObject{}
+	raw.SetType(plumbing.CommitObject)
+	if _, err := raw.Write(data); err != nil {
+		return Commit{}, err
+	}
+	var c object.Commit
+	if err := c.Decode(raw); err != nil {
+		return Commit{}, fmt.Errorf("commit %s cannot be read: %w", id, err)
+	}
+	if c.TreeHash.IsZero() {
+		return Commit{}, fmt.Errorf("commit %s cannot be read: it names no tree", id)
+	}
+	out := Commit{Hash: hashOf(id), Tree: hashOf(c.TreeHash), Committed: c.Committer.When.UTC()}
+	for _, p := range c.ParentHashes {
+		out.Parents = append(out.Parents, hashOf(p))
+	}
+	return out, nil
+}

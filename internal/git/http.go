@@ -1,0 +1,347 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	defaultBackoff = 500 * time.Millisecond
+	maxBackoff     = time.Minute // the longest Retry-After that is honoured
+)
+
+// httpLink speaks smart HTTP (gitprotocol-http(5)) to one repository.
+type httpLink struct {
+	client  *http.Client
+	creds   *credentials
+	backoff time.Duration
+	count   *counters
+
+	mu   sync.Mutex
+	base *url.URL // where the repository is, after redirects
+	adv  *advertisement
+}
+
+// counters add up what Stats reports.
+type counters struct{ bytes, trips atomic.Int64 }
+
+func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpLink, error) {
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:     true,
+		TLSHandshakeTimeout:   30 * time.Second,
+		ResponseHeaderTimeout: 5 * time.Minute, // a server may pack for a while first
+		IdleConnTimeout:       90 * time.Second,
+		DialContext:           (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+	}
+	value := func(env, name string) string {
+		if v := opts.getenv(env); v != "" {
+			return v
+		}
+		values := conf.forURL("http", name, a.url)
+		if len(values) == 0 {
+			return ""
+		}
+		return values[len(values)-1]
+	}
+	if file := value("GIT_SSL_CAINFO", "sslcainfo"); file != "" {
+		pem, err := os.ReadFile(expandHome(file, opts)) //nolint:gosec // named by the user's configuration
+		if err != nil {
+			return nil, fmt.Errorf("http.sslCAInfo: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("http.sslCAInfo: %s holds no certificate", file)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	if proxy := value("", "proxy"); proxy != "" {
+		if !strings.Contains(proxy, "://") {
+			proxy = "http://" + proxy
+		}
+		u, err := url.Parse(proxy)
+		if err != nil {
+			return nil, fmt.Errorf("http.proxy: %s is no URL", redact(proxy))
+		}
+		transport.Proxy = http.ProxyURL(u)
+	}
+	backoff := opts.Backoff
+	if backoff == 0 {
+		backoff = defaultBackoff
+	}
+	return &httpLink{
+		client: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		creds: newCredentials(a, conf, opts), backoff: backoff, count: count, base: a.url,
+	}, nil
+}
+
+func expandHome(file string, opts Options) string {
+	if rest, ok := strings.CutPrefix(file, "~/"); ok {
+		return opts.getenv("HOME") + "/" + rest
+	}
+	return file
+}
+
+// advertisement asks once what the server can do.
+func (l *httpLink) advertisement(ctx context.Context) (*advertisement, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.adv != nil {
+		return l.adv, nil
+	}
+	return l.discover(ctx)
+}
+
+const infoRefs = "/info/refs"
+
+// discover reads info/refs, following redirects, and remembers where it was.
+func (l *httpLink) discover(ctx context.Context) (*advertisement, error) {
+	base := l.base
+	for range maxRedirects + 1 {
+		body, moved, err := l.do(ctx, base, http.MethodGet, infoRefs+"?service=git-upload-pack", nil)
+		if err != nil {
+			return nil, err
+		}
+		if moved == nil {
+			adv, err := readAdvertisement(io.LimitReader(body, maxAdvertisement))
+			if cerr := body.Close(); err == nil {
+				err = cerr
+			}
+			if err != nil {
+				return nil, err
+			}
+			l.base, l.adv = base, adv
+			return adv, nil
+		}
+		path, ok := strings.CutSuffix(moved.Path, infoRefs)
+		if !ok || moved.Scheme != "https" && moved.Scheme != base.Scheme {
+			return nil, fmt.Errorf("redirected to %s, which is not the same repository in another place", redact(moved.String()))
+		}
+		base = &url.URL{Scheme: moved.Scheme, Host: moved.Host, Path: path}
+	}
+	return nil, fmt.Errorf("redirected more than %d times", maxRedirects)
+}
+
+func (l *httpLink) references(ctx context.Context, prefixes []string) ([]reference, error) {
+	known := l.known()
+	adv, err := l.advertisement(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if adv.version == 2 {
+		body, err := l.post(ctx, encodeLsRefs(prefixes))
+		if err != nil {
+			return nil, err
+		}
+		refs, err := readLsRefs(io.LimitReader(body, maxAdvertisement))
+		if cerr := body.Close(); err == nil {
+			err = cerr
+		}
+		return refs, err
+	}
+	if known {
+		// What was listed when the link was made may be old by now.
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if adv, err = l.discover(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return adv.refs, nil
+}
+
+func (l *httpLink) known() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.adv != nil
+}
+
+// pack sends the request and hands the pack to keep.
+func (l *httpLink) pack(ctx context.Context, q request, keep func(io.Reader) error) error {
+	adv, err := l.advertisement(ctx)
+	if err != nil {
+		return err
+	}
+	body, err := l.post(ctx, q.encode(adv))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	r, err := openPack(body, q, adv)
+	if err != nil {
+		return err
+	}
+	return keep(r)
+}
+
+func (l *httpLink) post(ctx context.Context, content []byte) (io.ReadCloser, error) {
+	l.mu.Lock()
+	base := l.base
+	l.mu.Unlock()
+	body, moved, err := l.do(ctx, base, http.MethodPost, "/git-upload-pack", content)
+	if err == nil && moved != nil {
+		err = fmt.Errorf("redirected to %s after the first request", redact(moved.String()))
+	}
+	return body, err
+}
+
+// do makes a request, again after 429, 502, 503 and 504, and once more with
+// credentials from a helper. Reading is all that is ever asked, so that
+// repeating is safe. It returns a body or the place the server points to.
+func (l *httpLink) do(ctx context.Context, base *url.URL, method, path string, content []byte) (io.ReadCloser, *url.URL, error) {
+	pause := l.backoff
+	for attempt := 1; ; attempt++ {
+		res, err := l.once(ctx, base, method, path, content)
+		if err != nil {
+			if attempt == maxAttempts || !transient(err) || ctx.Err() != nil {
+				return nil, nil, err
+			}
+			if err := sleep(ctx, pause); err != nil {
+				return nil, nil, err
+			}
+			pause *= 2
+			continue
+		}
+		switch res.StatusCode {
+		case http.StatusOK:
+			return &countingBody{ReadCloser: res.Body, n: &l.count.bytes}, nil, nil
+		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+			_ = res.Body.Close()
+			moved, err := res.Location()
+			if err != nil {
+				return nil, nil, errors.New("redirected to nowhere")
+			}
+			return nil, moved, nil
+		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			_ = res.Body.Close()
+			if attempt == maxAttempts {
+				return nil, nil, statusError(res, nil)
+			}
+			if err := sleep(ctx, retryAfter(res.Header, pause)); err != nil {
+				return nil, nil, err
+			}
+			pause *= 2
+		case http.StatusUnauthorized:
+			_ = res.Body.Close()
+			again, err := l.creds.challenged(ctx, base)
+			if err != nil || !again {
+				return nil, nil, errors.Join(err, statusError(res, nil))
+			}
+		default:
+			text, _ := io.ReadAll(io.LimitReader(res.Body, maxMessage))
+			_ = res.Body.Close()
+			return nil, nil, statusError(res, text)
+		}
+	}
+}
+
+func (l *httpLink) once(ctx context.Context, base *url.URL, method, path string, content []byte) (*http.Response, error) {
+	target := strings.TrimRight(base.String(), "/") + path
+	if base.RawQuery != "" {
+		return nil, errors.New("a query in a repository's URL is not supported")
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(content))
+	if err != nil {
+		return nil, errors.New("the remote's URL is malformed")
+	}
+	req.Header.Set("User-Agent", "git/lockage") // some servers serve git to git only
+	req.Header.Set("Git-Protocol", "version=2")
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
+		req.Header.Set("Accept", "application/x-git-upload-pack-result")
+	}
+	if err := l.creds.apply(req, base); err != nil {
+		return nil, err
+	}
+	l.count.trips.Add(1)
+	res, err := l.client.Do(req)
+	if err != nil {
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err // what it adds is the URL, which the caller names
+		}
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+		if !strings.HasPrefix(kind, "application/x-git-upload-pack-") {
+			_ = res.Body.Close()
+			return nil, fmt.Errorf("no git repository answers there (content type %q): check the URL", sanitize(kind))
+		}
+	}
+	return res, nil
+}
+
+// statusError says what to do about a status.
+func statusError(res *http.Response, text []byte) error {
+	switch res.StatusCode {
+	case http.StatusUnauthorized:
+		return errors.New("authentication failed (HTTP 401): set LOCKAGE_GIT_TOKEN, a git credential helper or http.extraHeader")
+	case http.StatusForbidden:
+		return fmt.Errorf("access denied (HTTP 403) %s: check what the credentials allow", sanitize(string(text)))
+	case http.StatusNotFound:
+		return errors.New("no such repository, or none that these credentials may see (HTTP 404): check the URL, and LOCKAGE_GIT_TOKEN or the credential helper")
+	}
+	return fmt.Errorf("the server answered HTTP %d %s", res.StatusCode, sanitize(string(text)))
+}
+
+// retryAfter is how long the server wants us to wait. A date is compared with
+// the server's own, so that clocks need not agree.
+func retryAfter(h http.Header, fallback time.Duration) time.Duration {
+	value := h.Get("Retry-After")
+	wait := fallback
+	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
+		wait = min(time.Duration(seconds), maxBackoff/time.Second) * time.Second
+	} else if until, err := http.ParseTime(value); err == nil {
+		if now, err := http.ParseTime(h.Get("Date")); err == nil {
+			wait = max(0, until.Sub(now))
+		}
+	}
+	return min(wait, maxBackoff)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// transient says whether an error may be gone on the next try.
+func transient(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+}
+
+// countingBody counts what is read.
+type countingBody struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c *countingBody) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}

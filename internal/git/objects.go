@@ -1,0 +1,80 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// objects is where commits, trees and files are read from: a Repository or a
+// Remote.
+type objects interface {
+	fmt.Stringer
+	// read returns an object that is on disk, or errMissing.
+	read(ctx context.Context, id plumbing.Hash) (encoded, error)
+	// has says whether read would find the object.
+	has(ctx context.Context, id plumbing.Hash) bool
+	// fetch brings objects to disk.
+	fetch(ctx context.Context, w want) error
+}
+
+// want is one thing to be fetched.
+type want struct {
+	ids    []plumbing.Hash
+	commit plumbing.Hash // the commit they belong to, where it is known: what to fall back to
+	shape  shape
+}
+
+type shape int
+
+const (
+	shapeExact   shape = iota // the named objects alone
+	shapeCommit               // commits and their root trees
+	shapeDeep                 // the named objects and all that they hold
+	shapeRecent               // commits and those before them, some generations
+	shapeHistory              // commits and all before them
+)
+
+func (w want) String() string {
+	noun := "object"
+	if w.shape == shapeCommit || w.shape == shapeRecent || w.shape == shapeHistory {
+		noun = "commit"
+	}
+	if len(w.ids) == 1 {
+		return fmt.Sprintf("%s %s", noun, w.ids[0])
+	}
+	return fmt.Sprintf("%s %s and %d more", noun, w.ids[0], len(w.ids)-1)
+}
+
+// load reads an object and fetches it first if it is absent.
+func load(ctx context.Context, from objects, id plumbing.Hash) (encoded, error) {
+	return loadAs(ctx, from, want{ids: []plumbing.Hash{id}})
+}
+
+// loadAs reads the first object of w; if it is absent, w is fetched.
+func loadAs(ctx context.Context, from objects, w want) (encoded, error) {
+	obj, err := from.read(ctx, w.ids[0])
+	if !errors.Is(err, errMissing) {
+		return obj, err
+	}
+	if err := from.fetch(ctx, w); err != nil {
+		return encoded{}, err
+	}
+	if obj, err = from.read(ctx, w.ids[0]); errors.Is(err, errMissing) {
+		return encoded{}, fmt.Errorf("%s is not in %s: %w", w, from, ErrNotFound)
+	}
+	return obj, err
+}
+
+func loadCommit(ctx context.Context, from objects, id plumbing.Hash) (Commit, error) {
+	obj, err := loadAs(ctx, from, want{ids: []plumbing.Hash{id}, commit: id, shape: shapeCommit})
+	if err != nil {
+		return Commit{}, err
+	}
+	if obj.kind != plumbing.CommitObject {
+		return Commit{}, fmt.Errorf("%s in %s is a %s, not a commit", id, from, obj.kind)
+	}
+	return parseCommit(id, obj.data)
+}

@@ -1,0 +1,349 @@
+package git
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Remote is a repository elsewhere. What is fetched from it stays in the
+// object cache. It is safe for concurrent use.
+type Remote struct {
+	addr  address
+	opts  Options
+	local *Repository // a repository on this machine is read where it lies
+	link  link        // else
+	cache *objectCache
+	count counters
+
+	mu     sync.Mutex      // held while fetching
+	warned map[string]bool // detours already told of
+	whole  bool            // everything that references reach was fetched
+}
+
+// link is a way to a server's upload-pack.
+type link interface {
+	// advertisement tells what the server can do.
+	advertisement(ctx context.Context) (*advertisement, error)
+	// references lists those that begin with a prefix, or more.
+	references(ctx context.Context, prefixes []string) ([]reference, error)
+	// pack hands the pack that answers a request to keep.
+	pack(ctx context.Context, q request, keep func(io.Reader) error) error
+}
+
+// OpenRemote opens a remote by URL or path, with the git configuration that
+// applies in opts.Dir. It makes no request.
+func OpenRemote(ctx context.Context, rawURL string, opts Options) (*Remote, error) {
+	conf, err := readConfig(ctx, "", "", opts)
+	if err != nil {
+		return nil, err
+	}
+	return newRemote(ctx, rawURL, conf, opts)
+}
+
+func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Remote, error) {
+	dir, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := parseAddress(conf.rewrite(raw), dir)
+	if err != nil {
+		return nil, fmt.Errorf("remote: %w", err)
+	}
+	r := &Remote{addr: addr, opts: opts, warned: map[string]bool{}}
+	switch {
+	case addr.url == nil:
+		if r.local, err = openLocal(ctx, addr.path, opts); err != nil {
+			return nil, fmt.Errorf("remote %s: %w", addr, err)
+		}
+		return r, nil
+	case addr.url.Scheme == "ssh":
+		r.link = &sshLink{address: addr.url.String(), count: &r.count}
+	default:
+		if r.link, err = newHTTPLink(addr, conf, opts, &r.count); err != nil {
+			return nil, fmt.Errorf("remote %s: %w", addr, err)
+		}
+	}
+	if opts.CacheDir != "" {
+		name := fmt.Sprintf("%x", sha256.Sum256([]byte(addr.String())))[:32]
+		if r.cache, err = openCache(filepath.Join(opts.CacheDir, "git", name)); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// openLocal takes a path as git does: a work tree, a .git folder, a bare
+// repository, with or without its suffix.
+func openLocal(ctx context.Context, path string, opts Options) (*Repository, error) {
+	for _, suffix := range []string{"/.git", "", ".git"} {
+		if dir := filepath.Clean(path + filepath.FromSlash(suffix)); isGitDir(dir) {
+			return Open(ctx, dir, opts)
+		}
+	}
+	if _, err := readLine(filepath.Join(path, ".git")); err == nil {
+		return Open(ctx, path, opts)
+	}
+	return nil, fmt.Errorf("no git repository there: %w", ErrNotFound)
+}
+
+// URL is the remote's address, insteadOf applied, without credentials.
+func (r *Remote) URL() string { return r.addr.String() }
+
+func (r *Remote) String() string { return r.addr.String() }
+
+// Stats tells what this Remote has asked of its server so far.
+func (r *Remote) Stats() Stats {
+	return Stats{BytesReceived: r.count.bytes.Load(), RoundTrips: r.count.trips.Load()}
+}
+
+// Tip asks where a reference stands now: a branch, a tag, or a full name; ""
+// is the default branch, to which HEAD points. It returns the commit, tags
+// peeled, and the full name. This always asks the server.
+func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
+	if r.local != nil {
+		h, name, err := r.local.tip(ctx, ref)
+		if err != nil {
+			return "", "", fmt.Errorf("remote %s: %w", r, err)
+		}
+		return h, name, nil
+	}
+	candidates := refCandidates(ref)
+	refs, err := r.link.references(ctx, candidates)
+	if err != nil {
+		return "", "", fmt.Errorf("remote %s: %w", r, err)
+	}
+	for _, name := range candidates {
+		for _, found := range refs {
+			if found.name != name {
+				continue
+			}
+			if found.target != "" {
+				name = found.target
+			}
+			if !found.peeled.IsZero() {
+				return hashOf(found.peeled), name, nil
+			}
+			return hashOf(found.id), name, nil
+		}
+	}
+	if ref == "" || ref == "HEAD" {
+		return "", "", fmt.Errorf("remote %s has no default branch with a commit on it: push one, or name a branch: %w", r, ErrNotFound)
+	}
+	return "", "", fmt.Errorf("remote %s has no branch or tag %q: %w", r, ref, ErrNotFound)
+}
+
+// Commit reads one commit, fetching it if need be.
+func (r *Remote) Commit(ctx context.Context, h Hash) (Commit, error) {
+	return loadCommit(ctx, r, h.id())
+}
+
+// Snapshot is the tree of one commit.
+func (r *Remote) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
+	return newSnapshot(ctx, r, h)
+}
+
+// IsAncestor says whether ancestor is descendant or comes before it. Commits
+// alone are fetched, and those that came before are not fetched again.
+func (r *Remote) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
+	return isAncestor(ctx, r, ancestor.id(), descendant.id())
+}
+
+// Contains says whether commit is on the reference, which is resolved as Tip
+// does.
+func (r *Remote) Contains(ctx context.Context, ref string, commit Hash) (bool, error) {
+	tip, _, err := r.Tip(ctx, ref)
+	if err != nil {
+		return false, err
+	}
+	return r.IsAncestor(ctx, commit, tip)
+}
+
+func (r *Remote) read(_ context.Context, id plumbing.Hash) (encoded, error) {
+	switch {
+	case r.local != nil:
+		return r.local.readOwn(id) // its own remotes are no business of ours, and may be a circle
+	case r.cache == nil:
+		return encoded{}, errMissing
+	}
+	return r.cache.read(id)
+}
+
+func (r *Remote) has(_ context.Context, id plumbing.Hash) bool {
+	if r.local != nil {
+		return r.local.hasOwn(id)
+	}
+	return r.cache != nil && r.cache.has(id)
+}
+
+func (r *Remote) warn(text string) {
+	if r.opts.Warn != nil && !r.warned[text] {
+		r.warned[text] = true
+		r.opts.Warn(fmt.Sprintf("%s: %s", r, text))
+	}
+}
+
+// fetch brings w into the cache, by the cheapest way that the server takes.
+func (r *Remote) fetch(ctx context.Context, w want) error {
+	switch {
+	case r.local != nil:
+		return fmt.Errorf("%s is not in repository %s: was it pushed there, or its branch rewritten? %w", w, r, ErrNotFound)
+	case r.cache == nil:
+		return fmt.Errorf("%s of %s is not at hand, and there is no cache folder to fetch it into", w, r)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.shape == shapeExact || w.shape == shapeCommit {
+		// Somebody else may have fetched it while we waited.
+		w.ids = slices.DeleteFunc(slices.Clone(w.ids), r.cache.has)
+		if len(w.ids) == 0 {
+			return nil
+		}
+	}
+	if err := r.fetchBest(ctx, w); err != nil {
+		return fmt.Errorf("fetching %s from %s: %w", w, r, err)
+	}
+	return nil
+}
+
+func (r *Remote) fetchBest(ctx context.Context, w want) error {
+	adv, err := r.link.advertisement(ctx)
+	if err != nil {
+		return err
+	}
+	q := r.request(w)
+	commits := w.shape != shapeExact && w.shape != shapeDeep
+	allowed := adv.givesObjects() || commits && (adv.givesCommits() || r.listed(adv, w.ids))
+	if allowed && (q.filter == "" || adv.filters()) && (q.depth == 0 || adv.shallows()) {
+		err := r.receive(ctx, q)
+		if err == nil && len(q.haves) > 0 && !r.cache.has(w.ids[0]) {
+			// A history was not as complete as the cache claimed.
+			if err = r.cache.dropTips(); err == nil {
+				q.haves = nil
+				err = r.receive(ctx, q)
+			}
+		}
+		if err == nil && w.shape == shapeHistory {
+			err = r.cache.addTips(w.ids)
+		}
+		var refused *refusal
+		if !errors.As(err, &refused) {
+			return err
+		}
+		if commits && adv.givesCommits() && notOurs(refused.text) {
+			return fmt.Errorf("the server does not have it: was it pushed, or its branch rewritten and the commit removed? %w", ErrNotFound)
+		}
+	}
+	return r.fetchMore(ctx, adv, w)
+}
+
+// request is the cheapest request for w.
+func (r *Remote) request(w want) request {
+	q := request{wants: w.ids}
+	switch w.shape {
+	case shapeExact:
+		q.filter = "tree:0" // what is named outright comes all the same
+	case shapeCommit:
+		q.filter, q.depth = "tree:1", 1
+	case shapeDeep:
+	case shapeRecent:
+		q.filter, q.depth, q.haves = "tree:0", firstHistory, r.haves(w.ids)
+	case shapeHistory:
+		q.filter, q.haves = "tree:0", r.haves(w.ids)
+	}
+	return q
+}
+
+// haves names histories that are complete here, unless one of the ids should
+// be part of one: then the claim is wrong, and nothing is claimed.
+func (r *Remote) haves(ids []plumbing.Hash) []plumbing.Hash {
+	tips := r.cache.tips()
+	if slices.ContainsFunc(ids, func(id plumbing.Hash) bool { return slices.Contains(tips, id) }) {
+		return nil
+	}
+	return tips[:min(len(tips), maxHaves)]
+}
+
+// fetchMore is for servers that give no parts: the commit with all its files,
+// or else everything that branches and tags reach.
+func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) error {
+	history := w.shape == shapeRecent || w.shape == shapeHistory
+	if !w.commit.IsZero() && !history && adv.shallows() && (adv.givesCommits() || r.listed(adv, []plumbing.Hash{w.commit})) {
+		r.warn("the server gives no parts of commits: fetching all files of the commit")
+		var refused *refusal
+		if err := r.receive(ctx, request{wants: []plumbing.Hash{w.commit}, depth: 1}); !errors.As(err, &refused) {
+			return err
+		}
+	}
+	if r.whole {
+		return fmt.Errorf("no branch or tag of the server reaches it: was it pushed, or its branch rewritten? %w", ErrNotFound)
+	}
+	if history && adv.filters() {
+		r.warn("the server gives no commits by id: fetching the history of all branches and tags")
+	} else {
+		r.warn("the server gives neither parts of commits nor commits by id: fetching the whole repository, which may take long")
+	}
+	refs, err := r.link.references(ctx, []string{"refs/heads/", "refs/tags/"})
+	if err != nil {
+		return err
+	}
+	q := request{haves: r.haves(w.ids)}
+	if history && adv.filters() {
+		q.filter = "tree:0"
+	}
+	for _, ref := range refs {
+		if strings.HasPrefix(ref.name, "refs/heads/") || strings.HasPrefix(ref.name, "refs/tags/") {
+			q.wants = append(q.wants, ref.id)
+		}
+	}
+	if len(q.wants) == 0 {
+		return fmt.Errorf("the server has no branches or tags: %w", ErrNotFound)
+	}
+	if err := r.receive(ctx, q); err != nil {
+		return err
+	}
+	r.whole = q.filter == ""
+	if !slices.ContainsFunc(w.ids, r.cache.has) {
+		return fmt.Errorf("no branch or tag of the server reaches it: was it pushed, or its branch rewritten? %w", ErrNotFound)
+	}
+	return nil
+}
+
+// listed says whether each id is one that a version 0 server lists.
+func (r *Remote) listed(adv *advertisement, ids []plumbing.Hash) bool {
+	for _, id := range ids {
+		if !slices.ContainsFunc(adv.refs, func(ref reference) bool { return ref.id == id }) {
+			return false
+		}
+	}
+	return true
+}
+
+// receive sends a request and stores the pack, once more if the connection
+// broke in the middle.
+func (r *Remote) receive(ctx context.Context, q request) error {
+	for attempt := 1; ; attempt++ {
+		err := r.link.pack(ctx, q, func(pack io.Reader) error { return r.cache.addPack(ctx, pack) })
+		if err == nil || attempt == maxAttempts || !transient(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// notOurs recognises how servers say that they lack an object.
+func notOurs(text string) bool {
+	for _, phrase := range []string{"not our ref", "not valid", "not found", "unknown object", "missing"} {
+		if strings.Contains(text, phrase) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,432 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Repository is a repository on disk. It is safe for concurrent use.
+type Repository struct {
+	root   string // of the work tree; empty when bare
+	gitDir string // this work tree's own part
+	common string // the part that linked work trees share
+	opts   Options
+	stores []*store // its own first, then its alternates
+
+	mu      sync.Mutex
+	conf    *config
+	remotes map[string]*Remote // by the name or URL it was asked for
+}
+
+// Open finds the repository that dir belongs to: a work tree's root or any
+// folder inside it, or a bare repository itself.
+func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+		return nil, fmt.Errorf("no git repository: %w", err)
+	}
+	r := &Repository{remotes: map[string]*Remote{}}
+	if err := r.discover(abs); err != nil {
+		return nil, err
+	}
+	opts.Dir = r.root
+	if r.root == "" {
+		opts.Dir = r.gitDir
+	}
+	r.opts = opts
+	if err := r.checkFormat(); err != nil {
+		return nil, err
+	}
+	others, err := alternates(r.common)
+	if err != nil {
+		return nil, err
+	}
+	r.stores = append(r.stores, newStore(r.gitDir, r.common))
+	for _, other := range others {
+		r.stores = append(r.stores, newStore(other, other))
+	}
+	return r, ctx.Err()
+}
+
+// discover walks up from dir as git does. A bare repository is taken only if
+// dir itself is one: else a folder that somebody committed could pose as one.
+func (r *Repository) discover(dir string) error {
+	if isGitDir(dir) {
+		r.gitDir = dir
+		if filepath.Base(dir) == ".git" {
+			r.root = filepath.Dir(dir)
+		}
+		return r.findCommon()
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		dot := filepath.Join(at, ".git")
+		info, err := os.Stat(dot)
+		switch {
+		case err == nil && info.IsDir() && isGitDir(dot):
+			r.root, r.gitDir = at, dot
+			return r.findCommon()
+		case err == nil && info.Mode().IsRegular():
+			target, err := readLine(dot)
+			if err != nil {
+				return err
+			}
+			target, ok := strings.CutPrefix(target, "gitdir: ")
+			if !ok {
+				return fmt.Errorf("%s names no git folder", dot)
+			}
+			if !filepath.IsAbs(target) {
+				target = filepath.Join(at, target)
+			}
+			if !isGitDir(target) {
+				return fmt.Errorf("%s points to %s, which is no git folder: was the repository moved? (git worktree repair)", dot, target)
+			}
+			r.root, r.gitDir = at, filepath.Clean(target)
+			return r.findCommon()
+		}
+		if filepath.Dir(at) == at {
+			return fmt.Errorf("no git repository at %s or above it", dir)
+		}
+	}
+}
+
+func (r *Repository) findCommon() error {
+	line, err := readLine(filepath.Join(r.gitDir, "commondir"))
+	if errors.Is(err, fs.ErrNotExist) {
+		r.common = r.gitDir
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(line) {
+		line = filepath.Join(r.gitDir, line)
+	}
+	r.common = filepath.Clean(line)
+	return nil
+}
+
+// isGitDir follows is_git_directory of git's setup.c.
+func isGitDir(dir string) bool {
+	if _, err := os.Lstat(filepath.Join(dir, "HEAD")); err != nil {
+		return false
+	}
+	if _, err := os.Stat(filepath.Join(dir, "commondir")); err == nil {
+		return true
+	}
+	for _, sub := range []string{"objects", "refs"} {
+		if info, err := os.Stat(filepath.Join(dir, sub)); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+func readLine(file string) (string, error) {
+	data, err := os.ReadFile(file) //nolint:gosec // a file of the repository that the user named
+	if err != nil {
+		return "", err
+	}
+	if len(data) > maxLinkBytes {
+		return "", fmt.Errorf("%s is longer than %d bytes", file, maxLinkBytes)
+	}
+	return strings.TrimRight(string(data), "\r\n"), nil
+}
+
+// checkFormat refuses what cannot be read. Extensions that only concern the
+// work tree or the configuration (worktreeConfig, partialClone,
+// relativeWorktrees, …) are none of our business.
+func (r *Repository) checkFormat() error {
+	conf, err := readConfigFile(filepath.Join(r.common, "config"))
+	if err != nil {
+		return fmt.Errorf("repository %s: %w", r.opts.Dir, err)
+	}
+	if format, ok := conf.last("extensions.objectformat"); ok && !strings.EqualFold(format, "sha1") {
+		return fmt.Errorf("repository %s has object format %s: only sha1 is supported", r.opts.Dir, format)
+	}
+	if format, ok := conf.last("extensions.refstorage"); ok && !strings.EqualFold(format, "files") {
+		return fmt.Errorf("repository %s keeps its references as %s: only the files format is supported (git refs migrate --ref-format=files)", r.opts.Dir, format)
+	}
+	return nil
+}
+
+// Root is the work tree's root folder; empty for a bare repository.
+func (r *Repository) Root() string { return r.root }
+
+// Head is the commit that is checked out.
+func (r *Repository) Head(ctx context.Context) (Head, error) {
+	name, id, err := r.resolveRef(plumbing.HEAD)
+	if errors.Is(err, ErrNotFound) {
+		return Head{}, fmt.Errorf("repository %s has no commit checked out yet (%s): %w", r.opts.Dir, name, ErrNotFound)
+	}
+	if err != nil {
+		return Head{}, err
+	}
+	commit, err := r.Commit(ctx, hashOf(id))
+	if err != nil {
+		return Head{}, err
+	}
+	head := Head{Commit: commit}
+	if name.IsBranch() {
+		head.Branch = name.Short()
+	}
+	return head, nil
+}
+
+// resolveRef follows symbolic references to the one that names an object. The
+// name it reached is returned with ErrNotFound too.
+func (r *Repository) resolveRef(name plumbing.ReferenceName) (plumbing.ReferenceName, plumbing.Hash, error) {
+	s := r.stores[0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range maxRefDepth {
+		ref, err := s.storage.Reference(name)
+		switch {
+		case errors.Is(err, plumbing.ErrReferenceNotFound), errors.Is(err, fs.ErrNotExist):
+			return name, plumbing.ZeroHash, fmt.Errorf("reference %s in %s: %w", name, r.opts.Dir, ErrNotFound)
+		case err != nil:
+			return name, plumbing.ZeroHash, fmt.Errorf("reference %s in %s: %w", name, r.opts.Dir, err)
+		case ref.Type() == plumbing.HashReference:
+			return name, ref.Hash(), nil
+		}
+		name = ref.Target()
+	}
+	return name, plumbing.ZeroHash, fmt.Errorf("reference %s in %s: symbolic references nested too deep", name, r.opts.Dir)
+}
+
+// Resolve finds the commit that rev names: a full id, HEAD, a full reference,
+// a tag, a branch, or a remote's branch (in the order of gitrevisions(7)).
+func (r *Repository) Resolve(ctx context.Context, rev string) (Hash, error) {
+	if h, err := ParseHash(rev); err == nil {
+		return h, nil
+	}
+	id, _, err := r.tip(ctx, rev)
+	return id, err
+}
+
+// tip resolves a short or full name; "" is HEAD. Tags are peeled.
+func (r *Repository) tip(ctx context.Context, name string) (Hash, string, error) {
+	var err error
+	for _, candidate := range refCandidates(name) {
+		var full plumbing.ReferenceName
+		var id plumbing.Hash
+		if full, id, err = r.resolveRef(plumbing.ReferenceName(candidate)); err == nil {
+			id, err = r.peel(ctx, id)
+			return hashOf(id), full.String(), err
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return "", "", err
+		}
+	}
+	if name == "" || name == "HEAD" {
+		return "", "", err
+	}
+	return "", "", fmt.Errorf("%q names no branch, tag or full commit id in %s: %w", name, r.opts.Dir, ErrNotFound)
+}
+
+func refCandidates(name string) []string {
+	if name == "" || name == "HEAD" {
+		return []string{"HEAD"}
+	}
+	if strings.HasPrefix(name, "refs/") {
+		return []string{name}
+	}
+	return []string{"refs/tags/" + name, "refs/heads/" + name, "refs/remotes/" + name, "refs/remotes/" + name + "/HEAD"}
+}
+
+// peel follows annotated tags to the commit they name.
+func (r *Repository) peel(ctx context.Context, id plumbing.Hash) (plumbing.Hash, error) {
+	for range maxTagDepth {
+		obj, err := load(ctx, r, id)
+		if err != nil {
+			return id, err
+		}
+		if obj.kind != plumbing.TagObject {
+			return id, nil
+		}
+		first, _, _ := strings.Cut(string(obj.data), "\n")
+		target, ok := strings.CutPrefix(first, "object ")
+		if !ok || !plumbing.IsHash(target) {
+			return id, fmt.Errorf("tag %s names no object", id)
+		}
+		id = plumbing.NewHash(target)
+	}
+	return id, fmt.Errorf("tag %s: tags nested too deep", id)
+}
+
+// Commit reads one commit, fetching it if need be.
+func (r *Repository) Commit(ctx context.Context, h Hash) (Commit, error) {
+	return loadCommit(ctx, r, h.id())
+}
+
+// Snapshot is the tree of one commit.
+func (r *Repository) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
+	return newSnapshot(ctx, r, h)
+}
+
+// IsAncestor says whether ancestor is descendant or comes before it. History
+// that is not in the repository is fetched into the cache, commits only.
+func (r *Repository) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
+	return isAncestor(ctx, r, ancestor.id(), descendant.id())
+}
+
+// Remotes are the names of the configured remotes, sorted.
+func (r *Repository) Remotes(ctx context.Context) ([]string, error) {
+	conf, err := r.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return conf.subsections("remote", "url"), nil
+}
+
+// RemoteURL is the URL that the remote's name stands for, insteadOf applied,
+// without credentials.
+func (r *Repository) RemoteURL(ctx context.Context, name string) (string, error) {
+	raw, conf, err := r.remoteURL(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	return redact(conf.rewrite(raw)), nil
+}
+
+func (r *Repository) remoteURL(ctx context.Context, name string) (string, *config, error) {
+	conf, err := r.config(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	urls := conf.all("remote." + name + ".url")
+	if len(urls) == 0 {
+		return "", nil, fmt.Errorf("repository %s has no remote %q: %w", r.opts.Dir, name, ErrNotFound)
+	}
+	return urls[0], conf, nil
+}
+
+// Remote opens a remote by its name in this repository, or any URL with this
+// repository's configuration. One Remote is made for each and kept.
+func (r *Repository) Remote(ctx context.Context, nameOrURL string) (*Remote, error) {
+	conf, err := r.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw := nameOrURL
+	if urls := conf.all("remote." + nameOrURL + ".url"); len(urls) > 0 {
+		raw = urls[0]
+	} else if !strings.ContainsAny(nameOrURL, "/:\\.") {
+		return nil, fmt.Errorf("repository %s has no remote %q: %w", r.opts.Dir, nameOrURL, ErrNotFound)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if remote, ok := r.remotes[raw]; ok {
+		return remote, nil
+	}
+	remote, err := newRemote(ctx, raw, conf, r.opts)
+	if err != nil {
+		return nil, err
+	}
+	r.remotes[raw] = remote
+	return remote, nil
+}
+
+func (r *Repository) config(ctx context.Context) (*config, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.conf == nil {
+		conf, err := readConfig(ctx, r.gitDir, r.common, r.opts)
+		if err != nil {
+			return nil, fmt.Errorf("repository %s: %w", r.opts.Dir, err)
+		}
+		r.conf = conf
+	}
+	return r.conf, nil
+}
+
+// upstream is the remote that absent objects come from: the promisor remote
+// of a partial clone, else origin, else the only remote; nil if there is none.
+func (r *Repository) upstream(ctx context.Context) (*Remote, error) {
+	conf, err := r.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := conf.subsections("remote", "url")
+	name := ""
+	if len(names) == 1 {
+		name = names[0]
+	}
+	if slices.Contains(names, "origin") {
+		name = "origin"
+	}
+	if promisor, ok := conf.last("extensions.partialclone"); ok {
+		name = promisor
+	}
+	for _, n := range names {
+		if conf.isTrue("remote." + n + ".promisor") {
+			name = n
+		}
+	}
+	if name == "" {
+		return nil, nil
+	}
+	return r.Remote(ctx, name)
+}
+
+func (r *Repository) String() string { return r.opts.Dir }
+
+// readOwn looks in the repository's own object folders.
+func (r *Repository) readOwn(id plumbing.Hash) (encoded, error) {
+	for _, s := range r.stores {
+		obj, err := s.read(id)
+		if !errors.Is(err, errMissing) {
+			return obj, err
+		}
+	}
+	return encoded{}, errMissing
+}
+
+func (r *Repository) hasOwn(id plumbing.Hash) bool {
+	return slices.ContainsFunc(r.stores, func(s *store) bool { return s.has(id) })
+}
+
+func (r *Repository) read(ctx context.Context, id plumbing.Hash) (encoded, error) {
+	obj, err := r.readOwn(id)
+	if !errors.Is(err, errMissing) {
+		return obj, err
+	}
+	remote, err := r.upstream(ctx)
+	if err != nil {
+		return encoded{}, err
+	}
+	if remote == nil {
+		return encoded{}, errMissing
+	}
+	return remote.read(ctx, id)
+}
+
+func (r *Repository) has(ctx context.Context, id plumbing.Hash) bool {
+	if r.hasOwn(id) {
+		return true
+	}
+	remote, err := r.upstream(ctx)
+	return err == nil && remote != nil && remote.has(ctx, id)
+}
+
+func (r *Repository) fetch(ctx context.Context, w want) error {
+	remote, err := r.upstream(ctx)
+	if err != nil {
+		return err
+	}
+	if remote == nil {
+		return fmt.Errorf("%s is not in repository %s, which has no remote to fetch it from: %w", w, r.opts.Dir, ErrNotFound)
+	}
+	return remote.fetch(ctx, w)
+}

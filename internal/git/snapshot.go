@@ -1,0 +1,316 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Snapshot is the tree of one commit, read as needed. It is safe for
+// concurrent use, and so are the file systems made of it.
+type Snapshot struct {
+	commit Commit
+	from   objects
+
+	mu    sync.Mutex
+	trees map[plumbing.Hash]*tree
+}
+
+func newSnapshot(ctx context.Context, from objects, h Hash) (*Snapshot, error) {
+	commit, err := loadCommit(ctx, from, h.id())
+	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{commit: commit, from: from, trees: map[plumbing.Hash]*tree{}}, nil
+}
+
+// Commit is the commit that the tree belongs to.
+func (s *Snapshot) Commit() Commit { return s.commit }
+
+// entry is a name in a tree.
+type entry struct {
+	name string
+	mode entryMode
+	id   plumbing.Hash
+}
+
+// entryMode is the kind of an entry, of the few that git knows.
+type entryMode int
+
+const (
+	modeFile entryMode = iota
+	modeExecutable
+	modeDir
+	modeLink
+	modeSubmodule
+)
+
+// tree is a parsed tree object: entries by name, and the first name in it
+// that no checkout may contain.
+type tree struct {
+	entries []entry // sorted by name
+	bad     string
+}
+
+func (t *tree) find(name string) (entry, bool) {
+	i, ok := slices.BinarySearchFunc(t.entries, name, func(e entry, name string) int { return strings.Compare(e.name, name) })
+	if !ok {
+		return entry{}, false
+	}
+	return t.entries[i], true
+}
+
+// parseTree reads a tree object: mode, space, name, NUL and id, repeated.
+func parseTree(data []byte) (*tree, error) {
+	t := &tree{}
+	for len(data) > 0 {
+		head, rest, ok := bytes.Cut(data, []byte{0})
+		mode, name, ok2 := strings.Cut(string(head), " ")
+		if !ok || !ok2 || name == "" || len(rest) < 20 {
+			return nil, errors.New("is malformed")
+		}
+		if len(t.entries) == maxTreeEntries {
+			return nil, fmt.Errorf("has more than %d entries", maxTreeEntries)
+		}
+		e := entry{name: name}
+		copy(e.id[:], rest)
+		data = rest[20:]
+		switch strings.TrimLeft(mode, "0") {
+		case "40000":
+			e.mode = modeDir
+		case "120000":
+			e.mode = modeLink
+		case "160000":
+			e.mode = modeSubmodule
+		case "100755":
+			e.mode = modeExecutable
+		case "100644", "100664":
+			e.mode = modeFile
+		default:
+			return nil, fmt.Errorf("has an entry of unknown mode %q", mode)
+		}
+		if t.bad == "" && !goodName(name) {
+			t.bad = name
+		}
+		t.entries = append(t.entries, e)
+	}
+	slices.SortFunc(t.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	for i := 1; i < len(t.entries); i++ {
+		if t.entries[i].name == t.entries[i-1].name {
+			return nil, fmt.Errorf("has two entries %q", t.entries[i].name)
+		}
+	}
+	return t, nil
+}
+
+// goodName refuses what git fsck calls an error, and what is no text.
+func goodName(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.EqualFold(name, ".git") &&
+		!strings.Contains(name, "/") && utf8.ValidString(name)
+}
+
+// tree reads one tree, fetching it alone if need be.
+func (s *Snapshot) tree(ctx context.Context, id plumbing.Hash) (*tree, error) {
+	s.mu.Lock()
+	t, ok := s.trees[id]
+	s.mu.Unlock()
+	if ok {
+		return t, nil
+	}
+	data, err := s.object(ctx, id, plumbing.TreeObject)
+	if err != nil {
+		return nil, err
+	}
+	if t, err = parseTree(data); err != nil {
+		return nil, fmt.Errorf("tree %s in %s %w", id, s.from, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trees[id] = t
+	return t, nil
+}
+
+// object reads one object of the wanted kind, fetching it alone if need be.
+func (s *Snapshot) object(ctx context.Context, id plumbing.Hash, kind plumbing.ObjectType) ([]byte, error) {
+	obj, err := loadAs(ctx, s.from, want{ids: []plumbing.Hash{id}, commit: s.commit.Hash.id()})
+	if err != nil {
+		return nil, err
+	}
+	if obj.kind != kind {
+		return nil, fmt.Errorf("object %s in %s is a %s, not a %s", id, s.from, obj.kind, kind)
+	}
+	return obj.data, nil
+}
+
+// resolved is where a name leads: no symbolic link itself.
+type resolved struct {
+	path string // without links
+	entry
+}
+
+// resolve follows name through the tree, and symbolic links where they stay in
+// it.
+func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
+	at := resolved{path: ".", entry: entry{mode: modeDir, id: s.commit.Tree.id()}}
+	var up []resolved // the folders above at
+	links := 0
+	met := map[string]bool{".": true} // where the parts of name led so far
+	for _, part := range splitPath(name) {
+		for pending := []string{part}; len(pending) > 0; {
+			part := pending[0]
+			pending = pending[1:]
+			if part == ".." { // only links hold these
+				if len(up) == 0 {
+					return at, errors.New("a symbolic link leads out of the commit's tree")
+				}
+				at, up = up[len(up)-1], up[:len(up)-1]
+				continue
+			}
+			next, err := s.step(ctx, at, part)
+			if err != nil {
+				return next, err
+			}
+			if next.mode != modeLink {
+				up, at = append(up, at), next
+				continue
+			}
+			if links++; links > maxLinks {
+				return next, fmt.Errorf("more than %d symbolic links on the way", maxLinks)
+			}
+			target, err := s.link(ctx, next)
+			if err != nil {
+				return next, err
+			}
+			pending = append(splitPath(target), pending...)
+		}
+		if at.mode == modeDir && met[at.path] {
+			return at, fmt.Errorf("symbolic links lead in a circle, to folder %s again", at.path)
+		}
+		met[at.path] = true
+	}
+	return at, nil
+}
+
+// step finds one name in a folder.
+func (s *Snapshot) step(ctx context.Context, at resolved, part string) (resolved, error) {
+	if at.mode != modeDir || !goodName(part) {
+		return at, fs.ErrNotExist
+	}
+	t, err := s.tree(ctx, at.id)
+	if err != nil {
+		return at, err
+	}
+	e, ok := t.find(part)
+	if !ok {
+		return at, fs.ErrNotExist
+	}
+	next := resolved{path: path.Join(at.path, part), entry: e}
+	if e.mode == modeSubmodule {
+		return next, fmt.Errorf("%s is a submodule, whose files are in another repository: only files of the commit itself are read", next.path)
+	}
+	return next, nil
+}
+
+// fetchLinks brings the targets of a folder's links in one round trip.
+func (s *Snapshot) fetchLinks(ctx context.Context, t *tree) error {
+	var absent []plumbing.Hash
+	for _, e := range t.entries {
+		if e.mode == modeLink && !s.from.has(ctx, e.id) {
+			absent = append(absent, e.id)
+		}
+	}
+	if len(absent) == 0 {
+		return nil
+	}
+	return s.from.fetch(ctx, want{ids: absent, commit: s.commit.Hash.id()})
+}
+
+// link reads a symbolic link's target.
+func (s *Snapshot) link(ctx context.Context, l resolved) (string, error) {
+	data, err := s.object(ctx, l.id, plumbing.BlobObject)
+	if err != nil {
+		return "", err
+	}
+	target := string(data)
+	if len(target) > maxLinkBytes || strings.HasPrefix(target, "/") || target == "" || !utf8.ValidString(target) {
+		return "", fmt.Errorf("symbolic link %s leads to %q, out of the commit's tree", l.path, sanitize(target))
+	}
+	return target, nil
+}
+
+func splitPath(name string) []string {
+	return slices.DeleteFunc(strings.Split(name, "/"), func(part string) bool { return part == "" || part == "." })
+}
+
+// Prefetch brings all that lies at and below the paths, in one round trip
+// beyond those for the folders on the way. What is there already is not
+// fetched. A path that does not exist is an error (fs.ErrNotExist).
+func (s *Snapshot) Prefetch(ctx context.Context, paths ...string) error {
+	var absent []plumbing.Hash
+	seen := map[plumbing.Hash]bool{}
+	for _, name := range paths {
+		if !fs.ValidPath(name) {
+			return &fs.PathError{Op: "prefetch", Path: name, Err: fs.ErrInvalid}
+		}
+		at, err := s.resolve(ctx, name)
+		if err == nil {
+			err = s.absent(ctx, at.entry, seen, &absent)
+		}
+		if err != nil {
+			return &fs.PathError{Op: "prefetch", Path: name, Err: err}
+		}
+	}
+	if len(absent) == 0 {
+		return nil
+	}
+	return s.from.fetch(ctx, want{ids: absent, commit: s.commit.Hash.id(), shape: shapeDeep})
+}
+
+// absent lists the topmost objects at and below e that are not on disk.
+func (s *Snapshot) absent(ctx context.Context, e entry, seen map[plumbing.Hash]bool, found *[]plumbing.Hash) error {
+	if seen[e.id] || e.mode == modeSubmodule {
+		return nil
+	}
+	if seen[e.id] = true; len(seen) > maxPrefetch {
+		return fmt.Errorf("more than %d files and folders", maxPrefetch)
+	}
+	if !s.from.has(ctx, e.id) {
+		*found = append(*found, e.id)
+		return nil
+	}
+	if e.mode != modeDir {
+		return nil
+	}
+	t, err := s.tree(ctx, e.id)
+	if err != nil {
+		return err
+	}
+	for _, child := range t.entries {
+		if err := s.absent(ctx, child, seen, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ID is the id of the file or folder at a path, links followed. It fetches
+// the folders on the way, never the thing itself.
+func (s *Snapshot) ID(ctx context.Context, name string) (Hash, error) {
+	if !fs.ValidPath(name) {
+		return "", &fs.PathError{Op: "id", Path: name, Err: fs.ErrInvalid}
+	}
+	at, err := s.resolve(ctx, name)
+	if err != nil {
+		return "", &fs.PathError{Op: "id", Path: name, Err: err}
+	}
+	return hashOf(at.id), nil
+}

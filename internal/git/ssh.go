@@ -1,0 +1,110 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/plumbing/transport/ssh"
+)
+
+// sshLink speaks version 0 over ssh, with the keys of the ssh agent and the
+// hosts of known_hosts. Each operation is a session of its own.
+type sshLink struct {
+	address string
+	count   *counters
+}
+
+func (l *sshLink) open(ctx context.Context) (transport.UploadPackSession, *packp.AdvRefs, error) {
+	endpoint, err := transport.NewEndpoint(l.address)
+	if err != nil {
+		return nil, nil, err
+	}
+	session, err := ssh.NewClient(nil).NewUploadPackSession(endpoint, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ssh: %w: is the key in the ssh agent, and the host in known_hosts?", err)
+	}
+	l.count.trips.Add(1)
+	refs, err := session.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, session.Close())
+	}
+	return session, refs, nil
+}
+
+func (l *sshLink) advertisement(ctx context.Context) (*advertisement, error) {
+	session, refs, err := l.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return fromAdvRefs(refs), session.Close()
+}
+
+func fromAdvRefs(refs *packp.AdvRefs) *advertisement {
+	a := &advertisement{caps: map[string][]string{}}
+	for _, c := range refs.Capabilities.All() {
+		if a.caps[c.String()] = refs.Capabilities.Get(c); len(a.caps[c.String()]) == 0 {
+			a.caps[c.String()] = []string{""}
+		}
+	}
+	links := map[string]string{}
+	for _, link := range a.caps["symref"] {
+		for i := range link {
+			if link[i] == ':' {
+				links[link[:i]] = link[i+1:]
+				break
+			}
+		}
+	}
+	if refs.Head != nil {
+		a.refs = append(a.refs, reference{name: "HEAD", id: *refs.Head, target: links["HEAD"]})
+	}
+	for name, id := range refs.References {
+		a.refs = append(a.refs, reference{name: name, id: id, peeled: refs.Peeled[name], target: links[name]})
+	}
+	return a
+}
+
+func (l *sshLink) references(ctx context.Context, _ []string) ([]reference, error) {
+	a, err := l.advertisement(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.refs, nil
+}
+
+func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) error) (err error) {
+	session, refs, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, session.Close()) }()
+	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
+	req.Wants, req.Haves = q.wants, q.haves
+	if q.depth > 0 {
+		req.Depth = packp.DepthCommits(q.depth)
+		if err := req.Capabilities.Set(capability.Shallow); err != nil {
+			return err
+		}
+	}
+	if q.filter != "" {
+		req.Filter = packp.Filter(q.filter)
+		if err := req.Capabilities.Set(capability.Filter); err != nil {
+			return err
+		}
+	}
+	res, err := session.UploadPack(ctx, req)
+	if err != nil {
+		return &refusal{text: sanitize(err.Error())}
+	}
+	defer func() { _ = res.Close() }()
+	counted := &countingBody{ReadCloser: res, n: &l.count.bytes}
+	if req.Capabilities.Supports(capability.Sideband64k) {
+		return keep(&bandReader{p: newPktReader(counted)})
+	}
+	return keep(counted)
+}

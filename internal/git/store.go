@@ -1,0 +1,171 @@
+package git
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-billy/v5"
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+)
+
+// errMissing is the answer of a store that does not hold an object.
+var errMissing = errors.New("object is not here")
+
+// encoded is an object as it is hashed, without its header.
+type encoded struct {
+	kind plumbing.ObjectType
+	data []byte
+}
+
+// store is one object folder in git's own format. It is safe for concurrent
+// use and sees what other processes add.
+type store struct {
+	dir string // the folder that holds objects/
+
+	mu      sync.Mutex // go-git's storage is not safe for concurrent use
+	storage *filesystem.Storage
+	packed  time.Time // modification time of objects/pack when it was indexed
+}
+
+// newStore opens the folder dir, whose shared part is commonDir.
+func newStore(dir, commonDir string) *store {
+	var files billy.Filesystem = osfs.New(dir)
+	if commonDir != dir {
+		files = dotgit.NewRepositoryFilesystem(files, osfs.New(commonDir))
+	}
+	s := &store{
+		dir: commonDir,
+		storage: filesystem.NewStorageWithOptions(withoutAlternates{files}, cache.NewObjectLRUDefault(),
+			filesystem.Options{LargeObjectThreshold: MaxObjectBytes, MaxOpenDescriptors: 4}),
+	}
+	s.reindex()
+	return s
+}
+
+// withoutAlternates hides the list of alternates: go-git reads it anew, with
+// all indexes, for every object it misses. Repository opens them once.
+type withoutAlternates struct{ billy.Filesystem }
+
+func (w withoutAlternates) Open(name string) (billy.File, error) {
+	if filepath.Base(name) == "alternates" {
+		return nil, fs.ErrNotExist
+	}
+	return w.Filesystem.Open(name)
+}
+
+// read returns an object, checked against its id, or errMissing.
+func (s *store) read(id plumbing.Hash) (encoded, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	obj, err := s.lookup(id)
+	if err != nil {
+		return encoded{}, err
+	}
+	if obj.Size() > MaxObjectBytes {
+		return encoded{}, fmt.Errorf("object %s has %d bytes, above the limit of %d", id, obj.Size(), int64(MaxObjectBytes))
+	}
+	r, err := obj.Reader()
+	if err != nil {
+		return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
+	}
+	data, err := io.ReadAll(io.LimitReader(r, MaxObjectBytes+1))
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
+	}
+	if plumbing.ComputeHash(obj.Type(), data) != id {
+		return encoded{}, fmt.Errorf("object %s in %s is damaged (run git fsck there)", id, s.dir)
+	}
+	return encoded{kind: obj.Type(), data: data}, nil
+}
+
+// has says whether the object is listed here; it does not read it.
+func (s *store) has(id plumbing.Hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.storage.HasEncodedObject(id) == nil {
+		return true
+	}
+	return s.reindex() && s.storage.HasEncodedObject(id) == nil
+}
+
+func (s *store) lookup(id plumbing.Hash) (plumbing.EncodedObject, error) {
+	obj, err := s.storage.EncodedObject(plumbing.AnyObject, id)
+	if err != nil && s.reindex() {
+		// A repack by another process moves objects between packs.
+		obj, err = s.storage.EncodedObject(plumbing.AnyObject, id)
+	}
+	switch {
+	case errors.Is(err, plumbing.ErrObjectNotFound):
+		return nil, errMissing
+	case err != nil:
+		return nil, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
+	}
+	return obj, nil
+}
+
+// reindex forgets the packs if their folder changed, and says if it did.
+func (s *store) reindex() bool {
+	info, err := os.Stat(filepath.Join(s.dir, "objects", "pack"))
+	if err != nil || info.ModTime().Equal(s.packed) {
+		return false
+	}
+	s.packed = info.ModTime()
+	s.storage.Reindex()
+	return true
+}
+
+// alternates lists the object folders that objects/info/alternates of
+// commonDir names, and theirs (gitrepository-layout(5)), each as the folder
+// that holds it.
+func alternates(commonDir string) ([]string, error) {
+	var found []string
+	seen := map[string]bool{filepath.Join(commonDir, "objects"): true}
+	for queue := []string{filepath.Join(commonDir, "objects")}; len(queue) > 0; queue = queue[1:] {
+		list, err := os.ReadFile(filepath.Join(queue[0], "info", "alternates"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(list)) {
+			line = strings.TrimRight(line, "\r\n")
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			if !filepath.IsAbs(line) {
+				line = filepath.Join(queue[0], line)
+			}
+			line = filepath.Clean(line)
+			if seen[line] {
+				continue
+			}
+			if seen[line] = true; len(seen) > maxAlternates {
+				return nil, fmt.Errorf("%s has more than %d alternates", commonDir, maxAlternates)
+			}
+			if filepath.Base(line) != "objects" {
+				return nil, fmt.Errorf("alternate %s of %s is no folder named objects", line, commonDir)
+			}
+			if _, err := os.Stat(line); err != nil {
+				return nil, fmt.Errorf("alternate of %s: %w", commonDir, err)
+			}
+			found = append(found, filepath.Dir(line))
+			queue = append(queue, line)
+		}
+	}
+	return found, nil
+}
