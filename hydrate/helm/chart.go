@@ -1,0 +1,148 @@
+package helm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chart/loader"
+
+	"github.com/lockage/lockage/hydrate"
+)
+
+// Renderer opens charts. The zero Renderer is ready.
+type Renderer struct{}
+
+var _ hydrate.Renderer = Renderer{}
+
+// Open reads the chart whose Chart.yaml lies in the root of source.
+func (Renderer) Open(ctx context.Context, source fs.FS) (hydrate.Package, error) {
+	files, inputs, err := readFiles(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(files, func(f *loader.BufferedFile) bool { return f.Name == "Chart.yaml" }) {
+		return nil, errors.New("no Chart.yaml: this folder is no Helm chart; check the lock's packaging.sourcePath")
+	}
+	parsed, err := load(files)
+	if err != nil {
+		return nil, err
+	}
+	p := &Package{chart: parsed, inputs: inputs, documents: map[*chart.File][][]byte{}}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	p.prepare(parsed)
+	return p, nil
+}
+
+// Package is a parsed chart, shared by the renders of all stages.
+type Package struct {
+	chart     *chart.Chart
+	inputs    []hydrate.Input
+	documents map[*chart.File][][]byte // of the files in crds/, which no stage changes
+	schemas   schemas
+	warnings  []string
+}
+
+var _ hydrate.Package = (*Package)(nil)
+
+// Inputs implements [hydrate.Package].
+func (p *Package) Inputs() []hydrate.Input { return slices.Clone(p.inputs) }
+
+// load parses a chart. Helm's parser may panic over what it does not expect in metadata.
+func load(files []*loader.BufferedFile) (c *chart.Chart, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("load chart: %v", r)
+		}
+	}()
+	c, err = loader.LoadFiles(files)
+	if err != nil {
+		return nil, fmt.Errorf("load chart: %w", err)
+	}
+	return c, nil
+}
+
+// check refuses what `helm template` refuses before it looks at values.
+func (p *Package) check() error {
+	meta := p.chart.Metadata
+	if meta.Type != "" && meta.Type != "application" {
+		return fmt.Errorf("chart %s is a %s chart, which renders nothing by itself; lock a chart that depends on it", meta.Name, meta.Type)
+	}
+	if meta.Deprecated {
+		p.warnings = append(p.warnings, fmt.Sprintf("chart %s is deprecated", meta.Name))
+	}
+	var missing []string
+	for _, dependency := range meta.Dependencies {
+		if !slices.ContainsFunc(p.chart.Dependencies(), func(c *chart.Chart) bool { return c.Name() == dependency.Name }) {
+			missing = append(missing, dependency.Name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("chart %s declares dependencies that its charts/ folder does not hold: %s; fetching them is not "+
+			"supported yet: run `helm dependency build` and commit charts/", meta.Name, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// prepare puts c and the charts below it into the form that renders share: subcharts in a fixed order (Helm's loader
+// leaves them in that of a Go map), definitions of custom resources split.
+func (p *Package) prepare(c *chart.Chart) {
+	dependencies := slices.Clone(c.Dependencies())
+	slices.SortFunc(dependencies, func(a, b *chart.Chart) int {
+		if order := strings.Compare(a.Name(), b.Name()); order != 0 {
+			return order
+		}
+		if order := strings.Compare(a.Metadata.Version, b.Metadata.Version); order != 0 {
+			return order
+		}
+		return bytes.Compare(contentHash(a), contentHash(b))
+	})
+	c.SetDependencies(dependencies...)
+	for _, d := range dependencies {
+		p.prepare(d)
+	}
+	c.Raw = nil
+	for _, f := range c.Files {
+		if strings.HasPrefix(f.Name, "crds/") {
+			p.documents[f] = splitStream(append(slices.Clone(f.Data), '\n')) // as Helm prints it
+		}
+	}
+}
+
+func contentHash(c *chart.Chart) []byte {
+	h := sha256.New()
+	files := slices.Clone(c.Raw)
+	slices.SortFunc(files, func(a, b *chart.File) int { return strings.Compare(a.Name, b.Name) })
+	for _, f := range files {
+		fmt.Fprintf(h, "%q %x\n", f.Name, sha256.Sum256(f.Data))
+	}
+	return h.Sum(nil)
+}
+
+// clone copies what a render changes of a chart: the tree of charts and their metadata. Files and values are shared,
+// Helm replaces values where it changes them.
+func clone(c *chart.Chart) *chart.Chart {
+	meta := *c.Metadata
+	meta.Annotations = maps.Clone(meta.Annotations)
+	meta.Dependencies = slices.Clone(meta.Dependencies)
+	for i, d := range meta.Dependencies {
+		dependency := *d
+		dependency.Tags = slices.Clone(d.Tags)
+		dependency.ImportValues = slices.Clone(d.ImportValues)
+		meta.Dependencies[i] = &dependency
+	}
+	out := &chart.Chart{Metadata: &meta, Lock: c.Lock, Templates: c.Templates, Values: c.Values, Schema: c.Schema, Files: c.Files}
+	for _, d := range c.Dependencies() {
+		out.AddDependency(clone(d))
+	}
+	return out
+}

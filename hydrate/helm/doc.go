@@ -1,0 +1,30 @@
+// Package helm renders Helm charts in process. It is the only home of Helm's SDK.
+//
+// # What it promises
+//
+// The objects equal those of `helm template RELEASE DIR --namespace … --kube-version … --api-versions … -f … --set-literal …
+// --include-crds` of the Helm version that go.mod names: .helmignore, subcharts as folders and archives, conditions, tags,
+// aliases, import-values, value schemas, library charts below an application chart, the kubeVersion that a chart
+// asks for, all as Helm does them. Tests compare with the upstream binary. Differences, on purpose:
+//
+//   - Hooks that run only on delete, rollback or test are left out, unless asked for.
+//   - A JSON schema over http(s) is not fetched: what refers to it is not checked, and a warning says so. Schemas in files
+//     outside the chart are refused.
+//   - What crds/ folders define twice, word for word, is rendered once, as Helm would install it.
+//   - Where charts/ holds one subchart twice, Helm picks one at random; here it is always the same one.
+//
+// Rendering is hermetic: no cluster (`lookup` finds nothing), no DNS, no network, no environment. The clock and
+// randomness that templates can ask for (`now`, `randAlphaNum`, `genCA`) are Helm's and not taken away here.
+//
+// # What it refuses
+//
+// Library charts by themselves; dependencies that Chart.yaml declares and charts/ does not hold; a request without
+// a Kubernetes version, since the library's default is years old.
+//
+// # Limits
+//
+// Helm's libraries write some warnings (values that cannot be merged, unknown dependency conditions) with package log's
+// standard logger, which a program that wants them silent or elsewhere must redirect. One template cannot be interrupted:
+// cancellation is seen between the steps of a render. A template that calls `tpl` on itself without end overflows the
+// stack, which Go does not let a program survive.
+package helm

@@ -1,0 +1,31 @@
+package helm
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+)
+
+// Helm's errors repeat themselves: every template on the way says `template:`, its file, that it was executing that
+// file, and `error calling include`. What tells something is file, line, the expression, and the last cause.
+var (
+	locationError  = regexp.MustCompile(`(?:parse|execution) error (?:at|in) \(([^)]+)\): `)
+	executingError = regexp.MustCompile(`(?:error calling include: )?template: ([^ :]+)(:[0-9:]+): executing "([^"]*)" at (<.*?>): `)
+	yamlError      = regexp.MustCompile(`^(?:error converting YAML to JSON: |error unmarshaling JSON: |while decoding JSON: |yaml: |json: )+`)
+)
+
+// templateError shortens what Helm's engine said: a chain of `file:line:column: <expression>: ` and the cause.
+func templateError(err error) error {
+	text := locationError.ReplaceAllString(err.Error(), "$1: ")
+	text = executingError.ReplaceAllStringFunc(text, func(step string) string {
+		m := executingError.FindStringSubmatch(step)
+		file, position, executing, expression := m[1], m[2], m[3], m[4]
+		if executing != file { // a named template in the file
+			expression = `in "` + executing + `": ` + expression
+		}
+		return file + position + ": " + expression + ": "
+	})
+	return errors.New(strings.TrimPrefix(text, "template: "))
+}
+
+func cleanYAML(err error) string { return yamlError.ReplaceAllString(err.Error(), "") }

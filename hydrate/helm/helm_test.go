@@ -1,0 +1,361 @@
+package helm
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v3/pkg/releaseutil"
+
+	"github.com/lockage/lockage/hydrate"
+)
+
+var request = hydrate.Request{ReleaseName: "web", Namespace: "shop", KubeVersion: "1.34", Hooks: hydrate.HooksDeploy, IncludeCRDs: true}
+
+// chartFS makes a chart "c" of files given as name, content, ….
+func chartFS(files ...string) fstest.MapFS {
+	fsys := fstest.MapFS{"Chart.yaml": {Data: []byte("apiVersion: v2\nname: c\nversion: 0.1.0\n")}}
+	for i := 0; i < len(files); i += 2 {
+		fsys[files[i]] = &fstest.MapFile{Data: []byte(files[i+1])}
+	}
+	return fsys
+}
+
+func renderFS(t *testing.T, fsys fstest.MapFS, request hydrate.Request) (hydrate.Rendered, error) {
+	t.Helper()
+	chart, err := Renderer{}.Open(t.Context(), fsys)
+	if err != nil {
+		return hydrate.Rendered{}, err
+	}
+	return chart.Render(t.Context(), request)
+}
+
+func sources(rendered hydrate.Rendered) (names []string) {
+	for _, m := range rendered.Manifests {
+		names = append(names, fmt.Sprintf("%s#%d", m.Source, m.Document))
+	}
+	return names
+}
+
+func TestHooks(t *testing.T) {
+	t.Parallel()
+	hook := func(event string) string {
+		return "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: {helm.sh/hook: \"" + event + "\"}}\n"
+	}
+	fsys := chartFS("templates/plain.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: {a: b}}", "templates/install.yaml", hook("pre-install,pre-upgrade"),
+		"templates/both.yaml", hook(" Post-Delete , post-install"), "templates/delete.yaml", hook("pre-delete"), "templates/test.yaml", hook("test"),
+		"templates/rollback.yaml", hook("pre-rollback,test-success"), "templates/unknown.yaml", hook("post-install,crd-install"))
+	for hooks, want := range map[hydrate.Hooks][]string{
+		hydrate.HooksDeploy: {"c/templates/both.yaml#1", "c/templates/install.yaml#1", "c/templates/plain.yaml#1"},
+		hydrate.HooksNone:   {"c/templates/plain.yaml#1"},
+		hydrate.HooksAll: {"c/templates/both.yaml#1", "c/templates/delete.yaml#1", "c/templates/install.yaml#1", "c/templates/plain.yaml#1",
+			"c/templates/rollback.yaml#1", "c/templates/test.yaml#1"},
+	} {
+		r := request
+		r.Hooks = hooks
+		rendered, err := renderFS(t, fsys, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, sources(rendered)); diff != "" {
+			t.Errorf("%s: %s", hooks, diff)
+		}
+		if want := []string{`c/templates/unknown.yaml: document 1: Pod a is left out, as by Helm: it is a hook on the unknown event "crd-install"`}; !cmp.Equal(want, rendered.Warnings) {
+			t.Errorf("warnings %q", rendered.Warnings)
+		}
+	}
+}
+
+func TestDefinitionsComeOnce(t *testing.T) {
+	t.Parallel()
+	const crd = "# kept as it is: {{ .Values }}\na: |+\n  x\n\n--- # next\nb: c"
+	fsys := chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies: [{name: d, version: 1.0.0, alias: one}, {name: d, version: 1.0.0, alias: two}]",
+		"charts/d/Chart.yaml", "apiVersion: v2\nname: d\nversion: 1.0.0", "charts/d/crds/a.yaml", crd)
+	rendered, err := renderFS(t, fsys, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []hydrate.Manifest{
+		{Source: "c/charts/one/crds/a.yaml", Document: 1, Data: []byte("# kept as it is: {{ .Values }}\na: |+\n  x\n\n")},
+		{Source: "c/charts/one/crds/a.yaml", Document: 2, Data: []byte("--- # next\nb: c\n")},
+	}
+	if diff := cmp.Diff(want, rendered.Manifests); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestInputs(t *testing.T) {
+	t.Parallel()
+	fsys := chartFS(".helmignore", "*.md\n/tmp/\n.helmignore\n", "README.md", "x", "docs/a.md", "x", "tmp/a", "x", "sub/tmp/a", "kept",
+		"templates/.swp", "x", "values.yaml", "\xef\xbb\xbfa: b", "charts/d/README.md", "x")
+	chart, err := Renderer{}.Open(t.Context(), fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, in := range chart.Inputs() {
+		names = append(names, in.Path)
+		if in.SHA256 != sha256.Sum256(fsys[in.Path].Data) {
+			t.Errorf("%s: not the digest of the file", in.Path)
+		}
+	}
+	if diff := cmp.Diff([]string{".helmignore", "Chart.yaml", "sub/tmp/a", "values.yaml"}, names); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSymbolicLinks(t *testing.T) {
+	t.Parallel()
+	dir := chartDir(t, "kitchen-sink")
+	outside := t.TempDir()
+	writeFile(t, outside+"/secret", []byte("host"))
+	for link, target := range map[string]string{"linked.yaml": "values.yaml", "linked": "files"} {
+		if err := os.Symlink(target, dir+"/"+link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	chart, err := Renderer{}.Open(t.Context(), root.FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"linked.yaml", "linked/one.conf"} {
+		if !slices.ContainsFunc(chart.Inputs(), func(in hydrate.Input) bool { return in.Path == name }) {
+			t.Errorf("%s is not read", name)
+		}
+	}
+	for link, target := range map[string]string{"up": ".", "out": outside + "/secret"} {
+		if err := os.Symlink(target, dir+"/"+link); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (Renderer{}).Open(t.Context(), root.FS()); err == nil {
+			t.Errorf("the link %s to %s is followed", link, target)
+		}
+		if err := os.Remove(dir + "/" + link); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	template := func(text string) fstest.MapFS { return chartFS("templates/a.yaml", text) }
+	set := func(key, value string) func(*hydrate.Request) {
+		return func(r *hydrate.Request) { r.Set = []hydrate.SetValue{{Key: key, Value: value}} }
+	}
+	for name, c := range map[string]struct {
+		chart  fstest.MapFS
+		change func(*hydrate.Request)
+		want   string // part of the error
+	}{
+		"no chart":        {fstest.MapFS{"README.md": {}}, nil, "no Chart.yaml: this folder is no Helm chart; check the lock's packaging.sourcePath"},
+		"no version":      {chartFS("Chart.yaml", "name: c"), nil, "load chart: validation: chart.metadata.version is required"},
+		"library":         {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ntype: library"), nil, "chart c is a library chart"},
+		"not vendored":    {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies: [{name: d, version: 1}, {name: e, version: 1}]"), nil, "does not hold: d, e; fetching them is not supported yet: run `helm dependency build` and commit charts/"},
+		"bad .helmignore": {chartFS(".helmignore", "a/**"), nil, ".helmignore: double-star"},
+		"huge file":       {chartFS("big", strings.Repeat("x", 5<<20+1)), nil, "big has more than 5242880 bytes"},
+		"bad archive":     {chartFS("charts/d-1.0.0.tgz", "x"), nil, "error unpacking subchart d-1.0.0.tgz in c"},
+		"kube version":    {chartFS(), func(r *hydrate.Request) { r.KubeVersion = "" }, "set render.kubeVersion"},
+		"old kube":        {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\nkubeVersion: '>=1.35'"), nil, "chart c asks for Kubernetes >=1.35; render.kubeVersion is v1.34"},
+		"release name":    {chartFS(), func(r *hydrate.Request) { r.ReleaseName = "A" }, `release name "A": `},
+		"hooks":           {chartFS(), func(r *hydrate.Request) { r.Hooks = "some" }, `hooks "some" is none of`},
+		"values": {chartFS(), func(r *hydrate.Request) {
+			r.Values = []hydrate.File{{Path: "envs/a.yaml", Data: []byte("a: b\n c: d")}}
+		}, "values file envs/a.yaml: line 2: mapping values"},
+		"set key":    {chartFS(), set("a=b", "c"), `set "a=b": a key is a path`},
+		"set no key": {chartFS(), set("", "c"), `set "": a key is a path`},
+		"set path":   {chartFS("values.yaml", "a: b"), func(r *hydrate.Request) { r.Set = []hydrate.SetValue{{Key: "a", Value: "b"}, {Key: "a.b", Value: "c"}} }, `set "a.b": does the path lead through`},
+		"parse":      {template("a: b\n{{ if }}"), nil, "c/templates/a.yaml:2: missing value for if"},
+		"nil":        {template("a: b\nc: {{ .Values.x.y }}"), nil, "c/templates/a.yaml:2:13: <.Values.x.y>: nil pointer evaluating interface {}.y"},
+		"fail":       {template("{{ fail \"no: way\" }}"), nil, "c/templates/a.yaml:1:3: no: way"},
+		"required":   {template("\n{{ required \"give x\" .Values.x }}"), nil, "c/templates/a.yaml:2:3: give x"},
+		"include": {chartFS("templates/a.yaml", "{{ include \"x\" . }}", "templates/_h.tpl", "{{ define \"x\" }}\n{{ .Values.a.b }}{{ end }}"), nil,
+			`c/templates/a.yaml:1:3: <include "x" .>: c/templates/_h.tpl:2:10: in "x": <.Values.a.b>: nil pointer evaluating interface {}.b`},
+		"hook no YAML": {template("a: b\n---\nhelm.sh/hook: x\n d: e"), nil, "c/templates/a.yaml: document 2: line 2: mapping values"},
+		"panic":        {template(`{{ "a" | repeat -1 }}`), nil, "c/templates/a.yaml:1:"},
+		"schema":       {chartFS("values.yaml", "a: b", "values.schema.json", `{"properties": {"a": {"type": "integer"}}}`), nil, "values do not match the chart's values.schema.json:\nc:\n- at '/a': got string, want integer"},
+		"no schema":    {chartFS("values.schema.json", `{`), nil, "values.schema.json: "},
+		"file schema":  {chartFS("values.schema.json", `{"$ref": "file:///etc/passwd"}`), nil, "the schema refers to the file /etc/passwd"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := request
+			if c.change != nil {
+				c.change(&r)
+			}
+			_, err := renderFS(t, c.chart, r)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error:\n%v\nwant:\n%s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestSchemaIsNotFetched(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("fetched") }))
+	defer server.Close()
+	fsys := chartFS("values.yaml", "a: b\nn: x", "values.schema.json", `{"properties": {"a": {"$ref": "`+server.URL+`/a.json"}, "n": {"type": "string"}}}`)
+	rendered, err := renderFS(t, fsys, request)
+	if err != nil || len(rendered.Warnings) != 1 || !strings.Contains(rendered.Warnings[0], server.URL+"/a.json, which is not fetched") {
+		t.Errorf("%v, warnings %q", err, rendered.Warnings)
+	}
+}
+
+// TestStagesDoNotMeet renders stages that enable different dependencies at once, and each again alone.
+func TestStagesDoNotMeet(t *testing.T) {
+	t.Parallel()
+	dir := chartDir(t, "kitchen-sink")
+	shared, err := Renderer{}.Open(t.Context(), os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			r := request
+			r.ReleaseName = fmt.Sprintf("web-%d", i)
+			r.APIVersions = []string{fmt.Sprintf("x.io/v%d", i)}
+			if i%2 == 0 {
+				r.Values = values(t, dir, "stage/other.yaml")
+			}
+			alone, err := Renderer{}.Open(t.Context(), os.DirFS(dir))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			want, wantErr := alone.Render(t.Context(), r)
+			got, gotErr := shared.Render(t.Context(), r)
+			if diff := cmp.Diff(want, got); diff != "" || wantErr != nil || gotErr != nil {
+				t.Errorf("%v, %v\n%s", wantErr, gotErr, diff)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestSubchartsInAnyOrder: Helm's loader leaves subcharts in the order of a Go map.
+func TestSubchartsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	fsys := chartFS()
+	for i := range 8 { // the same subchart, name and version, eight times
+		fsys[fmt.Sprintf("charts/%d/Chart.yaml", i)] = &fstest.MapFile{Data: []byte("apiVersion: v2\nname: d\nversion: 1.0.0")}
+		fsys[fmt.Sprintf("charts/%d/templates/a.yaml", i)] = &fstest.MapFile{Data: fmt.Appendf(nil, "a: %d", i)}
+	}
+	var first hydrate.Rendered
+	for i := range 20 {
+		rendered, err := renderFS(t, fsys, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = rendered
+		}
+		if diff := cmp.Diff(first, rendered); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	chart, err := Renderer{}.Open(ctx, chartFS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := chart.Render(ctx, request); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := (Renderer{}).Open(ctx, chartFS()); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func FuzzSplitDocuments(f *testing.F) {
+	for _, seed := range []string{"a\n---\nb", "---\n---\na", "--- # x\na\r\n---\r\n\r\n---a\n\n", " \n---", "a\u0085\n---\n\u2003b", "a---\n--", "\n\n---\n \n--- ---\n---"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, file string) {
+		var want []string
+		byKey := releaseutil.SplitManifests(file)
+		for i := range len(byKey) {
+			want = append(want, byKey[fmt.Sprintf("manifest-%d", i)]+"\n")
+		}
+		var got []string
+		for _, document := range splitDocuments(file) {
+			got = append(got, string(document))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte("apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies: [{name: d, version: 1, import-values: [a, {child: b, parent: c}]}]"), []byte("a: b"), []byte("*.md\n!/x/"), []byte("{{ toYaml .Values }}"), []byte("{}"))
+	f.Fuzz(func(t *testing.T, chart, values, ignored, template, schema []byte) {
+		if strings.Contains(string(template), "tpl") || strings.Contains(string(template), "define") {
+			return // templates are programs and may run for ever
+		}
+		fsys := chartFS("Chart.yaml", string(chart), "values.yaml", string(values), ".helmignore", string(ignored), "templates/a.yaml", string(template),
+			"values.schema.json", string(schema), "charts/d/Chart.yaml", "apiVersion: v2\nname: d\nversion: 1.0.0")
+		_, _ = renderFS(t, fsys, request) // must not panic
+	})
+}
+
+// BenchmarkStages renders 30 stages of one chart, through decoder and layout: that of testdata, or one in the folder
+// that LOCKAGE_CHART names.
+func BenchmarkStages(b *testing.B) {
+	dir := os.Getenv("LOCKAGE_CHART")
+	if dir == "" {
+		b.Skip("LOCKAGE_CHART does not name a chart")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		chart, err := Renderer{}.Open(b.Context(), os.DirFS(dir))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var decoder hydrate.Decoder
+		var wg sync.WaitGroup
+		limit := make(chan struct{}, 2)
+		for i := range 30 {
+			limit <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-limit }()
+				r := request
+				r.ReleaseName = fmt.Sprintf("stage-%d", i)
+				rendered, err := chart.Render(b.Context(), r)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				objects, err := decoder.Objects(rendered.Manifests)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if _, err := hydrate.Layout(objects, hydrate.PerObject); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}

@@ -1,0 +1,231 @@
+package helm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/releaseutil"
+	"sigs.k8s.io/yaml"
+
+	"github.com/lockage/lockage/hydrate"
+)
+
+const notesSuffix = "NOTES.txt"
+
+// Render implements [hydrate.Package]. Manifests come definitions of custom resources first, then by template.
+func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered hydrate.Rendered, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			rendered, err = hydrate.Rendered{}, fmt.Errorf("render chart %s: %v", p.chart.Name(), r)
+		}
+	}()
+	rendered.Warnings = slices.Clone(p.warnings)
+	c := clone(p.chart)
+	values, err := p.values(c, request, &rendered)
+	if err != nil {
+		return hydrate.Rendered{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return hydrate.Rendered{}, err
+	}
+	files, err := engine.Engine{}.Render(c, values)
+	if err != nil {
+		return hydrate.Rendered{}, templateError(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return hydrate.Rendered{}, err
+	}
+	if request.IncludeCRDs {
+		rendered.Manifests = p.definitions(c)
+	}
+	if err := collect(files, request.Hooks, &rendered); err != nil {
+		return hydrate.Rendered{}, err
+	}
+	return rendered, nil
+}
+
+// definitions returns what the crds/ folders hold. Subcharts that are there twice, by aliases for one, bring theirs twice;
+// Helm installs the first and skips those that exist already.
+func (p *Package) definitions(c *chart.Chart) (manifests []hydrate.Manifest) {
+	met := map[string]bool{}
+	for _, crd := range c.CRDObjects() {
+		for i, document := range p.documents[crd.File] {
+			if !met[string(document)] {
+				met[string(document)] = true
+				manifests = append(manifests, hydrate.Manifest{Source: crd.Filename, Document: i + 1, Data: document})
+			}
+		}
+	}
+	return manifests
+}
+
+// values settles which subcharts take part in c, and returns what templates see.
+func (p *Package) values(c *chart.Chart, request hydrate.Request, rendered *hydrate.Rendered) (chartutil.Values, error) {
+	capabilities, err := p.capabilities(request)
+	if err != nil {
+		return nil, err
+	}
+	if err := chartutil.ValidateReleaseName(request.ReleaseName); err != nil {
+		return nil, fmt.Errorf("release name %q: %w", request.ReleaseName, err)
+	}
+	switch request.Hooks {
+	case hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone:
+	default:
+		return nil, fmt.Errorf("hooks %q is none of %q, %q and %q", request.Hooks, hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone)
+	}
+	user, err := mergeValues(request.Values, request.Set)
+	if err != nil {
+		return nil, err
+	}
+	if err := chartutil.ProcessDependenciesWithMerge(c, user); err != nil {
+		return nil, fmt.Errorf("dependencies of chart %s: %w", c.Name(), err)
+	}
+	options := chartutil.ReleaseOptions{Name: request.ReleaseName, Namespace: request.Namespace, Revision: 1, IsInstall: true}
+	const skipSchemas = true // Helm's own check reads from network and host
+	values, err := chartutil.ToRenderValuesWithSchemaValidation(c, user, options, capabilities, skipSchemas)
+	if err != nil {
+		return nil, fmt.Errorf("values of chart %s: %w", c.Name(), err)
+	}
+	merged, _ := values["Values"].(chartutil.Values)
+	warnings, err := p.schemas.validate(c, merged)
+	rendered.Warnings = append(rendered.Warnings, warnings...)
+	return values, err
+}
+
+func (p *Package) capabilities(request hydrate.Request) (*chartutil.Capabilities, error) {
+	if request.KubeVersion == "" {
+		return nil, errors.New("no Kubernetes version; set render.kubeVersion to that of the stage's cluster")
+	}
+	version, err := chartutil.ParseKubeVersion(request.KubeVersion)
+	if err != nil {
+		return nil, fmt.Errorf("kubeVersion %q: %w; write it like 1.34", request.KubeVersion, err)
+	}
+	if want := p.chart.Metadata.KubeVersion; want != "" && !chartutil.IsCompatibleRange(want, version.Version) {
+		return nil, fmt.Errorf("chart %s asks for Kubernetes %s; render.kubeVersion is %s", p.chart.Name(), want, version.Version)
+	}
+	capabilities := chartutil.DefaultCapabilities.Copy()
+	capabilities.KubeVersion = *version
+	capabilities.APIVersions = slices.Concat(capabilities.APIVersions, request.APIVersions)
+	return capabilities, nil
+}
+
+// collect splits the rendered files into documents and leaves out notes, partials and the hooks not asked for.
+func collect(files map[string]string, hooks hydrate.Hooks, rendered *hydrate.Rendered) error {
+	names := make([]string, 0, len(files))
+	for name := range files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var problems []error
+	for _, name := range names {
+		if strings.HasPrefix(path.Base(name), "_") || strings.HasSuffix(name, notesSuffix) {
+			continue
+		}
+		for i, document := range splitDocuments(files[name]) {
+			keep, warning, err := wanted(document, hooks)
+			if err != nil {
+				problems = append(problems, fmt.Errorf("%s: document %d: %w", name, i+1, err))
+				continue
+			}
+			if warning != "" {
+				rendered.Warnings = append(rendered.Warnings, fmt.Sprintf("%s: document %d: %s", name, i+1, warning))
+			}
+			if keep {
+				rendered.Manifests = append(rendered.Manifests, hydrate.Manifest{Source: name, Document: i + 1, Data: document})
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// hookEvents are those that Helm knows, and whether a deployment runs them.
+func deployEvent(event string) (deploy, known bool) {
+	switch release.HookEvent(event) {
+	case release.HookPreInstall, release.HookPostInstall, release.HookPreUpgrade, release.HookPostUpgrade:
+		return true, true
+	case release.HookPreDelete, release.HookPostDelete, release.HookPreRollback, release.HookPostRollback, release.HookTest, "test-success":
+		return false, true
+	}
+	return false, false
+}
+
+// wanted reports whether a document is rendered. Helm drops hooks with an event that it does not know, so they are
+// dropped here, with a warning.
+func wanted(document []byte, hooks hydrate.Hooks) (keep bool, warning string, err error) {
+	// Only an escape could hide the annotation from this look, which spares the parsing of nearly all documents.
+	if !bytes.Contains(document, []byte(release.HookAnnotation)) && !bytes.ContainsRune(document, '\\') {
+		return true, "", nil
+	}
+	var head releaseutil.SimpleHead
+	if err := yaml.Unmarshal(document, &head); err != nil {
+		return false, "", errors.New(cleanYAML(err))
+	}
+	if head.Metadata == nil {
+		return true, "", nil
+	}
+	annotation, isHook := head.Metadata.Annotations[release.HookAnnotation]
+	if !isHook {
+		return true, "", nil
+	}
+	deploys := false
+	for event := range strings.SplitSeq(annotation, ",") {
+		deploy, known := deployEvent(strings.ToLower(strings.TrimSpace(event)))
+		if !known {
+			return false, fmt.Sprintf("%s %s is left out, as by Helm: it is a hook on the unknown event %q", head.Kind, head.Metadata.Name, event), nil
+		}
+		deploys = deploys || deploy
+	}
+	return hooks == hydrate.HooksAll || hooks == hydrate.HooksDeploy && deploys, "", nil
+}
+
+// splitDocuments splits a rendered file as releaseutil.SplitManifests does, which cuts blanks off and asks nothing of
+// YAML, and puts back the newline that ends a document (without it a literal block at the end would lose its own). The
+// function itself spends more time in its regular expression, `(?:^|\s*\n)---\s*`, than all of YAML takes.
+func splitDocuments(file string) (documents [][]byte) {
+	const blanks = "\t\n\f\r "
+	add := func(document string) {
+		if document != "" {
+			documents = append(documents, []byte(strings.TrimSpace(document)+"\n"))
+		}
+	}
+	file = strings.TrimSpace(file)
+	if rest, marker := strings.CutPrefix(file, "---"); marker {
+		file = strings.TrimLeft(rest, blanks)
+	}
+	for {
+		document, rest, more := strings.Cut(file, "\n---")
+		if !more {
+			add(document)
+			return documents
+		}
+		add(strings.TrimRight(document, blanks))
+		file = strings.TrimLeft(rest, blanks)
+	}
+}
+
+// splitStream splits a file that is not rendered, and so kept as it is, before each line with a document marker.
+func splitStream(file []byte) (documents [][]byte) {
+	start := 0
+	for line := 0; line < len(file); {
+		end := len(file)
+		if i := bytes.IndexByte(file[line:], '\n'); i >= 0 {
+			end = line + i + 1
+		}
+		rest, marker := bytes.CutPrefix(file[line:end], []byte("---"))
+		if marker && line > start && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0) {
+			documents = append(documents, file[start:line])
+			start = line
+		}
+		line = end
+	}
+	return append(documents, file[start:])
+}

@@ -1,0 +1,101 @@
+package helm
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"helm.sh/helm/v3/pkg/chart"
+)
+
+// schemaURL is what a chart's schema is called while it is compiled, as in Helm: what it refers to by a relative path is
+// looked for beside it, and not found.
+const schemaURL = "file:///values.schema.json"
+
+// schemas compiles each schema of a chart once. Helm's own validation is not used because it fetches what a schema
+// refers to over the network and from the host's files.
+type schemas struct {
+	compiled sync.Map // of string(schema) to func() compiledSchema
+}
+
+type compiledSchema struct {
+	schema   *jsonschema.Schema
+	warnings []string
+	err      error
+}
+
+// validate checks values against the schemas of c and the charts below it, and lists all problems at once.
+func (s *schemas) validate(c *chart.Chart, values map[string]any) (warnings []string, err error) {
+	var problems []string
+	s.visit(c, values, &problems, &warnings)
+	if len(problems) > 0 {
+		return warnings, fmt.Errorf("values do not match the chart's values.schema.json:\n%s", strings.Join(problems, "\n"))
+	}
+	return warnings, nil
+}
+
+func (s *schemas) visit(c *chart.Chart, values map[string]any, problems, warnings *[]string) {
+	if c.Schema != nil {
+		schema := s.compile(c.Schema)
+		for _, w := range schema.warnings {
+			*warnings = append(*warnings, fmt.Sprintf("%s: %s", c.ChartFullPath(), w))
+		}
+		err := schema.err
+		if err == nil {
+			err = schema.schema.Validate(values)
+		}
+		if err != nil {
+			text := strings.TrimPrefix(err.Error(), "jsonschema validation failed with '"+schemaURL+"#'\n")
+			*problems = append(*problems, fmt.Sprintf("%s:\n%s", c.ChartFullPath(), text))
+		}
+	}
+	for _, d := range c.Dependencies() {
+		switch below := values[d.Name()].(type) {
+		case nil:
+		case map[string]any:
+			s.visit(d, below, problems, warnings)
+		default:
+			*problems = append(*problems, fmt.Sprintf("%s:\n- at '/%s': want the subchart's values, a map, got %T", c.ChartFullPath(), d.Name(), below))
+		}
+	}
+}
+
+func (s *schemas) compile(schema []byte) compiledSchema {
+	stored, _ := s.compiled.LoadOrStore(string(schema), sync.OnceValue(func() compiledSchema { return compileSchema(schema) }))
+	compile, _ := stored.(func() compiledSchema)
+	return compile()
+}
+
+func compileSchema(schema []byte) (out compiledSchema) {
+	defer func() {
+		if r := recover(); r != nil {
+			out.err = fmt.Errorf("values.schema.json: %v", r)
+		}
+	}()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return compiledSchema{err: fmt.Errorf("values.schema.json: %w", err)}
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.UseLoader(hermeticLoader{&out.warnings})
+	if err := compiler.AddResource(schemaURL, document); err != nil {
+		return compiledSchema{err: fmt.Errorf("values.schema.json: %w", err)}
+	}
+	out.schema, out.err = compiler.Compile(schemaURL)
+	return out
+}
+
+// hermeticLoader stands for all schemas outside the chart. Those on the network accept everything; those in files
+// cannot be in the chart, since Helm resolves them against the host's root folder.
+type hermeticLoader struct{ warnings *[]string }
+
+// Load implements [jsonschema.URLLoader].
+func (l hermeticLoader) Load(url string) (any, error) {
+	if strings.HasPrefix(url, "file:") {
+		return nil, fmt.Errorf("the schema refers to the file %s; write it into values.schema.json", strings.TrimPrefix(url, "file://"))
+	}
+	*l.warnings = append(*l.warnings, fmt.Sprintf("values.schema.json refers to %s, which is not fetched: what it would check is not checked", url))
+	return true, nil
+}

@@ -1,0 +1,49 @@
+package helm
+
+import (
+	"fmt"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/strvals"
+	"sigs.k8s.io/yaml"
+
+	"github.com/lockage/lockage/hydrate"
+)
+
+// mergeValues layers values files and sets literal strings over them, as `helm template -f … --set-literal …` does.
+func mergeValues(files []hydrate.File, set []hydrate.SetValue) (map[string]any, error) {
+	merged := map[string]any{}
+	for _, f := range files {
+		var layer map[string]any
+		if err := yaml.Unmarshal(f.Data, &layer); err != nil {
+			return nil, fmt.Errorf("values file %s: %s", f.Path, cleanYAML(err))
+		}
+		merged = mergeMaps(merged, layer)
+	}
+	for _, s := range set {
+		if s.Key == "" || strings.Contains(s.Key, "=") {
+			return nil, fmt.Errorf("set %q: a key is a path into the values, such as image.tag or hosts[0].name", s.Key)
+		}
+		if err := strvals.ParseLiteralInto(s.Key+"="+s.Value, merged); err != nil {
+			return nil, fmt.Errorf("set %q: does the path lead through a value that is no map or list? (%w)", s.Key, err)
+		}
+	}
+	return merged, nil
+}
+
+// mergeMaps returns a with b laid over it; maps are merged, all else is replaced. Neither a nor b is changed.
+func mergeMaps(a, b map[string]any) map[string]any {
+	out := make(map[string]any, len(a)+len(b))
+	for key, value := range a {
+		out[key] = value
+	}
+	for key, value := range b {
+		over, isMap := value.(map[string]any)
+		under, wasMap := out[key].(map[string]any)
+		if isMap && wasMap {
+			value = mergeMaps(under, over)
+		}
+		out[key] = value
+	}
+	return out
+}

@@ -1,0 +1,46 @@
+package hydrate
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const workloads = `
+kind: List
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: a}
+  spec: {template: {spec: {containers: [{image: "b@sha256:11"}, {name: no-image}, scalar], initContainers: [{image: a}]}}}
+- apiVersion: batch/v1
+  kind: CronJob
+  metadata: {name: a}
+  spec: {jobTemplate: {spec: {template: {spec: {containers: [{image: a}], ephemeralContainers: [{image: c}]}}}}}
+- apiVersion: example.com/v1
+  kind: Custom
+  metadata: {name: a, annotations: {pinned: "tool@sha256:22 and more"}}
+  spec: {image: not-a-container, containers: {image: not-a-list}}
+`
+
+func TestImages(t *testing.T) {
+	t.Parallel()
+	objects, err := Objects([]Manifest{{Data: []byte(workloads)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b@sha256:11", "c"}, Images(objects)); diff != "" {
+		t.Error(diff)
+	}
+	if err := AssertImage(objects, []string{"sha256:22", "sha256:11"}); err != nil {
+		t.Error(err)
+	}
+	if err := AssertImage(objects, nil); err != nil {
+		t.Error(err)
+	}
+	err = AssertImage(objects, []string{"sha256:11", "sha256:33"})
+	if err == nil || !strings.HasPrefix(err.Error(), "the locked image sha256:33 occurs in none of the 3 rendered objects") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,192 @@
+package hydrate
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Mode says how objects are laid out in files.
+type Mode string
+
+// The layouts: one file an object, or all objects in manifest.yaml.
+const (
+	PerObject Mode = "per-object"
+	Single    Mode = "single"
+)
+
+const (
+	maxNameBytes = 255 // of a file name: the limit of common file systems
+	hashDigits   = 12  // hexadecimal digits that tell apart what nothing else does
+	singleName   = "manifest.yaml"
+)
+
+// Layout lays objects out as files of one flat folder. It does not depend on their order.
+//
+// A file is named `<kind>-<name>.yaml` in lower case. Objects whose names would meet take their group in,
+// `<kind>.<group>-<name>.yaml` (the core group has none to take in), where their groups differ, and then their namespace,
+// `<namespace>-…`. Should names meet even so, or pass 255 bytes, they end in a hash of the object's identity. An object
+// that has only a generateName is named by it and a hash of its content. Of every name, bytes other than a-z, 0-9, '.',
+// '_' and '-', and a leading dot, are written as % and two hexadecimal digits.
+//
+// With [Single] the documents stand in one file, ordered as their files would be.
+//
+// Two objects of one group, kind, namespace and name are an error.
+func Layout(objects []Object, mode Mode) (*Tree, error) {
+	if mode != PerObject && mode != Single {
+		return nil, fmt.Errorf("layout %q is neither %q nor %q", mode, PerObject, Single)
+	}
+	if err := checkDistinct(objects); err != nil {
+		return nil, err
+	}
+	names := fileNames(objects)
+	files := make([]File, len(objects))
+	for i, o := range objects {
+		files[i] = File{Path: names[i], Data: o.YAML()}
+	}
+	tree := newTree(files, len(objects))
+	if mode == PerObject {
+		return tree, nil
+	}
+	var documents [][]byte
+	for _, data := range tree.Files() {
+		documents = append(documents, data)
+	}
+	return newTree([]File{{Path: singleName, Data: bytes.Join(documents, []byte("---\n"))}}, len(objects)), nil
+}
+
+func checkDistinct(objects []Object) error {
+	var problems []error
+	first := make(map[identity]Object, len(objects))
+	for _, o := range objects {
+		id := o.identity()
+		other, met := first[id]
+		if !met {
+			first[id] = o
+			continue
+		}
+		if len(problems) < maxProblems {
+			sources := []string{other.Source, o.Source}
+			slices.Sort(sources)
+			problems = append(problems, fmt.Errorf("%v is there twice, from %s and from %s; render it once", o, sources[0], sources[1]))
+		}
+	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(problems...)
+}
+
+// fileNames returns the file name of each object.
+func fileNames(objects []Object) []string {
+	parts := make([]nameParts, len(objects))
+	names := make([]string, len(objects))
+	all := make([]int, len(objects))
+	for i, o := range objects {
+		all[i] = i
+		parts[i] = newNameParts(o)
+		names[i] = parts[i].fileName()
+	}
+	// Whoever meets takes in what tells them apart: group, then namespace.
+	for _, step := range []struct {
+		differ func(a, b Object) bool
+		take   func(*nameParts, Object)
+	}{
+		{func(a, b Object) bool { return a.Group != b.Group }, func(p *nameParts, o Object) { p.group = escape(o.Group) }},
+		{func(a, b Object) bool { return a.Namespace != b.Namespace }, func(p *nameParts, o Object) { p.namespace = escape(o.Namespace) }},
+	} {
+		for _, members := range meetings(all, names) {
+			if !slices.ContainsFunc(members, func(i int) bool { return step.differ(objects[i], objects[members[0]]) }) {
+				continue
+			}
+			for _, i := range members {
+				step.take(&parts[i], objects[i])
+				names[i] = parts[i].fileName()
+			}
+		}
+	}
+	// What still meets are objects that escape to the same letters (Web and web) or that took each other's name. A name
+	// with a hash can in turn meet one that looks like it, so this goes on, with longer hashes, until all are apart.
+	for {
+		met := meetings(all, names)
+		if len(met) == 0 {
+			return names
+		}
+		for _, members := range met {
+			for _, i := range members {
+				parts[i].digits = min(parts[i].digits+hashDigits, len(parts[i].hash))
+				names[i] = parts[i].fileName()
+			}
+		}
+	}
+}
+
+// meetings returns the groups of indices that share a name, in order of the first.
+func meetings(indices []int, names []string) [][]int {
+	byName := map[string][]int{}
+	for _, i := range indices {
+		byName[names[i]] = append(byName[names[i]], i)
+	}
+	var met [][]int
+	for _, i := range indices {
+		if members := byName[names[i]]; len(members) > 1 && members[0] == i {
+			met = append(met, members)
+		}
+	}
+	return met
+}
+
+type nameParts struct {
+	kind, group, namespace, name string
+	hash                         string // of the identity
+	digits                       int    // of hash, at the end of the file name
+}
+
+func newNameParts(o Object) nameParts {
+	id := o.identity()
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q %x", id.group, id.kind, id.namespace, id.name, id.content)
+	p := nameParts{kind: escape(o.Kind), name: escape(id.name), hash: hex.EncodeToString(h.Sum(nil))}
+	if o.Name == "" {
+		p.name += hex.EncodeToString(id.content[:])[:hashDigits]
+	}
+	return p
+}
+
+func (p nameParts) fileName() string {
+	stem := p.kind
+	if p.group != "" {
+		stem += "." + p.group
+	}
+	stem += "-" + p.name
+	if p.namespace != "" {
+		stem = p.namespace + "-" + stem
+	}
+	if strings.HasPrefix(stem, ".") {
+		stem = "%2e" + stem[1:]
+	}
+	const ext = ".yaml"
+	if len(stem)+len(ext) > maxNameBytes {
+		p.digits = max(p.digits, hashDigits)
+	}
+	if p.digits > 0 {
+		stem = stem[:min(len(stem), maxNameBytes-len(ext)-1-p.digits)] + "-" + p.hash[:p.digits]
+	}
+	return stem + ext
+}
+
+// escape lowers s and writes what is not safe in file names everywhere as %xx.
+func escape(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(strings.ToLower(s)) {
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,330 @@
+package hydrate
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Bounds on what a renderer may hand over. They are far above what real packages hold (the largest known charts carry
+// some 5 MB of custom resource definitions) and keep a hostile one from exhausting memory.
+const (
+	maxDocumentBytes = 32 << 20 // of one document, and again of the values that its aliases expand to
+	maxDepth         = 256      // of maps and lists nested in one document
+	maxListDepth     = 8        // of lists of objects in lists of objects
+	maxObjects       = 20_000   // of one stage
+	maxProblems      = 20       // told in one error
+)
+
+// Object is one Kubernetes object.
+type Object struct {
+	Group        string // "" for the core group
+	Version      string
+	Kind         string
+	Namespace    string // as written; "" also where the namespace is left to the release
+	Name         string // "" if only GenerateName is given
+	GenerateName string
+	Source       string // the template it came from, for messages
+
+	*document
+}
+
+// document is what an object says. It is immutable, and shared between the objects of all stages that hold the very
+// same document; that is why an Object gives no way to change its content.
+type document struct {
+	content map[string]any
+	encoded func() []byte
+}
+
+// Content returns the object's fields: map[string]any, []any, string, bool, int64, uint64 (beyond int64), float64 and
+// nil. It is shared: callers must not change it.
+func (o Object) Content() map[string]any { return o.content }
+
+// YAML returns the object as the tree holds it: block style, keys sorted, long strings unbroken, strings of several
+// lines as literal blocks, a newline at the end. It is shared: callers must not change it.
+func (o Object) YAML() []byte { return o.encoded() }
+
+// String names the object for people: "Deployment.apps staging/web".
+func (o Object) String() string {
+	var b strings.Builder
+	b.WriteString(o.Kind)
+	if o.Group != "" {
+		b.WriteString("." + o.Group)
+	}
+	b.WriteString(" ")
+	if o.Namespace != "" {
+		b.WriteString(o.Namespace + "/")
+	}
+	if o.Name != "" {
+		b.WriteString(o.Name)
+	} else {
+		b.WriteString(o.GenerateName + "*")
+	}
+	return b.String()
+}
+
+// identity is what a cluster tells objects apart by. Objects without a name are told apart by what they say.
+type identity struct {
+	group, kind, namespace, name string
+	content                      [sha256.Size]byte
+}
+
+func (o Object) identity() identity {
+	id := identity{group: o.Group, kind: o.Kind, namespace: o.Namespace, name: o.Name}
+	if o.Name == "" {
+		id.name, id.content = o.GenerateName, sha256.Sum256(o.YAML())
+	}
+	return id
+}
+
+// Decoder decodes manifests. It keeps what it has met more than once, so that what all stages of a package share (the
+// definitions of custom resources, mostly) is decoded and encoded once. The zero Decoder is ready; it is safe for
+// concurrent use.
+type Decoder struct {
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]parsed // the zero parsed: met once, not kept
+}
+
+// parsed is what became of one document: the objects in it, without their source, or why it holds none.
+type parsed struct {
+	done    bool
+	objects []Object
+	err     error
+}
+
+// Objects decodes manifests, unwraps lists and drops empty documents. Objects come in the order of the manifests. All
+// problems are told in one error, each with its template, document and line.
+func (d *Decoder) Objects(manifests []Manifest) ([]Object, error) {
+	var objects []Object
+	var problems []error
+	for _, m := range manifests {
+		p := d.parse(m.Data)
+		if p.err != nil {
+			if len(problems) == maxProblems {
+				problems = append(problems, errors.New("and more like these"))
+				break
+			}
+			problems = append(problems, fmt.Errorf("%s: document %d: %w", m.Source, m.Document, p.err))
+			continue
+		}
+		if len(objects)+len(p.objects) > maxObjects {
+			return nil, fmt.Errorf("%s: more than %d objects in one stage; split the package", m.Source, maxObjects)
+		}
+		for _, o := range p.objects {
+			o.Source = m.Source
+			objects = append(objects, o)
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return objects, nil
+}
+
+// Objects decodes manifests of one stage; see [Decoder.Objects].
+func Objects(manifests []Manifest) ([]Object, error) {
+	return new(Decoder).Objects(manifests)
+}
+
+func (d *Decoder) parse(data []byte) parsed {
+	if len(data) > maxDocumentBytes {
+		return parsed{err: fmt.Errorf("%d bytes, more than the %d that one document may have", len(data), maxDocumentBytes)}
+	}
+	key := sha256.Sum256(data)
+	d.mu.Lock()
+	p, again := d.known[key]
+	if d.known == nil {
+		d.known = map[[sha256.Size]byte]parsed{}
+	}
+	if !again {
+		d.known[key] = parsed{}
+	}
+	d.mu.Unlock()
+	if p.done {
+		return p
+	}
+	p.objects, p.err = parseDocument(data)
+	p.done = true
+	if again {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if first := d.known[key]; first.done {
+			return first
+		}
+		d.known[key] = p
+	}
+	return p
+}
+
+// parseDocument returns the objects in one YAML document: none, one, or those of a list.
+func parseDocument(data []byte) ([]Object, error) {
+	value, err := decode(data)
+	if err != nil {
+		return nil, err
+	}
+	switch value := value.(type) {
+	case nil:
+		return nil, nil
+	case map[string]any:
+		if _, encrypted := value["sops"].(map[string]any); encrypted && !isList(value) {
+			asWritten, err := decodeOrdered(data)
+			if err != nil {
+				return nil, fmt.Errorf("object encrypted by SOPS: %w", err)
+			}
+			return newObjects(value, asWritten)
+		}
+		return unwrap(value, 0)
+	default:
+		line := bytes.SplitN(bytes.TrimSpace(data), []byte("\n"), 2)[0]
+		return nil, fmt.Errorf("a Kubernetes object is a map, this is %s that begins %.40q", describe(value), line)
+	}
+}
+
+// isList reports whether clients would take content for a list of objects: apimachinery's unstructured decoder and Argo
+// CD ask for an array `items`, whatever the kind is called.
+func isList(content map[string]any) bool {
+	items, given := content["items"]
+	if _, array := items.([]any); array {
+		return true
+	}
+	return items == nil && (content["kind"] == "List" || given && strings.HasSuffix(text(content["kind"]), "List"))
+}
+
+func unwrap(content map[string]any, depth int) ([]Object, error) {
+	if !isList(content) {
+		return newObjects(content, content)
+	}
+	if depth == maxListDepth {
+		return nil, fmt.Errorf("lists in lists, more than %d deep", maxListDepth)
+	}
+	var objects []Object
+	items, _ := content["items"].([]any)
+	for i, item := range items {
+		fields, ok := item.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("item %d of the %v is %s, not an object", i+1, content["kind"], describe(item))
+		}
+		// Items of typed lists may leave out what the list's kind says, as those of an API server do.
+		if text(fields["kind"]) == "" && text(fields["apiVersion"]) == "" {
+			typed := make(map[string]any, len(fields)+2)
+			for k, v := range fields {
+				typed[k] = v
+			}
+			typed["kind"] = strings.TrimSuffix(text(content["kind"]), "List")
+			typed["apiVersion"] = text(content["apiVersion"])
+			fields = typed
+		}
+		inner, err := unwrap(fields, depth+1)
+		if err != nil {
+			return nil, fmt.Errorf("item %d of the %v: %w", i+1, content["kind"], err)
+		}
+		objects = append(objects, inner...)
+	}
+	return objects, nil
+}
+
+// newObjects makes the one object that says content and is encoded from written.
+func newObjects(content map[string]any, written any) ([]Object, error) {
+	f := fields{content: content}
+	o := Object{Kind: f.text("kind"), document: &document{
+		content: content,
+		encoded: sync.OnceValue(func() []byte { return encode(written) }),
+	}}
+	apiVersion := f.text("apiVersion")
+	meta, ok := content["metadata"].(map[string]any)
+	if !ok && content["metadata"] != nil {
+		f.problems = append(f.problems, fmt.Sprintf("metadata is %s, not a map", describe(content["metadata"])))
+	}
+	m := fields{content: meta, prefix: "metadata."}
+	o.Name, o.GenerateName, o.Namespace = m.text("name"), m.text("generateName"), m.text("namespace")
+	m.texts("labels")
+	m.texts("annotations")
+
+	var missing []string
+	if apiVersion == "" {
+		missing = append(missing, "apiVersion")
+	}
+	if o.Kind == "" {
+		missing = append(missing, "kind")
+	}
+	if o.Name == "" && o.GenerateName == "" {
+		missing = append(missing, "metadata.name")
+	}
+	group, version, grouped := strings.Cut(apiVersion, "/")
+	if !grouped {
+		group, version = "", group
+	}
+	o.Group, o.Version = group, version
+	problems := append(f.problems, m.problems...)
+	if grouped && (group == "" || version == "") || strings.Contains(version, "/") {
+		problems = append(problems, fmt.Sprintf("apiVersion %q is neither VERSION nor GROUP/VERSION", apiVersion))
+	}
+	if len(problems) == 0 && len(missing) > 0 {
+		problems = append(problems, "no "+strings.Join(missing, ", no "))
+	}
+	if len(problems) > 0 {
+		what := "object"
+		if o.Kind != "" {
+			what = strings.TrimSpace(o.Kind + " " + o.Name)
+		}
+		return nil, fmt.Errorf("%s: %s", what, strings.Join(problems, "; "))
+	}
+	return []Object{o}, nil
+}
+
+// fields reads the strings of a map and remembers those that are none.
+type fields struct {
+	content  map[string]any
+	prefix   string
+	problems []string
+}
+
+func (f *fields) text(key string) string {
+	switch v := f.content[key].(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	default:
+		f.problems = append(f.problems, fmt.Sprintf("%s%s is %s, not a string (quote it?)", f.prefix, key, describe(v)))
+		return ""
+	}
+}
+
+// texts looks for maps and lists among the values at key, labels or annotations. Numbers and booleans are let pass, as
+// most tools on the way to a cluster do.
+func (f *fields) texts(key string) {
+	values, _ := f.content[key].(map[string]any)
+	for _, k := range sortedKeys(values) {
+		switch values[k].(type) {
+		case map[string]any, []any:
+			f.problems = append(f.problems, fmt.Sprintf("%s%s: %s is %s, not a string", f.prefix, key, k, describe(values[k])))
+		}
+	}
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// describe says what kind of thing a decoded value is.
+func describe(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case map[string]any:
+		return "a map"
+	case []any:
+		return "a list"
+	case string:
+		return "a string"
+	case bool:
+		return fmt.Sprintf("the boolean %t", v)
+	default:
+		return fmt.Sprintf("the number %v", v)
+	}
+}

@@ -1,0 +1,186 @@
+package hydrate
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	yaml11 "go.yaml.in/yaml/v2"
+	"gopkg.in/yaml.v3"
+)
+
+// maxKeyBytes is what YAML allows the key of a `key: value` line, quotes and escapes included, with some room left.
+const maxKeyBytes = 1000
+
+// decode decodes one YAML document to map[string]any, []any, string, bool, int64, uint64, float64 and nil.
+//
+// The result is that of sigs.k8s.io/yaml.Unmarshal with integers kept, by the same parser, without the detour over
+// JSON. Where that package's answer depends on chance (keys 1 and "1" in one map) or mangles (binary data), this is an
+// error.
+func decode(data []byte) (any, error) {
+	var value any
+	if err := yaml11.Unmarshal(data, &value); err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	d := decoder{budget: maxDocumentBytes}
+	return d.value(value, 0)
+}
+
+type decoder struct {
+	budget int // bytes that the values may still have; aliases count as what they expand to
+}
+
+func (d *decoder) spend(n int) error {
+	if d.budget -= n + 1; d.budget < 0 {
+		return fmt.Errorf("values of more than %d bytes, aliases expanded", maxDocumentBytes)
+	}
+	return nil
+}
+
+func (d *decoder) value(v any, depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("maps and lists nested more than %d deep", maxDepth)
+	}
+	switch v := v.(type) {
+	case map[any]any:
+		out := make(map[string]any, len(v))
+		for k, item := range v {
+			key, err := d.key(k)
+			if err != nil {
+				return nil, err
+			}
+			if _, twice := out[key]; twice {
+				return nil, fmt.Errorf("key %.60q is given twice, once quoted and once not", key)
+			}
+			if out[key], err = d.value(item, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return out, d.spend(0)
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			var err error
+			if out[i], err = d.value(item, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return out, d.spend(0)
+	case string:
+		if !utf8.ValidString(v) {
+			return nil, errors.New("a value is binary data (tag !!binary); Kubernetes takes such data as a base64 string without the tag")
+		}
+		return v, d.spend(len(v))
+	case int:
+		return int64(v), d.spend(0)
+	case float64:
+		n, err := number(v)
+		return n, errors.Join(err, d.spend(0))
+	default: // nil, bool, int64, uint64
+		return v, d.spend(0)
+	}
+}
+
+// number brings a float to what JSON makes of it: whole numbers are integers.
+func number(f float64) (any, error) {
+	switch {
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		return nil, fmt.Errorf("the number %v; JSON, and so Kubernetes, has no such number", f)
+	case f == math.Trunc(f) && -1<<63 <= f && f < 1<<63:
+		return int64(f), nil
+	}
+	return f, nil
+}
+
+func (d *decoder) key(k any) (string, error) {
+	var key string
+	switch k := k.(type) {
+	case string:
+		key = k
+	case int:
+		key = strconv.Itoa(k)
+	case int64:
+		key = strconv.FormatInt(k, 10)
+	case bool:
+		key = strconv.FormatBool(k)
+	case float64:
+		if math.IsNaN(k) || math.IsInf(k, 0) {
+			return "", fmt.Errorf("a key is %s, not a string", describe(k))
+		}
+		// 32 bits are what sigs.k8s.io/yaml writes.
+		key = strconv.FormatFloat(k, 'g', -1, 32)
+	default:
+		return "", fmt.Errorf("a key is %s, not a string", describe(k))
+	}
+	if !utf8.ValidString(key) {
+		return "", errors.New("a key is binary data (tag !!binary)")
+	}
+	if 4*len(key) > maxKeyBytes && len(appendScalar(nil, key)) > maxKeyBytes {
+		return "", fmt.Errorf("key %.60q… has more than the %d bytes that YAML allows", key, maxKeyBytes)
+	}
+	return key, d.spend(len(key))
+}
+
+// pairs is a map in the order of its keys.
+type pairs []pair
+
+type pair struct{ key, value any }
+
+// asWritten is a plain scalar that is written back letter for letter: its MAC was taken before any YAML 1.1 reader
+// made `yes` true or 1.10 a number.
+type asWritten string
+
+// decodeOrdered decodes one document, an object that SOPS encrypted, to pairs, []any, string and asWritten.
+func decodeOrdered(data []byte) (any, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	return orderedValue(doc.Content[0], 0)
+}
+
+func orderedValue(n *yaml.Node, depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("maps and lists nested more than %d deep", maxDepth)
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		out := make(pairs, 0, len(n.Content)/2)
+		for i := 0; i < len(n.Content); i += 2 {
+			key, err := orderedValue(n.Content[i], depth+1)
+			if err != nil {
+				return nil, err
+			}
+			value, err := orderedValue(n.Content[i+1], depth+1)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, pair{key, value})
+		}
+		return out, nil
+	case yaml.SequenceNode:
+		out := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			var err error
+			if out[i], err = orderedValue(item, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case yaml.ScalarNode:
+		switch {
+		case n.Style == 0 && n.Value == "":
+			return nil, nil
+		case n.Style == 0 && !strings.ContainsAny(n.Value, "\n"):
+			return asWritten(n.Value), nil
+		case n.Tag == "!!str":
+			return n.Value, nil
+		}
+		return nil, fmt.Errorf("line %d: tag %s; remove it", n.Line, n.Tag)
+	default:
+		return nil, fmt.Errorf("line %d: an alias; SOPS encrypts none, write the value out", n.Line)
+	}
+}

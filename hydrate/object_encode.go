@@ -1,0 +1,253 @@
+package hydrate
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// The encoder is our own and not a YAML library's, because what it writes is the content that is digested, signed and
+// reviewed: libraries change how they fold, quote and indent between versions, and some fold long strings or lose
+// leading blanks. It writes little of YAML: block maps and lists; plain, quoted and literal scalars. Every scalar reads
+// as what it is under YAML 1.1 and 1.2 alike.
+
+const indentStep = 2
+
+// encode writes a value that decode or decodeOrdered made, a map, as one YAML document.
+func encode(value any) []byte {
+	out := appendBlock(nil, value, 0)
+	return slices.Clip(out)
+}
+
+// appendBlock writes a map or list that is not empty, beginning where the cursor stands, in column indent.
+func appendBlock(out []byte, value any, indent int) []byte {
+	first := true
+	begin := func() {
+		if !first {
+			out = appendIndent(out, indent)
+		}
+		first = false
+	}
+	entry := func(key, value any) {
+		begin()
+		out = appendScalar(out, key)
+		out = append(out, ':')
+		out = appendValue(out, value, indent)
+	}
+	switch value := value.(type) {
+	case map[string]any:
+		for _, key := range sortedKeys(value) {
+			entry(key, value[key])
+		}
+		if first {
+			out = append(out, "{}\n"...)
+		}
+	case pairs:
+		for _, p := range value {
+			entry(p.key, p.value)
+		}
+	case []any:
+		for _, item := range value {
+			begin()
+			out = append(out, '-')
+			if isBlock(item) {
+				out = append(out, ' ')
+				out = appendBlock(out, item, indent+indentStep)
+			} else {
+				out = appendValue(out, item, indent)
+			}
+		}
+	}
+	return out
+}
+
+// appendValue writes what follows `key:` or `-` of a map or list in column indent, up to the end of the line.
+func appendValue(out []byte, value any, indent int) []byte {
+	if isBlock(value) {
+		out = append(out, '\n')
+		if _, list := value.([]any); !list {
+			indent += indentStep
+		}
+		out = appendIndent(out, indent)
+		return appendBlock(out, value, indent)
+	}
+	out = append(out, ' ')
+	if s, ok := value.(string); ok && isLiteral(s) {
+		return appendLiteral(out, s, indent+indentStep)
+	}
+	out = appendScalar(out, value)
+	return append(out, '\n')
+}
+
+// isBlock reports whether value is written over several lines, as a map or list.
+func isBlock(value any) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		return len(value) > 0
+	case pairs:
+		return len(value) > 0
+	case []any:
+		return len(value) > 0
+	}
+	return false
+}
+
+// appendScalar writes a value that fits a line: a scalar, or an empty map or list.
+func appendScalar(out []byte, value any) []byte {
+	switch value := value.(type) {
+	case nil:
+		return append(out, "null"...)
+	case map[string]any, pairs:
+		return append(out, "{}"...)
+	case []any:
+		return append(out, "[]"...)
+	case bool:
+		return strconv.AppendBool(out, value)
+	case int64:
+		return strconv.AppendInt(out, value, 10)
+	case uint64:
+		return strconv.AppendUint(out, value, 10)
+	case float64:
+		return append(out, formatFloat(value)...)
+	case asWritten:
+		return append(out, value...)
+	case string:
+		switch {
+		case isPlain(value):
+			return append(out, value...)
+		case strings.ContainsAny(value, `"\`) && isPrintable(value):
+			return append(append(append(out, '\''), strings.ReplaceAll(value, "'", "''")...), '\'')
+		}
+		return appendQuoted(out, value)
+	}
+	panic(fmt.Sprintf("hydrate: %T is no value of a Kubernetes object", value))
+}
+
+// formatFloat writes a point into numbers with an exponent: YAML 1.1 takes 1e+20 for a string.
+func formatFloat(f float64) string {
+	s := strconv.FormatFloat(f, 'g', -1, 64)
+	if mantissa, exponent, ok := strings.Cut(s, "e"); ok && !strings.Contains(mantissa, ".") {
+		s = mantissa + ".0e" + exponent
+	}
+	return s
+}
+
+// isLiteral reports whether s is written as a literal block: several lines, of which none needs an escape.
+func isLiteral(s string) bool {
+	return strings.Contains(s, "\n") && strings.Trim(s, "\n") != "" &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !printable(r) })
+}
+
+func appendLiteral(out []byte, s string, indent int) []byte {
+	out = append(out, '|')
+	// The reader finds the indentation from the first line that is not empty, unless that begins with blanks.
+	if c := strings.TrimLeft(s, "\n")[0]; c == ' ' || c == '\t' {
+		out = strconv.AppendInt(out, indentStep, 10)
+	}
+	body, ended := strings.CutSuffix(s, "\n")
+	switch {
+	case !ended:
+		out = append(out, '-')
+	case strings.HasSuffix(body, "\n"):
+		out = append(out, '+')
+	}
+	out = append(out, '\n')
+	for line := range strings.SplitSeq(body, "\n") {
+		if line != "" {
+			out = appendIndent(out, indent)
+			out = append(out, line...)
+		}
+		out = append(out, '\n')
+	}
+	return out
+}
+
+func appendIndent(out []byte, n int) []byte {
+	for range n {
+		out = append(out, ' ')
+	}
+	return out
+}
+
+// printable reports whether r may stand in a scalar as itself. The separators and the byte order mark are left out:
+// YAML 1.1 and 1.2 differ over which of them break lines.
+func printable(r rune) bool {
+	return r >= 0x20 && r < 0x7f || r >= 0xa0 && r != 0x2028 && r != 0x2029 && r != 0xfeff && r != unicode.ReplacementChar &&
+		r&0xfffe != 0xfffe && (r < 0xd800 || r >= 0xe000)
+}
+
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !printable(r) })
+}
+
+// isPlain reports whether s can stand without quotes and is read as a string by everybody.
+func isPlain(s string) bool {
+	if s == "" || !isPrintable(s) || s[0] == ' ' || s[len(s)-1] == ' ' || s[len(s)-1] == ':' ||
+		strings.Contains(s, ": ") || strings.Contains(s, " #") ||
+		strings.HasPrefix(s, "---") || strings.HasPrefix(s, "...") {
+		return false
+	}
+	switch s[0] {
+	case '?', ':', ',', '[', ']', '{', '}', '#', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`':
+		return false
+	case '-':
+		if len(s) == 1 || s[1] == ' ' {
+			return false
+		}
+	}
+	return !isWord(s) && !isNumeric(s)
+}
+
+// isWord reports whether some reader takes s for a boolean, null, infinity, or a key of meaning.
+func isWord(s string) bool {
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "=", "<<",
+		".inf", "+.inf", "-.inf", ".nan":
+		return true
+	}
+	return false
+}
+
+// isNumeric reports whether some reader might take s for a number or a time: decimal, octal, hexadecimal, binary,
+// base 60, with an exponent or separators. It rather errs to yes, at the price of quotes.
+func isNumeric(s string) bool {
+	digits := strings.TrimLeft(s, "+-.")
+	return digits != "" && digits[0] >= '0' && digits[0] <= '9' &&
+		!strings.ContainsFunc(digits, func(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF_.,:+-xXoOTtZz ", r) })
+}
+
+func appendQuoted(out []byte, s string) []byte {
+	out = append(out, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			out = append(out, '\\', byte(r))
+		case r == '\n':
+			out = append(out, `\n`...)
+		case r == '\t':
+			out = append(out, `\t`...)
+		case r == '\r':
+			out = append(out, `\r`...)
+		case printable(r):
+			out = append(out, string(r)...)
+		case r > 0xffff:
+			out = fmt.Appendf(out, `\U%08x`, r)
+		case r > 0xff:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		default:
+			out = fmt.Appendf(out, `\x%02x`, r)
+		}
+	}
+	return append(out, '"')
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
