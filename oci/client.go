@@ -1,0 +1,149 @@
+package oci
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+)
+
+// DefaultMaxRetryWait is how long a registry may ask to wait before a request is
+// repeated, unless [Options] say otherwise.
+const DefaultMaxRetryWait = time.Minute
+
+// maxIdlePerHost lets concurrent pushes to one registry keep their connections;
+// net/http would close all but two.
+const maxIdlePerHost = 32
+
+// Options configure a [Client]. The zero value is ready to use.
+type Options struct {
+	// Credentials finds the credential for a registry "host[:port]";
+	// [auth.EmptyCredential] means anonymous. Nil means Docker's configuration,
+	// see [DockerCredentials].
+	Credentials auth.CredentialFunc
+	// UserAgent is sent with every request, if not empty.
+	UserAgent string
+	// Transport carries the requests; nil means a copy of net/http's default.
+	// Retries and authentication are laid over it.
+	Transport http.RoundTripper
+	// MaxRetryWait bounds one wait between two attempts, Retry-After included;
+	// zero means [DefaultMaxRetryWait].
+	MaxRetryWait time.Duration
+	// BaseDir is where relative directories of image layouts begin; empty means
+	// the working directory.
+	BaseDir string
+	// Warn receives each warning of a registry once, and notice of long waits. It
+	// is called from several goroutines. Nil drops them.
+	Warn func(message string)
+}
+
+// Client opens repositories. They share connections, tokens and credentials. It is
+// safe for concurrent use.
+type Client struct {
+	options Options
+	http    *auth.Client
+	jitter  func() float64 // in [0, 1)
+
+	mu     sync.Mutex
+	opened map[string]*Repository
+	warned map[string]bool
+}
+
+// NewClient returns a client. It reads nothing yet: credentials are looked up when
+// a registry asks for them.
+func NewClient(options Options) *Client {
+	c := &Client{
+		options: options,
+		jitter:  rand.Float64,
+		opened:  map[string]*Repository{},
+		warned:  map[string]bool{},
+	}
+	credentials := options.Credentials
+	if credentials == nil {
+		credentials = dockerCredentials
+	}
+	transport := options.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+		if t, ok := transport.(*http.Transport); ok {
+			t = t.Clone()
+			t.MaxIdleConnsPerHost = maxIdlePerHost
+			transport = t
+		}
+	}
+	wait := options.MaxRetryWait
+	if wait <= 0 {
+		wait = DefaultMaxRetryWait
+	}
+	c.http = &auth.Client{
+		Client:     &http.Client{Transport: newRetrier(transport, wait, c.jitter, c.warn)},
+		Cache:      auth.NewCache(),
+		Credential: remember(credentials),
+		Header:     http.Header{},
+	}
+	if options.UserAgent != "" {
+		c.http.SetUserAgent(options.UserAgent)
+	}
+	return c
+}
+
+// Repository opens the repository "host[:port]/path" or the layout "oci-layout:DIR".
+// It checks the name and waits for nothing. The same name gives the same value.
+func (c *Client) Repository(name string) (*Repository, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r, ok := c.opened[name]; ok {
+		return r, nil
+	}
+	r := &Repository{name: name}
+	if dir, ok := strings.CutPrefix(name, layoutPrefix); ok {
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(c.options.BaseDir, dir)
+		}
+		r.backend = newLayout(dir)
+	} else {
+		backend, err := newRemote(name, c)
+		if err != nil {
+			return nil, fmt.Errorf("repository %q: %w", name, err)
+		}
+		r.backend, r.host = backend, backend.host
+	}
+	c.opened[name] = r
+	return r, nil
+}
+
+// warn passes a message on, once.
+func (c *Client) warn(message string) {
+	if c.options.Warn == nil {
+		return
+	}
+	message = printable(redact(message))
+	c.mu.Lock()
+	known := c.warned[message]
+	c.warned[message] = true
+	c.mu.Unlock()
+	if !known {
+		c.options.Warn(message)
+	}
+}
+
+// sleep waits for d or until ctx is done.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,87 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+)
+
+// DockerCredentials reads credentials as Docker does: the config.json of
+// DOCKER_CONFIG or ~/.docker with its credsStore and credHelpers. Registries that it
+// does not know are looked up in the files of Podman and Skopeo: REGISTRY_AUTH_FILE
+// and containers/auth.json below XDG_RUNTIME_DIR, as getenv has them.
+func DockerCredentials(getenv func(string) string) (auth.CredentialFunc, error) {
+	docker, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read Docker's configuration: %w", err)
+	}
+	var others []credentials.Store
+	files := []string{getenv("REGISTRY_AUTH_FILE")}
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		files = append(files, filepath.Join(dir, "containers", "auth.json"))
+	}
+	for _, file := range files {
+		if _, err := os.Stat(file); file == "" || err != nil {
+			continue
+		}
+		store, err := credentials.NewStore(file, credentials.StoreOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("read credentials from %s: %w", file, err)
+		}
+		others = append(others, store)
+	}
+	return credentials.Credential(credentials.NewStoreWithFallbacks(docker, others...)), nil
+}
+
+// dockerCredentials opens Docker's configuration when it is asked for the first
+// time: layouts and anonymous registries never touch it.
+func dockerCredentials(ctx context.Context, host string) (auth.Credential, error) {
+	find, err := DockerCredentials(os.Getenv)
+	if err != nil {
+		return auth.EmptyCredential, err
+	}
+	return find(ctx, host)
+}
+
+// remember keeps the credentials that find returned, since a helper may take half a
+// second and is asked again for every token. Failures are not kept.
+func remember(find auth.CredentialFunc) auth.CredentialFunc {
+	var mu sync.Mutex
+	known := map[string]auth.Credential{}
+	return func(ctx context.Context, host string) (auth.Credential, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if cred, ok := known[host]; ok {
+			return cred, nil
+		}
+		cred, err := find(ctx, host)
+		if err != nil {
+			return auth.EmptyCredential, credentialError{host: host, err: err}
+		}
+		known[host] = cred
+		return cred, nil
+	}
+}
+
+// credentialError tells a broken credential store from a registry that refuses.
+type credentialError struct {
+	host string
+	err  error
+}
+
+func (e credentialError) Error() string {
+	return fmt.Sprintf("credentials for %s: %v", e.host, e.err)
+}
+
+func (e credentialError) Unwrap() error { return e.err }
+
+func isCredentialError(err error) bool {
+	var e credentialError
+	return errors.As(err, &e)
+}

@@ -1,0 +1,148 @@
+package oci
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// ErrNotFound tells that a repository does not hold the tag, manifest or blob asked
+// for, or does not exist.
+var ErrNotFound = errors.New("not found")
+
+// maxMessage bounds what a registry may say in an error, in bytes.
+const maxMessage = 1000
+
+// opError says what failed, on which thing, and what to do next.
+type opError struct {
+	op, thing string
+	cause     string // without secrets
+	hint      string
+	err       error
+}
+
+func (e *opError) Error() string {
+	s := e.op + " " + e.thing + ": " + e.cause
+	if e.hint != "" {
+		s += "; " + e.hint
+	}
+	return s
+}
+
+func (e *opError) Unwrap() error { return e.err }
+
+// Is makes every way of saying «not found» the same.
+func (e *opError) Is(target error) bool { return target == ErrNotFound && isNotFound(e.err) }
+
+// explain wraps an error of the network or a registry; host is empty for layouts.
+func explain(err error, op, thing, host string) error {
+	var done *opError
+	if err == nil || errors.As(err, &done) {
+		return err
+	}
+	e := &opError{op: op, thing: thing, err: err}
+	e.cause = describeCause(err)
+	if host != "" {
+		e.hint = hint(err, e.cause, op, host)
+	}
+	return e
+}
+
+func isNotFound(err error) bool {
+	return statusOf(err) == http.StatusNotFound || errors.Is(err, errdef.ErrNotFound) || errors.Is(err, ErrNotFound)
+}
+
+func statusOf(err error) int {
+	var resp *errcode.ErrorResponse
+	if errors.As(err, &resp) {
+		return resp.StatusCode
+	}
+	return 0
+}
+
+// describeCause says why, without URLs: those of uploads and redirects carry tokens.
+func describeCause(err error) string {
+	var resp *errcode.ErrorResponse
+	var via *url.Error
+	switch {
+	case errors.As(err, &resp):
+		s := fmt.Sprintf("HTTP %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		for _, e := range resp.Errors {
+			s += ": " + strings.ToLower(e.Code)
+			if e.Message != "" {
+				s += ": " + e.Message
+			}
+		}
+		return printable(redact(s))
+	case errors.Is(err, errdef.ErrNotFound):
+		return ErrNotFound.Error()
+	case errors.As(err, &via):
+		return printable(redact(via.Err.Error()))
+	}
+	return printable(redact(err.Error()))
+}
+
+func hint(err error, cause, op, host string) string {
+	lower := strings.ToLower(cause)
+	var unknownCA x509.UnknownAuthorityError
+	switch status := statusOf(err); {
+	case strings.Contains(lower, "immutable"):
+		return "exclude this tag from the registry's immutability rule"
+	case isCredentialError(err):
+		return "check Docker's config.json and its credential helpers"
+	case status == http.StatusUnauthorized:
+		return "log in with: docker login " + host
+	case status == http.StatusForbidden:
+		return "the account in use may not do this; log in with another one: docker login " + host
+	case status == http.StatusNotFound && strings.HasPrefix(op, "push"):
+		return "does the repository exist, and may the account push to it? some registries want it created first"
+	case status == http.StatusConflict && strings.HasPrefix(op, "tag"):
+		return "the registry does not let this tag move; exclude it from immutability rules"
+	case strings.Contains(lower, "server gave http response to https client"):
+		return "plain HTTP is spoken to loopback hosts only; give " + host + " a certificate"
+	case errors.As(err, &unknownCA):
+		return "trust its certificate authority on this system, or name it in SSL_CERT_FILE"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "is a registry running at " + host + "?"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "allow more time, or look whether " + host + " answers"
+	}
+	return ""
+}
+
+// urlSecrets matches the parts of a URL where secrets stand: the user before the
+// host, and the query.
+var urlSecrets = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s"@]*@)?([^\s"?]*)(?:\?[^\s"]*)?`)
+
+// bareUser matches a user and password before a host without a scheme.
+var bareUser = regexp.MustCompile(`(^|[\s"])[^\s"/:@]+:[^\s"/@]+@`)
+
+func redact(s string) string {
+	return bareUser.ReplaceAllString(urlSecrets.ReplaceAllString(s, "$1$2"), "$1")
+}
+
+// printable keeps a registry's words on one line of bounded length, and control
+// sequences out of the terminal.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > maxMessage {
+		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,312 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// layout is an image layout (image-spec v1.1) with any number of tags. Its index
+// lists every manifest: the tagged ones once a tag under
+// org.opencontainers.image.ref.name, the others without. oras-go's store writes the
+// same, but rewrites the index in place and from what it read when it was opened, so
+// that two processes would lose each other's tags.
+type layout struct {
+	dir string
+	// mu stands in for the file lock among the goroutines of this process.
+	mu sync.Mutex
+	// manifests remembers what lists of referrers need of manifests, which never
+	// change under their digest.
+	manifests sync.Map // digest.Digest → listing
+}
+
+type listing struct {
+	subject digest.Digest
+	desc    ocispec.Descriptor
+}
+
+func newLayout(dir string) *layout { return &layout{dir: dir} }
+
+func (l *layout) resolve(_ context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
+	index, err := l.readIndex()
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	for _, d := range index.Manifests {
+		if d.Digest.String() != tagOrDigest && refName(d) != tagOrDigest {
+			continue
+		}
+		info, err := os.Stat(l.blobPath(d.Digest))
+		if err != nil {
+			return ocispec.Descriptor{}, notFound(err)
+		}
+		if info.Size() != d.Size {
+			return ocispec.Descriptor{}, fmt.Errorf("%s has %d bytes, %d by the index", l.blobPath(d.Digest), info.Size(), d.Size)
+		}
+		return d, nil
+	}
+	return ocispec.Descriptor{}, ErrNotFound
+}
+
+func (l *layout) manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+	desc, err := l.resolve(ctx, tagOrDigest)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	raw, err := readFileBounded(l.blobPath(desc.Digest), MaxManifestSize)
+	return desc, raw, err
+}
+
+func (l *layout) blob(_ context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	return readFileBounded(l.blobPath(desc.Digest), desc.Size)
+}
+
+func (l *layout) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
+	return l.write(ctx, func() error { return l.writeBlob(desc, data) })
+}
+
+func (l *layout) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
+	return l.write(ctx, func() error {
+		if err := l.writeBlob(desc, data); err != nil {
+			return err
+		}
+		return l.updateIndex(func(index *ocispec.Index) {
+			if !contains(index.Manifests, desc) {
+				index.Manifests = append(index.Manifests, desc)
+			}
+		})
+	})
+}
+
+func (l *layout) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
+	return l.write(ctx, func() error {
+		stored, err := l.resolve(ctx, desc.Digest.String())
+		if err != nil {
+			return err
+		}
+		return l.updateIndex(func(index *ocispec.Index) { setTag(index, stored, tag) })
+	})
+}
+
+// setTag moves tag to desc. No manifest leaves the index: what it named before and
+// what has no tag yet stay listed, the latter until it gets one.
+func setTag(index *ocispec.Index, desc ocispec.Descriptor, tag string) {
+	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
+		return d.Digest == desc.Digest && refName(d) == ""
+	})
+	tagged := *plain(desc)
+	tagged.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
+	i := slices.IndexFunc(index.Manifests, func(d ocispec.Descriptor) bool { return refName(d) == tag })
+	if i < 0 {
+		index.Manifests = append(index.Manifests, tagged)
+		return
+	}
+	previous := index.Manifests[i]
+	index.Manifests[i] = tagged
+	if !contains(index.Manifests, previous) {
+		index.Manifests = append(index.Manifests, *plain(previous))
+	}
+}
+
+func (l *layout) tags(_ context.Context, last string, page func([]string) (bool, error)) error {
+	index, err := l.readIndex()
+	if err != nil {
+		return err
+	}
+	var tags []string
+	for _, d := range index.Manifests {
+		if tag := refName(d); tag > last {
+			tags = append(tags, tag)
+		}
+	}
+	slices.Sort(tags)
+	_, err = page(tags)
+	return err
+}
+
+func (l *layout) referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	index, err := l.readIndex()
+	if isNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []ocispec.Descriptor
+	for _, d := range index.Manifests {
+		found, err := l.listing(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		if found.subject != subject.Digest || contains(all, d) {
+			continue
+		}
+		if all = append(all, found.desc); len(all) > MaxReferrers {
+			return nil, fmt.Errorf("more than %d referrers", MaxReferrers)
+		}
+	}
+	return all, nil
+}
+
+func (l *layout) listing(ctx context.Context, desc ocispec.Descriptor) (listing, error) {
+	if known, ok := l.manifests.Load(desc.Digest); ok {
+		return known.(listing), nil //nolint:errcheck // only listings are stored
+	}
+	if err := ctx.Err(); err != nil {
+		return listing{}, err
+	}
+	raw, err := readFileBounded(l.blobPath(desc.Digest), MaxManifestSize)
+	if err != nil {
+		return listing{}, fmt.Errorf("manifest %s: %w", desc.Digest, err)
+	}
+	artifactType, annotations, subject := referrerFields(raw)
+	found := listing{subject: subject.Digest, desc: *plain(desc)}
+	found.desc.ArtifactType, found.desc.Annotations = artifactType, annotations
+	l.manifests.Store(desc.Digest, found)
+	return found, nil
+}
+
+// list implements backend: a manifest in the index is listed.
+func (l *layout) list(context.Context, ocispec.Descriptor, ocispec.Descriptor, []byte) error {
+	return nil
+}
+
+func refName(d ocispec.Descriptor) string { return d.Annotations[ocispec.AnnotationRefName] }
+
+func (l *layout) blobPath(d digest.Digest) string {
+	return filepath.Join(l.dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
+}
+
+// readIndex returns ErrNotFound where there is no layout yet.
+func (l *layout) readIndex() (ocispec.Index, error) {
+	var index ocispec.Index
+	name := filepath.Join(l.dir, ocispec.ImageIndexFile)
+	raw, err := readFileBounded(name, maxLayoutIndex)
+	if err != nil {
+		return index, err
+	}
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return index, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, d := range index.Manifests {
+		if err := d.Digest.Validate(); err != nil {
+			return index, fmt.Errorf("%s: digest %q: %w", name, d.Digest, err)
+		}
+	}
+	return index, nil
+}
+
+// updateIndex replaces the index, under the lock.
+func (l *layout) updateIndex(change func(*ocispec.Index)) error {
+	index, err := l.readIndex()
+	if isNotFound(err) {
+		index = ocispec.Index{
+			Versioned: specs.Versioned{SchemaVersion: 2},
+			MediaType: ocispec.MediaTypeImageIndex,
+			Manifests: []ocispec.Descriptor{},
+		}
+	} else if err != nil {
+		return err
+	}
+	change(&index)
+	raw, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	return l.replace(filepath.Join(l.dir, ocispec.ImageIndexFile), raw)
+}
+
+// write runs fn with the layout made and locked against other writers. The lock lies
+// on the file oci-layout, which is never replaced.
+func (l *layout) write(ctx context.Context, fn func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	blobs := filepath.Join(l.dir, ocispec.ImageBlobsDir, digest.SHA256.String())
+	if err := os.MkdirAll(blobs, 0o755); err != nil { //nolint:gosec // content for everyone, as umask allows
+		return err
+	}
+	marker, err := os.OpenFile(filepath.Join(l.dir, ocispec.ImageLayoutFile), os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // as above
+	if err != nil {
+		return err
+	}
+	err = lockFile(ctx, marker)
+	if err == nil {
+		err = checkMarker(marker)
+	}
+	if err == nil {
+		err = fn()
+	}
+	return errors.Join(err, marker.Close()) // closing unlocks
+}
+
+// checkMarker fills an empty oci-layout file, and refuses versions unknown.
+func checkMarker(f *os.File) error {
+	raw, err := io.ReadAll(io.LimitReader(f, MaxManifestSize))
+	if err != nil {
+		return err
+	}
+	want := ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		raw, err := json.Marshal(want)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt(raw, 0)
+		return err
+	}
+	var got ocispec.ImageLayout
+	if err := json.Unmarshal(raw, &got); err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if got != want {
+		return fmt.Errorf("%s: image layout version %q is unknown, expected %q", f.Name(), got.Version, want.Version)
+	}
+	return nil
+}
+
+func (l *layout) writeBlob(desc ocispec.Descriptor, data []byte) error {
+	name := l.blobPath(desc.Digest)
+	if info, err := os.Stat(name); err == nil && info.Size() == desc.Size {
+		return nil
+	}
+	return l.replace(name, data)
+}
+
+// replace writes a file so that readers see the old or the new one, never a part.
+func (l *layout) replace(name string, data []byte) error {
+	// One writer at a time, hence one name; the process number serves systems
+	// without file locks.
+	temp := filepath.Join(l.dir, fmt.Sprintf(".incoming-%d", os.Getpid()))
+	if err := os.WriteFile(temp, data, 0o644); err != nil { //nolint:gosec // content for everyone, as umask allows
+		return errors.Join(err, os.Remove(temp))
+	}
+	return os.Rename(temp, name)
+}
+
+// readFileBounded returns ErrNotFound where there is no such file.
+func readFileBounded(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, notFound(err)
+	}
+	return readBounded(f, limit)
+}
+
+func notFound(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(ErrNotFound, err)
+	}
+	return err
+}

@@ -1,0 +1,141 @@
+package oci
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Blob is content with its media type: a config, a layer, or what a referrer
+// carries.
+type Blob struct {
+	MediaType string
+	Data      []byte
+	// Annotations stand in the descriptor by which a manifest names the blob.
+	Annotations map[string]string
+}
+
+// Descriptor returns the descriptor by which manifests name the blob.
+func (b Blob) Descriptor() ocispec.Descriptor {
+	d := describe(b.MediaType, b.Data)
+	d.Annotations = b.Annotations
+	return d
+}
+
+func describe(mediaType string, data []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
+}
+
+// Referrer is a manifest that is attached to another one: a signature, an
+// attestation.
+type Referrer struct {
+	// ArtifactType is the media type by which referrers are looked for.
+	ArtifactType string
+	// Config is the empty JSON object of the image specification when nil.
+	Config *Blob
+	// Layers are the content; the empty JSON object when there is none.
+	Layers []Blob
+	// Annotations stand in the manifest and in the list of referrers.
+	Annotations map[string]string
+}
+
+// manifest returns the referrer's manifest for subject, its descriptor as lists of
+// referrers show it, and the blobs that it names.
+func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []byte, []Blob, error) {
+	empty := Blob{MediaType: ocispec.MediaTypeEmptyJSON, Data: []byte("{}")}
+	config := empty
+	if r.Config != nil {
+		config = *r.Config
+	}
+	layers := r.Layers
+	if len(layers) == 0 {
+		layers = []Blob{empty}
+	}
+	m := ocispec.Manifest{
+		Versioned:    specs.Versioned{SchemaVersion: 2},
+		MediaType:    ocispec.MediaTypeImageManifest,
+		ArtifactType: r.ArtifactType,
+		Config:       config.Descriptor(),
+		Subject:      plain(subject),
+		Annotations:  r.Annotations,
+	}
+	blobs := []Blob{config}
+	for _, l := range layers {
+		m.Layers = append(m.Layers, l.Descriptor())
+		blobs = append(blobs, l)
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, nil, fmt.Errorf("referrer of %s: %w", subject.Digest, err)
+	}
+	desc := describe(m.MediaType, raw)
+	desc.ArtifactType, desc.Annotations = r.ArtifactType, r.Annotations
+	return desc, raw, blobs, nil
+}
+
+// plain strips a descriptor to what identifies content.
+func plain(d ocispec.Descriptor) *ocispec.Descriptor {
+	return &ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+}
+
+// Manifest is the manifest of an artifact, checked to have the form that [Pack]
+// gives it.
+type Manifest struct {
+	// Descriptor describes the manifest itself.
+	Descriptor ocispec.Descriptor
+	// Annotations are the manifest's.
+	Annotations map[string]string
+	// Config and Layer describe the two blobs.
+	Config, Layer ocispec.Descriptor
+}
+
+// ParseManifest reads the manifest that desc describes. It fails on every
+// deviation from the form of an artifact: another media type, an artifactType, a
+// subject, a layer more or less, bytes that desc does not describe.
+func ParseManifest(desc ocispec.Descriptor, raw []byte) (Manifest, error) {
+	fail := func(format string, args ...any) (Manifest, error) {
+		return Manifest{}, fmt.Errorf("manifest %s: %s", desc.Digest, fmt.Sprintf(format, args...))
+	}
+	if err := verify(desc, raw); err != nil {
+		return Manifest{}, fmt.Errorf("manifest: %w", err)
+	}
+	if desc.MediaType != ocispec.MediaTypeImageManifest {
+		return fail("media type is %q, not %q", desc.MediaType, ocispec.MediaTypeImageManifest)
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return Manifest{}, fmt.Errorf("manifest %s: %w", desc.Digest, err)
+	}
+	switch {
+	case m.SchemaVersion != 2 || m.MediaType != ocispec.MediaTypeImageManifest:
+		return fail("it declares schema version %d and media type %q", m.SchemaVersion, m.MediaType)
+	case m.ArtifactType != "":
+		return fail("it has the artifact type %q, and an artifact has none", m.ArtifactType)
+	case m.Subject != nil:
+		return fail("it refers to the subject %s, and an artifact has none", m.Subject.Digest)
+	case m.Config.MediaType != ocispec.MediaTypeImageConfig:
+		return fail("config media type is %q, not %q", m.Config.MediaType, ocispec.MediaTypeImageConfig)
+	case len(m.Layers) != 1:
+		return fail("it has %d layers, not exactly one", len(m.Layers))
+	case m.Layers[0].MediaType != ocispec.MediaTypeImageLayerGzip:
+		return fail("layer media type is %q, not %q", m.Layers[0].MediaType, ocispec.MediaTypeImageLayerGzip)
+	}
+	return Manifest{Descriptor: *plain(desc), Annotations: m.Annotations, Config: m.Config, Layer: m.Layers[0]}, nil
+}
+
+// verify tells whether desc describes data.
+func verify(desc ocispec.Descriptor, data []byte) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", desc.Digest, err)
+	}
+	if int64(len(data)) != desc.Size {
+		return fmt.Errorf("%s: %d bytes, expected %d", desc.Digest, len(data), desc.Size)
+	}
+	if got := desc.Digest.Algorithm().FromBytes(data); got != desc.Digest {
+		return fmt.Errorf("content has digest %s, expected %s", got, desc.Digest)
+	}
+	return nil
+}

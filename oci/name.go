@@ -1,0 +1,104 @@
+package oci
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"oras.land/oras-go/v2/registry"
+)
+
+const layoutPrefix = "oci-layout:"
+
+// SplitReference splits "NAME:TAG", "NAME@DIGEST" or "NAME:TAG@DIGEST" into the name
+// of a repository and a tag or digest, which is empty where reference has neither. A
+// digest wins over the tag beside it.
+func SplitReference(reference string) (name, tagOrDigest string, err error) {
+	if strings.Contains(reference, "://") {
+		return "", "", checkName(reference)
+	}
+	name, tagOrDigest, hasDigest := strings.Cut(reference, "@")
+	// A colon before the last slash belongs to a port or a drive letter, the
+	// first one of a layout to its prefix.
+	start := strings.LastIndex(name, "/") + 1
+	if strings.HasPrefix(name, layoutPrefix) {
+		start = max(start, len(layoutPrefix))
+	}
+	tag := ""
+	if i := strings.LastIndex(name[start:], ":"); i >= 0 {
+		name, tag = name[:start+i], name[start+i+1:]
+		if err := checkTag(tag); err != nil {
+			return "", "", fmt.Errorf("reference %q: %w", redact(reference), err)
+		}
+	}
+	if !hasDigest {
+		tagOrDigest = tag
+	} else if err := digest.Digest(tagOrDigest).Validate(); err != nil {
+		return "", "", fmt.Errorf("reference %q: %w", redact(reference), err)
+	}
+	return name, tagOrDigest, checkName(name)
+}
+
+// checkName tells whether name can name a repository.
+func checkName(name string) error {
+	if dir, ok := strings.CutPrefix(name, layoutPrefix); ok {
+		if dir == "" {
+			return fmt.Errorf("repository %q: the directory is missing; write %sDIR", name, layoutPrefix)
+		}
+		return nil
+	}
+	if strings.Contains(name, "://") {
+		return fmt.Errorf("repository %q: write HOST[:PORT]/PATH, without a scheme", redact(name))
+	}
+	host, path, ok := strings.Cut(name, "/")
+	if !ok || !strings.ContainsAny(host, ".:") && host != "localhost" {
+		return fmt.Errorf("repository %q does not begin with the host of a registry; write HOST/PATH, for instance docker.io/%s", redact(name), redact(name))
+	}
+	ref := registry.Reference{Registry: host, Repository: path}
+	if strings.Contains(host, "@") || ref.ValidateRegistry() != nil {
+		return fmt.Errorf("repository %q: invalid host; write HOST[:PORT]/PATH, without a user", redact(name))
+	}
+	if ref.ValidateRepository() != nil {
+		return fmt.Errorf("repository %q: invalid path %q; lower-case letters, digits and separators are allowed", redact(name), redact(path))
+	}
+	return nil
+}
+
+// checkTag follows the grammar of tags in the distribution specification.
+func checkTag(tag string) error {
+	if err := (registry.Reference{Reference: tag}).ValidateReferenceAsTag(); err != nil {
+		return fmt.Errorf("invalid tag %q: up to 128 letters, digits, '_', '.' and '-' are allowed", tag)
+	}
+	return nil
+}
+
+// checkTagOrDigest tells which of the two s is.
+func checkTagOrDigest(s string) (isDigest bool, err error) {
+	if s == "" {
+		return false, errors.New("a tag or digest is missing")
+	}
+	if strings.Contains(s, ":") {
+		if err := digest.Digest(s).Validate(); err != nil {
+			return false, fmt.Errorf("digest %q: %w", s, err)
+		}
+		return true, nil
+	}
+	return false, checkTag(s)
+}
+
+// isLoopback tells whether a registry host, with or without a port, is this machine:
+// the only case in which plain HTTP cannot be overheard.
+func isLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.IsLoopback()
+}

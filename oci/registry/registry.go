@@ -1,0 +1,141 @@
+// Package registry is a small OCI registry (distribution-spec v1.1) over a directory
+// or in memory, for demonstrations, tests and machines without one. It keeps
+// whatever is pushed: nothing is collected as garbage. It knows no users and no TLS,
+// and so serves loopback addresses only, unless told otherwise.
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/olareg/olareg"
+	"github.com/olareg/olareg/config"
+)
+
+const (
+	readHeaderTimeout = 10 * time.Second
+	// writeTimeout ends answers that nobody takes: writers wait for them.
+	writeTimeout = 2 * time.Minute
+	// shutdownGrace is how long requests under way may take after the end. Connections
+	// that a client opened and has not used yet last as long.
+	shutdownGrace = 2 * time.Second
+	// maxManifest bounds a manifest that is pushed, in bytes.
+	maxManifest = 8 << 20
+)
+
+// Options configure a registry.
+type Options struct {
+	// Dir holds one image layout a repository; it is made when needed. Empty means
+	// memory.
+	Dir string
+	// Deletes allows tags, manifests and blobs to be deleted.
+	Deletes bool
+	// WithoutReferrers switches the referrers API off, as older registries are.
+	WithoutReferrers bool
+	// AllowRemote lets Serve accept a listener that other machines can reach. Who
+	// reaches it can write.
+	AllowRemote bool
+	// Log receives the registry's log; nil drops it.
+	Log *slog.Logger
+}
+
+// Registry is an [http.Handler] that serves /v2/. Close it when done.
+type Registry struct {
+	server *olareg.Server
+	// lock is held for writing while a manifest is written or an upload begins, and
+	// for reading while something is read. olareg v0.1.2 rewrites the list of
+	// referrers without a lock of its own, and so loses entries; and it makes a
+	// repository's directory while others look whether it is there.
+	lock sync.RWMutex
+}
+
+// New returns a registry. Nothing is read or written before the first request.
+func New(options Options) *Registry {
+	yes, no := true, false
+	referrers := !options.WithoutReferrers
+	conf := config.Config{
+		Storage: config.ConfigStorage{
+			StoreType: config.StoreMem,
+			GC: config.ConfigGC{
+				Frequency: -1, GracePeriod: -1,
+				Untagged: &no, EmptyRepo: &no, ReferrersDangling: &no, ReferrersWithSubj: &no,
+			},
+		},
+		API: config.ConfigAPI{
+			PushEnabled:   &yes,
+			DeleteEnabled: &options.Deletes,
+			Manifest:      config.ConfigAPIManifest{Limit: maxManifest},
+			Blob:          config.ConfigAPIBlob{DeleteEnabled: &options.Deletes},
+			Referrer:      config.ConfigAPIReferrer{Enabled: &referrers},
+		},
+		Log: options.Log,
+	}
+	if options.Dir != "" {
+		conf.Storage.StoreType, conf.Storage.RootDir = config.StoreDir, options.Dir
+	}
+	return &Registry{server: olareg.New(conf)}
+}
+
+// ServeHTTP implements [http.Handler].
+func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	switch manifest := strings.Contains(req.URL.Path, "/manifests/"); {
+	case req.Method == http.MethodGet || req.Method == http.MethodHead:
+		r.lock.RLock()
+		defer r.lock.RUnlock()
+	case manifest || req.ContentLength == 0:
+		// Read before the lock is taken, so that a slow client holds up nobody;
+		// what is too large is left to the server to refuse.
+		body, err := io.ReadAll(io.LimitReader(req.Body, maxManifest+1))
+		if err != nil {
+			http.Error(w, "the request did not arrive", http.StatusBadRequest)
+			return
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		r.lock.Lock()
+		defer r.lock.Unlock()
+	}
+	r.server.ServeHTTP(w, req)
+}
+
+// Close releases the storage. No request may be under way.
+func (r *Registry) Close() error { return r.server.Close() }
+
+// Serve answers on listener until ctx is done, lets the requests under way finish,
+// and closes the listener. Being done is no error.
+func Serve(ctx context.Context, listener net.Listener, options Options) (err error) {
+	if addr, ok := listener.Addr().(*net.TCPAddr); !options.AllowRemote && (!ok || !addr.IP.IsLoopback()) {
+		return errors.Join(
+			fmt.Errorf("serve registry: %s can be reached from other machines, and the registry knows no users; listen on 127.0.0.1, or allow it", listener.Addr()),
+			listener.Close())
+	}
+	registry := New(options)
+	defer func() { err = errors.Join(err, registry.Close()) }()
+	server := &http.Server{Handler: registry, ReadHeaderTimeout: readHeaderTimeout, WriteTimeout: writeTimeout}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		err := server.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close()
+		}
+		stopped <- err
+	})
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("serve registry: %w", err)
+	}
+	if err := <-stopped; err != nil {
+		return fmt.Errorf("stop registry: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote"
+)
+
+const (
+	// uploadAttempts bounds how often a blob is sent from the beginning: a session
+	// that broke half-way cannot be resumed by repeating its last request.
+	uploadAttempts = 3
+	// tagPage is how many tags a listing asks for at a time.
+	tagPage = 1000
+)
+
+// remoteRepository is a repository of a registry.
+type remoteRepository struct {
+	host   string
+	client *Client
+	// repo reads, and learns whether the registry has the referrers API.
+	repo *remote.Repository
+	// writer believes that it has, and so leaves the fallback index to list.
+	writer *remote.Repository
+
+	mu       sync.Mutex
+	indexing map[digest.Digest]*sync.Mutex // one writer a subject
+}
+
+func newRemote(name string, client *Client) (*remoteRepository, error) {
+	r := &remoteRepository{client: client, indexing: map[digest.Digest]*sync.Mutex{}}
+	for _, target := range []**remote.Repository{&r.repo, &r.writer} {
+		repo, err := remote.NewRepository(name)
+		if err != nil {
+			return nil, err
+		}
+		repo.Client = client.http
+		repo.PlainHTTP = isLoopback(repo.Reference.Registry)
+		repo.MaxMetadataBytes = MaxManifestSize
+		repo.TagListPageSize = tagPage
+		repo.HandleWarning = func(w remote.Warning) { client.warn(repo.Reference.Registry + ": " + w.Text) }
+		*target = repo
+	}
+	r.host = r.repo.Reference.Registry
+	return r, r.writer.SetReferrersCapability(true)
+}
+
+func (r *remoteRepository) resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
+	return r.repo.Manifests().Resolve(ctx, tagOrDigest)
+}
+
+func (r *remoteRepository) manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+	desc, body, err := r.repo.Manifests().FetchReference(ctx, tagOrDigest)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	raw, err := readBounded(body, MaxManifestSize)
+	return desc, raw, err
+}
+
+func (r *remoteRepository) blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	body, err := r.repo.Blobs().Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	return readBounded(body, desc.Size)
+}
+
+// readBounded reads and closes body; more than limit bytes are an error.
+func readBounded(body io.ReadCloser, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err := errors.Join(err, body.Close()); err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("larger than %d bytes", limit)
+	}
+	return data, nil
+}
+
+func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
+	for attempt := 1; ; attempt++ {
+		exists, err := r.repo.Blobs().Exists(ctx, desc)
+		if err != nil || exists {
+			return err
+		}
+		err = r.repo.Blobs().Push(ctx, desc, bytes.NewReader(data))
+		if err == nil || attempt == uploadAttempts || !uploadLost(err) {
+			return err
+		}
+	}
+}
+
+// uploadLost tells whether err may come from an upload session that the registry
+// dropped after a request of it failed.
+func uploadLost(err error) bool {
+	switch statusOf(err) {
+	case http.StatusNotFound, http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable:
+		return true
+	}
+	return false
+}
+
+func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
+	return r.writer.Manifests().Push(ctx, desc, bytes.NewReader(data))
+}
+
+func (r *remoteRepository) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
+	return r.writer.Manifests().Tag(ctx, desc, tag)
+}
+
+// errStop ends a listing that has seen enough.
+var errStop = errors.New("stop")
+
+func (r *remoteRepository) tags(ctx context.Context, last string, page func([]string) (bool, error)) error {
+	err := r.repo.Tags(ctx, last, func(tags []string) error {
+		more, err := page(tags)
+		if err == nil && !more {
+			return errStop
+		}
+		return err
+	})
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}

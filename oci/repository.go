@@ -1,0 +1,369 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// blobWorkers bounds the blobs of one manifest that are written at a time.
+const blobWorkers = 4
+
+// backend is what registries and layouts do differently. Arguments are validated;
+// errors satisfy isNotFound where a thing is missing.
+type backend interface {
+	// resolve returns media type, digest and size of a manifest.
+	resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error)
+	// manifest returns a manifest of at most MaxManifestSize, not yet verified.
+	manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error)
+	// blob returns a blob of at most desc.Size bytes, not yet verified.
+	blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
+	// pushBlob stores a blob unless it is there.
+	pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error
+	// pushManifest stores a manifest under its digest.
+	pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error
+	// tag lets tag name a manifest that is there.
+	tag(ctx context.Context, desc ocispec.Descriptor, tag string) error
+	// tags calls page with tags after last, in the order of the repository, until
+	// page returns false.
+	tags(ctx context.Context, last string, page func([]string) (more bool, err error)) error
+	// referrers lists at most MaxReferrers; nothing where subject is missing.
+	referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error)
+	// list makes a stored referrer appear among those of subject, and stay.
+	list(ctx context.Context, subject, referrer ocispec.Descriptor, manifest []byte) error
+}
+
+// Repository is one repository of a registry or one image layout. It is safe for
+// concurrent use, and makes no change but those its methods name.
+type Repository struct {
+	name    string
+	host    string // empty for layouts
+	backend backend
+}
+
+// Name returns the name that the repository was opened by and that signed
+// statements carry: "host/path", or "oci-layout:DIR".
+func (r *Repository) Name() string { return r.name }
+
+// Reference returns "name:tag" or "name@digest".
+func (r *Repository) Reference(tagOrDigest string) string {
+	if strings.Contains(tagOrDigest, ":") {
+		return r.name + "@" + tagOrDigest
+	}
+	return r.name + ":" + tagOrDigest
+}
+
+// Resolve returns media type, digest and size of the manifest that a tag or digest
+// names. The error is [ErrNotFound] where there is none.
+func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
+	desc, err := r.resolve(ctx, tagOrDigest)
+	return desc, r.explain(err, "resolve", tagOrDigest)
+}
+
+func (r *Repository) resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
+	if _, err := checkTagOrDigest(tagOrDigest); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc, err := r.backend.resolve(ctx, tagOrDigest)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	return *plain(desc), nil
+}
+
+// Manifest returns the manifest that a tag or digest names, of at most
+// [MaxManifestSize] bytes, and its descriptor. The bytes have the digest that the
+// descriptor gives and, where one was asked for, that one.
+func (r *Repository) Manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+	desc, raw, err := r.manifest(ctx, tagOrDigest)
+	return desc, raw, r.explain(err, "read manifest", tagOrDigest)
+}
+
+func (r *Repository) manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+	isDigest, err := checkTagOrDigest(tagOrDigest)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	desc, raw, err := r.backend.manifest(ctx, tagOrDigest)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	if isDigest {
+		desc.Digest = digest.Digest(tagOrDigest)
+	}
+	if err := verify(desc, raw); err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	return *plain(desc), raw, nil
+}
+
+// Blob returns the blob that desc describes, verified. It refuses those larger
+// than [MaxBlobSize].
+func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	data, err := r.blob(ctx, desc)
+	return data, r.explain(err, "read blob", desc.Digest.String())
+}
+
+func (r *Repository) blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	if err := desc.Digest.Validate(); err != nil {
+		return nil, err
+	}
+	if desc.Size < 0 || desc.Size > MaxBlobSize {
+		return nil, fmt.Errorf("its size is %d bytes; at most %d are read", desc.Size, MaxBlobSize)
+	}
+	data, err := r.backend.blob(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(desc, data); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// PushArtifact stores an artifact under its digest: blobs first, the manifest
+// last, nothing that is there already. It returns after the repository has
+// confirmed that it holds the manifest. No tag is touched.
+func (r *Repository) PushArtifact(ctx context.Context, a Artifact) error {
+	_, err := r.PushManifest(ctx, a.Descriptor.MediaType, a.Manifest, a.blobs()...)
+	return err
+}
+
+// PushManifest stores a manifest under its digest as [Repository.PushArtifact]
+// does, after the blobs that it names. For manifests with a subject there is
+// [Repository.Attach].
+func (r *Repository) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...Blob) (ocispec.Descriptor, error) {
+	desc := describe(mediaType, manifest)
+	return desc, r.explain(r.push(ctx, desc, manifest, blobs), "push", desc.Digest.String())
+}
+
+func (r *Repository) push(ctx context.Context, desc ocispec.Descriptor, manifest []byte, blobs []Blob) error {
+	if len(manifest) > MaxManifestSize {
+		return fmt.Errorf("the manifest is larger than %d bytes", MaxManifestSize)
+	}
+	switch _, err := r.backend.resolve(ctx, desc.Digest.String()); {
+	case err == nil:
+		return nil
+	case !isNotFound(err):
+		return err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(blobWorkers)
+	for _, b := range blobs {
+		group.Go(func() error {
+			d := b.Descriptor()
+			return r.explain(r.backend.pushBlob(groupCtx, d, b.Data), "push blob", d.Digest.String())
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := r.backend.pushManifest(ctx, desc, manifest); err != nil {
+		return err
+	}
+	stored, err := r.backend.resolve(ctx, desc.Digest.String())
+	if err != nil {
+		return r.explain(err, "read back", desc.Digest.String())
+	}
+	if stored.Digest != desc.Digest || stored.Size != desc.Size {
+		return fmt.Errorf("read back: the repository holds %s of %d bytes, pushed were %d", stored.Digest, stored.Size, desc.Size)
+	}
+	return nil
+}
+
+// Tag lets tag name the manifest desc, which must be in the repository. Where it
+// does already, nothing is written.
+func (r *Repository) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
+	return r.explain(r.tag(ctx, desc, tag), "tag "+desc.Digest.String()+" as", tag)
+}
+
+func (r *Repository) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
+	if err := checkTag(tag); err != nil {
+		return err
+	}
+	switch current, err := r.backend.resolve(ctx, tag); {
+	case err == nil && current.Digest == desc.Digest:
+		return nil
+	case err != nil && !isNotFound(err):
+		return err
+	}
+	return r.backend.tag(ctx, desc, tag)
+}
+
+// Tags returns the tags that begin with prefix, sorted. Registries list in lexical
+// order, so it starts near the prefix and stops behind it; one that turns out to
+// list otherwise is read from the start to the end. More than [MaxTags] are an error.
+func (r *Repository) Tags(ctx context.Context, prefix string) ([]string, error) {
+	tags, err := r.listTags(ctx, prefix)
+	return tags, r.explain(err, "list tags", prefix)
+}
+
+func (r *Repository) listTags(ctx context.Context, prefix string) ([]string, error) {
+	// The prefix less one byte sorts before everything that begins with it, and
+	// is a tag by the grammar, which some registries insist on.
+	if last := prefix[:max(0, len(prefix)-1)]; last != "" && checkTag(last) == nil {
+		found, ordered, err := r.scanTags(ctx, last, prefix)
+		// Nothing found may also mean a registry that knows no such tag to
+		// start from.
+		if err == nil && ordered && len(found) > 0 {
+			return found, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	found, _, err := r.scanTags(ctx, "", prefix)
+	if isNotFound(err) {
+		return nil, nil // the repository begins with the first push
+	}
+	return found, err
+}
+
+// scanTags lists from last on. It stops behind the prefix as long as the tags come
+// in order, and says whether they did.
+func (r *Repository) scanTags(ctx context.Context, last, prefix string) (found []string, ordered bool, err error) {
+	ordered, seen := true, 0
+	err = r.backend.tags(ctx, last, func(page []string) (bool, error) {
+		if seen += len(page); seen > MaxTags {
+			return false, fmt.Errorf("more than %d tags", MaxTags)
+		}
+		for _, tag := range page {
+			ordered = ordered && tag > last
+			last = tag
+			if strings.HasPrefix(tag, prefix) {
+				found = append(found, tag)
+			}
+		}
+		return !ordered || last < prefix || strings.HasPrefix(last, prefix), nil
+	})
+	slices.Sort(found)
+	return slices.Compact(found), ordered, err
+}
+
+// Referrers lists the manifests attached to subject that have the artifact type,
+// all where it is empty, with artifact type and annotations in their descriptors.
+// They come from the referrers API, or from the fallback tag where the registry has
+// none. A subject that is not there has none. More than [MaxReferrers] are an error.
+func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+	all, err := r.referrers(ctx, subject)
+	if err != nil {
+		return nil, r.explain(err, "list referrers", subject.Digest.String())
+	}
+	return slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
+		return artifactType != "" && d.ArtifactType != artifactType
+	}), nil
+}
+
+func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	if err := subject.Digest.Validate(); err != nil {
+		return nil, err
+	}
+	all, err := r.backend.referrers(ctx, *plain(subject))
+	if err != nil {
+		return nil, err
+	}
+	// Other tools' fallback indexes may name the manifest and no more.
+	for i, d := range all {
+		if d.ArtifactType != "" {
+			continue
+		}
+		_, raw, err := r.manifest(ctx, d.Digest.String())
+		if isNotFound(err) {
+			continue // listed, and deleted since
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[i].ArtifactType, all[i].Annotations, _ = referrerFields(raw)
+	}
+	return all, nil
+}
+
+// referrerFields reads what lists of referrers show of a manifest, and its subject,
+// the zero descriptor where it has none. What is no manifest has nothing to show.
+func referrerFields(raw []byte) (artifactType string, annotations map[string]string, subject ocispec.Descriptor) {
+	var m ocispec.Manifest
+	if json.Unmarshal(raw, &m) != nil {
+		return "", nil, ocispec.Descriptor{}
+	}
+	artifactType = m.ArtifactType
+	if artifactType == "" {
+		artifactType = m.Config.MediaType // image-spec v1.1, guidelines for artifact usage
+	}
+	if m.Subject != nil {
+		subject = *m.Subject
+	}
+	return artifactType, m.Annotations, subject
+}
+
+// Attach stores a referrer of subject and returns, with its descriptor, once the
+// list of referrers shows it. Attaching the same twice changes nothing.
+func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, referrer Referrer) (ocispec.Descriptor, error) {
+	desc, err := r.attach(ctx, subject, referrer)
+	return desc, r.explain(err, "push referrer of", subject.Digest.String())
+}
+
+func (r *Repository) attach(ctx context.Context, subject ocispec.Descriptor, referrer Referrer) (ocispec.Descriptor, error) {
+	if err := subject.Digest.Validate(); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc, raw, blobs, err := referrer.manifest(subject)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if err := r.push(ctx, desc, raw, blobs); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if err := r.backend.list(ctx, *plain(subject), desc, raw); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	return desc, nil
+}
+
+// ReadArtifact returns the manifest of the artifact that a tag or digest names. See
+// [ParseManifest] for what it refuses.
+func (r *Repository) ReadArtifact(ctx context.Context, tagOrDigest string) (Manifest, error) {
+	desc, raw, err := r.Manifest(ctx, tagOrDigest)
+	if err != nil {
+		return Manifest{}, err
+	}
+	m, err := ParseManifest(desc, raw)
+	return m, r.explain(err, "read artifact", tagOrDigest)
+}
+
+// Pull returns the files of an artifact. Config and layer have the digests that the
+// manifest gives, the tar the one that the config gives; see [Unpack].
+func (r *Repository) Pull(ctx context.Context, m Manifest) (*Tree, error) {
+	tree, err := r.pull(ctx, m)
+	return tree, r.explain(err, "pull", m.Descriptor.Digest.String())
+}
+
+func (r *Repository) pull(ctx context.Context, m Manifest) (*Tree, error) {
+	raw, err := r.Blob(ctx, m.Config)
+	if err != nil {
+		return nil, err
+	}
+	var config ocispec.Image
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	if n := len(config.RootFS.DiffIDs); n != 1 {
+		return nil, fmt.Errorf("config %s: it has %d diff_ids, not exactly one", m.Config.Digest, n)
+	}
+	layer, err := r.Blob(ctx, m.Layer)
+	if err != nil {
+		return nil, err
+	}
+	return Unpack(bytes.NewReader(layer), m.Layer, config.RootFS.DiffIDs[0])
+}
+
+func (r *Repository) explain(err error, op, tagOrDigest string) error {
+	return explain(err, op, r.Reference(tagOrDigest), r.host)
+}

@@ -1,0 +1,129 @@
+package oci
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// ContentDigest returns the sha256 of the tar that [Pack] writes for tree: the
+// diff_id of its layer and the identity of its files.
+func ContentDigest(tree fs.FS) (digest.Digest, error) {
+	h := sha256.New()
+	if err := writeTar(h, tree); err != nil {
+		return "", err
+	}
+	return digest.NewDigest(digest.SHA256, h), nil
+}
+
+// writeTar writes the canonical tar of tree, as the package documentation
+// defines it.
+func writeTar(w io.Writer, tree fs.FS) error {
+	names, err := entries(tree)
+	if err != nil {
+		return err
+	}
+	var total int64
+	tw := tar.NewWriter(w)
+	for _, name := range names {
+		// Built field by field: FileInfoHeader would bring owner and mode of
+		// this machine. Format is left open, so that the writer takes USTAR and
+		// PAX only where a name does not fit.
+		hdr := tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0)}
+		var data []byte
+		if !strings.HasSuffix(name, "/") {
+			if data, err = readFile(tree, name); err != nil {
+				return err
+			}
+			hdr.Typeflag, hdr.Mode, hdr.Size = tar.TypeReg, 0o644, int64(len(data))
+		}
+		if total += hdr.Size; total > MaxTarSize {
+			return fmt.Errorf("pack: the files sum up to more than %d bytes", MaxTarSize)
+		}
+		if err := tw.WriteHeader(&hdr); err != nil {
+			return fmt.Errorf("pack %s: %w", name, err)
+		}
+		if _, err := tw.Write(data); err != nil {
+			return fmt.Errorf("pack %s: %w", name, err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
+	return nil
+}
+
+// entries lists tree in the order of the tar; directories end in a slash.
+func entries(tree fs.FS) ([]string, error) {
+	var names []string
+	files := 0
+	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return fmt.Errorf("pack: %w", err)
+		case name == ".":
+			return nil
+		case d.IsDir():
+			name += "/"
+		case d.Type().IsRegular():
+			files++
+		default:
+			return fmt.Errorf("pack %q: neither a regular file nor a directory", name)
+		}
+		if err := checkPath(name); err != nil {
+			return fmt.Errorf("pack: %w", err)
+		}
+		if len(names) == MaxFiles {
+			return fmt.Errorf("pack: more than %d files and directories", MaxFiles)
+		}
+		names = append(names, name)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if files == 0 {
+		return nil, errors.New("pack: the tree holds no file")
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func readFile(tree fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(tree, name)
+	if err != nil {
+		return nil, fmt.Errorf("pack: %w", err)
+	}
+	if info.Size() > MaxFileSize {
+		return nil, fmt.Errorf("pack %s: larger than %d bytes", name, MaxFileSize)
+	}
+	data, err := fs.ReadFile(tree, name)
+	if err != nil {
+		return nil, fmt.Errorf("pack: %w", err)
+	}
+	return data, nil
+}
+
+// checkPath refuses entry names that any system could read as another file.
+func checkPath(name string) error {
+	p := strings.TrimSuffix(name, "/")
+	switch {
+	case len(p) > MaxPathLength:
+		return fmt.Errorf("path %.40q… is longer than %d bytes", p, MaxPathLength)
+	case p == "." || !fs.ValidPath(p):
+		return fmt.Errorf("path %q is not a clean relative path", name)
+	case !utf8.ValidString(p) || strings.ContainsRune(p, '\\') || strings.ContainsFunc(p, unicode.IsControl):
+		return fmt.Errorf("path %q holds a backslash, a control character or invalid UTF-8", name)
+	}
+	return nil
+}

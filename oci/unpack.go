@@ -1,0 +1,151 @@
+package oci
+
+import (
+	"archive/tar"
+	"bufio"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Unpack reads a layer that desc describes and whose tar has the digest diffID,
+// and returns its files. It trusts nothing in the layer: links, devices, unclean,
+// repeated or conflicting paths, data after the end, sizes beyond the limits of
+// this package, another digest than announced, and every form other than the one
+// that [Pack] writes are errors. A layer that expands without end is left at
+// [MaxTarSize].
+func Unpack(layer io.Reader, desc ocispec.Descriptor, diffID digest.Digest) (*Tree, error) {
+	tree, err := unpack(layer, desc, diffID, bounds{file: MaxFileSize, tar: MaxTarSize})
+	if err != nil {
+		return nil, fmt.Errorf("unpack layer %s: %w", desc.Digest, err)
+	}
+	return tree, nil
+}
+
+// bounds are sizes in bytes; tests lower them.
+type bounds struct{ file, tar int64 }
+
+func unpack(layer io.Reader, desc ocispec.Descriptor, diffID digest.Digest, limit bounds) (*Tree, error) {
+	if desc.MediaType != ocispec.MediaTypeImageLayerGzip {
+		return nil, fmt.Errorf("media type is %q, not %q", desc.MediaType, ocispec.MediaTypeImageLayerGzip)
+	}
+	if desc.Size > MaxBlobSize {
+		return nil, fmt.Errorf("larger than %d bytes", MaxBlobSize)
+	}
+	for _, d := range []digest.Digest{desc.Digest, diffID} {
+		if err := d.Validate(); err != nil || d.Algorithm() != digest.SHA256 {
+			return nil, fmt.Errorf("%q is not a sha256 digest", d)
+		}
+	}
+
+	compressed := &meter{r: layer, left: desc.Size, hash: sha256.New()}
+	buffered := bufio.NewReader(compressed)
+	zr, err := gzip.NewReader(buffered)
+	if err != nil {
+		return nil, err
+	}
+	zr.Multistream(false)
+	plain := &meter{r: zr, left: limit.tar, hash: sha256.New()}
+	tree, err := readTar(plain, limit)
+	if err != nil {
+		return nil, err
+	}
+	// What follows the end of the tar, and the checksum of the stream.
+	if _, err := io.Copy(io.Discard, plain); err != nil {
+		return nil, err
+	}
+	switch _, err := buffered.ReadByte(); {
+	case err == nil:
+		return nil, errors.New("data follows the compressed stream")
+	case !errors.Is(err, io.EOF):
+		return nil, err
+	}
+
+	if compressed.left != 0 {
+		return nil, fmt.Errorf("%d bytes are missing", compressed.left)
+	}
+	if got := digest.NewDigest(digest.SHA256, compressed.hash); got != desc.Digest {
+		return nil, fmt.Errorf("content has digest %s", got)
+	}
+	if got := digest.NewDigest(digest.SHA256, plain.hash); got != diffID {
+		return nil, fmt.Errorf("its tar has digest %s, expected %s", got, diffID)
+	}
+	// Equal digests of the tar read and the tar that its files make: neither
+	// modes, owners, times nor bytes between entries carry anything.
+	canonical, err := ContentDigest(tree)
+	if err != nil {
+		return nil, err
+	}
+	if canonical != diffID {
+		return nil, errors.New("its tar is not in the form that lockage writes; was the artifact packed by another tool?")
+	}
+	tree.digest = diffID
+	return tree, nil
+}
+
+func readTar(r io.Reader, limit bounds) (*Tree, error) {
+	tree := newTree()
+	var total int64
+	for tr := tar.NewReader(r); ; {
+		hdr, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			tree.seal()
+			return tree, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := checkPath(hdr.Name); err != nil {
+			return nil, err
+		}
+		isDir := strings.HasSuffix(hdr.Name, "/")
+		switch {
+		case hdr.Typeflag == tar.TypeDir && isDir, hdr.Typeflag == tar.TypeReg && !isDir:
+		default:
+			return nil, fmt.Errorf("%q is neither a regular file nor a directory (type %q)", hdr.Name, hdr.Typeflag)
+		}
+		if hdr.Size > limit.file {
+			return nil, fmt.Errorf("%q is larger than %d bytes", hdr.Name, limit.file)
+		}
+		// Sparse files count with what they expand to.
+		if total += hdr.Size; total > limit.tar {
+			return nil, fmt.Errorf("the files sum up to more than %d bytes", limit.tar)
+		}
+		// Grown as data arrives: the size is only a claim.
+		data, err := io.ReadAll(io.LimitReader(tr, limit.file))
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", hdr.Name, err)
+		}
+		if err := tree.add(hdr.Name, data); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// meter hashes what it reads and fails beyond a number of bytes.
+type meter struct {
+	r    io.Reader
+	left int64
+	hash hash.Hash
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	// One byte more than allowed tells «too long» from «ends here».
+	if int64(len(p)) > m.left+1 {
+		p = p[:m.left+1]
+	}
+	n, err := m.r.Read(p)
+	if int64(n) > m.left {
+		return 0, errors.New("longer than allowed")
+	}
+	m.left -= int64(n)
+	m.hash.Write(p[:n])
+	return n, err
+}
