@@ -1,0 +1,81 @@
+package sign
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/oci"
+)
+
+const (
+	// MaxBundles is how many bundles a digest may have. The referrers of a digest are one list, which every reader of
+	// any of them fetches; some registries cut it, and cosign asks for each entry.
+	MaxBundles = 30
+
+	// BundleMediaType is the type of a Sigstore bundle, as a layer and as the artifact type of the referrer.
+	BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+	bundleTypePrefix = "application/vnd.dev.sigstore.bundle"
+
+	// https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
+	annotationContent       = "dev.sigstore.bundle.content"
+	annotationPredicateType = "dev.sigstore.bundle.predicateType"
+	contentDSSE             = "dsse-envelope"
+)
+
+// Attest signs a statement and attaches it to its subject as a referrer. It does not look whether the same was stated
+// before: ask [Verify] first. A statement about another digest, and one statement more than MaxBundles, are refused.
+func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, statement Statement) (ocispec.Descriptor, error) {
+	if statement.Subject.Digest != subject.Digest {
+		return ocispec.Descriptor{}, fmt.Errorf("attest %s: the statement is about %s", subject.Digest, statement.Subject.Digest)
+	}
+	payload, err := statement.payload()
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("attest %s: %w", subject.Digest, err)
+	}
+	// One too many would make the whole artifact unverifiable, not only this statement.
+	there, err := referrers(ctx, store, subject)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if len(there) >= MaxBundles {
+		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %d signatures and attestations are attached already, and no more are read; delete those not needed", store.Name(), subject.Digest, len(there))
+	}
+	bundle, err := signer.SignStatement(ctx, payload)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("attest %s: %w", subject.Digest, err)
+	}
+	desc, err := store.Attach(ctx, subject, oci.Referrer{
+		ArtifactType: BundleMediaType,
+		Layers:       []oci.Blob{{MediaType: BundleMediaType, Data: bundle}},
+		Annotations: map[string]string{
+			annotationContent:       contentDSSE,
+			annotationPredicateType: statement.PredicateType,
+		},
+	})
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
+	}
+	return desc, nil
+}
+
+// referrers lists what may be a bundle. The filter is ours, not the registry's: entries of fallback indexes often lack the
+// artifact type, or have that of the config in its place.
+func referrers(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	all, err := store.Referrers(ctx, subject, "")
+	if err != nil {
+		return nil, fmt.Errorf("list the signatures of %s: %w", subject.Digest, err)
+	}
+	var bundles []ocispec.Descriptor
+	for _, desc := range all {
+		switch {
+		case desc.ArtifactType == "", desc.ArtifactType == ocispec.MediaTypeEmptyJSON,
+			strings.HasPrefix(desc.ArtifactType, bundleTypePrefix):
+			bundles = append(bundles, desc)
+		}
+	}
+	return bundles, nil
+}

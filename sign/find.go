@@ -1,0 +1,101 @@
+package sign
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockage/lockage/oci"
+)
+
+const (
+	// MaxBundleSize bounds a bundle that is read. Those of this package have some 2 KB; a bill of materials can have
+	// megabytes.
+	MaxBundleSize = 4 << 20
+
+	findConcurrency = 4
+)
+
+// Bundle is what was found attached to a digest and says that it is a Sigstore bundle. Nothing in it is proven.
+type Bundle struct {
+	Referrer digest.Digest // of the manifest that attaches it
+	JSON     []byte        // nil if Problem is set
+	Problem  string        // why it could not be read as a bundle; empty if it could
+}
+
+// Find reads all bundles attached to a digest, in the order of the registry's list. No bundle is no error. More than
+// MaxBundles are one, and so is a registry that fails.
+func Find(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bundle, error) {
+	descs, err := referrers(ctx, store, subject)
+	if err != nil {
+		return nil, err
+	}
+	if len(descs) > MaxBundles {
+		return nil, fmt.Errorf("%d signatures and attestations are attached to %s, at most %d are read; delete those that nobody needs", len(descs), subject.Digest, MaxBundles)
+	}
+	found := make([]*Bundle, len(descs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(findConcurrency)
+	for i, desc := range descs {
+		group.Go(func() error {
+			var err error
+			found[i], err = readBundle(ctx, store, desc)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("read the signatures of %s: %w", subject.Digest, err)
+	}
+	bundles := make([]Bundle, 0, len(found))
+	for _, b := range found {
+		if b != nil {
+			bundles = append(bundles, *b)
+		}
+	}
+	return bundles, nil
+}
+
+// readBundle reads one referrer. It returns nil for one that is something else than a bundle, and an error only if
+// the registry failed.
+func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (*Bundle, error) {
+	problem := func(format string, args ...any) (*Bundle, error) {
+		return &Bundle{Referrer: desc.Digest, Problem: fmt.Sprintf(format, args...)}, nil
+	}
+	_, raw, err := store.Manifest(ctx, desc.Digest.String())
+	if errors.Is(err, oci.ErrNotFound) {
+		return problem("it is listed but its manifest is gone")
+	} else if err != nil {
+		return nil, err
+	}
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(raw, &manifest); err != nil {
+		return problem("its manifest cannot be read: %v", err)
+	}
+	declared := strings.HasPrefix(desc.ArtifactType, bundleTypePrefix)
+	if len(manifest.Layers) != 1 || !strings.HasPrefix(manifest.Layers[0].MediaType, bundleTypePrefix) {
+		if !declared {
+			return nil, nil // another kind of referrer, in a list that does not tell kinds apart
+		}
+		return problem("its manifest does not have exactly one layer with a bundle")
+	}
+	layer := manifest.Layers[0]
+	if err := checkDigest(layer.Digest); err != nil || layer.Size < 0 {
+		return problem("its manifest has a bad descriptor")
+	}
+	if layer.Size > MaxBundleSize {
+		return problem("the bundle has %d bytes, at most %d are read", layer.Size, MaxBundleSize)
+	}
+	text, err := store.Blob(ctx, layer)
+	if errors.Is(err, oci.ErrNotFound) {
+		return problem("its bundle is gone")
+	} else if err != nil {
+		return nil, err
+	}
+	return &Bundle{Referrer: desc.Digest, JSON: text}, nil
+}

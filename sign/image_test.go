@@ -1,0 +1,218 @@
+package sign
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func readManifest(t *testing.T, m *memory, tag string) ocispec.Manifest {
+	t.Helper()
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(m.blobs[m.tags[tag]], &manifest); err != nil {
+		t.Fatalf("%s: %v", tag, err)
+	}
+	return manifest
+}
+
+func mustSignImage(t *testing.T, store Store, subject ocispec.Descriptor, signer Signer, c Claim) {
+	t.Helper()
+	if err := SignImage(t.Context(), store, subject, signer, c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSignImage(t *testing.T) {
+	t.Parallel()
+	store, subject := newMemory(), artifact("a")
+	tag := "sha256-" + subject.Digest.Encoded() + ".sig"
+	hydrator, promoter := newKey(t), newKey(t)
+	v := verifierOf(t, map[string]*Key{"hydrator": hydrator, "promoter": promoter})
+
+	mustSignImage(t, store, subject, hydrator, claim("test"))
+	first := store.tags[tag]
+	mustSignImage(t, store, subject, hydrator, claim("test"))
+	if store.tags[tag] != first {
+		t.Error("signing the same again changed the signatures")
+	}
+	mustSignImage(t, store, subject, promoter, claim("test"))
+	if n := len(readManifest(t, store, tag).Layers); n != 2 {
+		t.Fatalf("%d signatures of two keys", n)
+	}
+	changed := claim("test")
+	changed.Release = "git-" + strings.Repeat("f", 40)
+	mustSignImage(t, store, subject, hydrator, changed)
+
+	verified, rejected, err := VerifyImage(t.Context(), store, subject, v)
+	if err != nil || len(verified) != 2 || len(rejected) != 0 {
+		t.Fatalf("verified %+v, rejected %v, %v", verified, rejected, err)
+	}
+	for _, got := range verified {
+		want := claim("test")
+		if got.Identity() == "hydrator" {
+			want = changed
+		}
+		if got.Claim() != want || got.Digest() != subject.Digest || got.Repository() != want.Repository {
+			t.Errorf("%s: %+v", got.Identity(), got)
+		}
+	}
+
+	// The form is cosign's, down to the config's list of layers.
+	manifest := readManifest(t, store, tag)
+	var config ocispec.Image
+	if err := json.Unmarshal(store.blobs[manifest.Config.Digest], &config); err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range manifest.Layers {
+		if l.MediaType != "application/vnd.dev.cosign.simplesigning.v1+json" || l.Annotations["dev.cosignproject.cosign/signature"] == "" {
+			t.Errorf("layer %+v", l)
+		}
+		if config.RootFS.DiffIDs[i] != l.Digest {
+			t.Errorf("diff id %s of layer %s", config.RootFS.DiffIDs[i], l.Digest)
+		}
+	}
+}
+
+func TestVerifyImageRejects(t *testing.T) {
+	t.Parallel()
+	subject, other := artifact("a"), artifact("b")
+	tag := func(d ocispec.Descriptor) string { return signatureTag(d.Digest) }
+	key := newKey(t)
+	set := func(m *memory, manifest ocispec.Manifest) {
+		raw, err := json.Marshal(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.tags[tag(subject)] = m.put(raw)
+	}
+	layer := func(m *memory, payload []byte) ocispec.Descriptor {
+		annotations, err := key.SignPayload(t.Context(), payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ocispec.Descriptor{MediaType: simpleSigningMediaType, Digest: m.put(payload), Size: int64(len(payload)), Annotations: annotations}
+	}
+	for name, test := range map[string]struct {
+		change func(*memory)
+		want   string
+	}{
+		"copied from another digest": {func(m *memory) {
+			mustSignImage(t, m, other, key, claim("test"))
+			m.tags[tag(subject)] = m.tags[tag(other)]
+		}, "hydrator signed it, but for another artifact"},
+		"another key": {func(m *memory) {
+			delete(m.tags, tag(subject))
+			mustSignImage(t, m, subject, newKey(t), claim("test"))
+		}, "not signed by hydrator"},
+		"tampered payload": {func(m *memory) {
+			manifest := readManifest(t, m, tag(subject))
+			payload := bytes.Replace(m.blobs[manifest.Layers[0].Digest], []byte(`"stage":"test"`), []byte(`"stage":"prod"`), 1)
+			manifest.Layers[0].Digest = m.put(payload)
+			set(m, manifest)
+		}, "not signed by hydrator"},
+		"no signature": {func(m *memory) {
+			manifest := readManifest(t, m, tag(subject))
+			manifest.Layers[0].Annotations = nil
+			set(m, manifest)
+		}, "no signature stands"},
+		"payload gone": {func(m *memory) {
+			delete(m.blobs, readManifest(t, m, tag(subject)).Layers[0].Digest)
+		}, "payload is gone"},
+		"another layer": {func(m *memory) {
+			manifest := readManifest(t, m, tag(subject))
+			manifest.Layers[0].MediaType = "text/plain"
+			set(m, manifest)
+		}, "not a simple signing payload"},
+		"huge payload": {func(m *memory) {
+			manifest := readManifest(t, m, tag(subject))
+			manifest.Layers[0].Size = maxPayloadSize + 1
+			set(m, manifest)
+		}, "at most"},
+		"a statement, signed": {func(m *memory) {
+			set(m, ocispec.Manifest{Layers: []ocispec.Descriptor{layer(m, []byte(`{"_type":"https://in-toto.io/Statement/v1"}`))}})
+		}, "hydrator signed it, but as"},
+		"bytes, signed": {func(m *memory) {
+			set(m, ocispec.Manifest{Layers: []ocispec.Descriptor{layer(m, []byte(`hello`))}})
+		}, "not a simple signing payload"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := newMemory()
+			mustSignImage(t, store, subject, key, claim("test"))
+			test.change(store)
+			v := verifierOf(t, map[string]*Key{"hydrator": key})
+			verified, rejected, err := VerifyImage(t.Context(), store, subject, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(verified) != 0 || len(rejected) != 1 || !strings.Contains(rejected[0].Reason, test.want) {
+				t.Errorf("verified %+v, rejected %v, want %q", verified, rejected, test.want)
+			}
+			// Whatever lies there, signing anew gives a good signature beside or instead.
+			mustSignImage(t, store, subject, key, claim("test"))
+			if verified, _, err = VerifyImage(t.Context(), store, subject, v); err != nil || len(verified) != 1 {
+				t.Errorf("after signing again: %+v, %v", verified, err)
+			}
+		})
+	}
+}
+
+func TestSignImageBounds(t *testing.T) {
+	t.Parallel()
+	subject, key := artifact("a"), newKey(t)
+	fill := func(n int) *memory {
+		m := newMemory()
+		raw, err := json.Marshal(ocispec.Manifest{Layers: make([]ocispec.Descriptor, n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.tags[signatureTag(subject.Digest)] = m.put(raw)
+		return m
+	}
+	if err := SignImage(t.Context(), fill(maxSignatures), subject, key, claim("test")); err == nil || !strings.Contains(err.Error(), "holds 30 signatures already") {
+		t.Errorf("a full manifest: %v", err)
+	}
+	if _, _, err := VerifyImage(t.Context(), fill(maxSignatures+1), subject, verifierOf(t, map[string]*Key{"a": key})); err == nil || !strings.Contains(err.Error(), "at most 30") {
+		t.Errorf("an overfull manifest: %v", err)
+	}
+	sha512 := ocispec.Descriptor{Digest: digest.SHA512.FromString("a")}
+	if err := SignImage(t.Context(), newMemory(), sha512, key, claim("test")); err == nil {
+		t.Error("signed a sha512 digest")
+	}
+}
+
+// Tags have no compare-and-swap: who writes in between takes our signature away, and it has to come back.
+func TestSignImageSurvivesOverwriting(t *testing.T) {
+	t.Parallel()
+	store, subject, key := newMemory(), artifact("a"), newKey(t)
+	store.beforeTag = func(m *memory) { delete(m.tags, signatureTag(subject.Digest)) }
+	mustSignImage(t, store, subject, key, claim("test"))
+	verified, _, err := VerifyImage(t.Context(), store, subject, verifierOf(t, map[string]*Key{"a": key}))
+	if err != nil || len(verified) != 1 {
+		t.Errorf("%+v, %v", verified, err)
+	}
+}
+
+func TestSignImageConcurrently(t *testing.T) {
+	t.Parallel()
+	store, subject := newMemory(), artifact("a")
+	keys := map[string]*Key{"a": newKey(t), "b": newKey(t)}
+	var group sync.WaitGroup
+	for _, key := range keys {
+		group.Go(func() {
+			if err := SignImage(t.Context(), store, subject, key, claim("test")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	verified, _, err := VerifyImage(t.Context(), store, subject, verifierOf(t, keys))
+	if err != nil || len(verified) != 2 {
+		t.Errorf("%d signatures of two signers, %v", len(verified), err)
+	}
+}

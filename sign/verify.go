@@ -1,0 +1,237 @@
+package sign
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/verify"
+	"github.com/sigstore/sigstore/pkg/signature"
+)
+
+// minBundleVersion is what cosign reads and writes; older bundles may hold several signatures or a chain of certificates.
+const minBundleVersion = "v0.3"
+
+// Identity is somebody who is trusted, and by what he is known.
+type Identity struct {
+	Name      string
+	PublicKey PublicKey
+}
+
+// Verifier proves statements by the identities it was made for. Make it once: it is safe for concurrent use.
+type Verifier struct {
+	trusted []trusted
+}
+
+type trusted struct {
+	name        string
+	fingerprint string
+	hint        string
+	signatures  signature.Verifier
+	bundles     *verify.Verifier
+}
+
+// NewVerifier trusts the given identities, at least one. Names must differ, and keys too: a statement has one signer.
+func NewVerifier(identities ...Identity) (*Verifier, error) {
+	if len(identities) == 0 {
+		return nil, errors.New("no trusted identity is given; nothing can be verified")
+	}
+	v := &Verifier{}
+	for _, id := range identities {
+		if id.PublicKey.key == nil {
+			return nil, fmt.Errorf("identity %q has no public key", id.Name)
+		}
+		t := trusted{name: id.Name, fingerprint: id.PublicKey.Fingerprint(), hint: id.PublicKey.hint()}
+		for _, other := range v.trusted {
+			if other.name == t.name {
+				return nil, fmt.Errorf("two identities are named %q", t.name)
+			}
+			if other.fingerprint == t.fingerprint {
+				return nil, fmt.Errorf("identities %q and %q have the same key", other.name, t.name)
+			}
+		}
+		var err error
+		if t.signatures, err = signature.LoadVerifier(id.PublicKey.key, crypto.SHA256); err != nil {
+			return nil, fmt.Errorf("identity %q: %w", id.Name, err)
+		}
+		// The key is the material, whatever hint a bundle gives: a hint is not signed.
+		key := root.NewExpiringKey(t.signatures, time.Time{}, time.Time{})
+		material := root.NewTrustedPublicKeyMaterial(func(string) (root.TimeConstrainedVerifier, error) { return key, nil })
+		t.bundles, err = verify.NewVerifier(material, verify.WithNoObserverTimestamps(), verify.WithoutStatementPredicate())
+		if err != nil {
+			return nil, fmt.Errorf("identity %q: %w", id.Name, err)
+		}
+		v.trusted = append(v.trusted, t)
+	}
+	return v, nil
+}
+
+// Verified is a statement that a trusted identity signed about the artifact that was asked for.
+type Verified struct {
+	statement   Statement
+	identity    string
+	fingerprint string
+	referrer    digest.Digest
+}
+
+// PredicateType is the kind of the statement, a URI.
+func (v Verified) PredicateType() string { return v.statement.PredicateType }
+
+// Predicate is what the statement says, a JSON object.
+func (v Verified) Predicate() json.RawMessage { return slices.Clone(v.statement.Predicate) }
+
+// SubjectName is the repository that the statement names for the artifact. It may be empty.
+func (v Verified) SubjectName() string { return v.statement.Subject.Name }
+
+// Digest is the artifact's.
+func (v Verified) Digest() digest.Digest { return v.statement.Subject.Digest }
+
+// Annotations are the subject's.
+func (v Verified) Annotations() map[string]string { return maps.Clone(v.statement.Subject.Annotations) }
+
+// Claim is what the subject's annotations say of the artifact. What they lack is empty. The claim of a provenance
+// stands in its predicate instead, see [ParseProvenance].
+func (v Verified) Claim() Claim { return claimOf(v.statement.Subject.Annotations) }
+
+// Identity is the name of the identity that signed.
+func (v Verified) Identity() string { return v.identity }
+
+// KeyFingerprint is the fingerprint of the key that signed, see [PublicKey.Fingerprint].
+func (v Verified) KeyFingerprint() string { return v.fingerprint }
+
+// Referrer is the digest of the manifest by which the statement is attached.
+func (v Verified) Referrer() digest.Digest { return v.referrer }
+
+// Rejected is something attached to an artifact that proves nothing, and why not.
+type Rejected struct {
+	Referrer digest.Digest // of the manifest by which it is attached
+	Reason   string
+}
+
+// Verify reads everything attached to a digest and proves what can be proven by the verifier's identities. An error
+// means that it could not be read; that nothing is proven is none.
+func Verify(ctx context.Context, store Reader, subject ocispec.Descriptor, verifier *Verifier) ([]Verified, []Rejected, error) {
+	bundles, err := Find(ctx, store, subject)
+	if err != nil {
+		return nil, nil, err
+	}
+	verified, rejected := verifier.Verify(subject.Digest, bundles)
+	return verified, rejected, nil
+}
+
+// Verify proves what it can of the bundles that were found on a digest. Both results are in the order of the bundles.
+func (v *Verifier) Verify(artifact digest.Digest, bundles []Bundle) ([]Verified, []Rejected) {
+	var verified []Verified
+	var rejected []Rejected
+	for _, b := range bundles {
+		proof, err := v.verify(artifact, b)
+		if err != nil {
+			rejected = append(rejected, Rejected{Referrer: b.Referrer, Reason: err.Error()})
+			continue
+		}
+		verified = append(verified, proof)
+	}
+	return verified, rejected
+}
+
+func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
+	if b.Problem != "" {
+		return Verified{}, errors.New(b.Problem)
+	}
+	if err := checkDigest(artifact); err != nil {
+		return Verified{}, err
+	}
+	raw, err := hex.DecodeString(artifact.Encoded())
+	if err != nil {
+		return Verified{}, err
+	}
+	parsed, hint, err := parseBundle(b.JSON)
+	if err != nil {
+		return Verified{}, err
+	}
+	about := verify.NewPolicy(verify.WithArtifactDigest("sha256", raw), verify.WithKey())
+	for _, t := range v.byHint(hint) {
+		_, cause := t.bundles.Verify(parsed, about)
+		statement, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact)
+		switch {
+		case cause == nil && err == nil:
+			return Verified{statement: statement, identity: t.name, fingerprint: t.fingerprint, referrer: b.Referrer}, nil
+		case cause != nil && !t.signed(parsed):
+			continue
+		case err != nil:
+			cause = err
+		}
+		return Verified{}, fmt.Errorf("%s signed it, but: %w", t.name, cause)
+	}
+	return Verified{}, fmt.Errorf("not signed by %s", v.names())
+}
+
+// parseBundle reads a bundle that holds an envelope signed by a key, and the hint at that key.
+func parseBundle(text []byte) (*bundle.Bundle, string, error) {
+	if len(text) > MaxBundleSize {
+		return nil, "", fmt.Errorf("the bundle has %d bytes, at most %d are read", len(text), MaxBundleSize)
+	}
+	var b bundle.Bundle
+	if err := b.UnmarshalJSON(text); err != nil {
+		return nil, "", fmt.Errorf("not a Sigstore bundle: %w", err)
+	}
+	if !b.MinVersion(minBundleVersion) {
+		return nil, "", fmt.Errorf("a bundle of type %.100q; %s is the oldest that is read", b.MediaType, minBundleVersion)
+	}
+	if b.GetDsseEnvelope() == nil {
+		return nil, "", errors.New("the bundle holds no statement, only a signature of bytes")
+	}
+	key := b.GetVerificationMaterial().GetPublicKey()
+	if key == nil {
+		return nil, "", errors.New("signed with a certificate; keyless identities are not supported yet")
+	}
+	return &b, key.GetHint(), nil
+}
+
+// signed tells whose bundle it is when nothing else about it can be said: for the reasons that people read, never for
+// a proof.
+func (t trusted) signed(b *bundle.Bundle) bool {
+	_, err := t.bundles.Verify(b, verify.NewPolicy(verify.WithoutArtifactUnsafe(), verify.WithKey()))
+	return err == nil
+}
+
+// byHint puts first the key that the hint names. The others follow, since not every signer gives a hint like this.
+func (v *Verifier) byHint(hint string) []trusted {
+	i := slices.IndexFunc(v.trusted, func(t trusted) bool { return t.hint == hint })
+	if i <= 0 {
+		return v.trusted
+	}
+	order := append([]trusted{v.trusted[i]}, v.trusted[:i]...)
+	return append(order, v.trusted[i+1:]...)
+}
+
+// bySignature finds the identity that signed these bytes.
+func (v *Verifier) bySignature(payload, sig []byte) (trusted, bool) {
+	for _, t := range v.trusted {
+		if t.signatures.VerifySignature(bytes.NewReader(sig), bytes.NewReader(payload)) == nil {
+			return t, true
+		}
+	}
+	return trusted{}, false
+}
+
+// names lists the identities for a reason that people read.
+func (v *Verifier) names() string {
+	var names []string
+	for _, t := range v.trusted {
+		names = append(names, t.name)
+	}
+	return strings.Join(names, " or ")
+}
