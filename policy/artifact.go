@@ -1,0 +1,188 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/sign"
+)
+
+// Names of what a provenance says was read.
+const (
+	DependencySource = "source" // the source repository, at the locked commit
+	DependencyGitOps = "gitops" // the GitOps repository, at the commit that was hydrated
+)
+
+// Expectation is what an artifact must be: what was asked for, and what the lock on the policy ref says.
+type Expectation struct {
+	Claim  sign.Claim
+	Commit string                   // the locked source commit, 40 hex digits
+	Lock   digest.Digest            // sha256 of the lock file's bytes
+	Images map[digest.Digest]string // digest to repository, of every locked image
+}
+
+// Evidence is what was found at an artifact's digest.
+type Evidence struct {
+	Digest      digest.Digest
+	Annotations map[string]string // of its manifest
+	DiffID      digest.Digest     // of its layer, as its config says
+	Content     digest.Digest     // of its layer's tar, computed from the bytes in the registry
+	Hydration
+}
+
+// Hydration is the part of the evidence that the hydrator signed.
+type Hydration struct {
+	Statements  []sign.Verified // by the hydrator's identity; nobody else's
+	Rejected    []sign.Rejected // what else was found there, with the reason why it counts for nothing
+	PolicyRef   string          // its name, for reasons
+	OnPolicyRef map[string]bool // for every GitOps commit that a provenance names: is it the policy ref's tip or its ancestor?
+}
+
+// Artifact judges whether an artifact is what e says: signed as such by the hydrator, made from the locked commit and
+// images under a policy that was trusted, and unaltered.
+func Artifact(e Expectation, ev Evidence) Verdict {
+	return append(Hydrated(e, ev.Hydration), annotations(e, ev), content(ev))
+}
+
+// Hydrated judges the hydrator's statements alone, without the artifact's bytes.
+func Hydrated(e Expectation, h Hydration) Verdict {
+	return append(Verdict{signature(e, h)}, provenance(e, h)...)
+}
+
+func signature(e Expectation, h Hydration) Check {
+	reason := ""
+	for _, s := range h.Statements {
+		if s.PredicateType() != sign.PredicateSignature {
+			continue
+		}
+		if diff := differences(e.Claim, s.Claim()); diff != "" {
+			reason = "signed by the hydrator, but for another purpose: " + diff
+			continue
+		}
+		return Check{"signature", Pass, "signed by the hydrator, key " + s.KeyFingerprint()}
+	}
+	if reason == "" {
+		reason = "no signature by the hydrator"
+		if len(h.Rejected) > 0 {
+			reason += "; " + h.Rejected[0].Reason
+		}
+	}
+	return Check{"signature", Fail, reason}
+}
+
+// provenance makes the checks that rest on SLSA provenance. One and the same statement must pass them all: of several,
+// the one that comes furthest is reported.
+func provenance(e Expectation, h Hydration) Verdict {
+	best := Verdict{{"provenance", Fail, "no provenance by the hydrator"}}
+	for _, s := range h.Statements {
+		if s.PredicateType() != sign.PredicateProvenance {
+			continue
+		}
+		v := judgeProvenance(e, h, s)
+		if v.Result() == Pass {
+			return v
+		}
+		if passed(v) >= passed(best) {
+			best = v
+		}
+	}
+	return best
+}
+
+func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
+	p, err := sign.ParseProvenance(s.Predicate())
+	if err != nil {
+		return Verdict{{"provenance", Fail, err.Error()}}
+	}
+	diff := differences(e.Claim, p.Claim)
+	source, _ := p.Dependency(DependencySource)
+	gitops, _ := p.Dependency(DependencyGitOps)
+	commit := gitops.Digest["gitCommit"]
+	lock := p.Lock.Digest[digest.SHA256.String()]
+	return Verdict{
+		check("provenance", diff == "", "by the hydrator, key "+s.KeyFingerprint(), "for another purpose: "+diff),
+		check("source", e.Commit != "" && source.Digest["gitCommit"] == e.Commit,
+			"made from the locked commit "+e.Commit,
+			fmt.Sprintf("made from commit %s, the lock says %s", orNone(source.Digest["gitCommit"]), e.Commit)),
+		images(e, p),
+		check("lock", e.Lock != "" && lock == e.Lock.Encoded(),
+			"made from the lock that stands on "+h.PolicyRef,
+			fmt.Sprintf("made from a lock of sha256 %s, on %s it has %s: it was rewritten after hydration, hydrate again",
+				orNone(lock), h.PolicyRef, e.Lock.Encoded())),
+		check("policy-ref", commit != "" && h.OnPolicyRef[commit],
+			fmt.Sprintf("made from GitOps commit %s, which is on %s", commit, h.PolicyRef),
+			fmt.Sprintf("made from GitOps commit %s, which is not on %s", orNone(commit), h.PolicyRef)),
+	}
+}
+
+func images(e Expectation, p sign.Provenance) Check {
+	named := make(map[string]bool)
+	for _, d := range p.Dependencies {
+		if strings.HasPrefix(d.URI, "oci://") {
+			named[d.Digest[digest.SHA256.String()]] = true
+		}
+	}
+	for d, repository := range e.Images {
+		if !named[d.Encoded()] {
+			return Check{"image", Fail, fmt.Sprintf("the provenance does not name the locked image %s@%s", repository, d)}
+		}
+	}
+	return check("image", len(e.Images) > 0, "made for the locked image", "the lock names no image")
+}
+
+func annotations(e Expectation, ev Evidence) Check {
+	for _, want := range []struct{ key, value string }{
+		{artifact.Pipeline, e.Claim.Pipeline},
+		{artifact.Stage, e.Claim.Stage},
+		{artifact.Release, e.Claim.Release},
+		{artifact.ContentDigest, ev.Content.String()},
+		{"org.opencontainers.image.revision", "sha1:" + e.Commit},
+	} {
+		if got := ev.Annotations[want.key]; got != want.value {
+			return Check{"annotations", Fail, fmt.Sprintf("%s is %q, expected %q", want.key, got, want.value)}
+		}
+	}
+	return Check{"annotations", Pass, "the manifest describes itself truly"}
+}
+
+func content(ev Evidence) Check {
+	return check("content", ev.Content != "" && ev.Content == ev.DiffID,
+		fmt.Sprintf("the layer's files have the digest %s", ev.Content),
+		fmt.Sprintf("the layer's files have the digest %s, its config says %s", ev.Content, orNone(ev.DiffID.String())))
+}
+
+// differences tells how a claim differs from what was asked for, or nothing.
+func differences(want, got sign.Claim) string {
+	var d []string
+	for _, f := range []struct{ name, want, got string }{
+		{"pipeline", want.Pipeline, got.Pipeline},
+		{"stage", want.Stage, got.Stage},
+		{"release", want.Release, got.Release},
+		{"repository", want.Repository, got.Repository},
+	} {
+		if f.want == "" || f.got != f.want {
+			d = append(d, fmt.Sprintf("%s %q instead of %q", f.name, f.got, f.want))
+		}
+	}
+	return strings.Join(d, ", ")
+}
+
+func passed(v Verdict) int {
+	n := 0
+	for _, c := range v {
+		if c.Result == Pass {
+			n++
+		}
+	}
+	return n
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}

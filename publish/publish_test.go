@@ -1,0 +1,438 @@
+package publish
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/verify"
+)
+
+// trunk is a linear history, oldest first.
+type trunk []string
+
+func (trunk) Name() string { return "origin@main" }
+
+func (t trunk) Contains(_ context.Context, commit string) (bool, error) {
+	return slices.Contains(t, commit), nil
+}
+
+func (t trunk) IsAncestor(_ context.Context, a, d string) (bool, error) {
+	i, j := slices.Index(t, a), slices.Index(t, d)
+	return i >= 0 && j >= 0 && i <= j, nil
+}
+
+// pkg is a package of one document.
+type pkg struct {
+	text    string
+	renders *atomic.Int32
+}
+
+func (p pkg) Inputs() []hydrate.Input {
+	return []hydrate.Input{{Path: "chart", SHA256: sha256.Sum256([]byte(p.text))}}
+}
+
+func (p pkg) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) {
+	p.renders.Add(1)
+	return hydrate.Rendered{Manifests: []hydrate.Manifest{{Source: "t.yaml", Document: 1, Data: []byte(p.text)}}}, nil
+}
+
+// world is a registry, a hydrator's key and a trunk.
+type world struct {
+	t       *testing.T
+	server  *httptest.Server
+	fault   atomic.Pointer[func(*http.Request) bool]
+	key     *sign.Key
+	trunk   trunk
+	renders atomic.Int32
+}
+
+func newWorld(t *testing.T, options registry.Options) *world {
+	t.Helper()
+	w := &world{t: t, trunk: trunk{"g1", "g2", "g3", "g4"}}
+	reg := registry.New(options)
+	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		if fault := w.fault.Load(); fault != nil && (*fault)(req) {
+			http.Error(rw, `{"errors":[{"code":"DENIED","message":"broken on purpose"}]}`, http.StatusForbidden)
+			return
+		}
+		reg.ServeHTTP(rw, req)
+	}))
+	t.Cleanup(func() {
+		w.server.Close()
+		_ = reg.Close()
+	})
+	w.key = newKey(t)
+	return w
+}
+
+// newKey makes an unencrypted key: opening an encrypted one takes a third of a second.
+func newKey(t *testing.T) *sign.Key {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "hydrator.key")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key, err := sign.OpenKey(t.Context(), file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (w *world) repository() *oci.Repository {
+	w.t.Helper()
+	r, err := oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond}).Repository(strings.TrimPrefix(w.server.URL, "http://") + "/acme/app")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+const (
+	commit  = "0123456789abcdef0123456789abcdef01234567"
+	release = "git-" + commit
+	image   = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+)
+
+// job hydrates the stage production from GitOps commit gitops, where the chart's value is the given one.
+func (w *world) job(gitops, value string) Job {
+	w.t.Helper()
+	verifier, err := sign.NewVerifier(sign.Identity{Name: "hydrator", PublicKey: w.key.PublicKey()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	l := lock.Lock{
+		SchemaVersion: "v1", ReleaseID: release, GitCommit: commit,
+		Image:     lock.Image{Ref: "ghcr.io/acme/app:git", Digest: image},
+		Packaging: lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
+	}
+	file := lock.Format(l)
+	text := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {value: %q, image: %q}\n", value, image)
+	repository := w.repository()
+	return Job{
+		Stage: hydrate.Stage{
+			Pipeline: "app", Name: "production", Lock: l, Renderer: "test v1",
+			Package: pkg{text, &w.renders}, Layout: hydrate.PerObject, AssertImage: true,
+		},
+		Registry:     repository,
+		Writer:       NewWriter(repository, func(context.Context) (sign.Signer, error) { return w.key, nil }),
+		Hydrator:     verifier,
+		LockFile:     lock.File{Path: "locks/current.yaml", Data: file, Digest: "sha256:" + fmt.Sprintf("%x", sha256.Sum256(file)), Lock: l},
+		SourceURL:    l.Packaging.SourceRepo,
+		Committed:    time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC),
+		GitOpsURL:    "https://github.com/acme/gitops.git",
+		GitOpsCommit: gitops,
+		Trunk:        w.trunk,
+		Version:      "test",
+	}
+}
+
+func free(context.Context) (func(), error) { return func() {}, nil }
+
+// run publishes and expects an action.
+func (w *world) run(job Job, want Action) Outcome {
+	w.t.Helper()
+	out, err := publish(w.t.Context(), job, free)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if out.Action != want {
+		w.t.Fatalf("action is %s, want %s (%v)", out.Action, want, out.Warnings)
+	}
+	return out
+}
+
+// candidate is the digest that the candidate's tag names; "" for none.
+func (w *world) candidate() string {
+	w.t.Helper()
+	desc, err := w.repository().Resolve(w.t.Context(), artifact.Candidate("production", release))
+	if errors.Is(err, oci.ErrNotFound) {
+		return ""
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return desc.Digest.String()
+}
+
+// requireVerified fails unless the candidate passes every check that rests on the hydrator's statements.
+func (w *world) requireVerified(job Job) {
+	w.t.Helper()
+	r := w.repository()
+	desc, err := r.Resolve(w.t.Context(), artifact.Candidate("production", release))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	h, err := verify.Hydration(w.t.Context(), r, desc, job.Hydrator, job.Trunk)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	claim := sign.Claim{Pipeline: "app", Stage: "production", Release: release, Repository: r.Name()}
+	if v := policy.Hydrated(verify.Expect(job.LockFile, claim), h); v.Result() != policy.Pass {
+		w.t.Fatalf("the candidate does not verify: %s", v.Reason())
+	}
+}
+
+func TestSecondRunIsUnchangedAndRendersNothing(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]registry.Options{"referrers": {}, "fallback": {WithoutReferrers: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, options)
+			first := w.run(w.job("g1", "a"), Pushed)
+			second := w.run(w.job("g1", "a"), Unchanged)
+			if first.Digest != second.Digest || first.Digest.String() != w.candidate() {
+				t.Errorf("digests differ: %s, %s, candidate %s", first.Digest, second.Digest, w.candidate())
+			}
+			if second.Objects != 1 {
+				t.Errorf("the unchanged run tells of %d objects, want 1", second.Objects)
+			}
+			if n := w.renders.Load(); n != 1 {
+				t.Errorf("%d renders, want 1", n)
+			}
+			w.requireVerified(w.job("g1", "a"))
+		})
+	}
+}
+
+func TestOlderGitOpsCommitNeverReplacesNewerCandidate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	newer := w.run(w.job("g2", "new"), Pushed)
+	out := w.run(w.job("g1", "old"), Superseded)
+	if out.Digest != newer.Digest || w.candidate() != newer.Digest.String() {
+		t.Errorf("candidate is %s, want %s", w.candidate(), newer.Digest)
+	}
+	if n := w.renders.Load(); n != 1 {
+		t.Errorf("%d renders, want 1: what is superseded is not rendered", n)
+	}
+}
+
+// The older hydration looked before the newer one wrote, and tags last: it has to give the tag back.
+func TestOlderHydrationThatTagsLastYields(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	old := w.job("g1", "old")
+	var newer Outcome
+	old.Writer = beforeTag{old.Writer, artifact.Candidate("production", release), func() { newer = w.run(w.job("g2", "new"), Pushed) }}
+	out := w.run(old, Superseded)
+	if w.candidate() != newer.Digest.String() || out.Digest != newer.Digest {
+		t.Errorf("candidate is %s, want the newer %s", w.candidate(), newer.Digest)
+	}
+}
+
+// beforeTag calls a function before a tag is written.
+type beforeTag struct {
+	Writer
+	tag string
+	do  func()
+}
+
+func (b beforeTag) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
+	if tag == b.tag {
+		b.do()
+	}
+	return b.Writer.Tag(ctx, desc, tag)
+}
+
+func TestRevertedInputsAreNewerThanWhatTheyRevert(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	first := w.run(w.job("g1", "a"), Pushed)
+	w.run(w.job("g2", "b"), Pushed)
+	again := w.run(w.job("g3", "a"), Pushed)
+	if again.Digest != first.Digest || w.candidate() != first.Digest.String() {
+		t.Fatalf("candidate is %s, want %s", w.candidate(), first.Digest)
+	}
+	w.run(w.job("g2", "b"), Superseded)
+	if w.candidate() != first.Digest.String() {
+		t.Errorf("the reverted commit took the candidate back")
+	}
+}
+
+func TestCandidateOfThePolicyRefsTipStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	first := w.run(w.job("g1", "a"), Pushed)
+	w.run(w.job("g3", "a"), Unchanged) // g3 led back to g1's inputs
+	late := w.job("g2", "b")
+	late.TipInput = w.job("g3", "a").Stage.InputDigest()
+	w.run(late, Superseded)
+	if w.candidate() != first.Digest.String() {
+		t.Errorf("a commit between took the candidate")
+	}
+}
+
+func TestUnsignedCandidateIsReplaced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	stranger := w.job("g4", "evil")
+	other := newKey(t)
+	stranger.Writer = NewWriter(w.repository(), func(context.Context) (sign.Signer, error) { return other, nil })
+	if _, err := publish(t.Context(), stranger, free); err != nil {
+		t.Fatal(err)
+	}
+	evil := w.candidate()
+	good := w.run(w.job("g1", "a"), Pushed)
+	if w.candidate() == evil || w.candidate() != good.Digest.String() {
+		t.Errorf("candidate is %s: an artifact that the hydrator did not sign kept the tag", w.candidate())
+	}
+}
+
+func TestConcurrentHydrationsEndWithTheNewest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{WithoutReferrers: true})
+	jobs := []Job{w.job("g1", "a"), w.job("g2", "b"), w.job("g3", "c"), w.job("g4", "d"), w.job("g4", "d")}
+	var group sync.WaitGroup
+	outs := make([]Outcome, len(jobs))
+	errs := make([]error, len(jobs))
+	for i, job := range jobs {
+		group.Go(func() { outs[i], errs[i] = publish(t.Context(), job, free) })
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if w.candidate() != outs[3].Digest.String() {
+		t.Errorf("candidate is %s, want that of the newest commit, %s", w.candidate(), outs[3].Digest)
+	}
+	w.requireVerified(jobs[3])
+}
+
+// A run that ends before any one of its writes leaves no tag at something unsigned, and the next run ends as an
+// undisturbed one would.
+func TestInterruptedAtEveryWrite(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]registry.Options{"referrers": {}, "fallback": {WithoutReferrers: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for at := 1; ; at++ {
+				w := newWorld(t, options)
+				job := w.job("g1", "a")
+				var writes atomic.Int32
+				fault := func(req *http.Request) bool {
+					return req.Method != http.MethodGet && req.Method != http.MethodHead && int(writes.Add(1)) >= at
+				}
+				w.fault.Store(&fault)
+				_, err := publish(t.Context(), job, free)
+				w.fault.Store(nil)
+				if err == nil {
+					if at < 10 {
+						t.Fatalf("only %d writes were seen: the test interrupts nothing", at-1)
+					}
+					return
+				}
+				if w.candidate() != "" {
+					w.requireVerified(job)
+				}
+				out, err := publish(t.Context(), w.job("g1", "a"), free)
+				if err != nil {
+					t.Fatalf("after an end before write %d: %v", at, err)
+				}
+				if w.candidate() != out.Digest.String() {
+					t.Fatalf("after an end before write %d the candidate is %q, want %s", at, w.candidate(), out.Digest)
+				}
+				w.requireVerified(job)
+				w.run(w.job("g1", "a"), Unchanged)
+			}
+		})
+	}
+}
+
+func TestDryRunWritesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	fault := func(req *http.Request) bool { return req.Method != http.MethodGet && req.Method != http.MethodHead }
+	w.fault.Store(&fault)
+	job := w.job("g1", "a")
+	job.Writer = Nowhere{}
+	dry := w.run(job, Pushed)
+	w.fault.Store(nil)
+	if w.candidate() != "" {
+		t.Error("a dry run left a tag")
+	}
+	if real := w.run(w.job("g1", "a"), Pushed); real.Digest != dry.Digest {
+		t.Errorf("the dry run says %s, the run %s", dry.Digest, real.Digest)
+	}
+}
+
+func TestOtherBytesForTheSameInputsAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	w.run(w.job("g1", "a"), Pushed)
+	before := w.candidate()
+	job := w.job("g1", "a")
+	job.Stage.Package = lying{job.Stage.Package}
+	job.LockFile.Digest = "sha256:" + strings.Repeat("0", 64) // so that the provenance no longer fits, and it renders
+	_, err := publish(t.Context(), job, free)
+	if err == nil || !strings.Contains(err.Error(), "not deterministic") {
+		t.Errorf("error is %v, want one that speaks of determinism", err)
+	}
+	if w.candidate() != before {
+		t.Error("the candidate moved")
+	}
+}
+
+// lying renders something else for the same inputs.
+type lying struct{ hydrate.Package }
+
+func (lying) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) {
+	text := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {image: %q, other: x}\n", image)
+	return hydrate.Rendered{Manifests: []hydrate.Manifest{{Source: "t.yaml", Document: 1, Data: []byte(text)}}}, nil
+}
+
+func TestWrongKeyIsNoticedBeforeTheFirstWrite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	job := w.job("g1", "a")
+	wrong := errors.New("wrong password")
+	job.Writer = NewWriter(w.repository(), func(context.Context) (sign.Signer, error) { return nil, wrong })
+	var writes atomic.Int32
+	count := func(req *http.Request) bool {
+		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			writes.Add(1)
+		}
+		return false
+	}
+	w.fault.Store(&count)
+	if _, err := publish(t.Context(), job, free); !errors.Is(err, wrong) {
+		t.Errorf("error is %v", err)
+	}
+	if n := writes.Load(); n != 0 {
+		t.Errorf("%d writes were made before the key was opened", n)
+	}
+}

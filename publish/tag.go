@@ -1,0 +1,118 @@
+package publish
+
+import (
+	"context"
+	"slices"
+
+	"github.com/lockage/lockage/artifact"
+)
+
+// tag writes the tag of this hydration, and moves the tags that follow the newest one.
+func (p *publication) tag(ctx context.Context, h *hydration) error {
+	moved, err := p.point(ctx, p.tags.Hydration, h)
+	if err != nil {
+		return err
+	}
+	stale, err := p.stale(ctx, h)
+	if err != nil {
+		return err
+	}
+	if len(stale) == 0 {
+		if moved {
+			p.out.Action = Pushed
+		}
+		return nil
+	}
+	// The tags are about to leave another hydration for this one. Whoever compares the two later must find that this one
+	// belongs to this GitOps commit too, and not only to the older one that it was first made from.
+	if !slices.Contains(h.commits, p.GitOpsCommit) {
+		if err := p.attestProvenance(ctx, h); err != nil {
+			return err
+		}
+	}
+	for _, tag := range stale {
+		if _, err := p.point(ctx, tag, h); err != nil {
+			return err
+		}
+	}
+	p.out.Action = Pushed
+	return p.yield(ctx, h)
+}
+
+// stale lists the moving tags that name something else than h.
+func (p *publication) stale(ctx context.Context, h *hydration) ([]string, error) {
+	var stale []string
+	for _, tag := range []string{p.tags.Image, p.tags.Candidate} {
+		desc, err := p.Registry.Resolve(ctx, tag)
+		if notFound(err) != nil {
+			return nil, err
+		}
+		if err != nil || desc.Digest != h.manifest.Descriptor.Digest {
+			stale = append(stale, tag)
+		}
+	}
+	return stale, nil
+}
+
+// point makes a tag name h, and tells whether it did not before.
+func (p *publication) point(ctx context.Context, tag string, h *hydration) (bool, error) {
+	desc, err := p.Registry.Resolve(ctx, tag)
+	switch {
+	case notFound(err) != nil:
+		return false, err
+	case err == nil && desc.Digest == h.manifest.Descriptor.Digest:
+		return false, nil
+	}
+	return true, p.Writer.Tag(ctx, h.manifest.Descriptor, tag)
+}
+
+// yield gives the moved tags to the newest hydration of the image, should that be another one: it was written while
+// this one was under way.
+func (p *publication) yield(ctx context.Context, own *hydration) error {
+	tags, err := p.Registry.Tags(ctx, artifact.HydrationPrefix(p.tags.Image))
+	if err != nil {
+		return err
+	}
+	image, candidate := own, own
+	for _, tag := range tags {
+		if tag == p.tags.Hydration {
+			continue
+		}
+		other, err := p.load(ctx, tag)
+		if err != nil {
+			return err
+		}
+		if other == nil || !other.isFor(p.claim) {
+			continue
+		}
+		if image, err = p.newest(ctx, image, other); err != nil {
+			return err
+		}
+		if other.manifest.Annotations[artifact.Release] != p.claim.Release {
+			continue
+		}
+		if candidate, err = p.newest(ctx, candidate, other); err != nil {
+			return err
+		}
+	}
+	if _, err := p.point(ctx, p.tags.Image, image); err != nil {
+		return err
+	}
+	if candidate == own {
+		return nil
+	}
+	if _, err := p.point(ctx, p.tags.Candidate, candidate); err != nil {
+		return err
+	}
+	p.supersede(candidate)
+	return nil
+}
+
+// newest returns the one of two hydrations that was made from the later GitOps commit, and a if neither was.
+func (p *publication) newest(ctx context.Context, a, b *hydration) (*hydration, error) {
+	later, err := p.later(ctx, a.commits, b.commits)
+	if later {
+		return b, err
+	}
+	return a, err
+}
