@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/demo"
+	"github.com/lockage/lockage/oci/registry"
+)
+
+func newDemoCommand(a *app) *cobra.Command {
+	var dir, addr string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "See the whole job on a throw-away registry",
+		Long: `Demo makes a source repository with a chart, a GitOps repository of four stages, a registry and keys in a folder, and
+runs the main job on them, showing each command. Nothing outside of the folder is touched.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.demo(cmd.Context(), dir, addr)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "a new or empty `DIR` to work in (default: a temporary one)")
+	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "`ADDRESS` of the registry; port 0 takes a free one")
+	return cmd
+}
+
+func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
+	if dir, err = demoDir(dir); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("registry: %w; choose another address with --addr", err)
+	}
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() {
+		served <- registry.Serve(serving, listener, registry.Options{Dir: filepath.Join(dir, "registry")})
+	}()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-served)
+	}()
+
+	host := listener.Addr().String()
+	fmt.Fprintf(a.stdout, "Everything is in %s: source, GitOps repository, keys, and a registry on %s.\n", dir, host)
+	stand, err := demo.Prepare(ctx, dir, host, time.Now())
+	if err != nil {
+		return err
+	}
+	key, err := os.ReadFile(stand.PrivateKey)
+	if err != nil {
+		return err
+	}
+	for name, value := range map[string]string{demo.PrivateKeyVariable: string(key), "COSIGN_PASSWORD": ""} {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	for _, scene := range []struct {
+		why  string
+		args []string
+	}{
+		{"A release is a lock in Git: one source commit and one image digest. Is it consistent?", []string{"lock", "check"}},
+		{"Render the chart at the locked commit for every stage; pack, sign, push and tag each.", []string{"hydrate"}},
+		{"The same again finds that everything is there.", []string{"hydrate"}},
+		{"Is what stands in the registry what the lock says, by whom, and unaltered?", []string{"verify", "production"}},
+	} {
+		fmt.Fprintf(a.stdout, "\n# %s\n$ lockage %s\n", scene.why, strings.Join(scene.args, " "))
+		args := append([]string{"-C", stand.GitOpsDir, "--cache-dir", filepath.Join(dir, "cache")}, scene.args...)
+		if code := run(ctx, args, a.stdin, a.stdout, a.stderr); code != exitDone {
+			return reported{code, fmt.Errorf("lockage %s: exit status %d", strings.Join(scene.args, " "), code)}
+		}
+	}
+	fmt.Fprintf(a.stdout, `
+# Now try it yourself. The registry stops with this demo; start it again, and give lockage the key:
+lockage registry serve --addr %[1]s --dir %[2]s/registry &
+export %[3]s="$(cat %[4]s)" COSIGN_PASSWORD=
+cd %[5]s
+
+lockage pull production                        # the manifests that are signed
+lockage render production --worktree           # what your changes would make of them
+crane ls %[6]s
+cosign verify --insecure-ignore-tlog --key %[7]s %[6]s:production.git-%[8]s
+`, host, dir, demo.PrivateKeyVariable, stand.PrivateKey, stand.GitOpsDir, stand.Artifacts, demo.PublicKey, stand.Commit)
+	return nil
+}
+
+// demoDir makes the folder of the demonstration.
+func demoDir(dir string) (string, error) {
+	if dir == "" {
+		return os.MkdirTemp("", "lockage-demo-")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the user names the folder
+		return "", err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	if len(entries) > 0 {
+		return "", usagef("folder %s is not empty; name another one", dir)
+	}
+	return filepath.Abs(dir)
+}

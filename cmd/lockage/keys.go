@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/sign"
+)
+
+type keyResult struct {
+	PrivateKey  string `json:"privateKey"`
+	PublicKey   string `json:"publicKey"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+type keyResults []keyResult
+
+func (rs keyResults) Text(w io.Writer) {
+	for _, r := range rs {
+		fmt.Fprintf(w, "private key  %s  (keep it secret; give it to CI as env://NAME or a file)\n", r.PrivateKey)
+		fmt.Fprintf(w, "public key   %s  (commit it, and name it under identities)\n", r.PublicKey)
+		fmt.Fprintf(w, "fingerprint  %s\n", r.Fingerprint)
+	}
+}
+
+func newKeysCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Make signing keys",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "generate PREFIX",
+		Short: "Make a key pair, PREFIX.key and PREFIX.pub",
+		Long: `Generate makes an ECDSA key pair in cosign's formats. The private key is encrypted with the password in
+COSIGN_PASSWORD, which may be empty, or else with one that is asked for. Existing files are never overwritten.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.generateKeys(cmd.Context(), args[0])
+		},
+	})
+	return cmd
+}
+
+func (a *app) generateKeys(ctx context.Context, prefix string) error {
+	result := keyResult{PrivateKey: prefix + ".key", PublicKey: prefix + ".pub"}
+	for _, name := range []string{result.PrivateKey, result.PublicKey} {
+		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			return usagef("%s exists, and a key is never overwritten; choose another prefix", name)
+		}
+	}
+	password, err := sign.PasswordFromEnv(a.newPassword())(ctx)
+	if err != nil {
+		return usageError{err}
+	}
+	pair, err := sign.GenerateKeyPair(password)
+	if err != nil {
+		return err
+	}
+	public, err := sign.ParsePublicKey(pair.Public)
+	if err != nil {
+		return err
+	}
+	result.Fingerprint = public.Fingerprint()
+	if err := writeNew(result.PrivateKey, pair.Private, 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(result.PublicKey, pair.Public, 0o644); err != nil {
+		return errors.Join(err, os.Remove(result.PrivateKey))
+	}
+	a.emit(keyResults{result})
+	return nil
+}
+
+// newPassword asks for a password twice.
+func (a *app) newPassword() sign.PasswordFunc {
+	ask, again := a.askPassword("Password for the new key (may be empty): "), a.askPassword("The same again: ")
+	if ask == nil {
+		return nil
+	}
+	return func(ctx context.Context) ([]byte, error) {
+		first, err := ask(ctx)
+		if err != nil {
+			return nil, err
+		}
+		second, err := again(ctx)
+		if err == nil && !bytes.Equal(first, second) {
+			err = errors.New("the two passwords differ")
+		}
+		return first, err
+	}
+}
+
+// writeNew writes a file that must not exist, and leaves nothing behind where it cannot.
+func writeNew(name string, data []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // the user names the file
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(mode) // whatever the umask
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}

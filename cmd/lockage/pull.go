@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/verify"
+)
+
+type pullResults []pullResult
+
+type pullResult struct {
+	Reference     string            `json:"reference"`
+	Digest        string            `json:"digest"`
+	ContentDigest string            `json:"contentDigest"`
+	Annotations   map[string]string `json:"annotations"`
+	Directory     string            `json:"directory,omitempty"`
+
+	tree *oci.Tree
+}
+
+func (rs pullResults) Text(w io.Writer) {
+	for _, r := range rs {
+		if r.Directory == "" {
+			writeYAML(w, r.tree)
+			continue
+		}
+		fmt.Fprintf(w, "%s\n  digest %s\n  files in %s\n", r.Reference, r.Digest, r.Directory)
+	}
+}
+
+func newPullCommand(a *app) *cobra.Command {
+	var release string
+	cmd := &cobra.Command{
+		Use:   "pull STAGE|REFERENCE [DIR]",
+		Short: "Get an artifact's files back",
+		Long: `Pull writes the manifests of an artifact to standard output, or as files to DIR, which must be new or empty. The bytes
+are checked against their digests; who signed them is for verify to say.
+
+STAGE stands for its candidate of the current release. A REFERENCE, REPOSITORY:TAG or REPOSITORY@DIGEST, needs no checkout.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := ""
+			if len(args) == 2 && args[1] != "-" {
+				dir = args[1]
+			}
+			return a.pull(cmd.Context(), args[0], release, dir)
+		},
+		ValidArgsFunction: completeStages(a),
+	}
+	cmd.Flags().StringVar(&release, "release", "", "a STAGE's candidate of this `RELEASE`, git-<40 hex>")
+	return cmd
+}
+
+func (a *app) pull(ctx context.Context, what, release, dir string) error {
+	repository, reference, err := a.locate(ctx, what, release)
+	if err != nil {
+		return err
+	}
+	manifest, err := repository.ReadArtifact(ctx, reference)
+	if err != nil {
+		return err
+	}
+	tree, err := repository.Pull(ctx, manifest)
+	if err != nil {
+		return err
+	}
+	if dir != "" {
+		if err := writeDir(dir, tree); err != nil {
+			return err
+		}
+	}
+	a.emit(pullResults{{
+		Reference:     repository.Reference(reference),
+		Digest:        manifest.Descriptor.Digest.String(),
+		ContentDigest: tree.ContentDigest().String(),
+		Annotations:   manifest.Annotations,
+		Directory:     dir,
+		tree:          tree,
+	}})
+	return nil
+}
+
+// locate finds the artifact that the user means: a reference by itself, a stage by the checkout's pipelines.
+func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository, string, error) {
+	if strings.ContainsAny(what, ":/@") {
+		name, tagOrDigest, err := oci.SplitReference(what)
+		if err == nil && tagOrDigest == "" {
+			err = fmt.Errorf("%s names a repository; add :TAG or @DIGEST", what)
+		}
+		if err != nil {
+			return nil, "", usageError{err}
+		}
+		repository, err := a.registries(a.dir).Repository(name)
+		return repository, tagOrDigest, err
+	}
+	w, err := a.workspace(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	files, err := w.Files(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	pipelines, err := a.pipelines(w, files)
+	if err != nil {
+		return nil, "", err
+	}
+	client := a.registries(w.Root())
+	requests, err := verify.Find(ctx, verify.Query{Artifact: what, Release: release}, pipelines, files, client)
+	if errors.Is(err, verify.ErrUnknown) {
+		return nil, "", usageError{err}
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if len(requests) > 1 {
+		return nil, "", usagef("%d pipelines have a stage %s; name one pipeline file with -f", len(requests), what)
+	}
+	repository, err := client.Repository(requests[0].Repository.Name())
+	return repository, requests[0].Reference, err
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/plan"
+	"github.com/lockage/lockage/publish"
+)
+
+type renderResults []renderResult
+
+type renderResult struct {
+	Pipeline      string   `json:"pipeline"`
+	Stage         string   `json:"stage"`
+	Release       string   `json:"release"`
+	Digest        string   `json:"digest"`
+	ContentDigest string   `json:"contentDigest"`
+	InputDigest   string   `json:"inputDigest"`
+	Objects       int      `json:"objects"`
+	Images        []string `json:"images"`
+	Directory     string   `json:"directory,omitempty"`
+
+	tree *hydrate.Tree
+}
+
+func (rs renderResults) Text(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer tw.Flush() //nolint:errcheck // the writer's own errors show at the end of the run
+	for _, r := range rs {
+		if r.Directory == "" {
+			fmt.Fprintf(w, "# Pipeline: %s, stage: %s, release: %s\n", r.Pipeline, r.Stage, r.Release)
+			writeYAML(w, r.tree)
+			continue
+		}
+		fmt.Fprintf(tw, "%s/%s\t%d objects\t%s\n", r.Pipeline, r.Stage, r.Objects, r.Directory)
+	}
+}
+
+// writeYAML writes all files of a tree as one stream of YAML documents.
+func writeYAML(w io.Writer, files fs.FS) {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return // a tree in memory
+	}
+	for _, e := range entries {
+		data, err := fs.ReadFile(files, e.Name())
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(w, "---\n# File: %s\n%s", e.Name(), data)
+	}
+}
+
+func newRenderCommand(a *app) *cobra.Command {
+	var r rendering
+	cmd := &cobra.Command{
+		Use:   "render [STAGE...]",
+		Short: "Show what stages are rendered to",
+		Long: `Render shows the manifests that hydrate would publish, on standard output or as files below a folder. It needs no key
+and no policy ref and writes nothing else: use it on a pull request, or with --worktree on work in progress.`,
+		RunE: func(cmd *cobra.Command, stages []string) error {
+			r.app, r.stages = a, stages
+			return r.run(cmd.Context())
+		},
+		ValidArgsFunction: completeStages(a),
+	}
+	cmd.Flags().StringVar(&r.release, "release", "", "render this `RELEASE`, git-<40 hex>, instead of the current one")
+	cmd.Flags().BoolVar(&r.worktree, "worktree", false, "read the GitOps repository's files as they lie on disk, committed or not")
+	cmd.Flags().StringVar(&r.to, "to", "", "write files to `DIR`/PIPELINE/STAGE instead of standard output")
+	return cmd
+}
+
+type rendering struct {
+	app      *app
+	stages   []string
+	release  string
+	worktree bool
+	to       string
+}
+
+func (r *rendering) run(ctx context.Context) error {
+	w, err := r.app.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	files, err := w.Files(ctx)
+	if r.worktree {
+		files, err = w.WorkTree()
+	}
+	if err != nil {
+		return err
+	}
+	releases, err := r.app.plan(ctx, w, files, r.stages, r.release)
+	if err != nil {
+		return err
+	}
+	var results renderResults
+	var errs []error
+	for _, release := range releases {
+		if release.Err != nil {
+			errs = append(errs, named(release.Err, release.Pipeline.Name))
+			continue
+		}
+		for _, s := range release.Stages {
+			result, err := r.stage(ctx, release, s)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s/%s: %w", s.Pipeline, s.Name, err))
+				continue
+			}
+			results = append(results, result)
+		}
+	}
+	if len(results) > 0 {
+		r.app.emit(results)
+	}
+	return errors.Join(errs...)
+}
+
+func (r *rendering) stage(ctx context.Context, release plan.Release, s plan.Stage) (renderResult, error) {
+	rendered, err := s.Render(ctx)
+	if err != nil {
+		return renderResult{}, err
+	}
+	for _, warning := range rendered.Warnings {
+		r.app.warn("%s/%s: %s", s.Pipeline, s.Name, warning)
+	}
+	packed, err := publish.Pack(s.Stage, rendered, release.SourceURL, release.Committed)
+	if err != nil {
+		return renderResult{}, err
+	}
+	result := renderResult{
+		Pipeline:      s.Pipeline,
+		Stage:         s.Name,
+		Release:       s.Lock.ReleaseID,
+		Digest:        packed.Descriptor.Digest.String(),
+		ContentDigest: packed.ContentDigest.String(),
+		InputDigest:   s.InputDigest().String(),
+		Objects:       rendered.Objects,
+		Images:        rendered.Images,
+		tree:          rendered.Tree,
+	}
+	if r.to != "" {
+		result.Directory = filepath.Join(r.to, s.Pipeline, s.Name)
+		err = writeDir(result.Directory, rendered.Tree)
+	}
+	return result, err
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/olareg/olareg"
+	"github.com/olareg/olareg/config"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// authVariable holds the USER:PASSWORD that genimage and tags show to the registry.
+const authVariable = "REGISTRY_AUTH"
+
+func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	var flags flag.FlagSet
+	noReferrers := flags.Bool("no-referrers", false, "")
+	auth := flags.String("auth", "", "")
+	ts.Check(flags.Parse(args))
+	refuse(ts, neg || flags.NArg() > 1, "registry [-no-referrers] [-auth USER:PASSWORD] [NAME]")
+
+	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
+	deletes, referrers := true, !*noReferrers
+	conf.API.DeleteEnabled = &deletes
+	conf.API.Referrer.Enabled = &referrers
+	registry := olareg.New(conf)
+	server := httptest.NewServer(basicAuth(registry, "registry", *auth))
+	ts.Defer(func() {
+		server.Close()
+		_ = registry.Close()
+	})
+	variable := "REGISTRY"
+	if flags.NArg() == 1 {
+		variable = flags.Arg(0)
+	}
+	ts.Setenv(variable, strings.TrimPrefix(server.URL, "http://"))
+	ts.Setenv(authVariable, *auth)
+}
+
+func cmdGitServer(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) < 1 || len(args) > 2, "gitserver DIR [USER:PASSWORD]")
+	auth := ""
+	if len(args) == 2 {
+		auth = args[1]
+	}
+	gitPath, err := exec.Command("git", "--exec-path").Output()
+	ts.Check(err)
+	backend := &cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(gitPath)), "git-http-backend"),
+		Env: []string{
+			"GIT_PROJECT_ROOT=" + ts.MkAbs(args[0]), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=script",
+			"HOME=" + ts.Getenv("HOME"), "GIT_CONFIG_NOSYSTEM=1",
+		},
+		InheritEnv: []string{"PATH"},
+		Stderr:     io.Discard,
+	}
+	server := httptest.NewServer(basicAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler := *backend
+		handler.Env = append(handler.Env[:len(handler.Env):len(handler.Env)], "GIT_PROTOCOL="+r.Header.Get("Git-Protocol"))
+		handler.ServeHTTP(w, r)
+	}), "git", auth))
+	ts.Defer(server.Close)
+	ts.Setenv("GITSERVER", server.URL)
+}
+
+// basicAuth asks for "user:password"; an empty one lets everybody in.
+func basicAuth(handler http.Handler, realm, auth string) http.Handler {
+	if auth == "" {
+		return handler
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if user+":"+password != auth {
+			w.Header().Set("WWW-Authenticate", `Basic realm="`+realm+`"`)
+			http.Error(w, "unauthorized", http.StatusUnauthorized)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+func cmdGenImage(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) < 1 || len(args) > 2, "genimage REF [REVISION]")
+	layer, err := random.Layer(64, types.OCILayer)
+	ts.Check(err)
+	image, err := mutate.AppendLayers(mutate.ConfigMediaType(
+		mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), layer)
+	ts.Check(err)
+	if len(args) == 2 {
+		file, err := image.ConfigFile()
+		ts.Check(err)
+		conf := file.Config
+		conf.Labels = map[string]string{"org.opencontainers.image.revision": args[1]}
+		image, err = mutate.Config(image, conf)
+		ts.Check(err)
+	}
+	ref, err := name.ParseReference(args[0])
+	ts.Check(err)
+	ts.Check(remote.Write(ref, image, remote.WithAuth(registryAuth(ts))))
+	digest, err := image.Digest()
+	ts.Check(err)
+	ts.Setenv("IMAGE", args[0])
+	ts.Setenv("DIGEST", digest.String())
+	ts.Setenv("IMGTAG", "img-sha256-"+digest.Hex)
+}
+
+func cmdTags(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 1, "tags REPOSITORY")
+	repository, err := name.NewRepository(args[0])
+	ts.Check(err)
+	tags, err := remote.List(repository, remote.WithAuth(registryAuth(ts)))
+	var response *transport.Error
+	if errors.As(err, &response) && response.StatusCode == http.StatusNotFound {
+		err = nil
+	}
+	ts.Check(err)
+	_, err = io.WriteString(ts.Stdout(), strings.Join(append(tags, ""), "\n"))
+	ts.Check(err)
+}
+
+func registryAuth(ts *testscript.TestScript) authn.Authenticator {
+	user, password, ok := strings.Cut(ts.Getenv(authVariable), ":")
+	if !ok {
+		return authn.Anonymous
+	}
+	return &authn.Basic{Username: user, Password: password}
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) < 2, "exits CODE PROGRAM ARG…")
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%s: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%s: exit status %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) < 2, "capture NAME PROGRAM ARG…")
+	ts.Check(ts.Exec(args[1], args[2:]...))
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+func cmdEnvFromFile(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 2, "env-from-file NAME FILE")
+	ts.Setenv(args[0], ts.ReadFile(args[1]))
+}
+
+func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, len(args) != 2, "json PATH VALUE")
+	if got := lookUp(ts, args[0]); (got == args[1]) == neg {
+		ts.Fatalf("%s is %q; the script says %q", args[0], got, args[1])
+	}
+}
+
+func cmdJSONEnv(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 2, "json-env NAME PATH")
+	got := lookUp(ts, args[1])
+	if got == "" {
+		ts.Fatalf("nothing stands at %s", args[1])
+	}
+	ts.Setenv(args[0], got)
+}
+
+// lookUp reads one scalar of the last stdout; "" stands for nothing and for null.
+func lookUp(ts *testscript.TestScript, at string) string {
+	decoder := json.NewDecoder(bytes.NewReader([]byte(ts.ReadFile("stdout"))))
+	decoder.UseNumber()
+	var value any
+	ts.Check(decoder.Decode(&value))
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		ts.Fatalf("stdout holds more than one JSON value")
+	}
+	for _, step := range strings.Split(at, ".") {
+		switch container := value.(type) {
+		case map[string]any:
+			value = container[step]
+		case []any:
+			if step == "len" {
+				value = json.Number(strconv.Itoa(len(container)))
+				continue
+			}
+			index, err := strconv.Atoi(step)
+			if err != nil || index >= len(container) {
+				ts.Fatalf("%s: %q is no index into %d elements", at, step, len(container))
+			}
+			value = container[index]
+		default:
+			ts.Fatalf("%s: nothing lies below %q", at, step)
+		}
+	}
+	switch value := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return value
+	case json.Number:
+		return value.String()
+	case bool:
+		return strconv.FormatBool(value)
+	default:
+		ts.Fatalf("%s is no scalar", at)
+		return ""
+	}
+}
+
+func refuse(ts *testscript.TestScript, wrong bool, usage string) {
+	if wrong {
+		ts.Fatalf("usage: %s", usage)
+	}
+}

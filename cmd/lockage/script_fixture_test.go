@@ -1,0 +1,110 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// forge is where the fixture's repositories stand for those who read their URLs.
+const forge = "https://git.example.com/acme/"
+
+func cmdFixture(ts *testscript.TestScript, neg bool, args []string) {
+	withLock := len(args) == 0
+	refuse(ts, neg || !withLock && (len(args) != 1 || args[0] != "-no-lock"), "fixture [-no-lock]")
+	if ts.Getenv("REGISTRY") == "" {
+		ts.Fatalf("fixture: start a registry first")
+	}
+	base := ts.Getenv("GITSERVER") + "/"
+	if base == "/" {
+		base = "file://" + ts.MkAbs("remote") + "/"
+	}
+	runGit(ts, ".", "config", "--global", "url."+base+".insteadOf", forge)
+
+	writeTree(ts, "source", ts.MkAbs("source"), ts.Getenv)
+	commitAndPush(ts, "source", "app.git", "the application")
+	ts.Check(ts.Exec("git", "-C", "source", "rev-parse", "HEAD"))
+	commit := strings.TrimSpace(ts.ReadFile("stdout"))
+	ts.Setenv("COMMIT", commit)
+	cmdGenImage(ts, false, []string{ts.Getenv("REGISTRY") + "/acme/web:git-" + commit, commit})
+
+	gitops := ts.MkAbs("gitops")
+	writeTree(ts, "gitops", gitops, ts.Getenv)
+	private, public := newKey(ts)
+	ts.Setenv("HYDRATOR_KEY", private)
+	writeFile(ts, filepath.Join(gitops, "keys", "hydrator.pub"), public)
+	if withLock {
+		template, err := os.ReadFile(filepath.Join("..", "..", "testdata", "fixture", "lock.yaml"))
+		ts.Check(err)
+		lock := os.Expand(string(template), ts.Getenv)
+		for _, file := range []string{"git-" + commit + ".yaml", "current.yaml"} {
+			writeFile(ts, filepath.Join(gitops, "warehouses", "web", file), lock)
+		}
+	}
+	commitAndPush(ts, "gitops", "gitops.git", "the stages")
+}
+
+// commitAndPush makes a folder a repository whose origin is a new bare one under remote, one that serves as forges do.
+func commitAndPush(ts *testscript.TestScript, dir, remote, message string) {
+	bare := ts.MkAbs(filepath.Join("remote", remote))
+	runGit(ts, ".", "init", "-q", "--bare", "-b", "main", bare)
+	runGit(ts, bare, "config", "uploadpack.allowFilter", "true")
+	runGit(ts, bare, "config", "uploadpack.allowAnySHA1InWant", "true")
+	runGit(ts, bare, "config", "http.receivepack", "true")
+	runGit(ts, ".", "init", "-q", "-b", "main", dir)
+	runGit(ts, dir, "add", "-A")
+	runGit(ts, dir, "commit", "-q", "-m", message)
+	runGit(ts, dir, "push", "-q", bare, "main")
+	runGit(ts, dir, "remote", "add", "origin", forge+remote)
+	runGit(ts, dir, "update-ref", "refs/remotes/origin/main", "main")
+	runGit(ts, dir, "branch", "-q", "--set-upstream-to", "origin/main")
+}
+
+func runGit(ts *testscript.TestScript, dir string, args ...string) {
+	ts.Check(ts.Exec("git", append([]string{"-C", ts.MkAbs(dir)}, args...)...))
+}
+
+// writeTree copies a folder of the fixture; in lockage.yaml $REGISTRY becomes the registry of this script.
+func writeTree(ts *testscript.TestScript, from, to string, env func(string) string) {
+	tree := os.DirFS(filepath.Join("..", "..", "testdata", "fixture", from))
+	ts.Check(fs.WalkDir(tree, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(tree, path)
+		if err != nil {
+			return err
+		}
+		content := string(data)
+		if path == "lockage.yaml" {
+			content = os.Expand(content, env)
+		}
+		writeFile(ts, filepath.Join(to, path), content)
+		return nil
+	}))
+}
+
+func writeFile(ts *testscript.TestScript, path, content string) {
+	ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
+	ts.Check(os.WriteFile(path, []byte(content), 0o644))
+}
+
+// newKey makes a key pair without a password: opening an encrypted one costs each script a third of a second.
+func newKey(ts *testscript.TestScript) (private, public string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	ts.Check(err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}))
+}

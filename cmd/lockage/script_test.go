@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"lockage": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScript runs every script of testdata/script in a fresh directory, against the real command, a real registry and
+// real git remotes. Beside testscript's own commands a script may use:
+//
+//	registry [-no-referrers] [-auth USER:PASSWORD] [NAME]
+//		starts an empty registry on a loopback port; $REGISTRY (or $NAME) becomes its host:port
+//	gitserver DIR [USER:PASSWORD]
+//		serves the bare repositories below DIR over smart HTTP; $GITSERVER becomes its URL
+//	fixture [-no-lock]
+//		makes the source repository (source), the GitOps repository (gitops) and their bare remotes (remote/app.git,
+//		remote/gitops.git), which stand at https://git.example.com/acme/ by insteadOf (at $GITSERVER, if one was started);
+//		pushes an application image; makes the hydrator's key in $HYDRATOR_KEY; commits a lock unless -no-lock. Sets $COMMIT
+//		beside what genimage sets
+//	genimage REF [REVISION]
+//		pushes an application image of its own content; sets $IMAGE (REF), $DIGEST and $IMGTAG (img-sha256-<hex>)
+//	exits CODE PROGRAM ARG…
+//		runs a program that must end with exactly this status
+//	capture NAME PROGRAM ARG…
+//		runs a program; $NAME becomes its trimmed stdout
+//	env-from-file NAME FILE
+//		$NAME becomes the file's content
+//	json PATH VALUE
+//		the last stdout is one JSON value, and VALUE stands at PATH (names and indices with dots between; len counts)
+//	json-env NAME PATH
+//		$NAME becomes what stands there
+//	tags REPOSITORY
+//		prints the repository's tags, one a line; nothing for a repository that does not exist
+func TestScript(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("scripts start registries and git servers")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "../../testdata/script",
+		Setup:               setup,
+		RequireUniqueNames:  true,
+		UpdateScripts:       *update,
+		RequireExplicitExec: false,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"registry":      cmdRegistry,
+			"gitserver":     cmdGitServer,
+			"fixture":       cmdFixture,
+			"genimage":      cmdGenImage,
+			"exits":         cmdExits,
+			"capture":       cmdCapture,
+			"env-from-file": cmdEnvFromFile,
+			"json":          cmdJSON,
+			"json-env":      cmdJSONEnv,
+			"tags":          cmdTags,
+		},
+	})
+}
+
+// setup gives each script a home, a cache and a git identity of its own, and commits the same ids in every run.
+func setup(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "home")
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return err
+	}
+	env.Vars = append(env.Vars,
+		"HOME="+home,
+		"XDG_CACHE_HOME="+filepath.Join(home, ".cache"),
+		"XDG_CONFIG_HOME="+filepath.Join(home, ".config"),
+		"DOCKER_CONFIG="+filepath.Join(home, ".docker"),
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.com", "GIT_AUTHOR_DATE=2026-03-22T12:00:00Z",
+		"GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.com", "GIT_COMMITTER_DATE=2026-03-22T12:00:00Z",
+		"COSIGN_PASSWORD=",
+		"LC_ALL=C",
+		"TZ=UTC",
+	)
+	return nil
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/hydrate/helm"
+)
+
+// release is set by the linker in released binaries.
+var release = ""
+
+// version is the release, or what the build information knows of one.
+func version() string {
+	if release != "" {
+		return release
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+type versionResult struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	Renderer string `json:"renderer"`
+}
+
+type versionResults []versionResult
+
+func (rs versionResults) Text(w io.Writer) {
+	for _, r := range rs {
+		fmt.Fprintf(w, "lockage %s (%s, %s, %s)\n", r.Version, r.Renderer, r.Go, r.Platform)
+	}
+}
+
+func newVersionCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			a.emit(versionResults{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, helm.Renderer{}.Version()}})
+			return nil
+		},
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/term"
+
+	"github.com/lockage/lockage/gitops"
+	"github.com/lockage/lockage/hydrate/helm"
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/plan"
+	"github.com/lockage/lockage/sign"
+)
+
+func (a *app) gitOptions() git.Options {
+	return git.Options{Dir: a.dir, CacheDir: a.cacheDir, Warn: func(message string) { a.warn("%s", message) }}
+}
+
+func (a *app) workspace(ctx context.Context) (*gitops.Workspace, error) {
+	return gitops.Open(ctx, a.dir, a.gitOptions())
+}
+
+// registries opens artifact repositories. Directories of image layouts are relative to root.
+func (a *app) registries(root string) *oci.Client {
+	return oci.NewClient(oci.Options{
+		UserAgent: "lockage/" + version(),
+		BaseDir:   root,
+		Warn:      func(message string) { a.warn("%s", message) },
+	})
+}
+
+// pipelines reads the pipeline files that -f names, in files.
+func (a *app) pipelines(w *gitops.Workspace, files fs.FS) ([]*pipeline.Pipeline, error) {
+	pipelines, err := w.Pipelines(files, a.files)
+	if errors.Is(err, gitops.ErrNoPipeline) {
+		return nil, usageError{err}
+	}
+	return pipelines, err
+}
+
+// plan plans the stages that files declares.
+func (a *app) plan(ctx context.Context, w *gitops.Workspace, files fs.FS, stages []string, release string) ([]plan.Release, error) {
+	pipelines, err := a.pipelines(w, files)
+	if err != nil {
+		return nil, err
+	}
+	releases, err := plan.Make(ctx, plan.Request{
+		Files:     files,
+		Pipelines: pipelines,
+		Stages:    stages,
+		Release:   release,
+		Sources:   w.Repository,
+		Renderers: map[string]plan.Renderer{lock.Helm: helm.Renderer{}},
+	})
+	if errors.Is(err, plan.ErrNoStage) {
+		return nil, usageError{err}
+	}
+	return releases, err
+}
+
+// keyring opens private keys. A password comes from the environment, or is asked for at a terminal.
+func (a *app) keyring() *sign.Keyring {
+	return sign.NewKeyring(sign.PasswordFromEnv(a.askPassword("Password of the signing key: ")))
+}
+
+// askPassword asks at the terminal; it is nil where there is none.
+func (a *app) askPassword(prompt string) sign.PasswordFunc {
+	f, ok := a.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return func(context.Context) ([]byte, error) {
+		fmt.Fprint(a.stderr, prompt)
+		password, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(a.stderr)
+		return password, err
+	}
+}
+
+// keyPath makes a reference to a key file relative to the checkout's root; other references stay as they are.
+func keyPath(root, ref string) string {
+	if sign.IsFile(ref) && !filepath.IsAbs(ref) {
+		return filepath.Join(root, ref)
+	}
+	return ref
+}

@@ -1,0 +1,146 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/sign"
+)
+
+// Stand is where the demonstration stands: the folders and names that its commands use.
+type Stand struct {
+	Dir        string // everything is below it
+	SourceDir  string // the application's source repository
+	GitOpsDir  string // the checkout of the GitOps repository; its remote is the bare repository beside it
+	PrivateKey string // file of the hydrator's key, encrypted with the empty password
+	Commit     string // the source commit that the lock names
+	Image      string // the application's image, repository:tag
+	Artifacts  string // the repository of the artifacts
+}
+
+const branch = "main"
+
+// Prepare makes repositories, keys, the application's image and the lock below dir, which must be empty, for the
+// registry at the given host and port.
+func Prepare(ctx context.Context, dir, registry string, now time.Time) (Stand, error) {
+	s := Stand{
+		Dir:        dir,
+		SourceDir:  filepath.Join(dir, "source"),
+		GitOpsDir:  filepath.Join(dir, "gitops"),
+		PrivateKey: filepath.Join(dir, "keys", "hydrator.key"),
+		Artifacts:  registry + "/acme/codeai-manifests",
+	}
+	commit := git.NewRepository{Branch: branch, Message: "Ship it", Author: "Ada", Email: "ada@acme.example", When: now}
+	if err := os.CopyFS(s.SourceDir, Source()); err != nil {
+		return s, err
+	}
+	hash, err := git.Create(s.SourceDir, "", commit)
+	if err != nil {
+		return s, err
+	}
+	s.Commit = string(hash)
+	s.Image = registry + "/acme/codeai:git-" + s.Commit
+	image, err := pushImage(ctx, s.Image, s.Commit)
+	if err != nil {
+		return s, err
+	}
+	if err := s.writeGitOps(ctx, registry, image, now); err != nil {
+		return s, err
+	}
+	commit.Message = "Release git-" + s.Commit
+	_, err = git.Create(s.GitOpsDir, s.GitOpsDir+".git", commit)
+	return s, err
+}
+
+// writeGitOps writes the files of the GitOps repository: what is embedded, the public key and the lock.
+func (s Stand) writeGitOps(ctx context.Context, registry string, image digest.Digest, now time.Time) error {
+	if err := os.CopyFS(s.GitOpsDir, GitOps()); err != nil {
+		return err
+	}
+	file := filepath.Join(s.GitOpsDir, "lockage.yaml")
+	text, err := os.ReadFile(file) //nolint:gosec // written above
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(Registry), []byte(registry)), 0o600); err != nil {
+		return err
+	}
+	keys, err := sign.GenerateKeyPair(nil)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(s.PrivateKey, keys.Private); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(s.GitOpsDir, filepath.FromSlash(PublicKey)), keys.Public); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(s.GitOpsDir)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // only a handle
+	_, err = lock.Write(ctx, root, LockDir, lock.Lock{
+		SchemaVersion: lock.SchemaVersion,
+		ReleaseID:     "git-" + s.Commit,
+		GitCommit:     s.Commit,
+		Image:         lock.Image{Ref: s.Image, Digest: image.String()},
+		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: s.SourceDir, SourcePath: ChartPath},
+		CreatedAt:     now.UTC().Format(time.RFC3339),
+	}, nil)
+	return err
+}
+
+func writeFile(name string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(name, data, 0o600)
+}
+
+// pushImage pushes an image without files that says which commit it was built from: what the application's CI would do.
+func pushImage(ctx context.Context, ref, commit string) (digest.Digest, error) {
+	name, tag, err := oci.SplitReference(ref)
+	if err != nil {
+		return "", err
+	}
+	repository, err := oci.NewClient(oci.Options{}).Repository(name)
+	if err != nil {
+		return "", err
+	}
+	config, err := json.Marshal(ocispec.Image{
+		Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"},
+		Config:   ocispec.ImageConfig{Labels: map[string]string{ocispec.AnnotationRevision: commit}},
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}},
+	})
+	if err != nil {
+		return "", err
+	}
+	blob := oci.Blob{MediaType: ocispec.MediaTypeImageConfig, Data: config}
+	manifest, err := json.Marshal(ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    blob.Descriptor(),
+		Layers:    []ocispec.Descriptor{},
+	})
+	if err != nil {
+		return "", err
+	}
+	desc, err := repository.PushManifest(ctx, ocispec.MediaTypeImageManifest, manifest, blob)
+	if err != nil {
+		return "", fmt.Errorf("push the application's image: %w", err)
+	}
+	return desc.Digest, repository.Tag(ctx, desc, tag)
+}
