@@ -1,0 +1,80 @@
+# A fresh machine needs Go, git, make and gcc (gcc for the race detector only). Everything else is built from the
+# module proxy at pinned versions by e2e/tools.sh.
+#
+# One set of build flags for build, test, vet and lint: each other set would compile helm and cosign once more.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := build
+
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false
+export GOTOOLCHAIN := local
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BIN := bin/lockage
+JUDGES := cosign crane helm registry
+FUZZTIME ?= 10s
+BENCH ?= .
+
+# Packages that link neither helm nor cosign: their race builds are cheap.
+LIGHT = $(shell go list -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -v -e ' helm\.sh/helm/' -e ' github\.com/sigstore/cosign/' | cut -d' ' -f1)
+HEAVY = $(filter-out $(LIGHT) %/e2e,$(shell go list ./...))
+
+.PHONY: build
+build: ## build bin/lockage (the default)
+	go build -ldflags '-s -X main.release=$(VERSION)' -o $(BIN) ./cmd/lockage
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## vet and test; packages without helm and cosign under the race detector
+	go vet ./...
+	go build ./...
+	CGO_ENABLED=1 go test -race $(filter-out %/e2e,$(LIGHT))
+	go test $(HEAVY)
+
+.PHONY: race
+race: ## every test under the race detector (the first build takes many minutes)
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: e2e
+e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm and registry
+	tools=$$(e2e/tools.sh $(JUDGES)) && \
+	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" \
+		go test -count=1 -timeout 20m ./e2e/... ./hydrate/helm/...
+
+.PHONY: lint
+lint: ## gofmt, go vet, module files, golangci-lint
+	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+		if [ -n "$$out" ]; then echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; fi
+	go vet ./...
+	go mod tidy -diff
+	go mod verify
+	tools=$$(e2e/tools.sh golangci-lint) && "$$tools/golangci-lint" run ./...
+
+.PHONY: demo
+demo: build ## build, then run the whole flow on a local registry and local repositories
+	$(BIN) demo
+
+.PHONY: bench
+bench: ## benchmarks (BENCH=regexp chooses)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $$(go list ./... | grep -v /e2e$$)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(go test -list '^Fuzz' "$$dir" | grep '^Fuzz'); do \
+			echo "fuzz $$dir $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+		done; \
+	done
+
+.PHONY: docs
+docs: ## regenerate docs that are made from code
+	go test ./hydrate/pipeline ./cmd/lockage -run 'Schema|Docs' -update
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin dist dist-completions

@@ -1,0 +1,192 @@
+// Package e2e runs the built program on the demo's repositories against registries that are not ours, and lets programs judge
+// the outcome that did not come from us: cosign, crane and helm, built from upstream by tools.sh.
+//
+// The tests are skipped unless LOCKAGE_E2E=1; then a missing judge is a failure. `make e2e` sets all that is needed.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/olareg/olareg"
+	"github.com/olareg/olareg/config"
+)
+
+// judges are the programs that LOCKAGE_E2E=1 needs on the PATH.
+var judges = []string{"cosign", "crane", "git", "helm", "registry"}
+
+// startTimeout bounds how long a registry may take to answer.
+const startTimeout = 20 * time.Second
+
+// requireE2E skips the test, or makes sure that every judge is there; it returns the program under test.
+func requireE2E(t *testing.T) string {
+	t.Helper()
+	if os.Getenv("LOCKAGE_E2E") != "1" {
+		t.Skip("end-to-end tests need upstream's tools: run `make e2e`")
+	}
+	for _, judge := range judges {
+		if _, err := exec.LookPath(judge); err != nil {
+			t.Fatalf("LOCKAGE_E2E=1, but a judge is missing: %v; run `make e2e`", err)
+		}
+	}
+	bin := os.Getenv("LOCKAGE_BIN")
+	if !filepath.IsAbs(bin) {
+		t.Fatalf("LOCKAGE_BIN=%q is no absolute path of the lockage binary; run `make e2e`", bin)
+	}
+	return bin
+}
+
+// registries are the kinds of registries that must all do.
+var registries = []struct {
+	name  string
+	start func(*testing.T) string // returns host:port
+}{
+	{"distribution", startDistribution}, // no referrers API
+	{"olareg", startOlareg},             // with referrers API
+}
+
+func startOlareg(t *testing.T) string {
+	t.Helper()
+	deletes := true
+	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
+	conf.API.DeleteEnabled = &deletes
+	registry := olareg.New(conf)
+	server := httptest.NewServer(registry)
+	t.Cleanup(func() {
+		server.Close()
+		_ = registry.Close()
+	})
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// startDistribution runs distribution's registry on a folder. The port is chosen before the program starts, since it cannot
+// tell us one of its own.
+func startDistribution(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "config.yml")
+	write(t, conf, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdir: "+filepath.Join(dir, "store")+
+		"}, delete: {enabled: true}}\nhttp: {addr: "+addr+"}\n")
+
+	var log bytes.Buffer
+	cmd := exec.Command("registry", "serve", conf)
+	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for deadline := time.Now().Add(startTimeout); ; time.Sleep(50 * time.Millisecond) {
+		if response, err := http.Get("http://" + addr + "/v2/"); err == nil {
+			_ = response.Body.Close()
+			return addr
+		}
+		if time.Now().After(deadline) {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			t.Fatalf("registry does not answer on %s\n%s", addr, &log)
+		}
+	}
+}
+
+// world is one set of repositories, with a home of its own.
+type world struct {
+	t        *testing.T
+	dir      string // holds source, gitops, remote and home
+	env      []string
+	bin      string
+	registry string
+}
+
+// command runs a program in a folder below the world's and returns its stdout; a failure ends the test.
+func (w *world) command(dir, program string, args ...string) string {
+	w.t.Helper()
+	stdout, stderr, err := w.try(dir, program, args...)
+	if err != nil {
+		w.t.Fatalf("%s %s: %v\n%s%s", program, strings.Join(args, " "), err, stdout, stderr)
+	}
+	return stdout
+}
+
+func (w *world) try(dir, program string, args ...string) (stdout, stderr string, err error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
+	defer cancel()
+	var outBuf, errBuf strings.Builder
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = filepath.Join(w.dir, dir)
+	cmd.Env = w.env
+	cmd.Stdout, cmd.Stderr = &outBuf, &errBuf
+	err = cmd.Run()
+	return outBuf.String(), errBuf.String(), err
+}
+
+// refused runs a program that must fail, and returns what it said.
+func (w *world) refused(dir, program string, args ...string) string {
+	w.t.Helper()
+	stdout, stderr, err := w.try(dir, program, args...)
+	if err == nil {
+		w.t.Fatalf("%s %s: succeeded, and must not\n%s%s", program, strings.Join(args, " "), stdout, stderr)
+	}
+	return stdout + stderr
+}
+
+func (w *world) path(elements ...string) string {
+	return filepath.Join(append([]string{w.dir}, elements...)...)
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// decode reads one JSON value, unknown keys allowed, and nothing after it.
+func decode[T any](t *testing.T, document string) T {
+	t.Helper()
+	var value T
+	decoder := json.NewDecoder(strings.NewReader(document))
+	if err := decoder.Decode(&value); err != nil {
+		t.Fatalf("%v in %s", err, document)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		t.Fatalf("more than one JSON value: %s", document)
+	}
+	return value
+}

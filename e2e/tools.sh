@@ -1,0 +1,37 @@
+#!/bin/sh
+# tools.sh NAME…: builds the judges of the end-to-end tests, and the linter, from the Go module proxy at pinned
+# versions, once, into a cache outside the clone; prints the folder that holds them. A judge of a library that lockage
+# links (helm, cosign, crane) is built at the version that go.mod names.
+set -eu
+cd "$(dirname "$0")"
+
+cache=${LOCKAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/lockage-tools}
+mkdir -p "$cache/bin"
+
+version() { go list -m -f '{{.Version}}' "$1"; }
+
+package() {
+	case $1 in
+	cosign) echo "github.com/sigstore/cosign/v2/cmd/cosign@$(version github.com/sigstore/cosign/v2)" ;;
+	crane) echo "github.com/google/go-containerregistry/cmd/crane@$(version github.com/google/go-containerregistry)" ;;
+	helm) echo "helm.sh/helm/v3/cmd/helm@$(version helm.sh/helm/v3)" ;;
+	registry) echo "github.com/distribution/distribution/v3/cmd/registry@v3.1.2" ;;
+	kustomize) echo "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1" ;;
+	golangci-lint) echo "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2" ;;
+	*) echo "tools.sh: no such tool: $1" >&2; exit 2 ;;
+	esac
+}
+
+for tool; do
+	pkg=$(package "$tool")
+	want=$cache/bin/$tool@${pkg##*@}
+	if [ ! -x "$want" ]; then
+		echo "building $pkg" >&2
+		tmp=$(mktemp -d "$cache/build.XXXXXX")
+		GOBIN=$tmp GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$pkg" >&2 || { rm -rf "$tmp"; echo "tools.sh: cannot build $pkg" >&2; exit 1; }
+		mv "$tmp/$tool" "$want"
+		rm -rf "$tmp"
+	fi
+	ln -sfn "$tool@${pkg##*@}" "$cache/bin/$tool"
+done
+echo "$cache/bin"
