@@ -123,6 +123,8 @@ type publication struct {
 	tags    artifact.Tags
 	claim   sign.Claim
 	out     Outcome
+
+	settled bool // the tag of this hydration stood when it was looked for
 }
 
 func (p *publication) run(ctx context.Context) error {
@@ -143,6 +145,7 @@ func (p *publication) run(ctx context.Context) error {
 		return fmt.Errorf("%s has the inputs %s, not %s: two hydrations meet in one tag; move the tag away by hand",
 			p.Registry.Reference(p.tags.Hydration), here.manifest.Annotations[artifact.InputDigest], p.input)
 	}
+	p.settled = here != nil
 	if here == nil || !p.hydrated(here) {
 		if here, err = p.write(ctx, here); err != nil {
 			return err

@@ -407,6 +407,47 @@ func TestOtherBytesForTheSameInputsAreRefused(t *testing.T) {
 	}
 }
 
+// Two renders of the same inputs that are not the same meet: the one whose tag stands first is the hydration.
+func TestTwinThatRenderedOtherBytesAdoptsTheFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	job := w.job("g1", "a")
+	job.Stage.Package = lying{job.Stage.Package}
+	var first Outcome
+	job.Writer = beforeSign{job.Writer, func() { first = w.run(w.job("g1", "a"), Pushed) }}
+	out := w.run(job, Pushed)
+	if out.Digest != first.Digest || w.candidate() != first.Digest.String() {
+		t.Errorf("candidate is %s, outcome %s, want the first, %s", w.candidate(), out.Digest, first.Digest)
+	}
+}
+
+// beforeSign calls a function before the older signature is written.
+type beforeSign struct {
+	Writer
+	do func()
+}
+
+func (b beforeSign) Sign(ctx context.Context, desc ocispec.Descriptor, claim sign.Claim) error {
+	b.do()
+	return b.Writer.Sign(ctx, desc, claim)
+}
+
+func TestRunningAnOlderReleaseAgainLeavesTheImagesTag(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	w.run(w.job("g1", "a"), Pushed)
+	later := w.job("g2", "a")
+	later.Stage.Lock.GitCommit = strings.Repeat("f", 40)
+	later.Stage.Lock.ReleaseID = "git-" + later.Stage.Lock.GitCommit
+	later.LockFile.Lock = later.Stage.Lock
+	newest := w.run(later, Pushed)
+	w.run(w.job("g3", "a"), Unchanged)
+	desc, err := w.repository().Resolve(t.Context(), artifact.TagsOf("production", image, release, later.Stage.InputDigest()).Image)
+	if err != nil || desc.Digest != newest.Digest {
+		t.Errorf("the image's tag is %s (%v), want the later release's %s", desc.Digest, err, newest.Digest)
+	}
+}
+
 // lying renders something else for the same inputs.
 type lying struct{ hydrate.Package }
 

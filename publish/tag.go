@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/lockage/lockage/artifact"
@@ -9,19 +10,13 @@ import (
 
 // tag writes the tag of this hydration, and moves the tags that follow the newest one.
 func (p *publication) tag(ctx context.Context, h *hydration) error {
-	moved, err := p.point(ctx, p.tags.Hydration, h)
+	h, err := p.settle(ctx, h)
 	if err != nil {
 		return err
 	}
 	stale, err := p.stale(ctx, h)
-	if err != nil {
+	if err != nil || len(stale) == 0 {
 		return err
-	}
-	if len(stale) == 0 {
-		if moved {
-			p.out.Action = Pushed
-		}
-		return nil
 	}
 	// The tags are about to leave another hydration for this one. Whoever compares the two later must find that this one
 	// belongs to this GitOps commit too, and not only to the older one that it was first made from.
@@ -39,17 +34,51 @@ func (p *publication) tag(ctx context.Context, h *hydration) error {
 	return p.yield(ctx, h)
 }
 
-// stale lists the moving tags that name something else than h.
+// settle gives h the tag of this hydration. That tag never moves: should it name another artifact meanwhile, made of
+// the same inputs by a render that is not deterministic, that one is the hydration, and h is forgotten.
+func (p *publication) settle(ctx context.Context, h *hydration) (*hydration, error) {
+	if p.settled {
+		return h, nil
+	}
+	other, err := p.load(ctx, p.tags.Hydration)
+	switch {
+	case err != nil:
+		return nil, err
+	case other == nil:
+		p.out.Action = Pushed
+		return h, p.Writer.Tag(ctx, h.manifest.Descriptor, p.tags.Hydration)
+	case other.manifest.Descriptor.Digest == h.manifest.Descriptor.Digest:
+		return h, nil
+	case other.manifest.Annotations[artifact.InputDigest] != p.input.String() || !p.hydrated(other):
+		return nil, fmt.Errorf("%s names %s already, which is not this hydration; the tag never moves: remove it by hand if nothing uses it",
+			p.Registry.Reference(p.tags.Hydration), other.manifest.Descriptor.Digest)
+	}
+	p.describe(other)
+	return other, nil
+}
+
+// stale lists the moving tags that have to name h and do not. The image's tag stays with a later release of the same
+// image, unless h is new.
 func (p *publication) stale(ctx context.Context, h *hydration) ([]string, error) {
 	var stale []string
-	for _, tag := range []string{p.tags.Image, p.tags.Candidate} {
+	for _, tag := range []string{p.tags.Candidate, p.tags.Image} {
 		desc, err := p.Registry.Resolve(ctx, tag)
 		if notFound(err) != nil {
 			return nil, err
 		}
-		if err != nil || desc.Digest != h.manifest.Descriptor.Digest {
-			stale = append(stale, tag)
+		if err == nil && desc.Digest == h.manifest.Descriptor.Digest {
+			continue
 		}
+		if err == nil && tag == p.tags.Image && len(stale) == 0 && p.out.Action == Unchanged {
+			other, err := p.load(ctx, tag)
+			if err != nil {
+				return nil, err
+			}
+			if other != nil && other.isFor(p.claim) && other.manifest.Annotations[artifact.Release] != p.claim.Release {
+				continue
+			}
+		}
+		stale = append(stale, tag)
 	}
 	return stale, nil
 }

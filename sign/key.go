@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -22,6 +21,7 @@ import (
 	"sync"
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+	"github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/sigstore/pkg/signature"
 )
 
@@ -195,26 +195,11 @@ func asSigner(key any, err error) (crypto.Signer, error) {
 // GenerateKeyPair makes an ECDSA key on P-256 and encrypts it with the password, as `cosign generate-key-pair` does; the
 // empty password is allowed. Its randomness is the operating system's.
 func GenerateKeyPair(password []byte) (KeyPair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, err := cosign.GenerateKeyPair(func(bool) ([]byte, error) { return password, nil })
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("generate key: %w", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return KeyPair{}, fmt.Errorf("generate key: %w", err)
-	}
-	box, err := encrypted.Encrypt(der, password)
-	if err != nil {
-		return KeyPair{}, fmt.Errorf("encrypt key: %w", err)
-	}
-	public, err := newPublicKey(key.Public())
-	if err != nil {
-		return KeyPair{}, err
-	}
-	return KeyPair{
-		Private: pem.EncodeToMemory(&pem.Block{Type: pemSigstore, Bytes: box}),
-		Public:  public.PEM(),
-	}, nil
+	return KeyPair{Private: pair.PrivateBytes, Public: pair.PublicBytes}, nil
 }
 
 // ParsePublicKey reads one public key from PEM text («PUBLIC KEY», as cosign writes it).

@@ -61,24 +61,31 @@ func cmdGitServer(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 2 {
 		auth = args[1]
 	}
-	gitPath, err := exec.Command("git", "--exec-path").Output()
+	backend, err := newGitBackend(ts.MkAbs(args[0]), ts.Getenv("HOME"))
 	ts.Check(err)
-	backend := &cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(gitPath)), "git-http-backend"),
-		Env: []string{
-			"GIT_PROJECT_ROOT=" + ts.MkAbs(args[0]), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=script",
-			"HOME=" + ts.Getenv("HOME"), "GIT_CONFIG_NOSYSTEM=1",
-		},
-		InheritEnv: []string{"PATH"},
-		Stderr:     io.Discard,
-	}
-	server := httptest.NewServer(basicAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler := *backend
-		handler.Env = append(handler.Env[:len(handler.Env):len(handler.Env)], "GIT_PROTOCOL="+r.Header.Get("Git-Protocol"))
-		handler.ServeHTTP(w, r)
-	}), "git", auth))
+	server := httptest.NewServer(basicAuth(backend, "git", auth))
 	ts.Defer(server.Close)
 	ts.Setenv("GITSERVER", server.URL)
+}
+
+// newGitBackend serves the repositories below a folder over smart HTTP, by the real git.
+func newGitBackend(dir, home string) (http.Handler, error) {
+	gitPath, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		backend := &cgi.Handler{
+			Path: filepath.Join(strings.TrimSpace(string(gitPath)), "git-http-backend"),
+			Env: []string{
+				"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=script",
+				"HOME=" + home, "GIT_CONFIG_NOSYSTEM=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"),
+			},
+			InheritEnv: []string{"PATH"},
+			Stderr:     io.Discard,
+		}
+		backend.ServeHTTP(w, r)
+	}), nil
 }
 
 // basicAuth asks for "user:password"; an empty one lets everybody in.

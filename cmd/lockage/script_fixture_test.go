@@ -38,7 +38,8 @@ func cmdFixture(ts *testscript.TestScript, neg bool, args []string) {
 
 	gitops := ts.MkAbs("gitops")
 	writeTree(ts, "gitops", gitops, ts.Getenv)
-	private, public := newKey(ts)
+	private, public, err := newKey()
+	ts.Check(err)
 	ts.Setenv("HYDRATOR_KEY", private)
 	writeFile(ts, filepath.Join(gitops, "keys", "hydrator.pub"), public)
 	if withLock {
@@ -98,13 +99,19 @@ func writeFile(ts *testscript.TestScript, path, content string) {
 }
 
 // newKey makes a key pair without a password: opening an encrypted one costs each script a third of a second.
-func newKey(ts *testscript.TestScript) (private, public string) {
+func newKey() (private, public string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	ts.Check(err)
+	if err != nil {
+		return "", "", err
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
-	ts.Check(err)
+	if err != nil {
+		return "", "", err
+	}
 	spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	ts.Check(err)
+	if err != nil {
+		return "", "", err
+	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}))
+		string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})), nil
 }
