@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -25,8 +26,9 @@ import (
 // objectCache keeps what was fetched from one remote, in git's own format:
 // small replies as loose objects, large ones as the pack that came.
 type objectCache struct {
-	dir   string
-	packs *store
+	dir       string
+	packs     *store
+	deflaters sync.Pool // of *zlib.Writer: a new one takes a megabyte
 }
 
 func openCache(dir string) (*objectCache, error) {
@@ -80,7 +82,7 @@ func (c *objectCache) has(id plumbing.Hash) bool {
 
 // readLoose reads one file in the format of git's loose objects and checks it.
 func readLoose(file string, id plumbing.Hash) (encoded, error) {
-	f, err := os.Open(file) //nolint:gosec // the path is made of an object id
+	f, err := os.Open(file)
 	if err != nil {
 		return encoded{}, err
 	}
@@ -124,8 +126,13 @@ func (c *objectCache) write(obj encoded) error {
 	if _, err := os.Lstat(file); err == nil {
 		return nil
 	}
+	z, ok := c.deflaters.Get().(*zlib.Writer)
+	if !ok {
+		z, _ = zlib.NewWriterLevel(io.Discard, zlib.BestSpeed) // git's own choice; the level is a valid one
+	}
+	defer c.deflaters.Put(z)
 	var buf bytes.Buffer
-	z := zlib.NewWriter(&buf)
+	z.Reset(&buf)
 	_, err := fmt.Fprintf(z, "%s %d\x00", obj.kind, len(obj.data))
 	if err == nil {
 		_, err = z.Write(obj.data)
@@ -171,7 +178,7 @@ func (c *objectCache) addPack(ctx context.Context, r io.Reader) (err error) {
 		return cacheError(c.dir, err)
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	f, err := os.Create(filepath.Join(tmp, "incoming")) //nolint:gosec // our own folder
+	f, err := os.Create(filepath.Join(tmp, "incoming"))
 	if err != nil {
 		return cacheError(c.dir, err)
 	}

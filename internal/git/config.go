@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
 )
@@ -70,14 +71,18 @@ func readConfig(ctx context.Context, gitDir, commonDir string, opts Options) (*c
 	return conf, nil
 }
 
-// runGit runs the git command where it cannot ask anybody anything.
-func runGit(ctx context.Context, opts Options, stdin []byte, args ...string) ([]byte, error) {
+// killWait is how long a credential helper may keep git's output open after git was told to end.
+const killWait = time.Second
+
+// gitCommand is the git command where it cannot ask anybody anything.
+func gitCommand(ctx context.Context, opts Options, args ...string) (*exec.Cmd, error) {
 	path, err := lookPath(opts)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // git, with arguments of our own making
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = opts.Dir
+	cmd.WaitDelay = killWait
 	for _, entry := range opts.environ() {
 		switch key, _, _ := strings.Cut(entry, "="); key {
 		// A hook's environment names another repository than the one asked for.
@@ -88,6 +93,15 @@ func runGit(ctx context.Context, opts Options, stdin []byte, args ...string) ([]
 		}
 	}
 	cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GCM_INTERACTIVE=never")
+	return cmd, nil
+}
+
+// runGit runs the git command and returns what it prints.
+func runGit(ctx context.Context, opts Options, stdin []byte, args ...string) ([]byte, error) {
+	cmd, err := gitCommand(ctx, opts, args...)
+	if err != nil {
+		return nil, err
+	}
 	cmd.Stdin = bytes.NewReader(stdin)
 	var out, msg bytes.Buffer
 	cmd.Stdout = &limitedBuffer{buf: &out, room: maxConfigBytes}
@@ -156,7 +170,7 @@ func readConfigFile(file string) (*config, error) {
 	if info.Size() > maxConfigBytes {
 		return nil, fmt.Errorf("%s is larger than %d bytes", file, maxConfigBytes)
 	}
-	data, err := os.ReadFile(file) //nolint:gosec // git's configuration files
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,6 @@
 // Package git reads commits: of a repository on disk, in whatever state a
-// checkout left it, and of a remote, of which it fetches only what is read.
+// checkout left it, and of a remote, of which it fetches only what is read. It
+// writes commits to branches of a remote, without any work tree.
 //
 // # Promises
 //
@@ -17,6 +18,15 @@
 //     entry of the cache is dropped and fetched again.
 //   - The cache may be shared by any number of processes: entries appear by
 //     rename and are named by their content.
+//   - [Create] makes a repository of a folder, for demonstrations.
+//   - A [Draft] replaces folders of a commit; everything else stays byte for
+//     byte. [Remote.Push] moves several branches at once, all or none, from
+//     where their drafts began, and else is [ErrStale]. It sends what the
+//     server lacks: the new files, their folders, the commits.
+//   - A push to a repository on this machine goes through git receive-pack: its
+//     hooks run and its configuration holds.
+//   - What a server says to a push is repeated in its own words, as one line
+//     that is fit to be printed.
 //   - No secret stands in an error, a warning or the cache.
 //
 // # Refusals
@@ -29,8 +39,9 @@
 //   - A redirect of anything but the first request; credentials never follow
 //     one to another origin.
 //
-// The git command is run for two things only, and only where it is installed:
-// to read the effective configuration, and to ask its credential helpers.
+// The git command is run for three things only: to read the effective
+// configuration and to ask its credential helpers, where it is installed, and to
+// push to a repository on this machine.
 // Grafts and replacement objects are not honoured: ids mean what they hash to.
 package git
 
@@ -40,6 +51,7 @@ const (
 	MaxObjectBytes = 64 << 20
 
 	maxTreeEntries   = 1 << 17  // entries of one tree
+	maxDepth         = 100      // folders below each other
 	maxPrefetch      = 1 << 20  // objects below one prefetched path
 	maxLinks         = 40       // symbolic links followed for one name, as Linux does
 	maxLinkBytes     = 4096     // length of a link's target
@@ -52,7 +64,8 @@ const (
 	maxLoosePack     = 2048     // objects of a reply that are stored one by one
 	maxLooseBytes    = 256 << 20
 	maxAdvertisement = 256 << 20 // the references of a server
-	maxMessage       = 512       // what is quoted of a server's error
+	maxMessage       = 1024      // what is quoted of a server's error
+	maxPrinted       = 64 << 10  // what is kept of what a server prints during a push
 	maxRedirects     = 5
 	maxAttempts      = 4
 	maxConfigBytes   = 4 << 20

@@ -39,7 +39,7 @@ func run(t testing.TB, dir string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func write(t *testing.T, dir string, files map[string]string) {
+func write(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
 		path := filepath.Join(dir, filepath.FromSlash(name))
@@ -53,7 +53,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 }
 
 // repository makes a work tree with one commit of these files.
-func repository(t *testing.T, files map[string]string) (dir string, head git.Hash) {
+func repository(t testing.TB, files map[string]string) (dir string, head git.Hash) {
 	t.Helper()
 	dir = t.TempDir()
 	run(t, dir, "init", "-q")
@@ -61,7 +61,7 @@ func repository(t *testing.T, files map[string]string) (dir string, head git.Has
 	return dir, commit(t, dir, "first")
 }
 
-func commit(t *testing.T, dir, message string) git.Hash {
+func commit(t testing.TB, dir, message string) git.Hash {
 	t.Helper()
 	run(t, dir, "add", "-A")
 	run(t, dir, "commit", "-q", "--allow-empty", "-m", message)
@@ -91,7 +91,7 @@ type server struct {
 
 // serve makes a bare repository of dir and serves it at /repo.git; config are
 // settings such as uploadpack.allowFilter=true.
-func serve(t *testing.T, dir string, config ...string) *server {
+func serve(t testing.TB, dir string, config ...string) *server {
 	t.Helper()
 	s := newServer(t, dir, config...)
 	s.Server = httptest.NewServer(s)
@@ -110,7 +110,7 @@ func serveTLS(t *testing.T, dir string, config ...string) *server {
 	return s
 }
 
-func newServer(t *testing.T, dir string, config ...string) *server {
+func newServer(t testing.TB, dir string, config ...string) *server {
 	t.Helper()
 	s := &server{root: t.TempDir()}
 	run(t, s.root, "clone", "-q", "--bare", dir, "repo.git")
@@ -191,7 +191,7 @@ func options(t testing.TB, more ...string) git.Options {
 	return git.Options{Dir: t.TempDir(), CacheDir: t.TempDir(), Environ: environ(t, more...), Backoff: time.Millisecond}
 }
 
-func openRemote(t *testing.T, url string, opts git.Options) *git.Remote {
+func openRemote(t testing.TB, url string, opts git.Options) *git.Remote {
 	t.Helper()
 	r, err := git.OpenRemote(t.Context(), url, opts)
 	if err != nil {

@@ -116,6 +116,16 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	return infoOf(path.Base(name), at.entry, size), nil
 }
 
+// RealPath is the path of what name leads to, from the commit's root and
+// without symbolic links.
+func (f *FS) RealPath(name string) (string, error) {
+	at, err := f.resolve("realpath", name)
+	if err != nil {
+		return "", err
+	}
+	return at.path, nil
+}
+
 // ReadDir lists a folder, sorted by name.
 func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	at, err := f.resolve("readdir", name)

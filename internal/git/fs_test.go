@@ -38,7 +38,7 @@ func TestFSKeepsTheRules(t *testing.T) {
 	dir, _ := repository(t, chart)
 	symlink(t, dir, "../helm/values.yaml", "k8s/other/values.yaml")
 	symlink(t, dir, "k8s/helm", "linked")
-	if err := os.WriteFile(filepath.Join(dir, "run.sh"), nil, 0o755); err != nil { //nolint:gosec // it is to be executable
+	if err := os.WriteFile(filepath.Join(dir, "run.sh"), nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	snap := snapshot(t, dir, commit(t, dir, "links"))

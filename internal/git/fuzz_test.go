@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 )
 
 // The parsers of outside bytes have to end, within bounds, with a value or an
@@ -143,4 +146,38 @@ func TestMatchURL(t *testing.T) {
 			t.Errorf("matchURL(%q) = %v", pattern, got)
 		}
 	}
+}
+
+func FuzzReport(f *testing.F) {
+	f.Add([]byte("0030\x01000eunpack ok\n0019ok refs/heads/main\n00000000"))
+	f.Add([]byte("0015\x02hook says no\n\x1b[0000"))
+	req := packp.NewReferenceUpdateRequest()
+	if err := req.Capabilities.Set(capability.Sideband64k); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		report, said, err := readReport(bytes.NewReader(data), req)
+		if err == nil && report == nil || len(said) > maxPrinted {
+			t.Error("neither report nor error, or too many words")
+		}
+		if err == nil {
+			if text := rejection(report, said); text != nil && strings.ContainsAny(text.Error(), "\x1b\n\r") {
+				t.Errorf("%q is not fit to be printed", text)
+			}
+		}
+	})
+}
+
+func FuzzRawTree(f *testing.F) {
+	f.Add([]byte("100644 a\x0012345678901234567890" + "40000 b\x0012345678901234567890"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		entries, err := parseRawTree(data)
+		if err != nil {
+			return
+		}
+		again, err := parseRawTree(encodeTree(entries))
+		if err != nil || len(again) != len(entries) {
+			t.Errorf("%d entries became %d: %v", len(entries), len(again), err)
+		}
+	})
 }

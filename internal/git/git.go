@@ -15,6 +15,9 @@ import (
 // for. Errors that wrap it name the thing and the place.
 var ErrNotFound = errors.New("not found")
 
+// ErrNoRepository says that a folder belongs to no repository.
+var ErrNoRepository = errors.New("no git repository")
+
 // Hash is a full object id: 40 lower-case hexadecimal digits (SHA-1).
 type Hash string
 
@@ -42,6 +45,7 @@ type Commit struct {
 	Tree      Hash
 	Parents   []Hash
 	Committed time.Time // the committer's time, in UTC, to the second
+	Message   string    // as it was written
 }
 
 // Head is the commit that is checked out.
@@ -106,7 +110,7 @@ func parseCommit(id plumbing.Hash, data []byte) (Commit, error) {
 	if c.TreeHash.IsZero() {
 		return Commit{}, fmt.Errorf("commit %s cannot be read: it names no tree", id)
 	}
-	out := Commit{Hash: hashOf(id), Tree: hashOf(c.TreeHash), Committed: c.Committer.When.UTC()}
+	out := Commit{Hash: hashOf(id), Tree: hashOf(c.TreeHash), Committed: c.Committer.When.UTC(), Message: c.Message}
 	for _, p := range c.ParentHashes {
 		out.Parents = append(out.Parents, hashOf(p))
 	}

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 )
 
 const (
@@ -59,7 +61,7 @@ func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpL
 		return values[len(values)-1]
 	}
 	if file := value("GIT_SSL_CAINFO", "sslcainfo"); file != "" {
-		pem, err := os.ReadFile(expandHome(file, opts)) //nolint:gosec // named by the user's configuration
+		pem, err := os.ReadFile(expandHome(file, opts))
 		if err != nil {
 			return nil, fmt.Errorf("http.sslCAInfo: %w", err)
 		}
@@ -106,16 +108,26 @@ func (l *httpLink) advertisement(ctx context.Context) (*advertisement, error) {
 	if l.adv != nil {
 		return l.adv, nil
 	}
-	return l.discover(ctx)
+	adv, err := l.discover(ctx, uploadPack)
+	if err == nil {
+		l.adv = adv
+	}
+	return adv, err
 }
+
+// The services that a server offers.
+const (
+	uploadPack  = "git-upload-pack"
+	receivePack = "git-receive-pack"
+)
 
 const infoRefs = "/info/refs"
 
 // discover reads info/refs, following redirects, and remembers where it was.
-func (l *httpLink) discover(ctx context.Context) (*advertisement, error) {
+func (l *httpLink) discover(ctx context.Context, service string) (*advertisement, error) {
 	base := l.base
 	for range maxRedirects + 1 {
-		body, moved, err := l.do(ctx, base, http.MethodGet, infoRefs+"?service=git-upload-pack", nil)
+		body, moved, err := l.do(ctx, base, service, http.MethodGet, infoRefs+"?service="+service, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +139,7 @@ func (l *httpLink) discover(ctx context.Context) (*advertisement, error) {
 			if err != nil {
 				return nil, err
 			}
-			l.base, l.adv = base, adv
+			l.base = base
 			return adv, nil
 		}
 		path, ok := strings.CutSuffix(moved.Path, infoRefs)
@@ -146,7 +158,7 @@ func (l *httpLink) references(ctx context.Context, prefixes []string) ([]referen
 		return nil, err
 	}
 	if adv.version == 2 {
-		body, err := l.post(ctx, encodeLsRefs(prefixes))
+		body, err := l.post(ctx, uploadPack, encodeLsRefs(prefixes))
 		if err != nil {
 			return nil, err
 		}
@@ -160,9 +172,10 @@ func (l *httpLink) references(ctx context.Context, prefixes []string) ([]referen
 		// What was listed when the link was made may be old by now.
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if adv, err = l.discover(ctx); err != nil {
+		if adv, err = l.discover(ctx, uploadPack); err != nil {
 			return nil, err
 		}
+		l.adv = adv
 	}
 	return adv.refs, nil
 }
@@ -179,7 +192,7 @@ func (l *httpLink) pack(ctx context.Context, q request, keep func(io.Reader) err
 	if err != nil {
 		return err
 	}
-	body, err := l.post(ctx, q.encode(adv))
+	body, err := l.post(ctx, uploadPack, q.encode(adv))
 	if err != nil {
 		return err
 	}
@@ -191,11 +204,35 @@ func (l *httpLink) pack(ctx context.Context, q request, keep func(io.Reader) err
 	return keep(r)
 }
 
-func (l *httpLink) post(ctx context.Context, content []byte) (io.ReadCloser, error) {
+// push implements receiver.
+func (l *httpLink) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (*packp.ReportStatus, string, error) {
+	l.mu.Lock()
+	adv, err := l.discover(ctx, receivePack)
+	l.mu.Unlock()
+	if err != nil {
+		return nil, "", err
+	}
+	req, err := request(adv)
+	if err != nil {
+		return nil, "", err
+	}
+	var content bytes.Buffer
+	if err := req.Encode(&content); err != nil {
+		return nil, "", err
+	}
+	body, err := l.post(ctx, receivePack, content.Bytes())
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = body.Close() }()
+	return readReport(body, req)
+}
+
+func (l *httpLink) post(ctx context.Context, service string, content []byte) (io.ReadCloser, error) {
 	l.mu.Lock()
 	base := l.base
 	l.mu.Unlock()
-	body, moved, err := l.do(ctx, base, http.MethodPost, "/git-upload-pack", content)
+	body, moved, err := l.do(ctx, base, service, http.MethodPost, "/"+service, content)
 	if err == nil && moved != nil {
 		err = fmt.Errorf("redirected to %s after the first request", redact(moved.String()))
 	}
@@ -203,12 +240,13 @@ func (l *httpLink) post(ctx context.Context, content []byte) (io.ReadCloser, err
 }
 
 // do makes a request, again after 429, 502, 503 and 504, and once more with
-// credentials from a helper. Reading is all that is ever asked, so that
-// repeating is safe. It returns a body or the place the server points to.
-func (l *httpLink) do(ctx context.Context, base *url.URL, method, path string, content []byte) (io.ReadCloser, *url.URL, error) {
+// credentials from a helper. Repeating is safe: reading changes nothing, and a
+// push that was done is refused the second time, its old value being gone. It
+// returns a body or the place the server points to.
+func (l *httpLink) do(ctx context.Context, base *url.URL, service, method, path string, content []byte) (io.ReadCloser, *url.URL, error) {
 	pause := l.backoff
 	for attempt := 1; ; attempt++ {
-		res, err := l.once(ctx, base, method, path, content)
+		res, err := l.once(ctx, base, service, method, path, content)
 		if err != nil {
 			if attempt == maxAttempts || !transient(err) || ctx.Err() != nil {
 				return nil, nil, err
@@ -252,7 +290,7 @@ func (l *httpLink) do(ctx context.Context, base *url.URL, method, path string, c
 	}
 }
 
-func (l *httpLink) once(ctx context.Context, base *url.URL, method, path string, content []byte) (*http.Response, error) {
+func (l *httpLink) once(ctx context.Context, base *url.URL, service, method, path string, content []byte) (*http.Response, error) {
 	target := strings.TrimRight(base.String(), "/") + path
 	if base.RawQuery != "" {
 		return nil, errors.New("a query in a repository's URL is not supported")
@@ -264,8 +302,8 @@ func (l *httpLink) once(ctx context.Context, base *url.URL, method, path string,
 	req.Header.Set("User-Agent", "git/lockage") // some servers serve git to git only
 	req.Header.Set("Git-Protocol", "version=2")
 	if method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
-		req.Header.Set("Accept", "application/x-git-upload-pack-result")
+		req.Header.Set("Content-Type", "application/x-"+service+"-request")
+		req.Header.Set("Accept", "application/x-"+service+"-result")
 	}
 	if err := l.creds.apply(req, base); err != nil {
 		return nil, err
@@ -281,7 +319,7 @@ func (l *httpLink) once(ctx context.Context, base *url.URL, method, path string,
 	}
 	if res.StatusCode == http.StatusOK {
 		kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
-		if !strings.HasPrefix(kind, "application/x-git-upload-pack-") {
+		if !strings.HasPrefix(kind, "application/x-"+service+"-") {
 			_ = res.Body.Close()
 			return nil, fmt.Errorf("no git repository answers there (content type %q): check the URL", sanitize(kind))
 		}

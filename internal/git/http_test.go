@@ -128,8 +128,7 @@ func TestRedirects(t *testing.T) {
 	t.Parallel()
 	dir, head := repository(t, chart)
 	s := serve(t, dir, full...)
-	var front *httptest.Server
-	front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" || r.Header.Get("X-Secret") == "" {
 			http.Error(w, "credentials are missing", http.StatusForbidden)
 			return

@@ -32,6 +32,7 @@ type shape int
 const (
 	shapeExact   shape = iota // the named objects alone
 	shapeCommit               // commits and their root trees
+	shapeTrees                // commits and all their trees
 	shapeDeep                 // the named objects and all that they hold
 	shapeRecent               // commits and those before them, some generations
 	shapeHistory              // commits and all before them
@@ -39,7 +40,7 @@ const (
 
 func (w want) String() string {
 	noun := "object"
-	if w.shape == shapeCommit || w.shape == shapeRecent || w.shape == shapeHistory {
+	if w.shape == shapeCommit || w.shape == shapeTrees || w.shape == shapeRecent || w.shape == shapeHistory {
 		noun = "commit"
 	}
 	if len(w.ids) == 1 {

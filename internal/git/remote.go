@@ -29,8 +29,9 @@ type Remote struct {
 	whole  bool            // everything that references reach was fetched
 }
 
-// link is a way to a server's upload-pack.
+// link is a way to a server.
 type link interface {
+	receiver
 	// advertisement tells what the server can do.
 	advertisement(ctx context.Context) (*advertisement, error)
 	// references lists those that begin with a prefix, or more.
@@ -253,6 +254,8 @@ func (r *Remote) request(w want) request {
 		q.filter = "tree:0" // what is named outright comes all the same
 	case shapeCommit:
 		q.filter, q.depth = "tree:1", 1
+	case shapeTrees:
+		q.filter, q.depth = "blob:none", 1
 	case shapeDeep:
 	case shapeRecent:
 		q.filter, q.depth, q.haves = "tree:0", firstHistory, r.haves(w.ids)

@@ -35,7 +35,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 		return nil, err
 	}
 	if abs, err = filepath.EvalSymlinks(abs); err != nil {
-		return nil, fmt.Errorf("no git repository: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
 	}
 	r := &Repository{remotes: map[string]*Remote{}}
 	if err := r.discover(abs); err != nil {
@@ -96,7 +96,7 @@ func (r *Repository) discover(dir string) error {
 			return r.findCommon()
 		}
 		if filepath.Dir(at) == at {
-			return fmt.Errorf("no git repository at %s or above it", dir)
+			return fmt.Errorf("%w at %s or above it", ErrNoRepository, dir)
 		}
 	}
 }
@@ -134,7 +134,7 @@ func isGitDir(dir string) bool {
 }
 
 func readLine(file string) (string, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // a file of the repository that the user named
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}

@@ -1,7 +1,6 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,22 +68,16 @@ func (t *tree) find(name string) (entry, bool) {
 	return t.entries[i], true
 }
 
-// parseTree reads a tree object: mode, space, name, NUL and id, repeated.
+// parseTree reads a tree object, and refuses what no version of git writes.
 func parseTree(data []byte) (*tree, error) {
+	raw, err := parseRawTree(data)
+	if err != nil {
+		return nil, err
+	}
 	t := &tree{}
-	for len(data) > 0 {
-		head, rest, ok := bytes.Cut(data, []byte{0})
-		mode, name, ok2 := strings.Cut(string(head), " ")
-		if !ok || !ok2 || name == "" || len(rest) < 20 {
-			return nil, errors.New("is malformed")
-		}
-		if len(t.entries) == maxTreeEntries {
-			return nil, fmt.Errorf("has more than %d entries", maxTreeEntries)
-		}
-		e := entry{name: name}
-		copy(e.id[:], rest)
-		data = rest[20:]
-		switch strings.TrimLeft(mode, "0") {
+	for _, r := range raw {
+		e := entry{name: r.name, id: r.id}
+		switch strings.TrimLeft(r.mode, "0") {
 		case "40000":
 			e.mode = modeDir
 		case "120000":
@@ -96,10 +89,10 @@ func parseTree(data []byte) (*tree, error) {
 		case "100644", "100664":
 			e.mode = modeFile
 		default:
-			return nil, fmt.Errorf("has an entry of unknown mode %q", mode)
+			return nil, fmt.Errorf("has an entry of unknown mode %q", r.mode)
 		}
-		if t.bad == "" && !goodName(name) {
-			t.bad = name
+		if t.bad == "" && !goodName(r.name) {
+			t.bad = r.name
 		}
 		t.entries = append(t.entries, e)
 	}

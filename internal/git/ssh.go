@@ -108,3 +108,38 @@ func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) erro
 	}
 	return keep(counted)
 }
+
+// push implements receiver.
+func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, said string, err error) {
+	endpoint, err := transport.NewEndpoint(l.address)
+	if err != nil {
+		return nil, "", err
+	}
+	session, err := ssh.NewClient(nil).NewReceivePackSession(endpoint, nil)
+	if err != nil {
+		return nil, "", fmt.Errorf("ssh: %w: is the key in the ssh agent, and the host in known_hosts?", err)
+	}
+	defer func() { err = errors.Join(err, session.Close()) }()
+	l.count.trips.Add(1)
+	refs, err := session.AdvertisedReferencesContext(ctx)
+	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
+		refs, err = packp.NewAdvRefs(), nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	req, err := request(fromAdvRefs(refs))
+	if err != nil {
+		return nil, "", err
+	}
+	printed := &prefix{max: maxPrinted}
+	req.Progress = printed
+	report, err = session.ReceivePack(ctx, req)
+	if report != nil {
+		return report, printed.String(), nil // it says itself what went wrong
+	}
+	if err != nil {
+		err = &refusal{text: sanitize(printed.String() + " " + err.Error())}
+	}
+	return nil, "", err
+}

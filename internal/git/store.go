@@ -40,7 +40,7 @@ type store struct {
 
 // newStore opens the folder dir, whose shared part is commonDir.
 func newStore(dir, commonDir string) *store {
-	var files billy.Filesystem = osfs.New(dir)
+	files := osfs.New(dir)
 	if commonDir != dir {
 		files = dotgit.NewRepositoryFilesystem(files, osfs.New(commonDir))
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -41,7 +43,7 @@ func sanitize(text string) string {
 		text = text[:maxMessage]
 	}
 	text = strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || c == '\uFFFD' {
+		if !unicode.IsPrint(c) || c == utf8.RuneError {
 			return ' '
 		}
 		return c
@@ -152,7 +154,10 @@ func (a *advertisement) givesObjects() bool {
 
 // readAdvertisement reads the reply to info/refs.
 func readAdvertisement(r io.Reader) (*advertisement, error) {
-	p := newPktReader(r)
+	return readAdvertisementFrom(newPktReader(r))
+}
+
+func readAdvertisementFrom(p *pktReader) (*advertisement, error) {
 	a := &advertisement{caps: map[string][]string{}}
 	kind, line, err := p.text()
 	if err == nil && kind == pktData && strings.HasPrefix(line, "# service=") {
@@ -388,9 +393,10 @@ func openPackV2(p *pktReader) (io.Reader, error) {
 
 // bandReader reads the first band of a multiplexed reply: the pack.
 type bandReader struct {
-	p    *pktReader
-	rest []byte
-	done bool
+	p        *pktReader
+	progress io.Writer // takes the second band; nil to drop it
+	rest     []byte
+	done     bool
 }
 
 func (b *bandReader) Read(out []byte) (int, error) {
@@ -407,7 +413,10 @@ func (b *bandReader) Read(out []byte) (int, error) {
 		case len(line) == 0:
 		case line[0] == 1:
 			b.rest = line[1:]
-		case line[0] == 2: // progress
+		case line[0] == 2:
+			if b.progress != nil {
+				_, _ = b.progress.Write(line[1:]) // words for people: nothing hangs on them
+			}
 		case line[0] == 3:
 			return 0, newRefusal(line[1:])
 		default:

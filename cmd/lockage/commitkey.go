@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+const maxCommitKeyBytes = 64 << 10
+
+// commitSigner opens the ssh key that signs a mirror's commits: a file, relative to root, or env://NAME.
+func commitSigner(root, ref string) (func(payload []byte) (string, error), error) {
+	key, err := readCommitKey(root, ref)
+	var signer func([]byte) (string, error)
+	if err == nil {
+		signer, err = git.SSHSigner(key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mirror.signCommits.key %s: %w", ref, err)
+	}
+	return signer, nil
+}
+
+func readCommitKey(root, ref string) ([]byte, error) {
+	if name, ok := strings.CutPrefix(ref, "env://"); ok {
+		if value := os.Getenv(name); value != "" {
+			return []byte(strings.TrimSpace(value) + "\n"), nil // CI systems drop the last line end, which the format needs
+		}
+		return nil, errors.New("the variable is not set")
+	}
+	if strings.Contains(ref, "://") {
+		return nil, errors.New("name a file or env://NAME")
+	}
+	f, err := os.Open(keyPath(root, ref))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxCommitKeyBytes+1))
+	if err == nil && len(data) > maxCommitKeyBytes {
+		err = fmt.Errorf("larger than %d bytes", maxCommitKeyBytes)
+	}
+	return data, err
+}

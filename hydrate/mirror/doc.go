@@ -1,0 +1,64 @@
+// Package mirror shows artifacts on branches: the tree of a stage lies on its
+// stage branch, for people to review and tools to diff, and the branch is
+// provably the tree.
+//
+// # On the branch
+//
+// A stage owns one folder of one branch, its path, and nothing else of it.
+// Below path lie the files of the artifact, byte for byte, and beside them
+//
+//   - hydrator.metadata, in the format of Argo CD's source hydrator: repoURL and
+//     drySha name the GitOps commit that was hydrated, references the source
+//     commit. Under the key lockage stand pipeline, stage, release, artifact
+//     (repository@digest), content (digest of the artifact's tar) and tree (the
+//     id that Git gives the files alone).
+//   - where asked, .gitattributes, which marks all of it as generated for the
+//     diff views of GitHub, GitLab and Gitea.
+//
+// Each change is a commit of its own, with the trailers Lockage-Release,
+// Lockage-Artifact, Lockage-Content, Lockage-Source and Lockage-Gitops (both
+// URL@commit). Author and committer are lockage, the time is the committer's
+// time of the source commit (that of the parent, if later): a commit is a
+// function of its parent, artifact and GitOps commit, whoever makes it and when.
+//
+// # Promises of Write
+//
+//   - Files outside path are never touched, in whatever state they are. Below
+//     path, what is not of the artifact is removed.
+//   - All branches of one call move in one atomic push, from where they were
+//     read. If somebody else pushed first, the change is made anew on the new
+//     head, a bounded number of times; nothing is rendered again.
+//   - What is there already makes no commit. What was changed by hand is put
+//     right by a commit.
+//   - An artifact never replaces one that was hydrated from a descendant of its
+//     GitOps commit.
+//   - A branch that does not exist begins with our commit, without a parent.
+//
+// It refuses a path that something else than a folder stands in the way of.
+//
+// # Proof
+//
+// [Check] finds the newest commit that shows an artifact, by metadata or
+// trailer, and compares what is below path with the artifact: both pack to one
+// content digest, or the files that differ are named.
+package mirror
+
+// Names of the files beside the artifact's.
+const (
+	MetadataFile   = "hydrator.metadata"
+	attributesFile = ".gitattributes"
+)
+
+// attributes marks what lies beside it as generated.
+const attributes = "* linguist-generated gitlab-generated\n"
+
+// concurrency bounds the artifacts that are read at a time.
+const concurrency = 8
+
+// Bounds on what is read, and on what is tried.
+const (
+	maxMetadataBytes = 1 << 20
+	maxAttempts      = 25    // pushes of one change
+	maxCommits       = 10000 // commits of a branch that are looked at for an artifact
+	maxForeign       = 100   // of them, those of others whose files are looked at
+)

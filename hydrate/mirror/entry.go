@@ -1,0 +1,164 @@
+package mirror
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+// Entry is an artifact of one stage, and where it is to be seen.
+type Entry struct {
+	Pipeline, Stage, Release string
+
+	Branch        string // short name
+	Path          string // folder on the branch, never its root
+	GitAttributes bool   // whether the files are marked as generated
+
+	Artifact string        // repository@digest
+	Content  digest.Digest // of its tar
+	Source   Origin        // what was rendered
+	GitOps   Origin        // what it was rendered by
+	Time     time.Time     // the committer's time of the source commit
+
+	// Tree returns the artifact's files. It is called when they have to be written, and once.
+	Tree func(context.Context) (fs.FS, error)
+	// Sign makes the commit's gpgsig; nil for none.
+	Sign func(payload []byte) (string, error)
+}
+
+// Origin is a commit of a repository.
+type Origin struct {
+	URL    string // without credentials; "" for a repository without a remote
+	Commit string // 40 hex digits
+}
+
+// String is URL@commit.
+func (o Origin) String() string {
+	if o.URL == "" {
+		return o.Commit
+	}
+	return oneLine(o.URL) + "@" + o.Commit
+}
+
+// Trailers of a mirror's commits (git-interpret-trailers(1)).
+const (
+	TrailerRelease  = "Lockage-Release"
+	TrailerArtifact = "Lockage-Artifact"
+	TrailerContent  = "Lockage-Content"
+	TrailerSource   = "Lockage-Source"
+	TrailerGitOps   = "Lockage-Gitops"
+)
+
+// committer is who a mirror's commits are by: the tool, not whoever runs it.
+func committer() git.Signature { return git.Signature{Name: "lockage", Email: "noreply@lockage.dev"} }
+
+func (e Entry) commit() git.NewCommit {
+	message := fmt.Sprintf("Hydrate %s/%s %s\n\n", e.Pipeline, e.Stage, e.Release)
+	for _, t := range []struct{ key, value string }{
+		{TrailerRelease, e.Release},
+		{TrailerArtifact, e.Artifact},
+		{TrailerContent, e.Content.String()},
+		{TrailerSource, e.Source.String()},
+		{TrailerGitOps, e.GitOps.String()},
+	} {
+		message += t.key + ": " + oneLine(t.value) + "\n"
+	}
+	return git.NewCommit{By: committer(), When: e.Time, Message: message, Sign: e.Sign}
+}
+
+// trailer is the value of a trailer in the last paragraph of a commit's message; "" for none.
+func trailer(message, key string) string {
+	message = strings.TrimSpace(message)
+	last := message[strings.LastIndex(message, "\n\n")+1:]
+	for line := range strings.Lines(last) {
+		if k, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(k), key) {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// oneLine keeps a value from becoming two trailers.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// Metadata is the content of hydrator.metadata.
+type Metadata struct {
+	RepoURL    string      `json:"repoURL,omitempty"`
+	DrySHA     string      `json:"drySha"`
+	References []Reference `json:"references,omitempty"`
+	Lockage    Facts       `json:"lockage"`
+}
+
+// Reference is a commit that the hydrated one stems from.
+type Reference struct {
+	Commit struct {
+		SHA     string `json:"sha"`
+		RepoURL string `json:"repoURL,omitempty"`
+	} `json:"commit"`
+}
+
+// Facts are what lockage adds to the format.
+type Facts struct {
+	Pipeline string        `json:"pipeline"`
+	Stage    string        `json:"stage"`
+	Release  string        `json:"release"`
+	Artifact string        `json:"artifact"`
+	Content  digest.Digest `json:"content"`
+	Tree     git.Hash      `json:"tree"`
+}
+
+// metadata of an entry whose files have the Git id tree.
+func (e Entry) metadata(tree git.Hash) ([]byte, error) {
+	m := Metadata{
+		RepoURL:    e.GitOps.URL,
+		DrySHA:     e.GitOps.Commit,
+		References: make([]Reference, 1),
+		Lockage:    Facts{e.Pipeline, e.Stage, e.Release, e.Artifact, e.Content, tree},
+	}
+	m.References[0].Commit.SHA, m.References[0].Commit.RepoURL = e.Source.Commit, e.Source.URL
+	data, err := json.MarshalIndent(m, "", "  ")
+	return append(data, '\n'), err
+}
+
+// ParseMetadata reads a hydrator.metadata of ours. Another hydrator's is an error.
+func ParseMetadata(data []byte) (Metadata, error) {
+	var m Metadata
+	if len(data) > maxMetadataBytes {
+		return m, fmt.Errorf("%s has more than %d bytes", MetadataFile, maxMetadataBytes)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, fmt.Errorf("%s: %w", MetadataFile, err)
+	}
+	if m.Digest() == "" {
+		return m, errors.New(MetadataFile + " names no artifact of lockage")
+	}
+	return m, nil
+}
+
+// Digest is the artifact's.
+func (m Metadata) Digest() digest.Digest { return digestOf(m.Lockage.Artifact) }
+
+// digestOf is the digest in repository@digest; "" where there is none.
+func digestOf(artifact string) digest.Digest {
+	_, d, _ := strings.Cut(artifact, "@")
+	if digest.Digest(d).Validate() != nil {
+		return ""
+	}
+	return digest.Digest(d)
+}

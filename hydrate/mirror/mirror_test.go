@@ -1,0 +1,478 @@
+package mirror_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
+)
+
+func environ(home string) []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com",
+	}
+}
+
+func run(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main"}, args...)...)
+	cmd.Dir, cmd.Env = dir, environ("/nonexistent")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// forge is a bare repository behind smart HTTP, with what was asked of it.
+type forge struct {
+	*httptest.Server
+	bare   string
+	before atomic.Pointer[func(*http.Request)] // called before each request
+}
+
+func newForge(t testing.TB) *forge {
+	t.Helper()
+	root := t.TempDir()
+	f := &forge{bare: filepath.Join(root, "repo.git")}
+	run(t, root, "init", "-q", "--bare", f.bare)
+	for _, key := range []string{"uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack"} {
+		run(t, f.bare, "config", key, "true")
+	}
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if before := f.before.Load(); before != nil {
+			(*before)(r)
+		}
+		(&cgi.Handler{
+			Path: "/bin/sh", Args: []string{"-c", "exec git http-backend"},
+			Env:        []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"), "GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent"},
+			InheritEnv: []string{"PATH"},
+		}).ServeHTTP(w, r)
+	}))
+	t.Cleanup(f.Close)
+	return f
+}
+
+func (f *forge) remote(t testing.TB) *git.Remote {
+	t.Helper()
+	r, err := git.OpenRemote(t.Context(), f.URL+"/repo.git", git.Options{
+		Dir: t.TempDir(), CacheDir: t.TempDir(), Environ: environ(t.TempDir()), Backoff: time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (f *forge) writer(t testing.TB) *mirror.Writer {
+	return mirror.NewWriter(f.remote(t), trunk{}, mirror.Backoff(time.Millisecond, func(n int64) int64 { return n / 2 }))
+}
+
+// trunk is a history in which commits are ordered as their names are.
+type trunk struct{}
+
+func (trunk) IsAncestor(_ context.Context, ancestor, descendant string) (bool, error) {
+	return ancestor <= descendant, nil
+}
+
+func commitID(n int) string { return fmt.Sprintf("%040x", n) }
+
+// entry shows a tree of one stage, hydrated from GitOps commit number n.
+func entry(t testing.TB, stage string, n int, tree fstest.MapFS) mirror.Entry {
+	t.Helper()
+	content, err := oci.ContentDigest(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mirror.Entry{
+		Pipeline: "web", Stage: stage, Release: "git-" + commitID(1), Branch: "stage/" + stage, Path: "apps/web/" + stage,
+		Artifact: "registry.example.com/web@" + string(digest.FromString(stage+string(content))), Content: content,
+		Source: mirror.Origin{URL: "https://git.example.com/app.git", Commit: commitID(1)},
+		GitOps: mirror.Origin{URL: "https://git.example.com/gitops.git", Commit: commitID(n)},
+		Time:   time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
+		Tree:   func(context.Context) (fs.FS, error) { return tree, nil },
+	}
+}
+
+func tree(files ...string) fstest.MapFS {
+	m := fstest.MapFS{}
+	for i := 0; i < len(files); i += 2 {
+		m[files[i]] = &fstest.MapFile{Data: []byte(files[i+1])}
+	}
+	return m
+}
+
+func write(t *testing.T, w *mirror.Writer, entries ...mirror.Entry) []mirror.Result {
+	t.Helper()
+	results, err := w.Write(t.Context(), entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results
+}
+
+// check says what Check finds, in one line.
+func check(t *testing.T, r *git.Remote, e mirror.Entry) string {
+	t.Helper()
+	files, err := e.Tree(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, d, _ := strings.Cut(e.Artifact, "@")
+	found, err := mirror.Check(t.Context(), r, mirror.Place{Branch: e.Branch, Path: e.Path}, digest.Digest(d), e.Content, files)
+	if errors.Is(err, mirror.ErrNotShown) {
+		return "not shown"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(found.Differences)
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	e := entry(t, "staging", 1, tree("deployment-web.yaml", "replicas: 1\n", "service-web.yaml", "port: 80\n"))
+	results := write(t, f.writer(t), e)
+	if !results[0].Written || results[0].Commit != run(t, f.bare, "rev-parse", "stage/staging") {
+		t.Fatalf("results %+v", results)
+	}
+	wantMessage := "Hydrate web/staging " + e.Release + `
+
+Lockage-Release: ` + e.Release + `
+Lockage-Artifact: ` + e.Artifact + `
+Lockage-Content: ` + string(e.Content) + `
+Lockage-Source: https://git.example.com/app.git@` + commitID(1) + `
+Lockage-Gitops: https://git.example.com/gitops.git@` + commitID(1)
+	if got := run(t, f.bare, "log", "-1", "--format=%B", "stage/staging"); got != wantMessage {
+		t.Errorf("message:\n%s", got)
+	}
+	if got := run(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Artifact,valueonly)", "stage/staging"); got != e.Artifact {
+		t.Errorf("git reads the trailer as %q", got)
+	}
+	if got := run(t, f.bare, "log", "-1", "--format=%an <%ae> %aI %cI", "stage/staging"); got != "lockage <noreply@lockage.dev> 2026-03-22T12:00:00+00:00 2026-03-22T12:00:00+00:00" {
+		t.Errorf("commit: %s", got)
+	}
+	if got := run(t, f.bare, "ls-tree", "-r", "--format=%(objectmode) %(path)", "stage/staging"); got != `100644 apps/web/staging/deployment-web.yaml
+100644 apps/web/staging/hydrator.metadata
+100644 apps/web/staging/service-web.yaml` {
+		t.Errorf("files:\n%s", got)
+	}
+	var metadata struct {
+		RepoURL, DrySHA string
+		References      []struct{ Commit struct{ SHA, RepoURL string } }
+	}
+	if err := json.Unmarshal([]byte(run(t, f.bare, "show", "stage/staging:apps/web/staging/hydrator.metadata")), &metadata); err != nil {
+		t.Fatal(err)
+	}
+	if metadata.DrySHA != e.GitOps.Commit || metadata.RepoURL != e.GitOps.URL || metadata.References[0].Commit.SHA != e.Source.Commit {
+		t.Errorf("metadata %+v", metadata)
+	}
+
+	// The same again, and the same artifact from a newer GitOps commit: no commit, and the tree is not asked for.
+	again := e
+	again.GitOps.Commit = commitID(2)
+	again.Tree = func(context.Context) (fs.FS, error) { return nil, errors.New("asked for the tree") }
+	for _, e := range []mirror.Entry{e, again} {
+		if got := write(t, f.writer(t), e); got[0].Written || got[0].Commit != results[0].Commit {
+			t.Errorf("written again: %+v", got)
+		}
+	}
+
+	// New content: what is stale goes.
+	next := entry(t, "staging", 3, tree("deployment-web.yaml", "replicas: 2\n"))
+	next.GitAttributes = true
+	write(t, f.writer(t), next)
+	if got := run(t, f.bare, "ls-tree", "-r", "--name-only", "stage/staging"); got != "apps/web/staging/.gitattributes\napps/web/staging/deployment-web.yaml\napps/web/staging/hydrator.metadata" {
+		t.Errorf("files:\n%s", got)
+	}
+	if got := write(t, f.writer(t), next); got[0].Written {
+		t.Error("written again")
+	}
+
+	// Both commits are found, the older one below the newer.
+	r := f.remote(t)
+	for _, e := range []mirror.Entry{e, next} {
+		if got := check(t, r, e); got != "[]" {
+			t.Errorf("check: %s", got)
+		}
+	}
+
+	// The older hydration gives way.
+	late := entry(t, "staging", 2, tree("deployment-web.yaml", "late\n"))
+	if got := write(t, f.writer(t), late); got[0].Written || !got[0].Superseded {
+		t.Errorf("late: %+v", got)
+	}
+	if got := check(t, r, late); got != "not shown" {
+		t.Errorf("late: %s", got)
+	}
+	run(t, f.bare, "fsck", "--strict", "--no-dangling")
+}
+
+// clone makes a work tree of a branch, for what people do by hand.
+func (f *forge) clone(t *testing.T, branch string) string {
+	t.Helper()
+	dir := t.TempDir()
+	run(t, dir, "clone", "-q", "-b", branch, f.bare, ".")
+	return dir
+}
+
+func commitAndPush(t *testing.T, dir, message string) {
+	t.Helper()
+	run(t, dir, "add", "-A")
+	run(t, dir, "commit", "-q", "-m", message)
+	run(t, dir, "push", "-q", "origin", "HEAD")
+}
+
+func TestEditedByHand(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	first := entry(t, "production", 1, tree("a.yaml", "a\n", "b.yaml", "b\n", "c.yaml", "c\n"))
+	write(t, f.writer(t), first)
+	dir := f.clone(t, "stage/production")
+	at := filepath.Join(dir, "apps/web/production")
+	for name, data := range map[string]string{"a.yaml": "edited\n", "new.yaml": "new\n", "../../../foreign": "theirs\n"} {
+		if err := os.WriteFile(filepath.Join(at, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(at, "b.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(at, "c.yaml"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	commitAndPush(t, dir, "by hand")
+	want := "[edited a.yaml removed b.yaml edited c.yaml added new.yaml]"
+	if got := check(t, f.remote(t), first); got != want {
+		t.Errorf("check: %s", got)
+	}
+
+	// A newer artifact on top: the edit is the newest that claimed to be the first.
+	second := entry(t, "production", 2, tree("a.yaml", "a2\n"))
+	write(t, f.writer(t), second)
+	if got := check(t, f.remote(t), first); got != want {
+		t.Errorf("check below a newer one: %s", got)
+	}
+	if got := check(t, f.remote(t), second); got != "[]" {
+		t.Errorf("check of the newer one: %s", got)
+	}
+	if got := run(t, f.bare, "show", "stage/production:foreign"); got != "theirs" {
+		t.Errorf("a foreign file: %q", got)
+	}
+
+	// What was edited on top of it is put right by the next run, though it is the same artifact.
+	run(t, dir, "pull", "-q")
+	if err := os.WriteFile(filepath.Join(at, "a.yaml"), []byte("edited again\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	commitAndPush(t, dir, "by hand again")
+	if got := check(t, f.remote(t), second); got != "[edited a.yaml]" {
+		t.Errorf("check: %s", got)
+	}
+	if got := write(t, f.writer(t), second); !got[0].Written {
+		t.Error("not put right")
+	}
+	if got := check(t, f.remote(t), second); got != "[]" {
+		t.Errorf("check: %s", got)
+	}
+	// Other people's commits on top that leave our folder alone change nothing.
+	run(t, dir, "pull", "-q")
+	if err := os.WriteFile(filepath.Join(dir, "foreign"), []byte("more\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	commitAndPush(t, dir, "elsewhere")
+	if got := check(t, f.remote(t), second); got != "[]" {
+		t.Errorf("check: %s", got)
+	}
+	if got := write(t, f.writer(t), second); got[0].Written {
+		t.Error("written on top of what leaves our folder alone")
+	}
+}
+
+func TestInTheWay(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	write(t, f.writer(t), entry(t, "staging", 1, tree("a.yaml", "a\n")))
+	dir := f.clone(t, "stage/staging")
+	if err := os.RemoveAll(filepath.Join(dir, "apps")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "apps"), []byte("a file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	commitAndPush(t, dir, "in the way")
+	_, err := f.writer(t).Write(t.Context(), []mirror.Entry{entry(t, "staging", 2, tree("a.yaml", "b\n"))})
+	if !errors.Is(err, git.ErrOccupied) || !strings.Contains(err.Error(), "apps is a file") || !strings.Contains(err.Error(), "stage/staging") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Sixty pipelines of one run on one branch: one look at it, and a push each.
+func TestSixtyPipelinesOnOneBranch(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	pipelines := func(content string) (all []mirror.Entry) {
+		for i := range 60 {
+			e := entry(t, "staging", 1, tree("a.yaml", fmt.Sprintf("%s %d\n", content, i)))
+			e.Pipeline, e.Branch, e.Path = fmt.Sprintf("p%d", i), "all", fmt.Sprintf("apps/p%d", i)
+			all = append(all, e)
+		}
+		return all
+	}
+	hydrate := func(entries []mirror.Entry) (int64, int) {
+		r := f.remote(t)
+		w := mirror.NewWriter(r, trunk{}, nil) // nobody races with us: not to be called
+		if err := w.Look(t.Context(), entries); err != nil {
+			t.Fatal(err)
+		}
+		written := 0
+		for _, e := range entries {
+			if results := write(t, w, e); results[0].Written {
+				written++
+			}
+		}
+		return r.Stats().RoundTrips, written
+	}
+	entries := pipelines("one")
+	if trips, written := hydrate(entries); written != 60 || trips > 2+60*2+2 {
+		t.Errorf("%d written in %d round trips", written, trips)
+	}
+	if got := strings.Count(run(t, f.bare, "ls-tree", "-r", "--name-only", "all"), "\n") + 1; got != 120 {
+		t.Errorf("%d files", got)
+	}
+	if trips, written := hydrate(entries); written != 0 || trips > 70 {
+		t.Errorf("nothing to do: %d written in %d round trips", written, trips)
+	}
+	if got := check(t, f.remote(t), entries[0]); got != "[]" {
+		t.Errorf("the oldest: %s", got)
+	}
+}
+
+func TestRace(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	var group sync.WaitGroup
+	const writers = 8
+	for i := range writers {
+		w := f.writer(t)
+		e := entry(t, "staging", 1, tree("a.yaml", fmt.Sprintf("%d\n", i)))
+		e.Branch, e.Path = "shared", fmt.Sprintf("apps/%d", i)
+		loads := 0
+		files := e.Tree
+		e.Tree = func(ctx context.Context) (fs.FS, error) { loads++; return files(ctx) }
+		group.Go(func() {
+			if _, err := w.Write(t.Context(), []mirror.Entry{e}); err != nil {
+				t.Error(err)
+			}
+			if loads != 1 {
+				t.Errorf("the tree was asked for %d times", loads)
+			}
+		})
+	}
+	group.Wait()
+	if got := strings.Count(run(t, f.bare, "log", "--format=%H", "shared"), "\n") + 1; got != writers {
+		t.Errorf("%d commits", got)
+	}
+	run(t, f.bare, "fsck", "--strict", "--no-dangling")
+}
+
+// The lost race is lost for good if what won is newer.
+func TestRaceAgainstNewer(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	newer := entry(t, "staging", 5, tree("a.yaml", "newer\n"))
+	var lost atomic.Bool
+	before := func(r *http.Request) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") && lost.CompareAndSwap(false, true) {
+			write(t, f.writer(t), newer)
+		}
+	}
+	f.before.Store(&before)
+	got := write(t, f.writer(t), entry(t, "staging", 4, tree("a.yaml", "older\n")))
+	if !got[0].Superseded || got[0].Written {
+		t.Errorf("results %+v", got)
+	}
+	if got := check(t, f.remote(t), newer); got != "[]" {
+		t.Error(got)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	hook := "#!/bin/sh\ncase $1 in *production) echo 'production is protected: open a pull request' >&2; exit 1;; esac\n"
+	if err := os.WriteFile(filepath.Join(f.bare, "hooks", "update"), []byte(hook), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.writer(t).Write(t.Context(), []mirror.Entry{
+		entry(t, "staging", 1, tree("a.yaml", "a\n")), entry(t, "production", 1, tree("a.yaml", "a\n")),
+	})
+	if err == nil || !strings.Contains(err.Error(), "production is protected: open a pull request") {
+		t.Errorf("got %v", err)
+	}
+	if refs := run(t, f.bare, "for-each-ref"); refs != "" {
+		t.Errorf("one branch was pushed without the other: %s", refs)
+	}
+}
+
+// The answer to a push is lost: the next run finds everything in place.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	e := entry(t, "staging", 1, tree("a.yaml", "a\n"))
+	ctx, cancel := context.WithCancel(t.Context())
+	hook := filepath.Join(f.bare, "hooks", "post-receive")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\nsleep 0.3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := func(r *http.Request) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") {
+			time.AfterFunc(150*time.Millisecond, cancel)
+		}
+	}
+	f.before.Store(&before)
+	if _, err := f.writer(t).Write(ctx, []mirror.Entry{e}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	f.before.Store(nil)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && run(t, f.bare, "for-each-ref") == ""; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	_ = write(t, f.writer(t), e)
+	if got := run(t, f.bare, "rev-list", "--count", "stage/staging"); got != "1" {
+		t.Errorf("%s commits", got)
+	}
+}
+
+func FuzzParseMetadata(f *testing.F) {
+	f.Add([]byte(`{"drySha":"x","lockage":{"artifact":"r@sha256:` + strings.Repeat("a", 64) + `"}}`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := mirror.ParseMetadata(data)
+		if err == nil && !strings.Contains(m.Lockage.Artifact, "@sha256:") && !slices.Contains([]string{"sha384", "sha512"}, digest.Digest(strings.SplitN(m.Lockage.Artifact, "@", 2)[1]).Algorithm().String()) {
+			t.Errorf("accepted %+v", m)
+		}
+	})
+}

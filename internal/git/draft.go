@@ -1,0 +1,335 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// ErrOccupied says that something else stands where a folder is to be written.
+var ErrOccupied = errors.New("is in the way")
+
+// Draft is what a branch of a remote is to become: the files of the commit at
+// its tip, and commits on top of it that replace whole folders. It lives in
+// memory until [Remote.Push] sends it. What it does not replace stays byte for
+// byte, modes, links and submodules included. It is not safe for concurrent use.
+type Draft struct {
+	remote  *Remote
+	base    Hash // where the branch stands; "" for a branch that does not exist
+	head    Hash // base, or the last commit made
+	time    time.Time
+	root    plumbing.Hash // tree of what was replaced so far; zero for no files
+	objects map[plumbing.Hash]encoded
+	order   []plumbing.Hash // of objects, as they were made
+	asked   bool            // for all trees of base
+}
+
+// Signature is who made a commit.
+type Signature struct{ Name, Email string }
+
+// NewCommit is a commit to make. Author and committer are one.
+type NewCommit struct {
+	By      Signature
+	When    time.Time // to the second; written in UTC, and never before the parent's time
+	Message string
+	// Sign returns the value of the gpgsig header for the commit's bytes; nil for no signature.
+	Sign func(payload []byte) (string, error)
+}
+
+// Draft starts from a commit, which has to be on the remote; "" is no commit
+// at all, for a branch without history.
+func (r *Remote) Draft(ctx context.Context, base Hash) (*Draft, error) {
+	d := &Draft{remote: r, base: base, head: base, objects: map[plumbing.Hash]encoded{}}
+	if base == "" {
+		return d, nil
+	}
+	obj, err := loadAs(ctx, r, want{ids: []plumbing.Hash{base.id()}, commit: base.id(), shape: shapeTrees})
+	if err != nil {
+		return nil, err
+	}
+	if obj.kind != plumbing.CommitObject {
+		return nil, fmt.Errorf("%s in %s is a %s, not a commit", base, r, obj.kind)
+	}
+	commit, err := parseCommit(base.id(), obj.data)
+	if err != nil {
+		return nil, err
+	}
+	d.time, d.root = commit.Committed, commit.Tree.id()
+	return d, nil
+}
+
+// FetchTrees brings commits and all their trees, without files, in one round
+// trip, as far as the commits are not there yet.
+func (r *Remote) FetchTrees(ctx context.Context, commits ...Hash) error {
+	w := want{shape: shapeTrees}
+	for _, h := range commits {
+		if !r.has(ctx, h.id()) && !slices.Contains(w.ids, h.id()) {
+			w.ids = append(w.ids, h.id())
+		}
+	}
+	if len(w.ids) == 0 || r.local != nil {
+		return nil
+	}
+	w.commit = w.ids[0]
+	return r.fetch(ctx, w)
+}
+
+// FetchFiles brings files by their ids, in one round trip, as far as they are
+// not there yet.
+func (r *Remote) FetchFiles(ctx context.Context, ids ...Hash) error {
+	var w want
+	for _, h := range ids {
+		if !r.has(ctx, h.id()) && !slices.Contains(w.ids, h.id()) {
+			w.ids = append(w.ids, h.id())
+		}
+	}
+	if len(w.ids) == 0 {
+		return nil
+	}
+	return r.fetch(ctx, w)
+}
+
+// Head is the last commit: the one it started from, where none was made; "" for none at all.
+func (d *Draft) Head() Hash { return d.head }
+
+// Changed says whether there is a commit to push.
+func (d *Draft) Changed() bool { return d.head != d.base }
+
+// tree reads a tree that the draft made or the remote has.
+func (d *Draft) tree(ctx context.Context, id plumbing.Hash) ([]rawEntry, error) {
+	if id.IsZero() {
+		return nil, nil
+	}
+	obj, ok := d.objects[id]
+	if !ok {
+		var err error
+		obj, err = d.remote.read(ctx, id)
+		if errors.Is(err, errMissing) && !d.asked && d.base != "" {
+			d.asked = true
+			if err := d.remote.fetch(ctx, want{ids: []plumbing.Hash{d.base.id()}, commit: d.base.id(), shape: shapeTrees}); err != nil {
+				return nil, err
+			}
+		}
+		if err != nil {
+			if obj, err = loadAs(ctx, d.remote, want{ids: []plumbing.Hash{id}, commit: d.base.id()}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if obj.kind != plumbing.TreeObject {
+		return nil, fmt.Errorf("object %s in %s is a %s, not a tree", id, d.remote, obj.kind)
+	}
+	entries, err := parseRawTree(obj.data)
+	if err != nil {
+		return nil, fmt.Errorf("tree %s in %s %w", id, d.remote, err)
+	}
+	return entries, nil
+}
+
+// find follows a path of folders. Links are not followed: what is no folder is ErrOccupied, what is absent fs.ErrNotExist.
+func (d *Draft) find(ctx context.Context, dir string) (plumbing.Hash, error) {
+	at := d.root
+	parts := strings.Split(dir, "/")
+	for i, part := range parts {
+		entries, err := d.tree(ctx, at)
+		if err != nil {
+			return at, err
+		}
+		j := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == part })
+		if j < 0 {
+			return at, fs.ErrNotExist
+		}
+		if !entries[j].isTree() {
+			return at, occupied(strings.Join(parts[:i+1], "/"), entries[j])
+		}
+		at = entries[j].id
+	}
+	return at, nil
+}
+
+func occupied(name string, e rawEntry) error {
+	return fmt.Errorf("%s is a %s, where a folder is to be written: it %w, move it away or choose another folder", name, e.kind(), ErrOccupied)
+}
+
+// Items lists all files below a folder, links and submodules too, by path. A
+// folder that does not exist has none; one that is something else is
+// ErrOccupied.
+func (d *Draft) Items(ctx context.Context, dir string) ([]Item, error) {
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	root, err := d.find(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var items []Item
+	if err == nil {
+		err = d.walk(ctx, root, "", &items)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.remote, err)
+	}
+	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.Path, b.Path) })
+	return items, nil
+}
+
+func (d *Draft) walk(ctx context.Context, id plumbing.Hash, prefix string, items *[]Item) error {
+	entries, err := d.tree(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(prefix, e.name)
+		if len(*items) == maxPrefetch || strings.Count(name, "/") > maxDepth {
+			return fmt.Errorf("more than %d files, or folders %d deep, below one folder", maxPrefetch, maxDepth)
+		}
+		if !e.isTree() {
+			*items = append(*items, Item{name, e.mode, hashOf(e.id)})
+		} else if err := d.walk(ctx, e.id, name, items); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Replace makes a folder hold these files and nothing else: contents by path
+// below it. It is made where it is not there.
+func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte) error {
+	before, err := d.Items(ctx, dir)
+	if err != nil {
+		return err
+	}
+	known := map[Hash]bool{}
+	for _, item := range before {
+		known[item.ID] = true
+	}
+	items := make([]Item, 0, len(files))
+	for name, data := range files {
+		if len(data) > MaxObjectBytes {
+			return fmt.Errorf("%s has %d bytes, above the limit of %d", path.Join(dir, name), len(data), MaxObjectBytes)
+		}
+		id := BlobID(data)
+		items = append(items, Item{name, ModeFile, id})
+		if !known[id] {
+			d.keep(encoded{plumbing.BlobObject, data})
+		}
+	}
+	sub, err := buildTree(items, d.keep)
+	if err != nil {
+		return fmt.Errorf("folder %s: %w", dir, err)
+	}
+	d.root, err = d.graft(ctx, d.root, strings.Split(dir, "/"), "", sub)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.remote, err)
+	}
+	return nil
+}
+
+func checkDir(dir string) error {
+	if !fs.ValidPath(dir) || dir == "." || slices.ContainsFunc(strings.Split(dir, "/"), func(part string) bool { return !goodName(part) }) {
+		return fmt.Errorf("%q is no folder below the root", dir)
+	}
+	return nil
+}
+
+// graft puts a tree at a path below another tree, and returns what that becomes.
+func (d *Draft) graft(ctx context.Context, at plumbing.Hash, parts []string, prefix string, sub plumbing.Hash) (plumbing.Hash, error) {
+	if len(parts) == 0 {
+		return sub, nil
+	}
+	entries, err := d.tree(ctx, at)
+	if err != nil {
+		return at, err
+	}
+	name := path.Join(prefix, parts[0])
+	i := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == parts[0] })
+	if i < 0 {
+		i = len(entries)
+		entries = append(entries, rawEntry{mode: modeTree, name: parts[0]})
+	}
+	if !entries[i].isTree() {
+		return at, occupied(name, entries[i])
+	}
+	child, err := d.graft(ctx, entries[i].id, parts[1:], name, sub)
+	if err != nil || child == entries[i].id {
+		return at, err
+	}
+	entries[i].id = child
+	obj := encoded{plumbing.TreeObject, encodeTree(entries)}
+	d.keep(obj)
+	return plumbing.ComputeHash(obj.kind, obj.data), nil
+}
+
+func (d *Draft) keep(obj encoded) {
+	id := plumbing.ComputeHash(obj.kind, obj.data)
+	if _, there := d.objects[id]; !there {
+		d.objects[id] = obj
+		d.order = append(d.order, id)
+	}
+}
+
+// Commit makes a commit of what was replaced since the last one, and returns
+// its id. The same draft and the same commit give the same id.
+func (d *Draft) Commit(n NewCommit) (Hash, error) {
+	when := n.When.UTC()
+	if when.Before(d.time) {
+		when = d.time
+	}
+	root := d.root
+	if root.IsZero() {
+		return "", errors.New("a commit without any file")
+	}
+	head := fmt.Sprintf("tree %s\n", root)
+	if d.head != "" {
+		head += fmt.Sprintf("parent %s\n", d.head)
+	}
+	who := fmt.Sprintf("%s <%s> %d +0000", n.By.Name, n.By.Email, when.Unix())
+	head += "author " + who + "\ncommitter " + who + "\n"
+	body := "\n" + strings.TrimRight(n.Message, "\n") + "\n"
+	if n.Sign != nil {
+		signature, err := n.Sign([]byte(head + body))
+		if err != nil {
+			return "", fmt.Errorf("sign the commit: %w", err)
+		}
+		// A header of several lines goes on behind a space.
+		head += "gpgsig " + strings.ReplaceAll(strings.TrimRight(signature, "\n"), "\n", "\n ") + "\n"
+	}
+	obj := encoded{plumbing.CommitObject, []byte(head + body)}
+	d.keep(obj)
+	d.head, d.time = hashOf(plumbing.ComputeHash(obj.kind, obj.data)), when
+	return d.head, nil
+}
+
+// Files reads files by their ids, of which the absent ones are fetched in one
+// round trip.
+func (d *Draft) Files(ctx context.Context, ids ...Hash) (map[Hash][]byte, error) {
+	elsewhere := slices.DeleteFunc(slices.Clone(ids), func(id Hash) bool {
+		_, made := d.objects[id.id()]
+		return made
+	})
+	if err := d.remote.FetchFiles(ctx, elsewhere...); err != nil {
+		return nil, err
+	}
+	files := make(map[Hash][]byte, len(ids))
+	for _, id := range ids {
+		obj, made := d.objects[id.id()]
+		if !made {
+			var err error
+			if obj, err = loadAs(ctx, d.remote, want{ids: []plumbing.Hash{id.id()}, commit: d.base.id()}); err != nil {
+				return nil, err
+			}
+		}
+		if obj.kind != plumbing.BlobObject {
+			return nil, fmt.Errorf("object %s in %s is a %s, not a file", id, d.remote, obj.kind)
+		}
+		files[id] = obj.data
+	}
+	return files, nil
+}

@@ -1,0 +1,282 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// ErrStale says that a branch is not where the draft started from: somebody
+// else pushed first. Make the draft anew, from where the branch is now.
+var ErrStale = errors.New("somebody else pushed first")
+
+// branchPrefix is where branches are among references.
+const branchPrefix = "refs/heads/"
+
+// Update is one branch to push.
+type Update struct {
+	Branch string // short name
+	Draft  *Draft
+}
+
+func (u Update) command() *packp.Command {
+	return &packp.Command{Name: plumbing.NewBranchReferenceName(u.Branch), Old: u.Draft.base.id(), New: u.Draft.head.id()}
+}
+
+// receiver is a way to a server's receive-pack (gitprotocol-pack(5), «Pushing
+// Data To a Server»).
+type receiver interface {
+	// push sends what request makes of the server's list of references, and
+	// returns the report and what the server printed.
+	push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (*packp.ReportStatus, string, error)
+}
+
+// Tips asks where branches stand now. Those that do not exist are not in the answer.
+func (r *Remote) Tips(ctx context.Context, branches ...string) (map[string]Hash, error) {
+	tips := map[string]Hash{}
+	if r.local != nil {
+		for _, b := range branches {
+			_, id, err := r.local.resolveRef(plumbing.NewBranchReferenceName(b))
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("remote %s: %w", r, err)
+			}
+			tips[b] = hashOf(id)
+		}
+		return tips, nil
+	}
+	names := make([]string, len(branches))
+	for i, b := range branches {
+		names[i] = branchPrefix + b
+	}
+	refs, err := r.link.references(ctx, names)
+	if err != nil {
+		return nil, fmt.Errorf("remote %s: %w", r, err)
+	}
+	for _, ref := range refs {
+		if b, ok := strings.CutPrefix(ref.name, branchPrefix); ok && slices.Contains(branches, b) {
+			tips[b] = hashOf(ref.id)
+		}
+	}
+	return tips, nil
+}
+
+// Push moves branches from where their drafts started to where they end, all
+// of them or none, provided that none has moved meanwhile: else it is ErrStale,
+// and nothing was pushed. What a server or its hooks refuse comes back in
+// their own words. Pushing what is pushed already is ErrStale too, so that a
+// push whose answer was lost may be repeated.
+func (r *Remote) Push(ctx context.Context, updates ...Update) error {
+	updates = slices.DeleteFunc(slices.Clone(updates), func(u Update) bool { return !u.Draft.Changed() })
+	if len(updates) == 0 {
+		return nil
+	}
+	report, said, err := r.receiver().push(ctx, func(adv *advertisement) (*packp.ReferenceUpdateRequest, error) {
+		return r.updateRequest(adv, updates)
+	})
+	if err == nil {
+		err = rejection(report, said)
+	}
+	if err == nil {
+		return r.remember(updates)
+	}
+	if !errors.Is(err, ErrStale) && ctx.Err() == nil {
+		// Servers have many words for it: where the branches are decides.
+		if moved := r.moved(ctx, updates); moved != "" {
+			err = fmt.Errorf("branch %s: %w: %w", moved, ErrStale, err)
+		}
+	}
+	return fmt.Errorf("pushing to %s: %w", r, err)
+}
+
+func (r *Remote) receiver() receiver {
+	if r.local != nil {
+		return localReceiver{dir: r.local.common, opts: r.opts}
+	}
+	return r.link
+}
+
+// moved names a branch that is not where its draft started from.
+func (r *Remote) moved(ctx context.Context, updates []Update) string {
+	var names []string
+	for _, u := range updates {
+		names = append(names, u.Branch)
+	}
+	tips, err := r.Tips(ctx, names...)
+	if err != nil {
+		return ""
+	}
+	for _, u := range updates {
+		if tips[u.Branch] != u.Draft.base {
+			return u.Branch
+		}
+	}
+	return ""
+}
+
+// updateRequest makes the request, with a pack of what was made.
+func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.ReferenceUpdateRequest, error) {
+	if !adv.has("report-status") {
+		return nil, errors.New("the server does not report what became of a push (report-status): nothing is sent to it")
+	}
+	req := packp.NewReferenceUpdateRequest()
+	caps := []capability.Capability{capability.ReportStatus}
+	for _, c := range []capability.Capability{capability.Sideband64k, capability.Quiet} {
+		if adv.has(c.String()) {
+			caps = append(caps, c)
+		}
+	}
+	switch {
+	case adv.has(capability.Atomic.String()):
+		caps = append(caps, capability.Atomic)
+	case len(updates) > 1:
+		r.mu.Lock()
+		r.warn("the server takes no atomic pushes: its branches are moved one by one")
+		r.mu.Unlock()
+	}
+	for _, c := range caps {
+		if err := req.Capabilities.Set(c); err != nil {
+			return nil, err
+		}
+	}
+	objects := memory.NewStorage()
+	var ids []plumbing.Hash
+	for _, u := range updates {
+		command := u.command()
+		for _, ref := range adv.refs {
+			if ref.name == command.Name.String() && ref.id != command.Old {
+				return nil, fmt.Errorf("branch %s: %w", u.Branch, ErrStale)
+			}
+		}
+		req.Commands = append(req.Commands, command)
+		for _, id := range u.Draft.order {
+			if _, twice := objects.Objects[id]; twice {
+				continue
+			}
+			if err := addObject(objects, u.Draft.objects[id]); err != nil {
+				return nil, err
+			}
+			ids = append(ids, id)
+		}
+	}
+	var pack bytes.Buffer
+	if _, err := packfile.NewEncoder(&pack, objects, false).Encode(ids, 0); err != nil {
+		return nil, fmt.Errorf("packing what is to be pushed: %w", err)
+	}
+	req.Packfile = io.NopCloser(&pack)
+	return req, nil
+}
+
+func addObject(to *memory.Storage, obj encoded) error {
+	raw := to.NewEncodedObject()
+	raw.SetType(obj.kind)
+	w, err := raw.Writer()
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(obj.data); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	_, err = to.SetEncodedObject(raw)
+	return err
+}
+
+// remember keeps what was pushed, so that it need not be fetched to go on from there.
+func (r *Remote) remember(updates []Update) error {
+	if r.cache == nil {
+		return nil
+	}
+	for _, u := range updates {
+		for _, id := range u.Draft.order {
+			if err := r.cache.write(u.Draft.objects[id]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rejection is what a report says against a push; nil where all went well.
+func rejection(report *packp.ReportStatus, said string) error {
+	var reasons, names []string
+	if report.UnpackStatus != "ok" {
+		reasons = append(reasons, "unpacking failed: "+report.UnpackStatus)
+	}
+	stale := false
+	for _, s := range report.CommandStatuses {
+		if s.Status == "ok" {
+			continue
+		}
+		names = append(names, strings.TrimPrefix(s.ReferenceName.String(), branchPrefix))
+		if !slices.Contains(reasons, s.Status) {
+			reasons = append(reasons, s.Status)
+		}
+		stale = stale || lostRace(s.Status)
+	}
+	if len(reasons) == 0 {
+		return nil
+	}
+	if len(names) > 0 {
+		reasons[0] = fmt.Sprintf("branch %s: %s", strings.Join(names, ", "), reasons[0])
+	}
+	err := fmt.Errorf("the server refuses %s", sanitize(strings.Join(reasons, "; ")))
+	if said = sanitize(said); said != "" {
+		err = fmt.Errorf("%w; it says: %s", err, said)
+	}
+	if stale {
+		err = fmt.Errorf("%w: %w", ErrStale, err)
+	}
+	return err
+}
+
+// lostRace recognises the reasons that git's receive-pack gives when another
+// push moves or locks the reference at the same time.
+func lostRace(reason string) bool {
+	return slices.ContainsFunc([]string{"failed to update ref", "failed to lock", "cannot lock ref", "incorrect old value", "reference already exists"},
+		func(words string) bool { return strings.Contains(reason, words) })
+}
+
+// readReport reads the reply to a push: the report, and what was printed.
+func readReport(body io.Reader, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, string, error) {
+	body = io.LimitReader(body, maxAdvertisement)
+	printed := &prefix{max: maxPrinted}
+	if req.Capabilities.Supports(capability.Sideband64k) {
+		body = &bandReader{p: newPktReader(body), progress: printed}
+	}
+	report := packp.NewReportStatus()
+	if err := report.Decode(body); err != nil {
+		if said := sanitize(printed.String()); said != "" {
+			err = fmt.Errorf("%w; the server says: %s", noEOF(err), said)
+		}
+		return nil, "", fmt.Errorf("reading what became of the push: %w", noEOF(err))
+	}
+	return report, printed.String(), nil
+}
+
+// prefix keeps the first bytes written to it.
+type prefix struct {
+	bytes.Buffer
+	max int
+}
+
+func (p *prefix) Write(data []byte) (int, error) {
+	if room := p.max - p.Len(); room > 0 {
+		_, _ = p.Buffer.Write(data[:min(room, len(data))]) // never fails
+	}
+	return len(data), nil
+}

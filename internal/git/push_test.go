@@ -1,0 +1,352 @@
+package git_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+// target is a bare repository to push to, and a Remote for it.
+type target struct {
+	bare   string
+	remote *git.Remote
+	server *server // nil for a repository on this machine
+}
+
+// targets runs a test against a repository on this machine and one behind smart HTTP.
+func targets(t *testing.T, files map[string]string, test func(t *testing.T, to target)) {
+	t.Helper()
+	t.Run("local", func(t *testing.T) {
+		t.Parallel()
+		dir, _ := repository(t, files)
+		root := t.TempDir()
+		run(t, root, "clone", "-q", "--bare", dir, "repo.git")
+		bare := filepath.Join(root, "repo.git")
+		test(t, target{bare: bare, remote: openRemote(t, bare, options(t))})
+	})
+	t.Run("http", func(t *testing.T) {
+		t.Parallel()
+		dir, _ := repository(t, files)
+		s := serve(t, dir, append([]string{"http.receivepack=true"}, full...)...)
+		test(t, target{bare: s.bare(), remote: openRemote(t, s.url(), options(t)), server: s})
+	})
+}
+
+func when() time.Time { return time.Date(2026, 3, 22, 13, 0, 0, 0, time.UTC) }
+
+func newCommit(message string) git.NewCommit {
+	return git.NewCommit{By: git.Signature{Name: "lockage", Email: "lockage@example.com"}, When: when(), Message: message}
+}
+
+// draft starts where the branch stands.
+func draft(t *testing.T, r *git.Remote, branch string) *git.Draft {
+	t.Helper()
+	tips, err := r.Tips(t.Context(), branch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := r.Draft(t.Context(), tips[branch])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func replace(t *testing.T, d *git.Draft, dir string, files map[string][]byte) git.Hash {
+	t.Helper()
+	if err := d.Replace(t.Context(), dir, files); err != nil {
+		t.Fatal(err)
+	}
+	h, err := d.Commit(newCommit("Replace " + dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestPushKeepsWhatIsForeign(t *testing.T) {
+	t.Parallel()
+	targets(t, nil, func(t *testing.T, to target) {
+		// A branch of others: line ends, modes, links, a submodule, a name before and behind ours in git's order.
+		work := t.TempDir()
+		run(t, work, "clone", "-q", to.bare, ".")
+		write(t, work, map[string]string{
+			"README.md": "windows\r\nlines\r\n", "apps/web/deploy/stale.yaml": "stale\n", "apps/web/deploy/sub/old.yaml": "old\n",
+			"apps/web/deploy-b": "b\n", "apps/web/deploy.txt": "txt\n", "apps/web/deploy0": "0\n", "run.sh": "#!/bin/sh\n", "apps/web/values.yaml": "v\n",
+		})
+		run(t, work, "config", "core.autocrlf", "false")
+		if err := os.Symlink("README.md", filepath.Join(work, "link")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(work, "run.sh"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		run(t, work, "add", "-A")
+		run(t, work, "update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",vendor/module")
+		run(t, work, "commit", "-q", "-m", "theirs")
+		run(t, work, "push", "-q", "origin", "HEAD:refs/heads/stage")
+		before := run(t, to.bare, "ls-tree", "-r", "stage")
+
+		d := draft(t, to.remote, "stage")
+		h := replace(t, d, "apps/web/deploy", map[string][]byte{"a.yaml": []byte("a\n"), "nested/b.yaml": []byte("b\n")})
+		if err := to.remote.Push(t.Context(), git.Update{Branch: "stage", Draft: d}); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(t, to.bare, "rev-parse", "stage"); got != string(h) {
+			t.Fatalf("the branch is at %s, pushed was %s", got, h)
+		}
+		run(t, to.bare, "fsck", "--strict", "--no-dangling")
+		var want []string
+		for line := range strings.Lines(before) {
+			if !strings.Contains(line, "\tapps/web/deploy/") {
+				want = append(want, strings.TrimSpace(line))
+			}
+		}
+		var got []string
+		for line := range strings.Lines(run(t, to.bare, "ls-tree", "-r", "stage")) {
+			if !strings.Contains(line, "\tapps/web/deploy/") {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("foreign files:\n got %q\nwant %q", got, want)
+		}
+		if got := run(t, to.bare, "ls-tree", "-r", "--name-only", "stage", "apps/web/deploy/"); got != "apps/web/deploy/a.yaml\napps/web/deploy/nested/b.yaml" {
+			t.Errorf("our folder holds %q", got)
+		}
+		if got := run(t, to.bare, "log", "-1", "--format=%an %ae %cn %ct %s", "stage"); got != fmt.Sprintf("lockage lockage@example.com lockage %d Replace apps/web/deploy", when().Unix()) {
+			t.Errorf("commit: %s", got)
+		}
+	})
+}
+
+func TestPushOrphanAndChain(t *testing.T) {
+	t.Parallel()
+	targets(t, chart, func(t *testing.T, to target) {
+		d := draft(t, to.remote, "stage/new")
+		first := replace(t, d, "a/b", map[string][]byte{"x.yaml": []byte("x\n")})
+		second := replace(t, d, "c", map[string][]byte{"y.yaml": []byte("y\n")})
+		if err := to.remote.Push(t.Context(), git.Update{Branch: "stage/new", Draft: d}); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(t, to.bare, "log", "--format=%H", "stage/new"); got != string(second)+"\n"+string(first) {
+			t.Errorf("history %s", got)
+		}
+		if got := run(t, to.bare, "ls-tree", "-r", "--name-only", "stage/new"); got != "a/b/x.yaml\nc/y.yaml" {
+			t.Errorf("files %s", got)
+		}
+		// The same again is the same commit: nothing hangs on the hour or the machine.
+		again, err := to.remote.Draft(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := replace(t, again, "a/b", map[string][]byte{"x.yaml": []byte("x\n")}); got != first {
+			t.Errorf("another commit for the same content: %s, %s", got, first)
+		}
+		items, err := d.Items(t.Context(), "a")
+		if err != nil || len(items) != 1 || items[0].Path != "b/x.yaml" {
+			t.Errorf("items %v %v", items, err)
+		}
+		var seen []git.Hash
+		if err := to.remote.Log(t.Context(), second, func(c git.Commit) (bool, error) {
+			seen = append(seen, c.Hash)
+			return true, nil
+		}); err != nil || !slices.Equal(seen, []git.Hash{second, first}) {
+			t.Errorf("log %v %v", seen, err)
+		}
+	})
+}
+
+func TestPushAtomicAndStale(t *testing.T) {
+	t.Parallel()
+	targets(t, chart, func(t *testing.T, to target) {
+		ours := draft(t, to.remote, "one")
+		replace(t, ours, "a", map[string][]byte{"x": []byte("x\n")})
+		stale := draft(t, to.remote, "main")
+		replace(t, stale, "b", map[string][]byte{"y": []byte("y\n")})
+
+		theirs := draft(t, to.remote, "main")
+		moved := replace(t, theirs, "c", map[string][]byte{"z": []byte("z\n")})
+		if err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: theirs}); err != nil {
+			t.Fatal(err)
+		}
+		err := to.remote.Push(t.Context(), git.Update{Branch: "one", Draft: ours}, git.Update{Branch: "main", Draft: stale})
+		if !errors.Is(err, git.ErrStale) {
+			t.Fatalf("a stale branch was pushed: %v", err)
+		}
+		wantError(t, err, "main", to.remote.URL())
+		if got := run(t, to.bare, "for-each-ref", "--format=%(refname) %(objectname)"); got != "refs/heads/main "+string(moved) {
+			t.Errorf("after a stale push: %s", got)
+		}
+		// Pushing what is there is stale too: whoever repeats a push looks first.
+		if err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: theirs}); !errors.Is(err, git.ErrStale) {
+			t.Errorf("pushed twice: %v", err)
+		}
+	})
+}
+
+// The race is lost between the server's list and its update: the server itself has to find out.
+func TestPushLosesTheRace(t *testing.T) {
+	t.Parallel()
+	dir, _ := repository(t, chart)
+	s := serve(t, dir, append([]string{"http.receivepack=true"}, full...)...)
+	remote := openRemote(t, s.url(), options(t))
+	d := draft(t, remote, "main")
+	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
+	other := draft(t, remote, "other")
+	replace(t, other, "a", map[string][]byte{"x": []byte("x\n")})
+	var once sync.Once
+	s.faults = append(s.faults, func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
+			once.Do(func() {
+				run(t, s.bare(), "update-ref", "refs/heads/main", run(t, s.bare(), "commit-tree", "-m", "theirs", "-p", "main", "main^{tree}"))
+			})
+		}
+		return false
+	})
+	err := remote.Push(t.Context(), git.Update{Branch: "other", Draft: other}, git.Update{Branch: "main", Draft: d})
+	if !errors.Is(err, git.ErrStale) {
+		t.Fatalf("got %v", err)
+	}
+	if refs := run(t, s.bare(), "for-each-ref", "--format=%(refname)"); refs != "refs/heads/main" {
+		t.Errorf("refs %s", refs)
+	}
+}
+
+func TestPushRefusedInTheServersWords(t *testing.T) {
+	t.Parallel()
+	targets(t, chart, func(t *testing.T, to target) {
+		hook := "#!/bin/sh\necho \"GH006: branch $1 is \033[31mprotected\033[0m\" >&2\nexit 1\n"
+		if err := os.WriteFile(filepath.Join(to.bare, "hooks", "update"), []byte(hook), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		d := draft(t, to.remote, "main")
+		replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
+		err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: d})
+		if errors.Is(err, git.ErrStale) {
+			t.Errorf("a refusal is no lost race: %v", err)
+		}
+		wantError(t, err, "main", "hook declined", "GH006: branch refs/heads/main is", "protected", "!\033")
+	})
+}
+
+func TestPushSendsOnlyWhatIsNew(t *testing.T) {
+	t.Parallel()
+	dir, _ := repository(t, chart)
+	s := serve(t, dir, append([]string{"http.receivepack=true"}, full...)...)
+	remote := openRemote(t, s.url(), options(t))
+	files := map[string][]byte{}
+	for i := range 1000 {
+		files[fmt.Sprintf("configmap-%04d.yaml", i)] = fmt.Appendf(nil, "number %d %s\n", i, strings.Repeat("x", i))
+	}
+	push := func() int64 {
+		d := draft(t, remote, "stage")
+		replace(t, d, "apps/web", files)
+		var sent int64
+		s.mu.Lock()
+		s.faults = []func(http.ResponseWriter, *http.Request) bool{func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
+				sent = r.ContentLength
+			}
+			return false
+		}}
+		s.mu.Unlock()
+		if err := remote.Push(t.Context(), git.Update{Branch: "stage", Draft: d}); err != nil {
+			t.Fatal(err)
+		}
+		return sent
+	}
+	all := push()
+	files["configmap-0500.yaml"] = []byte("changed\n")
+	// One file, its folder (28 bytes and a name for each of a thousand), two more trees and the commit.
+	if one := push(); one > all/2 || one > 40_000 {
+		t.Errorf("a thousand files cost %d bytes, one of them %d", all, one)
+	}
+	// Another machine, with nothing in its cache, fetches no file of the branch to change one.
+	fresh := openRemote(t, s.url(), options(t))
+	d := draft(t, fresh, "stage")
+	files["configmap-0501.yaml"] = []byte("changed too\n")
+	replace(t, d, "apps/web", files)
+	if err := fresh.Push(t.Context(), git.Update{Branch: "stage", Draft: d}); err != nil {
+		t.Fatal(err)
+	}
+	if stats := fresh.Stats(); stats.RoundTrips > 6 || stats.BytesReceived > 60_000 {
+		t.Errorf("changing one of a thousand files took %+v", stats)
+	}
+	run(t, s.bare(), "fsck", "--strict", "--no-dangling")
+}
+
+func TestOccupied(t *testing.T) {
+	t.Parallel()
+	targets(t, map[string]string{"apps": "a file\n", "dir/x": "x\n"}, func(t *testing.T, to target) {
+		d := draft(t, to.remote, "main")
+		for _, dir := range []string{"apps", "apps/web/deploy", "dir/x"} {
+			err := d.Replace(t.Context(), dir, map[string][]byte{"y": nil})
+			if !errors.Is(err, git.ErrOccupied) {
+				t.Errorf("%s: %v", dir, err)
+			}
+			wantError(t, err, "is a file")
+		}
+		for _, dir := range []string{"", ".", "../x", "/abs", ".git", "a/.GIT/b"} {
+			if err := d.Replace(t.Context(), dir, map[string][]byte{"y": nil}); err == nil {
+				t.Errorf("%q was accepted", dir)
+			}
+		}
+		for _, name := range []string{"", "../y", ".git/config", "a//b"} {
+			if err := d.Replace(t.Context(), "fine", map[string][]byte{name: nil}); err == nil {
+				t.Errorf("file %q was accepted", name)
+			}
+		}
+		if err := d.Replace(t.Context(), "fine", map[string][]byte{"a": nil, "a/b": nil}); err == nil {
+			t.Error("a file that is a folder was accepted")
+		}
+		if d.Changed() {
+			t.Error("changed by what was refused")
+		}
+	})
+}
+
+func TestPushCredentialsAndAccess(t *testing.T) {
+	t.Parallel()
+	dir, _ := repository(t, chart)
+	s := serve(t, dir, full...) // git's default: reading for all, pushing for nobody
+	remote := openRemote(t, s.url(), options(t))
+	d := draft(t, remote, "main")
+	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
+	wantError(t, remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}), "HTTP 403", s.url())
+
+	run(t, s.bare(), "config", "http.receivepack", "true")
+	s.mu.Lock()
+	s.faults = append(s.faults, func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.String(), "receive-pack") {
+			return false
+		}
+		return basicAuth("x-access-token", "s3cret")(w, r)
+	})
+	s.mu.Unlock()
+	wantError(t, remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}), "HTTP 401")
+	with := openRemote(t, s.url(), options(t, "LOCKAGE_GIT_TOKEN=s3cret"))
+	d = draft(t, with, "main")
+	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
+	if err := with.Push(t.Context(), git.Update{Branch: "main", Draft: d}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPushIntoTheBranchThatIsCheckedOut(t *testing.T) {
+	t.Parallel()
+	dir, _ := repository(t, chart)
+	remote := openRemote(t, dir, options(t))
+	d := draft(t, remote, "main")
+	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
+	wantError(t, remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}), "branch is currently checked out")
+}

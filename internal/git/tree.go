@@ -1,0 +1,130 @@
+package git
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Modes that Git gives to what a tree holds, of those that are written here.
+const (
+	ModeFile = "100644"
+	modeTree = "40000"
+)
+
+// rawEntry is a name in a tree, its mode as it was written.
+type rawEntry struct {
+	mode, name string
+	id         plumbing.Hash
+}
+
+func (e rawEntry) isTree() bool { return strings.TrimLeft(e.mode, "0") == modeTree }
+
+// kind names what an entry is, for messages.
+func (e rawEntry) kind() string {
+	switch strings.TrimLeft(e.mode, "0") {
+	case modeTree:
+		return "folder"
+	case "120000":
+		return "symbolic link"
+	case "160000":
+		return "submodule"
+	}
+	return "file"
+}
+
+// parseRawTree reads a tree object: mode, space, name, NUL and id, repeated.
+func parseRawTree(data []byte) ([]rawEntry, error) {
+	var entries []rawEntry
+	for len(data) > 0 {
+		head, rest, ok := bytes.Cut(data, []byte{0})
+		mode, name, ok2 := strings.Cut(string(head), " ")
+		if !ok || !ok2 || name == "" || len(rest) < 20 {
+			return nil, errors.New("is malformed")
+		}
+		if len(entries) == maxTreeEntries {
+			return nil, fmt.Errorf("has more than %d entries", maxTreeEntries)
+		}
+		e := rawEntry{mode: mode, name: name}
+		copy(e.id[:], rest)
+		data = rest[20:]
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// encodeTree writes a tree object, in git's order: folders sort as if their
+// names ended in a slash.
+func encodeTree(entries []rawEntry) []byte {
+	key := func(e rawEntry) string {
+		if e.isTree() {
+			return e.name + "/"
+		}
+		return e.name
+	}
+	entries = slices.Clone(entries)
+	slices.SortStableFunc(entries, func(a, b rawEntry) int { return strings.Compare(key(a), key(b)) })
+	var buf bytes.Buffer
+	for _, e := range entries {
+		buf.WriteString(e.mode + " " + e.name + "\x00")
+		buf.Write(e.id[:])
+	}
+	return buf.Bytes()
+}
+
+// Item is one file below a folder, as Git stores it.
+type Item struct {
+	Path string // relative to the folder
+	Mode string // such as ModeFile
+	ID   Hash
+}
+
+// TreeID is the id that git gives a folder of these files. Paths that make no
+// folder, one a file and a folder, say, give an error.
+func TreeID(items []Item) (Hash, error) {
+	id, err := buildTree(items, func(encoded) {})
+	return hashOf(id), err
+}
+
+// buildTree makes the trees of a folder and hands each to keep.
+func buildTree(items []Item, keep func(encoded)) (plumbing.Hash, error) {
+	var entries []rawEntry
+	below := map[string][]Item{}
+	var folders []string
+	seen := map[string]bool{}
+	for _, item := range items {
+		name, rest, deeper := strings.Cut(item.Path, "/")
+		if !goodName(name) {
+			return plumbing.ZeroHash, fmt.Errorf("%q is no path that a tree can hold", item.Path)
+		}
+		if !deeper {
+			if seen[name] {
+				return plumbing.ZeroHash, fmt.Errorf("%q is there twice", item.Path)
+			}
+			seen[name] = true
+			entries = append(entries, rawEntry{item.Mode, name, item.ID.id()})
+			continue
+		}
+		if below[name] == nil {
+			folders = append(folders, name)
+		}
+		below[name] = append(below[name], Item{rest, item.Mode, item.ID})
+	}
+	for _, name := range folders {
+		if seen[name] {
+			return plumbing.ZeroHash, fmt.Errorf("%q is a file and a folder", name)
+		}
+		id, err := buildTree(below[name], keep)
+		if err != nil {
+			return id, fmt.Errorf("%s: %w", name, err)
+		}
+		entries = append(entries, rawEntry{modeTree, name, id})
+	}
+	data := encodeTree(entries)
+	keep(encoded{plumbing.TreeObject, data})
+	return plumbing.ComputeHash(plumbing.TreeObject, data), nil
+}
