@@ -20,6 +20,7 @@ import (
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/schema"
 	"github.com/lockage/lockage/internal/git"
 )
 
@@ -30,9 +31,8 @@ const (
 	maxValuesBytes = 16 << 20
 )
 
-// Renderer renders packages of one kind, and says what it is.
+// Renderer says what it is. It also is a [hydrate.Renderer] or a [hydrate.Overlayer].
 type Renderer interface {
-	hydrate.Renderer
 	// Version is name and version, such as "helm v3.22.0".
 	Version() string
 }
@@ -48,6 +48,7 @@ type Request struct {
 	Pipelines []*pipeline.Pipeline
 	Stages    []string // by name; none means all
 	Release   string   // git-<40 hex>; "" means the one of each current.yaml
+	Commit    string   // to read the source at instead of the locked one; "" for that. Nothing of such a plan is ever published
 	Sources   Sources
 	Renderers map[string]Renderer // by the lock's packaging.kind
 }
@@ -74,7 +75,7 @@ func Make(ctx context.Context, r Request) ([]Release, error) {
 	if err := r.checkStages(); err != nil {
 		return nil, err
 	}
-	m := maker{Request: r, packages: map[packageKey]*opened{}}
+	m := maker{Request: r, sources: map[sourceKey]*source{}, packages: map[packageKey]*opened{}, checkers: map[schemaKey]*schema.Schemas{}}
 	releases := make([]Release, len(r.Pipelines))
 	var group errgroup.Group
 	group.SetLimit(concurrency)
@@ -110,18 +111,34 @@ type maker struct {
 	Request
 
 	mu       sync.Mutex
+	sources  map[sourceKey]*source
 	packages map[packageKey]*opened
+	checkers map[schemaKey]*schema.Schemas
 }
 
-type packageKey struct{ repo, commit, path, kind string }
+type sourceKey struct{ repo, commit string }
 
-// opened is a package that is opened once, by whoever needs it first.
+type schemaKey struct{ dir, kubeVersion string }
+
+// source is a commit of a source repository, asked for once, by whoever needs it first.
+type source struct {
+	once     sync.Once
+	url      string
+	snapshot *git.Snapshot
+	decoder  hydrate.Decoder // of what its stages have in common
+	err      error
+}
+
+type packageKey struct {
+	source     *source
+	path, kind string
+}
+
+// opened is a package that stages share, opened once, by whoever needs it first.
 type opened struct {
-	once    sync.Once
-	pkg     hydrate.Package
-	decoder hydrate.Decoder
-	time    time.Time
-	err     error
+	once sync.Once
+	pkg  hydrate.Package
+	err  error
 }
 
 func (m *maker) release(ctx context.Context, out *Release) error {
@@ -134,6 +151,9 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 	}
 	if err != nil {
 		return err
+	}
+	if m.Commit != "" {
+		out.Lock.Lock.GitCommit, out.Lock.Lock.ReleaseID = m.Commit, "git-"+m.Commit
 	}
 	for _, name := range p.Order() {
 		if len(m.Stages) > 0 && !slices.Contains(m.Stages, name) {
@@ -154,45 +174,118 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 
 func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expanded) (hydrate.Stage, error) {
 	l := out.Lock.Lock
-	kind := l.Packaging.Kind
-	renderer, ok := m.Renderers[kind]
+	renderer, ok := m.Renderers[l.Packaging.Kind]
 	if !ok {
-		return hydrate.Stage{}, fmt.Errorf("%s: packaging.kind %s is not supported yet", out.Lock.Path, kind)
+		return hydrate.Stage{}, fmt.Errorf("%s: packaging.kind %s is not supported yet", out.Lock.Path, l.Packaging.Kind)
 	}
-	pkg := m.open(ctx, renderer, packageKey{declared.SourceRepo, l.GitCommit, l.Packaging.SourcePath, kind})
-	if pkg.err != nil {
-		return hydrate.Stage{}, pkg.err
+	src := m.source(ctx, sourceKey{declared.SourceRepo, l.GitCommit})
+	if src.err != nil {
+		return hydrate.Stage{}, fmt.Errorf("source repository: %w", src.err)
 	}
-	out.SourceURL, out.Committed = declared.SourceRepo, pkg.time
+	out.SourceURL, out.Committed = declared.SourceRepo, src.snapshot.Commit().Committed
+	stage := hydrate.Stage{
+		Pipeline:    declared.Pipeline,
+		Name:        declared.Stage,
+		Lock:        l,
+		Renderer:    renderer.Version(),
+		Decoder:     &src.decoder,
+		Layout:      hydrate.Mode(declared.Render.Layout),
+		AssertImage: declared.Render.AssertImage,
+
+		RewriteImages:       declared.Render.RewriteImages,
+		RequireDigests:      declared.Render.RequireDigests,
+		AllowNondeterminism: declared.Render.Nondeterminism == "allow",
+		AllowSecrets:        declared.Render.AllowSecrets,
+	}
+	var err error
+	if declared.Render.Validate {
+		if stage.Schemas, err = m.schemas(declared); err != nil {
+			return hydrate.Stage{}, err
+		}
+	}
+	switch r := renderer.(type) {
+	case hydrate.Renderer:
+		if stage.Package, err = m.open(ctx, r, src, l); err == nil {
+			stage.Request, err = m.request(declared)
+		}
+	case hydrate.Overlayer:
+		stage.Package, err = r.OpenOverlay(ctx, m.overlay(ctx, src, l, declared))
+		if err != nil {
+			err = fmt.Errorf("stage %s: %w", declared.Stage, err)
+		}
+	default:
+		err = fmt.Errorf("%s opens no packages", renderer.Version())
+	}
+	return stage, err
+}
+
+// schemas returns the schemas of a stage, which stages of one folder and version share.
+func (m *maker) schemas(declared pipeline.Expanded) (*schema.Schemas, error) {
+	dir := declared.Render.Schemas
+	if info, err := fs.Stat(m.Files, dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("render.schemas of stage %s of pipeline %s: %s is no folder of the GitOps repository; commit the schemas of Kubernetes %s there",
+			declared.Stage, declared.Pipeline, dir, declared.Render.KubeVersion)
+	}
+	key := schemaKey{dir, declared.Render.KubeVersion}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.checkers[key] == nil {
+		files, err := fs.Sub(m.Files, dir)
+		if err != nil {
+			return nil, fmt.Errorf("render.schemas: %w", err)
+		}
+		m.checkers[key] = schema.New(files, declared.Render.KubeVersion)
+	}
+	return m.checkers[key], nil
+}
+
+// request is what a shared package is rendered with.
+func (m *maker) request(declared pipeline.Expanded) (hydrate.Request, error) {
 	values, err := m.values(declared)
 	if err != nil {
-		return hydrate.Stage{}, err
+		return hydrate.Request{}, err
 	}
 	o := declared.Render
 	var set []hydrate.SetValue
 	for _, s := range o.Set {
 		set = append(set, hydrate.SetValue(s))
 	}
-	return hydrate.Stage{
-		Pipeline: declared.Pipeline,
-		Name:     declared.Stage,
-		Lock:     l,
-		Renderer: renderer.Version(),
-		Package:  pkg.pkg,
-		Decoder:  &pkg.decoder,
-		Request: hydrate.Request{
-			ReleaseName: o.ReleaseName,
-			Namespace:   o.Namespace,
-			KubeVersion: o.KubeVersion,
-			APIVersions: o.APIVersions,
-			Values:      values,
-			Set:         set,
-			IncludeCRDs: o.IncludeCRDs,
-			Hooks:       hydrate.Hooks(o.Hooks),
-		},
-		Layout:      hydrate.Mode(o.Layout),
-		AssertImage: o.AssertImage,
+	return hydrate.Request{
+		ReleaseName: o.ReleaseName,
+		Namespace:   o.Namespace,
+		KubeVersion: o.KubeVersion,
+		APIVersions: o.APIVersions,
+		Values:      values,
+		Set:         set,
+		IncludeCRDs: o.IncludeCRDs,
+		Hooks:       hydrate.Hooks(o.Hooks),
 	}, nil
+}
+
+// overlay is what a stage lays over the source. The package says itself what of it is used: the request stays empty.
+func (m *maker) overlay(ctx context.Context, src *source, l lock.Lock, declared pipeline.Expanded) hydrate.Overlay {
+	o := hydrate.Overlay{
+		Source:     src.snapshot.FS(ctx),
+		SourceRepo: declared.SourceRepo,
+		Commit:     l.GitCommit,
+		Prefetch:   src.snapshot.Prefetch,
+		GitOps:     m.Files,
+		Images:     []lock.Image{l.Image},
+		Path:       declared.Render.Overlay,
+	}
+	for _, named := range l.Images {
+		o.Images = append(o.Images, named.Image())
+	}
+	if k := declared.Render.Kustomize; k != nil {
+		o.Generated = &hydrate.Generated{
+			SourcePath: l.Packaging.SourcePath,
+			Base:       k.Base,
+			Components: k.Components,
+			Namespace:  declared.Render.Namespace,
+			Image:      k.Image,
+		}
+	}
+	return o
 }
 
 func (m *maker) values(declared pipeline.Expanded) ([]hydrate.File, error) {
@@ -218,8 +311,36 @@ func (m *maker) values(declared pipeline.Expanded) ([]hydrate.File, error) {
 	return values, nil
 }
 
-// open fetches and opens a package, once a plan.
-func (m *maker) open(ctx context.Context, renderer Renderer, key packageKey) *opened {
+// source asks for a commit, once a plan.
+func (m *maker) source(ctx context.Context, key sourceKey) *source {
+	m.mu.Lock()
+	s := m.sources[key]
+	if s == nil {
+		s = &source{}
+		m.sources[key] = s
+	}
+	m.mu.Unlock()
+	s.once.Do(func() { s.err = s.read(ctx, m.Sources, key) })
+	return s
+}
+
+func (s *source) read(ctx context.Context, sources Sources, key sourceKey) error {
+	remote, err := sources.Remote(ctx, key.repo)
+	if err != nil {
+		return err
+	}
+	hash, err := git.ParseHash(key.commit)
+	if err != nil {
+		return err
+	}
+	s.url = remote.URL()
+	s.snapshot, err = remote.Snapshot(ctx, hash)
+	return err
+}
+
+// open fetches and opens a package that stages share, once a plan.
+func (m *maker) open(ctx context.Context, renderer hydrate.Renderer, src *source, l lock.Lock) (hydrate.Package, error) {
+	key := packageKey{src, l.Packaging.SourcePath, l.Packaging.Kind}
 	m.mu.Lock()
 	o := m.packages[key]
 	if o == nil {
@@ -227,39 +348,26 @@ func (m *maker) open(ctx context.Context, renderer Renderer, key packageKey) *op
 		m.packages[key] = o
 	}
 	m.mu.Unlock()
-	o.once.Do(func() { o.err = o.read(ctx, m.Sources, renderer, key) })
-	return o
+	o.once.Do(func() { o.pkg, o.err = src.open(ctx, renderer, key.path) })
+	return o.pkg, o.err
 }
 
-func (o *opened) read(ctx context.Context, sources Sources, renderer Renderer, key packageKey) error {
-	remote, err := sources.Remote(ctx, key.repo)
+func (s *source) open(ctx context.Context, renderer hydrate.Renderer, dir string) (hydrate.Package, error) {
+	if err := s.snapshot.Prefetch(ctx, dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("no folder %s at %.12s of %s: is the lock's packaging.sourcePath right? %w", dir, s.snapshot.Commit().Hash, s.url, fs.ErrNotExist)
+		}
+		return nil, fmt.Errorf("source repository: %w", err)
+	}
+	files, err := fs.Sub(s.snapshot.FS(ctx), dir)
 	if err != nil {
-		return fmt.Errorf("source repository: %w", err)
+		return nil, fmt.Errorf("source repository: %w", err)
 	}
-	hash, err := git.ParseHash(key.commit)
+	pkg, err := renderer.Open(ctx, files)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%s at %.12s of %s: %w", dir, s.snapshot.Commit().Hash, s.url, err)
 	}
-	commit, err := remote.Commit(ctx, hash)
-	if err != nil {
-		return fmt.Errorf("source repository: %w", err)
-	}
-	snapshot, err := remote.Snapshot(ctx, hash)
-	if err != nil {
-		return fmt.Errorf("source repository: %w", err)
-	}
-	if err := snapshot.Prefetch(ctx, key.path); err != nil {
-		return fmt.Errorf("source repository: %w", err)
-	}
-	files, err := fs.Sub(snapshot.FS(ctx), key.path)
-	if err != nil {
-		return fmt.Errorf("source repository: %w", err)
-	}
-	if o.pkg, err = renderer.Open(ctx, files); err != nil {
-		return fmt.Errorf("%s at %.12s of %s: %w", key.path, key.commit, remote.URL(), err)
-	}
-	o.time = commit.Committed
-	return nil
+	return pkg, nil
 }
 
 // Key names a stage of a release.

@@ -60,6 +60,8 @@ func (a *atlas) addRepository(p *Pipeline, stage string, n *strictyaml.Node, c *
 			c.add(n.Pos, "artifacts: oci-layout: names no directory")
 		}
 		name = layoutPrefix + path.Clean(dir)
+	} else if strings.Contains(name, "@") {
+		c.add(n.Pos, "artifacts names a user or a digest: write the registry's host and a name only; credentials come from docker login")
 	} else if !repository.MatchString(name) {
 		c.add(n.Pos, "artifacts: %q is no repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR", name)
 	}

@@ -278,6 +278,7 @@ func (e effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	c.rule(d, repositoryPath, "render", "kustomize", "components")
 	c.rule(d, oneOf("deny", "allow"), "render", "nondeterminism")
 	c.rule(d, notEmpty, "render", "allowSecrets")
+	c.rule(d, repositoryPath, "render", "schemas")
 	c.rule(d, oneOf("per-object", "single"), "render", "layout")
 	if e.Render.Overlay != "" && e.Render.Kustomize != nil {
 		c.add(d.At("render", "kustomize").Pos, "render: overlay and kustomize exclude each other: keep one")

@@ -47,7 +47,8 @@ type Options struct {
 	Nondeterminism string     `json:"nondeterminism"` // deny or allow
 	AllowSecrets   []string   `json:"allowSecrets"`
 	Validate       bool       `json:"validate"`
-	Layout         string     `json:"layout"` // per-object or single
+	Schemas        string     `json:"schemas,omitempty"` // a folder of the GitOps repository; set where Validate is
+	Layout         string     `json:"layout"`            // per-object or single
 }
 
 // SetValue is one Helm value, a literal string at a path such as image.tag.
@@ -97,7 +98,16 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	if expanded.SourceRepo == "" {
 		c.add(p.doc.Pos, "sourceRepo is missing, and lock %s names no packaging.sourceRepo: write it in either", l.ReleaseID)
 	}
-	if l.Packaging.Kind == lock.Helm && expanded.Render.KubeVersion == "" {
+	if l.Packaging.Kind == lock.Kustomize {
+		expanded.Render.Namespace = e.Render.Namespace // without one, objects stay where their kustomization puts them
+		if e.Render.Overlay == "" && e.Render.Kustomize == nil {
+			c.add(e.doc.At("render").Pos, "render.overlay or render.kustomize is missing for stage %s: the lock's packaging.kind is kustomize", stage)
+		}
+	}
+	if expanded.Render.Validate && expanded.Render.Schemas == "" {
+		c.add(e.doc.At("render").Pos, "render.schemas is missing for stage %s, which render.validate needs: name the folder of schemas in the GitOps repository", stage)
+	}
+	if (l.Packaging.Kind == lock.Helm || expanded.Render.Validate) && expanded.Render.KubeVersion == "" {
 		c.add(e.doc.At("render").Pos, `render.kubeVersion is missing for stage %s: write the clusters' version, as kubeVersion: "1.34"`, stage)
 	}
 	if err := c.problems.Err(); err != nil {
@@ -162,6 +172,7 @@ func (r Render) options(stage string) Options {
 		Nondeterminism: cmp.Or(r.Nondeterminism, "deny"),
 		AllowSecrets:   append([]string{}, r.AllowSecrets...),
 		Validate:       r.Validate,
+		Schemas:        r.Schemas,
 		Layout:         cmp.Or(r.Layout, "per-object"),
 	}
 }

@@ -110,18 +110,18 @@ stages:
 
 func TestExpandDefaults(t *testing.T) {
 	t.Parallel()
-	files := repo("a.yaml", header+"mirror: {path: p}\n"+stages)
+	files := repo("a.yaml", header+"mirror: {path: p}\nrender: {kubeVersion: \"1.34\"}\n"+stages)
 	p, err := loader{files: files}.load([]string{"a.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := helmLock()
-	l.Packaging.Kind, l.Packaging.SourceRepo = lock.Kustomize, "https://github.com/acme/app.git"
+	l.Packaging.SourceRepo = "https://github.com/acme/app.git"
 	got, err := p[0].Expand("s", l, files)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Options{ReleaseName: "s", Namespace: "default", APIVersions: []string{}, Values: []string{}, Set: []SetValue{}, IncludeCRDs: true, Hooks: "deploy",
+	want := Options{ReleaseName: "s", Namespace: "default", KubeVersion: "1.34", APIVersions: []string{}, Values: []string{}, Set: []SetValue{}, IncludeCRDs: true, Hooks: "deploy",
 		AssertImage: true, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object"}
 	if diff := cmp.Diff(want, got.Render); diff != "" {
 		t.Error(diff)
@@ -130,16 +130,39 @@ func TestExpandDefaults(t *testing.T) {
 		t.Error(diff)
 	}
 	// The input digest holds these bytes: they change for a reason only.
-	const stable = `{"releaseName":"s","namespace":"default","kubeVersion":"","apiVersions":[],"values":[],"set":[],"includeCRDs":true,"hooks":"deploy",` +
+	const stable = `{"releaseName":"s","namespace":"default","kubeVersion":"1.34","apiVersions":[],"values":[],"set":[],"includeCRDs":true,"hooks":"deploy",` +
 		`"assertImage":true,"requireDigests":false,"rewriteImages":false,"nondeterminism":"deny","allowSecrets":[],"validate":false,"layout":"per-object"}`
 	if data, err := json.Marshal(got.Render); err != nil || string(data) != stable {
 		t.Errorf("options are encoded as %s, %v", data, err)
 	}
 }
 
+func TestExpandForKustomize(t *testing.T) {
+	t.Parallel()
+	files := repo("a.yaml", header+"stages:\n  - {name: none}\n  - {name: overlay, render: {overlay: \"apps/{stage}\", namespace: n}}\n"+
+		"  - {name: generated, render: {kustomize: {}}}\n")
+	p, err := Load(files, "a.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := helmLock()
+	l.Packaging.Kind, l.Packaging.SourceRepo = lock.Kustomize, "https://github.com/acme/app.git"
+	if _, err := p[0].Expand("none", l, files); err == nil || !strings.Contains(err.Error(), "render.overlay or render.kustomize is missing for stage none") {
+		t.Errorf("neither overlay nor kustomize: %v", err)
+	}
+	overlay, err := p[0].Expand("overlay", l, files)
+	if err != nil || overlay.Render.Overlay != "apps/overlay" || overlay.Render.Namespace != "n" {
+		t.Errorf("overlay %q in namespace %q, %v", overlay.Render.Overlay, overlay.Render.Namespace, err)
+	}
+	generated, err := p[0].Expand("generated", l, files)
+	if err != nil || generated.Render.Kustomize == nil || generated.Render.Namespace != "" {
+		t.Errorf("kustomize %v in namespace %q, %v", generated.Render.Kustomize, generated.Render.Namespace, err)
+	}
+}
+
 func TestExpandRefuses(t *testing.T) {
 	t.Parallel()
-	files := repo("a.yaml", header+"sourceRepo: https://x/y\nrender:\n  set: {tag: \"{image.tag}\"}\nstages:\n  - name: s\n  - name: t\n    render: {kubeVersion: \"1.34\", set: {tag: x}}\n",
+	files := repo("a.yaml", header+"sourceRepo: https://x/y\nrender:\n  set: {tag: \"{image.tag}\"}\nstages:\n  - name: s\n  - name: t\n    render: {kubeVersion: \"1.34\", set: {tag: x}}\n  - name: v\n    render: {kubeVersion: \"1.34\", validate: true}\n",
 		"b.yaml", strings.Replace(header, "name: a", "name: b", 1)+"vars: v.yaml\nrender: {kubeVersion: \"1.34\", set: {x: \""+strings.Repeat("{v}", 100)+"\"}}\n"+stages,
 		"v.yaml", "v: x")
 	load := func(name string) *Pipeline {
@@ -158,10 +181,11 @@ func TestExpandRefuses(t *testing.T) {
 		stage string
 		lock  lock.Lock
 	}{
-		`a.yaml:8:14: placeholder {image.tag} has no value: the locked image "ghcr.io/acme/app" has no tag`:          {a, "s", untagged},
-		`a.yaml:8:3: render.kubeVersion is missing for stage s: write the clusters' version, as kubeVersion: "1.34"`: {a, "s", tagged},
-		`pipeline a has no stage "x": it has s, t`:                                                                   {a, "x", tagged},
-		"b.yaml:7:40: grows over 65536 bytes by its placeholders":                                                    {b, "s", tagged},
+		`a.yaml:8:14: placeholder {image.tag} has no value: the locked image "ghcr.io/acme/app" has no tag`:                                     {a, "s", untagged},
+		`a.yaml:8:3: render.kubeVersion is missing for stage s: write the clusters' version, as kubeVersion: "1.34"`:                            {a, "s", tagged},
+		`pipeline a has no stage "x": it has s, t, v`:                                                                                           {a, "x", tagged},
+		"a.yaml:14:13: render.schemas is missing for stage v, which render.validate needs: name the folder of schemas in the GitOps repository": {a, "v", tagged},
+		"b.yaml:7:40: grows over 65536 bytes by its placeholders":                                                                               {b, "s", tagged},
 	} {
 		_, err := test.p.Expand(test.stage, test.lock, files)
 		if err == nil || err.Error() != want {

@@ -13,13 +13,14 @@ type laterKey struct{ key, value string }
 // laterKeys is the list of them: implementing one is deleting its line.
 func laterKeys() []laterKey {
 	return []laterKey{
-		{"mirror", ""},
+		{"mirror.when", "promote"},
+		{"mirror.review", "pull-request"},
+		{"mirror.reviewers", ""},
+		{"mirror.labels", ""},
+		{"mirror.draft", "true"},
+		{"mirror.autoMerge", "true"},
+		{"mirror.live", ""},
 		{"gates", ""},
-		{"render.overlay", ""},
-		{"render.kustomize", ""},
-		{"render.requireDigests", "true"},
-		{"render.rewriteImages", "true"},
-		{"render.validate", "true"},
 		{"sign.hydrator.keyless", ""},
 		{"sign.promoter.keyless", ""},
 	}

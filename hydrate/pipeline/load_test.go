@@ -43,13 +43,10 @@ func fullRepo(t *testing.T) fstest.MapFS {
 func TestLoadFullIsRefusedByKey(t *testing.T) {
 	t.Parallel()
 	_, err := Load(fullRepo(t), "apps/codeai.yaml")
-	want := `apps/codeai.yaml:20:3: render.overlay is not supported yet: remove it
-apps/codeai.yaml:29:1: mirror is not supported yet: remove it
-apps/codeai.yaml:52:7: render.kustomize is not supported yet: remove it
-apps/codeai.yaml:53:7: render.validate: true is not supported yet: remove it
-apps/codeai.yaml:54:34: sign.hydrator.keyless is not supported yet: remove it
-apps/codeai.yaml:57:5: mirror is not supported yet: remove it
-apps/codeai.yaml:58:5: gates is not supported yet: remove it`
+	want := `apps/codeai.yaml:35:3: mirror.live is not supported yet: remove it
+apps/codeai.yaml:55:34: sign.hydrator.keyless is not supported yet: remove it
+apps/codeai.yaml:58:14: mirror.review: pull-request is not supported yet: remove it
+apps/codeai.yaml:59:5: gates is not supported yet: remove it`
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -85,7 +82,7 @@ func TestLoadFull(t *testing.T) {
 		},
 		Stages: []Stage{
 			{Name: "test", Auto: true, After: After{Stages: []string{"staging"}},
-				Render: Render{Kustomize: &Kustomize{"base", []string{"apps/codeai/envTypes/{envType}"}, "code-dot-org"}, Validate: true},
+				Render: Render{Kustomize: &Kustomize{"base", []string{"apps/codeai/envTypes/{envType}"}, "code-dot-org"}, Validate: true, Schemas: "schemas/kubernetes"},
 				Sign:   Sign{Hydrator: &Signer{Keyless: &Keyless{}}}},
 			{Name: "staging", Auto: true},
 			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: "pull-request"}, Gates: []Gate{

@@ -76,7 +76,7 @@ func (a *After) DecodeNode(n *strictyaml.Node, partial bool) strictyaml.Problems
 // Options says is the default.
 type Render struct {
 	ReleaseName    string            `yaml:"releaseName" jsonschema_description:"Helm's release name. Default: {stage}."`
-	Namespace      string            `yaml:"namespace" jsonschema_description:"The namespace given to the renderer. Default: default."`
+	Namespace      string            `yaml:"namespace" jsonschema_description:"The namespace given to the renderer. Default for Helm: default; for render.kustomize: objects stay where they are."`
 	KubeVersion    string            `yaml:"kubeVersion" jsonschema_description:"The Kubernetes version to render for, in quotes. Required for Helm."`
 	APIVersions    []string          `yaml:"apiVersions" jsonschema_description:"Further API versions that charts may ask for."`
 	Values         []string          `yaml:"values" jsonschema_description:"Helm values files in the GitOps repository; later ones win."`
@@ -91,14 +91,15 @@ type Render struct {
 	Nondeterminism string            `yaml:"nondeterminism" jsonschema:"enum=deny,enum=allow,default=deny" jsonschema_description:"Whether output may differ between two renders."`
 	AllowSecrets   []string          `yaml:"allowSecrets" jsonschema_description:"Names of Secrets that may be published with data."`
 	Validate       bool              `yaml:"validate" jsonschema:"default=false" jsonschema_description:"Whether objects are checked against the schemas of kubeVersion."`
+	Schemas        string            `yaml:"schemas" jsonschema_description:"The folder of JSON schemas in the GitOps repository, for validate."`
 	Layout         string            `yaml:"layout" jsonschema:"enum=per-object,enum=single,default=per-object" jsonschema_description:"One file an object, or one manifest.yaml."`
 }
 
 // Kustomize describes an overlay that is generated.
 type Kustomize struct {
-	Base       string   `yaml:"base" json:"base" jsonschema_description:"The base, relative to the lock's sourcePath."`
-	Components []string `yaml:"components" json:"components" jsonschema_description:"Components in the GitOps repository."`
-	Image      string   `yaml:"image" json:"image" jsonschema_description:"The image name that the locked image replaces."`
+	Base       string   `yaml:"base" json:"base" jsonschema_description:"The base, relative to the lock's sourcePath; empty for sourcePath itself."`
+	Components []string `yaml:"components" json:"components" jsonschema_description:"Components: folders of the GitOps repository, or else, relative to sourcePath, of the source."`
+	Image      string   `yaml:"image" json:"image" jsonschema_description:"The image name that the locked image replaces. Default: its repository."`
 }
 
 // Mirror says where manifests are committed for people.
@@ -112,6 +113,7 @@ type Mirror struct {
 	Labels      []string     `yaml:"labels" jsonschema_description:"Labels of the pull request."`
 	Draft       bool         `yaml:"draft" jsonschema_description:"Whether pull requests open as drafts."`
 	AutoMerge   bool         `yaml:"autoMerge" jsonschema_description:"Whether the forge merges once its rules are met."`
+	Attributes  bool         `yaml:"gitattributes" jsonschema:"default=false" jsonschema_description:"Whether a .gitattributes beside the manifests marks them as generated, for the forge's diff view."`
 	Live        string       `yaml:"live" jsonschema_description:"The live ref. Default: live/{pipeline}/{stage}."`
 	SignCommits *SignCommits `yaml:"signCommits" jsonschema_description:"The SSH key that signs commits."`
 }

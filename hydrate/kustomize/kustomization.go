@@ -1,0 +1,307 @@
+package kustomize
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	yamlv3 "gopkg.in/yaml.v3"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
+)
+
+// kustomization is one kustomization file while it is judged.
+type kustomization struct {
+	types.Kustomization
+	*build
+	file     string // in the virtual tree
+	dir      string
+	lines    *yamlv3.Node // for places only: what counts is how kustomize itself decodes the file
+	problems []error
+	changed  bool
+}
+
+// judge refuses what kustomize would need a program or the network for, and returns the file with remote bases of the
+// source and locked images put in place.
+func (b *build) judge(file string, data []byte) ([]byte, error) {
+	k := &kustomization{build: b, file: file, dir: path.Dir(file), lines: new(yamlv3.Node)}
+	if err := k.Unmarshal(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", b.where(file), err)
+	}
+	if yamlv3.Unmarshal(data, k.lines) != nil {
+		k.lines = new(yamlv3.Node) // no places then
+	}
+	k.changed = len(k.Bases) > 0 || len(k.ImageTags) > 0 //nolint:staticcheck // deprecated: moved as kustomize does, without its warning
+	k.FixKustomization()
+	b.openAPI = b.openAPI || len(k.OpenAPI) > 0
+	k.near()
+	for i := range k.Resources {
+		k.base("resources", &k.Resources[i], false)
+	}
+	for i := range k.Components {
+		k.base("components", &k.Components[i], true)
+	}
+	k.namedFiles(k.readable)
+	k.plugins("generators", k.Generators)
+	k.plugins("transformers", k.Transformers)
+	k.plugins("validators", k.Validators)
+	for _, chart := range k.HelmCharts {
+		k.refuse("helmCharts", chart.Name, "helmCharts would run helm: lock the chart itself, or commit what it renders")
+	}
+	for i := range k.Images {
+		k.pin(&k.Images[i])
+	}
+	if err := errors.Join(k.problems...); err != nil {
+		return nil, err
+	}
+	if !k.changed {
+		return data, nil
+	}
+	return k.encode(data)
+}
+
+// encode writes the lists that were changed into the file, and leaves the rest as it is.
+func (k *kustomization) encode(data []byte) ([]byte, error) {
+	fields := map[string]json.RawMessage{}
+	text, err := yaml.YAMLToJSON(data)
+	if err == nil {
+		err = json.Unmarshal(text, &fields)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.where(k.file), err)
+	}
+	changed := map[string]any{"resources": k.Resources, "components": k.Components, "images": k.Images}
+	for key := range fields {
+		for _, name := range []string{"resources", "bases", "components", "images", "imageTags"} {
+			if strings.EqualFold(key, name) { // as kustomize takes keys
+				delete(fields, key)
+			}
+		}
+	}
+	for name, list := range changed {
+		if fields[name], err = json.Marshal(list); err != nil {
+			return nil, fmt.Errorf("%s: %w", k.where(k.file), err)
+		}
+	}
+	return json.Marshal(fields)
+}
+
+// refuse notes a problem at the place of an entry.
+func (k *kustomization) refuse(field, entry, format string, args ...any) {
+	k.problems = append(k.problems, fmt.Errorf("%s: %w", k.place(field, entry), fmt.Errorf(format, args...)))
+}
+
+// place is file and line of an entry, or of its field.
+func (k *kustomization) place(field, entry string) string {
+	line := lineOf(k.lines, field, entry)
+	if line == 0 {
+		return k.where(k.file)
+	}
+	name := within(rootOf(k.file), k.file)
+	return strings.Replace(k.where(k.file), name, fmt.Sprintf("%s:%d", name, line), 1)
+}
+
+// lineOf finds the line of an entry below a field of a document, or else that of the field; 0 where neither is found.
+func lineOf(document *yamlv3.Node, field, entry string) int {
+	names := []string{field}
+	switch field { // what deprecated fields became
+	case "resources":
+		names = append(names, "bases")
+	case "helmCharts":
+		names = append(names, "helmChartInflationGenerator")
+	}
+	line := 0
+	for _, root := range document.Content {
+		if root.Kind != yamlv3.MappingNode {
+			return 0
+		}
+		for i := 0; i+1 < len(root.Content); i += 2 {
+			key, value := root.Content[i], root.Content[i+1]
+			if !slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, key.Value) }) {
+				continue
+			}
+			if found := findScalar(value, entry); found != nil {
+				return found.Line
+			}
+			if line == 0 {
+				line = key.Line
+			}
+		}
+	}
+	return line
+}
+
+func findScalar(n *yamlv3.Node, value string) *yamlv3.Node {
+	if n.Kind == yamlv3.ScalarNode && n.Value == value {
+		return n
+	}
+	for _, child := range n.Content {
+		if found := findScalar(child, value); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// near fetches, in one go, what the file names in the source.
+func (k *kustomization) near() {
+	if k.Prefetch == nil {
+		return
+	}
+	var names []string
+	add := func(entry string) {
+		if name := path.Join(k.dir, entry); rootOf(name) == sourceRoot && !isRemote(entry) {
+			names = append(names, within(sourceRoot, name))
+		}
+	}
+	for _, entry := range slices.Concat(k.Resources, k.Components) {
+		if r, ok := parseRemote(entry); ok && isRemote(entry) && r.repository == k.source {
+			names = append(names, r.path)
+		} else {
+			add(entry)
+		}
+	}
+	k.namedFiles(func(_, entry string) { add(entry) })
+	k.prefetch(names...)
+}
+
+// namedFiles visits every file that the kustomization names, resources and plugins aside.
+func (k *kustomization) namedFiles(visit func(field, name string)) {
+	maybe := func(field, name string) {
+		if name != "" {
+			visit(field, name)
+		}
+	}
+	for _, name := range k.Crds {
+		visit("crds", name)
+	}
+	for _, name := range k.Configurations {
+		visit("configurations", name)
+	}
+	maybe("openapi", k.OpenAPI["path"])
+	for _, patch := range k.Patches {
+		maybe("patches", patch.Path)
+	}
+	for _, patch := range k.PatchesJson6902 { //nolint:staticcheck // kustomize still reads them
+		maybe("patchesJson6902", patch.Path)
+	}
+	for _, patch := range k.PatchesStrategicMerge { //nolint:staticcheck // kustomize still reads them
+		if !strings.Contains(string(patch), "\n") { // else it is the patch itself
+			maybe("patchesStrategicMerge", string(patch))
+		}
+	}
+	for _, replacement := range k.Replacements {
+		maybe("replacements", replacement.Path)
+	}
+	for _, args := range k.ConfigMapGenerator {
+		generatorFiles("configMapGenerator", args.KvPairSources, visit)
+	}
+	for _, args := range k.SecretGenerator {
+		generatorFiles("secretGenerator", args.KvPairSources, visit)
+	}
+}
+
+func generatorFiles(field string, sources types.KvPairSources, visit func(field, name string)) {
+	for _, source := range sources.FileSources {
+		if _, file, ok := strings.Cut(source, "="); ok {
+			source = file
+		}
+		visit(field, source)
+	}
+	for _, source := range sources.EnvSources {
+		visit(field, source)
+	}
+}
+
+// readable refuses a file that is fetched, or that lies outside of the kustomization's folder.
+func (k *kustomization) readable(field, name string) {
+	switch {
+	case isRemoteFile(name):
+		k.refuse(field, name, "%s would be fetched from the network: commit the file", field)
+	case path.IsAbs(name):
+		k.refuse(field, name, "%s: %s is an absolute path: write it relative to the kustomization", field, name)
+	case !below(path.Join(k.dir, name), k.dir):
+		k.refuse(field, name, "%s: %s lies outside of the kustomization's folder, which kustomize does not read", field, name)
+	}
+}
+
+func below(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
+
+// base judges one entry of resources or components: a file, a folder, or a remote base, which is replaced by the folder
+// of the source that it names.
+func (k *kustomization) base(field string, entry *string, folder bool) {
+	switch {
+	case k.tree.err != nil: // told by the entry before
+		return
+	case isRemote(*entry):
+		k.remote(field, entry)
+		return
+	case path.IsAbs(*entry):
+		k.refuse(field, *entry, "%s: %s is an absolute path: write it relative to the kustomization", field, *entry)
+		return
+	}
+	target := path.Join(k.dir, *entry)
+	if k.file != generatedFile && rootOf(target) != rootOf(k.file) {
+		k.refuse(field, *entry, "%s: %s leads out of the repository", field, *entry)
+		return
+	}
+	switch p := k.tree.lookup(target); {
+	case p.err != nil:
+		k.refuse(field, *entry, "%s: %s: %w", field, *entry, p.err)
+	case !p.folder && folder:
+		k.refuse(field, *entry, "%s: %s is a file, not a folder", field, *entry)
+	case p.folder && !k.nest(k.dir, named{p.real, folder}):
+		k.refuse(field, *entry, "%s: components nest more than %d deep, or in a circle", field, maxComponentLevels)
+	case !p.folder && !below(p.real, k.dir):
+		k.refuse(field, *entry, "%s: %s lies outside of the kustomization's folder, from where kustomize takes folders only", field, *entry)
+	}
+}
+
+func (k *kustomization) remote(field string, entry *string) {
+	r, ok := parseRemote(*entry)
+	if !ok {
+		k.refuse(field, *entry, "%s: a remote base that names no repository and folder", field)
+		return
+	}
+	if r.repository != k.source {
+		k.refuse(field, *entry, "%s: remote base %s is not of the source repository %s: what the lock does not name is not fetched; commit a copy",
+			field, r, k.source)
+		return
+	}
+	target := path.Join(sourceRoot, r.path)
+	p := k.tree.lookup(target)
+	switch {
+	case p.err != nil && !errors.Is(p.err, fs.ErrNotExist):
+		k.refuse(field, *entry, "%s: %w", field, p.err)
+		return
+	case p.err != nil || !p.folder:
+		k.refuse(field, *entry, "%s: %s is no folder of the source at %.12s", field, r.path, k.Commit)
+		return
+	case !k.nest(k.dir, named{p.real, field == "components"}):
+		k.refuse(field, *entry, "%s: components nest more than %d deep, or in a circle", field, maxComponentLevels)
+		return
+	}
+	const shortest = 7 // of abbreviated commits
+	if r.ref != "" && (len(r.ref) < shortest || !strings.HasPrefix(k.Commit, strings.ToLower(r.ref))) {
+		k.warn("%s: ref %s of remote base %s is not the locked commit; %s is read at %.12s", k.place(field, *entry), r.ref, r, r.path, k.Commit)
+	}
+	*entry = relative(k.dir, target)
+	k.changed = true
+}
+
+// pin sets an image that names the repository of a locked one to its digest.
+func (k *kustomization) pin(image *types.Image) {
+	for _, name := range []string{image.NewName, image.Name} {
+		for _, locked := range k.build.Images {
+			if name == locked.Repository() {
+				*image = types.Image{Name: image.Name, NewName: name, Digest: locked.Digest}
+				k.changed = true
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,256 @@
+package kustomize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/provenance"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
+	"sigs.k8s.io/yaml"
+
+	"github.com/lockage/lockage/hydrate"
+)
+
+// Renderer opens overlays. The zero Renderer is ready.
+type Renderer struct{}
+
+var _ hydrate.Overlayer = Renderer{}
+
+// Package is one stage's overlay, built: only the build itself finds out what it reads.
+type Package struct {
+	inputs   []hydrate.Input
+	rendered hydrate.Rendered
+}
+
+// Inputs implements [hydrate.Package].
+func (p *Package) Inputs() []hydrate.Input { return slices.Clone(p.inputs) }
+
+// Render implements [hydrate.Package]. It looks at nothing in the request.
+func (p *Package) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) {
+	return hydrate.Rendered{Manifests: slices.Clone(p.rendered.Manifests), Warnings: slices.Clone(p.rendered.Warnings)}, nil
+}
+
+// OpenOverlay implements [hydrate.Overlayer].
+func (Renderer) OpenOverlay(ctx context.Context, overlay hydrate.Overlay) (hydrate.Package, error) {
+	b := &build{
+		Overlay: overlay,
+		tree:    newTree(ctx, overlay.Source, overlay.GitOps),
+		source:  repositoryName(overlay.SourceRepo),
+		named:   map[string][]named{},
+		levels:  map[string]int{},
+	}
+	b.tree.judge = b.judge
+	if err := b.prepare(); err != nil {
+		return nil, err
+	}
+	objects, err := b.run()
+	if err != nil {
+		return nil, err
+	}
+	p := &Package{inputs: b.tree.list(), rendered: hydrate.Rendered{Warnings: b.warnings}}
+	for i, object := range objects {
+		p.rendered.Manifests = append(p.rendered.Manifests, hydrate.Manifest{Source: b.name(), Document: i + 1, Data: object})
+	}
+	return p, nil
+}
+
+// build is the build of one overlay.
+type build struct {
+	hydrate.Overlay
+	tree     *tree
+	source   string // the source repository's name
+	root     string // the folder that is built
+	openAPI  bool   // some kustomization sets a schema
+	warnings []string
+
+	named  map[string][]named // by each kustomization's folder
+	levels map[string]int     // of components above each folder, at most
+}
+
+// named is a folder that a kustomization names.
+type named struct {
+	folder    string
+	component bool
+}
+
+// nest notes that the kustomization in dir names a folder, and tells whether components do not nest too deep.
+func (b *build) nest(dir string, n named) bool {
+	b.named[dir] = append(b.named[dir], n)
+	return b.deepen(n, b.levels[dir])
+}
+
+func (b *build) deepen(n named, level int) bool {
+	if n.component {
+		level++
+	}
+	if level <= b.levels[n.folder] {
+		return true
+	}
+	b.levels[n.folder] = level
+	return level <= maxComponentLevels && !slices.ContainsFunc(b.named[n.folder], func(next named) bool { return !b.deepen(next, level) })
+}
+
+// name is what messages call the overlay.
+func (b *build) name() string {
+	if b.Generated != nil {
+		return "render.kustomize"
+	}
+	return b.Path
+}
+
+// where names a path of the virtual tree for people: in the GitOps repository by its path alone.
+func (b *build) where(name string) string {
+	switch root := rootOf(name); root {
+	case gitopsRoot:
+		return within(root, name)
+	case sourceRoot:
+		return fmt.Sprintf("%s (source at %.12s)", within(root, name), b.Commit)
+	default:
+		return "render.kustomize"
+	}
+}
+
+// prepare settles what is built.
+func (b *build) prepare() error {
+	if b.Generated != nil {
+		b.root = generatedRoot
+		return b.generate(*b.Generated)
+	}
+	b.root = path.Join(gitopsRoot, b.Path)
+	switch p := b.tree.lookup(b.root); {
+	case errors.Is(p.err, fs.ErrNotExist):
+		return fmt.Errorf("overlay %s does not exist in the GitOps repository: %w; commit it, or change render.overlay", b.Path, fs.ErrNotExist)
+	case p.err != nil:
+		return p.err
+	case !p.folder:
+		return fmt.Errorf("overlay %s is a file: render.overlay names the folder of a kustomization", b.Path)
+	}
+	return nil
+}
+
+// generate writes the overlay that nobody wrote.
+func (b *build) generate(g hydrate.Generated) error {
+	base := path.Join(g.SourcePath, g.Base)
+	b.prefetch(base)
+	k := types.Kustomization{Namespace: g.Namespace}
+	switch p := b.tree.lookup(path.Join(sourceRoot, base)); {
+	case errors.Is(p.err, fs.ErrNotExist) || p.err == nil && !p.folder:
+		return fmt.Errorf("render.kustomize: base %s is no folder of the source at %.12s: %w; it is packaging.sourcePath and render.kustomize.base together",
+			base, b.Commit, fs.ErrNotExist)
+	case p.err != nil:
+		return p.err
+	}
+	k.Resources = []string{path.Join("..", sourceRoot, base)}
+	for _, component := range g.Components {
+		folder := path.Join(gitopsRoot, component)
+		if p := b.tree.lookup(folder); errors.Is(p.err, fs.ErrNotExist) {
+			folder = path.Join(sourceRoot, g.SourcePath, component)
+			b.prefetch(within(sourceRoot, folder))
+			if p := b.tree.lookup(folder); errors.Is(p.err, fs.ErrNotExist) {
+				return fmt.Errorf("render.kustomize: component %s is neither a folder of the GitOps repository nor below %s in the source at %.12s: %w",
+					component, g.SourcePath, b.Commit, fs.ErrNotExist)
+			}
+		}
+		k.Components = append(k.Components, path.Join("..", folder))
+	}
+	for i, image := range b.Images {
+		name := image.Repository()
+		if i == 0 && g.Image != "" {
+			name = g.Image
+		}
+		k.Images = append(k.Images, types.Image{Name: name, NewName: image.Repository(), Digest: image.Digest})
+	}
+	data, err := yaml.Marshal(k)
+	if err != nil {
+		return fmt.Errorf("render.kustomize: %w", err)
+	}
+	b.tree.generated = data
+	return b.tree.err
+}
+
+// prefetch brings what lies at and below folders of the source near. The root is not brought: of a repository with many
+// packages that would be all of them. What fails here is told when it is read.
+func (b *build) prefetch(names ...string) {
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "." || !fs.ValidPath(name) })
+	if b.Prefetch != nil && len(names) > 0 {
+		_ = b.Prefetch(b.tree.ctx, names...)
+	}
+}
+
+// building is held while kustomize builds: it keeps schemas in global variables, which no build may share with another.
+var building sync.Mutex
+
+// run builds the overlay to one YAML document an object.
+func (b *build) run() (objects [][]byte, err error) {
+	building.Lock()
+	defer building.Unlock()
+	built, err := b.kustomize()
+	if b.openAPI {
+		// The schema came on top of what earlier builds had loaded. Files are at hand now: build again from nothing, as the
+		// program would, and leave nothing behind.
+		openapi.ResetOpenAPI()
+		defer openapi.ResetOpenAPI()
+		built, err = b.kustomize()
+	}
+	if err == nil {
+		objects, err = documents(built)
+	}
+	if b.tree.err != nil {
+		return nil, b.tree.err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kustomize build %s: %w", b.name(), err)
+	}
+	return objects, nil
+}
+
+func (b *build) kustomize() (built resmap.ResMap, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("kustomize gave up: %v", r)
+		}
+	}()
+	options := krusty.MakeDefaultOptions()            // paths within the root only, built-in plugins only
+	options.Reorder = krusty.ReorderOptionUnspecified // as the program does
+	return krusty.MakeKustomizer(options).Run(b.tree, b.root)
+}
+
+func documents(built resmap.ResMap) (objects [][]byte, err error) {
+	ours := "kustomize-" + provenance.GetProvenance().Semver()
+	for _, resource := range built.Resources() {
+		if labels := resource.GetLabels(); labels[konfig.ManagedbyLabelKey] == ours {
+			labels[konfig.ManagedbyLabelKey] = "kustomize-" + release
+			if err := resource.SetLabels(labels); err != nil {
+				return nil, err
+			}
+		}
+		object, err := resource.AsYAML()
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, object)
+	}
+	return objects, nil
+}
+
+// warn adds a warning, once.
+func (b *build) warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(b.warnings, text) {
+		b.warnings = append(b.warnings, text)
+	}
+}
+
+// relative is the way from one folder of the virtual tree to another.
+func relative(from, to string) string {
+	return path.Join(strings.Repeat("../", strings.Count(from, "/")), strings.TrimPrefix(to, "/"))
+}

@@ -1,0 +1,146 @@
+package kustomize
+
+import (
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// remote is a base that kustomize would clone: a repository, a folder in it and a ref.
+type remote struct {
+	repository string // as repositoryName spells it
+	path       string // "." for the root
+	ref        string // "" where none is given
+}
+
+// String is the remote without user, password and query.
+func (r remote) String() string { return r.repository + "//" + r.path }
+
+// userName is what kustomize takes for a user before a host.
+var userName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]*@`)
+
+// isRemote tells whether kustomize would take an entry of resources or components for a Git repository or a file behind
+// a URL, and so run git or ask the network. It errs on this side only: by kustomize's rules, what has neither one of four
+// schemes, nor a user before the host, nor GitHub as its host, is a path.
+func isRemote(entry string) bool {
+	scheme, rest := cutScheme(entry)
+	return scheme != "" || userName.MatchString(rest) || isGitHub(rest) || isRemoteFile(entry)
+}
+
+// isRemoteFile tells whether kustomize would fetch an entry over HTTP, wherever it names a file.
+func isRemoteFile(entry string) bool {
+	u, err := url.Parse(entry)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+func isGitHub(rest string) bool {
+	const host = "github.com"
+	return hasPrefixFold(rest, host+"/") || hasPrefixFold(rest, host+":")
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// cutScheme cuts off the scheme, and before it the `git::` of other tools, which kustomize ignores.
+func cutScheme(entry string) (scheme, rest string) {
+	const forced = "git::"
+	if hasPrefixFold(entry, forced) {
+		entry = entry[len(forced):]
+	}
+	for _, scheme := range []string{"ssh://", "https://", "http://", "file://"} {
+		if hasPrefixFold(entry, scheme) {
+			return scheme, entry[len(scheme):]
+		}
+	}
+	return "", entry
+}
+
+// parseRemote takes a remote entry apart, where the repository ends and the folder begins by kustomize's rules: after
+// the segment that follows `_git/`, else before `//`, else after `.git`, else after two segments.
+func parseRemote(entry string) (remote, bool) {
+	entry, query, _ := strings.Cut(entry, "?")
+	scheme, rest := cutScheme(entry)
+	user := userName.FindString(rest)
+	rest = rest[len(user):]
+	host := ""
+	if scheme != "file://" {
+		end := strings.IndexByte(rest, '/')
+		if colon := strings.IndexByte(rest, ':'); scheme == "" && colon > 0 && (end < 0 || colon < end) {
+			end = colon
+		}
+		if end <= 0 {
+			return remote{}, false
+		}
+		host, rest = rest[:end+1], rest[end+1:]
+	}
+	repository, folder, ok := splitRepository(rest, scheme == "file://")
+	if !ok || repository == "" {
+		return remote{}, false
+	}
+	folder = path.Clean(strings.Trim(folder, "/"))
+	if folder == ".." || strings.HasPrefix(folder, "../") {
+		return remote{}, false
+	}
+	r := remote{repository: repositoryName(scheme + user + host + repository), path: folder}
+	if values, err := url.ParseQuery(query); err == nil {
+		if r.ref = values.Get("ref"); r.ref == "" {
+			r.ref = values.Get("version")
+		}
+	}
+	return r, true
+}
+
+func splitRepository(rest string, whole bool) (repository, folder string, ok bool) {
+	const azure, suffix = "_git/", ".git"
+	if i := strings.Index(rest, azure); i >= 0 {
+		name, folder, _ := strings.Cut(rest[i+len(azure):], "/")
+		return rest[:i+len(azure)] + name, folder, true
+	}
+	if repository, folder, ok := strings.Cut(rest, "//"); ok {
+		return repository, folder, true
+	}
+	if i := strings.Index(rest, suffix); i >= 0 {
+		return rest[:i+len(suffix)], rest[i+len(suffix):], true
+	}
+	if whole {
+		return rest, "", true
+	}
+	parts := strings.SplitN(rest, "/", 3)
+	if len(parts) < 2 {
+		return "", "", false
+	}
+	folder = strings.Join(parts[2:], "")
+	return parts[0] + "/" + parts[1], folder, true
+}
+
+// repositoryName is a repository's URL without what does not tell repositories apart: scheme, user, password, default
+// port, the case of the host, `.git`. Paths on this machine have no host.
+func repositoryName(raw string) string {
+	raw, _, _ = strings.Cut(raw, "?")
+	scheme, rest := cutScheme(raw)
+	if scheme == "file://" || scheme == "" && (strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, ".")) {
+		return strings.TrimSuffix(path.Clean(rest), ".git")
+	}
+	authority, name, ok := strings.Cut(rest, "/")
+	if scheme == "" { // host:path
+		from := strings.LastIndexByte(authority, '@') + 1
+		if colon := strings.IndexByte(authority[from:], ':'); colon >= 0 {
+			authority, name, ok = rest[:from+colon], rest[from+colon+1:], true
+		}
+	}
+	if !ok {
+		return rest
+	}
+	host := strings.ToLower(authority[strings.LastIndexByte(authority, '@')+1:])
+	switch scheme {
+	case "https://":
+		host = strings.TrimSuffix(host, ":443")
+	case "http://":
+		host = strings.TrimSuffix(host, ":80")
+	case "ssh://":
+		host = strings.TrimSuffix(host, ":22")
+	}
+	return host + "/" + strings.TrimSuffix(strings.Trim(name, "/"), ".git")
+}

@@ -1,0 +1,220 @@
+package kustomize
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/kustomize/api/konfig"
+
+	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/lock"
+)
+
+// upstream returns the upstream kustomize binary, of the release that is made of the modules in go.mod. Comparing with it
+// is not optional in end-to-end runs.
+func upstream(t *testing.T) string {
+	t.Helper()
+	if kustomize := os.Getenv("LOCKAGE_KUSTOMIZE"); kustomize != "" {
+		return kustomize
+	}
+	if os.Getenv("LOCKAGE_E2E") == "1" {
+		t.Fatal("LOCKAGE_E2E=1, but no kustomize: set LOCKAGE_KUSTOMIZE to the binary that `e2e/tools.sh kustomize` builds")
+	}
+	t.Skip("LOCKAGE_KUSTOMIZE does not name the upstream kustomize binary")
+	return ""
+}
+
+// upstreamBuild runs `kustomize build` and decodes its output with apimachinery, which knows nothing of our decoder.
+func upstreamBuild(t *testing.T, kustomize, dir string) (map[string]any, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), kustomize, "build", dir)
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "https_proxy=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("kustomize: %s", stderr.String())
+	}
+	return kubernetesObjects(t, bytes.NewReader(out)), nil
+}
+
+func kubernetesObjects(t *testing.T, stream io.Reader) map[string]any {
+	t.Helper()
+	objects := map[string]any{}
+	decoder := k8syaml.NewYAMLOrJSONDecoder(stream, 4096)
+	for {
+		var raw runtime.RawExtension
+		if err := decoder.Decode(&raw); errors.Is(err, io.EOF) {
+			return objects
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(raw.Raw) == 0 || string(raw.Raw) == "null" {
+			continue
+		}
+		u := new(unstructured.Unstructured)
+		if err := u.UnmarshalJSON(raw.Raw); err != nil {
+			t.Fatalf("%v: %s", err, raw.Raw)
+		}
+		key := fmt.Sprint(u.GroupVersionKind(), u.GetNamespace(), "/", u.GetName())
+		if objects[key] != nil {
+			t.Fatalf("%s is there twice", key)
+		}
+		objects[key] = u.Object
+	}
+}
+
+// ourObjects builds an overlay through decoder, layout and tree.
+func ourObjects(t *testing.T, overlay hydrate.Overlay) (map[string]any, error) {
+	t.Helper()
+	tree, err := layout(t, overlay)
+	if err != nil {
+		return nil, err
+	}
+	var all bytes.Buffer
+	for name, data := range tree.Files() {
+		fmt.Fprintf(&all, "---\n# %s\n%s", name, data)
+	}
+	return kubernetesObjects(t, &all), nil
+}
+
+func layout(t *testing.T, overlay hydrate.Overlay) (*hydrate.Tree, error) {
+	t.Helper()
+	pkg, err := Renderer{}.OpenOverlay(t.Context(), overlay)
+	if err != nil {
+		return nil, err
+	}
+	rendered, err := pkg.Render(t.Context(), hydrate.Request{})
+	if err != nil {
+		return nil, err
+	}
+	objects, err := hydrate.Objects(rendered.Manifests)
+	if err != nil {
+		return nil, err
+	}
+	return hydrate.Layout(objects, hydrate.PerObject)
+}
+
+// world is an archive's two repositories.
+type world struct{ source, gitops fstest.MapFS }
+
+func readWorld(t testing.TB, name string, replace *strings.Replacer) world {
+	t.Helper()
+	archive, err := txtar.ParseFile(filepath.Join("testdata", name+".txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := world{fstest.MapFS{}, fstest.MapFS{}}
+	for _, f := range archive.Files {
+		file := &fstest.MapFile{Data: []byte(replace.Replace(string(f.Data))), Mode: 0o644}
+		if name, ok := strings.CutPrefix(f.Name, "source/"); ok {
+			w.source[name] = file
+		} else {
+			w.gitops[strings.TrimPrefix(f.Name, "gitops/")] = file
+		}
+	}
+	return w
+}
+
+// TestObjectsEqualKustomizeBuild has upstream clone the source repository with git, and compares.
+func TestObjectsEqualKustomizeBuild(t *testing.T) {
+	t.Parallel()
+	kustomize := upstream(t)
+	dir := t.TempDir()
+	source := readWorld(t, "kitchen-sink", strings.NewReplacer()).source
+	if err := os.CopyFS(filepath.Join(dir, "app"), source); err != nil {
+		t.Fatal(err)
+	}
+	git := func(args ...string) string {
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", filepath.Join(dir, "app"), "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "-q")
+	git("add", "-A")
+	git("commit", "-q", "-m", "source")
+	commit := git("rev-parse", "HEAD")
+	url := "file://" + filepath.Join(dir, "app")
+	gitops := readWorld(t, "kitchen-sink", strings.NewReplacer("$SOURCE", url, "$COMMIT", commit)).gitops
+	if err := os.CopyFS(filepath.Join(dir, "gitops"), gitops); err != nil {
+		t.Fatal(err)
+	}
+	// In this order: what one build loads of schemas must not reach the next.
+	for _, stage := range []string{"prod", "plain", "schema", "plain", "prod", "schema"} {
+		want, err := upstreamBuild(t, kustomize, filepath.Join(dir, "gitops", "stages", stage))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ourObjects(t, hydrate.Overlay{Source: source, SourceRepo: url, Commit: commit, GitOps: gitops, Path: "stages/" + stage,
+			Images: []lock.Image{{Ref: "example.com/another:v1", Digest: digest}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(want) < 2 {
+			t.Errorf("%s: only %d objects", stage, len(want))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: objects differ (-kustomize +lockage):\n%s", stage, diff)
+		}
+	}
+}
+
+// TestKustomizationsOfOthers compares with upstream over every kustomization in the folders that LOCKAGE_KUSTOMIZATIONS
+// names, separated by colons.
+func TestKustomizationsOfOthers(t *testing.T) {
+	t.Parallel()
+	folders := filepath.SplitList(os.Getenv("LOCKAGE_KUSTOMIZATIONS"))
+	if len(folders) == 0 {
+		t.Skip("LOCKAGE_KUSTOMIZATIONS names no folders of kustomizations")
+	}
+	kustomize := upstream(t)
+	for _, folder := range folders {
+		files := os.DirFS(folder)
+		err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !slices.Contains(konfig.RecognizedKustomizationFileNames(), entry.Name()) {
+				return err
+			}
+			t.Run(filepath.Base(folder)+"/"+path.Dir(name), func(t *testing.T) {
+				t.Parallel()
+				want, wantErr := upstreamBuild(t, kustomize, filepath.Join(folder, path.Dir(name)))
+				got, gotErr := ourObjects(t, hydrate.Overlay{Source: fstest.MapFS{}, SourceRepo: "https://example.com/none.git", GitOps: files, Path: path.Dir(name)})
+				switch {
+				case wantErr != nil && gotErr != nil:
+					t.Logf("both fail:\n%v\n%v", wantErr, gotErr)
+				case wantErr != nil || gotErr != nil:
+					t.Errorf("kustomize says: %v\nwe say: %v", wantErr, gotErr)
+				default:
+					t.Logf("%d objects", len(want))
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("objects differ (-kustomize +lockage):\n%.4000s", diff)
+					}
+				}
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const digest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
