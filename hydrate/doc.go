@@ -14,11 +14,14 @@
 //     SOPS encrypted (those with a top-level key `sops`) keep their keys in order and their scalars as written, since
 //     their MAC covers both.
 //   - What is written reads back as the same values under YAML 1.1 and YAML 1.2.
+//   - A render that asks for the clock or for randomness is done twice, and names what came out differently.
 //
 // # What it refuses
 //
 //   - documents without apiVersion, kind, or a metadata.name or metadata.generateName that is a string;
 //   - two objects of one group, kind, namespace and name;
+//   - output that differs between renders, Secrets in the clear, a locked image that occurs nowhere and, if asked to, images
+//     without digest, unless the stage waives the rule; no error tells a value of an object;
 //   - input beyond the bounds named in object.go.
 //
 // The package knows no chart engine, no Git and no registry: a [Renderer] is handed in.

@@ -2,9 +2,13 @@ package hydrate
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
+
+// pinned matches image references that name their content.
+var pinned = regexp.MustCompile(`@sha256:[0-9a-f]{64}$`)
 
 // AssertImage checks that each digest ("sha256:…") occurs in some string of some object.
 func AssertImage(objects []Object, digests []string) error {
@@ -22,8 +26,8 @@ func AssertImage(objects []Object, digests []string) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the locked image %s occurs in none of the %d rendered objects; hand it to the package (render.set), or "+
-		"render without the check (render.assertImage: false)", strings.Join(missing, ", "), len(objects))
+	return fmt.Errorf("the locked image %s occurs in none of the %d rendered objects; hand it to the package (render.set; for kustomize an entry "+
+		"of images), or render without the check (render.assertImage: false)", strings.Join(missing, ", "), len(objects))
 }
 
 // Images returns the images of all containers, sorted, each once: the `image` of every entry of a list `containers`,
@@ -31,21 +35,46 @@ func AssertImage(objects []Object, digests []string) error {
 func Images(objects []Object) []string {
 	var images []string
 	for _, o := range objects {
-		walk(o.content, func(key string, v any) {
-			if key != "containers" && key != "initContainers" && key != "ephemeralContainers" {
-				return
-			}
-			containers, _ := v.([]any)
-			for _, c := range containers {
-				container, _ := c.(map[string]any)
-				if image := text(container["image"]); image != "" {
-					images = append(images, image)
-				}
-			}
-		})
+		o.containers(func(container map[string]any) { images = append(images, text(container["image"])) })
 	}
 	slices.Sort(images)
 	return slices.Compact(images)
+}
+
+// containers visits the containers that name an image.
+func (o Object) containers(visit func(container map[string]any)) {
+	walk(o.content, func(key string, v any) {
+		if key != "containers" && key != "initContainers" && key != "ephemeralContainers" {
+			return
+		}
+		list, _ := v.([]any)
+		for _, c := range list {
+			if container, _ := c.(map[string]any); text(container["image"]) != "" {
+				visit(container)
+			}
+		}
+	})
+}
+
+// requireDigests refuses containers whose image is not pinned by digest.
+func requireDigests(objects []Object) error {
+	var found []string
+	for _, o := range objects {
+		o.containers(func(container map[string]any) {
+			if image := text(container["image"]); !pinned.MatchString(image) {
+				found = append(found, fmt.Sprintf("%s: %v: container %s: %s", o.Source, o, text(container["name"]), image))
+			}
+		})
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	slices.Sort(found)
+	if len(found) > maxProblems {
+		found = append(found[:maxProblems:maxProblems], fmt.Sprintf("and %d more", len(found)-maxProblems))
+	}
+	return fmt.Errorf("images are not pinned by digest (render.requireDigests):\n  %s\nwrite them as REPOSITORY@sha256:…, or lock them and "+
+		"set render.rewriteImages", strings.Join(found, "\n  "))
 }
 
 // walk visits every value below content with the key of the map that holds it, "" for items of lists.

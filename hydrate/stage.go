@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -28,6 +30,21 @@ type Stage struct {
 	Layout   Mode
 	// AssertImage asks that every locked digest occurs in the output.
 	AssertImage bool
+	// RewriteImages pins by digest the images of containers that name a locked repository by tag.
+	RewriteImages bool
+	// RequireDigests asks that the images of all containers are pinned by digest.
+	RequireDigests bool
+	// AllowNondeterminism publishes output that another render would not give again.
+	AllowNondeterminism bool
+	// AllowSecrets names the Secrets that may hold data in the clear.
+	AllowSecrets []string
+	// Schemas checks the objects; nil for no check.
+	Schemas Checker
+}
+
+// A Checker checks all objects of a stage. Its error names every object that is wrong, and no value of a Secret.
+type Checker interface {
+	Check(objects []Object) error
 }
 
 // Rendering is what a stage was rendered to.
@@ -36,9 +53,12 @@ type Rendering struct {
 	Objects  int
 	Images   []string // of the containers in it, as written, sorted
 	Warnings []string
+	// Allowances are the rules that the stage waives and that its output breaks, such as "allowSecrets: db", sorted.
+	Allowances []string
 }
 
-// Render renders the stage.
+// Render renders the stage and judges what came out by its rules; the error tells all that are broken. Nothing in it is
+// a value of an object.
 func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	rendered, err := s.Package.Render(ctx, s.Request)
 	if err != nil {
@@ -55,41 +75,83 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if len(objects) == 0 {
 		return Rendering{}, fmt.Errorf("the render of %s gave no object; are its values right?", s.Lock.Packaging.SourcePath)
 	}
-	if s.AssertImage {
-		if err := AssertImage(objects, s.digests()); err != nil {
+	changing, err := differences(ctx, decoder, rendered, objects)
+	if err != nil {
+		return Rendering{}, err
+	}
+	if s.RewriteImages {
+		if objects, err = rewriteImages(objects, s.images()); err != nil {
 			return Rendering{}, err
 		}
+	}
+	allowances, err := s.judge(objects, changing)
+	if err != nil {
+		return Rendering{}, err
 	}
 	tree, err := Layout(objects, s.Layout)
 	if err != nil {
 		return Rendering{}, err
 	}
-	return Rendering{Tree: tree, Objects: len(objects), Images: Images(objects), Warnings: rendered.Warnings}, nil
+	return Rendering{tree, len(objects), Images(objects), rendered.Warnings, allowances}, nil
+}
+
+// judge applies the stage's rules to its output, and returns those that it breaks and may break.
+func (s Stage) judge(objects []Object, changing []string) (allowances []string, err error) {
+	var problems []error
+	waive := func(err error, waived bool, allowance string) {
+		switch {
+		case err == nil:
+		case waived:
+			allowances = append(allowances, allowance)
+		default:
+			problems = append(problems, err)
+		}
+	}
+	if len(changing) > 0 {
+		waive(nondeterministic(changing), s.AllowNondeterminism, "nondeterminism: allow")
+	}
+	used, err := guardSecrets(objects, s.AllowSecrets)
+	waive(err, false, "")
+	for _, name := range used {
+		allowances = append(allowances, "allowSecrets: "+name)
+	}
+	waive(AssertImage(objects, s.digests()), !s.AssertImage, "assertImage: false")
+	if s.RequireDigests {
+		waive(requireDigests(objects), false, "")
+	}
+	if s.Schemas != nil {
+		waive(s.Schemas.Check(objects), false, "")
+	}
+	slices.Sort(allowances)
+	return allowances, errors.Join(problems...)
+}
+
+// images returns the locked images, the main one first.
+func (s Stage) images() []lock.Image {
+	images := []lock.Image{s.Lock.Image}
+	for _, named := range s.Lock.Images {
+		images = append(images, named.Image())
+	}
+	return images
 }
 
 func (s Stage) digests() []string {
-	digests := []string{s.Lock.Image.Digest}
-	for _, named := range s.Lock.Images {
-		digests = append(digests, named.Digest)
+	var digests []string
+	for _, image := range s.images() {
+		digests = append(digests, image.Digest)
 	}
 	return digests
 }
 
-// Allowances lists the rules that the stage waives.
-func (s Stage) Allowances() []string {
-	if !s.AssertImage {
-		return []string{"assertImage: false"}
-	}
-	return nil
-}
-
 // InputDigest is a digest over everything that can change the output: pipeline and stage, every field of the lock, every
 // file of the package and of the values by its digest, the options as they take effect, and the versions of what
-// renders. Where files lie in the GitOps repository, and under which name the artifact is stored, is not in it.
+// renders. What changes no output is not in it: where files lie in the GitOps repository, what the schemas say, and under
+// which name the artifact is stored.
 func (s Stage) InputDigest() digest.Digest {
 	type file struct {
-		Path   string `json:"path,omitempty"`
-		SHA256 string `json:"sha256"`
+		Path   string    `json:"path,omitempty"`
+		Kind   InputKind `json:"kind,omitempty"`
+		SHA256 string    `json:"sha256"`
 	}
 	input := struct {
 		Output      int             `json:"output"`
@@ -108,13 +170,19 @@ func (s Stage) InputDigest() digest.Digest {
 		Hooks       Hooks           `json:"hooks"`
 		Layout      Mode            `json:"layout"`
 		AssertImage bool            `json:"assertImage"`
+		Rewrite     bool            `json:"rewriteImages"`
+		Pinned      bool            `json:"requireDigests"`
+		Allow       bool            `json:"allowNondeterminism"`
+		Secrets     []string        `json:"allowSecrets"`
+		Validate    bool            `json:"validate"`
 	}{
 		outputVersion, s.Renderer, s.Pipeline, s.Name, s.Lock.Canonical(), nil, nil,
 		s.Request.ReleaseName, s.Request.Namespace, s.Request.KubeVersion, append([]string{}, s.Request.APIVersions...), append([]SetValue{}, s.Request.Set...),
 		s.Request.IncludeCRDs, s.Request.Hooks, s.Layout, s.AssertImage,
+		s.RewriteImages, s.RequireDigests, s.AllowNondeterminism, slices.Compact(slices.Sorted(slices.Values(s.AllowSecrets))), s.Schemas != nil,
 	}
 	for _, in := range s.Package.Inputs() {
-		input.Source = append(input.Source, file{in.Path, hex.EncodeToString(in.SHA256[:])})
+		input.Source = append(input.Source, file{in.Path, in.Kind, hex.EncodeToString(in.SHA256[:])})
 	}
 	for _, values := range s.Request.Values {
 		sum := sha256.Sum256(values.Data)

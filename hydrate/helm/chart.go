@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -50,6 +51,10 @@ type Package struct {
 	documents map[*chart.File][][]byte // of the files in crds/, which no stage changes
 	schemas   schemas
 	warnings  []string
+
+	parse    sync.Once                // fills the two below, for the first render
+	programs map[*chart.File]*program // of the templates; nil for one that does not parse
+	texts    map[*chart.File]bool     // other files that tell something if tpl is given them
 }
 
 var _ hydrate.Package = (*Package)(nil)

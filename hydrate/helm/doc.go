@@ -12,9 +12,20 @@
 //     outside the chart are refused.
 //   - What crds/ folders define twice, word for word, is rendered once, as Helm would install it.
 //   - Where charts/ holds one subchart twice, Helm picks one at random; here it is always the same one.
+//   - `keys`, whose order Helm leaves to chance, gives them sorted.
 //
-// Rendering is hermetic: no cluster (`lookup` finds nothing), no DNS, no network, no environment. The clock and
-// randomness that templates can ask for (`now`, `randAlphaNum`, `genCA`) are Helm's and not taken away here.
+// Rendering is hermetic: no cluster (`lookup` finds nothing, and a warning says so), no DNS, no network, no environment.
+//
+// # Clock and randomness
+//
+// What templates can ask for (`now`, `randAlphaNum`, `genCA`) is Helm's and not taken away. A render whose templates can
+// reach such a function comes with Again: the same chart, in which `now` is nine years later and numbers and letters are
+// drawn from where the first draw could not come from, so that also a year or a coin's toss comes out otherwise.
+// What can be reached is found by following calls from the templates that are rendered, through include and template, and
+// through tpl into every text of values, files and templates that it might be given. It errs to yes, which costs a render.
+//
+// Not seen: `values` (the function) of a small map, which is in random order and may come twice in the same one, and so
+// `keys` in a text given to tpl; and dates are formatted in the host's time zone.
 //
 // # What it refuses
 //

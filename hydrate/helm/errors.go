@@ -14,6 +14,9 @@ var (
 	yamlError      = regexp.MustCompile(`^(?:error converting YAML to JSON: |error unmarshaling JSON: |while decoding JSON: |yaml: |json: )+`)
 )
 
+// maxMessage bounds what Helm's engine may say, in bytes.
+const maxMessage = 2000
+
 // templateError shortens what Helm's engine said: a chain of `file:line:column: <expression>: ` and the cause.
 func templateError(err error) error {
 	text := locationError.ReplaceAllString(err.Error(), "$1: ")
@@ -25,7 +28,11 @@ func templateError(err error) error {
 		}
 		return file + position + ": " + expression + ": "
 	})
-	return errors.New(strings.TrimPrefix(text, "template: "))
+	text = strings.TrimPrefix(text, "template: ")
+	if len(text) > maxMessage { // of templates that include each other without end: where it begins and why it ends
+		text = strings.ToValidUTF8(text[:maxMessage/2], "") + " … " + strings.ToValidUTF8(text[len(text)-maxMessage/2:], "")
+	}
+	return errors.New(text)
 }
 
 func cleanYAML(err error) string { return yamlError.ReplaceAllString(err.Error(), "") }

@@ -319,43 +319,16 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// BenchmarkStages renders 30 stages of one chart, through decoder and layout: that of testdata, or one in the folder
-// that LOCKAGE_CHART names.
-func BenchmarkStages(b *testing.B) {
-	dir := os.Getenv("LOCKAGE_CHART")
-	if dir == "" {
-		b.Skip("LOCKAGE_CHART does not name a chart")
+// A backslash alone, of which dashboards are full, is no reason to parse a document twice.
+func TestEscapedHooksAreHooks(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{`"helm\x2esh/hook"`, `"\u0068elm.sh/hook"`, `"\U00000068elm.sh/hook"`, "? \"helm.\\\n      sh/hook\"\n    "} {
+		document := "metadata:\n  annotations:\n    " + key + ": test\ndata: 'a\\d'\n"
+		if keep, _, err := wanted([]byte(document), hydrate.HooksDeploy); keep || err != nil {
+			t.Errorf("kept %q, %v", document, err)
+		}
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		chart, err := Renderer{}.Open(b.Context(), os.DirFS(dir))
-		if err != nil {
-			b.Fatal(err)
-		}
-		var decoder hydrate.Decoder
-		var wg sync.WaitGroup
-		limit := make(chan struct{}, 2)
-		for i := range 30 {
-			limit <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-limit }()
-				r := request
-				r.ReleaseName = fmt.Sprintf("stage-%d", i)
-				rendered, err := chart.Render(b.Context(), r)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				objects, err := decoder.Objects(rendered.Manifests)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				if _, err := hydrate.Layout(objects, hydrate.PerObject); err != nil {
-					b.Error(err)
-				}
-			})
-		}
-		wg.Wait()
+	if escapesLetters([]byte(`{"expr": "a\"b\n\d\\."}`)) {
+		t.Error("no letter is escaped there")
 	}
 }

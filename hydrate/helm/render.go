@@ -22,12 +22,18 @@ import (
 const notesSuffix = "NOTES.txt"
 
 // Render implements [hydrate.Package]. Manifests come definitions of custom resources first, then by template.
-func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered hydrate.Rendered, err error) {
+func (p *Package) Render(ctx context.Context, request hydrate.Request) (hydrate.Rendered, error) {
+	return p.render(ctx, request, nil)
+}
+
+// render renders for the first time, or again: with what change makes of the chart and its values.
+func (p *Package) render(ctx context.Context, request hydrate.Request, change func(*chart.Chart, chartutil.Values)) (rendered hydrate.Rendered, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			rendered, err = hydrate.Rendered{}, fmt.Errorf("render chart %s: %v", p.chart.Name(), r)
 		}
 	}()
+	p.parse.Do(p.parseTemplates)
 	rendered.Warnings = slices.Clone(p.warnings)
 	c := clone(p.chart)
 	values, err := p.values(c, request, &rendered)
@@ -37,6 +43,21 @@ func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered
 	if err := ctx.Err(); err != nil {
 		return hydrate.Rendered{}, err
 	}
+	if request.IncludeCRDs {
+		rendered.Manifests = p.definitions(c)
+	}
+	if change != nil {
+		change(c, values)
+	} else {
+		reached := p.reach(c, values)
+		rendered.Warnings = append(rendered.Warnings, reached.warning()...)
+		if reached.volatile {
+			tpl := reached.tpl
+			rendered.Again = func(ctx context.Context) (hydrate.Rendered, error) {
+				return p.render(ctx, request, func(c *chart.Chart, values chartutil.Values) { p.later(c, values, tpl) })
+			}
+		}
+	}
 	files, err := engine.Engine{}.Render(c, values)
 	if err != nil {
 		return hydrate.Rendered{}, templateError(err)
@@ -44,8 +65,10 @@ func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered
 	if err := ctx.Err(); err != nil {
 		return hydrate.Rendered{}, err
 	}
-	if request.IncludeCRDs {
-		rendered.Manifests = p.definitions(c)
+	if change != nil {
+		for name, output := range files {
+			files[name] = sooner(output)
+		}
 	}
 	if err := collect(files, request.Hooks, &rendered); err != nil {
 		return hydrate.Rendered{}, err
@@ -162,7 +185,7 @@ func deployEvent(event string) (deploy, known bool) {
 // dropped here, with a warning.
 func wanted(document []byte, hooks hydrate.Hooks) (keep bool, warning string, err error) {
 	// Only an escape could hide the annotation from this look, which spares the parsing of nearly all documents.
-	if !bytes.Contains(document, []byte(release.HookAnnotation)) && !bytes.ContainsRune(document, '\\') {
+	if !bytes.Contains(document, []byte(release.HookAnnotation)) && !escapesLetters(document) {
 		return true, "", nil
 	}
 	var head releaseutil.SimpleHead
@@ -185,6 +208,21 @@ func wanted(document []byte, hooks hydrate.Hooks) (keep bool, warning string, er
 		deploys = deploys || deploy
 	}
 	return hooks == hydrate.HooksAll || hooks == hydrate.HooksDeploy && deploys, "", nil
+}
+
+// escapesLetters reports whether a document may write a letter, dot or slash by an escape of YAML's double-quoted
+// strings: \x2e, \u002e, \U0000002e, or none at all where the line is broken.
+func escapesLetters(document []byte) bool {
+	for {
+		i := bytes.IndexByte(document, '\\')
+		if i < 0 || i == len(document)-1 {
+			return false
+		}
+		if bytes.IndexByte([]byte("xuU\r\n"), document[i+1]) >= 0 {
+			return true
+		}
+		document = document[i+1:]
+	}
 }
 
 // splitDocuments splits a rendered file as releaseutil.SplitManifests does, which cuts blanks off and asks nothing of

@@ -14,9 +14,17 @@ import (
 func mergeValues(files []hydrate.File, set []hydrate.SetValue) (map[string]any, error) {
 	merged := map[string]any{}
 	for _, f := range files {
-		var layer map[string]any
-		if err := yaml.Unmarshal(f.Data, &layer); err != nil {
+		var content any
+		if err := yaml.Unmarshal(f.Data, &content); err != nil {
 			return nil, fmt.Errorf("values file %s: %s", f.Path, cleanYAML(err))
+		}
+		layer, isMap := content.(map[string]any)
+		if !isMap && content != nil {
+			kind := "a single value"
+			if _, isList := content.([]any); isList {
+				kind = "a list"
+			}
+			return nil, fmt.Errorf("values file %s: values are a map, and this is %s", f.Path, kind)
 		}
 		merged = mergeMaps(merged, layer)
 	}

@@ -1,7 +1,6 @@
 package lock
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +19,7 @@ type Commits interface {
 // Images is the registry as Check sees it.
 type Images interface {
 	// Resolve returns the digest (sha256:<64 hex>) that a reference with a tag
-	// points to now.
+	// points to now. The error is fs.ErrNotExist where there is no such image.
 	Resolve(ctx context.Context, ref string) (digest string, err error)
 	// Revision returns the org.opencontainers.image.revision of the image
 	// repository@digest, from its annotations or its configuration's labels;
@@ -36,9 +35,11 @@ const (
 	Pass    Outcome = "pass"
 	Fail    Outcome = "fail"
 	Skipped Outcome = "skipped"
+	// Unknown: whoever had to be asked did not answer.
+	Unknown Outcome = "unknown"
 )
 
-// CheckResult is one check of a lock. Reason says why it failed or was skipped.
+// CheckResult is one check of a lock. Reason says why it did not pass.
 type CheckResult struct {
 	Check  string  `json:"check"`
 	Result Outcome `json:"result"`
@@ -100,23 +101,22 @@ func (c *checker) report(check, reason string) {
 	c.results = append(c.results, CheckResult{check, result, reason})
 }
 
+// unanswered tells what is not there, a failure, from what could not be asked.
+func (c *checker) unanswered(check string, err error) {
+	result := Unknown
+	if errors.Is(err, fs.ErrNotExist) {
+		result = Fail
+	}
+	c.results = append(c.results, CheckResult{check, result, err.Error()})
+}
+
 func (c *checker) skip(check, reason string) {
 	c.results = append(c.results, CheckResult{check, Skipped, reason})
 }
 
 func (c *checker) filesAgree(fsys fs.FS, dir string, l Lock, current []byte) {
-	name := path.Join(dir, l.ReleaseID+".yaml")
-	history, err := readBounded(fsys, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		c.report(CheckFilesAgree, name+" does not exist: write it with `lockage lock write`")
-	case err != nil:
-		c.report(CheckFilesAgree, err.Error())
-	case !bytes.Equal(history, current):
-		c.report(CheckFilesAgree, name+" and "+currentName+" differ: the history file is the record, copy it over the other")
-	default:
-		c.report(CheckFilesAgree, "")
-	}
+	history, err := readBounded(fsys, path.Join(dir, l.ReleaseID+".yaml"))
+	c.report(CheckFilesAgree, disagreement(dir, l, history, current, err))
 }
 
 func (c *checker) commit(ctx context.Context, commits Commits, repo, commit string) {
@@ -127,7 +127,7 @@ func (c *checker) commit(ctx context.Context, commits Commits, repo, commit stri
 	ok, err := commits.HasCommit(ctx, repo, commit)
 	switch {
 	case err != nil:
-		c.report(CheckCommit, err.Error())
+		c.unanswered(CheckCommit, err)
 	case !ok:
 		c.report(CheckCommit, "commit "+commit+" does not exist in the source repository: was it pushed?")
 	default:
@@ -149,7 +149,7 @@ func (c *checker) image(ctx context.Context, images Images, suffix string, image
 	if image.Tag() == "" {
 		c.skip(digestCheck, image.Ref+" has no tag")
 	} else if digest, err := images.Resolve(ctx, image.Repository()+":"+image.Tag()); err != nil {
-		c.report(digestCheck, err.Error())
+		c.unanswered(digestCheck, err)
 	} else if digest != image.Digest {
 		c.report(digestCheck, image.Ref+" is now "+digest+", not "+image.Digest+": the tag was moved, or the lock names another image")
 	} else {
@@ -161,7 +161,7 @@ func (c *checker) image(ctx context.Context, images Images, suffix string, image
 	revision, err := images.Revision(ctx, image.Pinned())
 	switch {
 	case err != nil:
-		c.report(revisionCheck, err.Error())
+		c.unanswered(revisionCheck, err)
 	case revision == "":
 		c.skip(revisionCheck, "the image names no org.opencontainers.image.revision")
 	case strings.TrimPrefix(revision, "sha1:") != commit:

@@ -3,6 +3,8 @@ package lock
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -67,14 +69,17 @@ func TestCheck(t *testing.T) {
 		"sha1 revision":   {both(full), world{commit, digest, "sha1:" + commit, nil}, pass},
 		"short form":      {both(strings.Replace(full, "  sourceRepo: https://github.com/acme/app.git\n", "", 1)), good, pass},
 		"files differ":    {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}, history: {Data: []byte("---\n" + full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " and current.yaml differ: the history file is the record, copy it over the other"})},
-		"no history file": {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " does not exist: write it with `lockage lock write`"})},
+		"no history file": {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " does not exist: write it with `lockage lock write --commit " + commit + "`"})},
 		"other release": {both(strings.Replace(full, "gitCommit: "+commit, "gitCommit: "+other, 1)), world{other, digest, other, nil},
 			with(CheckResult{CheckReleaseID, Fail, `releaseId "git-` + commit + `" belongs to another commit: gitCommit is "` + other + `"`})},
 		"everything is wrong": {both(full), world{"", "sha256:0", "main", nil}, with(
 			CheckResult{CheckCommit, Fail, "commit " + commit + " does not exist in the source repository: was it pushed?"},
 			CheckResult{CheckImageDigest, Fail, "ghcr.io/acme/app:git-" + commit + " is now sha256:0, not " + digest + ": the tag was moved, or the lock names another image"},
 			CheckResult{CheckImageRevision, Fail, `the image was built from "main", not from ` + commit})},
-		"nothing answers": {both(full), world{err: errors.New("down")}, with(CheckResult{CheckCommit, Fail, "down"}, CheckResult{CheckImageDigest, Fail, "down"}, CheckResult{CheckImageRevision, Fail, "down"})},
+		"nothing answers": {both(full), world{err: errors.New("down")}, with(CheckResult{CheckCommit, Unknown, "down"}, CheckResult{CheckImageDigest, Unknown, "down"}, CheckResult{CheckImageRevision, Unknown, "down"})},
+		"no such image": {both(full), world{commit: commit, err: fmt.Errorf("image: %w", fs.ErrNotExist)}, with(
+			CheckResult{CheckCommit, Fail, "image: file does not exist"}, CheckResult{CheckImageDigest, Fail, "image: file does not exist"},
+			CheckResult{CheckImageRevision, Fail, "image: file does not exist"})},
 		"nothing to compare": {both(strings.Replace(full, "app:git-"+commit, "app", 1)), world{commit: commit}, with(
 			CheckResult{CheckImageDigest, Skipped, "ghcr.io/acme/app has no tag"},
 			CheckResult{CheckImageRevision, Skipped, "the image names no org.opencontainers.image.revision"})},
@@ -105,5 +110,38 @@ func TestCheck(t *testing.T) {
 	}
 	if _, err := Check(t.Context(), fstest.MapFS{}, "d", "", nil, nil); err == nil {
 		t.Error("a missing lock is no error")
+	}
+}
+
+func TestCheckRecorded(t *testing.T) {
+	t.Parallel()
+	history := "d/git-" + commit + ".yaml"
+	for name, test := range map[string]struct {
+		history *fstest.MapFile
+		want    string
+	}{
+		"the same":  {&fstest.MapFile{Data: []byte(full)}, ""},
+		"different": {&fstest.MapFile{Data: []byte("---\n" + full)}, "d/current.yaml: " + history + " and current.yaml differ"},
+		"missing":   {nil, "d/current.yaml: " + history + " does not exist: write it with `lockage lock write"},
+		"a folder":  {&fstest.MapFile{Mode: fs.ModeDir}, "read lock: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := fstest.MapFS{"d/current.yaml": {Data: []byte(full)}}
+			if test.history != nil {
+				files[history] = test.history
+			}
+			current, err := Current(files, "d")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if err := CheckRecorded(files, "d", current); err != nil {
+				got = err.Error()
+			}
+			if !strings.HasPrefix(got, test.want) || (got == "") != (test.want == "") {
+				t.Errorf("error %q, want %q", got, test.want)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -40,11 +41,49 @@ func Current(fsys fs.FS, dir string) (File, error) {
 	return f, err
 }
 
+// CheckID tells whether id is written as the id of a release is.
+func CheckID(id string) error {
+	if !releaseID.MatchString(id) {
+		return fmt.Errorf("%q is no release id: write git- and a full commit id of 40 lower-case hex digits", id)
+	}
+	return nil
+}
+
+// CheckRecorded tells whether the history file of f's release, in the lock
+// directory dir, says the same as f: whoever verifies what was made of f will
+// read that one. What is wrong is a strictyaml.Problems.
+func CheckRecorded(fsys fs.FS, dir string, f File) error {
+	history, err := readBounded(fsys, path.Join(dir, f.Lock.ReleaseID+".yaml"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read lock: %w", err)
+	}
+	var problems strictyaml.Problems
+	if reason := disagreement(dir, f.Lock, history, f.Data, err); reason != "" {
+		problems.Add(strictyaml.Pos{File: f.Path}, "%s", reason)
+	}
+	return problems.Err()
+}
+
+// disagreement says how the history file of l, or the error of reading it,
+// differs from current.yaml; it is empty where they agree.
+func disagreement(dir string, l Lock, history, current []byte, err error) string {
+	name := path.Join(dir, l.ReleaseID+".yaml")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return name + " does not exist: write it with `lockage lock write --commit " + l.GitCommit + "`"
+	case err != nil:
+		return err.Error()
+	case !bytes.Equal(history, current):
+		return name + " and " + currentName + " differ: the history file is the record, copy it over the other"
+	}
+	return ""
+}
+
 // Release reads one release, named by its id (git-<40 hex>), of the lock
 // directory dir. The error is fs.ErrNotExist where it was never written.
 func Release(fsys fs.FS, dir, id string) (File, error) {
-	if !releaseID.MatchString(id) {
-		return File{}, fmt.Errorf("%q is no release id: write git- and a full commit id of 40 lower-case hex digits", id)
+	if err := CheckID(id); err != nil {
+		return File{}, err
 	}
 	f, err := read(fsys, path.Join(dir, id+".yaml"))
 	if errors.Is(err, fs.ErrNotExist) {

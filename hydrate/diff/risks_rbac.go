@@ -1,0 +1,152 @@
+package diff
+
+import (
+	"slices"
+	"strings"
+)
+
+// maxGrants bounds what the rules of one role are multiplied out to.
+const maxGrants = 4000
+
+const rbac = "rbac.authorization.k8s.io"
+
+// grant is one thing that a role allows; "*" stands for everything, also for any name.
+type grant struct{ verb, group, resource, name string }
+
+func (g grant) String() string {
+	s := g.verb + " " + g.resource
+	if g.group != "" && !strings.HasPrefix(g.resource, "/") {
+		s += "." + g.group
+	}
+	if g.name != "*" {
+		s += " " + g.name
+	}
+	return s
+}
+
+// covers reports whether g allows what h does.
+func (g grant) covers(h grant) bool {
+	wide := func(a, b string) bool { return a == b || a == "*" }
+	resource := wide(g.resource, h.resource)
+	if sub, ok := strings.CutPrefix(g.resource, "*/"); ok {
+		resource = strings.HasSuffix(h.resource, "/"+sub)
+	}
+	if strings.HasPrefix(h.resource, "/") { // a URL: "*" stands at the end only
+		prefix, wild := strings.CutSuffix(g.resource, "*")
+		resource = strings.HasPrefix(g.resource, "/") && (g.resource == h.resource || wild && strings.HasPrefix(h.resource, prefix))
+	}
+	return wide(g.verb, h.verb) && wide(g.group, h.group) && resource && wide(g.name, h.name)
+}
+
+// dangerous reports whether the grant leads to more rights than it names.
+func (g grant) dangerous() bool {
+	return g.verb == "*" || g.resource == "*" || g.group == "*" ||
+		g.verb == "escalate" || g.verb == "bind" || g.verb == "impersonate" ||
+		g.resource == "secrets" || g.resource == "pods/exec" || g.resource == "nodes/proxy" || g.resource == "serviceaccounts/token"
+}
+
+// roleRisks names what a role allows that it did not before.
+func roleRisks(p *pair) []Risk {
+	if !p.is(rbac, "Role", "ClusterRole") || p.now == nil {
+		return nil
+	}
+	had, fits := grants(p.was)
+	now, fit := grants(p.now)
+	if !fits || !fit {
+		return []Risk{{RiskRBAC, Danger, "role with too many rules to judge", nil}}
+	}
+	var more, dangerous []string
+	for _, g := range now {
+		switch {
+		case slices.ContainsFunc(had, func(h grant) bool { return h.covers(g) }):
+		case g.dangerous():
+			dangerous = append(dangerous, g.String())
+		default:
+			more = append(more, g.String())
+		}
+	}
+	var risks []Risk
+	if len(dangerous) > 0 {
+		risks = append(risks, Risk{RiskRBAC, Danger, "role allows far more", dangerous})
+	}
+	if len(more) > 0 {
+		risks = append(risks, Risk{RiskRBAC, Warning, "role allows more", more})
+	}
+	if rule := get(p.now, "aggregationRule"); rule != nil && !equal(rule, get(p.was, "aggregationRule")) {
+		risks = append(risks, Risk{RiskRBAC, Warning, "role takes in the rules of other roles", nil})
+	}
+	return risks
+}
+
+// grants multiplies the rules of a role out, and reports whether they stay within bounds.
+func grants(role map[string]any) ([]grant, bool) {
+	rules, _ := get(role, "rules").([]any)
+	var out []grant
+	for _, rule := range mapsIn(rules) {
+		verbs, groups, resources, names := textsIn(rule["verbs"]), textsIn(rule["apiGroups"]), textsIn(rule["resources"]), textsIn(rule["resourceNames"])
+		urls := textsIn(rule["nonResourceURLs"])
+		if len(names) == 0 {
+			names = []string{"*"}
+		}
+		// Divided, since a product of many long lists would overflow.
+		if room := maxGrants - len(out); len(verbs)*max(len(urls), 1) > room || len(groups) > 0 && len(resources) > 0 &&
+			len(verbs)*len(groups) > room/len(resources)/len(names) {
+			return nil, false
+		}
+		for _, verb := range verbs {
+			for _, group := range groups {
+				for _, resource := range resources {
+					for _, name := range names {
+						out = append(out, grant{verb, group, resource, name})
+					}
+				}
+			}
+			for _, url := range urls {
+				out = append(out, grant{verb, "", url, "*"})
+			}
+		}
+	}
+	return out, true
+}
+
+// bindingRisks names who gets a role.
+func bindingRisks(p *pair) []Risk {
+	if !p.is(rbac, "RoleBinding", "ClusterRoleBinding") || p.now == nil {
+		return nil
+	}
+	role := text(get(p.now, "roleRef", "name"))
+	had := subjects(p.was)
+	if !equal(get(p.was, "roleRef"), get(p.now, "roleRef")) {
+		had = nil
+	}
+	var gained []string
+	level := Warning
+	for _, s := range subjects(p.now) {
+		if slices.Contains(had, s) {
+			continue
+		}
+		gained = append(gained, s+" ← "+role)
+		// These groups are everybody.
+		if role == "cluster-admin" || role == "admin" || s == "Group system:unauthenticated" || s == "Group system:authenticated" ||
+			s == "Group system:serviceaccounts" || s == "User system:anonymous" {
+			level = Danger
+		}
+	}
+	if len(gained) == 0 {
+		return nil
+	}
+	return []Risk{{RiskRBAC, level, "role is given to more", gained}}
+}
+
+func subjects(binding map[string]any) []string {
+	list, _ := get(binding, "subjects").([]any)
+	var out []string
+	for _, s := range mapsIn(list) {
+		name := text(s["name"])
+		if namespace := text(s["namespace"]); namespace != "" {
+			name = namespace + "/" + name
+		}
+		out = append(out, text(s["kind"])+" "+name)
+	}
+	return out
+}

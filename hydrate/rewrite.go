@@ -1,0 +1,120 @@
+package hydrate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+)
+
+// rewriteImages pins by digest the images of containers that name a locked repository by tag, or by nothing; they
+// are then REPOSITORY@DIGEST, the repository as it was written. What is pinned already stays, and so do objects that SOPS
+// encrypted. Where the lock has two images of one repository, the tag says which is meant.
+func rewriteImages(objects []Object, locked []lock.Image) ([]Object, error) {
+	out := slices.Clone(objects)
+	for i, o := range objects {
+		if _, encrypted := o.content["sops"].(map[string]any); encrypted {
+			continue
+		}
+		changed := map[string]string{}
+		var ambiguous string
+		o.containers(func(container map[string]any) {
+			image := text(container["image"])
+			switch candidates := lockedAs(image, locked); len(candidates) {
+			case 0:
+			case 1:
+				changed[image] = lock.Image{Ref: image, Digest: candidates[0].Digest}.Pinned()
+			default:
+				ambiguous = image
+			}
+		})
+		if ambiguous != "" {
+			return nil, fmt.Errorf("%s: %v: the image %s may be any of several locked images of that repository; name one by its tag or digest", o.Source, o, ambiguous)
+		}
+		if len(changed) == 0 {
+			continue
+		}
+		rewritten, err := o.withImages(changed)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = rewritten
+	}
+	return out, nil
+}
+
+// lockedAs returns the locked images that a reference without digest may stand for, by different digests.
+func lockedAs(image string, locked []lock.Image) (candidates []lock.Image) {
+	if strings.Contains(image, "@") {
+		return nil
+	}
+	written := lock.Image{Ref: image}
+	for _, l := range locked {
+		if normalRepository(l.Repository()) != normalRepository(written.Repository()) {
+			continue
+		}
+		if l.Tag() != "" && l.Tag() == written.Tag() {
+			return []lock.Image{l}
+		}
+		if !slices.ContainsFunc(candidates, func(c lock.Image) bool { return c.Digest == l.Digest }) {
+			candidates = append(candidates, l)
+		}
+	}
+	return candidates
+}
+
+// normalRepository writes out what container runtimes add to the short names of Docker Hub's images: nginx is
+// docker.io/library/nginx, acme/app is docker.io/acme/app.
+func normalRepository(repository string) string {
+	host, rest, slash := strings.Cut(repository, "/")
+	switch {
+	case !slash:
+		return "docker.io/library/" + repository
+	case !strings.ContainsAny(host, ".:") && host != "localhost":
+		return "docker.io/" + repository
+	case host == "index.docker.io" || host == "docker.io":
+		if !strings.Contains(rest, "/") {
+			rest = "library/" + rest
+		}
+		return "docker.io/" + rest
+	}
+	return repository
+}
+
+// withImages returns the object with the images of its containers replaced, as changed says.
+func (o Object) withImages(changed map[string]string) (Object, error) {
+	content, _ := clone(o.content).(map[string]any)
+	objects, err := newObjects(content, content)
+	if err != nil {
+		return Object{}, err
+	}
+	rewritten := objects[0]
+	rewritten.Source = o.Source
+	rewritten.containers(func(container map[string]any) {
+		if pinned, found := changed[text(container["image"])]; found {
+			container["image"] = pinned
+		}
+	})
+	return rewritten, nil
+}
+
+// clone copies a decoded value down to its scalars.
+func clone(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := maps.Clone(v)
+		for key, item := range out {
+			out[key] = clone(item)
+		}
+		return out
+	case []any:
+		out := slices.Clone(v)
+		for i, item := range out {
+			out[i] = clone(item)
+		}
+		return out
+	}
+	return v
+}

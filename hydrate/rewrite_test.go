@@ -1,0 +1,51 @@
+package hydrate
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lockage/lockage/hydrate/lock"
+)
+
+func TestLockedAs(t *testing.T) {
+	t.Parallel()
+	locked := []lock.Image{
+		{Ref: "nginx:1", Digest: "nginx"},
+		{Ref: "docker.io/acme/app:1", Digest: "app"},
+		{Ref: "localhost:5000/acme/web:a", Digest: "web-a"},
+		{Ref: "localhost:5000/acme/web:b", Digest: "web-b"},
+		{Ref: "ghcr.io/acme/twice:a", Digest: "twice"},
+		{Ref: "ghcr.io/acme/twice:b", Digest: "twice"},
+	}
+	for image, want := range map[string][]string{
+		"nginx":                         {"nginx"},
+		"nginx:2":                       {"nginx"},
+		"library/nginx":                 {"nginx"},
+		"docker.io/nginx:1":             {"nginx"},
+		"index.docker.io/library/nginx": {"nginx"},
+		"ghcr.io/nginx":                 nil,
+		"acme/app":                      {"app"},
+		"docker.io/acme/app:2":          {"app"},
+		"docker.io/acme/app/more":       nil,
+		"app":                           nil,
+		"acme/app@" + webDigest:         nil,
+		"acme/app:1@" + webDigest:       nil,
+		"localhost:5000/acme/web:a":     {"web-a"},
+		"localhost:5000/acme/web:b":     {"web-b"},
+		"localhost:5000/acme/web":       {"web-a", "web-b"},
+		"localhost/acme/web:a":          nil,
+		"ghcr.io/acme/twice":            {"twice"},
+		"":                              nil,
+		"@":                             nil,
+		":":                             nil,
+	} {
+		var got []string
+		for _, l := range lockedAs(image, locked) {
+			got = append(got, l.Digest)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", image, diff)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+// Package schema checks objects against JSON schemas of their kinds, offline.
+//
+// # Where schemas come from
+//
+// The definitions of custom resources among the objects come first: they serve their own resources, in the versions that
+// they serve. All others are files of one folder, named as kubeconform's users have them:
+//
+//	v1.34.0-standalone-strict/deployment-apps-v1.json   Kubernetes' own, as in github.com/yannh/kubernetes-json-schema
+//	v1.34.0-standalone/deployment-apps-v1.json          likewise, letting unknown fields pass
+//	monitoring.coreos.com/servicemonitor_v1.json        custom resources, as in github.com/datreeio/CRDs-catalog
+//
+// Nothing is fetched. Schemas without a `$schema` are of draft 4, which Kubernetes' own are.
+//
+// # What it refuses
+//
+// Objects without a schema: a check that skips them would say yes to what it did not see. Schemas that refer to other
+// files. Fields that a custom resource's definition does not have, as Kubernetes' own clients do.
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/lockage/lockage/hydrate"
+)
+
+const (
+	maxSchemaBytes = 16 << 20
+	maxProblems    = 20 // told in one error
+)
+
+// Schemas are those of one folder for one version of Kubernetes. They are safe for concurrent use.
+type Schemas struct {
+	files   fs.FS
+	version string   // "v1.34.0"
+	read    sync.Map // of file name to func() (*jsonschema.Schema, error)
+}
+
+var _ hydrate.Checker = (*Schemas)(nil)
+
+// New returns the schemas below files for a version such as "1.34" or "v1.34.2".
+func New(files fs.FS, kubeVersion string) *Schemas {
+	version := "v" + strings.TrimPrefix(kubeVersion, "v")
+	if strings.Count(version, ".") == 1 {
+		version += ".0"
+	}
+	return &Schemas{files: files, version: version}
+}
+
+// Check implements [hydrate.Checker].
+func (s *Schemas) Check(objects []hydrate.Object) error {
+	definitions := definitionsOf(objects)
+	var problems []string
+	for _, o := range objects {
+		schema, err := definitions.schema(o)
+		if schema == nil && err == nil {
+			schema, err = s.lookUp(o)
+		}
+		if err == nil {
+			err = schema.Validate(o.Content())
+		}
+		for _, problem := range describe(o, err) {
+			problems = append(problems, fmt.Sprintf("%s: %v: %s", o.Source, o, problem))
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	slices.Sort(problems)
+	problems = slices.Compact(problems)
+	if len(problems) > maxProblems {
+		problems = append(problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", len(problems)-maxProblems))
+	}
+	return fmt.Errorf("objects do not match the schemas of Kubernetes %s (render.validate):\n  %s", s.version, strings.Join(problems, "\n  "))
+}
+
+// lookUp returns the schema of an object's kind from the folder.
+func (s *Schemas) lookUp(o hydrate.Object) (*jsonschema.Schema, error) {
+	kind, version := strings.ToLower(o.Kind), strings.ToLower(o.Version)
+	suffix := "-" + version
+	if o.Group != "" {
+		label, _, _ := strings.Cut(o.Group, ".")
+		suffix = "-" + strings.ToLower(label) + suffix
+	}
+	names := []string{s.version + "-standalone-strict/" + kind + suffix + ".json", s.version + "-standalone/" + kind + suffix + ".json"}
+	if o.Group != "" {
+		names = append(names, o.Group+"/"+kind+"_"+version+".json")
+	}
+	for _, name := range names {
+		if strings.Count(name, "/") != 1 || !fs.ValidPath(name) {
+			continue // a kind or group that is none
+		}
+		schema, err := s.file(name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return schema, err
+		}
+	}
+	return nil, fmt.Errorf("no schema; the folder render.schemas has no %s", strings.Join(names, ", nor "))
+}
+
+func (s *Schemas) file(name string) (*jsonschema.Schema, error) {
+	stored, _ := s.read.LoadOrStore(name, sync.OnceValues(func() (*jsonschema.Schema, error) {
+		f, err := s.files.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, maxSchemaBytes+1))
+		if err != nil {
+			return nil, fmt.Errorf("schema %s: %w", name, err)
+		}
+		if len(data) > maxSchemaBytes {
+			return nil, fmt.Errorf("schema %s has more than %d bytes", name, maxSchemaBytes)
+		}
+		content, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+		if err != nil {
+			return nil, fmt.Errorf("schema %s: %w", name, err)
+		}
+		return compile(name, content)
+	}))
+	read, _ := stored.(func() (*jsonschema.Schema, error))
+	return read()
+}
+
+// compile compiles one schema that stands alone.
+func compile(name string, content any) (schema *jsonschema.Schema, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("schema %s: %v", name, r)
+		}
+	}()
+	if root, ok := content.(map[string]any); ok && root["$schema"] == "http://json-schema.org/schema#" {
+		delete(root, "$schema") // Kubernetes' own say so, and are of draft 4
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft4)
+	compiler.UseLoader(alone{})
+	const url = "file:///schema.json"
+	if err := compiler.AddResource(url, content); err != nil {
+		return nil, fmt.Errorf("schema %s: %w", name, err)
+	}
+	if schema, err = compiler.Compile(url); err != nil {
+		return nil, fmt.Errorf("schema %s: %w", name, err)
+	}
+	return schema, nil
+}
+
+// alone refuses all that a schema refers to.
+type alone struct{}
+
+// Load implements [jsonschema.URLLoader].
+func (alone) Load(url string) (any, error) {
+	return nil, fmt.Errorf("it refers to %s; only schemas that stand alone are read", url)
+}
+
+// describe says what is wrong with an object, one problem a line. Of a Secret it tells places only.
+func describe(o hydrate.Object, err error) (problems []string) {
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+		return problems
+	}
+	var leaves func(*jsonschema.ValidationError)
+	leaves = func(e *jsonschema.ValidationError) {
+		for _, cause := range e.Causes {
+			leaves(cause)
+		}
+		if len(e.Causes) > 0 {
+			return
+		}
+		place := strings.Join(e.InstanceLocation, ".")
+		if place == "" {
+			place = "the object"
+		}
+		message := "does not match its schema's " + strings.Join(e.ErrorKind.KeywordPath(), ".")
+		if o.Kind != "Secret" {
+			if _, said, found := strings.Cut(e.Error(), "': "); found { // at '/spec/replicas': got string, want integer
+				message = said
+			}
+		}
+		problems = append(problems, place+": "+message)
+	}
+	leaves(invalid)
+	return problems
+}

@@ -1,0 +1,96 @@
+package hydrate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// guardSecrets refuses objects that carry a Secret's data in the clear, unless its name is allowed, and returns the
+// allowed names that were needed. Errors name objects, never what is in them.
+//
+// A Secret is populated if data or stringData has a value that is not empty. It may be an object of its own or stand in
+// another that applies it (an OpenShift Template, say). A Secret that SOPS encrypted passes if each of its values is
+// encrypted; SealedSecret, ExternalSecret and their like are other kinds, and pass.
+func guardSecrets(objects []Object, allowed []string) (used []string, err error) {
+	var refused []string
+	for _, o := range objects {
+		for _, name := range o.populatedSecrets() {
+			switch {
+			case slices.Contains(allowed, name):
+				used = append(used, name)
+			case o.Group == "" && o.Kind == "Secret":
+				refused = append(refused, fmt.Sprintf("%s: %v", o.Source, o))
+			default:
+				refused = append(refused, fmt.Sprintf("%s: Secret %s in %v", o.Source, name, o))
+			}
+		}
+	}
+	slices.Sort(used)
+	used = slices.Compact(used)
+	if len(refused) == 0 {
+		return used, nil
+	}
+	slices.Sort(refused)
+	if len(refused) > maxProblems {
+		refused = append(refused[:maxProblems:maxProblems], fmt.Sprintf("and %d more", len(refused)-maxProblems))
+	}
+	return used, fmt.Errorf("the render holds Secrets in the clear, which everybody could read who can pull the artifact:\n  %s\nuse SOPS, "+
+		"SealedSecrets or ExternalSecrets, or name those that are no secret (render.allowSecrets)", strings.Join(refused, "\n  "))
+}
+
+// populatedSecrets returns the names of the Secrets with data in the clear that o is or holds.
+func (o Object) populatedSecrets() (names []string) {
+	check := func(content map[string]any) {
+		if content["kind"] != "Secret" || content["apiVersion"] != "v1" {
+			return
+		}
+		sops, _ := content["sops"].(map[string]any)
+		encrypted := isEncrypted(text(sops["mac"]))
+		for _, field := range []string{"data", "stringData"} {
+			if isPopulated(content[field], encrypted) {
+				meta, _ := content["metadata"].(map[string]any)
+				name := text(meta["name"])
+				if name == "" {
+					name = text(meta["generateName"])
+				}
+				names = append(names, name)
+				return
+			}
+		}
+	}
+	check(o.content)
+	walk(o.content, func(_ string, v any) {
+		if content, ok := v.(map[string]any); ok {
+			check(content)
+		}
+	})
+	return names
+}
+
+// isPopulated reports whether the data of a Secret holds a value that is neither empty nor, where SOPS encrypted the
+// object, encrypted.
+func isPopulated(data any, sops bool) bool {
+	switch data := data.(type) {
+	case nil:
+		return false
+	case string:
+		return data != "" && (!sops || !isEncrypted(data))
+	case map[string]any:
+		for _, v := range data {
+			if isPopulated(v, sops) {
+				return true
+			}
+		}
+		return false
+	case []any:
+		return slices.ContainsFunc(data, func(v any) bool { return isPopulated(v, sops) })
+	default:
+		return true
+	}
+}
+
+// isEncrypted reports whether a value has the form that SOPS gives encrypted ones: ENC[AES256_GCM,data:…,iv:…,tag:…,type:str].
+func isEncrypted(value string) bool {
+	return strings.HasPrefix(value, "ENC[AES256_GCM,data:") && strings.HasSuffix(value, "]")
+}

@@ -1,0 +1,203 @@
+package hydrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lockage/lockage/hydrate/lock"
+)
+
+const (
+	webDigest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	jobDigest = "sha256:2222222222222222222222222222222222222222222222222222222222222222"
+)
+
+// texts is a package that renders to its documents, and once more to others.
+type texts struct {
+	documents []string
+	again     []string // nil: it cannot come out differently
+}
+
+func (p texts) Inputs() []Input { return []Input{{Path: "a"}, {Path: "b", SHA256: [32]byte{1}}} }
+
+func (p texts) Render(context.Context, Request) (Rendered, error) {
+	rendered := manifests(p.documents)
+	if p.again != nil {
+		rendered.Again = func(context.Context) (Rendered, error) { return manifests(p.again), nil }
+	}
+	return rendered, nil
+}
+
+func manifests(documents []string) (rendered Rendered) {
+	for i, text := range documents {
+		rendered.Manifests = append(rendered.Manifests, Manifest{Source: fmt.Sprintf("%c.yaml", 'a'+i), Document: 1, Data: []byte(text)})
+	}
+	return rendered
+}
+
+const (
+	deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: web, image: 'ghcr.io/acme/web@" + webDigest + "'}]}}}"
+	secret     = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: hunter2}"
+)
+
+func stage(documents ...string) Stage {
+	return Stage{
+		Pipeline: "shop", Name: "staging", Renderer: "text v1", Layout: PerObject, AssertImage: true,
+		Lock:    lock.Lock{Image: lock.Image{Ref: "ghcr.io/acme/web:git-1", Digest: webDigest}},
+		Package: texts{documents: documents},
+	}
+}
+
+func TestStageRules(t *testing.T) {
+	t.Parallel()
+	const tagged = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {initContainers: [{name: i, image: 'ghcr.io/acme/web:v1'}], containers: [{name: b, image: busybox}]}"
+	for name, c := range map[string]struct {
+		stage      Stage
+		change     func(*Stage)
+		allowances []string
+		images     []string
+		errs       []string // parts of the error
+	}{
+		"fine":              {stage: stage(deployment), images: []string{"ghcr.io/acme/web@" + webDigest}},
+		"no image":          {stage: stage(secret), errs: []string{webDigest + " occurs in none of the 1 rendered objects", "a.yaml: Secret db"}},
+		"no image, allowed": {stage: stage("apiVersion: v1\nkind: Pod\nmetadata: {name: a}"), change: func(s *Stage) { s.AssertImage = false }, allowances: []string{"assertImage: false"}},
+		"an allowance not needed": {stage: stage(deployment), change: func(s *Stage) {
+			s.AssertImage, s.AllowNondeterminism, s.AllowSecrets = false, true, []string{"db"}
+		}, images: []string{"ghcr.io/acme/web@" + webDigest}},
+		"secret allowed": {stage: stage(deployment, secret), change: func(s *Stage) { s.AllowSecrets = []string{"db", "other"} },
+			images: []string{"ghcr.io/acme/web@" + webDigest}, allowances: []string{"allowSecrets: db"}},
+		"changing": {stage: stage(deployment, secret), change: func(s *Stage) {
+			s.Package = texts{[]string{deployment, secret}, []string{deployment, strings.ReplaceAll(secret, "hunter2", "hunter3")}}
+		}, errs: []string{"would not give the same output again", "  b.yaml: Secret db: stringData.password\n", "Secrets in the clear", "b.yaml: Secret db\n"}},
+		"changing, allowed": {stage: stage(deployment), change: func(s *Stage) {
+			s.Package, s.AllowNondeterminism = texts{[]string{deployment}, []string{deployment + "\nstatus: {a: 1}"}}, true
+		}, images: []string{"ghcr.io/acme/web@" + webDigest}, allowances: []string{"nondeterminism: allow"}},
+		"not changing": {stage: stage(deployment), change: func(s *Stage) {
+			s.Package = texts{[]string{deployment}, []string{deployment + " # a comment"}}
+		}, images: []string{"ghcr.io/acme/web@" + webDigest}},
+		"not pinned": {stage: stage(deployment, tagged), change: func(s *Stage) { s.RequireDigests = true },
+			errs: []string{"  b.yaml: Pod a: container b: busybox\n  b.yaml: Pod a: container i: ghcr.io/acme/web:v1\n", "render.requireDigests"}},
+		"rewritten": {stage: stage(tagged), change: func(s *Stage) { s.RewriteImages = true },
+			images: []string{"busybox", "ghcr.io/acme/web@" + webDigest}},
+		"rewritten and pinned": {stage: stage(tagged), change: func(s *Stage) {
+			s.RewriteImages, s.RequireDigests = true, true
+			s.Lock.Images = []lock.NamedImage{{Name: "box", Ref: "docker.io/library/busybox:1", Digest: jobDigest}}
+		}, images: []string{"busybox@" + jobDigest, "ghcr.io/acme/web@" + webDigest}},
+		"schemas": {stage: stage(deployment, secret), change: func(s *Stage) { s.Schemas = noChecker{} }, errs: []string{"checked", "Secret db"}},
+		"an image missing": {stage: stage(deployment), change: func(s *Stage) {
+			s.Lock.Images = []lock.NamedImage{{Name: "job", Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}
+		}, errs: []string{"the locked image " + jobDigest + " occurs in none"}},
+		"ambiguous": {stage: stage(tagged), change: func(s *Stage) {
+			s.RewriteImages = true
+			s.Lock.Images = []lock.NamedImage{{Name: "job", Ref: "ghcr.io/acme/web:job", Digest: jobDigest}}
+		}, errs: []string{"a.yaml: Pod a: the image ghcr.io/acme/web:v1 may be any of several"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := c.stage
+			if c.change != nil {
+				c.change(&s)
+			}
+			rendering, err := s.Render(t.Context())
+			if (err != nil) != (len(c.errs) > 0) {
+				t.Fatal(err)
+			}
+			for _, part := range c.errs {
+				if !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("got error:\n%v\nwant in it:\n%s", err, part)
+				}
+			}
+			if diff := cmp.Diff(c.allowances, rendering.Allowances); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(c.images, rendering.Images); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestRewriteKeepsTheOriginal: objects share their documents with those of other stages.
+func TestRewriteKeepsTheOriginal(t *testing.T) {
+	t.Parallel()
+	s := stage("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: b, image: 'ghcr.io/acme/web:v1'}]}")
+	s.Decoder = &Decoder{}
+	s.AssertImage = false
+	for _, rewrite := range []bool{false, false, true, false} {
+		s.RewriteImages = rewrite
+		rendering, err := s.Render(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := rendering.Tree.ReadFile("pod-a.yaml")
+		if err != nil || strings.Contains(string(data), webDigest) != rewrite {
+			t.Errorf("rewrite %t: %v\n%s", rewrite, err, data)
+		}
+	}
+}
+
+type noChecker struct{}
+
+func (noChecker) Check([]Object) error { return errors.New("checked") }
+
+// TestEveryFieldIsInTheInputDigest changes each field of a stage, alone, and asks for another digest. What is no input is
+// listed, so that a new field is judged by whoever adds it.
+func TestEveryFieldIsInTheInputDigest(t *testing.T) {
+	t.Parallel()
+	noInput := map[string]bool{
+		"Decoder": true, "Package": true, // its inputs are
+		"Request.Values[0].Path": true, // where values lie
+	}
+	full := func() *Stage {
+		s := stage(deployment)
+		s.AllowSecrets = []string{"db"}
+		s.Lock.Images = []lock.NamedImage{{Name: "job", Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}
+		s.Request = Request{APIVersions: []string{"a/v1"}, Values: []File{{"a", []byte("a")}}, Set: []SetValue{{"a", "b"}}}
+		return &s
+	}
+	base := full().InputDigest()
+	if full().InputDigest() != base {
+		t.Fatal("equal stages have different digests")
+	}
+	var changeEach func(path string, find func(*Stage) reflect.Value)
+	changeEach = func(path string, find func(*Stage) reflect.Value) {
+		if noInput[path] {
+			return
+		}
+		v := find(full())
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				changeEach(strings.TrimPrefix(path+"."+v.Type().Field(i).Name, "."), func(s *Stage) reflect.Value { return find(s).Field(i) })
+			}
+			return
+		case reflect.Slice:
+			changeEach(path+"[0]", func(s *Stage) reflect.Value { return find(s).Index(0) })
+		}
+		s := full()
+		switch v := find(s); v.Kind() {
+		case reflect.String:
+			v.SetString(v.String() + "x")
+		case reflect.Bool:
+			v.SetBool(!v.Bool())
+		case reflect.Slice:
+			v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+		case reflect.Interface:
+			v.Set(reflect.ValueOf(noChecker{}))
+		case reflect.Uint8:
+			v.SetUint(v.Uint() + 1)
+		default:
+			t.Fatalf("%s: this test cannot change a %s", path, v.Kind())
+		}
+		if s.InputDigest() == base {
+			t.Errorf("%s is not in the input digest", path)
+		}
+	}
+	changeEach("", func(s *Stage) reflect.Value { return reflect.ValueOf(s).Elem() })
+}
