@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/lockage
-JUDGES := cosign crane helm registry
+JUDGES := cosign crane helm kustomize registry
 FUZZTIME ?= 10s
 BENCH ?= .
 
@@ -40,10 +40,10 @@ race: ## every test under the race detector (the first build takes many minutes)
 	CGO_ENABLED=1 go test -race ./...
 
 .PHONY: e2e
-e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm and registry
+e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize and registry
 	tools=$$(e2e/tools.sh $(JUDGES)) && \
-	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" \
-		go test -count=1 -timeout 20m ./e2e/... ./hydrate/helm/...
+	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
+		go test -count=1 -timeout 20m ./e2e/... ./hydrate/helm/... ./hydrate/kustomize/...
 
 .PHONY: lint
 lint: ## gofmt, go vet, module files, golangci-lint
@@ -60,7 +60,7 @@ demo: build ## build, then run the whole flow on a local registry and local repo
 
 .PHONY: bench
 bench: ## benchmarks (BENCH=regexp chooses)
-	go test -run '^$$' -bench '$(BENCH)' -benchmem $$(go list ./... | grep -v /e2e$$)
+	go test -p 1 -run '^$$' -bench '$(BENCH)' $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each

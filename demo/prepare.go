@@ -70,7 +70,7 @@ func (s Stand) writeGitOps(ctx context.Context, registry string, image digest.Di
 		return err
 	}
 	file := filepath.Join(s.GitOpsDir, "lockage.yaml")
-	text, err := os.ReadFile(file) //nolint:gosec // written above
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s Stand) writeGitOps(ctx context.Context, registry string, image digest.Di
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // only a handle
+	defer root.Close()
 	_, err = lock.Write(ctx, root, LockDir, lock.Lock{
 		SchemaVersion: lock.SchemaVersion,
 		ReleaseID:     "git-" + s.Commit,

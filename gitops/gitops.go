@@ -31,6 +31,19 @@ const (
 // ErrNoPipeline says that no pipeline file was found.
 var ErrNoPipeline = errors.New("no pipeline file")
 
+// SelectionError says that what the user selects is not there or not clear: by the folder that the command is started
+// in, by the patterns of pipeline files, or by the name of the policy ref.
+type SelectionError struct{ err error }
+
+func (e *SelectionError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *SelectionError) Unwrap() error { return e.err }
+
+func selectionf(format string, args ...any) error {
+	return &SelectionError{fmt.Errorf(format, args...)}
+}
+
 // Workspace is a checkout of the GitOps repository and the folder in it that the command was started in.
 type Workspace struct {
 	Repository *git.Repository
@@ -42,8 +55,11 @@ type Workspace struct {
 // Open opens the checkout that dir is in.
 func Open(ctx context.Context, dir string, opts git.Options) (*Workspace, error) {
 	repository, err := git.Open(ctx, dir, opts)
+	if errors.Is(err, git.ErrNoRepository) {
+		return nil, selectionf("GitOps repository: %w; -C names a folder inside its checkout", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("GitOps repository: %w; -C names a folder inside its checkout", err)
+		return nil, fmt.Errorf("GitOps repository: %w", err)
 	}
 	head, err := repository.Head(ctx)
 	if err != nil {
@@ -76,6 +92,19 @@ func (w *Workspace) Root() string { return w.Repository.Root() }
 // Files are the files of the commit that is checked out.
 func (w *Workspace) Files(ctx context.Context) (fs.FS, error) {
 	snapshot, err := w.Repository.Snapshot(ctx, w.Head.Hash)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.FS(ctx), nil
+}
+
+// At are the files of another commit: a full id, a branch, a tag or a remote's branch.
+func (w *Workspace) At(ctx context.Context, rev string) (fs.FS, error) {
+	hash, err := w.Repository.Resolve(ctx, rev)
+	if err != nil {
+		return nil, selectionf("revision %s: %w", rev, err)
+	}
+	snapshot, err := w.Repository.Snapshot(ctx, hash)
 	if err != nil {
 		return nil, err
 	}
@@ -129,11 +158,15 @@ func (w *Workspace) Pipelines(files fs.FS, patterns []string) ([]*pipeline.Pipel
 func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, error) {
 	if len(patterns) == 0 {
 		for _, name := range []string{path.Join(w.prefix, DefaultFile), DefaultFile} {
-			if _, err := fs.Stat(files, name); err == nil {
+			_, err := fs.Stat(files, name)
+			if err == nil {
 				return []string{name}, nil
 			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("read pipeline file: %w", err)
+			}
 		}
-		return nil, fmt.Errorf("%w: %s has no %s; name others with -f", ErrNoPipeline, w.Repository, DefaultFile)
+		return nil, selectionf("%w: %s has no %s; name others with -f", ErrNoPipeline, w.Repository, DefaultFile)
 	}
 	var names []string
 	for _, pattern := range patterns {
@@ -141,19 +174,19 @@ func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, err
 		if filepath.IsAbs(pattern) {
 			rel, err := filepath.Rel(w.Root(), pattern)
 			if err != nil {
-				return nil, err
+				return nil, selectionf("-f %s: %w", pattern, err)
 			}
 			rooted = filepath.ToSlash(rel)
 		}
-		if !fs.ValidPath(rooted) {
-			return nil, fmt.Errorf("-f %s: outside of the repository %s", pattern, w.Repository)
+		if !fs.ValidPath(rooted) || pattern == "" {
+			return nil, selectionf("-f %q: want a file or glob inside the repository %s", pattern, w.Repository)
 		}
 		found, err := fs.Glob(files, rooted)
 		if err != nil {
-			return nil, fmt.Errorf("-f %s: %w", pattern, err)
+			return nil, selectionf("-f %s: %w", pattern, err)
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("-f %s: %w of that name is in commit %.12s of %s; is it committed?", pattern, ErrNoPipeline, w.Head.Hash, w.Repository)
+			return nil, selectionf("-f %s: %w of that name is in commit %.12s of %s; is it committed?", pattern, ErrNoPipeline, w.Head.Hash, w.Repository)
 		}
 		names = append(names, found...)
 	}

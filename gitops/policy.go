@@ -1,6 +1,7 @@
 package gitops
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,8 +53,11 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 		case len(remotes) == 1:
 			remoteName = remotes[0]
 		default:
-			return nil, fmt.Errorf("repository %s has the remotes %s; say which one is trusted with --policy REMOTE@BRANCH", w.Repository, strings.Join(remotes, ", "))
+			return nil, selectionf("repository %s has the remotes %s; say which one is trusted with --policy REMOTE@BRANCH", w.Repository, strings.Join(remotes, ", "))
 		}
+	}
+	if !slices.Contains(remotes, remoteName) && !strings.ContainsAny(remoteName, "/:") {
+		return nil, selectionf("policy ref: repository %s has no remote %q; it has %s", w.Repository, remoteName, cmp.Or(strings.Join(remotes, ", "), "none"))
 	}
 	remote, err := w.Repository.Remote(ctx, remoteName)
 	if err != nil {

@@ -46,7 +46,22 @@ func dockerCredentials(ctx context.Context, host string) (auth.Credential, error
 	if err != nil {
 		return auth.EmptyCredential, err
 	}
-	return find(ctx, host)
+	// A helper that hangs is killed with ctx; whatever it started is not waited for.
+	type answer struct {
+		cred auth.Credential
+		err  error
+	}
+	found := make(chan answer, 1)
+	go func() {
+		cred, err := find(ctx, host)
+		found <- answer{cred, err}
+	}()
+	select {
+	case a := <-found:
+		return a.cred, a.err
+	case <-ctx.Done():
+		return auth.EmptyCredential, context.Cause(ctx)
+	}
 }
 
 // remember keeps the credentials that find returned, since a helper may take half a

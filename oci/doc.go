@@ -34,7 +34,8 @@
 //
 //   - What is read is bounded and its digest is verified.
 //   - Content is written before the manifest that names it, a manifest before the
-//     tag that names it; what is there already is not sent again.
+//     tag that names it; what is there already is not sent again, unless it is so
+//     small that asking costs more.
 //   - [Repository.Attach] returns once the referrer is listed. On registries
 //     without the referrers API it keeps the fallback tag index itself and repairs
 //     what concurrent writers overwrote; there the guarantee holds against writers

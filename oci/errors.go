@@ -2,9 +2,13 @@ package oci
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,12 +17,18 @@ import (
 	"unicode"
 
 	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
 // ErrNotFound tells that a repository does not hold the tag, manifest or blob asked
-// for, or does not exist.
-var ErrNotFound = errors.New("not found")
+// for, or does not exist. It is [fs.ErrNotExist] too.
+var ErrNotFound error = notFoundError{}
+
+type notFoundError struct{}
+
+func (notFoundError) Error() string        { return "not found" }
+func (notFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // maxMessage bounds what a registry may say in an error, in bytes.
 const maxMessage = 1000
@@ -42,7 +52,7 @@ func (e *opError) Error() string {
 func (e *opError) Unwrap() error { return e.err }
 
 // Is makes every way of saying «not found» the same.
-func (e *opError) Is(target error) bool { return target == ErrNotFound && isNotFound(e.err) }
+func (e *opError) Is(target error) bool { return errors.Is(ErrNotFound, target) && isNotFound(e.err) }
 
 // explain wraps an error of the network or a registry; host is empty for layouts.
 func explain(err error, op, thing, host string) error {
@@ -74,7 +84,14 @@ func statusOf(err error) int {
 func describeCause(err error) string {
 	var resp *errcode.ErrorResponse
 	var via *url.Error
+	var store credentialError
 	switch {
+	case errors.As(err, &store):
+		return printable(redact(store.Error()))
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return "the registry asks for credentials, and there are none for it"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed before the answer had come"
 	case errors.As(err, &resp):
 		s := fmt.Sprintf("HTTP %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 		for _, e := range resp.Errors {
@@ -89,18 +106,25 @@ func describeCause(err error) string {
 	case errors.As(err, &via):
 		return printable(redact(via.Err.Error()))
 	}
-	return printable(redact(err.Error()))
+	return printable(redact(requestLine.ReplaceAllString(err.Error(), "")))
 }
+
+// requestLine is what oras-go puts before an error: the thing is named already.
+var requestLine = regexp.MustCompile(`^[A-Z]+ "[^"]*": `)
 
 func hint(err error, cause, op, host string) string {
 	lower := strings.ToLower(cause)
-	var unknownCA x509.UnknownAuthorityError
+	var (
+		unknownCA x509.UnknownAuthorityError
+		noTLS     tls.RecordHeaderError
+		unknown   *net.DNSError
+	)
 	switch status := statusOf(err); {
 	case strings.Contains(lower, "immutable"):
 		return "exclude this tag from the registry's immutability rule"
 	case isCredentialError(err):
 		return "check Docker's config.json and its credential helpers"
-	case status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized, errors.Is(err, auth.ErrBasicCredentialNotFound):
 		return "log in with: docker login " + host
 	case status == http.StatusForbidden:
 		return "the account in use may not do this; log in with another one: docker login " + host
@@ -108,10 +132,16 @@ func hint(err error, cause, op, host string) string {
 		return "does the repository exist, and may the account push to it? some registries want it created first"
 	case status == http.StatusConflict && strings.HasPrefix(op, "tag"):
 		return "the registry does not let this tag move; exclude it from immutability rules"
-	case strings.Contains(lower, "server gave http response to https client"):
+	case status == http.StatusTooManyRequests || status >= http.StatusInternalServerError:
+		return "that is the registry's; run it again later to go on from there"
+	case errors.As(err, &noTLS), strings.Contains(lower, "server gave http response to https client"):
 		return "plain HTTP is spoken to loopback hosts only; give " + host + " a certificate"
 	case errors.As(err, &unknownCA):
 		return "trust its certificate authority on this system, or name it in SSL_CERT_FILE"
+	case isLoopback(host) && (status == http.StatusBadRequest || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)):
+		return "plain HTTP is spoken to loopback hosts; does " + host + " expect TLS?"
+	case errors.As(err, &unknown) && unknown.IsNotFound:
+		return "is the name of the host right?"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "is a registry running at " + host + "?"
 	case errors.Is(err, context.DeadlineExceeded):

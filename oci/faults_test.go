@@ -3,10 +3,12 @@ package oci
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -185,13 +187,18 @@ func TestOverwrittenReferrerComesBack(t *testing.T) {
 		return http.DefaultTransport.RoundTrip(req)
 	})})
 	var wrote sync.Once
-	second := open(t, name, Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+	patient := NewClient(Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if writesIndex(req) {
 			wrote.Do(func() { close(mayWrite) })
 		}
 		return resp, err
 	})})
+	patient.jitter = func() float64 { return 25 } // a second, so that a busy machine does not make it late
+	second, err := patient.Repository(name)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	var wg sync.WaitGroup
 	attach := func(r *Repository, what string) {
@@ -228,6 +235,19 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"plain HTTP": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, errors.New("http: server gave HTTP response to HTTPS client")
 		}, want: []string{"plain HTTP is spoken to loopback hosts only"}},
+		"TLS": {transport: func(*http.Request) (*http.Response, error) {
+			return nil, tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}
+		}, want: []string{"plain HTTP is spoken to loopback hosts only"}},
+		"no credentials": {transport: func(req *http.Request) (*http.Response, error) {
+			return answer(req, 401, "", "WWW-Authenticate", `Basic realm="r"`), nil
+		}, want: []string{"asks for credentials, and there are none", "docker login r.example"}},
+		"no answer": {do: func(_ context.Context, r *Repository) error {
+			return explain(io.EOF, "push", r.Reference("v1"), r.host)
+		}, want: []string{"closed before the answer"}},
+		"no such host": {transport: func(*http.Request) (*http.Response, error) {
+			return nil, &net.DNSError{Err: "no such host", Name: "r.example", IsNotFound: true}
+		}, want: []string{"no such host", "is the name of the host right?"}},
+		"its own fault": {transport: refuse(501, ""), want: []string{"HTTP 501", "run it again later"}},
 		"refused": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("dial tcp: %w", syscall.ECONNREFUSED)
 		}, want: []string{"is a registry running at r.example?"}},

@@ -2,41 +2,35 @@ package oci
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// maxIndexDepth bounds how deep indexes may lie in indexes.
+const maxIndexDepth = 4
+
+// dockerHub is the name by which Docker Hub goes in references and credentials.
+const dockerHub = "docker.io"
+
 // Images looks application images up: not our artifacts, but what they deploy, in whatever form they were built.
 // References are read as docker reads them, so that nginx:1.27 is docker.io/library/nginx:1.27.
-type Images struct {
-	options []remote.Option
-}
+type Images struct{ client *Client }
 
-// NewImages looks images up with Docker's credentials.
-func NewImages(userAgent string) *Images {
-	return &Images{options: []remote.Option{
-		remote.WithAuthFromKeychain(authn.DefaultKeychain),
-		remote.WithUserAgent(userAgent),
-		remote.WithTransport(httpsOrLoopback{remote.DefaultTransport}),
-	}}
-}
+// NewImages looks images up as client reaches registries.
+func NewImages(client *Client) *Images { return &Images{client} }
 
 // Resolve returns the digest (sha256:<64 hex>) that an image reference points to now. The error is [ErrNotFound] where
 // there is no such image.
 func (i *Images) Resolve(ctx context.Context, reference string) (string, error) {
-	ref, err := name.ParseReference(reference)
+	repository, tagOrDigest, err := i.open(reference)
 	if err != nil {
-		return "", fmt.Errorf("image %q: %w", reference, err)
+		return "", err
 	}
-	desc, err := remote.Get(ref, i.with(ctx)...)
+	desc, _, err := repository.Manifest(ctx, tagOrDigest)
 	if err != nil {
 		return "", explainImage(err, reference)
 	}
@@ -47,77 +41,71 @@ func (i *Images) Resolve(ctx context.Context, reference string) (string, error) 
 // from the labels of its configuration; of an index without one, that of its first image. It is empty where there is
 // none.
 func (i *Images) Revision(ctx context.Context, reference string) (string, error) {
-	ref, err := name.ParseReference(reference)
+	repository, tagOrDigest, err := i.open(reference)
 	if err != nil {
-		return "", fmt.Errorf("image %q: %w", reference, err)
+		return "", err
 	}
-	revision, err := i.revision(ctx, ref)
+	revision, err := revisionOf(ctx, repository, tagOrDigest, maxIndexDepth)
 	if err != nil {
 		return "", explainImage(err, reference)
 	}
 	return revision, nil
 }
 
-func (i *Images) revision(ctx context.Context, ref name.Reference) (string, error) {
-	desc, err := remote.Get(ref, i.with(ctx)...)
+// open finds the repository and the tag or digest that docker would take a reference for.
+func (i *Images) open(reference string) (*Repository, string, error) {
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		return nil, "", fmt.Errorf("image %q is no reference; write HOST/PATH:TAG", redact(reference))
+	}
+	host := ref.Context().RegistryStr()
+	if host == name.DefaultRegistry {
+		host = dockerHub
+	}
+	repository, err := i.client.Repository(host + "/" + ref.Context().RepositoryStr())
+	return repository, ref.Identifier(), err
+}
+
+func revisionOf(ctx context.Context, repository *Repository, tagOrDigest string, depth int) (string, error) {
+	_, raw, err := repository.Manifest(ctx, tagOrDigest)
 	if err != nil {
 		return "", err
 	}
-	if desc.MediaType.IsIndex() {
-		index, err := desc.ImageIndex()
-		if err != nil {
-			return "", err
-		}
-		manifest, err := index.IndexManifest()
-		if err != nil {
-			return "", err
-		}
-		if revision := manifest.Annotations[ocispec.AnnotationRevision]; revision != "" || len(manifest.Manifests) == 0 {
-			return revision, nil
-		}
-		return i.revision(ctx, ref.Context().Digest(manifest.Manifests[0].Digest.String()))
+	// What images and indexes have in common, and what tells them apart. Docker's own forms have the same names.
+	var manifest struct {
+		Annotations map[string]string    `json:"annotations"`
+		Manifests   []ocispec.Descriptor `json:"manifests"`
+		Config      *ocispec.Descriptor  `json:"config"`
 	}
-	if !desc.MediaType.IsImage() {
+	if err := json.Unmarshal(raw, &manifest); err != nil {
+		return "", fmt.Errorf("manifest %s: %w", repository.Reference(tagOrDigest), err)
+	}
+	revision := manifest.Annotations[ocispec.AnnotationRevision]
+	switch {
+	case revision != "":
+		return revision, nil
+	case len(manifest.Manifests) > 0 && depth == 0:
+		return "", fmt.Errorf("manifest %s: more than %d indexes lie in each other", repository.Reference(tagOrDigest), maxIndexDepth)
+	case len(manifest.Manifests) > 0:
+		return revisionOf(ctx, repository, manifest.Manifests[0].Digest.String(), depth-1)
+	case manifest.Config == nil:
 		return "", nil
 	}
-	image, err := desc.Image()
+	config, err := repository.Blob(ctx, *manifest.Config)
 	if err != nil {
 		return "", err
 	}
-	manifest, err := image.Manifest()
-	if err != nil {
-		return "", err
+	var image ocispec.Image
+	if err := json.Unmarshal(config, &image); err != nil {
+		return "", nil //nolint:nilerr // the configuration of something else than an image has no labels
 	}
-	if revision := manifest.Annotations[ocispec.AnnotationRevision]; revision != "" || !manifest.Config.MediaType.IsConfig() {
-		return revision, nil
-	}
-	config, err := image.ConfigFile()
-	if err != nil {
-		return "", err
-	}
-	return config.Config.Labels[ocispec.AnnotationRevision], nil
+	return image.Config.Labels[ocispec.AnnotationRevision], nil
 }
 
-func (i *Images) with(ctx context.Context) []remote.Option {
-	return append([]remote.Option{remote.WithContext(ctx)}, i.options...)
-}
-
-// explainImage adds the image to an error, and makes absence ErrNotFound.
+// explainImage says of an image that is not there what may be the matter. Other errors name it already.
 func explainImage(err error, reference string) error {
-	var refused *transport.Error
-	if errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
+	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("image %s: %w in its registry; was it pushed?", reference, ErrNotFound)
 	}
-	return fmt.Errorf("image %s: %w", reference, err)
-}
-
-// httpsOrLoopback refuses plain HTTP to other machines, which go-containerregistry would speak in private networks.
-type httpsOrLoopback struct{ next http.RoundTripper }
-
-func (t httpsOrLoopback) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := req.URL.Hostname()
-	if ip := net.ParseIP(host); req.URL.Scheme == "http" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("plain HTTP is spoken to loopback addresses only, not to %s", host)
-	}
-	return t.next.RoundTrip(req)
+	return err
 }

@@ -20,6 +20,10 @@ const (
 	uploadAttempts = 3
 	// tagPage is how many tags a listing asks for at a time.
 	tagPage = 1000
+	// smallBlob is what costs less to send than to ask for first, in bytes.
+	smallBlob = 64 << 10
+	// maxKept bounds a manifest that is kept for being tagged, in bytes.
+	maxKept = 64 << 10
 )
 
 // remoteRepository is a repository of a registry.
@@ -33,10 +37,17 @@ type remoteRepository struct {
 
 	mu       sync.Mutex
 	indexing map[digest.Digest]*sync.Mutex // one writer a subject
+	blobs    map[digest.Digest]*sentBlob   // what this process has sent, or found there
+	pushed   map[digest.Digest][]byte      // manifests: to tag one is to push it again, by another name
 }
 
 func newRemote(name string, client *Client) (*remoteRepository, error) {
-	r := &remoteRepository{client: client, indexing: map[digest.Digest]*sync.Mutex{}}
+	r := &remoteRepository{
+		client:   client,
+		indexing: map[digest.Digest]*sync.Mutex{},
+		blobs:    map[digest.Digest]*sentBlob{},
+		pushed:   map[digest.Digest][]byte{},
+	}
 	for _, target := range []**remote.Repository{&r.repo, &r.writer} {
 		repo, err := remote.NewRepository(name)
 		if err != nil {
@@ -87,12 +98,38 @@ func readBounded(body io.ReadCloser, limit int64) ([]byte, error) {
 }
 
 func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
+	r.mu.Lock()
+	blob := r.blobs[desc.Digest]
+	if blob == nil {
+		blob = new(sentBlob)
+		r.blobs[desc.Digest] = blob
+	}
+	r.mu.Unlock()
+	blob.mu.Lock()
+	defer blob.mu.Unlock()
+	if blob.there {
+		return nil
+	}
+	err := r.sendBlob(ctx, desc, data)
+	blob.there = err == nil
+	return err
+}
+
+// sentBlob is a blob that one sends while the others wait: all referrers have the empty config in common.
+type sentBlob struct {
+	mu    sync.Mutex
+	there bool
+}
+
+func (r *remoteRepository) sendBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
 	for attempt := 1; ; attempt++ {
-		exists, err := r.repo.Blobs().Exists(ctx, desc)
-		if err != nil || exists {
-			return err
+		if desc.Size > smallBlob || attempt > 1 {
+			exists, err := r.repo.Blobs().Exists(ctx, desc)
+			if err != nil || exists {
+				return err
+			}
 		}
-		err = r.repo.Blobs().Push(ctx, desc, bytes.NewReader(data))
+		err := r.repo.Blobs().Push(ctx, desc, bytes.NewReader(data))
 		if err == nil || attempt == uploadAttempts || !uploadLost(err) {
 			return err
 		}
@@ -110,10 +147,24 @@ func uploadLost(err error) bool {
 }
 
 func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
-	return r.writer.Manifests().Push(ctx, desc, bytes.NewReader(data))
+	if err := r.writer.Manifests().Push(ctx, desc, bytes.NewReader(data)); err != nil {
+		return err
+	}
+	if len(data) <= maxKept {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.pushed[desc.Digest] = data
+	}
+	return nil
 }
 
 func (r *remoteRepository) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
+	r.mu.Lock()
+	raw, ok := r.pushed[desc.Digest]
+	r.mu.Unlock()
+	if ok {
+		return r.writer.Manifests().PushReference(ctx, desc, bytes.NewReader(raw), tag)
+	}
 	return r.writer.Manifests().Tag(ctx, desc, tag)
 }
 

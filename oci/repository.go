@@ -145,27 +145,13 @@ func (r *Repository) PushManifest(ctx context.Context, mediaType string, manifes
 }
 
 func (r *Repository) push(ctx context.Context, desc ocispec.Descriptor, manifest []byte, blobs []Blob) error {
-	if len(manifest) > MaxManifestSize {
-		return fmt.Errorf("the manifest is larger than %d bytes", MaxManifestSize)
-	}
 	switch _, err := r.backend.resolve(ctx, desc.Digest.String()); {
 	case err == nil:
 		return nil
 	case !isNotFound(err):
 		return err
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(blobWorkers)
-	for _, b := range blobs {
-		group.Go(func() error {
-			d := b.Descriptor()
-			return r.explain(r.backend.pushBlob(groupCtx, d, b.Data), "push blob", d.Digest.String())
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	if err := r.backend.pushManifest(ctx, desc, manifest); err != nil {
+	if err := r.store(ctx, desc, manifest, blobs); err != nil {
 		return err
 	}
 	stored, err := r.backend.resolve(ctx, desc.Digest.String())
@@ -178,20 +164,34 @@ func (r *Repository) push(ctx context.Context, desc ocispec.Descriptor, manifest
 	return nil
 }
 
-// Tag lets tag name the manifest desc, which must be in the repository. Where it
-// does already, nothing is written.
+// store writes blobs, then the manifest.
+func (r *Repository) store(ctx context.Context, desc ocispec.Descriptor, manifest []byte, blobs []Blob) error {
+	if len(manifest) > MaxManifestSize {
+		return fmt.Errorf("the manifest is larger than %d bytes", MaxManifestSize)
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(blobWorkers)
+	for _, b := range blobs {
+		group.Go(func() error {
+			d := b.Descriptor()
+			return r.explain(r.backend.pushBlob(groupCtx, d, b.Data), "push blob", d.Digest.String())
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return r.backend.pushManifest(ctx, desc, manifest)
+}
+
+// Tag lets tag name the manifest desc, which must be in the repository. It does not
+// look what the tag names now: registries whose tags are immutable may refuse even
+// what changes nothing.
 func (r *Repository) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
 	return r.explain(r.tag(ctx, desc, tag), "tag "+desc.Digest.String()+" as", tag)
 }
 
 func (r *Repository) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
 	if err := checkTag(tag); err != nil {
-		return err
-	}
-	switch current, err := r.backend.resolve(ctx, tag); {
-	case err == nil && current.Digest == desc.Digest:
-		return nil
-	case err != nil && !isNotFound(err):
 		return err
 	}
 	return r.backend.tag(ctx, desc, tag)
@@ -318,7 +318,7 @@ func (r *Repository) attach(ctx context.Context, subject ocispec.Descriptor, ref
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if err := r.push(ctx, desc, raw, blobs); err != nil {
+	if err := r.store(ctx, desc, raw, blobs); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	if err := r.backend.list(ctx, *plain(subject), desc, raw); err != nil {

@@ -40,12 +40,16 @@ func writeTar(w io.Writer, tree fs.FS) error {
 		// this machine. Format is left open, so that the writer takes USTAR and
 		// PAX only where a name does not fit.
 		hdr := tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0)}
-		var data []byte
-		if !strings.HasSuffix(name, "/") {
-			if data, err = readFile(tree, name); err != nil {
-				return err
+		isDir := strings.HasSuffix(name, "/")
+		if !isDir {
+			info, err := fs.Stat(tree, name)
+			if err != nil {
+				return fmt.Errorf("pack: %w", err)
 			}
-			hdr.Typeflag, hdr.Mode, hdr.Size = tar.TypeReg, 0o644, int64(len(data))
+			if info.Size() > MaxFileSize {
+				return fmt.Errorf("pack %s: larger than %d bytes", name, MaxFileSize)
+			}
+			hdr.Typeflag, hdr.Mode, hdr.Size = tar.TypeReg, 0o644, info.Size()
 		}
 		if total += hdr.Size; total > MaxTarSize {
 			return fmt.Errorf("pack: the files sum up to more than %d bytes", MaxTarSize)
@@ -53,7 +57,10 @@ func writeTar(w io.Writer, tree fs.FS) error {
 		if err := tw.WriteHeader(&hdr); err != nil {
 			return fmt.Errorf("pack %s: %w", name, err)
 		}
-		if _, err := tw.Write(data); err != nil {
+		if isDir {
+			continue
+		}
+		if err := copyFile(tw, tree, name); err != nil {
 			return fmt.Errorf("pack %s: %w", name, err)
 		}
 	}
@@ -99,19 +106,14 @@ func entries(tree fs.FS) ([]string, error) {
 	return names, nil
 }
 
-func readFile(tree fs.FS, name string) ([]byte, error) {
-	info, err := fs.Stat(tree, name)
+// copyFile writes a file's content. The tar's writer refuses more than the header announced, and at the next header less.
+func copyFile(w io.Writer, tree fs.FS, name string) error {
+	f, err := tree.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("pack: %w", err)
+		return err
 	}
-	if info.Size() > MaxFileSize {
-		return nil, fmt.Errorf("pack %s: larger than %d bytes", name, MaxFileSize)
-	}
-	data, err := fs.ReadFile(tree, name)
-	if err != nil {
-		return nil, fmt.Errorf("pack: %w", err)
-	}
-	return data, nil
+	_, err = io.Copy(w, f)
+	return errors.Join(err, f.Close())
 }
 
 // checkPath refuses entry names that any system could read as another file.

@@ -56,6 +56,7 @@ func (p *publication) inspect(ctx context.Context, desc ocispec.Descriptor, raw 
 func (p *publication) attest(ctx context.Context, h *hydration) error {
 	desc := h.manifest.Descriptor
 	verdict := policy.Hydrated(verify.Expect(p.LockFile, p.claim), h.evidence)
+	// One after the other: not every registry keeps both of two referrers that are written to one subject at a time.
 	if !passed(verdict, "signature") {
 		if err := p.Writer.Attest(ctx, desc, sign.NewSignature(desc.Digest, p.claim)); err != nil {
 			return err
@@ -118,7 +119,7 @@ func (p *publication) provenance() sign.Provenance {
 				annotationImages: strings.Join(p.out.Images, ","),
 			},
 		}},
-		Allowances: p.Stage.Allowances(),
+		Allowances: p.allowances,
 		Version:    p.Version,
 	}
 }
@@ -149,8 +150,16 @@ func (h *hydration) contents() (objects int, images []string) {
 // newerCandidate is the release's candidate, if it has other inputs than this job, and was hydrated from a GitOps
 // commit that comes after this job's or is what the policy ref's tip asks for.
 func (p *publication) newerCandidate(ctx context.Context) (*hydration, error) {
-	candidate, err := p.load(ctx, p.tags.Candidate)
-	if err != nil || candidate == nil || candidate.manifest.Annotations[artifact.InputDigest] == p.input.String() {
+	desc, raw, err := p.Registry.Manifest(ctx, p.tags.Candidate)
+	if err != nil {
+		return nil, notFound(err)
+	}
+	manifest, err := oci.ParseManifest(desc, raw)
+	if err != nil || manifest.Annotations[artifact.InputDigest] == p.input.String() {
+		return nil, err
+	}
+	candidate, err := p.inspect(ctx, desc, raw)
+	if err != nil {
 		return nil, err
 	}
 	if !candidate.isFor(p.claim) {
@@ -185,6 +194,21 @@ func (p *publication) later(ctx context.Context, a, b []string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// last returns the commit that comes after the others, "" of none.
+func (p *publication) last(ctx context.Context, commits []string) (string, error) {
+	last := ""
+	for _, c := range commits {
+		after, err := p.Trunk.IsAncestor(ctx, last, c)
+		if err != nil {
+			return "", err
+		}
+		if after || last == "" {
+			last = c
+		}
+	}
+	return last, nil
 }
 
 // isFor tells whether the hydrator signed h for this pipeline, stage and repository, of any release.

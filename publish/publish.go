@@ -91,6 +91,7 @@ type Outcome struct {
 	Digest        digest.Digest
 	ContentDigest digest.Digest
 	InputDigest   digest.Digest
+	GitOpsCommit  string // that it was hydrated from; of what superseded it, the newest that is verified, or ""
 	Tags          []string
 	Objects       int
 	Images        []string
@@ -107,7 +108,7 @@ func publish(ctx context.Context, job Job, acquire func(context.Context) (releas
 		Release:    job.Stage.Lock.ReleaseID,
 		Repository: job.Registry.Name(),
 	}
-	p.out = Outcome{Action: Unchanged, InputDigest: p.input, Tags: []string{p.tags.Hydration, p.tags.Image, p.tags.Candidate}}
+	p.out = Outcome{Action: Unchanged, InputDigest: p.input, GitOpsCommit: job.GitOpsCommit, Tags: []string{p.tags.Hydration, p.tags.Image, p.tags.Candidate}}
 	if err := p.run(ctx); err != nil {
 		p.out.Action = Failed
 		return p.out, err
@@ -124,6 +125,8 @@ type publication struct {
 	claim   sign.Claim
 	out     Outcome
 
+	allowances []string // that the render took
+
 	settled bool // the tag of this hydration stood when it was looked for
 }
 
@@ -133,8 +136,7 @@ func (p *publication) run(ctx context.Context) error {
 		return err
 	}
 	if newer != nil {
-		p.supersede(newer)
-		return nil
+		return p.supersede(ctx, newer)
 	}
 
 	here, err := p.load(ctx, p.tags.Hydration)
@@ -193,7 +195,7 @@ func (p *publication) render(ctx context.Context) (oci.Artifact, error) {
 	if err != nil {
 		return oci.Artifact{}, err
 	}
-	p.out.Warnings = rendered.Warnings
+	p.out.Warnings, p.allowances = rendered.Warnings, rendered.Allowances
 	p.out.Objects, p.out.Images = rendered.Objects, rendered.Images
 	return Pack(p.Stage, rendered, p.SourceURL, p.Committed)
 }
@@ -229,13 +231,16 @@ func (p *publication) describe(h *hydration) {
 	}
 }
 
-func (p *publication) supersede(newer *hydration) {
+func (p *publication) supersede(ctx context.Context, newer *hydration) error {
 	p.out.Action = Superseded
 	p.describe(newer)
 	p.out.InputDigest = digest.Digest(newer.manifest.Annotations[artifact.InputDigest])
 	p.out.Tags = []string{p.tags.Candidate}
 	p.out.Warnings = append(p.out.Warnings, fmt.Sprintf("the candidate was hydrated from GitOps commit %s, which is newer than %s",
 		strings.Join(h7(newer.commits), ", "), h7([]string{p.GitOpsCommit})[0]))
+	var err error
+	p.out.GitOpsCommit, err = p.last(ctx, newer.commits)
+	return err
 }
 
 func h7(commits []string) []string {

@@ -255,6 +255,27 @@ func TestOlderHydrationThatTagsLastYields(t *testing.T) {
 	}
 }
 
+// Whoever gives a tag to a newer hydration may be late in turn: an even newer one was tagged meanwhile.
+func TestYieldingLooksAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	old := w.job("g1", "old")
+	var newest Outcome
+	meanwhile := []func(){
+		func() { w.run(w.job("g2", "newer"), Pushed) },
+		func() { newest = w.run(w.job("g3", "newest"), Pushed) },
+		func() {},
+	}
+	old.Writer = beforeTag{old.Writer, artifact.Candidate("production", release), func() {
+		meanwhile[0]()
+		meanwhile = meanwhile[1:]
+	}}
+	out := w.run(old, Superseded)
+	if w.candidate() != newest.Digest.String() || out.Digest != newest.Digest {
+		t.Errorf("candidate is %s, want the newest %s", w.candidate(), newest.Digest)
+	}
+}
+
 // beforeTag calls a function before a tag is written.
 type beforeTag struct {
 	Writer
@@ -262,7 +283,7 @@ type beforeTag struct {
 	do  func()
 }
 
-func (b beforeTag) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
+func (b beforeTag) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) (bool, error) {
 	if tag == b.tag {
 		b.do()
 	}
@@ -385,8 +406,8 @@ func TestDryRunWritesNothing(t *testing.T) {
 	if w.candidate() != "" {
 		t.Error("a dry run left a tag")
 	}
-	if real := w.run(w.job("g1", "a"), Pushed); real.Digest != dry.Digest {
-		t.Errorf("the dry run says %s, the run %s", dry.Digest, real.Digest)
+	if wet := w.run(w.job("g1", "a"), Pushed); wet.Digest != dry.Digest {
+		t.Errorf("the dry run says %s, the run %s", dry.Digest, wet.Digest)
 	}
 }
 

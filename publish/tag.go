@@ -26,7 +26,7 @@ func (p *publication) tag(ctx context.Context, h *hydration) error {
 		}
 	}
 	for _, tag := range stale {
-		if _, err := p.point(ctx, tag, h); err != nil {
+		if _, err := p.Writer.Tag(ctx, h.manifest.Descriptor, tag); err != nil {
 			return err
 		}
 	}
@@ -46,7 +46,8 @@ func (p *publication) settle(ctx context.Context, h *hydration) (*hydration, err
 		return nil, err
 	case other == nil:
 		p.out.Action = Pushed
-		return h, p.Writer.Tag(ctx, h.manifest.Descriptor, p.tags.Hydration)
+		_, err := p.Writer.Tag(ctx, h.manifest.Descriptor, p.tags.Hydration)
+		return h, err
 	case other.manifest.Descriptor.Digest == h.manifest.Descriptor.Digest:
 		return h, nil
 	case other.manifest.Annotations[artifact.InputDigest] != p.input.String() || !p.hydrated(other):
@@ -83,8 +84,8 @@ func (p *publication) stale(ctx context.Context, h *hydration) ([]string, error)
 	return stale, nil
 }
 
-// point makes a tag name h, and tells whether it did not before.
-func (p *publication) point(ctx context.Context, tag string, h *hydration) (bool, error) {
+// point makes a tag name h, and tells whether that moved it.
+func (p *publication) point(ctx context.Context, tag string, h *hydration) (moved bool, err error) {
 	desc, err := p.Registry.Resolve(ctx, tag)
 	switch {
 	case notFound(err) != nil:
@@ -92,49 +93,71 @@ func (p *publication) point(ctx context.Context, tag string, h *hydration) (bool
 	case err == nil && desc.Digest == h.manifest.Descriptor.Digest:
 		return false, nil
 	}
-	return true, p.Writer.Tag(ctx, h.manifest.Descriptor, tag)
+	return p.Writer.Tag(ctx, h.manifest.Descriptor, tag)
 }
 
+// maxLooks bounds how often the tags are looked at again because they had to be moved.
+const maxLooks = 20
+
 // yield gives the moved tags to the newest hydration of the image, should that be another one: it was written while
-// this one was under way.
+// this one was under way. Having moved a tag, it looks again: an even newer one may have been tagged just before.
 func (p *publication) yield(ctx context.Context, own *hydration) error {
+	for range maxLooks {
+		image, candidate, err := p.newestOf(ctx, own)
+		if err != nil {
+			return err
+		}
+		moved, err := p.point(ctx, p.tags.Image, image)
+		if err != nil {
+			return err
+		}
+		if candidate != own {
+			again, err := p.point(ctx, p.tags.Candidate, candidate)
+			if err != nil {
+				return err
+			}
+			moved = moved || again
+		}
+		switch {
+		case moved: // look again
+		case candidate != own:
+			return p.supersede(ctx, candidate)
+		default:
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: others kept moving it; run again", p.Registry.Reference(p.tags.Candidate))
+}
+
+// newestOf looks at all hydrations of the image. It returns the newest one, and the newest of this release.
+func (p *publication) newestOf(ctx context.Context, own *hydration) (image, candidate *hydration, err error) {
 	tags, err := p.Registry.Tags(ctx, artifact.HydrationPrefix(p.tags.Image))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	image, candidate := own, own
+	image, candidate = own, own
 	for _, tag := range tags {
 		if tag == p.tags.Hydration {
 			continue
 		}
 		other, err := p.load(ctx, tag)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		if other == nil || !other.isFor(p.claim) {
 			continue
 		}
 		if image, err = p.newest(ctx, image, other); err != nil {
-			return err
+			return nil, nil, err
 		}
 		if other.manifest.Annotations[artifact.Release] != p.claim.Release {
 			continue
 		}
 		if candidate, err = p.newest(ctx, candidate, other); err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
-	if _, err := p.point(ctx, p.tags.Image, image); err != nil {
-		return err
-	}
-	if candidate == own {
-		return nil
-	}
-	if _, err := p.point(ctx, p.tags.Candidate, candidate); err != nil {
-		return err
-	}
-	p.supersede(candidate)
-	return nil
+	return image, candidate, nil
 }
 
 // newest returns the one of two hydrations that was made from the later GitOps commit, and a if neither was.

@@ -17,8 +17,8 @@ type Writer interface {
 	Attest(ctx context.Context, subject ocispec.Descriptor, statement sign.Statement) error
 	// Sign writes the older form of a signature, unless it is there.
 	Sign(ctx context.Context, subject ocispec.Descriptor, claim sign.Claim) error
-	// Tag lets a tag name an artifact.
-	Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error
+	// Tag lets a tag name an artifact, and tells whether the registry knows now.
+	Tag(ctx context.Context, desc ocispec.Descriptor, tag string) (written bool, err error)
 }
 
 // NewWriter writes to a repository and signs with the signer that open gives. It is asked for before the first write,
@@ -56,8 +56,9 @@ func (w writer) Sign(ctx context.Context, subject ocispec.Descriptor, claim sign
 	return sign.SignImage(ctx, w.repository, subject, signer, claim)
 }
 
-func (w writer) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
-	return w.repository.Tag(ctx, desc, tag)
+func (w writer) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) (bool, error) {
+	err := w.repository.Tag(ctx, desc, tag)
+	return err == nil, err
 }
 
 // Nowhere is the Writer of a dry run: it drops everything, and needs no key.
@@ -75,4 +76,4 @@ func (Nowhere) Attest(context.Context, ocispec.Descriptor, sign.Statement) error
 func (Nowhere) Sign(context.Context, ocispec.Descriptor, sign.Claim) error { return nil }
 
 // Tag implements [Writer].
-func (Nowhere) Tag(context.Context, ocispec.Descriptor, string) error { return nil }
+func (Nowhere) Tag(context.Context, ocispec.Descriptor, string) (bool, error) { return false, nil }

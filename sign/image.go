@@ -65,7 +65,7 @@ func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, sig
 	}
 	var mine *signatureLayer // signed once, in the first attempt that finds it missing
 	for range maxSignAttempts {
-		layers, err := readSignatures(ctx, store, subject.Digest)
+		layers, err := readSignatures(ctx, store, subject.Digest, mine)
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func withoutOwn(layers []signatureLayer, own *Verifier, text []byte) (kept []sig
 // VerifyImage reads the simple signing signatures of a digest and proves what can be proven by the verifier's identities.
 // The signed digest must be the artifact's: a signature copied from another artifact's tag is rejected.
 func VerifyImage(ctx context.Context, store Reader, subject ocispec.Descriptor, verifier *Verifier) ([]VerifiedImage, []Rejected, error) {
-	layers, err := readSignatures(ctx, store, subject.Digest)
+	layers, err := readSignatures(ctx, store, subject.Digest, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -213,8 +213,9 @@ func (l signatureLayer) signature() ([]byte, error) {
 	return sig, nil
 }
 
-// readSignatures reads the manifest under the tag, none if there is no such tag.
-func readSignatures(ctx context.Context, store Reader, artifact digest.Digest) ([]signatureLayer, error) {
+// readSignatures reads the manifest under the tag, none if there is no such tag. A payload that was just written is not
+// read again.
+func readSignatures(ctx context.Context, store Reader, artifact digest.Digest, written *signatureLayer) ([]signatureLayer, error) {
 	tag := signatureTag(artifact)
 	desc, raw, err := store.Manifest(ctx, tag)
 	if errors.Is(err, oci.ErrNotFound) {
@@ -237,6 +238,8 @@ func readSignatures(ctx context.Context, store Reader, artifact digest.Digest) (
 			layer.problem = fmt.Sprintf("layer of type %.100q, not a simple signing payload", l.MediaType)
 		case l.Size > maxPayloadSize:
 			layer.problem = fmt.Sprintf("the payload has %d bytes, at most %d are read", l.Size, maxPayloadSize)
+		case written != nil && l.Digest == written.desc.Digest:
+			layer.payload = written.payload
 		default:
 			layer.payload, err = store.Blob(ctx, l)
 			if errors.Is(err, oci.ErrNotFound) {

@@ -110,6 +110,9 @@ func readKey(ref string) (text []byte, name string, err error) {
 		return nil, "", errors.New("the key reference holds a key itself; put it in a file or a variable, and name that")
 	case strings.HasPrefix(ref, envScheme):
 		variable := strings.TrimPrefix(ref, envScheme)
+		if variable == "" {
+			return nil, "", fmt.Errorf("open signing key: %s names no environment variable; write %sNAME", ref, envScheme)
+		}
 		value, ok := os.LookupEnv(variable)
 		if !ok || value == "" {
 			return nil, "", fmt.Errorf("open signing key: the environment variable %s is not set; put the PEM text of the key in it", variable)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/artifact"
@@ -56,9 +57,18 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 		})
 	}
 	if len(requests) == 0 {
-		return nil, fmt.Errorf("%w: no pipeline has a stage %q", ErrUnknown, q.Artifact)
+		return nil, fmt.Errorf("%w: no pipeline has a stage %q; there are %s", ErrUnknown, q.Artifact, strings.Join(stageNames(pipelines), ", "))
 	}
 	return requests, nil
+}
+
+func stageNames(pipelines []*pipeline.Pipeline) []string {
+	var names []string
+	for _, p := range pipelines {
+		names = append(names, p.Order()...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, client *oci.Client) (Request, error) {
@@ -104,7 +114,8 @@ func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline,
 		r.Stage = manifest.Annotations[artifact.Stage]
 	}
 	if _, ok := r.Pipeline.Stage(r.Stage); !ok {
-		return Request{}, fmt.Errorf("%w: pipeline %s has no stage %q; say which with --stage", ErrUnknown, r.Pipeline.Name, r.Stage)
+		return Request{}, fmt.Errorf("%w: pipeline %s has no stage %q; say which with --stage: %s",
+			ErrUnknown, r.Pipeline.Name, r.Stage, strings.Join(r.Pipeline.Order(), ", "))
 	}
 	if r.Release == "" {
 		_, r.Release, _ = strings.Cut(tag, ".git-")

@@ -47,6 +47,7 @@ type Request struct {
 	Release    string // that it must be; "" for the one that it says it is
 	Files      fs.FS  // of the GitOps repository at the policy ref
 	Trunk      Trunk
+	Remotes    Remotes // of stage branches
 }
 
 // Report is what was found out about one artifact.
@@ -112,7 +113,15 @@ func (r Request) judge(ctx context.Context, desc ocispec.Descriptor, raw []byte)
 		return append(policy.Hydrated(expected, ev.Hydration), policy.Check{Check: "content", Result: policy.Fail, Reason: err.Error()}), nil
 	}
 	ev.Content, ev.DiffID = tree.ContentDigest(), tree.ContentDigest()
-	return policy.Artifact(expected, ev), nil
+	verdict := policy.Artifact(expected, ev)
+	if m := declared.Mirror; m != nil && m.When == "hydrate" {
+		check, err := r.mirrored(ctx, m, desc.Digest, tree)
+		if err != nil {
+			return nil, err
+		}
+		verdict = append(verdict, check)
+	}
+	return verdict, nil
 }
 
 // Expect is what an artifact of a claim must be, by the lock.
@@ -159,6 +168,9 @@ func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor,
 	return h, nil
 }
 
+// ErrIdentity says that a pipeline file does not make clear who is trusted to render.
+var ErrIdentity = errors.New("identities.hydrator cannot be used")
+
 // roleHydrator is the name under which a pipeline file declares who may say «I rendered this».
 const roleHydrator = "hydrator"
 
@@ -168,10 +180,10 @@ const maxKeyBytes = 64 << 10
 func Hydrator(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
 	id, ok := declared.Identities[roleHydrator]
 	if !ok {
-		return nil, fmt.Errorf("pipeline %s: identities.hydrator is missing: nobody is trusted to render; declare the public key", declared.Pipeline)
+		return nil, fmt.Errorf("pipeline %s: %w: it is not declared, and nobody is trusted to render; name the public key", declared.Pipeline, ErrIdentity)
 	}
 	if id.Key == "" {
-		return nil, fmt.Errorf("pipeline %s: identities.hydrator has no key, and keyless identities are not supported yet", declared.Pipeline)
+		return nil, fmt.Errorf("pipeline %s: %w: it has no key, and keyless identities are not supported yet", declared.Pipeline, ErrIdentity)
 	}
 	info, err := fs.Stat(files, id.Key)
 	if err == nil && info.Size() > maxKeyBytes {
@@ -181,12 +193,15 @@ func Hydrator(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
 	if err == nil {
 		pem, err = fs.ReadFile(files, id.Key)
 	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("pipeline %s: identities.hydrator: key %s in the GitOps repository: %w", declared.Pipeline, id.Key, err)
+	}
 	var key sign.PublicKey
 	if err == nil {
 		key, err = sign.ParsePublicKey(pem)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("pipeline %s: identities.hydrator: key %s in the GitOps repository: %w", declared.Pipeline, id.Key, err)
+		return nil, fmt.Errorf("pipeline %s: %w: key %s in the GitOps repository: %w", declared.Pipeline, ErrIdentity, id.Key, err)
 	}
 	return sign.NewVerifier(sign.Identity{Name: roleHydrator, PublicKey: key})
 }

@@ -171,7 +171,7 @@ func (s *stand) push(tb testing.TB, name, forge string) string {
 	git("-C", bare, "config", "uploadpack.allowFilter", "true")
 	git("-C", bare, "config", "uploadpack.allowAnySHA1InWant", "true")
 	git("init", "-q", "-b", "main")
-	git("add", "-A")
+	git("add", "-A", "-f")
 	git("commit", "-q", "-m", "first")
 	git("push", "-q", bare, "main")
 	git("remote", "add", "origin", forge+"/"+name+".git")
@@ -229,10 +229,10 @@ func (s *stand) hydrate(tb testing.TB, want string) {
 	tb.Helper()
 	var stdout, stderr bytes.Buffer
 	if code := run(tb.Context(), s.args(), strings.NewReader(""), &stdout, &stderr); code != exitDone {
-		tb.Fatalf("exit status %d\n%s", code, stderr.String())
+		tb.Fatalf("exit status %d\n%.2000s", code, stderr.String())
 	}
 	if n := strings.Count(stdout.String(), want); n != benchStages {
-		tb.Fatalf("%d stages show %s\n%s%s", n, want, stdout.String(), stderr.String())
+		tb.Fatalf("%d stages show %s\n%.2000s\n%.2000s", n, want, stdout.String(), stderr.String())
 	}
 	s.runs++
 }

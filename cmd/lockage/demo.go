@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,13 +33,12 @@ runs the main job on them, showing each command. Nothing outside of the folder i
 }
 
 func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
-	if dir, err = demoDir(dir); err != nil {
+	listener, err := listen(ctx, addr, false)
+	if err != nil {
 		return err
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("registry: %w; choose another address with --addr", err)
+	if dir, err = demoDir(dir); err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/verify"
 )
 
 // Exit statuses. They are part of the command line's contract.
@@ -16,6 +17,7 @@ const (
 	exitFailed = 1 // something did not work
 	exitUsage  = 2 // wrong usage or configuration
 	exitDenied = 3 // denied by verification or policy
+	exitChange = 4 // diff --exit-code found changes
 )
 
 // usageError is a mistake on the command line.
@@ -27,7 +29,7 @@ func usagef(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
 
-// reported is a failure whose reasons stand in the results already.
+// reported is a failure whose exit status is known, whatever it wraps.
 type reported struct {
 	code int
 	err  error
@@ -39,6 +41,7 @@ func (e reported) Unwrap() error { return e.err }
 func exitCode(err error) int {
 	var (
 		usage    usageError
+		selected *gitops.SelectionError
 		problems strictyaml.Problems
 		rep      reported
 	)
@@ -47,10 +50,33 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &rep):
 		return rep.code
-	case errors.As(err, &usage), errors.As(err, &problems), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &problems), errors.Is(err, verify.ErrIdentity):
 		return exitUsage
 	case errors.Is(err, gitops.ErrOffPolicy), errors.Is(err, policy.ErrDenied):
 		return exitDenied
 	}
 	return exitFailed
+}
+
+// stopped tells of a run that was interrupted, or took longer than --timeout, in one line, instead of all that failed
+// because of that. The first of those failures is kept, to say where it was.
+func stopped(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil {
+		return err
+	}
+	errs := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = joined.Unwrap()
+	}
+	left := []error{fmt.Errorf("stopped: %w; run it again to go on from there", cause)}
+	first := true
+	for _, e := range errs {
+		consequence := errors.Is(e, cause) || errors.Is(e, context.Canceled) || errors.Is(e, context.DeadlineExceeded)
+		if !consequence || first && e.Error() != cause.Error() {
+			left = append(left, e)
+		}
+		first = first && !consequence
+	}
+	return reported{exitFailed, errors.Join(left...)}
 }

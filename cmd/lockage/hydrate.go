@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -14,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/gitops"
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/publish"
@@ -44,6 +45,8 @@ type hydrateStage struct {
 	Tags          []string       `json:"tags,omitempty"`
 	Objects       int            `json:"objects,omitempty"`
 	Images        []string       `json:"images,omitempty"`
+	Branch        string         `json:"branch,omitempty"`
+	Commit        string         `json:"commit,omitempty"`
 	Error         string         `json:"error,omitempty"`
 }
 
@@ -64,7 +67,11 @@ func (rs hydrateResults) Text(w io.Writer) {
 				fmt.Fprintf(tw, "  %s\t%s\n", s.Stage, s.Action)
 				continue
 			}
-			fmt.Fprintf(tw, "  %s\t%s\t%d objects\t%s\n", s.Stage, s.Action, s.Objects, s.Reference)
+			fmt.Fprintf(tw, "  %s\t%s\t%d objects\t%s", s.Stage, s.Action, s.Objects, s.Reference)
+			if s.Commit != "" {
+				fmt.Fprintf(tw, "\t%s %.12s", s.Branch, s.Commit)
+			}
+			fmt.Fprintln(tw)
 		}
 	}
 	_ = tw.Flush() // the writer's own errors show at the end of the run
@@ -78,6 +85,9 @@ func newHydrateCommand(a *app) *cobra.Command {
 		Long: `Hydrate renders every stage of every pipeline at the locked source commit, packs each into one OCI artifact, signs it
 and tags it by image digest and release. What is in the registry already is left alone, and a run that was interrupted is
 completed by the next one.
+
+Where the pipeline has a mirror, each stage's manifests are then committed to its branch, below its path and nowhere
+else, in one atomic push a pipeline: for people to review, and for tools to diff. The commit names the artifact.
 
 It reads the GitOps repository at HEAD, never uncommitted files, and only publishes when that commit is on the policy ref.`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
@@ -103,10 +113,15 @@ type hydrator struct {
 	trunk     *gitops.Policy
 	client    *oci.Client
 	keys      *sign.Keyring
+
+	commitSigners map[string]func(payload []byte) (string, error) // by reference of the key
 }
 
 func (h *hydrator) run(ctx context.Context) error {
 	a := h.app
+	if err := checkRelease(h.release); err != nil {
+		return err
+	}
 	w, err := a.workspace(ctx)
 	if err != nil {
 		return err
@@ -119,6 +134,7 @@ func (h *hydrator) run(ctx context.Context) error {
 		return err // before the policy ref is asked for
 	}
 	h.workspace, h.client, h.keys = w, a.registries(w.Root()), a.keyring()
+	h.commitSigners = map[string]func([]byte) (string, error){}
 	if h.trunk, err = w.Policy(ctx, h.policy, func(message string) { a.warn("%s", message) }); err != nil {
 		return err
 	}
@@ -133,37 +149,51 @@ func (h *hydrator) run(ctx context.Context) error {
 	newest := h.newest(ctx)
 
 	results := make(hydrateResults, len(releases))
-	var jobs []publish.Job
-	var owners []int // the release that each job belongs to
+	var runs []*stageRun
 	var errs []error
 	for i, r := range releases {
 		results[i] = hydrateResult{Pipeline: r.Pipeline.Name, GitopsCommit: string(w.Head.Hash), DryRun: h.dryRun, Stages: []hydrateStage{}}
-		own, err := h.jobs(r, files, newest)
-		if err = errors.Join(r.Err, err); err != nil {
+		jobs, err := h.jobs(r, files, newest)
+		if err = errors.Join(r.Err, err, h.checkMirrors(ctx, r)); err != nil {
 			results[i].Error = err.Error()
 			errs = append(errs, named(err, r.Pipeline.Name))
 			continue
 		}
 		results[i].Release, results[i].GitCommit = r.Lock.Lock.ReleaseID, r.Lock.Lock.GitCommit
-		jobs = append(jobs, own...)
-		owners = append(owners, slices.Repeat([]int{i}, len(own))...)
+		for j, job := range jobs {
+			runs = append(runs, &stageRun{release: i, stage: r.Stages[j], job: job})
+		}
 	}
 
-	published := publish.All(ctx, jobs, func(job publish.Job, result publish.Result) {
-		a.step("%s/%s %s", job.Stage.Pipeline, job.Stage.Name, result.Action)
-	})
-	for i, p := range published {
-		stage := stageResult(jobs[i].Stage.Name, p)
-		results[owners[i]].Stages = append(results[owners[i]].Stages, stage)
-		for _, warning := range p.Warnings {
-			a.warn("%s/%s: %s", jobs[i].Stage.Pipeline, stage.Stage, warning)
+	h.publish(ctx, runs)
+	if !h.dryRun {
+		h.mirror(ctx, runs)
+	}
+	for _, r := range runs {
+		results[r.release].Stages = append(results[r.release].Stages, r.result())
+		for _, warning := range r.published.Warnings {
+			a.warn("%s/%s: %s", r.stage.Pipeline, r.stage.Name, warning)
 		}
-		if p.Err != nil {
-			errs = append(errs, fmt.Errorf("%s/%s: %w", jobs[i].Stage.Pipeline, stage.Stage, p.Err))
+		if err := r.err(); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	a.emit(results)
 	return errors.Join(errs...)
+}
+
+// publish brings the registry to what the stages are.
+func (h *hydrator) publish(ctx context.Context, runs []*stageRun) {
+	jobs := make([]publish.Job, len(runs))
+	for i, r := range runs {
+		jobs[i] = r.job
+	}
+	published := publish.All(ctx, jobs, func(job publish.Job, result publish.Result) {
+		h.app.step("%s/%s %s", job.Stage.Pipeline, job.Stage.Name, result.Action)
+	})
+	for i, r := range runs {
+		r.published = published[i]
+	}
 }
 
 // newest are the inputs that the policy ref's tip gives each stage, where that is not what is checked out: a candidate
@@ -187,6 +217,9 @@ func (h *hydrator) newest(ctx context.Context) map[plan.Key]digest.Digest {
 func (h *hydrator) jobs(r plan.Release, files fs.FS, newest map[plan.Key]digest.Digest) ([]publish.Job, error) {
 	if r.Err != nil {
 		return nil, nil
+	}
+	if err := lock.CheckRecorded(files, r.Pipeline.Lock, r.Lock); err != nil {
+		return nil, err
 	}
 	var jobs []publish.Job
 	for _, s := range r.Stages {
@@ -257,9 +290,11 @@ func stageResult(name string, r publish.Result) hydrateStage {
 	return s
 }
 
-// named puts a pipeline's name before an error that does not say it.
+// named puts a pipeline's name before an error that does not say it. Problems of files stay as they are: they begin with
+// file and line.
 func named(err error, pipeline string) error {
-	if strings.Contains(err.Error(), pipeline) {
+	var problems strictyaml.Problems
+	if errors.As(err, &problems) || strings.Contains(err.Error(), "pipeline "+pipeline) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", pipeline, err)

@@ -101,7 +101,7 @@ func (a *app) newPassword() sign.PasswordFunc {
 
 // writeNew writes a file that must not exist, and leaves nothing behind where it cannot.
 func writeNew(name string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // the user names the file
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,6 @@ and path. The digest is what the registry says.`,
 	f.StringVar(&l.lock.Packaging.SourcePath, "source-path", "", "`PATH` of the chart or kustomization in the source repository")
 	f.StringVar(&l.lock.CreatedAt, "created-at", "", "`TIME` to record, RFC 3339 (default: now)")
 	f.StringVar(&l.dir, "dir", "", "lock directory `DIR` (default: the pipeline's)")
-	_ = cmd.MarkFlagRequired("commit")
 	return cmd
 }
 
@@ -87,6 +86,9 @@ type lockWriter struct {
 }
 
 func (l *lockWriter) run(ctx context.Context) error {
+	if l.dir != "" && !fs.ValidPath(path.Clean(l.dir)) {
+		return usagef("--dir %q: want a folder of the GitOps repository, relative to its root", l.dir)
+	}
 	if _, err := git.ParseHash(l.lock.GitCommit); err != nil {
 		return usagef("--commit: %w", err)
 	}
@@ -114,7 +116,7 @@ func (l *lockWriter) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // only a handle
+	defer root.Close()
 	if l.lock.Packaging.SourceRepo != "" {
 		sourceRepo = l.lock.Packaging.SourceRepo
 	}
@@ -162,7 +164,7 @@ func (l *lockWriter) complete(ctx context.Context, files fs.FS) error {
 	if l.lock.Image.Digest != "" {
 		return nil
 	}
-	l.lock.Image.Digest, err = oci.NewImages("lockage/"+version()).Resolve(ctx, l.lock.Image.Ref)
+	l.lock.Image.Digest, err = oci.NewImages(l.app.registries("")).Resolve(ctx, l.lock.Image.Ref)
 	return err
 }
 
@@ -257,7 +259,7 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 	var commits lock.Commits
 	var images lock.Images
 	if !offline {
-		commits, images = history{repository: w.Repository}, oci.NewImages("lockage/"+version())
+		commits, images = history{repository: w.Repository}, oci.NewImages(a.registries(""))
 	}
 	var results lockCheckResults
 	var errs []error
@@ -270,14 +272,18 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 		r := lockCheckResult{Pipeline: p.Name, Lock: path.Join(p.Lock, "current.yaml"), Result: lock.Pass, Checks: checks}
 		for _, c := range checks {
 			switch {
-			case c.Result != lock.Fail:
-				continue
-			case c.Check == lock.CheckFormat:
+			case c.Result == lock.Unknown:
+				errs = append(errs, fmt.Errorf("lock %s: %s: %s", r.Lock, c.Check, c.Reason))
+				if r.Result == lock.Pass {
+					r.Result = lock.Unknown
+				}
+			case c.Result == lock.Fail && c.Check == lock.CheckFormat:
 				errs = append(errs, usageError{errors.New(c.Reason)})
-			default:
+				r.Result = lock.Fail
+			case c.Result == lock.Fail:
 				errs = append(errs, fmt.Errorf("lock %s is %w: %s: %s", r.Lock, policy.ErrDenied, c.Check, c.Reason))
+				r.Result = lock.Fail
 			}
-			r.Result = lock.Fail
 		}
 		results = append(results, r)
 	}

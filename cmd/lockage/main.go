@@ -11,23 +11,29 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for an orderly end; with the handler gone, a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
+	// The date functions of chart templates tell the time in the zone of this variable, and a render must not depend on
+	// where it happens.
+	time.Local = time.UTC
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: func() {}}
 	cmd := newRootCommand(a)
 	cmd.SetArgs(args)
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	err := cmd.ExecuteContext(ctx)
+	leaf, err := cmd.ExecuteContextC(ctx)
+	err = stopped(leaf.Context(), err)
+	a.stop()
 	return a.finish(err)
 }

@@ -34,14 +34,15 @@ func (a *app) emit(r result) {
 // finish prints what is left to say, and returns the exit status for err.
 func (a *app) finish(err error) int {
 	code := exitCode(err)
-	if a.format == "json" && (a.results != nil || err != nil) {
-		doc := document{Results: a.results}
-		if doc.Results == nil {
-			doc.Results = []any{}
-		}
-		if err != nil {
-			doc.Error = err.Error()
-		}
+	said := a.results != nil || err != nil
+	doc := document{Results: a.results}
+	if doc.Results == nil {
+		doc.Results = []any{}
+	}
+	if err != nil {
+		doc.Error = err.Error()
+	}
+	if a.format == "json" && said {
 		enc := json.NewEncoder(a.stdout)
 		enc.SetIndent("", "  ")
 		enc.SetEscapeHTML(false)
@@ -57,28 +58,31 @@ func (a *app) finish(err error) int {
 			fmt.Fprintln(a.stderr, line)
 		}
 	}
-	a.writeActions(err)
+	if said && os.Getenv("GITHUB_ACTIONS") == "true" {
+		a.writeActions(doc)
+	}
 	return code
 }
 
+// maxSummary bounds what is written to the step summary; GitHub refuses more than 1 MiB.
+const maxSummary = 512 << 10
+
 // writeActions hands the results to GitHub Actions, where it runs us: the step's output `results` is the JSON
 // document, and the step summary shows the text.
-func (a *app) writeActions(err error) {
-	r, ok := a.results.(result)
-	if !ok || os.Getenv("GITHUB_ACTIONS") != "true" {
-		return
-	}
-	doc := document{Results: a.results}
-	if err != nil {
-		doc.Error = err.Error()
-	}
+func (a *app) writeActions(doc document) {
 	if data, err := json.Marshal(doc); err == nil {
 		a.appendActions("GITHUB_OUTPUT", "results="+string(data)+"\n")
 	}
-	var text strings.Builder
-	r.Text(&text)
+	var b strings.Builder
+	if r, ok := a.results.(result); ok {
+		r.Text(&b)
+	}
+	text := strings.TrimRight(b.String()+doc.Error, "\n")
+	if len(text) > maxSummary {
+		text = strings.ToValidUTF8(text[:maxSummary], "") + "\n(and more)"
+	}
 	// An indented block: nothing in it is Markdown or HTML, whatever it says.
-	a.appendActions("GITHUB_STEP_SUMMARY", "    "+strings.ReplaceAll(strings.TrimRight(text.String(), "\n"), "\n", "\n    ")+"\n\n")
+	a.appendActions("GITHUB_STEP_SUMMARY", "    "+strings.ReplaceAll(text, "\n", "\n    ")+"\n\n")
 }
 
 func (a *app) appendActions(variable, text string) {

@@ -59,6 +59,9 @@ STAGE stands for its candidate of the current release. A REFERENCE, REPOSITORY:T
 }
 
 func (a *app) pull(ctx context.Context, what, release, dir string) error {
+	if err := checkRelease(release); err != nil {
+		return err
+	}
 	repository, reference, err := a.locate(ctx, what, release)
 	if err != nil {
 		return err

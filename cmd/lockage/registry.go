@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -25,10 +29,12 @@ func newRegistryCommand(a *app) *cobra.Command {
 tests. It knows no users and no TLS, and listens on loopback addresses only.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var lc net.ListenConfig
-			listener, err := lc.Listen(cmd.Context(), "tcp", addr)
+			listener, err := listen(cmd.Context(), addr, remote)
 			if err != nil {
-				return fmt.Errorf("registry: %w; choose another address with --addr", err)
+				return err
+			}
+			if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the user names the folder
+				return errors.Join(fmt.Errorf("registry: %w; choose another folder with --dir", err), listener.Close())
 			}
 			a.warn("serving %s on %s", dir, listener.Addr())
 			return registry.Serve(cmd.Context(), listener, registry.Options{Dir: dir, Deletes: true, AllowRemote: remote})
@@ -39,4 +45,24 @@ tests. It knows no users and no TLS, and listens on loopback addresses only.`,
 	serve.Flags().BoolVar(&remote, "allow-remote", false, "listen on an address that other machines reach; whoever reaches it can write")
 	cmd.AddCommand(serve)
 	return cmd
+}
+
+// listen opens the address of a registry. The registry knows no users: other machines must not reach it, unless remote.
+func listen(ctx context.Context, addr string, remote bool) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return nil, usagef("--addr %q: want HOST:PORT, such as 127.0.0.1:5000 (%w)", addr, err)
+	}
+	if ip := net.ParseIP(host); !remote && host != "localhost" && !ip.IsLoopback() {
+		return nil, usagef("--addr %s: other machines could reach it, and the registry knows no users; listen on 127.0.0.1", addr)
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w; choose another address with --addr", err)
+	}
+	return listener, nil
 }

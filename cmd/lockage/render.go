@@ -34,7 +34,7 @@ type renderResult struct {
 
 func (rs renderResults) Text(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer tw.Flush() //nolint:errcheck // the writer's own errors show at the end of the run
+	defer tw.Flush()
 	for _, r := range rs {
 		if r.Directory == "" {
 			fmt.Fprintf(w, "# Pipeline: %s, stage: %s, release: %s\n", r.Pipeline, r.Stage, r.Release)
@@ -88,6 +88,9 @@ type rendering struct {
 }
 
 func (r *rendering) run(ctx context.Context) error {
+	if err := checkRelease(r.release); err != nil {
+		return err
+	}
 	w, err := r.app.workspace(ctx)
 	if err != nil {
 		return err

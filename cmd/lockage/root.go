@@ -25,7 +25,8 @@ type app struct {
 	timeout  time.Duration
 	verbose  bool
 
-	results any // what -o json prints, once the verb has it
+	stop    context.CancelFunc // releases what --timeout holds
+	results any                // what -o json prints, once the verb has it
 }
 
 const longHelp = `Lockage renders every stage's Kubernetes manifests at a locked commit into signed OCI artifacts, tagged by image
@@ -37,7 +38,8 @@ digest, and verifies them. Git and an OCI registry are its only state.
   lockage hydrate               render, pack, sign and push every stage
   lockage verify STAGE          prove what stands in the registry
 
-Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 denied by verification or policy.`
+Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 denied by verification or policy;
+4 diff --exit-code found changes.`
 
 func newRootCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -63,13 +65,15 @@ func newRootCommand(a *app) *cobra.Command {
 			if a.timeout > 0 {
 				ctx, cancel := context.WithTimeoutCause(cmd.Context(), a.timeout,
 					fmt.Errorf("not finished within --timeout %s", a.timeout))
-				cobra.OnFinalize(cancel)
+				a.stop = cancel
 				cmd.SetContext(ctx)
 			}
 			return nil
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see %q", err, cmd.CommandPath()+" --help")
+	})
 	cmd.CompletionOptions.HiddenDefaultCmd = false
 
 	flags := cmd.PersistentFlags()
@@ -85,6 +89,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newLockCommand(a),
 		newRenderCommand(a),
 		newHydrateCommand(a),
+		newDiffCommand(a),
 		newVerifyCommand(a),
 		newPullCommand(a),
 		newKeysCommand(a),
@@ -92,6 +97,12 @@ func newRootCommand(a *app) *cobra.Command {
 		newDemoCommand(a),
 		newVersionCommand(a),
 	)
+	cmd.InitDefaultCompletionCmd()
+	for _, sub := range cmd.Commands() {
+		if sub.HasSubCommands() && sub.RunE == nil {
+			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // so that its arguments are looked at
+		}
+	}
 	wrapUsageErrors(cmd)
 	return cmd
 }

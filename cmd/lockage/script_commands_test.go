@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -34,15 +36,20 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	var flags flag.FlagSet
 	noReferrers := flags.Bool("no-referrers", false, "")
 	auth := flags.String("auth", "", "")
+	hang := flags.String("hang", "", "")
 	ts.Check(flags.Parse(args))
-	refuse(ts, neg || flags.NArg() > 1, "registry [-no-referrers] [-auth USER:PASSWORD] [NAME]")
+	refuse(ts, neg || flags.NArg() > 1, "registry [-no-referrers] [-auth USER:PASSWORD] [-hang REGEXP] [NAME]")
 
 	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
 	deletes, referrers := true, !*noReferrers
 	conf.API.DeleteEnabled = &deletes
 	conf.API.Referrer.Enabled = &referrers
 	registry := olareg.New(conf)
-	server := httptest.NewServer(basicAuth(registry, "registry", *auth))
+	handler := basicAuth(registry, "registry", *auth)
+	if *hang != "" {
+		handler = hanging(handler, regexp.MustCompile(*hang), ts.MkAbs("hang"), ts.MkAbs("hung"))
+	}
+	server := httptest.NewServer(handler)
 	ts.Defer(func() {
 		server.Close()
 		_ = registry.Close()
@@ -86,6 +93,20 @@ func newGitBackend(dir, home string) (http.Handler, error) {
 		}
 		backend.ServeHTTP(w, r)
 	}), nil
+}
+
+// hanging gives no answer to requests whose method and path match, as long as the file while exists, and makes the file
+// hung when there is one.
+func hanging(handler http.Handler, match *regexp.Regexp, while, hung string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Stat(while); err == nil && match.MatchString(r.Method+" "+r.URL.Path) {
+			_, _ = io.Copy(io.Discard, r.Body) // or the server does not notice that the client goes away
+			_ = os.WriteFile(hung, nil, 0o600)
+			<-r.Context().Done()
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // basicAuth asks for "user:password"; an empty one lets everybody in.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"os"
 	"path/filepath"
@@ -14,15 +13,17 @@ var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"lockage": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"lockage":          main,
+		"lockage-measured": runMeasured,
 	})
 }
 
 // TestScript runs every script of testdata/script in a fresh directory, against the real command, a real registry and
 // real git remotes. Beside testscript's own commands a script may use:
 //
-//	registry [-no-referrers] [-auth USER:PASSWORD] [NAME]
-//		starts an empty registry on a loopback port; $REGISTRY (or $NAME) becomes its host:port
+//	registry [-no-referrers] [-auth USER:PASSWORD] [-hang REGEXP] [NAME]
+//		starts an empty registry on a loopback port; $REGISTRY (or $NAME) becomes its host:port. While the file hang exists,
+//		requests that match («PUT /v2/…») get no answer; the first of them makes the file hung
 //	gitserver DIR [USER:PASSWORD]
 //		serves the bare repositories below DIR over smart HTTP; $GITSERVER becomes its URL
 //	fixture [-no-lock]

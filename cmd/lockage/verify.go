@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -29,16 +30,21 @@ func (rs verifyResults) Text(w io.Writer) {
 	}
 }
 
+// branchPrefix marks an argument of verify as a stage branch.
+const branchPrefix = "branch:"
+
 func newVerifyCommand(a *app) *cobra.Command {
 	var policyRef, release, stage string
 	cmd := &cobra.Command{
-		Use:   "verify STAGE|REFERENCE",
+		Use:   "verify STAGE|REFERENCE|branch:NAME",
 		Short: "Prove what an artifact is",
 		Long: `Verify proves that an artifact is what it says: signed by the hydrator for this pipeline, stage and release, made from
 the locked commit and image, under a GitOps commit on the policy ref, and unaltered. Pipelines, locks and keys are read
-from the policy ref, whatever is checked out.
+from the policy ref, whatever is checked out. Where the pipeline has a mirror, the newest commit of the stage branch that
+names the artifact must have exactly its files; those that differ are named.
 
-STAGE stands for its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.`,
+STAGE stands for its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
+branch:NAME stands for what a stage branch shows at its head, of all stages that share it or of the one in --stage.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.verify(cmd.Context(), verify.Query{Artifact: args[0], Stage: stage, Release: release}, policyRef)
@@ -46,12 +52,15 @@ STAGE stands for its candidate of the current release. REFERENCE is REPOSITORY:T
 		ValidArgsFunction: completeStages(a),
 	}
 	cmd.Flags().StringVar(&release, "release", "", "it must be of this `RELEASE`, git-<40 hex>")
-	cmd.Flags().StringVar(&stage, "stage", "", "a REFERENCE must be of this `STAGE`")
+	cmd.Flags().StringVar(&stage, "stage", "", "a REFERENCE or branch must be of this `STAGE`")
 	cmd.Flags().StringVar(&policyRef, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
 	return cmd
 }
 
 func (a *app) verify(ctx context.Context, q verify.Query, policyRef string) error {
+	if err := checkRelease(q.Release); err != nil {
+		return err
+	}
 	w, err := a.workspace(ctx)
 	if err != nil {
 		return err
@@ -68,7 +77,12 @@ func (a *app) verify(ctx context.Context, q verify.Query, policyRef string) erro
 	if err != nil {
 		return err
 	}
-	requests, err := verify.Find(ctx, q, pipelines, files, a.registries(w.Root()))
+	var requests []verify.Request
+	if branch, ok := strings.CutPrefix(q.Artifact, branchPrefix); ok {
+		requests, err = verify.FindBranch(ctx, branch, q.Stage, pipelines, files, a.registries(w.Root()), w.Repository)
+	} else {
+		requests, err = verify.Find(ctx, q, pipelines, files, a.registries(w.Root()))
+	}
 	if errors.Is(err, verify.ErrUnknown) {
 		return usageError{err}
 	}
@@ -78,7 +92,7 @@ func (a *app) verify(ctx context.Context, q verify.Query, policyRef string) erro
 	var results verifyResults
 	var errs []error
 	for _, r := range requests {
-		r.Files, r.Trunk = files, trunk
+		r.Files, r.Trunk, r.Remotes = files, trunk, w.Repository
 		report, err := verify.Artifact(ctx, r)
 		if err != nil {
 			errs = append(errs, err)

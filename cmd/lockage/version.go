@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/helm"
+	"github.com/lockage/lockage/hydrate/kustomize"
 )
 
 // release is set by the linker in released binaries.
@@ -46,7 +47,8 @@ func newVersionCommand(a *app) *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			a.emit(versionResults{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, helm.Renderer{}.Version()}})
+			renderers := helm.Renderer{}.Version() + ", " + kustomize.Renderer{}.Version()
+			a.emit(versionResults{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, renderers}})
 			return nil
 		},
 	}

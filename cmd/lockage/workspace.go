@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/helm"
+	"github.com/lockage/lockage/hydrate/kustomize"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
@@ -37,29 +38,36 @@ func (a *app) registries(root string) *oci.Client {
 	})
 }
 
+// checkRelease refuses a --release that cannot be one; empty means the current one.
+func checkRelease(release string) error {
+	if release == "" {
+		return nil
+	}
+	if err := lock.CheckID(release); err != nil {
+		return usagef("--release %w", err)
+	}
+	return nil
+}
+
 // pipelines reads the pipeline files that -f names, in files.
 func (a *app) pipelines(w *gitops.Workspace, files fs.FS) ([]*pipeline.Pipeline, error) {
-	pipelines, err := w.Pipelines(files, a.files)
-	if errors.Is(err, gitops.ErrNoPipeline) {
-		return nil, usageError{err}
-	}
-	return pipelines, err
+	return w.Pipelines(files, a.files)
 }
 
 // plan plans the stages that files declares.
 func (a *app) plan(ctx context.Context, w *gitops.Workspace, files fs.FS, stages []string, release string) ([]plan.Release, error) {
-	pipelines, err := a.pipelines(w, files)
-	if err != nil {
+	return a.planAt(ctx, w, plan.Request{Files: files, Stages: stages, Release: release})
+}
+
+// planAt makes a plan of a request that says what is special about it.
+func (a *app) planAt(ctx context.Context, w *gitops.Workspace, request plan.Request) ([]plan.Release, error) {
+	var err error
+	if request.Pipelines, err = a.pipelines(w, request.Files); err != nil {
 		return nil, err
 	}
-	releases, err := plan.Make(ctx, plan.Request{
-		Files:     files,
-		Pipelines: pipelines,
-		Stages:    stages,
-		Release:   release,
-		Sources:   w.Repository,
-		Renderers: map[string]plan.Renderer{lock.Helm: helm.Renderer{}},
-	})
+	request.Sources = w.Repository
+	request.Renderers = map[string]plan.Renderer{lock.Helm: helm.Renderer{}, lock.Kustomize: kustomize.Renderer{}}
+	releases, err := plan.Make(ctx, request)
 	if errors.Is(err, plan.ErrNoStage) {
 		return nil, usageError{err}
 	}
@@ -77,11 +85,26 @@ func (a *app) askPassword(prompt string) sign.PasswordFunc {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	return func(context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
+		state, err := term.GetState(int(f.Fd()))
+		if err != nil {
+			return nil, err
+		}
 		fmt.Fprint(a.stderr, prompt)
-		password, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(a.stderr)
-		return password, err
+		defer fmt.Fprintln(a.stderr)
+		var password []byte
+		read := make(chan error, 1)
+		go func() { // ends with the process, if nobody types
+			var err error
+			password, err = term.ReadPassword(int(f.Fd()))
+			read <- err
+		}()
+		select {
+		case err := <-read:
+			return password, err
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), term.Restore(int(f.Fd()), state))
+		}
 	}
 }
 

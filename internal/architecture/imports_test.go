@@ -28,26 +28,32 @@ var floorPlan = map[string][]string{
 	"hydrate/pipeline":    {"internal/strictyaml", "hydrate/lock"},
 	"hydrate":             {"hydrate/lock"},
 	"hydrate/helm":        {"hydrate"},
+	"hydrate/kustomize":   {"hydrate"},
+	"hydrate/schema":      {"hydrate"},
 	"hydrate/diff":        {"hydrate"},
+	"hydrate/mirror":      {"internal/git", "oci"},
 	"oci":                 nil,
 	"oci/registry":        nil,
 	"artifact":            nil,
 	"sign":                {"oci"},
 	"policy":              {"artifact", "sign"},
 	"gitops":              {"internal/git", "hydrate/pipeline", "hydrate/lock"},
-	"plan":                {"gitops", "hydrate", "hydrate/lock", "hydrate/pipeline", "internal/git"},
+	"plan":                {"gitops", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/schema", "internal/git"},
+	"review":              {"hydrate", "hydrate/diff", "plan"},
 	"publish":             {"artifact", "hydrate", "hydrate/lock", "hydrate/pipeline", "oci", "sign", "policy", "verify"},
-	"verify":              {"artifact", "oci", "sign", "policy", "hydrate/lock", "hydrate/pipeline", "internal/git"},
+	"verify":              {"artifact", "oci", "sign", "policy", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git"},
 	"demo":                {"*"},
 	"cmd/lockage":         {"*"},
 
 	"e2e":                   {"*"},
 	"internal/architecture": nil,
+	"internal/samplechart":  nil,
 }
 
 // onlyHomes says which of our packages may import a dependency (any package at or below the path).
 var onlyHomes = map[string][]string{
 	"helm.sh/helm":                           {"hydrate/helm"},
+	"sigs.k8s.io/kustomize":                  {"hydrate/kustomize"},
 	"github.com/go-git":                      {"internal/git"},
 	"github.com/sigstore":                    {"sign"},
 	"oras.land/oras-go":                      {"oci"},
@@ -64,6 +70,7 @@ var outOfReach = map[string][]string{
 	"hydrate/pipeline":    {"os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
 	"hydrate":             {"os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
 	"hydrate/helm":        {"github.com/go-git", "github.com/sigstore", "oras.land/oras-go/v2/registry/remote"},
+	"hydrate/kustomize":   {"helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
 	"oci":                 {"helm.sh/helm", "github.com/go-git", "github.com/sigstore", "k8s.io"},
 	"sign":                {"helm.sh/helm", "github.com/go-git"},
 }
@@ -74,7 +81,7 @@ var notByItself = map[string][]string{
 }
 
 // noClock lists the packages that are given the time and never ask for it.
-var noClock = []string{"hydrate", "hydrate/helm", "hydrate/lock", "hydrate/pipeline", "policy"}
+var noClock = []string{"hydrate", "hydrate/helm", "hydrate/kustomize", "hydrate/lock", "hydrate/pipeline", "policy"}
 
 type goPackage struct {
 	ImportPath string

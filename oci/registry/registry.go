@@ -19,6 +19,7 @@ import (
 
 	"github.com/olareg/olareg"
 	"github.com/olareg/olareg/config"
+	"github.com/olareg/olareg/types"
 )
 
 const (
@@ -107,7 +108,23 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // Close releases the storage. No request may be under way.
-func (r *Registry) Close() error { return r.server.Close() }
+func (r *Registry) Close() error { return withoutAbsent(r.server.Close()) }
+
+// withoutAbsent leaves out that files are missing: olareg, closing, looks for the index of every repository that it was
+// asked about, and those that nobody wrote to have none.
+func withoutAbsent(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var left []error
+		for _, e := range joined.Unwrap() {
+			left = append(left, withoutAbsent(e))
+		}
+		return errors.Join(left...)
+	}
+	if errors.Is(err, types.ErrNotFound) {
+		return nil
+	}
+	return err
+}
 
 // Serve answers on listener until ctx is done, lets the requests under way finish,
 // and closes the listener. Being done is no error.

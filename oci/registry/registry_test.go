@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -90,6 +91,22 @@ func TestServeEnds(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if err := registry.Serve(ctx, listener, registry.Options{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Asking for what was never pushed is no fault of the registry's, and leaves nothing on the disk.
+func TestCloseAfterQuestions(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := registry.New(registry.Options{Dir: dir})
+	for _, path := range []string{"/v2/acme/a/manifests/v1", "/v2/acme/b/tags/list"} {
+		r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("the folder holds %v, %v", entries, err)
 	}
 }
 

@@ -1,0 +1,73 @@
+package publish
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lockage/lockage/oci/registry"
+)
+
+// TestRequests holds what a stage asks of its registry: with a registry at the other end of the world, this is what a
+// hydration costs. Whoever changes a number here should know why.
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	var mu sync.Mutex
+	seen := map[string]int{}
+	record := func(req *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[req.Method+" "+requestKind(req.URL.Path)]++
+		return false
+	}
+	w.fault.Store(&record)
+
+	w.run(w.job("g1", "a"), Pushed)
+	cold := map[string]int{
+		"GET tag":       5, // candidate, hydration before and after; .sig before and after
+		"HEAD tag":      3, // what is stale; the image's tag at the end
+		"PUT tag":       4, // .sig, hydration, candidate, image
+		"GET tags":      1,
+		"HEAD manifest": 4, // artifact and .sig, before and after
+		"PUT manifest":  4, // artifact, signature, provenance, .sig
+		"GET referrers": 5, // of the artifact; before and after each statement
+		"POST upload":   7, // config and layer, two statements, .sig's config and payload, the empty config
+		"PUT upload":    7,
+	}
+	if diff := cmp.Diff(cold, seen); diff != "" {
+		t.Errorf("cold (-want +got):\n%s", diff)
+	}
+
+	clear(seen)
+	w.run(w.job("g1", "a"), Unchanged)
+	unchanged := map[string]int{
+		"GET tag":       2, // candidate, hydration
+		"HEAD tag":      2, // candidate, image
+		"GET referrers": 1,
+		"GET manifest":  2, // signature, provenance
+		"GET blob":      2,
+	}
+	if diff := cmp.Diff(unchanged, seen); diff != "" {
+		t.Errorf("unchanged (-want +got):\n%s", diff)
+	}
+}
+
+func requestKind(path string) string {
+	for _, k := range []struct{ part, kind string }{
+		{"/manifests/sha256:", "manifest"},
+		{"/manifests/", "tag"},
+		{"/blobs/uploads/", "upload"},
+		{"/blobs/", "blob"},
+		{"/referrers/", "referrers"},
+		{"/tags/", "tags"},
+	} {
+		if strings.Contains(path, k.part) {
+			return k.kind
+		}
+	}
+	return path
+}
