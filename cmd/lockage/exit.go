@@ -6,7 +6,9 @@ import (
 	"fmt"
 
 	"github.com/lockage/lockage/gitops"
+	"github.com/lockage/lockage/hydration"
 	"github.com/lockage/lockage/internal/strictyaml"
+	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/verify"
 )
@@ -40,17 +42,19 @@ func (e reported) Unwrap() error { return e.err }
 
 func exitCode(err error) int {
 	var (
-		usage    usageError
-		selected *gitops.SelectionError
-		problems strictyaml.Problems
-		rep      reported
+		usage      usageError
+		selected   *gitops.SelectionError
+		configured *hydration.ConfigurationError
+		problems   strictyaml.Problems
+		rep        reported
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &rep):
 		return rep.code
-	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &problems), errors.Is(err, verify.ErrIdentity):
+	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &problems),
+		errors.Is(err, plan.ErrNoStage), errors.Is(err, verify.ErrIdentity):
 		return exitUsage
 	case errors.Is(err, gitops.ErrOffPolicy), errors.Is(err, policy.ErrDenied):
 		return exitDenied

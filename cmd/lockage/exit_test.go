@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/gitops"
+	"github.com/lockage/lockage/hydration"
 	"github.com/lockage/lockage/internal/strictyaml"
+	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/policy"
 )
 
@@ -24,6 +26,8 @@ func TestExitCode(t *testing.T) {
 		"failure":       {failed, exitFailed},
 		"usage":         {fmt.Errorf("web: %w", usagef("no such flag")), exitUsage},
 		"configuration": {errors.Join(failed, problems.Err()), exitUsage},
+		"no stage":      {fmt.Errorf("%w: x", plan.ErrNoStage), exitUsage},
+		"pipeline file": {errors.Join(failed, new(hydration.ConfigurationError)), exitUsage},
 		"denied":        {errors.Join(failed, fmt.Errorf("web is %w", policy.ErrDenied)), exitDenied},
 		"off policy":    {fmt.Errorf("commit is %w", gitops.ErrOffPolicy), exitDenied},
 		"reported":      {reported{exitDenied, problems.Err()}, exitDenied},

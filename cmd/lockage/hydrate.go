@@ -5,22 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"math/rand/v2"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/lockage/lockage/gitops"
-	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydration"
 	"github.com/lockage/lockage/internal/strictyaml"
-	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/publish"
-	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
 )
 
 type hydrateResults []hydrateResult
@@ -78,7 +71,7 @@ func (rs hydrateResults) Text(w io.Writer) {
 }
 
 func newHydrateCommand(a *app) *cobra.Command {
-	var h hydrator
+	var h hydrateFlags
 	cmd := &cobra.Command{
 		Use:   "hydrate [STAGE...]",
 		Short: "Render, pack, sign and push the stages of a release",
@@ -91,8 +84,8 @@ else, in one atomic push a pipeline: for people to review, and for tools to diff
 
 It reads the GitOps repository at HEAD, never uncommitted files, and only publishes when that commit is on the policy ref.`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
-			h.app, h.stages = a, stages
-			return h.run(cmd.Context())
+			h.stages = stages
+			return a.hydrate(cmd.Context(), h)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
@@ -102,23 +95,14 @@ It reads the GitOps repository at HEAD, never uncommitted files, and only publis
 	return cmd
 }
 
-type hydrator struct {
-	app     *app
+type hydrateFlags struct {
 	stages  []string
 	release string
 	policy  string
 	dryRun  bool
-
-	workspace *gitops.Workspace
-	trunk     *gitops.Policy
-	client    *oci.Client
-	keys      *sign.Keyring
-
-	commitSigners map[string]func(payload []byte) (string, error) // by reference of the key
 }
 
-func (h *hydrator) run(ctx context.Context) error {
-	a := h.app
+func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 	if err := checkRelease(h.release); err != nil {
 		return err
 	}
@@ -126,155 +110,53 @@ func (h *hydrator) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := w.Files(ctx)
+	releases, err := hydration.Run(ctx, hydration.Options{
+		Workspace: w,
+		Files:     a.files,
+		Stages:    h.stages,
+		Release:   h.release,
+		Policy:    h.policy,
+		DryRun:    h.dryRun,
+		Renderers: renderers(),
+		Client:    a.registries(w.Root()),
+		Keys:      a.keyring(),
+		Version:   version(),
+		Random:    rand.Int64N,
+		Warn:      func(message string) { a.warn("%s", message) },
+		Step:      func(progress string) { a.step("%s", progress) },
+	})
 	if err != nil {
 		return err
 	}
-	if _, err := a.pipelines(w, files); err != nil {
-		return err // before the policy ref is asked for
-	}
-	h.workspace, h.client, h.keys = w, a.registries(w.Root()), a.keyring()
-	h.commitSigners = map[string]func([]byte) (string, error){}
-	if h.trunk, err = w.Policy(ctx, h.policy, func(message string) { a.warn("%s", message) }); err != nil {
-		return err
-	}
-	if err := w.Publishable(ctx, h.trunk); err != nil {
-		return err
-	}
-	releases, err := a.plan(ctx, w, files, h.stages, h.release)
-	if err != nil {
-		return err
-	}
-
-	newest := h.newest(ctx)
-
 	results := make(hydrateResults, len(releases))
-	var runs []*stageRun
-	var errs []error
+	var errs, stageErrs []error
 	for i, r := range releases {
-		results[i] = hydrateResult{Pipeline: r.Pipeline.Name, GitopsCommit: string(w.Head.Hash), DryRun: h.dryRun, Stages: []hydrateStage{}}
-		jobs, err := h.jobs(r, files, newest)
-		if err = errors.Join(r.Err, err, h.checkMirrors(ctx, r)); err != nil {
-			results[i].Error = err.Error()
-			errs = append(errs, named(err, r.Pipeline.Name))
-			continue
+		results[i] = hydrateResult{
+			Pipeline:     r.Pipeline,
+			Release:      r.Lock.ReleaseID,
+			GitCommit:    r.Lock.GitCommit,
+			GitopsCommit: string(w.Head.Hash),
+			DryRun:       h.dryRun,
+			Stages:       []hydrateStage{},
 		}
-		results[i].Release, results[i].GitCommit = r.Lock.Lock.ReleaseID, r.Lock.Lock.GitCommit
-		for j, job := range jobs {
-			runs = append(runs, &stageRun{release: i, stage: r.Stages[j], job: job})
+		if r.Err != nil {
+			results[i].Error = r.Err.Error()
+			errs = append(errs, named(r.Err, r.Pipeline))
 		}
-	}
-
-	h.publish(ctx, runs)
-	if !h.dryRun {
-		h.mirror(ctx, runs)
-	}
-	for _, r := range runs {
-		results[r.release].Stages = append(results[r.release].Stages, r.result())
-		for _, warning := range r.published.Warnings {
-			a.warn("%s/%s: %s", r.stage.Pipeline, r.stage.Name, warning)
-		}
-		if err := r.err(); err != nil {
-			errs = append(errs, err)
+		for _, s := range r.Stages {
+			results[i].Stages = append(results[i].Stages, stageResult(s))
+			if s.Err != nil {
+				stageErrs = append(stageErrs, fmt.Errorf("%s/%s: %w", r.Pipeline, s.Name, s.Err))
+			}
 		}
 	}
 	a.emit(results)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, stageErrs...)...)
 }
 
-// publish brings the registry to what the stages are.
-func (h *hydrator) publish(ctx context.Context, runs []*stageRun) {
-	jobs := make([]publish.Job, len(runs))
-	for i, r := range runs {
-		jobs[i] = r.job
-	}
-	published := publish.All(ctx, jobs, func(job publish.Job, result publish.Result) {
-		h.app.step("%s/%s %s", job.Stage.Pipeline, job.Stage.Name, result.Action)
-	})
-	for i, r := range runs {
-		r.published = published[i]
-	}
-}
-
-// newest are the inputs that the policy ref's tip gives each stage, where that is not what is checked out: a candidate
-// that has them is not to be replaced.
-func (h *hydrator) newest(ctx context.Context) map[plan.Key]digest.Digest {
-	if h.trunk.Tip() == string(h.workspace.Head.Hash) {
-		return nil
-	}
-	files, err := h.trunk.Files(ctx)
-	if err == nil {
-		var releases []plan.Release
-		if releases, err = h.app.plan(ctx, h.workspace, files, nil, h.release); err == nil {
-			return plan.InputDigests(releases)
-		}
-	}
-	h.app.warn("%s has moved on, and what it declares now cannot be read: %v", h.trunk.Name(), err)
-	return nil
-}
-
-// jobs makes the jobs of one release.
-func (h *hydrator) jobs(r plan.Release, files fs.FS, newest map[plan.Key]digest.Digest) ([]publish.Job, error) {
-	if r.Err != nil {
-		return nil, nil
-	}
-	if err := lock.CheckRecorded(files, r.Pipeline.Lock, r.Lock); err != nil {
-		return nil, err
-	}
-	var jobs []publish.Job
-	for _, s := range r.Stages {
-		repository, err := h.client.Repository(s.Declared.Repository)
-		if err != nil {
-			return nil, err
-		}
-		verifier, err := verify.Hydrator(files, s.Declared)
-		if err != nil {
-			return nil, err
-		}
-		writer := publish.Writer(publish.Nowhere{})
-		if !h.dryRun {
-			if role := s.Declared.Sign.Hydrator; role == nil || role.Key == "" {
-				return nil, usagef("pipeline %s: sign.hydrator.key is missing: name the private key that signs, such as env://HYDRATOR_KEY", s.Pipeline)
-			}
-			writer = publish.NewWriter(repository, func(ctx context.Context) (sign.Signer, error) {
-				return h.signer(ctx, s.Declared, verifier)
-			})
-		}
-		jobs = append(jobs, publish.Job{
-			Stage:        s.Stage,
-			Registry:     repository,
-			Writer:       writer,
-			Hydrator:     verifier,
-			LockFile:     r.Lock,
-			SourceURL:    r.SourceURL,
-			Committed:    r.Committed,
-			GitOpsURL:    h.trunk.URL(),
-			GitOpsCommit: string(h.workspace.Head.Hash),
-			Trunk:        h.trunk,
-			TipInput:     newest[plan.KeyOf(s.Stage)],
-			Version:      version(),
-		})
-	}
-	return jobs, nil
-}
-
-// signer opens the hydrator's key, and makes sure that it is the one that is trusted.
-func (h *hydrator) signer(ctx context.Context, declared pipeline.Expanded, trusted *sign.Verifier) (sign.Signer, error) {
-	ref := declared.Sign.Hydrator.Key
-	key, err := h.keys.Open(ctx, keyPath(h.workspace.Root(), ref))
-	if err != nil {
-		return nil, err
-	}
-	if !trusted.Trusts(key.PublicKey()) {
-		return nil, usagef("pipeline %s: the key %s (sign.hydrator) is not the one that identities.hydrator trusts, %s: nobody would accept its signatures",
-			declared.Pipeline, ref, declared.Identities["hydrator"].Key)
-	}
-	return key, nil
-}
-
-func stageResult(name string, r publish.Result) hydrateStage {
+func stageResult(r hydration.Stage) hydrateStage {
 	s := hydrateStage{
-		Stage:         name,
+		Stage:         r.Name,
 		Action:        r.Action,
 		Reference:     r.Reference,
 		Digest:        r.Digest.String(),
@@ -283,6 +165,8 @@ func stageResult(name string, r publish.Result) hydrateStage {
 		Tags:          r.Tags,
 		Objects:       r.Objects,
 		Images:        r.Images,
+		Branch:        r.Branch,
+		Commit:        r.Commit,
 	}
 	if r.Err != nil {
 		s.Error = r.Err.Error()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/term"
 
@@ -66,12 +65,13 @@ func (a *app) planAt(ctx context.Context, w *gitops.Workspace, request plan.Requ
 		return nil, err
 	}
 	request.Sources = w.Repository
-	request.Renderers = map[string]plan.Renderer{lock.Helm: helm.Renderer{}, lock.Kustomize: kustomize.Renderer{}}
-	releases, err := plan.Make(ctx, request)
-	if errors.Is(err, plan.ErrNoStage) {
-		return nil, usageError{err}
-	}
-	return releases, err
+	request.Renderers = renderers()
+	return plan.Make(ctx, request)
+}
+
+// renderers are by the lock's packaging.kind.
+func renderers() map[string]plan.Renderer {
+	return map[string]plan.Renderer{lock.Helm: helm.Renderer{}, lock.Kustomize: kustomize.Renderer{}}
 }
 
 // keyring opens private keys. A password comes from the environment, or is asked for at a terminal.
@@ -106,12 +106,4 @@ func (a *app) askPassword(prompt string) sign.PasswordFunc {
 			return nil, errors.Join(context.Cause(ctx), term.Restore(int(f.Fd()), state))
 		}
 	}
-}
-
-// keyPath makes a reference to a key file relative to the checkout's root; other references stay as they are.
-func keyPath(root, ref string) string {
-	if sign.IsFile(ref) && !filepath.IsAbs(ref) {
-		return filepath.Join(root, ref)
-	}
-	return ref
 }

@@ -1,0 +1,166 @@
+// Package hydration is one run of hydrate, over all pipelines: it publishes every stage, then shows it on its branch.
+//
+// # Order
+//
+// The GitOps repository is read at the commit that is checked out, and only a commit on the policy ref is published from
+// ([gitops.ErrOffPolicy]). All stages of all pipelines are planned, and what is wrong with locks, identities, remotes of
+// mirrors and keys that sign their commits is found, before anything is written. Then all stages are published,
+// concurrently; then branches are written, in one push a pipeline and remote.
+//
+// # Failures
+//
+// What concerns one pipeline or stage stands in its result and stops no other. What a run did not come to is done by the
+// next one: everything that is there already is left alone.
+//
+// # Concurrent runs
+//
+// Package publish orders what competing runs make of a stage's candidate. Here the branch is made to follow: after a push
+// the candidate is read again, and a stage that was overtaken meanwhile is published and shown anew, by the policy ref as
+// it stands then.
+package hydration
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lockage/lockage/gitops"
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/plan"
+	"github.com/lockage/lockage/publish"
+	"github.com/lockage/lockage/sign"
+)
+
+// Options say what to hydrate, and with what. All but the strings, Files, Stages and DryRun are required.
+type Options struct {
+	Workspace *gitops.Workspace
+	Files     []string // patterns of pipeline files, as [gitops.Workspace.Pipelines] takes them
+	Stages    []string // by name; none means all
+	Release   string   // git-<40 hex>; "" means the current one of each pipeline
+	Policy    string   // the policy ref, as [gitops.Workspace.Policy] takes it
+	DryRun    bool     // say what would be done; write nothing and open no key
+
+	Renderers map[string]plan.Renderer // by the lock's packaging.kind
+	Client    *oci.Client
+	Keys      *sign.Keyring
+	Version   string                // of lockage, for the provenance
+	Random    func(n int64) int64   // a number in [0, n); it only has to be another one than in other processes
+	Warn      func(message string)  // is told what is no result
+	Step      func(progress string) // is told of each stage as it is done, one at a time
+}
+
+// Release is what became of one pipeline's release.
+type Release struct {
+	Pipeline string
+	Lock     lock.Lock // zero where there is Err
+	Stages   []Stage   // in the pipeline's order
+	Err      error     // why there are no stages
+}
+
+// Stage is what became of one stage, in registry and branch together. Action is that of both: a stage whose branch alone
+// was written is pushed. Err is of either.
+type Stage struct {
+	Name string
+	publish.Result
+	Branch string // "" where it is not mirrored, and in a stage that could not be published
+	Commit string // at which the branch shows it; "" where nothing was shown, or a newer one is
+}
+
+// ConfigurationError says that a pipeline file asks for what is not there, or for a key that will not do.
+type ConfigurationError struct{ err error }
+
+func (e *ConfigurationError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *ConfigurationError) Unwrap() error { return e.err }
+
+func configurationf(format string, args ...any) error {
+	return &ConfigurationError{fmt.Errorf(format, args...)}
+}
+
+// Run hydrates. The error is for what concerns all pipelines; nothing was written then. The result has the order of the
+// pipelines.
+func Run(ctx context.Context, o Options) ([]Release, error) {
+	r := run{Options: o, commitSigners: map[string]func([]byte) (string, error){}}
+	files, err := o.Workspace.Files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.Workspace.Pipelines(files, o.Files); err != nil {
+		return nil, err // before the policy ref is asked for
+	}
+	if r.trunk, err = o.Workspace.Policy(ctx, o.Policy, o.Warn); err != nil {
+		return nil, err
+	}
+	if err := o.Workspace.Publishable(ctx, r.trunk); err != nil {
+		return nil, err
+	}
+	planned, err := r.plan(ctx, files, o.Stages)
+	if err != nil {
+		return nil, err
+	}
+	releases, stages := r.prepare(ctx, planned, files)
+	r.publish(ctx, stages)
+	if !o.DryRun {
+		r.mirror(ctx, stages)
+	}
+	for _, s := range stages {
+		releases[s.release].Stages = append(releases[s.release].Stages, s.result())
+		for _, warning := range s.published.Warnings {
+			o.Warn(fmt.Sprintf("%s/%s: %s", s.planned.Pipeline, s.planned.Name, warning))
+		}
+	}
+	return releases, nil
+}
+
+// run is a run under way.
+type run struct {
+	Options
+	trunk         *gitops.Policy
+	commitSigners map[string]func(payload []byte) (string, error) // by reference of the key
+}
+
+// stageRun is one stage of a run: what to publish, what became of it, and what its branch shows then.
+type stageRun struct {
+	release   int // index of its pipeline
+	planned   plan.Stage
+	job       publish.Job
+	published publish.Result
+	shown     mirror.Result
+	mirrorErr error
+}
+
+// publish brings the registry to what the stages are.
+func (r *run) publish(ctx context.Context, stages []*stageRun) {
+	jobs := make([]publish.Job, len(stages))
+	for i, s := range stages {
+		jobs[i] = s.job
+	}
+	published := publish.All(ctx, jobs, func(job publish.Job, result publish.Result) {
+		r.Step(fmt.Sprintf("%s/%s %s", job.Stage.Pipeline, job.Stage.Name, result.Action))
+	})
+	for i, s := range stages {
+		s.published = published[i]
+	}
+}
+
+// result is what a stage came to, in registry and branch together.
+func (s *stageRun) result() Stage {
+	out := Stage{Name: s.planned.Name, Result: s.published}
+	if !mirrored(s.planned.Declared) || s.published.Err != nil {
+		return out
+	}
+	out.Branch = s.planned.Declared.Mirror.Branch
+	if s.mirrorErr != nil {
+		out.Action, out.Err = publish.Failed, s.mirrorErr
+		return out
+	}
+	if !s.shown.Superseded {
+		out.Commit = s.shown.Commit
+	}
+	if s.shown.Written && out.Action == publish.Unchanged {
+		out.Action = publish.Pushed
+	}
+	return out
+}
