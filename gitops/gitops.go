@@ -145,6 +145,25 @@ func (p present) Open(name string) (fs.File, error) {
 	return f, err
 }
 
+// ReadDir lists what either has.
+func (p present) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(p.onDisk, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	committed, cerr := fs.ReadDir(p.committed, name)
+	if err != nil || cerr != nil && !errors.Is(cerr, fs.ErrNotExist) {
+		return committed, cerr
+	}
+	byName := func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }
+	for _, c := range committed {
+		if i, found := slices.BinarySearchFunc(entries, c, byName); !found {
+			entries = slices.Insert(entries, i, c)
+		}
+	}
+	return entries, nil
+}
+
 // Pipelines reads the pipelines that the patterns name: files or globs relative to the folder that the command was
 // started in. Without a pattern it is lockage.yaml there, or else at the root.
 func (w *Workspace) Pipelines(files fs.FS, patterns []string) ([]*pipeline.Pipeline, error) {
@@ -172,7 +191,12 @@ func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, err
 	for _, pattern := range patterns {
 		rooted := path.Join(w.prefix, filepath.ToSlash(pattern))
 		if filepath.IsAbs(pattern) {
-			rel, err := filepath.Rel(w.Root(), pattern)
+			// The root has its links resolved. What does not exist on disk stays as typed.
+			abs := pattern
+			if dir, err := filepath.EvalSymlinks(filepath.Dir(pattern)); err == nil {
+				abs = filepath.Join(dir, filepath.Base(pattern))
+			}
+			rel, err := filepath.Rel(w.Root(), abs)
 			if err != nil {
 				return nil, selectionf("-f %s: %w", pattern, err)
 			}

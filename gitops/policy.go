@@ -24,7 +24,8 @@ type Policy struct {
 	name   string
 	tip    git.Hash
 	source source
-	url    string
+	remote *git.Remote // nil where there is none
+	ref    string      // its full name at the remote
 
 	mu    sync.Mutex
 	known map[[2]git.Hash]bool
@@ -39,7 +40,7 @@ type source interface {
 // Policy finds the policy ref: spec is REMOTE@REF, REMOTE, or "" for the default branch of the remote that the checkout
 // has. In a repository without any remote it is the branch that is checked out, and warn is told so.
 func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) (*Policy, error) {
-	remoteName, ref, _ := strings.Cut(spec, "@")
+	remoteName, ref := splitSpec(spec)
 	remotes, err := w.Repository.Remotes(ctx)
 	if err != nil {
 		return nil, err
@@ -53,6 +54,9 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 		case len(remotes) == 1:
 			remoteName = remotes[0]
 		default:
+			if len(remotes) == 0 {
+				return nil, selectionf("--policy %s: repository %s has no remote", spec, w.Repository)
+			}
 			return nil, selectionf("repository %s has the remotes %s; say which one is trusted with --policy REMOTE@BRANCH", w.Repository, strings.Join(remotes, ", "))
 		}
 	}
@@ -67,23 +71,45 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	if err != nil {
 		return nil, fmt.Errorf("policy ref: %w", err)
 	}
+	named := slices.Contains(remotes, remoteName)
+	if !named {
+		remoteName = remote.URL() // a URL may hold a password
+	}
 	p := &Policy{
 		name:   remoteName + "@" + strings.TrimPrefix(full, "refs/heads/"),
 		tip:    tip,
 		source: remote,
-		url:    remote.URL(),
+		remote: remote,
+		ref:    full,
 		known:  map[[2]git.Hash]bool{},
 	}
-	if remoteName == defaultRemote || len(remotes) == 1 {
+	if named && (remoteName == defaultRemote || len(remotes) == 1) {
 		// The checkout has most of that remote's history, and fetches the rest from there.
 		p.source = w.Repository
 	}
 	return p, nil
 }
 
+// splitSpec takes REMOTE@REF apart. REMOTE may be a URL, whose user ends in an @ too.
+func splitSpec(spec string) (remote, ref string) {
+	start := 0
+	if scheme := strings.Index(spec, "://"); scheme >= 0 {
+		start = scheme + len("://")
+		if slash := strings.IndexByte(spec[start:], '/'); slash >= 0 {
+			start += slash
+		} else {
+			start = len(spec)
+		}
+	} else if colon := strings.IndexByte(spec, ':'); colon >= 0 {
+		start = colon // git@host:path
+	}
+	remote, ref, _ = strings.Cut(spec[start:], "@")
+	return spec[:start] + remote, ref
+}
+
 func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
 	if w.Head.Branch == "" {
-		return nil, fmt.Errorf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
+		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
 	}
 	warn(fmt.Sprintf("%s has no remote: the checked-out branch %s is trusted", w.Repository, w.Head.Branch))
 	return &Policy{
@@ -100,8 +126,25 @@ func (p *Policy) Name() string { return p.name }
 // Tip is the commit at its end.
 func (p *Policy) Tip() string { return string(p.tip) }
 
+// Remote is where the policy ref is; nil where there is no remote.
+func (p *Policy) Remote() *git.Remote { return p.remote }
+
+// Branch is the policy ref's name as a branch of the remote; "" where it is none.
+func (p *Policy) Branch() string {
+	branch, ok := strings.CutPrefix(p.ref, "refs/heads/")
+	if !ok {
+		return ""
+	}
+	return branch
+}
+
 // URL is the remote's, without credentials; "" where there is none.
-func (p *Policy) URL() string { return p.url }
+func (p *Policy) URL() string {
+	if p.remote == nil {
+		return ""
+	}
+	return p.remote.URL()
+}
 
 // Files are the files at the policy ref's tip: what is trusted now, whatever is checked out.
 func (p *Policy) Files(ctx context.Context) (fs.FS, error) {

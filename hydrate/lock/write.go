@@ -65,8 +65,8 @@ type WrittenFile struct {
 // half-written file, and what a crash between the renames leaves undone is done
 // by the next Write. No symbolic link that leads out of dir is followed.
 func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ancestry) (Written, error) {
-	if _, err := Parse("lock", Format(l)); err != nil {
-		return Written{}, fmt.Errorf("lock of release %s is not written: %w", l.ReleaseID, err)
+	if err := checkWritable(l); err != nil {
+		return Written{}, err
 	}
 	if err := root.MkdirAll(dir, 0o755); err != nil {
 		return Written{}, fmt.Errorf("make lock directory: %w", err)
@@ -76,63 +76,98 @@ func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ance
 		return Written{}, fmt.Errorf("open lock directory: %w", err)
 	}
 	defer d.Close()
-
-	historyName := l.ReleaseID + ".yaml"
-	result := Written{
-		Lock:    l,
-		History: WrittenFile{path.Join(dir, historyName), Created},
-		Current: WrittenFile{path.Join(dir, currentName), Created},
+	plan, err := prepare(ctx, d.FS(), ".", dir, l, ancestry)
+	if err != nil {
+		return Written{}, err
 	}
-	data := Format(l)
 	var pending []pendingFile
 	defer func() {
 		for _, p := range pending {
 			_ = d.Remove(p.temp) // gone already where it was put in place
 		}
 	}()
-	stage := func(name string) error {
-		temp, err := writeTemp(d, name, data)
+	for _, f := range plan.Files {
+		name := path.Base(f.Path)
+		temp, err := writeTemp(d, name, f.Data)
 		if err != nil {
-			return fmt.Errorf("write %s: %w", path.Join(dir, name), err)
+			return Written{}, fmt.Errorf("write %s: %w", f.Path, err)
 		}
 		pending = append(pending, pendingFile{temp, name})
-		return nil
-	}
-
-	switch kept, err := read(d.FS(), historyName); {
-	case err == nil:
-		if fields := differences(kept.Lock, l); len(fields) > 0 {
-			return Written{}, fmt.Errorf("release %s was written before with other content (%s): a release is never rewritten, "+
-				"release a new commit instead", l.ReleaseID, strings.Join(fields, "; "))
-		}
-		data, result.Lock, result.History.Action = kept.Data, kept.Lock, Unchanged
-	case !errors.Is(err, fs.ErrNotExist):
-		return Written{}, fmt.Errorf("lock directory %s: %w", dir, err)
-	default:
-		if err := stage(historyName); err != nil {
-			return Written{}, err
-		}
-	}
-	if result.Current.Action, err = currentAction(ctx, d.FS(), l, data, ancestry); err != nil {
-		return Written{}, fmt.Errorf("lock directory %s: %w", dir, err)
-	}
-	if a := result.Current.Action; a == Created || a == Updated {
-		if err := stage(currentName); err != nil {
-			return Written{}, err
-		}
 	}
 	for _, p := range pending {
 		if err := d.Rename(p.temp, p.name); err != nil {
 			return Written{}, fmt.Errorf("put %s in place: %w", path.Join(dir, p.name), err)
 		}
 	}
-	return result, syncDir(d)
+	return plan.Written, syncDir(d)
 }
 
-// currentAction decides what becomes of current.yaml when data is the history
-// file of l.
-func currentAction(ctx context.Context, fsys fs.FS, l Lock, data []byte, ancestry Ancestry) (Action, error) {
-	current, err := read(fsys, currentName)
+// Plan is what recording a release makes of a lock directory.
+type Plan struct {
+	// Written is what there will be.
+	Written
+	// Files are those to write, at most two and in this order: history before
+	// current.yaml. There are none where nothing changes.
+	Files []PlannedFile
+}
+
+// PlannedFile is the content of one file. Path is that of the WrittenFile.
+type PlannedFile struct {
+	Path string
+	Data []byte
+}
+
+// Prepare decides what Write would do where the files are fsys, and writes nothing.
+func Prepare(ctx context.Context, fsys fs.FS, dir string, l Lock, ancestry Ancestry) (Plan, error) {
+	if err := checkWritable(l); err != nil {
+		return Plan{}, err
+	}
+	return prepare(ctx, fsys, dir, dir, l, ancestry)
+}
+
+// checkWritable tells whether what Format makes of l can be read back.
+func checkWritable(l Lock) error {
+	if _, err := Parse("lock", Format(l)); err != nil {
+		return fmt.Errorf("lock of release %s is not written: %w", l.ReleaseID, err)
+	}
+	return nil
+}
+
+// prepare reads the lock directory, which is at in fsys and called dir.
+func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry Ancestry) (Plan, error) {
+	historyName := l.ReleaseID + ".yaml"
+	plan := Plan{Written: Written{
+		Lock:    l,
+		History: WrittenFile{path.Join(dir, historyName), Created},
+		Current: WrittenFile{path.Join(dir, currentName), Created},
+	}}
+	data := Format(l)
+	kept, err := read(fsys, path.Join(at, historyName))
+	switch {
+	case err == nil:
+		if fields := differences(kept.Lock, l); len(fields) > 0 {
+			return Plan{}, fmt.Errorf("release %s was written before with other content (%s): a release is never rewritten, "+
+				"release a new commit instead", l.ReleaseID, strings.Join(fields, "; "))
+		}
+		data, plan.Lock, plan.History.Action = kept.Data, kept.Lock, Unchanged
+	case !errors.Is(err, fs.ErrNotExist):
+		return Plan{}, fmt.Errorf("lock directory %s: %w", dir, err)
+	default:
+		plan.Files = append(plan.Files, PlannedFile{plan.History.Path, data})
+	}
+	if plan.Current.Action, err = currentAction(ctx, fsys, at, l, data, ancestry); err != nil {
+		return Plan{}, fmt.Errorf("lock directory %s: %w", dir, err)
+	}
+	if a := plan.Current.Action; a == Created || a == Updated {
+		plan.Files = append(plan.Files, PlannedFile{plan.Current.Path, data})
+	}
+	return plan, nil
+}
+
+// currentAction decides what becomes of current.yaml in dir when data is the
+// history file of l.
+func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []byte, ancestry Ancestry) (Action, error) {
+	current, err := read(fsys, path.Join(dir, currentName))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Created, nil

@@ -56,9 +56,21 @@ func TestWrite(t *testing.T) {
 	history := line{older, newer, later}
 	write := func(l Lock, wantHistory, wantCurrent Action) {
 		t.Helper()
+		plan, err := Prepare(ctx, root.FS(), "builds/app", l, history)
+		if err != nil {
+			t.Fatal(err)
+		}
 		got, err := Write(ctx, root, "builds/app", l, history)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got, plan.Written); diff != "" {
+			t.Errorf("prepared is something else than written: %s", diff)
+		}
+		for _, f := range plan.Files {
+			if data, err := fs.ReadFile(root.FS(), f.Path); err != nil || string(data) != string(f.Data) {
+				t.Errorf("%s was prepared as %q, and written as %q: %v", f.Path, f.Data, data, err)
+			}
 		}
 		want := [2]WrittenFile{{"builds/app/" + l.ReleaseID + ".yaml", wantHistory}, {"builds/app/current.yaml", wantCurrent}}
 		if diff := cmp.Diff(want, [2]WrittenFile{got.History, got.Current}); diff != "" {

@@ -38,10 +38,12 @@ var floorPlan = map[string][]string{
 	"sign":                {"oci"},
 	"policy":              {"artifact", "sign"},
 	"gitops":              {"internal/git", "hydrate/pipeline", "hydrate/lock"},
+	"locking":             {"hydrate/lock", "internal/git"},
 	"plan":                {"gitops", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/schema", "internal/git"},
 	"review":              {"hydrate", "hydrate/diff", "plan"},
 	"publish":             {"artifact", "hydrate", "hydrate/lock", "hydrate/pipeline", "oci", "sign", "policy", "verify"},
 	"verify":              {"artifact", "oci", "sign", "policy", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git"},
+	"hydration":           {"artifact", "gitops", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "oci", "plan", "publish", "sign", "verify"},
 	"demo":                {"*"},
 	"cmd/lockage":         {"*"},
 

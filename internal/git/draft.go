@@ -17,9 +17,10 @@ import (
 var ErrOccupied = errors.New("is in the way")
 
 // Draft is what a branch of a remote is to become: the files of the commit at
-// its tip, and commits on top of it that replace whole folders. It lives in
-// memory until [Remote.Push] sends it. What it does not replace stays byte for
-// byte, modes, links and submodules included. It is not safe for concurrent use.
+// its tip, and commits on top of it that replace whole folders or single files.
+// It lives in memory until [Remote.Push] sends it. What it does not replace
+// stays byte for byte, modes, links and submodules included. It is not safe for
+// concurrent use.
 type Draft struct {
 	remote  *Remote
 	base    Hash // where the branch stands; "" for a branch that does not exist
@@ -227,6 +228,57 @@ func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte
 	}
 	d.root, err = d.graft(ctx, d.root, strings.Split(dir, "/"), "", sub)
 	if err != nil {
+		return fmt.Errorf("%s: %w", d.remote, err)
+	}
+	return nil
+}
+
+// Put writes files to a folder, contents by name, beside all else that it
+// holds. It is made where it is not there; "." is the root. Files and links of
+// these names are replaced; anything else is ErrOccupied.
+func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) error {
+	var above []string
+	at := d.root
+	if dir != "." {
+		if err := checkDir(dir); err != nil {
+			return err
+		}
+		above = strings.Split(dir, "/")
+		var err error
+		if at, err = d.find(ctx, dir); errors.Is(err, fs.ErrNotExist) {
+			at = plumbing.ZeroHash
+		} else if err != nil {
+			return fmt.Errorf("%s: %w", d.remote, err)
+		}
+	}
+	entries, err := d.tree(ctx, at)
+	if err != nil {
+		return err
+	}
+	for name, data := range files {
+		full := path.Join(dir, name)
+		if !goodName(name) {
+			return fmt.Errorf("%q is no name that a file can have", full)
+		}
+		if len(data) > MaxObjectBytes {
+			return fmt.Errorf("%s has %d bytes, above the limit of %d", full, len(data), MaxObjectBytes)
+		}
+		blob := encoded{plumbing.BlobObject, data}
+		d.keep(blob)
+		e := rawEntry{mode: ModeFile, name: name, id: plumbing.ComputeHash(blob.kind, blob.data)}
+		i := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == name })
+		if i < 0 {
+			entries = append(entries, e)
+			continue
+		}
+		if kind := entries[i].kind(); kind == "folder" || kind == "submodule" {
+			return fmt.Errorf("%s: %s is a %s, where a file is to be written: it %w, move it away", d.remote, full, kind, ErrOccupied)
+		}
+		entries[i] = e
+	}
+	folder := encoded{plumbing.TreeObject, encodeTree(entries)}
+	d.keep(folder)
+	if d.root, err = d.graft(ctx, d.root, above, "", plumbing.ComputeHash(folder.kind, folder.data)); err != nil {
 		return fmt.Errorf("%s: %w", d.remote, err)
 	}
 	return nil

@@ -2,21 +2,28 @@ package git
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // Log visits a commit and those before it, along first parents, newest first,
-// until visit returns false or history ends. Commits alone are fetched, some
-// generations at a time.
+// until visit returns false or history ends. Commits alone are fetched: some
+// generations at first, then all the others.
 func (r *Remote) Log(ctx context.Context, from Hash, visit func(Commit) (bool, error)) error {
+	shape := shapeRecent
 	for h := from; h != ""; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		obj, err := loadAs(ctx, r, want{ids: []plumbing.Hash{h.id()}, commit: h.id(), shape: shapeRecent})
+		absent := !r.has(ctx, h.id())
+		obj, err := loadAs(ctx, r, want{ids: []plumbing.Hash{h.id()}, commit: h.id(), shape: shape})
 		if err != nil {
 			return err
+		}
+		if absent {
+			shape = shapeHistory
 		}
 		commit, err := parseCommit(h.id(), obj.data)
 		if err != nil {
@@ -29,4 +36,48 @@ func (r *Remote) Log(ctx context.Context, from Hash, visit func(Commit) (bool, e
 		h = commit.Parents[0]
 	}
 	return nil
+}
+
+// PathIDs are the ids of what lies at a path in each of several commits, ""
+// where nothing does. The folders on the way are fetched, those of all commits
+// in one round trip a level. Links are not followed.
+func (r *Remote) PathIDs(ctx context.Context, name string, commits ...Commit) ([]Hash, error) {
+	at := make([]Hash, len(commits))
+	for i, c := range commits {
+		at[i] = c.Tree
+	}
+	for _, part := range splitPath(name) {
+		folders := slices.DeleteFunc(slices.Clone(at), func(h Hash) bool { return h == "" })
+		if err := r.FetchFiles(ctx, folders...); err != nil {
+			return nil, err
+		}
+		for i, h := range at {
+			if h == "" {
+				continue
+			}
+			next, err := r.below(ctx, h, part)
+			if err != nil {
+				return nil, fmt.Errorf("commit %s: %w", commits[i].Hash, err)
+			}
+			at[i] = next
+		}
+	}
+	return at, nil
+}
+
+// below is the id that a folder gives a name; "" where it has none, or is no folder.
+func (r *Remote) below(ctx context.Context, folder Hash, name string) (Hash, error) {
+	obj, err := load(ctx, r, folder.id())
+	if err != nil || obj.kind != plumbing.TreeObject {
+		return "", err
+	}
+	entries, err := parseRawTree(obj.data)
+	if err != nil {
+		return "", fmt.Errorf("tree %s in %s %w", folder, r, err)
+	}
+	i := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == name })
+	if i < 0 {
+		return "", nil
+	}
+	return hashOf(entries[i].id), nil
 }

@@ -129,6 +129,56 @@ func TestPushKeepsWhatIsForeign(t *testing.T) {
 	})
 }
 
+func TestPutFiles(t *testing.T) {
+	t.Parallel()
+	targets(t, chart, func(t *testing.T, to target) {
+		before := run(t, to.bare, "ls-tree", "-r", "main")
+		d := draft(t, to.remote, "main")
+		for dir, files := range map[string]map[string][]byte{
+			"k8s/helm":  {"values.yaml": []byte("replicas: 2\n"), "new.yaml": []byte("new\n")},
+			"locks/web": {"current.yaml": []byte("lock\n")},
+			".":         {"a.txt": []byte("a\n")},
+		} {
+			if err := d.Put(t.Context(), dir, files); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for dir, name := range map[string]string{"k8s": "helm", "README.md": "x", "k8s/helm/values.yaml/x": "y"} {
+			if err := d.Put(t.Context(), dir, map[string][]byte{name: nil}); !errors.Is(err, git.ErrOccupied) {
+				t.Errorf("%s/%s is written over something else: %v", dir, name, err)
+			}
+		}
+		for dir, name := range map[string]string{"../x": "a", "a/.git": "a", "a": "b/c", "": "a", "b": ".."} {
+			if err := d.Put(t.Context(), dir, map[string][]byte{name: nil}); err == nil {
+				t.Errorf("%q in %q is accepted", name, dir)
+			}
+		}
+		if _, err := d.Commit(newCommit("Put")); err != nil {
+			t.Fatal(err)
+		}
+		if err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, to.bare, "fsck", "--strict", "--no-dangling")
+		want := map[string]string{"a.txt": "a", "k8s/helm/new.yaml": "new", "k8s/helm/values.yaml": "replicas: 2", "locks/web/current.yaml": "lock"}
+		for name, content := range want {
+			if got := run(t, to.bare, "show", "main:"+name); got != content {
+				t.Errorf("%s holds %q", name, got)
+			}
+		}
+		after := run(t, to.bare, "ls-tree", "-r", "main")
+		for line := range strings.Lines(before) {
+			_, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
+			if want[name] == "" && !strings.Contains(after, strings.TrimSpace(line)) {
+				t.Errorf("%s changed", name)
+			}
+		}
+		if got := strings.Count(after, "\n") - strings.Count(before, "\n"); got != 3 {
+			t.Errorf("%d files more, want 3", got)
+		}
+	})
+}
+
 func TestPushOrphanAndChain(t *testing.T) {
 	t.Parallel()
 	targets(t, chart, func(t *testing.T, to target) {

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+)
+
+type lockCheckResults []lockCheckResult
+
+type lockCheckResult struct {
+	Pipeline string             `json:"pipeline"`
+	Lock     string             `json:"lock"`
+	Result   lock.Outcome       `json:"result"`
+	Checks   []lock.CheckResult `json:"checks"`
+}
+
+func (rs lockCheckResults) Text(w io.Writer) {
+	for _, r := range rs {
+		fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Lock, r.Result)
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, c := range r.Checks {
+			fmt.Fprintf(tw, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
+		}
+		_ = tw.Flush() // the writer's own errors show at the end of the run
+	}
+}
+
+func newLockCheckCommand(a *app) *cobra.Command {
+	var offline bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Is the current lock consistent with itself, Git and the registry?",
+		Long: `Check examines the current lock of every pipeline as it lies in the work tree: its two files agree, its release is its
+commit, the commit exists in the source repository, the image's tag names its digest, and the image was built from the
+commit, where it says so. A check that fails gives exit status 3.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.checkLocks(cmd.Context(), offline)
+		},
+	}
+	cmd.Flags().BoolVar(&offline, "offline", false, "ask neither the source repository nor the registry")
+	return cmd
+}
+
+func (a *app) checkLocks(ctx context.Context, offline bool) error {
+	w, err := a.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	files, err := w.Present(ctx)
+	if err != nil {
+		return err
+	}
+	pipelines, err := a.pipelines(w, files)
+	if err != nil {
+		return err
+	}
+	var commits lock.Commits
+	var images lock.Images
+	if !offline {
+		commits, images = history{repository: w.Repository}, oci.NewImages(a.registries(""))
+	}
+	var results lockCheckResults
+	var errs []error
+	for _, p := range pipelines {
+		checks, err := lock.Check(ctx, files, p.Lock, p.SourceRepo, commits, images)
+		if err != nil {
+			errs = append(errs, named(err, p.Name))
+			continue
+		}
+		r := lockCheckResult{Pipeline: p.Name, Lock: path.Join(p.Lock, "current.yaml"), Result: lock.Pass, Checks: checks}
+		for _, c := range checks {
+			switch {
+			case c.Result == lock.Unknown:
+				errs = append(errs, fmt.Errorf("lock %s: %s: %s", r.Lock, c.Check, c.Reason))
+				if r.Result == lock.Pass {
+					r.Result = lock.Unknown
+				}
+			case c.Result == lock.Fail && c.Check == lock.CheckFormat:
+				errs = append(errs, usageError{errors.New(c.Reason)})
+				r.Result = lock.Fail
+			case c.Result == lock.Fail:
+				errs = append(errs, fmt.Errorf("lock %s is %w: %s: %s", r.Lock, policy.ErrDenied, c.Check, c.Reason))
+				r.Result = lock.Fail
+			}
+		}
+		results = append(results, r)
+	}
+	if len(results) > 0 {
+		a.emit(results)
+	}
+	return errors.Join(errs...)
+}

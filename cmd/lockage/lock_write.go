@@ -1,0 +1,297 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lockage/lockage/gitops"
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/locking"
+	"github.com/lockage/lockage/oci"
+)
+
+// lockPause is the unit of the pauses after a push that came too late.
+const lockPause = 100 * time.Millisecond
+
+type lockWriteResults []lockWriteResult
+
+type lockWriteResult struct {
+	Pipeline string `json:"pipeline,omitempty"`
+	lock.Written
+	Branch string `json:"branch,omitempty"` // with --push
+	Commit string `json:"commit,omitempty"` // that was pushed
+	DryRun bool   `json:"dryRun,omitempty"`
+}
+
+func (rs lockWriteResults) Text(w io.Writer) {
+	for _, r := range rs {
+		dry := ""
+		if r.DryRun {
+			dry = " (dry run: nothing was written)"
+		}
+		fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, r.Lock.Image.Pinned(), dry)
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, f := range []lock.WrittenFile{r.History, r.Current} {
+			fmt.Fprintf(tw, "  %s\t%s\n", f.Action, f.Path)
+		}
+		if r.Commit != "" {
+			fmt.Fprintf(tw, "  pushed\t%s %.12s\n", r.Branch, r.Commit)
+		}
+		_ = tw.Flush() // the writer's own errors show at the end of the run
+	}
+}
+
+func newLockWriteCommand(a *app) *cobra.Command {
+	l := lockWriter{app: a}
+	cmd := &cobra.Command{
+		Use:   "write --commit COMMIT [--image REF]",
+		Short: "Record a release in the lock directory",
+		Long: `Write records a release in the work tree: git-COMMIT.yaml and current.yaml in the pipeline's lock directory, both or
+neither. A release that is recorded already is left as it is, and an older commit never replaces a newer current.yaml.
+Commit and push the two files.
+
+With --push, the two files become one commit on the policy ref's branch at the remote, and the checkout is left alone; the
+pipeline and the current lock are those of that branch. Where others push first, write looks again and decides anew. Where
+the release is recorded already, nothing is pushed.
+
+What is not said is taken from the current lock: the image's repository (with the tag git-COMMIT), kind, source repository
+and path. The digest is what the registry says.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return l.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&l.lock.GitCommit, "commit", "", "the source `COMMIT`, 40 hex digits")
+	f.StringVar(&l.lock.Image.Ref, "image", "", "the image's `REF`, repository and tag")
+	f.StringVar(&l.lock.Image.Digest, "digest", "", "the image's `DIGEST` (default: what its tag names in the registry)")
+	f.StringVar(&l.branch, "branch", "", "with --push: another `BRANCH` of the policy ref's remote")
+	l.addFlags(f)
+	return cmd
+}
+
+// lockWriter records a release.
+type lockWriter struct {
+	app    *app
+	lock   lock.Lock
+	dir    string
+	push   bool
+	branch string // to push to; "" is the policy ref's
+	policy string
+	dryRun bool
+
+	workspace *gitops.Workspace
+	target    lockTarget
+	pipeline  *pipeline.Pipeline // nil where --dir names the lock directory
+	current   lock.Lock          // empty where there is none yet
+}
+
+// addFlags adds those that all verbs have that record releases.
+func (l *lockWriter) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&l.lock.Packaging.Kind, "kind", "", "helm or kustomize")
+	f.StringVar(&l.lock.Packaging.SourceRepo, "source-repo", "", "`URL` of the source repository")
+	f.StringVar(&l.lock.Packaging.SourcePath, "source-path", "", "`PATH` of the chart or kustomization in the source repository")
+	f.StringVar(&l.lock.CreatedAt, "created-at", "", "`TIME` to record, RFC 3339 (default: now)")
+	f.StringVar(&l.dir, "dir", "", "lock directory `DIR` (default: the pipeline's)")
+	f.BoolVar(&l.push, "push", false, "commit to the policy ref's branch at the remote, instead of writing to the work tree")
+	f.StringVar(&l.policy, "policy", "", "with --push: the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
+}
+
+// lockTarget is where releases are recorded.
+type lockTarget interface {
+	// Files are the files there now.
+	Files(ctx context.Context) (fs.FS, error)
+	Record(ctx context.Context, e locking.Entry) (locking.Recorded, error)
+}
+
+func (l *lockWriter) run(ctx context.Context) error {
+	if _, err := git.ParseHash(l.lock.GitCommit); err != nil {
+		return usagef("--commit: %w", err)
+	}
+	if err := l.check(); err != nil {
+		return err
+	}
+	if err := l.open(ctx); err != nil {
+		return err
+	}
+	return l.record(ctx)
+}
+
+// check judges the flags, before anything is read.
+func (l *lockWriter) check() error {
+	switch {
+	case l.dir != "" && !fs.ValidPath(path.Clean(l.dir)):
+		return usagef("--dir %q: want a folder of the GitOps repository, relative to its root", l.dir)
+	case !l.push && l.policy != "":
+		return usagef("--policy says where to push: it needs --push")
+	case !l.push && l.branch != "":
+		return usagef("--branch says where to push: it needs --push")
+	}
+	return nil
+}
+
+// open finds the lock directory and what it says now.
+func (l *lockWriter) open(ctx context.Context) error {
+	var err error
+	if l.workspace, err = l.app.workspace(ctx); err != nil {
+		return err
+	}
+	l.target = workTree{l.workspace}
+	if l.push {
+		if l.target, err = l.pushTarget(ctx); err != nil {
+			return err
+		}
+	}
+	if l.dryRun {
+		l.target = dryTarget{l.target}
+	}
+	files, err := l.target.Files(ctx)
+	if err != nil {
+		return err
+	}
+	if l.dir == "" {
+		pipelines, err := l.app.pipelines(l.workspace, files)
+		if err != nil {
+			return err
+		}
+		if len(pipelines) != 1 {
+			return usagef("%d pipelines match; name one with -f, or a lock directory with --dir", len(pipelines))
+		}
+		l.pipeline, l.dir = pipelines[0], pipelines[0].Lock
+	}
+	l.dir = path.Clean(l.dir)
+	current, err := lock.Current(files, l.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l.current = current.Lock
+	return nil
+}
+
+// pushTarget is the branch to push to.
+func (l *lockWriter) pushTarget(ctx context.Context) (lockTarget, error) {
+	trunk, err := l.workspace.Policy(ctx, l.policy, func(string) {})
+	if err != nil {
+		return nil, err
+	}
+	if trunk.Remote() == nil {
+		return nil, usagef("--push: repository %s has no remote to push to", l.workspace.Repository)
+	}
+	name := cmp.Or(l.branch, trunk.Branch())
+	if name == "" || strings.HasPrefix(name, "refs/") {
+		return nil, usagef("--push: policy ref %s is no branch; name one with --policy REMOTE@BRANCH", trunk.Name())
+	}
+	l.branch = name
+	// These numbers only have to be others than those of other processes.
+	return locking.Branch{Remote: trunk.Remote(), Name: name, Wait: mirror.Backoff(lockPause, rand.Int64N)}, nil
+}
+
+// sourceRepo is the URL of the source repository; "" where nothing names it.
+func (l *lockWriter) sourceRepo() string {
+	declared := ""
+	if l.pipeline != nil {
+		declared = l.pipeline.SourceRepo
+	}
+	return cmp.Or(l.lock.Packaging.SourceRepo, l.current.Packaging.SourceRepo, declared)
+}
+
+// record completes the lock and records it.
+func (l *lockWriter) record(ctx context.Context) error {
+	now := time.Now()
+	if err := l.complete(ctx, now); err != nil {
+		return err
+	}
+	entry := locking.Entry{Lock: l.lock, Dir: l.dir, Time: now, Ancestry: history{l.workspace.Repository, l.sourceRepo()}}
+	if l.pipeline != nil {
+		entry.Pipeline = l.pipeline.Name
+	}
+	recorded, err := l.target.Record(ctx, entry)
+	if err != nil {
+		return err
+	}
+	result := lockWriteResult{Pipeline: entry.Pipeline, Written: recorded.Written, Commit: string(recorded.Commit), DryRun: l.dryRun}
+	if l.push {
+		result.Branch = l.branch
+	}
+	l.app.emit(lockWriteResults{result})
+	return nil
+}
+
+// complete fills what the flags leave out.
+func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
+	fill := func(field *string, from, flag string) error {
+		if *field == "" {
+			*field = from
+		}
+		if *field == "" {
+			return usagef("%s is missing, and there is no current lock in %s to take it from", flag, l.dir)
+		}
+		return nil
+	}
+	image := ""
+	if l.current.Image.Ref != "" {
+		image = l.current.Image.Repository() + ":git-" + l.lock.GitCommit
+	}
+	p := &l.lock.Packaging
+	if err := errors.Join(
+		fill(&l.lock.Image.Ref, image, "--image"),
+		fill(&p.Kind, l.current.Packaging.Kind, "--kind"),
+		fill(&p.SourcePath, l.current.Packaging.SourcePath, "--source-path"),
+		fill(&p.SourceRepo, l.sourceRepo(), "--source-repo"),
+	); err != nil {
+		return err
+	}
+	l.lock.SchemaVersion, l.lock.ReleaseID = lock.SchemaVersion, "git-"+l.lock.GitCommit
+	if l.lock.CreatedAt == "" {
+		l.lock.CreatedAt = now.UTC().Format(time.RFC3339)
+	}
+	if l.lock.Image.Digest != "" {
+		return nil
+	}
+	var err error
+	l.lock.Image.Digest, err = oci.NewImages(l.app.registries("")).Resolve(ctx, l.lock.Image.Ref)
+	return err
+}
+
+// workTree records releases in the files of the checkout.
+type workTree struct{ workspace *gitops.Workspace }
+
+func (t workTree) Files(context.Context) (fs.FS, error) { return t.workspace.WorkTree() }
+
+func (t workTree) Record(ctx context.Context, e locking.Entry) (locking.Recorded, error) {
+	root, err := os.OpenRoot(t.workspace.Root())
+	if err != nil {
+		return locking.Recorded{}, err
+	}
+	defer root.Close()
+	written, err := lock.Write(ctx, root, e.Dir, e.Lock, e.Ancestry)
+	return locking.Recorded{Written: written}, err
+}
+
+// dryTarget says what would be recorded.
+type dryTarget struct{ lockTarget }
+
+func (t dryTarget) Record(ctx context.Context, e locking.Entry) (locking.Recorded, error) {
+	files, err := t.Files(ctx)
+	if err != nil {
+		return locking.Recorded{}, err
+	}
+	plan, err := lock.Prepare(ctx, files, e.Dir, e.Lock, e.Ancestry)
+	return locking.Recorded{Written: plan.Written}, err
+}
