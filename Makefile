@@ -16,9 +16,9 @@ JUDGES := cosign crane helm kustomize registry
 FUZZTIME ?= 10s
 BENCH ?= .
 
-# Packages that link neither helm nor cosign: their race builds are cheap.
-LIGHT = $(shell go list -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -v -e ' helm\.sh/helm/' -e ' github\.com/sigstore/cosign/' | cut -d' ' -f1)
-HEAVY = $(filter-out $(LIGHT) %/e2e,$(shell go list ./...))
+# All packages but the command and what only drives it are tested under the race detector.
+DRIVERS = %/cmd/lockage %/demo %/e2e
+RACED = $(filter-out $(DRIVERS),$(shell go list ./...))
 
 .PHONY: build
 build: ## build bin/lockage (the default)
@@ -29,14 +29,14 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: ## vet and test; packages without helm and cosign under the race detector
+test: ## vet, build without cgo, and test; all packages but the command under the race detector
 	go vet ./...
 	go build ./...
-	CGO_ENABLED=1 go test -race $(filter-out %/e2e,$(LIGHT))
-	go test $(HEAVY)
+	CGO_ENABLED=1 go test -race $(RACED)
+	go test ./cmd/lockage ./demo
 
 .PHONY: race
-race: ## every test under the race detector (the first build takes many minutes)
+race: ## every test under the race detector, the command's scripts too
 	CGO_ENABLED=1 go test -race ./...
 
 .PHONY: e2e
