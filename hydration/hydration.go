@@ -32,12 +32,14 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// Options say what to hydrate, and with what. All but the strings, Files, Stages and DryRun are required.
+// Options say what to hydrate, and with what. All but the strings, Files, Stages, Shard and DryRun are required.
 type Options struct {
 	Workspace *gitops.Workspace
 	Files     []string // patterns of pipeline files, as [gitops.Workspace.Pipelines] takes them
 	Stages    []string // by name; none means all
 	Release   string   // git-<40 hex>; "" means the current one of each pipeline
+	Shard     Shard    // of the pipelines
+	Since     string   // a commit: only stages whose inputs are others than they were there; "" for all
 	Policy    string   // the policy ref, as [gitops.Workspace.Policy] takes it
 	DryRun    bool     // say what would be done; write nothing and open no key
 
@@ -96,7 +98,7 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 	if err := o.Workspace.Publishable(ctx, r.trunk); err != nil {
 		return nil, err
 	}
-	planned, err := r.plan(ctx, files, o.Stages)
+	planned, err := r.selected(ctx, files)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func (r *run) plan(ctx context.Context, files fs.FS, stages []string) ([]plan.Re
 	}
 	return plan.Make(ctx, plan.Request{
 		Files:     files,
-		Pipelines: pipelines,
+		Pipelines: r.Shard.of(pipelines),
 		Stages:    stages,
 		Release:   r.Release,
 		Sources:   r.Workspace.Repository,

@@ -44,6 +44,9 @@ type hydrateStage struct {
 }
 
 func (rs hydrateResults) Text(w io.Writer) {
+	if len(rs) == 0 {
+		fmt.Fprintln(w, "Nothing to hydrate.")
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range rs {
 		dry := ""
@@ -91,6 +94,9 @@ It reads the GitOps repository at HEAD, never uncommitted files, and only publis
 	}
 	cmd.Flags().StringVar(&h.release, "release", "", "hydrate this `RELEASE`, git-<40 hex>, instead of the current one")
 	cmd.Flags().StringVar(&h.policy, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
+	cmd.Flags().StringVar(&h.shard, "shard", "", "only part `K/N` of the pipelines, for a matrix of CI jobs")
+	cmd.Flags().StringVar(&h.since, "since", "", "only stages whose inputs are others than at this `REV` of the GitOps repository")
+	cmd.Flags().BoolVar(&h.plan, "plan", false, "print the pipelines and stages that are selected, a matrix for CI jobs, and do nothing")
 	cmd.Flags().BoolVar(&h.dryRun, "dry-run", false, "say what would be done; write nothing and use no key")
 	return cmd
 }
@@ -99,6 +105,9 @@ type hydrateFlags struct {
 	stages  []string
 	release string
 	policy  string
+	shard   string
+	since   string
+	plan    bool
 	dryRun  bool
 }
 
@@ -106,15 +115,24 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 	if err := checkRelease(h.release); err != nil {
 		return err
 	}
+	var shard hydration.Shard
+	if h.shard != "" {
+		var err error
+		if shard, err = hydration.ParseShard(h.shard); err != nil {
+			return usagef("--shard %w", err)
+		}
+	}
 	w, err := a.workspace(ctx)
 	if err != nil {
 		return err
 	}
-	releases, err := hydration.Run(ctx, hydration.Options{
+	options := hydration.Options{
 		Workspace: w,
 		Files:     a.files,
 		Stages:    h.stages,
 		Release:   h.release,
+		Shard:     shard,
+		Since:     h.since,
 		Policy:    h.policy,
 		DryRun:    h.dryRun,
 		Renderers: renderers(),
@@ -124,7 +142,11 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 		Random:    rand.Int64N,
 		Warn:      func(message string) { a.warn("%s", message) },
 		Step:      func(progress string) { a.step("%s", progress) },
-	})
+	}
+	if h.plan {
+		return a.planHydration(ctx, options)
+	}
+	releases, err := hydration.Run(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -152,6 +174,45 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 	}
 	a.emit(results)
 	return errors.Join(append(errs, stageErrs...)...)
+}
+
+// planResults are the pipelines that hydrate would look at: each is one job of a matrix.
+type planResults []planResult
+
+type planResult struct {
+	Pipeline string   `json:"pipeline"`
+	File     string   `json:"file"` // for -f, relative to the repository's root
+	Release  string   `json:"release,omitempty"`
+	Stages   []string `json:"stages"`
+	Error    string   `json:"error,omitempty"`
+}
+
+func (rs planResults) Text(w io.Writer) {
+	for _, r := range rs {
+		fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Release, strings.Join(r.Stages, " "))
+	}
+}
+
+func (a *app) planHydration(ctx context.Context, o hydration.Options) error {
+	planned, err := hydration.Plan(ctx, o)
+	if err != nil {
+		return err
+	}
+	results := planResults{}
+	var errs []error
+	for _, p := range planned {
+		r := planResult{Pipeline: p.Pipeline.Name, File: p.Pipeline.File, Release: p.Lock.Lock.ReleaseID, Stages: []string{}}
+		for _, s := range p.Stages {
+			r.Stages = append(r.Stages, s.Name)
+		}
+		if p.Err != nil {
+			r.Error = p.Err.Error()
+			errs = append(errs, named(p.Err, p.Pipeline.Name))
+		}
+		results = append(results, r)
+	}
+	a.emit(results)
+	return errors.Join(errs...)
 }
 
 func stageResult(r hydration.Stage) hydrateStage {

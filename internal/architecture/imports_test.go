@@ -43,7 +43,7 @@ var floorPlan = map[string][]string{
 	"review":              {"hydrate", "hydrate/diff", "plan"},
 	"publish":             {"artifact", "hydrate", "hydrate/lock", "hydrate/pipeline", "oci", "sign", "policy", "verify"},
 	"verify":              {"artifact", "oci", "sign", "policy", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git"},
-	"hydration":           {"artifact", "gitops", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "oci", "plan", "publish", "sign", "verify"},
+	"hydration":           {"artifact", "gitops", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "plan", "publish", "sign", "verify"},
 	"demo":                {"*"},
 	"cmd/lockage":         {"*"},
 
