@@ -1,15 +1,8 @@
 package policy_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"maps"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -17,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/internal/testkey"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -51,7 +45,7 @@ func newScene(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{t: t, repository: repository, key: newKey(t)}
+	s := &scene{t: t, repository: repository, key: testkey.New(t)}
 	s.claim = sign.Claim{Pipeline: "app", Stage: "production", Release: "git-" + sourceCommit, Repository: repository.Name()}
 	files := fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}
 	if s.artifact, err = oci.Pack(files, nil); err != nil {
@@ -61,27 +55,6 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	return s
-}
-
-func newKey(t *testing.T) *sign.Key {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	key, err := sign.OpenKey(t.Context(), file, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 // provenance is what an honest hydrator says.
@@ -212,7 +185,7 @@ func TestDenied(t *testing.T) {
 		},
 		"signed by a stranger": {
 			arrange: func(s *scene) {
-				s.sign(newKey(s.t), s.claim)
+				s.sign(testkey.New(s.t), s.claim)
 				s.prove(s.key, s.provenance())
 			},
 			check: "signature", reason: "not signed by hydrator",
@@ -242,7 +215,7 @@ func TestDenied(t *testing.T) {
 		"provenance by a stranger": {
 			arrange: func(s *scene) {
 				s.sign(s.key, s.claim)
-				s.prove(newKey(s.t), s.provenance())
+				s.prove(testkey.New(s.t), s.provenance())
 			},
 			check: "provenance", reason: "no provenance",
 		},

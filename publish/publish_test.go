@@ -2,18 +2,11 @@ package publish
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +19,7 @@ import (
 	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/testkey"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -87,30 +81,8 @@ func newWorld(t *testing.T, options registry.Options) *world {
 		w.server.Close()
 		_ = reg.Close()
 	})
-	w.key = newKey(t)
+	w.key = testkey.New(t)
 	return w
-}
-
-// newKey makes an unencrypted key: opening an encrypted one takes a third of a second.
-func newKey(t *testing.T) *sign.Key {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "hydrator.key")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	key, err := sign.OpenKey(t.Context(), file, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 func (w *world) repository() *oci.Repository {
@@ -322,7 +294,7 @@ func TestUnsignedCandidateIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	stranger := w.job("g4", "evil")
-	other := newKey(t)
+	other := testkey.New(t)
 	stranger.Writer = NewWriter(w.repository(), func(context.Context) (sign.Signer, error) { return other, nil })
 	if _, err := publish(t.Context(), stranger, free); err != nil {
 		t.Fatal(err)

@@ -2,17 +2,10 @@ package verify_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -26,6 +19,7 @@ import (
 	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testkey"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -88,7 +82,7 @@ func newScene(t *testing.T) *scene {
 		_ = reg.Close()
 	})
 	s.host = strings.TrimPrefix(server.URL, "http://")
-	s.key = s.newKey()
+	s.key = testkey.New(s.t)
 	s.files["keys/hydrator.pub"] = &fstest.MapFile{Data: s.key.PublicKey().PEM()}
 	for _, name := range []string{"app", "other"} {
 		s.files[name+".yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil, `apiVersion: lockage.dev/v1alpha1
@@ -126,28 +120,6 @@ func (s *scene) lock(pipeline, commit, image string) {
 	})
 	s.files["locks/"+pipeline+"/git-"+commit+".yaml"] = &fstest.MapFile{Data: data}
 	s.files["locks/"+pipeline+"/current.yaml"] = &fstest.MapFile{Data: data}
-}
-
-// newKey makes an unencrypted key: opening an encrypted one takes a third of a second.
-func (s *scene) newKey() *sign.Key {
-	s.t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	file := filepath.Join(s.t.TempDir(), "key")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	key, err := sign.OpenKey(s.t.Context(), file, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return key
 }
 
 func (s *scene) repository(name string) *oci.Repository {

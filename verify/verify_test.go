@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/internal/testkey"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
@@ -71,7 +72,7 @@ func TestAttacksAreDenied(t *testing.T) {
 		}, "signature", "no signature by the hydrator"},
 		"another key": {func(s *scene) {
 			h := s.honest("production")
-			h.key = s.newKey()
+			h.key = testkey.New(s.t)
 			s.publish(h)
 		}, "signature", "no signature by the hydrator; "},
 		"signature without provenance": {func(s *scene) {

@@ -50,6 +50,7 @@ var floorPlan = map[string][]string{
 	"e2e":                   {"*"},
 	"internal/architecture": nil,
 	"internal/samplechart":  nil,
+	"internal/testkey":      {"sign"},
 }
 
 // onlyHomes says which of our packages may import a dependency (any package at or below the path).
