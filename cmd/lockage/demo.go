@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -82,7 +83,7 @@ func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
 	}
 	fmt.Fprintf(a.stdout, `
 # Now try it yourself. The registry stops with this demo; start it again, and give lockage the key:
-lockage registry serve --addr %[1]s --dir %[2]s/registry &
+%[9]slockage registry serve --addr %[1]s --dir %[2]s/registry &
 export %[3]s="$(cat %[4]s)" COSIGN_PASSWORD=
 cd %[5]s
 
@@ -90,8 +91,20 @@ lockage pull production                        # the manifests that are signed
 lockage render production --worktree           # what your changes would make of them
 crane ls %[6]s
 cosign verify --insecure-ignore-tlog --key %[7]s %[6]s:production.git-%[8]s
-`, host, dir, demo.PrivateKeyVariable, stand.PrivateKey, stand.GitOpsDir, stand.Artifacts, demo.PublicKey, stand.Commit)
+`, host, dir, demo.PrivateKeyVariable, stand.PrivateKey, stand.GitOpsDir, stand.Artifacts, demo.PublicKey, stand.Commit, pathHint())
 	return nil
+}
+
+// pathHint is a line that makes the shell find this program, where it would not by itself.
+func pathHint() string {
+	if _, err := exec.LookPath("lockage"); err == nil {
+		return ""
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("export PATH=%q:$PATH\n", filepath.Dir(program))
 }
 
 // demoDir makes the folder of the demonstration.
