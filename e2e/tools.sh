@@ -14,11 +14,19 @@ package() {
 	case $1 in
 	cosign) echo "github.com/sigstore/cosign/v2/cmd/cosign@$(version github.com/sigstore/cosign/v2)" ;;
 	crane) echo "github.com/google/go-containerregistry/cmd/crane@$(version github.com/google/go-containerregistry)" ;;
+	gitea) echo "code.gitea.io/gitea@v1.26.0" ;; # built by gitea.sh; newer ones need a newer Go
 	helm) echo "helm.sh/helm/v3/cmd/helm@$(version helm.sh/helm/v3)" ;;
 	registry) echo "github.com/distribution/distribution/v3/cmd/registry@v3.1.2" ;;
 	kustomize) echo "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1" ;;
 	golangci-lint) echo "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2" ;;
 	*) echo "tools.sh: no such tool: $1" >&2; exit 2 ;;
+	esac
+}
+
+build() { # TOOL PACKAGE FOLDER
+	case $1 in
+	gitea) ./gitea.sh "${2##*@}" "$3/gitea" ;;
+	*) GOBIN=$3 GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$2" ;;
 	esac
 }
 
@@ -28,7 +36,7 @@ for tool; do
 	if [ ! -x "$want" ]; then
 		echo "building $pkg" >&2
 		tmp=$(mktemp -d "$cache/build.XXXXXX")
-		GOBIN=$tmp GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$pkg" >&2 || { rm -rf "$tmp"; echo "tools.sh: cannot build $pkg" >&2; exit 1; }
+		build "$tool" "$pkg" "$tmp" >&2 || { rm -rf "$tmp"; echo "tools.sh: cannot build $pkg" >&2; exit 1; }
 		mv "$tmp/$tool" "$want"
 		rm -rf "$tmp"
 	fi

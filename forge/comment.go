@@ -1,0 +1,82 @@
+package forge
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// maxMark bounds the mark that begins a comment, in bytes.
+const maxMark = 256
+
+// markers are what can stand in an HTML comment and is written by nobody by accident.
+var markers = regexp.MustCompile(`^[A-Za-z0-9_.:/]+(-[A-Za-z0-9_.:/]+)*$`)
+
+type comment struct {
+	id   int64
+	body string
+}
+
+// comments is what drivers know of the comments below a pull request.
+type comments interface {
+	comments(ctx context.Context, number int) ([]comment, error)
+	addComment(ctx context.Context, number int, body string) error
+	editComment(ctx context.Context, number int, id int64, body string) error
+}
+
+// Comment keeps one comment below a pull request up to date. It is found again by its marker (letters, digits and «_.:/»,
+// with single dashes between), which stands invisibly in its first line. A comment with the same marker that belongs to
+// somebody else, and that we may not change, is left alone. One request for a hundred comments, two to write.
+func (r *Repository) Comment(ctx context.Context, number int, marker, body string) (Change, error) {
+	return r.comment(ctx, number, marker, body, true)
+}
+
+// UpdateComment is Comment for a comment that stands already: where there is none, none is made, and the change is
+// Unchanged.
+func (r *Repository) UpdateComment(ctx context.Context, number int, marker, body string) (Change, error) {
+	return r.comment(ctx, number, marker, body, false)
+}
+
+func (r *Repository) comment(ctx context.Context, number int, marker, body string, add bool) (Change, error) {
+	mark := "<!-- lockage:" + marker + " -->"
+	if !markers.MatchString(marker) || len(mark) >= maxMark {
+		return "", fmt.Errorf("comment on pull request %s: %q is no marker", r.reference(number), clip(marker, maxMark))
+	}
+	if len(body) > r.MaxBody() {
+		return "", fmt.Errorf("comment on pull request %s: its text has %d bytes, and %s takes %d: shorten it",
+			r.reference(number), len(body), r.kind, r.MaxBody())
+	}
+	what := "comment on pull request " + r.reference(number)
+	all, err := r.driver.comments(ctx, number)
+	if err != nil {
+		return "", r.fail("read the comments of pull request "+r.reference(number), err)
+	}
+	var ours []comment
+	body = mark + "\n" + body
+	for _, comment := range all {
+		if !strings.HasPrefix(comment.body, mark) {
+			continue
+		}
+		if sameText(comment.body, body) {
+			return Unchanged, nil
+		}
+		ours = append(ours, comment)
+	}
+	for _, comment := range ours {
+		err := r.driver.editComment(ctx, number, comment.id, body)
+		if err == nil {
+			return Updated, nil
+		}
+		if !hasStatus(err, 403, 404) {
+			return "", r.fail(what, err)
+		}
+	}
+	if !add {
+		return Unchanged, nil
+	}
+	if err := r.driver.addComment(ctx, number, body); err != nil {
+		return "", r.fail(what, err)
+	}
+	return Created, nil
+}

@@ -1,0 +1,232 @@
+package forge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Request is a pull request as it should be.
+type Request struct {
+	Head, Base string // branches; both are there already
+	Commit     string // head's tip, which was pushed; if empty, a merged or closed pull request is taken for this one's
+	Title      string // one line; longer than MaxTitle it is cut
+	Body       string // Markdown, at most MaxBody bytes
+	Labels     []string
+	Reviewers  []string // names of users, and of teams as owner/team
+	Draft      bool     // for the time it is opened: nobody's «ready for review» is taken back
+	Reopen     bool     // whether one that was closed with this head is opened again
+}
+
+// Change is what a call did.
+type Change string
+
+// The changes.
+const (
+	Created   Change = "created"
+	Updated   Change = "updated"
+	Unchanged Change = "unchanged"
+)
+
+// Ensured is a pull request that is as it was asked for.
+type Ensured struct {
+	PullRequest
+	Change Change
+	// Warnings say what the forge refused that a review can do without: a label, a reviewer, a draft.
+	Warnings []string
+}
+
+var (
+	errExists   = errors.New("a pull request is open already")
+	errNoDrafts = errors.New("the repository has no drafts")
+)
+
+// findTries bounds how often a pull request that must be there is looked for: forges show a new one late.
+const findTries = 3
+
+// MaxBody returns the greatest length of a pull request's or comment's text, in bytes. Forges count characters, of
+// which there are at most as many: GitHub 65,536; GitLab 1,000,000 (notes; descriptions a little more); Gitea has no limit,
+// and is given GitLab's. The mark by which a comment is found is counted already.
+func (r *Repository) MaxBody() int {
+	if r.kind == GitHub {
+		return 65_536 - maxMark
+	}
+	return 1_000_000 - maxMark
+}
+
+// Ensure opens the pull request from head into base, or finds it and brings title, text, labels and reviewers up to date. What
+// others added is left alone. One that is merged or was closed by hand with the same head commit is returned as it is: never is
+// there a second one for the same proposal; a new commit is a new proposal. One request where nothing is to do, two for
+// opening (three on Gitea) or updating, one more each for labels (two or three on Gitea) and reviewers (and one a user on GitLab).
+func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, error) {
+	request.Title = clip(strings.Join(strings.Fields(request.Title), " "), MaxTitle)
+	what := fmt.Sprintf("pull request from %s into %s", request.Head, request.Base)
+	switch {
+	case request.Head == "" || request.Base == "" || request.Head == request.Base || request.Title == "":
+		return Ensured{}, fmt.Errorf("%s: a title and two different branches are needed", what)
+	case len(request.Body) > r.MaxBody():
+		return Ensured{}, fmt.Errorf("%s: its text has %d bytes, and %s takes %d: shorten it", what, len(request.Body), r.kind, r.MaxBody())
+	}
+	pull, found, err := r.driver.find(ctx, request.Head, request.Base)
+	if err != nil {
+		return Ensured{}, r.fail("look for the "+what, err)
+	}
+	if found && pull.State != StateOpen && request.Commit != "" && pull.Head.Commit != request.Commit {
+		found = false // history
+	}
+	if found && (pull.State == StateMerged || pull.State == StateClosed && !request.Reopen) {
+		return Ensured{PullRequest: pull, Change: Unchanged}, nil
+	}
+	ensured := Ensured{PullRequest: pull, Change: Unchanged}
+	if !found {
+		if ensured, err = r.open(ctx, request); err != nil {
+			return ensured, r.fail("open the "+what, err)
+		}
+	}
+	if err := r.converge(ctx, request, &ensured); err != nil {
+		return ensured, r.fail("update the "+what, err)
+	}
+	return ensured, nil
+}
+
+// open creates the pull request, or adopts the one that appeared meanwhile.
+func (r *Repository) open(ctx context.Context, request Request) (Ensured, error) {
+	ensured := Ensured{Change: Created}
+	pull, err := r.driver.create(ctx, request)
+	if errors.Is(err, errNoDrafts) {
+		ensured.Warnings = append(ensured.Warnings, "the forge refuses drafts in this repository: opened as ready for review")
+		request.Draft = false
+		pull, err = r.driver.create(ctx, request)
+	}
+	if err == nil {
+		ensured.PullRequest = pull
+		return ensured, nil
+	}
+	exists := errors.Is(err, errExists)
+	if !exists && !unsettled(err) || ctx.Err() != nil {
+		return ensured, err
+	}
+	for try := range findTries {
+		if try > 0 {
+			if sleepErr := r.sleep(ctx, time.Second<<(try-1)); sleepErr != nil {
+				return ensured, err
+			}
+		}
+		pull, ok, findErr := r.driver.find(ctx, request.Head, request.Base)
+		if findErr != nil {
+			return ensured, errors.Join(err, findErr)
+		}
+		if ok && pull.State == StateOpen {
+			ensured.PullRequest = pull
+			if exists {
+				ensured.Change = Unchanged
+			}
+			return ensured, nil
+		}
+	}
+	return ensured, err
+}
+
+// converge writes what differs.
+func (r *Repository) converge(ctx context.Context, request Request, ensured *Ensured) error {
+	var change change
+	if ensured.Title != request.Title {
+		title := ensured.prefix + request.Title
+		change.title = &title
+	}
+	if !sameText(ensured.Body, request.Body) {
+		change.body = &request.Body
+	}
+	if ensured.State == StateClosed {
+		change.state = StateOpen
+	}
+	updated := func() {
+		if ensured.Change == Unchanged {
+			ensured.Change = Updated
+		}
+	}
+	if change.title != nil || change.body != nil || change.state != "" {
+		pull, err := r.driver.edit(ctx, ensured.PullRequest, change)
+		if err != nil {
+			return err
+		}
+		ensured.PullRequest = pull
+		updated()
+	}
+	// A refusal of what follows leaves a pull request that can be reviewed.
+	tolerate := func(what string, err error) error {
+		if err == nil {
+			updated()
+			return nil
+		}
+		var refusal *Error
+		if refused(err) && errors.As(err, &refusal) {
+			ensured.Warnings = append(ensured.Warnings, what+": "+refusal.Error())
+			return nil
+		}
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if labels := missing(request.Labels, ensured.Labels); labels != nil {
+		if err := tolerate("label it "+strings.Join(labels, ", "), r.driver.addLabels(ctx, ensured.PullRequest, labels)); err != nil {
+			return err
+		}
+	}
+	users, teams, err := r.unasked(ctx, request, ensured)
+	if err != nil {
+		return err
+	}
+	if users != nil || teams != nil {
+		what := "ask " + strings.Join(append(slices.Clone(users), teams...), ", ") + " for a review"
+		return tolerate(what, r.driver.ask(ctx, ensured.PullRequest, users, teams))
+	}
+	return nil
+}
+
+// unasked returns the reviewers who neither are asked nor have answered: an answer takes them off the forge's list.
+func (r *Repository) unasked(ctx context.Context, request Request, ensured *Ensured) (users, teams []string, err error) {
+	todo := missing(request.Reviewers, append(slices.Clone(ensured.reviewers), ensured.Author))
+	if todo == nil {
+		return nil, nil, nil
+	}
+	var answered []string
+	if ensured.Change != Created {
+		reviews, err := r.driver.reviews(ctx, ensured.PullRequest)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, review := range reviews {
+			answered = append(answered, review.user)
+		}
+	}
+	for _, name := range missing(todo, answered) {
+		if strings.Contains(name, "/") {
+			if answered == nil { // whoever answered may have answered for the team
+				teams = append(teams, name)
+			}
+			continue
+		}
+		users = append(users, name)
+	}
+	return users, teams, nil
+}
+
+// missing returns what of wanted is not there, without regard to case, as all forges compare names.
+func missing(wanted, there []string) []string {
+	var out []string
+	for _, name := range wanted {
+		same := func(other string) bool { return strings.EqualFold(name, other) }
+		if !slices.ContainsFunc(there, same) && !slices.ContainsFunc(out, same) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// sameText compares texts as forges keep them: some change line ends and trim the end.
+func sameText(a, b string) bool {
+	normal := func(s string) string { return strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n")) }
+	return normal(a) == normal(b)
+}

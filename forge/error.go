@@ -1,0 +1,177 @@
+package forge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Error is a forge's refusal.
+type Error struct {
+	Status  int    // of HTTP, or 422 where GraphQL refuses with 200
+	Message string // the forge's own words, one line, at most 1,000 bytes
+}
+
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	return text
+}
+
+// RateLimitError says that the forge wants no more requests before Until, which is further away than one request may wait.
+// The request was not carried out.
+type RateLimitError struct {
+	Host  string
+	Until time.Time
+}
+
+func (e *RateLimitError) Error() string {
+	return fmt.Sprintf("rate limit of %s reached: run again after %s", e.Host, e.Until.UTC().Format(time.RFC3339))
+}
+
+// fail says on which repository something failed, and what to do.
+func (r *Repository) fail(what string, err error) error {
+	// What wraps them repeats the request's URL and nothing of use.
+	var refusal *Error
+	var limit *RateLimitError
+	switch {
+	case errors.As(err, &limit):
+		return fmt.Errorf("%s on %s: %w", what, r, limit)
+	case errors.As(err, &refusal):
+		return fmt.Errorf("%s on %s: %w%s", what, r, refusal, r.advice(refusal.Status))
+	}
+	return fmt.Errorf("%s on %s: %w", what, r, err)
+}
+
+func (r *Repository) advice(status int) string {
+	needs := map[Kind]string{
+		GitHub: "read and write access to pull requests, issues and commit statuses",
+		GitLab: "the scope api and the role Developer",
+		Gitea:  "the scopes write:repository and write:issue",
+	}[r.kind]
+	switch status {
+	case http.StatusUnauthorized:
+		return "; the token was not accepted: renew it"
+	case http.StatusForbidden:
+		return "; the token needs " + needs
+	case http.StatusNotFound:
+		return "; it does not exist, or the token cannot see it: it needs " + needs
+	}
+	return ""
+}
+
+// refused reports whether the forge said no to what was asked, and would say it again.
+func refused(err error) bool {
+	var refusal *Error
+	return errors.As(err, &refusal) && refusal.Status >= 400 && refusal.Status < 500 && refusal.Status != http.StatusUnauthorized
+}
+
+func hasStatus(err error, statuses ...int) bool {
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		for _, status := range statuses {
+			if refusal.Status == status {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unsettled reports whether a request may have been carried out although it failed.
+func unsettled(err error) bool {
+	var refusal *Error
+	var limit *RateLimitError
+	if errors.As(err, &limit) {
+		return false
+	}
+	return !errors.As(err, &refusal) || refusal.Status >= 500
+}
+
+// maxMessage bounds the words of a refusal, in bytes.
+const maxMessage = 1000
+
+// message finds the words in the body of a refusal. GitHub: {"message", "errors": [{"message"}]}; GitLab: {"message": a
+// string, a list, or an object of lists} or {"error"}; Gitea: {"message"}.
+func message(body []byte) string {
+	var object struct {
+		Message     any `json:"message"`
+		Error       any `json:"error"`
+		Errors      any `json:"errors"`
+		Description any `json:"error_description"`
+	}
+	if json.Unmarshal(body, &object) != nil {
+		return ""
+	}
+	var words []string
+	var collect func(value any, depth int)
+	collect = func(value any, depth int) {
+		if depth > 4 {
+			return
+		}
+		switch value := value.(type) {
+		case string:
+			if word := strings.Join(strings.Fields(value), " "); word != "" {
+				words = append(words, word)
+			}
+		case []any:
+			for _, item := range value {
+				collect(item, depth+1)
+			}
+		case map[string]any:
+			if text, ok := value["message"]; ok {
+				collect(text, depth+1)
+				return
+			}
+			for _, key := range slices.Sorted(maps.Keys(value)) {
+				words = append(words, key)
+				collect(value[key], depth+1)
+			}
+		}
+	}
+	for _, value := range []any{object.Message, object.Error, object.Description, object.Errors} {
+		collect(value, 0)
+	}
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.Join(words, ": "))
+	return clip(text, maxMessage)
+}
+
+// clip shortens text to at most limit bytes, at a character, and shows that it did.
+func clip(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= limit {
+		return text
+	}
+	const mark = "…"
+	cut := limit - len(mark)
+	for cut > 0 && text[cut]&0xC0 == 0x80 {
+		cut--
+	}
+	return text[:cut] + mark
+}
+
+func checkRedirect(request *http.Request, via []*http.Request) error {
+	if via[0].Method != http.MethodGet {
+		return errors.New("the repository has moved: use its new address")
+	}
+	if len(via) >= 5 {
+		return errors.New("more than 5 redirects")
+	}
+	if request.URL.Host != via[0].URL.Host || request.URL.Scheme != via[0].URL.Scheme {
+		return fmt.Errorf("redirected to another host, %s", (&url.URL{Scheme: request.URL.Scheme, Host: request.URL.Host}))
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+// Package forge opens and keeps pull requests, reads their reviews, and writes comments and commit statuses, on GitHub,
+// GitLab, and Gitea or Forgejo. It is the only home of their client libraries, and knows nothing of what is reviewed.
+//
+// # Promises
+//
+//   - Every write is made once. What a request asks for is looked up first, and nothing is written that is there already. A
+//     pull request whose creation failed in an unknown state, or that somebody else opened in between, is looked for and
+//     adopted; there is never a second one for a head and a base. (Gitea may open
+//     two for two who ask at one time; all but the first are closed at once.)
+//   - Only branches of the repository itself count: a fork's branch of the same name is never taken for ours.
+//   - Limits of the forge are obeyed: Retry-After, the X-RateLimit and RateLimit headers and GitHub's secondary limits
+//     (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api). Short waits are waited, up
+//     to [MaxWait] a request; a longer one is a [RateLimitError] that says when to come back.
+//   - Everything read has a bound: [MaxResponse] a response, twenty pages a list.
+//
+// # Which forge
+//
+// [Options.Kind], else a host that everybody knows (github.com, *.ghe.com, gitlab.com, gitea.com, codeberg.org), else the
+// variable LOCKAGE_FORGE (github, gitlab or gitea), else the server that a CI job runs on (GITHUB_SERVER_URL, which Gitea
+// and Forgejo set too, or CI_SERVER_URL), else at most three unauthenticated requests to the repository's host. A forge whose
+// address cannot be told from the remote's (ssh with a web port of its own, a path before all repositories) is given by
+// LOCKAGE_FORGE_URL; it holds for remotes of the same host name, and LOCKAGE_FORGE names the kind of that server only then.
+//
+// # Which token
+//
+// A token is sent to one host, over TLS unless that host is this machine, and follows no redirect away from it.
+//
+//   - [Options.Token] and LOCKAGE_FORGE_TOKEN are meant for us: they go to the forge of the repository that is opened.
+//   - The others were meant for somebody else, and go only to a host known to be theirs, never to one that merely
+//     answered like their kind of forge: the server of the CI job where the job is of that kind, else the hosts that
+//     everybody knows, and where LOCKAGE_FORGE names the kind. They are GITHUB_TOKEN and GH_TOKEN; GITLAB_TOKEN; GITEA_TOKEN
+//     and FORGEJO_TOKEN. In a job of GitHub, Gitea or Forgejo GITHUB_TOKEN is the job's own and goes to the job's server only.
+//
+// GitLab's CI_JOB_TOKEN is not used: it cannot open merge requests. Without a token there is [ErrNoToken], and [CompareURL]
+// is the link on which a person opens the pull request.
+package forge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Kind is a family of forges with one API.
+type Kind string
+
+// The kinds of forges.
+const (
+	GitHub Kind = "github"
+	GitLab Kind = "gitlab"
+	Gitea  Kind = "gitea" // and Forgejo
+)
+
+var (
+	// ErrNoToken says that there is no token for the repository's forge.
+	ErrNoToken = errors.New("no API token")
+	// ErrNoForge says that a repository is not on a forge: a folder, a bundle, or an address of another scheme.
+	ErrNoForge = errors.New("not on a forge")
+	// ErrUnknownForge says that nothing tells which kind of forge a host is.
+	ErrUnknownForge = errors.New("unknown kind of forge")
+)
+
+// Options are what the surroundings give. The zero value works, without any token.
+type Options struct {
+	Kind  Kind   // empty: found out
+	Token string // empty: the environment's
+
+	Getenv    func(string) string                              // nil: an empty environment
+	Transport http.RoundTripper                                // nil: http.DefaultTransport
+	UserAgent string                                           // empty: lockage
+	Now       func() time.Time                                 // nil: time.Now; compared with the times that rate limits name
+	Sleep     func(ctx context.Context, d time.Duration) error // nil: a timer; returns early with the context's error
+}
+
+func (o Options) withDefaults() Options {
+	if o.Getenv == nil {
+		o.Getenv = func(string) string { return "" }
+	}
+	if o.Transport == nil {
+		o.Transport = http.DefaultTransport
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "lockage"
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	return o
+}
+
+// Repository is one repository on a forge. Its methods may be used by several goroutines; writes take turns.
+type Repository struct {
+	kind   Kind
+	server server
+	path   string // owner/name; GitLab's owners have slashes
+	driver driver
+	sleep  sleeper
+}
+
+// driver is what a kind of forge does differently.
+type driver interface {
+	pulls
+	reviews
+	comments
+	statuses
+}
+
+// Open prepares the use of the repository behind a Git remote: https, ssh or scp-like, with or without «.git»; credentials in
+// it are ignored. It makes no request but those that find out the kind of an unknown host. Errors are [ErrNoForge],
+// [ErrNoToken] (checked before any request) and [ErrUnknownForge], with what to do about them.
+func Open(ctx context.Context, repositoryURL string, o Options) (*Repository, error) {
+	o = o.withDefaults()
+	remote, err := parseRemote(repositoryURL)
+	if err != nil {
+		return nil, err
+	}
+	env, err := readEnvironment(o.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	at, err := env.locate(remote, o.Kind)
+	if err != nil {
+		return nil, err
+	}
+	token := o.Token
+	if token == "" {
+		if token, err = env.token(at); err != nil {
+			return nil, err
+		}
+	}
+	if at.kind == "" {
+		if at.kind, err = probe(ctx, at, o); err != nil {
+			return nil, err
+		}
+	}
+	path, err := at.repository()
+	if err != nil {
+		return nil, err
+	}
+	r := &Repository{kind: at.kind, server: at, path: path, sleep: o.Sleep}
+	api := at.api()
+	client := &http.Client{
+		Transport:     &transport{Options: o, host: api.Host, token: token, paced: at.kind == GitHub},
+		CheckRedirect: checkRedirect,
+	}
+	switch at.kind {
+	case GitHub:
+		r.driver = newGitHub(client, api, path)
+	case GitLab:
+		r.driver, err = newGitLab(client, o.Sleep, api, path)
+	case Gitea:
+		r.driver = newGitea(client, o.Sleep, api, path)
+	default:
+		err = fmt.Errorf("%w %q: use github, gitlab or gitea", ErrUnknownForge, at.kind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Kind returns which API the repository's forge has.
+func (r *Repository) Kind() Kind { return r.kind }
+
+// String returns host/owner/name.
+func (r *Repository) String() string { return r.server.root.Host + r.server.root.Path + "/" + r.path }
+
+// CompareURL returns the page on which a person compares head with base and opens the pull request. It makes no request and
+// needs no token; it is empty where the kind of forge is not known without asking, or the repository is on none.
+func CompareURL(repositoryURL, base, head string, o Options) string {
+	o = o.withDefaults()
+	remote, err := parseRemote(repositoryURL)
+	if err != nil {
+		return ""
+	}
+	env, err := readEnvironment(o.Getenv)
+	if err != nil {
+		return ""
+	}
+	at, err := env.locate(remote, o.Kind)
+	if err != nil {
+		return ""
+	}
+	path, err := at.repository()
+	if err != nil {
+		return ""
+	}
+	page := *at.root
+	switch at.kind {
+	case GitHub:
+		page.Path += "/" + path + "/compare/" + base + "..." + head
+		page.RawQuery = "expand=1"
+	case Gitea:
+		page.Path += "/" + path + "/compare/" + base + "..." + head
+	case GitLab:
+		page.Path += "/" + path + "/-/merge_requests/new"
+		page.RawQuery = url.Values{
+			"merge_request[source_branch]": {head}, "merge_request[target_branch]": {base},
+		}.Encode()
+	default:
+		return ""
+	}
+	return page.String()
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

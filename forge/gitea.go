@@ -1,0 +1,389 @@
+package forge
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"code.gitea.io/sdk/gitea"
+)
+
+// giteaPage is what Gitea gives at most in one answer, unless its administrator says otherwise.
+const giteaPage = 50
+
+// labelColor is that of labels which are not there yet.
+const labelColor = "#1d76db"
+
+// giteaForge speaks the API of Gitea and Forgejo, version 1: https://docs.gitea.com/api/1.26/.
+type giteaForge struct {
+	http        *http.Client
+	sleep       sleeper
+	root        string
+	owner, name string
+}
+
+func newGitea(client *http.Client, sleep sleeper, api *url.URL, path string) *giteaForge {
+	owner, name, _ := strings.Cut(path, "/")
+	return &giteaForge{client, sleep, strings.TrimSuffix(api.String(), "/"), owner, name}
+}
+
+// client is one for a single use, since the library's has its context inside. The version is not asked for: what we use is in
+// every Gitea since 1.22 and every Forgejo since 7.
+func (g *giteaForge) client(ctx context.Context) *gitea.Client {
+	client, err := gitea.NewClient(g.root, gitea.SetGiteaVersion(""), gitea.SetHTTPClient(g.http), gitea.SetContext(ctx))
+	if err != nil {
+		panic("forge: gitea.NewClient fails without having asked for anything: " + err.Error())
+	}
+	return client
+}
+
+// giteaDraft is Gitea's default for the mark of a draft.
+var giteaDraft = regexp.MustCompile(`(?i)^\s*(wip:|\[wip\])\s*`)
+
+// find asks for the pair of branches. Gitea then returns the oldest, so that a closed one says that the lists are needed.
+func (g *giteaForge) find(ctx context.Context, head, base string) (PullRequest, bool, error) {
+	pull, _, err := g.client(ctx).GetPullRequestByBaseHead(g.owner, g.name, base, head)
+	if hasStatus(err, http.StatusNotFound) {
+		return PullRequest{}, false, nil
+	}
+	if err != nil {
+		return PullRequest{}, false, err
+	}
+	oldest := g.pull(pull)
+	if oldest.State == StateOpen {
+		return oldest, true, nil
+	}
+	found := []PullRequest{oldest}
+	for _, state := range []gitea.StateType{gitea.StateOpen, gitea.StateAll} {
+		_, err := pages(func(page int) ([]struct{}, int, error) {
+			entries, next, err := g.page(ctx, state, page)
+			if err != nil {
+				return nil, 0, err
+			}
+			for _, pull := range entries { // the newest come first
+				if pull.Head.Name == head && pull.Base.Name == base {
+					found = append(found, pull)
+					return nil, 0, nil
+				}
+				if pull.Number < oldest.Number {
+					return nil, 0, nil
+				}
+			}
+			return nil, next, nil
+		})
+		if err != nil {
+			return PullRequest{}, false, err
+		}
+		if last := found[len(found)-1]; last.State == StateOpen {
+			break
+		}
+	}
+	best, _ := newest(found, head, base)
+	best, err = g.withHead(ctx, best)
+	return best, true, err
+}
+
+// withHead gives a pull request that is not open the head it ended with. Gitea shows the branch's tip, which may have
+// moved on since.
+func (g *giteaForge) withHead(ctx context.Context, pull PullRequest) (PullRequest, error) {
+	if pull.State == StateOpen {
+		return pull, nil
+	}
+	commits, _, err := g.client(ctx).ListPullRequestCommits(g.owner, g.name, int64(pull.Number), gitea.ListPullRequestCommitsOptions{
+		ListOptions: gitea.ListOptions{Page: 1, PageSize: 1},
+	})
+	if err == nil && len(commits) > 0 && commits[0].CommitMeta != nil {
+		pull.Head.Commit = commits[0].SHA // the newest comes first
+	}
+	return pull, err
+}
+
+func (g *giteaForge) page(ctx context.Context, state gitea.StateType, page int) ([]PullRequest, int, error) {
+	entries, response, err := g.client(ctx).ListRepoPullRequests(g.owner, g.name, gitea.ListPullRequestsOptions{
+		State: state, ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	var out []PullRequest
+	for _, entry := range entries {
+		if entry.Head != nil && entry.Base != nil && entry.Head.RepoID == entry.Base.RepoID { // none of a fork
+			out = append(out, g.pull(entry))
+		}
+	}
+	return out, response.NextPage, nil
+}
+
+func (g *giteaForge) list(ctx context.Context, base string) ([]PullRequest, error) {
+	all, err := pages(func(page int) ([]PullRequest, int, error) { return g.page(ctx, gitea.StateOpen, page) })
+	var out []PullRequest
+	for _, pull := range all {
+		if pull.Base.Name == base {
+			out = append(out, pull)
+		}
+	}
+	return out, err
+}
+
+func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {
+	out := PullRequest{
+		Number: int(pull.Index),
+		URL:    pull.HTMLURL,
+		State:  StateOpen,
+		Title:  pull.Title, Body: pull.Body,
+		Draft: pull.Draft,
+	}
+	if pull.Head != nil {
+		out.Head = Branch{pull.Head.Ref, pull.Head.Sha}
+	}
+	if pull.Base != nil {
+		out.Base = Branch{pull.Base.Ref, pull.Base.Sha}
+		if pull.Base.Repository != nil {
+			out.style = string(pull.Base.Repository.DefaultMergeStyle)
+		}
+	}
+	if pull.Poster != nil {
+		out.Author = pull.Poster.UserName
+	}
+	if out.Draft {
+		out.prefix = giteaDraft.FindString(out.Title)
+		out.Title = strings.TrimPrefix(out.Title, out.prefix)
+	}
+	switch {
+	case pull.HasMerged:
+		out.State = StateMerged
+		if pull.MergedCommitID != nil {
+			out.MergeCommit = *pull.MergedCommitID
+		}
+	case pull.State == gitea.StateClosed:
+		out.State = StateClosed
+	}
+	for _, label := range pull.Labels {
+		out.Labels = append(out.Labels, label.Name)
+	}
+	for _, user := range pull.RequestedReviewers {
+		out.reviewers = append(out.reviewers, user.UserName)
+	}
+	for _, team := range pull.RequestedReviewersTeams {
+		out.reviewers = append(out.reviewers, g.owner+"/"+team.Name)
+	}
+	return out
+}
+
+func (g *giteaForge) get(ctx context.Context, number int) (PullRequest, error) {
+	pull, _, err := g.client(ctx).GetPullRequest(g.owner, g.name, int64(number))
+	if err != nil {
+		return PullRequest{}, err
+	}
+	return g.withHead(ctx, g.pull(pull))
+}
+
+// create looks once more afterwards: Gitea lets two requests at one time open two pull requests. All but the first are
+// closed, by whoever sees them.
+func (g *giteaForge) create(ctx context.Context, request Request) (PullRequest, error) {
+	title := request.Title
+	if request.Draft {
+		title = "WIP: " + title
+	}
+	pull, _, err := g.client(ctx).CreatePullRequest(g.owner, g.name, gitea.CreatePullRequestOption{
+		Head: request.Head, Base: request.Base, Title: title, Body: request.Body,
+	})
+	if hasStatus(err, http.StatusConflict) {
+		return PullRequest{}, errExists
+	}
+	if err != nil {
+		return PullRequest{}, err
+	}
+	first := g.pull(pull)
+	all, err := g.list(ctx, request.Base)
+	if err != nil {
+		return PullRequest{}, err
+	}
+	all = slices.DeleteFunc(append(all, first), func(pull PullRequest) bool { return pull.Head.Name != request.Head })
+	for _, pull := range all {
+		if pull.Number < first.Number {
+			first = pull
+		}
+	}
+	for _, pull := range all {
+		if pull.Number != first.Number {
+			if _, err := g.edit(ctx, pull, change{state: StateClosed}); err != nil {
+				return PullRequest{}, err
+			}
+		}
+	}
+	return first, nil
+}
+
+func (g *giteaForge) edit(ctx context.Context, old PullRequest, change change) (PullRequest, error) {
+	option := gitea.EditPullRequestOption{Body: change.body}
+	if change.title != nil {
+		option.Title = *change.title
+	}
+	switch change.state {
+	case StateOpen:
+		open := gitea.StateOpen
+		option.State = &open
+	case StateClosed:
+		closed := gitea.StateClosed
+		option.State = &closed
+	}
+	pull, _, err := g.client(ctx).EditPullRequest(g.owner, g.name, int64(old.Number), option)
+	if err != nil {
+		return PullRequest{}, err
+	}
+	return g.pull(pull), nil
+}
+
+// addLabels looks up the numbers of labels, which are the repository's, and makes those that are missing.
+func (g *giteaForge) addLabels(ctx context.Context, pull PullRequest, labels []string) error {
+	known, err := pages(func(page int) ([]*gitea.Label, int, error) {
+		entries, response, err := g.client(ctx).ListRepoLabels(g.owner, g.name, gitea.ListLabelsOptions{
+			ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		return entries, response.NextPage, nil
+	})
+	if err != nil {
+		return err
+	}
+	var ids []int64
+	for _, name := range labels {
+		var id int64
+		for _, label := range known {
+			if strings.EqualFold(label.Name, name) {
+				id = label.ID
+			}
+		}
+		if id == 0 {
+			label, _, err := g.client(ctx).CreateLabel(g.owner, g.name, gitea.CreateLabelOption{Name: name, Color: labelColor})
+			if err != nil {
+				return err
+			}
+			id = label.ID
+		}
+		ids = append(ids, id)
+	}
+	_, _, err = g.client(ctx).AddIssueLabels(g.owner, g.name, int64(pull.Number), gitea.IssueLabelsOption{Labels: ids})
+	return err
+}
+
+func (g *giteaForge) ask(ctx context.Context, pull PullRequest, users, teams []string) error {
+	option := gitea.PullReviewRequestOptions{Reviewers: users}
+	for _, team := range teams {
+		option.TeamReviewers = append(option.TeamReviewers, team[strings.LastIndex(team, "/")+1:])
+	}
+	_, err := g.client(ctx).CreateReviewRequests(g.owner, g.name, int64(pull.Number), option)
+	return err
+}
+
+func (g *giteaForge) autoMerge(ctx context.Context, pull PullRequest) error {
+	style := gitea.MergeStyle(pull.style)
+	if style == "" {
+		style = gitea.MergeStyleMerge
+	}
+	err := g.mergeWith(ctx, pull, gitea.MergePullRequestOption{Style: style, MergeWhenChecksSucceed: true})
+	if hasStatus(err, http.StatusConflict) && strings.Contains(err.Error(), "already scheduled") {
+		return nil
+	}
+	return err
+}
+
+func (g *giteaForge) merge(ctx context.Context, pull PullRequest, method Method) error {
+	return g.mergeWith(ctx, pull, gitea.MergePullRequestOption{Style: gitea.MergeStyle(method)})
+}
+
+func (g *giteaForge) mergeWith(ctx context.Context, pull PullRequest, option gitea.MergePullRequestOption) error {
+	option.HeadCommitId = pull.Head.Commit
+	return g.sleep.untilChecked(ctx, func() (bool, error) {
+		_, _, err := g.client(ctx).MergePullRequest(g.owner, g.name, int64(pull.Number), option)
+		return !hasStatus(err, http.StatusMethodNotAllowed) || !strings.Contains(err.Error(), "try again later"), err
+	})
+}
+
+func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
+	all, err := pages(func(page int) ([]*gitea.PullReview, int, error) {
+		entries, response, err := g.client(ctx).ListPullReviews(g.owner, g.name, int64(pull.Number), gitea.ListPullReviewsOptions{
+			ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		return entries, response.NextPage, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	verdicts := map[gitea.ReviewStateType]verdict{gitea.ReviewStateApproved: approved, gitea.ReviewStateRequestChanges: rejected}
+	var out []review
+	for _, entry := range all {
+		if entry.Reviewer == nil || entry.State == gitea.ReviewStateRequestReview || entry.State == gitea.ReviewStatePending {
+			continue // a team; a question; an answer not given yet
+		}
+		verdict := verdicts[entry.State]
+		if entry.Dismissed && verdict != commented {
+			verdict = dismissed
+		}
+		out = append(out, review{
+			user: entry.Reviewer.UserName, verdict: verdict, commit: entry.CommitID,
+			time: entry.Submitted, order: entry.ID, counts: entry.Official,
+		})
+	}
+	return out, nil
+}
+
+// mayApprove takes Gitea's word: official is the review of a user who may write, or whom the branch's protection names.
+func (g *giteaForge) mayApprove(_ context.Context, review review) (bool, error) {
+	return review.counts, nil
+}
+
+func (g *giteaForge) comments(ctx context.Context, number int) ([]comment, error) {
+	all, _, err := g.client(ctx).ListIssueComments(g.owner, g.name, int64(number), gitea.ListIssueCommentOptions{}) // has no pages
+	if err != nil {
+		return nil, err
+	}
+	var out []comment
+	for _, entry := range all {
+		out = append(out, comment{entry.ID, entry.Body})
+	}
+	return out, nil
+}
+
+func (g *giteaForge) addComment(ctx context.Context, number int, body string) error {
+	_, _, err := g.client(ctx).CreateIssueComment(g.owner, g.name, int64(number), gitea.CreateIssueCommentOption{Body: body})
+	return err
+}
+
+func (g *giteaForge) editComment(ctx context.Context, _ int, id int64, body string) error {
+	_, _, err := g.client(ctx).EditIssueComment(g.owner, g.name, id, gitea.EditIssueCommentOption{Body: body})
+	return err
+}
+
+func (g *giteaForge) status(ctx context.Context, commit, name string) (Status, bool, error) {
+	combined, _, err := g.client(ctx).GetCombinedStatus(g.owner, g.name, commit)
+	if err != nil {
+		return Status{}, false, err
+	}
+	for _, status := range combined.Statuses { // the last one of each context
+		if status.Context == name {
+			return Status{name, StatusState(status.State), status.Description, status.TargetURL}, true, nil
+		}
+	}
+	return Status{}, false, nil
+}
+
+func (g *giteaForge) setStatus(ctx context.Context, commit string, status Status) error {
+	_, _, err := g.client(ctx).CreateStatus(g.owner, g.name, commit, gitea.CreateStatusOption{
+		State: gitea.StatusState(status.State), Context: status.Context, Description: status.Description, TargetURL: status.URL,
+	})
+	if err != nil {
+		return fmt.Errorf("state %s: %w", status.State, err)
+	}
+	return nil
+}

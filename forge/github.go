@@ -1,0 +1,296 @@
+package forge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-github/v73/github"
+)
+
+// gitHub speaks GitHub's REST API, and GraphQL for what REST lacks: https://docs.github.com/rest and /graphql.
+type gitHub struct {
+	client      *github.Client
+	owner, name string
+}
+
+func newGitHub(client *http.Client, api *url.URL, path string) *gitHub {
+	g := &gitHub{client: github.NewClient(client)}
+	g.client.BaseURL = api
+	g.owner, g.name, _ = strings.Cut(path, "/")
+	return g
+}
+
+// limits hands the decision about rate limits to our transport.
+func (g *gitHub) limits(ctx context.Context) context.Context {
+	return context.WithValue(ctx, github.BypassRateLimitCheck, true)
+}
+
+func (g *gitHub) find(ctx context.Context, head, base string) (PullRequest, bool, error) {
+	all, _, err := g.client.PullRequests.List(g.limits(ctx), g.owner, g.name, &github.PullRequestListOptions{
+		State: "all", Head: g.owner + ":" + head, Base: base, Sort: "created", Direction: "desc",
+		ListOptions: github.ListOptions{PerPage: pageSize},
+	})
+	if err != nil {
+		return PullRequest{}, false, err
+	}
+	pull, ok := newest(g.pulls(all), head, base)
+	return pull, ok, nil
+}
+
+func (g *gitHub) list(ctx context.Context, base string) ([]PullRequest, error) {
+	all, err := pages(func(page int) ([]*github.PullRequest, int, error) {
+		entries, response, err := g.client.PullRequests.List(g.limits(ctx), g.owner, g.name, &github.PullRequestListOptions{
+			State: "open", Base: base, ListOptions: github.ListOptions{Page: page, PerPage: pageSize},
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		return entries, response.NextPage, nil
+	})
+	return g.pulls(all), err
+}
+
+// pulls leaves out those of forks, and of forks that are gone.
+func (g *gitHub) pulls(all []*github.PullRequest) []PullRequest {
+	var out []PullRequest
+	for _, pull := range all {
+		if pull.GetHead().GetRepo().GetID() == pull.GetBase().GetRepo().GetID() {
+			out = append(out, g.pull(pull))
+		}
+	}
+	return out
+}
+
+func (g *gitHub) pull(pull *github.PullRequest) PullRequest {
+	out := PullRequest{
+		Number: pull.GetNumber(),
+		URL:    pull.GetHTMLURL(),
+		State:  StateOpen,
+		Head:   Branch{pull.GetHead().GetRef(), pull.GetHead().GetSHA()},
+		Base:   Branch{pull.GetBase().GetRef(), pull.GetBase().GetSHA()},
+		Title:  pull.GetTitle(), Body: pull.GetBody(),
+		Draft:     pull.GetDraft(),
+		Author:    pull.GetUser().GetLogin(),
+		AutoMerge: pull.AutoMerge != nil,
+		id:        pull.GetNodeID(),
+	}
+	switch {
+	case pull.MergedAt != nil:
+		out.State, out.MergeCommit = StateMerged, pull.GetMergeCommitSHA() // of an open one it is a trial
+	case pull.GetState() == "closed":
+		out.State = StateClosed
+	}
+	for _, label := range pull.Labels {
+		out.Labels = append(out.Labels, label.GetName())
+	}
+	for _, user := range pull.RequestedReviewers {
+		out.reviewers = append(out.reviewers, user.GetLogin())
+	}
+	for _, team := range pull.RequestedTeams {
+		out.reviewers = append(out.reviewers, g.owner+"/"+team.GetSlug())
+	}
+	return out
+}
+
+func (g *gitHub) get(ctx context.Context, number int) (PullRequest, error) {
+	pull, _, err := g.client.PullRequests.Get(g.limits(ctx), g.owner, g.name, number)
+	if err != nil {
+		return PullRequest{}, err
+	}
+	return g.pull(pull), nil
+}
+
+func (g *gitHub) create(ctx context.Context, request Request) (PullRequest, error) {
+	pull, _, err := g.client.PullRequests.Create(g.limits(ctx), g.owner, g.name, &github.NewPullRequest{
+		Title: &request.Title, Head: &request.Head, Base: &request.Base, Body: &request.Body, Draft: &request.Draft,
+	})
+	if hasStatus(err, http.StatusUnprocessableEntity) {
+		switch words := strings.ToLower(err.Error()); {
+		case strings.Contains(words, "already exists"):
+			return PullRequest{}, errExists
+		case request.Draft && strings.Contains(words, "draft pull requests are not supported"):
+			return PullRequest{}, errNoDrafts
+		}
+	}
+	if err != nil {
+		return PullRequest{}, err
+	}
+	return g.pull(pull), nil
+}
+
+func (g *gitHub) edit(ctx context.Context, old PullRequest, change change) (PullRequest, error) {
+	edit := &github.PullRequest{Title: change.title, Body: change.body}
+	if change.state != "" {
+		edit.State = github.Ptr(string(change.state))
+	}
+	pull, _, err := g.client.PullRequests.Edit(g.limits(ctx), g.owner, g.name, old.Number, edit)
+	if err != nil {
+		return PullRequest{}, err
+	}
+	return g.pull(pull), nil
+}
+
+func (g *gitHub) addLabels(ctx context.Context, pull PullRequest, labels []string) error {
+	_, _, err := g.client.Issues.AddLabelsToIssue(g.limits(ctx), g.owner, g.name, pull.Number, labels)
+	return err
+}
+
+func (g *gitHub) ask(ctx context.Context, pull PullRequest, users, teams []string) error {
+	request := github.ReviewersRequest{Reviewers: users}
+	for _, team := range teams {
+		request.TeamReviewers = append(request.TeamReviewers, team[strings.LastIndex(team, "/")+1:])
+	}
+	_, _, err := g.client.PullRequests.RequestReviewers(g.limits(ctx), g.owner, g.name, pull.Number, request)
+	return err
+}
+
+// autoMerge asks for the repository's default way to merge first: a method it does not allow is refused.
+func (g *gitHub) autoMerge(ctx context.Context, pull PullRequest) error {
+	var repository struct {
+		Repository struct {
+			ViewerDefaultMergeMethod string `json:"viewerDefaultMergeMethod"`
+		} `json:"repository"`
+	}
+	err := g.graphQL(ctx, `query($owner: String!, $name: String!) {
+		repository(owner: $owner, name: $name) { viewerDefaultMergeMethod }
+	}`, map[string]any{"owner": g.owner, "name": g.name}, &repository)
+	if err != nil {
+		return err
+	}
+	var enabled struct{}
+	return g.graphQL(ctx, `mutation($id: ID!, $method: PullRequestMergeMethod!, $head: GitObjectID!) {
+		enablePullRequestAutoMerge(input: {pullRequestId: $id, mergeMethod: $method, expectedHeadOid: $head}) { clientMutationId }
+	}`, map[string]any{"id": pull.id, "method": repository.Repository.ViewerDefaultMergeMethod, "head": pull.Head.Commit}, &enabled)
+}
+
+// graphQL sends one query. Its endpoint lies beside REST's: https://api.github.com/graphql, https://HOST/api/graphql.
+func (g *gitHub) graphQL(ctx context.Context, query string, variables map[string]any, data any) error {
+	endpoint := *g.client.BaseURL
+	endpoint.Path = strings.TrimSuffix(endpoint.Path, "v3/") + "graphql"
+	request, err := g.client.NewRequest(http.MethodPost, endpoint.String(), map[string]any{"query": query, "variables": variables})
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Data   any `json:"data"`
+		Errors []struct {
+			Type    string `json:"type"`
+			Message string `json:"message"`
+		} `json:"errors"`
+	}{Data: data}
+	if _, err := g.client.Do(g.limits(ctx), request, &answer); err != nil {
+		return err
+	}
+	if len(answer.Errors) > 0 {
+		return &Error{Status: http.StatusUnprocessableEntity, Message: clip(strings.Join(strings.Fields(answer.Errors[0].Message), " "), maxMessage)}
+	}
+	return nil
+}
+
+func (g *gitHub) merge(ctx context.Context, pull PullRequest, method Method) error {
+	_, _, err := g.client.PullRequests.Merge(g.limits(ctx), g.owner, g.name, pull.Number, "", &github.PullRequestOptions{
+		MergeMethod: string(method), SHA: pull.Head.Commit,
+	})
+	return err
+}
+
+func (g *gitHub) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
+	all, err := pages(func(page int) ([]*github.PullRequestReview, int, error) {
+		entries, response, err := g.client.PullRequests.ListReviews(g.limits(ctx), g.owner, g.name, pull.Number,
+			&github.ListOptions{Page: page, PerPage: pageSize})
+		if err != nil {
+			return nil, 0, err
+		}
+		return entries, response.NextPage, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	verdicts := map[string]verdict{"APPROVED": approved, "CHANGES_REQUESTED": rejected, "DISMISSED": dismissed}
+	var out []review
+	for _, entry := range all {
+		out = append(out, review{
+			user: entry.GetUser().GetLogin(), verdict: verdicts[entry.GetState()],
+			commit: entry.GetCommitID(), time: entry.GetSubmittedAt().Time, order: entry.GetID(),
+		})
+	}
+	return out, nil
+}
+
+func (g *gitHub) mayApprove(ctx context.Context, review review) (bool, error) {
+	level, _, err := g.client.Repositories.GetPermissionLevel(g.limits(ctx), g.owner, g.name, review.user)
+	if hasStatus(err, http.StatusNotFound) {
+		return false, nil // an app, or an account that is gone
+	}
+	if err != nil {
+		return false, err
+	}
+	permission := level.GetPermission() // «maintain» reads as write here
+	return permission == "admin" || permission == "write", nil
+}
+
+func (g *gitHub) comments(ctx context.Context, number int) ([]comment, error) {
+	all, err := pages(func(page int) ([]*github.IssueComment, int, error) {
+		entries, response, err := g.client.Issues.ListComments(g.limits(ctx), g.owner, g.name, number,
+			&github.IssueListCommentsOptions{ListOptions: github.ListOptions{Page: page, PerPage: pageSize}})
+		if err != nil {
+			return nil, 0, err
+		}
+		return entries, response.NextPage, nil
+	})
+	var out []comment
+	for _, entry := range all {
+		out = append(out, comment{entry.GetID(), entry.GetBody()})
+	}
+	return out, err
+}
+
+func (g *gitHub) addComment(ctx context.Context, number int, body string) error {
+	_, _, err := g.client.Issues.CreateComment(g.limits(ctx), g.owner, g.name, number, &github.IssueComment{Body: &body})
+	return err
+}
+
+func (g *gitHub) editComment(ctx context.Context, _ int, id int64, body string) error {
+	_, _, err := g.client.Issues.EditComment(g.limits(ctx), g.owner, g.name, id, &github.IssueComment{Body: &body})
+	return err
+}
+
+func (g *gitHub) status(ctx context.Context, commit, name string) (Status, bool, error) {
+	var found *github.RepoStatus
+	errFound := errors.New("found")
+	_, err := pages(func(page int) ([]struct{}, int, error) {
+		combined, response, err := g.client.Repositories.GetCombinedStatus(g.limits(ctx), g.owner, g.name, commit,
+			&github.ListOptions{Page: page, PerPage: pageSize})
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, status := range combined.Statuses { // the last one of each context
+			if status.GetContext() == name {
+				found = status
+				return nil, 0, errFound
+			}
+		}
+		return nil, response.NextPage, nil
+	})
+	if err != nil && !errors.Is(err, errFound) {
+		return Status{}, false, err
+	}
+	return Status{name, StatusState(found.GetState()), found.GetDescription(), found.GetTargetURL()}, found != nil, nil
+}
+
+func (g *gitHub) setStatus(ctx context.Context, commit string, status Status) error {
+	out := &github.RepoStatus{
+		Context: &status.Context, State: github.Ptr(string(status.State)), Description: &status.Description,
+	}
+	if status.URL != "" {
+		out.TargetURL = &status.URL
+	}
+	if _, _, err := g.client.Repositories.CreateStatus(g.limits(ctx), g.owner, g.name, commit, out); err != nil {
+		return fmt.Errorf("state %s: %w", status.State, err)
+	}
+	return nil
+}

@@ -1,0 +1,337 @@
+package forge
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	gitlab "gitlab.com/gitlab-org/api/client-go"
+)
+
+// gitLab speaks GitLab's REST API, version 4: https://docs.gitlab.com/api/rest/.
+type gitLab struct {
+	client  *gitlab.Client
+	sleep   sleeper
+	project string
+}
+
+func newGitLab(client *http.Client, sleep sleeper, api *url.URL, path string) (*gitLab, error) {
+	// The token and all waiting are our transport's.
+	gl, err := gitlab.NewAuthSourceClient(gitlab.AccessTokenAuthSource{Token: "unused"}, gitlab.WithBaseURL(api.String()),
+		gitlab.WithHTTPClient(client), gitlab.WithoutRetries(), gitlab.WithCustomLimiter(unlimited{}))
+	if err != nil {
+		return nil, err
+	}
+	return &gitLab{gl, sleep, path}, nil
+}
+
+type unlimited struct{}
+
+func (unlimited) Wait(context.Context) error { return nil }
+
+// draftMarks is what GitLab takes for the mark of a draft.
+var draftMarks = regexp.MustCompile(`(?i)^\s*(\[draft\]|draft:|draft -|\(draft\)|\[wip\]|wip:)\s*`)
+
+func (g *gitLab) find(ctx context.Context, head, base string) (PullRequest, bool, error) {
+	all, _, err := g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
+		ListOptions: gitlab.ListOptions{PerPage: pageSize}, State: gitlab.Ptr("all"),
+		SourceBranch: &head, TargetBranch: &base, OrderBy: gitlab.Ptr("created_at"), Sort: gitlab.Ptr("desc"),
+	}, gitlab.WithContext(ctx))
+	if err != nil {
+		return PullRequest{}, false, err
+	}
+	pull, ok := newest(g.pulls(all), head, base)
+	return pull, ok, nil
+}
+
+func (g *gitLab) list(ctx context.Context, base string) ([]PullRequest, error) {
+	all, err := pages(func(page int) ([]*gitlab.BasicMergeRequest, int, error) {
+		entries, response, err := g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
+			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize}, State: gitlab.Ptr("opened"), TargetBranch: &base,
+		}, gitlab.WithContext(ctx))
+		if err != nil {
+			return nil, 0, err
+		}
+		return entries, response.NextPage, nil
+	})
+	return g.pulls(all), err
+}
+
+// pulls leaves out those of forks.
+func (g *gitLab) pulls(all []*gitlab.BasicMergeRequest) []PullRequest {
+	var out []PullRequest
+	for _, request := range all {
+		if request.SourceProjectID == request.TargetProjectID {
+			out = append(out, g.pull(request, ""))
+		}
+	}
+	return out
+}
+
+func (g *gitLab) pull(request *gitlab.BasicMergeRequest, base string) PullRequest {
+	out := PullRequest{
+		Number: request.IID,
+		URL:    request.WebURL,
+		State:  StateOpen,
+		Head:   Branch{request.SourceBranch, request.SHA},
+		Base:   Branch{request.TargetBranch, base},
+		Title:  request.Title, Body: request.Description,
+		Draft:     request.Draft,
+		Labels:    request.Labels,
+		AutoMerge: request.MergeWhenPipelineSucceeds,
+	}
+	if request.Author != nil {
+		out.Author = request.Author.Username
+	}
+	if out.Draft {
+		out.prefix = draftMarks.FindString(out.Title)
+		out.Title = strings.TrimPrefix(out.Title, out.prefix)
+	}
+	switch request.State {
+	case "merged":
+		out.State = StateMerged
+		// A fast-forward makes no commit of its own.
+		for _, commit := range []string{request.SHA, request.SquashCommitSHA, request.MergeCommitSHA} {
+			if commit != "" {
+				out.MergeCommit = commit
+			}
+		}
+	case "closed": // and «locked» is one that is being merged
+		out.State = StateClosed
+	}
+	for _, user := range request.Reviewers {
+		out.reviewers = append(out.reviewers, user.Username)
+	}
+	return out
+}
+
+func (g *gitLab) get(ctx context.Context, number int) (PullRequest, error) {
+	request, _, err := g.client.MergeRequests.GetMergeRequest(g.project, number, nil, gitlab.WithContext(ctx))
+	if err != nil {
+		return PullRequest{}, err
+	}
+	return g.pull(&request.BasicMergeRequest, request.DiffRefs.StartSha), nil
+}
+
+func (g *gitLab) create(ctx context.Context, request Request) (PullRequest, error) {
+	title := request.Title
+	if request.Draft {
+		title = "Draft: " + title
+	}
+	options := &gitlab.CreateMergeRequestOptions{
+		Title: &title, Description: &request.Body, SourceBranch: &request.Head, TargetBranch: &request.Base,
+	}
+	if len(request.Labels) > 0 {
+		options.Labels = (*gitlab.LabelOptions)(&request.Labels)
+	}
+	created, _, err := g.client.MergeRequests.CreateMergeRequest(g.project, options, gitlab.WithContext(ctx))
+	if hasStatus(err, http.StatusConflict) {
+		return PullRequest{}, errExists
+	}
+	if err != nil {
+		return PullRequest{}, err
+	}
+	return g.pull(&created.BasicMergeRequest, ""), nil
+}
+
+func (g *gitLab) update(ctx context.Context, number int, options *gitlab.UpdateMergeRequestOptions) (PullRequest, error) {
+	request, _, err := g.client.MergeRequests.UpdateMergeRequest(g.project, number, options, gitlab.WithContext(ctx))
+	if err != nil {
+		return PullRequest{}, err
+	}
+	return g.pull(&request.BasicMergeRequest, ""), nil
+}
+
+func (g *gitLab) edit(ctx context.Context, pull PullRequest, change change) (PullRequest, error) {
+	options := &gitlab.UpdateMergeRequestOptions{Title: change.title, Description: change.body}
+	switch change.state {
+	case StateClosed:
+		options.StateEvent = gitlab.Ptr("close")
+	case StateOpen:
+		options.StateEvent = gitlab.Ptr("reopen")
+	}
+	return g.update(ctx, pull.Number, options)
+}
+
+func (g *gitLab) addLabels(ctx context.Context, pull PullRequest, labels []string) error {
+	_, err := g.update(ctx, pull.Number, &gitlab.UpdateMergeRequestOptions{AddLabels: (*gitlab.LabelOptions)(&labels)})
+	return err
+}
+
+// ask looks up who is asked and who was asked already, since GitLab wants numbers and replaces the list.
+func (g *gitLab) ask(ctx context.Context, pull PullRequest, users, teams []string) error {
+	if teams != nil {
+		return &Error{Status: http.StatusUnprocessableEntity, Message: "groups cannot be reviewers: name their users"}
+	}
+	var ids []int
+	for _, name := range append(pull.reviewers, users...) {
+		found, _, err := g.client.Users.ListUsers(&gitlab.ListUsersOptions{Username: &name}, gitlab.WithContext(ctx))
+		if err != nil {
+			return err
+		}
+		if len(found) != 1 {
+			return &Error{Status: http.StatusNotFound, Message: "no user is named " + name}
+		}
+		ids = append(ids, found[0].ID)
+	}
+	_, err := g.update(ctx, pull.Number, &gitlab.UpdateMergeRequestOptions{ReviewerIDs: &ids})
+	return err
+}
+
+func (g *gitLab) accept(ctx context.Context, pull PullRequest, options *gitlab.AcceptMergeRequestOptions) error {
+	options.SHA = &pull.Head.Commit
+	return g.sleep.untilChecked(ctx, func() (bool, error) {
+		_, _, err := g.client.MergeRequests.AcceptMergeRequest(g.project, pull.Number, options, gitlab.WithContext(ctx))
+		if !hasStatus(err, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity) {
+			return true, err
+		}
+		now, _, getErr := g.client.MergeRequests.GetMergeRequest(g.project, pull.Number, nil, gitlab.WithContext(ctx))
+		if getErr != nil {
+			return true, err
+		}
+		return !slices.Contains(beingChecked, now.DetailedMergeStatus), err
+	})
+}
+
+// beingChecked are the merge statuses that pass by themselves.
+var beingChecked = []string{"unchecked", "checking", "preparing", "approvals_syncing"}
+
+func (g *gitLab) autoMerge(ctx context.Context, pull PullRequest) error {
+	// Servers before 17.11 know the older name only, later ones know both.
+	return g.accept(ctx, pull, &gitlab.AcceptMergeRequestOptions{AutoMerge: gitlab.Ptr(true), MergeWhenPipelineSucceeds: gitlab.Ptr(true)})
+}
+
+func (g *gitLab) merge(ctx context.Context, pull PullRequest, method Method) error {
+	return g.accept(ctx, pull, &gitlab.AcceptMergeRequestOptions{Squash: gitlab.Ptr(method == MethodSquash)})
+}
+
+// reviews puts together what GitLab keeps apart: who approves, when that was said, and what the head was then.
+func (g *gitLab) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
+	approvals, _, err := g.client.MergeRequestApprovals.GetConfiguration(g.project, pull.Number, gitlab.WithContext(ctx))
+	if err != nil || len(approvals.ApprovedBy) == 0 {
+		return nil, err
+	}
+	notes, err := g.notes(ctx, pull.Number)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := pages(func(page int) ([]*gitlab.MergeRequestDiffVersion, int, error) {
+		entries, response, err := g.client.MergeRequests.GetMergeRequestDiffVersions(g.project, pull.Number,
+			&gitlab.GetMergeRequestDiffVersionsOptions{Page: page, PerPage: pageSize}, gitlab.WithContext(ctx))
+		if err != nil {
+			return nil, 0, err
+		}
+		return entries, response.NextPage, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []review
+	for _, approval := range approvals.ApprovedBy {
+		if approval.User == nil {
+			continue
+		}
+		entry := review{user: approval.User.Username, verdict: approved, counts: true} // only members can approve
+		for _, note := range notes {
+			if note.System && note.CreatedAt != nil && note.Author.Username == entry.user &&
+				note.Body == "approved this merge request" && note.CreatedAt.After(entry.time) {
+				entry.time = *note.CreatedAt
+			}
+		}
+		entry.commit = headAt(versions, entry.time)
+		out = append(out, entry)
+	}
+	return out, nil
+}
+
+// headAt returns the head of the newest version before a time; of a push that was on its way then, the head before it.
+func headAt(versions []*gitlab.MergeRequestDiffVersion, at time.Time) string {
+	var head string
+	var newest time.Time
+	for _, version := range versions {
+		if version.CreatedAt != nil && version.CreatedAt.Before(at) && version.CreatedAt.After(newest) {
+			newest, head = *version.CreatedAt, version.HeadCommitSHA
+		}
+	}
+	return head
+}
+
+func (g *gitLab) mayApprove(_ context.Context, review review) (bool, error) {
+	return review.counts, nil
+}
+
+func (g *gitLab) notes(ctx context.Context, number int) ([]*gitlab.Note, error) {
+	return pages(func(page int) ([]*gitlab.Note, int, error) {
+		entries, response, err := g.client.Notes.ListMergeRequestNotes(g.project, number, &gitlab.ListMergeRequestNotesOptions{
+			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize}, OrderBy: gitlab.Ptr("created_at"), Sort: gitlab.Ptr("asc"),
+		}, gitlab.WithContext(ctx))
+		if err != nil {
+			return nil, 0, err
+		}
+		return entries, response.NextPage, nil
+	})
+}
+
+func (g *gitLab) comments(ctx context.Context, number int) ([]comment, error) {
+	notes, err := g.notes(ctx, number)
+	var out []comment
+	for _, note := range notes {
+		if !note.System {
+			out = append(out, comment{int64(note.ID), note.Body})
+		}
+	}
+	return out, err
+}
+
+func (g *gitLab) addComment(ctx context.Context, number int, body string) error {
+	_, _, err := g.client.Notes.CreateMergeRequestNote(g.project, number, &gitlab.CreateMergeRequestNoteOptions{Body: &body}, gitlab.WithContext(ctx))
+	return err
+}
+
+func (g *gitLab) editComment(ctx context.Context, number int, id int64, body string) error {
+	_, _, err := g.client.Notes.UpdateMergeRequestNote(g.project, number, int(id), &gitlab.UpdateMergeRequestNoteOptions{Body: &body}, gitlab.WithContext(ctx))
+	return err
+}
+
+func (g *gitLab) status(ctx context.Context, commit, name string) (Status, bool, error) {
+	entries, _, err := g.client.Commits.GetCommitStatuses(g.project, commit, &gitlab.GetCommitStatusesOptions{
+		ListOptions: gitlab.ListOptions{PerPage: pageSize}, Name: &name,
+	}, gitlab.WithContext(ctx))
+	if err != nil {
+		return Status{}, false, err
+	}
+	var last *gitlab.CommitStatus
+	for _, entry := range entries {
+		if entry.Name == name && (last == nil || entry.ID > last.ID) {
+			last = entry
+		}
+	}
+	if last == nil {
+		return Status{}, false, nil
+	}
+	state := StatusState(last.Status)
+	if state == "failed" {
+		state = Failure
+	}
+	return Status{name, state, last.Description, last.TargetURL}, true, nil
+}
+
+func (g *gitLab) setStatus(ctx context.Context, commit string, status Status) error {
+	state := gitlab.BuildStateValue(status.State)
+	if status.State == Failure {
+		state = gitlab.Failed
+	}
+	options := &gitlab.SetCommitStatusOptions{State: state, Name: &status.Context, Description: &status.Description}
+	if status.URL != "" {
+		options.TargetURL = &status.URL
+	}
+	_, _, err := g.client.Commits.SetCommitStatus(g.project, commit, options, gitlab.WithContext(ctx))
+	if status.State == Pending && hasStatus(err, http.StatusBadRequest) && strings.Contains(err.Error(), "Cannot transition status") {
+		return nil // it is pending already
+	}
+	return err
+}

@@ -1,0 +1,246 @@
+package forge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is what became of a pull request.
+type State string
+
+// The states of a pull request.
+const (
+	StateOpen   State = "open"
+	StateMerged State = "merged"
+	StateClosed State = "closed" // without having been merged
+)
+
+// Branch is one side of a pull request.
+type Branch struct {
+	Name   string
+	Commit string // the branch's tip as the forge knows it; empty for a base on GitLab
+}
+
+// PullRequest is a pull request, or a merge request as GitLab says, between two branches of one repository.
+type PullRequest struct {
+	Number      int // as people write it: #7, or !7 on GitLab
+	URL         string
+	State       State
+	Head, Base  Branch
+	Title, Body string // the title without the marks of a draft
+	Draft       bool
+	Author      string
+	Labels      []string
+
+	// MergeCommit is the commit on the base that brought the changes: the merge commit, the squashed commit, or the last one
+	// of those rebased or forwarded. Empty unless merged.
+	MergeCommit string
+	// AutoMerge tells that the forge will merge by itself. Gitea does not tell.
+	AutoMerge bool
+
+	id        string   // of GitHub's GraphQL
+	reviewers []string // who is asked: names of users, and «owner/team»
+	prefix    string   // the mark of a draft in front of the title
+	style     string   // Gitea: the repository's way to merge
+}
+
+const (
+	pageSize = 100 // entries a request; Gitea gives fewer
+	maxPages = 20  // of one list
+
+	// MaxTitle bounds titles in bytes: below the least limit of the three (255 characters), with room for a draft's mark.
+	MaxTitle = 240
+)
+
+// pulls is what drivers know of pull requests. Those of forks are left out everywhere.
+type pulls interface {
+	// find returns the open pull request from head into base, else the newest one.
+	find(ctx context.Context, head, base string) (PullRequest, bool, error)
+	// list returns the open ones into base.
+	list(ctx context.Context, base string) ([]PullRequest, error)
+	get(ctx context.Context, number int) (PullRequest, error)
+	// create fails with errExists where there is an open one, and with errNoDrafts.
+	create(ctx context.Context, request Request) (PullRequest, error)
+	// edit writes title and body where they are not nil, and the state unless it is empty.
+	edit(ctx context.Context, pull PullRequest, change change) (PullRequest, error)
+	addLabels(ctx context.Context, pull PullRequest, labels []string) error
+	// ask asks users and teams for a review.
+	ask(ctx context.Context, pull PullRequest, users, teams []string) error
+	autoMerge(ctx context.Context, pull PullRequest) error
+	merge(ctx context.Context, pull PullRequest, method Method) error
+}
+
+type change struct {
+	title, body *string
+	state       State
+}
+
+// Find returns the open pull request from head into base, else the newest one that was merged or closed; false if there
+// never was any. One request, or a few on Gitea where only closed ones are found.
+func (r *Repository) Find(ctx context.Context, head, base string) (PullRequest, bool, error) {
+	pull, ok, err := r.driver.find(ctx, head, base)
+	if err != nil {
+		return PullRequest{}, false, r.fail(fmt.Sprintf("look for the pull request from %s into %s", head, base), err)
+	}
+	return pull, ok, nil
+}
+
+// List returns the open pull requests into base whose head's name begins with prefix, newest first. One request for a hundred
+// open ones, for fifty on Gitea.
+func (r *Repository) List(ctx context.Context, base, prefix string) ([]PullRequest, error) {
+	all, err := r.driver.list(ctx, base)
+	if err != nil {
+		return nil, r.fail("list pull requests into "+base, err)
+	}
+	all = slices.DeleteFunc(all, func(pull PullRequest) bool { return !strings.HasPrefix(pull.Head.Name, prefix) })
+	slices.SortFunc(all, func(a, b PullRequest) int { return b.Number - a.Number })
+	return all, nil
+}
+
+// Get returns a pull request as it is now.
+func (r *Repository) Get(ctx context.Context, number int) (PullRequest, error) {
+	pull, err := r.driver.get(ctx, number)
+	if err != nil {
+		return PullRequest{}, r.fail("read pull request "+r.reference(number), err)
+	}
+	return pull, nil
+}
+
+// Close closes a pull request without merging it; one that is not open is left as it is.
+func (r *Repository) Close(ctx context.Context, pull PullRequest) (PullRequest, error) {
+	if pull.State != StateOpen {
+		return pull, nil
+	}
+	closed, err := r.driver.edit(ctx, pull, change{state: StateClosed})
+	if err != nil {
+		return pull, r.fail("close pull request "+r.reference(pull.Number), err)
+	}
+	return closed, nil
+}
+
+// Supersede closes old with a comment that points to by; one that is not open any more is left as it is. Done again after a crash,
+// it does what was left to do. Three requests.
+func (r *Repository) Supersede(ctx context.Context, old, by PullRequest) error {
+	if old.State != StateOpen || old.Number == by.Number {
+		return nil
+	}
+	text := fmt.Sprintf("Superseded by %s.", r.reference(by.Number))
+	if _, err := r.Comment(ctx, old.Number, "superseded", text); err != nil {
+		return err
+	}
+	_, err := r.Close(ctx, old)
+	return err
+}
+
+// AutoMerge has the forge merge by itself as soon as all that it requires is there; where nothing is missing any more, Gitea
+// and GitLab merge at once, so statuses that shall be waited for are written before. It holds for the head in pull only.
+// An error that [Refused] recognises says that the repository does not allow it: a warning to most callers.
+func (r *Repository) AutoMerge(ctx context.Context, pull PullRequest) error {
+	if pull.AutoMerge || pull.State != StateOpen {
+		return nil
+	}
+	if err := r.driver.autoMerge(ctx, pull); err != nil {
+		return r.fail("have pull request "+r.reference(pull.Number)+" merged when it is ready", err)
+	}
+	return nil
+}
+
+// Method is how a pull request is merged.
+type Method string
+
+// The methods that all forges know. Between merge commit and rebase, a GitLab project's settings decide.
+const (
+	MethodMerge  Method = "merge"
+	MethodSquash Method = "squash"
+	MethodRebase Method = "rebase"
+)
+
+// Merge merges a pull request now, provided its head is still the one in pull, and returns it with its merge commit. One
+// that was merged already is returned as it is now.
+func (r *Repository) Merge(ctx context.Context, pull PullRequest, method Method) (PullRequest, error) {
+	what := "merge pull request " + r.reference(pull.Number)
+	if pull.Head.Commit == "" {
+		return pull, fmt.Errorf("%s on %s: its head commit is not known", what, r)
+	}
+	mergeErr := r.driver.merge(ctx, pull, method)
+	if mergeErr != nil && !unsettled(mergeErr) && !refused(mergeErr) {
+		return pull, r.fail(what, mergeErr)
+	}
+	merged, err := r.driver.get(ctx, pull.Number)
+	switch {
+	case err == nil && merged.State == StateMerged && merged.Head.Commit == pull.Head.Commit:
+		return merged, nil
+	case mergeErr != nil:
+		return pull, r.fail(what, mergeErr)
+	case err != nil:
+		return pull, r.fail(what, err)
+	}
+	return merged, fmt.Errorf("%s on %s: it is %s with head %s afterwards; run again", what, r, merged.State, merged.Head.Commit)
+}
+
+// Refused reports whether an error is the forge's lasting no to what was asked, rather than a fault, a rate limit or a token
+// that is not accepted.
+func Refused(err error) bool { return refused(err) }
+
+// reference is how people write a number.
+func (r *Repository) reference(number int) string {
+	if r.kind == GitLab {
+		return fmt.Sprintf("!%d", number)
+	}
+	return fmt.Sprintf("#%d", number)
+}
+
+// newest chooses the open one, else the one with the highest number.
+func newest(candidates []PullRequest, head, base string) (PullRequest, bool) {
+	var best PullRequest
+	for _, pull := range candidates {
+		if pull.Head.Name != head || pull.Base.Name != base {
+			continue
+		}
+		if best.Number == 0 || (pull.State == StateOpen) != (best.State == StateOpen) && pull.State == StateOpen ||
+			(pull.State == StateOpen) == (best.State == StateOpen) && pull.Number > best.Number {
+			best = pull
+		}
+	}
+	return best, best.Number != 0
+}
+
+// pages reads a list page by page; next returns 0 after the last.
+func pages[T any](read func(page int) (entries []T, next int, err error)) ([]T, error) {
+	var all []T
+	page := 1
+	for range maxPages {
+		entries, next, err := read(page)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entries...)
+		if next == 0 {
+			return all, nil
+		}
+		page = next
+	}
+	return nil, fmt.Errorf("list of more than %d pages", maxPages)
+}
+
+// sleeper waits, or returns early with the context's error.
+type sleeper func(context.Context, time.Duration) error
+
+// checkTries bounds how often a merge is asked for while the forge still finds out whether it can: half a minute.
+const checkTries = 7
+
+// untilChecked asks again, with doubled pauses from half a second on, until the forge has made up its mind.
+func (s sleeper) untilChecked(ctx context.Context, ask func() (checked bool, err error)) error {
+	for try := 0; ; try++ {
+		checked, err := ask()
+		if checked || try+1 == checkTries {
+			return err
+		}
+		if err := s(ctx, 500*time.Millisecond<<try); err != nil {
+			return err
+		}
+	}
+}
