@@ -67,6 +67,9 @@ const (
 	InputFile   InputKind = ""
 	InputFolder InputKind = "folder"
 	InputAbsent InputKind = "absent"
+	// InputDependency is a packaged chart that was fetched. Path is a package URL (github.com/package-url/purl-spec), such
+	// as "pkg:helm/redis@20.0.1?repository_url=oci://registry.example.com/charts", SHA256 that of the package.
+	InputDependency InputKind = "dependency"
 )
 
 // Request is everything but the package that a render may look at: there is no cluster, network, environment or clock.

@@ -1,7 +1,7 @@
 // Package plan says which stages there are to render, and from which bytes: the pipelines of a GitOps commit, the
 // release that each one's lock names, and the package at the locked source commit.
 //
-// A plan has everything that rendering needs. Nothing is fetched after it was made.
+// A plan has everything that rendering needs, dependencies of charts included. Nothing is fetched after it was made.
 package plan
 
 import (
@@ -359,15 +359,29 @@ func (s *source) open(ctx context.Context, renderer hydrate.Renderer, dir string
 		}
 		return nil, fmt.Errorf("source repository: %w", err)
 	}
-	files, err := fs.Sub(s.snapshot.FS(ctx), dir)
-	if err != nil {
-		return nil, fmt.Errorf("source repository: %w", err)
-	}
-	pkg, err := renderer.Open(ctx, files)
+	pkg, err := openIn(ctx, renderer, s.snapshot, dir)
 	if err != nil {
 		return nil, fmt.Errorf("%s at %.12s of %s: %w", dir, s.snapshot.Commit().Hash, s.url, err)
 	}
 	return pkg, nil
+}
+
+// A neighbourly renderer opens packages that may have parts in other folders of their repository.
+type neighbourly interface {
+	// OpenIn opens the package in the folder dir of files. It may tell prefetch of other folders before it reads them.
+	OpenIn(ctx context.Context, files fs.FS, dir string, prefetch func(ctx context.Context, paths ...string) error) (hydrate.Package, error)
+}
+
+func openIn(ctx context.Context, renderer hydrate.Renderer, snapshot *git.Snapshot, dir string) (hydrate.Package, error) {
+	files := snapshot.FS(ctx)
+	if r, ok := renderer.(neighbourly); ok {
+		return r.OpenIn(ctx, files, dir, snapshot.Prefetch)
+	}
+	folder, err := files.Sub(dir)
+	if err != nil {
+		return nil, err
+	}
+	return renderer.Open(ctx, folder)
 }
 
 // Key names a stage of a release.

@@ -1,10 +1,14 @@
 package publish
 
 import (
+	"crypto/sha256"
 	"slices"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/verify"
@@ -37,6 +41,36 @@ func TestAllowancesTakenAreInTheProvenance(t *testing.T) {
 	job.Stage.AllowSecrets = []string{"other", "db", "absent"}
 	job.Stage.AllowNondeterminism, job.Stage.AssertImage = true, false
 	w.run(job, Pushed)
+	want := []string{"allowSecrets: db", "allowSecrets: other"}
+	if got := w.provenance(job).Allowances; !slices.Equal(got, want) {
+		t.Errorf("allowances %q, want %q", got, want)
+	}
+}
+
+// dependent is a package with a chart that was fetched for it.
+type dependent struct{ pkg }
+
+func (d dependent) Inputs() []hydrate.Input {
+	return append(d.pkg.Inputs(), hydrate.Input{Kind: hydrate.InputDependency, Path: "pkg:helm/redis@20.0.1", SHA256: sha256.Sum256([]byte("redis"))})
+}
+
+func TestFetchedChartsAreInTheProvenance(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	job := w.job("g1", "")
+	job.Stage.Package = dependent{pkg{clearSecret, &w.renders}}
+	job.Stage.AllowSecrets = []string{"other", "db"}
+	w.run(job, Pushed)
+	chart, ok := w.provenance(job).Dependency("chart")
+	if want := digest.FromString("redis").Encoded(); !ok || chart.URI != "pkg:helm/redis@20.0.1" || chart.Digest["sha256"] != want {
+		t.Errorf("chart %+v", chart)
+	}
+}
+
+// provenance is what the hydrator stated of the job's candidate.
+func (w *world) provenance(job Job) sign.Provenance {
+	t := w.t
+	t.Helper()
 	desc, err := w.repository().Resolve(t.Context(), artifact.Candidate("production", release))
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +79,6 @@ func TestAllowancesTakenAreInTheProvenance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"allowSecrets: db", "allowSecrets: other"}
 	for _, s := range h.Statements {
 		if s.PredicateType() != sign.PredicateProvenance {
 			continue
@@ -54,10 +87,8 @@ func TestAllowancesTakenAreInTheProvenance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(provenance.Allowances, want) {
-			t.Errorf("allowances %q, want %q", provenance.Allowances, want)
-		}
-		return
+		return provenance
 	}
-	t.Error("no provenance")
+	t.Fatal("no provenance")
+	return sign.Provenance{}
 }

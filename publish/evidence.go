@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"encoding/hex"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
@@ -104,6 +106,13 @@ func (p *publication) provenance() sign.Provenance {
 	}
 	for _, named := range l.Images {
 		dependencies = append(dependencies, sign.Image("image:"+named.Name, named.Image().Repository(), digest.Digest(named.Digest)))
+	}
+	for _, in := range p.Stage.Package.Inputs() {
+		if in.Kind == hydrate.InputDependency {
+			dependencies = append(dependencies, sign.ResourceDescriptor{
+				Name: "chart", URI: in.Path, Digest: map[string]string{"sha256": hex.EncodeToString(in.SHA256[:])},
+			})
+		}
 	}
 	return sign.Provenance{
 		Claim: p.claim,

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	forges "github.com/lockage/lockage/forge"
 	"github.com/lockage/lockage/hydration"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/publish"
@@ -40,6 +43,8 @@ type hydrateStage struct {
 	Images        []string       `json:"images,omitempty"`
 	Branch        string         `json:"branch,omitempty"`
 	Commit        string         `json:"commit,omitempty"`
+	PullRequest   string         `json:"pullRequest,omitempty"`
+	Compare       string         `json:"compare,omitempty"` // where a person opens it, without a token
 	Error         string         `json:"error,omitempty"`
 }
 
@@ -67,6 +72,9 @@ func (rs hydrateResults) Text(w io.Writer) {
 			if s.Commit != "" {
 				fmt.Fprintf(tw, "\t%s %.12s", s.Branch, s.Commit)
 			}
+			if url := cmp.Or(s.PullRequest, s.Compare); url != "" {
+				fmt.Fprintf(tw, "\t%s", url)
+			}
 			fmt.Fprintln(tw)
 		}
 	}
@@ -83,7 +91,9 @@ and tags it by image digest and release. What is in the registry already is left
 completed by the next one.
 
 Where the pipeline has a mirror, each stage's manifests are then committed to its branch, below its path and nowhere
-else, in one atomic push a pipeline: for people to review, and for tools to diff. The commit names the artifact.
+else, in one atomic push a pipeline: for people to review, and for tools to diff. The commit names the artifact. With
+review: pull-request it is committed to a review branch instead, and a pull request into the stage's branch is opened, found
+again or updated; without an API token (LOCKAGE_FORGE_TOKEN) the page is named on which a person opens it.
 
 It reads the GitOps repository at HEAD, never uncommitted files, and only publishes when that commit is on the policy ref.`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
@@ -135,8 +145,9 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 		Since:     h.since,
 		Policy:    h.policy,
 		DryRun:    h.dryRun,
-		Renderers: renderers(),
+		Renderers: a.renderers(),
 		Client:    a.registries(w.Root()),
+		Forge:     forges.Options{Getenv: os.Getenv, UserAgent: "lockage/" + version()},
 		Keys:      a.keyring(),
 		Version:   version(),
 		Random:    rand.Int64N,
@@ -228,6 +239,8 @@ func stageResult(r hydration.Stage) hydrateStage {
 		Images:        r.Images,
 		Branch:        r.Branch,
 		Commit:        r.Commit,
+		PullRequest:   r.PullRequest,
+		Compare:       r.Compare,
 	}
 	if r.Err != nil {
 		s.Error = r.Err.Error()

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/lockage/lockage/charts"
 	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/kustomize"
@@ -65,13 +66,18 @@ func (a *app) planAt(ctx context.Context, w *gitops.Workspace, request plan.Requ
 		return nil, err
 	}
 	request.Sources = w.Repository
-	request.Renderers = renderers()
+	request.Renderers = a.renderers()
 	return plan.Make(ctx, request)
 }
 
-// renderers are by the lock's packaging.kind.
-func renderers() map[string]plan.Renderer {
-	return map[string]plan.Renderer{lock.Helm: helm.Renderer{}, lock.Kustomize: kustomize.Renderer{}}
+// renderers are by the lock's packaging.kind. What charts depend on is fetched into the cache.
+func (a *app) renderers() map[string]plan.Renderer {
+	fetcher := charts.New(charts.Options{
+		CacheDir:   a.cacheDir,
+		Registries: a.registries(a.dir),
+		UserAgent:  "lockage/" + version(),
+	})
+	return map[string]plan.Renderer{lock.Helm: helm.Renderer{Charts: fetcher}, lock.Kustomize: kustomize.Renderer{}}
 }
 
 // keyring opens private keys. A password comes from the environment, or is asked for at a terminal.

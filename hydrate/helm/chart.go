@@ -18,28 +18,46 @@ import (
 	"github.com/lockage/lockage/hydrate"
 )
 
-// Renderer opens charts. The zero Renderer is ready.
-type Renderer struct{}
+// Renderer opens charts. The zero Renderer is ready, and fetches nothing.
+type Renderer struct {
+	// Charts brings the dependencies that Chart.lock pins and charts/ does not hold; nil where they are refused.
+	Charts Archives
+}
 
 var _ hydrate.Renderer = Renderer{}
 
 // Open reads the chart whose Chart.yaml lies in the root of source.
-func (Renderer) Open(ctx context.Context, source fs.FS) (hydrate.Package, error) {
-	files, inputs, err := readFiles(ctx, source)
+func (r Renderer) Open(ctx context.Context, source fs.FS) (hydrate.Package, error) {
+	return r.OpenIn(ctx, source, ".", nil)
+}
+
+// OpenIn reads the chart in a folder of files. Its dependencies may lie in other folders there, which prefetch, unless it
+// is nil, is told of before they are read.
+func (r Renderer) OpenIn(ctx context.Context, files fs.FS, dir string, prefetch func(ctx context.Context, paths ...string) error) (hydrate.Package, error) {
+	t := tree{files, dir, prefetch}
+	buffered, inputs, err := t.read(ctx, dir)
+	if errors.Is(err, errNoChart) {
+		err = fmt.Errorf("%w; check the lock's packaging.sourcePath", err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(files, func(f *loader.BufferedFile) bool { return f.Name == "Chart.yaml" }) {
-		return nil, errors.New("no Chart.yaml: this folder is no Helm chart; check the lock's packaging.sourcePath")
-	}
-	parsed, err := load(files)
+	parsed, err := load(buffered)
 	if err != nil {
 		return nil, err
 	}
-	p := &Package{chart: parsed, inputs: inputs, documents: map[*chart.File][][]byte{}}
+	p := &Package{chart: parsed, documents: map[*chart.File][][]byte{}}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
+	more, err := r.complete(ctx, t, parsed)
+	if err != nil {
+		return nil, err
+	}
+	p.inputs = append(inputs, more...)
+	slices.SortFunc(p.inputs, func(a, b hydrate.Input) int { return strings.Compare(a.Path, b.Path) })
+	p.inputs = slices.Compact(p.inputs)
+	p.warnings = append(p.warnings, nestedWarnings(parsed)...)
 	p.prepare(parsed)
 	return p, nil
 }
@@ -84,16 +102,6 @@ func (p *Package) check() error {
 	}
 	if meta.Deprecated {
 		p.warnings = append(p.warnings, fmt.Sprintf("chart %s is deprecated", meta.Name))
-	}
-	var missing []string
-	for _, dependency := range meta.Dependencies {
-		if !slices.ContainsFunc(p.chart.Dependencies(), func(c *chart.Chart) bool { return c.Name() == dependency.Name }) {
-			missing = append(missing, dependency.Name)
-		}
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("chart %s declares dependencies that its charts/ folder does not hold: %s; fetching them is not "+
-			"supported yet: run `helm dependency build` and commit charts/", meta.Name, strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -8,6 +8,10 @@
 // asks for, all as Helm does them. Tests compare with the upstream binary. Differences, on purpose:
 //
 //   - Hooks that run only on delete, rollback or test are left out, unless asked for.
+//   - Dependencies that charts/ does not hold are taken from where Chart.lock pins them, as `helm dependency build` would do
+//     first: see below.
+//   - A subchart in charts/ that has the name of a declared dependency and is outside of its range is an error. Helm takes
+//     it, and then heeds neither condition nor alias.
 //   - A JSON schema over http(s) is not fetched: what refers to it is not checked, and a warning says so. Schemas in files
 //     outside the chart are refused.
 //   - What crds/ folders define twice, word for word, is rendered once, as Helm would install it.
@@ -15,6 +19,17 @@
 //   - `keys`, whose order Helm leaves to chance, gives them sorted.
 //
 // Rendering is hermetic: no cluster (`lookup` finds nothing, and a warning says so), no DNS, no network, no environment.
+//
+// # Dependencies that are not vendored
+//
+// Chart.lock (requirements.lock of charts of apiVersion v1) says which versions are meant. Its digest must be that over the
+// dependencies of Chart.yaml and its own, as Helm computes it. What lies in oci:// and https:// repositories is asked of
+// [Archives], since this package reaches no network; file:// dependencies are read from the tree that the chart lies in,
+// need no lock, and cannot lie outside of it. Repositories that are named by an alias of the host's configuration are
+// refused. Each archive is an input, by name, version, repository and SHA-256: a lock fixes none of its bytes, and where
+// the repository has others the next day, they are other inputs.
+//
+// Subcharts of subcharts are taken as they were packed, as Helm does; a warning names those missing or out of range.
 //
 // # Clock and randomness
 //
@@ -29,7 +44,7 @@
 //
 // # What it refuses
 //
-// Library charts by themselves; dependencies that Chart.yaml declares and charts/ does not hold; a request without
+// Library charts by themselves; dependencies that neither charts/ nor a lock file in sync accounts for; a request without
 // a Kubernetes version, since the library's default is years old.
 //
 // # Limits

@@ -165,7 +165,7 @@ func TestRefusals(t *testing.T) {
 		"no chart":        {fstest.MapFS{"README.md": {}}, nil, "no Chart.yaml: this folder is no Helm chart; check the lock's packaging.sourcePath"},
 		"no version":      {chartFS("Chart.yaml", "name: c"), nil, "load chart: validation: chart.metadata.version is required"},
 		"library":         {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ntype: library"), nil, "chart c is a library chart"},
-		"not vendored":    {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies: [{name: d, version: 1}, {name: e, version: 1}]"), nil, "does not hold: d, e; fetching them is not supported yet: run `helm dependency build` and commit charts/"},
+		"not vendored":    {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies: [{name: d, version: 1, repository: 'https://x'}, {name: e, version: 1, repository: 'oci://x/y'}]"), nil, "which versions to fetch: d 1, e 1; run `helm dependency update .` and commit Chart.lock"},
 		"bad .helmignore": {chartFS(".helmignore", "a/**"), nil, ".helmignore: double-star"},
 		"huge file":       {chartFS("big", strings.Repeat("x", 5<<20+1)), nil, "big has more than 5242880 bytes"},
 		"bad archive":     {chartFS("charts/d-1.0.0.tgz", "x"), nil, "error unpacking subchart d-1.0.0.tgz in c"},
