@@ -1,10 +1,11 @@
-package hydration
+package gitops
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/lockage/lockage/internal/git"
@@ -12,9 +13,9 @@ import (
 
 const maxCommitKeyBytes = 64 << 10
 
-// commitSigner opens the ssh key that signs a mirror's commits: a file, relative to root, or env://NAME.
-func commitSigner(root, ref string) (func(payload []byte) (string, error), error) {
-	key, err := readCommitKey(root, ref)
+// CommitSigner opens the ssh key that signs a mirror's commits: a file, relative to the checkout's root, or env://NAME.
+func (w *Workspace) CommitSigner(ref string) (func(payload []byte) (string, error), error) {
+	key, err := readCommitKey(w.KeyFile(ref))
 	var signer func([]byte) (string, error)
 	if err == nil {
 		signer, err = git.SSHSigner(key)
@@ -25,7 +26,15 @@ func commitSigner(root, ref string) (func(payload []byte) (string, error), error
 	return signer, nil
 }
 
-func readCommitKey(root, ref string) ([]byte, error) {
+// KeyFile makes a reference to a key file relative to the checkout's root; references of other kinds stay as they are.
+func (w *Workspace) KeyFile(ref string) string {
+	if strings.Contains(ref, "://") || strings.HasPrefix(ref, "pkcs11:") || filepath.IsAbs(ref) {
+		return ref
+	}
+	return filepath.Join(w.Root(), ref)
+}
+
+func readCommitKey(ref string) ([]byte, error) {
 	if name, ok := strings.CutPrefix(ref, "env://"); ok {
 		if value := os.Getenv(name); value != "" {
 			return []byte(strings.TrimSpace(value) + "\n"), nil // CI systems drop the last line end, which the format needs
@@ -35,7 +44,7 @@ func readCommitKey(root, ref string) ([]byte, error) {
 	if strings.Contains(ref, "://") {
 		return nil, errors.New("name a file or env://NAME")
 	}
-	f, err := os.Open(keyPath(root, ref))
+	f, err := os.Open(ref)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ const (
 
 // mirrored tells whether hydration writes the stage's branch.
 func mirrored(declared pipeline.Expanded) bool {
-	return declared.Mirror != nil && declared.Mirror.When == "hydrate"
+	return declared.Mirror != nil && (declared.Mirror.When == "hydrate" || reviewed(declared))
 }
 
 // checkMirrors finds out what is wrong with the remotes of mirrors, and with the keys that sign their commits, before
@@ -39,7 +39,7 @@ func (r *run) checkMirrors(ctx context.Context, p plan.Release) error {
 		if key == nil || r.DryRun || r.commitSigners[key.Key] != nil {
 			continue
 		}
-		signer, err := commitSigner(r.Workspace.Root(), key.Key)
+		signer, err := r.Workspace.CommitSigner(key.Key)
 		if err != nil {
 			return configurationf("pipeline %s: stage %s: %w", s.Pipeline, s.Name, err)
 		}
@@ -152,12 +152,12 @@ func (r *run) mirrorPipeline(ctx context.Context, w *mirror.Writer, stages []*st
 	}
 	for i, s := range stages {
 		s.shown = results[i]
-		m := s.planned.Declared.Mirror
+		branch, _ := branches(s)
 		switch {
 		case s.shown.Superseded:
-			r.Warn(fmt.Sprintf("%s/%s: branch %s shows what a newer GitOps commit was hydrated to; it is left as it is", s.planned.Pipeline, s.planned.Name, m.Branch))
+			r.Warn(fmt.Sprintf("%s/%s: branch %s shows what a newer GitOps commit was hydrated to; it is left as it is", s.planned.Pipeline, s.planned.Name, branch))
 		case s.shown.Written:
-			r.Step(fmt.Sprintf("%s/%s on branch %s", s.planned.Pipeline, s.planned.Name, m.Branch))
+			r.Step(fmt.Sprintf("%s/%s on branch %s", s.planned.Pipeline, s.planned.Name, branch))
 		}
 	}
 }
@@ -172,11 +172,13 @@ func (r *run) entries(stages []*stageRun) []mirror.Entry {
 	entries := make([]mirror.Entry, len(stages))
 	for i, s := range stages {
 		m := s.planned.Declared.Mirror
+		branch, base := branches(s)
 		entries[i] = mirror.Entry{
 			Pipeline:      s.planned.Pipeline,
 			Stage:         s.planned.Name,
 			Release:       s.planned.Lock.ReleaseID,
-			Branch:        m.Branch,
+			Branch:        branch,
+			Base:          base,
 			Path:          m.Path,
 			GitAttributes: m.Attributes,
 			Artifact:      s.published.Reference,

@@ -5,7 +5,8 @@
 // The GitOps repository is read at the commit that is checked out, and only a commit on the policy ref is published from
 // ([gitops.ErrOffPolicy]). All stages of all pipelines are planned, and what is wrong with locks, identities, remotes of
 // mirrors and keys that sign their commits is found, before anything is written. Then all stages are published,
-// concurrently; then branches are written, in one push a pipeline and remote.
+// concurrently; then branches are written, in one push a pipeline and remote. Where the pipeline file asks for a review, it is
+// the review branch that is written, and a pull request is kept for it, after all else is done.
 //
 // # Failures
 //
@@ -23,6 +24,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/lockage/lockage/forge"
 	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/mirror"
@@ -45,6 +47,7 @@ type Options struct {
 
 	Renderers map[string]plan.Renderer // by the lock's packaging.kind
 	Client    *oci.Client
+	Forge     forge.Options // of the forges that have pull requests; the zero value has no token
 	Keys      *sign.Keyring
 	Version   string                // of lockage, for the provenance
 	Random    func(n int64) int64   // a number in [0, n); it only has to be another one than in other processes
@@ -65,8 +68,11 @@ type Release struct {
 type Stage struct {
 	Name string
 	publish.Result
-	Branch string // "" where it is not mirrored, and in a stage that could not be published
+	Branch string // "" where it is not mirrored, and in a stage that could not be published; of a review, the review branch until it is merged
 	Commit string // at which the branch shows it; "" where nothing was shown, or a newer one is
+
+	PullRequest string // URL; "" where there is none
+	Compare     string // URL of the page on which a person opens the pull request, where there is no token for that
 }
 
 // ConfigurationError says that a pipeline file asks for what is not there, or for a key that will not do.
@@ -106,6 +112,7 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 	r.publish(ctx, stages)
 	if !o.DryRun {
 		r.mirror(ctx, stages)
+		r.review(ctx, stages)
 	}
 	for _, s := range stages {
 		releases[s.release].Stages = append(releases[s.release].Stages, s.result())
@@ -131,6 +138,8 @@ type stageRun struct {
 	published publish.Result
 	shown     mirror.Result
 	mirrorErr error
+	request   request // for a review
+	lockDir   string
 }
 
 // publish brings the registry to what the stages are.
@@ -153,7 +162,7 @@ func (s *stageRun) result() Stage {
 	if !mirrored(s.planned.Declared) || s.published.Err != nil {
 		return out
 	}
-	out.Branch = s.planned.Declared.Mirror.Branch
+	out.Branch, _ = branches(s)
 	if s.mirrorErr != nil {
 		out.Action, out.Err = publish.Failed, s.mirrorErr
 		return out
@@ -163,6 +172,9 @@ func (s *stageRun) result() Stage {
 	}
 	if s.shown.Written && out.Action == publish.Unchanged {
 		out.Action = publish.Pushed
+	}
+	if reviewed(s.planned.Declared) {
+		return s.withReview(out)
 	}
 	return out
 }

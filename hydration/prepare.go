@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 
@@ -47,7 +46,7 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 		}
 		releases[i].Lock = p.Lock.Lock
 		for j, job := range jobs {
-			stages = append(stages, &stageRun{release: i, planned: p.Stages[j], job: job})
+			stages = append(stages, &stageRun{release: i, planned: p.Stages[j], job: job, lockDir: p.Pipeline.Lock})
 		}
 	}
 	return releases, stages
@@ -118,7 +117,7 @@ func (r *run) jobs(p plan.Release, files fs.FS, newest map[plan.Key]digest.Diges
 // signer opens the hydrator's key, and makes sure that it is the one that is trusted.
 func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *sign.Verifier) (sign.Signer, error) {
 	ref := declared.Sign.Hydrator.Key
-	key, err := r.Keys.Open(ctx, keyPath(r.Workspace.Root(), ref))
+	key, err := r.Keys.Open(ctx, r.Workspace.KeyFile(ref))
 	if err != nil {
 		return nil, err
 	}
@@ -127,12 +126,4 @@ func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *s
 			declared.Pipeline, ref, declared.Identities["hydrator"].Key)
 	}
 	return key, nil
-}
-
-// keyPath makes a reference to a key file relative to the checkout's root; other references stay as they are.
-func keyPath(root, ref string) string {
-	if sign.IsFile(ref) && !filepath.IsAbs(ref) {
-		return filepath.Join(root, ref)
-	}
-	return ref
 }

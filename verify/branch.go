@@ -48,9 +48,9 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 
 func branchRequest(ctx context.Context, p *pipeline.Pipeline, declared pipeline.Expanded, client *oci.Client, remotes Remotes) (Request, error) {
 	m := declared.Mirror
-	remote, err := remotes.Remote(ctx, m.Remote)
+	remote, err := MirrorRemote(ctx, declared, remotes)
 	if err != nil {
-		return Request{}, fmt.Errorf("pipeline %s: mirror.remote of stage %s: %w", p.Name, declared.Stage, err)
+		return Request{}, err
 	}
 	shown, ok, err := mirror.Shown(ctx, remote, mirror.Place{Branch: m.Branch, Path: m.Path})
 	if err != nil {

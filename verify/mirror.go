@@ -20,32 +20,45 @@ type Remotes interface {
 	Remote(ctx context.Context, nameOrURL string) (*git.Remote, error)
 }
 
+// MirrorRemote opens the repository that has the branches of a stage with a mirror.
+func MirrorRemote(ctx context.Context, declared pipeline.Expanded, remotes Remotes) (*git.Remote, error) {
+	remote, err := remotes.Remote(ctx, declared.Mirror.Remote)
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %s: mirror.remote of stage %s: %w", declared.Pipeline, declared.Stage, err)
+	}
+	return remote, nil
+}
+
 // maxNamed bounds the differing files that a reason names.
 const maxNamed = 20
 
-// mirrored compares an artifact with what its stage branch shows of it. What is reviewed there must be what was signed.
-func (r Request) mirrored(ctx context.Context, m *pipeline.Mirror, artifact digest.Digest, tree *oci.Tree) (policy.Check, error) {
-	check := policy.Check{Check: "mirror", Result: policy.Fail}
+// shown compares an artifact with what a branch shows of it. What is reviewed there must be what was signed, and what is
+// live there what was promoted.
+func (r Request) shown(ctx context.Context, name string, declared pipeline.Expanded, at mirror.Place, artifact digest.Digest, tree *oci.Tree) (policy.Check, error) {
+	check := policy.Check{Check: name, Result: policy.Fail}
 	if r.Remotes == nil {
-		check.Reason = "there is nothing to read the stage branch with"
+		check.Reason = "there is nothing to read branches with"
 		return check, nil
 	}
-	remote, err := r.Remotes.Remote(ctx, m.Remote)
+	remote, err := MirrorRemote(ctx, declared, r.Remotes)
 	if err != nil {
-		return check, fmt.Errorf("pipeline %s: mirror.remote of stage %s: %w", r.Pipeline.Name, r.Stage, err)
+		return check, err
 	}
-	found, err := mirror.Check(ctx, remote, mirror.Place{Branch: m.Branch, Path: m.Path}, artifact, tree.ContentDigest(), tree)
+	found, err := mirror.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
 	switch {
 	case errors.Is(err, mirror.ErrNotShown):
 		check.Reason = err.Error() + "; hydrate again"
+		if at == r.Live {
+			check.Reason = err.Error() + "; promote it"
+		}
 	case err != nil:
 		return check, err
 	case len(found.Differences) > 0:
 		check.Reason = fmt.Sprintf("commit %s of branch %s names the artifact, but its files in %s are others: %s",
-			found.Commit, m.Branch, m.Path, list(found.Differences))
+			found.Commit, at.Branch, at.Path, list(found.Differences))
 	default:
 		check.Result = policy.Pass
-		check.Reason = fmt.Sprintf("commit %s of branch %s has the same files in %s", found.Commit, m.Branch, m.Path)
+		check.Reason = fmt.Sprintf("commit %s of branch %s has the same files in %s", found.Commit, at.Branch, at.Path)
 	}
 	return check, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
@@ -48,6 +49,12 @@ type Request struct {
 	Files      fs.FS  // of the GitOps repository at the policy ref
 	Trunk      Trunk
 	Remotes    Remotes // of stage branches
+	// WithoutMirror leaves out the stage branch, which has moved on where the artifact is an old one.
+	WithoutMirror bool
+	// Live is the place that must show the artifact because it is live there; zero for an artifact that need not be live.
+	Live mirror.Place
+	// Identities are those, by their names in the pipeline file, each of whom must have signed the artifact as what it is.
+	Identities []string
 }
 
 // Report is what was found out about one artifact.
@@ -58,20 +65,34 @@ type Report struct {
 	Checks    policy.Verdict `json:"checks"`
 }
 
-// Artifact verifies one artifact. An error means that nothing could be found out; a denial stands in the report.
-func Artifact(ctx context.Context, r Request) (Report, error) {
-	report := Report{Reference: r.Repository.Reference(r.Reference)}
-	desc, raw, err := r.Repository.Manifest(ctx, r.Reference)
-	if err != nil {
-		return report, err
-	}
-	report.Digest = desc.Digest.String()
-	report.Checks, err = r.judge(ctx, desc, raw)
-	report.Result = report.Checks.Result()
-	return report, err
+// Examined is an artifact with what was read of it. Where the report does not pass, the rest may be missing.
+type Examined struct {
+	Report       Report
+	Manifest     oci.Manifest
+	Tree         *oci.Tree
+	GitOpsCommit string // on the policy ref, that it was hydrated from; of several, one of them
 }
 
-func (r Request) judge(ctx context.Context, desc ocispec.Descriptor, raw []byte) (policy.Verdict, error) {
+// Artifact verifies one artifact. An error means that nothing could be found out; a denial stands in the report.
+func Artifact(ctx context.Context, r Request) (Report, error) {
+	e, err := Examine(ctx, r)
+	return e.Report, err
+}
+
+// Examine verifies one artifact, and returns what was read for that.
+func Examine(ctx context.Context, r Request) (Examined, error) {
+	e := Examined{Report: Report{Reference: r.Repository.Reference(r.Reference)}}
+	desc, raw, err := r.Repository.Manifest(ctx, r.Reference)
+	if err != nil {
+		return e, err
+	}
+	e.Report.Digest = desc.Digest.String()
+	e.Report.Checks, err = e.judge(ctx, r, desc, raw)
+	e.Report.Result = e.Report.Checks.Result()
+	return e, err
+}
+
+func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor, raw []byte) (policy.Verdict, error) {
 	deny := func(check string, err error) (policy.Verdict, error) {
 		return policy.Verdict{{Check: check, Result: policy.Fail, Reason: err.Error()}}, nil
 	}
@@ -79,9 +100,13 @@ func (r Request) judge(ctx context.Context, desc ocispec.Descriptor, raw []byte)
 	if err != nil {
 		return deny("shape", err)
 	}
+	e.Manifest = manifest
 	release := r.Release
 	if release == "" {
 		release = manifest.Annotations[artifact.Release]
+	}
+	if release == "" {
+		return deny("annotations", fmt.Errorf("the manifest has no %s: it is no artifact of lockage", artifact.Release))
 	}
 	file, err := lock.Release(r.Files, r.Pipeline.Lock, release)
 	if err != nil {
@@ -99,6 +124,7 @@ func (r Request) judge(ctx context.Context, desc ocispec.Descriptor, raw []byte)
 	if ev.Hydration, err = Hydration(ctx, r.Repository, desc, hydrator, r.Trunk); err != nil {
 		return nil, err
 	}
+	e.GitOpsCommit = gitOpsCommit(ev.Hydration)
 	expected := Expect(file, sign.Claim{
 		Pipeline:   r.Pipeline.Name,
 		Stage:      r.Stage,
@@ -112,10 +138,25 @@ func (r Request) judge(ctx context.Context, desc ocispec.Descriptor, raw []byte)
 		}
 		return append(policy.Hydrated(expected, ev.Hydration), policy.Check{Check: "content", Result: policy.Fail, Reason: err.Error()}), nil
 	}
+	e.Tree = tree
 	ev.Content, ev.DiffID = tree.ContentDigest(), tree.ContentDigest()
 	verdict := policy.Artifact(expected, ev)
-	if m := declared.Mirror; m != nil && m.When == "hydrate" {
-		check, err := r.mirrored(ctx, m, desc.Digest, tree)
+	for _, name := range r.Identities {
+		check, err := r.signed(ctx, declared, desc, expected.Claim, name)
+		if err != nil {
+			return nil, err
+		}
+		verdict = append(verdict, check)
+	}
+	if m := declared.Mirror; m != nil && m.When == "hydrate" && !r.WithoutMirror {
+		check, err := r.shown(ctx, "mirror", declared, mirror.Place{Branch: m.Branch, Path: m.Path}, desc.Digest, tree)
+		if err != nil {
+			return nil, err
+		}
+		verdict = append(verdict, check)
+	}
+	if r.Live != (mirror.Place{}) {
+		check, err := r.shown(ctx, "live-ref", declared, r.Live, desc.Digest, tree)
 		if err != nil {
 			return nil, err
 		}
@@ -168,40 +209,20 @@ func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor,
 	return h, nil
 }
 
-// ErrIdentity says that a pipeline file does not make clear who is trusted to render.
-var ErrIdentity = errors.New("identities.hydrator cannot be used")
-
-// roleHydrator is the name under which a pipeline file declares who may say «I rendered this».
-const roleHydrator = "hydrator"
-
-const maxKeyBytes = 64 << 10
-
-// Hydrator is the verifier for what a stage's hydrator signs, its key read from the GitOps repository.
-func Hydrator(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
-	id, ok := declared.Identities[roleHydrator]
-	if !ok {
-		return nil, fmt.Errorf("pipeline %s: %w: it is not declared, and nobody is trusted to render; name the public key", declared.Pipeline, ErrIdentity)
+// gitOpsCommit is the commit on the policy ref that verified provenance names; "" for none.
+func gitOpsCommit(h policy.Hydration) string {
+	for _, s := range h.Statements {
+		if s.PredicateType() != sign.PredicateProvenance {
+			continue
+		}
+		p, err := sign.ParseProvenance(s.Predicate())
+		if err != nil {
+			continue
+		}
+		gitops, _ := p.Dependency(policy.DependencyGitOps)
+		if commit := gitops.Digest["gitCommit"]; h.OnPolicyRef[commit] {
+			return commit
+		}
 	}
-	if id.Key == "" {
-		return nil, fmt.Errorf("pipeline %s: %w: it has no key, and keyless identities are not supported yet", declared.Pipeline, ErrIdentity)
-	}
-	info, err := fs.Stat(files, id.Key)
-	if err == nil && info.Size() > maxKeyBytes {
-		err = fmt.Errorf("%d bytes are too many for a public key", info.Size())
-	}
-	var pem []byte
-	if err == nil {
-		pem, err = fs.ReadFile(files, id.Key)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("pipeline %s: identities.hydrator: key %s in the GitOps repository: %w", declared.Pipeline, id.Key, err)
-	}
-	var key sign.PublicKey
-	if err == nil {
-		key, err = sign.ParsePublicKey(pem)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("pipeline %s: %w: key %s in the GitOps repository: %w", declared.Pipeline, ErrIdentity, id.Key, err)
-	}
-	return sign.NewVerifier(sign.Identity{Name: roleHydrator, PublicKey: key})
+	return ""
 }

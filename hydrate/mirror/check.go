@@ -177,14 +177,39 @@ func digestAt(ctx context.Context, remote *git.Remote, commit git.Hash, path str
 	if err != nil {
 		return "", err
 	}
-	if err := snapshot.Prefetch(ctx, path); err != nil {
-		return "", err
-	}
-	files, err := fs.Sub(snapshot.FS(ctx), path)
+	files, err := artifactAt(ctx, snapshot, path)
 	if err != nil {
 		return "", err
 	}
-	return oci.ContentDigest(artifactFiles{files})
+	return oci.ContentDigest(files)
+}
+
+func artifactAt(ctx context.Context, snapshot *git.Snapshot, path string) (fs.FS, error) {
+	if err := snapshot.Prefetch(ctx, path); err != nil {
+		return nil, err
+	}
+	files, err := fs.Sub(snapshot.FS(ctx), path)
+	if err != nil {
+		return nil, err
+	}
+	return artifactFiles{files}, nil
+}
+
+// Files are those that lie at a path in a commit, without the two that lie beside an artifact's; nil for none. Whose they are
+// is not asked.
+func Files(ctx context.Context, remote *git.Remote, commit git.Hash, path string) (fs.FS, error) {
+	if commit == "" {
+		return nil, nil //nolint:nilnil // there are no files
+	}
+	snapshot, err := remote.Snapshot(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	files, err := artifactAt(ctx, snapshot, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // likewise
+	}
+	return files, err
 }
 
 // artifactFiles hides what lies beside an artifact's files.

@@ -10,8 +10,9 @@
 //   - hydrator.metadata, in the format of Argo CD's source hydrator: repoURL and
 //     drySha name the GitOps commit that was hydrated, references the source
 //     commit. Under the key lockage stand pipeline, stage, release, artifact
-//     (repository@digest), content (digest of the artifact's tar) and tree (the
-//     id that Git gives the files alone).
+//     (repository@digest), content (digest of the artifact's tar), tree (the
+//     id that Git gives the files alone) and, where a promotion put it there,
+//     record (digest of the manifest that attaches the promotion's record).
 //   - where asked, .gitattributes, which marks all of it as generated for the
 //     diff views of GitHub, GitLab and Gitea.
 //
@@ -20,6 +21,14 @@
 // URL@commit). Author and committer are lockage, the time is the committer's
 // time of the source commit (that of the parent, if later): a commit is a
 // function of its parent, artifact and GitOps commit, whoever makes it and when.
+// A promotion's commit has the trailer Lockage-Record beside them and the time
+// of its record; where a review is merged by it, the reviewed commit is its
+// second parent.
+//
+// A proposal (Entry.Base) lies on a review branch, for a pull request into the stage branch. Its commit has the stage
+// branch's head as its first parent, which the trailer Lockage-Base repeats, and that head's files but for those below the
+// path: what a merge would bring is what the commit changes. The review branch only moves forward, so that no approval of an
+// older head seems to be one of the new.
 //
 // # Promises of Write
 //
@@ -32,6 +41,8 @@
 //     right by a commit.
 //   - An artifact never replaces one that was hydrated from a descendant of its
 //     GitOps commit.
+//   - A promotion is written over what it was decided over (Entry.Over), or not
+//     at all: [ErrMoved]. What others write elsewhere on the branch is no matter.
 //   - A branch that does not exist begins with our commit, without a parent.
 //
 // It refuses a path that something else than a folder stands in the way of.
@@ -41,6 +52,9 @@
 // [Check] finds the newest commit that shows an artifact, by metadata or
 // trailer, and compares what is below path with the artifact: both pack to one
 // content digest, or the files that differ are named.
+//
+// [History] tells what lay at a place from which commit on. It believes nothing:
+// that a version was promoted is proven by the record that its metadata names.
 package mirror
 
 // Names of the files beside the artifact's.
@@ -58,7 +72,8 @@ const concurrency = 8
 // Bounds on what is read, and on what is tried.
 const (
 	maxMetadataBytes = 1 << 20
-	maxAttempts      = 25    // pushes of one change
-	maxCommits       = 10000 // commits of a branch that are looked at for an artifact
-	maxForeign       = 100   // of them, those of others whose files are looked at
+	maxAttempts      = 25     // pushes of one change
+	maxCommits       = 10000  // commits of a branch that are looked at for an artifact
+	maxForeign       = 100    // of them, those of others whose files are looked at
+	maxHistory       = 100000 // commits of a branch that are looked at for the versions of a place
 )

@@ -19,7 +19,12 @@ import (
 type Entry struct {
 	Pipeline, Stage, Release string
 
-	Branch        string // short name
+	Branch string // short name
+	// Base makes the entry a proposal for another branch, by its short name: Branch is a review branch then. It gets one
+	// commit on Base's head, with Base's files but for what is below the path; what the review branch had before is its second
+	// parent. Nothing is done where Base shows the entry, or where the review branch does and Base has below the path what
+	// it had then. Two entries cannot share a review branch.
+	Base          string
 	Path          string // folder on the branch, never its root
 	GitAttributes bool   // whether the files are marked as generated
 
@@ -27,7 +32,16 @@ type Entry struct {
 	Content  digest.Digest // of its tar
 	Source   Origin        // what was rendered
 	GitOps   Origin        // what it was rendered by
-	Time     time.Time     // the committer's time of the source commit
+	Time     time.Time     // the committer's time of the source commit; of a promotion, that of its record
+
+	// Record names the promotion that the entry puts into force: the digest of the manifest that attaches its record.
+	// "" for a hydration.
+	Record   digest.Digest
+	RollBack bool     // the promotion goes back: for the commit's message
+	Merge    git.Hash // a commit of the remote to be the second parent, such as a reviewed branch's head; "" for none
+	// Over is the id of all that lay below the path when the change was decided, "" for nothing. If anything else lies
+	// there when it is written, Write fails with ErrMoved. Nil is for entries that may be written over what they find.
+	Over *git.Hash
 
 	// Tree returns the artifact's files. It is called when they have to be written, and once.
 	Tree func(context.Context) (fs.FS, error)
@@ -56,23 +70,43 @@ const (
 	TrailerContent  = "Lockage-Content"
 	TrailerSource   = "Lockage-Source"
 	TrailerGitOps   = "Lockage-Gitops"
+	TrailerRecord   = "Lockage-Record" // of promotions only
 )
 
 // committer is who a mirror's commits are by: the tool, not whoever runs it.
 func committer() git.Signature { return git.Signature{Name: "lockage", Email: "noreply@lockage.dev"} }
 
-func (e Entry) commit() git.NewCommit {
-	message := fmt.Sprintf("Hydrate %s/%s %s\n\n", e.Pipeline, e.Stage, e.Release)
+func (e Entry) commit(on git.Hash) git.NewCommit {
+	verb, base := "Hydrate", ""
+	if e.Base != "" {
+		base = string(on)
+	}
+	switch {
+	case e.Record != "" && e.RollBack:
+		verb = "Roll back"
+	case e.Record != "":
+		verb = "Promote"
+	}
+	message := fmt.Sprintf("%s %s/%s %s\n\n", verb, e.Pipeline, e.Stage, e.Release)
 	for _, t := range []struct{ key, value string }{
 		{TrailerRelease, e.Release},
 		{TrailerArtifact, e.Artifact},
 		{TrailerContent, e.Content.String()},
 		{TrailerSource, e.Source.String()},
 		{TrailerGitOps, e.GitOps.String()},
+		{TrailerRecord, e.Record.String()},
+		{TrailerBase, base},
 	} {
+		if t.value == "" {
+			continue
+		}
 		message += t.key + ": " + oneLine(t.value) + "\n"
 	}
-	return git.NewCommit{By: committer(), When: e.Time, Message: message, Sign: e.Sign}
+	commit := git.NewCommit{By: committer(), When: e.Time, Message: message, Sign: e.Sign}
+	if e.Merge != "" {
+		commit.Merged = []git.Hash{e.Merge}
+	}
+	return commit
 }
 
 // trailer is the value of a trailer in the last paragraph of a commit's message; "" for none.
@@ -121,6 +155,12 @@ type Facts struct {
 	Artifact string        `json:"artifact"`
 	Content  digest.Digest `json:"content"`
 	Tree     git.Hash      `json:"tree"`
+	Record   digest.Digest `json:"record,omitempty"` // of the promotion that put it there; "" for a candidate
+}
+
+// facts of an entry whose files have the Git id tree.
+func (e Entry) facts(tree git.Hash) Facts {
+	return Facts{e.Pipeline, e.Stage, e.Release, e.Artifact, e.Content, tree, e.Record}
 }
 
 // metadata of an entry whose files have the Git id tree.
@@ -129,7 +169,7 @@ func (e Entry) metadata(tree git.Hash) ([]byte, error) {
 		RepoURL:    e.GitOps.URL,
 		DrySHA:     e.GitOps.Commit,
 		References: make([]Reference, 1),
-		Lockage:    Facts{e.Pipeline, e.Stage, e.Release, e.Artifact, e.Content, tree},
+		Lockage:    e.facts(tree),
 	}
 	m.References[0].Commit.SHA, m.References[0].Commit.RepoURL = e.Source.Commit, e.Source.URL
 	data, err := json.MarshalIndent(m, "", "  ")

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/lockage/lockage/internal/git"
 )
+
+// ErrMoved says that below an entry's path lies something else than when the entry was decided.
+var ErrMoved = errors.New("was changed meanwhile")
 
 // Trunk knows the history of the GitOps repository.
 type Trunk interface {
@@ -26,6 +30,11 @@ type Result struct {
 	Commit     string
 	Written    bool
 	Superseded bool // the branch shows what a newer GitOps commit was hydrated to
+
+	// Of an entry that is proposed for another branch: the commit of that branch that it was proposed on, and whether that
+	// branch shows it already. Then there is nothing to propose, and Commit is that branch's head.
+	Base  string
+	Taken bool
 }
 
 // Writer writes to the branches of one remote. It remembers where they are, and is not safe for concurrent use.
@@ -65,6 +74,9 @@ func (w *Writer) Look(ctx context.Context, entries []Entry) error {
 	var branches []string
 	for _, e := range entries {
 		branches = append(branches, e.Branch)
+		if e.Base != "" {
+			branches = append(branches, e.Base)
+		}
 	}
 	slices.Sort(branches)
 	branches = slices.Compact(branches)
@@ -88,21 +100,19 @@ func (w *Writer) Write(ctx context.Context, entries []Entry) ([]Result, error) {
 	for i, e := range entries {
 		changes[i] = &change{Entry: e}
 	}
-	known := !slices.ContainsFunc(entries, func(e Entry) bool { _, known := w.tips[e.Branch]; return !known })
+	known := !slices.ContainsFunc(entries, func(e Entry) bool {
+		_, known := w.tips[e.Branch]
+		_, based := w.tips[e.Base]
+		return !known || e.Base != "" && !based
+	})
 	for attempt := 1; ; attempt++ {
 		if !known {
 			if err := w.Look(ctx, entries); err != nil {
 				return nil, err
 			}
 		}
-		results, updates, err := w.prepare(ctx, changes)
+		results, err := w.attempt(ctx, changes)
 		if err == nil {
-			err = w.remote.Push(ctx, updates...)
-		}
-		if err == nil {
-			for _, u := range updates {
-				w.tips[u.Branch] = u.Draft.Head()
-			}
 			return results, nil
 		}
 		if !errors.Is(err, git.ErrStale) {
@@ -116,6 +126,22 @@ func (w *Writer) Write(ctx context.Context, entries []Entry) ([]Result, error) {
 		}
 		known = false
 	}
+}
+
+// attempt writes once, from where the branches were when they were looked at.
+func (w *Writer) attempt(ctx context.Context, changes []*change) ([]Result, error) {
+	if err := w.begin(ctx, changes); err != nil {
+		return nil, err
+	}
+	results, updates, err := w.prepare(ctx, changes)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.remote.Push(ctx, updates...); err != nil {
+		return nil, err
+	}
+	w.moved(updates)
+	return results, nil
 }
 
 // change is an entry to be written, with its files once they are known.
@@ -135,7 +161,7 @@ func (w *Writer) prepare(ctx context.Context, changes []*change) ([]Result, []gi
 		d := drafts[c.Branch]
 		if d == nil {
 			var err error
-			if d, err = w.remote.Draft(ctx, w.tips[c.Branch]); err != nil {
+			if d, err = w.remote.Draft(ctx, w.tips[cmp.Or(c.Base, c.Branch)]); err != nil {
 				return nil, nil, fmt.Errorf("branch %s: %w", c.Branch, err)
 			}
 			drafts[c.Branch] = d
@@ -172,9 +198,16 @@ func (w *Writer) prepare(ctx context.Context, changes []*change) ([]Result, []gi
 		if !results[i].Written {
 			continue
 		}
-		commit, err := c.apply(ctx, drafts[c.Branch])
+		d := drafts[c.Branch]
+		if c.Base != "" {
+			c.Merge = w.tips[c.Branch] // what the review branch had before, so that it only moves forward
+		}
+		commit, err := c.apply(ctx, d)
 		if err != nil {
 			return nil, nil, fmt.Errorf("branch %s: %w", c.Branch, err)
+		}
+		if c.Base != "" {
+			d.MovesFrom(w.tips[c.Branch])
 		}
 		results[i].Commit = string(commit)
 	}
@@ -183,18 +216,42 @@ func (w *Writer) prepare(ctx context.Context, changes []*change) ([]Result, []gi
 
 // judge says whether an entry has to be written where a folder stands.
 func (w *Writer) judge(ctx context.Context, e Entry, d *git.Draft, before folder) (Result, error) {
-	shown, ours, err := before.read(ctx, d)
-	if err != nil || !ours {
-		return Result{Written: true}, err
+	if e.Base != "" {
+		return w.propose(ctx, e, d, before)
 	}
-	if before.shows(shown, e) {
+	shown, ours, err := before.read(ctx, d)
+	if err != nil {
+		return Result{}, err
+	}
+	if ours && before.shows(shown, e) {
 		return Result{Commit: string(d.Head())}, nil
+	}
+	if e.Over != nil {
+		return Result{Written: true}, e.notMoved(ctx, d)
+	}
+	if !ours {
+		return Result{Written: true}, nil
 	}
 	newer, err := w.newer(ctx, shown, e)
 	if err != nil || !newer {
 		return Result{Written: true}, err
 	}
 	return Result{Commit: string(d.Head()), Superseded: true}, nil
+}
+
+// notMoved fails unless below the path lies what the entry was decided over.
+func (e Entry) notMoved(ctx context.Context, d *git.Draft) error {
+	id, err := d.ID(ctx, e.Path)
+	if err != nil || id == *e.Over {
+		return err
+	}
+	name := func(h git.Hash) string {
+		if h == "" {
+			return "nothing"
+		}
+		return "tree " + string(h)
+	}
+	return fmt.Errorf("%s %w: there lay %s, and now lies %s", e.Path, ErrMoved, name(*e.Over), name(id))
 }
 
 // apply puts the entry's files on its branch's draft.
@@ -206,7 +263,7 @@ func (c *change) apply(ctx context.Context, d *git.Draft) (git.Hash, error) {
 	if err := d.Replace(ctx, c.Path, files); err != nil {
 		return "", err
 	}
-	return d.Commit(c.commit())
+	return d.Commit(c.commit(d.Head()))
 }
 
 // newer says whether what a branch shows was hydrated after the entry. What
@@ -320,6 +377,5 @@ func (f folder) shows(m Metadata, e Entry) bool {
 		want = git.BlobID([]byte(attributes))
 	}
 	tree, err := git.TreeID(f.files)
-	facts := Facts{e.Pipeline, e.Stage, e.Release, e.Artifact, e.Content, tree}
-	return err == nil && f.attributes == want && m.Lockage == facts
+	return err == nil && f.attributes == want && m.Lockage == e.facts(tree)
 }

@@ -20,7 +20,7 @@
 //     rename and are named by their content.
 //   - [Create] makes a repository of a folder, for demonstrations.
 //   - A [Draft] replaces folders of a commit; everything else stays byte for
-//     byte. [Remote.Push] moves several branches at once, all or none, from
+//     byte. Its commits may have further parents that the remote has. [Remote.Push] moves several branches at once, all or none, from
 //     where their drafts began, and else is [ErrStale]. It sends what the
 //     server lacks: the new files, their folders, the commits.
 //   - A push to a repository on this machine goes through git receive-pack: its

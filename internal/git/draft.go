@@ -40,6 +40,8 @@ type NewCommit struct {
 	By      Signature
 	When    time.Time // to the second; written in UTC, and never before the parent's time
 	Message string
+	// Merged are further parents, beside the commit that the draft stands on. They have to be on the remote.
+	Merged []Hash
 	// Sign returns the value of the gpgsig header for the commit's bytes; nil for no signature.
 	Sign func(payload []byte) (string, error)
 }
@@ -69,7 +71,12 @@ func (r *Remote) Draft(ctx context.Context, base Hash) (*Draft, error) {
 // FetchTrees brings commits and all their trees, without files, in one round
 // trip, as far as the commits are not there yet.
 func (r *Remote) FetchTrees(ctx context.Context, commits ...Hash) error {
-	w := want{shape: shapeTrees}
+	return r.FetchRecent(ctx, 1, commits...)
+}
+
+// FetchRecent is FetchTrees of some generations: 1 is the commits alone, 2 their parents too, and so on.
+func (r *Remote) FetchRecent(ctx context.Context, generations int, commits ...Hash) error {
+	w := want{shape: shapeTrees, generations: generations}
 	for _, h := range commits {
 		if !r.has(ctx, h.id()) && !slices.Contains(w.ids, h.id()) {
 			w.ids = append(w.ids, h.id())
@@ -198,6 +205,22 @@ func (d *Draft) walk(ctx context.Context, id plumbing.Hash, prefix string, items
 		}
 	}
 	return nil
+}
+
+// ID is the id of what lies at and below a folder now; "" where it does not exist. Something else in its place is
+// ErrOccupied.
+func (d *Draft) ID(ctx context.Context, dir string) (Hash, error) {
+	if err := checkDir(dir); err != nil {
+		return "", err
+	}
+	id, err := d.find(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", d.remote, err)
+	}
+	return hashOf(id), nil
 }
 
 // Replace makes a folder hold these files and nothing else: contents by path
@@ -339,8 +362,14 @@ func (d *Draft) Commit(n NewCommit) (Hash, error) {
 		return "", errors.New("a commit without any file")
 	}
 	head := fmt.Sprintf("tree %s\n", root)
-	if d.head != "" {
+	switch {
+	case d.head != "":
 		head += fmt.Sprintf("parent %s\n", d.head)
+	case len(n.Merged) > 0:
+		return "", errors.New("there is no branch yet that anything could be merged into")
+	}
+	for _, parent := range n.Merged {
+		head += fmt.Sprintf("parent %s\n", parent)
 	}
 	who := fmt.Sprintf("%s <%s> %d +0000", n.By.Name, n.By.Email, when.Unix())
 	head += "author " + who + "\ncommitter " + who + "\n"

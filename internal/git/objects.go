@@ -25,6 +25,8 @@ type want struct {
 	ids    []plumbing.Hash
 	commit plumbing.Hash // the commit they belong to, where it is known: what to fall back to
 	shape  shape
+
+	generations int // of shapeTrees; 0 is 1
 }
 
 type shape int

@@ -255,7 +255,7 @@ func (r *Remote) request(w want) request {
 	case shapeCommit:
 		q.filter, q.depth = "tree:1", 1
 	case shapeTrees:
-		q.filter, q.depth = "blob:none", 1
+		q.filter, q.depth = "blob:none", max(1, w.generations)
 	case shapeDeep:
 	case shapeRecent:
 		q.filter, q.depth, q.haves = "tree:0", firstHistory, r.haves(w.ids)

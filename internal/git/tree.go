@@ -2,6 +2,7 @@ package git
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -81,6 +82,33 @@ type Item struct {
 	Path string // relative to the folder
 	Mode string // such as ModeFile
 	ID   Hash
+}
+
+// Entries lists what a folder holds, by its id and without what lies below its folders: those are items too. What is no
+// folder has none, and is false.
+func (r *Remote) Entries(ctx context.Context, folder Hash) ([]Item, bool, error) {
+	obj, err := load(ctx, r, folder.id())
+	if err != nil || obj.kind != plumbing.TreeObject {
+		return nil, false, err
+	}
+	entries, err := parseRawTree(obj.data)
+	if err != nil {
+		return nil, false, fmt.Errorf("tree %s in %s %w", folder, r, err)
+	}
+	items := make([]Item, len(entries))
+	for i, e := range entries {
+		items[i] = Item{e.name, e.mode, hashOf(e.id)}
+	}
+	return items, true, nil
+}
+
+// File reads a file by its id.
+func (r *Remote) File(ctx context.Context, id Hash) ([]byte, error) {
+	obj, err := load(ctx, r, id.id())
+	if err == nil && obj.kind != plumbing.BlobObject {
+		err = fmt.Errorf("object %s in %s is a %s, not a file", id, r, obj.kind)
+	}
+	return obj.data, err
 }
 
 // TreeID is the id that git gives a folder of these files. Paths that make no

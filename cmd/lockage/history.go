@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/live"
+	"github.com/lockage/lockage/record"
+)
+
+type historyResults []historyResult
+
+type historyResult struct {
+	Pipeline   string           `json:"pipeline"`
+	Stage      string           `json:"stage"`
+	Promotions []shownPromotion `json:"promotions"`
+	Broken     string           `json:"broken,omitempty"`
+}
+
+type shownPromotion struct {
+	Sequence     int            `json:"sequence"`
+	Action       record.Action  `json:"action"`
+	Release      string         `json:"release"`
+	From         digest.Digest  `json:"from,omitempty"`
+	FromRelease  string         `json:"fromRelease,omitempty"`
+	To           digest.Digest  `json:"to"`
+	Time         time.Time      `json:"time"`
+	PolicyCommit string         `json:"policyCommit"`
+	Record       digest.Digest  `json:"record"`
+	Commit       string         `json:"commit,omitempty"`
+	Key          string         `json:"key"`
+	Reason       string         `json:"reason,omitempty"`
+	Checks       []record.Check `json:"checks"`
+}
+
+func (rs historyResults) Text(w io.Writer) {
+	for i, r := range rs {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "%s/%s\n", r.Pipeline, r.Stage)
+		if len(r.Promotions) == 0 && r.Broken == "" {
+			fmt.Fprintln(w, "  nothing was promoted yet")
+		}
+		for _, p := range r.Promotions {
+			fmt.Fprintf(w, "  %d  %s  %s %s\n", p.Sequence, p.Time.UTC().Format("2006-01-02 15:04:05"), p.Action, p.Release)
+			for _, line := range p.details() {
+				fmt.Fprintf(w, "       %s\n", line)
+			}
+		}
+		if r.Broken != "" {
+			fmt.Fprintf(w, "  BROKEN: %s\n", strings.ReplaceAll(r.Broken, "\n", "\n  BROKEN: "))
+		}
+	}
+}
+
+// details are the lines about a promotion beside the first. A waived gate is always among them.
+func (p shownPromotion) details() []string {
+	lines := []string{"to " + p.To.String()}
+	if p.From != "" {
+		lines = append(lines, fmt.Sprintf("from %s %s", p.From, p.FromRelease))
+	}
+	if p.Commit != "" {
+		lines = append(lines, "commit "+p.Commit)
+	}
+	lines = append(lines, fmt.Sprintf("record %s, policy %s, key %s", p.Record, p.PolicyCommit, p.Key))
+	passed := 0
+	for _, c := range p.Checks {
+		if c.Result == "pass" {
+			passed++
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s %s: %s", strings.ToUpper(c.Result), c.Name, c.Reason))
+	}
+	lines = append(lines, fmt.Sprintf("%d checks passed", passed))
+	if p.Reason != "" {
+		lines = append(lines, "because: "+p.Reason)
+	}
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return lines
+}
+
+// printable keeps what people wrote into a record from doing more to a terminal than being read.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func newHistoryCommand(a *app) *cobra.Command {
+	var policyRef string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "history STAGE",
+		Short: "Show what was promoted to a stage, when, and why it was allowed",
+		Long: `History walks the promotions of a stage, the newest first, and proves each: the record is the promoter's, is about what
+the live ref shows, and names the one before it. Gates that were waived are always shown. A gap or a forgery ends the
+walk, is told, and makes the exit status 3. Pipelines and keys are read at the policy ref, whatever is checked out.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.history(cmd.Context(), args[0], limit, policyRef)
+		},
+		ValidArgsFunction: completeStages(a),
+	}
+	cmd.Flags().IntVar(&limit, "limit", 0, "show the newest `N` promotions only; those before are not proven then (default: all)")
+	cmd.Flags().StringVar(&policyRef, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
+	return cmd
+}
+
+func (a *app) history(ctx context.Context, stage string, limit int, policyRef string) error {
+	if limit < 0 {
+		return usagef("--limit %d: want a number of promotions", limit)
+	}
+	d, err := a.declared(ctx, policyRef)
+	if err != nil {
+		return err
+	}
+	if err := d.checkStages([]string{stage}); err != nil {
+		return err
+	}
+	results := historyResults{}
+	var errs []error
+	for _, p := range d.pipelines {
+		if len(stagesOf(p, []string{stage})) == 0 {
+			continue
+		}
+		r, err := d.history(ctx, p, stage, limit)
+		if errors.Is(err, live.ErrBroken) {
+			r.Broken = err.Error()
+			err = reported{exitDenied, err}
+		}
+		results = append(results, r)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s/%s: %w", p.Name, stage, err))
+		}
+	}
+	a.emit(results)
+	return errors.Join(errs...)
+}
+
+func (d declaration) history(ctx context.Context, p *pipeline.Pipeline, stage string, limit int) (historyResult, error) {
+	r := historyResult{Pipeline: p.Name, Stage: stage, Promotions: []shownPromotion{}}
+	declared, _, err := d.expand(p, stage)
+	if err != nil {
+		return r, err
+	}
+	s, err := live.Open(ctx, d.files, declared, d.client, d.workspace.Repository)
+	if err != nil {
+		return r, err
+	}
+	err = live.History(ctx, s, func(p live.Promotion) (bool, error) {
+		r.Promotions = append(r.Promotions, showPromotion(p))
+		return len(r.Promotions) != limit, nil
+	})
+	return r, err
+}
+
+func showPromotion(p live.Promotion) shownPromotion {
+	s := shownPromotion{
+		Sequence:     p.Sequence,
+		Action:       p.Action,
+		Release:      p.To.Release,
+		To:           p.To.Digest,
+		Time:         p.Time,
+		PolicyCommit: p.Policy.Commit,
+		Record:       p.Referrer,
+		Commit:       p.Commit,
+		Key:          p.Key,
+		Reason:       p.Reason,
+		Checks:       p.Checks,
+	}
+	if p.From != nil {
+		s.From, s.FromRelease = p.From.Digest, p.From.Release
+	}
+	if s.Checks == nil {
+		s.Checks = []record.Check{}
+	}
+	return s
+}

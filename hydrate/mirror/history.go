@@ -1,0 +1,168 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+// Version is what lay at a place from one commit on.
+type Version struct {
+	Commit   git.Hash  // the first one that shows it
+	Time     time.Time // the committer's, as the commit says
+	Tree     git.Hash  // of all that lies below the path; "" for nothing
+	Files    git.Hash  // of the artifact's files alone; "" where no folder lies there
+	Metadata Metadata  // zero where it is not Ours
+	Ours     bool      // the metadata names an artifact of lockage
+}
+
+// Intact tells whether the files are those that the metadata was written for. It is what Git says, and catches
+// accidents: whoever can write to the branch can write the metadata too.
+func (v Version) Intact() bool { return v.Ours && v.Files == v.Metadata.Lockage.Tree }
+
+// Batches of commits whose folders are looked at in one go: the first is small, since most ask for the newest version.
+const (
+	firstBatch = 8
+	maxBatch   = 256
+)
+
+// History visits the versions of a place, the newest first, as the branch's first parents tell them, until visit returns
+// false. It returns where the branch stands, "" for a branch that does not exist. Commits that leave the place alone are
+// no versions. More than a hundred thousand commits are an error, since what is not read might matter.
+func History(ctx context.Context, remote *git.Remote, at Place, visit func(Version) (more bool, err error)) (git.Hash, error) {
+	tips, err := remote.Tips(ctx, at.Branch)
+	if err != nil {
+		return "", err
+	}
+	head := tips[at.Branch]
+	if head == "" {
+		return "", nil
+	}
+	h := history{remote: remote, path: at.Path, visit: visit, limit: firstBatch}
+	if err := h.walk(ctx, head); err != nil {
+		return head, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
+	}
+	return head, nil
+}
+
+// history is one walk.
+type history struct {
+	remote *git.Remote
+	path   string
+	visit  func(Version) (bool, error)
+
+	batch   []git.Commit
+	limit   int  // of the batch
+	seen    int  // commits
+	done    bool // visit wants no more
+	last    git.Commit
+	lastID  git.Hash // at the path of last
+	started bool     // last is set
+}
+
+func (h *history) walk(ctx context.Context, head git.Hash) error {
+	if err := h.remote.FetchRecent(ctx, firstBatch, head); err != nil {
+		return err
+	}
+	err := h.remote.Log(ctx, head, func(c git.Commit) (bool, error) {
+		if h.seen++; h.seen > maxHistory {
+			return false, fmt.Errorf("the newest %d commits do not tell the whole story of %s, and no more are read", maxHistory, h.path)
+		}
+		if h.batch = append(h.batch, c); len(h.batch) < h.limit {
+			return true, nil
+		}
+		err := h.flush(ctx, false)
+		return !h.done, err
+	})
+	if err != nil || h.done {
+		return err
+	}
+	return h.flush(ctx, true)
+}
+
+// flush finds the versions that begin in the batch. The oldest commit waits for its parent, unless history ends with it.
+func (h *history) flush(ctx context.Context, end bool) error {
+	ids, err := h.remote.PathIDs(ctx, h.path, h.batch...)
+	if err != nil {
+		return err
+	}
+	var versions []Version
+	begin := func() {
+		versions = append(versions, Version{Commit: h.last.Hash, Time: h.last.Committed, Tree: h.lastID})
+	}
+	for i, c := range h.batch {
+		if h.started && ids[i] != h.lastID {
+			begin()
+		}
+		h.last, h.lastID, h.started = c, ids[i], true
+	}
+	if end && h.lastID != "" {
+		begin()
+	}
+	h.batch, h.limit = nil, min(h.limit*4, maxBatch)
+	if err := h.read(ctx, versions); err != nil {
+		return err
+	}
+	for _, v := range versions {
+		more, err := h.visit(v)
+		if err != nil || !more {
+			h.done = true
+			return err
+		}
+	}
+	return nil
+}
+
+// read fills in what the versions show, in two round trips at most.
+func (h *history) read(ctx context.Context, versions []Version) error {
+	var trees, files []git.Hash
+	for _, v := range versions {
+		if v.Tree != "" {
+			trees = append(trees, v.Tree)
+		}
+	}
+	if err := h.remote.FetchFiles(ctx, trees...); err != nil {
+		return err
+	}
+	metadata := make([]git.Hash, len(versions))
+	for i := range versions {
+		if versions[i].Tree == "" {
+			continue
+		}
+		items, ok, err := h.remote.Entries(ctx, versions[i].Tree)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		f := split(items)
+		// What git itself would not take as a folder has no id, and shows nothing.
+		id, err := git.TreeID(f.files)
+		if err != nil {
+			continue
+		}
+		versions[i].Files = id
+		if metadata[i] = f.metadata; f.metadata != "" {
+			files = append(files, f.metadata)
+		}
+	}
+	if err := h.remote.FetchFiles(ctx, files...); err != nil {
+		return err
+	}
+	for i, id := range metadata {
+		if id == "" {
+			continue
+		}
+		data, err := h.remote.File(ctx, id)
+		if err != nil {
+			return err
+		}
+		if m, err := ParseMetadata(data); err == nil {
+			versions[i].Metadata, versions[i].Ours = m, true
+		}
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package mirror_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/internal/git"
+)
+
+// promotion is an entry that puts a tree into force, over what lies there.
+func promotion(t *testing.T, n int, over git.Hash, files ...string) mirror.Entry {
+	t.Helper()
+	e := entry(t, "production", n, tree(files...))
+	e.Branch = "live/web/production"
+	e.Record = digest.FromString(fmt.Sprint("record ", n))
+	e.Time = time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)
+	e.Over = &over
+	return e
+}
+
+func place(e mirror.Entry) mirror.Place { return mirror.Place{Branch: e.Branch, Path: e.Path} }
+
+// versions are all versions of a place, and where its branch stands.
+func versions(t *testing.T, r *git.Remote, at mirror.Place) ([]mirror.Version, git.Hash) {
+	t.Helper()
+	var all []mirror.Version
+	head, err := mirror.History(t.Context(), r, at, func(v mirror.Version) (bool, error) {
+		all = append(all, v)
+		return true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all, head
+}
+
+func TestPromotion(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	first := promotion(t, 1, "", "a.yaml", "one\n")
+	write(t, f.writer(t), first)
+	if got, want := run(t, f.bare, "log", "-1", "--format=%B", first.Branch), "Promote web/production "+first.Release; !strings.HasPrefix(got, want+"\n\n") {
+		t.Errorf("message:\n%s", got)
+	}
+	if got := run(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Record,valueonly) %cI", first.Branch); got != string(first.Record)+"\n 2026-04-01T01:00:00+00:00" {
+		t.Errorf("trailer and time: %q", got)
+	}
+	standing := git.Hash(run(t, f.bare, "rev-parse", first.Branch+":"+first.Path))
+
+	// The answer was lost: it is there already, and that is no move by somebody else.
+	if got := write(t, f.writer(t), first); got[0].Written {
+		t.Error("written again")
+	}
+
+	// The same artifact by a newer record, from an older GitOps commit at that: written all the same.
+	again := promotion(t, 1, standing, "a.yaml", "one\n")
+	again.Record, again.RollBack, again.GitOps.Commit = digest.FromString("another"), true, commitID(0)
+	if got := write(t, f.writer(t), again); !got[0].Written {
+		t.Errorf("a new record: %+v", got)
+	}
+	if got := run(t, f.bare, "log", "-1", "--format=%s", first.Branch); got != "Roll back web/production "+first.Release {
+		t.Errorf("subject %q", got)
+	}
+
+	// What was decided over the first one comes too late.
+	late := promotion(t, 2, standing, "a.yaml", "two\n")
+	_, err := f.writer(t).Write(t.Context(), []mirror.Entry{late})
+	if !errors.Is(err, mirror.ErrMoved) || !strings.Contains(err.Error(), string(standing)) {
+		t.Errorf("got %v", err)
+	}
+	empty := promotion(t, 2, "", "a.yaml", "two\n")
+	if _, err := f.writer(t).Write(t.Context(), []mirror.Entry{empty}); !errors.Is(err, mirror.ErrMoved) {
+		t.Errorf("got %v", err)
+	}
+	if got := check(t, f.remote(t), again); got != "[]" {
+		t.Errorf("check: %s", got)
+	}
+}
+
+// Somebody pushes between our look and our push: elsewhere on the branch is no matter, at our place it is.
+func TestPromotionRace(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, path string
+		err        error
+	}{{"elsewhere", "apps/web/other", nil}, {"here", "apps/web/production", mirror.ErrMoved}} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newForge(t)
+			write(t, f.writer(t), promotion(t, 1, "", "a.yaml", "one\n"))
+			e := promotion(t, 2, "", "a.yaml", "two\n")
+			*e.Over = git.Hash(run(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
+			theirs := promotion(t, 3, "", "b.yaml", "theirs\n")
+			theirs.Over, theirs.Path = nil, test.path
+			var lost atomic.Bool
+			before := func(r *http.Request) {
+				if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") && lost.CompareAndSwap(false, true) {
+					write(t, f.writer(t), theirs)
+				}
+			}
+			f.before.Store(&before)
+			_, err := f.writer(t).Write(t.Context(), []mirror.Entry{e})
+			if !errors.Is(err, test.err) || !lost.Load() {
+				t.Errorf("got %v", err)
+			}
+			if got := check(t, f.remote(t), theirs); got != "[]" {
+				t.Errorf("theirs: %s", got)
+			}
+		})
+	}
+}
+
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	first := promotion(t, 1, "", "a.yaml", "one\n")
+	early := promotion(t, 9, "", "a.yaml", "two\n")
+	early.Merge = git.Hash(commitID(9))
+	if _, err := f.writer(t).Write(t.Context(), []mirror.Entry{early}); err == nil {
+		t.Error("merged into nothing")
+	}
+	write(t, f.writer(t), first)
+	run(t, f.bare, "branch", "review", first.Branch)
+	reviewed := entry(t, "production", 2, tree("a.yaml", "two\n"))
+	reviewed.Branch = "review"
+	head := write(t, f.writer(t), reviewed)[0].Commit
+	e := promotion(t, 2, git.Hash(run(t, f.bare, "rev-parse", first.Branch+":"+first.Path)), "a.yaml", "two\n")
+	e.Merge = git.Hash(head)
+	base := run(t, f.bare, "rev-parse", first.Branch)
+	got := write(t, f.writer(t), e)[0].Commit
+	if parents := run(t, f.bare, "log", "-1", "--format=%P", got); parents != base+" "+head {
+		t.Errorf("parents %s", parents)
+	}
+	run(t, f.bare, "fsck", "--strict", "--no-dangling")
+	// First parents tell the history: the reviewed commit is not one of its versions.
+	all, _ := versions(t, f.remote(t), place(e))
+	if len(all) != 2 || string(all[0].Commit) != got || all[1].Metadata.Lockage.Record != first.Record {
+		t.Errorf("versions %+v", all)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	at := place(promotion(t, 1, "", "a.yaml", "a\n"))
+	if all, head := versions(t, f.remote(t), at); len(all) != 0 || head != "" {
+		t.Errorf("of nothing: %v at %q", all, head)
+	}
+	var over git.Hash
+	var commits []string
+	w := f.writer(t)
+	const promotions = 30
+	for n := 1; n <= promotions; n++ {
+		e := promotion(t, n, over, "a.yaml", fmt.Sprint(n, "\n"), "folder/b.yaml", "b\n")
+		commits = append(commits, write(t, w, e)[0].Commit)
+		over = git.Hash(run(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
+		if n%3 == 0 { // commits elsewhere are no versions
+			other := promotion(t, n, "", "a.yaml", fmt.Sprint(n, "\n"))
+			other.Path, other.Over = "apps/other", nil
+			write(t, w, other)
+		}
+	}
+	r := f.remote(t)
+	all, head := versions(t, r, at)
+	if len(all) != promotions || string(head) != run(t, f.bare, "rev-parse", at.Branch) {
+		t.Fatalf("%d versions, head %s", len(all), head)
+	}
+	for i, v := range all {
+		n := promotions - i
+		if string(v.Commit) != commits[n-1] || !v.Ours || !v.Intact() || v.Metadata.Lockage.Record != digest.FromString(fmt.Sprint("record ", n)) ||
+			string(v.Tree) != run(t, f.bare, "rev-parse", commits[n-1]+":"+at.Path) || !v.Time.Equal(time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)) {
+			t.Errorf("version %d: %+v", n, v)
+		}
+	}
+
+	// What people do by hand: an edit, foreign metadata, a file in the place of the folder, nothing at all.
+	dir := f.clone(t, at.Branch)
+	here := filepath.Join(dir, at.Path)
+	put := func(name, data string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(at.Path+"/a.yaml", "edited\n")
+	commitAndPush(t, dir, "edited")
+	put(at.Path+"/hydrator.metadata", "{}\n")
+	commitAndPush(t, dir, "not ours")
+	if err := os.RemoveAll(here); err != nil {
+		t.Fatal(err)
+	}
+	commitAndPush(t, dir, "gone")
+	put(at.Path, "a file\n")
+	commitAndPush(t, dir, "a file")
+	all, _ = versions(t, r, at)
+	var got []string
+	for _, v := range all[:5] {
+		got = append(got, fmt.Sprintf("%s %t %t %t", run(t, f.bare, "log", "-1", "--format=%s", string(v.Commit)), v.Tree != "", v.Ours, v.Intact()))
+	}
+	want := "[a file true false false|gone false false false|not ours true false false|edited true true false|Promote web/production " + all[4].Metadata.Lockage.Release + " true true true]"
+	if "["+strings.Join(got, "|")+"]" != want {
+		t.Errorf("got  %s\nwant [%s]", strings.Join(got, "|"), want)
+	}
+}
+
+// The newest versions cost three requests, however long the history is; all of them, not many more.
+func TestHistoryRoundTrips(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	w := f.writer(t)
+	var at mirror.Place
+	for n := range 40 {
+		e := promotion(t, n, "", "a.yaml", fmt.Sprint(n, "\n"))
+		e.Over = nil
+		e.Tree = func(context.Context) (fs.FS, error) { return tree("a.yaml", fmt.Sprint(n, "\n")), nil }
+		write(t, w, e)
+		at = place(e)
+	}
+	for _, test := range []struct{ versions, trips int }{{2, 3}, {40, 12}} {
+		r := f.remote(t)
+		seen := 0
+		if _, err := mirror.History(t.Context(), r, at, func(mirror.Version) (bool, error) {
+			seen++
+			return seen < test.versions, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		// One request more asks what the server can do.
+		if got := r.Stats().RoundTrips; seen != test.versions || got > int64(test.trips)+1 {
+			t.Errorf("%d versions in %d round trips", seen, got)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
+)
+
+// ErrIdentity says that a pipeline file does not make clear who is trusted.
+var ErrIdentity = errors.New("this identity cannot be used")
+
+// Names under which a pipeline file declares who may say «I rendered this», and who may say «this may run».
+const (
+	roleHydrator = "hydrator"
+	rolePromoter = "promoter"
+)
+
+const maxKeyBytes = 64 << 10
+
+// Hydrator is the verifier for what a stage's hydrator signs, its key read from the GitOps repository.
+func Hydrator(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
+	return Identity(files, declared, roleHydrator)
+}
+
+// Promoter is the verifier for what a stage's promoter signs, its key read from the GitOps repository.
+func Promoter(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
+	return Identity(files, declared, rolePromoter)
+}
+
+// Identity is the verifier for what declared identities sign, their keys read from the GitOps repository. What cannot be
+// used is ErrIdentity.
+func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.Verifier, error) {
+	var identities []sign.Identity
+	for _, name := range names {
+		key, err := publicKey(files, declared, name)
+		if err != nil {
+			return nil, fmt.Errorf("pipeline %s: identities.%s: %w", declared.Pipeline, name, err)
+		}
+		identities = append(identities, sign.Identity{Name: name, PublicKey: key})
+	}
+	return sign.NewVerifier(identities...)
+}
+
+func publicKey(files fs.FS, declared pipeline.Expanded, name string) (sign.PublicKey, error) {
+	id, ok := declared.Identities[name]
+	switch {
+	case !ok && name == roleHydrator:
+		return sign.PublicKey{}, fmt.Errorf("%w: it is not declared, and nobody is trusted to render; name the public key", ErrIdentity)
+	case !ok && name == rolePromoter:
+		return sign.PublicKey{}, fmt.Errorf("%w: it is not declared, and nobody is trusted to promote; name the public key", ErrIdentity)
+	case !ok:
+		return sign.PublicKey{}, fmt.Errorf("%w: it is not declared", ErrIdentity)
+	case id.Key == "":
+		return sign.PublicKey{}, fmt.Errorf("%w: it has no key, and keyless identities are not supported yet", ErrIdentity)
+	}
+	info, err := fs.Stat(files, id.Key)
+	if err == nil && info.Size() > maxKeyBytes {
+		err = fmt.Errorf("%d bytes are too many for a public key", info.Size())
+	}
+	var pem []byte
+	if err == nil {
+		pem, err = fs.ReadFile(files, id.Key)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return sign.PublicKey{}, fmt.Errorf("key %s in the GitOps repository: %w", id.Key, err)
+	}
+	var key sign.PublicKey
+	if err == nil {
+		key, err = sign.ParsePublicKey(pem)
+	}
+	if err != nil {
+		return key, fmt.Errorf("%w: key %s in the GitOps repository: %w", ErrIdentity, id.Key, err)
+	}
+	return key, nil
+}
+
+// signed tells whether an identity signed an artifact as what the claim says. A signature for another stage or repository
+// says nothing here, and neither does any other statement.
+func (r Request) signed(ctx context.Context, declared pipeline.Expanded, desc ocispec.Descriptor, claim sign.Claim, name string) (policy.Check, error) {
+	check := policy.Check{Check: "identity " + name, Result: policy.Fail}
+	verifier, err := Identity(r.Files, declared, name)
+	if err != nil {
+		return check, err
+	}
+	statements, rejected, err := sign.Verify(ctx, r.Repository, desc, verifier)
+	if err != nil {
+		return check, err
+	}
+	check.Reason = "no signature by " + name
+	if len(rejected) > 0 {
+		check.Reason += "; " + rejected[0].Reason
+	}
+	for _, s := range statements {
+		if s.PredicateType() != sign.PredicateSignature {
+			continue
+		}
+		if got := s.Claim(); got != claim || s.SubjectName() != claim.Repository {
+			check.Reason = fmt.Sprintf("%s signed it for another purpose: as %s of stage %s, pipeline %s, in %s",
+				name, got.Release, got.Stage, got.Pipeline, got.Repository)
+			continue
+		}
+		check.Result, check.Reason = policy.Pass, fmt.Sprintf("signed by %s, key %s", name, s.KeyFingerprint())
+		break
+	}
+	return check, nil
+}
