@@ -52,6 +52,12 @@ func (i *Images) Revision(ctx context.Context, reference string) (string, error)
 	return revision, nil
 }
 
+// Repository opens the repository that an image reference is in: whatever is attached to an image is found there.
+func (i *Images) Repository(reference string) (*Repository, error) {
+	repository, _, err := i.open(reference)
+	return repository, err
+}
+
 // open finds the repository and the tag or digest that docker would take a reference for.
 func (i *Images) open(reference string) (*Repository, string, error) {
 	ref, err := name.ParseReference(reference)

@@ -6,6 +6,33 @@
 //
 // A judgement is a list of checks. All of them are made, also after the first that fails, and each says in one
 // sentence what decided it.
+//
+// # Gates
+//
+// [Gates] judges what a stage declares in its pipeline file by [Facts], which somebody else collected:
+//
+//   - soak: this release's content was live in another stage without a break. Equal content of several releases is one
+//     stay, several stays do not add up, and a stay that is over still counts. With healthy, time begins with the first
+//     health attestation of the stay.
+//   - attestation, approval, image: statements by declared identities about one digest. Signers are told apart by their
+//     keys, whatever names these have. An approval is good news by its type; of an attestation's content only its where
+//     judges, and without it a bad report counts as well as a good one. Nothing but a statement of that type is a
+//     signature.
+//   - file: a path exists on the policy ref.
+//   - window: what the clocks on the walls of a time zone show. Times that they skip never are, times that they show
+//     twice count twice. Deny wins.
+//   - cel, rego: expressions and policies over the objects, see packages cel and rego below this one.
+//
+// Times in predicates and records are their signers' word, and reasons say so.
+//
+// A gate that does not pass fails, and its reason says what would satisfy it; or it is pending, where only time stands in
+// the way. Where the content is what is live already ([Facts].Unchanged), soak, attestation and approval pass.
+//
+// A waiver (of package attestation) turns the result of one gate into [Waived]: signed by enough of those whom the stage
+// names, for just this digest, stage, release, gate and its declaration, unexpired, and for no longer than [MaxWaiver].
+// Any other is named in the gate's reason, and changes nothing.
+//
+// What others wrote stands in reasons on one line, cut where it is long, with what a terminal obeys made visible.
 package policy
 
 import (

@@ -22,6 +22,9 @@
 // before a release is known. Braces around anything else, and {{doubled}}
 // braces, are left alone.
 //
+// A gate is one condition and perhaps a name. What gates mean is for package policy; here they are read and
+// judged as far as a declaration shows what is wrong with it. CEL and Rego are not compiled.
+//
 // A stage's render, mirror and sign override the pipeline's key by key; null
 // takes a key away (mirror: null is a stage without mirror).
 package pipeline

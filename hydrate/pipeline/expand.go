@@ -27,6 +27,7 @@ type Expanded struct {
 	Sign       Sign
 	Identities map[string]Identity
 	Gates      []Gate
+	Waivers    Waivers
 }
 
 // Options are the effective render options. Their JSON form is stable.
@@ -64,6 +65,7 @@ type effective struct {
 	Sign       Sign                `yaml:"sign"`
 	Identities map[string]Identity `yaml:"identities"`
 	Gates      []Gate              `yaml:"gates"`
+	Waivers    Waivers             `yaml:"waivers"`
 
 	doc *strictyaml.Node
 }
@@ -94,6 +96,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 		Sign:       e.Sign,
 		Identities: e.Identities,
 		Gates:      e.Gates,
+		Waivers:    e.Waivers,
 	}
 	if expanded.SourceRepo == "" {
 		c.add(p.doc.Pos, "sourceRepo is missing, and lock %s names no packaging.sourceRepo: write it in either", l.ReleaseID)
@@ -127,7 +130,7 @@ func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effec
 	for _, key := range []string{"render", "mirror", "sign"} {
 		doc = doc.With(key, strictyaml.Merge(doc.Get(key), declared.Get(key)))
 	}
-	doc = doc.With("gates", declared.Get("gates"))
+	doc = doc.With("gates", declared.Get("gates")).With("waivers", declared.Get("waivers"))
 
 	vars, err := p.readVars(stage, files, c)
 	if err != nil {
@@ -136,17 +139,21 @@ func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effec
 	if vars == nil {
 		return effective{doc: doc}, nil // why is said; judging without them would only add noise
 	}
-	values := p.stageScope(stage).with(l, vars)
-	doc = doc.MapStrings(func(path []string, s *strictyaml.Node) string {
+	doc = expandStrings(doc, p.stageScope(stage).with(l, vars), c)
+	e := effective{doc: doc}
+	// Load has told what does not decode; expanding strings cannot add to it.
+	_ = strictyaml.DecodePartial(doc, &e)
+	return e, e.check(p, files, c)
+}
+
+// expandStrings replaces the placeholders in every string of doc but those that are expressions.
+func expandStrings(doc *strictyaml.Node, values scope, c *checker) *strictyaml.Node {
+	return doc.MapStrings(func(path []string, s *strictyaml.Node) string {
 		if key := path[len(path)-1]; key == "cel" || key == "where" || key == "subjectRegexp" {
 			return s.Value
 		}
 		return c.expand(values, s)
 	})
-	e := effective{doc: doc}
-	// Load has told what does not decode; expanding strings cannot add to it.
-	_ = strictyaml.DecodePartial(doc, &e)
-	return e, e.check(p, files, c)
 }
 
 // options fills in the defaults.

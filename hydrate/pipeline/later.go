@@ -13,14 +13,6 @@ type laterKey struct{ key, value string }
 // laterKeys is the list of them: implementing one is deleting its line.
 func laterKeys() []laterKey {
 	return []laterKey{
-		{"mirror.when", "promote"},
-		{"mirror.review", "pull-request"},
-		{"mirror.reviewers", ""},
-		{"mirror.labels", ""},
-		{"mirror.draft", "true"},
-		{"mirror.autoMerge", "true"},
-		{"mirror.live", ""},
-		{"gates", ""},
 		{"sign.hydrator.keyless", ""},
 		{"sign.promoter.keyless", ""},
 	}

@@ -43,10 +43,8 @@ func fullRepo(t *testing.T) fstest.MapFS {
 func TestLoadFullIsRefusedByKey(t *testing.T) {
 	t.Parallel()
 	_, err := Load(fullRepo(t), "apps/codeai.yaml")
-	want := `apps/codeai.yaml:35:3: mirror.live is not supported yet: remove it
-apps/codeai.yaml:55:34: sign.hydrator.keyless is not supported yet: remove it
-apps/codeai.yaml:58:14: mirror.review: pull-request is not supported yet: remove it
-apps/codeai.yaml:59:5: gates is not supported yet: remove it`
+	want := `apps/codeai.yaml:55:34: sign.hydrator.keyless is not supported yet: remove it
+apps/codeai.yaml:58:14: mirror.review: pull-request is not supported yet: remove it`
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -86,7 +84,7 @@ func TestLoadFull(t *testing.T) {
 				Sign:   Sign{Hydrator: &Signer{Keyless: &Keyless{}}}},
 			{Name: "staging", Auto: true},
 			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: "pull-request"}, Gates: []Gate{
-				{Soak: &Soak{"test", "2h", false}},
+				{Soak: &Soak{Stage: "test", For: "2h"}},
 				{Attestation: &Attestation{"https://acme.dev/ui-tests/v1", "image", []string{"ci"}, `predicate.result == "PASSED"`, "72h", &one}},
 				{Approval: &Approval{[]string{"release-managers", "sre"}, &two}},
 				{Image: &ImageGate{[]string{"ci"}, true}},

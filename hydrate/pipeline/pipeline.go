@@ -38,13 +38,14 @@ type Pipeline struct {
 // Stage is one environment. Its Render, Mirror and Sign hold the overrides
 // only.
 type Stage struct {
-	Name   string  `yaml:"name,required" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,35}$" jsonschema_description:"The stage's name."`
-	Auto   bool    `yaml:"auto" jsonschema_description:"Whether promote --ready promotes to this stage."`
-	After  After   `yaml:"after" jsonschema_description:"The stages a release must have been live in before."`
-	Render Render  `yaml:"render" jsonschema_description:"Overrides of the pipeline's render."`
-	Mirror *Mirror `yaml:"mirror" jsonschema_description:"Overrides of the pipeline's mirror; null: no mirror."`
-	Sign   Sign    `yaml:"sign" jsonschema_description:"Overrides of the pipeline's sign."`
-	Gates  []Gate  `yaml:"gates" jsonschema_description:"What promotion to this stage asks for; all must pass."`
+	Name    string  `yaml:"name,required" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,35}$" jsonschema_description:"The stage's name."`
+	Auto    bool    `yaml:"auto" jsonschema_description:"Whether promote --ready promotes to this stage."`
+	After   After   `yaml:"after" jsonschema_description:"The stages a release must have been live in before."`
+	Render  Render  `yaml:"render" jsonschema_description:"Overrides of the pipeline's render."`
+	Mirror  *Mirror `yaml:"mirror" jsonschema_description:"Overrides of the pipeline's mirror; null: no mirror."`
+	Sign    Sign    `yaml:"sign" jsonschema_description:"Overrides of the pipeline's sign."`
+	Gates   []Gate  `yaml:"gates" jsonschema_description:"What promotion to this stage asks for; all must pass."`
+	Waivers Waivers `yaml:"waivers" jsonschema_description:"Who may waive gates of this stage. Absent: nobody."`
 }
 
 // After are the stages that come before a stage.

@@ -42,8 +42,9 @@ func (After) JSONSchema() *jsonschema.Schema {
 	}}
 }
 
-// JSONSchemaExtend says that a gate has one condition.
+// JSONSchemaExtend says that a gate has one condition, and perhaps a name.
 func (Gate) JSONSchemaExtend(s *jsonschema.Schema) {
-	one := uint64(1)
-	s.MinProperties, s.MaxProperties = &one, &one
+	for _, kind := range gateKinds() {
+		s.OneOf = append(s.OneOf, &jsonschema.Schema{Required: []string{kind}})
+	}
 }

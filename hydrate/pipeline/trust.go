@@ -9,9 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/lockage/lockage/internal/strictyaml"
 )
 
 // checkSigners asks for one kind of key a role, and for two keys.
@@ -90,96 +87,4 @@ func readKey(files fs.FS, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read public key: %w", err)
 	}
 	return bytes.TrimSpace(data), nil
-}
-
-// checkGates judges the gates of a stage.
-func (e effective) checkGates(p *Pipeline, c *checker) {
-	for i, g := range e.Gates {
-		node := e.doc.Find("gates", i)
-		if node == nil || node.Kind != strictyaml.Map {
-			continue
-		}
-		set := slices.DeleteFunc(slices.Clone(node.Entries), func(entry strictyaml.Entry) bool { return entry.Value.IsNull() })
-		if len(set) != 1 {
-			c.add(node.Pos, "a gate has exactly one condition, this one has %d: write one list item each", len(set))
-		}
-		if g.Soak != nil {
-			e.checkStage(p, c, g.Soak.Stage, "gates", i, "soak", "stage")
-			c.rule(e.doc, duration, "gates", i, "soak", "for")
-		}
-		if a := g.Attestation; a != nil {
-			c.rule(e.doc, matches(predicate, "is no predicate type: write a URI"), "gates", i, "attestation", "type")
-			c.rule(e.doc, duration, "gates", i, "attestation", "maxAge")
-			c.rule(e.doc, notEmpty, "gates", i, "attestation", "where")
-			c.rule(e.doc, func(subject string) string {
-				if subject == "artifact" || subject == "image" || strings.HasPrefix(subject, "stage:") {
-					return ""
-				}
-				return "is not known: write artifact, image or stage:NAME"
-			}, "gates", i, "attestation", "subject")
-			if name, ok := strings.CutPrefix(a.Subject, "stage:"); ok {
-				e.checkStage(p, c, name, "gates", i, "attestation", "subject")
-			}
-			e.checkBy(c, a.By, a.Count, "gates", i, "attestation")
-		}
-		if g.Approval != nil {
-			e.checkBy(c, g.Approval.By, g.Approval.Count, "gates", i, "approval")
-		}
-		if g.Image != nil {
-			e.checkBy(c, g.Image.By, nil, "gates", i, "image")
-		}
-		if g.Window != nil {
-			e.checkWindow(c, g.Window, i)
-		}
-		c.rule(e.doc, repositoryPath, "gates", i, "file")
-		c.rule(e.doc, repositoryPath, "gates", i, "rego")
-		c.rule(e.doc, notEmpty, "gates", i, "cel")
-	}
-}
-
-func (e effective) checkWindow(c *checker, w *Window, i int) {
-	if len(w.Allow) == 0 && len(w.Deny) == 0 {
-		c.add(e.doc.At("gates", i, "window").Pos, "window: write allow, deny or both")
-	}
-	c.rule(e.doc, matches(weekly, "is no weekly time: write one like Mon-Thu 09:00-16:00"), "gates", i, "window", "allow")
-	c.rule(e.doc, func(span string) string {
-		from, to, _ := strings.Cut(span, "/")
-		if weekly.MatchString(span) || isDay(from) && isDay(to) && from <= to {
-			return ""
-		}
-		return "is neither days such as 2026-12-20/2027-01-03 nor a weekly time such as Mon-Thu 09:00-16:00"
-	}, "gates", i, "window", "deny")
-	c.rule(e.doc, matches(timezone, "is no time zone: write one like America/Los_Angeles"), "gates", i, "window", "timezone")
-}
-
-// checkStage reports a stage that does not exist.
-func (e effective) checkStage(p *Pipeline, c *checker, name string, path ...any) {
-	n := e.doc.Find(path...)
-	if _, ok := p.Stage(name); !ok && n.IsString() && !c.unexpanded[n.Pos] {
-		c.add(n.Pos, "%s: there is no stage %q", pathName(path), name)
-	}
-}
-
-// checkBy reports identities that nobody declared, and counts below one.
-func (e effective) checkBy(c *checker, by []string, count *int, path ...any) {
-	list := e.doc.Find(append(slices.Clip(path), "by")...)
-	if list == nil || list.Kind != strictyaml.List {
-		return
-	}
-	if len(by) == 0 {
-		c.add(list.Pos, "%s.by is empty: name who is trusted", pathName(path))
-	}
-	for i, name := range by {
-		if _, ok := e.Identities[name]; !ok && list.At(i).IsString() && !c.unexpanded[list.At(i).Pos] {
-			c.add(list.At(i).Pos, "identity %q is not declared: add it to identities", name)
-		}
-	}
-	if count != nil && *count < 1 {
-		c.add(e.doc.At(append(slices.Clip(path), "count")...).Pos, "%s.count is %d: at least 1", pathName(path), *count)
-	}
-}
-
-func isDay(s string) bool {
-	_, err := time.Parse(time.DateOnly, s)
-	return err == nil
 }

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/attestation"
+	"github.com/lockage/lockage/evidence"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/verify"
+)
+
+const (
+	// maxPredicate bounds a predicate, in bytes: signed and encoded it must stay below what readers take.
+	maxPredicate = 2 << 20
+
+	// ownTypes begins the predicate types that lockage gives a meaning.
+	ownTypes = "https://lockage.dev/"
+
+	subjectImage = "image"
+)
+
+type attestFlags struct {
+	signFlags
+	what, stage, subject, predicateType, predicate string
+	health                                         healthFlags
+}
+
+func newAttestCommand(a *app) *cobra.Command {
+	var f attestFlags
+	cmd := &cobra.Command{
+		Use:   "attest STAGE|REFERENCE --type URI --predicate FILE --key KEY | attest --health STAGE --key KEY",
+		Short: "Sign what is known of an artifact: test results, scans, health",
+		Long: `Attest signs an in-toto statement about an artifact, or with --subject image about the image that its release locks, and
+attaches it as a Sigstore bundle, where attestation gates look for it. The predicate is a JSON object of yours, and
+nothing is added to it. An artifact is verified first: nothing is signed about one that does not verify.
+
+STAGE stands for its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
+
+With --health it asks the cluster whether what is live in the stage is what runs there, and whether it is well, by Argo
+CD's Application or Flux's OCIRepository and Kustomization; waits until it is; and signs that, for soak gates with
+healthy: true. Anything less than synced and healthy is never signed: after --timeout-wait it exits with status 5.
+
+The key must not be a hydrator's or promoter's: clusters take anything signed with that key for approval, whatever it says.
+The promoter of a stage may sign that stage's health.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				f.what = args[0]
+			}
+			if f.health.stage != "" {
+				return a.attestHealth(cmd.Context(), f)
+			}
+			return a.attest(cmd.Context(), f)
+		},
+		ValidArgsFunction: completeStages(a),
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.stage, "stage", "", "a REFERENCE is of this `STAGE`")
+	cmd.Flags().StringVar(&f.subject, "subject", "artifact", "what the statement is about: artifact or image")
+	cmd.Flags().StringVar(&f.predicateType, "type", "", "the predicate's type, a `URI`")
+	cmd.Flags().StringVar(&f.predicate, "predicate", "", "the predicate, a `FILE` with a JSON object, or - for standard input")
+	f.health.add(cmd)
+	return cmd
+}
+
+func (f *attestFlags) check() error {
+	switch {
+	case f.what == "":
+		return usagef("name a STAGE or REFERENCE, or use attest --health STAGE")
+	case f.predicateType == "":
+		return usagef("--type is missing: name the predicate's type, a URI")
+	case f.predicate == "":
+		return usagef("--predicate is missing: name a file with a JSON object, or - for standard input")
+	case f.subject != "artifact" && f.subject != subjectImage:
+		return usagef("--subject %q: want artifact or image", f.subject)
+	}
+	if u, err := url.Parse(f.predicateType); err != nil || u.Scheme == "" || len(f.predicateType) > maxText {
+		return usagef("--type %.100q is no URI", f.predicateType)
+	}
+	if strings.HasPrefix(f.predicateType, ownTypes) {
+		return usagef("--type %s: statements of this type are made by approve, promote and attest --health", f.predicateType)
+	}
+	if err := f.health.refuseWithout(); err != nil {
+		return err
+	}
+	return f.signFlags.check()
+}
+
+func (a *app) attest(ctx context.Context, f attestFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	predicate, err := a.readPredicate(f.predicate)
+	if err != nil {
+		return err
+	}
+	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.what, Stage: f.stage, Release: f.release})
+	if err != nil {
+		return err
+	}
+	s, err := a.signer(ctx, f.key, t)
+	if err != nil {
+		return err
+	}
+	if err := s.refuse(evidence.RolePromoter, evidence.RoleHydrator); err != nil {
+		return err
+	}
+	// Of an image too: that the release locks it is what the artifact proves.
+	if err := t.verify(ctx); err != nil {
+		return err
+	}
+	statement := sign.NewSignature(t.desc.Digest, sign.Claim{
+		Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID, Repository: t.repository.Name(),
+	})
+	if f.subject == subjectImage {
+		if err := t.toImage(ctx); err != nil {
+			return err
+		}
+		statement.Subject = sign.Subject{Name: t.repository.Name(), Digest: t.desc.Digest}
+	}
+	statement.PredicateType, statement.Predicate = f.predicateType, predicate
+	result := t.result(s)
+	result.Action = "attested"
+	return a.attach(ctx, t, s, statement, attestation.SamePredicate(statement), result)
+}
+
+// toImage makes the locked image the thing that is stated about.
+func (t *target) toImage(ctx context.Context) error {
+	image := t.lock.Lock.Image
+	repository, err := oci.NewImages(t.client).Repository(image.Pinned())
+	if err != nil {
+		return err
+	}
+	desc, err := repository.Resolve(ctx, image.Digest)
+	if err != nil {
+		return err
+	}
+	t.repository, t.desc, t.reference = repository, desc, repository.Reference(image.Digest)
+	return nil
+}
+
+// readPredicate reads a JSON object.
+func (a *app) readPredicate(name string) (json.RawMessage, error) {
+	r := a.stdin
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, usagef("--predicate: %w", err)
+		}
+		defer file.Close()
+		r = file
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxPredicate+1))
+	if err != nil {
+		return nil, fmt.Errorf("--predicate %s: %w", name, err)
+	}
+	if len(data) > maxPredicate {
+		return nil, usagef("--predicate %s: more than %d bytes", name, maxPredicate)
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil || object == nil {
+		return nil, usagef("--predicate %s: no JSON object", name)
+	}
+	return data, nil
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockage/lockage/internal/strictyaml"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/cases"
+)
+
+func newPolicyCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Test gates",
+		Args:  cobra.NoArgs,
+	}
+	cmd.AddCommand(newPolicyTestCommand(a))
+	return cmd
+}
+
+func newPolicyTestCommand(a *app) *cobra.Command {
+	var markdown bool
+	cmd := &cobra.Command{
+		Use:   "test FILE...",
+		Short: "Test gates by tables of evidence and verdicts",
+		Long: `Test runs tables of cases: evidence and objects in, verdicts of gates out. The gates are those of a FILE itself, or of a
+stage of a pipeline file. Paths in a FILE are relative to the folder of --directory. Nothing is fetched, and no key is
+needed: statements are signed by keys made for the test. Without --verbose only cases that failed show their gates.
+
+  gates:                        # or pipeline: lockage.yaml and stage: production
+    - {approval: {by: [sre, manager], count: 2}}
+    - {cel: 'objects.all(o, o.kind != "Pod")'}
+  cases:
+    - name: one approval is not enough
+      objects: [{apiVersion: v1, kind: Service, metadata: {name: web}}]
+      statements: [{type: approval, by: sre}]
+      expect: {approval: {result: fail, reason: 1 of 2}, cel: pass}
+      result: fail
+
+Exit status: 0 every case came out as expected; 1 some did not; 2 a FILE is malformed.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if markdown && a.format != "text" {
+				return usagef("--markdown and --output %s exclude each other", a.format)
+			}
+			return a.testPolicy(cmd.Context(), args, markdown)
+		},
+	}
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "write the results as Markdown, for a pull request or a step summary")
+	return cmd
+}
+
+// policyTests are the results of policy test: a list of reports, with a choice of how to show it.
+type policyTests struct {
+	reports []cases.Report
+	options cases.Options
+}
+
+// MarshalJSON gives the list of reports.
+func (rs policyTests) MarshalJSON() ([]byte, error) { return json.Marshal(rs.reports) }
+
+func (rs policyTests) Text(w io.Writer) { _ = cases.Write(w, rs.reports, rs.options) } // the writer's own errors show at the end of the run
+
+func (a *app) testPolicy(ctx context.Context, names []string, markdown bool) error {
+	var reports []cases.Report
+	var problems strictyaml.Problems
+	for _, name := range names {
+		at := name
+		if !filepath.IsAbs(at) {
+			at = filepath.Join(a.dir, at)
+		}
+		data, err := readBounded(at, strictyaml.MaxSize)
+		if err != nil {
+			return usageError{fmt.Errorf("read test file: %w", err)}
+		}
+		found, err := cases.Run(ctx, name, data, os.DirFS(a.dir))
+		var malformed strictyaml.Problems
+		switch {
+		case errors.As(err, &malformed):
+			problems = append(problems, malformed...)
+		case err != nil:
+			return err
+		}
+		reports = append(reports, found...)
+	}
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	a.emit(policyTests{reports: reports, options: cases.Options{Verbose: a.verbose, Markdown: markdown}})
+	failed := 0
+	for _, r := range reports {
+		if r.Result != policy.Pass {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d cases did not come out as expected", failed, len(reports))
+	}
+	return nil
+}
+
+// readBounded reads a file, and one byte more than the limit, for its reader to refuse.
+func readBounded(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit+1))
+}

@@ -1,0 +1,89 @@
+// Package evidence collects what gates are judged by, and judges nothing itself.
+//
+//	gates of a stage, policy ref's files, registries ──▶ Collect ──▶ policy.Facts
+//
+// # What it promises
+//
+//   - Only what the gates ask for is read, each thing once, several at a time: no image registry without a gate on the image,
+//     no decoded objects without a CEL or Rego gate, no other stage's artifact without a gate that names the stage.
+//   - Statements in the facts are proven: signed by an identity that the pipeline declares at the policy ref, about just
+//     that digest. Everything else that hangs there is in Subject.Rejected, with the reason why it counts for nothing.
+//   - Nothing is decided by what could not be read. A registry that fails, a file that cannot be read, a policy that is not
+//     what its digest says are errors. What is not there is a fact: no statements, a file that does not exist.
+//   - The time is given by the caller.
+//
+// # Identities
+//
+// A verifier gets each key once, however many names have it: Facts.Keys maps every name to the fingerprint of its key, and
+// a gate that trusts a name trusts the key. Identities of another stage, whose placeholders may give another key, are
+// called STAGE/NAME there, such as test/promoter: what is attested about a stage's artifacts is proven by that stage's
+// identities too.
+//
+// Keyless identities and keys in a KMS cannot be verified with yet. They are left out of Facts.Keys, and a gate that names
+// one finds the reason among the rejected of the subject that it asks about.
+//
+// # Rego
+//
+// A rego gate names a folder of the GitOps repository or oci://REPOSITORY@sha256:DIGEST, see [Rego].
+package evidence
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+)
+
+const (
+	// concurrency bounds what is read at a time.
+	concurrency = 6
+
+	// MaxHealthArtifacts bounds the artifacts of a soak's stage whose health attestations are read, the newest of them.
+	MaxHealthArtifacts = 32
+)
+
+// Request says what is to be judged, and where the evidence lies.
+type Request struct {
+	Declared  pipeline.Expanded  // the stage with its gates, as expanded for the release at the policy ref
+	Lock      lock.Lock          // of the release
+	Candidate ocispec.Descriptor // of the artifact, in Declared.Repository
+	Tree      *oci.Tree          // the artifact's files
+	Live      *oci.Tree          // of what is live in the stage; nil where nothing is
+	Stages    map[string]Stage   // other stages, by name: those that [Stages] asks for; one without history may be absent
+	Files     fs.FS              // of the GitOps repository at the policy ref
+	Client    *oci.Client
+	Now       time.Time
+}
+
+// Stage is what is known of another stage, from verified records.
+type Stage struct {
+	Declared pipeline.Expanded // expanded for the same release
+	Artifact digest.Digest     // of the same release in that stage; "" for none
+	Live     []policy.Span     // oldest first
+}
+
+// Collect reads what the declared gates ask for.
+func Collect(ctx context.Context, r Request) (policy.Facts, error) {
+	c, err := newCollector(r)
+	if err != nil {
+		return policy.Facts{}, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for _, task := range c.tasks() {
+		group.Go(func() error { return task(ctx) })
+	}
+	if err := group.Wait(); err != nil {
+		return policy.Facts{}, fmt.Errorf("evidence for %s/%s: %w", r.Declared.Pipeline, r.Declared.Stage, err)
+	}
+	return c.facts, nil
+}

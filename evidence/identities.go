@@ -1,0 +1,119 @@
+package evidence
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/sign"
+)
+
+// ErrIdentity says that a pipeline file does not make clear who is trusted. It is a mistake of configuration.
+var ErrIdentity = errors.New("this identity cannot be used")
+
+const maxKeyBytes = 64 << 10 // of a public key file
+
+// Identities are those that a pipeline declares for a stage, with their keys.
+type Identities struct {
+	// Unsupported are the names that nothing can be verified with, and why not.
+	Unsupported map[string]string
+
+	keys map[string]sign.PublicKey
+}
+
+// ReadIdentities reads the keys of all declared identities from the files of the policy ref. A key that is missing or
+// malformed is [ErrIdentity].
+func ReadIdentities(files fs.FS, declared pipeline.Expanded) (Identities, error) {
+	ids := Identities{Unsupported: map[string]string{}, keys: map[string]sign.PublicKey{}}
+	for _, name := range slices.Sorted(maps.Keys(declared.Identities)) {
+		ref := declared.Identities[name].Key
+		switch {
+		case ref == "":
+			ids.Unsupported[name] = unsupported(name, "is keyless, which is")
+			continue
+		case !sign.IsFile(ref):
+			ids.Unsupported[name] = unsupported(name, "has no key file, and other kinds of keys are")
+			continue
+		}
+		key, err := readKey(files, ref)
+		if err != nil {
+			return Identities{}, fmt.Errorf("pipeline %s: identities.%s for stage %s: key %s in the GitOps repository: %w",
+				declared.Pipeline, name, declared.Stage, ref, err)
+		}
+		ids.keys[name] = key
+	}
+	return ids, nil
+}
+
+func unsupported(name, why string) string {
+	return fmt.Sprintf("identity %s %s not supported yet: what it signs counts for nothing", name, why)
+}
+
+func readKey(files fs.FS, name string) (sign.PublicKey, error) {
+	f, err := files.Open(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+		return sign.PublicKey{}, fmt.Errorf("%w: %w", ErrIdentity, err)
+	} else if err != nil {
+		return sign.PublicKey{}, err
+	}
+	defer f.Close()
+	pem, err := io.ReadAll(io.LimitReader(f, maxKeyBytes+1))
+	if err != nil {
+		return sign.PublicKey{}, err
+	}
+	if len(pem) > maxKeyBytes {
+		return sign.PublicKey{}, fmt.Errorf("%w: more than %d bytes are no public key", ErrIdentity, maxKeyBytes)
+	}
+	key, err := sign.ParsePublicKey(pem)
+	if err != nil {
+		return sign.PublicKey{}, fmt.Errorf("%w: %w", ErrIdentity, err)
+	}
+	return key, nil
+}
+
+// Names are the identities that have a key, sorted.
+func (ids Identities) Names(key sign.PublicKey) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(ids.keys)) {
+		if ids.keys[name].Fingerprint() == key.Fingerprint() {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Foreign is what an identity of another stage is called in Facts.Keys.
+func Foreign(stage, identity string) string { return stage + "/" + identity }
+
+// foreign are the identities under the names that they have for another stage.
+func (ids Identities) foreign(stage string) Identities {
+	renamed := Identities{keys: map[string]sign.PublicKey{}}
+	for name, key := range ids.keys {
+		renamed.keys[Foreign(stage, name)] = key
+	}
+	return renamed
+}
+
+// verifierOf trusts every key of some sets of identities, each under the first of its names. It is nil where there is no key.
+func verifierOf(sets ...Identities) (*sign.Verifier, error) {
+	var trusted []sign.Identity
+	taken := map[string]bool{} // names and fingerprints
+	for _, ids := range sets {
+		for _, name := range slices.Sorted(maps.Keys(ids.keys)) {
+			key := ids.keys[name]
+			if taken[name] || taken[key.Fingerprint()] {
+				continue
+			}
+			taken[name], taken[key.Fingerprint()] = true, true
+			trusted = append(trusted, sign.Identity{Name: name, PublicKey: key})
+		}
+	}
+	if len(trusted) == 0 {
+		return nil, nil //nolint:nilnil // nobody to trust is no error: nothing is proven then
+	}
+	return sign.NewVerifier(trusted...)
+}

@@ -1,0 +1,43 @@
+package evidence
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/sign"
+)
+
+// The two signing roles, by the names of their identities.
+const (
+	RoleHydrator = "hydrator" // «I rendered this»
+	RolePromoter = "promoter" // «this may run in this stage»
+)
+
+// Role is a signing role that a key has.
+type Role struct {
+	Name  string // RoleHydrator or RolePromoter
+	Stage string
+}
+
+func (r Role) String() string { return fmt.Sprintf("the %s of stage %s", r.Name, r.Stage) }
+
+// Roles are the signing roles that a key has in stages. It matters before anything else is signed with the key: cosign,
+// Flux and policy controllers take any statement by a trusted key as approval, whatever the statement says.
+func Roles(files fs.FS, key sign.PublicKey, stages ...pipeline.Expanded) ([]Role, error) {
+	var roles []Role
+	for _, declared := range stages {
+		ids, err := ReadIdentities(files, declared)
+		if err != nil {
+			return nil, err
+		}
+		names := ids.Names(key)
+		for _, role := range []string{RolePromoter, RoleHydrator} {
+			if slices.Contains(names, role) {
+				roles = append(roles, Role{role, declared.Stage})
+			}
+		}
+	}
+	return roles, nil
+}

@@ -1,0 +1,75 @@
+package evidence
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	// maxArchive bounds what an OPA bundle unpacks to, files that are not wanted included.
+	maxArchive        = 4 * MaxPolicyBytes
+	maxArchiveEntries = 10 * MaxPolicyFiles
+)
+
+// unpack reads an OPA bundle: a gzipped tar. Folders, and files that are neither modules nor data, are passed over.
+func (b *bundle) unpack(archive []byte) error {
+	zip, err := gzip.NewReader(bytes.NewReader(archive))
+	if err != nil {
+		return fmt.Errorf("%w: not gzip: %w", ErrPolicy, err)
+	}
+	return b.untar(zip)
+}
+
+// untar reads an archive that is no longer compressed.
+func (b *bundle) untar(archive io.Reader) error {
+	limited := &io.LimitedReader{R: archive, N: maxArchive}
+	reader := tar.NewReader(limited)
+	for range maxArchiveEntries {
+		header, err := reader.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case limited.N <= 0:
+			return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrPolicy, maxArchive)
+		case err != nil:
+			return fmt.Errorf("%w: not a tar: %w", ErrPolicy, err)
+		}
+		if !wanted(header.Name) || header.Typeflag == tar.TypeDir {
+			continue
+		}
+		if header.Typeflag != tar.TypeReg {
+			return fmt.Errorf("%w: %.100q is no regular file", ErrPolicy, header.Name)
+		}
+		name, err := inside(header.Name)
+		if err != nil {
+			return err
+		}
+		data, err := readAll(reader, b.room())
+		if err != nil && !errors.Is(err, ErrPolicy) {
+			err = fmt.Errorf("%w: not a tar: %w", ErrPolicy, err)
+		}
+		if err != nil {
+			return fmt.Errorf("%.100q: %w", header.Name, err)
+		}
+		if err := b.add(name, data); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: more than %d entries", ErrPolicy, maxArchiveEntries)
+}
+
+// readAll reads at most limit bytes; more are refused.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, errTooLarge()
+	}
+	return data, nil
+}

@@ -1,0 +1,150 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Bounds on what is asked of a cluster and read of its answers.
+const (
+	MaxObjects = 20_000 // of one kind in a cluster
+
+	requestTimeout = 30 * time.Second
+	pageSize       = 500
+	maxAnswer      = 64 << 20 // bytes
+)
+
+// Config says how to reach a cluster.
+type Config struct {
+	Kubeconfig string // a file; "" stands for $KUBECONFIG, ~/.kube/config, or the pod that this runs in
+	Context    string // of the kubeconfig; "" stands for its current one
+	UserAgent  string
+}
+
+// Cluster is a Kubernetes API. It is safe for concurrent use.
+type Cluster struct{ client dynamic.Interface }
+
+// Connect reads the configuration. Nothing is asked of the cluster yet.
+func Connect(config Config) (*Cluster, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = config.Kubeconfig
+	rules.WarnIfAllMissing = false
+	loaded, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: config.Context}).ClientConfig()
+	switch {
+	case clientcmd.IsEmptyConfig(err):
+		return nil, errors.New("no Kubernetes cluster is configured, and this does not run in one; name a file with --kubeconfig")
+	case err != nil:
+		return nil, fmt.Errorf("Kubernetes configuration: %w", err) //nolint:staticcheck // a name is written as it is
+	}
+	loaded.UserAgent = config.UserAgent
+	loaded.Timeout = requestTimeout
+	loaded.QPS = -1 // a handful of requests, with pauses of our own
+	loaded.WarningHandler = rest.NoWarnings{}
+	loaded.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next} })
+	client, err := dynamic.NewForConfig(loaded)
+	if err != nil {
+		return nil, fmt.Errorf("Kubernetes configuration: %w", err) //nolint:staticcheck // a name is written as it is
+	}
+	return &Cluster{client}, nil
+}
+
+// bounded refuses to read answers without end.
+type bounded struct{ next http.RoundTripper }
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := b.next.RoundTrip(r)
+	if err == nil {
+		response.Body = http.MaxBytesReader(nil, response.Body, maxAnswer)
+	}
+	return response, err
+}
+
+// kind is a kind of object, with the versions in which it is understood, the newest first.
+type kind struct {
+	group, kind, resource string
+	versions              []string
+}
+
+func (k kind) String() string { return k.kind + "." + k.group }
+
+func (k kind) in(version string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: k.group, Version: version, Resource: k.resource}
+}
+
+// The kinds that are read.
+func application() kind {
+	return kind{"argoproj.io", "Application", "applications", []string{"v1alpha1"}}
+}
+
+func ociRepository() kind {
+	return kind{"source.toolkit.fluxcd.io", "OCIRepository", "ocirepositories", []string{"v1", "v1beta2"}}
+}
+
+func kustomization() kind {
+	return kind{"kustomize.toolkit.fluxcd.io", "Kustomization", "kustomizations", []string{"v1"}}
+}
+
+// get reads one object. One that is not there is [ErrUnfit].
+func (c *Cluster) get(ctx context.Context, k kind, n Name) (object, error) {
+	for _, version := range k.versions {
+		found, err := c.client.Resource(k.in(version)).Namespace(n.Namespace).Get(ctx, n.Name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			return object{k, found.Object}, nil
+		case !apierrors.IsNotFound(err):
+			return object{}, fmt.Errorf("read %s %s: %w", k, n, err)
+		}
+	}
+	return object{}, fmt.Errorf("%s %s: %w: it does not exist in this cluster", k, n, ErrUnfit)
+}
+
+// list reads all objects of a kind that keep wants. A cluster that does not have the kind has none.
+func (c *Cluster) list(ctx context.Context, k kind, keep func(object) bool) ([]object, error) {
+	var found []object
+	for _, version := range k.versions {
+		seen, options := 0, metav1.ListOptions{Limit: pageSize}
+		for {
+			page, err := c.client.Resource(k.in(version)).List(ctx, options)
+			if apierrors.IsNotFound(err) && seen == 0 {
+				break // try the older version
+			}
+			if err != nil {
+				return nil, fmt.Errorf("list %s: %w", k, err)
+			}
+			if seen += len(page.Items); seen > MaxObjects {
+				return nil, fmt.Errorf("list %s: %w: more than %d are not looked through; name those to ask with --application or --flux",
+					k, ErrUnfit, MaxObjects)
+			}
+			for _, item := range page.Items {
+				if o := (object{k, item.Object}); keep(o) {
+					found = append(found, o)
+				}
+			}
+			if options.Continue = page.GetContinue(); options.Continue == "" {
+				return found, nil
+			}
+		}
+	}
+	return found, nil
+}
+
+// passing tells of an error whether asking again may help.
+func passing(err error) bool {
+	switch {
+	case errors.Is(err, ErrUnfit), errors.Is(err, ErrUnknown),
+		apierrors.IsUnauthorized(err), apierrors.IsForbidden(err), apierrors.IsBadRequest(err), apierrors.IsMethodNotSupported(err):
+		return false
+	}
+	return true
+}

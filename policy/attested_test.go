@@ -1,0 +1,257 @@
+package policy_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/attestation"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
+)
+
+func TestAttestation(t *testing.T) {
+	t.Parallel()
+	passed := map[string]any{"result": "PASSED", "time": "2026-03-23T12:00:00Z", "count": 3}
+	gate := pipeline.Attestation{Type: uiTests, Subject: "image", By: []string{"ci"}}
+	with := func(change func(*pipeline.Attestation)) pipeline.Attestation {
+		g := gate
+		change(&g)
+		return g
+	}
+	where := func(expression string) pipeline.Attestation {
+		return with(func(g *pipeline.Attestation) { g.Where = expression })
+	}
+	maxAge := with(func(g *pipeline.Attestation) { g.MaxAge = "72h" })
+	for name, c := range map[string]struct {
+		gate    pipeline.Attestation
+		arrange func(d *desk)
+		want    policy.Result
+		reason  string
+	}{
+		"there":                {gate, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, "by ci (key "},
+		"not there":            {gate, func(*desk) {}, policy.Fail, "none: it takes 1 statement of type https://acme.dev/ui-tests/v1 on the image sha256:aaaa"},
+		"by somebody else":     {gate, func(d *desk) { d.attest(&d.f.Image, "sre", uiTests, passed) }, policy.Fail, "one by sre (key "},
+		"of another type":      {gate, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests+"2", passed) }, policy.Fail, "none: "},
+		"on the artifact only": {gate, func(d *desk) { d.attest(&d.f.Artifact, "ci", uiTests, passed) }, policy.Fail, "none: "},
+		"on the wrong digest": {gate, func(d *desk) {
+			d.f.Image.Statements = append(d.f.Image.Statements, d.verified("ci", elsewhere, uiTests, passed, nil))
+		}, policy.Fail, "does not count: it is about sha256:eeee"},
+		"rejected": {gate, func(d *desk) { d.f.Image.Rejected = []sign.Rejected{{Reason: "not signed\x1b[2J by ci"}} }, policy.Fail, `not counted: not signed\u001b[2J by ci`},
+		"no such identity": {with(func(g *pipeline.Attestation) { g.By = []string{"nobody"} }),
+			func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "no key of nobody is known"},
+		"on the default subject": {with(func(g *pipeline.Attestation) { g.Subject = "" }), func(d *desk) { d.attest(&d.f.Artifact, "ci", uiTests, passed) }, policy.Pass, "on the artifact by ci"},
+		"on another stage's artifact": {with(func(g *pipeline.Attestation) { g.Subject = "stage:test" }), func(d *desk) {
+			s := d.f.Stages["test"]
+			d.attest(&s, "ci", uiTests, passed)
+			d.f.Stages["test"] = s
+		}, policy.Pass, "on the stage:test by ci"},
+		"by another stage's promoter": {with(func(g *pipeline.Attestation) { g.Subject, g.By = "stage:test", []string{"promoter"} }), func(d *desk) {
+			s := d.f.Stages["test"]
+			d.attest(&s, "test/promoter", uiTests, passed)
+			d.f.Stages["test"] = s
+		}, policy.Pass, "by promoter (key"},
+		"no artifact there": {with(func(g *pipeline.Attestation) { g.Subject = "stage:qa" }), func(*desk) {}, policy.Fail, "has no stage:qa"},
+
+		"negative, and nobody asks": {gate, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Pass, ""},
+		"negative":                  {where(`predicate.result == "PASSED"`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Fail, "where is false of it"},
+		"failed verification by the right key": {pipeline.Attestation{Type: "https://slsa.dev/verification_summary/v1", By: []string{"promoter"}, Where: `predicate.verificationResult == "PASSED"`},
+			func(d *desk) {
+				d.attest(&d.f.Artifact, "promoter", "https://slsa.dev/verification_summary/v1", map[string]any{"verificationResult": "FAILED"})
+			}, policy.Fail, "where is false of it"},
+		"negative and positive": {where(`predicate.result == "PASSED"`), func(d *desk) {
+			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"})
+			d.attest(&d.f.Image, "ci", uiTests, passed)
+		}, policy.Pass, ""},
+		"where holds":                {where(`predicate.result == "PASSED" && predicate.count >= 3 && subject.digest.startsWith("sha256:")`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, ""},
+		"where over annotations":     {where(`subject.annotations.suite == "full"`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "no such key: suite"},
+		"where over what is missing": {where(`predicate.verdict == "PASSED"`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "where cannot be told of it: no such key: verdict"},
+		"where is malformed":         {where(`predicate.result ==`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "where does not compile: 1:20: "},
+		"where is no condition":      {where(`1 + 1`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "must give true or false"},
+
+		"young enough": {maxAge, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, "made at 2026-03-23 12:00:00 UTC by its own account"},
+		"too old": {maxAge, func(d *desk) {
+			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"timestamp": "2026-03-21T11:59:59Z"})
+		}, policy.Fail, "72h0m1s ago"},
+		"without time":  {maxAge, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{}) }, policy.Fail, "does not say when it was made"},
+		"of tomorrow":   {maxAge, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"time": "2026-03-25T12:00:00Z"}) }, policy.Fail, "yet to come"},
+		"a clock ahead": {maxAge, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"time": "2026-03-24T12:04:00Z"}) }, policy.Pass, ""},
+		"not a time":    {maxAge, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"time": "yesterday"}) }, policy.Fail, "no time of RFC 3339: yesterday"},
+		"provenance's time": {maxAge, func(d *desk) {
+			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"runDetails": map[string]any{"metadata": map[string]any{"finishedOn": "2026-03-24T11:00:00Z"}}})
+		}, policy.Pass, ""},
+		"a summary's time": {maxAge, func(d *desk) {
+			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"timeVerified": "2026-03-24T11:00:00Z"})
+		}, policy.Pass, ""},
+		"a scan's time": {maxAge, func(d *desk) {
+			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"metadata": map[string]any{"scanFinishedOn": "2026-03-24T11:00:00Z"}})
+		}, policy.Pass, ""},
+
+		"two of two": {with(func(g *pipeline.Attestation) { g.By, g.Count = []string{"ci", "sre"}, number(2) }), func(d *desk) {
+			d.attest(&d.f.Image, "ci", uiTests, passed)
+			d.attest(&d.f.Image, "sre", uiTests, passed)
+		}, policy.Pass, ", sre (key "},
+		"one twice": {with(func(g *pipeline.Attestation) { g.By, g.Count = []string{"ci", "sre"}, number(2) }), func(d *desk) {
+			d.attest(&d.f.Image, "ci", uiTests, passed)
+			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "PASSED", "again": true})
+		}, policy.Fail, "1 of 2, by ci"},
+		"content is live already": {gate, func(d *desk) { d.f.Unchanged = true }, policy.Pass, "the content is what is live already"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t)
+			c.arrange(d)
+			r := d.judge(pipeline.Gate{Attestation: &c.gate})
+			expect(t, r, c.want, c.reason)
+			if c.want == policy.Pass && !d.f.Unchanged && len(r.Evidence) == 0 {
+				t.Error("the result names no evidence")
+			}
+		})
+	}
+}
+
+func TestApproval(t *testing.T) {
+	t.Parallel()
+	one := pipeline.Approval{By: []string{"manager", "sre"}}
+	two := pipeline.Approval{By: []string{"manager", "sre", "sre-again"}, Count: number(2)}
+	for name, c := range map[string]struct {
+		gate    pipeline.Approval
+		arrange func(d *desk)
+		want    policy.Result
+		reason  string
+	}{
+		"approved": {one, func(d *desk) {
+			a := d.approval()
+			a.Comment = "looks good"
+			d.approve("sre", a)
+		}, policy.Pass, "at 2026-03-24 11:00:00 UTC by its own account: «looks good»"},
+		"nobody did":                 {one, func(*desk) {}, policy.Fail, "none: it takes 1 approval of " + candidate.String() + " for production by manager or sre"},
+		"somebody else did":          {one, func(d *desk) { d.approve("stranger", d.approval()) }, policy.Fail, "one by stranger (key "},
+		"two did":                    {two, func(d *desk) { d.approve("sre", d.approval()); d.approve("manager", d.approval()) }, policy.Pass, ""},
+		"the same approver twice":    {two, func(d *desk) { d.approve("sre", d.approval()); d.approve("sre", d.approval()) }, policy.Fail, "1 of 2, by sre"},
+		"one key under two names":    {two, func(d *desk) { d.approve("sre", d.approval()); d.approve("sre-again", d.approval()) }, policy.Fail, "1 of 2, by sre"},
+		"of another release":         {one, func(d *desk) { a := d.approval(); a.Release = older; d.approve("sre", a) }, policy.Fail, `release "` + older},
+		"for another stage":          {one, func(d *desk) { a := d.approval(); a.Stage = "test"; d.approve("sre", a) }, policy.Fail, `stage "test" instead of "production"`},
+		"of another pipeline":        {one, func(d *desk) { a := d.approval(); a.Pipeline = "other"; d.approve("sre", a) }, policy.Fail, `pipeline "other"`},
+		"of an empty predicate":      {one, func(d *desk) { d.approve("sre", attestation.Approval{}) }, policy.Fail, `stage ""`},
+		"content is live already":    {two, func(d *desk) { d.f.Unchanged = true }, policy.Pass, "the content is what is live already"},
+		"a waiver is no approval":    {one, func(d *desk) { d.waive("sre", d.waiver("approval", pipeline.Gate{Approval: &pipeline.Approval{}})) }, policy.Fail, "none: "},
+		"a signature is no approval": {one, func(d *desk) { d.attest(&d.f.Artifact, "sre", sign.PredicateSignature, d.approval()) }, policy.Fail, "none: "},
+		"on the wrong digest": {one, func(d *desk) {
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, attestation.PredicateApproval, d.approval(), d.claim()))
+		}, policy.Fail, "it is about sha256:eeee"},
+		"in another repository": {one, func(d *desk) {
+			claim := d.claim()
+			claim["repository"] = "ghcr.io/evil/app"
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, attestation.PredicateApproval, d.approval(), claim))
+		}, policy.Fail, "ghcr.io/evil/app"},
+		"with a subject for another stage": {one, func(d *desk) {
+			claim := d.claim()
+			claim["stage"] = "test"
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, attestation.PredicateApproval, d.approval(), claim))
+		}, policy.Fail, `its subject is stage "test"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t)
+			c.arrange(d)
+			expect(t, d.judge(pipeline.Gate{Approval: &c.gate}), c.want, c.reason)
+		})
+	}
+}
+
+func TestImage(t *testing.T) {
+	t.Parallel()
+	signed := func(d *desk) { d.attest(&d.f.Image, "ci", sign.PredicateSignature, map[string]any{}) }
+	proven := func(predicateType string, predicate any) func(d *desk) {
+		return func(d *desk) {
+			signed(d)
+			d.attest(&d.f.Image, "ci", predicateType, predicate)
+		}
+	}
+	commits := func(key, commit string) []any {
+		return []any{map[string]any{"uri": "git+https://github.com/acme/base"}, map[string]any{"digest": map[string]string{key: commit}}}
+	}
+	const v02 = "https://slsa.dev/provenance/v0.2"
+	for name, c := range map[string]struct {
+		provenance bool
+		arrange    func(d *desk)
+		want       policy.Result
+		reason     string
+	}{
+		"signed":               {false, signed, policy.Pass, "is signed by ci (key"},
+		"unsigned":             {false, func(*desk) {}, policy.Fail, "it takes a signature of ghcr.io/acme/app@sha256:aaaa"},
+		"signed by a stranger": {false, func(d *desk) { d.attest(&d.f.Image, "stranger", sign.PredicateSignature, map[string]any{}) }, policy.Fail, "a signature by stranger"},
+		"signed elsewhere": {false, func(d *desk) {
+			d.f.Image.Statements = []sign.Verified{d.verified("ci", elsewhere, sign.PredicateSignature, map[string]any{}, nil)}
+		}, policy.Fail, "it takes a signature"},
+		"a negative statement by ci": {false, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Fail, "it takes a signature"},
+		"the lock names no image":    {false, func(d *desk) { d.f.Image.Digest = "" }, policy.Fail, "names no image"},
+		"live already, and unsigned": {false, func(d *desk) { d.f.Unchanged = true }, policy.Fail, "it takes a signature"},
+		"without provenance":         {true, signed, policy.Fail, "it takes SLSA provenance"},
+		"neither":                    {true, func(*desk) {}, policy.Fail, "it takes a signature of ghcr.io/acme/app@sha256:aaaa"},
+		"provenance, not signed": {true, func(d *desk) {
+			d.attest(&d.f.Image, "ci", sign.PredicateProvenance, map[string]any{"buildDefinition": map[string]any{"resolvedDependencies": commits("gitCommit", sourceCommit)}})
+		}, policy.Fail, "it takes a signature"},
+		"provenance v1":               {true, proven(sign.PredicateProvenance, map[string]any{"buildDefinition": map[string]any{"resolvedDependencies": commits("gitCommit", sourceCommit)}}), policy.Pass, "names commit " + sourceCommit},
+		"provenance v1, source":       {true, proven(sign.PredicateProvenance, map[string]any{"buildDefinition": map[string]any{"externalParameters": map[string]any{"source": map[string]any{"digest": map[string]string{"sha1": sourceCommit}}, "workflow": "x"}}}), policy.Pass, ""},
+		"provenance v0.2, materials":  {true, proven(v02, map[string]any{"materials": commits("sha1", sourceCommit)}), policy.Pass, ""},
+		"provenance v0.2, invocation": {true, proven(v02, map[string]any{"invocation": map[string]any{"configSource": map[string]any{"digest": map[string]string{"sha1": sourceCommit}}}}), policy.Pass, ""},
+		"of another commit":           {true, proven(v02, map[string]any{"materials": commits("sha1", gitOpsCommit)}), policy.Fail, "does not name commit"},
+		"v0.2's place in v1":          {true, proven(sign.PredicateProvenance, map[string]any{"materials": commits("sha1", sourceCommit)}), policy.Fail, "does not name commit"},
+		"malformed":                   {true, proven(sign.PredicateProvenance, map[string]any{"buildDefinition": 1}), policy.Fail, "does not name commit"},
+		"provenance by a stranger": {true, func(d *desk) {
+			signed(d)
+			d.attest(&d.f.Image, "stranger", v02, map[string]any{"materials": commits("sha1", sourceCommit)})
+		}, policy.Fail, "provenance by stranger"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t)
+			c.arrange(d)
+			expect(t, d.judge(pipeline.Gate{Image: &pipeline.ImageGate{By: []string{"ci"}, Provenance: c.provenance}}), c.want, c.reason)
+		})
+	}
+}
+
+// TestImageOlderForm has a signature in the form from before bundles, from a real registry.
+func TestImageOlderForm(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	if err := sign.SignImage(t.Context(), s.repository, s.artifact.Descriptor, s.key, sign.Claim{Repository: "ghcr.io/acme/app"}); err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := sign.NewVerifier(sign.Identity{Name: "ci", PublicKey: s.key.PublicKey()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, _, err := sign.VerifyImage(t.Context(), s.repository, s.artifact.Descriptor, verifier)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	d := newDesk(t)
+	gate := pipeline.Gate{Image: &pipeline.ImageGate{By: []string{"ci"}}}
+	d.f.Image = policy.Subject{Repository: "ghcr.io/acme/app", Digest: s.artifact.Descriptor.Digest, Signatures: found}
+	expect(t, d.judge(gate), policy.Fail, "a signature by ci (key ") // ci has another key here
+	d.f.Keys["ci"] = s.key.PublicKey().Fingerprint()
+	expect(t, d.judge(gate), policy.Pass, "is signed by ci (key ")
+	d.f.Image.Digest = elsewhere
+	expect(t, d.judge(gate), policy.Fail, "it takes a signature")
+}
+
+func TestFile(t *testing.T) {
+	t.Parallel()
+	f := policy.Facts{Now: now, Exists: map[string]bool{"a": true, "b": false}, Unchanged: true}
+	for name, want := range map[string]policy.Result{"a": policy.Pass, "b": policy.Fail, "c": policy.Fail} {
+		expect(t, policy.Gates([]pipeline.Gate{{File: name}}, pipeline.Waivers{}, f)[0], want, name)
+	}
+}
+
+func TestClaimedTimesOfApprovals(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	a := d.approval()
+	a.Time = now.Add(-1000 * time.Hour) // an approval does not go off: it is of a digest
+	d.approve("sre", a)
+	expect(t, d.judge(pipeline.Gate{Approval: &pipeline.Approval{By: []string{"sre"}}}), policy.Pass, "by its own account")
+}

@@ -1,0 +1,182 @@
+// Package cel evaluates expressions of the Common Expression Language (https://cel.dev) that give true or false.
+//
+// What is promised:
+//
+//   - An expression sees the variables that it is given, all of them dynamically typed, and nothing else: no clock, no
+//     randomness, no network, no files.
+//   - Beside the standard library there are optional types (`o.?spec.?replicas.orValue(1)`), the extensions strings, sets,
+//     and comprehensions over two variables (`m.all(key, value, …)`). Numbers compare across types, `1 < 1.5u`.
+//   - Evaluation ends: an expression longer than [MaxExpression], one that costs more than [MaxCost] or one that takes
+//     longer than [MaxTime] is an error.
+//
+// What is refused: an expression whose type is known and not bool, and at evaluation any value that is not a bool. A
+// field that is not there is an error, not false: say `has(o.spec.replicas)` first.
+package cel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+	"github.com/google/cel-go/ext"
+)
+
+// Bounds on one expression and one evaluation.
+const (
+	MaxExpression = 16 << 10 // bytes
+	MaxCost       = 20_000_000
+	MaxTime       = 2 * time.Second
+
+	maxDepth       = 100
+	interruptEvery = 256 // steps of a comprehension between two looks at the time
+	bytesPerCost   = 10
+)
+
+// Program is a compiled expression. It is safe for concurrent use.
+type Program struct {
+	program cel.Program
+}
+
+// Compile reads an expression over the named variables. The error says line and column of what is wrong with it.
+func Compile(expression string, variables ...string) (*Program, error) {
+	if len(expression) > MaxExpression {
+		return nil, fmt.Errorf("the expression has %d bytes, at most %d are read", len(expression), MaxExpression)
+	}
+	options := []cel.EnvOption{
+		cel.OptionalTypes(),
+		cel.CrossTypeNumericComparisons(true),
+		cel.ParserRecursionLimit(maxDepth),
+		cel.ParserExpressionSizeLimit(MaxExpression),
+		ext.Strings(),
+		ext.Sets(),
+		ext.TwoVarComprehensions(),
+	}
+	for _, name := range variables {
+		options = append(options, cel.Variable(name, cel.DynType))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("set up CEL: %w", err)
+	}
+	ast, issues := env.Compile(expression)
+	if issues.Err() != nil {
+		return nil, problems(issues)
+	}
+	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
+		return nil, fmt.Errorf("the expression gives a value of type %s, and must give true or false", t)
+	}
+	program, err := env.Program(ast,
+		cel.CostLimit(MaxCost),
+		cel.CostTracking(estimator{}),
+		cel.InterruptCheckFrequency(interruptEvery),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("set up CEL: %w", err)
+	}
+	return &Program{program: program}, nil
+}
+
+// problems writes what the compiler found in one line, each with its place.
+func problems(issues *cel.Issues) error {
+	var all []string
+	for _, e := range issues.Errors() {
+		all = append(all, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, strings.Join(strings.Fields(e.Message), " ")))
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+// Eval evaluates the expression. Values are what encoding/json makes of JSON, and integers of Go.
+func (p *Program) Eval(variables map[string]any) (bool, error) {
+	activation := make(map[string]any, len(variables))
+	for name, value := range variables {
+		activation[name] = native(value)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), MaxTime)
+	defer cancel()
+	value, _, err := p.program.ContextEval(ctx, activation)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return false, fmt.Errorf("the evaluation takes longer than %s", MaxTime)
+	case err != nil:
+		return false, errors.New(strings.Join(strings.Fields(err.Error()), " "))
+	}
+	truth, ok := value.(types.Bool)
+	if !ok {
+		return false, fmt.Errorf("the expression gave a value of type %s, and must give true or false", value.Type().TypeName())
+	}
+	return bool(truth), nil
+}
+
+// native gives numbers the types that CEL computes with, and integers their exact value.
+func native(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			out[key] = native(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = native(item)
+		}
+		return out
+	case []map[string]any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = native(item)
+		}
+		return out
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		if u, err := strconv.ParseUint(v.String(), 10, 64); err == nil {
+			return u
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return math.NaN()
+		}
+		return f
+	}
+	return value
+}
+
+// estimator lets calls cost what they read and make: the library counts many of them as one, whatever size of string
+// comes out.
+type estimator struct{}
+
+func (estimator) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
+	if strings.HasPrefix(function, "sets.") {
+		return nil // the library knows better: these compare every item with every other
+	}
+	cost := 1 + size(result)/bytesPerCost
+	for _, arg := range args {
+		cost += size(arg) / bytesPerCost
+	}
+	return &cost
+}
+
+// size is a value's length in bytes or items; 0 for what has none.
+func size(value ref.Val) uint64 {
+	if s, ok := value.(types.String); ok {
+		return uint64(len(s))
+	}
+	if sizer, ok := value.(traits.Sizer); ok {
+		if n, ok := sizer.Size().(types.Int); ok && n > 0 {
+			return uint64(n)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,145 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/attestation"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
+)
+
+const (
+	release    = "git-" + sourceCommit
+	older      = "git-9999999999999999999999999999999999999999"
+	candidate  = digest.Digest("sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc")
+	inTest     = digest.Digest("sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd")
+	elsewhere  = digest.Digest("sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee")
+	repository = "ghcr.io/acme/app-manifests"
+	uiTests    = "https://acme.dev/ui-tests/v1"
+)
+
+// now is a Tuesday.
+var now = time.Date(2026, 3, 24, 12, 0, 0, 0, time.UTC)
+
+func ago(d time.Duration) time.Time { return now.Add(-d) }
+
+// desk signs statements with real keys and has them verified, as promotion does.
+type desk struct {
+	t    *testing.T
+	keys map[string]*sign.Key
+	f    policy.Facts
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{t: t, keys: make(map[string]*sign.Key)}
+	d.f = policy.Facts{
+		Now:      now,
+		Keys:     make(map[string]string),
+		Pipeline: "app", Stage: "production", Release: release,
+		Commit:   sourceCommit,
+		Artifact: policy.Subject{Repository: repository, Digest: candidate},
+		Image:    policy.Subject{Repository: "ghcr.io/acme/app", Digest: image},
+		Stages:   map[string]policy.Subject{"test": {Repository: repository, Digest: inTest}},
+		Live:     make(map[string][]policy.Span),
+		Health:   make(map[string][]sign.Verified),
+	}
+	for _, name := range []string{"ci", "sre", "manager", "promoter", "test/promoter", "stranger"} {
+		d.keys[name] = testkey.New(t)
+		d.f.Keys[name] = d.keys[name].PublicKey().Fingerprint()
+	}
+	d.keys["sre-again"] = d.keys["sre"] // one person, two names
+	d.f.Keys["sre-again"] = d.f.Keys["sre"]
+	return d
+}
+
+// verified signs a statement about a digest and has it verified.
+func (d *desk) verified(who string, about digest.Digest, predicateType string, predicate any, annotations map[string]string) sign.Verified {
+	d.t.Helper()
+	payload, err := json.Marshal(map[string]any{
+		"_type":         "https://in-toto.io/Statement/v1",
+		"subject":       []any{map[string]any{"name": repository, "digest": map[string]string{"sha256": about.Encoded()}, "annotations": annotations}},
+		"predicateType": predicateType,
+		"predicate":     predicate,
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	bundle, err := d.keys[who].SignStatement(d.t.Context(), payload)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	verifier, err := sign.NewVerifier(sign.Identity{Name: who, PublicKey: d.keys[who].PublicKey()})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	found, rejected := verifier.Verify(about, []sign.Bundle{{Referrer: digest.FromBytes(bundle), JSON: bundle}})
+	if len(found) != 1 {
+		d.t.Fatalf("not verified: %v", rejected)
+	}
+	return found[0]
+}
+
+// attest puts a statement on a subject.
+func (d *desk) attest(s *policy.Subject, who, predicateType string, predicate any) {
+	d.t.Helper()
+	s.Statements = append(s.Statements, d.verified(who, s.Digest, predicateType, predicate, nil))
+}
+
+func (d *desk) approval() attestation.Approval {
+	return attestation.Approval{Pipeline: "app", Stage: "production", Release: release, Time: ago(time.Hour)}
+}
+
+// claim is what the annotations of a statement about the candidate say.
+func (d *desk) claim() map[string]string {
+	return map[string]string{"pipeline": "app", "stage": "production", "release": release, "repository": repository}
+}
+
+func (d *desk) approve(who string, a attestation.Approval) {
+	d.t.Helper()
+	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, attestation.PredicateApproval, a, d.claim()))
+}
+
+func (d *desk) waiver(gate string, declared pipeline.Gate) attestation.Waiver {
+	return attestation.Waiver{
+		Pipeline: "app", Stage: "production", Release: release, Gate: gate, GateDigest: policy.GateDigest(declared),
+		Reason: "the shop is down", Approver: "Ada", Time: ago(time.Hour), Expires: now.Add(time.Hour),
+	}
+}
+
+func (d *desk) waive(who string, w attestation.Waiver) {
+	d.t.Helper()
+	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, attestation.PredicateWaiver, w, d.claim()))
+}
+
+// judge has one gate judged.
+func (d *desk) judge(g pipeline.Gate) policy.GateResult {
+	d.t.Helper()
+	results := policy.Gates([]pipeline.Gate{g}, pipeline.Waivers{}, d.f)
+	if len(results) != 1 {
+		d.t.Fatalf("%d results for one gate", len(results))
+	}
+	return results[0]
+}
+
+// expect compares a result, and asks that its reason says something.
+func expect(t *testing.T, r policy.GateResult, want policy.Result, reason ...string) {
+	t.Helper()
+	if r.Result != want {
+		t.Errorf("%s: %s, want %s: %s", r.Gate, r.Result, want, r.Reason)
+	}
+	for _, part := range reason {
+		if !strings.Contains(r.Reason, part) {
+			t.Errorf("%s: the reason does not say %q: %s", r.Gate, part, r.Reason)
+		}
+	}
+}
+
+func number(n int) *int { return &n }

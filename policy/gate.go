@@ -1,0 +1,185 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/sign"
+)
+
+// Results of a gate, beside Pass and Fail.
+const (
+	Pending Result = "pending" // a clock runs: nobody has to do anything but wait, or attest health meanwhile
+	Waived  Result = "waived"  // it did not pass, and whoever may waive it did
+)
+
+// GateResult is how one gate came out.
+type GateResult struct {
+	Gate       string     `json:"gate"` // see GateNames
+	Result     Result     `json:"result"`
+	Reason     string     `json:"reason"`               // what decided it; for a denial, what would satisfy it
+	RetryAfter *time.Time `json:"retryAfter,omitempty"` // of a pending gate: when to ask again, where that is known
+	Evidence   []string   `json:"evidence,omitempty"`   // digests of the statements that decided it
+}
+
+// Facts are what gates are judged by: verified, or read at the policy ref. What no gate asks for may be absent.
+type Facts struct {
+	Now                      time.Time
+	Keys                     map[string]string // name to fingerprint; STAGE/NAME is another stage's identity NAME; two names may have one key
+	Pipeline, Stage, Release string
+	Commit                   string // the locked source commit
+	Artifact                 Subject
+	Image                    Subject                    // the locked image, in its own repository
+	Stages                   map[string]Subject         // the same release's artifact in other stages
+	Live                     map[string][]Span          // by stage: when what was live there, oldest first
+	Health                   map[string][]sign.Verified // by stage: health attestations on any artifact of Live
+	Exists                   map[string]bool            // by path: the files that file gates ask for
+	Objects                  []map[string]any           // of the candidate
+	LiveObjects              []map[string]any           // of what is live; nil where nothing is
+	Diff                     any                        // the comparison of both, as JSON would give it
+	Modules                  map[string]Bundle          // by the argument of a rego gate
+	Unchanged                bool                       // the content is what is live: time and evidence carry over
+}
+
+// Subject is a digest with everything proven about it, by whichever declared identity.
+type Subject struct {
+	Repository string
+	Digest     digest.Digest
+	Statements []sign.Verified
+	Signatures []sign.VerifiedImage // the older form
+	Rejected   []sign.Rejected
+}
+
+// Span is a time during which one content was live in a stage without a break.
+type Span struct {
+	Release string
+	Digest  digest.Digest // the artifact's
+	Content digest.Digest
+	From    time.Time
+	Until   time.Time // zero: it still is
+	Claimed bool      // the times are the promoter's word, signed but not countersigned by anybody
+}
+
+// Bundle is a set of Rego modules and data, by path.
+type Bundle map[string][]byte
+
+// GateNames names gates as results do: by the name given, or else by kind, the second of a kind on with its number
+// (attestation#2). A gate that is given a name keeps its number, so that those after it keep theirs.
+func GateNames(gates []pipeline.Gate) []string {
+	seen := make(map[string]int)
+	names := make([]string, len(gates))
+	for i, g := range gates {
+		kind := g.Kind()
+		seen[kind]++
+		switch {
+		case g.Name != "":
+			names[i] = g.Name
+		case seen[kind] == 1:
+			names[i] = kind
+		default:
+			names[i] = fmt.Sprintf("%s#%d", kind, seen[kind])
+		}
+	}
+	return names
+}
+
+// GateDigest identifies what a gate asks for: sha256 of the JSON of its expanded declaration, keys sorted, absent
+// ones left out. Of files and policies that a gate names it holds the name and not the content.
+func GateDigest(g pipeline.Gate) digest.Digest {
+	data, err := json.Marshal(g)
+	var sorted map[string]any
+	if err == nil {
+		if err = json.Unmarshal(data, &sorted); err == nil {
+			data, err = json.Marshal(sorted)
+		}
+	}
+	if err != nil {
+		panic("policy: a gate has no JSON form: " + err.Error()) // strings, numbers and lists of them
+	}
+	return digest.FromBytes(data)
+}
+
+// Gates judges every gate that a stage declares, in that order, whatever comes out of those before. Gates that did not
+// pass are waived where waivers lets the signers of a waiver do that.
+func Gates(declared []pipeline.Gate, waivers pipeline.Waivers, f Facts) []GateResult {
+	names := GateNames(declared)
+	results := make([]GateResult, len(declared))
+	for i, g := range declared {
+		r := f.gate(g)
+		r.Gate = names[i]
+		results[i] = f.waive(r, GateDigest(g), waivers)
+	}
+	return results
+}
+
+// Outcome is what gates come to together: Fail where one failed, else Pending where one is pending, else Pass. It is
+// Pass for no gates: nothing was asked.
+func Outcome(results []GateResult) Result {
+	outcome := Pass
+	for _, r := range results {
+		switch r.Result {
+		case Pass, Waived:
+		case Pending:
+			if outcome == Pass {
+				outcome = Pending
+			}
+		default:
+			return Fail
+		}
+	}
+	return outcome
+}
+
+func (f Facts) gate(g pipeline.Gate) GateResult {
+	switch g.Kind() {
+	case "soak":
+		return f.soak(*g.Soak)
+	case "attestation":
+		return f.attestation(*g.Attestation)
+	case "approval":
+		return f.approval(*g.Approval)
+	case "image":
+		return f.image(*g.Image)
+	case "file":
+		return f.file(g.File)
+	case "window":
+		return f.window(*g.Window)
+	case "cel":
+		return f.cel(g.CEL)
+	case "rego":
+		return f.rego(g.Rego)
+	}
+	return fail("the gate asks for nothing that this version knows")
+}
+
+func pass(format string, args ...any) GateResult {
+	return GateResult{Result: Pass, Reason: fmt.Sprintf(format, args...)}
+}
+
+func fail(format string, args ...any) GateResult {
+	return GateResult{Result: Fail, Reason: fmt.Sprintf(format, args...)}
+}
+
+// pending is for a clock that runs until then; the zero time is one that nobody knows.
+func pending(then time.Time, format string, args ...any) GateResult {
+	r := GateResult{Result: Pending, Reason: fmt.Sprintf(format, args...)}
+	if !then.IsZero() {
+		then = then.UTC()
+		r.RetryAfter = &then
+	}
+	return r
+}
+
+// carriedOver is the result of gates about time and evidence where the content is live already.
+func carriedOver() GateResult { return pass("the content is what is live already") }
+
+func (f Facts) file(name string) GateResult {
+	if f.Exists[name] {
+		return pass("%s exists on the policy ref", plain(name))
+	}
+	return fail("%s does not exist on the policy ref: commit it there", plain(name))
+}

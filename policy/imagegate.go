@@ -1,0 +1,105 @@
+package policy
+
+import (
+	"encoding/json"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/sign"
+)
+
+// predicateProvenanceV02 is the SLSA provenance that many builders still write.
+const predicateProvenanceV02 = "https://slsa.dev/provenance/v0.2"
+
+// image asks that the locked image is signed and, if asked, that its provenance names the locked commit. A statement of
+// another type by the same key is no signature: it may say anything.
+func (f Facts) image(g pipeline.ImageGate) GateResult {
+	trusted := f.signers(g.By, "")
+	if f.Image.Digest == "" {
+		return fail("the lock names no image that could be signed")
+	}
+	var signed, proven tally
+	var said remarks
+	for _, v := range f.Image.Statements {
+		name, ok := trusted.trusts(v.KeyFingerprint())
+		provenance := v.PredicateType() == sign.PredicateProvenance || v.PredicateType() == predicateProvenanceV02
+		switch {
+		case v.Digest() != f.Image.Digest || v.PredicateType() != sign.PredicateSignature && (!provenance || !g.Provenance):
+		case !ok:
+			said.add("%s by %s does not count here", map[bool]string{true: "provenance", false: "a signature"}[provenance], stranger(v))
+		case !provenance:
+			signed.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer().String())
+		case names(v, f.Commit):
+			proven.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer().String())
+		default:
+			said.add("the provenance by %s does not name commit %s", by(name, v.KeyFingerprint()), f.Commit)
+		}
+	}
+	for _, s := range f.Image.Signatures {
+		if name, ok := trusted.trusts(s.KeyFingerprint()); s.Digest() == f.Image.Digest {
+			if ok {
+				signed.add(s.KeyFingerprint(), by(name, s.KeyFingerprint()), "")
+			} else {
+				said.add("a signature by %s does not count here", by(s.Identity(), s.KeyFingerprint()))
+			}
+		}
+	}
+	image := plain(f.Image.Repository) + "@" + f.Image.Digest.String()
+	unsigned, unproven := signed.count() == 0, g.Provenance && proven.count() == 0
+	if !unsigned && !unproven {
+		result := pass("%s is signed by %s", image, signed.String())
+		if g.Provenance {
+			result.Reason += ", and provenance by " + proven.String() + " names commit " + f.Commit
+		}
+		result.Evidence = append(signed.evidence, proven.evidence...)
+		return result
+	}
+	said.keyless(trusted)
+	said.rejected(f.Image)
+	switch {
+	case unsigned && unproven:
+		return fail("it takes a signature of %s, and SLSA provenance on it that names commit %s, by %s%s", image, f.Commit, trusted, said)
+	case unsigned:
+		return fail("it takes a signature of %s by %s%s", image, trusted, said)
+	}
+	return fail("it takes SLSA provenance on %s that names commit %s, by %s%s", image, f.Commit, trusted, said)
+}
+
+// names tells whether SLSA provenance says that an image was built from a commit: in version 1 as a resolved dependency
+// or a source among the external parameters, in version 0.2 as a material or the configuration's source.
+func names(v sign.Verified, commit string) bool {
+	type source struct {
+		Digest map[string]string `json:"digest"`
+	}
+	var p struct {
+		BuildDefinition struct {
+			ResolvedDependencies []source                   `json:"resolvedDependencies"`
+			ExternalParameters   map[string]json.RawMessage `json:"externalParameters"`
+		} `json:"buildDefinition"`
+		Materials  []source `json:"materials"`
+		Invocation struct {
+			ConfigSource source `json:"configSource"`
+		} `json:"invocation"`
+	}
+	if json.Unmarshal(v.Predicate(), &p) != nil || commit == "" {
+		return false
+	}
+	var sources []source
+	switch v.PredicateType() {
+	case sign.PredicateProvenance:
+		sources = p.BuildDefinition.ResolvedDependencies
+		for _, key := range []string{"source", "configSource"} {
+			var s source
+			if json.Unmarshal(p.BuildDefinition.ExternalParameters[key], &s) == nil {
+				sources = append(sources, s)
+			}
+		}
+	case predicateProvenanceV02:
+		sources = append(p.Materials, p.Invocation.ConfigSource)
+	}
+	for _, s := range sources {
+		if s.Digest["gitCommit"] == commit || s.Digest["sha1"] == commit {
+			return true
+		}
+	}
+	return false
+}

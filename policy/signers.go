@@ -1,0 +1,164 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lockage/lockage/sign"
+)
+
+// maxSkew is how far another clock may be ahead of ours.
+const maxSkew = 5 * time.Minute
+
+// signers are the identities that a gate trusts.
+type signers struct {
+	names   []string
+	keys    map[string]string // fingerprint to name
+	keyless []string          // names of which no key is known
+}
+
+// signers looks up names. About the artifact of another stage, an identity is who has that name there: its key may
+// depend on the stage. stage is empty for this one.
+func (f Facts) signers(names []string, stage string) signers {
+	s := signers{names: names, keys: make(map[string]string)}
+	for _, name := range names {
+		key := f.Keys[name]
+		if theirs := f.Keys[stage+"/"+name]; stage != "" && theirs != "" {
+			key = theirs
+		}
+		if key == "" {
+			s.keyless = append(s.keyless, name)
+			continue
+		}
+		if _, taken := s.keys[key]; !taken {
+			s.keys[key] = name
+		}
+	}
+	return s
+}
+
+// trusts returns the name by which a key is trusted. No key is trusted by none.
+func (s signers) trusts(fingerprint string) (name string, ok bool) {
+	name, ok = s.keys[fingerprint]
+	return name, ok && fingerprint != ""
+}
+
+func (s signers) String() string {
+	if len(s.names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(s.names, " or ")
+}
+
+// tally counts distinct keys and keeps what each of them showed first.
+type tally struct {
+	shown    []string
+	evidence []string
+	keys     map[string]bool
+}
+
+// add counts a key, and reports whether it was new.
+func (t *tally) add(key, shown, evidence string) {
+	if t.keys[key] {
+		return
+	}
+	if t.keys == nil {
+		t.keys = make(map[string]bool)
+	}
+	t.keys[key] = true
+	t.shown = append(t.shown, shown)
+	if evidence != "" {
+		t.evidence = append(t.evidence, evidence)
+	}
+}
+
+func (t *tally) count() int { return len(t.keys) }
+
+func (t *tally) String() string { return strings.Join(t.shown, ", ") }
+
+// remarks are things worth saying once each, at the end of a reason.
+type remarks []string
+
+// maxRemarks is how many of them are said.
+const maxRemarks = 5
+
+func (r *remarks) add(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(*r, text) {
+		*r = append(*r, text)
+	}
+}
+
+func (r remarks) String() string {
+	var b strings.Builder
+	for i, text := range r {
+		if i == maxRemarks {
+			fmt.Fprintf(&b, "; and %d more", len(r)-maxRemarks)
+			break
+		}
+		b.WriteString("; " + text)
+	}
+	return b.String()
+}
+
+// rejected tells of what is attached to a subject and proves nothing.
+func (r *remarks) rejected(s Subject) {
+	for i, rejected := range s.Rejected {
+		if i == maxRemarks {
+			return
+		}
+		r.add("not counted: %s", plain(rejected.Reason))
+	}
+}
+
+// keyless tells of names that nothing can be proven of.
+func (r *remarks) keyless(s signers) {
+	for _, name := range s.keyless {
+		r.add("no key of %s is known", name)
+	}
+}
+
+// by names who signed: the name by which it is trusted, and the key.
+func by(name, fingerprint string) string {
+	return fmt.Sprintf("%s (key %s)", name, prefix(fingerprint))
+}
+
+// stranger names a signer that the gate does not trust.
+func stranger(v sign.Verified) string { return by(v.Identity(), v.KeyFingerprint()) }
+
+// prefix is enough of a fingerprint for people to recognise it.
+func prefix(fingerprint string) string { return fingerprint[:min(len(fingerprint), 12)] }
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// atLeast is a count as declared: 1 where it is not.
+func atLeast(n *int) int {
+	if n == nil {
+		return 1
+	}
+	return max(*n, 1)
+}
+
+// at writes a time for people.
+func at(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// span writes a duration for people: 2h, 1h30m, 40s.
+func span(d time.Duration) string {
+	if d >= time.Minute {
+		d = d.Truncate(time.Second)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

@@ -1,0 +1,91 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/attestation"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/sign"
+)
+
+// MaxWaiver is the longest time from a waiver's time to its expiry. What is to hold for longer is policy, and belongs
+// into the pipeline file.
+const MaxWaiver = 30 * 24 * time.Hour
+
+// waive turns the result of a gate that did not pass into Waived where enough of those who may do so signed a waiver for
+// just this gate, as it is declared now, of this artifact. Whatever else claims to be a waiver of the gate is named,
+// and changes nothing.
+func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) GateResult {
+	trusted, want := f.signers(who.By, ""), atLeast(who.Count)
+	var counted tally
+	var said remarks
+	for _, v := range f.Artifact.Statements {
+		if v.PredicateType() != attestation.PredicateWaiver {
+			continue
+		}
+		w, err := attestation.ParseWaiver(v)
+		if err != nil || w.Gate != r.Gate {
+			continue
+		}
+		name, ok := trusted.trusts(v.KeyFingerprint())
+		if !ok {
+			said.add("a waiver by %s changes nothing: %s", stranger(v), mayWaive(who))
+			continue
+		}
+		if err := f.waives(v, w, gate); err != nil {
+			said.add("a waiver by %s changes nothing: %s", by(name, v.KeyFingerprint()), plain(err.Error()))
+			continue
+		}
+		shown := fmt.Sprintf("%s for %s until %s: «%s»", by(name, v.KeyFingerprint()), plain(w.Approver), at(w.Expires), plain(w.Reason))
+		counted.add(v.KeyFingerprint(), shown, v.Referrer().String())
+	}
+	switch {
+	case counted.count() == 0:
+	case r.Result == Pass:
+		said.add("the waiver by %s is not needed", counted.String())
+	case counted.count() < want:
+		said.add("waived by %d of %d: %s", counted.count(), want, counted.String())
+	default:
+		r = GateResult{
+			Gate:     r.Gate,
+			Result:   Waived,
+			Reason:   "waived by " + counted.String() + "; without that: " + r.Reason,
+			Evidence: append(r.Evidence, counted.evidence...),
+		}
+	}
+	r.Reason += said.String()
+	return r
+}
+
+func mayWaive(who pipeline.Waivers) string {
+	if len(who.By) == 0 {
+		return "this stage declares nobody who may waive gates"
+	}
+	return "only " + signers{names: who.By}.String() + " may waive gates of this stage"
+}
+
+// waives says why a waiver by somebody who may sign one does not hold.
+func (f Facts) waives(v sign.Verified, w attestation.Waiver, gate digest.Digest) error {
+	if err := f.meant(v, w.Pipeline, w.Stage, w.Release); err != nil {
+		return err
+	}
+	switch {
+	case w.GateDigest != gate:
+		return errors.New("the gate is declared otherwise by now")
+	case w.Expires.IsZero() || w.Time.IsZero():
+		return errors.New("it does not say when it was made and when it expires")
+	case !w.Expires.After(f.Now):
+		return fmt.Errorf("it expired at %s", at(w.Expires))
+	case w.Time.After(f.Now.Add(maxSkew)):
+		return fmt.Errorf("it says that it was made at %s, which is yet to come", at(w.Time))
+	case w.Expires.Sub(w.Time) > MaxWaiver:
+		return fmt.Errorf("it holds for longer than %d days", MaxWaiver/(24*time.Hour))
+	case w.Reason == "":
+		return errors.New("it gives no reason")
+	}
+	return nil
+}

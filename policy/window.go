@@ -1,0 +1,223 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+)
+
+// horizon is how many days ahead the next opening of a window is looked for.
+const horizon = 366
+
+const minutesOfDay = 24 * 60
+
+// window is when promotion is allowed, by what the clocks on the walls of a zone show. Where they are put forward, times
+// that they skip never are: a window that would begin among them begins with the first time shown after. Where they
+// are put back, times that they show twice are in the window twice, and the hour between may lie outside.
+type window struct {
+	zone  *time.Location
+	allow []weekly // empty: always
+	deny  []weekly
+	days  []days // denied, first and last day included
+}
+
+// weekly is a time of day on some days of the week. Where to is not after from, it ends on the day after.
+type weekly struct {
+	text     string
+	days     [7]bool // on which it begins, by time.Weekday
+	from, to int     // minutes since midnight; from is in it and to is not
+}
+
+type days struct{ first, last string } // as time.DateOnly, which sorts as time does
+
+func parseWindow(g pipeline.Window) (window, error) {
+	w := window{}
+	name := orDefault(g.Timezone, "UTC")
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		return w, fmt.Errorf("timezone %q is not known: write one like America/Los_Angeles", plain(name))
+	}
+	w.zone = zone
+	for _, text := range g.Allow {
+		rule, err := parseWeekly(text)
+		if err != nil {
+			return w, err
+		}
+		w.allow = append(w.allow, rule)
+	}
+	for _, text := range g.Deny {
+		if first, last, ok := strings.Cut(text, "/"); ok {
+			if !isDay(first) || !isDay(last) || first > last {
+				return w, fmt.Errorf("%q are no days: write 2026-12-20/2027-01-03", plain(text))
+			}
+			w.days = append(w.days, days{first, last})
+			continue
+		}
+		rule, err := parseWeekly(text)
+		if err != nil {
+			return w, err
+		}
+		w.deny = append(w.deny, rule)
+	}
+	return w, nil
+}
+
+func isDay(s string) bool {
+	_, err := time.Parse(time.DateOnly, s)
+	return err == nil
+}
+
+// parseWeekly reads a time such as Mon-Thu 09:00-16:00.
+func parseWeekly(text string) (weekly, error) {
+	rule := weekly{text: text}
+	bad := fmt.Errorf("%q is no weekly time: write one like Mon-Thu 09:00-16:00", plain(text))
+	dayPart, clockPart, ok := strings.Cut(text, " ")
+	if !ok {
+		return rule, bad
+	}
+	firstDay, lastDay, several := strings.Cut(dayPart, "-")
+	if !several {
+		lastDay = firstDay
+	}
+	names := []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
+	first, last := slices.Index(names, firstDay), slices.Index(names, lastDay)
+	from, to, _ := strings.Cut(clockPart, "-")
+	rule.from, rule.to = minutes(from), minutes(to)
+	if first < 0 || last < 0 || rule.from < 0 || rule.from == minutesOfDay || rule.to < 0 || rule.from == rule.to {
+		return rule, bad
+	}
+	for day := first; ; day = (day + 1) % 7 { // Fri-Mon goes over the weekend
+		rule.days[day] = true
+		if day == last {
+			return rule, nil
+		}
+	}
+}
+
+// minutes since midnight of a time such as 09:30, up to 24:00; -1 for anything else.
+func minutes(clock string) int {
+	if len(clock) != 5 || clock[2] != ':' {
+		return -1
+	}
+	hour, err := strconv.ParseUint(clock[:2], 10, 8)
+	minute, err2 := strconv.ParseUint(clock[3:], 10, 8)
+	total := int(hour)*60 + int(minute)
+	if err != nil || err2 != nil || minute > 59 || total > minutesOfDay {
+		return -1
+	}
+	return total
+}
+
+// holds tells whether a time on the wall lies in the rule.
+func (r weekly) holds(wall time.Time) bool {
+	minute := wall.Hour()*60 + wall.Minute()
+	today := r.days[wall.Weekday()]
+	if r.from < r.to {
+		return today && r.from <= minute && minute < r.to
+	}
+	yesterday := r.days[(wall.Weekday()+6)%7]
+	return today && minute >= r.from || yesterday && minute < r.to
+}
+
+// open tells whether promotion is allowed at t, and what decided that.
+func (w window) open(t time.Time) (bool, string) {
+	wall := t.In(w.zone)
+	today := wall.Format(time.DateOnly)
+	for _, d := range w.days {
+		if d.first <= today && today <= d.last {
+			return false, "denied from " + d.first + " to " + d.last
+		}
+	}
+	for _, r := range w.deny {
+		if r.holds(wall) {
+			return false, "denied " + r.text
+		}
+	}
+	if len(w.allow) == 0 {
+		return true, "nothing denies it"
+	}
+	for _, r := range w.allow {
+		if r.holds(wall) {
+			return true, "allowed " + r.text
+		}
+	}
+	return false, "allowed only " + w.hours()
+}
+
+func (w window) hours() string {
+	texts := make([]string, len(w.allow))
+	for i, r := range w.allow {
+		texts[i] = r.text
+	}
+	return plain(strings.Join(texts, ", "))
+}
+
+// next finds the first moment after t at which the window is open: zero if there is none within the horizon.
+func (w window) next(t time.Time) time.Time {
+	var clocks []int // at which it may open, beside midnight
+	for _, r := range w.allow {
+		clocks = append(clocks, r.from)
+	}
+	for _, r := range w.deny {
+		clocks = append(clocks, r.to%minutesOfDay)
+	}
+	clocks = append(clocks, 0)
+	slices.Sort(clocks)
+	clocks = slices.Compact(clocks)
+	year, month, day := t.In(w.zone).Date()
+	for ahead := range horizon + 1 {
+		var moments []time.Time
+		for _, clock := range clocks {
+			moments = append(moments, w.moments(year, month, day+ahead, clock)...)
+		}
+		// The clock may be put on or back into the window, on this day.
+		begin, tomorrow := time.Date(year, month, day+ahead, 0, 0, 0, 0, w.zone), time.Date(year, month, day+ahead+1, 0, 0, 0, 0, w.zone)
+		if _, end := begin.ZoneBounds(); !end.IsZero() && end.Before(tomorrow) {
+			moments = append(moments, end)
+		}
+		slices.SortFunc(moments, time.Time.Compare)
+		for _, m := range moments {
+			if m.After(t) {
+				if open, _ := w.open(m); open {
+					return m
+				}
+			}
+		}
+	}
+	return time.Time{}
+}
+
+// moments are when the clocks show a time on a day: once, twice, or never. They were put on or back by what the zone's
+// offset differs between the days around.
+func (w window) moments(year int, month time.Month, day, clock int) []time.Time {
+	var found []time.Time
+	for _, around := range []int{-1, 1} {
+		_, offset := time.Date(year, month, day+around, 12, 0, 0, 0, w.zone).Zone()
+		m := time.Date(year, month, day, 0, clock, 0, 0, time.UTC).Add(-time.Duration(offset) * time.Second)
+		if wall := m.In(w.zone); wall.Hour()*60+wall.Minute() == clock && !slices.ContainsFunc(found, m.Equal) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+func (f Facts) window(g pipeline.Window) GateResult {
+	w, err := parseWindow(g)
+	if err != nil {
+		return fail("%s", err)
+	}
+	open, why := w.open(f.Now)
+	now := f.Now.In(w.zone).Format("Mon 2006-01-02 15:04 MST")
+	if open {
+		return pass("%s; it is %s", why, now)
+	}
+	next := w.next(f.Now)
+	if next.IsZero() {
+		return fail("%s; it is %s, and the window does not open within a year", why, now)
+	}
+	return pending(next, "%s; it is %s, and the window opens %s", why, now, next.In(w.zone).Format("Mon 2006-01-02 15:04 MST"))
+}
