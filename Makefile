@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/lockage
-JUDGES := cosign crane helm kustomize registry
+JUDGES := cosign crane gitea helm kustomize registry
 FUZZTIME ?= 10s
 BENCH ?= .
 
@@ -40,7 +40,8 @@ race: ## every test under the race detector, the command's scripts too
 	CGO_ENABLED=1 go test -race ./...
 
 .PHONY: e2e
-e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize and registry
+e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize, registry and Chromium
+	e2e/browser.sh >/dev/null
 	tools=$$(e2e/tools.sh $(JUDGES)) && \
 	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
 		go test -count=1 -timeout 20m ./e2e/... ./hydrate/helm/... ./hydrate/kustomize/...

@@ -1,7 +1,9 @@
-// Package review says what a change does to the stages, before anything is published: it renders the stages of two plans
-// and compares what comes out. It needs no key and no registry, and writes nothing.
+// Package review says what a change does to the stages. It needs no key, and writes nothing.
 //
-// A stage whose inputs are the same in both plans is not affected, whatever else changed, and is not rendered.
+// [Plans] is about a change that is not published yet: it renders the stages of two plans and compares what comes out. A
+// stage whose inputs are the same in both plans is not affected, whatever else changed, and is not rendered.
+//
+// [Pair] and [Couples] are about what exists: artifacts in registries, files on branches. Who signed them is not asked.
 package review
 
 import (
@@ -24,8 +26,8 @@ import (
 type Stage struct {
 	Pipeline string       `json:"pipeline"`
 	Stage    string       `json:"stage"`
-	Before   string       `json:"before,omitempty"` // the release before; "" where the stage is new
-	After    string       `json:"after,omitempty"`  // the release after; "" where the stage is gone
+	Before   string       `json:"before,omitempty"` // the release, or what else was named, before; "" where the stage is new
+	After    string       `json:"after,omitempty"`  // the same after; "" where the stage is gone
 	Changes  diff.Changes `json:"changes"`
 }
 
@@ -120,24 +122,19 @@ func objects(ctx context.Context, s *plan.Stage) ([]hydrate.Object, error) {
 	return diff.Read(rendered.Tree)
 }
 
-// Trees compares two trees of files, such as those of two artifacts.
-func Trees(before, after fs.FS, options diff.Options) (diff.Changes, error) {
-	old, err := diff.Read(before)
-	if err != nil {
-		return diff.Changes{}, err
+// Name is pipeline/stage; "" of artifacts that no pipeline is known of.
+func (s Stage) Name() string {
+	if s.Pipeline == "" {
+		return s.Stage
 	}
-	current, err := diff.Read(after)
-	if err != nil {
-		return diff.Changes{}, err
-	}
-	return diff.Compare(old, current, options)
+	return s.Pipeline + "/" + s.Stage
 }
 
 // Title names a stage and what happens to its release.
 func (s Stage) Title() string {
-	title := s.Stage
-	if s.Pipeline != "" {
-		title = s.Pipeline + "/" + s.Stage
+	title := s.Name()
+	if title == "" {
+		return fmt.Sprintf("%s to %s", cmp.Or(s.Before, "nothing"), cmp.Or(s.After, "nothing"))
 	}
 	switch {
 	case s.Before == s.After:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,13 +18,13 @@ import (
 	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/review"
 )
 
 type diffResults struct {
 	stages   []review.Stage
+	none     string // what is said where no stage changes
 	color    bool
 	markdown bool
 	limit    int
@@ -34,17 +35,16 @@ func (rs diffResults) MarshalJSON() ([]byte, error) { return json.Marshal(rs.sta
 
 func (rs diffResults) Text(w io.Writer) {
 	if len(rs.stages) == 0 {
-		fmt.Fprintln(w, "No stage is affected.")
+		fmt.Fprintln(w, rs.none)
+		return
+	}
+	if rs.markdown {
+		if err := review.WriteMarkdown(w, rs.stages, diff.MarkdownOptions{Limit: rs.limit}); err != nil {
+			fmt.Fprintln(w, err)
+		}
 		return
 	}
 	for i, s := range rs.stages {
-		if rs.markdown {
-			fmt.Fprintf(w, "### `%s`\n\n", s.Title()) // names of stages and releases: nothing to escape
-			if err := s.Changes.WriteMarkdown(w, diff.MarkdownOptions{Limit: rs.limit / len(rs.stages)}); err != nil {
-				fmt.Fprintln(w, err)
-			}
-			continue
-		}
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
@@ -58,16 +58,28 @@ func (rs diffResults) Text(w io.Writer) {
 func newDiffCommand(a *app) *cobra.Command {
 	var d differ
 	cmd := &cobra.Command{
-		Use:   "diff --base REV|--commit COMMIT [STAGE...] | diff A B",
+		Use:   "diff STAGE|RELEASE | diff A B | diff --base REV|--commit COMMIT [STAGE...]",
 		Short: "Show what a change does to the stages, object by object",
 		Long: `Diff compares what stages are rendered to, object by object: what it comes to, what a reviewer should not miss, and the
 fields that changed. It needs no key, and writes nothing.
 
+  diff STAGE             what promoting the candidate would change: the candidate against what is live
+  diff RELEASE           the same for a release, in all stages
+  diff A B               any two of those below
   diff --base REV        what HEAD changes against another commit of the GitOps repository, in all affected stages
   diff --commit COMMIT   what another source commit would change against the locked one
-  diff A B               two artifacts, each a STAGE (its candidate of the current release) or a REFERENCE
 
-Labels and annotations that change with every release are counted and not shown, unless --all is given.`,
+A and B are each one of
+  STAGE                  its candidate of the current release, or of --release
+  live:STAGE             what is live in it, as verified records say
+  git-<4 to 40 hex>      a release: its candidates for all stages, compared stage by stage
+  branch:NAME            the files at the head of a stage branch, live ref or review branch, whoever put them there
+  REFERENCE              REPOSITORY:TAG or REPOSITORY@DIGEST; two of these need no checkout
+Pipelines, locks and identities are read from the policy ref then, as for verify. Two stages are compared in all pipelines
+that have both.
+
+Labels and annotations that change with every release are counted and not shown, what changed alike is shown once, and
+schemas in outline, unless --all is given.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.app, d.args = a, args
@@ -78,12 +90,16 @@ Labels and annotations that change with every release are counted and not shown,
 	f := cmd.Flags()
 	f.StringVar(&d.base, "base", "", "compare HEAD with this `REV` of the GitOps repository")
 	f.StringVar(&d.commit, "commit", "", "compare the locked source commit with this `COMMIT`, 40 hex digits")
+	f.StringVar(&d.release, "release", "", "a STAGE's candidate of this `RELEASE`, git-<40 hex>")
+	f.StringVar(&d.policy, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
 	f.BoolVar(&d.worktree, "worktree", false, "with --base: compare the files as they lie on disk, committed or not, instead of HEAD")
-	f.BoolVar(&d.options.All, "all", false, "show what changes with every release too")
+	f.BoolVar(&d.options.All, "all", false, "show what changes with every release too, and every field by itself")
 	f.StringArrayVar(&d.options.Noise, "noise", nil, "a `PATTERN` of fields that change with every release, instead of the usual ones; repeatable")
 	f.BoolVar(&d.markdown, "markdown", false, "write Markdown, for a pull request")
 	f.IntVar(&d.limit, "limit", diff.MarkdownLimit, "with --markdown: `BYTES` at the most")
 	f.StringVar(&d.html, "html", "", "write one HTML page a stage to this `DIR`, which must be new or empty")
+	f.BoolVar(&d.comment, "comment", false, "with --base or --commit: keep a comment on the pull request of this CI job up to date; wants an API token")
+	f.IntVar(&d.pullRequest, "pull-request", 0, "with --comment: the `NUMBER` of the pull request (default: that of the CI job)")
 	f.BoolVar(&d.exitCode, "exit-code", false, "end with exit status 4 if there are changes")
 	return cmd
 }
@@ -93,20 +109,35 @@ type differ struct {
 	args     []string
 	base     string
 	commit   string
+	release  string
+	policy   string
 	worktree bool
 	options  diff.Options
 	markdown bool
 	limit    int
 	html     string
 	exitCode bool
+
+	comment     bool
+	pullRequest int
 }
 
 func (d *differ) run(ctx context.Context) error {
-	if d.base == "" && d.commit == "" && len(d.args) != 2 {
-		return usagef("diff wants --base REV, --commit COMMIT, or two artifacts")
+	named := d.base == "" && d.commit == ""
+	if named && len(d.args) != 1 && len(d.args) != 2 {
+		return usagef("diff wants a STAGE, two things to compare, --base REV, or --commit COMMIT")
+	}
+	if !named && (d.release != "" || d.policy != "") {
+		return usagef("--release and --policy go with what is named, and not with --base or --commit")
 	}
 	if d.base != "" && d.commit != "" {
 		return usagef("--base and --commit are two questions: ask one at a time")
+	}
+	if d.comment && (named || d.worktree) {
+		return usagef("--comment goes with --base or --commit, and what is committed")
+	}
+	if d.pullRequest != 0 && !d.comment || d.pullRequest < 0 {
+		return usagef("--pull-request is a number that goes with --comment")
 	}
 	if d.worktree && d.base == "" {
 		return usagef("--worktree goes with --base")
@@ -116,16 +147,31 @@ func (d *differ) run(ctx context.Context) error {
 			return usagef("--commit: %w", err)
 		}
 	}
+	comment, err := d.openComment(ctx)
+	if err != nil {
+		return err
+	}
 	stages, err := d.compare(ctx)
 	if err != nil && len(stages) == 0 {
 		return err
+	}
+	if comment != nil {
+		change, cerr := comment.write(ctx, stages, err)
+		if cerr == nil {
+			d.app.step("comment on pull request %d %s", comment.number, change)
+		}
+		err = errors.Join(err, cerr)
 	}
 	if d.html != "" {
 		if herr := d.writeHTML(stages); herr != nil {
 			return errors.Join(err, herr)
 		}
 	}
-	d.app.emit(diffResults{stages: stages, color: d.color(), markdown: d.markdown, limit: d.limit})
+	none := "No stage is affected."
+	if named {
+		none = "Both are the same."
+	}
+	d.app.emit(diffResults{stages: stages, none: none, color: d.color(), markdown: d.markdown, limit: d.limit})
 	if err == nil && d.exitCode && len(stages) > 0 {
 		return reported{exitChange, fmt.Errorf("%d stages change", len(stages))}
 	}
@@ -134,7 +180,7 @@ func (d *differ) run(ctx context.Context) error {
 
 func (d *differ) compare(ctx context.Context) ([]review.Stage, error) {
 	if d.base == "" && d.commit == "" {
-		return d.artifacts(ctx)
+		return d.named(ctx)
 	}
 	w, err := d.app.workspace(ctx)
 	if err != nil {
@@ -177,31 +223,6 @@ func (d *differ) earlier(ctx context.Context, w *gitops.Workspace, request plan.
 	return releases, err
 }
 
-// artifacts compares two artifacts of registries.
-func (d *differ) artifacts(ctx context.Context) ([]review.Stage, error) {
-	var trees [2]*oci.Tree
-	var names [2]string
-	for i, what := range d.args {
-		repository, reference, err := d.app.locate(ctx, what, "")
-		if err != nil {
-			return nil, err
-		}
-		manifest, err := repository.ReadArtifact(ctx, reference)
-		if err != nil {
-			return nil, err
-		}
-		if trees[i], err = repository.Pull(ctx, manifest); err != nil {
-			return nil, err
-		}
-		names[i] = repository.Reference(reference)
-	}
-	changes, err := review.Trees(trees[0], trees[1], d.options)
-	if err != nil || changes.Empty() {
-		return nil, err
-	}
-	return []review.Stage{{Stage: d.args[1], Before: names[0], After: names[1], Changes: changes}}, nil
-}
-
 // color tells whether standard output is a terminal that wants colours.
 func (d *differ) color() bool {
 	f, ok := d.app.stdout.(*os.File)
@@ -213,10 +234,10 @@ func (d *differ) writeHTML(stages []review.Stage) error {
 	pages := map[string][]byte{}
 	for _, s := range stages {
 		var page bytes.Buffer
-		if err := s.Changes.WriteHTML(&page, diff.HTMLOptions{Title: s.Title(), Before: s.Before, After: s.After}); err != nil {
+		if err := s.Changes.WriteHTML(&page, diff.HTMLOptions{Title: cmp.Or(s.Name(), "Changes"), Before: cmp.Or(s.Before, "nothing"), After: cmp.Or(s.After, "nothing")}); err != nil {
 			return err
 		}
-		name := strings.Trim(s.Pipeline+"-"+s.Stage, "-")
+		name := cmp.Or(strings.Trim(s.Pipeline+"-"+s.Stage, "-"), "changes")
 		pages[strings.NewReplacer("/", "-", ":", "-", "@", "-").Replace(name)+".html"] = page.Bytes()
 	}
 	if err := os.MkdirAll(d.html, 0o755); err != nil { //nolint:gosec // manifests are no secret

@@ -17,7 +17,8 @@ type Changes struct {
 	Counts  Counts         `json:"counts"`
 	Noise   Noise          `json:"noise"`
 	Images  []ImageChange  `json:"images"`
-	Objects []ObjectChange `json:"objects"` // by kind, group, namespace and name; definitions of custom resources last
+	Objects []ObjectChange `json:"objects"`       // by kind, group, namespace and name; definitions of custom resources last
+	All     bool           `json:"all,omitempty"` // Options.All: text and Markdown show every field by itself too
 }
 
 // Empty reports whether the trees say the same: not even noise differs.
@@ -77,7 +78,10 @@ func (o ObjectChange) String() string {
 type FieldChange struct {
 	// Path is the field: `spec.template.spec.containers[name=app].image`, `metadata.labels["helm.sh/chart"]`. List items
 	// without a key have their index, of the new list, or of the old one if they were removed. "" is the whole object.
-	Path   string `json:"path"`
+	Path string `json:"path"`
+	// Inside is, where the field is a JSON text before and after, a path within: two such texts are compared by what they
+	// say, so that there may be several changes of one Path.
+	Inside string `json:"inside,omitempty"`
 	Change Change `json:"change"`
 	// Before and After are JSON values: of what was added Before is nil, of what was removed After, and so is a null. Of
 	// reordered lists with keys they are the keys. Long strings are shortened; values of Secrets are hidden.
@@ -149,8 +153,9 @@ const (
 type Options struct {
 	// Noise holds patterns of paths whose changes are folded; nil stands for [DefaultNoise]. A pattern is written like
 	// [FieldChange.Path] and covers the field and all below it. `*` matches any characters within a key or the brackets
-	// of a list item, `**` any number of steps: `**.metadata.annotations["checksum/*"]`, `spec.ports[*].nodePort`.
+	// of a list item, `**` any number of steps: `**.metadata.annotations["checksum/*"]`, `spec.ports[*].nodePort`. Within
+	// a JSON text it goes on: `data["*.json"].panels[*].pluginVersion`.
 	Noise []string
-	// All folds nothing: noise is among the changes, marked.
+	// All folds nothing: noise is among the changes, marked, and nothing is put together or left out for brevity.
 	All bool
 }

@@ -27,7 +27,7 @@ func Compare(before, after []hydrate.Object, options Options) (Changes, error) {
 	if err != nil {
 		return Changes{}, err
 	}
-	changes := Changes{Objects: []ObjectChange{}}
+	changes := Changes{Objects: []ObjectChange{}, All: options.All}
 	images := imageTally{}
 	for _, p := range pairs {
 		if !p.compare() {
@@ -71,6 +71,7 @@ type pair struct {
 // field is one difference between old and new.
 type field struct {
 	path      path
+	inside    path // in the JSON text that stands at path; nil where the field is no such text
 	change    Change
 	was, now  any
 	immutable bool // the cluster refuses the change

@@ -33,13 +33,12 @@ spec: {template: {spec: {containers: [{name: app, image: ` + image + `}]}}}
 		log.Fatal(err)
 	}
 	// Output:
-	// ~ Deployment.apps web  deployment-web.yaml
-	//        image changes: web: v1 → v2
-	//     ~ spec.template.spec.containers[name=app].image: web:v1 → web:v2
+	// 1 changed
+	// 1 field of noise folded (helm.sh/chart 1)
 	//
 	// Images
 	//   web: v1 → v2 (1 object)
 	//
-	// 1 changed
-	// 1 field of noise folded (helm.sh/chart 1)
+	// ~ Deployment.apps web  deployment-web.yaml
+	//     ~ spec.template.spec.containers[name=app].image: web v1 → v2
 }

@@ -6,7 +6,10 @@ import (
 )
 
 // comparer collects the differences between two values.
-type comparer struct{ fields []field }
+type comparer struct {
+	fields []field
+	inside bool // the values are those of a JSON text
+}
 
 func compareFields(was, now map[string]any) []field {
 	var c comparer
@@ -30,10 +33,38 @@ func (c *comparer) values(at path, was, now any) {
 			c.lists(at, o, n)
 			return
 		}
+	case string:
+		if n, ok := now.(string); ok && o != n && !c.inside && c.documents(at, o, n) {
+			return
+		}
 	}
 	if !equal(was, now) {
 		c.add(at, Changed, was, now)
 	}
+}
+
+// documents compares two JSON texts by what they say, and reports whether they are JSON and do not say the same.
+func (c *comparer) documents(at path, was, now string) bool {
+	o, ok := decodeJSON(was)
+	if !ok {
+		return false
+	}
+	n, ok := decodeJSON(now)
+	if !ok {
+		return false
+	}
+	inner := comparer{inside: true}
+	inner.values(nil, o, n)
+	for _, f := range inner.fields {
+		if len(f.path) == 0 {
+			return false // a map became a list, say
+		}
+	}
+	for _, f := range inner.fields {
+		f.path, f.inside = at, f.path
+		c.fields = append(c.fields, f)
+	}
+	return len(inner.fields) > 0
 }
 
 func (c *comparer) maps(at path, was, now map[string]any) {

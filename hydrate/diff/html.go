@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Bounds on the HTML page.
@@ -67,9 +68,10 @@ type htmlImage struct{ Repository, Change, Objects string }
 
 type htmlObject struct {
 	ID, Mark, Class, Title, File, Search string
+	Like                                 string // title of an object before, of which the same is shown
 	Risks                                []htmlRisk
 	Fields                               []htmlField
-	More                                 string
+	More                                 []string
 	Open                                 bool
 }
 
@@ -80,10 +82,12 @@ type htmlField struct {
 
 // htmlRow is one line of the two sides, or a note across both.
 type htmlRow struct {
-	Left, Right           string
-	LeftClass, RightClass string
-	Note                  string
+	Left, Right htmlCell
+	Note        string
 }
+
+// htmlCell is a line of one side. What differs from the other side stands in Changed, what both have around it.
+type htmlCell struct{ Class, Head, Changed, Tail string }
 
 // WriteHTML writes one page with a tree of files and all changes side by side. It needs no network and works from a file:
 // style and script are in it, and its policy lets nothing else load or run.
@@ -103,15 +107,24 @@ func (c Changes) WriteHTML(w io.Writer, options HTMLOptions) error {
 		Policy:  template.HTMLAttr(`content="` + policy + `"`), //nolint:gosec // of constants only
 		Style:   template.CSS(pageCSS),                         //nolint:gosec // a constant
 		Script:  template.JS(pageJS),                           //nolint:gosec // a constant
-		Summary: c.summary(),
+		Summary: c.Summary(),
 		Noise:   c.Noise.summary(clean),
 	}
 	for _, image := range c.Images {
 		repository, change := image.summary()
 		page.Images = append(page.Images, htmlImage{clean(repository), clean(change), plural(image.Objects, "object")})
 	}
+	like := map[string]string{}
+	for _, b := range c.bundles() {
+		for _, o := range b.others {
+			like[o.String()] = b.title()
+		}
+	}
 	for i, o := range c.Objects {
 		object := newHTMLObject(fmt.Sprintf("o%d", i), o)
+		if object.Like = like[o.String()]; object.Like != "" {
+			object.Open = false
+		}
 		page.Objects = append(page.Objects, object)
 		page.Tree.add(strings.Split(cmp.Or(o.File, "objects"), "/"), htmlFile{object.ID, object.Mark, object.Class, object.Title})
 		for _, risk := range object.Risks {
@@ -139,20 +152,21 @@ func newHTMLObject(id string, o ObjectChange) htmlObject {
 		search = append(search, risk.Message, risk.Details)
 	}
 	length := 0
-	for _, f := range o.Fields {
-		field := htmlField{Path: clean(f.Path), Rows: rows(f.lines(htmlLines))}
+	entries, remarks := o.entries(full)
+	for _, e := range entries {
+		field := htmlField{Path: clean(e.heading), Note: clean(e.where()), Rows: rows(e.lines(htmlLines))}
 		switch {
-		case f.Noise:
+		case e.Noise:
 			field.Note = "noise"
-		case f.Change == Reordered:
+		case e.Change == Reordered:
 			field.Note = "reordered"
 		}
 		object.Fields = append(object.Fields, field)
 		length += len(field.Rows)
 		search = append(search, field.Path)
 	}
-	if o.Omitted > 0 {
-		object.More = "… " + plural(o.Omitted, "more field")
+	for _, remark := range remarks {
+		object.More = append(object.More, remark.message+clean(remark.words))
 	}
 	object.Open = length <= htmlOpen
 	object.Search = strings.ToLower(clip(strings.Join(search, " "), htmlSearch))
@@ -169,7 +183,7 @@ func rows(lines []Line) []htmlRow {
 			out = append(out, htmlRow{Note: text})
 			i++
 		case LineSame:
-			out = append(out, htmlRow{Left: text, Right: text})
+			out = append(out, htmlRow{Left: htmlCell{Class: "same", Head: text}, Right: htmlCell{Class: "same", Head: text}})
 			i++
 		default:
 			var removed, added []string
@@ -180,18 +194,50 @@ func rows(lines []Line) []htmlRow {
 				added = append(added, clean(lines[i].Text))
 			}
 			for j := range max(len(removed), len(added)) {
-				row := htmlRow{LeftClass: "none", RightClass: "none"}
+				row := htmlRow{Left: htmlCell{Class: "none"}, Right: htmlCell{Class: "none"}}
 				if j < len(removed) {
-					row.Left, row.LeftClass = removed[j], "removed"
+					row.Left = htmlCell{Class: "removed", Head: removed[j]}
 				}
 				if j < len(added) {
-					row.Right, row.RightClass = added[j], "added"
+					row.Right = htmlCell{Class: "added", Head: added[j]}
+				}
+				if j < len(removed) && j < len(added) {
+					row.mark()
 				}
 				out = append(out, row)
 			}
 		}
 	}
 	return out
+}
+
+// mark finds what differs in a row, unless little is the same.
+func (r *htmlRow) mark() {
+	const worthwhile = 0.3
+	a, b := r.Left.Head, r.Right.Head
+	prefix, suffix := shared(a, b)
+	for withinWord(a, prefix) || withinWord(b, prefix) {
+		prefix--
+	}
+	for withinWord(a, len(a)-suffix) || withinWord(b, len(b)-suffix) {
+		suffix--
+	}
+	if float64(prefix+suffix) < worthwhile*float64(max(len(a), len(b))) {
+		return
+	}
+	split := func(c *htmlCell, s string) {
+		c.Head, c.Changed, c.Tail = s[:prefix], s[prefix:len(s)-suffix], s[len(s)-suffix:]
+	}
+	split(&r.Left, a)
+	split(&r.Right, b)
+}
+
+// withinWord reports whether a text would be parted within a word before byte i: whole words are marked, and so whole
+// characters.
+func withinWord(s string, i int) bool { return i > 0 && i < len(s) && ofWord(s[i-1]) && ofWord(s[i]) }
+
+func ofWord(c byte) bool {
+	return c >= utf8.RuneSelf || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 }
 
 const maxFolders = 32 // nested in the tree; what is deeper stands in the last

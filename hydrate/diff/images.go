@@ -100,6 +100,19 @@ func (c ImageChange) summary() (repository, change string) {
 	return after, before + " " + wasVersion + " → " + isVersion
 }
 
+// image says how an image changed, in short, where the field is one. It is another
+// version of one repository's.
+func (f FieldChange) image() (repository, change string, ok bool) {
+	before, was := f.Before.(string)
+	after, is := f.After.(string)
+	if !was || !is || f.Inside != "" || !strings.HasSuffix(f.Path, ".image") {
+		return "", "", false
+	}
+	old, _ := splitImage(before)
+	repository, change = ImageChange{Before: before, After: after}.summary()
+	return repository, change, old == repository
+}
+
 // splitImage splits a reference into repository and what follows it, the digest cut to twelve digits.
 func splitImage(ref string) (repository, version string) {
 	rest, digest, pinned := strings.Cut(ref, "@")

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -182,7 +183,7 @@ func mergeKeys(list string) [][]string {
 	case "ownerReferences":
 		return [][]string{{"uid"}}
 	}
-	return [][]string{{"name"}, {"key"}, {"id"}, {"alert"}, {"record"}, {"host"}, {"path"}, {"port"}, {"type"}}
+	return [][]string{{"name"}, {"key"}, {"id"}, {"alert"}, {"record"}, {"host"}, {"path"}, {"port"}, {"refId"}, {"title"}, {"type"}}
 }
 
 // keyed returns the keys of all items of two lists, if one of the list's merge keys tells them apart on both sides.
@@ -242,7 +243,7 @@ func keyText(value any) (string, bool) {
 			return value, true
 		}
 		return strconv.Quote(value), true
-	case int64, uint64, bool, float64:
+	case int64, uint64, bool, float64, json.Number:
 		return fmt.Sprint(value), true
 	}
 	return "", false

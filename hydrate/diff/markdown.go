@@ -53,20 +53,21 @@ func (c Changes) WriteMarkdown(w io.Writer, options MarkdownOptions) error {
 	}
 	whole := p.limit - len(closing(len(c.Objects)))
 
-	p.WriteString("**" + c.summary() + "**\n")
+	p.WriteString("**" + c.Summary() + "**\n")
 	p.limit = whole / 2
 	if noise := c.Noise.summary(code); noise != "" && !p.add("\n"+noise+"\n") {
 		fmt.Fprintf(&p, "\n%s changed only in noise.\n", plural(c.Noise.Objects, "object"))
 	}
-	p.list("Risks", "risks", c.riskItems())
 	p.list("Images", "images", c.imageItems())
-	p.table(c.Objects)
+	p.list("Risks", "risks", c.riskItems())
+	bundles := c.bundles()
+	p.table(bundles)
 
 	p.limit = whole
 	left := 0
-	for _, o := range c.Objects {
-		if !p.add(markdownDetail(o)) {
-			left++
+	for _, b := range bundles {
+		if !p.add(b.markdown()) {
+			left += b.objects()
 		}
 	}
 	if left > 0 {
@@ -117,20 +118,25 @@ func (p *markdownPage) list(title, what string, items []string) {
 	}
 }
 
-func (p *markdownPage) table(objects []ObjectChange) {
-	if len(objects) == 0 || !p.add("\n| | object | fields | notes |\n|---|---|---|---|\n") {
+func (p *markdownPage) table(bundles []*bundle) {
+	if len(bundles) == 0 || !p.add("\n| | object | fields | notes |\n|---|---|---|---|\n") {
 		return
 	}
-	for i, o := range objects {
-		row := markdownRow(o)
+	for i, b := range bundles {
+		row := b.markdownRow()
 		if p.Len()+len(row)+moreRoom > p.limit || !p.add(row) {
-			fmt.Fprintf(p, "| | … %d more objects | | |\n", len(objects)-i)
+			left := 0
+			for _, b := range bundles[i:] {
+				left += b.objects()
+			}
+			fmt.Fprintf(p, "| | … %d more objects | | |\n", left)
 			return
 		}
 	}
 }
 
-func markdownRow(o ObjectChange) string {
+func (b bundle) markdownRow() string {
+	o := b.ObjectChange
 	fields := fmt.Sprint(len(o.Fields) + o.Omitted)
 	if o.Change == Added || o.Change == Removed {
 		fields = string(o.Change)
@@ -141,6 +147,9 @@ func markdownRow(o ObjectChange) string {
 	}
 	// A pipe ends a cell, even in a code span, and behind a backslash if there are two of them.
 	name := strings.ReplaceAll(code(clip(o.title(), markdownText)), "|", `\x7c`)
+	if len(b.others) > 0 {
+		name += fmt.Sprintf(" and %d more alike", len(b.others))
+	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", o.Change.mark(), name, fields, strings.Join(notes, "; "))
 }
 
@@ -169,30 +178,46 @@ func (r Risk) markdown() string {
 	return b.String()
 }
 
-// riskItems lists what reviewers must see, each message once with its objects, the dangerous first.
-func (c Changes) riskItems() []string {
-	var items []string
+// loudRisk is a risk that reviewers must see, with all objects that have it.
+type loudRisk struct {
+	Risk
+	objects []string // titles
+	details [][]string
+}
+
+// loudRisks returns the risks above Info, each message once, the dangerous first.
+func (c Changes) loudRisks() []loudRisk {
+	var list []loudRisk
 	for _, level := range []Level{Danger, Warning} {
-		var messages []string
-		objects := map[string][]string{}
+		at := map[string]int{}
 		for _, o := range c.Objects {
 			for _, r := range o.Risks {
 				if r.Level != level {
 					continue
 				}
-				if objects[r.Message] == nil {
-					messages = append(messages, r.Message)
+				i, met := at[r.Message]
+				if !met {
+					i = len(list)
+					at[r.Message] = i
+					list = append(list, loudRisk{Risk: Risk{Kind: r.Kind, Level: level, Message: r.Message}})
 				}
-				objects[r.Message] = append(objects[r.Message], code(clip(o.title(), markdownText))+r.markdown())
+				list[i].objects = append(list[i].objects, o.title())
+				list[i].details = append(list[i].details, r.Details)
 			}
 		}
-		for _, message := range messages {
-			named := objects[message]
-			if more := len(named) - markdownOthers; more > 0 {
-				named = append(named[:markdownOthers:markdownOthers], fmt.Sprintf("… %d more", more))
-			}
-			items = append(items, "- "+Risk{Level: level}.mark()+"**"+message+"** — "+strings.Join(named, "; ")+"\n")
+	}
+	return list
+}
+
+// riskItems lists what reviewers must see.
+func (c Changes) riskItems() []string {
+	var items []string
+	for _, r := range c.loudRisks() {
+		var named []string
+		for i, title := range r.objects {
+			named = append(named, code(clip(title, markdownText))+Risk{Details: r.details[i]}.markdown())
 		}
+		items = append(items, "- "+r.mark()+"**"+r.Message+"** — "+strings.Join(clipped(named, markdownOthers), "; ")+"\n")
 	}
 	return items
 }
@@ -206,24 +231,37 @@ func (c Changes) imageItems() []string {
 	return items
 }
 
-// markdownDetail writes one object, folded: a block of HTML up to the blank line, in which no Markdown is read, then
-// risks, then fields in a fence that nothing in them can close.
-func markdownDetail(o ObjectChange) string {
+// markdown writes objects that changed alike, folded: a block of HTML up to the blank line, in which no Markdown is read,
+// then risks, then fields in a fence that nothing in them can close.
+func (b bundle) markdown() string {
 	var diff strings.Builder
 	room := markdownObject
-	left := o.Omitted
-	for i, f := range o.Fields {
-		list := f.lines(min(markdownLines, room))
+	left := 0
+	for i, e := range b.entries {
+		list := e.lines(min(markdownLines, room))
+		if e.short != "" {
+			op := LineNote
+			switch e.Change {
+			case Added:
+				op = LineAdded
+			case Removed:
+				op = LineRemoved
+			}
+			list = []Line{{op, e.short}}
+		}
 		if room -= len(list) + 1; room <= 0 {
-			left += len(o.Fields) - i
+			left += len(b.entries) - i
 			break
 		}
-		if f.Path != "" {
+		if e.heading != "" {
 			note := ""
-			if f.Change == Reordered {
+			if e.Change == Reordered {
 				note = " (reordered)"
 			}
-			fmt.Fprintf(&diff, "@@ %s%s @@\n", clean(clip(f.Path, maxShown)), note)
+			fmt.Fprintf(&diff, "@@ %s%s @@\n", clean(clip(e.heading, maxShown)), note)
+			if where := e.where(); where != "" {
+				fmt.Fprintf(&diff, "  %s\n", clean(clip(where, maxShown)))
+			}
 		}
 		for _, line := range list {
 			if line.Op == LineNote {
@@ -236,17 +274,38 @@ func markdownDetail(o ObjectChange) string {
 	if left > 0 {
 		fmt.Fprintf(&diff, "@@ … %s @@\n", plural(left, "more field"))
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "\n<details><summary>%s <code>%s</code></summary>\n\n", html.EscapeString(o.Change.mark()), html.EscapeString(clip(o.title(), markdownText)))
-	if o.File != "" {
-		fmt.Fprintf(&b, "%s\n\n", code(clip(o.File, markdownText)))
+	var s strings.Builder
+	more := ""
+	if len(b.others) > 0 {
+		more = fmt.Sprintf(" and %d more alike", len(b.others))
 	}
-	for _, r := range o.Risks {
-		fmt.Fprintf(&b, "- %s%s%s\n", r.mark(), r.Message, r.markdown())
+	fmt.Fprintf(&s, "\n<details><summary>%s <code>%s</code>%s</summary>\n\n", html.EscapeString(b.Change.mark()), html.EscapeString(clip(b.title(), markdownText)), more)
+	if b.File != "" {
+		fmt.Fprintf(&s, "%s\n\n", code(clip(b.File, markdownText)))
+	}
+	if len(b.others) > 0 {
+		var names []string
+		for _, name := range b.otherNames() {
+			names = append(names, code(clip(name, markdownText)))
+		}
+		fmt.Fprintf(&s, "The same in %s.\n\n", strings.Join(names, ", "))
+	}
+	for _, r := range b.Risks {
+		if len(b.others) > 0 && r.Kind == RiskImage && r.Level == Info {
+			continue // of the first only
+		}
+		fmt.Fprintf(&s, "- %s%s%s\n", r.mark(), r.Message, r.markdown())
+	}
+	for _, remark := range b.remarks {
+		words := ""
+		if remark.words != "" {
+			words = code(clip(remark.words, markdownText))
+		}
+		fmt.Fprintf(&s, "- %s%s\n", remark.message, words)
 	}
 	fence := strings.Repeat("`", max(3, backticks(diff.String())+1))
-	fmt.Fprintf(&b, "\n%sdiff\n%s%s\n\n</details>\n", fence, diff.String(), fence)
-	return b.String()
+	fmt.Fprintf(&s, "\n%sdiff\n%s%s\n\n</details>\n", fence, diff.String(), fence)
+	return s.String()
 }
 
 // code writes a text as a code span, in which nothing has a meaning.

@@ -3,6 +3,8 @@ package diff
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -65,6 +67,8 @@ func (f *folder) fold(p *pair, quiet bool) bool {
 	for _, change := range p.fields {
 		rule := f.rule(change)
 		switch {
+		case len(change.path) == 0 && !f.all:
+			rest = append(rest, f.prune(change, met))
 		case rule < 0:
 			rest = append(rest, change)
 		case f.all:
@@ -88,17 +92,57 @@ func (f *folder) fold(p *pair, quiet bool) bool {
 }
 
 // rule returns the index of the pattern that covers the change, or -1. Neither a whole object nor a field that the
-// cluster refuses to change is noise.
+// cluster refuses to change is noise; of a new or removed object the noise within is.
 func (f *folder) rule(change field) int {
 	if len(change.path) == 0 || change.immutable {
 		return -1
 	}
-	for i, p := range f.patterns {
-		if p.matches(change.path) {
-			return i
+	return f.covering(slices.Concat(change.path, change.inside))
+}
+
+// covering returns the index of the pattern that covers the path, or -1.
+func (f *folder) covering(at path) int {
+	return slices.IndexFunc(f.patterns, func(p pattern) bool { return p.matches(at) })
+}
+
+// prune takes the noise out of an object that is new or removed.
+func (f *folder) prune(whole field, met map[int]bool) field {
+	var walk func(at path, value any) any
+	walk = func(at path, value any) any {
+		switch value := value.(type) {
+		case map[string]any:
+			out := make(map[string]any, len(value))
+			for key, v := range value {
+				here := at.to(key)
+				if rule := f.covering(here); rule >= 0 {
+					f.noise.Fields++
+					f.rules[rule].Fields++
+					met[rule] = true
+					continue
+				}
+				left := walk(here, v)
+				if m, ok := left.(map[string]any); ok && len(m) == 0 && splits(key, v) {
+					continue
+				}
+				out[key] = left
+			}
+			return out
+		case []any:
+			out := make([]any, len(value))
+			keys, _, keyed := keyed(at.key(), value, value)
+			for i, item := range value {
+				key := strconv.Itoa(i)
+				if keyed {
+					key = keys[i]
+				}
+				out[i] = walk(at.toItem(key), item)
+			}
+			return out
 		}
+		return value
 	}
-	return -1
+	whole.was, whole.now = walk(nil, whole.was), walk(nil, whole.now)
+	return whole
 }
 
 // counted returns the noise with the rules that matched.

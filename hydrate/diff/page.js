@@ -43,5 +43,11 @@
   document.getElementById('expand').addEventListener('click', () => setOpen(true));
   document.getElementById('collapse').addEventListener('click', () => setOpen(false));
   window.addEventListener('hashchange', reveal);
+  document.addEventListener('click', (event) => {
+    const link = event.target.closest('a');
+    if (link && link.hash === location.hash) {
+      reveal(); // there again: no change of the hash
+    }
+  });
   reveal();
 })();

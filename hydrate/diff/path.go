@@ -2,7 +2,6 @@ package diff
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -87,14 +86,39 @@ const (
 
 // parsePattern reads what [path.String] writes, with `*` and `**`.
 func parsePattern(text string) (pattern, error) {
-	var p pattern
-	fail := func(why string) (pattern, error) {
-		return nil, fmt.Errorf("noise pattern %.200q: %s; write it like metadata.labels[\"example.com/*\"]", text, why)
+	steps, why := parseSteps(text, maxPatternSteps)
+	anys := 0
+	for _, s := range steps {
+		if s == anySteps {
+			anys++
+		}
 	}
+	switch {
+	case why != "":
+	case len(steps) == 0:
+		why = "it is empty"
+	case anys > maxAnySteps:
+		why = fmt.Sprintf("more than %d times **", maxAnySteps)
+	default:
+		return pattern(steps), nil
+	}
+	return nil, fmt.Errorf("noise pattern %.200q: %s; write it like metadata.labels[\"example.com/*\"]", text, why)
+}
+
+// parsePath reads what [path.String] writes, and reports whether it is that.
+func parsePath(text string) (path, bool) {
+	const maxSteps = 1000 // far above what objects may be nested
+	p, why := parseSteps(text, maxSteps)
+	return p, why == ""
+}
+
+// parseSteps reads the steps of a path or pattern, or says what is wrong with it.
+func parseSteps(text string, limit int) (p path, why string) {
+	fail := func(why string) (path, string) { return nil, why }
 	rest := text
 	for rest != "" {
-		if len(p) == maxPatternSteps {
-			return fail(fmt.Sprintf("more than %d steps", maxPatternSteps))
+		if len(p) == limit {
+			return fail(fmt.Sprintf("more than %d steps", limit))
 		}
 		switch {
 		case strings.HasPrefix(rest, `["`):
@@ -136,13 +160,7 @@ func parsePattern(text string) (pattern, error) {
 			p, rest = append(p, step{name: rest[:end]}), rest[end:]
 		}
 	}
-	if len(p) == 0 {
-		return fail("it is empty")
-	}
-	if n := len(slices.DeleteFunc(slices.Clone(p), func(s step) bool { return s != anySteps })); n > maxAnySteps {
-		return fail(fmt.Sprintf("more than %d times **", maxAnySteps))
-	}
-	return p, nil
+	return p, ""
 }
 
 // matches reports whether the pattern covers the path.

@@ -3,7 +3,6 @@ package diff
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // maxDetails bounds the details of one risk.
@@ -133,22 +132,6 @@ func definitionRisks(p *pair) []Risk {
 		risks = append(risks, Risk{RiskCRD, Info, "schema changes", []string{plural(schema, "place")}})
 	}
 	return risks
-}
-
-// schemaField returns the field of custom resources that a path in their schema speaks of: "v1: spec.paused".
-func schemaField(at path) string {
-	version, field := "", path{}
-	for i, s := range at {
-		switch {
-		case s.item && i > 0 && at[i-1].name == "versions":
-			version = strings.TrimPrefix(s.name, "name=")
-		case i > 0 && at[i-1] == (step{name: "properties"}):
-			field = field.to(s.name)
-		case !s.item && s.name == "items" && i > 0 && len(field) > 0:
-			field = field.toItem("")
-		}
-	}
-	return version + ": " + field.String()
 }
 
 func versions(content map[string]any) []map[string]any {

@@ -21,7 +21,7 @@ const (
 
 // report returns the field as it is shown.
 func (f field) report() FieldChange {
-	c := FieldChange{Path: f.path.String(), Change: f.change, Noise: f.noise}
+	c := FieldChange{Path: f.path.String(), Inside: f.inside.String(), Change: f.change, Noise: f.noise}
 	was, text := f.was.(string)
 	now, texts := f.now.(string)
 	if text && texts {

@@ -159,3 +159,26 @@ func TestJSONReadsBack(t *testing.T) {
 		t.Errorf("lists are null instead of empty:\n%s", empty)
 	}
 }
+
+func TestMarkedWords(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ before, after, want string }{
+		{"image: app:v0.33.0", "image: app:v0.34.0", "image: app:v0.(33).0|image: app:v0.(34).0"},
+		{"updates = true", "updates = false", "updates = (true)|updates = (false)"},
+		{"a: größe", "a: grüße", "a: (größe)|a: (grüße)"},
+		{"args: a", "args: a b", "args: a|args: a( b)"},
+		{"something", "else", "something|else"},
+	} {
+		row := htmlRow{Left: htmlCell{Head: test.before}, Right: htmlCell{Head: test.after}}
+		row.mark()
+		show := func(c htmlCell) string {
+			if c.Changed == "" {
+				return c.Head + c.Tail
+			}
+			return c.Head + "(" + c.Changed + ")" + c.Tail
+		}
+		if got := show(row.Left) + "|" + show(row.Right); got != test.want {
+			t.Errorf("%s; want %s", got, test.want)
+		}
+	}
+}
