@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lockage/lockage/evidence"
 	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydration"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/promotion"
 	"github.com/lockage/lockage/verify"
 )
 
@@ -20,6 +22,7 @@ const (
 	exitUsage  = 2 // wrong usage or configuration
 	exitDenied = 3 // denied by verification or policy
 	exitChange = 4 // diff --exit-code found changes
+	exitNotYet = 5 // only pending gates stand in the way
 )
 
 // usageError is a mistake on the command line.
@@ -45,6 +48,7 @@ func exitCode(err error) int {
 		usage      usageError
 		selected   *gitops.SelectionError
 		configured *hydration.ConfigurationError
+		promoting  *promotion.ConfigurationError
 		problems   strictyaml.Problems
 		rep        reported
 	)
@@ -53,11 +57,13 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &rep):
 		return rep.code
-	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &problems),
-		errors.Is(err, plan.ErrNoStage), errors.Is(err, verify.ErrIdentity):
+	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &promoting), errors.As(err, &problems),
+		errors.Is(err, plan.ErrNoStage), errors.Is(err, promotion.ErrNoStage), errors.Is(err, verify.ErrIdentity), errors.Is(err, evidence.ErrIdentity):
 		return exitUsage
 	case errors.Is(err, gitops.ErrOffPolicy), errors.Is(err, policy.ErrDenied):
 		return exitDenied
+	case errors.Is(err, promotion.ErrPending):
+		return exitNotYet
 	}
 	return exitFailed
 }

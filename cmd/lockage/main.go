@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // windows of time name zones, and a container may have no zoneinfo
 )
 
 func main() {

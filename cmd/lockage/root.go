@@ -81,7 +81,7 @@ func newRootCommand(a *app) *cobra.Command {
 	flags.StringArrayVarP(&a.files, "file", "f", nil, "pipeline `FILE` or glob, relative to the directory (default lockage.yaml); repeatable")
 	flags.StringVarP(&a.format, "output", "o", "text", "result `FORMAT`: text or json")
 	flags.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
-	flags.StringVar(&a.cacheDir, "cache-dir", "", "`DIR` for fetched Git objects (default: the user's cache directory)")
+	flags.StringVar(&a.cacheDir, "cache-dir", "", "`DIR` for fetched Git objects and charts (default: the user's cache directory)")
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `DURATION`, such as 5m (default: never)")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more on standard error")
 
@@ -91,6 +91,13 @@ func newRootCommand(a *app) *cobra.Command {
 		newHydrateCommand(a),
 		newDiffCommand(a),
 		newVerifyCommand(a),
+		newPromoteCommand(a),
+		newRollbackCommand(a),
+		newStatusCommand(a),
+		newHistoryCommand(a),
+		newApproveCommand(a),
+		newAttestCommand(a),
+		newPolicyCommand(a),
 		newPullCommand(a),
 		newKeysCommand(a),
 		newRegistryCommand(a),

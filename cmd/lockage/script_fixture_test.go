@@ -43,14 +43,73 @@ func cmdFixture(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("HYDRATOR_KEY", private)
 	writeFile(ts, filepath.Join(gitops, "keys", "hydrator.pub"), public)
 	if withLock {
-		template, err := os.ReadFile(filepath.Join("..", "..", "testdata", "fixture", "lock.yaml"))
-		ts.Check(err)
-		lock := os.Expand(string(template), ts.Getenv)
-		for _, file := range []string{"git-" + commit + ".yaml", "current.yaml"} {
-			writeFile(ts, filepath.Join(gitops, "warehouses", "web", file), lock)
-		}
+		writeLock(ts, commit)
 	}
 	commitAndPush(ts, "gitops", "gitops.git", "the stages")
+}
+
+// writeLock writes the lock of a commit whose image was made just now.
+func writeLock(ts *testscript.TestScript, commit string) {
+	template, err := os.ReadFile(filepath.Join("..", "..", "testdata", "fixture", "lock.yaml"))
+	ts.Check(err)
+	lock := os.Expand(string(template), func(name string) string {
+		if name == "COMMIT" {
+			return commit
+		}
+		return ts.Getenv(name)
+	})
+	for _, file := range []string{"git-" + commit + ".yaml", "current.yaml"} {
+		writeFile(ts, filepath.Join(ts.MkAbs("gitops"), "warehouses", "web", file), lock)
+	}
+}
+
+// cmdRelease makes another release: a commit of the application, its image, and the lock, pushed to the policy ref. VAR
+// becomes the release's id. It runs in the script's first folder.
+func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 1, "release VAR")
+	at := ts.MkAbs(".")
+	ts.Check(ts.Chdir(ts.Getenv("WORK")))
+	runGit(ts, "source", "commit", "-q", "--allow-empty", "-m", "release "+args[0])
+	runGit(ts, "source", "push", "-q", "origin", "main")
+	ts.Check(ts.Exec("git", "-C", "source", "rev-parse", "HEAD"))
+	commit := strings.TrimSpace(ts.ReadFile("stdout"))
+	cmdGenImage(ts, false, []string{ts.Getenv("REGISTRY") + "/acme/web:git-" + commit, commit})
+	writeLock(ts, commit)
+	runGit(ts, "gitops", "add", "-A", "warehouses")
+	runGit(ts, "gitops", "commit", "-q", "-m", "release "+args[0])
+	runGit(ts, "gitops", "push", "-q", "origin", "HEAD:main")
+	ts.Setenv(args[0], "git-"+commit)
+	ts.Check(ts.Chdir(at))
+}
+
+// cmdIdentity makes a key: the private one in NAME_KEY, the public one in keys/NAME.pub of the GitOps repository.
+func cmdIdentity(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) == 0, "identity NAME...")
+	for _, name := range args {
+		private, public, err := newKey()
+		ts.Check(err)
+		ts.Setenv(strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"_KEY", private)
+		writeFile(ts, filepath.Join(ts.Getenv("WORK"), "gitops", "keys", name+".pub"), public)
+	}
+}
+
+// cmdStages makes FILE, in which $REGISTRY is the registry, the pipeline file on the policy ref, and pushes what else
+// changed there.
+func cmdStages(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 1, "stages FILE")
+	at := ts.MkAbs(".")
+	content := os.Expand(ts.ReadFile(args[0]), func(name string) string {
+		if name == "REGISTRY" {
+			return ts.Getenv(name)
+		}
+		return "$" + name
+	})
+	ts.Check(ts.Chdir(ts.Getenv("WORK")))
+	writeFile(ts, ts.MkAbs("gitops/lockage.yaml"), content)
+	runGit(ts, "gitops", "add", "-A")
+	runGit(ts, "gitops", "commit", "-q", "-m", "stages")
+	runGit(ts, "gitops", "push", "-q", "origin", "HEAD:main")
+	ts.Check(ts.Chdir(at))
 }
 
 // commitAndPush makes a folder a repository whose origin is a new bare one under remote, one that serves as forges do.

@@ -31,6 +31,12 @@ func TestMain(m *testing.M) {
 //		remote/gitops.git), which stand at https://git.example.com/acme/ by insteadOf (at $GITSERVER, if one was started);
 //		pushes an application image; makes the hydrator's key in $HYDRATOR_KEY; commits a lock unless -no-lock. Sets $COMMIT
 //		beside what genimage sets
+//	release VAR
+//		makes another release of the fixture and pushes its lock to the policy ref; $VAR becomes its id
+//	identity NAME…
+//		makes a key for each: $NAME_KEY, and keys/NAME.pub in the GitOps repository, which stages commits
+//	stages FILE
+//		makes FILE the pipeline file, with $REGISTRY replaced, and pushes it and all else in gitops to the policy ref
 //	genimage REF [REVISION]
 //		pushes an application image of its own content; sets $IMAGE (REF), $DIGEST and $IMGTAG (img-sha256-<hex>)
 //	exits CODE PROGRAM ARG…
@@ -43,6 +49,12 @@ func TestMain(m *testing.M) {
 //		the last stdout is one JSON value, and VALUE stands at PATH (names and indices with dots between; len counts)
 //	json-env NAME PATH
 //		$NAME becomes what stands there
+//	charts DIR
+//		serves a folder over HTTP; $CHARTS becomes its URL
+//	chart-push DIR oci://REPOSITORY|FOLDER
+//		packs a chart, and puts it into a registry, or into a folder with an index.yaml of its own
+//	chart-lock DIR VERSION…
+//		writes the Chart.lock with these versions, in the order of Chart.yaml
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {
@@ -60,6 +72,9 @@ func TestScript(t *testing.T) {
 			"registry":      cmdRegistry,
 			"gitserver":     cmdGitServer,
 			"fixture":       cmdFixture,
+			"release":       cmdRelease,
+			"identity":      cmdIdentity,
+			"stages":        cmdStages,
 			"genimage":      cmdGenImage,
 			"exits":         cmdExits,
 			"capture":       cmdCapture,
@@ -67,6 +82,9 @@ func TestScript(t *testing.T) {
 			"json":          cmdJSON,
 			"json-env":      cmdJSONEnv,
 			"tags":          cmdTags,
+			"charts":        cmdCharts,
+			"chart-push":    cmdChartPush,
+			"chart-lock":    cmdChartLock,
 		},
 	})
 }

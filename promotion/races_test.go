@@ -1,0 +1,175 @@
+package promotion_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/promotion"
+)
+
+// gathering lets nobody pass until so many are there, or nobody came for a while.
+type gathering struct {
+	mu      sync.Mutex
+	missing int
+	open    chan struct{}
+}
+
+func newGathering(n int) *gathering { return &gathering{missing: n, open: make(chan struct{})} }
+
+func (g *gathering) wait() {
+	g.mu.Lock()
+	if g.missing--; g.missing == 0 {
+		close(g.open)
+	}
+	g.mu.Unlock()
+	select {
+	case <-g.open:
+	case <-time.After(5 * time.Second):
+	}
+}
+
+// outcome is how one of several promotions that ran at once ended.
+type outcome struct {
+	release string
+	result  promotion.Result
+	err     error
+}
+
+// together runs one promotion for each release, and lets all of them push at the same moment.
+func (s *scene) together(releases ...string) []outcome {
+	s.t.Helper()
+	g := newGathering(len(releases))
+	s.faults.before(func(request string) {
+		if strings.HasSuffix(request, "POST /gitops.git/git-receive-pack") {
+			g.wait()
+		}
+	})
+	defer s.faults.before(nil)
+	outcomes := make([]outcome, len(releases))
+	var group sync.WaitGroup
+	for i, r := range releases {
+		o := s.options(r, production) // what shares nothing with the others is a process of its own
+		group.Go(func() {
+			results, err := promotion.Promote(s.t.Context(), o)
+			if err == nil {
+				outcomes[i] = outcome{r, results[0], results[0].Err}
+			} else {
+				outcomes[i] = outcome{r, promotion.Result{}, err}
+			}
+		})
+	}
+	group.Wait()
+	return outcomes
+}
+
+func TestRaces(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	older, newer := s.releases[0], s.releases[1]
+	for _, r := range []string{older, newer} {
+		s.must(promotion.Promote, r, "staging")
+	}
+	start := s.keep()
+	for name, releases := range map[string][]string{
+		"two of one release": {newer, newer},
+		"two releases":       {older, newer},
+		"eight":              {older, newer, older, newer, older, newer, older, newer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.setBack(start)
+			outcomes := s.together(releases...)
+			var winners []string
+			for _, o := range outcomes {
+				if o.err == nil && o.result.Action == promotion.Promoted {
+					winners = append(winners, o.release)
+				}
+			}
+			if len(winners) != 1 {
+				t.Fatalf("%d promotions won: %v", len(winners), outcomes)
+			}
+			for _, o := range outcomes {
+				switch {
+				case o.err == nil && o.release == winners[0]: // the same was wanted
+				case errors.Is(o.err, promotion.ErrOvertaken) && strings.Contains(o.err.Error(), winners[0]) && strings.Contains(o.err.Error(), "by the key "):
+				default:
+					t.Errorf("%s, where %s won: %s: %v", o.release, winners[0], o.result.Action, o.err)
+				}
+			}
+			state, history := s.sound(production)
+			if len(history) != 1 || history[0].Release != winners[0] || state.Drift() {
+				t.Errorf("history %v, drift %v, where %s won", history, state.Drift(), winners[0])
+			}
+		})
+	}
+}
+
+// Without a live ref nothing tells for certain who was first, but nobody is told that he won over what runs.
+func TestRaceForATag(t *testing.T) {
+	s := newScene(t, true, head)
+	older, newer := s.releases[0], s.releases[1]
+	for _, r := range []string{older, newer} {
+		s.must(promotion.Promote, r, "staging")
+	}
+	// One is held just before its first look at the tag that is behind its statements, until the other is through.
+	started, done := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s.faults.before(func(request string) {
+		if strings.HasPrefix(request, "registry "+http.MethodPut) && strings.HasSuffix(request, ".sig") {
+			once.Do(func() {
+				close(started)
+				<-done
+			})
+		}
+	})
+	slow := make(chan outcome)
+	o := s.options(older, production)
+	go func() {
+		results, err := promotion.Promote(s.t.Context(), o)
+		if err != nil {
+			slow <- outcome{err: err}
+			return
+		}
+		slow <- outcome{older, results[0], results[0].Err}
+	}()
+	<-started
+	fast, err := s.try(promotion.Promote, newer, production)
+	close(done)
+	loser := <-slow
+	s.faults.before(nil)
+	if err != nil || fast.Action != promotion.Promoted {
+		t.Fatalf("%s: %v", fast.Action, err)
+	}
+	if !errors.Is(loser.err, promotion.ErrOvertaken) || !strings.Contains(loser.err.Error(), newer) {
+		t.Errorf("the other: %s: %v", loser.result.Action, loser.err)
+	}
+	state, history := s.sound(production)
+	if len(history) != 1 || history[0].Release != newer || state.Drift() {
+		t.Errorf("history %v", history)
+	}
+}
+
+// Whoever lost may run again at once: what he wrote does not stand in the way.
+func TestLoserRunsAgain(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	older, newer := s.releases[0], s.releases[1]
+	for _, r := range []string{older, newer} {
+		s.must(promotion.Promote, r, "staging")
+	}
+	outcomes := s.together(older, newer)
+	for _, o := range outcomes {
+		if o.err != nil {
+			s.must(promotion.Promote, o.release, production)
+			_, history := s.sound(production)
+			if len(history) != 2 || history[0].Release != o.release {
+				t.Errorf("history %v", history)
+			}
+		}
+	}
+	if !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.err != nil }) {
+		t.Error("nobody lost")
+	}
+}

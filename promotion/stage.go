@@ -1,0 +1,133 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/live"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/record"
+	"github.com/lockage/lockage/sign"
+)
+
+// stage is one stage that is looked at: where its state is kept, what that is, and what becomes of it.
+type stage struct {
+	task
+	declared   pipeline.Expanded // for the current release; what a release may change is expanded anew for each
+	repository *oci.Repository
+	live       live.Stage
+	state      live.State
+	result     Result
+}
+
+// open finds out where a stage's state is kept. It returns a stage even with an error, for the result.
+func (r *run) open(ctx context.Context, t task) (*stage, error) {
+	s := &stage{task: t}
+	current, err := lock.Current(r.files, t.pipeline.Lock)
+	if err != nil {
+		return s, err
+	}
+	if s.declared, err = t.pipeline.Expand(t.stage.Name, current.Lock, r.files); err != nil {
+		return s, err
+	}
+	if s.repository, err = r.Client.Repository(s.declared.Repository); err != nil {
+		return s, err
+	}
+	if m := s.declared.Mirror; m != nil {
+		s.result.Branch = live.PlaceOf(s.declared).Branch
+	}
+	s.live, err = live.Open(ctx, r.files, s.declared, r.Client, r)
+	return s, err
+}
+
+// Remote opens a repository once; it makes a run a source of repositories for others.
+func (r *run) Remote(ctx context.Context, name string) (*git.Remote, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if remote := r.remotes[name]; remote != nil {
+		return remote, nil
+	}
+	remote, err := r.Workspace.Repository.Remote(ctx, name)
+	if err == nil {
+		r.remotes[name] = remote
+	}
+	return remote, err
+}
+
+// chain is the promotions of a stage, the newest first.
+func (r *run) chain(ctx context.Context, s *stage) *sequence[live.Promotion] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.chains[s.key()]
+	if c == nil {
+		c = newSequence(func(yield func(live.Promotion, error) bool) {
+			err := live.History(ctx, s.live, func(p live.Promotion) (bool, error) { return yield(p, nil), nil })
+			if err != nil {
+				yield(live.Promotion{}, err)
+			}
+		})
+		r.chains[s.key()] = c
+	}
+	return c
+}
+
+// forget drops what was read of a stage's promotions, because there is a new one.
+func (r *run) forget(s *stage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.chains[s.key()]; c != nil {
+		c.close()
+		delete(r.chains, s.key())
+	}
+}
+
+// close ends all reading.
+func (r *run) close() {
+	for _, h := range r.histories {
+		h.close()
+	}
+	for _, c := range r.chains {
+		c.close()
+	}
+}
+
+// artifactOf is what is live, as records name it; nil for nothing.
+func artifactOf(p *live.Promotion) *record.Artifact {
+	if p == nil {
+		return nil
+	}
+	return &p.To
+}
+
+// candidate resolves a tag of the stage's repository; "" where it is not there.
+func (s *stage) resolve(ctx context.Context, tag string) (digest.Digest, error) {
+	desc, err := s.repository.Resolve(ctx, tag)
+	if errors.Is(err, oci.ErrNotFound) {
+		return "", nil
+	}
+	return desc.Digest, err
+}
+
+// signer opens the promoter's key, and makes sure that it is the one that is trusted.
+func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *sign.Verifier) (*sign.Key, error) {
+	role := declared.Sign.Promoter
+	if role == nil || role.Key == "" {
+		return nil, configurationf("pipeline %s: sign.promoter.key is missing for stage %s: name the private key that signs, such as env://PROMOTER_KEY",
+			declared.Pipeline, declared.Stage)
+	}
+	key, err := r.Keys.Open(ctx, r.Workspace.KeyFile(role.Key))
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %s: sign.promoter: %w", declared.Pipeline, err)
+	}
+	if !trusted.Trusts(key.PublicKey()) {
+		return nil, configurationf("pipeline %s: the key %s (sign.promoter) is not the one that identities.promoter trusts for stage %s, %s: nobody would accept its signatures",
+			declared.Pipeline, role.Key, declared.Stage, declared.Identities["promoter"].Key)
+	}
+	return key, nil
+}
