@@ -68,11 +68,11 @@ func readKey(files fs.FS, name string) (sign.PublicKey, error) {
 	if len(pem) > maxKeyBytes {
 		return sign.PublicKey{}, fmt.Errorf("%w: more than %d bytes are no public key", ErrIdentity, maxKeyBytes)
 	}
-	key, err := sign.ParsePublicKey(pem)
+	keys, err := sign.ParsePublicKeys(pem)
 	if err != nil {
 		return sign.PublicKey{}, fmt.Errorf("%w: %w", ErrIdentity, err)
 	}
-	return key, nil
+	return keys[0], nil // the current one; what others signed before is no evidence for what is to come
 }
 
 // Names are the identities that have a key, sorted.

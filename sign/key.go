@@ -207,23 +207,50 @@ func GenerateKeyPair(password []byte) (KeyPair, error) {
 
 // ParsePublicKey reads one public key from PEM text («PUBLIC KEY», as cosign writes it).
 func ParsePublicKey(text []byte) (PublicKey, error) {
-	if len(text) > maxKeySize {
-		return PublicKey{}, fmt.Errorf("public key is larger than %d bytes", maxKeySize)
-	}
-	block, rest := pem.Decode(text)
+	keys, err := ParsePublicKeys(text)
 	switch {
-	case block == nil:
-		return PublicKey{}, errors.New("public key is not PEM text")
-	case block.Type != pemPublic:
-		return PublicKey{}, fmt.Errorf("PEM block %.60q is not a public key", block.Type)
-	case len(bytes.TrimSpace(rest)) > 0: // somebody believes that both are trusted
-		return PublicKey{}, errors.New("public key is followed by something else; give one key each")
+	case err != nil:
+		return PublicKey{}, err
+	case len(keys) > 1: // somebody believes that both are trusted
+		return PublicKey{}, errors.New("public key is followed by another one; give one key each")
 	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return PublicKey{}, fmt.Errorf("public key: %w", err)
+	return keys[0], nil
+}
+
+// MaxPublicKeys is how many public keys may stand in one text.
+const MaxPublicKeys = 16
+
+// ParsePublicKeys reads public keys, one PEM block after the other: the current one of somebody, and those that he had
+// before.
+func ParsePublicKeys(text []byte) ([]PublicKey, error) {
+	if len(text) > MaxPublicKeys*maxKeySize {
+		return nil, fmt.Errorf("public key is larger than %d bytes", MaxPublicKeys*maxKeySize)
 	}
-	return newPublicKey(key)
+	var keys []PublicKey
+	for rest := text; len(keys) == 0 || len(bytes.TrimSpace(rest)) > 0; {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		switch {
+		case block == nil && len(keys) == 0:
+			return nil, errors.New("public key is not PEM text")
+		case block == nil:
+			return nil, errors.New("public key is followed by something else than another one")
+		case block.Type != pemPublic:
+			return nil, fmt.Errorf("PEM block %.60q is not a public key", block.Type)
+		case len(keys) == MaxPublicKeys:
+			return nil, fmt.Errorf("more than %d public keys in one text", MaxPublicKeys)
+		}
+		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("public key: %w", err)
+		}
+		key, err := newPublicKey(parsed)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 func newPublicKey(key crypto.PublicKey) (PublicKey, error) {

@@ -43,7 +43,8 @@ type trusted struct {
 	bundles     *verify.Verifier
 }
 
-// NewVerifier trusts the given identities, at least one. Names must differ, and keys too: a statement has one signer.
+// NewVerifier trusts the given identities, at least one. One that has several keys is given once for each. No key may
+// have two names: a statement has one signer.
 func NewVerifier(identities ...Identity) (*Verifier, error) {
 	if len(identities) == 0 {
 		return nil, errors.New("no trusted identity is given; nothing can be verified")
@@ -55,9 +56,6 @@ func NewVerifier(identities ...Identity) (*Verifier, error) {
 		}
 		t := trusted{name: id.Name, fingerprint: id.PublicKey.Fingerprint(), hint: id.PublicKey.hint()}
 		for _, other := range v.trusted {
-			if other.name == t.name {
-				return nil, fmt.Errorf("two identities are named %q", t.name)
-			}
 			if other.fingerprint == t.fingerprint {
 				return nil, fmt.Errorf("identities %q and %q have the same key", other.name, t.name)
 			}
@@ -233,5 +231,5 @@ func (v *Verifier) names() string {
 	for _, t := range v.trusted {
 		names = append(names, t.name)
 	}
-	return strings.Join(names, " or ")
+	return strings.Join(slices.Compact(names), " or ")
 }

@@ -352,16 +352,46 @@ func TestAttestRefusesAnotherSubject(t *testing.T) {
 
 func TestNewVerifierRefuses(t *testing.T) {
 	t.Parallel()
-	a, b := newKey(t).PublicKey(), newKey(t).PublicKey()
+	a := newKey(t).PublicKey()
 	for want, ids := range map[string][]Identity{
 		"no trusted identity": nil,
 		"has no public key":   {{Name: "a"}},
-		"are named":           {{Name: "a", PublicKey: a}, {Name: "a", PublicKey: b}},
 		"the same key":        {{Name: "a", PublicKey: a}, {Name: "b", PublicKey: a}},
 	} {
 		if _, err := NewVerifier(ids...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
+	}
+}
+
+// TestSeveralKeys: what somebody signed with the key that he had before counts under the same name.
+func TestSeveralKeys(t *testing.T) {
+	t.Parallel()
+	before, now := newKey(t), newKey(t)
+	text := append(now.PublicKey().PEM(), before.PublicKey().PEM()...)
+	if _, err := ParsePublicKey(text); err == nil {
+		t.Error("two keys were taken for one")
+	}
+	keys, err := ParsePublicKeys(append([]byte("# promoter\n"), text...))
+	if err != nil || len(keys) != 2 || keys[0].Fingerprint() != now.PublicKey().Fingerprint() {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	if _, err := ParsePublicKeys(append(text, "trailing"...)); err == nil {
+		t.Error("what follows the keys was dropped")
+	}
+	verifier, err := NewVerifier(Identity{"promoter", keys[0]}, Identity{"promoter", keys[1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := newMemory()
+	for _, key := range []*Key{before, now} {
+		if _, err := Attest(t.Context(), store, artifact("a"), key, NewSignature(artifact("a").Digest, claim("test"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verified, _, err := Verify(t.Context(), store, artifact("a"), verifier)
+	if err != nil || len(verified) != 2 || verified[0].Identity() != "promoter" || verified[1].Identity() != "promoter" {
+		t.Errorf("verified %v, %v", verified, err)
 	}
 }
 

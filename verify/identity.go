@@ -34,31 +34,34 @@ func Promoter(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
 	return Identity(files, declared, rolePromoter)
 }
 
-// Identity is the verifier for what declared identities sign, their keys read from the GitOps repository. What cannot be
-// used is ErrIdentity.
+// Identity is the verifier for what declared identities sign, their keys read from the GitOps repository. A file may hold
+// several keys, the current one first: what was signed with one of the others before goes on to count. What cannot be used
+// is ErrIdentity.
 func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.Verifier, error) {
 	var identities []sign.Identity
 	for _, name := range names {
-		key, err := publicKey(files, declared, name)
+		keys, err := publicKeys(files, declared, name)
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: identities.%s: %w", declared.Pipeline, name, err)
 		}
-		identities = append(identities, sign.Identity{Name: name, PublicKey: key})
+		for _, key := range keys {
+			identities = append(identities, sign.Identity{Name: name, PublicKey: key})
+		}
 	}
 	return sign.NewVerifier(identities...)
 }
 
-func publicKey(files fs.FS, declared pipeline.Expanded, name string) (sign.PublicKey, error) {
+func publicKeys(files fs.FS, declared pipeline.Expanded, name string) ([]sign.PublicKey, error) {
 	id, ok := declared.Identities[name]
 	switch {
 	case !ok && name == roleHydrator:
-		return sign.PublicKey{}, fmt.Errorf("%w: it is not declared, and nobody is trusted to render; name the public key", ErrIdentity)
+		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to render; name the public key", ErrIdentity)
 	case !ok && name == rolePromoter:
-		return sign.PublicKey{}, fmt.Errorf("%w: it is not declared, and nobody is trusted to promote; name the public key", ErrIdentity)
+		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to promote; name the public key", ErrIdentity)
 	case !ok:
-		return sign.PublicKey{}, fmt.Errorf("%w: it is not declared", ErrIdentity)
+		return nil, fmt.Errorf("%w: it is not declared", ErrIdentity)
 	case id.Key == "":
-		return sign.PublicKey{}, fmt.Errorf("%w: it has no key, and keyless identities are not supported yet", ErrIdentity)
+		return nil, fmt.Errorf("%w: it has no key, and keyless identities are not supported yet", ErrIdentity)
 	}
 	info, err := fs.Stat(files, id.Key)
 	if err == nil && info.Size() > maxKeyBytes {
@@ -69,16 +72,16 @@ func publicKey(files fs.FS, declared pipeline.Expanded, name string) (sign.Publi
 		pem, err = fs.ReadFile(files, id.Key)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return sign.PublicKey{}, fmt.Errorf("key %s in the GitOps repository: %w", id.Key, err)
+		return nil, fmt.Errorf("key %s in the GitOps repository: %w", id.Key, err)
 	}
-	var key sign.PublicKey
+	var keys []sign.PublicKey
 	if err == nil {
-		key, err = sign.ParsePublicKey(pem)
+		keys, err = sign.ParsePublicKeys(pem)
 	}
 	if err != nil {
-		return key, fmt.Errorf("%w: key %s in the GitOps repository: %w", ErrIdentity, id.Key, err)
+		return nil, fmt.Errorf("%w: key %s in the GitOps repository: %w", ErrIdentity, id.Key, err)
 	}
-	return key, nil
+	return keys, nil
 }
 
 // signed tells whether an identity signed an artifact as what the claim says. A signature for another stage or repository

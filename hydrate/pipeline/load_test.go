@@ -43,8 +43,7 @@ func fullRepo(t *testing.T) fstest.MapFS {
 func TestLoadFullIsRefusedByKey(t *testing.T) {
 	t.Parallel()
 	_, err := Load(fullRepo(t), "apps/codeai.yaml")
-	want := `apps/codeai.yaml:55:34: sign.hydrator.keyless is not supported yet: remove it
-apps/codeai.yaml:58:14: mirror.review: pull-request is not supported yet: remove it`
+	want := `apps/codeai.yaml:55:34: sign.hydrator.keyless is not supported yet: remove it`
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -110,6 +109,12 @@ const (
 	stages = "stages: [{name: s}]\n"
 )
 
+// Two public keys, as far as anybody looks at them here.
+const (
+	publicKey = "-----BEGIN PUBLIC KEY-----\nc2FtZQ==\n-----END PUBLIC KEY-----\n"
+	otherKey  = "-----BEGIN PUBLIC KEY-----\nb3RoZXI=\n-----END PUBLIC KEY-----\n"
+)
+
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ in, want string }{
@@ -161,7 +166,7 @@ a.yaml:6:24: unknown key "nam" in stages[1] (did you mean "name"?)`},
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := repo("a.yaml", test.in, "b.yaml", "extends: c.yaml\nrender: 1\n", "keys/a", "same", "keys/b", "same\n",
+			files := repo("a.yaml", test.in, "b.yaml", "extends: c.yaml\nrender: 1\n", "keys/a", publicKey, "keys/b", otherKey+publicKey,
 				"vars.yaml", "up: ..\nsub: '{stage}'\nbrace: '{stage}'\n", "clash.yaml", "a: b\nimage: x\nx: &x {}\n<<: *x\n", "list.yaml", "[]", "broken.yaml", "{a: {}, a: b, a: c}")
 			_, err := Load(files, "a.yaml")
 			var problems strictyaml.Problems

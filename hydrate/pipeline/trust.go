@@ -1,7 +1,7 @@
 package pipeline
 
 import (
-	"bytes"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,24 +67,28 @@ func sameIdentity(a, b Identity, files fs.FS) (bool, error) {
 	if repositoryPath(a.Key) != "" || repositoryPath(b.Key) != "" {
 		return false, nil
 	}
-	keyA, err := readKey(files, a.Key)
-	if err != nil || keyA == nil {
+	keysA, err := readKeys(files, a.Key)
+	if err != nil {
 		return false, err
 	}
-	keyB, err := readKey(files, b.Key)
-	if err != nil || keyB == nil {
+	keysB, err := readKeys(files, b.Key)
+	if err != nil {
 		return false, err
 	}
-	return bytes.Equal(keyA, keyB), nil
+	return slices.ContainsFunc(keysA, func(key string) bool { return slices.Contains(keysB, key) }), nil
 }
 
-// readKey returns nil where there is no such file: whoever uses the key says so.
-func readKey(files fs.FS, name string) ([]byte, error) {
+// readKeys returns none where there is no such file, or no PEM text in it: whoever uses the keys says so.
+func readKeys(files fs.FS, name string) ([]string, error) {
 	data, err := readFile(files, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("read public key: %w", err)
 	}
-	return bytes.TrimSpace(data), nil
+	var keys []string
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		keys = append(keys, string(block.Bytes))
+	}
+	return keys, nil
 }
