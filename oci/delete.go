@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,7 +48,8 @@ const nothing = digest.Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e464
 // CheckDelete asks whether the repository deletes manifests, by deleting one that is not there. The error is
 // [ErrDeleteRefused] where it does not.
 func (r *Repository) CheckDelete(ctx context.Context) error {
-	return r.DeleteManifest(ctx, nothing)
+	err := r.delete(func(b deleter) error { return b.deleteManifest(ctx, nothing) })
+	return explain(err, "delete from", r.name, r.host)
 }
 
 // DeleteManifest deletes the manifest that has a digest, and with it every tag that names it. Blobs stay for the
@@ -82,9 +84,10 @@ func (r *Repository) delete(do func(deleter) error) error {
 	return err
 }
 
-// DeleteReferrers deletes manifests that are attached to subject, one after the other, and takes them off its list. One
-// whose manifest names another subject is taken off and not deleted: whoever can write the fallback index can list
-// anything there. The subject need not be there any more.
+// DeleteReferrers deletes manifests that are attached to subject, one after the other, and takes them off its list before
+// the last one goes: a run that is cut short leaves no list of which nothing is there. One whose manifest names another
+// subject is taken off and not deleted: whoever can write the fallback index can list anything there. The subject need
+// not be there any more.
 func (r *Repository) DeleteReferrers(ctx context.Context, subject digest.Digest, referrers ...digest.Digest) error {
 	return r.explain(r.deleteReferrers(ctx, subject, referrers), "delete what is attached to", subject.String())
 }
@@ -93,13 +96,21 @@ func (r *Repository) deleteReferrers(ctx context.Context, subject digest.Digest,
 	if err := subject.Validate(); err != nil {
 		return err
 	}
-	for _, d := range referrers {
+	delist := func() error {
+		return r.delete(func(b deleter) error { return b.delist(ctx, subject, referrers) })
+	}
+	for i, d := range referrers {
 		_, raw, err := r.manifest(ctx, d.String())
-		if isNotFound(err) {
-			continue
+		if err != nil && !isNotFound(err) {
+			return r.explain(err, "read manifest", d.String())
+		}
+		if i == len(referrers)-1 {
+			if err := delist(); err != nil {
+				return err
+			}
 		}
 		if err != nil {
-			return r.explain(err, "read manifest", d.String())
+			continue
 		}
 		if _, _, named := referrerFields(raw); named.Digest != subject {
 			continue
@@ -108,7 +119,10 @@ func (r *Repository) deleteReferrers(ctx context.Context, subject digest.Digest,
 			return err
 		}
 	}
-	return r.delete(func(b deleter) error { return b.delist(ctx, subject, referrers) })
+	if len(referrers) == 0 {
+		return delist()
+	}
+	return nil
 }
 
 // ReferrersOutlive tells whether what is attached to a manifest certainly stays when that is deleted: in image layouts,
@@ -156,7 +170,8 @@ func (r *remoteRepository) deleteReference(ctx context.Context, tagOrDigest stri
 	if err != nil {
 		return err
 	}
-	raw, err := readBounded(resp.Body, MaxManifestSize)
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifestSize))
 	if resp.StatusCode < http.StatusMultipleChoices {
 		return nil // it is done, whatever became of the answer
 	}

@@ -95,6 +95,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newRollbackCommand(a),
 		newStatusCommand(a),
 		newHistoryCommand(a),
+		newPruneCommand(a),
 		newApproveCommand(a),
 		newAttestCommand(a),
 		newPolicyCommand(a),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -33,6 +34,15 @@ type Lock struct {
 	Packaging Packaging `yaml:"packaging,required" json:"packaging"`
 	// CreatedAt is an RFC 3339 time as written, or empty in the short form.
 	CreatedAt string `yaml:"createdAt,scalar" json:"createdAt"`
+}
+
+// Created is when the lock was written, as it says itself; zero in the short form.
+func (l Lock) Created() time.Time {
+	t, err := time.Parse(time.RFC3339, l.CreatedAt)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // Image is an image by name and by digest.

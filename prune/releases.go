@@ -1,0 +1,75 @@
+package prune
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+)
+
+// releases are those that the policy ref knows.
+type releases struct {
+	known map[string]bool // of those that were asked about
+	kept  map[string]bool
+}
+
+// releases finds the newest releases of a lock directory, and which of those that are asked about were ever released: their
+// lock is there, or was the current one.
+func (r Request) releases(ctx context.Context, dir, current string, asked map[string]bool) (releases, error) {
+	found := releases{known: map[string]bool{current: true}, kept: map[string]bool{current: true}}
+	ids, err := lock.Releases(r.Files, dir)
+	if err != nil {
+		return found, err
+	}
+	for _, id := range ids {
+		found.known[id] = true
+	}
+	missing := map[string]bool{}
+	for id := range asked {
+		if !found.known[id] {
+			missing[id] = true
+		}
+	}
+	more := func() bool { return len(found.kept) < r.Keep || len(missing) > 0 }
+	if !more() {
+		return found, nil
+	}
+	for id, err := range r.Trunk.Releases(ctx, r.Files, dir) {
+		if err != nil {
+			return found, err
+		}
+		if found.known[id] = true; len(found.kept) < r.Keep {
+			found.kept[id] = true
+		}
+		if delete(missing, id); !more() {
+			break
+		}
+	}
+	return found, nil
+}
+
+// releasesIn are the releases that candidates' tags of the stages name.
+func releasesIn(inventories map[string]*inventory, stages []string) map[string]bool {
+	all := map[string]bool{}
+	for _, inv := range inventories {
+		for tag := range inv.tags {
+			if stage, release, ok := strings.Cut(tag, "."); ok && slices.Contains(stages, stage) && lock.CheckID(release) == nil {
+				all[release] = true
+			}
+		}
+	}
+	return all
+}
+
+// check says why a release is not old; "" for one that is.
+func (r releases) check(release, trunk string) string {
+	switch {
+	case r.kept[release]:
+		return "it is kept"
+	case !r.known[release]:
+		return fmt.Sprintf("its release %s is not on %s", release, trunk)
+	}
+	return ""
+}
