@@ -13,13 +13,15 @@ type atlas struct {
 	names        map[string]string   // pipeline name to file
 	repositories map[string]string   // artifact repository to file
 	mirrors      map[string][]mirror // directories by remote and branch
+	branches     map[string]string   // who writes a branch, by remote and name
+	folders      map[string]string   // a branch by each folder that its name makes of others' names
 }
 
 // mirror is one directory that a stage writes.
 type mirror struct{ dir, owner string }
 
 func newAtlas() *atlas {
-	return &atlas{make(map[string]string), make(map[string]string), make(map[string][]mirror)}
+	return &atlas{map[string]string{}, map[string]string{}, map[string][]mirror{}, map[string]string{}, map[string]string{}}
 }
 
 func (a *atlas) addPipeline(p *Pipeline, c *checker) {
@@ -37,16 +39,53 @@ func (a *atlas) addStage(p *Pipeline, stage string, e effective, c *checker) {
 	if n := p.doc.Find("artifacts"); n.IsString() {
 		a.addRepository(p, stage, n, c)
 	}
-	if m := e.Mirror.withDefaults(p.Name, stage); m != nil && m.Path != "" {
-		place := m.Remote + " " + m.Branch
-		owner := "stage " + stage + " of " + p.File
-		for _, other := range a.mirrors[place] {
-			if within(m.Path, other.dir) || within(other.dir, m.Path) {
-				c.add(e.doc.At("mirror", "path").Pos, "mirror.path %q overlaps %q, which %s writes on branch %s of remote %s",
-					m.Path, other.dir, other.owner, m.Branch, m.Remote)
-			}
+	m := e.Mirror.withDefaults(p.Name, stage)
+	if m == nil || m.Path == "" {
+		return
+	}
+	owner := "stage " + stage + " of " + p.File
+	a.addPlace(e, m, "branch", m.Branch, owner, c)
+	if m.When == "hydrate" {
+		a.addPlace(e, m, "live", m.Live, owner, c)
+	}
+	if m.Review == "pull-request" {
+		a.addBranch(e, m, "review", "review/"+p.Name+"/"+stage+"/release", owner, c)
+	}
+}
+
+// addPlace claims a stage's directory on a branch, which the given key of its mirror names.
+func (a *atlas) addPlace(e effective, m *Mirror, key, branch, owner string, c *checker) {
+	place := m.Remote + " " + branch
+	for _, other := range a.mirrors[place] {
+		if within(m.Path, other.dir) || within(other.dir, m.Path) {
+			c.add(e.doc.At("mirror", "path").Pos, "mirror.path %q overlaps %q, which %s writes on branch %s of remote %s",
+				m.Path, other.dir, other.owner, branch, m.Remote)
 		}
-		a.mirrors[place] = append(a.mirrors[place], mirror{m.Path, owner})
+	}
+	a.mirrors[place] = append(a.mirrors[place], mirror{m.Path, owner})
+	a.addBranch(e, m, key, branch, owner, c)
+}
+
+// addBranch claims a branch. Git keeps a branch's name as a path: there is no «a» beside an «a/b».
+func (a *atlas) addBranch(e effective, m *Mirror, key, branch, owner string, c *checker) {
+	name := m.Remote + " " + branch
+	if _, known := a.branches[name]; known {
+		return
+	}
+	a.branches[name] = owner
+	report := func(other, writer string) {
+		c.add(e.doc.At("mirror", key).Pos, "mirror.%s: Git has no branch %q beside %q, which %s writes: rename one of them",
+			key, branch, strings.TrimPrefix(other, m.Remote+" "), writer)
+	}
+	if inside, ok := a.folders[name]; ok {
+		report(inside, a.branches[inside])
+	}
+	for folder := path.Dir(branch); folder != "." && folder != "/"; folder = path.Dir(folder) {
+		above := m.Remote + " " + folder
+		if writer, ok := a.branches[above]; ok {
+			report(above, writer)
+		}
+		a.folders[above] = name
 	}
 }
 

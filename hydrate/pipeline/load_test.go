@@ -282,6 +282,27 @@ func TestLoadSeveral(t *testing.T) {
 	}
 }
 
+// TestBranchesThatCannotBe: Git keeps a branch's name as a path, and no place belongs to two.
+func TestBranchesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for mirror, want := range map[string]string{
+		"{path: x, branch: review, review: pull-request}": `Git has no branch "review/a/s/release" beside "review", which stage s of p.yaml writes: rename one of them`,
+		"{path: x, branch: live}":                         `mirror.live: Git has no branch "live/a/s" beside "live"`,
+		"{path: x, branch: live/a/s/more}":                `mirror.live: Git has no branch "live/a/s" beside "live/a/s/more"`,
+		"{path: x, branch: b, live: b}":                   `mirror.path "x" overlaps "x", which stage s of p.yaml writes on branch b of remote origin`,
+		"{path: x, branch: live, when: promote}":          "",
+		"{path: x, branch: /live}":                        "is no branch name",
+		"{path: x, branch: stage/s, live: stage/l}":       "",
+	} {
+		text := "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\nname: a\nlock: l\nartifacts: ghcr.io/acme/a\nrender: {kubeVersion: \"1.34\"}\nmirror: " +
+			mirror + "\nstages: [{name: s}]\n"
+		_, err := Load(fstest.MapFS{"p.yaml": &fstest.MapFile{Data: []byte(text)}}, "p.yaml")
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", mirror, err, want)
+		}
+	}
+}
+
 // brokenFS fails to read one file for a reason that is nobody's mistake.
 type brokenFS struct {
 	fs.FS
