@@ -118,6 +118,9 @@ func (r *run) reviewStage(ctx context.Context, d *desk, s *stageRun) error {
 		return err
 	case kept.State == forge.StateClosed:
 		r.Warn(fmt.Sprintf("%s: %s was closed, and is left so: open it again if the release is wanted", name, kept.URL))
+	case kept.State == forge.StateMerged:
+		r.Warn(fmt.Sprintf("%s: %s was merged, and branch %s does not show it any more: to propose it again, delete branch %s and hydrate again",
+			name, kept.URL, base, branch))
 	case s.request.changed:
 		r.Step(fmt.Sprintf("%s: pull request %s %s", name, kept.URL, kept.Change))
 	}

@@ -25,14 +25,16 @@ const annotationPredicate = "dev.sigstore.bundle.predicateType"
 // episode is the time of one promotion on the live ref: the versions in a row that name its record, if one leaves those
 // without a record aside.
 type episode struct {
-	mirror.Version          // the newest of them
-	first          git.Hash // the oldest that shows what the newest says, untouched; "" for none
+	mirror.Version           // the newest of them
+	first          git.Hash  // the oldest that shows what the newest says, untouched; "" for none
+	began          time.Time // committer's time of the oldest that names the record
 }
 
 func (e *episode) extend(v mirror.Version) {
 	if v.Intact() && v.Metadata.Lockage == e.Metadata.Lockage {
 		e.first = v.Commit
 	}
+	e.began = v.Time
 }
 
 // episodes collects them from the versions of a place, the newest first.
@@ -85,6 +87,9 @@ func (s Stage) prove(ctx context.Context, e episode) (Promotion, error) {
 		return p, err
 	}
 	p.Commit = string(cmp.Or(e.first, e.Commit))
+	if e.began.After(p.Since) {
+		p.Since = e.began
+	}
 	said := s.Claim
 	said.Release = p.To.Release
 	claimed := sign.Claim{Pipeline: facts.Pipeline, Stage: facts.Stage, Release: facts.Release}
@@ -183,7 +188,7 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	if v.Claim() != claim || own != claim || v.SubjectName() != claim.Repository || r.To.Release == "" {
 		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.To.Release, own.Stage, own.Pipeline, own.Repository)
 	}
-	return Promotion{Record: r, Referrer: v.Referrer(), Key: v.KeyFingerprint()}, nil
+	return Promotion{Record: r, Referrer: v.Referrer(), Key: v.KeyFingerprint(), Since: r.Time}, nil
 }
 
 // intact is ErrBroken unless an episode's files are those that were promoted: at the head, where it is the head, and else

@@ -63,7 +63,11 @@ func (h *history) walkRef(ctx context.Context, tag digest.Digest) error {
 	if rerr != nil {
 		return errors.Join(h.edited, err, rerr)
 	}
-	return errors.Join(h.edited, err, h.stage.notAhead(State{Live: h.newest}, tag, carried, 0))
+	state := State{Live: h.newest}
+	if shown.head != nil && shown.head.Metadata.Lockage.Record == "" {
+		state.Unpromoted = &shown.head.Metadata
+	}
+	return errors.Join(h.edited, err, h.stage.notAhead(state, tag, carried, 0))
 }
 
 // episodes proves some promotions in a row, and visits them.

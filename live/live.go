@@ -13,7 +13,9 @@
 //     before: forked. With a number too high, or with nothing below it: a gap.
 //   - Files at the head that are not those of the promotion that its metadata names: edited. A commit that restores them
 //     mends it.
-//   - A tag that names an artifact with a promotion that comes after the newest on the live ref: the ref was set back.
+//   - A tag that names an artifact with a promotion that comes after the newest on the live ref: the ref was set back. One
+//     such promotion is let pass while the head is without a record and the artifact is what is live: it was being
+//     promoted again over what somebody pushed.
 //   - A head without a record is not broken: somebody merged or pushed a candidate, and State.Unpromoted says so. What
 //     is live is what was promoted last below it.
 //   - A record that no commit names is not broken: a promotion that was not finished. It never came into force.
@@ -30,6 +32,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -112,6 +115,9 @@ type Promotion struct {
 	Referrer digest.Digest // of the record: what the next one names as the one before
 	Commit   string        // on the live ref, the first that shows it; "" without a mirror
 	Key      string        // fingerprint of the promoter's key
+	// Since is from when on it was live: the time of the commit where that is later than the record's, which may have
+	// been written by a run that did not come to the commit.
+	Since time.Time
 }
 
 // State is what is live in a stage now.

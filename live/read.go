@@ -135,6 +135,9 @@ func (s Stage) notAhead(state State, artifact digest.Digest, carried []Promotion
 	if state.Live != nil {
 		live = state.Live.Sequence
 	}
+	if state.Unpromoted != nil && state.Live != nil && artifact == state.Live.To.Digest {
+		unfinished = 1 // what is live is promoted again over what was pushed by hand
+	}
 	for _, p := range carried {
 		if p.Sequence > live+unfinished {
 			return s.broken("%s carries promotion %d (record %s of %s), and branch %s knows %s: it was set back; "+

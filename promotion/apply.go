@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/live"
 	"github.com/lockage/lockage/record"
 	"github.com/lockage/lockage/sign"
@@ -58,9 +59,10 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement, action record.A
 			Content:       rec.To.Content,
 			Source:        mirror.Origin{URL: j.declared.SourceRepo, Commit: j.lock.Lock.GitCommit},
 			GitOps:        mirror.Origin{URL: r.trunk.URL(), Commit: j.examined.GitOpsCommit},
-			Time:          rec.Time,
+			Time:          r.Now().UTC().Truncate(time.Second), // the record may be that of an earlier run
 			Record:        referrer,
 			RollBack:      action == record.RolledBack,
+			Merge:         j.merge(),
 			Over:          &s.state.Standing,
 			Tree:          func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
 			Sign:          signCommit,
@@ -70,13 +72,20 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement, action record.A
 		if errors.Is(err, mirror.ErrMoved) {
 			return r.overtaken(ctx, s, rec.To)
 		}
+		if refusedRollback(ctx, action, j, err) {
+			return r.proposeRollback(ctx, s, j, entry, err)
+		}
 		if err != nil {
 			return fmt.Errorf("live ref: %w", err)
 		}
 		s.result.Commit = results[0].Commit
+	} else if err := r.stillThere(ctx, s, rec.To); err != nil {
+		return err
 	}
 	r.forget(s)
-	return r.follow(ctx, s, rec.To)
+	err = r.follow(ctx, s, rec.To, git.Hash(s.result.Commit))
+	r.landed(ctx, s, j)
+	return err
 }
 
 // record is what is to be written down.
@@ -107,8 +116,8 @@ func (r *run) record(s *stage, j *judgement, action record.Action) (record.Recor
 	}
 	if before := s.state.Live; before != nil {
 		rec.Sequence, rec.Previous = before.Sequence+1, before.Referrer
-		if rec.Time.Before(before.Time) {
-			return rec, fmt.Errorf("the clock says %s, and the promotion before was at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
+		if rec.Time.Before(before.Since) {
+			return rec, fmt.Errorf("the clock says %s, and the promotion before was at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Since.Format(time.RFC3339))
 		}
 	}
 	for _, c := range j.checks {
@@ -131,33 +140,35 @@ func (r *run) state(ctx context.Context, s *stage, artifact ocispec.Descriptor, 
 	if err != nil {
 		return "", err
 	}
-	// One after the other: not every registry keeps both of two referrers that are written to one subject at a time.
-	if _, err := sign.Attest(ctx, s.repository, artifact, key, summary); err != nil {
-		return "", err
-	}
-	attached, err := sign.Attest(ctx, s.repository, artifact, key, statement)
-	if err != nil {
-		return "", err
-	}
 	claim := sign.Claim{Pipeline: rec.Pipeline, Stage: rec.Stage, Release: rec.To.Release, Repository: rec.Repository}
 	statements, _, err := sign.Verify(ctx, s.repository, artifact, s.live.Promoter)
 	if err != nil {
 		return "", err
 	}
-	signed := false
-	for _, v := range statements {
-		signed = signed || v.PredicateType() == sign.PredicateSignature && v.Claim() == claim
+	said := saidBefore(statements, claim, rec, summary)
+	// One after the other: not every registry keeps both of two referrers that are written to one subject at a time.
+	if !said.summary {
+		if _, err := sign.Attest(ctx, s.repository, artifact, key, summary); err != nil {
+			return "", err
+		}
 	}
-	if !signed {
+	if said.record == "" || s.live.Remote == nil { // without a commit only the record tells since when it is live
+		attached, err := sign.Attest(ctx, s.repository, artifact, key, statement)
+		if err != nil {
+			return "", err
+		}
+		said.record = attached.Digest
+	}
+	if !said.signature {
 		if _, err := sign.Attest(ctx, s.repository, artifact, key, sign.NewSignature(artifact.Digest, claim)); err != nil {
 			return "", err
 		}
 	}
-	return attached.Digest, sign.SignImage(ctx, s.repository, artifact, key, claim)
+	return said.record, sign.SignImage(ctx, s.repository, artifact, key, claim)
 }
 
 // follow lets the stage's tag name what is live, until both agree: somebody may promote meanwhile.
-func (r *run) follow(ctx context.Context, s *stage, to record.Artifact) error {
+func (r *run) follow(ctx context.Context, s *stage, to record.Artifact, head git.Hash) error {
 	for range maxLooks {
 		desc, err := s.repository.Resolve(ctx, to.Digest.String())
 		if err != nil {
@@ -166,13 +177,39 @@ func (r *run) follow(ctx context.Context, s *stage, to record.Artifact) error {
 		if err := s.repository.Tag(ctx, desc, s.stage.Name); err != nil {
 			return fmt.Errorf("%s is live, and its tag does not follow: %w; run it again", to.Digest, err)
 		}
+		stands, err := s.standsAt(ctx, head)
+		if err != nil || stands {
+			return err
+		}
 		now, err := r.liveDigest(ctx, s)
 		if err != nil || now == to.Digest {
 			return err
 		}
+		if s.live.Remote == nil {
+			return r.overtaken(ctx, s, to)
+		}
 		to.Digest = now
 	}
 	return fmt.Errorf("%s: others kept promoting; run it again", s.repository.Reference(s.stage.Name))
+}
+
+// standsAt tells whether the live ref is still at a commit, "" for one that is not known: then nothing has to be read anew.
+func (s *stage) standsAt(ctx context.Context, head git.Hash) (bool, error) {
+	if s.live.Remote == nil || head == "" {
+		return false, nil
+	}
+	tips, err := s.live.Remote.Tips(ctx, s.live.Place.Branch)
+	return err == nil && tips[s.live.Place.Branch] == head, err
+}
+
+// stillThere finds out, where there is no live ref, whether somebody else moved the tag since it was read. Registries have
+// no compare-and-swap on tags: who comes in the last moment is not found.
+func (r *run) stillThere(ctx context.Context, s *stage, to record.Artifact) error {
+	now, err := r.liveDigest(ctx, s)
+	if err != nil || now == s.state.Tag {
+		return err
+	}
+	return r.overtaken(ctx, s, to)
 }
 
 // liveDigest is what is live as of now, in as few requests as that takes: what it is was verified, or will be by whoever
@@ -198,11 +235,15 @@ func (r *run) overtaken(ctx context.Context, s *stage, to record.Artifact) error
 		return denied(err)
 	}
 	if now.Live == nil {
-		return fmt.Errorf("%w: branch %s was changed meanwhile, and not by a promotion", ErrOvertaken, s.live.Place.Branch)
+		where := "branch " + s.live.Place.Branch
+		if s.live.Remote == nil {
+			where = "tag " + s.stage.Name
+		}
+		return fmt.Errorf("%w: %s was changed meanwhile, and not by a promotion", ErrOvertaken, where)
 	}
 	if now.Live.To.Digest == to.Digest {
 		s.result.Action, s.result.Commit = Unchanged, now.Live.Commit
-		return r.follow(ctx, s, to)
+		return r.follow(ctx, s, to, now.Head)
 	}
 	return fmt.Errorf("%w: %s was %s at %s by the key %.12s (record %s); run it again if %s is still wanted",
 		ErrOvertaken, now.Live.To.Release, now.Live.Action, now.Live.Time.Format(time.RFC3339), now.Live.Key, now.Live.Referrer, to.Release)

@@ -19,7 +19,7 @@ const (
 
 // recent visits the promotions of a stage that a release can be among, the newest first: none is older than its lock.
 func (r *run) recent(ctx context.Context, s *stage, l lock.Lock, visit func(i int, p live.Promotion) (more bool)) error {
-	chain, since := r.chain(ctx, s), createdAt(l)
+	chain, since := r.chain(ctx, s), l.Created()
 	for i := range maxLookback {
 		p, ok, err := chain.at(i)
 		if err != nil || !ok {
@@ -33,18 +33,26 @@ func (r *run) recent(ctx context.Context, s *stage, l lock.Lock, visit func(i in
 	return nil
 }
 
-// passage is what the records of a stage say of a release.
+// passage is what the records of a stage say of a release. One that a rollback went past is rolled back like the one that
+// it began at.
 func (r *run) passage(ctx context.Context, s *stage, l lock.Lock) (policy.Passage, error) {
 	passage := policy.Passage{Stage: s.stage.Name}
+	var back *live.Promotion // the rollback whose target is not reached yet
 	err := r.recent(ctx, s, l, func(i int, p live.Promotion) bool {
-		switch {
-		case p.To.Release == l.ReleaseID:
-			passage.Was, passage.Is, passage.Since, passage.Record = true, i == 0, p.Time, p.Referrer
+		if back != nil && p.To.Digest == back.To.Digest {
+			back = nil
+		}
+		if p.To.Release == l.ReleaseID {
+			if back != nil {
+				passage.RolledBack, passage.Since, passage.Record = true, back.Since, back.Referrer
+				return false
+			}
+			passage.Was, passage.Is, passage.Since, passage.Record = true, i == 0, p.Since, p.Referrer
 			passage.Artifact = p.To.Digest
 			return false
-		case p.Action == record.RolledBack && p.From != nil && p.From.Release == l.ReleaseID:
-			passage.RolledBack, passage.Since, passage.Record = true, p.Time, p.Referrer
-			return false
+		}
+		if back == nil && p.Action == record.RolledBack {
+			back = &p
 		}
 		return true
 	})
@@ -60,11 +68,11 @@ func (r *run) spans(ctx context.Context, s *stage, l lock.Lock) ([]policy.Span, 
 			Release: p.To.Release,
 			Digest:  p.To.Digest,
 			Content: p.To.Content,
-			From:    p.Time,
+			From:    p.Since,
 			Until:   until,
 			Claimed: true,
 		}}, spans...)
-		until = p.Time
+		until = p.Since
 		return true
 	})
 	return spans, err

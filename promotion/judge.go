@@ -30,6 +30,7 @@ type judgement struct {
 	artifact record.Artifact
 	checks   policy.Verdict
 	gates    []policy.GateResult
+	review   *review // nil where the stage has none
 }
 
 // outcome is nil where nothing stands in the way, or else [policy.ErrDenied] or [ErrPending] with all reasons.
@@ -74,7 +75,9 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 	if err := live.CheckArtifact(ctx, s.live, s.state, candidate); err != nil {
 		return nil, denied(err)
 	}
-	j.examined, err = verify.Examine(ctx, r.request(s, candidate, release))
+	request := r.request(s, candidate, release)
+	request.WithoutMirror = reviewed(j.declared) // the review's gate asks more of it
+	j.examined, err = verify.Examine(ctx, request)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +107,13 @@ func (r *run) request(s *stage, d digest.Digest, release string) verify.Request 
 // judgeGates judges order and gates.
 func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	l := j.lock.Lock
+	review, err := r.judgeReview(ctx, s, j)
+	if err != nil {
+		return err
+	}
+	if review != nil {
+		j.gates = append(j.gates, *review)
+	}
 	order, err := r.order(ctx, s, l)
 	if err != nil {
 		return err
@@ -138,6 +148,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 		j.gates = append(j.gates, policy.WaiveOrder(*order, s.stage.After, j.declared.Waivers, facts))
 	}
 	j.gates = append(j.gates, policy.Gates(j.declared.Gates, j.declared.Waivers, facts)...)
+	r.showVerdict(ctx, s, j)
 	return nil
 }
 

@@ -48,15 +48,20 @@ func (r *run) look(ctx context.Context, s *stage) error {
 	if u := s.state.Unpromoted; u != nil {
 		s.note("branch %s shows %s, which no promotion put there: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
 	}
+	tag := s.repository.Reference(s.stage.Name)
+	if s.live.Remote == nil && s.state.Live == nil && s.state.Tag != "" {
+		// Nothing else tells what is live: to go on would forget what was, and what was rolled back from.
+		return fmt.Errorf("%w: %s names %s, which was never promoted: point it at what was promoted last, or delete it to begin anew",
+			policy.ErrDenied, tag, s.state.Tag)
+	}
 	if s.state.Live == nil || !s.state.Drift() {
 		return nil
 	}
-	tag := s.repository.Reference(s.stage.Name)
 	if r.DryRun {
 		s.note("%s is not what is live: it would be put right", tag)
 		return nil
 	}
-	if err := r.follow(ctx, s, s.state.Live.To); err != nil {
+	if err := r.follow(ctx, s, s.state.Live.To, s.state.Head); err != nil {
 		return err
 	}
 	s.note("%s was not what is live: it is %s again", tag, s.state.Live.To.Digest)
@@ -161,7 +166,7 @@ func (r *run) horizon(s *stage, history *sequence[string]) (int, error) {
 	}
 	// It never was current: a hotfix, say. Then the locks' own times have to tell.
 	f, err := lock.Release(r.files, s.pipeline.Lock, s.state.Live.To.Release)
-	if err != nil || createdAt(f.Lock).IsZero() {
+	if err != nil || f.Lock.Created().IsZero() {
 		return 0, fmt.Errorf("release %s is live and not among the current ones of %s: what is newer cannot be told, name one with --release",
 			s.state.Live.To.Release, s.pipeline.Lock)
 	}
@@ -174,7 +179,7 @@ func (r *run) horizon(s *stage, history *sequence[string]) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if !createdAt(other.Lock).After(createdAt(f.Lock)) {
+		if !other.Lock.Created().After(f.Lock.Created()) {
 			return i - 1, nil
 		}
 	}

@@ -6,22 +6,26 @@
 //  2. The artifact is verified as `lockage verify` does, by what the policy ref says.
 //  3. Order: the release was live in the stages before, by verified records, and was not rolled back there.
 //  4. All gates are judged, also after one that does not pass.
+//     Where people review a stage the first one is [GateReview]; where promotion merges, the commit that they approved becomes
+//     a parent of the live ref's.
 //  5. The promoter signs: summary, record, signature. Each is read back.
 //  6. One commit to the live ref names the record: the commit point. It is made only over what was live when the decision
 //     was made.
 //  7. The stage's tag follows, until tag and live ref agree.
 //
 // Nothing is written before step 5. A run that ends before 6 leaves statements by the promoter on an artifact that passed
-// every gate, and nothing else: no record counts unless the live ref's history names it. A run that ends between 6 and 7
-// leaves a tag behind the live ref; the next one lets it follow, and asks no gate again.
+// every gate, and nothing else: no record counts unless the live ref's history names it. The next run that decides the same
+// uses them. A run that ends between 6 and 7 leaves a tag behind the live ref; the next one lets it follow, and asks no
+// gate again.
 //
 // Without a mirror there is no live ref, and step 7 is the commit point: a weaker promise, since registries have no
-// compare-and-swap on tags.
+// compare-and-swap on tags. Who comes later tells the other, but for the last moment; and a tag that was moved by hand to
+// what was never promoted stops everything, since nothing else knows what was.
 //
 // # Which release
 //
 // Without a name it is the newest release of the lock's history on the policy ref that passes; never one older than what
-// is live, and never one that was rolled back from. A release that is named may be both.
+// is live, and never one that was rolled back from or past. A release that is named may be all of that.
 //
 // # Trust
 //
@@ -41,6 +45,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lockage/lockage/forge"
 	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
@@ -99,6 +104,7 @@ type Options struct {
 
 	Workspace *gitops.Workspace
 	Client    *oci.Client
+	Forge     forge.Options // of the forges that have pull requests; the zero value has no token
 	Keys      *sign.Keyring
 	Version   string              // of lockage, for the record
 	Now       func() time.Time    // the clock
@@ -139,6 +145,8 @@ type run struct {
 	Options
 	trunk *gitops.Policy
 	files fs.FS // at the policy ref's tip
+
+	forges forges
 
 	mu        sync.Mutex
 	remotes   map[string]*git.Remote

@@ -6,8 +6,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/promotion"
 )
@@ -82,26 +85,28 @@ func TestRaces(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.setBack(start)
 			outcomes := s.together(releases...)
-			var winners []string
+			winners := map[digest.Digest]string{} // releases, by record: two may have found the same one
+			winner := ""
 			for _, o := range outcomes {
 				if o.err == nil && o.result.Action == promotion.Promoted {
-					winners = append(winners, o.release)
+					winner = o.release
+					winners[o.result.Record] = winner
 				}
 			}
 			if len(winners) != 1 {
-				t.Fatalf("%d promotions won: %v", len(winners), outcomes)
+				t.Fatalf("%d promotions won: %v", len(winners), winners)
 			}
 			for _, o := range outcomes {
 				switch {
-				case o.err == nil && o.release == winners[0]: // the same was wanted
-				case errors.Is(o.err, promotion.ErrOvertaken) && strings.Contains(o.err.Error(), winners[0]) && strings.Contains(o.err.Error(), "by the key "):
+				case o.err == nil && o.release == winner: // the same was wanted
+				case errors.Is(o.err, promotion.ErrOvertaken) && strings.Contains(o.err.Error(), winner) && strings.Contains(o.err.Error(), "by the key "):
 				default:
-					t.Errorf("%s, where %s won: %s: %v", o.release, winners[0], o.result.Action, o.err)
+					t.Errorf("%s, where %s won: %s: %v", o.release, winner, o.result.Action, o.err)
 				}
 			}
 			state, history := s.sound(production)
-			if len(history) != 1 || history[0].Release != winners[0] || state.Drift() {
-				t.Errorf("history %v, drift %v, where %s won", history, state.Drift(), winners[0])
+			if len(history) != 1 || history[0].Release != winner || state.Drift() {
+				t.Errorf("history %v, drift %v, where %s won", history, state.Drift(), winner)
 			}
 		})
 	}
@@ -114,15 +119,15 @@ func TestRaceForATag(t *testing.T) {
 	for _, r := range []string{older, newer} {
 		s.must(promotion.Promote, r, "staging")
 	}
-	// One is held just before its first look at the tag that is behind its statements, until the other is through.
+	// One is held while it signs, until the other is through.
 	started, done := make(chan struct{}), make(chan struct{})
-	var once sync.Once
+	var held atomic.Bool
 	s.faults.before(func(request string) {
 		if strings.HasPrefix(request, "registry "+http.MethodPut) && strings.HasSuffix(request, ".sig") {
-			once.Do(func() {
+			if held.CompareAndSwap(false, true) {
 				close(started)
 				<-done
-			})
+			}
 		}
 	})
 	slow := make(chan outcome)

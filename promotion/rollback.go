@@ -101,7 +101,7 @@ func (r *run) before(ctx context.Context, s *stage) (record.Artifact, error) {
 	return record.Artifact{}, fmt.Errorf("%w: nothing else was live in %s before", errNothingBefore, s.stage.Name)
 }
 
-// left are what a stage was rolled back from, and what was not promoted again since.
+// left are what a stage was rolled back from or past, and what was not promoted again since.
 type left struct {
 	releases  map[string]bool
 	artifacts map[digest.Digest]bool // of a release that the stage went back to another hydration of
@@ -111,7 +111,7 @@ func (l left) has(release string, artifact digest.Digest) bool {
 	return l.releases[release] || l.artifacts[artifact]
 }
 
-// leftBehind finds what a stage was rolled back from.
+// leftBehind finds what a stage was rolled back from, and what lay between that and where it went back to.
 func (r *run) leftBehind(ctx context.Context, s *stage) (left, error) {
 	l := left{map[string]bool{}, map[digest.Digest]bool{}}
 	releases, artifacts := map[string]bool{}, map[digest.Digest]bool{} // that were promoted later
@@ -121,14 +121,23 @@ func (r *run) leftBehind(ctx context.Context, s *stage) (left, error) {
 		if err != nil || !ok {
 			return l, denied(err)
 		}
-		if releases[p.To.Release], artifacts[p.To.Digest] = true, true; p.Action != record.RolledBack || p.From == nil {
+		releases[p.To.Release], artifacts[p.To.Digest] = true, true
+		if p.Action != record.RolledBack {
 			continue
 		}
-		switch from := p.From; {
-		case from.Release == p.To.Release:
-			l.artifacts[from.Digest] = l.artifacts[from.Digest] || !artifacts[from.Digest]
-		default:
-			l.releases[from.Release] = l.releases[from.Release] || !releases[from.Release]
+		for k := i + 1; k < maxLookback; k++ {
+			past, ok, err := chain.at(k)
+			if err != nil {
+				return l, denied(err)
+			}
+			if !ok || past.To.Digest == p.To.Digest {
+				break
+			}
+			if release, artifact := past.To.Release, past.To.Digest; release == p.To.Release {
+				l.artifacts[artifact] = l.artifacts[artifact] || !artifacts[artifact]
+			} else {
+				l.releases[release] = l.releases[release] || !releases[release]
+			}
 		}
 	}
 	return l, nil

@@ -36,12 +36,11 @@ import (
 // scene is a GitOps repository, a registry and a Git server, both of which fail when they are told to, and can be set back.
 // It holds two releases, hydrated for the stages staging and production of the demonstration's pipeline.
 type scene struct {
-	t             *testing.T
+	t             testing.TB
 	demo          demo.Stand
 	cache         string
 	releases      [2]string // the older one first
 	withReferrers bool
-	mirrored      bool
 
 	faults faults
 
@@ -78,7 +77,7 @@ stages:
 	mirrored = "mirror: {path: \"apps/codeai/{stage}/deploy\"}\n"
 )
 
-func newScene(t *testing.T, withReferrers bool, declared string) *scene {
+func newScene(t testing.TB, withReferrers bool, declared string) *scene {
 	t.Helper()
 	for name, value := range map[string]string{
 		"HOME": t.TempDir(), "GIT_CONFIG_NOSYSTEM": "1", sign.PasswordVariable: "",
@@ -87,7 +86,7 @@ func newScene(t *testing.T, withReferrers bool, declared string) *scene {
 	} {
 		t.Setenv(name, value)
 	}
-	s := &scene{t: t, cache: t.TempDir(), withReferrers: withReferrers, mirrored: strings.Contains(declared, "mirror:")}
+	s := &scene{t: t, cache: t.TempDir(), withReferrers: withReferrers}
 	s.serve(t.TempDir())
 	t.Cleanup(func() { _ = s.registry.Close() })
 	reg := httptest.NewServer(s.faults.wrap("registry", func(w http.ResponseWriter, r *http.Request) { s.now().registry.ServeHTTP(w, r) }))
@@ -125,7 +124,7 @@ func newScene(t *testing.T, withReferrers bool, declared string) *scene {
 	return s
 }
 
-func newKey(t *testing.T) (private, public string) {
+func newKey(t testing.TB) (private, public string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -143,7 +142,7 @@ func newKey(t *testing.T) (private, public string) {
 		string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}))
 }
 
-func run(t *testing.T, dir string, args ...string) string {
+func run(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", append([]string{"-C", dir}, args...)...)
 	out, err := cmd.CombinedOutput()

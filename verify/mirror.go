@@ -48,6 +48,9 @@ func (r Request) shown(ctx context.Context, name string, declared pipeline.Expan
 	switch {
 	case errors.Is(err, mirror.ErrNotShown):
 		check.Reason = err.Error() + "; hydrate again"
+		if declared.Mirror.Review == "pull-request" {
+			check.Reason = err.Error() + "; merge its pull request"
+		}
 		if at == r.Live {
 			check.Reason = err.Error() + "; promote it"
 		}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	forges "github.com/lockage/lockage/forge"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promotion"
 	"github.com/lockage/lockage/record"
@@ -159,6 +161,7 @@ func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Conte
 		Reason:    p.reason,
 		Workspace: w,
 		Client:    a.registries(w.Root()),
+		Forge:     forges.Options{Getenv: os.Getenv, UserAgent: "lockage/" + version()},
 		Keys:      a.keyring(),
 		Version:   version(),
 		Now:       time.Now,

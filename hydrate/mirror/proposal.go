@@ -19,7 +19,8 @@ type Proposal struct {
 	Into git.Hash // the head of the stage branch; "" where it does not exist
 
 	// Stands tells that below the path the stage branch has what it had at Base: what a reviewer compared the proposal with
-	// still holds, whatever changed elsewhere on the branch. Base is on the stage branch then.
+	// still holds, whatever changed elsewhere on the branch. Base is on the stage branch then, and Head is not: what was
+	// merged, and taken back, has to be proposed anew.
 	Stands bool
 	// Taken tells that below the path the stage branch has what the proposal has.
 	Taken bool
@@ -59,7 +60,13 @@ func (p *Proposal) compare(ctx context.Context, remote *git.Remote, path string)
 		if err != nil {
 			return err
 		}
+		merged := false
 		if on {
+			if merged, err = remote.IsAncestor(ctx, p.Head, p.Into); err != nil {
+				return err
+			}
+		}
+		if on && !merged {
 			base, err := remote.Commit(ctx, p.Base)
 			if err != nil {
 				return err

@@ -1,0 +1,194 @@
+package mirror_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/internal/git"
+)
+
+const reviewBranch = "review/web/production/git-1"
+
+// proposal proposes a tree for the branch stage/production.
+func proposal(t *testing.T, n int, tree fstest.MapFS) mirror.Entry {
+	t.Helper()
+	e := entry(t, "production", n, tree)
+	e.Base, e.Branch = e.Branch, reviewBranch
+	return e
+}
+
+func into(e mirror.Entry) mirror.Place { return mirror.Place{Branch: e.Base, Path: e.Path} }
+
+func parents(t *testing.T, f *forge, commit string) string {
+	t.Helper()
+	return run(t, f.bare, "log", "-1", "--format=%P", commit)
+}
+
+func rev(t *testing.T, f *forge, branch string) string {
+	t.Helper()
+	return run(t, f.bare, "rev-parse", "refs/heads/"+branch)
+}
+
+func TestProposal(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	e := proposal(t, 1, tree("a.yaml", "one\n"))
+
+	// A stage branch that does not exist begins empty, or there is nothing to open a pull request into.
+	first := write(t, f.writer(t), e)[0]
+	base := rev(t, f, e.Base)
+	if got := run(t, f.bare, "ls-tree", "-r", "--name-only", base); got != "" || parents(t, f, base) != "" {
+		t.Errorf("the stage branch begins with %q, parents %q", got, parents(t, f, base))
+	}
+	if !first.Written || first.Commit != rev(t, f, reviewBranch) || first.Base != base || parents(t, f, first.Commit) != base {
+		t.Errorf("%+v, on %s", first, base)
+	}
+	if got := run(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Base,valueonly)", first.Commit); got != base {
+		t.Errorf("Lockage-Base: %q", got)
+	}
+	if got := write(t, f.writer(t), e)[0]; got.Written || got.Commit != first.Commit || got.Base != base || got.Taken {
+		t.Errorf("again: %+v", got)
+	}
+
+	// Others write elsewhere on the stage branch: what the reviewer saw still holds.
+	other := entry(t, "test", 1, tree("b.yaml", "theirs\n"))
+	other.Branch = e.Base
+	write(t, f.writer(t), other)
+	if got := write(t, f.writer(t), e)[0]; got.Written || got.Commit != first.Commit {
+		t.Errorf("elsewhere: %+v", got)
+	}
+
+	// Somebody merged another release: one more commit, on the new base, with their files.
+	newer := entry(t, "production", 0, tree("a.yaml", "zero\n"))
+	newer.Branch = e.Base
+	write(t, f.writer(t), newer)
+	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, into(e))
+	if err != nil || p.Stands || p.Taken || string(p.Head) != first.Commit || string(p.Base) != base {
+		t.Errorf("%+v, %v", p, err)
+	}
+	second := write(t, f.writer(t), e)[0]
+	moved := rev(t, f, e.Base)
+	if !second.Written || second.Base != moved || parents(t, f, second.Commit) != moved+" "+first.Commit {
+		t.Errorf("%+v, parents %s", second, parents(t, f, second.Commit))
+	}
+	if got := run(t, f.bare, "diff", "--name-only", moved, second.Commit); got != e.Path+"/a.yaml\n"+e.Path+"/hydrator.metadata" {
+		t.Errorf("a merge would change\n%s", got)
+	}
+
+	// Merged, by fast-forward: nothing is left to propose.
+	run(t, f.bare, "update-ref", "refs/heads/"+e.Base, second.Commit)
+	if got := write(t, f.writer(t), e)[0]; got.Written || !got.Taken || got.Commit != second.Commit {
+		t.Errorf("merged: %+v", got)
+	}
+	if p, err = mirror.Proposed(t.Context(), f.remote(t), reviewBranch, into(e)); err != nil || !p.Taken {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A live branch names records, and shows what is proposed all the same.
+func TestProposalOfWhatIsLive(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	live := promotion(t, 1, "", "a.yaml", "one\n")
+	live.Branch = "stage/production"
+	at := write(t, f.writer(t), live)[0].Commit
+	if got := write(t, f.writer(t), proposal(t, 1, tree("a.yaml", "one\n")))[0]; !got.Taken || got.Written || got.Commit != at {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A commit by hand on the review branch is put right by a commit that comes after it.
+func TestProposalEdited(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	e := proposal(t, 1, tree("a.yaml", "one\n"))
+	write(t, f.writer(t), e)
+	dir := t.TempDir()
+	run(t, dir, "clone", "-q", "-b", reviewBranch, f.bare, "clone")
+	run(t, dir+"/clone", "rm", "-q", e.Path+"/a.yaml")
+	run(t, dir+"/clone", "commit", "-q", "-m", "by hand")
+	run(t, dir+"/clone", "push", "-q", "origin", "HEAD")
+	edited := rev(t, f, reviewBranch)
+	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, into(e))
+	if err != nil || p.Stands {
+		t.Errorf("a commit on top of ours stands on the stage branch: %+v, %v", p, err)
+	}
+	got := write(t, f.writer(t), e)[0]
+	if !got.Written || parents(t, f, got.Commit) != rev(t, f, e.Base)+" "+edited {
+		t.Errorf("%+v, parents %s", got, parents(t, f, got.Commit))
+	}
+	if got := run(t, f.bare, "show", reviewBranch+":"+e.Path+"/a.yaml"); got != "one" {
+		t.Errorf("the file is %q", got)
+	}
+}
+
+// An older hydration never lands on top of a newer one, and a rollback only over what it was decided over.
+func TestProposalRefused(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	newer := write(t, f.writer(t), proposal(t, 2, tree("a.yaml", "two\n")))[0]
+	if got := write(t, f.writer(t), proposal(t, 1, tree("a.yaml", "one\n")))[0]; !got.Superseded || rev(t, f, reviewBranch) != newer.Commit {
+		t.Errorf("%+v", got)
+	}
+	run(t, f.bare, "update-ref", "refs/heads/stage/production", newer.Commit) // merged
+	other := proposal(t, 1, tree("a.yaml", "one\n"))
+	other.Branch = "review/web/production/git-0"
+	if got := write(t, f.writer(t), other)[0]; !got.Superseded || got.Written {
+		t.Errorf("proposed over a newer one: %+v", got)
+	}
+	e := proposal(t, 1, tree("a.yaml", "one\n"))
+	over := git.Hash(strings.Repeat("1", 40))
+	e.Over = &over
+	if _, err := f.writer(t).Write(t.Context(), []mirror.Entry{e}); !errors.Is(err, mirror.ErrMoved) {
+		t.Errorf("over what is not there: %v", err)
+	}
+}
+
+// Many proposals for one branch move in one push, and do not disturb each other.
+func TestManyProposals(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	var pushes atomic.Int64
+	count := func(r *http.Request) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
+			pushes.Add(1)
+		}
+	}
+	f.before.Store(&count)
+	var entries []mirror.Entry
+	for i := range 60 {
+		e := entry(t, fmt.Sprint("stage-", i), 1, tree("a.yaml", fmt.Sprintln(i)))
+		e.Base, e.Branch = "env", fmt.Sprintf("review/web/stage-%d/git-1", i)
+		entries = append(entries, e)
+	}
+	for i, want := range []int64{2, 0} { // one more for the branch that they are for
+		pushes.Store(0)
+		for _, result := range write(t, f.writer(t), entries...) {
+			if result.Written != (i == 0) || result.Base != rev(t, f, "env") {
+				t.Errorf("%+v", result)
+			}
+		}
+		if got := pushes.Load(); got != want {
+			t.Errorf("%d pushes, want %d", got, want)
+		}
+	}
+	run(t, f.bare, "update-ref", "refs/heads/env", entries[0].Branch)
+	if got := write(t, f.writer(t), entries[1])[0]; got.Written {
+		t.Errorf("another stage was merged, and it is proposed anew: %+v", got)
+	}
+}
+
+func TestProposedNothing(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, mirror.Place{Branch: "stage/production", Path: "apps"})
+	if err != nil || p != (mirror.Proposal{}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
