@@ -23,6 +23,10 @@ const (
 
 	// PrivateKeyVariable is the environment variable that lockage.yaml names as the hydrator's key.
 	PrivateKeyVariable = "HYDRATOR_KEY"
+
+	// PromoterPublicKey and PromoterVariable are those of the promoter, in the demonstration only.
+	PromoterPublicKey = "keys/promoter.pub"
+	PromoterVariable  = "PROMOTER_KEY"
 )
 
 //go:embed all:source

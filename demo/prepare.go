@@ -1,12 +1,12 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -25,6 +25,7 @@ type Stand struct {
 	SourceDir  string // the application's source repository
 	GitOpsDir  string // the checkout of the GitOps repository; its remote is the bare repository beside it
 	PrivateKey string // file of the hydrator's key, encrypted with the empty password
+	Promoter   string // file of the promoter's key, the same
 	Commit     string // the source commit that the lock names
 	Image      string // the application's image, repository:tag
 	Artifacts  string // the repository of the artifacts
@@ -40,6 +41,7 @@ func Prepare(ctx context.Context, dir, registry string, now time.Time) (Stand, e
 		SourceDir:  filepath.Join(dir, "source"),
 		GitOpsDir:  filepath.Join(dir, "gitops"),
 		PrivateKey: filepath.Join(dir, "keys", "hydrator.key"),
+		Promoter:   filepath.Join(dir, "keys", "promoter.key"),
 		Artifacts:  registry + "/acme/codeai-manifests",
 	}
 	commit := git.NewRepository{Branch: branch, Message: "Ship it", Author: "Ada", Email: "ada@acme.example", When: now}
@@ -64,7 +66,16 @@ func Prepare(ctx context.Context, dir, registry string, now time.Time) (Stand, e
 	return s, err
 }
 
-// writeGitOps writes the files of the GitOps repository: what is embedded, the public key and the lock.
+// promotable makes the embedded pipeline one that shows its stages on branches and can be promoted.
+func promotable(pipeline string) string {
+	return strings.NewReplacer(
+		"sign:\n", "sign:\n  promoter: {key: env://"+PromoterVariable+"}\n",
+		"identities:\n", "identities:\n  promoter: {key: "+PromoterPublicKey+"}\n",
+		"stages:\n", "mirror: {path: \"apps/codeai/deployments/{stage}/deploy\"}\n\nstages:\n",
+	).Replace(pipeline)
+}
+
+// writeGitOps writes the files of the GitOps repository: what is embedded, the public keys and the lock.
 func (s Stand) writeGitOps(ctx context.Context, registry string, image digest.Digest, now time.Time) error {
 	if err := os.CopyFS(s.GitOpsDir, GitOps()); err != nil {
 		return err
@@ -74,18 +85,20 @@ func (s Stand) writeGitOps(ctx context.Context, registry string, image digest.Di
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(Registry), []byte(registry)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(promotable(strings.ReplaceAll(string(text), Registry, registry))), 0o600); err != nil {
 		return err
 	}
-	keys, err := sign.GenerateKeyPair(nil)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(s.PrivateKey, keys.Private); err != nil {
-		return err
-	}
-	if err := writeFile(filepath.Join(s.GitOpsDir, filepath.FromSlash(PublicKey)), keys.Public); err != nil {
-		return err
+	for private, public := range map[string]string{s.PrivateKey: PublicKey, s.Promoter: PromoterPublicKey} {
+		keys, err := sign.GenerateKeyPair(nil)
+		if err != nil {
+			return err
+		}
+		if err := writeFile(private, keys.Private); err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(s.GitOpsDir, filepath.FromSlash(public)), keys.Public); err != nil {
+			return err
+		}
 	}
 	root, err := os.OpenRoot(s.GitOpsDir)
 	if err != nil {

@@ -57,41 +57,51 @@ func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
 	if err != nil {
 		return err
 	}
-	key, err := os.ReadFile(stand.PrivateKey)
-	if err != nil {
-		return err
-	}
-	for name, value := range map[string]string{demo.PrivateKeyVariable: string(key), "COSIGN_PASSWORD": ""} {
-		if err := os.Setenv(name, value); err != nil {
+	for name, file := range map[string]string{demo.PrivateKeyVariable: stand.PrivateKey, demo.PromoterVariable: stand.Promoter} {
+		key, err := os.ReadFile(file) //nolint:gosec // of the demonstration's own
+		if err == nil {
+			err = os.Setenv(name, string(key))
+		}
+		if err != nil {
 			return err
 		}
 	}
+	if err := os.Setenv("COSIGN_PASSWORD", ""); err != nil {
+		return err
+	}
 	for _, scene := range []struct {
 		why  string
+		code int // that it ends with
 		args []string
 	}{
-		{"A release is a lock in Git: one source commit and one image digest. Is it consistent?", []string{"lock", "check"}},
-		{"Render the chart at the locked commit for every stage; pack, sign, push and tag each.", []string{"hydrate"}},
-		{"The same again finds that everything is there.", []string{"hydrate"}},
-		{"Is what stands in the registry what the lock says, by whom, and unaltered?", []string{"verify", "production"}},
+		{"A release is a lock in Git: one source commit and one image digest. Is it consistent?", exitDone, []string{"lock", "check"}},
+		{"Render the chart at the locked commit for every stage; pack, sign, push and tag each, and show each on its branch.", exitDone, []string{"hydrate"}},
+		{"The same again finds that everything is there.", exitDone, []string{"hydrate"}},
+		{"Is what stands in the registry what the lock says, by whom, and unaltered?", exitDone, []string{"verify", "production"}},
+		{"Production comes after test and review: not yet.", exitDenied, []string{"promote", "production"}},
+		{"What is ready goes to the stages that are auto; nothing is rendered, a record is signed and a tag moved.", exitDone, []string{"promote", "--ready"}},
+		{"The next stages, and now production.", exitDone, []string{"promote", "test", "review", "production"}},
+		{"What is live, and where?", exitDone, []string{"status"}},
+		{"Who let it into production, and why?", exitDone, []string{"history", "production"}},
 	} {
 		fmt.Fprintf(a.stdout, "\n# %s\n$ lockage %s\n", scene.why, strings.Join(scene.args, " "))
 		args := append([]string{"-C", stand.GitOpsDir, "--cache-dir", filepath.Join(dir, "cache")}, scene.args...)
-		if code := run(ctx, args, a.stdin, a.stdout, a.stderr); code != exitDone {
+		if code := run(ctx, args, a.stdin, a.stdout, a.stderr); code != scene.code {
 			return reported{code, fmt.Errorf("lockage %s: exit status %d", strings.Join(scene.args, " "), code)}
 		}
 	}
 	fmt.Fprintf(a.stdout, `
 # Now try it yourself. The registry stops with this demo; start it again, and give lockage the key:
 %[9]slockage registry serve --addr %[1]s --dir %[2]s/registry &
-export %[3]s="$(cat %[4]s)" COSIGN_PASSWORD=
+export %[3]s="$(cat %[4]s)" %[10]s="$(cat %[11]s)" COSIGN_PASSWORD=
 cd %[5]s
 
 lockage pull production                        # the manifests that are signed
 lockage render production --worktree           # what your changes would make of them
+git log origin/live/codeai/production          # after git fetch: what was live, and which record says so
 crane ls %[6]s
 cosign verify --insecure-ignore-tlog --key %[7]s %[6]s:production.git-%[8]s
-`, host, dir, demo.PrivateKeyVariable, stand.PrivateKey, stand.GitOpsDir, stand.Artifacts, demo.PublicKey, stand.Commit, pathHint())
+`, host, dir, demo.PrivateKeyVariable, stand.PrivateKey, stand.GitOpsDir, stand.Artifacts, demo.PublicKey, stand.Commit, pathHint(), demo.PromoterVariable, stand.Promoter)
 	return nil
 }
 
