@@ -55,6 +55,18 @@ func TestMain(m *testing.M) {
 //		packs a chart, and puts it into a registry, or into a folder with an index.yaml of its own
 //	chart-lock DIR VERSION…
 //		writes the Chart.lock with these versions, in the order of Chart.yaml
+//	retag REPOSITORY:TAG DIGEST
+//		points a tag at a manifest of its repository, as anybody can who may write there
+//	resolves REPOSITORY:TAG DIGEST
+//		the tag names just that
+//	tamper REPOSITORY@DIGEST VAR
+//		pushes an artifact that is the same but for an annotation; $VAR becomes its digest
+//	reattach FROM TO
+//		copies what is signed of one REPOSITORY@DIGEST to another: referrers, whose subject becomes TO, and .sig
+//	transfer REPOSITORY@DIGEST REPOSITORY
+//		copies an artifact, with what is signed of it, to another repository
+//	states KEYVAR REPOSITORY@DIGEST TYPE
+//		attaches a statement of some type by the key in $KEYVAR, about what the artifact's annotations claim
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {
@@ -82,6 +94,12 @@ func TestScript(t *testing.T) {
 			"json":          cmdJSON,
 			"json-env":      cmdJSONEnv,
 			"tags":          cmdTags,
+			"retag":         cmdRetag,
+			"resolves":      cmdResolves,
+			"tamper":        cmdTamper,
+			"reattach":      cmdReattach,
+			"states":        cmdStates,
+			"transfer":      cmdTransfer,
 			"charts":        cmdCharts,
 			"chart-push":    cmdChartPush,
 			"chart-lock":    cmdChartLock,

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/sign"
+)
+
+// The commands of this file are what somebody can do who may write to the registry.
+
+func cmdRetag(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 2, "retag REPOSITORY:TAG DIGEST")
+	tag, err := name.NewTag(args[0])
+	ts.Check(err)
+	desc, err := remote.Get(tag.Context().Digest(args[1]))
+	ts.Check(err)
+	ts.Check(remote.Tag(tag, desc))
+}
+
+func cmdResolves(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, len(args) != 2, "resolves REPOSITORY:TAG DIGEST")
+	tag, err := name.NewTag(args[0])
+	ts.Check(err)
+	desc, err := remote.Head(tag)
+	ts.Check(err)
+	if got := desc.Digest.String(); (got == args[1]) == neg {
+		ts.Fatalf("%s names %s; the script says %s", tag, got, args[1])
+	}
+}
+
+func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 2, "tamper REPOSITORY@DIGEST VAR")
+	ref, err := name.NewDigest(args[0])
+	ts.Check(err)
+	image, err := remote.Image(ref)
+	ts.Check(err)
+	other := mutate.Annotations(image, map[string]string{"com.example.note": "mine"}).(v1.Image)
+	digest, err := other.Digest()
+	ts.Check(err)
+	ts.Check(remote.Write(ref.Context().Digest(digest.String()), other))
+	ts.Setenv(args[1], digest.String())
+}
+
+func cmdReattach(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 2, "reattach FROM TO")
+	from, err := name.NewDigest(args[0])
+	ts.Check(err)
+	to, err := name.NewDigest(args[1])
+	ts.Check(err)
+	subject, err := remote.Head(to)
+	ts.Check(err)
+	index, err := remote.Referrers(from)
+	ts.Check(err)
+	manifest, err := index.IndexManifest()
+	ts.Check(err)
+	for _, desc := range manifest.Manifests {
+		image, err := remote.Image(from.Context().Digest(desc.Digest.String()))
+		ts.Check(err)
+		moved := mutate.Subject(image, *subject).(v1.Image)
+		digest, err := moved.Digest()
+		ts.Check(err)
+		ts.Check(remote.Write(to.Context().Digest(digest.String()), moved))
+	}
+	signatures := func(of name.Digest) name.Tag {
+		return of.Context().Tag(strings.Replace(of.DigestStr(), ":", "-", 1) + ".sig")
+	}
+	image, err := remote.Image(signatures(from))
+	ts.Check(err)
+	ts.Check(remote.Write(signatures(to), image))
+}
+
+func cmdStates(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 3, "states KEYVAR REPOSITORY@DIGEST TYPE")
+	ctx := context.Background()
+	file := ts.MkAbs("states.key")
+	writeFile(ts, file, ts.Getenv(args[0]))
+	key, err := sign.OpenKey(ctx, file, nil)
+	ts.Check(err)
+	in, digest, ok := strings.Cut(args[1], "@")
+	refuse(ts, !ok, "states KEYVAR REPOSITORY@DIGEST TYPE")
+	repository, err := oci.NewClient(oci.Options{}).Repository(in)
+	ts.Check(err)
+	manifest, err := repository.ReadArtifact(ctx, digest)
+	ts.Check(err)
+	statement := sign.NewSignature(manifest.Descriptor.Digest, sign.Claim{
+		Pipeline:   manifest.Annotations[artifact.Pipeline],
+		Stage:      manifest.Annotations[artifact.Stage],
+		Release:    manifest.Annotations[artifact.Release],
+		Repository: in,
+	})
+	statement.PredicateType = args[2]
+	_, err = sign.Attest(ctx, repository, manifest.Descriptor, key, statement)
+	ts.Check(err)
+}
+
+// cmdTransfer copies an artifact with all that is signed of it to another repository.
+func cmdTransfer(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 2, "transfer REPOSITORY@DIGEST REPOSITORY")
+	from, err := name.NewDigest(args[0])
+	ts.Check(err)
+	repository, err := name.NewRepository(args[1])
+	ts.Check(err)
+	to := repository.Digest(from.DigestStr())
+	image, err := remote.Image(from)
+	ts.Check(err)
+	ts.Check(remote.Write(to, image))
+	cmdReattach(ts, false, []string{from.Name(), to.Name()})
+}
