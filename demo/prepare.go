@@ -24,7 +24,7 @@ type Stand struct {
 	Dir        string // everything is below it
 	SourceDir  string // the application's source repository
 	GitOpsDir  string // the checkout of the GitOps repository; its remote is the bare repository beside it
-	PrivateKey string // file of the hydrator's key, encrypted with the empty password
+	PrivateKey string // file of the hydrator's key
 	Promoter   string // file of the promoter's key, the same
 	Commit     string // the source commit that the lock names
 	Image      string // the application's image, repository:tag
@@ -33,18 +33,28 @@ type Stand struct {
 
 const branch = "main"
 
-// Prepare makes repositories, keys, the application's image and the lock below dir, which must be empty, for the
-// registry at the given host and port.
-func Prepare(ctx context.Context, dir, registry string, now time.Time) (Stand, error) {
+// Options say what to prepare.
+type Options struct {
+	Registry string // host and port
+	Now      time.Time
+	Change   func(pipeline string) string // makes another pipeline file of the embedded one, such as [Promotable]; nil leaves it
+	NewKey   func() (sign.KeyPair, error) // nil for keys that are encrypted with the empty password
+}
+
+// Prepare makes repositories, keys, the application's image and the lock below dir, which must be empty.
+func Prepare(ctx context.Context, dir string, o Options) (Stand, error) {
+	if o.NewKey == nil {
+		o.NewKey = func() (sign.KeyPair, error) { return sign.GenerateKeyPair(nil) }
+	}
 	s := Stand{
 		Dir:        dir,
 		SourceDir:  filepath.Join(dir, "source"),
 		GitOpsDir:  filepath.Join(dir, "gitops"),
 		PrivateKey: filepath.Join(dir, "keys", "hydrator.key"),
 		Promoter:   filepath.Join(dir, "keys", "promoter.key"),
-		Artifacts:  registry + "/acme/codeai-manifests",
+		Artifacts:  o.Registry + "/acme/codeai-manifests",
 	}
-	commit := git.NewRepository{Branch: branch, Message: "Ship it", Author: "Ada", Email: "ada@acme.example", When: now}
+	commit := git.NewRepository{Branch: branch, Message: "Ship it", Author: "Ada", Email: "ada@acme.example", When: o.Now}
 	if err := os.CopyFS(s.SourceDir, Source()); err != nil {
 		return s, err
 	}
@@ -53,12 +63,12 @@ func Prepare(ctx context.Context, dir, registry string, now time.Time) (Stand, e
 		return s, err
 	}
 	s.Commit = string(hash)
-	s.Image = registry + "/acme/codeai:git-" + s.Commit
+	s.Image = o.Registry + "/acme/codeai:git-" + s.Commit
 	image, err := pushImage(ctx, s.Image, s.Commit)
 	if err != nil {
 		return s, err
 	}
-	if err := s.writeGitOps(ctx, registry, image, now); err != nil {
+	if err := s.writeGitOps(ctx, o, image); err != nil {
 		return s, err
 	}
 	commit.Message = "Release git-" + s.Commit
@@ -66,8 +76,8 @@ func Prepare(ctx context.Context, dir, registry string, now time.Time) (Stand, e
 	return s, err
 }
 
-// promotable makes the embedded pipeline one that shows its stages on branches and can be promoted.
-func promotable(pipeline string) string {
+// Promotable makes the embedded pipeline one that shows its stages on branches and can be promoted.
+func Promotable(pipeline string) string {
 	return strings.NewReplacer(
 		"sign:\n", "sign:\n  promoter: {key: env://"+PromoterVariable+"}\n",
 		"identities:\n", "identities:\n  promoter: {key: "+PromoterPublicKey+"}\n",
@@ -76,7 +86,7 @@ func promotable(pipeline string) string {
 }
 
 // writeGitOps writes the files of the GitOps repository: what is embedded, the public keys and the lock.
-func (s Stand) writeGitOps(ctx context.Context, registry string, image digest.Digest, now time.Time) error {
+func (s Stand) writeGitOps(ctx context.Context, o Options, image digest.Digest) error {
 	if err := os.CopyFS(s.GitOpsDir, GitOps()); err != nil {
 		return err
 	}
@@ -85,11 +95,15 @@ func (s Stand) writeGitOps(ctx context.Context, registry string, image digest.Di
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, []byte(promotable(strings.ReplaceAll(string(text), Registry, registry))), 0o600); err != nil {
+	pipeline := strings.ReplaceAll(string(text), Registry, o.Registry)
+	if o.Change != nil {
+		pipeline = o.Change(pipeline)
+	}
+	if err := os.WriteFile(file, []byte(pipeline), 0o600); err != nil {
 		return err
 	}
 	for private, public := range map[string]string{s.PrivateKey: PublicKey, s.Promoter: PromoterPublicKey} {
-		keys, err := sign.GenerateKeyPair(nil)
+		keys, err := o.NewKey()
 		if err != nil {
 			return err
 		}
@@ -111,7 +125,7 @@ func (s Stand) writeGitOps(ctx context.Context, registry string, image digest.Di
 		GitCommit:     s.Commit,
 		Image:         lock.Image{Ref: s.Image, Digest: image.String()},
 		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: s.SourceDir, SourcePath: ChartPath},
-		CreatedAt:     now.UTC().Format(time.RFC3339),
+		CreatedAt:     o.Now.UTC().Format(time.RFC3339),
 	}, nil)
 	return err
 }

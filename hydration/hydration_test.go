@@ -17,6 +17,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydration"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testkey"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/plan"
@@ -48,7 +49,11 @@ func newStand(t *testing.T) *stand {
 		server.Close()
 		_ = handler.Close()
 	})
-	prepared, err := demo.Prepare(t.Context(), t.TempDir(), strings.TrimPrefix(server.URL, "http://"), time.Unix(1_774_180_000, 0))
+	prepared, err := demo.Prepare(t.Context(), t.TempDir(), demo.Options{
+		Registry: strings.TrimPrefix(server.URL, "http://"),
+		Now:      time.Unix(1_774_180_000, 0),
+		NewKey:   testkey.Pair,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fails many promotions")
 	}
-	every := 29 // requests; which of them changes from one kind of fault to the next
+	every := 61 // requests; which of them changes from one kind of fault to the next
 	if os.Getenv("LOCKAGE_E2E") == "1" {
 		every = 1
 	}

@@ -53,7 +53,7 @@ func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
 
 	host := listener.Addr().String()
 	fmt.Fprintf(a.stdout, "Everything is in %s: source, GitOps repository, keys, and a registry on %s.\n", dir, host)
-	stand, err := demo.Prepare(ctx, dir, host, time.Now())
+	stand, err := demo.Prepare(ctx, dir, demo.Options{Registry: host, Now: time.Now(), Change: demo.Promotable})
 	if err != nil {
 		return err
 	}

@@ -17,16 +17,12 @@ import (
 // New makes a key that nobody else has.
 func New(t testing.TB) *sign.Key {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
+	pair, err := Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "signing.key")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(file, pair.Private, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	key, err := sign.OpenKey(t.Context(), file, nil)
@@ -34,4 +30,21 @@ func New(t testing.TB) *sign.Key {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// Pair is a key that nobody else has, as text.
+func Pair() (sign.KeyPair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return sign.KeyPair{}, err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return sign.KeyPair{}, err
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	return sign.KeyPair{
+		Private: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+		Public:  pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
+	}, err
 }
