@@ -67,7 +67,7 @@ type Request struct {
 // Stage is what is known of another stage, from verified records.
 type Stage struct {
 	Declared pipeline.Expanded // expanded for the same release
-	Artifact digest.Digest     // of the same release in that stage; "" for none
+	Artifact digest.Digest     // of the same release in that stage, by a record or the hydrator's signature; "" for none
 	Live     []policy.Span     // oldest first
 }
 

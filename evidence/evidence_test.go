@@ -306,4 +306,9 @@ func TestRoles(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %v", identity, got, err, want)
 		}
 	}
+	file := s.declared("test").Identities["hydrator"].Key
+	s.files[file] = &fstest.MapFile{Data: append(s.keys["sre"].PublicKey().PEM(), s.files[file].Data...)}
+	if got, err := evidence.Roles(s.files, s.keys["hydrator"].PublicKey(), stages[0]); err != nil || len(got) != 1 {
+		t.Errorf("a key that was replaced: %v, %v", got, err)
+	}
 }

@@ -22,13 +22,14 @@ type Identities struct {
 	// Unsupported are the names that nothing can be verified with, and why not.
 	Unsupported map[string]string
 
-	keys map[string]sign.PublicKey
+	keys   map[string]sign.PublicKey
+	former map[string][]sign.PublicKey // that they had before
 }
 
 // ReadIdentities reads the keys of all declared identities from the files of the policy ref. A key that is missing or
 // malformed is [ErrIdentity].
 func ReadIdentities(files fs.FS, declared pipeline.Expanded) (Identities, error) {
-	ids := Identities{Unsupported: map[string]string{}, keys: map[string]sign.PublicKey{}}
+	ids := Identities{Unsupported: map[string]string{}, keys: map[string]sign.PublicKey{}, former: map[string][]sign.PublicKey{}}
 	for _, name := range slices.Sorted(maps.Keys(declared.Identities)) {
 		ref := declared.Identities[name].Key
 		switch {
@@ -39,12 +40,13 @@ func ReadIdentities(files fs.FS, declared pipeline.Expanded) (Identities, error)
 			ids.Unsupported[name] = unsupported(name, "has no key file, and other kinds of keys are")
 			continue
 		}
-		key, err := readKey(files, ref)
+		keys, err := readKeys(files, ref)
 		if err != nil {
 			return Identities{}, fmt.Errorf("pipeline %s: identities.%s for stage %s: key %s in the GitOps repository: %w",
 				declared.Pipeline, name, declared.Stage, ref, err)
 		}
-		ids.keys[name] = key
+		// What others of the keys signed before is no evidence for what is to come.
+		ids.keys[name], ids.former[name] = keys[0], keys[1:]
 	}
 	return ids, nil
 }
@@ -53,29 +55,30 @@ func unsupported(name, why string) string {
 	return fmt.Sprintf("identity %s %s not supported yet: what it signs counts for nothing", name, why)
 }
 
-func readKey(files fs.FS, name string) (sign.PublicKey, error) {
+// readKeys reads the keys of one identity, the current one first.
+func readKeys(files fs.FS, name string) ([]sign.PublicKey, error) {
 	f, err := files.Open(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
-		return sign.PublicKey{}, fmt.Errorf("%w: %w", ErrIdentity, err)
+		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
 	} else if err != nil {
-		return sign.PublicKey{}, err
+		return nil, err
 	}
 	defer f.Close()
 	pem, err := io.ReadAll(io.LimitReader(f, maxKeyBytes+1))
 	if err != nil {
-		return sign.PublicKey{}, err
+		return nil, err
 	}
 	if len(pem) > maxKeyBytes {
-		return sign.PublicKey{}, fmt.Errorf("%w: more than %d bytes are no public key", ErrIdentity, maxKeyBytes)
+		return nil, fmt.Errorf("%w: more than %d bytes are no public key", ErrIdentity, maxKeyBytes)
 	}
 	keys, err := sign.ParsePublicKeys(pem)
 	if err != nil {
-		return sign.PublicKey{}, fmt.Errorf("%w: %w", ErrIdentity, err)
+		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
 	}
-	return keys[0], nil // the current one; what others signed before is no evidence for what is to come
+	return keys, nil
 }
 
-// Names are the identities that have a key, sorted.
+// Names are the identities that have a key now, sorted.
 func (ids Identities) Names(key sign.PublicKey) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(ids.keys)) {
@@ -84,6 +87,13 @@ func (ids Identities) Names(key sign.PublicKey) []string {
 		}
 	}
 	return names
+}
+
+// had tells whether an identity has a key, or had it before.
+func (ids Identities) had(name string, key sign.PublicKey) bool {
+	same := func(other sign.PublicKey) bool { return other.Fingerprint() == key.Fingerprint() }
+	current, ok := ids.keys[name]
+	return ok && (same(current) || slices.ContainsFunc(ids.former[name], same))
 }
 
 // Foreign is what an identity of another stage is called in Facts.Keys.

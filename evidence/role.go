@@ -3,7 +3,6 @@ package evidence
 import (
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/sign"
@@ -23,7 +22,7 @@ type Role struct {
 
 func (r Role) String() string { return fmt.Sprintf("the %s of stage %s", r.Name, r.Stage) }
 
-// Roles are the signing roles that a key has in stages. It matters before anything else is signed with the key: cosign,
+// Roles are the signing roles that a key has in stages, or had: what a former key signs goes on to count. It matters before anything else is signed with the key: cosign,
 // Flux and policy controllers take any statement by a trusted key as approval, whatever the statement says.
 func Roles(files fs.FS, key sign.PublicKey, stages ...pipeline.Expanded) ([]Role, error) {
 	var roles []Role
@@ -32,9 +31,8 @@ func Roles(files fs.FS, key sign.PublicKey, stages ...pipeline.Expanded) ([]Role
 		if err != nil {
 			return nil, err
 		}
-		names := ids.Names(key)
 		for _, role := range []string{RolePromoter, RoleHydrator} {
-			if slices.Contains(names, role) {
+			if ids.had(role, key) {
 				roles = append(roles, Role{role, declared.Stage})
 			}
 		}

@@ -31,10 +31,10 @@ func (b *bundle) untar(archive io.Reader) error {
 	for range maxArchiveEntries {
 		header, err := reader.Next()
 		switch {
+		case limited.N <= 0: // also where the bound falls between two files, which looks like the end
+			return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrPolicy, maxArchive)
 		case errors.Is(err, io.EOF):
 			return nil
-		case limited.N <= 0:
-			return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrPolicy, maxArchive)
 		case err != nil:
 			return fmt.Errorf("%w: not a tar: %w", ErrPolicy, err)
 		}

@@ -36,3 +36,27 @@ func FuzzUntar(f *testing.F) {
 		}
 	})
 }
+
+// An archive that goes on behind the bound is refused, also where what is read of it looks whole.
+func TestUntarBoundBetweenFiles(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Name: "a.rego", Typeflag: tar.TypeReg}); err != nil {
+		t.Fatal(err)
+	}
+	filler := make([]byte, maxArchive-b.Len()-512) // the block before it is its header
+	if err := w.WriteHeader(&tar.Header{Name: "filler", Typeflag: tar.TypeReg, Size: int64(len(filler))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteHeader(&tar.Header{Name: "deny.rego", Typeflag: tar.TypeReg}); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	files := bundle{policy.Bundle{}, 0}
+	if err := files.untar(&b); !errors.Is(err, ErrPolicy) {
+		t.Errorf("read %d files of two: %v", len(files.files), err)
+	}
+}

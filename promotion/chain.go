@@ -7,7 +7,6 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/live"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/record"
 )
 
 const (
@@ -33,37 +32,21 @@ func (r *run) recent(ctx context.Context, s *stage, l lock.Lock, visit func(i in
 	return nil
 }
 
-// passage is what the records of a stage say of a release. One that a rollback went past is rolled back like the one that
-// it began at.
-func (r *run) passage(ctx context.Context, s *stage, l lock.Lock) (policy.Passage, error) {
-	passage := policy.Passage{Stage: s.stage.Name}
-	var back *live.Promotion // the rollback whose target is not reached yet
-	err := r.recent(ctx, s, l, func(i int, p live.Promotion) bool {
-		if back != nil && p.To.Digest == back.To.Digest {
-			back = nil
-		}
-		if p.To.Release == l.ReleaseID {
-			if back != nil {
-				passage.RolledBack, passage.Since, passage.Record = true, back.Since, back.Referrer
-				return false
-			}
-			passage.Was, passage.Is, passage.Since, passage.Record = true, i == 0, p.Since, p.Referrer
-			passage.Artifact = p.To.Digest
-			return false
-		}
-		if back == nil && p.Action == record.RolledBack {
-			back = &p
-		}
-		return true
-	})
-	return passage, err
-}
-
-// spans are when what was live in a stage, as far back as a release can have been, the oldest first.
+// spans are when what was live in a stage, as far back as a release can have been, the oldest first. That another content
+// came is told by its record, which the promoter signed: the time of the commit that names it is the word of whoever pushed
+// that, and may only make a stay begin later. Records of one content are one stay, which they do not interrupt.
 func (r *run) spans(ctx context.Context, s *stage, l lock.Lock) ([]policy.Span, error) {
 	var spans []policy.Span
-	var until time.Time
+	var next *live.Promotion
 	err := r.recent(ctx, s, l, func(_ int, p live.Promotion) bool {
+		var until time.Time
+		switch {
+		case next == nil:
+		case next.To.Content == p.To.Content:
+			until = next.Since
+		default:
+			until = next.Time
+		}
 		spans = append([]policy.Span{{
 			Release: p.To.Release,
 			Digest:  p.To.Digest,
@@ -72,7 +55,7 @@ func (r *run) spans(ctx context.Context, s *stage, l lock.Lock) ([]policy.Span, 
 			Until:   until,
 			Claimed: true,
 		}}, spans...)
-		until = p.Since
+		next = &p
 		return true
 	})
 	return spans, err

@@ -11,11 +11,13 @@ import (
 	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/evidence"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/live"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/record"
+	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/verify"
 )
 
@@ -87,7 +89,33 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 		return j, nil // what is not what it says is not asked further questions
 	}
 	j.artifact.Content = j.examined.Tree.ContentDigest()
+	if !reviewed(j.declared) {
+		reason, err := s.setBack(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		if reason != "" {
+			j.checks = append(j.checks, policy.Check{Check: "newest", Result: policy.Fail, Reason: reason})
+			return j, nil
+		}
+	}
 	return j, r.judgeGates(ctx, s, j)
+}
+
+// setBack says why a candidate that the stage branch shows is not the one to promote: it shows another hydration of the
+// release since. All of them are signed; one that was replaced, by better values say, is told from the one that replaced it by
+// nothing in the registry but a tag, which whoever may write there can move back.
+func (s *stage) setBack(ctx context.Context, j *judgement) (string, error) {
+	m := j.declared.Mirror
+	if m == nil || m.When != "hydrate" {
+		return "", nil
+	}
+	shown, ok, err := mirror.Newest(ctx, s.live.Remote, mirror.Place{Branch: m.Branch, Path: m.Path}, j.artifact.Release)
+	if err != nil || !ok || shown.Metadata.Digest() == j.artifact.Digest {
+		return "", err
+	}
+	return fmt.Sprintf("the candidate is %s, and commit %s of branch %s shows that the release was hydrated to %s since: the tag was set back; hydrate again",
+		j.artifact.Digest, shown.Commit, m.Branch, shown.Metadata.Digest()), nil
 }
 
 // request asks for the verification of an artifact in a stage's repository.
@@ -129,7 +157,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 		Now:       r.Now(),
 	}
 	for _, name := range evidence.Stages(j.declared.Gates) {
-		if request.Stages[name], err = r.elsewhere(ctx, s, name, l); err != nil {
+		if request.Stages[name], err = r.elsewhere(ctx, s, name, j); err != nil {
 			return err
 		}
 	}
@@ -194,8 +222,9 @@ func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (*policy.GateRes
 }
 
 // elsewhere is what gates may ask about another stage.
-func (r *run) elsewhere(ctx context.Context, s *stage, name string, l lock.Lock) (evidence.Stage, error) {
+func (r *run) elsewhere(ctx context.Context, s *stage, name string, j *judgement) (evidence.Stage, error) {
 	var e evidence.Stage
+	l := j.lock.Lock
 	other, err := r.sibling(ctx, s, name)
 	if err != nil {
 		return e, fmt.Errorf("stage %s: %w", name, err)
@@ -212,6 +241,35 @@ func (r *run) elsewhere(ctx context.Context, s *stage, name string, l lock.Lock)
 			return e, nil
 		}
 	}
-	e.Artifact, err = other.resolve(ctx, artifact.Candidate(name, l.ReleaseID))
+	if slices.ContainsFunc(j.declared.Gates, func(g pipeline.Gate) bool { return g.Attestation != nil && g.Attestation.Subject == "stage:"+name }) {
+		e.Artifact, err = r.hydrated(ctx, s, other, e.Declared, j.lock)
+	}
 	return e, err
+}
+
+// hydrated is the candidate of a release for another stage; "" where there is none. Its tag may name what it likes: unless the
+// hydrator signed it as just that, it is none.
+func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.Expanded, f lock.File) (digest.Digest, error) {
+	release := f.Lock.ReleaseID
+	desc, err := other.repository.Resolve(ctx, artifact.Candidate(declared.Stage, release))
+	if errors.Is(err, oci.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	hydrator, err := verify.Hydrator(r.files, declared)
+	if err != nil {
+		return "", err
+	}
+	hydration, err := verify.Hydration(ctx, other.repository, desc, hydrator, r.trunk)
+	if err != nil {
+		return "", fmt.Errorf("stage %s: %w", declared.Stage, err)
+	}
+	claim := sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Release: release, Repository: other.repository.Name()}
+	if verdict := policy.Hydrated(verify.Expect(f, claim), hydration); verdict.Result() != policy.Pass {
+		s.note("%s does not count as the release's artifact for stage %s: %s", desc.Digest, declared.Stage, verdict.Reason())
+		return "", nil
+	}
+	return desc.Digest, nil
 }

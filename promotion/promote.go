@@ -68,19 +68,21 @@ func (r *run) look(ctx context.Context, s *stage) error {
 	return nil
 }
 
-// promoteNewest promotes the newest release that passes. Where none does, the verdict on the newest one is the result.
+// promoteNewest promotes the newest release that passes its gates. Where none does, the verdict on the newest one is the
+// result; and so it is where one does not verify: that is looked into, and not passed over. Behind a release that was rolled
+// back from there is none: what is older than that was replaced for a reason.
 func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 	history := r.releases(ctx, s.pipeline.Lock)
 	last, err := r.horizon(s, history)
 	if err != nil {
 		return err
 	}
-	var first *judgement
-	var held, absent []string
-	behind, err := r.leftBehind(ctx, s)
+	left, err := r.leftContents(ctx, s)
 	if err != nil {
 		return err
 	}
+	var first *judgement
+	var absent []string
 	judged := 0
 	for i := 0; i <= last && judged < maxJudged; i++ {
 		id, ok, err := history.at(i)
@@ -101,13 +103,18 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 		case s.isLive(candidate):
 			i = last // nothing behind it is newer
 			continue
-		case behind.has(id, candidate):
-			held = append(held, id)
-			continue
 		}
 		f, err := lock.Release(r.files, s.pipeline.Lock, id)
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.trunk.Name(), err)
+		}
+		held, err := r.held(ctx, s, f.Lock, candidate)
+		if err != nil {
+			return denied(err)
+		}
+		if held {
+			s.note("%s was rolled back from and is held: name it with --release to promote it again", id)
+			break
 		}
 		if first != nil && len(first.declared.Waivers.By) == 0 {
 			// The newest one's verdict is known; of the others only one that can pass is of interest.
@@ -124,16 +131,20 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 			return err
 		}
 		judged++
-		if j.outcome() == nil {
+		switch err := j.outcome(); {
+		case err == nil && left[j.artifact.Content]:
+			s.note("%s has the content that was rolled back from, and is held: name it with --release to promote it", id)
+			continue
+		case err == nil && first != nil:
+			s.note("%s is newer and does not pass: %v", first.artifact.Release, first.outcome())
+			fallthrough
+		case err == nil, j.checks.Result() != policy.Pass:
 			s.result.Release = id
 			return r.settle(ctx, s, j)
 		}
 		if first == nil {
 			first = j
 		}
-	}
-	for _, id := range held {
-		s.note("%s was rolled back from and is held: name it with --release to promote it again", id)
 	}
 	if first != nil {
 		s.result.Release = first.artifact.Release

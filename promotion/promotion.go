@@ -3,11 +3,13 @@
 // # A promotion
 //
 //  1. The candidate's tag is resolved to a digest once; everything after works on the digest.
-//  2. The artifact is verified as `lockage verify` does, by what the policy ref says.
+//  2. The artifact is verified as `lockage verify` does, by what the policy ref says. Where the stage branch shows candidates, it
+//     must be the one that was shown last for its release: a tag can be set back to a hydration that was replaced.
 //  3. Order: the release was live in the stages before, by verified records, and was not rolled back there.
 //  4. All gates are judged, also after one that does not pass.
 //     Where people review a stage the first one is [GateReview]; where promotion merges, the commit that they approved becomes
-//     a parent of the live ref's.
+//     a parent of the live ref's. Where people merge, what lies on the stage branch below others counts only if the forge, where
+//     it can be asked, says that its own pull request was merged.
 //  5. The promoter signs: summary, record, signature. Each is read back.
 //  6. One commit to the live ref names the record: the commit point. It is made only over what was live when the decision
 //     was made.

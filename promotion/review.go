@@ -89,6 +89,12 @@ func (r *run) judgeMerge(ctx context.Context, s *stage, j *judgement, g *policy.
 	found, err := mirror.Check(ctx, s.live.Remote, into, j.artifact.Digest, j.artifact.Content, j.examined.Tree)
 	switch {
 	case err == nil && len(found.Differences) == 0:
+		if g.Reason, err = s.setBack(ctx, j); err != nil || g.Reason != "" {
+			return err
+		}
+		if g.Reason, err = r.smuggled(ctx, s, j, into); err != nil || g.Reason != "" {
+			return err
+		}
 		g.Result = policy.Pass
 		g.Reason = fmt.Sprintf("merged: commit %s of branch %s has the artifact's files in %s", found.Commit, m.Branch, m.Path)
 		return nil
@@ -123,6 +129,33 @@ func (r *run) judgeMerge(ctx context.Context, s *stage, j *judgement, g *policy.
 		g.Reason = fmt.Sprintf("pull request %s was merged, and branch %s does not show the artifact: hydrate again", pull.URL, m.Branch)
 	}
 	return nil
+}
+
+// smuggled says why an artifact that the stage branch shows below others was not merged by people; "" where it was. Whoever may
+// push to review branches can put a commit that shows it below the head of another release's: no reviewer sees it in what that
+// changes, and a merge by fast-forward or rebase brings it to the stage branch. Only the forge can tell, where it can be asked.
+func (r *run) smuggled(ctx context.Context, s *stage, j *judgement, into mirror.Place) (string, error) {
+	top, ok, err := mirror.Shown(ctx, s.live.Remote, into)
+	if err != nil || ok && top.Digest() == j.artifact.Digest {
+		return "", err
+	}
+	repository, err := r.forges.open(ctx, s.live.Remote.URL(), r.Forge)
+	if noForge(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	pull, there, err := repository.Find(ctx, j.review.branch, into.Branch)
+	if err != nil || there && pull.State == forge.StateMerged {
+		return "", err
+	}
+	what := "there is no pull request from " + j.review.branch
+	if there {
+		what = "pull request " + pull.URL + " was not merged"
+	}
+	return fmt.Sprintf("branch %s shows the artifact below others, and %s: it came there with something else; promote what is newer, or merge it",
+		into.Branch, what), nil
 }
 
 // judgeApproval passes where the review branch shows exactly the artifact, on what the stage branch has now, and somebody

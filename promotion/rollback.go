@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/record"
@@ -76,10 +74,8 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 // before finds the artifact to go back to among those that were live.
 func (r *run) before(ctx context.Context, s *stage) (record.Artifact, error) {
 	chain := r.chain(ctx, s)
-	behind, err := r.leftBehind(ctx, s)
-	if err != nil {
-		return record.Artifact{}, err
-	}
+	var w retreat
+	again := map[string]bool{} // releases and artifacts that were promoted after they had been left
 	for i := range maxLookback {
 		p, ok, err := chain.at(i)
 		if err != nil {
@@ -88,57 +84,18 @@ func (r *run) before(ctx context.Context, s *stage) (record.Artifact, error) {
 		if !ok {
 			break
 		}
+		left := w.step(p) != nil && !again[p.To.Release] && !again[p.To.Digest.String()]
 		switch {
 		case r.Release != "" && p.To.Release == r.Release:
 			return p.To, nil
-		case r.Release == "" && p.To.Content != s.state.Live.To.Content && !behind.has(p.To.Release, p.To.Digest):
+		case r.Release == "" && p.To.Content != s.state.Live.To.Content && !left:
 			return p.To, nil
 		}
+		again[p.To.Digest.String()] = true
+		again[p.To.Release] = again[p.To.Release] || p.Action != record.RolledBack
 	}
 	if r.Release != "" {
 		return record.Artifact{}, fmt.Errorf("%w: release %s was not live in %s; see `lockage history %s`", errNothingBefore, r.Release, s.stage.Name, s.stage.Name)
 	}
 	return record.Artifact{}, fmt.Errorf("%w: nothing else was live in %s before", errNothingBefore, s.stage.Name)
-}
-
-// left are what a stage was rolled back from or past, and what was not promoted again since.
-type left struct {
-	releases  map[string]bool
-	artifacts map[digest.Digest]bool // of a release that the stage went back to another hydration of
-}
-
-func (l left) has(release string, artifact digest.Digest) bool {
-	return l.releases[release] || l.artifacts[artifact]
-}
-
-// leftBehind finds what a stage was rolled back from, and what lay between that and where it went back to.
-func (r *run) leftBehind(ctx context.Context, s *stage) (left, error) {
-	l := left{map[string]bool{}, map[digest.Digest]bool{}}
-	releases, artifacts := map[string]bool{}, map[digest.Digest]bool{} // that were promoted later
-	chain := r.chain(ctx, s)
-	for i := range maxLookback {
-		p, ok, err := chain.at(i)
-		if err != nil || !ok {
-			return l, denied(err)
-		}
-		releases[p.To.Release], artifacts[p.To.Digest] = true, true
-		if p.Action != record.RolledBack {
-			continue
-		}
-		for k := i + 1; k < maxLookback; k++ {
-			past, ok, err := chain.at(k)
-			if err != nil {
-				return l, denied(err)
-			}
-			if !ok || past.To.Digest == p.To.Digest {
-				break
-			}
-			if release, artifact := past.To.Release, past.To.Digest; release == p.To.Release {
-				l.artifacts[artifact] = l.artifacts[artifact] || !artifacts[artifact]
-			} else {
-				l.releases[release] = l.releases[release] || !releases[release]
-			}
-		}
-	}
-	return l, nil
 }

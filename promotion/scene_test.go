@@ -37,6 +37,7 @@ import (
 // scene is a GitOps repository, a registry and a Git server, both of which fail when they are told to, and can be set back.
 // It holds two releases, hydrated for the stages staging and production of the demonstration's pipeline.
 type scene struct {
+	serial        sync.Mutex
 	t             testing.TB
 	demo          demo.Stand
 	cache         string
@@ -90,7 +91,12 @@ func newScene(t testing.TB, withReferrers bool, declared string) *scene {
 	s := &scene{t: t, cache: t.TempDir(), withReferrers: withReferrers}
 	s.serve(t.TempDir())
 	t.Cleanup(func() { _ = s.registry.Close() })
-	reg := httptest.NewServer(s.faults.wrap("registry", func(w http.ResponseWriter, r *http.Request) { s.now().registry.ServeHTTP(w, r) }))
+	reg := httptest.NewServer(s.faults.wrap("registry", func(w http.ResponseWriter, r *http.Request) {
+		// One request at a time: olareg reads whether a folder exists without a lock, which the race detector sees.
+		s.serial.Lock()
+		defer s.serial.Unlock()
+		s.now().registry.ServeHTTP(w, r)
+	}))
 	t.Cleanup(reg.Close)
 	forge := httptest.NewServer(s.faults.wrap("git", s.serveGit))
 	t.Cleanup(forge.Close)

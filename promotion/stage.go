@@ -3,7 +3,6 @@ package promotion
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/opencontainers/go-digest"
 
@@ -122,8 +121,10 @@ func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *s
 			declared.Pipeline, declared.Stage)
 	}
 	key, err := r.Keys.Open(ctx, r.Workspace.KeyFile(role.Key))
-	if err != nil {
-		return nil, fmt.Errorf("pipeline %s: sign.promoter: %w", declared.Pipeline, err)
+	if err != nil && ctx.Err() == nil {
+		return nil, configurationf("pipeline %s: sign.promoter: %w", declared.Pipeline, err)
+	} else if err != nil {
+		return nil, err
 	}
 	if !trusted.Trusts(key.PublicKey()) {
 		return nil, configurationf("pipeline %s: the key %s (sign.promoter) is not the one that identities.promoter trusts for stage %s, %s: nobody would accept its signatures",

@@ -33,6 +33,8 @@ type diffResults struct {
 // MarshalJSON gives the list of stages.
 func (rs diffResults) MarshalJSON() ([]byte, error) { return json.Marshal(rs.stages) }
 
+func (diffResults) verbatim() {}
+
 func (rs diffResults) Text(w io.Writer) {
 	if len(rs.stages) == 0 {
 		fmt.Fprintln(w, rs.none)

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -26,10 +30,20 @@ type document struct {
 // comes later stands in the same document.
 func (a *app) emit(r result) {
 	a.results = r
-	if a.format == "text" {
-		r.Text(a.stdout)
+	if a.format != "text" {
+		return
 	}
+	if _, ok := r.(verbatim); ok {
+		r.Text(a.stdout)
+		return
+	}
+	var b strings.Builder
+	r.Text(&b)
+	_, _ = io.WriteString(a.stdout, harmless(b.String()))
 }
+
+// verbatim are results whose text is manifests, byte for byte, or has colours and is made harmless where it is written.
+type verbatim interface{ verbatim() }
 
 // finish prints what is left to say, and returns the exit status for err.
 func (a *app) finish(err error) int {
@@ -43,25 +57,69 @@ func (a *app) finish(err error) int {
 		doc.Error = err.Error()
 	}
 	if a.format == "json" && said {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		if werr := enc.Encode(doc); werr != nil && err == nil {
+		if werr := writeJSON(a.stdout, doc); werr != nil && err == nil {
 			err, code = werr, exitFailed
 		}
 	}
 	if err != nil {
-		for i, line := range strings.Split(err.Error(), "\n") {
-			if i == 0 {
-				line = "lockage: " + line
-			}
-			fmt.Fprintln(a.stderr, line)
-		}
+		fmt.Fprintln(a.stderr, harmless("lockage: "+err.Error()))
 	}
 	if said && os.Getenv("GITHUB_ACTIONS") == "true" {
 		a.writeActions(doc)
 	}
 	return code
+}
+
+func writeJSON(w io.Writer, doc document) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(doc); err != nil {
+		return err
+	}
+	// All of these stand in strings only, where they can be written so: the encoder escapes what ASCII has of them.
+	var out strings.Builder
+	for _, r := range strings.ReplaceAll(b.String(), runnerCommand, `#\u0023[`) {
+		if r == '\n' || unicode.IsPrint(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&out, `\u%04x`, unit)
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// By these the runners of GitHub and Gitea know commands in what a step prints: the first anywhere in a line, the second at its
+// beginning.
+const (
+	runnerCommand = "##["
+	lineCommand   = "::"
+)
+
+// harmless writes a text of several lines so that nothing in it takes effect, whoever wrote it: what a terminal obeys or an eye
+// misses as an escape, and commands to a runner apart.
+func harmless(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if begin := len(line) - len(strings.TrimLeftFunc(line, unicode.IsSpace)); strings.HasPrefix(line[begin:], lineCommand) {
+			line = line[:begin] + ": " + line[begin+1:]
+		}
+		for _, r := range strings.ReplaceAll(line, runnerCommand, "# #[") {
+			switch {
+			case r == '\n', r == '\t', unicode.IsPrint(r) && r != utf8.RuneError:
+				b.WriteRune(r)
+			case r <= 0xffff:
+				fmt.Fprintf(&b, `\u%04x`, r)
+			default:
+				fmt.Fprintf(&b, `\U%08x`, r)
+			}
+		}
+	}
+	return b.String()
 }
 
 // maxSummary bounds what is written to the step summary; GitHub refuses more than 1 MiB.
@@ -77,7 +135,7 @@ func (a *app) writeActions(doc document) {
 	if r, ok := a.results.(result); ok {
 		r.Text(&b)
 	}
-	text := strings.TrimRight(b.String()+doc.Error, "\n")
+	text := harmless(strings.TrimRight(b.String()+doc.Error, "\n"))
 	if len(text) > maxSummary {
 		text = strings.ToValidUTF8(text[:maxSummary], "") + "\n(and more)"
 	}
@@ -106,7 +164,7 @@ func (a *app) appendActions(variable, text string) {
 
 // warn tells the user something that is no result, on standard error.
 func (a *app) warn(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "lockage: "+format+"\n", args...)
+	fmt.Fprintln(a.stderr, harmless(fmt.Sprintf("lockage: "+format, args...)))
 }
 
 // step shows progress: on a terminal, or where --progress plain asks for it. A pipe never sees it otherwise.
@@ -119,5 +177,5 @@ func (a *app) step(format string, args ...any) {
 			return
 		}
 	}
-	fmt.Fprintf(a.stderr, format+"\n", args...)
+	fmt.Fprintln(a.stderr, harmless(fmt.Sprintf(format, args...)))
 }

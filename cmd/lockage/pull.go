@@ -25,6 +25,8 @@ type pullResult struct {
 	tree *oci.Tree
 }
 
+func (pullResults) verbatim() {}
+
 func (rs pullResults) Text(w io.Writer) {
 	for _, r := range rs {
 		if r.Directory == "" {

@@ -32,6 +32,8 @@ type renderResult struct {
 	tree *hydrate.Tree
 }
 
+func (renderResults) verbatim() {}
+
 func (rs renderResults) Text(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer tw.Flush()

@@ -14,7 +14,8 @@
 //     id that Git gives the files alone) and, where a promotion put it there,
 //     record (digest of the manifest that attaches the promotion's record).
 //   - where asked, .gitattributes, which marks all of it as generated for the
-//     diff views of GitHub, GitLab and Gitea.
+//     diff views of GitHub, GitLab and Gitea. One with any other content is a
+//     file that somebody added: it could change how the others are checked out.
 //
 // Each change is a commit of its own, with the trailers Lockage-Release,
 // Lockage-Artifact, Lockage-Content, Lockage-Source and Lockage-Gitops (both
@@ -72,6 +73,7 @@ const concurrency = 8
 // Bounds on what is read, and on what is tried.
 const (
 	maxMetadataBytes = 1 << 20
+	maxField         = 4096   // bytes of a field in it, which reasons show to people
 	maxAttempts      = 25     // pushes of one change
 	maxCommits       = 10000  // commits of a branch that are looked at for an artifact
 	maxForeign       = 100    // of them, those of others whose files are looked at

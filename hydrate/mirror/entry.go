@@ -188,6 +188,12 @@ func ParseMetadata(data []byte) (Metadata, error) {
 	if m.Digest() == "" {
 		return m, errors.New(MetadataFile + " names no artifact of lockage")
 	}
+	l := m.Lockage
+	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), string(l.Record), string(l.Tree), m.DrySHA} {
+		if len(field) > maxField || strings.ContainsFunc(field, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return m, errors.New(MetadataFile + " holds what lockage does not write")
+		}
+	}
 	return m, nil
 }
 

@@ -466,6 +466,27 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// Whoever can push to a branch writes its metadata, and people read what it says in reasons.
+func TestHostileMetadata(t *testing.T) {
+	t.Parallel()
+	for release, ok := range map[string]bool{
+		"git-" + commitID(1):                    true,
+		"git-1\nweb/production: promoted git-2": false,
+		"git-1\x1b[2K":                          false,
+		strings.Repeat("a", 5000):               false,
+	} {
+		data, err := json.Marshal(mirror.Metadata{Lockage: mirror.Facts{
+			Release: release, Artifact: "registry.example.com/web@" + string(digest.FromString("x")),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mirror.ParseMetadata(data); (err == nil) != ok {
+			t.Errorf("%.40q: %v", release, err)
+		}
+	}
+}
+
 func FuzzParseMetadata(f *testing.F) {
 	f.Add([]byte(`{"drySha":"x","lockage":{"artifact":"r@sha256:` + strings.Repeat("a", 64) + `"}}`))
 	f.Add([]byte(`{}`))
@@ -475,4 +496,32 @@ func FuzzParseMetadata(f *testing.F) {
 			t.Errorf("accepted %+v", m)
 		}
 	})
+}
+
+// A .gitattributes that is not the writer's says how everything around it is checked out and shown: it is no file beside the
+// artifact, but one too many.
+func TestAttributesByHand(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	e := entry(t, "production", 1, tree("a.yaml", "a\n"))
+	e.GitAttributes = true
+	write(t, f.writer(t), e)
+	if got := check(t, f.remote(t), e); got != "[]" {
+		t.Fatalf("as written: %s", got)
+	}
+	dir := f.clone(t, "stage/production")
+	name := filepath.Join(dir, e.Path, ".gitattributes")
+	if err := os.WriteFile(name, []byte("*.yaml -diff ident\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	commitAndPush(t, dir, "attributes")
+	if got := check(t, f.remote(t), e); got != "[added .gitattributes]" {
+		t.Errorf("edited: %s", got)
+	}
+	if got := write(t, f.writer(t), e); !got[0].Written {
+		t.Error("left as it is")
+	}
+	if got := check(t, f.remote(t), e); got != "[]" {
+		t.Errorf("written anew: %s", got)
+	}
 }

@@ -342,13 +342,16 @@ type folder struct {
 	metadata, attributes git.Hash   // "" where absent
 }
 
+// split tells the files beside the artifact's from these. A .gitattributes with other content than ours is none of them: it
+// could change how all the others are checked out, and hide them from reviewers.
 func split(items []git.Item) folder {
 	var f folder
+	ours := git.BlobID([]byte(attributes))
 	for _, item := range items {
 		switch {
 		case item.Path == MetadataFile && item.Mode == git.ModeFile:
 			f.metadata = item.ID
-		case item.Path == attributesFile && item.Mode == git.ModeFile:
+		case item.Path == attributesFile && item.Mode == git.ModeFile && item.ID == ours:
 			f.attributes = item.ID
 		default:
 			f.files = append(f.files, item)

@@ -53,6 +53,7 @@ const (
 	maxTreeEntries   = 1 << 17  // entries of one tree
 	maxDepth         = 100      // folders below each other
 	maxPrefetch      = 1 << 20  // objects below one prefetched path
+	maxPaths         = 1 << 17  // files and folders below one folder that is listed
 	maxLinks         = 40       // symbolic links followed for one name, as Linux does
 	maxLinkBytes     = 4096     // length of a link's target
 	maxAlternates    = 16       // object folders of one repository

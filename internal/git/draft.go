@@ -179,7 +179,8 @@ func (d *Draft) Items(ctx context.Context, dir string) ([]Item, error) {
 	}
 	var items []Item
 	if err == nil {
-		err = d.walk(ctx, root, "", &items)
+		left := maxPaths
+		err = d.walk(ctx, root, "", &items, &left)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.remote, err)
@@ -188,19 +189,23 @@ func (d *Draft) Items(ctx context.Context, dir string) ([]Item, error) {
 	return items, nil
 }
 
-func (d *Draft) walk(ctx context.Context, id plumbing.Hash, prefix string, items *[]Item) error {
+// walk lists the files of a folder. Folders are counted too: a few of them that hold each other twice have no end of paths.
+func (d *Draft) walk(ctx context.Context, id plumbing.Hash, prefix string, items *[]Item, left *int) error {
 	entries, err := d.tree(ctx, id)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		name := path.Join(prefix, e.name)
-		if len(*items) == maxPrefetch || strings.Count(name, "/") > maxDepth {
-			return fmt.Errorf("more than %d files, or folders %d deep, below one folder", maxPrefetch, maxDepth)
+		if *left--; *left < 0 || strings.Count(name, "/") > maxDepth {
+			return fmt.Errorf("more than %d files and folders, or folders %d deep, below one folder", maxPaths, maxDepth)
 		}
 		if !e.isTree() {
 			*items = append(*items, Item{name, e.mode, hashOf(e.id)})
-		} else if err := d.walk(ctx, e.id, name, items); err != nil {
+		} else if err := d.walk(ctx, e.id, name, items, left); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,63 @@
+package git_test
+
+import (
+	"context"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Forty folders, each with the next one in it twice, are four objects a level and have a trillion paths, without one file
+// among them. Whoever can push to a branch can put them there.
+func TestItemsOfTreeBomb(t *testing.T) {
+	t.Parallel()
+	targets(t, chart, func(t *testing.T, to target) {
+		name := filepath.Join(t.TempDir(), "tree")
+		tree := func(content string) string {
+			if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return run(t, to.bare, "hash-object", "-t", "tree", "-w", name)
+		}
+		id := tree("")
+		for range 40 {
+			raw := string(unhex(t, id))
+			id = tree("40000 a\x00" + raw + "40000 b\x00" + raw)
+		}
+		run(t, to.bare, "update-ref", "refs/heads/bomb", run(t, to.bare, "commit-tree", "-m", "bomb", id))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		tips, err := to.remote.Tips(ctx, "bomb")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := to.remote.Draft(ctx, tips["bomb"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := d.Items(ctx, "a")
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Error("all of it was read")
+			}
+		case <-ctx.Done():
+			t.Error("it does not come to an end")
+		}
+	})
+}
+
+func unhex(t *testing.T, id string) []byte {
+	t.Helper()
+	raw, err := hex.DecodeString(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
