@@ -141,7 +141,7 @@ func (c *collector) proveIn(ctx context.Context, repository *oci.Repository, s *
 		return nil // whom to believe is what there is to know, and it is nobody
 	}
 	f := c.findingOf(repository.Reference(s.Digest.String()))
-	f.once.Do(func() { f.bundles, f.err = sign.Find(ctx, repository, subjectOf(s.Digest)) })
+	f.once.Do(func() { f.read(ctx, repository, s.Digest) })
 	if f.err != nil {
 		return f.err
 	}
@@ -155,6 +155,16 @@ type finding struct {
 	once    sync.Once
 	bundles []sign.Bundle
 	err     error
+}
+
+// read reads attestations in both forms.
+func (f *finding) read(ctx context.Context, repository *oci.Repository, d digest.Digest) {
+	if f.bundles, f.err = sign.Find(ctx, repository, subjectOf(d)); f.err != nil {
+		return
+	}
+	var older []sign.Bundle
+	older, f.err = sign.FindEnvelopes(ctx, repository, subjectOf(d))
+	f.bundles = append(f.bundles, older...)
 }
 
 func (c *collector) findingOf(reference string) *finding {

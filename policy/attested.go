@@ -146,11 +146,13 @@ func (f Facts) judge(v sign.Verified, about digest.Digest, where *cel.Program, m
 }
 
 // claimedTime reads from a predicate when it was made. The places are those of SLSA provenance v1 and v0.2, of
-// verification summaries and of vulnerability scans, and the names that predicates of one's own mostly have.
+// verification summaries, of vulnerability scans and of `cosign attest --type custom`, and the names that predicates of
+// one's own mostly have.
 func claimedTime(predicate map[string]any) (time.Time, error) {
 	for _, path := range [][]string{
 		{"time"},
 		{"timestamp"},
+		{"Timestamp"},
 		{"metadata", "timestamp"},
 		{"runDetails", "metadata", "finishedOn"},
 		{"metadata", "buildFinishedOn"},

@@ -80,6 +80,9 @@ func TestAttestation(t *testing.T) {
 		"provenance's time": {maxAge, func(d *desk) {
 			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"runDetails": map[string]any{"metadata": map[string]any{"finishedOn": "2026-03-24T11:00:00Z"}}})
 		}, policy.Pass, ""},
+		"the time that cosign attest --type custom adds": {maxAge, func(d *desk) {
+			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"Data": "{}", "Timestamp": "2026-03-24T11:00:00Z"})
+		}, policy.Pass, "made at 2026-03-24 11:00:00 UTC by its own account"},
 		"a summary's time": {maxAge, func(d *desk) {
 			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"timeVerified": "2026-03-24T11:00:00Z"})
 		}, policy.Pass, ""},

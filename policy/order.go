@@ -44,12 +44,13 @@ func WaiveOrder(g GateResult, after pipeline.After, who pipeline.Waivers, f Fact
 // stage.
 func Order(after pipeline.After, passages map[string]Passage) GateResult {
 	g := GateResult{Gate: GateOrder, Result: Pass}
-	var reasons []string
+	var reasons, missing []string
 	passed := 0
 	for _, stage := range after.Stages {
 		p := passages[stage]
 		switch {
 		case p.RolledBack:
+			missing = append(missing, stage)
 			reasons = append(reasons, fmt.Sprintf("it was rolled back in %s at %s", stage, p.Since.UTC().Format(time.RFC3339)))
 		case p.Is:
 			passed++
@@ -58,6 +59,7 @@ func Order(after pipeline.After, passages map[string]Passage) GateResult {
 			passed++
 			reasons = append(reasons, fmt.Sprintf("live in %s from %s on, before others", stage, p.Since.UTC().Format(time.RFC3339)))
 		default:
+			missing = append(missing, stage)
 			reasons = append(reasons, "it was never live in "+stage)
 		}
 		if p.Record != "" {
@@ -70,7 +72,7 @@ func Order(after pipeline.After, passages map[string]Passage) GateResult {
 		return g
 	case passed == 0, after.All && passed < len(after.Stages):
 		g.Result = Fail
-		reasons = append(reasons, "promote it there first: "+strings.Join(after.Stages, map[bool]string{true: " and ", false: " or "}[after.All]))
+		reasons = append(reasons, "promote it there first: "+strings.Join(missing, map[bool]string{true: " and ", false: " or "}[after.All]))
 	}
 	g.Reason = strings.Join(reasons, "; ")
 	return g

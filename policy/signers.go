@@ -148,10 +148,15 @@ func atLeast(n *int) int {
 // at writes a time for people.
 func at(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// span writes a duration for people: 2h, 1h30m, 40s.
+// span writes a duration for people: 2h, 1h30m, 40s, 6.1s. What is declared is seldom finer.
 func span(d time.Duration) string {
-	if d >= time.Minute {
+	switch {
+	case d >= time.Minute:
 		d = d.Truncate(time.Second)
+	case d >= time.Second:
+		d = d.Truncate(100 * time.Millisecond)
+	default:
+		d = d.Truncate(time.Millisecond)
 	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

@@ -47,6 +47,8 @@ func runs(spans []Span, now time.Time) []run {
 	return all
 }
 
+func (r run) content() digest.Digest { return r.spans[0].Content }
+
 func (r run) of(release string) bool {
 	return slices.ContainsFunc(r.spans, func(s Span) bool { return s.Release == release })
 }
@@ -60,7 +62,8 @@ func (r run) claimed() string {
 }
 
 // soak asks that this release's content was live in a stage for a time without a break. Any such time counts, also one
-// that has ended; times of several stays do not add up.
+// that has ended; times of several stays do not add up. Where the release was hydrated anew, the content that was live
+// there last is its content: the time of what it was before says nothing about that.
 func (f Facts) soak(g pipeline.Soak) GateResult {
 	if f.Unchanged {
 		return carriedOver()
@@ -70,8 +73,9 @@ func (f Facts) soak(g pipeline.Soak) GateResult {
 		return fail("for: %q is no duration above zero", plain(g.For))
 	}
 	var result GateResult
+	var content digest.Digest
 	for _, r := range slices.Backward(runs(f.Live[g.Stage], f.Now)) { // what the newest says is told, unless an older one passes
-		if !r.of(f.Release) {
+		if !r.of(f.Release) || result.Result != "" && (content == "" || r.content() != content) {
 			continue
 		}
 		judged := f.soaked(g, want, r)
@@ -79,7 +83,7 @@ func (f Facts) soak(g pipeline.Soak) GateResult {
 			return judged
 		}
 		if result.Result == "" {
-			result = judged
+			result, content = judged, r.content()
 		}
 	}
 	if result.Result == "" {

@@ -36,6 +36,7 @@ func TestSoak(t *testing.T) {
 		"long enough":          {[]policy.Span{live(release, contentA, 2*h, 0)}, policy.Pass, "2h of 2h, as the promoter's clock had it", 0},
 		"running":              {[]policy.Span{live(release, contentA, 90*m, 0)}, policy.Pending, "1h30m of 2h", 30 * m},
 		"one second short":     {[]policy.Span{live(release, contentA, 2*h-time.Second, 0)}, policy.Pending, "", time.Second},
+		"told in seconds":      {[]policy.Span{live(release, contentA, 6160370536, 0)}, policy.Pending, ": 6.1s of 2h", 2*h - 6160370536},
 		"never":                {nil, policy.Fail, "was never live in test", 0},
 		"only another release": {[]policy.Span{live(older, contentA, 9*h, 0)}, policy.Fail, "was never live in test", 0},
 		"cut short": {[]policy.Span{live(release, contentA, 3*h, 3*h-40*m), live(older, contentB, 3*h-40*m, 0)},
@@ -52,10 +53,15 @@ func TestSoak(t *testing.T) {
 		"no content known":                        {[]policy.Span{live(older, "", 3*h, 10*m), live(release, "", 10*m, 0)}, policy.Pending, "10m of 2h", 110 * m},
 		"other content of the same release": {[]policy.Span{live(release, contentA, 3*h, 2*h), live(release, contentB, 2*h-time.Second, 0)},
 			policy.Pending, "1h59m59s of 2h", time.Second},
-		"begins in the future":       {[]policy.Span{live(release, contentA, -h, 0)}, policy.Pending, "0s of 2h", 3 * h},
-		"ends in the future":         {[]policy.Span{live(release, contentA, h, -2*h), live(older, contentB, -2*h, 0)}, policy.Fail, "1h of 2h", 0},
-		"ends before it begins":      {[]policy.Span{live(release, contentA, h, 9*h), live(older, contentB, 9*h, 0)}, policy.Fail, "0s of 2h", 0},
-		"open although not the last": {[]policy.Span{live(release, contentA, 9*h, 0), live(older, contentB, 8*h, 0)}, policy.Fail, "1h of 2h", 0},
+		"hydrated anew after its time": {[]policy.Span{live(release, contentA, 9*h, 10*m), live(release, contentB, 10*m, 0)},
+			policy.Pending, "10m of 2h", 110 * m},
+		"hydrated anew, and back": {[]policy.Span{live(release, contentA, 9*h, 2*h), live(release, contentB, 2*h, h), live(release, contentA, h, 0)},
+			policy.Pass, "7h of 2h", 0},
+		"hydrated anew, unknown content": {[]policy.Span{live(release, "", 9*h, 10*m), live(release, "", 10*m, 0)}, policy.Pending, "10m of 2h", 110 * m},
+		"begins in the future":           {[]policy.Span{live(release, contentA, -h, 0)}, policy.Pending, "0s of 2h", 3 * h},
+		"ends in the future":             {[]policy.Span{live(release, contentA, h, -2*h), live(older, contentB, -2*h, 0)}, policy.Fail, "1h of 2h", 0},
+		"ends before it begins":          {[]policy.Span{live(release, contentA, h, 9*h), live(older, contentB, 9*h, 0)}, policy.Fail, "0s of 2h", 0},
+		"open although not the last":     {[]policy.Span{live(release, contentA, 9*h, 0), live(older, contentB, 8*h, 0)}, policy.Fail, "1h of 2h", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

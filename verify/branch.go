@@ -12,7 +12,8 @@ import (
 	"github.com/lockage/lockage/policy"
 )
 
-// FindBranch makes requests of a stage branch: one for the artifact that each stage, or the named one, shows at its head.
+// FindBranch makes requests of a stage branch or live ref: one for the artifact that each stage, or the named one, shows at its
+// head.
 // What the branch says of an artifact is its digest only; that it is one, and whose, is for [Artifact] to prove. Files and
 // Trunk of the requests are left to the caller.
 func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client, remotes Remotes) ([]Request, error) {
@@ -30,35 +31,48 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 			if err != nil {
 				return nil, err
 			}
-			if m := declared.Mirror; m == nil || m.When != "hydrate" || m.Branch != branch {
+			m := declared.Mirror
+			if m == nil {
 				continue
 			}
-			r, err := branchRequest(ctx, p, declared, client, remotes)
+			at, live := mirror.Place{Branch: branch, Path: m.Path}, m.Live
+			if m.When == "promote" {
+				live = m.Branch
+			}
+			switch branch {
+			case live: // which shows what was promoted
+			case m.Branch:
+			default:
+				continue
+			}
+			r, err := branchRequest(ctx, p, declared, at, client, remotes)
 			if err != nil {
 				return nil, err
+			}
+			if branch == live {
+				r.Live, r.WithoutMirror = at, true
 			}
 			requests = append(requests, r)
 		}
 	}
 	if len(requests) == 0 {
-		return nil, fmt.Errorf("%w: no stage is mirrored to a branch %q", ErrUnknown, branch)
+		return nil, fmt.Errorf("%w: no stage is shown on a branch %q", ErrUnknown, branch)
 	}
 	return requests, nil
 }
 
-func branchRequest(ctx context.Context, p *pipeline.Pipeline, declared pipeline.Expanded, client *oci.Client, remotes Remotes) (Request, error) {
-	m := declared.Mirror
+func branchRequest(ctx context.Context, p *pipeline.Pipeline, declared pipeline.Expanded, at mirror.Place, client *oci.Client, remotes Remotes) (Request, error) {
 	remote, err := MirrorRemote(ctx, declared, remotes)
 	if err != nil {
 		return Request{}, err
 	}
-	shown, ok, err := mirror.Shown(ctx, remote, mirror.Place{Branch: m.Branch, Path: m.Path})
+	shown, ok, err := mirror.Shown(ctx, remote, at)
 	if err != nil {
-		return Request{}, fmt.Errorf("branch %s: %w", m.Branch, err)
+		return Request{}, fmt.Errorf("branch %s: %w", at.Branch, err)
 	}
 	if !ok {
-		return Request{}, fmt.Errorf("branch %s of %s is %w: no %s in %s names an artifact of lockage; hydrate stage %s of pipeline %s",
-			m.Branch, remote, policy.ErrDenied, mirror.MetadataFile, m.Path, declared.Stage, p.Name)
+		return Request{}, fmt.Errorf("branch %s of %s is %w: no %s in %s names an artifact of lockage, of stage %s of pipeline %s",
+			at.Branch, remote, policy.ErrDenied, mirror.MetadataFile, at.Path, declared.Stage, p.Name)
 	}
 	repository, err := client.Repository(declared.Repository)
 	if err != nil {

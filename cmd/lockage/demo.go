@@ -58,7 +58,7 @@ func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
 		return err
 	}
 	for name, file := range map[string]string{demo.PrivateKeyVariable: stand.PrivateKey, demo.PromoterVariable: stand.Promoter} {
-		key, err := os.ReadFile(file) //nolint:gosec // of the demonstration's own
+		key, err := os.ReadFile(file)
 		if err == nil {
 			err = os.Setenv(name, string(key))
 		}

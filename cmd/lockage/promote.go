@@ -86,8 +86,8 @@ the release went through the stages before, and judges every gate. If all pass i
 writes a record, pushes one commit to the stage's live ref, which is the moment at which the promotion counts, and moves
 the stage's tag. Nothing is rendered.
 
-Without --release it takes the newest release that passes, never one older than what is live, and never one that was
-rolled back from. Pipelines, locks, keys and policies are read at the policy ref, whatever is checked out.
+Without --release it takes the newest release that passes, never one older than what is live, and after a rollback none up
+to the release that was left. Pipelines, locks, keys and policies are read at the policy ref, whatever is checked out.
 
 With --ready it looks at all stages that say auto: true, in the order of the graph; that nothing is ready is no failure.`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
@@ -110,6 +110,7 @@ func newRollbackCommand(a *app) *cobra.Command {
 		Long: `Rollback takes a stage back to an artifact that was live in it before: the one before, or that of the release in --to.
 Nothing is rendered and no gate is asked, since it passed them then; the artifact is verified again, and the rollback is
 signed and recorded like a promotion. The release that is left is held: it comes back only when it is promoted by name.`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			p.stages = stages
 			return a.promote(cmd.Context(), p, promotion.Rollback)

@@ -30,16 +30,18 @@ type app struct {
 }
 
 const longHelp = `Lockage renders every stage's Kubernetes manifests at a locked commit into signed OCI artifacts, tagged by image
-digest, and verifies them. Git and an OCI registry are its only state.
+digest, verifies them, and promotes them from stage to stage. Git and an OCI registry are its only state.
 
   lockage demo                  see the whole job on a throw-away registry
   lockage lock check            is the lock consistent with Git and the registry?
   lockage render STAGE          look at what a stage would become
   lockage hydrate               render, pack, sign and push every stage
   lockage verify STAGE          prove what stands in the registry
+  lockage promote STAGE         judge a release, record that, and let it run
+  lockage status                what is live, and what is out of step?
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 denied by verification or policy;
-4 diff --exit-code found changes.`
+4 diff --exit-code found changes; 5 not yet, only pending gates stand in the way.`
 
 func newRootCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{

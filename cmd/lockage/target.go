@@ -122,7 +122,10 @@ func (t *target) resolve(ctx context.Context) error {
 
 // verify refuses an artifact that is not what it says.
 func (t *target) verify(ctx context.Context) error {
-	report, err := verify.Artifact(ctx, t.request)
+	request := t.request
+	// Where people review, the branch shows the artifact only after they merged; that is promotion's gate to ask for.
+	request.WithoutMirror = t.declared.Mirror != nil && t.declared.Mirror.Review == "pull-request"
+	report, err := verify.Artifact(ctx, request)
 	if err != nil {
 		return err
 	}
@@ -170,7 +173,9 @@ type signer struct {
 // signer opens a key.
 func (a *app) signer(ctx context.Context, ref string, t *target) (signer, error) {
 	key, err := a.keyring().Open(ctx, ref)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
+		return signer{}, usagef("--key: %w", err)
+	} else if err != nil {
 		return signer{}, err
 	}
 	s := signer{key: key}

@@ -15,10 +15,12 @@ import (
 )
 
 // credentials adds to requests what proves who asks. Of several proofs the
-// first counts: userinfo in the URL, LOCKAGE_GIT_TOKEN, http.extraHeader,
-// netrc, and, once the server has refused, git's credential helpers.
+// first counts: userinfo in the URL, an Authorization header of
+// http.extraHeader, LOCKAGE_GIT_TOKEN, netrc, and, once the server has refused,
+// git's credential helpers. A header is configured for a URL, and the token is
+// for all hosts: so what may push can stand beside what may only read.
 //
-// The first two belong to one origin and go nowhere else; the others are
+// Userinfo and token belong to one origin and go nowhere else; the others are
 // looked up for the URL of each request.
 type credentials struct {
 	origin address // as configured, before redirects
@@ -61,12 +63,13 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 		}
 		req.Header.Add(strings.TrimSpace(key), strings.TrimSpace(value))
 	}
-	if user := c.choose(own); user != nil {
+	header := req.Header.Get("Authorization") != ""
+	if user := c.choose(own, header); user != nil {
 		password, _ := user.Password()
 		req.SetBasicAuth(user.Username(), password)
 		return nil
 	}
-	if req.Header.Get("Authorization") != "" {
+	if header {
 		return nil
 	}
 	user, err := readNetrc(c.netrc, base.Hostname())
@@ -80,8 +83,9 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 	return nil
 }
 
-// choose is the user whose proof belongs to the origin; nil if there is none.
-func (c *credentials) choose(own bool) *url.Userinfo {
+// choose is the user whose proof belongs to the origin; nil if there is none,
+// or if a header proves it.
+func (c *credentials) choose(own, header bool) *url.Userinfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !own {
@@ -95,6 +99,8 @@ func (c *credentials) choose(own bool) *url.Userinfo {
 	switch user := c.origin.user; {
 	case c.helped != nil:
 		return c.helped
+	case header:
+		return nil
 	case c.token != "" && user != nil && user.Username() != "":
 		return url.UserPassword(user.Username(), c.token)
 	case c.token != "":

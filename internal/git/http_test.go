@@ -47,9 +47,13 @@ func TestCredentials(t *testing.T) {
 		"extraheader": {user: "bot", config: "[http \"URL/\"]\n extraheader = " + header + "\n"},
 		"netrc":       {user: "bot", environ: []string{"NETRC=" + netrc}},
 		"helper":      {user: "bot", config: "[credential]\n helper = \"!f() { echo username=bot; echo password=" + secret + "; }; f\"\n"},
-		"token before header": {
+		"header before token": {
+			user: "bot", environ: []string{"LOCKAGE_GIT_TOKEN=wrong"},
+			config: "[http \"URL/\"]\n extraheader = " + header + "\n",
+		},
+		"another header beside a token": {
 			user: "x-access-token", environ: []string{"LOCKAGE_GIT_TOKEN=" + secret},
-			config: "[http \"URL/\"]\n extraheader = AUTHORIZATION: basic d3Jvbmc6d3Jvbmc=\n",
+			config: "[http \"URL/\"]\n extraheader = X-Trace: on\n",
 		},
 		"empty value resets": {
 			user:   "bot",

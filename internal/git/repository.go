@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -206,13 +207,65 @@ func (r *Repository) resolveRef(name plumbing.ReferenceName) (plumbing.Reference
 }
 
 // Resolve finds the commit that rev names: a full id, HEAD, a full reference,
-// a tag, a branch, or a remote's branch (in the order of gitrevisions(7)).
+// a tag, a branch, or a remote's branch (in the order of gitrevisions(7)), and
+// of any of these an ancestor, as in HEAD~2 and HEAD^1.
 func (r *Repository) Resolve(ctx context.Context, rev string) (Hash, error) {
-	if h, err := ParseHash(rev); err == nil {
-		return h, nil
+	name, path, err := splitRevision(rev)
+	if err != nil {
+		return "", err
 	}
-	id, _, err := r.tip(ctx, rev)
-	return id, err
+	id, err := ParseHash(name)
+	if err != nil {
+		if id, _, err = r.tip(ctx, name); err != nil {
+			return "", err
+		}
+	}
+	for _, parent := range path {
+		c, err := r.Commit(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		if parent > len(c.Parents) {
+			return "", fmt.Errorf("%s: commit %s has %d parents: %w", rev, id, len(c.Parents), ErrNotFound)
+		}
+		if parent > 0 {
+			id = c.Parents[parent-1]
+		}
+	}
+	return id, nil
+}
+
+// maxSteps bounds how far back a revision may go.
+const maxSteps = 1000
+
+// splitRevision takes ~N and ^N off a revision, and says which parent to
+// follow at each step.
+func splitRevision(rev string) (name string, parents []int, err error) {
+	end := strings.IndexAny(rev, "~^")
+	if end < 0 {
+		return rev, nil, nil
+	}
+	name = rev[:end]
+	for rest := rev[end:]; rest != ""; {
+		digits := 1
+		for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+			digits++
+		}
+		n := 1
+		if digits > 1 {
+			n, err = strconv.Atoi(rest[1:digits])
+		}
+		if err != nil || n > maxSteps || len(parents)+n > maxSteps || rest[0] != '~' && rest[0] != '^' {
+			return "", nil, fmt.Errorf("%q is no revision: of what git takes, a name or full id with ~N or ^N behind it is understood", rev)
+		}
+		if rest[0] == '^' {
+			parents = append(parents, n)
+		} else {
+			parents = append(parents, slices.Repeat([]int{1}, n)...)
+		}
+		rest = rest[digits:]
+	}
+	return name, parents, nil
 }
 
 // tip resolves a short or full name; "" is HEAD. Tags are peeled.

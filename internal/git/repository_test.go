@@ -142,12 +142,13 @@ func TestResolve(t *testing.T) {
 	for rev, want := range map[string]git.Hash{
 		"HEAD": second, "main": second, "refs/heads/main": second, "v1": first,
 		"origin/main": first, "origin": first, string(first): first,
+		"HEAD~1": first, "HEAD^": first, "main~": first, "HEAD^1": first, "HEAD~0": second, string(second) + "^0~1": first,
 	} {
 		if got, err := repo.Resolve(t.Context(), rev); err != nil || got != want {
 			t.Errorf("Resolve(%q) = %s %v, want %s", rev, got, err, want)
 		}
 	}
-	for _, rev := range []string{"absent", string(first[:7]), "../../config", "refs/heads/../../config", ""} {
+	for _, rev := range []string{"absent", string(first[:7]), "../../config", "refs/heads/../../config", "", "HEAD~2", "HEAD^2", "HEAD~x", "HEAD^{commit}", "HEAD~999999999999", "~1^"} {
 		if got, err := repo.Resolve(t.Context(), rev); err == nil && rev != "" {
 			t.Errorf("Resolve(%q) = %s", rev, got)
 		}

@@ -1,0 +1,43 @@
+package policy_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/policy"
+)
+
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	since := time.Date(2026, 3, 24, 12, 0, 0, 0, time.UTC)
+	is, was := policy.Passage{Is: true, Was: true, Since: since}, policy.Passage{Was: true, Since: since}
+	back := policy.Passage{RolledBack: true, Since: since}
+	either := pipeline.After{Stages: []string{"staging", "canary"}}
+	both := pipeline.After{Stages: []string{"staging", "canary"}, All: true}
+	for name, test := range map[string]struct {
+		after    pipeline.After
+		passages map[string]policy.Passage
+		want     policy.Result
+		reason   string // its end
+	}{
+		"nothing before":  {pipeline.After{}, nil, policy.Pass, "no stage comes before"},
+		"one of any":      {either, map[string]policy.Passage{"canary": is}, policy.Pass, "live in canary since 2026-03-24T12:00:00Z"},
+		"was is enough":   {either, map[string]policy.Passage{"canary": was}, policy.Pass, "live in canary from 2026-03-24T12:00:00Z on, before others"},
+		"none of any":     {either, map[string]policy.Passage{"canary": back}, policy.Fail, "promote it there first: staging or canary"},
+		"all of all":      {both, map[string]policy.Passage{"staging": is, "canary": was}, policy.Pass, "before others"},
+		"one of all":      {both, map[string]policy.Passage{"staging": is}, policy.Fail, "it was never live in canary; promote it there first: canary"},
+		"back in one":     {both, map[string]policy.Passage{"staging": back, "canary": is}, policy.Fail, "; promote it there first: staging"},
+		"none of all":     {both, nil, policy.Fail, "; promote it there first: staging and canary"},
+		"of other stages": {either, map[string]policy.Passage{"production": is}, policy.Fail, "staging or canary"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := policy.Order(test.after, test.passages)
+			if got.Result != test.want || !strings.HasSuffix(got.Reason, test.reason) {
+				t.Errorf("%s: %q, want %s and an end of %q", got.Result, got.Reason, test.want, test.reason)
+			}
+		})
+	}
+}
