@@ -76,6 +76,7 @@ func newCollector(r Request) (*collector, error) {
 		Health:   map[string][]sign.Verified{},
 		Exists:   map[string]bool{},
 		Modules:  map[string]policy.Bundle{},
+		Unusable: map[string]string{},
 	}
 	if r.Live != nil && r.Tree != nil {
 		c.facts.Unchanged = r.Live.ContentDigest() == r.Tree.ContentDigest()
@@ -293,11 +294,16 @@ func (c *collector) files() error {
 
 func (c *collector) bundle(ctx context.Context, argument string) error {
 	bundle, err := Rego(ctx, argument, c.Files, c.Client)
-	if err != nil {
+	unusable := errors.Is(err, ErrPolicy)
+	if err != nil && !unusable {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.facts.Modules[argument] = bundle
+	if unusable {
+		c.facts.Unusable[argument] = err.Error()
+	} else {
+		c.facts.Modules[argument] = bundle
+	}
 	return nil
 }

@@ -55,6 +55,9 @@ func (f Facts) cel(expression string) GateResult {
 }
 
 func (f Facts) rego(argument string) GateResult {
+	if reason := f.Unusable[argument]; reason != "" {
+		return fail("%s", plain(reason))
+	}
 	bundle, ok := f.Modules[argument]
 	if !ok || len(bundle) == 0 {
 		return fail("there are no policies in %s: commit some there", plain(argument))

@@ -42,6 +42,7 @@ type Facts struct {
 	LiveObjects              []map[string]any           // of what is live; nil where nothing is
 	Diff                     any                        // the comparison of both, as JSON would give it
 	Modules                  map[string]Bundle          // by the argument of a rego gate
+	Unusable                 map[string]string          // by that argument: why there are no modules
 	Unchanged                bool                       // the content is what is live: time and evidence carry over
 }
 
