@@ -85,7 +85,7 @@ func startDistribution(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "config.yml")
-	write(t, conf, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdir: "+filepath.Join(dir, "store")+
+	write(t, conf, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+filepath.Join(dir, "store")+
 		"}, delete: {enabled: true}}\nhttp: {addr: "+addr+"}\n")
 
 	var log bytes.Buffer

@@ -34,7 +34,7 @@ func newCollected(t *testing.T) *collected {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, c.conf, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdir: "+filepath.Join(dir, "store")+
+	write(t, c.conf, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+filepath.Join(dir, "store")+
 		"}, delete: {enabled: true}}\nhttp: {addr: "+c.addr+"}\n")
 	c.start()
 	t.Cleanup(c.stop)
