@@ -245,8 +245,12 @@ func (r *run) each(ctx context.Context, tasks []task, do func(context.Context, *
 // one does one stage. An error without an action of its own is a failure.
 func (r *run) one(ctx context.Context, t task, do func(context.Context, *stage) error) Result {
 	s, err := r.open(ctx, t)
-	if err == nil {
+	switch {
+	case err == nil:
 		err = do(ctx, s)
+	case r.Ready && errors.Is(err, errNoRelease):
+		s.note("%v", err)
+		s.result.Action, err = Unchanged, nil
 	}
 	result := s.result
 	result.Pipeline, result.Stage, result.Err = t.pipeline.Name, t.stage.Name, err

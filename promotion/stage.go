@@ -3,6 +3,8 @@ package promotion
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 
 	"github.com/opencontainers/go-digest"
 
@@ -25,10 +27,16 @@ type stage struct {
 	result     Result
 }
 
+// errNoRelease says that a pipeline has nothing to promote.
+var errNoRelease = errors.New("nothing was released yet")
+
 // open finds out where a stage's state is kept. It returns a stage even with an error, for the result.
 func (r *run) open(ctx context.Context, t task) (*stage, error) {
 	s := &stage{task: t}
 	current, err := lock.Current(r.files, t.pipeline.Lock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, fmt.Errorf("%w: %w", errNoRelease, err)
+	}
 	if err != nil {
 		return s, err
 	}
