@@ -18,11 +18,10 @@ const GateOrder = "order"
 // newest record of the release there decides.
 type Passage struct {
 	Stage      string
-	Was        bool          // it was live there
-	Is         bool          // and is now
-	RolledBack bool          // its newest record there is a rollback away from it
-	Since      time.Time     // of that record
-	Artifact   digest.Digest // that was live there
+	Was        bool      // it was live there
+	Is         bool      // and is now
+	RolledBack bool      // its newest record there is a rollback away from it
+	Since      time.Time // of that record
 	Record     digest.Digest
 }
 

@@ -21,9 +21,6 @@ import (
 	"github.com/lockage/lockage/verify"
 )
 
-// errNotHydrated says that a release has no candidate for a stage.
-var errNotHydrated = errors.New("it was not hydrated for this stage")
-
 // judgement is everything that was found out about promoting one release to one stage.
 type judgement struct {
 	lock     lock.File
@@ -71,8 +68,8 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 		return nil, err
 	}
 	if candidate == "" {
-		return nil, fmt.Errorf("release %s: %w: there is no %s; run `lockage hydrate %s --release %s`",
-			release, errNotHydrated, s.repository.Reference(tag), s.stage.Name, release)
+		return nil, fmt.Errorf("release %s was not hydrated for this stage: there is no %s; run `lockage hydrate %s --release %s`",
+			release, s.repository.Reference(tag), s.stage.Name, release)
 	}
 	if err := live.CheckArtifact(ctx, s.live, s.state, candidate); err != nil {
 		return nil, denied(err)

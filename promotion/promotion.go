@@ -27,7 +27,8 @@
 // # Which release
 //
 // Without a name it is the newest release of the lock's history on the policy ref that passes; never one older than what
-// is live, and never one that was rolled back from or past. A release that is named may be all of that.
+// is live, and after a rollback none up to the release that was left, nor its content under another name. A release that is
+// named may be all of that. Releases whose gates do not pass yet are passed over, one that does not verify is not.
 //
 // # Trust
 //

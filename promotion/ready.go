@@ -32,8 +32,11 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 				continue
 			}
 			until, err := r.soaksUntil(ctx, s, f.Lock, g.Soak.For)
-			if err != nil || !r.Now().Before(until) {
+			if err != nil {
 				return nil, err
+			}
+			if !r.Now().Before(until) {
+				continue // another stage may wait for longer
 			}
 			wanted, err := r.wanted(ctx, s, name, f.Lock)
 			if err != nil {

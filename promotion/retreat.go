@@ -47,7 +47,6 @@ func (r *run) passage(ctx context.Context, s *stage, l lock.Lock) (policy.Passag
 			passage.RolledBack, passage.Since, passage.Record = true, behind.Since, behind.Referrer
 		default:
 			passage.Was, passage.Is, passage.Since, passage.Record = true, i == 0, p.Since, p.Referrer
-			passage.Artifact = p.To.Digest
 		}
 		return false
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/lockage/lockage/forge"
@@ -18,9 +17,6 @@ import (
 // GateReview is the name of the gate that a stage's pull request is: people merged exactly the artifact or, where promotion
 // merges, approved exactly the commit that shows it.
 const GateReview = "review"
-
-// maxNamed bounds the differing files that a reason names.
-const maxNamed = 20
 
 // reviewed tells whether people review what a stage gets.
 func reviewed(declared pipeline.Expanded) bool {
@@ -100,7 +96,7 @@ func (r *run) judgeMerge(ctx context.Context, s *stage, j *judgement, g *policy.
 		return nil
 	case err == nil:
 		g.Reason = fmt.Sprintf("commit %s of branch %s names the artifact, but its files in %s are others: %s",
-			found.Commit, m.Branch, m.Path, named(found.Differences))
+			found.Commit, m.Branch, m.Path, mirror.Names(found.Differences))
 		return nil
 	case !errors.Is(err, mirror.ErrNotShown):
 		return err
@@ -224,22 +220,11 @@ func proposes(ctx context.Context, remote *git.Remote, p mirror.Proposal, at, in
 		return "", err
 	case len(found.Differences) > 0:
 		return fmt.Sprintf("commit %s of branch %s names the artifact, but its files in %s are others: %s; hydrate again, and have it reviewed again",
-			found.Commit, at.Branch, at.Path, named(found.Differences)), nil
+			found.Commit, at.Branch, at.Path, mirror.Names(found.Differences)), nil
 	case !p.Stands && !p.Taken:
 		return fmt.Sprintf("branch %s has something else in %s than when %s was proposed: hydrate again, and have it reviewed again", into.Branch, into.Path, at.Branch), nil
 	}
 	return "", nil
-}
-
-func named(differences []mirror.Difference) string {
-	var names []string
-	for _, d := range differences[:min(len(differences), maxNamed)] {
-		names = append(names, d.String())
-	}
-	if more := len(differences) - maxNamed; more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(names, ", ")
 }
 
 // merge is the commit that a promotion merges: the head that was approved, so that the forge sees its pull request merged.

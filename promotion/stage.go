@@ -20,7 +20,6 @@ import (
 // stage is one stage that is looked at: where its state is kept, what that is, and what becomes of it.
 type stage struct {
 	task
-	declared   pipeline.Expanded // for the current release; what a release may change is expanded anew for each
 	repository *oci.Repository
 	live       live.Stage
 	state      live.State
@@ -40,16 +39,16 @@ func (r *run) open(ctx context.Context, t task) (*stage, error) {
 	if err != nil {
 		return s, err
 	}
-	if s.declared, err = t.pipeline.Expand(t.stage.Name, current.Lock, r.files); err != nil {
+	// Where state is kept does not depend on the release; what does is expanded anew for each.
+	declared, err := t.pipeline.Expand(t.stage.Name, current.Lock, r.files)
+	if err != nil {
 		return s, err
 	}
-	if s.repository, err = r.Client.Repository(s.declared.Repository); err != nil {
+	if s.repository, err = r.Client.Repository(declared.Repository); err != nil {
 		return s, err
 	}
-	if m := s.declared.Mirror; m != nil {
-		s.result.Branch = live.PlaceOf(s.declared).Branch
-	}
-	s.live, err = live.Open(ctx, r.files, s.declared, r.Client, r)
+	s.live, err = live.Open(ctx, r.files, declared, r.Client, r)
+	s.result.Branch = s.live.Place.Branch
 	return s, err
 }
 
@@ -112,7 +111,7 @@ func artifactOf(p *live.Promotion) *record.Artifact {
 	return &p.To
 }
 
-// candidate resolves a tag of the stage's repository; "" where it is not there.
+// resolve looks up a tag of the stage's repository; "" where it is not there.
 func (s *stage) resolve(ctx context.Context, tag string) (digest.Digest, error) {
 	desc, err := s.repository.Resolve(ctx, tag)
 	if errors.Is(err, oci.ErrNotFound) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -28,9 +27,6 @@ func MirrorRemote(ctx context.Context, declared pipeline.Expanded, remotes Remot
 	}
 	return remote, nil
 }
-
-// maxNamed bounds the differing files that a reason names.
-const maxNamed = 20
 
 // shown compares an artifact with what a branch shows of it. What is reviewed there must be what was signed, and what is
 // live there what was promoted.
@@ -58,21 +54,10 @@ func (r Request) shown(ctx context.Context, name string, declared pipeline.Expan
 		return check, err
 	case len(found.Differences) > 0:
 		check.Reason = fmt.Sprintf("commit %s of branch %s names the artifact, but its files in %s are others: %s",
-			found.Commit, at.Branch, at.Path, list(found.Differences))
+			found.Commit, at.Branch, at.Path, mirror.Names(found.Differences))
 	default:
 		check.Result = policy.Pass
 		check.Reason = fmt.Sprintf("commit %s of branch %s has the same files in %s", found.Commit, at.Branch, at.Path)
 	}
 	return check, nil
-}
-
-func list(differences []mirror.Difference) string {
-	var named []string
-	for _, d := range differences[:min(len(differences), maxNamed)] {
-		named = append(named, d.String())
-	}
-	if more := len(differences) - maxNamed; more > 0 {
-		named = append(named, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(named, ", ")
 }

@@ -69,7 +69,7 @@ func (f *signFlags) check() error {
 	if f.key == "" {
 		return usagef("--key is missing: name the key to sign with, a file or env://NAME")
 	}
-	return checkRelease(f.release)
+	return checkRelease("--release", f.release)
 }
 
 type approveFlags struct {

@@ -88,7 +88,7 @@ func (d *differ) parseNames() ([]diffName, error) {
 	if d.release != "" && !slices.ContainsFunc(names, func(n diffName) bool { return n.kind == namesStage }) {
 		return nil, usagef("--release goes with a STAGE, whose candidate of that release is meant")
 	}
-	return names, checkRelease(d.release)
+	return names, checkRelease("--release", d.release)
 }
 
 // named compares what the arguments name: two sides, or one with what is live.

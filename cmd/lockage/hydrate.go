@@ -122,7 +122,7 @@ type hydrateFlags struct {
 }
 
 func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
-	if err := checkRelease(h.release); err != nil {
+	if err := checkRelease("--release", h.release); err != nil {
 		return err
 	}
 	var shard hydration.Shard

@@ -77,7 +77,7 @@ func (rs promoteResults) Text(w io.Writer) {
 }
 
 func newPromoteCommand(a *app) *cobra.Command {
-	var p promoteFlags
+	p := promoteFlags{flag: "--release"}
 	cmd := &cobra.Command{
 		Use:   "promote STAGE... | promote --ready [STAGE...]",
 		Short: "Verify a release, judge its gates, and let it run in a stage",
@@ -103,7 +103,7 @@ With --ready it looks at all stages that say auto: true, in the order of the gra
 }
 
 func newRollbackCommand(a *app) *cobra.Command {
-	var p promoteFlags
+	p := promoteFlags{flag: "--to"}
 	cmd := &cobra.Command{
 		Use:   "rollback STAGE",
 		Short: "Let a stage run again what was live before",
@@ -125,6 +125,7 @@ signed and recorded like a promotion. The release that is left is held: it comes
 type promoteFlags struct {
 	stages  []string
 	release string
+	flag    string // that gives the release
 	policy  string
 	reason  string
 	ready   bool
@@ -139,7 +140,7 @@ func (p *promoteFlags) add(cmd *cobra.Command) {
 }
 
 func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Context, promotion.Options) ([]promotion.Result, error)) error {
-	if err := checkRelease(p.release); err != nil {
+	if err := checkRelease(p.flag, p.release); err != nil {
 		return err
 	}
 	switch {

@@ -61,7 +61,7 @@ STAGE stands for its candidate of the current release. A REFERENCE, REPOSITORY:T
 }
 
 func (a *app) pull(ctx context.Context, what, release, dir string) error {
-	if err := checkRelease(release); err != nil {
+	if err := checkRelease("--release", release); err != nil {
 		return err
 	}
 	repository, reference, err := a.locate(ctx, what, release)

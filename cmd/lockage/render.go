@@ -90,7 +90,7 @@ type rendering struct {
 }
 
 func (r *rendering) run(ctx context.Context) error {
-	if err := checkRelease(r.release); err != nil {
+	if err := checkRelease("--release", r.release); err != nil {
 		return err
 	}
 	w, err := r.app.workspace(ctx)

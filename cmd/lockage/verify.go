@@ -68,7 +68,7 @@ too: --identity promoter asks whether it was promoted.`,
 }
 
 func (a *app) verify(ctx context.Context, q verify.Query, identities []string, policyRef string) error {
-	if err := checkRelease(q.Release); err != nil {
+	if err := checkRelease("--release", q.Release); err != nil {
 		return err
 	}
 	d, err := a.declared(ctx, policyRef)

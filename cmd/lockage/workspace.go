@@ -38,13 +38,13 @@ func (a *app) registries(root string) *oci.Client {
 	})
 }
 
-// checkRelease refuses a --release that cannot be one; empty means the current one.
-func checkRelease(release string) error {
+// checkRelease refuses what cannot be a release, given by a flag; empty means the current one.
+func checkRelease(flag, release string) error {
 	if release == "" {
 		return nil
 	}
 	if err := lock.CheckID(release); err != nil {
-		return usagef("--release %w", err)
+		return usagef("%s %w", flag, err)
 	}
 	return nil
 }

@@ -48,6 +48,21 @@ const (
 
 func (d Difference) String() string { return string(d.Kind) + " " + oneLine(d.Path) }
 
+// maxNamed bounds the differing files that a reason names.
+const maxNamed = 20
+
+// Names lists differences for a reason that people read; of many, the first.
+func Names(differences []Difference) string {
+	var names []string
+	for _, d := range differences[:min(len(differences), maxNamed)] {
+		names = append(names, d.String())
+	}
+	if more := len(differences) - maxNamed; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
 // Check finds the newest commit of a branch that shows an artifact (by digest)
 // and compares it with the artifact's tree, whose content digest is content.
 // The error is ErrNotShown where there is no such commit.
