@@ -199,6 +199,7 @@ func TestPullRequests(t *testing.T) {
 		"two-at-once":       reviewRaces,
 		"without-a-token":   reviewWithoutToken,
 		"forge-fails-later": reviewConverges,
+		"forge-fails":       forgeFails,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newReviewWorld(t, g, bin, "gitops-"+name)) })
 	}
