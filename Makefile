@@ -1,5 +1,5 @@
 # A fresh machine needs Go, git, make and gcc (gcc for the race detector only). Everything else is built from the
-# module proxy at pinned versions by e2e/tools.sh.
+# module proxy at pinned versions by internal/e2e/tools.sh.
 #
 # One set of build flags for build, test, vet and lint: each other set would compile helm and cosign once more.
 
@@ -17,7 +17,7 @@ FUZZTIME ?= 10s
 BENCH ?= .
 
 # All packages but the command and what only drives it are tested under the race detector.
-DRIVERS = %/cmd/lockage %/demo %/e2e
+DRIVERS = %/cmd/lockage %/internal/demo %/internal/e2e
 RACED = $(filter-out $(DRIVERS),$(shell go list ./...))
 
 .PHONY: build
@@ -33,7 +33,7 @@ test: ## vet, build without cgo, and test; all packages but the command under th
 	go vet ./...
 	go build ./...
 	CGO_ENABLED=1 go test -race $(RACED)
-	go test ./cmd/lockage ./demo
+	go test ./cmd/lockage ./internal/demo
 
 .PHONY: race
 race: ## every test under the race detector, the command's scripts too
@@ -41,10 +41,10 @@ race: ## every test under the race detector, the command's scripts too
 
 .PHONY: e2e
 e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize, registry and Chromium
-	e2e/browser.sh >/dev/null
-	tools=$$(e2e/tools.sh $(JUDGES)) && \
+	internal/e2e/browser.sh >/dev/null
+	tools=$$(internal/e2e/tools.sh $(JUDGES)) && \
 	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
-		go test -count=1 -timeout 20m ./e2e/... ./hydrate/helm/... ./hydrate/kustomize/...
+		go test -count=1 -timeout 20m ./internal/e2e/... ./hydrate/helm/... ./hydrate/kustomize/...
 
 .PHONY: lint
 lint: ## gofmt, go vet, module files, golangci-lint
@@ -53,7 +53,7 @@ lint: ## gofmt, go vet, module files, golangci-lint
 	go vet ./...
 	go mod tidy -diff
 	go mod verify
-	tools=$$(e2e/tools.sh golangci-lint) && "$$tools/golangci-lint" run ./...
+	tools=$$(internal/e2e/tools.sh golangci-lint) && "$$tools/golangci-lint" run ./...
 
 .PHONY: demo
 demo: build ## build, then run the whole flow on a local registry and local repositories

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	yaml11 "go.yaml.in/yaml/v2"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // maxKeyBytes is what YAML allows the key of a `key: value` line, quotes and escapes included, with some room left.

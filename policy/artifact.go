@@ -6,7 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -135,10 +135,10 @@ func images(e Expectation, p sign.Provenance) Check {
 
 func annotations(e Expectation, ev Evidence) Check {
 	for _, want := range []struct{ key, value string }{
-		{artifact.Pipeline, e.Claim.Pipeline},
-		{artifact.Stage, e.Claim.Stage},
-		{artifact.Release, e.Claim.Release},
-		{artifact.ContentDigest, ev.Content.String()},
+		{oci.AnnotationPipeline, e.Claim.Pipeline},
+		{oci.AnnotationStage, e.Claim.Stage},
+		{oci.AnnotationRelease, e.Claim.Release},
+		{oci.AnnotationContentDigest, ev.Content.String()},
 		{"org.opencontainers.image.revision", "sha1:" + e.Commit},
 	} {
 		if got := ev.Annotations[want.key]; got != want.value {

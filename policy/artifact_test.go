@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/internal/testkey"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
@@ -110,10 +109,10 @@ func (s *scene) evidence() policy.Evidence {
 	ev := policy.Evidence{
 		Digest: s.artifact.Descriptor.Digest,
 		Annotations: map[string]string{
-			artifact.Pipeline:                   s.claim.Pipeline,
-			artifact.Stage:                      s.claim.Stage,
-			artifact.Release:                    s.claim.Release,
-			artifact.ContentDigest:              s.artifact.ContentDigest.String(),
+			oci.AnnotationPipeline:              s.claim.Pipeline,
+			oci.AnnotationStage:                 s.claim.Stage,
+			oci.AnnotationRelease:               s.claim.Release,
+			oci.AnnotationContentDigest:         s.artifact.ContentDigest.String(),
 			"org.opencontainers.image.revision": "sha1:" + sourceCommit,
 		},
 		DiffID:  s.artifact.ContentDigest,
@@ -233,8 +232,8 @@ func TestDenied(t *testing.T) {
 		"image not in provenance":   {expect: func(e *policy.Expectation) { e.Images[lockFile] = "ghcr.io/acme/sidecar" }, check: "image", reason: "sidecar"},
 		"lock without image":        {expect: func(e *policy.Expectation) { e.Images = nil }, check: "image", reason: "no image"},
 		"commit off the trunk":      {find: func(ev *policy.Evidence) { ev.OnPolicyRef = nil }, check: "policy-ref", reason: "not on origin@main"},
-		"annotation of a stage":     {find: func(ev *policy.Evidence) { ev.Annotations[artifact.Stage] = "staging" }, check: "annotations", reason: "staging"},
-		"annotation of content":     {find: func(ev *policy.Evidence) { ev.Annotations[artifact.ContentDigest] = "" }, check: "annotations", reason: "content-digest"},
+		"annotation of a stage":     {find: func(ev *policy.Evidence) { ev.Annotations[oci.AnnotationStage] = "staging" }, check: "annotations", reason: "staging"},
+		"annotation of content":     {find: func(ev *policy.Evidence) { ev.Annotations[oci.AnnotationContentDigest] = "" }, check: "annotations", reason: "content-digest"},
 		"other content":             {find: func(ev *policy.Evidence) { ev.DiffID = image }, check: "content", reason: "its config says"},
 		"content was not read":      {find: func(ev *policy.Evidence) { ev.Content, ev.DiffID = "", "" }, check: "content", reason: ""},
 		"nothing asked for":         {expect: func(e *policy.Expectation) { e.Claim = sign.Claim{} }, check: "signature", reason: "instead of"},

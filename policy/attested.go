@@ -9,10 +9,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/attestation"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy/cel"
 	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // subject looks up what an attestation gate is about, and the stage whose artifact it is, where it is another's.
@@ -193,7 +193,7 @@ func (f Facts) approval(g pipeline.Approval) GateResult {
 	var counted tally
 	var said remarks
 	for _, v := range f.Artifact.Statements {
-		if v.PredicateType() != attestation.PredicateApproval {
+		if v.PredicateType() != predicate.TypeApproval {
 			continue
 		}
 		name, ok := trusted.trusts(v.KeyFingerprint())
@@ -202,7 +202,7 @@ func (f Facts) approval(g pipeline.Approval) GateResult {
 			continue
 		}
 		who := by(name, v.KeyFingerprint())
-		a, err := attestation.ParseApproval(v)
+		a, err := predicate.ParseApproval(v)
 		if err == nil {
 			err = f.meant(v, a.Pipeline, a.Stage, a.Release)
 		}

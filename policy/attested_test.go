@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lockage/lockage/attestation"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 func TestAttestation(t *testing.T) {
@@ -136,22 +136,22 @@ func TestApproval(t *testing.T) {
 		"of another release":         {one, func(d *desk) { a := d.approval(); a.Release = older; d.approve("sre", a) }, policy.Fail, `release "` + older},
 		"for another stage":          {one, func(d *desk) { a := d.approval(); a.Stage = "test"; d.approve("sre", a) }, policy.Fail, `stage "test" instead of "production"`},
 		"of another pipeline":        {one, func(d *desk) { a := d.approval(); a.Pipeline = "other"; d.approve("sre", a) }, policy.Fail, `pipeline "other"`},
-		"of an empty predicate":      {one, func(d *desk) { d.approve("sre", attestation.Approval{}) }, policy.Fail, `stage ""`},
+		"of an empty predicate":      {one, func(d *desk) { d.approve("sre", predicate.Approval{}) }, policy.Fail, `stage ""`},
 		"content is live already":    {two, func(d *desk) { d.f.Unchanged = true }, policy.Pass, "the content is what is live already"},
 		"a waiver is no approval":    {one, func(d *desk) { d.waive("sre", d.waiver("approval", pipeline.Gate{Approval: &pipeline.Approval{}})) }, policy.Fail, "none: "},
 		"a signature is no approval": {one, func(d *desk) { d.attest(&d.f.Artifact, "sre", sign.PredicateSignature, d.approval()) }, policy.Fail, "none: "},
 		"on the wrong digest": {one, func(d *desk) {
-			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, attestation.PredicateApproval, d.approval(), d.claim()))
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, predicate.TypeApproval, d.approval(), d.claim()))
 		}, policy.Fail, "it is about sha256:eeee"},
 		"in another repository": {one, func(d *desk) {
 			claim := d.claim()
 			claim["repository"] = "ghcr.io/evil/app"
-			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, attestation.PredicateApproval, d.approval(), claim))
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, predicate.TypeApproval, d.approval(), claim))
 		}, policy.Fail, "ghcr.io/evil/app"},
 		"with a subject for another stage": {one, func(d *desk) {
 			claim := d.claim()
 			claim["stage"] = "test"
-			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, attestation.PredicateApproval, d.approval(), claim))
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, predicate.TypeApproval, d.approval(), claim))
 		}, policy.Fail, `its subject is stage "test"`},
 	} {
 		t.Run(name, func(t *testing.T) {

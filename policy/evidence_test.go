@@ -8,11 +8,11 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/attestation"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/testkey"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 const (
@@ -93,8 +93,8 @@ func (d *desk) attest(s *policy.Subject, who, predicateType string, predicate an
 	s.Statements = append(s.Statements, d.verified(who, s.Digest, predicateType, predicate, nil))
 }
 
-func (d *desk) approval() attestation.Approval {
-	return attestation.Approval{Pipeline: "app", Stage: "production", Release: release, Time: ago(time.Hour)}
+func (d *desk) approval() predicate.Approval {
+	return predicate.Approval{Pipeline: "app", Stage: "production", Release: release, Time: ago(time.Hour)}
 }
 
 // claim is what the annotations of a statement about the candidate say.
@@ -102,21 +102,21 @@ func (d *desk) claim() map[string]string {
 	return map[string]string{"pipeline": "app", "stage": "production", "release": release, "repository": repository}
 }
 
-func (d *desk) approve(who string, a attestation.Approval) {
+func (d *desk) approve(who string, a predicate.Approval) {
 	d.t.Helper()
-	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, attestation.PredicateApproval, a, d.claim()))
+	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, predicate.TypeApproval, a, d.claim()))
 }
 
-func (d *desk) waiver(gate string, declared pipeline.Gate) attestation.Waiver {
-	return attestation.Waiver{
+func (d *desk) waiver(gate string, declared pipeline.Gate) predicate.Waiver {
+	return predicate.Waiver{
 		Pipeline: "app", Stage: "production", Release: release, Gate: gate, GateDigest: policy.GateDigest(declared),
 		Reason: "the shop is down", Approver: "Ada", Time: ago(time.Hour), Expires: now.Add(time.Hour),
 	}
 }
 
-func (d *desk) waive(who string, w attestation.Waiver) {
+func (d *desk) waive(who string, w predicate.Waiver) {
 	d.t.Helper()
-	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, attestation.PredicateWaiver, w, d.claim()))
+	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, predicate.TypeWaiver, w, d.claim()))
 }
 
 // judge has one gate judged.

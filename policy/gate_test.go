@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lockage/lockage/attestation"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 func TestGateNames(t *testing.T) {
@@ -141,14 +141,14 @@ func TestWaivers(t *testing.T) {
 	gate := pipeline.Gate{Approval: &pipeline.Approval{By: []string{"manager"}}}
 	one := pipeline.Waivers{By: []string{"sre", "sre-again", "ci"}}
 	two := pipeline.Waivers{By: one.By, Count: number(2)}
-	with := func(change func(*attestation.Waiver)) func(*desk) {
+	with := func(change func(*predicate.Waiver)) func(*desk) {
 		return func(d *desk) {
 			w := d.waiver("approval", gate)
 			change(&w)
 			d.waive("sre", w)
 		}
 	}
-	plain := with(func(*attestation.Waiver) {})
+	plain := with(func(*predicate.Waiver) {})
 	for name, c := range map[string]struct {
 		who     pipeline.Waivers
 		arrange func(d *desk)
@@ -163,34 +163,34 @@ func TestWaivers(t *testing.T) {
 		"one of two":          {two, plain, policy.Fail, "waived by 1 of 2: sre (key "},
 		"the same twice":      {two, func(d *desk) { plain(d); plain(d) }, policy.Fail, "waived by 1 of 2"},
 		"one key, two names":  {two, func(d *desk) { plain(d); d.waive("sre-again", d.waiver("approval", gate)) }, policy.Fail, "waived by 1 of 2"},
-		"expired":             {one, with(func(w *attestation.Waiver) { w.Expires = now }), policy.Fail, "it expired at 2026-03-24 12:00:00 UTC"},
-		"for ever":            {one, with(func(w *attestation.Waiver) { w.Expires = now.Add(10000 * time.Hour) }), policy.Fail, "holds for longer than 30 days"},
-		"for 30 days":         {one, with(func(w *attestation.Waiver) { w.Expires = w.Time.Add(policy.MaxWaiver) }), policy.Waived, ""},
-		"without expiry":      {one, with(func(w *attestation.Waiver) { w.Expires = time.Time{} }), policy.Fail, "does not say"},
-		"without time":        {one, with(func(w *attestation.Waiver) { w.Time = time.Time{} }), policy.Fail, "does not say"},
-		"of tomorrow":         {one, with(func(w *attestation.Waiver) { w.Time, w.Expires = now.Add(24*time.Hour), now.Add(25*time.Hour) }), policy.Fail, "yet to come"},
-		"without reason":      {one, with(func(w *attestation.Waiver) { w.Reason = "" }), policy.Fail, "gives no reason"},
-		"of another gate":     {one, with(func(w *attestation.Waiver) { w.Gate = "soak" }), policy.Fail, "it takes 1 approval of " + candidate.String() + " for production by manager"},
-		"of the gate before":  {one, with(func(w *attestation.Waiver) { w.GateDigest = policy.GateDigest(pipeline.Gate{}) }), policy.Fail, "the gate is declared otherwise by now"},
-		"of another release":  {one, with(func(w *attestation.Waiver) { w.Release = older }), policy.Fail, "changes nothing: it is for release"},
-		"for another stage":   {one, with(func(w *attestation.Waiver) { w.Stage = "test" }), policy.Fail, `it is for stage "test"`},
-		"of another pipeline": {one, with(func(w *attestation.Waiver) { w.Pipeline = "other" }), policy.Fail, `it is for pipeline "other"`},
+		"expired":             {one, with(func(w *predicate.Waiver) { w.Expires = now }), policy.Fail, "it expired at 2026-03-24 12:00:00 UTC"},
+		"for ever":            {one, with(func(w *predicate.Waiver) { w.Expires = now.Add(10000 * time.Hour) }), policy.Fail, "holds for longer than 30 days"},
+		"for 30 days":         {one, with(func(w *predicate.Waiver) { w.Expires = w.Time.Add(policy.MaxWaiver) }), policy.Waived, ""},
+		"without expiry":      {one, with(func(w *predicate.Waiver) { w.Expires = time.Time{} }), policy.Fail, "does not say"},
+		"without time":        {one, with(func(w *predicate.Waiver) { w.Time = time.Time{} }), policy.Fail, "does not say"},
+		"of tomorrow":         {one, with(func(w *predicate.Waiver) { w.Time, w.Expires = now.Add(24*time.Hour), now.Add(25*time.Hour) }), policy.Fail, "yet to come"},
+		"without reason":      {one, with(func(w *predicate.Waiver) { w.Reason = "" }), policy.Fail, "gives no reason"},
+		"of another gate":     {one, with(func(w *predicate.Waiver) { w.Gate = "soak" }), policy.Fail, "it takes 1 approval of " + candidate.String() + " for production by manager"},
+		"of the gate before":  {one, with(func(w *predicate.Waiver) { w.GateDigest = policy.GateDigest(pipeline.Gate{}) }), policy.Fail, "the gate is declared otherwise by now"},
+		"of another release":  {one, with(func(w *predicate.Waiver) { w.Release = older }), policy.Fail, "changes nothing: it is for release"},
+		"for another stage":   {one, with(func(w *predicate.Waiver) { w.Stage = "test" }), policy.Fail, `it is for stage "test"`},
+		"of another pipeline": {one, with(func(w *predicate.Waiver) { w.Pipeline = "other" }), policy.Fail, `it is for pipeline "other"`},
 		"replayed on another digest": {one, func(d *desk) {
-			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, attestation.PredicateWaiver, d.waiver("approval", gate), d.claim()))
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, predicate.TypeWaiver, d.waiver("approval", gate), d.claim()))
 		}, policy.Fail, "it is about sha256:eeee"},
 		"from another repository": {one, func(d *desk) {
-			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, attestation.PredicateWaiver, d.waiver("approval", gate), nil))
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, predicate.TypeWaiver, d.waiver("approval", gate), nil))
 		}, policy.Fail, "it is for repository \"\""},
 		"not needed": {one, func(d *desk) { d.approve("manager", d.approval()); plain(d) }, policy.Pass, "the waiver by sre (key"},
 		"expired and not needed": {one, func(d *desk) {
 			d.approve("manager", d.approval())
-			with(func(w *attestation.Waiver) { w.Expires = now })(d)
+			with(func(w *predicate.Waiver) { w.Expires = now })(d)
 		}, policy.Pass, "it expired at"},
 		"a good one and a bad one": {one, func(d *desk) {
 			plain(d)
-			d.waive("ci", attestation.Waiver{Gate: "approval"})
+			d.waive("ci", predicate.Waiver{Gate: "approval"})
 		}, policy.Waived, "a waiver by ci"},
-		"with a terminal's commands": {one, with(func(w *attestation.Waiver) { w.Reason = "x\x1b[2J\n" + strings.Repeat("y", 1000) }), policy.Waived, `«x\u001b[2J yyy`},
+		"with a terminal's commands": {one, with(func(w *predicate.Waiver) { w.Reason = "x\x1b[2J\n" + strings.Repeat("y", 1000) }), policy.Waived, `«x\u001b[2J yyy`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

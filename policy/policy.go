@@ -28,7 +28,7 @@
 // A gate that does not pass fails, and its reason says what would satisfy it; or it is pending, where only time stands in
 // the way. Where the content is what is live already ([Facts].Unchanged), soak, attestation and approval pass.
 //
-// A waiver (of package attestation) turns the result of one gate into [Waived]: signed by enough of those whom the stage
+// A waiver (of package predicate) turns the result of one gate into [Waived]: signed by enough of those whom the stage
 // names, for just this digest, stage, release, gate and its declaration, unexpired, and for no longer than [MaxWaiver].
 // Any other is named in the gate's reason, and changes nothing.
 //

@@ -6,8 +6,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/attestation"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // promoter is the identity that health attestations are expected of, where a gate names nobody.
@@ -139,7 +139,7 @@ func (f Facts) healthy(stage string, trusted signers, r run) (health, bool) {
 		if !ok {
 			continue
 		}
-		h, err := attestation.ParseHealth(v)
+		h, err := predicate.ParseHealth(v)
 		if err != nil || h.Pipeline != f.Pipeline || h.Stage != stage || h.Time.After(f.Now.Add(maxSkew)) || !r.held(v.Digest(), h.Release, h.Time) {
 			continue
 		}

@@ -6,9 +6,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/attestation"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 const (
@@ -84,25 +84,25 @@ func TestSoakHealthy(t *testing.T) {
 	for name, c := range map[string]struct {
 		by     string
 		about  digest.Digest
-		change func(*attestation.Health)
+		change func(*predicate.Health)
 		gate   []string // by
 		ended  bool
 		want   policy.Result
 		reason string
 	}{
-		"from the first attestation on": {change: func(a *attestation.Health) { a.Time = ago(2 * h) }, want: policy.Pass, reason: "healthy in test since 2026-03-24 10:00:00 UTC, as promoter (key "},
+		"from the first attestation on": {change: func(a *predicate.Health) { a.Time = ago(2 * h) }, want: policy.Pass, reason: "healthy in test since 2026-03-24 10:00:00 UTC, as promoter (key "},
 		"not long enough":               {want: policy.Pending, reason: "1h of 2h"},
 		"nobody attested":               {by: "none", want: policy.Pending, reason: "it takes a health attestation by promoter"},
 		"nobody did while it was live":  {by: "none", ended: true, want: policy.Fail, reason: "it takes a health attestation by promoter"},
 		"somebody else did":             {by: "stranger", want: policy.Pending, reason: "nobody trusted"},
-		"the promoter of this stage":    {by: "promoter", change: func(a *attestation.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "nobody trusted"},
-		"by those named":                {by: "sre", gate: []string{"sre"}, change: func(a *attestation.Health) { a.Time = ago(3 * h) }, want: policy.Pass, reason: "sre (key"},
-		"of an earlier stay":            {change: func(a *attestation.Health) { a.Time = ago(9 * h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of the future":                 {change: func(a *attestation.Health) { a.Time = now.Add(h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of another digest":             {about: elsewhere, change: func(a *attestation.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of another stage":              {change: func(a *attestation.Health) { a.Stage, a.Time = "staging", ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of another pipeline":           {change: func(a *attestation.Health) { a.Pipeline, a.Time = "other", ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of another release":            {change: func(a *attestation.Health) { a.Release, a.Time = older, ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
+		"the promoter of this stage":    {by: "promoter", change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "nobody trusted"},
+		"by those named":                {by: "sre", gate: []string{"sre"}, change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pass, reason: "sre (key"},
+		"of an earlier stay":            {change: func(a *predicate.Health) { a.Time = ago(9 * h) }, want: policy.Pending, reason: "nobody trusted"},
+		"of the future":                 {change: func(a *predicate.Health) { a.Time = now.Add(h) }, want: policy.Pending, reason: "nobody trusted"},
+		"of another digest":             {about: elsewhere, change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "nobody trusted"},
+		"of another stage":              {change: func(a *predicate.Health) { a.Stage, a.Time = "staging", ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
+		"of another pipeline":           {change: func(a *predicate.Health) { a.Pipeline, a.Time = "other", ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
+		"of another release":            {change: func(a *predicate.Health) { a.Release, a.Time = older, ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -112,7 +112,7 @@ func TestSoakHealthy(t *testing.T) {
 				span.Until = ago(time.Minute)
 			}
 			d.f.Live["test"] = []policy.Span{span}
-			a := attestation.Health{Pipeline: "app", Stage: "test", Release: release, Time: ago(h)}
+			a := predicate.Health{Pipeline: "app", Stage: "test", Release: release, Time: ago(h)}
 			if c.change != nil {
 				c.change(&a)
 			}
@@ -123,7 +123,7 @@ func TestSoakHealthy(t *testing.T) {
 				c.about = inTest
 			}
 			if c.by != "none" {
-				d.f.Health["test"] = append(d.f.Health["test"], d.verified(c.by, c.about, attestation.PredicateHealth, a, nil))
+				d.f.Health["test"] = append(d.f.Health["test"], d.verified(c.by, c.about, predicate.TypeHealth, a, nil))
 			}
 			expect(t, d.judge(pipeline.Gate{Soak: &pipeline.Soak{Stage: "test", For: "2h", Healthy: true, By: c.gate}}), c.want, c.reason)
 		})

@@ -7,9 +7,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/attestation"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // MaxWaiver is the longest time from a waiver's time to its expiry. What is to hold for longer is policy, and belongs
@@ -24,10 +24,10 @@ func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) Gat
 	var counted tally
 	var said remarks
 	for _, v := range f.Artifact.Statements {
-		if v.PredicateType() != attestation.PredicateWaiver {
+		if v.PredicateType() != predicate.TypeWaiver {
 			continue
 		}
-		w, err := attestation.ParseWaiver(v)
+		w, err := predicate.ParseWaiver(v)
 		if err != nil || w.Gate != r.Gate {
 			continue
 		}
@@ -69,7 +69,7 @@ func mayWaive(who pipeline.Waivers) string {
 }
 
 // waives says why a waiver by somebody who may sign one does not hold.
-func (f Facts) waives(v sign.Verified, w attestation.Waiver, gate digest.Digest) error {
+func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) error {
 	if err := f.meant(v, w.Pipeline, w.Stage, w.Release); err != nil {
 		return err
 	}

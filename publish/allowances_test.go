@@ -7,11 +7,11 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
 )
 
 const clearSecret = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: db}, stringData: {password: hunter2}}\n" +
@@ -71,7 +71,7 @@ func TestFetchedChartsAreInTheProvenance(t *testing.T) {
 func (w *world) provenance(job Job) sign.Provenance {
 	t := w.t
 	t.Helper()
-	desc, err := w.repository().Resolve(t.Context(), artifact.Candidate("production", release))
+	desc, err := w.repository().Resolve(t.Context(), oci.CandidateTag("production", release))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,12 +10,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
 )
 
 // hydration is an artifact in the registry, with what the hydrator verifiably said about it.
@@ -164,7 +163,7 @@ func (p *publication) newerCandidate(ctx context.Context) (*hydration, error) {
 		return nil, notFound(err)
 	}
 	manifest, err := oci.ParseManifest(desc, raw)
-	if err != nil || manifest.Annotations[artifact.InputDigest] == p.input.String() {
+	if err != nil || manifest.Annotations[oci.AnnotationInputDigest] == p.input.String() {
 		return nil, err
 	}
 	candidate, err := p.inspect(ctx, desc, raw)
@@ -174,7 +173,7 @@ func (p *publication) newerCandidate(ctx context.Context) (*hydration, error) {
 	if !candidate.isFor(p.claim) {
 		return nil, nil
 	}
-	if candidate.manifest.Annotations[artifact.InputDigest] == p.TipInput.String() {
+	if candidate.manifest.Annotations[oci.AnnotationInputDigest] == p.TipInput.String() {
 		return candidate, nil
 	}
 	newer, err := p.later(ctx, []string{p.GitOpsCommit}, candidate.commits)

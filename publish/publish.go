@@ -1,260 +1,179 @@
-// Package publish makes a registry say what a stage's inputs say: it renders, packs, pushes, signs and tags, or finds
-// that all of this was done before.
+// Package publish is one run of hydrate, over all pipelines: it publishes every stage, then shows it on its branch.
 //
-// # Write order
+// # Order
 //
-// The manifest by digest, then signature and provenance (each read back), then the older signature, then the tag of
-// this hydration, which never moves, then the tags that do. A run that ends between any two writes leaves no tag that
-// names something unsigned, and the next run does what is left to do: every write is made only where its result is not
-// there yet.
+// The GitOps repository is read at the commit that is checked out, and only a commit on the policy ref is published from
+// ([workspace.ErrOffPolicy]). All stages of all pipelines are planned, and what is wrong with locks, identities, remotes of
+// mirrors and keys that sign their commits is found, before anything is written. Then all stages are published,
+// concurrently; then branches are written, in one push a pipeline and remote. Where the pipeline file asks for a review, it is
+// the review branch that is written, and a pull request is kept for it, after all else is done.
 //
-// # Unchanged
+// # Failures
 //
-// A stage is unchanged when the tag of its hydration names a manifest with its full input digest, and the hydrator's
-// signature and a provenance from a commit on the policy ref are verified. Nothing is rendered then.
+// What concerns one pipeline or stage stands in its result and stops no other. What a run did not come to is done by the
+// next one: everything that is there already is left alone.
 //
-// # Superseded
+// # Concurrent runs
 //
-// Registries have no compare-and-swap on tags. A hydration of an older GitOps commit, however late it comes, gives way
-// all the same: before it writes, it looks at the candidate, and after it has moved a tag it looks at the hydrations
-// that exist, whose tags never move and are written first. The newest of them, by ancestry of the GitOps commits in
-// their verified provenance, gets the tag. Of two writers, whoever looks last sees both. Nor is a candidate replaced whose
-// inputs are those of the policy ref's tip: the tip led back to them.
+// Package publish orders what competing runs make of a stage's candidate. Here the branch is made to follow: after a push
+// the candidate is read again, and a stage that was overtaken meanwhile is published and shown anew, by the policy ref as
+// it stands then.
 package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
-	"time"
 
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/lockage/lockage/artifact"
-	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
 )
 
-// Action is what publishing a stage came to.
-type Action string
+// Options say what to hydrate, and with what. All but the strings, Files, Stages, Shard and DryRun are required.
+type Options struct {
+	Workspace *workspace.Workspace
+	Files     []string // patterns of pipeline files, as [workspace.Workspace.Pipelines] takes them
+	Stages    []string // by name; none means all
+	Release   string   // git-<40 hex>; "" means the current one of each pipeline
+	Shard     Shard    // of the pipelines
+	Since     string   // a commit: only stages whose inputs are others than they were there; "" for all
+	Policy    string   // the policy ref, as [workspace.Workspace.Policy] takes it
+	DryRun    bool     // say what would be done; write nothing and open no key
 
-// The actions of a stage.
-const (
-	Pushed     Action = "pushed"     // something was written
-	Unchanged  Action = "unchanged"  // all of it was there
-	Superseded Action = "superseded" // a newer GitOps commit was hydrated before
-	Failed     Action = "failed"
-)
-
-// Registry is one artifact repository, as far as publishing reads it; *oci.Repository is one.
-type Registry interface {
-	sign.Reader
-	Name() string
-	Reference(tagOrDigest string) string
-	Resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error)
-	Tags(ctx context.Context, prefix string) ([]string, error)
+	Renderers map[string]plan.Renderer // by the lock's packaging.kind
+	Client    *oci.Client
+	Forge     forge.Options // of the forges that have pull requests; the zero value has no token
+	Keys      *sign.Keyring
+	Version   string                // of lockage, for the provenance
+	Random    func(n int64) int64   // a number in [0, n); it only has to be another one than in other processes
+	Warn      func(message string)  // is told what is no result
+	Step      func(progress string) // is told of each stage as it is done, one at a time
 }
 
-// Trunk knows the history of the policy ref.
-type Trunk interface {
-	verify.Trunk
-	// IsAncestor tells whether ancestor comes before descendant, or is the same commit.
-	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
+// Release is what became of one pipeline's release.
+type Release struct {
+	Pipeline string
+	Lock     lock.Lock // zero where there is Err
+	Stages   []Stage   // in the pipeline's order
+	Err      error     // why there are no stages
 }
 
-// Job is one stage to publish.
-type Job struct {
-	Stage        hydrate.Stage
-	Registry     Registry
-	Writer       Writer
-	Hydrator     *sign.Verifier // trusts the key that the writer signs with
-	LockFile     lock.File
-	SourceURL    string
-	Committed    time.Time // the committer's time of the locked commit
-	GitOpsURL    string    // "" for a repository without a remote
-	GitOpsCommit string
-	Trunk        Trunk
-	TipInput     digest.Digest // of this stage and release at the policy ref's tip; "" where that is GitOpsCommit
-	Version      string        // of lockage
+// Stage is what became of one stage, in registry and branch together. Action is that of both: a stage whose branch alone
+// was written is pushed. Err is of either.
+type Stage struct {
+	Name string
+	Result
+	Branch string // "" where it is not mirrored, and in a stage that could not be published; of a review, the review branch until it is merged
+	Commit string // at which the branch shows it; "" where nothing was shown, or a newer one is
+
+	PullRequest string // URL; "" where there is none
+	Compare     string // URL of the page on which a person opens the pull request, where there is no token for that
 }
 
-// Outcome is what publishing one stage came to.
-type Outcome struct {
-	Action        Action
-	Reference     string
-	Digest        digest.Digest
-	ContentDigest digest.Digest
-	InputDigest   digest.Digest
-	GitOpsCommit  string // that it was hydrated from; of what superseded it, the newest that is verified, or ""
-	Tags          []string
-	Objects       int
-	Images        []string
-	Warnings      []string
+// ConfigurationError says that a pipeline file asks for what is not there, or for a key that will not do.
+type ConfigurationError struct{ err error }
+
+func (e *ConfigurationError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *ConfigurationError) Unwrap() error { return e.err }
+
+func configurationf(format string, args ...any) error {
+	return &ConfigurationError{fmt.Errorf(format, args...)}
 }
 
-// publish brings the registry to what the job's stage is. It waits for acquire before it renders.
-func publish(ctx context.Context, job Job, acquire func(context.Context) (release func(), err error)) (Outcome, error) {
-	p := publication{Job: job, acquire: acquire, input: job.Stage.InputDigest()}
-	p.tags = artifact.TagsOf(job.Stage.Name, digest.Digest(job.Stage.Lock.Image.Digest), job.Stage.Lock.ReleaseID, p.input)
-	p.claim = sign.Claim{
-		Pipeline:   job.Stage.Pipeline,
-		Stage:      job.Stage.Name,
-		Release:    job.Stage.Lock.ReleaseID,
-		Repository: job.Registry.Name(),
-	}
-	p.out = Outcome{Action: Unchanged, InputDigest: p.input, GitOpsCommit: job.GitOpsCommit, Tags: []string{p.tags.Hydration, p.tags.Image, p.tags.Candidate}}
-	if err := p.run(ctx); err != nil {
-		p.out.Action = Failed
-		return p.out, err
-	}
-	return p.out, nil
-}
-
-// publication is one job under way.
-type publication struct {
-	Job
-	acquire func(context.Context) (release func(), err error)
-	input   digest.Digest
-	tags    artifact.Tags
-	claim   sign.Claim
-	out     Outcome
-
-	allowances []string // that the render took
-
-	settled bool // the tag of this hydration stood when it was looked for
-}
-
-func (p *publication) run(ctx context.Context) error {
-	newer, err := p.newerCandidate(ctx)
+// Run hydrates. The error is for what concerns all pipelines; nothing was written then. The result has the order of the
+// pipelines.
+func Run(ctx context.Context, o Options) ([]Release, error) {
+	r := run{Options: o, commitSigners: map[string]func([]byte) (string, error){}}
+	files, err := o.Workspace.Files(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if newer != nil {
-		return p.supersede(ctx, newer)
+	if _, err := o.Workspace.Pipelines(files, o.Files); err != nil {
+		return nil, err // before the policy ref is asked for
 	}
-
-	here, err := p.load(ctx, p.tags.Hydration)
+	if r.trunk, err = o.Workspace.Policy(ctx, o.Policy, o.Warn); err != nil {
+		return nil, err
+	}
+	if err := o.Workspace.Publishable(ctx, r.trunk); err != nil {
+		return nil, err
+	}
+	planned, err := r.selected(ctx, files)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if here != nil && here.manifest.Annotations[artifact.InputDigest] != p.input.String() {
-		return fmt.Errorf("%s has the inputs %s, not %s: two hydrations meet in one tag; move the tag away by hand",
-			p.Registry.Reference(p.tags.Hydration), here.manifest.Annotations[artifact.InputDigest], p.input)
+	releases, stages := r.prepare(ctx, planned, files)
+	r.publish(ctx, stages)
+	if !o.DryRun {
+		r.mirror(ctx, stages)
+		r.review(ctx, stages)
 	}
-	p.settled = here != nil
-	if here == nil || !p.hydrated(here) {
-		if here, err = p.write(ctx, here); err != nil {
-			return err
+	for _, s := range stages {
+		releases[s.release].Stages = append(releases[s.release].Stages, s.result())
+		for _, warning := range s.published.Warnings {
+			o.Warn(fmt.Sprintf("%s/%s: %s", s.planned.Pipeline, s.planned.Name, warning))
 		}
 	}
-	p.describe(here)
-	return p.tag(ctx, here)
+	return releases, nil
 }
 
-// hydrated tells whether all that the hydrator has to say of an artifact is said.
-func (p *publication) hydrated(h *hydration) bool {
-	return policy.Hydrated(verify.Expect(p.LockFile, p.claim), h.evidence).Result() == policy.Pass
+// run is a run under way.
+type run struct {
+	Options
+	trunk         *workspace.Policy
+	commitSigners map[string]func(payload []byte) (string, error) // by reference of the key
 }
 
-// write renders the stage, and pushes and signs what is missing of the result. The hydration found before, if any,
-// must be the same artifact.
-func (p *publication) write(ctx context.Context, before *hydration) (*hydration, error) {
-	packed, err := p.render(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if before != nil && before.manifest.Descriptor.Digest != packed.Descriptor.Digest {
-		return nil, fmt.Errorf("%s is %s, but its inputs give %s now: a render that is not deterministic, or another build of lockage; it is left as it is",
-			p.Registry.Reference(p.tags.Hydration), before.manifest.Descriptor.Digest, packed.Descriptor.Digest)
-	}
-	if err := p.Writer.Push(ctx, packed); err != nil {
-		return nil, err
-	}
-	p.out.Action = Pushed
-	h, err := p.inspect(ctx, packed.Descriptor, packed.Manifest)
-	if err != nil {
-		return nil, err
-	}
-	return h, p.attest(ctx, h)
+// stageRun is one stage of a run: what to publish, what became of it, and what its branch shows then.
+type stageRun struct {
+	release   int // index of its pipeline
+	planned   plan.Stage
+	job       Job
+	published Result
+	shown     mirror.Result
+	mirrorErr error
+	request   request // for a review
+	lockDir   string
 }
 
-// render renders and packs the stage.
-func (p *publication) render(ctx context.Context) (oci.Artifact, error) {
-	release, err := p.acquire(ctx)
-	if err != nil {
-		return oci.Artifact{}, err
+// publish brings the registry to what the stages are.
+func (r *run) publish(ctx context.Context, stages []*stageRun) {
+	jobs := make([]Job, len(stages))
+	for i, s := range stages {
+		jobs[i] = s.job
 	}
-	defer release()
-	rendered, err := p.Stage.Render(ctx)
-	if err != nil {
-		return oci.Artifact{}, err
-	}
-	p.out.Warnings, p.allowances = rendered.Warnings, rendered.Allowances
-	p.out.Objects, p.out.Images = rendered.Objects, rendered.Images
-	return Pack(p.Stage, rendered, p.SourceURL, p.Committed)
-}
-
-// Pack packs what a stage was rendered to. The result is a function of its arguments alone.
-func Pack(stage hydrate.Stage, rendered hydrate.Rendering, sourceURL string, committed time.Time) (oci.Artifact, error) {
-	content, err := oci.ContentDigest(rendered.Tree)
-	if err != nil {
-		return oci.Artifact{}, err
-	}
-	annotations := map[string]string{
-		ocispec.AnnotationCreated:  committed.UTC().Format(time.RFC3339),
-		ocispec.AnnotationSource:   sourceURL,
-		ocispec.AnnotationRevision: "sha1:" + stage.Lock.GitCommit,
-		ocispec.AnnotationVersion:  stage.Lock.ReleaseID,
-		artifact.Pipeline:          stage.Pipeline,
-		artifact.Stage:             stage.Name,
-		artifact.Release:           stage.Lock.ReleaseID,
-		artifact.Image:             stage.Lock.Image.Pinned(),
-		artifact.InputDigest:       stage.InputDigest().String(),
-		artifact.ContentDigest:     content.String(),
-	}
-	return oci.Pack(rendered.Tree, annotations)
-}
-
-// describe fills the outcome from the artifact and what was signed about it.
-func (p *publication) describe(h *hydration) {
-	p.out.Digest = h.manifest.Descriptor.Digest
-	p.out.Reference = p.Registry.Reference(p.out.Digest.String())
-	p.out.ContentDigest = digest.Digest(h.manifest.Annotations[artifact.ContentDigest])
-	if p.out.Objects == 0 {
-		p.out.Objects, p.out.Images = h.contents()
+	published := All(ctx, jobs, func(job Job, result Result) {
+		r.Step(fmt.Sprintf("%s/%s %s", job.Stage.Pipeline, job.Stage.Name, result.Action))
+	})
+	for i, s := range stages {
+		s.published = published[i]
 	}
 }
 
-func (p *publication) supersede(ctx context.Context, newer *hydration) error {
-	p.out.Action = Superseded
-	p.describe(newer)
-	p.out.InputDigest = digest.Digest(newer.manifest.Annotations[artifact.InputDigest])
-	p.out.Tags = []string{p.tags.Candidate}
-	p.out.Warnings = append(p.out.Warnings, fmt.Sprintf("the candidate was hydrated from GitOps commit %s, which is newer than %s",
-		strings.Join(h7(newer.commits), ", "), h7([]string{p.GitOpsCommit})[0]))
-	var err error
-	p.out.GitOpsCommit, err = p.last(ctx, newer.commits)
-	return err
-}
-
-func h7(commits []string) []string {
-	short := make([]string, len(commits))
-	for i, c := range commits {
-		short[i] = c[:min(len(c), 12)]
+// result is what a stage came to, in registry and branch together.
+func (s *stageRun) result() Stage {
+	out := Stage{Name: s.planned.Name, Result: s.published}
+	if !mirrored(s.planned.Declared) || s.published.Err != nil {
+		return out
 	}
-	return short
-}
-
-// notFound turns the absence of a tag into nil.
-func notFound(err error) error {
-	if errors.Is(err, oci.ErrNotFound) {
-		return nil
+	out.Branch, _ = branches(s)
+	if s.mirrorErr != nil {
+		out.Action, out.Err = Failed, s.mirrorErr
+		return out
 	}
-	return err
+	if !s.shown.Superseded {
+		out.Commit = s.shown.Commit
+	}
+	if s.shown.Written && out.Action == Unchanged {
+		out.Action = Pushed
+	}
+	if reviewed(s.planned.Declared) {
+		return s.withReview(out)
+	}
+	return out
 }

@@ -16,15 +16,14 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/testkey"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
 )
 
 // trunk is a linear history, oldest first.
@@ -151,7 +150,7 @@ func (w *world) run(job Job, want Action) Outcome {
 // candidate is the digest that the candidate's tag names; "" for none.
 func (w *world) candidate() string {
 	w.t.Helper()
-	desc, err := w.repository().Resolve(w.t.Context(), artifact.Candidate("production", release))
+	desc, err := w.repository().Resolve(w.t.Context(), oci.CandidateTag("production", release))
 	if errors.Is(err, oci.ErrNotFound) {
 		return ""
 	}
@@ -165,7 +164,7 @@ func (w *world) candidate() string {
 func (w *world) requireVerified(job Job) {
 	w.t.Helper()
 	r := w.repository()
-	desc, err := r.Resolve(w.t.Context(), artifact.Candidate("production", release))
+	desc, err := r.Resolve(w.t.Context(), oci.CandidateTag("production", release))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -220,7 +219,7 @@ func TestOlderHydrationThatTagsLastYields(t *testing.T) {
 	w := newWorld(t, registry.Options{})
 	old := w.job("g1", "old")
 	var newer Outcome
-	old.Writer = beforeTag{old.Writer, artifact.Candidate("production", release), func() { newer = w.run(w.job("g2", "new"), Pushed) }}
+	old.Writer = beforeTag{old.Writer, oci.CandidateTag("production", release), func() { newer = w.run(w.job("g2", "new"), Pushed) }}
 	out := w.run(old, Superseded)
 	if w.candidate() != newer.Digest.String() || out.Digest != newer.Digest {
 		t.Errorf("candidate is %s, want the newer %s", w.candidate(), newer.Digest)
@@ -238,7 +237,7 @@ func TestYieldingLooksAgain(t *testing.T) {
 		func() { newest = w.run(w.job("g3", "newest"), Pushed) },
 		func() {},
 	}
-	old.Writer = beforeTag{old.Writer, artifact.Candidate("production", release), func() {
+	old.Writer = beforeTag{old.Writer, oci.CandidateTag("production", release), func() {
 		meanwhile[0]()
 		meanwhile = meanwhile[1:]
 	}}
@@ -435,7 +434,7 @@ func TestRunningAnOlderReleaseAgainLeavesTheImagesTag(t *testing.T) {
 	later.LockFile.Lock = later.Stage.Lock
 	newest := w.run(later, Pushed)
 	w.run(w.job("g3", "a"), Unchanged)
-	desc, err := w.repository().Resolve(t.Context(), artifact.TagsOf("production", image, release, later.Stage.InputDigest()).Image)
+	desc, err := w.repository().Resolve(t.Context(), oci.TagsOf("production", image, release, later.Stage.InputDigest()).Image)
 	if err != nil || desc.Digest != newest.Digest {
 		t.Errorf("the image's tag is %s (%v), want the later release's %s", desc.Digest, err, newest.Digest)
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lockage/lockage/artifact"
+	"github.com/lockage/lockage/oci"
 )
 
 // tag writes the tag of this hydration, and moves the tags that follow the newest one.
@@ -50,7 +50,7 @@ func (p *publication) settle(ctx context.Context, h *hydration) (*hydration, err
 		return h, err
 	case other.manifest.Descriptor.Digest == h.manifest.Descriptor.Digest:
 		return h, nil
-	case other.manifest.Annotations[artifact.InputDigest] != p.input.String() || !p.hydrated(other):
+	case other.manifest.Annotations[oci.AnnotationInputDigest] != p.input.String() || !p.hydrated(other):
 		return nil, fmt.Errorf("%s names %s already, which is not this hydration; the tag never moves: remove it by hand if nothing uses it",
 			p.Registry.Reference(p.tags.Hydration), other.manifest.Descriptor.Digest)
 	}
@@ -75,7 +75,7 @@ func (p *publication) stale(ctx context.Context, h *hydration) ([]string, error)
 			if err != nil {
 				return nil, err
 			}
-			if other != nil && other.isFor(p.claim) && other.manifest.Annotations[artifact.Release] != p.claim.Release {
+			if other != nil && other.isFor(p.claim) && other.manifest.Annotations[oci.AnnotationRelease] != p.claim.Release {
 				continue
 			}
 		}
@@ -131,7 +131,7 @@ func (p *publication) yield(ctx context.Context, own *hydration) error {
 
 // newestOf looks at all hydrations of the image. It returns the newest one, and the newest of this release.
 func (p *publication) newestOf(ctx context.Context, own *hydration) (image, candidate *hydration, err error) {
-	tags, err := p.Registry.Tags(ctx, artifact.HydrationPrefix(p.tags.Image))
+	tags, err := p.Registry.Tags(ctx, oci.HydrationPrefix(p.tags.Image))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,7 +150,7 @@ func (p *publication) newestOf(ctx context.Context, own *hydration) (image, cand
 		if image, err = p.newest(ctx, image, other); err != nil {
 			return nil, nil, err
 		}
-		if other.manifest.Annotations[artifact.Release] != p.claim.Release {
+		if other.manifest.Annotations[oci.AnnotationRelease] != p.claim.Release {
 			continue
 		}
 		if candidate, err = p.newest(ctx, candidate, other); err != nil {

@@ -11,11 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lockage/lockage/attestation"
-	"github.com/lockage/lockage/evidence"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 type attestResults []attestResult
@@ -179,7 +179,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	var stands func(sign.Verified) bool
 	if f.waive == "" {
 		a.warnUnasked(t, s)
-		approval := attestation.Approval{Pipeline: result.Pipeline, Stage: result.Stage, Release: result.Release, Comment: f.comment, Time: now}
+		approval := predicate.Approval{Pipeline: result.Pipeline, Stage: result.Stage, Release: result.Release, Comment: f.comment, Time: now}
 		result.Action, stands = "approved", approval.Stands
 		statement, err = approval.Statement(t.repository.Name(), t.desc.Digest)
 	} else {
@@ -187,7 +187,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 			a.warn("the key is none of the identities that may waive gates of stage %s (%s): the waiver will change nothing",
 				result.Stage, orNobody(t.declared.Waivers.By))
 		}
-		waiver := attestation.Waiver{
+		waiver := predicate.Waiver{
 			Pipeline: result.Pipeline, Stage: result.Stage, Release: result.Release,
 			Gate: f.waive, GateDigest: gate, Reason: f.reason, Approver: f.approver, Expires: expires, Time: now,
 		}
@@ -205,7 +205,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 
 // attach signs, attaches and tells.
 func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.Statement, stands func(sign.Verified) bool, result attestResult) error {
-	referrer, attached, err := attestation.Attach(ctx, t.repository, t.desc, s.key, statement, stands)
+	referrer, attached, err := predicate.Attach(ctx, t.repository, t.desc, s.key, statement, stands)
 	if err != nil {
 		return err
 	}

@@ -11,11 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lockage/lockage/attestation"
-	"github.com/lockage/lockage/evidence"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 const (
@@ -99,7 +99,7 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	predicate, err := a.readPredicate(f.predicate)
+	stated, err := a.readPredicate(f.predicate)
 	if err != nil {
 		return err
 	}
@@ -127,10 +127,10 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 		}
 		statement.Subject = sign.Subject{Name: t.repository.Name(), Digest: t.desc.Digest}
 	}
-	statement.PredicateType, statement.Predicate = f.predicateType, predicate
+	statement.PredicateType, statement.Predicate = f.predicateType, stated
 	result := t.result(s)
 	result.Action = "attested"
-	return a.attach(ctx, t, s, statement, attestation.SamePredicate(statement), result)
+	return a.attach(ctx, t, s, statement, predicate.SamePredicate(statement), result)
 }
 
 // toImage makes the locked image the thing that is stated about.

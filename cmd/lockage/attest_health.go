@@ -10,14 +10,14 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/lockage/lockage/attestation"
-	"github.com/lockage/lockage/evidence"
-	"github.com/lockage/lockage/health"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/live"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/health"
+	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // healthTimeout is how long attest --health waits for a cluster, unless --timeout-wait says otherwise.
@@ -114,7 +114,7 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 		return fmt.Errorf("health of stage %s: %w", q.Stage, err)
 	}
 	result := t.result(s)
-	healthy := attestation.Health{
+	healthy := predicate.Health{
 		Pipeline: result.Pipeline, Stage: result.Stage, Release: result.Release,
 		Sources: sources, Time: time.Now().UTC().Truncate(time.Second),
 	}

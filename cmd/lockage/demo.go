@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lockage/lockage/demo"
+	"github.com/lockage/lockage/internal/demo"
 	"github.com/lockage/lockage/oci/registry"
 )
 

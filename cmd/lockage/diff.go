@@ -15,15 +15,15 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/stagediff"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/plan"
-	"github.com/lockage/lockage/review"
 )
 
 type diffResults struct {
-	stages   []review.Stage
+	stages   []stagediff.Stage
 	none     string // what is said where no stage changes
 	color    bool
 	markdown bool
@@ -41,7 +41,7 @@ func (rs diffResults) Text(w io.Writer) {
 		return
 	}
 	if rs.markdown {
-		if err := review.WriteMarkdown(w, rs.stages, diff.MarkdownOptions{Limit: rs.limit}); err != nil {
+		if err := stagediff.WriteMarkdown(w, rs.stages, diff.MarkdownOptions{Limit: rs.limit}); err != nil {
 			fmt.Fprintln(w, err)
 		}
 		return
@@ -180,7 +180,7 @@ func (d *differ) run(ctx context.Context) error {
 	return err
 }
 
-func (d *differ) compare(ctx context.Context) ([]review.Stage, error) {
+func (d *differ) compare(ctx context.Context) ([]stagediff.Stage, error) {
 	if d.base == "" && d.commit == "" {
 		return d.named(ctx)
 	}
@@ -209,13 +209,13 @@ func (d *differ) compare(ctx context.Context) ([]review.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return review.Plans(ctx, earlier, later, d.options)
+	return stagediff.Plans(ctx, earlier, later, d.options)
 }
 
 // earlier plans the stages before the change; where there was no pipeline file yet, or not that stage, there are none.
-func (d *differ) earlier(ctx context.Context, w *gitops.Workspace, request plan.Request) ([]plan.Release, error) {
+func (d *differ) earlier(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
 	releases, err := d.app.planAt(ctx, w, request)
-	var selected *gitops.SelectionError
+	var selected *workspace.SelectionError
 	if errors.As(err, &selected) || errors.Is(err, plan.ErrNoStage) {
 		return nil, nil
 	}
@@ -232,7 +232,7 @@ func (d *differ) color() bool {
 }
 
 // writeHTML writes a page for each stage.
-func (d *differ) writeHTML(stages []review.Stage) error {
+func (d *differ) writeHTML(stages []stagediff.Stage) error {
 	pages := map[string][]byte{}
 	for _, s := range stages {
 		var page bytes.Buffer

@@ -11,9 +11,9 @@ import (
 	"strconv"
 	"strings"
 
-	forges "github.com/lockage/lockage/forge"
 	"github.com/lockage/lockage/hydrate/diff"
-	"github.com/lockage/lockage/review"
+	"github.com/lockage/lockage/hydrate/stagediff"
+	forges "github.com/lockage/lockage/internal/forge"
 )
 
 // commenter keeps a comment on a pull request up to date.
@@ -68,7 +68,7 @@ func (d *differ) marker(root string) string {
 }
 
 // write brings the comment up to date with what the stages come to; err is about those that could not be compared.
-func (c *commenter) write(ctx context.Context, stages []review.Stage, err error) (forges.Change, error) {
+func (c *commenter) write(ctx context.Context, stages []stagediff.Stage, err error) (forges.Change, error) {
 	body, berr := commentBody(stages, err, c.link, c.repository.MaxBody())
 	if berr != nil {
 		return "", berr
@@ -80,7 +80,7 @@ func (c *commenter) write(ctx context.Context, stages []review.Stage, err error)
 }
 
 // commentBody writes the comment in Markdown, in at most limit bytes.
-func commentBody(stages []review.Stage, err error, link string, limit int) (string, error) {
+func commentBody(stages []stagediff.Stage, err error, link string, limit int) (string, error) {
 	var b bytes.Buffer
 	b.WriteString("## What this changes in the stages\n\n")
 	switch {
@@ -90,7 +90,7 @@ func commentBody(stages []review.Stage, err error, link string, limit int) (stri
 		b.WriteString("No stage is affected.\n")
 	}
 	if len(stages) > 0 {
-		if err := review.WriteMarkdown(&b, stages, diff.MarkdownOptions{Limit: limit - b.Len(), Link: link}); err != nil {
+		if err := stagediff.WriteMarkdown(&b, stages, diff.MarkdownOptions{Limit: limit - b.Len(), Link: link}); err != nil {
 			return "", err
 		}
 	}

@@ -9,15 +9,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/stagediff"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/live"
 	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/review"
-	"github.com/lockage/lockage/verify"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
 )
 
 // livePrefix marks an argument of diff as what is live in a stage.
@@ -92,7 +92,7 @@ func (d *differ) parseNames() ([]diffName, error) {
 }
 
 // named compares what the arguments name: two sides, or one with what is live.
-func (d *differ) named(ctx context.Context) ([]review.Stage, error) {
+func (d *differ) named(ctx context.Context) ([]stagediff.Stage, error) {
 	names, err := d.parseNames()
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (d *differ) named(ctx context.Context) ([]review.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var sides []review.Side
+	var sides []stagediff.Side
 	for _, n := range names {
 		side, err := l.side(ctx, n)
 		if err != nil {
@@ -114,16 +114,16 @@ func (d *differ) named(ctx context.Context) ([]review.Stage, error) {
 		if err != nil {
 			return nil, err
 		}
-		sides = []review.Side{before, sides[0]}
+		sides = []stagediff.Side{before, sides[0]}
 	}
-	couples, err := review.Pair(sides[0], sides[1])
-	if errors.Is(err, review.ErrNoPair) {
+	couples, err := stagediff.Pair(sides[0], sides[1])
+	if errors.Is(err, stagediff.ErrNoPair) {
 		return nil, usageError{err}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return review.Couples(ctx, couples, d.options)
+	return stagediff.Couples(ctx, couples, d.options)
 }
 
 // lookup finds what is named, by what the policy ref says.
@@ -131,7 +131,7 @@ type lookup struct {
 	app       *app
 	release   string // of stages' candidates; "" for the current one
 	client    *oci.Client
-	workspace *gitops.Workspace // nil where only references were named; then there are no pipelines
+	workspace *workspace.Workspace // nil where only references were named; then there are no pipelines
 	files     fs.FS
 	pipelines []*pipeline.Pipeline
 }
@@ -159,8 +159,8 @@ func (d *differ) look(ctx context.Context, names []diffName) (*lookup, error) {
 	return l, err
 }
 
-func (l *lookup) side(ctx context.Context, n diffName) (review.Side, error) {
-	side := review.Side{Name: n.text}
+func (l *lookup) side(ctx context.Context, n diffName) (stagediff.Side, error) {
+	side := stagediff.Side{Name: n.text}
 	var err error
 	switch n.kind {
 	case namesReference:
@@ -203,7 +203,7 @@ func (l *lookup) find(stage string) ([]*pipeline.Pipeline, error) {
 }
 
 // reference is an artifact by itself.
-func (l *lookup) reference(text string) ([]review.Subject, error) {
+func (l *lookup) reference(text string) ([]stagediff.Subject, error) {
 	name, tagOrDigest, err := oci.SplitReference(text)
 	if err != nil {
 		return nil, err
@@ -212,7 +212,7 @@ func (l *lookup) reference(text string) ([]review.Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []review.Subject{{Label: repository.Reference(tagOrDigest), Files: pulled(repository, tagOrDigest)}}, nil
+	return []stagediff.Subject{{Label: repository.Reference(tagOrDigest), Files: pulled(repository, tagOrDigest)}}, nil
 }
 
 // pulled reads an artifact when it is asked for.
@@ -227,12 +227,12 @@ func pulled(repository *oci.Repository, tagOrDigest string) func(context.Context
 }
 
 // candidates are those of one release for a stage, of all pipelines that have it.
-func (l *lookup) candidates(ctx context.Context, stage, release string) ([]review.Subject, error) {
+func (l *lookup) candidates(ctx context.Context, stage, release string) ([]stagediff.Subject, error) {
 	requests, err := verify.Find(ctx, verify.Query{Artifact: stage, Release: release}, l.pipelines, l.files, l.client)
 	if err != nil {
 		return nil, err
 	}
-	var subjects []review.Subject
+	var subjects []stagediff.Subject
 	for _, r := range requests {
 		s, err := l.candidate(r.Pipeline, r.Stage, r.Release, r.Reference)
 		if err != nil {
@@ -243,13 +243,13 @@ func (l *lookup) candidates(ctx context.Context, stage, release string) ([]revie
 	return subjects, nil
 }
 
-func (l *lookup) candidate(p *pipeline.Pipeline, stage, release, tag string) (review.Subject, error) {
+func (l *lookup) candidate(p *pipeline.Pipeline, stage, release, tag string) (stagediff.Subject, error) {
 	repository, err := l.client.Repository(p.Repository(stage))
 	if err != nil {
-		return review.Subject{}, err
+		return stagediff.Subject{}, err
 	}
 	read := pulled(repository, tag)
-	return review.Subject{Pipeline: p.Name, Stage: stage, Label: release, Files: func(ctx context.Context) (fs.FS, error) {
+	return stagediff.Subject{Pipeline: p.Name, Stage: stage, Label: release, Files: func(ctx context.Context) (fs.FS, error) {
 		tree, err := read(ctx)
 		if errors.Is(err, oci.ErrNotFound) {
 			err = fmt.Errorf("%w; make it with: lockage hydrate --release %s %s", err, release, stage)
@@ -268,12 +268,12 @@ func (l *lookup) declared(p *pipeline.Pipeline, stage string) (pipeline.Expanded
 }
 
 // everyLive is what is live in a stage, of all pipelines that have it.
-func (l *lookup) everyLive(ctx context.Context, stage string) ([]review.Subject, error) {
+func (l *lookup) everyLive(ctx context.Context, stage string) ([]stagediff.Subject, error) {
 	found, err := l.find(stage)
 	if err != nil {
 		return nil, err
 	}
-	var subjects []review.Subject
+	var subjects []stagediff.Subject
 	for _, p := range found {
 		s, err := l.live(ctx, p, stage)
 		if err != nil {
@@ -285,8 +285,8 @@ func (l *lookup) everyLive(ctx context.Context, stage string) ([]review.Subject,
 }
 
 // liveOf is what is live in the stages of another side.
-func (l *lookup) liveOf(ctx context.Context, other review.Side) (review.Side, error) {
-	side := review.Side{Name: "what is live", Whole: other.Whole}
+func (l *lookup) liveOf(ctx context.Context, other stagediff.Side) (stagediff.Side, error) {
+	side := stagediff.Side{Name: "what is live", Whole: other.Whole}
 	for _, s := range other.Subjects {
 		i := slices.IndexFunc(l.pipelines, func(p *pipeline.Pipeline) bool { return p.Name == s.Pipeline })
 		subject, err := l.live(ctx, l.pipelines[i], s.Stage)
@@ -298,9 +298,9 @@ func (l *lookup) liveOf(ctx context.Context, other review.Side) (review.Side, er
 	return side, nil
 }
 
-func (l *lookup) live(ctx context.Context, p *pipeline.Pipeline, stage string) (review.Subject, error) {
-	subject := review.Subject{Pipeline: p.Name, Stage: stage}
-	fail := func(err error) (review.Subject, error) {
+func (l *lookup) live(ctx context.Context, p *pipeline.Pipeline, stage string) (stagediff.Subject, error) {
+	subject := stagediff.Subject{Pipeline: p.Name, Stage: stage}
+	fail := func(err error) (stagediff.Subject, error) {
 		return subject, fmt.Errorf("what is live in %s/%s: %w", p.Name, stage, err)
 	}
 	declared, err := l.declared(p, stage)
@@ -329,7 +329,7 @@ func (l *lookup) live(ctx context.Context, p *pipeline.Pipeline, stage string) (
 }
 
 // ofRelease is the candidates of a release for all stages of the pipelines that have it. The id may be abbreviated.
-func (l *lookup) ofRelease(ctx context.Context, prefix string) ([]review.Subject, error) {
+func (l *lookup) ofRelease(ctx context.Context, prefix string) ([]stagediff.Subject, error) {
 	var ids []string
 	has := map[*pipeline.Pipeline]bool{}
 	for _, p := range l.pipelines {
@@ -355,7 +355,7 @@ func (l *lookup) ofRelease(ctx context.Context, prefix string) ([]review.Subject
 	case len(ids) > 1:
 		return nil, fmt.Errorf("%w: %s could be %s; write more of it", verify.ErrUnknown, prefix, strings.Join(ids, " or "))
 	}
-	var subjects []review.Subject
+	var subjects []stagediff.Subject
 	for _, p := range l.pipelines {
 		if !has[p] {
 			continue
@@ -376,8 +376,8 @@ func (l *lookup) ofRelease(ctx context.Context, prefix string) ([]review.Subject
 }
 
 // branch is what a branch shows of the stages that are mirrored to it, or that it was made for: a live ref, a review branch.
-func (l *lookup) branch(ctx context.Context, name string) ([]review.Subject, error) {
-	var subjects []review.Subject
+func (l *lookup) branch(ctx context.Context, name string) ([]stagediff.Subject, error) {
+	var subjects []stagediff.Subject
 	remotes := map[string]*git.Remote{}
 	heads := map[*git.Remote]git.Hash{}
 	for _, p := range l.pipelines {
@@ -428,9 +428,9 @@ func showsStage(ctx context.Context, remote *git.Remote, branch string, declared
 }
 
 // onBranch is the files that a branch's head has for a stage.
-func onBranch(remote *git.Remote, head git.Hash, branch string, declared pipeline.Expanded) review.Subject {
+func onBranch(remote *git.Remote, head git.Hash, branch string, declared pipeline.Expanded) stagediff.Subject {
 	const digits = 12
-	return review.Subject{
+	return stagediff.Subject{
 		Pipeline: declared.Pipeline, Stage: declared.Stage, Label: fmt.Sprintf("branch %s at %s", branch, head[:digits]),
 		Files: func(ctx context.Context) (fs.FS, error) {
 			snapshot, err := remote.Snapshot(ctx, head)

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/lockage/lockage/evidence"
-	"github.com/lockage/lockage/gitops"
-	"github.com/lockage/lockage/hydration"
+	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
-	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/promotion"
-	"github.com/lockage/lockage/verify"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote"
+	"github.com/lockage/lockage/publish"
 )
 
 // Exit statuses. They are part of the command line's contract.
@@ -46,9 +46,9 @@ func (e reported) Unwrap() error { return e.err }
 func exitCode(err error) int {
 	var (
 		usage      usageError
-		selected   *gitops.SelectionError
-		configured *hydration.ConfigurationError
-		promoting  *promotion.ConfigurationError
+		selected   *workspace.SelectionError
+		configured *publish.ConfigurationError
+		promoting  *promote.ConfigurationError
 		problems   strictyaml.Problems
 		rep        reported
 	)
@@ -58,11 +58,11 @@ func exitCode(err error) int {
 	case errors.As(err, &rep):
 		return rep.code
 	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &promoting), errors.As(err, &problems),
-		errors.Is(err, plan.ErrNoStage), errors.Is(err, promotion.ErrNoStage), errors.Is(err, verify.ErrIdentity), errors.Is(err, evidence.ErrIdentity):
+		errors.Is(err, plan.ErrNoStage), errors.Is(err, promote.ErrNoStage), errors.Is(err, verify.ErrIdentity), errors.Is(err, evidence.ErrIdentity):
 		return exitUsage
-	case errors.Is(err, gitops.ErrOffPolicy), errors.Is(err, policy.ErrDenied):
+	case errors.Is(err, workspace.ErrOffPolicy), errors.Is(err, policy.ErrDenied):
 		return exitDenied
-	case errors.Is(err, promotion.ErrPending):
+	case errors.Is(err, promote.ErrPending):
 		return exitNotYet
 	}
 	return exitFailed

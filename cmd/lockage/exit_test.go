@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/lockage/lockage/gitops"
-	"github.com/lockage/lockage/hydration"
+	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
-	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/publish"
 )
 
 func TestExitCode(t *testing.T) {
@@ -27,9 +27,9 @@ func TestExitCode(t *testing.T) {
 		"usage":         {fmt.Errorf("web: %w", usagef("no such flag")), exitUsage},
 		"configuration": {errors.Join(failed, problems.Err()), exitUsage},
 		"no stage":      {fmt.Errorf("%w: x", plan.ErrNoStage), exitUsage},
-		"pipeline file": {errors.Join(failed, new(hydration.ConfigurationError)), exitUsage},
+		"pipeline file": {errors.Join(failed, new(publish.ConfigurationError)), exitUsage},
 		"denied":        {errors.Join(failed, fmt.Errorf("web is %w", policy.ErrDenied)), exitDenied},
-		"off policy":    {fmt.Errorf("commit is %w", gitops.ErrOffPolicy), exitDenied},
+		"off policy":    {fmt.Errorf("commit is %w", workspace.ErrOffPolicy), exitDenied},
 		"reported":      {reported{exitDenied, problems.Err()}, exitDenied},
 	} {
 		if got := exitCode(test.err); got != test.want {

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/live"
-	"github.com/lockage/lockage/record"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 type historyResults []historyResult
@@ -26,19 +26,19 @@ type historyResult struct {
 }
 
 type shownPromotion struct {
-	Sequence     int            `json:"sequence"`
-	Action       record.Action  `json:"action"`
-	Release      string         `json:"release"`
-	From         digest.Digest  `json:"from,omitempty"`
-	FromRelease  string         `json:"fromRelease,omitempty"`
-	To           digest.Digest  `json:"to"`
-	Time         time.Time      `json:"time"`
-	PolicyCommit string         `json:"policyCommit"`
-	Record       digest.Digest  `json:"record"`
-	Commit       string         `json:"commit,omitempty"`
-	Key          string         `json:"key"`
-	Reason       string         `json:"reason,omitempty"`
-	Checks       []record.Check `json:"checks"`
+	Sequence     int               `json:"sequence"`
+	Action       predicate.Action  `json:"action"`
+	Release      string            `json:"release"`
+	From         digest.Digest     `json:"from,omitempty"`
+	FromRelease  string            `json:"fromRelease,omitempty"`
+	To           digest.Digest     `json:"to"`
+	Time         time.Time         `json:"time"`
+	PolicyCommit string            `json:"policyCommit"`
+	Record       digest.Digest     `json:"record"`
+	Commit       string            `json:"commit,omitempty"`
+	Key          string            `json:"key"`
+	Reason       string            `json:"reason,omitempty"`
+	Checks       []predicate.Check `json:"checks"`
 }
 
 func (rs historyResults) Text(w io.Writer) {
@@ -186,7 +186,7 @@ func showPromotion(p live.Promotion) shownPromotion {
 		s.From, s.FromRelease = p.From.Digest, p.From.Release
 	}
 	if s.Checks == nil {
-		s.Checks = []record.Check{}
+		s.Checks = []predicate.Check{}
 	}
 	return s
 }

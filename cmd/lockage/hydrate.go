@@ -13,8 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	forges "github.com/lockage/lockage/forge"
-	"github.com/lockage/lockage/hydration"
+	forges "github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/publish"
 )
@@ -125,10 +124,10 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 	if err := checkRelease("--release", h.release); err != nil {
 		return err
 	}
-	var shard hydration.Shard
+	var shard publish.Shard
 	if h.shard != "" {
 		var err error
-		if shard, err = hydration.ParseShard(h.shard); err != nil {
+		if shard, err = publish.ParseShard(h.shard); err != nil {
 			return usagef("--shard %w", err)
 		}
 	}
@@ -136,7 +135,7 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 	if err != nil {
 		return err
 	}
-	options := hydration.Options{
+	options := publish.Options{
 		Workspace: w,
 		Files:     a.files,
 		Stages:    h.stages,
@@ -157,7 +156,7 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 	if h.plan {
 		return a.planHydration(ctx, options)
 	}
-	releases, err := hydration.Run(ctx, options)
+	releases, err := publish.Run(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -204,8 +203,8 @@ func (rs planResults) Text(w io.Writer) {
 	}
 }
 
-func (a *app) planHydration(ctx context.Context, o hydration.Options) error {
-	planned, err := hydration.Plan(ctx, o)
+func (a *app) planHydration(ctx context.Context, o publish.Options) error {
+	planned, err := publish.Plan(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -226,7 +225,7 @@ func (a *app) planHydration(ctx context.Context, o hydration.Options) error {
 	return errors.Join(errs...)
 }
 
-func stageResult(r hydration.Stage) hydrateStage {
+func stageResult(r publish.Stage) hydrateStage {
 	s := hydrateStage{
 		Stage:         r.Name,
 		Action:        r.Action,

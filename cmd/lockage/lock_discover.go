@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lockage/lockage/locking"
+	"github.com/lockage/lockage/hydrate/lock/remotelock"
 )
 
 func newLockDiscoverCommand(a *app) *cobra.Command {
@@ -42,14 +42,14 @@ What is not said is taken from the current lock.`,
 // lockDiscoverer records what it finds.
 type lockDiscoverer struct {
 	lockWriter
-	search     locking.Search
+	search     remotelock.Search
 	tag        string
 	repository string
 }
 
 func (d *lockDiscoverer) run(ctx context.Context) error {
 	var err error
-	if d.search.Tag, err = locking.ParsePattern(d.tag); err != nil {
+	if d.search.Tag, err = remotelock.ParsePattern(d.tag); err != nil {
 		return usagef("--tag: %w", err)
 	}
 	for i, p := range d.search.Paths {

@@ -17,12 +17,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/lock/remotelock"
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/locking"
 	"github.com/lockage/lockage/oci"
 )
 
@@ -96,7 +96,7 @@ type lockWriter struct {
 	policy string
 	dryRun bool
 
-	workspace *gitops.Workspace
+	workspace *workspace.Workspace
 	target    lockTarget
 	pipeline  *pipeline.Pipeline // nil where --dir names the lock directory
 	current   lock.Lock          // empty where there is none yet
@@ -117,7 +117,7 @@ func (l *lockWriter) addFlags(f *pflag.FlagSet) {
 type lockTarget interface {
 	// Files are the files there now.
 	Files(ctx context.Context) (fs.FS, error)
-	Record(ctx context.Context, e locking.Entry) (locking.Recorded, error)
+	Record(ctx context.Context, e remotelock.Entry) (remotelock.Recorded, error)
 }
 
 func (l *lockWriter) run(ctx context.Context) error {
@@ -199,7 +199,7 @@ func (l *lockWriter) pushTarget(ctx context.Context) (lockTarget, error) {
 	}
 	l.branch = name
 	// These numbers only have to be others than those of other processes.
-	return locking.Branch{Remote: trunk.Remote(), Name: name, Wait: mirror.Backoff(lockPause, rand.Int64N)}, nil
+	return remotelock.Branch{Remote: trunk.Remote(), Name: name, Wait: mirror.Backoff(lockPause, rand.Int64N)}, nil
 }
 
 // sourceRepo is the URL of the source repository; "" where nothing names it.
@@ -217,7 +217,7 @@ func (l *lockWriter) record(ctx context.Context) error {
 	if err := l.complete(ctx, now); err != nil {
 		return err
 	}
-	entry := locking.Entry{Lock: l.lock, Dir: l.dir, Time: now, Ancestry: history{l.workspace.Repository, l.sourceRepo()}}
+	entry := remotelock.Entry{Lock: l.lock, Dir: l.dir, Time: now, Ancestry: history{l.workspace.Repository, l.sourceRepo()}}
 	if l.pipeline != nil {
 		entry.Pipeline = l.pipeline.Name
 	}
@@ -270,28 +270,28 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 }
 
 // workTree records releases in the files of the checkout.
-type workTree struct{ workspace *gitops.Workspace }
+type workTree struct{ workspace *workspace.Workspace }
 
 func (t workTree) Files(context.Context) (fs.FS, error) { return t.workspace.WorkTree() }
 
-func (t workTree) Record(ctx context.Context, e locking.Entry) (locking.Recorded, error) {
+func (t workTree) Record(ctx context.Context, e remotelock.Entry) (remotelock.Recorded, error) {
 	root, err := os.OpenRoot(t.workspace.Root())
 	if err != nil {
-		return locking.Recorded{}, err
+		return remotelock.Recorded{}, err
 	}
 	defer root.Close()
 	written, err := lock.Write(ctx, root, e.Dir, e.Lock, e.Ancestry)
-	return locking.Recorded{Written: written}, err
+	return remotelock.Recorded{Written: written}, err
 }
 
 // dryTarget says what would be recorded.
 type dryTarget struct{ lockTarget }
 
-func (t dryTarget) Record(ctx context.Context, e locking.Entry) (locking.Recorded, error) {
+func (t dryTarget) Record(ctx context.Context, e remotelock.Entry) (remotelock.Recorded, error) {
 	files, err := t.Files(ctx)
 	if err != nil {
-		return locking.Recorded{}, err
+		return remotelock.Recorded{}, err
 	}
 	plan, err := lock.Prepare(ctx, files, e.Dir, e.Lock, e.Ancestry)
-	return locking.Recorded{Written: plan.Written}, err
+	return remotelock.Recorded{Written: plan.Written}, err
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/policy/cases"
+	"github.com/lockage/lockage/policy/policytest"
 )
 
 func newPolicyCommand(a *app) *cobra.Command {
@@ -60,17 +60,17 @@ Exit status: 0 every case came out as expected; 1 some did not; 2 a FILE is malf
 
 // policyTests are the results of policy test: a list of reports, with a choice of how to show it.
 type policyTests struct {
-	reports []cases.Report
-	options cases.Options
+	reports []policytest.Report
+	options policytest.Options
 }
 
 // MarshalJSON gives the list of reports.
 func (rs policyTests) MarshalJSON() ([]byte, error) { return json.Marshal(rs.reports) }
 
-func (rs policyTests) Text(w io.Writer) { _ = cases.Write(w, rs.reports, rs.options) } // the writer's own errors show at the end of the run
+func (rs policyTests) Text(w io.Writer) { _ = policytest.Write(w, rs.reports, rs.options) } // the writer's own errors show at the end of the run
 
 func (a *app) testPolicy(ctx context.Context, names []string, markdown bool) error {
-	var reports []cases.Report
+	var reports []policytest.Report
 	var problems strictyaml.Problems
 	for _, name := range names {
 		at := name
@@ -81,7 +81,7 @@ func (a *app) testPolicy(ctx context.Context, names []string, markdown bool) err
 		if err != nil {
 			return usageError{fmt.Errorf("read test file: %w", err)}
 		}
-		found, err := cases.Run(ctx, name, data, os.DirFS(a.dir))
+		found, err := policytest.Run(ctx, name, data, os.DirFS(a.dir))
 		var malformed strictyaml.Problems
 		switch {
 		case errors.As(err, &malformed):
@@ -94,7 +94,7 @@ func (a *app) testPolicy(ctx context.Context, names []string, markdown bool) err
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	a.emit(policyTests{reports: reports, options: cases.Options{Verbose: a.verbose, Markdown: markdown}})
+	a.emit(policyTests{reports: reports, options: policytest.Options{Verbose: a.verbose, Markdown: markdown}})
 	failed := 0
 	for _, r := range reports {
 		if r.Result != policy.Pass {

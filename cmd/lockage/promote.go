@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	forges "github.com/lockage/lockage/forge"
+	forges "github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/promotion"
-	"github.com/lockage/lockage/record"
+	"github.com/lockage/lockage/promote"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 type promoteResults []promoteResult
@@ -24,7 +24,7 @@ type promoteResult struct {
 	Pipeline    string              `json:"pipeline"`
 	Stage       string              `json:"stage"`
 	Release     string              `json:"release,omitempty"`
-	Action      promotion.Action    `json:"action"`
+	Action      promote.Action      `json:"action"`
 	DryRun      bool                `json:"dryRun,omitempty"`
 	From        string              `json:"from,omitempty"` // digest
 	FromRelease string              `json:"fromRelease,omitempty"`
@@ -92,7 +92,7 @@ to the release that was left. Pipelines, locks, keys and policies are read at th
 With --ready it looks at all stages that say auto: true, in the order of the graph; that nothing is ready is no failure.`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			p.stages = stages
-			return a.promote(cmd.Context(), p, promotion.Promote)
+			return a.promote(cmd.Context(), p, promote.Promote)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
@@ -113,7 +113,7 @@ signed and recorded like a promotion. The release that is left is held: it comes
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			p.stages = stages
-			return a.promote(cmd.Context(), p, promotion.Rollback)
+			return a.promote(cmd.Context(), p, promote.Rollback)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
@@ -139,7 +139,7 @@ func (p *promoteFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&p.dryRun, "dry-run", false, "say what would be done; write nothing and use no key")
 }
 
-func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Context, promotion.Options) ([]promotion.Result, error)) error {
+func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Context, promote.Options) ([]promote.Result, error)) error {
 	if err := checkRelease(p.flag, p.release); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Conte
 	if err != nil {
 		return err
 	}
-	results, err := do(ctx, promotion.Options{
+	results, err := do(ctx, promote.Options{
 		Files:     a.files,
 		Stages:    p.stages,
 		Release:   p.release,
@@ -202,11 +202,11 @@ func worst(errs []error) error {
 }
 
 // notReady tells whether only gates stand in the way: what promote --ready looks for, and does not find.
-func notReady(r promotion.Result) bool {
-	return (r.Action == promotion.Pending || r.Action == promotion.Denied) && len(r.Gates) > 0
+func notReady(r promote.Result) bool {
+	return (r.Action == promote.Pending || r.Action == promote.Denied) && len(r.Gates) > 0
 }
 
-func promotionResult(r promotion.Result, dryRun bool) promoteResult {
+func promotionResult(r promote.Result, dryRun bool) promoteResult {
 	s := promoteResult{
 		Pipeline: r.Pipeline,
 		Stage:    r.Stage,
@@ -231,7 +231,7 @@ func promotionResult(r promotion.Result, dryRun bool) promoteResult {
 	return s
 }
 
-func nameOf(a *record.Artifact) (digest, release string) {
+func nameOf(a *predicate.Artifact) (digest, release string) {
 	if a == nil {
 		return "", ""
 	}

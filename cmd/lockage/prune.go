@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/lockage/lockage/live"
-	"github.com/lockage/lockage/prune"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/prune"
 )
 
 type pruneResults []pruneResult

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/verify"
+	"github.com/lockage/lockage/policy/verify"
 )
 
 type pullResults []pullResult

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate"
-	"github.com/lockage/lockage/plan"
+	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/publish"
 )
 

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/lockage/lockage/artifact"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
@@ -92,9 +91,9 @@ func cmdStates(ts *testscript.TestScript, neg bool, args []string) {
 	manifest, err := repository.ReadArtifact(ctx, digest)
 	ts.Check(err)
 	statement := sign.NewSignature(manifest.Descriptor.Digest, sign.Claim{
-		Pipeline:   manifest.Annotations[artifact.Pipeline],
-		Stage:      manifest.Annotations[artifact.Stage],
-		Release:    manifest.Annotations[artifact.Release],
+		Pipeline:   manifest.Annotations[oci.AnnotationPipeline],
+		Stage:      manifest.Annotations[oci.AnnotationStage],
+		Release:    manifest.Annotations[oci.AnnotationRelease],
 		Repository: in,
 	})
 	statement.PredicateType = args[2]

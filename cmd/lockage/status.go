@@ -15,11 +15,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/live"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/promote/live"
 )
 
 type statusResults []statusResult
@@ -177,8 +177,8 @@ The exit status is 3 where a tag was moved by hand, or where the record of what 
 
 // declaration is what the policy ref declares.
 type declaration struct {
-	workspace *gitops.Workspace
-	trunk     *gitops.Policy
+	workspace *workspace.Workspace
+	trunk     *workspace.Policy
 	files     fs.FS
 	pipelines []*pipeline.Pipeline
 	client    *oci.Client

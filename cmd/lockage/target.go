@@ -9,14 +9,13 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/artifact"
-	"github.com/lockage/lockage/evidence"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/verify"
 )
 
 // target is an artifact that somebody wants to state something about.
@@ -102,7 +101,7 @@ func (t *target) resolve(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s is %w: %w", t.reference, policy.ErrDenied, err)
 		}
-		t.request.Release = manifest.Annotations[artifact.Release] // which verification proves
+		t.request.Release = manifest.Annotations[oci.AnnotationRelease] // which verification proves
 	}
 	if t.lock, err = lock.Release(t.request.Files, t.request.Pipeline.Lock, t.request.Release); err != nil {
 		return fmt.Errorf("%s: %w", t.request.Trunk.Name(), err)

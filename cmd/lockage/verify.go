@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/live"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/verify"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
 )
 
 type verifyResults []verify.Report

@@ -9,15 +9,15 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/lockage/lockage/charts"
-	"github.com/lockage/lockage/gitops"
 	"github.com/lockage/lockage/hydrate/helm"
+	"github.com/lockage/lockage/hydrate/helm/chartrepo"
 	"github.com/lockage/lockage/hydrate/kustomize"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/plan"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -25,8 +25,8 @@ func (a *app) gitOptions() git.Options {
 	return git.Options{Dir: a.dir, CacheDir: a.cacheDir, Warn: func(message string) { a.warn("%s", message) }}
 }
 
-func (a *app) workspace(ctx context.Context) (*gitops.Workspace, error) {
-	return gitops.Open(ctx, a.dir, a.gitOptions())
+func (a *app) workspace(ctx context.Context) (*workspace.Workspace, error) {
+	return workspace.Open(ctx, a.dir, a.gitOptions())
 }
 
 // registries opens artifact repositories. Directories of image layouts are relative to root.
@@ -50,17 +50,17 @@ func checkRelease(flag, release string) error {
 }
 
 // pipelines reads the pipeline files that -f names, in files.
-func (a *app) pipelines(w *gitops.Workspace, files fs.FS) ([]*pipeline.Pipeline, error) {
+func (a *app) pipelines(w *workspace.Workspace, files fs.FS) ([]*pipeline.Pipeline, error) {
 	return w.Pipelines(files, a.files)
 }
 
 // plan plans the stages that files declares.
-func (a *app) plan(ctx context.Context, w *gitops.Workspace, files fs.FS, stages []string, release string) ([]plan.Release, error) {
+func (a *app) plan(ctx context.Context, w *workspace.Workspace, files fs.FS, stages []string, release string) ([]plan.Release, error) {
 	return a.planAt(ctx, w, plan.Request{Files: files, Stages: stages, Release: release})
 }
 
 // planAt makes a plan of a request that says what is special about it.
-func (a *app) planAt(ctx context.Context, w *gitops.Workspace, request plan.Request) ([]plan.Release, error) {
+func (a *app) planAt(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
 	var err error
 	if request.Pipelines, err = a.pipelines(w, request.Files); err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (a *app) planAt(ctx context.Context, w *gitops.Workspace, request plan.Requ
 
 // renderers are by the lock's packaging.kind. What charts depend on is fetched into the cache.
 func (a *app) renderers() map[string]plan.Renderer {
-	fetcher := charts.New(charts.Options{
+	fetcher := chartrepo.New(chartrepo.Options{
 		CacheDir:   a.cacheDir,
 		Registries: a.registries(a.dir),
 		UserAgent:  "lockage/" + version(),

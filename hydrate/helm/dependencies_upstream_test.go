@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v3/pkg/chart"
 
-	"github.com/lockage/lockage/charts"
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/helm/chartrepo"
 )
 
 // TestDependenciesOfOthers judges all charts below the folders that LOCKAGE_CHARTS names as `helm dependency list` and
@@ -152,7 +152,7 @@ func TestFetchedEqualsDependencyBuild(t *testing.T) {
 	}
 	run(t, helm, "repo", "index", filepath.Join(served, "stable"))
 
-	renderer := Renderer{Charts: charts.New(charts.Options{CacheDir: t.TempDir()})}
+	renderer := Renderer{Charts: chartrepo.New(chartrepo.Options{CacheDir: t.TempDir()})}
 	pkg, err := renderer.OpenIn(t.Context(), os.DirFS(filepath.Join(dir, "source")), "app", nil)
 	if err != nil {
 		t.Fatal(err)

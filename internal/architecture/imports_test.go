@@ -24,47 +24,54 @@ const module = "github.com/lockage/lockage"
 var floorPlan = map[string][]string{
 	"internal/strictyaml": nil,
 	"internal/git":        nil,
-	"hydrate/lock":        {"internal/strictyaml"},
-	"hydrate/pipeline":    {"internal/strictyaml", "hydrate/lock"},
-	"hydrate":             {"hydrate/lock"},
-	"hydrate/helm":        {"hydrate"},
-	"hydrate/kustomize":   {"hydrate"},
-	"hydrate/schema":      {"hydrate"},
-	"charts":              {"oci"},
-	"hydrate/diff":        {"hydrate"},
-	"hydrate/mirror":      {"internal/git", "oci"},
-	"oci":                 nil,
-	"oci/registry":        nil,
-	"artifact":            nil,
-	"sign":                {"oci"},
-	"record":              {"sign"},
-	"attestation":         {"sign"},
-	"policy":              {"artifact", "attestation", "hydrate/pipeline", "policy/cel", "policy/rego", "sign"},
-	"policy/cel":          nil,
-	"policy/rego":         nil,
-	"policy/cases":        {"attestation", "evidence", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "policy", "sign"},
-	"forge":               nil,
-	"pullrequest":         {"forge", "hydrate", "hydrate/diff"},
-	"health":              {"artifact", "attestation"},
-	"live":                {"artifact", "hydrate/mirror", "hydrate/pipeline", "internal/git", "oci", "record", "sign", "verify"},
-	"evidence":            {"attestation", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "oci", "policy", "sign"},
-	"prune":               {"artifact", "gitops", "hydrate/lock", "hydrate/pipeline", "live", "oci", "record", "sign", "verify"},
-	"promotion":           {"artifact", "evidence", "forge", "gitops", "hydrate/diff", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "live", "oci", "policy", "pullrequest", "record", "sign", "verify"},
-	"gitops":              {"internal/git", "hydrate/pipeline", "hydrate/lock"},
-	"locking":             {"hydrate/lock", "internal/git"},
-	"plan":                {"gitops", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/schema", "internal/git"},
-	"review":              {"hydrate", "hydrate/diff", "plan"},
-	"publish":             {"artifact", "hydrate", "hydrate/lock", "hydrate/pipeline", "oci", "sign", "policy", "verify"},
-	"verify":              {"artifact", "oci", "sign", "policy", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git"},
-	"hydration":           {"artifact", "forge", "gitops", "hydrate/diff", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "plan", "publish", "pullrequest", "sign", "verify"},
-	"demo":                {"*"},
-	"cmd/lockage":         {"*"},
+	"internal/forge":      nil,
 
-	"e2e":                   {"*"},
+	"oci":            nil,
+	"oci/registry":   nil,
+	"sign":           {"oci"},
+	"sign/predicate": {"sign"},
+
+	"hydrate/lock":            {"internal/strictyaml"},
+	"hydrate/lock/remotelock": {"hydrate/lock", "internal/git"},
+	"hydrate/pipeline":        {"internal/strictyaml", "hydrate/lock"},
+	"hydrate/workspace":       {"internal/git", "hydrate/pipeline", "hydrate/lock"},
+	"hydrate":                 {"hydrate/lock"},
+	"hydrate/helm":            {"hydrate"},
+	"hydrate/helm/chartrepo":  {"oci"},
+	"hydrate/kustomize":       {"hydrate"},
+	"hydrate/schema":          {"hydrate"},
+	"hydrate/plan":            {"hydrate/workspace", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/schema", "internal/git"},
+	"hydrate/diff":            {"hydrate"},
+	"hydrate/stagediff":       {"hydrate", "hydrate/diff", "hydrate/plan"},
+	"hydrate/mirror":          {"internal/git", "oci"},
+
+	"policy":            {"oci", "sign/predicate", "hydrate/pipeline", "policy/cel", "policy/rego", "sign"},
+	"policy/cel":        nil,
+	"policy/rego":       nil,
+	"policy/verify":     {"oci", "sign", "policy", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git"},
+	"policy/evidence":   {"sign/predicate", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "oci", "policy", "sign"},
+	"policy/policytest": {"sign/predicate", "policy/evidence", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "policy", "sign"},
+
+	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},
+	"publish/pullrequest": {"internal/forge", "hydrate", "hydrate/diff"},
+
+	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/diff", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
+	"promote/live":   {"oci", "hydrate/mirror", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
+	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "sign", "sign/predicate", "policy/verify"},
+	"promote/health": {"oci", "sign/predicate"},
+
+	"cmd/lockage": {"*"},
+
+	"internal/demo":         {"*"},
+	"internal/e2e":          {"*"},
 	"internal/architecture": nil,
 	"internal/samplechart":  nil,
 	"internal/testkey":      {"sign"},
 }
+
+// rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
+// a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.
+var rooms = []string{"cmd", "promote", "publish", "policy", "hydrate", "sign", "oci"}
 
 // onlyHomes says which of our packages may import a dependency (any package at or below the path).
 var onlyHomes = map[string][]string{
@@ -79,23 +86,23 @@ var onlyHomes = map[string][]string{
 	"github.com/invopop/jsonschema":          {"hydrate/pipeline"},
 	"github.com/google/cel-go":               {"policy/cel"},
 	"github.com/open-policy-agent":           {"policy/rego"},
-	"k8s.io/client-go":                       {"health"},
-	"github.com/google/go-github":            {"forge"},
-	"gitlab.com/gitlab-org":                  {"forge"},
-	"code.gitea.io/sdk":                      {"forge"},
+	"k8s.io/client-go":                       {"promote/health"},
+	"github.com/google/go-github":            {"internal/forge"},
+	"gitlab.com/gitlab-org":                  {"internal/forge"},
+	"code.gitea.io/sdk":                      {"internal/forge"},
 }
 
 // outOfReach says what a package may not even reach through others.
 var outOfReach = map[string][]string{
-	"internal/strictyaml": {"net/http", "os/exec"},
-	"hydrate/lock":        {"net/http", "os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
-	"hydrate/pipeline":    {"os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
-	"hydrate":             {"os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
-	"hydrate/helm":        {"github.com/go-git", "github.com/sigstore", "oras.land/oras-go/v2/registry/remote"},
-	"charts":              {"helm.sh/helm", "github.com/go-git", "github.com/sigstore"},
-	"hydrate/kustomize":   {"helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
-	"oci":                 {"helm.sh/helm", "github.com/go-git", "github.com/sigstore", "k8s.io"},
-	"sign":                {"helm.sh/helm", "github.com/go-git"},
+	"internal/strictyaml":    {"net/http", "os/exec"},
+	"hydrate/lock":           {"net/http", "os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
+	"hydrate/pipeline":       {"os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
+	"hydrate":                {"os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
+	"hydrate/helm":           {"github.com/go-git", "github.com/sigstore", "oras.land/oras-go/v2/registry/remote"},
+	"hydrate/helm/chartrepo": {"helm.sh/helm", "github.com/go-git", "github.com/sigstore"},
+	"hydrate/kustomize":      {"helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
+	"oci":                    {"helm.sh/helm", "github.com/go-git", "github.com/sigstore", "k8s.io"},
+	"sign":                   {"helm.sh/helm", "github.com/go-git"},
 }
 
 // notByItself says what a package may not import directly, although what it imports does: policy judges and reads nothing.
@@ -107,11 +114,12 @@ var notByItself = map[string][]string{
 var noClock = []string{"hydrate", "hydrate/helm", "hydrate/kustomize", "hydrate/lock", "hydrate/pipeline", "policy"}
 
 type goPackage struct {
-	ImportPath string
-	Dir        string
-	Imports    []string
-	GoFiles    []string
-	Error      *struct{ Err string }
+	ImportPath  string
+	Dir         string
+	Imports     []string
+	TestImports []string
+	GoFiles     []string
+	Error       *struct{ Err string }
 }
 
 func TestImports(t *testing.T) {
@@ -146,6 +154,34 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestRooms holds the order of the folders, in tests as well as in the program.
+func TestRooms(t *testing.T) {
+	t.Parallel()
+	packages := load(t)
+	for _, name := range ours(packages) {
+		pkg := packages[module+"/"+name]
+		for _, imported := range slices.Concat(pkg.Imports, pkg.TestImports) {
+			if own, ok := strings.CutPrefix(imported, module+"/"); ok && upstairs(name, own) {
+				t.Errorf("%s -> %s: a folder may import itself and those behind it: %v", name, own, rooms)
+			}
+		}
+	}
+	for _, c := range []struct {
+		from, to string
+		up       bool
+	}{{"oci", "sign", true}, {"sign", "oci", false}, {"hydrate/plan", "hydrate", false}, {"hydrate", "internal/git", false}, {"policy/cel", "publish", true}} {
+		if upstairs(c.from, c.to) != c.up {
+			t.Errorf("%s -> %s: upstairs is %v", c.from, c.to, !c.up)
+		}
+	}
+}
+
+// upstairs reports whether an import of one package by another leads to an earlier one of the rooms.
+func upstairs(from, to string) bool {
+	room := func(name string) int { return slices.Index(rooms, strings.Split(name, "/")[0]) }
+	return room(from) >= 0 && room(to) >= 0 && room(to) < room(from)
 }
 
 // TestReach makes sure that the walk finds what it looks for: without it a typing error would pass as a clean house.
@@ -211,7 +247,7 @@ func TestHiddenState(t *testing.T) {
 // load asks the go command for every package of the module and everything they import, tests aside.
 func load(t *testing.T) map[string]goPackage {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-e", "-deps", "-json=ImportPath,Dir,Imports,GoFiles,Error", module+"/...")
+	cmd := exec.Command("go", "list", "-e", "-deps", "-json=ImportPath,Dir,Imports,TestImports,GoFiles,Error", module+"/...")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -19,7 +19,7 @@
 // type. It never converts: 1.10 is a number and no string, because a later
 // reader would have seen 1.1.
 //
-// YAML is read as gopkg.in/yaml.v3 reads it: YAML 1.2 with `yes` and `on` as
+// YAML is read as go.yaml.in/yaml/v3 reads it: YAML 1.2 with `yes` and `on` as
 // strings.
 package strictyaml
 

@@ -1,0 +1,101 @@
+package chartrepo
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+	"sigs.k8s.io/yaml"
+)
+
+const maxMetadataBytes = 1 << 20
+
+// inspect reads an archive through: it is a chart of this name and version, and not larger than it looks.
+func inspect(data []byte, name, version string) error {
+	budget := budget{files: MaxFiles, bytes: MaxUnpackedBytes}
+	metadata, err := budget.walk(data, 0)
+	if err != nil {
+		return fmt.Errorf("the archive: %w", err)
+	}
+	if metadata == nil {
+		return errors.New("the archive holds no Chart.yaml in a folder of its own: it is no packaged chart")
+	}
+	var chart struct{ Name, Version string }
+	if err := yaml.Unmarshal(metadata, &chart); err != nil {
+		return fmt.Errorf("the archive's Chart.yaml: %w", err)
+	}
+	if chart.Name != name || !sameVersion(chart.Version, version) {
+		return fmt.Errorf("the archive holds chart %.200q of version %.200q: the repository is not what Chart.lock was made from", chart.Name, chart.Version)
+	}
+	return nil
+}
+
+// sameVersion compares semantic versions, build metadata included, as versions are written with a v or without.
+func sameVersion(a, b string) bool {
+	if a == b {
+		return true
+	}
+	va, errA := semver.NewVersion(a)
+	vb, errB := semver.NewVersion(b)
+	return errA == nil && errB == nil && va.Equal(vb) && va.Metadata() == vb.Metadata()
+}
+
+// budget is what may still be unpacked.
+type budget struct {
+	files int
+	bytes int64
+}
+
+// walk reads an archive and those that Helm would open below its charts/, and returns its Chart.yaml.
+func (b *budget) walk(data []byte, depth int) (metadata []byte, err error) {
+	if depth > maxNesting {
+		return nil, fmt.Errorf("archives are nested more than %d deep", maxNesting)
+	}
+	unzipped, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	limited := &io.LimitedReader{R: unzipped, N: b.bytes + 1}
+	defer func() {
+		if limited.N <= 0 {
+			err = fmt.Errorf("more than %d bytes unpacked", MaxUnpackedBytes)
+		}
+		b.bytes = limited.N - 1
+	}()
+	archive := tar.NewReader(limited)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return metadata, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if b.files--; b.files < 0 {
+			return nil, fmt.Errorf("more than %d files", MaxFiles)
+		}
+		_, name, _ := strings.Cut(path.Clean(strings.ReplaceAll(header.Name, `\`, "/")), "/")
+		switch {
+		case name == "Chart.yaml":
+			if metadata, err = io.ReadAll(io.LimitReader(archive, maxMetadataBytes)); err != nil {
+				return nil, err
+			}
+		case path.Ext(name) == ".tgz" && path.Base(path.Dir(name)) == "charts":
+			nested, err := io.ReadAll(archive)
+			if err != nil {
+				return nil, err
+			}
+			inner := budget{b.files, limited.N - 1}
+			if _, err := inner.walk(nested, depth+1); err != nil {
+				return nil, fmt.Errorf("%.200s: %w", name, err)
+			}
+			b.files, limited.N = inner.files, inner.bytes+1
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package chartrepo
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// cache keeps archives under their digests, and notes which is which.
+//
+//	archives/<sha256 of the archive>.tgz
+//	notes/<sha256 of repository, name and version>   the archive's sha256, in hexadecimal
+type cache struct {
+	dir string
+
+	mu    sync.Mutex
+	known map[pin]string // of this run: also those that no repository named the digest of
+}
+
+func (c *cache) archive(sum string) string {
+	return filepath.Join(c.dir, "charts", "archives", sum+".tgz")
+}
+
+func (c *cache) note(p pin) string {
+	sum := sha256.Sum256([]byte(p.repository + "\n" + p.name + "\n" + p.version))
+	return filepath.Join(c.dir, "charts", "notes", hex.EncodeToString(sum[:]))
+}
+
+// get returns the archive of p, or nil where it is not there or no longer what it was.
+func (c *cache) get(p pin) ([]byte, error) {
+	c.mu.Lock()
+	sum := c.known[p]
+	c.mu.Unlock()
+	if sum == "" {
+		note, err := readBounded(c.note(p), 2*sha256.Size+1)
+		if err != nil {
+			return nil, cacheError(err)
+		}
+		sum = strings.TrimSpace(string(note))
+	}
+	if raw, err := hex.DecodeString(sum); err != nil || len(raw) != sha256.Size {
+		return nil, nil
+	}
+	data, err := readBounded(c.archive(sum), MaxArchiveBytes)
+	if err != nil {
+		return nil, cacheError(err)
+	}
+	if digest(data) != sum {
+		return nil, nil // what is fetched instead replaces it
+	}
+	return data, nil
+}
+
+// put keeps an archive; lasting has later runs know it.
+func (c *cache) put(p pin, data []byte, lasting bool) error {
+	sum := digest(data)
+	if err := write(c.archive(sum), data); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.known[p] = sum
+	c.mu.Unlock()
+	if !lasting {
+		return nil
+	}
+	return write(c.note(p), []byte(sum+"\n"))
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// readBounded returns nil for a file that is not there or larger than limit.
+func readBounded(name string, limit int64) ([]byte, error) {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() > limit {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// write replaces a file in one step.
+func write(name string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return cacheError(err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return cacheError(err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return cacheError(err)
+}
+
+func cacheError(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("chart cache: %w: free some space, or choose another cache folder", err)
+	}
+	if err != nil {
+		return fmt.Errorf("chart cache: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+// Package chartrepo brings packaged Helm charts from where Chart.lock says that they are.
+//
+// # Where from
+//
+// A repository is one of
+//
+//   - oci://HOST[:PORT]/PATH: the chart NAME of version V is the artifact HOST[:PORT]/PATH/NAME:V ("+" in a version is
+//     "_" in a tag), a manifest with the config application/vnd.cncf.helm.config.v1+json and the chart as a layer
+//     (helm.sh/docs/topics/registries);
+//   - https://HOST/PATH: a chart repository (helm.sh/docs/topics/chart_repository), of which index.yaml is read and then the
+//     archive that the entry's first URL names: relative to the repository, https, or oci://.
+//
+// Plain HTTP is spoken to loopback hosts only, and no https repository can lead to it.
+//
+// # What is checked
+//
+// The archive is of exactly the name and version that was asked for, by the Chart.yaml in it. It has the digest that the
+// index gives, where that gives one, or the one in the OCI manifest. Everything that is read is bounded: see the
+// constants. Nothing is unpacked to disk.
+//
+// # Credentials
+//
+// Registries get those that package oci finds. A chart repository that answers 401 gets Docker's credentials for its
+// host, as basic authentication; archives and redirects on other hosts, ports or schemes get none. A repository with a
+// password in its URL is refused. Errors never show a URL's user or query.
+//
+// # The cache
+//
+// Archives are kept below charts/ of the cache folder under their SHA-256, with a note for each repository, name and
+// version. An archive that is there is not asked for again, and no request is made. Files are written under another
+// name first and then renamed, so that processes may share the folder; what is damaged is fetched again. No note is made
+// of an archive for which an index gives no digest: that is fetched once a run.
+//
+// Neither Chart.lock nor a tag fixes an archive's bytes: whoever owns the repository can put another archive in its
+// place. Callers record the digest of what they got. Removing charts/ from the cache folder has everything fetched anew.
+package chartrepo
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lockage/lockage/oci"
+)
+
+// Bounds on what is read.
+const (
+	// MaxArchiveBytes bounds a packaged chart, compressed.
+	MaxArchiveBytes = 32 << 20
+	// MaxUnpackedBytes bounds the files of an archive and of the archives in it together.
+	MaxUnpackedBytes = 256 << 20
+	// MaxFiles bounds the number of these files.
+	MaxFiles = 20_000
+	// MaxIndexBytes bounds an index.yaml, decompressed.
+	MaxIndexBytes = 64 << 20
+
+	maxNesting   = 8 // of archives in archives
+	maxRedirects = 5
+	maxNameBytes = 250
+)
+
+// Options say how a [Fetcher] works.
+type Options struct {
+	// CacheDir is where archives are kept, below "charts/". It is made when needed.
+	CacheDir string
+	// Registries opens OCI repositories; nil stands for a client of its own.
+	Registries *oci.Client
+	// Transport carries the requests to chart repositories; nil means a copy of net/http's default.
+	Transport http.RoundTripper
+	// Credentials finds user and password for the host[:port] of a chart repository; an empty user means none. Nil means
+	// Docker's configuration and helpers.
+	Credentials func(ctx context.Context, host string) (user, password string, err error)
+	// UserAgent is sent with every request, if not empty.
+	UserAgent string
+	// Backoff is the first pause before a request is repeated; it doubles each time. 0 is half a second.
+	Backoff time.Duration
+}
+
+// Fetcher fetches charts, each once, by whoever needs it first. It is safe for concurrent use.
+type Fetcher struct {
+	cache      cache
+	registries *oci.Client
+	web        *web
+
+	mu      sync.Mutex
+	wanted  map[pin]*sync.Mutex
+	indexes indexes
+}
+
+// New returns a fetcher. It reads nothing yet.
+func New(options Options) *Fetcher {
+	if options.Registries == nil {
+		options.Registries = oci.NewClient(oci.Options{UserAgent: options.UserAgent, MaxRetryWait: maxWait})
+	}
+	return &Fetcher{
+		cache:      cache{dir: options.CacheDir, known: map[pin]string{}},
+		registries: options.Registries,
+		web:        newWeb(options),
+		wanted:     map[pin]*sync.Mutex{},
+		indexes:    indexes{kept: map[string]*index{}},
+	}
+}
+
+// pin is what Chart.lock says of one dependency.
+type pin struct{ repository, name, version string }
+
+func (p pin) String() string {
+	return fmt.Sprintf("chart %s %s of %s", p.name, p.version, redact(p.repository))
+}
+
+var (
+	validName    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]*$`)
+	validVersion = regexp.MustCompile(`^v?[0-9]+(\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+)
+
+// Archive returns the packaged chart, a gzipped tar, of this name and exact version.
+func (f *Fetcher) Archive(ctx context.Context, repository, name, version string) ([]byte, error) {
+	p := pin{strings.TrimRight(repository, "/"), name, version}
+	if len(name) > maxNameBytes || !validName.MatchString(name) {
+		return nil, fmt.Errorf("%q can be no chart's name", name)
+	}
+	if len(version) > maxNameBytes || !validVersion.MatchString(version) {
+		return nil, fmt.Errorf("chart %s: %q is no exact version", name, version)
+	}
+	where, err := parseRepository(p.repository)
+	if err != nil {
+		return nil, fmt.Errorf("chart %s: %w", name, err)
+	}
+	defer f.lock(p)()
+	if data, err := f.cache.get(p); data != nil || err != nil {
+		return data, err
+	}
+	data, named, err := f.fetch(ctx, where, p)
+	if err == nil {
+		err = inspect(data, name, version)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p, err)
+	}
+	return data, f.cache.put(p, data, named)
+}
+
+// lock waits until nobody else fetches p, and returns what lets the next one go on.
+func (f *Fetcher) lock(p pin) (unlock func()) {
+	f.mu.Lock()
+	wanted := f.wanted[p]
+	if wanted == nil {
+		wanted = new(sync.Mutex)
+		f.wanted[p] = wanted
+	}
+	f.mu.Unlock()
+	wanted.Lock()
+	return wanted.Unlock
+}
+
+// fetch brings an archive, and tells whether the repository named its digest.
+func (f *Fetcher) fetch(ctx context.Context, where *url.URL, p pin) (data []byte, named bool, err error) {
+	if where.Scheme == ociScheme {
+		data, err = f.pull(ctx, where.Host+where.Path+"/"+p.name, strings.ReplaceAll(p.version, "+", "_"))
+		return data, true, err
+	}
+	return f.download(ctx, where, p)
+}
+
+const ociScheme = "oci"
+
+// parseRepository reads a repository's URL as Chart.yaml and Chart.lock have it.
+func parseRepository(repository string) (*url.URL, error) {
+	u, err := url.Parse(repository)
+	if err != nil || u.Host == "" || u.Opaque != "" {
+		return nil, fmt.Errorf("repository %q is no URL; write oci://HOST/PATH or https://HOST/PATH", redact(repository))
+	}
+	switch {
+	case u.User != nil:
+		return nil, fmt.Errorf("repository %s: its URL holds a user or password, which anybody who reads the chart can use; "+
+			"take it out and run `docker login %s`", redact(repository), u.Host)
+	case u.Scheme == ociScheme, u.Scheme == "https", u.Scheme == "http" && loopback(u):
+		return u, nil
+	case u.Scheme == "http":
+		return nil, fmt.Errorf("repository %s: charts are fetched over plain HTTP from this machine only; write https://", redact(repository))
+	}
+	return nil, fmt.Errorf("repository %s: charts come from oci:// and https:// repositories", redact(repository))
+}
+
+// redact leaves user and query of a URL out.
+func redact(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.User != nil && u.Host == "" {
+		return "(a URL that cannot be read)"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+// dockerCredentials finds credentials as Docker does.
+func dockerCredentials(ctx context.Context, host string) (user, password string, err error) {
+	find, err := oci.DockerCredentials(os.Getenv)
+	if err != nil {
+		return "", "", err
+	}
+	credential, err := find(ctx, host)
+	return credential.Username, credential.Password, err
+}

@@ -1,0 +1,230 @@
+package chartrepo
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/lockage/lockage/oci"
+)
+
+const (
+	// maxOddIndexBytes bounds an index that is not laid out as Helm does, and so has to be decoded as a whole.
+	maxOddIndexBytes = 8 << 20
+	// maxKeptIndexes bounds the indexes that are kept for the next chart of their repository, in bytes.
+	maxKeptIndexes = 128 << 20
+
+	maxNamedVersions = 5 // in an error
+)
+
+// entry is one version of a chart in an index.
+type entry struct {
+	Version string   `json:"version"`
+	URLs    []string `json:"urls"`
+	Digest  string   `json:"digest"`
+}
+
+// indexes keeps what was read of chart repositories in this run.
+type indexes struct {
+	mu   sync.Mutex
+	kept map[string]*index
+	size int
+}
+
+// index is one index.yaml, asked for by one at a time.
+type index struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+// download brings an archive from a chart repository.
+func (f *Fetcher) download(ctx context.Context, repository *url.URL, p pin) (data []byte, named bool, err error) {
+	raw, err := f.index(ctx, repository)
+	if err != nil {
+		return nil, false, fmt.Errorf("read its index: %w", err)
+	}
+	entries, err := find(raw, p.name)
+	if err != nil {
+		return nil, false, fmt.Errorf("read its index: %w", err)
+	}
+	e, err := choose(entries, p.version)
+	if err != nil {
+		return nil, false, err
+	}
+	want := strings.TrimPrefix(strings.ToLower(strings.TrimSpace(e.Digest)), "sha256:")
+	if sum, err := hex.DecodeString(want); want != "" && (err != nil || len(sum) != 32) {
+		return nil, false, fmt.Errorf("the index gives a digest that is no SHA-256: %.100q", e.Digest)
+	}
+	if data, err = f.follow(ctx, repository, e.URLs[0]); err != nil {
+		return nil, false, err
+	}
+	if got := digest(data); want != "" && got != want {
+		return nil, false, fmt.Errorf("the archive has the digest sha256:%s; the repository's index says sha256:%s", got, want)
+	}
+	return data, want != "", nil
+}
+
+// follow brings what a URL of the index names.
+func (f *Fetcher) follow(ctx context.Context, repository *url.URL, location string) ([]byte, error) {
+	if reference, ok := strings.CutPrefix(location, ociScheme+"://"); ok {
+		name, tag, err := oci.SplitReference(reference)
+		if err == nil && tag == "" {
+			err = errors.New("the index names an artifact without a tag")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return f.pull(ctx, name, tag)
+	}
+	target, err := resolve(repository, location)
+	if err != nil {
+		return nil, err
+	}
+	return f.web.get(ctx, repository, target, MaxArchiveBytes, false)
+}
+
+// resolve makes a URL of an index absolute: relative ones begin at the repository, and have its query.
+func resolve(repository *url.URL, location string) (*url.URL, error) {
+	u, err := url.Parse(location)
+	if err != nil {
+		return nil, errors.New("the index gives a URL that cannot be read")
+	}
+	if !u.IsAbs() {
+		base := *repository
+		base.Path, base.RawPath = strings.TrimSuffix(base.Path, "/")+"/", ""
+		u = base.ResolveReference(u)
+		u.RawQuery = repository.RawQuery
+	}
+	u.User = nil
+	return u, safe(repository, u)
+}
+
+// index returns a repository's index, asked for once a run.
+func (f *Fetcher) index(ctx context.Context, repository *url.URL) ([]byte, error) {
+	f.indexes.mu.Lock()
+	i := f.indexes.kept[repository.String()]
+	if i == nil {
+		i = &index{}
+		f.indexes.kept[repository.String()] = i
+	}
+	f.indexes.mu.Unlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.data != nil {
+		return i.data, nil
+	}
+	data, err := f.web.get(ctx, repository, repository.JoinPath("index.yaml"), MaxIndexBytes, true)
+	if err != nil {
+		return nil, err
+	}
+	f.indexes.mu.Lock()
+	defer f.indexes.mu.Unlock()
+	if f.indexes.size+len(data) <= maxKeptIndexes {
+		f.indexes.size += len(data)
+		i.data = data
+	}
+	return data, nil
+}
+
+// choose finds the entry of a version; the error names some that there are.
+func choose(entries []entry, version string) (entry, error) {
+	var others []string
+	var same *entry
+	for _, e := range entries {
+		switch {
+		case len(e.URLs) == 0:
+		case e.Version == version:
+			return e, nil
+		case same == nil && sameVersion(e.Version, version):
+			same = &e
+		case len(others) < maxNamedVersions:
+			others = append(others, fmt.Sprintf("%.50q", e.Version))
+		}
+	}
+	if same != nil {
+		return *same, nil
+	}
+	if len(others) == 0 {
+		return entry{}, errors.New("the repository has no such chart; is the repository in Chart.yaml right?")
+	}
+	return entry{}, fmt.Errorf("the repository has no such version, but %s and maybe more; run `helm dependency update` on the chart and commit Chart.lock",
+		strings.Join(others, ", "))
+}
+
+// find returns the entries of one chart. An index may have tens of megabytes, of which a few kilobytes are about the
+// chart: in one that is laid out as Helm does, only these are decoded.
+func find(index []byte, name string) ([]entry, error) {
+	var decoded struct {
+		Entries map[string][]entry `json:"entries"`
+	}
+	if trimmed := bytes.TrimSpace(index); len(trimmed) > 0 && trimmed[0] == '{' {
+		var sections struct {
+			Entries map[string]json.RawMessage `json:"entries"`
+		}
+		if err := json.Unmarshal(trimmed, &sections); err == nil {
+			var entries []entry
+			if raw := sections.Entries[name]; raw != nil {
+				err = json.Unmarshal(raw, &entries)
+			}
+			return entries, err
+		}
+	}
+	if part := section(index, name); part != nil {
+		if err := yaml.Unmarshal(append([]byte("entries:\n"), part...), &decoded); err == nil && len(decoded.Entries[name]) > 0 {
+			return decoded.Entries[name], nil
+		}
+	}
+	if len(index) > maxOddIndexBytes {
+		return nil, nil
+	}
+	decoded.Entries = nil
+	if err := yaml.Unmarshal(index, &decoded); err != nil {
+		return nil, errors.New("it is no YAML of a chart repository; is the repository in Chart.yaml right?")
+	}
+	return decoded.Entries[name], nil
+}
+
+// section returns the lines of `entries` that are about one chart, beginning with its name; nil where it is not found so.
+func section(index []byte, name string) []byte {
+	inside, depth, start := false, -1, -1
+	for offset := 0; offset < len(index); {
+		end := len(index)
+		if i := bytes.IndexByte(index[offset:], '\n'); i >= 0 {
+			end = offset + i + 1
+		}
+		line := bytes.TrimRight(index[offset:end], " \r\n")
+		text := bytes.TrimLeft(line, " ")
+		indent := len(line) - len(text)
+		switch {
+		case len(text) == 0 || text[0] == '#':
+		case !inside:
+			inside = string(line) == "entries:"
+		case depth < 0 && indent > 0:
+			depth = indent
+			fallthrough
+		case indent <= depth && !bytes.HasPrefix(text, []byte("- ")) && string(text) != "-":
+			if start >= 0 {
+				return index[start:offset]
+			}
+			if indent < depth || indent == 0 {
+				return nil
+			}
+			if key, ok := bytes.CutSuffix(text, []byte(":")); ok && string(bytes.Trim(key, `"'`)) == name {
+				start = offset
+			}
+		}
+		offset = end
+	}
+	if start < 0 {
+		return nil
+	}
+	return index[start:]
+}

@@ -1,0 +1,171 @@
+package remotelock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+// commitPlaceholder stands for the full commit id in a pattern of tags.
+const commitPlaceholder = "{commit}"
+
+// ErrNoImage says that no commit was found that has an image.
+var ErrNoImage = errors.New("no commit with an image")
+
+// Pattern is how an image's tag is made from the commit.
+type Pattern struct{ prefix, suffix string }
+
+// ParsePattern reads a tag with {commit} in it, once.
+func ParsePattern(s string) (Pattern, error) {
+	prefix, suffix, ok := strings.Cut(s, commitPlaceholder)
+	p := Pattern{prefix, suffix}
+	if !ok || !regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`).MatchString(p.Tag(git.Hash(strings.Repeat("0", 40)))) {
+		return Pattern{}, fmt.Errorf("%q makes no tag of a commit: write %s once, and around it letters, digits, '_', '.' and '-', as in git-%[2]s", s, commitPlaceholder)
+	}
+	return p, nil
+}
+
+func (p Pattern) String() string { return p.prefix + commitPlaceholder + p.suffix }
+
+// Tag is the tag of a commit's image.
+func (p Pattern) Tag(commit git.Hash) string { return p.prefix + string(commit) + p.suffix }
+
+// Tags is the image repository as a search sees it.
+type Tags interface {
+	// Name is the repository's, without a tag.
+	Name() string
+	// Tags lists the tags that begin with prefix.
+	Tags(ctx context.Context, prefix string) ([]string, error)
+}
+
+// Search is for the newest commit of a branch that has an image.
+type Search struct {
+	Source *git.Remote
+	Branch string   // "" is the default branch
+	Paths  []string // the commit touches one of these; none for any commit
+	Images Tags
+	Tag    Pattern
+}
+
+// Newest finds the commit. The error is ErrNoImage where there is none, and
+// says what was looked for.
+func (s Search) Newest(ctx context.Context) (git.Hash, error) {
+	for _, name := range s.Paths {
+		if !fs.ValidPath(name) {
+			return "", fmt.Errorf("path %q: want one relative to the source repository's root", name)
+		}
+	}
+	tags, err := s.Images.Tags(ctx, s.Tag.prefix)
+	if err != nil {
+		return "", err
+	}
+	tagged := map[string]bool{}
+	for _, tag := range tags {
+		tagged[tag] = true
+	}
+	tip, branch, err := s.Source.Tip(ctx, s.Branch)
+	if err != nil {
+		return "", err
+	}
+	w := walk{source: s.Source, paths: s.Paths}
+	if len(tags) > 0 {
+		err = s.Source.Log(ctx, tip, func(c git.Commit) (bool, error) {
+			return w.visit(ctx, c, tagged[s.Tag.Tag(c.Hash)])
+		})
+		if err == nil {
+			err = w.judge(ctx)
+		}
+	}
+	if err != nil || w.found != "" {
+		return w.found, err
+	}
+	return "", s.failure(strings.TrimPrefix(branch, "refs/heads/"), len(tags), w)
+}
+
+// failure says what was looked for in vain.
+func (s Search) failure(branch string, tags int, w walk) error {
+	extent := fmt.Sprintf("all %d commits", w.seen)
+	switch {
+	case tags == 0:
+		return fmt.Errorf("%w: %s has no tag that begins with %q, as %s would; was an image pushed?", ErrNoImage, s.Images.Name(), s.Tag.prefix, s.Tag)
+	case w.seen == maxCommits:
+		extent = fmt.Sprintf("the newest %d commits", w.seen)
+	}
+	touching := ""
+	if len(s.Paths) > 0 {
+		touching = fmt.Sprintf(", and touches %s (%d have a tag)", strings.Join(s.Paths, " or "), w.tagged)
+	}
+	return fmt.Errorf("%w: of %s of branch %s of %s, along first parents, none has a tag %s in %s%s",
+		ErrNoImage, extent, branch, s.Source, s.Tag, s.Images.Name(), touching)
+}
+
+// walk is along a branch, newest commits first.
+type walk struct {
+	source *git.Remote
+	paths  []string
+
+	seen, tagged int
+	pending      []git.Commit // tagged, not yet asked for their paths
+	found        git.Hash
+}
+
+// visit says whether to go on.
+func (w *walk) visit(ctx context.Context, c git.Commit, tagged bool) (bool, error) {
+	w.seen++
+	if tagged {
+		w.tagged++
+		w.pending = append(w.pending, c)
+	}
+	if w.seen%batch == 0 || tagged && len(w.paths) == 0 {
+		if err := w.judge(ctx); err != nil {
+			return false, err
+		}
+	}
+	return w.found == "" && w.seen < maxCommits, nil
+}
+
+// judge finds the first of the pending commits that touches a path.
+func (w *walk) judge(ctx context.Context) error {
+	pending := w.pending
+	w.pending = nil
+	if len(pending) == 0 || w.found != "" {
+		return nil
+	}
+	if len(w.paths) == 0 {
+		w.found = pending[0].Hash
+		return nil
+	}
+	parents := make([]git.Commit, len(pending))
+	for i, c := range pending {
+		if len(c.Parents) == 0 {
+			continue // nothing lies anywhere before the first commit
+		}
+		var err error
+		if parents[i], err = w.source.Commit(ctx, c.Parents[0]); err != nil {
+			return err
+		}
+	}
+	touches := make([]bool, len(pending))
+	for _, name := range w.paths {
+		ids, err := w.source.PathIDs(ctx, name, slices.Concat(pending, parents)...)
+		if err != nil {
+			return err
+		}
+		for i := range pending {
+			touches[i] = touches[i] || ids[i] != ids[len(pending)+i]
+		}
+	}
+	for i, c := range pending {
+		if touches[i] {
+			w.found = c.Hash
+			break
+		}
+	}
+	return nil
+}

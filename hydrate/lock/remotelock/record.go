@@ -1,0 +1,121 @@
+package remotelock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/git"
+)
+
+// Branch is a branch of a remote to record releases on.
+type Branch struct {
+	Remote *git.Remote
+	Name   string // short
+	// Wait is called after each push that came too late, before the next attempt.
+	Wait func(ctx context.Context, attempt int) error
+}
+
+// Entry is a release to record.
+type Entry struct {
+	Lock     lock.Lock
+	Dir      string // the lock directory, with slashes, relative to the root
+	Pipeline string // whose release it is, for the commit's message; may be empty
+	Time     time.Time
+	Ancestry lock.Ancestry
+}
+
+// Recorded is what became of an entry.
+type Recorded struct {
+	lock.Written
+	Commit git.Hash // that was pushed; "" where nothing had to be
+}
+
+// Files are the files at the branch's head as it is now.
+func (b Branch) Files(ctx context.Context) (fs.FS, error) {
+	_, files, err := b.head(ctx)
+	return files, err
+}
+
+// head is where the branch is now, with its files.
+func (b Branch) head(ctx context.Context) (git.Hash, fs.FS, error) {
+	tips, err := b.Remote.Tips(ctx, b.Name)
+	if err != nil {
+		return "", nil, err
+	}
+	head, ok := tips[b.Name]
+	if !ok {
+		return "", nil, fmt.Errorf("remote %s has no branch %q to record releases on: push it first, or name another: %w", b.Remote, b.Name, git.ErrNotFound)
+	}
+	if err := b.Remote.FetchTrees(ctx, head); err != nil {
+		return "", nil, err
+	}
+	snapshot, err := b.Remote.Snapshot(ctx, head)
+	if err != nil {
+		return "", nil, err
+	}
+	return head, snapshot.FS(ctx), nil
+}
+
+// Record commits what is missing of the entry on top of the branch's head and
+// pushes it, again where others pushed first. A push that the server refuses
+// is an error in the server's words.
+func (b Branch) Record(ctx context.Context, e Entry) (Recorded, error) {
+	for attempt := 1; ; attempt++ {
+		draft, recorded, err := b.prepare(ctx, e)
+		if err == nil {
+			err = b.Remote.Push(ctx, git.Update{Branch: b.Name, Draft: draft})
+		}
+		if err == nil {
+			return recorded, nil
+		}
+		err = fmt.Errorf("record release %s on branch %s: %w", e.Lock.ReleaseID, b.Name, err)
+		if !errors.Is(err, git.ErrStale) {
+			return Recorded{}, err
+		}
+		if attempt == maxAttempts {
+			return Recorded{}, fmt.Errorf("%w; %d attempts came too late: run it again when fewer others push to the branch", err, attempt)
+		}
+		if err := b.Wait(ctx, attempt); err != nil {
+			return Recorded{}, err
+		}
+	}
+}
+
+// prepare makes the commit on top of the branch's head, if one is needed.
+func (b Branch) prepare(ctx context.Context, e Entry) (*git.Draft, Recorded, error) {
+	head, tree, err := b.head(ctx)
+	if err != nil {
+		return nil, Recorded{}, err
+	}
+	draft, err := b.Remote.Draft(ctx, head)
+	if err != nil {
+		return nil, Recorded{}, err
+	}
+	plan, err := lock.Prepare(ctx, tree, e.Dir, e.Lock, e.Ancestry)
+	if err != nil || len(plan.Files) == 0 {
+		return draft, Recorded{Written: plan.Written}, err
+	}
+	files := map[string][]byte{}
+	for _, f := range plan.Files {
+		files[path.Base(f.Path)] = f.Data
+	}
+	if err := draft.Put(ctx, e.Dir, files); err != nil {
+		return nil, Recorded{}, err
+	}
+	commit, err := draft.Commit(git.NewCommit{By: git.Signature{Name: "lockage", Email: "noreply@lockage.dev"}, When: e.Time, Message: e.message()})
+	return draft, Recorded{plan.Written, commit}, err
+}
+
+func (e Entry) message() string {
+	subject := "Lock " + e.Lock.ReleaseID
+	if e.Pipeline != "" {
+		subject += " of " + strings.Join(strings.Fields(e.Pipeline), " ")
+	}
+	return subject + "\n\n" + e.Lock.Image.Pinned() + "\n"
+}

@@ -1,0 +1,488 @@
+package plan_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+
+	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/internal/git"
+)
+
+const sourceURL = "https://git.example.com/acme/app.git"
+
+// renderer opens packages whose only input is the file named chart, and counts them.
+type renderer struct{ opens atomic.Int32 }
+
+func (*renderer) Version() string { return "test v1" }
+
+func (r *renderer) Open(_ context.Context, source fs.FS) (hydrate.Package, error) {
+	r.opens.Add(1)
+	data, err := fs.ReadFile(source, "chart")
+	return pkg(data), err
+}
+
+// overlayer opens the overlay file of every stage, and counts them.
+type overlayer struct{ opens atomic.Int32 }
+
+func (*overlayer) Version() string { return "overlay v1" }
+
+func (o *overlayer) OpenOverlay(_ context.Context, overlay hydrate.Overlay) (hydrate.Package, error) {
+	o.opens.Add(1)
+	data, err := fs.ReadFile(overlay.GitOps, overlay.Path+"/overlay")
+	if err != nil {
+		return nil, err
+	}
+	base, err := fs.ReadFile(overlay.Source, "k8s/chart")
+	return pkg(string(base) + string(data)), err
+}
+
+// pkg is a package by its content.
+type pkg string
+
+func (p pkg) Inputs() []hydrate.Input {
+	var sum [32]byte
+	copy(sum[:], p)
+	return []hydrate.Input{{Path: "chart", SHA256: sum}}
+}
+
+func (pkg) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) {
+	return hydrate.Rendered{}, errors.New("a plan renders nothing")
+}
+
+// mute has a version and opens nothing.
+type mute struct{}
+
+func (mute) Version() string { return "mute v1" }
+
+// sources has one source repository, under sourceURL, and counts how often it is asked for.
+type sources struct {
+	dir   string
+	cache string
+	asked atomic.Int32
+}
+
+func (s *sources) Remote(ctx context.Context, url string) (*git.Remote, error) {
+	s.asked.Add(1)
+	if url != sourceURL {
+		return nil, fmt.Errorf("no repository %s", url)
+	}
+	return git.OpenRemote(ctx, s.dir, git.Options{CacheDir: s.cache, Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.cache, "GIT_CONFIG_NOSYSTEM=1"}})
+}
+
+// scene is a source repository of two commits and a GitOps repository.
+type scene struct {
+	t          *testing.T
+	sources    *sources
+	helm       renderer
+	kustomize  overlayer
+	old, newer string // commits of the source
+	files      fstest.MapFS
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{t: t, sources: &sources{dir: t.TempDir(), cache: t.TempDir()}, files: fstest.MapFS{}}
+	s.git("init", "-q")
+	s.old, s.newer = s.commit("old"), s.commit("new")
+	return s
+}
+
+func (s *scene) git(args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main"}, args...)...)
+	cmd.Dir = s.sources.dir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + s.sources.cache, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
+		"GIT_COMMITTER_DATE=2026-03-22T12:34:56+0000",
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (s *scene) commit(chart string) string {
+	s.t.Helper()
+	file := filepath.Join(s.sources.dir, "k8s", "chart")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(chart), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	s.git("add", "-A")
+	s.git("commit", "-q", "-m", chart)
+	return s.git("rev-parse", "HEAD")
+}
+
+// declare adds a pipeline with the stages staging and production, which is after staging although it is declared
+// first, and locks it to a commit.
+func (s *scene) declare(name, commit string, change func(*lock.Lock)) {
+	s.t.Helper()
+	s.files[name+".yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil, `apiVersion: lockage.dev/v1alpha1
+kind: Pipeline
+name: %[1]s
+lock: locks/%[1]s
+artifacts: registry.example.com/acme/%[1]s
+render:
+  releaseName: "{stage}"
+  namespace: app
+  kubeVersion: "1.34"
+  values: ["values/{stage}.yaml"]
+  set: {image: "{image}"}
+  overlay: overlays/{stage}
+identities:
+  hydrator: {key: keys/hydrator.pub}
+stages:
+  - {name: production, after: [staging]}
+  - {name: staging}
+`, name)}
+	for _, stage := range []string{"staging", "production"} {
+		s.files["values/"+stage+".yaml"] = &fstest.MapFile{Data: []byte("stage: " + stage + "\n")}
+		s.files["overlays/"+stage+"/overlay"] = &fstest.MapFile{Data: []byte(stage)}
+	}
+	l := lock.Lock{
+		SchemaVersion: lock.SchemaVersion,
+		ReleaseID:     "git-" + commit,
+		GitCommit:     commit,
+		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: "sha256:" + strings.Repeat("a", 64)},
+		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: sourceURL, SourcePath: "k8s"},
+		CreatedAt:     "2026-03-22T12:34:56Z",
+	}
+	if change != nil {
+		change(&l)
+	}
+	for _, file := range []string{"current", l.ReleaseID} {
+		s.files["locks/"+name+"/"+file+".yaml"] = &fstest.MapFile{Data: lock.Format(l)}
+	}
+}
+
+// make plans the named pipelines.
+func (s *scene) make(change func(*plan.Request), names ...string) ([]plan.Release, error) {
+	s.t.Helper()
+	var files []string
+	for _, name := range names {
+		files = append(files, name+".yaml")
+	}
+	pipelines, err := pipeline.Load(s.files, files...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r := plan.Request{
+		Files:     s.files,
+		Pipelines: pipelines,
+		Sources:   s.sources,
+		Renderers: map[string]plan.Renderer{lock.Helm: &s.helm, lock.Kustomize: &s.kustomize},
+	}
+	if change != nil {
+		change(&r)
+	}
+	return plan.Make(s.t.Context(), r)
+}
+
+// require plans, and fails where a pipeline could not be planned.
+func (s *scene) require(change func(*plan.Request), names ...string) []plan.Release {
+	s.t.Helper()
+	releases, err := s.make(change, names...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, r := range releases {
+		if r.Err != nil {
+			s.t.Fatal(r.Err)
+		}
+	}
+	return releases
+}
+
+// shape says which stages there are, as «pipeline:stage stage».
+func shape(releases []plan.Release) []string {
+	var all []string
+	for _, r := range releases {
+		var stages []string
+		for _, stage := range r.Stages {
+			stages = append(stages, stage.Name)
+		}
+		all = append(all, r.Pipeline.Name+":"+strings.Join(stages, " "))
+	}
+	return all
+}
+
+func requireShape(t *testing.T, releases []plan.Release, want ...string) {
+	t.Helper()
+	if got := shape(releases); !slices.Equal(got, want) {
+		t.Errorf("plan is %q, want %q", got, want)
+	}
+}
+
+func TestPackageIsOpenedOnceForAllStages(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.declare("one", s.newer, nil)
+	s.declare("two", s.newer, nil)
+	s.declare("old", s.old, nil)
+	releases := s.require(nil, "two", "one", "old")
+	requireShape(t, releases, "two:staging production", "one:staging production", "old:staging production")
+	if n := s.helm.opens.Load(); n != 2 {
+		t.Errorf("%d packages were opened, want one a source commit: 2", n)
+	}
+	if n := s.sources.asked.Load(); n != 2 {
+		t.Errorf("the source repository was asked for %d times, want one a commit: 2", n)
+	}
+	for _, r := range releases {
+		want := "new"
+		if r.Pipeline.Name == "old" {
+			want = "old"
+		}
+		for _, stage := range r.Stages {
+			if stage.Package != pkg(want) {
+				t.Errorf("stage %s of %s has the package %q, want %q", stage.Name, r.Pipeline.Name, stage.Package, want)
+			}
+		}
+	}
+}
+
+func TestStageHasAllThatItIsRenderedWith(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.declare("app", s.newer, nil)
+	release := s.require(nil, "app")[0]
+	if got := release.Committed.Format("2006-01-02T15:04:05Z07:00"); got != "2026-03-22T12:34:56Z" || release.SourceURL != sourceURL {
+		t.Errorf("release was committed at %s to %s", got, release.SourceURL)
+	}
+	stage := release.Stages[1]
+	r := stage.Request
+	if stage.Name != "production" || stage.Declared.Stage != "production" || r.ReleaseName != "production" || r.Namespace != "app" || r.KubeVersion != "1.34" {
+		t.Errorf("request of production is %+v", r)
+	}
+	if len(r.Values) != 1 || r.Values[0].Path != "values/production.yaml" || string(r.Values[0].Data) != "stage: production\n" {
+		t.Errorf("values are %+v", r.Values)
+	}
+	want := hydrate.SetValue{Key: "image", Value: "ghcr.io/acme/app@sha256:" + strings.Repeat("a", 64)}
+	if !slices.Equal(r.Set, []hydrate.SetValue{want}) {
+		t.Errorf("set is %v, want %v", r.Set, want)
+	}
+}
+
+func TestOverlayIsOpenedForEachStage(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.declare("app", s.newer, func(l *lock.Lock) { l.Packaging.Kind = lock.Kustomize })
+	release := s.require(nil, "app")[0]
+	if n := s.kustomize.opens.Load(); n != 2 {
+		t.Errorf("%d overlays were opened, want one a stage: 2", n)
+	}
+	for _, stage := range release.Stages {
+		if want := pkg("new" + stage.Name); stage.Package != want || stage.Renderer != "overlay v1" {
+			t.Errorf("stage %s has the package %q of %s, want %q", stage.Name, stage.Package, stage.Renderer, want)
+		}
+	}
+}
+
+func TestOnePipelineThatFailsStopsNoOther(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spoil func(*scene)
+		want  string
+	}{
+		"no release": {func(s *scene) { delete(s.files, "locks/bad/current.yaml") }, "no release in lock directory locks/bad"},
+		"values missing": {func(s *scene) {
+			s.files["bad.yaml"].Data = bytes.ReplaceAll(s.files["bad.yaml"].Data, []byte("values/{stage}"), []byte("absent/{stage}"))
+		}, "values file absent/staging.yaml, for stage staging of pipeline bad, does not exist"},
+		"values too big": {func(s *scene) {
+			s.files["bad.yaml"].Data = bytes.ReplaceAll(s.files["bad.yaml"].Data, []byte("values/{stage}"), []byte("big/{stage}"))
+			s.files["big/staging.yaml"] = &fstest.MapFile{Data: make([]byte, 16<<20+1)}
+		}, "has 16777217 bytes, at most 16777216 are read"},
+		"unknown commit": {func(s *scene) { s.declare("bad", strings.Repeat("d", 40), nil) }, "source repository"},
+		"unknown source": {func(s *scene) {
+			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.SourceRepo = "https://git.example.com/other.git" })
+		}, "no repository https://git.example.com/other.git"},
+		"unknown folder": {func(s *scene) {
+			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.SourcePath = "charts" })
+		}, "is the lock's packaging.sourcePath right?"},
+		"package that does not open": {func(s *scene) {
+			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.SourcePath = "." })
+		}, "read chart: file does not exist"},
+		"overlay that does not open": {func(s *scene) {
+			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.Kind = lock.Kustomize })
+			delete(s.files, "overlays/staging/overlay")
+		}, "stage staging: open overlays/staging/overlay"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.declare("bad", s.newer, nil)
+			s.declare("good", s.newer, nil)
+			c.spoil(s)
+			releases, err := s.make(nil, "bad", "good")
+			if err != nil {
+				t.Fatal(err)
+			}
+			requireShape(t, releases, "bad:", "good:staging production")
+			if releases[0].Err == nil || !strings.Contains(releases[0].Err.Error(), c.want) {
+				t.Errorf("error is %v, want %q in it", releases[0].Err, c.want)
+			}
+			if releases[1].Err != nil {
+				t.Errorf("the other pipeline failed too: %v", releases[1].Err)
+			}
+			if n := len(plan.InputDigests(releases)); n != 2 {
+				t.Errorf("there are %d input digests, want those of the 2 stages that were planned", n)
+			}
+		})
+	}
+}
+
+func TestValuesOfTheLargestSizeAreRead(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.declare("app", s.newer, nil)
+	s.files["values/staging.yaml"] = &fstest.MapFile{Data: make([]byte, 16<<20)}
+	s.require(nil, "app")
+}
+
+func TestRendererThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		renderers map[string]plan.Renderer
+		want      string
+	}{
+		"kind not supported": {nil, "locks/app/current.yaml: packaging.kind helm is not supported yet"},
+		"opens nothing":      {map[string]plan.Renderer{lock.Helm: mute{}}, "mute v1 opens no packages"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.declare("app", s.newer, nil)
+			releases, err := s.make(func(r *plan.Request) { r.Renderers = c.renderers }, "app")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := releases[0].Err; err == nil || err.Error() != c.want {
+				t.Errorf("error is %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestStages(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.declare("app", s.newer, nil)
+	s.declare("other", s.newer, nil)
+	s.files["other.yaml"].Data = bytes.ReplaceAll(s.files["other.yaml"].Data, []byte("production"), []byte("live"))
+	s.files["values/live.yaml"] = &fstest.MapFile{}
+	for _, c := range []struct {
+		stages []string
+		want   []string
+	}{
+		{nil, []string{"other:staging live", "app:staging production"}},
+		{[]string{"production", "live", "staging"}, []string{"other:staging live", "app:staging production"}},
+		{[]string{"staging"}, []string{"other:staging", "app:staging"}},
+		{[]string{"production"}, []string{"other:", "app:production"}}, // no stage of a pipeline is no error of it
+	} {
+		requireShape(t, s.require(func(r *plan.Request) { r.Stages = c.stages }, "other", "app"), c.want...)
+	}
+
+	asked := s.sources.asked.Load()
+	_, err := s.make(func(r *plan.Request) { r.Stages = []string{"staging", "prod"} }, "other", "app")
+	if !errors.Is(err, plan.ErrNoStage) || !strings.Contains(err.Error(), `"prod"; there are live, production, staging`) {
+		t.Errorf("error is %v, want %v with the stages that there are", err, plan.ErrNoStage)
+	}
+	if s.sources.asked.Load() != asked {
+		t.Error("the source was asked for before the stages were checked")
+	}
+}
+
+func TestReleaseAndCommit(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.declare("app", s.old, nil)
+	s.declare("app", s.newer, nil)
+	for name, c := range map[string]struct {
+		release, commit string
+		want            pkg
+		id, path        string
+	}{
+		"current":          {"", "", "new", "git-" + s.newer, "locks/app/current.yaml"},
+		"release":          {"git-" + s.old, "", "old", "git-" + s.old, "locks/app/git-" + s.old + ".yaml"},
+		"commit":           {"", s.old, "old", "git-" + s.old, "locks/app/current.yaml"},
+		"release, another": {"git-" + s.old, s.newer, "new", "git-" + s.newer, "locks/app/git-" + s.old + ".yaml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			release := s.require(func(r *plan.Request) { r.Release, r.Commit = c.release, c.commit }, "app")[0]
+			if release.Lock.Lock.ReleaseID != c.id || release.Lock.Path != c.path {
+				t.Errorf("lock is %s of %s, want %s of %s", release.Lock.Lock.ReleaseID, release.Lock.Path, c.id, c.path)
+			}
+			for _, stage := range release.Stages {
+				if stage.Package != c.want || stage.Lock.ReleaseID != c.id || "git-"+stage.Lock.GitCommit != c.id {
+					t.Errorf("stage %s has the package %q at %s of %s, want %q", stage.Name, stage.Package, stage.Lock.GitCommit, stage.Lock.ReleaseID, c.want)
+				}
+			}
+		})
+	}
+	t.Run("unknown release", func(t *testing.T) {
+		t.Parallel()
+		releases, err := s.make(func(r *plan.Request) { r.Release = "git-" + strings.Repeat("d", 40) }, "app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(releases[0].Err, fs.ErrNotExist) {
+			t.Errorf("error is %v, want %v", releases[0].Err, fs.ErrNotExist)
+		}
+	})
+}
+
+func TestInputDigests(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.declare("app", s.newer, nil)
+	s.declare("other", s.newer, nil)
+	before := plan.InputDigests(s.require(nil, "app", "other"))
+	if again := plan.InputDigests(s.require(nil, "other", "app")); len(again) != 4 || fmt.Sprint(again) != fmt.Sprint(before) {
+		t.Errorf("input digests are %v, and of the same inputs %v", before, again)
+	}
+	s.files["values/staging.yaml"] = &fstest.MapFile{Data: []byte("stage: other\n")}
+	after := plan.InputDigests(s.require(nil, "app"))
+	for _, stage := range []string{"staging", "production"} {
+		key := plan.Key{Pipeline: "app", Stage: stage, Release: "git-" + s.newer}
+		if before[key] == "" || after[key] == "" {
+			t.Errorf("there is no input digest of %+v", key)
+		}
+		if changed := before[key] != after[key]; changed != (stage == "staging") {
+			t.Errorf("input digest of %s changed: %v", stage, changed)
+		}
+	}
+}
+
+func TestEndedPlan(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.declare("app", s.newer, nil)
+	pipelines, err := pipeline.Load(s.files, "app.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = plan.Make(ctx, plan.Request{Files: s.files, Pipelines: pipelines, Sources: s.sources, Renderers: map[string]plan.Renderer{lock.Helm: &s.helm}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want %v", err, context.Canceled)
+	}
+}

@@ -1,0 +1,40 @@
+package stagediff_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/hydrate/stagediff"
+)
+
+// TestMarkdownOfManyStages checks that the limit holds, however many stages there are, and that each of them is there.
+func TestMarkdownOfManyStages(t *testing.T) {
+	t.Parallel()
+	for _, count := range []int{1, 3, 16, 17, 400} {
+		var couples []stagediff.Couple
+		for i := range count {
+			subject := stagediff.Subject{Pipeline: "web", Stage: fmt.Sprintf("s%d", i), Label: "branch `x`", Files: files(strings.Repeat("text\n", 300))}
+			couples = append(couples, stagediff.Couple{After: &subject})
+		}
+		stages, err := stagediff.Couples(t.Context(), couples, diff.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := stagediff.WriteMarkdown(&b, stages, diff.MarkdownOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		text := b.String()
+		if len(text) > diff.MarkdownLimit {
+			t.Errorf("%d stages take %d bytes", count, len(text))
+		}
+		if detailed, more := strings.Count(text, "### `web/"), strings.Count(text, "\n- `web/"); detailed+more != count {
+			t.Errorf("of %d stages %d are shown and %d named", count, detailed, more)
+		}
+		if strings.Contains(text, "branch `") {
+			t.Errorf("a label ends its code span: %.200q", text)
+		}
+	}
+}

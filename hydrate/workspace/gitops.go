@@ -1,0 +1,223 @@
+// Package workspace is the GitOps repository as one command sees it: the commit that is checked out, the commit that is
+// trusted, and the pipelines that either declares.
+//
+// What is published comes from a commit, never from uncommitted files, and only from a commit on the policy ref: the
+// branch of the remote that the team trusts, protects and reviews. Elsewhere, on a pull request's head say, manifests
+// can be looked at but not published.
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+)
+
+const (
+	// DefaultFile is the pipeline file that is read where none is named.
+	DefaultFile = "lockage.yaml"
+
+	maxPipelineFiles = 10_000
+)
+
+// ErrNoPipeline says that no pipeline file was found.
+var ErrNoPipeline = errors.New("no pipeline file")
+
+// SelectionError says that what the user selects is not there or not clear: by the folder that the command is started
+// in, by the patterns of pipeline files, or by the name of the policy ref.
+type SelectionError struct{ err error }
+
+func (e *SelectionError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *SelectionError) Unwrap() error { return e.err }
+
+func selectionf(format string, args ...any) error {
+	return &SelectionError{fmt.Errorf(format, args...)}
+}
+
+// Workspace is a checkout of the GitOps repository and the folder in it that the command was started in.
+type Workspace struct {
+	Repository *git.Repository
+	Head       git.Head
+
+	prefix string // of the starting folder, relative to the root, "." for the root
+}
+
+// Open opens the checkout that dir is in.
+func Open(ctx context.Context, dir string, opts git.Options) (*Workspace, error) {
+	repository, err := git.Open(ctx, dir, opts)
+	if errors.Is(err, git.ErrNoRepository) {
+		return nil, selectionf("GitOps repository: %w; -C names a folder inside its checkout", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("GitOps repository: %w", err)
+	}
+	head, err := repository.Head(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("GitOps repository: %w", err)
+	}
+	w := &Workspace{Repository: repository, Head: head, prefix: "."}
+	if root := repository.Root(); root != "" {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, err
+		}
+		if abs, err = filepath.EvalSymlinks(abs); err != nil {
+			return nil, err
+		}
+		if root, err = filepath.EvalSymlinks(root); err != nil {
+			return nil, err
+		}
+		rel, err := filepath.Rel(root, abs)
+		if err != nil {
+			return nil, err
+		}
+		w.prefix = filepath.ToSlash(rel)
+	}
+	return w, nil
+}
+
+// Root is the checkout's root folder; for a bare repository, "".
+func (w *Workspace) Root() string { return w.Repository.Root() }
+
+// Files are the files of the commit that is checked out.
+func (w *Workspace) Files(ctx context.Context) (fs.FS, error) {
+	snapshot, err := w.Repository.Snapshot(ctx, w.Head.Hash)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.FS(ctx), nil
+}
+
+// At are the files of another commit: a full id, a branch, a tag or a remote's branch.
+func (w *Workspace) At(ctx context.Context, rev string) (fs.FS, error) {
+	hash, err := w.Repository.Resolve(ctx, rev)
+	if err != nil {
+		return nil, selectionf("revision %s: %w", rev, err)
+	}
+	snapshot, err := w.Repository.Snapshot(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.FS(ctx), nil
+}
+
+// WorkTree are the files as they lie on disk, committed or not. Links that lead out of the checkout are not followed.
+func (w *Workspace) WorkTree() (fs.FS, error) {
+	if w.Root() == "" {
+		return nil, fmt.Errorf("repository %s is bare: it has no work tree", w.Repository)
+	}
+	root, err := os.OpenRoot(w.Root())
+	if err != nil {
+		return nil, err
+	}
+	return root.FS(), nil
+}
+
+// Present are the files of the work tree, and where a sparse checkout left a file out, or there is no work tree, those
+// of the commit that is checked out.
+func (w *Workspace) Present(ctx context.Context) (fs.FS, error) {
+	committed, err := w.Files(ctx)
+	if err != nil || w.Root() == "" {
+		return committed, err
+	}
+	onDisk, err := w.WorkTree()
+	return present{onDisk, committed}, err
+}
+
+// present reads from the first file system, and from the second what the first has not.
+type present struct{ onDisk, committed fs.FS }
+
+func (p present) Open(name string) (fs.File, error) {
+	f, err := p.onDisk.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p.committed.Open(name)
+	}
+	return f, err
+}
+
+// ReadDir lists what either has.
+func (p present) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(p.onDisk, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	committed, cerr := fs.ReadDir(p.committed, name)
+	if err != nil || cerr != nil && !errors.Is(cerr, fs.ErrNotExist) {
+		return committed, cerr
+	}
+	byName := func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }
+	for _, c := range committed {
+		if i, found := slices.BinarySearchFunc(entries, c, byName); !found {
+			entries = slices.Insert(entries, i, c)
+		}
+	}
+	return entries, nil
+}
+
+// Pipelines reads the pipelines that the patterns name: files or globs relative to the folder that the command was
+// started in. Without a pattern it is lockage.yaml there, or else at the root.
+func (w *Workspace) Pipelines(files fs.FS, patterns []string) ([]*pipeline.Pipeline, error) {
+	names, err := w.pipelineFiles(files, patterns)
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.Load(files, names...)
+}
+
+func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, error) {
+	if len(patterns) == 0 {
+		for _, name := range []string{path.Join(w.prefix, DefaultFile), DefaultFile} {
+			_, err := fs.Stat(files, name)
+			if err == nil {
+				return []string{name}, nil
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("read pipeline file: %w", err)
+			}
+		}
+		return nil, selectionf("%w: %s has no %s; name others with -f", ErrNoPipeline, w.Repository, DefaultFile)
+	}
+	var names []string
+	for _, pattern := range patterns {
+		rooted := path.Join(w.prefix, filepath.ToSlash(pattern))
+		if filepath.IsAbs(pattern) {
+			// The root has its links resolved. What does not exist on disk stays as typed.
+			abs := pattern
+			if dir, err := filepath.EvalSymlinks(filepath.Dir(pattern)); err == nil {
+				abs = filepath.Join(dir, filepath.Base(pattern))
+			}
+			rel, err := filepath.Rel(w.Root(), abs)
+			if err != nil {
+				return nil, selectionf("-f %s: %w", pattern, err)
+			}
+			rooted = filepath.ToSlash(rel)
+		}
+		if !fs.ValidPath(rooted) || pattern == "" {
+			return nil, selectionf("-f %q: want a file or glob inside the repository %s", pattern, w.Repository)
+		}
+		found, err := fs.Glob(files, rooted)
+		if err != nil {
+			return nil, selectionf("-f %s: %w", pattern, err)
+		}
+		if len(found) == 0 {
+			return nil, selectionf("-f %s: %w of that name is in commit %.12s of %s; is it committed?", pattern, ErrNoPipeline, w.Head.Hash, w.Repository)
+		}
+		names = append(names, found...)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) > maxPipelineFiles {
+		return nil, fmt.Errorf("-f %s: %d files, at most %d are read", strings.Join(patterns, " "), len(names), maxPipelineFiles)
+	}
+	return names, nil
+}

@@ -1,0 +1,214 @@
+package workspace
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+// ErrOffPolicy says that a commit is not on the policy ref, so that nothing may be published from it.
+var ErrOffPolicy = errors.New("not on the policy ref")
+
+// defaultRemote is git's own name for the remote that a clone was made from.
+const defaultRemote = "origin"
+
+// Policy is the policy ref: the branch of the GitOps repository that is trusted, as it stands at the remote now.
+type Policy struct {
+	name   string
+	tip    git.Hash
+	source source
+	remote *git.Remote // nil where there is none
+	ref    string      // its full name at the remote
+
+	mu    sync.Mutex
+	known map[[2]git.Hash]bool
+}
+
+// source has the policy ref's commits: the remote, or the repository on disk where there is none.
+type source interface {
+	Snapshot(ctx context.Context, h git.Hash) (*git.Snapshot, error)
+	IsAncestor(ctx context.Context, ancestor, descendant git.Hash) (bool, error)
+}
+
+// Policy finds the policy ref: spec is REMOTE@REF, REMOTE, or "" for the default branch of the remote that the checkout
+// has. In a repository without any remote it is the branch that is checked out, and warn is told so.
+func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) (*Policy, error) {
+	remoteName, ref := splitSpec(spec)
+	remotes, err := w.Repository.Remotes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if remoteName == "" {
+		switch {
+		case len(remotes) == 0 && ref == "":
+			return w.localPolicy(warn)
+		case slices.Contains(remotes, defaultRemote):
+			remoteName = defaultRemote
+		case len(remotes) == 1:
+			remoteName = remotes[0]
+		default:
+			if len(remotes) == 0 {
+				return nil, selectionf("--policy %s: repository %s has no remote", spec, w.Repository)
+			}
+			return nil, selectionf("repository %s has the remotes %s; say which one is trusted with --policy REMOTE@BRANCH", w.Repository, strings.Join(remotes, ", "))
+		}
+	}
+	if !slices.Contains(remotes, remoteName) && !strings.ContainsAny(remoteName, "/:") {
+		return nil, selectionf("policy ref: repository %s has no remote %q; it has %s", w.Repository, remoteName, cmp.Or(strings.Join(remotes, ", "), "none"))
+	}
+	remote, err := w.Repository.Remote(ctx, remoteName)
+	if err != nil {
+		return nil, fmt.Errorf("policy ref: %w", err)
+	}
+	tip, full, err := remote.Tip(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("policy ref: %w", err)
+	}
+	named := slices.Contains(remotes, remoteName)
+	if !named {
+		remoteName = remote.URL() // a URL may hold a password
+	}
+	p := &Policy{
+		name:   remoteName + "@" + strings.TrimPrefix(full, "refs/heads/"),
+		tip:    tip,
+		source: remote,
+		remote: remote,
+		ref:    full,
+		known:  map[[2]git.Hash]bool{},
+	}
+	if named && (remoteName == defaultRemote || len(remotes) == 1) {
+		// The checkout has most of that remote's history, and fetches the rest from there.
+		p.source = w.Repository
+	}
+	return p, nil
+}
+
+// splitSpec takes REMOTE@REF apart. REMOTE may be a URL, whose user ends in an @ too.
+func splitSpec(spec string) (remote, ref string) {
+	start := 0
+	if scheme := strings.Index(spec, "://"); scheme >= 0 {
+		start = scheme + len("://")
+		if slash := strings.IndexByte(spec[start:], '/'); slash >= 0 {
+			start += slash
+		} else {
+			start = len(spec)
+		}
+	} else if colon := strings.IndexByte(spec, ':'); colon >= 0 {
+		start = colon // git@host:path
+	}
+	remote, ref, _ = strings.Cut(spec[start:], "@")
+	return spec[:start] + remote, ref
+}
+
+func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
+	if w.Head.Branch == "" {
+		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
+	}
+	warn(fmt.Sprintf("%s has no remote: the checked-out branch %s is trusted", w.Repository, w.Head.Branch))
+	return &Policy{
+		name:   w.Head.Branch,
+		tip:    w.Head.Hash,
+		source: w.Repository,
+		known:  map[[2]git.Hash]bool{},
+	}, nil
+}
+
+// Name is REMOTE@BRANCH, or the branch where there is no remote.
+func (p *Policy) Name() string { return p.name }
+
+// Tip is the commit at its end.
+func (p *Policy) Tip() string { return string(p.tip) }
+
+// Remote is where the policy ref is; nil where there is no remote.
+func (p *Policy) Remote() *git.Remote { return p.remote }
+
+// Branch is the policy ref's name as a branch of the remote; "" where it is none.
+func (p *Policy) Branch() string {
+	branch, ok := strings.CutPrefix(p.ref, "refs/heads/")
+	if !ok {
+		return ""
+	}
+	return branch
+}
+
+// URL is the remote's, without credentials; "" where there is none.
+func (p *Policy) URL() string {
+	if p.remote == nil {
+		return ""
+	}
+	return p.remote.URL()
+}
+
+// Files are the files at the policy ref's tip: what is trusted now, whatever is checked out.
+func (p *Policy) Files(ctx context.Context) (fs.FS, error) {
+	snapshot, err := p.source.Snapshot(ctx, p.tip)
+	if err != nil {
+		return nil, fmt.Errorf("policy ref %s: %w", p.name, err)
+	}
+	return snapshot.FS(ctx), nil
+}
+
+// Contains tells whether a commit is the policy ref's tip or an ancestor of it.
+func (p *Policy) Contains(ctx context.Context, commit string) (bool, error) {
+	return p.IsAncestor(ctx, commit, string(p.tip))
+}
+
+// IsAncestor tells whether ancestor is descendant or comes before it. What is no full commit id is ancestor of nothing,
+// and nothing comes before a commit that the policy ref does not contain.
+func (p *Policy) IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error) {
+	a, err := git.ParseHash(ancestor)
+	if err != nil {
+		return false, nil //nolint:nilerr // it is an answer: such a commit does not exist
+	}
+	d, err := git.ParseHash(descendant)
+	if err != nil {
+		return false, nil //nolint:nilerr // the same
+	}
+	if a == d {
+		return true, nil
+	}
+	// One walk at a time: the first one fetches what is missing for all.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known, ok := p.known[[2]git.Hash{a, d}]; ok {
+		return known, nil
+	}
+	if d != p.tip {
+		on, ok := p.known[[2]git.Hash{d, p.tip}]
+		if !ok {
+			if on, err = p.source.IsAncestor(ctx, d, p.tip); err != nil {
+				return false, err
+			}
+			p.known[[2]git.Hash{d, p.tip}] = on
+		}
+		if !on {
+			return false, nil
+		}
+	}
+	is, err := p.source.IsAncestor(ctx, a, d)
+	if err != nil {
+		return false, err
+	}
+	p.known[[2]git.Hash{a, d}] = is
+	return is, nil
+}
+
+// Publishable returns ErrOffPolicy unless the commit that is checked out is on the policy ref.
+func (w *Workspace) Publishable(ctx context.Context, p *Policy) error {
+	on, err := p.Contains(ctx, string(w.Head.Hash))
+	if err != nil {
+		return err
+	}
+	if !on {
+		return fmt.Errorf("commit %.12s of %s is %w %s: nothing is published from it; merge it there, and look at it meanwhile with `lockage render`",
+			w.Head.Hash, w.Repository, ErrOffPolicy, p.name)
+	}
+	return nil
+}

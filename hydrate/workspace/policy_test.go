@@ -1,0 +1,218 @@
+package workspace_test
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/lockage/lockage/hydrate/workspace"
+)
+
+func TestPolicyRef(t *testing.T) {
+	t.Parallel()
+	home := repository(t, map[string]string{"lockage.yaml": declare("app")})
+	first := run(t, home, "rev-parse", "HEAD")
+	run(t, home, "switch", "-q", "-c", "trunk")
+	second := commit(t, home)
+	remote := bare(t, home) // its default branch is trunk
+
+	origin := func(t *testing.T) string { return clone(t, remote) }
+	upstream := func(t *testing.T) string { return clone(t, remote, "--origin", "upstream") }
+	both := func(t *testing.T) string {
+		dir := origin(t)
+		run(t, dir, "remote", "add", "fork", "file://"+bare(t, repository(t, nil)))
+		return dir
+	}
+	neither := func(t *testing.T) string {
+		dir := both(t)
+		run(t, dir, "remote", "rename", "origin", "upstream")
+		return dir
+	}
+	alone := func(t *testing.T) string { return repository(t, nil) }
+	detached := func(t *testing.T) string {
+		dir := alone(t)
+		run(t, dir, "switch", "-q", "--detach")
+		return dir
+	}
+	for name, c := range map[string]struct {
+		checkout  func(*testing.T) string
+		spec      string
+		want, tip string // name of the policy ref and, where it is of the remote, its tip
+		selection string // or what the error says of the selection
+	}{
+		"default branch":             {checkout: origin, want: "origin@trunk", tip: second},
+		"default branch of a remote": {checkout: origin, spec: "origin", want: "origin@trunk", tip: second},
+		"branch of a remote":         {checkout: origin, spec: "origin@main", want: "origin@main", tip: first},
+		"branch of the only remote":  {checkout: upstream, spec: "@main", want: "upstream@main", tip: first},
+		"only remote":                {checkout: upstream, want: "upstream@trunk", tip: second},
+		"origin of several":          {checkout: both, want: "origin@trunk", tip: second},
+		"one of several":             {checkout: neither, spec: "upstream@trunk", want: "upstream@trunk", tip: second},
+		"several":                    {checkout: neither, selection: "fork, upstream; say which one is trusted"},
+		"unknown remote":             {checkout: origin, spec: "elsewhere@main", selection: `no remote "elsewhere"; it has origin`},
+		"remote of none":             {checkout: alone, spec: "origin@main", selection: "it has none"},
+		"URL":                        {checkout: alone, spec: "file://" + remote + "@main", want: remote + "@main", tip: first},
+		"branch without any remote":  {checkout: alone, spec: "@main", selection: "has no remote"},
+		"no remote":                  {checkout: alone, want: "main"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := open(t, c.checkout(t))
+			var warnings []string
+			p, err := w.Policy(t.Context(), c.spec, func(s string) { warnings = append(warnings, s) })
+			if c.selection != "" {
+				requireSelection(t, err, c.selection)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			tip := c.tip
+			if tip == "" {
+				tip = string(w.Head.Hash)
+			}
+			if p.Name() != c.want || p.Tip() != tip {
+				t.Errorf("policy ref is %s at %s, want %s at %s", p.Name(), p.Tip(), c.want, tip)
+			}
+			// Without a remote the trusted branch is the user's own: that has to be said, and only that.
+			if local := c.tip == ""; local != (p.URL() == "") || local != (len(warnings) == 1) {
+				t.Errorf("URL is %q and the warnings are %q", p.URL(), warnings)
+			}
+		})
+	}
+
+	t.Run("branch that the remote has not", func(t *testing.T) {
+		t.Parallel()
+		_, err := open(t, origin(t)).Policy(t.Context(), "origin@nowhere", func(string) {})
+		if err == nil || !strings.Contains(err.Error(), "nowhere") {
+			t.Errorf("error is %v, want one that names the branch", err)
+		}
+	})
+	t.Run("detached without a remote", func(t *testing.T) {
+		t.Parallel()
+		_, err := open(t, detached(t)).Policy(t.Context(), "", func(s string) { t.Error("warned: " + s) })
+		if err == nil || !strings.Contains(err.Error(), "check a branch out") {
+			t.Errorf("error is %v, want one that asks for a branch", err)
+		}
+	})
+}
+
+// history is a remote with the commits first and second on main, of which the checkout knows the first, and a branch
+// feature on top of first that was never pushed.
+type history struct {
+	checkout, remote       string
+	first, second, feature string
+}
+
+func newHistory(t *testing.T) history {
+	t.Helper()
+	home := repository(t, map[string]string{"file": "1"})
+	h := history{first: commit(t, home)}
+	h.remote = bare(t, home)
+	h.checkout = clone(t, h.remote, "--depth", "1")
+	write(t, home, map[string]string{"file": "2"})
+	h.second = commit(t, home)
+	run(t, home, "push", "-q", h.remote, "main")
+	run(t, h.checkout, "switch", "-q", "-c", "feature")
+	h.feature = commit(t, h.checkout)
+	return h
+}
+
+func policy(t *testing.T, w *workspace.Workspace) *workspace.Policy {
+	t.Helper()
+	p, err := w.Policy(t.Context(), "", func(s string) { t.Error("warned: " + s) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPolicyRefContains(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	w := open(t, h.checkout)
+	p := policy(t, w)
+	root := run(t, h.remote, "rev-parse", h.first+"^")
+	const unknown = "dddddddddddddddddddddddddddddddddddddddd"
+	for name, c := range map[string]struct {
+		commit string
+		want   bool
+	}{
+		"tip":                      {h.second, true},
+		"ancestor":                 {h.first, true},
+		"beyond the shallow clone": {root, true},
+		"feature":                  {h.feature, false},
+		"unknown":                  {unknown, false},
+		"none":                     {"", false},
+		"abbreviated":              {h.first[:12], false},
+		"branch":                   {"main", false},
+		"upper case":               {strings.Repeat("A", 40), false},
+		"option":                   {"--all", false},
+	} {
+		for range 2 { // the second answer is a remembered one
+			if got, err := p.Contains(t.Context(), c.commit); err != nil || got != c.want {
+				t.Errorf("%s: Contains is %v (%v), want %v", name, got, err, c.want)
+			}
+		}
+	}
+	p = policy(t, w) // remembers nothing
+	for name, c := range map[string]struct {
+		ancestor, descendant string
+		want                 bool
+	}{
+		"older":            {root, h.first, true},
+		"same":             {h.first, h.first, true},
+		"newer":            {h.second, h.first, false},
+		"before a feature": {h.first, h.feature, false}, // it is, but the feature counts for nothing
+		"before unknown":   {h.first, unknown, false},
+		"before garbage":   {h.first, "main", false},
+		"same garbage":     {"main", "main", false},
+	} {
+		for range 2 {
+			if got, err := p.IsAncestor(t.Context(), c.ancestor, c.descendant); err != nil || got != c.want {
+				t.Errorf("%s: IsAncestor is %v (%v), want %v", name, got, err, c.want)
+			}
+		}
+	}
+}
+
+func TestPolicyFilesAreThoseOfTheRemotesTip(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	write(t, h.checkout, map[string]string{"file": "feature"})
+	commit(t, h.checkout)
+	files, err := policy(t, open(t, h.checkout)).Files(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := fs.ReadFile(files, "file"); err != nil || string(data) != "2" {
+		t.Errorf("file is %q (%v), want 2", data, err)
+	}
+}
+
+func TestPublishable(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	w := open(t, h.checkout)
+	err := w.Publishable(t.Context(), policy(t, w))
+	if !errors.Is(err, workspace.ErrOffPolicy) || !strings.Contains(err.Error(), "origin@main") {
+		t.Errorf("on a feature branch the error is %v, want %v of origin@main", err, workspace.ErrOffPolicy)
+	}
+	run(t, h.checkout, "switch", "-q", "--detach", h.first)
+	w = open(t, h.checkout)
+	if err := w.Publishable(t.Context(), policy(t, w)); err != nil {
+		t.Errorf("an ancestor of the tip cannot be published: %v", err)
+	}
+}
+
+// A URL may hold a password, and what is wrong with it is said without.
+func TestPolicyRefKeepsPasswords(t *testing.T) {
+	t.Parallel()
+	w := open(t, repository(t, nil))
+	for _, spec := range []string{"https://user:hunter2@127.0.0.1:1/x.git", "https://user:hunter2@127.0.0.1:1/x.git@main"} {
+		_, err := w.Policy(t.Context(), spec, func(string) {})
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error is %v", spec, err)
+		}
+	}
+}

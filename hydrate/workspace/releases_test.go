@@ -1,0 +1,89 @@
+package workspace_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/workspace"
+)
+
+func releaseID(n int) string { return "git-" + fmt.Sprintf("%040x", n) }
+
+func lockFile(n int, created string) string {
+	return string(lock.Format(lock.Lock{
+		SchemaVersion: lock.SchemaVersion,
+		ReleaseID:     releaseID(n),
+		GitCommit:     strings.TrimPrefix(releaseID(n), "git-"),
+		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: "sha256:" + strings.Repeat("a", 64)},
+		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
+		CreatedAt:     created,
+	}))
+}
+
+func releases(t *testing.T, w *workspace.Workspace, atMost int) []int {
+	t.Helper()
+	p, err := w.Policy(t.Context(), "", func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := p.Files(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []int
+	for id, err := range p.Releases(t.Context(), files, "locks") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n int
+		if _, err := fmt.Sscanf(id, "git-%x", &n); err != nil {
+			t.Fatal(err)
+		}
+		if found = append(found, n); len(found) == atMost {
+			break
+		}
+	}
+	return found
+}
+
+// TestReleasesAreOrderedByWhatWasCurrent: a release that never was current is not among them, one that came back stands where
+// it came back, and a broken file in between is passed over.
+func TestReleasesAreOrderedByWhatWasCurrent(t *testing.T) {
+	t.Parallel()
+	created := "2026-03-22T12:34:56Z" // the same for all: it is not asked for
+	dir := repository(t, map[string]string{"README.md": "no lock yet"})
+	for _, n := range []int{1, 2, 3, 2} {
+		write(t, dir, map[string]string{"locks/" + releaseID(n) + ".yaml": lockFile(n, created), "locks/current.yaml": lockFile(n, created)})
+		commit(t, dir)
+		commit(t, dir) // of other things
+	}
+	write(t, dir, map[string]string{"locks/current.yaml": "broken"})
+	commit(t, dir)
+	write(t, dir, map[string]string{"locks/" + releaseID(9) + ".yaml": lockFile(9, created), "locks/current.yaml": lockFile(5, created)})
+	commit(t, dir)
+	for name, args := range map[string][]string{"whole": nil, "shallow": {"--depth", "1"}} {
+		w := open(t, clone(t, bare(t, dir), args...))
+		if got := releases(t, w, 0); !slices.Equal(got, []int{5, 2, 3, 1}) {
+			t.Errorf("%s: releases %v", name, got)
+		}
+		if got := releases(t, w, 2); !slices.Equal(got, []int{5, 2}) {
+			t.Errorf("%s: the newest two are %v", name, got)
+		}
+	}
+}
+
+// TestReleasesWithoutRemote are ordered by what the locks say; one that does not say counts as new.
+func TestReleasesWithoutRemote(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"locks/current.yaml": lockFile(2, "2026-01-02T00:00:00Z")}
+	for n, created := range map[int]string{1: "2026-01-01T00:00:00Z", 2: "2026-01-02T00:00:00Z", 3: "2026-01-03T00:00:00+09:00", 4: ""} {
+		files["locks/"+releaseID(n)+".yaml"] = lockFile(n, created)
+	}
+	w := open(t, repository(t, files))
+	if got := releases(t, w, 0); !slices.Equal(got, []int{2, 4, 3, 1}) {
+		t.Errorf("releases %v", got)
+	}
+}

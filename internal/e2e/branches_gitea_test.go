@@ -1,0 +1,169 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/lockage/lockage/internal/demo"
+)
+
+// TestBranchesOnGitea writes stage branches on a real forge: large ones, shared ones, ones with other people's files, and
+// protected ones.
+func TestBranchesOnGitea(t *testing.T) {
+	bin := requireE2E(t)
+	g := gitea(t)
+	registry := startOlareg(t)
+	t.Run("thousand files", func(t *testing.T) { thousandFiles(t, newForgeWorld(t, g, bin, registry, "large")) })
+	t.Run("shared", func(t *testing.T) { sharedBranch(t, newForgeWorld(t, g, bin, registry, "shared")) })
+	t.Run("neighbours", func(t *testing.T) { neighbours(t, newForgeWorld(t, g, bin, registry, "neighbours")) })
+	t.Run("protected", func(t *testing.T) { protectedBranch(t, newForgeWorld(t, g, bin, registry, "protected")) })
+}
+
+// forgeWorld is a world whose GitOps repository lies on a forge.
+type forgeWorld struct {
+	*world
+	repo *giteaRepo
+}
+
+func newForgeWorld(t *testing.T, g *giteaServer, bin, registry, name string) forgeWorld {
+	t.Helper()
+	w := forgeWorld{newWorld(t, bin, registry), g.Repo(t, name)}
+	w.command("gitops", "git", "remote", "set-url", "origin", w.repo.As(g.Admin))
+	w.declare(name, "")
+	return w
+}
+
+// declare gives the pipeline an artifact repository and a name of its own, and more keys, and pushes that.
+func (w forgeWorld) declare(name, more string) {
+	w.t.Helper()
+	file := w.path("gitops", "lockage.yaml")
+	write(w.t, file, strings.NewReplacer("acme/codeai-manifests", "acme/"+name, "name: codeai\n", "name: "+name+"\n").Replace(read(w.t, file))+more)
+	w.pushGitOps("stages of " + name)
+}
+
+func (w forgeWorld) pushGitOps(message string) {
+	w.t.Helper()
+	w.command("gitops", "git", "add", "-A")
+	w.command("gitops", "git", "commit", "-q", "--allow-empty", "-m", message)
+	w.command("gitops", "git", "push", "-q", "-f", "origin", "HEAD:main")
+}
+
+// files lists a branch's files as the forge has them.
+func (w forgeWorld) files(branch string) []string {
+	w.t.Helper()
+	w.repo.Git(w.t, "", "fetch", "-q", "origin")
+	return strings.Fields(w.repo.Git(w.t, "", "ls-tree", "-r", "--name-only", "origin/"+branch))
+}
+
+const mirrorEach = "\nmirror: {path: \"deploy/{stage}\"}\n"
+
+func thousandFiles(t *testing.T, w forgeWorld) {
+	write(t, w.path("source", demo.ChartPath, "templates", "many.yaml"), `{{- range until 1000 }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: many-{{ . }}}
+data: {number: "{{ . }}"}
+{{- end }}
+`)
+	w.command("source", "git", "add", "-A")
+	w.command("source", "git", "commit", "-q", "-m", "many")
+	w.command("source", "git", "push", "-q", "origin", "main")
+	commit := strings.TrimSpace(w.command("source", "git", "rev-parse", "HEAD"))
+	image := w.registry + "/acme/codeai:git-" + commit
+	pushImage(t, image, commit)
+	w.command("gitops", w.bin, "lock", "write", "--commit", commit, "--image", image)
+	w.declare("large", mirrorEach)
+	w.hydrate("staging")
+	if files := w.files("stage/staging"); len(files) < 1000 {
+		t.Errorf("the branch has %d files", len(files))
+	}
+	w.command("gitops", w.bin, "verify", "staging")
+	before := w.repo.Head(t, "stage/staging")
+	if again := w.hydrate("staging"); again[0].Action != "unchanged" || w.repo.Head(t, "stage/staging") != before {
+		t.Errorf("a second run: %+v", again)
+	}
+}
+
+// sharedBranch lets sixty pipelines write to one branch, from two processes at a time.
+func sharedBranch(t *testing.T, w forgeWorld) {
+	const pipelines = 60
+	one := read(t, w.path("gitops", "lockage.yaml"))
+	one = one[:strings.Index(one, "stages:")] + "stages: [{name: staging}]\n"
+	for i := range pipelines {
+		name := fmt.Sprintf("p%02d", i)
+		write(t, w.path("gitops", "pipelines", name+".yaml"),
+			strings.NewReplacer("name: shared\n", "name: "+name+"\n", "acme/shared", "acme/shared-"+name).Replace(one)+
+				"mirror: {branch: everything, path: apps/"+name+"}\n")
+	}
+	w.pushGitOps("sixty pipelines")
+	var group sync.WaitGroup
+	w.command("gitops", "git", "worktree", "add", "-q", "--detach", w.path("twin"))
+	for _, dir := range []string{"gitops", "twin"} {
+		group.Go(func() {
+			if stdout, stderr, err := w.try(dir, w.bin, "hydrate", "-f", "pipelines/*.yaml"); err != nil {
+				t.Errorf("%s: %v\n%s%s", dir, err, stdout, stderr)
+			}
+		})
+	}
+	group.Wait()
+	folders := map[string]bool{}
+	for _, file := range w.files("everything") {
+		folders[filepath.Dir(file)] = true
+	}
+	if len(folders) != pipelines {
+		t.Errorf("the branch has %d folders, want %d", len(folders), pipelines)
+	}
+	if commits := strings.TrimSpace(w.repo.Git(t, "", "rev-list", "--count", "origin/everything")); commits != fmt.Sprint(pipelines) {
+		t.Errorf("%s commits of %d pipelines: two processes made one twice", commits, pipelines)
+	}
+	w.command("gitops", w.bin, "verify", "-f", "pipelines/*.yaml", "branch:everything")
+}
+
+// neighbours writes to a branch that has other teams' files: with other line ends, with attributes that would change ours
+// on a checkout, and with a file where a folder has to be.
+func neighbours(t *testing.T, w forgeWorld) {
+	w.declare("neighbours", "\nmirror: {branch: all, path: \"deploy/{stage}\"}\n")
+	theirs := map[string]string{"README.md": "theirs\r\n", "deploy/theirs.txt": "a\r\nb\r\n", ".gitattributes": "* text eol=crlf\n"}
+	w.repo.Git(t, "", "config", "core.autocrlf", "false")
+	w.repo.Push(t, "all", "main", map[string]string{"README.md": theirs["README.md"], "deploy/theirs.txt": theirs["deploy/theirs.txt"]})
+	w.repo.Push(t, "all", "all", map[string]string{".gitattributes": theirs[".gitattributes"]})
+	before := w.repo.Git(t, "", "ls-tree", "origin/all", "README.md", ".gitattributes", "deploy/theirs.txt")
+	w.hydrate()
+	w.command("gitops", w.bin, "verify", "staging")
+	w.repo.Git(t, "", "fetch", "-q", "origin")
+	if after := w.repo.Git(t, "", "ls-tree", "origin/all", "README.md", ".gitattributes", "deploy/theirs.txt"); after != before {
+		t.Errorf("others' files were\n%sand are\n%s", before, after)
+	}
+
+	w.declare("neighbours2", "")
+	file := w.path("gitops", "lockage.yaml")
+	write(t, file, strings.Replace(read(t, file), "path: \"deploy/{stage}\"", "path: \"deploy/theirs.txt/{stage}\"", 1))
+	w.pushGitOps("in the way")
+	if said := w.refused("gitops", w.bin, "hydrate"); !strings.Contains(said, "deploy/theirs.txt is a file") {
+		t.Errorf("a file in the way: %s", said)
+	}
+}
+
+func protectedBranch(t *testing.T, w forgeWorld) {
+	w.declare("protected", mirrorEach)
+	w.repo.Push(t, "stage/production", "main", nil)
+	w.repo.Protect(t, "stage/production", map[string]any{"enable_push": false})
+	said := w.refused("gitops", w.bin, "hydrate")
+	if !strings.Contains(said, "stage/production") || !strings.Contains(strings.ToLower(said), "protected") {
+		t.Errorf("a protected branch: %s", said)
+	}
+	if head := w.repo.Head(t, "stage/staging"); head != "" {
+		t.Errorf("stage/staging was pushed without stage/production: %s", head)
+	}
+	status, answer := w.repo.Server.Try(t, w.repo.Server.Admin, "DELETE", w.repo.api("/branch_protections/stage%%2Fproduction"), nil, nil)
+	if status != http.StatusNoContent {
+		t.Fatalf("unprotect: %d %s", status, answer)
+	}
+	w.hydrate()
+	w.command("gitops", w.bin, "verify", "production")
+}

@@ -1,0 +1,63 @@
+package oci
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Annotations of an artifact's manifest, beside those of the image specification: what it says of itself. Nothing
+// rests on them alone.
+const (
+	AnnotationPipeline      = "dev.lockage.pipeline"
+	AnnotationStage         = "dev.lockage.stage"
+	AnnotationRelease       = "dev.lockage.release"
+	AnnotationImage         = "dev.lockage.image"
+	AnnotationInputDigest   = "dev.lockage.input-digest"
+	AnnotationContentDigest = "dev.lockage.content-digest"
+)
+
+// inputDigits is how much of the input digest a hydration's tag shows. The manifest has all of it.
+const inputDigits = 12
+
+// StageTags are the tags under which hydration publishes a stage's artifact. For stage S, release git-C and image
+// sha256:X, with the tag that promotion moves, they are:
+//
+//	S.img-sha256-X.<12 hex of the input digest>   one hydration; never moved
+//	S.img-sha256-X                                the newest hydration of this image
+//	S.git-C                                       the candidate of this release; promotion resolves this one
+//	S                                             what is live; only promotion and rollback move it
+//
+// Stage names hold no dot, so no tag of one stage is a prefix of another's, and no tag begins like the fallback tag of
+// the referrers API.
+type StageTags struct {
+	Hydration string // this hydration, never moved
+	Image     string // the newest hydration of the image
+	Candidate string // the candidate of the release
+}
+
+// TagsOf names the tags for an image, a release and an input digest in a stage.
+func TagsOf(stage string, image digest.Digest, release string, input digest.Digest) StageTags {
+	img := fmt.Sprintf("%s.img-%s-%s", stage, image.Algorithm(), image.Encoded())
+	return StageTags{
+		Hydration: HydrationPrefix(img) + input.Encoded()[:inputDigits],
+		Image:     img,
+		Candidate: CandidateTag(stage, release),
+	}
+}
+
+// HydrationPrefix begins the tags of all hydrations of the image that the tag names.
+func HydrationPrefix(imageTag string) string { return imageTag + "." }
+
+// CandidateTag is the tag of a release's candidate for a stage.
+func CandidateTag(stage, release string) string { return stage + "." + release }
+
+// StageOfTag tells which stage a tag belongs to. A tag that belongs to none gives "".
+func StageOfTag(tag string) string {
+	stage, rest, dotted := strings.Cut(tag, ".")
+	if dotted && !strings.HasPrefix(rest, "git-") && !strings.HasPrefix(rest, "img-sha256-") {
+		return ""
+	}
+	return stage
+}

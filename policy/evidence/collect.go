@@ -1,0 +1,309 @@
+package evidence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// collector fills facts. Its tasks run at the same time and write to different fields, or to maps under the lock.
+type collector struct {
+	Request
+	need    need
+	own     *sign.Verifier            // by this stage's identities
+	of      map[string]*sign.Verifier // by these and another stage's
+	wanting map[string]string         // identities that nothing can be verified with, and why
+	mu      sync.Mutex
+	found   map[string]*finding // by reference
+	facts   policy.Facts
+}
+
+type task = func(ctx context.Context) error
+
+func newCollector(r Request) (*collector, error) {
+	c := &collector{Request: r, need: needOf(r.Declared.Gates), of: map[string]*sign.Verifier{}, found: map[string]*finding{}}
+	// The order of stages can be waived where nothing else is asked for.
+	c.need.statements = c.need.statements || len(r.Declared.Waivers.By) > 0
+	own, err := ReadIdentities(r.Files, r.Declared)
+	if err != nil {
+		return nil, err
+	}
+	if c.own, err = verifierOf(own); err != nil {
+		return nil, err
+	}
+	c.wanting = own.Unsupported
+	keys := map[string]string{}
+	for _, name := range slices.Concat(c.need.artifacts, c.need.health) {
+		stage, known := r.Stages[name]
+		if !known || c.of[name] != nil {
+			continue
+		}
+		declared, err := ReadIdentities(r.Files, stage.Declared)
+		if err != nil {
+			return nil, err
+		}
+		theirs := declared.foreign(name)
+		if c.of[name], err = verifierOf(own, theirs); err != nil {
+			return nil, err
+		}
+		addFingerprints(keys, theirs)
+	}
+	addFingerprints(keys, own) // which keep their names, whatever others are called
+	c.facts = policy.Facts{
+		Now:      r.Now,
+		Keys:     keys,
+		Pipeline: r.Declared.Pipeline,
+		Stage:    r.Declared.Stage,
+		Release:  r.Lock.ReleaseID,
+		Commit:   r.Lock.GitCommit,
+		Artifact: policy.Subject{Repository: r.Declared.Repository, Digest: r.Candidate.Digest},
+		Image:    policy.Subject{Repository: r.Lock.Image.Repository(), Digest: digest.Digest(r.Lock.Image.Digest)},
+		Stages:   map[string]policy.Subject{},
+		Live:     map[string][]policy.Span{},
+		Health:   map[string][]sign.Verified{},
+		Exists:   map[string]bool{},
+		Modules:  map[string]policy.Bundle{},
+		Unusable: map[string]string{},
+	}
+	if r.Live != nil && r.Tree != nil {
+		c.facts.Unchanged = r.Live.ContentDigest() == r.Tree.ContentDigest()
+	}
+	for _, name := range c.need.soaks {
+		c.facts.Live[name] = r.Stages[name].Live
+	}
+	return c, nil
+}
+
+func addFingerprints(to map[string]string, ids Identities) {
+	for name, key := range ids.keys {
+		to[name] = key.Fingerprint()
+	}
+}
+
+// tasks are all reads, each to be done once.
+func (c *collector) tasks() []task {
+	var tasks []task
+	if c.need.statements {
+		tasks = append(tasks, func(ctx context.Context) error {
+			return c.prove(ctx, &c.facts.Artifact, c.own, subjectArtifact)
+		})
+	}
+	if c.need.image {
+		tasks = append(tasks, c.image)
+	}
+	for _, name := range c.need.artifacts {
+		if c.Stages[name].Artifact != "" {
+			tasks = append(tasks, func(ctx context.Context) error { return c.stageArtifact(ctx, name) })
+		}
+	}
+	for _, name := range c.need.health {
+		for _, artifact := range healthOf(c.Stages[name].Live, c.Lock.ReleaseID) {
+			tasks = append(tasks, func(ctx context.Context) error { return c.health(ctx, name, artifact) })
+		}
+	}
+	for _, argument := range c.need.bundles {
+		tasks = append(tasks, func(ctx context.Context) error { return c.bundle(ctx, argument) })
+	}
+	if len(c.need.files) > 0 {
+		tasks = append(tasks, func(context.Context) error { return c.files() })
+	}
+	if c.need.objects {
+		tasks = append(tasks, func(context.Context) error { return c.objects() })
+	}
+	return tasks
+}
+
+// prove reads what is attached to a subject in its repository.
+func (c *collector) prove(ctx context.Context, s *policy.Subject, verifier *sign.Verifier, about string) error {
+	repository, err := c.Client.Repository(s.Repository)
+	if err != nil {
+		return err
+	}
+	return c.proveIn(ctx, repository, s, verifier, about)
+}
+
+func (c *collector) proveIn(ctx context.Context, repository *oci.Repository, s *policy.Subject, verifier *sign.Verifier,
+	about string) error {
+	s.Rejected = c.untold(about)
+	if verifier == nil {
+		return nil // whom to believe is what there is to know, and it is nobody
+	}
+	f := c.findingOf(repository.Reference(s.Digest.String()))
+	f.once.Do(func() { f.read(ctx, repository, s.Digest) })
+	if f.err != nil {
+		return f.err
+	}
+	statements, rejected := verifier.Verify(s.Digest, f.bundles)
+	s.Statements, s.Rejected = statements, append(s.Rejected, rejected...)
+	return nil
+}
+
+// finding is what is attached to a digest, read by whoever asks first: one artifact can be the subject of several gates.
+type finding struct {
+	once    sync.Once
+	bundles []sign.Bundle
+	err     error
+}
+
+// read reads attestations in both forms.
+func (f *finding) read(ctx context.Context, repository *oci.Repository, d digest.Digest) {
+	if f.bundles, f.err = sign.Find(ctx, repository, subjectOf(d)); f.err != nil {
+		return
+	}
+	var older []sign.Bundle
+	older, f.err = sign.FindEnvelopes(ctx, repository, subjectOf(d))
+	f.bundles = append(f.bundles, older...)
+}
+
+func (c *collector) findingOf(reference string) *finding {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.found[reference] == nil {
+		c.found[reference] = &finding{}
+	}
+	return c.found[reference]
+}
+
+// subjectOf is enough of a descriptor to find what refers to it.
+func subjectOf(d digest.Digest) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d}
+}
+
+// untold are the reasons why gates about a subject do not see what they ask for: identities that are not supported.
+func (c *collector) untold(about string) []sign.Rejected {
+	var reasons []string
+	for _, g := range c.Declared.Gates {
+		for _, name := range trusts(g, about) {
+			if reason, ok := c.wanting[name]; ok {
+				reasons = add(reasons, reason)
+			}
+		}
+	}
+	var rejected []sign.Rejected
+	for _, reason := range reasons {
+		rejected = append(rejected, sign.Rejected{Reason: reason})
+	}
+	return rejected
+}
+
+// trusts names the identities that a gate trusts about a subject.
+func trusts(g pipeline.Gate, about string) []string {
+	switch {
+	case g.Approval != nil && about == subjectArtifact:
+		return g.Approval.By
+	case g.Image != nil && about == subjectImage:
+		return g.Image.By
+	case g.Attestation != nil && (g.Attestation.Subject == about || g.Attestation.Subject == "" && about == subjectArtifact):
+		return g.Attestation.By
+	}
+	return nil
+}
+
+func (c *collector) image(ctx context.Context) error {
+	repository, err := oci.NewImages(c.Client).Repository(c.Lock.Image.Pinned())
+	if err != nil {
+		return err
+	}
+	s := &c.facts.Image
+	if err := c.proveIn(ctx, repository, s, c.own, subjectImage); err != nil {
+		return fmt.Errorf("image %s: %w", c.Lock.Image.Pinned(), err)
+	}
+	if !c.need.signatures || c.own == nil {
+		return nil
+	}
+	signatures, rejected, err := sign.VerifyImage(ctx, repository, subjectOf(s.Digest), c.own)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", c.Lock.Image.Pinned(), err)
+	}
+	s.Signatures, s.Rejected = signatures, append(s.Rejected, rejected...)
+	return nil
+}
+
+func (c *collector) stageArtifact(ctx context.Context, name string) error {
+	stage := c.Stages[name]
+	s := policy.Subject{Repository: stage.Declared.Repository, Digest: stage.Artifact}
+	if err := c.prove(ctx, &s, c.of[name], stagePrefix+name); err != nil {
+		return fmt.Errorf("stage %s: %w", name, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.facts.Stages[name] = s
+	return nil
+}
+
+// healthOf are the artifacts that health can be attested of: those with a content that the release had in the stage, the
+// newest last.
+func healthOf(spans []policy.Span, release string) []digest.Digest {
+	contents := map[digest.Digest]bool{}
+	for _, s := range spans {
+		if s.Release == release {
+			contents[s.Content] = true
+		}
+	}
+	var found []digest.Digest
+	for _, s := range slices.Backward(spans) {
+		if contents[s.Content] && !slices.Contains(found, s.Digest) && len(found) < MaxHealthArtifacts {
+			found = append(found, s.Digest)
+		}
+	}
+	slices.Reverse(found)
+	return found
+}
+
+func (c *collector) health(ctx context.Context, name string, artifact digest.Digest) error {
+	s := policy.Subject{Repository: c.Stages[name].Declared.Repository, Digest: artifact}
+	if err := c.prove(ctx, &s, c.of[name], ""); err != nil {
+		return fmt.Errorf("health of stage %s: %w", name, err)
+	}
+	healthy := slices.DeleteFunc(s.Statements, func(v sign.Verified) bool {
+		return v.PredicateType() != predicate.TypeHealth
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.facts.Health[name] = append(c.facts.Health[name], healthy...)
+	return nil
+}
+
+func (c *collector) files() error {
+	found := map[string]bool{}
+	for _, name := range c.need.files {
+		info, err := fs.Stat(c.Files, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("file %s in the GitOps repository: %w", name, err)
+		}
+		found[name] = err == nil && !info.IsDir()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(c.facts.Exists, found)
+	return nil
+}
+
+func (c *collector) bundle(ctx context.Context, argument string) error {
+	bundle, err := Rego(ctx, argument, c.Files, c.Client)
+	unusable := errors.Is(err, ErrPolicy)
+	if err != nil && !unusable {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if unusable {
+		c.facts.Unusable[argument] = err.Error()
+	} else {
+		c.facts.Modules[argument] = bundle
+	}
+	return nil
+}

@@ -1,0 +1,314 @@
+package evidence_test
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+func TestStatementsAreProven(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	p := s.push("manifests", "hello")
+	s.state(p, "ci", tests)
+	s.state(p, "sre", predicate.TypeApproval)
+	s.keys["stranger"] = testkey.New(t)
+	theirs := s.state(p, "stranger", tests)
+	facts := s.collect(s.request(p, attested("robot"), pipeline.Gate{Approval: &pipeline.Approval{By: []string{"release-managers", "sre"}}}))
+
+	if got, want := said(facts.Artifact.Statements), "ci "+tests+", sre "+predicate.TypeApproval; got != want {
+		t.Errorf("proven are %s, want %s", got, want)
+	}
+	if facts.Artifact.Digest != p.desc.Digest || facts.Artifact.Repository != p.repository.Name() {
+		t.Errorf("the subject is %s in %s", facts.Artifact.Digest, facts.Artifact.Repository)
+	}
+	var reasons []string
+	for _, r := range facts.Artifact.Rejected {
+		reasons = append(reasons, r.Reason)
+		if strings.Contains(r.Reason, "not signed by") && r.Referrer != theirs {
+			t.Errorf("rejected is %s, want %s", r.Referrer, theirs)
+		}
+	}
+	if all := strings.Join(reasons, "\n"); len(reasons) != 2 || !strings.Contains(all, "release-managers is keyless") || !strings.Contains(all, "not signed by") {
+		t.Errorf("rejected for %q", reasons)
+	}
+
+	if facts.Keys["ci"] != facts.Keys["robot"] || facts.Keys["ci"] != s.keys["ci"].PublicKey().Fingerprint() {
+		t.Errorf("keys of ci and robot are %s and %s", facts.Keys["ci"], facts.Keys["robot"])
+	}
+	for _, unsupported := range []string{"release-managers", "vault"} {
+		if key, ok := facts.Keys[unsupported]; ok {
+			t.Errorf("%s has the key %q, and nothing can be verified with it", unsupported, key)
+		}
+	}
+	if facts.Release != release || facts.Commit != commit || facts.Pipeline != "app" || facts.Stage != "production" || facts.Now.IsZero() {
+		t.Errorf("facts are about %s %s of %s/%s at %s", facts.Release, facts.Commit, facts.Pipeline, facts.Stage, facts.Now)
+	}
+}
+
+// Nothing is read that no gate asks for, and nothing twice.
+func TestOnlyWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	p := s.push("manifests", "hello")
+	s.state(p, "ci", tests)
+
+	s.collect(s.request(p))
+	if got := s.requests(""); len(got) > 0 {
+		t.Errorf("without a gate, asked %v", got)
+	}
+
+	waivable := s.request(p)
+	waivable.Declared.Waivers.By = []string{"ci"}
+	if got := said(s.collect(waivable).Artifact.Statements); got != "ci "+tests {
+		t.Errorf("where the order can be waived, proven are %q", got)
+	}
+
+	facts := s.collect(s.request(p, pipeline.Gate{Window: &pipeline.Window{}}, pipeline.Gate{File: "approved"}))
+	if got := s.requests("/web/"); len(got) > 0 {
+		t.Errorf("without a gate on the image, asked %v", got)
+	}
+	if facts.Objects != nil || facts.Diff != nil {
+		t.Error("objects were decoded, and no gate asks for them")
+	}
+
+	by := []string{"ci"}
+	s.collect(s.request(p, attested(by...), attested(by...), pipeline.Gate{Image: &pipeline.ImageGate{By: by}},
+		pipeline.Gate{Attestation: &pipeline.Attestation{Type: tests, Subject: "image", By: by}}))
+	for _, list := range []string{"/manifests/referrers/" + p.desc.Digest.String(), "/web/referrers/" + s.image.Digest.String(), "/web/manifests/sha256-" + s.image.Digest.Encoded() + ".sig"} {
+		if got := s.requests(list); len(got) != 1 {
+			t.Errorf("%s: asked %v, want one request", list, got)
+		}
+	}
+}
+
+func TestImage(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	p := s.push("manifests", "hello")
+	image := s.push("web", "an image")
+	s.state(image, "ci", sign.PredicateSignature)
+	claim := sign.Claim{Repository: image.repository.Name()}
+	for _, identity := range []string{"sre", "ci"} {
+		if err := sign.SignImage(t.Context(), image.repository, image.desc, s.keys[identity], claim); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gate := pipeline.Gate{Image: &pipeline.ImageGate{By: []string{"ci"}}}
+	facts := s.collect(s.request(p, gate))
+	if got := said(facts.Image.Statements); got != "ci "+sign.PredicateSignature {
+		t.Errorf("proven are %s", got)
+	}
+	if n := len(facts.Image.Signatures); n != 2 {
+		t.Errorf("%d older signatures, want 2", n)
+	}
+	if facts.Image.Digest != image.desc.Digest || facts.Image.Repository != image.repository.Name() {
+		t.Errorf("the image is %s in %s", facts.Image.Digest, facts.Image.Repository)
+	}
+
+	// A registry that fails is no registry without signatures.
+	for _, part := range []string{"/web/referrers/", ".sig", "/manifests/referrers/"} {
+		s.mu.Lock()
+		s.fail = func(path string) bool { return strings.Contains(path, part) }
+		s.mu.Unlock()
+		if _, err := evidence.Collect(t.Context(), s.request(p, gate)); err == nil {
+			t.Errorf("%s fails, and evidence was collected", part)
+		}
+	}
+	s.mu.Lock()
+	s.fail = nil
+	s.mu.Unlock()
+
+	// An image that is not there has no signatures.
+	r := s.request(p, gate)
+	r.Lock.Image.Digest = digest.FromString("nothing").String()
+	if facts := s.collect(r); len(facts.Image.Statements)+len(facts.Image.Signatures) > 0 {
+		t.Errorf("proven are %v", facts.Image)
+	}
+}
+
+// What is attested in another stage is proven by that stage's identities too, under names of their own.
+func TestOtherStages(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	p, theirs, older := s.push("manifests", "production"), s.push("manifests", "test"), s.push("manifests", "older")
+	s.health(theirs, "promote-test", "test")
+	s.health(theirs, "promote-production", "test")
+	s.health(older, "promote-test", "test")
+	s.state(theirs, "ci", tests)
+	s.state(theirs, "promote-test", tests)
+
+	r := s.request(p, pipeline.Gate{Soak: &pipeline.Soak{Stage: "test", For: "2h", Healthy: true}},
+		pipeline.Gate{Attestation: &pipeline.Attestation{Type: tests, Subject: "stage:test", By: []string{"ci"}}},
+		pipeline.Gate{Soak: &pipeline.Soak{Stage: "staging", For: "1h"}})
+	if got := evidence.Stages(r.Declared.Gates); !cmp.Equal(got, []string{"staging", "test"}) {
+		t.Errorf("gates ask about %v", got)
+	}
+	spans := []policy.Span{
+		{Release: "git-older", Digest: older.desc.Digest, Content: older.tree.ContentDigest()},
+		{Release: release, Digest: theirs.desc.Digest, Content: theirs.tree.ContentDigest()},
+	}
+	r.Stages["test"] = evidence.Stage{Declared: s.declared("test"), Artifact: theirs.desc.Digest, Live: spans}
+	facts := s.collect(r)
+
+	if got, want := said(facts.Health["test"]), "promoter "+predicate.TypeHealth+", test/promoter "+predicate.TypeHealth; got != want {
+		t.Errorf("health by %s, want %s", got, want)
+	}
+	if got := s.requests("/referrers/" + theirs.desc.Digest.String()); len(got) != 1 {
+		t.Errorf("of an artifact that two gates ask about, asked %v", got)
+	}
+	if got := s.requests(older.desc.Digest.String()); len(got) > 0 {
+		t.Errorf("of another release's content, asked %v", got)
+	}
+	if facts.Keys["promoter"] == facts.Keys["test/promoter"] || facts.Keys["test/promoter"] != s.keys["promote-test"].PublicKey().Fingerprint() {
+		t.Errorf("keys are %v", facts.Keys)
+	}
+	if got := facts.Stages["test"]; got.Digest != theirs.desc.Digest || !strings.Contains(said(got.Statements), "ci "+tests+", ") {
+		t.Errorf("of stage test, proven are %s", said(got.Statements))
+	}
+	if diff := cmp.Diff(spans, facts.Live["test"]); diff != "" {
+		t.Error(diff)
+	}
+	if facts.Live["staging"] != nil || len(facts.Health["staging"]) > 0 {
+		t.Errorf("staging has a history: %v", facts.Live["staging"])
+	}
+}
+
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.files["approved/"+release+".yaml"] = &fstest.MapFile{Data: []byte("yes")}
+	facts := s.collect(s.request(s.push("manifests", "hello"), pipeline.Gate{File: "approved/" + release + ".yaml"},
+		pipeline.Gate{File: "approved/other.yaml"}, pipeline.Gate{File: "approved"}))
+	want := map[string]bool{"approved/" + release + ".yaml": true, "approved/other.yaml": false, "approved": false}
+	if diff := cmp.Diff(want, facts.Exists); diff != "" {
+		t.Error(diff)
+	}
+
+	r := s.request(s.push("manifests", "hello"), pipeline.Gate{File: "approved/x"})
+	r.Files = failing{s.files, "approved/x"}
+	if _, err := evidence.Collect(t.Context(), r); err == nil {
+		t.Error("a file that cannot be read is taken for one that is not there")
+	}
+}
+
+// failing has a file that cannot be read.
+type failing struct {
+	fs.FS
+	name string
+}
+
+func (f failing) Open(name string) (fs.File, error) {
+	if name == f.name {
+		return nil, errors.New("connection lost")
+	}
+	return f.FS.Open(name)
+}
+
+func TestObjects(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	p, live := s.push("manifests", "hello"), s.push("manifests", "good day")
+	r := s.request(p, pipeline.Gate{CEL: `live_objects.size() == 0 || diff.counts.changed < 3`})
+	r.Live = live.tree
+	facts := s.collect(r)
+	if len(facts.Objects) != 2 || len(facts.LiveObjects) != 2 || facts.Unchanged {
+		t.Fatalf("%d objects, %d live, unchanged %v", len(facts.Objects), len(facts.LiveObjects), facts.Unchanged)
+	}
+	want := map[string]any{"replicas": int64(3), "weight": 0.5, "big": int64(9223372036854775807), "bigger": float64(9223372036854775808)}
+	if diff := cmp.Diff(want, facts.Objects[1]["spec"]); diff != "" {
+		t.Error(diff)
+	}
+	changes, _ := facts.Diff.(map[string]any)
+	if diff := cmp.Diff(map[string]any{"added": int64(0), "removed": int64(0), "changed": int64(1), "renamed": int64(0), "unchanged": int64(1)}, changes["counts"]); diff != "" {
+		t.Error(diff)
+	}
+
+	// Where nothing is live, everything is new.
+	r.Live = nil
+	facts = s.collect(r)
+	changes, _ = facts.Diff.(map[string]any)
+	if counts, _ := changes["counts"].(map[string]any); facts.LiveObjects != nil || counts["added"] != int64(2) {
+		t.Errorf("live objects %v, counts %v", facts.LiveObjects, counts)
+	}
+
+	r = s.request(p, pipeline.Gate{CEL: `objects.size() == 2`})
+	r.Live = p.tree
+	if facts = s.collect(r); facts.Diff != nil || facts.LiveObjects != nil || !facts.Unchanged {
+		t.Errorf("the expression names objects only; unchanged %v", facts.Unchanged)
+	}
+}
+
+func TestIdentitiesThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	p := s.push("manifests", "hello")
+	for name, c := range map[string]struct {
+		data string
+		want error
+	}{
+		"no such file": {"", evidence.ErrIdentity},
+		"no key":       {"hello", evidence.ErrIdentity},
+		"too large":    {strings.Repeat("a", 100<<10), evidence.ErrIdentity},
+	} {
+		delete(s.files, "keys/sre.pub")
+		if c.data != "" {
+			s.files["keys/sre.pub"] = &fstest.MapFile{Data: []byte(c.data)}
+		}
+		_, err := evidence.Collect(t.Context(), s.request(p, attested("ci")))
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "identities.sre") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+	r := s.request(p, attested("ci"))
+	r.Files = failing{s.files, "keys/ci.pub"}
+	if _, err := evidence.Collect(t.Context(), r); err == nil || errors.Is(err, evidence.ErrIdentity) {
+		t.Errorf("error is %v, want one of reading", err)
+	}
+}
+
+func TestNobodyToTrust(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	p := s.push("manifests", "hello")
+	s.state(p, "ci", tests)
+	r := s.request(p, attested("release-managers"))
+	r.Declared.Identities = map[string]pipeline.Identity{"release-managers": {Issuer: "https://accounts.example.com", Subject: "x"}}
+	facts := s.collect(r)
+	if len(facts.Artifact.Statements) > 0 || len(facts.Keys) > 0 || len(facts.Artifact.Rejected) != 1 {
+		t.Errorf("proven are %s, rejected %v", said(facts.Artifact.Statements), facts.Artifact.Rejected)
+	}
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	stages := []pipeline.Expanded{s.declared("test"), s.declared("production")}
+	for identity, want := range map[string][]evidence.Role{
+		"promote-test": {{Name: "promoter", Stage: "test"}},
+		"hydrator":     {{Name: "hydrator", Stage: "test"}, {Name: "hydrator", Stage: "production"}},
+		"ci":           nil,
+	} {
+		got, err := evidence.Roles(s.files, s.keys[identity].PublicKey(), stages...)
+		if err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%s: %v, %v, want %v", identity, got, err, want)
+		}
+	}
+	file := s.declared("test").Identities["hydrator"].Key
+	s.files[file] = &fstest.MapFile{Data: append(s.keys["sre"].PublicKey().PEM(), s.files[file].Data...)}
+	if got, err := evidence.Roles(s.files, s.keys["hydrator"].PublicKey(), stages[0]); err != nil || len(got) != 1 {
+		t.Errorf("a key that was replaced: %v, %v", got, err)
+	}
+}

@@ -1,0 +1,204 @@
+package evidence_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+const (
+	commit  = "1111111111111111111111111111111111111111"
+	release = "git-" + commit
+	tests   = "https://acme.dev/ui-tests/v1"
+)
+
+// scene is a real registry with an artifact and an application image, and the keys of the policy ref.
+type scene struct {
+	t      *testing.T
+	host   string
+	client *oci.Client
+	files  fstest.MapFS
+	keys   map[string]*sign.Key // by identity
+	lock   lock.Lock
+	image  ocispec.Descriptor
+
+	mu    sync.Mutex
+	asked []string
+	fail  func(path string) bool
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{t: t, files: fstest.MapFS{}, keys: map[string]*sign.Key{}, client: oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond})}
+	reg := registry.New(registry.Options{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.asked = append(s.asked, r.Method+" "+r.URL.Path)
+		broken := s.fail != nil && s.fail(r.URL.Path)
+		s.mu.Unlock()
+		if broken {
+			http.Error(w, "down", http.StatusInternalServerError)
+			return
+		}
+		reg.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		server.Close()
+		_ = reg.Close()
+	})
+	s.host = strings.TrimPrefix(server.URL, "http://")
+	for _, name := range []string{"hydrator", "ci", "sre", "promote-production", "promote-test"} {
+		s.identity(name)
+	}
+	image := s.push("web", "an image")
+	s.image = image.desc
+	s.lock = lock.Lock{
+		SchemaVersion: lock.SchemaVersion, ReleaseID: release, GitCommit: commit,
+		Image: lock.Image{Ref: s.host + "/acme/web:v1", Digest: image.desc.Digest.String()},
+	}
+	return s
+}
+
+func (s *scene) identity(name string) {
+	s.keys[name] = testkey.New(s.t)
+	s.files["keys/"+name+".pub"] = &fstest.MapFile{Data: s.keys[name].PublicKey().PEM()}
+}
+
+// declared is a stage with gates, as it is expanded.
+func (s *scene) declared(stage string, gates ...pipeline.Gate) pipeline.Expanded {
+	return pipeline.Expanded{
+		Pipeline: "app", Stage: stage, Repository: s.host + "/acme/manifests", Gates: gates,
+		Identities: map[string]pipeline.Identity{
+			"hydrator":         {Key: "keys/hydrator.pub"},
+			"promoter":         {Key: "keys/promote-" + stage + ".pub"},
+			"ci":               {Key: "keys/ci.pub"},
+			"robot":            {Key: "keys/ci.pub"}, // another name of the same key
+			"sre":              {Key: "keys/sre.pub"},
+			"release-managers": {Issuer: "https://accounts.example.com", SubjectRegexp: ".*"},
+			"vault":            {Key: "kms://keys/vault"},
+		},
+	}
+}
+
+// pushed is an artifact in the registry.
+type pushed struct {
+	repository *oci.Repository
+	desc       ocispec.Descriptor
+	tree       *oci.Tree
+}
+
+const deployment = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {replicas: 3, weight: 0.5, big: 9223372036854775807, bigger: 9223372036854775808}
+`
+
+// push makes an artifact of one object, in a repository of its own content.
+func (s *scene) push(repository, greeting string) pushed {
+	s.t.Helper()
+	r, err := s.client.Repository(s.host + "/acme/" + repository)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a, err := oci.Pack(fstest.MapFS{
+		"deployment-web.yaml": {Data: []byte(deployment)},
+		"configmap-web.yaml":  {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {greeting: " + greeting + "}\n")},
+	}, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := r.PushArtifact(s.t.Context(), a); err != nil {
+		s.t.Fatal(err)
+	}
+	manifest, err := r.ReadArtifact(s.t.Context(), a.Descriptor.Digest.String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	tree, err := r.Pull(s.t.Context(), manifest)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pushed{r, manifest.Descriptor, tree}
+}
+
+// state attaches a statement of some type by an identity.
+func (s *scene) state(p pushed, identity, predicateType string) digest.Digest {
+	s.t.Helper()
+	statement := sign.NewSignature(p.desc.Digest, sign.Claim{Pipeline: "app", Stage: "production", Release: release, Repository: p.repository.Name()})
+	statement.PredicateType = predicateType
+	statement.Predicate = []byte(`{"by":"` + identity + `"}`)
+	desc, err := sign.Attest(s.t.Context(), p.repository, p.desc, s.keys[identity], statement)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return desc.Digest
+}
+
+func (s *scene) request(p pushed, gates ...pipeline.Gate) evidence.Request {
+	return evidence.Request{
+		Declared: s.declared("production", gates...), Lock: s.lock, Candidate: p.desc, Tree: p.tree,
+		Files: s.files, Client: s.client, Now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC), Stages: map[string]evidence.Stage{},
+	}
+}
+
+func (s *scene) collect(r evidence.Request) policy.Facts {
+	s.t.Helper()
+	s.mu.Lock()
+	s.asked = nil
+	s.mu.Unlock()
+	facts, err := evidence.Collect(s.t.Context(), r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return facts
+}
+
+// requests are the methods and paths that hold some text.
+func (s *scene) requests(part string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.asked), func(path string) bool { return !strings.Contains(path, part) })
+}
+
+// said are identity and type of statements, sorted.
+func said(statements []sign.Verified) string {
+	var all []string
+	for _, v := range statements {
+		all = append(all, v.Identity()+" "+v.PredicateType())
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func attested(by ...string) pipeline.Gate {
+	return pipeline.Gate{Attestation: &pipeline.Attestation{Type: tests, By: by}}
+}
+
+func (s *scene) health(p pushed, identity, stage string) {
+	s.t.Helper()
+	statement, err := predicate.Health{Pipeline: "app", Stage: stage, Release: release}.Statement(p.repository.Name(), p.desc.Digest)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := sign.Attest(s.t.Context(), p.repository, p.desc, s.keys[identity], statement); err != nil {
+		s.t.Fatal(err)
+	}
+}

@@ -1,0 +1,126 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
+)
+
+// ErrUnknown says that no pipeline has what was asked for.
+var ErrUnknown = errors.New("unknown artifact")
+
+// Query is an artifact as a user names it.
+type Query struct {
+	Artifact string // a stage, repository:tag or repository@digest
+	Stage    string // of a repository's artifact; "" for what its tag or annotation says
+	Release  string // "" for the current one of a stage, or what a tag or annotation says
+}
+
+// Find makes requests of a query: one for a reference, one for each pipeline that has the stage. Files and Trunk of the
+// requests are left to the caller.
+func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client) ([]Request, error) {
+	if strings.ContainsAny(q.Artifact, ":/@") {
+		r, err := findReference(ctx, q, pipelines, client)
+		return []Request{r}, err
+	}
+	var requests []Request
+	for _, p := range pipelines {
+		if _, ok := p.Stage(q.Artifact); !ok {
+			continue
+		}
+		release := q.Release
+		if release == "" {
+			current, err := lock.Current(files, p.Lock)
+			if err != nil {
+				return nil, err
+			}
+			release = current.Lock.ReleaseID
+		}
+		repository, err := client.Repository(p.Repository(q.Artifact))
+		if err != nil {
+			return nil, err
+		}
+		requests = append(requests, Request{
+			Pipeline:   p,
+			Stage:      q.Artifact,
+			Repository: repository,
+			Reference:  oci.CandidateTag(q.Artifact, release),
+			Release:    release,
+		})
+	}
+	if len(requests) == 0 {
+		return nil, fmt.Errorf("%w: no pipeline has a stage %q; there are %s", ErrUnknown, q.Artifact, strings.Join(stageNames(pipelines), ", "))
+	}
+	return requests, nil
+}
+
+func stageNames(pipelines []*pipeline.Pipeline) []string {
+	var names []string
+	for _, p := range pipelines {
+		names = append(names, p.Order()...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, client *oci.Client) (Request, error) {
+	name, tagOrDigest, err := oci.SplitReference(q.Artifact)
+	if err != nil {
+		return Request{}, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	if tagOrDigest == "" {
+		return Request{}, fmt.Errorf("%w: %s names a repository; add :TAG or @DIGEST", ErrUnknown, q.Artifact)
+	}
+	repository, err := client.Repository(name)
+	if err != nil {
+		return Request{}, err
+	}
+	r := Request{Repository: repository, Reference: tagOrDigest, Release: q.Release, Stage: q.Stage}
+	var stages []string
+	for _, p := range pipelines {
+		for _, stage := range p.Order() {
+			if p.Repository(stage) == name {
+				r.Pipeline, stages = p, append(stages, stage)
+			}
+		}
+	}
+	if r.Pipeline == nil {
+		return Request{}, fmt.Errorf("%w: no pipeline keeps its artifacts in %s; name other pipeline files with -f", ErrUnknown, name)
+	}
+	tag := ""
+	if !strings.Contains(tagOrDigest, ":") {
+		tag = tagOrDigest
+	}
+	if r.Stage == "" {
+		r.Stage = oci.StageOfTag(tag)
+	}
+	if r.Stage == "" && len(stages) == 1 {
+		r.Stage = stages[0]
+	}
+	if r.Stage == "" {
+		// What the manifest claims is what has to be proven then.
+		manifest, err := repository.ReadArtifact(ctx, tagOrDigest)
+		if err != nil {
+			return Request{}, err
+		}
+		r.Stage = manifest.Annotations[oci.AnnotationStage]
+	}
+	if _, ok := r.Pipeline.Stage(r.Stage); !ok {
+		return Request{}, fmt.Errorf("%w: pipeline %s has no stage %q; say which with --stage: %s",
+			ErrUnknown, r.Pipeline.Name, r.Stage, strings.Join(r.Pipeline.Order(), ", "))
+	}
+	if r.Release == "" {
+		_, r.Release, _ = strings.Cut(tag, ".git-")
+		if r.Release != "" {
+			r.Release = "git-" + r.Release
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,227 @@
+// Package verify collects the evidence about an artifact, from the registry and the policy ref, and has package policy
+// judge it.
+//
+// Nothing that the checkout holds is believed: pipelines, locks and keys come from the policy ref. Nothing that the
+// registry says is believed either, unless the hydrator signed it.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
+)
+
+// Trunk knows the history of the policy ref.
+type Trunk interface {
+	// Name is the policy ref's name, for messages.
+	Name() string
+	// Contains tells whether a commit is the policy ref's tip or an ancestor of it. A commit that nobody knows is not.
+	Contains(ctx context.Context, commit string) (bool, error)
+}
+
+// Repository is an artifact repository as far as it is read; *oci.Repository is one.
+type Repository interface {
+	sign.Reader
+	Name() string
+	Reference(tagOrDigest string) string
+	Pull(ctx context.Context, m oci.Manifest) (*oci.Tree, error)
+}
+
+// Request names the artifact to verify.
+type Request struct {
+	Pipeline   *pipeline.Pipeline
+	Stage      string
+	Repository Repository
+	Reference  string // tag or digest
+	Release    string // that it must be; "" for the one that it says it is
+	Files      fs.FS  // of the GitOps repository at the policy ref
+	Trunk      Trunk
+	Remotes    Remotes // of stage branches
+	// WithoutMirror leaves out the stage branch, which has moved on where the artifact is an old one.
+	WithoutMirror bool
+	// Live is the place that must show the artifact because it is live there; zero for an artifact that need not be live.
+	Live mirror.Place
+	// Identities are those, by their names in the pipeline file, each of whom must have signed the artifact as what it is.
+	Identities []string
+}
+
+// Report is what was found out about one artifact.
+type Report struct {
+	Reference string         `json:"reference"`
+	Digest    string         `json:"digest"`
+	Result    policy.Result  `json:"result"`
+	Checks    policy.Verdict `json:"checks"`
+}
+
+// Examined is an artifact with what was read of it. Where the report does not pass, the rest may be missing.
+type Examined struct {
+	Report       Report
+	Manifest     oci.Manifest
+	Tree         *oci.Tree
+	GitOpsCommit string // on the policy ref, that it was hydrated from; of several, one of them
+}
+
+// Artifact verifies one artifact. An error means that nothing could be found out; a denial stands in the report.
+func Artifact(ctx context.Context, r Request) (Report, error) {
+	e, err := Examine(ctx, r)
+	return e.Report, err
+}
+
+// Examine verifies one artifact, and returns what was read for that.
+func Examine(ctx context.Context, r Request) (Examined, error) {
+	e := Examined{Report: Report{Reference: r.Repository.Reference(r.Reference)}}
+	desc, raw, err := r.Repository.Manifest(ctx, r.Reference)
+	if err != nil {
+		return e, err
+	}
+	e.Report.Digest = desc.Digest.String()
+	e.Report.Checks, err = e.judge(ctx, r, desc, raw)
+	e.Report.Result = e.Report.Checks.Result()
+	return e, err
+}
+
+func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor, raw []byte) (policy.Verdict, error) {
+	deny := func(check string, err error) (policy.Verdict, error) {
+		return policy.Verdict{{Check: check, Result: policy.Fail, Reason: err.Error()}}, nil
+	}
+	manifest, err := oci.ParseManifest(desc, raw)
+	if err != nil {
+		return deny("shape", err)
+	}
+	e.Manifest = manifest
+	release := r.Release
+	if release == "" {
+		release = manifest.Annotations[oci.AnnotationRelease]
+	}
+	if release == "" {
+		return deny("annotations", fmt.Errorf("the manifest has no %s: it is no artifact of lockage", oci.AnnotationRelease))
+	}
+	file, err := lock.Release(r.Files, r.Pipeline.Lock, release)
+	if err != nil {
+		return deny("lock", fmt.Errorf("%s: %w", r.Trunk.Name(), err))
+	}
+	declared, err := r.Pipeline.Expand(r.Stage, file.Lock, r.Files)
+	if err != nil {
+		return nil, err
+	}
+	hydrator, err := Hydrator(r.Files, declared)
+	if err != nil {
+		return nil, err
+	}
+	ev := policy.Evidence{Digest: desc.Digest, Annotations: manifest.Annotations}
+	if ev.Hydration, err = Hydration(ctx, r.Repository, desc, hydrator, r.Trunk); err != nil {
+		return nil, err
+	}
+	e.GitOpsCommit = gitOpsCommit(ev.Hydration)
+	expected := Expect(file, sign.Claim{
+		Pipeline:   r.Pipeline.Name,
+		Stage:      r.Stage,
+		Release:    release,
+		Repository: r.Repository.Name(),
+	})
+	tree, err := r.Repository.Pull(ctx, manifest)
+	if err != nil {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return nil, err
+		}
+		return append(policy.Hydrated(expected, ev.Hydration), policy.Check{Check: "content", Result: policy.Fail, Reason: err.Error()}), nil
+	}
+	e.Tree = tree
+	ev.Content, ev.DiffID = tree.ContentDigest(), tree.ContentDigest()
+	verdict := policy.Artifact(expected, ev)
+	for _, name := range r.Identities {
+		check, err := r.signed(ctx, declared, desc, expected.Claim, name)
+		if err != nil {
+			return nil, err
+		}
+		verdict = append(verdict, check)
+	}
+	if m := declared.Mirror; m != nil && m.When == "hydrate" && !r.WithoutMirror {
+		check, err := r.shown(ctx, "mirror", declared, mirror.Place{Branch: m.Branch, Path: m.Path}, desc.Digest, tree)
+		if err != nil {
+			return nil, err
+		}
+		verdict = append(verdict, check)
+	}
+	if r.Live != (mirror.Place{}) {
+		check, err := r.shown(ctx, "live-ref", declared, r.Live, desc.Digest, tree)
+		if err != nil {
+			return nil, err
+		}
+		verdict = append(verdict, check)
+	}
+	return verdict, nil
+}
+
+// Expect is what an artifact of a claim must be, by the lock.
+func Expect(file lock.File, claim sign.Claim) policy.Expectation {
+	l := file.Lock
+	e := policy.Expectation{
+		Claim:  claim,
+		Commit: l.GitCommit,
+		Lock:   digest.Digest(file.Digest),
+		Images: map[digest.Digest]string{digest.Digest(l.Image.Digest): l.Image.Repository()},
+	}
+	for _, named := range l.Images {
+		e.Images[digest.Digest(named.Digest)] = named.Image().Repository()
+	}
+	return e
+}
+
+// Hydration reads and proves what a hydrator said about an artifact, and asks the trunk about every GitOps commit that
+// it named.
+func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor, hydrator *sign.Verifier, trunk Trunk) (policy.Hydration, error) {
+	h := policy.Hydration{PolicyRef: trunk.Name(), OnPolicyRef: map[string]bool{}}
+	var err error
+	h.Statements, h.Rejected, err = sign.Verify(ctx, reader, desc, hydrator)
+	if err != nil {
+		return h, err
+	}
+	for _, s := range h.Statements {
+		if s.PredicateType() != sign.PredicateProvenance {
+			continue
+		}
+		provenance, err := sign.ParseProvenance(s.Predicate())
+		if err != nil {
+			continue // the judgement says so
+		}
+		gitops, _ := provenance.Dependency(policy.DependencyGitOps)
+		commit := gitops.Digest["gitCommit"]
+		if _, known := h.OnPolicyRef[commit]; known || commit == "" {
+			continue
+		}
+		if h.OnPolicyRef[commit], err = trunk.Contains(ctx, commit); err != nil {
+			return h, err
+		}
+	}
+	return h, nil
+}
+
+// gitOpsCommit is the commit on the policy ref that verified provenance names; "" for none.
+func gitOpsCommit(h policy.Hydration) string {
+	for _, s := range h.Statements {
+		if s.PredicateType() != sign.PredicateProvenance {
+			continue
+		}
+		p, err := sign.ParseProvenance(s.Predicate())
+		if err != nil {
+			continue
+		}
+		gitops, _ := p.Dependency(policy.DependencyGitOps)
+		if commit := gitops.Digest["gitCommit"]; h.OnPolicyRef[commit] {
+			return commit
+		}
+	}
+	return ""
+}

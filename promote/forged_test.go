@@ -1,0 +1,176 @@
+package promote_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/internal/forge"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/promote"
+	"github.com/lockage/lockage/publish/pullrequest"
+	"github.com/lockage/lockage/sign"
+)
+
+// edit puts other texts in place of some in a file of the GitOps repository, on the policy ref.
+func (s *scene) edit(name string, replacements ...string) {
+	s.t.Helper()
+	data, err := os.ReadFile(filepath.Join(s.demo.GitOpsDir, name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write(name, strings.NewReplacer(replacements...).Replace(string(data)))
+	s.push("edit " + name)
+}
+
+// What is attested about another stage's artifact counts for the release that the artifact is of, wherever the tags of
+// candidates point: nobody has verified those.
+func TestAttestationOfAnotherRelease(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	private, public := newKey(t)
+	t.Setenv("CI_KEY", private)
+	s.write("keys/ci.pub", public)
+	s.edit("lockage.yaml", "identities:\n", "identities:\n  ci: {key: keys/ci.pub}\n",
+		"{name: production, auto: true, after: [staging]}",
+		"name: production\n    gates: [attestation: {type: https://acme.dev/tests/v1, subject: 'stage:staging', by: [ci]}]")
+	first, second := oci.CandidateTag("staging", s.releases[0]), oci.CandidateTag("staging", s.releases[1])
+	tested, err := s.tags().Resolve(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := sign.OpenKey(t.Context(), "env://CI_KEY", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement := sign.Statement{
+		Subject:       sign.Subject{Name: s.tags().Name(), Digest: tested.Digest},
+		PredicateType: "https://acme.dev/tests/v1",
+		Predicate:     json.RawMessage(`{"result": "PASSED"}`),
+	}
+	if _, err := sign.Attest(t.Context(), s.tags(), tested, key, statement); err != nil {
+		t.Fatal(err)
+	}
+	s.retag(second, first)
+	r, err := s.try(promote.Promote, s.releases[1], production)
+	if !errors.Is(err, policy.ErrDenied) || !strings.Contains(strings.Join(r.Notes, " "), "release \""+s.releases[0]+"\" instead of") {
+		t.Errorf("tested was another release: %s, %v, %q", r.Action, err, r.Notes)
+	}
+	s.must(promote.Promote, s.releases[0], production)
+}
+
+// When a release was replaced is the promoter's word, not that of a commit: whoever can rewrite the live ref gives commits
+// whatever time he likes.
+func TestSoakProlonged(t *testing.T) {
+	s := newSoakingScene(t)
+	c := &clock{time.Now()}
+	for _, release := range s.releases {
+		if _, err := s.at(c, promote.Promote, release, "staging"); err != nil {
+			t.Fatal(err)
+		}
+		c.add(5 * time.Minute)
+	}
+	c.add(3 * time.Hour)
+	denied := func() {
+		t.Helper()
+		if r, err := s.at(c, promote.Promote, s.releases[0], production); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "was replaced") {
+			t.Errorf("it was live for five minutes: %s, %v", r.Action, err)
+		}
+	}
+	denied()
+	server, branch := filepath.Join(s.now().root, "gitops.git"), "refs/heads/live/codeai/staging"
+	later := c.Add(-10 * time.Minute).Format(time.RFC3339)
+	t.Setenv("GIT_COMMITTER_DATE", later)
+	forged := run(t, server, "commit-tree", "-p", branch+"~1", "-m", "Promote", branch+"^{tree}")
+	run(t, server, "update-ref", branch, forged)
+	denied()
+}
+
+// A registry knows several hydrations of a release, all of them signed. What the stage branch shows last is the one to promote,
+// wherever somebody moved the candidate's tag.
+func TestCandidateSetBack(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	release := s.releases[1]
+	candidate := oci.CandidateTag("staging", release)
+	older := s.retag("older", candidate)
+	s.edit("apps/codeai/deployments/staging/values.yaml", "staging.acme", "next.acme")
+	s.hydrate()
+	newer := s.retag("newer", candidate)
+	if older == newer {
+		t.Fatal("hydrated to the same")
+	}
+	s.retag(candidate, "older")
+	if r, err := s.try(promote.Promote, release, "staging"); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), newer.String()) {
+		t.Errorf("set back to %s: %s, %v", older, r.Action, err)
+	}
+	s.retag(candidate, "newer")
+	s.must(promote.Promote, release, "staging")
+
+	// What comes back to earlier inputs is the newest again.
+	s.edit("apps/codeai/deployments/staging/values.yaml", "next.acme", "staging.acme")
+	s.hydrate()
+	if r := s.must(promote.Promote, release, "staging"); r.To.Digest != older {
+		t.Errorf("promoted %s, hydrated was %s", r.To.Digest, older)
+	}
+}
+
+// gitea is a forge that knows one pull request, or none.
+type gitea struct{ merged bool }
+
+func (g gitea) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, body := http.StatusOK, "[]"
+	_, head, asked := strings.Cut(r.URL.Path, "/pulls/stage/staging/")
+	switch {
+	case !asked:
+	case g.merged:
+		body = `{"number": 1, "state": "closed", "merged": true, "head": {"ref": "` + head + `"}, "base": {"ref": "stage/staging"}}`
+	default:
+		status, body = http.StatusNotFound, "{}"
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+// What nobody merged lies on the stage branch all the same, below what somebody merged by fast-forward: it came with it.
+func TestSmuggledIntoReview(t *testing.T) {
+	s := newScene(t, true, "mirror: {path: \"apps/codeai/{stage}/deploy\", review: pull-request}\n"+
+		strings.Replace(head, "auto: true, after: [staging]", "mirror: {review: none}", 1))
+	first, second := s.releases[0], s.releases[1]
+	server := filepath.Join(s.now().root, "gitops.git")
+	if err := os.Symlink(".", filepath.Join(s.now().root, "acme")); err != nil {
+		t.Fatal(err)
+	}
+	url := run(t, s.demo.GitOpsDir, "remote", "get-url", "origin")
+	run(t, s.demo.GitOpsDir, "remote", "set-url", "origin", strings.Replace(url, "/gitops.git", "/acme/gitops.git", 1))
+
+	// As on a review branch of the second release, whose head shows it, and below which lies the first one's.
+	review := func(release string) string { return pullrequest.Branch("codeai", "staging", release) }
+	t.Setenv("GIT_COMMITTER_DATE", time.Now().Format(time.RFC3339))
+	below := run(t, server, "rev-parse", review(first))
+	merged := run(t, server, "commit-tree", "-p", below, "-m", "Hydrate", review(second)+"^{tree}")
+	run(t, server, "update-ref", "refs/heads/stage/staging", merged)
+	promote := func(release string, forged gitea) error {
+		o := s.options(release, "staging")
+		o.Forge = forge.Options{Kind: forge.Gitea, Token: "secret", Transport: forged}
+		o.DryRun = true
+		results, err := promote.Promote(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return results[0].Err
+	}
+	if err := promote(first, gitea{}); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "below others") {
+		t.Errorf("nobody merged it: %v", err)
+	}
+	if err := promote(first, gitea{merged: true}); err != nil {
+		t.Errorf("merged before: %v", err)
+	}
+	if err := promote(second, gitea{}); err != nil {
+		t.Errorf("merged last: %v", err)
+	}
+}

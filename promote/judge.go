@@ -1,0 +1,271 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// judgement is everything that was found out about promoting one release to one stage.
+type judgement struct {
+	lock     lock.File
+	declared pipeline.Expanded // for that release
+	examined verify.Examined
+	artifact predicate.Artifact
+	checks   policy.Verdict
+	gates    []policy.GateResult
+	review   *review // nil where the stage has none
+}
+
+// outcome is nil where nothing stands in the way, or else [policy.ErrDenied] or [ErrPending] with all reasons.
+func (j *judgement) outcome() error {
+	if j.checks.Result() != policy.Pass {
+		return fmt.Errorf("%w: %s", policy.ErrDenied, j.checks.Reason())
+	}
+	reasons := func(result policy.Result) (list []error) {
+		for _, g := range j.gates {
+			if g.Result == result {
+				list = append(list, fmt.Errorf("%s: %s", g.Gate, g.Reason))
+			}
+		}
+		return list
+	}
+	switch policy.Outcome(j.gates) {
+	case policy.Fail:
+		return fmt.Errorf("%w: %w", policy.ErrDenied, joined(append(reasons(policy.Fail), reasons(policy.Pending)...)))
+	case policy.Pending:
+		return fmt.Errorf("%w: %w", ErrPending, joined(reasons(policy.Pending)))
+	}
+	return nil
+}
+
+// judge finds out whether a release may be promoted to a stage: it verifies the artifact, and judges order and gates.
+func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, error) {
+	j := &judgement{lock: f}
+	release := f.Lock.ReleaseID
+	var err error
+	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
+		return nil, err
+	}
+	tag := oci.CandidateTag(s.stage.Name, release)
+	candidate, err := s.resolve(ctx, tag)
+	if err != nil {
+		return nil, err
+	}
+	if candidate == "" {
+		return nil, fmt.Errorf("release %s was not hydrated for this stage: there is no %s; run `lockage hydrate %s --release %s`",
+			release, s.repository.Reference(tag), s.stage.Name, release)
+	}
+	if err := live.CheckArtifact(ctx, s.live, s.state, candidate); err != nil {
+		return nil, denied(err)
+	}
+	request := r.request(s, candidate, release)
+	request.WithoutMirror = reviewed(j.declared) // the review's gate asks more of it
+	j.examined, err = verify.Examine(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	j.checks = j.examined.Report.Checks
+	j.artifact = predicate.Artifact{Release: release, Digest: candidate}
+	if j.checks.Result() != policy.Pass {
+		return j, nil // what is not what it says is not asked further questions
+	}
+	j.artifact.Content = j.examined.Tree.ContentDigest()
+	if !reviewed(j.declared) {
+		reason, err := s.setBack(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		if reason != "" {
+			j.checks = append(j.checks, policy.Check{Check: "newest", Result: policy.Fail, Reason: reason})
+			return j, nil
+		}
+	}
+	return j, r.judgeGates(ctx, s, j)
+}
+
+// setBack says why a candidate that the stage branch shows is not the one to promote: it shows another hydration of the
+// release since. All of them are signed; one that was replaced, by better values say, is told from the one that replaced it by
+// nothing in the registry but a tag, which whoever may write there can move back.
+func (s *stage) setBack(ctx context.Context, j *judgement) (string, error) {
+	m := j.declared.Mirror
+	if m == nil || m.When != "hydrate" {
+		return "", nil
+	}
+	shown, ok, err := mirror.Newest(ctx, s.live.Remote, mirror.Place{Branch: m.Branch, Path: m.Path}, j.artifact.Release)
+	if err != nil || !ok || shown.Metadata.Digest() == j.artifact.Digest {
+		return "", err
+	}
+	return fmt.Sprintf("the candidate is %s, and commit %s of branch %s shows that the release was hydrated to %s since: the tag was set back; hydrate again",
+		j.artifact.Digest, shown.Commit, m.Branch, shown.Metadata.Digest()), nil
+}
+
+// request asks for the verification of an artifact in a stage's repository.
+func (r *run) request(s *stage, d digest.Digest, release string) verify.Request {
+	return verify.Request{
+		Pipeline:   s.pipeline,
+		Stage:      s.stage.Name,
+		Repository: s.repository,
+		Reference:  d.String(),
+		Release:    release,
+		Files:      r.files,
+		Trunk:      r.trunk,
+		Remotes:    r,
+	}
+}
+
+// judgeGates judges order and gates.
+func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
+	l := j.lock.Lock
+	review, err := r.judgeReview(ctx, s, j)
+	if err != nil {
+		return err
+	}
+	if review != nil {
+		j.gates = append(j.gates, *review)
+	}
+	order, err := r.order(ctx, s, l)
+	if err != nil {
+		return err
+	}
+	request := evidence.Request{
+		Declared:  j.declared,
+		Lock:      l,
+		Candidate: j.examined.Manifest.Descriptor,
+		Tree:      j.examined.Tree,
+		Stages:    map[string]evidence.Stage{},
+		Files:     r.files,
+		Client:    r.Client,
+		Now:       r.Now(),
+	}
+	for _, name := range evidence.Stages(j.declared.Gates) {
+		if request.Stages[name], err = r.elsewhere(ctx, s, name, j); err != nil {
+			return err
+		}
+	}
+	current := s.state.Live
+	if current != nil {
+		if request.Live, err = r.liveTree(ctx, s); err != nil {
+			return err
+		}
+	}
+	facts, err := evidence.Collect(ctx, request)
+	if err != nil {
+		return err
+	}
+	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
+	if order != nil {
+		j.gates = append(j.gates, policy.WaiveOrder(*order, s.stage.After, j.declared.Waivers, facts))
+	}
+	j.gates = append(j.gates, policy.Gates(j.declared.Gates, j.declared.Waivers, facts)...)
+	r.showVerdict(ctx, s, j)
+	return nil
+}
+
+// liveTree reads what is live back from the registry.
+func (r *run) liveTree(ctx context.Context, s *stage) (*oci.Tree, error) {
+	manifest, err := s.repository.ReadArtifact(ctx, s.state.Live.To.Digest.String())
+	if err != nil {
+		return nil, fmt.Errorf("what is live: %w", err)
+	}
+	tree, err := s.repository.Pull(ctx, manifest)
+	if err != nil {
+		return nil, fmt.Errorf("what is live: %w", err)
+	}
+	return tree, nil
+}
+
+// sibling opens another stage of the same pipeline.
+func (r *run) sibling(ctx context.Context, s *stage, name string) (*stage, error) {
+	other, ok := s.pipeline.Stage(name)
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrNoStage, name)
+	}
+	return r.open(ctx, task{pipeline: s.pipeline, stage: other})
+}
+
+// order judges whether the release went through the stages before; nil where there are none.
+func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (*policy.GateResult, error) {
+	if len(s.stage.After.Stages) == 0 {
+		return nil, nil //nolint:nilnil // a stage that is the first has no such gate
+	}
+	passages := map[string]policy.Passage{}
+	for _, name := range s.stage.After.Stages {
+		other, err := r.sibling(ctx, s, name)
+		if err == nil {
+			passages[name], err = r.passage(ctx, other, l)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("stage %s: %w", name, denied(err))
+		}
+	}
+	g := policy.Order(s.stage.After, passages)
+	return &g, nil
+}
+
+// elsewhere is what gates may ask about another stage.
+func (r *run) elsewhere(ctx context.Context, s *stage, name string, j *judgement) (evidence.Stage, error) {
+	var e evidence.Stage
+	l := j.lock.Lock
+	other, err := r.sibling(ctx, s, name)
+	if err != nil {
+		return e, fmt.Errorf("stage %s: %w", name, err)
+	}
+	if e.Declared, err = s.pipeline.Expand(name, l, r.files); err != nil {
+		return e, err
+	}
+	if e.Live, err = r.spans(ctx, other, l); err != nil {
+		return e, fmt.Errorf("stage %s: %w", name, denied(err))
+	}
+	for _, span := range slices.Backward(e.Live) {
+		if span.Release == l.ReleaseID {
+			e.Artifact = span.Digest
+			return e, nil
+		}
+	}
+	if slices.ContainsFunc(j.declared.Gates, func(g pipeline.Gate) bool { return g.Attestation != nil && g.Attestation.Subject == "stage:"+name }) {
+		e.Artifact, err = r.hydrated(ctx, s, other, e.Declared, j.lock)
+	}
+	return e, err
+}
+
+// hydrated is the candidate of a release for another stage; "" where there is none. Its tag may name what it likes: unless the
+// hydrator signed it as just that, it is none.
+func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.Expanded, f lock.File) (digest.Digest, error) {
+	release := f.Lock.ReleaseID
+	desc, err := other.repository.Resolve(ctx, oci.CandidateTag(declared.Stage, release))
+	if errors.Is(err, oci.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	hydrator, err := verify.Hydrator(r.files, declared)
+	if err != nil {
+		return "", err
+	}
+	hydration, err := verify.Hydration(ctx, other.repository, desc, hydrator, r.trunk)
+	if err != nil {
+		return "", fmt.Errorf("stage %s: %w", declared.Stage, err)
+	}
+	claim := sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Release: release, Repository: other.repository.Name()}
+	if verdict := policy.Hydrated(verify.Expect(f, claim), hydration); verdict.Result() != policy.Pass {
+		s.note("%s does not count as the release's artifact for stage %s: %s", desc.Digest, declared.Stage, verdict.Reason())
+		return "", nil
+	}
+	return desc.Digest, nil
+}

@@ -1,0 +1,76 @@
+package live_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+)
+
+func TestPlaceOf(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		mirror *pipeline.Mirror
+		want   mirror.Place
+	}{
+		"no mirror": {nil, mirror.Place{}},
+		"beside the stage branch": {
+			&pipeline.Mirror{When: "hydrate", Branch: "stage/production", Path: "apps/web"}, mirror.Place{Branch: "live/web/production", Path: "apps/web"},
+		},
+		"named": {
+			&pipeline.Mirror{When: "hydrate", Branch: "stage/production", Path: "apps/web", Live: "is-live"}, mirror.Place{Branch: "is-live", Path: "apps/web"},
+		},
+		"the stage branch itself": {
+			&pipeline.Mirror{When: "promote", Branch: "stage/production", Path: "apps/web", Live: "is-live"}, mirror.Place{Branch: "stage/production", Path: "apps/web"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := live.PlaceOf(pipeline.Expanded{Pipeline: "web", Stage: "production", Mirror: test.mirror}); got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+// remotes opens nothing.
+type remotes struct{}
+
+var errNoRemote = errors.New("no such remote")
+
+func (remotes) Remote(context.Context, string) (*git.Remote, error) { return nil, errNoRemote }
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	client := oci.NewClient(oci.Options{})
+	files := fstest.MapFS{"keys/promoter.pub": {Data: s.key.PublicKey().PEM()}}
+	declared := pipeline.Expanded{Pipeline: "web", Stage: "production", Repository: s.repository.Name()}
+	if _, err := live.Open(t.Context(), files, declared, client, remotes{}); !errors.Is(err, verify.ErrIdentity) || live.Promotes(declared) {
+		t.Errorf("no promoter: %v", err)
+	}
+	declared.Identities = map[string]pipeline.Identity{"promoter": {Key: "keys/promoter.pub"}}
+	opened, err := live.Open(t.Context(), files, declared, client, remotes{})
+	if err != nil || opened.Claim != s.stage.Claim || opened.Remote != nil || !live.Promotes(declared) {
+		t.Fatalf("opened %+v, %v", opened, err)
+	}
+	// It is the stage that the scene makes by hand.
+	p := s.next(nil, s.release(1))
+	s.record(p)
+	s.tag(p.release)
+	if state, err := live.Read(t.Context(), opened); err != nil || state.Live == nil {
+		t.Errorf("state %+v, %v", state, err)
+	}
+	declared.Mirror = &pipeline.Mirror{Remote: "origin", When: "hydrate"}
+	if _, err := live.Open(t.Context(), files, declared, client, remotes{}); !errors.Is(err, errNoRemote) || !strings.Contains(err.Error(), "mirror.remote of stage production") {
+		t.Errorf("got %v", err)
+	}
+}

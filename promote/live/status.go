@@ -1,0 +1,136 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/verify"
+)
+
+// Status is a stage at a glance.
+type Status struct {
+	State
+	Candidate digest.Digest // of the release asked for; "" where it was not hydrated
+	Branch    *Branch       // the stage branch; nil without a mirror
+}
+
+// Branch is where a stage branch stands.
+type Branch struct {
+	Name   string
+	Commit git.Hash // its head; "" where it does not exist
+	InSync bool     // it shows the candidate or, where promotion writes it, what is live
+}
+
+// Promotes tells whether a declared stage can be promoted to at all: whether it says who may.
+func Promotes(declared pipeline.Expanded) bool {
+	_, ok := declared.Identities["promoter"]
+	return ok
+}
+
+// Survey reads the status of a stage, declared at the policy ref whose files are given. Where nobody is declared who may
+// promote, nothing is live and the tag is told as it is. With an error, the status holds what is known all the same.
+func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes) (Status, error) {
+	var status Status
+	repository, err := client.Repository(declared.Repository)
+	if err != nil {
+		return status, err
+	}
+	resolve := resolver(repository)
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		status.Candidate, err = resolve(ctx, oci.CandidateTag(declared.Stage, release))
+		return err
+	})
+	shown := mirror.Version{}
+	if m := declared.Mirror; m != nil {
+		status.Branch = &Branch{Name: m.Branch}
+		if m.When == "hydrate" {
+			group.Go(func() (err error) {
+				status.Branch.Commit, shown, err = head(ctx, declared, remotes)
+				return err
+			})
+		}
+	}
+	var broken error
+	group.Go(func() error {
+		if !Promotes(declared) {
+			var err error
+			status.Tag, err = resolve(ctx, declared.Stage)
+			return err
+		}
+		s, err := Open(ctx, files, declared, client, remotes)
+		if err == nil {
+			status.State, err = Read(ctx, s)
+		}
+		if errors.Is(err, ErrBroken) {
+			broken, err = err, nil
+		}
+		return err
+	})
+	err = group.Wait()
+	if b := status.Branch; b != nil {
+		if declared.Mirror.When == "hydrate" {
+			b.InSync = shown.Intact() && shown.Metadata.Digest() == status.Candidate
+		} else {
+			b.Commit = status.Head
+			b.InSync = err == nil && broken == nil && status.Unpromoted == nil
+		}
+	}
+	if err == nil {
+		err = broken
+	}
+	return status, err
+}
+
+// head is what a stage branch shows at its head.
+func head(ctx context.Context, declared pipeline.Expanded, remotes verify.Remotes) (git.Hash, mirror.Version, error) {
+	var shown mirror.Version
+	remote, err := verify.MirrorRemote(ctx, declared, remotes)
+	if err != nil {
+		return "", shown, err
+	}
+	at := mirror.Place{Branch: declared.Mirror.Branch, Path: declared.Mirror.Path}
+	commit, err := mirror.History(ctx, remote, at, func(v mirror.Version) (bool, error) {
+		shown = v
+		return false, nil
+	})
+	return commit, shown, err
+}
+
+// Consistent tells whether tag and live ref say the same, and that it was promoted; and how it is, in one sentence for
+// people.
+func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
+	stage, place := declared.Stage, PlaceOf(declared)
+	switch {
+	case s.Live == nil && s.Tag != "":
+		return false, fmt.Sprintf("tag %s names %s, and nothing was promoted: delete the tag, or promote with «lockage promote %s»", stage, s.Tag, stage)
+	case s.Drift() && s.Tag == "":
+		return false, fmt.Sprintf("tag %s is not there, and %s (%s) is live: «lockage promote %s» repairs it", stage, s.Live.To.Digest, s.Live.To.Release, stage)
+	case s.Drift():
+		return false, fmt.Sprintf("tag %s names %s, and %s (%s) is live: «lockage promote %s» repairs it",
+			stage, s.Tag, s.Live.To.Digest, s.Live.To.Release, stage)
+	case s.Unpromoted != nil:
+		what := "what is no artifact of lockage"
+		if s.Unpromoted.Lockage.Release != "" {
+			what = s.Unpromoted.Lockage.Release + " (" + s.Unpromoted.Digest().String() + ")"
+		}
+		return false, fmt.Sprintf("branch %s shows %s in %s, which was pushed or merged there and never promoted: promote what should run",
+			place.Branch, what, place.Path)
+	case s.Live == nil:
+		return true, "nothing was promoted yet"
+	}
+	reason := fmt.Sprintf("tag %s names %s, promotion %d of %s, recorded by key %s", stage, s.Tag, s.Live.Sequence, s.Live.Time.Format(timeFormat), s.Live.Key)
+	if s.Live.Commit != "" {
+		reason += fmt.Sprintf(", and so does commit %s of branch %s", s.Live.Commit, place.Branch)
+	}
+	return true, reason
+}

@@ -1,0 +1,110 @@
+package promote_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/promote"
+)
+
+// tags is the artifact repository, for whoever moves tags by hand.
+func (s *scene) tags() *oci.Repository {
+	s.t.Helper()
+	repository, err := oci.NewClient(oci.Options{}).Repository(s.demo.Artifacts)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return repository
+}
+
+func (s *scene) retag(tag, target string) digest.Digest {
+	s.t.Helper()
+	repository := s.tags()
+	desc, err := repository.Resolve(s.t.Context(), target)
+	if err == nil {
+		err = repository.Tag(s.t.Context(), desc, tag)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return desc.Digest
+}
+
+// The candidate's tag is moved to an artifact that nobody verified, before each request that follows on its resolution: what
+// was verified is what is promoted, signed and tagged, or nothing is.
+func TestCandidateMoved(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	older, newer := s.releases[0], s.releases[1]
+	s.must(promote.Promote, newer, "staging")
+	start := s.keep()
+	candidate := production + "." + newer
+	for at := 1; ; at += 5 {
+		s.setBack(start)
+		wanted, err := s.tags().Resolve(t.Context(), candidate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var moved atomic.Bool
+		var mu sync.Mutex
+		resolved, after := false, 0
+		now := func(request string) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			if resolved {
+				after++
+			}
+			resolved = resolved || strings.HasPrefix(request, "registry "+http.MethodHead) && strings.HasSuffix(request, candidate)
+			return after == at
+		}
+		s.faults.before(func(request string) {
+			if !moved.Load() && now(request) { // later ones may be the move's own
+				moved.Store(true)
+				s.retag(candidate, production+"."+older)
+			}
+		})
+		_, err = s.try(promote.Promote, newer, production)
+		s.faults.before(nil)
+		if err != nil {
+			t.Fatalf("moved before request %d: %v", at, err)
+		}
+		state, history := s.sound(production)
+		if state.Tag != wanted.Digest || len(history) != 1 || history[0].Digest != wanted.Digest {
+			t.Fatalf("moved before request %d: the tag names %s, history %v; verified was %s", at, state.Tag, history, wanted.Digest)
+		}
+		if !moved.Load() {
+			if at < 20 {
+				t.Errorf("only %d requests follow", at)
+			}
+			return
+		}
+	}
+}
+
+// Without a live ref, a tag that was moved by hand to what nobody promoted leaves nothing to go on from.
+func TestTagMovedWithoutMirror(t *testing.T) {
+	s := newScene(t, true, head)
+	older, newer := s.releases[0], s.releases[1]
+	for _, r := range []string{older, newer} {
+		s.must(promote.Promote, r, "staging")
+	}
+	s.must(promote.Promote, older, production)
+	s.retag(production, production+"."+newer)
+	for name, do := range map[string]verb{"promote": promote.Promote, "rollback": promote.Rollback} {
+		if r, err := s.try(do, "", production); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "never promoted") {
+			t.Errorf("%s: %s, %v", name, r.Action, err)
+		}
+	}
+	s.retag(production, production+"."+older)
+	s.must(promote.Promote, newer, production)
+	if _, history := s.sound(production); len(history) != 2 {
+		t.Errorf("history %v", history)
+	}
+}

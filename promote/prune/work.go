@@ -1,0 +1,358 @@
+package prune
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// Names of the two signing roles in a pipeline file.
+const (
+	hydrator = "hydrator"
+	promoter = "promoter"
+)
+
+// annotationPredicate is by what Sigstore's bundles say in the registry of what kind they are.
+const annotationPredicate = "dev.sigstore.bundle.predicateType"
+
+// verifier proves what hydrator and promoter signed; it knows which of them.
+type verifier struct{ *sign.Verifier }
+
+func newVerifier(files fs.FS, declared pipeline.Expanded) (verifier, error) {
+	names := []string{hydrator}
+	if live.Promotes(declared) {
+		names = append(names, promoter)
+	}
+	v, err := verify.Identity(files, declared, names...)
+	return verifier{v}, err
+}
+
+// work is a stage that is pruned.
+type work struct {
+	*stage
+	inventory *inventory
+	releases  releases
+	request   Request
+}
+
+// found is an artifact that was looked at.
+type found struct {
+	digest  digest.Digest
+	tags    []string // of this stage, the candidate's first
+	release string
+	gone    bool   // the manifest is not there any more
+	left    string // why it stays, if that is to be told
+	held    bool   // it would go, were it not for its records
+	remove  bool
+
+	statements []digest.Digest // attached to it, the hydrator's signature last
+	records    []digest.Digest // attached to it; they stay
+}
+
+func (w *work) run(ctx context.Context, result *Result) error {
+	tagged := w.inventory.artifacts(w.declared.Stage)
+	all := slices.Concat(tagged, w.inventory.bereft())
+	looked := make([]*found, len(all))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for i, d := range all {
+		group.Go(func() (err error) {
+			looked[i], err = w.look(groupCtx, d)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	var old []*found
+	for i, f := range looked {
+		switch {
+		case f.remove:
+			old = append(old, f)
+		case i >= len(tagged):
+		default:
+			if result.Kept++; f.held {
+				result.Held++
+			}
+			if f.left != "" {
+				result.Left = append(result.Left, Left{f.digest, f.tags, f.left})
+			}
+		}
+	}
+	if len(old) > 0 && !w.request.DryRun {
+		if err := w.repository.CheckDelete(ctx); err != nil {
+			result.Kept += len(old)
+			return fmt.Errorf("nothing is removed: %w; remove what is old by the registry's own rules of retention", err)
+		}
+	}
+	return w.removeAll(ctx, old, result)
+}
+
+// removeAll removes what is old. The first error ends it, when what was begun is done.
+func (w *work) removeAll(ctx context.Context, old []*found, result *Result) error {
+	var mu sync.Mutex
+	done := make([]bool, len(old))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for i, f := range old {
+		group.Go(func() error {
+			if err := groupCtx.Err(); err != nil {
+				return err
+			}
+			if w.request.DryRun {
+				done[i] = true
+				return nil
+			}
+			left, err := w.remove(ctx, f)
+			if left != "" {
+				mu.Lock()
+				defer mu.Unlock()
+				result.Left = append(result.Left, Left{f.digest, f.tags, left})
+			}
+			done[i] = err == nil && left == ""
+			return err
+		})
+	}
+	err := group.Wait()
+	for i, f := range old {
+		if done[i] {
+			result.Removed = append(result.Removed, Removed{f.digest, f.release, f.tags})
+		} else {
+			result.Kept++
+		}
+	}
+	return err
+}
+
+// look finds out whether an artifact goes. What can be told by its tags alone costs no request.
+func (w *work) look(ctx context.Context, d digest.Digest) (*found, error) {
+	f := &found{digest: d}
+	if w.kept[d] || d == w.tag {
+		return f, nil
+	}
+	for _, tag := range w.inventory.named[d] {
+		if !ofStage(tag, w.declared.Stage) {
+			return f, nil
+		}
+		if _, release, _ := strings.Cut(tag, "."); w.releases.kept[release] {
+			return f, nil
+		}
+		f.tags = append(f.tags, tag)
+	}
+	slices.Sort(f.tags) // «.git-» comes before «.img-»
+	desc, raw, err := w.repository.Manifest(ctx, d.String())
+	switch {
+	case errors.Is(err, oci.ErrNotFound):
+		f.gone = true
+	case err != nil:
+		return nil, err
+	default:
+		f.release, f.left = w.describes(desc, raw, f.tags)
+	}
+	if f.left == "" && !f.gone {
+		if w.releases.kept[f.release] {
+			return f, nil
+		}
+		f.left = w.releases.check(f.release, w.request.Trunk.Name())
+	}
+	if f.left != "" {
+		return f, nil
+	}
+	return f, w.prove(ctx, f)
+}
+
+// describes reads of which release a manifest says that it is, or why it is no artifact under these tags of the stage.
+func (w *work) describes(desc ocispec.Descriptor, raw []byte, tags []string) (release, problem string) {
+	m, err := oci.ParseManifest(desc, raw)
+	if err != nil {
+		return "", "it is no artifact of lockage: " + err.Error()
+	}
+	a := m.Annotations
+	if a[oci.AnnotationPipeline] != w.declared.Pipeline || a[oci.AnnotationStage] != w.declared.Stage {
+		return "", fmt.Sprintf("it says that it is of pipeline %.64q, stage %.64q", a[oci.AnnotationPipeline], a[oci.AnnotationStage])
+	}
+	_, image, _ := strings.Cut(a[oci.AnnotationImage], "@")
+	input := digest.Digest(a[oci.AnnotationInputDigest])
+	if digest.Digest(image).Validate() != nil || input.Validate() != nil {
+		return "", "it does not say of which image and inputs it is"
+	}
+	own := oci.TagsOf(w.declared.Stage, digest.Digest(image), a[oci.AnnotationRelease], input)
+	for _, tag := range tags {
+		if tag != own.Candidate && tag != own.Image && tag != own.Hydration {
+			return "", fmt.Sprintf("tag %s does not fit what it says of itself: somebody moved it there", tag)
+		}
+	}
+	return a[oci.AnnotationRelease], ""
+}
+
+// prove finds out whether the hydrator signed an artifact for this stage, and what is attached to it.
+func (w *work) prove(ctx context.Context, f *found) error {
+	subject := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: f.digest}
+	referrers, err := w.repository.Referrers(ctx, subject, "")
+	if err != nil {
+		return err
+	}
+	isRecord := func(d ocispec.Descriptor) bool { return d.Annotations[annotationPredicate] == predicate.TypePromotion }
+	if len(f.tags) == 0 && !slices.ContainsFunc(referrers, func(d ocispec.Descriptor) bool { return !isRecord(d) }) {
+		return nil // removed before, or nothing of ours
+	}
+	statements, rejected, err := sign.Verify(ctx, w.repository, subject, w.verifier.Verifier)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		f.left = err.Error()
+		return nil
+	}
+	signatures, unfinished := w.sort(f, referrers, statements, isRecord)
+	switch {
+	case len(signatures) == 0:
+		f.left = "the hydrator did not sign it for this stage"
+		if len(rejected) > 0 {
+			f.left += ": " + rejected[0].Reason
+		}
+		return nil
+	case unfinished:
+		f.left = "a promotion of it is under way, or was not finished"
+		return nil
+	case f.release == "":
+		f.release = signatures[0]
+	}
+	if !slices.Contains(signatures, f.release) {
+		f.left = fmt.Sprintf("the hydrator signed it as %s", strings.Join(signatures, ", "))
+		return nil
+	}
+	if f.left = w.releases.check(f.release, w.request.Trunk.Name()); f.left != "" {
+		return nil
+	}
+	if len(f.records) > 0 && !f.gone {
+		stay, err := w.repository.ReferrersOutlive(ctx, subject)
+		if err != nil || !stay {
+			f.held = true
+			return err
+		}
+	}
+	f.remove = true
+	return nil
+}
+
+// sort puts what is attached to an artifact in order. It returns the releases as which the hydrator signed it for this
+// stage, and whether there is the record of a promotion that is not yet in force.
+func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.Verified, isRecord func(ocispec.Descriptor) bool) (signed []string, unfinished bool) {
+	own := sign.Claim{Pipeline: w.declared.Pipeline, Stage: w.declared.Stage, Repository: w.repository.Name()}
+	signatures, records := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	for _, s := range statements {
+		switch {
+		case s.Identity() == hydrator && s.PredicateType() == sign.PredicateSignature:
+			claim := s.Claim()
+			release := claim.Release
+			if claim.Release = ""; claim == own && s.SubjectName() == own.Repository {
+				signed = append(signed, release)
+				signatures[s.Referrer()] = true
+			}
+		case s.Identity() == promoter && s.PredicateType() == predicate.TypePromotion:
+			records[s.Referrer()] = true
+			r, err := predicate.ParsePromotion(s)
+			unfinished = unfinished || err == nil && r.Sequence > w.sequence
+		}
+	}
+	var last []digest.Digest
+	for _, d := range referrers {
+		switch {
+		case records[d.Digest] || isRecord(d):
+			f.records = append(f.records, d.Digest)
+		case len(w.inventory.named[d.Digest]) > 0: // somebody wants it
+		case signatures[d.Digest]:
+			last = append(last, d.Digest)
+		default:
+			f.statements = append(f.statements, d.Digest)
+		}
+	}
+	f.statements = append(f.statements, last...)
+	return signed, unfinished
+}
+
+// remove removes an artifact: tags, manifest, what is attached. It stops behind the tags, and says why, where somebody made
+// use of the artifact since it was looked at.
+func (w *work) remove(ctx context.Context, f *found) (left string, err error) {
+	for _, tag := range f.tags {
+		if err := w.repository.DeleteTag(ctx, tag); errors.Is(err, oci.ErrDeleteRefused) {
+			break // they go with the manifest
+		} else if err != nil {
+			return "", err
+		}
+	}
+	if !f.gone {
+		if left, err = w.used(ctx, f); err != nil || left != "" {
+			return left, err
+		}
+	}
+	if err := w.repository.DeleteManifest(ctx, f.digest); err != nil {
+		return "", err
+	}
+	for _, tag := range w.inventory.attached(f.digest) {
+		if err := w.removeOlder(ctx, tag); err != nil {
+			return "", err
+		}
+	}
+	return "", w.repository.DeleteReferrers(ctx, f.digest, f.statements...)
+}
+
+// removeOlder removes what is attached by a tag in the older form. Whoever may write tags may have it name anything: what does
+// not look like signatures only loses the tag.
+func (w *work) removeOlder(ctx context.Context, tag string) error {
+	desc, raw, err := w.repository.Manifest(ctx, tag)
+	if errors.Is(err, oci.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.repository.DeleteTag(ctx, tag); err != nil && !errors.Is(err, oci.ErrDeleteRefused) {
+		return err
+	}
+	var m ocispec.Manifest
+	if json.Unmarshal(raw, &m) != nil || m.Subject != nil || len(m.Layers) == 0 || desc.Digest != w.inventory.tags[tag] ||
+		slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return l.MediaType == ocispec.MediaTypeImageLayerGzip }) {
+		return nil
+	}
+	return w.repository.DeleteManifest(ctx, desc.Digest)
+}
+
+// used says what somebody did to an artifact since it was looked at; "" for nothing.
+func (w *work) used(ctx context.Context, f *found) (string, error) {
+	switch desc, err := w.repository.Resolve(ctx, w.declared.Stage); {
+	case err != nil && !errors.Is(err, oci.ErrNotFound):
+		return "", err
+	case err == nil && desc.Digest == f.digest:
+		return "it became live while its tags were removed; hydrate its release again to have them back", nil
+	}
+	subject := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: f.digest}
+	referrers, err := w.repository.Referrers(ctx, subject, "")
+	if err != nil {
+		return "", err
+	}
+	for _, d := range referrers {
+		known := slices.Contains(f.records, d.Digest) || slices.Contains(f.statements, d.Digest) || len(w.inventory.named[d.Digest]) > 0
+		if !known {
+			return "something was attached to it while its tags were removed; hydrate its release again to have them back", nil
+		}
+	}
+	return "", nil
+}

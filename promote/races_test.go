@@ -1,0 +1,180 @@
+package promote_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/promote"
+)
+
+// gathering lets nobody pass until so many are there, or nobody came for a while.
+type gathering struct {
+	mu      sync.Mutex
+	missing int
+	open    chan struct{}
+}
+
+func newGathering(n int) *gathering { return &gathering{missing: n, open: make(chan struct{})} }
+
+func (g *gathering) wait() {
+	g.mu.Lock()
+	if g.missing--; g.missing == 0 {
+		close(g.open)
+	}
+	g.mu.Unlock()
+	select {
+	case <-g.open:
+	case <-time.After(5 * time.Second):
+	}
+}
+
+// outcome is how one of several promotions that ran at once ended.
+type outcome struct {
+	release string
+	result  promote.Result
+	err     error
+}
+
+// together runs one promotion for each release, and lets all of them push at the same moment.
+func (s *scene) together(releases ...string) []outcome {
+	s.t.Helper()
+	g := newGathering(len(releases))
+	s.faults.before(func(request string) {
+		if strings.HasSuffix(request, "POST /gitops.git/git-receive-pack") {
+			g.wait()
+		}
+	})
+	defer s.faults.before(nil)
+	outcomes := make([]outcome, len(releases))
+	var group sync.WaitGroup
+	for i, r := range releases {
+		o := s.options(r, production) // what shares nothing with the others is a process of its own
+		group.Go(func() {
+			results, err := promote.Promote(s.t.Context(), o)
+			if err == nil {
+				outcomes[i] = outcome{r, results[0], results[0].Err}
+			} else {
+				outcomes[i] = outcome{r, promote.Result{}, err}
+			}
+		})
+	}
+	group.Wait()
+	return outcomes
+}
+
+func TestRaces(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	older, newer := s.releases[0], s.releases[1]
+	for _, r := range []string{older, newer} {
+		s.must(promote.Promote, r, "staging")
+	}
+	start := s.keep()
+	for name, releases := range map[string][]string{
+		"two of one release": {newer, newer},
+		"two releases":       {older, newer},
+		"eight":              {older, newer, older, newer, older, newer, older, newer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.setBack(start)
+			outcomes := s.together(releases...)
+			winners := map[digest.Digest]string{} // releases, by record: two may have found the same one
+			winner := ""
+			for _, o := range outcomes {
+				if o.err == nil && o.result.Action == promote.Promoted {
+					winner = o.release
+					winners[o.result.Record] = winner
+				}
+			}
+			if len(winners) != 1 {
+				t.Fatalf("%d promotions won: %v", len(winners), winners)
+			}
+			for _, o := range outcomes {
+				switch {
+				case o.err == nil && o.release == winner: // the same was wanted
+				case errors.Is(o.err, promote.ErrOvertaken) && strings.Contains(o.err.Error(), winner) && strings.Contains(o.err.Error(), "by the key "):
+				default:
+					t.Errorf("%s, where %s won: %s: %v", o.release, winner, o.result.Action, o.err)
+				}
+			}
+			state, history := s.sound(production)
+			if len(history) != 1 || history[0].Release != winner || state.Drift() {
+				t.Errorf("history %v, drift %v, where %s won", history, state.Drift(), winner)
+			}
+		})
+	}
+}
+
+// Without a live ref nothing tells for certain who was first, but nobody is told that he won over what runs.
+func TestRaceForATag(t *testing.T) {
+	s := newScene(t, true, head)
+	older, newer := s.releases[0], s.releases[1]
+	for _, r := range []string{older, newer} {
+		s.must(promote.Promote, r, "staging")
+	}
+	// One is held while it signs, until the other is through.
+	started, done := make(chan struct{}), make(chan struct{})
+	var held atomic.Bool
+	s.faults.before(func(request string) {
+		if strings.HasPrefix(request, "registry "+http.MethodPut) && strings.HasSuffix(request, ".sig") {
+			if held.CompareAndSwap(false, true) {
+				close(started)
+				<-done
+			}
+		}
+	})
+	slow := make(chan outcome)
+	o := s.options(older, production)
+	go func() {
+		results, err := promote.Promote(s.t.Context(), o)
+		if err != nil {
+			slow <- outcome{err: err}
+			return
+		}
+		slow <- outcome{older, results[0], results[0].Err}
+	}()
+	<-started
+	fast, err := s.try(promote.Promote, newer, production)
+	close(done)
+	loser := <-slow
+	s.faults.before(nil)
+	if err != nil || fast.Action != promote.Promoted {
+		t.Fatalf("%s: %v", fast.Action, err)
+	}
+	if !errors.Is(loser.err, promote.ErrOvertaken) || !strings.Contains(loser.err.Error(), newer) {
+		t.Errorf("the other: %s: %v", loser.result.Action, loser.err)
+	}
+	state, history := s.sound(production)
+	if len(history) != 1 || history[0].Release != newer || state.Drift() {
+		t.Errorf("history %v", history)
+	}
+}
+
+// Whoever lost may run again at once: what he wrote does not stand in the way.
+func TestLoserRunsAgain(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	older, newer := s.releases[0], s.releases[1]
+	for _, r := range []string{older, newer} {
+		s.must(promote.Promote, r, "staging")
+	}
+	outcomes := s.together(older, newer)
+	for _, o := range outcomes {
+		if o.err != nil {
+			s.must(promote.Promote, o.release, production)
+			_, history := s.sound(production)
+			if len(history) != 2 || history[0].Release != o.release {
+				t.Errorf("history %v", history)
+			}
+		}
+	}
+	if !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.err != nil }) {
+		t.Error("nobody lost")
+	}
+}

@@ -1,0 +1,77 @@
+package promote_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/lockage/lockage/promote"
+	"github.com/lockage/lockage/sign"
+)
+
+// A Git server that takes no pushes does not fill the artifact with statements, run by run, until it bears no more.
+func TestRefusedPushes(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	release := s.releases[1]
+	s.must(promote.Promote, release, "staging")
+	for i := range sign.MaxBundles {
+		s.faults.refuse("POST /gitops.git/git-receive-pack")
+		_, err := s.try(promote.Promote, release, production)
+		if err == nil || !strings.Contains(err.Error(), "live ref") {
+			t.Fatalf("attempt %d: %v", i, err)
+		}
+	}
+	s.faults.fail(0, "")
+	s.must(promote.Promote, release, production)
+	if _, history := s.sound(production); len(history) != 1 {
+		t.Errorf("history %v", history)
+	}
+}
+
+// What is live is promoted again over what somebody pushed by hand, also by the second attempt.
+func TestOverUnpromoted(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	older := s.releases[0]
+	for _, stage := range []string{"staging", production} {
+		s.must(promote.Promote, older, stage)
+	}
+	clone := t.TempDir()
+	run(t, clone, "clone", "-q", "-b", "live/codeai/production", s.now().root+"/gitops.git", ".")
+	run(t, clone, "rm", "-q", "-r", "apps/codeai/production/deploy")
+	run(t, clone, "commit", "-q", "-m", "all gone")
+	run(t, clone, "push", "-q", "origin", "HEAD")
+
+	s.faults.refuse("POST /gitops.git/git-receive-pack")
+	if _, err := s.try(promote.Promote, older, production); err == nil {
+		t.Fatal("pushed all the same")
+	}
+	s.faults.fail(0, "")
+	if r := s.must(promote.Promote, older, production); r.Action != promote.Noop {
+		t.Errorf("action %s", r.Action)
+	}
+	if _, history := s.sound(production); len(history) != 2 {
+		t.Errorf("history %v", history)
+	}
+}
+
+// A rollback past a release holds that one too: it does not come back by itself, and goes nowhere from there.
+func TestRollbackPast(t *testing.T) {
+	s := newScene(t, true, mirrored+head)
+	third := s.release()
+	s.hydrate()
+	first, second := s.releases[0], s.releases[1]
+	for _, r := range []string{first, second, third} {
+		s.must(promote.Promote, r, "staging")
+	}
+	s.must(promote.Promote, first, production)
+	s.must(promote.Rollback, first, "staging")
+	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged {
+		t.Errorf("%s %s came back", r.Action, r.Release)
+	}
+	for _, r := range []string{second, third} {
+		if _, err := s.try(promote.Promote, r, production); err == nil || !strings.Contains(err.Error(), "rolled back") {
+			t.Errorf("%s: %v", r, err)
+		}
+	}
+	s.must(promote.Promote, second, "staging")
+	s.must(promote.Promote, second, production)
+}

@@ -1,0 +1,58 @@
+package promote
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// TestRetreat goes back through stages' histories, written oldest first: «a b <a» is a, then b, then a rollback to a.
+func TestRetreat(t *testing.T) {
+	t.Parallel()
+	for history, want := range map[string]string{
+		"a b":              "",
+		"a b <a":           "b",
+		"a b c <a":         "b c",
+		"a b <a c":         "b",
+		"a b <a b":         "b", // the first time
+		"a b c <b <a":      "c b",
+		"a b c <b d <a":    "c b d",
+		"a b c <a d e <d":  "b c e",
+		"a b c d <b e <a":  "c d e b",
+		"a b c <b d <b":    "c d",
+		"a b <a c <a d <c": "a b c d",
+	} {
+		var promotions []live.Promotion
+		for i, word := range strings.Fields(history) {
+			name, back := strings.CutPrefix(word, "<")
+			p := live.Promotion{Promotion: predicate.Promotion{Action: predicate.Promoted, Sequence: i + 1, To: predicate.Artifact{Release: name, Digest: digest.FromString(name)}}}
+			if back {
+				p.Action = predicate.RolledBack
+			}
+			promotions = append(promotions, p)
+		}
+		wanted := map[string]bool{}
+		for _, name := range strings.Fields(want) {
+			wanted[name] = true
+		}
+		var w retreat
+		left := map[string]bool{}
+		for i := len(promotions) - 1; i >= 0; i-- {
+			if behind := w.step(promotions[i]); behind != nil {
+				left[promotions[i].To.Release] = true
+				if behind.Action != predicate.RolledBack || behind.Sequence <= promotions[i].Sequence {
+					t.Errorf("%s: %d was left by %d", history, i+1, behind.Sequence)
+				}
+			}
+		}
+		for _, name := range strings.Split("a b c d e", " ") {
+			if left[name] != wanted[name] {
+				t.Errorf("%s: %s left behind: %t", history, name, left[name])
+			}
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// stage is one stage that is looked at: where its state is kept, what that is, and what becomes of it.
+type stage struct {
+	task
+	repository *oci.Repository
+	live       live.Stage
+	state      live.State
+	result     Result
+}
+
+// errNoRelease says that a pipeline has nothing to promote.
+var errNoRelease = errors.New("nothing was released yet")
+
+// open finds out where a stage's state is kept. It returns a stage even with an error, for the result.
+func (r *run) open(ctx context.Context, t task) (*stage, error) {
+	s := &stage{task: t}
+	current, err := lock.Current(r.files, t.pipeline.Lock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, fmt.Errorf("%w: %w", errNoRelease, err)
+	}
+	if err != nil {
+		return s, err
+	}
+	// Where state is kept does not depend on the release; what does is expanded anew for each.
+	declared, err := t.pipeline.Expand(t.stage.Name, current.Lock, r.files)
+	if err != nil {
+		return s, err
+	}
+	if s.repository, err = r.Client.Repository(declared.Repository); err != nil {
+		return s, err
+	}
+	s.live, err = live.Open(ctx, r.files, declared, r.Client, r)
+	s.result.Branch = s.live.Place.Branch
+	return s, err
+}
+
+// Remote opens a repository once; it makes a run a source of repositories for others.
+func (r *run) Remote(ctx context.Context, name string) (*git.Remote, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if remote := r.remotes[name]; remote != nil {
+		return remote, nil
+	}
+	remote, err := r.Workspace.Repository.Remote(ctx, name)
+	if err == nil {
+		r.remotes[name] = remote
+	}
+	return remote, err
+}
+
+// chain is the promotions of a stage, the newest first.
+func (r *run) chain(ctx context.Context, s *stage) *sequence[live.Promotion] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.chains[s.key()]
+	if c == nil {
+		c = newSequence(func(yield func(live.Promotion, error) bool) {
+			err := live.History(ctx, s.live, func(p live.Promotion) (bool, error) { return yield(p, nil), nil })
+			if err != nil {
+				yield(live.Promotion{}, err)
+			}
+		})
+		r.chains[s.key()] = c
+	}
+	return c
+}
+
+// forget drops what was read of a stage's promotions, because there is a new one.
+func (r *run) forget(s *stage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.chains[s.key()]; c != nil {
+		c.close()
+		delete(r.chains, s.key())
+	}
+}
+
+// close ends all reading.
+func (r *run) close() {
+	for _, h := range r.histories {
+		h.close()
+	}
+	for _, c := range r.chains {
+		c.close()
+	}
+}
+
+// artifactOf is what is live, as records name it; nil for nothing.
+func artifactOf(p *live.Promotion) *predicate.Artifact {
+	if p == nil {
+		return nil
+	}
+	return &p.To
+}
+
+// resolve looks up a tag of the stage's repository; "" where it is not there.
+func (s *stage) resolve(ctx context.Context, tag string) (digest.Digest, error) {
+	desc, err := s.repository.Resolve(ctx, tag)
+	if errors.Is(err, oci.ErrNotFound) {
+		return "", nil
+	}
+	return desc.Digest, err
+}
+
+// signer opens the promoter's key, and makes sure that it is the one that is trusted.
+func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *sign.Verifier) (*sign.Key, error) {
+	role := declared.Sign.Promoter
+	if role == nil || role.Key == "" {
+		return nil, configurationf("pipeline %s: sign.promoter.key is missing for stage %s: name the private key that signs, such as env://PROMOTER_KEY",
+			declared.Pipeline, declared.Stage)
+	}
+	key, err := r.Keys.Open(ctx, r.Workspace.KeyFile(role.Key))
+	if err != nil && ctx.Err() == nil {
+		return nil, configurationf("pipeline %s: sign.promoter: %w", declared.Pipeline, err)
+	} else if err != nil {
+		return nil, err
+	}
+	if !trusted.Trusts(key.PublicKey()) {
+		return nil, configurationf("pipeline %s: the key %s (sign.promoter) is not the one that identities.promoter trusts for stage %s, %s: nobody would accept its signatures",
+			declared.Pipeline, role.Key, declared.Stage, declared.Identities["promoter"].Key)
+	}
+	return key, nil
+}

@@ -1,0 +1,264 @@
+package publish_test
+
+import (
+	"errors"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/hydrate/helm"
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/demo"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/publish"
+	"github.com/lockage/lockage/sign"
+)
+
+// stand is a source repository, a GitOps repository with a remote, a key and a registry.
+type stand struct {
+	demo.Stand
+	cache string
+
+	mu          sync.Mutex
+	said, steps []string
+}
+
+func newStand(t *testing.T) *stand {
+	t.Helper()
+	for name, value := range map[string]string{
+		"HOME": t.TempDir(), "GIT_CONFIG_NOSYSTEM": "1", sign.PasswordVariable: "",
+		"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
+		"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com",
+	} {
+		t.Setenv(name, value)
+	}
+	handler := registry.New(registry.Options{})
+	server := httptest.NewServer(handler)
+	t.Cleanup(func() {
+		server.Close()
+		_ = handler.Close()
+	})
+	prepared, err := demo.Prepare(t.Context(), t.TempDir(), demo.Options{
+		Registry: strings.TrimPrefix(server.URL, "http://"),
+		Now:      time.Unix(1_774_180_000, 0),
+		NewKey:   testkey.Pair,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stand{Stand: prepared, cache: t.TempDir()}
+	key, err := os.ReadFile(s.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(demo.PrivateKeyVariable, string(key))
+	return s
+}
+
+// declare changes the pipeline file, on the policy ref.
+func (s *stand) declare(t *testing.T, from, to string) {
+	t.Helper()
+	name := filepath.Join(s.GitOpsDir, "lockage.yaml")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), from) {
+		t.Fatalf("lockage.yaml has no %q", from)
+	}
+	if err := os.WriteFile(name, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.git(t, "commit", "-q", "-a", "-m", "Change the pipeline")
+	s.git(t, "push", "-q", "origin", "HEAD")
+}
+
+func (s *stand) git(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-C", s.GitOpsDir}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (s *stand) run(t *testing.T, change func(*publish.Options)) ([]publish.Release, error) {
+	t.Helper()
+	w, err := workspace.Open(t.Context(), s.GitOpsDir, git.Options{Dir: s.GitOpsDir, CacheDir: s.cache, Warn: func(string) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.said, s.steps = nil, nil
+	keep := func(lines *[]string) func(string) {
+		return func(line string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			*lines = append(*lines, line)
+		}
+	}
+	o := publish.Options{
+		Workspace: w,
+		Renderers: map[string]plan.Renderer{lock.Helm: helm.Renderer{}},
+		Client:    oci.NewClient(oci.Options{}),
+		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
+		Version:   "test",
+		Random:    func(int64) int64 { return 0 },
+		Warn:      keep(&s.said),
+		Step:      keep(&s.steps),
+	}
+	if change != nil {
+		change(&o)
+	}
+	return publish.Run(t.Context(), o)
+}
+
+// actions are what became of the stages of the only release.
+func actions(t *testing.T, releases []publish.Release, err error) string {
+	t.Helper()
+	if err != nil || len(releases) != 1 || releases[0].Err != nil {
+		t.Fatalf("%+v, %v", releases, err)
+	}
+	var b strings.Builder
+	for _, s := range releases[0].Stages {
+		if s.Err != nil {
+			t.Errorf("%s: %v", s.Name, s.Err)
+		}
+		b.WriteString(s.Name + " " + string(s.Action) + "\n")
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// written are the tags in the artifact repository.
+func written(t *testing.T, s *stand) []string {
+	t.Helper()
+	repository, err := oci.NewClient(oci.Options{}).Repository(s.Artifacts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags, err := repository.Tags(t.Context(), "")
+	if err != nil && !errors.Is(err, oci.ErrNotFound) {
+		t.Fatal(err)
+	}
+	return tags
+}
+
+func TestRun(t *testing.T) {
+	s := newStand(t)
+	const all = "staging pushed\ntest pushed\nreview pushed\nproduction pushed"
+
+	releases, err := s.run(t, func(o *publish.Options) { o.DryRun, o.Keys = true, nil })
+	if got := actions(t, releases, err); got != all {
+		t.Errorf("dry run: %s", got)
+	}
+	if tags := written(t, s); len(tags) != 0 {
+		t.Errorf("a dry run wrote the tags %v", tags)
+	}
+
+	releases, err = s.run(t, nil)
+	if got := actions(t, releases, err); got != all {
+		t.Errorf("first run: %s", got)
+	}
+	if r := releases[0]; r.Pipeline != "codeai" || r.Lock.GitCommit != s.Commit {
+		t.Errorf("result of %s at commit %s", r.Pipeline, r.Lock.GitCommit)
+	}
+	if len(s.steps) != 4 {
+		t.Errorf("steps %q", s.steps)
+	}
+
+	releases, err = s.run(t, func(o *publish.Options) { o.Stages = []string{"test"} })
+	if got := actions(t, releases, err); got != "test unchanged" {
+		t.Errorf("one stage again: %s", got)
+	}
+
+	// A mirror that is declared later makes no new artifacts, and the branches are all that is written
+	s.declare(t, "stages:", "mirror: {branch: \"stage/{stage}\", path: manifests}\nstages:")
+	releases, err = s.run(t, nil)
+	if got := actions(t, releases, err); got != all {
+		t.Errorf("mirrored: %s", got)
+	}
+	for _, stage := range releases[0].Stages {
+		tip, _, _ := strings.Cut(s.git(t, "ls-remote", "origin", "refs/heads/stage/"+stage.Name), "\t")
+		if stage.Branch != "stage/"+stage.Name || stage.Commit == "" || stage.Commit != tip {
+			t.Errorf("%s: branch %s at %s, want %s", stage.Name, stage.Branch, stage.Commit, tip)
+		}
+	}
+}
+
+// What is wrong with one pipeline is in its result, and nothing was written for it.
+func TestRunRefuses(t *testing.T) {
+	for name, test := range map[string]struct{ from, to, want string }{
+		"no key to sign with": {"  hydrator: {key: env://HYDRATOR_KEY}", "  {}", "sign.hydrator.key is missing"},
+		"remote of a mirror": {
+			"stages:", "mirror: {remote: elsewhere, branch: \"stage/{stage}\", path: manifests}\nstages:", "mirror.remote of stage staging",
+		},
+		"key of commits": {
+			"stages:", "mirror: {branch: \"stage/{stage}\", path: manifests, signCommits: {key: env://COMMIT_KEY}}\nstages:",
+			"mirror.signCommits.key env://COMMIT_KEY: the variable is not set",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t)
+			s.declare(t, test.from, test.to)
+			releases, err := s.run(t, nil)
+			if err != nil || len(releases) != 1 {
+				t.Fatalf("%+v, %v", releases, err)
+			}
+			var configuration *publish.ConfigurationError
+			if err := releases[0].Err; !errors.As(err, &configuration) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one of configuration with %q", err, test.want)
+			}
+			if len(releases[0].Stages) != 0 {
+				t.Errorf("stages %+v", releases[0].Stages)
+			}
+			if tags := written(t, s); len(tags) != 0 {
+				t.Errorf("it wrote the tags %v", tags)
+			}
+		})
+	}
+}
+
+// A key that nobody trusts is found before anything is written, and fails its stages.
+func TestRunUntrustedKey(t *testing.T) {
+	s := newStand(t)
+	other, err := sign.GenerateKeyPair(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(demo.PrivateKeyVariable, string(other.Private))
+	releases, err := s.run(t, nil)
+	if err != nil || len(releases) != 1 || len(releases[0].Stages) != 4 {
+		t.Fatalf("%+v, %v", releases, err)
+	}
+	for _, stage := range releases[0].Stages {
+		var configuration *publish.ConfigurationError
+		if stage.Action != publish.Failed || !errors.As(stage.Err, &configuration) {
+			t.Errorf("%s: %s, %v", stage.Name, stage.Action, stage.Err)
+		}
+	}
+	if tags := written(t, s); len(tags) != 0 {
+		t.Errorf("it wrote the tags %v", tags)
+	}
+}
+
+// What concerns everything is the error of the run.
+func TestRunStops(t *testing.T) {
+	s := newStand(t)
+	if _, err := s.run(t, func(o *publish.Options) { o.Stages = []string{"moon"} }); !errors.Is(err, plan.ErrNoStage) {
+		t.Errorf("a stage that does not exist: %v", err)
+	}
+	s.git(t, "commit", "-q", "--allow-empty", "-m", "Not pushed")
+	if _, err := s.run(t, nil); !errors.Is(err, workspace.ErrOffPolicy) {
+		t.Errorf("a commit that is not on the policy ref: %v", err)
+	}
+}

@@ -1,0 +1,125 @@
+package predicate_test
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// store is an artifact in a real registry.
+func store(t *testing.T) (*oci.Repository, oci.Artifact) {
+	t.Helper()
+	reg := registry.New(registry.Options{})
+	server := httptest.NewServer(reg)
+	t.Cleanup(func() {
+		server.Close()
+		_ = reg.Close()
+	})
+	repository, err := oci.NewClient(oci.Options{}).Repository(strings.TrimPrefix(server.URL, "http://") + "/acme/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := oci.Pack(fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := repository.PushArtifact(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	return repository, a
+}
+
+// A statement is made anew only where what stands says less.
+func TestAttachOnce(t *testing.T) {
+	t.Parallel()
+	repository, a := store(t)
+	ada, grace := testkey.New(t), testkey.New(t)
+	now := time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC)
+	approval := predicate.Approval{Pipeline: "app", Stage: "production", Release: "git-1", Comment: "good", Time: now}
+	waiver := predicate.Waiver{Pipeline: "app", Stage: "production", Release: "git-1", Gate: "soak", GateDigest: "sha256:1", Reason: "outage", Expires: now.Add(time.Hour), Time: now}
+	healthy := predicate.Health{Pipeline: "app", Stage: "production", Release: "git-1", Time: now}
+	approve := func(key *sign.Key, change func(*predicate.Approval)) bool {
+		a2 := approval
+		change(&a2)
+		statement, err := a2.Statement(repository.Name(), a.Descriptor.Digest)
+		return attach(t, repository, a, key, statement, err, a2.Stands)
+	}
+	waive := func(change func(*predicate.Waiver)) bool {
+		w := waiver
+		change(&w)
+		statement, err := w.Statement(repository.Name(), a.Descriptor.Digest)
+		return attach(t, repository, a, grace, statement, err, w.Stands)
+	}
+	well := func(at, since time.Time) bool {
+		h := healthy
+		h.Time = at
+		statement, err := h.Statement(repository.Name(), a.Descriptor.Digest)
+		return attach(t, repository, a, ada, statement, err, func(v sign.Verified) bool { return h.Stands(v, since) })
+	}
+	tests := func(stated string) bool {
+		statement := sign.NewSignature(a.Descriptor.Digest, sign.Claim{Repository: repository.Name()})
+		statement.PredicateType, statement.Predicate = "https://acme.dev/tests/v1", []byte(stated)
+		return attach(t, repository, a, ada, statement, nil, predicate.SamePredicate(statement))
+	}
+	later := now.Add(time.Minute)
+	for i, step := range []struct {
+		name string
+		do   func() bool
+		want bool
+	}{
+		{"first approval", func() bool { return approve(ada, func(*predicate.Approval) {}) }, true},
+		{"the same later", func() bool { return approve(ada, func(a *predicate.Approval) { a.Time = later }) }, false},
+		{"without comment", func() bool { return approve(ada, func(a *predicate.Approval) { a.Comment = "" }) }, false},
+		{"other comment", func() bool { return approve(ada, func(a *predicate.Approval) { a.Comment = "very good" }) }, true},
+		{"other release", func() bool { return approve(ada, func(a *predicate.Approval) { a.Release = "git-2" }) }, true},
+		{"other key", func() bool { return approve(grace, func(*predicate.Approval) {}) }, true},
+		{"first waiver", func() bool { return waive(func(*predicate.Waiver) {}) }, true},
+		{"expires sooner", func() bool { return waive(func(w *predicate.Waiver) { w.Expires = later }) }, false},
+		{"expires later", func() bool { return waive(func(w *predicate.Waiver) { w.Expires = now.Add(2 * time.Hour) }) }, true},
+		{"gate changed", func() bool { return waive(func(w *predicate.Waiver) { w.GateDigest = "sha256:2" }) }, true},
+		{"other reason", func() bool { return waive(func(w *predicate.Waiver) { w.Reason = "fire" }) }, true},
+		{"first health", func() bool { return well(now, now) }, true},
+		{"health of one stay", func() bool { return well(later, now) }, false},
+		{"health of the next stay", func() bool { return well(later, later) }, true},
+		{"first result", func() bool { return tests(`{"result": "PASSED"}`) }, true},
+		{"same result", func() bool { return tests(`{"result":"PASSED"}`) }, false},
+		{"other result", func() bool { return tests(`{"result": "FAILED"}`) }, true},
+	} {
+		if got := step.do(); got != step.want {
+			t.Errorf("%d, %s: attached is %v, want %v", i, step.name, got, step.want)
+		}
+	}
+}
+
+// attach tells whether the statement was attached, and makes sure that it stands afterwards.
+func attach(t *testing.T, repository *oci.Repository, a oci.Artifact, key *sign.Key, statement sign.Statement, err error, stands func(sign.Verified) bool) bool {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	referrer, attached, err := predicate.Attach(t.Context(), repository, a.Descriptor, key, statement, stands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if desc, err := repository.Resolve(t.Context(), referrer.String()); err != nil || desc.Digest != referrer {
+		t.Errorf("the registry has no %s: %v", referrer, err)
+	}
+	return attached
+}
+
+func TestAttachFails(t *testing.T) {
+	t.Parallel()
+	repository, a := store(t)
+	statement := sign.NewSignature("sha256:1", sign.Claim{})
+	if _, attached, err := predicate.Attach(t.Context(), repository, a.Descriptor, testkey.New(t), statement, nil); err == nil || attached {
+		t.Errorf("a statement about another digest: attached %v, error %v", attached, err)
+	}
+}

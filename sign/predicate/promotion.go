@@ -1,0 +1,166 @@
+package predicate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/sign"
+)
+
+// TypePromotion is the predicate type of a [Promotion].
+const TypePromotion = "https://lockage.dev/promotion/v1"
+
+// Action is what a promotion was.
+type Action string
+
+// The actions that are recorded.
+const (
+	Promoted   Action = "promoted"
+	Noop       Action = "noop"        // the content was live already, under another release or digest
+	RolledBack Action = "rolled-back" // to what was live before; From's release is held
+)
+
+// Artifact is a stage's artifact, as records name it.
+type Artifact struct {
+	Release string        `json:"release"` // git-<40 hex>
+	Digest  digest.Digest `json:"digest"`  // of the manifest
+	Content digest.Digest `json:"content"` // of the tar
+}
+
+// Policy is under what a promotion was decided.
+type Policy struct {
+	Repository string        `json:"repository,omitempty"` // URL of the GitOps repository, without credentials
+	Ref        string        `json:"ref"`                  // the policy ref, as in messages
+	Commit     string        `json:"commit"`               // its tip, 40 hex digits
+	File       string        `json:"file"`                 // the pipeline file
+	Digest     digest.Digest `json:"digest"`               // of the pipeline file's bytes
+}
+
+// Check is one gate or verification with its result, as the verdict gave it.
+type Check struct {
+	Name     string   `json:"name"`
+	Result   string   `json:"result"` // pass or waived
+	Reason   string   `json:"reason"`
+	Evidence []string `json:"evidence,omitempty"` // digests of the statements that decided it
+}
+
+// Promotion is one promotion of one stage.
+type Promotion struct {
+	Pipeline   string        `json:"pipeline"`
+	Stage      string        `json:"stage"`
+	Repository string        `json:"repository"` // of the artifacts
+	Action     Action        `json:"action"`
+	Sequence   int           `json:"sequence"` // 1 for the stage's first record
+	From       *Artifact     `json:"from,omitempty"`
+	To         Artifact      `json:"to"`
+	Previous   digest.Digest `json:"previous,omitempty"` // the record before: digest of the manifest that attaches it
+	Policy     Policy        `json:"policy"`
+	Checks     []Check       `json:"checks"`
+	Reason     string        `json:"reason,omitempty"` // that a person gave
+	Time       time.Time     `json:"time"`             // UTC, as the promoter's clock had it
+	Version    string        `json:"version,omitempty"`
+}
+
+// Statement is the record as an in-toto statement about the artifact that was promoted.
+func (r Promotion) Statement() (sign.Statement, error) {
+	r.Time = r.Time.UTC().Truncate(time.Second)
+	predicate, err := json.Marshal(r)
+	if err != nil {
+		return sign.Statement{}, err
+	}
+	return sign.Statement{Subject: r.subject(), PredicateType: TypePromotion, Predicate: predicate}, nil
+}
+
+func (r Promotion) subject() sign.Subject {
+	return sign.NewSignature(r.To.Digest, sign.Claim{
+		Pipeline:   r.Pipeline,
+		Stage:      r.Stage,
+		Release:    r.To.Release,
+		Repository: r.Repository,
+	}).Subject
+}
+
+// ParsePromotion reads a record from a verified statement. What it says of its subject must be what the statement is about.
+func ParsePromotion(v sign.Verified) (Promotion, error) {
+	var r Promotion
+	if v.PredicateType() != TypePromotion {
+		return r, fmt.Errorf("a statement of type %s is no record of a promotion", v.PredicateType())
+	}
+	if err := json.Unmarshal(v.Predicate(), &r); err != nil {
+		return r, fmt.Errorf("record of a promotion: %w", err)
+	}
+	switch {
+	case r.To.Digest != v.Digest():
+		return r, fmt.Errorf("the record promotes %s, and is about %s", r.To.Digest, v.Digest())
+	case r.Sequence < 1, (r.Sequence == 1) != (r.Previous == ""):
+		return r, fmt.Errorf("the record has number %d and names %q as the one before", r.Sequence, r.Previous)
+	case r.Time.IsZero():
+		return r, errors.New("the record has no time")
+	case r.Previous != "" && r.Previous.Validate() != nil:
+		return r, fmt.Errorf("the record names %q as the one before", r.Previous)
+	}
+	return r, nil
+}
+
+// TypeSummary is SLSA's verification summary, version 1.
+const TypeSummary = "https://slsa.dev/verification_summary/v1"
+
+// VerifierID names lockage as the verifier; who ran it is told by the key that signed.
+const VerifierID = "https://lockage.dev/promoter/v1"
+
+type resource struct {
+	URI    string            `json:"uri,omitempty"`
+	Digest map[string]string `json:"digest,omitempty"`
+}
+
+// Summary is the record as a verification summary (https://slsa.dev/spec/v1.1/verification_summary).
+func (r Promotion) Summary() (sign.Statement, error) {
+	type summary struct {
+		Verifier struct {
+			ID      string            `json:"id"`
+			Version map[string]string `json:"version,omitempty"`
+		} `json:"verifier"`
+		TimeVerified   time.Time  `json:"timeVerified"`
+		ResourceURI    string     `json:"resourceUri"`
+		Policy         resource   `json:"policy"`
+		Inputs         []resource `json:"inputAttestations,omitempty"`
+		Result         string     `json:"verificationResult"`
+		VerifiedLevels []string   `json:"verifiedLevels"`
+		SLSAVersion    string     `json:"slsaVersion"`
+	}
+	s := summary{
+		TimeVerified: r.Time.UTC().Truncate(time.Second),
+		ResourceURI:  "oci://" + r.Repository + "@" + r.To.Digest.String(),
+		Policy: resource{
+			URI:    "git+" + r.Policy.Repository + "@" + r.Policy.Commit + "#" + r.Policy.File,
+			Digest: map[string]string{"gitCommit": r.Policy.Commit, r.Policy.Digest.Algorithm().String(): r.Policy.Digest.Encoded()},
+		},
+		Result:         "PASSED",
+		VerifiedLevels: []string{},
+		SLSAVersion:    "1.1",
+	}
+	s.Verifier.ID = VerifierID
+	if r.Version != "" {
+		s.Verifier.Version = map[string]string{"lockage": r.Version}
+	}
+	seen := map[string]bool{}
+	for _, c := range r.Checks {
+		for _, e := range c.Evidence {
+			d := digest.Digest(e)
+			if d.Validate() != nil || seen[e] {
+				continue
+			}
+			seen[e] = true
+			s.Inputs = append(s.Inputs, resource{Digest: map[string]string{d.Algorithm().String(): d.Encoded()}})
+		}
+	}
+	predicate, err := json.Marshal(s)
+	if err != nil {
+		return sign.Statement{}, err
+	}
+	return sign.Statement{Subject: r.subject(), PredicateType: TypeSummary, Predicate: predicate}, nil
+}

@@ -1,0 +1,165 @@
+package predicate_test
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// verified signs a statement about an artifact in a real registry, and proves it.
+func verified(t *testing.T, state func(artifact digest.Digest) (sign.Statement, error)) sign.Verified {
+	t.Helper()
+	reg := registry.New(registry.Options{})
+	server := httptest.NewServer(reg)
+	t.Cleanup(func() {
+		server.Close()
+		_ = reg.Close()
+	})
+	repository, err := oci.NewClient(oci.Options{}).Repository(strings.TrimPrefix(server.URL, "http://") + "/acme/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := oci.Pack(fstest.MapFS{"a.yaml": {Data: []byte("a\n")}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := repository.PushArtifact(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	statement, err := state(a.Descriptor.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := testkey.New(t)
+	if _, err := sign.Attest(t.Context(), repository, a.Descriptor, key, statement); err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := sign.NewVerifier(sign.Identity{Name: "promoter", PublicKey: key.PublicKey()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, rejected, err := sign.Verify(t.Context(), repository, a.Descriptor, verifier)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d verified, %v, %v", len(all), rejected, err)
+	}
+	return all[0]
+}
+
+func example(artifact digest.Digest) predicate.Promotion {
+	return predicate.Promotion{
+		Pipeline: "web", Stage: "production", Repository: "registry.example.com/web", Action: predicate.Promoted, Sequence: 2,
+		From:     &predicate.Artifact{Release: "git-1", Digest: digest.FromString("from"), Content: digest.FromString("old")},
+		To:       predicate.Artifact{Release: "git-2", Digest: artifact, Content: digest.FromString("new")},
+		Previous: digest.FromString("previous"),
+		Policy: predicate.Policy{
+			Repository: "https://git.example.com/gitops.git", Ref: "origin@main", Commit: strings.Repeat("3", 40),
+			File: "lockage.yaml", Digest: digest.FromString("pipeline"),
+		},
+		Checks: []predicate.Check{
+			{Name: "signature", Result: "pass", Reason: "signed", Evidence: []string{digest.FromString("one").String()}},
+			{Name: "approval", Result: "waived", Reason: "fire", Evidence: []string{digest.FromString("one").String(), "no digest"}},
+		},
+		Reason: "a person's words", Version: "v1",
+		Time: time.Date(2026, 4, 1, 12, 0, 0, 999, time.FixedZone("elsewhere", 3600)),
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	t.Parallel()
+	var want predicate.Promotion
+	v := verified(t, func(artifact digest.Digest) (sign.Statement, error) {
+		want = example(artifact)
+		return want.Statement()
+	})
+	got, err := predicate.ParsePromotion(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Time = time.Date(2026, 4, 1, 11, 0, 0, 0, time.UTC)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if claim := (sign.Claim{Pipeline: "web", Stage: "production", Release: "git-2", Repository: "registry.example.com/web"}); v.Claim() != claim {
+		t.Errorf("claim %+v", v.Claim())
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*predicate.Promotion)
+		words  string
+	}{
+		"another artifact":       {func(r *predicate.Promotion) { r.To.Digest = digest.FromString("other") }, "and is about"},
+		"no number":              {func(r *predicate.Promotion) { r.Sequence = 0 }, "number 0"},
+		"a second without first": {func(r *predicate.Promotion) { r.Previous = "" }, "number 2"},
+		"a first with another":   {func(r *predicate.Promotion) { r.Sequence = 1 }, "number 1"},
+		"no digest":              {func(r *predicate.Promotion) { r.Previous = "latest" }, "latest"},
+		"no time":                {func(r *predicate.Promotion) { r.Time = time.Time{} }, "no time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := verified(t, func(artifact digest.Digest) (sign.Statement, error) {
+				r := example(artifact)
+				test.change(&r)
+				s, err := r.Statement()
+				s.Subject.Digest = artifact
+				return s, err
+			})
+			if _, err := predicate.ParsePromotion(v); err == nil || !strings.Contains(err.Error(), test.words) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	v := verified(t, func(artifact digest.Digest) (sign.Statement, error) {
+		return sign.NewSignature(artifact, sign.Claim{Repository: "r"}), nil
+	})
+	if _, err := predicate.ParsePromotion(v); err == nil || !strings.Contains(err.Error(), sign.PredicateSignature) {
+		t.Errorf("another statement: %v", err)
+	}
+}
+
+// The fields that readers of SLSA's verification summaries rest on.
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	artifact := digest.FromString("artifact")
+	s, err := example(artifact).Summary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.PredicateType != "https://slsa.dev/verification_summary/v1" || s.Subject.Digest != artifact {
+		t.Errorf("statement %+v", s)
+	}
+	var got, want any
+	if err := json.Unmarshal(s.Predicate, &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(`{
+		"verifier": {"id": "https://lockage.dev/promoter/v1", "version": {"lockage": "v1"}},
+		"timeVerified": "2026-04-01T11:00:00Z",
+		"resourceUri": "oci://registry.example.com/web@`+artifact.String()+`",
+		"policy": {
+			"uri": "git+https://git.example.com/gitops.git@`+strings.Repeat("3", 40)+`#lockage.yaml",
+			"digest": {"gitCommit": "`+strings.Repeat("3", 40)+`", "sha256": "`+digest.FromString("pipeline").Encoded()+`"}
+		},
+		"inputAttestations": [{"digest": {"sha256": "`+digest.FromString("one").Encoded()+`"}}],
+		"verificationResult": "PASSED", "verifiedLevels": [], "slsaVersion": "1.1"
+	}`), &want); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("predicate %s", s.Predicate)
+	}
+}
