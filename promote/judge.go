@@ -74,7 +74,7 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 		return nil, denied(err)
 	}
 	request := r.request(s, candidate, release)
-	request.WithoutMirror = reviewed(j.declared) // the review's gate asks more of it
+	request.WithoutMirror = j.declared.Mirror.Reviewed() // the review's gate asks more of it
 	j.examined, err = verify.Examine(ctx, request)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 		return j, nil // what is not what it says is not asked further questions
 	}
 	j.artifact.Content = j.examined.Tree.ContentDigest()
-	if !reviewed(j.declared) {
+	if !j.declared.Mirror.Reviewed() {
 		reason, err := s.setBack(ctx, j)
 		if err != nil {
 			return nil, err
@@ -103,7 +103,7 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 // nothing in the registry but a tag, which whoever may write there can move back.
 func (s *stage) setBack(ctx context.Context, j *judgement) (string, error) {
 	m := j.declared.Mirror
-	if m == nil || m.When != "hydrate" {
+	if !m.ShowsCandidates() {
 		return "", nil
 	}
 	shown, ok, err := mirror.Newest(ctx, s.live.Remote, mirror.Place{Branch: m.Branch, Path: m.Path}, j.artifact.Release)

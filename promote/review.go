@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/lockage/lockage/hydrate/mirror"
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/policy"
@@ -17,11 +16,6 @@ import (
 // GateReview is the name of the gate that a stage's pull request is: people merged exactly the artifact or, where promotion
 // merges, approved exactly the commit that shows it.
 const GateReview = "review"
-
-// reviewed tells whether people review what a stage gets.
-func reviewed(declared pipeline.Expanded) bool {
-	return declared.Mirror != nil && declared.Mirror.Review == "pull-request"
-}
 
 // review is what was found out about the review of a release.
 type review struct {
@@ -60,14 +54,14 @@ func noForge(err error) bool {
 
 // judgeReview judges the review of a release; nil where the stage has none.
 func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (*policy.GateResult, error) {
-	if !reviewed(j.declared) {
+	if !j.declared.Mirror.Reviewed() {
 		return nil, nil //nolint:nilnil // there is no such gate
 	}
 	m := j.declared.Mirror
 	j.review = &review{branch: pullrequest.Branch(s.pipeline.Name, s.stage.Name, j.artifact.Release)}
 	g := &policy.GateResult{Gate: GateReview, Result: policy.Fail}
 	var err error
-	if m.When == "promote" {
+	if m.ShowsLive() {
 		err = r.judgeApproval(ctx, s, j, g)
 	} else {
 		err = r.judgeMerge(ctx, s, j, g)

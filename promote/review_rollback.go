@@ -72,6 +72,6 @@ func (r *run) openRollback(ctx context.Context, s *stage, j *judgement, branch, 
 
 // refusedRollback tells whether a push of a rollback failed for a reason that a pull request may get around.
 func refusedRollback(ctx context.Context, action predicate.Action, j *judgement, err error) bool {
-	return err != nil && action == predicate.RolledBack && j.declared.Mirror.When == "promote" &&
+	return err != nil && action == predicate.RolledBack && j.declared.Mirror.ShowsLive() &&
 		!errors.Is(err, mirror.ErrMoved) && !errors.Is(err, git.ErrStale) && ctx.Err() == nil
 }

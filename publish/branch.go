@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/hydrate/mirror"
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/oci"
 )
@@ -20,16 +19,11 @@ const (
 	maxRounds = 3
 )
 
-// mirrored tells whether hydration writes the stage's branch.
-func mirrored(declared pipeline.Expanded) bool {
-	return declared.Mirror != nil && (declared.Mirror.When == "hydrate" || reviewed(declared))
-}
-
 // checkMirrors finds out what is wrong with the remotes of mirrors, and with the keys that sign their commits, before
 // anything is written anywhere.
 func (r *run) checkMirrors(ctx context.Context, p plan.Release) error {
 	for _, s := range p.Stages {
-		if !mirrored(s.Declared) {
+		if !s.Declared.Mirror.Hydrated() {
 			continue
 		}
 		if _, err := r.Workspace.Repository.Remote(ctx, s.Declared.Mirror.Remote); err != nil {
@@ -105,7 +99,7 @@ func (r *run) mirrorOnce(ctx context.Context, writers map[string]*mirror.Writer,
 	byRemote := map[string][]*stageRun{}
 	var order []string
 	for _, s := range stages {
-		if !mirrored(s.planned.Declared) || s.published.Err != nil || s.published.GitOpsCommit == "" {
+		if !s.planned.Declared.Mirror.Hydrated() || s.published.Err != nil || s.published.GitOpsCommit == "" {
 			continue
 		}
 		remote := s.planned.Declared.Mirror.Remote

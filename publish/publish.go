@@ -158,7 +158,7 @@ func (r *run) publish(ctx context.Context, stages []*stageRun) {
 // result is what a stage came to, in registry and branch together.
 func (s *stageRun) result() Stage {
 	out := Stage{Name: s.planned.Name, Result: s.published}
-	if !mirrored(s.planned.Declared) || s.published.Err != nil {
+	if !s.planned.Declared.Mirror.Hydrated() || s.published.Err != nil {
 		return out
 	}
 	out.Branch, _ = branches(s)
@@ -172,7 +172,7 @@ func (s *stageRun) result() Stage {
 	if s.shown.Written && out.Action == Unchanged {
 		out.Action = Pushed
 	}
-	if reviewed(s.planned.Declared) {
+	if s.planned.Declared.Mirror.Reviewed() {
 		return s.withReview(out)
 	}
 	return out

@@ -10,21 +10,15 @@ import (
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/mirror"
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/publish/pullrequest"
 )
 
-// reviewed tells whether a stage is proposed by a pull request.
-func reviewed(declared pipeline.Expanded) bool {
-	return declared.Mirror != nil && declared.Mirror.Review == "pull-request"
-}
-
 // branches are where a stage is written and, for a review, which branch it is proposed for.
 func branches(s *stageRun) (branch, base string) {
 	m := s.planned.Declared.Mirror
-	if !reviewed(s.planned.Declared) {
+	if !s.planned.Declared.Mirror.Reviewed() {
 		return m.Branch, ""
 	}
 	return pullrequest.Branch(s.planned.Pipeline, s.planned.Name, s.planned.Lock.ReleaseID), m.Branch
@@ -50,7 +44,7 @@ type desk struct {
 func (r *run) review(ctx context.Context, stages []*stageRun) {
 	desks := map[string]*desk{}
 	for _, s := range stages {
-		if !reviewed(s.planned.Declared) || s.published.Err != nil || s.mirrorErr != nil || s.shown.Superseded || s.shown.Commit == "" {
+		if !s.planned.Declared.Mirror.Reviewed() || s.published.Err != nil || s.mirrorErr != nil || s.shown.Superseded || s.shown.Commit == "" {
 			continue
 		}
 		name := s.planned.Declared.Mirror.Remote
@@ -138,7 +132,7 @@ func (r *run) proposal(ctx context.Context, d *desk, s *stageRun) pullrequest.Pr
 		Base:      base,
 		Commit:    s.shown.Commit,
 		On:        s.shown.Base,
-		Promotes:  m.When == "promote",
+		Promotes:  m.ShowsLive(),
 		Labels:    m.Labels,
 		Reviewers: m.Reviewers,
 		Draft:     m.Draft,

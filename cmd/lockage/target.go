@@ -123,7 +123,7 @@ func (t *target) resolve(ctx context.Context) error {
 func (t *target) verify(ctx context.Context) error {
 	request := t.request
 	// Where people review, the branch shows the artifact only after they merged; that is promotion's gate to ask for.
-	request.WithoutMirror = t.declared.Mirror != nil && t.declared.Mirror.Review == "pull-request"
+	request.WithoutMirror = t.declared.Mirror.Reviewed()
 	report, err := verify.Artifact(ctx, request)
 	if err != nil {
 		return err

@@ -45,10 +45,10 @@ func (a *atlas) addStage(p *Pipeline, stage string, e effective, c *checker) {
 	}
 	owner := "stage " + stage + " of " + p.File
 	a.addPlace(e, m, "branch", m.Branch, owner, c)
-	if m.When == "hydrate" {
+	if m.ShowsCandidates() {
 		a.addPlace(e, m, "live", m.Live, owner, c)
 	}
-	if m.Review == "pull-request" {
+	if m.Reviewed() {
 		a.addBranch(e, m, "review", "review/"+p.Name+"/"+stage+"/release", owner, c)
 	}
 }

@@ -296,33 +296,3 @@ func (e effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	e.checkGates(p, c)
 	return e.checkIdentities(files, c)
 }
-
-func (e effective) checkMirror(c *checker) {
-	if e.Mirror == nil {
-		return
-	}
-	branch := func(name string) string {
-		if !branchName.MatchString(name) || strings.Contains(name, "..") || strings.HasSuffix(name, ".") ||
-			slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
-			return "is no branch name"
-		}
-		return ""
-	}
-	d := e.doc
-	if d.Find("mirror", "path") == nil {
-		c.add(d.At("mirror").Pos, "mirror.path is missing: name the directory on the branch")
-	}
-	c.rule(d, subdirectory, "mirror", "path")
-	if n := d.Find("mirror", "remote"); e.Mirror.Remote != "" {
-		if msg := sourceRepo(e.Mirror.Remote); msg != "" {
-			c.add(n.Pos, "mirror.remote %s", msg)
-		}
-	}
-	c.rule(d, branch, "mirror", "branch")
-	c.rule(d, branch, "mirror", "live")
-	c.rule(d, oneOf("hydrate", "promote"), "mirror", "when")
-	c.rule(d, oneOf("none", "pull-request"), "mirror", "review")
-	c.rule(d, notEmpty, "mirror", "reviewers")
-	c.rule(d, notEmpty, "mirror", "labels")
-	c.rule(d, notEmpty, "mirror", "signCommits", "key")
-}

@@ -183,16 +183,3 @@ func (r Render) options(stage string) Options {
 		Layout:         cmp.Or(r.Layout, "per-object"),
 	}
 }
-
-func (m *Mirror) withDefaults(pipeline, stage string) *Mirror {
-	if m == nil {
-		return nil
-	}
-	full := *m
-	full.Remote = cmp.Or(m.Remote, "origin")
-	full.Branch = cmp.Or(m.Branch, "stage/"+stage)
-	full.When = cmp.Or(m.When, "hydrate")
-	full.Review = cmp.Or(m.Review, "none")
-	full.Live = cmp.Or(m.Live, "live/"+pipeline+"/"+stage)
-	return &full
-}

@@ -126,7 +126,7 @@ func TestExpandDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, got.Render); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(&Mirror{Remote: "origin", Branch: "stage/s", Path: "p", When: "hydrate", Review: "none", Live: "live/a/s"}, got.Mirror); diff != "" {
+	if diff := cmp.Diff(&Mirror{Remote: "origin", Branch: "stage/s", Path: "p", When: OnHydrate, Review: NoReview, Live: "live/a/s"}, got.Mirror); diff != "" {
 		t.Error(diff)
 	}
 	// The input digest holds these bytes: they change for a reason only.

@@ -69,7 +69,7 @@ func TestLoadFull(t *testing.T) {
 			Set:    map[string]string{"image": "{image}", "owner": "acme"}, IncludeCRDs: &yes, Hooks: "deploy",
 			Overlay: "apps/codeai/deployments/{stage}/deploy", AssertImage: &yes, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object",
 		},
-		Mirror: &Mirror{Remote: "origin", Branch: "stage/{stage}", Path: "apps/codeai/deployments/{stage}/deploy", When: "hydrate", Review: "none",
+		Mirror: &Mirror{Remote: "origin", Branch: "stage/{stage}", Path: "apps/codeai/deployments/{stage}/deploy", When: OnHydrate, Review: NoReview,
 			Live: "live/{pipeline}/{stage}", SignCommits: &SignCommits{"env://COMMIT_KEY"}},
 		Sign: Sign{&Signer{Key: "env://HYDRATOR_KEY"}, &Signer{Key: "kms://acme/promote-{stage}"}},
 		Identities: map[string]Identity{
@@ -82,7 +82,7 @@ func TestLoadFull(t *testing.T) {
 				Render: Render{Kustomize: &Kustomize{"base", []string{"apps/codeai/envTypes/{envType}"}, "code-dot-org"}, Validate: true, Schemas: "schemas/kubernetes"},
 				Sign:   Sign{Hydrator: &Signer{Keyless: &Keyless{}}}},
 			{Name: "staging", Auto: true},
-			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: "pull-request"}, Gates: []Gate{
+			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: PullRequest}, Gates: []Gate{
 				{Soak: &Soak{Stage: "test", For: "2h"}},
 				{Attestation: &Attestation{"https://acme.dev/ui-tests/v1", "image", []string{"ci"}, `predicate.result == "PASSED"`, "72h", &one}},
 				{Approval: &Approval{[]string{"release-managers", "sre"}, &two}},

@@ -103,27 +103,6 @@ type Kustomize struct {
 	Image      string   `yaml:"image" json:"image" jsonschema_description:"The image name that the locked image replaces. Default: its repository."`
 }
 
-// Mirror says where manifests are committed for people.
-type Mirror struct {
-	Remote      string       `yaml:"remote" jsonschema:"default=origin" jsonschema_description:"A remote of the GitOps checkout, or a URL."`
-	Branch      string       `yaml:"branch" jsonschema_description:"The stage branch. Default: stage/{stage}."`
-	Path        string       `yaml:"path" jsonschema_description:"The directory on the branch; never empty."`
-	When        string       `yaml:"when" jsonschema:"enum=hydrate,enum=promote,default=hydrate" jsonschema_description:"Whether the branch shows candidates or what is live."`
-	Review      string       `yaml:"review" jsonschema:"enum=none,enum=pull-request,default=none" jsonschema_description:"Whether a pull request is opened."`
-	Reviewers   []string     `yaml:"reviewers" jsonschema_description:"Who is asked to review."`
-	Labels      []string     `yaml:"labels" jsonschema_description:"Labels of the pull request."`
-	Draft       bool         `yaml:"draft" jsonschema_description:"Whether pull requests open as drafts."`
-	AutoMerge   bool         `yaml:"autoMerge" jsonschema_description:"Whether the forge merges once its rules are met."`
-	Attributes  bool         `yaml:"gitattributes" jsonschema:"default=false" jsonschema_description:"Whether a .gitattributes beside the manifests marks them as generated, for the forge's diff view."`
-	Live        string       `yaml:"live" jsonschema_description:"The live ref. Default: live/{pipeline}/{stage}."`
-	SignCommits *SignCommits `yaml:"signCommits" jsonschema_description:"The SSH key that signs commits."`
-}
-
-// SignCommits is the key that signs a mirror's commits.
-type SignCommits struct {
-	Key string `yaml:"key,required" jsonschema:"required" jsonschema_description:"A file or env://NAME."`
-}
-
 // Sign holds the signing key of each role; nil where it is not needed.
 type Sign struct {
 	Hydrator *Signer `yaml:"hydrator" jsonschema_description:"Signs what was rendered."`

@@ -35,10 +35,7 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 			if m == nil {
 				continue
 			}
-			at, live := mirror.Place{Branch: branch, Path: m.Path}, m.Live
-			if m.When == "promote" {
-				live = m.Branch
-			}
+			at, live := mirror.Place{Branch: branch, Path: m.Path}, m.LiveBranch()
 			switch branch {
 			case live: // which shows what was promoted
 			case m.Branch:

@@ -44,7 +44,7 @@ func (r Request) shown(ctx context.Context, name string, declared pipeline.Expan
 	switch {
 	case errors.Is(err, mirror.ErrNotShown):
 		check.Reason = err.Error() + "; hydrate again"
-		if declared.Mirror.Review == "pull-request" {
+		if declared.Mirror.Reviewed() {
 			check.Reason = err.Error() + "; merge its pull request"
 		}
 		if at == r.Live {

@@ -147,7 +147,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		}
 		verdict = append(verdict, check)
 	}
-	if m := declared.Mirror; m != nil && m.When == "hydrate" && !r.WithoutMirror {
+	if m := declared.Mirror; m.ShowsCandidates() && !r.WithoutMirror {
 		check, err := r.shown(ctx, "mirror", declared, mirror.Place{Branch: m.Branch, Path: m.Path}, desc.Digest, tree)
 		if err != nil {
 			return nil, err

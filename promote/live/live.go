@@ -98,15 +98,10 @@ func resolver(repository *oci.Repository) func(context.Context, string) (digest.
 // nothing else writes. It is zero without a mirror.
 func PlaceOf(declared pipeline.Expanded) mirror.Place {
 	m := declared.Mirror
-	switch {
-	case m == nil:
+	if m == nil {
 		return mirror.Place{}
-	case m.When == "promote":
-		return mirror.Place{Branch: m.Branch, Path: m.Path}
-	case m.Live == "":
-		return mirror.Place{Branch: "live/" + declared.Pipeline + "/" + declared.Stage, Path: m.Path}
 	}
-	return mirror.Place{Branch: m.Live, Path: m.Path}
+	return mirror.Place{Branch: m.LiveBranch(), Path: m.Path}
 }
 
 // Promotion is one verified record that the live ref's history names (without a mirror: that the chain reaches).

@@ -23,13 +23,10 @@ func TestPlaceOf(t *testing.T) {
 	}{
 		"no mirror": {nil, mirror.Place{}},
 		"beside the stage branch": {
-			&pipeline.Mirror{When: "hydrate", Branch: "stage/production", Path: "apps/web"}, mirror.Place{Branch: "live/web/production", Path: "apps/web"},
-		},
-		"named": {
-			&pipeline.Mirror{When: "hydrate", Branch: "stage/production", Path: "apps/web", Live: "is-live"}, mirror.Place{Branch: "is-live", Path: "apps/web"},
+			&pipeline.Mirror{When: pipeline.OnHydrate, Branch: "stage/production", Path: "apps/web", Live: "is-live"}, mirror.Place{Branch: "is-live", Path: "apps/web"},
 		},
 		"the stage branch itself": {
-			&pipeline.Mirror{When: "promote", Branch: "stage/production", Path: "apps/web", Live: "is-live"}, mirror.Place{Branch: "stage/production", Path: "apps/web"},
+			&pipeline.Mirror{When: pipeline.OnPromote, Branch: "stage/production", Path: "apps/web", Live: "is-live"}, mirror.Place{Branch: "stage/production", Path: "apps/web"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +66,7 @@ func TestOpen(t *testing.T) {
 	if state, err := live.Read(t.Context(), opened); err != nil || state.Live == nil {
 		t.Errorf("state %+v, %v", state, err)
 	}
-	declared.Mirror = &pipeline.Mirror{Remote: "origin", When: "hydrate"}
+	declared.Mirror = &pipeline.Mirror{Remote: "origin", When: pipeline.OnHydrate}
 	if _, err := live.Open(t.Context(), files, declared, client, remotes{}); !errors.Is(err, errNoRemote) || !strings.Contains(err.Error(), "mirror.remote of stage production") {
 		t.Errorf("got %v", err)
 	}

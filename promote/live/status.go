@@ -53,7 +53,7 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 	shown := mirror.Version{}
 	if m := declared.Mirror; m != nil {
 		status.Branch = &Branch{Name: m.Branch}
-		if m.When == "hydrate" {
+		if m.ShowsCandidates() {
 			group.Go(func() (err error) {
 				status.Branch.Commit, shown, err = head(ctx, declared, remotes)
 				return err
@@ -78,7 +78,7 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 	})
 	err = group.Wait()
 	if b := status.Branch; b != nil {
-		if declared.Mirror.When == "hydrate" {
+		if declared.Mirror.ShowsCandidates() {
 			b.InSync = shown.Intact() && shown.Metadata.Digest() == status.Candidate
 		} else {
 			b.Commit = status.Head

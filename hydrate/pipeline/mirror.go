@@ -1,0 +1,111 @@
+package pipeline
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// When is the verb that writes a stage branch.
+type When string
+
+// The values of mirror.when.
+const (
+	OnHydrate When = "hydrate" // the branch shows candidates, and a branch beside it is the live ref
+	OnPromote When = "promote" // the branch is the live ref
+)
+
+// Review is how people review what a stage branch is to show.
+type Review string
+
+// The values of mirror.review.
+const (
+	NoReview    Review = "none"
+	PullRequest Review = "pull-request"
+)
+
+// Mirror is where manifests are committed for people. The methods of nil answer for a stage without a mirror.
+type Mirror struct {
+	Remote      string       `yaml:"remote" jsonschema:"default=origin" jsonschema_description:"A remote of the GitOps checkout, or a URL."`
+	Branch      string       `yaml:"branch" jsonschema_description:"The stage branch. Default: stage/{stage}."`
+	Path        string       `yaml:"path" jsonschema_description:"The directory on the branch; never empty."`
+	When        When         `yaml:"when" jsonschema:"enum=hydrate,enum=promote,default=hydrate" jsonschema_description:"Whether the branch shows candidates or what is live."`
+	Review      Review       `yaml:"review" jsonschema:"enum=none,enum=pull-request,default=none" jsonschema_description:"Whether a pull request is opened."`
+	Reviewers   []string     `yaml:"reviewers" jsonschema_description:"Who is asked to review."`
+	Labels      []string     `yaml:"labels" jsonschema_description:"Labels of the pull request."`
+	Draft       bool         `yaml:"draft" jsonschema_description:"Whether pull requests open as drafts."`
+	AutoMerge   bool         `yaml:"autoMerge" jsonschema_description:"Whether the forge merges once its rules are met."`
+	Attributes  bool         `yaml:"gitattributes" jsonschema:"default=false" jsonschema_description:"Whether a .gitattributes beside the manifests marks them as generated, for the forge's diff view."`
+	Live        string       `yaml:"live" jsonschema_description:"The live ref. Default: live/{pipeline}/{stage}."`
+	SignCommits *SignCommits `yaml:"signCommits" jsonschema_description:"The SSH key that signs commits."`
+}
+
+// SignCommits is the key that signs a mirror's commits.
+type SignCommits struct {
+	Key string `yaml:"key,required" jsonschema:"required" jsonschema_description:"A file or env://NAME."`
+}
+
+// ShowsCandidates reports whether the stage branch shows candidates.
+func (m *Mirror) ShowsCandidates() bool { return m != nil && m.When == OnHydrate }
+
+// ShowsLive reports whether the stage branch shows what is live, and promotion writes it.
+func (m *Mirror) ShowsLive() bool { return m != nil && m.When == OnPromote }
+
+// Reviewed reports whether people review what the stage branch is to show.
+func (m *Mirror) Reviewed() bool { return m != nil && m.Review == PullRequest }
+
+// Hydrated reports whether hydration writes a branch: the stage branch, or a review branch.
+func (m *Mirror) Hydrated() bool { return m.ShowsCandidates() || m.Reviewed() }
+
+// LiveBranch returns the branch of the live ref: the stage branch if promotion writes it, else a branch beside it.
+func (m *Mirror) LiveBranch() string {
+	if m.ShowsLive() {
+		return m.Branch
+	}
+	return m.Live
+}
+
+// withDefaults returns a copy with the defaults of a stage.
+func (m *Mirror) withDefaults(pipeline, stage string) *Mirror {
+	if m == nil {
+		return nil
+	}
+	full := *m
+	full.Remote = cmp.Or(m.Remote, "origin")
+	full.Branch = cmp.Or(m.Branch, "stage/"+stage)
+	full.When = cmp.Or(m.When, OnHydrate)
+	full.Review = cmp.Or(m.Review, NoReview)
+	full.Live = cmp.Or(m.Live, "live/"+pipeline+"/"+stage)
+	return &full
+}
+
+// checkMirror checks the mirror of an expanded stage.
+func (e effective) checkMirror(c *checker) {
+	if e.Mirror == nil {
+		return
+	}
+	branch := func(name string) string {
+		if !branchName.MatchString(name) || strings.Contains(name, "..") || strings.HasSuffix(name, ".") ||
+			slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
+			return "is no branch name"
+		}
+		return ""
+	}
+	d := e.doc
+	if d.Find("mirror", "path") == nil {
+		c.add(d.At("mirror").Pos, "mirror.path is missing: name the directory on the branch")
+	}
+	c.rule(d, subdirectory, "mirror", "path")
+	if n := d.Find("mirror", "remote"); e.Mirror.Remote != "" {
+		if msg := sourceRepo(e.Mirror.Remote); msg != "" {
+			c.add(n.Pos, "mirror.remote %s", msg)
+		}
+	}
+	c.rule(d, branch, "mirror", "branch")
+	c.rule(d, branch, "mirror", "live")
+	c.rule(d, oneOf(string(OnHydrate), string(OnPromote)), "mirror", "when")
+	c.rule(d, oneOf(string(NoReview), string(PullRequest)), "mirror", "review")
+	c.rule(d, notEmpty, "mirror", "reviewers")
+	c.rule(d, notEmpty, "mirror", "labels")
+	c.rule(d, notEmpty, "mirror", "signCommits", "key")
+}
