@@ -19,7 +19,7 @@ import (
 
 const module = "github.com/lockage/lockage"
 
-// floorPlan says for each of our packages which of our packages it may import; "*" stands for all. A package that does
+// floorPlan says for each of our packages which of our packages it may import; "*" means all. A package that does
 // not exist yet breaks nothing; a package without a line does.
 var floorPlan = map[string][]string{
 	"internal/strictyaml": nil,
@@ -73,7 +73,7 @@ var floorPlan = map[string][]string{
 // a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.
 var rooms = []string{"cmd", "promote", "publish", "policy", "hydrate", "sign", "oci"}
 
-// onlyHomes says which of our packages may import a dependency (any package at or below the path).
+// onlyHomes lists the packages of ours that may import a dependency (any package at or below the path).
 var onlyHomes = map[string][]string{
 	"helm.sh/helm":                           {"hydrate/helm"},
 	"sigs.k8s.io/kustomize":                  {"hydrate/kustomize"},
@@ -92,7 +92,7 @@ var onlyHomes = map[string][]string{
 	"code.gitea.io/sdk":                      {"internal/forge"},
 }
 
-// outOfReach says what a package may not even reach through others.
+// outOfReach lists what a package may not even reach through others.
 var outOfReach = map[string][]string{
 	"internal/strictyaml":    {"net/http", "os/exec"},
 	"hydrate/lock":           {"net/http", "os/exec", "helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
@@ -105,7 +105,7 @@ var outOfReach = map[string][]string{
 	"sign":                   {"helm.sh/helm", "github.com/go-git"},
 }
 
-// notByItself says what a package may not import directly, although what it imports does: policy judges and reads nothing.
+// notByItself lists what a package may not import directly, although what it imports does: policy judges and reads nothing.
 var notByItself = map[string][]string{
 	"policy": {"context", "io", "net", "os", "path/filepath", "syscall", "crypto/rand", "math/rand"},
 }
