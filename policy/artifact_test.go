@@ -9,7 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -44,7 +44,7 @@ func newScene(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{t: t, repository: repository, key: testkey.New(t)}
+	s := &scene{t: t, repository: repository, key: testworld.Key(t)}
 	s.claim = sign.Claim{Pipeline: "app", Stage: "production", Release: "git-" + sourceCommit, Repository: repository.Name()}
 	files := fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}
 	if s.artifact, err = oci.Pack(files, nil); err != nil {
@@ -184,7 +184,7 @@ func TestDenied(t *testing.T) {
 		},
 		"signed by a stranger": {
 			arrange: func(s *scene) {
-				s.sign(testkey.New(s.t), s.claim)
+				s.sign(testworld.Key(s.t), s.claim)
 				s.prove(s.key, s.provenance())
 			},
 			check: "signature", reason: "not signed by hydrator",
@@ -214,7 +214,7 @@ func TestDenied(t *testing.T) {
 		"provenance by a stranger": {
 			arrange: func(s *scene) {
 				s.sign(s.key, s.claim)
-				s.prove(testkey.New(s.t), s.provenance())
+				s.prove(testworld.Key(s.t), s.provenance())
 			},
 			check: "provenance", reason: "no provenance",
 		},

@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
@@ -52,7 +52,7 @@ func newDesk(t *testing.T) *desk {
 		Health:   make(map[string][]sign.Verified),
 	}
 	for _, name := range []string{"ci", "sre", "manager", "promoter", "test/promoter", "stranger"} {
-		d.keys[name] = testkey.New(t)
+		d.keys[name] = testworld.Key(t)
 		d.f.Keys[name] = d.keys[name].PublicKey().Fingerprint()
 	}
 	d.keys["sre-again"] = d.keys["sre"] // one person, two names

@@ -24,7 +24,7 @@ import (
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/demo"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/promote"
@@ -104,7 +104,7 @@ func newScene(t testing.TB, withReferrers bool, declared string) *scene {
 	host := strings.TrimPrefix(reg.URL, "http://")
 	s.started = time.Now().Add(-24 * time.Hour).Truncate(time.Second)
 	var err error
-	if s.demo, err = demo.Prepare(t.Context(), filepath.Join(t.TempDir(), "stand"), demo.Options{Registry: host, Now: s.started, NewKey: testkey.Pair}); err != nil {
+	if s.demo, err = demo.Prepare(t.Context(), filepath.Join(t.TempDir(), "stand"), demo.Options{Registry: host, Now: s.started, NewKey: testworld.KeyPair}); err != nil {
 		t.Fatal(err)
 	}
 	key, err := os.ReadFile(s.demo.PrivateKey)

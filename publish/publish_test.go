@@ -18,7 +18,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -80,7 +80,7 @@ func newWorld(t *testing.T, options registry.Options) *world {
 		w.server.Close()
 		_ = reg.Close()
 	})
-	w.key = testkey.New(t)
+	w.key = testworld.Key(t)
 	return w
 }
 
@@ -293,7 +293,7 @@ func TestUnsignedCandidateIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	stranger := w.job("g4", "evil")
-	other := testkey.New(t)
+	other := testworld.Key(t)
 	stranger.Writer = NewWriter(w.repository(), func(context.Context) (sign.Signer, error) { return other, nil })
 	if _, err := publish(t.Context(), stranger, free); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/demo"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/publish"
@@ -51,7 +51,7 @@ func newStand(t *testing.T) *stand {
 	prepared, err := demo.Prepare(t.Context(), t.TempDir(), demo.Options{
 		Registry: strings.TrimPrefix(server.URL, "http://"),
 		Now:      time.Unix(1_774_180_000, 0),
-		NewKey:   testkey.Pair,
+		NewKey:   testworld.KeyPair,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -66,7 +66,7 @@ var floorPlan = map[string][]string{
 	"internal/e2e":          {"*"},
 	"internal/architecture": nil,
 	"internal/samplechart":  nil,
-	"internal/testkey":      {"sign"},
+	"internal/testworld":    {"hydrate/lock", "internal/demo", "internal/git", "oci", "oci/registry", "sign"},
 }
 
 // rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
@@ -91,6 +91,9 @@ var onlyHomes = map[string][]string{
 	"gitlab.com/gitlab-org":                  {"internal/forge"},
 	"code.gitea.io/sdk":                      {"internal/forge"},
 }
+
+// testsOnly lists the packages that no program may contain.
+var testsOnly = []string{module + "/internal/testworld", "testing"}
 
 // outOfReach lists what a package may not even reach through others.
 var outOfReach = map[string][]string{
@@ -136,6 +139,9 @@ func TestImports(t *testing.T) {
 				if !slices.Contains(allowed, "*") && !slices.Contains(allowed, own) {
 					t.Errorf("%s -> %s: the floor plan lets it import %v only", name, own, allowed)
 				}
+			}
+			if slices.Contains(testsOnly, imported) && name != "internal/testworld" {
+				t.Errorf("%s -> %s: only tests may import it", name, imported)
 			}
 			for dependency, homes := range onlyHomes {
 				if within(imported, dependency) && !slices.Contains(homes, name) {

@@ -10,28 +10,29 @@ import (
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/samplechart"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // BenchmarkFetch brings a chart out of a repository that holds 32 MB beside it, over smart HTTP from the real git: into
 // an empty cache, and out of a full one. received/op is what came over the wire.
 func BenchmarkFetch(b *testing.B) {
-	dir, _ := repository(b, nil)
+	dir, _ := testworld.Checkout(b, nil)
 	noise := rand.NewChaCha8([32]byte{})
 	for i := range 32 {
 		content := make([]byte, 1<<20)
 		_, _ = noise.Read(content) // never fails
-		write(b, dir, map[string]string{fmt.Sprintf("assets/%d.bin", i): string(content)})
+		testworld.Write(b, dir, map[string]string{fmt.Sprintf("assets/%d.bin", i): string(content)})
 	}
 	for name, chart := range map[string]fs.FS{"small": samplechart.Small(), "large": samplechart.Large()} {
 		if err := os.CopyFS(filepath.Join(dir, "charts", name), chart); err != nil {
 			b.Fatal(err)
 		}
 	}
-	head := commit(b, dir, "charts")
+	head := testworld.Commit(b, dir, "charts")
 	s := serve(b, dir, full...)
 
 	for _, name := range []string{"small", "large"} {
-		warm := options(b)
+		warm := testworld.GitOptions(b)
 		fetch(b, s.url(), warm, head, "charts/"+name)
 		for _, cache := range []string{"empty", "full"} {
 			b.Run("chart="+name+"/cache="+cache, func(b *testing.B) {
@@ -40,7 +41,7 @@ func BenchmarkFetch(b *testing.B) {
 					opts := warm
 					if cache == "empty" {
 						b.StopTimer()
-						opts = options(b)
+						opts = testworld.GitOptions(b)
 						b.StartTimer()
 					}
 					stats = fetch(b, s.url(), opts, head, "charts/"+name)

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "work")
 	bare := dir + ".git"
-	write(t, dir, map[string]string{"README.md": "hello\n", "charts/web/Chart.yaml": "name: web\n"})
+	testworld.Write(t, dir, map[string]string{"README.md": "hello\n", "charts/web/Chart.yaml": "name: web\n"})
 	how := git.NewRepository{
 		Branch: "trunk", Message: "Ship it", Author: "Ada", Email: "ada@example.com",
 		When: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC),
@@ -38,7 +39,7 @@ func TestCreate(t *testing.T) {
 		{bare, "rev-parse trunk", string(head)},
 		{bare, "fsck --strict", ""},
 	} {
-		if got := run(t, check.in, strings.Fields(check.args)...); got != check.want {
+		if got := testworld.Git(t, check.in, strings.Fields(check.args)...); got != check.want {
 			t.Errorf("git %s in %s: %q, want %q", check.args, filepath.Base(check.in), got, check.want)
 		}
 	}
@@ -54,7 +55,7 @@ func TestCreate(t *testing.T) {
 	if again, err := git.Create(other, "", how); err != nil || again != head {
 		t.Errorf("again: %s, %v, want %s", again, err, head)
 	}
-	if got := run(t, other, "remote"); got != "" {
+	if got := testworld.Git(t, other, "remote"); got != "" {
 		t.Errorf("remotes %q, want none", got)
 	}
 	// What is a repository already is left alone.

@@ -4,69 +4,16 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
-
-// environ is that of a user without any configuration of their own.
-func environ(t testing.TB, more ...string) []string {
-	t.Helper()
-	return append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
-	}, more...)
-}
-
-// run runs the real git in dir and returns what it prints.
-func run(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"}, args...)...)
-	cmd.Dir = dir
-	cmd.Env = environ(t, "GIT_COMMITTER_DATE=2026-03-22T12:34:56+0200", "GIT_AUTHOR_DATE=2026-03-22T12:34:56+0200")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func write(t testing.TB, dir string, files map[string]string) {
-	t.Helper()
-	for name, content := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// repository makes a work tree with one commit of these files.
-func repository(t testing.TB, files map[string]string) (dir string, head git.Hash) {
-	t.Helper()
-	dir = t.TempDir()
-	run(t, dir, "init", "-q")
-	write(t, dir, files)
-	return dir, commit(t, dir, "first")
-}
-
-func commit(t testing.TB, dir, message string) git.Hash {
-	t.Helper()
-	run(t, dir, "add", "-A")
-	run(t, dir, "commit", "-q", "--allow-empty", "-m", message)
-	return git.Hash(run(t, dir, "rev-parse", "HEAD"))
-}
 
 var chart = map[string]string{
 	"README.md":               "read me\n",
@@ -113,10 +60,10 @@ func serveTLS(t *testing.T, dir string, config ...string) *server {
 func newServer(t testing.TB, dir string, config ...string) *server {
 	t.Helper()
 	s := &server{root: t.TempDir()}
-	run(t, s.root, "clone", "-q", "--bare", dir, "repo.git")
+	testworld.Git(t, s.root, "clone", "-q", "--bare", dir, "repo.git")
 	for _, setting := range config {
 		key, value, _ := strings.Cut(setting, "=")
-		run(t, s.bare(), "config", key, value)
+		testworld.Git(t, s.bare(), "config", key, value)
 	}
 	return s
 }
@@ -143,16 +90,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if protocol == "" {
-		protocol = r.Header.Get("Git-Protocol")
+	if protocol != "" {
+		r.Header.Set("Git-Protocol", protocol)
 	}
-	handler := cgi.Handler{
-		Path:       "/bin/sh",
-		Args:       []string{"-c", "exec git http-backend"},
-		Env:        []string{"GIT_PROJECT_ROOT=" + s.root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + protocol, "GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent"},
-		InheritEnv: []string{"PATH"},
-	}
-	handler.ServeHTTP(w, r)
+	testworld.GitBackend(s.root).ServeHTTP(w, r)
 }
 
 // basicAuth lets only this user in.
@@ -184,11 +125,6 @@ func (w *warnings) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Join(w.said, "\n")
-}
-
-func options(t testing.TB, more ...string) git.Options {
-	t.Helper()
-	return git.Options{Dir: t.TempDir(), CacheDir: t.TempDir(), Environ: environ(t, more...), Backoff: time.Millisecond}
 }
 
 func openRemote(t testing.TB, url string, opts git.Options) *git.Remote {

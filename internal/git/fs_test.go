@@ -11,11 +11,12 @@ import (
 	"testing/fstest"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 func snapshot(t *testing.T, dir string, head git.Hash) *git.Snapshot {
 	t.Helper()
-	snap, err := openRepository(t, dir, options(t)).Snapshot(t.Context(), head)
+	snap, err := openRepository(t, dir, testworld.GitOptions(t)).Snapshot(t.Context(), head)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,13 +36,13 @@ func symlink(t *testing.T, dir, target, name string) {
 
 func TestFSKeepsTheRules(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, chart)
+	dir, _ := testworld.Checkout(t, chart)
 	symlink(t, dir, "../helm/values.yaml", "k8s/other/values.yaml")
 	symlink(t, dir, "k8s/helm", "linked")
 	if err := os.WriteFile(filepath.Join(dir, "run.sh"), nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	snap := snapshot(t, dir, commit(t, dir, "links"))
+	snap := snapshot(t, dir, testworld.Commit(t, dir, "links"))
 	fsys := snap.FS(t.Context())
 	if err := fstest.TestFS(fsys, "README.md", "k8s/helm/values.yaml", "k8s/other/values.yaml", "linked/values.yaml", "run.sh"); err != nil {
 		t.Error(err)
@@ -54,7 +55,7 @@ func TestFSKeepsTheRules(t *testing.T) {
 		t.Errorf("id %v, want %s", got, git.BlobID(nil))
 	}
 	for _, name := range []string{"k8s/helm", "README.md", "."} {
-		want := run(t, dir, "rev-parse", "HEAD:"+strings.TrimPrefix(name, "."))
+		want := testworld.Git(t, dir, "rev-parse", "HEAD:"+strings.TrimPrefix(name, "."))
 		if got, err := snap.ID(t.Context(), name); err != nil || string(got) != want {
 			t.Errorf("ID(%q) = %s %v, want %s", name, got, err, want)
 		}
@@ -73,7 +74,7 @@ func TestFSKeepsTheRules(t *testing.T) {
 
 func TestLinksThatLeadAstray(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, chart)
+	dir, _ := testworld.Checkout(t, chart)
 	symlink(t, dir, "/etc/passwd", "absolute")
 	symlink(t, dir, "../../../etc/passwd", "k8s/escape")
 	symlink(t, dir, "nowhere", "dangling")
@@ -81,7 +82,7 @@ func TestLinksThatLeadAstray(t *testing.T) {
 	symlink(t, dir, "a", "b")
 	symlink(t, dir, "..", "k8s/up")
 	symlink(t, dir, "README.md/..", "through-file")
-	fsys := snapshot(t, dir, commit(t, dir, "links")).FS(t.Context())
+	fsys := snapshot(t, dir, testworld.Commit(t, dir, "links")).FS(t.Context())
 	for name, part := range map[string]string{
 		"absolute": "out of the commit's tree", "k8s/escape": "out of the commit's tree", "dangling": "not exist",
 		"a": "symbolic links", "k8s/up/k8s/up/README.md": "circle",
@@ -111,10 +112,10 @@ func TestLinksThatLeadAstray(t *testing.T) {
 
 func TestSubmodule(t *testing.T) {
 	t.Parallel()
-	inner, _ := repository(t, chart)
-	dir, _ := repository(t, map[string]string{"README.md": "x"})
-	run(t, dir, "submodule", "--quiet", "add", inner, "charts/inner")
-	fsys := snapshot(t, dir, commit(t, dir, "sub")).FS(t.Context())
+	inner, _ := testworld.Checkout(t, chart)
+	dir, _ := testworld.Checkout(t, map[string]string{"README.md": "x"})
+	testworld.Git(t, dir, "submodule", "--quiet", "add", inner, "charts/inner")
+	fsys := snapshot(t, dir, testworld.Commit(t, dir, "sub")).FS(t.Context())
 	_, err := fsys.ReadFile("charts/inner/README.md")
 	wantError(t, err, "charts/inner is a submodule")
 	entries, err := fsys.ReadDir("charts")
@@ -127,16 +128,16 @@ func TestSubmodule(t *testing.T) {
 func TestBadNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"..", ".", ".git", ".GIT", "\xff\xfe", "a/b"} {
-		dir, _ := repository(t, chart)
-		blob := run(t, dir, "rev-parse", "HEAD:README.md")
+		dir, _ := testworld.Checkout(t, chart)
+		blob := testworld.Git(t, dir, "rev-parse", "HEAD:README.md")
 		raw, ids := []byte("100644 "+name+"\x00"), []byte{}
 		for i := 0; i < len(blob); i += 2 {
 			hi, lo := strings.IndexByte("0123456789abcdef", blob[i]), strings.IndexByte("0123456789abcdef", blob[i+1])
 			ids = append(ids, byte(hi<<4|lo))
 		}
-		write(t, dir, map[string]string{"raw": string(append(raw, ids...))})
-		tree := run(t, dir, "hash-object", "--literally", "-t", "tree", "-w", "raw")
-		head := git.Hash(run(t, dir, "commit-tree", "-m", "bad", tree))
+		testworld.Write(t, dir, map[string]string{"raw": string(append(raw, ids...))})
+		tree := testworld.Git(t, dir, "hash-object", "--literally", "-t", "tree", "-w", "raw")
+		head := git.Hash(testworld.Git(t, dir, "commit-tree", "-m", "bad", tree))
 		fsys := snapshot(t, dir, head).FS(t.Context())
 		_, err := fsys.ReadDir(".")
 		wantError(t, err, "no checkout may contain")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // A long history is fetched in two parts, and folders of many commits a level at a time.
@@ -21,10 +22,10 @@ func TestLogAndPathsInFewRequests(t *testing.T) {
 			"M 100644 inline k8s/helm/values.yaml\ndata %d\n%sM 100644 inline README.md\ndata %d\n%s\n", 1700000000+i, len(content), content, len(readme), readme)
 	}
 	dir := t.TempDir()
-	run(t, dir, "init", "-q")
+	testworld.Git(t, dir, "init", "-q")
 	importStream(t, dir, stream.String())
 	s := serve(t, dir, full...)
-	r := openRemote(t, s.url(), options(t))
+	r := testworld.Remote(t, s.url())
 	tip, _, err := r.Tip(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +65,7 @@ func TestLogAndPathsInFewRequests(t *testing.T) {
 				names[id] = string(rune('a' + len(names) - 1))
 			}
 			got = append(got, names[id])
-			if id != "" && string(id) != run(t, dir, "rev-parse", string(some[i].Hash)+":"+strings.Trim(strings.TrimPrefix(path, "."), "/")) {
+			if id != "" && string(id) != testworld.Git(t, dir, "rev-parse", string(some[i].Hash)+":"+strings.Trim(strings.TrimPrefix(path, "."), "/")) {
 				t.Errorf("%s at %s is %s", path, some[i].Hash, id)
 			}
 		}

@@ -6,19 +6,20 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // A commit with a second parent, and what drafts and remotes tell of folders by their ids.
 func TestMergeAndFolders(t *testing.T) {
 	t.Parallel()
 	targets(t, map[string]string{"theirs": "theirs\n"}, func(t *testing.T, to target) {
-		base := git.Hash(run(t, to.bare, "rev-parse", "main"))
+		base := git.Hash(testworld.Git(t, to.bare, "rev-parse", "main"))
 		d := draft(t, to.remote, "main")
 		reviewed := replace(t, d, "ours", map[string][]byte{"a": []byte("a\n"), "folder/b": []byte("b\n")})
 		if err := to.remote.Push(t.Context(), git.Update{Branch: "review", Draft: d}); !errors.Is(err, git.ErrStale) {
 			t.Fatalf("a branch that is not where the draft began: %v", err)
 		}
-		run(t, to.bare, "branch", "review", "main")
+		testworld.Git(t, to.bare, "branch", "review", "main")
 		if err := to.remote.Push(t.Context(), git.Update{Branch: "review", Draft: d}); err != nil {
 			t.Fatal(err)
 		}
@@ -42,11 +43,11 @@ func TestMergeAndFolders(t *testing.T) {
 		if err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}); err != nil {
 			t.Fatal(err)
 		}
-		if parents := run(t, to.bare, "log", "-1", "--format=%P", "main"); parents != string(base)+" "+string(reviewed) {
+		if parents := testworld.Git(t, to.bare, "log", "-1", "--format=%P", "main"); parents != string(base)+" "+string(reviewed) {
 			t.Errorf("parents %s", parents)
 		}
 		id, err := d.ID(t.Context(), "ours")
-		if err != nil || string(id) != run(t, to.bare, "rev-parse", string(merge)+":ours") {
+		if err != nil || string(id) != testworld.Git(t, to.bare, "rev-parse", string(merge)+":ours") {
 			t.Errorf("id %s, %v", id, err)
 		}
 		items, ok, err := to.remote.Entries(t.Context(), id)
@@ -65,7 +66,7 @@ func TestMergeAndFolders(t *testing.T) {
 		if _, ok, err := to.remote.Entries(t.Context(), items[0].ID); ok || err != nil {
 			t.Errorf("a file was read as a folder: %t, %v", ok, err)
 		}
-		run(t, to.bare, "fsck", "--strict", "--no-dangling")
+		testworld.Git(t, to.bare, "fsck", "--strict", "--no-dangling")
 
 		empty, err := to.remote.Draft(t.Context(), "")
 		if err != nil {
@@ -83,15 +84,15 @@ func TestMergeAndFolders(t *testing.T) {
 // Generations come with all their trees, in one round trip.
 func TestFetchRecent(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, map[string]string{"folder/a": "1\n"})
+	dir, _ := testworld.Checkout(t, map[string]string{"folder/a": "1\n"})
 	for _, content := range []string{"2\n", "3\n", "4\n"} {
-		run(t, dir, "rm", "-q", "-r", "folder")
-		write(t, dir, map[string]string{"folder/a": content})
-		run(t, dir, "add", "-A")
-		run(t, dir, "commit", "-q", "-m", content)
+		testworld.Git(t, dir, "rm", "-q", "-r", "folder")
+		testworld.Write(t, dir, map[string]string{"folder/a": content})
+		testworld.Git(t, dir, "add", "-A")
+		testworld.Git(t, dir, "commit", "-q", "-m", content)
 	}
 	s := serve(t, dir, full...)
-	r := openRemote(t, s.url(), options(t))
+	r := testworld.Remote(t, s.url())
 	tip, _, err := r.Tip(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

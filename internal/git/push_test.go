@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // target is a bare repository to push to, and a Remote for it.
@@ -27,17 +28,17 @@ func targets(t *testing.T, files map[string]string, test func(t *testing.T, to t
 	t.Helper()
 	t.Run("local", func(t *testing.T) {
 		t.Parallel()
-		dir, _ := repository(t, files)
+		dir, _ := testworld.Checkout(t, files)
 		root := t.TempDir()
-		run(t, root, "clone", "-q", "--bare", dir, "repo.git")
+		testworld.Git(t, root, "clone", "-q", "--bare", dir, "repo.git")
 		bare := filepath.Join(root, "repo.git")
-		test(t, target{bare: bare, remote: openRemote(t, bare, options(t))})
+		test(t, target{bare: bare, remote: testworld.Remote(t, bare)})
 	})
 	t.Run("http", func(t *testing.T) {
 		t.Parallel()
-		dir, _ := repository(t, files)
+		dir, _ := testworld.Checkout(t, files)
 		s := serve(t, dir, append([]string{"http.receivepack=true"}, full...)...)
-		test(t, target{bare: s.bare(), remote: openRemote(t, s.url(), options(t)), server: s})
+		test(t, target{bare: s.bare(), remote: testworld.Remote(t, s.url()), server: s})
 	})
 }
 
@@ -78,33 +79,33 @@ func TestPushKeepsWhatIsForeign(t *testing.T) {
 	targets(t, nil, func(t *testing.T, to target) {
 		// A branch of others: line ends, modes, links, a submodule, a name before and behind ours in git's order.
 		work := t.TempDir()
-		run(t, work, "clone", "-q", to.bare, ".")
-		write(t, work, map[string]string{
+		testworld.Git(t, work, "clone", "-q", to.bare, ".")
+		testworld.Write(t, work, map[string]string{
 			"README.md": "windows\r\nlines\r\n", "apps/web/deploy/stale.yaml": "stale\n", "apps/web/deploy/sub/old.yaml": "old\n",
 			"apps/web/deploy-b": "b\n", "apps/web/deploy.txt": "txt\n", "apps/web/deploy0": "0\n", "run.sh": "#!/bin/sh\n", "apps/web/values.yaml": "v\n",
 		})
-		run(t, work, "config", "core.autocrlf", "false")
+		testworld.Git(t, work, "config", "core.autocrlf", "false")
 		if err := os.Symlink("README.md", filepath.Join(work, "link")); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(filepath.Join(work, "run.sh"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		run(t, work, "add", "-A")
-		run(t, work, "update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",vendor/module")
-		run(t, work, "commit", "-q", "-m", "theirs")
-		run(t, work, "push", "-q", "origin", "HEAD:refs/heads/stage")
-		before := run(t, to.bare, "ls-tree", "-r", "stage")
+		testworld.Git(t, work, "add", "-A")
+		testworld.Git(t, work, "update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",vendor/module")
+		testworld.Git(t, work, "commit", "-q", "-m", "theirs")
+		testworld.Git(t, work, "push", "-q", "origin", "HEAD:refs/heads/stage")
+		before := testworld.Git(t, to.bare, "ls-tree", "-r", "stage")
 
 		d := draft(t, to.remote, "stage")
 		h := replace(t, d, "apps/web/deploy", map[string][]byte{"a.yaml": []byte("a\n"), "nested/b.yaml": []byte("b\n")})
 		if err := to.remote.Push(t.Context(), git.Update{Branch: "stage", Draft: d}); err != nil {
 			t.Fatal(err)
 		}
-		if got := run(t, to.bare, "rev-parse", "stage"); got != string(h) {
+		if got := testworld.Git(t, to.bare, "rev-parse", "stage"); got != string(h) {
 			t.Fatalf("the branch is at %s, pushed was %s", got, h)
 		}
-		run(t, to.bare, "fsck", "--strict", "--no-dangling")
+		testworld.Git(t, to.bare, "fsck", "--strict", "--no-dangling")
 		var want []string
 		for line := range strings.Lines(before) {
 			if !strings.Contains(line, "\tapps/web/deploy/") {
@@ -112,7 +113,7 @@ func TestPushKeepsWhatIsForeign(t *testing.T) {
 			}
 		}
 		var got []string
-		for line := range strings.Lines(run(t, to.bare, "ls-tree", "-r", "stage")) {
+		for line := range strings.Lines(testworld.Git(t, to.bare, "ls-tree", "-r", "stage")) {
 			if !strings.Contains(line, "\tapps/web/deploy/") {
 				got = append(got, strings.TrimSpace(line))
 			}
@@ -120,10 +121,10 @@ func TestPushKeepsWhatIsForeign(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("foreign files:\n got %q\nwant %q", got, want)
 		}
-		if got := run(t, to.bare, "ls-tree", "-r", "--name-only", "stage", "apps/web/deploy/"); got != "apps/web/deploy/a.yaml\napps/web/deploy/nested/b.yaml" {
+		if got := testworld.Git(t, to.bare, "ls-tree", "-r", "--name-only", "stage", "apps/web/deploy/"); got != "apps/web/deploy/a.yaml\napps/web/deploy/nested/b.yaml" {
 			t.Errorf("our folder holds %q", got)
 		}
-		if got := run(t, to.bare, "log", "-1", "--format=%an %ae %cn %ct %s", "stage"); got != fmt.Sprintf("lockage lockage@example.com lockage %d Replace apps/web/deploy", when().Unix()) {
+		if got := testworld.Git(t, to.bare, "log", "-1", "--format=%an %ae %cn %ct %s", "stage"); got != fmt.Sprintf("lockage lockage@example.com lockage %d Replace apps/web/deploy", when().Unix()) {
 			t.Errorf("commit: %s", got)
 		}
 	})
@@ -132,7 +133,7 @@ func TestPushKeepsWhatIsForeign(t *testing.T) {
 func TestPutFiles(t *testing.T) {
 	t.Parallel()
 	targets(t, chart, func(t *testing.T, to target) {
-		before := run(t, to.bare, "ls-tree", "-r", "main")
+		before := testworld.Git(t, to.bare, "ls-tree", "-r", "main")
 		d := draft(t, to.remote, "main")
 		for dir, files := range map[string]map[string][]byte{
 			"k8s/helm":  {"values.yaml": []byte("replicas: 2\n"), "new.yaml": []byte("new\n")},
@@ -159,14 +160,14 @@ func TestPutFiles(t *testing.T) {
 		if err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}); err != nil {
 			t.Fatal(err)
 		}
-		run(t, to.bare, "fsck", "--strict", "--no-dangling")
+		testworld.Git(t, to.bare, "fsck", "--strict", "--no-dangling")
 		want := map[string]string{"a.txt": "a", "k8s/helm/new.yaml": "new", "k8s/helm/values.yaml": "replicas: 2", "locks/web/current.yaml": "lock"}
 		for name, content := range want {
-			if got := run(t, to.bare, "show", "main:"+name); got != content {
+			if got := testworld.Git(t, to.bare, "show", "main:"+name); got != content {
 				t.Errorf("%s holds %q", name, got)
 			}
 		}
-		after := run(t, to.bare, "ls-tree", "-r", "main")
+		after := testworld.Git(t, to.bare, "ls-tree", "-r", "main")
 		for line := range strings.Lines(before) {
 			_, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
 			if want[name] == "" && !strings.Contains(after, strings.TrimSpace(line)) {
@@ -188,10 +189,10 @@ func TestPushOrphanAndChain(t *testing.T) {
 		if err := to.remote.Push(t.Context(), git.Update{Branch: "stage/new", Draft: d}); err != nil {
 			t.Fatal(err)
 		}
-		if got := run(t, to.bare, "log", "--format=%H", "stage/new"); got != string(second)+"\n"+string(first) {
+		if got := testworld.Git(t, to.bare, "log", "--format=%H", "stage/new"); got != string(second)+"\n"+string(first) {
 			t.Errorf("history %s", got)
 		}
-		if got := run(t, to.bare, "ls-tree", "-r", "--name-only", "stage/new"); got != "a/b/x.yaml\nc/y.yaml" {
+		if got := testworld.Git(t, to.bare, "ls-tree", "-r", "--name-only", "stage/new"); got != "a/b/x.yaml\nc/y.yaml" {
 			t.Errorf("files %s", got)
 		}
 		// The same again is the same commit: nothing hangs on the hour or the machine.
@@ -234,7 +235,7 @@ func TestPushAtomicAndStale(t *testing.T) {
 			t.Fatalf("a stale branch was pushed: %v", err)
 		}
 		wantError(t, err, "main", to.remote.URL())
-		if got := run(t, to.bare, "for-each-ref", "--format=%(refname) %(objectname)"); got != "refs/heads/main "+string(moved) {
+		if got := testworld.Git(t, to.bare, "for-each-ref", "--format=%(refname) %(objectname)"); got != "refs/heads/main "+string(moved) {
 			t.Errorf("after a stale push: %s", got)
 		}
 		// Pushing what is there is stale too: whoever repeats a push looks first.
@@ -247,9 +248,9 @@ func TestPushAtomicAndStale(t *testing.T) {
 // The race is lost between the server's list and its update: the server itself has to find out.
 func TestPushLosesTheRace(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, chart)
+	dir, _ := testworld.Checkout(t, chart)
 	s := serve(t, dir, append([]string{"http.receivepack=true"}, full...)...)
-	remote := openRemote(t, s.url(), options(t))
+	remote := testworld.Remote(t, s.url())
 	d := draft(t, remote, "main")
 	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
 	other := draft(t, remote, "other")
@@ -258,7 +259,7 @@ func TestPushLosesTheRace(t *testing.T) {
 	s.faults = append(s.faults, func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
 			once.Do(func() {
-				run(t, s.bare(), "update-ref", "refs/heads/main", run(t, s.bare(), "commit-tree", "-m", "theirs", "-p", "main", "main^{tree}"))
+				testworld.Git(t, s.bare(), "update-ref", "refs/heads/main", testworld.Git(t, s.bare(), "commit-tree", "-m", "theirs", "-p", "main", "main^{tree}"))
 			})
 		}
 		return false
@@ -267,7 +268,7 @@ func TestPushLosesTheRace(t *testing.T) {
 	if !errors.Is(err, git.ErrStale) {
 		t.Fatalf("got %v", err)
 	}
-	if refs := run(t, s.bare(), "for-each-ref", "--format=%(refname)"); refs != "refs/heads/main" {
+	if refs := testworld.Git(t, s.bare(), "for-each-ref", "--format=%(refname)"); refs != "refs/heads/main" {
 		t.Errorf("refs %s", refs)
 	}
 }
@@ -291,9 +292,9 @@ func TestPushRefusedInTheServersWords(t *testing.T) {
 
 func TestPushSendsOnlyWhatIsNew(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, chart)
+	dir, _ := testworld.Checkout(t, chart)
 	s := serve(t, dir, append([]string{"http.receivepack=true"}, full...)...)
-	remote := openRemote(t, s.url(), options(t))
+	remote := testworld.Remote(t, s.url())
 	files := map[string][]byte{}
 	for i := range 1000 {
 		files[fmt.Sprintf("configmap-%04d.yaml", i)] = fmt.Appendf(nil, "number %d %s\n", i, strings.Repeat("x", i))
@@ -322,7 +323,7 @@ func TestPushSendsOnlyWhatIsNew(t *testing.T) {
 		t.Errorf("a thousand files cost %d bytes, one of them %d", all, one)
 	}
 	// Another machine, with nothing in its cache, fetches no file of the branch to change one.
-	fresh := openRemote(t, s.url(), options(t))
+	fresh := testworld.Remote(t, s.url())
 	d := draft(t, fresh, "stage")
 	files["configmap-0501.yaml"] = []byte("changed too\n")
 	replace(t, d, "apps/web", files)
@@ -332,7 +333,7 @@ func TestPushSendsOnlyWhatIsNew(t *testing.T) {
 	if stats := fresh.Stats(); stats.RoundTrips > 6 || stats.BytesReceived > 60_000 {
 		t.Errorf("changing one of a thousand files took %+v", stats)
 	}
-	run(t, s.bare(), "fsck", "--strict", "--no-dangling")
+	testworld.Git(t, s.bare(), "fsck", "--strict", "--no-dangling")
 }
 
 func TestOccupied(t *testing.T) {
@@ -367,14 +368,14 @@ func TestOccupied(t *testing.T) {
 
 func TestPushCredentialsAndAccess(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, chart)
+	dir, _ := testworld.Checkout(t, chart)
 	s := serve(t, dir, full...) // git's default: reading for all, pushing for nobody
-	remote := openRemote(t, s.url(), options(t))
+	remote := testworld.Remote(t, s.url())
 	d := draft(t, remote, "main")
 	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
 	wantError(t, remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}), "HTTP 403", s.url())
 
-	run(t, s.bare(), "config", "http.receivepack", "true")
+	testworld.Git(t, s.bare(), "config", "http.receivepack", "true")
 	s.mu.Lock()
 	s.faults = append(s.faults, func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.Contains(r.URL.String(), "receive-pack") {
@@ -384,7 +385,7 @@ func TestPushCredentialsAndAccess(t *testing.T) {
 	})
 	s.mu.Unlock()
 	wantError(t, remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}), "HTTP 401")
-	with := openRemote(t, s.url(), options(t, "LOCKAGE_GIT_TOKEN=s3cret"))
+	with := openRemote(t, s.url(), testworld.GitOptions(t, "LOCKAGE_GIT_TOKEN=s3cret"))
 	d = draft(t, with, "main")
 	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
 	if err := with.Push(t.Context(), git.Update{Branch: "main", Draft: d}); err != nil {
@@ -394,8 +395,8 @@ func TestPushCredentialsAndAccess(t *testing.T) {
 
 func TestPushIntoTheBranchThatIsCheckedOut(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, chart)
-	remote := openRemote(t, dir, options(t))
+	dir, _ := testworld.Checkout(t, chart)
+	remote := testworld.Remote(t, dir)
 	d := draft(t, remote, "main")
 	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
 	wantError(t, remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}), "branch is currently checked out")

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // protocols are the servers that are met: by version and by what they allow.
@@ -29,17 +30,17 @@ var protocols = []struct {
 
 func TestSnapshotOfRemote(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, chart)
-	locked := commit(t, dir, "locked")
-	write(t, dir, map[string]string{"k8s/helm/values.yaml": "replicas: 2\n"})
-	tip := commit(t, dir, "later")
+	dir, _ := testworld.Checkout(t, chart)
+	locked := testworld.Commit(t, dir, "locked")
+	testworld.Write(t, dir, map[string]string{"k8s/helm/values.yaml": "replicas: 2\n"})
+	tip := testworld.Commit(t, dir, "later")
 	for _, p := range protocols {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, dir, p.config...)
 			s.protocol = p.version
 			var warned warnings
-			opts := options(t)
+			opts := testworld.GitOptions(t)
 			opts.Warn = warned.warn
 			remote := openRemote(t, s.url(), opts)
 
@@ -99,7 +100,7 @@ func TestSnapshotOfRemote(t *testing.T) {
 
 func TestMissingCommit(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, chart)
+	dir, _ := testworld.Checkout(t, chart)
 	const absent = git.Hash("1234567890123456789012345678901234567890")
 	for _, p := range protocols {
 		t.Run(p.name, func(t *testing.T) {
@@ -107,7 +108,7 @@ func TestMissingCommit(t *testing.T) {
 			s := serve(t, dir, p.config...)
 			s.protocol = p.version
 			url := strings.Replace(s.url(), "http://", "http://someone:s3cret@", 1)
-			_, err := openRemote(t, url, options(t)).Snapshot(t.Context(), absent)
+			_, err := testworld.Remote(t, url).Snapshot(t.Context(), absent)
 			wantError(t, err, string(absent), s.url(), "pushed", "!s3cret", "!someone")
 			if !errors.Is(err, git.ErrNotFound) {
 				t.Errorf("%v is no ErrNotFound", err)
@@ -119,7 +120,7 @@ func TestMissingCommit(t *testing.T) {
 // TestBytesFetched holds what a chart in a large repository may cost.
 func TestBytesFetched(t *testing.T) {
 	t.Parallel()
-	dir, _ := repository(t, nil)
+	dir, _ := testworld.Checkout(t, nil)
 	random := func(n int) string {
 		b := make([]byte, n)
 		if _, err := rand.Read(b); err != nil {
@@ -127,17 +128,17 @@ func TestBytesFetched(t *testing.T) {
 		}
 		return string(b)
 	}
-	write(t, dir, chart)
+	testworld.Write(t, dir, chart)
 	const chartBytes = 100 << 10
-	write(t, dir, map[string]string{"k8s/helm/dashboards.json": random(chartBytes)})
+	testworld.Write(t, dir, map[string]string{"k8s/helm/dashboards.json": random(chartBytes)})
 	for i := range 40 {
-		write(t, dir, map[string]string{filepath.Join("data", string(rune('a'+i%20)), string(rune('a'+i/20))): random(1 << 20)})
+		testworld.Write(t, dir, map[string]string{filepath.Join("data", string(rune('a'+i%20)), string(rune('a'+i/20))): random(1 << 20)})
 	}
-	locked := commit(t, dir, "large")
+	locked := testworld.Commit(t, dir, "large")
 	for _, version := range []string{"", "version=0"} {
 		s := serve(t, dir, full...)
 		s.protocol = version
-		remote := openRemote(t, s.url(), options(t))
+		remote := testworld.Remote(t, s.url())
 		snap, err := remote.Snapshot(t.Context(), locked)
 		if err != nil {
 			t.Fatal(err)
@@ -166,19 +167,19 @@ func TestBytesFetched(t *testing.T) {
 
 func TestTip(t *testing.T) {
 	t.Parallel()
-	dir, first := repository(t, chart)
-	run(t, dir, "tag", "-a", "v1", "-m", "annotated")
-	run(t, dir, "branch", "release/1")
-	run(t, dir, "pack-refs", "--all")
-	tip := commit(t, dir, "second")
+	dir, first := testworld.Checkout(t, chart)
+	testworld.Git(t, dir, "tag", "-a", "v1", "-m", "annotated")
+	testworld.Git(t, dir, "branch", "release/1")
+	testworld.Git(t, dir, "pack-refs", "--all")
+	tip := testworld.Commit(t, dir, "second")
 	for _, version := range []string{"version=2", "version=0", "file"} {
 		var remote *git.Remote
 		if version == "file" {
-			remote = openRemote(t, "file://"+dir, options(t))
+			remote = openRemote(t, "file://"+dir, testworld.GitOptions(t))
 		} else {
 			s := serve(t, dir)
 			s.protocol = version
-			remote = openRemote(t, s.url(), options(t))
+			remote = testworld.Remote(t, s.url())
 		}
 		for ref, want := range map[string]struct {
 			hash git.Hash
@@ -203,7 +204,7 @@ func TestTip(t *testing.T) {
 		if version != "file" {
 			continue
 		}
-		next := commit(t, dir, "third")
+		next := testworld.Commit(t, dir, "third")
 		if h, _, err := remote.Tip(t.Context(), "main"); err != nil || h != next {
 			t.Errorf("%s: after a push Tip = %s %v, want %s", version, h, err, next)
 		}
@@ -213,15 +214,15 @@ func TestTip(t *testing.T) {
 func TestTipAfterPush(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"version=2", "version=0"} {
-		dir, _ := repository(t, chart)
+		dir, _ := testworld.Checkout(t, chart)
 		s := serve(t, dir)
 		s.protocol = version
-		remote := openRemote(t, s.url(), options(t))
+		remote := testworld.Remote(t, s.url())
 		if _, _, err := remote.Tip(t.Context(), ""); err != nil {
 			t.Fatal(err)
 		}
-		next := commit(t, dir, "next")
-		run(t, dir, "push", "-q", s.bare(), "main")
+		next := testworld.Commit(t, dir, "next")
+		testworld.Git(t, dir, "push", "-q", s.bare(), "main")
 		if h, _, err := remote.Tip(t.Context(), ""); err != nil || h != next {
 			t.Errorf("%s: Tip after a push: %s %v, want %s", version, h, err, next)
 		}
@@ -231,11 +232,11 @@ func TestTipAfterPush(t *testing.T) {
 func TestEmptyRemote(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	run(t, dir, "init", "-q")
+	testworld.Git(t, dir, "init", "-q")
 	for _, version := range []string{"version=2", "version=0"} {
 		s := serve(t, dir)
 		s.protocol = version
-		_, _, err := openRemote(t, s.url(), options(t)).Tip(t.Context(), "")
+		_, _, err := testworld.Remote(t, s.url()).Tip(t.Context(), "")
 		wantError(t, err, "no default branch", s.url())
 	}
 }
@@ -243,26 +244,26 @@ func TestEmptyRemote(t *testing.T) {
 func TestSHA256IsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	run(t, dir, "init", "-q", "--object-format=sha256")
-	commit(t, dir, "first")
-	_, err := git.Open(t.Context(), dir, options(t))
+	testworld.Git(t, dir, "init", "-q", "--object-format=sha256")
+	testworld.Commit(t, dir, "first")
+	_, err := git.Open(t.Context(), dir, testworld.GitOptions(t))
 	wantError(t, err, "sha256", "only sha1", dir)
 	s := serve(t, dir)
-	_, _, err = openRemote(t, s.url(), options(t)).Tip(t.Context(), "")
+	_, _, err = testworld.Remote(t, s.url()).Tip(t.Context(), "")
 	wantError(t, err, "sha256", "only sha1", s.url())
 }
 
 func TestHistory(t *testing.T) {
 	t.Parallel()
-	dir, base := repository(t, chart)
-	run(t, dir, "checkout", "-q", "-b", "side")
-	side := commit(t, dir, "side")
-	run(t, dir, "checkout", "-q", "main")
-	left := commit(t, dir, "left")
-	run(t, dir, "merge", "-q", "--no-ff", "-m", "merge", "side")
-	merge := git.Hash(run(t, dir, "rev-parse", "HEAD"))
-	run(t, dir, "checkout", "-q", "-b", "apart", string(base))
-	apart := commit(t, dir, "apart")
+	dir, base := testworld.Checkout(t, chart)
+	testworld.Git(t, dir, "checkout", "-q", "-b", "side")
+	side := testworld.Commit(t, dir, "side")
+	testworld.Git(t, dir, "checkout", "-q", "main")
+	left := testworld.Commit(t, dir, "left")
+	testworld.Git(t, dir, "merge", "-q", "--no-ff", "-m", "merge", "side")
+	merge := git.Hash(testworld.Git(t, dir, "rev-parse", "HEAD"))
+	testworld.Git(t, dir, "checkout", "-q", "-b", "apart", string(base))
+	apart := testworld.Commit(t, dir, "apart")
 	cases := []struct {
 		ancestor, descendant git.Hash
 		want                 bool
@@ -275,7 +276,7 @@ func TestHistory(t *testing.T) {
 			t.Parallel()
 			s := serve(t, dir, p.config...)
 			s.protocol = p.version
-			remote := openRemote(t, s.url(), options(t))
+			remote := testworld.Remote(t, s.url())
 			for _, c := range cases {
 				if got, err := remote.IsAncestor(t.Context(), c.ancestor, c.descendant); err != nil || got != c.want {
 					t.Errorf("IsAncestor(%s, %s) = %v %v, want %v", c.ancestor, c.descendant, got, err, c.want)
@@ -283,7 +284,7 @@ func TestHistory(t *testing.T) {
 			}
 		})
 	}
-	local := openRepository(t, dir, options(t))
+	local := openRepository(t, dir, testworld.GitOptions(t))
 	for _, c := range cases {
 		if got, err := local.IsAncestor(t.Context(), c.ancestor, c.descendant); err != nil || got != c.want {
 			t.Errorf("local: IsAncestor(%s, %s) = %v %v, want %v", c.ancestor, c.descendant, got, err, c.want)
@@ -295,7 +296,7 @@ func TestHistory(t *testing.T) {
 // what is new.
 func TestLongHistory(t *testing.T) {
 	t.Parallel()
-	dir, first := repository(t, chart)
+	dir, first := testworld.Checkout(t, chart)
 	var stream strings.Builder
 	for range 3000 {
 		stream.WriteString("commit refs/heads/main\ncommitter C <c@example.com> 1774000000 +0000\ndata 1\nx\n")
@@ -304,18 +305,18 @@ func TestLongHistory(t *testing.T) {
 		}
 	}
 	importStream(t, dir, stream.String())
-	tip := git.Hash(run(t, dir, "rev-parse", "main"))
+	tip := git.Hash(testworld.Git(t, dir, "rev-parse", "main"))
 	s := serve(t, dir, full...)
-	opts := options(t)
+	opts := testworld.GitOptions(t)
 	remote := openRemote(t, s.url(), opts)
 	if ok, err := remote.IsAncestor(t.Context(), first, tip); err != nil || !ok {
 		t.Fatalf("IsAncestor: %v %v", ok, err)
 	}
 	cold := remote.Stats()
 
-	run(t, dir, "reset", "-q", "--hard")
-	next := commit(t, dir, "next")
-	run(t, dir, "push", "-q", s.bare(), "main")
+	testworld.Git(t, dir, "reset", "-q", "--hard")
+	next := testworld.Commit(t, dir, "next")
+	testworld.Git(t, dir, "push", "-q", s.bare(), "main")
 	remote = openRemote(t, s.url(), opts)
 	if ok, err := remote.IsAncestor(t.Context(), first, next); err != nil || !ok {
 		t.Fatalf("IsAncestor: %v %v", ok, err)
@@ -356,9 +357,9 @@ func TestLongHistory(t *testing.T) {
 
 func TestDamagedCache(t *testing.T) {
 	t.Parallel()
-	dir, head := repository(t, chart)
+	dir, head := testworld.Checkout(t, chart)
 	s := serve(t, dir, full...)
-	opts := options(t)
+	opts := testworld.GitOptions(t)
 	read := func() {
 		t.Helper()
 		snap, err := openRemote(t, s.url(), opts).Snapshot(t.Context(), head)
@@ -395,9 +396,9 @@ func TestDamagedCache(t *testing.T) {
 
 func TestConcurrentProcesses(t *testing.T) {
 	t.Parallel()
-	dir, head := repository(t, chart)
+	dir, head := testworld.Checkout(t, chart)
 	s := serve(t, dir, full...)
-	opts := options(t)
+	opts := testworld.GitOptions(t)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -433,9 +434,9 @@ func TestConcurrentProcesses(t *testing.T) {
 
 func TestNoCacheFolder(t *testing.T) {
 	t.Parallel()
-	dir, head := repository(t, chart)
+	dir, head := testworld.Checkout(t, chart)
 	s := serve(t, dir, full...)
-	opts := options(t)
+	opts := testworld.GitOptions(t)
 	opts.CacheDir = ""
 	_, err := openRemote(t, s.url(), opts).Snapshot(t.Context(), head)
 	wantError(t, err, "no cache folder")
@@ -443,10 +444,10 @@ func TestNoCacheFolder(t *testing.T) {
 
 func TestFileRemotes(t *testing.T) {
 	t.Parallel()
-	dir, head := repository(t, chart)
+	dir, head := testworld.Checkout(t, chart)
 	bare := filepath.Join(t.TempDir(), "app.git")
-	run(t, dir, "clone", "-q", "--bare", dir, bare)
-	opts := options(t)
+	testworld.Git(t, dir, "clone", "-q", "--bare", dir, bare)
+	opts := testworld.GitOptions(t)
 	opts.Dir = filepath.Dir(dir)
 	for _, url := range []string{dir, filepath.Base(dir), "file://" + dir, bare, strings.TrimSuffix(bare, ".git"), filepath.Join(dir, ".git")} {
 		remote := openRemote(t, url, opts)
@@ -467,7 +468,7 @@ func TestFileRemotes(t *testing.T) {
 
 func TestCacheFolderCannotBeMade(t *testing.T) {
 	t.Parallel()
-	opts := options(t)
+	opts := testworld.GitOptions(t)
 	opts.CacheDir = filepath.Join(opts.CacheDir, "file")
 	if err := os.WriteFile(opts.CacheDir, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // sshServer runs git's services for whoever has the key in the agent. It changes the environment, where go-git looks for
@@ -125,12 +126,12 @@ func serveSSH(conn net.Conn, config *ssh.ServerConfig) {
 
 //nolint:paralleltest // it changes the environment
 func TestPushOverSSH(t *testing.T) {
-	dir, head := repository(t, chart)
+	dir, head := testworld.Checkout(t, chart)
 	root := t.TempDir()
-	run(t, root, "clone", "-q", "--bare", dir, "repo.git")
+	testworld.Git(t, root, "clone", "-q", "--bare", dir, "repo.git")
 	bare := filepath.Join(root, "repo.git")
 	url := "ssh://git@" + sshServer(t) + bare
-	remote := openRemote(t, url, options(t))
+	remote := testworld.Remote(t, url)
 
 	d := draft(t, remote, "main")
 	orphan := draft(t, remote, "stage/new")
@@ -139,13 +140,13 @@ func TestPushOverSSH(t *testing.T) {
 	if err := remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}, git.Update{Branch: "stage/new", Draft: orphan}); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, bare, "for-each-ref", "--format=%(objectname)"); got != string(first)+"\n"+string(second) {
+	if got := testworld.Git(t, bare, "for-each-ref", "--format=%(objectname)"); got != string(first)+"\n"+string(second) {
 		t.Errorf("refs %s", got)
 	}
-	if got := run(t, bare, "rev-parse", "main~1"); got != string(head) {
+	if got := testworld.Git(t, bare, "rev-parse", "main~1"); got != string(head) {
 		t.Errorf("parent %s", got)
 	}
-	run(t, bare, "fsck", "--strict", "--no-dangling")
+	testworld.Git(t, bare, "fsck", "--strict", "--no-dangling")
 
 	hook := filepath.Join(bare, "hooks", "update")
 	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho 'by pull request only' >&2\nexit 1\n"), 0o755); err != nil {
@@ -160,8 +161,8 @@ func TestPushOverSSH(t *testing.T) {
 	}
 
 	empty := filepath.Join(root, "empty.git")
-	run(t, root, "init", "-q", "--bare", empty)
-	to := openRemote(t, strings.Replace(url, bare, empty, 1), options(t))
+	testworld.Git(t, root, "init", "-q", "--bare", empty)
+	to := openRemote(t, strings.Replace(url, bare, empty, 1), testworld.GitOptions(t))
 	d, err = to.Draft(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

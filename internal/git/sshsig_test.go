@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // Git and ssh-keygen judge what we sign.
@@ -15,9 +16,9 @@ func TestSignedCommits(t *testing.T) {
 	if _, err := exec.LookPath("ssh-keygen"); err != nil {
 		t.Skip("ssh-keygen is not installed")
 	}
-	dir, _ := repository(t, chart)
+	dir, _ := testworld.Checkout(t, chart)
 	root := t.TempDir()
-	run(t, root, "clone", "-q", "--bare", dir, "repo.git")
+	testworld.Git(t, root, "clone", "-q", "--bare", dir, "repo.git")
 	bare := filepath.Join(root, "repo.git")
 	for _, kind := range []string{"ed25519", "rsa", "ecdsa"} {
 		key := filepath.Join(root, kind)
@@ -40,7 +41,7 @@ func TestSignedCommits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := draft(t, openRemote(t, bare, options(t)), kind)
+		d := draft(t, testworld.Remote(t, bare), kind)
 		if err := d.Replace(t.Context(), "a", map[string][]byte{"x": []byte("x\n")}); err != nil {
 			t.Fatal(err)
 		}
@@ -49,11 +50,11 @@ func TestSignedCommits(t *testing.T) {
 		if _, err := d.Commit(n); err != nil {
 			t.Fatal(err)
 		}
-		if err := openRemote(t, bare, options(t)).Push(t.Context(), git.Update{Branch: kind, Draft: d}); err != nil {
+		if err := testworld.Remote(t, bare).Push(t.Context(), git.Update{Branch: kind, Draft: d}); err != nil {
 			t.Fatal(err)
 		}
-		run(t, bare, "-c", "gpg.format=ssh", "-c", "gpg.ssh.allowedSignersFile="+allowed, "verify-commit", kind)
-		run(t, bare, "fsck", "--strict", "--no-dangling")
+		testworld.Git(t, bare, "-c", "gpg.format=ssh", "-c", "gpg.ssh.allowedSignersFile="+allowed, "verify-commit", kind)
+		testworld.Git(t, bare, "fsck", "--strict", "--no-dangling")
 	}
 	locked := filepath.Join(root, "locked")
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "secret phrase", "-f", locked).CombinedOutput(); err != nil {

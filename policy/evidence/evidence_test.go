@@ -11,7 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/sign"
@@ -24,7 +24,7 @@ func TestStatementsAreProven(t *testing.T) {
 	p := s.push("manifests", "hello")
 	s.state(p, "ci", tests)
 	s.state(p, "sre", predicate.TypeApproval)
-	s.keys["stranger"] = testkey.New(t)
+	s.keys["stranger"] = testworld.Key(t)
 	theirs := s.state(p, "stranger", tests)
 	facts := s.collect(s.request(p, attested("robot"), pipeline.Gate{Approval: &pipeline.Approval{By: []string{"release-managers", "sre"}}}))
 

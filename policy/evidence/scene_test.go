@@ -15,7 +15,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -78,7 +78,7 @@ func newScene(t *testing.T) *scene {
 }
 
 func (s *scene) identity(name string) {
-	s.keys[name] = testkey.New(s.t)
+	s.keys[name] = testworld.Key(s.t)
 	s.files["keys/"+name+".pub"] = &fstest.MapFile{Data: s.keys[name].PublicKey().PEM()}
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
@@ -32,7 +32,7 @@ stages:`, 1)
 
 func TestIdentity(t *testing.T) {
 	t.Parallel()
-	promoter := testkey.New(t)
+	promoter := testworld.Key(t)
 	attested := func(predicateType string, change func(*sign.Claim)) func(*scene, *hydration) []sign.Statement {
 		return func(s *scene, h *hydration) []sign.Statement {
 			claim := h.claim
@@ -99,7 +99,7 @@ func TestIdentityThatCannotBeUsed(t *testing.T) {
 	if _, err := verify.Promoter(s.files, expand()); !errors.Is(err, verify.ErrIdentity) || !strings.Contains(err.Error(), "nobody is trusted to promote") {
 		t.Errorf("no promoter: %v", err)
 	}
-	promoter := testkey.New(t)
+	promoter := testworld.Key(t)
 	s.declare(promoter)
 	v, err := verify.Promoter(s.files, expand())
 	if err != nil || !v.Trusts(promoter.PublicKey()) || v.Trusts(s.key.PublicKey()) {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -81,7 +81,7 @@ func newScene(t *testing.T) *scene {
 		_ = reg.Close()
 	})
 	s.host = strings.TrimPrefix(server.URL, "http://")
-	s.key = testkey.New(s.t)
+	s.key = testworld.Key(s.t)
 	s.files["keys/hydrator.pub"] = &fstest.MapFile{Data: s.key.PublicKey().PEM()}
 	for _, name := range []string{"app", "other"} {
 		s.files[name+".yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil, `apiVersion: lockage.dev/v1alpha1

@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
@@ -71,7 +71,7 @@ func TestAttacksAreDenied(t *testing.T) {
 		}, "signature", "no signature by the hydrator"},
 		"another key": {func(s *scene) {
 			h := s.honest("production")
-			h.key = testkey.New(s.t)
+			h.key = testworld.Key(s.t)
 			s.publish(h)
 		}, "signature", "no signature by the hydrator; "},
 		"signature without provenance": {func(s *scene) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/promote/live"
 )
 
@@ -184,7 +184,7 @@ func TestForgeries(t *testing.T) {
 		change func(s *scene, p *promotion, all []*live.Promotion)
 		words  string
 	}{
-		"by another key":           {func(_ *scene, p *promotion, _ []*live.Promotion) { p.key = testkey.New(t) }, "not signed by promoter"},
+		"by another key":           {func(_ *scene, p *promotion, _ []*live.Promotion) { p.key = testworld.Key(t) }, "not signed by promoter"},
 		"of another stage":         {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Stage = "staging" }, "in stage staging of pipeline web"},
 		"of another pipeline":      {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Pipeline = "other" }, "of pipeline other"},
 		"of another repository":    {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Repository = "example.com/other" }, "repository example.com/other"},

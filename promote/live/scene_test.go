@@ -22,7 +22,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/promote/live"
@@ -74,7 +74,7 @@ const branch, path = "live/web/production", "apps/web/production"
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{T: t, key: testkey.New(t)}
+	s := &scene{T: t, key: testworld.Key(t)}
 	reg := registry.New(registry.Options{})
 	server := httptest.NewServer(counter{reg, &s.requests})
 	t.Cleanup(func() {

@@ -21,7 +21,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/promote/prune"
@@ -82,7 +82,7 @@ type scene struct {
 
 func newScene(t *testing.T, options registry.Options) *scene {
 	t.Helper()
-	s := &scene{T: t, hydrator: testkey.New(t), promoter: testkey.New(t), files: fstest.MapFS{}}
+	s := &scene{T: t, hydrator: testworld.Key(t), promoter: testworld.Key(t), files: fstest.MapFS{}}
 	reg := registry.New(options)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

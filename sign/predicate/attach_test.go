@@ -7,7 +7,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/sign"
@@ -41,7 +41,7 @@ func store(t *testing.T) (*oci.Repository, oci.Artifact) {
 func TestAttachOnce(t *testing.T) {
 	t.Parallel()
 	repository, a := store(t)
-	ada, grace := testkey.New(t), testkey.New(t)
+	ada, grace := testworld.Key(t), testworld.Key(t)
 	now := time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC)
 	approval := predicate.Approval{Pipeline: "app", Stage: "production", Release: "git-1", Comment: "good", Time: now}
 	waiver := predicate.Waiver{Pipeline: "app", Stage: "production", Release: "git-1", Gate: "soak", GateDigest: "sha256:1", Reason: "outage", Expires: now.Add(time.Hour), Time: now}
@@ -119,7 +119,7 @@ func TestAttachFails(t *testing.T) {
 	t.Parallel()
 	repository, a := store(t)
 	statement := sign.NewSignature("sha256:1", sign.Claim{})
-	if _, attached, err := predicate.Attach(t.Context(), repository, a.Descriptor, testkey.New(t), statement, nil); err == nil || attached {
+	if _, attached, err := predicate.Attach(t.Context(), repository, a.Descriptor, testworld.Key(t), statement, nil); err == nil || attached {
 		t.Errorf("a statement about another digest: attached %v, error %v", attached, err)
 	}
 }

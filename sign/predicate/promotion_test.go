@@ -11,7 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/internal/testkey"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/sign"
@@ -42,7 +42,7 @@ func verified(t *testing.T, state func(artifact digest.Digest) (sign.Statement, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := testkey.New(t)
+	key := testworld.Key(t)
 	if _, err := sign.Attest(t.Context(), repository, a.Descriptor, key, statement); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,90 @@
+package testworld
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/demo"
+)
+
+// Image is the digest of the image that a [Lock] names.
+const Image = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+// Commit IDs and releases that tests number instead of naming: the n-th commit ID is n as 40 hex digits.
+func CommitID(n int) string { return fmt.Sprintf("%040x", n) }
+
+// Release returns the release of the n-th commit.
+func Release(n int) string { return "git-" + CommitID(n) }
+
+// Lock returns the lock of a release of a Helm chart at a source commit.
+func Lock(commit string) lock.Lock {
+	return lock.Lock{
+		SchemaVersion: lock.SchemaVersion,
+		ReleaseID:     "git-" + commit,
+		GitCommit:     commit,
+		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: Image},
+		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
+		CreatedAt:     "2026-03-22T12:34:56Z",
+	}
+}
+
+// AddLock writes a lock to the lock directory dir and makes it the current one.
+func AddLock(files fstest.MapFS, dir string, l lock.Lock) {
+	for _, name := range []string{"current", l.ReleaseID} {
+		files[dir+"/"+name+".yaml"] = &fstest.MapFile{Data: lock.Format(l)}
+	}
+}
+
+// Pipeline returns a small pipeline file: the stages staging and production, with the lock directory locks/NAME and the public
+// keys keys/hydrator.pub and keys/promoter.pub.
+func Pipeline(name, artifacts string) string {
+	return fmt.Sprintf(`apiVersion: lockage.dev/v1alpha1
+kind: Pipeline
+name: %[1]s
+lock: locks/%[1]s
+artifacts: %[2]s
+render: {releaseName: app, kubeVersion: "1.34"}
+identities:
+  hydrator: {key: keys/hydrator.pub}
+  promoter: {key: keys/promoter.pub}
+stages:
+  - {name: staging}
+  - {name: production, after: [staging]}
+`, name, artifacts)
+}
+
+// History is a policy ref whose commits lie on one line, the oldest first.
+type History []string
+
+// Name names the policy ref.
+func (History) Name() string { return "origin@main" }
+
+// Contains reports whether the commit is on the policy ref.
+func (h History) Contains(_ context.Context, commit string) (bool, error) {
+	return slices.Contains(h, commit), nil
+}
+
+// IsAncestor reports whether both commits are on the policy ref, in this order or equal.
+func (h History) IsAncestor(_ context.Context, ancestor, descendant string) (bool, error) {
+	i, j := slices.Index(h, ancestor), slices.Index(h, descendant)
+	return 0 <= i && i <= j, nil
+}
+
+// Demo prepares the demonstration's repositories for a registry, whose pipeline names the private keys by file.
+func Demo(t testing.TB, registry string, now time.Time) demo.Stand {
+	t.Helper()
+	dir := t.TempDir()
+	stand, err := demo.Prepare(t.Context(), dir, demo.Options{Registry: registry, Now: now, NewKey: KeyPair, Change: func(pipeline string) string {
+		return strings.ReplaceAll(pipeline, "env://"+demo.PrivateKeyVariable, dir+"/keys/hydrator.key")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stand
+}

@@ -1,0 +1,128 @@
+package testworld
+
+import (
+	"net/http"
+	"net/http/cgi"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+// Time is when every commit of [Git] is made, as the git program reads it.
+const Time = "2026-03-22T12:34:56+0200"
+
+// Environ returns the environment of a user without any configuration, who has the given variables beside.
+func Environ(more ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
+	}, more...)
+}
+
+// Git runs the git program in dir and returns its trimmed output.
+func Git(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"}, args...)...)
+	cmd.Dir, cmd.Env = dir, Environ("GIT_AUTHOR_DATE="+Time, "GIT_COMMITTER_DATE="+Time)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Write writes files, by slash-separated path, below dir.
+func Write(t testing.TB, dir string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Commit commits everything in dir, and makes a commit even if nothing changed.
+func Commit(t testing.TB, dir, message string) git.Hash {
+	t.Helper()
+	Git(t, dir, "add", "-A")
+	Git(t, dir, "commit", "-q", "--allow-empty", "-m", message)
+	return git.Hash(Git(t, dir, "rev-parse", "HEAD"))
+}
+
+// Checkout makes a repository with a work tree and one commit of these files on the branch main.
+func Checkout(t testing.TB, files map[string]string) (dir string, head git.Hash) {
+	t.Helper()
+	dir = t.TempDir()
+	Git(t, dir, "init", "-q")
+	Write(t, dir, files)
+	return dir, Commit(t, dir, "first")
+}
+
+// Bare makes a bare repository named repo.git that serves partial clones and takes pushes, as forges do. It is a clone of the
+// repository in from, or empty if from is "".
+func Bare(t testing.TB, from string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "repo.git")
+	if from == "" {
+		Git(t, filepath.Dir(dir), "init", "-q", "--bare", dir)
+	} else {
+		Git(t, filepath.Dir(dir), "clone", "-q", "--bare", from, dir)
+	}
+	Serveable(t, dir)
+	return dir
+}
+
+// Serveable lets a bare repository serve partial clones and take pushes.
+func Serveable(t testing.TB, dir string) {
+	t.Helper()
+	for _, setting := range []string{"uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack"} {
+		Git(t, dir, "config", setting, "true")
+	}
+}
+
+// GitBackend serves the bare repositories below root over smart HTTP.
+func GitBackend(root string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		(&cgi.Handler{
+			Path: "/bin/sh", Args: []string{"-c", "exec git http-backend"},
+			Env: []string{
+				"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"),
+				"GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent",
+			},
+			InheritEnv: []string{"PATH"},
+		}).ServeHTTP(w, r)
+	})
+}
+
+// GitServer serves a bare repository made by [Bare]; its URL is that of the repository.
+func GitServer(t testing.TB, bare string) *Server {
+	t.Helper()
+	s := Serve(t, GitBackend(filepath.Dir(bare)))
+	s.URL += "/" + filepath.Base(bare)
+	return s
+}
+
+// GitOptions returns options with an empty cache and the environment of [Environ].
+func GitOptions(t testing.TB, environ ...string) git.Options {
+	t.Helper()
+	return git.Options{Dir: t.TempDir(), CacheDir: t.TempDir(), Environ: Environ(environ...), Backoff: time.Millisecond}
+}
+
+// Remote opens a repository by URL or folder, with a cache of its own.
+func Remote(t testing.TB, url string) *git.Remote {
+	t.Helper()
+	r, err := git.OpenRemote(t.Context(), url, GitOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
