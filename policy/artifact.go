@@ -93,7 +93,7 @@ func provenance(e Expectation, h Hydration) Verdict {
 }
 
 func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
-	p, err := sign.ParseProvenance(s.Predicate())
+	p, err := s.Provenance()
 	if err != nil {
 		return Verdict{{"provenance", Fail, err.Error()}}
 	}

@@ -202,9 +202,9 @@ func (f Facts) approval(g pipeline.Approval) GateResult {
 			continue
 		}
 		who := by(name, v.KeyFingerprint())
-		a, err := predicate.ParseApproval(v)
+		a, err := predicate.Parse[predicate.Approval](v)
 		if err == nil {
-			err = f.meant(v, a.Pipeline, a.Stage, a.Release)
+			err = f.meant(v, a.Claim)
 		}
 		if err != nil {
 			said.add("the one by %s does not count: %s", who, plain(err.Error()))
@@ -229,12 +229,11 @@ func (f Facts) approval(g pipeline.Approval) GateResult {
 
 // meant tells whether a statement of ours is about this artifact, for this pipeline, stage, release and repository, in
 // its predicate and on its subject alike.
-func (f Facts) meant(v sign.Verified, pipeline, stage, release string) error {
+func (f Facts) meant(v sign.Verified, said sign.Claim) error {
 	if v.Digest() != f.Artifact.Digest {
 		return fmt.Errorf("it is about %s", v.Digest())
 	}
 	want := sign.Claim{Pipeline: f.Pipeline, Stage: f.Stage, Release: f.Release, Repository: f.Artifact.Repository}
-	said := sign.Claim{Pipeline: pipeline, Stage: stage, Release: release, Repository: v.Claim().Repository}
 	if diff := differences(want, said); diff != "" {
 		return fmt.Errorf("it is for %s", diff)
 	}

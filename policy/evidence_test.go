@@ -94,7 +94,7 @@ func (d *desk) attest(s *policy.Subject, who, predicateType string, predicate an
 }
 
 func (d *desk) approval() predicate.Approval {
-	return predicate.Approval{Pipeline: "app", Stage: "production", Release: release, Time: ago(time.Hour)}
+	return predicate.Approval{Claim: sign.Claim{Pipeline: "app", Stage: "production", Release: release}, Time: ago(time.Hour)}
 }
 
 // claim is what the annotations of a statement about the candidate say.
@@ -109,7 +109,7 @@ func (d *desk) approve(who string, a predicate.Approval) {
 
 func (d *desk) waiver(gate string, declared pipeline.Gate) predicate.Waiver {
 	return predicate.Waiver{
-		Pipeline: "app", Stage: "production", Release: release, Gate: gate, GateDigest: policy.GateDigest(declared),
+		Claim: sign.Claim{Pipeline: "app", Stage: "production", Release: release}, Gate: gate, GateDigest: policy.GateDigest(declared),
 		Reason: "the shop is down", Approver: "Ada", Time: ago(time.Hour), Expires: now.Add(time.Hour),
 	}
 }

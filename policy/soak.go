@@ -139,7 +139,7 @@ func (f Facts) healthy(stage string, trusted signers, r run) (health, bool) {
 		if !ok {
 			continue
 		}
-		h, err := predicate.ParseHealth(v)
+		h, err := predicate.Parse[predicate.Health](v)
 		if err != nil || h.Pipeline != f.Pipeline || h.Stage != stage || h.Time.After(f.Now.Add(maxSkew)) || !r.held(v.Digest(), h.Release, h.Time) {
 			continue
 		}

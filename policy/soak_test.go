@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -112,7 +113,7 @@ func TestSoakHealthy(t *testing.T) {
 				span.Until = ago(time.Minute)
 			}
 			d.f.Live["test"] = []policy.Span{span}
-			a := predicate.Health{Pipeline: "app", Stage: "test", Release: release, Time: ago(h)}
+			a := predicate.Health{Claim: sign.Claim{Pipeline: "app", Stage: "test", Release: release}, Time: ago(h)}
 			if c.change != nil {
 				c.change(&a)
 			}

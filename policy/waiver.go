@@ -27,7 +27,7 @@ func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) Gat
 		if v.PredicateType() != predicate.TypeWaiver {
 			continue
 		}
-		w, err := predicate.ParseWaiver(v)
+		w, err := predicate.Parse[predicate.Waiver](v)
 		if err != nil || w.Gate != r.Gate {
 			continue
 		}
@@ -70,7 +70,7 @@ func mayWaive(who pipeline.Waivers) string {
 
 // waives says why a waiver by somebody who may sign one does not hold.
 func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) error {
-	if err := f.meant(v, w.Pipeline, w.Stage, w.Release); err != nil {
+	if err := f.meant(v, w.Claim); err != nil {
 		return err
 	}
 	switch {

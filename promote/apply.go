@@ -96,13 +96,11 @@ func (r *run) record(s *stage, j *judgement, action predicate.Action) (predicate
 	}
 	sum := sha256.Sum256(data)
 	rec := predicate.Promotion{
-		Pipeline:   s.pipeline.Name,
-		Stage:      s.stage.Name,
-		Repository: s.repository.Name(),
-		Action:     action,
-		Sequence:   1,
-		From:       s.result.From,
-		To:         j.artifact,
+		Claim:    s.live.Claim,
+		Action:   action,
+		Sequence: 1,
+		From:     s.result.From,
+		To:       j.artifact,
 		Policy: predicate.Policy{
 			Repository: r.trunk.URL(),
 			Ref:        r.trunk.Name(),
@@ -114,6 +112,7 @@ func (r *run) record(s *stage, j *judgement, action predicate.Action) (predicate
 		Time:    r.Now().UTC().Truncate(time.Second),
 		Version: r.Version,
 	}
+	rec.Release = rec.To.Release
 	if before := s.state.Live; before != nil {
 		rec.Sequence, rec.Previous = before.Sequence+1, before.Referrer
 		if rec.Time.Before(before.Since) {
@@ -140,12 +139,11 @@ func (r *run) state(ctx context.Context, s *stage, artifact ocispec.Descriptor, 
 	if err != nil {
 		return "", err
 	}
-	claim := sign.Claim{Pipeline: rec.Pipeline, Stage: rec.Stage, Release: rec.To.Release, Repository: rec.Repository}
 	statements, _, err := sign.Verify(ctx, s.repository, artifact, s.live.Promoter)
 	if err != nil {
 		return "", err
 	}
-	said := saidBefore(statements, claim, rec, summary)
+	said := saidBefore(statements, rec, summary)
 	// One after the other: not every registry keeps both of two referrers that are written to one subject at a time.
 	if !said.summary {
 		if _, err := sign.Attest(ctx, s.repository, artifact, key, summary); err != nil {
@@ -160,11 +158,11 @@ func (r *run) state(ctx context.Context, s *stage, artifact ocispec.Descriptor, 
 		said.record = attached.Digest
 	}
 	if !said.signature {
-		if _, err := sign.Attest(ctx, s.repository, artifact, key, sign.NewSignature(artifact.Digest, claim)); err != nil {
+		if _, err := sign.Attest(ctx, s.repository, artifact, key, sign.NewSignature(artifact.Digest, rec.Claim)); err != nil {
 			return "", err
 		}
 	}
-	return said.record, sign.SignImage(ctx, s.repository, artifact, key, claim)
+	return said.record, sign.SignImage(ctx, s.repository, artifact, key, rec.Claim)
 }
 
 // follow lets the stage's tag name what is live, until both agree: somebody may promote meanwhile.

@@ -21,10 +21,10 @@ type said struct {
 // that takes no pushes say, does not fill an artifact with statements: it bears [sign.MaxBundles] of them. What says the
 // same but for the time is the same. That a record is older than the commit that names it is no harm: see
 // [live.Promotion.Since].
-func saidBefore(statements []sign.Verified, claim sign.Claim, rec predicate.Promotion, summary sign.Statement) said {
+func saidBefore(statements []sign.Verified, rec predicate.Promotion, summary sign.Statement) said {
 	var before said
 	for _, v := range statements {
-		if v.Claim() != claim {
+		if v.Claim() != rec.Claim {
 			continue
 		}
 		switch v.PredicateType() {

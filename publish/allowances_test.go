@@ -80,14 +80,9 @@ func (w *world) provenance(job Job) sign.Provenance {
 		t.Fatal(err)
 	}
 	for _, s := range h.Statements {
-		if s.PredicateType() != sign.PredicateProvenance {
-			continue
+		if provenance, err := s.Provenance(); err == nil {
+			return provenance
 		}
-		provenance, err := sign.ParseProvenance(s.Predicate())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return provenance
 	}
 	t.Fatal("no provenance")
 	return sign.Provenance{}

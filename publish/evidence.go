@@ -135,10 +135,7 @@ func (p *publication) provenance() sign.Provenance {
 // contents tells from verified provenance what is in an artifact: how many objects, and which images.
 func (h *hydration) contents() (objects int, images []string) {
 	for _, s := range h.evidence.Statements {
-		if s.PredicateType() != sign.PredicateProvenance {
-			continue
-		}
-		provenance, err := sign.ParseProvenance(s.Predicate())
+		provenance, err := s.Provenance()
 		if err != nil {
 			continue
 		}

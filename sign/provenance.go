@@ -129,9 +129,9 @@ func NewProvenance(artifact digest.Digest, p Provenance) (Statement, error) {
 	}, nil
 }
 
-// ParseProvenance reads the predicate of a [PredicateProvenance] statement. Provenance of another build type or builder
-// is an error; members unknown to this version are ignored, as the specification asks.
-func ParseProvenance(predicate json.RawMessage) (Provenance, error) {
+// parseProvenance reads the predicate of a [PredicateProvenance] statement. It ignores members that it does not know, as
+// the specification asks.
+func parseProvenance(predicate json.RawMessage) (Provenance, error) {
 	var w wireProvenance
 	if err := json.Unmarshal(predicate, &w); err != nil {
 		return Provenance{}, fmt.Errorf("not SLSA provenance: %w", err)

@@ -49,8 +49,8 @@ type Subject struct {
 type Claim struct {
 	Pipeline   string `json:"pipeline"`
 	Stage      string `json:"stage"`
-	Release    string `json:"release"`    // git-<40 hex>
-	Repository string `json:"repository"` // as in Subject.Name
+	Release    string `json:"release,omitempty"`    // git-<40 hex>
+	Repository string `json:"repository,omitempty"` // as in Subject.Name
 }
 
 // annotations is the claim as a subject carries it.

@@ -101,7 +101,7 @@ func TestProvenanceRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ParseProvenance(statement.Predicate)
+	got, err := parseProvenance(statement.Predicate)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,11 +124,11 @@ func TestProvenanceRoundTrip(t *testing.T) {
 		if old == "{" {
 			text = "[]"
 		}
-		if _, err := ParseProvenance(json.RawMessage(text)); err == nil {
+		if _, err := parseProvenance(json.RawMessage(text)); err == nil {
 			t.Errorf("accepted provenance with %s for %s", bad, old)
 		}
 	}
-	if _, err := ParseProvenance(json.RawMessage(`{"buildDefinition":{"buildType":"` + BuildTypeHydrate +
+	if _, err := parseProvenance(json.RawMessage(`{"buildDefinition":{"buildType":"` + BuildTypeHydrate +
 		`"},"runDetails":{"builder":{"id":"` + BuilderID + `"}}}`)); err == nil {
 		t.Error("accepted provenance without parameters")
 	}

@@ -78,10 +78,12 @@ func NewVerifier(identities ...Identity) (*Verifier, error) {
 
 // Verified is a statement that a trusted identity signed about the artifact that was asked for.
 type Verified struct {
-	statement   Statement
-	identity    string
-	fingerprint string
-	referrer    digest.Digest
+	statement     Statement
+	provenance    Provenance
+	provenanceErr error
+	identity      string
+	fingerprint   string
+	referrer      digest.Digest
 }
 
 // PredicateType is the kind of the statement, a URI.
@@ -99,9 +101,18 @@ func (v Verified) Digest() digest.Digest { return v.statement.Subject.Digest }
 // Annotations are the subject's.
 func (v Verified) Annotations() map[string]string { return maps.Clone(v.statement.Subject.Annotations) }
 
-// Claim is what the subject's annotations say of the artifact. What they lack is empty. The claim of a provenance
-// stands in its predicate instead, see [ParseProvenance].
+// Claim is what the subject's annotations say of the artifact. What they lack is empty. The claim of a provenance is in
+// its predicate instead, see [Verified.Provenance].
 func (v Verified) Claim() Claim { return claimOf(v.statement.Subject.Annotations) }
+
+// Provenance returns the predicate of a [PredicateProvenance] statement; the caller must not change it. A
+// statement of another type is an error, and so is provenance of another build type or builder.
+func (v Verified) Provenance() (Provenance, error) {
+	if v.PredicateType() != PredicateProvenance {
+		return Provenance{}, fmt.Errorf("a statement of type %s instead of %s", v.PredicateType(), PredicateProvenance)
+	}
+	return v.provenance, v.provenanceErr
+}
 
 // Identity is the name of the identity that signed.
 func (v Verified) Identity() string { return v.identity }
@@ -165,7 +176,7 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 		statement, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact)
 		switch {
 		case cause == nil && err == nil:
-			return Verified{statement: statement, identity: t.name, fingerprint: t.fingerprint, referrer: b.Referrer}, nil
+			return newVerified(statement, t, b.Referrer), nil
 		case cause != nil && !t.signed(parsed):
 			continue
 		case err != nil:
@@ -174,6 +185,14 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 		return Verified{}, fmt.Errorf("%s signed it, but: %w", t.name, cause)
 	}
 	return Verified{}, fmt.Errorf("not signed by %s", v.names())
+}
+
+func newVerified(statement Statement, by trusted, referrer digest.Digest) Verified {
+	v := Verified{statement: statement, identity: by.name, fingerprint: by.fingerprint, referrer: referrer}
+	if statement.PredicateType == PredicateProvenance {
+		v.provenance, v.provenanceErr = parseProvenance(statement.Predicate)
+	}
+	return v
 }
 
 // parseBundle reads a bundle that holds an envelope signed by a key, and the hint at that key.

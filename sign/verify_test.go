@@ -45,7 +45,7 @@ func TestAttestAndVerify(t *testing.T) {
 	if verified[0].PredicateType() != PredicateProvenance || verified[0].Identity() != "hydrator" {
 		t.Errorf("first is %s by %s", verified[0].PredicateType(), verified[0].Identity())
 	}
-	if p, err := ParseProvenance(verified[0].Predicate()); err != nil || p.Claim != claim("test") {
+	if p, err := verified[0].Provenance(); err != nil || p.Claim != claim("test") {
 		t.Errorf("provenance %+v, %v", p, err)
 	}
 	s := verified[1]

@@ -179,23 +179,22 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	var stands func(sign.Verified) bool
 	if f.waive == "" {
 		a.warnUnasked(t, s)
-		approval := predicate.Approval{Pipeline: result.Pipeline, Stage: result.Stage, Release: result.Release, Comment: f.comment, Time: now}
-		result.Action, stands = "approved", approval.Stands
-		statement, err = approval.Statement(t.repository.Name(), t.desc.Digest)
+		approval := predicate.Approval{Claim: t.claim(), Comment: f.comment, Time: now}
+		result.Action, stands = "approved", approval.StatedBy
+		statement, err = predicate.NewStatement(approval, t.desc.Digest)
 	} else {
 		if !intersect(s.names, t.declared.Waivers.By) {
 			a.warn("the key is none of the identities that may waive gates of stage %s (%s): the waiver will change nothing",
 				result.Stage, orNobody(t.declared.Waivers.By))
 		}
 		waiver := predicate.Waiver{
-			Pipeline: result.Pipeline, Stage: result.Stage, Release: result.Release,
-			Gate: f.waive, GateDigest: gate, Reason: f.reason, Approver: f.approver, Expires: expires, Time: now,
+			Claim: t.claim(), Gate: f.waive, GateDigest: gate, Reason: f.reason, Approver: f.approver, Expires: expires, Time: now,
 		}
 		if waiver.Approver == "" {
 			waiver.Approver = strings.Join(s.names, ", ")
 		}
-		result.Action, result.Gate, result.Expires, stands = "waived", f.waive, &expires, waiver.Stands
-		statement, err = waiver.Statement(t.repository.Name(), t.desc.Digest)
+		result.Action, result.Gate, result.Expires, stands = "waived", f.waive, &expires, waiver.StatedBy
+		statement, err = predicate.NewStatement(waiver, t.desc.Digest)
 	}
 	if err != nil {
 		return err

@@ -118,9 +118,7 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	if err := t.verify(ctx); err != nil {
 		return err
 	}
-	statement := sign.NewSignature(t.desc.Digest, sign.Claim{
-		Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID, Repository: t.repository.Name(),
-	})
+	statement := sign.NewSignature(t.desc.Digest, t.claim())
 	if f.subject == subjectImage {
 		if err := t.toImage(ctx); err != nil {
 			return err

@@ -114,11 +114,8 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 		return fmt.Errorf("health of stage %s: %w", q.Stage, err)
 	}
 	result := t.result(s)
-	healthy := predicate.Health{
-		Pipeline: result.Pipeline, Stage: result.Stage, Release: result.Release,
-		Sources: sources, Time: time.Now().UTC().Truncate(time.Second),
-	}
-	statement, err := healthy.Statement(t.repository.Name(), t.desc.Digest)
+	healthy := predicate.Health{Claim: t.claim(), Sources: sources, Time: time.Now().UTC().Truncate(time.Second)}
+	statement, err := predicate.NewStatement(healthy, t.desc.Digest)
 	if err != nil {
 		return err
 	}
@@ -126,7 +123,7 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 	for _, source := range sources {
 		result.Sources = append(result.Sources, fmt.Sprintf("%s %s/%s", source.Kind, source.Namespace, source.Name))
 	}
-	return a.attach(ctx, t, s, statement, func(v sign.Verified) bool { return healthy.Stands(v, since) }, result)
+	return a.attach(ctx, t, s, statement, func(v sign.Verified) bool { return healthy.StatedBy(v, since) }, result)
 }
 
 // promoted finds the artifact that is live in a stage, or the one of a digest that was, and since when.

@@ -134,6 +134,11 @@ func (t *target) verify(ctx context.Context) error {
 	return nil
 }
 
+// claim is what a statement about the artifact says of it.
+func (t *target) claim() sign.Claim {
+	return sign.Claim{Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID, Repository: t.repository.Name()}
+}
+
 func (t *target) result(s signer) attestResult {
 	return attestResult{
 		Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID,

@@ -194,7 +194,9 @@ func attested(by ...string) pipeline.Gate {
 
 func (s *scene) health(p pushed, identity, stage string) {
 	s.t.Helper()
-	statement, err := predicate.Health{Pipeline: "app", Stage: stage, Release: release}.Statement(p.repository.Name(), p.desc.Digest)
+	statement, err := predicate.NewStatement(predicate.Health{Claim: sign.Claim{
+		Pipeline: "app", Stage: stage, Release: release, Repository: p.repository.Name(),
+	}}, p.desc.Digest)
 	if err != nil {
 		s.t.Fatal(err)
 	}

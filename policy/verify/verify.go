@@ -189,10 +189,7 @@ func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor,
 		return h, err
 	}
 	for _, s := range h.Statements {
-		if s.PredicateType() != sign.PredicateProvenance {
-			continue
-		}
-		provenance, err := sign.ParseProvenance(s.Predicate())
+		provenance, err := s.Provenance()
 		if err != nil {
 			continue // the judgement says so
 		}
@@ -211,10 +208,7 @@ func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor,
 // gitOpsCommit is the commit on the policy ref that verified provenance names; "" for none.
 func gitOpsCommit(h policy.Hydration) string {
 	for _, s := range h.Statements {
-		if s.PredicateType() != sign.PredicateProvenance {
-			continue
-		}
-		p, err := sign.ParseProvenance(s.Predicate())
+		p, err := s.Provenance()
 		if err != nil {
 			continue
 		}

@@ -90,14 +90,12 @@ func (s Stage) prove(ctx context.Context, e episode) (Promotion, error) {
 	if e.began.After(p.Since) {
 		p.Since = e.began
 	}
-	said := s.Claim
-	said.Release = p.To.Release
 	claimed := sign.Claim{Pipeline: facts.Pipeline, Stage: facts.Stage, Release: facts.Release}
 	claimed.Repository, _, _ = strings.Cut(facts.Artifact, "@")
-	if claimed != said || facts.Content != p.To.Content {
+	if claimed != p.Claim || facts.Content != p.To.Content {
 		return p, s.broken("%s is forged: it shows %s of %s/%s with content %s, and its record %s promotes %s of %s/%s with content %s",
 			where, claimed.Release, claimed.Pipeline, claimed.Stage, facts.Content,
-			facts.Record, said.Release, said.Pipeline, said.Stage, p.To.Content)
+			facts.Record, p.Release, p.Pipeline, p.Stage, p.To.Content)
 	}
 	return p, nil
 }
@@ -183,10 +181,9 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 		return Promotion{}, err
 	}
 	claim := s.Claim
-	claim.Release = r.To.Release
-	own := sign.Claim{Pipeline: r.Pipeline, Stage: r.Stage, Release: r.To.Release, Repository: r.Repository}
-	if v.Claim() != claim || own != claim || v.SubjectName() != claim.Repository || r.To.Release == "" {
-		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.To.Release, own.Stage, own.Pipeline, own.Repository)
+	claim.Release = r.Release
+	if v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == "" {
+		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.Release, r.Stage, r.Pipeline, r.Repository)
 	}
 	return Promotion{Promotion: r, Referrer: v.Referrer(), Key: v.KeyFingerprint(), Since: r.Time}, nil
 }

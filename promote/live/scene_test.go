@@ -166,7 +166,8 @@ type promotion struct {
 func (s *scene) next(after *live.Promotion, to release) *promotion {
 	p := &promotion{release: to, key: s.key, stage: "production"}
 	p.Promotion = predicate.Promotion{
-		Pipeline: "web", Stage: "production", Repository: s.repository.Name(), Action: predicate.Promoted, Sequence: 1, To: to.Artifact,
+		Claim:  sign.Claim{Pipeline: "web", Stage: "production", Release: to.Release, Repository: s.repository.Name()},
+		Action: predicate.Promoted, Sequence: 1, To: to.Artifact,
 		Policy: predicate.Policy{Ref: "origin@main", Commit: strings.Repeat("3", 40), File: "lockage.yaml", Digest: digest.FromString("policy")},
 		Checks: []predicate.Check{{Name: "signature", Result: "pass", Reason: "signed"}},
 		Time:   time.Date(2026, 4, 1, 10, 0, 0, 0, time.UTC),

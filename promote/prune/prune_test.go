@@ -129,7 +129,8 @@ func TestStays(t *testing.T) {
 func (s *scene) promotion(desc ocispec.Descriptor, sequence int, release string) {
 	s.Helper()
 	r := predicate.Promotion{
-		Pipeline: "app", Stage: "staging", Repository: s.repository.Name(), Action: predicate.Promoted, Sequence: sequence,
+		Claim:  sign.Claim{Pipeline: "app", Stage: "staging", Release: release, Repository: s.repository.Name()},
+		Action: predicate.Promoted, Sequence: sequence,
 		To:   predicate.Artifact{Release: release, Digest: desc.Digest, Content: digest.FromString("content")},
 		Time: time.Unix(1774180800, 0),
 	}
@@ -148,7 +149,8 @@ func TestWhatIsLiveElsewhere(t *testing.T) {
 	gone := s.publish(s.honest("staging", release(2)))
 	live := s.publish(s.honest("production", release(1)))
 	r := predicate.Promotion{
-		Pipeline: "app", Stage: "production", Repository: s.repository.Name(), Action: predicate.Promoted, Sequence: 1,
+		Claim:  sign.Claim{Pipeline: "app", Stage: "production", Release: release(1), Repository: s.repository.Name()},
+		Action: predicate.Promoted, Sequence: 1,
 		To:   predicate.Artifact{Release: release(1), Digest: live.Digest, Content: digest.FromString("content")},
 		Time: time.Unix(1774180800, 0),
 	}

@@ -12,11 +12,11 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// Attach signs a statement and attaches it to its subject, unless stands says of one that the same key signed before, of the
-// same type and about the same repository, that it says as much. It returns the digest of the manifest that
-// attaches the statement, and whether that is new.
+// Attach signs a statement and attaches it to its subject, unless the same key signed one of the same type, about the same
+// repository, for which stated returns true. It returns the digest of the manifest that attaches the statement, and whether
+// that is new.
 func Attach(ctx context.Context, store sign.Store, subject ocispec.Descriptor, signer sign.Signer, statement sign.Statement,
-	stands func(sign.Verified) bool) (referrer digest.Digest, attached bool, err error) {
+	stated func(sign.Verified) bool) (referrer digest.Digest, attached bool, err error) {
 	own, err := sign.NewVerifier(signer.Identity())
 	if err != nil {
 		return "", false, err
@@ -26,7 +26,7 @@ func Attach(ctx context.Context, store sign.Store, subject ocispec.Descriptor, s
 		return "", false, err
 	}
 	for _, v := range before {
-		if v.PredicateType() == statement.PredicateType && v.SubjectName() == statement.Subject.Name && stands(v) {
+		if v.PredicateType() == statement.PredicateType && v.SubjectName() == statement.Subject.Name && stated(v) {
 			return v.Referrer(), false, nil
 		}
 	}
@@ -34,9 +34,9 @@ func Attach(ctx context.Context, store sign.Store, subject ocispec.Descriptor, s
 	return desc.Digest, err == nil, err
 }
 
-// Stands tells whether a statement is this approval. The times may differ, and so may the comment where this one has none.
-func (a Approval) Stands(v sign.Verified) bool {
-	other, err := ParseApproval(v)
+// StatedBy reports whether a statement is this approval. The times may differ, and so may the comment if this one has none.
+func (a Approval) StatedBy(v sign.Verified) bool {
+	other, err := Parse[Approval](v)
 	if err != nil {
 		return false
 	}
@@ -47,9 +47,9 @@ func (a Approval) Stands(v sign.Verified) bool {
 	return other == a
 }
 
-// Stands tells whether a statement is this waiver, and expires no earlier.
-func (w Waiver) Stands(v sign.Verified) bool {
-	other, err := ParseWaiver(v)
+// StatedBy reports whether a statement is this waiver and expires no earlier. The times may differ.
+func (w Waiver) StatedBy(v sign.Verified) bool {
+	other, err := Parse[Waiver](v)
 	if err != nil || other.Expires.Before(w.Expires) {
 		return false
 	}
@@ -57,15 +57,14 @@ func (w Waiver) Stands(v sign.Verified) bool {
 	return other == w
 }
 
-// Stands tells whether a statement says that the same was healthy at a time not before since. One is enough for a stay: what
-// waits for health counts from the first.
-func (h Health) Stands(v sign.Verified, since time.Time) bool {
-	other, err := ParseHealth(v)
-	return err == nil && !other.Time.Before(since) &&
-		other.Pipeline == h.Pipeline && other.Stage == h.Stage && other.Release == h.Release
+// StatedBy reports whether a statement says that the same release was healthy in the stage at or after since. One such
+// statement is enough for the time that a release is live: soak counts from the first.
+func (h Health) StatedBy(v sign.Verified, since time.Time) bool {
+	other, err := Parse[Health](v)
+	return err == nil && !other.Time.Before(since) && other.Claim == h.Claim
 }
 
-// SamePredicate tells of statements whether they say what the given one does, white space in the predicate aside.
+// SamePredicate returns a function that reports whether a statement has the predicate of s, white space aside.
 func SamePredicate(s sign.Statement) func(sign.Verified) bool {
 	return func(v sign.Verified) bool {
 		var a, b bytes.Buffer

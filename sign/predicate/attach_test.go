@@ -43,26 +43,27 @@ func TestAttachOnce(t *testing.T) {
 	repository, a := store(t)
 	ada, grace := testworld.Key(t), testworld.Key(t)
 	now := time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC)
-	approval := predicate.Approval{Pipeline: "app", Stage: "production", Release: "git-1", Comment: "good", Time: now}
-	waiver := predicate.Waiver{Pipeline: "app", Stage: "production", Release: "git-1", Gate: "soak", GateDigest: "sha256:1", Reason: "outage", Expires: now.Add(time.Hour), Time: now}
-	healthy := predicate.Health{Pipeline: "app", Stage: "production", Release: "git-1", Time: now}
+	claim := sign.Claim{Pipeline: "app", Stage: "production", Release: "git-1", Repository: repository.Name()}
+	approval := predicate.Approval{Claim: claim, Comment: "good", Time: now}
+	waiver := predicate.Waiver{Claim: claim, Gate: "soak", GateDigest: "sha256:1", Reason: "outage", Expires: now.Add(time.Hour), Time: now}
+	healthy := predicate.Health{Claim: claim, Time: now}
 	approve := func(key *sign.Key, change func(*predicate.Approval)) bool {
 		a2 := approval
 		change(&a2)
-		statement, err := a2.Statement(repository.Name(), a.Descriptor.Digest)
-		return attach(t, repository, a, key, statement, err, a2.Stands)
+		statement, err := predicate.NewStatement(a2, a.Descriptor.Digest)
+		return attach(t, repository, a, key, statement, err, a2.StatedBy)
 	}
 	waive := func(change func(*predicate.Waiver)) bool {
 		w := waiver
 		change(&w)
-		statement, err := w.Statement(repository.Name(), a.Descriptor.Digest)
-		return attach(t, repository, a, grace, statement, err, w.Stands)
+		statement, err := predicate.NewStatement(w, a.Descriptor.Digest)
+		return attach(t, repository, a, grace, statement, err, w.StatedBy)
 	}
 	well := func(at, since time.Time) bool {
 		h := healthy
 		h.Time = at
-		statement, err := h.Statement(repository.Name(), a.Descriptor.Digest)
-		return attach(t, repository, a, ada, statement, err, func(v sign.Verified) bool { return h.Stands(v, since) })
+		statement, err := predicate.NewStatement(h, a.Descriptor.Digest)
+		return attach(t, repository, a, ada, statement, err, func(v sign.Verified) bool { return h.StatedBy(v, since) })
 	}
 	tests := func(stated string) bool {
 		statement := sign.NewSignature(a.Descriptor.Digest, sign.Claim{Repository: repository.Name()})

@@ -4,13 +4,19 @@
 //
 // Times in a predicate are claimed by the signer.
 //
+// # Claims
+//
+// Each predicate embeds the claim that its subject's annotations carry. A predicate's JSON does not repeat what its statement
+// holds elsewhere: the repository is the subject's, and a promotion's release is that of the artifact it promotes. [Parse]
+// takes them from what was verified, whatever the JSON says of them.
+//
 // # Promotions
 //
 // A promotion is two statements by the promoter about the artifact that was promoted, and about no other. [Promotion] says
 // what was promoted from where to where, under which policy and on which evidence. It names the record before it, so that a
-// stage's records are a chain. A rollback is a record about the artifact that the stage went back to: nothing negative is
-// ever stated, since many readers take any statement by a trusted key as approval.
-// [Promotion.Summary] gives the same as a SLSA verification summary, for readers that know nothing of lockage.
+// stage's records are a chain. A rollback is a record about the artifact that the stage went back to: lockage never states
+// anything negative, since many readers take any statement by a trusted key as approval.
+// [Promotion.Summary] is the same as a SLSA verification summary, for readers that do not know lockage.
 //
 // A record proves that the promoter decided. The live ref, whose history names it, proves that it came into force: see
 // package live.
@@ -33,38 +39,32 @@ const (
 	TypeHealth   = "https://lockage.dev/health/v1"
 )
 
-// Approval says: this may be promoted to the stage.
+// Approval states that an artifact may be promoted to the stage.
 type Approval struct {
-	Pipeline string    `json:"pipeline"`
-	Stage    string    `json:"stage"`
-	Release  string    `json:"release"`
-	Comment  string    `json:"comment,omitempty"`
-	Time     time.Time `json:"time"`
+	sign.Claim
+	Comment string    `json:"comment,omitempty"`
+	Time    time.Time `json:"time"`
 }
 
-// Waiver says: this gate need not pass for this artifact, until it expires.
+// Waiver states that a gate need not pass for an artifact until the waiver expires.
 type Waiver struct {
-	Pipeline   string        `json:"pipeline"`
-	Stage      string        `json:"stage"`
-	Release    string        `json:"release"`
-	Gate       string        `json:"gate"`       // its name, as verdicts give it
+	sign.Claim
+	Gate       string        `json:"gate"`       // its name in verdicts
 	GateDigest digest.Digest `json:"gateDigest"` // of its declaration: a gate that was changed since is not waived
 	Reason     string        `json:"reason"`
-	Approver   string        `json:"approver"` // who asks, in words; who signed is told by the key
+	Approver   string        `json:"approver"` // who asks, in words; the key proves who signed
 	Expires    time.Time     `json:"expires"`
 	Time       time.Time     `json:"time"`
 }
 
-// Health says: this digest is what runs in the stage, and it is healthy.
+// Health states that an artifact is what runs in the stage, and that it is healthy.
 type Health struct {
-	Pipeline string    `json:"pipeline"`
-	Stage    string    `json:"stage"`
-	Release  string    `json:"release"`
-	Sources  []Source  `json:"sources"`
-	Time     time.Time `json:"time"` // at which it was seen
+	sign.Claim
+	Sources []Source  `json:"sources"`
+	Time    time.Time `json:"time"` // of the observation
 }
 
-// Source is an object of a cluster that was looked at.
+// Source is an object of a cluster that health was read from.
 type Source struct {
 	Kind      string `json:"kind"` // such as Application.argoproj.io
 	Namespace string `json:"namespace"`
@@ -73,48 +73,53 @@ type Source struct {
 	Status    string `json:"status"`   // in its own words
 }
 
-// Statement is the approval of an artifact in a repository.
-func (a Approval) Statement(repository string, artifact digest.Digest) (sign.Statement, error) {
-	return statement(TypeApproval, sign.Claim{Pipeline: a.Pipeline, Stage: a.Stage, Release: a.Release, Repository: repository}, artifact, a)
+// attested is implemented by pointers to the predicates that [Parse] reads.
+type attested[T any] interface {
+	*T
+	predicateType() string
+	claim() *sign.Claim
 }
 
-// Statement is the waiver for an artifact in a repository.
-func (w Waiver) Statement(repository string, artifact digest.Digest) (sign.Statement, error) {
-	return statement(TypeWaiver, sign.Claim{Pipeline: w.Pipeline, Stage: w.Stage, Release: w.Release, Repository: repository}, artifact, w)
+func (*Approval) predicateType() string { return TypeApproval }
+func (*Waiver) predicateType() string   { return TypeWaiver }
+func (*Health) predicateType() string   { return TypeHealth }
+
+func (a *Approval) claim() *sign.Claim { return &a.Claim }
+func (w *Waiver) claim() *sign.Claim   { return &w.Claim }
+func (h *Health) claim() *sign.Claim   { return &h.Claim }
+
+// NewStatement returns an [Approval], [Waiver] or [Health] as a statement about an artifact.
+func NewStatement[T any, P attested[T]](predicate T, artifact digest.Digest) (sign.Statement, error) {
+	p := P(&predicate)
+	claim := *p.claim()
+	p.claim().Repository = ""
+	return newStatement(p.predicateType(), claim, artifact, p)
 }
 
-// Statement is the health of an artifact in a repository.
-func (h Health) Statement(repository string, artifact digest.Digest) (sign.Statement, error) {
-	return statement(TypeHealth, sign.Claim{Pipeline: h.Pipeline, Stage: h.Stage, Release: h.Release, Repository: repository}, artifact, h)
+func newStatement(predicateType string, claim sign.Claim, artifact digest.Digest, predicate any) (sign.Statement, error) {
+	statement := sign.NewSignature(artifact, claim)
+	statement.PredicateType = predicateType
+	var err error
+	statement.Predicate, err = json.Marshal(predicate)
+	return statement, err
 }
 
-func statement(predicateType string, claim sign.Claim, artifact digest.Digest, predicate any) (sign.Statement, error) {
-	data, err := json.Marshal(predicate)
-	return sign.Statement{
-		Subject:       sign.NewSignature(artifact, claim).Subject,
-		PredicateType: predicateType,
-		Predicate:     data,
-	}, err
+// Parse reads the [Approval], [Waiver] or [Health] of a verified statement: Parse[Approval](v). A statement of another
+// type is an error. See [ParsePromotion] for records.
+func Parse[T any, P attested[T]](v sign.Verified) (T, error) {
+	var predicate T
+	p := P(&predicate)
+	err := decode(v, p.predicateType(), p)
+	p.claim().Repository = v.Claim().Repository
+	return predicate, err
 }
 
-// ParseApproval reads an approval.
-func ParseApproval(v sign.Verified) (Approval, error) {
-	return parse[Approval](v, TypeApproval)
-}
-
-// ParseWaiver reads a waiver.
-func ParseWaiver(v sign.Verified) (Waiver, error) { return parse[Waiver](v, TypeWaiver) }
-
-// ParseHealth reads a health attestation.
-func ParseHealth(v sign.Verified) (Health, error) { return parse[Health](v, TypeHealth) }
-
-func parse[T any](v sign.Verified, predicateType string) (T, error) {
-	var t T
+func decode(v sign.Verified, predicateType string, predicate any) error {
 	if v.PredicateType() != predicateType {
-		return t, fmt.Errorf("a statement of type %s instead of %s", v.PredicateType(), predicateType)
+		return fmt.Errorf("a statement of type %s instead of %s", v.PredicateType(), predicateType)
 	}
-	if err := json.Unmarshal(v.Predicate(), &t); err != nil {
-		return t, fmt.Errorf("statement of type %s: %w", predicateType, err)
+	if err := json.Unmarshal(v.Predicate(), predicate); err != nil {
+		return fmt.Errorf("statement of type %s: %w", predicateType, err)
 	}
-	return t, nil
+	return nil
 }

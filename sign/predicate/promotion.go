@@ -1,7 +1,6 @@
 package predicate
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -50,9 +49,7 @@ type Check struct {
 
 // Promotion is one promotion of one stage.
 type Promotion struct {
-	Pipeline   string        `json:"pipeline"`
-	Stage      string        `json:"stage"`
-	Repository string        `json:"repository"` // of the artifacts
+	sign.Claim               // of To
 	Action     Action        `json:"action"`
 	Sequence   int           `json:"sequence"` // 1 for the stage's first record
 	From       *Artifact     `json:"from,omitempty"`
@@ -61,38 +58,25 @@ type Promotion struct {
 	Policy     Policy        `json:"policy"`
 	Checks     []Check       `json:"checks"`
 	Reason     string        `json:"reason,omitempty"` // that a person gave
-	Time       time.Time     `json:"time"`             // UTC, as the promoter's clock had it
+	Time       time.Time     `json:"time"`             // UTC, by the promoter's clock
 	Version    string        `json:"version,omitempty"`
 }
 
-// Statement is the record as an in-toto statement about the artifact that was promoted.
+// Statement returns the record as a statement about the artifact that was promoted.
 func (r Promotion) Statement() (sign.Statement, error) {
+	claim := r.Claim
+	r.Release = "" // it is in To
 	r.Time = r.Time.UTC().Truncate(time.Second)
-	predicate, err := json.Marshal(r)
-	if err != nil {
-		return sign.Statement{}, err
-	}
-	return sign.Statement{Subject: r.subject(), PredicateType: TypePromotion, Predicate: predicate}, nil
-}
-
-func (r Promotion) subject() sign.Subject {
-	return sign.NewSignature(r.To.Digest, sign.Claim{
-		Pipeline:   r.Pipeline,
-		Stage:      r.Stage,
-		Release:    r.To.Release,
-		Repository: r.Repository,
-	}).Subject
+	return newStatement(TypePromotion, claim, r.To.Digest, r)
 }
 
 // ParsePromotion reads a record from a verified statement. What it says of its subject must be what the statement is about.
 func ParsePromotion(v sign.Verified) (Promotion, error) {
 	var r Promotion
-	if v.PredicateType() != TypePromotion {
-		return r, fmt.Errorf("a statement of type %s is no record of a promotion", v.PredicateType())
+	if err := decode(v, TypePromotion, &r); err != nil {
+		return r, err
 	}
-	if err := json.Unmarshal(v.Predicate(), &r); err != nil {
-		return r, fmt.Errorf("record of a promotion: %w", err)
-	}
+	r.Release = r.To.Release
 	switch {
 	case r.To.Digest != v.Digest():
 		return r, fmt.Errorf("the record promotes %s, and is about %s", r.To.Digest, v.Digest())
@@ -158,9 +142,5 @@ func (r Promotion) Summary() (sign.Statement, error) {
 			s.Inputs = append(s.Inputs, resource{Digest: map[string]string{d.Algorithm().String(): d.Encoded()}})
 		}
 	}
-	predicate, err := json.Marshal(s)
-	if err != nil {
-		return sign.Statement{}, err
-	}
-	return sign.Statement{Subject: r.subject(), PredicateType: TypeSummary, Predicate: predicate}, nil
+	return newStatement(TypeSummary, r.Claim, r.To.Digest, s)
 }

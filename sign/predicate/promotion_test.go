@@ -59,7 +59,8 @@ func verified(t *testing.T, state func(artifact digest.Digest) (sign.Statement, 
 
 func example(artifact digest.Digest) predicate.Promotion {
 	return predicate.Promotion{
-		Pipeline: "web", Stage: "production", Repository: "registry.example.com/web", Action: predicate.Promoted, Sequence: 2,
+		Claim:  sign.Claim{Pipeline: "web", Stage: "production", Release: "git-2", Repository: "registry.example.com/web"},
+		Action: predicate.Promoted, Sequence: 2,
 		From:     &predicate.Artifact{Release: "git-1", Digest: digest.FromString("from"), Content: digest.FromString("old")},
 		To:       predicate.Artifact{Release: "git-2", Digest: artifact, Content: digest.FromString("new")},
 		Previous: digest.FromString("previous"),
@@ -93,6 +94,48 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if claim := (sign.Claim{Pipeline: "web", Stage: "production", Release: "git-2", Repository: "registry.example.com/web"}); v.Claim() != claim {
 		t.Errorf("claim %+v", v.Claim())
+	}
+}
+
+// The bytes that are signed: readers of every version rest on names and order, and the repository is in none.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	artifact, now := digest.FromString("artifact"), time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+	claim := sign.Claim{Pipeline: "web", Stage: "production", Release: "git-2", Repository: "registry.example.com/web"}
+	statement := func(s sign.Statement, err error) sign.Statement {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for want, s := range map[string]sign.Statement{
+		`{"pipeline":"web","stage":"production","release":"git-2","comment":"good","time":"2026-04-01T12:00:00Z"}`: statement(
+			predicate.NewStatement(predicate.Approval{Claim: claim, Comment: "good", Time: now}, artifact)),
+		`{"pipeline":"web","stage":"production","release":"git-2","gate":"soak","gateDigest":"sha256:1","reason":"outage","approver":"Ada",` +
+			`"expires":"2026-04-01T13:00:00Z","time":"2026-04-01T12:00:00Z"}`: statement(predicate.NewStatement(predicate.Waiver{
+			Claim: claim, Gate: "soak", GateDigest: "sha256:1", Reason: "outage", Approver: "Ada", Expires: now.Add(time.Hour), Time: now,
+		}, artifact)),
+		`{"pipeline":"web","stage":"production","release":"git-2","sources":[{"kind":"Application.argoproj.io","namespace":"argocd",` +
+			`"name":"web","revision":"1","status":"Synced"}],"time":"2026-04-01T12:00:00Z"}`: statement(predicate.NewStatement(predicate.Health{
+			Claim: claim, Time: now,
+			Sources: []predicate.Source{{Kind: "Application.argoproj.io", Namespace: "argocd", Name: "web", Revision: "1", Status: "Synced"}},
+		}, artifact)),
+		`{"pipeline":"web","stage":"production","repository":"registry.example.com/web","action":"promoted","sequence":1,` +
+			`"to":{"release":"git-2","digest":"` + artifact.String() + `","content":"sha256:1"},` +
+			`"policy":{"ref":"main","commit":"3","file":"lockage.yaml","digest":"sha256:2"},` +
+			`"checks":[{"name":"gate:soak","result":"pass","reason":"2h","evidence":["sha256:3"]}],"time":"2026-04-01T12:00:00Z"}`: statement(predicate.Promotion{
+			Claim: claim, Action: predicate.Promoted, Sequence: 1, To: predicate.Artifact{Release: "git-2", Digest: artifact, Content: "sha256:1"},
+			Policy: predicate.Policy{Ref: "main", Commit: "3", File: "lockage.yaml", Digest: "sha256:2"},
+			Checks: []predicate.Check{{Name: "gate:soak", Result: "pass", Reason: "2h", Evidence: []string{"sha256:3"}}},
+			Time:   now,
+		}.Statement()),
+	} {
+		if string(s.Predicate) != want {
+			t.Errorf("%s:\n%s\nwant\n%s", s.PredicateType, s.Predicate, want)
+		}
+		if subject := sign.NewSignature(artifact, claim).Subject; !reflect.DeepEqual(s.Subject, subject) {
+			t.Errorf("%s: subject %+v", s.PredicateType, s.Subject)
+		}
 	}
 }
 
