@@ -5,14 +5,19 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
 )
 
 // pinned matches image references that name their content.
 var pinned = regexp.MustCompile(`@sha256:[0-9a-f]{64}$`)
 
-// AssertImage checks that each digest ("sha256:…") occurs in some string of some object.
-func AssertImage(objects []Object, digests []string) error {
-	missing := slices.Clone(digests)
+// assertImages checks that the digest of each locked image occurs in some string of some object.
+func assertImages(objects []Object, locked []lock.NamedImage) error {
+	var missing []string
+	for _, image := range locked {
+		missing = append(missing, image.Digest.String())
+	}
 	for _, o := range objects {
 		if len(missing) == 0 {
 			return nil

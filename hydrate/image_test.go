@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/lock"
 )
 
 const workloads = `
@@ -33,14 +36,21 @@ func TestImages(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b@sha256:11", "c"}, Images(objects)); diff != "" {
 		t.Error(diff)
 	}
-	if err := AssertImage(objects, []string{"sha256:22", "sha256:11"}); err != nil {
+	if err := assertImages(objects, lockedImages("sha256:22", "sha256:11")); err != nil {
 		t.Error(err)
 	}
-	if err := AssertImage(objects, nil); err != nil {
+	if err := assertImages(objects, nil); err != nil {
 		t.Error(err)
 	}
-	err = AssertImage(objects, []string{"sha256:11", "sha256:33"})
+	err = assertImages(objects, lockedImages("sha256:11", "sha256:33"))
 	if err == nil || !strings.HasPrefix(err.Error(), "the locked image sha256:33 occurs in none of the 3 rendered objects") {
 		t.Error(err)
 	}
+}
+
+func lockedImages(digests ...digest.Digest) (locked []lock.NamedImage) {
+	for _, d := range digests {
+		locked = append(locked, lock.NamedImage{Image: lock.Image{Digest: d}})
+	}
+	return locked
 }

@@ -28,9 +28,9 @@ type Overlay struct {
 	Commit     string // the locked commit, 40 hex digits
 	// Prefetch may bring what lies at and below paths of Source near in one go, before it is read. It may be nil.
 	Prefetch  func(ctx context.Context, paths ...string) error
-	GitOps    fs.FS        // the whole tree of the GitOps commit
-	Images    []lock.Image // the locked images, the main one first
-	Path      string       // a folder of GitOps
+	GitOps    fs.FS             // the whole tree of the GitOps commit
+	Images    []lock.NamedImage // as [lock.Lock.Images] returns them
+	Path      string            // a folder of GitOps
 	Generated *Generated
 }
 

@@ -12,7 +12,7 @@ import (
 // rewriteImages pins by digest the images of containers that name a locked repository by tag, or by nothing; they
 // are then REPOSITORY@DIGEST, the repository as it was written. What is pinned already stays, and so do objects that SOPS
 // encrypted. Where the lock has two images of one repository, the tag says which is meant.
-func rewriteImages(objects []Object, locked []lock.Image) ([]Object, error) {
+func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error) {
 	out := slices.Clone(objects)
 	for i, o := range objects {
 		if _, encrypted := o.content["sops"].(map[string]any); encrypted {
@@ -46,7 +46,7 @@ func rewriteImages(objects []Object, locked []lock.Image) ([]Object, error) {
 }
 
 // lockedAs returns the locked images that a reference without digest may stand for, by different digests.
-func lockedAs(image string, locked []lock.Image) (candidates []lock.Image) {
+func lockedAs(image string, locked []lock.NamedImage) (candidates []lock.NamedImage) {
 	if strings.Contains(image, "@") {
 		return nil
 	}
@@ -56,9 +56,9 @@ func lockedAs(image string, locked []lock.Image) (candidates []lock.Image) {
 			continue
 		}
 		if l.Tag() != "" && l.Tag() == written.Tag() {
-			return []lock.Image{l}
+			return []lock.NamedImage{l}
 		}
-		if !slices.ContainsFunc(candidates, func(c lock.Image) bool { return c.Digest == l.Digest }) {
+		if !slices.ContainsFunc(candidates, func(c lock.NamedImage) bool { return c.Digest == l.Digest }) {
 			candidates = append(candidates, l)
 		}
 	}

@@ -10,13 +10,16 @@ import (
 
 func TestLockedAs(t *testing.T) {
 	t.Parallel()
-	locked := []lock.Image{
+	var locked []lock.NamedImage
+	for _, image := range []lock.Image{
 		{Ref: "nginx:1", Digest: "nginx"},
 		{Ref: "docker.io/acme/app:1", Digest: "app"},
 		{Ref: "localhost:5000/acme/web:a", Digest: "web-a"},
 		{Ref: "localhost:5000/acme/web:b", Digest: "web-b"},
 		{Ref: "ghcr.io/acme/twice:a", Digest: "twice"},
 		{Ref: "ghcr.io/acme/twice:b", Digest: "twice"},
+	} {
+		locked = append(locked, lock.NamedImage{Image: image})
 	}
 	for image, want := range map[string][]string{
 		"nginx":                         {"nginx"},
@@ -42,7 +45,7 @@ func TestLockedAs(t *testing.T) {
 	} {
 		var got []string
 		for _, l := range lockedAs(image, locked) {
-			got = append(got, l.Digest)
+			got = append(got, l.Digest.String())
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", image, diff)

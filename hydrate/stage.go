@@ -22,7 +22,7 @@ const outputVersion = 1
 type Stage struct {
 	Pipeline string
 	Name     string
-	Lock     lock.Lock
+	Lock     lock.File
 	Renderer string // what renders, and in which version, such as "helm v3.22.0"
 	Package  Package
 	Request  Request
@@ -80,7 +80,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 		return Rendering{}, err
 	}
 	if s.RewriteImages {
-		if objects, err = rewriteImages(objects, s.images()); err != nil {
+		if objects, err = rewriteImages(objects, s.Lock.Images()); err != nil {
 			return Rendering{}, err
 		}
 	}
@@ -115,7 +115,7 @@ func (s Stage) judge(objects []Object, changing []string) (allowances []string, 
 	for _, name := range used {
 		allowances = append(allowances, "allowSecrets: "+name)
 	}
-	waive(AssertImage(objects, s.digests()), !s.AssertImage, "assertImage: false")
+	waive(assertImages(objects, s.Lock.Images()), !s.AssertImage, "assertImage: false")
 	if s.RequireDigests {
 		waive(requireDigests(objects), false, "")
 	}
@@ -124,23 +124,6 @@ func (s Stage) judge(objects []Object, changing []string) (allowances []string, 
 	}
 	slices.Sort(allowances)
 	return allowances, errors.Join(problems...)
-}
-
-// images returns the locked images, the main one first.
-func (s Stage) images() []lock.Image {
-	images := []lock.Image{s.Lock.Image}
-	for _, named := range s.Lock.Images {
-		images = append(images, named.Image())
-	}
-	return images
-}
-
-func (s Stage) digests() []string {
-	var digests []string
-	for _, image := range s.images() {
-		digests = append(digests, image.Digest)
-	}
-	return digests
 }
 
 // InputDigest is a digest over everything that can change the output: pipeline and stage, every field of the lock, every

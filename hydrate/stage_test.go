@@ -49,7 +49,7 @@ const (
 func stage(documents ...string) Stage {
 	return Stage{
 		Pipeline: "shop", Name: "staging", Renderer: "text v1", Layout: PerObject, AssertImage: true,
-		Lock:    lock.Lock{Image: lock.Image{Ref: "ghcr.io/acme/web:git-1", Digest: webDigest}},
+		Lock:    lock.File{Lock: lock.Lock{Image: lock.Image{Ref: "ghcr.io/acme/web:git-1", Digest: webDigest}}},
 		Package: texts{documents: documents},
 	}
 }
@@ -87,15 +87,15 @@ func TestStageRules(t *testing.T) {
 			images: []string{"busybox", "ghcr.io/acme/web@" + webDigest}},
 		"rewritten and pinned": {stage: stage(tagged), change: func(s *Stage) {
 			s.RewriteImages, s.RequireDigests = true, true
-			s.Lock.Images = []lock.NamedImage{{Name: "box", Ref: "docker.io/library/busybox:1", Digest: jobDigest}}
+			s.Lock.Others = []lock.NamedImage{{Name: "box", Image: lock.Image{Ref: "docker.io/library/busybox:1", Digest: jobDigest}}}
 		}, images: []string{"busybox@" + jobDigest, "ghcr.io/acme/web@" + webDigest}},
 		"schemas": {stage: stage(deployment, secret), change: func(s *Stage) { s.Schemas = noChecker{} }, errs: []string{"checked", "Secret db"}},
 		"an image missing": {stage: stage(deployment), change: func(s *Stage) {
-			s.Lock.Images = []lock.NamedImage{{Name: "job", Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}
+			s.Lock.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}}
 		}, errs: []string{"the locked image " + jobDigest + " occurs in none"}},
 		"ambiguous": {stage: stage(tagged), change: func(s *Stage) {
 			s.RewriteImages = true
-			s.Lock.Images = []lock.NamedImage{{Name: "job", Ref: "ghcr.io/acme/web:job", Digest: jobDigest}}
+			s.Lock.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/web:job", Digest: jobDigest}}}
 		}, errs: []string{"a.yaml: Pod a: the image ghcr.io/acme/web:v1 may be any of several"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -152,12 +152,13 @@ func TestEveryFieldIsInTheInputDigest(t *testing.T) {
 	t.Parallel()
 	noInput := map[string]bool{
 		"Decoder": true, "Package": true, // its inputs are
-		"Request.Values[0].Path": true, // where values lie
+		"Request.Values[0].Path": true,                                         // where values lie
+		"Lock.Path":              true, "Lock.Data": true, "Lock.Digest": true, // its fields are
 	}
 	full := func() *Stage {
 		s := stage(deployment)
 		s.AllowSecrets = []string{"db"}
-		s.Lock.Images = []lock.NamedImage{{Name: "job", Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}
+		s.Lock.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}}
 		s.Request = Request{APIVersions: []string{"a/v1"}, Values: []File{{"a", []byte("a")}}, Set: []SetValue{{"a", "b"}}}
 		return &s
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -23,9 +24,8 @@ type Images struct{ client *Client }
 // NewImages looks images up as client reaches registries.
 func NewImages(client *Client) *Images { return &Images{client} }
 
-// Resolve returns the digest (sha256:<64 hex>) that an image reference points to now. The error is [ErrNotFound] where
-// there is no such image.
-func (i *Images) Resolve(ctx context.Context, reference string) (string, error) {
+// Resolve returns the digest that an image reference points to now. The error is [ErrNotFound] if no such image exists.
+func (i *Images) Resolve(ctx context.Context, reference string) (digest.Digest, error) {
 	repository, tagOrDigest, err := i.open(reference)
 	if err != nil {
 		return "", err
@@ -34,7 +34,7 @@ func (i *Images) Resolve(ctx context.Context, reference string) (string, error) 
 	if err != nil {
 		return "", explainImage(err, reference)
 	}
-	return desc.Digest.String(), nil
+	return desc.Digest, nil
 }
 
 // Revision returns the org.opencontainers.image.revision of an image: from the annotations of its manifest or index, or

@@ -75,7 +75,7 @@ func TestImages(t *testing.T) {
 	for tag, want := range map[string]string{
 		"label": "by-label", "annotation": "by-annotation", "none": "", "no-image": "", "docker": "by-label", "multi": "by-label", "list": "by-label",
 	} {
-		if got, err := images.Resolve(t.Context(), name+":"+tag); err != nil || got != digests[tag].String() {
+		if got, err := images.Resolve(t.Context(), name+":"+tag); err != nil || got != digests[tag] {
 			t.Errorf("Resolve(%s) = %s, %v, want %s", tag, got, err, digests[tag])
 		}
 		for _, reference := range []string{name + ":" + tag, name + "@" + digests[tag].String()} {

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate"
@@ -56,7 +55,7 @@ func (p *publication) inspect(ctx context.Context, desc ocispec.Descriptor, raw 
 // attest signs what the hydrator has to say of an artifact, as far as it is not said.
 func (p *publication) attest(ctx context.Context, h *hydration) error {
 	desc := h.manifest.Descriptor
-	verdict := policy.Hydrated(verify.Expect(p.LockFile, p.claim), h.evidence)
+	verdict := policy.Hydrated(verify.Expect(p.Stage.Lock, p.claim), h.evidence)
 	// One after the other: not every registry keeps both of two referrers that are written to one subject at a time.
 	if !passed(verdict, "signature") {
 		if err := p.Writer.Attest(ctx, desc, sign.NewSignature(desc.Digest, p.claim)); err != nil {
@@ -97,14 +96,17 @@ const (
 )
 
 func (p *publication) provenance() sign.Provenance {
-	l, lockDigest := p.Stage.Lock, digest.Digest(p.LockFile.Digest)
+	l := p.Stage.Lock
 	dependencies := []sign.ResourceDescriptor{
 		sign.GitCommit(policy.DependencySource, p.SourceURL, l.GitCommit),
 		sign.GitCommit(policy.DependencyGitOps, p.GitOpsURL, p.GitOpsCommit),
-		sign.Image("image", l.Image.Repository(), digest.Digest(l.Image.Digest)),
 	}
-	for _, named := range l.Images {
-		dependencies = append(dependencies, sign.Image("image:"+named.Name, named.Image().Repository(), digest.Digest(named.Digest)))
+	for _, image := range l.Images() {
+		name := "image"
+		if image.Name != "" {
+			name += ":" + image.Name
+		}
+		dependencies = append(dependencies, sign.Image(name, image.Repository(), image.Digest))
 	}
 	for _, in := range p.Stage.Package.Inputs() {
 		if in.Kind == hydrate.InputDependency {
@@ -116,8 +118,8 @@ func (p *publication) provenance() sign.Provenance {
 	return sign.Provenance{
 		Claim: p.claim,
 		Lock: sign.ResourceDescriptor{
-			URI:    p.LockFile.Path,
-			Digest: map[string]string{lockDigest.Algorithm().String(): lockDigest.Encoded()},
+			URI:    l.Path,
+			Digest: map[string]string{l.Digest.Algorithm().String(): l.Digest.Encoded()},
 		},
 		Dependencies: dependencies,
 		Byproducts: []sign.ResourceDescriptor{{

@@ -100,7 +100,6 @@ func (r *run) jobs(p plan.Release, files fs.FS, newest map[plan.Key]digest.Diges
 			Registry:     repository,
 			Writer:       writer,
 			Hydrator:     verifier,
-			LockFile:     p.Lock,
 			SourceURL:    p.SourceURL,
 			Committed:    p.Committed,
 			GitOpsURL:    r.trunk.URL(),

@@ -33,7 +33,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate"
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
@@ -73,7 +72,6 @@ type Job struct {
 	Registry     Registry
 	Writer       Writer
 	Hydrator     *sign.Verifier // trusts the key that the writer signs with
-	LockFile     lock.File
 	SourceURL    string
 	Committed    time.Time // the committer's time of the locked commit
 	GitOpsURL    string    // "" for a repository without a remote
@@ -100,7 +98,7 @@ type Outcome struct {
 // publish brings the registry to what the job's stage is. It waits for acquire before it renders.
 func publish(ctx context.Context, job Job, acquire func(context.Context) (release func(), err error)) (Outcome, error) {
 	p := publication{Job: job, acquire: acquire, input: job.Stage.InputDigest()}
-	p.tags = oci.TagsOf(job.Stage.Name, digest.Digest(job.Stage.Lock.Image.Digest), job.Stage.Lock.ReleaseID, p.input)
+	p.tags = oci.TagsOf(job.Stage.Name, job.Stage.Lock.Image.Digest, job.Stage.Lock.ReleaseID, p.input)
 	p.claim = sign.Claim{
 		Pipeline:   job.Stage.Pipeline,
 		Stage:      job.Stage.Name,
@@ -158,7 +156,7 @@ func (p *publication) run(ctx context.Context) error {
 
 // hydrated tells whether all that the hydrator has to say of an artifact is said.
 func (p *publication) hydrated(h *hydration) bool {
-	return policy.Hydrated(verify.Expect(p.LockFile, p.claim), h.evidence).Result() == policy.Pass
+	return policy.Hydrated(verify.Expect(p.Stage.Lock, p.claim), h.evidence).Result() == policy.Pass
 }
 
 // write renders the stage, and pushes and signs what is missing of the result. The hydration found before, if any,

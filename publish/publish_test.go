@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate"
@@ -111,18 +112,16 @@ func (w *world) job(gitops, value string) Job {
 		Image:     lock.Image{Ref: "ghcr.io/acme/app:git", Digest: image},
 		Packaging: lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
 	}
-	file := lock.Format(l)
 	text := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {value: %q, image: %q}\n", value, image)
 	repository := w.repository()
 	return Job{
 		Stage: hydrate.Stage{
-			Pipeline: "app", Name: "production", Lock: l, Renderer: "test v1",
+			Pipeline: "app", Name: "production", Lock: lock.File{Lock: l, Path: "locks/current.yaml", Digest: digest.FromBytes(lock.Format(l))}, Renderer: "test v1",
 			Package: pkg{text, &w.renders}, Layout: hydrate.PerObject, AssertImage: true,
 		},
 		Registry:     repository,
 		Writer:       NewWriter(repository, func(context.Context) (sign.Signer, error) { return w.key, nil }),
 		Hydrator:     verifier,
-		LockFile:     lock.File{Path: "locks/current.yaml", Data: file, Digest: "sha256:" + fmt.Sprintf("%x", sha256.Sum256(file)), Lock: l},
 		SourceURL:    l.Packaging.SourceRepo,
 		Committed:    time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC),
 		GitOpsURL:    "https://github.com/acme/gitops.git",
@@ -173,7 +172,7 @@ func (w *world) requireVerified(job Job) {
 		w.t.Fatal(err)
 	}
 	claim := sign.Claim{Pipeline: "app", Stage: "production", Release: release, Repository: r.Name()}
-	if v := policy.Hydrated(verify.Expect(job.LockFile, claim), h); v.Result() != policy.Pass {
+	if v := policy.Hydrated(verify.Expect(job.Stage.Lock, claim), h); v.Result() != policy.Pass {
 		w.t.Fatalf("the candidate does not verify: %s", v.Reason())
 	}
 }
@@ -389,7 +388,7 @@ func TestOtherBytesForTheSameInputsAreRefused(t *testing.T) {
 	before := w.candidate()
 	job := w.job("g1", "a")
 	job.Stage.Package = lying{job.Stage.Package}
-	job.LockFile.Digest = "sha256:" + strings.Repeat("0", 64) // so that the provenance no longer fits, and it renders
+	job.Stage.Lock.Digest = digest.FromString("another lock") // so that the provenance no longer fits, and it renders
 	_, err := publish(t.Context(), job, free)
 	if err == nil || !strings.Contains(err.Error(), "not deterministic") {
 		t.Errorf("error is %v, want one that speaks of determinism", err)
@@ -431,7 +430,6 @@ func TestRunningAnOlderReleaseAgainLeavesTheImagesTag(t *testing.T) {
 	later := w.job("g2", "a")
 	later.Stage.Lock.GitCommit = strings.Repeat("f", 40)
 	later.Stage.Lock.ReleaseID = "git-" + later.Stage.Lock.GitCommit
-	later.LockFile.Lock = later.Stage.Lock
 	newest := w.run(later, Pushed)
 	w.run(w.job("g3", "a"), Unchanged)
 	desc, err := w.repository().Resolve(t.Context(), oci.TagsOf("production", image, release, later.Stage.InputDigest()).Image)

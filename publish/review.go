@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/lock"
@@ -139,7 +137,7 @@ func (r *run) proposal(ctx context.Context, d *desk, s *stageRun) pullrequest.Pr
 		AutoMerge: m.AutoMerge,
 		Source:    pullrequest.Origin{Commit: l.GitCommit, Link: forge.CommitURL(s.job.SourceURL, l.GitCommit, r.Forge)},
 		GitOps:    pullrequest.Origin{Commit: s.published.GitOpsCommit, Link: forge.CommitURL(s.job.GitOpsURL, s.published.GitOpsCommit, r.Forge)},
-		Image:     l.Image.Repository() + "@" + l.Image.Digest,
+		Image:     l.Image.Pinned(),
 		Artifact:  s.published.Reference,
 		Content:   s.published.ContentDigest.String(),
 		Link:      forge.CommitURL(d.url, s.shown.Commit, r.Forge),
@@ -179,13 +177,8 @@ func (r *run) older(ctx context.Context, s *stageRun, release string) bool {
 	if current.Lock.ReleaseID == s.planned.Lock.ReleaseID {
 		return true
 	}
-	theirs, err := created(other.Lock)
-	own, err2 := created(s.planned.Lock)
-	return err == nil && err2 == nil && theirs.Before(own)
-}
-
-func created(l lock.Lock) (time.Time, error) {
-	return time.Parse(time.RFC3339, strings.TrimSpace(l.CreatedAt))
+	theirs, own := other.Created(), s.planned.Lock.Created()
+	return !theirs.IsZero() && theirs.Before(own)
 }
 
 // withReview adds to a stage's result what became of its review.

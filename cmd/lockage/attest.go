@@ -133,16 +133,16 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 
 // toImage makes the locked image the thing that is stated about.
 func (t *target) toImage(ctx context.Context) error {
-	image := t.lock.Lock.Image
+	image := t.lock.Image
 	repository, err := oci.NewImages(t.client).Repository(image.Pinned())
 	if err != nil {
 		return err
 	}
-	desc, err := repository.Resolve(ctx, image.Digest)
+	desc, err := repository.Resolve(ctx, image.Digest.String())
 	if err != nil {
 		return err
 	}
-	t.repository, t.desc, t.reference = repository, desc, repository.Reference(image.Digest)
+	t.repository, t.desc, t.reference = repository, desc, repository.Reference(image.Digest.String())
 	return nil
 }
 

@@ -80,7 +80,7 @@ and path. The digest is what the registry says.`,
 	f := cmd.Flags()
 	f.StringVar(&l.lock.GitCommit, "commit", "", "the source `COMMIT`, 40 hex digits")
 	f.StringVar(&l.lock.Image.Ref, "image", "", "the image's `REF`, repository and tag")
-	f.StringVar(&l.lock.Image.Digest, "digest", "", "the image's `DIGEST` (default: what its tag names in the registry)")
+	f.StringVar((*string)(&l.lock.Image.Digest), "digest", "", "the image's `DIGEST` (default: what its tag names in the registry)")
 	f.StringVar(&l.branch, "branch", "", "with --push: another `BRANCH` of the policy ref's remote")
 	l.addFlags(f)
 	return cmd

@@ -298,7 +298,7 @@ func (k *kustomization) pin(image *types.Image) {
 	for _, name := range []string{image.NewName, image.Name} {
 		for _, locked := range k.build.Images {
 			if name == locked.Repository() {
-				*image = types.Image{Name: image.Name, NewName: name, Digest: locked.Digest}
+				*image = types.Image{Name: image.Name, NewName: name, Digest: locked.Digest.String()}
 				k.changed = true
 				return
 			}

@@ -168,7 +168,7 @@ func (b *build) generate(g hydrate.Generated) error {
 		if i == 0 && g.Image != "" {
 			name = g.Image
 		}
-		k.Images = append(k.Images, types.Image{Name: name, NewName: image.Repository(), Digest: image.Digest})
+		k.Images = append(k.Images, types.Image{Name: name, NewName: image.Repository(), Digest: image.Digest.String()})
 	}
 	data, err := yaml.Marshal(k)
 	if err != nil {

@@ -41,9 +41,9 @@ func app(overlay string) hydrate.Overlay {
 		Commit:     commit,
 		GitOps:     files("apps/web/kustomization.yaml", overlay, "unread", "x"),
 		Path:       "apps/web",
-		Images: []lock.Image{
-			{Ref: "ghcr.io/acme/app:git-1", Digest: digest},
-			{Ref: "ghcr.io/acme/worker", Digest: strings.Replace(digest, "a", "b", 1)},
+		Images: []lock.NamedImage{
+			{Image: lock.Image{Ref: "ghcr.io/acme/app:git-1", Digest: digest}},
+			{Name: "worker", Image: lock.Image{Ref: "ghcr.io/acme/worker", Digest: workerDigest}},
 		},
 	}
 }
@@ -69,7 +69,7 @@ func TestImages(t *testing.T) {
 	t.Parallel()
 	const base = "resources: [github.com/acme/app//k8s/base]\n"
 	pinned := "ghcr.io/acme/app@" + digest
-	worker := "ghcr.io/acme/worker@" + strings.Replace(digest, "a", "b", 1)
+	worker := "ghcr.io/acme/worker@" + workerDigest
 	for name, test := range map[string]struct{ images, want string }{
 		"by newName":       {"images: [{name: web, newName: ghcr.io/acme/app, newTag: v1}]", pinned + " ghcr.io/acme/worker:v1"},
 		"by name":          {"images: [{name: web, newName: ghcr.io/acme/app}, {name: ghcr.io/acme/worker, newTag: v2}]", pinned + " " + worker},
@@ -117,7 +117,7 @@ func TestGenerated(t *testing.T) {
 	o.GitOps = files("envTypes/large/kustomization.yaml", fmt.Sprintf(component, "gitops-large"))
 	o.Generated = &hydrate.Generated{SourcePath: "k8s", Base: "base", Components: []string{"envTypes/large", "debug"}, Namespace: "shop", Image: "web"}
 	pkg, got, _ := open(t, o)
-	want := "ghcr.io/acme/app@" + digest + " ghcr.io/acme/worker@" + o.Images[1].Digest
+	want := "ghcr.io/acme/app@" + digest + " ghcr.io/acme/worker@" + workerDigest
 	if imagesOf(got) != want {
 		t.Errorf("%s, not %s", imagesOf(got), want)
 	}
@@ -141,7 +141,7 @@ func TestGenerated(t *testing.T) {
 	// Without an image name it is the repository; without a base, sourcePath.
 	o.Generated = &hydrate.Generated{SourcePath: "k8s/base"}
 	o.Images = o.Images[1:]
-	if _, got, _ = open(t, o); imagesOf(got) != "web ghcr.io/acme/worker@"+o.Images[0].Digest || strings.Contains(got, "namespace") {
+	if _, got, _ = open(t, o); imagesOf(got) != "web ghcr.io/acme/worker@"+o.Images[0].Digest.String() || strings.Contains(got, "namespace") {
 		t.Errorf("got %s", got)
 	}
 	for _, bad := range []hydrate.Generated{{SourcePath: "k8s", Base: "absent"}, {SourcePath: "k8s/base", Components: []string{"absent"}}, {SourcePath: "k8s/base/deployment.yaml"}} {

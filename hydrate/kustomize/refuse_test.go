@@ -184,7 +184,7 @@ func TestRefuses(t *testing.T) {
 				"k8s/kustomization.yaml": {Data: []byte("namePrefix: x")},
 			}
 			_, err := Renderer{}.OpenOverlay(t.Context(), hydrate.Overlay{Source: source, SourceRepo: sourceRepo, Commit: commit, GitOps: gitops, Path: "stages/s",
-				Images: []lock.Image{{Ref: "ghcr.io/acme/app:v1", Digest: digest}}})
+				Images: []lock.NamedImage{{Image: lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest}}}})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v\nwant %s", err, test.want)
 			} else if strings.Contains(err.Error(), "hunter2") {

@@ -165,7 +165,7 @@ func TestObjectsEqualKustomizeBuild(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := ourObjects(t, hydrate.Overlay{Source: source, SourceRepo: url, Commit: commit, GitOps: gitops, Path: "stages/" + stage,
-			Images: []lock.Image{{Ref: "example.com/another:v1", Digest: digest}}})
+			Images: []lock.NamedImage{{Image: lock.Image{Ref: "example.com/another:v1", Digest: digest}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,4 +217,7 @@ func TestKustomizationsOfOthers(t *testing.T) {
 	}
 }
 
-const digest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+const (
+	digest       = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	workerDigest = "sha256:baaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+)

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Commits is the source repository as Check sees it.
@@ -18,9 +20,9 @@ type Commits interface {
 
 // Images is the registry as Check sees it.
 type Images interface {
-	// Resolve returns the digest (sha256:<64 hex>) that a reference with a tag
-	// points to now. The error is fs.ErrNotExist where there is no such image.
-	Resolve(ctx context.Context, ref string) (digest string, err error)
+	// Resolve returns the digest that a reference with a tag points to now. The
+	// error is fs.ErrNotExist if no such image exists.
+	Resolve(ctx context.Context, ref string) (digest.Digest, error)
 	// Revision returns the org.opencontainers.image.revision of the image
 	// repository@digest, from its annotations or its configuration's labels;
 	// empty where it has none.
@@ -84,8 +86,8 @@ func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Comm
 	}
 	c.commit(ctx, commits, sourceRepo, l.GitCommit)
 	c.image(ctx, images, "", l.Image, l.GitCommit)
-	for _, named := range l.Images {
-		c.image(ctx, images, "/"+named.Name, named.Image(), "")
+	for _, named := range l.Others {
+		c.image(ctx, images, "/"+named.Name, named.Image, "")
 	}
 	return c.results, ctx.Err()
 }
@@ -148,10 +150,10 @@ func (c *checker) image(ctx context.Context, images Images, suffix string, image
 	}
 	if image.Tag() == "" {
 		c.skip(digestCheck, image.Ref+" has no tag")
-	} else if digest, err := images.Resolve(ctx, image.Repository()+":"+image.Tag()); err != nil {
+	} else if now, err := images.Resolve(ctx, image.Repository()+":"+image.Tag()); err != nil {
 		c.unanswered(digestCheck, err)
-	} else if digest != image.Digest {
-		c.report(digestCheck, image.Ref+" is now "+digest+", not "+image.Digest+": the tag was moved, or the lock names another image")
+	} else if now != image.Digest {
+		c.report(digestCheck, image.Ref+" is now "+now.String()+", not "+image.Digest.String()+": the tag was moved, or the lock names another image")
 	} else {
 		c.report(digestCheck, "")
 	}

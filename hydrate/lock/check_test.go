@@ -10,12 +10,15 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 )
 
 // world is a source repository and a registry as a test wants them.
 type world struct {
-	commit, digest, revision string
-	err                      error
+	commit   string
+	digest   digest.Digest
+	revision string
+	err      error
 }
 
 func (w world) HasCommit(_ context.Context, repo, c string) (bool, error) {
@@ -25,7 +28,7 @@ func (w world) HasCommit(_ context.Context, repo, c string) (bool, error) {
 	return c == w.commit, w.err
 }
 
-func (w world) Resolve(_ context.Context, ref string) (string, error) {
+func (w world) Resolve(_ context.Context, ref string) (digest.Digest, error) {
 	if !strings.Contains(ref, ":") || strings.Contains(ref, "@") {
 		return "", errors.New("asked for " + ref)
 	}
@@ -33,7 +36,7 @@ func (w world) Resolve(_ context.Context, ref string) (string, error) {
 }
 
 func (w world) Revision(_ context.Context, ref string) (string, error) {
-	if !strings.HasSuffix(ref, "@"+digest) {
+	if !strings.HasSuffix(ref, "@"+imageDigest) {
 		return "", errors.New("asked for " + ref)
 	}
 	return w.revision, w.err
@@ -42,7 +45,7 @@ func (w world) Revision(_ context.Context, ref string) (string, error) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	history := "d/git-" + commit + ".yaml"
-	good := world{commit: commit, digest: digest, revision: commit}
+	good := world{commit: commit, digest: imageDigest, revision: commit}
 	pass := []CheckResult{{CheckFormat, Pass, ""}, {CheckReleaseID, Pass, ""}, {CheckFilesAgree, Pass, ""},
 		{CheckCommit, Pass, ""}, {CheckImageDigest, Pass, ""}, {CheckImageRevision, Pass, ""}}
 	with := func(changes ...CheckResult) []CheckResult {
@@ -66,15 +69,15 @@ func TestCheck(t *testing.T) {
 		want  []CheckResult
 	}{
 		"all is well":     {both(full), good, pass},
-		"sha1 revision":   {both(full), world{commit, digest, "sha1:" + commit, nil}, pass},
+		"sha1 revision":   {both(full), world{commit, imageDigest, "sha1:" + commit, nil}, pass},
 		"short form":      {both(strings.Replace(full, "  sourceRepo: https://github.com/acme/app.git\n", "", 1)), good, pass},
 		"files differ":    {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}, history: {Data: []byte("---\n" + full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " and current.yaml differ: the history file is the record, copy it over the other"})},
 		"no history file": {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " does not exist: write it with `lockage lock write --commit " + commit + "`"})},
-		"other release": {both(strings.Replace(full, "gitCommit: "+commit, "gitCommit: "+other, 1)), world{other, digest, other, nil},
+		"other release": {both(strings.Replace(full, "gitCommit: "+commit, "gitCommit: "+other, 1)), world{other, imageDigest, other, nil},
 			with(CheckResult{CheckReleaseID, Fail, `releaseId "git-` + commit + `" belongs to another commit: gitCommit is "` + other + `"`})},
 		"everything is wrong": {both(full), world{"", "sha256:0", "main", nil}, with(
 			CheckResult{CheckCommit, Fail, "commit " + commit + " does not exist in the source repository: was it pushed?"},
-			CheckResult{CheckImageDigest, Fail, "ghcr.io/acme/app:git-" + commit + " is now sha256:0, not " + digest + ": the tag was moved, or the lock names another image"},
+			CheckResult{CheckImageDigest, Fail, "ghcr.io/acme/app:git-" + commit + " is now sha256:0, not " + imageDigest + ": the tag was moved, or the lock names another image"},
 			CheckResult{CheckImageRevision, Fail, `the image was built from "main", not from ` + commit})},
 		"nothing answers": {both(full), world{err: errors.New("down")}, with(CheckResult{CheckCommit, Unknown, "down"}, CheckResult{CheckImageDigest, Unknown, "down"}, CheckResult{CheckImageRevision, Unknown, "down"})},
 		"no such image": {both(full), world{commit: commit, err: fmt.Errorf("image: %w", fs.ErrNotExist)}, with(
@@ -83,7 +86,7 @@ func TestCheck(t *testing.T) {
 		"nothing to compare": {both(strings.Replace(full, "app:git-"+commit, "app", 1)), world{commit: commit}, with(
 			CheckResult{CheckImageDigest, Skipped, "ghcr.io/acme/app has no tag"},
 			CheckResult{CheckImageRevision, Skipped, "the image names no org.opencontainers.image.revision"})},
-		"further image": {both(strings.Replace(full, "packaging:", "images: [{name: side, ref: 'x:1', digest: '"+digest+"'}]\npackaging:", 1)), good,
+		"further image": {both(strings.Replace(full, "packaging:", "images: [{name: side, ref: 'x:1', digest: '"+imageDigest+"'}]\npackaging:", 1)), good,
 			append(with(), CheckResult{CheckImageDigest + "/side", Pass, ""})},
 		"unreadable": {both(strings.Replace(full, "v1", "v2", 1)), good, []CheckResult{
 			{CheckFormat, Fail, `d/current.yaml:1:16: schemaVersion "v2" is not known: this version of lockage reads v1`},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -28,15 +29,20 @@ type Lock struct {
 	GitCommit string `yaml:"gitCommit,scalar" json:"gitCommit"`
 	// Image is the application's image.
 	Image Image `yaml:"image,required" json:"image"`
-	// Images are further images of the release; their names are unique.
-	Images []NamedImage `yaml:"images" json:"images"`
-	// Packaging says where in the source the manifests lie.
+	// Others are the release's other images; their names are unique.
+	Others []NamedImage `yaml:"images" json:"images"`
+	// Packaging locates the manifests in the source.
 	Packaging Packaging `yaml:"packaging,required" json:"packaging"`
 	// CreatedAt is an RFC 3339 time as written, or empty in the short form.
 	CreatedAt string `yaml:"createdAt,scalar" json:"createdAt"`
 }
 
-// Created is when the lock was written, as it says itself; zero in the short form.
+// Images returns all images of the release, Image first and without a name.
+func (l Lock) Images() []NamedImage {
+	return append([]NamedImage{{Image: l.Image}}, l.Others...)
+}
+
+// Created parses CreatedAt. It returns the zero time in the short form.
 func (l Lock) Created() time.Time {
 	t, err := time.Parse(time.RFC3339, l.CreatedAt)
 	if err != nil {
@@ -45,19 +51,18 @@ func (l Lock) Created() time.Time {
 	return t
 }
 
-// Image is an image by name and by digest.
+// Image is an image by reference and by digest.
 type Image struct {
-	// Ref is a reference as people write it: repository, and a tag or none.
+	// Ref is the reference as people write it: the repository, with or without a tag.
 	Ref string `yaml:"ref,required" json:"ref"`
 	// Digest is sha256:<64 hex>.
-	Digest string `yaml:"digest,scalar" json:"digest"`
+	Digest digest.Digest `yaml:"digest,scalar" json:"digest"`
 }
 
-// NamedImage is an Image beside the main one.
+// NamedImage is an image and its name in the lock.
 type NamedImage struct {
-	Name   string `yaml:"name,required" json:"name"`
-	Ref    string `yaml:"ref,required" json:"ref"`
-	Digest string `yaml:"digest,scalar" json:"digest"`
+	Name string `yaml:"name,required" json:"name"`
+	Image
 }
 
 // Packaging is the package of manifests in the source repository.
@@ -72,20 +77,20 @@ type Packaging struct {
 	SourcePath string `yaml:"sourcePath,required" json:"sourcePath"`
 }
 
-// Repository is the reference without tag and digest.
+// Repository returns the reference without tag and digest.
 func (i Image) Repository() string {
 	repository, _ := i.split()
 	return repository
 }
 
-// Tag is the reference's tag, or empty where it has none.
+// Tag returns the reference's tag, or "" if it has none.
 func (i Image) Tag() string {
 	_, tag := i.split()
 	return tag
 }
 
-// Pinned is the image by digest: repository@sha256:<64 hex>.
-func (i Image) Pinned() string { return i.Repository() + "@" + i.Digest }
+// Pinned returns the image by digest: repository@sha256:<64 hex>.
+func (i Image) Pinned() string { return i.Repository() + "@" + i.Digest.String() }
 
 func (i Image) split() (repository, tag string) {
 	ref, _, _ := strings.Cut(i.Ref, "@")
@@ -96,17 +101,14 @@ func (i Image) split() (repository, tag string) {
 	return ref, ""
 }
 
-// Image returns the image without its name.
-func (n NamedImage) Image() Image { return Image{n.Ref, n.Digest} }
-
 // Canonical encodes every field, in one order and with empty ones written out:
 // two locks have equal encodings if and only if all fields are equal.
 func (l Lock) Canonical() []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if l.Images == nil {
-		l.Images = []NamedImage{}
+	if l.Others == nil {
+		l.Others = []NamedImage{}
 	}
 	if err := enc.Encode(l); err != nil {
 		panic("lock: strings cannot fail to encode: " + err.Error())
@@ -114,9 +116,9 @@ func (l Lock) Canonical() []byte {
 	return b.Bytes()
 }
 
-// Format writes l as a lock file, in the one order and style that the package
-// documentation shows. Fields that the short form leaves out are left out
-// where empty. It does not judge l; Parse of the result does.
+// Format writes l as a lock file, in the order and style that the package
+// documentation shows. Empty fields are left out. Format does not validate l;
+// Parse of the result does.
 func Format(l Lock) []byte {
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
@@ -128,49 +130,47 @@ func Format(l Lock) []byte {
 }
 
 func (l Lock) node() *yaml.Node {
+	others := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, image := range l.Others {
+		others.Content = append(others.Content, image.node(entry{"name", text(image.Name)}))
+	}
 	created := text(l.CreatedAt)
 	created.Style = yaml.SingleQuotedStyle
-	root := &yaml.Node{Kind: yaml.MappingNode}
-	if l.SchemaVersion != "" {
-		add(root, "schemaVersion", text(l.SchemaVersion))
-	}
-	add(root, "releaseId", text(l.ReleaseID))
-	add(root, "gitCommit", text(l.GitCommit))
-	add(root, "image", l.Image.node())
-	if len(l.Images) > 0 {
-		list := &yaml.Node{Kind: yaml.SequenceNode}
-		for _, named := range l.Images {
-			item := &yaml.Node{Kind: yaml.MappingNode}
-			add(item, "name", text(named.Name))
-			item.Content = append(item.Content, named.Image().node().Content...)
-			list.Content = append(list.Content, item)
-		}
-		add(root, "images", list)
-	}
-	packaging := &yaml.Node{Kind: yaml.MappingNode}
-	add(packaging, "kind", text(l.Packaging.Kind))
-	if l.Packaging.SourceRepo != "" {
-		add(packaging, "sourceRepo", text(l.Packaging.SourceRepo))
-	}
-	add(packaging, "sourcePath", text(l.Packaging.SourcePath))
-	add(root, "packaging", packaging)
-	if l.CreatedAt != "" {
-		add(root, "createdAt", created)
-	}
-	return root
+	return mapping(
+		entry{"schemaVersion", text(l.SchemaVersion)},
+		entry{"releaseId", text(l.ReleaseID)},
+		entry{"gitCommit", text(l.GitCommit)},
+		entry{"image", l.Image.node()},
+		entry{"images", others},
+		entry{"packaging", mapping(
+			entry{"kind", text(l.Packaging.Kind)},
+			entry{"sourceRepo", text(l.Packaging.SourceRepo)},
+			entry{"sourcePath", text(l.Packaging.SourcePath)})},
+		entry{"createdAt", created})
 }
 
-func (i Image) node() *yaml.Node {
-	n := &yaml.Node{Kind: yaml.MappingNode}
-	add(n, "ref", text(i.Ref))
-	add(n, "digest", text(i.Digest))
-	return n
+// node encodes the image behind the entries before.
+func (i Image) node(before ...entry) *yaml.Node {
+	return mapping(append(before, entry{"ref", text(i.Ref)}, entry{"digest", text(i.Digest.String())})...)
 }
 
-// text is a string node: the encoder quotes it where YAML would read
+// text makes a string node: the encoder quotes it if YAML would read
 // something else, such as a commit id of digits only.
 func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
 
-func add(m *yaml.Node, key string, value *yaml.Node) {
-	m.Content = append(m.Content, text(key), value)
+// entry is a key of a map and its value.
+type entry struct {
+	key   string
+	value *yaml.Node
+}
+
+// mapping makes a map of all entries that are not empty.
+func mapping(entries ...entry) *yaml.Node {
+	m := &yaml.Node{Kind: yaml.MappingNode}
+	for _, e := range entries {
+		if e.value.Value != "" || len(e.value.Content) > 0 {
+			m.Content = append(m.Content, text(e.key), e.value)
+		}
+	}
+	return m
 }

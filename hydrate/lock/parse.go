@@ -87,9 +87,9 @@ func (l Lock) faults() []fault {
 	report(refFault(l.Image), "image", "ref")
 	report(digestFault("image.digest", l.Image), "image", "digest")
 	names := make(map[string]bool)
-	for i, named := range l.Images {
-		report(refFault(named.Image()), "images", i, "ref")
-		report(digestFault("images."+named.Name+".digest", named.Image()), "images", i, "digest")
+	for i, named := range l.Others {
+		report(refFault(named.Image), "images", i, "ref")
+		report(digestFault("images."+named.Name+".digest", named.Image), "images", i, "digest")
 		switch {
 		case named.Name == "":
 		case !imageName.MatchString(named.Name):
@@ -144,14 +144,14 @@ func refFault(image Image) string {
 	if !imageRef.MatchString(image.Ref) {
 		return "image reference " + quote(image.Ref) + " is malformed: write one like ghcr.io/acme/app:v1"
 	}
-	if _, digest, ok := strings.Cut(image.Ref, "@"); ok && digest != image.Digest {
+	if _, digest, ok := strings.Cut(image.Ref, "@"); ok && digest != image.Digest.String() {
 		return "image reference " + quote(image.Ref) + " names another digest than the digest beside it"
 	}
 	return ""
 }
 
 func digestFault(field string, image Image) string {
-	if sha256Digest.MatchString(image.Digest) || image == (Image{}) {
+	if sha256Digest.MatchString(image.Digest.String()) || image == (Image{}) {
 		return "" // where all is missing, the reference is reported
 	}
 	ref := image.Ref
@@ -162,7 +162,7 @@ func digestFault(field string, image Image) string {
 	if image.Digest == "" {
 		return field + " is empty" + way
 	}
-	return field + " " + quote(image.Digest) + " is not sha256: and 64 lower-case hex digits" + way
+	return field + " " + quote(image.Digest.String()) + " is not sha256: and 64 lower-case hex digits" + way
 }
 
 // CheckRepository says why address cannot be a source repository: it is empty,

@@ -8,9 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const commit = "0123456789abcdef0123456789abcdef01234567"
-
-var digest = "sha256:" + strings.Repeat("ab", 32)
+const (
+	commit      = "0123456789abcdef0123456789abcdef01234567"
+	imageDigest = "sha256:abababababababababababababababababababababababababababababababab"
+)
 
 // full is the format as the package documentation shows it.
 var full = `schemaVersion: v1
@@ -18,7 +19,7 @@ releaseId: git-` + commit + `
 gitCommit: ` + commit + `
 image:
   ref: ghcr.io/acme/app:git-` + commit + `
-  digest: ` + digest + `
+  digest: ` + imageDigest + `
 packaging:
   kind: helm
   sourceRepo: https://github.com/acme/app.git
@@ -29,7 +30,7 @@ createdAt: '2026-03-22T12:34:56Z'
 func fullLock() Lock {
 	return Lock{
 		SchemaVersion: "v1", ReleaseID: "git-" + commit, GitCommit: commit,
-		Image:     Image{Ref: "ghcr.io/acme/app:git-" + commit, Digest: digest},
+		Image:     Image{Ref: "ghcr.io/acme/app:git-" + commit, Digest: imageDigest},
 		Packaging: Packaging{Kind: Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "k8s/helm"},
 		CreatedAt: "2026-03-22T12:34:56Z",
 	}
@@ -42,7 +43,7 @@ func TestFormat(t *testing.T) {
 	}
 	short, images, digits := fullLock(), fullLock(), fullLock()
 	short.SchemaVersion, short.Packaging.SourceRepo, short.CreatedAt = "", "", ""
-	images.Images = []NamedImage{{"sidecar", "ghcr.io/acme/sidecar:v1", digest}}
+	images.Others = []NamedImage{{"sidecar", Image{"ghcr.io/acme/sidecar:v1", imageDigest}}}
 	digits.GitCommit = strings.Repeat("12345678", 5) // YAML would read a number
 	digits.ReleaseID = "git-" + digits.GitCommit
 	for name, l := range map[string]Lock{"full": fullLock(), "short": short, "images": images, "digits": digits} {
@@ -53,7 +54,7 @@ func TestFormat(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-	if want := "images:\n  - name: sidecar\n    ref: ghcr.io/acme/sidecar:v1\n    digest: " + digest + "\npackaging:"; !strings.Contains(string(Format(images)), want) {
+	if want := "images:\n  - name: sidecar\n    ref: ghcr.io/acme/sidecar:v1\n    digest: " + imageDigest + "\npackaging:"; !strings.Contains(string(Format(images)), want) {
 		t.Errorf("images are written as\n%s", Format(images))
 	}
 }
@@ -83,10 +84,10 @@ func TestParseRefuses(t *testing.T) {
 	tests := map[string]struct{ old, new, want string }{
 		"other schema":      {"v1\n", "v2\n", `f:1:16: schemaVersion "v2" is not known: this version of lockage reads v1`},
 		"unknown key":       {"createdAt:", "createdat:", `f:11:1: unknown key "createdat" (did you mean "createdAt"?)`},
-		"empty digest":      {digest, "''", "f:6:11: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
-		"null digest":       {digest, "", "f:6:10: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
-		"no digest":         {"  digest: " + digest + "\n", "", "f:5:3: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
-		"digest too short":  {digest, "sha256:abc", "f:6:11: image.digest \"sha256:abc\" is not sha256: and 64 lower-case hex digits: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
+		"empty digest":      {imageDigest, "''", "f:6:11: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
+		"null digest":       {imageDigest, "", "f:6:10: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
+		"no digest":         {"  digest: " + imageDigest + "\n", "", "f:5:3: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
+		"digest too short":  {imageDigest, "sha256:abc", "f:6:11: image.digest \"sha256:abc\" is not sha256: and 64 lower-case hex digits: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
 		"short sha":         {"gitCommit: " + commit, "gitCommit: 0123abc", `f:3:12: gitCommit "0123abc" is abbreviated: write the full id that git rev-parse 0123abc prints`},
 		"branch for sha":    {"gitCommit: " + commit, "gitCommit: main", `f:3:12: gitCommit "main" is no commit id of 40 lower-case hex digits`},
 		"other release":     {"gitCommit: " + commit, "gitCommit: " + other, `f:2:12: releaseId "git-` + commit + `" belongs to another commit: gitCommit is "` + other + `"`},
@@ -104,9 +105,9 @@ func TestParseRefuses(t *testing.T) {
 		"repo with token":   {"https://github.com", "https://hunter2@github.com", "f:9:15: packaging.sourceRepo carries credentials: revoke them, remove them from the URL and use git's credential helpers"},
 		"repo no URL":       {"https://github.com", "https://x:hunter2%zz@github.com", "f:9:15: packaging.sourceRepo is no valid URL: write one like https://github.com/acme/app.git"},
 		"bad time":          {"2026-03-22T12:34:56Z", "yesterday", `f:11:12: createdAt "yesterday" is no RFC 3339 time: write one like '2026-03-22T12:34:56Z'`},
-		"no image":          {"image:\n  ref: ghcr.io/acme/app:git-" + commit + "\n  digest: " + digest + "\n", "", "f:1:1: image is missing"},
-		"digest a list":     {digest, "[]", "f:6:11: image.digest: expected a string, found a list"},
-		"named images": {"packaging:", "images:\n  - {name: a, ref: x:1, digest: " + digest + "}\n  - {name: a, ref: x:2, digest: ''}\n  - {name: A/b, ref: x:2, digest: " + digest + "}\npackaging:",
+		"no image":          {"image:\n  ref: ghcr.io/acme/app:git-" + commit + "\n  digest: " + imageDigest + "\n", "", "f:1:1: image is missing"},
+		"digest a list":     {imageDigest, "[]", "f:6:11: image.digest: expected a string, found a list"},
+		"named images": {"packaging:", "images:\n  - {name: a, ref: x:1, digest: " + imageDigest + "}\n  - {name: a, ref: x:2, digest: ''}\n  - {name: A/b, ref: x:2, digest: " + imageDigest + "}\npackaging:",
 			"f:9:12: image name \"a\" is given twice\nf:9:33: images.a.digest is empty: write what `crane digest x:2` prints\n" +
 				"f:10:12: image name \"A/b\" is not lower-case letters, digits, dots, dashes and underscores"},
 		"everything is missing": {full, "{}", "f:1:1: gitCommit is missing: write the full id that git rev-parse HEAD prints in the source repository\nf:1:1: image is missing\nf:1:1: packaging is missing\nf:1:1: releaseId is missing"},
@@ -149,19 +150,19 @@ func TestCheckRepository(t *testing.T) {
 func TestImage(t *testing.T) {
 	t.Parallel()
 	for ref, want := range map[string][2]string{
-		"ghcr.io/acme/app:v1":              {"ghcr.io/acme/app", "v1"},
-		"localhost:5000/app":               {"localhost:5000/app", ""},
-		"localhost:5000/app:v1":            {"localhost:5000/app", "v1"},
-		"ghcr.io/acme/app:v1@" + digest:    {"ghcr.io/acme/app", "v1"},
-		"[::1]:5000/app@" + digest:         {"[::1]:5000/app", ""},
-		"app":                              {"app", ""},
-		"registry.example/a/b_c/d--e:1.2_": {"registry.example/a/b_c/d--e", "1.2_"},
+		"ghcr.io/acme/app:v1":                {"ghcr.io/acme/app", "v1"},
+		"localhost:5000/app":                 {"localhost:5000/app", ""},
+		"localhost:5000/app:v1":              {"localhost:5000/app", "v1"},
+		"ghcr.io/acme/app:v1@" + imageDigest: {"ghcr.io/acme/app", "v1"},
+		"[::1]:5000/app@" + imageDigest:      {"[::1]:5000/app", ""},
+		"app":                                {"app", ""},
+		"registry.example/a/b_c/d--e:1.2_":   {"registry.example/a/b_c/d--e", "1.2_"},
 	} {
-		i := Image{ref, digest}
+		i := Image{ref, imageDigest}
 		if got := [2]string{i.Repository(), i.Tag()}; got != want {
 			t.Errorf("%s: got %v, want %v", ref, got, want)
 		}
-		if got := i.Pinned(); got != want[0]+"@"+digest {
+		if got := i.Pinned(); got != want[0]+"@"+imageDigest {
 			t.Errorf("%s is pinned as %s", ref, got)
 		}
 		if msg := refFault(i); msg != "" {
@@ -180,10 +181,10 @@ func TestCanonical(t *testing.T) {
 		"commit":       func(l *Lock) { l.GitCommit = "" },
 		"ref":          func(l *Lock) { l.Image.Ref = "" },
 		"digest":       func(l *Lock) { l.Image.Digest = "" },
-		"images":       func(l *Lock) { l.Images = []NamedImage{{}} },
-		"image name":   func(l *Lock) { l.Images = []NamedImage{{Name: "x"}} },
-		"image ref":    func(l *Lock) { l.Images = []NamedImage{{Ref: "x"}} },
-		"image digest": func(l *Lock) { l.Images = []NamedImage{{Digest: "x"}} },
+		"images":       func(l *Lock) { l.Others = []NamedImage{{}} },
+		"image name":   func(l *Lock) { l.Others = []NamedImage{{Name: "x"}} },
+		"image ref":    func(l *Lock) { l.Others = []NamedImage{{Image: Image{Ref: "x"}}} },
+		"image digest": func(l *Lock) { l.Others = []NamedImage{{Image: Image{Digest: "x"}}} },
 		"kind":         func(l *Lock) { l.Packaging.Kind = "" },
 		"repo":         func(l *Lock) { l.Packaging.SourceRepo = "" },
 		"path":         func(l *Lock) { l.Packaging.SourcePath = "" },
@@ -197,7 +198,7 @@ func TestCanonical(t *testing.T) {
 		seen[string(l.Canonical())] = name
 	}
 	none, empty := fullLock(), fullLock()
-	empty.Images = []NamedImage{}
+	empty.Others = []NamedImage{}
 	if !bytes.Equal(none.Canonical(), empty.Canonical()) {
 		t.Error("no images and an empty list differ")
 	}
@@ -206,7 +207,7 @@ func TestCanonical(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte("---\n" + strings.ReplaceAll(full, "'", `"`)))
-	f.Add([]byte(strings.Replace(full, "packaging:", "images:\n  - {name: a, ref: x:1, digest: "+digest+"}\npackaging:", 1)))
+	f.Add([]byte(strings.Replace(full, "packaging:", "images:\n  - {name: a, ref: x:1, digest: "+imageDigest+"}\npackaging:", 1)))
 	f.Add([]byte("image: {ref: &a x, digest: *a}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := Parse("f", data)

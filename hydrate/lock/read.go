@@ -2,14 +2,14 @@ package lock
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/internal/strictyaml"
 )
@@ -19,16 +19,15 @@ const MaxReleases = 100_000
 
 const currentName = "current.yaml"
 
-// File is a lock as it stands in a lock directory.
+// File is a lock and the file in a lock directory that it was read from.
 type File struct {
+	Lock
 	// Path is slash-separated, relative to the file system's root.
 	Path string
 	// Data is the file's content.
 	Data []byte
-	// Digest is the content's: sha256:<64 hex>.
-	Digest string
-	// Lock is what the content says.
-	Lock Lock
+	// Digest is the SHA-256 of Data.
+	Digest digest.Digest
 }
 
 // Current reads the newest release of the lock directory dir. The error is
@@ -124,8 +123,7 @@ func read(fsys fs.FS, name string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	sum := sha256.Sum256(data)
-	return File{Path: name, Data: data, Digest: "sha256:" + hex.EncodeToString(sum[:]), Lock: l}, nil
+	return File{Lock: l, Path: name, Data: data, Digest: digest.FromBytes(data)}, nil
 }
 
 func readBounded(fsys fs.FS, name string) ([]byte, error) {

@@ -199,16 +199,17 @@ func differences(old, l Lock) []string {
 		}
 	}
 	compare("gitCommit", old.GitCommit, l.GitCommit)
-	compare("image.ref", old.Image.Ref, l.Image.Ref)
-	compare("image.digest", old.Image.Digest, l.Image.Digest)
-	compare("images (number)", strconv.Itoa(len(old.Images)), strconv.Itoa(len(l.Images)))
-	for i := range min(len(old.Images), len(l.Images)) {
-		a, b := old.Images[i], l.Images[i]
-		at := "images[" + strconv.Itoa(i) + "]."
-		compare(at+"name", a.Name, b.Name)
-		compare(at+"ref", a.Ref, b.Ref)
-		compare(at+"digest", a.Digest, b.Digest)
+	images := l.Images()
+	for i, a := range old.Images()[:min(len(old.Others), len(l.Others))+1] {
+		at := "image."
+		if i > 0 {
+			at = fmt.Sprintf("images[%d].", i-1)
+		}
+		compare(at+"name", a.Name, images[i].Name)
+		compare(at+"ref", a.Ref, images[i].Ref)
+		compare(at+"digest", a.Digest.String(), images[i].Digest.String())
 	}
+	compare("images (number)", strconv.Itoa(len(old.Others)), strconv.Itoa(len(l.Others)))
 	compare("packaging.kind", old.Packaging.Kind, l.Packaging.Kind)
 	if old.Packaging.SourceRepo != "" && l.Packaging.SourceRepo != "" {
 		compare("packaging.sourceRepo", old.Packaging.SourceRepo, l.Packaging.SourceRepo)

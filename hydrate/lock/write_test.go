@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 )
 
 // line is a history in which each commit's ancestors stand before it.
@@ -172,15 +173,15 @@ func TestWriteRefuses(t *testing.T) {
 	}
 	want := state()
 	otherImage, shortCommit := before.Lock, before.Lock
-	otherImage.Image.Digest = "sha256:" + strings.Repeat("0", 64)
+	otherImage.Image.Digest = digest.FromString("another")
 	otherImage.Packaging.SourcePath = "x"
-	otherImage.Images = []NamedImage{{"a", "b:1", digest}}
+	otherImage.Others = []NamedImage{{"a", Image{"b:1", imageDigest}}}
 	shortCommit.GitCommit = commit[:7]
 	for name, test := range map[string]struct {
 		dir, want string
 		lock      Lock
 	}{
-		"rewriting":     {"b", `written before with other content (image.digest is "` + digest + `", not "` + otherImage.Image.Digest + `"; images (number) is "0", not "1"; packaging.sourcePath is "k8s/helm", not "x")`, otherImage},
+		"rewriting":     {"b", `written before with other content (image.digest is "` + imageDigest + `", not "` + otherImage.Image.Digest.String() + `"; images (number) is "0", not "1"; packaging.sourcePath is "k8s/helm", not "x")`, otherImage},
 		"a bad lock":    {"b", `gitCommit "0123456" is abbreviated`, shortCommit},
 		"no ancestry":   {"b", "is commit " + strings.Repeat("a", 40) + " older than " + commit + ", which current.yaml names: no such commit", at(strings.Repeat("a", 40))},
 		"outside":       {"../x", "escapes", fullLock()},

@@ -75,7 +75,7 @@ stages:
 			{"literal", literal},
 			{"owner", owner},
 			{"size", size},
-			{"z.image", "ghcr.io/acme/app@" + l.Image.Digest + " ghcr.io/acme/app:v1 ghcr.io/acme/app v1 " + l.Image.Digest},
+			{"z.image", l.Image.Pinned() + " ghcr.io/acme/app:v1 ghcr.io/acme/app v1 " + l.Image.Digest.String()},
 		}
 	}
 	for stage, want := range map[string]Expanded{

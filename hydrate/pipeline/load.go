@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/strictyaml"
 )
@@ -84,7 +86,7 @@ func sampleLock() lock.Lock {
 	return lock.Lock{
 		ReleaseID: "git-" + zeros[:40],
 		GitCommit: zeros[:40],
-		Image:     lock.Image{Ref: "registry.example/image:tag", Digest: "sha256:" + zeros},
+		Image:     lock.Image{Ref: "registry.example/image:tag", Digest: digest.Digest("sha256:" + zeros)},
 	}
 }
 

@@ -55,7 +55,7 @@ func (s scope) with(l lock.Lock, vars map[string]string) scope {
 	maps.Copy(values, vars)
 	values["release"], values["commit"] = l.ReleaseID, l.GitCommit
 	values["image"], values["image.ref"] = l.Image.Pinned(), l.Image.Ref
-	values["image.repository"], values["image.digest"] = l.Image.Repository(), l.Image.Digest
+	values["image.repository"], values["image.digest"] = l.Image.Repository(), l.Image.Digest.String()
 	absent := map[string]string{}
 	if tag := l.Image.Tag(); tag != "" {
 		values["image.tag"] = tag

@@ -144,7 +144,7 @@ func (w *world) pipe(name, kind, dir, fixed string, stages ...string) *pipe {
 	}
 	p.lock = lock.Lock{
 		SchemaVersion: lock.SchemaVersion, ReleaseID: "git-" + w.commits[0], GitCommit: w.commits[0],
-		Image:     lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: "sha256:" + strings.Repeat("a", 64)},
+		Image:     lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest.FromString("app")},
 		Packaging: lock.Packaging{Kind: kind, SourceRepo: sourceURL, SourcePath: dir},
 		CreatedAt: "2026-03-22T12:34:56Z",
 	}
@@ -285,10 +285,10 @@ func (w *world) lockField() (string, []string) {
 	l := &p.lock
 	fields := map[string]func(){
 		"image.ref":    func() { l.Image.Ref = "ghcr.io/acme/app:" + w.fresh() },
-		"image.digest": func() { l.Image.Digest = digest.FromString(w.fresh()).String() },
+		"image.digest": func() { l.Image.Digest = digest.FromString(w.fresh()) },
 		"createdAt":    func() { w.count++; l.CreatedAt = fmt.Sprintf("2026-03-22T12:34:56.%09dZ", w.count) },
 		"images": func() {
-			l.Images = []lock.NamedImage{{Name: "worker", Ref: "ghcr.io/acme/worker:v1", Digest: digest.FromString(w.fresh()).String()}}
+			l.Others = []lock.NamedImage{{Name: "worker", Image: lock.Image{Ref: "ghcr.io/acme/worker:v1", Digest: digest.FromString(w.fresh())}}}
 		},
 		"gitCommit": func() {
 			others := slices.DeleteFunc(slices.Clone(w.commits), func(c string) bool { return c == l.GitCommit })

@@ -153,7 +153,7 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 		return err
 	}
 	if m.Commit != "" {
-		out.Lock.Lock.GitCommit, out.Lock.Lock.ReleaseID = m.Commit, "git-"+m.Commit
+		out.Lock.GitCommit, out.Lock.ReleaseID = m.Commit, "git-"+m.Commit
 	}
 	for _, name := range p.Order() {
 		if len(m.Stages) > 0 && !slices.Contains(m.Stages, name) {
@@ -186,7 +186,7 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 	stage := hydrate.Stage{
 		Pipeline:    declared.Pipeline,
 		Name:        declared.Stage,
-		Lock:        l,
+		Lock:        out.Lock,
 		Renderer:    renderer.Version(),
 		Decoder:     &src.decoder,
 		Layout:      hydrate.Mode(declared.Render.Layout),
@@ -270,11 +270,8 @@ func (m *maker) overlay(ctx context.Context, src *source, l lock.Lock, declared 
 		Commit:     l.GitCommit,
 		Prefetch:   src.snapshot.Prefetch,
 		GitOps:     m.Files,
-		Images:     []lock.Image{l.Image},
+		Images:     l.Images(),
 		Path:       declared.Render.Overlay,
-	}
-	for _, named := range l.Images {
-		o.Images = append(o.Images, named.Image())
 	}
 	if k := declared.Render.Kustomize; k != nil {
 		o.Generated = &hydrate.Generated{

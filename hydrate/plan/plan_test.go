@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -161,7 +163,7 @@ stages:
 		SchemaVersion: lock.SchemaVersion,
 		ReleaseID:     "git-" + commit,
 		GitCommit:     commit,
-		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: "sha256:" + strings.Repeat("a", 64)},
+		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest.FromString("app")},
 		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: sourceURL, SourcePath: "k8s"},
 		CreatedAt:     "2026-03-22T12:34:56Z",
 	}
@@ -274,7 +276,7 @@ func TestStageHasAllThatItIsRenderedWith(t *testing.T) {
 	if len(r.Values) != 1 || r.Values[0].Path != "values/production.yaml" || string(r.Values[0].Data) != "stage: production\n" {
 		t.Errorf("values are %+v", r.Values)
 	}
-	want := hydrate.SetValue{Key: "image", Value: "ghcr.io/acme/app@sha256:" + strings.Repeat("a", 64)}
+	want := hydrate.SetValue{Key: "image", Value: "ghcr.io/acme/app@" + digest.FromString("app").String()}
 	if !slices.Equal(r.Set, []hydrate.SetValue{want}) {
 		t.Errorf("set is %v, want %v", r.Set, want)
 	}

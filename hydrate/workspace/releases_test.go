@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/workspace"
 )
@@ -17,7 +19,7 @@ func lockFile(n int, created string) string {
 		SchemaVersion: lock.SchemaVersion,
 		ReleaseID:     releaseID(n),
 		GitCommit:     strings.TrimPrefix(releaseID(n), "git-"),
-		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: "sha256:" + strings.Repeat("a", 64)},
+		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest.FromString("app")},
 		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
 		CreatedAt:     created,
 	}))

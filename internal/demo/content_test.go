@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/demo"
@@ -27,7 +29,7 @@ func TestContent(t *testing.T) {
 		GitCommit: "0123456789012345678901234567890123456789",
 		Image: lock.Image{
 			Ref:    "ghcr.io/acme/codeai:git-0123456789012345678901234567890123456789",
-			Digest: "sha256:" + strings.Repeat("0", 64),
+			Digest: digest.FromString("app"),
 		},
 		Packaging: lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/codeai.git", SourcePath: demo.ChartPath},
 	}

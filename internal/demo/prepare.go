@@ -123,7 +123,7 @@ func (s Stand) writeGitOps(ctx context.Context, o Options, image digest.Digest) 
 		SchemaVersion: lock.SchemaVersion,
 		ReleaseID:     "git-" + s.Commit,
 		GitCommit:     s.Commit,
-		Image:         lock.Image{Ref: s.Image, Digest: image.String()},
+		Image:         lock.Image{Ref: s.Image, Digest: image},
 		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: s.SourceDir, SourcePath: ChartPath},
 		CreatedAt:     o.Now.UTC().Format(time.RFC3339),
 	}, nil)

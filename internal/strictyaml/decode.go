@@ -22,7 +22,8 @@ type Decoder interface {
 // there; `yaml:"key,scalar"` is a string that takes any scalar as written, for
 // formats that programs write (a commit id may look like a number, and not
 // every writer quotes it).
-// Fields without the tag are left alone. Types are structs, pointers,
+// Fields without the tag are left alone; those of an embedded struct count as the
+// struct's own. Types are structs, pointers,
 // slices, maps by string, string, bool, int and Decoder. A key whose value is
 // null counts as absent; a null anywhere else is refused.
 func Decode(n *Node, v any) Problems { return decode(n, v, false) }
@@ -125,8 +126,8 @@ func (d *decoding) isKind(n *Node, kind Kind, path, want string) bool {
 
 func (d *decoding) structure(n *Node, v reflect.Value, path string) {
 	var known []string
-	for i := range v.NumField() {
-		tag, ok := v.Type().Field(i).Tag.Lookup("yaml")
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		tag, ok := field.Tag.Lookup("yaml")
 		if !ok || tag == "-" {
 			continue
 		}
@@ -145,7 +146,7 @@ func (d *decoding) structure(n *Node, v reflect.Value, path string) {
 			}
 			continue
 		}
-		d.value(value, v.Field(i), join(path, key), options == "scalar")
+		d.value(value, v.FieldByIndex(field.Index), join(path, key), options == "scalar")
 	}
 	for _, e := range n.Entries {
 		if slices.Contains(known, e.Key) || d.isMergeKey(e) {

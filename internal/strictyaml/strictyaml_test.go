@@ -221,3 +221,22 @@ func FuzzParse(f *testing.F) {
 		_ = n.MapStrings(func(_ []string, s *Node) string { return s.Value })
 	})
 }
+
+func TestDecodeFillsEmbeddedStructs(t *testing.T) {
+	t.Parallel()
+	type Inner struct {
+		B string `yaml:"b,required"`
+	}
+	var v struct {
+		A string `yaml:"a"`
+		Inner
+	}
+	root, _ := Parse("f", []byte("{a: x, b: y}"))
+	if problems := Decode(root, &v); problems != nil || v.A != "x" || v.B != "y" {
+		t.Errorf("got %v, %v", v, problems)
+	}
+	root, _ = Parse("f", []byte("{a: x, Inner: {b: y}}"))
+	if problems := Decode(root, &v); len(problems) != 2 {
+		t.Errorf("an embedded struct is a key, or its own are not required: %v", problems)
+	}
+}

@@ -133,7 +133,7 @@ func TestImage(t *testing.T) {
 
 	// An image that is not there has no signatures.
 	r := s.request(p, gate)
-	r.Lock.Image.Digest = digest.FromString("nothing").String()
+	r.Lock.Image.Digest = digest.FromString("nothing")
 	if facts := s.collect(r); len(facts.Image.Statements)+len(facts.Image.Signatures) > 0 {
 		t.Errorf("proven are %v", facts.Image)
 	}

@@ -72,7 +72,7 @@ func newScene(t *testing.T) *scene {
 	s.image = image.desc
 	s.lock = lock.Lock{
 		SchemaVersion: lock.SchemaVersion, ReleaseID: release, GitCommit: commit,
-		Image: lock.Image{Ref: s.host + "/acme/web:v1", Digest: image.desc.Digest.String()},
+		Image: lock.Image{Ref: s.host + "/acme/web:v1", Digest: image.desc.Digest},
 	}
 	return s
 }

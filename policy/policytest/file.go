@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/strictyaml"
@@ -209,17 +211,17 @@ func (s *suite) time(text string, path ...any) time.Time {
 func (s *suite) lockOf(i int) lock.Lock {
 	c := s.file.Cases[i]
 	commit, image := orDefault(c.Commit, Commit), orDefault(c.Image, Image)
-	ref, digest, _ := strings.Cut(image, "@")
+	ref, pinned, _ := strings.Cut(image, "@")
 	l := lock.Lock{
 		ReleaseID: "git-" + commit,
 		GitCommit: commit,
-		Image:     lock.Image{Ref: ref + ":" + commit, Digest: digest},
+		Image:     lock.Image{Ref: ref + ":" + commit, Digest: digest.Digest(pinned)},
 		Packaging: lock.Packaging{SourceRepo: "https://git.example/app.git", SourcePath: "."},
 	}
 	if !isCommit(commit) {
 		s.problems.Add(s.doc.At("cases", i, "commit").Pos, "commit: %q is not 40 lower-case hex digits", commit)
 	}
-	if !isDigest(digest) {
+	if !isDigest(pinned) {
 		s.problems.Add(s.doc.At("cases", i, "image").Pos, "image: %q is not written REPOSITORY@sha256:<64 hex>", image)
 	}
 	return l

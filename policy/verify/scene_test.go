@@ -113,7 +113,7 @@ func (s *scene) lock(pipeline, commit, image string) {
 		SchemaVersion: lock.SchemaVersion,
 		ReleaseID:     "git-" + commit,
 		GitCommit:     commit,
-		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: image},
+		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest.Digest(image)},
 		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
 		CreatedAt:     "2026-03-22T12:34:56Z",
 	})

@@ -166,15 +166,14 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 
 // Expect is what an artifact of a claim must be, by the lock.
 func Expect(file lock.File, claim sign.Claim) policy.Expectation {
-	l := file.Lock
 	e := policy.Expectation{
 		Claim:  claim,
-		Commit: l.GitCommit,
-		Lock:   digest.Digest(file.Digest),
-		Images: map[digest.Digest]string{digest.Digest(l.Image.Digest): l.Image.Repository()},
+		Commit: file.GitCommit,
+		Lock:   file.Digest,
+		Images: map[digest.Digest]string{},
 	}
-	for _, named := range l.Images {
-		e.Images[digest.Digest(named.Digest)] = named.Image().Repository()
+	for _, image := range file.Images() {
+		e.Images[image.Digest] = image.Repository()
 	}
 	return e
 }

@@ -52,7 +52,7 @@ func lockOf(release, created string) []byte {
 		SchemaVersion: lock.SchemaVersion,
 		ReleaseID:     release,
 		GitCommit:     strings.TrimPrefix(release, "git-"),
-		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: image(release).String()},
+		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: image(release)},
 		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
 		CreatedAt:     created,
 	})

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
 	"github.com/lockage/lockage/internal/git"
@@ -87,7 +89,7 @@ func entry(n int) remotelock.Entry {
 	return remotelock.Entry{
 		Lock: lock.Lock{
 			SchemaVersion: lock.SchemaVersion, ReleaseID: "git-" + commit, GitCommit: commit,
-			Image:     lock.Image{Ref: "ghcr.io/acme/web:git-" + commit, Digest: "sha256:" + strings.Repeat("a", 64)},
+			Image:     lock.Image{Ref: "ghcr.io/acme/web:git-" + commit, Digest: digest.FromString("app")},
 			Packaging: lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/web.git", SourcePath: "chart"},
 			CreatedAt: "2026-03-22T12:34:56Z",
 		},
