@@ -39,7 +39,7 @@ import (
 type scene struct {
 	serial        sync.Mutex
 	t             testing.TB
-	demo          demo.Stand
+	demo          demo.Setup
 	cache         string
 	releases      [2]string // the older one first
 	withReferrers bool

@@ -26,7 +26,7 @@ import (
 
 // stand is a source repository, a GitOps repository with a remote, a key and a registry.
 type stand struct {
-	demo.Stand
+	demo.Setup
 	cache string
 
 	mu          sync.Mutex
@@ -56,7 +56,7 @@ func newStand(t *testing.T) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stand{Stand: prepared, cache: t.TempDir()}
+	s := &stand{Setup: prepared, cache: t.TempDir()}
 	key, err := os.ReadFile(s.PrivateKey)
 	if err != nil {
 		t.Fatal(err)

@@ -10,16 +10,17 @@ import (
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // team is a repository with pipelines at its root and in folders.
 func team(t *testing.T) string {
 	t.Helper()
 	return repository(t, map[string]string{
-		"lockage.yaml":        declare("root"),
-		"team/lockage.yaml":   declare("team"),
-		"team/apps/b.yaml":    declare("b"),
-		"team/apps/a.yaml":    declare("a"),
+		"lockage.yaml":        testworld.Pipeline("root", "registry.example.com"),
+		"team/lockage.yaml":   testworld.Pipeline("team", "registry.example.com"),
+		"team/apps/b.yaml":    testworld.Pipeline("b", "registry.example.com"),
+		"team/apps/a.yaml":    testworld.Pipeline("a", "registry.example.com"),
 		"team/apps/notes.txt": "no pipeline",
 	})
 }
@@ -83,8 +84,8 @@ func TestPipelineFilesThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	root := team(t)
 	outside := filepath.Join(t.TempDir(), "lockage.yaml")
-	write(t, filepath.Dir(outside), map[string]string{"lockage.yaml": declare("outside")})
-	write(t, root, map[string]string{"new.yaml": declare("new")})
+	testworld.Write(t, filepath.Dir(outside), map[string]string{"lockage.yaml": testworld.Pipeline("outside", "registry.example.com")})
+	testworld.Write(t, root, map[string]string{"new.yaml": testworld.Pipeline("new", "registry.example.com")})
 	w := open(t, filepath.Join(root, "team"))
 	files, err := w.Files(t.Context())
 	if err != nil {
@@ -134,17 +135,17 @@ func TestRepositoryWithoutPipelineFile(t *testing.T) {
 
 func TestOpenOutsideOfARepository(t *testing.T) {
 	t.Parallel()
-	_, err := workspace.Open(t.Context(), t.TempDir(), options(t))
+	_, err := workspace.Open(t.Context(), t.TempDir(), testworld.GitOptions(t))
 	requireSelection(t, err, "-C names a folder inside its checkout")
 }
 
 func TestFilesAreCommittedOnesOrThoseOnDisk(t *testing.T) {
 	t.Parallel()
 	root := repository(t, map[string]string{"edited": "committed", "sparse/left-out": "committed", "kept/same": "committed"})
-	run(t, root, "sparse-checkout", "set", "kept")
-	write(t, root, map[string]string{"edited": "on disk", "new": "on disk"})
+	testworld.Git(t, root, "sparse-checkout", "set", "kept")
+	testworld.Write(t, root, map[string]string{"edited": "on disk", "new": "on disk"})
 	secret := filepath.Join(t.TempDir(), "secret")
-	write(t, filepath.Dir(secret), map[string]string{"secret": "outside"})
+	testworld.Write(t, filepath.Dir(secret), map[string]string{"secret": "outside"})
 	if err := os.Symlink(secret, filepath.Join(root, "link")); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func TestFilesAreCommittedOnesOrThoseOnDisk(t *testing.T) {
 
 func TestBareRepositoryHasCommitsOnly(t *testing.T) {
 	t.Parallel()
-	w := open(t, bare(t, team(t)))
+	w := open(t, testworld.Bare(t, team(t)))
 	if _, err := w.WorkTree(); err == nil {
 		t.Error("a bare repository has a work tree")
 	}
@@ -215,8 +216,8 @@ func TestBareRepositoryHasCommitsOnly(t *testing.T) {
 func TestFilesOfAnotherCommit(t *testing.T) {
 	t.Parallel()
 	root := repository(t, map[string]string{"file": "old"})
-	run(t, root, "tag", "v1")
-	write(t, root, map[string]string{"file": "new"})
+	testworld.Git(t, root, "tag", "v1")
+	testworld.Write(t, root, map[string]string{"file": "new"})
 	commit(t, root)
 	w := open(t, root)
 	for rev, want := range map[string]string{"v1": "old", "main": "new", "HEAD": "new"} {

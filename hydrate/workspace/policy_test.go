@@ -7,32 +7,33 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 func TestPolicyRef(t *testing.T) {
 	t.Parallel()
-	home := repository(t, map[string]string{"lockage.yaml": declare("app")})
-	first := run(t, home, "rev-parse", "HEAD")
-	run(t, home, "switch", "-q", "-c", "trunk")
+	home := repository(t, map[string]string{"lockage.yaml": testworld.Pipeline("app", "registry.example.com")})
+	first := testworld.Git(t, home, "rev-parse", "HEAD")
+	testworld.Git(t, home, "switch", "-q", "-c", "trunk")
 	second := commit(t, home)
-	remote := bare(t, home) // its default branch is trunk
+	remote := testworld.Bare(t, home) // its default branch is trunk
 
 	origin := func(t *testing.T) string { return clone(t, remote) }
 	upstream := func(t *testing.T) string { return clone(t, remote, "--origin", "upstream") }
 	both := func(t *testing.T) string {
 		dir := origin(t)
-		run(t, dir, "remote", "add", "fork", "file://"+bare(t, repository(t, nil)))
+		testworld.Git(t, dir, "remote", "add", "fork", "file://"+testworld.Bare(t, repository(t, nil)))
 		return dir
 	}
 	neither := func(t *testing.T) string {
 		dir := both(t)
-		run(t, dir, "remote", "rename", "origin", "upstream")
+		testworld.Git(t, dir, "remote", "rename", "origin", "upstream")
 		return dir
 	}
 	alone := func(t *testing.T) string { return repository(t, nil) }
 	detached := func(t *testing.T) string {
 		dir := alone(t)
-		run(t, dir, "switch", "-q", "--detach")
+		testworld.Git(t, dir, "switch", "-q", "--detach")
 		return dir
 	}
 	for name, c := range map[string]struct {
@@ -108,12 +109,12 @@ func newHistory(t *testing.T) history {
 	t.Helper()
 	home := repository(t, map[string]string{"file": "1"})
 	h := history{first: commit(t, home)}
-	h.remote = bare(t, home)
+	h.remote = testworld.Bare(t, home)
 	h.checkout = clone(t, h.remote, "--depth", "1")
-	write(t, home, map[string]string{"file": "2"})
+	testworld.Write(t, home, map[string]string{"file": "2"})
 	h.second = commit(t, home)
-	run(t, home, "push", "-q", h.remote, "main")
-	run(t, h.checkout, "switch", "-q", "-c", "feature")
+	testworld.Git(t, home, "push", "-q", h.remote, "main")
+	testworld.Git(t, h.checkout, "switch", "-q", "-c", "feature")
 	h.feature = commit(t, h.checkout)
 	return h
 }
@@ -132,7 +133,7 @@ func TestPolicyRefContains(t *testing.T) {
 	h := newHistory(t)
 	w := open(t, h.checkout)
 	p := policy(t, w)
-	root := run(t, h.remote, "rev-parse", h.first+"^")
+	root := testworld.Git(t, h.remote, "rev-parse", h.first+"^")
 	const unknown = "dddddddddddddddddddddddddddddddddddddddd"
 	for name, c := range map[string]struct {
 		commit string
@@ -179,7 +180,7 @@ func TestPolicyRefContains(t *testing.T) {
 func TestPolicyFilesAreThoseOfTheRemotesTip(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
-	write(t, h.checkout, map[string]string{"file": "feature"})
+	testworld.Write(t, h.checkout, map[string]string{"file": "feature"})
 	commit(t, h.checkout)
 	files, err := policy(t, open(t, h.checkout)).Files(t.Context())
 	if err != nil {
@@ -198,7 +199,7 @@ func TestPublishable(t *testing.T) {
 	if !errors.Is(err, workspace.ErrOffPolicy) || !strings.Contains(err.Error(), "origin@main") {
 		t.Errorf("on a feature branch the error is %v, want %v of origin@main", err, workspace.ErrOffPolicy)
 	}
-	run(t, h.checkout, "switch", "-q", "--detach", h.first)
+	testworld.Git(t, h.checkout, "switch", "-q", "--detach", h.first)
 	w = open(t, h.checkout)
 	if err := w.Publishable(t.Context(), policy(t, w)); err != nil {
 		t.Errorf("an ancestor of the tip cannot be published: %v", err)

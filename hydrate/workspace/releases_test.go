@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 func releaseID(n int) string { return "git-" + fmt.Sprintf("%040x", n) }
@@ -58,16 +59,16 @@ func TestReleasesAreOrderedByWhatWasCurrent(t *testing.T) {
 	created := "2026-03-22T12:34:56Z" // the same for all: it is not asked for
 	dir := repository(t, map[string]string{"README.md": "no lock yet"})
 	for _, n := range []int{1, 2, 3, 2} {
-		write(t, dir, map[string]string{"locks/" + releaseID(n) + ".yaml": lockFile(n, created), "locks/current.yaml": lockFile(n, created)})
+		testworld.Write(t, dir, map[string]string{"locks/" + releaseID(n) + ".yaml": lockFile(n, created), "locks/current.yaml": lockFile(n, created)})
 		commit(t, dir)
 		commit(t, dir) // of other things
 	}
-	write(t, dir, map[string]string{"locks/current.yaml": "broken"})
+	testworld.Write(t, dir, map[string]string{"locks/current.yaml": "broken"})
 	commit(t, dir)
-	write(t, dir, map[string]string{"locks/" + releaseID(9) + ".yaml": lockFile(9, created), "locks/current.yaml": lockFile(5, created)})
+	testworld.Write(t, dir, map[string]string{"locks/" + releaseID(9) + ".yaml": lockFile(9, created), "locks/current.yaml": lockFile(5, created)})
 	commit(t, dir)
 	for name, args := range map[string][]string{"whole": nil, "shallow": {"--depth", "1"}} {
-		w := open(t, clone(t, bare(t, dir), args...))
+		w := open(t, clone(t, testworld.Bare(t, dir), args...))
 		if got := releases(t, w, 0); !slices.Equal(got, []int{5, 2, 3, 1}) {
 			t.Errorf("%s: releases %v", name, got)
 		}

@@ -40,7 +40,6 @@ var unfinished = []string{
 	"internal/git",
 	"internal/samplechart",
 	"internal/strictyaml",
-	"internal/testkey",
 	"oci",
 	"oci/registry",
 	"policy",

@@ -19,8 +19,8 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// Stand is where the demonstration stands: the folders and names that its commands use.
-type Stand struct {
+// Setup lists the folders and names that the commands of the demonstration use.
+type Setup struct {
 	Dir        string // everything is below it
 	SourceDir  string // the application's source repository
 	GitOpsDir  string // the checkout of the GitOps repository; its remote is the bare repository beside it
@@ -42,11 +42,11 @@ type Options struct {
 }
 
 // Prepare makes repositories, keys, the application's image and the lock below dir, which must be empty.
-func Prepare(ctx context.Context, dir string, o Options) (Stand, error) {
+func Prepare(ctx context.Context, dir string, o Options) (Setup, error) {
 	if o.NewKey == nil {
 		o.NewKey = func() (sign.KeyPair, error) { return sign.GenerateKeyPair(nil) }
 	}
-	s := Stand{
+	s := Setup{
 		Dir:        dir,
 		SourceDir:  filepath.Join(dir, "source"),
 		GitOpsDir:  filepath.Join(dir, "gitops"),
@@ -86,7 +86,7 @@ func Promotable(pipeline string) string {
 }
 
 // writeGitOps writes the files of the GitOps repository: what is embedded, the public keys and the lock.
-func (s Stand) writeGitOps(ctx context.Context, o Options, image digest.Digest) error {
+func (s Setup) writeGitOps(ctx context.Context, o Options, image digest.Digest) error {
 	if err := os.CopyFS(s.GitOpsDir, GitOps()); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 // Image is the digest of the image that a [Lock] names.
 const Image = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
-// Commit IDs and releases that tests number instead of naming: the n-th commit ID is n as 40 hex digits.
+// CommitID returns the n-th commit ID of those that tests number: n as 40 hex digits.
 func CommitID(n int) string { return fmt.Sprintf("%040x", n) }
 
 // Release returns the release of the n-th commit.
@@ -41,14 +41,14 @@ func AddLock(files fstest.MapFS, dir string, l lock.Lock) {
 	}
 }
 
-// Pipeline returns a small pipeline file: the stages staging and production, with the lock directory locks/NAME and the public
-// keys keys/hydrator.pub and keys/promoter.pub.
-func Pipeline(name, artifacts string) string {
+// Pipeline returns a small pipeline file: the stages staging and production, with artifacts at
+// registry/acme/NAME, locks in locks/NAME and the public keys keys/hydrator.pub and keys/promoter.pub.
+func Pipeline(name, registry string) string {
 	return fmt.Sprintf(`apiVersion: lockage.dev/v1alpha1
 kind: Pipeline
 name: %[1]s
 lock: locks/%[1]s
-artifacts: %[2]s
+artifacts: %[2]s/acme/%[1]s
 render: {releaseName: app, kubeVersion: "1.34"}
 identities:
   hydrator: {key: keys/hydrator.pub}
@@ -56,7 +56,7 @@ identities:
 stages:
   - {name: staging}
   - {name: production, after: [staging]}
-`, name, artifacts)
+`, name, registry)
 }
 
 // History is a policy ref whose commits lie on one line, the oldest first.
@@ -77,14 +77,14 @@ func (h History) IsAncestor(_ context.Context, ancestor, descendant string) (boo
 }
 
 // Demo prepares the demonstration's repositories for a registry, whose pipeline names the private keys by file.
-func Demo(t testing.TB, registry string, now time.Time) demo.Stand {
+func Demo(t testing.TB, registry string, now time.Time) demo.Setup {
 	t.Helper()
 	dir := t.TempDir()
-	stand, err := demo.Prepare(t.Context(), dir, demo.Options{Registry: registry, Now: now, NewKey: KeyPair, Change: func(pipeline string) string {
+	prepared, err := demo.Prepare(t.Context(), dir, demo.Options{Registry: registry, Now: now, NewKey: KeyPair, Change: func(pipeline string) string {
 		return strings.ReplaceAll(pipeline, "env://"+demo.PrivateKeyVariable, dir+"/keys/hydrator.key")
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stand
+	return prepared
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,65 +12,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
-func environ() []string {
-	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com",
-	}
-}
-
-func run(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main"}, args...)...)
-	cmd.Dir, cmd.Env = dir, environ()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// newRepository has one commit on main.
-func newRepository(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	run(t, dir, "init", "-q")
-	change(t, dir, "README.md")
-	return dir
-}
-
-// change commits a change of a file, or none where name is empty, and returns the commit.
+// change commits a change of a file.
 func change(t *testing.T, dir, name string) git.Hash {
 	t.Helper()
-	if name != "" {
-		full := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		before, _ := os.ReadFile(full) // none is as good as an empty one
-		if err := os.WriteFile(full, append(before, '.'), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		run(t, dir, "add", "-A")
-	}
-	run(t, dir, "commit", "-q", "--allow-empty", "-m", "change of "+name)
-	return git.Hash(run(t, dir, "rev-parse", "HEAD"))
-}
-
-func open(t *testing.T, dir string) *git.Remote {
-	t.Helper()
-	remote, err := git.OpenRemote(t.Context(), dir, git.Options{Dir: t.TempDir(), CacheDir: t.TempDir(), Environ: environ()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return remote
+	before, _ := os.ReadFile(filepath.Join(dir, name)) // an absent file counts as an empty one
+	testworld.Write(t, dir, map[string]string{name: string(before) + "."})
+	return testworld.Commit(t, dir, "change of "+name)
 }
 
 // ancestry answers as the function does.
@@ -85,15 +36,9 @@ func (a ancestry) IsAncestor(_ context.Context, ancestor, descendant string) (bo
 func byNumber(ancestor, descendant string) bool { return ancestor <= descendant }
 
 func entry(n int) remotelock.Entry {
-	commit := fmt.Sprintf("%040x", n)
 	return remotelock.Entry{
-		Lock: lock.Lock{
-			SchemaVersion: lock.SchemaVersion, ReleaseID: "git-" + commit, GitCommit: commit,
-			Image:     lock.Image{Ref: "ghcr.io/acme/web:git-" + commit, Digest: digest.FromString("app")},
-			Packaging: lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/web.git", SourcePath: "chart"},
-			CreatedAt: "2026-03-22T12:34:56Z",
-		},
-		Dir: "locks/web", Pipeline: "web", Time: time.Unix(1_800_000_000, 0), Ancestry: ancestry(byNumber),
+		Lock: testworld.Lock(testworld.CommitID(n)),
+		Dir:  "locks/web", Pipeline: "web", Time: time.Unix(1_800_000_000, 0), Ancestry: ancestry(byNumber),
 	}
 }
 
@@ -102,15 +47,12 @@ func now(context.Context, int) error { return nil }
 // Jobs of many commits push at once: every release is recorded in one commit, and the newest is current.
 func TestRecordConcurrently(t *testing.T) {
 	t.Parallel()
-	gitops := newRepository(t)
-	run(t, gitops, "config", "receive.denyCurrentBranch", "ignore")
+	gitops, _ := testworld.Checkout(t, nil)
+	testworld.Git(t, gitops, "config", "receive.denyCurrentBranch", "ignore")
 	const jobs = 6
 	var group sync.WaitGroup
 	for n := range jobs {
-		branch := remotelock.Branch{Remote: open(t, gitops), Name: "main", Wait: func(_ context.Context, attempt int) error {
-			time.Sleep(time.Duration(attempt*(n+1)) * time.Millisecond)
-			return nil
-		}}
+		branch := remotelock.Branch{Remote: testworld.Remote(t, gitops), Name: "main", Wait: now}
 		group.Go(func() {
 			for range 2 { // again, as a job that is repeated
 				if _, err := branch.Record(t.Context(), entry(n)); err != nil {
@@ -120,15 +62,15 @@ func TestRecordConcurrently(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if got := strings.Count(run(t, gitops, "log", "--format=%s", "main"), "Lock git-"); got != jobs {
+	if got := strings.Count(testworld.Git(t, gitops, "log", "--format=%s", "main"), "Lock git-"); got != jobs {
 		t.Errorf("%d commits for %d releases", got, jobs)
 	}
-	files := strings.Fields(run(t, gitops, "ls-tree", "--name-only", "main:locks/web"))
+	files := strings.Fields(testworld.Git(t, gitops, "ls-tree", "--name-only", "main:locks/web"))
 	if len(files) != jobs+1 {
 		t.Errorf("lock directory: %q", files)
 	}
 	newest := fmt.Sprintf("main:locks/web/git-%040x.yaml", jobs-1)
-	if run(t, gitops, "show", "main:locks/web/current.yaml") != run(t, gitops, "show", newest) {
+	if testworld.Git(t, gitops, "show", "main:locks/web/current.yaml") != testworld.Git(t, gitops, "show", newest) {
 		t.Error("current.yaml is not the newest release")
 	}
 }
@@ -136,16 +78,16 @@ func TestRecordConcurrently(t *testing.T) {
 // Where somebody else is faster each time, it ends, and says so.
 func TestRecordGivesUp(t *testing.T) {
 	t.Parallel()
-	gitops := newRepository(t)
-	branch := remotelock.Branch{Remote: open(t, gitops), Name: "main", Wait: now}
+	gitops, _ := testworld.Checkout(t, nil)
+	branch := remotelock.Branch{Remote: testworld.Remote(t, gitops), Name: "main", Wait: now}
 	if _, err := branch.Record(t.Context(), entry(1)); err == nil || !strings.Contains(err.Error(), "denyCurrentBranch") {
 		t.Fatalf("a refused push: %v", err)
 	}
-	run(t, gitops, "config", "receive.denyCurrentBranch", "ignore")
+	testworld.Git(t, gitops, "config", "receive.denyCurrentBranch", "ignore")
 	if _, err := branch.Record(t.Context(), entry(1)); err != nil {
 		t.Fatal(err)
 	}
-	run(t, gitops, "reset", "-q", "--hard")
+	testworld.Git(t, gitops, "reset", "-q", "--hard")
 	attempts := 0
 	late := entry(2)
 	late.Ancestry = ancestry(func(string, string) bool {
@@ -180,24 +122,22 @@ func (r repository) Tags(_ context.Context, prefix string) ([]string, error) {
 
 func TestNewest(t *testing.T) {
 	t.Parallel()
-	source := t.TempDir()
-	run(t, source, "init", "-q")
-	first := change(t, source, "chart/a")
+	source, first := testworld.Checkout(t, map[string]string{"chart/a": "."})
 	chart := change(t, source, "chart/a")
 	docs := change(t, source, "docs/a")
 	for range 120 { // more than are judged at a time
-		change(t, source, "")
+		testworld.Commit(t, source, "empty")
 	}
 	app := change(t, source, "app/a")
-	both := git.Hash(run(t, source, "rev-parse", "HEAD"))
-	run(t, source, "checkout", "-q", "-b", "side", string(docs))
+	both := git.Hash(testworld.Git(t, source, "rev-parse", "HEAD"))
+	testworld.Git(t, source, "checkout", "-q", "-b", "side", string(docs))
 	side := change(t, source, "chart/b")
-	run(t, source, "checkout", "-q", "main")
-	run(t, source, "merge", "-q", "--no-ff", "-m", "merge", "side")
-	merge := git.Hash(run(t, source, "rev-parse", "HEAD"))
-	change(t, source, "")
+	testworld.Git(t, source, "checkout", "-q", "main")
+	testworld.Git(t, source, "merge", "-q", "--no-ff", "-m", "merge", "side")
+	merge := git.Hash(testworld.Git(t, source, "rev-parse", "HEAD"))
+	testworld.Commit(t, source, "empty")
 
-	remote := open(t, source)
+	remote := testworld.Remote(t, source)
 	all := func(pattern string, commits ...git.Hash) (tags repository) {
 		for _, c := range commits {
 			tags = append(tags, strings.ReplaceAll(pattern, "{commit}", string(c)))
