@@ -170,7 +170,7 @@ func (s *suite) state(f *policy.Facts, i, j int, gates []pipeline.Gate) error {
 			annotations = map[string]string{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "repository": subject.Repository}
 		}
 	} else if !strings.Contains(st.Type, ":") {
-		s.problems.Add(at.At("type").Pos, "type: %q is no stated type: write a URI, or approval, waiver or health", st.Type)
+		s.problems.Add(at.At("type").Pos, "type: %q is no predicate type: write a URI, or approval, waiver or health", st.Type)
 	}
 	about := digest.Digest(orDefault(st.About, subject.Digest.String()))
 	verified, rejected, err := s.identities.prove(st.By, about, subject.Digest, subject.Repository, predicateType, stated, annotations)
