@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -126,24 +125,12 @@ func (c *Client) warn(message string) {
 	if c.options.Warn == nil {
 		return
 	}
-	message = printable(redact(message))
+	message = harmless(message)
 	c.mu.Lock()
 	known := c.warned[message]
 	c.warned[message] = true
 	c.mu.Unlock()
 	if !known {
 		c.options.Warn(message)
-	}
-}
-
-// sleep waits for d or until ctx is done.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }

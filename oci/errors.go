@@ -14,11 +14,14 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/lockage/lockage/internal/loopback"
+	"github.com/lockage/lockage/internal/redact"
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // ErrNotFound tells that a repository does not hold the tag, manifest or blob asked
@@ -87,7 +90,7 @@ func describeCause(err error) string {
 	var store credentialError
 	switch {
 	case errors.As(err, &store):
-		return printable(redact(store.Error()))
+		return harmless(store.Error())
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
 		return "the registry asks for credentials, and there are none for it"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -100,13 +103,13 @@ func describeCause(err error) string {
 				s += ": " + e.Message
 			}
 		}
-		return printable(redact(s))
+		return harmless(s)
 	case errors.Is(err, errdef.ErrNotFound):
 		return ErrNotFound.Error()
 	case errors.As(err, &via):
-		return printable(redact(via.Err.Error()))
+		return harmless(via.Err.Error())
 	}
-	return printable(redact(requestLine.ReplaceAllString(err.Error(), "")))
+	return harmless(requestLine.ReplaceAllString(err.Error(), ""))
 }
 
 // requestLine is what oras-go puts before an error: the thing is named already.
@@ -138,7 +141,7 @@ func hint(err error, cause, op, host string) string {
 		return "plain HTTP is spoken to loopback hosts only; give " + host + " a certificate"
 	case errors.As(err, &unknownCA):
 		return "trust its certificate authority on this system, or name it in SSL_CERT_FILE"
-	case isLoopback(host) && (status == http.StatusBadRequest || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)):
+	case loopback.Is(host) && (status == http.StatusBadRequest || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)):
 		return "plain HTTP is spoken to loopback hosts; does " + host + " expect TLS?"
 	case errors.As(err, &unknown) && unknown.IsNotFound:
 		return "is the name of the host right?"
@@ -150,29 +153,5 @@ func hint(err error, cause, op, host string) string {
 	return ""
 }
 
-// urlSecrets matches the parts of a URL where secrets stand: the user before the
-// host, and the query.
-var urlSecrets = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s"@]*@)?([^\s"?]*)(?:\?[^\s"]*)?`)
-
-// bareUser matches a user and password before a host without a scheme.
-var bareUser = regexp.MustCompile(`(^|[\s"])[^\s"/:@]+:[^\s"/@]+@`)
-
-func redact(s string) string {
-	return bareUser.ReplaceAllString(urlSecrets.ReplaceAllString(s, "$1$2"), "$1")
-}
-
-// printable keeps a registry's words on one line of bounded length, and control
-// sequences out of the terminal.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
-	}
-	return s
-}
+// harmless takes secrets and control sequences out of a registry's words, and bounds them.
+func harmless(s string) string { return terminal.Words(redact.Text(s), maxMessage) }

@@ -115,27 +115,6 @@ func TestLostUpload(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	const date = "Sun, 06 Nov 1994 08:49:37 GMT"
-	for name, test := range map[string]struct {
-		header []string
-		want   time.Duration
-	}{
-		"seconds":  {[]string{"Retry-After", "42"}, 42 * time.Second},
-		"date":     {[]string{"Retry-After", "Sun, 06 Nov 1994 08:50:37 GMT", "Date", date}, time.Minute},
-		"past":     {[]string{"Retry-After", date, "Date", "Sun, 06 Nov 1994 08:50:37 GMT"}, 0},
-		"no date":  {[]string{"Retry-After", date}, 0},
-		"negative": {[]string{"Retry-After", "-1"}, 0},
-		"absurd":   {[]string{"Retry-After", "99999999999999999999"}, 0},
-		"absent":   {nil, 0},
-	} {
-		if got := retryAfter(answer(nil, 429, "", test.header...)); got != test.want {
-			t.Errorf("%s: %s, want %s", name, got, test.want)
-		}
-	}
-}
-
 // TestRetryWaits checks that the wait asked for is kept, told, and cut at the maximum.
 func TestRetryWaits(t *testing.T) {
 	t.Parallel()

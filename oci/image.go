@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/internal/redact"
 )
 
 // maxIndexDepth bounds how deep indexes may lie in indexes.
@@ -62,7 +64,7 @@ func (i *Images) Repository(reference string) (*Repository, error) {
 func (i *Images) open(reference string) (*Repository, string, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
-		return nil, "", fmt.Errorf("image %q is no reference; write HOST/PATH:TAG", redact(reference))
+		return nil, "", fmt.Errorf("image %q is no reference; write HOST/PATH:TAG", redact.URL(reference))
 	}
 	host := ref.Context().RegistryStr()
 	if host == name.DefaultRegistry {

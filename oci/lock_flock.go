@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lockage/lockage/internal/retry"
 )
 
 const lockPoll = 5 * time.Millisecond
@@ -23,7 +25,7 @@ func lockFile(ctx context.Context, f *os.File) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, unix.EWOULDBLOCK):
-			if err := sleep(ctx, lockPoll); err != nil {
+			if err := retry.Sleep(ctx, lockPoll); err != nil {
 				return fmt.Errorf("wait for another writer of %s: %w", f.Name(), err)
 			}
 		case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOLCK):

@@ -3,12 +3,12 @@ package oci
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/lockage/lockage/internal/redact"
 )
 
 const layoutPrefix = "oci-layout:"
@@ -31,13 +31,13 @@ func SplitReference(reference string) (name, tagOrDigest string, err error) {
 	if i := strings.LastIndex(name[start:], ":"); i >= 0 {
 		name, tag = name[:start+i], name[start+i+1:]
 		if err := checkTag(tag); err != nil {
-			return "", "", fmt.Errorf("reference %q: %w", redact(reference), err)
+			return "", "", fmt.Errorf("reference %q: %w", redact.URL(reference), err)
 		}
 	}
 	if !hasDigest {
 		tagOrDigest = tag
 	} else if err := digest.Digest(tagOrDigest).Validate(); err != nil {
-		return "", "", fmt.Errorf("reference %q: %w", redact(reference), err)
+		return "", "", fmt.Errorf("reference %q: %w", redact.URL(reference), err)
 	}
 	return name, tagOrDigest, checkName(name)
 }
@@ -51,18 +51,18 @@ func checkName(name string) error {
 		return nil
 	}
 	if strings.Contains(name, "://") {
-		return fmt.Errorf("repository %q: write HOST[:PORT]/PATH, without a scheme", redact(name))
+		return fmt.Errorf("repository %q: write HOST[:PORT]/PATH, without a scheme", redact.URL(name))
 	}
 	host, path, ok := strings.Cut(name, "/")
 	if !ok || !strings.ContainsAny(host, ".:") && host != "localhost" {
-		return fmt.Errorf("repository %q does not begin with the host of a registry; write HOST/PATH, for instance docker.io/%s", redact(name), redact(name))
+		return fmt.Errorf("repository %q does not begin with the host of a registry; write HOST/PATH, for instance docker.io/%s", redact.URL(name), redact.URL(name))
 	}
 	ref := registry.Reference{Registry: host, Repository: path}
 	if strings.Contains(host, "@") || ref.ValidateRegistry() != nil {
-		return fmt.Errorf("repository %q: invalid host; write HOST[:PORT]/PATH, without a user", redact(name))
+		return fmt.Errorf("repository %q: invalid host; write HOST[:PORT]/PATH, without a user", redact.URL(name))
 	}
 	if ref.ValidateRepository() != nil {
-		return fmt.Errorf("repository %q: invalid path %q; lower-case letters, digits and separators are allowed", redact(name), redact(path))
+		return fmt.Errorf("repository %q: invalid path %q; lower-case letters, digits and separators are allowed", redact.URL(name), redact.URL(path))
 	}
 	return nil
 }
@@ -87,18 +87,4 @@ func checkTagOrDigest(s string) (isDigest bool, err error) {
 		return true, nil
 	}
 	return false, checkTag(s)
-}
-
-// isLoopback tells whether a registry host, with or without a port, is this machine:
-// the only case in which plain HTTP cannot be overheard.
-func isLoopback(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.IsLoopback()
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
+
+	"github.com/lockage/lockage/internal/retry"
 )
 
 const (
@@ -97,7 +99,7 @@ func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.D
 			wait = max(wait, settleFactor*took)
 		}
 		// Apart from each other: writers that met once should not meet again.
-		if err := sleep(ctx, time.Duration(float64(wait)*(1+r.client.jitter()))); err != nil {
+		if err := retry.Sleep(ctx, time.Duration(float64(wait)*(1+r.client.jitter()))); err != nil {
 			return err
 		}
 		wait = min(wait*3/2, maxSettle)

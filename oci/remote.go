@@ -12,6 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
+
+	"github.com/lockage/lockage/internal/loopback"
 )
 
 const (
@@ -54,7 +56,7 @@ func newRemote(name string, client *Client) (*remoteRepository, error) {
 			return nil, err
 		}
 		repo.Client = client.http
-		repo.PlainHTTP = isLoopback(repo.Reference.Registry)
+		repo.PlainHTTP = loopback.Is(repo.Reference.Registry)
 		repo.MaxMetadataBytes = MaxManifestSize
 		repo.TagListPageSize = tagPage
 		repo.HandleWarning = func(w remote.Warning) { client.warn(repo.Reference.Registry + ": " + w.Text) }

@@ -3,43 +3,15 @@ package policy
 import (
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // maxPlain is how many bytes of somebody's words stand in a reason.
 const maxPlain = 300
 
-// plain makes somebody else's words fit to stand in a reason: visible, and cut where they are long.
-func plain(s string) string {
-	s = Visible(s)
-	if len(s) <= maxPlain {
-		return s
-	}
-	end := maxPlain
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "…"
-}
-
-// Visible puts a text on one line of a terminal or a log: what a terminal obeys or an eye misses is written as an escape.
-func Visible(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n', r == '\t', r == '\r':
-			b.WriteByte(' ')
-		case unicode.IsPrint(r) && r != utf8.RuneError:
-			b.WriteRune(r)
-		case r <= 0xffff:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		}
-	}
-	return strings.TrimSpace(b.String())
-}
+// plain makes somebody else's words fit for a reason: on one line, visible, and of bounded length.
+func plain(s string) string { return terminal.Clip(terminal.Line(s), maxPlain) }
 
 // writer is an io.Writer, in a package that has no business with io.
 type writer interface {
@@ -53,7 +25,7 @@ func WriteText(w writer, results []GateResult) error {
 		width = max(width, len(r.Gate))
 	}
 	for _, r := range results {
-		if _, err := fmt.Fprintf(w, "  %-7s  %-*s  %s\n", r.Result, width, r.Gate, Visible(r.Reason+retry(r))); err != nil {
+		if _, err := fmt.Fprintf(w, "  %-7s  %-*s  %s\n", r.Result, width, r.Gate, terminal.Line(r.Reason+retry(r))); err != nil {
 			return err
 		}
 	}
@@ -96,7 +68,7 @@ func mark(r Result) string {
 
 // CodeSpan writes a text as a code span of Markdown, in which nothing has a meaning, and on one line.
 func CodeSpan(s string) string {
-	s = Visible(s)
+	s = terminal.Line(s)
 	longest, run := 0, 0
 	for _, r := range s {
 		run++

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -85,19 +86,9 @@ func (p shownPromotion) details() []string {
 		lines = append(lines, "because: "+p.Reason)
 	}
 	for i, line := range lines {
-		lines[i] = printable(line)
+		lines[i] = terminal.Blank(line)
 	}
 	return lines
-}
-
-// printable keeps what people wrote into a record from doing more to a terminal than being read.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 func newHistoryCommand(a *app) *cobra.Command {

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf16"
-	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // result is what a verb has to say: the same facts as text and as JSON.
@@ -81,7 +82,7 @@ func writeJSON(w io.Writer, doc document) error {
 	// All of these stand in strings only, where they can be written so: the encoder escapes what ASCII has of them.
 	var out strings.Builder
 	for _, r := range strings.ReplaceAll(b.String(), runnerCommand, `#\u0023[`) {
-		if r == '\n' || unicode.IsPrint(r) {
+		if r == '\n' || terminal.Printable(r) {
 			out.WriteRune(r)
 			continue
 		}
@@ -108,16 +109,7 @@ func harmless(text string) string {
 		if begin := len(line) - len(strings.TrimLeftFunc(line, unicode.IsSpace)); strings.HasPrefix(line[begin:], lineCommand) {
 			line = line[:begin] + ": " + line[begin+1:]
 		}
-		for _, r := range strings.ReplaceAll(line, runnerCommand, "# #[") {
-			switch {
-			case r == '\n', r == '\t', unicode.IsPrint(r) && r != utf8.RuneError:
-				b.WriteRune(r)
-			case r <= 0xffff:
-				fmt.Fprintf(&b, `\u%04x`, r)
-			default:
-				fmt.Fprintf(&b, `\U%08x`, r)
-			}
-		}
+		b.WriteString(terminal.Escape(strings.ReplaceAll(line, runnerCommand, "# #["), "\n\t"))
 	}
 	return b.String()
 }

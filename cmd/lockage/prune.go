@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/promote/prune"
 )
@@ -52,7 +53,7 @@ func (rs pruneResults) Text(w io.Writer) {
 			fmt.Fprintf(w, "  %s %s %s\n", verb, a.Digest, a.Release)
 		}
 		for _, a := range r.Left {
-			fmt.Fprintf(w, "  left %s %s: %s\n", a.Digest, printable(strings.Join(a.Tags, " ")), printable(a.Reason))
+			fmt.Fprintf(w, "  left %s %s: %s\n", a.Digest, terminal.Blank(strings.Join(a.Tags, " ")), terminal.Blank(a.Reason))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/internal/loopback"
 	"github.com/lockage/lockage/oci/registry"
 )
 
@@ -56,7 +57,7 @@ func listen(ctx context.Context, addr string, remote bool) (net.Listener, error)
 	if err != nil {
 		return nil, usagef("--addr %q: want HOST:PORT, such as 127.0.0.1:5000 (%w)", addr, err)
 	}
-	if ip := net.ParseIP(host); !remote && host != "localhost" && !ip.IsLoopback() {
+	if !remote && !loopback.Is(host) {
 		return nil, usagef("--addr %s: other machines could reach it, and the registry knows no users; listen on 127.0.0.1", addr)
 	}
 	var lc net.ListenConfig

@@ -3,11 +3,11 @@ package diff
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"strings"
-	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // maxShown is how many bytes of a string of one line are shown to people.
@@ -73,29 +73,8 @@ func (f FieldChange) inline(limit int) (string, bool) {
 	return "", false
 }
 
-// clean writes what a terminal obeys or an eye misses as an escape: control characters, line breaks, marks of writing
-// direction, characters without width, blanks that are no space.
-func clean(s string) string {
-	if !strings.ContainsFunc(s, unseen) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case !unseen(r):
-			b.WriteRune(r)
-		case r <= 0xff:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case r <= 0xffff:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		}
-	}
-	return b.String()
-}
-
-func unseen(r rune) bool { return !unicode.IsPrint(r) && r != '\t' || r == unicode.ReplacementChar }
+// clean writes what a terminal obeys or an eye misses as an escape.
+func clean(s string) string { return terminal.Escape(s, "\t") }
 
 // mark is the sign of a change in front of a name.
 func (c Change) mark() string {

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/oci"
 )
 
@@ -46,7 +47,7 @@ const (
 	Removed Kind = "removed"
 )
 
-func (d Difference) String() string { return string(d.Kind) + " " + oneLine(d.Path) }
+func (d Difference) String() string { return string(d.Kind) + " " + terminal.Blank(d.Path) }
 
 // maxNamed bounds the differing files that a reason names.
 const maxNamed = 20

@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // Entry is an artifact of one stage, and where it is to be seen.
@@ -60,7 +60,7 @@ func (o Origin) String() string {
 	if o.URL == "" {
 		return o.Commit
 	}
-	return oneLine(o.URL) + "@" + o.Commit
+	return terminal.Blank(o.URL) + "@" + o.Commit
 }
 
 // Trailers of a mirror's commits (git-interpret-trailers(1)).
@@ -100,7 +100,7 @@ func (e Entry) commit(on git.Hash) git.NewCommit {
 		if t.value == "" {
 			continue
 		}
-		message += t.key + ": " + oneLine(t.value) + "\n"
+		message += t.key + ": " + terminal.Blank(t.value) + "\n"
 	}
 	commit := git.NewCommit{By: committer(), When: e.Time, Message: message, Sign: e.Sign}
 	if e.Merge != "" {
@@ -119,16 +119,6 @@ func trailer(message, key string) string {
 		}
 	}
 	return ""
-}
-
-// oneLine keeps a value from becoming two trailers.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // Metadata is the content of hydrator.metadata.
@@ -190,7 +180,7 @@ func ParseMetadata(data []byte) (Metadata, error) {
 	}
 	l := m.Lockage
 	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), string(l.Record), string(l.Tree), m.DrySHA} {
-		if len(field) > maxField || strings.ContainsFunc(field, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if len(field) > maxField || terminal.Blank(field) != field {
 			return m, errors.New(MetadataFile + " holds what lockage does not write")
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/retry"
 )
 
 // ErrMoved says that below an entry's path lies something else than when the entry was decided.
@@ -57,14 +58,7 @@ func NewWriter(remote *git.Remote, trunk Trunk, wait func(ctx context.Context, a
 func Backoff(first time.Duration, random func(n int64) int64) func(context.Context, int) error {
 	return func(ctx context.Context, attempt int) error {
 		limit := min(first<<min(attempt, 10), 100*first)
-		timer := time.NewTimer(time.Duration(random(int64(limit)) + 1))
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		return retry.Sleep(ctx, time.Duration(random(int64(limit))+1))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // maxMark bounds the mark that begins a comment, in bytes.
@@ -41,7 +43,7 @@ func (r *Repository) UpdateComment(ctx context.Context, number int, marker, body
 func (r *Repository) comment(ctx context.Context, number int, marker, body string, add bool) (Change, error) {
 	mark := "<!-- lockage:" + marker + " -->"
 	if !markers.MatchString(marker) || len(mark) >= maxMark {
-		return "", fmt.Errorf("comment on pull request %s: %q is no marker", r.reference(number), clip(marker, maxMark))
+		return "", fmt.Errorf("comment on pull request %s: %q is no marker", r.reference(number), terminal.Clip(marker, maxMark))
 	}
 	if len(body) > r.MaxBody() {
 		return "", fmt.Errorf("comment on pull request %s: its text has %d bytes, and %s takes %d: shorten it",

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // Request is a pull request as it should be.
@@ -62,7 +64,7 @@ func (r *Repository) MaxBody() int {
 // there a second one for the same proposal; a new commit is a new proposal. One request where nothing is to do, two for
 // opening (three on Gitea) or updating, one more each for labels (two or three on Gitea) and reviewers (and one a user on GitLab).
 func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, error) {
-	request.Title = clip(strings.Join(strings.Fields(request.Title), " "), MaxTitle)
+	request.Title = terminal.Words(request.Title, MaxTitle)
 	what := fmt.Sprintf("pull request from %s into %s", request.Head, request.Base)
 	switch {
 	case request.Head == "" || request.Base == "" || request.Head == request.Base || request.Title == "":

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // Error is a forge's refusal.
@@ -119,7 +121,7 @@ func message(body []byte) string {
 		}
 		switch value := value.(type) {
 		case string:
-			if word := strings.Join(strings.Fields(value), " "); word != "" {
+			if word := strings.TrimSpace(value); word != "" {
 				words = append(words, word)
 			}
 		case []any:
@@ -140,27 +142,7 @@ func message(body []byte) string {
 	for _, value := range []any{object.Message, object.Error, object.Description, object.Errors} {
 		collect(value, 0)
 	}
-	text := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.Join(words, ": "))
-	return clip(text, maxMessage)
-}
-
-// clip shortens text to at most limit bytes, at a character, and shows that it did.
-func clip(text string, limit int) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= limit {
-		return text
-	}
-	const mark = "…"
-	cut := limit - len(mark)
-	for cut > 0 && text[cut]&0xC0 == 0x80 {
-		cut--
-	}
-	return text[:cut] + mark
+	return terminal.Words(strings.Join(words, ": "), maxMessage)
 }
 
 func checkRedirect(request *http.Request, via []*http.Request) error {

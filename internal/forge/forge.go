@@ -42,6 +42,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/lockage/lockage/internal/retry"
 )
 
 // Kind is a family of forges with one API.
@@ -89,7 +91,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.Sleep == nil {
-		o.Sleep = sleep
+		o.Sleep = retry.Sleep
 	}
 	return o
 }
@@ -207,15 +209,4 @@ func CompareURL(repositoryURL, base, head string, o Options) string {
 		return ""
 	}
 	return page.String()
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

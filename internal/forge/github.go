@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/google/go-github/v73/github"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // gitHub speaks GitHub's REST API, and GraphQL for what REST lacks: https://docs.github.com/rest and /graphql.
@@ -186,7 +188,7 @@ func (g *gitHub) graphQL(ctx context.Context, query string, variables map[string
 		return err
 	}
 	if len(answer.Errors) > 0 {
-		return &Error{Status: http.StatusUnprocessableEntity, Message: clip(strings.Join(strings.Fields(answer.Errors[0].Message), " "), maxMessage)}
+		return &Error{Status: http.StatusUnprocessableEntity, Message: terminal.Words(answer.Errors[0].Message, maxMessage)}
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"code.gitea.io/sdk/gitea"
 	gitlab "gitlab.com/gitlab-org/api/client-go"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // openLister lists all open pull requests, whatever their base.
@@ -55,7 +57,7 @@ func (r *Repository) ListOpen(ctx context.Context, prefix string) ([]PullRequest
 // Refresh is [Repository.Ensure] for an open pull request as [Repository.ListOpen] returned it: no request where nothing is to
 // do, one to update, and as many more for labels and reviewers. Where a reviewer answered already, one more finds that out.
 func (r *Repository) Refresh(ctx context.Context, pull PullRequest, request Request) (Ensured, error) {
-	request.Title = clip(strings.Join(strings.Fields(request.Title), " "), MaxTitle)
+	request.Title = terminal.Words(request.Title, MaxTitle)
 	what := "update pull request " + r.reference(pull.Number)
 	if len(request.Body) > r.MaxBody() {
 		return Ensured{}, fmt.Errorf("%s: its text has %d bytes, and %s takes %d: shorten it", what, len(request.Body), r.kind, r.MaxBody())

@@ -2,7 +2,6 @@ package forge
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 )
@@ -111,13 +110,4 @@ func validSegment(segment string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(segment, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r == '?' || r == '#' || r == '%' })
-}
-
-// loopback reports whether a host name is this machine.
-func loopback(hostname string) bool {
-	if hostname == "localhost" || strings.HasSuffix(hostname, ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(hostname)
-	return ip != nil && ip.IsLoopback()
 }

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/lockage/lockage/internal/loopback"
 )
 
 // server is a forge, and the path of one repository on it.
@@ -76,7 +78,7 @@ func (e environment) locate(r remote, kind Kind) (server, error) {
 			s.path = r.path[len(prefix):]
 		}
 	}
-	if s.root.Scheme == "http" && !loopback(s.root.Hostname()) {
+	if s.root.Scheme == "http" && !loopback.Is(s.root.Hostname()) {
 		return s, fmt.Errorf("repository on http://%s: a token would be readable on the way: use its https or ssh address", s.root.Host)
 	}
 	if s.kind == "" {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // StatusState is what a commit's status says.
@@ -38,7 +40,7 @@ type statuses interface {
 //
 // GitLab does not replace a pending status by another pending one; its description then stays the old one.
 func (r *Repository) SetStatus(ctx context.Context, commit string, status Status) (Change, error) {
-	what := fmt.Sprintf("status %s of commit %s", status.Context, clip(commit, 64))
+	what := fmt.Sprintf("status %s of commit %s", status.Context, terminal.Clip(commit, 64))
 	if commit == "" || strings.Trim(commit, "0123456789abcdef") != "" {
 		return "", fmt.Errorf("%s: that is no commit", what)
 	}
@@ -47,7 +49,7 @@ func (r *Repository) SetStatus(ctx context.Context, commit string, status Status
 	default:
 		return "", fmt.Errorf("%s: no such state: %q", what, status.State)
 	}
-	status.Description = clip(strings.Join(strings.Fields(status.Description), " "), MaxDescription)
+	status.Description = terminal.Words(status.Description, MaxDescription)
 	old, found, err := r.driver.status(ctx, commit, status.Context)
 	if err != nil {
 		return "", r.fail("read the "+what, err)

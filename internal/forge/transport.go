@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lockage/lockage/internal/retry"
 )
 
 const (
@@ -134,7 +136,7 @@ func (t *transport) refusal(response *http.Response) (*Error, error) {
 func (t *transport) limit(response *http.Response, refusal *Error, try int) (pause time.Duration, limited bool) {
 	words := strings.ToLower(refusal.Message)
 	exhausted := remaining(response.Header) == "0"
-	after, hasAfter := retryAfter(response.Header, t.Now())
+	after, hasAfter := retry.After(response.Header, t.Now())
 	switch refusal.Status {
 	case http.StatusTooManyRequests:
 		limited = true
@@ -145,7 +147,7 @@ func (t *transport) limit(response *http.Response, refusal *Error, try int) (pau
 	}
 	switch {
 	case hasAfter:
-		pause = after
+		pause = max(after, time.Second)
 	case limited && exhausted:
 		if pause = reset(response.Header, t.Now()); pause == 0 {
 			pause = secondPause << (try - 1)
@@ -154,18 +156,6 @@ func (t *transport) limit(response *http.Response, refusal *Error, try int) (pau
 		pause = secondPause << (try - 1)
 	}
 	return pause, limited
-}
-
-// retryAfter reads RFC 9110's Retry-After: seconds or a date.
-func retryAfter(header http.Header, now time.Time) (time.Duration, bool) {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(max(time.Duration(seconds)*time.Second, time.Second), maxPause), true
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		return min(max(date.Sub(now)+skew, time.Second), maxPause), true
-	}
-	return 0, false
 }
 
 // remaining and reset read X-RateLimit-* (GitHub) and RateLimit-* (GitLab).

@@ -3,10 +3,11 @@ package git
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
+
+	"github.com/lockage/lockage/internal/redact"
 )
 
 // address is a remote's URL, taken apart (git-clone(1), «GIT URLS»).
@@ -25,7 +26,7 @@ func parseAddress(raw, dir string) (address, error) {
 	if scheme, _, ok := strings.Cut(raw, "://"); ok {
 		u, err := url.Parse(raw)
 		if err != nil {
-			return address{}, fmt.Errorf("%s is no URL", redact(raw)) // why not, would quote it
+			return address{}, fmt.Errorf("%s is no URL", redact.URL(raw)) // why not, would quote it
 		}
 		a := address{user: u.User}
 		switch u.Scheme = strings.ToLower(scheme); u.Scheme {
@@ -35,7 +36,7 @@ func parseAddress(raw, dir string) (address, error) {
 			u.User, u.Fragment = nil, ""
 			u.Path = strings.TrimRight(u.Path, "/")
 			if u.Host == "" {
-				return address{}, fmt.Errorf("%s names no host", redact(raw))
+				return address{}, fmt.Errorf("%s names no host", redact.URL(raw))
 			}
 		case "ssh", "git+ssh", "ssh+git":
 			u.Scheme = "ssh"
@@ -43,7 +44,7 @@ func parseAddress(raw, dir string) (address, error) {
 				u.User = url.User(u.User.Username())
 			}
 		default:
-			return address{}, fmt.Errorf("%s: scheme %s is not supported: use https, ssh, file or a path", redact(raw), u.Scheme)
+			return address{}, fmt.Errorf("%s: scheme %s is not supported: use https, ssh, file or a path", redact.URL(raw), u.Scheme)
 		}
 		a.url = u
 		return a, nil
@@ -85,32 +86,4 @@ func (a address) String() string {
 	u := *a.url
 	u.User, u.RawQuery = nil, ""
 	return u.String()
-}
-
-// loopback says whether the host is this machine, where nobody listens in.
-func (a address) loopback() bool {
-	if a.url == nil {
-		return false
-	}
-	host := a.url.Hostname()
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// redact drops user, password and query from a URL, well-formed or not.
-func redact(raw string) string {
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		return raw
-	}
-	rest, _, _ = strings.Cut(rest, "?")
-	authority, path, _ := strings.Cut(rest, "/")
-	if _, err := url.Parse(raw); err != nil {
-		authority, path = rest, "" // a stray slash may stand in a password
-	}
-	authority = authority[strings.LastIndexByte(authority, '@')+1:]
-	if path != "" {
-		path = "/" + path
-	}
-	return scheme + "://" + authority + path
 }

@@ -107,7 +107,7 @@ func runGit(ctx context.Context, opts Options, stdin []byte, args ...string) ([]
 	cmd.Stdout = &limitedBuffer{buf: &out, room: maxConfigBytes}
 	cmd.Stderr = &limitedBuffer{buf: &msg, room: maxConfigBytes}
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("git %s: %w: %s", strings.Join(args[:min(len(args), 2)], " "), err, sanitize(msg.String()))
+		return nil, fmt.Errorf("git %s: %w: %s", strings.Join(args[:min(len(args), 2)], " "), err, harmless(msg.String()))
 	}
 	return out.Bytes(), nil
 }

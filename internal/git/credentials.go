@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/lockage/lockage/internal/loopback"
+	"github.com/lockage/lockage/internal/redact"
 )
 
 // credentials adds to requests what proves who asks. Of several proofs the
@@ -36,7 +39,7 @@ type credentials struct {
 
 func newCredentials(origin address, conf *config, opts Options) *credentials {
 	c := &credentials{origin: origin, conf: conf, opts: opts}
-	if origin.url.Scheme == "https" || origin.loopback() {
+	if origin.url.Scheme == "https" || loopback.Is(origin.url.Host) {
 		c.token = opts.getenv("LOCKAGE_GIT_TOKEN")
 	}
 	if c.netrc = opts.getenv("NETRC"); c.netrc == "" && opts.getenv("HOME") != "" {
@@ -59,7 +62,7 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 	for _, header := range c.conf.forURL("http", "extraheader", &matched) {
 		key, value, ok := strings.Cut(header, ":")
 		if !ok {
-			return fmt.Errorf("http.extraHeader for %s is no «Name: value»", redact(base.String()))
+			return fmt.Errorf("http.extraHeader for %s is no «Name: value»", redact.URL(base.String()))
 		}
 		req.Header.Add(strings.TrimSpace(key), strings.TrimSpace(value))
 	}

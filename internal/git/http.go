@@ -2,6 +2,7 @@ package git
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,13 +13,16 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+
+	"github.com/lockage/lockage/internal/redact"
+	"github.com/lockage/lockage/internal/retry"
 )
 
 const (
@@ -28,10 +32,10 @@ const (
 
 // httpLink speaks smart HTTP (gitprotocol-http(5)) to one repository.
 type httpLink struct {
-	client  *http.Client
-	creds   *credentials
-	backoff time.Duration
-	count   *counters
+	client *http.Client
+	creds  *credentials
+	retry  retry.Policy
+	count  *counters
 
 	mu   sync.Mutex
 	base *url.URL // where the repository is, after redirects
@@ -77,20 +81,16 @@ func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpL
 		}
 		u, err := url.Parse(proxy)
 		if err != nil {
-			return nil, fmt.Errorf("http.proxy: %s is no URL", redact(proxy))
+			return nil, fmt.Errorf("http.proxy: %s is no URL", redact.URL(proxy))
 		}
 		transport.Proxy = http.ProxyURL(u)
-	}
-	backoff := opts.Backoff
-	if backoff == 0 {
-		backoff = defaultBackoff
 	}
 	return &httpLink{
 		client: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		creds: newCredentials(a, conf, opts), backoff: backoff, count: count, base: a.url,
+		creds: newCredentials(a, conf, opts), retry: retry.Policy{Attempts: maxAttempts, First: cmp.Or(opts.Backoff, defaultBackoff), Longest: maxBackoff}, count: count, base: a.url,
 	}, nil
 }
 
@@ -144,7 +144,7 @@ func (l *httpLink) discover(ctx context.Context, service string) (*advertisement
 		}
 		path, ok := strings.CutSuffix(moved.Path, infoRefs)
 		if !ok || moved.Scheme != "https" && moved.Scheme != base.Scheme {
-			return nil, fmt.Errorf("redirected to %s, which is not the same repository in another place", redact(moved.String()))
+			return nil, fmt.Errorf("redirected to %s, which is not the same repository in another place", redact.URL(moved.String()))
 		}
 		base = &url.URL{Scheme: moved.Scheme, Host: moved.Host, Path: path}
 	}
@@ -234,58 +234,50 @@ func (l *httpLink) post(ctx context.Context, service string, content []byte) (io
 	l.mu.Unlock()
 	body, moved, err := l.do(ctx, base, service, http.MethodPost, "/"+service, content)
 	if err == nil && moved != nil {
-		err = fmt.Errorf("redirected to %s after the first request", redact(moved.String()))
+		err = fmt.Errorf("redirected to %s after the first request", redact.URL(moved.String()))
 	}
 	return body, err
 }
 
-// do makes a request, again after 429, 502, 503 and 504, and once more with
+// do makes a request, again after a fault that may pass, and once more with
 // credentials from a helper. Repeating is safe: reading changes nothing, and a
 // push that was done is refused the second time, its old value being gone. It
 // returns a body or the place the server points to.
 func (l *httpLink) do(ctx context.Context, base *url.URL, service, method, path string, content []byte) (io.ReadCloser, *url.URL, error) {
-	pause := l.backoff
-	for attempt := 1; ; attempt++ {
-		res, err := l.once(ctx, base, service, method, path, content)
-		if err != nil {
-			if attempt == maxAttempts || !transient(err) || ctx.Err() != nil {
-				return nil, nil, err
+	for {
+		var res *http.Response
+		err := l.retry.Do(ctx, func() (err error) {
+			if res, err = l.once(ctx, base, service, method, path, content); err != nil {
+				if transient(err) {
+					return retry.Again(err, 0)
+				}
+				return err
 			}
-			if err := sleep(ctx, pause); err != nil {
-				return nil, nil, err
+			if retry.Status(res.StatusCode) {
+				wait, _ := retry.After(res.Header, time.Time{})
+				return retry.Again(statusError(res), wait)
 			}
-			pause *= 2
-			continue
-		}
-		switch res.StatusCode {
-		case http.StatusOK:
+			return nil
+		})
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case res.StatusCode == http.StatusOK:
 			return &countingBody{ReadCloser: res.Body, n: &l.count.bytes}, nil, nil
-		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		case slices.Contains([]int{301, 302, 303, 307, 308}, res.StatusCode):
 			_ = res.Body.Close()
 			moved, err := res.Location()
 			if err != nil {
-				return nil, nil, errors.New("redirected to nowhere")
+				return nil, nil, errors.New("the server redirects without an address")
 			}
 			return nil, moved, nil
-		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			_ = res.Body.Close()
-			if attempt == maxAttempts {
-				return nil, nil, statusError(res, nil)
-			}
-			if err := sleep(ctx, retryAfter(res.Header, pause)); err != nil {
-				return nil, nil, err
-			}
-			pause *= 2
-		case http.StatusUnauthorized:
-			_ = res.Body.Close()
-			again, err := l.creds.challenged(ctx, base)
-			if err != nil || !again {
-				return nil, nil, errors.Join(err, statusError(res, nil))
-			}
-		default:
-			text, _ := io.ReadAll(io.LimitReader(res.Body, maxMessage))
-			_ = res.Body.Close()
-			return nil, nil, statusError(res, text)
+		}
+		refused := statusError(res)
+		if res.StatusCode != http.StatusUnauthorized {
+			return nil, nil, refused
+		}
+		if again, err := l.creds.challenged(ctx, base); err != nil || !again {
+			return nil, nil, errors.Join(err, refused)
 		}
 	}
 }
@@ -321,52 +313,29 @@ func (l *httpLink) once(ctx context.Context, base *url.URL, service, method, pat
 		kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
 		if !strings.HasPrefix(kind, "application/x-"+service+"-") {
 			_ = res.Body.Close()
-			return nil, fmt.Errorf("no git repository answers there (content type %q): check the URL", sanitize(kind))
+			return nil, fmt.Errorf("no git repository answers there (content type %q): check the URL", harmless(kind))
 		}
 	}
 	return res, nil
 }
 
-// statusError says what to do about a status.
-func statusError(res *http.Response, text []byte) error {
+// statusError closes a response's body and says what to do about its status.
+func statusError(res *http.Response) error {
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxMessage))
+	_ = res.Body.Close()
 	switch res.StatusCode {
 	case http.StatusUnauthorized:
 		return errors.New("authentication failed (HTTP 401): set LOCKAGE_GIT_TOKEN, a git credential helper or http.extraHeader")
 	case http.StatusForbidden:
-		return fmt.Errorf("access denied (HTTP 403) %s: check what the credentials allow", sanitize(string(text)))
+		return fmt.Errorf("access denied (HTTP 403) %s: check what the credentials allow", harmless(string(text)))
 	case http.StatusNotFound:
 		return errors.New("no such repository, or none that these credentials may see (HTTP 404): check the URL, and LOCKAGE_GIT_TOKEN or the credential helper")
 	}
-	return fmt.Errorf("the server answered HTTP %d %s", res.StatusCode, sanitize(string(text)))
+	return fmt.Errorf("the server answered HTTP %d %s", res.StatusCode, harmless(string(text)))
 }
 
-// retryAfter is how long the server wants us to wait. A date is compared with
-// the server's own, so that clocks need not agree.
-func retryAfter(h http.Header, fallback time.Duration) time.Duration {
-	value := h.Get("Retry-After")
-	wait := fallback
-	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
-		wait = min(time.Duration(seconds), maxBackoff/time.Second) * time.Second
-	} else if until, err := http.ParseTime(value); err == nil {
-		if now, err := http.ParseTime(h.Get("Date")); err == nil {
-			wait = max(0, until.Sub(now))
-		}
-	}
-	return min(wait, maxBackoff)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// transient says whether an error may be gone on the next try.
+// transient reports whether an error may be gone on the next try. A timeout is
+// none: a server that packed for minutes is not asked to do so again.
 func transient(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)

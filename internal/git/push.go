@@ -234,8 +234,8 @@ func rejection(report *packp.ReportStatus, said string) error {
 	if len(names) > 0 {
 		reasons[0] = fmt.Sprintf("branch %s: %s", strings.Join(names, ", "), reasons[0])
 	}
-	err := fmt.Errorf("the server refuses %s", sanitize(strings.Join(reasons, "; ")))
-	if said = sanitize(said); said != "" {
+	err := fmt.Errorf("the server refuses %s", harmless(strings.Join(reasons, "; ")))
+	if said = harmless(said); said != "" {
 		err = fmt.Errorf("%w; it says: %s", err, said)
 	}
 	if stale {
@@ -260,7 +260,7 @@ func readReport(body io.Reader, req *packp.ReferenceUpdateRequest) (*packp.Repor
 	}
 	report := packp.NewReportStatus()
 	if err := report.Decode(body); err != nil {
-		if said := sanitize(printed.String()); said != "" {
+		if said := harmless(printed.String()); said != "" {
 			err = fmt.Errorf("%w; the server says: %s", noEOF(err), said)
 		}
 		return nil, "", fmt.Errorf("reading what became of the push: %w", noEOF(err))

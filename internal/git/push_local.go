@@ -42,7 +42,7 @@ func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*
 		_ = stdin.Close()
 		_, _ = io.Copy(io.Discard, stdout)
 		if werr := cmd.Wait(); werr != nil && err != nil {
-			err = fmt.Errorf("git receive-pack: %w: %s", errors.Join(context.Cause(ctx), err), sanitize(stderr.String()))
+			err = fmt.Errorf("git receive-pack: %w: %s", errors.Join(context.Cause(ctx), err), harmless(stderr.String()))
 		}
 		said += stderr.String()
 	}()

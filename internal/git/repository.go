@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/lockage/lockage/internal/redact"
 )
 
 // Repository is a repository on disk. It is safe for concurrent use.
@@ -350,7 +352,7 @@ func (r *Repository) RemoteURL(ctx context.Context, name string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	return redact(conf.rewrite(raw)), nil
+	return redact.URL(conf.rewrite(raw)), nil
 }
 
 func (r *Repository) remoteURL(ctx context.Context, name string) (string, *config, error) {

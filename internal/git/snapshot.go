@@ -235,7 +235,7 @@ func (s *Snapshot) link(ctx context.Context, l resolved) (string, error) {
 	}
 	target := string(data)
 	if len(target) > maxLinkBytes || strings.HasPrefix(target, "/") || target == "" || !utf8.ValidString(target) {
-		return "", fmt.Errorf("symbolic link %s leads to %q, out of the commit's tree", l.path, sanitize(target))
+		return "", fmt.Errorf("symbolic link %s leads to %q, out of the commit's tree", l.path, harmless(target))
 	}
 	return target, nil
 }

@@ -99,7 +99,7 @@ func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) erro
 	}
 	res, err := session.UploadPack(ctx, req)
 	if err != nil {
-		return &refusal{text: sanitize(err.Error())}
+		return &refusal{text: harmless(err.Error())}
 	}
 	defer func() { _ = res.Close() }()
 	counted := &countingBody{ReadCloser: res, n: &l.count.bytes}
@@ -139,7 +139,7 @@ func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp
 		return report, printed.String(), nil // it says itself what went wrong
 	}
 	if err != nil {
-		err = &refusal{text: sanitize(printed.String() + " " + err.Error())}
+		err = &refusal{text: harmless(printed.String() + " " + err.Error())}
 	}
 	return nil, "", err
 }

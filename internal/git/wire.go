@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // The wire format of upload-pack: gitprotocol-common(5), gitprotocol-pack(5)
@@ -35,21 +35,10 @@ type refusal struct{ text string }
 
 func (r *refusal) Error() string { return "the server says: " + r.text }
 
-func newRefusal(text []byte) error { return &refusal{text: sanitize(string(text))} }
+func newRefusal(text []byte) error { return &refusal{text: harmless(string(text))} }
 
-// sanitize makes a server's words fit to be printed.
-func sanitize(text string) string {
-	if len(text) > maxMessage {
-		text = text[:maxMessage]
-	}
-	text = strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) || c == utf8.RuneError {
-			return ' '
-		}
-		return c
-	}, text)
-	return strings.Join(strings.Fields(text), " ")
-}
+// harmless makes a server's words fit to be printed.
+func harmless(text string) string { return terminal.Words(text, maxMessage) }
 
 // pktReader reads pkt-lines.
 type pktReader struct {
@@ -70,7 +59,7 @@ func (p *pktReader) next() (pktKind, []byte, error) {
 	}
 	n, err := strconv.ParseUint(string(head[:]), 16, 16)
 	if err != nil {
-		return 0, nil, fmt.Errorf("the server's reply is not git's protocol (it begins %q)", sanitize(string(head[:])))
+		return 0, nil, fmt.Errorf("the server's reply is not git's protocol (it begins %q)", harmless(string(head[:])))
 	}
 	switch {
 	case n == 0:
@@ -184,7 +173,7 @@ func readAdvertisementFrom(p *pktReader) (*advertisement, error) {
 		return nil, noEOF(err)
 	}
 	if format := a.caps["object-format"]; len(format) > 0 && !slices.Contains(format, "sha1") {
-		return nil, fmt.Errorf("the remote repository has object format %s: only sha1 is supported", sanitize(format[0]))
+		return nil, fmt.Errorf("the remote repository has object format %s: only sha1 is supported", harmless(format[0]))
 	}
 	return a, nil
 }
@@ -202,7 +191,7 @@ func (a *advertisement) addLine(line string) error {
 	}
 	hash, name, ok := strings.Cut(line, " ")
 	if !ok || !isID(hash) {
-		return fmt.Errorf("the server's list of references holds %q", sanitize(line))
+		return fmt.Errorf("the server's list of references holds %q", harmless(line))
 	}
 	if name == "capabilities^{}" {
 		return nil
@@ -257,7 +246,7 @@ func readLsRefs(r io.Reader) ([]reference, error) {
 			if len(fields) > 1 && fields[0] == "unborn" {
 				continue
 			}
-			return nil, fmt.Errorf("the server's list of references holds %q", sanitize(line))
+			return nil, fmt.Errorf("the server's list of references holds %q", harmless(line))
 		}
 		ref := reference{name: fields[1], id: plumbing.NewHash(fields[0])}
 		for _, attribute := range fields[2:] {

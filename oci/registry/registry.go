@@ -20,6 +20,8 @@ import (
 	"github.com/olareg/olareg"
 	"github.com/olareg/olareg/config"
 	"github.com/olareg/olareg/types"
+
+	"github.com/lockage/lockage/internal/loopback"
 )
 
 const (
@@ -129,7 +131,7 @@ func withoutAbsent(err error) error {
 // Serve answers on listener until ctx is done, lets the requests under way finish,
 // and closes the listener. Being done is no error.
 func Serve(ctx context.Context, listener net.Listener, options Options) (err error) {
-	if addr, ok := listener.Addr().(*net.TCPAddr); !options.AllowRemote && (!ok || !addr.IP.IsLoopback()) {
+	if !options.AllowRemote && !loopback.Is(listener.Addr().String()) {
 		return errors.Join(
 			fmt.Errorf("serve registry: %s can be reached from other machines, and the registry knows no users; listen on 127.0.0.1, or allow it", listener.Addr()),
 			listener.Close())

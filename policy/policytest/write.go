@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/policy"
 )
 
@@ -33,11 +34,11 @@ func Write(w io.Writer, reports []Report, options Options) error {
 }
 
 func writeText(w io.Writer, r Report, gates bool) error {
-	if _, err := fmt.Fprintf(w, "%-4s  %s: %s\n", r.Result, r.File, policy.Visible(r.Case)); err != nil {
+	if _, err := fmt.Fprintf(w, "%-4s  %s: %s\n", r.Result, r.File, terminal.Line(r.Case)); err != nil {
 		return err
 	}
 	for _, problem := range r.Problems {
-		if _, err := fmt.Fprintf(w, "  %s\n", policy.Visible(problem)); err != nil {
+		if _, err := fmt.Fprintf(w, "  %s\n", terminal.Line(problem)); err != nil {
 			return err
 		}
 	}

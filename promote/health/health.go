@@ -32,6 +32,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/internal/retry"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -150,10 +151,7 @@ func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, err
 		if q.Report != nil {
 			q.Report(*last)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-waiting.Done():
-			timer.Stop()
+		if retry.Sleep(waiting, pause) != nil {
 			switch {
 			case ctx.Err() != nil:
 				return nil, context.Cause(ctx)
@@ -161,7 +159,6 @@ func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, err
 				return nil, last.Cause // the cluster never answered
 			}
 			return nil, last
-		case <-timer.C:
 		}
 		pause = min(2*pause, LongestPause)
 	}

@@ -2,11 +2,11 @@ package health
 
 import (
 	"strings"
-	"unicode"
 
 	"github.com/opencontainers/go-digest"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -58,7 +58,7 @@ func (o object) state(revision, status string, against []string) State {
 	return State{
 		Source: predicate.Source{
 			Kind: o.String(), Namespace: n.Namespace, Name: n.Name,
-			Revision: printable(revision), Status: printable(status),
+			Revision: terminal.Words(revision, maxWords), Status: terminal.Words(status, maxWords),
 		},
 		Ready: len(against) == 0,
 	}
@@ -87,21 +87,6 @@ func names(revision string, d digest.Digest) bool {
 func sameRepository(url, repository string) bool {
 	name, ok := strings.CutPrefix(url, "oci://")
 	return ok && strings.TrimSuffix(name, "/") == repository
-}
-
-// printable keeps a cluster's words on one line of bounded length, and control sequences out of the terminal.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxWords {
-		s = strings.ToValidUTF8(s[:maxWords], "") + "…"
-	}
-	return s
 }
 
 func (o object) field(path ...string) any {

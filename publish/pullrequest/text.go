@@ -5,9 +5,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // minChanges is the room in bytes that the changes need at least.
@@ -77,17 +77,7 @@ func (p Proposal) next() string {
 func code(s string) string { return "`" + strings.ReplaceAll(plain(s), "|", "/") + "`" }
 
 // plain leaves out what ends a line or a code span.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '`':
-			return '\''
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Zl, r), unicode.Is(unicode.Zp, r):
-			return ' '
-		}
-		return r
-	}, s)
-}
+func plain(s string) string { return strings.ReplaceAll(terminal.Blank(s), "`", "'") }
 
 // link keeps a URL within the parentheses of a Markdown link and the cell of a table.
 func link(url string) string {

@@ -46,6 +46,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lockage/lockage/internal/loopback"
+	"github.com/lockage/lockage/internal/redact"
 	"github.com/lockage/lockage/oci"
 )
 
@@ -111,7 +113,7 @@ func New(options Options) *Fetcher {
 type pin struct{ repository, name, version string }
 
 func (p pin) String() string {
-	return fmt.Sprintf("chart %s %s of %s", p.name, p.version, redact(p.repository))
+	return fmt.Sprintf("chart %s %s of %s", p.name, p.version, redact.URL(p.repository))
 }
 
 var (
@@ -174,28 +176,18 @@ const ociScheme = "oci"
 func parseRepository(repository string) (*url.URL, error) {
 	u, err := url.Parse(repository)
 	if err != nil || u.Host == "" || u.Opaque != "" {
-		return nil, fmt.Errorf("repository %q is no URL; write oci://HOST/PATH or https://HOST/PATH", redact(repository))
+		return nil, fmt.Errorf("repository %q is no URL; write oci://HOST/PATH or https://HOST/PATH", redact.URL(repository))
 	}
 	switch {
 	case u.User != nil:
 		return nil, fmt.Errorf("repository %s: its URL holds a user or password, which anybody who reads the chart can use; "+
-			"take it out and run `docker login %s`", redact(repository), u.Host)
-	case u.Scheme == ociScheme, u.Scheme == "https", u.Scheme == "http" && loopback(u):
+			"take it out and run `docker login %s`", redact.URL(repository), u.Host)
+	case u.Scheme == ociScheme, u.Scheme == "https", u.Scheme == "http" && loopback.Is(u.Host):
 		return u, nil
 	case u.Scheme == "http":
-		return nil, fmt.Errorf("repository %s: charts are fetched over plain HTTP from this machine only; write https://", redact(repository))
+		return nil, fmt.Errorf("repository %s: charts are fetched over plain HTTP from this machine only; write https://", redact.URL(repository))
 	}
-	return nil, fmt.Errorf("repository %s: charts come from oci:// and https:// repositories", redact(repository))
-}
-
-// redact leaves user and query of a URL out.
-func redact(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || u.User != nil && u.Host == "" {
-		return "(a URL that cannot be read)"
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
+	return nil, fmt.Errorf("repository %s: charts come from oci:// and https:// repositories", redact.URL(repository))
 }
 
 // dockerCredentials finds credentials as Docker does.

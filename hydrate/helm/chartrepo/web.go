@@ -1,25 +1,26 @@
 package chartrepo
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/lockage/lockage/internal/loopback"
+	"github.com/lockage/lockage/internal/redact"
+	"github.com/lockage/lockage/internal/retry"
 )
 
 const (
 	maxAttempts    = 4
 	defaultBackoff = 500 * time.Millisecond
-	maxWait        = time.Minute // the longest Retry-After that is honoured
+	maxWait        = time.Minute // the longest pause, whatever a server asks for
 )
 
 // web reads from chart repositories.
@@ -27,7 +28,7 @@ type web struct {
 	client      *http.Client
 	credentials func(context.Context, string) (string, string, error)
 	userAgent   string
-	backoff     time.Duration
+	retry       retry.Policy
 
 	mu    sync.Mutex
 	users map[string]login // by scheme and host, of those that asked for one
@@ -50,33 +51,21 @@ func newWeb(options Options) *web {
 		client:      &http.Client{Transport: transport, CheckRedirect: checkRedirect},
 		credentials: options.Credentials,
 		userAgent:   options.UserAgent,
-		backoff:     options.Backoff,
+		retry:       retry.Policy{Attempts: maxAttempts, First: cmp.Or(options.Backoff, defaultBackoff), Longest: maxWait},
 		users:       map[string]login{},
 	}
 	if w.credentials == nil {
 		w.credentials = dockerCredentials
 	}
-	if w.backoff == 0 {
-		w.backoff = defaultBackoff
-	}
 	return w
-}
-
-// loopback tells whether a URL's host is this machine: the only case in which plain HTTP cannot be overheard.
-func loopback(u *url.URL) bool {
-	if u.Hostname() == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	return err == nil && addr.IsLoopback()
 }
 
 // safe refuses a URL that a repository leads to over a connection that is not as safe as the repository's own.
 func safe(repository, target *url.URL) error {
-	if target.Scheme == "https" || target.Scheme == "http" && loopback(target) && repository.Scheme == "http" {
+	if target.Scheme == "https" || target.Scheme == "http" && loopback.Is(target.Host) && repository.Scheme == "http" {
 		return nil
 	}
-	return fmt.Errorf("the repository leads to %s, which is not https", redact(target.String()))
+	return fmt.Errorf("the repository leads to %s, which is not https", redact.URL(target.String()))
 }
 
 func sameHost(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
@@ -95,66 +84,50 @@ func checkRedirect(request *http.Request, via []*http.Request) error {
 
 // get returns a body of at most limit bytes, trying again after what may pass. The repository's credentials go to its
 // own host. An index may come compressed; an archive comes as it is.
-func (w *web) get(ctx context.Context, repository, target *url.URL, limit int64, compressed bool) ([]byte, error) {
-	pause := w.backoff
-	for attempt := 1; ; attempt++ {
-		data, wait, err := w.once(ctx, repository, target, limit, compressed)
-		if err == nil {
-			return data, nil
-		}
-		var passing passingError
-		if !errors.As(err, &passing) || attempt == maxAttempts {
-			return nil, fmt.Errorf("%s: %w", redact(target.String()), err)
-		}
-		timer := time.NewTimer(min(max(pause, wait), maxWait))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, context.Cause(ctx)
-		case <-timer.C:
-		}
-		pause *= 2
+func (w *web) get(ctx context.Context, repository, target *url.URL, limit int64, compressed bool) (data []byte, err error) {
+	err = w.retry.Do(ctx, func() (err error) {
+		data, err = w.once(ctx, repository, target, limit, compressed)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", redact.URL(target.String()), err)
 	}
+	return data, nil
 }
 
-// passingError is one that may not come again.
-type passingError struct{ error }
-
-func (e passingError) Unwrap() error { return e.error }
-
-func (w *web) once(ctx context.Context, repository, target *url.URL, limit int64, compressed bool) (data []byte, wait time.Duration, err error) {
+func (w *web) once(ctx context.Context, repository, target *url.URL, limit int64, compressed bool) ([]byte, error) {
 	response, err := w.send(ctx, repository, target, compressed)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	switch status := response.StatusCode; {
 	case status == http.StatusOK:
-	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= http.StatusInternalServerError:
-		seconds, _ := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
-		return nil, time.Duration(seconds) * time.Second, passingError{fmt.Errorf("the server answered %d", status)}
+	case retry.Status(status):
+		wait, _ := retry.After(response.Header, time.Time{})
+		return nil, retry.Again(fmt.Errorf("the server answered %d", status), wait)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return nil, 0, fmt.Errorf("the server answered %d; run `docker login %s`", status, target.Host)
+		return nil, fmt.Errorf("the server answered %d; run `docker login %s`", status, target.Host)
 	default:
-		return nil, 0, fmt.Errorf("the server answered %d", status)
+		return nil, fmt.Errorf("the server answered %d", status)
 	}
 	if response.ContentLength > limit {
-		return nil, 0, fmt.Errorf("it has %d bytes, at most %d are read", response.ContentLength, limit)
+		return nil, fmt.Errorf("it has %d bytes, at most %d are read", response.ContentLength, limit)
 	}
 	body := io.Reader(response.Body)
 	if compressed && response.Header.Get("Content-Encoding") == "gzip" {
 		if body, err = gzip.NewReader(body); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 	}
-	data, err = io.ReadAll(io.LimitReader(body, limit+1))
+	data, err := io.ReadAll(io.LimitReader(body, limit+1))
 	switch {
 	case err != nil:
-		return nil, 0, judge(ctx, err)
+		return nil, judge(ctx, err)
 	case int64(len(data)) > limit:
-		return nil, 0, fmt.Errorf("it has more than %d bytes", limit)
+		return nil, fmt.Errorf("it has more than %d bytes", limit)
 	}
-	return data, 0, nil
+	return data, nil
 }
 
 // send makes a request, and again with credentials if the repository's host asks for them.
@@ -205,10 +178,8 @@ func judge(ctx context.Context, err error) error {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	var network net.Error
-	if errors.As(err, &network) && network.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		return passingError{err}
+	if retry.Transient(err) {
+		return retry.Again(err, 0)
 	}
 	return err
 }
