@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,69 +22,31 @@ import (
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 )
 
-func environ(home string) []string {
-	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com",
-	}
-}
-
-func run(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main"}, args...)...)
-	cmd.Dir, cmd.Env = dir, environ("/nonexistent")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// forge is a bare repository behind smart HTTP, with what was asked of it.
+// forge is a bare repository behind smart HTTP.
 type forge struct {
-	*httptest.Server
-	bare   string
-	before atomic.Pointer[func(*http.Request)] // called before each request
+	*testworld.Server
+	bare string
 }
 
 func newForge(t testing.TB) *forge {
 	t.Helper()
-	root := t.TempDir()
-	f := &forge{bare: filepath.Join(root, "repo.git")}
-	run(t, root, "init", "-q", "--bare", f.bare)
-	for _, key := range []string{"uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack"} {
-		run(t, f.bare, "config", key, "true")
-	}
-	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if before := f.before.Load(); before != nil {
-			(*before)(r)
-		}
-		(&cgi.Handler{
-			Path: "/bin/sh", Args: []string{"-c", "exec git http-backend"},
-			Env:        []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"), "GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent"},
-			InheritEnv: []string{"PATH"},
-		}).ServeHTTP(w, r)
-	}))
-	t.Cleanup(f.Close)
-	return f
+	bare := testworld.Bare(t, "")
+	return &forge{testworld.GitServer(t, bare), bare}
 }
 
-func (f *forge) remote(t testing.TB) *git.Remote {
-	t.Helper()
-	r, err := git.OpenRemote(t.Context(), f.URL+"/repo.git", git.Options{
-		Dir: t.TempDir(), CacheDir: t.TempDir(), Environ: environ(t.TempDir()), Backoff: time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
+func (f *forge) remote(t testing.TB) *git.Remote { return testworld.Remote(t, f.URL) }
 
 func (f *forge) writer(t testing.TB) *mirror.Writer {
 	return mirror.NewWriter(f.remote(t), trunk{}, mirror.Backoff(time.Millisecond, func(n int64) int64 { return n / 2 }))
+}
+
+// pushes reports whether a request is the push itself.
+func pushes(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack")
 }
 
 // trunk is a history in which commits are ordered as their names are.
@@ -96,8 +56,6 @@ func (trunk) IsAncestor(_ context.Context, ancestor, descendant string) (bool, e
 	return ancestor <= descendant, nil
 }
 
-func commitID(n int) string { return fmt.Sprintf("%040x", n) }
-
 // entry shows a tree of one stage, hydrated from GitOps commit number n.
 func entry(t testing.TB, stage string, n int, tree fstest.MapFS) mirror.Entry {
 	t.Helper()
@@ -106,10 +64,10 @@ func entry(t testing.TB, stage string, n int, tree fstest.MapFS) mirror.Entry {
 		t.Fatal(err)
 	}
 	return mirror.Entry{
-		Pipeline: "web", Stage: stage, Release: "git-" + commitID(1), Branch: "stage/" + stage, Path: "apps/web/" + stage,
+		Pipeline: "web", Stage: stage, Release: "git-" + testworld.CommitID(1), Branch: "stage/" + stage, Path: "apps/web/" + stage,
 		Artifact: "registry.example.com/web@" + string(digest.FromString(stage+string(content))), Content: content,
-		Source: mirror.Origin{URL: "https://git.example.com/app.git", Commit: commitID(1)},
-		GitOps: mirror.Origin{URL: "https://git.example.com/gitops.git", Commit: commitID(n)},
+		Source: mirror.Origin{URL: "https://git.example.com/app.git", Commit: testworld.CommitID(1)},
+		GitOps: mirror.Origin{URL: "https://git.example.com/gitops.git", Commit: testworld.CommitID(n)},
 		Time:   time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
 		Tree:   func(context.Context) (fs.FS, error) { return tree, nil },
 	}
@@ -155,7 +113,7 @@ func TestWrite(t *testing.T) {
 	f := newForge(t)
 	e := entry(t, "staging", 1, tree("deployment-web.yaml", "replicas: 1\n", "service-web.yaml", "port: 80\n"))
 	results := write(t, f.writer(t), e)
-	if !results[0].Written || results[0].Commit != run(t, f.bare, "rev-parse", "stage/staging") {
+	if !results[0].Written || results[0].Commit != testworld.Git(t, f.bare, "rev-parse", "stage/staging") {
 		t.Fatalf("results %+v", results)
 	}
 	wantMessage := "Hydrate web/staging " + e.Release + `
@@ -163,18 +121,18 @@ func TestWrite(t *testing.T) {
 Lockage-Release: ` + e.Release + `
 Lockage-Artifact: ` + e.Artifact + `
 Lockage-Content: ` + string(e.Content) + `
-Lockage-Source: https://git.example.com/app.git@` + commitID(1) + `
-Lockage-Gitops: https://git.example.com/gitops.git@` + commitID(1)
-	if got := run(t, f.bare, "log", "-1", "--format=%B", "stage/staging"); got != wantMessage {
+Lockage-Source: https://git.example.com/app.git@` + testworld.CommitID(1) + `
+Lockage-Gitops: https://git.example.com/gitops.git@` + testworld.CommitID(1)
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%B", "stage/staging"); got != wantMessage {
 		t.Errorf("message:\n%s", got)
 	}
-	if got := run(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Artifact,valueonly)", "stage/staging"); got != e.Artifact {
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Artifact,valueonly)", "stage/staging"); got != e.Artifact {
 		t.Errorf("git reads the trailer as %q", got)
 	}
-	if got := run(t, f.bare, "log", "-1", "--format=%an <%ae> %aI %cI", "stage/staging"); got != "lockage <noreply@lockage.dev> 2026-03-22T12:00:00+00:00 2026-03-22T12:00:00+00:00" {
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%an <%ae> %aI %cI", "stage/staging"); got != "lockage <noreply@lockage.dev> 2026-03-22T12:00:00+00:00 2026-03-22T12:00:00+00:00" {
 		t.Errorf("commit: %s", got)
 	}
-	if got := run(t, f.bare, "ls-tree", "-r", "--format=%(objectmode) %(path)", "stage/staging"); got != `100644 apps/web/staging/deployment-web.yaml
+	if got := testworld.Git(t, f.bare, "ls-tree", "-r", "--format=%(objectmode) %(path)", "stage/staging"); got != `100644 apps/web/staging/deployment-web.yaml
 100644 apps/web/staging/hydrator.metadata
 100644 apps/web/staging/service-web.yaml` {
 		t.Errorf("files:\n%s", got)
@@ -183,7 +141,7 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + commitID(1)
 		RepoURL, DrySHA string
 		References      []struct{ Commit struct{ SHA, RepoURL string } }
 	}
-	if err := json.Unmarshal([]byte(run(t, f.bare, "show", "stage/staging:apps/web/staging/hydrator.metadata")), &metadata); err != nil {
+	if err := json.Unmarshal([]byte(testworld.Git(t, f.bare, "show", "stage/staging:apps/web/staging/hydrator.metadata")), &metadata); err != nil {
 		t.Fatal(err)
 	}
 	if metadata.DrySHA != e.GitOps.Commit || metadata.RepoURL != e.GitOps.URL || metadata.References[0].Commit.SHA != e.Source.Commit {
@@ -192,7 +150,7 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + commitID(1)
 
 	// The same again, and the same artifact from a newer GitOps commit: no commit, and the tree is not asked for.
 	again := e
-	again.GitOps.Commit = commitID(2)
+	again.GitOps.Commit = testworld.CommitID(2)
 	again.Tree = func(context.Context) (fs.FS, error) { return nil, errors.New("asked for the tree") }
 	for _, e := range []mirror.Entry{e, again} {
 		if got := write(t, f.writer(t), e); got[0].Written || got[0].Commit != results[0].Commit {
@@ -204,7 +162,7 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + commitID(1)
 	next := entry(t, "staging", 3, tree("deployment-web.yaml", "replicas: 2\n"))
 	next.GitAttributes = true
 	write(t, f.writer(t), next)
-	if got := run(t, f.bare, "ls-tree", "-r", "--name-only", "stage/staging"); got != "apps/web/staging/.gitattributes\napps/web/staging/deployment-web.yaml\napps/web/staging/hydrator.metadata" {
+	if got := testworld.Git(t, f.bare, "ls-tree", "-r", "--name-only", "stage/staging"); got != "apps/web/staging/.gitattributes\napps/web/staging/deployment-web.yaml\napps/web/staging/hydrator.metadata" {
 		t.Errorf("files:\n%s", got)
 	}
 	if got := write(t, f.writer(t), next); got[0].Written {
@@ -227,22 +185,19 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + commitID(1)
 	if got := check(t, r, late); got != "not shown" {
 		t.Errorf("late: %s", got)
 	}
-	run(t, f.bare, "fsck", "--strict", "--no-dangling")
+	testworld.Git(t, f.bare, "fsck", "--strict", "--no-dangling")
 }
 
 // clone makes a work tree of a branch, for what people do by hand.
 func (f *forge) clone(t *testing.T, branch string) string {
-	t.Helper()
-	dir := t.TempDir()
-	run(t, dir, "clone", "-q", "-b", branch, f.bare, ".")
-	return dir
+	return testworld.Clone(t, f.bare, "-b", branch)
 }
 
+// commitAndPush pushes what people change by hand in a clone.
 func commitAndPush(t *testing.T, dir, message string) {
 	t.Helper()
-	run(t, dir, "add", "-A")
-	run(t, dir, "commit", "-q", "-m", message)
-	run(t, dir, "push", "-q", "origin", "HEAD")
+	testworld.Commit(t, dir, message)
+	testworld.Git(t, dir, "push", "-q", "origin", "HEAD")
 }
 
 func TestEditedByHand(t *testing.T) {
@@ -278,12 +233,12 @@ func TestEditedByHand(t *testing.T) {
 	if got := check(t, f.remote(t), second); got != "[]" {
 		t.Errorf("check of the newer one: %s", got)
 	}
-	if got := run(t, f.bare, "show", "stage/production:foreign"); got != "theirs" {
+	if got := testworld.Git(t, f.bare, "show", "stage/production:foreign"); got != "theirs" {
 		t.Errorf("a foreign file: %q", got)
 	}
 
 	// What was edited on top of it is put right by the next run, though it is the same artifact.
-	run(t, dir, "pull", "-q")
+	testworld.Git(t, dir, "pull", "-q")
 	if err := os.WriteFile(filepath.Join(at, "a.yaml"), []byte("edited again\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +253,7 @@ func TestEditedByHand(t *testing.T) {
 		t.Errorf("check: %s", got)
 	}
 	// Other people's commits on top that leave our folder alone change nothing.
-	run(t, dir, "pull", "-q")
+	testworld.Git(t, dir, "pull", "-q")
 	if err := os.WriteFile(filepath.Join(dir, "foreign"), []byte("more\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -329,12 +284,13 @@ func TestInTheWay(t *testing.T) {
 	}
 }
 
-// Sixty pipelines of one run on one branch: one look at it, and a push each.
-func TestSixtyPipelinesOnOneBranch(t *testing.T) {
+// Many pipelines of one run on one branch cost one look at it, and a push each.
+func TestManyPipelinesOnOneBranch(t *testing.T) {
 	t.Parallel()
+	const n = 20
 	f := newForge(t)
 	pipelines := func(content string) (all []mirror.Entry) {
-		for i := range 60 {
+		for i := range n {
 			e := entry(t, "staging", 1, tree("a.yaml", fmt.Sprintf("%s %d\n", content, i)))
 			e.Pipeline, e.Branch, e.Path = fmt.Sprintf("p%d", i), "all", fmt.Sprintf("apps/p%d", i)
 			all = append(all, e)
@@ -356,13 +312,13 @@ func TestSixtyPipelinesOnOneBranch(t *testing.T) {
 		return r.Stats().RoundTrips, written
 	}
 	entries := pipelines("one")
-	if trips, written := hydrate(entries); written != 60 || trips > 2+60*2+2 {
+	if trips, written := hydrate(entries); written != n || trips > 2+n*2+2 {
 		t.Errorf("%d written in %d round trips", written, trips)
 	}
-	if got := strings.Count(run(t, f.bare, "ls-tree", "-r", "--name-only", "all"), "\n") + 1; got != 120 {
+	if got := strings.Count(testworld.Git(t, f.bare, "ls-tree", "-r", "--name-only", "all"), "\n") + 1; got != 2*n {
 		t.Errorf("%d files", got)
 	}
-	if trips, written := hydrate(entries); written != 0 || trips > 70 {
+	if trips, written := hydrate(entries); written != 0 || trips > n+10 {
 		t.Errorf("nothing to do: %d written in %d round trips", written, trips)
 	}
 	if got := check(t, f.remote(t), entries[0]); got != "[]" {
@@ -392,10 +348,10 @@ func TestRace(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if got := strings.Count(run(t, f.bare, "log", "--format=%H", "shared"), "\n") + 1; got != writers {
+	if got := strings.Count(testworld.Git(t, f.bare, "log", "--format=%H", "shared"), "\n") + 1; got != writers {
 		t.Errorf("%d commits", got)
 	}
-	run(t, f.bare, "fsck", "--strict", "--no-dangling")
+	testworld.Git(t, f.bare, "fsck", "--strict", "--no-dangling")
 }
 
 // The lost race is lost for good if what won is newer.
@@ -404,12 +360,11 @@ func TestRaceAgainstNewer(t *testing.T) {
 	f := newForge(t)
 	newer := entry(t, "staging", 5, tree("a.yaml", "newer\n"))
 	var lost atomic.Bool
-	before := func(r *http.Request) {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") && lost.CompareAndSwap(false, true) {
+	f.Before(func(r *http.Request) {
+		if pushes(r) && lost.CompareAndSwap(false, true) {
 			write(t, f.writer(t), newer)
 		}
-	}
-	f.before.Store(&before)
+	})
 	got := write(t, f.writer(t), entry(t, "staging", 4, tree("a.yaml", "older\n")))
 	if !got[0].Superseded || got[0].Written {
 		t.Errorf("results %+v", got)
@@ -432,7 +387,7 @@ func TestRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "production is protected: open a pull request") {
 		t.Errorf("got %v", err)
 	}
-	if refs := run(t, f.bare, "for-each-ref"); refs != "" {
+	if refs := testworld.Git(t, f.bare, "for-each-ref"); refs != "" {
 		t.Errorf("one branch was pushed without the other: %s", refs)
 	}
 }
@@ -443,25 +398,21 @@ func TestLostAnswer(t *testing.T) {
 	f := newForge(t)
 	e := entry(t, "staging", 1, tree("a.yaml", "a\n"))
 	ctx, cancel := context.WithCancel(t.Context())
-	hook := filepath.Join(f.bare, "hooks", "post-receive")
-	if err := os.WriteFile(hook, []byte("#!/bin/sh\nsleep 0.3\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	before := func(r *http.Request) {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") {
-			time.AfterFunc(150*time.Millisecond, cancel)
+	f.Intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !pushes(r) {
+			next.ServeHTTP(w, r)
+			return
 		}
-	}
-	f.before.Store(&before)
+		next.ServeHTTP(httptest.NewRecorder(), r)
+		cancel()
+		<-r.Context().Done()
+	})
 	if _, err := f.writer(t).Write(ctx, []mirror.Entry{e}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	f.before.Store(nil)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && run(t, f.bare, "for-each-ref") == ""; {
-		time.Sleep(10 * time.Millisecond)
-	}
+	f.Intercept(nil)
 	_ = write(t, f.writer(t), e)
-	if got := run(t, f.bare, "rev-list", "--count", "stage/staging"); got != "1" {
+	if got := testworld.Git(t, f.bare, "rev-list", "--count", "stage/staging"); got != "1" {
 		t.Errorf("%s commits", got)
 	}
 }
@@ -470,7 +421,7 @@ func TestLostAnswer(t *testing.T) {
 func TestHostileMetadata(t *testing.T) {
 	t.Parallel()
 	for release, ok := range map[string]bool{
-		"git-" + commitID(1):                    true,
+		"git-" + testworld.CommitID(1):          true,
 		"git-1\nweb/production: promoted git-2": false,
 		"git-1\x1b[2K":                          false,
 		strings.Repeat("a", 5000):               false,

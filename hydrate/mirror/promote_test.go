@@ -17,6 +17,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // promotion is an entry that puts a tree into force, over what lies there.
@@ -51,13 +52,13 @@ func TestPromotion(t *testing.T) {
 	f := newForge(t)
 	first := promotion(t, 1, "", "a.yaml", "one\n")
 	write(t, f.writer(t), first)
-	if got, want := run(t, f.bare, "log", "-1", "--format=%B", first.Branch), "Promote web/production "+first.Release; !strings.HasPrefix(got, want+"\n\n") {
+	if got, want := testworld.Git(t, f.bare, "log", "-1", "--format=%B", first.Branch), "Promote web/production "+first.Release; !strings.HasPrefix(got, want+"\n\n") {
 		t.Errorf("message:\n%s", got)
 	}
-	if got := run(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Record,valueonly) %cI", first.Branch); got != string(first.Record)+"\n 2026-04-01T01:00:00+00:00" {
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Record,valueonly) %cI", first.Branch); got != string(first.Record)+"\n 2026-04-01T01:00:00+00:00" {
 		t.Errorf("trailer and time: %q", got)
 	}
-	standing := git.Hash(run(t, f.bare, "rev-parse", first.Branch+":"+first.Path))
+	standing := git.Hash(testworld.Git(t, f.bare, "rev-parse", first.Branch+":"+first.Path))
 
 	// The answer was lost: it is there already, and that is no move by somebody else.
 	if got := write(t, f.writer(t), first); got[0].Written {
@@ -66,11 +67,11 @@ func TestPromotion(t *testing.T) {
 
 	// The same artifact by a newer record, from an older GitOps commit at that: written all the same.
 	again := promotion(t, 1, standing, "a.yaml", "one\n")
-	again.Record, again.RollBack, again.GitOps.Commit = digest.FromString("another"), true, commitID(0)
+	again.Record, again.RollBack, again.GitOps.Commit = digest.FromString("another"), true, testworld.CommitID(0)
 	if got := write(t, f.writer(t), again); !got[0].Written {
 		t.Errorf("a new record: %+v", got)
 	}
-	if got := run(t, f.bare, "log", "-1", "--format=%s", first.Branch); got != "Roll back web/production "+first.Release {
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%s", first.Branch); got != "Roll back web/production "+first.Release {
 		t.Errorf("subject %q", got)
 	}
 
@@ -101,16 +102,15 @@ func TestPromotionRace(t *testing.T) {
 			f := newForge(t)
 			write(t, f.writer(t), promotion(t, 1, "", "a.yaml", "one\n"))
 			e := promotion(t, 2, "", "a.yaml", "two\n")
-			*e.Over = git.Hash(run(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
+			*e.Over = git.Hash(testworld.Git(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
 			theirs := promotion(t, 3, "", "b.yaml", "theirs\n")
 			theirs.Over, theirs.Path = nil, test.path
 			var lost atomic.Bool
-			before := func(r *http.Request) {
-				if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") && lost.CompareAndSwap(false, true) {
+			f.Before(func(r *http.Request) {
+				if pushes(r) && lost.CompareAndSwap(false, true) {
 					write(t, f.writer(t), theirs)
 				}
-			}
-			f.before.Store(&before)
+			})
 			_, err := f.writer(t).Write(t.Context(), []mirror.Entry{e})
 			if !errors.Is(err, test.err) || !lost.Load() {
 				t.Errorf("got %v", err)
@@ -127,23 +127,23 @@ func TestMerge(t *testing.T) {
 	f := newForge(t)
 	first := promotion(t, 1, "", "a.yaml", "one\n")
 	early := promotion(t, 9, "", "a.yaml", "two\n")
-	early.Merge = git.Hash(commitID(9))
+	early.Merge = git.Hash(testworld.CommitID(9))
 	if _, err := f.writer(t).Write(t.Context(), []mirror.Entry{early}); err == nil {
 		t.Error("merged into nothing")
 	}
 	write(t, f.writer(t), first)
-	run(t, f.bare, "branch", "review", first.Branch)
+	testworld.Git(t, f.bare, "branch", "review", first.Branch)
 	reviewed := entry(t, "production", 2, tree("a.yaml", "two\n"))
 	reviewed.Branch = "review"
 	head := write(t, f.writer(t), reviewed)[0].Commit
-	e := promotion(t, 2, git.Hash(run(t, f.bare, "rev-parse", first.Branch+":"+first.Path)), "a.yaml", "two\n")
+	e := promotion(t, 2, git.Hash(testworld.Git(t, f.bare, "rev-parse", first.Branch+":"+first.Path)), "a.yaml", "two\n")
 	e.Merge = git.Hash(head)
-	base := run(t, f.bare, "rev-parse", first.Branch)
+	base := testworld.Git(t, f.bare, "rev-parse", first.Branch)
 	got := write(t, f.writer(t), e)[0].Commit
-	if parents := run(t, f.bare, "log", "-1", "--format=%P", got); parents != base+" "+head {
+	if parents := testworld.Git(t, f.bare, "log", "-1", "--format=%P", got); parents != base+" "+head {
 		t.Errorf("parents %s", parents)
 	}
-	run(t, f.bare, "fsck", "--strict", "--no-dangling")
+	testworld.Git(t, f.bare, "fsck", "--strict", "--no-dangling")
 	// First parents tell the history: the reviewed commit is not one of its versions.
 	all, _ := versions(t, f.remote(t), place(e))
 	if len(all) != 2 || string(all[0].Commit) != got || all[1].Metadata.Lockage.Record != first.Record {
@@ -165,7 +165,7 @@ func TestHistory(t *testing.T) {
 	for n := 1; n <= promotions; n++ {
 		e := promotion(t, n, over, "a.yaml", fmt.Sprint(n, "\n"), "folder/b.yaml", "b\n")
 		commits = append(commits, write(t, w, e)[0].Commit)
-		over = git.Hash(run(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
+		over = git.Hash(testworld.Git(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
 		if n%3 == 0 { // commits elsewhere are no versions
 			other := promotion(t, n, "", "a.yaml", fmt.Sprint(n, "\n"))
 			other.Path, other.Over = "apps/other", nil
@@ -174,13 +174,13 @@ func TestHistory(t *testing.T) {
 	}
 	r := f.remote(t)
 	all, head := versions(t, r, at)
-	if len(all) != promotions || string(head) != run(t, f.bare, "rev-parse", at.Branch) {
+	if len(all) != promotions || string(head) != testworld.Git(t, f.bare, "rev-parse", at.Branch) {
 		t.Fatalf("%d versions, head %s", len(all), head)
 	}
 	for i, v := range all {
 		n := promotions - i
 		if string(v.Commit) != commits[n-1] || !v.Ours || !v.Intact() || v.Metadata.Lockage.Record != digest.FromString(fmt.Sprint("record ", n)) ||
-			string(v.Tree) != run(t, f.bare, "rev-parse", commits[n-1]+":"+at.Path) || !v.Time.Equal(time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)) {
+			string(v.Tree) != testworld.Git(t, f.bare, "rev-parse", commits[n-1]+":"+at.Path) || !v.Time.Equal(time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)) {
 			t.Errorf("version %d: %+v", n, v)
 		}
 	}
@@ -207,7 +207,7 @@ func TestHistory(t *testing.T) {
 	all, _ = versions(t, r, at)
 	var got []string
 	for _, v := range all[:5] {
-		got = append(got, fmt.Sprintf("%s %t %t %t", run(t, f.bare, "log", "-1", "--format=%s", string(v.Commit)), v.Tree != "", v.Ours, v.Intact()))
+		got = append(got, fmt.Sprintf("%s %t %t %t", testworld.Git(t, f.bare, "log", "-1", "--format=%s", string(v.Commit)), v.Tree != "", v.Ours, v.Intact()))
 	}
 	want := "[a file true false false|gone false false false|not ours true false false|edited true true false|Promote web/production " + all[4].Metadata.Lockage.Release + " true true true]"
 	if "["+strings.Join(got, "|")+"]" != want {

@@ -3,14 +3,13 @@ package mirror_test
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 const reviewBranch = "review/web/production/git-1"
@@ -27,12 +26,12 @@ func into(e mirror.Entry) mirror.Place { return mirror.Place{Branch: e.Base, Pat
 
 func parents(t *testing.T, f *forge, commit string) string {
 	t.Helper()
-	return run(t, f.bare, "log", "-1", "--format=%P", commit)
+	return testworld.Git(t, f.bare, "log", "-1", "--format=%P", commit)
 }
 
 func rev(t *testing.T, f *forge, branch string) string {
 	t.Helper()
-	return run(t, f.bare, "rev-parse", "refs/heads/"+branch)
+	return testworld.Git(t, f.bare, "rev-parse", "refs/heads/"+branch)
 }
 
 func TestProposal(t *testing.T) {
@@ -43,13 +42,13 @@ func TestProposal(t *testing.T) {
 	// A stage branch that does not exist begins empty, or there is nothing to open a pull request into.
 	first := write(t, f.writer(t), e)[0]
 	base := rev(t, f, e.Base)
-	if got := run(t, f.bare, "ls-tree", "-r", "--name-only", base); got != "" || parents(t, f, base) != "" {
+	if got := testworld.Git(t, f.bare, "ls-tree", "-r", "--name-only", base); got != "" || parents(t, f, base) != "" {
 		t.Errorf("the stage branch begins with %q, parents %q", got, parents(t, f, base))
 	}
 	if !first.Written || first.Commit != rev(t, f, reviewBranch) || first.Base != base || parents(t, f, first.Commit) != base {
 		t.Errorf("%+v, on %s", first, base)
 	}
-	if got := run(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Base,valueonly)", first.Commit); got != base {
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Base,valueonly)", first.Commit); got != base {
 		t.Errorf("Lockage-Base: %q", got)
 	}
 	if got := write(t, f.writer(t), e)[0]; got.Written || got.Commit != first.Commit || got.Base != base || got.Taken {
@@ -77,12 +76,12 @@ func TestProposal(t *testing.T) {
 	if !second.Written || second.Base != moved || parents(t, f, second.Commit) != moved+" "+first.Commit {
 		t.Errorf("%+v, parents %s", second, parents(t, f, second.Commit))
 	}
-	if got := run(t, f.bare, "diff", "--name-only", moved, second.Commit); got != e.Path+"/a.yaml\n"+e.Path+"/hydrator.metadata" {
+	if got := testworld.Git(t, f.bare, "diff", "--name-only", moved, second.Commit); got != e.Path+"/a.yaml\n"+e.Path+"/hydrator.metadata" {
 		t.Errorf("a merge would change\n%s", got)
 	}
 
 	// Merged, by fast-forward: nothing is left to propose.
-	run(t, f.bare, "update-ref", "refs/heads/"+e.Base, second.Commit)
+	testworld.Git(t, f.bare, "update-ref", "refs/heads/"+e.Base, second.Commit)
 	if got := write(t, f.writer(t), e)[0]; got.Written || !got.Taken || got.Commit != second.Commit {
 		t.Errorf("merged: %+v", got)
 	}
@@ -110,10 +109,10 @@ func TestProposalEdited(t *testing.T) {
 	e := proposal(t, 1, tree("a.yaml", "one\n"))
 	write(t, f.writer(t), e)
 	dir := t.TempDir()
-	run(t, dir, "clone", "-q", "-b", reviewBranch, f.bare, "clone")
-	run(t, dir+"/clone", "rm", "-q", e.Path+"/a.yaml")
-	run(t, dir+"/clone", "commit", "-q", "-m", "by hand")
-	run(t, dir+"/clone", "push", "-q", "origin", "HEAD")
+	testworld.Git(t, dir, "clone", "-q", "-b", reviewBranch, f.bare, "clone")
+	testworld.Git(t, dir+"/clone", "rm", "-q", e.Path+"/a.yaml")
+	testworld.Git(t, dir+"/clone", "commit", "-q", "-m", "by hand")
+	testworld.Git(t, dir+"/clone", "push", "-q", "origin", "HEAD")
 	edited := rev(t, f, reviewBranch)
 	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, into(e))
 	if err != nil || p.Stands {
@@ -123,7 +122,7 @@ func TestProposalEdited(t *testing.T) {
 	if !got.Written || parents(t, f, got.Commit) != rev(t, f, e.Base)+" "+edited {
 		t.Errorf("%+v, parents %s", got, parents(t, f, got.Commit))
 	}
-	if got := run(t, f.bare, "show", reviewBranch+":"+e.Path+"/a.yaml"); got != "one" {
+	if got := testworld.Git(t, f.bare, "show", reviewBranch+":"+e.Path+"/a.yaml"); got != "one" {
 		t.Errorf("the file is %q", got)
 	}
 }
@@ -136,7 +135,7 @@ func TestProposalRefused(t *testing.T) {
 	if got := write(t, f.writer(t), proposal(t, 1, tree("a.yaml", "one\n")))[0]; !got.Superseded || rev(t, f, reviewBranch) != newer.Commit {
 		t.Errorf("%+v", got)
 	}
-	run(t, f.bare, "update-ref", "refs/heads/stage/production", newer.Commit) // merged
+	testworld.Git(t, f.bare, "update-ref", "refs/heads/stage/production", newer.Commit) // merged
 	other := proposal(t, 1, tree("a.yaml", "one\n"))
 	other.Branch = "review/web/production/git-0"
 	if got := write(t, f.writer(t), other)[0]; !got.Superseded || got.Written {
@@ -154,31 +153,24 @@ func TestProposalRefused(t *testing.T) {
 func TestManyProposals(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
-	var pushes atomic.Int64
-	count := func(r *http.Request) {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
-			pushes.Add(1)
-		}
-	}
-	f.before.Store(&count)
 	var entries []mirror.Entry
-	for i := range 60 {
+	for i := range 20 {
 		e := entry(t, fmt.Sprint("stage-", i), 1, tree("a.yaml", fmt.Sprintln(i)))
 		e.Base, e.Branch = "env", fmt.Sprintf("review/web/stage-%d/git-1", i)
 		entries = append(entries, e)
 	}
-	for i, want := range []int64{2, 0} { // one more for the branch that they are for
-		pushes.Store(0)
+	for i, want := range []int{2, 0} { // one more for the branch that they are for
+		f.Forget()
 		for _, result := range write(t, f.writer(t), entries...) {
 			if result.Written != (i == 0) || result.Base != rev(t, f, "env") {
 				t.Errorf("%+v", result)
 			}
 		}
-		if got := pushes.Load(); got != want {
+		if got := len(f.Requests("POST /repo.git/git-receive-pack")); got != want {
 			t.Errorf("%d pushes, want %d", got, want)
 		}
 	}
-	run(t, f.bare, "update-ref", "refs/heads/env", entries[0].Branch)
+	testworld.Git(t, f.bare, "update-ref", "refs/heads/env", entries[0].Branch)
 	if got := write(t, f.writer(t), entries[1])[0]; got.Written {
 		t.Errorf("another stage was merged, and it is proposed anew: %+v", got)
 	}

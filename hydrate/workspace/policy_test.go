@@ -18,8 +18,8 @@ func TestPolicyRef(t *testing.T) {
 	second := commit(t, home)
 	remote := testworld.Bare(t, home) // its default branch is trunk
 
-	origin := func(t *testing.T) string { return clone(t, remote) }
-	upstream := func(t *testing.T) string { return clone(t, remote, "--origin", "upstream") }
+	origin := func(t *testing.T) string { return testworld.Clone(t, "file://"+remote) }
+	upstream := func(t *testing.T) string { return testworld.Clone(t, "file://"+remote, "--origin", "upstream") }
 	both := func(t *testing.T) string {
 		dir := origin(t)
 		testworld.Git(t, dir, "remote", "add", "fork", "file://"+testworld.Bare(t, repository(t, nil)))
@@ -110,7 +110,7 @@ func newHistory(t *testing.T) history {
 	home := repository(t, map[string]string{"file": "1"})
 	h := history{first: commit(t, home)}
 	h.remote = testworld.Bare(t, home)
-	h.checkout = clone(t, h.remote, "--depth", "1")
+	h.checkout = testworld.Clone(t, "file://"+h.remote, "--depth", "1")
 	testworld.Write(t, home, map[string]string{"file": "2"})
 	h.second = commit(t, home)
 	testworld.Git(t, home, "push", "-q", h.remote, "main")

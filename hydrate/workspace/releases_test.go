@@ -3,27 +3,17 @@ package workspace_test
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/testworld"
 )
 
-func releaseID(n int) string { return "git-" + fmt.Sprintf("%040x", n) }
-
 func lockFile(n int, created string) string {
-	return string(lock.Format(lock.Lock{
-		SchemaVersion: lock.SchemaVersion,
-		ReleaseID:     releaseID(n),
-		GitCommit:     strings.TrimPrefix(releaseID(n), "git-"),
-		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest.FromString("app")},
-		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
-		CreatedAt:     created,
-	}))
+	l := testworld.Lock(testworld.CommitID(n))
+	l.CreatedAt = created
+	return string(lock.Format(l))
 }
 
 func releases(t *testing.T, w *workspace.Workspace, atMost int) []int {
@@ -59,16 +49,16 @@ func TestReleasesAreOrderedByWhatWasCurrent(t *testing.T) {
 	created := "2026-03-22T12:34:56Z" // the same for all: it is not asked for
 	dir := repository(t, map[string]string{"README.md": "no lock yet"})
 	for _, n := range []int{1, 2, 3, 2} {
-		testworld.Write(t, dir, map[string]string{"locks/" + releaseID(n) + ".yaml": lockFile(n, created), "locks/current.yaml": lockFile(n, created)})
+		testworld.Write(t, dir, map[string]string{"locks/" + testworld.Release(n) + ".yaml": lockFile(n, created), "locks/current.yaml": lockFile(n, created)})
 		commit(t, dir)
 		commit(t, dir) // of other things
 	}
 	testworld.Write(t, dir, map[string]string{"locks/current.yaml": "broken"})
 	commit(t, dir)
-	testworld.Write(t, dir, map[string]string{"locks/" + releaseID(9) + ".yaml": lockFile(9, created), "locks/current.yaml": lockFile(5, created)})
+	testworld.Write(t, dir, map[string]string{"locks/" + testworld.Release(9) + ".yaml": lockFile(9, created), "locks/current.yaml": lockFile(5, created)})
 	commit(t, dir)
 	for name, args := range map[string][]string{"whole": nil, "shallow": {"--depth", "1"}} {
-		w := open(t, clone(t, testworld.Bare(t, dir), args...))
+		w := open(t, testworld.Clone(t, "file://"+testworld.Bare(t, dir), args...))
 		if got := releases(t, w, 0); !slices.Equal(got, []int{5, 2, 3, 1}) {
 			t.Errorf("%s: releases %v", name, got)
 		}
@@ -83,7 +73,7 @@ func TestReleasesWithoutRemote(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"locks/current.yaml": lockFile(2, "2026-01-02T00:00:00Z")}
 	for n, created := range map[int]string{1: "2026-01-01T00:00:00Z", 2: "2026-01-02T00:00:00Z", 3: "2026-01-03T00:00:00+09:00", 4: ""} {
-		files["locks/"+releaseID(n)+".yaml"] = lockFile(n, created)
+		files["locks/"+testworld.Release(n)+".yaml"] = lockFile(n, created)
 	}
 	w := open(t, repository(t, files))
 	if got := releases(t, w, 0); !slices.Equal(got, []int{2, 4, 3, 1}) {

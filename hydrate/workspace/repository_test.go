@@ -1,7 +1,6 @@
 package workspace_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/lockage/lockage/hydrate/workspace"
@@ -18,14 +17,6 @@ func repository(t *testing.T, files map[string]string) string {
 func commit(t *testing.T, dir string) string {
 	t.Helper()
 	return string(testworld.Commit(t, dir, "change"))
-}
-
-// clone makes a checkout whose remote origin is the given one.
-func clone(t *testing.T, remote string, args ...string) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "clone")
-	testworld.Git(t, filepath.Dir(dir), append(append([]string{"clone", "-q"}, args...), "file://"+remote, dir)...)
-	return dir
 }
 
 func open(t *testing.T, dir string) *workspace.Workspace {

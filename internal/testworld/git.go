@@ -67,6 +67,14 @@ func Checkout(t testing.TB, files map[string]string) (dir string, head git.Hash)
 	return dir, Commit(t, dir, "first")
 }
 
+// Clone clones a repository, with more arguments of git clone, and returns the folder.
+func Clone(t testing.TB, from string, args ...string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "clone")
+	Git(t, filepath.Dir(dir), append(append([]string{"clone", "-q"}, args...), from, dir)...)
+	return dir
+}
+
 // Bare makes a bare repository named repo.git that serves partial clones and takes pushes, as forges do. It is a clone of the
 // repository in from, or empty if from is "".
 func Bare(t testing.TB, from string) string {
@@ -82,10 +90,10 @@ func Bare(t testing.TB, from string) string {
 }
 
 // Serveable lets a bare repository serve partial clones and take pushes.
-func Serveable(t testing.TB, dir string) {
+func Serveable(t testing.TB, bare string) {
 	t.Helper()
 	for _, setting := range []string{"uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack"} {
-		Git(t, dir, "config", setting, "true")
+		Git(t, bare, "config", setting, "true")
 	}
 }
 
