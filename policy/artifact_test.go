@@ -2,7 +2,6 @@ package policy_test
 
 import (
 	"maps"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -34,25 +33,9 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	reg := registry.New(registry.Options{})
-	server := httptest.NewServer(reg)
-	t.Cleanup(func() {
-		server.Close()
-		_ = reg.Close()
-	})
-	repository, err := oci.NewClient(oci.Options{}).Repository(strings.TrimPrefix(server.URL, "http://") + "/acme/app")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &scene{t: t, repository: repository, key: testworld.Key(t)}
-	s.claim = sign.Claim{Pipeline: "app", Stage: "production", Release: "git-" + sourceCommit, Repository: repository.Name()}
-	files := fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}
-	if s.artifact, err = oci.Pack(files, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := repository.PushArtifact(t.Context(), s.artifact); err != nil {
-		t.Fatal(err)
-	}
+	s := &scene{t: t, repository: testworld.NewRegistry(t, registry.Options{}).Repository(t, "app"), key: testworld.Key(t)}
+	s.claim = sign.Claim{Pipeline: "app", Stage: "production", Release: "git-" + sourceCommit, Repository: s.repository.Name()}
+	s.artifact = testworld.Push(t, s.repository, fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}, nil)
 	return s
 }
 
@@ -85,9 +68,7 @@ func (s *scene) prove(key *sign.Key, p sign.Provenance) {
 
 func (s *scene) attest(key *sign.Key, statement sign.Statement) {
 	s.t.Helper()
-	if _, err := sign.Attest(s.t.Context(), s.repository, s.artifact.Descriptor, key, statement); err != nil {
-		s.t.Fatal(err)
-	}
+	testworld.Attest(s.t, s.repository, s.artifact.Descriptor, key, statement)
 }
 
 func (s *scene) expectation() policy.Expectation {
@@ -102,10 +83,6 @@ func (s *scene) expectation() policy.Expectation {
 // evidence is what the hydrator's key proves.
 func (s *scene) evidence() policy.Evidence {
 	s.t.Helper()
-	verifier, err := sign.NewVerifier(sign.Identity{Name: "hydrator", PublicKey: s.key.PublicKey()})
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	ev := policy.Evidence{
 		Digest: s.artifact.Descriptor.Digest,
 		Annotations: map[string]string{
@@ -122,7 +99,8 @@ func (s *scene) evidence() policy.Evidence {
 			OnPolicyRef: map[string]bool{gitOpsCommit: true},
 		},
 	}
-	ev.Statements, ev.Rejected, err = sign.Verify(s.t.Context(), s.repository, s.artifact.Descriptor, verifier)
+	var err error
+	ev.Statements, ev.Rejected, err = sign.Verify(s.t.Context(), s.repository, s.artifact.Descriptor, testworld.Verifier(s.t, "hydrator", s.key))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
@@ -224,11 +225,7 @@ func TestImageOlderForm(t *testing.T) {
 	if err := sign.SignImage(t.Context(), s.repository, s.artifact.Descriptor, s.key, sign.Claim{Repository: "ghcr.io/acme/app"}); err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := sign.NewVerifier(sign.Identity{Name: "ci", PublicKey: s.key.PublicKey()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, _, err := sign.VerifyImage(t.Context(), s.repository, s.artifact.Descriptor, verifier)
+	found, _, err := sign.VerifyImage(t.Context(), s.repository, s.artifact.Descriptor, testworld.Verifier(t, "ci", s.key))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v", found, err)
 	}

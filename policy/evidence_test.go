@@ -76,11 +76,7 @@ func (d *desk) verified(who string, about digest.Digest, predicateType string, p
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	verifier, err := sign.NewVerifier(sign.Identity{Name: who, PublicKey: d.keys[who].PublicKey()})
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	found, rejected := verifier.Verify(about, []sign.Bundle{{Referrer: digest.FromBytes(bundle), JSON: bundle}})
+	found, rejected := testworld.Verifier(d.t, who, d.keys[who]).Verify(about, []sign.Bundle{{Referrer: digest.FromBytes(bundle), JSON: bundle}})
 	if len(found) != 1 {
 		d.t.Fatalf("not verified: %v", rejected)
 	}

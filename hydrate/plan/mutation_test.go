@@ -11,7 +11,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +22,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 var (
@@ -142,21 +142,16 @@ func (w *world) pipe(name, kind, dir, fixed string, stages ...string) *pipe {
 	for _, stage := range stages {
 		p.stages[stage] = map[string]string{}
 	}
-	p.lock = lock.Lock{
-		SchemaVersion: lock.SchemaVersion, ReleaseID: "git-" + w.commits[0], GitCommit: w.commits[0],
-		Image:     lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest.FromString("app")},
-		Packaging: lock.Packaging{Kind: kind, SourceRepo: sourceURL, SourcePath: dir},
-		CreatedAt: "2026-03-22T12:34:56Z",
-	}
+	p.lock = testworld.Lock(w.commits[0])
+	p.lock.Packaging = lock.Packaging{Kind: kind, SourceRepo: sourceURL, SourcePath: dir}
 	return p
 }
 
 // source commits to the source repository: two charts, of which one depends on charts elsewhere and one on a chart beside
 // it, and a kustomize base.
 func (w *world) source(version int) string {
-	w.t.Helper()
 	const dependency = "- {name: %s, version: ^1.0.0, repository: https://charts.example.com}\n"
-	for name, content := range map[string]string{
+	return w.commit(map[string]string{
 		"k8s/shop/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 0.1.0\ndependencies:\n" + fmt.Sprintf(dependency, "cache") + fmt.Sprintf(dependency, "queue"),
 		// As `helm dependency update` writes it.
 		"k8s/shop/Chart.lock": "dependencies:\n- name: cache\n  repository: https://charts.example.com\n  version: 1.0.0\n- name: queue\n  repository: https://charts.example.com\n  version: 1.0.0\n" +
@@ -167,38 +162,21 @@ func (w *world) source(version int) string {
 		"k8s/kustomize/base/deployment.yaml":     "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec: {template: {spec: {containers: [{name: app, image: ghcr.io/acme/app}]}}}\n",
 		"k8s/kustomize/other/kustomization.yaml": "resources: []\n",
 		"version":                                fmt.Sprint(version),
-	} {
-		w.write(filepath.Join(w.sources.dir, name), content)
-	}
-	w.git("add", "-A")
-	w.git("commit", "-q", "-m", fmt.Sprint(version))
-	return w.git("rev-parse", "HEAD")
-}
-
-func (w *world) write(name, content string) {
-	w.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-		w.t.Fatal(err)
-	}
+	})
 }
 
 // digests plans all pipelines from files on disk.
 func (w *world) digests() map[string]digest.Digest {
 	w.t.Helper()
 	dir := w.t.TempDir()
-	for name, content := range w.files {
-		w.write(filepath.Join(dir, name), content)
-	}
+	testworld.Write(w.t, dir, w.files)
 	var names []string
 	for _, p := range w.pipes {
 		names = append(names, p.name+".yaml")
-		w.write(filepath.Join(dir, p.name+".yaml"), p.declaration())
-		for _, file := range []string{"current", p.lock.ReleaseID} {
-			w.write(filepath.Join(dir, "locks", p.name, file+".yaml"), string(lock.Format(p.lock)))
-		}
+		file := string(lock.Format(p.lock))
+		testworld.Write(w.t, dir, map[string]string{
+			p.name + ".yaml": p.declaration(), "locks/" + p.name + "/current.yaml": file, "locks/" + p.name + "/" + p.lock.ReleaseID + ".yaml": file,
+		})
 	}
 	files := os.DirFS(dir)
 	pipelines, err := pipeline.Load(files, names...)

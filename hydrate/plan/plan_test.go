@@ -6,22 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 const sourceURL = "https://git.example.com/acme/app.git"
@@ -82,7 +78,7 @@ func (s *sources) Remote(ctx context.Context, url string) (*git.Remote, error) {
 	if url != sourceURL {
 		return nil, fmt.Errorf("no repository %s", url)
 	}
-	return git.OpenRemote(ctx, s.dir, git.Options{CacheDir: s.cache, Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.cache, "GIT_CONFIG_NOSYSTEM=1"}})
+	return git.OpenRemote(ctx, s.dir, git.Options{CacheDir: s.cache, Environ: testworld.Environ()})
 }
 
 // scene is a source repository of two commits and a GitOps repository.
@@ -97,40 +93,17 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, sources: &sources{dir: t.TempDir(), cache: t.TempDir()}, files: fstest.MapFS{}}
-	s.git("init", "-q")
-	s.old, s.newer = s.commit("old"), s.commit("new")
+	dir, _ := testworld.Checkout(t, nil)
+	s := &scene{t: t, sources: &sources{dir: dir, cache: t.TempDir()}, files: fstest.MapFS{}}
+	s.old, s.newer = s.commit(map[string]string{"k8s/chart": "old"}), s.commit(map[string]string{"k8s/chart": "new"})
 	return s
 }
 
-func (s *scene) git(args ...string) string {
+// commit commits files to the source repository.
+func (s *scene) commit(files map[string]string) string {
 	s.t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main"}, args...)...)
-	cmd.Dir = s.sources.dir
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + s.sources.cache, "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
-		"GIT_COMMITTER_DATE=2026-03-22T12:34:56+0000",
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		s.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func (s *scene) commit(chart string) string {
-	s.t.Helper()
-	file := filepath.Join(s.sources.dir, "k8s", "chart")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(chart), 0o644); err != nil {
-		s.t.Fatal(err)
-	}
-	s.git("add", "-A")
-	s.git("commit", "-q", "-m", chart)
-	return s.git("rev-parse", "HEAD")
+	testworld.Write(s.t, s.sources.dir, files)
+	return string(testworld.Commit(s.t, s.sources.dir, "change"))
 }
 
 // declare adds a pipeline with the stages staging and production, which is after staging although it is declared
@@ -159,20 +132,12 @@ stages:
 		s.files["values/"+stage+".yaml"] = &fstest.MapFile{Data: []byte("stage: " + stage + "\n")}
 		s.files["overlays/"+stage+"/overlay"] = &fstest.MapFile{Data: []byte(stage)}
 	}
-	l := lock.Lock{
-		SchemaVersion: lock.SchemaVersion,
-		ReleaseID:     "git-" + commit,
-		GitCommit:     commit,
-		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest.FromString("app")},
-		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: sourceURL, SourcePath: "k8s"},
-		CreatedAt:     "2026-03-22T12:34:56Z",
-	}
+	l := testworld.Lock(commit)
+	l.Packaging.SourceRepo, l.Packaging.SourcePath = sourceURL, "k8s"
 	if change != nil {
 		change(&l)
 	}
-	for _, file := range []string{"current", l.ReleaseID} {
-		s.files["locks/"+name+"/"+file+".yaml"] = &fstest.MapFile{Data: lock.Format(l)}
-	}
+	testworld.AddLock(s.files, "locks/"+name, l)
 }
 
 // make plans the named pipelines.
@@ -265,7 +230,7 @@ func TestStageHasAllThatItIsRenderedWith(t *testing.T) {
 	s := newScene(t)
 	s.declare("app", s.newer, nil)
 	release := s.require(nil, "app")[0]
-	if got := release.Committed.Format("2006-01-02T15:04:05Z07:00"); got != "2026-03-22T12:34:56Z" || release.SourceURL != sourceURL {
+	if got := release.Committed.Format("2006-01-02T15:04:05Z07:00"); got != "2026-03-22T10:34:56Z" || release.SourceURL != sourceURL {
 		t.Errorf("release was committed at %s to %s", got, release.SourceURL)
 	}
 	stage := release.Stages[1]
@@ -276,7 +241,7 @@ func TestStageHasAllThatItIsRenderedWith(t *testing.T) {
 	if len(r.Values) != 1 || r.Values[0].Path != "values/production.yaml" || string(r.Values[0].Data) != "stage: production\n" {
 		t.Errorf("values are %+v", r.Values)
 	}
-	want := hydrate.SetValue{Key: "image", Value: "ghcr.io/acme/app@" + digest.FromString("app").String()}
+	want := hydrate.SetValue{Key: "image", Value: "ghcr.io/acme/app@" + testworld.Image}
 	if !slices.Equal(r.Set, []hydrate.SetValue{want}) {
 		t.Errorf("set is %v, want %v", r.Set, want)
 	}

@@ -17,10 +17,10 @@ import (
 func team(t *testing.T) string {
 	t.Helper()
 	return repository(t, map[string]string{
-		"lockage.yaml":        testworld.Pipeline("root", "registry.example.com"),
-		"team/lockage.yaml":   testworld.Pipeline("team", "registry.example.com"),
-		"team/apps/b.yaml":    testworld.Pipeline("b", "registry.example.com"),
-		"team/apps/a.yaml":    testworld.Pipeline("a", "registry.example.com"),
+		"lockage.yaml":        testworld.Pipeline("root", "registry.example.com", "hydrator"),
+		"team/lockage.yaml":   testworld.Pipeline("team", "registry.example.com", "hydrator"),
+		"team/apps/b.yaml":    testworld.Pipeline("b", "registry.example.com", "hydrator"),
+		"team/apps/a.yaml":    testworld.Pipeline("a", "registry.example.com", "hydrator"),
 		"team/apps/notes.txt": "no pipeline",
 	})
 }
@@ -84,8 +84,8 @@ func TestPipelineFilesThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	root := team(t)
 	outside := filepath.Join(t.TempDir(), "lockage.yaml")
-	testworld.Write(t, filepath.Dir(outside), map[string]string{"lockage.yaml": testworld.Pipeline("outside", "registry.example.com")})
-	testworld.Write(t, root, map[string]string{"new.yaml": testworld.Pipeline("new", "registry.example.com")})
+	testworld.Write(t, filepath.Dir(outside), map[string]string{"lockage.yaml": testworld.Pipeline("outside", "registry.example.com", "hydrator")})
+	testworld.Write(t, root, map[string]string{"new.yaml": testworld.Pipeline("new", "registry.example.com", "hydrator")})
 	w := open(t, filepath.Join(root, "team"))
 	files, err := w.Files(t.Context())
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 func TestPolicyRef(t *testing.T) {
 	t.Parallel()
-	home := repository(t, map[string]string{"lockage.yaml": testworld.Pipeline("app", "registry.example.com")})
+	home := repository(t, map[string]string{"lockage.yaml": testworld.Pipeline("app", "registry.example.com", "hydrator")})
 	first := testworld.Git(t, home, "rev-parse", "HEAD")
 	testworld.Git(t, home, "switch", "-q", "-c", "trunk")
 	second := commit(t, home)

@@ -41,9 +41,13 @@ func AddLock(files fstest.MapFS, dir string, l lock.Lock) {
 	}
 }
 
-// Pipeline returns a small pipeline file: the stages staging and production, with artifacts at
-// registry/acme/NAME, locks in locks/NAME and the public keys keys/hydrator.pub and keys/promoter.pub.
-func Pipeline(name, registry string) string {
+// Pipeline returns a small pipeline file: the stages staging and production, with artifacts at registry/acme/NAME, locks in
+// locks/NAME, and the public keys keys/IDENTITY.pub of these identities.
+func Pipeline(name, registry string, identities ...string) string {
+	var keys strings.Builder
+	for _, identity := range identities {
+		fmt.Fprintf(&keys, "  %[1]s: {key: keys/%[1]s.pub}\n", identity)
+	}
 	return fmt.Sprintf(`apiVersion: lockage.dev/v1alpha1
 kind: Pipeline
 name: %[1]s
@@ -51,12 +55,10 @@ lock: locks/%[1]s
 artifacts: %[2]s/acme/%[1]s
 render: {releaseName: app, kubeVersion: "1.34"}
 identities:
-  hydrator: {key: keys/hydrator.pub}
-  promoter: {key: keys/promoter.pub}
-stages:
+%[3]sstages:
   - {name: staging}
   - {name: production, after: [staging]}
-`, name, registry)
+`, name, registry, &keys)
 }
 
 // History is a policy ref whose commits lie on one line, the oldest first.

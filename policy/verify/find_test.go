@@ -40,7 +40,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requests, err := verify.Find(t.Context(), c.query, s.pipelines, s.files, s.client)
+			requests, err := verify.Find(t.Context(), c.query, s.pipelines, s.files, s.Client)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,8 +72,8 @@ func TestFindNothing(t *testing.T) {
 	}{
 		"unknown stage":            {verify.Query{Artifact: "test"}, verify.ErrUnknown, `stage "test"; there are production, staging`},
 		"none":                     {verify.Query{}, verify.ErrUnknown, "there are production, staging"},
-		"unknown repository":       {verify.Query{Artifact: s.host + "/acme/unknown:staging"}, verify.ErrUnknown, "no pipeline keeps its artifacts in " + s.host + "/acme/unknown"},
-		"part of a repository":     {verify.Query{Artifact: s.host + "/acme:staging"}, verify.ErrUnknown, "no pipeline keeps its artifacts in"},
+		"unknown repository":       {verify.Query{Artifact: s.Host + "/acme/unknown:staging"}, verify.ErrUnknown, "no pipeline keeps its artifacts in " + s.Host + "/acme/unknown"},
+		"part of a repository":     {verify.Query{Artifact: s.Host + "/acme:staging"}, verify.ErrUnknown, "no pipeline keeps its artifacts in"},
 		"repository without tag":   {verify.Query{Artifact: app}, verify.ErrUnknown, "add :TAG or @DIGEST"},
 		"tag of another program":   {verify.Query{Artifact: app + ":v1"}, verify.ErrUnknown, "say which with --stage: staging, production"},
 		"tag that is not there":    {verify.Query{Artifact: app + ":v1.2"}, oci.ErrNotFound, ""},
@@ -102,7 +102,7 @@ func TestFindInARepositoryOfOneStage(t *testing.T) {
 	if s.pipelines, err = pipeline.Load(s.files, "app.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.find(verify.Query{Artifact: s.host + "/acme/app-production@" + image}) // nothing has that digest: it is not read
+	r, err := s.find(verify.Query{Artifact: s.Host + "/acme/app-production@" + image}) // nothing has that digest: it is not read
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestFindInARepositoryOfOneStage(t *testing.T) {
 	if r, err = s.find(verify.Query{Artifact: "staging"}); err != nil {
 		t.Fatal(err)
 	}
-	if want := s.host + "/acme/app-staging"; r.Repository.Name() != want {
+	if want := s.Host + "/acme/app-staging"; r.Repository.Name() != want {
 		t.Errorf("repository is %s, want %s", r.Repository.Name(), want)
 	}
 }

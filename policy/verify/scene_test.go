@@ -1,17 +1,13 @@
 package verify_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -35,22 +31,11 @@ const (
 	release = "git-" + source
 )
 
-// trunk is the policy ref, by its commits.
-type trunk []string
-
-func (trunk) Name() string { return "origin@main" }
-
-func (t trunk) Contains(_ context.Context, commit string) (bool, error) {
-	return slices.Contains(t, commit), nil
-}
-
 // scene is a registry, the hydrator's key, and the files at the policy ref: the pipelines app and other, each in a
 // repository of its own with the stages staging and production, and both with releases of the commits source and older.
 type scene struct {
+	*testworld.Registry
 	t         *testing.T
-	host      string
-	client    *oci.Client
-	tamper    atomic.Pointer[func(path string, body []byte) []byte] // what the registry serves instead
 	key       *sign.Key
 	files     fstest.MapFS
 	pipelines []*pipeline.Pipeline
@@ -58,44 +43,10 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, client: oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond}), files: fstest.MapFS{}}
-	reg := registry.New(registry.Options{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tamper := s.tamper.Load()
-		if tamper == nil {
-			reg.ServeHTTP(w, r)
-			return
-		}
-		answer := httptest.NewRecorder()
-		reg.ServeHTTP(answer, r)
-		maps.Copy(w.Header(), answer.Header())
-		body := (*tamper)(r.URL.Path, answer.Body.Bytes())
-		if r.Method == http.MethodGet {
-			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-		}
-		w.WriteHeader(answer.Code)
-		_, _ = w.Write(body)
-	}))
-	t.Cleanup(func() {
-		server.Close()
-		_ = reg.Close()
-	})
-	s.host = strings.TrimPrefix(server.URL, "http://")
-	s.key = testworld.Key(s.t)
+	s := &scene{Registry: testworld.NewRegistry(t, registry.Options{}), t: t, key: testworld.Key(t), files: fstest.MapFS{}}
 	s.files["keys/hydrator.pub"] = &fstest.MapFile{Data: s.key.PublicKey().PEM()}
 	for _, name := range []string{"app", "other"} {
-		s.files[name+".yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil, `apiVersion: lockage.dev/v1alpha1
-kind: Pipeline
-name: %[1]s
-lock: locks/%[1]s
-artifacts: %[2]s/acme/%[1]s
-render: {releaseName: app, kubeVersion: "1.34"}
-identities:
-  hydrator: {key: keys/hydrator.pub}
-stages:
-  - {name: staging}
-  - {name: production, after: [staging]}
-`, name, s.host)}
+		s.files[name+".yaml"] = &fstest.MapFile{Data: []byte(testworld.Pipeline(name, s.Host, "hydrator"))}
 		for _, commit := range []string{older, source} {
 			s.lock(name, commit, image)
 		}
@@ -107,28 +58,29 @@ stages:
 	return s
 }
 
-// lock writes a release's lock, which is the current one then.
-func (s *scene) lock(pipeline, commit, image string) {
-	data := lock.Format(lock.Lock{
-		SchemaVersion: lock.SchemaVersion,
-		ReleaseID:     "git-" + commit,
-		GitCommit:     commit,
-		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest.Digest(image)},
-		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
-		CreatedAt:     "2026-03-22T12:34:56Z",
+// tamper has the registry serve other bytes.
+func (s *scene) tamper(change func(path string, body []byte) []byte) {
+	s.Intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		maps.Copy(w.Header(), answer.Header())
+		body := change(r.URL.Path, answer.Body.Bytes())
+		if r.Method == http.MethodGet {
+			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		}
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(body)
 	})
-	s.files["locks/"+pipeline+"/git-"+commit+".yaml"] = &fstest.MapFile{Data: data}
-	s.files["locks/"+pipeline+"/current.yaml"] = &fstest.MapFile{Data: data}
 }
 
-func (s *scene) repository(name string) *oci.Repository {
-	s.t.Helper()
-	r, err := s.client.Repository(s.host + "/acme/" + name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return r
+// lock writes a release's lock, which is the current one then.
+func (s *scene) lock(pipeline, commit string, image digest.Digest) {
+	l := testworld.Lock(commit)
+	l.Image.Digest = image
+	testworld.AddLock(s.files, "locks/"+pipeline, l)
 }
+
+func (s *scene) repository(name string) *oci.Repository { return s.Repository(s.t, name) }
 
 // hydration is an artifact and what is said about it. A test changes it before it is published.
 type hydration struct {
@@ -175,24 +127,7 @@ func (s *scene) push(h *hydration, tags ...string) ocispec.Descriptor {
 		ocispec.AnnotationRevision:  "sha1:" + strings.TrimPrefix(h.claim.Release, "git-"),
 	}
 	maps.Copy(annotations, h.annotations)
-	a, err := oci.Pack(files, annotations)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := h.repository.PushArtifact(s.t.Context(), a); err != nil {
-		s.t.Fatal(err)
-	}
-	s.tag(h.repository, a.Descriptor, tags...)
-	return a.Descriptor
-}
-
-func (s *scene) tag(r *oci.Repository, desc ocispec.Descriptor, tags ...string) {
-	s.t.Helper()
-	for _, tag := range tags {
-		if err := r.Tag(s.t.Context(), desc, tag); err != nil {
-			s.t.Fatal(err)
-		}
-	}
+	return testworld.Push(s.t, h.repository, files, annotations, tags...).Descriptor
 }
 
 // attest signs the statements about an artifact.
@@ -211,9 +146,7 @@ func (s *scene) attest(h *hydration, desc ocispec.Descriptor) {
 		s.t.Fatal(err)
 	}
 	for _, statement := range []sign.Statement{sign.NewSignature(desc.Digest, h.claim), provenance} {
-		if _, err := sign.Attest(s.t.Context(), h.repository, desc, h.key, statement); err != nil {
-			s.t.Fatal(err)
-		}
+		testworld.Attest(s.t, h.repository, desc, h.key, statement)
 	}
 }
 
@@ -235,14 +168,14 @@ func (s *scene) request() verify.Request {
 		Reference:  oci.CandidateTag("production", release),
 		Release:    release,
 		Files:      s.files,
-		Trunk:      trunk{gitOps},
+		Trunk:      testworld.History{gitOps},
 	}
 }
 
 // find is the one request that a query makes.
 func (s *scene) find(q verify.Query) (verify.Request, error) {
 	s.t.Helper()
-	requests, err := verify.Find(s.t.Context(), q, s.pipelines, s.files, s.client)
+	requests, err := verify.Find(s.t.Context(), q, s.pipelines, s.files, s.Client)
 	if err != nil {
 		return verify.Request{}, err
 	}
@@ -250,6 +183,6 @@ func (s *scene) find(q verify.Query) (verify.Request, error) {
 		s.t.Fatalf("%d requests, want 1", len(requests))
 	}
 	r := requests[0]
-	r.Files, r.Trunk = s.files, trunk{gitOps}
+	r.Files, r.Trunk = s.files, testworld.History{gitOps}
 	return r, nil
 }

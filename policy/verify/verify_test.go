@@ -24,7 +24,7 @@ func TestHonestArtifactPasses(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	desc := s.publish(s.honest("production"))
-	s.tag(s.repository("app"), desc, "production")
+	testworld.Tag(s.t, s.repository("app"), desc, "production")
 	repository := s.repository("app").Name()
 	for name, q := range map[string]verify.Query{
 		"tag of the release": {Artifact: repository + ":" + oci.CandidateTag("production", release)},
@@ -105,12 +105,12 @@ func TestAttacksAreDenied(t *testing.T) {
 			}
 		}, "signature", "no signature by the hydrator; "},
 		"staging's under production's tag": {func(s *scene) {
-			s.tag(s.repository("app"), s.publish(s.honest("staging")), candidate)
+			testworld.Tag(s.t, s.repository("app"), s.publish(s.honest("staging")), candidate)
 		}, "signature", `stage "staging" instead of "production"`},
 		"another release's under this one's tag": {func(s *scene) {
 			h := s.honest("production")
 			h.claim.Release = "git-" + older
-			s.tag(h.repository, s.publish(h), candidate)
+			testworld.Tag(s.t, h.repository, s.publish(h), candidate)
 		}, "signature", `release "git-` + older + `" instead of`},
 		"another pipeline's in this repository": {func(s *scene) {
 			h := s.honest("production")
@@ -138,7 +138,7 @@ func TestAttacksAreDenied(t *testing.T) {
 		}, "lock", "it was rewritten after hydration"},
 		"lock rewritten to another image": {func(s *scene) {
 			s.publish(s.honest("production"))
-			s.lock("app", source, "sha256:"+strings.Repeat("b", 64))
+			s.lock("app", source, digest.FromString("another image"))
 		}, "image", "does not name the locked image"},
 		"lock missing": {func(s *scene) {
 			s.publish(s.honest("production"))
@@ -206,7 +206,7 @@ func (s *scene) manifest(mediaType, raw, tag string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.tag(r, desc, tag)
+	testworld.Tag(s.t, r, desc, tag)
 }
 
 func requireDenied(t *testing.T, report verify.Report, check, reason string) {
@@ -309,14 +309,13 @@ func manifest(m oci.Manifest) string { return m.Descriptor.Digest.String() }
 // serveInstead lets the registry serve other bytes for a digest, and tells whether it did.
 func (s *scene) serveInstead(of string, change func([]byte) []byte) *atomic.Bool {
 	served := new(atomic.Bool)
-	tamper := func(path string, body []byte) []byte {
+	s.tamper(func(path string, body []byte) []byte {
 		if !strings.HasSuffix(path, of) || len(body) == 0 {
 			return body
 		}
 		served.Store(true)
 		return change(body)
-	}
-	s.tamper.Store(&tamper)
+	})
 	return served
 }
 
@@ -387,6 +386,6 @@ func without(files fstest.MapFS, name string, data []byte) fstest.MapFS {
 var errBroken = errors.New("no answer")
 
 // broken is a policy ref whose history cannot be read.
-type broken struct{ trunk }
+type broken struct{ testworld.History }
 
 func (broken) Contains(context.Context, string) (bool, error) { return false, errBroken }

@@ -1,8 +1,6 @@
 package predicate_test
 
 import (
-	"net/http/httptest"
-	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -17,24 +15,8 @@ import (
 // store is an artifact in a real registry.
 func store(t *testing.T) (*oci.Repository, oci.Artifact) {
 	t.Helper()
-	reg := registry.New(registry.Options{})
-	server := httptest.NewServer(reg)
-	t.Cleanup(func() {
-		server.Close()
-		_ = reg.Close()
-	})
-	repository, err := oci.NewClient(oci.Options{}).Repository(strings.TrimPrefix(server.URL, "http://") + "/acme/app")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := oci.Pack(fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := repository.PushArtifact(t.Context(), a); err != nil {
-		t.Fatal(err)
-	}
-	return repository, a
+	repository := testworld.NewRegistry(t, registry.Options{}).Repository(t, "app")
+	return repository, testworld.Push(t, repository, fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}, nil)
 }
 
 // A statement is made anew only where what stands says less.

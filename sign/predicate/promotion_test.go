@@ -2,18 +2,14 @@ package predicate_test
 
 import (
 	"encoding/json"
-	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/internal/testworld"
-	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -21,36 +17,14 @@ import (
 // verified signs a statement about an artifact in a real registry, and proves it.
 func verified(t *testing.T, state func(artifact digest.Digest) (sign.Statement, error)) sign.Verified {
 	t.Helper()
-	reg := registry.New(registry.Options{})
-	server := httptest.NewServer(reg)
-	t.Cleanup(func() {
-		server.Close()
-		_ = reg.Close()
-	})
-	repository, err := oci.NewClient(oci.Options{}).Repository(strings.TrimPrefix(server.URL, "http://") + "/acme/web")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := oci.Pack(fstest.MapFS{"a.yaml": {Data: []byte("a\n")}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := repository.PushArtifact(t.Context(), a); err != nil {
-		t.Fatal(err)
-	}
+	repository, a := store(t)
 	statement, err := state(a.Descriptor.Digest)
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := testworld.Key(t)
-	if _, err := sign.Attest(t.Context(), repository, a.Descriptor, key, statement); err != nil {
-		t.Fatal(err)
-	}
-	verifier, err := sign.NewVerifier(sign.Identity{Name: "promoter", PublicKey: key.PublicKey()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, rejected, err := sign.Verify(t.Context(), repository, a.Descriptor, verifier)
+	testworld.Attest(t, repository, a.Descriptor, key, statement)
+	all, rejected, err := sign.Verify(t.Context(), repository, a.Descriptor, testworld.Verifier(t, "promoter", key))
 	if err != nil || len(all) != 1 {
 		t.Fatalf("%d verified, %v, %v", len(all), rejected, err)
 	}
