@@ -3,6 +3,7 @@ package evidence_test
 import (
 	"errors"
 	"io/fs"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -28,7 +29,7 @@ func TestStatementsAreProven(t *testing.T) {
 	theirs := s.state(p, "stranger", tests)
 	facts := s.collect(s.request(p, attested("robot"), pipeline.Gate{Approval: &pipeline.Approval{By: []string{"release-managers", "sre"}}}))
 
-	if got, want := said(facts.Artifact.Statements), "ci "+tests+", sre "+predicate.TypeApproval; got != want {
+	if got, want := proven(facts.Artifact.Statements), "ci "+tests+", sre "+predicate.TypeApproval; got != want {
 		t.Errorf("proven are %s, want %s", got, want)
 	}
 	if facts.Artifact.Digest != p.desc.Digest || facts.Artifact.Repository != p.repository.Name() {
@@ -66,18 +67,18 @@ func TestOnlyWhatIsAskedFor(t *testing.T) {
 	s.state(p, "ci", tests)
 
 	s.collect(s.request(p))
-	if got := s.requests(""); len(got) > 0 {
+	if got := s.Requests(""); len(got) > 0 {
 		t.Errorf("without a gate, asked %v", got)
 	}
 
 	waivable := s.request(p)
 	waivable.Declared.Waivers.By = []string{"ci"}
-	if got := said(s.collect(waivable).Artifact.Statements); got != "ci "+tests {
+	if got := proven(s.collect(waivable).Artifact.Statements); got != "ci "+tests {
 		t.Errorf("where the order can be waived, proven are %q", got)
 	}
 
 	facts := s.collect(s.request(p, pipeline.Gate{Window: &pipeline.Window{}}, pipeline.Gate{File: "approved"}))
-	if got := s.requests("/web/"); len(got) > 0 {
+	if got := s.Requests("/web/"); len(got) > 0 {
 		t.Errorf("without a gate on the image, asked %v", got)
 	}
 	if facts.Objects != nil || facts.Diff != nil {
@@ -88,7 +89,7 @@ func TestOnlyWhatIsAskedFor(t *testing.T) {
 	s.collect(s.request(p, attested(by...), attested(by...), pipeline.Gate{Image: &pipeline.ImageGate{By: by}},
 		pipeline.Gate{Attestation: &pipeline.Attestation{Type: tests, Subject: "image", By: by}}))
 	for _, list := range []string{"/manifests/referrers/" + p.desc.Digest.String(), "/web/referrers/" + s.image.Digest.String(), "/web/manifests/sha256-" + s.image.Digest.Encoded() + ".sig"} {
-		if got := s.requests(list); len(got) != 1 {
+		if got := s.Requests(list); len(got) != 1 {
 			t.Errorf("%s: asked %v, want one request", list, got)
 		}
 	}
@@ -108,7 +109,7 @@ func TestImage(t *testing.T) {
 	}
 	gate := pipeline.Gate{Image: &pipeline.ImageGate{By: []string{"ci"}}}
 	facts := s.collect(s.request(p, gate))
-	if got := said(facts.Image.Statements); got != "ci "+sign.PredicateSignature {
+	if got := proven(facts.Image.Statements); got != "ci "+sign.PredicateSignature {
 		t.Errorf("proven are %s", got)
 	}
 	if n := len(facts.Image.Signatures); n != 2 {
@@ -120,16 +121,12 @@ func TestImage(t *testing.T) {
 
 	// A registry that fails is no registry without signatures.
 	for _, part := range []string{"/web/referrers/", ".sig", "/manifests/referrers/"} {
-		s.mu.Lock()
-		s.fail = func(path string) bool { return strings.Contains(path, part) }
-		s.mu.Unlock()
+		s.Refuse(http.StatusInternalServerError, func(r *http.Request) bool { return strings.Contains(r.URL.Path, part) })
 		if _, err := evidence.Collect(t.Context(), s.request(p, gate)); err == nil {
 			t.Errorf("%s fails, and evidence was collected", part)
 		}
 	}
-	s.mu.Lock()
-	s.fail = nil
-	s.mu.Unlock()
+	s.Intercept(nil)
 
 	// An image that is not there has no signatures.
 	r := s.request(p, gate)
@@ -163,20 +160,20 @@ func TestOtherStages(t *testing.T) {
 	r.Stages["test"] = evidence.Stage{Declared: s.declared("test"), Artifact: theirs.desc.Digest, Live: spans}
 	facts := s.collect(r)
 
-	if got, want := said(facts.Health["test"]), "promoter "+predicate.TypeHealth+", test/promoter "+predicate.TypeHealth; got != want {
+	if got, want := proven(facts.Health["test"]), "promoter "+predicate.TypeHealth+", test/promoter "+predicate.TypeHealth; got != want {
 		t.Errorf("health by %s, want %s", got, want)
 	}
-	if got := s.requests("/referrers/" + theirs.desc.Digest.String()); len(got) != 1 {
+	if got := s.Requests("/referrers/" + theirs.desc.Digest.String()); len(got) != 1 {
 		t.Errorf("of an artifact that two gates ask about, asked %v", got)
 	}
-	if got := s.requests(older.desc.Digest.String()); len(got) > 0 {
+	if got := s.Requests(older.desc.Digest.String()); len(got) > 0 {
 		t.Errorf("of another release's content, asked %v", got)
 	}
 	if facts.Keys["promoter"] == facts.Keys["test/promoter"] || facts.Keys["test/promoter"] != s.keys["promote-test"].PublicKey().Fingerprint() {
 		t.Errorf("keys are %v", facts.Keys)
 	}
-	if got := facts.Stages["test"]; got.Digest != theirs.desc.Digest || !strings.Contains(said(got.Statements), "ci "+tests+", ") {
-		t.Errorf("of stage test, proven are %s", said(got.Statements))
+	if got := facts.Stages["test"]; got.Digest != theirs.desc.Digest || !strings.Contains(proven(got.Statements), "ci "+tests+", ") {
+		t.Errorf("of stage test, proven are %s", proven(got.Statements))
 	}
 	if diff := cmp.Diff(spans, facts.Live["test"]); diff != "" {
 		t.Error(diff)
@@ -288,7 +285,7 @@ func TestNobodyToTrust(t *testing.T) {
 	r.Declared.Identities = map[string]pipeline.Identity{"release-managers": {Issuer: "https://accounts.example.com", Subject: "x"}}
 	facts := s.collect(r)
 	if len(facts.Artifact.Statements) > 0 || len(facts.Keys) > 0 || len(facts.Artifact.Rejected) != 1 {
-		t.Errorf("proven are %s, rejected %v", said(facts.Artifact.Statements), facts.Artifact.Rejected)
+		t.Errorf("proven are %s, rejected %v", proven(facts.Artifact.Statements), facts.Artifact.Rejected)
 	}
 }
 

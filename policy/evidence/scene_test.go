@@ -1,11 +1,8 @@
 package evidence_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -32,48 +29,24 @@ const (
 
 // scene is a real registry with an artifact and an application image, and the keys of the policy ref.
 type scene struct {
-	t      *testing.T
-	host   string
-	client *oci.Client
-	files  fstest.MapFS
-	keys   map[string]*sign.Key // by identity
-	lock   lock.Lock
-	image  ocispec.Descriptor
-
-	mu    sync.Mutex
-	asked []string
-	fail  func(path string) bool
+	*testworld.Registry
+	t     *testing.T
+	files fstest.MapFS
+	keys  map[string]*sign.Key // by identity
+	lock  lock.Lock
+	image ocispec.Descriptor
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, files: fstest.MapFS{}, keys: map[string]*sign.Key{}, client: oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond})}
-	reg := registry.New(registry.Options{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		s.asked = append(s.asked, r.Method+" "+r.URL.Path)
-		broken := s.fail != nil && s.fail(r.URL.Path)
-		s.mu.Unlock()
-		if broken {
-			http.Error(w, "down", http.StatusInternalServerError)
-			return
-		}
-		reg.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() {
-		server.Close()
-		_ = reg.Close()
-	})
-	s.host = strings.TrimPrefix(server.URL, "http://")
+	s := &scene{Registry: testworld.NewRegistry(t, registry.Options{}), t: t, files: fstest.MapFS{}, keys: map[string]*sign.Key{}}
 	for _, name := range []string{"hydrator", "ci", "sre", "promote-production", "promote-test"} {
 		s.identity(name)
 	}
 	image := s.push("web", "an image")
 	s.image = image.desc
-	s.lock = lock.Lock{
-		SchemaVersion: lock.SchemaVersion, ReleaseID: release, GitCommit: commit,
-		Image: lock.Image{Ref: s.host + "/acme/web:v1", Digest: image.desc.Digest},
-	}
+	s.lock = testworld.Lock(commit)
+	s.lock.Image = lock.Image{Ref: s.Host + "/acme/web:v1", Digest: image.desc.Digest}
 	return s
 }
 
@@ -85,7 +58,7 @@ func (s *scene) identity(name string) {
 // declared is a stage with gates, as it is expanded.
 func (s *scene) declared(stage string, gates ...pipeline.Gate) pipeline.Expanded {
 	return pipeline.Expanded{
-		Pipeline: "app", Stage: stage, Repository: s.host + "/acme/manifests", Gates: gates,
+		Pipeline: "app", Stage: stage, Repository: s.Host + "/acme/manifests", Gates: gates,
 		Identities: map[string]pipeline.Identity{
 			"hydrator":         {Key: "keys/hydrator.pub"},
 			"promoter":         {Key: "keys/promote-" + stage + ".pub"},
@@ -114,20 +87,11 @@ spec: {replicas: 3, weight: 0.5, big: 9223372036854775807, bigger: 9223372036854
 // push makes an artifact of one object, in a repository of its own content.
 func (s *scene) push(repository, greeting string) pushed {
 	s.t.Helper()
-	r, err := s.client.Repository(s.host + "/acme/" + repository)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	a, err := oci.Pack(fstest.MapFS{
+	r := s.Repository(s.t, repository)
+	a := testworld.Push(s.t, r, fstest.MapFS{
 		"deployment-web.yaml": {Data: []byte(deployment)},
 		"configmap-web.yaml":  {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {greeting: " + greeting + "}\n")},
 	}, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := r.PushArtifact(s.t.Context(), a); err != nil {
-		s.t.Fatal(err)
-	}
 	manifest, err := r.ReadArtifact(s.t.Context(), a.Descriptor.Digest.String())
 	if err != nil {
 		s.t.Fatal(err)
@@ -145,25 +109,19 @@ func (s *scene) state(p pushed, identity, predicateType string) digest.Digest {
 	statement := sign.NewSignature(p.desc.Digest, sign.Claim{Pipeline: "app", Stage: "production", Release: release, Repository: p.repository.Name()})
 	statement.PredicateType = predicateType
 	statement.Predicate = []byte(`{"by":"` + identity + `"}`)
-	desc, err := sign.Attest(s.t.Context(), p.repository, p.desc, s.keys[identity], statement)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return desc.Digest
+	return testworld.Attest(s.t, p.repository, p.desc, s.keys[identity], statement)
 }
 
 func (s *scene) request(p pushed, gates ...pipeline.Gate) evidence.Request {
 	return evidence.Request{
 		Declared: s.declared("production", gates...), Lock: s.lock, Candidate: p.desc, Tree: p.tree,
-		Files: s.files, Client: s.client, Now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC), Stages: map[string]evidence.Stage{},
+		Files: s.files, Client: s.Client, Now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC), Stages: map[string]evidence.Stage{},
 	}
 }
 
 func (s *scene) collect(r evidence.Request) policy.Facts {
 	s.t.Helper()
-	s.mu.Lock()
-	s.asked = nil
-	s.mu.Unlock()
+	s.Forget()
 	facts, err := evidence.Collect(s.t.Context(), r)
 	if err != nil {
 		s.t.Fatal(err)
@@ -171,15 +129,8 @@ func (s *scene) collect(r evidence.Request) policy.Facts {
 	return facts
 }
 
-// requests are the methods and paths that hold some text.
-func (s *scene) requests(part string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.asked), func(path string) bool { return !strings.Contains(path, part) })
-}
-
-// said are identity and type of statements, sorted.
-func said(statements []sign.Verified) string {
+// proven are identity and type of statements, sorted.
+func proven(statements []sign.Verified) string {
 	var all []string
 	for _, v := range statements {
 		all = append(all, v.Identity()+" "+v.PredicateType())
@@ -200,7 +151,5 @@ func (s *scene) health(p pushed, identity, stage string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := sign.Attest(s.t.Context(), p.repository, p.desc, s.keys[identity], statement); err != nil {
-		s.t.Fatal(err)
-	}
+	testworld.Attest(s.t, p.repository, p.desc, s.keys[identity], statement)
 }
