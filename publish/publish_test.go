@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,20 +25,6 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// trunk is a linear history, oldest first.
-type trunk []string
-
-func (trunk) Name() string { return "origin@main" }
-
-func (t trunk) Contains(_ context.Context, commit string) (bool, error) {
-	return slices.Contains(t, commit), nil
-}
-
-func (t trunk) IsAncestor(_ context.Context, a, d string) (bool, error) {
-	i, j := slices.Index(t, a), slices.Index(t, d)
-	return i >= 0 && j >= 0 && i <= j, nil
-}
-
 // pkg is a package of one document.
 type pkg struct {
 	text    string
@@ -56,43 +40,21 @@ func (p pkg) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) 
 	return hydrate.Rendered{Manifests: []hydrate.Manifest{{Source: "t.yaml", Document: 1, Data: []byte(p.text)}}}, nil
 }
 
-// world is a registry, a hydrator's key and a trunk.
+// world is a registry, a hydrator's key and a policy ref.
 type world struct {
+	*testworld.Registry
 	t       *testing.T
-	server  *httptest.Server
-	fault   atomic.Pointer[func(*http.Request) bool]
 	key     *sign.Key
-	trunk   trunk
+	history testworld.History
 	renders atomic.Int32
 }
 
 func newWorld(t *testing.T, options registry.Options) *world {
 	t.Helper()
-	w := &world{t: t, trunk: trunk{"g1", "g2", "g3", "g4"}}
-	reg := registry.New(options)
-	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		if fault := w.fault.Load(); fault != nil && (*fault)(req) {
-			http.Error(rw, `{"errors":[{"code":"DENIED","message":"broken on purpose"}]}`, http.StatusForbidden)
-			return
-		}
-		reg.ServeHTTP(rw, req)
-	}))
-	t.Cleanup(func() {
-		w.server.Close()
-		_ = reg.Close()
-	})
-	w.key = testworld.Key(t)
-	return w
+	return &world{Registry: testworld.NewRegistry(t, options), t: t, key: testworld.Key(t), history: testworld.History{"g1", "g2", "g3", "g4"}}
 }
 
-func (w *world) repository() *oci.Repository {
-	w.t.Helper()
-	r, err := oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond}).Repository(strings.TrimPrefix(w.server.URL, "http://") + "/acme/app")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return r
-}
+func (w *world) repository() *oci.Repository { return w.Repository(w.t, "app") }
 
 const (
 	commit  = "0123456789abcdef0123456789abcdef01234567"
@@ -103,15 +65,7 @@ const (
 // job hydrates the stage production from GitOps commit gitops, where the chart's value is the given one.
 func (w *world) job(gitops, value string) Job {
 	w.t.Helper()
-	verifier, err := sign.NewVerifier(sign.Identity{Name: "hydrator", PublicKey: w.key.PublicKey()})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	l := lock.Lock{
-		SchemaVersion: "v1", ReleaseID: release, GitCommit: commit,
-		Image:     lock.Image{Ref: "ghcr.io/acme/app:git", Digest: image},
-		Packaging: lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
-	}
+	l := testworld.Lock(commit)
 	text := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {value: %q, image: %q}\n", value, image)
 	repository := w.repository()
 	return Job{
@@ -121,12 +75,12 @@ func (w *world) job(gitops, value string) Job {
 		},
 		Registry:     repository,
 		Writer:       NewWriter(repository, func(context.Context) (sign.Signer, error) { return w.key, nil }),
-		Hydrator:     verifier,
+		Hydrator:     testworld.Verifier(w.t, "hydrator", w.key),
 		SourceURL:    l.Packaging.SourceRepo,
 		Committed:    time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC),
 		GitOpsURL:    "https://github.com/acme/gitops.git",
 		GitOpsCommit: gitops,
-		Trunk:        w.trunk,
+		Trunk:        w.history,
 		Version:      "test",
 	}
 }
@@ -335,12 +289,9 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 				w := newWorld(t, options)
 				job := w.job("g1", "a")
 				var writes atomic.Int32
-				fault := func(req *http.Request) bool {
-					return req.Method != http.MethodGet && req.Method != http.MethodHead && int(writes.Add(1)) >= at
-				}
-				w.fault.Store(&fault)
+				w.Refuse(http.StatusForbidden, func(r *http.Request) bool { return testworld.Writes(r) && int(writes.Add(1)) >= at })
 				_, err := publish(t.Context(), job, free)
-				w.fault.Store(nil)
+				w.Intercept(nil)
 				if err == nil {
 					if at < 10 {
 						t.Fatalf("only %d writes were seen: the test interrupts nothing", at-1)
@@ -367,12 +318,11 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 func TestDryRunWritesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	fault := func(req *http.Request) bool { return req.Method != http.MethodGet && req.Method != http.MethodHead }
-	w.fault.Store(&fault)
+	w.Refuse(http.StatusForbidden, testworld.Writes)
 	job := w.job("g1", "a")
 	job.Writer = Nowhere{}
 	dry := w.run(job, Pushed)
-	w.fault.Store(nil)
+	w.Intercept(nil)
 	if w.candidate() != "" {
 		t.Error("a dry run left a tag")
 	}
@@ -453,13 +403,11 @@ func TestWrongKeyIsNoticedBeforeTheFirstWrite(t *testing.T) {
 	wrong := errors.New("wrong password")
 	job.Writer = NewWriter(w.repository(), func(context.Context) (sign.Signer, error) { return nil, wrong })
 	var writes atomic.Int32
-	count := func(req *http.Request) bool {
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+	w.Before(func(r *http.Request) {
+		if testworld.Writes(r) {
 			writes.Add(1)
 		}
-		return false
-	}
-	w.fault.Store(&count)
+	})
 	if _, err := publish(t.Context(), job, free); !errors.Is(err, wrong) {
 		t.Errorf("error is %v", err)
 	}

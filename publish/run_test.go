@@ -2,9 +2,7 @@ package publish_test
 
 import (
 	"errors"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -24,82 +22,43 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// stand is a source repository, a GitOps repository with a remote, a key and a registry.
-type stand struct {
+// scene is a source repository, a GitOps repository with a remote, a key and a registry.
+type scene struct {
 	demo.Setup
 	cache string
 
-	mu          sync.Mutex
-	said, steps []string
+	mu              sync.Mutex
+	warnings, steps []string
 }
 
-func newStand(t *testing.T) *stand {
+func newScene(t *testing.T) *scene {
 	t.Helper()
-	for name, value := range map[string]string{
-		"HOME": t.TempDir(), "GIT_CONFIG_NOSYSTEM": "1", sign.PasswordVariable: "",
-		"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
-		"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com",
-	} {
-		t.Setenv(name, value)
-	}
-	handler := registry.New(registry.Options{})
-	server := httptest.NewServer(handler)
-	t.Cleanup(func() {
-		server.Close()
-		_ = handler.Close()
-	})
-	prepared, err := demo.Prepare(t.Context(), t.TempDir(), demo.Options{
-		Registry: strings.TrimPrefix(server.URL, "http://"),
-		Now:      time.Unix(1_774_180_000, 0),
-		NewKey:   testworld.KeyPair,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stand{Setup: prepared, cache: t.TempDir()}
-	key, err := os.ReadFile(s.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(demo.PrivateKeyVariable, string(key))
-	return s
+	setup := testworld.Demo(t, testworld.NewRegistry(t, registry.Options{}).Host, time.Unix(1_774_180_000, 0))
+	return &scene{Setup: setup, cache: t.TempDir()}
 }
 
 // declare changes the pipeline file, on the policy ref.
-func (s *stand) declare(t *testing.T, from, to string) {
+func (s *scene) declare(t *testing.T, from, to string) {
 	t.Helper()
-	name := filepath.Join(s.GitOpsDir, "lockage.yaml")
-	text, err := os.ReadFile(name)
+	text, err := os.ReadFile(filepath.Join(s.GitOpsDir, "lockage.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(text), from) {
 		t.Fatalf("lockage.yaml has no %q", from)
 	}
-	if err := os.WriteFile(name, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.git(t, "commit", "-q", "-a", "-m", "Change the pipeline")
-	s.git(t, "push", "-q", "origin", "HEAD")
+	testworld.Write(t, s.GitOpsDir, map[string]string{"lockage.yaml": strings.Replace(string(text), from, to, 1)})
+	testworld.Commit(t, s.GitOpsDir, "Change the pipeline")
+	testworld.Git(t, s.GitOpsDir, "push", "-q", "origin", "HEAD")
 }
 
-func (s *stand) git(t *testing.T, args ...string) string {
+func (s *scene) run(t *testing.T, change func(*publish.Options)) ([]publish.Release, error) {
 	t.Helper()
-	cmd := exec.Command("git", append([]string{"-C", s.GitOpsDir}, args...)...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func (s *stand) run(t *testing.T, change func(*publish.Options)) ([]publish.Release, error) {
-	t.Helper()
-	w, err := workspace.Open(t.Context(), s.GitOpsDir, git.Options{Dir: s.GitOpsDir, CacheDir: s.cache, Warn: func(string) {}})
+	w, err := workspace.Open(t.Context(), s.GitOpsDir, git.Options{Dir: s.GitOpsDir, CacheDir: s.cache, Environ: testworld.Environ(), Warn: func(string) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.said, s.steps = nil, nil
+	s.warnings, s.steps = nil, nil
 	keep := func(lines *[]string) func(string) {
 		return func(line string) {
 			s.mu.Lock()
@@ -110,11 +69,11 @@ func (s *stand) run(t *testing.T, change func(*publish.Options)) ([]publish.Rele
 	o := publish.Options{
 		Workspace: w,
 		Renderers: map[string]plan.Renderer{lock.Helm: helm.Renderer{}},
-		Client:    oci.NewClient(oci.Options{}),
+		Client:    testworld.Client(),
 		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
 		Version:   "test",
 		Random:    func(int64) int64 { return 0 },
-		Warn:      keep(&s.said),
+		Warn:      keep(&s.warnings),
 		Step:      keep(&s.steps),
 	}
 	if change != nil {
@@ -140,9 +99,9 @@ func actions(t *testing.T, releases []publish.Release, err error) string {
 }
 
 // written are the tags in the artifact repository.
-func written(t *testing.T, s *stand) []string {
+func written(t *testing.T, s *scene) []string {
 	t.Helper()
-	repository, err := oci.NewClient(oci.Options{}).Repository(s.Artifacts)
+	repository, err := testworld.Client().Repository(s.Artifacts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +113,8 @@ func written(t *testing.T, s *stand) []string {
 }
 
 func TestRun(t *testing.T) {
-	s := newStand(t)
+	t.Parallel()
+	s := newScene(t)
 	const all = "staging pushed\ntest pushed\nreview pushed\nproduction pushed"
 
 	releases, err := s.run(t, func(o *publish.Options) { o.DryRun, o.Keys = true, nil })
@@ -188,7 +148,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("mirrored: %s", got)
 	}
 	for _, stage := range releases[0].Stages {
-		tip, _, _ := strings.Cut(s.git(t, "ls-remote", "origin", "refs/heads/stage/"+stage.Name), "\t")
+		tip, _, _ := strings.Cut(testworld.Git(t, s.GitOpsDir, "ls-remote", "origin", "refs/heads/stage/"+stage.Name), "\t")
 		if stage.Branch != "stage/"+stage.Name || stage.Commit == "" || stage.Commit != tip {
 			t.Errorf("%s: branch %s at %s, want %s", stage.Name, stage.Branch, stage.Commit, tip)
 		}
@@ -197,8 +157,9 @@ func TestRun(t *testing.T) {
 
 // What is wrong with one pipeline is in its result, and nothing was written for it.
 func TestRunRefuses(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ from, to, want string }{
-		"no key to sign with": {"  hydrator: {key: env://HYDRATOR_KEY}", "  {}", "sign.hydrator.key is missing"},
+		"no key to sign with": {"sign:\n  hydrator:", "sign:\n  promoter:", "sign.hydrator.key is missing"},
 		"remote of a mirror": {
 			"stages:", "mirror: {remote: elsewhere, branch: \"stage/{stage}\", path: manifests}\nstages:", "mirror.remote of stage staging",
 		},
@@ -208,7 +169,8 @@ func TestRunRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStand(t)
+			t.Parallel()
+			s := newScene(t)
 			s.declare(t, test.from, test.to)
 			releases, err := s.run(t, nil)
 			if err != nil || len(releases) != 1 {
@@ -230,12 +192,10 @@ func TestRunRefuses(t *testing.T) {
 
 // A key that nobody trusts is found before anything is written, and fails its stages.
 func TestRunUntrustedKey(t *testing.T) {
-	s := newStand(t)
-	other, err := sign.GenerateKeyPair(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(demo.PrivateKeyVariable, string(other.Private))
+	t.Parallel()
+	s := newScene(t)
+	other, _ := testworld.KeyFile(t)
+	s.declare(t, s.PrivateKey, other)
 	releases, err := s.run(t, nil)
 	if err != nil || len(releases) != 1 || len(releases[0].Stages) != 4 {
 		t.Fatalf("%+v, %v", releases, err)
@@ -253,11 +213,12 @@ func TestRunUntrustedKey(t *testing.T) {
 
 // What concerns everything is the error of the run.
 func TestRunStops(t *testing.T) {
-	s := newStand(t)
+	t.Parallel()
+	s := newScene(t)
 	if _, err := s.run(t, func(o *publish.Options) { o.Stages = []string{"moon"} }); !errors.Is(err, plan.ErrNoStage) {
 		t.Errorf("a stage that does not exist: %v", err)
 	}
-	s.git(t, "commit", "-q", "--allow-empty", "-m", "Not pushed")
+	testworld.Git(t, s.GitOpsDir, "commit", "-q", "--allow-empty", "-m", "Not pushed")
 	if _, err := s.run(t, nil); !errors.Is(err, workspace.ErrOffPolicy) {
 		t.Errorf("a commit that is not on the policy ref: %v", err)
 	}

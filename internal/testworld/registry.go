@@ -13,27 +13,24 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// Registry is an OCI registry in this process, and a client of it that repeats requests without waiting.
-type Registry struct {
-	*Server
-	Client *oci.Client
-}
+// Registry is an OCI registry in this process.
+type Registry struct{ *Server }
 
 // NewRegistry starts a registry.
 func NewRegistry(t testing.TB, options registry.Options) *Registry {
 	t.Helper()
 	handler := registry.New(options)
 	t.Cleanup(func() { _ = handler.Close() }) // after the server, which is closed first
-	return &Registry{Server: Serve(t, handler), Client: Client()}
+	return &Registry{Serve(t, handler)}
 }
 
-// Client returns a client of registries that repeats requests without waiting.
+// Client returns a client of registries that repeats failed requests at once.
 func Client() *oci.Client { return oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond}) }
 
-// Repository returns the repository acme/name of the registry.
+// Repository returns the repository acme/name of the registry, with a client of its own.
 func (r *Registry) Repository(t testing.TB, name string) *oci.Repository {
 	t.Helper()
-	repository, err := r.Client.Repository(r.Host + "/acme/" + name)
+	repository, err := Client().Repository(r.Host + "/acme/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}

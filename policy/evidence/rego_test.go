@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/evidence"
 )
@@ -63,7 +64,7 @@ type layer struct {
 // publish pushes an artifact of these layers, and returns what a gate names it by.
 func (s *scene) publish(layers ...layer) string {
 	s.t.Helper()
-	r, err := s.Client.Repository(s.Host + "/acme/policies")
+	r, err := testworld.Client().Repository(s.Host + "/acme/policies")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestRegoFromRegistry(t *testing.T) {
 		"opa": {[]layer{{ocispec.MediaTypeImageLayerGzip, "", tarball(t, tar.Header{Name: "/lib/", Typeflag: tar.TypeDir}, regular("/lib/x.rego"), regular("./data.yaml"),
 			regular("/.manifest"), regular("/policy.wasm"), regular("x_test.rego"))}}, []string{"data.yaml", "lib/x.rego"}},
 	} {
-		got, err := evidence.Rego(t.Context(), s.publish(c.layers...), s.files, s.Client)
+		got, err := evidence.Rego(t.Context(), s.publish(c.layers...), s.files, testworld.Client())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -178,14 +179,14 @@ func TestRegoRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := evidence.Rego(t.Context(), c.argument, s.files, s.Client)
+			_, err := evidence.Rego(t.Context(), c.argument, s.files, testworld.Client())
 			if !errors.Is(err, evidence.ErrPolicy) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("error is %v, want ErrPolicy that says %q", err, c.says)
 			}
 		})
 	}
 	// What the registry does not have is no mistake in a policy.
-	_, err := evidence.Rego(t.Context(), strings.Split(good, "@")[0]+"@sha256:"+strings.Repeat("a", 64), s.files, s.Client)
+	_, err := evidence.Rego(t.Context(), strings.Split(good, "@")[0]+"@sha256:"+strings.Repeat("a", 64), s.files, testworld.Client())
 	if !errors.Is(err, oci.ErrNotFound) || errors.Is(err, evidence.ErrPolicy) {
 		t.Errorf("error is %v, want not found", err)
 	}

@@ -115,7 +115,7 @@ func (s *scene) state(p pushed, identity, predicateType string) digest.Digest {
 func (s *scene) request(p pushed, gates ...pipeline.Gate) evidence.Request {
 	return evidence.Request{
 		Declared: s.declared("production", gates...), Lock: s.lock, Candidate: p.desc, Tree: p.tree,
-		Files: s.files, Client: s.Client, Now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC), Stages: map[string]evidence.Stage{},
+		Files: s.files, Client: testworld.Client(), Now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC), Stages: map[string]evidence.Stage{},
 	}
 }
 

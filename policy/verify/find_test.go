@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 )
@@ -40,7 +41,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requests, err := verify.Find(t.Context(), c.query, s.pipelines, s.files, s.Client)
+			requests, err := verify.Find(t.Context(), c.query, s.pipelines, s.files, testworld.Client())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -175,7 +175,7 @@ func (s *scene) request() verify.Request {
 // find is the one request that a query makes.
 func (s *scene) find(q verify.Query) (verify.Request, error) {
 	s.t.Helper()
-	requests, err := verify.Find(s.t.Context(), q, s.pipelines, s.files, s.Client)
+	requests, err := verify.Find(s.t.Context(), q, s.pipelines, s.files, testworld.Client())
 	if err != nil {
 		return verify.Request{}, err
 	}
