@@ -130,7 +130,7 @@ func (r *run) record(s *stage, j *judgement, action predicate.Action) (predicate
 
 // state signs what the promoter has to say: summary and record, then the signatures by which every reader knows what may
 // run. It returns by which manifest the record is attached.
-func (r *run) state(ctx context.Context, s *stage, artifact ocispec.Descriptor, key *sign.Key, rec predicate.Promotion) (digest.Digest, error) {
+func (r *run) state(ctx context.Context, s *stage, artifact ocispec.Descriptor, key sign.Signer, rec predicate.Promotion) (digest.Digest, error) {
 	summary, err := rec.Summary()
 	if err != nil {
 		return "", err

@@ -121,7 +121,7 @@ func (s *stage) resolve(ctx context.Context, tag string) (digest.Digest, error) 
 }
 
 // signer opens the promoter's key, and makes sure that it is the one that is trusted.
-func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *sign.Verifier) (*sign.Key, error) {
+func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *sign.Verifier) (sign.Signer, error) {
 	role := declared.Sign.Promoter
 	if role == nil || role.Key == "" {
 		return nil, configurationf("pipeline %s: sign.promoter.key is missing for stage %s: name the private key that signs, such as env://PROMOTER_KEY",
@@ -133,7 +133,7 @@ func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *s
 	} else if err != nil {
 		return nil, err
 	}
-	if !trusted.Trusts(key.PublicKey()) {
+	if !trusted.Trusts(key.Identity()) {
 		return nil, configurationf("pipeline %s: the key %s (sign.promoter) is not the one that identities.promoter trusts for stage %s, %s: nobody would accept its signatures",
 			declared.Pipeline, role.Key, declared.Stage, declared.Identities["promoter"].Key)
 	}

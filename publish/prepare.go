@@ -119,7 +119,7 @@ func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *s
 	if err != nil {
 		return nil, err
 	}
-	if !trusted.Trusts(key.PublicKey()) {
+	if !trusted.Trusts(key.Identity()) {
 		return nil, configurationf("pipeline %s: the key %s (sign.hydrator) is not the one that identities.hydrator trusts, %s: nobody would accept its signatures",
 			declared.Pipeline, ref, declared.Identities["hydrator"].Key)
 	}

@@ -47,7 +47,7 @@ func envelope(t *testing.T, key *Key, s Statement) oci.Blob {
 	if err := json.Unmarshal(signed, &b); err != nil {
 		t.Fatal(err)
 	}
-	return oci.Blob{MediaType: envelopeMediaType, Data: b.Envelope}
+	return oci.Blob{MediaType: attestationForm.mediaType, Data: b.Envelope}
 }
 
 func TestFindEnvelopes(t *testing.T) {
@@ -61,10 +61,10 @@ func TestFindEnvelopes(t *testing.T) {
 		t.Errorf("of nothing: %v, %v", found, err)
 	}
 	good := envelope(t, key, about("a"))
-	forged := oci.Blob{MediaType: envelopeMediaType, Data: []byte(strings.Replace(string(good.Data), `"payload":"ey`, `"payload":"eyA`, 1))}
+	forged := oci.Blob{MediaType: attestationForm.mediaType, Data: []byte(strings.Replace(string(good.Data), `"payload":"ey`, `"payload":"eyA`, 1))}
 	attachEnvelopes(t, store, artifact("a"), good,
 		envelope(t, stranger, about("a")), envelope(t, key, about("b")), forged,
-		oci.Blob{MediaType: envelopeMediaType, Data: []byte(`]`)}, oci.Blob{MediaType: envelopeMediaType, Data: []byte(`{}`)},
+		oci.Blob{MediaType: attestationForm.mediaType, Data: []byte(`]`)}, oci.Blob{MediaType: attestationForm.mediaType, Data: []byte(`{}`)},
 		oci.Blob{MediaType: "text/plain", Data: []byte(`{}`)})
 	bundles, err := FindEnvelopes(t.Context(), store, artifact("a"))
 	if err != nil || len(bundles) != 7 {

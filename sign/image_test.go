@@ -57,7 +57,7 @@ func TestSignImage(t *testing.T) {
 		if got.Identity() == "hydrator" {
 			want = changed
 		}
-		if got.Claim() != want || got.Digest() != subject.Digest || got.Repository() != want.Repository {
+		if got.Claim() != want || got.Digest() != subject.Digest || got.SubjectName() != want.Repository {
 			t.Errorf("%s: %+v", got.Identity(), got)
 		}
 	}
@@ -81,7 +81,7 @@ func TestSignImage(t *testing.T) {
 func TestVerifyImageRejects(t *testing.T) {
 	t.Parallel()
 	subject, other := artifact("a"), artifact("b")
-	tag := func(d ocispec.Descriptor) string { return signatureTag(d.Digest) }
+	tag := func(d ocispec.Descriptor) string { return signatureForm.tag(d.Digest) }
 	key := newKey(t)
 	set := func(m *memory, manifest ocispec.Manifest) {
 		raw, err := json.Marshal(manifest)
@@ -95,7 +95,7 @@ func TestVerifyImageRejects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return ocispec.Descriptor{MediaType: simpleSigningMediaType, Digest: m.put(payload), Size: int64(len(payload)), Annotations: annotations}
+		return ocispec.Descriptor{MediaType: signatureForm.mediaType, Digest: m.put(payload), Size: int64(len(payload)), Annotations: annotations}
 	}
 	for name, test := range map[string]struct {
 		change func(*memory)
@@ -119,7 +119,7 @@ func TestVerifyImageRejects(t *testing.T) {
 			manifest := readManifest(t, m, tag(subject))
 			manifest.Layers[0].Annotations = nil
 			set(m, manifest)
-		}, "no signature stands"},
+		}, "hold no signature"},
 		"payload gone": {func(m *memory) {
 			delete(m.blobs, readManifest(t, m, tag(subject)).Layers[0].Digest)
 		}, "payload is gone"},
@@ -130,7 +130,7 @@ func TestVerifyImageRejects(t *testing.T) {
 		}, "not a simple signing payload"},
 		"huge payload": {func(m *memory) {
 			manifest := readManifest(t, m, tag(subject))
-			manifest.Layers[0].Size = maxPayloadSize + 1
+			manifest.Layers[0].Size = signatureForm.maxSize + 1
 			set(m, manifest)
 		}, "at most"},
 		"a statement, signed": {func(m *memory) {
@@ -171,13 +171,13 @@ func TestSignImageBounds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.tags[signatureTag(subject.Digest)] = m.put(raw)
+		m.tags[signatureForm.tag(subject.Digest)] = m.put(raw)
 		return m
 	}
-	if err := SignImage(t.Context(), fill(maxSignatures), subject, key, claim("test")); err == nil || !strings.Contains(err.Error(), "holds 30 signatures already") {
+	if err := SignImage(t.Context(), fill(signatureForm.maxLayers), subject, key, claim("test")); err == nil || !strings.Contains(err.Error(), "holds 30 signatures already") {
 		t.Errorf("a full manifest: %v", err)
 	}
-	if _, _, err := VerifyImage(t.Context(), fill(maxSignatures+1), subject, verifierOf(t, map[string]*Key{"a": key})); err == nil || !strings.Contains(err.Error(), "at most 30") {
+	if _, _, err := VerifyImage(t.Context(), fill(signatureForm.maxLayers+1), subject, verifierOf(t, map[string]*Key{"a": key})); err == nil || !strings.Contains(err.Error(), "at most 30") {
 		t.Errorf("an overfull manifest: %v", err)
 	}
 	sha512 := ocispec.Descriptor{Digest: digest.SHA512.FromString("a")}
@@ -190,7 +190,7 @@ func TestSignImageBounds(t *testing.T) {
 func TestSignImageSurvivesOverwriting(t *testing.T) {
 	t.Parallel()
 	store, subject, key := newMemory(), artifact("a"), newKey(t)
-	store.beforeTag = func(m *memory) { delete(m.tags, signatureTag(subject.Digest)) }
+	store.beforeTag = func(m *memory) { delete(m.tags, signatureForm.tag(subject.Digest)) }
 	mustSignImage(t, store, subject, key, claim("test"))
 	verified, _, err := VerifyImage(t.Context(), store, subject, verifierOf(t, map[string]*Key{"a": key}))
 	if err != nil || len(verified) != 1 {

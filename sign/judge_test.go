@@ -115,11 +115,11 @@ func TestCosignClaimVerifierTrap(t *testing.T) {
 	key := newKey(t)
 	signed, copied := push(t, repo, "a"), push(t, repo, "b")
 	mustSignImage(t, repo, signed, key, claim("test"))
-	desc, _, err := repo.Manifest(t.Context(), signatureTag(signed.Digest))
+	desc, _, err := repo.Manifest(t.Context(), signatureForm.tag(signed.Digest))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := repo.Tag(t.Context(), desc, signatureTag(copied.Digest)); err != nil {
+	if err := repo.Tag(t.Context(), desc, signatureForm.tag(copied.Digest)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := cosignSignatures(t, repo, copied, key); err == nil {

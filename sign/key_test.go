@@ -208,7 +208,7 @@ func TestOpenKeyRefuses(t *testing.T) {
 			if test.text != nil {
 				test.ref = writeKey(t, test.text)
 			}
-			_, err := OpenKey(t.Context(), test.ref, nil)
+			_, err := Open(t.Context(), test.ref, nil)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("error %v, want %q", err, test.want)
 			}

@@ -1,22 +1,16 @@
 package sign
 
 import (
-	"bytes"
 	"context"
-	"crypto"
-	"crypto/sha256"
-	"encoding/base64"
+	"errors"
 	"fmt"
-
-	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
-	sigstore "github.com/sigstore/sigstore-go/pkg/sign"
-	"github.com/sigstore/sigstore/pkg/signature/options"
-	"google.golang.org/protobuf/encoding/protojson"
+	"strings"
+	"sync"
 )
 
 // Signer signs in the two forms that are published.
 type Signer interface {
-	// Identity is whom a verifier has to trust to accept what this signer signs. It has no name.
+	// Identity returns whom a verifier has to trust to accept what this signer signs. It has no name.
 	Identity() Identity
 	// SignStatement puts an in-toto statement in a signed envelope and returns a Sigstore bundle v0.3, in JSON.
 	SignStatement(ctx context.Context, statement []byte) ([]byte, error)
@@ -24,63 +18,65 @@ type Signer interface {
 	SignPayload(ctx context.Context, payload []byte) (map[string]string, error)
 }
 
-var _ Signer = (*Key)(nil)
+// schemeEnv is the scheme of references to environment variables.
+const schemeEnv = "env"
 
-// PublicKey is the key that verifies what this one signs.
-func (k *Key) PublicKey() PublicKey { return k.public }
-
-// Identity is the key's public half.
-func (k *Key) Identity() Identity { return Identity{PublicKey: k.public} }
-
-// SignStatement implements [Signer].
-func (k *Key) SignStatement(ctx context.Context, statement []byte) ([]byte, error) {
-	content := &sigstore.DSSEData{Data: statement, PayloadType: payloadType}
-	bundle, err := sigstore.Bundle(content, keypair{k}, sigstore.BundleOptions{Context: ctx})
-	if err != nil {
-		return nil, fmt.Errorf("sign statement: %w", err)
+// Open opens a signer by its reference: the path of a key file, env://NAME, or SCHEME:REST for another kind of signer.
+func Open(ctx context.Context, ref string, password PasswordFunc) (Signer, error) {
+	switch {
+	case ref == "":
+		return nil, errors.New("no signing key is given; name a key file or env://NAME")
+	case strings.Contains(ref, "-----BEGIN"):
+		return nil, errors.New("the key reference holds a key itself; put it in a file or a variable, and name that")
 	}
-	text, err := protojson.Marshal(bundle)
-	if err != nil {
-		return nil, fmt.Errorf("sign statement: %w", err)
+	switch scheme := schemeOf(ref); scheme {
+	case "", schemeEnv:
+		key, err := OpenKey(ctx, ref, password)
+		if err != nil {
+			return nil, err
+		}
+		return key, nil
+	default: // without the rest of the reference, which may be a secret
+		return nil, fmt.Errorf("signing keys of the kind %s are not supported yet; name a key file or env://NAME", scheme)
 	}
-	return text, nil
 }
 
-// SignPayload implements [Signer].
-func (k *Key) SignPayload(ctx context.Context, payload []byte) (map[string]string, error) {
-	sig, err := k.sign(ctx, payload)
-	if err != nil {
-		return nil, fmt.Errorf("sign payload: %w", err)
+// schemeOf returns the kind of signer that a reference names; "" for a file.
+func schemeOf(ref string) string {
+	scheme, rest, _ := strings.Cut(ref, ":")
+	if strings.HasPrefix(rest, "//") || scheme == "pkcs11" {
+		return scheme
 	}
-	return map[string]string{annotationSignature: base64.StdEncoding.EncodeToString(sig)}, nil
+	return ""
 }
 
-func (k *Key) sign(ctx context.Context, data []byte) ([]byte, error) {
-	return k.signer.SignMessage(bytes.NewReader(data), options.WithContext(ctx))
+// IsFile reports whether a reference to a signing key is the path of a file.
+func IsFile(ref string) bool { return ref != "" && schemeOf(ref) == "" }
+
+// Keyring opens each signer once, however often it is asked for. It is safe for concurrent use.
+type Keyring struct {
+	password PasswordFunc
+
+	mu      sync.Mutex
+	signers map[string]Signer
 }
 
-// keypair shows a Key to sigstore-go, which asks more of a key than a reader of Key's methods should have to see.
-type keypair struct{ key *Key }
-
-var _ sigstore.Keypair = keypair{}
-
-func (p keypair) SignData(ctx context.Context, data []byte) (sig, digest []byte, err error) {
-	sig, err = p.key.sign(ctx, data)
-	sum := sha256.Sum256(data)
-	return sig, sum[:], err
+// NewKeyring returns an empty keyring that opens encrypted keys with the given password.
+func NewKeyring(password PasswordFunc) *Keyring {
+	return &Keyring{password: password, signers: make(map[string]Signer)}
 }
 
-func (p keypair) GetHashAlgorithm() protocommon.HashAlgorithm {
-	return protocommon.HashAlgorithm_SHA2_256
-}
-
-func (p keypair) GetHint() []byte                  { return []byte(p.key.public.hint()) }
-func (p keypair) GetPublicKey() crypto.PublicKey   { return p.key.public.key }
-func (p keypair) GetPublicKeyPem() (string, error) { return string(p.key.public.PEM()), nil }
-
-// The algorithm is asked for by logs and certificate authorities only, and a bundle by a bare key meets neither.
-func (p keypair) GetKeyAlgorithm() string { return "" }
-
-func (p keypair) GetSigningAlgorithm() protocommon.PublicKeyDetails {
-	return protocommon.PublicKeyDetails_PUBLIC_KEY_DETAILS_UNSPECIFIED
+// Open is the function [Open], called once for each reference.
+func (r *Keyring) Open(ctx context.Context, ref string) (Signer, error) {
+	r.mu.Lock() // held while opening: those who wait want this key, or would compete for the processor
+	defer r.mu.Unlock()
+	if signer, ok := r.signers[ref]; ok {
+		return signer, nil
+	}
+	signer, err := Open(ctx, ref, r.password)
+	if err != nil {
+		return nil, err
+	}
+	r.signers[ref] = signer
+	return signer, nil
 }

@@ -7,12 +7,13 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sigstore/cosign/v2/pkg/types"
 )
 
-// Predicate types of the statements that this package can make.
+// Predicate types of the statements that this package makes.
 const (
 	// PredicateSignature is the statement of `cosign sign`: this key signed that digest.
-	PredicateSignature = "https://sigstore.dev/cosign/sign/v1"
+	PredicateSignature = types.CosignSignPredicateType
 	// PredicateProvenance is SLSA provenance v1: how an artifact was made, and from what.
 	PredicateProvenance = "https://slsa.dev/provenance/v1"
 )
@@ -23,9 +24,6 @@ const (
 	statementType    = "https://in-toto.io/Statement/v1"
 	statementTypeV01 = "https://in-toto.io/Statement/v0.1"
 )
-
-// payloadType is the type of an in-toto statement in a DSSE envelope.
-const payloadType = "application/vnd.in-toto+json"
 
 // maxSubjects bounds the subjects of a statement that is read; sigstore-go reads no more either.
 const maxSubjects = 1024
@@ -147,19 +145,24 @@ func parseStatement(payload []byte, artifact digest.Digest) (Statement, error) {
 		if subject.Digest[artifact.Algorithm().String()] != artifact.Encoded() {
 			continue
 		}
-		annotations := make(map[string]string, len(subject.Annotations))
-		for k, v := range subject.Annotations {
-			if text, ok := v.(string); ok {
-				annotations[k] = text
-			}
-		}
 		return Statement{
-			Subject:       Subject{Name: subject.Name, Digest: artifact, Annotations: annotations},
+			Subject:       Subject{Name: subject.Name, Digest: artifact, Annotations: texts(subject.Annotations)},
 			PredicateType: w.PredicateType,
 			Predicate:     w.Predicate,
 		}, nil
 	}
 	return Statement{}, fmt.Errorf("statement is not about %s", artifact)
+}
+
+// texts leaves out what is not a string.
+func texts(annotations map[string]any) map[string]string {
+	kept := make(map[string]string, len(annotations))
+	for k, v := range annotations {
+		if text, ok := v.(string); ok {
+			kept[k] = text
+		}
+	}
+	return kept
 }
 
 func isObject(raw json.RawMessage) bool {

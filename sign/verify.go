@@ -1,7 +1,6 @@
 package sign
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"encoding/hex"
@@ -24,7 +23,7 @@ import (
 // minBundleVersion is what cosign reads and writes; older bundles may hold several signatures or a chain of certificates.
 const minBundleVersion = "v0.3"
 
-// Identity is somebody who is trusted, and by what he is known.
+// Identity is a trusted signer, and what it is known by.
 type Identity struct {
 	Name      string
 	PublicKey PublicKey
@@ -76,61 +75,84 @@ func NewVerifier(identities ...Identity) (*Verifier, error) {
 	return v, nil
 }
 
+// Trusts reports whether the verifier accepts what an identity signs, whatever its name.
+func (v *Verifier) Trusts(id Identity) bool {
+	return slices.ContainsFunc(v.trusted, func(t trusted) bool { return t.fingerprint == id.PublicKey.Fingerprint() })
+}
+
+// proof is what verification proves of a signature.
+type proof struct {
+	subject     Subject
+	identity    string
+	fingerprint string
+}
+
+// SubjectName returns the repository that was signed for the artifact. It may be empty.
+func (p proof) SubjectName() string { return p.subject.Name }
+
+// Digest returns the artifact's digest.
+func (p proof) Digest() digest.Digest { return p.subject.Digest }
+
+// Annotations returns the subject's annotations.
+func (p proof) Annotations() map[string]string { return maps.Clone(p.subject.Annotations) }
+
+// Claim returns what the subject's annotations say of the artifact. What they lack is empty. The claim of a provenance is
+// in its predicate instead, see [Verified.Provenance].
+func (p proof) Claim() Claim { return claimOf(p.subject.Annotations) }
+
+// Identity returns the name of the identity that signed.
+func (p proof) Identity() string { return p.identity }
+
+// KeyFingerprint returns the fingerprint of the key that signed, see [PublicKey.Fingerprint].
+func (p proof) KeyFingerprint() string { return p.fingerprint }
+
 // Verified is a statement that a trusted identity signed about the artifact that was asked for.
 type Verified struct {
-	statement     Statement
+	proof
+	predicateType string
+	predicate     json.RawMessage
 	provenance    Provenance
 	provenanceErr error
-	identity      string
-	fingerprint   string
 	referrer      digest.Digest
 }
 
-// PredicateType is the kind of the statement, a URI.
-func (v Verified) PredicateType() string { return v.statement.PredicateType }
+func newVerified(s Statement, by trusted, referrer digest.Digest) Verified {
+	v := Verified{
+		proof:         proof{subject: s.Subject, identity: by.name, fingerprint: by.fingerprint},
+		predicateType: s.PredicateType, predicate: s.Predicate, referrer: referrer,
+	}
+	if s.PredicateType == PredicateProvenance {
+		v.provenance, v.provenanceErr = parseProvenance(s.Predicate)
+	}
+	return v
+}
 
-// Predicate is what the statement says, a JSON object.
-func (v Verified) Predicate() json.RawMessage { return slices.Clone(v.statement.Predicate) }
+// PredicateType returns the kind of the statement, a URI.
+func (v Verified) PredicateType() string { return v.predicateType }
 
-// SubjectName is the repository that the statement names for the artifact. It may be empty.
-func (v Verified) SubjectName() string { return v.statement.Subject.Name }
+// Predicate returns what the statement says, a JSON object.
+func (v Verified) Predicate() json.RawMessage { return slices.Clone(v.predicate) }
 
-// Digest is the artifact's.
-func (v Verified) Digest() digest.Digest { return v.statement.Subject.Digest }
-
-// Annotations are the subject's.
-func (v Verified) Annotations() map[string]string { return maps.Clone(v.statement.Subject.Annotations) }
-
-// Claim is what the subject's annotations say of the artifact. What they lack is empty. The claim of a provenance is in
-// its predicate instead, see [Verified.Provenance].
-func (v Verified) Claim() Claim { return claimOf(v.statement.Subject.Annotations) }
-
-// Provenance returns the predicate of a [PredicateProvenance] statement; the caller must not change it. A
-// statement of another type is an error, and so is provenance of another build type or builder.
+// Provenance returns the predicate of a [PredicateProvenance] statement; the caller must not change it. A statement of
+// another type is an error, and so is provenance of another build type or builder.
 func (v Verified) Provenance() (Provenance, error) {
-	if v.PredicateType() != PredicateProvenance {
-		return Provenance{}, fmt.Errorf("a statement of type %s instead of %s", v.PredicateType(), PredicateProvenance)
+	if v.predicateType != PredicateProvenance {
+		return Provenance{}, fmt.Errorf("a statement of type %s instead of %s", v.predicateType, PredicateProvenance)
 	}
 	return v.provenance, v.provenanceErr
 }
 
-// Identity is the name of the identity that signed.
-func (v Verified) Identity() string { return v.identity }
-
-// KeyFingerprint is the fingerprint of the key that signed, see [PublicKey.Fingerprint].
-func (v Verified) KeyFingerprint() string { return v.fingerprint }
-
-// Referrer is the digest of the manifest by which the statement is attached.
+// Referrer returns the digest of the manifest by which the statement is attached.
 func (v Verified) Referrer() digest.Digest { return v.referrer }
 
-// Rejected is something attached to an artifact that proves nothing, and why not.
+// Rejected is something attached to an artifact that proves nothing, and why.
 type Rejected struct {
 	Referrer digest.Digest // of the manifest by which it is attached
 	Reason   string
 }
 
 // Verify reads everything attached to a digest and proves what can be proven by the verifier's identities. An error
-// means that it could not be read; that nothing is proven is none.
+// means that it could not be read, not that nothing is proven.
 func Verify(ctx context.Context, store Reader, subject ocispec.Descriptor, verifier *Verifier) ([]Verified, []Rejected, error) {
 	bundles, err := Find(ctx, store, subject)
 	if err != nil {
@@ -187,15 +209,7 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 	return Verified{}, fmt.Errorf("not signed by %s", v.names())
 }
 
-func newVerified(statement Statement, by trusted, referrer digest.Digest) Verified {
-	v := Verified{statement: statement, identity: by.name, fingerprint: by.fingerprint, referrer: referrer}
-	if statement.PredicateType == PredicateProvenance {
-		v.provenance, v.provenanceErr = parseProvenance(statement.Predicate)
-	}
-	return v
-}
-
-// parseBundle reads a bundle that holds an envelope signed by a key, and the hint at that key.
+// parseBundle reads a bundle that holds an envelope signed by a key, and the hint that names the key.
 func parseBundle(text []byte) (*bundle.Bundle, string, error) {
 	if len(text) > MaxBundleSize {
 		return nil, "", fmt.Errorf("the bundle has %d bytes, at most %d are read", len(text), MaxBundleSize)
@@ -217,14 +231,14 @@ func parseBundle(text []byte) (*bundle.Bundle, string, error) {
 	return &b, key.GetHint(), nil
 }
 
-// signed tells whose bundle it is when nothing else about it can be said: for the reasons that people read, never for
-// a proof.
+// signed reports whether the identity signed a bundle that proves nothing: for the reasons that people read, never for a
+// proof.
 func (t trusted) signed(b *bundle.Bundle) bool {
 	_, err := t.bundles.Verify(b, verify.NewPolicy(verify.WithoutArtifactUnsafe(), verify.WithKey()))
 	return err == nil
 }
 
-// byHint puts first the key that the hint names. The others follow, since not every signer gives a hint like this.
+// byHint puts first the key that the hint names. The others follow, since not every signer writes such a hint.
 func (v *Verifier) byHint(hint string) []trusted {
 	i := slices.IndexFunc(v.trusted, func(t trusted) bool { return t.hint == hint })
 	if i <= 0 {
@@ -232,16 +246,6 @@ func (v *Verifier) byHint(hint string) []trusted {
 	}
 	order := append([]trusted{v.trusted[i]}, v.trusted[:i]...)
 	return append(order, v.trusted[i+1:]...)
-}
-
-// bySignature finds the identity that signed these bytes.
-func (v *Verifier) bySignature(payload, sig []byte) (trusted, bool) {
-	for _, t := range v.trusted {
-		if t.signatures.VerifySignature(bytes.NewReader(sig), bytes.NewReader(payload)) == nil {
-			return t, true
-		}
-	}
-	return trusted{}, false
 }
 
 // names lists the identities for a reason that people read.

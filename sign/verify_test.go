@@ -399,7 +399,7 @@ func TestTrusts(t *testing.T) {
 	t.Parallel()
 	key := newKey(t)
 	v := verifierOf(t, map[string]*Key{"a": newKey(t), "b": key})
-	if !v.Trusts(key.PublicKey()) || v.Trusts(newKey(t).PublicKey()) {
+	if !v.Trusts(key.Identity()) || v.Trusts(newKey(t).Identity()) {
 		t.Error("Trusts is wrong about a key")
 	}
 }

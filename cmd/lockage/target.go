@@ -143,7 +143,7 @@ func (t *target) result(s signer) attestResult {
 	return attestResult{
 		Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID,
 		Reference: t.reference, Digest: t.desc.Digest.String(),
-		Identity: s.names, Key: s.key.PublicKey().Fingerprint(),
+		Identity: s.names, Key: s.key.Identity().PublicKey.Fingerprint(),
 	}
 }
 
@@ -169,7 +169,7 @@ func (t *target) gate(name string) (digest.Digest, error) {
 
 // signer is an opened key, and who it is by the policy ref.
 type signer struct {
-	key   *sign.Key
+	key   sign.Signer
 	names []string        // identities of the target's stage
 	roles []evidence.Role // in any stage of the pipeline
 }
@@ -187,8 +187,8 @@ func (a *app) signer(ctx context.Context, ref string, t *target) (signer, error)
 	if err != nil {
 		return signer{}, err
 	}
-	s.names = ids.Names(key.PublicKey())
-	s.roles, err = evidence.Roles(t.request.Files, key.PublicKey(), t.stages...)
+	s.names = ids.Names(key.Identity().PublicKey)
+	s.roles, err = evidence.Roles(t.request.Files, key.Identity().PublicKey, t.stages...)
 	return s, err
 }
 

@@ -102,7 +102,7 @@ func TestIdentityThatCannotBeUsed(t *testing.T) {
 	promoter := testworld.Key(t)
 	s.declare(promoter)
 	v, err := verify.Promoter(s.files, expand())
-	if err != nil || !v.Trusts(promoter.PublicKey()) || v.Trusts(s.key.PublicKey()) {
+	if err != nil || !v.Trusts(promoter.Identity()) || v.Trusts(s.key.Identity()) {
 		t.Errorf("promoter: %v", err)
 	}
 	for name, words := range map[string]string{"lost": "keys/lost.pub", "keyless": "not supported yet", "nobody": "not declared"} {

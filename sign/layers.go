@@ -1,0 +1,103 @@
+package sign
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	cosign "github.com/sigstore/cosign/v2/pkg/oci/remote"
+	"github.com/sigstore/cosign/v2/pkg/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockage/lockage/oci"
+)
+
+// form is one of the older forms of what is attached to a digest: the layers of a manifest that cosign finds by the tag
+// sha256-<hex>.<suffix>. They are not read by cosign's pkg/oci/remote, which has a registry client of its own, fails as a
+// whole if one payload is lost, and does not end with a context.
+type form struct {
+	what, item string // for messages
+	suffix     string
+	mediaType  string // of a layer
+	maxLayers  int
+	maxSize    int64 // of a layer
+}
+
+// MaxEnvelopes bounds the attestations of the older form that a digest may have.
+const MaxEnvelopes = 100
+
+var (
+	// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+	signatureForm = form{
+		what: "signatures", item: "a simple signing payload", suffix: cosign.SignatureTagSuffix,
+		mediaType: types.SimpleSigningMediaType, maxLayers: 30, maxSize: 64 << 10, // ours have some 400 bytes
+	}
+	// https://github.com/sigstore/cosign/blob/main/specs/ATTESTATION_SPEC.md
+	attestationForm = form{
+		what: "attestations", item: "an attestation", suffix: cosign.AttestationTagSuffix,
+		mediaType: types.DssePayloadType, maxLayers: MaxEnvelopes, maxSize: MaxBundleSize,
+	}
+)
+
+// tag returns the tag that names the manifest of a digest.
+func (f form) tag(artifact digest.Digest) string { return oci.FallbackTag(artifact) + "." + f.suffix }
+
+// layer is one entry of such a manifest. Nothing in it is proven.
+type layer struct {
+	manifest digest.Digest // that it was read from; "" for one that is not written yet
+	desc     ocispec.Descriptor
+	payload  []byte
+	problem  string // why the payload was not read
+	gone     bool   // the repository has lost the payload
+}
+
+// read reads the manifest under the tag, and the payloads of its layers unless one is the known payload. No tag is no
+// layers; more than maxLayers are an error.
+func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, known []byte) ([]layer, error) {
+	fail := func(err error) ([]layer, error) {
+		return nil, fmt.Errorf("read the %s of %s: %w", f.what, artifact, err)
+	}
+	desc, raw, err := store.Manifest(ctx, f.tag(artifact))
+	if errors.Is(err, oci.ErrNotFound) {
+		return nil, nil
+	} else if err != nil {
+		return fail(err)
+	}
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(raw, &manifest); err != nil {
+		return fail(fmt.Errorf("manifest of %s: %w", f.tag(artifact), err))
+	}
+	if len(manifest.Layers) > f.maxLayers {
+		return fail(fmt.Errorf("%s holds %d, at most %d are read", f.tag(artifact), len(manifest.Layers), f.maxLayers))
+	}
+	layers := make([]layer, len(manifest.Layers))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(findConcurrency)
+	for i, d := range manifest.Layers {
+		l := &layers[i]
+		l.manifest, l.desc = desc.Digest, d
+		switch {
+		case d.MediaType != f.mediaType:
+			l.problem = fmt.Sprintf("layer of type %.100q, not %s", d.MediaType, f.item)
+		case d.Size > f.maxSize:
+			l.problem = fmt.Sprintf("the payload has %d bytes, at most %d are read", d.Size, f.maxSize)
+		case known != nil && d.Digest == digest.FromBytes(known):
+			l.payload = known
+		default:
+			group.Go(func() (err error) {
+				l.payload, err = store.Blob(ctx, d)
+				if errors.Is(err, oci.ErrNotFound) {
+					l.problem, l.gone, err = "its payload is gone", true, nil
+				}
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return fail(err)
+	}
+	return layers, nil
+}
