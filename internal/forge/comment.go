@@ -45,11 +45,10 @@ func (r *Repository) comment(ctx context.Context, number int, marker, body strin
 	if !markers.MatchString(marker) || len(mark) >= maxMark {
 		return "", fmt.Errorf("comment on pull request %s: %q is no marker", r.reference(number), terminal.Clip(marker, maxMark))
 	}
-	if len(body) > r.MaxBody() {
-		return "", fmt.Errorf("comment on pull request %s: its text has %d bytes, and %s takes %d: shorten it",
-			r.reference(number), len(body), r.kind, r.MaxBody())
-	}
 	what := "comment on pull request " + r.reference(number)
+	if err := r.fits(what, body); err != nil {
+		return "", err
+	}
 	all, err := r.driver.comments(ctx, number)
 	if err != nil {
 		return "", r.fail("read the comments of pull request "+r.reference(number), err)

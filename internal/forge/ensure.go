@@ -49,14 +49,16 @@ var (
 // findTries bounds how often a pull request that must be there is looked for: forges show a new one late.
 const findTries = 3
 
-// MaxBody returns the greatest length of a pull request's or comment's text, in bytes. Forges count characters, of
-// which there are at most as many: GitHub 65,536; GitLab 1,000,000 (notes; descriptions a little more); Gitea has no limit,
-// and is given GitLab's. The mark by which a comment is found is counted already.
-func (r *Repository) MaxBody() int {
-	if r.kind == GitHub {
-		return 65_536 - maxMark
+// MaxBody returns the greatest length of a pull request's or comment's text, in bytes: the forge's limit, in which it counts
+// characters, of which there are at most as many, less the mark by which a comment is found.
+func (r *Repository) MaxBody() int { return r.maxText - maxMark }
+
+// fits returns an error if a text is longer than the forge takes.
+func (r *Repository) fits(what, text string) error {
+	if len(text) > r.MaxBody() {
+		return fmt.Errorf("%s: its text has %d bytes, and %s takes %d: shorten it", what, len(text), r.kind, r.MaxBody())
 	}
-	return 1_000_000 - maxMark
+	return nil
 }
 
 // Ensure opens the pull request from head into base, or finds it and brings title, text, labels and reviewers up to date. What
@@ -66,11 +68,11 @@ func (r *Repository) MaxBody() int {
 func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, error) {
 	request.Title = terminal.Words(request.Title, MaxTitle)
 	what := fmt.Sprintf("pull request from %s into %s", request.Head, request.Base)
-	switch {
-	case request.Head == "" || request.Base == "" || request.Head == request.Base || request.Title == "":
+	if request.Head == "" || request.Base == "" || request.Head == request.Base || request.Title == "" {
 		return Ensured{}, fmt.Errorf("%s: a title and two different branches are needed", what)
-	case len(request.Body) > r.MaxBody():
-		return Ensured{}, fmt.Errorf("%s: its text has %d bytes, and %s takes %d: shorten it", what, len(request.Body), r.kind, r.MaxBody())
+	}
+	if err := r.fits(what, request.Body); err != nil {
+		return Ensured{}, err
 	}
 	pull, found, err := r.driver.find(ctx, request.Head, request.Base)
 	if err != nil {
@@ -90,6 +92,21 @@ func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, erro
 	}
 	if err := r.converge(ctx, request, &ensured); err != nil {
 		return ensured, r.fail("update the "+what, err)
+	}
+	return ensured, nil
+}
+
+// Refresh is [Repository.Ensure] for an open pull request as [Repository.ListOpen] returned it: no request where nothing is to
+// do, one to update, and as many more for labels and reviewers. Where a reviewer answered already, one more finds that out.
+func (r *Repository) Refresh(ctx context.Context, pull PullRequest, request Request) (Ensured, error) {
+	request.Title = terminal.Words(request.Title, MaxTitle)
+	what := "update pull request " + r.reference(pull.Number)
+	if err := r.fits(what, request.Body); err != nil {
+		return Ensured{}, err
+	}
+	ensured := Ensured{PullRequest: pull, Change: Unchanged}
+	if err := r.converge(ctx, request, &ensured); err != nil {
+		return ensured, r.fail(what, err)
 	}
 	return ensured, nil
 }

@@ -54,18 +54,13 @@ func (r *Repository) fail(what string, err error) error {
 }
 
 func (r *Repository) advice(status int) string {
-	needs := map[Kind]string{
-		GitHub: "read and write access to pull requests, issues and commit statuses",
-		GitLab: "the scope api and the role Developer",
-		Gitea:  "the scopes write:repository and write:issue",
-	}[r.kind]
 	switch status {
 	case http.StatusUnauthorized:
 		return "; the token was not accepted: renew it"
 	case http.StatusForbidden:
-		return "; the token needs " + needs
+		return "; the token needs " + r.access
 	case http.StatusNotFound:
-		return "; it does not exist, or the token cannot see it: it needs " + needs
+		return "; it does not exist, or the token cannot see it: it needs " + r.access
 	}
 	return ""
 }
@@ -78,14 +73,7 @@ func refused(err error) bool {
 
 func hasStatus(err error, statuses ...int) bool {
 	var refusal *Error
-	if errors.As(err, &refusal) {
-		for _, status := range statuses {
-			if refusal.Status == status {
-				return true
-			}
-		}
-	}
-	return false
+	return errors.As(err, &refusal) && slices.Contains(statuses, refusal.Status)
 }
 
 // unsettled reports whether a request may have been carried out although it failed.

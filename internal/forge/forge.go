@@ -41,6 +41,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/lockage/lockage/internal/retry"
@@ -98,14 +99,14 @@ func (o Options) withDefaults() Options {
 
 // Repository is one repository on a forge. Its methods may be used by several goroutines; writes take turns.
 type Repository struct {
-	kind   Kind
-	server server
-	path   string // owner/name; GitLab's owners have slashes
+	*family
+	root   *url.URL // of the forge's web pages
+	path   string   // owner/name; GitLab's owners have slashes
 	driver driver
 	sleep  sleeper
 }
 
-// driver is what a kind of forge does differently.
+// driver makes the requests of one family.
 type driver interface {
 	pulls
 	reviews
@@ -113,26 +114,52 @@ type driver interface {
 	statuses
 }
 
+// family is what distinguishes a kind of forge before any request. A new kind is a file with a driver and its family, and a
+// line in families.
+type family struct {
+	kind      Kind
+	hosts     []string // that everybody knows; one that begins with a dot stands for those below it
+	tokens    []string // variables, the preferred first
+	access    string   // what a token needs
+	maxText   int      // characters of a pull request's or comment's text
+	sign      string   // before a pull request's number
+	nested    bool     // owners may have slashes; else what precedes owner/name is a path only if below
+	below     bool     // it may be installed below a path
+	version   string   // path that tells the family, asked for without a token
+	commit    string   // path of a commit's page, below the repository's
+	recognise func(version answer) bool
+	compare   func(repository *url.URL, base, head string) // makes the repository's page the one that compares
+	api       func(root *url.URL, wellKnown bool)          // makes the root of the web pages that of the API
+	connect   func(client *http.Client, sleep sleeper, api *url.URL, path string) (driver, error)
+}
+
+var families = []*family{&gitHubFamily, &gitLabFamily, &giteaFamily}
+
+// familyOf returns nil for an unknown kind.
+func familyOf(kind Kind) *family {
+	i := slices.IndexFunc(families, func(f *family) bool { return f.kind == kind })
+	if i < 0 {
+		return nil
+	}
+	return families[i]
+}
+
+func (k Kind) unknown() error {
+	return fmt.Errorf("%w %q: use github, gitlab or gitea", ErrUnknownForge, k)
+}
+
 // Open prepares the use of the repository behind a Git remote: https, ssh or scp-like, with or without «.git»; credentials in
 // it are ignored. It makes no request but those that find out the kind of an unknown host. Errors are [ErrNoForge],
 // [ErrNoToken] (checked before any request) and [ErrUnknownForge], with what to do about them.
 func Open(ctx context.Context, repositoryURL string, o Options) (*Repository, error) {
 	o = o.withDefaults()
-	remote, err := parseRemote(repositoryURL)
-	if err != nil {
-		return nil, err
-	}
-	env, err := readEnvironment(o.Getenv)
-	if err != nil {
-		return nil, err
-	}
-	at, err := env.locate(remote, o.Kind)
+	at, err := locate(repositoryURL, o)
 	if err != nil {
 		return nil, err
 	}
 	token := o.Token
 	if token == "" {
-		if token, err = env.token(at); err != nil {
+		if token, err = at.token(); err != nil {
 			return nil, err
 		}
 	}
@@ -145,68 +172,57 @@ func Open(ctx context.Context, repositoryURL string, o Options) (*Repository, er
 	if err != nil {
 		return nil, err
 	}
-	r := &Repository{kind: at.kind, server: at, path: path, sleep: o.Sleep}
+	r := &Repository{family: familyOf(at.kind), root: at.root, path: path, sleep: o.Sleep}
+	if r.family == nil {
+		return nil, at.kind.unknown()
+	}
 	api := at.api()
 	client := &http.Client{
 		Transport:     &transport{Options: o, host: api.Host, token: token, paced: at.kind == GitHub},
 		CheckRedirect: checkRedirect,
 	}
-	switch at.kind {
-	case GitHub:
-		r.driver = newGitHub(client, api, path)
-	case GitLab:
-		r.driver, err = newGitLab(client, o.Sleep, api, path)
-	case Gitea:
-		r.driver = newGitea(client, o.Sleep, api, path)
-	default:
-		err = fmt.Errorf("%w %q: use github, gitlab or gitea", ErrUnknownForge, at.kind)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
+	r.driver, err = r.connect(client, o.Sleep, api, path)
+	return r, err
 }
 
 // Kind returns which API the repository's forge has.
 func (r *Repository) Kind() Kind { return r.kind }
 
 // String returns host/owner/name.
-func (r *Repository) String() string { return r.server.root.Host + r.server.root.Path + "/" + r.path }
+func (r *Repository) String() string { return r.root.Host + r.root.Path + "/" + r.path }
 
 // CompareURL returns the page on which a person compares head with base and opens the pull request. It makes no request and
 // needs no token; it is empty where the kind of forge is not known without asking, or the repository is on none.
 func CompareURL(repositoryURL, base, head string, o Options) string {
-	o = o.withDefaults()
-	remote, err := parseRemote(repositoryURL)
-	if err != nil {
+	family, page := webPage(repositoryURL, o)
+	if family == nil {
 		return ""
 	}
-	env, err := readEnvironment(o.Getenv)
-	if err != nil {
+	family.compare(page, base, head)
+	return page.String()
+}
+
+// CommitURL returns the page of a commit, under the conditions of [CompareURL].
+func CommitURL(repositoryURL, commit string, o Options) string {
+	family, page := webPage(repositoryURL, o)
+	if family == nil || commit == "" {
 		return ""
 	}
-	at, err := env.locate(remote, o.Kind)
+	page.Path += family.commit + commit
+	return page.String()
+}
+
+// webPage returns the page of a repository, and no family where that takes a request or the repository is on no forge.
+func webPage(repositoryURL string, o Options) (*family, *url.URL) {
+	at, err := locate(repositoryURL, o.withDefaults())
 	if err != nil {
-		return ""
+		return nil, nil
 	}
 	path, err := at.repository()
 	if err != nil {
-		return ""
+		return nil, nil
 	}
 	page := *at.root
-	switch at.kind {
-	case GitHub:
-		page.Path += "/" + path + "/compare/" + base + "..." + head
-		page.RawQuery = "expand=1"
-	case Gitea:
-		page.Path += "/" + path + "/compare/" + base + "..." + head
-	case GitLab:
-		page.Path += "/" + path + "/-/merge_requests/new"
-		page.RawQuery = url.Values{
-			"merge_request[source_branch]": {head}, "merge_request[target_branch]": {base},
-		}.Encode()
-	default:
-		return ""
-	}
-	return page.String()
+	page.Path += "/" + path
+	return familyOf(at.kind), &page
 }

@@ -1,8 +1,10 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -26,10 +28,26 @@ type giteaForge struct {
 	owner, name string
 }
 
-func newGitea(client *http.Client, sleep sleeper, api *url.URL, path string) *giteaForge {
-	owner, name, _ := strings.Cut(path, "/")
-	return &giteaForge{client, sleep, strings.TrimSuffix(api.String(), "/"), owner, name}
+var giteaFamily = family{
+	kind:      Gitea,
+	hosts:     []string{"gitea.com", "codeberg.org"},
+	tokens:    []string{"GITEA_TOKEN", "FORGEJO_TOKEN"},
+	access:    "the scopes write:repository and write:issue",
+	maxText:   1_000_000, // it has no limit of its own
+	sign:      "#",
+	below:     true,
+	version:   "/api/v1/version",
+	commit:    "/commit/",
+	recognise: answer.hasVersion,
+	compare:   func(page *url.URL, base, head string) { page.Path += "/compare/" + base + "..." + head },
+	api:       func(*url.URL, bool) {},
+	connect: func(client *http.Client, sleep sleeper, api *url.URL, path string) (driver, error) {
+		owner, name, _ := strings.Cut(path, "/")
+		return &giteaForge{client, sleep, strings.TrimSuffix(api.String(), "/"), owner, name}, nil
+	},
 }
+
+func giteaNext(r *gitea.Response) int { return r.NextPage }
 
 // client is one for a single use, since the library's has its context inside. The version is not asked for: what we use is in
 // every Gitea since 1.22 and every Forgejo since 7.
@@ -57,32 +75,23 @@ func (g *giteaForge) find(ctx context.Context, head, base string) (PullRequest, 
 	if oldest.State == StateOpen {
 		return oldest, true, nil
 	}
-	found := []PullRequest{oldest}
+	best := oldest
 	for _, state := range []gitea.StateType{gitea.StateOpen, gitea.StateAll} {
-		_, err := pages(func(page int) ([]struct{}, int, error) {
-			entries, next, err := g.page(ctx, state, page)
+		for pull, err := range g.pulls(ctx, state) { // the newest come first
 			if err != nil {
-				return nil, 0, err
+				return PullRequest{}, false, err
 			}
-			for _, pull := range entries { // the newest come first
-				if pull.Head.Name == head && pull.Base.Name == base {
-					found = append(found, pull)
-					return nil, 0, nil
+			if pull.Number < oldest.Number || pull.Head.Name == head && pull.Base.Name == base {
+				if pull.Number > best.Number {
+					best = pull
 				}
-				if pull.Number < oldest.Number {
-					return nil, 0, nil
-				}
+				break
 			}
-			return nil, next, nil
-		})
-		if err != nil {
-			return PullRequest{}, false, err
 		}
-		if last := found[len(found)-1]; last.State == StateOpen {
+		if best.State == StateOpen {
 			break
 		}
 	}
-	best, _ := newest(found, head, base)
 	best, err = g.withHead(ctx, best)
 	return best, true, err
 }
@@ -102,31 +111,31 @@ func (g *giteaForge) withHead(ctx context.Context, pull PullRequest) (PullReques
 	return pull, err
 }
 
-func (g *giteaForge) page(ctx context.Context, state gitea.StateType, page int) ([]PullRequest, int, error) {
-	entries, response, err := g.client(ctx).ListRepoPullRequests(g.owner, g.name, gitea.ListPullRequestsOptions{
-		State: state, ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	var out []PullRequest
-	for _, entry := range entries {
-		if entry.Head != nil && entry.Base != nil && entry.Head.RepoID == entry.Base.RepoID { // none of a fork
-			out = append(out, g.pull(entry))
+// pulls reads the pull requests of a state, except those of forks.
+func (g *giteaForge) pulls(ctx context.Context, state gitea.StateType) iter.Seq2[PullRequest, error] {
+	return pages(giteaNext, func(page int) ([]PullRequest, *gitea.Response, error) {
+		entries, response, err := g.client(ctx).ListRepoPullRequests(g.owner, g.name, gitea.ListPullRequestsOptions{
+			State: state, ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
+		})
+		var out []PullRequest
+		for _, entry := range entries {
+			if entry.Head != nil && entry.Base != nil && entry.Head.RepoID == entry.Base.RepoID {
+				out = append(out, g.pull(entry))
+			}
 		}
-	}
-	return out, response.NextPage, nil
+		return out, response, err
+	})
 }
 
-func (g *giteaForge) list(ctx context.Context, base string) ([]PullRequest, error) {
-	all, err := pages(func(page int) ([]PullRequest, int, error) { return g.page(ctx, gitea.StateOpen, page) })
-	var out []PullRequest
-	for _, pull := range all {
-		if pull.Base.Name == base {
-			out = append(out, pull)
+func (g *giteaForge) list(ctx context.Context) ([]PullRequest, error) {
+	var all []PullRequest
+	for pull, err := range g.pulls(ctx, gitea.StateOpen) {
+		if err != nil {
+			return nil, err
 		}
+		all = append(all, pull)
 	}
-	return out, err
+	return all, nil
 }
 
 func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {
@@ -156,9 +165,6 @@ func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {
 	switch {
 	case pull.HasMerged:
 		out.State = StateMerged
-		if pull.MergedCommitID != nil {
-			out.MergeCommit = *pull.MergedCommitID
-		}
 	case pull.State == gitea.StateClosed:
 		out.State = StateClosed
 	}
@@ -199,11 +205,13 @@ func (g *giteaForge) create(ctx context.Context, request Request) (PullRequest, 
 		return PullRequest{}, err
 	}
 	first := g.pull(pull)
-	all, err := g.list(ctx, request.Base)
+	all, err := g.list(ctx)
 	if err != nil {
 		return PullRequest{}, err
 	}
-	all = slices.DeleteFunc(append(all, first), func(pull PullRequest) bool { return pull.Head.Name != request.Head })
+	all = slices.DeleteFunc(append(all, first), func(pull PullRequest) bool {
+		return pull.Head.Name != request.Head || pull.Base.Name != request.Base
+	})
 	for _, pull := range all {
 		if pull.Number < first.Number {
 			first = pull
@@ -224,13 +232,8 @@ func (g *giteaForge) edit(ctx context.Context, old PullRequest, change change) (
 	if change.title != nil {
 		option.Title = *change.title
 	}
-	switch change.state {
-	case StateOpen:
-		open := gitea.StateOpen
-		option.State = &open
-	case StateClosed:
-		closed := gitea.StateClosed
-		option.State = &closed
+	if state := gitea.StateType(change.state); state != "" {
+		option.State = &state
 	}
 	pull, _, err := g.client(ctx).EditPullRequest(g.owner, g.name, int64(old.Number), option)
 	if err != nil {
@@ -241,27 +244,21 @@ func (g *giteaForge) edit(ctx context.Context, old PullRequest, change change) (
 
 // addLabels looks up the numbers of labels, which are the repository's, and makes those that are missing.
 func (g *giteaForge) addLabels(ctx context.Context, pull PullRequest, labels []string) error {
-	known, err := pages(func(page int) ([]*gitea.Label, int, error) {
-		entries, response, err := g.client(ctx).ListRepoLabels(g.owner, g.name, gitea.ListLabelsOptions{
+	known := map[string]int64{}
+	for label, err := range pages(giteaNext, func(page int) ([]*gitea.Label, *gitea.Response, error) {
+		return g.client(ctx).ListRepoLabels(g.owner, g.name, gitea.ListLabelsOptions{
 			ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
 		})
+	}) {
 		if err != nil {
-			return nil, 0, err
+			return err
 		}
-		return entries, response.NextPage, nil
-	})
-	if err != nil {
-		return err
+		known[strings.ToLower(label.Name)] = label.ID
 	}
 	var ids []int64
 	for _, name := range labels {
-		var id int64
-		for _, label := range known {
-			if strings.EqualFold(label.Name, name) {
-				id = label.ID
-			}
-		}
-		if id == 0 {
+		id, ok := known[strings.ToLower(name)]
+		if !ok {
 			label, _, err := g.client(ctx).CreateLabel(g.owner, g.name, gitea.CreateLabelOption{Name: name, Color: labelColor})
 			if err != nil {
 				return err
@@ -270,7 +267,7 @@ func (g *giteaForge) addLabels(ctx context.Context, pull PullRequest, labels []s
 		}
 		ids = append(ids, id)
 	}
-	_, _, err = g.client(ctx).AddIssueLabels(g.owner, g.name, int64(pull.Number), gitea.IssueLabelsOption{Labels: ids})
+	_, _, err := g.client(ctx).AddIssueLabels(g.owner, g.name, int64(pull.Number), gitea.IssueLabelsOption{Labels: ids})
 	return err
 }
 
@@ -284,45 +281,36 @@ func (g *giteaForge) ask(ctx context.Context, pull PullRequest, users, teams []s
 }
 
 func (g *giteaForge) autoMerge(ctx context.Context, pull PullRequest) error {
-	style := gitea.MergeStyle(pull.style)
-	if style == "" {
-		style = gitea.MergeStyleMerge
+	option := gitea.MergePullRequestOption{
+		Style: gitea.MergeStyle(cmp.Or(pull.style, string(gitea.MergeStyleMerge))), HeadCommitId: pull.Head.Commit, MergeWhenChecksSucceed: true,
 	}
-	err := g.mergeWith(ctx, pull, gitea.MergePullRequestOption{Style: style, MergeWhenChecksSucceed: true})
-	if hasStatus(err, http.StatusConflict) && strings.Contains(err.Error(), "already scheduled") {
-		return nil
-	}
-	return err
-}
-
-func (g *giteaForge) merge(ctx context.Context, pull PullRequest, method Method) error {
-	return g.mergeWith(ctx, pull, gitea.MergePullRequestOption{Style: gitea.MergeStyle(method)})
-}
-
-func (g *giteaForge) mergeWith(ctx context.Context, pull PullRequest, option gitea.MergePullRequestOption) error {
-	option.HeadCommitId = pull.Head.Commit
 	return g.sleep.untilChecked(ctx, func() (bool, error) {
 		_, _, err := g.client(ctx).MergePullRequest(g.owner, g.name, int64(pull.Number), option)
+		if hasStatus(err, http.StatusConflict) && strings.Contains(err.Error(), "already scheduled") {
+			return true, nil
+		}
 		return !hasStatus(err, http.StatusMethodNotAllowed) || !strings.Contains(err.Error(), "try again later"), err
 	})
 }
 
-func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
-	all, err := pages(func(page int) ([]*gitea.PullReview, int, error) {
-		entries, response, err := g.client(ctx).ListPullReviews(g.owner, g.name, int64(pull.Number), gitea.ListPullReviewsOptions{
-			ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
-		})
-		if err != nil {
-			return nil, 0, err
-		}
-		return entries, response.NextPage, nil
+func (g *giteaForge) landed(ctx context.Context, pull PullRequest, commit string) error {
+	_, _, err := g.client(ctx).MergePullRequest(g.owner, g.name, int64(pull.Number), gitea.MergePullRequestOption{
+		Style: gitea.MergeStyleManuallyMerged, MergeCommitID: commit,
 	})
-	if err != nil {
-		return nil, err
-	}
+	return err
+}
+
+func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
 	verdicts := map[gitea.ReviewStateType]verdict{gitea.ReviewStateApproved: approved, gitea.ReviewStateRequestChanges: rejected}
 	var out []review
-	for _, entry := range all {
+	for entry, err := range pages(giteaNext, func(page int) ([]*gitea.PullReview, *gitea.Response, error) {
+		return g.client(ctx).ListPullReviews(g.owner, g.name, int64(pull.Number), gitea.ListPullReviewsOptions{
+			ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
+		})
+	}) {
+		if err != nil {
+			return nil, err
+		}
 		if entry.Reviewer == nil || entry.State == gitea.ReviewStateRequestReview || entry.State == gitea.ReviewStatePending {
 			continue // a team; a question; an answer not given yet
 		}

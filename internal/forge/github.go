@@ -2,7 +2,6 @@ package forge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,12 +18,36 @@ type gitHub struct {
 	owner, name string
 }
 
-func newGitHub(client *http.Client, api *url.URL, path string) *gitHub {
-	g := &gitHub{client: github.NewClient(client)}
-	g.client.BaseURL = api
-	g.owner, g.name, _ = strings.Cut(path, "/")
-	return g
+var gitHubFamily = family{
+	kind:      GitHub,
+	hosts:     []string{"github.com", ".ghe.com"},
+	tokens:    []string{"GITHUB_TOKEN", "GH_TOKEN"},
+	access:    "read and write access to pull requests, issues and commit statuses",
+	maxText:   65_536,
+	sign:      "#",
+	version:   "/api/v3/meta",
+	commit:    "/commit/",
+	recognise: func(a answer) bool { return a.header.Get("X-GitHub-Enterprise-Version") != "" },
+	compare: func(page *url.URL, base, head string) {
+		page.Path += "/compare/" + base + "..." + head
+		page.RawQuery = "expand=1"
+	},
+	api: func(root *url.URL, wellKnown bool) {
+		if wellKnown {
+			root.Host, root.Path = "api."+root.Host, ""
+		} else {
+			root.Path += "/api/v3"
+		}
+	},
+	connect: func(client *http.Client, _ sleeper, api *url.URL, path string) (driver, error) {
+		g := &gitHub{client: github.NewClient(client)}
+		g.client.BaseURL = api
+		g.owner, g.name, _ = strings.Cut(path, "/")
+		return g, nil
+	},
 }
+
+func gitHubNext(r *github.Response) int { return r.NextPage }
 
 // limits hands the decision about rate limits to our transport.
 func (g *gitHub) limits(ctx context.Context) context.Context {
@@ -43,17 +66,19 @@ func (g *gitHub) find(ctx context.Context, head, base string) (PullRequest, bool
 	return pull, ok, nil
 }
 
-func (g *gitHub) list(ctx context.Context, base string) ([]PullRequest, error) {
-	all, err := pages(func(page int) ([]*github.PullRequest, int, error) {
-		entries, response, err := g.client.PullRequests.List(g.limits(ctx), g.owner, g.name, &github.PullRequestListOptions{
-			State: "open", Base: base, ListOptions: github.ListOptions{Page: page, PerPage: pageSize},
+func (g *gitHub) list(ctx context.Context) ([]PullRequest, error) {
+	var all []*github.PullRequest
+	for pull, err := range pages(gitHubNext, func(page int) ([]*github.PullRequest, *github.Response, error) {
+		return g.client.PullRequests.List(g.limits(ctx), g.owner, g.name, &github.PullRequestListOptions{
+			State: "open", ListOptions: github.ListOptions{Page: page, PerPage: pageSize},
 		})
+	}) {
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		return entries, response.NextPage, nil
-	})
-	return g.pulls(all), err
+		all = append(all, pull)
+	}
+	return g.pulls(all), nil
 }
 
 // pulls leaves out those of forks, and of forks that are gone.
@@ -82,7 +107,7 @@ func (g *gitHub) pull(pull *github.PullRequest) PullRequest {
 	}
 	switch {
 	case pull.MergedAt != nil:
-		out.State, out.MergeCommit = StateMerged, pull.GetMergeCommitSHA() // of an open one it is a trial
+		out.State = StateMerged
 	case pull.GetState() == "closed":
 		out.State = StateClosed
 	}
@@ -193,28 +218,17 @@ func (g *gitHub) graphQL(ctx context.Context, query string, variables map[string
 	return nil
 }
 
-func (g *gitHub) merge(ctx context.Context, pull PullRequest, method Method) error {
-	_, _, err := g.client.PullRequests.Merge(g.limits(ctx), g.owner, g.name, pull.Number, "", &github.PullRequestOptions{
-		MergeMethod: string(method), SHA: pull.Head.Commit,
-	})
-	return err
-}
+func (g *gitHub) landed(context.Context, PullRequest, string) error { return nil }
 
 func (g *gitHub) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
-	all, err := pages(func(page int) ([]*github.PullRequestReview, int, error) {
-		entries, response, err := g.client.PullRequests.ListReviews(g.limits(ctx), g.owner, g.name, pull.Number,
-			&github.ListOptions{Page: page, PerPage: pageSize})
-		if err != nil {
-			return nil, 0, err
-		}
-		return entries, response.NextPage, nil
-	})
-	if err != nil {
-		return nil, err
-	}
 	verdicts := map[string]verdict{"APPROVED": approved, "CHANGES_REQUESTED": rejected, "DISMISSED": dismissed}
 	var out []review
-	for _, entry := range all {
+	for entry, err := range pages(gitHubNext, func(page int) ([]*github.PullRequestReview, *github.Response, error) {
+		return g.client.PullRequests.ListReviews(g.limits(ctx), g.owner, g.name, pull.Number, &github.ListOptions{Page: page, PerPage: pageSize})
+	}) {
+		if err != nil {
+			return nil, err
+		}
 		out = append(out, review{
 			user: entry.GetUser().GetLogin(), verdict: verdicts[entry.GetState()],
 			commit: entry.GetCommitID(), time: entry.GetSubmittedAt().Time, order: entry.GetID(),
@@ -236,19 +250,17 @@ func (g *gitHub) mayApprove(ctx context.Context, review review) (bool, error) {
 }
 
 func (g *gitHub) comments(ctx context.Context, number int) ([]comment, error) {
-	all, err := pages(func(page int) ([]*github.IssueComment, int, error) {
-		entries, response, err := g.client.Issues.ListComments(g.limits(ctx), g.owner, g.name, number,
-			&github.IssueListCommentsOptions{ListOptions: github.ListOptions{Page: page, PerPage: pageSize}})
-		if err != nil {
-			return nil, 0, err
-		}
-		return entries, response.NextPage, nil
-	})
 	var out []comment
-	for _, entry := range all {
+	for entry, err := range pages(gitHubNext, func(page int) ([]*github.IssueComment, *github.Response, error) {
+		return g.client.Issues.ListComments(g.limits(ctx), g.owner, g.name, number,
+			&github.IssueListCommentsOptions{ListOptions: github.ListOptions{Page: page, PerPage: pageSize}})
+	}) {
+		if err != nil {
+			return nil, err
+		}
 		out = append(out, comment{entry.GetID(), entry.GetBody()})
 	}
-	return out, err
+	return out, nil
 }
 
 func (g *gitHub) addComment(ctx context.Context, number int, body string) error {
@@ -262,26 +274,22 @@ func (g *gitHub) editComment(ctx context.Context, _ int, id int64, body string) 
 }
 
 func (g *gitHub) status(ctx context.Context, commit, name string) (Status, bool, error) {
-	var found *github.RepoStatus
-	errFound := errors.New("found")
-	_, err := pages(func(page int) ([]struct{}, int, error) {
+	for status, err := range pages(gitHubNext, func(page int) ([]*github.RepoStatus, *github.Response, error) {
 		combined, response, err := g.client.Repositories.GetCombinedStatus(g.limits(ctx), g.owner, g.name, commit,
 			&github.ListOptions{Page: page, PerPage: pageSize})
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
-		for _, status := range combined.Statuses { // the last one of each context
-			if status.GetContext() == name {
-				found = status
-				return nil, 0, errFound
-			}
+		return combined.Statuses, response, nil
+	}) {
+		if err != nil {
+			return Status{}, false, err
 		}
-		return nil, response.NextPage, nil
-	})
-	if err != nil && !errors.Is(err, errFound) {
-		return Status{}, false, err
+		if status.GetContext() == name { // the last one of each context is listed
+			return Status{name, StatusState(status.GetState()), status.GetDescription(), status.GetTargetURL()}, true, nil
+		}
 	}
-	return Status{name, StatusState(found.GetState()), found.GetDescription(), found.GetTargetURL()}, found != nil, nil
+	return Status{}, false, nil
 }
 
 func (g *gitHub) setStatus(ctx context.Context, commit string, status Status) error {

@@ -19,15 +19,31 @@ type gitLab struct {
 	project string
 }
 
-func newGitLab(client *http.Client, sleep sleeper, api *url.URL, path string) (*gitLab, error) {
-	// The token and all waiting are our transport's.
-	gl, err := gitlab.NewAuthSourceClient(gitlab.AccessTokenAuthSource{Token: "unused"}, gitlab.WithBaseURL(api.String()),
-		gitlab.WithHTTPClient(client), gitlab.WithoutRetries(), gitlab.WithCustomLimiter(unlimited{}))
-	if err != nil {
-		return nil, err
-	}
-	return &gitLab{gl, sleep, path}, nil
+var gitLabFamily = family{
+	kind:      GitLab,
+	hosts:     []string{"gitlab.com"},
+	tokens:    []string{"GITLAB_TOKEN"},
+	access:    "the scope api and the role Developer",
+	maxText:   1_000_000, // of notes; descriptions may be a little longer
+	sign:      "!",
+	nested:    true,
+	version:   "/api/v4/version",
+	commit:    "/-/commit/",
+	recognise: func(a answer) bool { return a.hasVersion() || a.status == http.StatusUnauthorized && a.object },
+	compare: func(page *url.URL, base, head string) {
+		page.Path += "/-/merge_requests/new"
+		page.RawQuery = url.Values{"merge_request[source_branch]": {head}, "merge_request[target_branch]": {base}}.Encode()
+	},
+	api: func(root *url.URL, _ bool) { root.Path += "/api/v4" },
+	connect: func(client *http.Client, sleep sleeper, api *url.URL, path string) (driver, error) {
+		// The token and all waiting are our transport's.
+		gl, err := gitlab.NewAuthSourceClient(gitlab.AccessTokenAuthSource{Token: "unused"}, gitlab.WithBaseURL(api.String()),
+			gitlab.WithHTTPClient(client), gitlab.WithoutRetries(), gitlab.WithCustomLimiter(unlimited{}))
+		return &gitLab{gl, sleep, path}, err
+	},
 }
+
+func gitLabNext(r *gitlab.Response) int { return r.NextPage }
 
 type unlimited struct{}
 
@@ -48,17 +64,19 @@ func (g *gitLab) find(ctx context.Context, head, base string) (PullRequest, bool
 	return pull, ok, nil
 }
 
-func (g *gitLab) list(ctx context.Context, base string) ([]PullRequest, error) {
-	all, err := pages(func(page int) ([]*gitlab.BasicMergeRequest, int, error) {
-		entries, response, err := g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
-			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize}, State: gitlab.Ptr("opened"), TargetBranch: &base,
+func (g *gitLab) list(ctx context.Context) ([]PullRequest, error) {
+	var all []*gitlab.BasicMergeRequest
+	for request, err := range pages(gitLabNext, func(page int) ([]*gitlab.BasicMergeRequest, *gitlab.Response, error) {
+		return g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
+			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize}, State: gitlab.Ptr("opened"),
 		}, gitlab.WithContext(ctx))
+	}) {
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		return entries, response.NextPage, nil
-	})
-	return g.pulls(all), err
+		all = append(all, request)
+	}
+	return g.pulls(all), nil
 }
 
 // pulls leaves out those of forks.
@@ -94,12 +112,6 @@ func (g *gitLab) pull(request *gitlab.BasicMergeRequest, base string) PullReques
 	switch request.State {
 	case "merged":
 		out.State = StateMerged
-		// A fast-forward makes no commit of its own.
-		for _, commit := range []string{request.SHA, request.SquashCommitSHA, request.MergeCommitSHA} {
-			if commit != "" {
-				out.MergeCommit = commit
-			}
-		}
 	case "closed": // and «locked» is one that is being merged
 		out.State = StateClosed
 	}
@@ -182,8 +194,9 @@ func (g *gitLab) ask(ctx context.Context, pull PullRequest, users, teams []strin
 	return err
 }
 
-func (g *gitLab) accept(ctx context.Context, pull PullRequest, options *gitlab.AcceptMergeRequestOptions) error {
-	options.SHA = &pull.Head.Commit
+func (g *gitLab) autoMerge(ctx context.Context, pull PullRequest) error {
+	// Servers before 17.11 know the older name only, later ones know both.
+	options := &gitlab.AcceptMergeRequestOptions{SHA: &pull.Head.Commit, AutoMerge: gitlab.Ptr(true), MergeWhenPipelineSucceeds: gitlab.Ptr(true)}
 	return g.sleep.untilChecked(ctx, func() (bool, error) {
 		_, _, err := g.client.MergeRequests.AcceptMergeRequest(g.project, pull.Number, options, gitlab.WithContext(ctx))
 		if !hasStatus(err, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity) {
@@ -200,14 +213,7 @@ func (g *gitLab) accept(ctx context.Context, pull PullRequest, options *gitlab.A
 // beingChecked are the merge statuses that pass by themselves.
 var beingChecked = []string{"unchecked", "checking", "preparing", "approvals_syncing"}
 
-func (g *gitLab) autoMerge(ctx context.Context, pull PullRequest) error {
-	// Servers before 17.11 know the older name only, later ones know both.
-	return g.accept(ctx, pull, &gitlab.AcceptMergeRequestOptions{AutoMerge: gitlab.Ptr(true), MergeWhenPipelineSucceeds: gitlab.Ptr(true)})
-}
-
-func (g *gitLab) merge(ctx context.Context, pull PullRequest, method Method) error {
-	return g.accept(ctx, pull, &gitlab.AcceptMergeRequestOptions{Squash: gitlab.Ptr(method == MethodSquash)})
-}
+func (g *gitLab) landed(context.Context, PullRequest, string) error { return nil }
 
 // reviews puts together what GitLab keeps apart: who approves, when that was said, and what the head was then.
 func (g *gitLab) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
@@ -219,16 +225,15 @@ func (g *gitLab) reviews(ctx context.Context, pull PullRequest) ([]review, error
 	if err != nil {
 		return nil, err
 	}
-	versions, err := pages(func(page int) ([]*gitlab.MergeRequestDiffVersion, int, error) {
-		entries, response, err := g.client.MergeRequests.GetMergeRequestDiffVersions(g.project, pull.Number,
+	var versions []*gitlab.MergeRequestDiffVersion
+	for version, err := range pages(gitLabNext, func(page int) ([]*gitlab.MergeRequestDiffVersion, *gitlab.Response, error) {
+		return g.client.MergeRequests.GetMergeRequestDiffVersions(g.project, pull.Number,
 			&gitlab.GetMergeRequestDiffVersionsOptions{Page: page, PerPage: pageSize}, gitlab.WithContext(ctx))
+	}) {
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		return entries, response.NextPage, nil
-	})
-	if err != nil {
-		return nil, err
+		versions = append(versions, version)
 	}
 	var out []review
 	for _, approval := range approvals.ApprovedBy {
@@ -265,15 +270,18 @@ func (g *gitLab) mayApprove(_ context.Context, review review) (bool, error) {
 }
 
 func (g *gitLab) notes(ctx context.Context, number int) ([]*gitlab.Note, error) {
-	return pages(func(page int) ([]*gitlab.Note, int, error) {
-		entries, response, err := g.client.Notes.ListMergeRequestNotes(g.project, number, &gitlab.ListMergeRequestNotesOptions{
+	var all []*gitlab.Note
+	for note, err := range pages(gitLabNext, func(page int) ([]*gitlab.Note, *gitlab.Response, error) {
+		return g.client.Notes.ListMergeRequestNotes(g.project, number, &gitlab.ListMergeRequestNotesOptions{
 			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize}, OrderBy: gitlab.Ptr("created_at"), Sort: gitlab.Ptr("asc"),
 		}, gitlab.WithContext(ctx))
+	}) {
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		return entries, response.NextPage, nil
-	})
+		all = append(all, note)
+	}
+	return all, nil
 }
 
 func (g *gitLab) comments(ctx context.Context, number int) ([]comment, error) {

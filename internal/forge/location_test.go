@@ -18,15 +18,7 @@ func environ(pairs ...string) func(string) string {
 // place says where a remote leads: kind, API and path.
 func place(t *testing.T, address string, o Options) (server, string, error) {
 	t.Helper()
-	remote, err := parseRemote(address)
-	if err != nil {
-		return server{}, "", err
-	}
-	env, err := readEnvironment(o.withDefaults().Getenv)
-	if err != nil {
-		return server{}, "", err
-	}
-	at, err := env.locate(remote, o.Kind)
+	at, err := locate(address, o.withDefaults())
 	if err != nil {
 		return at, "", err
 	}
@@ -124,11 +116,7 @@ func TestToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		env, err := readEnvironment(getenv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := env.token(at)
+		got, err := at.token()
 		if got != test.want || (err != nil) != (test.want == "") || err != nil && !errors.Is(err, ErrNoToken) {
 			t.Errorf("%s with %s: %q, %v, want %q", test.remote, test.env, got, err, test.want)
 		}

@@ -3,7 +3,10 @@ package forge
 import (
 	"context"
 	"fmt"
+	"iter"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -35,9 +38,6 @@ type PullRequest struct {
 	Author      string
 	Labels      []string
 
-	// MergeCommit is the commit on the base that brought the changes: the merge commit, the squashed commit, or the last one
-	// of those rebased or forwarded. Empty unless merged.
-	MergeCommit string
 	// AutoMerge tells that the forge will merge by itself. Gitea does not tell.
 	AutoMerge bool
 
@@ -59,8 +59,8 @@ const (
 type pulls interface {
 	// find returns the open pull request from head into base, else the newest one.
 	find(ctx context.Context, head, base string) (PullRequest, bool, error)
-	// list returns the open ones into base.
-	list(ctx context.Context, base string) ([]PullRequest, error)
+	// list returns the open ones, whatever their base.
+	list(ctx context.Context) ([]PullRequest, error)
 	get(ctx context.Context, number int) (PullRequest, error)
 	// create fails with errExists where there is an open one, and with errNoDrafts.
 	create(ctx context.Context, request Request) (PullRequest, error)
@@ -70,7 +70,9 @@ type pulls interface {
 	// ask asks users and teams for a review.
 	ask(ctx context.Context, pull PullRequest, users, teams []string) error
 	autoMerge(ctx context.Context, pull PullRequest) error
-	merge(ctx context.Context, pull PullRequest, method Method) error
+	// landed tells the forge that a pull request's head was pushed into its base, in this commit. It does nothing where the
+	// forge sees that by itself.
+	landed(ctx context.Context, pull PullRequest, commit string) error
 }
 
 type change struct {
@@ -88,12 +90,12 @@ func (r *Repository) Find(ctx context.Context, head, base string) (PullRequest, 
 	return pull, ok, nil
 }
 
-// List returns the open pull requests into base whose head's name begins with prefix, newest first. One request for a hundred
-// open ones, for fifty on Gitea.
-func (r *Repository) List(ctx context.Context, base, prefix string) ([]PullRequest, error) {
-	all, err := r.driver.list(ctx, base)
+// ListOpen returns the open pull requests whose head's name begins with prefix, into whatever base, newest first. One request
+// for a hundred open ones, for fifty on Gitea.
+func (r *Repository) ListOpen(ctx context.Context, prefix string) ([]PullRequest, error) {
+	all, err := r.driver.list(ctx)
 	if err != nil {
-		return nil, r.fail("list pull requests into "+base, err)
+		return nil, r.fail("list pull requests", err)
 	}
 	all = slices.DeleteFunc(all, func(pull PullRequest) bool { return !strings.HasPrefix(pull.Head.Name, prefix) })
 	slices.SortFunc(all, func(a, b PullRequest) int { return b.Number - a.Number })
@@ -148,37 +150,40 @@ func (r *Repository) AutoMerge(ctx context.Context, pull PullRequest) error {
 	return nil
 }
 
-// Method is how a pull request is merged.
-type Method string
+// landedTries bounds how often a pull request is looked at whose head was pushed into its base.
+const landedTries = 3
 
-// The methods that all forges know. Between merge commit and rebase, a GitLab project's settings decide.
-const (
-	MethodMerge  Method = "merge"
-	MethodSquash Method = "squash"
-	MethodRebase Method = "rebase"
-)
-
-// Merge merges a pull request now, provided its head is still the one in pull, and returns it with its merge commit. One
-// that was merged already is returned as it is now.
-func (r *Repository) Merge(ctx context.Context, pull PullRequest, method Method) (PullRequest, error) {
-	what := "merge pull request " + r.reference(pull.Number)
-	if pull.Head.Commit == "" {
-		return pull, fmt.Errorf("%s on %s: its head commit is not known", what, r)
+// Landed lets a pull request be shown as merged whose head somebody pushed into its base, in the commit given. GitHub and
+// GitLab see that by themselves, and are waited for a moment. Gitea is told, and may refuse, as its repositories do unless
+// «mark as manually merged» is allowed. The pull request is returned as it is afterwards: a refusal leaves it open and is no
+// error. Two requests, a few more where the forge is slow.
+func (r *Repository) Landed(ctx context.Context, pull PullRequest, commit string) (PullRequest, error) {
+	what := "show pull request " + r.reference(pull.Number) + " as merged"
+	if pull.State != StateOpen {
+		return pull, nil
 	}
-	mergeErr := r.driver.merge(ctx, pull, method)
-	if mergeErr != nil && !unsettled(mergeErr) && !refused(mergeErr) {
-		return pull, r.fail(what, mergeErr)
+	err := r.driver.landed(ctx, pull, commit)
+	if refused(err) && !hasStatus(err, http.StatusNotFound) {
+		return r.Get(ctx, pull.Number)
 	}
-	merged, err := r.driver.get(ctx, pull.Number)
-	switch {
-	case err == nil && merged.State == StateMerged && merged.Head.Commit == pull.Head.Commit:
-		return merged, nil
-	case mergeErr != nil:
-		return pull, r.fail(what, mergeErr)
-	case err != nil:
+	if err != nil {
 		return pull, r.fail(what, err)
 	}
-	return merged, fmt.Errorf("%s on %s: it is %s with head %s afterwards; run again", what, r, merged.State, merged.Head.Commit)
+	for try := range landedTries {
+		if try > 0 {
+			if err := r.sleep(ctx, time.Second<<(try-1)); err != nil {
+				return pull, r.fail(what, err)
+			}
+		}
+		now, err := r.Get(ctx, pull.Number)
+		if err != nil {
+			return pull, err
+		}
+		if pull = now; pull.State != StateOpen {
+			break
+		}
+	}
+	return pull, nil
 }
 
 // Refused reports whether an error is the forge's lasting no to what was asked, rather than a fault, a rate limit or a token
@@ -186,12 +191,7 @@ func (r *Repository) Merge(ctx context.Context, pull PullRequest, method Method)
 func Refused(err error) bool { return refused(err) }
 
 // reference is how people write a number.
-func (r *Repository) reference(number int) string {
-	if r.kind == GitLab {
-		return fmt.Sprintf("!%d", number)
-	}
-	return fmt.Sprintf("#%d", number)
-}
+func (r *Repository) reference(number int) string { return r.sign + strconv.Itoa(number) }
 
 // newest chooses the open one, else the one with the highest number.
 func newest(candidates []PullRequest, head, base string) (PullRequest, bool) {
@@ -208,22 +208,28 @@ func newest(candidates []PullRequest, head, base string) (PullRequest, bool) {
 	return best, best.Number != 0
 }
 
-// pages reads a list page by page; next returns 0 after the last.
-func pages[T any](read func(page int) (entries []T, next int, err error)) ([]T, error) {
-	var all []T
-	page := 1
-	for range maxPages {
-		entries, next, err := read(page)
-		if err != nil {
-			return nil, err
+// pages reads a list page by page, as far as it is ranged over; next returns the number of the page after a response's, or 0.
+func pages[T, R any](next func(R) int, read func(page int) ([]T, R, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		page := 1
+		for range maxPages {
+			entries, response, err := read(page)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			for _, entry := range entries {
+				if !yield(entry, nil) {
+					return
+				}
+			}
+			if page = next(response); page == 0 {
+				return
+			}
 		}
-		all = append(all, entries...)
-		if next == 0 {
-			return all, nil
-		}
-		page = next
+		yield(none, fmt.Errorf("list of more than %d pages", maxPages))
 	}
-	return nil, fmt.Errorf("list of more than %d pages", maxPages)
 }
 
 // sleeper waits, or returns early with the context's error.

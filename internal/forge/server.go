@@ -19,6 +19,7 @@ type server struct {
 	root  *url.URL // of the web pages, without a trailing slash
 	path  []string // below root
 	named bool     // LOCKAGE_FORGE names its kind
+	env   environment
 }
 
 // environment is what the variables say about forges.
@@ -32,13 +33,12 @@ type environment struct {
 
 func readEnvironment(getenv func(string) string) (environment, error) {
 	env := environment{getenv: getenv}
-	switch kind := Kind(strings.ToLower(getenv("LOCKAGE_FORGE"))); kind {
-	case "", GitHub, GitLab, Gitea:
-		env.kind = kind
-	case "forgejo":
+	env.kind = Kind(strings.ToLower(getenv("LOCKAGE_FORGE")))
+	if env.kind == "forgejo" {
 		env.kind = Gitea
-	default:
-		return env, fmt.Errorf("LOCKAGE_FORGE=%q: %w: use github, gitlab or gitea", kind, ErrUnknownForge)
+	}
+	if env.kind != "" && familyOf(env.kind) == nil {
+		return env, fmt.Errorf("LOCKAGE_FORGE: %w", env.kind.unknown())
 	}
 	if address := getenv("LOCKAGE_FORGE_URL"); address != "" {
 		if env.forge = parseRoot(address); env.forge == nil {
@@ -67,8 +67,16 @@ func parseRoot(address string) *url.URL {
 }
 
 // locate finds the forge behind a remote, as far as no request is needed.
-func (e environment) locate(r remote, kind Kind) (server, error) {
-	s := server{kind: kind, path: r.path, root: &url.URL{Scheme: r.scheme, Host: r.host}}
+func locate(repositoryURL string, o Options) (server, error) {
+	r, err := parseRemote(repositoryURL)
+	if err != nil {
+		return server{}, err
+	}
+	e, err := readEnvironment(o.Getenv)
+	if err != nil {
+		return server{}, err
+	}
+	s := server{kind: o.Kind, env: e, path: r.path, root: &url.URL{Scheme: r.scheme, Host: r.host}}
 	for _, known := range []*url.URL{e.job, e.forge} { // what the user says comes last
 		if known == nil || known.Hostname() != s.root.Hostname() || r.web && (known.Host != r.host || known.Scheme != r.scheme) {
 			continue
@@ -94,46 +102,42 @@ func (e environment) locate(r remote, kind Kind) (server, error) {
 }
 
 func wellKnown(host string) Kind {
-	switch host {
-	case "github.com":
-		return GitHub
-	case "gitlab.com":
-		return GitLab
-	case "gitea.com", "codeberg.org":
-		return Gitea
-	}
-	if strings.HasSuffix(host, ".ghe.com") {
-		return GitHub
+	for _, f := range families {
+		for _, known := range f.hosts {
+			if host == known || known[0] == '.' && strings.HasSuffix(host, known) {
+				return f.kind
+			}
+		}
 	}
 	return ""
 }
 
-// tokens are the variables, by whose forge they are for.
-var tokens = map[Kind][]string{
-	GitHub: {"GITHUB_TOKEN", "GH_TOKEN"},
-	GitLab: {"GITLAB_TOKEN"},
-	Gitea:  {"GITEA_TOKEN", "FORGEJO_TOKEN", "GITHUB_TOKEN"},
-}
-
-// token chooses the environment's token for a forge; the package's documentation has the rule.
-func (e environment) token(at server) (string, error) {
+// token chooses the environment's token for the forge; the package's documentation has the rule.
+func (s server) token() (string, error) {
+	e, host := s.env, s.root.Host
 	if token := e.getenv("LOCKAGE_FORGE_TOKEN"); token != "" {
 		return token, nil
 	}
-	host := at.root.Host
 	ofJob := e.job != nil && e.job.Host == host
-	theirs := at.named || e.job != nil && e.jobIs == at.kind && ofJob || (e.job == nil || e.jobIs != at.kind) && wellKnown(host) == at.kind
-	var withheld []string
-	variables := tokens[at.kind]
-	if at.kind == "" {
-		variables = slices.Concat(tokens[GitHub], tokens[GitLab], tokens[Gitea][:2])
+	theirs := s.named || e.job != nil && e.jobIs == s.kind && ofJob || (e.job == nil || e.jobIs != s.kind) && wellKnown(host) == s.kind
+	advice := "set LOCKAGE_FORGE_TOKEN"
+	var variables, withheld []string
+	for _, f := range families {
+		if f.kind == s.kind {
+			advice += " or " + f.tokens[0]
+		}
+		if f.kind == s.kind || s.kind == "" {
+			variables = append(variables, f.tokens...)
+		}
+	}
+	hasJobToken := e.jobIs == GitHub || e.jobIs == Gitea // in GITHUB_TOKEN
+	if hasJobToken && s.kind == Gitea {
+		variables = append(variables, "GITHUB_TOKEN")
 	}
 	for _, variable := range variables {
-		meant := theirs && at.kind != ""
-		if variable == "GITHUB_TOKEN" && e.jobIs != "" && e.jobIs != GitLab {
-			meant = ofJob // a job's own token, which no other server should see
-		} else if variable == "GITHUB_TOKEN" && at.kind == Gitea {
-			continue
+		meant := theirs && s.kind != ""
+		if variable == "GITHUB_TOKEN" && hasJobToken {
+			meant = ofJob // no other server should see it
 		}
 		switch token := e.getenv(variable); {
 		case token != "" && meant:
@@ -141,10 +145,6 @@ func (e environment) token(at server) (string, error) {
 		case token != "":
 			withheld = append(withheld, variable)
 		}
-	}
-	advice := "set LOCKAGE_FORGE_TOKEN"
-	if at.kind != "" {
-		advice += " or " + tokens[at.kind][0]
 	}
 	if withheld != nil {
 		advice += fmt.Sprintf(" (%s is not known to be meant for this host)", strings.Join(withheld, ", "))
@@ -154,13 +154,17 @@ func (e environment) token(at server) (string, error) {
 
 // repository returns owner/name.
 func (s *server) repository() (string, error) {
-	if s.kind == Gitea && len(s.path) > 2 { // its owners have no slashes: what stands before is where it is installed
+	f := familyOf(s.kind)
+	if f == nil {
+		f = &family{nested: true}
+	}
+	if f.below && len(s.path) > 2 {
 		prefix := s.path[:len(s.path)-2]
 		root := *s.root
 		root.Path += "/" + strings.Join(prefix, "/")
 		s.root, s.path = &root, s.path[len(prefix):]
 	}
-	if len(s.path) < 2 || s.kind == GitHub && len(s.path) != 2 {
+	if len(s.path) < 2 || !f.nested && len(s.path) != 2 {
 		return "", fmt.Errorf("repository %s on %s is not of the form owner/name: %w", strings.Join(s.path, "/"), s.root.Host, ErrNoForge)
 	}
 	return strings.Join(s.path, "/"), nil
@@ -169,15 +173,8 @@ func (s *server) repository() (string, error) {
 // api returns where the API lies, with a trailing slash.
 func (s server) api() *url.URL {
 	api := *s.root
-	switch s.kind {
-	case GitHub:
-		if wellKnown(s.root.Host) == GitHub {
-			api.Host, api.Path = "api."+s.root.Host, ""
-		} else {
-			api.Path += "/api/v3"
-		}
-	case GitLab:
-		api.Path += "/api/v4"
+	if f := familyOf(s.kind); f != nil {
+		f.api(&api, wellKnown(api.Host) == f.kind)
 	}
 	api.Path += "/"
 	return &api
@@ -186,61 +183,53 @@ func (s server) api() *url.URL {
 // maxProbe bounds what is read of the answer that tells a forge's kind, in bytes.
 const maxProbe = 64 << 10
 
-// probe asks an unknown host what it is, without a token. A stranger's answer decides how we speak with it, and nothing
-// about tokens.
-func probe(ctx context.Context, s server, o Options) (Kind, error) {
-	client := &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	type answer struct {
-		status  int
-		header  http.Header
-		version any
-		object  bool
-	}
-	ask := func(path string) (answer, error) {
-		u := *s.root
-		u.Path += path
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-		if err != nil {
-			return answer{}, err
-		}
-		request.Header.Set("User-Agent", o.UserAgent)
-		response, err := client.Do(request)
-		if err != nil {
-			return answer{}, fmt.Errorf("ask %s which kind of forge it is: %w", s.root.Host, err)
-		}
-		defer response.Body.Close()
-		data, err := io.ReadAll(io.LimitReader(response.Body, maxProbe))
-		if err != nil {
-			return answer{}, fmt.Errorf("ask %s which kind of forge it is: %w", s.root.Host, err)
-		}
-		var object map[string]any
-		_ = json.Unmarshal(data, &object) // no object: not that API
-		return answer{response.StatusCode, response.Header, object["version"], object != nil}, nil
-	}
-	ok := func(a answer) bool { return a.status == http.StatusOK && a.version != nil }
-
-	var prefix string
-	if len(s.path) > 2 { // Gitea's owners have no slashes: it would be installed below a path
-		prefix = "/" + strings.Join(s.path[:len(s.path)-2], "/")
-	}
-	got, err := ask(prefix + "/api/v1/version")
-	if err != nil {
-		return "", err
-	}
-	if ok(got) {
-		return Gitea, nil
-	}
-	if got, err = ask("/api/v4/version"); err != nil {
-		return "", err
-	}
-	if ok(got) || got.status == http.StatusUnauthorized && got.object {
-		return GitLab, nil
-	}
-	if got, err = ask("/api/v3/meta"); err != nil {
-		return "", err
-	}
-	if got.header.Get("X-GitHub-Enterprise-Version") != "" {
-		return GitHub, nil
-	}
-	return "", fmt.Errorf("%s does not tell what it is: %w: set LOCKAGE_FORGE to github, gitlab or gitea", s.root.Host, ErrUnknownForge)
+// answer is what an unknown host answers.
+type answer struct {
+	status  int
+	header  http.Header
+	object  bool // the body is a JSON object
+	version any  // in it
 }
+
+// probe asks an unknown host what it is, without a token, the kinds that are easiest to recognise first. The answer decides
+// how we speak with the host, and nothing about tokens.
+func probe(ctx context.Context, s server, o Options) (Kind, error) {
+	for _, f := range slices.Backward(families) {
+		page := *s.root
+		if f.below && len(s.path) > 2 {
+			page.Path += "/" + strings.Join(s.path[:len(s.path)-2], "/")
+		}
+		page.Path += f.version
+		got, err := ask(ctx, page.String(), o)
+		if err != nil {
+			return "", fmt.Errorf("ask %s which kind of forge it is: %w", s.root.Host, err)
+		}
+		if f.recognise(got) {
+			return f.kind, nil
+		}
+	}
+	return "", fmt.Errorf("%s is of an %w: set LOCKAGE_FORGE to github, gitlab or gitea", s.root.Host, ErrUnknownForge)
+}
+
+func ask(ctx context.Context, page string, o Options) (answer, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	request.Header.Set("User-Agent", o.UserAgent)
+	client := &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxProbe))
+	if err != nil {
+		return answer{}, err
+	}
+	var object map[string]any
+	_ = json.Unmarshal(data, &object) // no object: not that API
+	return answer{response.StatusCode, response.Header, object != nil, object["version"]}, nil
+}
+
+func (a answer) hasVersion() bool { return a.status == http.StatusOK && a.version != nil }
