@@ -10,15 +10,6 @@ import (
 	"strings"
 )
 
-// Mode says how objects are laid out in files.
-type Mode string
-
-// The layouts: one file an object, or all objects in manifest.yaml.
-const (
-	PerObject Mode = "per-object"
-	Single    Mode = "single"
-)
-
 const (
 	maxNameBytes = 255 // of a file name: the limit of common file systems
 	hashDigits   = 12  // hexadecimal digits that tell apart what nothing else does

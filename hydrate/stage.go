@@ -2,7 +2,6 @@ package hydrate
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,28 +17,16 @@ import (
 // raise it whenever the same objects come out as other bytes.
 const outputVersion = 1
 
-// Stage is one stage of a release, ready to be rendered: all that its output is a function of.
+// Stage is one stage of a release, ready to be rendered: its output is a function of it.
 type Stage struct {
 	Pipeline string
 	Name     string
 	Lock     lock.File
-	Renderer string // what renders, and in which version, such as "helm v3.22.0"
+	Renderer string // name and version of what renders, such as "helm v3.22.0"
 	Package  Package
-	Request  Request
+	Options  Options
 	Decoder  *Decoder // shared by the stages of one package, which have most documents in common; nil for its own
-	Layout   Mode
-	// AssertImage asks that every locked digest occurs in the output.
-	AssertImage bool
-	// RewriteImages pins by digest the images of containers that name a locked repository by tag.
-	RewriteImages bool
-	// RequireDigests asks that the images of all containers are pinned by digest.
-	RequireDigests bool
-	// AllowNondeterminism publishes output that another render would not give again.
-	AllowNondeterminism bool
-	// AllowSecrets names the Secrets that may hold data in the clear.
-	AllowSecrets []string
-	// Schemas checks the objects; nil for no check.
-	Schemas Checker
+	Schemas  Checker  // checks the objects if Options.Validate is set
 }
 
 // A Checker checks all objects of a stage. Its error names every object that is wrong, and no value of a Secret.
@@ -60,7 +47,7 @@ type Rendering struct {
 // Render renders the stage and judges what came out by its rules; the error tells all that are broken. Nothing in it is
 // a value of an object.
 func (s Stage) Render(ctx context.Context) (Rendering, error) {
-	rendered, err := s.Package.Render(ctx, s.Request)
+	rendered, err := s.Package.Render(ctx, s.Options.Request)
 	if err != nil {
 		return Rendering{}, err
 	}
@@ -79,7 +66,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if err != nil {
 		return Rendering{}, err
 	}
-	if s.RewriteImages {
+	if s.Options.RewriteImages {
 		if objects, err = rewriteImages(objects, s.Lock.Images()); err != nil {
 			return Rendering{}, err
 		}
@@ -88,7 +75,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if err != nil {
 		return Rendering{}, err
 	}
-	tree, err := Layout(objects, s.Layout)
+	tree, err := Layout(objects, s.Options.Layout)
 	if err != nil {
 		return Rendering{}, err
 	}
@@ -108,70 +95,53 @@ func (s Stage) judge(objects []Object, changing []string) (allowances []string, 
 		}
 	}
 	if len(changing) > 0 {
-		waive(nondeterministic(changing), s.AllowNondeterminism, "nondeterminism: allow")
+		waive(nondeterministic(changing), s.Options.AllowNondeterminism, "nondeterminism: allow")
 	}
-	used, err := guardSecrets(objects, s.AllowSecrets)
+	used, err := guardSecrets(objects, s.Options.AllowSecrets)
 	waive(err, false, "")
 	for _, name := range used {
 		allowances = append(allowances, "allowSecrets: "+name)
 	}
-	waive(assertImages(objects, s.Lock.Images()), !s.AssertImage, "assertImage: false")
-	if s.RequireDigests {
+	waive(assertImages(objects, s.Lock.Images()), !s.Options.AssertImage, "assertImage: false")
+	if s.Options.RequireDigests {
 		waive(requireDigests(objects), false, "")
 	}
-	if s.Schemas != nil {
+	if s.Options.Validate {
 		waive(s.Schemas.Check(objects), false, "")
 	}
 	slices.Sort(allowances)
 	return allowances, errors.Join(problems...)
 }
 
-// InputDigest is a digest over everything that can change the output: pipeline and stage, every field of the lock, every
-// file of the package and of the values by its digest, the options as they take effect, and the versions of what
-// renders. What changes no output is not in it: where files lie in the GitOps repository, what the schemas say, and under
-// which name the artifact is stored.
+// InputDigest returns a digest of everything that can change the output: pipeline and stage, every field of the lock,
+// every file of the package and of the values by its content, the options as they take effect, and the version of the
+// renderer. What changes no output is left out: where files lie in the GitOps repository, the content of schemas, and the
+// name under which the artifact is stored.
 func (s Stage) InputDigest() digest.Digest {
 	type file struct {
-		Path   string    `json:"path,omitempty"`
-		Kind   InputKind `json:"kind,omitempty"`
-		SHA256 string    `json:"sha256"`
+		Path   string    `json:",omitempty"`
+		Kind   InputKind `json:",omitempty"`
+		SHA256 string
 	}
-	input := struct {
-		Output      int             `json:"output"`
-		Renderer    string          `json:"renderer"`
-		Pipeline    string          `json:"pipeline"`
-		Stage       string          `json:"stage"`
-		Lock        json.RawMessage `json:"lock"`
-		Source      []file          `json:"source"`
-		Values      []file          `json:"values"`
-		ReleaseName string          `json:"releaseName"`
-		Namespace   string          `json:"namespace"`
-		KubeVersion string          `json:"kubeVersion"`
-		APIVersions []string        `json:"apiVersions"`
-		Set         []SetValue      `json:"set"`
-		IncludeCRDs bool            `json:"includeCRDs"`
-		Hooks       Hooks           `json:"hooks"`
-		Layout      Mode            `json:"layout"`
-		AssertImage bool            `json:"assertImage"`
-		Rewrite     bool            `json:"rewriteImages"`
-		Pinned      bool            `json:"requireDigests"`
-		Allow       bool            `json:"allowNondeterminism"`
-		Secrets     []string        `json:"allowSecrets"`
-		Validate    bool            `json:"validate"`
-	}{
-		outputVersion, s.Renderer, s.Pipeline, s.Name, s.Lock.Canonical(), nil, nil,
-		s.Request.ReleaseName, s.Request.Namespace, s.Request.KubeVersion, append([]string{}, s.Request.APIVersions...), append([]SetValue{}, s.Request.Set...),
-		s.Request.IncludeCRDs, s.Request.Hooks, s.Layout, s.AssertImage,
-		s.RewriteImages, s.RequireDigests, s.AllowNondeterminism, slices.Compact(slices.Sorted(slices.Values(s.AllowSecrets))), s.Schemas != nil,
-	}
+	var files []file
 	for _, in := range s.Package.Inputs() {
-		input.Source = append(input.Source, file{in.Path, in.Kind, hex.EncodeToString(in.SHA256[:])})
+		files = append(files, file{in.Path, in.Kind, hex.EncodeToString(in.SHA256[:])})
 	}
-	for _, values := range s.Request.Values {
-		sum := sha256.Sum256(values.Data)
-		input.Values = append(input.Values, file{SHA256: hex.EncodeToString(sum[:])})
-	}
-	data, err := json.Marshal(input)
+	data, err := json.Marshal(struct {
+		Output                    int
+		Renderer, Pipeline, Stage string
+		Lock                      json.RawMessage
+		Options                   Options
+		Files                     []file
+	}{
+		Output:   outputVersion,
+		Renderer: s.Renderer,
+		Pipeline: s.Pipeline,
+		Stage:    s.Name,
+		Lock:     s.Lock.Canonical(),
+		Options:  s.Options,
+		Files:    files,
+	})
 	if err != nil {
 		// Strings, numbers and valid JSON always encode.
 		panic("hydrate: input digest: " + err.Error())

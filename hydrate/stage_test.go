@@ -48,7 +48,7 @@ const (
 
 func stage(documents ...string) Stage {
 	return Stage{
-		Pipeline: "shop", Name: "staging", Renderer: "text v1", Layout: PerObject, AssertImage: true,
+		Pipeline: "shop", Name: "staging", Renderer: "text v1", Options: Options{Layout: PerObject, AssertImage: true},
 		Lock:    lock.File{Lock: lock.Lock{Image: lock.Image{Ref: "ghcr.io/acme/web:git-1", Digest: webDigest}}},
 		Package: texts{documents: documents},
 	}
@@ -66,35 +66,35 @@ func TestStageRules(t *testing.T) {
 	}{
 		"fine":              {stage: stage(deployment), images: []string{"ghcr.io/acme/web@" + webDigest}},
 		"no image":          {stage: stage(secret), errs: []string{webDigest + " occurs in none of the 1 rendered objects", "a.yaml: Secret db"}},
-		"no image, allowed": {stage: stage("apiVersion: v1\nkind: Pod\nmetadata: {name: a}"), change: func(s *Stage) { s.AssertImage = false }, allowances: []string{"assertImage: false"}},
+		"no image, allowed": {stage: stage("apiVersion: v1\nkind: Pod\nmetadata: {name: a}"), change: func(s *Stage) { s.Options.AssertImage = false }, allowances: []string{"assertImage: false"}},
 		"an allowance not needed": {stage: stage(deployment), change: func(s *Stage) {
-			s.AssertImage, s.AllowNondeterminism, s.AllowSecrets = false, true, []string{"db"}
+			s.Options.AssertImage, s.Options.AllowNondeterminism, s.Options.AllowSecrets = false, true, []string{"db"}
 		}, images: []string{"ghcr.io/acme/web@" + webDigest}},
-		"secret allowed": {stage: stage(deployment, secret), change: func(s *Stage) { s.AllowSecrets = []string{"db", "other"} },
+		"secret allowed": {stage: stage(deployment, secret), change: func(s *Stage) { s.Options.AllowSecrets = []string{"db", "other"} },
 			images: []string{"ghcr.io/acme/web@" + webDigest}, allowances: []string{"allowSecrets: db"}},
 		"changing": {stage: stage(deployment, secret), change: func(s *Stage) {
 			s.Package = texts{[]string{deployment, secret}, []string{deployment, strings.ReplaceAll(secret, "hunter2", "hunter3")}}
 		}, errs: []string{"would not give the same output again", "  b.yaml: Secret db: stringData.password\n", "Secrets in the clear", "b.yaml: Secret db\n"}},
 		"changing, allowed": {stage: stage(deployment), change: func(s *Stage) {
-			s.Package, s.AllowNondeterminism = texts{[]string{deployment}, []string{deployment + "\nstatus: {a: 1}"}}, true
+			s.Package, s.Options.AllowNondeterminism = texts{[]string{deployment}, []string{deployment + "\nstatus: {a: 1}"}}, true
 		}, images: []string{"ghcr.io/acme/web@" + webDigest}, allowances: []string{"nondeterminism: allow"}},
 		"not changing": {stage: stage(deployment), change: func(s *Stage) {
 			s.Package = texts{[]string{deployment}, []string{deployment + " # a comment"}}
 		}, images: []string{"ghcr.io/acme/web@" + webDigest}},
-		"not pinned": {stage: stage(deployment, tagged), change: func(s *Stage) { s.RequireDigests = true },
+		"not pinned": {stage: stage(deployment, tagged), change: func(s *Stage) { s.Options.RequireDigests = true },
 			errs: []string{"  b.yaml: Pod a: container b: busybox\n  b.yaml: Pod a: container i: ghcr.io/acme/web:v1\n", "render.requireDigests"}},
-		"rewritten": {stage: stage(tagged), change: func(s *Stage) { s.RewriteImages = true },
+		"rewritten": {stage: stage(tagged), change: func(s *Stage) { s.Options.RewriteImages = true },
 			images: []string{"busybox", "ghcr.io/acme/web@" + webDigest}},
 		"rewritten and pinned": {stage: stage(tagged), change: func(s *Stage) {
-			s.RewriteImages, s.RequireDigests = true, true
+			s.Options.RewriteImages, s.Options.RequireDigests = true, true
 			s.Lock.Others = []lock.NamedImage{{Name: "box", Image: lock.Image{Ref: "docker.io/library/busybox:1", Digest: jobDigest}}}
 		}, images: []string{"busybox@" + jobDigest, "ghcr.io/acme/web@" + webDigest}},
-		"schemas": {stage: stage(deployment, secret), change: func(s *Stage) { s.Schemas = noChecker{} }, errs: []string{"checked", "Secret db"}},
+		"schemas": {stage: stage(deployment, secret), change: func(s *Stage) { s.Schemas, s.Options.Validate = noChecker{}, true }, errs: []string{"checked", "Secret db"}},
 		"an image missing": {stage: stage(deployment), change: func(s *Stage) {
 			s.Lock.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}}
 		}, errs: []string{"the locked image " + jobDigest + " occurs in none"}},
 		"ambiguous": {stage: stage(tagged), change: func(s *Stage) {
-			s.RewriteImages = true
+			s.Options.RewriteImages = true
 			s.Lock.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/web:job", Digest: jobDigest}}}
 		}, errs: []string{"a.yaml: Pod a: the image ghcr.io/acme/web:v1 may be any of several"}},
 	} {
@@ -128,9 +128,9 @@ func TestRewriteKeepsTheOriginal(t *testing.T) {
 	t.Parallel()
 	s := stage("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: b, image: 'ghcr.io/acme/web:v1'}]}")
 	s.Decoder = &Decoder{}
-	s.AssertImage = false
+	s.Options.AssertImage = false
 	for _, rewrite := range []bool{false, false, true, false} {
-		s.RewriteImages = rewrite
+		s.Options.RewriteImages = rewrite
 		rendering, err := s.Render(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -152,14 +152,15 @@ func TestEveryFieldIsInTheInputDigest(t *testing.T) {
 	t.Parallel()
 	noInput := map[string]bool{
 		"Decoder": true, "Package": true, // its inputs are
-		"Request.Values[0].Path": true,                                         // where values lie
-		"Lock.Path":              true, "Lock.Data": true, "Lock.Digest": true, // its fields are
+		"Lock.Path": true, "Lock.Data": true, "Lock.Digest": true, // its fields are
+		"Schemas": true, "Options.Schemas": true, // that they are used is
+		"Options.Overlay": true, "Options.Kustomize": true, "Options.Request.Values[0].Path": true, // the content is
 	}
 	full := func() *Stage {
 		s := stage(deployment)
-		s.AllowSecrets = []string{"db"}
+		s.Options.AllowSecrets = []string{"db"}
 		s.Lock.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}}
-		s.Request = Request{APIVersions: []string{"a/v1"}, Values: []File{{"a", []byte("a")}}, Set: []SetValue{{"a", "b"}}}
+		s.Options.Request = Request{APIVersions: []string{"a/v1"}, Values: []File{{"a", []byte("a")}}, Set: []SetValue{{"a", "b"}}}
 		return &s
 	}
 	base := full().InputDigest()

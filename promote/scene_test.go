@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/demo"
 	"github.com/lockage/lockage/internal/git"
@@ -280,7 +280,7 @@ func (s *scene) hydrate() {
 	s.t.Helper()
 	releases, err := publish.Run(s.t.Context(), publish.Options{
 		Workspace: s.workspace(),
-		Renderers: map[string]plan.Renderer{lock.Helm: helm.Renderer{}},
+		Renderers: map[string]hydrate.Renderer{lock.Helm: helm.Renderer{}},
 		Client:    oci.NewClient(oci.Options{}),
 		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
 		Version:   "test",

@@ -23,7 +23,7 @@ func TestSecretsAreRefusedBeforeTheFirstWrite(t *testing.T) {
 	w := newWorld(t, registry.Options{})
 	job := w.job("g1", "")
 	job.Stage.Package = pkg{clearSecret, &w.renders}
-	job.Stage.AllowSecrets = []string{"db"}
+	job.Stage.Options.AllowSecrets = []string{"db"}
 	if out, err := publish(t.Context(), job, free); err == nil || out.Action != Failed {
 		t.Fatalf("%s, %v", out.Action, err)
 	}
@@ -38,8 +38,8 @@ func TestAllowancesTakenAreInTheProvenance(t *testing.T) {
 	w := newWorld(t, registry.Options{})
 	job := w.job("g1", "")
 	job.Stage.Package = pkg{clearSecret, &w.renders}
-	job.Stage.AllowSecrets = []string{"other", "db", "absent"}
-	job.Stage.AllowNondeterminism, job.Stage.AssertImage = true, false
+	job.Stage.Options.AllowSecrets = []string{"other", "db", "absent"}
+	job.Stage.Options.AllowNondeterminism, job.Stage.Options.AssertImage = true, false
 	w.run(job, Pushed)
 	want := []string{"allowSecrets: db", "allowSecrets: other"}
 	if got := w.provenance(job).Allowances; !slices.Equal(got, want) {
@@ -59,7 +59,7 @@ func TestFetchedChartsAreInTheProvenance(t *testing.T) {
 	w := newWorld(t, registry.Options{})
 	job := w.job("g1", "")
 	job.Stage.Package = dependent{pkg{clearSecret, &w.renders}}
-	job.Stage.AllowSecrets = []string{"other", "db"}
+	job.Stage.Options.AllowSecrets = []string{"other", "db"}
 	w.run(job, Pushed)
 	chart, ok := w.provenance(job).Dependency("chart")
 	if want := digest.FromString("redis").Encoded(); !ok || chart.URI != "pkg:helm/redis@20.0.1" || chart.Digest["sha256"] != want {

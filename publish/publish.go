@@ -24,6 +24,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/plan"
@@ -44,7 +45,7 @@ type Options struct {
 	Policy    string   // the policy ref, as [workspace.Workspace.Policy] takes it
 	DryRun    bool     // say what would be done; write nothing and open no key
 
-	Renderers map[string]plan.Renderer // by the lock's packaging.kind
+	Renderers map[string]hydrate.Renderer // by the lock's packaging.kind
 	Client    *oci.Client
 	Forge     forge.Options // of the forges that have pull requests; the zero value has no token
 	Keys      *sign.Keyring

@@ -71,7 +71,7 @@ func (w *world) job(gitops, value string) Job {
 	return Job{
 		Stage: hydrate.Stage{
 			Pipeline: "app", Name: "production", Lock: lock.File{Lock: l, Path: "locks/current.yaml", Digest: digest.FromBytes(lock.Format(l))}, Renderer: "test v1",
-			Package: pkg{text, &w.renders}, Layout: hydrate.PerObject, AssertImage: true,
+			Package: pkg{text, &w.renders}, Options: hydrate.Options{Layout: hydrate.PerObject, AssertImage: true},
 		},
 		Registry:     repository,
 		Writer:       NewWriter(repository, func(context.Context) (sign.Signer, error) { return w.key, nil }),

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/plan"
@@ -68,7 +69,7 @@ func (s *scene) run(t *testing.T, change func(*publish.Options)) ([]publish.Rele
 	}
 	o := publish.Options{
 		Workspace: w,
-		Renderers: map[string]plan.Renderer{lock.Helm: helm.Renderer{}},
+		Renderers: map[string]hydrate.Renderer{lock.Helm: helm.Renderer{}},
 		Client:    testworld.Client(),
 		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
 		Version:   "test",

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/helm/chartrepo"
 	"github.com/lockage/lockage/hydrate/kustomize"
@@ -71,13 +72,13 @@ func (a *app) planAt(ctx context.Context, w *workspace.Workspace, request plan.R
 }
 
 // renderers are by the lock's packaging.kind. What charts depend on is fetched into the cache.
-func (a *app) renderers() map[string]plan.Renderer {
+func (a *app) renderers() map[string]hydrate.Renderer {
 	fetcher := chartrepo.New(chartrepo.Options{
 		CacheDir:   a.cacheDir,
 		Registries: a.registries(a.dir),
 		UserAgent:  "lockage/" + version(),
 	})
-	return map[string]plan.Renderer{lock.Helm: helm.Renderer{Charts: fetcher}, lock.Kustomize: kustomize.Renderer{}}
+	return map[string]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: fetcher}, lock.Kustomize: kustomize.Renderer{}}
 }
 
 // keyring opens private keys. A password comes from the environment, or is asked for at a terminal.

@@ -24,7 +24,7 @@ func BenchmarkRender(b *testing.B) {
 		b.Run("chart="+name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				chart, err := Renderer{}.Open(b.Context(), source)
+				chart, err := Renderer{}.Open(b.Context(), folder(source))
 				if err != nil {
 					b.Fatal(err)
 				}

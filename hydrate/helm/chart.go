@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -26,16 +25,12 @@ type Renderer struct {
 
 var _ hydrate.Renderer = Renderer{}
 
-// Open reads the chart whose Chart.yaml lies in the root of source.
-func (r Renderer) Open(ctx context.Context, source fs.FS) (hydrate.Package, error) {
-	return r.OpenIn(ctx, source, ".", nil)
-}
+// Overlays implements [hydrate.Renderer].
+func (Renderer) Overlays() bool { return false }
 
-// OpenIn reads the chart in a folder of files. Its dependencies may lie in other folders there, which prefetch, unless it
-// is nil, is told of before they are read.
-func (r Renderer) OpenIn(ctx context.Context, files fs.FS, dir string, prefetch func(ctx context.Context, paths ...string) error) (hydrate.Package, error) {
-	t := tree{files, dir, prefetch}
-	buffered, inputs, err := t.read(ctx, dir)
+// Open implements [hydrate.Renderer]. Dependencies of the chart may be in other folders of the source.
+func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Package, error) {
+	buffered, inputs, err := readChart(ctx, source, source.Path)
 	if errors.Is(err, errNoChart) {
 		err = fmt.Errorf("%w; check the lock's packaging.sourcePath", err)
 	}
@@ -50,7 +45,7 @@ func (r Renderer) OpenIn(ctx context.Context, files fs.FS, dir string, prefetch 
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	more, err := r.complete(ctx, t, parsed)
+	more, err := r.complete(ctx, source, parsed)
 	if err != nil {
 		return nil, err
 	}

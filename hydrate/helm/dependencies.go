@@ -34,20 +34,13 @@ type Archives interface {
 	Archive(ctx context.Context, repository, name, version string) ([]byte, error)
 }
 
-// tree is where a chart lies: in a folder of a repository, in which file:// dependencies lie too.
-type tree struct {
-	files    fs.FS
-	dir      string
-	prefetch func(ctx context.Context, paths ...string) error
-}
-
-// read reads the chart in a folder of the tree.
-func (t tree) read(ctx context.Context, dir string) ([]*loader.BufferedFile, []hydrate.Input, error) {
-	source, err := fs.Sub(t.files, dir)
+// readChart reads the chart in a folder of the source.
+func readChart(ctx context.Context, source hydrate.Source, dir string) ([]*loader.BufferedFile, []hydrate.Input, error) {
+	folder, err := fs.Sub(source.Files, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	files, inputs, err := readFiles(ctx, source)
+	files, inputs, err := readFiles(ctx, folder)
 	if err == nil && !slices.ContainsFunc(files, func(f *loader.BufferedFile) bool { return f.Name == "Chart.yaml" }) {
 		err = errNoChart
 	}
@@ -67,7 +60,7 @@ type dependency struct {
 }
 
 // complete adds to c the dependencies that its charts/ folder does not hold, and returns what was read for it.
-func (r Renderer) complete(ctx context.Context, t tree, c *chart.Chart) ([]hydrate.Input, error) {
+func (r Renderer) complete(ctx context.Context, source hydrate.Source, c *chart.Chart) ([]hydrate.Input, error) {
 	missing, err := lacking(c)
 	if err != nil || len(missing) == 0 {
 		return nil, err
@@ -75,13 +68,13 @@ func (r Renderer) complete(ctx context.Context, t tree, c *chart.Chart) ([]hydra
 	if len(missing) > maxDependencies {
 		return nil, fmt.Errorf("chart %s declares %d dependencies that its charts/ folder does not hold; at most %d are fetched", c.Name(), len(missing), maxDependencies)
 	}
-	if err := pinned(c, missing, t.dir); err != nil {
+	if err := pinned(c, missing, source.Path); err != nil {
 		return nil, err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(fetchers)
 	for _, d := range missing {
-		group.Go(func() error { return r.obtain(groupCtx, t, d) })
+		group.Go(func() error { return r.obtain(groupCtx, source, d) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("chart %s: %w", c.Name(), err)
@@ -236,9 +229,9 @@ func digestOf(value any) string {
 }
 
 // obtain brings a dependency's chart.
-func (r Renderer) obtain(ctx context.Context, t tree, d *dependency) (err error) {
+func (r Renderer) obtain(ctx context.Context, source hydrate.Source, d *dependency) (err error) {
 	if isLocal(d.repository) {
-		err = d.readLocal(ctx, t)
+		err = d.readLocal(ctx, source)
 	} else {
 		err = d.fetch(ctx, r.Charts)
 	}
@@ -273,18 +266,18 @@ func loadArchive(data []byte) (*chart.Chart, error) {
 }
 
 // readLocal reads a dependency from the repository that the chart lies in.
-func (d *dependency) readLocal(ctx context.Context, t tree) error {
+func (d *dependency) readLocal(ctx context.Context, source hydrate.Source) error {
 	relative := strings.TrimPrefix(d.repository, localScheme)
-	dir := path.Join(t.dir, relative)
+	dir := path.Join(source.Path, relative)
 	if path.IsAbs(relative) || !fs.ValidPath(dir) {
 		return fmt.Errorf("%s leads out of the source repository", d.repository)
 	}
-	if t.prefetch != nil {
-		if err := t.prefetch(ctx, dir); err != nil {
+	if source.Prefetch != nil {
+		if err := source.Prefetch(ctx, dir); err != nil {
 			return fmt.Errorf("%s: read %s of the source repository: %w", d.repository, dir, err)
 		}
 	}
-	files, inputs, err := t.read(ctx, dir)
+	files, inputs, err := readChart(ctx, source, dir)
 	if err == nil {
 		d.chart, err = load(files)
 	}
@@ -292,7 +285,7 @@ func (d *dependency) readLocal(ctx context.Context, t tree) error {
 		return fmt.Errorf("%s: read %s of the source repository: %w", d.repository, dir, err)
 	}
 	if !inRange(d.locked, d.chart.Metadata.Version) {
-		return fmt.Errorf("%s holds version %s, and %s is locked; run `helm dependency update %s` and commit what it locks", dir, d.chart.Metadata.Version, d.locked, t.dir)
+		return fmt.Errorf("%s holds version %s, and %s is locked; run `helm dependency update %s` and commit what it locks", dir, d.chart.Metadata.Version, d.locked, source.Path)
 	}
 	for _, in := range inputs {
 		in.Path = path.Join(relative, in.Path)

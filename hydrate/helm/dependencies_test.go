@@ -103,7 +103,7 @@ func TestHelmsOwnLock(t *testing.T) {
 		for name, file := range fsys {
 			tree["a/"+name] = file
 		}
-		pkg, err := Renderer{}.OpenIn(t.Context(), tree, "a", nil)
+		pkg, err := Renderer{}.Open(t.Context(), hydrate.Source{Files: tree, Path: "a"})
 		if err != nil {
 			if !strings.Contains(err.Error(), want) {
 				t.Error(err)
@@ -133,7 +133,7 @@ func TestFetchesWhatIsLocked(t *testing.T) {
 	fsys := chartWith(dependencies...)
 	fsys["charts/here/Chart.yaml"] = &fstest.MapFile{Data: []byte("apiVersion: v2\nname: here\nversion: 0.1.0")}
 	fsys = locked(t, fsys, ".", "1.2.3", "1.2.3", "*", "v2.0.0+b", "0.0.1-a")
-	pkg, err := Renderer{Charts: s}.Open(t.Context(), fsys)
+	pkg, err := Renderer{Charts: s}.Open(t.Context(), folder(fsys))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,10 +180,10 @@ func TestReadsBesideTheChart(t *testing.T) {
 		"shared/lib/Chart.yaml": lib("1.5.0"), "shared/lib/templates/a.yaml": {Data: []byte("a: b")}, "shared/other": {},
 	}
 	open := func(fsys fs.FS) (inputs []string, prefetched []string, err error) {
-		pkg, err := Renderer{}.OpenIn(t.Context(), fsys, "k8s/app", func(_ context.Context, paths ...string) error {
+		pkg, err := Renderer{}.Open(t.Context(), hydrate.Source{Files: fsys, Path: "k8s/app", Prefetch: func(_ context.Context, paths ...string) error {
 			prefetched = append(prefetched, paths...)
 			return nil
-		})
+		}})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -270,13 +270,13 @@ func TestDependencyRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Renderer{Charts: s}.Open(t.Context(), c.chart)
+			_, err := Renderer{Charts: s}.Open(t.Context(), folder(c.chart))
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v\nwant %s", err, c.want)
 			}
 		})
 	}
-	if _, err := (Renderer{}).Open(t.Context(), locked(t, chartWith(d), ".", "1.0.0")); err == nil || !strings.Contains(err.Error(), "nothing is fetched here") {
+	if _, err := (Renderer{}).Open(t.Context(), folder(locked(t, chartWith(d), ".", "1.0.0"))); err == nil || !strings.Contains(err.Error(), "nothing is fetched here") {
 		t.Error(err)
 	}
 }
@@ -306,7 +306,7 @@ func FuzzLock(f *testing.F) {
 	f.Add([]byte("dependencies: [null]\ndigest: ''"), []byte("dependencies: [{name: d, import-values: [{1: 2}], version: '*'}]"))
 	f.Fuzz(func(t *testing.T, lock, dependencies []byte) {
 		fsys := chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\n"+string(dependencies), "Chart.lock", string(lock))
-		_, err := Renderer{Charts: noCharts{}}.Open(t.Context(), fsys)
+		_, err := Renderer{Charts: noCharts{}}.Open(t.Context(), folder(fsys))
 		if errors.Is(err, errFetched) && !strings.Contains(string(lock), "sha256:") {
 			t.Errorf("fetched by the lock %q", lock)
 		}

@@ -153,7 +153,7 @@ func TestFetchedEqualsDependencyBuild(t *testing.T) {
 	run(t, helm, "repo", "index", filepath.Join(served, "stable"))
 
 	renderer := Renderer{Charts: chartrepo.New(chartrepo.Options{CacheDir: t.TempDir()})}
-	pkg, err := renderer.OpenIn(t.Context(), os.DirFS(filepath.Join(dir, "source")), "app", nil)
+	pkg, err := renderer.Open(t.Context(), hydrate.Source{Files: os.DirFS(filepath.Join(dir, "source")), Path: "app"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +21,9 @@ import (
 	"github.com/lockage/lockage/hydrate"
 )
 
+// folder is a source whose root is the chart.
+func folder(files fs.FS) hydrate.Source { return hydrate.Source{Files: files, Path: "."} }
+
 var request = hydrate.Request{ReleaseName: "web", Namespace: "shop", KubeVersion: "1.34", Hooks: hydrate.HooksDeploy, IncludeCRDs: true}
 
 // chartFS makes a chart "c" of files given as name, content, ….
@@ -33,7 +37,7 @@ func chartFS(files ...string) fstest.MapFS {
 
 func renderFS(t *testing.T, fsys fstest.MapFS, request hydrate.Request) (hydrate.Rendered, error) {
 	t.Helper()
-	chart, err := Renderer{}.Open(t.Context(), fsys)
+	chart, err := Renderer{}.Open(t.Context(), folder(fsys))
 	if err != nil {
 		return hydrate.Rendered{}, err
 	}
@@ -98,7 +102,7 @@ func TestInputs(t *testing.T) {
 	t.Parallel()
 	fsys := chartFS(".helmignore", "*.md\n/tmp/\n.helmignore\n", "README.md", "x", "docs/a.md", "x", "tmp/a", "x", "sub/tmp/a", "kept",
 		"templates/.swp", "x", "values.yaml", "\xef\xbb\xbfa: b", "charts/d/README.md", "x")
-	chart, err := Renderer{}.Open(t.Context(), fsys)
+	chart, err := Renderer{}.Open(t.Context(), folder(fsys))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +133,7 @@ func TestSymbolicLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	chart, err := Renderer{}.Open(t.Context(), root.FS())
+	chart, err := Renderer{}.Open(t.Context(), folder(root.FS()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +146,7 @@ func TestSymbolicLinks(t *testing.T) {
 		if err := os.Symlink(target, dir+"/"+link); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (Renderer{}).Open(t.Context(), root.FS()); err == nil {
+		if _, err := (Renderer{}).Open(t.Context(), folder(root.FS())); err == nil {
 			t.Errorf("the link %s to %s is followed", link, target)
 		}
 		if err := os.Remove(dir + "/" + link); err != nil {
@@ -220,7 +224,7 @@ func TestSchemaIsNotFetched(t *testing.T) {
 func TestStagesDoNotMeet(t *testing.T) {
 	t.Parallel()
 	dir := chartDir(t, "kitchen-sink")
-	shared, err := Renderer{}.Open(t.Context(), os.DirFS(dir))
+	shared, err := Renderer{}.Open(t.Context(), folder(os.DirFS(dir)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +237,7 @@ func TestStagesDoNotMeet(t *testing.T) {
 			if i%2 == 0 {
 				r.Values = values(t, dir, "stage/other.yaml")
 			}
-			alone, err := Renderer{}.Open(t.Context(), os.DirFS(dir))
+			alone, err := Renderer{}.Open(t.Context(), folder(os.DirFS(dir)))
 			if err != nil {
 				t.Error(err)
 				return
@@ -274,7 +278,7 @@ func TestSubchartsInAnyOrder(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	chart, err := Renderer{}.Open(ctx, chartFS())
+	chart, err := Renderer{}.Open(ctx, folder(chartFS()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +286,7 @@ func TestCancelled(t *testing.T) {
 	if _, err := chart.Render(ctx, request); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if _, err := (Renderer{}).Open(ctx, chartFS()); !errors.Is(err, context.Canceled) {
+	if _, err := (Renderer{}).Open(ctx, folder(chartFS())); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

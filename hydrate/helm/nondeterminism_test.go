@@ -17,7 +17,7 @@ import (
 
 // accused returns what a stage is accused of when it is rendered, "" if of nothing that changes between renders.
 func accused(ctx context.Context, pkg hydrate.Package, request hydrate.Request) (string, error) {
-	_, err := hydrate.Stage{Package: pkg, Request: request, Layout: hydrate.PerObject}.Render(ctx)
+	_, err := hydrate.Stage{Package: pkg, Options: hydrate.Options{Request: request, Layout: hydrate.PerObject}}.Render(ctx)
 	if err == nil {
 		return "", nil
 	}
@@ -91,7 +91,7 @@ func TestNondeterminism(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pkg, err := Renderer{}.Open(t.Context(), c.chart)
+			pkg, err := Renderer{}.Open(t.Context(), folder(c.chart))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,7 +119,7 @@ func TestAgainLeavesNoTrace(t *testing.T) {
 	const values = "a: '{{ now }}'\nl: ['{{ now }}', {b: '{{ now }}'}]\nglobal: {g: '{{ now }}'}\n"
 	fsys := chartFS("values.yaml", values+"d: {e: '{{ now }}'}", "f", "{{ now }}", "templates/a.yaml", "{{ .Values | toYaml }}\n{{ .Files.Get `f` }}\n{{ tpl `a` . }}{{ print `{{ now }}` }}",
 		"charts/d/Chart.yaml", "apiVersion: v2\nname: d\nversion: 1.0.0", "charts/d/values.yaml", values, "charts/d/templates/a.yaml", "{{ .Values | toYaml }}")
-	pkg, err := Renderer{}.Open(t.Context(), fsys)
+	pkg, err := Renderer{}.Open(t.Context(), folder(fsys))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,16 +226,16 @@ func TestNondeterminismOfOthers(t *testing.T) {
 	if len(folders) == 0 {
 		t.Skip("LOCKAGE_CHARTS names no folders of charts")
 	}
-	for _, folder := range folders {
-		charts, err := filepath.Glob(filepath.Join(folder, "*", "Chart.yaml"))
+	for _, set := range folders {
+		charts, err := filepath.Glob(filepath.Join(set, "*", "Chart.yaml"))
 		if err != nil || len(charts) == 0 {
-			t.Fatalf("no charts in %s: %v", folder, err)
+			t.Fatalf("no charts in %s: %v", set, err)
 		}
 		for _, chart := range charts {
 			dir := filepath.Dir(chart)
-			t.Run(filepath.Base(folder)+"/"+filepath.Base(dir), func(t *testing.T) {
+			t.Run(filepath.Base(set)+"/"+filepath.Base(dir), func(t *testing.T) {
 				t.Parallel()
-				pkg, err := Renderer{}.Open(t.Context(), os.DirFS(dir))
+				pkg, err := Renderer{}.Open(t.Context(), folder(os.DirFS(dir)))
 				if err != nil {
 					t.Skip(err)
 				}

@@ -2,6 +2,7 @@ package helm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (p *Package) values(c *chart.Chart, request hydrate.Request, rendered *hydr
 	if err := chartutil.ProcessDependenciesWithMerge(c, user); err != nil {
 		return nil, fmt.Errorf("dependencies of chart %s: %w", c.Name(), err)
 	}
-	options := chartutil.ReleaseOptions{Name: request.ReleaseName, Namespace: request.Namespace, Revision: 1, IsInstall: true}
+	options := chartutil.ReleaseOptions{Name: request.ReleaseName, Namespace: cmp.Or(request.Namespace, "default"), Revision: 1, IsInstall: true}
 	const skipSchemas = true // Helm's own check reads from network and host
 	values, err := chartutil.ToRenderValuesWithSchemaValidation(c, user, options, capabilities, skipSchemas)
 	if err != nil {

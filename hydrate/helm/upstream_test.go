@@ -238,7 +238,7 @@ func dropRandom(t *testing.T, want, again, ours map[string]any) {
 
 func render(t *testing.T, dir string, request hydrate.Request) (*hydrate.Tree, error) {
 	t.Helper()
-	chart, err := Renderer{}.Open(t.Context(), os.DirFS(dir))
+	chart, err := Renderer{}.Open(t.Context(), folder(os.DirFS(dir)))
 	if err != nil {
 		return nil, err
 	}

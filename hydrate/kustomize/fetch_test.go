@@ -26,7 +26,7 @@ func TestFetchesWhatIsRead(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	source := app("").Source
+	source := app("").Files
 	if err := os.CopyFS(dir, source); err != nil {
 		t.Fatal(err)
 	}
@@ -60,12 +60,12 @@ func TestFetchesWhatIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, overlay := range map[string]hydrate.Overlay{
+	for name, source := range map[string]hydrate.Source{
 		"overlay":   app("resources: [\"" + sourceRepo + "//k8s/base\"]\n"),
-		"generated": {Generated: &hydrate.Generated{SourcePath: "k8s", Base: "base"}, GitOps: files()},
+		"generated": {Path: "k8s", Overlay: &hydrate.Overlay{GitOps: files(), Options: hydrate.Options{Kustomize: &hydrate.Kustomize{Base: "base"}}}},
 	} {
-		overlay.Source, overlay.SourceRepo, overlay.Commit, overlay.Prefetch = snapshot.FS(t.Context()), sourceRepo, head, snapshot.Prefetch
-		if _, got, _ := open(t, overlay); !strings.Contains(got, "image: web") {
+		source.Files, source.Repository, source.Commit, source.Prefetch = snapshot.FS(t.Context()), sourceRepo, head, snapshot.Prefetch
+		if _, got, _ := open(t, source); !strings.Contains(got, "image: web") {
 			t.Errorf("%s: %s", name, got)
 		}
 		// The server's capabilities, the commit, two folders on the way, and the base with all that is in it.

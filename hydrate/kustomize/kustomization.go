@@ -159,7 +159,7 @@ func (k *kustomization) near() {
 		}
 	}
 	for _, entry := range slices.Concat(k.Resources, k.Components) {
-		if r, ok := parseRemote(entry); ok && isRemote(entry) && r.repository == k.source {
+		if r, ok := parseRemote(entry); ok && isRemote(entry) && r.repository == k.repository {
 			names = append(names, r.path)
 		} else {
 			add(entry)
@@ -267,9 +267,9 @@ func (k *kustomization) remote(field string, entry *string) {
 		k.refuse(field, *entry, "%s: a remote base that names no repository and folder", field)
 		return
 	}
-	if r.repository != k.source {
+	if r.repository != k.repository {
 		k.refuse(field, *entry, "%s: remote base %s is not of the source repository %s: what the lock does not name is not fetched; commit a copy",
-			field, r, k.source)
+			field, r, k.repository)
 		return
 	}
 	target := path.Join(sourceRoot, r.path)
@@ -296,7 +296,7 @@ func (k *kustomization) remote(field string, entry *string) {
 // pin sets an image that names the repository of a locked one to its digest.
 func (k *kustomization) pin(image *types.Image) {
 	for _, name := range []string{image.NewName, image.Name} {
-		for _, locked := range k.build.Images {
+		for _, locked := range k.Overlay.Images {
 			if name == locked.Repository() {
 				*image = types.Image{Name: image.Name, NewName: name, Digest: locked.Digest.String()}
 				k.changed = true

@@ -24,7 +24,7 @@ import (
 // Renderer opens overlays. The zero Renderer is ready.
 type Renderer struct{}
 
-var _ hydrate.Overlayer = Renderer{}
+var _ hydrate.Renderer = Renderer{}
 
 // Package is one stage's overlay, built: only the build itself finds out what it reads.
 type Package struct {
@@ -40,14 +40,17 @@ func (p *Package) Render(context.Context, hydrate.Request) (hydrate.Rendered, er
 	return hydrate.Rendered{Manifests: slices.Clone(p.rendered.Manifests), Warnings: slices.Clone(p.rendered.Warnings)}, nil
 }
 
-// OpenOverlay implements [hydrate.Overlayer].
-func (Renderer) OpenOverlay(ctx context.Context, overlay hydrate.Overlay) (hydrate.Package, error) {
+// Overlays implements [hydrate.Renderer].
+func (Renderer) Overlays() bool { return true }
+
+// Open implements [hydrate.Renderer]: it builds the overlay.
+func (Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Package, error) {
 	b := &build{
-		Overlay: overlay,
-		tree:    newTree(ctx, overlay.Source, overlay.GitOps),
-		source:  repositoryName(overlay.SourceRepo),
-		named:   map[string][]named{},
-		levels:  map[string]int{},
+		Source:     source,
+		tree:       newTree(ctx, source.Files, source.Overlay.GitOps),
+		repository: repositoryName(source.Repository),
+		named:      map[string][]named{},
+		levels:     map[string]int{},
 	}
 	b.tree.judge = b.judge
 	if err := b.prepare(); err != nil {
@@ -66,12 +69,12 @@ func (Renderer) OpenOverlay(ctx context.Context, overlay hydrate.Overlay) (hydra
 
 // build is the build of one overlay.
 type build struct {
-	hydrate.Overlay
-	tree     *tree
-	source   string // the source repository's name
-	root     string // the folder that is built
-	openAPI  bool   // some kustomization sets a schema
-	warnings []string
+	hydrate.Source
+	tree       *tree
+	repository string // the name of the source repository
+	root       string // the folder that is built
+	openAPI    bool   // some kustomization sets a schema
+	warnings   []string
 
 	named  map[string][]named // by each kustomization's folder
 	levels map[string]int     // of components above each folder, at most
@@ -102,10 +105,10 @@ func (b *build) deepen(n named, level int) bool {
 
 // name is what messages call the overlay.
 func (b *build) name() string {
-	if b.Generated != nil {
+	if b.Overlay.Options.Kustomize != nil {
 		return "render.kustomize"
 	}
-	return b.Path
+	return b.Overlay.Options.Overlay
 }
 
 // where names a path of the virtual tree for people: in the GitOps repository by its path alone.
@@ -122,27 +125,28 @@ func (b *build) where(name string) string {
 
 // prepare settles what is built.
 func (b *build) prepare() error {
-	if b.Generated != nil {
+	if k := b.Overlay.Options.Kustomize; k != nil {
 		b.root = generatedRoot
-		return b.generate(*b.Generated)
+		return b.generate(*k)
 	}
-	b.root = path.Join(gitopsRoot, b.Path)
+	overlay := b.Overlay.Options.Overlay
+	b.root = path.Join(gitopsRoot, overlay)
 	switch p := b.tree.lookup(b.root); {
 	case errors.Is(p.err, fs.ErrNotExist):
-		return fmt.Errorf("overlay %s does not exist in the GitOps repository: %w; commit it, or change render.overlay", b.Path, fs.ErrNotExist)
+		return fmt.Errorf("overlay %s does not exist in the GitOps repository: %w; commit it, or change render.overlay", overlay, fs.ErrNotExist)
 	case p.err != nil:
 		return p.err
 	case !p.folder:
-		return fmt.Errorf("overlay %s is a file: render.overlay names the folder of a kustomization", b.Path)
+		return fmt.Errorf("overlay %s is a file: render.overlay names the folder of a kustomization", overlay)
 	}
 	return nil
 }
 
-// generate writes the overlay that nobody wrote.
-func (b *build) generate(g hydrate.Generated) error {
-	base := path.Join(g.SourcePath, g.Base)
+// generate writes the overlay that options describe.
+func (b *build) generate(g hydrate.Kustomize) error {
+	base := path.Join(b.Path, g.Base)
 	b.prefetch(base)
-	k := types.Kustomization{Namespace: g.Namespace}
+	k := types.Kustomization{Namespace: b.Overlay.Options.Namespace}
 	switch p := b.tree.lookup(path.Join(sourceRoot, base)); {
 	case errors.Is(p.err, fs.ErrNotExist) || p.err == nil && !p.folder:
 		return fmt.Errorf("render.kustomize: base %s is no folder of the source at %.12s: %w; it is packaging.sourcePath and render.kustomize.base together",
@@ -154,16 +158,16 @@ func (b *build) generate(g hydrate.Generated) error {
 	for _, component := range g.Components {
 		folder := path.Join(gitopsRoot, component)
 		if p := b.tree.lookup(folder); errors.Is(p.err, fs.ErrNotExist) {
-			folder = path.Join(sourceRoot, g.SourcePath, component)
+			folder = path.Join(sourceRoot, b.Path, component)
 			b.prefetch(within(sourceRoot, folder))
 			if p := b.tree.lookup(folder); errors.Is(p.err, fs.ErrNotExist) {
 				return fmt.Errorf("render.kustomize: component %s is neither a folder of the GitOps repository nor below %s in the source at %.12s: %w",
-					component, g.SourcePath, b.Commit, fs.ErrNotExist)
+					component, b.Path, b.Commit, fs.ErrNotExist)
 			}
 		}
 		k.Components = append(k.Components, path.Join("..", folder))
 	}
-	for i, image := range b.Images {
+	for i, image := range b.Overlay.Images {
 		name := image.Repository()
 		if i == 0 && g.Image != "" {
 			name = g.Image

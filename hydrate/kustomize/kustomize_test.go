@@ -34,23 +34,25 @@ func files(pairs ...string) fstest.MapFS {
 }
 
 // app is a source with a base, and an overlay of that base.
-func app(overlay string) hydrate.Overlay {
-	return hydrate.Overlay{
-		Source:     files("k8s/base/kustomization.yaml", "resources: [deployment.yaml]\n", "k8s/base/deployment.yaml", deployment, "k8s/unread/kustomization.yaml", "?"),
-		SourceRepo: sourceRepo,
+func app(overlay string) hydrate.Source {
+	return hydrate.Source{
+		Files:      files("k8s/base/kustomization.yaml", "resources: [deployment.yaml]\n", "k8s/base/deployment.yaml", deployment, "k8s/unread/kustomization.yaml", "?"),
+		Repository: sourceRepo,
 		Commit:     commit,
-		GitOps:     files("apps/web/kustomization.yaml", overlay, "unread", "x"),
-		Path:       "apps/web",
-		Images: []lock.NamedImage{
-			{Image: lock.Image{Ref: "ghcr.io/acme/app:git-1", Digest: digest}},
-			{Name: "worker", Image: lock.Image{Ref: "ghcr.io/acme/worker", Digest: workerDigest}},
+		Overlay: &hydrate.Overlay{
+			GitOps:  files("apps/web/kustomization.yaml", overlay, "unread", "x"),
+			Options: hydrate.Options{Overlay: "apps/web"},
+			Images: []lock.NamedImage{
+				{Image: lock.Image{Ref: "ghcr.io/acme/app:git-1", Digest: digest}},
+				{Name: "worker", Image: lock.Image{Ref: "ghcr.io/acme/worker", Digest: workerDigest}},
+			},
 		},
 	}
 }
 
-func open(t *testing.T, overlay hydrate.Overlay) (hydrate.Package, string, []string) {
+func open(t *testing.T, source hydrate.Source) (hydrate.Package, string, []string) {
 	t.Helper()
-	pkg, err := Renderer{}.OpenOverlay(t.Context(), overlay)
+	pkg, err := Renderer{}.Open(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +102,7 @@ func imagesOf(manifests string) string {
 func TestImageInTheSource(t *testing.T) {
 	t.Parallel()
 	o := app("resources: [github.com/acme/app//k8s/base]\n")
-	o.Source = files("k8s/base/kustomization.yaml", "resources: [deployment.yaml]\nimages: [{name: web, newName: ghcr.io/acme/app, newTag: latest}]\n", "k8s/base/deployment.yaml", deployment)
+	o.Files = files("k8s/base/kustomization.yaml", "resources: [deployment.yaml]\nimages: [{name: web, newName: ghcr.io/acme/app, newTag: latest}]\n", "k8s/base/deployment.yaml", deployment)
 	_, got, _ := open(t, o)
 	if want := "ghcr.io/acme/app@" + digest + " ghcr.io/acme/worker:v1"; imagesOf(got) != want {
 		t.Errorf("%s, not %s", imagesOf(got), want)
@@ -111,11 +113,12 @@ func TestGenerated(t *testing.T) {
 	t.Parallel()
 	const component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\ncommonAnnotations: {%s: x}\n"
 	o := app("")
-	o.Path = ""
-	o.Source = files("k8s/base/kustomization.yaml", "resources: [deployment.yaml]", "k8s/base/deployment.yaml", deployment,
+	o.Overlay.Options.Overlay = ""
+	o.Files = files("k8s/base/kustomization.yaml", "resources: [deployment.yaml]", "k8s/base/deployment.yaml", deployment,
 		"k8s/debug/kustomization.yaml", fmt.Sprintf(component, "source-debug"), "k8s/envTypes/large/kustomization.yaml", fmt.Sprintf(component, "source-large"))
-	o.GitOps = files("envTypes/large/kustomization.yaml", fmt.Sprintf(component, "gitops-large"))
-	o.Generated = &hydrate.Generated{SourcePath: "k8s", Base: "base", Components: []string{"envTypes/large", "debug"}, Namespace: "shop", Image: "web"}
+	o.Overlay.GitOps = files("envTypes/large/kustomization.yaml", fmt.Sprintf(component, "gitops-large"))
+	o.Path, o.Overlay.Options.Namespace = "k8s", "shop"
+	o.Overlay.Options.Kustomize = &hydrate.Kustomize{Base: "base", Components: []string{"envTypes/large", "debug"}, Image: "web"}
 	pkg, got, _ := open(t, o)
 	want := "ghcr.io/acme/app@" + digest + " ghcr.io/acme/worker@" + workerDigest
 	if imagesOf(got) != want {
@@ -139,14 +142,14 @@ func TestGenerated(t *testing.T) {
 	}
 
 	// Without an image name it is the repository; without a base, sourcePath.
-	o.Generated = &hydrate.Generated{SourcePath: "k8s/base"}
-	o.Images = o.Images[1:]
-	if _, got, _ = open(t, o); imagesOf(got) != "web ghcr.io/acme/worker@"+o.Images[0].Digest.String() || strings.Contains(got, "namespace") {
+	o.Path, o.Overlay.Options = "k8s/base", hydrate.Options{Kustomize: &hydrate.Kustomize{}}
+	o.Overlay.Images = o.Overlay.Images[1:]
+	if _, got, _ = open(t, o); imagesOf(got) != "web ghcr.io/acme/worker@"+o.Overlay.Images[0].Digest.String() || strings.Contains(got, "namespace") {
 		t.Errorf("got %s", got)
 	}
-	for _, bad := range []hydrate.Generated{{SourcePath: "k8s", Base: "absent"}, {SourcePath: "k8s/base", Components: []string{"absent"}}, {SourcePath: "k8s/base/deployment.yaml"}} {
-		o.Generated = &bad
-		if _, err := (Renderer{}).OpenOverlay(t.Context(), o); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "render.kustomize: ") {
+	for _, bad := range []hydrate.Kustomize{{Base: "absent"}, {Components: []string{"absent"}}, {Base: "deployment.yaml"}} {
+		o.Overlay.Options.Kustomize = &bad
+		if _, err := (Renderer{}).Open(t.Context(), o); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "render.kustomize: ") {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
@@ -181,7 +184,7 @@ func TestRefWarning(t *testing.T) {
 func TestEveryInputCounts(t *testing.T) {
 	t.Parallel()
 	w := readWorld(t, "kitchen-sink", strings.NewReplacer("$SOURCE", "https://github.com/acme/app", "$COMMIT", commit, "buildMetadata: [managedByLabel]", ""))
-	o := hydrate.Overlay{Source: w.source, SourceRepo: sourceRepo, Commit: commit, GitOps: w.gitops, Path: "stages/prod", Images: app("").Images}
+	o := hydrate.Source{Files: w.source, Repository: sourceRepo, Commit: commit, Overlay: &hydrate.Overlay{GitOps: w.gitops, Options: hydrate.Options{Overlay: "stages/prod"}, Images: app("").Overlay.Images}}
 	pkg, before, _ := open(t, o)
 	inputs := pkg.Inputs()
 	for name := range w.source {
@@ -201,7 +204,7 @@ func TestEveryInputCounts(t *testing.T) {
 		case hydrate.InputFolder:
 			continue
 		}
-		after, err := Renderer{}.OpenOverlay(t.Context(), o)
+		after, err := Renderer{}.Open(t.Context(), o)
 		if err == nil && slices.Equal(after.Inputs(), inputs) {
 			t.Errorf("a change of %s is not seen", in.Path)
 		}
@@ -235,7 +238,7 @@ func TestLinks(t *testing.T) {
 	}
 	defer root.Close()
 	o := app("")
-	o.GitOps = root.FS()
+	o.Overlay.GitOps = root.FS()
 	pkg, got, _ := open(t, o)
 	if !strings.Contains(got, "name: a") || !strings.Contains(got, "name: b") {
 		t.Errorf("got %s", got)
@@ -261,7 +264,7 @@ func TestManagedBy(t *testing.T) {
 func TestPrefetch(t *testing.T) {
 	t.Parallel()
 	o := app("resources: [github.com/acme/app//k8s/base]\n")
-	o.Source = files("k8s/base/kustomization.yaml", "resources: [deployment.yaml, ../common]\nconfigMapGenerator: [{name: c, files: [k=f.txt]}]\n", "k8s/base/f.txt", "x",
+	o.Files = files("k8s/base/kustomization.yaml", "resources: [deployment.yaml, ../common]\nconfigMapGenerator: [{name: c, files: [k=f.txt]}]\n", "k8s/base/f.txt", "x",
 		"k8s/base/deployment.yaml", deployment, "k8s/common/kustomization.yaml", "namePrefix: x-")
 	var got []string
 	o.Prefetch = func(_ context.Context, paths ...string) error {
@@ -283,7 +286,7 @@ func TestConcurrentBuilds(t *testing.T) {
 	for range 4 {
 		for _, stage := range []string{"plain", "schema", "prod"} {
 			group.Go(func() {
-				_, got, _ := open(t, hydrate.Overlay{Source: w.source, SourceRepo: sourceRepo, Commit: commit, GitOps: w.gitops, Path: "stages/" + stage})
+				_, got, _ := open(t, hydrate.Source{Files: w.source, Repository: sourceRepo, Commit: commit, Overlay: &hydrate.Overlay{GitOps: w.gitops, Options: hydrate.Options{Overlay: "stages/" + stage}}})
 				mu.Lock()
 				defer mu.Unlock()
 				if built[stage] == "" {
@@ -302,38 +305,38 @@ func TestFailures(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("connection lost")
 	for name, test := range map[string]struct {
-		change func(*hydrate.Overlay)
+		change func(*hydrate.Source)
 		want   string
 	}{
-		"no overlay":      {func(o *hydrate.Overlay) { o.Path = "apps/none" }, "overlay apps/none does not exist in the GitOps repository"},
-		"overlay is file": {func(o *hydrate.Overlay) { o.Path = "unread" }, "overlay unread is a file"},
-		"a fetch fails":   {func(o *hydrate.Overlay) { o.Source = failing{o.Source, "k8s/base/kustomization.yml", broken} }, "connection lost"},
-		"a stat fails":    {func(o *hydrate.Overlay) { o.Source = failing{o.Source, "k8s/base", broken} }, "connection lost"},
-		"a file too large": {func(o *hydrate.Overlay) {
-			o.GitOps = files("apps/web/kustomization.yaml", "#"+strings.Repeat("x", maxFileBytes))
+		"no overlay":      {func(o *hydrate.Source) { o.Overlay.Options.Overlay = "apps/none" }, "overlay apps/none does not exist in the GitOps repository"},
+		"overlay is file": {func(o *hydrate.Source) { o.Overlay.Options.Overlay = "unread" }, "overlay unread is a file"},
+		"a fetch fails":   {func(o *hydrate.Source) { o.Files = failing{o.Files, "k8s/base/kustomization.yml", broken} }, "connection lost"},
+		"a stat fails":    {func(o *hydrate.Source) { o.Files = failing{o.Files, "k8s/base", broken} }, "connection lost"},
+		"a file too large": {func(o *hydrate.Source) {
+			o.Overlay.GitOps = files("apps/web/kustomization.yaml", "#"+strings.Repeat("x", maxFileBytes))
 		}, "at most 16777216 are read"},
-		"overlays multiply": {func(o *hydrate.Overlay) { o.GitOps = chain("resources", 40, 2) }, "do overlays multiply?"},
-		"deep components":   {func(o *hydrate.Overlay) { o.GitOps = chain("components", 40, 1) }, "components nest more than 16 deep"},
-		"deep in between": {func(o *hydrate.Overlay) {
+		"overlays multiply": {func(o *hydrate.Source) { o.Overlay.GitOps = chain("resources", 40, 2) }, "do overlays multiply?"},
+		"deep components":   {func(o *hydrate.Source) { o.Overlay.GitOps = chain("components", 40, 1) }, "components nest more than 16 deep"},
+		"deep in between": {func(o *hydrate.Source) {
 			tree := chain("components", 40, 1)
 			for i := range 40 { // each second one is no component, but has one
 				tree[fmt.Sprintf("c%d/kustomization.yaml", i)].Data = fmt.Appendf(nil, "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [../r%d]", i)
 				tree[fmt.Sprintf("r%d/kustomization.yaml", i)] = &fstest.MapFile{Data: fmt.Appendf(nil, "components: [../c%d]", i+1)}
 			}
-			o.GitOps = tree
+			o.Overlay.GitOps = tree
 		}, "components nest more than 16 deep"},
 	} {
 		o := app("resources: [github.com/acme/app//k8s/base]\n")
 		if test.change(&o); testing.Short() && name == "overlays multiply" {
 			continue // this one takes seconds
 		}
-		if _, err := (Renderer{}).OpenOverlay(t.Context(), o); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := (Renderer{}).Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := (Renderer{}).OpenOverlay(ctx, app("resources: [github.com/acme/app//k8s/base]\n")); !errors.Is(err, context.Canceled) {
+	if _, err := (Renderer{}).Open(ctx, app("resources: [github.com/acme/app//k8s/base]\n")); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -380,8 +383,8 @@ func FuzzJudge(f *testing.F) {
 	f.Cleanup(restore)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		o := app("")
-		o.GitOps = files("apps/web/kustomization.yaml", string(data), "apps/web/a.yaml", configMap)
-		_, err := Renderer{}.OpenOverlay(t.Context(), o)
+		o.Overlay.GitOps = files("apps/web/kustomization.yaml", string(data), "apps/web/a.yaml", configMap)
+		_, err := Renderer{}.Open(t.Context(), o)
 		if wire.requests.Load() > 0 || err != nil && strings.Contains(err.Error(), "no 'git' program on path") {
 			t.Errorf("kustomize left the tree: %v", err)
 		}

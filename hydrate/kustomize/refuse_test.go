@@ -183,8 +183,8 @@ func TestRefuses(t *testing.T) {
 				"bad/kustomization.yaml": {Data: []byte("resources: [github.com/acme/other]")},
 				"k8s/kustomization.yaml": {Data: []byte("namePrefix: x")},
 			}
-			_, err := Renderer{}.OpenOverlay(t.Context(), hydrate.Overlay{Source: source, SourceRepo: sourceRepo, Commit: commit, GitOps: gitops, Path: "stages/s",
-				Images: []lock.NamedImage{{Image: lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest}}}})
+			_, err := Renderer{}.Open(t.Context(), hydrate.Source{Files: source, Repository: sourceRepo, Commit: commit, Overlay: &hydrate.Overlay{GitOps: gitops, Options: hydrate.Options{Overlay: "stages/s"},
+				Images: []lock.NamedImage{{Image: lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: digest}}}}})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v\nwant %s", err, test.want)
 			} else if strings.Contains(err.Error(), "hunter2") {

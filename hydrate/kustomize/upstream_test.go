@@ -81,9 +81,9 @@ func kubernetesObjects(t *testing.T, stream io.Reader) map[string]any {
 }
 
 // ourObjects builds an overlay through decoder, layout and tree.
-func ourObjects(t *testing.T, overlay hydrate.Overlay) (map[string]any, error) {
+func ourObjects(t *testing.T, source hydrate.Source) (map[string]any, error) {
 	t.Helper()
-	tree, err := layout(t, overlay)
+	tree, err := layout(t, source)
 	if err != nil {
 		return nil, err
 	}
@@ -94,9 +94,9 @@ func ourObjects(t *testing.T, overlay hydrate.Overlay) (map[string]any, error) {
 	return kubernetesObjects(t, &all), nil
 }
 
-func layout(t *testing.T, overlay hydrate.Overlay) (*hydrate.Tree, error) {
+func layout(t *testing.T, source hydrate.Source) (*hydrate.Tree, error) {
 	t.Helper()
-	pkg, err := Renderer{}.OpenOverlay(t.Context(), overlay)
+	pkg, err := Renderer{}.Open(t.Context(), source)
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +164,8 @@ func TestObjectsEqualKustomizeBuild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := ourObjects(t, hydrate.Overlay{Source: source, SourceRepo: url, Commit: commit, GitOps: gitops, Path: "stages/" + stage,
-			Images: []lock.NamedImage{{Image: lock.Image{Ref: "example.com/another:v1", Digest: digest}}}})
+		got, err := ourObjects(t, hydrate.Source{Files: source, Repository: url, Commit: commit, Overlay: &hydrate.Overlay{GitOps: gitops, Options: hydrate.Options{Overlay: "stages/" + stage},
+			Images: []lock.NamedImage{{Image: lock.Image{Ref: "example.com/another:v1", Digest: digest}}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,8 @@ func TestKustomizationsOfOthers(t *testing.T) {
 			t.Run(filepath.Base(folder)+"/"+path.Dir(name), func(t *testing.T) {
 				t.Parallel()
 				want, wantErr := upstreamBuild(t, kustomize, filepath.Join(folder, path.Dir(name)))
-				got, gotErr := ourObjects(t, hydrate.Overlay{Source: fstest.MapFS{}, SourceRepo: "https://example.com/none.git", GitOps: files, Path: path.Dir(name)})
+				got, gotErr := ourObjects(t, hydrate.Source{Files: fstest.MapFS{}, Repository: "https://example.com/none.git",
+					Overlay: &hydrate.Overlay{GitOps: files, Options: hydrate.Options{Overlay: path.Dir(name)}}})
 				switch {
 				case wantErr != nil && gotErr != nil:
 					t.Logf("both fail:\n%v\n%v", wantErr, gotErr)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/strictyaml"
 )
@@ -21,41 +22,13 @@ type Expanded struct {
 	Repository string
 	// SourceRepo is the lock's, or else the pipeline's.
 	SourceRepo string
-	Render     Options
+	Render     hydrate.Options
 	// Mirror is nil where there is none.
 	Mirror     *Mirror
 	Sign       Sign
 	Identities map[string]Identity
 	Gates      []Gate
 	Waivers    Waivers
-}
-
-// Options are the effective render options. Their JSON form is stable.
-type Options struct {
-	ReleaseName    string     `json:"releaseName"`
-	Namespace      string     `json:"namespace"`
-	KubeVersion    string     `json:"kubeVersion"` // may be empty for kustomize
-	APIVersions    []string   `json:"apiVersions"`
-	Values         []string   `json:"values"` // paths in the GitOps repository; later ones win
-	Set            []SetValue `json:"set"`    // by key
-	IncludeCRDs    bool       `json:"includeCRDs"`
-	Hooks          string     `json:"hooks"` // deploy, all or none
-	Overlay        string     `json:"overlay,omitempty"`
-	Kustomize      *Kustomize `json:"kustomize,omitempty"`
-	AssertImage    bool       `json:"assertImage"`
-	RequireDigests bool       `json:"requireDigests"`
-	RewriteImages  bool       `json:"rewriteImages"`
-	Nondeterminism string     `json:"nondeterminism"` // deny or allow
-	AllowSecrets   []string   `json:"allowSecrets"`
-	Validate       bool       `json:"validate"`
-	Schemas        string     `json:"schemas,omitempty"` // a folder of the GitOps repository; set where Validate is
-	Layout         string     `json:"layout"`            // per-object or single
-}
-
-// SetValue is one Helm value, a literal string at a path such as image.tag.
-type SetValue struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
 }
 
 // effective is a stage after its overrides and before defaults.
@@ -102,7 +75,6 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 		c.add(p.doc.Pos, "sourceRepo is missing, and lock %s names no packaging.sourceRepo: write it in either", l.ReleaseID)
 	}
 	if l.Packaging.Kind == lock.Kustomize {
-		expanded.Render.Namespace = e.Render.Namespace // without one, objects stay where their kustomization puts them
 		if e.Render.Overlay == "" && e.Render.Kustomize == nil {
 			c.add(e.doc.At("render").Pos, "render.overlay or render.kustomize is missing for stage %s: the lock's packaging.kind is kustomize", stage)
 		}
@@ -157,29 +129,32 @@ func expandStrings(doc *strictyaml.Node, values scope, c *checker) *strictyaml.N
 }
 
 // options fills in the defaults.
-func (r Render) options(stage string) Options {
-	set := make([]SetValue, 0, len(r.Set))
+func (r Render) options(stage string) hydrate.Options {
+	o := hydrate.Options{
+		Request: hydrate.Request{
+			ReleaseName: cmp.Or(r.ReleaseName, stage),
+			Namespace:   r.Namespace,
+			KubeVersion: r.KubeVersion,
+			APIVersions: r.APIVersions,
+			IncludeCRDs: r.IncludeCRDs == nil || *r.IncludeCRDs,
+			Hooks:       cmp.Or(r.Hooks, hydrate.HooksDeploy),
+		},
+		Overlay:             r.Overlay,
+		Kustomize:           (*hydrate.Kustomize)(r.Kustomize),
+		Layout:              cmp.Or(r.Layout, hydrate.PerObject),
+		AssertImage:         r.AssertImage == nil || *r.AssertImage,
+		RequireDigests:      r.RequireDigests,
+		RewriteImages:       r.RewriteImages,
+		AllowNondeterminism: r.Nondeterminism == "allow",
+		AllowSecrets:        slices.Compact(slices.Sorted(slices.Values(r.AllowSecrets))),
+		Validate:            r.Validate,
+		Schemas:             r.Schemas,
+	}
+	for _, name := range r.Values {
+		o.Values = append(o.Values, hydrate.File{Path: name})
+	}
 	for _, key := range slices.Sorted(maps.Keys(r.Set)) {
-		set = append(set, SetValue{key, r.Set[key]})
+		o.Set = append(o.Set, hydrate.SetValue{Key: key, Value: r.Set[key]})
 	}
-	return Options{
-		ReleaseName:    cmp.Or(r.ReleaseName, stage),
-		Namespace:      cmp.Or(r.Namespace, "default"),
-		KubeVersion:    r.KubeVersion,
-		APIVersions:    append([]string{}, r.APIVersions...),
-		Values:         append([]string{}, r.Values...),
-		Set:            set,
-		IncludeCRDs:    r.IncludeCRDs == nil || *r.IncludeCRDs,
-		Hooks:          cmp.Or(r.Hooks, "deploy"),
-		Overlay:        r.Overlay,
-		Kustomize:      r.Kustomize,
-		AssertImage:    r.AssertImage == nil || *r.AssertImage,
-		RequireDigests: r.RequireDigests,
-		RewriteImages:  r.RewriteImages,
-		Nondeterminism: cmp.Or(r.Nondeterminism, "deny"),
-		AllowSecrets:   append([]string{}, r.AllowSecrets...),
-		Validate:       r.Validate,
-		Schemas:        r.Schemas,
-		Layout:         cmp.Or(r.Layout, "per-object"),
-	}
+	return o
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
@@ -68,28 +69,28 @@ stages:
 	if p.Lock != "locks/app" {
 		t.Errorf("lock is %s", p.Lock)
 	}
-	set := func(stage, literal, owner, size string) []SetValue {
-		return []SetValue{
-			{"a.release", l.ReleaseID + " " + l.GitCommit + " app"},
-			{"json", `{"stage":"` + stage + `","list":[1],"o":{}} {{stage}} {{ .Values.x }} a{2,3}`},
-			{"literal", literal},
-			{"owner", owner},
-			{"size", size},
-			{"z.image", l.Image.Pinned() + " ghcr.io/acme/app:v1 ghcr.io/acme/app v1 " + l.Image.Digest.String()},
+	set := func(stage, literal, owner, size string) []hydrate.SetValue {
+		return []hydrate.SetValue{
+			{Key: "a.release", Value: l.ReleaseID + " " + l.GitCommit + " app"},
+			{Key: "json", Value: `{"stage":"` + stage + `","list":[1],"o":{}} {{stage}} {{ .Values.x }} a{2,3}`},
+			{Key: "literal", Value: literal},
+			{Key: "owner", Value: owner},
+			{Key: "size", Value: size},
+			{Key: "z.image", Value: l.Image.Pinned() + " ghcr.io/acme/app:v1 ghcr.io/acme/app v1 " + l.Image.Digest.String()},
 		}
 	}
 	for stage, want := range map[string]Expanded{
 		"test": {
 			Pipeline: "app", Stage: "test", Repository: "ghcr.io/acme/app-test", SourceRepo: "https://github.com/acme/app.git",
-			Render: Options{ReleaseName: "test", Namespace: "app-test", KubeVersion: "1.30", APIVersions: []string{}, Values: []string{"env/dev.yaml", "common.yaml"},
-				Set: set("test", "{image}", "default", "0x10"), IncludeCRDs: true, Hooks: "deploy", AssertImage: true, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object"},
+			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "test", Namespace: "app-test", KubeVersion: "1.30", Values: []hydrate.File{{Path: "env/dev.yaml"}, {Path: "common.yaml"}},
+				Set: set("test", "{image}", "default", "0x10"), IncludeCRDs: true, Hooks: hydrate.HooksDeploy}, AssertImage: true, Layout: hydrate.PerObject},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/test.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/test.pub"}, "promoter": {Key: "keys/p.pub"}},
 		},
 		"prod": {
 			Pipeline: "app", Stage: "prod", Repository: "ghcr.io/acme/app-prod", SourceRepo: "https://github.com/acme/app.git",
-			Render: Options{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"}, Values: []string{"prod.yaml"},
-				Set: set("prod", "", "prod", "yes"), Hooks: "none", Nondeterminism: "allow", AllowSecrets: []string{"s"}, Layout: "single"},
+			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"}, Values: []hydrate.File{{Path: "prod.yaml"}},
+				Set: set("prod", "", "prod", "yes"), Hooks: hydrate.HooksNone}, AllowNondeterminism: true, AllowSecrets: []string{"s"}, Layout: hydrate.Single},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/prod.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/prod.pub"}, "promoter": {Key: "keys/p.pub"}},
 		},
@@ -121,8 +122,8 @@ func TestExpandDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Options{ReleaseName: "s", Namespace: "default", KubeVersion: "1.34", APIVersions: []string{}, Values: []string{}, Set: []SetValue{}, IncludeCRDs: true, Hooks: "deploy",
-		AssertImage: true, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object"}
+	want := hydrate.Options{Request: hydrate.Request{ReleaseName: "s", KubeVersion: "1.34", IncludeCRDs: true, Hooks: hydrate.HooksDeploy},
+		AssertImage: true, Layout: hydrate.PerObject}
 	if diff := cmp.Diff(want, got.Render); diff != "" {
 		t.Error(diff)
 	}
@@ -130,8 +131,8 @@ func TestExpandDefaults(t *testing.T) {
 		t.Error(diff)
 	}
 	// The input digest holds these bytes: they change for a reason only.
-	const stable = `{"releaseName":"s","namespace":"default","kubeVersion":"1.34","apiVersions":[],"values":[],"set":[],"includeCRDs":true,"hooks":"deploy",` +
-		`"assertImage":true,"requireDigests":false,"rewriteImages":false,"nondeterminism":"deny","allowSecrets":[],"validate":false,"layout":"per-object"}`
+	const stable = `{"ReleaseName":"s","Namespace":"","KubeVersion":"1.34","IncludeCRDs":true,"Hooks":"deploy","Layout":"per-object",` +
+		`"AssertImage":true,"RewriteImages":false,"RequireDigests":false,"AllowNondeterminism":false,"Validate":false}`
 	if data, err := json.Marshal(got.Render); err != nil || string(data) != stable {
 		t.Errorf("options are encoded as %s, %v", data, err)
 	}

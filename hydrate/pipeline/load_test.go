@@ -375,8 +375,8 @@ func FuzzLoad(f *testing.F) {
 					continue // what only a real lock decides
 				}
 				for _, v := range e.Render.Values {
-					if repositoryPath(v) != "" {
-						t.Errorf("path %q was let through", v)
+					if repositoryPath(v.Path) != "" {
+						t.Errorf("path %q was let through", v.Path)
 					}
 				}
 			}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/kustomize"
 	"github.com/lockage/lockage/hydrate/lock"
@@ -185,7 +186,7 @@ func (w *world) digests() map[string]digest.Digest {
 	}
 	releases, err := plan.Make(w.t.Context(), plan.Request{
 		Files: files, Pipelines: pipelines, Sources: w.sources,
-		Renderers: map[string]plan.Renderer{lock.Helm: helm.Renderer{Charts: w}, lock.Kustomize: kustomize.Renderer{}},
+		Renderers: map[string]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: w}, lock.Kustomize: kustomize.Renderer{}},
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -31,12 +31,6 @@ const (
 	maxValuesBytes = 16 << 20
 )
 
-// Renderer says what it is. It also is a [hydrate.Renderer] or a [hydrate.Overlayer].
-type Renderer interface {
-	// Version is name and version, such as "helm v3.22.0".
-	Version() string
-}
-
 // Sources opens source repositories by URL; *git.Repository is one.
 type Sources interface {
 	Remote(ctx context.Context, nameOrURL string) (*git.Remote, error)
@@ -50,7 +44,7 @@ type Request struct {
 	Release   string   // git-<40 hex>; "" means the one of each current.yaml
 	Commit    string   // to read the source at instead of the locked one; "" for that. Nothing of such a plan is ever published
 	Sources   Sources
-	Renderers map[string]Renderer // by the lock's packaging.kind
+	Renderers map[string]hydrate.Renderer // by the lock's packaging.kind
 }
 
 // Release is one pipeline's release.
@@ -122,6 +116,7 @@ type schemaKey struct{ dir, kubeVersion string }
 
 // source is a commit of a source repository, asked for once, by whoever needs it first.
 type source struct {
+	sourceKey
 	once     sync.Once
 	url      string
 	snapshot *git.Snapshot
@@ -184,18 +179,12 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 	}
 	out.SourceURL, out.Committed = declared.SourceRepo, src.snapshot.Commit().Committed
 	stage := hydrate.Stage{
-		Pipeline:    declared.Pipeline,
-		Name:        declared.Stage,
-		Lock:        out.Lock,
-		Renderer:    renderer.Version(),
-		Decoder:     &src.decoder,
-		Layout:      hydrate.Mode(declared.Render.Layout),
-		AssertImage: declared.Render.AssertImage,
-
-		RewriteImages:       declared.Render.RewriteImages,
-		RequireDigests:      declared.Render.RequireDigests,
-		AllowNondeterminism: declared.Render.Nondeterminism == "allow",
-		AllowSecrets:        declared.Render.AllowSecrets,
+		Pipeline: declared.Pipeline,
+		Name:     declared.Stage,
+		Lock:     out.Lock,
+		Renderer: renderer.Version(),
+		Options:  declared.Render,
+		Decoder:  &src.decoder,
 	}
 	var err error
 	if declared.Render.Validate {
@@ -203,20 +192,19 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 			return hydrate.Stage{}, err
 		}
 	}
-	switch r := renderer.(type) {
-	case hydrate.Renderer:
-		if stage.Package, err = m.open(ctx, r, src, l); err == nil {
-			stage.Request, err = m.request(declared)
+	if !renderer.Overlays() {
+		if stage.Package, err = m.open(ctx, renderer, src, l); err == nil {
+			stage.Options.Values, err = m.values(declared)
 		}
-	case hydrate.Overlayer:
-		stage.Package, err = r.OpenOverlay(ctx, m.overlay(ctx, src, l, declared))
-		if err != nil {
-			err = fmt.Errorf("stage %s: %w", declared.Stage, err)
-		}
-	default:
-		err = fmt.Errorf("%s opens no packages", renderer.Version())
+		return stage, err
 	}
-	return stage, err
+	source := src.source(ctx, l.Packaging.SourcePath)
+	source.Overlay = &hydrate.Overlay{GitOps: m.Files, Images: l.Images(), Options: declared.Render}
+	if stage.Package, err = renderer.Open(ctx, source); err != nil {
+		return hydrate.Stage{}, fmt.Errorf("stage %s: %w", declared.Stage, err)
+	}
+	stage.Options.Request = hydrate.Request{} // the package has used of it what it needs
+	return stage, nil
 }
 
 // schemas returns the schemas of a stage, which stages of one folder and version share.
@@ -239,55 +227,11 @@ func (m *maker) schemas(declared pipeline.Expanded) (*schema.Schemas, error) {
 	return m.checkers[key], nil
 }
 
-// request is what a shared package is rendered with.
-func (m *maker) request(declared pipeline.Expanded) (hydrate.Request, error) {
-	values, err := m.values(declared)
-	if err != nil {
-		return hydrate.Request{}, err
-	}
-	o := declared.Render
-	var set []hydrate.SetValue
-	for _, s := range o.Set {
-		set = append(set, hydrate.SetValue(s))
-	}
-	return hydrate.Request{
-		ReleaseName: o.ReleaseName,
-		Namespace:   o.Namespace,
-		KubeVersion: o.KubeVersion,
-		APIVersions: o.APIVersions,
-		Values:      values,
-		Set:         set,
-		IncludeCRDs: o.IncludeCRDs,
-		Hooks:       hydrate.Hooks(o.Hooks),
-	}, nil
-}
-
-// overlay is what a stage lays over the source. The package says itself what of it is used: the request stays empty.
-func (m *maker) overlay(ctx context.Context, src *source, l lock.Lock, declared pipeline.Expanded) hydrate.Overlay {
-	o := hydrate.Overlay{
-		Source:     src.snapshot.FS(ctx),
-		SourceRepo: declared.SourceRepo,
-		Commit:     l.GitCommit,
-		Prefetch:   src.snapshot.Prefetch,
-		GitOps:     m.Files,
-		Images:     l.Images(),
-		Path:       declared.Render.Overlay,
-	}
-	if k := declared.Render.Kustomize; k != nil {
-		o.Generated = &hydrate.Generated{
-			SourcePath: l.Packaging.SourcePath,
-			Base:       k.Base,
-			Components: k.Components,
-			Namespace:  declared.Render.Namespace,
-			Image:      k.Image,
-		}
-	}
-	return o
-}
-
+// values reads the values files of a stage.
 func (m *maker) values(declared pipeline.Expanded) ([]hydrate.File, error) {
 	var values []hydrate.File
-	for _, name := range declared.Render.Values {
+	for _, file := range declared.Render.Values {
+		name := file.Path
 		info, err := fs.Stat(m.Files, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("values file %s, for stage %s of pipeline %s, does not exist in the GitOps repository: %w; create and commit it, or take it out of render.values",
@@ -313,20 +257,20 @@ func (m *maker) source(ctx context.Context, key sourceKey) *source {
 	m.mu.Lock()
 	s := m.sources[key]
 	if s == nil {
-		s = &source{}
+		s = &source{sourceKey: key}
 		m.sources[key] = s
 	}
 	m.mu.Unlock()
-	s.once.Do(func() { s.err = s.read(ctx, m.Sources, key) })
+	s.once.Do(func() { s.err = s.read(ctx, m.Sources) })
 	return s
 }
 
-func (s *source) read(ctx context.Context, sources Sources, key sourceKey) error {
-	remote, err := sources.Remote(ctx, key.repo)
+func (s *source) read(ctx context.Context, sources Sources) error {
+	remote, err := sources.Remote(ctx, s.repo)
 	if err != nil {
 		return err
 	}
-	hash, err := git.ParseHash(key.commit)
+	hash, err := git.ParseHash(s.commit)
 	if err != nil {
 		return err
 	}
@@ -352,33 +296,20 @@ func (m *maker) open(ctx context.Context, renderer hydrate.Renderer, src *source
 func (s *source) open(ctx context.Context, renderer hydrate.Renderer, dir string) (hydrate.Package, error) {
 	if err := s.snapshot.Prefetch(ctx, dir); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("no folder %s at %.12s of %s: is the lock's packaging.sourcePath right? %w", dir, s.snapshot.Commit().Hash, s.url, fs.ErrNotExist)
+			return nil, fmt.Errorf("no folder %s at %.12s of %s: is the lock's packaging.sourcePath right? %w", dir, s.commit, s.url, fs.ErrNotExist)
 		}
 		return nil, fmt.Errorf("source repository: %w", err)
 	}
-	pkg, err := openIn(ctx, renderer, s.snapshot, dir)
+	pkg, err := renderer.Open(ctx, s.source(ctx, dir))
 	if err != nil {
-		return nil, fmt.Errorf("%s at %.12s of %s: %w", dir, s.snapshot.Commit().Hash, s.url, err)
+		return nil, fmt.Errorf("%s at %.12s of %s: %w", dir, s.commit, s.url, err)
 	}
 	return pkg, nil
 }
 
-// A neighbourly renderer opens packages that may have parts in other folders of their repository.
-type neighbourly interface {
-	// OpenIn opens the package in the folder dir of files. It may tell prefetch of other folders before it reads them.
-	OpenIn(ctx context.Context, files fs.FS, dir string, prefetch func(ctx context.Context, paths ...string) error) (hydrate.Package, error)
-}
-
-func openIn(ctx context.Context, renderer hydrate.Renderer, snapshot *git.Snapshot, dir string) (hydrate.Package, error) {
-	files := snapshot.FS(ctx)
-	if r, ok := renderer.(neighbourly); ok {
-		return r.OpenIn(ctx, files, dir, snapshot.Prefetch)
-	}
-	folder, err := files.Sub(dir)
-	if err != nil {
-		return nil, err
-	}
-	return renderer.Open(ctx, folder)
+// source returns the commit as renderers see it.
+func (s *source) source(ctx context.Context, dir string) hydrate.Source {
+	return hydrate.Source{Files: s.snapshot.FS(ctx), Path: dir, Repository: s.repo, Commit: s.commit, Prefetch: s.snapshot.Prefetch}
 }
 
 // Key names a stage of a release.

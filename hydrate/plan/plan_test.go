@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -27,9 +28,11 @@ type renderer struct{ opens atomic.Int32 }
 
 func (*renderer) Version() string { return "test v1" }
 
-func (r *renderer) Open(_ context.Context, source fs.FS) (hydrate.Package, error) {
+func (*renderer) Overlays() bool { return false }
+
+func (r *renderer) Open(_ context.Context, source hydrate.Source) (hydrate.Package, error) {
 	r.opens.Add(1)
-	data, err := fs.ReadFile(source, "chart")
+	data, err := fs.ReadFile(source.Files, path.Join(source.Path, "chart"))
 	return pkg(data), err
 }
 
@@ -38,13 +41,15 @@ type overlayer struct{ opens atomic.Int32 }
 
 func (*overlayer) Version() string { return "overlay v1" }
 
-func (o *overlayer) OpenOverlay(_ context.Context, overlay hydrate.Overlay) (hydrate.Package, error) {
+func (*overlayer) Overlays() bool { return true }
+
+func (o *overlayer) Open(_ context.Context, source hydrate.Source) (hydrate.Package, error) {
 	o.opens.Add(1)
-	data, err := fs.ReadFile(overlay.GitOps, overlay.Path+"/overlay")
+	data, err := fs.ReadFile(source.Overlay.GitOps, source.Overlay.Options.Overlay+"/overlay")
 	if err != nil {
 		return nil, err
 	}
-	base, err := fs.ReadFile(overlay.Source, "k8s/chart")
+	base, err := fs.ReadFile(source.Files, "k8s/chart")
 	return pkg(string(base) + string(data)), err
 }
 
@@ -60,11 +65,6 @@ func (p pkg) Inputs() []hydrate.Input {
 func (pkg) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) {
 	return hydrate.Rendered{}, errors.New("a plan renders nothing")
 }
-
-// mute has a version and opens nothing.
-type mute struct{}
-
-func (mute) Version() string { return "mute v1" }
 
 // sources has one source repository, under sourceURL, and counts how often it is asked for.
 type sources struct {
@@ -155,7 +155,7 @@ func (s *scene) make(change func(*plan.Request), names ...string) ([]plan.Releas
 		Files:     s.files,
 		Pipelines: pipelines,
 		Sources:   s.sources,
-		Renderers: map[string]plan.Renderer{lock.Helm: &s.helm, lock.Kustomize: &s.kustomize},
+		Renderers: map[string]hydrate.Renderer{lock.Helm: &s.helm, lock.Kustomize: &s.kustomize},
 	}
 	if change != nil {
 		change(&r)
@@ -234,7 +234,7 @@ func TestStageHasAllThatItIsRenderedWith(t *testing.T) {
 		t.Errorf("release was committed at %s to %s", got, release.SourceURL)
 	}
 	stage := release.Stages[1]
-	r := stage.Request
+	r := stage.Options
 	if stage.Name != "production" || stage.Declared.Stage != "production" || r.ReleaseName != "production" || r.Namespace != "app" || r.KubeVersion != "1.34" {
 		t.Errorf("request of production is %+v", r)
 	}
@@ -325,25 +325,15 @@ func TestValuesOfTheLargestSizeAreRead(t *testing.T) {
 
 func TestRendererThatIsNotThere(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		renderers map[string]plan.Renderer
-		want      string
-	}{
-		"kind not supported": {nil, "locks/app/current.yaml: packaging.kind helm is not supported yet"},
-		"opens nothing":      {map[string]plan.Renderer{lock.Helm: mute{}}, "mute v1 opens no packages"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newScene(t)
-			s.declare("app", s.newer, nil)
-			releases, err := s.make(func(r *plan.Request) { r.Renderers = c.renderers }, "app")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := releases[0].Err; err == nil || err.Error() != c.want {
-				t.Errorf("error is %v, want %q", err, c.want)
-			}
-		})
+	s := newScene(t)
+	s.declare("app", s.newer, nil)
+	releases, err := s.make(func(r *plan.Request) { r.Renderers = nil }, "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "locks/app/current.yaml: packaging.kind helm is not supported yet"
+	if err := releases[0].Err; err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %q", err, want)
 	}
 }
 
@@ -448,7 +438,7 @@ func TestEndedPlan(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = plan.Make(ctx, plan.Request{Files: s.files, Pipelines: pipelines, Sources: s.sources, Renderers: map[string]plan.Renderer{lock.Helm: &s.helm}})
+	_, err = plan.Make(ctx, plan.Request{Files: s.files, Pipelines: pipelines, Sources: s.sources, Renderers: map[string]hydrate.Renderer{lock.Helm: &s.helm}})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want %v", err, context.Canceled)
 	}

@@ -37,7 +37,7 @@ var floorPlan = map[string][]string{
 
 	"hydrate/lock":            {"internal/strictyaml"},
 	"hydrate/lock/remotelock": {"hydrate/lock", "internal/git"},
-	"hydrate/pipeline":        {"internal/strictyaml", "hydrate/lock"},
+	"hydrate/pipeline":        {"internal/strictyaml", "hydrate", "hydrate/lock"},
 	"hydrate/workspace":       {"internal/git", "hydrate/pipeline", "hydrate/lock"},
 	"hydrate":                 {"hydrate/lock"},
 	"hydrate/helm":            {"hydrate"},

@@ -45,7 +45,7 @@ func TestContent(t *testing.T) {
 			t.Errorf("%s: values %v", stage.Name, expanded.Render.Values)
 		}
 		for _, file := range expanded.Render.Values {
-			if _, err := fs.Stat(gitOps, file); err != nil {
+			if _, err := fs.Stat(gitOps, file.Path); err != nil {
 				t.Errorf("%s: %v", stage.Name, err)
 			}
 		}

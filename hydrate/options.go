@@ -1,0 +1,72 @@
+package hydrate
+
+// Options are the render options of a stage as they take effect. Their JSON form is part of the input digest: a field
+// that can change the output is in it, a place in the GitOps repository is not.
+type Options struct {
+	Request
+	Overlay   string     `json:"-"` // a folder of the GitOps repository
+	Kustomize *Kustomize `json:"-"` // generates the overlay; excludes Overlay
+	Layout    Mode
+	// AssertImage requires that every locked digest occurs in the output.
+	AssertImage bool
+	// RewriteImages pins by digest the images of containers that name a locked repository by tag.
+	RewriteImages bool
+	// RequireDigests requires that the images of all containers are pinned by digest.
+	RequireDigests bool
+	// AllowNondeterminism publishes output that another render would not reproduce.
+	AllowNondeterminism bool
+	// AllowSecrets names the Secrets that may hold data in the clear; sorted, each once.
+	AllowSecrets []string `json:",omitempty"`
+	// Validate checks the objects against the schemas of KubeVersion.
+	Validate bool
+	Schemas  string `json:"-"` // a folder of the GitOps repository, for Validate
+}
+
+// Request is everything but the package that a render may look at: there is no cluster, network, environment or clock.
+type Request struct {
+	ReleaseName string
+	Namespace   string     // "" for the renderer's default
+	KubeVersion string     // e.g. "1.34"; required if the package can ask for it
+	APIVersions []string   `json:",omitempty"` // e.g. "monitoring.coreos.com/v1", beyond those that every cluster has
+	Values      []File     `json:",omitempty"` // in layering order: later files win
+	Set         []SetValue `json:",omitempty"` // literal strings, set after Values, in this order
+	IncludeCRDs bool
+	Hooks       Hooks
+}
+
+// Kustomize describes a generated overlay.
+type Kustomize struct {
+	Base       string   // relative to the package's folder; "" for the folder itself
+	Components []string // folders of the GitOps repository, or else of the source, relative to the package's folder
+	Image      string   // the image name that the main image replaces; "" for its own repository
+}
+
+// File is a file by name and content. The name is for messages.
+type File struct {
+	Path string `json:"-"`
+	Data []byte // nil for a values file that is not read yet
+}
+
+// SetValue sets the value at Key ("image.tag", "hosts[0]") to the string Value, uninterpreted.
+type SetValue struct {
+	Key, Value string
+}
+
+// Hooks selects the objects that are rendered of those that a package marks as lifecycle hooks.
+type Hooks string
+
+// The choices of hooks. HooksDeploy leaves out what runs on delete, rollback and test only.
+const (
+	HooksDeploy Hooks = "deploy"
+	HooksAll    Hooks = "all"
+	HooksNone   Hooks = "none"
+)
+
+// Mode selects how objects are laid out in files.
+type Mode string
+
+// The layouts: one file an object, or all objects in manifest.yaml.
+const (
+	PerObject Mode = "per-object"
+	Single    Mode = "single"
+)
