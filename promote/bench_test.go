@@ -14,6 +14,7 @@ import (
 const maxRequests = 80
 
 func TestRequests(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
 	older, newer := s.releases[0], s.releases[1]
 	for _, r := range []string{older, newer} {

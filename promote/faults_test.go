@@ -93,6 +93,7 @@ func (f *faults) wrap(server string, handler http.HandlerFunc) http.Handler {
 // A promotion, and a rollback, are made to fail at each of their requests in turn. After each, what is live is sound, and the
 // next run ends where an undisturbed one does. Nothing is in the history that did not happen.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("fails many promotions")
 	}
@@ -110,6 +111,7 @@ func TestFaults(t *testing.T) {
 		{"no mirror", true, head},
 	} {
 		t.Run(where.name, func(t *testing.T) {
+			t.Parallel()
 			s := newScene(t, where.referrers, where.declared)
 			older, newer := s.releases[0], s.releases[1]
 			for _, r := range []string{older, newer} {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/internal/forge"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
@@ -33,9 +34,9 @@ func (s *scene) edit(name string, replacements ...string) {
 // What is attested about another stage's artifact counts for the release that the artifact is of, wherever the tags of
 // candidates point: nobody has verified those.
 func TestAttestationOfAnotherRelease(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
-	private, public := newKey(t)
-	t.Setenv("CI_KEY", private)
+	private, public := testworld.KeyFile(t)
 	s.write("keys/ci.pub", public)
 	s.edit("lockage.yaml", "identities:\n", "identities:\n  ci: {key: keys/ci.pub}\n",
 		"{name: production, auto: true, after: [staging]}",
@@ -45,7 +46,7 @@ func TestAttestationOfAnotherRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := sign.OpenKey(t.Context(), "env://CI_KEY", nil)
+	key, err := sign.OpenKey(t.Context(), private, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +55,7 @@ func TestAttestationOfAnotherRelease(t *testing.T) {
 		PredicateType: "https://acme.dev/tests/v1",
 		Predicate:     json.RawMessage(`{"result": "PASSED"}`),
 	}
-	if _, err := sign.Attest(t.Context(), s.tags(), tested, key, statement); err != nil {
-		t.Fatal(err)
-	}
+	testworld.Attest(t, s.tags(), tested, key, statement)
 	s.retag(second, first)
 	r, err := s.try(promote.Promote, s.releases[1], production)
 	if !errors.Is(err, policy.ErrDenied) || !strings.Contains(strings.Join(r.Notes, " "), "release \""+s.releases[0]+"\" instead of") {
@@ -68,33 +67,33 @@ func TestAttestationOfAnotherRelease(t *testing.T) {
 // When a release was replaced is the promoter's word, not that of a commit: whoever can rewrite the live ref gives commits
 // whatever time he likes.
 func TestSoakProlonged(t *testing.T) {
+	t.Parallel()
 	s := newSoakingScene(t)
-	c := &clock{time.Now()}
 	for _, release := range s.releases {
-		if _, err := s.at(c, promote.Promote, release, "staging"); err != nil {
+		if _, err := s.try(promote.Promote, release, "staging"); err != nil {
 			t.Fatal(err)
 		}
-		c.add(5 * time.Minute)
+		s.clock.add(5 * time.Minute)
 	}
-	c.add(3 * time.Hour)
+	s.clock.add(3 * time.Hour)
 	denied := func() {
 		t.Helper()
-		if r, err := s.at(c, promote.Promote, s.releases[0], production); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "was replaced") {
+		if r, err := s.try(promote.Promote, s.releases[0], production); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "was replaced") {
 			t.Errorf("it was live for five minutes: %s, %v", r.Action, err)
 		}
 	}
 	denied()
 	server, branch := filepath.Join(s.now().root, "gitops.git"), "refs/heads/live/codeai/staging"
-	later := c.Add(-10 * time.Minute).Format(time.RFC3339)
-	t.Setenv("GIT_COMMITTER_DATE", later)
-	forged := run(t, server, "commit-tree", "-p", branch+"~1", "-m", "Promote", branch+"^{tree}")
-	run(t, server, "update-ref", branch, forged)
+	later := s.clock.add(0).Add(-10 * time.Minute).Format(time.RFC3339)
+	forged := testworld.GitAt(t, later, server, "commit-tree", "-p", branch+"~1", "-m", "Promote", branch+"^{tree}")
+	testworld.Git(t, server, "update-ref", branch, forged)
 	denied()
 }
 
 // A registry knows several hydrations of a release, all of them signed. What the stage branch shows last is the one to promote,
 // wherever somebody moved the candidate's tag.
 func TestCandidateSetBack(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
 	release := s.releases[1]
 	candidate := oci.CandidateTag("staging", release)
@@ -138,6 +137,7 @@ func (g gitea) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // What nobody merged lies on the stage branch all the same, below what somebody merged by fast-forward: it came with it.
 func TestSmuggledIntoReview(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, "mirror: {path: \"apps/codeai/{stage}/deploy\", review: pull-request}\n"+
 		strings.Replace(head, "auto: true, after: [staging]", "mirror: {review: none}", 1))
 	first, second := s.releases[0], s.releases[1]
@@ -145,15 +145,14 @@ func TestSmuggledIntoReview(t *testing.T) {
 	if err := os.Symlink(".", filepath.Join(s.now().root, "acme")); err != nil {
 		t.Fatal(err)
 	}
-	url := run(t, s.demo.GitOpsDir, "remote", "get-url", "origin")
-	run(t, s.demo.GitOpsDir, "remote", "set-url", "origin", strings.Replace(url, "/gitops.git", "/acme/gitops.git", 1))
+	url := testworld.Git(t, s.demo.GitOpsDir, "remote", "get-url", "origin")
+	testworld.Git(t, s.demo.GitOpsDir, "remote", "set-url", "origin", strings.Replace(url, "/gitops.git", "/acme/gitops.git", 1))
 
 	// As on a review branch of the second release, whose head shows it, and below which lies the first one's.
 	review := func(release string) string { return pullrequest.Branch("codeai", "staging", release) }
-	t.Setenv("GIT_COMMITTER_DATE", time.Now().Format(time.RFC3339))
-	below := run(t, server, "rev-parse", review(first))
-	merged := run(t, server, "commit-tree", "-p", below, "-m", "Hydrate", review(second)+"^{tree}")
-	run(t, server, "update-ref", "refs/heads/stage/staging", merged)
+	below := testworld.Git(t, server, "rev-parse", review(first))
+	merged := testworld.Git(t, server, "commit-tree", "-p", below, "-m", "Hydrate", review(second)+"^{tree}")
+	testworld.Git(t, server, "update-ref", "refs/heads/stage/staging", merged)
 	promote := func(release string, forged gitea) error {
 		o := s.options(release, "staging")
 		o.Forge = forge.Options{Kind: forge.Gitea, Token: "secret", Transport: forged}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
@@ -18,7 +19,7 @@ import (
 // tags is the artifact repository, for whoever moves tags by hand.
 func (s *scene) tags() *oci.Repository {
 	s.t.Helper()
-	repository, err := oci.NewClient(oci.Options{}).Repository(s.demo.Artifacts)
+	repository, err := testworld.Client().Repository(s.demo.Artifacts)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -41,6 +42,7 @@ func (s *scene) retag(tag, target string) digest.Digest {
 // The candidate's tag is moved to an artifact that nobody verified, before each request that follows on its resolution: what
 // was verified is what is promoted, signed and tagged, or nothing is.
 func TestCandidateMoved(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
 	older, newer := s.releases[0], s.releases[1]
 	s.must(promote.Promote, newer, "staging")
@@ -90,6 +92,7 @@ func TestCandidateMoved(t *testing.T) {
 
 // Without a live ref, a tag that was moved by hand to what nobody promoted leaves nothing to go on from.
 func TestTagMovedWithoutMirror(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, head)
 	older, newer := s.releases[0], s.releases[1]
 	for _, r := range []string{older, newer} {

@@ -8,14 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/promote"
 )
 
-// gathering lets nobody pass until so many are there, or nobody came for a while.
+// gathering opens when so many have arrived.
 type gathering struct {
 	mu      sync.Mutex
 	missing int
@@ -24,15 +23,11 @@ type gathering struct {
 
 func newGathering(n int) *gathering { return &gathering{missing: n, open: make(chan struct{})} }
 
-func (g *gathering) wait() {
+func (g *gathering) arrive() {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.missing--; g.missing == 0 {
 		close(g.open)
-	}
-	g.mu.Unlock()
-	select {
-	case <-g.open:
-	case <-time.After(5 * time.Second):
 	}
 }
 
@@ -49,7 +44,8 @@ func (s *scene) together(releases ...string) []outcome {
 	g := newGathering(len(releases))
 	s.faults.before(func(request string) {
 		if strings.HasSuffix(request, "POST /gitops.git/git-receive-pack") {
-			g.wait()
+			g.arrive()
+			<-g.open
 		}
 	})
 	defer s.faults.before(nil)
@@ -58,6 +54,7 @@ func (s *scene) together(releases ...string) []outcome {
 	for i, r := range releases {
 		o := s.options(r, production) // what shares nothing with the others is a process of its own
 		group.Go(func() {
+			defer g.arrive() // for a promotion that ends before its push; after one that pushed, the gathering is open
 			results, err := promote.Promote(s.t.Context(), o)
 			if err == nil {
 				outcomes[i] = outcome{r, results[0], results[0].Err}
@@ -71,6 +68,7 @@ func (s *scene) together(releases ...string) []outcome {
 }
 
 func TestRaces(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
 	older, newer := s.releases[0], s.releases[1]
 	for _, r := range []string{older, newer} {
@@ -114,6 +112,7 @@ func TestRaces(t *testing.T) {
 
 // Without a live ref nothing tells for certain who was first, but nobody is told that he won over what runs.
 func TestRaceForATag(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, head)
 	older, newer := s.releases[0], s.releases[1]
 	for _, r := range []string{older, newer} {
@@ -159,6 +158,7 @@ func TestRaceForATag(t *testing.T) {
 
 // Whoever lost may run again at once: what he wrote does not stand in the way.
 func TestLoserRunsAgain(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
 	older, newer := s.releases[0], s.releases[1]
 	for _, r := range []string{older, newer} {

@@ -4,12 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/sign"
 )
 
 // A Git server that takes no pushes does not fill the artifact with statements, run by run, until it bears no more.
 func TestRefusedPushes(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
 	release := s.releases[1]
 	s.must(promote.Promote, release, "staging")
@@ -29,16 +31,17 @@ func TestRefusedPushes(t *testing.T) {
 
 // What is live is promoted again over what somebody pushed by hand, also by the second attempt.
 func TestOverUnpromoted(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
 	older := s.releases[0]
 	for _, stage := range []string{"staging", production} {
 		s.must(promote.Promote, older, stage)
 	}
 	clone := t.TempDir()
-	run(t, clone, "clone", "-q", "-b", "live/codeai/production", s.now().root+"/gitops.git", ".")
-	run(t, clone, "rm", "-q", "-r", "apps/codeai/production/deploy")
-	run(t, clone, "commit", "-q", "-m", "all gone")
-	run(t, clone, "push", "-q", "origin", "HEAD")
+	testworld.Git(t, clone, "clone", "-q", "-b", "live/codeai/production", s.now().root+"/gitops.git", ".")
+	testworld.Git(t, clone, "rm", "-q", "-r", "apps/codeai/production/deploy")
+	testworld.Git(t, clone, "commit", "-q", "-m", "all gone")
+	testworld.Git(t, clone, "push", "-q", "origin", "HEAD")
 
 	s.faults.refuse("POST /gitops.git/git-receive-pack")
 	if _, err := s.try(promote.Promote, older, production); err == nil {
@@ -55,6 +58,7 @@ func TestOverUnpromoted(t *testing.T) {
 
 // A rollback past a release holds that one too: it does not come back by itself, and goes nowhere from there.
 func TestRollbackPast(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, true, mirrored+head)
 	third := s.release()
 	s.hydrate()

@@ -2,16 +2,8 @@ package promote_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"net/http"
-	"net/http/cgi"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,7 +17,6 @@ import (
 	"github.com/lockage/lockage/internal/demo"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/promote/live"
@@ -34,22 +25,42 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// scene is a GitOps repository, a registry and a Git server, both of which fail when they are told to, and can be set back.
-// It holds two releases, hydrated for the stages staging and production of the demonstration's pipeline.
+// scene is a GitOps repository, a registry and a Git server, both of which can be made to fail and be set back. It holds two
+// releases, hydrated for the stages staging and production of the demonstration's pipeline.
 type scene struct {
-	serial        sync.Mutex
 	t             testing.TB
 	demo          demo.Setup
 	cache         string
 	releases      [2]string // the older one first
 	withReferrers bool
+	clock         clock
+	faults        faults
 
-	faults faults
+	mu     sync.Mutex
+	served served
+}
 
-	mu       sync.Mutex
-	root     string // holds registry and gitops.git, as the servers serve them now
+// served is what the servers serve.
+type served struct {
+	root     string // holds registry and gitops.git
 	registry *registry.Registry
-	started  time.Time
+	git      http.Handler
+}
+
+// clock is the time of a scene. It advances by a second whenever it is read.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) read() time.Time { return c.add(time.Second) }
+
+// add advances the clock and returns its time.
+func (c *clock) add(d time.Duration) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	return c.now
 }
 
 const (
@@ -67,8 +78,8 @@ render:
   values: ["apps/codeai/envTypes/{envType}.values.yaml", "apps/codeai/deployments/{stage}/values.yaml"]
   set: {image: "{image}"}
 sign:
-  hydrator: {key: env://HYDRATOR_KEY}
-  promoter: {key: env://PROMOTER_KEY}
+  hydrator: {key: KEYS/hydrator.key}
+  promoter: {key: KEYS/promoter.key}
 identities:
   hydrator: {key: keys/hydrator.pub}
   promoter: {key: keys/promoter.pub}
@@ -81,48 +92,20 @@ stages:
 
 func newScene(t testing.TB, withReferrers bool, declared string) *scene {
 	t.Helper()
-	for name, value := range map[string]string{
-		"HOME": t.TempDir(), "GIT_CONFIG_NOSYSTEM": "1", sign.PasswordVariable: "",
-		"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
-		"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com",
-	} {
-		t.Setenv(name, value)
-	}
-	s := &scene{t: t, cache: t.TempDir(), withReferrers: withReferrers}
+	s := &scene{t: t, cache: t.TempDir(), withReferrers: withReferrers, clock: clock{now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC)}}
 	s.serve(t.TempDir())
-	t.Cleanup(func() { _ = s.registry.Close() })
-	reg := httptest.NewServer(s.faults.wrap("registry", func(w http.ResponseWriter, r *http.Request) {
-		// One request at a time: olareg reads whether a folder exists without a lock, which the race detector sees.
-		s.serial.Lock()
-		defer s.serial.Unlock()
-		s.now().registry.ServeHTTP(w, r)
-	}))
-	t.Cleanup(reg.Close)
-	forge := httptest.NewServer(s.faults.wrap("git", s.serveGit))
-	t.Cleanup(forge.Close)
+	t.Cleanup(func() { _ = s.now().registry.Close() })
+	host := testworld.Serve(t, s.faults.wrap("registry", func(w http.ResponseWriter, r *http.Request) { s.now().registry.ServeHTTP(w, r) })).Host
+	forge := testworld.Serve(t, s.faults.wrap("git", func(w http.ResponseWriter, r *http.Request) { s.now().git.ServeHTTP(w, r) }))
 
-	host := strings.TrimPrefix(reg.URL, "http://")
-	s.started = time.Now().Add(-24 * time.Hour).Truncate(time.Second)
-	var err error
-	if s.demo, err = demo.Prepare(t.Context(), filepath.Join(t.TempDir(), "stand"), demo.Options{Registry: host, Now: s.started, NewKey: testworld.KeyPair}); err != nil {
+	s.demo = testworld.Demo(t, host, s.clock.now.Add(-24*time.Hour))
+	s.write("lockage.yaml", strings.NewReplacer("HOST", host, "KEYS", filepath.Dir(s.demo.PrivateKey)).Replace(declared))
+	bare := filepath.Join(s.now().root, "gitops.git")
+	if err := os.Rename(s.demo.GitOpsDir+".git", bare); err != nil {
 		t.Fatal(err)
 	}
-	key, err := os.ReadFile(s.demo.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(demo.PrivateKeyVariable, string(key))
-	private, public := newKey(t)
-	t.Setenv("PROMOTER_KEY", private)
-	s.write("keys/promoter.pub", public)
-	s.write("lockage.yaml", strings.ReplaceAll(declared, "HOST", host))
-	if err := os.Rename(s.demo.GitOpsDir+".git", filepath.Join(s.root, "gitops.git")); err != nil {
-		t.Fatal(err)
-	}
-	for _, option := range []string{"http.receivepack", "uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"} {
-		run(t, filepath.Join(s.root, "gitops.git"), "config", option, "true")
-	}
-	run(t, s.demo.GitOpsDir, "remote", "set-url", "origin", forge.URL+"/gitops.git")
+	testworld.Serveable(t, bare)
+	testworld.Git(t, s.demo.GitOpsDir, "remote", "set-url", "origin", forge.URL+"/gitops.git")
 	s.push("the stages")
 	s.releases[0] = "git-" + s.demo.Commit
 	s.hydrate()
@@ -131,59 +114,19 @@ func newScene(t testing.TB, withReferrers bool, declared string) *scene {
 	return s
 }
 
-func newKey(t testing.TB) (private, public string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}))
-}
-
-func run(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-C", dir}, args...)...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-type served struct {
-	root     string
-	registry *registry.Registry
-}
-
 func (s *scene) now() served {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return served{s.root, s.registry}
+	return s.served
 }
 
-// serve lets the servers serve what lies in a folder.
+// serve lets the servers serve what is in a folder.
 func (s *scene) serve(root string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.root = root
-	s.registry = registry.New(registry.Options{Dir: filepath.Join(root, "registry"), WithoutReferrers: !s.withReferrers})
-}
-
-func (s *scene) serveGit(w http.ResponseWriter, r *http.Request) {
-	(&cgi.Handler{
-		Path: "/bin/sh", Args: []string{"-c", "exec git http-backend"},
-		Env:        []string{"GIT_PROJECT_ROOT=" + s.now().root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"), "GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent"},
-		InheritEnv: []string{"PATH"},
-	}).ServeHTTP(w, r)
+	s.served = served{
+		root, registry.New(registry.Options{Dir: filepath.Join(root, "registry"), WithoutReferrers: !s.withReferrers}), testworld.GitBackend(root),
+	}
 }
 
 // keep keeps what registry and Git server hold; setBack brings a copy of it back.
@@ -215,50 +158,35 @@ func (s *scene) setBack(kept string) {
 
 func (s *scene) write(name, content string) {
 	s.t.Helper()
-	file := filepath.Join(s.demo.GitOpsDir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	testworld.Write(s.t, s.demo.GitOpsDir, map[string]string{name: content})
 }
 
 func (s *scene) push(message string) {
 	s.t.Helper()
-	run(s.t, s.demo.GitOpsDir, "add", "-A")
-	run(s.t, s.demo.GitOpsDir, "commit", "-q", "-m", message)
-	run(s.t, s.demo.GitOpsDir, "push", "-q", "origin", "HEAD")
+	testworld.Commit(s.t, s.demo.GitOpsDir, message)
+	testworld.Git(s.t, s.demo.GitOpsDir, "push", "-q", "origin", "HEAD")
 }
-
-// linear is a history in which what is released later comes later.
-type linear struct{}
-
-func (linear) IsAncestor(context.Context, string, string) (bool, error) { return false, nil }
 
 // release makes a release with one object more than those before.
 func (s *scene) release() string {
 	s.t.Helper()
-	n := run(s.t, s.demo.SourceDir, "rev-list", "--count", "HEAD")
-	file := filepath.Join(s.demo.SourceDir, demo.ChartPath, "templates", "more-"+n+".yaml")
-	if err := os.WriteFile(file, []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more-"+n+"}\n"), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	run(s.t, s.demo.SourceDir, "add", "-A")
-	run(s.t, s.demo.SourceDir, "commit", "-q", "-m", "more")
-	commit := run(s.t, s.demo.SourceDir, "rev-parse", "HEAD")
+	n := testworld.Git(s.t, s.demo.SourceDir, "rev-list", "--count", "HEAD")
+	testworld.Write(s.t, s.demo.SourceDir, map[string]string{
+		demo.ChartPath + "/templates/more-" + n + ".yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more-" + n + "}\n",
+	})
+	commit := string(testworld.Commit(s.t, s.demo.SourceDir, "more"))
 	current, err := lock.Current(os.DirFS(s.demo.GitOpsDir), demo.LockDir)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	next := current.Lock
-	next.ReleaseID, next.GitCommit, next.CreatedAt = "git-"+commit, commit, s.started.UTC().Format(time.RFC3339)
+	next.ReleaseID, next.GitCommit, next.CreatedAt = "git-"+commit, commit, current.Lock.CreatedAt
 	root, err := os.OpenRoot(s.demo.GitOpsDir)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer root.Close()
-	if _, err := lock.Write(s.t.Context(), root, demo.LockDir, next, linear{}); err != nil {
+	if _, err := lock.Write(s.t.Context(), root, demo.LockDir, next, testworld.History{}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.push("release " + commit)
@@ -268,7 +196,7 @@ func (s *scene) release() string {
 func (s *scene) workspace() *workspace.Workspace {
 	s.t.Helper()
 	w, err := workspace.Open(s.t.Context(), s.demo.GitOpsDir, git.Options{
-		Dir: s.demo.GitOpsDir, CacheDir: s.cache, Warn: func(string) {}, Backoff: time.Millisecond,
+		Dir: s.demo.GitOpsDir, CacheDir: s.cache, Environ: testworld.Environ(), Warn: func(string) {}, Backoff: time.Millisecond,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -281,7 +209,7 @@ func (s *scene) hydrate() {
 	releases, err := publish.Run(s.t.Context(), publish.Options{
 		Workspace: s.workspace(),
 		Renderers: map[string]hydrate.Renderer{lock.Helm: helm.Renderer{}},
-		Client:    oci.NewClient(oci.Options{}),
+		Client:    testworld.Client(),
 		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
 		Version:   "test",
 		Random:    func(int64) int64 { return 0 },
@@ -305,10 +233,10 @@ func (s *scene) options(release string, stages ...string) promote.Options {
 	return promote.Options{
 		Stages: stages, Release: release,
 		Workspace: s.workspace(),
-		Client:    oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond}),
+		Client:    testworld.Client(),
 		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
 		Version:   "test",
-		Now:       time.Now,
+		Now:       s.clock.read,
 		Random:    func(n int64) int64 { return n / 100 },
 		Warn:      func(string) {},
 		Step:      func(string) {},
@@ -360,7 +288,7 @@ func (s *scene) stage(name string) live.Stage {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	stage, err := live.Open(s.t.Context(), files, declared, oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond}), w.Repository)
+	stage, err := live.Open(s.t.Context(), files, declared, testworld.Client(), w.Repository)
 	if err != nil {
 		s.t.Fatal(err)
 	}

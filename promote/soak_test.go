@@ -12,23 +12,6 @@ import (
 const soaking = mirrored + head + `    gates: [soak: {stage: staging, for: 2h}]
 `
 
-// clock is a time that only the test moves on.
-type clock struct{ time.Time }
-
-func (c *clock) add(d time.Duration) { c.Time = c.Add(d) }
-
-// at is what is promoted, by a clock.
-func (s *scene) at(c *clock, do verb, release, stage string) (promote.Result, error) {
-	s.t.Helper()
-	o := s.options(release, stage)
-	o.Now = func() time.Time { return c.Time }
-	results, err := do(s.t.Context(), o)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return results[0], results[0].Err
-}
-
 func newSoakingScene(t *testing.T) *scene {
 	return newScene(t, true, strings.Replace(soaking, "{name: production, auto: true, after: [staging]}",
 		"name: production\n    auto: true\n    after: [staging]", 1))
@@ -36,57 +19,51 @@ func newSoakingScene(t *testing.T) *scene {
 
 // A soak is one stay, without a break: stays do not add up, nor does promoting again begin one, or make one longer.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	s := newSoakingScene(t)
 	first, second := s.releases[0], s.releases[1]
-	c := &clock{time.Now()}
-	must := func(do verb, release, stage string) {
-		t.Helper()
-		if _, err := s.at(c, do, release, stage); err != nil {
-			t.Fatal(err)
-		}
-	}
 	pending := func(release string) {
 		t.Helper()
-		if r, err := s.at(c, promote.Promote, release, production); !errors.Is(err, promote.ErrPending) {
-			t.Errorf("%s: %s, %v", c.Format(time.TimeOnly), r.Action, err)
+		if r, err := s.try(promote.Promote, release, production); !errors.Is(err, promote.ErrPending) {
+			t.Errorf("%s: %s, %v", s.clock.read().Format(time.TimeOnly), r.Action, err)
 		}
 	}
-	must(promote.Promote, first, "staging")
+	s.must(promote.Promote, first, "staging")
 	pending(first)
-	c.add(time.Hour + 50*time.Minute)
-	must(promote.Promote, first, "staging")
+	s.clock.add(time.Hour + 50*time.Minute)
+	s.must(promote.Promote, first, "staging")
 	pending(first)
-	must(promote.Promote, second, "staging")
-	c.add(5 * time.Minute)
-	must(promote.Rollback, "", "staging")
-	c.add(time.Hour + 50*time.Minute)
+	s.must(promote.Promote, second, "staging")
+	s.clock.add(5 * time.Minute)
+	s.must(promote.Rollback, "", "staging")
+	s.clock.add(time.Hour + 50*time.Minute)
 	pending(first)
-	c.add(10 * time.Minute)
-	must(promote.Promote, first, production)
+	s.clock.add(10 * time.Minute)
+	s.must(promote.Promote, first, production)
 
 	// What was decided, and could not be pushed for an hour, soaks from the push on.
 	s.faults.refuse("POST /gitops.git/git-receive-pack")
-	if _, err := s.at(c, promote.Promote, second, "staging"); err == nil {
+	if _, err := s.try(promote.Promote, second, "staging"); err == nil {
 		t.Fatal("pushed all the same")
 	}
 	s.faults.fail(0, "")
-	c.add(time.Hour)
-	must(promote.Promote, second, "staging")
-	c.add(time.Hour + 10*time.Minute)
+	s.clock.add(time.Hour)
+	s.must(promote.Promote, second, "staging")
+	s.clock.add(time.Hour + 10*time.Minute)
 	pending(second)
-	c.add(50 * time.Minute)
-	must(promote.Promote, second, production)
+	s.clock.add(50 * time.Minute)
+	s.must(promote.Promote, second, production)
 }
 
 // A pipeline with releases more often than they soak promotes all the same, with a job that runs now and then; and what
 // was rolled back does not come back by itself.
 func TestCadence(t *testing.T) {
+	t.Parallel()
 	s := newSoakingScene(t)
-	c := &clock{time.Now()}
 	ready := func() {
 		t.Helper()
 		o := s.options("")
-		o.Ready, o.Now = true, func() time.Time { return c.Time }
+		o.Ready = true
 		results, err := promote.Promote(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +79,7 @@ func TestCadence(t *testing.T) {
 	for range 7 {
 		for range 4 {
 			ready()
-			c.add(10 * time.Minute)
+			s.clock.add(10 * time.Minute)
 		}
 		if _, history := s.sound(production); len(history) > len(promoted) {
 			promoted = append(promoted, history[0].Release)
@@ -113,14 +90,14 @@ func TestCadence(t *testing.T) {
 	if len(promoted) < 2 {
 		t.Errorf("in four hours and more, with a soak of two, production got %v", promoted)
 	}
-	if _, err := s.at(c, promote.Rollback, "", "staging"); err != nil {
+	if _, err := s.try(promote.Rollback, "", "staging"); err != nil {
 		t.Fatal(err)
 	}
 	_, history := s.sound("staging")
 	left := history[1].Release
 	for range 15 {
 		ready()
-		c.add(10 * time.Minute)
+		s.clock.add(10 * time.Minute)
 	}
 	state, history := s.sound("staging")
 	if state.Live.To.Release != newest {

@@ -78,15 +78,15 @@ func (h History) IsAncestor(_ context.Context, ancestor, descendant string) (boo
 	return 0 <= i && i <= j, nil
 }
 
-// Demo prepares the demonstration's repositories for a registry, whose pipeline names the private keys by file.
+// Demo prepares the demonstration's repositories for a registry. Its pipeline names the hydrator's private key by file.
 func Demo(t testing.TB, registry string, now time.Time) demo.Setup {
 	t.Helper()
 	dir := t.TempDir()
-	prepared, err := demo.Prepare(t.Context(), dir, demo.Options{Registry: registry, Now: now, NewKey: KeyPair, Change: func(pipeline string) string {
+	setup, err := demo.Prepare(t.Context(), dir, demo.Options{Registry: registry, Now: now, NewKey: KeyPair, Change: func(pipeline string) string {
 		return strings.ReplaceAll(pipeline, "env://"+demo.PrivateKeyVariable, dir+"/keys/hydrator.key")
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return prepared
+	return setup
 }

@@ -27,8 +27,14 @@ func Environ(more ...string) []string {
 // Git runs the git program in dir and returns its trimmed output.
 func Git(t testing.TB, dir string, args ...string) string {
 	t.Helper()
+	return GitAt(t, Time, dir, args...)
+}
+
+// GitAt is [Git] at another time.
+func GitAt(t testing.TB, date, dir string, args ...string) string {
+	t.Helper()
 	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"}, args...)...)
-	cmd.Dir, cmd.Env = dir, Environ("GIT_AUTHOR_DATE="+Time, "GIT_COMMITTER_DATE="+Time)
+	cmd.Dir, cmd.Env = dir, Environ("GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
