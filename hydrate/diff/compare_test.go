@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ func paths(c Changes) []string {
 	var out []string
 	for _, o := range c.Objects {
 		for _, f := range o.Fields {
-			out = append(out, f.Change.mark()+" "+f.Path)
+			out = append(out, f.Change.mark()+" "+f.Path.String())
 		}
 	}
 	return out
@@ -133,7 +134,7 @@ func TestCompareRefuses(t *testing.T) {
 		options       Options
 		want          string
 	}{
-		{"an object twice", nil, twice, Options{}, "tree after: A b is there twice"},
+		{"an object twice", nil, twice, Options{}, "tree after: A b exists twice"},
 		{"too many objects", many, nil, Options{}, "tree before: 20001 objects"},
 		{"a pattern", nil, nil, Options{Noise: []string{"a..b"}}, "a key is empty"},
 		{"too many patterns", nil, nil, Options{Noise: slices.Repeat([]string{"a"}, maxPatterns+1)}, "201 noise patterns"},
@@ -188,7 +189,7 @@ func TestEveryMutation(t *testing.T) {
 	tree, _ := release(t)
 	mutations := 0
 	for _, o := range tree {
-		mutate(nil, o.Content(), func(at path, what string, content any) {
+		mutate(nil, o.Content(), func(at Path, what string, content any) {
 			if at.is("kind") || at.is("apiVersion") || at.is("metadata") || at.is("metadata", "name") || at.is("metadata", "namespace") {
 				return // another object, or none
 			}
@@ -217,9 +218,9 @@ func TestEveryMutation(t *testing.T) {
 }
 
 // mutate calls try with each mutation of value, as it stands in the whole.
-func mutate(at path, value any, try func(at path, what string, whole any)) {
-	inner := func(at path, v any, set func(any) any) {
-		mutate(at, v, func(at path, what string, mutated any) { try(at, what, set(mutated)) })
+func mutate(at Path, value any, try func(at Path, what string, whole any)) {
+	inner := func(at Path, v any, set func(any) any) {
+		mutate(at, v, func(at Path, what string, mutated any) { try(at, what, set(mutated)) })
 	}
 	switch value := value.(type) {
 	case map[string]any:
@@ -229,24 +230,24 @@ func mutate(at path, value any, try func(at path, what string, whole any)) {
 				out[key] = v
 				return out
 			}
-			inner(at.to(key), v, with)
+			inner(at.key(key), v, with)
 			less := maps.Clone(value)
 			delete(less, key)
-			try(at.to(key), "drop", less)
+			try(at.key(key), "drop", less)
 		}
 		more := maps.Clone(value)
 		more["added-by-the-test"] = "x"
 		try(at, "add to", more)
 	case []any:
 		for i, v := range value {
-			inner(at.toItem(strconv.Itoa(i)), v, func(v any) any {
+			inner(at.index(i), v, func(v any) any {
 				out := slices.Clone(value)
 				out[i] = v
 				return out
 			})
 			try(at, "drop from", slices.Delete(slices.Clone(value), i, i+1))
 			try(at, "double in", slices.Insert(slices.Clone(value), i, v))
-			if i > 0 && !equal(value[i-1], v) {
+			if i > 0 && !reflect.DeepEqual(value[i-1], v) {
 				swapped := slices.Clone(value)
 				swapped[i-1], swapped[i] = swapped[i], swapped[i-1]
 				try(at, "swap in", swapped)

@@ -3,15 +3,15 @@ package diff
 import "slices"
 
 // maxEdits bounds the search for a longest common subsequence: its time grows with edits times items, its memory with
-// the square. Sequences further apart are replaced as a whole between what they share at both ends.
+// the square of edits. Of sequences with more edits, all between the common ends is one gap.
 const maxEdits = 1000
 
-// gap is a stretch where two sequences differ: items a0 to a1 of the one stand instead of b0 to b1 of the other.
+// gap is a stretch where two sequences differ: items b0 to b1 of the second replace a0 to a1 of the first.
 type gap struct{ a0, a1, b0, b1 int }
 
-// gaps compares two sequences of numbered items and returns where they differ, in order. It is the greedy algorithm of
-// Myers, «An O(ND) Difference Algorithm and Its Variations» (1986).
-func gaps(a, b []int) []gap {
+// gaps returns where two sequences differ, in order. It is the greedy algorithm of Myers, «An O(ND) Difference Algorithm
+// and Its Variations» (1986).
+func gaps[T comparable](a, b []T) []gap {
 	start := 0
 	for start < len(a) && start < len(b) && a[start] == b[start] {
 		start++
@@ -24,15 +24,12 @@ func gaps(a, b []int) []gap {
 	if len(a) == 0 && len(b) == 0 {
 		return nil
 	}
-	whole := []gap{{start, start + len(a), start, start + len(b)}}
-	if len(a) == 0 || len(b) == 0 {
-		return whole
+	if len(a) > 0 && len(b) > 0 {
+		if rows := search(a, b); rows != nil {
+			return backtrack(rows, len(a), len(b), start)
+		}
 	}
-	rows := search(a, b)
-	if rows == nil {
-		return whole
-	}
-	return backtrack(rows, len(a), len(b), start)
+	return []gap{{start, start + len(a), start, start + len(b)}}
 }
 
 // row holds, after d edits, the furthest x on each diagonal k = x-y from -d to d, at index k+d.
@@ -45,17 +42,17 @@ func (r row) at(k int) int {
 	return -1
 }
 
-// before returns the diagonal that the path on diagonal k was on one edit ago, r being the row of that time: k-1 if it
-// removed an item since, k+1 if it inserted one.
-func (r row) before(k int) int {
+// origin returns the diagonal that the path on diagonal k was on in row r, one edit earlier: k-1 if that edit removed an
+// item, k+1 if it inserted one.
+func (r row) origin(k int) int {
 	if r.at(k-1) >= r.at(k+1) {
 		return k - 1
 	}
 	return k + 1
 }
 
-// search returns the rows up to the one whose path reaches the end of both sequences, or nil if that takes too many edits.
-func search(a, b []int) []row {
+// search returns the rows up to the one whose path reaches the end of both sequences, or nil after too many edits.
+func search[T comparable](a, b []T) []row {
 	var rows []row
 	for d := 0; d <= min(len(a)+len(b), maxEdits); d++ {
 		r := make(row, 2*d+1)
@@ -63,7 +60,7 @@ func search(a, b []int) []row {
 			x := 0
 			if d > 0 {
 				last := rows[d-1]
-				from := last.before(k)
+				from := last.origin(k)
 				x = last.at(from)
 				if from < k {
 					x++
@@ -82,12 +79,12 @@ func search(a, b []int) []row {
 	return nil
 }
 
-// backtrack follows the rows from the end and joins neighbouring edits to gaps, which begin at start.
+// backtrack follows the rows from the end and joins neighbouring edits to gaps. Positions are shifted by start.
 func backtrack(rows []row, x, y, start int) []gap {
 	var found []gap
 	for d := len(rows) - 1; d > 0; d-- {
 		last := rows[d-1]
-		from := last.before(x - y)
+		from := last.origin(x - y)
 		px := last.at(from)
 		py := px - from
 		edit := gap{start + px, start + px, start + py, start + py}

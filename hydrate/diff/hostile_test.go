@@ -233,7 +233,7 @@ func TestTree(t *testing.T) {
 	t.Parallel()
 	var root htmlFolder
 	for _, file := range []string{"b/x.yaml", "b/x.yaml", "a.yaml", "b/c/d.yaml", strings.Repeat("z/", 2*maxFolders) + "e.yaml"} {
-		root.add(strings.Split(file, "/"), htmlFile{Title: "object"})
+		root.add(strings.Split(file, "/"), htmlFile{Label: "object"})
 	}
 	root.sort()
 	var show func(f *htmlFolder) string
@@ -243,7 +243,7 @@ func TestTree(t *testing.T) {
 			parts = append(parts, sub.Name+show(sub))
 		}
 		for _, file := range f.Files {
-			parts = append(parts, file.Title)
+			parts = append(parts, file.Label)
 		}
 		return "(" + strings.Join(parts, " ") + ")"
 	}

@@ -3,109 +3,103 @@ package diff
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// images returns the images in an object by the path of the field: every `image` that is a text without blanks, so that
-// those of custom resources count too.
-func images(content map[string]any) map[string]string {
-	found := map[string]string{}
-	var walk func(at path, value any)
-	walk = func(at path, value any) {
-		switch value := value.(type) {
-		case map[string]any:
-			for key, v := range value {
-				if ref, ok := v.(string); ok && key == "image" && ref != "" && !strings.ContainsAny(ref, " \t\r\n") {
-					found[at.to(key).String()] = ref
-				} else {
-					walk(at.to(key), v)
-				}
+// ImageChange is an image that replaces another one in objects, is new to them (Before is "") or is gone (After is "").
+type ImageChange struct {
+	Before  string `json:"before"`
+	After   string `json:"after"`
+	Objects int    `json:"objects"`
+}
+
+// images collects the images in a value by the path of their field: every `image` that is a text without blanks, so that
+// those of custom resources count too, except a file of a ConfigMap.
+func images(found map[string]string, at Path, value any) map[string]string {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, v := range value {
+			here := at.key(key)
+			ref, _ := v.(string)
+			if key == "image" && ref != "" && !strings.ContainsAny(ref, " \t\r\n") && !at.is("data") && !at.is("binaryData") {
+				found[here.String()] = ref
 			}
-		case []any:
-			keys, ok := keysOf(value, []string{"name"})
-			for i, v := range value {
-				key := strconv.Itoa(i)
-				if ok {
-					key = keys[i]
-				}
-				walk(at.toItem(key), v)
-			}
+			images(found, here, v)
 		}
-	}
-	walk(nil, content)
-	for _, key := range []string{"data", "binaryData"} { // of a ConfigMap, say, with a file that is called image
-		delete(found, key+".image")
+	case []any:
+		keys, keyed := keysOf(value, []string{"name"})
+		for i, v := range value {
+			here := at.index(i)
+			if keyed {
+				here = at.item(keys[i])
+			}
+			images(found, here, v)
+		}
 	}
 	return found
 }
 
-// change is an image that stands for another one.
-type imagePair struct{ before, after string }
-
-// imageChanges returns the images that changed in an object, sorted, each once.
-func (p *pair) imageChanges() []imagePair {
-	before, after := images(p.was), images(p.now)
-	var changes []imagePair
+// imageChanges returns the images that changed in an object, sorted, each once, with Objects 0.
+func (c *comparison) imageChanges() []ImageChange {
+	before, after := images(map[string]string{}, nil, c.before), images(map[string]string{}, nil, c.after)
+	var changes []ImageChange
 	for at, image := range before {
 		if after[at] != image {
-			changes = append(changes, imagePair{image, after[at]})
+			changes = append(changes, ImageChange{Before: image, After: after[at]})
 		}
 	}
 	for at, image := range after {
 		if before[at] == "" {
-			changes = append(changes, imagePair{"", image})
+			changes = append(changes, ImageChange{After: image})
 		}
 	}
-	slices.SortFunc(changes, comparePairs)
+	slices.SortFunc(changes, compareImages)
 	return slices.Compact(changes)
 }
 
-func comparePairs(a, b imagePair) int {
-	return cmp.Or(strings.Compare(cmp.Or(a.after, a.before), cmp.Or(b.after, b.before)), strings.Compare(a.before, b.before), strings.Compare(a.after, b.after))
+func compareImages(a, b ImageChange) int {
+	return cmp.Or(strings.Compare(cmp.Or(a.After, a.Before), cmp.Or(b.After, b.Before)), strings.Compare(a.Before, b.Before), strings.Compare(a.After, b.After))
 }
 
-// imageTally counts the objects in which images changed.
-type imageTally map[imagePair]int
+// imageCounts counts the objects of each image change.
+type imageCounts map[ImageChange]int
 
-func (t imageTally) add(p *pair) {
-	for _, change := range p.imageChanges() {
-		t[change]++
+func (n imageCounts) add(c *comparison) {
+	for _, change := range c.imageChanges() {
+		n[change]++
 	}
 }
 
-func (t imageTally) changes() []ImageChange {
-	changes := make([]ImageChange, 0, len(t))
-	for change, n := range t {
-		changes = append(changes, ImageChange{Before: change.before, After: change.after, Objects: n})
+func (n imageCounts) changes() []ImageChange {
+	changes := make([]ImageChange, 0, len(n))
+	for change, objects := range n {
+		change.Objects = objects
+		changes = append(changes, change)
 	}
-	slices.SortFunc(changes, func(a, b ImageChange) int {
-		return comparePairs(imagePair{a.Before, a.After}, imagePair{b.Before, b.After})
-	})
+	slices.SortFunc(changes, compareImages)
 	return changes
 }
 
-// summary writes an image change short: "ghcr.io/acme/app: v1 → v2".
+// summary returns an image change in short: "ghcr.io/acme/app", "v1 → v2".
 func (c ImageChange) summary() (repository, change string) {
-	before, wasVersion := splitImage(c.Before)
-	after, isVersion := splitImage(c.After)
+	before, old := splitImage(c.Before)
+	after, current := splitImage(c.After)
 	switch {
 	case c.Before == "":
-		return after, "new " + isVersion
+		return after, "new " + current
 	case c.After == "":
-		return before, "no longer " + wasVersion
+		return before, "no longer " + old
 	case before == after:
-		return after, wasVersion + " → " + isVersion
+		return after, old + " → " + current
 	}
-	return after, before + " " + wasVersion + " → " + isVersion
+	return after, before + " " + old + " → " + current
 }
 
-// image says how an image changed, in short, where the field is one. It is another
-// version of one repository's.
+// image returns the summary of an image change, and reports whether the field is an image of one repository.
 func (f FieldChange) image() (repository, change string, ok bool) {
 	before, was := f.Before.(string)
 	after, is := f.After.(string)
-	if !was || !is || f.Inside != "" || !strings.HasSuffix(f.Path, ".image") {
+	if n := len(f.Path); !was || !is || len(f.Inside) > 0 || n < 2 || f.Path[n-1] != (step{name: "image"}) {
 		return "", "", false
 	}
 	old, _ := splitImage(before)
@@ -113,7 +107,7 @@ func (f FieldChange) image() (repository, change string, ok bool) {
 	return repository, change, old == repository
 }
 
-// splitImage splits a reference into repository and what follows it, the digest cut to twelve digits.
+// splitImage splits a reference into repository and version, a digest shortened to twelve digits.
 func splitImage(ref string) (repository, version string) {
 	rest, digest, pinned := strings.Cut(ref, "@")
 	repository, tag := rest, ""
@@ -131,22 +125,18 @@ func splitImage(ref string) (repository, version string) {
 	return repository, version
 }
 
-// imageRisks tells which images changed, and which may now change without a new release.
-func imageRisks(p *pair) []Risk {
+// imageRisks reports images that changed, and those that may now change without a new release.
+func imageRisks(c *comparison) []Risk {
 	var changed, unpinned []string
-	for _, change := range p.imageChanges() {
-		repository, text := ImageChange{Before: change.before, After: change.after}.summary()
+	for _, change := range c.imageChanges() {
+		repository, text := change.summary()
 		changed = append(changed, repository+": "+text)
-		if strings.Contains(change.before, "@sha256:") && change.after != "" && !strings.Contains(change.after, "@sha256:") {
-			unpinned = append(unpinned, change.after)
+		if strings.Contains(change.Before, "@sha256:") && change.After != "" && !strings.Contains(change.After, "@sha256:") {
+			unpinned = append(unpinned, change.After)
 		}
 	}
-	var risks []Risk
-	if len(unpinned) > 0 {
-		risks = append(risks, Risk{RiskImage, Warning, "image is no longer pinned by digest", unpinned})
+	if c.change != Changed {
+		changed = nil
 	}
-	if len(changed) > 0 && p.change == Changed {
-		risks = append(risks, Risk{RiskImage, Info, "image changes", changed})
-	}
-	return risks
+	return slices.Concat(risk(RiskImage, Warning, "image is no longer pinned by digest", unpinned), risk(RiskImage, Info, "image changes", changed))
 }

@@ -1,81 +1,51 @@
 package diff
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"strconv"
 	"strings"
+
+	kjson "sigs.k8s.io/json"
 )
 
-// decodeJSON decodes a text that is a JSON map or list, into what objects consist of. It refuses what says less once it
-// is decoded: maps with a key twice, and more than one document.
+// Bounds on texts that are treated as JSON.
+const (
+	maxJSON      = 4 << 20 // bytes
+	maxJSONDepth = 64
+)
+
+// isJSON reports whether a text begins like a JSON map or list and is within bounds.
+func isJSON(s string) bool {
+	s = strings.TrimSpace(s)
+	return s != "" && (s[0] == '{' || s[0] == '[') && len(s) <= maxJSON && depth(s) <= maxJSONDepth
+}
+
+// decodeJSON decodes a text that is a JSON map or list to the types that objects consist of. It refuses texts that lose
+// something when decoded: a key given twice, or more than one document.
 func decodeJSON(s string) (any, bool) {
-	trimmed := strings.TrimSpace(s)
-	if trimmed == "" || trimmed[0] != '{' && trimmed[0] != '[' || len(s) > maxJSON || depth(s) > maxJSONDepth {
+	if !isJSON(s) {
 		return nil, false
 	}
+	if strict, err := kjson.UnmarshalStrict([]byte(s), new(any)); err != nil || len(strict) > 0 {
+		return nil, false
+	}
+	var value any
 	decoder := json.NewDecoder(strings.NewReader(s))
 	decoder.UseNumber()
-	value, err := nextJSON(decoder)
-	if err != nil {
+	if decoder.Decode(&value) != nil {
 		return nil, false
 	}
-	_, err = decoder.Token()
-	return value, errors.Is(err, io.EOF)
+	return mapScalars(value, number), true
 }
 
-var errDuplicate = errors.New("a key is there twice")
-
-// nextJSON reads the next value.
-func nextJSON(decoder *json.Decoder) (any, error) {
-	token, err := decoder.Token()
-	if err != nil {
-		return nil, err
+// number converts a JSON number to the type that objects have. A number that would be written differently then stays as
+// it was written, so that no difference is lost.
+func number(scalar any) any {
+	n, ok := scalar.(json.Number)
+	if !ok {
+		return scalar
 	}
-	switch token := token.(type) {
-	case json.Delim:
-		if token == '[' {
-			list := []any{}
-			for decoder.More() {
-				value, err := nextJSON(decoder)
-				if err != nil {
-					return nil, err
-				}
-				list = append(list, value)
-			}
-			_, err := decoder.Token()
-			return list, err
-		}
-		return nextJSONMap(decoder)
-	case json.Number:
-		return number(token), nil
-	}
-	return token, nil
-}
-
-func nextJSONMap(decoder *json.Decoder) (any, error) {
-	m := map[string]any{}
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return nil, err
-		}
-		key, _ := token.(string) // nothing else stands before a colon
-		if _, met := m[key]; met {
-			return nil, errDuplicate
-		}
-		if m[key], err = nextJSON(decoder); err != nil {
-			return nil, err
-		}
-	}
-	_, err := decoder.Token()
-	return m, err
-}
-
-// number returns the number as objects have it. One that would be written differently then stays as it was written, so
-// that no difference is lost.
-func number(n json.Number) any {
 	if i, err := n.Int64(); err == nil && strconv.FormatInt(i, 10) == n.String() {
 		return i
 	}
@@ -83,4 +53,33 @@ func number(n json.Number) any {
 		return f
 	}
 	return n
+}
+
+// indentJSON writes JSON maps and lists one value a line, and returns "" for anything else.
+func indentJSON(s string) string {
+	var b bytes.Buffer
+	if !isJSON(s) || json.Indent(&b, []byte(strings.TrimSpace(s)), "", "  ") != nil {
+		return ""
+	}
+	return b.String()
+}
+
+// depth returns how deep brackets are nested in JSON.
+func depth(s string) int {
+	deepest, level, quoted := 0, 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			level++
+			deepest = max(deepest, level)
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return deepest
 }

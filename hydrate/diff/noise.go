@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -15,12 +14,12 @@ const (
 	maxLabel    = 60 // bytes
 )
 
-// DefaultNoise returns the patterns that are noise unless [Options] say otherwise: what charts stamp on every object of
-// every version, and what controllers fill in. Selectors are not among them: there the same label decides what runs.
+// DefaultNoise returns the patterns that are noise by default: what charts write on every object of every version, and what
+// controllers fill in. Selectors are not among them: there the same label decides what runs.
 func DefaultNoise() []string {
 	return []string{
 		`**.metadata.labels["helm.sh/chart"]`,
-		`**.metadata.labels.chart`, // as charts of Helm 2 wrote it, and some still do
+		`**.metadata.labels.chart`, // of charts for Helm 2, and some later ones
 		`**.metadata.labels["app.kubernetes.io/version"]`,
 		`**.metadata.labels["app.kubernetes.io/managed-by"]`,
 		`**.metadata.annotations["checksum/*"]`,
@@ -30,15 +29,15 @@ func DefaultNoise() []string {
 	}
 }
 
-// folder takes noise out of pairs and counts it.
-type folder struct {
+// noiseFilter removes noise from comparisons and counts it.
+type noiseFilter struct {
 	patterns []pattern
 	all      bool
 	noise    Noise
-	rules    []NoiseRule // one a pattern
+	rules    []NoiseRule // one for each pattern
 }
 
-func newFolder(options Options) (*folder, error) {
+func newNoiseFilter(options Options) (*noiseFilter, error) {
 	texts := options.Noise
 	if texts == nil {
 		texts = DefaultNoise()
@@ -46,148 +45,129 @@ func newFolder(options Options) (*folder, error) {
 	if len(texts) > maxPatterns {
 		return nil, fmt.Errorf("%d noise patterns, more than %d; use * and ** in them", len(texts), maxPatterns)
 	}
-	f := &folder{all: options.All, noise: Noise{Rules: []NoiseRule{}}}
+	n := &noiseFilter{all: options.All, noise: Noise{Rules: []NoiseRule{}}}
 	var problems []error
 	for _, text := range texts {
 		p, err := parsePattern(text)
-		if err != nil {
-			problems = append(problems, err)
-		}
-		f.patterns = append(f.patterns, p)
-		f.rules = append(f.rules, NoiseRule{Pattern: text})
+		problems = append(problems, err)
+		n.patterns = append(n.patterns, p)
+		n.rules = append(n.rules, NoiseRule{Pattern: text})
 	}
-	return f, errors.Join(problems...)
+	return n, errors.Join(problems...)
 }
 
-// fold takes the noise out of the fields of an object and reports whether nothing else is left, in a quiet object. With
-// all it marks the noise.
-func (f *folder) fold(p *pair, quiet bool) bool {
-	var rest []field
-	met := map[int]bool{}
-	for _, change := range p.fields {
-		rule := f.rule(change)
+// fold removes noise from the fields of an object and reports whether no other field is left, if the object is quiet. With
+// all it marks the noise instead.
+func (n *noiseFilter) fold(c *comparison, quiet bool) bool {
+	var rest []FieldChange
+	met := map[int]bool{} // rules
+	for _, f := range c.fields {
+		whole := len(f.Path) == 0
+		rule := -1
+		if !whole && !c.immutable(f) {
+			rule = n.rule(slices.Concat(f.Path, f.Inside))
+		}
 		switch {
-		case len(change.path) == 0 && !f.all:
-			rest = append(rest, f.prune(change, met))
+		case whole && !n.all:
+			f.Before, f.After = n.prune(nil, f.Before, met), n.prune(nil, f.After, met)
+			rest = append(rest, f)
 		case rule < 0:
-			rest = append(rest, change)
-		case f.all:
-			change.noise = true
-			rest = append(rest, change)
+			rest = append(rest, f)
+		case n.all:
+			f.Noise = true
+			rest = append(rest, f)
 		default:
-			f.noise.Fields++
-			f.rules[rule].Fields++
-			met[rule] = true
+			n.count(rule, met)
 		}
 	}
 	for rule := range met {
-		f.rules[rule].Objects++
+		n.rules[rule].Objects++
 	}
-	p.fields = rest
+	c.fields = rest
 	if len(rest) > 0 || !quiet {
 		return false
 	}
-	f.noise.Objects++
+	n.noise.Objects++
 	return true
 }
 
-// rule returns the index of the pattern that covers the change, or -1. Neither a whole object nor a field that the
-// cluster refuses to change is noise; of a new or removed object the noise within is.
-func (f *folder) rule(change field) int {
-	if len(change.path) == 0 || change.immutable {
-		return -1
-	}
-	return f.covering(slices.Concat(change.path, change.inside))
+// rule returns the index of the pattern that covers the path, or -1.
+func (n *noiseFilter) rule(at Path) int {
+	return slices.IndexFunc(n.patterns, func(p pattern) bool { return p.matches(at) })
 }
 
-// covering returns the index of the pattern that covers the path, or -1.
-func (f *folder) covering(at path) int {
-	return slices.IndexFunc(f.patterns, func(p pattern) bool { return p.matches(at) })
+// count counts a field that a rule folds.
+func (n *noiseFilter) count(rule int, met map[int]bool) {
+	n.noise.Fields++
+	n.rules[rule].Fields++
+	met[rule] = true
 }
 
-// prune takes the noise out of an object that is new or removed.
-func (f *folder) prune(whole field, met map[int]bool) field {
-	var walk func(at path, value any) any
-	walk = func(at path, value any) any {
-		switch value := value.(type) {
-		case map[string]any:
-			out := make(map[string]any, len(value))
-			for key, v := range value {
-				here := at.to(key)
-				if rule := f.covering(here); rule >= 0 {
-					f.noise.Fields++
-					f.rules[rule].Fields++
-					met[rule] = true
-					continue
-				}
-				left := walk(here, v)
-				if m, ok := left.(map[string]any); ok && len(m) == 0 && splits(key, v) {
-					continue
-				}
-				out[key] = left
+// prune returns a value of a new or removed object without the noise in it.
+func (n *noiseFilter) prune(at Path, value any, met map[int]bool) any {
+	switch value := value.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(value))
+		for key, v := range value {
+			here := at.key(key)
+			if rule := n.rule(here); rule >= 0 {
+				n.count(rule, met)
+				continue
 			}
-			return out
-		case []any:
-			out := make([]any, len(value))
-			keys, _, keyed := keyed(at.key(), value, value)
-			for i, item := range value {
-				key := strconv.Itoa(i)
-				if keyed {
-					key = keys[i]
-				}
-				out[i] = walk(at.toItem(key), item)
+			left := n.prune(here, v, met)
+			if m, ok := left.(map[string]any); ok && len(m) == 0 && splits(key, v) {
+				continue
 			}
-			return out
+			out[key] = left
 		}
-		return value
+		return out
+	case []any:
+		out := make([]any, len(value))
+		keys, _, keyed := sharedKeys(at.lastKey(), value, value)
+		for i, item := range value {
+			here := at.index(i)
+			if keyed {
+				here = at.item(keys[i])
+			}
+			out[i] = n.prune(here, item, met)
+		}
+		return out
 	}
-	whole.was, whole.now = walk(nil, whole.was), walk(nil, whole.now)
-	return whole
+	return value
 }
 
-// counted returns the noise with the rules that matched.
-func (f *folder) counted() Noise {
-	for _, rule := range f.rules {
+// counts returns the noise with the rules that matched.
+func (n *noiseFilter) counts() Noise {
+	for _, rule := range n.rules {
 		if rule.Fields > 0 {
-			f.noise.Rules = append(f.noise.Rules, rule)
+			n.noise.Rules = append(n.noise.Rules, rule)
 		}
 	}
-	return f.noise
+	return n.noise
 }
 
-// summary says what was folded, in one line, or "" if nothing was: "12 objects changed only in noise (helm.sh/chart 12)".
-// The names of rules are written by quote.
+// summary returns what was folded in one line, or "" for nothing: "12 objects changed only in noise (helm.sh/chart 12)".
+// Names of rules are written by quote.
 func (n Noise) summary(quote func(string) string) string {
 	if n.Fields == 0 {
 		return ""
 	}
 	var rules []string
-	for i, rule := range n.Rules {
-		if i == maxLabels {
-			rules = append(rules, fmt.Sprintf("… %d more", len(n.Rules)-i))
-			break
-		}
+	for _, rule := range n.Rules {
 		rules = append(rules, fmt.Sprintf("%s %d", quote(clip(rule.label(), maxLabel)), rule.Objects))
 	}
-	s := plural(n.Fields, "field") + " of noise folded (" + strings.Join(rules, ", ") + ")"
+	s := plural(n.Fields, "field") + " of noise folded (" + strings.Join(atMost(rules, maxLabels), ", ") + ")"
 	if n.Objects > 0 {
 		s = plural(n.Objects, "object") + " changed only in noise; " + s
 	}
 	return s
 }
 
-// label returns the last key of the pattern, which is what people call it by.
+// label returns the last key of the pattern, by which people know it.
 func (r NoiseRule) label() string {
 	p, err := parsePattern(r.Pattern)
 	if err != nil {
 		return r.Pattern
 	}
-	return path(p).key()
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return Path(p).lastKey()
 }

@@ -7,11 +7,11 @@ import (
 
 func TestPatterns(t *testing.T) {
 	t.Parallel()
-	image := path{}.to("spec").to("containers").toItem("name=app").to("image")
-	label := path{}.to("spec").to("template").to("metadata").to("labels").to("helm.sh/chart")
+	image := Path{}.key("spec").key("containers").item("name=app").key("image")
+	label := Path{}.key("spec").key("template").key("metadata").key("labels").key("helm.sh/chart")
 	for _, test := range []struct {
 		pattern string
-		at      path
+		at      Path
 		want    bool
 	}{
 		{"spec.containers[name=app].image", image, true},
@@ -30,9 +30,9 @@ func TestPatterns(t *testing.T) {
 		{`**.metadata.labels["helm.sh/*"]`, label, true},
 		{`**.labels["*/chart"]`, label, true},
 		{`metadata.labels["helm.sh/chart"]`, label, false},
-		{`a[name="x]y"].b`, path{}.to("a").toItem(`name="x]y"`).to("b"), true},
-		{"a*b*c", path{}.to("abc"), true},
-		{"a*a", path{}.to("a"), false},
+		{`a[name="x]y"].b`, Path{}.key("a").item(`name="x]y"`).key("b"), true},
+		{"a*b*c", Path{}.key("abc"), true},
+		{"a*a", Path{}.key("a"), false},
 	} {
 		p, err := parsePattern(test.pattern)
 		if err != nil {
@@ -76,12 +76,12 @@ func FuzzPattern(f *testing.F) {
 		if !ok || first == "**" || second == "**" {
 			return
 		}
-		at := path{}.to(first).to(second).toItem("name=" + item)
+		at := Path{}.key(first).key(second).item("name=" + item)
 		p, err := parsePattern(at.String())
 		if err != nil {
 			t.Fatalf("%v: %v", at, err)
 		}
-		if !p.matches(at) || !p.matches(at.to("below")) {
+		if !p.matches(at) || !p.matches(at.key("below")) {
 			t.Errorf("%v does not cover itself", at)
 		}
 		_, _ = parsePattern(value)

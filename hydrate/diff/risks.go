@@ -1,154 +1,128 @@
 package diff
 
 import (
-	"fmt"
 	"slices"
 )
 
 // maxDetails bounds the details of one risk.
 const maxDetails = 12
 
-// risks judges an object, the loudest first. It marks the fields that the cluster refuses to change.
-func (p *pair) risks() []Risk {
+// Risk is something a reviewer should not miss.
+type Risk struct {
+	Kind    RiskKind `json:"kind"`
+	Level   Level    `json:"level"`
+	Message string   `json:"message"`           // words of this package only
+	Details []string `json:"details,omitempty"` // words of the manifests
+}
+
+// RiskKind groups risks.
+type RiskKind string
+
+// The kinds of risk.
+const (
+	RiskDeletion  RiskKind = "deletion"
+	RiskImmutable RiskKind = "immutable" // the cluster refuses the change
+	RiskRBAC      RiskKind = "rbac"
+	RiskCRD       RiskKind = "crd"
+	RiskPrivilege RiskKind = "privilege" // power over the node
+	RiskScale     RiskKind = "scale"
+	RiskSecret    RiskKind = "secret"
+	RiskImage     RiskKind = "image"
+)
+
+// Level is how severe a risk is.
+type Level string
+
+// The levels, least severe first.
+const (
+	Info    Level = "info"
+	Warning Level = "warning"
+	Danger  Level = "danger"
+)
+
+func bySeverity(a, b Risk) int {
+	levels := []Level{Danger, Warning, Info}
+	return slices.Index(levels, a.Level) - slices.Index(levels, b.Level)
+}
+
+// risk returns a risk that has details, or none.
+func risk(kind RiskKind, level Level, message string, details []string) []Risk {
+	if len(details) == 0 {
+		return nil
+	}
+	return []Risk{{kind, level, message, details}}
+}
+
+// risks judges an object, the most severe first.
+func (c *comparison) risks() []Risk {
 	var risks []Risk
-	for _, judge := range []func(*pair) []Risk{
+	for _, judge := range []func(*comparison) []Risk{
 		immutableRisks, deletionRisks, scaleRisks, privilegeRisks, roleRisks, bindingRisks, definitionRisks, secretRisks, imageRisks,
 	} {
-		risks = append(risks, judge(p)...)
+		risks = append(risks, judge(c)...)
 	}
 	for i := range risks {
-		details := risks[i].Details
-		if len(details) > maxDetails {
-			risks[i].Details = append(details[:maxDetails:maxDetails], fmt.Sprintf("… %d more", len(details)-maxDetails))
-		}
+		risks[i].Details = atMost(risks[i].Details, maxDetails)
 		for j, detail := range risks[i].Details {
 			risks[i].Details[j] = clip(detail, maxShown)
 		}
 	}
-	slices.SortStableFunc(risks, func(a, b Risk) int { return b.Level.loudness() - a.Level.loudness() })
+	slices.SortStableFunc(risks, bySeverity)
 	return risks
 }
 
-func (l Level) loudness() int { return slices.Index([]Level{Info, Warning, Danger}, l) }
-
-// quiet reports whether none of the risks, loudest first, is louder than Info.
+// quiet reports whether none of the risks, the most severe first, is above Info.
 func quiet(risks []Risk) bool { return len(risks) == 0 || risks[0].Level == Info }
 
 // is reports whether the object is of this group and one of these kinds.
-func (p *pair) is(group string, kinds ...string) bool {
-	o := p.object()
+func (c *comparison) is(group string, kinds ...string) bool {
+	o := c.object()
 	return o.Group == group && slices.Contains(kinds, o.Kind)
 }
 
-func deletionRisks(p *pair) []Risk {
-	if p.change != Removed {
+func deletionRisks(c *comparison) []Risk {
+	if c.change != Removed {
 		return nil
 	}
-	what := map[string]string{
+	messages := map[string]string{
 		"PersistentVolumeClaim":    "claim removed: its volume and data may go with it",
 		"PersistentVolume":         "volume removed: its data may go with it",
 		"StatefulSet":              "StatefulSet removed: its claims stay behind or go, as its policy says",
 		"Namespace":                "namespace removed: everything in it goes with it",
 		"CustomResourceDefinition": "definition removed: all its custom resources go with it",
 	}
-	if message, loud := what[p.before.Kind]; loud {
+	if message, ok := messages[c.old.Kind]; ok {
 		return []Risk{{RiskDeletion, Danger, message, nil}}
 	}
 	return []Risk{{RiskDeletion, Warning, "object removed", nil}}
 }
 
-func scaleRisks(p *pair) []Risk {
+func scaleRisks(c *comparison) []Risk {
 	zero := func(content map[string]any) bool { return get(content, "spec", "replicas") == int64(0) }
-	if p.was != nil && p.now != nil && zero(p.now) && !zero(p.was) {
+	if c.before != nil && c.after != nil && zero(c.after) && !zero(c.before) {
 		return []Risk{{RiskScale, Danger, "scaled to zero replicas", nil}}
 	}
 	return nil
 }
 
-func secretRisks(p *pair) []Risk {
-	if !p.is("", "Secret") || p.change == Removed {
+func secretRisks(c *comparison) []Risk {
+	if !c.is("", "Secret") || c.change == Removed {
 		return nil
 	}
-	if p.change == Added {
+	if c.change == Added {
 		return []Risk{{RiskSecret, Info, "new Secret", nil}}
 	}
 	var keys []string
-	for _, f := range p.fields {
-		if f.path.below("data") || f.path.below("stringData") {
-			keys = append(keys, f.path[len(f.path)-1].name)
+	for _, f := range c.fields {
+		if f.Path.below("data") || f.Path.below("stringData") {
+			keys = append(keys, f.Path[len(f.Path)-1].name)
 		}
-	}
-	if len(keys) == 0 {
-		return nil
 	}
 	slices.Sort(keys)
-	return []Risk{{RiskSecret, Warning, "data of a Secret changes", slices.Compact(keys)}}
+	return risk(RiskSecret, Warning, "data of a Secret changes", slices.Compact(keys))
 }
 
-// definitionRisks judges definitions of custom resources.
-func definitionRisks(p *pair) []Risk {
-	if !p.is("apiextensions.k8s.io", "CustomResourceDefinition") || p.was == nil || p.now == nil {
-		return nil
-	}
-	was, now := versions(p.was), versions(p.now)
-	var gone, unserved, pruned, required []string
-	for _, v := range was {
-		name := text(v["name"])
-		i := slices.IndexFunc(now, func(w map[string]any) bool { return text(w["name"]) == name })
-		switch {
-		case i < 0:
-			gone = append(gone, name)
-		case v["served"] == true && now[i]["served"] != true:
-			unserved = append(unserved, name)
-		}
-	}
-	schema := 0
-	for _, f := range p.fields {
-		if !slices.Contains(f.path, step{name: "openAPIV3Schema"}) {
-			continue
-		}
-		schema++
-		if n := len(f.path); n > 1 && f.path[n-2] == (step{name: "properties"}) && f.change == Removed {
-			pruned = append(pruned, schemaField(f.path))
-		}
-		if f.path.key() == "required" && f.change == Added {
-			required = append(required, schemaField(f.path))
-		}
-	}
-	var risks []Risk
-	add := func(level Level, message string, details []string) {
-		if len(details) > 0 {
-			risks = append(risks, Risk{RiskCRD, level, message, details})
-		}
-	}
-	add(Danger, "versions removed: the cluster refuses it while objects are stored in them", gone)
-	add(Danger, "versions no longer served", unserved)
-	if before, after := storage(was), storage(now); before != after && before != "" {
-		add(Warning, "storage version changes", []string{before + " → " + after})
-	}
-	add(Danger, "fields removed from the schema: they are pruned from stored objects", pruned)
-	add(Warning, "fields become required", required)
-	if schema > 0 {
-		risks = append(risks, Risk{RiskCRD, Info, "schema changes", []string{plural(schema, "place")}})
-	}
-	return risks
-}
-
-func versions(content map[string]any) []map[string]any {
-	list, _ := get(content, "spec", "versions").([]any)
-	return mapsIn(list)
-}
-
-func storage(versions []map[string]any) string {
-	for _, v := range versions {
-		if v["storage"] == true {
-			return text(v["name"])
-		}
-	}
-	return ""
-}
-
-// get returns the value below content, nil if there is none.
+// get returns the value at the end of keys, or nil.
 func get(content map[string]any, keys ...string) any {
 	var value any = content
 	for _, key := range keys {
@@ -163,25 +137,18 @@ func text(value any) string {
 	return s
 }
 
-// mapsIn returns the items of a list that are maps.
-func mapsIn(list []any) []map[string]any {
-	var out []map[string]any
+// itemsOf returns the items of type T of a list.
+func itemsOf[T any](value any) []T {
+	list, _ := value.([]any)
+	var out []T
 	for _, item := range list {
-		if m, ok := item.(map[string]any); ok {
-			out = append(out, m)
+		if v, ok := item.(T); ok {
+			out = append(out, v)
 		}
 	}
 	return out
 }
 
-// textsIn returns the items of a list that are strings.
-func textsIn(value any) []string {
-	list, _ := value.([]any)
-	var out []string
-	for _, item := range list {
-		if s, ok := item.(string); ok {
-			out = append(out, s)
-		}
-	}
-	return out
-}
+func mapsIn(value any) []map[string]any { return itemsOf[map[string]any](value) }
+
+func textsIn(value any) []string { return itemsOf[string](value) }

@@ -1,25 +1,23 @@
 package diff
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 )
 
-// privilegeRisks names what gives Pods power over their node and was not there before, in templates anywhere.
-func privilegeRisks(p *pair) []Risk {
+// privilegeRisks names new power of Pods over their node, in templates anywhere.
+func privilegeRisks(c *comparison) []Risk {
 	had := map[string]bool{}
-	for _, power := range powers(p.was) {
+	for _, power := range powers(c.before) {
 		had[power] = true
 	}
-	gained := slices.DeleteFunc(powers(p.now), func(power string) bool { return had[power] })
-	if len(gained) == 0 {
-		return nil
-	}
+	gained := slices.DeleteFunc(powers(c.after), func(power string) bool { return had[power] })
 	slices.Sort(gained)
-	return []Risk{{RiskPrivilege, Danger, "gains power over the node", slices.Compact(gained)}}
+	return risk(RiskPrivilege, Danger, "gains power over the node", slices.Compact(gained))
 }
 
-// powers lists what the Pod specs in a value may do to their node.
+// powers lists the powers of the Pod specs in a value over their node.
 func powers(value any) []string {
 	var found []string
 	switch value := value.(type) {
@@ -45,22 +43,17 @@ func podPowers(spec map[string]any) []string {
 			found = append(found, key)
 		}
 	}
-	volumes, _ := spec["volumes"].([]any)
-	for _, v := range mapsIn(volumes) {
+	for _, v := range mapsIn(spec["volumes"]) {
 		if host, ok := v["hostPath"].(map[string]any); ok {
 			found = append(found, "hostPath "+text(host["path"]))
 		}
 	}
-	if context, ok := spec["securityContext"].(map[string]any); ok && context["runAsUser"] == int64(0) {
+	if get(spec, "securityContext", "runAsUser") == int64(0) {
 		found = append(found, "runAsUser 0")
 	}
 	for _, key := range []string{"initContainers", "containers", "ephemeralContainers"} {
-		list, _ := spec[key].([]any)
-		for i, c := range mapsIn(list) {
-			name := text(c["name"])
-			if name == "" {
-				name = strconv.Itoa(i)
-			}
+		for i, c := range mapsIn(spec[key]) {
+			name := cmp.Or(text(c["name"]), strconv.Itoa(i))
 			for _, power := range containerPowers(c) {
 				found = append(found, name+": "+power)
 			}
@@ -83,8 +76,7 @@ func containerPowers(container map[string]any) []string {
 	for _, capability := range textsIn(get(context, "capabilities", "add")) {
 		found = append(found, "capability "+capability)
 	}
-	ports, _ := container["ports"].([]any)
-	for _, port := range mapsIn(ports) {
+	for _, port := range mapsIn(container["ports"]) {
 		if n, ok := port["hostPort"].(int64); ok && n != 0 {
 			found = append(found, "hostPort "+strconv.FormatInt(n, 10))
 		}

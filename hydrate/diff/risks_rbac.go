@@ -1,16 +1,17 @@
 package diff
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 )
 
-// maxGrants bounds what the rules of one role are multiplied out to.
+// maxGrants bounds the grants of one role.
 const maxGrants = 4000
 
 const rbac = "rbac.authorization.k8s.io"
 
-// grant is one thing that a role allows; "*" stands for everything, also for any name.
+// grant is one right of a role; "*" means everything, and any name.
 type grant struct{ verb, group, resource, name string }
 
 func (g grant) String() string {
@@ -24,14 +25,14 @@ func (g grant) String() string {
 	return s
 }
 
-// covers reports whether g allows what h does.
+// covers reports whether g includes h.
 func (g grant) covers(h grant) bool {
 	wide := func(a, b string) bool { return a == b || a == "*" }
 	resource := wide(g.resource, h.resource)
 	if sub, ok := strings.CutPrefix(g.resource, "*/"); ok {
 		resource = strings.HasSuffix(h.resource, "/"+sub)
 	}
-	if strings.HasPrefix(h.resource, "/") { // a URL: "*" stands at the end only
+	if strings.HasPrefix(h.resource, "/") { // a URL: "*" is at the end only
 		prefix, wild := strings.CutSuffix(g.resource, "*")
 		resource = strings.HasPrefix(g.resource, "/") && (g.resource == h.resource || wild && strings.HasPrefix(h.resource, prefix))
 	}
@@ -45,18 +46,18 @@ func (g grant) dangerous() bool {
 		g.resource == "secrets" || g.resource == "pods/exec" || g.resource == "nodes/proxy" || g.resource == "serviceaccounts/token"
 }
 
-// roleRisks names what a role allows that it did not before.
-func roleRisks(p *pair) []Risk {
-	if !p.is(rbac, "Role", "ClusterRole") || p.now == nil {
+// roleRisks names new rights of a role.
+func roleRisks(c *comparison) []Risk {
+	if !c.is(rbac, "Role", "ClusterRole") || c.after == nil {
 		return nil
 	}
-	had, fits := grants(p.was)
-	now, fit := grants(p.now)
+	had, fits := grants(c.before)
+	has, fit := grants(c.after)
 	if !fits || !fit {
 		return []Risk{{RiskRBAC, Danger, "role with too many rules to judge", nil}}
 	}
 	var more, dangerous []string
-	for _, g := range now {
+	for _, g := range has {
 		switch {
 		case slices.ContainsFunc(had, func(h grant) bool { return h.covers(g) }):
 		case g.dangerous():
@@ -65,24 +66,17 @@ func roleRisks(p *pair) []Risk {
 			more = append(more, g.String())
 		}
 	}
-	var risks []Risk
-	if len(dangerous) > 0 {
-		risks = append(risks, Risk{RiskRBAC, Danger, "role allows far more", dangerous})
-	}
-	if len(more) > 0 {
-		risks = append(risks, Risk{RiskRBAC, Warning, "role allows more", more})
-	}
-	if rule := get(p.now, "aggregationRule"); rule != nil && !equal(rule, get(p.was, "aggregationRule")) {
+	risks := slices.Concat(risk(RiskRBAC, Danger, "role allows far more", dangerous), risk(RiskRBAC, Warning, "role allows more", more))
+	if rule := get(c.after, "aggregationRule"); rule != nil && !reflect.DeepEqual(rule, get(c.before, "aggregationRule")) {
 		risks = append(risks, Risk{RiskRBAC, Warning, "role takes in the rules of other roles", nil})
 	}
 	return risks
 }
 
-// grants multiplies the rules of a role out, and reports whether they stay within bounds.
+// grants multiplies out the rules of a role, and reports whether they are within bounds.
 func grants(role map[string]any) ([]grant, bool) {
-	rules, _ := get(role, "rules").([]any)
 	var out []grant
-	for _, rule := range mapsIn(rules) {
+	for _, rule := range mapsIn(role["rules"]) {
 		verbs, groups, resources, names := textsIn(rule["verbs"]), textsIn(rule["apiGroups"]), textsIn(rule["resources"]), textsIn(rule["resourceNames"])
 		urls := textsIn(rule["nonResourceURLs"])
 		if len(names) == 0 {
@@ -109,19 +103,19 @@ func grants(role map[string]any) ([]grant, bool) {
 	return out, true
 }
 
-// bindingRisks names who gets a role.
-func bindingRisks(p *pair) []Risk {
-	if !p.is(rbac, "RoleBinding", "ClusterRoleBinding") || p.now == nil {
+// bindingRisks names new subjects of a role.
+func bindingRisks(c *comparison) []Risk {
+	if !c.is(rbac, "RoleBinding", "ClusterRoleBinding") || c.after == nil {
 		return nil
 	}
-	role := text(get(p.now, "roleRef", "name"))
-	had := subjects(p.was)
-	if !equal(get(p.was, "roleRef"), get(p.now, "roleRef")) {
+	role := text(get(c.after, "roleRef", "name"))
+	had := subjects(c.before)
+	if !reflect.DeepEqual(c.before["roleRef"], c.after["roleRef"]) {
 		had = nil
 	}
 	var gained []string
 	level := Warning
-	for _, s := range subjects(p.now) {
+	for _, s := range subjects(c.after) {
 		if slices.Contains(had, s) {
 			continue
 		}
@@ -132,16 +126,12 @@ func bindingRisks(p *pair) []Risk {
 			level = Danger
 		}
 	}
-	if len(gained) == 0 {
-		return nil
-	}
-	return []Risk{{RiskRBAC, level, "role is given to more", gained}}
+	return risk(RiskRBAC, level, "role is given to more", gained)
 }
 
 func subjects(binding map[string]any) []string {
-	list, _ := get(binding, "subjects").([]any)
 	var out []string
-	for _, s := range mapsIn(list) {
+	for _, s := range mapsIn(binding["subjects"]) {
 		name := text(s["name"])
 		if namespace := text(s["namespace"]); namespace != "" {
 			name = namespace + "/" + name

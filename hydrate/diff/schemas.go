@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,10 +14,9 @@ const (
 	outlineBytes = 100
 )
 
-// schemaPlace splits the path of a change in the schema of a definition: the version, the field of custom resources
-// that it speaks of, and what of that field's schema changes, nothing for the whole. It reports whether there is a schema
-// on the path.
-func schemaPlace(at path) (version string, field, rest path, ok bool) {
+// schemaPlace splits a path in the schema of a definition: the version, the field of custom resources, and the changed
+// part of that field's schema, empty for the whole. It reports whether a schema is on the path.
+func schemaPlace(at Path) (version string, field, part Path, ok bool) {
 	i := slices.Index(at, step{name: "openAPIV3Schema"})
 	if i < 0 {
 		return "", nil, nil, false
@@ -30,11 +30,11 @@ func schemaPlace(at path) (version string, field, rest path, ok bool) {
 		switch name := at[i].name; {
 		case name == "properties" && i+1 < len(at):
 			i++
-			field = field.to(at[i].name)
+			field = field.key(at[i].name)
 		case name == "items" && i+1 < len(at):
-			field = field.toItem("")
+			field = field.item("")
 		case name == "additionalProperties" && i+1 < len(at):
-			field = field.toItem("*")
+			field = field.item("*")
 		default:
 			return version, field, at[i:], true
 		}
@@ -42,52 +42,41 @@ func schemaPlace(at path) (version string, field, rest path, ok bool) {
 	return version, field, at[i:], true
 }
 
-// schemaField names the field of custom resources that a path in their schema speaks of: "v1: spec.paused".
-func schemaField(at path) string {
+// schemaField names the field of custom resources that a path in their schema is about: "v1: spec.paused".
+func schemaField(at Path) string {
 	version, field, _, _ := schemaPlace(at)
 	return version + ": " + field.String()
 }
 
-// outline names an entry by the field of custom resources that it is about, where it is in a schema, and says in a few
-// words what a new or removed field is.
-func (e *entry) outline(d detail) bool {
-	at, ok := parsePath(e.Path)
-	if !ok || e.Inside != "" {
-		return false
-	}
-	version, field, rest, ok := schemaPlace(at)
-	if !ok {
+// outline names an entry in a schema by the field of custom resources that it is about, and describes a new or removed
+// field in a few words if brief. It reports whether the entry is in a schema.
+func (e *entry) outline(brief bool) bool {
+	version, field, part, ok := schemaPlace(e.Path)
+	if !ok || len(e.Inside) > 0 {
 		return false
 	}
 	e.schema, e.heading = true, version+": "+field.String()
-	if len(rest) > 0 {
-		e.kind = rest.String()
+	switch {
+	case len(part) > 0:
+		e.kind = part.String()
 		e.heading += " " + e.kind
-		return true
-	}
-	if d == brief {
-		switch e.Change {
-		case Added:
-			e.short = outlineOf(e.After)
-		case Removed:
-			e.short = outlineOf(e.Before)
-		}
+	case brief && e.Change == Added:
+		e.short = outlineOf(e.After)
+	case brief && e.Change == Removed:
+		e.short = outlineOf(e.Before)
 	}
 	return true
 }
 
-// outlineOf says what a field is by its schema: "string: Always, Never", "list of object: host, port".
+// outlineOf describes a field by its schema: "string: Always, Never", "list of object: host, port".
 func outlineOf(value any) string {
 	schema, ok := value.(map[string]any)
 	if !ok {
 		return ""
 	}
-	s := text(schema["type"])
+	s := cmp.Or(text(schema["type"]), "anything")
 	if schema["x-kubernetes-int-or-string"] == true {
 		s = "integer or string"
-	}
-	if s == "" {
-		s = "anything"
 	}
 	var names []string
 	items, list := schema["items"].(map[string]any)
@@ -103,11 +92,8 @@ func outlineOf(value any) string {
 			names = append(names, fmt.Sprint(choice))
 		}
 	}
-	if more := len(names) - outlineNames; more > 0 {
-		names = append(names[:outlineNames], fmt.Sprintf("… %d more", more))
-	}
 	if len(names) > 0 {
-		s += ": " + strings.Join(names, ", ")
+		s += ": " + strings.Join(atMost(names, outlineNames), ", ")
 	}
 	return clip(s, outlineBytes)
 }

@@ -12,14 +12,14 @@ import (
 const (
 	textLines  = 60  // of one field
 	textWhole  = 30  // of an object that is new or removed
-	textInline = 100 // bytes of a change that stands in the line of its path
+	textInline = 100 // bytes of a change in the line of its path
 	textWidth  = 116 // bytes of a line that lists names
 	textOthers = 12  // objects that share a risk
 )
 
-// TextOptions says how text is written.
+// TextOptions configures text.
 type TextOptions struct {
-	Color bool // with ANSI colours; whoever writes knows whether w is a terminal
+	Color bool // with ANSI colours; the caller knows whether w is a terminal
 }
 
 type color string
@@ -33,7 +33,7 @@ const (
 	reset  color = "\x1b[0m"
 )
 
-// textPage collects the text. Whatever of a manifest goes in is cleaned before.
+// textPage collects the text. Words of manifests are cleaned before they are added.
 type textPage struct {
 	bytes.Buffer
 	colored bool
@@ -53,7 +53,7 @@ func (t *textPage) line(indent int, c color, s string) {
 	t.WriteByte('\n')
 }
 
-// WriteText writes the changes for a terminal: what it comes to, images and risks, then the objects with their fields.
+// WriteText writes the changes for a terminal: the summary, images and risks, then the objects with their fields.
 func (c Changes) WriteText(w io.Writer, options TextOptions) error {
 	t := &textPage{colored: options.Color, whole: c.All}
 	t.line(0, bold, c.Summary())
@@ -63,17 +63,19 @@ func (c Changes) WriteText(w io.Writer, options TextOptions) error {
 	if len(c.Images) > 0 {
 		t.line(0, "", "")
 		t.line(0, bold, "Images")
-		for _, image := range c.Images {
-			repository, change := image.summary()
-			t.line(2, "", fmt.Sprintf("%s: %s (%s)", clean(clip(repository, maxShown)), clean(clip(change, maxShown)), plural(image.Objects, "object")))
-		}
 	}
-	if risks := c.loudRisks(); len(risks) > 0 {
+	for _, image := range c.Images {
+		repository, change := image.summary()
+		t.line(2, "", fmt.Sprintf("%s: %s (%s)", clean(clip(repository, maxShown)), clean(clip(change, maxShown)), plural(image.Objects, "object")))
+	}
+	risks := c.loudRisks()
+	if len(risks) > 0 {
 		t.line(0, "", "")
 		t.line(0, bold, "Risks")
-		for _, r := range risks {
-			t.wrapped(2, r.color(), r.textMark()+r.Message+": ", clipped(r.objects, textOthers))
-		}
+	}
+	for _, r := range risks {
+		mark, color := r.textMark()
+		t.wrapped(2, color, mark+r.Message+": ", atMost(r.objects, textOthers))
 	}
 	for _, b := range c.bundles() {
 		t.line(0, "", "")
@@ -81,14 +83,6 @@ func (c Changes) WriteText(w io.Writer, options TextOptions) error {
 	}
 	_, err := w.Write(t.Bytes())
 	return err
-}
-
-// clipped returns the first of a list, and how many more there are.
-func clipped(list []string, limit int) []string {
-	if more := len(list) - limit; more > 0 {
-		return append(list[:limit:limit], fmt.Sprintf("… %d more", more))
-	}
-	return list
 }
 
 // wrapped writes a list, several items a line.
@@ -117,55 +111,42 @@ func (t *textPage) object(b bundle) {
 		t.wrapped(2, "", fmt.Sprintf("and %d more that changed alike: ", len(b.others)), b.otherNames())
 	}
 	for _, r := range b.Risks {
-		if r.Kind == RiskImage && r.Level == Info {
-			continue // the field says it
+		if r.inFields() {
+			continue
 		}
-		s := r.Message
+		mark, color := r.textMark()
+		s := mark + r.Message
 		if len(r.Details) > 0 {
 			s += ": " + clean(strings.Join(r.Details, ", "))
 		}
-		t.line(4, r.color(), r.textMark()+s)
+		t.line(4, color, s)
+	}
+	limit := textLines
+	switch {
+	case t.whole:
+		limit = maxLines
+	case b.Change == Added || b.Change == Removed:
+		limit = textWhole
 	}
 	for _, e := range b.entries {
-		t.entry(e, b.limit())
+		t.entry(e, limit)
 	}
 	for _, remark := range b.remarks {
 		t.line(4, dim, remark.message+clean(clip(remark.words, maxShown)))
 	}
 }
 
-// limit is how many lines of a field are shown.
-func (b bundle) limit() int {
-	if b.Change == Added || b.Change == Removed {
-		return textWhole
-	}
-	return textLines
-}
-
-func (r Risk) color() color {
+func (r Risk) textMark() (string, color) {
 	switch r.Level {
 	case Danger:
-		return red
+		return "!! ", red
 	case Warning:
-		return yellow
+		return "!  ", yellow
 	}
-	return dim
-}
-
-func (r Risk) textMark() string {
-	switch r.Level {
-	case Danger:
-		return "!! "
-	case Warning:
-		return "!  "
-	}
-	return "   "
+	return "   ", dim
 }
 
 func (t *textPage) entry(e entry, limit int) {
-	if t.whole {
-		limit = maxLines
-	}
 	indent := 4
 	if e.heading != "" {
 		head := t.paint(e.Change.color(), e.Change.mark()) + " " + clean(e.heading)
@@ -190,17 +171,9 @@ func (t *textPage) entry(e entry, limit int) {
 		}
 		indent += 4
 	}
+	colors := map[LineOp]color{LineRemoved: red, LineAdded: green, LineNote: dim}
 	for _, line := range e.lines(limit) {
-		switch text := clean(line.Text); line.Op {
-		case LineRemoved:
-			t.line(indent, red, "- "+text)
-		case LineAdded:
-			t.line(indent, green, "+ "+text)
-		case LineNote:
-			t.line(indent, dim, "  "+text)
-		default:
-			t.line(indent, "", "  "+text)
-		}
+		t.line(indent, colors[line.Op], line.Op.mark()+" "+clean(line.Text))
 	}
 }
 
@@ -214,30 +187,7 @@ func (c Change) color() color {
 	return yellow
 }
 
-// Summary counts the objects, in words of this package only: "1 added, 3 changed, 120 unchanged".
-func (c Changes) Summary() string {
-	if c.Empty() {
-		return fmt.Sprintf("no changes in %s", plural(c.Counts.Unchanged, "object"))
-	}
-	if len(c.Objects) == 0 {
-		return fmt.Sprintf("no changes but noise, in %s", plural(c.Noise.Objects, "object"))
-	}
-	var parts []string
-	for _, count := range []struct {
-		n    int
-		what string
-	}{
-		{c.Counts.Added, "added"}, {c.Counts.Removed, "removed"}, {c.Counts.Changed, "changed"},
-		{c.Counts.Renamed, "renamed"}, {c.Counts.Unchanged, "unchanged"},
-	} {
-		if count.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", count.n, count.what))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-// WriteJSON writes the changes as one indented JSON object: the fields of [Changes] as their tags name them.
+// WriteJSON writes the changes as one indented JSON object: the fields of [Changes] under the names of their tags.
 func (c Changes) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// hidden stands for a value that is not shown. It is made before anything is compared, so that no value of a Secret
-// reaches the code that reports. The whole sum is kept for telling values apart, four digits of it are shown: with more,
-// whoever reads a pull request could try passwords until one fits.
+// hidden replaces a value that is not shown. It is made before anything is compared, so that no value of a Secret reaches
+// the code that reports. The whole sum is kept to distinguish values, four digits of it are shown: with more, a reader of
+// a pull request could try passwords until one fits.
 type hidden struct {
 	length int
 	sum    [sha256.Size]byte
 }
 
-// hide hides a scalar. The length is that of the data where the value is its base64 encoding.
+// hide hides a scalar. The length is that of the data if the value is its base64 encoding.
 func hide(value any, encoded bool) hidden {
 	text := fmt.Sprint(value)
 	h := hidden{len(text), sha256.Sum256(fmt.Appendf(nil, "%T %v", value, value))}
@@ -29,11 +29,11 @@ func (h hidden) String() string {
 	return fmt.Sprintf("«%d bytes hidden, hash %x»", h.length, h.sum[:2])
 }
 
-// lastApplied is where `kubectl apply` writes the whole object, data of Secrets and all.
+// lastApplied is the annotation to which `kubectl apply` writes the whole object, including the data of a Secret.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// concealed returns value with the values of all Secrets in it hidden, those inside of other objects too.
-func concealed(value any) any {
+// conceal returns value with the values of all Secrets in it hidden, also of those inside other objects.
+func conceal(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
 		secret := isSecret(value)
@@ -43,7 +43,7 @@ func concealed(value any) any {
 			case !secret && key == "binaryData":
 				out[key] = concealAll(v, true)
 			case !secret || key == "apiVersion" || key == "kind" || key == "type" || key == "immutable":
-				out[key] = concealed(v)
+				out[key] = conceal(v)
 			case key == "metadata":
 				out[key] = concealMetadata(v)
 			default:
@@ -55,14 +55,14 @@ func concealed(value any) any {
 	case []any:
 		out := make([]any, len(value))
 		for i, v := range value {
-			out[i] = concealed(v)
+			out[i] = conceal(v)
 		}
 		return out
 	}
 	return value
 }
 
-// isSecret tells a Secret from a reference to one, which has a name instead of metadata.
+// isSecret distinguishes a Secret from a reference to one, which has a name instead of metadata.
 func isSecret(value map[string]any) bool {
 	version, _ := value["apiVersion"].(string)
 	_, object := value["metadata"].(map[string]any)
@@ -70,7 +70,7 @@ func isSecret(value map[string]any) bool {
 }
 
 func concealMetadata(value any) any {
-	meta, ok := concealed(value).(map[string]any)
+	meta, ok := conceal(value).(map[string]any)
 	if !ok {
 		return concealAll(value, false)
 	}
@@ -82,22 +82,29 @@ func concealMetadata(value any) any {
 
 // concealAll hides every value but null and keeps the keys.
 func concealAll(value any, encoded bool) any {
+	return mapScalars(value, func(scalar any) any {
+		if scalar == nil {
+			return nil
+		}
+		return hide(scalar, encoded)
+	})
+}
+
+// mapScalars returns a copy of value with each scalar replaced.
+func mapScalars(value any, replace func(scalar any) any) any {
 	switch value := value.(type) {
-	case nil:
-		return nil
 	case map[string]any:
 		out := make(map[string]any, len(value))
 		for key, v := range value {
-			out[key] = concealAll(v, encoded)
+			out[key] = mapScalars(v, replace)
 		}
 		return out
 	case []any:
 		out := make([]any, len(value))
 		for i, v := range value {
-			out[i] = concealAll(v, encoded)
+			out[i] = mapScalars(v, replace)
 		}
 		return out
-	default:
-		return hide(value, encoded)
 	}
+	return replace(value)
 }

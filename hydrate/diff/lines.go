@@ -1,0 +1,185 @@
+package diff
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Bounds on what is kept of texts.
+const (
+	maxString     = 4096 // bytes of a string
+	maxLines      = 1000 // of a comparison of two texts
+	maxLine       = 1024 // bytes of a line in it
+	contextLines  = 3    // shown around a change
+	maxLinesInput = 200_000
+)
+
+// Line is one line of a comparison of texts.
+type Line struct {
+	Op   LineOp `json:"op"`
+	Text string `json:"text"`
+}
+
+// LineOp is what happened to a line.
+type LineOp string
+
+// The marks of lines. LineNote is a remark of this package, mostly for lines left out.
+const (
+	LineSame    LineOp = " "
+	LineRemoved LineOp = "-"
+	LineAdded   LineOp = "+"
+	LineNote    LineOp = "@"
+)
+
+// mark is the sign of a line in front of its text.
+func (op LineOp) mark() string {
+	if op == LineNote {
+		return " "
+	}
+	return string(op)
+}
+
+// shown returns the change with values to show: texts compared by lines, long strings cut, hidden values described.
+func (f FieldChange) shown() FieldChange {
+	before, wasText := f.Before.(string)
+	after, isText := f.After.(string)
+	if wasText && isText {
+		if f.Lines = compareTexts(before, after); f.Lines != nil {
+			f.Before, f.After = nil, nil
+		} else {
+			f.Before, f.After = shorten(before, after, maxString)
+		}
+		return f
+	}
+	show := func(scalar any) any {
+		switch scalar := scalar.(type) {
+		case string:
+			return clip(scalar, maxString)
+		case hidden:
+			return scalar.String()
+		}
+		return scalar
+	}
+	f.Before, f.After = mapScalars(f.Before, show), mapScalars(f.After, show)
+	return f
+}
+
+// compareTexts compares two texts line by line. It returns nil if both have one line and are not JSON.
+func compareTexts(before, after string) []Line {
+	if strings.Contains(before, "\n") || strings.Contains(after, "\n") {
+		return compareLines(before, after)
+	}
+	before, after = indentJSON(before), indentJSON(after)
+	if before == "" || after == "" || before == after {
+		return nil
+	}
+	return append([]Line{{LineNote, "JSON, indented for reading"}}, compareLines(before, after)...)
+}
+
+func compareLines(before, after string) []Line {
+	before, hadEnd := strings.CutSuffix(before, "\n")
+	after, hasEnd := strings.CutSuffix(after, "\n")
+	out := hunks(strings.SplitN(before, "\n", maxLinesInput), strings.SplitN(after, "\n", maxLinesInput))
+	switch {
+	case hadEnd && !hasEnd:
+		out = append(out, Line{LineNote, "newline at the end removed"})
+	case hasEnd && !hadEnd:
+		out = append(out, Line{LineNote, "newline at the end added"})
+	}
+	return firstLines(out, maxLines)
+}
+
+// firstLines cuts a comparison after limit lines and appends the number of lines cut.
+func firstLines(lines []Line, limit int) []Line {
+	if more := len(lines) - limit; more > 0 {
+		return append(lines[:limit:limit], Line{LineNote, "… " + plural(more, "more line")})
+	}
+	return lines
+}
+
+// hunks returns the lines that differ and some around them.
+func hunks(before, after []string) []Line {
+	var out []Line
+	add := func(op LineOp, list []string) {
+		for _, line := range list {
+			out = append(out, Line{op, clip(line, maxLine)})
+		}
+	}
+	done := 0 // lines of before that are written or skipped
+	found := gaps(before, after)
+	for i, g := range found {
+		from := max(done, g.a0-contextLines)
+		if from > done {
+			out = append(out, Line{LineNote, "… " + plural(from-done, "line") + " the same"})
+		}
+		add(LineSame, before[from:g.a0])
+		if g.a1-g.a0 == 1 && g.b1-g.b0 == 1 {
+			old, current := shorten(before[g.a0], after[g.b0], maxLine)
+			out = append(out, Line{LineRemoved, old}, Line{LineAdded, current})
+		} else {
+			add(LineRemoved, before[g.a0:g.a1])
+			add(LineAdded, after[g.b0:g.b1])
+		}
+		end := len(before)
+		if i+1 < len(found) {
+			end = found[i+1].a0
+		}
+		done = min(end, g.a1+contextLines)
+		add(LineSame, before[g.a1:done])
+	}
+	return out
+}
+
+// lines returns the change as lines of YAML, removed and added, at most limit of them.
+func (f FieldChange) lines(limit int) []Line {
+	out := f.Lines
+	if out == nil {
+		before, wasText := f.Before.(string)
+		after, isText := f.After.(string)
+		if wasText && isText {
+			f.Before, f.After = shorten(before, after, maxShown)
+		}
+		if f.Change != Added {
+			out = appendYAML(out, LineRemoved, f.Before)
+		}
+		if f.Change != Removed {
+			out = appendYAML(out, LineAdded, f.After)
+		}
+	}
+	return firstLines(out, limit)
+}
+
+func appendYAML(out []Line, op LineOp, value any) []Line {
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	if err := errors.Join(encoder.Encode(value), encoder.Close()); err != nil {
+		return append(out, Line{LineNote, "not shown: " + err.Error()})
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(b.String(), "\n"), "\n") {
+		out = append(out, Line{op, clip(line, maxLine)})
+	}
+	return out
+}
+
+// inline returns the values of a change that fits a line, "1 → 2", and whether it fits.
+func (f FieldChange) inline(limit int) (string, bool) {
+	list := f.lines(limit)
+	if f.Lines != nil || len(list) > 2 || len(list) == 2 && (list[0].Op != LineRemoved || list[1].Op != LineAdded) {
+		return "", false
+	}
+	var parts []string
+	length := 0
+	for _, line := range list {
+		if line.Op == LineNote {
+			return "", false
+		}
+		text := clean(line.Text)
+		parts = append(parts, text)
+		length += len(text)
+	}
+	return strings.Join(parts, " → "), length <= limit
+}

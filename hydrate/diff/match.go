@@ -1,0 +1,169 @@
+package diff
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate"
+)
+
+// maxObjects bounds the objects on each side.
+const maxObjects = 20_000
+
+// identity is what objects are matched by.
+type identity struct{ group, kind, namespace, name string }
+
+func identify(o hydrate.Object) identity { return identity{o.Group, o.Kind, o.Namespace, name(o)} }
+
+func name(o hydrate.Object) string {
+	if o.Name == "" {
+		return o.GenerateName + "*"
+	}
+	return o.Name
+}
+
+// match returns a comparison for each object that differs, in the order of [Changes.Objects], and the number of those
+// that do not.
+func match(before, after []hydrate.Object) (comparisons []*comparison, unchanged int, err error) {
+	olds, err := index(before)
+	if err != nil {
+		return nil, 0, fmt.Errorf("tree before: %w", err)
+	}
+	news, err := index(after)
+	if err != nil {
+		return nil, 0, fmt.Errorf("tree after: %w", err)
+	}
+	var removed, added []*comparison
+	for id, objects := range olds {
+		// Only objects without a name share an identity: equal ones are matched first, then the others in order.
+		gone, come := withoutEqual(objects, news[id])
+		unchanged += len(objects) - len(gone)
+		both := min(len(gone), len(come))
+		for i := range both {
+			comparisons = append(comparisons, &comparison{change: Changed, old: gone[i], current: come[i]})
+		}
+		for _, o := range gone[both:] {
+			removed = append(removed, &comparison{change: Removed, old: o})
+		}
+		news[id] = come[both:]
+	}
+	for _, objects := range news {
+		for _, o := range objects {
+			added = append(added, &comparison{change: Added, current: o})
+		}
+	}
+	slices.SortFunc(removed, inOrder)
+	slices.SortFunc(added, inOrder)
+	comparisons = append(comparisons, reunite(removed, added)...)
+	slices.SortStableFunc(comparisons, inOrder)
+	return comparisons, unchanged, nil
+}
+
+func index(objects []hydrate.Object) (map[identity][]*hydrate.Object, error) {
+	if len(objects) > maxObjects {
+		return nil, fmt.Errorf("%d objects, more than the %d that are compared; compare parts of it", len(objects), maxObjects)
+	}
+	byID := make(map[identity][]*hydrate.Object, len(objects))
+	for i := range objects {
+		o := &objects[i]
+		id := identify(*o)
+		if met := byID[id]; len(met) > 0 && o.Name != "" {
+			return nil, fmt.Errorf("%v exists twice, in %s and in %s; remove one", o, met[0].Source, o.Source)
+		}
+		byID[id] = append(byID[id], o)
+	}
+	for _, same := range byID {
+		if len(same) > 1 {
+			slices.SortFunc(same, func(a, b *hydrate.Object) int { return bytes.Compare(a.YAML(), b.YAML()) })
+		}
+	}
+	return byID, nil
+}
+
+// withoutEqual removes pairs of equal objects from two lists.
+func withoutEqual(gone, come []*hydrate.Object) (restGone, restCome []*hydrate.Object) {
+	restCome = slices.Clone(come)
+	for _, o := range gone {
+		i := slices.IndexFunc(restCome, func(c *hydrate.Object) bool { return reflect.DeepEqual(o.Content(), c.Content()) })
+		if i < 0 {
+			restGone = append(restGone, o)
+			continue
+		}
+		restCome = slices.Delete(restCome, i, i+1)
+	}
+	return restGone, restCome
+}
+
+// reunite joins a removed and an added object that are one: objects that left the group `extensions`, and generated ones
+// with a new hash in the name. A cluster treats other names as other objects.
+func reunite(removed, added []*comparison) []*comparison {
+	candidates := map[identity][]*comparison{}
+	for _, c := range added {
+		key := lasting(*c.current)
+		candidates[key] = append(candidates[key], c)
+	}
+	for _, c := range removed {
+		key := lasting(*c.old)
+		if len(candidates[key]) == 0 || c.old.Name == "" {
+			continue
+		}
+		c.change, c.current = Changed, candidates[key][0].current
+		candidates[key] = candidates[key][1:]
+		if c.old.Name != c.current.Name {
+			c.change = Renamed
+		}
+	}
+	for _, rest := range candidates {
+		removed = append(removed, rest...)
+	}
+	return removed
+}
+
+// lasting returns an identity that survives a move between groups and a new hash.
+func lasting(o hydrate.Object) identity {
+	id := identify(o)
+	switch {
+	case o.Group == "extensions" || o.Group == "apps" || o.Group == "policy" || o.Group == "networking.k8s.io":
+		id.group = "extensions"
+	case o.Group == "" && (o.Kind == "ConfigMap" || o.Kind == "Secret"):
+		id.name = withoutHash(id.name)
+	}
+	return id
+}
+
+// withoutHash removes the hash that kustomize's generators append: ten hexadecimal digits, some of them written as
+// letters that spell no words.
+func withoutHash(name string) string {
+	const digits = 10
+	stem := len(name) - digits
+	if stem < 1 || name[stem-1] != '-' || strings.Trim(name[stem:], "2456789bcdfghkmt") != "" {
+		return name
+	}
+	return name[:stem]
+}
+
+func inOrder(a, b *comparison) int {
+	last := func(o *hydrate.Object) int {
+		if o.Kind == "CustomResourceDefinition" { // many lines and few readers
+			return 1
+		}
+		return 0
+	}
+	x, y := a.object(), b.object()
+	order := cmp.Or(
+		last(x)-last(y),
+		strings.Compare(x.Kind, y.Kind),
+		strings.Compare(x.Group, y.Group),
+		strings.Compare(x.Namespace, y.Namespace),
+		strings.Compare(name(*x), name(*y)),
+		strings.Compare(string(a.change), string(b.change)),
+	)
+	if order == 0 { // objects without a name
+		order = bytes.Compare(x.YAML(), y.YAML())
+	}
+	return order
+}
