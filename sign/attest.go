@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/oci"
@@ -16,7 +17,7 @@ const (
 	MaxBundles = 30
 
 	// BundleMediaType is the type of a Sigstore bundle, as a layer and as the artifact type of the referrer.
-	BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
+	BundleMediaType = bundleTypePrefix + ".v0.3+json"
 
 	bundleTypePrefix = "application/vnd.dev.sigstore.bundle"
 
@@ -26,31 +27,37 @@ const (
 	contentDSSE             = "dsse-envelope"
 )
 
-// Attest signs a statement and attaches it to its subject as a referrer. It does not look whether the same was stated
-// before: ask [Verify] first. A statement about another digest, and one statement more than MaxBundles, are refused.
+// Sign signs a statement, without attaching it anywhere.
+func Sign(ctx context.Context, signer Signer, statement Statement) (Bundle, error) {
+	payload, err := statement.payload()
+	if err != nil {
+		return Bundle{}, err
+	}
+	text, err := signer.SignStatement(ctx, payload)
+	return Bundle{Referrer: digest.FromBytes(text), JSON: text}, err
+}
+
+// Attest signs a statement and attaches it to its subject as a referrer. It attaches the same statement again if asked to:
+// ask [Verify] first. It refuses a statement about another digest, and one statement more than MaxBundles.
 func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, statement Statement) (ocispec.Descriptor, error) {
 	if statement.Subject.Digest != subject.Digest {
 		return ocispec.Descriptor{}, fmt.Errorf("attest %s: the statement is about %s", subject.Digest, statement.Subject.Digest)
 	}
-	payload, err := statement.payload()
-	if err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("attest %s: %w", subject.Digest, err)
-	}
 	// One too many would make the whole artifact unverifiable, not only this statement.
-	there, err := referrers(ctx, store, subject)
+	attached, err := referrers(ctx, store, subject)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if len(there) >= MaxBundles {
-		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %d signatures and attestations are attached already, and no more are read; delete those not needed", store.Name(), subject.Digest, len(there))
+	if len(attached) >= MaxBundles {
+		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %d signatures and attestations are attached already, and no more are read; delete those not needed", store.Name(), subject.Digest, len(attached))
 	}
-	bundle, err := signer.SignStatement(ctx, payload)
+	bundle, err := Sign(ctx, signer, statement)
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("attest %s: %w", subject.Digest, err)
 	}
 	desc, err := store.Attach(ctx, subject, oci.Referrer{
 		ArtifactType: BundleMediaType,
-		Layers:       []oci.Blob{{MediaType: BundleMediaType, Data: bundle}},
+		Layers:       []oci.Blob{{MediaType: BundleMediaType, Data: bundle.JSON}},
 		Annotations: map[string]string{
 			annotationContent:       contentDSSE,
 			annotationPredicateType: statement.PredicateType,

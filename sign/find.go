@@ -22,14 +22,14 @@ const (
 	findConcurrency = 4
 )
 
-// Bundle is what was found attached to a digest and says that it is a Sigstore bundle. Nothing in it is proven.
+// Bundle is a Sigstore bundle, or what claims to be one. Nothing in it is proven.
 type Bundle struct {
-	Referrer digest.Digest // of the manifest that attaches it
+	Referrer digest.Digest // of the manifest that attaches it; of JSON if none does
 	JSON     []byte        // nil if Problem is set
 	Problem  string        // why it could not be read as a bundle; empty if it could
 }
 
-// Find reads all bundles attached to a digest, in the order of the registry's list. No bundle is no error. More than
+// Find reads all bundles attached to a digest, in the order of the registry's list. No bundle is not an error; more than
 // MaxBundles are one, and so is a registry that fails.
 func Find(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bundle, error) {
 	descs, err := referrers(ctx, store, subject)

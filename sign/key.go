@@ -58,6 +58,16 @@ type Key struct {
 
 var _ Signer = (*Key)(nil)
 
+// NewKey returns a signer by a private key.
+func NewKey(private crypto.Signer) (*Key, error) {
+	public, err := newPublicKey(private.Public())
+	if err != nil {
+		return nil, err
+	}
+	signer, err := signature.LoadSigner(private, crypto.SHA256)
+	return &Key{signer: signer, public: public}, err
+}
+
 // PublicKey returns the key that verifies what this one signs.
 func (k *Key) PublicKey() PublicKey { return k.public }
 
@@ -87,10 +97,7 @@ func (k *Key) SignPayload(ctx context.Context, payload []byte) (map[string]strin
 }
 
 // KeyPair is a key in two PEM texts.
-type KeyPair struct {
-	Private []byte // encrypted, in cosign's format
-	Public  []byte
-}
+type KeyPair struct{ Private, Public []byte }
 
 // GenerateKeyPair makes an ECDSA key on P-256 and encrypts it with the password, as `cosign generate-key-pair` does; the
 // empty password is allowed. Its randomness is the operating system's.
@@ -179,12 +186,7 @@ func parseKey(ctx context.Context, text []byte, password PasswordFunc) (*Key, er
 	if !ok {
 		return nil, fmt.Errorf("keys of type %T cannot sign", private)
 	}
-	public, err := newPublicKey(signer.Public())
-	if err != nil {
-		return nil, err
-	}
-	loaded, err := signature.LoadSigner(signer, crypto.SHA256)
-	return &Key{signer: loaded, public: public}, err
+	return NewKey(signer)
 }
 
 func decrypt(ctx context.Context, box []byte, ask PasswordFunc) ([]byte, error) {

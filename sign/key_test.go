@@ -88,11 +88,11 @@ func TestCosignKeys(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parsed, err := ParsePublicKey(pair.Public)
+			parsed, err := ParsePublicKeys(pair.Public)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if k, ok := public.(*ecdsa.PublicKey); !ok || !k.Equal(parsed.key) {
+			if k, ok := public.(*ecdsa.PublicKey); !ok || !k.Equal(parsed[0].key) {
 				t.Errorf("password %q: cosign reads another public key", pw)
 			}
 		}
@@ -294,10 +294,11 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
 -----END PUBLIC KEY-----
 `
 	const fingerprint = "5cd252fb0ce8932436faf8ccd1040981b89ee4ad6b9fe9e2a2b7e71aacb27cd3"
-	key, err := ParsePublicKey([]byte(text))
-	if err != nil {
-		t.Fatal(err)
+	keys, err := ParsePublicKeys([]byte(text))
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("%d keys, %v", len(keys), err)
 	}
+	key := keys[0]
 	if got := key.Fingerprint(); got != fingerprint {
 		t.Errorf("fingerprint %s, want %s", got, fingerprint)
 	}
@@ -305,13 +306,12 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
 		t.Errorf("PEM:\n%s", got)
 	}
 	for name, bad := range map[string]string{
-		"two keys": text + text,
-		"private":  string(newPrivateKey(t)),
-		"none":     "",
-		"large":    strings.Repeat("x", maxKeySize+1),
-		"broken":   strings.Replace(text, "MFkw", "MFkx", 1),
+		"private": string(newPrivateKey(t)),
+		"none":    "",
+		"large":   strings.Repeat("x", MaxPublicKeys*maxKeySize+1),
+		"broken":  strings.Replace(text, "MFkw", "MFkx", 1),
 	} {
-		if _, err := ParsePublicKey([]byte(bad)); err == nil {
+		if _, err := ParsePublicKeys([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -65,59 +65,48 @@ func (p Provenance) Dependency(name string) (ResourceDescriptor, bool) {
 	return ResourceDescriptor{}, false
 }
 
-// Provenance on the wire: https://slsa.dev/spec/v1.0/provenance
-type (
-	wireProvenance struct {
-		BuildDefinition wireBuildDefinition `json:"buildDefinition"`
-		RunDetails      wireRunDetails      `json:"runDetails"`
-	}
-	wireBuildDefinition struct {
-		BuildType            string               `json:"buildType"`
-		ExternalParameters   wireExternal         `json:"externalParameters"`
-		InternalParameters   *wireInternal        `json:"internalParameters,omitempty"`
+// wireProvenance is provenance on the wire: https://slsa.dev/spec/v1.0/provenance
+type wireProvenance struct {
+	BuildDefinition struct {
+		BuildType          string `json:"buildType"`
+		ExternalParameters struct {
+			Claim
+			Lock ResourceDescriptor `json:"lock"`
+		} `json:"externalParameters"`
+		InternalParameters struct {
+			Allowances []string `json:"allowances,omitempty"`
+		} `json:"internalParameters,omitzero"`
 		ResolvedDependencies []ResourceDescriptor `json:"resolvedDependencies,omitempty"`
-	}
-	wireExternal struct {
-		Claim
-		Lock ResourceDescriptor `json:"lock"`
-	}
-	wireInternal struct {
-		Allowances []string `json:"allowances,omitempty"`
-	}
-	wireRunDetails struct {
-		Builder    wireBuilder          `json:"builder"`
-		Metadata   *wireMetadata        `json:"metadata,omitempty"`
+	} `json:"buildDefinition"`
+	RunDetails struct {
+		Builder struct {
+			ID      string            `json:"id"`
+			Version map[string]string `json:"version,omitempty"`
+		} `json:"builder"`
+		Metadata struct {
+			StartedOn  time.Time `json:"startedOn,omitzero"`
+			FinishedOn time.Time `json:"finishedOn,omitzero"`
+		} `json:"metadata,omitzero"`
 		Byproducts []ResourceDescriptor `json:"byproducts,omitempty"`
-	}
-	wireBuilder struct {
-		ID      string            `json:"id"`
-		Version map[string]string `json:"version,omitempty"`
-	}
-	wireMetadata struct {
-		StartedOn  time.Time `json:"startedOn,omitzero"`
-		FinishedOn time.Time `json:"finishedOn,omitzero"`
-	}
-)
+	} `json:"runDetails"`
+}
 
-// NewProvenance is the statement that p is how the artifact was made.
+// NewProvenance returns the statement that p is how the artifact was made.
 func NewProvenance(artifact digest.Digest, p Provenance) (Statement, error) {
-	w := wireProvenance{
-		BuildDefinition: wireBuildDefinition{
-			BuildType:            BuildTypeHydrate,
-			ExternalParameters:   wireExternal{Claim: p.Claim, Lock: p.Lock},
-			ResolvedDependencies: p.Dependencies,
-		},
-		RunDetails: wireRunDetails{Builder: wireBuilder{ID: BuilderID}, Byproducts: p.Byproducts},
-	}
+	var w wireProvenance
+	build, run := &w.BuildDefinition, &w.RunDetails
+	build.BuildType = BuildTypeHydrate
+	build.ExternalParameters.Claim, build.ExternalParameters.Lock = p.Claim, p.Lock
 	if len(p.Allowances) > 0 {
-		w.BuildDefinition.InternalParameters = &wireInternal{Allowances: p.Allowances}
+		build.InternalParameters.Allowances = p.Allowances
 	}
+	build.ResolvedDependencies = p.Dependencies
+	run.Builder.ID = BuilderID
 	if p.Version != "" {
-		w.RunDetails.Builder.Version = map[string]string{"lockage": p.Version}
+		run.Builder.Version = map[string]string{"lockage": p.Version}
 	}
-	if !p.Started.IsZero() || !p.Finished.IsZero() {
-		w.RunDetails.Metadata = &wireMetadata{StartedOn: rfc3339(p.Started), FinishedOn: rfc3339(p.Finished)}
-	}
+	run.Metadata.StartedOn, run.Metadata.FinishedOn = rfc3339(p.Started), rfc3339(p.Finished)
+	run.Byproducts = p.Byproducts
 	predicate, err := json.Marshal(w)
 	if err != nil {
 		return Statement{}, fmt.Errorf("provenance of %s: %w", artifact, err)
@@ -142,18 +131,16 @@ func parseProvenance(predicate json.RawMessage) (Provenance, error) {
 	if got := w.RunDetails.Builder.ID; got != BuilderID {
 		return Provenance{}, fmt.Errorf("provenance of builder %.100q, not %s", got, BuilderID)
 	}
+	build, run := w.BuildDefinition, w.RunDetails
 	p := Provenance{
-		Claim:        w.BuildDefinition.ExternalParameters.Claim,
-		Lock:         w.BuildDefinition.ExternalParameters.Lock,
-		Dependencies: w.BuildDefinition.ResolvedDependencies,
-		Byproducts:   w.RunDetails.Byproducts,
-		Version:      w.RunDetails.Builder.Version["lockage"],
-	}
-	if w.BuildDefinition.InternalParameters != nil {
-		p.Allowances = w.BuildDefinition.InternalParameters.Allowances
-	}
-	if w.RunDetails.Metadata != nil {
-		p.Started, p.Finished = w.RunDetails.Metadata.StartedOn, w.RunDetails.Metadata.FinishedOn
+		Claim:        build.ExternalParameters.Claim,
+		Lock:         build.ExternalParameters.Lock,
+		Allowances:   build.InternalParameters.Allowances,
+		Dependencies: build.ResolvedDependencies,
+		Byproducts:   run.Byproducts,
+		Version:      run.Builder.Version["lockage"],
+		Started:      run.Metadata.StartedOn,
+		Finished:     run.Metadata.FinishedOn,
 	}
 	if p.Claim == (Claim{}) {
 		return Provenance{}, errors.New("provenance has no external parameters")

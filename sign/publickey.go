@@ -32,19 +32,8 @@ type PublicKey struct {
 	spki []byte // SubjectPublicKeyInfo in DER
 }
 
-// ParsePublicKey reads one public key from PEM text («PUBLIC KEY», as cosign writes it).
-func ParsePublicKey(text []byte) (PublicKey, error) {
-	keys, err := ParsePublicKeys(text)
-	switch {
-	case err != nil:
-		return PublicKey{}, err
-	case len(keys) > 1: // the author may believe that both are trusted
-		return PublicKey{}, errors.New("public key is followed by another one; give one key each")
-	}
-	return keys[0], nil
-}
-
-// ParsePublicKeys reads public keys from PEM blocks: the current key of an identity first, then its former ones.
+// ParsePublicKeys reads public keys from PEM blocks («PUBLIC KEY», as cosign writes them): the current key of an identity
+// first, then its former ones.
 func ParsePublicKeys(text []byte) ([]PublicKey, error) {
 	if len(text) > MaxPublicKeys*maxKeySize {
 		return nil, fmt.Errorf("public key is larger than %d bytes", MaxPublicKeys*maxKeySize)

@@ -65,11 +65,11 @@ func (a *app) generateKeys(ctx context.Context, prefix string) error {
 	if err != nil {
 		return err
 	}
-	public, err := sign.ParsePublicKey(pair.Public)
+	public, err := sign.ParsePublicKeys(pair.Public)
 	if err != nil {
 		return err
 	}
-	result.Fingerprint = public.Fingerprint()
+	result.Fingerprint = public[0].Fingerprint()
 	if err := writeNew(result.PrivateKey, pair.Private, 0o600); err != nil {
 		return err
 	}

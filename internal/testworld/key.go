@@ -16,8 +16,11 @@ import (
 // Key makes a signing key.
 func Key(t testing.TB) *sign.Key {
 	t.Helper()
-	file, _ := KeyFile(t)
-	key, err := sign.OpenKey(t.Context(), file, nil)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := sign.NewKey(private)
 	if err != nil {
 		t.Fatal(err)
 	}

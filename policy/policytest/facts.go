@@ -65,14 +65,14 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 		f.Stages[name] = policy.Subject{Repository: artifactRepository, Digest: artifactOf(name, l.ReleaseID)}
 	}
 	for _, name := range s.signers(c, gates, waivers) {
-		key, err := s.identities.publicKey(name)
+		key, err := s.identities.key(name)
 		if err != nil {
 			return f, err
 		}
-		f.Keys[name] = key.Fingerprint()
+		f.Keys[name] = key.PublicKey().Fingerprint()
 	}
 	for j := range c.Statements {
-		if err := s.state(&f, i, j, gates); err != nil {
+		if err := s.state(ctx, &f, i, j, gates); err != nil {
 			return f, err
 		}
 	}
@@ -128,7 +128,7 @@ func (s *suite) stays(i int, stage string, l lock.Lock) []policy.Span {
 }
 
 // state signs statement j of case i and puts it where it belongs.
-func (s *suite) state(f *policy.Facts, i, j int, gates []pipeline.Gate) error {
+func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pipeline.Gate) error {
 	st := s.file.Cases[i].Statements[j]
 	at := s.doc.At("cases", i, "statements", j)
 	if _, ok := s.identities[st.By]; s.declared != nil && !ok {
@@ -172,8 +172,15 @@ func (s *suite) state(f *policy.Facts, i, j int, gates []pipeline.Gate) error {
 	} else if !strings.Contains(st.Type, ":") {
 		s.problems.Add(at.At("type").Pos, "type: %q is no predicate type: write a URI, or approval, waiver or health", st.Type)
 	}
+	data, err := json.Marshal(stated)
+	if err != nil {
+		return fmt.Errorf("%s: predicate: %w", at.Pos, err)
+	}
 	about := digest.Digest(orDefault(st.About, subject.Digest.String()))
-	verified, rejected, err := s.identities.prove(st.By, about, subject.Digest, subject.Repository, predicateType, stated, annotations)
+	verified, rejected, err := s.identities.prove(ctx, st.By, subject.Digest, sign.Statement{
+		Subject:       sign.Subject{Name: subject.Repository, Digest: about, Annotations: annotations},
+		PredicateType: predicateType, Predicate: data,
+	})
 	if err != nil {
 		return fmt.Errorf("%s: sign as %s: %w", at.Pos, st.By, err)
 	}
