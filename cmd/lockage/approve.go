@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/policy"
@@ -31,9 +32,9 @@ type attestResult struct {
 	Gate      string     `json:"gate,omitempty"`
 	Expires   *time.Time `json:"expires,omitempty"`
 	Statement string     `json:"statement"`          // digest of the manifest that attaches it
-	Identity  []string   `json:"identity,omitempty"` // names under which the pipeline declares the key
+	Identity  []string   `json:"identity,omitempty"` // names of the key in the pipeline file
 	Key       string     `json:"key"`                // its fingerprint
-	Sources   []string   `json:"sources,omitempty"`  // of health: what was looked at
+	Sources   []string   `json:"sources,omitempty"`  // of health: the resources that were read
 }
 
 func (rs attestResults) Text(w io.Writer) {
@@ -53,23 +54,24 @@ func (rs attestResults) Text(w io.Writer) {
 	}
 }
 
-// signFlags are what approve and attest have in common.
+// signFlags are the flags that approve and attest share.
 type signFlags struct {
-	key, release, pipeline, policy string
+	key, pipeline string
+	release       releaseID
 }
 
-func (f *signFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.key, "key", "", "sign with this `KEY`: a file, or env://NAME")
-	cmd.Flags().StringVar(&f.release, "release", "", "of this `RELEASE`, git-<40 hex> (default: the current one)")
-	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "of the pipeline of this `NAME`")
-	cmd.Flags().StringVar(&f.policy, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
+func (a *app) signFlags(cmd *cobra.Command, f *signFlags) {
+	cmd.Flags().StringVar(&f.key, "key", "", "`KEY` to sign with: a file, or env://NAME")
+	cmd.Flags().Var(&f.release, "release", "release of the artifact, an `ID` git-<40 hex> (default: the current one)")
+	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "`NAME` of the pipeline, if several have the stage")
+	a.policyFlag(cmd)
 }
 
 func (f *signFlags) check() error {
 	if f.key == "" {
 		return usagef("--key is missing: name the key to sign with, a file or env://NAME")
 	}
-	return checkRelease("--release", f.release)
+	return nil
 }
 
 type approveFlags struct {
@@ -83,14 +85,17 @@ func newApproveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "approve STAGE --key KEY",
 		Short: "Approve a release for a stage, or waive one of its gates",
-		Long: `Approve signs that the candidate of a release may be promoted to a stage, and attaches that to its artifact, where the
-stage's approval gates look for it. The artifact is verified first: what does not verify is not approved. An approval
-counts for the digest that the candidate has now, and for no later one.
+		Long: `Approve signs that the candidate of a release may be promoted to a stage, and attaches the statement to the artifact, where
+the stage's approval gates find it. It verifies the artifact first, and approves none that fails. An approval counts for the
+digest that the candidate has now, and for no later one.
 
-With --waive it signs instead that one gate need not pass for this artifact until it expires. It counts where the stage's
-waivers name the key's identity, and as long as the gate is declared as it is now. Waivers are shown wherever the gate is.
+With --waive it signs that one gate need not pass for this artifact until the waiver expires. A waiver counts if the stage's
+waivers name the key's identity, and only while the gate is declared as it is now. All output about the gate shows it.
 
-The key must not be a promoter's: clusters take anything signed with that key for a promotion.`,
+The key must not be a promoter's: clusters accept anything signed with that key as a promotion.`,
+		Example: `  lockage approve production --key sre.key --comment "load test passed"
+  lockage approve production --key env://SRE_KEY --release git-3f5c0e0a8f4b7f2d9c6f1f0f0c7f4a6d1c2b3a49
+  lockage approve production --key sre.key --waive soak --reason "incident 4711" --expires 2h`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.stage = args[0]
@@ -98,19 +103,19 @@ The key must not be a promoter's: clusters take anything signed with that key fo
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&f.comment, "comment", "", "a `TEXT` that stands in the approval")
-	cmd.Flags().StringVar(&f.waive, "waive", "", "waive this `GATE`, by its name in verdicts, such as soak or attestation#2")
-	cmd.Flags().StringVar(&f.reason, "reason", "", "why the gate is waived, a `TEXT`")
-	cmd.Flags().StringVar(&f.expires, "expires", "", "until when the waiver holds: a `DURATION` such as 4h, or an RFC 3339 time")
-	cmd.Flags().StringVar(&f.approver, "approver", "", "`NAME` of who waives (default: the key's identity)")
+	a.signFlags(cmd, &f.signFlags)
+	cmd.Flags().StringVar(&f.comment, "comment", "", "`TEXT` to record in the approval")
+	cmd.Flags().StringVar(&f.waive, "waive", "", "`GATE` to waive, by its name in verdicts, such as soak or attestation#2")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "with --waive: the reason, a `TEXT`")
+	cmd.Flags().StringVar(&f.expires, "expires", "", "with --waive: end of the waiver, a `TIME` in RFC 3339 or a duration such as 4h")
+	cmd.Flags().StringVar(&f.approver, "approver", "", "with --waive: `NAME` of the person who waives (default: the key's identity)")
 	return cmd
 }
 
-// maxText bounds what people write into statements, in bytes.
+// maxText bounds each free text in a statement, in bytes.
 const maxText = 4 << 10
 
-// check refuses what needs no look at anything, and returns when a waiver expires.
+// check validates the flags, and returns when a waiver expires.
 func (f *approveFlags) check(now time.Time) (expires time.Time, err error) {
 	if err := f.signFlags.check(); err != nil {
 		return expires, err
@@ -128,9 +133,9 @@ func (f *approveFlags) check(now time.Time) (expires time.Time, err error) {
 	case f.comment != "":
 		return expires, usagef("--comment belongs to an approval; a waiver has --reason")
 	case strings.TrimSpace(f.reason) == "":
-		return expires, usagef("--waive %s: say why with --reason", f.waive)
+		return expires, usagef("--waive %s: give the reason with --reason", f.waive)
 	case f.expires == "":
-		return expires, usagef("--waive %s: say until when with --expires, such as 4h", f.waive)
+		return expires, usagef("--waive %s: give its end with --expires, such as 4h", f.waive)
 	case len(f.reason) > maxText, len(f.approver) > maxText:
 		return expires, usagef("--reason and --approver: at most %d bytes", maxText)
 	}
@@ -144,7 +149,7 @@ func (f *approveFlags) check(now time.Time) (expires time.Time, err error) {
 		return expires, usagef("--expires %s has passed", expires.Format(time.RFC3339))
 	}
 	if expires.Sub(now) > policy.MaxWaiver {
-		return expires, usagef("--expires %s: a waiver holds for at most %s; what is to hold for longer belongs into the pipeline file",
+		return expires, usagef("--expires %s: a waiver holds for at most %s; for longer, change the gate in the pipeline file",
 			expires.Format(time.RFC3339), policy.MaxWaiver)
 	}
 	return expires, nil
@@ -155,13 +160,15 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.stage, Release: f.release})
+	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.stage, Release: string(f.release)})
 	if err != nil {
 		return err
 	}
-	gate, err := t.gate(f.waive)
-	if err != nil {
-		return err
+	var gate digest.Digest
+	if f.waive != "" {
+		if gate, err = t.gate(f.waive); err != nil {
+			return err
+		}
 	}
 	s, err := a.signer(ctx, f.key, t)
 	if err != nil {
@@ -176,15 +183,15 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	result := t.result(s)
 	now = now.UTC().Truncate(time.Second)
 	var statement sign.Statement
-	var stands func(sign.Verified) bool
+	var same func(sign.Verified) bool
 	if f.waive == "" {
-		a.warnUnasked(t, s)
+		a.warnUnneeded(t, s)
 		approval := predicate.Approval{Claim: t.claim(), Comment: f.comment, Time: now}
-		result.Action, stands = "approved", approval.StatedBy
+		result.Action, same = "approved", approval.StatedBy
 		statement, err = predicate.NewStatement(approval, t.desc.Digest)
 	} else {
 		if !intersect(s.names, t.declared.Waivers.By) {
-			a.warn("the key is none of the identities that may waive gates of stage %s (%s): the waiver will change nothing",
+			a.warn("the key belongs to no identity that may waive gates of stage %s (%s): the waiver will not count",
 				result.Stage, orNobody(t.declared.Waivers.By))
 		}
 		waiver := predicate.Waiver{
@@ -193,18 +200,18 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 		if waiver.Approver == "" {
 			waiver.Approver = strings.Join(s.names, ", ")
 		}
-		result.Action, result.Gate, result.Expires, stands = "waived", f.waive, &expires, waiver.StatedBy
+		result.Action, result.Gate, result.Expires, same = "waived", f.waive, &expires, waiver.StatedBy
 		statement, err = predicate.NewStatement(waiver, t.desc.Digest)
 	}
 	if err != nil {
 		return err
 	}
-	return a.attach(ctx, t, s, statement, stands, result)
+	return a.attach(ctx, t, s, statement, same, result)
 }
 
-// attach signs, attaches and tells.
-func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.Statement, stands func(sign.Verified) bool, result attestResult) error {
-	referrer, attached, err := predicate.Attach(ctx, t.repository, t.desc, s.key, statement, stands)
+// attach signs a statement and attaches it, unless the artifact has the same one, and emits the result.
+func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.Statement, same func(sign.Verified) bool, result attestResult) error {
+	referrer, attached, err := predicate.Attach(ctx, t.repository, t.desc, s.key, statement, same)
 	if err != nil {
 		return err
 	}
@@ -216,8 +223,8 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 	return nil
 }
 
-// warnUnasked tells of an approval that no gate waits for.
-func (a *app) warnUnasked(t *target, s signer) {
+// warnUnneeded warns of an approval that no gate waits for.
+func (a *app) warnUnneeded(t *target, s signer) {
 	var trusted []string
 	for _, g := range t.declared.Gates {
 		if g.Approval != nil {
@@ -226,9 +233,9 @@ func (a *app) warnUnasked(t *target, s signer) {
 	}
 	switch {
 	case len(trusted) == 0:
-		a.warn("stage %s has no approval gate: nothing asks for this approval", t.declared.Stage)
+		a.warn("stage %s has no approval gate: no gate asks for this approval", t.declared.Stage)
 	case !intersect(s.names, trusted):
-		a.warn("the key is none of the identities whose approval stage %s asks for (%s): it will not count", t.declared.Stage, orNobody(trusted))
+		a.warn("the key belongs to no identity whose approval stage %s asks for (%s): the approval will not count", t.declared.Stage, orNobody(trusted))
 	}
 }
 
@@ -237,4 +244,3 @@ func intersect(a, b []string) bool {
 }
 
 func orNobody(names []string) string { return cmp.Or(strings.Join(names, ", "), "nobody") }
-func orNone(names []string) string   { return cmp.Or(strings.Join(names, ", "), "none") }

@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	// maxPredicate bounds a predicate, in bytes: signed and encoded it must stay below what readers take.
+	// maxPredicate bounds a predicate, in bytes: signed and encoded it must stay below the limit of readers.
 	maxPredicate = 2 << 20
 
-	// ownTypes begins the predicate types that lockage gives a meaning.
+	// ownTypes is the prefix of the predicate types of lockage.
 	ownTypes = "https://lockage.dev/"
 
 	subjectImage = "image"
@@ -38,19 +38,23 @@ func newAttestCommand(a *app) *cobra.Command {
 	var f attestFlags
 	cmd := &cobra.Command{
 		Use:   "attest STAGE|REFERENCE --type URI --predicate FILE --key KEY | attest --health STAGE --key KEY",
-		Short: "Sign what is known of an artifact: test results, scans, health",
+		Short: "Sign a statement about an artifact: test results, scans, health",
 		Long: `Attest signs an in-toto statement about an artifact, or with --subject image about the image that its release locks, and
-attaches it as a Sigstore bundle, where attestation gates look for it. The predicate is a JSON object of yours, and
-nothing is added to it. An artifact is verified first: nothing is signed about one that does not verify.
+attaches it as a Sigstore bundle, where attestation gates find it. The predicate is a JSON object that you supply, signed as
+it is. The artifact is verified first: attest signs nothing about one that fails.
 
-STAGE stands for its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
+STAGE means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
 
-With --health it asks the cluster whether what is live in the stage is what runs there, and whether it is well, by Argo
-CD's Application or Flux's OCIRepository and Kustomization; waits until it is; and signs that, for soak gates with
-healthy: true. Anything less than synced and healthy is never signed: after --timeout-wait it exits with status 5.
+With --health it waits until the cluster runs the artifact that is live in the stage and reports it as synced and healthy,
+by Argo CD's Application or Flux's OCIRepository and Kustomization, and signs that, for soak gates with healthy: true.
+Anything less is never signed: after --timeout-wait it exits with status 5.
 
-The key must not be a hydrator's or promoter's: clusters take anything signed with that key for approval, whatever it says.
-The promoter of a stage may sign that stage's health.`,
+The key must not be a hydrator's or promoter's: clusters accept anything signed with that key as approval, whatever the
+statement says. The promoter of a stage may sign that stage's health.`,
+		Example: `  lockage attest production --type https://acme.dev/ui-tests/v1 --predicate result.json --key ci.key
+  trivy image --format json "$IMAGE" | lockage attest staging --subject image --type https://acme.dev/scan/v1 --predicate - --key ci.key
+  lockage attest --health staging --key promote-staging.key
+  lockage attest --health staging --key promote-staging.key --application argocd/shop-staging --timeout-wait 10m`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -63,11 +67,11 @@ The promoter of a stage may sign that stage's health.`,
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&f.stage, "stage", "", "a REFERENCE is of this `STAGE`")
-	cmd.Flags().StringVar(&f.subject, "subject", "artifact", "what the statement is about: artifact or image")
-	cmd.Flags().StringVar(&f.predicateType, "type", "", "the predicate's type, a `URI`")
-	cmd.Flags().StringVar(&f.predicate, "predicate", "", "the predicate, a `FILE` with a JSON object, or - for standard input")
+	a.signFlags(cmd, &f.signFlags)
+	cmd.Flags().StringVar(&f.stage, "stage", "", "`STAGE` of a REFERENCE")
+	cmd.Flags().StringVar(&f.subject, "subject", "artifact", "`SUBJECT` of the statement: artifact or image")
+	cmd.Flags().StringVar(&f.predicateType, "type", "", "type of the predicate, a `URI`")
+	cmd.Flags().StringVar(&f.predicate, "predicate", "", "`FILE` with the predicate, a JSON object; - for standard input")
 	f.health.add(cmd)
 	return cmd
 }
@@ -84,10 +88,10 @@ func (f *attestFlags) check() error {
 		return usagef("--subject %q: want artifact or image", f.subject)
 	}
 	if u, err := url.Parse(f.predicateType); err != nil || u.Scheme == "" || len(f.predicateType) > maxText {
-		return usagef("--type %.100q is no URI", f.predicateType)
+		return usagef("--type %.100q is not a URI", f.predicateType)
 	}
 	if strings.HasPrefix(f.predicateType, ownTypes) {
-		return usagef("--type %s: statements of this type are made by approve, promote and attest --health", f.predicateType)
+		return usagef("--type %s: only approve, promote and attest --health make statements of this type", f.predicateType)
 	}
 	if err := f.health.refuseWithout(); err != nil {
 		return err
@@ -103,7 +107,7 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	if err != nil {
 		return err
 	}
-	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.what, Stage: f.stage, Release: f.release})
+	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.what, Stage: f.stage, Release: string(f.release)})
 	if err != nil {
 		return err
 	}
@@ -114,7 +118,7 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	if err := s.refuse(evidence.RolePromoter, evidence.RoleHydrator); err != nil {
 		return err
 	}
-	// Of an image too: that the release locks it is what the artifact proves.
+	// For an image too: the artifact proves that the release locks it.
 	if err := t.verify(ctx); err != nil {
 		return err
 	}
@@ -131,7 +135,7 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	return a.attach(ctx, t, s, statement, predicate.SamePredicate(statement), result)
 }
 
-// toImage makes the locked image the thing that is stated about.
+// toImage makes the locked image the subject.
 func (t *target) toImage(ctx context.Context) error {
 	image := t.lock.Image
 	repository, err := oci.NewImages(t.client).Repository(image.Pinned())
@@ -166,7 +170,7 @@ func (a *app) readPredicate(name string) (json.RawMessage, error) {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(data, &object); err != nil || object == nil {
-		return nil, usagef("--predicate %s: no JSON object", name)
+		return nil, usagef("--predicate %s: not a JSON object", name)
 	}
 	return data, nil
 }

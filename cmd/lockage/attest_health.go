@@ -10,7 +10,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
@@ -20,7 +19,7 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// healthTimeout is how long attest --health waits for a cluster, unless --timeout-wait says otherwise.
+// healthTimeout is the default of --timeout-wait.
 const healthTimeout = 5 * time.Minute
 
 // healthFlags belong to attest --health.
@@ -31,16 +30,16 @@ type healthFlags struct {
 }
 
 func (f *healthFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.stage, "health", "", "attest the health of what is live in this `STAGE`")
-	cmd.Flags().StringArrayVar(&f.applications, "application", nil, "with --health: Argo CD's Application, `NAMESPACE/NAME`; repeatable (default: those that deploy the stage)")
-	cmd.Flags().StringArrayVar(&f.flux, "flux", nil, "with --health: Flux's Kustomization, `NAMESPACE/NAME`; repeatable (default: those that deploy the stage)")
-	cmd.Flags().StringVar(&f.digest, "digest", "", "with --health: this `DIGEST` must run, one that was promoted to the stage (default: what is live)")
-	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "with --health: the `FILE` that says how to reach the cluster (default: as kubectl, or the pod's own)")
-	cmd.Flags().StringVar(&f.context, "context", "", "with --health: the kubeconfig's context of this `NAME`")
-	cmd.Flags().DurationVar(&f.timeout, "timeout-wait", healthTimeout, "with --health: wait this `DURATION` for the cluster; 0 looks once")
+	cmd.Flags().StringVar(&f.stage, "health", "", "`STAGE` whose live artifact to attest the health of")
+	cmd.Flags().StringArrayVar(&f.applications, "application", nil, "with --health: Argo CD's Application `NAMESPACE/NAME`; repeatable (default: those that deploy the stage)")
+	cmd.Flags().StringArrayVar(&f.flux, "flux", nil, "with --health: Flux's Kustomization `NAMESPACE/NAME`; repeatable (default: those that deploy the stage)")
+	cmd.Flags().StringVar(&f.digest, "digest", "", "with --health: `DIGEST` that must run, one that was promoted to the stage (default: the live one)")
+	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "with --health: kubeconfig `FILE` (default: as kubectl, or the pod's service account)")
+	cmd.Flags().StringVar(&f.context, "context", "", "with --health: `NAME` of the kubeconfig's context")
+	cmd.Flags().DurationVar(&f.timeout, "timeout-wait", healthTimeout, "with --health: `DURATION` to wait for the cluster; 0 checks once")
 }
 
-// refuseWithout refuses flags that mean nothing without --health.
+// refuseWithout refuses flags that need --health.
 func (f *healthFlags) refuseWithout() error {
 	if f.digest+f.kubeconfig+f.context != "" || len(f.applications)+len(f.flux) > 0 || f.timeout != healthTimeout {
 		return usagef("--application, --flux, --digest, --kubeconfig, --context and --timeout-wait belong to --health STAGE")
@@ -48,14 +47,14 @@ func (f *healthFlags) refuseWithout() error {
 	return nil
 }
 
-// question checks the flags, and is what they ask of the cluster.
+// question checks the flags, and returns what to ask the cluster.
 func (f *attestFlags) question() (health.Question, error) {
 	q := health.Question{Stage: f.health.stage, Digest: digest.Digest(f.health.digest), Timeout: f.health.timeout}
 	switch {
 	case f.what != "" || f.predicateType != "" || f.predicate != "" || f.stage != "" || f.subject != "artifact":
-		return q, usagef("--health STAGE says what is attested: leave out STAGE, --stage, --subject, --type and --predicate")
+		return q, usagef("--health STAGE determines the statement: leave out STAGE, --stage, --subject, --type and --predicate")
 	case f.release != "":
-		return q, usagef("--health attests what is live, of whichever release: leave --release out")
+		return q, usagef("--health attests the live release: leave --release out")
 	case f.health.timeout < 0:
 		return q, usagef("--timeout-wait %s: want a positive duration", f.health.timeout)
 	}
@@ -84,7 +83,7 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 		return err
 	}
 	cluster, err := health.Connect(health.Config{
-		Kubeconfig: f.health.kubeconfig, Context: f.health.context, UserAgent: "lockage/" + version(),
+		Kubeconfig: f.health.kubeconfig, Context: f.health.context, UserAgent: userAgent(),
 	})
 	if err != nil {
 		return usageError{err}
@@ -97,14 +96,14 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 	if err != nil {
 		return err
 	}
-	// What the stage's own promoter has signed for it says nothing new to those who trust that key.
+	// The stage's own promoter may sign: a further statement by that key gives the stage no new trust.
 	if !slices.Contains(s.roles, evidence.Role{Name: evidence.RolePromoter, Stage: q.Stage}) {
 		if err := s.refuse(evidence.RolePromoter, evidence.RoleHydrator); err != nil {
 			return err
 		}
 	}
 	q.Digest, q.Repository = t.desc.Digest, t.repository.Name()
-	q.Report = func(n health.NotReady) { a.step("%s", n.Error()) }
+	q.Report = func(n health.NotReady) { a.step(n.Error()) }
 	sources, err := cluster.Wait(ctx, q)
 	var not *health.NotReady
 	switch {
@@ -126,41 +125,36 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 	return a.attach(ctx, t, s, statement, func(v sign.Verified) bool { return healthy.StatedBy(v, since) }, result)
 }
 
-// promoted finds the artifact that is live in a stage, or the one of a digest that was, and since when.
+// promoted finds the live artifact of a stage, or an earlier one by its digest, and when it was promoted.
 func (a *app) promoted(ctx context.Context, f attestFlags, d digest.Digest) (*target, time.Time, error) {
 	t, err := a.seek(ctx, f.signFlags, verify.Query{Artifact: f.health.stage})
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	p, files := t.request.Pipeline, t.request.Files
-	current, err := lock.Current(files, p.Lock)
+	declared, _, err := t.expand(t.request.Pipeline, t.request.Stage)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	declared, err := p.Expand(t.request.Stage, current.Lock, files)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	stage, err := live.Open(ctx, files, declared, t.client, t.request.Remotes)
+	stage, err := t.open(ctx, declared)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	found, err := promotionOf(ctx, stage, d)
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("%s/%s: %w", p.Name, t.request.Stage, err)
+		return nil, time.Time{}, fmt.Errorf("%s/%s: %w", t.request.Pipeline.Name, t.request.Stage, err)
 	}
 	t.request.Reference, t.request.Release = found.To.Digest.String(), found.To.Release
 	return t, found.Time, t.resolve(ctx)
 }
 
-// promotionOf is the newest promotion of a digest; of what is live where that is "".
+// promotionOf returns the newest promotion of a digest; of what is live if that is "".
 func promotionOf(ctx context.Context, stage live.Stage, d digest.Digest) (*live.Promotion, error) {
 	state, err := live.Read(ctx, stage)
 	switch {
 	case err != nil:
 		return nil, err
 	case state.Live == nil:
-		return nil, errors.New("nothing was promoted to it yet; run `lockage promote` first")
+		return nil, errors.New("nothing was promoted to it yet: run lockage promote first")
 	case d == "" || d == state.Live.To.Digest:
 		return state.Live, nil
 	}

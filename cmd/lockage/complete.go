@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// completeStages completes the names of stages from the pipelines of the checkout.
+// completeStages completes the names of the stages in the checkout's pipelines.
 func completeStages(a *app) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		w, err := a.workspace(cmd.Context())

@@ -20,16 +20,18 @@ func newDemoCommand(a *app) *cobra.Command {
 	var dir, addr string
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "See the whole job on a throw-away registry",
+		Short: "Run the whole workflow on a temporary registry",
 		Long: `Demo makes a source repository with a chart, a GitOps repository of four stages, a registry and keys in a folder, and
-runs the main job on them, showing each command. Nothing outside of the folder is touched.`,
+runs the workflow on them, from the lock to production, printing each command. It touches nothing outside the folder.`,
+		Example: `  lockage demo
+  lockage demo --dir /tmp/lockage-demo`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.demo(cmd.Context(), dir, addr)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "", "a new or empty `DIR` to work in (default: a temporary one)")
-	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "`ADDRESS` of the registry; port 0 takes a free one")
+	cmd.Flags().StringVar(&dir, "dir", "", "new or empty folder `DIR` to work in (default: a temporary one)")
+	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "`ADDRESS` of the registry; port 0 means a free one")
 	return cmd
 }
 

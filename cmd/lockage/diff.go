@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,17 +21,18 @@ import (
 	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/promote/sides"
 )
 
 type diffResults struct {
 	stages   []stagediff.Stage
-	none     string // what is said where no stage changes
+	none     string // text if no stage changes
 	color    bool
 	markdown bool
 	limit    int
 }
 
-// MarshalJSON gives the list of stages.
+// MarshalJSON returns the list of stages.
 func (rs diffResults) MarshalJSON() ([]byte, error) { return json.Marshal(rs.stages) }
 
 func (diffResults) verbatim() {}
@@ -62,8 +64,8 @@ func newDiffCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff STAGE|RELEASE | diff A B | diff --base REV|--commit COMMIT [STAGE...]",
 		Short: "Show what a change does to the stages, object by object",
-		Long: `Diff compares what stages are rendered to, object by object: what it comes to, what a reviewer should not miss, and the
-fields that changed. It needs no key, and writes nothing.
+		Long: `Diff compares the manifests of stages, object by object: a summary, the changes that need a reviewer's attention, and the
+changed fields. It needs no key, and publishes nothing.
 
   diff STAGE             what promoting the candidate would change: the candidate against what is live
   diff RELEASE           the same for a release, in all stages
@@ -73,15 +75,21 @@ fields that changed. It needs no key, and writes nothing.
 
 A and B are each one of
   STAGE                  its candidate of the current release, or of --release
-  live:STAGE             what is live in it, as verified records say
+  live:STAGE             what is live in it, according to verified records
   git-<4 to 40 hex>      a release: its candidates for all stages, compared stage by stage
-  branch:NAME            the files at the head of a stage branch, live ref or review branch, whoever put them there
+  branch:NAME            the files at the head of a stage branch, live ref or review branch, not verified
   REFERENCE              REPOSITORY:TAG or REPOSITORY@DIGEST; two of these need no checkout
-Pipelines, locks and identities are read from the policy ref then, as for verify. Two stages are compared in all pipelines
-that have both.
+For these, pipelines, locks and identities are read from the policy ref, as for verify. Two stages are compared in all
+pipelines that have both.
 
-Labels and annotations that change with every release are counted and not shown, what changed alike is shown once, and
-schemas in outline, unless --all is given.`,
+Without --all, labels and annotations that change with every release are only counted, equal changes of several objects are
+shown once, and schemas in outline.`,
+		Example: `  lockage diff --base origin/main
+  lockage diff --base origin/main --comment
+  lockage diff --commit "$GITHUB_SHA" production
+  lockage diff production
+  lockage diff live:staging live:production
+  lockage diff git-1a2b3c git-4d5e6f --markdown`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.app, d.args = a, args
@@ -90,19 +98,19 @@ schemas in outline, unless --all is given.`,
 		ValidArgsFunction: completeStages(a),
 	}
 	f := cmd.Flags()
-	f.StringVar(&d.base, "base", "", "compare HEAD with this `REV` of the GitOps repository")
-	f.StringVar(&d.commit, "commit", "", "compare the locked source commit with this `COMMIT`, 40 hex digits")
-	f.StringVar(&d.release, "release", "", "a STAGE's candidate of this `RELEASE`, git-<40 hex>")
-	f.StringVar(&d.policy, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
-	f.BoolVar(&d.worktree, "worktree", false, "with --base: compare the files as they lie on disk, committed or not, instead of HEAD")
-	f.BoolVar(&d.options.All, "all", false, "show what changes with every release too, and every field by itself")
-	f.StringArrayVar(&d.options.Noise, "noise", nil, "a `PATTERN` of fields that change with every release, instead of the usual ones; repeatable")
-	f.BoolVar(&d.markdown, "markdown", false, "write Markdown, for a pull request")
-	f.IntVar(&d.limit, "limit", diff.MarkdownLimit, "with --markdown: `BYTES` at the most")
-	f.StringVar(&d.html, "html", "", "write one HTML page a stage to this `DIR`, which must be new or empty")
-	f.BoolVar(&d.comment, "comment", false, "with --base or --commit: keep a comment on the pull request of this CI job up to date; wants an API token")
-	f.IntVar(&d.pullRequest, "pull-request", 0, "with --comment: the `NUMBER` of the pull request (default: that of the CI job)")
-	f.BoolVar(&d.exitCode, "exit-code", false, "end with exit status 4 if there are changes")
+	f.StringVar(&d.base, "base", "", "`REV` of the GitOps repository to compare HEAD with")
+	f.StringVar(&d.commit, "commit", "", "source `COMMIT` to compare the locked one with, 40 hex digits")
+	f.Var(&d.release, "release", "release of a STAGE's candidate, an `ID` git-<40 hex> (default: the current one)")
+	a.policyFlag(cmd)
+	f.BoolVar(&d.worktree, "worktree", false, "with --base: files as they are on disk, committed or not, instead of HEAD")
+	f.BoolVar(&d.options.All, "all", false, "every change, those of every release included, field by field")
+	f.StringArrayVar(&d.options.Noise, "noise", nil, "`PATTERN` of fields that change with every release, instead of the usual ones; repeatable")
+	f.BoolVar(&d.markdown, "markdown", false, "Markdown, for a pull request")
+	f.IntVar(&d.limit, "limit", diff.MarkdownLimit, "with --markdown: maximum number of `BYTES`")
+	f.StringVar(&d.html, "html", "", "folder `DIR` for one HTML page per stage, which must be new or empty")
+	f.BoolVar(&d.comment, "comment", false, "with --base or --commit: one comment on the pull request of this CI job, kept up to date; needs an API token")
+	f.IntVar(&d.pullRequest, "pull-request", 0, "with --comment: `NUMBER` of the pull request (default: that of the CI job)")
+	f.BoolVar(&d.exitCode, "exit-code", false, "exit status 4 if there are changes")
 	return cmd
 }
 
@@ -111,8 +119,7 @@ type differ struct {
 	args     []string
 	base     string
 	commit   string
-	release  string
-	policy   string
+	release  releaseID
 	worktree bool
 	options  diff.Options
 	markdown bool
@@ -122,32 +129,13 @@ type differ struct {
 
 	comment     bool
 	pullRequest int
+
+	names []sides.Name // of the arguments
 }
 
 func (d *differ) run(ctx context.Context) error {
-	named := d.base == "" && d.commit == ""
-	if named && len(d.args) != 1 && len(d.args) != 2 {
-		return usagef("diff wants a STAGE, two things to compare, --base REV, or --commit COMMIT")
-	}
-	if !named && (d.release != "" || d.policy != "") {
-		return usagef("--release and --policy go with what is named, and not with --base or --commit")
-	}
-	if d.base != "" && d.commit != "" {
-		return usagef("--base and --commit are two questions: ask one at a time")
-	}
-	if d.comment && (named || d.worktree) {
-		return usagef("--comment goes with --base or --commit, and what is committed")
-	}
-	if d.pullRequest != 0 && !d.comment || d.pullRequest < 0 {
-		return usagef("--pull-request is a number that goes with --comment")
-	}
-	if d.worktree && d.base == "" {
-		return usagef("--worktree goes with --base")
-	}
-	if d.commit != "" {
-		if _, err := git.ParseHash(d.commit); err != nil {
-			return usagef("--commit: %w", err)
-		}
+	if err := d.check(); err != nil {
+		return err
 	}
 	comment, err := d.openComment(ctx)
 	if err != nil {
@@ -160,7 +148,7 @@ func (d *differ) run(ctx context.Context) error {
 	if comment != nil {
 		change, cerr := comment.write(ctx, stages, err)
 		if cerr == nil {
-			d.app.step("comment on pull request %d %s", comment.number, change)
+			d.app.step(fmt.Sprintf("comment on pull request %d %s", comment.number, change))
 		}
 		err = errors.Join(err, cerr)
 	}
@@ -170,7 +158,7 @@ func (d *differ) run(ctx context.Context) error {
 		}
 	}
 	none := "No stage is affected."
-	if named {
+	if d.named() {
 		none = "Both are the same."
 	}
 	d.app.emit(diffResults{stages: stages, none: none, color: d.color(), markdown: d.markdown, limit: d.limit})
@@ -180,9 +168,54 @@ func (d *differ) run(ctx context.Context) error {
 	return err
 }
 
+// named reports whether the arguments name what is compared.
+func (d *differ) named() bool { return d.base == "" && d.commit == "" }
+
+// check validates the flags and arguments.
+func (d *differ) check() error {
+	switch {
+	case d.named() && len(d.args) != 1 && len(d.args) != 2:
+		return usagef("name a STAGE or RELEASE, or two sides to compare, or use --base REV or --commit COMMIT")
+	case !d.named() && (d.release != "" || d.app.policy != ""):
+		return usagef("--release and --policy exclude --base and --commit")
+	case d.base != "" && d.commit != "":
+		return usagef("--base and --commit exclude each other")
+	case d.comment && (d.named() || d.worktree):
+		return usagef("--comment needs --base or --commit, and excludes --worktree")
+	case d.pullRequest != 0 && !d.comment || d.pullRequest < 0:
+		return usagef("--pull-request NUMBER needs --comment")
+	case d.worktree && d.base == "":
+		return usagef("--worktree needs --base")
+	}
+	if d.commit != "" {
+		if _, err := git.ParseHash(d.commit); err != nil {
+			return usagef("--commit: %w", err)
+		}
+		return nil
+	}
+	if !d.named() {
+		return nil
+	}
+	for _, arg := range d.args {
+		name, err := sides.Parse(arg)
+		if err != nil {
+			return usageError{err}
+		}
+		d.names = append(d.names, name)
+	}
+	only := d.names[0]
+	switch {
+	case len(d.names) == 1 && only.Kind != sides.Stage && only.Kind != sides.Release:
+		return usagef("%s is %s: name a second side, or a STAGE or RELEASE alone to compare it with what is live", only.Text, only.Kind)
+	case d.release != "" && !slices.ContainsFunc(d.names, func(n sides.Name) bool { return n.Kind == sides.Stage }):
+		return usagef("--release needs a STAGE, whose candidate it selects")
+	}
+	return nil
+}
+
 func (d *differ) compare(ctx context.Context) ([]stagediff.Stage, error) {
-	if d.base == "" && d.commit == "" {
-		return d.named(ctx)
+	if d.named() {
+		return d.compareNamed(ctx)
 	}
 	w, err := d.app.workspace(ctx)
 	if err != nil {
@@ -201,7 +234,7 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Stage, error) {
 			return nil, err
 		}
 	}
-	later, err := d.app.planAt(ctx, w, after)
+	later, err := d.app.plan(ctx, w, after)
 	if err != nil {
 		return nil, err
 	}
@@ -212,9 +245,33 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Stage, error) {
 	return stagediff.Plans(ctx, earlier, later, d.options)
 }
 
-// earlier plans the stages before the change; where there was no pipeline file yet, or not that stage, there are none.
+// compareNamed compares the two sides that the arguments name, or one with what is live.
+func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Stage, error) {
+	finder := sides.Finder{Release: string(d.release), Warn: d.app.warning}
+	if slices.ContainsFunc(d.names, func(n sides.Name) bool { return n.Kind != sides.Reference }) {
+		declared, err := d.app.declared(ctx)
+		if err != nil {
+			return nil, err
+		}
+		finder.Client, finder.Remotes = declared.client, declared.workspace.Repository
+		finder.Files, finder.Pipelines = declared.files, declared.pipelines
+	} else {
+		finder.Client = d.app.registries(d.app.dir) // references need no checkout
+	}
+	before, after, err := finder.Find(ctx, d.names...)
+	if err != nil {
+		return nil, err
+	}
+	couples, err := stagediff.Pair(before, after)
+	if err != nil {
+		return nil, err
+	}
+	return stagediff.Couples(ctx, couples, d.options)
+}
+
+// earlier plans the stages before the change; none if the pipeline file or the stage did not exist yet.
 func (d *differ) earlier(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
-	releases, err := d.app.planAt(ctx, w, request)
+	releases, err := d.app.plan(ctx, w, request)
 	var selected *workspace.SelectionError
 	if errors.As(err, &selected) || errors.Is(err, plan.ErrNoStage) {
 		return nil, nil
@@ -225,7 +282,7 @@ func (d *differ) earlier(ctx context.Context, w *workspace.Workspace, request pl
 	return releases, err
 }
 
-// color tells whether standard output is a terminal that wants colours.
+// color reports whether standard output is a terminal and the user wants colours.
 func (d *differ) color() bool {
 	f, ok := d.app.stdout.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
@@ -242,7 +299,7 @@ func (d *differ) writeHTML(stages []stagediff.Stage) error {
 		name := cmp.Or(strings.Trim(s.Pipeline+"-"+s.Stage, "-"), "changes")
 		pages[strings.NewReplacer("/", "-", ":", "-", "@", "-").Replace(name)+".html"] = page.Bytes()
 	}
-	if err := os.MkdirAll(d.html, 0o755); err != nil { //nolint:gosec // manifests are no secret
+	if err := os.MkdirAll(d.html, 0o755); err != nil { //nolint:gosec // manifests are public
 		return err
 	}
 	for name, page := range pages {

@@ -21,10 +21,10 @@ type commenter struct {
 	repository *forges.Repository
 	number     int
 	marker     string
-	link       string // to the job that writes it; "" where there is none
+	link       string // to the job that writes it; "" outside of a job
 }
 
-// openComment finds the pull request and its forge, before anything is rendered. nil where no comment was asked for.
+// openComment finds the pull request and its forge, before anything is rendered. It returns nil without --comment.
 func (d *differ) openComment(ctx context.Context) (*commenter, error) {
 	if !d.comment {
 		return nil, nil
@@ -34,24 +34,24 @@ func (d *differ) openComment(ctx context.Context) (*commenter, error) {
 		number = pullRequestOf(os.Getenv)
 	}
 	if number == 0 {
-		return nil, usagef("--comment: this is no job of a pull request (by GITHUB_REF or CI_MERGE_REQUEST_IID); name it with --pull-request NUMBER")
+		return nil, usagef("--comment: this CI job is not one of a pull request, according to GITHUB_REF and CI_MERGE_REQUEST_IID; name it with --pull-request NUMBER")
 	}
 	w, err := d.app.workspace(ctx)
 	if err != nil {
 		return nil, err
 	}
-	trunk, err := w.Policy(ctx, "", func(message string) { d.app.warn("%s", message) })
+	policyRef, err := w.Policy(ctx, "", d.app.warning)
 	if err != nil {
 		return nil, err
 	}
-	repository, err := forges.Open(ctx, trunk.URL(), forges.Options{Getenv: os.Getenv, UserAgent: "lockage/" + version()})
+	repository, err := forges.Open(ctx, policyRef.URL(), forgeOptions())
 	if err != nil {
 		return nil, err
 	}
 	return &commenter{repository: repository, number: number, marker: d.marker(w.Root()), link: jobURL(os.Getenv)}, nil
 }
 
-// marker tells comments apart of jobs that look at other pipelines, other stages, or another question.
+// marker distinguishes the comments of jobs that compare other pipelines, other stages, or with another commit.
 func (d *differ) marker(root string) string {
 	folder := "."
 	if dir, err := filepath.Abs(d.app.dir); err == nil {
@@ -59,22 +59,22 @@ func (d *differ) marker(root string) string {
 			folder = filepath.ToSlash(inside)
 		}
 	}
-	question := "base"
+	mode := "base"
 	if d.commit != "" {
-		question = "commit"
+		mode = "commit"
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", question, folder, d.app.files, d.args))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", mode, folder, d.app.files, d.args))
 	return fmt.Sprintf("diff/%x", sum[:6])
 }
 
-// write brings the comment up to date with what the stages come to; err is about those that could not be compared.
+// write updates the comment to the stages that change; err is about those that could not be compared.
 func (c *commenter) write(ctx context.Context, stages []stagediff.Stage, err error) (forges.Change, error) {
 	body, berr := commentBody(stages, err, c.link, c.repository.MaxBody())
 	if berr != nil {
 		return "", berr
 	}
 	if len(stages) == 0 && err == nil {
-		return c.repository.UpdateComment(ctx, c.number, c.marker, body) // nothing to say, unless something was said before
+		return c.repository.UpdateComment(ctx, c.number, c.marker, body) // no comment, unless an earlier one says something else
 	}
 	return c.repository.Comment(ctx, c.number, c.marker, body)
 }
@@ -84,7 +84,7 @@ func commentBody(stages []stagediff.Stage, err error, link string, limit int) (s
 	var b bytes.Buffer
 	b.WriteString("## What this changes in the stages\n\n")
 	switch {
-	case err != nil: // whose text holds words of manifests
+	case err != nil: // its text may quote manifests
 		b.WriteString("⚠️ Some stages could not be compared: see the job's log.\n\n")
 	case len(stages) == 0:
 		b.WriteString("No stage is affected.\n")
@@ -100,7 +100,7 @@ func commentBody(stages []stagediff.Stage, err error, link string, limit int) (s
 // pullRef is the ref that a job for a pull request runs on, at GitHub, Gitea and Forgejo.
 var pullRef = regexp.MustCompile(`^refs/pull/([0-9]{1,9})/(?:merge|head)$`)
 
-// pullRequestOf is the pull request that a CI job is for; 0 where it is for none.
+// pullRequestOf returns the pull request that a CI job is for; 0 if it is for none.
 func pullRequestOf(getenv func(string) string) int {
 	text := getenv("CI_MERGE_REQUEST_IID")
 	if match := pullRef.FindStringSubmatch(getenv("GITHUB_REF")); match != nil {
@@ -113,7 +113,7 @@ func pullRequestOf(getenv func(string) string) int {
 	return number
 }
 
-// jobURL is the page of the CI job that this is; "" where there is none.
+// jobURL returns the page of this CI job; "" outside of a job.
 func jobURL(getenv func(string) string) string {
 	if url := getenv("CI_JOB_URL"); url != "" {
 		return url

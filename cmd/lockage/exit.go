@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/policy"
@@ -18,11 +19,11 @@ import (
 // Exit statuses. They are part of the command line's contract.
 const (
 	exitDone   = 0
-	exitFailed = 1 // something did not work
+	exitFailed = 1 // an operation failed
 	exitUsage  = 2 // wrong usage or configuration
 	exitDenied = 3 // denied by verification or policy
 	exitChange = 4 // diff --exit-code found changes
-	exitNotYet = 5 // only pending gates stand in the way
+	exitNotYet = 5 // only pending gates are left
 )
 
 // usageError is a mistake on the command line.
@@ -34,7 +35,7 @@ func usagef(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
 
-// reported is a failure whose exit status is known, whatever it wraps.
+// reported is a failure with an exit status of its own, whatever it wraps.
 type reported struct {
 	code int
 	err  error
@@ -58,7 +59,8 @@ func exitCode(err error) int {
 	case errors.As(err, &rep):
 		return rep.code
 	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &promoting), errors.As(err, &problems),
-		errors.Is(err, plan.ErrNoStage), errors.Is(err, promote.ErrNoStage), errors.Is(err, verify.ErrIdentity), errors.Is(err, evidence.ErrIdentity):
+		errors.Is(err, plan.ErrNoStage), errors.Is(err, promote.ErrNoStage), errors.Is(err, verify.ErrIdentity), errors.Is(err, evidence.ErrIdentity),
+		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoPair):
 		return exitUsage
 	case errors.Is(err, workspace.ErrOffPolicy), errors.Is(err, policy.ErrDenied):
 		return exitDenied
@@ -68,8 +70,8 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// stopped tells of a run that was interrupted, or took longer than --timeout, in one line, instead of all that failed
-// because of that. The first of those failures is kept, to say where it was.
+// stopped reports in one line that a run was interrupted or took longer than --timeout, in place of the failures that follow
+// from it. The first of those is kept, because it says where the run was.
 func stopped(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	if err == nil || cause == nil {
@@ -79,7 +81,7 @@ func stopped(ctx context.Context, err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		errs = joined.Unwrap()
 	}
-	left := []error{fmt.Errorf("stopped: %w; run it again to go on from there", cause)}
+	left := []error{fmt.Errorf("stopped: %w; run it again to continue", cause)}
 	first := true
 	for _, e := range errs {
 		consequence := errors.Is(e, cause) || errors.Is(e, context.Canceled) || errors.Is(e, context.DeadlineExceeded)

@@ -41,7 +41,7 @@ func TestExitCode(t *testing.T) {
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	interrupt, failed := errors.New("interrupt signal received"), errors.New("production: no such chart")
-	const line = "stopped: interrupt signal received; run it again to go on from there"
+	const line = "stopped: interrupt signal received; run it again to continue"
 	pushing := func(stage string, cause error) error { return fmt.Errorf("%s: push: %w", stage, cause) }
 	for name, test := range map[string]struct {
 		cause, err error

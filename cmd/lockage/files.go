@@ -20,7 +20,7 @@ func writeDir(dir string, files fs.FS) (err error) {
 	case len(entries) > 0:
 		return fmt.Errorf("folder %s is not empty; name another one, or remove it", dir)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // manifests are no secret
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // manifests are public
 		return err
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".lockage-")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/terminal"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -63,7 +64,7 @@ func (rs historyResults) Text(w io.Writer) {
 	}
 }
 
-// details are the lines about a promotion beside the first. A waived gate is always among them.
+// details returns the lines about a promotion after the first. They include every waived gate.
 func (p shownPromotion) details() []string {
 	lines := []string{"to " + p.To.String()}
 	if p.From != "" {
@@ -92,42 +93,41 @@ func (p shownPromotion) details() []string {
 }
 
 func newHistoryCommand(a *app) *cobra.Command {
-	var policyRef string
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "history STAGE",
 		Short: "Show what was promoted to a stage, when, and why it was allowed",
-		Long: `History walks the promotions of a stage, the newest first, and proves each: the record is the promoter's, is about what
-the live ref shows, and names the one before it. Gates that were waived are always shown. A gap or a forgery ends the
-walk, is told, and makes the exit status 3. Pipelines and keys are read at the policy ref, whatever is checked out.`,
+		Long: `History lists the promotions of a stage, the newest first, and verifies each: the record is the promoter's, is about the
+artifact that the live ref shows, and names the record before it. It shows every gate that was waived. A gap or a forgery
+ends the list, with exit status 3. Pipelines and keys are read at the policy ref, whatever is checked out.`,
+		Example: `  lockage history production
+  lockage history production --limit 5 -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.history(cmd.Context(), args[0], limit, policyRef)
+			return a.history(cmd.Context(), args[0], limit)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().IntVar(&limit, "limit", 0, "show the newest `N` promotions only; those before are not proven then (default: all)")
-	cmd.Flags().StringVar(&policyRef, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
+	cmd.Flags().IntVar(&limit, "limit", 0, "`NUMBER` of promotions to show, the newest first; older ones are not verified (default: all)")
+	a.policyFlag(cmd)
 	return cmd
 }
 
-func (a *app) history(ctx context.Context, stage string, limit int, policyRef string) error {
+func (a *app) history(ctx context.Context, stage string, limit int) error {
 	if limit < 0 {
 		return usagef("--limit %d: want a number of promotions", limit)
 	}
-	d, err := a.declared(ctx, policyRef)
+	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.checkStages([]string{stage}); err != nil {
+	pipelines, err := verify.Having(d.pipelines, stage)
+	if err != nil {
 		return err
 	}
 	results := historyResults{}
 	var errs []error
-	for _, p := range d.pipelines {
-		if len(stagesOf(p, []string{stage})) == 0 {
-			continue
-		}
+	for _, p := range pipelines {
 		r, err := d.history(ctx, p, stage, limit)
 		if errors.Is(err, live.ErrBroken) {
 			r.Broken = err.Error()
@@ -148,7 +148,7 @@ func (d declaration) history(ctx context.Context, p *pipeline.Pipeline, stage st
 	if err != nil {
 		return r, err
 	}
-	s, err := live.Open(ctx, d.files, declared, d.client, d.workspace.Repository)
+	s, err := d.open(ctx, declared)
 	if err != nil {
 		return r, err
 	}
@@ -171,13 +171,10 @@ func showPromotion(p live.Promotion) shownPromotion {
 		Commit:       p.Commit,
 		Key:          p.Key,
 		Reason:       p.Reason,
-		Checks:       p.Checks,
+		Checks:       nonNil(p.Checks),
 	}
 	if p.From != nil {
 		s.From, s.FromRelease = p.From.Digest, p.From.Release
-	}
-	if s.Checks == nil {
-		s.Checks = []predicate.Check{}
 	}
 	return s
 }

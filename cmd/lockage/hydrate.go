@@ -7,13 +7,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	forges "github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/publish"
 )
@@ -43,7 +40,7 @@ type hydrateStage struct {
 	Branch        string         `json:"branch,omitempty"`
 	Commit        string         `json:"commit,omitempty"`
 	PullRequest   string         `json:"pullRequest,omitempty"`
-	Compare       string         `json:"compare,omitempty"` // where a person opens it, without a token
+	Compare       string         `json:"compare,omitempty"` // page on which to open it, without a token
 	Error         string         `json:"error,omitempty"`
 }
 
@@ -51,33 +48,37 @@ func (rs hydrateResults) Text(w io.Writer) {
 	if len(rs) == 0 {
 		fmt.Fprintln(w, "Nothing to hydrate.")
 	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, r := range rs {
-		dry := ""
-		if r.DryRun {
-			dry = ", dry run: nothing was written"
+	table(w, func(w io.Writer) {
+		for _, r := range rs {
+			r.rows(w)
 		}
-		if r.Error != "" {
-			fmt.Fprintf(tw, "%s: failed%s\n", r.Pipeline, dry)
+	})
+}
+
+func (r hydrateResult) rows(w io.Writer) {
+	dry := ""
+	if r.DryRun {
+		dry = ", dry run: nothing was written"
+	}
+	if r.Error != "" {
+		fmt.Fprintf(w, "%s: failed%s\n", r.Pipeline, dry)
+		return
+	}
+	fmt.Fprintf(w, "%s %s (GitOps commit %.12s%s)\n", r.Pipeline, r.Release, r.GitopsCommit, dry)
+	for _, s := range r.Stages {
+		if s.Error != "" {
+			fmt.Fprintf(w, "  %s\t%s\n", s.Stage, s.Action)
 			continue
 		}
-		fmt.Fprintf(tw, "%s %s (GitOps commit %.12s%s)\n", r.Pipeline, r.Release, r.GitopsCommit, dry)
-		for _, s := range r.Stages {
-			if s.Error != "" {
-				fmt.Fprintf(tw, "  %s\t%s\n", s.Stage, s.Action)
-				continue
-			}
-			fmt.Fprintf(tw, "  %s\t%s\t%d objects\t%s", s.Stage, s.Action, s.Objects, s.Reference)
-			if s.Commit != "" {
-				fmt.Fprintf(tw, "\t%s %.12s", s.Branch, s.Commit)
-			}
-			if url := cmp.Or(s.PullRequest, s.Compare); url != "" {
-				fmt.Fprintf(tw, "\t%s", url)
-			}
-			fmt.Fprintln(tw)
+		fmt.Fprintf(w, "  %s\t%s\t%d objects\t%s", s.Stage, s.Action, s.Objects, s.Reference)
+		if s.Commit != "" {
+			fmt.Fprintf(w, "\t%s %.12s", s.Branch, s.Commit)
 		}
+		if url := cmp.Or(s.PullRequest, s.Compare); url != "" {
+			fmt.Fprintf(w, "\t%s", url)
+		}
+		fmt.Fprintln(w)
 	}
-	_ = tw.Flush() // the writer's own errors show at the end of the run
 }
 
 func newHydrateCommand(a *app) *cobra.Command {
@@ -86,34 +87,38 @@ func newHydrateCommand(a *app) *cobra.Command {
 		Use:   "hydrate [STAGE...]",
 		Short: "Render, pack, sign and push the stages of a release",
 		Long: `Hydrate renders every stage of every pipeline at the locked source commit, packs each into one OCI artifact, signs it
-and tags it by image digest and release. What is in the registry already is left alone, and a run that was interrupted is
-completed by the next one.
+and tags it by image digest and release. It does not touch what the registry has already; the next run completes an
+interrupted one.
 
-Where the pipeline has a mirror, each stage's manifests are then committed to its branch, below its path and nowhere
-else, in one atomic push a pipeline: for people to review, and for tools to diff. The commit names the artifact. With
-review: pull-request it is committed to a review branch instead, and a pull request into the stage's branch is opened, found
-again or updated; without an API token (LOCKAGE_FORGE_TOKEN) the page is named on which a person opens it.
+If the pipeline has a mirror, hydrate then commits each stage's manifests to its branch, only below its path, in one atomic
+push per pipeline, for people to review and tools to diff. The commit names the artifact. With review: pull-request it commits
+to a review branch instead, and opens or updates a pull request into the stage's branch; without an API token
+(LOCKAGE_FORGE_TOKEN) it prints the page on which to open the pull request.
 
-It reads the GitOps repository at HEAD, never uncommitted files, and only publishes when that commit is on the policy ref.`,
+Hydrate reads the GitOps repository at HEAD, never uncommitted files, and publishes only if that commit is on the policy ref.`,
+		Example: `  lockage hydrate
+  lockage hydrate staging --dry-run
+  lockage hydrate -f 'apps/*/lockage.yaml' --since "$BEFORE"
+  lockage hydrate -f 'apps/*/lockage.yaml' --shard 2/8
+  lockage hydrate --plan -o json`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			h.stages = stages
 			return a.hydrate(cmd.Context(), h)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().StringVar(&h.release, "release", "", "hydrate this `RELEASE`, git-<40 hex>, instead of the current one")
-	cmd.Flags().StringVar(&h.policy, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
-	cmd.Flags().StringVar(&h.shard, "shard", "", "only part `K/N` of the pipelines, for a matrix of CI jobs")
-	cmd.Flags().StringVar(&h.since, "since", "", "only stages whose inputs are others than at this `REV` of the GitOps repository")
-	cmd.Flags().BoolVar(&h.plan, "plan", false, "print the pipelines and stages that are selected, a matrix for CI jobs, and do nothing")
-	cmd.Flags().BoolVar(&h.dryRun, "dry-run", false, "say what would be done; write nothing and use no key")
+	cmd.Flags().Var(&h.release, "release", "release to hydrate, an `ID` git-<40 hex> (default: the current one)")
+	a.policyFlag(cmd)
+	cmd.Flags().StringVar(&h.shard, "shard", "", "part `K/N` of the pipelines, for a matrix of CI jobs (default: all)")
+	cmd.Flags().StringVar(&h.since, "since", "", "`REV` of the GitOps repository; only stages whose inputs changed since then")
+	cmd.Flags().BoolVar(&h.plan, "plan", false, "print the selected pipelines and stages, a matrix for CI jobs, and do nothing else")
+	dryRunFlag(cmd, &h.dryRun)
 	return cmd
 }
 
 type hydrateFlags struct {
 	stages  []string
-	release string
-	policy  string
+	release releaseID
 	shard   string
 	since   string
 	plan    bool
@@ -121,9 +126,6 @@ type hydrateFlags struct {
 }
 
 func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
-	if err := checkRelease("--release", h.release); err != nil {
-		return err
-	}
 	var shard publish.Shard
 	if h.shard != "" {
 		var err error
@@ -139,19 +141,19 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 		Workspace: w,
 		Files:     a.files,
 		Stages:    h.stages,
-		Release:   h.release,
+		Release:   string(h.release),
 		Shard:     shard,
 		Since:     h.since,
-		Policy:    h.policy,
+		Policy:    a.policy,
 		DryRun:    h.dryRun,
 		Renderers: a.renderers(),
 		Client:    a.registries(w.Root()),
-		Forge:     forges.Options{Getenv: os.Getenv, UserAgent: "lockage/" + version()},
+		Forge:     forgeOptions(),
 		Keys:      a.keyring(),
 		Version:   version(),
 		Random:    rand.Int64N,
-		Warn:      func(message string) { a.warn("%s", message) },
-		Step:      func(progress string) { a.step("%s", progress) },
+		Warn:      a.warning,
+		Step:      a.step,
 	}
 	if h.plan {
 		return a.planHydration(ctx, options)
@@ -170,9 +172,9 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 			GitopsCommit: string(w.Head.Hash),
 			DryRun:       h.dryRun,
 			Stages:       []hydrateStage{},
+			Error:        messageOf(r.Err),
 		}
 		if r.Err != nil {
-			results[i].Error = r.Err.Error()
 			errs = append(errs, named(r.Err, r.Pipeline))
 		}
 		for _, s := range r.Stages {
@@ -186,7 +188,7 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 	return errors.Join(append(errs, stageErrs...)...)
 }
 
-// planResults are the pipelines that hydrate would look at: each is one job of a matrix.
+// planResults are the pipelines that hydrate selects: each is one job of a matrix.
 type planResults []planResult
 
 type planResult struct {
@@ -211,12 +213,11 @@ func (a *app) planHydration(ctx context.Context, o publish.Options) error {
 	results := planResults{}
 	var errs []error
 	for _, p := range planned {
-		r := planResult{Pipeline: p.Pipeline.Name, File: p.Pipeline.File, Release: p.Lock.Lock.ReleaseID, Stages: []string{}}
+		r := planResult{Pipeline: p.Pipeline.Name, File: p.Pipeline.File, Release: p.Lock.Lock.ReleaseID, Stages: []string{}, Error: messageOf(p.Err)}
 		for _, s := range p.Stages {
 			r.Stages = append(r.Stages, s.Name)
 		}
 		if p.Err != nil {
-			r.Error = p.Err.Error()
 			errs = append(errs, named(p.Err, p.Pipeline.Name))
 		}
 		results = append(results, r)
@@ -226,7 +227,7 @@ func (a *app) planHydration(ctx context.Context, o publish.Options) error {
 }
 
 func stageResult(r publish.Stage) hydrateStage {
-	s := hydrateStage{
+	return hydrateStage{
 		Stage:         r.Name,
 		Action:        r.Action,
 		Reference:     r.Reference,
@@ -240,15 +241,11 @@ func stageResult(r publish.Stage) hydrateStage {
 		Commit:        r.Commit,
 		PullRequest:   r.PullRequest,
 		Compare:       r.Compare,
+		Error:         messageOf(r.Err),
 	}
-	if r.Err != nil {
-		s.Error = r.Err.Error()
-	}
-	return s
 }
 
-// named puts a pipeline's name before an error that does not say it. Problems of files stay as they are: they begin with
-// file and line.
+// named puts a pipeline's name before an error that does not contain it. Problems of files begin with file and line instead.
 func named(err error, pipeline string) error {
 	var problems strictyaml.Problems
 	if errors.As(err, &problems) || strings.Contains(err.Error(), "pipeline "+pipeline) {

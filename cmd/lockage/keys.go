@@ -24,7 +24,7 @@ type keyResults []keyResult
 
 func (rs keyResults) Text(w io.Writer) {
 	for _, r := range rs {
-		fmt.Fprintf(w, "private key  %s  (keep it secret; give it to CI as env://NAME or a file)\n", r.PrivateKey)
+		fmt.Fprintf(w, "private key  %s  (secret: store it in CI, for env://NAME or a file)\n", r.PrivateKey)
 		fmt.Fprintf(w, "public key   %s  (commit it, and name it under identities)\n", r.PublicKey)
 		fmt.Fprintf(w, "fingerprint  %s\n", r.Fingerprint)
 	}
@@ -35,14 +35,15 @@ func newKeysCommand(a *app) *cobra.Command {
 		Use:   "keys",
 		Short: "Make signing keys",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "generate PREFIX",
 		Short: "Make a key pair, PREFIX.key and PREFIX.pub",
-		Long: `Generate makes an ECDSA key pair in cosign's formats. The private key is encrypted with the password in
-COSIGN_PASSWORD, which may be empty, or else with one that is asked for. Existing files are never overwritten.`,
-		Args: cobra.ExactArgs(1),
+		Long: `Generate makes an ECDSA key pair in cosign's formats. It encrypts the private key with the password in COSIGN_PASSWORD,
+which may be empty, or else with one from the terminal. It never overwrites a file. Keep PREFIX.key outside the GitOps
+repository.`,
+		Example: `  lockage keys generate ~/.config/lockage/hydrator`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.generateKeys(cmd.Context(), args[0])
 		},
@@ -54,7 +55,7 @@ func (a *app) generateKeys(ctx context.Context, prefix string) error {
 	result := keyResult{PrivateKey: prefix + ".key", PublicKey: prefix + ".pub"}
 	for _, name := range []string{result.PrivateKey, result.PublicKey} {
 		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-			return usagef("%s exists, and a key is never overwritten; choose another prefix", name)
+			return usagef("%s exists, and is not overwritten; choose another prefix", name)
 		}
 	}
 	password, err := sign.PasswordFromEnv(a.newPassword())(ctx)
@@ -82,7 +83,7 @@ func (a *app) generateKeys(ctx context.Context, prefix string) error {
 
 // newPassword asks for a password twice.
 func (a *app) newPassword() sign.PasswordFunc {
-	ask, again := a.askPassword("Password for the new key (may be empty): "), a.askPassword("The same again: ")
+	ask, again := a.askPassword("Password for the new key (may be empty): "), a.askPassword("Repeat the password: ")
 	if ask == nil {
 		return nil
 	}
@@ -99,7 +100,7 @@ func (a *app) newPassword() sign.PasswordFunc {
 	}
 }
 
-// writeNew writes a file that must not exist, and leaves nothing behind where it cannot.
+// writeNew writes a file that must not exist; it leaves no part of it behind if it fails.
 func writeNew(name string, data []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {

@@ -14,7 +14,6 @@ func newLockCommand(a *app) *cobra.Command {
 		Use:   "lock",
 		Short: "Write, find and check locks: one source commit and one image digest",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newLockWriteCommand(a), newLockDiscoverCommand(a), newLockCheckCommand(a))
 	return cmd

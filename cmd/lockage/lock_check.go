@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -27,11 +26,11 @@ type lockCheckResult struct {
 func (rs lockCheckResults) Text(w io.Writer) {
 	for _, r := range rs {
 		fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Lock, r.Result)
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, c := range r.Checks {
-			fmt.Fprintf(tw, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
-		}
-		_ = tw.Flush() // the writer's own errors show at the end of the run
+		table(w, func(w io.Writer) {
+			for _, c := range r.Checks {
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
+			}
+		})
 	}
 }
 
@@ -39,16 +38,18 @@ func newLockCheckCommand(a *app) *cobra.Command {
 	var offline bool
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Is the current lock consistent with itself, Git and the registry?",
-		Long: `Check examines the current lock of every pipeline as it lies in the work tree: its two files agree, its release is its
-commit, the commit exists in the source repository, the image's tag names its digest, and the image was built from the
-commit, where it says so. A check that fails gives exit status 3.`,
+		Short: "Check the current lock against itself, Git and the registry",
+		Long: `Check examines the current lock of every pipeline as it is in the work tree: its two files agree, its release is its commit,
+the commit exists in the source repository, the image's tag names its digest, and the commit that the image names in its
+labels, if any, is the locked one. The exit status is 3 if a check fails.`,
+		Example: `  lockage lock check
+  lockage lock check --offline -f 'apps/*/lockage.yaml'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.checkLocks(cmd.Context(), offline)
 		},
 	}
-	cmd.Flags().BoolVar(&offline, "offline", false, "ask neither the source repository nor the registry")
+	cmd.Flags().BoolVar(&offline, "offline", false, "only the checks that need neither the source repository nor the registry")
 	return cmd
 }
 

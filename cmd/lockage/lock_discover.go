@@ -16,14 +16,16 @@ func newLockDiscoverCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "discover",
 		Short: "Record the newest commit of a source branch that has an image",
-		Long: `Discover looks for the newest commit of a branch of the source repository for which the image repository holds a tag made
-from it, and records it as write does. Without such a commit it fails, and says what it looked for.
+		Long: `Discover looks for the newest commit of a branch of the source repository for which the image repository has a tag, and
+records it like write. If no commit has one, it fails and names the tags that it looked for.
 
-It walks along first parents, which is what the branch itself went through: an image that was built on a side branch is not
-taken for its merge. With --path, only commits count that touch a path: what lies there differs from what the commit's
-first parent has there.
+It follows first parents, the states of the branch itself: an image that was built on a side branch does not count for its
+merge. With --path, only commits count that change something at a path, compared with their first parent.
 
-What is not said is taken from the current lock.`,
+Values without a flag come from the current lock.`,
+		Example: `  lockage lock discover --push
+  lockage lock discover --path deploy/chart --path src --tag 'main-{commit}' --push
+  lockage lock discover --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return d.run(cmd.Context())
@@ -31,11 +33,10 @@ What is not said is taken from the current lock.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&d.search.Branch, "branch", "", "`BRANCH` of the source repository (default: its default branch)")
-	f.StringArrayVar(&d.search.Paths, "path", nil, "`PATH` in the source repository that the commit touches; repeatable, any of them")
-	f.StringVar(&d.tag, "tag", "git-{commit}", "`PATTERN` of the image's tag; {commit} is the full commit id")
-	f.StringVar(&d.repository, "image", "", "the image's `REPOSITORY`, without a tag (default: the current lock's)")
-	f.BoolVar(&d.dryRun, "dry-run", false, "say what would be recorded; write nothing")
-	d.addFlags(f)
+	f.StringArrayVar(&d.search.Paths, "path", nil, "`PATH` in the source repository that the commit must change; repeatable, one of them is enough")
+	f.StringVar(&d.tag, "tag", "git-{commit}", "`PATTERN` of the image's tag, with {commit} for the full commit id")
+	f.StringVar(&d.repository, "image", "", "`REPOSITORY` of the image, without a tag (default: the current lock's)")
+	d.addFlags(cmd)
 	return cmd
 }
 
@@ -67,9 +68,9 @@ func (d *lockDiscoverer) run(ctx context.Context) error {
 	d.repository = cmp.Or(d.repository, d.current.Image.Repository())
 	switch {
 	case d.repository == "":
-		return usagef("--image is missing, and there is no current lock in %s to take it from", d.dir)
+		return d.missing("--image")
 	case sourceRepo == "":
-		return usagef("--source-repo is missing, and there is no current lock in %s to take it from", d.dir)
+		return d.missing("--source-repo")
 	}
 	if d.search.Source, err = d.workspace.Repository.Remote(ctx, sourceRepo); err != nil {
 		return err

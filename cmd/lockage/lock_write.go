@@ -11,11 +11,9 @@ import (
 	"os"
 	"path"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
@@ -26,7 +24,7 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// lockPause is the unit of the pauses after a push that came too late.
+// lockPause is the unit of the pauses after a push that lost a race.
 const lockPause = 100 * time.Millisecond
 
 type lockWriteResults []lockWriteResult
@@ -46,14 +44,14 @@ func (rs lockWriteResults) Text(w io.Writer) {
 			dry = " (dry run: nothing was written)"
 		}
 		fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, r.Lock.Image.Pinned(), dry)
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, f := range []lock.WrittenFile{r.History, r.Current} {
-			fmt.Fprintf(tw, "  %s\t%s\n", f.Action, f.Path)
-		}
-		if r.Commit != "" {
-			fmt.Fprintf(tw, "  pushed\t%s %.12s\n", r.Branch, r.Commit)
-		}
-		_ = tw.Flush() // the writer's own errors show at the end of the run
+		table(w, func(w io.Writer) {
+			for _, f := range []lock.WrittenFile{r.History, r.Current} {
+				fmt.Fprintf(w, "  %s\t%s\n", f.Action, f.Path)
+			}
+			if r.Commit != "" {
+				fmt.Fprintf(w, "  pushed\t%s %.12s\n", r.Branch, r.Commit)
+			}
+		})
 	}
 }
 
@@ -63,26 +61,29 @@ func newLockWriteCommand(a *app) *cobra.Command {
 		Use:   "write --commit COMMIT [--image REF]",
 		Short: "Record a release in the lock directory",
 		Long: `Write records a release in the work tree: git-COMMIT.yaml and current.yaml in the pipeline's lock directory, both or
-neither. A release that is recorded already is left as it is, and an older commit never replaces a newer current.yaml.
+neither. It does not change a release that is recorded already, and an older commit never replaces a newer current.yaml.
 Commit and push the two files.
 
-With --push, the two files become one commit on the policy ref's branch at the remote, and the checkout is left alone; the
-pipeline and the current lock are those of that branch. Where others push first, write looks again and decides anew. Where
-the release is recorded already, nothing is pushed.
+With --push, write makes one commit of the two files on the policy ref's branch at the remote, and does not touch the
+checkout; it reads the pipeline and the current lock from that branch. If others push first, it reads the branch again and
+decides anew. It pushes nothing if the release is recorded already.
 
-What is not said is taken from the current lock: the image's repository (with the tag git-COMMIT), kind, source repository
-and path. The digest is what the registry says.`,
+Values without a flag come from the current lock: the image's repository (with the tag git-COMMIT), kind, source repository
+and path. The registry resolves the digest.`,
+		Example: `  lockage lock write --commit "$(git -C ../shop rev-parse HEAD)" --image ghcr.io/acme/shop:v1.2.3 \
+      --kind helm --source-repo https://github.com/acme/shop.git --source-path deploy/chart
+  lockage lock write --commit "$GITHUB_SHA" --push`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return l.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&l.lock.GitCommit, "commit", "", "the source `COMMIT`, 40 hex digits")
-	f.StringVar(&l.lock.Image.Ref, "image", "", "the image's `REF`, repository and tag")
-	f.StringVar((*string)(&l.lock.Image.Digest), "digest", "", "the image's `DIGEST` (default: what its tag names in the registry)")
-	f.StringVar(&l.branch, "branch", "", "with --push: another `BRANCH` of the policy ref's remote")
-	l.addFlags(f)
+	f.StringVar(&l.lock.GitCommit, "commit", "", "source `COMMIT`, 40 hex digits")
+	f.StringVar(&l.lock.Image.Ref, "image", "", "`IMAGE`, repository and tag (default: the current lock's repository, tag git-COMMIT)")
+	f.StringVar((*string)(&l.lock.Image.Digest), "digest", "", "`DIGEST` of the image (default: that of its tag in the registry)")
+	f.StringVar(&l.branch, "branch", "", "with --push: `BRANCH` of the policy ref's remote (default: the policy ref)")
+	l.addFlags(cmd)
 	return cmd
 }
 
@@ -92,30 +93,36 @@ type lockWriter struct {
 	lock   lock.Lock
 	dir    string
 	push   bool
-	branch string // to push to; "" is the policy ref's
-	policy string
+	branch string // to push to; "" means the policy ref's
 	dryRun bool
 
 	workspace *workspace.Workspace
 	target    lockTarget
-	pipeline  *pipeline.Pipeline // nil where --dir names the lock directory
-	current   lock.Lock          // empty where there is none yet
+	pipeline  *pipeline.Pipeline // nil if --dir names the lock directory
+	current   lock.Lock          // zero before the first release
 }
 
-// addFlags adds those that all verbs have that record releases.
-func (l *lockWriter) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&l.lock.Packaging.Kind, "kind", "", "helm or kustomize")
+// addFlags adds the flags of all verbs that record releases.
+func (l *lockWriter) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&l.lock.Packaging.Kind, "kind", "", "`KIND` of packaging: helm or kustomize")
 	f.StringVar(&l.lock.Packaging.SourceRepo, "source-repo", "", "`URL` of the source repository")
 	f.StringVar(&l.lock.Packaging.SourcePath, "source-path", "", "`PATH` of the chart or kustomization in the source repository")
 	f.StringVar(&l.lock.CreatedAt, "created-at", "", "`TIME` to record, RFC 3339 (default: now)")
 	f.StringVar(&l.dir, "dir", "", "lock directory `DIR` (default: the pipeline's)")
-	f.BoolVar(&l.push, "push", false, "commit to the policy ref's branch at the remote, instead of writing to the work tree")
-	f.StringVar(&l.policy, "policy", "", "with --push: the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
+	f.BoolVar(&l.push, "push", false, "one commit on the policy ref's branch at the remote, instead of files in the work tree")
+	l.app.policyFlag(cmd)
+	dryRunFlag(cmd, &l.dryRun)
 }
 
-// lockTarget is where releases are recorded.
+// missing is the error about a value that neither a flag nor the current lock has.
+func (l *lockWriter) missing(flag string) error {
+	return usagef("%s is missing, and %s has no current lock to take it from", flag, l.dir)
+}
+
+// lockTarget is a place to record releases.
 type lockTarget interface {
-	// Files are the files there now.
+	// Files returns the files of the repository.
 	Files(ctx context.Context) (fs.FS, error)
 	Record(ctx context.Context, e remotelock.Entry) (remotelock.Recorded, error)
 }
@@ -133,20 +140,18 @@ func (l *lockWriter) run(ctx context.Context) error {
 	return l.record(ctx)
 }
 
-// check judges the flags, before anything is read.
+// check validates the flags, before anything is read.
 func (l *lockWriter) check() error {
 	switch {
 	case l.dir != "" && !fs.ValidPath(path.Clean(l.dir)):
 		return usagef("--dir %q: want a folder of the GitOps repository, relative to its root", l.dir)
-	case !l.push && l.policy != "":
-		return usagef("--policy says where to push: it needs --push")
-	case !l.push && l.branch != "":
-		return usagef("--branch says where to push: it needs --push")
+	case !l.push && l.app.policy+l.branch != "":
+		return usagef("--policy and --branch need --push")
 	}
 	return nil
 }
 
-// open finds the lock directory and what it says now.
+// open finds the lock directory and reads the current lock.
 func (l *lockWriter) open(ctx context.Context) error {
 	var err error
 	if l.workspace, err = l.app.workspace(ctx); err != nil {
@@ -184,25 +189,25 @@ func (l *lockWriter) open(ctx context.Context) error {
 	return nil
 }
 
-// pushTarget is the branch to push to.
+// pushTarget returns the branch to push to.
 func (l *lockWriter) pushTarget(ctx context.Context) (lockTarget, error) {
-	trunk, err := l.workspace.Policy(ctx, l.policy, func(string) {})
+	policyRef, err := l.workspace.Policy(ctx, l.app.policy, func(string) {})
 	if err != nil {
 		return nil, err
 	}
-	if trunk.Remote() == nil {
+	if policyRef.Remote() == nil {
 		return nil, usagef("--push: repository %s has no remote to push to", l.workspace.Repository)
 	}
-	name := cmp.Or(l.branch, trunk.Branch())
+	name := cmp.Or(l.branch, policyRef.Branch())
 	if name == "" || strings.HasPrefix(name, "refs/") {
-		return nil, usagef("--push: policy ref %s is no branch; name one with --policy REMOTE@BRANCH", trunk.Name())
+		return nil, usagef("--push: policy ref %s is not a branch; name one with --policy REMOTE@BRANCH", policyRef.Name())
 	}
 	l.branch = name
-	// These numbers only have to be others than those of other processes.
-	return remotelock.Branch{Remote: trunk.Remote(), Name: name, Wait: mirror.Backoff(lockPause, rand.Int64N)}, nil
+	// The random numbers keep concurrent runs apart.
+	return remotelock.Branch{Remote: policyRef.Remote(), Name: name, Wait: mirror.Backoff(lockPause, rand.Int64N)}, nil
 }
 
-// sourceRepo is the URL of the source repository; "" where nothing names it.
+// sourceRepo returns the URL of the source repository; "" if neither flag, lock nor pipeline file has it.
 func (l *lockWriter) sourceRepo() string {
 	declared := ""
 	if l.pipeline != nil {
@@ -233,14 +238,11 @@ func (l *lockWriter) record(ctx context.Context) error {
 	return nil
 }
 
-// complete fills what the flags leave out.
+// complete fills in the values that have no flag.
 func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 	fill := func(field *string, from, flag string) error {
-		if *field == "" {
-			*field = from
-		}
-		if *field == "" {
-			return usagef("%s is missing, and there is no current lock in %s to take it from", flag, l.dir)
+		if *field = cmp.Or(*field, from); *field == "" {
+			return l.missing(flag)
 		}
 		return nil
 	}
@@ -258,9 +260,7 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 		return err
 	}
 	l.lock.SchemaVersion, l.lock.ReleaseID = lock.SchemaVersion, "git-"+l.lock.GitCommit
-	if l.lock.CreatedAt == "" {
-		l.lock.CreatedAt = now.UTC().Format(time.RFC3339)
-	}
+	l.lock.CreatedAt = cmp.Or(l.lock.CreatedAt, now.UTC().Format(time.RFC3339))
 	if l.lock.Image.Digest != "" {
 		return nil
 	}
@@ -284,7 +284,7 @@ func (t workTree) Record(ctx context.Context, e remotelock.Entry) (remotelock.Re
 	return remotelock.Recorded{Written: written}, err
 }
 
-// dryTarget says what would be recorded.
+// dryTarget computes what would be recorded.
 type dryTarget struct{ lockTarget }
 
 func (t dryTarget) Record(ctx context.Context, e remotelock.Entry) (remotelock.Recorded, error) {

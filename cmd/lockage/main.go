@@ -1,7 +1,7 @@
-// Command lockage renders each stage's Kubernetes manifests at a locked commit into signed OCI artifacts, and proves
-// afterwards that what was reviewed is what was signed is what runs.
+// Command lockage renders the Kubernetes manifests of each stage at a locked commit into signed OCI artifacts, verifies them,
+// and promotes them from stage to stage.
 //
-// One file a verb: flags in, one call into a package, a result out. Results go to standard output, everything else
+// Each verb has one file: flags in, one call into a package, a result out. Results go to standard output, everything else
 // to standard error.
 package main
 
@@ -12,15 +12,14 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-	_ "time/tzdata" // windows of time name zones, and a container may have no zoneinfo
+	_ "time/tzdata" // gates name time zones, and a container may have no zoneinfo
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks for an orderly end; with the handler gone, a second one ends the process at once.
+	// The first signal stops the run in order. It also removes the handler, so that a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
-	// The date functions of chart templates tell the time in the zone of this variable, and a render must not depend on
-	// where it happens.
+	// The date functions of chart templates use this time zone, and a render must not depend on the machine.
 	time.Local = time.UTC
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

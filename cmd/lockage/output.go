@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"text/tabwriter"
 	"unicode"
 	"unicode/utf16"
 
@@ -15,9 +16,9 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// result is what a verb has to say: the same facts as text and as JSON.
+// result is the result of a verb: the same facts as text and as JSON.
 type result interface {
-	// Text writes the result for a person at a terminal or a log.
+	// Text writes the result for a terminal or a log.
 	Text(w io.Writer)
 }
 
@@ -27,8 +28,7 @@ type document struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// emit prints results as the user asked for them. With -o json they are kept until finish, so that an error that
-// comes later stands in the same document.
+// emit prints results in the format of -o. As JSON they are kept until finish, so that a later error is in the same document.
 func (a *app) emit(r result) {
 	a.results = r
 	if a.format != "text" {
@@ -43,21 +43,18 @@ func (a *app) emit(r result) {
 	_, _ = io.WriteString(a.stdout, harmless(b.String()))
 }
 
-// verbatim are results whose text is manifests, byte for byte, or has colours and is made harmless where it is written.
+// verbatim marks results whose text is manifests, byte for byte, or has colours and is escaped by its writer.
 type verbatim interface{ verbatim() }
 
-// finish prints what is left to say, and returns the exit status for err.
+// finish prints the error and, as JSON, the results; it returns the exit status.
 func (a *app) finish(err error) int {
 	code := exitCode(err)
-	said := a.results != nil || err != nil
-	doc := document{Results: a.results}
+	reportable := a.results != nil || err != nil
+	doc := document{Results: a.results, Error: messageOf(err)}
 	if doc.Results == nil {
 		doc.Results = []any{}
 	}
-	if err != nil {
-		doc.Error = err.Error()
-	}
-	if a.format == "json" && said {
+	if a.format == "json" && reportable {
 		if werr := writeJSON(a.stdout, doc); werr != nil && err == nil {
 			err, code = werr, exitFailed
 		}
@@ -65,7 +62,7 @@ func (a *app) finish(err error) int {
 	if err != nil {
 		fmt.Fprintln(a.stderr, harmless("lockage: "+err.Error()))
 	}
-	if said && os.Getenv("GITHUB_ACTIONS") == "true" {
+	if reportable && os.Getenv("GITHUB_ACTIONS") == "true" {
 		a.writeActions(doc)
 	}
 	return code
@@ -79,7 +76,7 @@ func writeJSON(w io.Writer, doc document) error {
 	if err := enc.Encode(doc); err != nil {
 		return err
 	}
-	// All of these stand in strings only, where they can be written so: the encoder escapes what ASCII has of them.
+	// These characters occur in strings only, where an escape is allowed; the encoder has escaped those of ASCII.
 	var out strings.Builder
 	for _, r := range strings.ReplaceAll(b.String(), runnerCommand, `#\u0023[`) {
 		if r == '\n' || terminal.Printable(r) {
@@ -94,15 +91,15 @@ func writeJSON(w io.Writer, doc document) error {
 	return err
 }
 
-// By these the runners of GitHub and Gitea know commands in what a step prints: the first anywhere in a line, the second at its
-// beginning.
+// The runners of GitHub and Gitea read these as commands in the output of a step: the first anywhere in a line, the second at
+// its beginning.
 const (
 	runnerCommand = "##["
 	lineCommand   = "::"
 )
 
-// harmless writes a text of several lines so that nothing in it takes effect, whoever wrote it: what a terminal obeys or an eye
-// misses as an escape, and commands to a runner apart.
+// harmless escapes in a text of several lines what a terminal would obey or a reader would not see, and breaks up commands to a
+// runner: the text may come from anybody.
 func harmless(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -117,8 +114,8 @@ func harmless(text string) string {
 // maxSummary bounds what is written to the step summary; GitHub refuses more than 1 MiB.
 const maxSummary = 512 << 10
 
-// writeActions hands the results to GitHub Actions, where it runs us: the step's output `results` is the JSON
-// document, and the step summary shows the text.
+// writeActions hands the results to GitHub Actions: the step's output `results` is the JSON document, and the step summary
+// shows the text.
 func (a *app) writeActions(doc document) {
 	if data, err := json.Marshal(doc); err == nil {
 		a.appendActions("GITHUB_OUTPUT", "results="+string(data)+"\n")
@@ -131,7 +128,7 @@ func (a *app) writeActions(doc document) {
 	if len(text) > maxSummary {
 		text = strings.ToValidUTF8(text[:maxSummary], "") + "\n(and more)"
 	}
-	// An indented block: nothing in it is Markdown or HTML, whatever it says.
+	// Nothing in an indented block is Markdown or HTML.
 	a.appendActions("GITHUB_STEP_SUMMARY", "    "+strings.ReplaceAll(text, "\n", "\n    ")+"\n\n")
 }
 
@@ -154,13 +151,14 @@ func (a *app) appendActions(variable, text string) {
 	}
 }
 
-// warn tells the user something that is no result, on standard error.
-func (a *app) warn(format string, args ...any) {
-	fmt.Fprintln(a.stderr, harmless(fmt.Sprintf("lockage: "+format, args...)))
-}
+// warn prints a message that is not a result on standard error.
+func (a *app) warn(format string, args ...any) { a.warning(fmt.Sprintf(format, args...)) }
 
-// step shows progress: on a terminal, or where --progress plain asks for it. A pipe never sees it otherwise.
-func (a *app) step(format string, args ...any) {
+// warning is warn for a message as it is.
+func (a *app) warning(message string) { fmt.Fprintln(a.stderr, harmless("lockage: "+message)) }
+
+// step prints progress on standard error if it is a terminal, or if --progress plain asks for it.
+func (a *app) step(message string) {
 	switch a.progress {
 	case "none":
 		return
@@ -169,5 +167,28 @@ func (a *app) step(format string, args ...any) {
 			return
 		}
 	}
-	fmt.Fprintln(a.stderr, harmless(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(a.stderr, harmless(message))
+}
+
+// table writes rows with aligned columns.
+func table(w io.Writer, rows func(w io.Writer)) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	rows(tw)
+	_ = tw.Flush() // the writer's own errors show at the end of the run
+}
+
+// messageOf is the text of an error; "" for nil.
+func messageOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// nonNil makes a nil list an empty one, in JSON too.
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }

@@ -30,10 +30,10 @@ func newPolicyTestCommand(a *app) *cobra.Command {
 	var markdown bool
 	cmd := &cobra.Command{
 		Use:   "test FILE...",
-		Short: "Test gates by tables of evidence and verdicts",
+		Short: "Test gates with tables of evidence and verdicts",
 		Long: `Test runs tables of cases: evidence and objects in, verdicts of gates out. The gates are those of a FILE itself, or of a
-stage of a pipeline file. Paths in a FILE are relative to the folder of --directory. Nothing is fetched, and no key is
-needed: statements are signed by keys made for the test. Without --verbose only cases that failed show their gates.
+stage of a pipeline file. Paths in a FILE are relative to the folder of --directory. Test fetches nothing and needs no key: it
+makes keys for the statements. Without --verbose it lists the gates of failed cases only.
 
   gates:                        # or pipeline: lockage.yaml and stage: production
     - {approval: {by: [sre, manager], count: 2}}
@@ -45,7 +45,9 @@ needed: statements are signed by keys made for the test. Without --verbose only 
       expect: {approval: {result: fail, reason: 1 of 2}, cel: pass}
       result: fail
 
-Exit status: 0 every case came out as expected; 1 some did not; 2 a FILE is malformed.`,
+Exit status: 0 all cases have the expected verdicts; 1 some do not; 2 a FILE is malformed.`,
+		Example: `  lockage policy test tests/gates.yaml
+  lockage policy test --markdown tests/*.yaml >> "$GITHUB_STEP_SUMMARY"`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if markdown && a.format != "text" {
@@ -54,17 +56,17 @@ Exit status: 0 every case came out as expected; 1 some did not; 2 a FILE is malf
 			return a.testPolicy(cmd.Context(), args, markdown)
 		},
 	}
-	cmd.Flags().BoolVar(&markdown, "markdown", false, "write the results as Markdown, for a pull request or a step summary")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "results as Markdown, for a pull request or a step summary")
 	return cmd
 }
 
-// policyTests are the results of policy test: a list of reports, with a choice of how to show it.
+// policyTests are the results of policy test: a list of reports, and how to show it.
 type policyTests struct {
 	reports []policytest.Report
 	options policytest.Options
 }
 
-// MarshalJSON gives the list of reports.
+// MarshalJSON returns the list of reports.
 func (rs policyTests) MarshalJSON() ([]byte, error) { return json.Marshal(rs.reports) }
 
 func (rs policyTests) Text(w io.Writer) { _ = policytest.Write(w, rs.reports, rs.options) } // the writer's own errors show at the end of the run
@@ -102,12 +104,12 @@ func (a *app) testPolicy(ctx context.Context, names []string, markdown bool) err
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d cases did not come out as expected", failed, len(reports))
+		return fmt.Errorf("%d of %d cases do not have the expected verdict", failed, len(reports))
 	}
 	return nil
 }
 
-// readBounded reads a file, and one byte more than the limit, for its reader to refuse.
+// readBounded reads at most one byte more than the limit of a file, which its parser then refuses.
 func readBounded(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

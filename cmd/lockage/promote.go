@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	forges "github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/sign/predicate"
@@ -40,7 +37,7 @@ type promoteResult struct {
 
 func (rs promoteResults) Text(w io.Writer) {
 	if len(rs) == 0 {
-		fmt.Fprintln(w, "No stage is promoted automatically.")
+		fmt.Fprintln(w, "No stage has auto: true.")
 	}
 	for _, r := range rs {
 		fmt.Fprintf(w, "%s/%s: %s", r.Pipeline, r.Stage, r.Action)
@@ -60,16 +57,16 @@ func (rs promoteResults) Text(w io.Writer) {
 		if r.Commit != "" {
 			fmt.Fprintf(w, "  on   %s %.12s\n", r.Branch, r.Commit)
 		}
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, c := range r.Checks {
-			if c.Result != policy.Pass {
-				fmt.Fprintf(tw, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
+		table(w, func(w io.Writer) {
+			for _, c := range r.Checks {
+				if c.Result != policy.Pass {
+					fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
+				}
 			}
-		}
-		for _, g := range r.Gates {
-			fmt.Fprintf(tw, "  %s\t%s\t%s\n", g.Result, g.Gate, g.Reason)
-		}
-		_ = tw.Flush() // the writer's own errors show at the end of the run
+			for _, g := range r.Gates {
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", g.Result, g.Gate, g.Reason)
+			}
+		})
 		for _, note := range r.Notes {
 			fmt.Fprintf(w, "  note: %s\n", note)
 		}
@@ -77,39 +74,46 @@ func (rs promoteResults) Text(w io.Writer) {
 }
 
 func newPromoteCommand(a *app) *cobra.Command {
-	p := promoteFlags{flag: "--release"}
+	var p promoteFlags
 	cmd := &cobra.Command{
 		Use:   "promote STAGE... | promote --ready [STAGE...]",
-		Short: "Verify a release, judge its gates, and let it run in a stage",
-		Long: `Promote decides whether a release may run in a stage, and makes it so. It verifies the candidate's artifact, asks whether
-the release went through the stages before, and judges every gate. If all pass it signs the artifact as the promoter,
-writes a record, pushes one commit to the stage's live ref, which is the moment at which the promotion counts, and moves
-the stage's tag. Nothing is rendered.
+		Short: "Verify a release, judge its gates, and make it live in a stage",
+		Long: `Promote decides whether a release may run in a stage, and makes it live. It verifies the candidate's artifact, checks that
+the release went through the stages before, and judges every gate. If all pass, it signs the artifact as the promoter, writes
+a record, pushes one commit to the stage's live ref, which puts the promotion into force, and moves the stage's tag. Nothing
+is rendered.
 
-Without --release it takes the newest release that passes, never one older than what is live, and after a rollback none up
-to the release that was left. Pipelines, locks, keys and policies are read at the policy ref, whatever is checked out.
+Without --release it takes the newest release that passes, never one older than what is live; after a rollback it takes only
+releases newer than the one that was left. Pipelines, locks, keys and policies are read at the policy ref, whatever is
+checked out.
 
-With --ready it looks at all stages that say auto: true, in the order of the graph; that nothing is ready is no failure.`,
+With --ready it examines all stages with auto: true, in the order of the graph, and succeeds if nothing is ready.`,
+		Example: `  lockage promote staging
+  lockage promote production --dry-run
+  lockage promote production --release git-3f5c0e0a8f4b7f2d9c6f1f0f0c7f4a6d1c2b3a49 --reason "change 1042"
+  lockage promote --ready -f 'apps/*/lockage.yaml'`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			p.stages = stages
 			return a.promote(cmd.Context(), p, promote.Promote)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	p.add(cmd)
-	cmd.Flags().StringVar(&p.release, "release", "", "promote this `RELEASE`, git-<40 hex>, and no other")
-	cmd.Flags().BoolVar(&p.ready, "ready", false, "promote what is ready to the stages that are auto")
+	a.promoteFlags(cmd, &p)
+	cmd.Flags().Var(&p.release, "release", "release to promote, an `ID` git-<40 hex> (default: the newest that passes)")
+	cmd.Flags().BoolVar(&p.ready, "ready", false, "all stages with auto: true that have a release ready")
 	return cmd
 }
 
 func newRollbackCommand(a *app) *cobra.Command {
-	p := promoteFlags{flag: "--to"}
+	var p promoteFlags
 	cmd := &cobra.Command{
 		Use:   "rollback STAGE",
-		Short: "Let a stage run again what was live before",
-		Long: `Rollback takes a stage back to an artifact that was live in it before: the one before, or that of the release in --to.
-Nothing is rendered and no gate is asked, since it passed them then; the artifact is verified again, and the rollback is
-signed and recorded like a promotion. The release that is left is held: it comes back only when it is promoted by name.`,
+		Short: "Make an earlier artifact of a stage live again",
+		Long: `Rollback takes a stage back to an artifact that was live in it: the previous one, or the one of the release in --to.
+Nothing is rendered and no gate is judged, since the artifact passed them before. It is verified again, and the rollback is
+signed and recorded like a promotion. The release that is left is held: only promote --release makes it live again.`,
+		Example: `  lockage rollback production
+  lockage rollback production --to git-3f5c0e0a8f4b7f2d9c6f1f0f0c7f4a6d1c2b3a49 --reason "incident 4711"`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			p.stages = stages
@@ -117,37 +121,32 @@ signed and recorded like a promotion. The release that is left is held: it comes
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	p.add(cmd)
-	cmd.Flags().StringVar(&p.release, "to", "", "go back to this `RELEASE`, git-<40 hex>")
+	a.promoteFlags(cmd, &p)
+	cmd.Flags().Var(&p.release, "to", "release to go back to, an `ID` git-<40 hex> (default: the previous one)")
 	return cmd
 }
 
 type promoteFlags struct {
 	stages  []string
-	release string
-	flag    string // that gives the release
-	policy  string
+	release releaseID
 	reason  string
 	ready   bool
 	dryRun  bool
 }
 
-// add adds the flags that promote and rollback share.
-func (p *promoteFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.policy, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
-	cmd.Flags().StringVar(&p.reason, "reason", "", "why, as a `TEXT` for the record")
-	cmd.Flags().BoolVar(&p.dryRun, "dry-run", false, "say what would be done; write nothing and use no key")
+// promoteFlags adds the flags that promote and rollback share.
+func (a *app) promoteFlags(cmd *cobra.Command, p *promoteFlags) {
+	a.policyFlag(cmd)
+	dryRunFlag(cmd, &p.dryRun)
+	cmd.Flags().StringVar(&p.reason, "reason", "", "reason for the record, a `TEXT`")
 }
 
 func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Context, promote.Options) ([]promote.Result, error)) error {
-	if err := checkRelease(p.flag, p.release); err != nil {
-		return err
-	}
 	switch {
 	case len(p.stages) == 0 && !p.ready:
-		return usagef("name a STAGE, or use promote --ready for all that are auto")
+		return usagef("name a STAGE, or use promote --ready for all with auto: true")
 	case p.ready && p.release != "":
-		return usagef("--ready finds out which release is ready: leave --release out")
+		return usagef("--ready chooses the release: leave --release out")
 	}
 	w, err := a.workspace(ctx)
 	if err != nil {
@@ -156,20 +155,20 @@ func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Conte
 	results, err := do(ctx, promote.Options{
 		Files:     a.files,
 		Stages:    p.stages,
-		Release:   p.release,
+		Release:   string(p.release),
 		Ready:     p.ready,
-		Policy:    p.policy,
+		Policy:    a.policy,
 		DryRun:    p.dryRun,
 		Reason:    p.reason,
 		Workspace: w,
 		Client:    a.registries(w.Root()),
-		Forge:     forges.Options{Getenv: os.Getenv, UserAgent: "lockage/" + version()},
+		Forge:     forgeOptions(),
 		Keys:      a.keyring(),
 		Version:   version(),
 		Now:       time.Now,
 		Random:    rand.Int64N,
-		Warn:      func(message string) { a.warn("%s", message) },
-		Step:      func(progress string) { a.step("%s", progress) },
+		Warn:      a.warning,
+		Step:      a.step,
 	})
 	if err != nil {
 		return err
@@ -186,7 +185,8 @@ func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Conte
 	return worst(errs)
 }
 
-// worst joins the errors of several stages. A failure weighs more than a denial, and a denial more than what is pending.
+// worst joins the errors of several stages. The exit status is that of a failure before a denial, and of a denial before a
+// pending gate.
 func worst(errs []error) error {
 	if len(errs) < 2 {
 		return errors.Join(errs...)
@@ -201,7 +201,7 @@ func worst(errs []error) error {
 	return reported{code, errors.Join(errs...)}
 }
 
-// notReady tells whether only gates stand in the way: what promote --ready looks for, and does not find.
+// notReady reports whether only gates prevent a promotion, which promote --ready does not count as a failure.
 func notReady(r promote.Result) bool {
 	return (r.Action == promote.Pending || r.Action == promote.Denied) && len(r.Gates) > 0
 }
@@ -214,20 +214,15 @@ func promotionResult(r promote.Result, dryRun bool) promoteResult {
 		Action:   r.Action,
 		DryRun:   dryRun,
 		Checks:   r.Checks,
-		Gates:    r.Gates,
+		Gates:    nonNil(r.Gates),
 		Record:   r.Record.String(),
 		Branch:   r.Branch,
 		Commit:   r.Commit,
 		Notes:    r.Notes,
-	}
-	if s.Gates == nil {
-		s.Gates = []policy.GateResult{}
+		Error:    messageOf(r.Err),
 	}
 	s.From, s.FromRelease = nameOf(r.From)
 	s.To, _ = nameOf(r.To)
-	if r.Err != nil {
-		s.Error = r.Err.Error()
-	}
 	return s
 }
 

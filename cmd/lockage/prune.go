@@ -22,7 +22,7 @@ type pruneResult struct {
 	Stage    string           `json:"stage"`
 	DryRun   bool             `json:"dryRun,omitempty"`
 	Kept     int              `json:"kept"`
-	Held     int              `json:"held,omitempty"` // of those, for their records of promotion alone
+	Held     int              `json:"held,omitempty"` // of those, only for their records of promotion
 	Removed  []prunedArtifact `json:"removed"`
 	Left     []prunedArtifact `json:"left,omitempty"` // of those that are kept
 	Error    string           `json:"error,omitempty"`
@@ -32,7 +32,7 @@ type prunedArtifact struct {
 	Digest  digest.Digest `json:"digest"`
 	Release string        `json:"release,omitempty"`
 	Tags    []string      `json:"tags"`
-	Reason  string        `json:"reason,omitempty"` // why it was left
+	Reason  string        `json:"reason,omitempty"` // why it is kept
 }
 
 func (rs pruneResults) Text(w io.Writer) {
@@ -61,7 +61,6 @@ func (rs pruneResults) Text(w io.Writer) {
 type pruneFlags struct {
 	stages []string
 	keep   int
-	policy string
 	dryRun bool
 }
 
@@ -70,28 +69,30 @@ func newPruneCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune --keep N [STAGE...]",
 		Short: "Remove old candidates from the registry",
-		Long: `Prune removes the artifacts of old releases from the registry: tags, manifests, and what is attached to them.
+		Long: `Prune removes the artifacts of old releases from the registry: tags, manifests, and their signatures and attestations.
 
 It keeps what is live, what was live within the last N promotions, and the newest N releases of the lock's history; a
-release that is kept for one stage is kept for all. Never does it touch what the hydrator did not sign for this very stage, what
-another tag names, a release that the policy ref does not know, or the record of a promotion. A registry that may
-drop records with their artifact keeps every artifact that ever was live. A stage whose record of what is live is broken is left
-alone, and the exit status is 3. Pipelines, locks and keys are read at the policy ref, whatever is checked out.
+release that is kept for one stage is kept for all. It never removes an artifact that the hydrator did not sign for this
+stage, that another tag names, or whose release the policy ref does not know, nor the record of a promotion. If the registry
+may drop records with their artifact, prune keeps every artifact that ever was live. It leaves a stage alone whose record of
+what is live is broken, with exit status 3. Pipelines, locks and keys are read at the policy ref, whatever is checked out.
 
-Space is freed by the registry's garbage collection. Some registries, GHCR among them, delete nothing through this API: that is
-said, and nothing is done.`,
+The registry's garbage collection frees the space. Some registries, such as GHCR, do not allow deletion through this API:
+prune reports that and removes nothing.`,
+		Example: `  lockage prune --keep 20 --dry-run
+  lockage prune --keep 20 staging`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			p.stages = stages
 			if !cmd.Flags().Changed("keep") {
-				return usagef("say with --keep N how many promotions and releases to keep of each stage")
+				return usagef("--keep is missing: how many promotions and releases to keep of each stage")
 			}
 			return a.prune(cmd.Context(), p)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().IntVar(&p.keep, "keep", 0, "keep what was live within the last `N` promotions, and the newest N releases")
-	cmd.Flags().StringVar(&p.policy, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
-	cmd.Flags().BoolVar(&p.dryRun, "dry-run", false, "say what would be removed; remove nothing")
+	cmd.Flags().IntVar(&p.keep, "keep", 0, "`NUMBER` of promotions, and of the newest releases, to keep")
+	a.policyFlag(cmd)
+	dryRunFlag(cmd, &p.dryRun)
 	return cmd
 }
 
@@ -99,7 +100,7 @@ func (a *app) prune(ctx context.Context, p pruneFlags) error {
 	if p.keep < 1 {
 		return usagef("--keep %d: want at least 1", p.keep)
 	}
-	d, err := a.declared(ctx, p.policy)
+	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}
@@ -112,23 +113,23 @@ func (a *app) prune(ctx context.Context, p pruneFlags) error {
 		Keep:      p.keep,
 		DryRun:    p.dryRun,
 		Files:     d.files,
-		Trunk:     d.trunk,
+		Trunk:     d.policyRef,
 		Client:    d.client,
 		Remotes:   d.workspace.Repository,
-		Step:      func(progress string) { a.step("%s", progress) },
+		Step:      a.step,
 	})
 	shown := pruneResults{}
 	errs := []error{}
 	if err != nil {
 		errs = append(errs, err)
 	}
-	said := map[string]bool{} // one registry's refusal concerns many stages
+	seen := map[string]bool{} // a registry refuses many stages for one reason
 	for _, r := range results {
 		shown = append(shown, showPruned(r, p.dryRun))
-		if r.Err == nil || said[r.Err.Error()] {
+		if r.Err == nil || seen[r.Err.Error()] {
 			continue
 		}
-		said[r.Err.Error()] = true
+		seen[r.Err.Error()] = true
 		err := fmt.Errorf("%s/%s: %w", r.Pipeline, r.Stage, r.Err)
 		if errors.Is(err, live.ErrBroken) {
 			err = reported{exitDenied, err}
@@ -140,23 +141,12 @@ func (a *app) prune(ctx context.Context, p pruneFlags) error {
 }
 
 func showPruned(r prune.Result, dryRun bool) pruneResult {
-	s := pruneResult{Pipeline: r.Pipeline, Stage: r.Stage, DryRun: dryRun, Kept: r.Kept, Held: r.Held, Removed: []prunedArtifact{}}
+	s := pruneResult{Pipeline: r.Pipeline, Stage: r.Stage, DryRun: dryRun, Kept: r.Kept, Held: r.Held, Removed: []prunedArtifact{}, Error: messageOf(r.Err)}
 	for _, a := range r.Removed {
 		s.Removed = append(s.Removed, prunedArtifact{Digest: a.Digest, Release: a.Release, Tags: nonNil(a.Tags)})
 	}
 	for _, a := range r.Left {
 		s.Left = append(s.Left, prunedArtifact{Digest: a.Digest, Tags: nonNil(a.Tags), Reason: a.Reason})
 	}
-	if r.Err != nil {
-		s.Error = r.Err.Error()
-	}
 	return s
-}
-
-// nonNil makes an empty list one in JSON too.
-func nonNil(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -38,32 +37,31 @@ func (rs pullResults) Text(w io.Writer) {
 }
 
 func newPullCommand(a *app) *cobra.Command {
-	var release string
+	var release releaseID
 	cmd := &cobra.Command{
 		Use:   "pull STAGE|REFERENCE [DIR]",
-		Short: "Get an artifact's files back",
-		Long: `Pull writes the manifests of an artifact to standard output, or as files to DIR, which must be new or empty. The bytes
-are checked against their digests; who signed them is for verify to say.
+		Short: "Print or write the manifests of an artifact",
+		Long: `Pull writes the manifests of an artifact to standard output, or as files to DIR, which must be new or empty. It checks the
+bytes against their digests, but no signature: use verify for that.
 
-STAGE stands for its candidate of the current release. A REFERENCE, REPOSITORY:TAG or REPOSITORY@DIGEST, needs no checkout.`,
+STAGE means its candidate of the current release. A REFERENCE, REPOSITORY:TAG or REPOSITORY@DIGEST, needs no checkout.`,
+		Example: `  lockage pull production
+  lockage pull ghcr.io/acme/shop-manifests:production manifests/`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := ""
 			if len(args) == 2 && args[1] != "-" {
 				dir = args[1]
 			}
-			return a.pull(cmd.Context(), args[0], release, dir)
+			return a.pull(cmd.Context(), args[0], string(release), dir)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().StringVar(&release, "release", "", "a STAGE's candidate of this `RELEASE`, git-<40 hex>")
+	cmd.Flags().Var(&release, "release", "release of a STAGE, an `ID` git-<40 hex> (default: the current one)")
 	return cmd
 }
 
 func (a *app) pull(ctx context.Context, what, release, dir string) error {
-	if err := checkRelease("--release", release); err != nil {
-		return err
-	}
 	repository, reference, err := a.locate(ctx, what, release)
 	if err != nil {
 		return err
@@ -92,7 +90,7 @@ func (a *app) pull(ctx context.Context, what, release, dir string) error {
 	return nil
 }
 
-// locate finds the artifact that the user means: a reference by itself, a stage by the checkout's pipelines.
+// locate finds an artifact by its reference, or a stage's candidate by the checkout's pipelines.
 func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository, string, error) {
 	if strings.ContainsAny(what, ":/@") {
 		name, tagOrDigest, err := oci.SplitReference(what)
@@ -119,9 +117,6 @@ func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository
 	}
 	client := a.registries(w.Root())
 	requests, err := verify.Find(ctx, verify.Query{Artifact: what, Release: release}, pipelines, files, client)
-	if errors.Is(err, verify.ErrUnknown) {
-		return nil, "", usageError{err}
-	}
 	if err != nil {
 		return nil, "", err
 	}

@@ -19,16 +19,16 @@ func newRegistryCommand(a *app) *cobra.Command {
 		Use:   "registry",
 		Short: "Run a small registry",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var addr, dir string
 	var remote bool
 	serve := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a folder as an OCI registry",
-		Long: `Serve runs a registry over a folder, with the referrers API, until it is interrupted: for trying lockage out and for
-tests. It knows no users and no TLS, and listens on loopback addresses only.`,
-		Args: cobra.NoArgs,
+		Long: `Serve runs a registry over a folder, with the referrers API, until it is interrupted. It is meant for trials and tests: it
+has no users and no TLS, and listens on loopback addresses only.`,
+		Example: "  lockage registry serve --addr 127.0.0.1:5000 --dir /tmp/registry",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			listener, err := listen(cmd.Context(), addr, remote)
 			if err != nil {
@@ -41,14 +41,15 @@ tests. It knows no users and no TLS, and listens on loopback addresses only.`,
 			return registry.Serve(cmd.Context(), listener, registry.Options{Dir: dir, Deletes: true, AllowRemote: remote})
 		},
 	}
-	serve.Flags().StringVar(&addr, "addr", "127.0.0.1:5000", "listen on this `ADDRESS`")
-	serve.Flags().StringVar(&dir, "dir", "registry", "keep everything in this `DIR`")
-	serve.Flags().BoolVar(&remote, "allow-remote", false, "listen on an address that other machines reach; whoever reaches it can write")
+	serve.Flags().StringVar(&addr, "addr", "127.0.0.1:5000", "`ADDRESS` to listen on")
+	serve.Flags().StringVar(&dir, "dir", "registry", "`DIR` for all data")
+	serve.Flags().BoolVar(&remote, "allow-remote", false, "allow an address that other machines can reach; all of them can write then")
 	cmd.AddCommand(serve)
 	return cmd
 }
 
-// listen opens the address of a registry. The registry knows no users: other machines must not reach it, unless remote.
+// listen opens the address of a registry. The registry has no users, so that other machines must not reach it unless remote is
+// set.
 func listen(ctx context.Context, addr string, remote bool) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil {
@@ -58,7 +59,7 @@ func listen(ctx context.Context, addr string, remote bool) (net.Listener, error)
 		return nil, usagef("--addr %q: want HOST:PORT, such as 127.0.0.1:5000 (%w)", addr, err)
 	}
 	if !remote && !loopback.Is(host) {
-		return nil, usagef("--addr %s: other machines could reach it, and the registry knows no users; listen on 127.0.0.1", addr)
+		return nil, usagef("--addr %s: other machines could reach it, and the registry has no users; listen on 127.0.0.1", addr)
 	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -35,16 +34,16 @@ type renderResult struct {
 func (renderResults) verbatim() {}
 
 func (rs renderResults) Text(w io.Writer) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer tw.Flush()
-	for _, r := range rs {
-		if r.Directory == "" {
-			fmt.Fprintf(w, "# Pipeline: %s, stage: %s, release: %s\n", r.Pipeline, r.Stage, r.Release)
-			writeYAML(w, r.tree)
-			continue
+	table(w, func(columns io.Writer) {
+		for _, r := range rs {
+			if r.Directory == "" {
+				fmt.Fprintf(w, "# Pipeline: %s, stage: %s, release: %s\n", r.Pipeline, r.Stage, r.Release)
+				writeYAML(w, r.tree)
+				continue
+			}
+			fmt.Fprintf(columns, "%s/%s\t%d objects\t%s\n", r.Pipeline, r.Stage, r.Objects, r.Directory)
 		}
-		fmt.Fprintf(tw, "%s/%s\t%d objects\t%s\n", r.Pipeline, r.Stage, r.Objects, r.Directory)
-	}
+	})
 }
 
 // writeYAML writes all files of a tree as one stream of YAML documents.
@@ -66,33 +65,33 @@ func newRenderCommand(a *app) *cobra.Command {
 	var r rendering
 	cmd := &cobra.Command{
 		Use:   "render [STAGE...]",
-		Short: "Show what stages are rendered to",
-		Long: `Render shows the manifests that hydrate would publish, on standard output or as files below a folder. It needs no key
-and no policy ref and writes nothing else: use it on a pull request, or with --worktree on work in progress.`,
+		Short: "Print or write the manifests that hydrate would publish",
+		Long: `Render writes the manifests that hydrate would publish to standard output, or as files below a folder. It needs no key
+and no policy ref and publishes nothing: use it on a pull request, or with --worktree on work in progress.`,
+		Example: `  lockage render staging
+  lockage render production --worktree
+  lockage render --to manifests/`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			r.app, r.stages = a, stages
 			return r.run(cmd.Context())
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().StringVar(&r.release, "release", "", "render this `RELEASE`, git-<40 hex>, instead of the current one")
-	cmd.Flags().BoolVar(&r.worktree, "worktree", false, "read the GitOps repository's files as they lie on disk, committed or not")
-	cmd.Flags().StringVar(&r.to, "to", "", "write files to `DIR`/PIPELINE/STAGE instead of standard output")
+	cmd.Flags().Var(&r.release, "release", "release to render, an `ID` git-<40 hex> (default: the current one)")
+	cmd.Flags().BoolVar(&r.worktree, "worktree", false, "files of the GitOps repository as they are on disk, committed or not, instead of HEAD")
+	cmd.Flags().StringVar(&r.to, "to", "", "folder `DIR` for the files, as DIR/PIPELINE/STAGE (default: standard output)")
 	return cmd
 }
 
 type rendering struct {
 	app      *app
 	stages   []string
-	release  string
+	release  releaseID
 	worktree bool
 	to       string
 }
 
 func (r *rendering) run(ctx context.Context) error {
-	if err := checkRelease("--release", r.release); err != nil {
-		return err
-	}
 	w, err := r.app.workspace(ctx)
 	if err != nil {
 		return err
@@ -104,7 +103,7 @@ func (r *rendering) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	releases, err := r.app.plan(ctx, w, files, r.stages, r.release)
+	releases, err := r.app.plan(ctx, w, plan.Request{Files: files, Stages: r.stages, Release: string(r.release)})
 	if err != nil {
 		return err
 	}

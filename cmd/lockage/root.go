@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -12,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// app is what every verb shares in one run: where it reads and writes, and the global flags.
+// app is what all verbs share in one run: standard streams, and the flags that all or many of them have.
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -24,30 +25,32 @@ type app struct {
 	cacheDir string
 	timeout  time.Duration
 	verbose  bool
+	policy   string // of the verbs that read the policy ref
 
-	stop    context.CancelFunc // releases what --timeout holds
-	results any                // what -o json prints, once the verb has it
+	stop    context.CancelFunc // releases the timer of --timeout
+	results any                // of the verb, for -o json
 }
 
-const longHelp = `Lockage renders every stage's Kubernetes manifests at a locked commit into signed OCI artifacts, tagged by image
+const longHelp = `Lockage renders the Kubernetes manifests of every stage at a locked commit into signed OCI artifacts, tagged by image
 digest, verifies them, and promotes them from stage to stage. Git and an OCI registry are its only state.
 
-  lockage demo                  see the whole job on a throw-away registry
-  lockage lock check            is the lock consistent with Git and the registry?
-  lockage render STAGE          look at what a stage would become
-  lockage hydrate               render, pack, sign and push every stage
-  lockage verify STAGE          prove what stands in the registry
-  lockage promote STAGE         judge a release, record that, and let it run
-  lockage status                what is live, and what is out of step?
+Exit status: 0 success; 1 an operation failed; 2 wrong usage or configuration; 3 denied by verification or policy;
+4 diff --exit-code found changes; 5 not yet: only pending gates are left.`
 
-Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 denied by verification or policy;
-4 diff --exit-code found changes; 5 not yet, only pending gates stand in the way.`
+const examples = `  lockage demo                  # the whole workflow on a temporary registry
+  lockage lock check            # check the lock against Git and the registry
+  lockage render staging        # print the manifests of a stage
+  lockage hydrate               # render, pack, sign and push every stage
+  lockage verify staging        # verify the artifact in the registry
+  lockage promote staging       # judge a release, record the decision, and make it live
+  lockage status                # what is live, and what has drifted`
 
 func newRootCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "lockage",
 		Short:         "From a lock in Git to signed manifests in a registry",
 		Long:          longHelp,
+		Example:       examples,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -55,10 +58,10 @@ func newRootCommand(a *app) *cobra.Command {
 			return cmd.Help()
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.validate(); err != nil {
+			if err := errors.Join(a.validate(), checkReleases(cmd.Flags())); err != nil {
 				return err
 			}
-			// Helm speaks through the standard logger, of merged values and tags that are tables, say.
+			// Helm warns through the standard logger, for example of values that are merged with a table.
 			log.SetFlags(0)
 			log.SetOutput(io.Discard)
 			if a.verbose {
@@ -79,13 +82,13 @@ func newRootCommand(a *app) *cobra.Command {
 	cmd.CompletionOptions.HiddenDefaultCmd = false
 
 	flags := cmd.PersistentFlags()
-	flags.StringVarP(&a.dir, "directory", "C", ".", "run as if started in `DIR`, inside the GitOps repository")
-	flags.StringArrayVarP(&a.files, "file", "f", nil, "pipeline `FILE` or glob, relative to the directory (default lockage.yaml); repeatable")
-	flags.StringVarP(&a.format, "output", "o", "text", "result `FORMAT`: text or json")
-	flags.StringVar(&a.progress, "progress", "auto", "progress on standard error: auto, plain or none")
-	flags.StringVar(&a.cacheDir, "cache-dir", "", "`DIR` for fetched Git objects and charts (default: the user's cache directory)")
-	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `DURATION`, such as 5m (default: never)")
-	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more on standard error")
+	flags.StringVarP(&a.dir, "directory", "C", ".", "starting folder `DIR`, inside the GitOps repository")
+	flags.StringArrayVarP(&a.files, "file", "f", nil, "pipeline `FILE` or glob, relative to the starting folder; repeatable (default: lockage.yaml)")
+	flags.StringVarP(&a.format, "output", "o", "text", "`FORMAT` of the results: text or json")
+	flags.StringVar(&a.progress, "progress", "auto", "`MODE` of the progress on standard error: auto, plain or none")
+	flags.StringVar(&a.cacheDir, "cache-dir", "", "cache `DIR` for Git objects and charts (default: the user's cache directory)")
+	flags.DurationVar(&a.timeout, "timeout", 0, "time limit of the run, a `DURATION` such as 5m (default: none)")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "more detail on standard error")
 
 	cmd.AddCommand(
 		newLockCommand(a),
@@ -110,7 +113,7 @@ func newRootCommand(a *app) *cobra.Command {
 	cmd.InitDefaultCompletionCmd()
 	for _, sub := range cmd.Commands() {
 		if sub.HasSubCommands() && sub.RunE == nil {
-			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // so that its arguments are looked at
+			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // so that cobra checks its arguments
 		}
 	}
 	wrapUsageErrors(cmd)
@@ -142,7 +145,7 @@ func (a *app) validate() error {
 	return nil
 }
 
-// wrapUsageErrors makes wrong numbers of arguments usage errors, for cmd and everything below it.
+// wrapUsageErrors makes wrong numbers of arguments usage errors, for cmd and its subcommands.
 func wrapUsageErrors(cmd *cobra.Command) {
 	if args := cmd.Args; args != nil {
 		cmd.Args = func(cmd *cobra.Command, given []string) error {

@@ -5,20 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/hydrate/workspace"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/promote/live"
 )
 
@@ -39,7 +33,7 @@ type stageStatus struct {
 	Unpromoted *shownRelease `json:"unpromoted,omitempty"` // on the live ref
 	Error      string        `json:"error,omitempty"`
 
-	note string // what Text says of drift
+	note string // about drift, for Text
 	err  error
 }
 
@@ -65,12 +59,13 @@ func (rs statusResults) Text(w io.Writer) {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintln(w, r.Pipeline)
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "  STAGE\tLIVE\tSINCE\tTAG\tCANDIDATE\tBRANCH")
-		for _, s := range r.Stages {
-			fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\n", s.Stage, s.live(), s.since(), s.tag(), s.candidate(), s.branch())
-		}
-		_ = tw.Flush() // the writer's own errors show at the end of the run
+		table(w, func(w io.Writer) {
+			fmt.Fprintln(w, "  STAGE\tLIVE\tSINCE\tTAG\tCANDIDATE\tBRANCH")
+			for _, s := range r.Stages {
+				live, since := s.live()
+				fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s\n", s.Stage, live, since, s.tag(), s.candidate(), s.branch())
+			}
+		})
 		for _, s := range r.Stages {
 			for _, note := range []string{s.note, s.Error} {
 				if note != "" {
@@ -81,21 +76,14 @@ func (rs statusResults) Text(w io.Writer) {
 	}
 }
 
-func (s stageStatus) live() string {
+func (s stageStatus) live() (release, since string) {
 	switch {
 	case s.Live != nil:
-		return shortRelease(s.Live.Release)
+		return shortRelease(s.Live.Release), s.Live.Since.UTC().Format("2006-01-02 15:04")
 	case s.err != nil:
-		return "?"
+		return "?", "-"
 	}
-	return "-"
-}
-
-func (s stageStatus) since() string {
-	if s.Live == nil {
-		return "-"
-	}
-	return s.Live.Since.UTC().Format("2006-01-02 15:04")
+	return "-", "-"
 }
 
 func (s stageStatus) tag() string {
@@ -106,8 +94,10 @@ func (s stageStatus) tag() string {
 		return "?"
 	case s.Tag == "":
 		return "-"
+	case s.Live == nil && s.Tag.Validate() == nil:
+		return s.Tag.Encoded()[:shortDigits]
 	case s.Live == nil:
-		return shortDigest(s.Tag)
+		return "-"
 	}
 	return "ok"
 }
@@ -138,7 +128,7 @@ func (s stageStatus) branch() string {
 	return s.Branch.Name
 }
 
-// shortDigits is how much of ids a table shows.
+// shortDigits is the number of digits that a table shows of an id.
 const shortDigits = 12
 
 func shortRelease(release string) string {
@@ -146,95 +136,32 @@ func shortRelease(release string) string {
 	return name + "-" + hex[:min(shortDigits, len(hex))]
 }
 
-func shortDigest(d digest.Digest) string {
-	if d.Validate() != nil {
-		return "-"
-	}
-	return d.Encoded()[:shortDigits]
-}
-
-// statusConcurrency bounds the stages that are read at a time.
+// statusConcurrency bounds the stages that are read at the same time.
 const statusConcurrency = 8
 
 func newStatusCommand(a *app) *cobra.Command {
-	var policyRef string
 	cmd := &cobra.Command{
 		Use:   "status [STAGE...]",
-		Short: "Show what is live, what comes next, and what is out of step",
+		Short: "Show what is live, what comes next, and what has drifted",
 		Long: `Status shows for each stage what is live, since when, whether the registry's tag agrees, the candidate of the current
-release, and whether the stage branch shows what it should. What is live is read from the live ref, and counts because
-the promoter's record proves it. Pipelines and keys are read at the policy ref, whatever is checked out.
+release, and whether the stage branch is in sync. The live ref says what is live, and the promoter's record proves it.
+Pipelines and keys are read at the policy ref, whatever is checked out.
 
-The exit status is 3 where a tag was moved by hand, or where the record of what is live is broken.`,
+The exit status is 3 if a tag was moved by hand, or if the record of what is live is broken.`,
+		Example: `  lockage status
+  lockage status production -o json
+  lockage status -f 'apps/*/lockage.yaml'`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
-			return a.status(cmd.Context(), stages, policyRef)
+			return a.status(cmd.Context(), stages)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().StringVar(&policyRef, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
+	a.policyFlag(cmd)
 	return cmd
 }
 
-// declaration is what the policy ref declares.
-type declaration struct {
-	workspace *workspace.Workspace
-	trunk     *workspace.Policy
-	files     fs.FS
-	pipelines []*pipeline.Pipeline
-	client    *oci.Client
-}
-
-// declared reads what the policy ref declares.
-func (a *app) declared(ctx context.Context, policyRef string) (declaration, error) {
-	var d declaration
-	var err error
-	if d.workspace, err = a.workspace(ctx); err != nil {
-		return d, err
-	}
-	if d.trunk, err = d.workspace.Policy(ctx, policyRef, func(message string) { a.warn("%s", message) }); err != nil {
-		return d, err
-	}
-	if d.files, err = d.trunk.Files(ctx); err != nil {
-		return d, err
-	}
-	d.client = a.registries(d.workspace.Root())
-	d.pipelines, err = a.pipelines(d.workspace, d.files)
-	return d, err
-}
-
-// stages lists the stages of a pipeline that have one of the names, or all.
-func stagesOf(p *pipeline.Pipeline, names []string) []string {
-	return slices.DeleteFunc(p.Order(), func(stage string) bool { return len(names) > 0 && !slices.Contains(names, stage) })
-}
-
-// checkStages refuses names that no pipeline has.
-func (d declaration) checkStages(names []string) error {
-	var known []string
-	for _, p := range d.pipelines {
-		known = append(known, p.Order()...)
-	}
-	slices.Sort(known)
-	known = slices.Compact(known)
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return usagef("no pipeline has a stage %q; there are %s", name, strings.Join(known, ", "))
-		}
-	}
-	return nil
-}
-
-// expand declares a stage for the pipeline's current release, and names that.
-func (d declaration) expand(p *pipeline.Pipeline, stage string) (pipeline.Expanded, string, error) {
-	current, err := lock.Current(d.files, p.Lock)
-	if err != nil {
-		return pipeline.Expanded{}, "", err
-	}
-	declared, err := p.Expand(stage, current.Lock, d.files)
-	return declared, current.Lock.ReleaseID, err
-}
-
-func (a *app) status(ctx context.Context, names []string, policyRef string) error {
-	d, err := a.declared(ctx, policyRef)
+func (a *app) status(ctx context.Context, names []string) error {
+	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}

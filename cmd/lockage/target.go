@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,10 +20,10 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// target is an artifact that somebody wants to state something about.
+// target is an artifact to sign a statement about.
 type target struct {
+	declaration
 	request    verify.Request
-	client     *oci.Client
 	lock       lock.File
 	declared   pipeline.Expanded
 	stages     []pipeline.Expanded // all of the pipeline
@@ -30,7 +32,7 @@ type target struct {
 	reference  string
 }
 
-// target finds the one artifact that a query means, by the policy ref, and resolves it once.
+// target finds the one artifact that a query names, according to the policy ref, and resolves it once.
 func (a *app) target(ctx context.Context, f signFlags, q verify.Query) (*target, error) {
 	t, err := a.seek(ctx, f, q)
 	if err != nil {
@@ -39,48 +41,30 @@ func (a *app) target(ctx context.Context, f signFlags, q verify.Query) (*target,
 	return t, t.resolve(ctx)
 }
 
-// seek finds out which artifact a query means, and asks no registry yet.
+// seek finds the stage and tag that a query names, without asking a registry.
 func (a *app) seek(ctx context.Context, f signFlags, q verify.Query) (*target, error) {
-	w, err := a.workspace(ctx)
-	if err != nil {
-		return nil, err
-	}
-	trunk, err := w.Policy(ctx, f.policy, func(message string) { a.warn("%s", message) })
-	if err != nil {
-		return nil, err
-	}
-	files, err := trunk.Files(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pipelines, err := a.pipelines(w, files)
+	d, err := a.declared(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if f.pipeline != "" {
-		i := slices.IndexFunc(pipelines, func(p *pipeline.Pipeline) bool { return p.Name == f.pipeline })
+		i := slices.IndexFunc(d.pipelines, func(p *pipeline.Pipeline) bool { return p.Name == f.pipeline })
 		if i < 0 {
 			return nil, usagef("--pipeline %s: no such pipeline; name its file with -f", f.pipeline)
 		}
-		pipelines = pipelines[i : i+1]
+		d.pipelines = d.pipelines[i : i+1]
 	}
-	t := &target{client: a.registries(w.Root())}
-	requests, err := verify.Find(ctx, q, pipelines, files, t.client)
-	if errors.Is(err, verify.ErrUnknown) {
-		return nil, usageError{err}
-	}
+	requests, err := verify.Find(ctx, q, d.pipelines, d.files, d.client)
 	if err != nil {
 		return nil, err
 	}
 	if len(requests) > 1 {
 		return nil, usagef("%d pipelines have a stage %s; name one with --pipeline NAME, or its file with -f", len(requests), q.Artifact)
 	}
-	t.request = requests[0]
-	t.request.Files, t.request.Trunk, t.request.Remotes = files, trunk, w.Repository
-	return t, nil
+	return &target{declaration: d, request: d.complete(requests[0])}, nil
 }
 
-// resolve turns the reference into a digest, and finds out what is declared for it.
+// resolve turns the reference into a digest, and reads what is declared for it.
 func (t *target) resolve(ctx context.Context) error {
 	var err error
 	if t.repository, err = t.client.Repository(t.request.Repository.Name()); err != nil {
@@ -95,13 +79,13 @@ func (t *target) resolve(ctx context.Context) error {
 		return err
 	}
 	t.desc = desc
-	t.request.Reference = t.desc.Digest.String() // the tag may move, and what is signed may not
+	t.request.Reference = t.desc.Digest.String() // the tag may move while this runs
 	if t.request.Release == "" {
 		manifest, err := oci.ParseManifest(desc, raw)
 		if err != nil {
 			return fmt.Errorf("%s is %w: %w", t.reference, policy.ErrDenied, err)
 		}
-		t.request.Release = manifest.Annotations[oci.AnnotationRelease] // which verification proves
+		t.request.Release = manifest.Annotations[oci.AnnotationRelease] // verified later
 	}
 	if t.lock, err = lock.Release(t.request.Files, t.request.Pipeline.Lock, t.request.Release); err != nil {
 		return fmt.Errorf("%s: %w", t.request.Trunk.Name(), err)
@@ -119,10 +103,10 @@ func (t *target) resolve(ctx context.Context) error {
 	return nil
 }
 
-// verify refuses an artifact that is not what it says.
+// verify refuses an artifact that does not pass verification.
 func (t *target) verify(ctx context.Context) error {
 	request := t.request
-	// Where people review, the branch shows the artifact only after they merged; that is promotion's gate to ask for.
+	// A reviewed branch shows the artifact only after the merge; promotion's gate checks that.
 	request.WithoutMirror = t.declared.Mirror.Reviewed()
 	report, err := verify.Artifact(ctx, request)
 	if err != nil {
@@ -147,11 +131,8 @@ func (t *target) result(s signer) attestResult {
 	}
 }
 
-// gate looks up the digest of a gate of the stage; "" is none.
+// gate returns the digest of a gate of the stage.
 func (t *target) gate(name string) (digest.Digest, error) {
-	if name == "" {
-		return "", nil
-	}
 	var names []string
 	var digests []digest.Digest
 	if stage, ok := t.request.Pipeline.Stage(t.declared.Stage); ok && len(stage.After.Stages) > 0 {
@@ -164,10 +145,10 @@ func (t *target) gate(name string) (digest.Digest, error) {
 	if i := slices.Index(names, name); i >= 0 {
 		return digests[i], nil
 	}
-	return "", usagef("--waive %s: stage %s has no such gate; it has %s", name, t.declared.Stage, orNone(names))
+	return "", usagef("--waive %s: stage %s has no such gate; it has %s", name, t.declared.Stage, cmp.Or(strings.Join(names, ", "), "none"))
 }
 
-// signer is an opened key, and who it is by the policy ref.
+// signer is an opened key and its identities, according to the policy ref.
 type signer struct {
 	key   sign.Signer
 	names []string        // identities of the target's stage
@@ -192,11 +173,11 @@ func (a *app) signer(ctx context.Context, ref string, t *target) (signer, error)
 	return s, err
 }
 
-// refuse is an error where the key has one of the signing roles in any stage.
+// refuse returns an error if the key has one of the roles in any stage.
 func (s signer) refuse(roles ...string) error {
 	for _, r := range s.roles {
 		if slices.Contains(roles, r.Name) {
-			return usagef("the key is that of %s, and clusters take whatever is signed with it for that: sign this with another key", r)
+			return usagef("this key belongs to %s, and clusters accept anything signed with it in that role: sign with another key", r)
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/sides"
 )
 
 type verifyResults []verify.Report
@@ -25,68 +25,65 @@ func (rs verifyResults) Text(w io.Writer) {
 		if r.Digest != "" {
 			fmt.Fprintf(w, "  digest %s\n", r.Digest)
 		}
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, c := range r.Checks {
-			fmt.Fprintf(tw, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
-		}
-		_ = tw.Flush() // the writer's own errors show at the end of the run
+		table(w, func(w io.Writer) {
+			for _, c := range r.Checks {
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
+			}
+		})
 	}
 }
 
-// branchPrefix marks an argument of verify as a stage branch.
-const branchPrefix = "branch:"
-
 func newVerifyCommand(a *app) *cobra.Command {
-	var policyRef, release, stage string
+	var release releaseID
+	var stage string
 	var identities []string
 	cmd := &cobra.Command{
 		Use:   "verify STAGE|REFERENCE|branch:NAME|live:STAGE",
-		Short: "Prove what an artifact is",
-		Long: `Verify proves that an artifact is what it says: signed by the hydrator for this pipeline, stage and release, made from
-the locked commit and image, under a GitOps commit on the policy ref, and unaltered. Pipelines, locks and keys are read
-from the policy ref, whatever is checked out. Where the pipeline has a mirror, the newest commit of the stage branch that
-names the artifact must have exactly its files; those that differ are named.
+		Short: "Verify where an artifact comes from",
+		Long: `Verify proves that the hydrator signed an artifact for this pipeline, stage and release, that it was made from the locked
+commit and image under a GitOps commit on the policy ref, and that it is unaltered. Pipelines, locks and keys are read
+from the policy ref, whatever is checked out. If the pipeline has a mirror, the newest commit of the stage branch that
+names the artifact must have exactly its files; verify lists the files that differ.
 
-STAGE stands for its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
-branch:NAME stands for what a stage branch shows at its head, of all stages that share it or of the one in --stage.
-live:STAGE stands for what is live, which must lie on the live ref bit for bit.
+STAGE means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
+branch:NAME means what a stage branch shows at its head, for all stages that share it or for the one in --stage.
+live:STAGE means what is live, which the live ref must show bit for bit.
 
-For STAGE, live:STAGE and the stage's own tag, REPOSITORY:STAGE, the tag must name what was promoted last, by the promoter's
-record on the live ref. With --identity NAME the artifact must be signed as just this by an identity of the pipeline file,
-too: --identity promoter asks whether it was promoted.`,
+For STAGE, live:STAGE and the stage's own tag, REPOSITORY:STAGE, the tag must name the artifact that was promoted last,
+according to the promoter's record on the live ref. With --identity NAME, that identity of the pipeline file must have
+signed the artifact too: --identity promoter checks that it was promoted.`,
+		Example: `  lockage verify production
+  lockage verify live:production
+  lockage verify branch:stage/production
+  lockage verify ghcr.io/acme/shop-manifests:production --identity promoter`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.verify(cmd.Context(), verify.Query{Artifact: args[0], Stage: stage, Release: release}, identities, policyRef)
+			return a.verify(cmd.Context(), verify.Query{Artifact: args[0], Stage: stage, Release: string(release)}, identities)
 		},
 		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().StringVar(&release, "release", "", "it must be of this `RELEASE`, git-<40 hex>")
-	cmd.Flags().StringVar(&stage, "stage", "", "a REFERENCE or branch must be of this `STAGE`")
-	cmd.Flags().StringArrayVar(&identities, "identity", nil, "it must be signed by the identity `NAME`; repeatable")
-	cmd.Flags().StringVar(&policyRef, "policy", "", "the trusted branch, `REMOTE@REF` (default: the remote's default branch)")
+	cmd.Flags().Var(&release, "release", "required release, an `ID` git-<40 hex>")
+	cmd.Flags().StringVar(&stage, "stage", "", "required `STAGE` of a REFERENCE or branch")
+	cmd.Flags().StringArrayVar(&identities, "identity", nil, "`NAME` of an identity that must have signed it; repeatable")
+	a.policyFlag(cmd)
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, q verify.Query, identities []string, policyRef string) error {
-	if err := checkRelease("--release", q.Release); err != nil {
-		return err
-	}
-	d, err := a.declared(ctx, policyRef)
+func (a *app) verify(ctx context.Context, q verify.Query, identities []string) error {
+	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}
 	subjects, err := d.subjects(ctx, q)
-	if errors.Is(err, verify.ErrUnknown) {
-		return usageError{err}
-	}
 	if err != nil {
 		return err
 	}
 	var results verifyResults
 	var errs []error
 	for _, s := range subjects {
-		s.Files, s.Trunk, s.Remotes, s.Identities = d.files, d.trunk, d.workspace.Repository, identities
-		report, err := verify.Artifact(ctx, s.Request)
+		request := d.complete(s.Request)
+		request.Identities = identities
+		report, err := verify.Artifact(ctx, request)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -109,16 +106,16 @@ func (a *app) verify(ctx context.Context, q verify.Query, identities []string, p
 // subject is an artifact to verify.
 type subject struct {
 	verify.Request
-	live *policy.Check // of its stage's state; nil where that is not asked for
+	live *policy.Check // of its stage's state; nil if the query does not ask for it
 }
 
 func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, error) {
-	if stage, ok := strings.CutPrefix(q.Artifact, livePrefix); ok {
+	if stage, ok := strings.CutPrefix(q.Artifact, sides.LivePrefix); ok {
 		return d.liveSubjects(ctx, stage, q.Release)
 	}
 	var requests []verify.Request
 	var err error
-	if branch, ok := strings.CutPrefix(q.Artifact, branchPrefix); ok {
+	if branch, ok := strings.CutPrefix(q.Artifact, sides.BranchPrefix); ok {
 		requests, err = verify.FindBranch(ctx, branch, q.Stage, d.pipelines, d.files, d.client, d.workspace.Repository)
 	} else {
 		requests, err = verify.Find(ctx, q, d.pipelines, d.files, d.client)
@@ -139,14 +136,13 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 	return subjects, nil
 }
 
-// judgeLive reads what is live in a stage, and judges whether its tag agrees. The check is nil where there is nothing to
-// judge.
+// judgeLive reads what is live in a stage, and checks whether its tag agrees. The check is nil if nothing is live.
 func (d declaration) judgeLive(ctx context.Context, p *pipeline.Pipeline, stage string) (*policy.Check, live.State, error) {
 	declared, _, err := d.expand(p, stage)
 	if err != nil || !live.Promotes(declared) {
 		return nil, live.State{}, err
 	}
-	s, err := live.Open(ctx, d.files, declared, d.client, d.workspace.Repository)
+	s, err := d.open(ctx, declared)
 	if err != nil {
 		return nil, live.State{}, err
 	}
@@ -166,16 +162,14 @@ func (d declaration) judgeLive(ctx context.Context, p *pipeline.Pipeline, stage 
 	return check, state, err
 }
 
-// liveSubjects are what is live in a stage, one for each pipeline that has it.
+// liveSubjects returns what is live in a stage, one subject for each pipeline that has it.
 func (d declaration) liveSubjects(ctx context.Context, stage, release string) ([]subject, error) {
-	if err := d.checkStages([]string{stage}); err != nil {
+	pipelines, err := verify.Having(d.pipelines, stage)
+	if err != nil {
 		return nil, err
 	}
 	var subjects []subject
-	for _, p := range d.pipelines {
-		if len(stagesOf(p, []string{stage})) == 0 {
-			continue
-		}
+	for _, p := range pipelines {
 		check, state, err := d.judgeLive(ctx, p, stage)
 		if err != nil {
 			return nil, err

@@ -15,7 +15,7 @@ import (
 // release is set by the linker in released binaries.
 var release = ""
 
-// version is the release, or what the build information knows of one.
+// version returns the release, or the version of the build information.
 func version() string {
 	if release != "" {
 		return release
@@ -25,6 +25,9 @@ func version() string {
 	}
 	return "devel"
 }
+
+// userAgent is the name by which servers know this program.
+func userAgent() string { return "lockage/" + version() }
 
 type versionResult struct {
 	Version  string `json:"version"`
@@ -43,9 +46,10 @@ func (rs versionResults) Text(w io.Writer) {
 
 func newVersionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Print the versions of lockage and of its renderers",
+		Example: "  lockage version\n  lockage version -o json",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			renderers := helm.Renderer{}.Version() + ", " + kustomize.Renderer{}.Version()
 			a.emit(versionResults{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, renderers}})

@@ -17,51 +17,35 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
+	forges "github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
 
-func (a *app) gitOptions() git.Options {
-	return git.Options{Dir: a.dir, CacheDir: a.cacheDir, Warn: func(message string) { a.warn("%s", message) }}
-}
-
 func (a *app) workspace(ctx context.Context) (*workspace.Workspace, error) {
-	return workspace.Open(ctx, a.dir, a.gitOptions())
+	return workspace.Open(ctx, a.dir, git.Options{Dir: a.dir, CacheDir: a.cacheDir, Warn: a.warning})
 }
 
-// registries opens artifact repositories. Directories of image layouts are relative to root.
+// forgeOptions returns how to reach the forges that have pull requests.
+func forgeOptions() forges.Options { return forges.Options{Getenv: os.Getenv, UserAgent: userAgent()} }
+
+// registries opens artifact repositories. The directories of image layouts are relative to root.
 func (a *app) registries(root string) *oci.Client {
 	return oci.NewClient(oci.Options{
-		UserAgent: "lockage/" + version(),
+		UserAgent: userAgent(),
 		BaseDir:   root,
-		Warn:      func(message string) { a.warn("%s", message) },
+		Warn:      a.warning,
 	})
 }
 
-// checkRelease refuses what cannot be a release, given by a flag; empty means the current one.
-func checkRelease(flag, release string) error {
-	if release == "" {
-		return nil
-	}
-	if err := lock.CheckID(release); err != nil {
-		return usagef("%s %w", flag, err)
-	}
-	return nil
-}
-
-// pipelines reads the pipeline files that -f names, in files.
+// pipelines reads the pipeline files that -f selects.
 func (a *app) pipelines(w *workspace.Workspace, files fs.FS) ([]*pipeline.Pipeline, error) {
 	return w.Pipelines(files, a.files)
 }
 
-// plan plans the stages that files declares.
-func (a *app) plan(ctx context.Context, w *workspace.Workspace, files fs.FS, stages []string, release string) ([]plan.Release, error) {
-	return a.planAt(ctx, w, plan.Request{Files: files, Stages: stages, Release: release})
-}
-
-// planAt makes a plan of a request that says what is special about it.
-func (a *app) planAt(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
+// plan completes a request, and plans it.
+func (a *app) plan(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
 	var err error
 	if request.Pipelines, err = a.pipelines(w, request.Files); err != nil {
 		return nil, err
@@ -71,22 +55,22 @@ func (a *app) planAt(ctx context.Context, w *workspace.Workspace, request plan.R
 	return plan.Make(ctx, request)
 }
 
-// renderers are by the lock's packaging.kind. What charts depend on is fetched into the cache.
+// renderers returns the renderers by the lock's packaging.kind. Dependencies of charts are fetched into the cache.
 func (a *app) renderers() map[string]hydrate.Renderer {
 	fetcher := chartrepo.New(chartrepo.Options{
 		CacheDir:   a.cacheDir,
 		Registries: a.registries(a.dir),
-		UserAgent:  "lockage/" + version(),
+		UserAgent:  userAgent(),
 	})
 	return map[string]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: fetcher}, lock.Kustomize: kustomize.Renderer{}}
 }
 
-// keyring opens private keys. A password comes from the environment, or is asked for at a terminal.
+// keyring opens private keys, with a password from the environment or the terminal.
 func (a *app) keyring() *sign.Keyring {
 	return sign.NewKeyring(sign.PasswordFromEnv(a.askPassword("Password of the signing key: ")))
 }
 
-// askPassword asks at the terminal; it is nil where there is none.
+// askPassword asks for a password at the terminal; it is nil if standard input is not one.
 func (a *app) askPassword(prompt string) sign.PasswordFunc {
 	f, ok := a.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -101,7 +85,7 @@ func (a *app) askPassword(prompt string) sign.PasswordFunc {
 		defer fmt.Fprintln(a.stderr)
 		var password []byte
 		read := make(chan error, 1)
-		go func() { // ends with the process, if nobody types
+		go func() { // ends with the process if no input comes
 			var err error
 			password, err = term.ReadPassword(int(f.Fd()))
 			read <- err

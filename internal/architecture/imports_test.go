@@ -63,6 +63,7 @@ var floorPlan = map[string][]string{
 	"promote/live":   {"oci", "hydrate/mirror", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "sign", "sign/predicate", "policy/verify"},
 	"promote/health": {"oci", "sign/predicate"},
+	"promote/sides":  {"oci", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "hydrate/stagediff", "internal/git", "policy/verify", "promote/live"},
 
 	"cmd/lockage": {"*"},
 

@@ -30,11 +30,12 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 		r, err := findReference(ctx, q, pipelines, client)
 		return []Request{r}, err
 	}
+	found, err := Having(pipelines, q.Artifact)
+	if err != nil {
+		return nil, err
+	}
 	var requests []Request
-	for _, p := range pipelines {
-		if _, ok := p.Stage(q.Artifact); !ok {
-			continue
-		}
+	for _, p := range found {
 		release := q.Release
 		if release == "" {
 			current, err := lock.Current(files, p.Lock)
@@ -55,19 +56,24 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 			Release:    release,
 		})
 	}
-	if len(requests) == 0 {
-		return nil, fmt.Errorf("%w: no pipeline has a stage %q; there are %s", ErrUnknown, q.Artifact, strings.Join(stageNames(pipelines), ", "))
-	}
 	return requests, nil
 }
 
-func stageNames(pipelines []*pipeline.Pipeline) []string {
+// Having returns the pipelines that have a stage. The error is [ErrUnknown] if none has it.
+func Having(pipelines []*pipeline.Pipeline, stage string) ([]*pipeline.Pipeline, error) {
+	var found []*pipeline.Pipeline
 	var names []string
 	for _, p := range pipelines {
 		names = append(names, p.Order()...)
+		if _, ok := p.Stage(stage); ok {
+			found = append(found, p)
+		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	if len(found) == 0 {
+		slices.Sort(names)
+		return nil, fmt.Errorf("%w: no pipeline has a stage %q; the stages are %s", ErrUnknown, stage, strings.Join(slices.Compact(names), ", "))
+	}
+	return found, nil
 }
 
 func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, client *oci.Client) (Request, error) {

@@ -1,0 +1,305 @@
+// Package sides finds the two sides of a comparison by the names that a user gives them:
+//
+//	STAGE             its candidate of the current release, or of the one in Finder.Release
+//	live:STAGE        what is live in it, according to verified records
+//	git-<4 to 40 hex> a release: its candidates for all stages
+//	branch:NAME       the files at the head of a stage branch, live ref or review branch
+//	REFERENCE         REPOSITORY:TAG or REPOSITORY@DIGEST
+//
+// The pipelines that have a stage are searched for all of them. Artifacts and branches are read when the comparison asks for
+// their files; who signed or pushed them is not verified.
+package sides
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/stagediff"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+)
+
+// Finder finds what names name. Names of the kind Reference need Client only.
+type Finder struct {
+	Client    *oci.Client
+	Remotes   verify.Remotes
+	Files     fs.FS // of the GitOps repository at the policy ref
+	Pipelines []*pipeline.Pipeline
+	Release   string               // of the candidates of stages; "" means the current one
+	Warn      func(message string) // receives what the user should know and is not an error
+}
+
+// Find returns the sides that two names name; for a single name, of the kind Stage or Release, that and what is live in the
+// same stages. The error is [verify.ErrUnknown] if a name names nothing.
+func (f Finder) Find(ctx context.Context, names ...Name) (before, after stagediff.Side, err error) {
+	if before, err = f.side(ctx, names[0]); err != nil {
+		return before, after, err
+	}
+	if len(names) == 1 {
+		after = before
+		before, err = f.liveOf(ctx, after)
+	} else {
+		after, err = f.side(ctx, names[1])
+	}
+	return before, after, err
+}
+
+func (f Finder) side(ctx context.Context, n Name) (stagediff.Side, error) {
+	side := stagediff.Side{Name: n.Text}
+	var err error
+	switch n.Kind {
+	case Reference:
+		side.Subjects, err = f.reference(n.name)
+	case Stage:
+		side.Subjects, err = f.candidates(ctx, n.name)
+	case Live:
+		side.Subjects, err = f.everyLive(ctx, n.name)
+	case Branch:
+		side.Whole = true
+		side.Subjects, err = f.branch(ctx, n.name)
+	case Release:
+		if _, err := verify.Having(f.Pipelines, n.name); err == nil { // a stage may have such a name
+			return f.side(ctx, Name{Stage, n.Text, n.name})
+		}
+		side.Whole = true
+		side.Subjects, err = f.release(n.name)
+	}
+	return side, err
+}
+
+// reference returns an artifact of no known stage.
+func (f Finder) reference(text string) ([]stagediff.Subject, error) {
+	name, tagOrDigest, err := oci.SplitReference(text)
+	if err != nil {
+		return nil, err
+	}
+	repository, err := f.Client.Repository(name)
+	if err != nil {
+		return nil, err
+	}
+	return []stagediff.Subject{{Label: repository.Reference(tagOrDigest), Files: pulled(repository, tagOrDigest)}}, nil
+}
+
+// pulled reads an artifact when its files are asked for.
+func pulled(repository *oci.Repository, tagOrDigest string) func(context.Context) (fs.FS, error) {
+	return func(ctx context.Context) (fs.FS, error) {
+		manifest, err := repository.ReadArtifact(ctx, tagOrDigest)
+		if err != nil {
+			return nil, err
+		}
+		return repository.Pull(ctx, manifest)
+	}
+}
+
+// candidates returns the candidates for a stage, of all pipelines that have it.
+func (f Finder) candidates(ctx context.Context, stage string) ([]stagediff.Subject, error) {
+	requests, err := verify.Find(ctx, verify.Query{Artifact: stage, Release: f.Release}, f.Pipelines, f.Files, f.Client)
+	if err != nil {
+		return nil, err
+	}
+	subjects := make([]stagediff.Subject, len(requests))
+	for i, r := range requests {
+		if subjects[i], err = f.candidate(r.Pipeline, stage, r.Release); err != nil {
+			return nil, err
+		}
+	}
+	return subjects, nil
+}
+
+func (f Finder) candidate(p *pipeline.Pipeline, stage, release string) (stagediff.Subject, error) {
+	repository, err := f.Client.Repository(p.Repository(stage))
+	if err != nil {
+		return stagediff.Subject{}, err
+	}
+	read := pulled(repository, oci.CandidateTag(stage, release))
+	return stagediff.Subject{Pipeline: p.Name, Stage: stage, Label: release, Files: func(ctx context.Context) (fs.FS, error) {
+		tree, err := read(ctx)
+		if errors.Is(err, oci.ErrNotFound) {
+			err = fmt.Errorf("%w; make it with: lockage hydrate --release %s %s", err, release, stage)
+		}
+		return tree, err
+	}}, nil
+}
+
+// release returns the candidates of a release for all stages of the pipelines that have it. The id may be abbreviated.
+func (f Finder) release(prefix string) ([]stagediff.Subject, error) {
+	var ids []string
+	var subjects []stagediff.Subject
+	for _, p := range f.Pipelines {
+		releases, err := lock.Releases(f.Files, p.Lock)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
+		}
+		for _, id := range releases {
+			if !strings.HasPrefix(id, prefix) {
+				continue
+			}
+			ids = append(ids, id)
+			for _, stage := range p.Order() {
+				s, err := f.candidate(p, stage, id)
+				if err != nil {
+					return nil, err
+				}
+				subjects = append(subjects, s)
+			}
+		}
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	const named = 5
+	switch {
+	case len(ids) == 0:
+		return nil, fmt.Errorf("%w: no pipeline has a lock of a release %s", verify.ErrUnknown, prefix)
+	case len(ids) > named:
+		return nil, fmt.Errorf("%w: %s could be any of %d releases, %s …; write more of it", verify.ErrUnknown, prefix, len(ids), strings.Join(ids[:named], ", "))
+	case len(ids) > 1:
+		return nil, fmt.Errorf("%w: %s could be %s; write more of it", verify.ErrUnknown, prefix, strings.Join(ids, " or "))
+	}
+	return subjects, nil
+}
+
+// everyLive returns what is live in a stage, of all pipelines that have it.
+func (f Finder) everyLive(ctx context.Context, stage string) ([]stagediff.Subject, error) {
+	found, err := verify.Having(f.Pipelines, stage)
+	if err != nil {
+		return nil, err
+	}
+	var subjects []stagediff.Subject
+	for _, p := range found {
+		s, err := f.live(ctx, p, stage)
+		if err != nil {
+			return nil, fmt.Errorf("what is live in %s/%s: %w", p.Name, stage, err)
+		}
+		subjects = append(subjects, s)
+	}
+	return subjects, nil
+}
+
+// liveOf returns what is live in the stages of another side.
+func (f Finder) liveOf(ctx context.Context, other stagediff.Side) (stagediff.Side, error) {
+	side := stagediff.Side{Name: "what is live", Whole: other.Whole}
+	for _, s := range other.Subjects {
+		i := slices.IndexFunc(f.Pipelines, func(p *pipeline.Pipeline) bool { return p.Name == s.Pipeline })
+		subject, err := f.live(ctx, f.Pipelines[i], s.Stage)
+		if err != nil {
+			return side, fmt.Errorf("what is live in %s/%s: %w", s.Pipeline, s.Stage, err)
+		}
+		side.Subjects = append(side.Subjects, subject)
+	}
+	return side, nil
+}
+
+func (f Finder) live(ctx context.Context, p *pipeline.Pipeline, stage string) (stagediff.Subject, error) {
+	subject := stagediff.Subject{Pipeline: p.Name, Stage: stage}
+	declared, err := f.declared(p, stage)
+	if err != nil {
+		return subject, err
+	}
+	s, err := live.Open(ctx, f.Files, declared, f.Client, f.Remotes)
+	if err != nil {
+		return subject, err
+	}
+	state, err := live.Read(ctx, s)
+	if err != nil {
+		return subject, err
+	}
+	if state.Live == nil {
+		f.Warn(fmt.Sprintf("%s/%s: nothing is live yet", p.Name, stage))
+		return subject, nil
+	}
+	repository, err := f.Client.Repository(declared.Repository)
+	subject.Label = "live " + state.Live.To.Release
+	subject.Files = pulled(repository, state.Live.To.Digest.String())
+	return subject, err
+}
+
+// declared returns a stage as the policy ref declares it for the current release.
+func (f Finder) declared(p *pipeline.Pipeline, stage string) (pipeline.Expanded, error) {
+	current, err := lock.Current(f.Files, p.Lock)
+	if err != nil {
+		return pipeline.Expanded{}, fmt.Errorf("pipeline %s: %w", p.Name, err)
+	}
+	return p.Expand(stage, current.Lock, f.Files)
+}
+
+// branch returns the stages that a branch shows: those that declare it, and those that its metadata names.
+func (f Finder) branch(ctx context.Context, name string) ([]stagediff.Subject, error) {
+	var subjects []stagediff.Subject
+	type head struct {
+		remote *git.Remote
+		commit git.Hash
+	}
+	heads := map[string]head{} // by the remote's name
+	for _, p := range f.Pipelines {
+		for _, stage := range p.Order() {
+			declared, err := f.declared(p, stage)
+			if err != nil {
+				return nil, err
+			}
+			if declared.Mirror == nil {
+				continue
+			}
+			h, opened := heads[declared.Mirror.Remote]
+			if !opened {
+				if h.remote, err = verify.MirrorRemote(ctx, declared, f.Remotes); err != nil {
+					return nil, err
+				}
+				tips, err := h.remote.Tips(ctx, name)
+				if err != nil {
+					return nil, err
+				}
+				h.commit = tips[name]
+				heads[declared.Mirror.Remote] = h
+			}
+			if h.commit == "" {
+				continue
+			}
+			shows, err := showsStage(ctx, h.remote, name, declared)
+			if err != nil {
+				return nil, err
+			}
+			if shows {
+				subjects = append(subjects, onBranch(h.remote, h.commit, name, declared))
+			}
+		}
+	}
+	if len(subjects) == 0 {
+		return nil, fmt.Errorf("%w: no branch %q shows a stage of these pipelines", verify.ErrUnknown, name)
+	}
+	return subjects, nil
+}
+
+// showsStage reports whether a branch is for a stage: by its declaration, or by the branch's own metadata.
+func showsStage(ctx context.Context, remote *git.Remote, branch string, declared pipeline.Expanded) (bool, error) {
+	if branch == declared.Mirror.Branch || branch == live.PlaceOf(declared).Branch {
+		return true, nil
+	}
+	shown, ok, err := mirror.Shown(ctx, remote, mirror.Place{Branch: branch, Path: declared.Mirror.Path})
+	return ok && shown.Lockage.Pipeline == declared.Pipeline && shown.Lockage.Stage == declared.Stage, err
+}
+
+// onBranch returns the files that a branch's head has for a stage.
+func onBranch(remote *git.Remote, head git.Hash, branch string, declared pipeline.Expanded) stagediff.Subject {
+	return stagediff.Subject{
+		Pipeline: declared.Pipeline, Stage: declared.Stage, Label: fmt.Sprintf("branch %s at %.12s", branch, head),
+		Files: func(ctx context.Context) (fs.FS, error) {
+			snapshot, err := remote.Snapshot(ctx, head)
+			if err != nil {
+				return nil, err
+			}
+			if err := snapshot.Prefetch(ctx, declared.Mirror.Path); err != nil {
+				return nil, err
+			}
+			return fs.Sub(snapshot.FS(ctx), declared.Mirror.Path)
+		},
+	}
+}
