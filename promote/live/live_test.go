@@ -41,7 +41,7 @@ func TestRead(t *testing.T) {
 		got.Commit != want.Commit || got.Key != want.Key || !got.Time.Equal(want.Time) {
 		t.Fatalf("live %+v, want %+v", got, want)
 	}
-	if string(state.Head) != want.Commit || string(state.Standing) != run(t, s.bare, "rev-parse", branch+":"+path) ||
+	if string(state.Head) != want.Commit || string(state.Standing) != testworld.Git(t, s.bare, "rev-parse", branch+":"+path) ||
 		state.Tag != want.To.Digest || state.Drift() || state.Unpromoted != nil {
 		t.Errorf("state %+v", state)
 	}
@@ -67,10 +67,10 @@ func TestReadIsCheap(t *testing.T) {
 	s := newScene(t)
 	s.chain(12)
 	s.stage.Remote = s.remote()
-	before := s.requests.Load()
+	s.registry.Forget()
 	s.read()
 	// The tag, two records with manifest and bundle, and the list for the tag's artifact with its record once more.
-	if got := s.requests.Load() - before; got > 8 {
+	if got := len(s.registry.Requests("")); got > 8 {
 		t.Errorf("%d requests of the registry", got)
 	}
 	// References, two fetches, and what the server can do.
@@ -111,7 +111,7 @@ func TestRollback(t *testing.T) {
 		t.Errorf("history %v, %v", numbers, err)
 	}
 	// Set back by two, the tag is right and the ref is not.
-	run(t, s.bare, "update-ref", "refs/heads/"+branch, one.Commit)
+	testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, one.Commit)
 	wantBroken(t, s, "was set back", "carries promotion 3")
 }
 
@@ -145,7 +145,7 @@ func TestCutShort(t *testing.T) {
 	}
 
 	// The ref is set back: the tag does not know, the artifact does. Without the tag, one record may be unfinished.
-	run(t, s.bare, "update-ref", "refs/heads/"+branch, one.Commit)
+	testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, one.Commit)
 	wantBroken(t, s, "was set back", "carries promotion 2")
 	s.tag(s.release(1))
 	state = s.read()
@@ -224,7 +224,7 @@ func TestNoRecord(t *testing.T) {
 	} {
 		s.show(p, referrer)
 		wantBroken(t, s, words)
-		run(t, s.bare, "update-ref", "refs/heads/"+branch, all[1].Commit)
+		testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, all[1].Commit)
 	}
 }
 
@@ -233,7 +233,7 @@ func TestReplayAndTruncation(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	all := s.chain(3)
-	run(t, s.bare, "branch", "kept", branch)
+	testworld.Git(t, s.bare, "branch", "kept", branch)
 	for n := 1; n <= 2; n++ {
 		old := s.next(nil, s.release(n))
 		old.Promotion = all[n].Promotion
@@ -242,19 +242,19 @@ func TestReplayAndTruncation(t *testing.T) {
 		s.tag(s.release(n))
 		wantBroken(t, s, "is a replay")
 		s.tag(s.release(3))
-		run(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
-		run(t, s.bare, "update-ref", "refs/heads/"+branch, all[n].Commit)
+		testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
+		testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, all[n].Commit)
 		wantBroken(t, s, "was set back", fmt.Sprintf("knows promotions up to %d", n))
-		run(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
+		testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
 	}
-	run(t, s.bare, "update-ref", "-d", "refs/heads/"+branch)
+	testworld.Git(t, s.bare, "update-ref", "-d", "refs/heads/"+branch)
 	wantBroken(t, s, "was set back", "knows no promotion")
-	run(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
+	testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
 	s.read()
 	// What is cut off at the other end: history says so, and what is newer is visited.
-	orphan := run(t, s.bare, "commit-tree", "-m", "cut", all[2].Commit+"^{tree}")
-	newest := run(t, s.bare, "commit-tree", "-p", orphan, "-m", "cut", all[3].Commit+"^{tree}")
-	run(t, s.bare, "update-ref", "refs/heads/"+branch, newest)
+	orphan := testworld.Git(t, s.bare, "commit-tree", "-m", "cut", all[2].Commit+"^{tree}")
+	newest := testworld.Git(t, s.bare, "commit-tree", "-p", orphan, "-m", "cut", all[3].Commit+"^{tree}")
+	testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, newest)
 	if numbers, err := s.history(); !errors.Is(err, live.ErrBroken) || !slices.Equal(numbers, []int{3, 2}) || !strings.Contains(err.Error(), "nothing before it") {
 		t.Errorf("history %v, %v", numbers, err)
 	}
@@ -269,7 +269,7 @@ func TestByHand(t *testing.T) {
 	s.show(candidate, "")
 	state := s.read()
 	if state.Unpromoted == nil || state.Unpromoted.Digest() != candidate.To.Digest || state.Live.Sequence != 2 || state.Drift() ||
-		string(state.Standing) != run(t, s.bare, "rev-parse", branch+":"+path) {
+		string(state.Standing) != testworld.Git(t, s.bare, "rev-parse", branch+":"+path) {
 		t.Errorf("a candidate: %+v", state)
 	}
 	dir := s.clone()
@@ -292,7 +292,7 @@ func TestByHand(t *testing.T) {
 	}
 
 	// An edit is broken until it is mended, and then it is as if it had not been.
-	run(t, dir, "pull", "-q")
+	testworld.Git(t, dir, "pull", "-q")
 	if err := os.WriteFile(file, []byte("kind: ConfigMap # edited\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -301,14 +301,14 @@ func TestByHand(t *testing.T) {
 	if numbers, _ := s.history(); !slices.Equal(numbers, []int{3, 2, 1}) {
 		t.Errorf("history %v", numbers)
 	}
-	run(t, dir, "revert", "--no-edit", "HEAD")
-	run(t, dir, "push", "-q", "origin", "HEAD")
+	testworld.Git(t, dir, "revert", "--no-edit", "HEAD")
+	testworld.Git(t, dir, "push", "-q", "origin", "HEAD")
 	if state = s.read(); state.Live.Sequence != 3 || state.Live.Commit != three.Commit {
 		t.Errorf("mended: %+v", state.Live)
 	}
 	// On top of an edit that nobody mended, a promotion goes on too.
-	run(t, dir, "revert", "--no-edit", "HEAD")
-	run(t, dir, "push", "-q", "origin", "HEAD")
+	testworld.Git(t, dir, "revert", "--no-edit", "HEAD")
+	testworld.Git(t, dir, "push", "-q", "origin", "HEAD")
 	s.promote(s.next(three, s.release(4)))
 	if numbers, err := s.history(); err != nil || !slices.Equal(numbers, []int{4, 3, 2, 1}) {
 		t.Errorf("history %v, %v", numbers, err)
@@ -325,8 +325,8 @@ func TestNeverIntact(t *testing.T) {
 	if err := os.WriteFile(file, []byte("kind: ConfigMap # edited\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, dir, "commit", "-q", "-a", "--amend", "-m", "edited")
-	run(t, dir, "push", "-q", "-f", "origin", "HEAD")
+	testworld.Git(t, dir, "commit", "-q", "-a", "--amend", "-m", "edited")
+	testworld.Git(t, dir, "push", "-q", "-f", "origin", "HEAD")
 	wantBroken(t, s, "changed files")
 	s.promote(s.next(all[1], s.release(2)))
 	if numbers, err := s.history(); !errors.Is(err, live.ErrBroken) || !slices.Equal(numbers, []int{2, 1}) {

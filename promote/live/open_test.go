@@ -10,7 +10,7 @@ import (
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 )
@@ -48,7 +48,7 @@ func (remotes) Remote(context.Context, string) (*git.Remote, error) { return nil
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	client := oci.NewClient(oci.Options{})
+	client := testworld.Client()
 	files := fstest.MapFS{"keys/promoter.pub": {Data: s.key.PublicKey().PEM()}}
 	declared := pipeline.Expanded{Pipeline: "web", Stage: "production", Repository: s.repository.Name()}
 	if _, err := live.Open(t.Context(), files, declared, client, remotes{}); !errors.Is(err, verify.ErrIdentity) || live.Promotes(declared) {

@@ -5,14 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
-	"net/http/cgi"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -30,81 +23,24 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-func environ() []string {
-	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com",
-	}
-}
-
-func run(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main"}, args...)...)
-	cmd.Dir, cmd.Env = dir, environ()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// counter counts requests.
-type counter struct {
-	http.Handler
-	requests *atomic.Int64
-}
-
-func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.requests.Add(1)
-	c.Handler.ServeHTTP(w, r)
-}
-
 // scene is the production stage of the pipeline web: a registry, a repository with its live ref, and the promoter's key.
 type scene struct {
 	*testing.T
+	registry   *testworld.Registry
 	repository *oci.Repository
 	bare       string // the repository of the live ref
 	url        string
 	key        *sign.Key
 	stage      live.Stage
-	requests   atomic.Int64 // of the registry
 }
 
 const branch, path = "live/web/production", "apps/web/production"
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{T: t, key: testworld.Key(t)}
-	reg := registry.New(registry.Options{})
-	server := httptest.NewServer(counter{reg, &s.requests})
-	t.Cleanup(func() {
-		server.Close()
-		_ = reg.Close()
-	})
-	var err error
-	client := oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond})
-	if s.repository, err = client.Repository(strings.TrimPrefix(server.URL, "http://") + "/acme/web"); err != nil {
-		t.Fatal(err)
-	}
-	root := t.TempDir()
-	s.bare = filepath.Join(root, "repo.git")
-	run(t, root, "init", "-q", "--bare", s.bare)
-	for _, key := range []string{"uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack"} {
-		run(t, s.bare, "config", key, "true")
-	}
-	forge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		(&cgi.Handler{
-			Path: "/bin/sh", Args: []string{"-c", "exec git http-backend"},
-			Env:        []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"), "GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent"},
-			InheritEnv: []string{"PATH"},
-		}).ServeHTTP(w, r)
-	}))
-	t.Cleanup(forge.Close)
-	s.url = forge.URL + "/repo.git"
-	promoter, err := sign.NewVerifier(sign.Identity{Name: "promoter", PublicKey: s.key.PublicKey()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := &scene{T: t, registry: testworld.NewRegistry(t, registry.Options{}), bare: testworld.Bare(t, ""), key: testworld.Key(t)}
+	s.repository = s.registry.Repository(t, "web")
+	s.url = testworld.GitServer(t, s.bare).URL
 	s.stage = live.Stage{
 		Claim:      sign.Claim{Pipeline: "web", Stage: "production", Repository: s.repository.Name()},
 		Repository: s.repository,
@@ -115,7 +51,7 @@ func newScene(t *testing.T) *scene {
 			}
 			return desc.Digest, err
 		},
-		Promoter: promoter,
+		Promoter: testworld.Verifier(t, "promoter", s.key),
 		Remote:   s.remote(),
 		Place:    mirror.Place{Branch: branch, Path: path},
 	}
@@ -123,14 +59,7 @@ func newScene(t *testing.T) *scene {
 }
 
 // remote is the repository with a cache of its own.
-func (s *scene) remote() *git.Remote {
-	s.Helper()
-	r, err := git.OpenRemote(s.Context(), s.url, git.Options{Dir: s.TempDir(), CacheDir: s.TempDir(), Environ: environ(), Backoff: time.Millisecond})
-	if err != nil {
-		s.Fatal(err)
-	}
-	return r
-}
+func (s *scene) remote() *git.Remote { return testworld.Remote(s, s.url) }
 
 // release is a release's artifact.
 type release struct {
@@ -142,15 +71,9 @@ type release struct {
 func (s *scene) release(n int) release {
 	s.Helper()
 	r := release{files: fstest.MapFS{"configmap-web.yaml": {Data: fmt.Appendf(nil, "kind: ConfigMap # %d\n", n)}}}
-	a, err := oci.Pack(r.files, nil)
-	if err != nil {
-		s.Fatal(err)
-	}
-	if err := s.repository.PushArtifact(s.Context(), a); err != nil {
-		s.Fatal(err)
-	}
+	a := testworld.Push(s, s.repository, r.files, nil)
 	r.desc = a.Descriptor
-	r.Artifact = predicate.Artifact{Release: fmt.Sprintf("git-%040x", n), Digest: a.Descriptor.Digest, Content: a.ContentDigest}
+	r.Artifact = predicate.Artifact{Release: testworld.Release(n), Digest: a.Descriptor.Digest, Content: a.ContentDigest}
 	return r
 }
 
@@ -186,22 +109,14 @@ func (s *scene) record(p *promotion) *live.Promotion {
 	if err != nil {
 		s.Fatal(err)
 	}
-	desc, err := sign.Attest(s.Context(), s.repository, p.release.desc, p.key, statement)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return &live.Promotion{Promotion: p.Promotion, Referrer: desc.Digest, Key: p.key.PublicKey().Fingerprint()}
+	referrer := testworld.Attest(s, s.repository, p.release.desc, p.key, statement)
+	return &live.Promotion{Promotion: p.Promotion, Referrer: referrer, Key: p.key.PublicKey().Fingerprint()}
 }
-
-// trunk knows no history: promotions ask for none.
-type trunk struct{}
-
-func (trunk) IsAncestor(context.Context, string, string) (bool, error) { return false, nil }
 
 // show commits a promotion to the live ref, whatever lies there.
 func (s *scene) show(p *promotion, referrer digest.Digest) string {
 	s.Helper()
-	results, err := mirror.NewWriter(s.remote(), trunk{}, nil).Write(s.Context(), []mirror.Entry{{
+	results, err := mirror.NewWriter(s.remote(), testworld.History{}, nil).Write(s.Context(), []mirror.Entry{{
 		Pipeline: "web", Stage: p.stage, Release: p.To.Release, Branch: branch, Path: path, Record: referrer, Time: p.Time,
 		Artifact: s.repository.Reference(p.release.Digest.String()), Content: p.release.Content,
 		Source: mirror.Origin{Commit: strings.Repeat("1", 40)}, GitOps: mirror.Origin{Commit: strings.Repeat("3", 40)},
@@ -215,9 +130,7 @@ func (s *scene) show(p *promotion, referrer digest.Digest) string {
 
 func (s *scene) tag(r release) {
 	s.Helper()
-	if err := s.repository.Tag(s.Context(), r.desc, "production"); err != nil {
-		s.Fatal(err)
-	}
+	testworld.Tag(s, s.repository, r.desc, "production")
 }
 
 // promote does all of it.
@@ -240,19 +153,13 @@ func (s *scene) chain(n int) []*live.Promotion {
 }
 
 // clone is a work tree of the live ref, for what people do by hand; it is pushed by push.
-func (s *scene) clone() string {
-	s.Helper()
-	dir := s.TempDir()
-	run(s, dir, "clone", "-q", "-b", branch, s.bare, ".")
-	return dir
-}
+func (s *scene) clone() string { return testworld.Clone(s, s.bare, "-b", branch) }
 
 func (s *scene) push(dir, message string) string {
 	s.Helper()
-	run(s, dir, "add", "-A")
-	run(s, dir, "commit", "-q", "-m", message)
-	run(s, dir, "push", "-q", "origin", "HEAD")
-	return run(s, dir, "rev-parse", "HEAD")
+	commit := testworld.Commit(s, dir, message)
+	testworld.Git(s, dir, "push", "-q", "origin", "HEAD")
+	return string(commit)
 }
 
 func (s *scene) read() live.State {
