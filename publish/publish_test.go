@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -285,11 +284,10 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 	for name, options := range map[string]registry.Options{"referrers": {}, "fallback": {WithoutReferrers: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for at := 1; ; at++ {
+			for at := int64(1); ; at++ {
 				w := newWorld(t, options)
 				job := w.job("g1", "a")
-				var writes atomic.Int32
-				w.Refuse(http.StatusForbidden, func(r *http.Request) bool { return testworld.Writes(r) && int(writes.Add(1)) >= at })
+				w.RefuseWrites(at)
 				_, err := publish(t.Context(), job, free)
 				w.Intercept(nil)
 				if err == nil {
@@ -318,7 +316,7 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 func TestDryRunWritesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	w.Refuse(http.StatusForbidden, testworld.Writes)
+	w.RefuseWrites(1)
 	job := w.job("g1", "a")
 	job.Writer = Nowhere{}
 	dry := w.run(job, Pushed)
@@ -402,16 +400,10 @@ func TestWrongKeyIsNoticedBeforeTheFirstWrite(t *testing.T) {
 	job := w.job("g1", "a")
 	wrong := errors.New("wrong password")
 	job.Writer = NewWriter(w.repository(), func(context.Context) (sign.Signer, error) { return nil, wrong })
-	var writes atomic.Int32
-	w.Before(func(r *http.Request) {
-		if testworld.Writes(r) {
-			writes.Add(1)
-		}
-	})
 	if _, err := publish(t.Context(), job, free); !errors.Is(err, wrong) {
 		t.Errorf("error is %v", err)
 	}
-	if n := writes.Load(); n != 0 {
+	if n := w.Writes(); n != 0 {
 		t.Errorf("%d writes were made before the key was opened", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -58,6 +59,12 @@ func (s *Server) Refuse(status int, match func(*http.Request) bool) {
 	})
 }
 
+// RefuseWrites answers with status 403 from the n-th request on, counted from 1, that is neither GET nor HEAD.
+func (s *Server) RefuseWrites(n int64) {
+	var writes atomic.Int64
+	s.Refuse(http.StatusForbidden, func(r *http.Request) bool { return !reads(r.Method) && writes.Add(1) >= n })
+}
+
 // Before has f called before each request is answered from now on.
 func (s *Server) Before(f func(*http.Request)) {
 	s.Intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -80,5 +87,12 @@ func (s *Server) Forget() {
 	s.requests = nil
 }
 
-// Writes reports whether a request is neither GET nor HEAD.
-func Writes(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
+// Writes counts the requests since the last call of Forget that are neither GET nor HEAD.
+func (s *Server) Writes() int {
+	return len(slices.DeleteFunc(s.Requests(""), func(request string) bool {
+		method, _, _ := strings.Cut(request, " ")
+		return reads(method)
+	}))
+}
+
+func reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/promote/prune"
@@ -34,13 +35,13 @@ func TestReleases(t *testing.T) {
 		"two":                 {keep: 2, removed: 2},
 		"more than there are": {keep: 9, removed: 0},
 		"nothing changes":     {keep: 1, removed: 3, change: func(s *scene) { s.request.DryRun = true }},
-		"another order":       {keep: 2, removed: 2, change: func(s *scene) { s.request.Trunk = trunk{release(4), release(4), release(1), release(2), release(3)} }},
+		"another order":       {keep: 2, removed: 2, change: func(s *scene) { s.request.Trunk = history{release(4), release(4), release(1), release(2), release(3)} }},
 		"lock files were tidied away": {keep: 1, removed: 3, change: func(s *scene) {
-			delete(s.files, "locks/"+release(1)+".yaml")
+			delete(s.files, "locks/app/"+release(1)+".yaml")
 		}},
 		"a release that the policy ref does not know": {keep: 1, removed: 2, left: "is not on origin@main", change: func(s *scene) {
-			delete(s.files, "locks/"+release(2)+".yaml")
-			s.request.Trunk = trunk{release(4), release(3), release(1)}
+			delete(s.files, "locks/app/"+release(2)+".yaml")
+			s.request.Trunk = history{release(4), release(3), release(1)}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -224,27 +225,26 @@ func TestStopped(t *testing.T) {
 			options := registry.Options{Deletes: true, WithoutReferrers: without}
 			undisturbed := newScene(t, options)
 			undisturbed.publish(undisturbed.honest("staging", release(1)))
-			undisturbed.writes.Store(0)
+			undisturbed.registry.Forget()
 			if got := undisturbed.prune(); got.Err != nil || len(got.Removed) != 1 || len(undisturbed.tags()) > 0 {
 				t.Fatalf("%+v, tags %v", got, undisturbed.tags())
 			}
-			writes := undisturbed.writes.Load()
+			writes := undisturbed.registry.Writes()
 			if writes < 8 { // a question, three tags, manifest, older signature, two bundles
 				t.Fatalf("%d writes", writes)
 			}
-			for at := int64(1); at <= writes; at++ {
+			for at := 1; at <= writes; at++ {
 				s := newScene(t, options)
 				desc := s.publish(s.honest("staging", release(1)))
 				statements := s.statements(desc)
-				s.writes.Store(0)
-				s.stopAt.Store(at)
+				s.registry.RefuseWrites(int64(at))
 				if got := s.prune(); got.Err == nil {
 					t.Fatalf("write %d: no error", at)
 				}
 				if slices.ContainsFunc(s.tags(), func(tag string) bool { return strings.HasPrefix(tag, "staging.") }) {
 					s.signed(desc)
 				}
-				s.stopAt.Store(0)
+				s.registry.Intercept(nil)
 				if got := s.prune(); got.Err != nil {
 					t.Errorf("after write %d: %v", at, got.Err)
 				}
@@ -285,11 +285,7 @@ func count(has func(digest.Digest) bool, all []digest.Digest) (n int) {
 // signed makes sure that the hydrator's statements about an artifact are there.
 func (s *scene) signed(desc ocispec.Descriptor) {
 	s.Helper()
-	v, err := sign.NewVerifier(sign.Identity{Name: "hydrator", PublicKey: s.hydrator.PublicKey()})
-	if err != nil {
-		s.Fatal(err)
-	}
-	if all, _, err := sign.Verify(s.Context(), s.repository, desc, v); err != nil || len(all) == 0 || !s.has(desc.Digest) {
+	if all, _, err := sign.Verify(s.Context(), s.repository, desc, testworld.Verifier(s, "hydrator", s.hydrator)); err != nil || len(all) == 0 || !s.has(desc.Digest) {
 		s.Errorf("a tag names what is not signed: %d statements, %v", len(all), err)
 	}
 }

@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -28,18 +24,18 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// trunk is the policy ref by its releases, the newest first.
-type trunk []string
+// history is the policy ref by its releases, the newest first.
+type history []string
 
-func (trunk) Name() string { return "origin@main" }
+func (history) Name() string { return "origin@main" }
 
-func (t trunk) Releases(_ context.Context, _ fs.FS, dir string) iter.Seq2[string, error] {
+func (h history) Releases(_ context.Context, _ fs.FS, dir string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if dir != "locks" {
+		if dir != "locks/app" {
 			yield("", errors.New("what is "+dir))
 			return
 		}
-		for _, release := range t {
+		for _, release := range h {
 			if !yield(release, nil) {
 				return
 			}
@@ -47,89 +43,58 @@ func (t trunk) Releases(_ context.Context, _ fs.FS, dir string) iter.Seq2[string
 	}
 }
 
-func lockOf(release, created string) []byte {
-	return lock.Format(lock.Lock{
-		SchemaVersion: lock.SchemaVersion,
-		ReleaseID:     release,
-		GitCommit:     strings.TrimPrefix(release, "git-"),
-		Image:         lock.Image{Ref: "ghcr.io/acme/app:v1", Digest: image(release)},
-		Packaging:     lock.Packaging{Kind: lock.Helm, SourceRepo: "https://github.com/acme/app.git", SourcePath: "chart"},
-		CreatedAt:     created,
-	})
+func lockOf(release, created string) lock.Lock {
+	l := testworld.Lock(strings.TrimPrefix(release, "git-"))
+	l.Image.Digest, l.CreatedAt = image(release), created
+	return l
 }
 
 // release is the n-th release, and image the image of one.
-func release(n int) string { return fmt.Sprintf("git-%040x", n) }
+func release(n int) string { return testworld.Release(n) }
 
 func image(release string) digest.Digest { return digest.FromString("image of " + release) }
 
-// nowhere is where no repository is.
-type nowhere struct{}
+// noRemotes opens no repository.
+type noRemotes struct{}
 
-func (nowhere) Remote(context.Context, string) (*git.Remote, error) {
+func (noRemotes) Remote(context.Context, string) (*git.Remote, error) {
 	return nil, errors.New("no remote")
 }
 
 // scene is a pipeline without mirrors, its releases 1 to 4, of which 4 is the newest, and a registry.
 type scene struct {
 	*testing.T
+	registry           *testworld.Registry
 	repository         *oci.Repository
 	hydrator, promoter *sign.Key
 	files              fstest.MapFS
 	request            prune.Request
-	writes, stopAt     atomic.Int64 // from that write on, the registry refuses all; 0 for never
 }
 
 func newScene(t *testing.T, options registry.Options) *scene {
 	t.Helper()
-	s := &scene{T: t, hydrator: testworld.Key(t), promoter: testworld.Key(t), files: fstest.MapFS{}}
-	reg := registry.New(options)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			if n, at := s.writes.Add(1), s.stopAt.Load(); at > 0 && n >= at {
-				http.Error(w, "", http.StatusForbidden)
-				return
-			}
-		}
-		reg.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() {
-		server.Close()
-		_ = reg.Close()
-	})
-	client := oci.NewClient(oci.Options{MaxRetryWait: time.Millisecond})
-	name := strings.TrimPrefix(server.URL, "http://") + "/acme/app"
-	var err error
-	if s.repository, err = client.Repository(name); err != nil {
-		t.Fatal(err)
-	}
+	s := &scene{T: t, registry: testworld.NewRegistry(t, options), hydrator: testworld.Key(t), promoter: testworld.Key(t), files: fstest.MapFS{}}
+	s.repository = s.registry.Repository(t, "app")
 	s.files["keys/hydrator.pub"] = &fstest.MapFile{Data: s.hydrator.PublicKey().PEM()}
 	s.files["keys/promoter.pub"] = &fstest.MapFile{Data: s.promoter.PublicKey().PEM()}
-	s.files["app.yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil, `apiVersion: lockage.dev/v1alpha1
-kind: Pipeline
-name: app
-lock: locks
-artifacts: %s
-render: {releaseName: app, kubeVersion: "1.34"}
-identities: {hydrator: {key: keys/hydrator.pub}, promoter: {key: keys/promoter.pub}}
-stages: [{name: staging}, {name: production, after: [staging]}]
-`, name)}
-	var history trunk
+	s.files["app.yaml"] = &fstest.MapFile{Data: []byte(testworld.Pipeline("app", s.registry.Host, "hydrator", "promoter"))}
+	var releases history
 	for n := 4; n >= 1; n-- {
-		history = append(history, release(n))
+		releases = append(releases, release(n))
 		s.lock(release(n), fmt.Sprintf("2026-03-%02dT12:00:00Z", n))
 	}
-	s.files["locks/current.yaml"] = s.files["locks/"+release(4)+".yaml"]
+	s.lock(release(4), "2026-03-04T12:00:00Z")
 	pipelines, err := pipeline.Load(s.files, "app.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.request = prune.Request{Pipelines: pipelines, Keep: 1, Files: s.files, Trunk: history, Client: client, Remotes: nowhere{}}
+	s.request = prune.Request{Pipelines: pipelines, Keep: 1, Files: s.files, Trunk: releases, Client: testworld.Client(), Remotes: noRemotes{}}
 	return s
 }
 
+// lock writes a lock, which is the current one then.
 func (s *scene) lock(release, created string) {
-	s.files["locks/"+release+".yaml"] = &fstest.MapFile{Data: lockOf(release, created)}
+	testworld.AddLock(s.files, "locks/app", lockOf(release, created))
 }
 
 // made is an artifact to publish. A test changes it before.
@@ -161,13 +126,7 @@ func (s *scene) honest(stage, release string) made {
 // publish pushes, signs and tags an artifact.
 func (s *scene) publish(m made) ocispec.Descriptor {
 	s.Helper()
-	a, err := oci.Pack(fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}, m.annotations)
-	if err != nil {
-		s.Fatal(err)
-	}
-	if err := s.repository.PushArtifact(s.Context(), a); err != nil {
-		s.Fatal(err)
-	}
+	a := testworld.Push(s, s.repository, fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}, m.annotations)
 	if m.key != nil {
 		s.attest(a.Descriptor, m.key, sign.NewSignature(a.Descriptor.Digest, m.claim))
 		provenance, err := sign.NewProvenance(a.Descriptor.Digest, sign.Provenance{Claim: m.claim})
@@ -185,20 +144,12 @@ func (s *scene) publish(m made) ocispec.Descriptor {
 
 func (s *scene) attest(desc ocispec.Descriptor, key *sign.Key, statement sign.Statement) digest.Digest {
 	s.Helper()
-	attached, err := sign.Attest(s.Context(), s.repository, desc, key, statement)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return attached.Digest
+	return testworld.Attest(s, s.repository, desc, key, statement)
 }
 
 func (s *scene) tag(desc ocispec.Descriptor, tags ...string) {
 	s.Helper()
-	for _, tag := range tags {
-		if err := s.repository.Tag(s.Context(), desc, tag); err != nil {
-			s.Fatal(err)
-		}
-	}
+	testworld.Tag(s, s.repository, desc, tags...)
 }
 
 // prune prunes staging.
