@@ -37,7 +37,7 @@ type Options struct {
 	// BaseDir is where relative directories of image layouts begin; empty means
 	// the working directory.
 	BaseDir string
-	// Warn receives each warning of a registry once, and notice of long waits. It
+	// Warn receives each warning of a registry once, and notices of long waits. It
 	// is called from several goroutines. Nil drops them.
 	Warn func(message string)
 }
@@ -54,8 +54,7 @@ type Client struct {
 	warned map[string]bool
 }
 
-// NewClient returns a client. It reads nothing yet: credentials are looked up when
-// a registry asks for them.
+// NewClient returns a client. It looks up credentials when a registry asks for them.
 func NewClient(options Options) *Client {
 	c := &Client{
 		options: options,
@@ -93,7 +92,7 @@ func NewClient(options Options) *Client {
 }
 
 // Repository opens the repository "host[:port]/path" or the layout "oci-layout:DIR".
-// It checks the name and waits for nothing. The same name gives the same value.
+// It checks the name and makes no request. The same name returns the same value.
 func (c *Client) Repository(name string) (*Repository, error) {
 	if err := checkName(name); err != nil {
 		return nil, err

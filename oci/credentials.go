@@ -13,8 +13,8 @@ import (
 )
 
 // DockerCredentials reads credentials as Docker does: the config.json of
-// DOCKER_CONFIG or ~/.docker with its credsStore and credHelpers. Registries that it
-// does not know are looked up in the files of Podman and Skopeo: REGISTRY_AUTH_FILE
+// DOCKER_CONFIG or ~/.docker with its credsStore and credHelpers. Registries that are not
+// in it are looked up in the files of Podman and Skopeo: REGISTRY_AUTH_FILE
 // and containers/auth.json below XDG_RUNTIME_DIR, as getenv has them.
 func DockerCredentials(getenv func(string) string) (auth.CredentialFunc, error) {
 	docker, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
@@ -39,14 +39,15 @@ func DockerCredentials(getenv func(string) string) (auth.CredentialFunc, error) 
 	return credentials.Credential(credentials.NewStoreWithFallbacks(docker, others...)), nil
 }
 
-// dockerCredentials opens Docker's configuration when it is asked for the first
-// time: layouts and anonymous registries never touch it.
+// dockerCredentials opens Docker's configuration when a registry first asks for
+// credentials: layouts and anonymous registries never need it.
 func dockerCredentials(ctx context.Context, host string) (auth.Credential, error) {
 	find, err := DockerCredentials(os.Getenv)
 	if err != nil {
 		return auth.EmptyCredential, err
 	}
-	// A helper that hangs is killed with ctx; whatever it started is not waited for.
+	// A helper that hangs is killed with ctx. Its own children may keep its output
+	// open, and are not waited for.
 	type answer struct {
 		cred auth.Credential
 		err  error
@@ -84,7 +85,7 @@ func remember(find auth.CredentialFunc) auth.CredentialFunc {
 	}
 }
 
-// credentialError tells a broken credential store from a registry that refuses.
+// credentialError is an error of a credential store, as opposed to a registry's refusal.
 type credentialError struct {
 	host string
 	err  error

@@ -12,7 +12,7 @@
 //     `oras pull`. It has no artifactType and never a subject: consumers that follow a subject would merge its files.
 //   - The config says os and architecture "unknown" and carries the layer's real
 //     diff_id. Its created field is the annotation
-//     org.opencontainers.image.created where that is present, else it is absent.
+//     org.opencontainers.image.created if present, else it is absent.
 //   - The tar holds directory entries before their files, in bytewise order of
 //     the names as stored (directories end in a slash, the root has no entry).
 //     Modes are 0755 and 0644, uid and gid 0, owner names empty, mtime 0; headers
@@ -34,7 +34,7 @@
 //
 //   - What is read is bounded and its digest is verified.
 //   - Content is written before the manifest that names it, a manifest before the
-//     tag that names it; what is there already is not sent again, unless it is so
+//     tag that names it; content that exists is not sent again, unless it is so
 //     small that asking costs more.
 //   - [Repository.Attach] returns once the referrer is listed. On registries
 //     without the referrers API it keeps the fallback tag index itself and repairs

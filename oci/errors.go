@@ -24,8 +24,8 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// ErrNotFound tells that a repository does not hold the tag, manifest or blob asked
-// for, or does not exist. It is [fs.ErrNotExist] too.
+// ErrNotFound is returned if a repository does not hold the requested tag, manifest or
+// blob, or does not exist. It is [fs.ErrNotExist] too.
 var ErrNotFound error = notFoundError{}
 
 type notFoundError struct{}
@@ -33,10 +33,10 @@ type notFoundError struct{}
 func (notFoundError) Error() string        { return "not found" }
 func (notFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
-// maxMessage bounds what a registry may say in an error, in bytes.
+// maxMessage bounds a registry's words in an error, in bytes.
 const maxMessage = 1000
 
-// opError says what failed, on which thing, and what to do next.
+// opError holds what failed, on which object, the cause and the next step.
 type opError struct {
 	op, thing string
 	cause     string // without secrets
@@ -54,7 +54,7 @@ func (e *opError) Error() string {
 
 func (e *opError) Unwrap() error { return e.err }
 
-// Is makes every way of saying «not found» the same.
+// Is makes all representations of «not found» equal.
 func (e *opError) Is(target error) bool { return errors.Is(ErrNotFound, target) && isNotFound(e.err) }
 
 // explain wraps an error of the network or a registry; host is empty for layouts.
@@ -83,7 +83,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// describeCause says why, without URLs: those of uploads and redirects carry tokens.
+// describeCause returns the cause without URLs: those of uploads and redirects carry tokens.
 func describeCause(err error) string {
 	var resp *errcode.ErrorResponse
 	var via *url.Error
@@ -92,9 +92,9 @@ func describeCause(err error) string {
 	case errors.As(err, &store):
 		return harmless(store.Error())
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
-		return "the registry asks for credentials, and there are none for it"
+		return "the registry asks for credentials, and none are configured"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed before the answer had come"
+		return "the connection was closed before the response arrived"
 	case errors.As(err, &resp):
 		s := fmt.Sprintf("HTTP %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 		for _, e := range resp.Errors {
@@ -112,7 +112,7 @@ func describeCause(err error) string {
 	return harmless(requestLine.ReplaceAllString(err.Error(), ""))
 }
 
-// requestLine is what oras-go puts before an error: the thing is named already.
+// requestLine is oras-go's prefix of an error, which names the object once more.
 var requestLine = regexp.MustCompile(`^[A-Z]+ "[^"]*": `)
 
 func hint(err error, cause, op, host string) string {
@@ -130,25 +130,25 @@ func hint(err error, cause, op, host string) string {
 	case status == http.StatusUnauthorized, errors.Is(err, auth.ErrBasicCredentialNotFound):
 		return "log in with: docker login " + host
 	case status == http.StatusForbidden:
-		return "the account in use may not do this; log in with another one: docker login " + host
+		return "the account lacks permission; log in with another one: docker login " + host
 	case status == http.StatusNotFound && strings.HasPrefix(op, "push"):
 		return "does the repository exist, and may the account push to it? some registries want it created first"
 	case status == http.StatusConflict && strings.HasPrefix(op, "tag"):
 		return "the registry does not let this tag move; exclude it from immutability rules"
 	case status == http.StatusTooManyRequests || status >= http.StatusInternalServerError:
-		return "that is the registry's; run it again later to go on from there"
+		return "the registry failed; run again later to continue"
 	case errors.As(err, &noTLS), strings.Contains(lower, "server gave http response to https client"):
-		return "plain HTTP is spoken to loopback hosts only; give " + host + " a certificate"
+		return "plain HTTP is used for loopback hosts only; give " + host + " a certificate"
 	case errors.As(err, &unknownCA):
 		return "trust its certificate authority on this system, or name it in SSL_CERT_FILE"
 	case loopback.Is(host) && (status == http.StatusBadRequest || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)):
-		return "plain HTTP is spoken to loopback hosts; does " + host + " expect TLS?"
+		return "plain HTTP is used for loopback hosts; does " + host + " expect TLS?"
 	case errors.As(err, &unknown) && unknown.IsNotFound:
-		return "is the name of the host right?"
+		return "check the name of the host"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "is a registry running at " + host + "?"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "allow more time, or look whether " + host + " answers"
+		return "allow more time, or check that " + host + " responds"
 	}
 	return ""
 }

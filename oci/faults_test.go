@@ -213,20 +213,20 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		}, want: []string{"404 Not Found: name_unknown: create it", "created first"}},
 		"plain HTTP": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, errors.New("http: server gave HTTP response to HTTPS client")
-		}, want: []string{"plain HTTP is spoken to loopback hosts only"}},
+		}, want: []string{"plain HTTP is used for loopback hosts only"}},
 		"TLS": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}
-		}, want: []string{"plain HTTP is spoken to loopback hosts only"}},
+		}, want: []string{"plain HTTP is used for loopback hosts only"}},
 		"no credentials": {transport: func(req *http.Request) (*http.Response, error) {
 			return answer(req, 401, "", "WWW-Authenticate", `Basic realm="r"`), nil
-		}, want: []string{"asks for credentials, and there are none", "docker login r.example"}},
+		}, want: []string{"asks for credentials, and none are configured", "docker login r.example"}},
 		"no answer": {do: func(_ context.Context, r *Repository) error {
 			return explain(io.EOF, "push", r.Reference("v1"), r.host)
-		}, want: []string{"closed before the answer"}},
+		}, want: []string{"closed before the response"}},
 		"no such host": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, &net.DNSError{Err: "no such host", Name: "r.example", IsNotFound: true}
-		}, want: []string{"no such host", "is the name of the host right?"}},
-		"its own fault": {transport: refuse(501, ""), want: []string{"HTTP 501", "run it again later"}},
+		}, want: []string{"no such host", "check the name of the host"}},
+		"its own fault": {transport: refuse(501, ""), want: []string{"HTTP 501", "run again later"}},
 		"refused": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("dial tcp: %w", syscall.ECONNREFUSED)
 		}, want: []string{"is a registry running at r.example?"}},

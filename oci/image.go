@@ -13,17 +13,17 @@ import (
 	"github.com/lockage/lockage/internal/redact"
 )
 
-// maxIndexDepth bounds how deep indexes may lie in indexes.
+// maxIndexDepth bounds how deep indexes are nested.
 const maxIndexDepth = 4
 
-// dockerHub is the name by which Docker Hub goes in references and credentials.
+// dockerHub is the name of Docker Hub in references and credentials.
 const dockerHub = "docker.io"
 
-// Images looks application images up: not our artifacts, but what they deploy, in whatever form they were built.
-// References are read as docker reads them, so that nginx:1.27 is docker.io/library/nginx:1.27.
+// Images looks up application images, which our artifacts deploy, in any form that image builders write. References are read
+// as docker reads them: nginx:1.27 is docker.io/library/nginx:1.27.
 type Images struct{ client *Client }
 
-// NewImages looks images up as client reaches registries.
+// NewImages returns a look-up of images in the registries that client reaches.
 func NewImages(client *Client) *Images { return &Images{client} }
 
 // Resolve returns the digest that an image reference points to now. The error is [ErrNotFound] if no such image exists.
@@ -40,8 +40,8 @@ func (i *Images) Resolve(ctx context.Context, reference string) (digest.Digest, 
 }
 
 // Revision returns the org.opencontainers.image.revision of an image: from the annotations of its manifest or index, or
-// from the labels of its configuration; of an index without one, that of its first image. It is empty where there is
-// none.
+// from the labels of its configuration; of an index without one, that of its first image. It is empty if none of them
+// has one.
 func (i *Images) Revision(ctx context.Context, reference string) (string, error) {
 	repository, tagOrDigest, err := i.open(reference)
 	if err != nil {
@@ -54,17 +54,17 @@ func (i *Images) Revision(ctx context.Context, reference string) (string, error)
 	return revision, nil
 }
 
-// Repository opens the repository that an image reference is in: whatever is attached to an image is found there.
+// Repository opens the repository of an image reference, in which the image's referrers are found.
 func (i *Images) Repository(reference string) (*Repository, error) {
 	repository, _, err := i.open(reference)
 	return repository, err
 }
 
-// open finds the repository and the tag or digest that docker would take a reference for.
+// open returns the repository and the tag or digest of a reference, as docker reads it.
 func (i *Images) open(reference string) (*Repository, string, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
-		return nil, "", fmt.Errorf("image %q is no reference; write HOST/PATH:TAG", redact.URL(reference))
+		return nil, "", fmt.Errorf("invalid image reference %q: write HOST/PATH:TAG", redact.URL(reference))
 	}
 	host := ref.Context().RegistryStr()
 	if host == name.DefaultRegistry {
@@ -79,7 +79,7 @@ func revisionOf(ctx context.Context, repository *Repository, tagOrDigest string,
 	if err != nil {
 		return "", err
 	}
-	// What images and indexes have in common, and what tells them apart. Docker's own forms have the same names.
+	// The fields of images and of indexes. Docker's own formats have the same names.
 	var manifest struct {
 		Annotations map[string]string    `json:"annotations"`
 		Manifests   []ocispec.Descriptor `json:"manifests"`
@@ -93,7 +93,7 @@ func revisionOf(ctx context.Context, repository *Repository, tagOrDigest string,
 	case revision != "":
 		return revision, nil
 	case len(manifest.Manifests) > 0 && depth == 0:
-		return "", fmt.Errorf("manifest %s: more than %d indexes lie in each other", repository.Reference(tagOrDigest), maxIndexDepth)
+		return "", fmt.Errorf("manifest %s: indexes are nested more than %d deep", repository.Reference(tagOrDigest), maxIndexDepth)
 	case len(manifest.Manifests) > 0:
 		return revisionOf(ctx, repository, manifest.Manifests[0].Digest.String(), depth-1)
 	case manifest.Config == nil:
@@ -110,7 +110,7 @@ func revisionOf(ctx context.Context, repository *Repository, tagOrDigest string,
 	return image.Config.Labels[ocispec.AnnotationRevision], nil
 }
 
-// explainImage says of an image that is not there what may be the matter. Other errors name it already.
+// explainImage adds what may have caused a missing image. Other errors name the image already.
 func explainImage(err error, reference string) error {
 	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("image %s: %w in its registry; was it pushed?", reference, ErrNotFound)

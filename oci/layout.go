@@ -25,10 +25,9 @@ import (
 // that two processes would lose each other's tags.
 type layout struct {
 	dir string
-	// mu stands in for the file lock among the goroutines of this process.
+	// mu excludes the goroutines of this process, which share the file lock.
 	mu sync.Mutex
-	// manifests remembers what lists of referrers need of manifests, which never
-	// change under their digest.
+	// manifests caches the fields of manifests that lists of referrers show.
 	manifests sync.Map // digest.Digest → listing
 }
 
@@ -100,13 +99,13 @@ func (l *layout) tag(ctx context.Context, desc ocispec.Descriptor, tag string) e
 	})
 }
 
-// setTag moves tag to desc. No manifest leaves the index: what it named before and
-// what has no tag yet stay listed, the latter until it gets one.
+// setTag moves tag to desc. No manifest leaves the index: the one that tag named
+// before stays listed, without a tag.
 func setTag(index *ocispec.Index, desc ocispec.Descriptor, tag string) {
 	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
 		return d.Digest == desc.Digest && refName(d) == ""
 	})
-	tagged := *plain(desc)
+	tagged := plain(desc)
 	tagged.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
 	i := slices.IndexFunc(index.Manifests, func(d ocispec.Descriptor) bool { return refName(d) == tag })
 	if i < 0 {
@@ -116,7 +115,7 @@ func setTag(index *ocispec.Index, desc ocispec.Descriptor, tag string) {
 	previous := index.Manifests[i]
 	index.Manifests[i] = tagged
 	if !contains(index.Manifests, previous) {
-		index.Manifests = append(index.Manifests, *plain(previous))
+		index.Manifests = append(index.Manifests, plain(previous))
 	}
 }
 
@@ -172,7 +171,7 @@ func (l *layout) listing(ctx context.Context, desc ocispec.Descriptor) (listing,
 		return listing{}, fmt.Errorf("manifest %s: %w", desc.Digest, err)
 	}
 	artifactType, annotations, subject := referrerFields(raw)
-	found := listing{subject: subject.Digest, desc: *plain(desc)}
+	found := listing{subject: subject.Digest, desc: plain(desc)}
 	found.desc.ArtifactType, found.desc.Annotations = artifactType, annotations
 	l.manifests.Store(desc.Digest, found)
 	return found, nil
@@ -189,7 +188,7 @@ func (l *layout) blobPath(d digest.Digest) string {
 	return filepath.Join(l.dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
 }
 
-// readIndex returns ErrNotFound where there is no layout yet.
+// readIndex returns ErrNotFound if the layout does not exist.
 func (l *layout) readIndex() (ocispec.Index, error) {
 	var index ocispec.Index
 	name := filepath.Join(l.dir, ocispec.ImageIndexFile)
@@ -228,8 +227,8 @@ func (l *layout) updateIndex(change func(*ocispec.Index)) error {
 	return l.replace(filepath.Join(l.dir, ocispec.ImageIndexFile), raw)
 }
 
-// write runs fn with the layout made and locked against other writers. The lock lies
-// on the file oci-layout, which is never replaced.
+// write creates the layout, locks it against other writers and runs fn. The lock is
+// that of the file oci-layout, which is never replaced.
 func (l *layout) write(ctx context.Context, fn func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -251,7 +250,7 @@ func (l *layout) write(ctx context.Context, fn func() error) error {
 	return errors.Join(err, marker.Close()) // closing unlocks
 }
 
-// checkMarker fills an empty oci-layout file, and refuses versions unknown.
+// checkMarker fills an empty oci-layout file, and refuses unknown versions.
 func checkMarker(f *os.File) error {
 	raw, err := io.ReadAll(io.LimitReader(f, MaxManifestSize))
 	if err != nil {
@@ -295,7 +294,7 @@ func (l *layout) replace(name string, data []byte) error {
 	return os.Rename(temp, name)
 }
 
-// readFileBounded returns ErrNotFound where there is no such file.
+// readFileBounded returns ErrNotFound if the file does not exist.
 func readFileBounded(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

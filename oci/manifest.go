@@ -9,12 +9,12 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Blob is content with its media type: a config, a layer, or what a referrer
-// carries.
+// Blob is content with its media type: a config, a layer, or the payload of a
+// referrer.
 type Blob struct {
 	MediaType string
 	Data      []byte
-	// Annotations stand in the descriptor by which a manifest names the blob.
+	// Annotations are those of the blob's descriptor in a manifest.
 	Annotations map[string]string
 }
 
@@ -36,9 +36,9 @@ type Referrer struct {
 	ArtifactType string
 	// Config is the empty JSON object of the image specification when nil.
 	Config *Blob
-	// Layers are the content; the empty JSON object when there is none.
+	// Layers are the content; the empty JSON object if empty.
 	Layers []Blob
-	// Annotations stand in the manifest and in the list of referrers.
+	// Annotations are in the manifest and in the list of referrers.
 	Annotations map[string]string
 }
 
@@ -54,12 +54,13 @@ func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []by
 	if len(layers) == 0 {
 		layers = []Blob{empty}
 	}
+	to := plain(subject)
 	m := ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
 		ArtifactType: r.ArtifactType,
 		Config:       config.Descriptor(),
-		Subject:      plain(subject),
+		Subject:      &to,
 		Annotations:  r.Annotations,
 	}
 	blobs := []Blob{config}
@@ -77,8 +78,8 @@ func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []by
 }
 
 // plain strips a descriptor to what identifies content.
-func plain(d ocispec.Descriptor) *ocispec.Descriptor {
-	return &ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+func plain(d ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }
 
 // Manifest is the manifest of an artifact, checked to have the form that [Pack]
@@ -123,10 +124,10 @@ func ParseManifest(desc ocispec.Descriptor, raw []byte) (Manifest, error) {
 	case m.Layers[0].MediaType != ocispec.MediaTypeImageLayerGzip:
 		return fail("layer media type is %q, not %q", m.Layers[0].MediaType, ocispec.MediaTypeImageLayerGzip)
 	}
-	return Manifest{Descriptor: *plain(desc), Annotations: m.Annotations, Config: m.Config, Layer: m.Layers[0]}, nil
+	return Manifest{Descriptor: plain(desc), Annotations: m.Annotations, Config: m.Config, Layer: m.Layers[0]}, nil
 }
 
-// verify tells whether desc describes data.
+// verify returns an error unless desc describes data.
 func verify(desc ocispec.Descriptor, data []byte) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", desc.Digest, err)

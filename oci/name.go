@@ -14,8 +14,8 @@ import (
 const layoutPrefix = "oci-layout:"
 
 // SplitReference splits "NAME:TAG", "NAME@DIGEST" or "NAME:TAG@DIGEST" into the name
-// of a repository and a tag or digest, which is empty where reference has neither. A
-// digest wins over the tag beside it.
+// of a repository and a tag or digest, which is empty if reference has neither. A
+// digest takes precedence over a tag.
 func SplitReference(reference string) (name, tagOrDigest string, err error) {
 	if strings.Contains(reference, "://") {
 		return "", "", checkName(reference)
@@ -42,7 +42,7 @@ func SplitReference(reference string) (name, tagOrDigest string, err error) {
 	return name, tagOrDigest, checkName(name)
 }
 
-// checkName tells whether name can name a repository.
+// checkName returns an error unless name is valid for a repository.
 func checkName(name string) error {
 	if dir, ok := strings.CutPrefix(name, layoutPrefix); ok {
 		if dir == "" {
@@ -75,7 +75,7 @@ func checkTag(tag string) error {
 	return nil
 }
 
-// checkTagOrDigest tells which of the two s is.
+// checkTagOrDigest returns an error unless s is a valid tag or digest.
 func checkTagOrDigest(s string) (isDigest bool, err error) {
 	if s == "" {
 		return false, errors.New("a tag or digest is missing")

@@ -20,8 +20,8 @@ const (
 	gzipLevel = 6
 	// gzipOS is «unknown» of RFC 1952, 2.3.1.
 	gzipOS = 255
-	// layerTitle names the file that `oras pull` writes; a layer without a title it
-	// skips in silence. Other consumers ignore it.
+	// layerTitle names the file that `oras pull` writes; it silently skips a layer
+	// without a title. Other consumers ignore it.
 	layerTitle = "manifests.tar.gz"
 )
 

@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// listAttempts bounds how often a referrer that does not show is looked for,
-	// or added to the fallback index again.
+	// listAttempts bounds how often a missing referrer is looked for, or added to
+	// the fallback index again.
 	listAttempts = 12
 	// firstSettle is the shortest time after which the fallback index is read again,
 	// and settleFactor how many times longer that is than the update just made took:
@@ -38,15 +38,15 @@ func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descri
 }
 
 // findReferrers asks the referrers API, or reads the fallback tag of
-// distribution-spec v1.1, «Unavailable Referrers API», and says which.
+// distribution-spec v1.1, «Unavailable Referrers API», and reports whether it was the API.
 func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.Descriptor) (all []ocispec.Descriptor, api bool, err error) {
 	all, err = r.listReferrers(ctx, subject)
 	switch statusOf(err) {
 	case http.StatusNotFound:
-		return nil, true, nil // no such repository, which only the API would say
+		return nil, true, nil // no such repository, which only the API reports
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
-		// Registries older than the API answer it with these too. Where the
-		// capability is known by now, the answer means what it says.
+		// Registries older than the API also respond with these. If the capability
+		// is known by now, the response is an error.
 		if r.repo.SetReferrersCapability(false) == nil {
 			all, err = r.listReferrers(ctx, subject)
 		}
@@ -54,8 +54,7 @@ func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.De
 	if err != nil {
 		return nil, false, err
 	}
-	// oras-go has found out by now, and keeps it to itself: but it refuses to be
-	// told otherwise.
+	// By now oras-go knows, and refuses to be set to the opposite.
 	return all, r.repo.SetReferrersCapability(true) == nil, nil
 }
 
@@ -70,11 +69,11 @@ func (r *remoteRepository) listReferrers(ctx context.Context, subject ocispec.De
 	return all, err
 }
 
-// list implements backend. With the API the registry does the work, some of them a
-// little later; some lose it to concurrent writers, and get the manifest again.
-// Without it every client rewrites one index, and concurrent writers lose each
-// other's entries: so the index is read again, after long enough for a writer in
-// flight to have finished, and the entry added again when it is gone.
+// list implements backend. With the API the registry lists the referrer, some of them
+// a little later; some lose it to concurrent writers, and get the manifest again.
+// Without the API every client rewrites one index, and concurrent writers overwrite
+// each other's entries: the index is read again after a pending writer must have
+// finished, and a lost entry is added again.
 func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.Descriptor, manifest []byte) error {
 	thing := r.repo.Reference.String() + "@" + subject.Digest.String()
 	wait := firstSettle
@@ -86,7 +85,7 @@ func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.D
 		switch {
 		case contains(all, referrer):
 			return nil
-		case api && attempt == 0: // give it the time
+		case api && attempt == 0: // wait
 		case api:
 			if err := r.pushManifest(ctx, referrer, manifest); err != nil {
 				return explain(err, "push again", thing, r.host)
@@ -98,13 +97,13 @@ func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.D
 			}
 			wait = max(wait, settleFactor*took)
 		}
-		// Apart from each other: writers that met once should not meet again.
+		// The jitter separates writers that collided once.
 		if err := retry.Sleep(ctx, time.Duration(float64(wait)*(1+r.client.jitter()))); err != nil {
 			return err
 		}
 		wait = min(wait*3/2, maxSettle)
 	}
-	return errors.New("the registry accepted the referrer, and does not list it; run again, or check that the registry lets tags of the form sha256-<hex> move")
+	return errors.New("the registry accepted the referrer, but does not list it; run again, or check that the registry allows tags of the form sha256-<hex> to move")
 }
 
 func contains(list []ocispec.Descriptor, d ocispec.Descriptor) bool {
@@ -114,28 +113,11 @@ func contains(list []ocispec.Descriptor, d ocispec.Descriptor) bool {
 // addToIndex adds referrer to the index under the fallback tag of subject and
 // returns how long others could have read the index in between.
 func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer ocispec.Descriptor) (time.Duration, error) {
-	lock := r.indexLock(subject.Digest)
-	lock.Lock()
-	defer lock.Unlock()
-
+	defer r.lockIndex(subject.Digest)()
 	start := time.Now()
-	tag := subject.Digest.Algorithm().String() + "-" + subject.Digest.Encoded()
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
-	desc, raw, err := r.manifest(ctx, tag)
-	switch {
-	case errors.Is(err, errdef.ErrNotFound):
-	case err != nil:
+	_, index, err := r.readIndex(ctx, subject.Digest)
+	if err != nil && !errors.Is(err, errdef.ErrNotFound) {
 		return 0, err
-	case desc.MediaType != ocispec.MediaTypeImageIndex || desc.Digest == subject.Digest:
-		// Some registries take the tag for the digest of the subject.
-		return 0, fmt.Errorf("tag %s names no index but %s %s", tag, desc.MediaType, desc.Digest)
-	default:
-		if err := verify(desc, raw); err != nil {
-			return 0, err
-		}
-		if err := json.Unmarshal(raw, &index); err != nil {
-			return 0, fmt.Errorf("tag %s: %w", tag, err)
-		}
 	}
 	if contains(index.Manifests, referrer) {
 		return time.Since(start), nil
@@ -143,25 +125,50 @@ func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer oci
 	if len(index.Manifests) == MaxReferrers {
 		return 0, fmt.Errorf("more than %d referrers", MaxReferrers)
 	}
-	index.Manifests = append(index.Manifests, referrer)
-	if raw, err = json.Marshal(index); err != nil {
-		return 0, err
-	}
 	// The index that it replaces stays behind untagged: registries refuse or forbid
 	// deletes, and another writer may be reading it.
-	desc = describe(ocispec.MediaTypeImageIndex, raw)
-	if err := r.writer.Manifests().PushReference(ctx, desc, bytes.NewReader(raw), tag); err != nil {
+	index.Manifests = append(index.Manifests, referrer)
+	if err := r.pushIndex(ctx, index, FallbackTag(subject.Digest)); err != nil {
 		return 0, err
 	}
 	return time.Since(start), nil
 }
 
-// indexLock keeps the writers of this process from overwriting each other.
-func (r *remoteRepository) indexLock(subject digest.Digest) *sync.Mutex {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.indexing[subject] == nil {
-		r.indexing[subject] = new(sync.Mutex)
+// errNoIndex is returned by readIndex if the fallback tag names something else: some
+// registries take the tag for the digest of the subject.
+var errNoIndex = errors.New("it is not an index")
+
+// readIndex returns the index under the fallback tag of subject, an empty one with an error.
+func (r *remoteRepository) readIndex(ctx context.Context, subject digest.Digest) (ocispec.Descriptor, ocispec.Index, error) {
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
+	tag := FallbackTag(subject)
+	desc, raw, err := r.manifest(ctx, tag)
+	if err != nil {
+		return desc, index, err
 	}
-	return r.indexing[subject]
+	if desc.MediaType != ocispec.MediaTypeImageIndex || desc.Digest == subject {
+		return desc, index, fmt.Errorf("tag %s names %s %s: %w", tag, desc.MediaType, desc.Digest, errNoIndex)
+	}
+	if err := verify(desc, raw); err != nil {
+		return desc, index, err
+	}
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return desc, index, fmt.Errorf("tag %s: %w", tag, err)
+	}
+	return desc, index, nil
+}
+
+func (r *remoteRepository) pushIndex(ctx context.Context, index ocispec.Index, tag string) error {
+	raw, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	return r.writer.Manifests().PushReference(ctx, describe(ocispec.MediaTypeImageIndex, raw), bytes.NewReader(raw), tag)
+}
+
+// lockIndex keeps the writers of this process from overwriting each other's index.
+func (r *remoteRepository) lockIndex(subject digest.Digest) (unlock func()) {
+	lock, _ := r.indexing.LoadOrStore(subject, new(sync.Mutex))
+	lock.(*sync.Mutex).Lock()
+	return lock.(*sync.Mutex).Unlock
 }

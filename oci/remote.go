@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 
@@ -17,12 +16,12 @@ import (
 )
 
 const (
-	// uploadAttempts bounds how often a blob is sent from the beginning: a session
-	// that broke half-way cannot be resumed by repeating its last request.
+	// uploadAttempts bounds how often a blob is sent from the beginning: repeating
+	// the last request cannot resume a broken session.
 	uploadAttempts = 3
 	// tagPage is how many tags a listing asks for at a time.
 	tagPage = 1000
-	// smallBlob is what costs less to send than to ask for first, in bytes.
+	// smallBlob is the size up to which sending costs less than asking first, in bytes.
 	smallBlob = 64 << 10
 	// maxKept bounds a manifest that is kept for being tagged, in bytes.
 	maxKept = 64 << 10
@@ -32,24 +31,18 @@ const (
 type remoteRepository struct {
 	host   string
 	client *Client
-	// repo reads, and learns whether the registry has the referrers API.
+	// repo reads, and detects whether the registry has the referrers API.
 	repo *remote.Repository
-	// writer believes that it has, and so leaves the fallback index to list.
+	// writer assumes the API, and so leaves the fallback index to list.
 	writer *remote.Repository
 
-	mu       sync.Mutex
-	indexing map[digest.Digest]*sync.Mutex // one writer a subject
-	blobs    map[digest.Digest]*sentBlob   // what this process has sent, or found there
-	pushed   map[digest.Digest][]byte      // manifests: to tag one is to push it again, by another name
+	indexing sync.Map // digest.Digest → *sync.Mutex: one writer a subject
+	blobs    sync.Map // digest.Digest → *sentBlob: blobs that this process has sent or found
+	pushed   sync.Map // digest.Digest → []byte, manifests: to tag one is to push it again, by another name
 }
 
 func newRemote(name string, client *Client) (*remoteRepository, error) {
-	r := &remoteRepository{
-		client:   client,
-		indexing: map[digest.Digest]*sync.Mutex{},
-		blobs:    map[digest.Digest]*sentBlob{},
-		pushed:   map[digest.Digest][]byte{},
-	}
+	r := &remoteRepository{client: client}
 	for _, target := range []**remote.Repository{&r.repo, &r.writer} {
 		repo, err := remote.NewRepository(name)
 		if err != nil {
@@ -100,13 +93,8 @@ func readBounded(body io.ReadCloser, limit int64) ([]byte, error) {
 }
 
 func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
-	r.mu.Lock()
-	blob := r.blobs[desc.Digest]
-	if blob == nil {
-		blob = new(sentBlob)
-		r.blobs[desc.Digest] = blob
-	}
-	r.mu.Unlock()
+	known, _ := r.blobs.LoadOrStore(desc.Digest, new(sentBlob))
+	blob := known.(*sentBlob)
 	blob.mu.Lock()
 	defer blob.mu.Unlock()
 	if blob.there {
@@ -117,7 +105,7 @@ func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor
 	return err
 }
 
-// sentBlob is a blob that one sends while the others wait: all referrers have the empty config in common.
+// sentBlob is a blob that one goroutine sends while the others wait: all referrers share the empty config.
 type sentBlob struct {
 	mu    sync.Mutex
 	there bool
@@ -138,8 +126,8 @@ func (r *remoteRepository) sendBlob(ctx context.Context, desc ocispec.Descriptor
 	}
 }
 
-// uploadLost tells whether err may come from an upload session that the registry
-// dropped after a request of it failed.
+// uploadLost reports whether err may come from an upload session that the registry
+// dropped after one of its requests failed.
 func uploadLost(err error) bool {
 	switch statusOf(err) {
 	case http.StatusNotFound, http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable:
@@ -153,19 +141,14 @@ func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descri
 		return err
 	}
 	if len(data) <= maxKept {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.pushed[desc.Digest] = data
+		r.pushed.Store(desc.Digest, data)
 	}
 	return nil
 }
 
 func (r *remoteRepository) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
-	r.mu.Lock()
-	raw, ok := r.pushed[desc.Digest]
-	r.mu.Unlock()
-	if ok {
-		return r.writer.Manifests().PushReference(ctx, desc, bytes.NewReader(raw), tag)
+	if raw, ok := r.pushed.Load(desc.Digest); ok {
+		return r.writer.Manifests().PushReference(ctx, desc, bytes.NewReader(raw.([]byte)), tag)
 	}
 	return r.writer.Manifests().Tag(ctx, desc, tag)
 }

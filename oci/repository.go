@@ -16,8 +16,8 @@ import (
 // blobWorkers bounds the blobs of one manifest that are written at a time.
 const blobWorkers = 4
 
-// backend is what registries and layouts do differently. Arguments are validated;
-// errors satisfy isNotFound where a thing is missing.
+// backend is a registry or a layout. Arguments are valid; errors satisfy isNotFound
+// if a thing is missing.
 type backend interface {
 	// resolve returns media type, digest and size of a manifest.
 	resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error)
@@ -25,19 +25,27 @@ type backend interface {
 	manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error)
 	// blob returns a blob of at most desc.Size bytes, not yet verified.
 	blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
-	// pushBlob stores a blob unless it is there.
+	// pushBlob stores a blob unless it exists.
 	pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error
 	// pushManifest stores a manifest under its digest.
 	pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error
-	// tag lets tag name a manifest that is there.
+	// tag makes tag name a manifest that exists.
 	tag(ctx context.Context, desc ocispec.Descriptor, tag string) error
 	// tags calls page with tags after last, in the order of the repository, until
 	// page returns false.
 	tags(ctx context.Context, last string, page func([]string) (more bool, err error)) error
-	// referrers lists at most MaxReferrers; nothing where subject is missing.
+	// referrers lists at most MaxReferrers, none if subject is missing.
 	referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error)
 	// list makes a stored referrer appear among those of subject, and stay.
 	list(ctx context.Context, subject, referrer ocispec.Descriptor, manifest []byte) error
+	// deleteManifest deletes a manifest by its digest, and with it all of its tags.
+	deleteManifest(ctx context.Context, d digest.Digest) error
+	// deleteTag deletes a tag and leaves the manifest.
+	deleteTag(ctx context.Context, tag string) error
+	// delist removes manifests from the list of a subject's referrers, if the registry does not do that by itself.
+	delist(ctx context.Context, subject digest.Digest, gone []digest.Digest) error
+	// outlive reports whether the referrers of a manifest stay when it is deleted.
+	outlive(ctx context.Context, subject ocispec.Descriptor) (bool, error)
 }
 
 // Repository is one repository of a registry or one image layout. It is safe for
@@ -61,38 +69,28 @@ func (r *Repository) Reference(tagOrDigest string) string {
 }
 
 // Resolve returns media type, digest and size of the manifest that a tag or digest
-// names. The error is [ErrNotFound] where there is none.
-func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
-	desc, err := r.resolve(ctx, tagOrDigest)
-	return desc, r.explain(err, "resolve", tagOrDigest)
-}
-
-func (r *Repository) resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
+// names. The error is [ErrNotFound] if no such manifest exists.
+func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (desc ocispec.Descriptor, err error) {
+	defer r.explain(&err, "resolve", tagOrDigest)
 	if _, err := checkTagOrDigest(tagOrDigest); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	desc, err := r.backend.resolve(ctx, tagOrDigest)
-	if err != nil {
+	if desc, err = r.backend.resolve(ctx, tagOrDigest); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	return *plain(desc), nil
+	return plain(desc), nil
 }
 
 // Manifest returns the manifest that a tag or digest names, of at most
-// [MaxManifestSize] bytes, and its descriptor. The bytes have the digest that the
-// descriptor gives and, where one was asked for, that one.
-func (r *Repository) Manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
-	desc, raw, err := r.manifest(ctx, tagOrDigest)
-	return desc, raw, r.explain(err, "read manifest", tagOrDigest)
-}
-
-func (r *Repository) manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+// [MaxManifestSize] bytes, and its descriptor. The bytes have the digest of the
+// descriptor, which is the requested one if tagOrDigest is a digest.
+func (r *Repository) Manifest(ctx context.Context, tagOrDigest string) (desc ocispec.Descriptor, raw []byte, err error) {
+	defer r.explain(&err, "read manifest", tagOrDigest)
 	isDigest, err := checkTagOrDigest(tagOrDigest)
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	desc, raw, err := r.backend.manifest(ctx, tagOrDigest)
-	if err != nil {
+	if desc, raw, err = r.backend.manifest(ctx, tagOrDigest); err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
 	if isDigest {
@@ -101,25 +99,20 @@ func (r *Repository) manifest(ctx context.Context, tagOrDigest string) (ocispec.
 	if err := verify(desc, raw); err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	return *plain(desc), raw, nil
+	return plain(desc), raw, nil
 }
 
 // Blob returns the blob that desc describes, verified. It refuses those larger
 // than [MaxBlobSize].
-func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	data, err := r.blob(ctx, desc)
-	return data, r.explain(err, "read blob", desc.Digest.String())
-}
-
-func (r *Repository) blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) (data []byte, err error) {
+	defer r.explain(&err, "read blob", desc.Digest.String())
 	if err := desc.Digest.Validate(); err != nil {
 		return nil, err
 	}
 	if desc.Size < 0 || desc.Size > MaxBlobSize {
 		return nil, fmt.Errorf("its size is %d bytes; at most %d are read", desc.Size, MaxBlobSize)
 	}
-	data, err := r.backend.blob(ctx, desc)
-	if err != nil {
+	if data, err = r.backend.blob(ctx, desc); err != nil {
 		return nil, err
 	}
 	if err := verify(desc, data); err != nil {
@@ -139,29 +132,26 @@ func (r *Repository) PushArtifact(ctx context.Context, a Artifact) error {
 // PushManifest stores a manifest under its digest as [Repository.PushArtifact]
 // does, after the blobs that it names. For manifests with a subject there is
 // [Repository.Attach].
-func (r *Repository) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...Blob) (ocispec.Descriptor, error) {
-	desc := describe(mediaType, manifest)
-	return desc, r.explain(r.push(ctx, desc, manifest, blobs), "push", desc.Digest.String())
-}
-
-func (r *Repository) push(ctx context.Context, desc ocispec.Descriptor, manifest []byte, blobs []Blob) error {
+func (r *Repository) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...Blob) (desc ocispec.Descriptor, err error) {
+	desc = describe(mediaType, manifest)
+	defer r.explain(&err, "push", desc.Digest.String())
 	switch _, err := r.backend.resolve(ctx, desc.Digest.String()); {
 	case err == nil:
-		return nil
+		return desc, nil
 	case !isNotFound(err):
-		return err
+		return desc, err
 	}
 	if err := r.store(ctx, desc, manifest, blobs); err != nil {
-		return err
+		return desc, err
 	}
 	stored, err := r.backend.resolve(ctx, desc.Digest.String())
 	if err != nil {
-		return r.explain(err, "read back", desc.Digest.String())
+		return desc, r.explained(err, "read back", desc.Digest.String())
 	}
 	if stored.Digest != desc.Digest || stored.Size != desc.Size {
-		return fmt.Errorf("read back: the repository holds %s of %d bytes, pushed were %d", stored.Digest, stored.Size, desc.Size)
+		return desc, fmt.Errorf("read back: the repository holds %s of %d bytes, pushed were %d", stored.Digest, stored.Size, desc.Size)
 	}
-	return nil
+	return desc, nil
 }
 
 // store writes blobs, then the manifest.
@@ -174,7 +164,7 @@ func (r *Repository) store(ctx context.Context, desc ocispec.Descriptor, manifes
 	for _, b := range blobs {
 		group.Go(func() error {
 			d := b.Descriptor()
-			return r.explain(r.backend.pushBlob(groupCtx, d, b.Data), "push blob", d.Digest.String())
+			return r.explained(r.backend.pushBlob(groupCtx, d, b.Data), "push blob", d.Digest.String())
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -183,29 +173,22 @@ func (r *Repository) store(ctx context.Context, desc ocispec.Descriptor, manifes
 	return r.backend.pushManifest(ctx, desc, manifest)
 }
 
-// Tag lets tag name the manifest desc, which must be in the repository. It does not
-// look what the tag names now: registries whose tags are immutable may refuse even
-// what changes nothing.
+// Tag makes tag name the manifest desc, which must be in the repository. It does not
+// read what the tag names before: registries whose tags are immutable may refuse even
+// a push that changes nothing.
 func (r *Repository) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
-	return r.explain(r.tag(ctx, desc, tag), "tag "+desc.Digest.String()+" as", tag)
-}
-
-func (r *Repository) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
-	if err := checkTag(tag); err != nil {
-		return err
+	err := checkTag(tag)
+	if err == nil {
+		err = r.backend.tag(ctx, desc, tag)
 	}
-	return r.backend.tag(ctx, desc, tag)
+	return r.explained(err, "tag "+desc.Digest.String()+" as", tag)
 }
 
 // Tags returns the tags that begin with prefix, sorted. Registries list in lexical
-// order, so it starts near the prefix and stops behind it; one that turns out to
-// list otherwise is read from the start to the end. More than [MaxTags] are an error.
-func (r *Repository) Tags(ctx context.Context, prefix string) ([]string, error) {
-	tags, err := r.listTags(ctx, prefix)
-	return tags, r.explain(err, "list tags", prefix)
-}
-
-func (r *Repository) listTags(ctx context.Context, prefix string) ([]string, error) {
+// order, so it starts near the prefix and stops behind it; a registry that lists in
+// another order is read from the start to the end. More than [MaxTags] are an error.
+func (r *Repository) Tags(ctx context.Context, prefix string) (tags []string, err error) {
+	defer r.explain(&err, "list tags", prefix)
 	// The prefix less one byte sorts before everything that begins with it, and
 	// is a tag by the grammar, which some registries insist on.
 	if last := prefix[:max(0, len(prefix)-1)]; last != "" && checkTag(last) == nil {
@@ -248,25 +231,15 @@ func (r *Repository) scanTags(ctx context.Context, last, prefix string) (found [
 }
 
 // Referrers lists the manifests attached to subject that have the artifact type,
-// all where it is empty, with artifact type and annotations in their descriptors.
-// They come from the referrers API, or from the fallback tag where the registry has
-// none. A subject that is not there has none. More than [MaxReferrers] are an error.
-func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	all, err := r.referrers(ctx, subject)
-	if err != nil {
-		return nil, r.explain(err, "list referrers", subject.Digest.String())
-	}
-	return slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
-		return artifactType != "" && d.ArtifactType != artifactType
-	}), nil
-}
-
-func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+// all if it is empty, with artifact type and annotations in their descriptors.
+// They come from the referrers API, or from the fallback tag if the registry lacks
+// the API. A missing subject has no referrers. More than [MaxReferrers] are an error.
+func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) (all []ocispec.Descriptor, err error) {
+	defer r.explain(&err, "list referrers", subject.Digest.String())
 	if err := subject.Digest.Validate(); err != nil {
 		return nil, err
 	}
-	all, err := r.backend.referrers(ctx, *plain(subject))
-	if err != nil {
+	if all, err = r.backend.referrers(ctx, plain(subject)); err != nil {
 		return nil, err
 	}
 	// Other tools' fallback indexes may name the manifest and no more.
@@ -274,7 +247,7 @@ func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor) 
 		if d.ArtifactType != "" {
 			continue
 		}
-		_, raw, err := r.manifest(ctx, d.Digest.String())
+		_, raw, err := r.Manifest(ctx, d.Digest.String())
 		if isNotFound(err) {
 			continue // listed, and deleted since
 		}
@@ -283,11 +256,13 @@ func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor) 
 		}
 		all[i].ArtifactType, all[i].Annotations, _ = referrerFields(raw)
 	}
-	return all, nil
+	return slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
+		return artifactType != "" && d.ArtifactType != artifactType
+	}), nil
 }
 
 // referrerFields reads what lists of referrers show of a manifest, and its subject,
-// the zero descriptor where it has none. What is no manifest has nothing to show.
+// the zero descriptor if it has none. Of bytes that are not a manifest it reads nothing.
 func referrerFields(raw []byte) (artifactType string, annotations map[string]string, subject ocispec.Descriptor) {
 	var m ocispec.Manifest
 	if json.Unmarshal(raw, &m) != nil {
@@ -305,12 +280,8 @@ func referrerFields(raw []byte) (artifactType string, annotations map[string]str
 
 // Attach stores a referrer of subject and returns, with its descriptor, once the
 // list of referrers shows it. Attaching the same twice changes nothing.
-func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, referrer Referrer) (ocispec.Descriptor, error) {
-	desc, err := r.attach(ctx, subject, referrer)
-	return desc, r.explain(err, "push referrer of", subject.Digest.String())
-}
-
-func (r *Repository) attach(ctx context.Context, subject ocispec.Descriptor, referrer Referrer) (ocispec.Descriptor, error) {
+func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, referrer Referrer) (_ ocispec.Descriptor, err error) {
+	defer r.explain(&err, "push referrer of", subject.Digest.String())
 	if err := subject.Digest.Validate(); err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -321,7 +292,7 @@ func (r *Repository) attach(ctx context.Context, subject ocispec.Descriptor, ref
 	if err := r.store(ctx, desc, raw, blobs); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if err := r.backend.list(ctx, *plain(subject), desc, raw); err != nil {
+	if err := r.backend.list(ctx, plain(subject), desc, raw); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	return desc, nil
@@ -335,17 +306,13 @@ func (r *Repository) ReadArtifact(ctx context.Context, tagOrDigest string) (Mani
 		return Manifest{}, err
 	}
 	m, err := ParseManifest(desc, raw)
-	return m, r.explain(err, "read artifact", tagOrDigest)
+	return m, r.explained(err, "read artifact", tagOrDigest)
 }
 
 // Pull returns the files of an artifact. Config and layer have the digests that the
 // manifest gives, the tar the one that the config gives; see [Unpack].
-func (r *Repository) Pull(ctx context.Context, m Manifest) (*Tree, error) {
-	tree, err := r.pull(ctx, m)
-	return tree, r.explain(err, "pull", m.Descriptor.Digest.String())
-}
-
-func (r *Repository) pull(ctx context.Context, m Manifest) (*Tree, error) {
+func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) {
+	defer r.explain(&err, "pull", m.Descriptor.Digest.String())
 	raw, err := r.Blob(ctx, m.Config)
 	if err != nil {
 		return nil, err
@@ -364,6 +331,11 @@ func (r *Repository) pull(ctx context.Context, m Manifest) (*Tree, error) {
 	return Unpack(bytes.NewReader(layer), m.Layer, config.RootFS.DiffIDs[0])
 }
 
-func (r *Repository) explain(err error, op, tagOrDigest string) error {
+// explain is deferred: it wraps the error that a method returns.
+func (r *Repository) explain(err *error, op, tagOrDigest string) {
+	*err = r.explained(*err, op, tagOrDigest)
+}
+
+func (r *Repository) explained(err error, op, tagOrDigest string) error {
 	return explain(err, op, r.Reference(tagOrDigest), r.host)
 }

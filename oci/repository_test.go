@@ -276,7 +276,7 @@ func TestForeignFallbackIndex(t *testing.T) {
 	if _, err := r.PushManifest(ctx, desc.MediaType, raw, blobs...); err != nil {
 		t.Fatal(err)
 	}
-	index, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{*plain(desc)}})
+	index, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{plain(desc)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,11 @@ import (
 const (
 	maxRetries  = 6
 	firstWait   = 250 * time.Millisecond
-	noticedWait = 2 * time.Second // longer waits are told
+	noticedWait = 2 * time.Second // longer waits are reported
 )
 
-// newRetrier repeats requests that failed for a passing reason. oras-go's default
-// would do, had it not a limit of three seconds and an eye for Retry-After on 429 only.
+// newRetrier repeats requests after transient failures. oras-go's default policy waits
+// three seconds at most and reads Retry-After on 429 only.
 func newRetrier(base http.RoundTripper, maxWait time.Duration, jitter func() float64, warn func(string)) http.RoundTripper {
 	policy := &orasretry.GenericPolicy{
 		Retryable: isTransient,

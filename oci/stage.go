@@ -7,8 +7,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Annotations of an artifact's manifest, beside those of the image specification: what it says of itself. Nothing
-// rests on them alone.
+// Annotations of an artifact's manifest, beside those of the image specification. They are claims: no decision rests on
+// them alone.
 const (
 	AnnotationPipeline      = "dev.lockage.pipeline"
 	AnnotationStage         = "dev.lockage.stage"
@@ -37,7 +37,7 @@ type StageTags struct {
 	Candidate string // the candidate of the release
 }
 
-// TagsOf names the tags for an image, a release and an input digest in a stage.
+// TagsOf returns the tags for an image, a release and an input digest in a stage.
 func TagsOf(stage string, image digest.Digest, release string, input digest.Digest) StageTags {
 	img := fmt.Sprintf("%s.img-%s-%s", stage, image.Algorithm(), image.Encoded())
 	return StageTags{
@@ -47,13 +47,13 @@ func TagsOf(stage string, image digest.Digest, release string, input digest.Dige
 	}
 }
 
-// HydrationPrefix begins the tags of all hydrations of the image that the tag names.
+// HydrationPrefix returns the prefix of the tags of all hydrations of the image that the tag names.
 func HydrationPrefix(imageTag string) string { return imageTag + "." }
 
-// CandidateTag is the tag of a release's candidate for a stage.
+// CandidateTag returns the tag of a release's candidate for a stage.
 func CandidateTag(stage, release string) string { return stage + "." + release }
 
-// StageOfTag tells which stage a tag belongs to. A tag that belongs to none gives "".
+// StageOfTag returns the stage that a tag belongs to, or "".
 func StageOfTag(tag string) string {
 	stage, rest, dotted := strings.Cut(tag, ".")
 	if dotted && !strings.HasPrefix(rest, "git-") && !strings.HasPrefix(rest, "img-sha256-") {

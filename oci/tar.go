@@ -106,7 +106,7 @@ func entries(tree fs.FS) ([]string, error) {
 	return names, nil
 }
 
-// copyFile writes a file's content. The tar's writer refuses more than the header announced, and at the next header less.
+// copyFile writes a file's content. The tar's writer refuses more bytes than the header announces, and fewer at the next header.
 func copyFile(w io.Writer, tree fs.FS, name string) error {
 	f, err := tree.Open(name)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 // and returns its files. It trusts nothing in the layer: links, devices, unclean,
 // repeated or conflicting paths, data after the end, sizes beyond the limits of
 // this package, another digest than announced, and every form other than the one
-// that [Pack] writes are errors. A layer that expands without end is left at
-// [MaxTarSize].
+// that [Pack] writes are errors. It reads at most [MaxTarSize] of a layer that
+// expands endlessly.
 func Unpack(layer io.Reader, desc ocispec.Descriptor, diffID digest.Digest) (*Tree, error) {
 	tree, err := unpack(layer, desc, diffID, bounds{file: MaxFileSize, tar: MaxTarSize})
 	if err != nil {
@@ -137,7 +137,7 @@ type meter struct {
 }
 
 func (m *meter) Read(p []byte) (int, error) {
-	// One byte more than allowed tells «too long» from «ends here».
+	// One byte more than allowed distinguishes «too long» from «ends here».
 	if int64(len(p)) > m.left+1 {
 		p = p[:m.left+1]
 	}

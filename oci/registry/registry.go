@@ -1,7 +1,7 @@
 // Package registry is a small OCI registry (distribution-spec v1.1) over a directory
 // or in memory, for demonstrations, tests and machines without one. It keeps
-// whatever is pushed: nothing is collected as garbage. It knows no users and no TLS,
-// and so serves loopback addresses only, unless told otherwise.
+// everything that is pushed: it collects no garbage. It has no users and no TLS,
+// and so serves loopback addresses only, unless [Options] allow others.
 package registry
 
 import (
@@ -26,9 +26,9 @@ import (
 
 const (
 	readHeaderTimeout = 10 * time.Second
-	// writeTimeout ends answers that nobody takes: writers wait for them.
+	// writeTimeout ends responses that no client reads: writers wait for them.
 	writeTimeout = 2 * time.Minute
-	// shutdownGrace is how long requests under way may take after the end. Connections
+	// shutdownGrace is how long pending requests may take after the end. Connections
 	// that a client opened and has not used yet last as long.
 	shutdownGrace = 2 * time.Second
 	// maxManifest bounds a manifest that is pushed, in bytes.
@@ -44,8 +44,8 @@ type Options struct {
 	Deletes bool
 	// WithoutReferrers switches the referrers API off, as older registries are.
 	WithoutReferrers bool
-	// AllowRemote lets Serve accept a listener that other machines can reach. Who
-	// reaches it can write.
+	// AllowRemote lets Serve accept a listener that other machines can reach, and so
+	// write to.
 	AllowRemote bool
 	// Log receives the registry's log; nil drops it.
 	Log *slog.Logger
@@ -95,8 +95,8 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.lock.RLock()
 		defer r.lock.RUnlock()
 	case manifest || req.ContentLength == 0:
-		// Read before the lock is taken, so that a slow client holds up nobody;
-		// what is too large is left to the server to refuse.
+		// The body is read before the lock is taken, so that a slow client blocks no
+		// other; the server refuses one that is too large.
 		body, err := io.ReadAll(io.LimitReader(req.Body, maxManifest+1))
 		if err != nil {
 			http.Error(w, "the request did not arrive", http.StatusBadRequest)
@@ -112,8 +112,8 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // Close releases the storage. No request may be under way.
 func (r *Registry) Close() error { return withoutAbsent(r.server.Close()) }
 
-// withoutAbsent leaves out that files are missing: olareg, closing, looks for the index of every repository that it was
-// asked about, and those that nobody wrote to have none.
+// withoutAbsent drops errors about missing files: on closing, olareg looks for the index of every requested repository,
+// also of those without a write.
 func withoutAbsent(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var left []error
@@ -129,11 +129,11 @@ func withoutAbsent(err error) error {
 }
 
 // Serve answers on listener until ctx is done, lets the requests under way finish,
-// and closes the listener. Being done is no error.
+// and closes the listener. It returns nil then.
 func Serve(ctx context.Context, listener net.Listener, options Options) (err error) {
 	if !options.AllowRemote && !loopback.Is(listener.Addr().String()) {
 		return errors.Join(
-			fmt.Errorf("serve registry: %s can be reached from other machines, and the registry knows no users; listen on 127.0.0.1, or allow it", listener.Addr()),
+			fmt.Errorf("serve registry: %s can be reached from other machines, and the registry has no users; listen on 127.0.0.1, or allow remote access", listener.Addr()),
 			listener.Close())
 	}
 	registry := New(options)
