@@ -25,7 +25,7 @@ import (
 )
 
 type diffResults struct {
-	stages   []stagediff.Stage
+	stages   []stagediff.Change
 	none     string // text if no stage changes
 	color    bool
 	markdown bool
@@ -213,7 +213,7 @@ func (d *differ) check() error {
 	return nil
 }
 
-func (d *differ) compare(ctx context.Context) ([]stagediff.Stage, error) {
+func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	if d.named() {
 		return d.compareNamed(ctx)
 	}
@@ -242,11 +242,11 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stagediff.Plans(ctx, earlier, later, d.options)
+	return stagediff.ComparePlans(ctx, earlier, later, d.options)
 }
 
 // compareNamed compares the two sides that the arguments name, or one with what is live.
-func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Stage, error) {
+func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Change, error) {
 	finder := sides.Finder{Release: string(d.release), Warn: d.app.warning}
 	if slices.ContainsFunc(d.names, func(n sides.Name) bool { return n.Kind != sides.Reference }) {
 		declared, err := d.app.declared(ctx)
@@ -262,11 +262,11 @@ func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	couples, err := stagediff.Pair(before, after)
+	comparisons, err := stagediff.Match(before, after)
 	if err != nil {
 		return nil, err
 	}
-	return stagediff.Couples(ctx, couples, d.options)
+	return stagediff.Compare(ctx, comparisons, d.options)
 }
 
 // earlier plans the stages before the change; none if the pipeline file or the stage did not exist yet.
@@ -289,7 +289,7 @@ func (d *differ) color() bool {
 }
 
 // writeHTML writes a page for each stage.
-func (d *differ) writeHTML(stages []stagediff.Stage) error {
+func (d *differ) writeHTML(stages []stagediff.Change) error {
 	pages := map[string][]byte{}
 	for _, s := range stages {
 		var page bytes.Buffer

@@ -68,7 +68,7 @@ func (d *differ) marker(root string) string {
 }
 
 // write updates the comment to the stages that change; err is about those that could not be compared.
-func (c *commenter) write(ctx context.Context, stages []stagediff.Stage, err error) (forges.Change, error) {
+func (c *commenter) write(ctx context.Context, stages []stagediff.Change, err error) (forges.Change, error) {
 	body, berr := commentBody(stages, err, c.link, c.repository.MaxBody())
 	if berr != nil {
 		return "", berr
@@ -80,7 +80,7 @@ func (c *commenter) write(ctx context.Context, stages []stagediff.Stage, err err
 }
 
 // commentBody writes the comment in Markdown, in at most limit bytes.
-func commentBody(stages []stagediff.Stage, err error, link string, limit int) (string, error) {
+func commentBody(stages []stagediff.Change, err error, link string, limit int) (string, error) {
 	var b bytes.Buffer
 	b.WriteString("## What this changes in the stages\n\n")
 	switch {

@@ -32,12 +32,12 @@ func TestPullRequestOfJob(t *testing.T) {
 
 func TestCommentBody(t *testing.T) {
 	t.Parallel()
-	stages := []stagediff.Stage{{Pipeline: "web", Stage: "production", Before: "git-1", After: "git-1",
+	stages := []stagediff.Change{{Pipeline: "web", Stage: "production", Before: "git-1", After: "git-1",
 		Changes: diff.Changes{Counts: diff.Counts{Removed: 1}, Objects: []diff.ObjectChange{{Change: diff.Removed, Kind: "Service", Name: "web"}}}}}
 	failed := errors.New("templates/x.yaml: @everyone <img src=x>")
 	for _, test := range []struct {
 		name   string
-		stages []stagediff.Stage
+		stages []stagediff.Change
 		err    error
 		want   []string
 	}{

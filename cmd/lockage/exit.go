@@ -60,7 +60,7 @@ func exitCode(err error) int {
 		return rep.code
 	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &promoting), errors.As(err, &problems),
 		errors.Is(err, plan.ErrNoStage), errors.Is(err, promote.ErrNoStage), errors.Is(err, verify.ErrIdentity), errors.Is(err, evidence.ErrIdentity),
-		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoPair):
+		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoMatch):
 		return exitUsage
 	case errors.Is(err, workspace.ErrOffPolicy), errors.Is(err, policy.ErrDenied):
 		return exitDenied

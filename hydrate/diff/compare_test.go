@@ -28,7 +28,7 @@ func objects(t testing.TB, text string) []hydrate.Object {
 	return out
 }
 
-// paths writes what changed as "+ path" lines, objects first where there are several.
+// paths writes what changed as "+ path" lines.
 func paths(c Changes) []string {
 	var out []string
 	for _, o := range c.Objects {
@@ -217,7 +217,7 @@ func TestEveryMutation(t *testing.T) {
 	}
 }
 
-// mutate calls try with each mutation of value, as it stands in the whole.
+// mutate calls try with each mutation of value, as part of the whole.
 func mutate(at Path, value any, try func(at Path, what string, whole any)) {
 	inner := func(at Path, v any, set func(any) any) {
 		mutate(at, v, func(at Path, what string, mutated any) { try(at, what, set(mutated)) })
@@ -280,7 +280,7 @@ func TestFieldLimit(t *testing.T) {
 	}
 }
 
-// BenchmarkCompare compares two trees of 300 objects of which a chart's labels differ everywhere.
+// BenchmarkCompare compares two trees of 300 objects whose chart labels all differ.
 func BenchmarkCompare(b *testing.B) {
 	var trees [2][]hydrate.Object
 	for side, dir := range []string{"before", "after"} {

@@ -181,7 +181,7 @@ func FuzzJSON(f *testing.F) {
 		decoder := json.NewDecoder(strings.NewReader(s))
 		decoder.UseNumber()
 		if err := decoder.Decode(&want); err != nil {
-			t.Fatalf("%q is no JSON: %v", s, err)
+			t.Fatalf("%q is not JSON: %v", s, err)
 		}
 		a, err := json.Marshal(got)
 		if err != nil {

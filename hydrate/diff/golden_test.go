@@ -32,7 +32,7 @@ func checkGolden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// release returns the fixture: two releases of a monitoring stack, cut down by hand to what tells.
+// release returns the fixture: two releases of a monitoring stack, cut down by hand to typical objects.
 func release(t testing.TB) (before, after []hydrate.Object) {
 	t.Helper()
 	return readDir(t, "testdata/release/before"), readDir(t, "testdata/release/after")

@@ -99,7 +99,7 @@ func TestHostileMarkdown(t *testing.T) {
 			open--
 			continue
 		}
-		// Cells are told apart before code spans are: a row has no more pipes than the head.
+		// Cells are split before code spans: a row has as many pipes as the head.
 		if strings.HasPrefix(line, "|") && strings.Count(line, "|") != 5 {
 			t.Errorf("a row of other cells: %q", line)
 		}

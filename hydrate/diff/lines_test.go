@@ -84,7 +84,7 @@ func FuzzShorten(f *testing.F) {
 	})
 }
 
-// TestSecretsStayHidden puts one text in every place of a Secret where a value can stand, on both sides and in objects
+// TestSecretsStayHidden puts one text in every place of a Secret where a value can be, on both sides and in objects
 // that hold Secrets, and looks for it in every output.
 func TestSecretsStayHidden(t *testing.T) {
 	t.Parallel()

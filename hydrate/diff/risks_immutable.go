@@ -27,7 +27,7 @@ func (c *comparison) immutable(f FieldChange) bool {
 	in := func(paths ...string) bool {
 		return slices.ContainsFunc(paths, func(path string) bool { return f.Path.below(strings.Split(path, ".")...) })
 	}
-	// inSpecBut is for kinds of which little may change.
+	// inSpecBut reports whether the field is in the spec, and not one of the few that may change.
 	inSpecBut := func(mutable ...string) bool {
 		return in("spec") && (len(f.Path) == 1 || !slices.Contains(mutable, f.Path[1].name))
 	}

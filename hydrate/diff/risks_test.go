@@ -73,7 +73,7 @@ func TestRisks(t *testing.T) {
 			[]string{"warning rbac: role allows more [get configmaps]"}},
 		{"secrets", "", role("rules: [{apiGroups: [''], resources: [secrets], verbs: [get]}]"), []string{"danger rbac: role allows far more [get secrets]"}},
 		{"URL", role("rules: [{nonResourceURLs: [/healthz/*], verbs: [get]}]"), role("rules: [{nonResourceURLs: [/healthz/x, /metrics], verbs: [get]}]"), []string{"warning rbac: role allows more [get /metrics]"}},
-		{"a URL is no resource", role("rules: [{apiGroups: ['*'], resources: ['*'], verbs: ['*']}]"), role("rules: [{apiGroups: ['*'], resources: ['*'], verbs: ['*']}, {nonResourceURLs: ['/metrics'], verbs: [get]}]"),
+		{"a URL is not a resource", role("rules: [{apiGroups: ['*'], resources: ['*'], verbs: ['*']}]"), role("rules: [{apiGroups: ['*'], resources: ['*'], verbs: ['*']}, {nonResourceURLs: ['/metrics'], verbs: [get]}]"),
 			[]string{"warning rbac: role allows more [get /metrics]"}},
 		{"too many rules", "", role("rules: [{apiGroups: [''], resources: [" + strings.Repeat("a,", 200) + "a], verbs: [" + strings.Repeat("a,", 200) + "a]}]"),
 			[]string{"danger rbac: role with too many rules to judge"}},

@@ -10,27 +10,26 @@ import (
 	"github.com/lockage/lockage/hydrate/diff"
 )
 
-// minShare is the room in bytes that a stage gets at least, or it is named only.
+// minShare is the least bytes for the details of a stage; with less a stage is only named.
 const minShare = 4096
 
-// WriteMarkdown writes what happens to the stages for a pull request, in at most the limit of the options. Each stage gets a
-// fair share of it, and what one leaves the next ones have; where there is no room for all, the last are named only.
-func WriteMarkdown(w io.Writer, stages []Stage, options diff.MarkdownOptions) error {
+// WriteMarkdown writes the changes of stages for a pull request, in at most the limit of the options. Each stage gets an
+// equal share of the bytes, and what one leaves goes to the next ones. If there are too many, the last are only named.
+func WriteMarkdown(w io.Writer, changes []Change, options diff.MarkdownOptions) error {
 	room := cmp.Or(options.Limit, diff.MarkdownLimit)
-	shown := len(stages)
+	shown := len(changes)
 	var tail string
-	if len(stages)*minShare > room {
-		tail = named(stages, room/4)
+	if len(changes)*minShare > room {
+		tail = named(changes, room/4)
 		shown = max(1, (room-len(tail))/minShare)
-		tail = named(stages[shown:], room/4)
+		tail = named(changes[shown:], room/4)
 	}
 	room -= len(tail)
-	for i, s := range stages[:shown] {
+	for i, c := range changes[:shown] {
 		var b bytes.Buffer
-		// A label may be the name of a branch, in which a backtick would end the code span.
-		fmt.Fprintf(&b, "### `%s`\n\n", strings.ReplaceAll(s.Title(), "`", "'"))
+		fmt.Fprintf(&b, "### %s\n\n", code(c.Title()))
 		options.Limit = room/(shown-i) - b.Len() - len("\n")
-		if err := s.Changes.WriteMarkdown(&b, options); err != nil {
+		if err := c.Changes.WriteMarkdown(&b, options); err != nil {
 			return err
 		}
 		b.WriteByte('\n')
@@ -44,17 +43,20 @@ func WriteMarkdown(w io.Writer, stages []Stage, options diff.MarkdownOptions) er
 }
 
 // named lists stages in at most room bytes.
-func named(stages []Stage, room int) string {
+func named(changes []Change, room int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %d more stages change\n\n", len(stages))
+	fmt.Fprintf(&b, "### %d more stages change\n\n", len(changes))
 	const last = len("- … 100000 more\n")
-	for i, s := range stages {
-		line := fmt.Sprintf("- `%s`: %s\n", strings.ReplaceAll(s.Name(), "`", "'"), s.Changes.Summary())
+	for i, c := range changes {
+		line := fmt.Sprintf("- %s: %s\n", code(c.Name()), c.Changes.Summary())
 		if b.Len()+len(line)+last > room {
-			fmt.Fprintf(&b, "- … %d more\n", len(stages)-i)
+			fmt.Fprintf(&b, "- … %d more\n", len(changes)-i)
 			break
 		}
 		b.WriteString(line)
 	}
 	return b.String()
 }
+
+// code writes a code span. A label may be the name of a branch, in which a backtick would end the span.
+func code(s string) string { return "`" + strings.ReplaceAll(s, "`", "'") + "`" }

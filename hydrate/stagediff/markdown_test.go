@@ -13,12 +13,12 @@ import (
 func TestMarkdownOfManyStages(t *testing.T) {
 	t.Parallel()
 	for _, count := range []int{1, 3, 16, 17, 400} {
-		var couples []stagediff.Couple
+		var comparisons []stagediff.Comparison
 		for i := range count {
-			subject := stagediff.Subject{Pipeline: "web", Stage: fmt.Sprintf("s%d", i), Label: "branch `x`", Files: files(strings.Repeat("text\n", 300))}
-			couples = append(couples, stagediff.Couple{After: &subject})
+			version := stagediff.Version{Pipeline: "web", Stage: fmt.Sprintf("s%d", i), Label: "branch `x`", Files: files(strings.Repeat("text\n", 300))}
+			comparisons = append(comparisons, stagediff.Comparison{After: &version})
 		}
-		stages, err := stagediff.Couples(t.Context(), couples, diff.Options{})
+		stages, err := stagediff.Compare(t.Context(), comparisons, diff.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -58,26 +58,26 @@ func (f Finder) side(ctx context.Context, n Name) (stagediff.Side, error) {
 	var err error
 	switch n.Kind {
 	case Reference:
-		side.Subjects, err = f.reference(n.name)
+		side.Versions, err = f.reference(n.name)
 	case Stage:
-		side.Subjects, err = f.candidates(ctx, n.name)
+		side.Versions, err = f.candidates(ctx, n.name)
 	case Live:
-		side.Subjects, err = f.everyLive(ctx, n.name)
+		side.Versions, err = f.everyLive(ctx, n.name)
 	case Branch:
-		side.Whole = true
-		side.Subjects, err = f.branch(ctx, n.name)
+		side.Complete = true
+		side.Versions, err = f.branch(ctx, n.name)
 	case Release:
 		if _, err := verify.Having(f.Pipelines, n.name); err == nil { // a stage may have such a name
 			return f.side(ctx, Name{Stage, n.Text, n.name})
 		}
-		side.Whole = true
-		side.Subjects, err = f.release(n.name)
+		side.Complete = true
+		side.Versions, err = f.release(n.name)
 	}
 	return side, err
 }
 
 // reference returns an artifact of no known stage.
-func (f Finder) reference(text string) ([]stagediff.Subject, error) {
+func (f Finder) reference(text string) ([]stagediff.Version, error) {
 	name, tagOrDigest, err := oci.SplitReference(text)
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (f Finder) reference(text string) ([]stagediff.Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []stagediff.Subject{{Label: repository.Reference(tagOrDigest), Files: pulled(repository, tagOrDigest)}}, nil
+	return []stagediff.Version{{Label: repository.Reference(tagOrDigest), Files: pulled(repository, tagOrDigest)}}, nil
 }
 
 // pulled reads an artifact when its files are asked for.
@@ -101,27 +101,27 @@ func pulled(repository *oci.Repository, tagOrDigest string) func(context.Context
 }
 
 // candidates returns the candidates for a stage, of all pipelines that have it.
-func (f Finder) candidates(ctx context.Context, stage string) ([]stagediff.Subject, error) {
+func (f Finder) candidates(ctx context.Context, stage string) ([]stagediff.Version, error) {
 	requests, err := verify.Find(ctx, verify.Query{Artifact: stage, Release: f.Release}, f.Pipelines, f.Files, f.Client)
 	if err != nil {
 		return nil, err
 	}
-	subjects := make([]stagediff.Subject, len(requests))
+	versions := make([]stagediff.Version, len(requests))
 	for i, r := range requests {
-		if subjects[i], err = f.candidate(r.Pipeline, stage, r.Release); err != nil {
+		if versions[i], err = f.candidate(r.Pipeline, stage, r.Release); err != nil {
 			return nil, err
 		}
 	}
-	return subjects, nil
+	return versions, nil
 }
 
-func (f Finder) candidate(p *pipeline.Pipeline, stage, release string) (stagediff.Subject, error) {
+func (f Finder) candidate(p *pipeline.Pipeline, stage, release string) (stagediff.Version, error) {
 	repository, err := f.Client.Repository(p.Repository(stage))
 	if err != nil {
-		return stagediff.Subject{}, err
+		return stagediff.Version{}, err
 	}
 	read := pulled(repository, oci.CandidateTag(stage, release))
-	return stagediff.Subject{Pipeline: p.Name, Stage: stage, Label: release, Files: func(ctx context.Context) (fs.FS, error) {
+	return stagediff.Version{Pipeline: p.Name, Stage: stage, Label: release, Files: func(ctx context.Context) (fs.FS, error) {
 		tree, err := read(ctx)
 		if errors.Is(err, oci.ErrNotFound) {
 			err = fmt.Errorf("%w; make it with: lockage hydrate --release %s %s", err, release, stage)
@@ -131,9 +131,9 @@ func (f Finder) candidate(p *pipeline.Pipeline, stage, release string) (stagedif
 }
 
 // release returns the candidates of a release for all stages of the pipelines that have it. The id may be abbreviated.
-func (f Finder) release(prefix string) ([]stagediff.Subject, error) {
+func (f Finder) release(prefix string) ([]stagediff.Version, error) {
 	var ids []string
-	var subjects []stagediff.Subject
+	var versions []stagediff.Version
 	for _, p := range f.Pipelines {
 		releases, err := lock.Releases(f.Files, p.Lock)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -149,7 +149,7 @@ func (f Finder) release(prefix string) ([]stagediff.Subject, error) {
 				if err != nil {
 					return nil, err
 				}
-				subjects = append(subjects, s)
+				versions = append(versions, s)
 			}
 		}
 	}
@@ -164,62 +164,62 @@ func (f Finder) release(prefix string) ([]stagediff.Subject, error) {
 	case len(ids) > 1:
 		return nil, fmt.Errorf("%w: %s could be %s; write more of it", verify.ErrUnknown, prefix, strings.Join(ids, " or "))
 	}
-	return subjects, nil
+	return versions, nil
 }
 
 // everyLive returns what is live in a stage, of all pipelines that have it.
-func (f Finder) everyLive(ctx context.Context, stage string) ([]stagediff.Subject, error) {
+func (f Finder) everyLive(ctx context.Context, stage string) ([]stagediff.Version, error) {
 	found, err := verify.Having(f.Pipelines, stage)
 	if err != nil {
 		return nil, err
 	}
-	var subjects []stagediff.Subject
+	var versions []stagediff.Version
 	for _, p := range found {
 		s, err := f.live(ctx, p, stage)
 		if err != nil {
 			return nil, fmt.Errorf("what is live in %s/%s: %w", p.Name, stage, err)
 		}
-		subjects = append(subjects, s)
+		versions = append(versions, s)
 	}
-	return subjects, nil
+	return versions, nil
 }
 
 // liveOf returns what is live in the stages of another side.
 func (f Finder) liveOf(ctx context.Context, other stagediff.Side) (stagediff.Side, error) {
-	side := stagediff.Side{Name: "what is live", Whole: other.Whole}
-	for _, s := range other.Subjects {
+	side := stagediff.Side{Name: "what is live", Complete: other.Complete}
+	for _, s := range other.Versions {
 		i := slices.IndexFunc(f.Pipelines, func(p *pipeline.Pipeline) bool { return p.Name == s.Pipeline })
-		subject, err := f.live(ctx, f.Pipelines[i], s.Stage)
+		v, err := f.live(ctx, f.Pipelines[i], s.Stage)
 		if err != nil {
 			return side, fmt.Errorf("what is live in %s/%s: %w", s.Pipeline, s.Stage, err)
 		}
-		side.Subjects = append(side.Subjects, subject)
+		side.Versions = append(side.Versions, v)
 	}
 	return side, nil
 }
 
-func (f Finder) live(ctx context.Context, p *pipeline.Pipeline, stage string) (stagediff.Subject, error) {
-	subject := stagediff.Subject{Pipeline: p.Name, Stage: stage}
+func (f Finder) live(ctx context.Context, p *pipeline.Pipeline, stage string) (stagediff.Version, error) {
+	v := stagediff.Version{Pipeline: p.Name, Stage: stage}
 	declared, err := f.declared(p, stage)
 	if err != nil {
-		return subject, err
+		return v, err
 	}
 	s, err := live.Open(ctx, f.Files, declared, f.Client, f.Remotes)
 	if err != nil {
-		return subject, err
+		return v, err
 	}
 	state, err := live.Read(ctx, s)
 	if err != nil {
-		return subject, err
+		return v, err
 	}
 	if state.Live == nil {
 		f.Warn(fmt.Sprintf("%s/%s: nothing is live yet", p.Name, stage))
-		return subject, nil
+		return v, nil
 	}
 	repository, err := f.Client.Repository(declared.Repository)
-	subject.Label = "live " + state.Live.To.Release
-	subject.Files = pulled(repository, state.Live.To.Digest.String())
-	return subject, err
+	v.Label = "live " + state.Live.To.Release
+	v.Files = pulled(repository, state.Live.To.Digest.String())
+	return v, err
 }
 
 // declared returns a stage as the policy ref declares it for the current release.
@@ -232,8 +232,8 @@ func (f Finder) declared(p *pipeline.Pipeline, stage string) (pipeline.Expanded,
 }
 
 // branch returns the stages that a branch shows: those that declare it, and those that its metadata names.
-func (f Finder) branch(ctx context.Context, name string) ([]stagediff.Subject, error) {
-	var subjects []stagediff.Subject
+func (f Finder) branch(ctx context.Context, name string) ([]stagediff.Version, error) {
+	var versions []stagediff.Version
 	type head struct {
 		remote *git.Remote
 		commit git.Hash
@@ -268,14 +268,14 @@ func (f Finder) branch(ctx context.Context, name string) ([]stagediff.Subject, e
 				return nil, err
 			}
 			if shows {
-				subjects = append(subjects, onBranch(h.remote, h.commit, name, declared))
+				versions = append(versions, onBranch(h.remote, h.commit, name, declared))
 			}
 		}
 	}
-	if len(subjects) == 0 {
+	if len(versions) == 0 {
 		return nil, fmt.Errorf("%w: no branch %q shows a stage of these pipelines", verify.ErrUnknown, name)
 	}
-	return subjects, nil
+	return versions, nil
 }
 
 // showsStage reports whether a branch is for a stage: by its declaration, or by the branch's own metadata.
@@ -288,8 +288,8 @@ func showsStage(ctx context.Context, remote *git.Remote, branch string, declared
 }
 
 // onBranch returns the files that a branch's head has for a stage.
-func onBranch(remote *git.Remote, head git.Hash, branch string, declared pipeline.Expanded) stagediff.Subject {
-	return stagediff.Subject{
+func onBranch(remote *git.Remote, head git.Hash, branch string, declared pipeline.Expanded) stagediff.Version {
+	return stagediff.Version{
 		Pipeline: declared.Pipeline, Stage: declared.Stage, Label: fmt.Sprintf("branch %s at %.12s", branch, head),
 		Files: func(ctx context.Context) (fs.FS, error) {
 			snapshot, err := remote.Snapshot(ctx, head)

@@ -16,11 +16,11 @@ import (
 )
 
 // side makes a side of "pipeline/stage" names.
-func side(name string, whole bool, subjects ...string) stagediff.Side {
-	s := stagediff.Side{Name: name, Whole: whole}
-	for _, subject := range subjects {
-		pipeline, stage, _ := strings.Cut(subject, "/")
-		s.Subjects = append(s.Subjects, stagediff.Subject{Pipeline: pipeline, Stage: stage, Label: name, Files: files(subject)})
+func side(name string, complete bool, versions ...string) stagediff.Side {
+	s := stagediff.Side{Name: name, Complete: complete}
+	for _, version := range versions {
+		pipeline, stage, _ := strings.Cut(version, "/")
+		s.Versions = append(s.Versions, stagediff.Version{Pipeline: pipeline, Stage: stage, Label: name, Files: files(version)})
 	}
 	return s
 }
@@ -32,13 +32,13 @@ func files(value string) func(context.Context) (fs.FS, error) {
 	}
 }
 
-func TestPair(t *testing.T) {
+func TestMatch(t *testing.T) {
 	t.Parallel()
 	release := []string{"web/staging", "web/production"}
 	for _, test := range []struct {
 		name          string
 		before, after stagediff.Side
-		want          string // "before>after" of each couple, or of the error
+		want          string // "before>after" of each comparison, or of the error
 	}{
 		{"two stages", side("staging", false, "web/staging"), side("production", false, "web/production"), "web/staging>web/production"},
 		{"two stages in two pipelines", side("a", false, "web/a", "api/a"), side("b", false, "api/b", "web/b"), "api/a>api/b web/a>web/b"},
@@ -54,21 +54,21 @@ func TestPair(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			couples, err := stagediff.Pair(test.before, test.after)
+			comparisons, err := stagediff.Match(test.before, test.after)
 			if err != nil {
-				if !errors.Is(err, stagediff.ErrNoPair) || !strings.Contains(err.Error(), test.want) {
+				if !errors.Is(err, stagediff.ErrNoMatch) || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("%v; want %q", err, test.want)
 				}
 				return
 			}
-			name := func(s *stagediff.Subject) string {
+			name := func(s *stagediff.Version) string {
 				if s == nil {
 					return ""
 				}
 				return s.Pipeline + "/" + s.Stage
 			}
 			var got []string
-			for _, c := range couples {
+			for _, c := range comparisons {
 				got = append(got, name(c.Before)+">"+name(c.After))
 			}
 			if d := cmp.Diff(test.want, strings.Join(got, " ")); d != "" {
@@ -78,19 +78,19 @@ func TestPair(t *testing.T) {
 	}
 }
 
-func TestCouples(t *testing.T) {
+func TestCompare(t *testing.T) {
 	t.Parallel()
-	subject := func(stage, label string, value string) *stagediff.Subject {
-		return &stagediff.Subject{Pipeline: "web", Stage: stage, Label: label, Files: files(value)}
+	version := func(stage, label string, value string) *stagediff.Version {
+		return &stagediff.Version{Pipeline: "web", Stage: stage, Label: label, Files: files(value)}
 	}
-	lost := &stagediff.Subject{Pipeline: "web", Stage: "lost", Label: "git-1", Files: func(context.Context) (fs.FS, error) { return nil, fs.ErrNotExist }}
-	got, err := stagediff.Couples(t.Context(), []stagediff.Couple{
-		{Before: subject("a", "git-1", "x"), After: subject("a", "git-2", "y")},
-		{Before: subject("b", "git-1", "x"), After: subject("b", "git-2", "x")},
-		{Before: lost, After: subject("lost", "git-2", "x")},
-		{Before: subject("a", "git-1", "x"), After: subject("c", "git-1", "y")},
-		{Before: &stagediff.Subject{Pipeline: "web", Stage: "d", Label: "live"}, After: subject("d", "git-2", "x")},
-		{Before: subject("e", "git-1", "x")},
+	lost := &stagediff.Version{Pipeline: "web", Stage: "lost", Label: "git-1", Files: func(context.Context) (fs.FS, error) { return nil, fs.ErrNotExist }}
+	got, err := stagediff.Compare(t.Context(), []stagediff.Comparison{
+		{Before: version("a", "git-1", "x"), After: version("a", "git-2", "y")},
+		{Before: version("b", "git-1", "x"), After: version("b", "git-2", "x")},
+		{Before: lost, After: version("lost", "git-2", "x")},
+		{Before: version("a", "git-1", "x"), After: version("c", "git-1", "y")},
+		{Before: &stagediff.Version{Pipeline: "web", Stage: "d", Label: "live"}, After: version("d", "git-2", "x")},
+		{Before: version("e", "git-1", "x")},
 	}, diff.Options{})
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(fmt.Sprint(err), "web/lost, git-1") {
 		t.Errorf("a stage that cannot be read is %v", err)
