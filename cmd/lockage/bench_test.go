@@ -30,7 +30,7 @@ func BenchmarkHydrate(b *testing.B) {
 		names, charts["other"] = []string{"other"}, os.DirFS(dir)
 	}
 	for _, name := range names {
-		s := newStand(b, charts[name])
+		s := newBench(b, charts[name])
 		b.Run("chart="+name+"/run=cold", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -54,20 +54,20 @@ func BenchmarkHydrate(b *testing.B) {
 	}
 }
 
-// stand is all that a hydration needs: a source and a GitOps repository served over smart HTTP, a registry, a key.
-type stand struct {
+// bench is all that a hydration needs: a source and a GitOps repository served over smart HTTP, a registry, a key.
+type bench struct {
 	dir      string
 	registry string // host:port
 
 	mu       sync.Mutex
 	serving  *registry.Registry
-	requests map[string]int // by method and what was asked for, since the last reset
+	requests map[string]int // by method and resource, since the last reset
 	runs     int
 }
 
-func newStand(tb testing.TB, chart fs.FS) *stand {
+func newBench(tb testing.TB, chart fs.FS) *bench {
 	tb.Helper()
-	s := &stand{dir: tb.TempDir()}
+	s := &bench{dir: tb.TempDir()}
 	server := httptest.NewServer(s)
 	tb.Cleanup(func() {
 		server.Close()
@@ -142,7 +142,7 @@ stages:
 	return s
 }
 
-func (s *stand) write(tb testing.TB, name, content string) {
+func (s *bench) write(tb testing.TB, name, content string) {
 	tb.Helper()
 	file := filepath.Join(s.dir, filepath.FromSlash(name))
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -154,7 +154,7 @@ func (s *stand) write(tb testing.TB, name, content string) {
 }
 
 // push makes a folder a repository, pushed to a bare one below remote that is its origin, and returns its commit.
-func (s *stand) push(tb testing.TB, name, forge string) string {
+func (s *bench) push(tb testing.TB, name, forge string) string {
 	tb.Helper()
 	dir, bare := filepath.Join(s.dir, name), filepath.Join(s.dir, "remote", name+".git")
 	git := func(args ...string) string {
@@ -180,7 +180,7 @@ func (s *stand) push(tb testing.TB, name, forge string) string {
 }
 
 // reset empties cache and registry.
-func (s *stand) reset(tb testing.TB) {
+func (s *bench) reset(tb testing.TB) {
 	tb.Helper()
 	if err := os.RemoveAll(filepath.Join(s.dir, "cache")); err != nil {
 		tb.Fatal(err)
@@ -195,14 +195,14 @@ func (s *stand) reset(tb testing.TB) {
 	s.serving = registry.New(registry.Options{})
 }
 
-func (s *stand) forget() {
+func (s *bench) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests, s.runs = nil, 0
 }
 
 // ServeHTTP is the registry, with a record of what it was asked for.
-func (s *stand) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind := "ping"
 	for _, k := range []string{"manifests/sha256:", "manifests/", "blobs/uploads/", "blobs/", "referrers/", "tags/"} {
 		if strings.Contains(r.URL.Path, "/"+k) {
@@ -220,12 +220,12 @@ func (s *stand) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serving.ServeHTTP(w, r)
 }
 
-func (s *stand) args() []string {
+func (s *bench) args() []string {
 	return []string{"hydrate", "-C", filepath.Join(s.dir, "gitops"), "--cache-dir", filepath.Join(s.dir, "cache"), "-o", "json"}
 }
 
 // hydrate runs the command; each stage must show want in its result.
-func (s *stand) hydrate(tb testing.TB, want string) {
+func (s *bench) hydrate(tb testing.TB, want string) {
 	tb.Helper()
 	var stdout, stderr bytes.Buffer
 	if code := run(tb.Context(), s.args(), strings.NewReader(""), &stdout, &stderr); code != exitDone {
@@ -237,8 +237,8 @@ func (s *stand) hydrate(tb testing.TB, want string) {
 	s.runs++
 }
 
-// report tells how many requests a stage costs the registry; with -v, of which kind.
-func (s *stand) report(b *testing.B) {
+// report reports how many requests a stage costs the registry, and with -v of each kind.
+func (s *bench) report(b *testing.B) {
 	b.Helper()
 	total := 0
 	for kind, n := range s.requests {

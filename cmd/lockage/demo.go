@@ -55,11 +55,41 @@ func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
 
 	host := listener.Addr().String()
 	fmt.Fprintf(a.stdout, "Everything is in %s: source, GitOps repository, keys, and a registry on %s.\n", dir, host)
-	stand, err := demo.Prepare(ctx, dir, demo.Options{Registry: host, Now: time.Now(), Change: demo.Promotable})
+	setup, err := demo.Prepare(ctx, dir, demo.Options{Registry: host, Now: time.Now(), Change: demo.Promotable})
 	if err != nil {
 		return err
 	}
-	for name, file := range map[string]string{demo.PrivateKeyVariable: stand.PrivateKey, demo.PromoterVariable: stand.Promoter} {
+	if err := exportKeys(setup); err != nil {
+		return err
+	}
+	for _, step := range demoSteps() {
+		fmt.Fprintf(a.stdout, "\n# %s\n$ lockage %s\n", step.why, strings.Join(step.args, " "))
+		args := append([]string{"-C", setup.GitOpsDir, "--cache-dir", filepath.Join(dir, "cache")}, step.args...)
+		if code := run(ctx, args, a.stdin, a.stdout, a.stderr); code != step.code {
+			return reported{code, fmt.Errorf("lockage %s: exit status %d", strings.Join(step.args, " "), code)}
+		}
+	}
+	fmt.Fprintf(a.stdout, `
+# Now try it yourself. The registry stops with this demo: start it again, and set the keys.
+%[9]slockage registry serve --addr %[1]s --dir %[2]s/registry &
+export %[3]s="$(cat %[4]s)" %[10]s="$(cat %[11]s)" COSIGN_PASSWORD=
+cd %[5]s
+
+lockage pull production                        # the signed manifests
+lockage render production --worktree           # the manifests with your changes
+git log origin/live/codeai/production          # after git fetch: what was live, and the record of each promotion
+crane ls %[6]s
+cosign verify --insecure-ignore-tlog --key %[7]s %[6]s:production.git-%[8]s
+`, host, dir, demo.PrivateKeyVariable, setup.PrivateKey, setup.GitOpsDir, setup.Artifacts, demo.PublicKey, setup.Commit, pathHint(), demo.PromoterVariable, setup.Promoter)
+	return nil
+}
+
+// exportKeys sets the environment variables that the demonstration's pipeline file names.
+func exportKeys(setup demo.Setup) error {
+	if err := os.Setenv("COSIGN_PASSWORD", ""); err != nil {
+		return err
+	}
+	for name, file := range map[string]string{demo.PrivateKeyVariable: setup.PrivateKey, demo.PromoterVariable: setup.Promoter} {
 		key, err := os.ReadFile(file)
 		if err == nil {
 			err = os.Setenv(name, string(key))
@@ -68,46 +98,30 @@ func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
 			return err
 		}
 	}
-	if err := os.Setenv("COSIGN_PASSWORD", ""); err != nil {
-		return err
-	}
-	for _, scene := range []struct {
-		why  string
-		code int // that it ends with
-		args []string
-	}{
-		{"A release is a lock in Git: one source commit and one image digest. Is it consistent?", exitDone, []string{"lock", "check"}},
-		{"Render the chart at the locked commit for every stage; pack, sign, push and tag each, and show each on its branch.", exitDone, []string{"hydrate"}},
-		{"The same again finds that everything is there.", exitDone, []string{"hydrate"}},
-		{"Is what stands in the registry what the lock says, by whom, and unaltered?", exitDone, []string{"verify", "production"}},
-		{"Production comes after test and review: not yet.", exitDenied, []string{"promote", "production"}},
-		{"What is ready goes to the stages that are auto; nothing is rendered, a record is signed and a tag moved.", exitDone, []string{"promote", "--ready"}},
-		{"The next stages, and now production.", exitDone, []string{"promote", "test", "review", "production"}},
-		{"What is live, and where?", exitDone, []string{"status"}},
-		{"Who let it into production, and why?", exitDone, []string{"history", "production"}},
-	} {
-		fmt.Fprintf(a.stdout, "\n# %s\n$ lockage %s\n", scene.why, strings.Join(scene.args, " "))
-		args := append([]string{"-C", stand.GitOpsDir, "--cache-dir", filepath.Join(dir, "cache")}, scene.args...)
-		if code := run(ctx, args, a.stdin, a.stdout, a.stderr); code != scene.code {
-			return reported{code, fmt.Errorf("lockage %s: exit status %d", strings.Join(scene.args, " "), code)}
-		}
-	}
-	fmt.Fprintf(a.stdout, `
-# Now try it yourself. The registry stops with this demo; start it again, and give lockage the key:
-%[9]slockage registry serve --addr %[1]s --dir %[2]s/registry &
-export %[3]s="$(cat %[4]s)" %[10]s="$(cat %[11]s)" COSIGN_PASSWORD=
-cd %[5]s
-
-lockage pull production                        # the manifests that are signed
-lockage render production --worktree           # what your changes would make of them
-git log origin/live/codeai/production          # after git fetch: what was live, and which record says so
-crane ls %[6]s
-cosign verify --insecure-ignore-tlog --key %[7]s %[6]s:production.git-%[8]s
-`, host, dir, demo.PrivateKeyVariable, stand.PrivateKey, stand.GitOpsDir, stand.Artifacts, demo.PublicKey, stand.Commit, pathHint(), demo.PromoterVariable, stand.Promoter)
 	return nil
 }
 
-// pathHint is a line that makes the shell find this program, where it would not by itself.
+type demoStep struct {
+	why  string
+	code int // exit status
+	args []string
+}
+
+func demoSteps() []demoStep {
+	return []demoStep{
+		{"A release is a lock in Git: one source commit and one image digest. Check it.", exitDone, []string{"lock", "check"}},
+		{"Render the chart at the locked commit for every stage; pack, sign, push and tag each, and show each on its branch.", exitDone, []string{"hydrate"}},
+		{"A second run changes nothing.", exitDone, []string{"hydrate"}},
+		{"Verify that the artifact in the registry was made from the lock, by the hydrator, and is unaltered.", exitDone, []string{"verify", "production"}},
+		{"Production comes after test and review: not yet.", exitDenied, []string{"promote", "production"}},
+		{"Promote what is ready to the stages with auto: true. Nothing is rendered: a record is signed, and a tag moves.", exitDone, []string{"promote", "--ready"}},
+		{"The next stages, and now production.", exitDone, []string{"promote", "test", "review", "production"}},
+		{"What is live, and where?", exitDone, []string{"status"}},
+		{"Which checks let it into production?", exitDone, []string{"history", "production"}},
+	}
+}
+
+// pathHint returns a line that adds this program to the shell's PATH, unless it is there already.
 func pathHint() string {
 	if _, err := exec.LookPath("lockage"); err == nil {
 		return ""

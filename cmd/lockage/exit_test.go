@@ -47,12 +47,12 @@ func TestStopped(t *testing.T) {
 		cause, err error
 		want       string
 	}{
-		"not stopped":           {nil, failed, failed.Error()},
-		"done all the same":     {interrupt, nil, ""},
-		"where it was":          {interrupt, pushing("a", interrupt), line + "\na: push: interrupt signal received"},
-		"only the first":        {interrupt, errors.Join(pushing("a", context.Canceled), pushing("b", interrupt)), line + "\na: push: context canceled"},
-		"failures stay":         {interrupt, errors.Join(pushing("a", interrupt), failed, pushing("b", interrupt)), line + "\na: push: interrupt signal received\n" + failed.Error()},
-		"nothing is said twice": {interrupt, usageError{interrupt}, line},
+		"not stopped":         {nil, failed, failed.Error()},
+		"done all the same":   {interrupt, nil, ""},
+		"where it was":        {interrupt, pushing("a", interrupt), line + "\na: push: interrupt signal received"},
+		"only the first":      {interrupt, errors.Join(pushing("a", context.Canceled), pushing("b", interrupt)), line + "\na: push: context canceled"},
+		"failures stay":       {interrupt, errors.Join(pushing("a", interrupt), failed, pushing("b", interrupt)), line + "\na: push: interrupt signal received\n" + failed.Error()},
+		"no line is repeated": {interrupt, usageError{interrupt}, line},
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		if test.cause != nil {

@@ -38,7 +38,7 @@ func TestMemoryOf30LargeStages(t *testing.T) {
 	if dir := os.Getenv("LOCKAGE_CHART"); dir != "" {
 		chart = os.DirFS(dir)
 	}
-	s := newStand(t, chart)
+	s := newBench(t, chart)
 	for _, action := range []string{"pushed", "unchanged"} {
 		var stderr strings.Builder
 		cmd := exec.Command("lockage-measured", s.args()...)

@@ -17,8 +17,8 @@ type words string
 
 func (ws words) Text(w io.Writer) { fmt.Fprintln(w, string(ws)) }
 
-// What others wrote, in a statement, a manifest or an answer, moves no cursor, begins no paragraph outside of the block in which
-// it stands, and is no command to the runner that reads the log.
+// TestHostileWords checks that text from a statement, a manifest or an answer moves no cursor, begins no paragraph outside of its
+// block, and cannot act as a command to the runner that reads the log.
 func TestHostileWords(t *testing.T) {
 	const hostile = "a\x1b[2Jb\rc\u009bd\u202ee\xff ##[set-output name=x]y\n  ::add-mask::z"
 	const want = `a\u001b[2Jb\u000dc\u009bd\u202ee\ufffd # #[set-output name=x]y` + "\n  : :add-mask::z"

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // app is what all verbs share in one run: standard streams, and the flags that all or many of them have.
@@ -57,39 +58,14 @@ func newRootCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(a.validate(), checkReleases(cmd.Flags())); err != nil {
-				return err
-			}
-			// Helm warns through the standard logger, for example of values that are merged with a table.
-			log.SetFlags(0)
-			log.SetOutput(io.Discard)
-			if a.verbose {
-				log.SetOutput(a.stderr)
-			}
-			if a.timeout > 0 {
-				ctx, cancel := context.WithTimeoutCause(cmd.Context(), a.timeout,
-					fmt.Errorf("not finished within --timeout %s", a.timeout))
-				a.stop = cancel
-				cmd.SetContext(ctx)
-			}
-			return nil
-		},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %q", err, cmd.CommandPath()+" --help")
 	})
 	cmd.CompletionOptions.HiddenDefaultCmd = false
 
-	flags := cmd.PersistentFlags()
-	flags.StringVarP(&a.dir, "directory", "C", ".", "starting folder `DIR`, inside the GitOps repository")
-	flags.StringArrayVarP(&a.files, "file", "f", nil, "pipeline `FILE` or glob, relative to the starting folder; repeatable (default: lockage.yaml)")
-	flags.StringVarP(&a.format, "output", "o", "text", "`FORMAT` of the results: text or json")
-	flags.StringVar(&a.progress, "progress", "auto", "`MODE` of the progress on standard error: auto, plain or none")
-	flags.StringVar(&a.cacheDir, "cache-dir", "", "cache `DIR` for Git objects and charts (default: the user's cache directory)")
-	flags.DurationVar(&a.timeout, "timeout", 0, "time limit of the run, a `DURATION` such as 5m (default: none)")
-	flags.BoolVarP(&a.verbose, "verbose", "v", false, "more detail on standard error")
-
+	a.globalFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		newLockCommand(a),
 		newRenderCommand(a),
@@ -120,7 +96,37 @@ func newRootCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// validate checks the global flags before any verb does anything.
+// begin validates what all verbs share, before a verb does anything, and starts the timer of --timeout.
+func (a *app) begin(cmd *cobra.Command) error {
+	if err := errors.Join(a.validate(), checkReleases(cmd.Flags())); err != nil {
+		return err
+	}
+	// Helm warns through the standard logger, for example of values that are merged with a table.
+	log.SetFlags(0)
+	log.SetOutput(io.Discard)
+	if a.verbose {
+		log.SetOutput(a.stderr)
+	}
+	if a.timeout > 0 {
+		ctx, cancel := context.WithTimeoutCause(cmd.Context(), a.timeout, fmt.Errorf("not finished within --timeout %s", a.timeout))
+		a.stop = cancel
+		cmd.SetContext(ctx)
+	}
+	return nil
+}
+
+// globalFlags adds the flags that all verbs have.
+func (a *app) globalFlags(flags *pflag.FlagSet) {
+	flags.StringVarP(&a.dir, "directory", "C", ".", "starting folder `DIR`, inside the GitOps repository")
+	flags.StringArrayVarP(&a.files, "file", "f", nil, "pipeline `FILE` or glob, relative to the starting folder; repeatable (default: lockage.yaml)")
+	flags.StringVarP(&a.format, "output", "o", "text", "`FORMAT` of the results: text or json")
+	flags.StringVar(&a.progress, "progress", "auto", "`MODE` of the progress on standard error: auto, plain or none")
+	flags.StringVar(&a.cacheDir, "cache-dir", "", "cache `DIR` for Git objects and charts (default: the user's cache directory)")
+	flags.DurationVar(&a.timeout, "timeout", 0, "time limit of the run, a `DURATION` such as 5m (default: none)")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "more detail on standard error")
+}
+
+// validate checks the global flags.
 func (a *app) validate() error {
 	switch a.format {
 	case "text", "json":

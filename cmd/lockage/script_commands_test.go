@@ -95,8 +95,8 @@ func newGitBackend(dir, home string) (http.Handler, error) {
 	}), nil
 }
 
-// hanging gives no answer to requests whose method and path match, as long as the file while exists, and makes the file
-// hung when there is one.
+// hanging does not answer requests whose method and path match while the file while exists; the first of them makes the file
+// hung.
 func hanging(handler http.Handler, match *regexp.Regexp, while, hung string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := os.Stat(while); err == nil && match.MatchString(r.Method+" "+r.URL.Path) {
@@ -211,12 +211,12 @@ func cmdJSONEnv(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg || len(args) != 2, "json-env NAME PATH")
 	got := lookUp(ts, args[1])
 	if got == "" {
-		ts.Fatalf("nothing stands at %s", args[1])
+		ts.Fatalf("no value at %s", args[1])
 	}
 	ts.Setenv(args[0], got)
 }
 
-// lookUp reads one scalar of the last stdout; "" stands for nothing and for null.
+// lookUp reads one scalar of the last stdout; "" for null and for a missing one.
 func lookUp(ts *testscript.TestScript, at string) string {
 	decoder := json.NewDecoder(bytes.NewReader([]byte(ts.ReadFile("stdout"))))
 	decoder.UseNumber()
@@ -236,11 +236,11 @@ func lookUp(ts *testscript.TestScript, at string) string {
 			}
 			index, err := strconv.Atoi(step)
 			if err != nil || index >= len(container) {
-				ts.Fatalf("%s: %q is no index into %d elements", at, step, len(container))
+				ts.Fatalf("%s: %q is not an index into %d elements", at, step, len(container))
 			}
 			value = container[index]
 		default:
-			ts.Fatalf("%s: nothing lies below %q", at, step)
+			ts.Fatalf("%s: %q is below a scalar", at, step)
 		}
 	}
 	switch value := value.(type) {
@@ -253,7 +253,7 @@ func lookUp(ts *testscript.TestScript, at string) string {
 	case bool:
 		return strconv.FormatBool(value)
 	default:
-		ts.Fatalf("%s is no scalar", at)
+		ts.Fatalf("%s is not a scalar", at)
 		return ""
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// forge is where the fixture's repositories stand for those who read their URLs.
+// forge is the prefix of the fixture's repository URLs, which insteadOf maps to the local ones.
 const forge = "https://git.example.com/acme/"
 
 func cmdFixture(ts *testscript.TestScript, neg bool, args []string) {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 //		serves the bare repositories below DIR over smart HTTP; $GITSERVER becomes its URL
 //	fixture [-no-lock]
 //		makes the source repository (source), the GitOps repository (gitops) and their bare remotes (remote/app.git,
-//		remote/gitops.git), which stand at https://git.example.com/acme/ by insteadOf (at $GITSERVER, if one was started);
+//		remote/gitops.git), whose URLs are https://git.example.com/acme/ by insteadOf (at $GITSERVER, if one was started);
 //		pushes an application image; makes the hydrator's key in $HYDRATOR_KEY; commits a lock unless -no-lock. Sets $COMMIT
 //		beside what genimage sets
 //	release VAR
@@ -46,9 +46,9 @@ func TestMain(m *testing.M) {
 //	env-from-file NAME FILE
 //		$NAME becomes the file's content
 //	json PATH VALUE
-//		the last stdout is one JSON value, and VALUE stands at PATH (names and indices with dots between; len counts)
+//		the last stdout is one JSON value with VALUE at PATH (names and indices with dots between; len counts)
 //	json-env NAME PATH
-//		$NAME becomes what stands there
+//		$NAME becomes the value at PATH
 //	charts DIR
 //		serves a folder over HTTP; $CHARTS becomes its URL
 //	chart-push DIR oci://REPOSITORY|FOLDER
@@ -58,7 +58,7 @@ func TestMain(m *testing.M) {
 //	retag REPOSITORY:TAG DIGEST
 //		points a tag at a manifest of its repository, as anybody can who may write there
 //	resolves REPOSITORY:TAG DIGEST
-//		the tag names just that
+//		the tag names exactly that digest
 //	tamper REPOSITORY@DIGEST VAR
 //		pushes an artifact that is the same but for an annotation; $VAR becomes its digest
 //	reattach FROM TO
@@ -107,7 +107,7 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// setup gives each script a home, a cache and a git identity of its own, and commits the same ids in every run.
+// setup makes for each script a home, a cache and a git identity of its own, and commits the same ids in every run.
 func setup(env *testscript.Env) error {
 	home := filepath.Join(env.WorkDir, "home")
 	if err := os.MkdirAll(home, 0o755); err != nil {

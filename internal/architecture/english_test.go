@@ -32,7 +32,6 @@ var unfinished = []string{
 	"hydrate/plan",
 	"hydrate/schema",
 	"hydrate/workspace",
-	"internal/demo",
 	"internal/e2e",
 	"internal/forge",
 	"internal/git",

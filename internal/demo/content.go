@@ -7,7 +7,7 @@ import (
 	"io/fs"
 )
 
-// These names stand in the GitOps repository's files where only the one who runs the demo knows the value.
+// These names are placeholders in the GitOps repository's files for values that Prepare fills in.
 const (
 	// Registry is the host of the artifact repository in lockage.yaml; replace it by the registry's host and port.
 	Registry = "registry.demo.invalid"
