@@ -9,63 +9,60 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// Commits is the source repository as Check sees it.
+// Commits looks up commits of source repositories.
 type Commits interface {
-	// HasCommit reports whether repository sourceRepo holds the commit, which
-	// is a full id.
+	// HasCommit reports whether repository sourceRepo has the commit, a full id.
 	HasCommit(ctx context.Context, sourceRepo, commit string) (bool, error)
 }
 
-// Images is the registry as Check sees it.
+// Images looks up images in registries.
 type Images interface {
-	// Resolve returns the digest that a reference with a tag points to now. The
-	// error is fs.ErrNotExist if no such image exists.
+	// Resolve returns the digest that a tagged reference points to now. The error is fs.ErrNotExist if no such image
+	// exists.
 	Resolve(ctx context.Context, ref string) (digest.Digest, error)
-	// Revision returns the org.opencontainers.image.revision of the image
-	// repository@digest, from its annotations or its configuration's labels;
-	// empty where it has none.
+	// Revision returns the org.opencontainers.image.revision of the image repository@digest, from its annotations or
+	// its configuration's labels; "" if it has none.
 	Revision(ctx context.Context, ref string) (string, error)
 }
 
-// Outcome is how a check ended.
+// Outcome is the result of a check.
 type Outcome string
 
-// How a check ends.
+// The outcomes of a check.
 const (
 	Pass    Outcome = "pass"
 	Fail    Outcome = "fail"
 	Skipped Outcome = "skipped"
-	// Unknown: whoever had to be asked did not answer.
-	Unknown Outcome = "unknown"
+	Unknown Outcome = "unknown" // the repository or registry did not answer
 )
 
-// CheckResult is one check of a lock. Reason says why it did not pass.
+// CheckResult is one check of a lock. Reason explains every outcome but Pass.
 type CheckResult struct {
 	Check  string  `json:"check"`
 	Result Outcome `json:"result"`
 	Reason string  `json:"reason,omitempty"`
 }
 
-// The checks, in the order in which Check reports them. Those of an image in
-// Images have its name appended: image-digest/sidecar.
+// The checks, in the order of their results. Those of a named image have its name appended: image-digest/sidecar.
 const (
 	CheckFormat        = "format"         // current.yaml is a lock
 	CheckReleaseID     = "release-id"     // releaseId is git- and gitCommit
 	CheckFilesAgree    = "files-agree"    // current.yaml equals its history file
 	CheckCommit        = "commit"         // the commit exists in the source repository
 	CheckImageDigest   = "image-digest"   // the image's tag resolves to the digest
-	CheckImageRevision = "image-revision" // the image says that it was built from the commit
+	CheckImageRevision = "image-revision" // the image was built from the commit, according to its annotation
 )
 
-// Check examines current.yaml of the lock directory dir. All checks run; those
-// that need a nil commits or images, or a lock that cannot be read, are
-// skipped. sourceRepo stands in for packaging.sourceRepo in the short form.
-// The error is about reading the directory or ctx, never about a check.
+// Check examines current.yaml of the lock directory dir. All checks run; those that need a nil commits or images, or a
+// lock that cannot be read, are skipped. sourceRepo replaces packaging.sourceRepo in the short form. The error is about
+// reading the directory or ctx, never about a check.
 func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Commits, images Images) ([]CheckResult, error) {
 	name := path.Join(dir, currentName)
-	data, err := readBounded(fsys, name)
+	data, err := strictyaml.ReadFile(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("check lock: %w", err)
 	}
@@ -94,7 +91,7 @@ func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Comm
 
 type checker struct{ results []CheckResult }
 
-// report adds a result: pass where reason is empty.
+// report adds a result: Pass if reason is empty, else Fail.
 func (c *checker) report(check, reason string) {
 	result := Pass
 	if reason != "" {
@@ -103,8 +100,8 @@ func (c *checker) report(check, reason string) {
 	c.results = append(c.results, CheckResult{check, result, reason})
 }
 
-// unanswered tells what is not there, a failure, from what could not be asked.
-func (c *checker) unanswered(check string, err error) {
+// failed adds the result of a lookup that failed: Fail if the object does not exist, else Unknown.
+func (c *checker) failed(check string, err error) {
 	result := Unknown
 	if errors.Is(err, fs.ErrNotExist) {
 		result = Fail
@@ -117,8 +114,11 @@ func (c *checker) skip(check, reason string) {
 }
 
 func (c *checker) filesAgree(fsys fs.FS, dir string, l Lock, current []byte) {
-	history, err := readBounded(fsys, path.Join(dir, l.ReleaseID+".yaml"))
-	c.report(CheckFilesAgree, disagreement(dir, l, history, current, err))
+	reason, err := disagreement(fsys, dir, l, current)
+	if err != nil {
+		reason = err.Error()
+	}
+	c.report(CheckFilesAgree, reason)
 }
 
 func (c *checker) commit(ctx context.Context, commits Commits, repo, commit string) {
@@ -129,7 +129,7 @@ func (c *checker) commit(ctx context.Context, commits Commits, repo, commit stri
 	ok, err := commits.HasCommit(ctx, repo, commit)
 	switch {
 	case err != nil:
-		c.unanswered(CheckCommit, err)
+		c.failed(CheckCommit, err)
 	case !ok:
 		c.report(CheckCommit, "commit "+commit+" does not exist in the source repository: was it pushed?")
 	default:
@@ -137,8 +137,7 @@ func (c *checker) commit(ctx context.Context, commits Commits, repo, commit stri
 	}
 }
 
-// image checks one image. Only the main one (commit is not empty) must have
-// been built from the locked commit.
+// image checks one image. Only the main one, whose commit is not empty, must have been built from the locked commit.
 func (c *checker) image(ctx context.Context, images Images, suffix string, image Image, commit string) {
 	digestCheck, revisionCheck := CheckImageDigest+suffix, CheckImageRevision+suffix
 	if images == nil {
@@ -151,7 +150,7 @@ func (c *checker) image(ctx context.Context, images Images, suffix string, image
 	if image.Tag() == "" {
 		c.skip(digestCheck, image.Ref+" has no tag")
 	} else if now, err := images.Resolve(ctx, image.Repository()+":"+image.Tag()); err != nil {
-		c.unanswered(digestCheck, err)
+		c.failed(digestCheck, err)
 	} else if now != image.Digest {
 		c.report(digestCheck, image.Ref+" is now "+now.String()+", not "+image.Digest.String()+": the tag was moved, or the lock names another image")
 	} else {
@@ -163,7 +162,7 @@ func (c *checker) image(ctx context.Context, images Images, suffix string, image
 	revision, err := images.Revision(ctx, image.Pinned())
 	switch {
 	case err != nil:
-		c.unanswered(revisionCheck, err)
+		c.failed(revisionCheck, err)
 	case revision == "":
 		c.skip(revisionCheck, "the image names no org.opencontainers.image.revision")
 	case strings.TrimPrefix(revision, "sha1:") != commit:

@@ -112,7 +112,7 @@ func TestCheck(t *testing.T) {
 		t.Error(diff, err)
 	}
 	if _, err := Check(t.Context(), fstest.MapFS{}, "d", "", nil, nil); err == nil {
-		t.Error("a missing lock is no error")
+		t.Error("no error for a missing lock")
 	}
 }
 

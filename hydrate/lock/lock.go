@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// SchemaVersion is the only schema version that is read and written.
+// SchemaVersion is the only schema version that this package reads and writes.
 const SchemaVersion = "v1"
 
 // The kinds of packaging.
@@ -69,11 +69,10 @@ type NamedImage struct {
 type Packaging struct {
 	// Kind is Helm or Kustomize.
 	Kind string `yaml:"kind,required" json:"kind"`
-	// SourceRepo is the URL of the source repository; empty in the short
-	// form, where the pipeline file names it.
+	// SourceRepo is the URL of the source repository; empty in the short form, where the pipeline file names it.
 	SourceRepo string `yaml:"sourceRepo" json:"sourceRepo"`
-	// SourcePath is the package's directory, slash-separated and relative to
-	// the repository's root, "." for the root itself.
+	// SourcePath is the package's directory, slash-separated and relative to the repository's root, "." for the root
+	// itself.
 	SourcePath string `yaml:"sourcePath,required" json:"sourcePath"`
 }
 
@@ -101,8 +100,8 @@ func (i Image) split() (repository, tag string) {
 	return ref, ""
 }
 
-// Canonical encodes every field, in one order and with empty ones written out:
-// two locks have equal encodings if and only if all fields are equal.
+// Canonical encodes every field in one order, empty ones included: two locks have equal encodings if and only if all
+// fields are equal.
 func (l Lock) Canonical() []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -116,9 +115,8 @@ func (l Lock) Canonical() []byte {
 	return b.Bytes()
 }
 
-// Format writes l as a lock file, in the order and style that the package
-// documentation shows. Empty fields are left out. Format does not validate l;
-// Parse of the result does.
+// Format writes l as a lock file, in the order and style that the package documentation shows. Empty fields are left
+// out. Format does not validate l; Parse of the result does.
 func Format(l Lock) []byte {
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
@@ -154,8 +152,8 @@ func (i Image) node(before ...entry) *yaml.Node {
 	return mapping(append(before, entry{"ref", text(i.Ref)}, entry{"digest", text(i.Digest.String())})...)
 }
 
-// text makes a string node: the encoder quotes it if YAML would read
-// something else, such as a commit id of digits only.
+// text makes a string node: the encoder quotes it if YAML would read something else, such as a commit id of digits
+// only.
 func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
 
 // entry is a key of a map and its value.

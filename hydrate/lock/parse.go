@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,8 +15,8 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// Parse reads a lock file; file names it in problems. The error lists every
-// problem, one a line, with file, line and column.
+// Parse reads a lock file; problems name it file. The error lists every problem, one a line, with file, line and
+// column.
 func Parse(file string, data []byte) (Lock, error) {
 	l, root, problems := decode(file, data)
 	if msg := l.inconsistency(); msg != "" && len(problems) == 0 {
@@ -27,8 +28,7 @@ func Parse(file string, data []byte) (Lock, error) {
 	return l, nil
 }
 
-// decode reads everything but the agreement of releaseId and gitCommit, which
-// Check reports by itself.
+// decode checks everything but the agreement of releaseId and gitCommit, which is a check of its own in Check.
 func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Problems) {
 	var l Lock
 	root, problems := strictyaml.Parse(file, data)
@@ -36,8 +36,7 @@ func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Proble
 		return Lock{}, nil, problems
 	}
 	problems = strictyaml.Decode(root, &l)
-	// A field that did not decode has its problem already, and its zero value
-	// would only earn it a second one.
+	// A field that did not decode has its problem already; its zero value would only add a second one.
 	failed := make(map[strictyaml.Pos]bool)
 	for _, p := range problems {
 		failed[p.Pos] = true
@@ -50,7 +49,7 @@ func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Proble
 	return l, root, problems
 }
 
-// fault is what is wrong with one field.
+// fault is a problem of one field.
 type fault struct {
 	path []any
 	msg  string
@@ -61,8 +60,7 @@ var (
 	commitID     = regexp.MustCompile(`^[0-9a-f]{40}$`)
 	releaseID    = regexp.MustCompile(`^git-[0-9a-f]{40}$`)
 	sha256Digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	// imageRef is the distribution specification's grammar of references,
-	// with an optional digest.
+	// imageRef is the distribution specification's grammar of references, with an optional digest.
 	imageRef = regexp.MustCompile(`^([a-zA-Z0-9.-]+(:[0-9]+)?/|\[[0-9a-fA-F:]+\](:[0-9]+)?/)?` +
 		`[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*` +
 		`(:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
@@ -107,17 +105,21 @@ func (l Lock) faults() []fault {
 			report("packaging.sourceRepo "+err.Error(), "packaging", "sourceRepo")
 		}
 	}
-	report(sourcePathFault(l.Packaging.SourcePath), "packaging", "sourcePath")
+	if p := l.Packaging.SourcePath; p != "" { // a missing one has its problem already
+		if msg := PathFault(p, "source"); msg != "" {
+			report("packaging.sourcePath "+quote(p)+" "+msg, "packaging", "sourcePath")
+		}
+	}
 	if l.CreatedAt != "" {
 		if _, err := time.Parse(time.RFC3339, l.CreatedAt); err != nil {
-			report("createdAt "+quote(l.CreatedAt)+" is no RFC 3339 time: write one like '2026-03-22T12:34:56Z'", "createdAt")
+			report("createdAt "+quote(l.CreatedAt)+" is not an RFC 3339 time: write one like '2026-03-22T12:34:56Z'", "createdAt")
 		}
 	}
 	return faults
 }
 
-// inconsistency says why releaseId and gitCommit, each well-formed, do not belong
-// together; it is empty where they do.
+// inconsistency describes how releaseId and gitCommit, each well-formed, contradict each other; it returns "" if they
+// agree.
 func (l Lock) inconsistency() string {
 	if l.ReleaseID != "git-"+l.GitCommit {
 		return "releaseId " + quote(l.ReleaseID) + " belongs to another commit: gitCommit is " + quote(l.GitCommit)
@@ -134,7 +136,7 @@ func commitFault(commit string) string {
 	case abbreviated.MatchString(commit):
 		return "gitCommit " + quote(commit) + " is abbreviated: write the full id that git rev-parse " + commit + " prints"
 	}
-	return "gitCommit " + quote(commit) + " is no commit id of 40 lower-case hex digits"
+	return "gitCommit " + quote(commit) + " is not a commit id of 40 lower-case hex digits"
 }
 
 func refFault(image Image) string {
@@ -152,33 +154,31 @@ func refFault(image Image) string {
 
 func digestFault(field string, image Image) string {
 	if sha256Digest.MatchString(image.Digest.String()) || image == (Image{}) {
-		return "" // where all is missing, the reference is reported
+		return "" // if all is missing, the reference is reported
 	}
 	ref := image.Ref
 	if !imageRef.MatchString(ref) {
 		ref = "IMAGE"
 	}
-	way := ": write what `crane digest " + ref + "` prints"
+	remedy := ": write what `crane digest " + ref + "` prints"
 	if image.Digest == "" {
-		return field + " is empty" + way
+		return field + " is empty" + remedy
 	}
-	return field + " " + quote(image.Digest.String()) + " is not sha256: and 64 lower-case hex digits" + way
+	return field + " " + quote(image.Digest.String()) + " is not sha256: and 64 lower-case hex digits" + remedy
 }
 
-// CheckRepository says why address cannot be a source repository: it is empty,
-// git would take it for an option or run a helper for it, or it carries
-// credentials, which the error does not repeat.
+// CheckRepository returns an error if address is not usable as a source repository: it is empty, git would take it for
+// an option or run a helper for it, or it carries credentials. The error does not repeat the address.
 func CheckRepository(address string) error {
 	switch {
 	case address == "", strings.HasPrefix(address, "-"), remoteHelper.MatchString(address),
 		strings.ContainsFunc(address, isControlOrSpace):
-		return errors.New("is no repository URL: write one like https://github.com/acme/app.git")
+		return errors.New("is not a repository URL: write one like https://github.com/acme/app.git")
 	}
-	// A path or scp-like address (git@host:path) does not parse as a URL or has
-	// no host, and carries no password.
+	// A path or scp-like address (git@host:path) does not parse as a URL or has no host, and carries no password.
 	u, err := url.Parse(address)
 	if err != nil && strings.Contains(address, "://") {
-		return errors.New("is no valid URL: write one like https://github.com/acme/app.git")
+		return errors.New("is not a valid URL: write one like https://github.com/acme/app.git")
 	}
 	if err != nil || u.User == nil {
 		return nil
@@ -189,20 +189,25 @@ func CheckRepository(address string) error {
 	return nil
 }
 
-func sourcePathFault(p string) string {
-	const rule = ": write the directory relative to the source repository's root, with slashes"
+// PathFault describes, as the end of a sentence, why p is not a path in a repository of that name; it returns "" for a
+// valid path. The root itself is ".".
+func PathFault(p, repository string) string {
+	remedy := ": write it relative to the " + repository + " repository's root"
 	switch {
-	case p == "", fs.ValidPath(p) && !strings.Contains(p, `\`) && !strings.ContainsFunc(p, isControl):
-		return "" // a missing one is reported as such
-	case path.IsAbs(p):
-		return "packaging.sourcePath " + quote(p) + " is absolute" + rule
+	case p == "":
+		return "is empty" + remedy
+	case strings.ContainsFunc(p, isControl):
+		return "holds control characters"
 	case strings.Contains(p, `\`):
-		return "packaging.sourcePath " + quote(p) + " holds a backslash" + rule
+		return "holds a backslash: write slashes"
+	case path.IsAbs(p):
+		return "is absolute" + remedy
+	case fs.ValidPath(p):
+		return ""
+	case slices.Contains(strings.Split(p, "/"), ".."):
+		return "holds `..`" + remedy
 	}
-	if clean := path.Clean(p); fs.ValidPath(clean) && clean != p && !strings.ContainsFunc(p, isControl) {
-		return "packaging.sourcePath " + quote(p) + " is not in its shortest form: write " + quote(clean)
-	}
-	return "packaging.sourcePath " + quote(p) + " leaves the source repository or is malformed" + rule
+	return "is not in its shortest form: write " + quote(path.Clean(p))
 }
 
 func quote(s string) string { return strconv.Quote(s) }

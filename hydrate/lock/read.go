@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -14,7 +13,7 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// MaxReleases is the most files that a lock directory may hold.
+// MaxReleases bounds the files of a lock directory.
 const MaxReleases = 100_000
 
 const currentName = "current.yaml"
@@ -30,8 +29,7 @@ type File struct {
 	Digest digest.Digest
 }
 
-// Current reads the newest release of the lock directory dir. The error is
-// fs.ErrNotExist where nothing was released yet.
+// Current reads the newest release of the lock directory dir. The error is fs.ErrNotExist if it has no release.
 func Current(fsys fs.FS, dir string) (File, error) {
 	f, err := read(fsys, path.Join(dir, currentName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -40,46 +38,45 @@ func Current(fsys fs.FS, dir string) (File, error) {
 	return f, err
 }
 
-// CheckID tells whether id is written as the id of a release is.
+// CheckID returns an error unless id has the form of a release id.
 func CheckID(id string) error {
 	if !releaseID.MatchString(id) {
-		return fmt.Errorf("%q is no release id: write git- and a full commit id of 40 lower-case hex digits", id)
+		return fmt.Errorf("%q is not a release id: write git- and a full commit id of 40 lower-case hex digits", id)
 	}
 	return nil
 }
 
-// CheckRecorded tells whether the history file of f's release, in the lock
-// directory dir, says the same as f: whoever verifies what was made of f will
-// read that one. What is wrong is a strictyaml.Problems.
+// CheckRecorded returns a strictyaml.Problems unless the history file of f's release in the lock directory dir equals
+// f: the history file is what verification reads.
 func CheckRecorded(fsys fs.FS, dir string, f File) error {
-	history, err := readBounded(fsys, path.Join(dir, f.Lock.ReleaseID+".yaml"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	reason, err := disagreement(fsys, dir, f.Lock, f.Data)
+	if err != nil {
 		return fmt.Errorf("read lock: %w", err)
 	}
 	var problems strictyaml.Problems
-	if reason := disagreement(dir, f.Lock, history, f.Data, err); reason != "" {
+	if reason != "" {
 		problems.Add(strictyaml.Pos{File: f.Path}, "%s", reason)
 	}
 	return problems.Err()
 }
 
-// disagreement says how the history file of l, or the error of reading it,
-// differs from current.yaml; it is empty where they agree.
-func disagreement(dir string, l Lock, history, current []byte, err error) string {
+// disagreement describes how the history file of l differs from current.yaml; it returns "" if they agree.
+func disagreement(fsys fs.FS, dir string, l Lock, current []byte) (string, error) {
 	name := path.Join(dir, l.ReleaseID+".yaml")
+	history, err := strictyaml.ReadFile(fsys, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return name + " does not exist: write it with `lockage lock write --commit " + l.GitCommit + "`"
+		return name + " does not exist: write it with `lockage lock write --commit " + l.GitCommit + "`", nil
 	case err != nil:
-		return err.Error()
+		return "", err
 	case !bytes.Equal(history, current):
-		return name + " and " + currentName + " differ: the history file is the record, copy it over the other"
+		return name + " and " + currentName + " differ: the history file is the record, copy it over the other", nil
 	}
-	return ""
+	return "", nil
 }
 
-// Release reads one release, named by its id (git-<40 hex>), of the lock
-// directory dir. The error is fs.ErrNotExist where it was never written.
+// Release reads a release of the lock directory dir by its id, git-<40 hex>. The error is fs.ErrNotExist if it was
+// never written.
 func Release(fsys fs.FS, dir, id string) (File, error) {
 	if err := CheckID(id); err != nil {
 		return File{}, err
@@ -94,9 +91,8 @@ func Release(fsys fs.FS, dir, id string) (File, error) {
 	return f, err
 }
 
-// Releases lists the ids of all releases in the lock directory dir, sorted as
-// text: their order in time is the source repository's to tell. No lock is
-// read.
+// Releases lists the ids of all releases in the lock directory dir, sorted as text: their order in time is in the
+// source repository. It reads no lock.
 func Releases(fsys fs.FS, dir string) ([]string, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
@@ -115,7 +111,7 @@ func Releases(fsys fs.FS, dir string) ([]string, error) {
 }
 
 func read(fsys fs.FS, name string) (File, error) {
-	data, err := readBounded(fsys, name)
+	data, err := strictyaml.ReadFile(fsys, name)
 	if err != nil {
 		return File{}, fmt.Errorf("read lock: %w", err)
 	}
@@ -124,17 +120,4 @@ func read(fsys fs.FS, name string) (File, error) {
 		return File{}, err
 	}
 	return File{Lock: l, Path: name, Data: data, Digest: digest.FromBytes(data)}, nil
-}
-
-func readBounded(fsys fs.FS, name string) ([]byte, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, strictyaml.MaxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	return data, nil
 }

@@ -12,58 +12,48 @@ import (
 	"strings"
 )
 
-// Ancestry tells which of two commits of the source repository came first.
+// Ancestry orders commits of the source repository.
 type Ancestry interface {
-	// IsAncestor reports whether descendant's history holds ancestor. Both are
-	// full commit ids. A commit that does not exist is an error.
+	// IsAncestor reports whether descendant's history has ancestor. Both are full commit ids. A commit that does not
+	// exist is an error.
 	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
 }
 
-// Action is what Write did with a file.
+// Action is what Write does with a file.
 type Action string
 
-// What Write does with a file.
+// The actions on a file.
 const (
-	// Created: the file was not there before.
-	Created Action = "created"
-	// Updated: the file named another release before.
-	Updated Action = "updated"
-	// Unchanged: the file said the same already.
-	Unchanged Action = "unchanged"
-	// Newer: the file names a newer release, and still does.
-	Newer Action = "newer"
+	Created   Action = "created"   // the file did not exist before
+	Updated   Action = "updated"   // the file named another release before
+	Unchanged Action = "unchanged" // the file had this content already
+	Newer     Action = "newer"     // the file names a newer release, and is kept
 )
 
 // Written is the result of Write.
 type Written struct {
-	// Lock is the release as it stands in its history file: its CreatedAt is
-	// that of the first write.
-	Lock Lock `json:"lock"`
-	// History and Current are the two files.
+	// Lock is the release as its history file has it: its CreatedAt is that of the first write.
+	Lock    Lock        `json:"lock"`
 	History WrittenFile `json:"history"`
 	Current WrittenFile `json:"current"`
 }
 
-// WrittenFile is one file and what was done with it. Path is relative to
-// the root that was given to Write, with slashes.
+// WrittenFile is one file and the action on it. Path is slash-separated, relative to the root that Write takes.
 type WrittenFile struct {
 	Path   string `json:"path"`
 	Action Action `json:"action"`
 }
 
-// Write records release l in the lock directory dir below root: its history
-// file, and current.yaml unless that names a newer release. The directory
-// is made where it is missing.
+// Write records release l in the lock directory dir below root, which it creates if it is missing: the history file,
+// and current.yaml unless that names a newer release.
 //
-// A history file that says the same, CreatedAt and fields that the short form
-// leaves out apart, is kept as it is; one that says anything else is an
-// error that names the fields. current.yaml becomes a copy of the history
-// file unless l's commit is an ancestor of the one it names.
+// A history file with the same fields, except CreatedAt and those that the short form leaves out, is kept; other
+// content is an error that names the fields. current.yaml becomes a copy of the history file unless l's commit is an
+// ancestor of the one it names.
 //
-// Both files are complete on disk, with mode 0644 whatever the umask, before
-// either is put in place by a rename: a full disk or a crash leaves no
-// half-written file, and what a crash between the renames leaves undone is done
-// by the next Write. No symbolic link that leads out of dir is followed.
+// Both files are complete on disk, with mode 0644 whatever the umask, before either is renamed into place: a full disk
+// or a crash leaves no half-written file, and the next Write completes what a crash between the renames left undone.
+// Write follows no symbolic link out of dir.
 func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ancestry) (Written, error) {
 	if err := checkWritable(l); err != nil {
 		return Written{}, err
@@ -83,7 +73,7 @@ func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ance
 	var pending []pendingFile
 	defer func() {
 		for _, p := range pending {
-			_ = d.Remove(p.temp) // gone already where it was put in place
+			_ = d.Remove(p.temp) // does not exist any more once it is renamed
 		}
 	}()
 	for _, f := range plan.Files {
@@ -102,22 +92,20 @@ func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ance
 	return plan.Written, syncDir(d)
 }
 
-// Plan is what recording a release makes of a lock directory.
+// Plan is the decision how to record a release in a lock directory.
 type Plan struct {
-	// Written is what there will be.
-	Written
-	// Files are those to write, at most two and in this order: history before
-	// current.yaml. There are none where nothing changes.
+	Written // the result of carrying it out
+	// Files are the files to write, in this order: history before current.yaml, and none if nothing changes.
 	Files []PlannedFile
 }
 
-// PlannedFile is the content of one file. Path is that of the WrittenFile.
+// PlannedFile is the content of one file. Path is that of its WrittenFile.
 type PlannedFile struct {
 	Path string
 	Data []byte
 }
 
-// Prepare decides what Write would do where the files are fsys, and writes nothing.
+// Prepare decides what Write would do to the files fsys, and writes nothing.
 func Prepare(ctx context.Context, fsys fs.FS, dir string, l Lock, ancestry Ancestry) (Plan, error) {
 	if err := checkWritable(l); err != nil {
 		return Plan{}, err
@@ -125,7 +113,7 @@ func Prepare(ctx context.Context, fsys fs.FS, dir string, l Lock, ancestry Ances
 	return prepare(ctx, fsys, dir, dir, l, ancestry)
 }
 
-// checkWritable tells whether what Format makes of l can be read back.
+// checkWritable returns an error unless Parse reads back what Format writes of l.
 func checkWritable(l Lock) error {
 	if _, err := Parse("lock", Format(l)); err != nil {
 		return fmt.Errorf("lock of release %s is not written: %w", l.ReleaseID, err)
@@ -164,8 +152,7 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 	return plan, nil
 }
 
-// currentAction decides what becomes of current.yaml in dir when data is the
-// history file of l.
+// currentAction decides the action on current.yaml in dir if data is the history file of l.
 func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []byte, ancestry Ancestry) (Action, error) {
 	current, err := read(fsys, path.Join(dir, currentName))
 	switch {
@@ -188,9 +175,8 @@ func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []b
 	return Updated, nil
 }
 
-// differences lists the fields in which two locks of one release differ, with
-// both values. CreatedAt may differ, and so may what either leaves out because
-// it is written in the short form.
+// differences lists the fields in which two locks of one release differ, with both values. CreatedAt may differ, and so
+// may the fields that either leaves out in the short form.
 func differences(old, l Lock) []string {
 	var diffs []string
 	compare := func(field, a, b string) {
@@ -221,8 +207,8 @@ func differences(old, l Lock) []string {
 // pendingFile is complete on disk under a temporary name.
 type pendingFile struct{ temp, name string }
 
-// writeTemp writes data beside name and returns the temporary name. Names left
-// by a killed process are passed over, up to a bound.
+// writeTemp writes data beside name and returns the temporary name. It skips names that killed processes left, up to a
+// bound.
 func writeTemp(d *os.Root, name string, data []byte) (string, error) {
 	const attempts = 100
 	var temp string
@@ -239,7 +225,7 @@ func writeTemp(d *os.Root, name string, data []byte) (string, error) {
 		return "", fmt.Errorf("make a temporary file: %w", err)
 	}
 	if _, err = f.Write(data); err == nil {
-		err = f.Chmod(0o644) // gives back what the umask took away
+		err = f.Chmod(0o644) // restores what the umask removed
 	}
 	if err == nil {
 		err = f.Sync()

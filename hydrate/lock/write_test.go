@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// line is a history in which each commit's ancestors stand before it.
+// line is a history in which each commit's ancestors come before it.
 type line []string
 
 func (l line) IsAncestor(_ context.Context, ancestor, descendant string) (bool, error) {
@@ -101,7 +101,7 @@ func TestWrite(t *testing.T) {
 	write(at(later), Created, Updated)
 	current(later)
 
-	// A later run is no other release.
+	// A later run is the same release.
 	again := at(later)
 	again.CreatedAt = "2027-01-01T00:00:00Z"
 	write(again, Unchanged, Unchanged)

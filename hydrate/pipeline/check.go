@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/strictyaml"
@@ -124,24 +122,7 @@ func (c *checker) path(s scope, name string, n *strictyaml.Node) (value string, 
 }
 
 // repositoryPath is the rule for every path in the GitOps repository.
-func repositoryPath(p string) string {
-	switch {
-	case p == "":
-		return "is empty: write a path relative to the GitOps repository's root"
-	case strings.ContainsFunc(p, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }):
-		return "holds control characters"
-	case strings.Contains(p, `\`):
-		return "holds a backslash: write slashes"
-	case path.IsAbs(p):
-		return "is absolute: write it relative to the GitOps repository's root"
-	case fs.ValidPath(p):
-		return ""
-	}
-	if clean := path.Clean(p); fs.ValidPath(clean) && !slices.Contains(strings.Split(p, "/"), "..") {
-		return fmt.Sprintf("is not in its shortest form: write %q", clean)
-	}
-	return "holds `..`: write it relative to the GitOps repository's root"
-}
+func repositoryPath(p string) string { return lock.PathFault(p, "GitOps") }
 
 // subdirectory is repositoryPath without the root itself.
 func subdirectory(p string) string {

@@ -163,7 +163,7 @@ func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*stric
 
 // parse reads one document and its header; nil where that failed with problems.
 func (ld loader) parse(name string, c *checker) (*strictyaml.Node, error) {
-	data, err := readFile(ld.files, name)
+	data, err := strictyaml.ReadFile(ld.files, name)
 	if err != nil {
 		return nil, fmt.Errorf("read pipeline file: %w", err)
 	}

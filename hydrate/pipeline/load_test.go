@@ -212,7 +212,7 @@ stages:
       - unknown: x
 `
 	_, err := loader{files: repo("a.yaml", in)}.load([]string{"a.yaml"})
-	want := `a.yaml:6:18: mirror.remote is no repository URL: write one like https://github.com/acme/app.git
+	want := `a.yaml:6:18: mirror.remote is not a repository URL: write one like https://github.com/acme/app.git
 a.yaml:6:31: mirror.branch: "a..b" is no branch name
 a.yaml:6:43: mirror.path: "." is the whole branch: name a directory
 a.yaml:6:52: mirror.when: "x" is not known: write hydrate or promote

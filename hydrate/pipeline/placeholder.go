@@ -3,7 +3,6 @@ package pipeline
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"regexp"
@@ -107,7 +106,7 @@ func (p *Pipeline) readVars(stage string, files fs.FS, c *checker) (map[string]s
 	if !ok {
 		return nil, nil
 	}
-	data, err := readFile(files, name)
+	data, err := strictyaml.ReadFile(files, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.add(n.Pos, "vars file %s of stage %s does not exist", name, stage)
 		return nil, nil
@@ -136,19 +135,4 @@ func (p *Pipeline) readVars(stage string, files fs.FS, c *checker) (map[string]s
 		}
 	}
 	return vars, nil
-}
-
-// readFile reads one file under strictyaml's size bound: one byte more than
-// that is read, for strictyaml to refuse.
-func readFile(files fs.FS, name string) ([]byte, error) {
-	f, err := files.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, strictyaml.MaxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return data, nil
 }

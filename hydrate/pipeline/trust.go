@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/lockage/lockage/internal/strictyaml"
 )
 
 // checkSigners asks for one kind of key a role, and for two keys.
@@ -80,7 +82,7 @@ func sameIdentity(a, b Identity, files fs.FS) (bool, error) {
 
 // readKeys returns none where there is no such file, or no PEM text in it: whoever uses the keys says so.
 func readKeys(files fs.FS, name string) ([]string, error) {
-	data, err := readFile(files, name)
+	data, err := strictyaml.ReadFile(files, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {

@@ -25,8 +25,6 @@ var unfinished = []string{
 	"hydrate/helm",
 	"hydrate/helm/chartrepo",
 	"hydrate/kustomize",
-	"hydrate/lock",
-	"hydrate/lock/remotelock",
 	"hydrate/mirror",
 	"hydrate/pipeline",
 	"hydrate/plan",

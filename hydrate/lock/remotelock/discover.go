@@ -12,16 +12,16 @@ import (
 	"github.com/lockage/lockage/internal/git"
 )
 
-// commitPlaceholder stands for the full commit id in a pattern of tags.
+// commitPlaceholder means the full commit id in a pattern of tags.
 const commitPlaceholder = "{commit}"
 
-// ErrNoImage says that no commit was found that has an image.
+// ErrNoImage is returned by Newest if no commit has an image.
 var ErrNoImage = errors.New("no commit with an image")
 
-// Pattern is how an image's tag is made from the commit.
+// Pattern makes an image's tag from the commit.
 type Pattern struct{ prefix, suffix string }
 
-// ParsePattern reads a tag with {commit} in it, once.
+// ParsePattern parses a tag that contains {commit} once.
 func ParsePattern(s string) (Pattern, error) {
 	prefix, suffix, ok := strings.Cut(s, commitPlaceholder)
 	p := Pattern{prefix, suffix}
@@ -33,18 +33,18 @@ func ParsePattern(s string) (Pattern, error) {
 
 func (p Pattern) String() string { return p.prefix + commitPlaceholder + p.suffix }
 
-// Tag is the tag of a commit's image.
+// Tag returns the tag of a commit's image.
 func (p Pattern) Tag(commit git.Hash) string { return p.prefix + string(commit) + p.suffix }
 
-// Tags is the image repository as a search sees it.
+// Tags lists the tags of an image repository.
 type Tags interface {
-	// Name is the repository's, without a tag.
+	// Name returns the repository's name, without a tag.
 	Name() string
 	// Tags lists the tags that begin with prefix.
 	Tags(ctx context.Context, prefix string) ([]string, error)
 }
 
-// Search is for the newest commit of a branch that has an image.
+// Search looks for the newest commit of a branch that has an image.
 type Search struct {
 	Source *git.Remote
 	Branch string   // "" is the default branch
@@ -53,8 +53,7 @@ type Search struct {
 	Tag    Pattern
 }
 
-// Newest finds the commit. The error is ErrNoImage where there is none, and
-// says what was looked for.
+// Newest finds the commit. The error is ErrNoImage if no commit qualifies, and describes the search.
 func (s Search) Newest(ctx context.Context) (git.Hash, error) {
 	for _, name := range s.Paths {
 		if !fs.ValidPath(name) {
@@ -88,7 +87,7 @@ func (s Search) Newest(ctx context.Context) (git.Hash, error) {
 	return "", s.failure(strings.TrimPrefix(branch, "refs/heads/"), len(tags), w)
 }
 
-// failure says what was looked for in vain.
+// failure describes the search that found no commit.
 func (s Search) failure(branch string, tags int, w walk) error {
 	extent := fmt.Sprintf("all %d commits", w.seen)
 	switch {
@@ -105,17 +104,17 @@ func (s Search) failure(branch string, tags int, w walk) error {
 		ErrNoImage, extent, branch, s.Source, s.Tag, s.Images.Name(), touching)
 }
 
-// walk is along a branch, newest commits first.
+// walk is a walk along a branch, newest commits first.
 type walk struct {
 	source *git.Remote
 	paths  []string
 
 	seen, tagged int
-	pending      []git.Commit // tagged, not yet asked for their paths
+	pending      []git.Commit // tagged, their paths not yet compared
 	found        git.Hash
 }
 
-// visit says whether to go on.
+// visit reports whether to go on.
 func (w *walk) visit(ctx context.Context, c git.Commit, tagged bool) (bool, error) {
 	w.seen++
 	if tagged {

@@ -13,11 +13,11 @@ import (
 	"github.com/lockage/lockage/internal/git"
 )
 
-// Branch is a branch of a remote to record releases on.
+// Branch is a branch of a remote on which releases are recorded.
 type Branch struct {
 	Remote *git.Remote
 	Name   string // short
-	// Wait is called after each push that came too late, before the next attempt.
+	// Wait is called after each push that lost the race, before the next attempt.
 	Wait func(ctx context.Context, attempt int) error
 }
 
@@ -25,24 +25,24 @@ type Branch struct {
 type Entry struct {
 	Lock     lock.Lock
 	Dir      string // the lock directory, with slashes, relative to the root
-	Pipeline string // whose release it is, for the commit's message; may be empty
+	Pipeline string // of the release, for the commit's message; may be empty
 	Time     time.Time
 	Ancestry lock.Ancestry
 }
 
-// Recorded is what became of an entry.
+// Recorded is the result of recording an entry.
 type Recorded struct {
 	lock.Written
-	Commit git.Hash // that was pushed; "" where nothing had to be
+	Commit git.Hash // that was pushed; "" if nothing changed
 }
 
-// Files are the files at the branch's head as it is now.
+// Files returns the files at the branch's current head.
 func (b Branch) Files(ctx context.Context) (fs.FS, error) {
 	_, files, err := b.head(ctx)
 	return files, err
 }
 
-// head is where the branch is now, with its files.
+// head returns the branch's current head and its files.
 func (b Branch) head(ctx context.Context) (git.Hash, fs.FS, error) {
 	tips, err := b.Remote.Tips(ctx, b.Name)
 	if err != nil {
@@ -62,9 +62,8 @@ func (b Branch) head(ctx context.Context) (git.Hash, fs.FS, error) {
 	return head, snapshot.FS(ctx), nil
 }
 
-// Record commits what is missing of the entry on top of the branch's head and
-// pushes it, again where others pushed first. A push that the server refuses
-// is an error in the server's words.
+// Record commits what is missing of the entry on top of the branch's head and pushes it, again if others pushed first.
+// A push that the server refuses is an error in the server's words.
 func (b Branch) Record(ctx context.Context, e Entry) (Recorded, error) {
 	for attempt := 1; ; attempt++ {
 		draft, recorded, err := b.prepare(ctx, e)
