@@ -64,7 +64,7 @@ func Prepare(ctx context.Context, dir string, o Options) (Setup, error) {
 	}
 	s.Commit = string(hash)
 	s.Image = o.Registry + "/acme/codeai:git-" + s.Commit
-	image, err := pushImage(ctx, s.Image, s.Commit)
+	image, err := PushImage(ctx, s.Image, s.Commit)
 	if err != nil {
 		return s, err
 	}
@@ -137,8 +137,8 @@ func writeFile(name string, data []byte) error {
 	return os.WriteFile(name, data, 0o600)
 }
 
-// pushImage pushes an image without files that says which commit it was built from: what the application's CI would do.
-func pushImage(ctx context.Context, ref, commit string) (digest.Digest, error) {
+// PushImage pushes an image without files that says which commit it was built from: what the application's CI would do.
+func PushImage(ctx context.Context, ref, commit string) (digest.Digest, error) {
 	name, tag, err := oci.SplitReference(ref)
 	if err != nil {
 		return "", err

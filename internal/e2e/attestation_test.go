@@ -24,9 +24,7 @@ func TestCosignAttestations(t *testing.T) {
       - attestation: {type: https://acme.dev/ui-tests/v1, subject: image, by: [ci], where: 'predicate.result == "PASSED"'}
       - image: {by: [ci], provenance: true}`,
 			).Replace(read(t, file)))
-			w.command("gitops", "git", "add", "-A")
-			w.command("gitops", "git", "commit", "-q", "-m", "gates")
-			w.command("gitops", "git", "push", "-q", "origin", "main")
+			w.pushGitOps("gates")
 			w.hydrate("staging")
 
 			lock := read(t, w.path("gitops", "warehouses/codeai/builds/current.yaml"))

@@ -45,13 +45,6 @@ func (w forgeWorld) declare(name, more string) {
 	w.pushGitOps("stages of " + name)
 }
 
-func (w forgeWorld) pushGitOps(message string) {
-	w.t.Helper()
-	w.command("gitops", "git", "add", "-A")
-	w.command("gitops", "git", "commit", "-q", "--allow-empty", "-m", message)
-	w.command("gitops", "git", "push", "-q", "-f", "origin", "HEAD:main")
-}
-
 // files lists a branch's files as the forge has them.
 func (w forgeWorld) files(branch string) []string {
 	w.t.Helper()
@@ -70,13 +63,7 @@ metadata: {name: many-{{ . }}}
 data: {number: "{{ . }}"}
 {{- end }}
 `)
-	w.command("source", "git", "add", "-A")
-	w.command("source", "git", "commit", "-q", "-m", "many")
-	w.command("source", "git", "push", "-q", "origin", "main")
-	commit := strings.TrimSpace(w.command("source", "git", "rev-parse", "HEAD"))
-	image := w.registry + "/acme/codeai:git-" + commit
-	pushImage(t, image, commit)
-	w.command("gitops", w.bin, "lock", "write", "--commit", commit, "--image", image)
+	w.release()
 	w.declare("large", mirrorEach)
 	w.hydrate("staging")
 	if files := w.files("stage/staging"); len(files) < 1000 {

@@ -15,9 +15,6 @@ import (
 	"time"
 )
 
-// browserTimeout bounds how long Chromium may take for all that one test asks of it.
-const browserTimeout = 90 * time.Second
-
 // browser is a Chromium with one page, driven by the DevTools protocol (https://chromedevtools.github.io/devtools-protocol)
 // over a pair of pipes: JSON messages that end in a zero byte.
 type browser struct {
@@ -77,9 +74,6 @@ func startChromium(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	_, _ = commandsOut.Close(), answersIn.Close()
-	if err := answersOut.SetReadDeadline(time.Now().Add(browserTimeout)); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		_ = commandsIn.Close()
 		_ = cmd.Process.Kill()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os/exec"
 	"strings"
 	"sync"
@@ -16,50 +15,49 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/olareg/olareg"
 	"github.com/olareg/olareg/config"
+
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // maxWrites bounds the loop of TestCrash: a stage takes far fewer requests that write.
 const maxWrites = 200
 
-// brittle is a registry that calls a function just before a chosen write. It can be emptied, but for the application's image.
-type brittle struct {
-	referrers bool
-
-	mu      sync.Mutex
-	images  http.Handler
-	current http.Handler
-	writes  int
-	at      int
-	crash   func()
+// killer is a registry that can be replaced, but for the application's image, and that kills a process before a chosen write.
+type killer struct {
+	mu         sync.Mutex
+	images     http.Handler
+	current    http.Handler
+	writes, at int
+	kill       func()
 }
 
-func (b *brittle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	b.mu.Lock()
-	handler := b.current
-	if strings.HasPrefix(r.URL.Path, "/v2/acme/codeai/") {
-		handler = b.images
+func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	k.mu.Lock()
+	handler := k.current
+	if k.images != nil && strings.HasPrefix(r.URL.Path, "/v2/acme/codeai/") {
+		handler = k.images
 	} else if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		b.writes++
-		if b.writes == b.at {
-			b.crash()
-			b.mu.Unlock()
+		if k.writes++; k.writes == k.at {
+			k.kill()
+			k.mu.Unlock()
 			panic(http.ErrAbortHandler)
 		}
 	}
-	b.mu.Unlock()
+	k.mu.Unlock()
 	handler.ServeHTTP(w, r)
 }
 
-// reset empties the registry; before write number at (counted from 1; 0: never) it calls crash.
-func (b *brittle) reset(t *testing.T, at int, crash func()) {
-	fresh := b.registry(t)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.current, b.writes, b.at, b.crash = fresh, 0, at, crash
+// set replaces the registry; before write number at (counted from 1; 0: never) it kills.
+func (k *killer) set(registry http.Handler, at int, kill func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.current, k.writes, k.at, k.kill = registry, 0, at, kill
 }
 
-func (b *brittle) registry(t *testing.T) http.Handler {
-	deletes, referrers := true, b.referrers
+// newOlareg returns an empty registry.
+func newOlareg(t *testing.T, referrers bool) http.Handler {
+	t.Helper()
+	deletes := true
 	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
 	conf.API.DeleteEnabled, conf.API.Referrer.Enabled = &deletes, &referrers
 	registry := olareg.New(conf)
@@ -67,7 +65,7 @@ func (b *brittle) registry(t *testing.T) http.Handler {
 	return registry
 }
 
-// TestCrash kills the hydration before each of its writes in turn. At no time may the candidate's tag stand at something that
+// TestCrash kills the hydration before each of its writes in turn. At no time may the candidate's tag name something that
 // does not verify, and the next run must end as an undisturbed one.
 func TestCrash(t *testing.T) {
 	t.Parallel()
@@ -75,12 +73,8 @@ func TestCrash(t *testing.T) {
 	for _, referrers := range []bool{true, false} {
 		t.Run(fmt.Sprintf("referrers=%t", referrers), func(t *testing.T) {
 			t.Parallel()
-			b := &brittle{referrers: referrers}
-			b.images = b.registry(t)
-			b.reset(t, 0, nil)
-			server := httptest.NewServer(b)
-			t.Cleanup(server.Close)
-			w := newWorld(t, bin, strings.TrimPrefix(server.URL, "http://"))
+			k := &killer{images: newOlareg(t, referrers), current: newOlareg(t, referrers)}
+			w := newWorld(t, bin, testworld.Serve(t, k).Host)
 			repository := w.registry + "/acme/codeai-manifests"
 
 			stage := w.hydrate("staging")[0]
@@ -88,9 +82,9 @@ func TestCrash(t *testing.T) {
 			if len(stage.Tags) != 3 || len(want) != 6 {
 				t.Fatalf("three tags, the older signature and bundles of two predicate types were expected: %v, %v", stage.Tags, want)
 			}
-			b.mu.Lock()
-			writes := b.writes
-			b.mu.Unlock()
+			k.mu.Lock()
+			writes := k.writes
+			k.mu.Unlock()
 			if writes == 0 || writes > maxWrites {
 				t.Fatalf("hydration wrote %d times", writes)
 			}
@@ -98,7 +92,7 @@ func TestCrash(t *testing.T) {
 			for at := 1; at <= writes; at++ {
 				cmd := exec.Command(bin, "hydrate", "staging")
 				cmd.Dir, cmd.Env = w.path("gitops"), w.env
-				b.reset(t, at, func() { _ = cmd.Process.Kill() })
+				k.set(newOlareg(t, referrers), at, func() { _ = cmd.Process.Kill() })
 				var killed *exec.ExitError
 				if err := cmd.Run(); !errors.As(err, &killed) || killed.Exited() {
 					t.Fatalf("write %d of %d: not killed: %v", at, writes, err)

@@ -5,14 +5,9 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,15 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/olareg/olareg"
-	"github.com/olareg/olareg/config"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // judges are the programs that LOCKAGE_E2E=1 needs on the PATH.
 var judges = []string{"cosign", "crane", "git", "helm", "registry"}
-
-// startTimeout bounds how long a registry may take to answer.
-const startTimeout = 20 * time.Second
 
 // requireE2E skips the test, or makes sure that every judge is there; it returns the program under test.
 func requireE2E(t *testing.T) string {
@@ -53,69 +44,27 @@ var registries = []struct {
 	name  string
 	start func(*testing.T) string // returns host:port
 }{
-	{"distribution", startDistribution}, // no referrers API
-	{"olareg", startOlareg},             // with referrers API
+	{"distribution", func(t *testing.T) string { return newDistribution(t).addr }}, // no referrers API
+	{"olareg", startOlareg}, // with referrers API
 }
 
 func startOlareg(t *testing.T) string {
 	t.Helper()
-	deletes := true
-	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
-	conf.API.DeleteEnabled = &deletes
-	registry := olareg.New(conf)
-	server := httptest.NewServer(registry)
-	t.Cleanup(func() {
-		server.Close()
-		_ = registry.Close()
-	})
-	return strings.TrimPrefix(server.URL, "http://")
+	return testworld.Serve(t, newOlareg(t, true)).Host
 }
 
-// startDistribution runs distribution's registry on a folder. The port is chosen before the program starts, since it cannot
-// tell us one of its own.
-func startDistribution(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	conf := filepath.Join(dir, "config.yml")
-	write(t, conf, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+filepath.Join(dir, "store")+
-		"}, delete: {enabled: true}}\nhttp: {addr: "+addr+"}\n")
-
-	var log bytes.Buffer
-	cmd := exec.Command("registry", "serve", conf)
-	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(startTimeout); ; time.Sleep(50 * time.Millisecond) {
-		if response, err := http.Get("http://" + addr + "/v2/"); err == nil {
-			_ = response.Body.Close()
-			return addr
-		}
-		if time.Now().After(deadline) {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			t.Fatalf("registry does not answer on %s\n%s", addr, &log)
-		}
+// eventually polls what other programs do in their own time. There is no limit but that of `go test`: how long they take depends
+// on the machine.
+func eventually(done func() bool) {
+	for !done() {
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
 // world is one set of repositories, with a home of its own.
 type world struct {
 	t        *testing.T
-	dir      string // holds source, gitops, remote and home
+	dir      string // holds source, gitops, gitops.git, keys and home
 	env      []string
 	bin      string
 	registry string
@@ -133,10 +82,8 @@ func (w *world) command(dir, program string, args ...string) string {
 
 func (w *world) try(dir, program string, args ...string) (stdout, stderr string, err error) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
-	defer cancel()
 	var outBuf, errBuf strings.Builder
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(w.t.Context(), program, args...)
 	cmd.Dir = filepath.Join(w.dir, dir)
 	cmd.Env = w.env
 	cmd.Stdout, cmd.Stderr = &outBuf, &errBuf

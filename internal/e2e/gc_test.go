@@ -9,28 +9,28 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/lockage/lockage/internal/demo"
 )
 
-// collected is distribution's registry on a folder, stopped and started again on one address.
-type collected struct {
+// distribution is distribution's registry on a folder, which can be stopped and started again on one address. The address is
+// chosen before the program starts, which cannot report one of its own.
+type distribution struct {
 	t    *testing.T
 	addr string
 	conf string
 	log  bytes.Buffer
 	cmd  *exec.Cmd
+	// ended is closed when the program has ended.
+	ended <-chan struct{}
 }
 
-func newCollected(t *testing.T) *collected {
+func newDistribution(t *testing.T) *distribution {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	c := &collected{t: t, addr: listener.Addr().String(), conf: filepath.Join(dir, "config.yml")}
+	c := &distribution{t: t, addr: listener.Addr().String(), conf: filepath.Join(dir, "config.yml")}
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func newCollected(t *testing.T) *collected {
 	return c
 }
 
-func (c *collected) start() {
+func (c *distribution) start() {
 	c.t.Helper()
 	c.cmd = exec.Command("registry", "serve", c.conf)
 	c.cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
@@ -49,26 +49,39 @@ func (c *collected) start() {
 	if err := c.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(startTimeout); ; time.Sleep(50 * time.Millisecond) {
-		if response, err := http.Get("http://" + c.addr + "/v2/"); err == nil {
+	c.ended = wait(c.cmd)
+	eventually(func() bool {
+		select {
+		case <-c.ended:
+			c.t.Fatalf("registry on %s: %s\n%s", c.addr, c.cmd.ProcessState, &c.log)
+		default:
+		}
+		response, err := http.Get("http://" + c.addr + "/v2/")
+		if err == nil {
 			_ = response.Body.Close()
-			return
 		}
-		if time.Now().After(deadline) {
-			c.stop()
-			c.t.Fatalf("registry does not answer on %s\n%s", c.addr, &c.log)
-		}
-	}
+		return err == nil
+	})
 }
 
-func (c *collected) stop() {
+// wait returns a channel that is closed when a program that was started has ended.
+func wait(cmd *exec.Cmd) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	return ended
+}
+
+func (c *distribution) stop() {
 	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
+	<-c.ended
 }
 
 // collect collects garbage as thoroughly as the registry can, which wants it stopped, and returns how many manifests and blobs
 // that took.
-func (c *collected) collect() (manifests, blobs int) {
+func (c *distribution) collect() (manifests, blobs int) {
 	c.t.Helper()
 	c.stop()
 	out, err := exec.Command("registry", "garbage-collect", "--delete-untagged", c.conf).CombinedOutput()
@@ -92,11 +105,8 @@ type shownHistory struct {
 func TestGarbageCollection(t *testing.T) {
 	t.Parallel()
 	bin := requireE2E(t)
-	registry := newCollected(t)
+	registry := newDistribution(t)
 	w := newWorld(t, bin, registry.addr)
-	w.command(".", bin, "keys", "generate", "promoter")
-	write(t, w.path("gitops", "keys/promoter.pub"), read(t, w.path("promoter.pub")))
-	w.env = append(w.env, "PROMOTER_KEY="+read(t, w.path("promoter.key")))
 	file := w.path("gitops", "lockage.yaml")
 	pipeline, _, _ := strings.Cut(read(t, file), "\nsign:")
 	write(t, file, pipeline+`
@@ -110,9 +120,7 @@ stages:
   - {name: staging, mirror: {path: "deploy/{stage}"}}
   - {name: test}
 `)
-	w.command("gitops", "git", "add", "-A")
-	w.command("gitops", "git", "commit", "-q", "-m", "promotion")
-	w.command("gitops", "git", "push", "-q", "origin", "main")
+	w.pushGitOps("promotion")
 
 	const releases, keep = 4, 2
 	var digests []map[string]string // of each release, by stage
@@ -156,21 +164,6 @@ stages:
 		}
 	}
 	w.checkLive(releases + 1)
-}
-
-// release makes another release: a commit of the application, its image, and the lock on the policy ref.
-func (w *world) release() {
-	w.t.Helper()
-	w.command("source", "git", "commit", "-q", "--allow-empty", "-m", "another")
-	w.command("source", "git", "push", "-q", "origin", "main")
-	commit := strings.TrimSpace(w.command("source", "git", "rev-parse", "HEAD"))
-	image := w.registry + "/acme/codeai:git-" + commit
-	pushImage(w.t, image, commit)
-	w.command("gitops", w.bin, "lock", "write", "--commit", commit, "--image", image, "--kind", "helm",
-		"--source-repo", "file://"+w.path("remote", "source.git"), "--source-path", demo.ChartPath)
-	w.command("gitops", "git", "add", "-A")
-	w.command("gitops", "git", "commit", "-q", "-m", "release")
-	w.command("gitops", "git", "push", "-q", "origin", "main")
 }
 
 // checkLive proves what is live in the stages, and all their promotions.

@@ -152,7 +152,7 @@ func giteaForgePullRequest(t *testing.T, g *giteaServer) {
 		}
 	})
 	t.Run("a fork's branch is not ours", func(t *testing.T) {
-		eve := g.Stranger(t, "eve")
+		eve := g.Outsider(t, "eve")
 		if status, answer := g.Try(t, eve, "POST", env.api("/forks"), map[string]any{}, nil); status >= 300 {
 			t.Fatal(status, answer)
 		}
@@ -201,7 +201,7 @@ func giteaForgeRaceToOpen(t *testing.T, g *giteaServer) {
 func giteaForgeReview(t *testing.T, g *giteaServer) {
 	env := g.Repo(t, "reviews")
 	ada, bob := g.User(t, "ada"), g.User(t, "bob")
-	eve := g.Stranger(t, "eve")
+	eve := g.Outsider(t, "eve")
 	repository, _ := openForge(t, env, g.Admin)
 	env.Push(t, "stage/production", "main", map[string]string{"app.yaml": "a: 1\n"})
 	first := env.Push(t, "review/x", "stage/production", map[string]string{"app.yaml": "a: 2\n"})
@@ -231,7 +231,7 @@ func giteaForgeReview(t *testing.T, g *giteaServer) {
 		t.Errorf("ada approved: %v", got)
 	}
 	second := env.Push(t, "review/x", "review/x", map[string]string{"app.yaml": "a: 3\n"})
-	g.Eventually(t, giteaPatience, "the pull request has the new head", func() bool {
+	eventually(func() bool {
 		now, err := repository.Get(t.Context(), pull.Number)
 		return err == nil && now.Head.Commit == second
 	})
@@ -368,7 +368,7 @@ func giteaForgeMerge(t *testing.T, g *giteaServer) {
 		if _, err := repository.SetStatus(t.Context(), pull.Head.Commit, status); err != nil {
 			t.Fatal(err)
 		}
-		g.Eventually(t, giteaPatience, "it is merged", func() bool {
+		eventually(func() bool {
 			now, err := repository.Get(t.Context(), pull.Number)
 			return err == nil && now.State == forge.StateMerged
 		})

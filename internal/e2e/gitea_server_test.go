@@ -2,7 +2,7 @@ package e2e
 
 import (
 	"bytes"
-	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,12 +18,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-)
-
-const (
-	giteaStart    = time.Minute      // for a server to answer
-	giteaPatience = 20 * time.Second // for what Gitea does in the background
 )
 
 // giteaServer is a fresh Gitea on this machine, gone after the test:
@@ -146,15 +140,21 @@ func gitea(t *testing.T) *giteaServer {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := wait(cmd)
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // and the git processes it started
-		_ = cmd.Wait()
+		<-ended
 		_ = log.Close()
 		if t.Failed() {
 			t.Logf("gitea's log:\n%s", read(t, g.log))
 		}
 	})
-	g.Eventually(t, giteaStart, "gitea answers", func() bool {
+	eventually(func() bool {
+		select {
+		case <-ended:
+			t.Fatalf("gitea: %s", cmd.ProcessState)
+		default:
+		}
 		response, err := http.Get(g.URL + "/api/v1/version")
 		if err != nil {
 			return false
@@ -231,9 +231,7 @@ func (g *giteaServer) Try(t *testing.T, as giteaUser, method, path string, body,
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, g.URL+"/api/v1"+path, bytes.NewReader(data))
+	request, err := http.NewRequestWithContext(t.Context(), method, g.URL+"/api/v1"+path, bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +262,7 @@ func (g *giteaServer) Try(t *testing.T, as giteaUser, method, path string, body,
 // by now.
 func (g *giteaServer) User(t *testing.T, name string) giteaUser {
 	t.Helper()
-	user := g.Stranger(t, name)
+	user := g.Outsider(t, name)
 	var repositories []struct{ Name string }
 	g.API(t, "GET", "/orgs/acme/repos?limit=50", nil, &repositories)
 	for _, repository := range repositories {
@@ -273,8 +271,8 @@ func (g *giteaServer) User(t *testing.T, name string) giteaUser {
 	return user
 }
 
-// Stranger returns a user with a token, made where there is none yet, who has no rights but those given before.
-func (g *giteaServer) Stranger(t *testing.T, name string) giteaUser {
+// Outsider returns a user with a token, made where there is none yet, who has no rights but those given before.
+func (g *giteaServer) Outsider(t *testing.T, name string) giteaUser {
 	t.Helper()
 	if status, _ := g.Try(t, g.Admin, "GET", "/users/"+name, nil, nil); status == http.StatusNotFound {
 		g.API(t, "POST", "/admin/users", map[string]any{
@@ -283,7 +281,7 @@ func (g *giteaServer) Stranger(t *testing.T, name string) giteaUser {
 	}
 	var token struct{ Sha1 string }
 	status, answer := g.Try(t, giteaUser{Name: name}, "POST", "/users/"+name+"/tokens",
-		map[string]any{"name": fmt.Sprintf("e2e-%d", time.Now().UnixNano()), "scopes": []string{"all"}}, &token)
+		map[string]any{"name": "e2e-" + rand.Text(), "scopes": []string{"all"}}, &token)
 	if status != http.StatusCreated {
 		t.Fatalf("token of %s: %d %s", name, status, answer)
 	}
@@ -325,10 +323,8 @@ func (r *giteaRepo) TryGit(t *testing.T, dir string, args ...string) (string, er
 	if dir == "" && args[0] != "clone" {
 		dir = r.work
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd := exec.CommandContext(t.Context(), "git", args...)
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
@@ -388,7 +384,7 @@ func (r *giteaRepo) Merge(t *testing.T, number int, as giteaUser, style string) 
 	t.Helper()
 	var status int
 	var answer string
-	r.Server.Eventually(t, giteaPatience, fmt.Sprintf("pull request %d can be merged", number), func() bool {
+	eventually(func() bool {
 		status, answer = r.Server.Try(t, as, "POST", r.api("/pulls/%d/merge", number), map[string]any{"Do": style}, nil)
 		return status != http.StatusMethodNotAllowed || !strings.Contains(answer, "try again")
 	})
@@ -406,16 +402,6 @@ func (r *giteaRepo) Protect(t *testing.T, branches string, rule map[string]any) 
 		body[key] = value
 	}
 	r.Server.API(t, "POST", r.api("/branch_protections"), body, nil)
-}
-
-// Eventually waits for what Gitea does in the background.
-func (g *giteaServer) Eventually(t *testing.T, patience time.Duration, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %s in vain: %s", patience, what)
-		}
-	}
 }
 
 func copyFile(t *testing.T, from, to string) {

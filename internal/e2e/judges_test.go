@@ -39,7 +39,7 @@ func TestJudges(t *testing.T) {
 				w.judgeObjects(stage)
 			}
 			w.judgeSignatures(stages[0])
-			w.judgeStrangers(stages[0])
+			w.judgeRefusals(stages[0])
 			for _, stage := range w.hydrate() {
 				if stage.Action != "unchanged" {
 					t.Errorf("second run: %s is %s", stage.Stage, stage.Action)
@@ -205,7 +205,7 @@ func str(value any) string {
 // judged on a copy without bundles.
 func (w *world) judgeSignatures(stage hydrated) {
 	w.t.Helper()
-	key := w.path("hydrator.pub")
+	key := w.path("gitops", demo.PublicKey)
 	w.command(".", "cosign", w.cosign("verify", "--new-bundle-format=true", "--key", key, stage.Reference)...)
 	statement := w.command(".", "cosign", w.cosign("verify-attestation", "--new-bundle-format=true",
 		"--type", "slsaprovenance1", "--key", key, stage.Reference)...)
@@ -221,15 +221,15 @@ func (w *world) judgeSignatures(stage hydrated) {
 	w.command(".", "cosign", w.cosign("verify", "--new-bundle-format=false", "--key", key, older+"@"+digest)...)
 }
 
-// judgeStrangers makes sure that the judges can say no: another key, and an image that nobody signed.
-func (w *world) judgeStrangers(stage hydrated) {
+// judgeRefusals makes sure that the judges can say no: another key, and an image that nobody signed.
+func (w *world) judgeRefusals(stage hydrated) {
 	w.t.Helper()
 	w.command(".", w.bin, "keys", "generate", "stranger")
 	unsigned := w.registry + "/acme/unsigned"
 	unsigned += "@" + pushImage(w.t, unsigned+":1", "0")
 	for _, format := range []string{"--new-bundle-format=true", "--new-bundle-format=false"} {
 		w.refused(".", "cosign", w.cosign("verify", format, "--key", w.path("stranger.pub"), stage.Reference)...)
-		w.refused(".", "cosign", w.cosign("verify", format, "--key", w.path("hydrator.pub"), unsigned)...)
+		w.refused(".", "cosign", w.cosign("verify", format, "--key", w.path("gitops", demo.PublicKey), unsigned)...)
 	}
 	w.refused("gitops", w.bin, "verify", unsigned)
 }

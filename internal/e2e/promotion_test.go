@@ -2,15 +2,13 @@ package e2e
 
 import (
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci/registry"
 )
 
@@ -28,9 +26,7 @@ func (w *world) promotable() {
 		w.command(".", w.bin, "keys", "generate", "promote-"+stage)
 		write(w.t, w.path("gitops", "keys", "promote-"+stage+".pub"), read(w.t, w.path("promote-"+stage+".pub")))
 	}
-	w.command("gitops", "git", "add", "-A")
-	w.command("gitops", "git", "commit", "-q", "-m", "promoters")
-	w.command("gitops", "git", "push", "-q", "origin", "main")
+	w.pushGitOps("promoters")
 }
 
 // signedBy tells whether stock cosign takes a reference for signed by a stage's promoter.
@@ -78,55 +74,23 @@ func TestPromoterSignature(t *testing.T) {
 	}
 }
 
-// killer is a registry that can be set back, and that kills a process before a chosen write.
-type killer struct {
-	mu         sync.Mutex
-	current    *registry.Registry
-	writes, at int
-	kill       func()
-}
-
-func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	k.mu.Lock()
-	handler := k.current
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		if k.writes++; k.writes == k.at {
-			k.kill()
-			k.mu.Unlock()
-			panic(http.ErrAbortHandler)
-		}
-	}
-	k.mu.Unlock()
-	handler.ServeHTTP(w, r)
-}
-
-// set lets a folder be the registry's, and forgets what was written.
-func (k *killer) set(dir string, at int, kill func()) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.current != nil {
-		_ = k.current.Close()
-	}
-	k.current = registry.New(registry.Options{Dir: dir, WithoutReferrers: true})
-	k.writes, k.at, k.kill = 0, at, kill
-}
-
 // TestPromotionKilled kills a promotion before each write to the registry in turn. Whatever the tag names
 // is signed at any time, and the next run ends as an undisturbed one.
 func TestPromotionKilled(t *testing.T) {
 	t.Parallel()
 	bin := requireE2E(t)
-	k := &killer{}
+	open := func(dir string) *registry.Registry {
+		return registry.New(registry.Options{Dir: dir, WithoutReferrers: true})
+	}
 	start := t.TempDir()
-	k.set(start, 0, nil)
-	server := httptest.NewServer(k)
-	t.Cleanup(server.Close)
-	w := newWorld(t, bin, strings.TrimPrefix(server.URL, "http://"))
+	current := open(start)
+	k := &killer{current: current}
+	w := newWorld(t, bin, testworld.Serve(t, k).Host)
 	w.promotable()
 	stages := w.hydrate()
 	repository, _, _ := strings.Cut(stages[0].Reference, "@")
-	bare := w.path("remote", "gitops.git")
-	k.set(start, 0, nil)
+	bare := w.path("gitops.git")
+	_ = current.Close()
 	kept := w.path("kept")
 	copyAll(t, start, filepath.Join(kept, "registry"))
 	copyAll(t, bare, filepath.Join(kept, "gitops.git"))
@@ -140,7 +104,8 @@ func TestPromotionKilled(t *testing.T) {
 		copyAll(t, filepath.Join(kept, "gitops.git"), bare)
 		cmd := exec.Command(bin, "promote", "staging")
 		cmd.Dir, cmd.Env = w.path("gitops"), w.env
-		k.set(dir, at, func() { _ = cmd.Process.Kill() })
+		current = open(dir)
+		k.set(current, at, func() { _ = cmd.Process.Kill() })
 		err := cmd.Run()
 		var killed *exec.ExitError
 		if err == nil {
@@ -152,7 +117,7 @@ func TestPromotionKilled(t *testing.T) {
 		if !errors.As(err, &killed) || killed.Exited() {
 			t.Fatalf("write %d: not killed: %v", at, err)
 		}
-		k.set(dir, 0, nil)
+		k.set(current, 0, nil)
 		if _, _, err := w.try(".", "crane", "digest", "--insecure", repository+":staging"); err == nil && !w.signedBy("staging", repository+":staging") {
 			t.Errorf("write %d: the tag names what is not signed", at)
 		}
@@ -167,6 +132,7 @@ func TestPromotionKilled(t *testing.T) {
 		if !w.signedBy("staging", repository+":staging") {
 			t.Errorf("write %d: what is live is not signed", at)
 		}
+		_ = current.Close()
 	}
 }
 

@@ -43,39 +43,17 @@ stages:
 // reviewWorld is a world whose GitOps repository is on Gitea.
 type reviewWorld struct {
 	*world
-	repo     *giteaRepo
-	releases int
+	repo *giteaRepo
 }
 
 func newReviewWorld(t *testing.T, g *giteaServer, bin, name string) *reviewWorld {
 	t.Helper()
 	w := &reviewWorld{world: newWorld(t, bin, startOlareg(t)), repo: g.Repo(t, name)}
-	w.command(".", bin, "keys", "generate", "promoter")
-	write(t, w.path("gitops", "keys/promoter.pub"), read(t, w.path("promoter.pub")))
 	write(t, w.path("gitops", "lockage.yaml"), strings.ReplaceAll(reviewPipeline, "REGISTRY", w.registry))
-	w.env = append(w.env, "PROMOTER_KEY="+read(t, w.path("promoter.key")), "LOCKAGE_FORGE=gitea", "LOCKAGE_FORGE_TOKEN="+g.Admin.Token)
+	w.env = append(w.env, "LOCKAGE_FORGE=gitea", "LOCKAGE_FORGE_TOKEN="+g.Admin.Token)
 	w.command("gitops", "git", "remote", "set-url", "origin", w.repo.As(g.Admin))
-	w.command("gitops", "git", "add", "-A")
-	w.command("gitops", "git", "commit", "-q", "-m", "reviews")
-	w.command("gitops", "git", "push", "-q", "-f", "origin", "main")
+	w.pushGitOps("reviews")
 	return w
-}
-
-// release makes and locks another release, and returns its id.
-func (w *reviewWorld) release() string {
-	w.t.Helper()
-	w.releases++
-	w.command("source", "git", "commit", "-q", "--allow-empty", "-m", fmt.Sprint("release ", w.releases))
-	w.command("source", "git", "push", "-q", "origin", "main")
-	commit := strings.TrimSpace(w.command("source", "git", "rev-parse", "HEAD"))
-	image := w.registry + "/acme/codeai:git-" + commit
-	pushImage(w.t, image, commit)
-	w.command("gitops", w.bin, "lock", "write", "--commit", commit, "--image", image, "--kind", "helm",
-		"--source-repo", "file://"+w.path("remote", "source.git"), "--source-path", "k8s/helm")
-	w.command("gitops", "git", "add", "-A")
-	w.command("gitops", "git", "commit", "-q", "-m", "release")
-	w.command("gitops", "git", "push", "-q", "origin", "main")
-	return "git-" + commit
 }
 
 // proposed is what these tests read of a stage of `hydrate -o json`.
@@ -349,7 +327,7 @@ func reviewAttacks(t *testing.T, w *reviewWorld) {
 		if second.Commit == first.Commit || second.Action != "pushed" || w.last("stage/test").Number != number {
 			t.Fatalf("the edit was not put right: %+v", second)
 		}
-		g.Eventually(t, giteaPatience, "the pull request has the new head", func() bool { return w.last("stage/test").Head.Sha == second.Commit })
+		eventually(func() bool { return w.last("stage/test").Head.Sha == second.Commit })
 		wants(t, "gate", w.judge("pending", "promote", "test").review(), "pending", "nobody approved", "ada approved "+first.Commit[:12])
 		first = second
 	})
@@ -364,7 +342,7 @@ func reviewAttacks(t *testing.T, w *reviewWorld) {
 		first = second
 	})
 	t.Run("closed", func(t *testing.T) {
-		g.Eventually(t, giteaPatience, "the pull request has the new head", func() bool { return w.last("stage/test").Head.Sha == first.Commit })
+		eventually(func() bool { return w.last("stage/test").Head.Sha == first.Commit })
 		w.repo.Approve(t, number, ada, first.Commit)
 		g.API(t, "PATCH", w.repo.api("/pulls/%d", number), map[string]any{"state": "closed"}, nil)
 		wants(t, "gate", w.judge("denied", "promote", "test").review(), "fail", "closed")
