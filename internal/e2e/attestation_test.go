@@ -44,8 +44,8 @@ func TestCosignAttestations(t *testing.T) {
 			}
 			denied := func(want string) {
 				t.Helper()
-				if said := w.refused("gitops", bin, "promote", "staging"); !strings.Contains(said, want) {
-					t.Errorf("not denied for %q: %s", want, said)
+				if output := w.refused("gitops", bin, "promote", "staging"); !strings.Contains(output, want) {
+					t.Errorf("not denied for %q: %s", want, output)
 				}
 			}
 

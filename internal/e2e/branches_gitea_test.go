@@ -37,7 +37,7 @@ func newForgeWorld(t *testing.T, g *giteaServer, bin, registry, name string) for
 	return w
 }
 
-// declare gives the pipeline an artifact repository and a name of its own, and more keys, and pushes that.
+// declare sets an artifact repository and a name of the pipeline's own, adds more keys, and pushes that.
 func (w forgeWorld) declare(name, more string) {
 	w.t.Helper()
 	file := w.path("gitops", "lockage.yaml")
@@ -131,8 +131,8 @@ func neighbours(t *testing.T, w forgeWorld) {
 	file := w.path("gitops", "lockage.yaml")
 	write(t, file, strings.Replace(read(t, file), "path: \"deploy/{stage}\"", "path: \"deploy/theirs.txt/{stage}\"", 1))
 	w.pushGitOps("in the way")
-	if said := w.refused("gitops", w.bin, "hydrate"); !strings.Contains(said, "deploy/theirs.txt is a file") {
-		t.Errorf("a file in the way: %s", said)
+	if output := w.refused("gitops", w.bin, "hydrate"); !strings.Contains(output, "deploy/theirs.txt is a file") {
+		t.Errorf("a file in the way: %s", output)
 	}
 }
 
@@ -140,9 +140,9 @@ func protectedBranch(t *testing.T, w forgeWorld) {
 	w.declare("protected", mirrorEach)
 	w.repo.Push(t, "stage/production", "main", nil)
 	w.repo.Protect(t, "stage/production", map[string]any{"enable_push": false})
-	said := w.refused("gitops", w.bin, "hydrate")
-	if !strings.Contains(said, "stage/production") || !strings.Contains(strings.ToLower(said), "protected") {
-		t.Errorf("a protected branch: %s", said)
+	output := w.refused("gitops", w.bin, "hydrate")
+	if !strings.Contains(output, "stage/production") || !strings.Contains(strings.ToLower(output), "protected") {
+		t.Errorf("a protected branch: %s", output)
 	}
 	if head := w.repo.Head(t, "stage/staging"); head != "" {
 		t.Errorf("stage/staging was pushed without stage/production: %s", head)

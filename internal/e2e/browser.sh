@@ -1,6 +1,6 @@
 #!/bin/sh
-# browser.sh: makes sure that there is a Chromium for the end-to-end tests, and prints its path. Where there is none and we
-# are root on Debian or Ubuntu, as CI is, it is installed.
+# browser.sh: makes sure that the end-to-end tests have a Chromium, and prints its path. As root on Debian or Ubuntu, as in
+# CI, it installs a missing one.
 set -eu
 
 find_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }

@@ -78,7 +78,7 @@ func TestCrash(t *testing.T) {
 			repository := w.registry + "/acme/codeai-manifests"
 
 			stage := w.hydrate("staging")[0]
-			want := standing(t, repository, stage)
+			want := contents(t, repository, stage)
 			if len(stage.Tags) != 3 || len(want) != 6 {
 				t.Fatalf("three tags, the older signature and bundles of two predicate types were expected: %v, %v", stage.Tags, want)
 			}
@@ -97,11 +97,11 @@ func TestCrash(t *testing.T) {
 				if err := cmd.Run(); !errors.As(err, &killed) || killed.Exited() {
 					t.Fatalf("write %d of %d: not killed: %v", at, writes, err)
 				}
-				if _, tagged := standing(t, repository, stage)["staging."+release(stage)]; tagged {
+				if _, tagged := contents(t, repository, stage)["staging."+release(stage)]; tagged {
 					w.command("gitops", bin, "verify", "staging")
 				}
 				w.hydrate("staging")
-				if got := standing(t, repository, stage); !maps.Equal(got, want) {
+				if got := contents(t, repository, stage); !maps.Equal(got, want) {
 					t.Errorf("killed before write %d of %d:\n got %v\nwant %v", at, writes, got, want)
 				}
 			}
@@ -119,9 +119,9 @@ func release(stage hydrated) string {
 	return ""
 }
 
-// standing says what stands in a repository: the stage's tags with their digests, the older signature, and how many bundles
+// contents lists what a repository holds: the stage's tags with their digests, the older signature, and how many bundles
 // of each predicate type the artifact has. Signatures differ from run to run, so they are counted only.
-func standing(t *testing.T, repository string, stage hydrated) map[string]string {
+func contents(t *testing.T, repository string, stage hydrated) map[string]string {
 	t.Helper()
 	repo, err := name.NewRepository(repository)
 	if err != nil {
@@ -198,7 +198,7 @@ func TestTogether(t *testing.T) {
 			first := w.hydrate()
 			for _, stage := range w.hydrate() {
 				if stage.Action != "unchanged" {
-					t.Errorf("%s is %s after the dust has settled", stage.Stage, stage.Action)
+					t.Errorf("%s is %s after all runs have ended", stage.Stage, stage.Action)
 				}
 			}
 			w.command("gitops", bin, "verify", "staging")

@@ -38,14 +38,14 @@ func TestDiffComment(t *testing.T) {
 		var comments []struct{ Body string }
 		g.API(t, "GET", fmt.Sprintf("/repos/acme/gitops/issues/%d/comments", pull.Number), nil, &comments)
 		if len(comments) != 1 {
-			t.Fatalf("%d comments stand there: %+v", len(comments), comments)
+			t.Fatalf("%d comments: %+v", len(comments), comments)
 		}
 		return comments[0].Body
 	}
 
 	w.env = job
-	if said := w.refused("gitops", bin, "diff", "--base", "origin/main", "--comment"); !strings.Contains(said, "token") {
-		t.Errorf("without a token it says %q", said)
+	if output := w.refused("gitops", bin, "diff", "--base", "origin/main", "--comment"); !strings.Contains(output, "token") {
+		t.Errorf("without a token it says %q", output)
 	}
 	w.env = append(job, "LOCKAGE_FORGE_TOKEN="+g.Admin.Token)
 	diff()

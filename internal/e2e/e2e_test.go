@@ -34,7 +34,7 @@ func requireE2E(t *testing.T) string {
 	}
 	bin := os.Getenv("LOCKAGE_BIN")
 	if !filepath.IsAbs(bin) {
-		t.Fatalf("LOCKAGE_BIN=%q is no absolute path of the lockage binary; run `make e2e`", bin)
+		t.Fatalf("LOCKAGE_BIN=%q is not the absolute path of a lockage binary; run `make e2e`", bin)
 	}
 	return bin
 }
@@ -91,7 +91,7 @@ func (w *world) try(dir, program string, args ...string) (stdout, stderr string,
 	return outBuf.String(), errBuf.String(), err
 }
 
-// refused runs a program that must fail, and returns what it said.
+// refused runs a program that must fail, and returns its output.
 func (w *world) refused(dir, program string, args ...string) string {
 	w.t.Helper()
 	stdout, stderr, err := w.try(dir, program, args...)

@@ -101,7 +101,7 @@ type shownHistory struct {
 }
 
 // TestGarbageCollection prunes, collects everything untagged, and finds what is and was live within N, and the whole
-// chain of records, as before. In one of the stages what is live is told by the tag alone.
+// chain of records, as before. In one of the stages, only the tag shows what is live.
 func TestGarbageCollection(t *testing.T) {
 	t.Parallel()
 	bin := requireE2E(t)
@@ -159,8 +159,8 @@ stages:
 	for _, stage := range []string{"staging", "test"} {
 		w.command("gitops", bin, "rollback", stage)
 		w.command("gitops", bin, "verify", registry.addr+"/acme/codeai-manifests:"+stage)
-		if said := w.refused("gitops", bin, "rollback", stage, "--to", names[0]); !strings.Contains(said, "not found") {
-			t.Errorf("rollback of %s to what was pruned: %s", stage, said)
+		if output := w.refused("gitops", bin, "rollback", stage, "--to", names[0]); !strings.Contains(output, "not found") {
+			t.Errorf("rollback of %s to what was pruned: %s", stage, output)
 		}
 	}
 	w.checkLive(releases + 1)

@@ -258,7 +258,7 @@ func (g *giteaServer) Try(t *testing.T, as giteaUser, method, path string, body,
 	return response.StatusCode, string(content)
 }
 
-// User returns a user with a token, made where there is none yet, who may write to every repository of acme that exists
+// User returns a user with a new token, making the user if needed, who may write to every repository of acme that exists
 // by now.
 func (g *giteaServer) User(t *testing.T, name string) giteaUser {
 	t.Helper()
@@ -271,7 +271,7 @@ func (g *giteaServer) User(t *testing.T, name string) giteaUser {
 	return user
 }
 
-// Outsider returns a user with a token, made where there is none yet, who has no rights but those given before.
+// Outsider returns a user with a new token, making the user if needed, without any rights but earlier ones.
 func (g *giteaServer) Outsider(t *testing.T, name string) giteaUser {
 	t.Helper()
 	if status, _ := g.Try(t, g.Admin, "GET", "/users/"+name, nil, nil); status == http.StatusNotFound {
@@ -317,7 +317,7 @@ func (r *giteaRepo) Git(t *testing.T, dir string, args ...string) string {
 	return stdout
 }
 
-// TryGit is Git for what may fail; the error holds what git said.
+// TryGit is Git for what may fail; the error holds the output of git.
 func (r *giteaRepo) TryGit(t *testing.T, dir string, args ...string) (string, error) {
 	t.Helper()
 	if dir == "" && args[0] != "clone" {

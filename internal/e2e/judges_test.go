@@ -19,7 +19,7 @@ import (
 	"github.com/lockage/lockage/internal/demo"
 )
 
-// TestJudges runs the main job on each kind of registry and asks upstream's programs about what then stands there.
+// TestJudges runs the main job on each kind of registry and asks upstream's programs about the result.
 func TestJudges(t *testing.T) {
 	t.Parallel()
 	bin := requireE2E(t)

@@ -29,14 +29,14 @@ func (w *world) promotable() {
 	w.pushGitOps("promoters")
 }
 
-// signedBy tells whether stock cosign takes a reference for signed by a stage's promoter.
+// signedBy reports whether stock cosign finds a reference signed by a stage's promoter.
 func (w *world) signedBy(stage, reference string) bool {
 	w.t.Helper()
 	_, _, err := w.try(".", "cosign", w.cosign("verify", "--new-bundle-format=true", "--key", w.path("promote-"+stage+".pub"), reference)...)
 	return err == nil
 }
 
-// TestPromoterSignature has cosign tell what was promoted to production from everything else.
+// TestPromoterSignature has cosign distinguish what was promoted to production from everything else.
 func TestPromoterSignature(t *testing.T) {
 	t.Parallel()
 	bin := requireE2E(t)

@@ -56,13 +56,13 @@ func forgeFails(t *testing.T, w *reviewWorld) {
 			w.repo.Approve(t, w.last("stage/test").Number, ada, proposal.Commit)
 
 			failAPI(forge, at, lost)
-			said, stderr, _ := w.try("gitops", w.bin, "promote", "test")
+			output, stderr, _ := w.try("gitops", w.bin, "promote", "test")
 			asked := forge.Requests(" /api/")
 			forge.Intercept(nil)
 			name := fmt.Sprintf("request %d of %d (lost: %t)", at, len(asked), lost)
 			again, stderrAgain, err := w.try("gitops", w.bin, "promote", "test", "--release", release)
 			if err != nil {
-				t.Fatalf("%s: the next run: %v\n%s%s\nafter\n%s%s", name, err, again, stderrAgain, said, stderr)
+				t.Fatalf("%s: the next run: %v\n%s%s\nafter\n%s%s", name, err, again, stderrAgain, output, stderr)
 			}
 			w.command("gitops", w.bin, "verify", "live:test", "--release", release)
 			if history := w.command("gitops", w.bin, "history", "test"); strings.Count(history, "promoted "+release) != 1 {

@@ -334,7 +334,7 @@ func reviewAttacks(t *testing.T, w *reviewWorld) {
 	t.Run("another release was merged meanwhile", func(t *testing.T) {
 		w.repo.Approve(t, number, bob, first.Commit)
 		w.repo.Push(t, "stage/test", "stage/test", map[string]string{"apps/other/a.yaml": "a: 1\n"})
-		w.judge("promoted", "promote", "test", "--dry-run") // elsewhere is no matter
+		w.judge("promoted", "promote", "test", "--dry-run") // a change outside of the path
 		w.repo.Push(t, "stage/test", "stage/test", map[string]string{"apps/codeai/deployments/test/deploy/other.yaml": "a: 1\n"})
 		wants(t, "gate", w.judge("denied", "promote", "test").review(), "fail", "hydrate again")
 		second := w.propose("test")
@@ -419,7 +419,7 @@ func reviewRaces(t *testing.T, w *reviewWorld) {
 	}
 }
 
-// Without a token the branch is written, and people are told where to go.
+// Without a token the branch is written, and the output names the page that opens a pull request.
 func reviewWithoutToken(t *testing.T, w *reviewWorld) {
 	token := w.env[len(w.env)-1]
 	w.env = w.env[:len(w.env)-1]
@@ -439,8 +439,8 @@ func reviewWithoutToken(t *testing.T, w *reviewWorld) {
 func reviewConverges(t *testing.T, w *reviewWorld) {
 	token := w.env[len(w.env)-1]
 	w.env[len(w.env)-1] = "LOCKAGE_FORGE_TOKEN=wrong"
-	said := w.refused("gitops", w.bin, "hydrate", "test")
-	wants(t, "error", said, "pull request", "401")
+	output := w.refused("gitops", w.bin, "hydrate", "test")
+	wants(t, "error", output, "pull request", "401")
 	head := w.repo.Head(t, "review/codeai/test/"+"git-"+strings.TrimSpace(w.command("source", "git", "rev-parse", "HEAD")))
 	if head == "" {
 		t.Error("the review branch is not there")
