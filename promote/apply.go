@@ -15,28 +15,25 @@ import (
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-const (
-	// firstPause is the unit of the pauses after a push that came too late.
-	firstPause = 100 * time.Millisecond
-	// maxLooks bounds how often tag and live ref are compared because they keep moving.
-	maxLooks = 10
-)
+// maxLooks bounds how often tag and live ref are compared because they keep moving.
+const maxLooks = 10
 
 // apply carries a promotion out: statements, live ref, tag.
 func (r *run) apply(ctx context.Context, s *stage, j *judgement, action predicate.Action) error {
-	key, err := r.signer(ctx, j.declared, s.live.Promoter)
-	if err != nil {
+	key, err := r.Signer(ctx, j.declared, "promoter", s.live.Promoter)
+	if err != nil && ctx.Err() == nil {
+		return publish.Configurationf("%w", err)
+	} else if err != nil {
 		return err
 	}
-	var signCommit func([]byte) (string, error)
-	if m := j.declared.Mirror; m != nil && m.SignCommits != nil {
-		if signCommit, err = r.Workspace.CommitSigner(m.SignCommits.Key); err != nil {
-			return configurationf("pipeline %s: stage %s: %w", s.pipeline.Name, s.stage.Name, err)
-		}
+	signCommit, err := r.CommitSigner(j.declared)
+	if err != nil {
+		return err
 	}
 	rec, err := r.record(s, j, action)
 	if err != nil {
@@ -48,32 +45,32 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement, action predicat
 	}
 	s.result.Record = referrer
 	if s.live.Remote != nil {
-		entry := mirror.Entry{
-			Pipeline:      rec.Pipeline,
-			Stage:         rec.Stage,
-			Release:       rec.To.Release,
-			Branch:        s.live.Place.Branch,
-			Path:          s.live.Place.Path,
-			GitAttributes: j.declared.Mirror.Attributes,
-			Artifact:      s.repository.Reference(rec.To.Digest.String()),
-			Content:       rec.To.Content,
-			Source:        mirror.Origin{URL: j.declared.SourceRepo, Commit: j.lock.Lock.GitCommit},
-			GitOps:        mirror.Origin{URL: r.trunk.URL(), Commit: j.examined.GitOpsCommit},
-			Time:          r.Now().UTC().Truncate(time.Second), // the record may be that of an earlier run
-			Record:        referrer,
-			RollBack:      action == predicate.RolledBack,
-			Merge:         j.merge(),
-			Over:          &s.state.Standing,
-			Tree:          func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
-			Sign:          signCommit,
+		change := mirror.Change{
+			Artifact: mirror.Artifact{
+				Claim:   rec.Claim,
+				Digest:  rec.To.Digest,
+				Content: rec.To.Content,
+				Source:  mirror.Origin{URL: j.declared.SourceRepo, Commit: j.lock.Lock.GitCommit},
+				GitOps:  mirror.Origin{URL: r.trunk.URL(), Commit: j.examined.GitOpsCommit},
+			},
+			Place: s.live.Place,
+			Promotion: &mirror.Promotion{
+				Record:   referrer,
+				RollBack: action == predicate.RolledBack,
+				Merge:    j.merge(),
+				Over:     s.state.Standing,
+			},
+			Attributes: j.declared.Mirror.Attributes,
+			Time:       r.Now().UTC().Truncate(time.Second), // the record may be that of an earlier run
+			Tree:       func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
+			Sign:       signCommit,
 		}
-		writer := mirror.NewWriter(s.live.Remote, r.trunk, mirror.Backoff(firstPause, r.Random))
-		results, err := writer.Write(ctx, []mirror.Entry{entry})
+		results, err := r.BranchWriter(s.live.Remote, r.trunk).Write(ctx, []mirror.Change{change})
 		if errors.Is(err, mirror.ErrMoved) {
 			return r.overtaken(ctx, s, rec.To)
 		}
 		if refusedRollback(ctx, action, j, err) {
-			return r.proposeRollback(ctx, s, j, entry, err)
+			return r.proposeRollback(ctx, s, j, change, err)
 		}
 		if err != nil {
 			return fmt.Errorf("live ref: %w", err)

@@ -124,7 +124,7 @@ func (r *run) request(s *stage, d digest.Digest, release string) verify.Request 
 		Release:    release,
 		Files:      r.files,
 		Trunk:      r.trunk,
-		Remotes:    r,
+		Remotes:    r.Workspace.Repository,
 	}
 }
 

@@ -43,19 +43,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
-	"github.com/lockage/lockage/internal/forge"
-	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
-	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -83,37 +79,13 @@ var (
 	ErrOvertaken = errors.New("somebody else was first")
 )
 
-// ConfigurationError says that a pipeline file asks for what is not there, or for a key that will not do.
-type ConfigurationError struct{ err error }
-
-func (e *ConfigurationError) Error() string { return e.err.Error() }
-
-// Unwrap gives the cause.
-func (e *ConfigurationError) Unwrap() error { return e.err }
-
-func configurationf(format string, args ...any) error {
-	return &ConfigurationError{fmt.Errorf(format, args...)}
-}
-
-// Options say what to promote, and with what. Workspace to Step are required.
+// Options select what to promote. Environment is required.
 type Options struct {
-	Files   []string // patterns of pipeline files, as [workspace.Workspace.Pipelines] takes them
+	publish.Environment
 	Stages  []string // by name, at least one; with Ready, none means all
 	Release string   // git-<40 hex>; "" for the newest that passes
-	Ready   bool     // only stages that the pipeline file calls auto; what is not ready is no failure
-	Policy  string   // the policy ref, as [workspace.Workspace.Policy] takes it
-	DryRun  bool     // judge, and write nothing; no key is opened
-	Reason  string   // that a person gives; it stands in the record
-
-	Workspace *workspace.Workspace
-	Client    *oci.Client
-	Forge     forge.Options // of the forges that have pull requests; the zero value has no token
-	Keys      *sign.Keyring
-	Version   string              // of lockage, for the record
-	Now       func() time.Time    // the clock
-	Random    func(n int64) int64 // a number in [0, n); it only has to be another one than in other processes
-	Warn      func(message string)
-	Step      func(progress string)
+	Ready   bool     // only stages that the pipeline file calls auto; a stage that is not ready is not a failure
+	Reason  string   // given by a person, for the record
 }
 
 // Result is what became of one stage.
@@ -152,7 +124,6 @@ type run struct {
 	forges forges
 
 	mu        sync.Mutex
-	remotes   map[string]*git.Remote
 	histories map[string]*sequence[string] // by lock directory
 	chains    map[stageKey]*sequence[live.Promotion]
 }
@@ -170,9 +141,9 @@ func (t task) key() stageKey { return stageKey{t.pipeline.Name, t.stage.Name} }
 
 // begin reads what is declared, and selects the stages.
 func begin(ctx context.Context, o Options) (*run, []task, error) {
-	r := &run{Options: o, remotes: map[string]*git.Remote{}, histories: map[string]*sequence[string]{}, chains: map[stageKey]*sequence[live.Promotion]{}}
+	r := &run{Options: o, histories: map[string]*sequence[string]{}, chains: map[stageKey]*sequence[live.Promotion]{}}
 	var err error
-	if r.trunk, err = o.Workspace.Policy(ctx, o.Policy, o.Warn); err != nil {
+	if r.trunk, err = o.Workspace.Policy(ctx, o.PolicyRef, o.Warn); err != nil {
 		return nil, nil, err
 	}
 	if r.files, err = r.trunk.Files(ctx); err != nil {

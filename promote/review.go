@@ -47,11 +47,6 @@ func (f *forges) open(ctx context.Context, url string, o forge.Options) (*forge.
 	return r, err
 }
 
-// noForge tells whether there is nobody to ask about pull requests, rather than somebody who does not answer.
-func noForge(err error) bool {
-	return errors.Is(err, forge.ErrNoToken) || errors.Is(err, forge.ErrNoForge) || errors.Is(err, forge.ErrUnknownForge)
-}
-
 // judgeReview judges the review of a release; nil where the stage has none.
 func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (*policy.GateResult, error) {
 	if !j.declared.Mirror.Reviewed() {
@@ -96,7 +91,7 @@ func (r *run) judgeMerge(ctx context.Context, s *stage, j *judgement, g *policy.
 		return err
 	}
 	repository, err := r.forges.open(ctx, s.live.Remote.URL(), r.Forge)
-	if noForge(err) {
+	if forge.Unavailable(err) {
 		g.Reason = fmt.Sprintf("branch %s does not show the artifact: merge the pull request from %s (what it is cannot be told: %v)", m.Branch, j.review.branch, err)
 		return nil
 	}
@@ -130,7 +125,7 @@ func (r *run) smuggled(ctx context.Context, s *stage, j *judgement, into mirror.
 		return "", err
 	}
 	repository, err := r.forges.open(ctx, s.live.Remote.URL(), r.Forge)
-	if noForge(err) {
+	if forge.Unavailable(err) {
 		return "", nil
 	}
 	if err != nil {
@@ -170,7 +165,7 @@ func (r *run) judgeApproval(ctx context.Context, s *stage, j *judgement, g *poli
 		return nil
 	}
 	repository, err := r.forges.open(ctx, s.live.Remote.URL(), r.Forge)
-	if noForge(err) {
+	if forge.Unavailable(err) {
 		if shown {
 			g.Reason = fmt.Sprintf("whether commit %s of branch %s is approved cannot be asked: %v", proposal.Head, j.review.branch, err)
 		}
@@ -180,7 +175,7 @@ func (r *run) judgeApproval(ctx context.Context, s *stage, j *judgement, g *poli
 		return err
 	}
 	judged, err := pullrequest.Judge(ctx, repository, pullrequest.Question{
-		Head: j.review.branch, Base: m.Branch, Commit: string(proposal.Head), Reviewers: m.Reviewers, Merged: proposal.Taken,
+		Head: j.review.branch, Base: m.Branch, Commit: string(proposal.Head), Reviewers: m.Reviewers, Merged: proposal.Landed,
 	})
 	if err != nil {
 		return err
@@ -215,7 +210,7 @@ func proposes(ctx context.Context, remote *git.Remote, p mirror.Proposal, at, in
 	case len(found.Differences) > 0:
 		return fmt.Sprintf("commit %s of branch %s names the artifact, but its files in %s are others: %s; hydrate again, and have it reviewed again",
 			found.Commit, at.Branch, at.Path, mirror.Names(found.Differences)), nil
-	case !p.Stands && !p.Taken:
+	case !p.Current && !p.Landed:
 		return fmt.Sprintf("branch %s has something else in %s than when %s was proposed: hydrate again, and have it reviewed again", into.Branch, into.Path, at.Branch), nil
 	}
 	return "", nil
@@ -223,7 +218,7 @@ func proposes(ctx context.Context, remote *git.Remote, p mirror.Proposal, at, in
 
 // merge is the commit that a promotion merges: the head that was approved, so that the forge sees its pull request merged.
 func (j *judgement) merge() git.Hash {
-	if j.review == nil || j.review.pull.Number == 0 || !j.review.proposal.Stands || j.review.proposal.Taken {
+	if j.review == nil || j.review.pull.Number == 0 || !j.review.proposal.Current || j.review.proposal.Landed {
 		return ""
 	}
 	return j.review.proposal.Head
@@ -257,19 +252,12 @@ func (r *run) landed(ctx context.Context, s *stage, j *judgement) {
 		Context:     pullrequest.StatusContext(s.stage.Name),
 		State:       forge.Success,
 		Description: "promoted: record " + s.result.Record.String(),
-		URL:         forge.CommitURL(s.live.Remote.URL(), s.result.Commit, r.forgeOptions(j.review.forge)),
+		URL:         j.review.forge.CommitURL(s.live.Remote.URL(), s.result.Commit),
 	})
 	if err == nil && j.review.open() {
-		_, err = pullrequest.Settle(ctx, j.review.forge, j.review.pull, s.result.Commit)
+		_, err = pullrequest.CloseLanded(ctx, j.review.forge, j.review.pull, s.result.Commit)
 	}
 	if err != nil {
 		s.note("the release is live, and its pull request does not say so: %v", err)
 	}
-}
-
-// forgeOptions are those with the kind of a forge that was found out.
-func (r *run) forgeOptions(f *forge.Repository) forge.Options {
-	o := r.Forge
-	o.Kind = f.Kind()
-	return o
 }

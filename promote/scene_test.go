@@ -207,14 +207,8 @@ func (s *scene) workspace() *workspace.Workspace {
 func (s *scene) hydrate() {
 	s.t.Helper()
 	releases, err := publish.Run(s.t.Context(), publish.Options{
-		Workspace: s.workspace(),
-		Renderers: map[string]hydrate.Renderer{lock.Helm: helm.Renderer{}},
-		Client:    testworld.Client(),
-		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
-		Version:   "test",
-		Random:    func(int64) int64 { return 0 },
-		Warn:      func(string) {},
-		Step:      func(string) {},
+		Environment: s.environment(),
+		Renderers:   map[string]hydrate.Renderer{lock.Helm: helm.Renderer{}},
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -228,10 +222,9 @@ func (s *scene) hydrate() {
 	}
 }
 
-func (s *scene) options(release string, stages ...string) promote.Options {
+func (s *scene) environment() publish.Environment {
 	s.t.Helper()
-	return promote.Options{
-		Stages: stages, Release: release,
+	return publish.Environment{
 		Workspace: s.workspace(),
 		Client:    testworld.Client(),
 		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
@@ -241,6 +234,11 @@ func (s *scene) options(release string, stages ...string) promote.Options {
 		Warn:      func(string) {},
 		Step:      func(string) {},
 	}
+}
+
+func (s *scene) options(release string, stages ...string) promote.Options {
+	s.t.Helper()
+	return promote.Options{Environment: s.environment(), Stages: stages, Release: release}
 }
 
 type verb func(context.Context, promote.Options) ([]promote.Result, error)

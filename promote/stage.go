@@ -9,11 +9,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/promote/live"
-	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -47,23 +44,9 @@ func (r *run) open(ctx context.Context, t task) (*stage, error) {
 	if s.repository, err = r.Client.Repository(declared.Repository); err != nil {
 		return s, err
 	}
-	s.live, err = live.Open(ctx, r.files, declared, r.Client, r)
+	s.live, err = live.Open(ctx, r.files, declared, r.Client, r.Workspace.Repository)
 	s.result.Branch = s.live.Place.Branch
 	return s, err
-}
-
-// Remote opens a repository once; it makes a run a source of repositories for others.
-func (r *run) Remote(ctx context.Context, name string) (*git.Remote, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if remote := r.remotes[name]; remote != nil {
-		return remote, nil
-	}
-	remote, err := r.Workspace.Repository.Remote(ctx, name)
-	if err == nil {
-		r.remotes[name] = remote
-	}
-	return remote, err
 }
 
 // chain is the promotions of a stage, the newest first.
@@ -118,24 +101,4 @@ func (s *stage) resolve(ctx context.Context, tag string) (digest.Digest, error) 
 		return "", nil
 	}
 	return desc.Digest, err
-}
-
-// signer opens the promoter's key, and makes sure that it is the one that is trusted.
-func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *sign.Verifier) (sign.Signer, error) {
-	role := declared.Sign.Promoter
-	if role == nil || role.Key == "" {
-		return nil, configurationf("pipeline %s: sign.promoter.key is missing for stage %s: name the private key that signs, such as env://PROMOTER_KEY",
-			declared.Pipeline, declared.Stage)
-	}
-	key, err := r.Keys.Open(ctx, r.Workspace.KeyFile(role.Key))
-	if err != nil && ctx.Err() == nil {
-		return nil, configurationf("pipeline %s: sign.promoter: %w", declared.Pipeline, err)
-	} else if err != nil {
-		return nil, err
-	}
-	if !trusted.Trusts(key.Identity()) {
-		return nil, configurationf("pipeline %s: the key %s (sign.promoter) is not the one that identities.promoter trusts for stage %s, %s: nobody would accept its signatures",
-			declared.Pipeline, role.Key, declared.Stage, declared.Identities["promoter"].Key)
-	}
-	return key, nil
 }

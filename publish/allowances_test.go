@@ -22,9 +22,9 @@ func TestSecretsAreRefusedBeforeTheFirstWrite(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	job := w.job("g1", "")
-	job.Stage.Package = pkg{clearSecret, &w.renders}
-	job.Stage.Options.AllowSecrets = []string{"db"}
-	if out, err := publish(t.Context(), job, free); err == nil || out.Action != Failed {
+	job.Package = pkg{clearSecret, &w.renders}
+	job.Options.AllowSecrets = []string{"db"}
+	if out, err := try(t, job); err == nil || out.Action != Failed {
 		t.Fatalf("%s, %v", out.Action, err)
 	}
 	if tags, err := w.repository().Tags(t.Context(), ""); err != nil || len(tags) > 0 {
@@ -37,9 +37,9 @@ func TestAllowancesTakenAreInTheProvenance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	job := w.job("g1", "")
-	job.Stage.Package = pkg{clearSecret, &w.renders}
-	job.Stage.Options.AllowSecrets = []string{"other", "db", "absent"}
-	job.Stage.Options.AllowNondeterminism, job.Stage.Options.AssertImage = true, false
+	job.Package = pkg{clearSecret, &w.renders}
+	job.Options.AllowSecrets = []string{"other", "db", "absent"}
+	job.Options.AllowNondeterminism, job.Options.AssertImage = true, false
 	w.run(job, Pushed)
 	want := []string{"allowSecrets: db", "allowSecrets: other"}
 	if got := w.provenance(job).Allowances; !slices.Equal(got, want) {
@@ -58,8 +58,8 @@ func TestFetchedChartsAreInTheProvenance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	job := w.job("g1", "")
-	job.Stage.Package = dependent{pkg{clearSecret, &w.renders}}
-	job.Stage.Options.AllowSecrets = []string{"other", "db"}
+	job.Package = dependent{pkg{clearSecret, &w.renders}}
+	job.Options.AllowSecrets = []string{"other", "db"}
 	w.run(job, Pushed)
 	chart, ok := w.provenance(job).Dependency("chart")
 	if want := digest.FromString("redis").Encoded(); !ok || chart.URI != "pkg:helm/redis@20.0.1" || chart.Digest["sha256"] != want {
@@ -68,14 +68,14 @@ func TestFetchedChartsAreInTheProvenance(t *testing.T) {
 }
 
 // provenance is what the hydrator stated of the job's candidate.
-func (w *world) provenance(job Job) sign.Provenance {
+func (w *world) provenance(job *stage) sign.Provenance {
 	t := w.t
 	t.Helper()
 	desc, err := w.repository().Resolve(t.Context(), oci.CandidateTag("production", release))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := verify.Hydration(t.Context(), w.repository(), desc, job.Hydrator, job.Trunk)
+	h, err := verify.Hydration(t.Context(), w.repository(), desc, job.hydrator, job.run.policyRef)
 	if err != nil {
 		t.Fatal(err)
 	}

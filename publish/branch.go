@@ -1,203 +1,178 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/plan"
-	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/publish/pullrequest"
 )
 
-const (
-	// firstPause is the unit of the pauses after a push that came too late.
-	firstPause = 100 * time.Millisecond
-	// maxRounds bounds how often stages are published again because a newer hydration took their tag while their branch was
-	// being written.
-	maxRounds = 3
-)
+// maxRounds bounds how often stages are published again because a newer hydration took their tag while their branch was
+// being written.
+const maxRounds = 3
 
-// checkMirrors finds out what is wrong with the remotes of mirrors, and with the keys that sign their commits, before
-// anything is written anywhere.
-func (r *run) checkMirrors(ctx context.Context, p plan.Release) error {
-	for _, s := range p.Stages {
-		if !s.Declared.Mirror.Hydrated() {
-			continue
-		}
-		if _, err := r.Workspace.Repository.Remote(ctx, s.Declared.Mirror.Remote); err != nil {
-			return configurationf("pipeline %s: mirror.remote of stage %s: %w", s.Pipeline, s.Name, err)
-		}
-		key := s.Declared.Mirror.SignCommits
-		if key == nil || r.DryRun || r.commitSigners[key.Key] != nil {
-			continue
-		}
-		signer, err := r.Workspace.CommitSigner(key.Key)
-		if err != nil {
-			return configurationf("pipeline %s: stage %s: %w", s.Pipeline, s.Name, err)
-		}
-		r.commitSigners[key.Key] = signer
-	}
-	return nil
-}
-
-// mirror makes the stage branches show what was published. One push a pipeline and remote; an error of one is of its
-// stages only. A stage whose tag went to another hydration meanwhile is published anew, and its branch shows whichever is
-// the newer: that other run may have found the branch as it should be, before this one wrote to it.
-func (r *run) mirror(ctx context.Context, stages []*stageRun) {
-	writers := map[string]*mirror.Writer{}
+// mirror makes the branches show what was published. It makes one push per pipeline and remote; an error of one concerns
+// only its stages. A stage whose tag moved to another hydration meanwhile is published again, and its branch shows the
+// newer one: that other run may have found the branch up to date, before this one wrote to it.
+func (r *run) mirror(ctx context.Context, stages []*stage) {
+	writers := map[*git.Remote]*mirror.Writer{}
 	for range maxRounds {
-		r.mirrorOnce(ctx, writers, stages)
-		var overtaken []*stageRun
+		r.writeBranches(ctx, writers, stages)
+		var superseded []*stage
 		for _, s := range stages {
-			if s.shown.Written && s.mirrorErr == nil {
-				switch current, err := r.current(ctx, s); {
+			if s.shown.Written && s.result.Err == nil {
+				switch desc, err := s.repository.Resolve(ctx, s.tags.Candidate); {
 				case err != nil:
-					s.mirrorErr = err
-				case !current:
-					overtaken = append(overtaken, s)
+					s.fail(err)
+				case desc.Digest != s.result.Digest:
+					superseded = append(superseded, s)
 				}
 			}
 		}
-		if len(overtaken) == 0 {
+		if len(superseded) == 0 {
 			return
 		}
-		stages = overtaken
-		if err := r.catchUp(ctx, stages); err != nil {
+		stages = superseded
+		if err := r.refresh(ctx, stages); err != nil {
 			failMirrors(stages, err)
 			return
 		}
-		clear(writers) // they know the policy ref as it was
+		clear(writers) // their policy ref is out of date
 		r.publish(ctx, stages)
 	}
 }
 
-// catchUp looks at the policy ref anew: whoever overtook these stages may have done so from a commit that came to it since
-// this run began.
-func (r *run) catchUp(ctx context.Context, stages []*stageRun) error {
-	trunk, err := r.Workspace.Policy(ctx, r.Policy, r.Warn)
+// refresh reads the policy ref again: the run that superseded these stages may have started from a commit that is newer
+// than this run.
+func (r *run) refresh(ctx context.Context, stages []*stage) error {
+	ref, err := r.Workspace.Policy(ctx, r.PolicyRef, r.Warn)
 	if err != nil {
 		return err
 	}
-	r.trunk = trunk
-	newest := r.newest(ctx)
+	r.policyRef = ref
+	tip := r.tipInputs(ctx)
 	for _, s := range stages {
-		s.job.Trunk, s.job.TipInput = trunk, newest[plan.KeyOf(s.planned.Stage)]
+		s.tipInput = tip[plan.KeyOf(s.Stage.Stage)]
 	}
 	return nil
 }
 
-// current tells whether a stage's artifact still is the candidate.
-func (r *run) current(ctx context.Context, s *stageRun) (bool, error) {
-	tag := oci.CandidateTag(s.planned.Name, s.planned.Lock.ReleaseID)
-	desc, err := s.job.Registry.Resolve(ctx, tag)
-	return err == nil && desc.Digest == s.published.Digest, err
-}
-
-func (r *run) mirrorOnce(ctx context.Context, writers map[string]*mirror.Writer, stages []*stageRun) {
-	byRemote := map[string][]*stageRun{}
-	var order []string
+// writeBranches writes the branches of stages once, one pipeline at a time.
+func (r *run) writeBranches(ctx context.Context, writers map[*git.Remote]*mirror.Writer, stages []*stage) {
+	byRemote := map[*git.Remote][]*stage{}
+	var order []*git.Remote
 	for _, s := range stages {
-		if !s.planned.Declared.Mirror.Hydrated() || s.published.Err != nil || s.published.GitOpsCommit == "" {
+		if s.remote == nil || s.result.Err != nil || s.gitops == "" {
 			continue
 		}
-		remote := s.planned.Declared.Mirror.Remote
-		if byRemote[remote] == nil {
-			order = append(order, remote)
+		if byRemote[s.remote] == nil {
+			order = append(order, s.remote)
 		}
-		byRemote[remote] = append(byRemote[remote], s)
+		byRemote[s.remote] = append(byRemote[s.remote], s)
 	}
 	for _, remote := range order {
 		own := byRemote[remote]
-		err := r.look(ctx, writers, remote, own)
-		if err != nil {
+		if writers[remote] == nil {
+			writers[remote] = r.BranchWriter(remote, r.policyRef)
+		}
+		if err := writers[remote].Look(ctx, changes(own)); err != nil {
 			failMirrors(own, err)
 			continue
 		}
-		for len(own) > 0 { // one pipeline at a time
+		for len(own) > 0 {
 			n := 1
-			for n < len(own) && own[n].release == own[0].release {
+			for n < len(own) && own[n].into == own[0].into {
 				n++
 			}
-			r.mirrorPipeline(ctx, writers[remote], own[:n])
+			r.writePipeline(ctx, writers[remote], own[:n])
 			own = own[n:]
 		}
 	}
 }
 
-// look opens a remote, and finds out where all branches of the run stand.
-func (r *run) look(ctx context.Context, writers map[string]*mirror.Writer, name string, stages []*stageRun) error {
-	if writers[name] == nil {
-		remote, err := r.Workspace.Repository.Remote(ctx, name)
-		if err != nil {
-			return err
-		}
-		writers[name] = mirror.NewWriter(remote, r.trunk, mirror.Backoff(firstPause, r.Random))
-	}
-	return writers[name].Look(ctx, r.entries(stages))
-}
-
-func (r *run) mirrorPipeline(ctx context.Context, w *mirror.Writer, stages []*stageRun) {
-	results, err := w.Write(ctx, r.entries(stages))
+// writePipeline writes the branches of a pipeline's stages, in one push.
+func (r *run) writePipeline(ctx context.Context, w *mirror.Writer, stages []*stage) {
+	results, err := w.Write(ctx, changes(stages))
 	if err != nil {
 		failMirrors(stages, err)
 		return
 	}
 	for i, s := range stages {
 		s.shown = results[i]
-		branch, _ := branches(s)
-		switch {
-		case s.shown.Superseded:
-			r.Warn(fmt.Sprintf("%s/%s: branch %s shows what a newer GitOps commit was hydrated to; it is left as it is", s.planned.Pipeline, s.planned.Name, branch))
-		case s.shown.Written:
-			r.Step(fmt.Sprintf("%s/%s on branch %s", s.planned.Pipeline, s.planned.Name, branch))
+		if s.shown.Superseded {
+			r.Warn(fmt.Sprintf("%s: branch %s shows a hydration of a newer GitOps commit; it stays unchanged", s, s.branch()))
+			continue
+		}
+		s.result.Commit = s.shown.Commit
+		if s.shown.Written {
+			s.pushed()
+			r.Step(fmt.Sprintf("%s on branch %s", s, s.branch()))
 		}
 	}
 }
 
-func failMirrors(stages []*stageRun, err error) {
+func failMirrors(stages []*stage, err error) {
 	for _, s := range stages {
-		s.mirrorErr = fmt.Errorf("mirror: %w", err)
+		s.fail(fmt.Errorf("mirror: %w", err))
 	}
 }
 
-func (r *run) entries(stages []*stageRun) []mirror.Entry {
-	entries := make([]mirror.Entry, len(stages))
+// pushed records that something was written beside the artifact.
+func (s *stage) pushed() {
+	if s.result.Action == Unchanged {
+		s.result.Action = Pushed
+	}
+}
+
+// reviewBranch returns the branch that proposes the stage for review; "" without a review.
+func (s *stage) reviewBranch() string {
+	if !s.Declared.Mirror.Reviewed() {
+		return ""
+	}
+	return pullrequest.Branch(s.Pipeline, s.Name, s.Lock.ReleaseID)
+}
+
+// branch returns the branch that hydration writes.
+func (s *stage) branch() string { return cmp.Or(s.reviewBranch(), s.Declared.Mirror.Branch) }
+
+func changes(stages []*stage) []mirror.Change {
+	changes := make([]mirror.Change, len(stages))
 	for i, s := range stages {
-		m := s.planned.Declared.Mirror
-		branch, base := branches(s)
-		entries[i] = mirror.Entry{
-			Pipeline:      s.planned.Pipeline,
-			Stage:         s.planned.Name,
-			Release:       s.planned.Lock.ReleaseID,
-			Branch:        branch,
-			Base:          base,
-			Path:          m.Path,
-			GitAttributes: m.Attributes,
-			Artifact:      s.published.Reference,
-			Content:       s.published.ContentDigest,
-			Source:        mirror.Origin{URL: s.job.SourceURL, Commit: s.planned.Lock.GitCommit},
-			GitOps:        mirror.Origin{URL: s.job.GitOpsURL, Commit: s.published.GitOpsCommit},
-			Time:          s.job.Committed,
-			Tree:          func(ctx context.Context) (fs.FS, error) { return r.pull(ctx, s) },
-		}
-		if m.SignCommits != nil {
-			entries[i].Sign = r.commitSigners[m.SignCommits.Key]
-		}
+		changes[i] = s.change()
 	}
-	return entries
+	return changes
 }
 
-// pull reads a published artifact back: what the branch shows is what the registry has.
-func (r *run) pull(ctx context.Context, s *stageRun) (fs.FS, error) {
-	repository, err := r.Client.Repository(s.planned.Declared.Repository)
+// change makes the stage's branch show what was published.
+func (s *stage) change() mirror.Change {
+	m := s.Declared.Mirror
+	return mirror.Change{
+		Artifact: mirror.Artifact{
+			Claim:   s.claim,
+			Digest:  s.result.Digest,
+			Content: s.result.ContentDigest,
+			Source:  mirror.Origin{URL: s.release.SourceURL, Commit: s.Lock.GitCommit},
+			GitOps:  mirror.Origin{URL: s.run.policyRef.URL(), Commit: s.gitops},
+		},
+		Place:      mirror.Place{Branch: m.Branch, Path: m.Path},
+		Review:     s.reviewBranch(),
+		Attributes: m.Attributes,
+		Time:       s.release.Committed,
+		Tree:       s.pull,
+		Sign:       s.signCommit,
+	}
+}
+
+// pull reads the published artifact back: the branch shows what the registry has.
+func (s *stage) pull(ctx context.Context) (fs.FS, error) {
+	manifest, err := s.repository.ReadArtifact(ctx, s.result.Digest.String())
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := repository.ReadArtifact(ctx, s.published.Digest.String())
-	if err != nil {
-		return nil, err
-	}
-	return repository.Pull(ctx, manifest)
+	return s.repository.Pull(ctx, manifest)
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
@@ -31,97 +30,86 @@ func (r *run) plan(ctx context.Context, files fs.FS, stages []string) ([]plan.Re
 	})
 }
 
-// prepare begins the results of all releases, and makes the stage runs of those with which nothing is wrong.
-func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) ([]Release, []*stageRun) {
-	newest := r.newest(ctx)
+// prepare begins the results of all releases, and returns the stages of those without an error.
+func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) ([]Release, []*stage) {
+	tip := r.tipInputs(ctx)
 	releases := make([]Release, len(planned))
-	var stages []*stageRun
-	for i, p := range planned {
-		releases[i].Pipeline = p.Pipeline.Name
-		jobs, err := r.jobs(p, files, newest)
-		if err = errors.Join(p.Err, err, r.checkMirrors(ctx, p)); err != nil {
-			releases[i].Err = err
+	var stages []*stage
+	for i := range planned {
+		p, into := &planned[i], &releases[i]
+		into.Pipeline = p.Pipeline.Name
+		if into.Err = p.Err; into.Err == nil {
+			into.Err = lock.CheckRecorded(files, p.Pipeline.Lock, p.Lock)
+		}
+		first := len(stages)
+		for _, planned := range p.Stages {
+			s := &stage{Stage: planned, run: r, release: p, into: into, tipInput: tip[plan.KeyOf(planned.Stage)]}
+			if into.Err == nil {
+				into.Err = s.open(ctx, files)
+			}
+			stages = append(stages, s)
+		}
+		if into.Err != nil {
+			stages = stages[:first]
 			continue
 		}
-		releases[i].Lock = p.Lock.Lock
-		for j, job := range jobs {
-			stages = append(stages, &stageRun{release: i, planned: p.Stages[j], job: job, lockDir: p.Pipeline.Lock})
-		}
+		into.Lock = p.Lock.Lock
 	}
 	return releases, stages
 }
 
-// newest are the inputs that the policy ref's tip gives each stage, where that is not what is checked out: a candidate
-// that has them is not to be replaced.
-func (r *run) newest(ctx context.Context) map[plan.Key]digest.Digest {
-	if r.trunk.Tip() == string(r.Workspace.Head.Hash) {
+// tipInputs returns the input digest of each stage at the policy ref's tip, if another commit is checked out: a candidate
+// with these inputs is never replaced.
+func (r *run) tipInputs(ctx context.Context) map[plan.Key]digest.Digest {
+	if r.policyRef.Tip() == r.head {
 		return nil
 	}
-	files, err := r.trunk.Files(ctx)
+	files, err := r.policyRef.Files(ctx)
 	if err == nil {
 		var releases []plan.Release
 		if releases, err = r.plan(ctx, files, nil); err == nil {
 			return plan.InputDigests(releases)
 		}
 	}
-	r.Warn(fmt.Sprintf("%s has moved on, and what it declares now cannot be read: %v", r.trunk.Name(), err))
+	r.Warn(fmt.Sprintf("%s has moved on, and its declarations cannot be read: %v", r.policyRef.Name(), err))
 	return nil
 }
 
-// jobs makes the jobs of one release.
-func (r *run) jobs(p plan.Release, files fs.FS, newest map[plan.Key]digest.Digest) ([]Job, error) {
-	if p.Err != nil {
-		return nil, nil
-	}
-	if err := lock.CheckRecorded(files, p.Pipeline.Lock, p.Lock); err != nil {
-		return nil, err
-	}
-	var jobs []Job
-	for _, s := range p.Stages {
-		repository, err := r.Client.Repository(s.Declared.Repository)
-		if err != nil {
-			return nil, err
-		}
-		verifier, err := verify.Hydrator(files, s.Declared)
-		if err != nil {
-			return nil, err
-		}
-		writer := Writer(Nowhere{})
-		if !r.DryRun {
-			if role := s.Declared.Sign.Hydrator; role == nil || role.Key == "" {
-				return nil, configurationf("pipeline %s: sign.hydrator.key is missing: name the private key that signs, such as env://HYDRATOR_KEY", s.Pipeline)
-			}
-			writer = NewWriter(repository, func(ctx context.Context) (sign.Signer, error) {
-				return r.signer(ctx, s.Declared, verifier)
-			})
-		}
-		jobs = append(jobs, Job{
-			Stage:        s.Stage,
-			Registry:     repository,
-			Writer:       writer,
-			Hydrator:     verifier,
-			SourceURL:    p.SourceURL,
-			Committed:    p.Committed,
-			GitOpsURL:    r.trunk.URL(),
-			GitOpsCommit: string(r.Workspace.Head.Hash),
-			Trunk:        r.trunk,
-			TipInput:     newest[plan.KeyOf(s.Stage)],
-			Version:      r.Version,
-		})
-	}
-	return jobs, nil
+// open checks all that the stage needs before the first write: registry, identity, keys and remote.
+func (s *stage) open(ctx context.Context, files fs.FS) error {
+	return errors.Join(s.openRegistry(files), s.openMirror(ctx))
 }
 
-// signer opens the hydrator's key, and makes sure that it is the one that is trusted.
-func (r *run) signer(ctx context.Context, declared pipeline.Expanded, trusted *sign.Verifier) (sign.Signer, error) {
-	ref := declared.Sign.Hydrator.Key
-	key, err := r.Keys.Open(ctx, r.Workspace.KeyFile(ref))
-	if err != nil {
-		return nil, err
+// openRegistry does not open the key that signs: that is not needed if nothing has to be written.
+func (s *stage) openRegistry(files fs.FS) error {
+	var err error
+	if s.repository, err = s.run.Client.Repository(s.Declared.Repository); err != nil {
+		return err
 	}
-	if !trusted.Trusts(key.Identity()) {
-		return nil, configurationf("pipeline %s: the key %s (sign.hydrator) is not the one that identities.hydrator trusts, %s: nobody would accept its signatures",
-			declared.Pipeline, ref, declared.Identities["hydrator"].Key)
+	if s.hydrator, err = verify.Hydrator(files, s.Declared); err != nil {
+		return err
 	}
-	return key, nil
+	if s.writer = (dryRun{}); s.run.DryRun {
+		return nil
+	}
+	s.writer = signedWriter{s.repository, func(ctx context.Context) (sign.Signer, error) {
+		return s.run.Signer(ctx, s.Declared, "hydrator", s.hydrator)
+	}}
+	_, err = signingKey(s.Declared, "hydrator")
+	return err
+}
+
+func (s *stage) openMirror(ctx context.Context) error {
+	m := s.Declared.Mirror
+	if !m.Hydrated() {
+		return nil
+	}
+	var err error
+	if s.remote, err = s.run.Workspace.Repository.Remote(ctx, m.Remote); err != nil {
+		return Configurationf("pipeline %s: mirror.remote of stage %s: %w", s.Pipeline, s.Name, err)
+	}
+	if !s.run.DryRun {
+		s.signCommit, err = s.run.CommitSigner(s.Declared)
+	}
+	return err
 }

@@ -1,109 +1,131 @@
-// Package publish is one run of hydrate, over all pipelines: it publishes every stage, then shows it on its branch.
+// Package publish makes registry and stage branches show what a GitOps commit declares: [Run] renders, packs, pushes, signs
+// and tags every stage of every pipeline, then writes its branch.
 //
 // # Order
 //
-// The GitOps repository is read at the commit that is checked out, and only a commit on the policy ref is published from
-// ([workspace.ErrOffPolicy]). All stages of all pipelines are planned, and what is wrong with locks, identities, remotes of
-// mirrors and keys that sign their commits is found, before anything is written. Then all stages are published,
-// concurrently; then branches are written, in one push a pipeline and remote. Where the pipeline file asks for a review, it is
-// the review branch that is written, and a pull request is kept for it, after all else is done.
+// Run reads the GitOps repository at the commit that is checked out, and publishes only from a commit on the policy ref
+// ([workspace.ErrOffPolicy]). It plans all stages of all pipelines, and checks locks, identities, remotes of mirrors and
+// the keys that sign their commits, before it writes anything. It publishes all stages concurrently, then writes their
+// branches in one push per pipeline and remote. Where the pipeline file asks for a review it writes the review branch
+// instead, and keeps a pull request for it after everything else.
+//
+// # Write order
+//
+// For each stage: the manifest by digest; signature and provenance, each read back; the older signature; the tag of this
+// hydration, which never moves; the tags that move. A run that stops between two writes leaves no tag on an unsigned
+// artifact. Each write is made only if its result is missing, so the next run completes it.
+//
+// # Unchanged
+//
+// A stage is unchanged if the tag of its hydration names a manifest with its full input digest, and the hydrator's
+// signature and a provenance from a commit on the policy ref verify. Then nothing is rendered.
+//
+// # Superseded
+//
+// Registries have no compare-and-swap on tags. A late hydration of an older GitOps commit yields all the same: it reads the
+// candidate before it writes, and after it moved a tag it reads the hydrations that exist, whose tags never move and are
+// written first. The newest of them, by ancestry of the GitOps commits in their verified provenance, gets the tag. Of two
+// concurrent writers, the one that reads last sees both. A candidate with the inputs of the policy ref's tip stays: the
+// tip led back to them.
 //
 // # Failures
 //
-// What concerns one pipeline or stage stands in its result and stops no other. What a run did not come to is done by the
-// next one: everything that is there already is left alone.
+// The error of a pipeline or stage is in its result and stops no other. The next run completes what a run left undone; it
+// leaves alone what is up to date.
 //
-// # Concurrent runs
+// # Concurrency
 //
-// Package publish orders what competing runs make of a stage's candidate. Here the branch is made to follow: after a push
-// the candidate is read again, and a stage that was overtaken meanwhile is published and shown anew, by the policy ref as
-// it stands then.
+// Runs may compete, and the branch follows the candidate: after a push, Run reads the candidate again. It publishes and
+// shows a stage that was superseded meanwhile once more, by the policy ref as it is then.
 package publish
 
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"runtime"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/mirror"
-	"github.com/lockage/lockage/hydrate/plan"
-	"github.com/lockage/lockage/hydrate/workspace"
-	"github.com/lockage/lockage/internal/forge"
-	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/policy/verify"
 )
 
-// Options say what to hydrate, and with what. All but the strings, Files, Stages, Shard and DryRun are required.
-type Options struct {
-	Workspace *workspace.Workspace
-	Files     []string // patterns of pipeline files, as [workspace.Workspace.Pipelines] takes them
-	Stages    []string // by name; none means all
-	Release   string   // git-<40 hex>; "" means the current one of each pipeline
-	Shard     Shard    // of the pipelines
-	Since     string   // a commit: only stages whose inputs are others than they were there; "" for all
-	Policy    string   // the policy ref, as [workspace.Workspace.Policy] takes it
-	DryRun    bool     // say what would be done; write nothing and open no key
+// concurrency bounds the stages in progress. Most of a stage is waiting for the registry; renders, which take memory and
+// processors, are bounded by the number of processors.
+const concurrency = 16
 
+// Options select what to hydrate. Environment and Renderers are required.
+type Options struct {
+	Environment
+	Stages    []string                    // by name; none means all
+	Release   string                      // git-<40 hex>; "" means the current one of each pipeline
+	Shard     Shard                       // of the pipelines
+	Since     string                      // a commit: select only stages whose inputs differ from those there; "" for all
 	Renderers map[string]hydrate.Renderer // by the lock's packaging.kind
-	Client    *oci.Client
-	Forge     forge.Options // of the forges that have pull requests; the zero value has no token
-	Keys      *sign.Keyring
-	Version   string                // of lockage, for the provenance
-	Random    func(n int64) int64   // a number in [0, n); it only has to be another one than in other processes
-	Warn      func(message string)  // is told what is no result
-	Step      func(progress string) // is told of each stage as it is done, one at a time
 }
 
-// Release is what became of one pipeline's release.
+// Release is the outcome of one pipeline's release.
 type Release struct {
 	Pipeline string
-	Lock     lock.Lock // zero where there is Err
+	Lock     lock.Lock // zero if Err is set
 	Stages   []Stage   // in the pipeline's order
 	Err      error     // why there are no stages
 }
 
-// Stage is what became of one stage, in registry and branch together. Action is that of both: a stage whose branch alone
-// was written is pushed. Err is of either.
+// Stage is the outcome of one stage, in registry and branch together: a stage whose branch alone was written is pushed.
 type Stage struct {
-	Name string
-	Result
-	Branch string // "" where it is not mirrored, and in a stage that could not be published; of a review, the review branch until it is merged
-	Commit string // at which the branch shows it; "" where nothing was shown, or a newer one is
+	Name          string
+	Action        Action
+	Reference     string
+	Digest        digest.Digest
+	ContentDigest digest.Digest
+	InputDigest   digest.Digest
+	Tags          []string
+	Objects       int
+	Images        []string
 
-	PullRequest string // URL; "" where there is none
-	Compare     string // URL of the page on which a person opens the pull request, where there is no token for that
+	Branch      string // the stage branch or, until the review is merged, the review branch; "" without a mirror or an artifact
+	Commit      string // that shows it; "" if none does, or a newer one does
+	PullRequest string // URL; "" for none
+	Compare     string // URL of the page on which a person opens the pull request, without a token
+
+	Err error
 }
 
-// ConfigurationError says that a pipeline file asks for what is not there, or for a key that will not do.
-type ConfigurationError struct{ err error }
+// Action is what publishing did to a stage.
+type Action string
 
-func (e *ConfigurationError) Error() string { return e.err.Error() }
-
-// Unwrap gives the cause.
-func (e *ConfigurationError) Unwrap() error { return e.err }
-
-func configurationf(format string, args ...any) error {
-	return &ConfigurationError{fmt.Errorf(format, args...)}
-}
+// The actions of a stage.
+const (
+	Pushed     Action = "pushed"     // something was written
+	Unchanged  Action = "unchanged"  // everything was up to date
+	Superseded Action = "superseded" // the candidate was hydrated from a newer GitOps commit
+	Failed     Action = "failed"
+)
 
 // Run hydrates. The error is for what concerns all pipelines; nothing was written then. The result has the order of the
 // pipelines.
 func Run(ctx context.Context, o Options) ([]Release, error) {
-	r := run{Options: o, commitSigners: map[string]func([]byte) (string, error){}}
+	r := newRun(o)
 	files, err := o.Workspace.Files(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := o.Workspace.Pipelines(files, o.Files); err != nil {
-		return nil, err // before the policy ref is asked for
+		return nil, err // before a request for the policy ref
 	}
-	if r.trunk, err = o.Workspace.Policy(ctx, o.Policy, o.Warn); err != nil {
+	ref, err := o.Workspace.Policy(ctx, o.PolicyRef, o.Warn)
+	if err != nil {
 		return nil, err
 	}
-	if err := o.Workspace.Publishable(ctx, r.trunk); err != nil {
+	if err := o.Workspace.Publishable(ctx, ref); err != nil {
 		return nil, err
 	}
+	r.policyRef = ref
 	planned, err := r.selected(ctx, files)
 	if err != nil {
 		return nil, err
@@ -115,66 +137,50 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 		r.review(ctx, stages)
 	}
 	for _, s := range stages {
-		releases[s.release].Stages = append(releases[s.release].Stages, s.result())
-		for _, warning := range s.published.Warnings {
-			o.Warn(fmt.Sprintf("%s/%s: %s", s.planned.Pipeline, s.planned.Name, warning))
+		s.into.Stages = append(s.into.Stages, s.result)
+		for _, warning := range s.warnings {
+			o.Warn(fmt.Sprintf("%s: %s", s, warning))
 		}
 	}
 	return releases, nil
 }
 
-// run is a run under way.
+// run is a run in progress.
 type run struct {
 	Options
-	trunk         *workspace.Policy
-	commitSigners map[string]func(payload []byte) (string, error) // by reference of the key
+	head      string // the GitOps commit that is published
+	policyRef policyRef
+	renders   chan struct{} // holds one element for each render in progress
 }
 
-// stageRun is one stage of a run: what to publish, what became of it, and what its branch shows then.
-type stageRun struct {
-	release   int // index of its pipeline
-	planned   plan.Stage
-	job       Job
-	published Result
-	shown     mirror.Result
-	mirrorErr error
-	request   request // for a review
-	lockDir   string
+func newRun(o Options) *run {
+	return &run{Options: o, head: string(o.Workspace.Head.Hash), renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
-// publish brings the registry to what the stages are.
-func (r *run) publish(ctx context.Context, stages []*stageRun) {
-	jobs := make([]Job, len(stages))
-	for i, s := range stages {
-		jobs[i] = s.job
-	}
-	published := All(ctx, jobs, func(job Job, result Result) {
-		r.Step(fmt.Sprintf("%s/%s %s", job.Stage.Pipeline, job.Stage.Name, result.Action))
-	})
-	for i, s := range stages {
-		s.published = published[i]
-	}
+// policyRef is the policy ref and its history; *workspace.Policy is one.
+type policyRef interface {
+	verify.Trunk
+	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
+	Tip() string
+	URL() string
+	Files(ctx context.Context) (fs.FS, error)
 }
 
-// result is what a stage came to, in registry and branch together.
-func (s *stageRun) result() Stage {
-	out := Stage{Name: s.planned.Name, Result: s.published}
-	if !s.planned.Declared.Mirror.Hydrated() || s.published.Err != nil {
-		return out
+// publish publishes stages concurrently.
+func (r *run) publish(ctx context.Context, stages []*stage) {
+	var (
+		group errgroup.Group
+		mu    sync.Mutex
+	)
+	group.SetLimit(concurrency)
+	for _, s := range stages {
+		group.Go(func() error {
+			s.publish(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			r.Step(fmt.Sprintf("%s %s", s, s.result.Action))
+			return nil
+		})
 	}
-	out.Branch, _ = branches(s)
-	if s.mirrorErr != nil {
-		out.Action, out.Err = Failed, s.mirrorErr
-		return out
-	}
-	if !s.shown.Superseded {
-		out.Commit = s.shown.Commit
-	}
-	if s.shown.Written && out.Action == Unchanged {
-		out.Action = Pushed
-	}
-	if s.planned.Declared.Mirror.Reviewed() {
-		return s.withReview(out)
-	}
-	return out
+	_ = group.Wait() // the results hold the errors
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
@@ -39,18 +41,25 @@ func (p pkg) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) 
 	return hydrate.Rendered{Manifests: []hydrate.Manifest{{Source: "t.yaml", Document: 1, Data: []byte(p.text)}}}, nil
 }
 
+// trunk is a policy ref with a linear history.
+type trunk struct{ testworld.History }
+
+func (trunk) URL() string                          { return "https://github.com/acme/gitops.git" }
+func (t trunk) Tip() string                        { return t.History[len(t.History)-1] }
+func (trunk) Files(context.Context) (fs.FS, error) { return nil, errors.New("no files") }
+
 // world is a registry, a hydrator's key and a policy ref.
 type world struct {
 	*testworld.Registry
 	t       *testing.T
 	key     *sign.Key
-	history testworld.History
+	trunk   trunk
 	renders atomic.Int32
 }
 
 func newWorld(t *testing.T, options registry.Options) *world {
 	t.Helper()
-	return &world{Registry: testworld.NewRegistry(t, options), t: t, key: testworld.Key(t), history: testworld.History{"g1", "g2", "g3", "g4"}}
+	return &world{Registry: testworld.NewRegistry(t, options), t: t, key: testworld.Key(t), trunk: trunk{testworld.History{"g1", "g2", "g3", "g4"}}}
 }
 
 func (w *world) repository() *oci.Repository { return w.Repository(w.t, "app") }
@@ -62,39 +71,44 @@ const (
 )
 
 // job hydrates the stage production from GitOps commit gitops, where the chart's value is the given one.
-func (w *world) job(gitops, value string) Job {
+func (w *world) job(gitops, value string) *stage {
 	w.t.Helper()
 	l := testworld.Lock(commit)
 	text := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {value: %q, image: %q}\n", value, image)
 	repository := w.repository()
-	return Job{
-		Stage: hydrate.Stage{
+	return &stage{
+		Stage: plan.Stage{Stage: hydrate.Stage{
 			Pipeline: "app", Name: "production", Lock: lock.File{Lock: l, Path: "locks/current.yaml", Digest: digest.FromBytes(lock.Format(l))}, Renderer: "test v1",
 			Package: pkg{text, &w.renders}, Options: hydrate.Options{Layout: hydrate.PerObject, AssertImage: true},
+		}},
+		run: &run{
+			Options:   Options{Environment: Environment{Version: "test"}},
+			head:      gitops,
+			policyRef: w.trunk,
+			renders:   make(chan struct{}, 1),
 		},
-		Registry:     repository,
-		Writer:       NewWriter(repository, func(context.Context) (sign.Signer, error) { return w.key, nil }),
-		Hydrator:     testworld.Verifier(w.t, "hydrator", w.key),
-		SourceURL:    l.Packaging.SourceRepo,
-		Committed:    time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC),
-		GitOpsURL:    "https://github.com/acme/gitops.git",
-		GitOpsCommit: gitops,
-		Trunk:        w.history,
-		Version:      "test",
+		release:    &plan.Release{SourceURL: l.Packaging.SourceRepo, Committed: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC)},
+		repository: repository,
+		writer:     signedWriter{repository, func(context.Context) (sign.Signer, error) { return w.key, nil }},
+		hydrator:   testworld.Verifier(w.t, "hydrator", w.key),
 	}
 }
 
-func free(context.Context) (func(), error) { return func() {}, nil }
+// try publishes a stage.
+func try(t *testing.T, s *stage) (Stage, error) {
+	s.publish(t.Context())
+	return s.result, s.result.Err
+}
 
 // run publishes and expects an action.
-func (w *world) run(job Job, want Action) Outcome {
+func (w *world) run(job *stage, want Action) Stage {
 	w.t.Helper()
-	out, err := publish(w.t.Context(), job, free)
+	out, err := try(w.t, job)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	if out.Action != want {
-		w.t.Fatalf("action is %s, want %s (%v)", out.Action, want, out.Warnings)
+		w.t.Fatalf("action is %s, want %s (%v)", out.Action, want, job.warnings)
 	}
 	return out
 }
@@ -113,19 +127,19 @@ func (w *world) candidate() string {
 }
 
 // requireVerified fails unless the candidate passes every check that rests on the hydrator's statements.
-func (w *world) requireVerified(job Job) {
+func (w *world) requireVerified(job *stage) {
 	w.t.Helper()
 	r := w.repository()
 	desc, err := r.Resolve(w.t.Context(), oci.CandidateTag("production", release))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	h, err := verify.Hydration(w.t.Context(), r, desc, job.Hydrator, job.Trunk)
+	h, err := verify.Hydration(w.t.Context(), r, desc, job.hydrator, job.run.policyRef)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	claim := sign.Claim{Pipeline: "app", Stage: "production", Release: release, Repository: r.Name()}
-	if v := policy.Hydrated(verify.Expect(job.Stage.Lock, claim), h); v.Result() != policy.Pass {
+	if v := policy.Hydrated(verify.Expect(job.Lock, claim), h); v.Result() != policy.Pass {
 		w.t.Fatalf("the candidate does not verify: %s", v.Reason())
 	}
 }
@@ -170,8 +184,8 @@ func TestOlderHydrationThatTagsLastYields(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	old := w.job("g1", "old")
-	var newer Outcome
-	old.Writer = beforeTag{old.Writer, oci.CandidateTag("production", release), func() { newer = w.run(w.job("g2", "new"), Pushed) }}
+	var newer Stage
+	old.writer = beforeTag{old.writer, oci.CandidateTag("production", release), func() { newer = w.run(w.job("g2", "new"), Pushed) }}
 	out := w.run(old, Superseded)
 	if w.candidate() != newer.Digest.String() || out.Digest != newer.Digest {
 		t.Errorf("candidate is %s, want the newer %s", w.candidate(), newer.Digest)
@@ -183,13 +197,13 @@ func TestYieldingLooksAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	old := w.job("g1", "old")
-	var newest Outcome
+	var newest Stage
 	meanwhile := []func(){
 		func() { w.run(w.job("g2", "newer"), Pushed) },
 		func() { newest = w.run(w.job("g3", "newest"), Pushed) },
 		func() {},
 	}
-	old.Writer = beforeTag{old.Writer, oci.CandidateTag("production", release), func() {
+	old.writer = beforeTag{old.writer, oci.CandidateTag("production", release), func() {
 		meanwhile[0]()
 		meanwhile = meanwhile[1:]
 	}}
@@ -201,7 +215,7 @@ func TestYieldingLooksAgain(t *testing.T) {
 
 // beforeTag calls a function before a tag is written.
 type beforeTag struct {
-	Writer
+	writer
 	tag string
 	do  func()
 }
@@ -210,7 +224,7 @@ func (b beforeTag) Tag(ctx context.Context, desc ocispec.Descriptor, tag string)
 	if tag == b.tag {
 		b.do()
 	}
-	return b.Writer.Tag(ctx, desc, tag)
+	return b.writer.Tag(ctx, desc, tag)
 }
 
 func TestRevertedInputsAreNewerThanWhatTheyRevert(t *testing.T) {
@@ -234,7 +248,7 @@ func TestCandidateOfThePolicyRefsTipStays(t *testing.T) {
 	first := w.run(w.job("g1", "a"), Pushed)
 	w.run(w.job("g3", "a"), Unchanged) // g3 led back to g1's inputs
 	late := w.job("g2", "b")
-	late.TipInput = w.job("g3", "a").Stage.InputDigest()
+	late.tipInput = w.job("g3", "a").InputDigest()
 	w.run(late, Superseded)
 	if w.candidate() != first.Digest.String() {
 		t.Errorf("a commit between took the candidate")
@@ -246,8 +260,8 @@ func TestUnsignedCandidateIsReplaced(t *testing.T) {
 	w := newWorld(t, registry.Options{})
 	stranger := w.job("g4", "evil")
 	other := testworld.Key(t)
-	stranger.Writer = NewWriter(w.repository(), func(context.Context) (sign.Signer, error) { return other, nil })
-	if _, err := publish(t.Context(), stranger, free); err != nil {
+	stranger.writer = signedWriter{w.repository(), func(context.Context) (sign.Signer, error) { return other, nil }}
+	if _, err := try(t, stranger); err != nil {
 		t.Fatal(err)
 	}
 	evil := w.candidate()
@@ -260,12 +274,12 @@ func TestUnsignedCandidateIsReplaced(t *testing.T) {
 func TestConcurrentHydrationsEndWithTheNewest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{WithoutReferrers: true})
-	jobs := []Job{w.job("g1", "a"), w.job("g2", "b"), w.job("g3", "c"), w.job("g4", "d"), w.job("g4", "d")}
+	jobs := []*stage{w.job("g1", "a"), w.job("g2", "b"), w.job("g3", "c"), w.job("g4", "d"), w.job("g4", "d")}
 	var group sync.WaitGroup
-	outs := make([]Outcome, len(jobs))
+	outs := make([]Stage, len(jobs))
 	errs := make([]error, len(jobs))
 	for i, job := range jobs {
-		group.Go(func() { outs[i], errs[i] = publish(t.Context(), job, free) })
+		group.Go(func() { outs[i], errs[i] = try(t, job) })
 	}
 	group.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -288,7 +302,7 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 				w := newWorld(t, options)
 				job := w.job("g1", "a")
 				w.RefuseWrites(at)
-				_, err := publish(t.Context(), job, free)
+				_, err := try(t, job)
 				w.Intercept(nil)
 				if err == nil {
 					if at < 10 {
@@ -299,7 +313,7 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 				if w.candidate() != "" {
 					w.requireVerified(job)
 				}
-				out, err := publish(t.Context(), w.job("g1", "a"), free)
+				out, err := try(t, w.job("g1", "a"))
 				if err != nil {
 					t.Fatalf("after an end before write %d: %v", at, err)
 				}
@@ -318,7 +332,7 @@ func TestDryRunWritesNothing(t *testing.T) {
 	w := newWorld(t, registry.Options{})
 	w.RefuseWrites(1)
 	job := w.job("g1", "a")
-	job.Writer = Nowhere{}
+	job.writer = dryRun{}
 	dry := w.run(job, Pushed)
 	w.Intercept(nil)
 	if w.candidate() != "" {
@@ -335,9 +349,9 @@ func TestOtherBytesForTheSameInputsAreRefused(t *testing.T) {
 	w.run(w.job("g1", "a"), Pushed)
 	before := w.candidate()
 	job := w.job("g1", "a")
-	job.Stage.Package = lying{job.Stage.Package}
-	job.Stage.Lock.Digest = digest.FromString("another lock") // so that the provenance no longer fits, and it renders
-	_, err := publish(t.Context(), job, free)
+	job.Package = lying{job.Package}
+	job.Lock.Digest = digest.FromString("another lock") // so that the provenance no longer fits, and it renders
+	_, err := try(t, job)
 	if err == nil || !strings.Contains(err.Error(), "not deterministic") {
 		t.Errorf("error is %v, want one that speaks of determinism", err)
 	}
@@ -351,9 +365,9 @@ func TestTwinThatRenderedOtherBytesAdoptsTheFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	job := w.job("g1", "a")
-	job.Stage.Package = lying{job.Stage.Package}
-	var first Outcome
-	job.Writer = beforeSign{job.Writer, func() { first = w.run(w.job("g1", "a"), Pushed) }}
+	job.Package = lying{job.Package}
+	var first Stage
+	job.writer = beforeSign{job.writer, func() { first = w.run(w.job("g1", "a"), Pushed) }}
 	out := w.run(job, Pushed)
 	if out.Digest != first.Digest || w.candidate() != first.Digest.String() {
 		t.Errorf("candidate is %s, outcome %s, want the first, %s", w.candidate(), out.Digest, first.Digest)
@@ -362,13 +376,13 @@ func TestTwinThatRenderedOtherBytesAdoptsTheFirst(t *testing.T) {
 
 // beforeSign calls a function before the older signature is written.
 type beforeSign struct {
-	Writer
+	writer
 	do func()
 }
 
 func (b beforeSign) Sign(ctx context.Context, desc ocispec.Descriptor, claim sign.Claim) error {
 	b.do()
-	return b.Writer.Sign(ctx, desc, claim)
+	return b.writer.Sign(ctx, desc, claim)
 }
 
 func TestRunningAnOlderReleaseAgainLeavesTheImagesTag(t *testing.T) {
@@ -376,11 +390,11 @@ func TestRunningAnOlderReleaseAgainLeavesTheImagesTag(t *testing.T) {
 	w := newWorld(t, registry.Options{})
 	w.run(w.job("g1", "a"), Pushed)
 	later := w.job("g2", "a")
-	later.Stage.Lock.GitCommit = strings.Repeat("f", 40)
-	later.Stage.Lock.ReleaseID = "git-" + later.Stage.Lock.GitCommit
+	later.Lock.GitCommit = strings.Repeat("f", 40)
+	later.Lock.ReleaseID = "git-" + later.Lock.GitCommit
 	newest := w.run(later, Pushed)
 	w.run(w.job("g3", "a"), Unchanged)
-	desc, err := w.repository().Resolve(t.Context(), oci.TagsOf("production", image, release, later.Stage.InputDigest()).Image)
+	desc, err := w.repository().Resolve(t.Context(), oci.TagsOf("production", image, release, later.InputDigest()).Image)
 	if err != nil || desc.Digest != newest.Digest {
 		t.Errorf("the image's tag is %s (%v), want the later release's %s", desc.Digest, err, newest.Digest)
 	}
@@ -399,8 +413,8 @@ func TestWrongKeyIsNoticedBeforeTheFirstWrite(t *testing.T) {
 	w := newWorld(t, registry.Options{})
 	job := w.job("g1", "a")
 	wrong := errors.New("wrong password")
-	job.Writer = NewWriter(w.repository(), func(context.Context) (sign.Signer, error) { return nil, wrong })
-	if _, err := publish(t.Context(), job, free); !errors.Is(err, wrong) {
+	job.writer = signedWriter{w.repository(), func(context.Context) (sign.Signer, error) { return nil, wrong }}
+	if _, err := try(t, job); !errors.Is(err, wrong) {
 		t.Errorf("error is %v", err)
 	}
 	if n := w.Writes(); n != 0 {

@@ -2,197 +2,131 @@ package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/publish/pullrequest"
 )
 
-// branches are where a stage is written and, for a review, which branch it is proposed for.
-func branches(s *stageRun) (branch, base string) {
-	m := s.planned.Declared.Mirror
-	if !s.planned.Declared.Mirror.Reviewed() {
-		return m.Branch, ""
-	}
-	return pullrequest.Branch(s.planned.Pipeline, s.planned.Name, s.planned.Lock.ReleaseID), m.Branch
-}
-
-// request is a stage's pull request.
-type request struct {
-	url     string
-	compare string // page on which a person opens it, where there is no token
-	changed bool
-	err     error
-}
-
-// desk is one repository with pull requests.
-type desk struct {
-	remote *git.Remote
-	url    string
-	keeper *pullrequest.Keeper // nil where none can be asked
-	err    error
-}
-
-// review keeps the pull requests of the stages whose review branches were written.
-func (r *run) review(ctx context.Context, stages []*stageRun) {
-	desks := map[string]*desk{}
+// review keeps the pull requests of the stages whose review branches are up to date.
+func (r *run) review(ctx context.Context, stages []*stage) {
+	opened := map[*git.Remote]*pullRequests{}
 	for _, s := range stages {
-		if !s.planned.Declared.Mirror.Reviewed() || s.published.Err != nil || s.mirrorErr != nil || s.shown.Superseded || s.shown.Commit == "" {
+		if s.reviewBranch() == "" || s.result.Err != nil || s.shown.Superseded || s.shown.Commit == "" {
 			continue
 		}
-		name := s.planned.Declared.Mirror.Remote
-		if desks[name] == nil {
-			desks[name] = r.desk(ctx, name)
+		if s.shown.Landed {
+			s.result.Branch = s.Declared.Mirror.Branch
 		}
-		if err := r.reviewStage(ctx, desks[name], s); err != nil {
-			s.request.err = fmt.Errorf("pull request: %w", err)
+		if opened[s.remote] == nil {
+			opened[s.remote] = r.pullRequests(ctx, s.remote)
+		}
+		if err := s.review(ctx, opened[s.remote]); err != nil {
+			s.fail(fmt.Errorf("pull request: %w", err))
 		}
 	}
 }
 
-func (r *run) desk(ctx context.Context, name string) *desk {
-	d := &desk{}
-	if d.remote, d.err = r.Workspace.Repository.Remote(ctx, name); d.err != nil {
-		return d
-	}
-	d.url = d.remote.URL()
-	repository, err := forge.Open(ctx, d.url, r.Forge)
-	if d.err = err; err == nil {
-		d.keeper = pullrequest.NewKeeper(repository)
-	}
-	return d
+// pullRequests are those of one repository.
+type pullRequests struct {
+	*pullrequest.Keeper
+	err error // why there is no Keeper
 }
 
-// byHand tells whether a repository is one on which people open pull requests themselves.
-func (d *desk) byHand() bool {
-	return errors.Is(d.err, forge.ErrNoToken) || errors.Is(d.err, forge.ErrNoForge) || errors.Is(d.err, forge.ErrUnknownForge)
+func (r *run) pullRequests(ctx context.Context, remote *git.Remote) *pullRequests {
+	repository, err := forge.Open(ctx, remote.URL(), r.Forge)
+	if err != nil {
+		return &pullRequests{err: err}
+	}
+	return &pullRequests{Keeper: pullrequest.NewKeeper(repository)}
 }
 
-func (r *run) reviewStage(ctx context.Context, d *desk, s *stageRun) error {
-	branch, base := branches(s)
-	name := s.planned.Pipeline + "/" + s.planned.Name
+// review keeps the stage's pull request, or warns that a person has to open it.
+func (s *stage) review(ctx context.Context, pulls *pullRequests) error {
+	r, branch, base := s.run, s.reviewBranch(), s.Declared.Mirror.Branch
 	switch {
-	case d.byHand() && s.shown.Taken:
-		return nil
-	case d.byHand():
-		s.request.compare = forge.CompareURL(d.url, base, branch, r.Forge)
-		at := ""
-		if s.request.compare != "" {
-			at = " at " + s.request.compare
+	case forge.Unavailable(pulls.err):
+		if s.shown.Landed {
+			return nil
 		}
-		r.Warn(fmt.Sprintf("%s: no pull request is opened: %v; open it from %s into %s%s", name, d.err, branch, base, at))
+		at := ""
+		if s.result.Compare = forge.CompareURL(s.remote.URL(), base, branch, r.Forge); s.result.Compare != "" {
+			at = " at " + s.result.Compare
+		}
+		r.Warn(fmt.Sprintf("%s: no pull request is opened: %v; open it from %s into %s%s", s, pulls.err, branch, base, at))
 		return nil
-	case d.err != nil:
-		return d.err
-	case s.shown.Taken:
-		pull, found, err := d.keeper.Taken(ctx, branch, base, s.shown.Commit)
+	case pulls.err != nil:
+		return pulls.err
+	case s.shown.Landed:
+		pull, found, err := pulls.CloseLanded(ctx, branch, base, s.shown.Commit)
 		if found {
-			s.request.url, s.request.changed = pull.URL, true
+			s.result.PullRequest = pull.URL
+			s.pushed()
 		}
 		return err
 	}
-	kept, err := d.keeper.Keep(ctx, r.proposal(ctx, d, s))
-	s.request.url, s.request.changed = kept.URL, kept.Change == forge.Created || kept.Change == forge.Updated
+	kept, err := pulls.Keep(ctx, s.proposal(ctx))
+	s.result.PullRequest = kept.URL
+	changed := kept.Change == forge.Created || kept.Change == forge.Updated
+	if changed {
+		s.pushed()
+	}
 	for _, warning := range kept.Warnings {
-		r.Warn(fmt.Sprintf("%s: %s", name, warning))
+		r.Warn(fmt.Sprintf("%s: %s", s, warning))
 	}
 	for _, url := range kept.Superseded {
-		r.Step(fmt.Sprintf("%s: closed %s, superseded", name, url))
+		r.Step(fmt.Sprintf("%s: closed %s, superseded", s, url))
 	}
 	switch {
 	case err != nil:
 		return err
 	case kept.State == forge.StateClosed:
-		r.Warn(fmt.Sprintf("%s: %s was closed, and is left so: open it again if the release is wanted", name, kept.URL))
+		r.Warn(fmt.Sprintf("%s: %s was closed and stays closed: reopen it if the release is wanted", s, kept.URL))
 	case kept.State == forge.StateMerged:
-		r.Warn(fmt.Sprintf("%s: %s was merged, and branch %s does not show it any more: to propose it again, delete branch %s and hydrate again",
-			name, kept.URL, base, branch))
-	case s.request.changed:
-		r.Step(fmt.Sprintf("%s: pull request %s %s", name, kept.URL, kept.Change))
+		r.Warn(fmt.Sprintf("%s: %s was merged, but branch %s no longer shows the release: to propose it again, delete branch %s and run hydrate again",
+			s, kept.URL, base, branch))
+	case changed:
+		r.Step(fmt.Sprintf("%s: pull request %s %s", s, kept.URL, kept.Change))
 	}
 	return nil
 }
 
-// proposal is what the pull request of a stage says.
-func (r *run) proposal(ctx context.Context, d *desk, s *stageRun) pullrequest.Proposal {
-	m, l := s.planned.Declared.Mirror, s.planned.Lock
-	branch, base := branches(s)
+// proposal describes the stage's pull request.
+func (s *stage) proposal(ctx context.Context) pullrequest.Proposal {
+	change := s.change()
 	return pullrequest.Proposal{
-		Pipeline:  s.planned.Pipeline,
-		Stage:     s.planned.Name,
-		Release:   l.ReleaseID,
-		Head:      branch,
-		Base:      base,
-		Commit:    s.shown.Commit,
-		On:        s.shown.Base,
-		Promotes:  m.ShowsLive(),
-		Labels:    m.Labels,
-		Reviewers: m.Reviewers,
-		Draft:     m.Draft,
-		AutoMerge: m.AutoMerge,
-		Source:    pullrequest.Origin{Commit: l.GitCommit, Link: forge.CommitURL(s.job.SourceURL, l.GitCommit, r.Forge)},
-		GitOps:    pullrequest.Origin{Commit: s.published.GitOpsCommit, Link: forge.CommitURL(s.job.GitOpsURL, s.published.GitOpsCommit, r.Forge)},
-		Image:     l.Image.Pinned(),
-		Artifact:  s.published.Reference,
-		Content:   s.published.ContentDigest.String(),
-		Link:      forge.CommitURL(d.url, s.shown.Commit, r.Forge),
-		Changes:   func(ctx context.Context) (diff.Changes, error) { return r.changes(ctx, d.remote, s) },
-		Older:     func(release string) bool { return r.older(ctx, s, release) },
+		Change:  change,
+		Commit:  s.shown.Commit,
+		On:      s.shown.Base,
+		Remote:  s.remote.URL(),
+		Mirror:  s.Declared.Mirror,
+		Image:   s.Lock.Image.Pinned(),
+		Changes: pullrequest.Between(s.remote, s.shown.Base, change),
+		Older:   func(release string) bool { return s.older(ctx, release) },
 	}
 }
 
-// changes compares what the stage branch had, on which the proposal stands, with the artifact.
-func (r *run) changes(ctx context.Context, remote *git.Remote, s *stageRun) (diff.Changes, error) {
-	files, err := mirror.Files(ctx, remote, git.Hash(s.shown.Base), s.planned.Declared.Mirror.Path)
-	if err != nil {
-		return diff.Changes{}, err
-	}
-	tree, err := r.pull(ctx, s)
-	if err != nil {
-		return diff.Changes{}, err
-	}
-	return pullrequest.Compare(files, tree)
-}
-
-// older tells whether a release came before that of a stage, as the policy ref knows: what it does not know is newer than
-// this run.
-func (r *run) older(ctx context.Context, s *stageRun, release string) bool {
-	files, err := r.trunk.Files(ctx)
+// older reports whether a release came before that of the stage, by the policy ref. A release that it does not know is newer
+// than this run.
+func (s *stage) older(ctx context.Context, release string) bool {
+	files, err := s.run.policyRef.Files(ctx)
 	if err != nil {
 		return false
 	}
-	current, err := lock.Current(files, s.lockDir)
+	dir := s.release.Pipeline.Lock
+	current, err := lock.Current(files, dir)
 	if err != nil || current.Lock.ReleaseID == release {
 		return false
 	}
-	other, err := lock.Release(files, s.lockDir, release)
+	other, err := lock.Release(files, dir, release)
 	if err != nil {
 		return false
 	}
-	if current.Lock.ReleaseID == s.planned.Lock.ReleaseID {
+	if current.Lock.ReleaseID == s.Lock.ReleaseID {
 		return true
 	}
-	theirs, own := other.Created(), s.planned.Lock.Created()
+	theirs, own := other.Created(), s.Lock.Created()
 	return !theirs.IsZero() && theirs.Before(own)
-}
-
-// withReview adds to a stage's result what became of its review.
-func (s *stageRun) withReview(out Stage) Stage {
-	branch, base := branches(s)
-	if out.Branch = branch; s.shown.Taken {
-		out.Branch = base
-	}
-	out.PullRequest, out.Compare = s.request.url, s.request.compare
-	switch {
-	case s.request.err != nil:
-		out.Action, out.Err = Failed, s.request.err
-	case s.request.changed && out.Action == Unchanged:
-		out.Action = Pushed
-	}
-	return out
 }

@@ -68,14 +68,16 @@ func (s *scene) run(t *testing.T, change func(*publish.Options)) ([]publish.Rele
 		}
 	}
 	o := publish.Options{
-		Workspace: w,
+		Environment: publish.Environment{
+			Workspace: w,
+			Client:    testworld.Client(),
+			Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
+			Version:   "test",
+			Random:    func(int64) int64 { return 0 },
+			Warn:      keep(&s.warnings),
+			Step:      keep(&s.steps),
+		},
 		Renderers: map[string]hydrate.Renderer{lock.Helm: helm.Renderer{}},
-		Client:    testworld.Client(),
-		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
-		Version:   "test",
-		Random:    func(int64) int64 { return 0 },
-		Warn:      keep(&s.warnings),
-		Step:      keep(&s.steps),
 	}
 	if change != nil {
 		change(&o)

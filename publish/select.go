@@ -18,7 +18,7 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// Shard is one of several equal parts of the pipelines, for runs on several machines. The zero value is all of them.
+// Shard is one of several equal parts of the pipelines, for runs on several machines. The zero value is all pipelines.
 type Shard struct {
 	Number, Of int // from 1 to Of
 }
@@ -29,12 +29,12 @@ func ParseShard(s string) (Shard, error) {
 	number, err := strconv.Atoi(k)
 	of, err2 := strconv.Atoi(n)
 	if err != nil || err2 != nil || number < 1 || number > of {
-		return Shard{}, fmt.Errorf("%q is no shard: write K/N, with K from 1 to N", s)
+		return Shard{}, fmt.Errorf("invalid shard %q: write K/N, with K from 1 to N", s)
 	}
 	return Shard{number, of}, nil
 }
 
-// of picks the shard's pipelines: in the order of their names, every Of-th. All shards of one commit together have each
+// of returns the shard's pipelines: every Of-th in the order of their names. The shards of one commit together have each
 // pipeline once.
 func (s Shard) of(pipelines []*pipeline.Pipeline) []*pipeline.Pipeline {
 	if s.Of == 0 {
@@ -51,10 +51,10 @@ func (s Shard) of(pipelines []*pipeline.Pipeline) []*pipeline.Pipeline {
 	return own
 }
 
-// Plan says what Run would look at: the releases and stages of all pipelines, or of a shard, or those that changed since
-// a commit. It asks neither the registry nor the policy ref, and needs no key.
+// Plan returns the releases and stages that Run would publish. It reads neither the registry nor the policy ref, and needs
+// no key.
 func Plan(ctx context.Context, o Options) ([]plan.Release, error) {
-	r := run{Options: o}
+	r := newRun(o)
 	files, err := o.Workspace.Files(ctx)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func Plan(ctx context.Context, o Options) ([]plan.Release, error) {
 	return r.selected(ctx, files)
 }
 
-// selected plans the stages that are asked for.
+// selected plans the stages that the options select.
 func (r *run) selected(ctx context.Context, files fs.FS) ([]plan.Release, error) {
 	planned, err := r.plan(ctx, files, r.Stages)
 	if err != nil || r.Since == "" {
@@ -84,8 +84,8 @@ func (r *run) selected(ctx context.Context, files fs.FS) ([]plan.Release, error)
 	return changed, nil
 }
 
-// before are the inputs of all stages at the commit Since. Where there were no pipelines yet, or none that could be read,
-// everything has changed.
+// before returns the input digests of all stages at the commit Since. If it has no pipelines, or none that can be read,
+// every stage counts as changed.
 func (r *run) before(ctx context.Context) (map[plan.Key]digest.Digest, error) {
 	files, err := r.Workspace.At(ctx, r.Since)
 	if err != nil {

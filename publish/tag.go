@@ -9,73 +9,73 @@ import (
 )
 
 // tag writes the tag of this hydration, and moves the tags that follow the newest one.
-func (p *publication) tag(ctx context.Context, h *hydration) error {
-	h, err := p.settle(ctx, h)
+func (s *stage) tag(ctx context.Context, h *hydration) error {
+	h, err := s.tagHydration(ctx, h)
 	if err != nil {
 		return err
 	}
-	stale, err := p.stale(ctx, h)
+	stale, err := s.staleTags(ctx, h)
 	if err != nil || len(stale) == 0 {
 		return err
 	}
-	// The tags are about to leave another hydration for this one. Whoever compares the two later must find that this one
+	// The tags are about to move from another hydration to this one. A later comparison of the two must find that this one
 	// belongs to this GitOps commit too, and not only to the older one that it was first made from.
-	if !slices.Contains(h.commits, p.GitOpsCommit) {
-		if err := p.attestProvenance(ctx, h); err != nil {
+	if !slices.Contains(h.commits, s.run.head) {
+		if err := s.attestProvenance(ctx, h); err != nil {
 			return err
 		}
 	}
 	for _, tag := range stale {
-		if _, err := p.Writer.Tag(ctx, h.manifest.Descriptor, tag); err != nil {
+		if _, err := s.writer.Tag(ctx, h.desc(), tag); err != nil {
 			return err
 		}
 	}
-	p.out.Action = Pushed
-	return p.yield(ctx, h)
+	s.result.Action = Pushed
+	return s.yield(ctx, h)
 }
 
-// settle gives h the tag of this hydration. That tag never moves: should it name another artifact meanwhile, made of
-// the same inputs by a render that is not deterministic, that one is the hydration, and h is forgotten.
-func (p *publication) settle(ctx context.Context, h *hydration) (*hydration, error) {
-	if p.settled {
+// tagHydration points the tag of this hydration at h. That tag never moves: if it names another artifact meanwhile, made of
+// the same inputs by a render that is not deterministic, that artifact is the hydration, and h is dropped.
+func (s *stage) tagHydration(ctx context.Context, h *hydration) (*hydration, error) {
+	if s.tagged {
 		return h, nil
 	}
-	other, err := p.load(ctx, p.tags.Hydration)
+	other, err := s.load(ctx, s.tags.Hydration)
 	switch {
 	case err != nil:
 		return nil, err
 	case other == nil:
-		p.out.Action = Pushed
-		_, err := p.Writer.Tag(ctx, h.manifest.Descriptor, p.tags.Hydration)
+		s.result.Action = Pushed
+		_, err := s.writer.Tag(ctx, h.desc(), s.tags.Hydration)
 		return h, err
-	case other.manifest.Descriptor.Digest == h.manifest.Descriptor.Digest:
+	case other.desc().Digest == h.desc().Digest:
 		return h, nil
-	case other.manifest.Annotations[oci.AnnotationInputDigest] != p.input.String() || !p.hydrated(other):
-		return nil, fmt.Errorf("%s names %s already, which is not this hydration; the tag never moves: remove it by hand if nothing uses it",
-			p.Registry.Reference(p.tags.Hydration), other.manifest.Descriptor.Digest)
+	case other.input() != s.input || !s.hydrated(other):
+		return nil, fmt.Errorf("%s names %s already, which is another artifact, and the tag never moves: delete the tag if nothing uses it, and run hydrate again",
+			s.repository.Reference(s.tags.Hydration), other.desc().Digest)
 	}
-	p.describe(other)
+	s.describe(other)
 	return other, nil
 }
 
-// stale lists the moving tags that have to name h and do not. The image's tag stays with a later release of the same
+// staleTags lists the moving tags that have to name h and do not. The image's tag stays with a later release of the same
 // image, unless h is new.
-func (p *publication) stale(ctx context.Context, h *hydration) ([]string, error) {
+func (s *stage) staleTags(ctx context.Context, h *hydration) ([]string, error) {
 	var stale []string
-	for _, tag := range []string{p.tags.Candidate, p.tags.Image} {
-		desc, err := p.Registry.Resolve(ctx, tag)
+	for _, tag := range []string{s.tags.Candidate, s.tags.Image} {
+		desc, err := s.repository.Resolve(ctx, tag)
 		if notFound(err) != nil {
 			return nil, err
 		}
-		if err == nil && desc.Digest == h.manifest.Descriptor.Digest {
+		if err == nil && desc.Digest == h.desc().Digest {
 			continue
 		}
-		if err == nil && tag == p.tags.Image && len(stale) == 0 && p.out.Action == Unchanged {
-			other, err := p.load(ctx, tag)
+		if err == nil && tag == s.tags.Image && len(stale) == 0 && s.result.Action == Unchanged {
+			other, err := s.load(ctx, tag)
 			if err != nil {
 				return nil, err
 			}
-			if other != nil && other.isFor(p.claim) && other.manifest.Annotations[oci.AnnotationRelease] != p.claim.Release {
+			if other != nil && other.isFor(s.claim) && other.manifest.Annotations[oci.AnnotationRelease] != s.claim.Release {
 				continue
 			}
 		}
@@ -84,85 +84,85 @@ func (p *publication) stale(ctx context.Context, h *hydration) ([]string, error)
 	return stale, nil
 }
 
-// point makes a tag name h, and tells whether that moved it.
-func (p *publication) point(ctx context.Context, tag string, h *hydration) (moved bool, err error) {
-	desc, err := p.Registry.Resolve(ctx, tag)
+// point points a tag at h, and reports whether that moved it.
+func (s *stage) point(ctx context.Context, tag string, h *hydration) (moved bool, err error) {
+	desc, err := s.repository.Resolve(ctx, tag)
 	switch {
 	case notFound(err) != nil:
 		return false, err
-	case err == nil && desc.Digest == h.manifest.Descriptor.Digest:
+	case err == nil && desc.Digest == h.desc().Digest:
 		return false, nil
 	}
-	return p.Writer.Tag(ctx, h.manifest.Descriptor, tag)
+	return s.writer.Tag(ctx, h.desc(), tag)
 }
 
-// maxLooks bounds how often the tags are looked at again because they had to be moved.
+// maxLooks bounds how often the tags are read again because they had to be moved.
 const maxLooks = 20
 
-// yield gives the moved tags to the newest hydration of the image, should that be another one: it was written while
-// this one was under way. Having moved a tag, it looks again: an even newer one may have been tagged just before.
-func (p *publication) yield(ctx context.Context, own *hydration) error {
+// yield points the moved tags at the newest hydration of the image, if that is another one: it was written while this one
+// was in progress. After it moved a tag it reads again: an even newer one may have been tagged just before.
+func (s *stage) yield(ctx context.Context, own *hydration) error {
 	for range maxLooks {
-		image, candidate, err := p.newestOf(ctx, own)
+		image, candidate, err := s.newestOf(ctx, own)
 		if err != nil {
 			return err
 		}
-		moved, err := p.point(ctx, p.tags.Image, image)
+		moved, err := s.point(ctx, s.tags.Image, image)
 		if err != nil {
 			return err
 		}
 		if candidate != own {
-			again, err := p.point(ctx, p.tags.Candidate, candidate)
+			again, err := s.point(ctx, s.tags.Candidate, candidate)
 			if err != nil {
 				return err
 			}
 			moved = moved || again
 		}
 		switch {
-		case moved: // look again
+		case moved: // read again
 		case candidate != own:
-			return p.supersede(ctx, candidate)
+			return s.supersede(ctx, candidate)
 		default:
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: others kept moving it; run again", p.Registry.Reference(p.tags.Candidate))
+	return fmt.Errorf("%s: others kept moving it; run hydrate again", s.repository.Reference(s.tags.Candidate))
 }
 
-// newestOf looks at all hydrations of the image. It returns the newest one, and the newest of this release.
-func (p *publication) newestOf(ctx context.Context, own *hydration) (image, candidate *hydration, err error) {
-	tags, err := p.Registry.Tags(ctx, oci.HydrationPrefix(p.tags.Image))
+// newestOf compares all hydrations of the image. It returns the newest one, and the newest of this release.
+func (s *stage) newestOf(ctx context.Context, own *hydration) (image, candidate *hydration, err error) {
+	tags, err := s.repository.Tags(ctx, oci.HydrationPrefix(s.tags.Image))
 	if err != nil {
 		return nil, nil, err
 	}
 	image, candidate = own, own
 	for _, tag := range tags {
-		if tag == p.tags.Hydration {
+		if tag == s.tags.Hydration {
 			continue
 		}
-		other, err := p.load(ctx, tag)
+		other, err := s.load(ctx, tag)
 		if err != nil {
 			return nil, nil, err
 		}
-		if other == nil || !other.isFor(p.claim) {
+		if other == nil || !other.isFor(s.claim) {
 			continue
 		}
-		if image, err = p.newest(ctx, image, other); err != nil {
+		if image, err = s.newest(ctx, image, other); err != nil {
 			return nil, nil, err
 		}
-		if other.manifest.Annotations[oci.AnnotationRelease] != p.claim.Release {
+		if other.manifest.Annotations[oci.AnnotationRelease] != s.claim.Release {
 			continue
 		}
-		if candidate, err = p.newest(ctx, candidate, other); err != nil {
+		if candidate, err = s.newest(ctx, candidate, other); err != nil {
 			return nil, nil, err
 		}
 	}
 	return image, candidate, nil
 }
 
-// newest returns the one of two hydrations that was made from the later GitOps commit, and a if neither was.
-func (p *publication) newest(ctx context.Context, a, b *hydration) (*hydration, error) {
-	later, err := p.later(ctx, a.commits, b.commits)
+// newest returns the hydration of two that was made from the later GitOps commit, and a if neither was.
+func (s *stage) newest(ctx context.Context, a, b *hydration) (*hydration, error) {
+	later, err := s.later(ctx, a.commits, b.commits)
 	if later {
 		return b, err
 	}

@@ -9,37 +9,33 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// Writer makes the writes of a publication.
-type Writer interface {
+// writer makes the writes to a registry.
+type writer interface {
 	// Push stores an artifact under its digest.
 	Push(ctx context.Context, a oci.Artifact) error
 	// Attest attaches a signed statement to its subject.
 	Attest(ctx context.Context, subject ocispec.Descriptor, statement sign.Statement) error
-	// Sign writes the older form of a signature, unless it is there.
+	// Sign writes the older form of a signature, unless it exists.
 	Sign(ctx context.Context, subject ocispec.Descriptor, claim sign.Claim) error
-	// Tag lets a tag name an artifact, and tells whether the registry knows now.
+	// Tag points a tag at an artifact, and reports whether the registry was changed.
 	Tag(ctx context.Context, desc ocispec.Descriptor, tag string) (written bool, err error)
 }
 
-// NewWriter writes to a repository and signs with the signer that open gives. It is asked for before the first write,
-// and not at all where everything is there: opening a key takes its time.
-func NewWriter(repository *oci.Repository, open func(context.Context) (sign.Signer, error)) Writer {
-	return writer{repository, open}
-}
-
-type writer struct {
+// signedWriter writes to a repository. It opens the signer before the first write, and not at all if nothing is missing:
+// opening a key takes time.
+type signedWriter struct {
 	repository *oci.Repository
 	open       func(context.Context) (sign.Signer, error)
 }
 
-func (w writer) Push(ctx context.Context, a oci.Artifact) error {
+func (w signedWriter) Push(ctx context.Context, a oci.Artifact) error {
 	if _, err := w.open(ctx); err != nil {
-		return err // before anything is written that nobody will sign
+		return err // before a write that would remain unsigned
 	}
 	return w.repository.PushArtifact(ctx, a)
 }
 
-func (w writer) Attest(ctx context.Context, subject ocispec.Descriptor, statement sign.Statement) error {
+func (w signedWriter) Attest(ctx context.Context, subject ocispec.Descriptor, statement sign.Statement) error {
 	signer, err := w.open(ctx)
 	if err != nil {
 		return err
@@ -48,7 +44,7 @@ func (w writer) Attest(ctx context.Context, subject ocispec.Descriptor, statemen
 	return err
 }
 
-func (w writer) Sign(ctx context.Context, subject ocispec.Descriptor, claim sign.Claim) error {
+func (w signedWriter) Sign(ctx context.Context, subject ocispec.Descriptor, claim sign.Claim) error {
 	signer, err := w.open(ctx)
 	if err != nil {
 		return err
@@ -56,24 +52,17 @@ func (w writer) Sign(ctx context.Context, subject ocispec.Descriptor, claim sign
 	return sign.SignImage(ctx, w.repository, subject, signer, claim)
 }
 
-func (w writer) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) (bool, error) {
+func (w signedWriter) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) (bool, error) {
 	err := w.repository.Tag(ctx, desc, tag)
 	return err == nil, err
 }
 
-// Nowhere is the Writer of a dry run: it drops everything, and needs no key.
-type Nowhere struct{}
+// dryRun is the writer of a dry run: it writes nothing, and needs no key.
+type dryRun struct{}
 
-var _ Writer = Nowhere{}
-
-// Push implements [Writer].
-func (Nowhere) Push(context.Context, oci.Artifact) error { return nil }
-
-// Attest implements [Writer].
-func (Nowhere) Attest(context.Context, ocispec.Descriptor, sign.Statement) error { return nil }
-
-// Sign implements [Writer].
-func (Nowhere) Sign(context.Context, ocispec.Descriptor, sign.Claim) error { return nil }
-
-// Tag implements [Writer].
-func (Nowhere) Tag(context.Context, ocispec.Descriptor, string) (bool, error) { return false, nil }
+func (dryRun) Push(context.Context, oci.Artifact) error                         { return nil }
+func (dryRun) Attest(context.Context, ocispec.Descriptor, sign.Statement) error { return nil }
+func (dryRun) Sign(context.Context, ocispec.Descriptor, sign.Claim) error       { return nil }
+func (dryRun) Tag(context.Context, ocispec.Descriptor, string) (written bool, err error) {
+	return false, nil
+}

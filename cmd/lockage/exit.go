@@ -49,7 +49,6 @@ func exitCode(err error) int {
 		usage      usageError
 		selected   *workspace.SelectionError
 		configured *publish.ConfigurationError
-		promoting  *promote.ConfigurationError
 		problems   strictyaml.Problems
 		rep        reported
 	)
@@ -58,7 +57,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &rep):
 		return rep.code
-	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &promoting), errors.As(err, &problems),
+	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &problems),
 		errors.Is(err, plan.ErrNoStage), errors.Is(err, promote.ErrNoStage), errors.Is(err, verify.ErrIdentity), errors.Is(err, evidence.ErrIdentity),
 		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoMatch):
 		return exitUsage

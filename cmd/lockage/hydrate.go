@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -133,27 +132,17 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 			return usagef("--shard %w", err)
 		}
 	}
-	w, err := a.workspace(ctx)
+	environment, err := a.environment(ctx, h.dryRun)
 	if err != nil {
 		return err
 	}
 	options := publish.Options{
-		Workspace: w,
-		Files:     a.files,
-		Stages:    h.stages,
-		Release:   string(h.release),
-		Shard:     shard,
-		Since:     h.since,
-		Policy:    a.policy,
-		DryRun:    h.dryRun,
-		Renderers: a.renderers(),
-		Client:    a.registries(w.Root()),
-		Forge:     forgeOptions(),
-		Keys:      a.keyring(),
-		Version:   version(),
-		Random:    rand.Int64N,
-		Warn:      a.warning,
-		Step:      a.step,
+		Environment: environment,
+		Stages:      h.stages,
+		Release:     string(h.release),
+		Shard:       shard,
+		Since:       h.since,
+		Renderers:   a.renderers(),
 	}
 	if h.plan {
 		return a.planHydration(ctx, options)
@@ -169,7 +158,7 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 			Pipeline:     r.Pipeline,
 			Release:      r.Lock.ReleaseID,
 			GitCommit:    r.Lock.GitCommit,
-			GitopsCommit: string(w.Head.Hash),
+			GitopsCommit: string(environment.Workspace.Head.Hash),
 			DryRun:       h.dryRun,
 			Stages:       []hydrateStage{},
 			Error:        messageOf(r.Err),

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -148,27 +146,16 @@ func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Conte
 	case p.ready && p.release != "":
 		return usagef("--ready chooses the release: leave --release out")
 	}
-	w, err := a.workspace(ctx)
+	environment, err := a.environment(ctx, p.dryRun)
 	if err != nil {
 		return err
 	}
 	results, err := do(ctx, promote.Options{
-		Files:     a.files,
-		Stages:    p.stages,
-		Release:   string(p.release),
-		Ready:     p.ready,
-		Policy:    a.policy,
-		DryRun:    p.dryRun,
-		Reason:    p.reason,
-		Workspace: w,
-		Client:    a.registries(w.Root()),
-		Forge:     forgeOptions(),
-		Keys:      a.keyring(),
-		Version:   version(),
-		Now:       time.Now,
-		Random:    rand.Int64N,
-		Warn:      a.warning,
-		Step:      a.step,
+		Environment: environment,
+		Stages:      p.stages,
+		Release:     string(p.release),
+		Ready:       p.ready,
+		Reason:      p.reason,
 	})
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
+	"time"
 
 	"golang.org/x/term"
 
@@ -20,6 +22,7 @@ import (
 	forges "github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -29,6 +32,28 @@ func (a *app) workspace(ctx context.Context) (*workspace.Workspace, error) {
 
 // forgeOptions returns how to reach the forges that have pull requests.
 func forgeOptions() forges.Options { return forges.Options{Getenv: os.Getenv, UserAgent: userAgent()} }
+
+// environment is what hydrate, promote and rollback run with.
+func (a *app) environment(ctx context.Context, dryRun bool) (publish.Environment, error) {
+	w, err := a.workspace(ctx)
+	if err != nil {
+		return publish.Environment{}, err
+	}
+	return publish.Environment{
+		Workspace: w,
+		Files:     a.files,
+		PolicyRef: a.policy,
+		DryRun:    dryRun,
+		Client:    a.registries(w.Root()),
+		Forge:     forgeOptions(),
+		Keys:      a.keyring(),
+		Version:   version(),
+		Now:       time.Now,
+		Random:    rand.Int64N,
+		Warn:      a.warning,
+		Step:      a.step,
+	}, nil
+}
 
 // registries opens artifact repositories. The directories of image layouts are relative to root.
 func (a *app) registries(root string) *oci.Client {

@@ -15,7 +15,7 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// ErrNotShown says that no commit of a branch shows an artifact.
+// ErrNotShown is returned by Check if no commit of a branch shows the artifact.
 var ErrNotShown = errors.New("not shown")
 
 // Place is a folder on a branch.
@@ -24,11 +24,10 @@ type Place struct {
 	Path   string
 }
 
-// Finding is the newest commit that shows an artifact, and how the files there
-// differ from the artifact's.
+// Finding is the newest commit that shows an artifact, and how its files differ from the artifact's.
 type Finding struct {
 	Commit      string
-	Differences []Difference // none: both are the same, bit for bit
+	Differences []Difference // none if both are equal, bit for bit
 }
 
 // Difference is one file that differs.
@@ -37,12 +36,12 @@ type Difference struct {
 	Kind Kind
 }
 
-// Kind is what was done to a file of the artifact.
+// Kind is how a file differs from the artifact's.
 type Kind string
 
 // The kinds of differences.
 const (
-	Edited  Kind = "edited" // content, or mode
+	Edited  Kind = "edited" // content or mode
 	Added   Kind = "added"
 	Removed Kind = "removed"
 )
@@ -52,7 +51,7 @@ func (d Difference) String() string { return string(d.Kind) + " " + terminal.Bla
 // maxNamed bounds the differing files that a reason names.
 const maxNamed = 20
 
-// Names lists differences for a reason that people read; of many, the first.
+// Names lists differences for a reason that people read, at most the first twenty.
 func Names(differences []Difference) string {
 	var names []string
 	for _, d := range differences[:min(len(differences), maxNamed)] {
@@ -64,9 +63,8 @@ func Names(differences []Difference) string {
 	return strings.Join(names, ", ")
 }
 
-// Check finds the newest commit of a branch that shows an artifact (by digest)
-// and compares it with the artifact's tree, whose content digest is content.
-// The error is ErrNotShown where there is no such commit.
+// Check finds the newest commit of a branch that shows an artifact (by digest) and compares it with the artifact's tree,
+// whose content digest is content. The error is ErrNotShown if no commit does.
 func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content digest.Digest, tree fs.FS) (Finding, error) {
 	commit, items, err := find(ctx, remote, at, artifact)
 	if err != nil {
@@ -80,30 +78,29 @@ func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content 
 	if found.Differences = compare(items, itemsOf(files)); len(found.Differences) > 0 {
 		return found, nil
 	}
-	// Git's ids say that the bytes are equal; the digest that was signed has the last word.
+	// Git's ids are equal; the digest that was signed decides.
 	got, err := digestAt(ctx, remote, commit, at.Path)
 	if err != nil {
 		return found, err
 	}
 	if got != content {
-		return found, fmt.Errorf("branch %s of %s: the files in %s at %s have the digest %s, the artifact's have %s, though Git calls them equal",
+		return found, fmt.Errorf("branch %s of %s: the files in %s at %s have the digest %s, the artifact's have %s, although their Git ids are equal",
 			at.Branch, remote, at.Path, commit, got, content)
 	}
 	return found, nil
 }
 
-// Shown is what a branch's head shows at a place; false where it is nothing of ours.
+// Shown returns the metadata that a branch's head has at a place; false if it is not ours.
 func Shown(ctx context.Context, remote *git.Remote, at Place) (Metadata, bool, error) {
 	tips, err := remote.Tips(ctx, at.Branch)
 	if err != nil || tips[at.Branch] == "" {
 		return Metadata{}, false, err
 	}
-	m, _, ok, err := inspect(ctx, remote, tips[at.Branch], at.Path)
+	_, m, ok, err := inspect(ctx, remote, tips[at.Branch], at.Path)
 	return m, ok, err
 }
 
-// find walks back from the branch's head. Metadata decides. What other commits
-// of ours say in their trailers spares a look at their files.
+// find walks back from the branch's head. Metadata decides; the trailers of our other commits save reading their files.
 func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Digest) (git.Hash, []git.Item, error) {
 	tips, err := remote.Tips(ctx, at.Branch)
 	if err != nil {
@@ -111,7 +108,7 @@ func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Dig
 	}
 	head := tips[at.Branch]
 	if head == "" {
-		return "", nil, fmt.Errorf("artifact %s is %w: there is no such branch", artifact, ErrNotShown)
+		return "", nil, fmt.Errorf("artifact %s is %w: the branch does not exist", artifact, ErrNotShown)
 	}
 	var (
 		commit  git.Hash
@@ -130,12 +127,12 @@ func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Dig
 				return visited < maxCommits, nil
 			}
 		}
-		m, found, ok, err := inspect(ctx, remote, c.Hash, at.Path)
+		f, m, ok, err := inspect(ctx, remote, c.Hash, at.Path)
 		if err != nil {
 			return false, err
 		}
 		if ok && m.Digest() == artifact {
-			commit, items = c.Hash, found
+			commit, items = c.Hash, f.files
 			return false, nil
 		}
 		return visited < maxCommits, nil
@@ -144,24 +141,6 @@ func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Dig
 		err = fmt.Errorf("artifact %s is %w in %s by any of its newest %d commits", artifact, ErrNotShown, at.Path, visited)
 	}
 	return commit, items, err
-}
-
-// inspect reads what a commit shows at a path: metadata of ours, and the artifact's files.
-func inspect(ctx context.Context, remote *git.Remote, commit git.Hash, path string) (Metadata, []git.Item, bool, error) {
-	d, err := remote.Draft(ctx, commit)
-	if err != nil {
-		return Metadata{}, nil, false, err
-	}
-	items, err := d.Items(ctx, path)
-	if errors.Is(err, git.ErrOccupied) {
-		return Metadata{}, nil, false, nil
-	}
-	if err != nil {
-		return Metadata{}, nil, false, err
-	}
-	f := split(items)
-	m, ok, err := f.read(ctx, d)
-	return m, f.files, ok, err
 }
 
 func compare(got, want []git.Item) []Difference {
@@ -187,7 +166,7 @@ func compare(got, want []git.Item) []Difference {
 	return differences
 }
 
-// digestAt packs what lies at a path, without the two files beside the artifact.
+// digestAt packs the files at a path, without the two beside the artifact.
 func digestAt(ctx context.Context, remote *git.Remote, commit git.Hash, path string) (digest.Digest, error) {
 	snapshot, err := remote.Snapshot(ctx, commit)
 	if err != nil {
@@ -211,8 +190,8 @@ func artifactAt(ctx context.Context, snapshot *git.Snapshot, path string) (fs.FS
 	return artifactFiles{files}, nil
 }
 
-// Files are those that lie at a path in a commit, without the two that lie beside an artifact's; nil for none. Whose they are
-// is not asked.
+// Files returns the files at a path in a commit, without the two beside an artifact's; nil for none. It does not check
+// who wrote them.
 func Files(ctx context.Context, remote *git.Remote, commit git.Hash, path string) (fs.FS, error) {
 	if commit == "" {
 		return nil, nil //nolint:nilnil // there are no files
@@ -228,7 +207,7 @@ func Files(ctx context.Context, remote *git.Remote, commit git.Hash, path string
 	return files, err
 }
 
-// artifactFiles hides what lies beside an artifact's files.
+// artifactFiles hides the files beside an artifact's.
 type artifactFiles struct{ fs.FS }
 
 // ReadDir implements [fs.ReadDirFS].

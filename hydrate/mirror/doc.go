@@ -1,61 +1,50 @@
-// Package mirror shows artifacts on branches: the tree of a stage lies on its
-// stage branch, for people to review and tools to diff, and the branch is
-// provably the tree.
+// Package mirror shows artifacts on branches: a stage branch holds the tree of the stage, for people to review and for
+// tools to diff, and the branch provably equals the artifact.
 //
 // # On the branch
 //
-// A stage owns one folder of one branch, its path, and nothing else of it.
-// Below path lie the files of the artifact, byte for byte, and beside them
+// A stage owns one folder of one branch, its path, and nothing else of it. Below the path are the files of the artifact,
+// byte for byte, and beside them
 //
-//   - hydrator.metadata, in the format of Argo CD's source hydrator: repoURL and
-//     drySha name the GitOps commit that was hydrated, references the source
-//     commit. Under the key lockage stand pipeline, stage, release, artifact
-//     (repository@digest), content (digest of the artifact's tar), tree (the
-//     id that Git gives the files alone) and, where a promotion put it there,
-//     record (digest of the manifest that attaches the promotion's record).
-//   - where asked, .gitattributes, which marks all of it as generated for the
-//     diff views of GitHub, GitLab and Gitea. One with any other content is a
-//     file that somebody added: it could change how the others are checked out.
+//   - hydrator.metadata, in the format of Argo CD's source hydrator: repoURL and drySha name the GitOps commit that was
+//     hydrated, references the source commit. The key lockage holds pipeline, stage, release, artifact
+//     (repository@digest), content (digest of the artifact's tar), tree (Git's id of the files alone) and, if a promotion
+//     wrote it, record (digest of the manifest that attaches the promotion's record).
+//   - on request, .gitattributes, which marks all of it as generated for the diff views of GitHub, GitLab and Gitea. One
+//     with any other content counts as a file that somebody added: it could change how the others are checked out.
 //
-// Each change is a commit of its own, with the trailers Lockage-Release,
-// Lockage-Artifact, Lockage-Content, Lockage-Source and Lockage-Gitops (both
-// URL@commit). Author and committer are lockage, the time is the committer's
-// time of the source commit (that of the parent, if later): a commit is a
-// function of its parent, artifact and GitOps commit, whoever makes it and when.
-// A promotion's commit has the trailer Lockage-Record beside them and the time
-// of its record; where a review is merged by it, the reviewed commit is its
-// second parent.
+// Each change is a commit of its own, with the trailers Lockage-Release, Lockage-Artifact, Lockage-Content, Lockage-Source
+// and Lockage-Gitops (both URL@commit). Author and committer are lockage, the time is the committer's time of the source
+// commit (that of the parent, if later): a commit is a function of its parent, artifact and GitOps commit, regardless of
+// who makes it and when. A promotion's commit also has the trailer Lockage-Record, and the time of its record; if it merges
+// a review, the reviewed commit is its second parent.
 //
-// A proposal (Entry.Base) lies on a review branch, for a pull request into the stage branch. Its commit has the stage
-// branch's head as its first parent, which the trailer Lockage-Base repeats, and that head's files but for those below the
-// path: what a merge would bring is what the commit changes. The review branch only moves forward, so that no approval of an
-// older head seems to be one of the new.
+// A proposal (Change.Review) is a commit on a review branch, for a pull request into the stage branch. Its first parent is
+// the head of the stage branch, which the trailer Lockage-Base repeats; its files are those of that head except below the
+// path: the commit changes what a merge would bring. The review branch only moves forward, so that an approval of an older
+// head never seems to be one of the new head.
 //
 // # Promises of Write
 //
-//   - Files outside path are never touched, in whatever state they are. Below
-//     path, what is not of the artifact is removed.
-//   - All branches of one call move in one atomic push, from where they were
-//     read. If somebody else pushed first, the change is made anew on the new
-//     head, a bounded number of times; nothing is rendered again.
-//   - What is there already makes no commit. What was changed by hand is put
-//     right by a commit.
-//   - An artifact never replaces one that was hydrated from a descendant of its
-//     GitOps commit.
-//   - A promotion is written over what it was decided over (Entry.Over), or not
-//     at all: [ErrMoved]. What others write elsewhere on the branch is no matter.
+//   - Files outside the path are never touched, in whatever state they are. Below the path, files that are not the
+//     artifact's are removed.
+//   - All branches of one call move in one atomic push, from where they were read. If somebody else pushed first, Write
+//     makes the change again on the new head, a bounded number of times; nothing is rendered again.
+//   - A branch that is up to date gets no commit. A commit repairs what was changed by hand.
+//   - An artifact never replaces one that was hydrated from a descendant of its GitOps commit.
+//   - A promotion replaces exactly the tree that it was decided on (Promotion.Over); otherwise Write fails with
+//     [ErrMoved]. Changes elsewhere on the branch do not matter.
 //   - A branch that does not exist begins with our commit, without a parent.
 //
-// It refuses a path that something else than a folder stands in the way of.
+// Write refuses a path if something other than a folder is in its place.
 //
 // # Proof
 //
-// [Check] finds the newest commit that shows an artifact, by metadata or
-// trailer, and compares what is below path with the artifact: both pack to one
-// content digest, or the files that differ are named.
+// [Check] finds the newest commit that shows an artifact, by metadata or trailer, and compares the files below the path with
+// the artifact: either both pack to one content digest, or it names the files that differ.
 //
-// [History] tells what lay at a place from which commit on. It believes nothing:
-// that a version was promoted is proven by the record that its metadata names.
+// [History] returns the versions of a place and the commits that began them. It trusts nothing: the record that the
+// metadata names proves that a version was promoted.
 package mirror
 
 // Names of the files beside the artifact's.
@@ -64,18 +53,18 @@ const (
 	attributesFile = ".gitattributes"
 )
 
-// attributes marks what lies beside it as generated.
+// attributes marks the files beside it as generated.
 const attributes = "* linguist-generated gitlab-generated\n"
 
 // concurrency bounds the artifacts that are read at a time.
 const concurrency = 8
 
-// Bounds on what is read, and on what is tried.
+// Bounds on reading and on retries.
 const (
 	maxMetadataBytes = 1 << 20
-	maxField         = 4096   // bytes of a field in it, which reasons show to people
+	maxField         = 4096   // bytes of a metadata field, which reasons show to people
 	maxAttempts      = 25     // pushes of one change
-	maxCommits       = 10000  // commits of a branch that are looked at for an artifact
-	maxForeign       = 100    // of them, those of others whose files are looked at
-	maxHistory       = 100000 // commits of a branch that are looked at for the versions of a place
+	maxCommits       = 10000  // commits of a branch that are searched for an artifact
+	maxForeign       = 100    // of them, commits of others whose files are read
+	maxHistory       = 100000 // commits of a branch that are searched for the versions of a place
 )

@@ -8,29 +8,29 @@ import (
 	"github.com/lockage/lockage/internal/git"
 )
 
-// Version is what lay at a place from one commit on.
+// Version is the content of a place from one commit on.
 type Version struct {
 	Commit   git.Hash  // the first one that shows it
 	Time     time.Time // the committer's, as the commit says
-	Tree     git.Hash  // of all that lies below the path; "" for nothing
-	Files    git.Hash  // of the artifact's files alone; "" where no folder lies there
-	Metadata Metadata  // zero where it is not Ours
+	Tree     git.Hash  // of everything below the path; "" for nothing
+	Files    git.Hash  // of the artifact's files alone; "" if the place is not a folder
+	Metadata Metadata  // zero unless Ours
 	Ours     bool      // the metadata names an artifact of lockage
 }
 
-// Intact tells whether the files are those that the metadata was written for. It is what Git says, and catches
-// accidents: whoever can write to the branch can write the metadata too.
+// Intact reports whether the files are those that the metadata was written for, by Git's ids. It catches accidents only: a
+// person who can write to the branch can write the metadata too.
 func (v Version) Intact() bool { return v.Ours && v.Files == v.Metadata.Lockage.Tree }
 
-// Batches of commits whose folders are looked at in one go: the first is small, since most ask for the newest version.
+// Batches of commits whose folders are read at once: the first is small, since most callers need the newest version.
 const (
 	firstBatch = 8
 	maxBatch   = 256
 )
 
-// History visits the versions of a place, the newest first, as the branch's first parents tell them, until visit returns
-// false. It returns where the branch stands, "" for a branch that does not exist. Commits that leave the place alone are
-// no versions. More than a hundred thousand commits are an error, since what is not read might matter.
+// History visits the versions of a place along the branch's first parents, the newest first, until visit returns false. It
+// returns the head of the branch, "" if it does not exist. Commits that do not change the place are not versions. A hundred
+// thousand commits without an end are an error, since those that are not read might matter.
 func History(ctx context.Context, remote *git.Remote, at Place, visit func(Version) (more bool, err error)) (git.Hash, error) {
 	tips, err := remote.Tips(ctx, at.Branch)
 	if err != nil {
@@ -47,7 +47,7 @@ func History(ctx context.Context, remote *git.Remote, at Place, visit func(Versi
 	return head, nil
 }
 
-// Newest is the newest version of a place that shows an artifact of a release; false for none.
+// Newest returns the newest version of a place that shows an artifact of a release; false for none.
 func Newest(ctx context.Context, remote *git.Remote, at Place, release string) (newest Version, ok bool, err error) {
 	_, err = History(ctx, remote, at, func(v Version) (bool, error) {
 		if ok = v.Ours && v.Metadata.Lockage.Release == release; ok {
@@ -67,7 +67,7 @@ type history struct {
 	batch   []git.Commit
 	limit   int  // of the batch
 	seen    int  // commits
-	done    bool // visit wants no more
+	done    bool // visit returned false
 	last    git.Commit
 	lastID  git.Hash // at the path of last
 	started bool     // last is set
@@ -79,7 +79,7 @@ func (h *history) walk(ctx context.Context, head git.Hash) error {
 	}
 	err := h.remote.Log(ctx, head, func(c git.Commit) (bool, error) {
 		if h.seen++; h.seen > maxHistory {
-			return false, fmt.Errorf("the newest %d commits do not tell the whole story of %s, and no more are read", maxHistory, h.path)
+			return false, fmt.Errorf("the history of %s is longer than %d commits, the most that are read", h.path, maxHistory)
 		}
 		if h.batch = append(h.batch, c); len(h.batch) < h.limit {
 			return true, nil
@@ -126,7 +126,7 @@ func (h *history) flush(ctx context.Context, end bool) error {
 	return nil
 }
 
-// read fills in what the versions show, in two round trips at most.
+// read fills in trees and metadata of the versions, in at most two round trips.
 func (h *history) read(ctx context.Context, versions []Version) error {
 	var trees, files []git.Hash
 	for _, v := range versions {
@@ -150,7 +150,7 @@ func (h *history) read(ctx context.Context, versions []Version) error {
 			continue
 		}
 		f := split(items)
-		// What git itself would not take as a folder has no id, and shows nothing.
+		// A folder that git itself would refuse has no id, and shows nothing.
 		id, err := git.TreeID(f.files)
 		if err != nil {
 			continue

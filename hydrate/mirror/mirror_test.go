@@ -24,6 +24,7 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/sign"
 )
 
 // forge is a bare repository behind smart HTTP.
@@ -41,7 +42,7 @@ func newForge(t testing.TB) *forge {
 func (f *forge) remote(t testing.TB) *git.Remote { return testworld.Remote(t, f.URL) }
 
 func (f *forge) writer(t testing.TB) *mirror.Writer {
-	return mirror.NewWriter(f.remote(t), trunk{}, mirror.Backoff(time.Millisecond, func(n int64) int64 { return n / 2 }))
+	return mirror.NewWriter(f.remote(t), ordered{}, mirror.Backoff(time.Millisecond, func(n int64) int64 { return n / 2 }))
 }
 
 // pushes reports whether a request is the push itself.
@@ -49,27 +50,31 @@ func pushes(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack")
 }
 
-// trunk is a history in which commits are ordered as their names are.
-type trunk struct{}
+// ordered is a history in which commits are ordered as their names are.
+type ordered struct{}
 
-func (trunk) IsAncestor(_ context.Context, ancestor, descendant string) (bool, error) {
+func (ordered) IsAncestor(_ context.Context, ancestor, descendant string) (bool, error) {
 	return ancestor <= descendant, nil
 }
 
 // entry shows a tree of one stage, hydrated from GitOps commit number n.
-func entry(t testing.TB, stage string, n int, tree fstest.MapFS) mirror.Entry {
+func entry(t testing.TB, stage string, n int, tree fstest.MapFS) mirror.Change {
 	t.Helper()
 	content, err := oci.ContentDigest(tree)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mirror.Entry{
-		Pipeline: "web", Stage: stage, Release: "git-" + testworld.CommitID(1), Branch: "stage/" + stage, Path: "apps/web/" + stage,
-		Artifact: "registry.example.com/web@" + string(digest.FromString(stage+string(content))), Content: content,
-		Source: mirror.Origin{URL: "https://git.example.com/app.git", Commit: testworld.CommitID(1)},
-		GitOps: mirror.Origin{URL: "https://git.example.com/gitops.git", Commit: testworld.CommitID(n)},
-		Time:   time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
-		Tree:   func(context.Context) (fs.FS, error) { return tree, nil },
+	return mirror.Change{
+		Artifact: mirror.Artifact{
+			Claim:   sign.Claim{Pipeline: "web", Stage: stage, Release: testworld.Release(1), Repository: "registry.example.com/web"},
+			Digest:  digest.FromString(stage + string(content)),
+			Content: content,
+			Source:  mirror.Origin{URL: "https://git.example.com/app.git", Commit: testworld.CommitID(1)},
+			GitOps:  mirror.Origin{URL: "https://git.example.com/gitops.git", Commit: testworld.CommitID(n)},
+		},
+		Place: mirror.Place{Branch: "stage/" + stage, Path: "apps/web/" + stage},
+		Time:  time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
+		Tree:  func(context.Context) (fs.FS, error) { return tree, nil },
 	}
 }
 
@@ -81,7 +86,7 @@ func tree(files ...string) fstest.MapFS {
 	return m
 }
 
-func write(t *testing.T, w *mirror.Writer, entries ...mirror.Entry) []mirror.Result {
+func write(t *testing.T, w *mirror.Writer, entries ...mirror.Change) []mirror.Result {
 	t.Helper()
 	results, err := w.Write(t.Context(), entries)
 	if err != nil {
@@ -91,14 +96,13 @@ func write(t *testing.T, w *mirror.Writer, entries ...mirror.Entry) []mirror.Res
 }
 
 // check says what Check finds, in one line.
-func check(t *testing.T, r *git.Remote, e mirror.Entry) string {
+func check(t *testing.T, r *git.Remote, e mirror.Change) string {
 	t.Helper()
 	files, err := e.Tree(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, d, _ := strings.Cut(e.Artifact, "@")
-	found, err := mirror.Check(t.Context(), r, mirror.Place{Branch: e.Branch, Path: e.Path}, digest.Digest(d), e.Content, files)
+	found, err := mirror.Check(t.Context(), r, e.Place, e.Digest, e.Content, files)
 	if errors.Is(err, mirror.ErrNotShown) {
 		return "not shown"
 	}
@@ -119,14 +123,14 @@ func TestWrite(t *testing.T) {
 	wantMessage := "Hydrate web/staging " + e.Release + `
 
 Lockage-Release: ` + e.Release + `
-Lockage-Artifact: ` + e.Artifact + `
+Lockage-Artifact: ` + e.Reference() + `
 Lockage-Content: ` + string(e.Content) + `
 Lockage-Source: https://git.example.com/app.git@` + testworld.CommitID(1) + `
 Lockage-Gitops: https://git.example.com/gitops.git@` + testworld.CommitID(1)
 	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%B", "stage/staging"); got != wantMessage {
 		t.Errorf("message:\n%s", got)
 	}
-	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Artifact,valueonly)", "stage/staging"); got != e.Artifact {
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Artifact,valueonly)", "stage/staging"); got != e.Reference() {
 		t.Errorf("git reads the trailer as %q", got)
 	}
 	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%an <%ae> %aI %cI", "stage/staging"); got != "lockage <noreply@lockage.dev> 2026-03-22T12:00:00+00:00 2026-03-22T12:00:00+00:00" {
@@ -152,7 +156,7 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + testworld.CommitID(1)
 	again := e
 	again.GitOps.Commit = testworld.CommitID(2)
 	again.Tree = func(context.Context) (fs.FS, error) { return nil, errors.New("asked for the tree") }
-	for _, e := range []mirror.Entry{e, again} {
+	for _, e := range []mirror.Change{e, again} {
 		if got := write(t, f.writer(t), e); got[0].Written || got[0].Commit != results[0].Commit {
 			t.Errorf("written again: %+v", got)
 		}
@@ -160,7 +164,7 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + testworld.CommitID(1)
 
 	// New content: what is stale goes.
 	next := entry(t, "staging", 3, tree("deployment-web.yaml", "replicas: 2\n"))
-	next.GitAttributes = true
+	next.Attributes = true
 	write(t, f.writer(t), next)
 	if got := testworld.Git(t, f.bare, "ls-tree", "-r", "--name-only", "stage/staging"); got != "apps/web/staging/.gitattributes\napps/web/staging/deployment-web.yaml\napps/web/staging/hydrator.metadata" {
 		t.Errorf("files:\n%s", got)
@@ -171,7 +175,7 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + testworld.CommitID(1)
 
 	// Both commits are found, the older one below the newer.
 	r := f.remote(t)
-	for _, e := range []mirror.Entry{e, next} {
+	for _, e := range []mirror.Change{e, next} {
 		if got := check(t, r, e); got != "[]" {
 			t.Errorf("check: %s", got)
 		}
@@ -278,7 +282,7 @@ func TestInTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	commitAndPush(t, dir, "in the way")
-	_, err := f.writer(t).Write(t.Context(), []mirror.Entry{entry(t, "staging", 2, tree("a.yaml", "b\n"))})
+	_, err := f.writer(t).Write(t.Context(), []mirror.Change{entry(t, "staging", 2, tree("a.yaml", "b\n"))})
 	if !errors.Is(err, git.ErrOccupied) || !strings.Contains(err.Error(), "apps is a file") || !strings.Contains(err.Error(), "stage/staging") {
 		t.Errorf("got %v", err)
 	}
@@ -289,7 +293,7 @@ func TestManyPipelinesOnOneBranch(t *testing.T) {
 	t.Parallel()
 	const n = 20
 	f := newForge(t)
-	pipelines := func(content string) (all []mirror.Entry) {
+	pipelines := func(content string) (all []mirror.Change) {
 		for i := range n {
 			e := entry(t, "staging", 1, tree("a.yaml", fmt.Sprintf("%s %d\n", content, i)))
 			e.Pipeline, e.Branch, e.Path = fmt.Sprintf("p%d", i), "all", fmt.Sprintf("apps/p%d", i)
@@ -297,9 +301,9 @@ func TestManyPipelinesOnOneBranch(t *testing.T) {
 		}
 		return all
 	}
-	hydrate := func(entries []mirror.Entry) (int64, int) {
+	hydrate := func(entries []mirror.Change) (int64, int) {
 		r := f.remote(t)
-		w := mirror.NewWriter(r, trunk{}, nil) // nobody races with us: not to be called
+		w := mirror.NewWriter(r, ordered{}, nil) // nobody races with us: not to be called
 		if err := w.Look(t.Context(), entries); err != nil {
 			t.Fatal(err)
 		}
@@ -339,7 +343,7 @@ func TestRace(t *testing.T) {
 		files := e.Tree
 		e.Tree = func(ctx context.Context) (fs.FS, error) { loads++; return files(ctx) }
 		group.Go(func() {
-			if _, err := w.Write(t.Context(), []mirror.Entry{e}); err != nil {
+			if _, err := w.Write(t.Context(), []mirror.Change{e}); err != nil {
 				t.Error(err)
 			}
 			if loads != 1 {
@@ -381,7 +385,7 @@ func TestRefused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(f.bare, "hooks", "update"), []byte(hook), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, err := f.writer(t).Write(t.Context(), []mirror.Entry{
+	_, err := f.writer(t).Write(t.Context(), []mirror.Change{
 		entry(t, "staging", 1, tree("a.yaml", "a\n")), entry(t, "production", 1, tree("a.yaml", "a\n")),
 	})
 	if err == nil || !strings.Contains(err.Error(), "production is protected: open a pull request") {
@@ -407,7 +411,7 @@ func TestLostAnswer(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	})
-	if _, err := f.writer(t).Write(ctx, []mirror.Entry{e}); !errors.Is(err, context.Canceled) {
+	if _, err := f.writer(t).Write(ctx, []mirror.Change{e}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	f.Intercept(nil)
@@ -455,7 +459,7 @@ func TestAttributesByHand(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
 	e := entry(t, "production", 1, tree("a.yaml", "a\n"))
-	e.GitAttributes = true
+	e.Attributes = true
 	write(t, f.writer(t), e)
 	if got := check(t, f.remote(t), e); got != "[]" {
 		t.Fatalf("as written: %s", got)

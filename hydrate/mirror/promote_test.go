@@ -1,10 +1,8 @@
 package mirror_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,18 +18,15 @@ import (
 	"github.com/lockage/lockage/internal/testworld"
 )
 
-// promotion is an entry that puts a tree into force, over what lies there.
-func promotion(t *testing.T, n int, over git.Hash, files ...string) mirror.Entry {
+// promotion is a change that puts a tree into force, over what the place has.
+func promotion(t *testing.T, n int, over git.Hash, files ...string) mirror.Change {
 	t.Helper()
 	e := entry(t, "production", n, tree(files...))
 	e.Branch = "live/web/production"
-	e.Record = digest.FromString(fmt.Sprint("record ", n))
 	e.Time = time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)
-	e.Over = &over
+	e.Promotion = &mirror.Promotion{Record: digest.FromString(fmt.Sprint("record ", n)), Over: over}
 	return e
 }
-
-func place(e mirror.Entry) mirror.Place { return mirror.Place{Branch: e.Branch, Path: e.Path} }
 
 // versions are all versions of a place, and where its branch stands.
 func versions(t *testing.T, r *git.Remote, at mirror.Place) ([]mirror.Version, git.Hash) {
@@ -55,7 +50,7 @@ func TestPromotion(t *testing.T) {
 	if got, want := testworld.Git(t, f.bare, "log", "-1", "--format=%B", first.Branch), "Promote web/production "+first.Release; !strings.HasPrefix(got, want+"\n\n") {
 		t.Errorf("message:\n%s", got)
 	}
-	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Record,valueonly) %cI", first.Branch); got != string(first.Record)+"\n 2026-04-01T01:00:00+00:00" {
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Record,valueonly) %cI", first.Branch); got != string(first.Promotion.Record)+"\n 2026-04-01T01:00:00+00:00" {
 		t.Errorf("trailer and time: %q", got)
 	}
 	standing := git.Hash(testworld.Git(t, f.bare, "rev-parse", first.Branch+":"+first.Path))
@@ -67,7 +62,7 @@ func TestPromotion(t *testing.T) {
 
 	// The same artifact by a newer record, from an older GitOps commit at that: written all the same.
 	again := promotion(t, 1, standing, "a.yaml", "one\n")
-	again.Record, again.RollBack, again.GitOps.Commit = digest.FromString("another"), true, testworld.CommitID(0)
+	again.Promotion.Record, again.Promotion.RollBack, again.GitOps.Commit = digest.FromString("another"), true, testworld.CommitID(0)
 	if got := write(t, f.writer(t), again); !got[0].Written {
 		t.Errorf("a new record: %+v", got)
 	}
@@ -77,12 +72,12 @@ func TestPromotion(t *testing.T) {
 
 	// What was decided over the first one comes too late.
 	late := promotion(t, 2, standing, "a.yaml", "two\n")
-	_, err := f.writer(t).Write(t.Context(), []mirror.Entry{late})
+	_, err := f.writer(t).Write(t.Context(), []mirror.Change{late})
 	if !errors.Is(err, mirror.ErrMoved) || !strings.Contains(err.Error(), string(standing)) {
 		t.Errorf("got %v", err)
 	}
 	empty := promotion(t, 2, "", "a.yaml", "two\n")
-	if _, err := f.writer(t).Write(t.Context(), []mirror.Entry{empty}); !errors.Is(err, mirror.ErrMoved) {
+	if _, err := f.writer(t).Write(t.Context(), []mirror.Change{empty}); !errors.Is(err, mirror.ErrMoved) {
 		t.Errorf("got %v", err)
 	}
 	if got := check(t, f.remote(t), again); got != "[]" {
@@ -102,16 +97,16 @@ func TestPromotionRace(t *testing.T) {
 			f := newForge(t)
 			write(t, f.writer(t), promotion(t, 1, "", "a.yaml", "one\n"))
 			e := promotion(t, 2, "", "a.yaml", "two\n")
-			*e.Over = git.Hash(testworld.Git(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
-			theirs := promotion(t, 3, "", "b.yaml", "theirs\n")
-			theirs.Over, theirs.Path = nil, test.path
+			e.Promotion.Over = git.Hash(testworld.Git(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
+			theirs := entry(t, "production", 3, tree("b.yaml", "theirs\n"))
+			theirs.Branch, theirs.Path = e.Branch, test.path
 			var lost atomic.Bool
 			f.Before(func(r *http.Request) {
 				if pushes(r) && lost.CompareAndSwap(false, true) {
 					write(t, f.writer(t), theirs)
 				}
 			})
-			_, err := f.writer(t).Write(t.Context(), []mirror.Entry{e})
+			_, err := f.writer(t).Write(t.Context(), []mirror.Change{e})
 			if !errors.Is(err, test.err) || !lost.Load() {
 				t.Errorf("got %v", err)
 			}
@@ -127,8 +122,8 @@ func TestMerge(t *testing.T) {
 	f := newForge(t)
 	first := promotion(t, 1, "", "a.yaml", "one\n")
 	early := promotion(t, 9, "", "a.yaml", "two\n")
-	early.Merge = git.Hash(testworld.CommitID(9))
-	if _, err := f.writer(t).Write(t.Context(), []mirror.Entry{early}); err == nil {
+	early.Promotion.Merge = git.Hash(testworld.CommitID(9))
+	if _, err := f.writer(t).Write(t.Context(), []mirror.Change{early}); err == nil {
 		t.Error("merged into nothing")
 	}
 	write(t, f.writer(t), first)
@@ -137,7 +132,7 @@ func TestMerge(t *testing.T) {
 	reviewed.Branch = "review"
 	head := write(t, f.writer(t), reviewed)[0].Commit
 	e := promotion(t, 2, git.Hash(testworld.Git(t, f.bare, "rev-parse", first.Branch+":"+first.Path)), "a.yaml", "two\n")
-	e.Merge = git.Hash(head)
+	e.Promotion.Merge = git.Hash(head)
 	base := testworld.Git(t, f.bare, "rev-parse", first.Branch)
 	got := write(t, f.writer(t), e)[0].Commit
 	if parents := testworld.Git(t, f.bare, "log", "-1", "--format=%P", got); parents != base+" "+head {
@@ -145,8 +140,8 @@ func TestMerge(t *testing.T) {
 	}
 	testworld.Git(t, f.bare, "fsck", "--strict", "--no-dangling")
 	// First parents tell the history: the reviewed commit is not one of its versions.
-	all, _ := versions(t, f.remote(t), place(e))
-	if len(all) != 2 || string(all[0].Commit) != got || all[1].Metadata.Lockage.Record != first.Record {
+	all, _ := versions(t, f.remote(t), e.Place)
+	if len(all) != 2 || string(all[0].Commit) != got || all[1].Metadata.Lockage.Record != first.Promotion.Record {
 		t.Errorf("versions %+v", all)
 	}
 }
@@ -154,7 +149,7 @@ func TestMerge(t *testing.T) {
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
-	at := place(promotion(t, 1, "", "a.yaml", "a\n"))
+	at := promotion(t, 1, "", "a.yaml", "a\n").Place
 	if all, head := versions(t, f.remote(t), at); len(all) != 0 || head != "" {
 		t.Errorf("of nothing: %v at %q", all, head)
 	}
@@ -167,8 +162,8 @@ func TestHistory(t *testing.T) {
 		commits = append(commits, write(t, w, e)[0].Commit)
 		over = git.Hash(testworld.Git(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
 		if n%3 == 0 { // commits elsewhere are no versions
-			other := promotion(t, n, "", "a.yaml", fmt.Sprint(n, "\n"))
-			other.Path, other.Over = "apps/other", nil
+			other := entry(t, "production", n, tree("a.yaml", fmt.Sprint(n, "\n")))
+			other.Branch, other.Path = e.Branch, "apps/other"
 			write(t, w, other)
 		}
 	}
@@ -222,11 +217,9 @@ func TestHistoryRoundTrips(t *testing.T) {
 	w := f.writer(t)
 	var at mirror.Place
 	for n := range 40 {
-		e := promotion(t, n, "", "a.yaml", fmt.Sprint(n, "\n"))
-		e.Over = nil
-		e.Tree = func(context.Context) (fs.FS, error) { return tree("a.yaml", fmt.Sprint(n, "\n")), nil }
+		e := entry(t, "production", n, tree("a.yaml", fmt.Sprint(n, "\n")))
 		write(t, w, e)
-		at = place(e)
+		at = e.Place
 	}
 	for _, test := range []struct{ versions, trips int }{{2, 3}, {40, 12}} {
 		r := f.remote(t)

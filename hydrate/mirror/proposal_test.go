@@ -15,14 +15,12 @@ import (
 const reviewBranch = "review/web/production/git-1"
 
 // proposal proposes a tree for the branch stage/production.
-func proposal(t *testing.T, n int, tree fstest.MapFS) mirror.Entry {
+func proposal(t *testing.T, n int, tree fstest.MapFS) mirror.Change {
 	t.Helper()
 	e := entry(t, "production", n, tree)
-	e.Base, e.Branch = e.Branch, reviewBranch
+	e.Review = reviewBranch
 	return e
 }
-
-func into(e mirror.Entry) mirror.Place { return mirror.Place{Branch: e.Base, Path: e.Path} }
 
 func parents(t *testing.T, f *forge, commit string) string {
 	t.Helper()
@@ -41,7 +39,7 @@ func TestProposal(t *testing.T) {
 
 	// A stage branch that does not exist begins empty, or there is nothing to open a pull request into.
 	first := write(t, f.writer(t), e)[0]
-	base := rev(t, f, e.Base)
+	base := rev(t, f, e.Branch)
 	if got := testworld.Git(t, f.bare, "ls-tree", "-r", "--name-only", base); got != "" || parents(t, f, base) != "" {
 		t.Errorf("the stage branch begins with %q, parents %q", got, parents(t, f, base))
 	}
@@ -51,13 +49,13 @@ func TestProposal(t *testing.T) {
 	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Base,valueonly)", first.Commit); got != base {
 		t.Errorf("Lockage-Base: %q", got)
 	}
-	if got := write(t, f.writer(t), e)[0]; got.Written || got.Commit != first.Commit || got.Base != base || got.Taken {
+	if got := write(t, f.writer(t), e)[0]; got.Written || got.Commit != first.Commit || got.Base != base || got.Landed {
 		t.Errorf("again: %+v", got)
 	}
 
 	// Others write elsewhere on the stage branch: what the reviewer saw still holds.
 	other := entry(t, "test", 1, tree("b.yaml", "theirs\n"))
-	other.Branch = e.Base
+	other.Branch = e.Branch
 	write(t, f.writer(t), other)
 	if got := write(t, f.writer(t), e)[0]; got.Written || got.Commit != first.Commit {
 		t.Errorf("elsewhere: %+v", got)
@@ -65,14 +63,14 @@ func TestProposal(t *testing.T) {
 
 	// Somebody merged another release: one more commit, on the new base, with their files.
 	newer := entry(t, "production", 0, tree("a.yaml", "zero\n"))
-	newer.Branch = e.Base
+	newer.Branch = e.Branch
 	write(t, f.writer(t), newer)
-	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, into(e))
-	if err != nil || p.Stands || p.Taken || string(p.Head) != first.Commit || string(p.Base) != base {
+	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
+	if err != nil || p.Current || p.Landed || string(p.Head) != first.Commit || string(p.Base) != base {
 		t.Errorf("%+v, %v", p, err)
 	}
 	second := write(t, f.writer(t), e)[0]
-	moved := rev(t, f, e.Base)
+	moved := rev(t, f, e.Branch)
 	if !second.Written || second.Base != moved || parents(t, f, second.Commit) != moved+" "+first.Commit {
 		t.Errorf("%+v, parents %s", second, parents(t, f, second.Commit))
 	}
@@ -81,11 +79,11 @@ func TestProposal(t *testing.T) {
 	}
 
 	// Merged, by fast-forward: nothing is left to propose.
-	testworld.Git(t, f.bare, "update-ref", "refs/heads/"+e.Base, second.Commit)
-	if got := write(t, f.writer(t), e)[0]; got.Written || !got.Taken || got.Commit != second.Commit {
+	testworld.Git(t, f.bare, "update-ref", "refs/heads/"+e.Branch, second.Commit)
+	if got := write(t, f.writer(t), e)[0]; got.Written || !got.Landed || got.Commit != second.Commit {
 		t.Errorf("merged: %+v", got)
 	}
-	if p, err = mirror.Proposed(t.Context(), f.remote(t), reviewBranch, into(e)); err != nil || !p.Taken {
+	if p, err = mirror.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place); err != nil || !p.Landed {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -97,7 +95,7 @@ func TestProposalOfWhatIsLive(t *testing.T) {
 	live := promotion(t, 1, "", "a.yaml", "one\n")
 	live.Branch = "stage/production"
 	at := write(t, f.writer(t), live)[0].Commit
-	if got := write(t, f.writer(t), proposal(t, 1, tree("a.yaml", "one\n")))[0]; !got.Taken || got.Written || got.Commit != at {
+	if got := write(t, f.writer(t), proposal(t, 1, tree("a.yaml", "one\n")))[0]; !got.Landed || got.Written || got.Commit != at {
 		t.Errorf("%+v", got)
 	}
 }
@@ -114,12 +112,12 @@ func TestProposalEdited(t *testing.T) {
 	testworld.Git(t, dir+"/clone", "commit", "-q", "-m", "by hand")
 	testworld.Git(t, dir+"/clone", "push", "-q", "origin", "HEAD")
 	edited := rev(t, f, reviewBranch)
-	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, into(e))
-	if err != nil || p.Stands {
+	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
+	if err != nil || p.Current {
 		t.Errorf("a commit on top of ours stands on the stage branch: %+v, %v", p, err)
 	}
 	got := write(t, f.writer(t), e)[0]
-	if !got.Written || parents(t, f, got.Commit) != rev(t, f, e.Base)+" "+edited {
+	if !got.Written || parents(t, f, got.Commit) != rev(t, f, e.Branch)+" "+edited {
 		t.Errorf("%+v, parents %s", got, parents(t, f, got.Commit))
 	}
 	if got := testworld.Git(t, f.bare, "show", reviewBranch+":"+e.Path+"/a.yaml"); got != "one" {
@@ -137,14 +135,13 @@ func TestProposalRefused(t *testing.T) {
 	}
 	testworld.Git(t, f.bare, "update-ref", "refs/heads/stage/production", newer.Commit) // merged
 	other := proposal(t, 1, tree("a.yaml", "one\n"))
-	other.Branch = "review/web/production/git-0"
+	other.Review = "review/web/production/git-0"
 	if got := write(t, f.writer(t), other)[0]; !got.Superseded || got.Written {
 		t.Errorf("proposed over a newer one: %+v", got)
 	}
 	e := proposal(t, 1, tree("a.yaml", "one\n"))
-	over := git.Hash(strings.Repeat("1", 40))
-	e.Over = &over
-	if _, err := f.writer(t).Write(t.Context(), []mirror.Entry{e}); !errors.Is(err, mirror.ErrMoved) {
+	e.Promotion = &mirror.Promotion{Over: git.Hash(strings.Repeat("1", 40))}
+	if _, err := f.writer(t).Write(t.Context(), []mirror.Change{e}); !errors.Is(err, mirror.ErrMoved) {
 		t.Errorf("over what is not there: %v", err)
 	}
 }
@@ -153,10 +150,10 @@ func TestProposalRefused(t *testing.T) {
 func TestManyProposals(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
-	var entries []mirror.Entry
+	var entries []mirror.Change
 	for i := range 20 {
 		e := entry(t, fmt.Sprint("stage-", i), 1, tree("a.yaml", fmt.Sprintln(i)))
-		e.Base, e.Branch = "env", fmt.Sprintf("review/web/stage-%d/git-1", i)
+		e.Branch, e.Review = "env", fmt.Sprintf("review/web/stage-%d/git-1", i)
 		entries = append(entries, e)
 	}
 	for i, want := range []int{2, 0} { // one more for the branch that they are for
@@ -170,7 +167,7 @@ func TestManyProposals(t *testing.T) {
 			t.Errorf("%d pushes, want %d", got, want)
 		}
 	}
-	testworld.Git(t, f.bare, "update-ref", "refs/heads/env", entries[0].Branch)
+	testworld.Git(t, f.bare, "update-ref", "refs/heads/env", entries[0].Review)
 	if got := write(t, f.writer(t), entries[1])[0]; got.Written {
 		t.Errorf("another stage was merged, and it is proposed anew: %+v", got)
 	}

@@ -47,7 +47,7 @@ var floorPlan = map[string][]string{
 	"hydrate/plan":            {"hydrate/workspace", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/schema", "internal/git"},
 	"hydrate/diff":            {"hydrate"},
 	"hydrate/stagediff":       {"hydrate", "hydrate/diff", "hydrate/plan"},
-	"hydrate/mirror":          {"internal/git", "oci"},
+	"hydrate/mirror":          {"internal/git", "oci", "sign"},
 
 	"policy":            {"oci", "sign/predicate", "hydrate/pipeline", "policy/cel", "policy/rego", "sign"},
 	"policy/cel":        nil,
@@ -56,10 +56,10 @@ var floorPlan = map[string][]string{
 	"policy/evidence":   {"sign/predicate", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "oci", "policy", "sign"},
 	"policy/policytest": {"sign/predicate", "policy/evidence", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "policy", "sign"},
 
-	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},
-	"publish/pullrequest": {"internal/forge", "hydrate", "hydrate/diff"},
+	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},
+	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "hydrate/mirror", "hydrate/pipeline"},
 
-	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/diff", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
+	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
 	"promote/live":   {"oci", "hydrate/mirror", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "sign", "sign/predicate", "policy/verify"},
 	"promote/health": {"oci", "sign/predicate"},

@@ -295,7 +295,7 @@ func promotionMerges(t *testing.T, w *reviewWorld) {
 	release = w.release()
 	w.propose("test")
 	w.repo.Merge(t, w.last("stage/test").Number, ada, "merge")
-	wants(t, "gate", w.judge("denied", "promote", "test", "--release", release).review(), "fail", "merged by hand", "take the merge back")
+	wants(t, "gate", w.judge("denied", "promote", "test", "--release", release).review(), "fail", "merged by hand", "revert the merge")
 	w.repo.Git(t, "", "fetch", "-q", "origin")
 	w.repo.Git(t, "", "checkout", "-q", "--detach", "origin/stage/test")
 	w.repo.Git(t, "", "revert", "-m", "1", "--no-edit", "HEAD")

@@ -66,6 +66,12 @@ var (
 	ErrUnknownForge = errors.New("unknown kind of forge")
 )
 
+// Unavailable reports whether an error of Open means that there is no forge to ask, rather than one that does not answer:
+// people open pull requests themselves.
+func Unavailable(err error) bool {
+	return errors.Is(err, ErrNoToken) || errors.Is(err, ErrNoForge) || errors.Is(err, ErrUnknownForge)
+}
+
 // Options are what the surroundings give. The zero value works, without any token.
 type Options struct {
 	Kind  Kind   // empty: found out
@@ -104,6 +110,8 @@ type Repository struct {
 	path   string   // owner/name; GitLab's owners have slashes
 	driver driver
 	sleep  sleeper
+
+	options Options
 }
 
 // driver makes the requests of one family.
@@ -172,7 +180,7 @@ func Open(ctx context.Context, repositoryURL string, o Options) (*Repository, er
 	if err != nil {
 		return nil, err
 	}
-	r := &Repository{family: familyOf(at.kind), root: at.root, path: path, sleep: o.Sleep}
+	r := &Repository{family: familyOf(at.kind), root: at.root, path: path, sleep: o.Sleep, options: o}
 	if r.family == nil {
 		return nil, at.kind.unknown()
 	}
@@ -210,6 +218,15 @@ func CommitURL(repositoryURL, commit string, o Options) string {
 	}
 	page.Path += family.commit + commit
 	return page.String()
+}
+
+// CommitURL returns the page of a commit of any repository, like the function; on r's host it knows the kind of forge.
+func (r *Repository) CommitURL(repositoryURL, commit string) string {
+	o := r.options
+	if at, err := parseRemote(repositoryURL); err == nil && at.host == r.root.Host {
+		o.Kind = r.kind
+	}
+	return CommitURL(repositoryURL, commit, o)
 }
 
 // webPage returns the page of a repository, and no family where that takes a request or the repository is on no forge.

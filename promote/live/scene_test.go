@@ -116,10 +116,22 @@ func (s *scene) record(p *promotion) *live.Promotion {
 // show commits a promotion to the live ref, whatever lies there.
 func (s *scene) show(p *promotion, referrer digest.Digest) string {
 	s.Helper()
-	results, err := mirror.NewWriter(s.remote(), testworld.History{}, nil).Write(s.Context(), []mirror.Entry{{
-		Pipeline: "web", Stage: p.stage, Release: p.To.Release, Branch: branch, Path: path, Record: referrer, Time: p.Time,
-		Artifact: s.repository.Reference(p.release.Digest.String()), Content: p.release.Content,
-		Source: mirror.Origin{Commit: strings.Repeat("1", 40)}, GitOps: mirror.Origin{Commit: strings.Repeat("3", 40)},
+	var over git.Hash
+	at := mirror.Place{Branch: branch, Path: path}
+	if _, err := mirror.History(s.Context(), s.remote(), at, func(v mirror.Version) (bool, error) {
+		over = v.Tree
+		return false, nil
+	}); err != nil {
+		s.Fatal(err)
+	}
+	claim := p.Claim
+	claim.Stage, claim.Release = p.stage, p.To.Release
+	results, err := mirror.NewWriter(s.remote(), testworld.History{}, nil).Write(s.Context(), []mirror.Change{{
+		Artifact: mirror.Artifact{
+			Claim: claim, Digest: p.release.Digest, Content: p.release.Content,
+			Source: mirror.Origin{Commit: strings.Repeat("1", 40)}, GitOps: mirror.Origin{Commit: strings.Repeat("3", 40)},
+		},
+		Place: at, Promotion: &mirror.Promotion{Record: referrer, Over: over}, Time: p.Time,
 		Tree: func(context.Context) (fs.FS, error) { return p.release.files, nil },
 	}})
 	if err != nil {

@@ -27,11 +27,11 @@ func TestJudge(t *testing.T) {
 		"no pull request":              {none: true, want: pullrequest.Denied, reason: "there is no pull request"},
 		"nobody":                       {want: pullrequest.Awaited, reason: "nobody approved"},
 		"an older head":                {approvals: []forge.Approval{by("ada", older)}, want: pullrequest.Awaited, reason: "ada approved 222222222222, another commit"},
-		"a commit the forge withholds": {approvals: []forge.Approval{by("ada", "")}, want: pullrequest.Awaited, reason: "does not tell which commit"},
-		"the author's own":             {approvals: []forge.Approval{by("Bot", head)}, want: pullrequest.Awaited, reason: "own does not count"},
+		"a commit the forge withholds": {approvals: []forge.Approval{by("ada", "")}, want: pullrequest.Awaited, reason: "does not show which commit"},
+		"the author's own":             {approvals: []forge.Approval{by("Bot", head)}, want: pullrequest.Awaited, reason: "author Bot does not count"},
 		"a named reviewer":             {approvals: []forge.Approval{by("ADA", head)}, reviewers: []string{"ada", "acme/sre"}, want: pullrequest.Approved},
 		"somebody who is not named":    {approvals: []forge.Approval{by("eve", head)}, reviewers: []string{"ada"}, want: pullrequest.Awaited, reason: "eve is not among"},
-		"teams only":                   {approvals: []forge.Approval{by("ada", head)}, reviewers: []string{"acme/sre"}, want: pullrequest.Denied, reason: "teams only"},
+		"teams only":                   {approvals: []forge.Approval{by("ada", head)}, reviewers: []string{"acme/sre"}, want: pullrequest.Denied, reason: "only teams"},
 		"closed": {
 			change: func(p *forge.PullRequest) { p.State = forge.StateClosed }, approvals: []forge.Approval{by("ada", head)},
 			want: pullrequest.Denied, reason: "closed without being merged",
@@ -45,11 +45,11 @@ func TestJudge(t *testing.T) {
 			merged: true, want: pullrequest.Approved,
 		},
 		"merged by hand, not approved": {
-			change: func(p *forge.PullRequest) { p.State = forge.StateMerged }, merged: true, want: pullrequest.Denied, reason: "take the merge back",
+			change: func(p *forge.PullRequest) { p.State = forge.StateMerged }, merged: true, want: pullrequest.Denied, reason: "revert the merge",
 		},
 		"a head that the forge does not know yet": {
 			change: func(p *forge.PullRequest) { p.Head.Commit = older }, approvals: []forge.Approval{by("ada", older)},
-			want: pullrequest.Awaited, reason: "does not know of the push yet",
+			want: pullrequest.Awaited, reason: "has not seen the push yet",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

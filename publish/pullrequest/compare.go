@@ -1,18 +1,36 @@
 package pullrequest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/internal/git"
 )
 
-// ErrNotComparable says that what lies on the stage branch now are no Kubernetes objects, or not a set of them.
-var ErrNotComparable = errors.New("what is there now cannot be compared")
+// ErrNotComparable is returned by Compare if the files on the stage branch are not a set of Kubernetes objects.
+var ErrNotComparable = errors.New("the files on the stage branch cannot be compared")
 
-// Compare compares what lies on a stage branch, nil for nothing, with what is proposed.
+// Between returns a function that compares the files of the change's place at a commit, "" for none, with the artifact.
+func Between(remote *git.Remote, commit string, c mirror.Change) func(context.Context) (diff.Changes, error) {
+	return func(ctx context.Context) (diff.Changes, error) {
+		before, err := mirror.Files(ctx, remote, git.Hash(commit), c.Path)
+		if err != nil {
+			return diff.Changes{}, err
+		}
+		after, err := c.Tree(ctx)
+		if err != nil {
+			return diff.Changes{}, err
+		}
+		return Compare(before, after)
+	}
+}
+
+// Compare compares the files on a stage branch, nil for none, with those of a proposal.
 func Compare(before, after fs.FS) (diff.Changes, error) {
 	var old []hydrate.Object
 	if before != nil {

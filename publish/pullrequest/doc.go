@@ -1,27 +1,27 @@
-// Package pullrequest says what a stage's pull request says, keeps it, and tells whether it is approved.
+// Package pullrequest writes a stage's pull request, keeps it up to date, and judges whether it is approved.
 //
 // # What is kept
 //
-// A release of a stage has one pull request, from its review branch into the stage branch. [Keeper.Keep] opens it, finds it
-// again and updates it, closes those of older releases with a pointer to it, and gives its head a commit status,
-// lockage/STAGE. All of it converges: what an earlier run left undone is done by the next.
+// A release of a stage has one pull request, from its review branch into the stage branch. [Keeper.Keep] opens, finds or
+// updates it, closes those of older releases with a pointer to it, and gives its head a commit status, lockage/STAGE. All
+// of it converges: the next run completes what an earlier run left undone.
 //
 // # Requests
 //
-// All open pull requests are listed once, whatever the number of stages. One that is as it should be costs nothing more (one
-// request, where a reviewer has answered whom the pipeline file names). A hidden first line of the text says what it was
-// made from, and holds a hash of the rest, so that it need not be made again to be compared; a text that somebody edited is
-// made anew.
+// All open pull requests are listed once, regardless of the number of stages. One that is up to date costs no other request
+// (one, if a reviewer whom the pipeline file names has answered). A hidden first line of the text names its sources and
+// holds a hash of the rest, so that an up-to-date text is recognised without being made again; a text that somebody edited
+// is replaced.
 //
 // # Approval
 //
-// [Judge] counts approvals of exactly the head commit, by others than the author, and of the pipeline file's reviewers where
-// it names any. A team among these counts for nobody, since forges do not tell everybody who is in it.
+// [Judge] counts approvals of exactly the head commit, by users other than the author, and only by the pipeline file's
+// reviewers if it names any. A team among these counts for nobody, since forges do not show its members to everybody.
 //
 // # Text
 //
-// What comes from manifests is written by package diff, which lets none of it take effect. All else stands in code spans,
-// without what ends one.
+// Package diff writes what comes from manifests, and neutralises all markup in it. Everything else is in code spans,
+// without the characters that end one.
 package pullrequest
 
 import (
@@ -43,6 +43,7 @@ type Forge interface {
 	Landed(ctx context.Context, pull forge.PullRequest, commit string) (forge.PullRequest, error)
 	Approvals(ctx context.Context, pull forge.PullRequest) ([]forge.Approval, error)
 	SetStatus(ctx context.Context, commit string, status forge.Status) (forge.Change, error)
+	CommitURL(repositoryURL, commit string) string
 	MaxBody() int
 	Kind() forge.Kind
 }
@@ -50,17 +51,17 @@ type Forge interface {
 // prefix is that of all review branches.
 const prefix = "review/"
 
-// Branch is the review branch of a release of a stage.
+// Branch returns the review branch of a release of a stage.
 func Branch(pipeline, stage, release string) string {
 	return prefix + pipeline + "/" + stage + "/" + release
 }
 
-// RollbackBranch is the review branch by which a stage is to go back to a release.
+// RollbackBranch returns the review branch that proposes to roll a stage back to a release.
 func RollbackBranch(pipeline, stage, release string) string {
 	return Branch(pipeline, stage, rollback+release)
 }
 
 const rollback = "rollback-"
 
-// StatusContext is the name of a stage's commit status.
+// StatusContext returns the name of a stage's commit status.
 func StatusContext(stage string) string { return "lockage/" + stage }

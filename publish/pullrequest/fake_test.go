@@ -135,4 +135,11 @@ func (f *fake) MaxBody() int {
 	return 60_000
 }
 
+func (f *fake) CommitURL(repository, commit string) string {
+	if repository == "" {
+		return ""
+	}
+	return repository + "/commit/" + commit
+}
+
 func (f *fake) Kind() forge.Kind { return f.kind }

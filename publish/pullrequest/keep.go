@@ -8,46 +8,28 @@ import (
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 )
 
-// version of the text: another one has all texts made anew.
-const version = 1
-
-// Origin is a commit, with the page that shows it, or "".
-type Origin struct{ Commit, Link string }
-
-// Proposal is what a pull request proposes: that a stage be what its review branch shows.
+// Proposal is the content of a pull request. A promotion is proposed for a rollback only.
 type Proposal struct {
-	Pipeline, Stage, Release string
+	mirror.Change        // from its review branch into its place
+	Commit        string // head of the review branch
+	On            string // commit of the stage branch that it is compared with
+	Remote        string // URL of the repository that has both branches
+	Mirror        *pipeline.Mirror
+	Image         string // repository@digest
 
-	Head, Base string // branches: the review branch, and that of the stage
-	Commit     string // the head of the review branch
-	On         string // the commit of the stage branch that it is compared with
-	Promotes   bool   // promotion merges, once people approve; else people merge
-	RollBack   bool   // it brings back what was live before
-
-	Labels, Reviewers []string
-	Draft, AutoMerge  bool
-
-	Source, GitOps Origin
-	Image          string // repository@digest
-	Artifact       string // repository@digest
-	Content        string // digest
-	Link           string // page that shows the whole change, or ""
-
-	// Changes compares what the stage branch has with what is proposed. It is called when the text has to be made;
-	// see [ErrNotComparable].
+	// Changes compares the stage branch with the proposal. It is called if the text has to be made; see [ErrNotComparable].
 	Changes func(context.Context) (diff.Changes, error)
-	// Older tells whether a release of the same stage is older than this one. Nil: none is.
+	// Older reports whether a release of the same stage is older than this one. Nil means that none is.
 	Older func(release string) bool
 }
 
-// key is a hash of all that the text is made from, but for what the commits tell already.
-func (p Proposal) key() string {
-	return hash(fmt.Sprintf("%d %q %q %q %q %q %t %t %q %q %q %q", version, p.title(), p.Commit, p.Base, p.On, p.Artifact, p.Promotes, p.RollBack,
-		p.Source, p.GitOps, p.Image, p.Link))
-}
+// rollback reports whether the proposal brings back what was live before.
+func (p Proposal) rollback() bool { return p.Promotion != nil }
 
 // Kept is the pull request of a proposal.
 type Kept struct {
@@ -66,91 +48,100 @@ type Keeper struct {
 // NewKeeper keeps the pull requests of a repository. It makes no request.
 func NewKeeper(f Forge) *Keeper { return &Keeper{forge: f} }
 
-// list returns the open pull requests of review branches, asked for once.
-func (k *Keeper) list(ctx context.Context) ([]forge.PullRequest, error) {
+// find returns the index in k.open of the open pull request between two branches, -1 for none. It lists them once.
+func (k *Keeper) find(ctx context.Context, head, base string) (int, error) {
 	if !k.listed {
 		k.open, k.err = k.forge.ListOpen(ctx, prefix)
 		k.listed = true
 	}
-	return k.open, k.err
+	return slices.IndexFunc(k.open, func(pull forge.PullRequest) bool {
+		return pull.Head.Name == head && pull.Base.Name == base
+	}), k.err
 }
 
-// Keep opens the proposal's pull request, or finds it and brings it up to date. One that was closed by hand with this head is
-// left closed, and one that was merged is left merged; either is returned as it is.
+// Keep opens the proposal's pull request, or finds and updates it. One that was closed by hand with this head stays closed,
+// and one that was merged stays merged; Keep returns either unchanged.
 func (k *Keeper) Keep(ctx context.Context, p Proposal) (Kept, error) {
-	open, err := k.list(ctx)
+	at, err := k.find(ctx, p.Review, p.Branch)
 	if err != nil {
 		return Kept{}, err
 	}
-	at := slices.IndexFunc(open, func(pull forge.PullRequest) bool { return pull.Head.Name == p.Head && pull.Base.Name == p.Base })
 	request := forge.Request{
-		Head: p.Head, Base: p.Base, Commit: p.Commit, Title: p.title(),
-		Labels: p.Labels, Reviewers: p.Reviewers, Draft: p.Draft,
+		Head: p.Review, Base: p.Branch, Commit: p.Commit, Title: p.title(),
+		Labels: p.Mirror.Labels, Reviewers: p.Mirror.Reviewers, Draft: p.Mirror.Draft && !p.rollback(),
 	}
 	var kept Kept
-	switch {
-	case at >= 0 && sealed(p.key(), open[at].Body):
-		request.Body = open[at].Body
-	default:
-		// The status first: a text that is up to date says that the status is there, and it is not asked for again.
+	var warnings []string
+	if key := k.key(p); at >= 0 && sealed(key, k.open[at].Body) {
+		request.Body = k.open[at].Body
+	} else {
+		// The status first: an up-to-date text implies that the status exists, and it is not requested again.
 		_, err := k.forge.SetStatus(ctx, p.Commit, p.status())
 		if err != nil && !forge.Refused(err) {
 			return Kept{}, err
 		}
-		if err != nil { // a review can do without
-			kept.Warnings = append(kept.Warnings, err.Error())
+		if err != nil { // a review works without it
+			warnings = append(warnings, err.Error())
 		}
-		if request.Body, err = p.text(ctx, k.forge.MaxBody()); err != nil {
+		if request.Body, err = k.text(ctx, p, key); err != nil {
 			return Kept{}, err
 		}
 	}
-	warnings := kept.Warnings
 	if at >= 0 {
-		kept.Ensured, err = k.forge.Refresh(ctx, open[at], request)
+		kept.Ensured, err = k.forge.Refresh(ctx, k.open[at], request)
 	} else {
 		kept.Ensured, err = k.forge.Ensure(ctx, request)
 	}
 	kept.Warnings = append(warnings, kept.Warnings...)
-	if err != nil {
+	if err != nil || kept.State != forge.StateOpen {
 		return kept, err
 	}
-	if kept.State != forge.StateOpen {
-		return kept, nil
-	}
-	switch {
-	case p.AutoMerge && p.Promotes:
-		kept.Warnings = append(kept.Warnings, "mirror.autoMerge is not for mirror.when: promote: promotion merges, and the forge is not asked to")
-	case p.AutoMerge:
-		if err := k.autoMerge(ctx, &kept); err != nil {
-			return kept, err
-		}
+	if err := k.autoMerge(ctx, p, &kept); err != nil {
+		return kept, err
 	}
 	return kept, k.supersede(ctx, p, &kept)
 }
 
-func (p Proposal) text(ctx context.Context, limit int) (string, error) {
-	changes, err := p.Changes(ctx)
-	if err != nil && !errors.Is(err, ErrNotComparable) {
-		return "", fmt.Errorf("what changes: %w", err)
-	}
-	text, err := p.body(changes, err == nil, limit)
-	return seal(p.key(), text), err
+// key returns a hash of all that the text is made from, except for what the commits determine.
+func (k *Keeper) key(p Proposal) string {
+	return hash(fmt.Sprintf("%d %q %q %q %q %q %t %t %q %q %q", version, p.title(), p.Commit, p.Branch, p.On, p.Reference(), p.Mirror.ShowsLive(), p.rollback(),
+		p.Image, k.link(p.Source), k.link(p.GitOps)))
 }
 
-// status is what a proposal's head says as long as nothing was decided.
+// version of the text: another one replaces all texts.
+const version = 2
+
+// link returns the page of a commit, or "".
+func (k *Keeper) link(o mirror.Origin) string { return k.forge.CommitURL(o.URL, o.Commit) }
+
+func (k *Keeper) text(ctx context.Context, p Proposal, key string) (string, error) {
+	changes, err := p.Changes(ctx)
+	if err != nil && !errors.Is(err, ErrNotComparable) {
+		return "", fmt.Errorf("compare with branch %s: %w", p.Branch, err)
+	}
+	text, err := k.body(p, changes, err == nil)
+	return seal(key, text), err
+}
+
+// status returns the commit status of a proposal's head before any decision.
 func (p Proposal) status() forge.Status {
-	s := forge.Status{Context: StatusContext(p.Stage), State: forge.Success}
-	_, digest, _ := strings.Cut(p.Artifact, "@")
-	s.Description = "is artifact " + digest
-	if p.Promotes && !p.RollBack {
-		s.State, s.Description = forge.Pending, "not promoted yet: artifact "+digest
+	s := forge.Status{Context: StatusContext(p.Stage), State: forge.Success, Description: "is artifact " + p.Digest.String()}
+	if p.Mirror.ShowsLive() && !p.rollback() {
+		s.State, s.Description = forge.Pending, "not promoted yet: artifact "+p.Digest.String()
 	}
 	return s
 }
 
-// autoMerge asks the forge to merge by itself. Gitea does not tell whether it was asked already, and is asked for what is new.
-func (k *Keeper) autoMerge(ctx context.Context, kept *Kept) error {
-	if k.forge.Kind() == forge.Gitea && kept.Change == forge.Unchanged {
+// autoMerge lets the forge merge the pull request, if the pipeline file asks for that. Gitea does not show whether it was
+// asked already, and is asked for new pull requests only.
+func (k *Keeper) autoMerge(ctx context.Context, p Proposal, kept *Kept) error {
+	switch {
+	case !p.Mirror.AutoMerge || p.rollback():
+		return nil
+	case p.Mirror.ShowsLive():
+		kept.Warnings = append(kept.Warnings, "mirror.autoMerge has no effect with mirror.when: promote: promotion merges")
+		return nil
+	case k.forge.Kind() == forge.Gitea && kept.Change == forge.Unchanged:
 		return nil
 	}
 	err := k.forge.AutoMerge(ctx, kept.PullRequest)
@@ -169,7 +160,7 @@ func (k *Keeper) supersede(ctx context.Context, p Proposal, kept *Kept) error {
 	family := Branch(p.Pipeline, p.Stage, "")
 	for i, other := range k.open {
 		release, ours := strings.CutPrefix(other.Head.Name, family)
-		if !ours || other.Head.Name == p.Head || other.State != forge.StateOpen || strings.HasPrefix(release, rollback) || !p.Older(release) {
+		if !ours || other.Head.Name == p.Review || other.State != forge.StateOpen || strings.HasPrefix(release, rollback) || !p.Older(release) {
 			continue
 		}
 		if err := k.forge.Supersede(ctx, other, kept.PullRequest); err != nil {
@@ -181,25 +172,20 @@ func (k *Keeper) supersede(ctx context.Context, p Proposal, kept *Kept) error {
 	return nil
 }
 
-// Taken closes the pull request of a release that the stage branch shows already, at a commit, by whatever way it came there.
-// It returns whether there was one.
-func (k *Keeper) Taken(ctx context.Context, head, base, commit string) (forge.PullRequest, bool, error) {
-	open, err := k.list(ctx)
-	if err != nil {
+// CloseLanded closes the open pull request between two branches, if any, whose content the base has at a commit, however
+// it got there.
+func (k *Keeper) CloseLanded(ctx context.Context, head, base, commit string) (forge.PullRequest, bool, error) {
+	at, err := k.find(ctx, head, base)
+	if err != nil || at < 0 || k.open[at].State != forge.StateOpen {
 		return forge.PullRequest{}, false, err
 	}
-	for i, pull := range open {
-		if pull.Head.Name == head && pull.Base.Name == base && pull.State == forge.StateOpen {
-			k.open[i], err = Settle(ctx, k.forge, pull, commit)
-			return k.open[i], true, err
-		}
-	}
-	return forge.PullRequest{}, false, nil
+	k.open[at], err = CloseLanded(ctx, k.forge, k.open[at], commit)
+	return k.open[at], true, err
 }
 
-// Settle lets a pull request be shown as merged, whose content the stage branch has at a commit; where the forge does not see
-// it so, it is closed with a comment that names the commit.
-func Settle(ctx context.Context, f Forge, pull forge.PullRequest, commit string) (forge.PullRequest, error) {
+// CloseLanded lets the forge show a pull request as merged whose content the stage branch has at a commit. If the forge does
+// not recognise the merge, the pull request is closed with a comment that names the commit.
+func CloseLanded(ctx context.Context, f Forge, pull forge.PullRequest, commit string) (forge.PullRequest, error) {
 	now, err := f.Landed(ctx, pull, commit)
 	if err != nil || now.State != forge.StateOpen {
 		return now, err

@@ -8,9 +8,14 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/publish/pullrequest"
+	"github.com/lockage/lockage/sign"
 )
 
 func configMap(name, value string) string {
@@ -29,14 +34,21 @@ func files(pairs ...string) fstest.MapFS {
 func proposal(n int) pullrequest.Proposal {
 	release := fmt.Sprintf("git-%040x", n)
 	return pullrequest.Proposal{
-		Pipeline: "web", Stage: "production", Release: release,
-		Head: pullrequest.Branch("web", "production", release), Base: "stage/production",
-		Commit: fmt.Sprintf("%040x", 100+n), On: fmt.Sprintf("%040x", 1), Labels: []string{"lockage"},
-		Source:   pullrequest.Origin{Commit: fmt.Sprintf("%040x", n), Link: "https://git.example.com/acme/web/commit/1"},
-		GitOps:   pullrequest.Origin{Commit: fmt.Sprintf("%040x", 50)},
-		Image:    "registry.example.com/acme/web@sha256:" + strings.Repeat("a", 64),
-		Artifact: "registry.example.com/acme/manifests@sha256:" + strings.Repeat("b", 64),
-		Content:  "sha256:" + strings.Repeat("c", 64),
+		Change: mirror.Change{
+			Artifact: mirror.Artifact{
+				Claim:   sign.Claim{Pipeline: "web", Stage: "production", Release: release, Repository: "registry.example.com/acme/manifests"},
+				Digest:  digest.Digest("sha256:" + strings.Repeat("b", 64)),
+				Content: digest.Digest("sha256:" + strings.Repeat("c", 64)),
+				Source:  mirror.Origin{URL: "https://git.example.com/acme/web", Commit: fmt.Sprintf("%040x", n)},
+				GitOps:  mirror.Origin{Commit: fmt.Sprintf("%040x", 50)},
+			},
+			Place:  mirror.Place{Branch: "stage/production", Path: "apps/web"},
+			Review: pullrequest.Branch("web", "production", release),
+		},
+		Commit: fmt.Sprintf("%040x", 100+n),
+		On:     fmt.Sprintf("%040x", 1),
+		Mirror: &pipeline.Mirror{Labels: []string{"lockage"}},
+		Image:  "registry.example.com/acme/web@sha256:" + strings.Repeat("a", 64),
 		Changes: func(context.Context) (diff.Changes, error) {
 			return pullrequest.Compare(files("a.yaml", configMap("web", "old")), files("a.yaml", configMap("web", "new")))
 		},
@@ -65,12 +77,12 @@ func TestKeep(t *testing.T) {
 	f := &fake{}
 	p := proposal(2)
 	kept := keep(t, f, p)
-	asks(t, f, "list review/", "status "+p.Commit+" lockage/production success", "ensure "+p.Head)
+	asks(t, f, "list review/", "status "+p.Commit+" lockage/production success", "ensure "+p.Review)
 	if kept.Change != forge.Created || kept.Title != "web/production: "+p.Release {
 		t.Errorf("%+v", kept)
 	}
 	for _, want := range []string{
-		"`web/production`", p.Release, "[`" + p.Source.Commit + "`](https://git.example.com/acme/web/commit/1)", p.Image, p.Artifact, p.Content,
+		"`web/production`", p.Release, "[`" + p.Source.Commit + "`](https://git.example.com/acme/web/commit/" + p.Source.Commit + ")", p.Image, p.Reference(), p.Content.String(),
 		"`stage/production@" + p.On + "`", "**Merge this**", "ConfigMap", "old", "new",
 	} {
 		if !strings.Contains(kept.Body, want) {
@@ -102,7 +114,7 @@ func TestKeepPromotes(t *testing.T) {
 	t.Parallel()
 	f := &fake{kind: forge.GitHub}
 	p := proposal(1)
-	p.Promotes, p.AutoMerge = true, true
+	p.Mirror.When, p.Mirror.AutoMerge = pipeline.OnPromote, true
 	kept := keep(t, f, p)
 	if s := f.statuses[p.Commit]; s.State != forge.Pending || !strings.Contains(s.Description, "not promoted yet") {
 		t.Errorf("status %+v", s)
@@ -119,7 +131,7 @@ func TestKeepAutoMerge(t *testing.T) {
 	t.Parallel()
 	f := &fake{kind: forge.Gitea}
 	p := proposal(1)
-	p.AutoMerge = true
+	p.Mirror.AutoMerge = true
 	keep(t, f, p)
 	if got := f.asked(); !strings.HasSuffix(got, "auto-merge 1") {
 		t.Errorf("asked %s", got)
@@ -137,11 +149,11 @@ func TestKeepSupersedes(t *testing.T) {
 		keep(t, f, p)
 	}
 	back := proposal(0)
-	back.Head = pullrequest.RollbackBranch("web", "production", back.Release)
+	back.Review = pullrequest.RollbackBranch("web", "production", back.Release)
 	back.Older = nil
 	keep(t, f, back)
 	other := proposal(0)
-	other.Stage, other.Head, other.Older = "production-eu", pullrequest.Branch("web", "production-eu", other.Release), nil
+	other.Stage, other.Review, other.Older = "production-eu", pullrequest.Branch("web", "production-eu", other.Release), nil
 	keep(t, f, other)
 	f.asked()
 
@@ -212,8 +224,8 @@ func TestTextIsSafe(t *testing.T) {
 	t.Parallel()
 	const evil = "`</details>--><script>alert(1)</script> @ada #1 [x](https://evil.example) | \n# heading"
 	p := proposal(1)
-	p.Source.Link = "https://git.example.com/a) [x](https://link.example"
-	p.Base = "stage/a`b|c"
+	p.Source.URL = "https://git.example.com/a) [x](https://link.example"
+	p.Branch = "stage/a`b|c"
 	p.Changes = func(context.Context) (diff.Changes, error) {
 		before, after := files(), files()
 		for i := range 400 {
@@ -253,7 +265,7 @@ func TestKeepNotComparable(t *testing.T) {
 	}
 }
 
-func TestTaken(t *testing.T) {
+func TestCloseLanded(t *testing.T) {
 	t.Parallel()
 	for _, lands := range []bool{true, false} {
 		f := &fake{lands: lands}
@@ -261,7 +273,7 @@ func TestTaken(t *testing.T) {
 		keep(t, f, p)
 		f.asked()
 		k := pullrequest.NewKeeper(f)
-		pull, found, err := k.Taken(t.Context(), p.Head, p.Base, "abc")
+		pull, found, err := k.CloseLanded(t.Context(), p.Review, p.Branch, "abc")
 		want, calls := forge.StateClosed, []string{"list review/", "landed 1 abc", "comment 1 settled", "close 1"}
 		if lands {
 			want, calls = forge.StateMerged, calls[:2]
@@ -270,7 +282,7 @@ func TestTaken(t *testing.T) {
 			t.Errorf("%+v, %t, %v", pull, found, err)
 		}
 		asks(t, f, calls...)
-		if _, found, err := k.Taken(t.Context(), p.Head, p.Base, "abc"); found || err != nil {
+		if _, found, err := k.CloseLanded(t.Context(), p.Review, p.Branch, "abc"); found || err != nil {
 			t.Errorf("a second time: %t, %v", found, err)
 		}
 		asks(t, f)

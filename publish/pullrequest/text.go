@@ -10,30 +10,31 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// minChanges is the room in bytes that the changes need at least.
+// minChanges is the minimum room for the changes, in bytes.
 const minChanges = 4096
 
-// title is the pull request's: «pipeline/stage: release».
+// title returns the pull request's title: «pipeline/stage: release».
 func (p Proposal) title() string {
 	verb := ""
-	if p.RollBack {
+	if p.rollback() {
 		verb = "back to "
 	}
 	return fmt.Sprintf("%s/%s: %s%s", p.Pipeline, p.Stage, verb, p.Release)
 }
 
-// body writes the description in at most limit bytes.
-func (p Proposal) body(changes diff.Changes, known bool, limit int) (string, error) {
+// body writes the description, within the forge's limit.
+func (k *Keeper) body(p Proposal, changes diff.Changes, known bool) (string, error) {
+	limit := k.forge.MaxBody()
 	var b bytes.Buffer
 	stage := code(p.Pipeline + "/" + p.Stage)
 	fmt.Fprintf(&b, "%s is to run release %s.\n\n| | |\n|---|---|\n", stage, code(p.Release))
 	for _, row := range []struct{ name, value, link string }{
-		{"source", p.Source.Commit, p.Source.Link},
-		{"rendered by", p.GitOps.Commit, p.GitOps.Link},
+		{"source", p.Source.Commit, k.link(p.Source)},
+		{"rendered by", p.GitOps.Commit, k.link(p.GitOps)},
 		{"image", p.Image, ""},
-		{"artifact", p.Artifact, ""},
-		{"content", p.Content, ""},
-		{"compared with", p.Base + "@" + p.On, ""},
+		{"artifact", p.Reference(), ""},
+		{"content", p.Content.String(), ""},
+		{"compared with", p.Branch + "@" + p.On, ""},
 	} {
 		if row.value == "" {
 			continue
@@ -49,34 +50,34 @@ func (p Proposal) body(changes diff.Changes, known bool, limit int) (string, err
 	if room < minChanges {
 		return "", fmt.Errorf("%d bytes are too few for the text of a pull request", limit)
 	}
-	if !known { // why has words of the files in it
-		b.WriteString("⚠️ The files that are there now are not a set of Kubernetes objects, and all of them are replaced: look at the changed files.\n")
+	if !known { // the error quotes the files
+		b.WriteString("⚠️ The files on the branch now are not a set of Kubernetes objects, and all of them are replaced: look at the changed files.\n")
 	} else if changes.Empty() {
 		b.WriteString("No object changes.\n")
-	} else if err := changes.WriteMarkdown(&b, diff.MarkdownOptions{Limit: room, Link: p.Link}); err != nil {
+	} else if err := changes.WriteMarkdown(&b, diff.MarkdownOptions{Limit: room, Link: k.forge.CommitURL(p.Remote, p.Commit)}); err != nil {
 		return "", err
 	}
 	return b.String(), nil
 }
 
-// next tells people how it goes on.
+// next returns what people do next.
 func (p Proposal) next() string {
 	switch {
-	case p.RollBack:
+	case p.rollback():
 		return fmt.Sprintf("**Merge this to roll back.** %s is protected, so that lockage could not write it itself. The files are those that were live "+
-			"before; the next run of `lockage promote` or `lockage rollback` moves the registry's tag.", code(p.Base))
-	case p.Promotes:
+			"before; the next run of `lockage promote` or `lockage rollback` moves the registry's tag.", code(p.Branch))
+	case p.Mirror.ShowsLive():
 		return fmt.Sprintf("**Approve this, and do not merge it.** An approval counts for this head commit only. When all gates of the stage pass, "+
 			"`lockage promote %s` merges it; the status %s shows what is missing. A merge by hand deploys what nobody promoted.",
 			plain(p.Stage), code(StatusContext(p.Stage)))
 	}
-	return fmt.Sprintf("**Merge this** if the stage may have it. `lockage promote %s` lets run what is merged, byte for byte, and nothing else.", plain(p.Stage))
+	return fmt.Sprintf("**Merge this** if the stage may have it. `lockage promote %s` promotes what is merged, byte for byte, and nothing else.", plain(p.Stage))
 }
 
-// code is text in a code span, in which nothing takes effect, also in a table.
+// code returns text in a code span that neutralises markup, also in a table.
 func code(s string) string { return "`" + strings.ReplaceAll(plain(s), "|", "/") + "`" }
 
-// plain leaves out what ends a line or a code span.
+// plain replaces the characters that end a line or a code span.
 func plain(s string) string { return strings.ReplaceAll(terminal.Blank(s), "`", "'") }
 
 // link keeps a URL within the parentheses of a Markdown link and the cell of a table.
@@ -84,22 +85,22 @@ func link(url string) string {
 	return strings.NewReplacer("(", "%28", ")", "%29", " ", "%20", "|", "%7C", "<", "%3C", ">", "%3E", "\\", "%5C").Replace(plain(url))
 }
 
-// maxMark is the length in bytes of a text's first line.
+// maxMark bounds the first line of a text, in bytes.
 const maxMark = 128
 
-// seal puts a line before the text that says what it was made from, and how it was.
+// seal adds a first line with the key of the text's sources and a hash of the text.
 func seal(key, text string) string {
 	return fmt.Sprintf("<!-- lockage %s %s -->\n%s", key, hash(text), text)
 }
 
-// sealed tells whether a text was made from the same, and is as it was made. Forges change line ends and trim.
+// sealed reports whether a text has the key, and was not edited. Forges change line ends and trim.
 func sealed(key, body string) bool {
 	body = strings.ReplaceAll(body, "\r\n", "\n")
 	first, text, ok := strings.Cut(body, "\n")
 	return ok && strings.TrimSpace(first) == fmt.Sprintf("<!-- lockage %s %s -->", key, hash(text))
 }
 
-// hash is short: it tells edits, and is no proof against anybody.
+// hash returns a short hash: it detects edits, and proves nothing against an attacker.
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(strings.TrimSpace(text)))
 	return fmt.Sprintf("%x", sum[:16])

@@ -1,0 +1,223 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/terminal"
+	"github.com/lockage/lockage/sign"
+)
+
+// Change makes a place on a branch show an artifact.
+type Change struct {
+	Artifact
+	Place
+
+	// Review names a review branch that proposes the change to the branch of the place; "" writes to that branch itself.
+	// The review branch gets one commit on the head of the other branch, with its previous head as second parent. It gets
+	// none if the other branch shows the artifact, or if the review branch does and the other branch still has below the
+	// path what it had then. Two changes cannot share a review branch.
+	Review string
+	// Promotion is the promotion that the change puts into force; nil for a candidate.
+	Promotion *Promotion
+
+	Attributes bool      // mark the files as generated
+	Time       time.Time // of the commit: the committer's time of the source commit, or that of the promotion's record
+	// Tree returns the artifact's files. It is called once, if they have to be written.
+	Tree func(context.Context) (fs.FS, error)
+	// Sign makes the commit's gpgsig; nil for none.
+	Sign func(payload []byte) (string, error)
+}
+
+// Artifact is an artifact of one stage, with the commits that it was made from.
+type Artifact struct {
+	sign.Claim
+	Digest  digest.Digest
+	Content digest.Digest // of its tar
+	Source  Origin        // the package
+	GitOps  Origin        // the pipeline file and values
+}
+
+// Reference returns repository@digest.
+func (a Artifact) Reference() string { return a.Repository + "@" + a.Digest.String() }
+
+// Promotion is what the commit of a promotion records.
+type Promotion struct {
+	Record   digest.Digest // of the manifest that attaches its record
+	RollBack bool          // for the commit's message
+	Merge    git.Hash      // a commit of the remote to be the second parent, such as a reviewed branch's head; "" for none
+	// Over is the id of the tree below the path that the promotion was decided on, "" for nothing. Write fails with
+	// ErrMoved if the path has any other.
+	Over git.Hash
+}
+
+// Origin is a commit of a repository.
+type Origin struct {
+	URL    string // without credentials; "" for a repository without a remote
+	Commit string // 40 hex digits
+}
+
+// String returns URL@commit.
+func (o Origin) String() string {
+	if o.URL == "" {
+		return o.Commit
+	}
+	return terminal.Blank(o.URL) + "@" + o.Commit
+}
+
+// Trailers of a mirror's commits (git-interpret-trailers(1)).
+const (
+	TrailerRelease  = "Lockage-Release"
+	TrailerArtifact = "Lockage-Artifact"
+	TrailerContent  = "Lockage-Content"
+	TrailerSource   = "Lockage-Source"
+	TrailerGitOps   = "Lockage-Gitops"
+	TrailerRecord   = "Lockage-Record" // of promotions only
+	TrailerBase     = "Lockage-Base"   // of proposals only: the commit of the stage branch that it was made on
+)
+
+// committer is the author of a mirror's commits: the tool, not the person who runs it.
+func committer() git.Signature { return git.Signature{Name: "lockage", Email: "noreply@lockage.dev"} }
+
+// target returns the branch that the change writes to.
+func (c Change) target() string { return cmp.Or(c.Review, c.Branch) }
+
+// record returns the digest of the promotion's record; "" for a candidate.
+func (c Change) record() digest.Digest {
+	if c.Promotion == nil {
+		return ""
+	}
+	return c.Promotion.Record
+}
+
+// commit describes the change as a commit on a head. Reviewed is the previous head of the review branch, "" for none.
+func (c Change) commit(on, reviewed git.Hash) git.NewCommit {
+	verb, base, merged := "Hydrate", "", reviewed
+	if p := c.Promotion; p != nil {
+		verb, merged = "Promote", cmp.Or(reviewed, p.Merge)
+		if p.RollBack {
+			verb = "Roll back"
+		}
+	}
+	if c.Review != "" {
+		base = string(on)
+	}
+	message := fmt.Sprintf("%s %s/%s %s\n\n", verb, c.Pipeline, c.Stage, c.Release)
+	for _, t := range []struct{ key, value string }{
+		{TrailerRelease, c.Release},
+		{TrailerArtifact, c.Reference()},
+		{TrailerContent, c.Content.String()},
+		{TrailerSource, c.Source.String()},
+		{TrailerGitOps, c.GitOps.String()},
+		{TrailerRecord, c.record().String()},
+		{TrailerBase, base},
+	} {
+		if t.value != "" {
+			message += t.key + ": " + terminal.Blank(t.value) + "\n"
+		}
+	}
+	commit := git.NewCommit{By: committer(), When: c.Time, Message: message, Sign: c.Sign}
+	if merged != "" {
+		commit.Merged = []git.Hash{merged}
+	}
+	return commit
+}
+
+// trailer returns the value of a trailer in the last paragraph of a commit's message; "" if it has none.
+func trailer(message, key string) string {
+	message = strings.TrimSpace(message)
+	last := message[strings.LastIndex(message, "\n\n")+1:]
+	for line := range strings.Lines(last) {
+		if k, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(k), key) {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Metadata is the content of hydrator.metadata.
+type Metadata struct {
+	RepoURL    string      `json:"repoURL,omitempty"`
+	DrySHA     string      `json:"drySha"`
+	References []Reference `json:"references,omitempty"`
+	Lockage    Facts       `json:"lockage"`
+}
+
+// Reference is a commit that the hydrated one stems from.
+type Reference struct {
+	Commit struct {
+		SHA     string `json:"sha"`
+		RepoURL string `json:"repoURL,omitempty"`
+	} `json:"commit"`
+}
+
+// Facts are what lockage adds to the format.
+type Facts struct {
+	Pipeline string        `json:"pipeline"`
+	Stage    string        `json:"stage"`
+	Release  string        `json:"release"`
+	Artifact string        `json:"artifact"` // repository@digest
+	Content  digest.Digest `json:"content"`
+	Tree     git.Hash      `json:"tree"`
+	Record   digest.Digest `json:"record,omitempty"` // of the promotion that wrote it; "" for a candidate
+}
+
+// facts returns what the metadata of a change says, with the Git id of its files.
+func (c Change) facts(tree git.Hash) Facts {
+	return Facts{c.Pipeline, c.Stage, c.Release, c.Reference(), c.Content, tree, c.record()}
+}
+
+// metadata returns the metadata file of a change, with the Git id of its files.
+func (c Change) metadata(tree git.Hash) ([]byte, error) {
+	m := Metadata{
+		RepoURL:    c.GitOps.URL,
+		DrySHA:     c.GitOps.Commit,
+		References: make([]Reference, 1),
+		Lockage:    c.facts(tree),
+	}
+	m.References[0].Commit.SHA, m.References[0].Commit.RepoURL = c.Source.Commit, c.Source.URL
+	data, err := json.MarshalIndent(m, "", "  ")
+	return append(data, '\n'), err
+}
+
+// ParseMetadata reads a hydrator.metadata of ours. It fails on that of another hydrator.
+func ParseMetadata(data []byte) (Metadata, error) {
+	var m Metadata
+	if len(data) > maxMetadataBytes {
+		return m, fmt.Errorf("%s has more than %d bytes", MetadataFile, maxMetadataBytes)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, fmt.Errorf("%s: %w", MetadataFile, err)
+	}
+	if m.Digest() == "" {
+		return m, errors.New(MetadataFile + " names no artifact of lockage")
+	}
+	l := m.Lockage
+	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), string(l.Record), string(l.Tree), m.DrySHA} {
+		if len(field) > maxField || terminal.Blank(field) != field {
+			return m, errors.New(MetadataFile + " has a field that lockage does not write: too long, or not printable")
+		}
+	}
+	return m, nil
+}
+
+// Digest returns the artifact's digest.
+func (m Metadata) Digest() digest.Digest { return digestOf(m.Lockage.Artifact) }
+
+// digestOf returns the digest in repository@digest; "" if it has none.
+func digestOf(artifact string) digest.Digest {
+	_, d, _ := strings.Cut(artifact, "@")
+	if digest.Digest(d).Validate() != nil {
+		return ""
+	}
+	return digest.Digest(d)
+}

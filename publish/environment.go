@@ -1,0 +1,94 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/forge"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/sign"
+)
+
+// Environment is what each run is given, whether it hydrates, promotes or rolls back.
+type Environment struct {
+	Workspace *workspace.Workspace
+	Files     []string // patterns of pipeline files, as [workspace.Workspace.Pipelines] takes them
+	PolicyRef string   // as [workspace.Workspace.Policy] takes it
+	DryRun    bool     // write nothing and open no key
+
+	Client  *oci.Client
+	Forge   forge.Options // of the forges that have pull requests; the zero value has no token
+	Keys    *sign.Keyring
+	Version string                // of lockage, for what is signed
+	Now     func() time.Time      // the clock
+	Random  func(n int64) int64   // returns a number in [0, n) that differs between processes
+	Warn    func(message string)  // receives what is not part of a result
+	Step    func(progress string) // receives a line for each stage that is done
+}
+
+// ConfigurationError is a pipeline file that names something that does not exist, or a key that cannot be used.
+type ConfigurationError struct{ err error }
+
+func (e *ConfigurationError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *ConfigurationError) Unwrap() error { return e.err }
+
+// Configurationf formats a ConfigurationError.
+func Configurationf(format string, args ...any) error {
+	return &ConfigurationError{fmt.Errorf(format, args...)}
+}
+
+// Signer opens the private key of a role, hydrator or promoter, for a stage. The key must be the one that trusted trusts,
+// the role's identity: otherwise nobody would accept its signatures.
+func (e Environment) Signer(ctx context.Context, declared pipeline.Expanded, role string, trusted *sign.Verifier) (sign.Signer, error) {
+	ref, err := signingKey(declared, role)
+	if err != nil {
+		return nil, err
+	}
+	key, err := e.Keys.Open(ctx, e.Workspace.KeyFile(ref))
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %s: sign.%s: %w", declared.Pipeline, role, err)
+	}
+	if !trusted.Trusts(key.Identity()) {
+		return nil, Configurationf("pipeline %s: the key %s (sign.%s) is not the one that identities.%s trusts for stage %s, %s: nobody would accept its signatures",
+			declared.Pipeline, ref, role, role, declared.Stage, declared.Identities[role].Key)
+	}
+	return key, nil
+}
+
+// signingKey returns the reference of a role's private key.
+func signingKey(declared pipeline.Expanded, role string) (string, error) {
+	signer := map[string]*pipeline.Signer{"hydrator": declared.Sign.Hydrator, "promoter": declared.Sign.Promoter}[role]
+	if signer == nil || signer.Key == "" {
+		return "", Configurationf("pipeline %s: sign.%s.key is missing for stage %s: name the private key that signs, such as env://%s_KEY",
+			declared.Pipeline, role, declared.Stage, strings.ToUpper(role))
+	}
+	return signer.Key, nil
+}
+
+// CommitSigner opens the key that signs the commits of a stage's mirror; nil if they are not signed.
+func (e Environment) CommitSigner(declared pipeline.Expanded) (func(payload []byte) (string, error), error) {
+	if declared.Mirror == nil || declared.Mirror.SignCommits == nil {
+		return nil, nil //nolint:nilnil // no signature
+	}
+	signer, err := e.Workspace.CommitSigner(declared.Mirror.SignCommits.Key)
+	if err != nil {
+		return nil, Configurationf("pipeline %s: stage %s: %w", declared.Pipeline, declared.Stage, err)
+	}
+	return signer, nil
+}
+
+// firstPause is the unit of the pauses after a stale push.
+const firstPause = 100 * time.Millisecond
+
+// BranchWriter writes to the branches of a remote.
+func (e Environment) BranchWriter(remote *git.Remote, ancestry mirror.Ancestry) *mirror.Writer {
+	return mirror.NewWriter(remote, ancestry, mirror.Backoff(firstPause, e.Random))
+}
