@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -115,33 +116,50 @@ func TestLostUpload(t *testing.T) {
 	}
 }
 
-// TestRetryWaits checks that the wait asked for is kept, told, and cut at the maximum.
+// TestRetryWaits checks that the wait asked for is kept, reported, and cut at the maximum.
 func TestRetryWaits(t *testing.T) {
 	t.Parallel()
-	var calls atomic.Int32
-	var told []string
-	limited := roundTripper(func(req *http.Request) (*http.Response, error) {
-		if calls.Add(1) == 1 {
-			return answer(req, 429, "", "Retry-After", "3600"), nil
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		var reports []string
+		limited := roundTripper(func(req *http.Request) (*http.Response, error) {
+			if calls.Add(1) == 1 {
+				return answer(req, 429, "", "Retry-After", "3600"), nil
+			}
+			return answer(req, 200, ""), nil
+		})
+		r := newRetrier(limited, 2*time.Second, func() float64 { return 0.5 }, func(s string) { reports = append(reports, s) })
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second-1)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://r.example/v2/", nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return answer(req, 200, ""), nil
+		resp, err := r.RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || calls.Load() != 1 {
+			t.Errorf("%d calls, %v", calls.Load(), err)
+		}
+		if len(reports) != 1 || reports[0] != "r.example answered 429 Too Many Requests; trying again in 2s" {
+			t.Errorf("reports %q", reports)
+		}
 	})
-	r := newRetrier(limited, 2*time.Second, func() float64 { return 0.5 }, func(s string) { told = append(told, s) })
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://r.example/v2/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := r.RoundTrip(req)
-	if err == nil {
-		_ = resp.Body.Close()
-	}
-	if !errors.Is(err, context.DeadlineExceeded) || calls.Load() != 1 {
-		t.Errorf("%d calls, %v", calls.Load(), err)
-	}
-	if len(told) != 1 || told[0] != "r.example answered 429 Too Many Requests; trying again in 2s" {
-		t.Errorf("told %q", told)
+}
+
+// inProcess serves requests without a network, so that a test can have its own time.
+func inProcess(handler http.Handler) roundTripper {
+	return func(req *http.Request) (*http.Response, error) {
+		served := req.Clone(req.Context())
+		if served.Body == nil {
+			served.Body = http.NoBody
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, served)
+		resp := w.Result()
+		resp.Request = req
+		return resp, nil
 	}
 }
 
@@ -150,48 +168,47 @@ func TestRetryWaits(t *testing.T) {
 // and then the first writes what it made of the older index.
 func TestOverwrittenReferrerComesBack(t *testing.T) {
 	t.Parallel()
-	name := serve(t, registry.Options{WithoutReferrers: true}) + "/acme/app"
-	a := mustPack(t, sample(), nil)
-	push(t, open(t, name, Options{}), a)
+	synctest.Test(t, func(t *testing.T) {
+		handler := registry.New(registry.Options{WithoutReferrers: true})
+		t.Cleanup(func() { _ = handler.Close() })
+		transport := inProcess(handler)
+		const name = "127.0.0.1:1/acme/app"
+		a := mustPack(t, sample(), nil)
+		push(t, open(t, name, Options{Transport: transport}), a)
 
-	hasRead, mayWrite := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	writesIndex := func(req *http.Request) bool {
-		return req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/sha256-")
-	}
-	first := open(t, name, Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
-		if writesIndex(req) {
-			once.Do(func() { close(hasRead); <-mayWrite; time.Sleep(firstSettle / 2) })
+		hasRead, mayWrite := make(chan struct{}), make(chan struct{})
+		writesIndex := func(req *http.Request) bool {
+			return req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/sha256-")
 		}
-		return http.DefaultTransport.RoundTrip(req)
-	})})
-	var wrote sync.Once
-	patient := NewClient(Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if writesIndex(req) {
-			wrote.Do(func() { close(mayWrite) })
-		}
-		return resp, err
-	})})
-	patient.jitter = func() float64 { return 25 } // a second, so that a busy machine does not make it late
-	second, err := patient.Repository(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+		var once, wrote sync.Once
+		first := open(t, name, Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			if writesIndex(req) {
+				once.Do(func() { close(hasRead); <-mayWrite; time.Sleep(firstSettle / 2) })
+			}
+			return transport(req)
+		})})
+		second := open(t, name, Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp, err := transport(req)
+			if writesIndex(req) {
+				wrote.Do(func() { close(mayWrite) })
+			}
+			return resp, err
+		})})
 
-	var wg sync.WaitGroup
-	attach := func(r *Repository, what string) {
-		if _, err := r.Attach(t.Context(), a.Descriptor, proof(what)); err != nil {
-			t.Error(err)
+		var wg sync.WaitGroup
+		attach := func(r *Repository, what string) {
+			if _, err := r.Attach(t.Context(), a.Descriptor, proof(what)); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	wg.Go(func() { attach(first, "first") })
-	<-hasRead
-	attach(second, "second")
-	wg.Wait()
-	if found, err := open(t, name, Options{}).Referrers(t.Context(), a.Descriptor, testType); err != nil || len(found) != 2 {
-		t.Errorf("%d of 2 referrers survive, %v", len(found), err)
-	}
+		wg.Go(func() { attach(first, "first") })
+		<-hasRead
+		attach(second, "second")
+		wg.Wait()
+		if found, err := open(t, name, Options{Transport: transport}).Referrers(t.Context(), a.Descriptor, testType); err != nil || len(found) != 2 {
+			t.Errorf("%d of 2 referrers survive, %v", len(found), err)
+		}
+	})
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
@@ -36,7 +35,7 @@ func TestServeKeepsTheDirectory(t *testing.T) {
 	}
 	session := func(do func(ctx context.Context, r *oci.Repository)) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		listener := listen(t, "127.0.0.1:0")
 		done := make(chan error, 1)
@@ -77,6 +76,18 @@ func TestServeKeepsTheDirectory(t *testing.T) {
 	})
 }
 
+// accepting calls a function when a connection is accepted.
+type accepting struct {
+	net.Listener
+	accepted func()
+}
+
+func (a accepting) Accept() (net.Conn, error) {
+	conn, err := a.Listener.Accept()
+	a.accepted()
+	return conn, err
+}
+
 // TestServeEnds has a client that connects, says nothing and stays.
 func TestServeEnds(t *testing.T) {
 	t.Parallel()
@@ -88,8 +99,7 @@ func TestServeEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	time.AfterFunc(50*time.Millisecond, cancel)
-	if err := registry.Serve(ctx, listener, registry.Options{}); err != nil {
+	if err := registry.Serve(ctx, accepting{listener, cancel}, registry.Options{}); err != nil {
 		t.Error(err)
 	}
 }

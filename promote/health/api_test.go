@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/lockage/lockage/promote/health"
 )
@@ -41,8 +40,8 @@ type api struct {
 	mu      sync.Mutex
 	served  map[string][]object // by group/version/resource; what is not in it is not served
 	refused map[string]int      // HTTP status, by group/version/resource
-	slow    time.Duration
-	asked   []string // paths
+	silent  bool                // it answers no request
+	asked   []string            // paths
 	after   func(asked int)
 }
 
@@ -92,12 +91,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if a.after != nil {
 		a.after(len(a.asked))
 	}
-	if a.slow > 0 {
-		select {
-		case <-time.After(a.slow):
-		case <-r.Context().Done():
-			return
-		}
+	if a.silent {
+		<-r.Context().Done()
+		return
 	}
 	if r.Header.Get("Authorization") != "Bearer "+token {
 		status(w, http.StatusUnauthorized, "Unauthorized", nil)

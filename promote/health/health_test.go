@@ -246,10 +246,6 @@ func TestTimeout(t *testing.T) {
 	if !errors.As(err, &not) || len(not.States) != 1 || !strings.Contains(err.Error(), "Application.argoproj.io argocd/web: health status Degraded") {
 		t.Errorf("error is %v, want the last status", err)
 	}
-	if n := len(a.asked); n < 3 {
-		t.Errorf("%d requests, want some looks", n)
-	}
-
 	ctx, cancel := context.WithCancel(t.Context())
 	q.Timeout = time.Minute
 	q.Report = func(health.NotReady) { cancel() }
@@ -262,12 +258,11 @@ func TestTimeout(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.slow = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	a.silent, a.after = true, func(int) { cancel() }
 	q := question()
 	q.Timeout = time.Minute
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := a.connect(t).Wait(ctx, q); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := a.connect(t).Wait(ctx, q); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
 
