@@ -32,7 +32,6 @@ var unfinished = []string{
 	"hydrate/workspace",
 	"internal/forge",
 	"internal/git",
-	"internal/strictyaml",
 	"oci",
 	"oci/registry",
 	"policy",

@@ -6,30 +6,26 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
-// Decoder is a type that decodes itself, because its YAML has more than one
-// shape. DecodeNode is called on a pointer to its zero value; partial is as in
-// Decode and DecodePartial.
+// Decoder is a type that decodes itself, because its YAML has more than one shape. DecodeNode is called on a pointer to its
+// zero value; partial is true in DecodePartial.
 type Decoder interface {
 	DecodeNode(n *Node, partial bool) Problems
 }
 
-// Decode fills the struct that v points to and returns every problem it met,
-// unsorted: what has no problem is filled.
+// Decode fills the struct that v points to and returns every problem, unsorted; values without a problem are filled.
 //
-// A field `yaml:"key"` takes the value of key; `yaml:"key,required"` must be
-// there; `yaml:"key,scalar"` is a string that takes any scalar as written, for
-// formats that programs write (a commit id may look like a number, and not
-// every writer quotes it).
-// Fields without the tag are left alone; those of an embedded struct count as the
-// struct's own. Types are structs, pointers,
-// slices, maps by string, string, bool, int and Decoder. A key whose value is
-// null counts as absent; a null anywhere else is refused.
+// A field `yaml:"key"` takes the value of key; `yaml:"key,required"` requires the key; `yaml:"key,scalar"` is a string that
+// takes any scalar as written, for formats that programs write (a commit id may look like a number, and not every writer
+// quotes it). Fields without the tag are left alone; those of an embedded struct count as the struct's own. Types are
+// structs, pointers, slices, maps by string, string, bool, int and Decoder. A key with the value null counts as absent; null
+// is refused in any other place.
 func Decode(n *Node, v any) Problems { return decode(n, v, false) }
 
-// DecodePartial is Decode for a document that another will complete: required
-// keys may be absent.
+// DecodePartial is Decode for a document that another one completes: required keys may be absent.
 func DecodePartial(n *Node, v any) Problems { return decode(n, v, true) }
 
 func decode(n *Node, v any, partial bool) Problems {
@@ -160,7 +156,7 @@ func (d *decoding) structure(n *Node, v reflect.Value, path string) {
 	}
 }
 
-// isMergeKey refuses `<<`, whose meaning YAML 1.2 dropped.
+// isMergeKey reports whether a key is `<<`, whose meaning YAML 1.2 dropped, and adds a problem for it.
 func (d *decoding) isMergeKey(e Entry) bool {
 	if e.Key != "<<" {
 		return false
@@ -187,8 +183,7 @@ func (d *decoding) wrongType(n *Node, path, want string) {
 	d.problems.Add(n.Pos, "%s", msg)
 }
 
-// unquotedPlaceholder recognises what YAML makes of a bare {name}: a map with
-// one key and no value.
+// unquotedPlaceholder recognises the YAML of a bare {name}: a map with one key without a value.
 func (n *Node) unquotedPlaceholder() (string, bool) {
 	if n.Kind == Map && len(n.Entries) == 1 && n.Entries[0].Value.IsNull() {
 		return n.Entries[0].Key, true
@@ -232,7 +227,7 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// nearest returns the known key that word was probably meant to be, or "".
+// nearest returns the known key that word is probably a misspelling of, or "".
 func nearest(word string, known []string) string {
 	const maxDistance, maxLength = 2, 64
 	best, at := "", maxDistance+1
@@ -240,30 +235,10 @@ func nearest(word string, known []string) string {
 		return ""
 	}
 	for _, k := range known {
-		dist := distance(strings.ToLower(word), strings.ToLower(k))
+		dist := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(k))
 		if dist < at && dist < len(k) {
 			best, at = k, dist
 		}
 	}
 	return best
-}
-
-// distance is the Levenshtein distance of a and b in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

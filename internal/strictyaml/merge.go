@@ -2,9 +2,8 @@ package strictyaml
 
 import "slices"
 
-// Merge lays over upon base: maps are merged deeply, key by key, and every other
-// value of over (a list, a scalar, null) replaces that of base. Either may
-// be nil. Neither is changed.
+// Merge returns base with the values of over: maps are merged deeply, key by key, and any other value of over (a list, a
+// scalar, null) replaces that of base. Either may be nil. Neither is changed.
 func Merge(base, over *Node) *Node {
 	if base == nil || over == nil || base.Kind != Map || over.Kind != Map {
 		if over == nil {
@@ -25,9 +24,8 @@ func Merge(base, over *Node) *Node {
 	return &merged
 }
 
-// MergeByName lays a list of maps upon another: items whose `name` is equal are
-// merged as by Merge and keep base's place, the others are appended. What
-// is no list replaces, as in Merge.
+// MergeByName merges two lists of maps: items with an equal `name` are merged by Merge and keep their place in base, the
+// others are appended. Values other than lists are merged by Merge.
 func MergeByName(base, over *Node) *Node {
 	if base == nil || over == nil || base.Kind != List || over.Kind != List {
 		return Merge(base, over)
@@ -49,8 +47,7 @@ func MergeByName(base, over *Node) *Node {
 	return &merged
 }
 
-// Pick returns a map of n's entries for which keep is true. Of a node that is no
-// map it returns an empty map.
+// Pick returns a map of n's entries for which keep is true; it is empty if n is not a map.
 func (n *Node) Pick(keep func(key string) bool) *Node {
 	picked := &Node{Kind: Map}
 	if n == nil {
@@ -65,8 +62,7 @@ func (n *Node) Pick(keep func(key string) bool) *Node {
 	return picked
 }
 
-// With returns n, a map, with one value replaced or, where the key is new,
-// added. A nil value changes nothing.
+// With returns n, a map, with one value replaced, or added if the key is new. A nil value changes nothing.
 func (n *Node) With(key string, value *Node) *Node {
 	if value == nil {
 		return n
@@ -81,8 +77,8 @@ func (n *Node) With(key string, value *Node) *Node {
 	return &with
 }
 
-// MapStrings returns a copy of n in which f has rewritten every string. f gets
-// the map keys that lead to it; keys themselves are not rewritten.
+// MapStrings returns a copy of n in which f has rewritten every string. f gets the map keys on the way to the string; keys
+// are not rewritten.
 func (n *Node) MapStrings(f func(path []string, s *Node) string) *Node {
 	return n.mapStrings(nil, f)
 }
@@ -109,8 +105,4 @@ func (n *Node) mapStrings(path []string, f func([]string, *Node) string) *Node {
 		}
 	}
 	return &mapped
-}
-
-func (n *Node) index(key string) int {
-	return slices.IndexFunc(n.Entries, func(e Entry) bool { return e.Key == key })
 }

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// Kind says what a Node is.
+// Kind is the kind of a Node.
 type Kind int
 
 // The kinds of nodes. Aliases are followed while parsing and leave no trace.
@@ -21,20 +22,15 @@ const (
 	List
 )
 
-// Node is one value of a document with its position. A Node is never changed
-// after it was made.
+// Node is one value of a document with its position. A Node is never changed after it was made.
 type Node struct {
 	Pos
 	Kind Kind
-	// Tag is the short YAML tag of a scalar: !!str, !!int, !!float, !!bool,
-	// !!null, !!timestamp or a tag the file gave.
-	Tag string
-	// Value is a scalar's text as written, quotes and escapes resolved.
-	Value string
-	// Entries are a map's, in the order written.
-	Entries []Entry
-	// Items are a list's.
-	Items []*Node
+	// Tag is the short YAML tag of a scalar: !!str, !!int, !!float, !!bool, !!null, !!timestamp or a tag of the file.
+	Tag     string
+	Value   string  // of a scalar, as written, quotes and escapes resolved
+	Entries []Entry // of a map, in the order written
+	Items   []*Node // of a list
 }
 
 // Entry is one key of a map with its value.
@@ -44,8 +40,7 @@ type Entry struct {
 	Value  *Node
 }
 
-// Parse reads one document; where there are problems it returns no Node. file
-// names the document in them.
+// Parse reads one document, or returns the problems. file names the document in them.
 func Parse(file string, data []byte) (*Node, Problems) {
 	if len(data) > MaxSize {
 		return nil, Problems{{Pos{File: file}, "is larger than 1 MiB: a file of this kind is a few KiB"}}
@@ -72,14 +67,13 @@ func Parse(file string, data []byte) (*Node, Problems) {
 
 var (
 	syntaxError = regexp.MustCompile(`^line (\d+): (.*)`)
-	// parserError are the messages for which yaml.v3 counts lines from 0.
+	// parserError matches the messages for which yaml.v3 counts lines from 0.
 	parserError = regexp.MustCompile(`^did not find expected (key|node content|'-' indicator|',' or|<)`)
 	bareName    = regexp.MustCompile(`^[^'"#]*(\{[a-zA-Z][\w.-]*\})`)
 )
 
-// syntaxProblem gives yaml.v3's syntax error, which knows the line only (where
-// the broken map or list begins), a column: that of the line's first
-// character. A placeholder without quotes, the usual cause, is pointed out.
+// syntaxProblem returns yaml.v3's syntax error, which has a line only (where the broken map or list begins), with the
+// column of the line's first character. It names a placeholder without quotes, the usual cause.
 func syntaxProblem(file string, data []byte, err error) Problems {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	line, column := 1, 1
@@ -102,10 +96,10 @@ func syntaxProblem(file string, data []byte, err error) Problems {
 			}
 		}
 	}
-	return Problems{{Pos{file, line, column}, "is no valid YAML: " + msg}}
+	return Problems{{Pos{file, line, column}, "is not valid YAML: " + msg}}
 }
 
-// converter makes Nodes of yaml.v3's nodes, following aliases under a budget.
+// converter makes Nodes of yaml.v3's nodes and follows aliases within MaxNodes.
 type converter struct {
 	file     string
 	left     int
@@ -123,7 +117,7 @@ func (c *converter) convert(y *yaml.Node, depth int) *Node {
 	}
 	if depth > MaxDepth {
 		c.problems.Add(pos, "is nested deeper than %d levels (an alias may contain itself)", MaxDepth)
-		c.left = -1 // said once is enough
+		c.left = -1 // one problem is enough
 		return n
 	}
 	switch y.Kind {
@@ -172,22 +166,23 @@ func (n *Node) IsNull() bool { return n == nil || n.Kind == Scalar && n.Tag == "
 // IsString reports whether n is a string.
 func (n *Node) IsString() bool { return n != nil && n.Kind == Scalar && n.Tag == "!!str" }
 
-// Get returns the value of a key, or nil where n is no map or has no such key.
+// Get returns the value of a key, or nil if n is not a map or has no such key.
 func (n *Node) Get(key string) *Node {
-	if n == nil {
-		return nil
-	}
-	for _, e := range n.Entries {
-		if e.Key == key {
-			return e.Value
-		}
+	if i := n.index(key); i >= 0 {
+		return n.Entries[i].Value
 	}
 	return nil
 }
 
-// At follows path, of keys (string) and list indexes (int), as far as it
-// exists and returns the last node met: n itself at worst. It is how a problem
-// found in decoded values gets its position.
+func (n *Node) index(key string) int {
+	if n == nil {
+		return -1
+	}
+	return slices.IndexFunc(n.Entries, func(e Entry) bool { return e.Key == key })
+}
+
+// At follows path, of keys (string) and list indexes (int), as far as it exists and returns the last node, which may be n.
+// It gives a problem in decoded values its position.
 func (n *Node) At(path ...any) *Node {
 	for _, step := range path {
 		next := n.Find(step)
@@ -199,8 +194,7 @@ func (n *Node) At(path ...any) *Node {
 	return n
 }
 
-// Find follows path, of keys (string) and list indexes (int), to its end; nil
-// where that does not exist.
+// Find returns the node at the end of path, of keys (string) and list indexes (int), or nil.
 func (n *Node) Find(path ...any) *Node {
 	for _, step := range path {
 		switch step := step.(type) {

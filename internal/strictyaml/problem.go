@@ -7,16 +7,13 @@ import (
 	"strings"
 )
 
-// maxShown is how many problems Error prints; a file with more of them is
-// mostly one mistake repeated.
+// maxShown bounds the problems that Error prints; a file with more of them mostly repeats one mistake.
 const maxShown = 50
 
-// Pos is a place in a file. Line and Column count from 1; a Line of 0 means the
-// file as a whole.
+// Pos is a position in a file. Line and Column count from 1; a Line of 0 means the whole file.
 type Pos struct {
-	File   string
-	Line   int
-	Column int
+	File         string
+	Line, Column int
 }
 
 func (p Pos) String() string {
@@ -34,8 +31,7 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Pos.String() + ": " + p.Msg }
 
-// Problems is every mistake that was found. It is an error when it is not
-// empty: return it through Err.
+// Problems is every mistake that was found. It is an error if it is not empty: return it through Err.
 type Problems []Problem
 
 // Add appends one problem at pos.
@@ -43,8 +39,7 @@ func (ps *Problems) Add(pos Pos, format string, args ...any) {
 	*ps = append(*ps, Problem{pos, fmt.Sprintf(format, args...)})
 }
 
-// Err returns nil where there is no problem, and otherwise the problems
-// as an error: sorted by position, each once.
+// Err returns the problems as an error, sorted by position, each once, or nil if no problem exists.
 func (ps Problems) Err() error {
 	if len(ps) == 0 {
 		return nil
@@ -59,16 +54,12 @@ func (ps Problems) Err() error {
 
 // Error prints one problem a line.
 func (ps Problems) Error() string {
-	var b strings.Builder
-	for i, p := range ps {
-		if i == maxShown {
-			fmt.Fprintf(&b, "\nand %d more problems", len(ps)-maxShown)
-			break
-		}
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(p.String())
+	var lines []string
+	for _, p := range ps[:min(len(ps), maxShown)] {
+		lines = append(lines, p.String())
 	}
-	return b.String()
+	if more := len(ps) - maxShown; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more problems", more))
+	}
+	return strings.Join(lines, "\n")
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Printable reports whether a terminal shows r as what it is. Control characters, marks of writing direction, characters
-// without width, blanks other than the space, and U+FFFD, which stands for invalid UTF-8, are not printable.
+// without width, blanks other than the space, and U+FFFD, the sign of invalid UTF-8, are not printable.
 func Printable(r rune) bool { return unicode.IsPrint(r) && r != utf8.RuneError }
 
 // Escape replaces characters that are not printable by escapes such as \u001b, except those in keep.
