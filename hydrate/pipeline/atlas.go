@@ -7,14 +7,13 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// atlas knows what every pipeline and stage claims for itself, and reports what
-// is claimed twice.
+// atlas records what every pipeline and stage claims for itself, and reports what is claimed twice.
 type atlas struct {
 	names        map[string]string   // pipeline name to file
 	repositories map[string]string   // artifact repository to file
 	mirrors      map[string][]mirror // directories by remote and branch
 	branches     map[string]string   // who writes a branch, by remote and name
-	folders      map[string]string   // a branch by each folder that its name makes of others' names
+	folders      map[string]string   // a branch by each folder in the path of its name
 }
 
 // mirror is one directory that a stage writes.
@@ -66,7 +65,7 @@ func (a *atlas) addPlace(e effective, m *Mirror, key, branch, owner string, c *c
 	a.addBranch(e, m, key, branch, owner, c)
 }
 
-// addBranch claims a branch. Git keeps a branch's name as a path: there is no «a» beside an «a/b».
+// addBranch claims a branch. Git keeps a branch's name as a path: «a» and «a/b» exclude each other.
 func (a *atlas) addBranch(e effective, m *Mirror, key, branch, owner string, c *checker) {
 	name := m.Remote + " " + branch
 	if _, known := a.branches[name]; known {
@@ -102,7 +101,7 @@ func (a *atlas) addRepository(p *Pipeline, stage string, n *strictyaml.Node, c *
 	} else if strings.Contains(name, "@") {
 		c.add(n.Pos, "artifacts names a user or a digest: write the registry's host and a name only; credentials come from docker login")
 	} else if !repository.MatchString(name) {
-		c.add(n.Pos, "artifacts: %q is no repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR", name)
+		c.add(n.Pos, "artifacts: %q is not a repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR", name)
 	}
 	if file, taken := a.repositories[name]; taken && file != p.File {
 		c.add(n.Pos, "artifacts: repository %s is used by %s: one repository a pipeline", name, file)

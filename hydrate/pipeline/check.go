@@ -17,11 +17,11 @@ var (
 	stageName    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,35}$`)
 	pipelineName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 	identityName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-	// repository is the distribution specification's grammar of names, with
-	// a registry's host before it, which must show that it is one.
+	// repository is the distribution specification's grammar of names behind a registry's host, which has a dot or a
+	// port.
 	repository = regexp.MustCompile(`^([a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|localhost|[a-zA-Z0-9.-]+:[0-9]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?` +
 		`(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$`)
-	// releaseName and namespace are what Helm and Kubernetes accept.
+	// releaseName and namespace match what Helm and Kubernetes accept.
 	releaseName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 	namespace   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	kubeVersion = regexp.MustCompile(`^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+][0-9A-Za-z.+-]+)?$`)
@@ -34,31 +34,29 @@ var (
 // layoutPrefix marks an artifact repository that is a directory.
 const layoutPrefix = "oci-layout:"
 
-// checker collects problems. The same kind of problem at the same place is told
-// once, however many stages share the place.
+// checker collects problems. It reports the same kind of problem at the same place once, however many stages share the
+// place.
 type checker struct {
 	problems strictyaml.Problems
-	said     map[string]bool
-	// unexpanded are strings whose placeholders were reported: what is left in
-	// them is not worth judging.
+	reported map[string]bool
+	// unexpanded are strings whose placeholders were reported: they are not checked further.
 	unexpanded map[strictyaml.Pos]bool
 }
 
 func newChecker() *checker {
-	return &checker{said: make(map[string]bool), unexpanded: make(map[strictyaml.Pos]bool)}
+	return &checker{reported: make(map[string]bool), unexpanded: make(map[strictyaml.Pos]bool)}
 }
 
 func (c *checker) add(pos strictyaml.Pos, format string, args ...any) {
-	if key := pos.String() + format; !c.said[key] {
-		c.said[key] = true
+	if key := pos.String() + format; !c.reported[key] {
+		c.reported[key] = true
 		c.problems.Add(pos, format, args...)
 	}
 }
 
 func (c *checker) addProblems(ps strictyaml.Problems) { c.problems = append(c.problems, ps...) }
 
-// expand replaces the placeholders of the string n, reporting those that
-// cannot be.
+// expand replaces the placeholders of the string n, and reports those without a value.
 func (c *checker) expand(s scope, n *strictyaml.Node) string {
 	return s.expand(n.Value, func(format string, args ...any) {
 		c.unexpanded[n.Pos] = true
@@ -66,12 +64,11 @@ func (c *checker) expand(s scope, n *strictyaml.Node) string {
 	})
 }
 
-// rule says what is wrong with a value, as the end of a sentence; empty where
-// nothing is.
+// rule describes the fault of a value, as the end of a sentence; it returns "" for a valid value.
 type rule func(value string) string
 
-// rule applies r to the string at path, or to every string in the list there. What is absent or has another type is not its business: decoding
-// reported it.
+// rule applies r to the string at path, or to every string in the list there. It skips what is absent or has another
+// type: decoding reported it.
 func (c *checker) rule(doc *strictyaml.Node, r rule, path ...any) {
 	at := doc.Find(path...)
 	if at == nil {
@@ -167,20 +164,20 @@ func notEmpty(value string) string {
 
 func duration(value string) string {
 	if d, err := time.ParseDuration(value); err != nil || d <= 0 {
-		return "is no duration above zero: write one like 2h or 90m"
+		return "is not a duration above zero: write one like 2h or 90m"
 	}
 	return ""
 }
 
 func sourceRepo(value string) string {
 	if err := lock.CheckRepository(value); err != nil {
-		// The value is not repeated: it may hold a password.
+		// The message does not repeat the value, which may hold a password.
 		return err.Error()
 	}
 	return ""
 }
 
-// check judges what the pipeline says before any stage is expanded.
+// check checks what does not depend on the stage.
 func (p *Pipeline) check(c *checker) {
 	c.rule(p.doc, matches(pipelineName, "is not at most 63 lower-case letters, digits and dashes"), "name")
 	c.rule(p.doc, notEmpty, "extends")
@@ -240,17 +237,17 @@ func (p *Pipeline) checkGraph(c *checker) {
 	}
 }
 
-// check judges one expanded stage. The error is one of reading key files.
+// check checks one expanded stage. The error is one of reading key files.
 func (e effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	d := e.doc
 	c.rule(d, func(name string) string {
 		if len(name) > 53 || !releaseName.MatchString(name) {
-			return "is no Helm release name: at most 53 lower-case letters, digits, dashes and dots"
+			return "is not a Helm release name: at most 53 lower-case letters, digits, dashes and dots"
 		}
 		return ""
 	}, "render", "releaseName")
-	c.rule(d, matches(namespace, "is no namespace: at most 63 lower-case letters, digits and dashes"), "render", "namespace")
-	c.rule(d, matches(kubeVersion, `is no Kubernetes version: write one like "1.34"`), "render", "kubeVersion")
+	c.rule(d, matches(namespace, "is not a namespace: at most 63 lower-case letters, digits and dashes"), "render", "namespace")
+	c.rule(d, matches(kubeVersion, `is not a Kubernetes version: write one like "1.34"`), "render", "kubeVersion")
 	c.rule(d, notEmpty, "render", "apiVersions")
 	c.rule(d, repositoryPath, "render", "values")
 	c.rule(d, oneOf("deploy", "all", "none"), "render", "hooks")

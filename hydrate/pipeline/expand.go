@@ -13,25 +13,21 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// Expanded is what holds for one stage and one release: overrides applied,
-// placeholders replaced, defaults filled in.
+// Expanded is a stage's declaration for one release: overrides applied, placeholders replaced, defaults filled in.
 type Expanded struct {
-	Pipeline string
-	Stage    string
-	// Repository is where the stage's artifacts go, as Pipeline.Repository.
-	Repository string
-	// SourceRepo is the lock's, or else the pipeline's.
-	SourceRepo string
+	Pipeline   string
+	Stage      string
+	Repository string // of the stage's artifacts, as Pipeline.Repository returns it
+	SourceRepo string // the lock's, or else the pipeline's
 	Render     hydrate.Options
-	// Mirror is nil where there is none.
-	Mirror     *Mirror
+	Mirror     *Mirror // nil for a stage without a mirror
 	Sign       Sign
 	Identities map[string]Identity
 	Gates      []Gate
 	Waivers    Waivers
 }
 
-// effective is a stage after its overrides and before defaults.
+// effective is a stage with its overrides applied and without defaults.
 type effective struct {
 	Render     Render              `yaml:"render"`
 	Mirror     *Mirror             `yaml:"mirror"`
@@ -43,9 +39,9 @@ type effective struct {
 	doc *strictyaml.Node
 }
 
-// Expand applies one stage's overrides, its vars, which it reads from files, and
-// release l. files is the GitOps repository that the pipeline was loaded from.
-// The error is strictyaml.Problems where the pipeline or vars file is at fault.
+// Expand applies one stage's overrides, its vars, which it reads from files, and release l. files is the GitOps
+// repository that the pipeline was loaded from. The error is strictyaml.Problems if the pipeline or vars file is at
+// fault.
 func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, error) {
 	i := p.index(stage)
 	if i < 0 {
@@ -91,8 +87,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	return expanded, nil
 }
 
-// effective merges, expands, decodes and checks stage i. Problems go to c;
-// the error is one of reading files.
+// effective merges, expands, decodes and checks stage i. Problems go to c; the error is one of reading files.
 func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effective, error) {
 	stage := p.Stages[i].Name
 	declared := p.doc.At("stages", i)
@@ -109,16 +104,16 @@ func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effec
 		return effective{}, err
 	}
 	if vars == nil {
-		return effective{doc: doc}, nil // why is said; judging without them would only add noise
+		return effective{doc: doc}, nil // reported; problems of the unexpanded stage would only add noise
 	}
 	doc = expandStrings(doc, p.stageScope(stage).with(l, vars), c)
 	e := effective{doc: doc}
-	// Load has told what does not decode; expanding strings cannot add to it.
+	// Load reported what does not decode; expanding strings cannot add to it.
 	_ = strictyaml.DecodePartial(doc, &e)
 	return e, e.check(p, files, c)
 }
 
-// expandStrings replaces the placeholders in every string of doc but those that are expressions.
+// expandStrings replaces the placeholders in every string of doc except expressions.
 func expandStrings(doc *strictyaml.Node, values scope, c *checker) *strictyaml.Node {
 	return doc.MapStrings(func(path []string, s *strictyaml.Node) string {
 		if key := path[len(path)-1]; key == "cel" || key == "where" || key == "subjectRegexp" {

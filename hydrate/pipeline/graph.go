@@ -2,10 +2,9 @@ package pipeline
 
 import "slices"
 
-// sortStages orders stages topologically, with the order given as tiebreak.
-// Where that is impossible it returns a cycle instead: the names on it in the
-// order of promotion, the first repeated at the end. An unknown or repeated
-// name in after constrains nothing: Load reports it by itself.
+// sortStages orders stages topologically, with their order as the tiebreaker. If that is impossible it returns a cycle
+// instead: the names on it in the order of promotion, the first repeated at the end. An unknown or repeated name in
+// after constrains nothing: Load reports it.
 func sortStages(stages []Stage) (order, cycle []string) {
 	placed := make(map[string]bool, len(stages))
 	exists := make(map[string]bool, len(stages))
@@ -26,8 +25,7 @@ func sortStages(stages []Stage) (order, cycle []string) {
 	if len(placed) == len(exists) {
 		return order, nil
 	}
-	// Every stage left waits for another that is left: following these from any
-	// one runs into a cycle.
+	// Every stage left waits for another that is left: following these from any one of them ends in a cycle.
 	byName := make(map[string]Stage, len(stages))
 	at := ""
 	for _, s := range stages {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -16,33 +15,27 @@ import (
 
 // Bounds on what one Load reads.
 const (
-	// MaxFiles is the most pipeline files.
-	MaxFiles = 1000
-	// MaxStages is the most stages of one pipeline.
-	MaxStages = 200
+	MaxFiles  = 1000 // pipeline files
+	MaxStages = 200  // of one pipeline
 )
 
-// Load reads pipeline files from the GitOps repository and checks them, each by
-// itself and all against each other. Names are relative to the repository's
-// root and may be globs, as of path.Match, that match something. Pipelines
-// come in the order of names. Vars files are read too, because what the
-// placeholders become is part of what is checked.
+// Load reads pipeline files from the GitOps repository and checks them, each by itself and all against each other.
+// Names are relative to the repository's root. Pipelines are in the order of names. Load reads vars files too: what
+// placeholders expand to is checked.
 //
 // The error is strictyaml.Problems unless reading failed.
 func Load(files fs.FS, names ...string) ([]*Pipeline, error) {
-	return loader{files: files, later: laterKeys()}.load(names)
+	return loader{files: files}.load(names)
 }
 
 type loader struct {
-	files fs.FS
-	// later are the keys to refuse as not supported yet.
-	later []laterKey
+	files   fs.FS
+	keyless bool // keyless signing passes, which is not supported yet
 }
 
 func (ld loader) load(names []string) ([]*Pipeline, error) {
-	names, err := ld.glob(names)
-	if err != nil {
-		return nil, err
+	if len(names) > MaxFiles {
+		return nil, fmt.Errorf("%d pipeline files: at most %d are read at once", len(names), MaxFiles)
 	}
 	c := newChecker()
 	var pipelines []*Pipeline
@@ -58,8 +51,8 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 	a := newAtlas()
 	for _, p := range pipelines {
 		p.check(c)
-		for _, key := range ld.later {
-			key.refuse(p.doc, c)
+		if !ld.keyless {
+			p.refuseKeyless(c)
 		}
 		if len(p.Stages) > MaxStages {
 			c.add(p.doc.At("stages").Pos, "stages: more than %d: split the pipeline", MaxStages)
@@ -80,7 +73,7 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 	return pipelines, nil
 }
 
-// sampleLock stands in for a release while a file is checked.
+// sampleLock is the release that files are checked with.
 func sampleLock() lock.Lock {
 	zeros := strings.Repeat("0", 64)
 	return lock.Lock{
@@ -90,39 +83,11 @@ func sampleLock() lock.Lock {
 	}
 }
 
-// glob expands names, keeping their order and each file once.
-func (ld loader) glob(names []string) ([]string, error) {
-	var found []string
-	for _, name := range names {
-		name = path.Clean(name)
-		if !fs.ValidPath(name) {
-			return nil, fmt.Errorf("pipeline file %q lies outside the GitOps repository", name)
-		}
-		matches := []string{name}
-		if strings.ContainsAny(name, `*?[\`) {
-			var err error
-			if matches, err = fs.Glob(ld.files, name); err != nil {
-				return nil, fmt.Errorf("pipeline file pattern %q: %w", name, err)
-			}
-		}
-		if len(matches) == 0 {
-			return nil, fmt.Errorf("no pipeline file matches %q in the GitOps repository: is it committed?", name)
-		}
-		for _, m := range matches {
-			if !slices.Contains(found, m) {
-				found = append(found, m)
-			}
-		}
-	}
-	if len(found) > MaxFiles {
-		return nil, fmt.Errorf("%d pipeline files: at most %d are read at once", len(found), MaxFiles)
-	}
-	return found, nil
-}
-
-// one reads and decodes a file with what it extends; nil where that failed with
-// problems.
+// one reads and decodes a file and the file that it extends. It returns nil if that failed with problems.
 func (ld loader) one(name string, c *checker) (*Pipeline, error) {
+	if name = path.Clean(name); !fs.ValidPath(name) {
+		return nil, fmt.Errorf("pipeline file %q lies outside the GitOps repository", name)
+	}
 	root, err := ld.parse(name, c)
 	if root == nil || err != nil {
 		return nil, err
@@ -139,7 +104,7 @@ func (ld loader) one(name string, c *checker) (*Pipeline, error) {
 	return p, nil
 }
 
-// base reads the file that another extends; nil where that failed with problems.
+// base reads the file that another extends. It returns nil if that failed with problems.
 func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*strictyaml.Node, error) {
 	target := path.Join(path.Dir(name), extends.Value)
 	if path.IsAbs(extends.Value) || !fs.ValidPath(target) || strings.Contains(target, `\`) {
@@ -148,7 +113,7 @@ func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*stric
 	}
 	root, err := ld.parse(target, c)
 	if errors.Is(err, fs.ErrNotExist) {
-		c.add(extends.Pos, "extends: there is no file %s in the GitOps repository", target)
+		c.add(extends.Pos, "extends: file %s does not exist in the GitOps repository", target)
 		return nil, nil
 	}
 	if root == nil || err != nil {
@@ -161,7 +126,7 @@ func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*stric
 	return root, nil
 }
 
-// parse reads one document and its header; nil where that failed with problems.
+// parse reads one document and checks its header. It returns nil if that failed with problems.
 func (ld loader) parse(name string, c *checker) (*strictyaml.Node, error) {
 	data, err := strictyaml.ReadFile(ld.files, name)
 	if err != nil {

@@ -54,7 +54,7 @@ func TestLoadFullIsRefusedByKey(t *testing.T) {
 
 func TestLoadFull(t *testing.T) {
 	t.Parallel()
-	got, err := loader{files: fullRepo(t)}.load([]string{"apps/codeai.yaml"})
+	got, err := loader{files: fullRepo(t), keyless: true}.load([]string{"apps/codeai.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ a.yaml:1:1: lock is missing
 a.yaml:1:7: kind is not Pipeline: this version of lockage reads no other
 a.yaml:2:7: name: "A b" is not at most 63 lower-case letters, digits and dashes
 a.yaml:3:1: unknown key "lokc" (did you mean "lock"?)
-a.yaml:4:12: artifacts: "acme/a:v1" is no repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR
+a.yaml:4:12: artifacts: "acme/a:v1" is not a repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR
 a.yaml:5:17: render.hooks: "no" is not known: write deploy, all or none
 a.yaml:5:30: render.values: "../x" holds ` + "`..`" + `: write it relative to the GitOps repository's root
 a.yaml:5:50: render.kubeVersion: expected a string, found the number 1.34: write "1.34" with quotes
@@ -143,7 +143,7 @@ a.yaml:6:24: unknown key "nam" in stages[1] (did you mean "name"?)`},
 		"lock outside":       {strings.Replace(header, "locks/a", "/locks", 1) + stages, `a.yaml:4:7: lock: "/locks" is absolute: write it relative to the GitOps repository's root`},
 		"lock per stage":     {strings.Replace(header, "locks/a", `"{stage}"`, 1) + stages, "a.yaml:4:7: unknown placeholder {stage}: known in lock are {pipeline}"},
 		"artifacts by image": {strings.Replace(header, "acme/a", "acme/{image}/{x}", 1) + stages, "a.yaml:5:12: placeholder {image} has no value here: this is read before a release is known\na.yaml:5:12: unknown placeholder {x}: known here are {pipeline}, {stage}"},
-		"layout nowhere":     {strings.Replace(header, "ghcr.io/acme/a", "'oci-layout:'", 1) + stages, "a.yaml:5:12: artifacts: oci-layout: names no directory"},
+		"layout without dir":     {strings.Replace(header, "ghcr.io/acme/a", "'oci-layout:'", 1) + stages, "a.yaml:5:12: artifacts: oci-layout: names no directory"},
 		"source repo":        {header + "sourceRepo: https://a:hunter2@b/c\n" + stages, "a.yaml:6:13: sourceRepo carries credentials: revoke them, remove them from the URL and use git's credential helpers"},
 		"vars missing":       {header + "vars: v/{stage}.yaml\nrender: {namespace: \"{ns}\"}\n" + stages, "a.yaml:6:7: vars file v/s.yaml of stage s does not exist"},
 		"vars outside":       {header + "vars: ../{stage}.yaml\n" + stages, "a.yaml:6:7: vars: \"../s.yaml\" holds `..`: write it relative to the GitOps repository's root"},
@@ -151,16 +151,16 @@ a.yaml:6:24: unknown key "nam" in stages[1] (did you mean "name"?)`},
 		"vars clash":         {header + "vars: clash.yaml\n" + stages, "clash.yaml:2:1: vars: {image} has a meaning of its own: rename the key\nclash.yaml:4:1: vars: merge keys (<<) are not read: write the keys out"},
 		"vars no map":        {header + "vars: list.yaml\n" + stages, "list.yaml:1:1: vars: expected a map"},
 		"vars broken":        {header + "vars: broken.yaml\n" + stages, "broken.yaml:1:9: key \"a\" is given twice, first in line 1\nbroken.yaml:1:15: key \"a\" is given twice, first in line 1"},
-		"vars leave":         {header + "vars: vars.yaml\nrender: {values: [\"x/{up}/y\", \"{sub}/{up}\"], namespace: \"{brace}\"}\n" + stages, "a.yaml:7:19: render.values: \"x/../y\" holds `..`: write it relative to the GitOps repository's root\na.yaml:7:31: render.values: \"{stage}/..\" holds `..`: write it relative to the GitOps repository's root\na.yaml:7:57: render.namespace: \"{stage}\" is no namespace: at most 63 lower-case letters, digits and dashes"},
+		"vars leave":         {header + "vars: vars.yaml\nrender: {values: [\"x/{up}/y\", \"{sub}/{up}\"], namespace: \"{brace}\"}\n" + stages, "a.yaml:7:19: render.values: \"x/../y\" holds `..`: write it relative to the GitOps repository's root\na.yaml:7:31: render.values: \"{stage}/..\" holds `..`: write it relative to the GitOps repository's root\na.yaml:7:57: render.namespace: \"{stage}\" is not a namespace: at most 63 lower-case letters, digits and dashes"},
 		"unknown name":       {header + "vars: vars.yaml\nrender: {set: {x: \"{envtype}\", y: \"{{envtype}} {\\\"a\\\": {}} {1} { stage }\"}}\n" + stages, "a.yaml:7:19: unknown placeholder {envtype}: known in stage s are {brace}, {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {pipeline}, {release}, {stage}, {sub}, {up}"},
-		"render":             {header + "render: {releaseName: A, namespace: a_b, kubeVersion: latest, apiVersions: [''], values: ['a\\b', a//b], nondeterminism: x, layout: y, allowSecrets: [''], set: {'': x, n: 1}}\n" + stages, "a.yaml:6:23: render.releaseName: \"A\" is no Helm release name: at most 53 lower-case letters, digits, dashes and dots\na.yaml:6:37: render.namespace: \"a_b\" is no namespace: at most 63 lower-case letters, digits and dashes\na.yaml:6:55: render.kubeVersion: \"latest\" is no Kubernetes version: write one like \"1.34\"\na.yaml:6:77: render.apiVersions: \"\" is empty\na.yaml:6:91: render.values: \"a\\\\b\" holds a backslash: write slashes\na.yaml:6:98: render.values: \"a//b\" is not in its shortest form: write \"a/b\"\na.yaml:6:121: render.nondeterminism: \"x\" is not known: write deny or allow\na.yaml:6:132: render.layout: \"y\" is not known: write per-object or single\na.yaml:6:150: render.allowSecrets: \"\" is empty\na.yaml:6:160: render.set: a key is empty\na.yaml:6:171: render.set.n: expected a string, found the number 1: write \"1\" with quotes"},
+		"render":             {header + "render: {releaseName: A, namespace: a_b, kubeVersion: latest, apiVersions: [''], values: ['a\\b', a//b], nondeterminism: x, layout: y, allowSecrets: [''], set: {'': x, n: 1}}\n" + stages, "a.yaml:6:23: render.releaseName: \"A\" is not a Helm release name: at most 53 lower-case letters, digits, dashes and dots\na.yaml:6:37: render.namespace: \"a_b\" is not a namespace: at most 63 lower-case letters, digits and dashes\na.yaml:6:55: render.kubeVersion: \"latest\" is not a Kubernetes version: write one like \"1.34\"\na.yaml:6:77: render.apiVersions: \"\" is empty\na.yaml:6:91: render.values: \"a\\\\b\" holds a backslash: write slashes\na.yaml:6:98: render.values: \"a//b\" is not in its shortest form: write \"a/b\"\na.yaml:6:121: render.nondeterminism: \"x\" is not known: write deny or allow\na.yaml:6:132: render.layout: \"y\" is not known: write per-object or single\na.yaml:6:150: render.allowSecrets: \"\" is empty\na.yaml:6:160: render.set: a key is empty\na.yaml:6:171: render.set.n: expected a string, found the number 1: write \"1\" with quotes"},
 		"identities": {header + "identities:\n  A_: {key: k}\n  both: {key: k, issuer: https://x, subject: y}\n  none: {}\n  half: {issuer: https://x}\n  two: {issuer: https://x, subject: y, subjectRegexp: z}\n  lone: {subject: y}\n  re: {issuer: x, subjectRegexp: '('}\n  out: {key: ../k}\n  hydrator: {key: keys/a}\n  promoter: {key: keys/b}\n" + stages,
 			"a.yaml:7:7: identity name \"A_\" is not lower-case letters, digits and dashes\na.yaml:8:9: identity both: write either key, or issuer and subject\na.yaml:9:9: identity none: write either key, or issuer and subject\na.yaml:10:9: identity half: write exactly one of subject and subjectRegexp\na.yaml:11:8: identity two: write exactly one of subject and subjectRegexp\na.yaml:12:9: identity lone: issuer is missing: a subject means nothing without it\n" +
-				"a.yaml:13:16: identities.re.issuer: \"x\" is no URL: write one like https://token.actions.githubusercontent.com\na.yaml:13:34: identities.re.subjectRegexp: \"(\" does not compile: error parsing regexp: missing closing ): `^(?:()$`\na.yaml:14:14: identities.out.key: \"../k\" holds `..`: write it relative to the GitOps repository's root\na.yaml:16:13: identities: hydrator and promoter are one identity: who renders must not promote, give each its own"},
-		"one key for both":   {header + "identities: {hydrator: {key: k}, promoter: {key: k}}\nsign: {hydrator: {key: x}, promoter: {key: x}}\n" + stages, "a.yaml:6:44: identities: hydrator and promoter are one identity: who renders must not promote, give each its own\na.yaml:7:44: sign: hydrator and promoter use one key: give each role its own"},
+				"a.yaml:13:16: identities.re.issuer: \"x\" is not a URL: write one like https://token.actions.githubusercontent.com\na.yaml:13:34: identities.re.subjectRegexp: \"(\" does not compile: error parsing regexp: missing closing ): `^(?:()$`\na.yaml:14:14: identities.out.key: \"../k\" holds `..`: write it relative to the GitOps repository's root\na.yaml:16:13: identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own"},
+		"one key for both":   {header + "identities: {hydrator: {key: k}, promoter: {key: k}}\nsign: {hydrator: {key: x}, promoter: {key: x}}\n" + stages, "a.yaml:6:44: identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own\na.yaml:7:44: sign: hydrator and promoter use one key: give each role its own"},
 		"signer without key": {header + "sign: {hydrator: {}, promoter: {key: ''}}\n" + stages, "a.yaml:6:18: sign.hydrator: write either key or keyless\na.yaml:6:32: sign.promoter: write either key or keyless\na.yaml:6:38: sign.promoter.key: \"\" is empty"},
 		"extends outside":    {header + "extends: ../x\n" + stages, "a.yaml:6:10: extends: \"../x\" leaves the GitOps repository"},
-		"extends nothing":    {header + "extends: x.yaml\n" + stages, "a.yaml:6:10: extends: there is no file x.yaml in the GitOps repository"},
+		"extends nothing":    {header + "extends: x.yaml\n" + stages, "a.yaml:6:10: extends: file x.yaml does not exist in the GitOps repository"},
 		"extends twice":      {header + "extends: b.yaml\n" + stages, "b.yaml:1:1: apiVersion is not lockage.dev/v1alpha1: this version of lockage reads no other\nb.yaml:1:1: kind is not Pipeline: this version of lockage reads no other\nb.yaml:1:10: extends: this file is extended by a.yaml itself: only one level is read\nb.yaml:2:9: render: expected a map, found the number 1"},
 	}
 	for name, test := range tests {
@@ -213,12 +213,12 @@ stages:
 `
 	_, err := loader{files: repo("a.yaml", in)}.load([]string{"a.yaml"})
 	want := `a.yaml:6:18: mirror.remote is not a repository URL: write one like https://github.com/acme/app.git
-a.yaml:6:31: mirror.branch: "a..b" is no branch name
+a.yaml:6:31: mirror.branch: "a..b" is not a branch name
 a.yaml:6:43: mirror.path: "." is the whole branch: name a directory
 a.yaml:6:52: mirror.when: "x" is not known: write hydrate or promote
 a.yaml:6:63: mirror.review: "y" is not known: write none or pull-request
 a.yaml:6:78: mirror.reviewers: "" is empty
-a.yaml:6:89: mirror.live: "x.lock" is no branch name
+a.yaml:6:89: mirror.live: "x.lock" is not a branch name
 a.yaml:6:110: mirror.signCommits.key is missing
 a.yaml:7:19: render.overlay: "../o" holds ` + "`..`" + `: write it relative to the GitOps repository's root
 a.yaml:7:36: render: overlay and kustomize exclude each other: keep one
@@ -229,14 +229,14 @@ a.yaml:19:9: a gate has exactly one condition, this one has 2: write one list it
 a.yaml:19:24: gates[1].rego: "../b" holds ` + "`..`" + `: write it relative to the GitOps repository's root
 a.yaml:20:23: gates[2].soak.stage: there is no stage "x"
 a.yaml:20:31: stages[3].gates[2].soak.for: expected a string, found the number 2: write "2" with quotes
-a.yaml:21:31: gates[3].soak.for: "-2h" is no duration above zero: write one like 2h or 90m
+a.yaml:21:31: gates[3].soak.for: "-2h" is not a duration above zero: write one like 2h or 90m
 a.yaml:22:29: gates[4].attestation.type: "x" is no predicate type: write a URI
 a.yaml:22:41: gates[4].attestation.subject: "y" is not known: write artifact, image or stage:NAME
 a.yaml:22:49: identity "cj" is not declared: add it to identities
 a.yaml:22:61: gates[4].attestation.count is 0: at least 1
 a.yaml:23:43: unknown placeholder {nope}: known in stage u are {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {pipeline}, {release}, {stage}
 a.yaml:23:63: gates[5].attestation.by is empty: name who is trusted
-a.yaml:23:75: gates[5].attestation.maxAge: "1d" is no duration above zero: write one like 2h or 90m
+a.yaml:23:75: gates[5].attestation.maxAge: "1d" is not a duration above zero: write one like 2h or 90m
 a.yaml:24:43: gates[6].attestation.subject: there is no stage "nope"
 a.yaml:25:19: stages[3].gates[7].approval.by is missing
 a.yaml:26:21: stages[3].gates[8].image.by: expected a list, found a string
@@ -260,7 +260,7 @@ func TestLoadSeveral(t *testing.T) {
 	files := repo("p/a.yaml", header+stages, "p/b.yaml", strings.Replace(b, "acme/a", "acme/b-{stage}", 1)+stages,
 		"same-name.yaml", strings.Replace(header, "acme/a", "acme/c", 1)+stages, "same-repository.yaml", b+stages,
 		"m1.yaml", header+mirrored+stages, "m2.yaml", strings.Replace(b, "acme/a", "acme/b", 1)+strings.Replace(mirrored, "x}", "x/y}", 1)+stages)
-	ok, err := Load(files, "p/*.yaml", "p/a.yaml")
+	ok, err := Load(files, "p/a.yaml", "./p/b.yaml")
 	if err != nil || len(ok) != 2 || ok[0].Name != "a" || ok[1].Name != "b" {
 		t.Errorf("got %v, %v", ok, err)
 	}
@@ -269,9 +269,8 @@ func TestLoadSeveral(t *testing.T) {
 	}
 	for want, names := range map[string][]string{
 		`same-name.yaml:3:7: pipeline name "a" is taken by p/a.yaml`:                                                     {"p/a.yaml", "same-name.yaml"},
-		"same-repository.yaml:5:12: artifacts: repository ghcr.io/acme/a is used by p/a.yaml: one repository a pipeline": {"p/*.yaml", "same-repository.yaml"},
+		"same-repository.yaml:5:12: artifacts: repository ghcr.io/acme/a is used by p/a.yaml: one repository a pipeline": {"p/a.yaml", "same-repository.yaml"},
 		`m2.yaml:6:29: mirror.path "x/y" overlaps "x", which stage s of m1.yaml writes on branch all of remote origin`:   {"m1.yaml", "m2.yaml"},
-		`no pipeline file matches "q/*.yaml" in the GitOps repository: is it committed?`:                                 {"q/*.yaml"},
 		`pipeline file "../a.yaml" lies outside the GitOps repository`:                                                   {"../a.yaml"},
 		`read pipeline file: open none.yaml: file does not exist`:                                                        {"none.yaml"},
 	} {
@@ -291,7 +290,7 @@ func TestBranchesThatCannotBe(t *testing.T) {
 		"{path: x, branch: live/a/s/more}":                `mirror.live: Git has no branch "live/a/s" beside "live/a/s/more"`,
 		"{path: x, branch: b, live: b}":                   `mirror.path "x" overlaps "x", which stage s of p.yaml writes on branch b of remote origin`,
 		"{path: x, branch: live, when: promote}":          "",
-		"{path: x, branch: /live}":                        "is no branch name",
+		"{path: x, branch: /live}":                        "is not a branch name",
 		"{path: x, branch: stage/s, live: stage/l}":       "",
 	} {
 		text := "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\nname: a\nlock: l\nartifacts: ghcr.io/acme/a\nrender: {kubeVersion: \"1.34\"}\nmirror: " +
@@ -318,7 +317,7 @@ func (b brokenFS) Open(name string) (fs.File, error) {
 	return b.FS.Open(name)
 }
 
-// TestLoadReadErrors tells a failure to read from a mistake in a file.
+// TestLoadReadErrors distinguishes a failure to read from a mistake in a file.
 func TestLoadReadErrors(t *testing.T) {
 	t.Parallel()
 	files := repo("a.yaml", header+"extends: b.yaml\nvars: v.yaml\nidentities: {hydrator: {key: h}, promoter: {key: p}}\n"+stages,

@@ -87,7 +87,7 @@ func (e effective) checkMirror(c *checker) {
 	branch := func(name string) string {
 		if !branchName.MatchString(name) || strings.Contains(name, "..") || strings.HasSuffix(name, ".") ||
 			slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
-			return "is no branch name"
+			return "is not a branch name"
 		}
 		return ""
 	}

@@ -14,21 +14,20 @@ const (
 	Kind       = "Pipeline"
 )
 
-// Pipeline is one application's way through its stages, as declared: defaults,
-// overrides and placeholders are Expand's to apply.
+// Pipeline is one application's way through its stages, as declared: Expand applies defaults, overrides and
+// placeholders.
 type Pipeline struct {
-	// File is the name of the file it was read from.
-	File       string              `yaml:"-"`
+	File       string              `yaml:"-"` // the name of the file that it was read from
 	APIVersion string              `yaml:"apiVersion" jsonschema:"required,enum=lockage.dev/v1alpha1" jsonschema_description:"The version of this format."`
 	Kind       string              `yaml:"kind" jsonschema:"required,enum=Pipeline" jsonschema_description:"Always Pipeline."`
 	Name       string              `yaml:"name,required" jsonschema:"pattern=^[a-z0-9][a-z0-9-]*$,maxLength=63" jsonschema_description:"The pipeline's name, unique in the GitOps repository."`
 	Extends    string              `yaml:"extends" jsonschema_description:"A file with defaults, relative to this one. Maps are merged deeply, stages by name; other lists replace."`
 	Lock       string              `yaml:"lock,required" jsonschema_description:"The directory of locks in the GitOps repository."`
 	SourceRepo string              `yaml:"sourceRepo" jsonschema_description:"The source repository, for locks that do not name it."`
-	Artifacts  string              `yaml:"artifacts,required" jsonschema_description:"The repository of artifacts, host included, or oci-layout:DIR. {pipeline} and {stage} may stand in it."`
-	Vars       string              `yaml:"vars" jsonschema_description:"A YAML file in the GitOps repository whose scalar keys become placeholders. {pipeline} and {stage} may stand in it."`
+	Artifacts  string              `yaml:"artifacts,required" jsonschema_description:"The repository of artifacts, host included, or oci-layout:DIR. {pipeline} and {stage} are expanded."`
+	Vars       string              `yaml:"vars" jsonschema_description:"A YAML file in the GitOps repository whose scalar keys become placeholders. {pipeline} and {stage} are expanded in its name."`
 	Render     Render              `yaml:"render" jsonschema_description:"How manifests are rendered; stages override single keys."`
-	Mirror     *Mirror             `yaml:"mirror" jsonschema_description:"Where manifests are committed for review. Absent: nowhere."`
+	Mirror     *Mirror             `yaml:"mirror" jsonschema_description:"Where manifests are committed for review. Absent: no mirror."`
 	Sign       Sign                `yaml:"sign" jsonschema_description:"The keys that sign."`
 	Identities map[string]Identity `yaml:"identities" jsonschema_description:"Who is trusted, by name. hydrator and promoter are the two roles."`
 	Stages     []Stage             `yaml:"stages,required" jsonschema_description:"The stages. Their order is that of after."`
@@ -36,8 +35,7 @@ type Pipeline struct {
 	doc *strictyaml.Node
 }
 
-// Stage is one environment. Its Render, Mirror and Sign hold the overrides
-// only.
+// Stage is one environment. Its Render, Mirror and Sign hold overrides only.
 type Stage struct {
 	Name    string  `yaml:"name,required" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,35}$" jsonschema_description:"The stage's name."`
 	Auto    bool    `yaml:"auto" jsonschema_description:"Whether promote --ready promotes to this stage."`
@@ -121,8 +119,8 @@ type Keyless struct {
 	TrustedRoot   string `yaml:"trustedRoot" jsonschema_description:"A Sigstore trusted root in the GitOps repository."`
 }
 
-// Identity is somebody trusted: a public key, or an OIDC issuer with exactly
-// one of a subject and an expression that matches the whole subject.
+// Identity is a trusted party: a public key, or an OIDC issuer with exactly one of a subject and an expression that
+// matches the whole subject.
 type Identity struct {
 	Key           string `yaml:"key" jsonschema_description:"A public key file in the GitOps repository, or a KMS URI."`
 	Issuer        string `yaml:"issuer" jsonschema_description:"An OIDC issuer's URL."`
@@ -143,14 +141,12 @@ func (p *Pipeline) index(stage string) int {
 	return slices.IndexFunc(p.Stages, func(s Stage) bool { return s.Name == stage })
 }
 
-// Repository is the artifact repository of a stage: a repository name with its
-// registry's host, or oci-layout:DIR.
+// Repository returns the artifact repository of a stage: a repository name with its registry's host, or oci-layout:DIR.
 func (p *Pipeline) Repository(stage string) string {
 	return p.stageScope(stage).expand(p.Artifacts, func(string, ...any) {}) // Load reported what is unknown
 }
 
-// Order returns the names of all stages, each behind those it comes after, and
-// otherwise in the order of the file.
+// Order returns the names of all stages, each behind those it comes after, and otherwise in the order of the file.
 func (p *Pipeline) Order() []string {
 	order, cycle := sortStages(p.Stages)
 	if cycle != nil {

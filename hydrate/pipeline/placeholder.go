@@ -13,33 +13,30 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// maxExpanded is the most bytes that a string may grow to.
+// maxExpanded bounds the bytes of an expanded string.
 const maxExpanded = 64 << 10
 
-// placeholder matches {name}, and {{anything}} before it: doubled braces are a
-// template of somebody else's.
+// placeholder matches {name}, and {{anything}} before it: doubled braces belong to another template language.
 var placeholder = regexp.MustCompile(`\{\{[^{}]*\}\}|\{[a-zA-Z][a-zA-Z0-9_.-]*\}`)
 
-// scope is what placeholders stand for at one place.
+// scope has the values of placeholders at one place.
 type scope struct {
 	values map[string]string
-	// absent explains names that are known and have no value here.
-	absent map[string]string
-	// where names the scope in messages.
-	where string
+	absent map[string]string // explains names that are known and have no value here
+	where  string            // names the scope in messages
 }
 
-// releaseNames are the placeholders that a release gives a value.
+// releaseNames lists the placeholders whose value comes from the release.
 func releaseNames() []string {
 	return []string{"release", "commit", "image", "image.ref", "image.repository", "image.tag", "image.digest"}
 }
 
-// builtIn reports whether name means something without any vars file.
+// builtIn reports whether name is a placeholder without any vars file.
 func builtIn(name string) bool {
 	return name == "pipeline" || name == "stage" || slices.Contains(releaseNames(), name)
 }
 
-// stageScope knows the pipeline and stage only.
+// stageScope returns the scope of what is read before a release is known.
 func (p *Pipeline) stageScope(stage string) scope {
 	s := scope{values: map[string]string{"pipeline": p.Name, "stage": stage}, absent: map[string]string{}, where: "here"}
 	for _, name := range releaseNames() {
@@ -48,7 +45,7 @@ func (p *Pipeline) stageScope(stage string) scope {
 	return s
 }
 
-// with adds a release and a stage's vars.
+// with adds the values of a release and a stage's vars.
 func (s scope) with(l lock.Lock, vars map[string]string) scope {
 	values := maps.Clone(s.values)
 	maps.Copy(values, vars)
@@ -64,8 +61,7 @@ func (s scope) with(l lock.Lock, vars map[string]string) scope {
 	return scope{values: values, absent: absent, where: "in stage " + s.values["stage"]}
 }
 
-// expand replaces the placeholders in text, in one pass. What cannot be
-// replaced is told to report and stays.
+// expand replaces the placeholders in text, in one pass. Those without a value are reported and stay.
 func (s scope) expand(text string, report func(format string, args ...any)) string {
 	size := len(text)
 	return placeholder.ReplaceAllStringFunc(text, func(found string) string {
@@ -91,9 +87,8 @@ func (s scope) expand(text string, report func(format string, args ...any)) stri
 	})
 }
 
-// readVars reads the vars file of a stage: its scalar keys that may be
-// placeholders, as written; nil where that failed with problems, which go to
-// c. The error is one of reading.
+// readVars reads the vars file of a stage: its scalar keys that may be placeholders, as written. It returns nil if that
+// failed with problems, which go to c. The error is one of reading.
 func (p *Pipeline) readVars(stage string, files fs.FS, c *checker) (map[string]string, error) {
 	n := p.doc.Get("vars")
 	if n.IsNull() {

@@ -10,10 +10,9 @@ import (
 // SchemaID is the JSON Schema's $id.
 const SchemaID = "https://lockage.dev/schemas/v1alpha1/pipeline.json"
 
-// Schema returns the JSON Schema (2020-12) of pipeline files, indented and
-// ending in a newline. It is for editors: a file that it accepts may still be
-// refused by Load, which sees the other files too. Keys that an extended
-// file may give are not required by it.
+// Schema returns the JSON Schema (2020-12) of pipeline files, indented and ending in a newline. It is for editors:
+// Load, which sees the other files too, may refuse a file that it accepts. It does not require keys that an extended
+// file may have.
 func Schema() ([]byte, error) {
 	r := jsonschema.Reflector{
 		Anonymous:                  true,

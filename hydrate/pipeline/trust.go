@@ -13,7 +13,28 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// checkSigners asks for one kind of key a role, and for two keys.
+// refuseKeyless reports keyless signing, which is read and checked but not supported yet.
+func (p *Pipeline) refuseKeyless(c *checker) {
+	docs := []*strictyaml.Node{p.doc}
+	if stages := p.doc.Get("stages"); stages != nil {
+		docs = append(docs, stages.Items...)
+	}
+	for _, doc := range docs {
+		for _, role := range []string{"hydrator", "promoter"} {
+			signer := doc.Find("sign", role)
+			if signer == nil {
+				continue
+			}
+			for _, e := range signer.Entries {
+				if e.Key == "keyless" && !e.Value.IsNull() {
+					c.add(e.KeyPos, "sign.%s.keyless is not supported yet: remove it", role)
+				}
+			}
+		}
+	}
+}
+
+// checkSigners requires one kind of key for each role, and different keys for the roles.
 func (e effective) checkSigners(c *checker) {
 	for role, s := range map[string]*Signer{"hydrator": e.Sign.Hydrator, "promoter": e.Sign.Promoter} {
 		if s != nil && (s.Key == "") == (s.Keyless == nil) {
@@ -26,7 +47,7 @@ func (e effective) checkSigners(c *checker) {
 	}
 }
 
-// checkIdentities judges who is trusted. The error is one of reading keys.
+// checkIdentities checks who is trusted. The error is one of reading keys.
 func (e effective) checkIdentities(files fs.FS, c *checker) error {
 	for _, name := range slices.Sorted(maps.Keys(e.Identities)) {
 		id, at := e.Identities[name], e.doc.At("identities", name).Pos
@@ -48,20 +69,19 @@ func (e effective) checkIdentities(files fs.FS, c *checker) error {
 		}, "identities", name, "subjectRegexp")
 		c.rule(e.doc, func(issuer string) string {
 			if !strings.HasPrefix(issuer, "https://") && !strings.HasPrefix(issuer, "http://") {
-				return "is no URL: write one like https://token.actions.githubusercontent.com"
+				return "is not a URL: write one like https://token.actions.githubusercontent.com"
 			}
 			return ""
 		}, "identities", name, "issuer")
 	}
 	same, err := sameIdentity(e.Identities["hydrator"], e.Identities["promoter"], files)
 	if same {
-		c.add(e.doc.At("identities", "promoter").Pos, "identities: hydrator and promoter are one identity: who renders must not promote, give each its own")
+		c.add(e.doc.At("identities", "promoter").Pos, "identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own")
 	}
 	return err
 }
 
-// sameIdentity compares two identities as far as the repository tells: by name,
-// and by content where both keys are files in it.
+// sameIdentity compares two identities by their fields, and by content if both keys are files in the repository.
 func sameIdentity(a, b Identity, files fs.FS) (bool, error) {
 	if a == b {
 		return a != (Identity{}), nil
@@ -80,7 +100,7 @@ func sameIdentity(a, b Identity, files fs.FS) (bool, error) {
 	return slices.ContainsFunc(keysA, func(key string) bool { return slices.Contains(keysB, key) }), nil
 }
 
-// readKeys returns none where there is no such file, or no PEM text in it: whoever uses the keys says so.
+// readKeys returns no keys if the file does not exist or has no PEM text: the uses of the keys report that.
 func readKeys(files fs.FS, name string) ([]string, error) {
 	data, err := strictyaml.ReadFile(files, name)
 	if errors.Is(err, fs.ErrNotExist) {
