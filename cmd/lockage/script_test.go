@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs every script of testdata/script in a fresh directory, against the real command, a real registry and
-// real git remotes. Beside testscript's own commands a script may use:
+// real git remotes; $EXAMPLES is the folder of the examples. Beside testscript's own commands a script may use:
 //
 //	registry [-no-referrers] [-auth USER:PASSWORD] [-hang REGEXP] [NAME]
 //		starts an empty registry on a loopback port; $REGISTRY (or $NAME) becomes its host:port. While the file hang exists,
@@ -110,11 +110,16 @@ func TestScript(t *testing.T) {
 // setup makes for each script a home, a cache and a git identity of its own, and commits the same ids in every run.
 func setup(env *testscript.Env) error {
 	home := filepath.Join(env.WorkDir, "home")
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return err
 	}
 	env.Vars = append(env.Vars,
 		"HOME="+home,
+		"EXAMPLES="+examples,
 		"XDG_CACHE_HOME="+filepath.Join(home, ".cache"),
 		"XDG_CONFIG_HOME="+filepath.Join(home, ".config"),
 		"DOCKER_CONFIG="+filepath.Join(home, ".docker"),

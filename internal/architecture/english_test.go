@@ -18,7 +18,6 @@ import (
 var unfinished = []string{
 	"ARCHITECTURE.md",
 	"CHANGELOG.md",
-	"README.md",
 	"cmd/lockage",
 	"docs",
 	"hydrate",
