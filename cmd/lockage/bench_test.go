@@ -2,19 +2,18 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/samplechart"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci/registry"
 )
 
@@ -68,49 +67,20 @@ type bench struct {
 func newBench(tb testing.TB, chart fs.FS) *bench {
 	tb.Helper()
 	s := &bench{dir: tb.TempDir()}
-	server := httptest.NewServer(s)
-	tb.Cleanup(func() {
-		server.Close()
-		_ = s.serving.Close()
-	})
-	s.registry = strings.TrimPrefix(server.URL, "http://")
-	home := filepath.Join(s.dir, "home")
-	backend, err := newGitBackend(filepath.Join(s.dir, "remote"), home)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	forge := httptest.NewServer(backend)
-	tb.Cleanup(forge.Close)
-	for name, value := range map[string]string{
-		"HOME": home, "GIT_CONFIG_NOSYSTEM": "1",
-		"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com", "GIT_AUTHOR_DATE": "2026-03-22T12:00:00Z",
-		"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com", "GIT_COMMITTER_DATE": "2026-03-22T12:00:00Z",
-	} {
-		tb.Setenv(name, value)
-	}
+	tb.Cleanup(func() { _ = s.serving.Close() })
+	s.registry = testworld.Serve(tb, s).Host
+	tb.Setenv("HOME", filepath.Join(s.dir, "home"))
+	tb.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	forge := testworld.Serve(tb, testworld.GitBackend(filepath.Join(s.dir, "remote")))
 
 	if err := os.CopyFS(filepath.Join(s.dir, "source", "chart"), chart); err != nil {
 		tb.Fatal(err)
 	}
 	commit := s.push(tb, "source", forge.URL)
-	private, public, err := newKey()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Setenv("HYDRATOR_KEY", private)
-	image := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("image")))
-	lock := fmt.Sprintf(`schemaVersion: v1
-releaseId: git-%[1]s
-gitCommit: %[1]s
-image:
-  ref: ghcr.io/acme/web:git-%[1]s
-  digest: %[2]s
-packaging:
-  kind: helm
-  sourceRepo: %[3]s/source.git
-  sourcePath: chart
-createdAt: '2026-03-22T12:34:56Z'
-`, commit, image, forge.URL)
+	private, public := testworld.KeyFile(tb)
+	locked := testworld.Lock(commit)
+	locked.Packaging.SourceRepo = forge.URL + "/source.git"
+	file := string(lock.Format(locked))
 	pipeline := fmt.Sprintf(`apiVersion: lockage.dev/v1alpha1
 kind: Pipeline
 name: web
@@ -124,19 +94,19 @@ render:
   set: {image: "{image}"}
   assertImage: %t
 sign:
-  hydrator: {key: env://HYDRATOR_KEY}
+  hydrator: {key: "%s"}
 identities:
   hydrator: {key: keys/hydrator.pub}
 stages:
-`, s.registry, os.Getenv("LOCKAGE_CHART") == "")
+`, s.registry, os.Getenv("LOCKAGE_CHART") == "", private)
 	for i := range benchStages {
 		pipeline += fmt.Sprintf("  - {name: stage-%02d}\n", i)
 		s.write(tb, fmt.Sprintf("gitops/apps/web/stage-%02d.yaml", i), fmt.Sprintf("replicas: %d\n", i+1))
 	}
 	s.write(tb, "gitops/lockage.yaml", pipeline)
 	s.write(tb, "gitops/keys/hydrator.pub", public)
-	s.write(tb, "gitops/warehouses/web/current.yaml", lock)
-	s.write(tb, "gitops/warehouses/web/git-"+commit+".yaml", lock)
+	s.write(tb, "gitops/warehouses/web/current.yaml", file)
+	s.write(tb, "gitops/warehouses/web/git-"+commit+".yaml", file)
 	s.push(tb, "gitops", forge.URL)
 	s.reset(tb)
 	return s
@@ -144,39 +114,22 @@ stages:
 
 func (s *bench) write(tb testing.TB, name, content string) {
 	tb.Helper()
-	file := filepath.Join(s.dir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		tb.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
-		tb.Fatal(err)
-	}
+	testworld.Write(tb, s.dir, map[string]string{name: content})
 }
 
 // push makes a folder a repository, pushed to a bare one below remote that is its origin, and returns its commit.
 func (s *bench) push(tb testing.TB, name, forge string) string {
 	tb.Helper()
 	dir, bare := filepath.Join(s.dir, name), filepath.Join(s.dir, "remote", name+".git")
-	git := func(args ...string) string {
-		tb.Helper()
-		cmd := exec.Command("git", args...)
-		cmd.Dir = dir
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			tb.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	git("init", "-q", "--bare", "-b", "main", bare)
-	git("-C", bare, "config", "uploadpack.allowFilter", "true")
-	git("-C", bare, "config", "uploadpack.allowAnySHA1InWant", "true")
-	git("init", "-q", "-b", "main")
-	git("add", "-A", "-f")
-	git("commit", "-q", "-m", "first")
-	git("push", "-q", bare, "main")
-	git("remote", "add", "origin", forge+"/"+name+".git")
-	git("update-ref", "refs/remotes/origin/main", "main")
-	return git("rev-parse", "HEAD")
+	testworld.Git(tb, s.dir, "init", "-q", "--bare", bare)
+	testworld.Serveable(tb, bare)
+	testworld.Git(tb, dir, "init", "-q")
+	testworld.Git(tb, dir, "add", "-A", "-f")
+	commit := testworld.Commit(tb, dir, "first")
+	testworld.Git(tb, dir, "push", "-q", bare, "main")
+	testworld.Git(tb, dir, "remote", "add", "origin", forge+"/"+name+".git")
+	testworld.Git(tb, dir, "update-ref", "refs/remotes/origin/main", "main")
+	return string(commit)
 }
 
 // reset empties cache and registry.

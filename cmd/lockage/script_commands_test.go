@@ -7,11 +7,9 @@ import (
 	"flag"
 	"io"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -27,6 +25,8 @@ import (
 	"github.com/olareg/olareg"
 	"github.com/olareg/olareg/config"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // authVariable holds the USER:PASSWORD that genimage and tags show to the registry.
@@ -68,31 +68,9 @@ func cmdGitServer(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 2 {
 		auth = args[1]
 	}
-	backend, err := newGitBackend(ts.MkAbs(args[0]), ts.Getenv("HOME"))
-	ts.Check(err)
-	server := httptest.NewServer(basicAuth(backend, "git", auth))
+	server := httptest.NewServer(basicAuth(testworld.GitBackend(ts.MkAbs(args[0])), "git", auth))
 	ts.Defer(server.Close)
 	ts.Setenv("GITSERVER", server.URL)
-}
-
-// newGitBackend serves the repositories below a folder over smart HTTP, by the real git.
-func newGitBackend(dir, home string) (http.Handler, error) {
-	gitPath, err := exec.Command("git", "--exec-path").Output()
-	if err != nil {
-		return nil, err
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		backend := &cgi.Handler{
-			Path: filepath.Join(strings.TrimSpace(string(gitPath)), "git-http-backend"),
-			Env: []string{
-				"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=script",
-				"HOME=" + home, "GIT_CONFIG_NOSYSTEM=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"),
-			},
-			InheritEnv: []string{"PATH"},
-			Stderr:     io.Discard,
-		}
-		backend.ServeHTTP(w, r)
-	}), nil
 }
 
 // hanging does not answer requests whose method and path match while the file while exists; the first of them makes the file

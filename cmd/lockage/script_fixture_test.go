@@ -1,17 +1,14 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // forge is the prefix of the fixture's repository URLs, which insteadOf maps to the local ones.
@@ -38,10 +35,10 @@ func cmdFixture(ts *testscript.TestScript, neg bool, args []string) {
 
 	gitops := ts.MkAbs("gitops")
 	writeTree(ts, "gitops", gitops, ts.Getenv)
-	private, public, err := newKey()
+	pair, err := testworld.KeyPair()
 	ts.Check(err)
-	ts.Setenv("HYDRATOR_KEY", private)
-	writeFile(ts, filepath.Join(gitops, "keys", "hydrator.pub"), public)
+	ts.Setenv("HYDRATOR_KEY", string(pair.Private))
+	writeFile(ts, filepath.Join(gitops, "keys", "hydrator.pub"), string(pair.Public))
 	if withLock {
 		writeLock(ts, commit)
 	}
@@ -86,10 +83,10 @@ func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
 func cmdIdentity(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg || len(args) == 0, "identity NAME...")
 	for _, name := range args {
-		private, public, err := newKey()
+		pair, err := testworld.KeyPair()
 		ts.Check(err)
-		ts.Setenv(strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"_KEY", private)
-		writeFile(ts, filepath.Join(ts.Getenv("WORK"), "gitops", "keys", name+".pub"), public)
+		ts.Setenv(strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"_KEY", string(pair.Private))
+		writeFile(ts, filepath.Join(ts.Getenv("WORK"), "gitops", "keys", name+".pub"), string(pair.Public))
 	}
 }
 
@@ -155,22 +152,4 @@ func writeTree(ts *testscript.TestScript, from, to string, env func(string) stri
 func writeFile(ts *testscript.TestScript, path, content string) {
 	ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
 	ts.Check(os.WriteFile(path, []byte(content), 0o644))
-}
-
-// newKey makes a key pair without a password: opening an encrypted one costs each script a third of a second.
-func newKey() (private, public string, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return "", "", err
-	}
-	spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		return "", "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})), nil
 }
