@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,6 +80,16 @@ func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (desc ocis
 		return ocispec.Descriptor{}, err
 	}
 	return plain(desc), nil
+}
+
+// Lookup returns the digest of the manifest that a tag names; "" if the tag does
+// not exist.
+func (r *Repository) Lookup(ctx context.Context, tag string) (digest.Digest, error) {
+	desc, err := r.Resolve(ctx, tag)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return desc.Digest, err
 }
 
 // Manifest returns the manifest that a tag or digest names, of at most

@@ -98,15 +98,13 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 		return Verdict{{"provenance", Fail, err.Error()}}
 	}
 	diff := differences(e.Claim, p.Claim)
-	source, _ := p.Dependency(DependencySource)
-	gitops, _ := p.Dependency(DependencyGitOps)
-	commit := gitops.Digest["gitCommit"]
+	source, commit := p.Commit(DependencySource), p.Commit(DependencyGitOps)
 	lock := p.Lock.Digest[digest.SHA256.String()]
 	return Verdict{
 		check("provenance", diff == "", "by the hydrator, key "+s.KeyFingerprint(), "for another purpose: "+diff),
-		check("source", e.Commit != "" && source.Digest["gitCommit"] == e.Commit,
+		check("source", e.Commit != "" && source == e.Commit,
 			"made from the locked commit "+e.Commit,
-			fmt.Sprintf("made from commit %s, the lock says %s", orNone(source.Digest["gitCommit"]), e.Commit)),
+			fmt.Sprintf("made from commit %s, the lock says %s", orNone(source), e.Commit)),
 		images(e, p),
 		check("lock", e.Lock != "" && lock == e.Lock.Encoded(),
 			"made from the lock that stands on "+h.PolicyRef,

@@ -58,7 +58,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement, action predicat
 				Record:   referrer,
 				RollBack: action == predicate.RolledBack,
 				Merge:    j.merge(),
-				Over:     s.state.Standing,
+				Over:     s.state.Tree,
 			},
 			Attributes: j.declared.Mirror.Attributes,
 			Time:       r.Now().UTC().Truncate(time.Second), // the record may be that of an earlier run
@@ -211,7 +211,7 @@ func (r *run) stillThere(ctx context.Context, s *stage, to predicate.Artifact) e
 // made it so.
 func (r *run) liveDigest(ctx context.Context, s *stage) (digest.Digest, error) {
 	if s.live.Remote == nil {
-		return s.resolve(ctx, s.stage.Name)
+		return s.repository.Lookup(ctx, s.stage.Name)
 	}
 	now, err := live.Read(ctx, s.live)
 	if err != nil {

@@ -62,7 +62,7 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 		return nil, err
 	}
 	tag := oci.CandidateTag(s.stage.Name, release)
-	candidate, err := s.resolve(ctx, tag)
+	candidate, err := s.repository.Lookup(ctx, tag)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 		if !ok {
 			break
 		}
-		candidate, err := s.resolve(ctx, oci.CandidateTag(s.stage.Name, id))
+		candidate, err := s.repository.Lookup(ctx, oci.CandidateTag(s.stage.Name, id))
 		if err != nil {
 			return err
 		}

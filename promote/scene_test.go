@@ -304,7 +304,7 @@ func (s *scene) sound(name string) (live.State, []predicate.Artifact) {
 		return state, nil
 	}
 	if state.Tag != "" {
-		reader := stage.Repository
+		reader := stage.Artifacts
 		desc, _, err := reader.Manifest(s.t.Context(), state.Tag.String())
 		if err != nil {
 			s.t.Fatal(err)
@@ -323,12 +323,12 @@ func (s *scene) sound(name string) (live.State, []predicate.Artifact) {
 		}
 	}
 	var all []predicate.Artifact
-	err = live.History(s.t.Context(), stage, func(p live.Promotion) (bool, error) {
+	for p, err := range live.History(s.t.Context(), stage) {
+		if err != nil {
+			s.t.Errorf("%s: history: %v", name, err)
+			break
+		}
 		all = append(all, p.To)
-		return true, nil
-	})
-	if err != nil {
-		s.t.Errorf("%s: history: %v", name, err)
 	}
 	return state, all
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/promote/live"
@@ -55,12 +53,7 @@ func (r *run) chain(ctx context.Context, s *stage) *sequence[live.Promotion] {
 	defer r.mu.Unlock()
 	c := r.chains[s.key()]
 	if c == nil {
-		c = newSequence(func(yield func(live.Promotion, error) bool) {
-			err := live.History(ctx, s.live, func(p live.Promotion) (bool, error) { return yield(p, nil), nil })
-			if err != nil {
-				yield(live.Promotion{}, err)
-			}
-		})
+		c = newSequence(live.History(ctx, s.live))
 		r.chains[s.key()] = c
 	}
 	return c
@@ -92,13 +85,4 @@ func artifactOf(p *live.Promotion) *predicate.Artifact {
 		return nil
 	}
 	return &p.To
-}
-
-// resolve looks up a tag of the stage's repository; "" where it is not there.
-func (s *stage) resolve(ctx context.Context, tag string) (digest.Digest, error) {
-	desc, err := s.repository.Resolve(ctx, tag)
-	if errors.Is(err, oci.ErrNotFound) {
-		return "", nil
-	}
-	return desc.Digest, err
 }

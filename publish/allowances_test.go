@@ -61,8 +61,9 @@ func TestFetchedChartsAreInTheProvenance(t *testing.T) {
 	job.Package = dependent{pkg{clearSecret, &w.renders}}
 	job.Options.AllowSecrets = []string{"other", "db"}
 	w.run(job, Pushed)
-	chart, ok := w.provenance(job).Dependency("chart")
-	if want := digest.FromString("redis").Encoded(); !ok || chart.URI != "pkg:helm/redis@20.0.1" || chart.Digest["sha256"] != want {
+	dependencies := w.provenance(job).Dependencies
+	chart := dependencies[slices.IndexFunc(dependencies, func(d sign.ResourceDescriptor) bool { return d.Name == "chart" })]
+	if want := digest.FromString("redis").Encoded(); chart.URI != "pkg:helm/redis@20.0.1" || chart.Digest["sha256"] != want {
 		t.Errorf("chart %+v", chart)
 	}
 }

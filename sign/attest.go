@@ -3,7 +3,6 @@ package sign
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,9 +21,12 @@ const (
 	bundleTypePrefix = "application/vnd.dev.sigstore.bundle"
 
 	// https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
-	annotationContent       = "dev.sigstore.bundle.content"
-	annotationPredicateType = "dev.sigstore.bundle.predicateType"
-	contentDSSE             = "dsse-envelope"
+	annotationContent = "dev.sigstore.bundle.content"
+	contentDSSE       = "dsse-envelope"
+
+	// AnnotationPredicateType is the annotation of a referrer that repeats the predicate type of its bundle. It is not
+	// signed: use it only to pass over statements of other types.
+	AnnotationPredicateType = "dev.sigstore.bundle.predicateType"
 )
 
 // Sign signs a statement, without attaching it anywhere.
@@ -44,12 +46,12 @@ func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer
 		return ocispec.Descriptor{}, fmt.Errorf("attest %s: the statement is about %s", subject.Digest, statement.Subject.Digest)
 	}
 	// One too many would make the whole artifact unverifiable, not only this statement.
-	attached, err := referrers(ctx, store, subject)
+	attached, err := store.Referrers(ctx, subject, "")
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return ocispec.Descriptor{}, fmt.Errorf("list the signatures of %s: %w", subject.Digest, err)
 	}
-	if len(attached) >= MaxBundles {
-		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %d signatures and attestations are attached already, and no more are read; delete those not needed", store.Name(), subject.Digest, len(attached))
+	if n := len(mayBeBundles(attached)); n >= MaxBundles {
+		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %d signatures and attestations are attached already, and no more are read; delete those not needed", store.Name(), subject.Digest, n)
 	}
 	bundle, err := Sign(ctx, signer, statement)
 	if err != nil {
@@ -60,29 +62,11 @@ func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer
 		Layers:       []oci.Blob{{MediaType: BundleMediaType, Data: bundle.JSON}},
 		Annotations: map[string]string{
 			annotationContent:       contentDSSE,
-			annotationPredicateType: statement.PredicateType,
+			AnnotationPredicateType: statement.PredicateType,
 		},
 	})
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
 	}
 	return desc, nil
-}
-
-// referrers lists what may be a bundle. The filter is ours, not the registry's: entries of fallback indexes often lack the
-// artifact type, or have that of the config in its place.
-func referrers(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	all, err := store.Referrers(ctx, subject, "")
-	if err != nil {
-		return nil, fmt.Errorf("list the signatures of %s: %w", subject.Digest, err)
-	}
-	var bundles []ocispec.Descriptor
-	for _, desc := range all {
-		switch {
-		case desc.ArtifactType == "", desc.ArtifactType == ocispec.MediaTypeEmptyJSON,
-			strings.HasPrefix(desc.ArtifactType, bundleTypePrefix):
-			bundles = append(bundles, desc)
-		}
-	}
-	return bundles, nil
 }

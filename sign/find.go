@@ -32,12 +32,18 @@ type Bundle struct {
 // Find reads all bundles attached to a digest, in the order of the registry's list. No bundle is not an error; more than
 // MaxBundles are one, and so is a registry that fails.
 func Find(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bundle, error) {
-	descs, err := referrers(ctx, store, subject)
+	referrers, err := store.Referrers(ctx, subject, "")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list the signatures of %s: %w", subject.Digest, err)
 	}
+	return Read(ctx, store, subject.Digest, referrers)
+}
+
+// Read is [Find] among the given referrers of an artifact.
+func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers []ocispec.Descriptor) ([]Bundle, error) {
+	descs := mayBeBundles(referrers)
 	if len(descs) > MaxBundles {
-		return nil, fmt.Errorf("%d signatures and attestations are attached to %s, at most %d are read; delete those that nobody needs", len(descs), subject.Digest, MaxBundles)
+		return nil, fmt.Errorf("%d signatures and attestations are attached to %s, at most %d are read; delete those that nobody needs", len(descs), artifact, MaxBundles)
 	}
 	found := make([]*Bundle, len(descs))
 	group, ctx := errgroup.WithContext(ctx)
@@ -50,7 +56,7 @@ func Find(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bund
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("read the signatures of %s: %w", subject.Digest, err)
+		return nil, fmt.Errorf("read the signatures of %s: %w", artifact, err)
 	}
 	bundles := make([]Bundle, 0, len(found))
 	for _, b := range found {
@@ -61,8 +67,20 @@ func Find(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bund
 	return bundles, nil
 }
 
-// readBundle reads one referrer. It returns nil for one that is something else than a bundle, and an error only if
-// the registry failed.
+// mayBeBundles leaves out referrers of another kind. It does not ask the registry to: entries of fallback indexes often lack
+// the artifact type, or have that of the config in its place.
+func mayBeBundles(referrers []ocispec.Descriptor) []ocispec.Descriptor {
+	var bundles []ocispec.Descriptor
+	for _, desc := range referrers {
+		switch {
+		case desc.ArtifactType == "", desc.ArtifactType == ocispec.MediaTypeEmptyJSON, strings.HasPrefix(desc.ArtifactType, bundleTypePrefix):
+			bundles = append(bundles, desc)
+		}
+	}
+	return bundles
+}
+
+// readBundle reads one referrer. It returns nil for another kind of referrer, and an error only if the registry failed.
 func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (*Bundle, error) {
 	problem := func(format string, args ...any) (*Bundle, error) {
 		return &Bundle{Referrer: desc.Digest, Problem: fmt.Sprintf(format, args...)}, nil
@@ -80,7 +98,7 @@ func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (*Bu
 	declared := strings.HasPrefix(desc.ArtifactType, bundleTypePrefix)
 	if len(manifest.Layers) != 1 || !strings.HasPrefix(manifest.Layers[0].MediaType, bundleTypePrefix) {
 		if !declared {
-			return nil, nil // another kind of referrer, in a list that does not tell kinds apart
+			return nil, nil // in a list that does not name the kinds
 		}
 		return problem("its manifest does not have exactly one layer with a bundle")
 	}

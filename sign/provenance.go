@@ -17,6 +17,8 @@ const (
 	BuildTypeHydrate = "https://lockage.dev/hydrate/v1"
 	// BuilderID names lockage as the builder; who ran it is told by the key that signed.
 	BuilderID = "https://lockage.dev/hydrator/v1"
+
+	algorithmGit = "gitCommit" // https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md
 )
 
 // Provenance is how a stage's artifact was made: SLSA provenance v1 of build type [BuildTypeHydrate].
@@ -45,7 +47,7 @@ type ResourceDescriptor struct {
 
 // GitCommit describes a commit of a remote repository. User, password and query of the URL are left out.
 func GitCommit(name, remote, commit string) ResourceDescriptor {
-	return ResourceDescriptor{Name: name, URI: gitURI(remote), Digest: map[string]string{"gitCommit": commit}}
+	return ResourceDescriptor{Name: name, URI: gitURI(remote), Digest: map[string]string{algorithmGit: commit}}
 }
 
 // Image describes an image by repository and digest.
@@ -55,14 +57,14 @@ func Image(name, repository string, d digest.Digest) ResourceDescriptor {
 	}
 }
 
-// Dependency looks a dependency up by name.
-func (p Provenance) Dependency(name string) (ResourceDescriptor, bool) {
+// Commit returns the Git commit of the dependency of a name; "" for none.
+func (p Provenance) Commit(name string) string {
 	for _, d := range p.Dependencies {
 		if d.Name == name {
-			return d, true
+			return d.Digest[algorithmGit]
 		}
 	}
-	return ResourceDescriptor{}, false
+	return ""
 }
 
 // wireProvenance is provenance on the wire: https://slsa.dev/spec/v1.0/provenance

@@ -158,15 +158,13 @@ func promotionOf(ctx context.Context, stage live.Stage, d digest.Digest) (*live.
 	case d == "" || d == state.Live.To.Digest:
 		return state.Live, nil
 	}
-	var found *live.Promotion
-	err = live.History(ctx, stage, func(p live.Promotion) (bool, error) {
-		if p.To.Digest == d {
-			found = &p
+	for p, err := range live.History(ctx, stage) {
+		if err != nil {
+			return nil, err
 		}
-		return found == nil, nil
-	})
-	if err == nil && found == nil {
-		err = fmt.Errorf("%w: %s was never promoted to it", policy.ErrDenied, d)
+		if p.To.Digest == d {
+			return &p, nil
+		}
 	}
-	return found, err
+	return nil, fmt.Errorf("%w: %s was never promoted to it", policy.ErrDenied, d)
 }

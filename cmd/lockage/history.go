@@ -152,11 +152,15 @@ func (d declaration) history(ctx context.Context, p *pipeline.Pipeline, stage st
 	if err != nil {
 		return r, err
 	}
-	err = live.History(ctx, s, func(p live.Promotion) (bool, error) {
-		r.Promotions = append(r.Promotions, showPromotion(p))
-		return len(r.Promotions) != limit, nil
-	})
-	return r, err
+	for p, err := range live.History(ctx, s) {
+		if err != nil {
+			return r, err
+		}
+		if r.Promotions = append(r.Promotions, showPromotion(p)); len(r.Promotions) == limit {
+			break
+		}
+	}
+	return r, nil
 }
 
 func showPromotion(p live.Promotion) shownPromotion {

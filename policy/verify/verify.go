@@ -192,8 +192,7 @@ func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor,
 		if err != nil {
 			continue // the judgement says so
 		}
-		gitops, _ := provenance.Dependency(policy.DependencyGitOps)
-		commit := gitops.Digest["gitCommit"]
+		commit := provenance.Commit(policy.DependencyGitOps)
 		if _, known := h.OnPolicyRef[commit]; known || commit == "" {
 			continue
 		}
@@ -211,8 +210,7 @@ func gitOpsCommit(h policy.Hydration) string {
 		if err != nil {
 			continue
 		}
-		gitops, _ := p.Dependency(policy.DependencyGitOps)
-		if commit := gitops.Digest["gitCommit"]; h.OnPolicyRef[commit] {
+		if commit := p.Commit(policy.DependencyGitOps); h.OnPolicyRef[commit] {
 			return commit
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,15 +19,10 @@ import (
 
 const timeFormat = time.RFC3339
 
-// annotationPredicate is by what Sigstore's bundles say in the registry of what kind they are. It is trusted for nothing but
-// to pass over other kinds: whoever could change it could as well remove the record.
-const annotationPredicate = "dev.sigstore.bundle.predicateType"
-
-// episode is the time of one promotion on the live ref: the versions in a row that name its record, if one leaves those
-// without a record aside.
+// episode is one promotion on the live ref: the consecutive versions that name its record, ignoring those without a record.
 type episode struct {
 	mirror.Version           // the newest of them
-	first          git.Hash  // the oldest that shows what the newest says, untouched; "" for none
+	first          git.Hash  // the oldest that shows unchanged what the newest names; "" for none
 	began          time.Time // committer's time of the oldest that names the record
 }
 
@@ -37,7 +33,7 @@ func (e *episode) extend(v mirror.Version) {
 	e.began = v.Time
 }
 
-// episodes collects them from the versions of a place, the newest first.
+// episodes collects episodes from the versions of a place, the newest first.
 type episodes struct {
 	head *mirror.Version
 	all  []episode
@@ -57,24 +53,25 @@ func (e *episodes) add(v mirror.Version) {
 	e.all[len(e.all)-1].extend(v)
 }
 
-// broken is an error about the stage, for people.
-func (s Stage) broken(format string, args ...any) error {
-	return fmt.Errorf("stage %s of pipeline %s: %w: %s", s.Claim.Stage, s.Claim.Pipeline, ErrBroken, fmt.Sprintf(format, args...))
+// unpromoted returns what the head shows without a record; nil for nothing.
+func (e *episodes) unpromoted() *mirror.Metadata {
+	if e.head == nil || e.head.Metadata.Lockage.Record != "" {
+		return nil
+	}
+	return &e.head.Metadata
 }
 
-// at says where a promotion stands, for reasons.
+// broken returns ErrBroken with a reason.
+func (s Stage) broken(format string, args ...any) error {
+	return fmt.Errorf("stage %s of pipeline %s: %w: %s", s.Stage, s.Pipeline, ErrBroken, fmt.Sprintf(format, args...))
+}
+
+// at describes the place of a promotion, for reasons.
 func (s Stage) at(commit string) string {
 	if commit == "" {
 		return "the record"
 	}
 	return "commit " + commit + " of branch " + s.Place.Branch
-}
-
-func numbered(sequence int) string {
-	if sequence == 0 {
-		return "no promotion"
-	}
-	return fmt.Sprintf("promotions up to %d", sequence)
 }
 
 // prove proves the record that an episode names, and that it is about what the episode shows.
@@ -100,17 +97,17 @@ func (s Stage) prove(ctx context.Context, e episode) (Promotion, error) {
 	return p, nil
 }
 
-// record reads one record by the digest of its manifest, and proves it. Where names what names it.
+// record reads one record by the digest of its manifest, and proves it. Where describes what names it.
 func (s Stage) record(ctx context.Context, where string, artifact, referrer digest.Digest) (Promotion, error) {
 	if referrer.Validate() != nil || referrer.Algorithm() != digest.SHA256 {
-		return Promotion{}, s.broken("%s is forged: it names %.100q as its record, which is no sha256 digest", where, string(referrer))
+		return Promotion{}, s.broken("%s is forged: it names %.100q as its record, which is not a sha256 digest", where, string(referrer))
 	}
-	verified, rejected, err := s.attached(ctx, artifact, ocispec.Descriptor{Digest: referrer})
+	verified, rejected, err := s.verify(ctx, artifact, ocispec.Descriptor{Digest: referrer})
 	if err != nil {
 		return Promotion{}, err
 	}
 	if len(verified) == 0 {
-		reason := "it is no signed statement"
+		reason := "it is not a signed statement"
 		if len(rejected) > 0 {
 			reason = rejected[0].Reason
 		}
@@ -123,31 +120,26 @@ func (s Stage) record(ctx context.Context, where string, artifact, referrer dige
 	return p, nil
 }
 
-// records are the proven records of this stage's promotions that an artifact carries. Anybody may attach anything else.
+// records returns the proven records of this stage's promotions that an artifact carries, and ignores what else is attached.
 func (s Stage) records(ctx context.Context, artifact digest.Digest) ([]Promotion, error) {
 	if artifact == "" {
 		return nil, nil
 	}
-	// Who it is listed for is told by its digest alone.
-	all, err := s.Repository.Referrers(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}, "")
+	all, err := s.Artifacts.Referrers(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}, "")
 	if err != nil {
 		return nil, fmt.Errorf("list the records of %s: %w", artifact, err)
 	}
-	var candidates []ocispec.Descriptor
-	for _, desc := range all {
-		if kind, told := desc.Annotations[annotationPredicate]; !told || kind == predicate.TypePromotion {
-			candidates = append(candidates, desc)
-		}
+	// Anybody who could change the annotation could as well remove the record.
+	others := func(d ocispec.Descriptor) bool {
+		kind, ok := d.Annotations[sign.AnnotationPredicateType]
+		return ok && kind != predicate.TypePromotion
 	}
-	verified, _, err := s.attached(ctx, artifact, candidates...)
+	verified, _, err := s.verify(ctx, artifact, slices.DeleteFunc(all, others)...)
 	if err != nil {
 		return nil, err
 	}
 	var promotions []Promotion
 	for _, v := range verified {
-		if v.PredicateType() != predicate.TypePromotion {
-			continue
-		}
 		if p, err := s.parse(v); err == nil {
 			promotions = append(promotions, p)
 		}
@@ -155,26 +147,17 @@ func (s Stage) records(ctx context.Context, artifact digest.Digest) ([]Promotion
 	return promotions, nil
 }
 
-// only is a repository in which an artifact has these referrers and no others.
-type only struct {
-	sign.Reader
-	referrers []ocispec.Descriptor
-}
-
-// Referrers implements [sign.Reader].
-func (o only) Referrers(context.Context, ocispec.Descriptor, string) ([]ocispec.Descriptor, error) {
-	return o.referrers, nil
-}
-
-// attached proves what it can of what is attached to an artifact.
-func (s Stage) attached(ctx context.Context, artifact digest.Digest, referrers ...ocispec.Descriptor) ([]sign.Verified, []sign.Rejected, error) {
-	if len(referrers) == 0 {
-		return nil, nil, nil
+// verify proves what the promoter signed of the given referrers.
+func (s Stage) verify(ctx context.Context, artifact digest.Digest, referrers ...ocispec.Descriptor) ([]sign.Verified, []sign.Rejected, error) {
+	bundles, err := sign.Read(ctx, s.Artifacts, artifact, referrers)
+	if err != nil {
+		return nil, nil, err
 	}
-	return sign.Verify(ctx, only{s.Repository, referrers}, ocispec.Descriptor{Digest: artifact}, s.Promoter)
+	verified, rejected := s.Promoter.Verify(artifact, bundles)
+	return verified, rejected, nil
 }
 
-// parse reads a record, which must be one of this stage.
+// parse reads a record, which must be of this stage.
 func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	r, err := predicate.ParsePromotion(v)
 	if err != nil {
@@ -188,8 +171,8 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	return Promotion{Promotion: r, Referrer: v.Referrer(), Key: v.KeyFingerprint(), Since: r.Time}, nil
 }
 
-// intact is ErrBroken unless an episode's files are those that were promoted: at the head, where it is the head, and else
-// at any of its commits, since what was edited and mended is no matter any more.
+// intact returns ErrBroken unless an episode's files are those that were promoted: at the head if the episode contains it,
+// and at one of its commits if not, since edits that were repaired do not matter.
 func (s Stage) intact(e episode, head *mirror.Version) error {
 	edited := e.first == "" || head != nil && e.Commit == head.Commit && !e.Intact()
 	if !edited {
@@ -199,7 +182,7 @@ func (s Stage) intact(e episode, head *mirror.Version) error {
 		s.at(string(e.Commit)), s.Place.Path)
 }
 
-// follows is ErrBroken unless a promotion comes right after the one before it; nil for none.
+// follows returns ErrBroken unless a promotion comes right after the one before it, which is nil for none.
 func (s Stage) follows(p Promotion, before *Promotion) error {
 	where := s.at(p.Commit)
 	if before == nil {
@@ -209,29 +192,29 @@ func (s Stage) follows(p Promotion, before *Promotion) error {
 		return s.broken("there is a gap: %s is promotion %d, and nothing before it is there; "+
 			"the branch was rewritten, or the path of the mirror was changed", where, p.Sequence)
 	}
-	way := fmt.Sprintf("; set the branch back to commit %s, which is promotion %d, if nobody meant it", before.Commit, before.Sequence)
-	if before.Commit == "" {
-		way = ""
+	advice := ""
+	if before.Commit != "" {
+		advice = fmt.Sprintf("; set the branch back to commit %s, which is promotion %d, if nobody meant it", before.Commit, before.Sequence)
 	}
 	switch {
 	case p.Sequence < before.Sequence:
 		return s.broken("%s is a replay: it shows promotion %d again (record %s), after promotion %d%s",
-			where, p.Sequence, p.Referrer, before.Sequence, way)
+			where, p.Sequence, p.Referrer, before.Sequence, advice)
 	case p.Sequence == before.Sequence:
 		return s.broken("there is a fork: %s and %s are both promotion %d, with the records %s and %s%s",
-			where, s.at(before.Commit), p.Sequence, p.Referrer, before.Referrer, way)
+			where, s.at(before.Commit), p.Sequence, p.Referrer, before.Referrer, advice)
 	case p.Sequence > before.Sequence+1:
 		return s.broken("there is a gap: %s is promotion %d, and the one before it there is %d%s",
-			where, p.Sequence, before.Sequence, way)
+			where, p.Sequence, before.Sequence, advice)
 	case p.Previous != before.Referrer:
 		return s.broken("there is a fork: %s is promotion %d and follows on record %s, and the one before it there is %s%s",
-			where, p.Sequence, p.Previous, before.Referrer, way)
+			where, p.Sequence, p.Previous, before.Referrer, advice)
 	}
 	return nil
 }
 
-// newest is the newest promotion that an artifact carries; nil for none. Of two with one number, which a run that was cut
-// short and repeated leaves behind, it is the later one, provided that both follow on the same.
+// newest returns the newest promotion that an artifact carries; nil for none. Of two with one number, which an interrupted
+// and repeated run leaves behind, it returns the later one, provided that both follow on the same record.
 func (s Stage) newest(ctx context.Context, artifact digest.Digest) (*Promotion, error) {
 	carried, err := s.records(ctx, artifact)
 	if err != nil {

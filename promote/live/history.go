@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -13,29 +14,37 @@ import (
 // lookahead bounds the records of a history that are read at a time.
 const lookahead = 16
 
-// History visits all promotions of a stage, the newest first, each verified before it is visited. It ends early when visit
-// returns false. A gap or forgery is ErrBroken, after everything newer was visited. What was promoted after the newest that
-// the live ref knows, see [Read], is told when the visits are over.
-func History(ctx context.Context, s Stage, visit func(Promotion) (more bool, err error)) error {
-	tag, err := s.Resolve(ctx, s.Claim.Stage)
-	if err != nil {
-		return err
+// History yields all promotions of a stage, the newest first, each verified before it is yielded. An error is yielded last.
+// A gap or forgery is ErrBroken, after everything newer; so is, after all promotions, one that comes after the newest of the
+// live ref, see [Read].
+func History(ctx context.Context, s Stage) iter.Seq2[Promotion, error] {
+	return func(yield func(Promotion, error) bool) {
+		h := history{stage: s, yield: yield}
+		if err := h.walk(ctx); err != nil && !h.done {
+			yield(Promotion{}, err)
+		}
 	}
-	h := history{stage: s, visit: visit}
-	if s.Remote == nil {
-		return h.walkRecords(ctx, tag)
-	}
-	return h.walkRef(ctx, tag)
 }
 
 // history is one walk.
 type history struct {
 	stage Stage
-	visit func(Promotion) (bool, error)
+	yield func(Promotion, error) bool
 
-	newest, last *Promotion // of those visited
-	done         bool       // visit wants no more
-	edited       error      // what is wrong with the files at the head, which leaves the chain whole
+	newest, last *Promotion // of those yielded
+	done         bool       // the caller wants no more
+	edited       error      // an edit of the files at the head, which leaves the chain whole
+}
+
+func (h *history) walk(ctx context.Context) error {
+	tag, err := h.stage.tag(ctx)
+	switch {
+	case err != nil:
+		return err
+	case h.stage.Remote == nil:
+		return h.walkRecords(ctx, tag)
+	}
+	return h.walkRef(ctx, tag)
 }
 
 func (h *history) walkRef(ctx context.Context, tag digest.Digest) error {
@@ -63,14 +72,11 @@ func (h *history) walkRef(ctx context.Context, tag digest.Digest) error {
 	if rerr != nil {
 		return errors.Join(h.edited, err, rerr)
 	}
-	state := State{Live: h.newest}
-	if shown.head != nil && shown.head.Metadata.Lockage.Record == "" {
-		state.Unpromoted = &shown.head.Metadata
-	}
+	state := State{Live: h.newest, Unpromoted: shown.unpromoted()}
 	return errors.Join(h.edited, err, h.stage.notAhead(state, tag, carried, 0))
 }
 
-// episodes proves some promotions in a row, and visits them.
+// episodes proves some promotions in a row, and yields them.
 func (h *history) episodes(ctx context.Context, some []episode, head *mirror.Version) error {
 	promotions, errs := make([]Promotion, len(some)), make([]error, len(some))
 	var group errgroup.Group
@@ -78,36 +84,31 @@ func (h *history) episodes(ctx context.Context, some []episode, head *mirror.Ver
 	for i, e := range some {
 		group.Go(func() error {
 			promotions[i], errs[i] = h.stage.prove(ctx, e)
-			return nil // what is newer comes first
+			return nil // newer promotions come first
 		})
 	}
 	_ = group.Wait()
 	for i, p := range promotions {
-		if errs[i] != nil {
-			return errors.Join(h.edited, errs[i])
+		err := errs[i]
+		if err == nil && h.last != nil {
+			err = h.stage.follows(*h.last, &p)
 		}
-		if h.last != nil {
-			if err := h.stage.follows(*h.last, &p); err != nil {
-				return errors.Join(h.edited, err)
-			}
+		if err != nil {
+			return errors.Join(h.edited, err)
 		}
-		if err := h.stage.intact(some[i], head); err != nil {
-			h.edited = errors.Join(h.edited, err)
-		}
-		if err := h.step(p); err != nil || h.done {
-			return err
+		h.edited = errors.Join(h.edited, h.stage.intact(some[i], head))
+		if h.step(p); h.done {
+			return nil
 		}
 	}
 	return nil
 }
 
-func (h *history) step(p Promotion) error {
+func (h *history) step(p Promotion) {
 	if h.last = &p; h.newest == nil {
 		h.newest = &p
 	}
-	more, err := h.visit(p)
-	h.done = !more
-	return err
+	h.done = !h.yield(p, nil)
 }
 
 // walkRecords follows what each record names as the one before.
@@ -119,8 +120,8 @@ func (h *history) walkRecords(ctx context.Context, tag digest.Digest) error {
 				return err
 			}
 		}
-		if err := h.step(*p); err != nil || h.done {
-			return err
+		if h.step(*p); h.done {
+			return nil
 		}
 		p, err = h.stage.previous(ctx, *p)
 	}

@@ -41,7 +41,7 @@ func TestRead(t *testing.T) {
 		got.Commit != want.Commit || got.Key != want.Key || !got.Time.Equal(want.Time) {
 		t.Fatalf("live %+v, want %+v", got, want)
 	}
-	if string(state.Head) != want.Commit || string(state.Standing) != testworld.Git(t, s.bare, "rev-parse", branch+":"+path) ||
+	if string(state.Head) != want.Commit || string(state.Tree) != testworld.Git(t, s.bare, "rev-parse", branch+":"+path) ||
 		state.Tag != want.To.Digest || state.Drift() || state.Unpromoted != nil {
 		t.Errorf("state %+v", state)
 	}
@@ -85,14 +85,17 @@ func TestHistoryEndsEarly(t *testing.T) {
 	s.chain(6)
 	for want := 1; want <= 6; want++ {
 		seen := 0
-		err := live.History(t.Context(), s.stage, func(live.Promotion) (bool, error) { seen++; return seen < want, nil })
-		if err != nil || seen != want {
-			t.Errorf("%d visits instead of %d, %v", seen, want, err)
+		for _, err := range live.History(t.Context(), s.stage) {
+			if err != nil {
+				t.Error(err)
+			}
+			if seen++; seen == want {
+				break
+			}
 		}
-	}
-	stop := errors.New("stop")
-	if err := live.History(t.Context(), s.stage, func(live.Promotion) (bool, error) { return true, stop }); !errors.Is(err, stop) {
-		t.Errorf("got %v", err)
+		if seen != want {
+			t.Errorf("%d promotions instead of %d", seen, want)
+		}
 	}
 }
 
@@ -217,7 +220,7 @@ func TestNoRecord(t *testing.T) {
 	all := s.chain(1)
 	p := s.next(all[1], s.release(2))
 	for referrer, words := range map[digest.Digest]string{
-		"production":                "which is no sha256 digest",
+		"production":                "which is not a sha256 digest",
 		digest.FromString("absent"): "its manifest is gone",
 		s.release(1).Digest:         "signed statement",
 		all[1].Referrer:             "proves nothing about " + p.release.Digest.String(), // the record of another artifact
@@ -269,7 +272,7 @@ func TestByHand(t *testing.T) {
 	s.show(candidate, "")
 	state := s.read()
 	if state.Unpromoted == nil || state.Unpromoted.Digest() != candidate.To.Digest || state.Live.Sequence != 2 || state.Drift() ||
-		string(state.Standing) != testworld.Git(t, s.bare, "rev-parse", branch+":"+path) {
+		string(state.Tree) != testworld.Git(t, s.bare, "rev-parse", branch+":"+path) {
 		t.Errorf("a candidate: %+v", state)
 	}
 	dir := s.clone()
@@ -281,7 +284,7 @@ func TestByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.push(dir, "remove")
-	if state = s.read(); state.Unpromoted == nil || state.Unpromoted.DrySHA != "" || state.Live.Sequence != 2 || state.Standing != "" {
+	if state = s.read(); state.Unpromoted == nil || state.Unpromoted.DrySHA != "" || state.Live.Sequence != 2 || state.Tree != "" {
 		t.Errorf("removed: %+v", state)
 	}
 

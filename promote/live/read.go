@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -9,14 +10,19 @@ import (
 	"github.com/lockage/lockage/hydrate/mirror"
 )
 
-// maxReads bounds how often a state is read whose tag moves meanwhile.
+// maxReads bounds how often a state is read again because its tag moves.
 const maxReads = 5
 
-// Read reads and verifies what is live now: the newest promotion, and that it follows on the one before it. A tag that
-// names a promotion which the live ref does not know, although it comes after the one that the ref knows, means that the
-// ref was set back: ErrBroken. With an error, the state holds what is known all the same: Tag, Head and Standing.
+// tag returns what the stage's tag names; "" for nothing.
+func (s Stage) tag(ctx context.Context) (digest.Digest, error) {
+	return s.Artifacts.Lookup(ctx, s.Stage)
+}
+
+// Read reads and verifies what is live now: the newest promotion, and that it follows on the one before it. It returns
+// ErrBroken too if the tag names a promotion that comes after the newest on the live ref: the ref was set back. With an
+// error, the state holds what is known: Tag, Head and Tree.
 func Read(ctx context.Context, s Stage) (State, error) {
-	tag, err := s.Resolve(ctx, s.Claim.Stage)
+	tag, err := s.tag(ctx)
 	for attempt := 1; err == nil; attempt++ {
 		var state State
 		if s.Remote == nil {
@@ -27,9 +33,9 @@ func Read(ctx context.Context, s Stage) (State, error) {
 		if state.Tag = tag; !state.Drift() && err == nil || attempt == maxReads {
 			return state, err
 		}
-		// The live ref moves first and the tag follows: what was read of one and the other may lie on both sides of a
-		// promotion. Where the tag stood still, it does not.
-		again, rerr := s.Resolve(ctx, s.Claim.Stage)
+		// The live ref moves first and the tag follows: they may have been read before and after a promotion, unless the
+		// tag is still the same.
+		again, rerr := s.tag(ctx)
 		if rerr != nil {
 			return state, rerr
 		}
@@ -52,11 +58,9 @@ func readRef(ctx context.Context, s Stage, tag digest.Digest) (State, error) {
 		return state, err
 	}
 	if shown.head != nil {
-		state.Standing = shown.head.Tree
-		if shown.head.Metadata.Lockage.Record == "" {
-			state.Unpromoted = &shown.head.Metadata
-		}
+		state.Tree = shown.head.Tree
 	}
+	state.Unpromoted = shown.unpromoted()
 	promotions, errs := make([]Promotion, len(shown.all)), make([]error, len(shown.all)+1)
 	var carried []Promotion
 	var group sync.WaitGroup
@@ -65,7 +69,7 @@ func readRef(ctx context.Context, s Stage, tag digest.Digest) (State, error) {
 	}
 	group.Go(func() { carried, errs[len(shown.all)] = s.records(ctx, tag) })
 	group.Wait()
-	for _, err := range errs { // the newest is told of
+	for _, err := range errs { // that of the newest
 		if err != nil {
 			return state, err
 		}
@@ -74,7 +78,11 @@ func readRef(ctx context.Context, s Stage, tag digest.Digest) (State, error) {
 		if err := s.intact(shown.all[0], shown.head); err != nil {
 			return state, err
 		}
-		if err := s.follows(promotions[0], before(promotions)); err != nil {
+		var before *Promotion
+		if len(promotions) > 1 {
+			before = &promotions[1]
+		}
+		if err := s.follows(promotions[0], before); err != nil {
 			return state, err
 		}
 		state.Live = &promotions[0]
@@ -86,34 +94,25 @@ func readRef(ctx context.Context, s Stage, tag digest.Digest) (State, error) {
 	return state, nil
 }
 
-func before(promotions []Promotion) *Promotion {
-	if len(promotions) < 2 {
-		return nil
-	}
-	return &promotions[1]
-}
-
 // readTag reads what is live by the tag alone.
 func readTag(ctx context.Context, s Stage, tag digest.Digest) (State, error) {
-	var state State
 	newest, err := s.newest(ctx, tag)
 	if err != nil || newest == nil {
-		return state, err
+		return State{}, err
 	}
 	previous, err := s.previous(ctx, *newest)
 	if err != nil {
-		return state, err
+		return State{}, err
 	}
 	if err := s.follows(*newest, previous); err != nil {
-		return state, err
+		return State{}, err
 	}
-	state.Live = newest
-	return state, nil
+	return State{Live: newest}, nil
 }
 
-// CheckArtifact is ErrBroken where an artifact carries a promotion that the live ref should know and does not. One that
-// would come next may stand on any artifact but the one that the tag names: it was written, and not finished. Ask it of
-// an artifact before it is promoted. Without a mirror it has nothing to compare with, and is nil.
+// CheckArtifact returns ErrBroken if an artifact that is to be promoted carries a promotion that the live ref lacks. The
+// promotion that would come next is allowed on any artifact but the one that the tag names: it was recorded, and not
+// finished. Without a mirror there is nothing to compare with.
 func CheckArtifact(ctx context.Context, s Stage, state State, artifact digest.Digest) error {
 	if s.Remote == nil {
 		return nil
@@ -129,20 +128,21 @@ func CheckArtifact(ctx context.Context, s Stage, state State, artifact digest.Di
 	return s.notAhead(state, artifact, carried, unfinished)
 }
 
-// notAhead compares what an artifact carries with what is live, and lets so many numbers pass.
+// notAhead returns ErrBroken if an artifact carries a promotion whose number exceeds the live one's by more than unfinished.
 func (s Stage) notAhead(state State, artifact digest.Digest, carried []Promotion, unfinished int) error {
-	live := 0
+	sequence, known := 0, "no promotion"
 	if state.Live != nil {
-		live = state.Live.Sequence
+		sequence = state.Live.Sequence
+		known = fmt.Sprintf("promotions up to %d", sequence)
 	}
 	if state.Unpromoted != nil && state.Live != nil && artifact == state.Live.To.Digest {
 		unfinished = 1 // what is live is promoted again over what was pushed by hand
 	}
 	for _, p := range carried {
-		if p.Sequence > live+unfinished {
+		if p.Sequence > sequence+unfinished {
 			return s.broken("%s carries promotion %d (record %s of %s), and branch %s knows %s: it was set back; "+
 				"restore it from a clone or the forge's log of pushes, and see who may force-push to it",
-				artifact, p.Sequence, p.Referrer, p.Time.Format(timeFormat), s.Place.Branch, numbered(live))
+				artifact, p.Sequence, p.Referrer, p.Time.Format(timeFormat), s.Place.Branch, known)
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package live_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -42,18 +41,11 @@ func newScene(t *testing.T) *scene {
 	s.repository = s.registry.Repository(t, "web")
 	s.url = testworld.GitServer(t, s.bare).URL
 	s.stage = live.Stage{
-		Claim:      sign.Claim{Pipeline: "web", Stage: "production", Repository: s.repository.Name()},
-		Repository: s.repository,
-		Resolve: func(ctx context.Context, tag string) (digest.Digest, error) {
-			desc, err := s.repository.Resolve(ctx, tag)
-			if errors.Is(err, oci.ErrNotFound) {
-				return "", nil
-			}
-			return desc.Digest, err
-		},
-		Promoter: testworld.Verifier(t, "promoter", s.key),
-		Remote:   s.remote(),
-		Place:    mirror.Place{Branch: branch, Path: path},
+		Claim:     sign.Claim{Pipeline: "web", Stage: "production", Repository: s.repository.Name()},
+		Artifacts: s.repository,
+		Promoter:  testworld.Verifier(t, "promoter", s.key),
+		Remote:    s.remote(),
+		Place:     mirror.Place{Branch: branch, Path: path},
 	}
 	return s
 }
@@ -186,9 +178,11 @@ func (s *scene) read() live.State {
 // history lists the numbers of the promotions that are visited, and what is wrong.
 func (s *scene) history() ([]int, error) {
 	var numbers []int
-	err := live.History(s.Context(), s.stage, func(p live.Promotion) (bool, error) {
+	for p, err := range live.History(s.Context(), s.stage) {
+		if err != nil {
+			return numbers, err
+		}
 		numbers = append(numbers, p.Sequence)
-		return true, nil
-	})
-	return numbers, err
+	}
+	return numbers, nil
 }

@@ -19,35 +19,34 @@ import (
 // Status is a stage at a glance.
 type Status struct {
 	State
-	Candidate digest.Digest // of the release asked for; "" where it was not hydrated
+	Candidate digest.Digest // of the release asked for; "" if it was not hydrated
 	Branch    *Branch       // the stage branch; nil without a mirror
 }
 
-// Branch is where a stage branch stands.
+// Branch is the state of a stage branch.
 type Branch struct {
 	Name   string
-	Commit git.Hash // its head; "" where it does not exist
-	InSync bool     // it shows the candidate or, where promotion writes it, what is live
+	Commit git.Hash // its head; "" if it does not exist
+	InSync bool     // it shows the candidate or, if promotion writes it, what is live
 }
 
-// Promotes tells whether a declared stage can be promoted to at all: whether it says who may.
+// Promotes reports whether a stage declares who may promote to it.
 func Promotes(declared pipeline.Expanded) bool {
 	_, ok := declared.Identities["promoter"]
 	return ok
 }
 
-// Survey reads the status of a stage, declared at the policy ref whose files are given. Where nobody is declared who may
-// promote, nothing is live and the tag is told as it is. With an error, the status holds what is known all the same.
+// Survey reads the status of a stage, declared at the policy ref whose files are given. If the stage declares no promoter,
+// nothing is live and the tag is not verified. With an error, the status holds what is known.
 func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes) (Status, error) {
 	var status Status
 	repository, err := client.Repository(declared.Repository)
 	if err != nil {
 		return status, err
 	}
-	resolve := resolver(repository)
 	var group errgroup.Group
 	group.Go(func() (err error) {
-		status.Candidate, err = resolve(ctx, oci.CandidateTag(declared.Stage, release))
+		status.Candidate, err = repository.Lookup(ctx, oci.CandidateTag(declared.Stage, release))
 		return err
 	})
 	shown := mirror.Version{}
@@ -61,10 +60,9 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 		}
 	}
 	var broken error
-	group.Go(func() error {
+	group.Go(func() (err error) {
 		if !Promotes(declared) {
-			var err error
-			status.Tag, err = resolve(ctx, declared.Stage)
+			status.Tag, err = repository.Lookup(ctx, declared.Stage)
 			return err
 		}
 		s, err := Open(ctx, files, declared, client, remotes)
@@ -91,7 +89,7 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 	return status, err
 }
 
-// head is what a stage branch shows at its head.
+// head returns what a stage branch shows at its head.
 func head(ctx context.Context, declared pipeline.Expanded, remotes verify.Remotes) (git.Hash, mirror.Version, error) {
 	var shown mirror.Version
 	remote, err := verify.MirrorRemote(ctx, declared, remotes)
@@ -106,20 +104,19 @@ func head(ctx context.Context, declared pipeline.Expanded, remotes verify.Remote
 	return commit, shown, err
 }
 
-// Consistent tells whether tag and live ref say the same, and that it was promoted; and how it is, in one sentence for
-// people.
+// Consistent reports whether tag and live ref name the same promotion, and returns a sentence for people.
 func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
 	stage, place := declared.Stage, PlaceOf(declared)
 	switch {
 	case s.Live == nil && s.Tag != "":
 		return false, fmt.Sprintf("tag %s names %s, and nothing was promoted: delete the tag, or promote with «lockage promote %s»", stage, s.Tag, stage)
 	case s.Drift() && s.Tag == "":
-		return false, fmt.Sprintf("tag %s is not there, and %s (%s) is live: «lockage promote %s» repairs it", stage, s.Live.To.Digest, s.Live.To.Release, stage)
+		return false, fmt.Sprintf("tag %s does not exist, and %s (%s) is live: «lockage promote %s» repairs it", stage, s.Live.To.Digest, s.Live.To.Release, stage)
 	case s.Drift():
 		return false, fmt.Sprintf("tag %s names %s, and %s (%s) is live: «lockage promote %s» repairs it",
 			stage, s.Tag, s.Live.To.Digest, s.Live.To.Release, stage)
 	case s.Unpromoted != nil:
-		what := "what is no artifact of lockage"
+		what := "something else than an artifact of lockage"
 		if s.Unpromoted.Lockage.Release != "" {
 			what = s.Unpromoted.Lockage.Release + " (" + s.Unpromoted.Digest().String() + ")"
 		}

@@ -239,10 +239,7 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded, locks str
 		return nil, err
 	}
 	if !live.Promotes(declared) {
-		desc, err := s.repository.Resolve(ctx, declared.Stage)
-		if s.tag = desc.Digest; errors.Is(err, oci.ErrNotFound) {
-			err = nil
-		}
+		s.tag, err = s.repository.Lookup(ctx, declared.Stage)
 		return s, err
 	}
 	at, err := live.Open(ctx, r.Files, declared, r.Client, r.Remotes)
@@ -256,16 +253,26 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded, locks str
 	}
 	if err == nil && state.Live != nil {
 		s.sequence = state.Live.Sequence
-		seen := 0
-		err = live.History(ctx, at, func(p live.Promotion) (bool, error) {
-			s.sequence = max(s.sequence, p.Sequence)
-			s.kept[p.To.Digest], s.releases[p.To.Release] = true, true
-			seen++
-			return seen < r.Keep, nil
-		})
+		err = s.keep(ctx, at, r.Keep)
 	}
 	if errors.Is(err, live.ErrBroken) {
 		s.broken, err = err, nil
 	}
 	return s, err
+}
+
+// keep notes the last promotions.
+func (s *stage) keep(ctx context.Context, at live.Stage, last int) error {
+	seen := 0
+	for p, err := range live.History(ctx, at) {
+		if err != nil {
+			return err
+		}
+		s.sequence = max(s.sequence, p.Sequence)
+		s.kept[p.To.Digest], s.releases[p.To.Release] = true, true
+		if seen++; seen == last {
+			break
+		}
+	}
+	return nil
 }
