@@ -168,3 +168,27 @@ func checkCommands(t *testing.T, where, script string) {
 		}
 	}
 }
+
+// TestSecurity checks that SECURITY.md names every script of an attack, and no other.
+func TestSecurity(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts, err := filepath.Glob("../../testdata/script/attack-*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range scripts {
+		scripts[i] = filepath.Base(name)
+		if !strings.Contains(string(data), "`"+scripts[i]+"`") {
+			t.Errorf("SECURITY.md does not name %s", scripts[i])
+		}
+	}
+	for _, name := range regexp.MustCompile(`attack-[a-z-]+\.txtar`).FindAllString(string(data), -1) {
+		if !slices.Contains(scripts, name) {
+			t.Errorf("SECURITY.md names %s, which does not exist", name)
+		}
+	}
+}
