@@ -58,7 +58,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement, action predicat
 				Record:   referrer,
 				RollBack: action == predicate.RolledBack,
 				Merge:    j.merge(),
-				Over:     s.state.Tree,
+				Expected: s.state.Tree,
 			},
 			Attributes: j.declared.Mirror.Attributes,
 			Time:       r.Now().UTC().Truncate(time.Second), // the record may be that of an earlier run

@@ -17,7 +17,7 @@ import (
 const clearSecret = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: db}, stringData: {password: hunter2}}\n" +
 	"- {apiVersion: v1, kind: Secret, metadata: {name: other}, data: {image: " + image + "}}\n"
 
-// TestSecretsAreRefusedBeforeTheFirstWrite: nothing of a refused stage stands in the registry.
+// TestSecretsAreRefusedBeforeTheFirstWrite: nothing of a refused stage is in the registry.
 func TestSecretsAreRefusedBeforeTheFirstWrite(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})

@@ -51,7 +51,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/hydrate/mirror"
 )
 
 // concurrency bounds the stages in progress. Most of a stage is waiting for the registry; renders, which take memory and
@@ -159,8 +159,9 @@ func newRun(o Options) *run {
 
 // policyRef is the policy ref and its history; *workspace.Policy is one.
 type policyRef interface {
-	verify.Trunk
-	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
+	mirror.Ancestry
+	Name() string
+	Contains(ctx context.Context, commit string) (bool, error)
 	Tip() string
 	URL() string
 	Files(ctx context.Context) (fs.FS, error)

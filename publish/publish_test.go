@@ -41,25 +41,25 @@ func (p pkg) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) 
 	return hydrate.Rendered{Manifests: []hydrate.Manifest{{Source: "t.yaml", Document: 1, Data: []byte(p.text)}}}, nil
 }
 
-// trunk is a policy ref with a linear history.
-type trunk struct{ testworld.History }
+// linear is a policy ref with a linear history.
+type linear struct{ testworld.History }
 
-func (trunk) URL() string                          { return "https://github.com/acme/gitops.git" }
-func (t trunk) Tip() string                        { return t.History[len(t.History)-1] }
-func (trunk) Files(context.Context) (fs.FS, error) { return nil, errors.New("no files") }
+func (linear) URL() string                          { return "https://github.com/acme/gitops.git" }
+func (t linear) Tip() string                        { return t.History[len(t.History)-1] }
+func (linear) Files(context.Context) (fs.FS, error) { return nil, errors.New("no files") }
 
 // world is a registry, a hydrator's key and a policy ref.
 type world struct {
 	*testworld.Registry
 	t       *testing.T
 	key     *sign.Key
-	trunk   trunk
+	ref     linear
 	renders atomic.Int32
 }
 
 func newWorld(t *testing.T, options registry.Options) *world {
 	t.Helper()
-	return &world{Registry: testworld.NewRegistry(t, options), t: t, key: testworld.Key(t), trunk: trunk{testworld.History{"g1", "g2", "g3", "g4"}}}
+	return &world{Registry: testworld.NewRegistry(t, options), t: t, key: testworld.Key(t), ref: linear{testworld.History{"g1", "g2", "g3", "g4"}}}
 }
 
 func (w *world) repository() *oci.Repository { return w.Repository(w.t, "app") }
@@ -84,7 +84,7 @@ func (w *world) job(gitops, value string) *stage {
 		run: &run{
 			Options:   Options{Environment: Environment{Version: "test"}},
 			head:      gitops,
-			policyRef: w.trunk,
+			policyRef: w.ref,
 			renders:   make(chan struct{}, 1),
 		},
 		release:    &plan.Release{SourceURL: l.Packaging.SourceRepo, Committed: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC)},
@@ -156,7 +156,7 @@ func TestSecondRunIsUnchangedAndRendersNothing(t *testing.T) {
 				t.Errorf("digests differ: %s, %s, candidate %s", first.Digest, second.Digest, w.candidate())
 			}
 			if second.Objects != 1 {
-				t.Errorf("the unchanged run tells of %d objects, want 1", second.Objects)
+				t.Errorf("the unchanged run reports %d objects, want 1", second.Objects)
 			}
 			if n := w.renders.Load(); n != 1 {
 				t.Errorf("%d renders, want 1", n)
@@ -192,7 +192,7 @@ func TestOlderHydrationThatTagsLastYields(t *testing.T) {
 	}
 }
 
-// Whoever gives a tag to a newer hydration may be late in turn: an even newer one was tagged meanwhile.
+// A run that yields a tag to a newer hydration may be late in turn: an even newer one was tagged meanwhile.
 func TestYieldingLooksAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
@@ -258,10 +258,10 @@ func TestCandidateOfThePolicyRefsTipStays(t *testing.T) {
 func TestUnsignedCandidateIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	stranger := w.job("g4", "evil")
+	unsigned := w.job("g4", "evil")
 	other := testworld.Key(t)
-	stranger.writer = signedWriter{w.repository(), func(context.Context) (sign.Signer, error) { return other, nil }}
-	if _, err := try(t, stranger); err != nil {
+	unsigned.writer = signedWriter{w.repository(), func(context.Context) (sign.Signer, error) { return other, nil }}
+	if _, err := try(t, unsigned); err != nil {
 		t.Fatal(err)
 	}
 	evil := w.candidate()

@@ -10,7 +10,7 @@ import (
 )
 
 // TestRequests holds what a stage asks of its registry: with a registry at the other end of the world, this is what a
-// hydration costs. Whoever changes a number here should know why.
+// hydration costs. Change a number here only for a known reason.
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})

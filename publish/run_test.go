@@ -164,7 +164,7 @@ func TestRunRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ from, to, want string }{
 		"no key to sign with": {"sign:\n  hydrator:", "sign:\n  promoter:", "sign.hydrator.key is missing"},
 		"remote of a mirror": {
-			"stages:", "mirror: {remote: elsewhere, branch: \"stage/{stage}\", path: manifests}\nstages:", "mirror.remote of stage staging",
+			"stages:", "mirror: {remote: missing, branch: \"stage/{stage}\", path: manifests}\nstages:", "mirror.remote of stage staging",
 		},
 		"key of commits": {
 			"stages:", "mirror: {branch: \"stage/{stage}\", path: manifests, signCommits: {key: env://COMMIT_KEY}}\nstages:",

@@ -55,9 +55,9 @@ type Promotion struct {
 	Record   digest.Digest // of the manifest that attaches its record
 	RollBack bool          // for the commit's message
 	Merge    git.Hash      // a commit of the remote to be the second parent, such as a reviewed branch's head; "" for none
-	// Over is the id of the tree below the path that the promotion was decided on, "" for nothing. Write fails with
+	// Expected is the id of the tree below the path that the promotion was decided on, "" for nothing. Write fails with
 	// ErrMoved if the path has any other.
-	Over git.Hash
+	Expected git.Hash
 }
 
 // Origin is a commit of a repository.

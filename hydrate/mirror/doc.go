@@ -32,8 +32,8 @@
 //     makes the change again on the new head, a bounded number of times; nothing is rendered again.
 //   - A branch that is up to date gets no commit. A commit repairs what was changed by hand.
 //   - An artifact never replaces one that was hydrated from a descendant of its GitOps commit.
-//   - A promotion replaces exactly the tree that it was decided on (Promotion.Over); otherwise Write fails with
-//     [ErrMoved]. Changes elsewhere on the branch do not matter.
+//   - A promotion replaces exactly the tree that it was decided on (Promotion.Expected); otherwise Write fails with
+//     [ErrMoved]. Changes outside the path do not matter.
 //   - A branch that does not exist begins with our commit, without a parent.
 //
 // Write refuses a path if something other than a folder is in its place.

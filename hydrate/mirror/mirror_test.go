@@ -95,7 +95,7 @@ func write(t *testing.T, w *mirror.Writer, entries ...mirror.Change) []mirror.Re
 	return results
 }
 
-// check says what Check finds, in one line.
+// check returns the findings of Check in one line.
 func check(t *testing.T, r *git.Remote, e mirror.Change) string {
 	t.Helper()
 	files, err := e.Tree(t.Context())
@@ -421,7 +421,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// Whoever can push to a branch writes its metadata, and people read what it says in reasons.
+// A person who can push to a branch can write its metadata, which reasons show to people.
 func TestHostileMetadata(t *testing.T) {
 	t.Parallel()
 	for release, ok := range map[string]bool{
@@ -453,7 +453,7 @@ func FuzzParseMetadata(f *testing.F) {
 	})
 }
 
-// A .gitattributes that is not the writer's says how everything around it is checked out and shown: it is no file beside the
+// A .gitattributes that is not the writer's changes how the files around it are checked out and shown: it is not one beside the
 // artifact, but one too many.
 func TestAttributesByHand(t *testing.T) {
 	t.Parallel()

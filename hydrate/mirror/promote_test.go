@@ -24,7 +24,7 @@ func promotion(t *testing.T, n int, over git.Hash, files ...string) mirror.Chang
 	e := entry(t, "production", n, tree(files...))
 	e.Branch = "live/web/production"
 	e.Time = time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)
-	e.Promotion = &mirror.Promotion{Record: digest.FromString(fmt.Sprint("record ", n)), Over: over}
+	e.Promotion = &mirror.Promotion{Record: digest.FromString(fmt.Sprint("record ", n)), Expected: over}
 	return e
 }
 
@@ -55,7 +55,7 @@ func TestPromotion(t *testing.T) {
 	}
 	standing := git.Hash(testworld.Git(t, f.bare, "rev-parse", first.Branch+":"+first.Path))
 
-	// The answer was lost: it is there already, and that is no move by somebody else.
+	// The answer was lost: the branch shows it already, and nobody else moved it.
 	if got := write(t, f.writer(t), first); got[0].Written {
 		t.Error("written again")
 	}
@@ -85,19 +85,19 @@ func TestPromotion(t *testing.T) {
 	}
 }
 
-// Somebody pushes between our look and our push: elsewhere on the branch is no matter, at our place it is.
+// Somebody pushes between our look and our push: that matters at our place only.
 func TestPromotionRace(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, path string
 		err        error
-	}{{"elsewhere", "apps/web/other", nil}, {"here", "apps/web/production", mirror.ErrMoved}} {
+	}{{"outside", "apps/web/other", nil}, {"here", "apps/web/production", mirror.ErrMoved}} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newForge(t)
 			write(t, f.writer(t), promotion(t, 1, "", "a.yaml", "one\n"))
 			e := promotion(t, 2, "", "a.yaml", "two\n")
-			e.Promotion.Over = git.Hash(testworld.Git(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
+			e.Promotion.Expected = git.Hash(testworld.Git(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
 			theirs := entry(t, "production", 3, tree("b.yaml", "theirs\n"))
 			theirs.Branch, theirs.Path = e.Branch, test.path
 			var lost atomic.Bool
@@ -161,7 +161,7 @@ func TestHistory(t *testing.T) {
 		e := promotion(t, n, over, "a.yaml", fmt.Sprint(n, "\n"), "folder/b.yaml", "b\n")
 		commits = append(commits, write(t, w, e)[0].Commit)
 		over = git.Hash(testworld.Git(t, f.bare, "rev-parse", e.Branch+":"+e.Path))
-		if n%3 == 0 { // commits elsewhere are no versions
+		if n%3 == 0 { // commits outside the place are not versions
 			other := entry(t, "production", n, tree("a.yaml", fmt.Sprint(n, "\n")))
 			other.Branch, other.Path = e.Branch, "apps/other"
 			write(t, w, other)

@@ -15,7 +15,7 @@ type Proposal struct {
 	Into git.Hash // head of the stage branch; "" if it does not exist
 
 	// Current reports that the stage branch still has below the path what it had at Base: the comparison that a reviewer
-	// read still holds, regardless of changes elsewhere on the branch. Base is on the stage branch then, and Head is not: a
+	// read still holds, regardless of changes outside the path. Base is on the stage branch then, and Head is not: a
 	// merge that was reverted has to be proposed again.
 	Current bool
 	// Landed reports that the stage branch has below the path what the proposal has.

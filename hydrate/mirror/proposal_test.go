@@ -53,12 +53,12 @@ func TestProposal(t *testing.T) {
 		t.Errorf("again: %+v", got)
 	}
 
-	// Others write elsewhere on the stage branch: what the reviewer saw still holds.
+	// Others write outside the path on the stage branch: what the reviewer saw still holds.
 	other := entry(t, "test", 1, tree("b.yaml", "theirs\n"))
 	other.Branch = e.Branch
 	write(t, f.writer(t), other)
 	if got := write(t, f.writer(t), e)[0]; got.Written || got.Commit != first.Commit {
-		t.Errorf("elsewhere: %+v", got)
+		t.Errorf("outside the path: %+v", got)
 	}
 
 	// Somebody merged another release: one more commit, on the new base, with their files.
@@ -114,7 +114,7 @@ func TestProposalEdited(t *testing.T) {
 	edited := rev(t, f, reviewBranch)
 	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
 	if err != nil || p.Current {
-		t.Errorf("a commit on top of ours stands on the stage branch: %+v, %v", p, err)
+		t.Errorf("a commit on top of ours is a current proposal: %+v, %v", p, err)
 	}
 	got := write(t, f.writer(t), e)[0]
 	if !got.Written || parents(t, f, got.Commit) != rev(t, f, e.Branch)+" "+edited {
@@ -140,7 +140,7 @@ func TestProposalRefused(t *testing.T) {
 		t.Errorf("proposed over a newer one: %+v", got)
 	}
 	e := proposal(t, 1, tree("a.yaml", "one\n"))
-	e.Promotion = &mirror.Promotion{Over: git.Hash(strings.Repeat("1", 40))}
+	e.Promotion = &mirror.Promotion{Expected: git.Hash(strings.Repeat("1", 40))}
 	if _, err := f.writer(t).Write(t.Context(), []mirror.Change{e}); !errors.Is(err, mirror.ErrMoved) {
 		t.Errorf("over what is not there: %v", err)
 	}

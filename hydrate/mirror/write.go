@@ -181,7 +181,7 @@ func (w *Writer) prepare(ctx context.Context, changes []*pendingChange) ([]Resul
 	return results, updates, nil
 }
 
-// drafts gives each change the draft of its branch, and reads the folders and their metadata.
+// drafts assigns each change the draft of its branch, and reads the folders and their metadata.
 func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Update, error) {
 	drafts := map[string]*git.Draft{}
 	var updates []git.Update
@@ -257,7 +257,7 @@ type pendingChange struct {
 // notMoved fails unless the path has the tree that the promotion was decided on.
 func (c *pendingChange) notMoved(ctx context.Context) error {
 	id, err := c.draft.ID(ctx, c.Path)
-	if err != nil || id == c.Promotion.Over {
+	if err != nil || id == c.Promotion.Expected {
 		return err
 	}
 	name := func(h git.Hash) string {
@@ -266,7 +266,7 @@ func (c *pendingChange) notMoved(ctx context.Context) error {
 		}
 		return "tree " + string(h)
 	}
-	return fmt.Errorf("%s %w: it had %s, and now has %s", c.Path, ErrMoved, name(c.Promotion.Over), name(id))
+	return fmt.Errorf("%s %w: it had %s, and now has %s", c.Path, ErrMoved, name(c.Promotion.Expected), name(id))
 }
 
 // apply commits the change's files to its draft.

@@ -123,7 +123,7 @@ func (s *scene) show(p *promotion, referrer digest.Digest) string {
 			Claim: claim, Digest: p.release.Digest, Content: p.release.Content,
 			Source: mirror.Origin{Commit: strings.Repeat("1", 40)}, GitOps: mirror.Origin{Commit: strings.Repeat("3", 40)},
 		},
-		Place: at, Promotion: &mirror.Promotion{Record: referrer, Over: over}, Time: p.Time,
+		Place: at, Promotion: &mirror.Promotion{Record: referrer, Expected: over}, Time: p.Time,
 		Tree: func(context.Context) (fs.FS, error) { return p.release.files, nil },
 	}})
 	if err != nil {

@@ -191,7 +191,7 @@ func CloseLanded(ctx context.Context, f Forge, pull forge.PullRequest, commit st
 		return now, err
 	}
 	text := fmt.Sprintf("%s has this now, since commit %s.", code(pull.Base.Name), plain(commit))
-	if _, err := f.Comment(ctx, pull.Number, "settled", text); err != nil {
+	if _, err := f.Comment(ctx, pull.Number, "landed", text); err != nil {
 		return now, err
 	}
 	return f.Close(ctx, now)

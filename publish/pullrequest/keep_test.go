@@ -250,7 +250,7 @@ func TestTextIsSafe(t *testing.T) {
 	}
 }
 
-// Files that are no Kubernetes objects on the stage branch are no reason to give up, and are told.
+// Files on the stage branch that are not Kubernetes objects do not stop a proposal, and its text mentions them.
 func TestKeepNotComparable(t *testing.T) {
 	t.Parallel()
 	p := proposal(1)
@@ -274,7 +274,7 @@ func TestCloseLanded(t *testing.T) {
 		f.asked()
 		k := pullrequest.NewKeeper(f)
 		pull, found, err := k.CloseLanded(t.Context(), p.Review, p.Branch, "abc")
-		want, calls := forge.StateClosed, []string{"list review/", "landed 1 abc", "comment 1 settled", "close 1"}
+		want, calls := forge.StateClosed, []string{"list review/", "landed 1 abc", "comment 1 landed", "close 1"}
 		if lands {
 			want, calls = forge.StateMerged, calls[:2]
 		}
