@@ -77,9 +77,7 @@ func index(objects []hydrate.Object) (map[identity][]*hydrate.Object, error) {
 		byID[id] = append(byID[id], o)
 	}
 	for _, same := range byID {
-		if len(same) > 1 {
-			slices.SortFunc(same, func(a, b *hydrate.Object) int { return bytes.Compare(a.YAML(), b.YAML()) })
-		}
+		slices.SortFunc(same, func(a, b *hydrate.Object) int { return bytes.Compare(a.YAML(), b.YAML()) })
 	}
 	return byID, nil
 }

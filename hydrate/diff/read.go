@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	slash "path"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate"
@@ -20,8 +21,8 @@ const (
 	maxDocuments = 50_000
 )
 
-// Read decodes the objects in the files of a tree, the Source of each being its file. Files that end in .yaml, .yml or
-// .json are read, in all folders; whatever begins with a dot is not.
+// Read decodes the objects in the files of a tree. The Source of each is its file. It reads files that end in .yaml, .yml
+// or .json, in all folders, except names that begin with a dot.
 func Read(tree fs.FS) ([]hydrate.Object, error) {
 	var manifests []hydrate.Manifest
 	files, room := 0, int64(maxTreeBytes)
@@ -29,18 +30,11 @@ func Read(tree fs.FS) ([]hydrate.Object, error) {
 		if err != nil {
 			return err
 		}
-		if base := slash.Base(name); name != "." && strings.HasPrefix(base, ".") {
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
+		hidden := name != "." && strings.HasPrefix(entry.Name(), ".")
+		if hidden && entry.IsDir() {
+			return fs.SkipDir
 		}
-		switch slash.Ext(name) {
-		case ".yaml", ".yml", ".json":
-		default:
-			return nil
-		}
-		if !entry.Type().IsRegular() {
+		if hidden || !entry.Type().IsRegular() || !slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(name)) {
 			return nil
 		}
 		if files++; files > maxFiles {
@@ -51,11 +45,16 @@ func Read(tree fs.FS) ([]hydrate.Object, error) {
 			return err
 		}
 		room -= int64(len(data))
-		for i, document := range documents(data) {
+		number := 0
+		for _, document := range hydrate.SplitStream(data) {
+			if len(bytes.TrimSpace(bytes.TrimPrefix(document, []byte("---")))) == 0 {
+				continue
+			}
 			if len(manifests) == maxDocuments {
 				return fmt.Errorf("more than %d YAML documents", maxDocuments)
 			}
-			manifests = append(manifests, hydrate.Manifest{Source: name, Document: i + 1, Data: document})
+			number++
+			manifests = append(manifests, hydrate.Manifest{Source: name, Document: number, Data: document})
 		}
 		return nil
 	})
@@ -78,28 +77,4 @@ func readFile(tree fs.FS, name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: more than the %d bytes of a file, or %d of a tree, that are compared", name, maxFileBytes, maxTreeBytes)
 	}
 	return data, nil
-}
-
-// documents splits a stream of YAML documents at the markers in the first column. They end a document even within a
-// block scalar (YAML 1.2.2, 9.1.2).
-func documents(data []byte) [][]byte {
-	var out [][]byte
-	start := 0
-	for at := 0; at < len(data); {
-		end := at + bytes.IndexByte(data[at:], '\n') + 1
-		if end == at {
-			end = len(data)
-		}
-		if marker, ok := bytes.CutPrefix(data[at:end], []byte("---")); ok && (len(marker) == 0 || strings.IndexByte(" \t\r\n", marker[0]) >= 0) {
-			if len(bytes.TrimSpace(data[start:at])) > 0 {
-				out = append(out, data[start:at])
-			}
-			start = at + len("---")
-		}
-		at = end
-	}
-	if len(bytes.TrimSpace(data[start:])) > 0 {
-		out = append(out, data[start:])
-	}
-	return out
 }

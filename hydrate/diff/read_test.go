@@ -52,26 +52,3 @@ func TestReadRefuses(t *testing.T) {
 		}
 	}
 }
-
-// FuzzDocuments checks that splitting loses nothing but markers and blanks, and leaves no marker.
-func FuzzDocuments(f *testing.F) {
-	f.Add([]byte("a: 1\n---\nb: 2\n"))
-	f.Add([]byte("--- a\n---"))
-	f.Add([]byte("----\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		rest := data
-		for _, document := range documents(data) {
-			i := bytes.Index(rest, document)
-			if i < 0 {
-				t.Fatalf("%q is not in %q", document, rest)
-			}
-			if left := strings.Trim(string(rest[:i]), "- \t\r\n\v\f\u0085\u00a0"); left != "" && len(bytes.TrimSpace([]byte(left))) > 0 {
-				t.Fatalf("lost %q", left)
-			}
-			if bytes.Contains(document, []byte("\n---\n")) {
-				t.Fatalf("%q holds a marker", document)
-			}
-			rest = rest[i+len(document):]
-		}
-	})
-}

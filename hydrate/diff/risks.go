@@ -91,7 +91,7 @@ func deletionRisks(c *comparison) []Risk {
 		"Namespace":                "namespace removed: everything in it goes with it",
 		"CustomResourceDefinition": "definition removed: all its custom resources go with it",
 	}
-	if message, ok := messages[c.old.Kind]; ok {
+	if message := messages[c.old.Kind]; message != "" {
 		return []Risk{{RiskDeletion, Danger, message, nil}}
 	}
 	return []Risk{{RiskDeletion, Warning, "object removed", nil}}
@@ -150,5 +150,4 @@ func itemsOf[T any](value any) []T {
 }
 
 func mapsIn(value any) []map[string]any { return itemsOf[map[string]any](value) }
-
-func textsIn(value any) []string { return itemsOf[string](value) }
+func textsIn(value any) []string        { return itemsOf[string](value) }

@@ -121,7 +121,7 @@ func (p *Package) prepare(c *chart.Chart) {
 	c.Raw = nil
 	for _, f := range c.Files {
 		if strings.HasPrefix(f.Name, "crds/") {
-			p.documents[f] = splitStream(append(slices.Clone(f.Data), '\n')) // as Helm prints it
+			p.documents[f] = hydrate.SplitStream(append(slices.Clone(f.Data), '\n')) // as Helm prints it
 		}
 	}
 }

@@ -250,21 +250,3 @@ func splitDocuments(file string) (documents [][]byte) {
 		file = strings.TrimLeft(rest, blanks)
 	}
 }
-
-// splitStream splits a file that is not rendered, and so kept as it is, before each line with a document marker.
-func splitStream(file []byte) (documents [][]byte) {
-	start := 0
-	for line := 0; line < len(file); {
-		end := len(file)
-		if i := bytes.IndexByte(file[line:], '\n'); i >= 0 {
-			end = line + i + 1
-		}
-		rest, marker := bytes.CutPrefix(file[line:end], []byte("---"))
-		if marker && line > start && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0) {
-			documents = append(documents, file[start:line])
-			start = line
-		}
-		line = end
-	}
-	return append(documents, file[start:])
-}
