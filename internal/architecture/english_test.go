@@ -19,7 +19,6 @@ var unfinished = []string{
 	"ARCHITECTURE.md",
 	"CHANGELOG.md",
 	"cmd/lockage",
-	"docs",
 	"hydrate",
 	"hydrate/helm",
 	"hydrate/helm/chartrepo",
