@@ -1,14 +1,13 @@
 package hydrate
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"iter"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/lockage/lockage/internal/memfs"
 )
 
 // Tree is the rendered content of one stage: a flat folder of YAML files, ordered bytewise by name, immutable. It is an
@@ -46,13 +45,14 @@ func (t *Tree) Files() iter.Seq2[string, []byte] {
 // Open implements [fs.FS].
 func (t *Tree) Open(name string) (fs.File, error) {
 	if name == "." {
-		return &openDir{tree: t}, nil
+		entries, err := t.ReadDir(name)
+		return memfs.OpenFolder(root, entries), err
 	}
 	f, err := t.lookup("open", name)
 	if err != nil {
 		return nil, err
 	}
-	return &openFile{Reader: bytes.NewReader(f.Data), info: info{f}}, nil
+	return memfs.OpenFile(info(f), f.Data), nil
 }
 
 // ReadDir implements [fs.ReadDirFS].
@@ -65,7 +65,7 @@ func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	entries := make([]fs.DirEntry, len(t.files))
 	for i, f := range t.files {
-		entries[i] = fs.FileInfoToDirEntry(info{f})
+		entries[i] = info(f)
 	}
 	return entries, nil
 }
@@ -73,7 +73,7 @@ func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 // ReadFile implements [fs.ReadFileFS].
 func (t *Tree) ReadFile(name string) ([]byte, error) {
 	if name == "." {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("is a directory")}
+		return nil, &fs.PathError{Op: "read", Path: name, Err: memfs.ErrIsFolder}
 	}
 	f, err := t.lookup("read", name)
 	if err != nil {
@@ -85,13 +85,13 @@ func (t *Tree) ReadFile(name string) ([]byte, error) {
 // Stat implements [fs.StatFS].
 func (t *Tree) Stat(name string) (fs.FileInfo, error) {
 	if name == "." {
-		return dirInfo{}, nil
+		return root, nil
 	}
 	f, err := t.lookup("stat", name)
 	if err != nil {
 		return nil, err
 	}
-	return info{f}, nil
+	return info(f), nil
 }
 
 func (t *Tree) lookup(op, name string) (File, error) {
@@ -105,57 +105,8 @@ func (t *Tree) lookup(op, name string) (File, error) {
 	return t.files[i], nil
 }
 
-type info struct{ file File }
+var root = memfs.Info{Base: ".", Bits: fs.ModeDir | 0o755}
 
-func (i info) Name() string       { return i.file.Path }
-func (i info) Size() int64        { return int64(len(i.file.Data)) }
-func (i info) Mode() fs.FileMode  { return 0o644 }
-func (i info) ModTime() time.Time { return time.Time{} }
-func (i info) IsDir() bool        { return false }
-func (i info) Sys() any           { return nil }
-
-type dirInfo struct{}
-
-func (dirInfo) Name() string       { return "." }
-func (dirInfo) Size() int64        { return 0 }
-func (dirInfo) Mode() fs.FileMode  { return fs.ModeDir | 0o755 }
-func (dirInfo) ModTime() time.Time { return time.Time{} }
-func (dirInfo) IsDir() bool        { return true }
-func (dirInfo) Sys() any           { return nil }
-
-type openFile struct {
-	*bytes.Reader
-	info info
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	tree *Tree
-	next int
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return dirInfo{}, nil }
-func (d *openDir) Close() error               { return nil }
-
-func (d *openDir) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: ".", Err: errors.New("is a directory")}
-}
-
-// ReadDir implements [fs.ReadDirFile].
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	entries, err := d.tree.ReadDir(".")
-	if err != nil {
-		return nil, err
-	}
-	entries = entries[d.next:]
-	if n > 0 {
-		if len(entries) == 0 {
-			return nil, io.EOF
-		}
-		entries = entries[:min(n, len(entries))]
-	}
-	d.next += len(entries)
-	return entries, nil
+func info(f File) memfs.Info {
+	return memfs.Info{Base: f.Path, Bytes: int64(len(f.Data)), Bits: 0o644}
 }

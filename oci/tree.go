@@ -1,9 +1,8 @@
 package oci
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/memfs"
 )
 
 // Tree is the verified files of a layer, in memory. Only [Unpack] makes one. It is
@@ -36,10 +37,10 @@ func (t *Tree) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.dir {
-		return &openDir{node: n, rest: n.children}, nil
+	if n.IsDir() {
+		return memfs.OpenFolder(n.Info, n.children), nil
 	}
-	return &openFile{Reader: bytes.NewReader(n.data), node: n}, nil
+	return memfs.OpenFile(n.Info, n.data), nil
 }
 
 // ReadFile implements [fs.ReadFileFS].
@@ -48,8 +49,8 @@ func (t *Tree) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.dir {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errIsDir}
+	if n.IsDir() {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: memfs.ErrIsFolder}
 	}
 	return slices.Clone(n.data), nil
 }
@@ -60,15 +61,19 @@ func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !n.dir {
-		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errNotDir}
+	if !n.IsDir() {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("is not a directory")}
 	}
 	return slices.Clone(n.children), nil
 }
 
 // Stat implements [fs.StatFS].
 func (t *Tree) Stat(name string) (fs.FileInfo, error) {
-	return t.find("stat", name)
+	n, err := t.find("stat", name)
+	if err != nil {
+		return nil, err
+	}
+	return n.Info, nil
 }
 
 func (t *Tree) find(op, name string) (*node, error) {
@@ -82,8 +87,16 @@ func (t *Tree) find(op, name string) (*node, error) {
 	return n, nil
 }
 
+func info(base string, dir bool, size int) memfs.Info {
+	i := memfs.Info{Base: base, Bytes: int64(size), Bits: 0o644, Modified: time.Unix(0, 0).UTC()}
+	if dir {
+		i.Bits = fs.ModeDir | 0o755
+	}
+	return i
+}
+
 func newTree() *Tree {
-	return &Tree{nodes: map[string]*node{".": {name: ".", dir: true}}}
+	return &Tree{nodes: map[string]*node{".": {Info: info(".", true, 0)}}}
 }
 
 // add puts one entry of a tar into the tree, and its missing parents.
@@ -99,15 +112,15 @@ func (t *Tree) add(name string, data []byte) error {
 		}
 		parent = t.nodes[path.Dir(p)]
 	}
-	if !parent.dir {
+	if !parent.IsDir() {
 		return fmt.Errorf("path %q lies below a file", name)
 	}
 	if len(t.nodes) > MaxFiles {
 		return fmt.Errorf("more than %d files and directories", MaxFiles)
 	}
-	n := &node{name: path.Base(p), data: data, dir: p != name}
+	n := &node{Info: info(path.Base(p), p != name, len(data)), data: data}
 	t.nodes[p] = n
-	parent.children = append(parent.children, n)
+	parent.children = append(parent.children, n.Info)
 	return nil
 }
 
@@ -118,65 +131,9 @@ func (t *Tree) seal() {
 	}
 }
 
-type treeError string
-
-func (e treeError) Error() string { return string(e) }
-
-const (
-	errIsDir  treeError = "is a directory"
-	errNotDir treeError = "is not a directory"
-)
-
-// node is a file or directory, its own FileInfo and DirEntry.
+// node is a file or directory.
 type node struct {
-	name     string
+	memfs.Info
 	data     []byte
-	dir      bool
 	children []fs.DirEntry
-}
-
-func (n *node) Name() string               { return n.name }
-func (n *node) Size() int64                { return int64(len(n.data)) }
-func (n *node) ModTime() time.Time         { return time.Unix(0, 0).UTC() }
-func (n *node) IsDir() bool                { return n.dir }
-func (n *node) Sys() any                   { return nil }
-func (n *node) Type() fs.FileMode          { return n.Mode().Type() }
-func (n *node) Info() (fs.FileInfo, error) { return n, nil }
-func (n *node) Mode() fs.FileMode {
-	if n.dir {
-		return fs.ModeDir | 0o755
-	}
-	return 0o644
-}
-
-type openFile struct {
-	*bytes.Reader
-	node *node
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.node, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	node *node
-	rest []fs.DirEntry
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return d.node, nil }
-func (d *openDir) Close() error               { return nil }
-func (d *openDir) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: d.node.name, Err: errIsDir}
-}
-
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	count := len(d.rest)
-	if n > 0 {
-		if count == 0 {
-			return nil, io.EOF
-		}
-		count = min(n, count)
-	}
-	list := slices.Clone(d.rest[:count])
-	d.rest = d.rest[count:]
-	return list, nil
 }

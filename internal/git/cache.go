@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -21,6 +20,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/lockage/lockage/internal/cachefile"
 )
 
 // objectCache keeps what was fetched from one remote, in git's own format:
@@ -40,12 +41,7 @@ func openCache(dir string) (*objectCache, error) {
 	return &objectCache{dir: dir, packs: newStore(dir, dir)}, nil
 }
 
-func cacheError(dir string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("object cache %s: %w: free some space, or choose another cache folder", dir, err)
-	}
-	return fmt.Errorf("object cache %s: %w", dir, err)
-}
+func cacheError(dir string, err error) error { return cachefile.Explain("object cache "+dir, err) }
 
 func (c *objectCache) path(id plumbing.Hash) string {
 	name := id.String()
@@ -91,7 +87,7 @@ func readLoose(file string, id plumbing.Hash) (encoded, error) {
 	if err != nil {
 		return encoded{}, err
 	}
-	if plumbing.ComputeHash(obj.kind, obj.data) != id {
+	if obj.id() != id {
 		return encoded{}, fmt.Errorf("%s does not hold object %s", file, id)
 	}
 	return obj, nil
@@ -122,7 +118,7 @@ func decodeLoose(r io.Reader) (encoded, error) {
 
 // write stores one object. Whoever writes it too writes the same bytes.
 func (c *objectCache) write(obj encoded) error {
-	file := c.path(plumbing.ComputeHash(obj.kind, obj.data))
+	file := c.path(obj.id())
 	if _, err := os.Lstat(file); err == nil {
 		return nil
 	}
@@ -141,34 +137,9 @@ func (c *objectCache) write(obj encoded) error {
 		err = z.Close()
 	}
 	if err == nil {
-		err = writeFile(file, buf.Bytes())
+		err = cachefile.Write(file, buf.Bytes())
 	}
-	if err != nil {
-		return cacheError(c.dir, err)
-	}
-	return nil
-}
-
-// writeFile makes file appear whole or not at all.
-func writeFile(file string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), "tmp-")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-	}
-	return err
+	return cacheError(c.dir, err)
 }
 
 // addPack stores the objects of a pack (gitformat-pack(5)).
@@ -317,7 +288,7 @@ func (c *objectCache) tips() []plumbing.Hash {
 
 func (c *objectCache) addTips(ids []plumbing.Hash) error {
 	for _, id := range ids {
-		if err := writeFile(filepath.Join(c.dir, "tips", id.String()), nil); err != nil {
+		if err := cachefile.Write(filepath.Join(c.dir, "tips", id.String()), nil); err != nil {
 			return cacheError(c.dir, err)
 		}
 	}
@@ -342,11 +313,11 @@ func measurePack(r io.Reader) (objects int, size int64, err error) {
 		}
 		length := h.Length
 		if h.Type.IsDelta() && length <= maxPackedObject {
-			head := &prefixWriter{}
+			head := &prefix{max: 32}
 			if _, _, err := scanner.NextObject(head); err != nil {
 				return 0, 0, fmt.Errorf("the server's pack cannot be read: %w", err)
 			}
-			length = max(length, deltaTarget(head.data))
+			length = max(length, deltaTarget(head.Bytes()))
 		}
 		if length < 0 || length > maxPackedObject {
 			return 0, 0, fmt.Errorf("the server's pack holds an object of %d bytes, above the limit of %d", length, int64(maxPackedObject))
@@ -374,16 +345,6 @@ func deltaTarget(delta []byte) int64 {
 		}
 	}
 	return size
-}
-
-// prefixWriter keeps the first bytes written to it.
-type prefixWriter struct{ data []byte }
-
-func (w *prefixWriter) Write(p []byte) (int, error) {
-	if room := 32 - len(w.data); room > 0 {
-		w.data = append(w.data, p[:min(room, len(p))]...)
-	}
-	return len(p), nil
 }
 
 // contextReader ends a copy when the context ends.

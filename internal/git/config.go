@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -103,10 +102,13 @@ func runGit(ctx context.Context, opts Options, stdin []byte, args ...string) ([]
 		return nil, err
 	}
 	cmd.Stdin = bytes.NewReader(stdin)
-	var out, msg bytes.Buffer
-	cmd.Stdout = &limitedBuffer{buf: &out, room: maxConfigBytes}
-	cmd.Stderr = &limitedBuffer{buf: &msg, room: maxConfigBytes}
-	if err := cmd.Run(); err != nil {
+	out, msg := &prefix{max: maxConfigBytes + 1}, &prefix{max: maxPrinted}
+	cmd.Stdout, cmd.Stderr = out, msg
+	err = cmd.Run()
+	if err == nil && out.Len() > maxConfigBytes {
+		err = fmt.Errorf("it prints more than %d bytes", maxConfigBytes)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("git %s: %w: %s", strings.Join(args[:min(len(args), 2)], " "), err, harmless(msg.String()))
 	}
 	return out.Bytes(), nil
@@ -125,19 +127,6 @@ func lookPath(opts Options) (string, error) {
 		}
 	}
 	return "", exec.ErrNotFound
-}
-
-// limitedBuffer keeps the first bytes written to it and fails beyond.
-type limitedBuffer struct {
-	buf  *bytes.Buffer
-	room int
-}
-
-func (l *limitedBuffer) Write(p []byte) (int, error) {
-	if l.buf.Len()+len(p) > l.room {
-		return 0, io.ErrShortWrite
-	}
-	return l.buf.Write(p)
 }
 
 // parseConfigList reads the output of git config --list -z.

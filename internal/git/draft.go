@@ -53,14 +53,7 @@ func (r *Remote) Draft(ctx context.Context, base Hash) (*Draft, error) {
 	if base == "" {
 		return d, nil
 	}
-	obj, err := loadAs(ctx, r, want{ids: []plumbing.Hash{base.id()}, commit: base.id(), shape: shapeTrees})
-	if err != nil {
-		return nil, err
-	}
-	if obj.kind != plumbing.CommitObject {
-		return nil, fmt.Errorf("%s in %s is a %s, not a commit", base, r, obj.kind)
-	}
-	commit, err := parseCommit(base.id(), obj.data)
+	commit, err := loadCommit(ctx, r, base.id(), shapeTrees)
 	if err != nil {
 		return nil, err
 	}
@@ -76,33 +69,38 @@ func (r *Remote) FetchTrees(ctx context.Context, commits ...Hash) error {
 
 // FetchRecent is FetchTrees of some generations: 1 is the commits alone, 2 their parents too, and so on.
 func (r *Remote) FetchRecent(ctx context.Context, generations int, commits ...Hash) error {
-	w := want{shape: shapeTrees, generations: generations}
-	for _, h := range commits {
-		if !r.has(ctx, h.id()) && !slices.Contains(w.ids, h.id()) {
-			w.ids = append(w.ids, h.id())
-		}
-	}
-	if len(w.ids) == 0 || r.local != nil {
+	absent := r.absent(ctx, commits)
+	if len(absent) == 0 || r.local != nil {
 		return nil
 	}
-	w.commit = w.ids[0]
-	return r.fetch(ctx, w)
+	return r.fetch(ctx, want{ids: absent, commit: absent[0], shape: shapeTrees, generations: generations})
+}
+
+// absent returns the ids of objects that are not on disk, each once.
+func (r *Remote) absent(ctx context.Context, ids []Hash) []plumbing.Hash {
+	var absent []plumbing.Hash
+	for _, h := range ids {
+		if id := h.id(); !r.has(ctx, id) && !slices.Contains(absent, id) {
+			absent = append(absent, id)
+		}
+	}
+	return absent
 }
 
 // FetchFiles brings files by their ids, in one round trip, as far as they are
 // not there yet.
 func (r *Remote) FetchFiles(ctx context.Context, ids ...Hash) error {
-	var w want
-	for _, h := range ids {
-		if !r.has(ctx, h.id()) && !slices.Contains(w.ids, h.id()) {
-			w.ids = append(w.ids, h.id())
-		}
-	}
-	if len(w.ids) == 0 {
+	absent := r.absent(ctx, ids)
+	if len(absent) == 0 {
 		return nil
 	}
-	return r.fetch(ctx, w)
+	return r.fetch(ctx, want{ids: absent})
 }
+
+// MovesFrom makes the draft one of a branch whose tip is another commit than the draft's first, or "" for a branch that
+// does not exist yet. [Remote.Push] then moves the branch from there. Call it after the last commit; unless tip is among its
+// merged parents, the push is no fast-forward, and a server may refuse it.
+func (d *Draft) MovesFrom(tip Hash) { d.base = tip }
 
 // Head is the last commit: the one it started from, where none was made; "" for none at all.
 func (d *Draft) Head() Hash { return d.head }
@@ -131,14 +129,11 @@ func (d *Draft) tree(ctx context.Context, id plumbing.Hash) ([]rawEntry, error) 
 			}
 		}
 	}
-	if obj.kind != plumbing.TreeObject {
-		return nil, fmt.Errorf("object %s in %s is a %s, not a tree", id, d.remote, obj.kind)
-	}
-	entries, err := parseRawTree(obj.data)
+	data, err := obj.as(plumbing.TreeObject, id, d.remote)
 	if err != nil {
-		return nil, fmt.Errorf("tree %s in %s %w", id, d.remote, err)
+		return nil, err
 	}
-	return entries, nil
+	return parseRawTree(data, id, d.remote)
 }
 
 // find follows a path of folders. Links are not followed: what is no folder is ErrOccupied, what is absent fs.ErrNotExist.
@@ -241,8 +236,8 @@ func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte
 	}
 	items := make([]Item, 0, len(files))
 	for name, data := range files {
-		if len(data) > MaxObjectBytes {
-			return fmt.Errorf("%s has %d bytes, above the limit of %d", path.Join(dir, name), len(data), MaxObjectBytes)
+		if err := checkSize(path.Join(dir, name), data); err != nil {
+			return err
 		}
 		id := BlobID(data)
 		items = append(items, Item{name, ModeFile, id})
@@ -288,12 +283,10 @@ func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) er
 		if !goodName(name) {
 			return fmt.Errorf("%q is no name that a file can have", full)
 		}
-		if len(data) > MaxObjectBytes {
-			return fmt.Errorf("%s has %d bytes, above the limit of %d", full, len(data), MaxObjectBytes)
+		if err := checkSize(full, data); err != nil {
+			return err
 		}
-		blob := encoded{plumbing.BlobObject, data}
-		d.keep(blob)
-		e := rawEntry{mode: ModeFile, name: name, id: plumbing.ComputeHash(blob.kind, blob.data)}
+		e := rawEntry{ModeFile, name, d.keep(encoded{plumbing.BlobObject, data})}
 		i := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == name })
 		if i < 0 {
 			entries = append(entries, e)
@@ -304,10 +297,16 @@ func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) er
 		}
 		entries[i] = e
 	}
-	folder := encoded{plumbing.TreeObject, encodeTree(entries)}
-	d.keep(folder)
-	if d.root, err = d.graft(ctx, d.root, above, "", plumbing.ComputeHash(folder.kind, folder.data)); err != nil {
+	folder := d.keep(encoded{plumbing.TreeObject, encodeTree(entries)})
+	if d.root, err = d.graft(ctx, d.root, above, "", folder); err != nil {
 		return fmt.Errorf("%s: %w", d.remote, err)
+	}
+	return nil
+}
+
+func checkSize(name string, data []byte) error {
+	if len(data) > MaxObjectBytes {
+		return fmt.Errorf("%s has %d bytes, above the limit of %d", name, len(data), MaxObjectBytes)
 	}
 	return nil
 }
@@ -342,17 +341,16 @@ func (d *Draft) graft(ctx context.Context, at plumbing.Hash, parts []string, pre
 		return at, err
 	}
 	entries[i].id = child
-	obj := encoded{plumbing.TreeObject, encodeTree(entries)}
-	d.keep(obj)
-	return plumbing.ComputeHash(obj.kind, obj.data), nil
+	return d.keep(encoded{plumbing.TreeObject, encodeTree(entries)}), nil
 }
 
-func (d *Draft) keep(obj encoded) {
-	id := plumbing.ComputeHash(obj.kind, obj.data)
-	if _, there := d.objects[id]; !there {
+func (d *Draft) keep(obj encoded) plumbing.Hash {
+	id := obj.id()
+	if _, kept := d.objects[id]; !kept {
 		d.objects[id] = obj
 		d.order = append(d.order, id)
 	}
+	return id
 }
 
 // Commit makes a commit of what was replaced since the last one, and returns
@@ -387,9 +385,7 @@ func (d *Draft) Commit(n NewCommit) (Hash, error) {
 		// A header of several lines goes on behind a space.
 		head += "gpgsig " + strings.ReplaceAll(strings.TrimRight(signature, "\n"), "\n", "\n ") + "\n"
 	}
-	obj := encoded{plumbing.CommitObject, []byte(head + body)}
-	d.keep(obj)
-	d.head, d.time = hashOf(plumbing.ComputeHash(obj.kind, obj.data)), when
+	d.head, d.time = hashOf(d.keep(encoded{plumbing.CommitObject, []byte(head + body)})), when
 	return d.head, nil
 }
 
@@ -412,10 +408,11 @@ func (d *Draft) Files(ctx context.Context, ids ...Hash) (map[Hash][]byte, error)
 				return nil, err
 			}
 		}
-		if obj.kind != plumbing.BlobObject {
-			return nil, fmt.Errorf("object %s in %s is a %s, not a file", id, d.remote, obj.kind)
+		data, err := obj.as(plumbing.BlobObject, id.id(), d.remote)
+		if err != nil {
+			return nil, err
 		}
-		files[id] = obj.data
+		files[id] = data
 	}
 	return files, nil
 }

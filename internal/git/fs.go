@@ -1,15 +1,16 @@
 package git
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"github.com/lockage/lockage/internal/memfs"
 )
 
 // FS is a commit's tree as a file system: fs.ReadDirFS, fs.ReadFileFS,
@@ -19,8 +20,7 @@ import (
 // out of the folder that Sub chose; ReadDir shows what they lead to, so that
 // fs.WalkDir goes through them. A link that leads nowhere, out, or in a circle
 // is shown as a link, and opening it is an error, as opening a submodule is.
-// Files have modes 0644 and 0755, folders 0755, and no times. The Sys method
-// of a FileInfo gives the [Hash] of the file or folder.
+// Files have modes 0644 and 0755, folders 0755, and no times.
 type FS struct {
 	ctx  context.Context //nolint:containedctx // io/fs has no place for one
 	snap *Snapshot
@@ -38,11 +38,13 @@ func (f *FS) Sub(dir string) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at.mode != modeDir {
-		return nil, pathError("sub", dir, fmt.Errorf("is a file, not a folder"))
+	if at.mode != filemode.Dir {
+		return nil, pathError("sub", dir, errNotFolder)
 	}
 	return &FS{ctx: f.ctx, snap: f.snap, dir: at.path}, nil
 }
+
+var errNotFolder = errors.New("is a file, not a folder")
 
 func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
@@ -65,18 +67,18 @@ func (f *FS) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at.mode == modeDir {
+	if at.mode == filemode.Dir {
 		entries, err := f.list(name, at)
 		if err != nil {
 			return nil, err
 		}
-		return &openDir{info: infoOf(path.Base(name), at.entry, 0), name: name, entries: entries}, nil
+		return memfs.OpenFolder(infoOf(path.Base(name), at.entry, 0), entries), nil
 	}
 	data, err := f.content("open", name, at)
 	if err != nil {
 		return nil, err
 	}
-	return &openFile{Reader: bytes.NewReader(data), info: infoOf(path.Base(name), at.entry, len(data))}, nil
+	return memfs.OpenFile(infoOf(path.Base(name), at.entry, len(data)), data), nil
 }
 
 // ReadFile returns a file's content.
@@ -89,8 +91,8 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 }
 
 func (f *FS) content(op, name string, at resolved) ([]byte, error) {
-	if at.mode == modeDir {
-		return nil, pathError(op, name, fmt.Errorf("is a folder, not a file"))
+	if at.mode == filemode.Dir {
+		return nil, pathError(op, name, memfs.ErrIsFolder)
 	}
 	data, err := f.snap.object(f.ctx, at.id, plumbing.BlobObject)
 	if err != nil {
@@ -106,7 +108,7 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 		return nil, err
 	}
 	size := 0
-	if at.mode != modeDir {
+	if at.mode != filemode.Dir {
 		data, err := f.content("stat", name, at)
 		if err != nil {
 			return nil, err
@@ -136,8 +138,8 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 func (f *FS) list(name string, at resolved) ([]fs.DirEntry, error) {
-	if at.mode != modeDir {
-		return nil, pathError("readdir", name, fmt.Errorf("is a file, not a folder"))
+	if at.mode != filemode.Dir {
+		return nil, pathError("readdir", name, errNotFolder)
 	}
 	t, err := f.snap.tree(f.ctx, at.id)
 	if err != nil {
@@ -152,7 +154,7 @@ func (f *FS) list(name string, at resolved) ([]fs.DirEntry, error) {
 	entries := make([]fs.DirEntry, 0, len(t.entries))
 	for _, e := range t.entries {
 		d := &dirEntry{fs: f, name: path.Join(name, e.name), entry: e}
-		if e.mode == modeLink {
+		if e.mode == filemode.Symlink {
 			// By its full name: a circle shows only on the way that was taken.
 			if target, err := f.resolve("readdir", d.name); err == nil {
 				d.entry.mode, d.entry.id = target.mode, target.id
@@ -173,82 +175,35 @@ type dirEntry struct {
 }
 
 func (d *dirEntry) Name() string      { return path.Base(d.name) }
-func (d *dirEntry) IsDir() bool       { return d.entry.mode == modeDir }
+func (d *dirEntry) IsDir() bool       { return d.entry.mode == filemode.Dir }
 func (d *dirEntry) Type() fs.FileMode { return fileMode(d.entry.mode).Type() }
 func (d *dirEntry) String() string    { return fs.FormatDirEntry(d) }
 
 // Info describes the entry as ReadDir shows it.
 func (d *dirEntry) Info() (fs.FileInfo, error) {
 	switch d.entry.mode {
-	case modeFile, modeExecutable:
+	case filemode.Regular, filemode.Executable:
 		return d.fs.Stat(d.name)
 	default:
 		return infoOf(d.Name(), d.entry, 0), nil
 	}
 }
 
-// fileInfo implements fs.FileInfo.
-type fileInfo struct {
-	name  string
-	size  int64
-	entry entry
+func infoOf(name string, e entry, size int) memfs.Info {
+	return memfs.Info{Base: name, Bytes: int64(size), Bits: fileMode(e.mode)}
 }
 
-func infoOf(name string, e entry, size int) *fileInfo {
-	return &fileInfo{name: name, size: int64(size), entry: e}
-}
-
-func (i *fileInfo) Name() string       { return i.name }
-func (i *fileInfo) Size() int64        { return i.size }
-func (i *fileInfo) Mode() fs.FileMode  { return fileMode(i.entry.mode) }
-func (i *fileInfo) ModTime() time.Time { return time.Time{} }
-func (i *fileInfo) IsDir() bool        { return i.entry.mode == modeDir }
-func (i *fileInfo) Sys() any           { return hashOf(i.entry.id) }
-
-func fileMode(m entryMode) fs.FileMode {
+func fileMode(m filemode.FileMode) fs.FileMode {
 	switch m {
-	case modeExecutable:
+	case filemode.Executable:
 		return 0o755
-	case modeDir:
+	case filemode.Dir:
 		return fs.ModeDir | 0o755
-	case modeLink:
+	case filemode.Symlink:
 		return fs.ModeSymlink | 0o777
-	case modeSubmodule:
+	case filemode.Submodule:
 		return fs.ModeIrregular
 	default:
 		return 0o644
 	}
-}
-
-type openFile struct {
-	*bytes.Reader
-	info *fileInfo
-}
-
-func (o *openFile) Stat() (fs.FileInfo, error) { return o.info, nil }
-func (o *openFile) Close() error               { return nil }
-
-type openDir struct {
-	info    *fileInfo
-	name    string
-	entries []fs.DirEntry
-}
-
-func (o *openDir) Stat() (fs.FileInfo, error) { return o.info, nil }
-func (o *openDir) Close() error               { return nil }
-
-func (o *openDir) Read([]byte) (int, error) {
-	return 0, pathError("read", o.name, fmt.Errorf("is a folder, not a file"))
-}
-
-func (o *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n <= 0 || n > len(o.entries) {
-		if n > 0 && len(o.entries) == 0 {
-			return nil, io.EOF
-		}
-		n = len(o.entries)
-	}
-	list := o.entries[:n]
-	o.entries = o.entries[n:]
-	return list, nil
 }

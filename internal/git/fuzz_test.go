@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 )
@@ -19,7 +20,7 @@ func FuzzAdvertisement(f *testing.F) {
 	f.Add([]byte("003f1234567890123456789012345678901234567890 HEAD\x00symref=HEAD:x\n0000"))
 	f.Add([]byte("0011ERR go away\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if a, err := readAdvertisement(bytes.NewReader(data)); err == nil && a.caps == nil {
+		if a, err := readAdvertisement(newPktReader(bytes.NewReader(data))); err == nil && a.caps == nil {
 			t.Error("neither value nor error")
 		}
 	})
@@ -69,7 +70,7 @@ func FuzzMeasurePack(f *testing.F) {
 func FuzzTree(f *testing.F) {
 	f.Add([]byte("100644 a\x0012345678901234567890" + "40000 b\x0012345678901234567890"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tree, err := parseTree(data)
+		tree, err := parseTree(data, plumbing.ZeroHash, address{})
 		if err != nil {
 			return
 		}
@@ -171,11 +172,11 @@ func FuzzReport(f *testing.F) {
 func FuzzRawTree(f *testing.F) {
 	f.Add([]byte("100644 a\x0012345678901234567890" + "40000 b\x0012345678901234567890"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := parseRawTree(data)
+		entries, err := parseRawTree(data, plumbing.ZeroHash, address{})
 		if err != nil {
 			return
 		}
-		again, err := parseRawTree(encodeTree(entries))
+		again, err := parseRawTree(encodeTree(entries), plumbing.ZeroHash, address{})
 		if err != nil || len(again) != len(entries) {
 			t.Errorf("%d entries became %d: %v", len(entries), len(again), err)
 		}

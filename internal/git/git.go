@@ -98,9 +98,8 @@ type Stats struct {
 }
 
 func parseCommit(id plumbing.Hash, data []byte) (Commit, error) {
-	raw := &plumbing.MemoryObject{}
-	raw.SetType(plumbing.CommitObject)
-	if _, err := raw.Write(data); err != nil {
+	raw, err := encoded{plumbing.CommitObject, data}.object()
+	if err != nil {
 		return Commit{}, err
 	}
 	var c object.Commit

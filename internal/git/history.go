@@ -1,10 +1,10 @@
 package git
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -12,7 +12,7 @@ import (
 // isAncestor walks back from descendant, newest commits first. What is absent
 // is fetched: some generations at first, then everything.
 func isAncestor(ctx context.Context, from objects, ancestor, descendant plumbing.Hash) (bool, error) {
-	if _, err := loadCommit(ctx, from, descendant); err != nil {
+	if _, err := loadCommit(ctx, from, descendant, shapeCommit); err != nil {
 		return false, err
 	}
 	if ancestor == descendant {
@@ -40,7 +40,7 @@ func isAncestor(ctx context.Context, from objects, ancestor, descendant plumbing
 // are named there but absent.
 func walk(ctx context.Context, from objects, ancestor, descendant plumbing.Hash) (found bool, absent []plumbing.Hash, err error) {
 	seen := map[plumbing.Hash]bool{descendant: true}
-	queue := &byTime{}
+	var queue []Commit // oldest first
 	visit := func(id plumbing.Hash) error {
 		obj, err := from.read(ctx, id)
 		if errors.Is(err, errMissing) {
@@ -50,23 +50,24 @@ func walk(ctx context.Context, from objects, ancestor, descendant plumbing.Hash)
 		if err != nil {
 			return err
 		}
-		if obj.kind != plumbing.CommitObject {
-			return fmt.Errorf("%s in %s is a %s, not a commit", id, from, obj.kind)
+		data, err := obj.as(plumbing.CommitObject, id, from)
+		if err != nil {
+			return err
 		}
-		c, err := parseCommit(id, obj.data)
-		if err == nil {
-			heap.Push(queue, c)
-		}
+		c, err := parseCommit(id, data)
+		at, _ := slices.BinarySearchFunc(queue, c, func(a, b Commit) int { return a.Committed.Compare(b.Committed) })
+		queue = slices.Insert(queue, at, c)
 		return err
 	}
 	if err := visit(descendant); err != nil {
 		return false, nil, err
 	}
-	for queue.Len() > 0 {
+	for len(queue) > 0 {
 		if err := ctx.Err(); err != nil {
 			return false, nil, err
 		}
-		c, _ := heap.Pop(queue).(Commit)
+		c := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
 		for _, p := range c.Parents {
 			id := p.id()
 			if id == ancestor {
@@ -82,26 +83,4 @@ func walk(ctx context.Context, from objects, ancestor, descendant plumbing.Hash)
 		}
 	}
 	return false, absent, nil
-}
-
-// byTime is a heap of commits, the newest on top.
-type byTime []Commit
-
-func (q byTime) Len() int           { return len(q) }
-func (q byTime) Less(i, j int) bool { return q[i].Committed.After(q[j].Committed) }
-func (q byTime) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-
-// Push and Pop are container/heap's.
-func (q *byTime) Push(x any) {
-	if c, ok := x.(Commit); ok {
-		*q = append(*q, c)
-	}
-}
-
-// Pop removes the last element.
-func (q *byTime) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return last
 }

@@ -132,11 +132,8 @@ func (l *httpLink) discover(ctx context.Context, service string) (*advertisement
 			return nil, err
 		}
 		if moved == nil {
-			adv, err := readAdvertisement(io.LimitReader(body, maxAdvertisement))
-			if cerr := body.Close(); err == nil {
-				err = cerr
-			}
-			if err != nil {
+			adv, err := readAdvertisement(newPktReader(io.LimitReader(body, maxAdvertisement)))
+			if err = errors.Join(err, body.Close()); err != nil {
 				return nil, err
 			}
 			l.base = base
@@ -163,10 +160,7 @@ func (l *httpLink) references(ctx context.Context, prefixes []string) ([]referen
 			return nil, err
 		}
 		refs, err := readLsRefs(io.LimitReader(body, maxAdvertisement))
-		if cerr := body.Close(); err == nil {
-			err = cerr
-		}
-		return refs, err
+		return refs, errors.Join(err, body.Close())
 	}
 	if known {
 		// What was listed when the link was made may be old by now.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // Log visits a commit and those before it, along first parents, newest first,
@@ -18,16 +16,12 @@ func (r *Remote) Log(ctx context.Context, from Hash, visit func(Commit) (bool, e
 			return err
 		}
 		absent := !r.has(ctx, h.id())
-		obj, err := loadAs(ctx, r, want{ids: []plumbing.Hash{h.id()}, commit: h.id(), shape: shape})
+		commit, err := loadCommit(ctx, r, h.id(), shape)
 		if err != nil {
 			return err
 		}
 		if absent {
 			shape = shapeHistory
-		}
-		commit, err := parseCommit(h.id(), obj.data)
-		if err != nil {
-			return err
 		}
 		more, err := visit(commit)
 		if err != nil || !more || len(commit.Parents) == 0 {
@@ -65,19 +59,11 @@ func (r *Remote) PathIDs(ctx context.Context, name string, commits ...Commit) ([
 	return at, nil
 }
 
-// below is the id that a folder gives a name; "" where it has none, or is no folder.
+// below returns the id of a name in a folder, "" if it has none or is not a folder.
 func (r *Remote) below(ctx context.Context, folder Hash, name string) (Hash, error) {
-	obj, err := load(ctx, r, folder.id())
-	if err != nil || obj.kind != plumbing.TreeObject {
-		return "", err
+	entries, _, err := r.entries(ctx, folder)
+	if i := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == name }); i >= 0 {
+		return hashOf(entries[i].id), nil
 	}
-	entries, err := parseRawTree(obj.data)
-	if err != nil {
-		return "", fmt.Errorf("tree %s in %s %w", folder, r, err)
-	}
-	i := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == name })
-	if i < 0 {
-		return "", nil
-	}
-	return hashOf(entries[i].id), nil
+	return "", err
 }

@@ -71,13 +71,19 @@ func loadAs(ctx context.Context, from objects, w want) (encoded, error) {
 	return obj, err
 }
 
-func loadCommit(ctx context.Context, from objects, id plumbing.Hash) (Commit, error) {
-	obj, err := loadAs(ctx, from, want{ids: []plumbing.Hash{id}, commit: id, shape: shapeCommit})
+// loadKind is loadAs for an object of a kind.
+func loadKind(ctx context.Context, from objects, w want, kind plumbing.ObjectType) ([]byte, error) {
+	obj, err := loadAs(ctx, from, w)
+	if err != nil {
+		return nil, err
+	}
+	return obj.as(kind, w.ids[0], from)
+}
+
+func loadCommit(ctx context.Context, from objects, id plumbing.Hash, shape shape) (Commit, error) {
+	data, err := loadKind(ctx, from, want{ids: []plumbing.Hash{id}, commit: id, shape: shape}, plumbing.CommitObject)
 	if err != nil {
 		return Commit{}, err
 	}
-	if obj.kind != plumbing.CommitObject {
-		return Commit{}, fmt.Errorf("%s in %s is a %s, not a commit", id, from, obj.kind)
-	}
-	return parseCommit(id, obj.data)
+	return parseCommit(id, data)
 }

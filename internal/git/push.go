@@ -165,7 +165,11 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.Ref
 			if _, twice := objects.Objects[id]; twice {
 				continue
 			}
-			if err := addObject(objects, u.Draft.objects[id]); err != nil {
+			raw, err := u.Draft.objects[id].object()
+			if err != nil {
+				return nil, err
+			}
+			if _, err := objects.SetEncodedObject(raw); err != nil {
 				return nil, err
 			}
 			ids = append(ids, id)
@@ -177,23 +181,6 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.Ref
 	}
 	req.Packfile = io.NopCloser(&pack)
 	return req, nil
-}
-
-func addObject(to *memory.Storage, obj encoded) error {
-	raw := to.NewEncodedObject()
-	raw.SetType(obj.kind)
-	w, err := raw.Writer()
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(obj.data); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	_, err = to.SetEncodedObject(raw)
-	return err
 }
 
 // remember keeps what was pushed, so that it need not be fetched to go on from there.

@@ -48,7 +48,7 @@ func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*
 	}()
 	// The list ends where the answer begins: both are read from one buffer.
 	reply := newPktReader(io.LimitReader(stdout, maxAdvertisement))
-	adv, err := readAdvertisementFrom(reply)
+	adv, err := readAdvertisement(reply)
 	if err != nil {
 		return nil, "", err
 	}

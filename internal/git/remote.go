@@ -144,7 +144,7 @@ func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
 
 // Commit reads one commit, fetching it if need be.
 func (r *Remote) Commit(ctx context.Context, h Hash) (Commit, error) {
-	return loadCommit(ctx, r, h.id())
+	return loadCommit(ctx, r, h.id(), shapeCommit)
 }
 
 // Snapshot is the tree of one commit.
@@ -223,7 +223,7 @@ func (r *Remote) fetchBest(ctx context.Context, w want) error {
 	q := r.request(w)
 	commits := w.shape != shapeExact && w.shape != shapeDeep
 	allowed := adv.givesObjects() || commits && (adv.givesCommits() || r.listed(adv, w.ids))
-	if allowed && (q.filter == "" || adv.filters()) && (q.depth == 0 || adv.shallows()) {
+	if allowed && (q.filter == "" || adv.offers("filter")) && (q.depth == 0 || adv.offers("shallow")) {
 		err := r.receive(ctx, q)
 		if err == nil && len(q.haves) > 0 && !r.cache.has(w.ids[0]) {
 			// A history was not as complete as the cache claimed.
@@ -275,11 +275,13 @@ func (r *Remote) haves(ids []plumbing.Hash) []plumbing.Hash {
 	return tips[:min(len(tips), maxHaves)]
 }
 
+var errUnreachable = fmt.Errorf("no branch or tag of the server reaches it: was it pushed, or its branch rewritten? %w", ErrNotFound)
+
 // fetchMore is for servers that give no parts: the commit with all its files,
 // or else everything that branches and tags reach.
 func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) error {
 	history := w.shape == shapeRecent || w.shape == shapeHistory
-	if !w.commit.IsZero() && !history && adv.shallows() && (adv.givesCommits() || r.listed(adv, []plumbing.Hash{w.commit})) {
+	if !w.commit.IsZero() && !history && adv.offers("shallow") && (adv.givesCommits() || r.listed(adv, []plumbing.Hash{w.commit})) {
 		r.warn("the server gives no parts of commits: fetching all files of the commit")
 		var refused *refusal
 		if err := r.receive(ctx, request{wants: []plumbing.Hash{w.commit}, depth: 1}); !errors.As(err, &refused) {
@@ -287,9 +289,9 @@ func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) erro
 		}
 	}
 	if r.whole {
-		return fmt.Errorf("no branch or tag of the server reaches it: was it pushed, or its branch rewritten? %w", ErrNotFound)
+		return errUnreachable
 	}
-	if history && adv.filters() {
+	if history && adv.offers("filter") {
 		r.warn("the server gives no commits by id: fetching the history of all branches and tags")
 	} else {
 		r.warn("the server gives neither parts of commits nor commits by id: fetching the whole repository, which may take long")
@@ -299,7 +301,7 @@ func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) erro
 		return err
 	}
 	q := request{haves: r.haves(w.ids)}
-	if history && adv.filters() {
+	if history && adv.offers("filter") {
 		q.filter = "tree:0"
 	}
 	for _, ref := range refs {
@@ -315,7 +317,7 @@ func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) erro
 	}
 	r.whole = q.filter == ""
 	if !slices.ContainsFunc(w.ids, r.cache.has) {
-		return fmt.Errorf("no branch or tag of the server reaches it: was it pushed, or its branch rewritten? %w", ErrNotFound)
+		return errUnreachable
 	}
 	return nil
 }

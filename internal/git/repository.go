@@ -13,8 +13,6 @@ import (
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
-
-	"github.com/lockage/lockage/internal/redact"
 )
 
 // Repository is a repository on disk. It is safe for concurrent use.
@@ -322,7 +320,7 @@ func (r *Repository) peel(ctx context.Context, id plumbing.Hash) (plumbing.Hash,
 
 // Commit reads one commit, fetching it if need be.
 func (r *Repository) Commit(ctx context.Context, h Hash) (Commit, error) {
-	return loadCommit(ctx, r, h.id())
+	return loadCommit(ctx, r, h.id(), shapeCommit)
 }
 
 // Snapshot is the tree of one commit.
@@ -343,28 +341,6 @@ func (r *Repository) Remotes(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return conf.subsections("remote", "url"), nil
-}
-
-// RemoteURL is the URL that the remote's name stands for, insteadOf applied,
-// without credentials.
-func (r *Repository) RemoteURL(ctx context.Context, name string) (string, error) {
-	raw, conf, err := r.remoteURL(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	return redact.URL(conf.rewrite(raw)), nil
-}
-
-func (r *Repository) remoteURL(ctx context.Context, name string) (string, *config, error) {
-	conf, err := r.config(ctx)
-	if err != nil {
-		return "", nil, err
-	}
-	urls := conf.all("remote." + name + ".url")
-	if len(urls) == 0 {
-		return "", nil, fmt.Errorf("repository %s has no remote %q: %w", r.opts.Dir, name, ErrNotFound)
-	}
-	return urls[0], conf, nil
 }
 
 // Remote opens a remote by its name in this repository, or any URL with this

@@ -124,9 +124,9 @@ func TestCheckouts(t *testing.T) {
 			if name == "shared" || name == "submodule" {
 				return
 			}
-			url, err := repo.RemoteURL(t.Context(), "origin")
-			if err != nil || url != s.url() {
-				t.Errorf("remote %q %v, want %q", url, err, s.url())
+			remote, err := repo.Remote(t.Context(), "origin")
+			if err != nil || remote.URL() != s.url() {
+				t.Errorf("remote %v, %v, want %q", remote, err, s.url())
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
 // Snapshot is the tree of one commit, read as needed. It is safe for
@@ -25,7 +26,7 @@ type Snapshot struct {
 }
 
 func newSnapshot(ctx context.Context, from objects, h Hash) (*Snapshot, error) {
-	commit, err := loadCommit(ctx, from, h.id())
+	commit, err := loadCommit(ctx, from, h.id(), shapeCommit)
 	if err != nil {
 		return nil, err
 	}
@@ -38,20 +39,9 @@ func (s *Snapshot) Commit() Commit { return s.commit }
 // entry is a name in a tree.
 type entry struct {
 	name string
-	mode entryMode
+	mode filemode.FileMode // never Deprecated: that is Regular
 	id   plumbing.Hash
 }
-
-// entryMode is the kind of an entry, of the few that git knows.
-type entryMode int
-
-const (
-	modeFile entryMode = iota
-	modeExecutable
-	modeDir
-	modeLink
-	modeSubmodule
-)
 
 // tree is a parsed tree object: entries by name, and the first name in it
 // that no checkout may contain.
@@ -69,28 +59,25 @@ func (t *tree) find(name string) (entry, bool) {
 }
 
 // parseTree reads a tree object, and refuses what no version of git writes.
-func parseTree(data []byte) (*tree, error) {
-	raw, err := parseRawTree(data)
+func parseTree(data []byte, id plumbing.Hash, from fmt.Stringer) (*tree, error) {
+	raw, err := parseRawTree(data, id, from)
 	if err != nil {
 		return nil, err
 	}
 	t := &tree{}
 	for _, r := range raw {
-		e := entry{name: r.name, id: r.id}
-		switch strings.TrimLeft(r.mode, "0") {
-		case "40000":
-			e.mode = modeDir
-		case "120000":
-			e.mode = modeLink
-		case "160000":
-			e.mode = modeSubmodule
-		case "100755":
-			e.mode = modeExecutable
-		case "100644", "100664":
-			e.mode = modeFile
+		mode, err := filemode.New(r.mode)
+		switch mode {
+		case filemode.Deprecated:
+			mode = filemode.Regular
+		case filemode.Dir, filemode.Symlink, filemode.Submodule, filemode.Executable, filemode.Regular:
 		default:
-			return nil, fmt.Errorf("has an entry of unknown mode %q", r.mode)
+			err = errors.New("unknown mode")
 		}
+		if err != nil {
+			return nil, fmt.Errorf("tree %s in %s has an entry of unknown mode %q", id, from, r.mode)
+		}
+		e := entry{r.name, mode, r.id}
 		if t.bad == "" && !goodName(r.name) {
 			t.bad = r.name
 		}
@@ -99,7 +86,7 @@ func parseTree(data []byte) (*tree, error) {
 	slices.SortFunc(t.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	for i := 1; i < len(t.entries); i++ {
 		if t.entries[i].name == t.entries[i-1].name {
-			return nil, fmt.Errorf("has two entries %q", t.entries[i].name)
+			return nil, fmt.Errorf("tree %s in %s has two entries %q", id, from, t.entries[i].name)
 		}
 	}
 	return t, nil
@@ -123,8 +110,8 @@ func (s *Snapshot) tree(ctx context.Context, id plumbing.Hash) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t, err = parseTree(data); err != nil {
-		return nil, fmt.Errorf("tree %s in %s %w", id, s.from, err)
+	if t, err = parseTree(data, id, s.from); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,14 +121,7 @@ func (s *Snapshot) tree(ctx context.Context, id plumbing.Hash) (*tree, error) {
 
 // object reads one object of the wanted kind, fetching it alone if need be.
 func (s *Snapshot) object(ctx context.Context, id plumbing.Hash, kind plumbing.ObjectType) ([]byte, error) {
-	obj, err := loadAs(ctx, s.from, want{ids: []plumbing.Hash{id}, commit: s.commit.Hash.id()})
-	if err != nil {
-		return nil, err
-	}
-	if obj.kind != kind {
-		return nil, fmt.Errorf("object %s in %s is a %s, not a %s", id, s.from, obj.kind, kind)
-	}
-	return obj.data, nil
+	return loadKind(ctx, s.from, want{ids: []plumbing.Hash{id}, commit: s.commit.Hash.id()}, kind)
 }
 
 // resolved is where a name leads: no symbolic link itself.
@@ -153,7 +133,7 @@ type resolved struct {
 // resolve follows name through the tree, and symbolic links where they stay in
 // it.
 func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
-	at := resolved{path: ".", entry: entry{mode: modeDir, id: s.commit.Tree.id()}}
+	at := resolved{path: ".", entry: entry{mode: filemode.Dir, id: s.commit.Tree.id()}}
 	var up []resolved // the folders above at
 	links := 0
 	met := map[string]bool{".": true} // where the parts of name led so far
@@ -172,7 +152,7 @@ func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
 			if err != nil {
 				return next, err
 			}
-			if next.mode != modeLink {
+			if next.mode != filemode.Symlink {
 				up, at = append(up, at), next
 				continue
 			}
@@ -185,7 +165,7 @@ func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
 			}
 			pending = append(splitPath(target), pending...)
 		}
-		if at.mode == modeDir && met[at.path] {
+		if at.mode == filemode.Dir && met[at.path] {
 			return at, fmt.Errorf("symbolic links lead in a circle, to folder %s again", at.path)
 		}
 		met[at.path] = true
@@ -195,7 +175,7 @@ func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
 
 // step finds one name in a folder.
 func (s *Snapshot) step(ctx context.Context, at resolved, part string) (resolved, error) {
-	if at.mode != modeDir || !goodName(part) {
+	if at.mode != filemode.Dir || !goodName(part) {
 		return at, fs.ErrNotExist
 	}
 	t, err := s.tree(ctx, at.id)
@@ -207,7 +187,7 @@ func (s *Snapshot) step(ctx context.Context, at resolved, part string) (resolved
 		return at, fs.ErrNotExist
 	}
 	next := resolved{path: path.Join(at.path, part), entry: e}
-	if e.mode == modeSubmodule {
+	if e.mode == filemode.Submodule {
 		return next, fmt.Errorf("%s is a submodule, whose files are in another repository: only files of the commit itself are read", next.path)
 	}
 	return next, nil
@@ -217,7 +197,7 @@ func (s *Snapshot) step(ctx context.Context, at resolved, part string) (resolved
 func (s *Snapshot) fetchLinks(ctx context.Context, t *tree) error {
 	var absent []plumbing.Hash
 	for _, e := range t.entries {
-		if e.mode == modeLink && !s.from.has(ctx, e.id) {
+		if e.mode == filemode.Symlink && !s.from.has(ctx, e.id) {
 			absent = append(absent, e.id)
 		}
 	}
@@ -270,7 +250,7 @@ func (s *Snapshot) Prefetch(ctx context.Context, paths ...string) error {
 
 // absent lists the topmost objects at and below e that are not on disk.
 func (s *Snapshot) absent(ctx context.Context, e entry, seen map[plumbing.Hash]bool, found *[]plumbing.Hash) error {
-	if seen[e.id] || e.mode == modeSubmodule {
+	if seen[e.id] || e.mode == filemode.Submodule {
 		return nil
 	}
 	if seen[e.id] = true; len(seen) > maxPrefetch {
@@ -280,7 +260,7 @@ func (s *Snapshot) absent(ctx context.Context, e entry, seen map[plumbing.Hash]b
 		*found = append(*found, e.id)
 		return nil
 	}
-	if e.mode != modeDir {
+	if e.mode != filemode.Dir {
 		return nil
 	}
 	t, err := s.tree(ctx, e.id)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
@@ -19,25 +20,28 @@ type sshLink struct {
 	count   *counters
 }
 
-func (l *sshLink) open(ctx context.Context) (transport.UploadPackSession, *packp.AdvRefs, error) {
+// open starts a session of one of the client's services, and reads the references.
+func open[S transport.Session](ctx context.Context, l *sshLink, service func(*transport.Endpoint, transport.AuthMethod) (S, error)) (session S, refs *packp.AdvRefs, err error) {
 	endpoint, err := transport.NewEndpoint(l.address)
 	if err != nil {
-		return nil, nil, err
+		return session, nil, err
 	}
-	session, err := ssh.NewClient(nil).NewUploadPackSession(endpoint, nil)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ssh: %w: is the key in the ssh agent, and the host in known_hosts?", err)
+	if session, err = service(endpoint, nil); err != nil {
+		return session, nil, fmt.Errorf("ssh: %w: is the key in the ssh agent, and the host in known_hosts?", err)
 	}
 	l.count.trips.Add(1)
-	refs, err := session.AdvertisedReferencesContext(ctx)
+	refs, err = session.AdvertisedReferencesContext(ctx)
+	if _, pushes := any(session).(transport.ReceivePackSession); pushes && errors.Is(err, transport.ErrEmptyRemoteRepository) {
+		return session, packp.NewAdvRefs(), nil
+	}
 	if err != nil {
-		return nil, nil, errors.Join(err, session.Close())
+		return session, nil, errors.Join(err, session.Close())
 	}
 	return session, refs, nil
 }
 
 func (l *sshLink) advertisement(ctx context.Context) (*advertisement, error) {
-	session, refs, err := l.open(ctx)
+	session, refs, err := open(ctx, l, ssh.NewClient(nil).NewUploadPackSession)
 	if err != nil {
 		return nil, err
 	}
@@ -53,12 +57,8 @@ func fromAdvRefs(refs *packp.AdvRefs) *advertisement {
 	}
 	links := map[string]string{}
 	for _, link := range a.caps["symref"] {
-		for i := range link {
-			if link[i] == ':' {
-				links[link[:i]] = link[i+1:]
-				break
-			}
-		}
+		name, target, _ := strings.Cut(link, ":")
+		links[name] = target
 	}
 	if refs.Head != nil {
 		a.refs = append(a.refs, reference{name: "HEAD", id: *refs.Head, target: links["HEAD"]})
@@ -78,7 +78,7 @@ func (l *sshLink) references(ctx context.Context, _ []string) ([]reference, erro
 }
 
 func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) error) (err error) {
-	session, refs, err := l.open(ctx)
+	session, refs, err := open(ctx, l, ssh.NewClient(nil).NewUploadPackSession)
 	if err != nil {
 		return err
 	}
@@ -111,23 +111,11 @@ func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) erro
 
 // push implements receiver.
 func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, said string, err error) {
-	endpoint, err := transport.NewEndpoint(l.address)
+	session, refs, err := open(ctx, l, ssh.NewClient(nil).NewReceivePackSession)
 	if err != nil {
 		return nil, "", err
-	}
-	session, err := ssh.NewClient(nil).NewReceivePackSession(endpoint, nil)
-	if err != nil {
-		return nil, "", fmt.Errorf("ssh: %w: is the key in the ssh agent, and the host in known_hosts?", err)
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
-	l.count.trips.Add(1)
-	refs, err := session.AdvertisedReferencesContext(ctx)
-	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
-		refs, err = packp.NewAdvRefs(), nil
-	}
-	if err != nil {
-		return nil, "", err
-	}
 	req, err := request(fromAdvRefs(refs))
 	if err != nil {
 		return nil, "", err

@@ -28,6 +28,24 @@ type encoded struct {
 	data []byte
 }
 
+// as returns the content of an object that was read from a place, if it is of a kind.
+func (e encoded) as(kind plumbing.ObjectType, id plumbing.Hash, from fmt.Stringer) ([]byte, error) {
+	if e.kind != kind {
+		return nil, fmt.Errorf("object %s in %s is a %s, not a %s", id, from, e.kind, kind)
+	}
+	return e.data, nil
+}
+
+// object returns the object as go-git takes it.
+func (e encoded) object() (*plumbing.MemoryObject, error) {
+	raw := &plumbing.MemoryObject{}
+	raw.SetType(e.kind)
+	_, err := raw.Write(e.data)
+	return raw, err
+}
+
+func (e encoded) id() plumbing.Hash { return plumbing.ComputeHash(e.kind, e.data) }
+
 // store is one object folder in git's own format. It is safe for concurrent
 // use and sees what other processes add.
 type store struct {
@@ -80,16 +98,14 @@ func (s *store) read(id plumbing.Hash) (encoded, error) {
 		return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
 	}
 	data, err := io.ReadAll(io.LimitReader(r, MaxObjectBytes+1))
-	if cerr := r.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err = errors.Join(err, r.Close()); err != nil {
 		return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
 	}
-	if plumbing.ComputeHash(obj.Type(), data) != id {
+	read := encoded{obj.Type(), data}
+	if read.id() != id {
 		return encoded{}, fmt.Errorf("object %s in %s is damaged (run git fsck there)", id, s.dir)
 	}
-	return encoded{kind: obj.Type(), data: data}, nil
+	return read, nil
 }
 
 // has says whether the object is listed here; it does not read it.

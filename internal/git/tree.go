@@ -3,7 +3,6 @@ package git
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,17 +37,17 @@ func (e rawEntry) kind() string {
 	return "file"
 }
 
-// parseRawTree reads a tree object: mode, space, name, NUL and id, repeated.
-func parseRawTree(data []byte) ([]rawEntry, error) {
+// parseRawTree reads a tree object that comes from a place: mode, space, name, NUL and id, repeated.
+func parseRawTree(data []byte, id plumbing.Hash, from fmt.Stringer) ([]rawEntry, error) {
 	var entries []rawEntry
 	for len(data) > 0 {
 		head, rest, ok := bytes.Cut(data, []byte{0})
 		mode, name, ok2 := strings.Cut(string(head), " ")
 		if !ok || !ok2 || name == "" || len(rest) < 20 {
-			return nil, errors.New("is malformed")
+			return nil, fmt.Errorf("tree %s in %s is malformed", id, from)
 		}
 		if len(entries) == maxTreeEntries {
-			return nil, fmt.Errorf("has more than %d entries", maxTreeEntries)
+			return nil, fmt.Errorf("tree %s in %s has more than %d entries", id, from, maxTreeEntries)
 		}
 		e := rawEntry{mode: mode, name: name}
 		copy(e.id[:], rest)
@@ -84,42 +83,40 @@ type Item struct {
 	ID   Hash
 }
 
-// Entries lists what a folder holds, by its id and without what lies below its folders: those are items too. What is no
-// folder has none, and is false.
+// Entries lists what a folder holds, by its id, folders included and without what lies below them. It returns false if
+// the id is not a folder's.
 func (r *Remote) Entries(ctx context.Context, folder Hash) ([]Item, bool, error) {
-	obj, err := load(ctx, r, folder.id())
-	if err != nil || obj.kind != plumbing.TreeObject {
-		return nil, false, err
-	}
-	entries, err := parseRawTree(obj.data)
-	if err != nil {
-		return nil, false, fmt.Errorf("tree %s in %s %w", folder, r, err)
-	}
+	entries, ok, err := r.entries(ctx, folder)
 	items := make([]Item, len(entries))
 	for i, e := range entries {
 		items[i] = Item{e.name, e.mode, hashOf(e.id)}
 	}
-	return items, true, nil
+	return items, ok, err
+}
+
+func (r *Remote) entries(ctx context.Context, folder Hash) ([]rawEntry, bool, error) {
+	obj, err := load(ctx, r, folder.id())
+	if err != nil || obj.kind != plumbing.TreeObject {
+		return nil, false, err
+	}
+	entries, err := parseRawTree(obj.data, folder.id(), r)
+	return entries, err == nil, err
 }
 
 // File reads a file by its id.
 func (r *Remote) File(ctx context.Context, id Hash) ([]byte, error) {
-	obj, err := load(ctx, r, id.id())
-	if err == nil && obj.kind != plumbing.BlobObject {
-		err = fmt.Errorf("object %s in %s is a %s, not a file", id, r, obj.kind)
-	}
-	return obj.data, err
+	return loadKind(ctx, r, want{ids: []plumbing.Hash{id.id()}}, plumbing.BlobObject)
 }
 
 // TreeID is the id that git gives a folder of these files. Paths that make no
 // folder, one a file and a folder, say, give an error.
 func TreeID(items []Item) (Hash, error) {
-	id, err := buildTree(items, func(encoded) {})
+	id, err := buildTree(items, encoded.id)
 	return hashOf(id), err
 }
 
-// buildTree makes the trees of a folder and hands each to keep.
-func buildTree(items []Item, keep func(encoded)) (plumbing.Hash, error) {
+// buildTree makes the trees of a folder and hands each to keep, which returns its id.
+func buildTree(items []Item, keep func(encoded) plumbing.Hash) (plumbing.Hash, error) {
 	var entries []rawEntry
 	below := map[string][]Item{}
 	var folders []string
@@ -127,11 +124,11 @@ func buildTree(items []Item, keep func(encoded)) (plumbing.Hash, error) {
 	for _, item := range items {
 		name, rest, deeper := strings.Cut(item.Path, "/")
 		if !goodName(name) {
-			return plumbing.ZeroHash, fmt.Errorf("%q is no path that a tree can hold", item.Path)
+			return plumbing.ZeroHash, fmt.Errorf("invalid path %q for a tree", item.Path)
 		}
 		if !deeper {
 			if seen[name] {
-				return plumbing.ZeroHash, fmt.Errorf("%q is there twice", item.Path)
+				return plumbing.ZeroHash, fmt.Errorf("%q occurs twice", item.Path)
 			}
 			seen[name] = true
 			entries = append(entries, rawEntry{item.Mode, name, item.ID.id()})
@@ -152,7 +149,5 @@ func buildTree(items []Item, keep func(encoded)) (plumbing.Hash, error) {
 		}
 		entries = append(entries, rawEntry{modeTree, name, id})
 	}
-	data := encodeTree(entries)
-	keep(encoded{plumbing.TreeObject, data})
-	return plumbing.ComputeHash(plumbing.TreeObject, data), nil
+	return keep(encoded{plumbing.TreeObject, encodeTree(entries)}), nil
 }

@@ -116,19 +116,12 @@ type advertisement struct {
 
 func (a *advertisement) has(capability string) bool { return len(a.caps[capability]) > 0 }
 
-// filters says whether the server leaves out what it is told to.
-func (a *advertisement) filters() bool {
+// offers reports whether fetches may use a feature: filter or shallow.
+func (a *advertisement) offers(feature string) bool {
 	if a.version == 2 {
-		return slices.Contains(strings.Fields(strings.Join(a.caps["fetch"], " ")), "filter")
+		return slices.Contains(strings.Fields(strings.Join(a.caps["fetch"], " ")), feature)
 	}
-	return a.has("filter")
-}
-
-func (a *advertisement) shallows() bool {
-	if a.version == 2 {
-		return slices.Contains(strings.Fields(strings.Join(a.caps["fetch"], " ")), "shallow")
-	}
-	return a.has("shallow")
+	return a.has(feature)
 }
 
 // givesCommits says whether any commit that a reference reaches may be wanted.
@@ -142,11 +135,7 @@ func (a *advertisement) givesObjects() bool {
 }
 
 // readAdvertisement reads the reply to info/refs.
-func readAdvertisement(r io.Reader) (*advertisement, error) {
-	return readAdvertisementFrom(newPktReader(r))
-}
-
-func readAdvertisementFrom(p *pktReader) (*advertisement, error) {
+func readAdvertisement(p *pktReader) (*advertisement, error) {
 	a := &advertisement{caps: map[string][]string{}}
 	kind, line, err := p.text()
 	if err == nil && kind == pktData && strings.HasPrefix(line, "# service=") {
@@ -268,67 +257,53 @@ type request struct {
 	filter       string // as git rev-list --filter takes it; "" for none
 }
 
-// encode writes the request in the version that a speaks. All is said in one
-// message: what we have is known to be complete, so there is nothing to
-// negotiate.
+// encode writes the request in the version that a speaks, as one message: the
+// histories that we have are complete, so nothing has to be negotiated.
 func (q request) encode(a *advertisement) []byte {
-	if a.version == 2 {
-		return q.encodeV2(a)
-	}
-	caps := ""
-	for _, c := range []string{"multi_ack_detailed", "side-band-64k", "ofs-delta", "no-progress"} {
-		if a.has(c) {
-			caps += " " + c
-		}
-	}
-	if q.filter != "" {
-		caps += " filter"
-	}
-	if q.depth > 0 {
-		caps += " shallow"
-	}
 	var buf []byte
-	for i, id := range q.wants {
-		if i > 0 {
-			caps = ""
+	caps := ""
+	if a.version == 2 {
+		buf = appendPkt(buf, "command=fetch")
+		if a.has("object-format") {
+			buf = appendPkt(buf, "object-format=sha1")
 		}
-		buf = appendPkt(buf, "want %s%s", id, caps)
+		buf = append(buf, "0001"...)
+		buf = appendPkt(buf, "ofs-delta")
+		buf = appendPkt(buf, "no-progress")
+	} else {
+		for _, c := range []string{"multi_ack_detailed", "side-band-64k", "ofs-delta", "no-progress"} {
+			if a.has(c) {
+				caps += " " + c
+			}
+		}
+		if q.filter != "" {
+			caps += " filter"
+		}
+		if q.depth > 0 {
+			caps += " shallow"
+		}
 	}
-	if q.depth > 0 {
-		buf = appendPkt(buf, "deepen %d", q.depth)
-	}
-	if q.filter != "" {
-		buf = appendPkt(buf, "filter %s", q.filter)
-	}
-	buf = append(buf, "0000"...)
-	for _, id := range q.haves {
-		buf = appendPkt(buf, "have %s", id)
-	}
-	return appendPkt(buf, "done")
-}
-
-func (q request) encodeV2(a *advertisement) []byte {
-	buf := appendPkt(nil, "command=fetch")
-	if a.has("object-format") {
-		buf = appendPkt(buf, "object-format=sha1")
-	}
-	buf = append(buf, "0001"...)
-	buf = appendPkt(buf, "ofs-delta")
-	buf = appendPkt(buf, "no-progress")
 	for _, id := range q.wants {
-		buf = appendPkt(buf, "want %s", id)
-	}
-	for _, id := range q.haves {
-		buf = appendPkt(buf, "have %s", id)
+		buf = appendPkt(buf, "want %s%s", id, caps)
+		caps = ""
 	}
 	if q.depth > 0 {
 		buf = appendPkt(buf, "deepen %d", q.depth)
 	}
 	if q.filter != "" {
 		buf = appendPkt(buf, "filter %s", q.filter)
+	}
+	if a.version != 2 {
+		buf = append(buf, "0000"...)
+	}
+	for _, id := range q.haves {
+		buf = appendPkt(buf, "have %s", id)
 	}
 	buf = appendPkt(buf, "done")
-	return append(buf, "0000"...)
+	if a.version == 2 {
+		buf = append(buf, "0000"...)
+	}
+	return buf
 }
 
 // openPack reads a reply up to its pack, of which it returns a reader.

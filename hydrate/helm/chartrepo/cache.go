@@ -4,13 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
+
+	"github.com/lockage/lockage/internal/cachefile"
 )
 
 // cache keeps archives under their digests, and notes which is which.
@@ -94,31 +94,6 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// write replaces a file in one step.
-func write(name string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return cacheError(err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return cacheError(err)
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return cacheError(err)
-}
+func write(name string, data []byte) error { return cacheError(cachefile.Write(name, data)) }
 
-func cacheError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("chart cache: %w: free some space, or choose another cache folder", err)
-	}
-	if err != nil {
-		return fmt.Errorf("chart cache: %w", err)
-	}
-	return nil
-}
+func cacheError(err error) error { return cachefile.Explain("chart cache", err) }

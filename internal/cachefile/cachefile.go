@@ -1,0 +1,41 @@
+// Package cachefile writes the files of caches that several processes share.
+package cachefile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Write replaces a file in one step, so that readers see the old or the new content, never a part. It makes the folder, for
+// this user only.
+func Write(name string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// Explain names the cache in an error of its files, and the next step if the disk is full. It returns nil for nil.
+func Explain(cache string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%s: %w: free some space, or choose another cache folder", cache, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", cache, err)
+	}
+	return nil
+}
