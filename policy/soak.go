@@ -10,9 +10,6 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// promoter is the identity that health attestations are expected of, where a gate names nobody.
-const promoter = "promoter"
-
 // run is a time during which one content was live without a break, under however many releases and digests.
 type run struct {
 	spans []Span
@@ -97,7 +94,7 @@ func (f Facts) soaked(g pipeline.Soak, want time.Duration, r run) GateResult {
 	if g.Healthy {
 		names := g.By
 		if len(names) == 0 {
-			names = []string{promoter}
+			names = []string{pipeline.RolePromoter}
 		}
 		h, ok := f.healthy(g.Stage, f.signers(names, g.Stage), r)
 		if !ok {

@@ -12,8 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
@@ -174,7 +174,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	if err := s.refuse(evidence.RolePromoter); err != nil {
+	if err := s.refuse(pipeline.RolePromoter); err != nil {
 		return err
 	}
 	if err := t.verify(ctx); err != nil {

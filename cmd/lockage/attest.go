@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
@@ -115,7 +115,7 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := s.refuse(evidence.RolePromoter, evidence.RoleHydrator); err != nil {
+	if err := s.refuse(pipeline.RolePromoter, pipeline.RoleHydrator); err != nil {
 		return err
 	}
 	// For an image too: the artifact proves that the release locks it.

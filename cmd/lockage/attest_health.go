@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
@@ -97,8 +98,8 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 		return err
 	}
 	// The stage's own promoter may sign: a further statement by that key gives the stage no new trust.
-	if !slices.Contains(s.roles, evidence.Role{Name: evidence.RolePromoter, Stage: q.Stage}) {
-		if err := s.refuse(evidence.RolePromoter, evidence.RoleHydrator); err != nil {
+	if !slices.Contains(s.roles, evidence.Role{Name: pipeline.RolePromoter, Stage: q.Stage}) {
+		if err := s.refuse(pipeline.RolePromoter, pipeline.RoleHydrator); err != nil {
 			return err
 		}
 	}

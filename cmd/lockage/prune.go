@@ -113,7 +113,7 @@ func (a *app) prune(ctx context.Context, p pruneFlags) error {
 		Keep:      p.keep,
 		DryRun:    p.dryRun,
 		Files:     d.files,
-		Trunk:     d.policyRef,
+		PolicyRef: d.policyRef,
 		Client:    d.client,
 		Remotes:   d.workspace.Repository,
 		Step:      a.step,

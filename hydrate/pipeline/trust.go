@@ -13,6 +13,12 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
+// Names of the identities that have a signing role.
+const (
+	RoleHydrator = "hydrator" // «I rendered this»
+	RolePromoter = "promoter" // «this may run in this stage»
+)
+
 // refuseKeyless reports keyless signing, which is read and checked but not supported yet.
 func (p *Pipeline) refuseKeyless(c *checker) {
 	docs := []*strictyaml.Node{p.doc}
@@ -20,7 +26,7 @@ func (p *Pipeline) refuseKeyless(c *checker) {
 		docs = append(docs, stages.Items...)
 	}
 	for _, doc := range docs {
-		for _, role := range []string{"hydrator", "promoter"} {
+		for _, role := range []string{RoleHydrator, RolePromoter} {
 			signer := doc.Find("sign", role)
 			if signer == nil {
 				continue
@@ -74,9 +80,9 @@ func (e effective) checkIdentities(files fs.FS, c *checker) error {
 			return ""
 		}, "identities", name, "issuer")
 	}
-	same, err := sameIdentity(e.Identities["hydrator"], e.Identities["promoter"], files)
+	same, err := sameIdentity(e.Identities[RoleHydrator], e.Identities[RolePromoter], files)
 	if same {
-		c.add(e.doc.At("identities", "promoter").Pos, "identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own")
+		c.add(e.doc.At("identities", RolePromoter).Pos, "identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own")
 	}
 	return err
 }

@@ -8,15 +8,9 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// The two signing roles, by the names of their identities.
-const (
-	RoleHydrator = "hydrator" // «I rendered this»
-	RolePromoter = "promoter" // «this may run in this stage»
-)
-
 // Role is a signing role that a key has.
 type Role struct {
-	Name  string // RoleHydrator or RolePromoter
+	Name  string // pipeline.RoleHydrator or pipeline.RolePromoter
 	Stage string
 }
 
@@ -31,7 +25,7 @@ func Roles(files fs.FS, key sign.PublicKey, stages ...pipeline.Expanded) ([]Role
 		if err != nil {
 			return nil, err
 		}
-		for _, role := range []string{RolePromoter, RoleHydrator} {
+		for _, role := range []string{pipeline.RolePromoter, pipeline.RoleHydrator} {
 			if ids.had(role, key) {
 				roles = append(roles, Role{role, declared.Stage})
 			}

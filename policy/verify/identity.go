@@ -16,22 +16,16 @@ import (
 // ErrIdentity says that a pipeline file does not make clear who is trusted.
 var ErrIdentity = errors.New("this identity cannot be used")
 
-// Names under which a pipeline file declares who may say «I rendered this», and who may say «this may run».
-const (
-	roleHydrator = "hydrator"
-	rolePromoter = "promoter"
-)
-
 const maxKeyBytes = 64 << 10
 
 // Hydrator is the verifier for what a stage's hydrator signs, its key read from the GitOps repository.
 func Hydrator(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
-	return Identity(files, declared, roleHydrator)
+	return Identity(files, declared, pipeline.RoleHydrator)
 }
 
 // Promoter is the verifier for what a stage's promoter signs, its key read from the GitOps repository.
 func Promoter(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
-	return Identity(files, declared, rolePromoter)
+	return Identity(files, declared, pipeline.RolePromoter)
 }
 
 // Identity is the verifier for what declared identities sign, their keys read from the GitOps repository. A file may hold
@@ -54,9 +48,9 @@ func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.V
 func publicKeys(files fs.FS, declared pipeline.Expanded, name string) ([]sign.PublicKey, error) {
 	id, ok := declared.Identities[name]
 	switch {
-	case !ok && name == roleHydrator:
+	case !ok && name == pipeline.RoleHydrator:
 		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to render; name the public key", ErrIdentity)
-	case !ok && name == rolePromoter:
+	case !ok && name == pipeline.RolePromoter:
 		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to promote; name the public key", ErrIdentity)
 	case !ok:
 		return nil, fmt.Errorf("%w: it is not declared", ErrIdentity)

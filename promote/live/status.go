@@ -32,7 +32,7 @@ type Branch struct {
 
 // Promotes reports whether a stage declares who may promote to it.
 func Promotes(declared pipeline.Expanded) bool {
-	_, ok := declared.Identities["promoter"]
+	_, ok := declared.Identities[pipeline.RolePromoter]
 	return ok
 }
 

@@ -2,7 +2,6 @@ package prune
 
 import (
 	"context"
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,13 +13,13 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// inventory is all tags of a repository, and what they name.
+// inventory holds all tags of a repository, and what they name.
 type inventory struct {
 	tags  map[string]digest.Digest
 	named map[digest.Digest][]string // the tags of each, sorted
 }
 
-// takeInventory resolves every tag. To delete a manifest is to delete all of its tags: so none may be overlooked.
+// takeInventory resolves every tag: deleting a manifest deletes all of its tags, so that none may be overlooked.
 func takeInventory(ctx context.Context, repository *oci.Repository) (*inventory, error) {
 	tags, err := repository.Tags(ctx, "")
 	if err != nil {
@@ -32,17 +31,14 @@ func takeInventory(ctx context.Context, repository *oci.Repository) (*inventory,
 	group.SetLimit(listConcurrency)
 	for _, tag := range tags {
 		group.Go(func() error {
-			desc, err := repository.Resolve(ctx, tag)
-			if errors.Is(err, oci.ErrNotFound) {
-				return nil
-			}
-			if err != nil {
+			named, err := repository.Lookup(ctx, tag)
+			if err != nil || named == "" {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			inv.tags[tag] = desc.Digest
-			inv.named[desc.Digest] = append(inv.named[desc.Digest], tag)
+			inv.tags[tag] = named
+			inv.named[named] = append(inv.named[named], tag)
 			return nil
 		})
 	}
@@ -55,16 +51,16 @@ func takeInventory(ctx context.Context, repository *oci.Repository) (*inventory,
 	return inv, nil
 }
 
-// written matches what follows a stage in the tags that hydration writes for it.
+// written matches what follows the stage in the tags that hydration writes.
 var written = regexp.MustCompile(`^\.(git-[0-9a-f]{40}|img-sha256-[0-9a-f]{64}(\.[0-9a-f]{12})?)$`)
 
-// ofStage tells whether hydration could have written a tag for a stage. The stage's own tag is not among those.
+// ofStage reports whether hydration could have written a tag for a stage. Promotion writes the stage's own tag.
 func ofStage(tag, stage string) bool {
 	rest, ok := strings.CutPrefix(tag, stage)
 	return ok && written.MatchString(rest)
 }
 
-// artifacts are the digests that tags of a stage name, sorted.
+// artifacts returns the digests that tags of a stage name, sorted.
 func (inv *inventory) artifacts(stage string) []digest.Digest {
 	var all []digest.Digest
 	for d, tags := range inv.named {
@@ -76,12 +72,12 @@ func (inv *inventory) artifacts(stage string) []digest.Digest {
 	return all
 }
 
-// attachment matches the tags that name what is attached to a digest: the fallback tag of the referrers API, and where cosign
-// keeps the older forms.
+// attachment matches the tags that name what is attached to a digest: the fallback tag of the referrers API, and cosign's tags
+// of the older forms.
 var attachment = regexp.MustCompile(`^sha256-([0-9a-f]{64})(\.(sig|att|sbom))?$`)
 
-// bereft are the digests that something is attached to by a tag and that no tag names, sorted.
-func (inv *inventory) bereft() []digest.Digest {
+// untagged returns the digests that no tag names although a tag names what is attached to them, sorted.
+func (inv *inventory) untagged() []digest.Digest {
 	var all []digest.Digest
 	for tag := range inv.tags {
 		if m := attachment.FindStringSubmatch(tag); m != nil {
@@ -94,7 +90,7 @@ func (inv *inventory) bereft() []digest.Digest {
 	return slices.Compact(all)
 }
 
-// attached are the tags in the older forms that name what is attached to a digest and what nothing else names.
+// attached returns the tags of the older forms of a digest if no other tag names the same.
 func (inv *inventory) attached(d digest.Digest) []string {
 	var tags []string
 	for _, suffix := range []string{".sig", ".att", ".sbom"} {

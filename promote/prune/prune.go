@@ -1,34 +1,3 @@
-// Package prune removes artifacts from a pipeline's repositories that no stage needs any more.
-//
-// # What stays
-//
-//   - What is live in a stage, what its tag names, and what was live within its last N promotions.
-//   - The releases that are the newest N of the lock's history on the policy ref, in every stage, with all their
-//     hydrations; the current one is always among them.
-//   - The releases that were live within the last N promotions of any stage, in every stage of the pipeline: what runs in
-//     one stage can still be promoted to the next.
-//   - What any other tag names: another stage's, or one that somebody made.
-//   - What is not certainly ours and old. An artifact goes only if its manifest says what its tags say, the hydrator signed
-//     it for this pipeline, stage and repository, and the policy ref knows the release. What is not is told, and left.
-//   - Every record of a promotion: the chain of records cannot be proven without one. Where the registry has the referrers
-//     API, records may go with their subject; there, what was ever live stays whole. Elsewhere the artifact goes, and its
-//     records stay listed under its fallback tag.
-//   - All of a stage whose record is broken. [live.ErrBroken] says what is wrong.
-//
-// # How it goes
-//
-// Of one artifact first the tags go, the candidate's before the others, then the manifest, then what is attached to it. A run
-// that ends anywhere leaves no tag at anything that is not signed. What it leaves behind is found again where the registry has
-// fallback tags; else it is untagged, and the registry's garbage collection takes it. So does it with blobs: nothing here
-// deletes one, and in an image layout, which nobody collects, they stay.
-//
-// The registry is asked first whether it deletes at all. One that does not is left as it is.
-//
-// # What may happen meanwhile
-//
-// What is to be kept is found out after the registry was listed, by a policy ref that was read before that: a release that is
-// new is unknown, and so it stays. A promotion under way is noticed by the record that it attaches. One that is told by
-// name to take a release which is about to be removed may find it gone; it fails then, as one a minute later would.
 package prune
 
 import (
@@ -38,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -47,79 +17,77 @@ import (
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
 )
 
 const (
 	// listConcurrency bounds the tags that are resolved at a time.
 	listConcurrency = 16
-	// concurrency bounds the stages that are read, and the artifacts that are looked at and removed, at a time.
+	// concurrency bounds the stages that are read at a time, and the artifacts that are examined and removed.
 	concurrency = 8
 )
 
-// Trunk is the policy ref.
-type Trunk interface {
-	// Name is the policy ref's name, for messages.
+// PolicyRef is the policy ref; *workspace.Policy is one.
+type PolicyRef interface {
+	// Name returns the policy ref's name, for messages.
 	Name() string
-	// Releases are those of a lock directory, the newest first; see gitops.Policy.
+	// Releases yields the releases of a lock directory, the newest first.
 	Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error]
 }
 
-// Request says what to prune. Stages, DryRun and Step aside, all of it is required.
+// Request selects what to prune. All fields but Stages, DryRun and Step are required.
 type Request struct {
 	Pipelines []*pipeline.Pipeline
 	Stages    []string // by name; none means all
 	Keep      int      // how many promotions and releases back, at least 1
 	DryRun    bool     // find out, and remove nothing
 
-	Files   fs.FS // of the GitOps repository at the policy ref
-	Trunk   Trunk
-	Client  *oci.Client
-	Remotes verify.Remotes
-	Step    func(progress string)
+	Files     fs.FS // of the GitOps repository at the policy ref
+	PolicyRef PolicyRef
+	Client    *oci.Client
+	Remotes   verify.Remotes
+	Step      func(progress string)
 }
 
 // Removed is an artifact that was removed, or would be.
 type Removed struct {
 	Digest  digest.Digest
 	Release string
-	Tags    []string // that it had; none where an earlier run was interrupted
+	Tags    []string // that it had; none if an earlier run was interrupted
 }
 
-// Left is an artifact under a tag of the stage that is old or unknown, and why it stays.
+// Left is an artifact under a tag of the stage that is old or unknown, and the reason why it stays.
 type Left struct {
 	Digest digest.Digest
 	Tags   []string
 	Reason string
 }
 
-// Result is what became of one stage.
+// Result is the outcome of one stage.
 type Result struct {
 	Pipeline string
 	Stage    string
-	Kept     int // artifacts under the stage's tags that stay, those of Held and Left included
-	Held     int // that stay for their records of promotion alone, which might go with them
+	Kept     int // artifacts under the stage's tags that stay, including Held and Left
+	Held     int // that stay only for their records of promotion, which might go with them
 	Removed  []Removed
 	Left     []Left
 	Err      error
 }
 
-// ErrKeep says that a request would keep nothing.
+// ErrKeep is returned by Stages if a request would keep nothing.
 var ErrKeep = errors.New("keep at least 1")
 
-// Stages prunes stages of all pipelines that have them. The error is for what concerns all of them: nothing was removed
-// then. Results come in the order of the pipelines, and of their stages' graph.
+// Stages prunes stages of all pipelines that have them. An error concerns all of them: nothing was removed. Results are in
+// the order of the pipelines, and of their stages' graph.
 func Stages(ctx context.Context, r Request) ([]Result, error) {
 	if r.Keep < 1 {
 		return nil, fmt.Errorf("%w: %d", ErrKeep, r.Keep)
 	}
 	var results []Result
 	for _, p := range r.Pipelines {
-		var names []string
-		for _, name := range p.Order() {
-			if len(r.Stages) == 0 || slices.Contains(r.Stages, name) {
-				names = append(names, name)
-			}
-		}
+		names := slices.DeleteFunc(slices.Clone(p.Order()), func(name string) bool {
+			return len(r.Stages) > 0 && !slices.Contains(r.Stages, name)
+		})
 		if len(names) == 0 {
 			continue
 		}
@@ -140,7 +108,7 @@ func (r Request) pipeline(ctx context.Context, p *pipeline.Pipeline, names []str
 	if err != nil {
 		return nil, err
 	}
-	// First what is there, then what of it is needed: what comes to be needed meanwhile is seen.
+	// The list comes first, so that what becomes needed meanwhile is seen.
 	inventories := map[string]*inventory{}
 	for _, name := range names {
 		repository, err := r.Client.Repository(p.Repository(name))
@@ -183,30 +151,27 @@ func (r Request) pipeline(ctx context.Context, p *pipeline.Pipeline, names []str
 
 // stages reads what is and was live in all stages of a pipeline.
 func (r Request) stages(ctx context.Context, p *pipeline.Pipeline, current lock.Lock) (map[string]*stage, error) {
-	order := p.Order()
-	all := make([]*stage, len(order))
-	group, groupCtx := errgroup.WithContext(ctx)
+	stages := map[string]*stage{}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
-	for i, name := range order {
+	for _, name := range p.Order() {
 		group.Go(func() error {
 			declared, err := p.Expand(name, current, r.Files)
 			if err != nil {
 				return err
 			}
-			if all[i], err = r.open(groupCtx, declared, p.Lock); err != nil {
+			s, err := r.open(ctx, declared)
+			if err != nil {
 				return fmt.Errorf("stage %s: %w", name, err)
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			stages[name] = s
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	stages := map[string]*stage{}
-	for i, name := range order {
-		stages[name] = all[i]
-	}
-	return stages, nil
+	return stages, group.Wait()
 }
 
 func (r Request) step(format string, args ...any) {
@@ -218,9 +183,8 @@ func (r Request) step(format string, args ...any) {
 // stage is a stage, and what of it is needed.
 type stage struct {
 	declared   pipeline.Expanded
-	locks      string // the lock directory
 	repository *oci.Repository
-	verifier   verifier
+	verifier   *sign.Verifier         // of hydrator and promoter
 	tag        digest.Digest          // what the stage's tag names
 	kept       map[digest.Digest]bool // what is or was live within N
 	releases   map[string]bool        // of those
@@ -228,14 +192,18 @@ type stage struct {
 	broken     error
 }
 
-// open reads what is and was live in a stage. That the record is broken is no error here.
-func (r Request) open(ctx context.Context, declared pipeline.Expanded, locks string) (*stage, error) {
-	s := &stage{declared: declared, locks: locks, kept: map[digest.Digest]bool{}, releases: map[string]bool{}}
+// open reads what is and was live in a stage. A broken record is not an error here.
+func (r Request) open(ctx context.Context, declared pipeline.Expanded) (*stage, error) {
+	s := &stage{declared: declared, kept: map[digest.Digest]bool{}, releases: map[string]bool{}}
+	signers := []string{pipeline.RoleHydrator}
+	if live.Promotes(declared) {
+		signers = append(signers, pipeline.RolePromoter)
+	}
 	var err error
 	if s.repository, err = r.Client.Repository(declared.Repository); err != nil {
 		return nil, err
 	}
-	if s.verifier, err = newVerifier(r.Files, declared); err != nil {
+	if s.verifier, err = verify.Identity(r.Files, declared, signers...); err != nil {
 		return nil, err
 	}
 	if !live.Promotes(declared) {
@@ -261,7 +229,7 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded, locks str
 	return s, err
 }
 
-// keep notes the last promotions.
+// keep keeps what the last promotions name.
 func (s *stage) keep(ctx context.Context, at live.Stage, last int) error {
 	seen := 0
 	for p, err := range live.History(ctx, at) {

@@ -35,13 +35,15 @@ func TestReleases(t *testing.T) {
 		"two":                 {keep: 2, removed: 2},
 		"more than there are": {keep: 9, removed: 0},
 		"nothing changes":     {keep: 1, removed: 3, change: func(s *scene) { s.request.DryRun = true }},
-		"another order":       {keep: 2, removed: 2, change: func(s *scene) { s.request.Trunk = history{release(4), release(4), release(1), release(2), release(3)} }},
+		"another order": {keep: 2, removed: 2, change: func(s *scene) {
+			s.request.PolicyRef = history{release(4), release(4), release(1), release(2), release(3)}
+		}},
 		"lock files were tidied away": {keep: 1, removed: 3, change: func(s *scene) {
 			delete(s.files, "locks/app/"+release(1)+".yaml")
 		}},
 		"a release that the policy ref does not know": {keep: 1, removed: 2, left: "is not on origin@main", change: func(s *scene) {
 			delete(s.files, "locks/app/"+release(2)+".yaml")
-			s.request.Trunk = history{release(4), release(3), release(1)}
+			s.request.PolicyRef = history{release(4), release(3), release(1)}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +95,7 @@ func TestStays(t *testing.T) {
 		"another repository":             {change: func(_ *scene, m *made) { m.claim.Repository = "ghcr.io/acme/app" }, reason: "the hydrator did not sign it"},
 		"another release":                {change: func(_ *scene, m *made) { m.claim.Release = release(2) }, reason: "signed it as " + release(2)},
 		"says another stage":             {change: func(_ *scene, m *made) { m.annotations[oci.AnnotationStage] = "production" }, reason: `stage "production"`},
-		"says no image":                  {change: func(_ *scene, m *made) { delete(m.annotations, oci.AnnotationImage) }, reason: "of which image"},
+		"says no image":                  {change: func(_ *scene, m *made) { delete(m.annotations, oci.AnnotationImage) }, reason: "does not name its image and inputs"},
 		"says a kept release":            {change: func(_ *scene, m *made) { m.annotations[oci.AnnotationRelease] = release(4) }, reason: "somebody moved it"},
 		"under a kept release":           {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("staging", release(4))) }},
 		"under another's tag":            {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("staging", release(2))) }, reason: "somebody moved it"},

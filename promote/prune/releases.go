@@ -9,14 +9,14 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// releases are those that the policy ref knows.
+// releases holds what the policy ref knows of releases.
 type releases struct {
 	known map[string]bool // of those that were asked about
 	kept  map[string]bool
 }
 
 // releases finds the newest releases of a lock directory, and which of those that are asked about were ever released: their
-// lock is there, or was the current one.
+// lock exists, or was the current one.
 func (r Request) releases(ctx context.Context, dir, current string, asked map[string]bool) (releases, error) {
 	found := releases{known: map[string]bool{current: true}, kept: map[string]bool{current: true}}
 	ids, err := lock.Releases(r.Files, dir)
@@ -36,7 +36,7 @@ func (r Request) releases(ctx context.Context, dir, current string, asked map[st
 	if !more() {
 		return found, nil
 	}
-	for id, err := range r.Trunk.Releases(ctx, r.Files, dir) {
+	for id, err := range r.PolicyRef.Releases(ctx, r.Files, dir) {
 		if err != nil {
 			return found, err
 		}
@@ -50,7 +50,7 @@ func (r Request) releases(ctx context.Context, dir, current string, asked map[st
 	return found, nil
 }
 
-// releasesIn are the releases that candidates' tags of the stages name.
+// releasesIn returns the releases that candidates' tags of the stages name.
 func releasesIn(inventories map[string]*inventory, stages []string) map[string]bool {
 	all := map[string]bool{}
 	for _, inv := range inventories {
@@ -63,13 +63,13 @@ func releasesIn(inventories map[string]*inventory, stages []string) map[string]b
 	return all
 }
 
-// check says why a release is not old; "" for one that is.
-func (r releases) check(release, trunk string) string {
+// check returns why a release is not old; "" if it is.
+func (r releases) check(release, policyRef string) string {
 	switch {
 	case r.kept[release]:
 		return "it is kept"
 	case !r.known[release]:
-		return fmt.Sprintf("its release %s is not on %s", release, trunk)
+		return fmt.Sprintf("its release %s is not on %s", release, policyRef)
 	}
 	return ""
 }

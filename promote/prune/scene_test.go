@@ -88,7 +88,7 @@ func newScene(t *testing.T, options registry.Options) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.request = prune.Request{Pipelines: pipelines, Keep: 1, Files: s.files, Trunk: releases, Client: testworld.Client(), Remotes: noRemotes{}}
+	s.request = prune.Request{Pipelines: pipelines, Keep: 1, Files: s.files, PolicyRef: releases, Client: testworld.Client(), Remotes: noRemotes{}}
 	return s
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -16,32 +15,9 @@ import (
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/policy/verify"
-	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
-
-// Names of the two signing roles in a pipeline file.
-const (
-	hydrator = "hydrator"
-	promoter = "promoter"
-)
-
-// annotationPredicate is by what Sigstore's bundles say in the registry of what kind they are.
-const annotationPredicate = "dev.sigstore.bundle.predicateType"
-
-// verifier proves what hydrator and promoter signed; it knows which of them.
-type verifier struct{ *sign.Verifier }
-
-func newVerifier(files fs.FS, declared pipeline.Expanded) (verifier, error) {
-	names := []string{hydrator}
-	if live.Promotes(declared) {
-		names = append(names, promoter)
-	}
-	v, err := verify.Identity(files, declared, names...)
-	return verifier{v}, err
-}
 
 // work is a stage that is pruned.
 type work struct {
@@ -51,14 +27,14 @@ type work struct {
 	request   Request
 }
 
-// found is an artifact that was looked at.
+// found is an artifact that was examined.
 type found struct {
 	digest  digest.Digest
 	tags    []string // of this stage, the candidate's first
 	release string
-	gone    bool   // the manifest is not there any more
-	left    string // why it stays, if that is to be told
-	held    bool   // it would go, were it not for its records
+	gone    bool   // the manifest does not exist any more
+	left    string // why it stays, if the result names it
+	held    bool   // it stays only for its records
 	remove  bool
 
 	statements []digest.Digest // attached to it, the hydrator's signature last
@@ -67,13 +43,13 @@ type found struct {
 
 func (w *work) run(ctx context.Context, result *Result) error {
 	tagged := w.inventory.artifacts(w.declared.Stage)
-	all := slices.Concat(tagged, w.inventory.bereft())
-	looked := make([]*found, len(all))
+	all := slices.Concat(tagged, w.inventory.untagged())
+	examined := make([]*found, len(all))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
 	for i, d := range all {
 		group.Go(func() (err error) {
-			looked[i], err = w.look(groupCtx, d)
+			examined[i], err = w.examine(groupCtx, d)
 			return err
 		})
 	}
@@ -81,7 +57,7 @@ func (w *work) run(ctx context.Context, result *Result) error {
 		return err
 	}
 	var old []*found
-	for i, f := range looked {
+	for i, f := range examined {
 		switch {
 		case f.remove:
 			old = append(old, f)
@@ -104,7 +80,7 @@ func (w *work) run(ctx context.Context, result *Result) error {
 	return w.removeAll(ctx, old, result)
 }
 
-// removeAll removes what is old. The first error ends it, when what was begun is done.
+// removeAll removes what is old. After the first error it completes the artifacts that it has begun, and no others.
 func (w *work) removeAll(ctx context.Context, old []*found, result *Result) error {
 	var mu sync.Mutex
 	done := make([]bool, len(old))
@@ -140,8 +116,8 @@ func (w *work) removeAll(ctx context.Context, old []*found, result *Result) erro
 	return err
 }
 
-// look finds out whether an artifact goes. What can be told by its tags alone costs no request.
-func (w *work) look(ctx context.Context, d digest.Digest) (*found, error) {
+// examine decides whether an artifact is removed. It makes no request if the tags alone decide.
+func (w *work) examine(ctx context.Context, d digest.Digest) (*found, error) {
 	f := &found{digest: d}
 	if w.kept[d] || d == w.tag {
 		return f, nil
@@ -155,7 +131,7 @@ func (w *work) look(ctx context.Context, d digest.Digest) (*found, error) {
 		}
 		f.tags = append(f.tags, tag)
 	}
-	slices.Sort(f.tags) // «.git-» comes before «.img-»
+	slices.Sort(f.tags) // «.git-» sorts before «.img-»
 	desc, raw, err := w.repository.Manifest(ctx, d.String())
 	switch {
 	case errors.Is(err, oci.ErrNotFound):
@@ -169,7 +145,7 @@ func (w *work) look(ctx context.Context, d digest.Digest) (*found, error) {
 		if w.releases.kept[f.release] {
 			return f, nil
 		}
-		f.left = w.releases.check(f.release, w.request.Trunk.Name())
+		f.left = w.releases.check(f.release, w.request.PolicyRef.Name())
 	}
 	if f.left != "" {
 		return f, nil
@@ -177,42 +153,41 @@ func (w *work) look(ctx context.Context, d digest.Digest) (*found, error) {
 	return f, w.prove(ctx, f)
 }
 
-// describes reads of which release a manifest says that it is, or why it is no artifact under these tags of the stage.
+// describes returns the release that a manifest names, or why the artifact does not belong under these tags of the stage.
 func (w *work) describes(desc ocispec.Descriptor, raw []byte, tags []string) (release, problem string) {
 	m, err := oci.ParseManifest(desc, raw)
 	if err != nil {
-		return "", "it is no artifact of lockage: " + err.Error()
+		return "", "it is not an artifact of lockage: " + err.Error()
 	}
 	a := m.Annotations
 	if a[oci.AnnotationPipeline] != w.declared.Pipeline || a[oci.AnnotationStage] != w.declared.Stage {
-		return "", fmt.Sprintf("it says that it is of pipeline %.64q, stage %.64q", a[oci.AnnotationPipeline], a[oci.AnnotationStage])
+		return "", fmt.Sprintf("its manifest names pipeline %.64q, stage %.64q", a[oci.AnnotationPipeline], a[oci.AnnotationStage])
 	}
 	_, image, _ := strings.Cut(a[oci.AnnotationImage], "@")
 	input := digest.Digest(a[oci.AnnotationInputDigest])
 	if digest.Digest(image).Validate() != nil || input.Validate() != nil {
-		return "", "it does not say of which image and inputs it is"
+		return "", "its manifest does not name its image and inputs"
 	}
 	own := oci.TagsOf(w.declared.Stage, digest.Digest(image), a[oci.AnnotationRelease], input)
 	for _, tag := range tags {
 		if tag != own.Candidate && tag != own.Image && tag != own.Hydration {
-			return "", fmt.Sprintf("tag %s does not fit what it says of itself: somebody moved it there", tag)
+			return "", fmt.Sprintf("tag %s does not match its manifest: somebody moved it there", tag)
 		}
 	}
 	return a[oci.AnnotationRelease], ""
 }
 
-// prove finds out whether the hydrator signed an artifact for this stage, and what is attached to it.
+// prove reads what is attached to an artifact, and decides by it: the hydrator must have signed it for this stage.
 func (w *work) prove(ctx context.Context, f *found) error {
 	subject := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: f.digest}
 	referrers, err := w.repository.Referrers(ctx, subject, "")
 	if err != nil {
 		return err
 	}
-	isRecord := func(d ocispec.Descriptor) bool { return d.Annotations[annotationPredicate] == predicate.TypePromotion }
 	if len(f.tags) == 0 && !slices.ContainsFunc(referrers, func(d ocispec.Descriptor) bool { return !isRecord(d) }) {
-		return nil // removed before, or nothing of ours
+		return nil // removed before, or not ours
 	}
-	statements, rejected, err := sign.Verify(ctx, w.repository, subject, w.verifier.Verifier)
+	bundles, err := sign.Read(ctx, w.repository, f.digest, referrers)
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -220,7 +195,8 @@ func (w *work) prove(ctx context.Context, f *found) error {
 		f.left = err.Error()
 		return nil
 	}
-	signatures, unfinished := w.sort(f, referrers, statements, isRecord)
+	statements, rejected := w.verifier.Verify(f.digest, bundles)
+	signatures, unfinished := w.sort(f, referrers, statements)
 	switch {
 	case len(signatures) == 0:
 		f.left = "the hydrator did not sign it for this stage"
@@ -238,7 +214,7 @@ func (w *work) prove(ctx context.Context, f *found) error {
 		f.left = fmt.Sprintf("the hydrator signed it as %s", strings.Join(signatures, ", "))
 		return nil
 	}
-	if f.left = w.releases.check(f.release, w.request.Trunk.Name()); f.left != "" {
+	if f.left = w.releases.check(f.release, w.request.PolicyRef.Name()); f.left != "" {
 		return nil
 	}
 	if len(f.records) > 0 && !f.gone {
@@ -252,21 +228,26 @@ func (w *work) prove(ctx context.Context, f *found) error {
 	return nil
 }
 
-// sort puts what is attached to an artifact in order. It returns the releases as which the hydrator signed it for this
-// stage, and whether there is the record of a promotion that is not yet in force.
-func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.Verified, isRecord func(ocispec.Descriptor) bool) (signed []string, unfinished bool) {
+// isRecord reports whether a referrer claims to be the record of a promotion.
+func isRecord(d ocispec.Descriptor) bool {
+	return d.Annotations[sign.AnnotationPredicateType] == predicate.TypePromotion
+}
+
+// sort sorts what is attached to an artifact into records and statements. It returns the releases as which the hydrator
+// signed it for this stage, and whether it carries the record of a promotion that is not in force yet.
+func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.Verified) (signed []string, unfinished bool) {
 	own := sign.Claim{Pipeline: w.declared.Pipeline, Stage: w.declared.Stage, Repository: w.repository.Name()}
 	signatures, records := map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, s := range statements {
 		switch {
-		case s.Identity() == hydrator && s.PredicateType() == sign.PredicateSignature:
+		case s.Identity() == pipeline.RoleHydrator && s.PredicateType() == sign.PredicateSignature:
 			claim := s.Claim()
 			release := claim.Release
 			if claim.Release = ""; claim == own && s.SubjectName() == own.Repository {
 				signed = append(signed, release)
 				signatures[s.Referrer()] = true
 			}
-		case s.Identity() == promoter && s.PredicateType() == predicate.TypePromotion:
+		case s.Identity() == pipeline.RolePromoter && s.PredicateType() == predicate.TypePromotion:
 			records[s.Referrer()] = true
 			r, err := predicate.ParsePromotion(s)
 			unfinished = unfinished || err == nil && r.Sequence > w.sequence
@@ -277,7 +258,7 @@ func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.
 		switch {
 		case records[d.Digest] || isRecord(d):
 			f.records = append(f.records, d.Digest)
-		case len(w.inventory.named[d.Digest]) > 0: // somebody wants it
+		case len(w.inventory.named[d.Digest]) > 0: // a tag keeps it
 		case signatures[d.Digest]:
 			last = append(last, d.Digest)
 		default:
@@ -288,12 +269,12 @@ func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.
 	return signed, unfinished
 }
 
-// remove removes an artifact: tags, manifest, what is attached. It stops behind the tags, and says why, where somebody made
-// use of the artifact since it was looked at.
+// remove removes an artifact: tags, manifest, what is attached. It stops after the tags, and returns why, if the artifact was
+// used since it was examined.
 func (w *work) remove(ctx context.Context, f *found) (left string, err error) {
 	for _, tag := range f.tags {
 		if err := w.repository.DeleteTag(ctx, tag); errors.Is(err, oci.ErrDeleteRefused) {
-			break // they go with the manifest
+			break // the manifest's deletion deletes them
 		} else if err != nil {
 			return "", err
 		}
@@ -314,8 +295,8 @@ func (w *work) remove(ctx context.Context, f *found) (left string, err error) {
 	return "", w.repository.DeleteReferrers(ctx, f.digest, f.statements...)
 }
 
-// removeOlder removes what is attached by a tag in the older form. Whoever may write tags may have it name anything: what does
-// not look like signatures only loses the tag.
+// removeOlder removes what is attached by a tag in the older form. Anybody who may write tags can point it at anything: what
+// does not look like signatures only loses the tag.
 func (w *work) removeOlder(ctx context.Context, tag string) error {
 	desc, raw, err := w.repository.Manifest(ctx, tag)
 	if errors.Is(err, oci.ErrNotFound) {
@@ -335,12 +316,13 @@ func (w *work) removeOlder(ctx context.Context, tag string) error {
 	return w.repository.DeleteManifest(ctx, desc.Digest)
 }
 
-// used says what somebody did to an artifact since it was looked at; "" for nothing.
+// used returns how an artifact was used since it was examined; "" if it was not.
 func (w *work) used(ctx context.Context, f *found) (string, error) {
-	switch desc, err := w.repository.Resolve(ctx, w.declared.Stage); {
-	case err != nil && !errors.Is(err, oci.ErrNotFound):
+	live, err := w.repository.Lookup(ctx, w.declared.Stage)
+	if err != nil {
 		return "", err
-	case err == nil && desc.Digest == f.digest:
+	}
+	if live == f.digest {
 		return "it became live while its tags were removed; hydrate its release again to have them back", nil
 	}
 	subject := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: f.digest}
