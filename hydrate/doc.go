@@ -1,4 +1,4 @@
-// Package hydrate turns the package of a locked source (a chart, say) into an ordered tree of Kubernetes objects, one
+// Package hydrate renders the package of a locked source (a chart, say) to an ordered tree of Kubernetes objects, one
 // stage at a time:
 //
 //	Renderer ──▶ []Manifest ──▶ Decoder ──▶ []Object ──▶ Layout ──▶ Tree
@@ -9,7 +9,7 @@
 //     of keys given twice the last one wins, of a stream the first document counts), integers exact instead of
 //     rounded through float64, lists unwrapped as apimachinery's unstructured decoder unwraps them.
 //   - A document is an object, a list of objects, or empty. Anything else is an error that names template, document and
-//     line: nothing reaches a cluster that was not seen here.
+//     line: nothing reaches a cluster that was not decoded here.
 //   - The tree is a function of the set of objects: neither their order nor the order of keys shows in it. Objects that
 //     SOPS encrypted (those with a top-level key `sops`) keep their keys in order and their scalars as written, since
 //     their MAC covers both.
@@ -20,9 +20,9 @@
 //
 //   - documents without apiVersion, kind, or a metadata.name or metadata.generateName that is a string;
 //   - two objects of one group, kind, namespace and name;
-//   - output that differs between renders, Secrets in the clear, a locked image that occurs nowhere and, if asked to, images
-//     without digest, unless the stage waives the rule; no error tells a value of an object;
+//   - output that differs between renders, Secrets in the clear, a locked image that does not occur and, if required, images
+//     without digest, unless the stage waives the rule; no error contains a value of an object;
 //   - input beyond the bounds named in object.go.
 //
-// The package knows no chart engine, no Git and no registry: a [Renderer] is handed in.
+// The package imports no chart engine, no Git and no registry: it declares [Renderer] and [Package].
 package hydrate

@@ -36,7 +36,8 @@ func assertImages(objects []Object, locked []lock.NamedImage) error {
 }
 
 // Images returns the images of all containers, sorted, each once: the `image` of every entry of a list `containers`,
-// `initContainers` or `ephemeralContainers`, wherever it stands, so that custom resources with Pod templates count too.
+// `initContainers` or `ephemeralContainers` anywhere in an object, so that custom resources with Pod templates count
+// too.
 func Images(objects []Object) []string {
 	var images []string
 	for _, o := range objects {
@@ -74,12 +75,8 @@ func requireDigests(objects []Object) error {
 	if len(found) == 0 {
 		return nil
 	}
-	slices.Sort(found)
-	if len(found) > maxProblems {
-		found = append(found[:maxProblems:maxProblems], fmt.Sprintf("and %d more", len(found)-maxProblems))
-	}
 	return fmt.Errorf("images are not pinned by digest (render.requireDigests):\n  %s\nwrite them as REPOSITORY@sha256:…, or lock them and "+
-		"set render.rewriteImages", strings.Join(found, "\n  "))
+		"set render.rewriteImages", strings.Join(firstOf(found, maxProblems), "\n  "))
 }
 
 // walk visits every value below content with the key of the map that holds it, "" for items of lists.

@@ -12,19 +12,19 @@ import (
 
 const (
 	maxNameBytes = 255 // of a file name: the limit of common file systems
-	hashDigits   = 12  // hexadecimal digits that tell apart what nothing else does
+	hashDigits   = 12  // hexadecimal digits that distinguish names which are equal otherwise
 	singleName   = "manifest.yaml"
 )
 
 // Layout lays objects out as files of one flat folder. It does not depend on their order.
 //
-// A file is named `<kind>-<name>.yaml` in lower case. Objects whose names would meet take their group in,
-// `<kind>.<group>-<name>.yaml` (the core group has none to take in), where their groups differ, and then their namespace,
-// `<namespace>-…`. Should names meet even so, or pass 255 bytes, they end in a hash of the object's identity. An object
-// that has only a generateName is named by it and a hash of its content. Of every name, bytes other than a-z, 0-9, '.',
-// '_' and '-', and a leading dot, are written as % and two hexadecimal digits.
+// A file is named `<kind>-<name>.yaml` in lower case. If names collide, they get the group,
+// `<kind>.<group>-<name>.yaml` (except for the core group), if the groups differ, and then the namespace,
+// `<namespace>-…`. Names that still collide, or exceed 255 bytes, end in a hash of the object's identity. An object
+// that has only a generateName is named by it and a hash of its content. Bytes other than a-z, 0-9, '.', '_' and '-',
+// and a leading dot, are written as % and two hexadecimal digits.
 //
-// With [Single] the documents stand in one file, ordered as their files would be.
+// With [Single] the documents are in one file, ordered as their files would be.
 //
 // Two objects of one group, kind, namespace and name are an error.
 func Layout(objects []Object, mode Mode) (*Tree, error) {
@@ -39,7 +39,7 @@ func Layout(objects []Object, mode Mode) (*Tree, error) {
 	for i, o := range objects {
 		files[i] = File{Path: names[i], Data: o.YAML()}
 	}
-	tree := newTree(files, len(objects))
+	tree := newTree(files)
 	if mode == PerObject {
 		return tree, nil
 	}
@@ -47,7 +47,7 @@ func Layout(objects []Object, mode Mode) (*Tree, error) {
 	for _, data := range tree.Files() {
 		documents = append(documents, data)
 	}
-	return newTree([]File{{Path: singleName, Data: bytes.Join(documents, []byte("---\n"))}}, len(objects)), nil
+	return newTree([]File{{Path: singleName, Data: bytes.Join(documents, []byte("---\n"))}}), nil
 }
 
 func checkDistinct(objects []Object) error {
@@ -55,8 +55,8 @@ func checkDistinct(objects []Object) error {
 	first := make(map[identity]Object, len(objects))
 	for _, o := range objects {
 		id := o.identity()
-		other, met := first[id]
-		if !met {
+		other, twice := first[id]
+		if !twice {
 			first[id] = o
 			continue
 		}
@@ -74,13 +74,11 @@ func checkDistinct(objects []Object) error {
 func fileNames(objects []Object) []string {
 	parts := make([]nameParts, len(objects))
 	names := make([]string, len(objects))
-	all := make([]int, len(objects))
 	for i, o := range objects {
-		all[i] = i
 		parts[i] = newNameParts(o)
 		names[i] = parts[i].fileName()
 	}
-	// Whoever meets takes in what tells them apart: group, then namespace.
+	// Names that collide get what distinguishes them: the group, then the namespace.
 	for _, step := range []struct {
 		differ func(a, b Object) bool
 		take   func(*nameParts, Object)
@@ -88,7 +86,7 @@ func fileNames(objects []Object) []string {
 		{func(a, b Object) bool { return a.Group != b.Group }, func(p *nameParts, o Object) { p.group = escape(o.Group) }},
 		{func(a, b Object) bool { return a.Namespace != b.Namespace }, func(p *nameParts, o Object) { p.namespace = escape(o.Namespace) }},
 	} {
-		for _, members := range meetings(all, names) {
+		for _, members := range collisions(names) {
 			if !slices.ContainsFunc(members, func(i int) bool { return step.differ(objects[i], objects[members[0]]) }) {
 				continue
 			}
@@ -98,14 +96,15 @@ func fileNames(objects []Object) []string {
 			}
 		}
 	}
-	// What still meets are objects that escape to the same letters (Web and web) or that took each other's name. A name
-	// with a hash can in turn meet one that looks like it, so this goes on, with longer hashes, until all are apart.
+	// What still collides are objects that escape to the same letters (Web and web) or that took each other's name. A
+	// name with a hash can in turn collide with one that looks like it: repeat with longer hashes until all are
+	// distinct.
 	for {
-		met := meetings(all, names)
-		if len(met) == 0 {
+		groups := collisions(names)
+		if len(groups) == 0 {
 			return names
 		}
-		for _, members := range met {
+		for _, members := range groups {
 			for _, i := range members {
 				parts[i].digits = min(parts[i].digits+hashDigits, len(parts[i].hash))
 				names[i] = parts[i].fileName()
@@ -114,19 +113,18 @@ func fileNames(objects []Object) []string {
 	}
 }
 
-// meetings returns the groups of indices that share a name, in order of the first.
-func meetings(indices []int, names []string) [][]int {
+// collisions returns the groups of indices that share a name, in order of the first.
+func collisions(names []string) (groups [][]int) {
 	byName := map[string][]int{}
-	for _, i := range indices {
-		byName[names[i]] = append(byName[names[i]], i)
+	for i, name := range names {
+		byName[name] = append(byName[name], i)
 	}
-	var met [][]int
-	for _, i := range indices {
-		if members := byName[names[i]]; len(members) > 1 && members[0] == i {
-			met = append(met, members)
+	for i, name := range names {
+		if members := byName[name]; len(members) > 1 && members[0] == i {
+			groups = append(groups, members)
 		}
 	}
-	return met
+	return groups
 }
 
 type nameParts struct {
@@ -168,7 +166,7 @@ func (p nameParts) fileName() string {
 	return stem + ext
 }
 
-// escape lowers s and writes what is not safe in file names everywhere as %xx.
+// escape lowers s and writes bytes that are not safe in file names on every system as %xx.
 func escape(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(strings.ToLower(s)) {

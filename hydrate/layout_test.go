@@ -2,6 +2,7 @@ package hydrate
 
 import (
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -125,7 +126,7 @@ func TestLayoutSingle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := tree.ReadFile("manifest.yaml")
+	got, err := fs.ReadFile(tree, "manifest.yaml")
 	const want = `apiVersion: v1
 kind: Pod
 metadata:
@@ -138,8 +139,8 @@ metadata:
   name: web
   namespace: ""
 `
-	if diff := cmp.Diff(want, string(got)); err != nil || diff != "" || tree.Objects() != 2 {
-		t.Errorf("%d objects, %v\n%s", tree.Objects(), err, diff)
+	if diff := cmp.Diff(want, string(got)); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
 	}
 }
 

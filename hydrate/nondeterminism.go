@@ -14,8 +14,8 @@ import (
 // maxDifferences bounds the fields that one error names.
 const maxDifferences = 40
 
-// differences renders once more what may come out otherwise, and names what did: template, object and field, never a
-// value, which may be a password. A render whose output is the same in both has none.
+// differences renders once more what may come out differently, and names what did: template, object and field, never a
+// value, which may be a password.
 func differences(ctx context.Context, decoder *Decoder, rendered Rendered, objects []Object) ([]string, error) {
 	if rendered.Again == nil {
 		return nil, nil
@@ -37,16 +37,13 @@ func differences(ctx context.Context, decoder *Decoder, rendered Rendered, objec
 	return compareObjects(objects, others), nil
 }
 
-// nondeterministic is the error over differences.
+// nondeterministic returns the error that lists differences.
 func nondeterministic(found []string) error {
-	if len(found) > maxDifferences {
-		found = append(found[:maxDifferences:maxDifferences], fmt.Sprintf("and %d more", len(found)-maxDifferences))
-	}
 	return errors.New("the same inputs would not give the same output again, since templates use the clock or randomness:\n  " +
-		strings.Join(found, "\n  ") + "\nset these in the values (an existing Secret by its name, say), or publish whatever comes out (render.nondeterminism: allow)")
+		strings.Join(firstOf(found, maxDifferences), "\n  ") + "\nset these in the values (an existing Secret by its name, say), or publish whatever comes out (render.nondeterminism: allow)")
 }
 
-// compareObjects tells how two renders of one stage differ, ordered by template and object.
+// compareObjects lists how two renders of one stage differ, ordered by template and object.
 func compareObjects(first, second []Object) []string {
 	byIdentity := map[identity]Object{}
 	for _, o := range second {
@@ -66,7 +63,7 @@ func compareObjects(first, second []Object) []string {
 			found = append(found, fmt.Sprintf("%s: %v: %s", o.Source, o, field))
 		}
 	}
-	// An object whose name or namespace is random has no partner, but the other render made one like it.
+	// An object whose name or namespace is random has no counterpart, but the other render made one like it.
 	for _, o := range alone {
 		found = append(found, fmt.Sprintf("%s: %v: is not there, or not by this name, in another render", o.Source, o))
 		for id, other := range byIdentity {
@@ -83,7 +80,8 @@ func compareObjects(first, second []Object) []string {
 	return slices.Compact(found)
 }
 
-// differingFields appends the paths at which two values differ, such as spec.template.metadata.annotations["checksum/config"].
+// differingFields appends the paths at which two values differ, such as
+// spec.template.metadata.annotations["checksum/config"].
 func differingFields(fields []string, path string, a, b any) []string {
 	switch a := a.(type) {
 	case map[string]any:

@@ -9,14 +9,13 @@ import (
 	"sync"
 )
 
-// Bounds on what a renderer may hand over. They are far above what real packages hold (the largest known charts carry
-// some 5 MB of custom resource definitions) and keep a hostile one from exhausting memory.
+// Bounds on the output of a renderer. They are far above real packages (the largest known charts have some 5 MB of
+// custom resource definitions) and keep a hostile one from exhausting memory.
 const (
 	maxDocumentBytes = 32 << 20 // of one document, and again of the values that its aliases expand to
 	maxDepth         = 256      // of maps and lists nested in one document
 	maxListDepth     = 8        // of lists of objects in lists of objects
 	maxObjects       = 20_000   // of one stage
-	maxProblems      = 20       // told in one error
 )
 
 // Object is one Kubernetes object.
@@ -24,7 +23,7 @@ type Object struct {
 	Group        string // "" for the core group
 	Version      string
 	Kind         string
-	Namespace    string // as written; "" also where the namespace is left to the release
+	Namespace    string // as written; "" also if the namespace is left to the release
 	Name         string // "" if only GenerateName is given
 	GenerateName string
 	Source       string // the template it came from, for messages
@@ -32,8 +31,8 @@ type Object struct {
 	*document
 }
 
-// document is what an object says. It is immutable, and shared between the objects of all stages that hold the very
-// same document; that is why an Object gives no way to change its content.
+// document is the content of an object. It is immutable, and shared between the objects of all stages that have the
+// same document: therefore an Object has no method that changes its content.
 type document struct {
 	content map[string]any
 	encoded func() []byte
@@ -66,7 +65,7 @@ func (o Object) String() string {
 	return b.String()
 }
 
-// identity is what a cluster tells objects apart by. Objects without a name are told apart by what they say.
+// identity is what a cluster distinguishes objects by. Objects without a name are distinguished by their content.
 type identity struct {
 	group, kind, namespace, name string
 	content                      [sha256.Size]byte
@@ -80,23 +79,23 @@ func (o Object) identity() identity {
 	return id
 }
 
-// Decoder decodes manifests. It keeps what it has met more than once, so that what all stages of a package share (the
-// definitions of custom resources, mostly) is decoded and encoded once. The zero Decoder is ready; it is safe for
+// Decoder decodes manifests. It keeps documents that it met more than once, so that what all stages of a package share
+// (mostly definitions of custom resources) is decoded and encoded once. The zero Decoder is ready; it is safe for
 // concurrent use.
 type Decoder struct {
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]parsed // the zero parsed: met once, not kept
 }
 
-// parsed is what became of one document: the objects in it, without their source, or why it holds none.
+// parsed is the result of parsing one document: its objects, without their source, or an error.
 type parsed struct {
 	done    bool
 	objects []Object
 	err     error
 }
 
-// Objects decodes manifests, unwraps lists and drops empty documents. Objects come in the order of the manifests. All
-// problems are told in one error, each with its template, document and line.
+// Objects decodes manifests, unwraps lists and drops empty documents. Objects are in the order of the manifests. One
+// error lists all problems, each with its template, document and line.
 func (d *Decoder) Objects(manifests []Manifest) ([]Object, error) {
 	var objects []Object
 	var problems []error
@@ -226,7 +225,7 @@ func unwrap(content map[string]any, depth int) ([]Object, error) {
 	return objects, nil
 }
 
-// newObjects makes the one object that says content and is encoded from written.
+// newObjects makes the object with this content, which is encoded from written.
 func newObjects(content map[string]any, written any) ([]Object, error) {
 	f := fields{content: content}
 	o := Object{Kind: f.text("kind"), document: &document{
@@ -275,7 +274,7 @@ func newObjects(content map[string]any, written any) ([]Object, error) {
 	return []Object{o}, nil
 }
 
-// fields reads the strings of a map and remembers those that are none.
+// fields reads the strings of a map and records values of other types.
 type fields struct {
 	content  map[string]any
 	prefix   string
@@ -294,8 +293,8 @@ func (f *fields) text(key string) string {
 	}
 }
 
-// texts looks for maps and lists among the values at key, labels or annotations. Numbers and booleans are let pass, as
-// most tools on the way to a cluster do.
+// texts records maps and lists among the values at key, labels or annotations. Numbers and booleans pass, as in most
+// tools on the way to a cluster.
 func (f *fields) texts(key string) {
 	values, _ := f.content[key].(map[string]any)
 	for _, k := range sortedKeys(values) {
@@ -311,7 +310,7 @@ func text(v any) string {
 	return s
 }
 
-// describe says what kind of thing a decoded value is.
+// describe names the kind of a decoded value.
 func describe(v any) string {
 	switch v := v.(type) {
 	case nil:

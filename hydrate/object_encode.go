@@ -2,16 +2,17 @@ package hydrate
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 )
 
-// The encoder is our own and not a YAML library's, because what it writes is the content that is digested, signed and
-// reviewed: libraries change how they fold, quote and indent between versions, and some fold long strings or lose
-// leading blanks. It writes little of YAML: block maps and lists; plain, quoted and literal scalars. Every scalar reads
-// as what it is under YAML 1.1 and 1.2 alike.
+// This encoder replaces a YAML library's, because its output is digested, signed and reviewed: libraries change how
+// they fold, quote and indent between versions, and some fold long strings or lose leading blanks. It writes a small
+// part of YAML: block maps and lists; plain, quoted and literal scalars. Every scalar reads back as itself under YAML
+// 1.1 and 1.2.
 
 const indentStep = 2
 
@@ -122,7 +123,7 @@ func appendScalar(out []byte, value any) []byte {
 		}
 		return appendQuoted(out, value)
 	}
-	panic(fmt.Sprintf("hydrate: %T is no value of a Kubernetes object", value))
+	panic(fmt.Sprintf("hydrate: %T cannot be a value of a Kubernetes object", value))
 }
 
 // formatFloat writes a point into numbers with an exponent: YAML 1.1 takes 1e+20 for a string.
@@ -134,7 +135,7 @@ func formatFloat(f float64) string {
 	return s
 }
 
-// isLiteral reports whether s is written as a literal block: several lines, of which none needs an escape.
+// isLiteral reports whether s is written as a literal block: several lines without a character that needs an escape.
 func isLiteral(s string) bool {
 	return strings.Contains(s, "\n") && strings.Trim(s, "\n") != "" &&
 		!strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !printable(r) })
@@ -171,8 +172,8 @@ func appendIndent(out []byte, n int) []byte {
 	return out
 }
 
-// printable reports whether r may stand in a scalar as itself. The separators and the byte order mark are left out:
-// YAML 1.1 and 1.2 differ over which of them break lines.
+// printable reports whether r is written as itself in a scalar. The separators and the byte order mark are not: YAML
+// 1.1 and 1.2 disagree which of them break lines.
 func printable(r rune) bool {
 	return r >= 0x20 && r < 0x7f || r >= 0xa0 && r != 0x2028 && r != 0x2029 && r != 0xfeff && r != unicode.ReplacementChar &&
 		r&0xfffe != 0xfffe && (r < 0xd800 || r >= 0xe000)
@@ -182,7 +183,7 @@ func isPrintable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return !printable(r) })
 }
 
-// isPlain reports whether s can stand without quotes and is read as a string by everybody.
+// isPlain reports whether every reader takes s without quotes for a string.
 func isPlain(s string) bool {
 	if s == "" || !isPrintable(s) || s[0] == ' ' || s[len(s)-1] == ' ' || s[len(s)-1] == ':' ||
 		strings.Contains(s, ": ") || strings.Contains(s, " #") ||
@@ -200,7 +201,7 @@ func isPlain(s string) bool {
 	return !isWord(s) && !isNumeric(s)
 }
 
-// isWord reports whether some reader takes s for a boolean, null, infinity, or a key of meaning.
+// isWord reports whether some reader takes s for a boolean, null, infinity, or a special key.
 func isWord(s string) bool {
 	switch strings.ToLower(s) {
 	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "=", "<<",
@@ -211,7 +212,7 @@ func isWord(s string) bool {
 }
 
 // isNumeric reports whether some reader might take s for a number or a time: decimal, octal, hexadecimal, binary,
-// base 60, with an exponent or separators. It rather errs to yes, at the price of quotes.
+// base 60, with an exponent or separators. It errs on the side of quotes.
 func isNumeric(s string) bool {
 	digits := strings.TrimLeft(s, "+-.")
 	return digits != "" && digits[0] >= '0' && digits[0] <= '9' &&
@@ -243,11 +244,4 @@ func appendQuoted(out []byte, s string) []byte {
 	return append(out, '"')
 }
 
-func sortedKeys(m map[string]any) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
+func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

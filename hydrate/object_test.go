@@ -38,7 +38,7 @@ func TestObjects(t *testing.T) {
 		"null items":           {"apiVersion: v1\nkind: PodList\nitems: ", nil, ""},
 		"a kind called list":   {"apiVersion: x/v1\nkind: AllowList\nmetadata: {name: a}", []string{"AllowList.x a"}, ""},
 		"items that are a map": {"apiVersion: x/v1\nkind: Bundle\nmetadata: {name: a}\nitems: {b: c}", []string{"Bundle.x a"}, ""},
-		"item is no object":    {"apiVersion: v1\nkind: List\nitems: [a]", nil, "item 1 of the List is a string, not an object"},
+		"item is a scalar":     {"apiVersion: v1\nkind: List\nitems: [a]", nil, "item 1 of the List is a string, not an object"},
 		"item without kind":    {"apiVersion: v1\nkind: List\nitems: [{metadata: {name: a}}]", nil, "item 1 of the List: object: no kind"},
 		"lists too deep":       {strings.Repeat("{kind: List, items: [", 10) + strings.Repeat("]}", 10), nil, "lists in lists"},
 		"scalar":               {"just text", nil, `a Kubernetes object is a map, this is a string that begins "just text"`},

@@ -2,16 +2,15 @@ package hydrate
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// rewriteImages pins by digest the images of containers that name a locked repository by tag, or by nothing; they
-// are then REPOSITORY@DIGEST, the repository as it was written. What is pinned already stays, and so do objects that SOPS
-// encrypted. Where the lock has two images of one repository, the tag says which is meant.
+// rewriteImages pins by digest the images of containers that name a locked repository with or without a tag: they
+// become REPOSITORY@DIGEST, with the repository as written. Pinned images and objects that SOPS encrypted stay. If the
+// lock has two images of one repository, the tag decides.
 func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error) {
 	out := slices.Clone(objects)
 	for i, o := range objects {
@@ -45,7 +44,7 @@ func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error)
 	return out, nil
 }
 
-// lockedAs returns the locked images that a reference without digest may stand for, by different digests.
+// lockedAs returns the locked images that a reference without digest may mean, by different digests.
 func lockedAs(image string, locked []lock.NamedImage) (candidates []lock.NamedImage) {
 	if strings.Contains(image, "@") {
 		return nil
@@ -85,8 +84,7 @@ func normalRepository(repository string) string {
 
 // withImages returns the object with the images of its containers replaced, as changed says.
 func (o Object) withImages(changed map[string]string) (Object, error) {
-	content, _ := clone(o.content).(map[string]any)
-	objects, err := newObjects(content, content)
+	objects, err := parseDocument(o.YAML()) // a copy: objects share their content
 	if err != nil {
 		return Object{}, err
 	}
@@ -98,23 +96,4 @@ func (o Object) withImages(changed map[string]string) (Object, error) {
 		}
 	})
 	return rewritten, nil
-}
-
-// clone copies a decoded value down to its scalars.
-func clone(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := maps.Clone(v)
-		for key, item := range out {
-			out[key] = clone(item)
-		}
-		return out
-	case []any:
-		out := slices.Clone(v)
-		for i, item := range out {
-			out[i] = clone(item)
-		}
-		return out
-	}
-	return v
 }

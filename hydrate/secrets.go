@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// guardSecrets refuses objects that carry a Secret's data in the clear, unless its name is allowed, and returns the
-// allowed names that were needed. Errors name objects, never what is in them.
+// guardSecrets refuses objects with a Secret's data in the clear, unless its name is allowed, and returns the allowed
+// names that were needed. Errors name objects, never their content.
 //
-// A Secret is populated if data or stringData has a value that is not empty. It may be an object of its own or stand in
+// A Secret is populated if data or stringData has a value that is not empty. It may be an object of its own or part of
 // another that applies it (an OpenShift Template, say). A Secret that SOPS encrypted passes if each of its values is
-// encrypted; SealedSecret, ExternalSecret and their like are other kinds, and pass.
+// encrypted; SealedSecret, ExternalSecret and similar kinds pass.
 func guardSecrets(objects []Object, allowed []string) (used []string, err error) {
 	var refused []string
 	for _, o := range objects {
@@ -31,12 +31,8 @@ func guardSecrets(objects []Object, allowed []string) (used []string, err error)
 	if len(refused) == 0 {
 		return used, nil
 	}
-	slices.Sort(refused)
-	if len(refused) > maxProblems {
-		refused = append(refused[:maxProblems:maxProblems], fmt.Sprintf("and %d more", len(refused)-maxProblems))
-	}
 	return used, fmt.Errorf("the render holds Secrets in the clear, which everybody could read who can pull the artifact:\n  %s\nuse SOPS, "+
-		"SealedSecrets or ExternalSecrets, or name those that are no secret (render.allowSecrets)", strings.Join(refused, "\n  "))
+		"SealedSecrets or ExternalSecrets, or name those that may be public (render.allowSecrets)", strings.Join(firstOf(refused, maxProblems), "\n  "))
 }
 
 // populatedSecrets returns the names of the Secrets with data in the clear that o is or holds.
@@ -90,7 +86,8 @@ func isPopulated(data any, sops bool) bool {
 	}
 }
 
-// isEncrypted reports whether a value has the form that SOPS gives encrypted ones: ENC[AES256_GCM,data:…,iv:…,tag:…,type:str].
+// isEncrypted reports whether a value has the form that SOPS gives encrypted ones:
+// ENC[AES256_GCM,data:…,iv:…,tag:…,type:str].
 func isEncrypted(value string) bool {
 	return strings.HasPrefix(value, "ENC[AES256_GCM,data:") && strings.HasSuffix(value, "]")
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// outputVersion counts the changes to what this package makes of a renderer's output. It is part of every input digest:
-// raise it whenever the same objects come out as other bytes.
+// outputVersion counts the changes of this package's output. It is part of every input digest: raise it whenever the
+// same objects come out as other bytes.
 const outputVersion = 1
 
 // Stage is one stage of a release, ready to be rendered: its output is a function of it.
@@ -34,18 +34,18 @@ type Checker interface {
 	Check(objects []Object) error
 }
 
-// Rendering is what a stage was rendered to.
+// Rendering is the result of rendering a stage.
 type Rendering struct {
 	Tree     *Tree
 	Objects  int
 	Images   []string // of the containers in it, as written, sorted
 	Warnings []string
-	// Allowances are the rules that the stage waives and that its output breaks, such as "allowSecrets: db", sorted.
+	// Allowances are the rules that the stage waives and its output breaks, such as "allowSecrets: db", sorted.
 	Allowances []string
 }
 
-// Render renders the stage and judges what came out by its rules; the error tells all that are broken. Nothing in it is
-// a value of an object.
+// Render renders the stage and checks the output by its rules; the error lists all that it breaks, and no value of an
+// object.
 func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	rendered, err := s.Package.Render(ctx, s.Options.Request)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	return Rendering{tree, len(objects), Images(objects), rendered.Warnings, allowances}, nil
 }
 
-// judge applies the stage's rules to its output, and returns those that it breaks and may break.
+// judge applies the stage's rules to its output, and returns those that it breaks with permission.
 func (s Stage) judge(objects []Object, changing []string) (allowances []string, err error) {
 	var problems []error
 	waive := func(err error, waived bool, allowance string) {
@@ -115,8 +115,8 @@ func (s Stage) judge(objects []Object, changing []string) (allowances []string, 
 
 // InputDigest returns a digest of everything that can change the output: pipeline and stage, every field of the lock,
 // every file of the package and of the values by its content, the options as they take effect, and the version of the
-// renderer. What changes no output is left out: where files lie in the GitOps repository, the content of schemas, and the
-// name under which the artifact is stored.
+// renderer. What changes no output is left out: where files lie in the GitOps repository, the content of schemas, and
+// the name under which the artifact is stored.
 func (s Stage) InputDigest() digest.Digest {
 	type file struct {
 		Path   string    `json:",omitempty"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"strings"
 	"testing"
@@ -135,7 +136,7 @@ func TestRewriteKeepsTheOriginal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := rendering.Tree.ReadFile("pod-a.yaml")
+		data, err := fs.ReadFile(rendering.Tree, "pod-a.yaml")
 		if err != nil || strings.Contains(string(data), webDigest) != rewrite {
 			t.Errorf("rewrite %t: %v\n%s", rewrite, err, data)
 		}
@@ -146,8 +147,8 @@ type noChecker struct{}
 
 func (noChecker) Check([]Object) error { return errors.New("checked") }
 
-// TestEveryFieldIsInTheInputDigest changes each field of a stage, alone, and asks for another digest. What is no input is
-// listed, so that a new field is judged by whoever adds it.
+// TestEveryFieldIsInTheInputDigest changes each field of a stage, alone, and expects another digest. Fields that are not
+// inputs are listed: a new field needs a decision.
 func TestEveryFieldIsInTheInputDigest(t *testing.T) {
 	t.Parallel()
 	noInput := map[string]bool{

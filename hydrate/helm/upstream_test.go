@@ -190,12 +190,14 @@ func compare(t *testing.T, helm, dir string, request hydrate.Request) (objects i
 		return 0
 	}
 	var all bytes.Buffer
+	files := 0
 	for name, data := range got.Files() {
+		files++
 		fmt.Fprintf(&all, "---\n# %s\n%s", name, data)
 	}
 	ours := kubernetesObjects(t, &all)
-	if len(want) != len(ours) || len(ours) != got.Objects() {
-		t.Errorf("%d objects in %d, helm has %d", len(ours), got.Objects(), len(want))
+	if len(want) != len(ours) || len(ours) != files {
+		t.Errorf("%d objects in %d files, helm has %d", len(ours), files, len(want))
 	}
 	again, err := template(t, helm, dir, request)
 	if err != nil {

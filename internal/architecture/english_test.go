@@ -19,7 +19,6 @@ var unfinished = []string{
 	"ARCHITECTURE.md",
 	"CHANGELOG.md",
 	"cmd/lockage",
-	"hydrate",
 	"hydrate/helm",
 	"hydrate/helm/chartrepo",
 	"hydrate/kustomize",
