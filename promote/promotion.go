@@ -90,18 +90,18 @@ type Options struct {
 
 // Result is what became of one stage.
 type Result struct {
-	Pipeline string
-	Stage    string
-	Release  string // that was asked about; "" where there is none
-	Action   Action
-	From, To *predicate.Artifact // what was live, and what is now or would be; nil for nothing
-	Checks   policy.Verdict      // of the artifact's verification
-	Gates    []policy.GateResult // order, and what the pipeline file declares
-	Record   digest.Digest       // of the promotion; "" where none was made
-	Branch   string              // of the live ref; "" without a mirror
-	Commit   string              // on it; "" where none was made
-	Notes    []string            // what else was found or put right
-	Err      error               // why it is denied, pending or failed
+	Pipeline string              `json:"pipeline"`
+	Stage    string              `json:"stage"`
+	Release  string              `json:"release,omitempty"` // requested or chosen; "" for none
+	Action   Action              `json:"action"`
+	From, To *predicate.Artifact `json:"-"`                // what was live, and what is now or would be; nil for nothing
+	Checks   policy.Verdict      `json:"checks,omitempty"` // of the artifact's verification
+	Gates    []policy.GateResult `json:"gates"`            // order, and what the pipeline file declares
+	Record   digest.Digest       `json:"record,omitempty"` // of the promotion; "" if none was made
+	Branch   string              `json:"branch,omitempty"` // of the live ref; "" without a mirror
+	Commit   string              `json:"commit,omitempty"` // on it; "" if none was made
+	Notes    []string            `json:"notes,omitempty"`  // what else was found or repaired
+	Err      error               `json:"-"`                // why it is denied, pending or failed
 }
 
 // Promote promotes stages of all pipelines that have them. The error is for what concerns all of them; nothing was

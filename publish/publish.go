@@ -78,22 +78,22 @@ type Release struct {
 
 // Stage is the outcome of one stage, in registry and branch together: a stage whose branch alone was written is pushed.
 type Stage struct {
-	Name          string
-	Action        Action
-	Reference     string
-	Digest        digest.Digest
-	ContentDigest digest.Digest
-	InputDigest   digest.Digest
-	Tags          []string
-	Objects       int
-	Images        []string
+	Name          string        `json:"stage"`
+	Action        Action        `json:"action"`
+	Reference     string        `json:"reference,omitempty"`
+	Digest        digest.Digest `json:"digest,omitempty"`
+	ContentDigest digest.Digest `json:"contentDigest,omitempty"`
+	InputDigest   digest.Digest `json:"inputDigest,omitempty"`
+	Tags          []string      `json:"tags,omitempty"`
+	Objects       int           `json:"objects,omitempty"`
+	Images        []string      `json:"images,omitempty"`
 
-	Branch      string // the stage branch or, until the review is merged, the review branch; "" without a mirror or an artifact
-	Commit      string // that shows it; "" if none does, or a newer one does
-	PullRequest string // URL; "" for none
-	Compare     string // URL of the page on which a person opens the pull request, without a token
+	Branch      string `json:"branch,omitempty"`      // the stage branch or, until the review is merged, the review branch; "" without a mirror or an artifact
+	Commit      string `json:"commit,omitempty"`      // that shows it; "" if none does, or a newer one does
+	PullRequest string `json:"pullRequest,omitempty"` // URL; "" for none
+	Compare     string `json:"compare,omitempty"`     // URL of the page on which a person opens the pull request, without a token
 
-	Err error
+	Err error `json:"-"`
 }
 
 // Action is what publishing did to a stage.

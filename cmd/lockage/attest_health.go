@@ -62,18 +62,19 @@ func (f *attestFlags) question() (health.Question, error) {
 	if q.Digest != "" && (q.Digest.Validate() != nil || q.Digest.Algorithm() != digest.SHA256) {
 		return q, usagef("--digest %.100q: want sha256:<64 hex>", f.health.digest)
 	}
-	for flag, names := range map[string][]string{"--application": f.health.applications, "--flux": f.health.flux} {
-		for _, s := range names {
-			n, err := health.ParseName(s)
-			if err != nil {
-				return q, usagef("%s %w", flag, err)
-			}
-			if flag == "--flux" {
-				q.Kustomizations = append(q.Kustomizations, n)
-			} else {
-				q.Applications = append(q.Applications, n)
-			}
+	for _, s := range f.health.applications {
+		n, err := health.ParseName(s)
+		if err != nil {
+			return q, usagef("--application %w", err)
 		}
+		q.Applications = append(q.Applications, n)
+	}
+	for _, s := range f.health.flux {
+		n, err := health.ParseName(s)
+		if err != nil {
+			return q, usagef("--flux %w", err)
+		}
+		q.Kustomizations = append(q.Kustomizations, n)
 	}
 	return q, f.signFlags.check()
 }

@@ -27,20 +27,8 @@ type hydrateResult struct {
 }
 
 type hydrateStage struct {
-	Stage         string         `json:"stage"`
-	Action        publish.Action `json:"action"`
-	Reference     string         `json:"reference,omitempty"`
-	Digest        string         `json:"digest,omitempty"`
-	ContentDigest string         `json:"contentDigest,omitempty"`
-	InputDigest   string         `json:"inputDigest,omitempty"`
-	Tags          []string       `json:"tags,omitempty"`
-	Objects       int            `json:"objects,omitempty"`
-	Images        []string       `json:"images,omitempty"`
-	Branch        string         `json:"branch,omitempty"`
-	Commit        string         `json:"commit,omitempty"`
-	PullRequest   string         `json:"pullRequest,omitempty"`
-	Compare       string         `json:"compare,omitempty"` // page on which to open it, without a token
-	Error         string         `json:"error,omitempty"`
+	publish.Stage
+	Error string `json:"error,omitempty"`
 }
 
 func (rs hydrateResults) Text(w io.Writer) {
@@ -66,10 +54,10 @@ func (r hydrateResult) rows(w io.Writer) {
 	fmt.Fprintf(w, "%s %s (GitOps commit %.12s%s)\n", r.Pipeline, r.Release, r.GitopsCommit, dry)
 	for _, s := range r.Stages {
 		if s.Error != "" {
-			fmt.Fprintf(w, "  %s\t%s\n", s.Stage, s.Action)
+			fmt.Fprintf(w, "  %s\t%s\n", s.Name, s.Action)
 			continue
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%d objects\t%s", s.Stage, s.Action, s.Objects, s.Reference)
+		fmt.Fprintf(w, "  %s\t%s\t%d objects\t%s", s.Name, s.Action, s.Objects, s.Reference)
 		if s.Commit != "" {
 			fmt.Fprintf(w, "\t%s %.12s", s.Branch, s.Commit)
 		}
@@ -167,7 +155,7 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 			errs = append(errs, named(r.Err, r.Pipeline))
 		}
 		for _, s := range r.Stages {
-			results[i].Stages = append(results[i].Stages, stageResult(s))
+			results[i].Stages = append(results[i].Stages, hydrateStage{s, messageOf(s.Err)})
 			if s.Err != nil {
 				stageErrs = append(stageErrs, fmt.Errorf("%s/%s: %w", r.Pipeline, s.Name, s.Err))
 			}
@@ -213,25 +201,6 @@ func (a *app) planHydration(ctx context.Context, o publish.Options) error {
 	}
 	a.emit(results)
 	return errors.Join(errs...)
-}
-
-func stageResult(r publish.Stage) hydrateStage {
-	return hydrateStage{
-		Stage:         r.Name,
-		Action:        r.Action,
-		Reference:     r.Reference,
-		Digest:        r.Digest.String(),
-		ContentDigest: r.ContentDigest.String(),
-		InputDigest:   r.InputDigest.String(),
-		Tags:          r.Tags,
-		Objects:       r.Objects,
-		Images:        r.Images,
-		Branch:        r.Branch,
-		Commit:        r.Commit,
-		PullRequest:   r.PullRequest,
-		Compare:       r.Compare,
-		Error:         messageOf(r.Err),
-	}
 }
 
 // named puts a pipeline's name before an error that does not contain it. Problems of files begin with file and line instead.

@@ -10,27 +10,17 @@ import (
 
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
-	"github.com/lockage/lockage/sign/predicate"
 )
 
 type promoteResults []promoteResult
 
 type promoteResult struct {
-	Pipeline    string              `json:"pipeline"`
-	Stage       string              `json:"stage"`
-	Release     string              `json:"release,omitempty"`
-	Action      promote.Action      `json:"action"`
-	DryRun      bool                `json:"dryRun,omitempty"`
-	From        string              `json:"from,omitempty"` // digest
-	FromRelease string              `json:"fromRelease,omitempty"`
-	To          string              `json:"to,omitempty"` // digest
-	Checks      policy.Verdict      `json:"checks,omitempty"`
-	Gates       []policy.GateResult `json:"gates"`
-	Record      string              `json:"record,omitempty"`
-	Branch      string              `json:"branch,omitempty"`
-	Commit      string              `json:"commit,omitempty"`
-	Notes       []string            `json:"notes,omitempty"`
-	Error       string              `json:"error,omitempty"`
+	promote.Result
+	DryRun      bool   `json:"dryRun,omitempty"`
+	From        string `json:"from,omitempty"` // digest
+	FromRelease string `json:"fromRelease,omitempty"`
+	To          string `json:"to,omitempty"` // digest
+	Error       string `json:"error,omitempty"`
 }
 
 func (rs promoteResults) Text(w io.Writer) {
@@ -194,28 +184,13 @@ func notReady(r promote.Result) bool {
 }
 
 func promotionResult(r promote.Result, dryRun bool) promoteResult {
-	s := promoteResult{
-		Pipeline: r.Pipeline,
-		Stage:    r.Stage,
-		Release:  r.Release,
-		Action:   r.Action,
-		DryRun:   dryRun,
-		Checks:   r.Checks,
-		Gates:    nonNil(r.Gates),
-		Record:   r.Record.String(),
-		Branch:   r.Branch,
-		Commit:   r.Commit,
-		Notes:    r.Notes,
-		Error:    messageOf(r.Err),
+	r.Gates = nonNil(r.Gates)
+	s := promoteResult{Result: r, DryRun: dryRun, Error: messageOf(r.Err)}
+	if r.From != nil {
+		s.From, s.FromRelease = r.From.Digest.String(), r.From.Release
 	}
-	s.From, s.FromRelease = nameOf(r.From)
-	s.To, _ = nameOf(r.To)
+	if r.To != nil {
+		s.To = r.To.Digest.String()
+	}
 	return s
-}
-
-func nameOf(a *predicate.Artifact) (digest, release string) {
-	if a == nil {
-		return "", ""
-	}
-	return a.Digest.String(), a.Release
 }

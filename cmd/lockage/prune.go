@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/internal/terminal"
@@ -18,21 +17,9 @@ import (
 type pruneResults []pruneResult
 
 type pruneResult struct {
-	Pipeline string           `json:"pipeline"`
-	Stage    string           `json:"stage"`
-	DryRun   bool             `json:"dryRun,omitempty"`
-	Kept     int              `json:"kept"`
-	Held     int              `json:"held,omitempty"` // of those, only for their records of promotion
-	Removed  []prunedArtifact `json:"removed"`
-	Left     []prunedArtifact `json:"left,omitempty"` // of those that are kept
-	Error    string           `json:"error,omitempty"`
-}
-
-type prunedArtifact struct {
-	Digest  digest.Digest `json:"digest"`
-	Release string        `json:"release,omitempty"`
-	Tags    []string      `json:"tags"`
-	Reason  string        `json:"reason,omitempty"` // why it is kept
+	prune.Result
+	DryRun bool   `json:"dryRun,omitempty"`
+	Error  string `json:"error,omitempty"`
 }
 
 func (rs pruneResults) Text(w io.Writer) {
@@ -140,13 +127,14 @@ func (a *app) prune(ctx context.Context, p pruneFlags) error {
 	return stopped(ctx, worst(errs))
 }
 
+// showPruned completes a result for -o json, where no list is null.
 func showPruned(r prune.Result, dryRun bool) pruneResult {
-	s := pruneResult{Pipeline: r.Pipeline, Stage: r.Stage, DryRun: dryRun, Kept: r.Kept, Held: r.Held, Removed: []prunedArtifact{}, Error: messageOf(r.Err)}
-	for _, a := range r.Removed {
-		s.Removed = append(s.Removed, prunedArtifact{Digest: a.Digest, Release: a.Release, Tags: nonNil(a.Tags)})
+	r.Removed = nonNil(r.Removed)
+	for i := range r.Removed {
+		r.Removed[i].Tags = nonNil(r.Removed[i].Tags)
 	}
-	for _, a := range r.Left {
-		s.Left = append(s.Left, prunedArtifact{Digest: a.Digest, Tags: nonNil(a.Tags), Reason: a.Reason})
+	for i := range r.Left {
+		r.Left[i].Tags = nonNil(r.Left[i].Tags)
 	}
-	return s
+	return pruneResult{r, dryRun, messageOf(r.Err)}
 }

@@ -51,27 +51,27 @@ type Request struct {
 
 // Removed is an artifact that was removed, or would be.
 type Removed struct {
-	Digest  digest.Digest
-	Release string
-	Tags    []string // that it had; none if an earlier run was interrupted
+	Digest  digest.Digest `json:"digest"`
+	Release string        `json:"release,omitempty"`
+	Tags    []string      `json:"tags"` // that it had; none if an earlier run was interrupted
 }
 
 // Left is an artifact under a tag of the stage that is old or unknown, and the reason why it stays.
 type Left struct {
-	Digest digest.Digest
-	Tags   []string
-	Reason string
+	Digest digest.Digest `json:"digest"`
+	Tags   []string      `json:"tags"`
+	Reason string        `json:"reason"`
 }
 
 // Result is the outcome of one stage.
 type Result struct {
-	Pipeline string
-	Stage    string
-	Kept     int // artifacts under the stage's tags that stay, including Held and Left
-	Held     int // that stay only for their records of promotion, which might go with them
-	Removed  []Removed
-	Left     []Left
-	Err      error
+	Pipeline string    `json:"pipeline"`
+	Stage    string    `json:"stage"`
+	Kept     int       `json:"kept"`           // artifacts under the stage's tags that stay, including Held and Left
+	Held     int       `json:"held,omitempty"` // that stay only for their records of promotion, which might go with them
+	Removed  []Removed `json:"removed"`
+	Left     []Left    `json:"left,omitempty"`
+	Err      error     `json:"-"`
 }
 
 // ErrKeep is returned by Stages if a request would keep nothing.
