@@ -1,7 +1,6 @@
 package health
 
 import (
-	"fmt"
 	"reflect"
 
 	"github.com/opencontainers/go-digest"
@@ -10,12 +9,12 @@ import (
 // The annotation by which somebody asks Argo CD to compare again; it is removed when that is done.
 const annotationRefresh = "argocd.argoproj.io/refresh"
 
-// source is where an Application's objects come from, and the revision that it was compared at.
+// source is a source of an Application, and the revision that it was compared at.
 type source struct{ url, target, revision string }
 
-// sources lists an Application's sources: spec.source, or spec.sources in its place.
+// sources returns an Application's sources: spec.sources, or spec.source if there are none.
 func (o object) sources() []source {
-	declared := o.list("spec", "sources")
+	declared := at[[]any](o.fields, "spec", "sources")
 	if len(declared) == 0 {
 		return []source{{
 			url:      o.str("spec", "source", "repoURL"),
@@ -23,11 +22,11 @@ func (o object) sources() []source {
 			revision: o.str("status", "sync", "revision"),
 		}}
 	}
-	revisions := o.list("status", "sync", "revisions")
+	revisions := at[[]any](o.fields, "status", "sync", "revisions")
 	all := make([]source, len(declared))
 	for i, item := range declared {
 		fields, _ := item.(map[string]any)
-		all[i] = source{url: str(fields, "repoURL"), target: str(fields, "targetRevision")}
+		all[i] = source{url: at[string](fields, "repoURL"), target: at[string](fields, "targetRevision")}
 		if i < len(revisions) {
 			all[i].revision, _ = revisions[i].(string)
 		}
@@ -35,11 +34,8 @@ func (o object) sources() []source {
 	return all
 }
 
-// judgeApplication says whether an Application has a digest synced and healthy.
+// judgeApplication judges whether an Application has a digest synced and healthy.
 func judgeApplication(o object, d digest.Digest) State {
-	var against []string
-	fail := func(format string, args ...any) { against = append(against, fmt.Sprintf(format, args...)) }
-
 	revision, found := "", false
 	for _, s := range o.sources() {
 		if revision == "" || names(s.revision, d) {
@@ -47,65 +43,49 @@ func judgeApplication(o object, d digest.Digest) State {
 		}
 		found = found || names(s.revision, d)
 	}
-	if !found {
-		fail("it is at %s", orNothing(revision))
-	}
-	sync, health := o.str("status", "sync", "status"), o.str("status", "health", "status")
-	if sync != "Synced" {
-		fail("sync status %s", orNothing(sync))
-	}
-	if health != "Healthy" {
-		fail("health status %s", orNothing(health))
-		if message := o.str("status", "health", "message"); message != "" {
-			fail("%s", message)
-		}
-	}
-	if o.table("operation") != nil {
-		fail("an operation is requested")
-	}
+	j := judgement{object: o}
+	j.failIf(!found, "it is at %s", orNothing(revision))
+	sync := o.str("status", "sync", "status")
+	j.failIf(sync != "Synced", "sync status %s", orNothing(sync))
+	health, message := o.str("status", "health", "status"), o.str("status", "health", "message")
+	j.failIf(health != "Healthy", "health status %s", orNothing(health))
+	j.failIf(health != "Healthy" && message != "", "%s", message)
+	j.failIf(at[map[string]any](o.fields, "operation") != nil, "an operation is requested")
 	switch phase := o.str("status", "operationState", "phase"); phase {
-	case "", "Succeeded": // without one it was in sync when it was made
+	case "", "Succeeded": // an Application that was in sync when it was made has no operation
 	case "Failed", "Error":
-		fail("the last operation ended as %s: %s", phase, o.str("status", "operationState", "message"))
+		j.failIf(true, "the last operation ended as %s: %s", phase, o.str("status", "operationState", "message"))
 	default:
-		fail("an operation is %s", phase)
+		j.failIf(true, "an operation is %s", phase)
 	}
-	if o.str("metadata", "annotations", annotationRefresh) != "" {
-		fail("a refresh is asked for")
-	}
-	if !o.comparedAsDeclared() {
-		fail("its status is of an older spec")
-	}
-	if observed := o.number("status", "observedGeneration"); observed != 0 && observed < o.number("metadata", "generation") {
-		fail("its status is of an older generation")
-	}
-	if o.str("metadata", "deletionTimestamp") != "" {
-		fail("it is being deleted")
-	}
-	return o.state(revision, sync+", "+health, against)
+	j.failIf(o.str("metadata", "annotations", annotationRefresh) != "", "a refresh is asked for")
+	j.failIf(!o.comparedAsDeclared(), "its status is of an older spec")
+	observed := at[int64](o.fields, "status", "observedGeneration")
+	j.failIf(observed != 0 && observed < at[int64](o.fields, "metadata", "generation"), "its status is of an older generation")
+	return j.state(revision, sync+", "+health)
 }
 
-// comparedAsDeclared tells whether the comparison was made with the sources and the destination of the spec. An
-// Application's generation cannot tell: it counts changes of the status too.
+// comparedAsDeclared reports whether the comparison was made with the sources and the destination of the spec. An
+// Application's generation does not show it: it counts changes of the status too.
 func (o object) comparedAsDeclared() bool {
 	field := "source"
-	if len(o.list("spec", "sources")) > 0 {
+	if len(at[[]any](o.fields, "spec", "sources")) > 0 {
 		field = "sources"
 	}
-	if !reflect.DeepEqual(bare(o.field("spec", field)), bare(o.field("status", "sync", "comparedTo", field))) {
+	if !reflect.DeepEqual(bare(at[any](o.fields, "spec", field)), bare(at[any](o.fields, "status", "sync", "comparedTo", field))) {
 		return false
 	}
-	// A cluster may be declared by name and compared by address: what both sides tell must be the same.
-	compared := o.table("status", "sync", "comparedTo", "destination")
-	for key, declared := range o.table("spec", "destination") {
-		if is, told := compared[key]; told && !reflect.DeepEqual(is, declared) {
+	// A cluster may be declared by name and compared by address: fields that both have must be the same.
+	compared := at[map[string]any](o.fields, "status", "sync", "comparedTo", "destination")
+	for key, declared := range at[map[string]any](o.fields, "spec", "destination") {
+		if is, ok := compared[key]; ok && !reflect.DeepEqual(is, declared) {
 			return false
 		}
 	}
 	return true
 }
 
-// bare leaves out fields without content, which one side may have and the other not.
+// bare leaves out empty fields, which one side may have and the other not.
 func bare(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -115,34 +95,23 @@ func bare(value any) any {
 				fields[key] = kept
 			}
 		}
-		if len(fields) == 0 {
-			return nil
+		if len(fields) > 0 {
+			return fields
 		}
-		return fields
+		return nil
 	case []any:
-		if len(v) == 0 {
-			return nil
-		}
 		items := make([]any, len(v))
 		for i, item := range v {
 			items[i] = bare(item)
 		}
-		return items
-	case string:
-		if v == "" {
-			return nil
+		if len(items) > 0 {
+			return items
 		}
-	case bool:
-		if !v {
+		return nil
+	case string, bool:
+		if reflect.ValueOf(v).IsZero() {
 			return nil
 		}
 	}
 	return value
-}
-
-func orNothing(s string) string {
-	if s == "" {
-		return "nothing"
-	}
-	return s
 }

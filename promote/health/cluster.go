@@ -24,17 +24,17 @@ const (
 	maxAnswer      = 64 << 20 // bytes
 )
 
-// Config says how to reach a cluster.
+// Config selects a cluster.
 type Config struct {
-	Kubeconfig string // a file; "" stands for $KUBECONFIG, ~/.kube/config, or the pod that this runs in
-	Context    string // of the kubeconfig; "" stands for its current one
+	Kubeconfig string // a file; "" means $KUBECONFIG, ~/.kube/config, or the pod that this runs in
+	Context    string // of the kubeconfig; "" means its current one
 	UserAgent  string
 }
 
 // Cluster is a Kubernetes API. It is safe for concurrent use.
 type Cluster struct{ client dynamic.Interface }
 
-// Connect reads the configuration. Nothing is asked of the cluster yet.
+// Connect reads the configuration. It makes no request.
 func Connect(config Config) (*Cluster, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = config.Kubeconfig
@@ -59,7 +59,7 @@ func Connect(config Config) (*Cluster, error) {
 	return &Cluster{client}, nil
 }
 
-// bounded refuses to read answers without end.
+// bounded bounds the answers of a cluster.
 type bounded struct{ next http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -70,7 +70,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// kind is a kind of object, with the versions in which it is understood, the newest first.
+// kind is a kind of object, with the versions that are understood, the newest first.
 type kind struct {
 	group, kind, resource string
 	versions              []string
@@ -95,7 +95,7 @@ func kustomization() kind {
 	return kind{"kustomize.toolkit.fluxcd.io", "Kustomization", "kustomizations", []string{"v1"}}
 }
 
-// get reads one object. One that is not there is [ErrUnfit].
+// get reads one object. It returns [ErrUnfit] if the object does not exist.
 func (c *Cluster) get(ctx context.Context, k kind, n Name) (object, error) {
 	for _, version := range k.versions {
 		found, err := c.client.Resource(k.in(version)).Namespace(n.Namespace).Get(ctx, n.Name, metav1.GetOptions{})
@@ -109,7 +109,7 @@ func (c *Cluster) get(ctx context.Context, k kind, n Name) (object, error) {
 	return object{}, fmt.Errorf("%s %s: %w: it does not exist in this cluster", k, n, ErrUnfit)
 }
 
-// list reads all objects of a kind that keep wants. A cluster that does not have the kind has none.
+// list reads all objects of a kind for which keep returns true. In a cluster without the kind there are no objects.
 func (c *Cluster) list(ctx context.Context, k kind, keep func(object) bool) ([]object, error) {
 	var found []object
 	for _, version := range k.versions {
@@ -123,7 +123,7 @@ func (c *Cluster) list(ctx context.Context, k kind, keep func(object) bool) ([]o
 				return nil, fmt.Errorf("list %s: %w", k, err)
 			}
 			if seen += len(page.Items); seen > MaxObjects {
-				return nil, fmt.Errorf("list %s: %w: more than %d are not looked through; name those to ask with --application or --flux",
+				return nil, fmt.Errorf("list %s: %w: more than %d are not searched; name those to ask with --application or --flux",
 					k, ErrUnfit, MaxObjects)
 			}
 			for _, item := range page.Items {
@@ -139,8 +139,8 @@ func (c *Cluster) list(ctx context.Context, k kind, keep func(object) bool) ([]o
 	return found, nil
 }
 
-// passing tells of an error whether asking again may help.
-func passing(err error) bool {
+// temporary reports whether asking again may help after an error.
+func temporary(err error) bool {
 	switch {
 	case errors.Is(err, ErrUnfit), errors.Is(err, ErrUnknown),
 		apierrors.IsUnauthorized(err), apierrors.IsForbidden(err), apierrors.IsBadRequest(err), apierrors.IsMethodNotSupported(err):

@@ -1,49 +1,43 @@
 package health
 
-import (
-	"fmt"
+import "github.com/opencontainers/go-digest"
 
-	"github.com/opencontainers/go-digest"
-)
-
-// judgeRepository says whether an OCIRepository has fetched a digest.
+// judgeRepository judges whether an OCIRepository has fetched a digest.
 func judgeRepository(o object, d digest.Digest) State {
 	return judgeFlux(o, o.str("status", "artifact", "revision"), d)
 }
 
-// judgeKustomization says whether a Kustomization has applied a digest, and found it healthy.
+// judgeKustomization judges whether a Kustomization has applied a digest, and found it healthy.
 func judgeKustomization(o object, d digest.Digest) State {
 	return judgeFlux(o, o.str("status", "lastAppliedRevision"), d)
 }
 
 func judgeFlux(o object, revision string, d digest.Digest) State {
-	var against []string
-	fail := func(format string, args ...any) { against = append(against, fmt.Sprintf(format, args...)) }
-	if !names(revision, d) {
-		fail("it is at %s", orNothing(revision))
-	}
-	status, message, observed := o.condition("Ready")
-	if status != "True" {
-		fail("Ready is %s: %s", orNothing(status), orNothing(message))
-	}
-	// A condition need not say of which generation it is; the status as a whole does.
-	generation := o.number("metadata", "generation")
-	if overall := o.number("status", "observedGeneration"); overall < generation || observed != 0 && observed < generation {
-		fail("its status is of an older generation")
-	}
-	if status, message, _ := o.condition("Reconciling"); status == "True" {
-		fail("it is reconciling: %s", orNothing(message))
-	}
-	if o.flag("spec", "suspend") {
-		fail("it is suspended")
-	}
-	if o.str("metadata", "deletionTimestamp") != "" {
-		fail("it is being deleted")
-	}
-	return o.state(revision, "Ready: "+message, against)
+	j := judgement{object: o}
+	j.failIf(!names(revision, d), "it is at %s", orNothing(revision))
+	ready, reconciling := o.condition("Ready"), o.condition("Reconciling")
+	message := at[string](ready, "message")
+	j.failIf(at[string](ready, "status") != "True", "Ready is %s: %s", orNothing(at[string](ready, "status")), orNothing(message))
+	// A condition need not name its generation; the status as a whole does.
+	generation, observed := at[int64](o.fields, "metadata", "generation"), at[int64](ready, "observedGeneration")
+	j.failIf(at[int64](o.fields, "status", "observedGeneration") < generation || observed != 0 && observed < generation,
+		"its status is of an older generation")
+	j.failIf(at[string](reconciling, "status") == "True", "it is reconciling: %s", orNothing(at[string](reconciling, "message")))
+	j.failIf(at[bool](o.fields, "spec", "suspend"), "it is suspended")
+	return j.state(revision, "Ready: "+message)
 }
 
-// sourceRef is the OCIRepository that a Kustomization applies, if it applies one.
+// condition returns the first condition of a type; nil for none.
+func (o object) condition(kind string) map[string]any {
+	for _, item := range at[[]any](o.fields, "status", "conditions") {
+		if fields, _ := item.(map[string]any); at[string](fields, "type") == kind {
+			return fields
+		}
+	}
+	return nil
+}
+
+// sourceRef returns the OCIRepository that a Kustomization applies, if it applies one.
 func (o object) sourceRef() (Name, bool) {
 	if o.str("spec", "sourceRef", "kind") != ociRepository().kind {
 		return Name{}, false
@@ -55,7 +49,7 @@ func (o object) sourceRef() (Name, bool) {
 	return n, true
 }
 
-// checksHealth tells whether a Kustomization's Ready says more than applied.
+// checksHealth reports whether a Kustomization's Ready means healthy, and not only applied.
 func (o object) checksHealth() bool {
-	return o.flag("spec", "wait") || len(o.list("spec", "healthChecks")) > 0
+	return at[bool](o.fields, "spec", "wait") || len(at[[]any](o.fields, "spec", "healthChecks")) > 0
 }

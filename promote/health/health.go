@@ -1,26 +1,26 @@
-// Package health asks a cluster whether an artifact is what runs there, and whether it is well. It is the home of the
-// Kubernetes API client.
+// Package health asks a cluster whether an artifact runs there, and whether it is healthy. It is the home of the Kubernetes
+// API client.
 //
 //	kubeconfig or in-cluster ──▶ Connect ──▶ Cluster.Wait(repository, digest) ──▶ []predicate.Source
 //
 // # What it promises
 //
-//   - A source is reported only when the controller that deploys says, of its object as it is declared now, that just this
-//     digest is applied and healthy. Every source that was asked about must say so in one and the same look; anything less
-//     is [NotReady], with each object's last words.
-//   - Nothing is written to the cluster, and nothing is read but Applications, OCIRepositories and Kustomizations.
-//   - No error holds a credential: those of kubeconfig files name the file, those of the API say what the server said.
+//   - It reports a source only if the controller that deploys it states, of the object as it is declared now, that exactly
+//     this digest is applied and healthy. Every source must state so in one and the same poll; anything less is [NotReady],
+//     with each object's last status.
+//   - It writes nothing to the cluster, and reads only Applications, OCIRepositories and Kustomizations.
+//   - No error holds a credential: those of kubeconfig files name the file, those of the API quote the server.
 //
 // # What counts
 //
-// Of Argo CD (3.1 and later) an Application (argoproj.io/v1alpha1): sync status Synced, health status Healthy, no operation
-// requested or running, the last one not failed, no refresh asked for, the status computed for the spec as it is (its
-// comparedTo), and the revision of the source the digest.
+// Argo CD (3.1 and later): an Application (argoproj.io/v1alpha1) with sync status Synced, health status Healthy, no operation
+// requested or running, the last one not failed, no refresh requested, the status computed for the present spec (its
+// comparedTo), and the digest as the revision of the source.
 //
-// Of Flux an OCIRepository (source.toolkit.fluxcd.io/v1 or v1beta2) whose artifact's revision ends in the digest, and each
-// Kustomization (kustomize.toolkit.fluxcd.io/v1) that applies it and has the same as lastAppliedRevision; both Ready for the
-// generation that they have now, and not suspended. A Kustomization that neither waits (spec.wait) nor has health checks is
-// refused with [ErrUnfit]: its Ready means applied, and says nothing of health. So is an OCIRepository that nothing applies.
+// Flux: an OCIRepository (source.toolkit.fluxcd.io/v1 or v1beta2) whose artifact's revision ends in the digest, and each
+// Kustomization (kustomize.toolkit.fluxcd.io/v1) that applies it and has the same lastAppliedRevision; both Ready for their
+// present generation, and not suspended. A Kustomization that neither waits (spec.wait) nor has health checks is refused
+// with [ErrUnfit]: its Ready means applied, not healthy. So is an OCIRepository that nothing applies.
 package health
 
 import (
@@ -36,19 +36,20 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// FirstPause and LongestPause are between two looks at the cluster: each pause is twice as long as the one before.
+// FirstPause and LongestPause bound the pauses between two polls of the cluster: each is twice as long as the one before.
 const (
 	FirstPause   = time.Second
 	LongestPause = 15 * time.Second
 )
 
-const maxWords = 300 // bytes of what an object says of itself
+const maxWords = 300 // bytes of an object's status
 
 var (
-	// ErrUnfit says that waiting does not help: an object's declaration, or its absence, keeps it from ever telling.
+	// ErrUnfit is returned if waiting does not help: the object does not exist, or its declaration keeps it from ever
+	// reporting health.
 	ErrUnfit = errors.New("no evidence of health can come from it")
 
-	// ErrUnknown says that no object was found that deploys the artifact.
+	// ErrUnknown is returned if no object deploys the artifact.
 	ErrUnknown = errors.New("nothing in the cluster deploys it")
 )
 
@@ -63,12 +64,12 @@ type Question struct {
 	Applications   []Name
 	Kustomizations []Name
 
-	Timeout time.Duration  // how long to wait for them; 0 looks once
-	Pause   time.Duration  // before the second look; 0 stands for FirstPause
-	Report  func(NotReady) // called after each look that does not end the wait, where it is not nil
+	Timeout time.Duration  // how long to wait; 0 polls once
+	Pause   time.Duration  // before the second poll; 0 means FirstPause
+	Report  func(NotReady) // called after each poll that does not end the wait; may be nil
 }
 
-// Name is a namespaced object's.
+// Name is the name of a namespaced object.
 type Name struct{ Namespace, Name string }
 
 func (n Name) String() string { return n.Namespace + "/" + n.Name }
@@ -82,43 +83,42 @@ func ParseName(s string) (Name, error) {
 	return Name{namespace, name}, nil
 }
 
-// isName tells whether s can name an object: what the API allows, of its characters at least.
+// isName reports whether s has the length and the characters of a name that the API allows.
 func isName(s string) bool {
 	return s != "" && len(s) <= 253 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-.") == "" && s[0] != '.' && s[0] != '-'
 }
 
-// NotReady says that the time was up, and what each object said last.
+// NotReady is returned by Wait after the timeout, with the last state of each object.
 type NotReady struct {
 	Digest digest.Digest
 	States []State
-	Cause  error // that the last look failed with, if it did
+	Cause  error // of the last poll, if it failed
 }
 
-// State is one object in the last look.
+// State is one object in a poll.
 type State struct {
 	predicate.Source
 	Ready bool
 }
 
 func (e *NotReady) Error() string {
-	var said []string
+	var reasons []string
 	for _, s := range e.States {
 		if !s.Ready {
-			said = append(said, fmt.Sprintf("%s %s/%s: %s", s.Kind, s.Namespace, s.Name, s.Status))
+			reasons = append(reasons, fmt.Sprintf("%s %s/%s: %s", s.Kind, s.Namespace, s.Name, s.Status))
 		}
 	}
 	if e.Cause != nil {
-		said = append(said, e.Cause.Error())
+		reasons = append(reasons, e.Cause.Error())
 	}
-	return fmt.Sprintf("%s is not synced and healthy yet: %s", e.Digest, strings.Join(said, "; "))
+	return fmt.Sprintf("%s is not synced and healthy yet: %s", e.Digest, strings.Join(reasons, "; "))
 }
 
 func (e *NotReady) Unwrap() error { return e.Cause }
 
-// Wait asks until every object says that the digest is applied and healthy, and returns what they said. An object that says
-// otherwise, and a cluster that fails to answer, are asked again until the question's timeout; the error is a *NotReady
-// then, if it ever answered. What no waiting mends (a refusal, an object that is not there,
-// [ErrUnfit], [ErrUnknown]) ends it at once.
+// Wait polls until every object states that the digest is applied and healthy, and returns their states. An object that
+// states otherwise, and a cluster that fails to answer, are polled until the question's timeout; the error is a *NotReady
+// then, if the cluster ever answered. An error that no waiting repairs (a refusal, [ErrUnfit], [ErrUnknown]) ends it at once.
 func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, error) {
 	if err := q.Digest.Validate(); err != nil {
 		return nil, fmt.Errorf("digest %q: %w", q.Digest, err)
@@ -131,21 +131,21 @@ func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, err
 	}
 	last := &NotReady{Digest: q.Digest}
 	for first := true; ; first = false {
-		looking := waiting
+		polling := waiting
 		if first {
-			looking = ctx // one look is always had; requests have a bound of their own
+			polling = ctx // the first poll is always completed; requests have a bound of their own
 		}
-		states, err := c.look(looking, q)
+		states, err := c.poll(polling, q)
 		switch {
 		case err == nil && ready(states):
 			return sources(states), nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case err != nil && !passing(err):
+		case err != nil && !temporary(err):
 			return nil, err
 		case err == nil:
 			last = &NotReady{Digest: q.Digest, States: states}
-		case waiting.Err() == nil || first: // otherwise it failed because the time was up, which says nothing
+		case waiting.Err() == nil || first: // else it failed because of the timeout
 			last = &NotReady{Digest: q.Digest, States: last.States, Cause: err}
 		}
 		if q.Report != nil {

@@ -186,7 +186,7 @@ func TestNoWaitingInVain(t *testing.T) {
 		}, question(), health.ErrUnfit, "spec.wait"},
 		"applies something else": {func(a *api) {
 			a.served[kustomizations] = []object{change(applied("web", "web"), "spec.sourceRef.kind", "GitRepository")}
-		}, named(question()), health.ErrUnfit, "no OCIRepository"},
+		}, named(question()), health.ErrUnfit, "its source is not an OCIRepository"},
 		"may not list": {func(a *api) { a.refused[applications] = http.StatusForbidden }, question(), nil, "--application"},
 		"may not read": {func(a *api) { a.refused[kustomizations] = http.StatusForbidden }, named(question()), nil, "the API says Forbidden"},
 	} {

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -10,86 +11,69 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// object is an object of a cluster. Fields that are absent, or of another type than they should have, are empty.
+// object is an object of a cluster.
 type object struct {
 	kind
 	fields map[string]any
 }
 
-func (o object) str(path ...string) string { return str(o.fields, path...) }
-
-func str(fields map[string]any, path ...string) string {
-	s, _, _ := unstructured.NestedString(fields, path...)
-	return s
+// at returns a field of an object; the zero value if it is absent or of another type.
+func at[T any](fields map[string]any, path ...string) T {
+	value, _, _ := unstructured.NestedFieldNoCopy(fields, path...)
+	field, _ := value.(T)
+	return field
 }
 
-func (o object) flag(path ...string) bool {
-	b, _, _ := unstructured.NestedBool(o.fields, path...)
-	return b
-}
-
-func (o object) number(path ...string) int64 {
-	n, _, _ := unstructured.NestedInt64(o.fields, path...)
-	return n
-}
-
-func (o object) list(path ...string) []any {
-	value, _, _ := unstructured.NestedFieldNoCopy(o.fields, path...)
-	items, _ := value.([]any)
-	return items
-}
-
-func (o object) table(path ...string) map[string]any {
-	value, _, _ := unstructured.NestedFieldNoCopy(o.fields, path...)
-	fields, _ := value.(map[string]any)
-	return fields
-}
+func (o object) str(path ...string) string { return at[string](o.fields, path...) }
 
 func (o object) name() Name {
 	return Name{o.str("metadata", "namespace"), o.str("metadata", "name")}
 }
 
-// state is what the object comes to. It is ready when there is nothing against it.
-func (o object) state(revision, status string, against []string) State {
-	if len(against) > 0 {
-		status = strings.Join(against, ", ")
+// judgement collects what speaks against an object.
+type judgement struct {
+	object
+	against []string
+}
+
+// failIf notes an objection if it is true.
+func (j *judgement) failIf(objection bool, format string, args ...any) {
+	if objection {
+		j.against = append(j.against, fmt.Sprintf(format, args...))
 	}
-	n := o.name()
+}
+
+// state returns the object's state: ready if nothing speaks against it.
+func (j *judgement) state(revision, status string) State {
+	j.failIf(j.str("metadata", "deletionTimestamp") != "", "it is being deleted")
+	if len(j.against) > 0 {
+		status = strings.Join(j.against, ", ")
+	}
+	n := j.name()
 	return State{
 		Source: predicate.Source{
-			Kind: o.String(), Namespace: n.Namespace, Name: n.Name,
+			Kind: j.String(), Namespace: n.Namespace, Name: n.Name,
 			Revision: terminal.Words(revision, maxWords), Status: terminal.Words(status, maxWords),
 		},
-		Ready: len(against) == 0,
+		Ready: len(j.against) == 0,
 	}
 }
 
-// condition is the status of a condition of some type, and its message.
-func (o object) condition(kind string) (status, message string, generation int64) {
-	for _, item := range o.list("status", "conditions") {
-		fields, _ := item.(map[string]any)
-		if str(fields, "type") != kind {
-			continue
-		}
-		observed, _, _ := unstructured.NestedInt64(fields, "observedGeneration")
-		return str(fields, "status"), str(fields, "message"), observed
-	}
-	return "", "", 0
-}
-
-// names tells whether a revision is the digest, by itself or behind a tag and @.
+// names reports whether a revision is the digest, by itself or after a tag and @.
 func names(revision string, d digest.Digest) bool {
 	_, after, tagged := strings.Cut(revision, "@")
 	return revision == d.String() || tagged && after == d.String()
 }
 
-// sameRepository compares the URL of a source with a repository's name.
+// sameRepository reports whether the URL of a source is that of a repository.
 func sameRepository(url, repository string) bool {
 	name, ok := strings.CutPrefix(url, "oci://")
 	return ok && strings.TrimSuffix(name, "/") == repository
 }
 
-func (o object) field(path ...string) any {
-	value, _, _ := unstructured.NestedFieldNoCopy(o.fields, path...)
-	return value
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// look asks every object once.
-func (c *Cluster) look(ctx context.Context, q Question) ([]State, error) {
+// poll reads every object once.
+func (c *Cluster) poll(ctx context.Context, q Question) ([]State, error) {
 	if len(q.Applications) == 0 && len(q.Kustomizations) == 0 {
 		return c.find(ctx, q)
 	}
@@ -30,7 +30,7 @@ func (c *Cluster) look(ctx context.Context, q Question) ([]State, error) {
 		}
 		from, ok := o.sourceRef()
 		if !ok {
-			return nil, fmt.Errorf("%s %s: %w: its source is no OCIRepository", o, n, ErrUnfit)
+			return nil, fmt.Errorf("%s %s: %w: its source is not an OCIRepository", o, n, ErrUnfit)
 		}
 		if !seen[from] {
 			seen[from] = true
@@ -49,12 +49,12 @@ func (c *Cluster) look(ctx context.Context, q Question) ([]State, error) {
 
 func appendKustomization(states []State, o object, q Question) ([]State, error) {
 	if !o.checksHealth() {
-		return nil, fmt.Errorf("%s %s: %w: it does not look whether what it applied is healthy; set spec.wait to true", o, o.name(), ErrUnfit)
+		return nil, fmt.Errorf("%s %s: %w: it does not check whether what it applied is healthy; set spec.wait to true", o, o.name(), ErrUnfit)
 	}
 	return append(states, judgeKustomization(o, q.Digest)), nil
 }
 
-// find asks every object whose source is the stage's artifact.
+// find reads every object whose source is the stage's artifact.
 func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 	apps, err := c.list(ctx, application(), func(o object) bool {
 		for _, s := range o.sources() {
@@ -65,13 +65,13 @@ func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 		return false
 	})
 	if err != nil {
-		return nil, named(err)
+		return nil, advise(err)
 	}
 	repositories, err := c.list(ctx, ociRepository(), func(o object) bool {
 		return sameRepository(o.str("spec", "url"), q.Repository) && q.follows(o.str("spec", "ref", "tag"), o.str("spec", "ref", "digest"))
 	})
 	if err != nil {
-		return nil, named(err)
+		return nil, advise(err)
 	}
 	if len(apps) == 0 && len(repositories) == 0 {
 		return nil, fmt.Errorf("%w: no Application and no OCIRepository has the source oci://%s at tag %s; name them with --application or --flux",
@@ -86,7 +86,7 @@ func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 	}
 	all, err := c.list(ctx, kustomization(), func(o object) bool { _, ok := o.sourceRef(); return ok })
 	if err != nil {
-		return nil, named(err)
+		return nil, advise(err)
 	}
 	for _, repository := range repositories {
 		states = append(states, judgeRepository(repository, q.Digest))
@@ -107,14 +107,14 @@ func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 	return states, nil
 }
 
-// follows tells whether a source at a tag or digest is the stage's: in a repository of several stages, the tag says whose
-// it is.
+// follows reports whether a source at a tag or digest is the stage's: in a repository of several stages, the tag names the
+// stage.
 func (q Question) follows(tag, digest string) bool {
 	return tag != "" && oci.StageOfTag(tag) == q.Stage || digest == q.Digest.String() || tag == q.Digest.String()
 }
 
-// named says what to do where an account may not look through a whole cluster.
-func named(err error) error {
+// advise names the way out for an account that may not list the objects of a whole cluster.
+func advise(err error) error {
 	if !apierrors.IsForbidden(err) {
 		return err
 	}
