@@ -1,5 +1,11 @@
 package diff
 
+import (
+	"cmp"
+
+	"github.com/lockage/lockage/hydrate"
+)
+
 // Change is what happened to an object or a field.
 type Change string
 
@@ -14,15 +20,7 @@ const (
 
 // mark is the sign of a change in front of a name.
 func (c Change) mark() string {
-	switch c {
-	case Added:
-		return "+"
-	case Removed:
-		return "-"
-	case Renamed:
-		return ">"
-	}
-	return "~"
+	return cmp.Or(map[Change]string{Added: "+", Removed: "-", Renamed: ">"}[c], "~")
 }
 
 // Changes is the difference between two trees. Its JSON form is stable: fields are added to it, none removed or renamed.
@@ -76,15 +74,7 @@ type ObjectChange struct {
 
 // String names the object for people: "Deployment.apps staging/web".
 func (o ObjectChange) String() string {
-	s := o.Kind
-	if o.Group != "" {
-		s += "." + o.Group
-	}
-	s += " "
-	if o.Namespace != "" {
-		s += o.Namespace + "/"
-	}
-	return s + o.Name
+	return hydrate.Object{Group: o.Group, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}.String()
 }
 
 // title is the printable name of the object, and its old one.
@@ -112,6 +102,13 @@ type FieldChange struct {
 	// Lines replaces Before and After if two texts were compared line by line.
 	Lines []Line `json:"lines,omitempty"`
 	Noise bool   `json:"noise,omitempty"` // true only with Options.All
+}
+
+// texts returns the values if both are texts.
+func (f FieldChange) texts() (before, after string, ok bool) {
+	before, was := f.Before.(string)
+	after, is := f.After.(string)
+	return before, after, was && is
 }
 
 // heading names the field.

@@ -18,10 +18,8 @@ func Compare(before, after []hydrate.Object, options Options) (Changes, error) {
 	}
 	changes := Changes{Objects: []ObjectChange{}, All: options.All}
 	changes.Counts.Unchanged = unchanged
-	images := imageCounts{}
 	for _, c := range comparisons {
 		c.compare()
-		images.add(c)
 		risks := c.risks()
 		if noise.fold(c, quiet(risks)) {
 			continue
@@ -30,7 +28,7 @@ func Compare(before, after []hydrate.Object, options Options) (Changes, error) {
 		changes.Objects = append(changes.Objects, c.report(risks))
 	}
 	changes.Noise = noise.counts()
-	changes.Images = images.changes()
+	changes.Images = countImages(comparisons)
 	return changes, nil
 }
 

@@ -61,19 +61,17 @@ func compareImages(a, b ImageChange) int {
 	return cmp.Or(strings.Compare(cmp.Or(a.After, a.Before), cmp.Or(b.After, b.Before)), strings.Compare(a.Before, b.Before), strings.Compare(a.After, b.After))
 }
 
-// imageCounts counts the objects of each image change.
-type imageCounts map[ImageChange]int
-
-func (n imageCounts) add(c *comparison) {
-	for _, change := range c.imageChanges() {
-		n[change]++
+// countImages returns the image changes of all objects, sorted.
+func countImages(comparisons []*comparison) []ImageChange {
+	objects := map[ImageChange]int{}
+	for _, c := range comparisons {
+		for _, change := range c.imageChanges() {
+			objects[change]++
+		}
 	}
-}
-
-func (n imageCounts) changes() []ImageChange {
-	changes := make([]ImageChange, 0, len(n))
-	for change, objects := range n {
-		change.Objects = objects
+	changes := make([]ImageChange, 0, len(objects))
+	for change, n := range objects {
+		change.Objects = n
 		changes = append(changes, change)
 	}
 	slices.SortFunc(changes, compareImages)
@@ -97,9 +95,8 @@ func (c ImageChange) summary() (repository, change string) {
 
 // image returns the summary of an image change, and reports whether the field is an image of one repository.
 func (f FieldChange) image() (repository, change string, ok bool) {
-	before, was := f.Before.(string)
-	after, is := f.After.(string)
-	if n := len(f.Path); !was || !is || len(f.Inside) > 0 || n < 2 || f.Path[n-1] != (step{name: "image"}) {
+	before, after, ok := f.texts()
+	if n := len(f.Path); !ok || len(f.Inside) > 0 || n < 2 || f.Path[n-1] != (step{name: "image"}) {
 		return "", "", false
 	}
 	old, _ := splitImage(before)

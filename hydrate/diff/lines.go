@@ -44,9 +44,7 @@ func (op LineOp) mark() string {
 
 // shown returns the change with values to show: texts compared by lines, long strings cut, hidden values described.
 func (f FieldChange) shown() FieldChange {
-	before, wasText := f.Before.(string)
-	after, isText := f.After.(string)
-	if wasText && isText {
+	if before, after, ok := f.texts(); ok {
 		if f.Lines = compareTexts(before, after); f.Lines != nil {
 			f.Before, f.After = nil, nil
 		} else {
@@ -137,9 +135,7 @@ func hunks(before, after []string) []Line {
 func (f FieldChange) lines(limit int) []Line {
 	out := f.Lines
 	if out == nil {
-		before, wasText := f.Before.(string)
-		after, isText := f.After.(string)
-		if wasText && isText {
+		if before, after, ok := f.texts(); ok {
 			f.Before, f.After = shorten(before, after, maxShown)
 		}
 		if f.Change != Added {

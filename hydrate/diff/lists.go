@@ -80,7 +80,8 @@ func (c *comparer) gap(at Path, g gap, before, after []any) {
 // likeliest returns, for each old item, the index of the new item that replaces it, or -1. Indexes ascend.
 func likeliest(before, after []any) []int {
 	partners := slices.Repeat([]int{-1}, len(before))
-	if len(before) == len(after) && (len(before) == 1 || scalars(before) && scalars(after)) || len(before)*len(after) > maxPairings {
+	inOrder := len(before) == len(after) && (len(before) == 1 || !slices.ContainsFunc(slices.Concat(before, after), nested))
+	if inOrder || len(before)*len(after) > maxPairings {
 		for i := range min(len(before), len(after)) {
 			partners[i] = i
 		}
@@ -136,14 +137,12 @@ func shared(a, b string) (prefix, suffix int) {
 	return prefix, suffix
 }
 
-func scalars(list []any) bool {
-	return !slices.ContainsFunc(list, func(v any) bool {
-		switch v.(type) {
-		case map[string]any, []any:
-			return true
-		}
-		return false
-	})
+func nested(value any) bool {
+	switch value.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
 }
 
 // canonicals returns a text for each item such that only equal items have equal texts.

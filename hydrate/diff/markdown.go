@@ -210,14 +210,8 @@ func (b bundle) markdownDiff() string {
 	for i, e := range b.entries {
 		list := e.lines(min(markdownLines, room))
 		if e.short != "" {
-			op := LineNote
-			switch e.Change {
-			case Added:
-				op = LineAdded
-			case Removed:
-				op = LineRemoved
-			}
-			list = []Line{{op, e.short}}
+			op := map[Change]LineOp{Added: LineAdded, Removed: LineRemoved}[e.Change]
+			list = []Line{{cmp.Or(op, LineNote), e.short}}
 		}
 		if room -= len(list) + 1; room <= 0 {
 			fmt.Fprintf(&diff, "@@ … %s @@\n", plural(len(b.entries)-i, "more field"))
@@ -242,10 +236,7 @@ func (b bundle) markdownDiff() string {
 
 // code writes a text as a code span, in which nothing has a meaning.
 func code(s string) string {
-	s = clean(s)
-	if s == "" {
-		s = " "
-	}
+	s = cmp.Or(clean(s), " ")
 	n := backticks(s)
 	fence := strings.Repeat("`", n+1)
 	if n > 0 {

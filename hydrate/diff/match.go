@@ -20,10 +20,7 @@ type identity struct{ group, kind, namespace, name string }
 func identify(o hydrate.Object) identity { return identity{o.Group, o.Kind, o.Namespace, name(o)} }
 
 func name(o hydrate.Object) string {
-	if o.Name == "" {
-		return o.GenerateName + "*"
-	}
-	return o.Name
+	return cmp.Or(o.Name, o.GenerateName+"*")
 }
 
 // match returns a comparison for each object that differs, in the order of [Changes.Objects], and the number of those

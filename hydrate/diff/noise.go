@@ -33,8 +33,7 @@ func DefaultNoise() []string {
 type noiseFilter struct {
 	patterns []pattern
 	all      bool
-	noise    Noise
-	rules    []NoiseRule // one for each pattern
+	noise    Noise // with a rule for each pattern
 }
 
 func newNoiseFilter(options Options) (*noiseFilter, error) {
@@ -51,7 +50,7 @@ func newNoiseFilter(options Options) (*noiseFilter, error) {
 		p, err := parsePattern(text)
 		problems = append(problems, err)
 		n.patterns = append(n.patterns, p)
-		n.rules = append(n.rules, NoiseRule{Pattern: text})
+		n.noise.Rules = append(n.noise.Rules, NoiseRule{Pattern: text})
 	}
 	return n, errors.Join(problems...)
 }
@@ -81,7 +80,7 @@ func (n *noiseFilter) fold(c *comparison, quiet bool) bool {
 		}
 	}
 	for rule := range met {
-		n.rules[rule].Objects++
+		n.noise.Rules[rule].Objects++
 	}
 	c.fields = rest
 	if len(rest) > 0 || !quiet {
@@ -99,7 +98,7 @@ func (n *noiseFilter) rule(at Path) int {
 // count counts a field that a rule folds.
 func (n *noiseFilter) count(rule int, met map[int]bool) {
 	n.noise.Fields++
-	n.rules[rule].Fields++
+	n.noise.Rules[rule].Fields++
 	met[rule] = true
 }
 
@@ -138,11 +137,7 @@ func (n *noiseFilter) prune(at Path, value any, met map[int]bool) any {
 
 // counts returns the noise with the rules that matched.
 func (n *noiseFilter) counts() Noise {
-	for _, rule := range n.rules {
-		if rule.Fields > 0 {
-			n.noise.Rules = append(n.noise.Rules, rule)
-		}
-	}
+	n.noise.Rules = slices.DeleteFunc(n.noise.Rules, func(rule NoiseRule) bool { return rule.Fields == 0 })
 	return n.noise
 }
 

@@ -32,20 +32,16 @@ func (p Path) index(i int) Path { return p.item(strconv.Itoa(i)) }
 func (p Path) String() string {
 	var b strings.Builder
 	for _, s := range p {
-		b.WriteString(s.String())
+		switch {
+		case s.item:
+			b.WriteString("[" + s.name + "]")
+		case isSimple(s.name, "_-$"):
+			b.WriteString("." + s.name)
+		default:
+			b.WriteString("[" + strconv.Quote(s.name) + "]")
+		}
 	}
 	return strings.TrimPrefix(b.String(), ".")
-}
-
-func (s step) String() string {
-	switch {
-	case s.item:
-		return "[" + s.name + "]"
-	case isSimple(s.name, "_-$"):
-		return "." + s.name
-	default:
-		return "[" + strconv.Quote(s.name) + "]"
-	}
 }
 
 // isSimple reports whether a text consists of letters, digits and certain others, and so needs no quotes in a path.

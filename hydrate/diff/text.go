@@ -2,6 +2,7 @@ package diff
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -178,13 +179,7 @@ func (t *textPage) entry(e entry, limit int) {
 }
 
 func (c Change) color() color {
-	switch c {
-	case Added:
-		return green
-	case Removed:
-		return red
-	}
-	return yellow
+	return cmp.Or(map[Change]color{Added: green, Removed: red}[c], yellow)
 }
 
 // WriteJSON writes the changes as one indented JSON object: the fields of [Changes] under the names of their tags.

@@ -1,6 +1,7 @@
 package strictyaml
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -198,19 +199,14 @@ func (n *Node) describe() string {
 	case List:
 		return "a list"
 	}
-	switch n.Tag {
-	case "!!str":
-		return "a string"
-	case "!!bool":
-		return "the boolean " + n.Value
-	case "!!int", "!!float":
-		return "the number " + n.Value
-	case "!!timestamp":
-		return "the time " + n.Value
-	case "!!null":
-		return "nothing"
-	}
-	return "a value tagged " + n.Tag
+	return cmp.Or(map[string]string{
+		"!!str":       "a string",
+		"!!bool":      "the boolean " + n.Value,
+		"!!int":       "the number " + n.Value,
+		"!!float":     "the number " + n.Value,
+		"!!timestamp": "the time " + n.Value,
+		"!!null":      "nothing",
+	}[n.Tag], "a value tagged "+n.Tag)
 }
 
 func in(path string) string {
