@@ -74,7 +74,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 
 .PHONY: docs
 docs: ## regenerate docs that are made from code
-	go test ./hydrate/pipeline ./cmd/lockage -run 'Schema|Docs' -update
+	go test ./policy ./cmd/lockage -run 'Schema|Docs' -update
 
 .PHONY: clean
 clean: ## remove what make built

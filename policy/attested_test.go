@@ -14,49 +14,49 @@ import (
 func TestAttestation(t *testing.T) {
 	t.Parallel()
 	passed := map[string]any{"result": "PASSED", "time": "2026-03-23T12:00:00Z", "count": 3}
-	gate := pipeline.Attestation{Type: uiTests, Subject: "image", By: []string{"ci"}}
-	with := func(change func(*pipeline.Attestation)) pipeline.Attestation {
-		g := gate
+	base := policy.Attestation{Type: uiTests, Subject: "image", By: []string{"ci"}}
+	with := func(change func(*policy.Attestation)) policy.Attestation {
+		g := base
 		change(&g)
 		return g
 	}
-	where := func(expression string) pipeline.Attestation {
-		return with(func(g *pipeline.Attestation) { g.Where = expression })
+	where := func(expression string) policy.Attestation {
+		return with(func(g *policy.Attestation) { g.Where = expression })
 	}
-	maxAge := with(func(g *pipeline.Attestation) { g.MaxAge = "72h" })
+	maxAge := with(func(g *policy.Attestation) { g.MaxAge = "72h" })
 	for name, c := range map[string]struct {
-		gate    pipeline.Attestation
+		gate    policy.Attestation
 		arrange func(d *desk)
 		want    policy.Result
 		reason  string
 	}{
-		"there":                {gate, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, "by ci (key "},
-		"not there":            {gate, func(*desk) {}, policy.Fail, "none: it takes 1 statement of type https://acme.dev/ui-tests/v1 on the image sha256:aaaa"},
-		"by somebody else":     {gate, func(d *desk) { d.attest(&d.f.Image, "sre", uiTests, passed) }, policy.Fail, "one by sre (key "},
-		"of another type":      {gate, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests+"2", passed) }, policy.Fail, "none: "},
-		"on the artifact only": {gate, func(d *desk) { d.attest(&d.f.Artifact, "ci", uiTests, passed) }, policy.Fail, "none: "},
-		"on the wrong digest": {gate, func(d *desk) {
+		"there":                {base, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, "by ci (key "},
+		"not there":            {base, func(*desk) {}, policy.Fail, "none: it takes 1 statement of type https://acme.dev/ui-tests/v1 on the image sha256:aaaa"},
+		"by somebody else":     {base, func(d *desk) { d.attest(&d.f.Image, "sre", uiTests, passed) }, policy.Fail, "one by sre (key "},
+		"of another type":      {base, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests+"2", passed) }, policy.Fail, "none: "},
+		"on the artifact only": {base, func(d *desk) { d.attest(&d.f.Artifact, "ci", uiTests, passed) }, policy.Fail, "none: "},
+		"on the wrong digest": {base, func(d *desk) {
 			d.f.Image.Statements = append(d.f.Image.Statements, d.verified("ci", elsewhere, uiTests, passed, nil))
 		}, policy.Fail, "does not count: it is about sha256:eeee"},
-		"rejected": {gate, func(d *desk) { d.f.Image.Rejected = []sign.Rejected{{Reason: "not signed\x1b[2J by ci"}} }, policy.Fail, `not counted: not signed\u001b[2J by ci`},
-		"no such identity": {with(func(g *pipeline.Attestation) { g.By = []string{"nobody"} }),
+		"rejected": {base, func(d *desk) { d.f.Image.Rejected = []sign.Rejected{{Reason: "not signed\x1b[2J by ci"}} }, policy.Fail, `not counted: not signed\u001b[2J by ci`},
+		"no such identity": {with(func(g *policy.Attestation) { g.By = []string{"nobody"} }),
 			func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "no key of nobody is known"},
-		"on the default subject": {with(func(g *pipeline.Attestation) { g.Subject = "" }), func(d *desk) { d.attest(&d.f.Artifact, "ci", uiTests, passed) }, policy.Pass, "on the artifact by ci"},
-		"on another stage's artifact": {with(func(g *pipeline.Attestation) { g.Subject = "stage:test" }), func(d *desk) {
+		"on the default subject": {with(func(g *policy.Attestation) { g.Subject = "" }), func(d *desk) { d.attest(&d.f.Artifact, "ci", uiTests, passed) }, policy.Pass, "on the artifact by ci"},
+		"on another stage's artifact": {with(func(g *policy.Attestation) { g.Subject = "stage:test" }), func(d *desk) {
 			s := d.f.Stages["test"]
 			d.attest(&s, "ci", uiTests, passed)
 			d.f.Stages["test"] = s
 		}, policy.Pass, "on the stage:test by ci"},
-		"by another stage's promoter": {with(func(g *pipeline.Attestation) { g.Subject, g.By = "stage:test", []string{"promoter"} }), func(d *desk) {
+		"by another stage's promoter": {with(func(g *policy.Attestation) { g.Subject, g.By = "stage:test", []string{"promoter"} }), func(d *desk) {
 			s := d.f.Stages["test"]
 			d.attest(&s, "test/promoter", uiTests, passed)
 			d.f.Stages["test"] = s
 		}, policy.Pass, "by promoter (key"},
-		"no artifact there": {with(func(g *pipeline.Attestation) { g.Subject = "stage:qa" }), func(*desk) {}, policy.Fail, "has no stage:qa"},
+		"no artifact there": {with(func(g *policy.Attestation) { g.Subject = "stage:qa" }), func(*desk) {}, policy.Fail, "has no stage:qa"},
 
-		"negative, and nobody asks": {gate, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Pass, ""},
+		"negative, and nobody asks": {base, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Pass, ""},
 		"negative":                  {where(`predicate.result == "PASSED"`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Fail, "where is false of it"},
-		"failed verification by the right key": {pipeline.Attestation{Type: "https://slsa.dev/verification_summary/v1", By: []string{"promoter"}, Where: `predicate.verificationResult == "PASSED"`},
+		"failed verification by the right key": {policy.Attestation{Type: "https://slsa.dev/verification_summary/v1", By: []string{"promoter"}, Where: `predicate.verificationResult == "PASSED"`},
 			func(d *desk) {
 				d.attest(&d.f.Artifact, "promoter", "https://slsa.dev/verification_summary/v1", map[string]any{"verificationResult": "FAILED"})
 			}, policy.Fail, "where is false of it"},
@@ -66,9 +66,7 @@ func TestAttestation(t *testing.T) {
 		}, policy.Pass, ""},
 		"where holds":                {where(`predicate.result == "PASSED" && predicate.count >= 3 && subject.digest.startsWith("sha256:")`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, ""},
 		"where over annotations":     {where(`subject.annotations.suite == "full"`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "no such key: suite"},
-		"where over what is missing": {where(`predicate.verdict == "PASSED"`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "where cannot be told of it: no such key: verdict"},
-		"where is malformed":         {where(`predicate.result ==`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "where does not compile: 1:20: "},
-		"where is no condition":      {where(`1 + 1`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "must give true or false"},
+		"where over what is missing": {where(`predicate.verdict == "PASSED"`), func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "where fails on it: no such key: verdict"},
 
 		"young enough": {maxAge, func(d *desk) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, "made at 2026-03-23 12:00:00 UTC by its own account"},
 		"too old": {maxAge, func(d *desk) {
@@ -91,21 +89,21 @@ func TestAttestation(t *testing.T) {
 			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"metadata": map[string]any{"scanFinishedOn": "2026-03-24T11:00:00Z"}})
 		}, policy.Pass, ""},
 
-		"two of two": {with(func(g *pipeline.Attestation) { g.By, g.Count = []string{"ci", "sre"}, number(2) }), func(d *desk) {
+		"two of two": {with(func(g *policy.Attestation) { g.By, g.Count = []string{"ci", "sre"}, number(2) }), func(d *desk) {
 			d.attest(&d.f.Image, "ci", uiTests, passed)
 			d.attest(&d.f.Image, "sre", uiTests, passed)
 		}, policy.Pass, ", sre (key "},
-		"one twice": {with(func(g *pipeline.Attestation) { g.By, g.Count = []string{"ci", "sre"}, number(2) }), func(d *desk) {
+		"one twice": {with(func(g *policy.Attestation) { g.By, g.Count = []string{"ci", "sre"}, number(2) }), func(d *desk) {
 			d.attest(&d.f.Image, "ci", uiTests, passed)
 			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "PASSED", "again": true})
 		}, policy.Fail, "1 of 2, by ci"},
-		"content is live already": {gate, func(d *desk) { d.f.Unchanged = true }, policy.Pass, "the content is what is live already"},
+		"content is live already": {base, func(d *desk) { d.f.Unchanged = true }, policy.Pass, "the content is what is live already"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t)
 			c.arrange(d)
-			r := d.judge(pipeline.Gate{Attestation: &c.gate})
+			r := d.judge(gate(t, "attestation", c.gate))
 			expect(t, r, c.want, c.reason)
 			if c.want == policy.Pass && !d.f.Unchanged && len(r.Evidence) == 0 {
 				t.Error("the result names no evidence")
@@ -116,10 +114,10 @@ func TestAttestation(t *testing.T) {
 
 func TestApproval(t *testing.T) {
 	t.Parallel()
-	one := pipeline.Approval{By: []string{"manager", "sre"}}
-	two := pipeline.Approval{By: []string{"manager", "sre", "sre-again"}, Count: number(2)}
+	one := policy.Approval{By: []string{"manager", "sre"}}
+	two := policy.Approval{By: []string{"manager", "sre", "sre-again"}, Count: number(2)}
 	for name, c := range map[string]struct {
-		gate    pipeline.Approval
+		gate    policy.Approval
 		arrange func(d *desk)
 		want    policy.Result
 		reason  string
@@ -139,7 +137,7 @@ func TestApproval(t *testing.T) {
 		"of another pipeline":        {one, func(d *desk) { a := d.approval(); a.Pipeline = "other"; d.approve("sre", a) }, policy.Fail, `pipeline "other"`},
 		"of an empty predicate":      {one, func(d *desk) { d.approve("sre", predicate.Approval{}) }, policy.Fail, `stage ""`},
 		"content is live already":    {two, func(d *desk) { d.f.Unchanged = true }, policy.Pass, "the content is what is live already"},
-		"a waiver is no approval":    {one, func(d *desk) { d.waive("sre", d.waiver("approval", pipeline.Gate{Approval: &pipeline.Approval{}})) }, policy.Fail, "none: "},
+		"a waiver is no approval":    {one, func(d *desk) { d.waive("sre", d.waiver("approval", pipeline.Gate{})) }, policy.Fail, "none: "},
 		"a signature is no approval": {one, func(d *desk) { d.attest(&d.f.Artifact, "sre", sign.PredicateSignature, d.approval()) }, policy.Fail, "none: "},
 		"on the wrong digest": {one, func(d *desk) {
 			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, predicate.TypeApproval, d.approval(), d.claim()))
@@ -159,7 +157,7 @@ func TestApproval(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t)
 			c.arrange(d)
-			expect(t, d.judge(pipeline.Gate{Approval: &c.gate}), c.want, c.reason)
+			expect(t, d.judge(gate(t, "approval", c.gate)), c.want, c.reason)
 		})
 	}
 }
@@ -213,7 +211,7 @@ func TestImage(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t)
 			c.arrange(d)
-			expect(t, d.judge(pipeline.Gate{Image: &pipeline.ImageGate{By: []string{"ci"}, Provenance: c.provenance}}), c.want, c.reason)
+			expect(t, d.judge(gate(t, "image", policy.ImageGate{By: []string{"ci"}, Provenance: c.provenance})), c.want, c.reason)
 		})
 	}
 }
@@ -230,20 +228,20 @@ func TestImageOlderForm(t *testing.T) {
 		t.Fatalf("%v, %v", found, err)
 	}
 	d := newDesk(t)
-	gate := pipeline.Gate{Image: &pipeline.ImageGate{By: []string{"ci"}}}
+	asked := gate(t, "image", policy.ImageGate{By: []string{"ci"}})
 	d.f.Image = policy.Subject{Repository: "ghcr.io/acme/app", Digest: s.artifact.Descriptor.Digest, Signatures: found}
-	expect(t, d.judge(gate), policy.Fail, "a signature by ci (key ") // ci has another key here
+	expect(t, d.judge(asked), policy.Fail, "a signature by ci (key ") // ci has another key here
 	d.f.Keys["ci"] = s.key.PublicKey().Fingerprint()
-	expect(t, d.judge(gate), policy.Pass, "is signed by ci (key ")
+	expect(t, d.judge(asked), policy.Pass, "is signed by ci (key ")
 	d.f.Image.Digest = elsewhere
-	expect(t, d.judge(gate), policy.Fail, "it takes a signature")
+	expect(t, d.judge(asked), policy.Fail, "it takes a signature")
 }
 
 func TestFile(t *testing.T) {
 	t.Parallel()
 	f := policy.Facts{Now: now, Exists: map[string]bool{"a": true, "b": false}, Unchanged: true}
 	for name, want := range map[string]policy.Result{"a": policy.Pass, "b": policy.Fail, "c": policy.Fail} {
-		expect(t, policy.Gates([]pipeline.Gate{{File: name}}, pipeline.Waivers{}, f)[0], want, name)
+		expect(t, policy.Gates([]pipeline.Gate{gate(t, "file", name)}, pipeline.Waivers{}, f)[0], want, name)
 	}
 }
 
@@ -253,5 +251,5 @@ func TestClaimedTimesOfApprovals(t *testing.T) {
 	a := d.approval()
 	a.Time = now.Add(-1000 * time.Hour) // an approval does not go off: it is of a digest
 	d.approve("sre", a)
-	expect(t, d.judge(pipeline.Gate{Approval: &pipeline.Approval{By: []string{"sre"}}}), policy.Pass, "by its own account")
+	expect(t, d.judge(gate(t, "approval", policy.Approval{By: []string{"sre"}})), policy.Pass, "by its own account")
 }

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
@@ -113,6 +116,31 @@ func (d *desk) waiver(gate string, declared pipeline.Gate) predicate.Waiver {
 func (d *desk) waive(who string, w predicate.Waiver) {
 	d.t.Helper()
 	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, predicate.TypeWaiver, w, d.claim()))
+}
+
+// parse reads a list of gates as a pipeline file has it. Files are those that they name.
+func parse(t testing.TB, text string, files fstest.MapFS) ([]pipeline.Gate, error) {
+	t.Helper()
+	doc, problems := strictyaml.Parse("gates.yaml", []byte("gates: "+text))
+	if doc == nil {
+		return nil, problems
+	}
+	gates, _, err := pipeline.ParseGates(policy.Kinds(), doc, "production", lock.Lock{ReleaseID: release, GitCommit: sourceCommit}, files)
+	return gates, err
+}
+
+// gate makes a gate of its declaration.
+func gate(t testing.TB, kind string, declared any) pipeline.Gate {
+	t.Helper()
+	text, err := json.Marshal([]any{map[string]any{kind: declared}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gates, err := parse(t, string(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gates[0]
 }
 
 // judge has one gate judged.

@@ -3,11 +3,13 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/policy/rego"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -26,6 +28,67 @@ type GateResult struct {
 	Evidence   []string   `json:"evidence,omitempty"`   // digests of the statements that decided it
 }
 
+// Condition is what a gate asks for, parsed. A kind of gate is a type with these methods and Signers, in a file of its own,
+// and a line in [Kinds].
+type Condition interface {
+	pipeline.Condition
+	// Need adds what has to be collected for Judge.
+	Need(n *Needs)
+	// Judge is the verdict.
+	Judge(f Facts) GateResult
+}
+
+// Needs is what gates are judged by, beside statements about the artifact and what is known without asking.
+type Needs struct {
+	Image       bool     // statements about the image
+	Signatures  bool     // of the image, in the older form
+	Spans       []string // stages with what was live there
+	Health      []string // those of them whose health is asked for
+	Artifacts   []string // stages with statements about the artifact of the same release there
+	Files       []string // paths that may exist
+	Policies    []string // arguments of rego gates whose policies are not loaded
+	Objects     bool     // of the candidate
+	LiveObjects bool
+	Diff        bool
+}
+
+// NeedsOf is what gates need together: every list is sorted, and has nothing twice.
+func NeedsOf(gates []pipeline.Gate) Needs {
+	var n Needs
+	for _, g := range gates {
+		conditionOf(g).Need(&n)
+	}
+	for _, list := range []*[]string{&n.Spans, &n.Health, &n.Artifacts, &n.Files, &n.Policies} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	return n
+}
+
+// Stages are the other stages that anything is needed of, sorted.
+func (n Needs) Stages() []string {
+	all := slices.Concat(n.Spans, n.Artifacts)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// conditionOf is a gate's condition as this package has it.
+func conditionOf(g pipeline.Gate) Condition {
+	if c, ok := g.Condition.(Condition); ok {
+		return c
+	}
+	return unknown{}
+}
+
+// unknown is a condition that was made by no kind of this package: it denies.
+type unknown struct{}
+
+func (unknown) Signers() pipeline.Signers { return pipeline.Signers{} }
+func (unknown) Need(*Needs)               {}
+func (unknown) Judge(Facts) GateResult {
+	return fail("the gate asks for nothing that this version knows")
+}
+
 // Facts are what gates are judged by: verified, or read at the policy ref. What no gate asks for may be absent.
 type Facts struct {
 	Now                      time.Time
@@ -41,8 +104,8 @@ type Facts struct {
 	Objects                  []map[string]any           // of the candidate
 	LiveObjects              []map[string]any           // of what is live; nil where nothing is
 	Diff                     any                        // the comparison of both, as JSON would give it
-	Modules                  map[string]Bundle          // by the argument of a rego gate
-	Unusable                 map[string]string          // by that argument: why there are no modules
+	Policies                 map[string]*rego.Policies  // by the argument of a rego gate: those that were not loaded with it
+	Unusable                 map[string]string          // by that argument: why there are none
 	Unchanged                bool                       // the content is what is live: time and evidence carry over
 }
 
@@ -65,16 +128,13 @@ type Span struct {
 	Claimed bool      // the times are the promoter's word, signed but not countersigned by anybody
 }
 
-// Bundle is a set of Rego modules and data, by path.
-type Bundle map[string][]byte
-
 // GateNames names gates as results do: by the name given, or else by kind, the second of a kind on with its number
 // (attestation#2). A gate that is given a name keeps its number, so that those after it keep theirs.
 func GateNames(gates []pipeline.Gate) []string {
 	seen := make(map[string]int)
 	names := make([]string, len(gates))
 	for i, g := range gates {
-		kind := g.Kind()
+		kind := g.Kind
 		seen[kind]++
 		switch {
 		case g.Name != "":
@@ -91,7 +151,11 @@ func GateNames(gates []pipeline.Gate) []string {
 // GateDigest identifies what a gate asks for: sha256 of the JSON of its expanded declaration, keys sorted, absent
 // ones left out. Of files and policies that a gate names it holds the name and not the content.
 func GateDigest(g pipeline.Gate) digest.Digest {
-	data, err := json.Marshal(g)
+	declaration := map[string]any{g.Kind: g.Declared}
+	if g.Name != "" {
+		declaration["name"] = g.Name
+	}
+	data, err := json.Marshal(declaration)
 	var sorted map[string]any
 	if err == nil {
 		if err = json.Unmarshal(data, &sorted); err == nil {
@@ -110,7 +174,7 @@ func Gates(declared []pipeline.Gate, waivers pipeline.Waivers, f Facts) []GateRe
 	names := GateNames(declared)
 	results := make([]GateResult, len(declared))
 	for i, g := range declared {
-		r := f.gate(g)
+		r := conditionOf(g).Judge(f)
 		r.Gate = names[i]
 		results[i] = f.waive(r, GateDigest(g), waivers)
 	}
@@ -135,28 +199,6 @@ func Outcome(results []GateResult) Result {
 	return outcome
 }
 
-func (f Facts) gate(g pipeline.Gate) GateResult {
-	switch g.Kind() {
-	case "soak":
-		return f.soak(*g.Soak)
-	case "attestation":
-		return f.attestation(*g.Attestation)
-	case "approval":
-		return f.approval(*g.Approval)
-	case "image":
-		return f.image(*g.Image)
-	case "file":
-		return f.file(g.File)
-	case "window":
-		return f.window(*g.Window)
-	case "cel":
-		return f.cel(g.CEL)
-	case "rego":
-		return f.rego(g.Rego)
-	}
-	return fail("the gate asks for nothing that this version knows")
-}
-
 func pass(format string, args ...any) GateResult {
 	return GateResult{Result: Pass, Reason: fmt.Sprintf(format, args...)}
 }
@@ -177,10 +219,3 @@ func pending(then time.Time, format string, args ...any) GateResult {
 
 // carriedOver is the result of gates about time and evidence where the content is live already.
 func carriedOver() GateResult { return pass("the content is what is live already") }
-
-func (f Facts) file(name string) GateResult {
-	if f.Exists[name] {
-		return pass("%s exists on the policy ref", plain(name))
-	}
-	return fail("%s does not exist on the policy ref: commit it there", plain(name))
-}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,8 +16,8 @@ import (
 
 func TestGateNames(t *testing.T) {
 	t.Parallel()
-	soak, cel := &pipeline.Soak{}, "true"
-	got := policy.GateNames([]pipeline.Gate{{Soak: soak}, {CEL: cel}, {Soak: soak, Name: "long"}, {CEL: cel}, {Soak: soak}})
+	soak, cel := pipeline.Gate{Kind: "soak"}, pipeline.Gate{Kind: "cel"}
+	got := policy.GateNames([]pipeline.Gate{soak, cel, {Name: "long", Kind: "soak"}, cel, soak})
 	if diff := cmp.Diff([]string{"soak", "cel", "long", "cel#2", "soak#3"}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -24,16 +25,18 @@ func TestGateNames(t *testing.T) {
 
 func TestGateDigest(t *testing.T) {
 	t.Parallel()
-	g := pipeline.Gate{Approval: &pipeline.Approval{By: []string{"sre"}, Count: number(2)}}
+	g := pipeline.Gate{Kind: "approval", Declared: policy.Approval{By: []string{"sre"}, Count: number(2)}}
 	// What was waived yesterday is waived by the same bytes today: this changes for a reason only.
 	const stable = "sha256:8257aed50f7416390fbcaa15ffa1c654106d5b6282377ffd6cb8a9b2710d41ea"
 	if got := policy.GateDigest(g); got != stable {
 		t.Errorf("%s", got)
 	}
+	named := g
+	named.Name = "x"
 	for _, other := range []pipeline.Gate{
-		{Approval: &pipeline.Approval{By: []string{"sre"}, Count: number(1)}},
-		{Approval: &pipeline.Approval{By: []string{"sre", "ci"}, Count: number(2)}},
-		{Name: "x", Approval: &pipeline.Approval{By: []string{"sre"}, Count: number(2)}},
+		pipeline.Gate{Kind: "approval", Declared: policy.Approval{By: []string{"sre"}, Count: number(1)}},
+		pipeline.Gate{Kind: "approval", Declared: policy.Approval{By: []string{"sre", "ci"}, Count: number(2)}},
+		named,
 	} {
 		if policy.GateDigest(other) == policy.GateDigest(g) {
 			t.Errorf("%+v has the same digest", other)
@@ -60,17 +63,12 @@ func TestOutcome(t *testing.T) {
 // TestEveryGateIsJudged looks at all kinds at once: none that fails keeps another from being told.
 func TestEveryGateIsJudged(t *testing.T) {
 	t.Parallel()
-	gates := []pipeline.Gate{
-		{Soak: &pipeline.Soak{Stage: "test", For: "2h"}},
-		{Attestation: &pipeline.Attestation{Type: uiTests, By: []string{"ci"}}},
-		{Approval: &pipeline.Approval{By: []string{"sre"}}},
-		{Image: &pipeline.ImageGate{By: []string{"ci"}}},
-		{File: "x"},
-		{Window: &pipeline.Window{Deny: []string{"Mon-Sun 00:00-24:00"}}},
-		{CEL: "false"},
-		{Rego: "policy/production"},
-		{}, // of a version to come
+	gates, err := parse(t, `[{soak: {stage: test, for: 2h}}, {attestation: {type: "`+uiTests+`", by: [ci]}}, {approval: {by: [sre]}}, {image: {by: [ci]}},
+		{file: x}, {window: {deny: ["Mon-Sun 00:00-24:00"]}}, {cel: "false"}, {rego: "policy/{release}"}]`, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	gates = append(gates, pipeline.Gate{}) // of a version to come
 	results := policy.Gates(gates, pipeline.Waivers{}, newDesk(t).f)
 	if len(results) != len(gates) {
 		t.Fatalf("%d results for %d gates", len(results), len(gates))
@@ -101,49 +99,48 @@ func TestCELAndRego(t *testing.T) {
 	f.Objects = []map[string]any{deployment("web", 1), deployment("db", 3)}
 	f.LiveObjects = []map[string]any{deployment("web", 5)}
 	f.Diff = map[string]any{"counts": map[string]any{"added": int64(1)}}
-	f.Modules = map[string]policy.Bundle{
-		"denies": {"main.rego": []byte("package main\ndeny contains msg if { input.spec.replicas < 2; msg := sprintf(\"%s needs two\\n\", [input.metadata.name]) }\nwarn contains \"careful\"")},
-		"warns":  {"main.rego": []byte("package main\nwarn contains \"careful\" if input.metadata.name == \"db\"")},
-		"broken": {"main.rego": []byte("package main\ndeny contains x if { http.send({}, x) }")},
-		"fails":  {"main.rego": []byte("package main\ndeny contains 1")},
-		"sees": {"main.rego": []byte("package main\ndeny contains x if { some x in [data.lockage.stage, data.lockage.pipeline, data.lockage.release.id, data.lockage.release.commit," +
+	files := fstest.MapFS{
+		"denies/main.rego": {Data: []byte("package main\ndeny contains msg if { input.spec.replicas < 2; msg := sprintf(\"%s needs two\\n\", [input.metadata.name]) }\nwarn contains \"careful\"")},
+		"warns/main.rego":  {Data: []byte("package main\nwarn contains \"careful\" if input.metadata.name == \"db\"")},
+		"fails/main.rego":  {Data: []byte("package main\ndeny contains 1")},
+		"sees/main.rego": {Data: []byte("package main\ndeny contains x if { some x in [data.lockage.stage, data.lockage.pipeline, data.lockage.release.id, data.lockage.release.commit," +
 			" data.lockage.image.digest, data.lockage.diff.counts.added, count(data.lockage.objects), count(data.lockage.liveObjects)]; not is_number(x) }")},
-		"empty": {},
 	}
 	for _, c := range []struct {
-		gate   pipeline.Gate
+		gate   string
 		want   policy.Result
 		reason string
 	}{
-		{pipeline.Gate{CEL: `objects.all(o, o.spec.replicas >= 1)`}, policy.Pass, "true: objects.all"},
-		{pipeline.Gate{CEL: `objects.all(o, o.spec.replicas >= 2)`}, policy.Fail, "false: it takes: objects.all"},
-		{pipeline.Gate{CEL: `objects.all(o, o.spec.paused)`}, policy.Fail, "cannot be told: no such key: paused"},
-		{pipeline.Gate{CEL: `objects.all(o, )`}, policy.Fail, "does not compile: 1:16: "},
-		{pipeline.Gate{CEL: `stage == "production" && pipeline == "app" && release.id == "` + release + `" && release.commit == "` + sourceCommit + `"`}, policy.Pass, ""},
-		{pipeline.Gate{CEL: `image.repository == "ghcr.io/acme/app" && image.digest == "` + image.String() + `" && image.ref == image.repository + "@" + image.digest`}, policy.Pass, ""},
-		{pipeline.Gate{CEL: `diff.counts.added == 1 && liveObjects.size() == 1`}, policy.Pass, ""},
-		{pipeline.Gate{Rego: "denies"}, policy.Fail, "1 denial: web needs two (Deployment web); 1 warning: careful"},
-		{pipeline.Gate{Rego: "warns"}, policy.Pass, "1 rule of warns deny nothing in 2 objects; 1 warning: careful (Deployment db)"},
-		{pipeline.Gate{Rego: "broken"}, policy.Fail, "undefined function http.send"},
-		{pipeline.Gate{Rego: "fails"}, policy.Fail, "write messages"},
-		{pipeline.Gate{Rego: "sees"}, policy.Fail, "5 denials"},
-		{pipeline.Gate{Rego: "empty"}, policy.Fail, "there are no policies in empty"},
-		{pipeline.Gate{Rego: "absent"}, policy.Fail, "there are no policies in absent"},
+		{"cel: '" + `objects.all(o, o.spec.replicas >= 1)` + "'", policy.Pass, "true: objects.all"},
+		{"cel: '" + `objects.all(o, o.spec.replicas >= 2)` + "'", policy.Fail, "false: it takes: objects.all"},
+		{"cel: '" + `objects.all(o, o.spec.paused)` + "'", policy.Fail, "cannot be evaluated: no such key: paused"},
+		{"cel: '" + `stage == "production" && pipeline == "app" && release.id == "` + release + `" && release.commit == "` + sourceCommit + `"` + "'", policy.Pass, ""},
+		{"cel: '" + `image.repository == "ghcr.io/acme/app" && image.digest == "` + image.String() + `" && image.ref == image.repository + "@" + image.digest` + "'", policy.Pass, ""},
+		{"cel: '" + `diff.counts.added == 1 && liveObjects.size() == 1` + "'", policy.Pass, ""},
+		{"rego: denies", policy.Fail, "1 denial: web needs two (Deployment web); 1 warning: careful"},
+		{"rego: warns", policy.Pass, "1 rule of warns deny nothing in 2 objects; 1 warning: careful (Deployment db)"},
+		{"rego: fails", policy.Fail, "write messages"},
+		{"rego: sees", policy.Fail, "5 denials"},
+		{"rego: '{release}'", policy.Fail, "no policies in " + release + ": commit some there"},
 	} {
-		expect(t, policy.Gates([]pipeline.Gate{c.gate}, pipeline.Waivers{}, f)[0], c.want, c.reason)
+		gates, err := parse(t, "[{"+c.gate+"}]", files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, policy.Gates(gates, pipeline.Waivers{}, f)[0], c.want, c.reason)
 	}
 	none := policy.Facts{Now: now}
-	expect(t, policy.Gates([]pipeline.Gate{{CEL: `objects.size() + liveObjects.size() == 0 && diff == null`}}, pipeline.Waivers{}, none)[0], policy.Pass)
+	expect(t, policy.Gates([]pipeline.Gate{gate(t, "cel", `objects.size() + liveObjects.size() == 0 && diff == null`)}, pipeline.Waivers{}, none)[0], policy.Pass)
 }
 
 func TestWaivers(t *testing.T) {
 	t.Parallel()
-	gate := pipeline.Gate{Approval: &pipeline.Approval{By: []string{"manager"}}}
+	asked := gate(t, "approval", policy.Approval{By: []string{"manager"}})
 	one := pipeline.Waivers{By: []string{"sre", "sre-again", "ci"}}
 	two := pipeline.Waivers{By: one.By, Count: number(2)}
 	with := func(change func(*predicate.Waiver)) func(*desk) {
 		return func(d *desk) {
-			w := d.waiver("approval", gate)
+			w := d.waiver("approval", asked)
 			change(&w)
 			d.waive("sre", w)
 		}
@@ -157,12 +154,12 @@ func TestWaivers(t *testing.T) {
 	}{
 		"waived":              {one, plain, policy.Waived, "for Ada until 2026-03-24 13:00:00 UTC: «the shop is down»; without that: none: it takes 1 approval"},
 		"nobody may":          {pipeline.Waivers{}, plain, policy.Fail, "changes nothing: this stage declares nobody who may waive gates"},
-		"not by a stranger":   {one, func(d *desk) { d.waive("stranger", d.waiver("approval", gate)) }, policy.Fail, "a waiver by stranger (key "},
-		"not by the approver": {one, func(d *desk) { d.waive("manager", d.waiver("approval", gate)) }, policy.Fail, "only sre or sre-again or ci may waive"},
-		"two of two":          {two, func(d *desk) { d.waive("sre", d.waiver("approval", gate)); d.waive("ci", d.waiver("approval", gate)) }, policy.Waived, ", ci (key "},
+		"not by a stranger":   {one, func(d *desk) { d.waive("stranger", d.waiver("approval", asked)) }, policy.Fail, "a waiver by stranger (key "},
+		"not by the approver": {one, func(d *desk) { d.waive("manager", d.waiver("approval", asked)) }, policy.Fail, "only sre or sre-again or ci may waive"},
+		"two of two":          {two, func(d *desk) { d.waive("sre", d.waiver("approval", asked)); d.waive("ci", d.waiver("approval", asked)) }, policy.Waived, ", ci (key "},
 		"one of two":          {two, plain, policy.Fail, "waived by 1 of 2: sre (key "},
 		"the same twice":      {two, func(d *desk) { plain(d); plain(d) }, policy.Fail, "waived by 1 of 2"},
-		"one key, two names":  {two, func(d *desk) { plain(d); d.waive("sre-again", d.waiver("approval", gate)) }, policy.Fail, "waived by 1 of 2"},
+		"one key, two names":  {two, func(d *desk) { plain(d); d.waive("sre-again", d.waiver("approval", asked)) }, policy.Fail, "waived by 1 of 2"},
 		"expired":             {one, with(func(w *predicate.Waiver) { w.Expires = now }), policy.Fail, "it expired at 2026-03-24 12:00:00 UTC"},
 		"for ever":            {one, with(func(w *predicate.Waiver) { w.Expires = now.Add(10000 * time.Hour) }), policy.Fail, "holds for longer than 30 days"},
 		"for 30 days":         {one, with(func(w *predicate.Waiver) { w.Expires = w.Time.Add(policy.MaxWaiver) }), policy.Waived, ""},
@@ -176,10 +173,10 @@ func TestWaivers(t *testing.T) {
 		"for another stage":   {one, with(func(w *predicate.Waiver) { w.Stage = "test" }), policy.Fail, `it is for stage "test"`},
 		"of another pipeline": {one, with(func(w *predicate.Waiver) { w.Pipeline = "other" }), policy.Fail, `it is for pipeline "other"`},
 		"replayed on another digest": {one, func(d *desk) {
-			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, predicate.TypeWaiver, d.waiver("approval", gate), d.claim()))
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, predicate.TypeWaiver, d.waiver("approval", asked), d.claim()))
 		}, policy.Fail, "it is about sha256:eeee"},
 		"from another repository": {one, func(d *desk) {
-			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, predicate.TypeWaiver, d.waiver("approval", gate), nil))
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, predicate.TypeWaiver, d.waiver("approval", asked), nil))
 		}, policy.Fail, "it is for repository \"\""},
 		"not needed": {one, func(d *desk) { d.approve("manager", d.approval()); plain(d) }, policy.Pass, "the waiver by sre (key"},
 		"expired and not needed": {one, func(d *desk) {
@@ -196,7 +193,7 @@ func TestWaivers(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t)
 			c.arrange(d)
-			r := policy.Gates([]pipeline.Gate{gate}, c.who, d.f)[0]
+			r := policy.Gates([]pipeline.Gate{asked}, c.who, d.f)[0]
 			expect(t, r, c.want, c.reason)
 			if len(r.Reason) > 3000 {
 				t.Errorf("the reason has %d bytes", len(r.Reason))
@@ -213,7 +210,10 @@ func TestPendingIsWaived(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.f.Live["test"] = []policy.Span{{Release: release, Content: contentA, From: ago(time.Hour)}}
-	gates := []pipeline.Gate{{Soak: &pipeline.Soak{Stage: "test", For: "2h"}}, {Name: "long", Soak: &pipeline.Soak{Stage: "test", For: "9h"}}}
+	gates, err := parse(t, "[{soak: {stage: test, for: 2h}}, {name: long, soak: {stage: test, for: 9h}}]", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	d.waive("sre", d.waiver("long", gates[1]))
 	results := policy.Gates(gates, pipeline.Waivers{By: []string{"sre"}}, d.f)
 	expect(t, results[0], policy.Pending)

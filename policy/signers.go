@@ -59,7 +59,7 @@ type tally struct {
 	keys     map[string]bool
 }
 
-// add counts a key, and reports whether it was new.
+// add counts a key, once.
 func (t *tally) add(key, shown, evidence string) {
 	if t.keys[key] {
 		return
@@ -75,6 +75,21 @@ func (t *tally) add(key, shown, evidence string) {
 }
 
 func (t *tally) count() int { return len(t.keys) }
+
+// pass is the result of enough of them.
+func (t *tally) pass(format string, args ...any) GateResult {
+	result := pass(format, args...)
+	result.Evidence = t.evidence
+	return result
+}
+
+// progress is how many of how many there are.
+func (t *tally) progress(want int) string {
+	if t.count() == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%d of %d, by %s", t.count(), want, t.String())
+}
 
 func (t *tally) String() string { return strings.Join(t.shown, ", ") }
 
@@ -124,8 +139,8 @@ func by(name, fingerprint string) string {
 	return fmt.Sprintf("%s (key %s)", name, prefix(fingerprint))
 }
 
-// stranger names a signer that the gate does not trust.
-func stranger(v sign.Verified) string { return by(v.Identity(), v.KeyFingerprint()) }
+// signer names who signed a statement that the gate does not trust.
+func signer(v sign.Verified) string { return by(v.Identity(), v.KeyFingerprint()) }
 
 // prefix is enough of a fingerprint for people to recognise it.
 func prefix(fingerprint string) string { return fingerprint[:min(len(fingerprint), 12)] }

@@ -58,24 +58,58 @@ func (r run) claimed() string {
 	return ""
 }
 
+// Soak is the declaration of a gate that asks that the content was live in another stage.
+type Soak struct {
+	Stage   string `yaml:"stage,required" json:"stage,omitempty" jsonschema:"required" jsonschema_description:"The other stage."`
+	For     string `yaml:"for,required" json:"for,omitempty" jsonschema:"required" jsonschema_description:"A duration such as 2h or 90m."`
+	Healthy bool   `yaml:"healthy" json:"healthy,omitempty" jsonschema_description:"Whether it must have been attested healthy: the time then counts from the first health attestation."`
+	// By is empty for the promoter of the other stage.
+	By []string `yaml:"by" json:"by,omitempty" jsonschema:"minItems=1" jsonschema_description:"Whose health attestations count. Default: the other stage's promoter."`
+}
+
 // soak asks that this release's content was live in a stage for a time without a break. Any such time counts, also one
 // that has ended; times of several stays do not add up. Where the release was hydrated anew, the content that was live
 // there last is its content: the time of what it was before says nothing about that.
-func (f Facts) soak(g pipeline.Soak) GateResult {
+type soak struct {
+	stage   string
+	want    time.Duration
+	healthy bool
+	by      []string
+}
+
+func parseSoak(declared Soak, d *pipeline.Declaration) pipeline.Condition {
+	d.Stage(declared.Stage, "stage")
+	d.Signers(declared.By, nil)
+	if declared.By != nil && !declared.Healthy {
+		d.Report("by", "soak.by says whose health attestations count: write healthy: true beside it")
+	}
+	by := declared.By
+	if len(by) == 0 {
+		by = []string{pipeline.RolePromoter}
+	}
+	return soak{declared.Stage, d.Duration("for"), declared.Healthy, by}
+}
+
+func (g soak) Signers() pipeline.Signers { return pipeline.Signers{Names: g.by} }
+
+func (g soak) Need(n *Needs) {
+	n.Spans = append(n.Spans, g.stage)
+	if g.healthy {
+		n.Health = append(n.Health, g.stage)
+	}
+}
+
+func (g soak) Judge(f Facts) GateResult {
 	if f.Unchanged {
 		return carriedOver()
 	}
-	want, err := time.ParseDuration(g.For)
-	if err != nil || want <= 0 {
-		return fail("for: %q is no duration above zero", plain(g.For))
-	}
 	var result GateResult
 	var content digest.Digest
-	for _, r := range slices.Backward(runs(f.Live[g.Stage], f.Now)) { // what the newest says is told, unless an older one passes
+	for _, r := range slices.Backward(runs(f.Live[g.stage], f.Now)) { // the newest one's result, unless an older one passes
 		if !r.of(f.Release) || result.Result != "" && (content == "" || r.content() != content) {
 			continue
 		}
-		judged := f.soaked(g, want, r)
+		judged := g.judge(f, r)
 		if judged.Result == Pass {
 			return judged
 		}
@@ -84,42 +118,38 @@ func (f Facts) soak(g pipeline.Soak) GateResult {
 		}
 	}
 	if result.Result == "" {
-		return fail("%s was never live in %s: promote it there, where it has to stay for %s", f.Release, g.Stage, span(want))
+		return fail("%s was never live in %s: promote it there, where it has to stay for %s", f.Release, g.stage, span(g.want))
 	}
 	return result
 }
 
-func (f Facts) soaked(g pipeline.Soak, want time.Duration, r run) GateResult {
-	start, since, evidence := r.from, "live in "+g.Stage+" since "+at(r.from), []string(nil)
-	if g.Healthy {
-		names := g.By
-		if len(names) == 0 {
-			names = []string{pipeline.RolePromoter}
+func (g soak) judge(f Facts, r run) GateResult {
+	start, since, evidence := r.from, "live in "+g.stage+" since "+at(r.from), []string(nil)
+	if g.healthy {
+		trusted := f.signers(g.by, g.stage)
+		h, ok := f.healthy(g.stage, trusted, r)
+		switch {
+		case !ok && r.live:
+			return pending(time.Time{}, "%s%s; waiting for a health attestation by %s: the soak of %s starts when it arrives", since, r.claimed(), trusted, span(g.want))
+		case !ok:
+			return fail("was live in %s from %s to %s%s without a health attestation by %s: promote it there again, and attest its health",
+				g.stage, at(r.from), at(r.until), r.claimed(), trusted)
 		}
-		h, ok := f.healthy(g.Stage, f.signers(names, g.Stage), r)
-		if !ok {
-			missing := "nobody trusted attested since then that it is healthy: it takes a health attestation by " + f.signers(names, g.Stage).String() +
-				", and " + span(want) + " from then on"
-			if r.live {
-				return pending(time.Time{}, "%s%s, and %s", since, r.claimed(), missing)
-			}
-			return fail("was live in %s from %s to %s%s, and %s", g.Stage, at(r.from), at(r.until), r.claimed(), missing)
-		}
-		start, since, evidence = h.time, "healthy in "+g.Stage+" since "+at(h.time)+", as "+h.by+" states", []string{h.evidence}
+		start, since, evidence = h.time, "healthy in "+g.stage+" since "+at(h.time)+", as "+h.by+" states", []string{h.evidence}
 	}
 	stayed := max(r.until.Sub(start), 0)
+	var result GateResult
 	switch {
-	case stayed >= want:
-		result := pass("%s: %s of %s%s", since, span(stayed), span(want), r.claimed())
-		result.Evidence = evidence
-		return result
+	case stayed >= g.want:
+		result = pass("%s: %s of %s%s", since, span(stayed), span(g.want), r.claimed())
 	case r.live:
-		result := pending(start.Add(want), "%s: %s of %s%s", since, span(stayed), span(want), r.claimed())
-		result.Evidence = evidence
-		return result
+		result = pending(start.Add(g.want), "%s: %s of %s%s", since, span(stayed), span(g.want), r.claimed())
+	default:
+		return fail("was %s, and was replaced at %s: %s of %s%s; promote it there again, where its time begins anew",
+			since, at(r.until), span(stayed), span(g.want), r.claimed())
 	}
-	return fail("was %s, and was replaced at %s: %s of %s%s; promote it there again, where its time begins anew",
-		since, at(r.until), span(stayed), span(want), r.claimed())
+	result.Evidence = evidence
+	return result
 }
 
 type health struct {
@@ -147,7 +177,7 @@ func (f Facts) healthy(stage string, trusted signers, r run) (health, bool) {
 	return first, first.by != ""
 }
 
-// held tells whether an artifact was live at a time of the run.
+// held reports whether an artifact was live at a time of the run.
 func (r run) held(d digest.Digest, release string, t time.Time) bool {
 	for i, s := range r.spans {
 		end := r.until

@@ -67,7 +67,7 @@ func TestSoak(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := policy.Facts{Now: now, Release: release, Live: map[string][]policy.Span{"test": c.spans, "staging": {live(release, contentA, 99*h, 0)}}}
-			r := policy.Gates([]pipeline.Gate{{Soak: &pipeline.Soak{Stage: "test", For: "2h"}}}, pipeline.Waivers{}, f)[0]
+			r := policy.Gates([]pipeline.Gate{gate(t, "soak", policy.Soak{Stage: "test", For: "2h"})}, pipeline.Waivers{}, f)[0]
 			expect(t, r, c.want, c.reason)
 			switch {
 			case c.retry == 0 && r.RetryAfter != nil:
@@ -93,17 +93,17 @@ func TestSoakHealthy(t *testing.T) {
 	}{
 		"from the first attestation on": {change: func(a *predicate.Health) { a.Time = ago(2 * h) }, want: policy.Pass, reason: "healthy in test since 2026-03-24 10:00:00 UTC, as promoter (key "},
 		"not long enough":               {want: policy.Pending, reason: "1h of 2h"},
-		"nobody attested":               {by: "none", want: policy.Pending, reason: "it takes a health attestation by promoter"},
-		"nobody did while it was live":  {by: "none", ended: true, want: policy.Fail, reason: "it takes a health attestation by promoter"},
-		"somebody else did":             {by: "stranger", want: policy.Pending, reason: "nobody trusted"},
-		"the promoter of this stage":    {by: "promoter", change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "nobody trusted"},
+		"nobody attested":               {by: "none", want: policy.Pending, reason: "waiting for a health attestation by promoter"},
+		"nobody did while it was live":  {by: "none", ended: true, want: policy.Fail, reason: "without a health attestation by promoter"},
+		"somebody else did":             {by: "stranger", want: policy.Pending, reason: "waiting for a health attestation by promoter"},
+		"the promoter of this stage":    {by: "promoter", change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
 		"by those named":                {by: "sre", gate: []string{"sre"}, change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pass, reason: "sre (key"},
-		"of an earlier stay":            {change: func(a *predicate.Health) { a.Time = ago(9 * h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of the future":                 {change: func(a *predicate.Health) { a.Time = now.Add(h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of another digest":             {about: elsewhere, change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of another stage":              {change: func(a *predicate.Health) { a.Stage, a.Time = "staging", ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of another pipeline":           {change: func(a *predicate.Health) { a.Pipeline, a.Time = "other", ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
-		"of another release":            {change: func(a *predicate.Health) { a.Release, a.Time = older, ago(3*h) }, want: policy.Pending, reason: "nobody trusted"},
+		"of an earlier stay":            {change: func(a *predicate.Health) { a.Time = ago(9 * h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
+		"of the future":                 {change: func(a *predicate.Health) { a.Time = now.Add(h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
+		"of another digest":             {about: elsewhere, change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
+		"of another stage":              {change: func(a *predicate.Health) { a.Stage, a.Time = "staging", ago(3*h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
+		"of another pipeline":           {change: func(a *predicate.Health) { a.Pipeline, a.Time = "other", ago(3*h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
+		"of another release":            {change: func(a *predicate.Health) { a.Release, a.Time = older, ago(3*h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -126,7 +126,7 @@ func TestSoakHealthy(t *testing.T) {
 			if c.by != "none" {
 				d.f.Health["test"] = append(d.f.Health["test"], d.verified(c.by, c.about, predicate.TypeHealth, a, nil))
 			}
-			expect(t, d.judge(pipeline.Gate{Soak: &pipeline.Soak{Stage: "test", For: "2h", Healthy: true, By: c.gate}}), c.want, c.reason)
+			expect(t, d.judge(gate(t, "soak", policy.Soak{Stage: "test", For: "2h", Healthy: true, By: c.gate})), c.want, c.reason)
 		})
 	}
 }

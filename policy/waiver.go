@@ -22,7 +22,7 @@ const MaxWaiver = 30 * 24 * time.Hour
 func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) GateResult {
 	trusted, want := f.signers(who.By, ""), atLeast(who.Count)
 	var counted tally
-	var said remarks
+	var notes remarks
 	for _, v := range f.Artifact.Statements {
 		if v.PredicateType() != predicate.TypeWaiver {
 			continue
@@ -33,11 +33,11 @@ func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) Gat
 		}
 		name, ok := trusted.trusts(v.KeyFingerprint())
 		if !ok {
-			said.add("a waiver by %s changes nothing: %s", stranger(v), mayWaive(who))
+			notes.add("a waiver by %s changes nothing: %s", signer(v), mayWaive(who))
 			continue
 		}
 		if err := f.waives(v, w, gate); err != nil {
-			said.add("a waiver by %s changes nothing: %s", by(name, v.KeyFingerprint()), plain(err.Error()))
+			notes.add("a waiver by %s changes nothing: %s", by(name, v.KeyFingerprint()), plain(err.Error()))
 			continue
 		}
 		shown := fmt.Sprintf("%s for %s until %s: «%s»", by(name, v.KeyFingerprint()), plain(w.Approver), at(w.Expires), plain(w.Reason))
@@ -46,9 +46,9 @@ func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) Gat
 	switch {
 	case counted.count() == 0:
 	case r.Result == Pass:
-		said.add("the waiver by %s is not needed", counted.String())
+		notes.add("the waiver by %s is not needed", counted.String())
 	case counted.count() < want:
-		said.add("waived by %d of %d: %s", counted.count(), want, counted.String())
+		notes.add("waived by %d of %d: %s", counted.count(), want, counted.String())
 	default:
 		r = GateResult{
 			Gate:     r.Gate,
@@ -57,7 +57,7 @@ func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) Gat
 			Evidence: append(r.Evidence, counted.evidence...),
 		}
 	}
-	r.Reason += said.String()
+	r.Reason += notes.String()
 	return r
 }
 

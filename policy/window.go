@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,8 +9,8 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 )
 
-// horizon is how many days ahead the next opening of a window is looked for.
-const horizon = 366
+// daysAhead is how many days ahead the next opening of a window is looked for.
+const daysAhead = 366
 
 const minutesOfDay = 24 * 60
 
@@ -34,36 +33,70 @@ type weekly struct {
 
 type days struct{ first, last string } // as time.DateOnly, which sorts as time does
 
-func parseWindow(g pipeline.Window) (window, error) {
-	w := window{}
-	name := orDefault(g.Timezone, "UTC")
-	zone, err := time.LoadLocation(name)
-	if err != nil || name == "Local" {
-		return w, fmt.Errorf("timezone %q is not known: write one like America/Los_Angeles", plain(name))
+// Window is the declaration of a gate that allows and denies times. Deny wins.
+type Window struct {
+	Allow    []string `yaml:"allow" json:"allow,omitempty" jsonschema_description:"Weekly times such as Mon-Thu 09:00-16:00, as the zone's clocks on the wall show them."`
+	Deny     []string `yaml:"deny" json:"deny,omitempty" jsonschema_description:"Weekly times, or days such as 2026-12-20/2027-01-03."`
+	Timezone string   `yaml:"timezone" json:"timezone,omitempty" jsonschema:"default=UTC" jsonschema_description:"An IANA time zone."`
+}
+
+// maxWindowRules bounds allow and deny: whether a window is open, and when it opens, asks each of them.
+const maxWindowRules = 100
+
+func parseWindow(declared Window, d *pipeline.Declaration) pipeline.Condition {
+	w := window{zone: time.UTC}
+	if len(declared.Allow) == 0 && len(declared.Deny) == 0 {
+		d.Report("", "window: write allow, deny or both")
 	}
-	w.zone = zone
-	for _, text := range g.Allow {
-		rule, err := parseWeekly(text)
-		if err != nil {
-			return w, err
+	for key, list := range map[string][]string{"allow": declared.Allow, "deny": declared.Deny} {
+		if len(list) > maxWindowRules {
+			d.Report(key, "window.%s has %d entries, at most %d are read", key, len(list), maxWindowRules)
 		}
+	}
+	d.Rule("allow", func(text string) string {
+		rule, problem := parseWeekly(text)
 		w.allow = append(w.allow, rule)
-	}
-	for _, text := range g.Deny {
-		if first, last, ok := strings.Cut(text, "/"); ok {
-			if !isDay(first) || !isDay(last) || first > last {
-				return w, fmt.Errorf("%q are no days: write 2026-12-20/2027-01-03", plain(text))
-			}
+		return problem
+	})
+	d.Rule("deny", func(text string) string {
+		first, last, ok := strings.Cut(text, "/")
+		if ok && isDay(first) && isDay(last) && first <= last {
 			w.days = append(w.days, days{first, last})
-			continue
+			return ""
 		}
-		rule, err := parseWeekly(text)
-		if err != nil {
-			return w, err
-		}
+		rule, problem := parseWeekly(text)
 		w.deny = append(w.deny, rule)
+		if problem == noWeekly {
+			return "is neither days such as 2026-12-20/2027-01-03 nor a weekly time such as Mon-Thu 09:00-16:00"
+		}
+		return problem
+	})
+	d.Rule("timezone", func(name string) string {
+		zone, err := time.LoadLocation(name)
+		if err != nil || name == "" || name == "Local" { // what is local depends on where the program runs
+			return "is not a time zone: write one like America/Los_Angeles"
+		}
+		w.zone = zone
+		return ""
+	})
+	return w
+}
+
+func (window) Signers() pipeline.Signers { return pipeline.Signers{} }
+
+func (window) Need(*Needs) {}
+
+func (w window) Judge(f Facts) GateResult {
+	open, why := w.open(f.Now)
+	now := f.Now.In(w.zone).Format("Mon 2006-01-02 15:04 MST")
+	if open {
+		return pass("%s; it is %s", why, now)
 	}
-	return w, nil
+	next := w.next(f.Now)
+	if next.IsZero() {
+		return fail("%s; it is %s, and the window does not open within a year", why, now)
+	}
+	return pending(next, "%s; it is %s, and the window opens %s", why, now, next.In(w.zone).Format("Mon 2006-01-02 15:04 MST"))
 }
 
 func isDay(s string) bool {
@@ -71,14 +104,13 @@ func isDay(s string) bool {
 	return err == nil
 }
 
-// parseWeekly reads a time such as Mon-Thu 09:00-16:00.
-func parseWeekly(text string) (weekly, error) {
+// noWeekly is what is wrong with a text that is not a weekly time.
+const noWeekly = "is not a weekly time: write one like Mon-Thu 09:00-16:00"
+
+// parseWeekly reads a time such as Mon-Thu 09:00-16:00, or returns what is wrong with it.
+func parseWeekly(text string) (weekly, string) {
 	rule := weekly{text: text}
-	bad := fmt.Errorf("%q is no weekly time: write one like Mon-Thu 09:00-16:00", plain(text))
-	dayPart, clockPart, ok := strings.Cut(text, " ")
-	if !ok {
-		return rule, bad
-	}
+	dayPart, clockPart, _ := strings.Cut(text, " ")
 	firstDay, lastDay, several := strings.Cut(dayPart, "-")
 	if !several {
 		lastDay = firstDay
@@ -87,13 +119,16 @@ func parseWeekly(text string) (weekly, error) {
 	first, last := slices.Index(names, firstDay), slices.Index(names, lastDay)
 	from, to, _ := strings.Cut(clockPart, "-")
 	rule.from, rule.to = minutes(from), minutes(to)
-	if first < 0 || last < 0 || rule.from < 0 || rule.from == minutesOfDay || rule.to < 0 || rule.from == rule.to {
-		return rule, bad
+	switch {
+	case first < 0 || last < 0 || rule.from < 0 || rule.from == minutesOfDay || rule.to < 0:
+		return rule, noWeekly
+	case rule.from == rule.to:
+		return rule, "begins when it ends: write 00:00-24:00 for a whole day"
 	}
 	for day := first; ; day = (day + 1) % 7 { // Fri-Mon goes over the weekend
 		rule.days[day] = true
 		if day == last {
-			return rule, nil
+			return rule, ""
 		}
 	}
 }
@@ -112,7 +147,7 @@ func minutes(clock string) int {
 	return total
 }
 
-// holds tells whether a time on the wall lies in the rule.
+// holds reports whether a time on the wall lies in the rule.
 func (r weekly) holds(wall time.Time) bool {
 	minute := wall.Hour()*60 + wall.Minute()
 	today := r.days[wall.Weekday()]
@@ -123,7 +158,7 @@ func (r weekly) holds(wall time.Time) bool {
 	return today && minute >= r.from || yesterday && minute < r.to
 }
 
-// open tells whether promotion is allowed at t, and what decided that.
+// open reports whether promotion is allowed at t, and what decided that.
 func (w window) open(t time.Time) (bool, string) {
 	wall := t.In(w.zone)
 	today := wall.Format(time.DateOnly)
@@ -156,7 +191,7 @@ func (w window) hours() string {
 	return plain(strings.Join(texts, ", "))
 }
 
-// next finds the first moment after t at which the window is open: zero if there is none within the horizon.
+// next finds the first moment after t at which the window is open: zero if it does not open within daysAhead.
 func (w window) next(t time.Time) time.Time {
 	var clocks []int // at which it may open, beside midnight
 	for _, r := range w.allow {
@@ -169,7 +204,7 @@ func (w window) next(t time.Time) time.Time {
 	slices.Sort(clocks)
 	clocks = slices.Compact(clocks)
 	year, month, day := t.In(w.zone).Date()
-	for ahead := range horizon + 1 {
+	for ahead := range daysAhead + 1 {
 		var moments []time.Time
 		for _, clock := range clocks {
 			moments = append(moments, w.moments(year, month, day+ahead, clock)...)
@@ -203,21 +238,4 @@ func (w window) moments(year int, month time.Month, day, clock int) []time.Time 
 		}
 	}
 	return found
-}
-
-func (f Facts) window(g pipeline.Window) GateResult {
-	w, err := parseWindow(g)
-	if err != nil {
-		return fail("%s", err)
-	}
-	open, why := w.open(f.Now)
-	now := f.Now.In(w.zone).Format("Mon 2006-01-02 15:04 MST")
-	if open {
-		return pass("%s; it is %s", why, now)
-	}
-	next := w.next(f.Now)
-	if next.IsZero() {
-		return fail("%s; it is %s, and the window does not open within a year", why, now)
-	}
-	return pending(next, "%s; it is %s, and the window opens %s", why, now, next.In(w.zone).Format("Mon 2006-01-02 15:04 MST"))
 }

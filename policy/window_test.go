@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 	_ "time/tzdata" // whatever the host has
@@ -12,11 +13,11 @@ import (
 func TestWindow(t *testing.T) {
 	t.Parallel()
 	const berlin, angeles = "Europe/Berlin", "America/Los_Angeles"
-	allow := func(zone string, rules ...string) pipeline.Window {
-		return pipeline.Window{Allow: rules, Timezone: zone}
+	allow := func(zone string, rules ...string) policy.Window {
+		return policy.Window{Allow: rules, Timezone: zone}
 	}
 	for name, c := range map[string]struct {
-		gate pipeline.Window
+		gate policy.Window
 		now  string // RFC 3339
 		want policy.Result
 		next string // RFC 3339, of a pending one
@@ -34,23 +35,23 @@ func TestWindow(t *testing.T) {
 		"not the midnight before": {allow("", "Tue 22:00-02:00"), "2026-03-24T01:59:00Z", policy.Pending, "2026-03-24T22:00:00Z"},
 		"up to midnight":          {allow("", "Tue 22:00-24:00"), "2026-03-25T00:00:00Z", policy.Pending, "2026-03-31T22:00:00Z"},
 
-		"deny alone":            {pipeline.Window{Deny: []string{"Fri 12:00-24:00"}}, "2026-03-24T12:00:00Z", policy.Pass, ""},
-		"denied":                {pipeline.Window{Deny: []string{"Fri 12:00-24:00"}}, "2026-03-27T12:00:00Z", policy.Pending, "2026-03-28T00:00:00Z"},
-		"deny wins":             {pipeline.Window{Allow: []string{"Mon-Fri 09:00-17:00"}, Deny: []string{"Tue 10:00-11:00"}}, "2026-03-24T10:30:00Z", policy.Pending, "2026-03-24T11:00:00Z"},
-		"the first day denied":  {pipeline.Window{Deny: []string{"2026-12-20/2027-01-03"}, Timezone: berlin}, "2026-12-19T23:00:00Z", policy.Pending, "2027-01-03T23:00:00Z"},
-		"the day before":        {pipeline.Window{Deny: []string{"2026-12-20/2027-01-03"}, Timezone: berlin}, "2026-12-19T22:59:59Z", policy.Pass, ""},
-		"the last day denied":   {pipeline.Window{Deny: []string{"2026-12-20/2027-01-03"}, Timezone: berlin}, "2027-01-03T22:59:59Z", policy.Pending, "2027-01-03T23:00:00Z"},
-		"the day after":         {pipeline.Window{Deny: []string{"2026-12-20/2027-01-03"}, Timezone: berlin}, "2027-01-03T23:00:00Z", policy.Pass, ""},
-		"allowed after holiday": {pipeline.Window{Allow: []string{"Mon 09:00-10:00"}, Deny: []string{"2026-03-24/2026-04-06"}}, "2026-03-24T12:00:00Z", policy.Pending, "2026-04-13T09:00:00Z"},
-		"never":                 {pipeline.Window{Allow: []string{"Mon 09:00-10:00"}, Deny: []string{"Mon 00:00-24:00"}}, "2026-03-24T12:00:00Z", policy.Fail, ""},
-		"not for years":         {pipeline.Window{Deny: []string{"2026-01-01/2029-12-31"}}, "2026-03-24T12:00:00Z", policy.Fail, ""},
+		"deny alone":            {policy.Window{Deny: []string{"Fri 12:00-24:00"}}, "2026-03-24T12:00:00Z", policy.Pass, ""},
+		"denied":                {policy.Window{Deny: []string{"Fri 12:00-24:00"}}, "2026-03-27T12:00:00Z", policy.Pending, "2026-03-28T00:00:00Z"},
+		"deny wins":             {policy.Window{Allow: []string{"Mon-Fri 09:00-17:00"}, Deny: []string{"Tue 10:00-11:00"}}, "2026-03-24T10:30:00Z", policy.Pending, "2026-03-24T11:00:00Z"},
+		"the first day denied":  {policy.Window{Deny: []string{"2026-12-20/2027-01-03"}, Timezone: berlin}, "2026-12-19T23:00:00Z", policy.Pending, "2027-01-03T23:00:00Z"},
+		"the day before":        {policy.Window{Deny: []string{"2026-12-20/2027-01-03"}, Timezone: berlin}, "2026-12-19T22:59:59Z", policy.Pass, ""},
+		"the last day denied":   {policy.Window{Deny: []string{"2026-12-20/2027-01-03"}, Timezone: berlin}, "2027-01-03T22:59:59Z", policy.Pending, "2027-01-03T23:00:00Z"},
+		"the day after":         {policy.Window{Deny: []string{"2026-12-20/2027-01-03"}, Timezone: berlin}, "2027-01-03T23:00:00Z", policy.Pass, ""},
+		"allowed after holiday": {policy.Window{Allow: []string{"Mon 09:00-10:00"}, Deny: []string{"2026-03-24/2026-04-06"}}, "2026-03-24T12:00:00Z", policy.Pending, "2026-04-13T09:00:00Z"},
+		"never":                 {policy.Window{Allow: []string{"Mon 09:00-10:00"}, Deny: []string{"Mon 00:00-24:00"}}, "2026-03-24T12:00:00Z", policy.Fail, ""},
+		"not for years":         {policy.Window{Deny: []string{"2026-01-01/2029-12-31"}}, "2026-03-24T12:00:00Z", policy.Fail, ""},
 
 		// Berlin, 29 March 2026: 02:00 CET is 03:00 CEST, at 01:00Z.
 		"the hour that is skipped":           {allow(berlin, "Sun 02:00-03:00"), "2026-03-29T00:59:59Z", policy.Pending, "2026-04-05T00:00:00Z"},
 		"begins in the hour skipped, before": {allow(berlin, "Sun 02:30-04:00"), "2026-03-29T00:59:59Z", policy.Pending, "2026-03-29T01:00:00Z"},
 		"begins in the hour skipped":         {allow(berlin, "Sun 02:30-04:00"), "2026-03-29T01:00:00Z", policy.Pass, ""},
 		"ends in the hour skipped":           {allow(berlin, "Sun 01:00-02:30"), "2026-03-29T01:00:00Z", policy.Pending, "2026-04-04T23:00:00Z"},
-		"denied until the hour skipped":      {pipeline.Window{Deny: []string{"Sun 00:00-02:30"}, Timezone: berlin}, "2026-03-29T00:30:00Z", policy.Pending, "2026-03-29T01:00:00Z"},
+		"denied until the hour skipped":      {policy.Window{Deny: []string{"Sun 00:00-02:30"}, Timezone: berlin}, "2026-03-29T00:30:00Z", policy.Pending, "2026-03-29T01:00:00Z"},
 		"after the change the zone counts":   {allow(berlin, "Mon 09:00-10:00"), "2026-03-28T12:00:00Z", policy.Pending, "2026-03-30T07:00:00Z"},
 		// Berlin, 25 October 2026: 03:00 CEST is 02:00 CET, at 01:00Z; from 02:00 to 03:00 is shown twice.
 		"shown twice, the first time":  {allow(berlin, "Sun 02:00-03:00"), "2026-10-25T00:30:00Z", policy.Pass, ""},
@@ -58,7 +59,7 @@ func TestWindow(t *testing.T) {
 		"after both":                   {allow(berlin, "Sun 02:00-03:00"), "2026-10-25T02:00:00Z", policy.Pending, "2026-11-01T01:00:00Z"},
 		"between the two":              {allow(berlin, "Sun 02:30-03:00"), "2026-10-25T01:00:00Z", policy.Pending, "2026-10-25T01:30:00Z"},
 		"put back into the window":     {allow(berlin, "Sun 01:00-02:30"), "2026-10-25T00:45:00Z", policy.Pending, "2026-10-25T01:00:00Z"},
-		"denied twice":                 {pipeline.Window{Deny: []string{"Sun 02:00-03:00"}, Timezone: berlin}, "2026-10-25T00:00:00Z", policy.Pending, "2026-10-25T02:00:00Z"},
+		"denied twice":                 {policy.Window{Deny: []string{"Sun 02:00-03:00"}, Timezone: berlin}, "2026-10-25T00:00:00Z", policy.Pending, "2026-10-25T02:00:00Z"},
 		"before the first of the two":  {allow(berlin, "Sun 02:30-02:45"), "2026-10-25T00:00:00Z", policy.Pending, "2026-10-25T00:30:00Z"},
 		// Los Angeles, 8 March 2026: 02:00 PST is 03:00 PDT, at 10:00Z. 1 November: 02:00 PDT is 01:00 PST, at 09:00Z.
 		"Los Angeles, skipped":           {allow(angeles, "Sun 02:15-02:45"), "2026-03-08T09:59:00Z", policy.Pending, "2026-03-15T09:15:00Z"},
@@ -68,12 +69,7 @@ func TestWindow(t *testing.T) {
 		"Los Angeles, after both":        {allow(angeles, "Sun 01:00-02:00"), "2026-11-01T10:00:00Z", policy.Pending, "2026-11-08T09:00:00Z"},
 		"a zone without daylight saving": {allow("Asia/Kolkata", "Tue 17:30-18:00"), "2026-03-24T11:59:00Z", policy.Pending, "2026-03-24T12:00:00Z"},
 		"a zone that skipped a day":      {allow("Pacific/Apia", "Fri 09:00-10:00"), "2011-12-29T20:30:00Z", policy.Pending, "2012-01-05T19:00:00Z"},
-		"midnight is skipped":            {pipeline.Window{Deny: []string{"Sat 00:00-24:00"}, Timezone: "America/Santiago"}, "2026-09-05T12:00:00Z", policy.Pending, "2026-09-06T04:00:00Z"},
-
-		"unknown zone":    {allow("Mars/Olympus", "Mon 09:00-10:00"), "2026-03-24T12:00:00Z", policy.Fail, ""},
-		"local zone":      {allow("Local", "Mon-Sun 00:00-24:00"), "2026-03-24T12:00:00Z", policy.Fail, ""},
-		"malformed allow": {allow("", "Mon"), "2026-03-24T12:00:00Z", policy.Fail, ""},
-		"malformed deny":  {pipeline.Window{Deny: []string{"2026-02-30/2026-03-01"}}, "2026-03-24T12:00:00Z", policy.Fail, ""},
+		"midnight is skipped":            {policy.Window{Deny: []string{"Sat 00:00-24:00"}, Timezone: "America/Santiago"}, "2026-09-05T12:00:00Z", policy.Pending, "2026-09-06T04:00:00Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,7 +77,7 @@ func TestWindow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := policy.Gates([]pipeline.Gate{{Window: &c.gate}}, pipeline.Waivers{}, policy.Facts{Now: moment, Unchanged: true})[0]
+			r := policy.Gates([]pipeline.Gate{gate(t, "window", c.gate)}, pipeline.Waivers{}, policy.Facts{Now: moment, Unchanged: true})[0]
 			expect(t, r, c.want)
 			got := ""
 			if r.RetryAfter != nil {
@@ -97,14 +93,15 @@ func TestWindow(t *testing.T) {
 // TestWindowOpensWhereItSays compares the next opening with what asking every minute finds.
 func TestWindowOpensWhereItSays(t *testing.T) {
 	t.Parallel()
-	gates := []pipeline.Window{
+	gates := []policy.Window{
 		{Allow: []string{"Sun 02:30-04:00", "Sat 23:30-00:15"}, Timezone: "Europe/Berlin"},
 		{Allow: []string{"Sat-Sun 00:00-24:00"}, Deny: []string{"Sun 01:15-02:45", "2026-10-24/2026-10-24"}, Timezone: "America/Los_Angeles"},
 		{Deny: []string{"Mon-Sun 00:30-02:10"}, Timezone: "Australia/Lord_Howe"}, // put on by half an hour
 	}
 	for _, g := range gates {
+		parsed := gate(t, "window", g)
 		ask := func(at time.Time) policy.GateResult {
-			return policy.Gates([]pipeline.Gate{{Window: &g}}, pipeline.Waivers{}, policy.Facts{Now: at})[0]
+			return policy.Gates([]pipeline.Gate{parsed}, pipeline.Waivers{}, policy.Facts{Now: at})[0]
 		}
 		for _, start := range []time.Time{
 			time.Date(2026, 3, 7, 22, 0, 0, 0, time.UTC), time.Date(2026, 3, 28, 20, 0, 0, 0, time.UTC), time.Date(2026, 4, 4, 10, 0, 0, 0, time.UTC),
@@ -135,9 +132,17 @@ func FuzzWindow(f *testing.F) {
 	f.Add("Mon-Thu 09:00-16:00", "2026-12-20/2027-01-03", "Europe/Berlin", int64(1774350000))
 	f.Add("Sun 22:00-02:00", "Sat 00:00-24:00", "America/Los_Angeles", int64(1793500000))
 	f.Fuzz(func(t *testing.T, allow, deny, zone string, at int64) {
-		g := pipeline.Window{Allow: []string{allow}, Deny: []string{deny}, Timezone: zone}
+		g := policy.Window{Allow: []string{allow}, Deny: []string{deny}, Timezone: zone}
+		text, err := json.Marshal([]any{map[string]any{"window": g}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gates, err := parse(t, string(text), nil)
+		if err != nil {
+			return // refused when it is read
+		}
 		ask := func(at time.Time) policy.GateResult {
-			return policy.Gates([]pipeline.Gate{{Window: &g}}, pipeline.Waivers{}, policy.Facts{Now: at})[0]
+			return policy.Gates(gates, pipeline.Waivers{}, policy.Facts{Now: at})[0]
 		}
 		moment := time.Unix(at%(1<<33), 0)
 		r := ask(moment)

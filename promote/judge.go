@@ -147,15 +147,12 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 		Lock:      l,
 		Candidate: j.examined.Manifest.Descriptor,
 		Tree:      j.examined.Tree,
-		Stages:    map[string]evidence.Stage{},
 		Files:     r.files,
 		Client:    r.Client,
 		Now:       r.Now(),
 	}
-	for _, name := range evidence.Stages(j.declared.Gates) {
-		if request.Stages[name], err = r.elsewhere(ctx, s, name, j); err != nil {
-			return err
-		}
+	if request.Stages, err = r.otherStages(ctx, s, j.declared.Gates, j.lock); err != nil {
+		return err
 	}
 	current := s.state.Live
 	if current != nil {
@@ -217,30 +214,35 @@ func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (*policy.GateRes
 	return &g, nil
 }
 
-// elsewhere is what gates may ask about another stage.
-func (r *run) elsewhere(ctx context.Context, s *stage, name string, j *judgement) (evidence.Stage, error) {
-	var e evidence.Stage
-	l := j.lock.Lock
-	other, err := r.sibling(ctx, s, name)
-	if err != nil {
-		return e, fmt.Errorf("stage %s: %w", name, err)
-	}
-	if e.Declared, err = s.pipeline.Expand(name, l, r.files); err != nil {
-		return e, err
-	}
-	if e.Live, err = r.spans(ctx, other, l); err != nil {
-		return e, fmt.Errorf("stage %s: %w", name, denied(err))
-	}
-	for _, span := range slices.Backward(e.Live) {
-		if span.Release == l.ReleaseID {
-			e.Artifact = span.Digest
-			return e, nil
+// otherStages reads what gates of a stage need of other stages.
+func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, f lock.File) (map[string]evidence.Stage, error) {
+	stages := map[string]evidence.Stage{}
+	needs := policy.NeedsOf(gates)
+	for _, name := range needs.Stages() {
+		other, err := r.sibling(ctx, s, name)
+		if err != nil {
+			return nil, fmt.Errorf("stage %s: %w", name, err)
 		}
+		var e evidence.Stage
+		if e.Declared, err = s.pipeline.Expand(name, f.Lock, r.files); err != nil {
+			return nil, err
+		}
+		if e.Live, err = r.spans(ctx, other, f.Lock); err != nil {
+			return nil, fmt.Errorf("stage %s: %w", name, denied(err))
+		}
+		for _, span := range e.Live {
+			if span.Release == f.Lock.ReleaseID {
+				e.Artifact = span.Digest // the newest one's
+			}
+		}
+		if e.Artifact == "" && slices.Contains(needs.Artifacts, name) {
+			if e.Artifact, err = r.hydrated(ctx, s, other, e.Declared, f); err != nil {
+				return nil, err
+			}
+		}
+		stages[name] = e
 	}
-	if slices.ContainsFunc(j.declared.Gates, func(g pipeline.Gate) bool { return g.Attestation != nil && g.Attestation.Subject == "stage:"+name }) {
-		e.Artifact, err = r.hydrated(ctx, s, other, e.Declared, j.lock)
-	}
-	return e, err
+	return stages, nil
 }
 
 // hydrated is the candidate of a release for another stage; "" where there is none. Its tag may name what it likes: unless the

@@ -2,18 +2,16 @@ package promote
 
 import (
 	"context"
-	"fmt"
-	"time"
+	"slices"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
 )
 
-// GateHold is the name of the gate that keeps what is soaking: it stands in the way of promote --ready only.
-const GateHold = "hold"
-
-// hold tells what keeps a stage's release where it is: another stage whose soak on it is still running. Without it, a
-// pipeline that gets releases faster than they soak would never promote any of them. It is nil where nothing does.
+// hold judges whether a later stage's soak keeps a stage's release where it is. Without it, a pipeline with releases more
+// frequent than they soak would never promote any of them. It returns nil where nothing does.
 func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 	if s.state.Live == nil {
 		return nil, nil //nolint:nilnil // nothing is soaking
@@ -27,54 +25,36 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range declared.Gates {
-			if g.Soak == nil || g.Soak.Stage != s.stage.Name {
-				continue
-			}
-			until, err := r.soaksUntil(ctx, s, f.Lock, g.Soak.For)
-			if err != nil {
-				return nil, err
-			}
-			if !r.Now().Before(until) {
-				continue // another stage may wait for longer
-			}
-			wanted, err := r.wanted(ctx, s, name, f.Lock)
-			if err != nil {
-				return nil, err
-			}
-			if wanted {
-				return &policy.GateResult{
-					Gate:       GateHold,
-					Result:     policy.Pending,
-					RetryAfter: &until,
-					Reason: fmt.Sprintf("%s soaks in %s for %s until %s; promote by name to replace it before",
-						f.Lock.ReleaseID, s.stage.Name, name, until.Format(time.RFC3339)),
-				}, nil
-			}
+		declared.Gates = slices.DeleteFunc(declared.Gates, func(g pipeline.Gate) bool {
+			return !slices.Contains(policy.NeedsOf([]pipeline.Gate{g}).Spans, s.stage.Name)
+		})
+		if len(declared.Gates) == 0 {
+			continue
+		}
+		request := evidence.Request{Declared: declared, Lock: f.Lock, Files: r.files, Client: r.Client, Now: r.Now()}
+		if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f); err != nil {
+			return nil, err
+		}
+		facts, err := evidence.Collect(ctx, request)
+		if err != nil {
+			return nil, err
+		}
+		held, ok := policy.Hold(s.stage.Name, name, declared.Gates, facts)
+		if !ok {
+			continue // another stage may wait for longer
+		}
+		wanted, err := r.wanted(ctx, s, name, f.Lock)
+		if err != nil {
+			return nil, err
+		}
+		if wanted {
+			return &held, nil
 		}
 	}
 	return nil, nil //nolint:nilnil // nothing is soaking
 }
 
-// soaksUntil is when what is live has been so for a duration, without a break.
-func (r *run) soaksUntil(ctx context.Context, s *stage, l lock.Lock, duration string) (time.Time, error) {
-	needed, err := time.ParseDuration(duration)
-	if err != nil {
-		return time.Time{}, err
-	}
-	spans, err := r.spans(ctx, s, l)
-	if err != nil || len(spans) == 0 {
-		return time.Time{}, denied(err)
-	}
-	last := len(spans) - 1
-	since := spans[last].From
-	for i := last - 1; i >= 0 && spans[i].Content == spans[last].Content; i-- {
-		since = spans[i].From
-	}
-	return since.Add(needed), nil
-}
-
-// wanted tells whether a later stage may still take a release: it did not have it yet, and has none that is newer.
+// wanted reports whether a later stage may still take a release: it did not have it yet, and has none that is newer.
 func (r *run) wanted(ctx context.Context, s *stage, name string, l lock.Lock) (bool, error) {
 	later, err := r.sibling(ctx, s, name)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/publish"
@@ -197,7 +198,7 @@ func (s *scene) workspace() *workspace.Workspace {
 	s.t.Helper()
 	w, err := workspace.Open(s.t.Context(), s.demo.GitOpsDir, git.Options{
 		Dir: s.demo.GitOpsDir, CacheDir: s.cache, Environ: testworld.Environ(), Warn: func(string) {}, Backoff: time.Millisecond,
-	})
+	}, policy.Kinds())
 	if err != nil {
 		s.t.Fatal(err)
 	}

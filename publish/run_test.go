@@ -55,7 +55,7 @@ func (s *scene) declare(t *testing.T, from, to string) {
 
 func (s *scene) run(t *testing.T, change func(*publish.Options)) ([]publish.Release, error) {
 	t.Helper()
-	w, err := workspace.Open(t.Context(), s.GitOpsDir, git.Options{Dir: s.GitOpsDir, CacheDir: s.cache, Environ: testworld.Environ(), Warn: func(string) {}})
+	w, err := workspace.Open(t.Context(), s.GitOpsDir, git.Options{Dir: s.GitOpsDir, CacheDir: s.cache, Environ: testworld.Environ(), Warn: func(string) {}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

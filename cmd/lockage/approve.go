@@ -227,8 +227,8 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 func (a *app) warnUnneeded(t *target, s signer) {
 	var trusted []string
 	for _, g := range t.declared.Gates {
-		if g.Approval != nil {
-			trusted = append(trusted, g.Approval.By...)
+		if g.Kind == policy.KindApproval {
+			trusted = append(trusted, g.Condition.Signers().Names...)
 		}
 	}
 	switch {

@@ -22,12 +22,13 @@ import (
 	forges "github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign"
 )
 
 func (a *app) workspace(ctx context.Context) (*workspace.Workspace, error) {
-	return workspace.Open(ctx, a.dir, git.Options{Dir: a.dir, CacheDir: a.cacheDir, Warn: a.warning})
+	return workspace.Open(ctx, a.dir, git.Options{Dir: a.dir, CacheDir: a.cacheDir, Warn: a.warning}, policy.Kinds())
 }
 
 // forgeOptions returns how to reach the forges that have pull requests.

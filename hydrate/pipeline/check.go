@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/strictyaml"
@@ -26,9 +25,6 @@ var (
 	namespace   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	kubeVersion = regexp.MustCompile(`^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+][0-9A-Za-z.+-]+)?$`)
 	branchName  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$`)
-	predicate   = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:[^\s]+$`)
-	timezone    = regexp.MustCompile(`^[A-Za-z]+([_+/-][A-Za-z0-9]+)*$`)
-	weekly      = regexp.MustCompile(`^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)(-(Mon|Tue|Wed|Thu|Fri|Sat|Sun))? ([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$`)
 )
 
 // layoutPrefix marks an artifact repository that is a directory.
@@ -41,10 +37,12 @@ type checker struct {
 	reported map[string]bool
 	// unexpanded are strings whose placeholders were reported: they are not checked further.
 	unexpanded map[strictyaml.Pos]bool
+	// ofRelease are strings with placeholders of a release.
+	ofRelease map[strictyaml.Pos]bool
 }
 
 func newChecker() *checker {
-	return &checker{reported: make(map[string]bool), unexpanded: make(map[strictyaml.Pos]bool)}
+	return &checker{reported: make(map[string]bool), unexpanded: make(map[strictyaml.Pos]bool), ofRelease: make(map[strictyaml.Pos]bool)}
 }
 
 func (c *checker) add(pos strictyaml.Pos, format string, args ...any) {
@@ -58,6 +56,9 @@ func (c *checker) addProblems(ps strictyaml.Problems) { c.problems = append(c.pr
 
 // expand replaces the placeholders of the string n, and reports those without a value.
 func (c *checker) expand(s scope, n *strictyaml.Node) string {
+	if slices.ContainsFunc(releaseNames(), func(name string) bool { return strings.Contains(n.Value, "{"+name+"}") }) {
+		c.ofRelease[n.Pos] = true
+	}
 	return s.expand(n.Value, func(format string, args ...any) {
 		c.unexpanded[n.Pos] = true
 		c.add(n.Pos, format, args...)
@@ -67,26 +68,29 @@ func (c *checker) expand(s scope, n *strictyaml.Node) string {
 // rule describes the fault of a value, as the end of a sentence; it returns "" for a valid value.
 type rule func(value string) string
 
-// rule applies r to the string at path, or to every string in the list there. It skips what is absent or has another
+// rule applies r to the string at path, or to every string in the list there, and reports whether all of them keep it. It skips what is absent or has another
 // type: decoding reported it.
-func (c *checker) rule(doc *strictyaml.Node, r rule, path ...any) {
+func (c *checker) rule(doc *strictyaml.Node, r rule, path ...any) (kept bool) {
 	at := doc.Find(path...)
 	if at == nil {
-		return
+		return false
 	}
 	name := pathName(path)
-	check := func(n *strictyaml.Node) {
+	kept = true
+	for _, n := range append([]*strictyaml.Node{at}, at.Items...) {
+		if n.Kind == strictyaml.List {
+			continue
+		}
 		if !n.IsString() || c.unexpanded[n.Pos] {
-			return
+			kept = false
+			continue
 		}
 		if msg := r(n.Value); msg != "" {
 			c.add(n.Pos, "%s: %s", name, fmt.Sprintf("%q %s", n.Value, msg))
+			kept = false
 		}
 	}
-	check(at)
-	for _, item := range at.Items {
-		check(item)
-	}
+	return kept
 }
 
 func pathName(path []any) string {
@@ -162,13 +166,6 @@ func notEmpty(value string) string {
 	return ""
 }
 
-func duration(value string) string {
-	if d, err := time.ParseDuration(value); err != nil || d <= 0 {
-		return "is not a duration above zero: write one like 2h or 90m"
-	}
-	return ""
-}
-
 func sourceRepo(value string) string {
 	if err := lock.CheckRepository(value); err != nil {
 		// The message does not repeat the value, which may hold a password.
@@ -238,7 +235,7 @@ func (p *Pipeline) checkGraph(c *checker) {
 }
 
 // check checks one expanded stage. The error is one of reading key files.
-func (e effective) check(p *Pipeline, files fs.FS, c *checker) error {
+func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	d := e.doc
 	c.rule(d, func(name string) string {
 		if len(name) > 53 || !releaseName.MatchString(name) {
@@ -271,6 +268,8 @@ func (e effective) check(p *Pipeline, files fs.FS, c *checker) error {
 		c.rule(d, repositoryPath, "sign", role, "keyless", "trustedRoot")
 	}
 	e.checkSigners(c)
-	e.checkGates(p, c)
+	if err := e.parseGates(p, files, c); err != nil {
+		return err
+	}
 	return e.checkIdentities(files, c)
 }

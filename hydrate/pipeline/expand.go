@@ -36,7 +36,8 @@ type effective struct {
 	Gates      []Gate              `yaml:"gates"`
 	Waivers    Waivers             `yaml:"waivers"`
 
-	doc *strictyaml.Node
+	doc     *strictyaml.Node
+	anyName bool // every identity and stage that gates name counts as declared
 }
 
 // Expand applies one stage's overrides, its vars, which it reads from files, and release l. files is the GitOps

@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 
@@ -61,7 +59,7 @@ stages:
 `,
 		"vars/test.yaml", "env: dev\nkube: 1.30\nsneaky: '{image}'\nsize: 0x10\n",
 		"vars/prod.yaml", "env: live\nkube: v1.31.2\nsneaky: ''\nsize: yes\nnested: {a: b}\n")
-	pipelines, err := Load(files, "a.yaml")
+	pipelines, err := Load(files, nil, "a.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +110,7 @@ stages:
 func TestExpandDefaults(t *testing.T) {
 	t.Parallel()
 	files := repo("a.yaml", header+"mirror: {path: p}\nrender: {kubeVersion: \"1.34\"}\n"+stages)
-	p, err := loader{files: files}.load([]string{"a.yaml"})
+	p, err := loader{files: files, loaded: newLoaded(someKinds())}.load([]string{"a.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +140,7 @@ func TestExpandForKustomize(t *testing.T) {
 	t.Parallel()
 	files := repo("a.yaml", header+"stages:\n  - {name: none}\n  - {name: overlay, render: {overlay: \"apps/{stage}\", namespace: n}}\n"+
 		"  - {name: generated, render: {kustomize: {}}}\n")
-	p, err := Load(files, "a.yaml")
+	p, err := Load(files, nil, "a.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +165,7 @@ func TestExpandRefuses(t *testing.T) {
 		"b.yaml", strings.Replace(header, "name: a", "name: b", 1)+"vars: v.yaml\nrender: {kubeVersion: \"1.34\", set: {x: \""+strings.Repeat("{v}", 100)+"\"}}\n"+stages,
 		"v.yaml", "v: x")
 	load := func(name string) *Pipeline {
-		p, err := Load(files, name)
+		p, err := Load(files, nil, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,32 +197,5 @@ func TestExpandRefuses(t *testing.T) {
 	files["v.yaml"].Data = []byte("v: x")
 	if _, err := b.Expand("s", tagged, files); err == nil || !strings.Contains(err.Error(), "b.yaml:1:1: sourceRepo is missing, and lock "+tagged.ReleaseID+" names no packaging.sourceRepo") {
 		t.Errorf("got %v", err)
-	}
-}
-
-var update = flag.Bool("update", false, "write the generated JSON Schema")
-
-const schemaFile = "../../docs/lockage.schema.json"
-
-func TestSchema(t *testing.T) {
-	t.Parallel()
-	got, err := Schema()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.MkdirAll("../../docs", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(schemaFile, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(schemaFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("docs/lockage.schema.json is out of date: run go test ./hydrate/pipeline -update\n%s", diff)
 	}
 }

@@ -1,113 +1,158 @@
 package pipeline
 
 import (
+	"io/fs"
 	"regexp"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// maxWindowRules bounds allow and deny: whether a window is open, and when it opens, asks each of them.
-const maxWindowRules = 100
+// orderGate is the name of the gate that every stage with an after has.
+const orderGate = "order"
 
-var (
-	gateName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-	// regoBundle is a bundle of policies that cannot change: a tag may stand in it, the digest decides.
-	regoBundle = regexp.MustCompile(`^oci://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?@sha256:[0-9a-f]{64}$`)
-)
+var gateName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// gateSigners lists, gate by gate, the identities that gates name.
-func gateSigners(gates []Gate) [][]string {
-	var names [][]string
-	for _, g := range gates {
-		switch {
-		case g.Soak != nil:
-			names = append(names, g.Soak.By)
-		case g.Attestation != nil:
-			names = append(names, g.Attestation.By)
-		case g.Approval != nil:
-			names = append(names, g.Approval.By)
-		case g.Image != nil:
-			names = append(names, g.Image.By)
-		}
-	}
-	return names
+// loaded is what the pipelines of one Load share.
+type loaded struct {
+	kinds []GateKind
+
+	mu   sync.Mutex
+	made map[string]made
 }
 
-// gateStages lists the stages that gates name.
-func gateStages(gates []Gate) []string {
-	var names []string
-	for _, g := range gates {
-		if g.Soak != nil {
-			names = append(names, g.Soak.Stage)
-		}
-		if g.Attestation != nil {
-			if name, ok := strings.CutPrefix(g.Attestation.Subject, "stage:"); ok {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
+type made struct {
+	value any
+	err   error
 }
 
-// checkGates judges the gates of a stage.
-func (e effective) checkGates(p *Pipeline, c *checker) {
+func newLoaded(kinds []GateKind) *loaded { return &loaded{kinds: kinds, made: map[string]made{}} }
+
+// Declaration is where a condition is written, so that its kind can report what is wrong with it. Keys are those of the
+// condition; "" stands for the condition itself.
+type Declaration struct {
+	effective
+	pipeline *Pipeline
+	checker  *checker
+	files    fs.FS
+	path     []any
+	err      error
+}
+
+func (d *Declaration) at(key string) []any {
+	if key == "" {
+		return d.path
+	}
+	return append(slices.Clip(d.path), key)
+}
+
+// Report adds a problem at the value of a key, or at the condition where the key is absent.
+func (d *Declaration) Report(key, format string, args ...any) {
+	d.checker.add(d.doc.At(d.at(key)...).Pos, format, args...)
+}
+
+// Rule applies a rule to the string under a key, or to every string in the list there. A rule returns what is wrong, as the end
+// of a sentence, or "". It does not see what is of another type or has placeholders without a value, which is reported already.
+// Rule reports whether something is written there, and all of it keeps the rule.
+func (d *Declaration) Rule(key string, rule func(value string) string) bool {
+	return d.checker.rule(d.doc, rule, d.at(key)...)
+}
+
+// NotEmpty is a rule: a string with something in it.
+func NotEmpty(value string) string { return notEmpty(value) }
+
+// RepositoryPath is a rule: a path in the GitOps repository.
+func RepositoryPath(value string) string { return repositoryPath(value) }
+
+// Duration parses the duration above zero under a key. It returns 0 where there is none.
+func (d *Declaration) Duration(key string) time.Duration {
+	var parsed time.Duration
+	d.Rule(key, func(value string) string {
+		var err error
+		if parsed, err = time.ParseDuration(value); err != nil || parsed <= 0 {
+			return "is not a duration above zero: write one like 2h or 90m"
+		}
+		return ""
+	})
+	return parsed
+}
+
+// Stage reports a stage that does not exist, named under a key.
+func (d *Declaration) Stage(name, key string) {
+	n := d.doc.Find(d.at(key)...)
+	if _, ok := d.pipeline.Stage(name); !ok && !d.anyName && n.IsString() && !d.checker.unexpanded[n.Pos] {
+		d.Report(key, "%s: there is no stage %q", pathName(d.at(key)), name)
+	}
+}
+
+// Signers reports identities under the key by that are not declared, and a number under the key count that they cannot reach.
+func (d *Declaration) Signers(by []string, count *int) { d.checkBy(d.checker, by, count, d.path...) }
+
+// Files is the GitOps repository.
+func (d *Declaration) Files() fs.FS { return d.files }
+
+// Fail ends the loading with an error of reading files.
+func (d *Declaration) Fail(err error) { d.err = err }
+
+// OfRelease reports whether the string under a key has another value for each release, so that what it names need not exist
+// before there is one.
+func (d *Declaration) OfRelease(key string) bool {
+	n := d.doc.Find(d.at(key)...)
+	return n != nil && d.checker.ofRelease[n.Pos]
+}
+
+// Once returns what was made by the same key for another gate of the pipelines that were loaded together, or else makes it.
+func Once[T any](d *Declaration, key string, create func() (T, error)) (T, error) {
+	shared := d.pipeline.loaded
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	m, ok := shared.made[key]
+	if !ok {
+		m.value, m.err = create()
+		shared.made[key] = m
+	}
+	return m.value.(T), m.err
+}
+
+// parseGates parses the gates of a stage, placeholders replaced, and reports what is wrong with them. The error is one of
+// reading files.
+func (e *effective) parseGates(p *Pipeline, files fs.FS, c *checker) error {
+	kinds := p.loaded.kinds
 	names := make(map[string]bool)
-	for i, g := range e.Gates {
+	for i := range e.Gates {
 		node := e.doc.Find("gates", i)
 		if node == nil || node.Kind != strictyaml.Map {
 			continue
 		}
-		e.checkGateName(c, g, i, names)
+		name, declared, _ := decodeGate(kinds, node, "", true) // decodeGates reported problems
+		g := Gate{Name: name}
+		e.checkGateName(c, kinds, g, i, names)
 		set := slices.DeleteFunc(slices.Clone(node.Entries), func(entry strictyaml.Entry) bool {
 			return entry.Value.IsNull() || entry.Key == "name"
 		})
 		if len(set) != 1 {
 			c.add(node.Pos, "a gate has exactly one condition, this one has %d: write one list item each", len(set))
 		}
-		if g.Soak != nil {
-			e.checkStage(p, c, g.Soak.Stage, "gates", i, "soak", "stage")
-			c.rule(e.doc, duration, "gates", i, "soak", "for")
-			e.checkBy(c, g.Soak.By, nil, "gates", i, "soak")
-			if g.Soak.By != nil && !g.Soak.Healthy {
-				c.add(e.doc.At("gates", i, "soak", "by").Pos, "soak.by says whose health attestations count: write healthy: true beside it")
+		for k, kind := range kinds {
+			if declared[k] == nil {
+				continue
+			}
+			d := &Declaration{effective: *e, pipeline: p, checker: c, files: files, path: []any{"gates", i, kind.Name}}
+			g.Kind, g.Declared, g.Condition = kind.Name, declared[k], kind.parse(declared[k], d)
+			if d.err != nil {
+				return d.err
 			}
 		}
-		if a := g.Attestation; a != nil {
-			c.rule(e.doc, matches(predicate, "is no predicate type: write a URI"), "gates", i, "attestation", "type")
-			c.rule(e.doc, duration, "gates", i, "attestation", "maxAge")
-			c.rule(e.doc, notEmpty, "gates", i, "attestation", "where")
-			c.rule(e.doc, func(subject string) string {
-				if subject == "artifact" || subject == "image" || strings.HasPrefix(subject, "stage:") {
-					return ""
-				}
-				return "is not known: write artifact, image or stage:NAME"
-			}, "gates", i, "attestation", "subject")
-			if name, ok := strings.CutPrefix(a.Subject, "stage:"); ok {
-				e.checkStage(p, c, name, "gates", i, "attestation", "subject")
-			}
-			e.checkBy(c, a.By, a.Count, "gates", i, "attestation")
-		}
-		if g.Approval != nil {
-			e.checkBy(c, g.Approval.By, g.Approval.Count, "gates", i, "approval")
-		}
-		if g.Image != nil {
-			e.checkBy(c, g.Image.By, nil, "gates", i, "image")
-		}
-		if g.Window != nil {
-			e.checkWindow(c, g.Window, i)
-		}
-		c.rule(e.doc, repositoryPath, "gates", i, "file")
-		c.rule(e.doc, regoSource, "gates", i, "rego")
-		c.rule(e.doc, notEmpty, "gates", i, "cel")
+		e.Gates[i] = g
 	}
 	e.checkBy(c, e.Waivers.By, e.Waivers.Count, "waivers")
+	return nil
 }
 
-// checkGateName judges a name that was given, and that no gate before has it.
-func (e effective) checkGateName(c *checker, g Gate, i int, taken map[string]bool) {
+// checkGateName judges a name that was given, and reports one that a gate before has.
+func (e *effective) checkGateName(c *checker, kinds []GateKind, g Gate, i int, taken map[string]bool) {
 	n := e.doc.Find("gates", i, "name")
 	if !n.IsString() || c.unexpanded[n.Pos] {
 		return
@@ -115,7 +160,7 @@ func (e effective) checkGateName(c *checker, g Gate, i int, taken map[string]boo
 	switch {
 	case !gateName.MatchString(g.Name):
 		c.add(n.Pos, "gate name %q is not at most 63 lower-case letters, digits and dashes", g.Name)
-	case slices.Contains(gateKinds(), g.Name) || g.Name == "order":
+	case slices.ContainsFunc(kinds, func(k GateKind) bool { return k.Name == g.Name }) || g.Name == orderGate:
 		c.add(n.Pos, "gate name %q has a meaning of its own: say what this gate asks for", g.Name)
 	case taken[g.Name]:
 		c.add(n.Pos, "gate name %q is given twice in this stage", g.Name)
@@ -123,69 +168,8 @@ func (e effective) checkGateName(c *checker, g Gate, i int, taken map[string]boo
 	taken[g.Name] = true
 }
 
-// regoSource is the rule for where policies come from.
-func regoSource(arg string) string {
-	if !strings.HasPrefix(arg, "oci://") {
-		return repositoryPath(arg)
-	}
-	if !regoBundle.MatchString(arg) {
-		return "is no bundle pinned by digest: write one like oci://ghcr.io/acme/policies@sha256:<64 hex>"
-	}
-	return ""
-}
-
-func (e effective) checkWindow(c *checker, w *Window, i int) {
-	if len(w.Allow) == 0 && len(w.Deny) == 0 {
-		c.add(e.doc.At("gates", i, "window").Pos, "window: write allow, deny or both")
-	}
-	for key, list := range map[string][]string{"allow": w.Allow, "deny": w.Deny} {
-		if len(list) > maxWindowRules {
-			c.add(e.doc.At("gates", i, "window", key).Pos, "window.%s has %d entries, at most %d are read", key, len(list), maxWindowRules)
-		}
-	}
-	c.rule(e.doc, func(span string) string {
-		if !weekly.MatchString(span) {
-			return "is no weekly time: write one like Mon-Thu 09:00-16:00"
-		}
-		return neverEmpty(span)
-	}, "gates", i, "window", "allow")
-	c.rule(e.doc, func(span string) string {
-		from, to, _ := strings.Cut(span, "/")
-		switch {
-		case weekly.MatchString(span):
-			return neverEmpty(span)
-		case isDay(from) && isDay(to) && from <= to:
-			return ""
-		}
-		return "is neither days such as 2026-12-20/2027-01-03 nor a weekly time such as Mon-Thu 09:00-16:00"
-	}, "gates", i, "window", "deny")
-	c.rule(e.doc, func(zone string) string {
-		if !timezone.MatchString(zone) || zone == "Local" { // what is local depends on where the program runs
-			return "is no time zone: write one like America/Los_Angeles"
-		}
-		return ""
-	}, "gates", i, "window", "timezone")
-}
-
-// neverEmpty is the rule for a weekly time's two ends.
-func neverEmpty(span string) string {
-	_, clock, _ := strings.Cut(span, " ")
-	if from, to, _ := strings.Cut(clock, "-"); from == to {
-		return "begins when it ends: write 00:00-24:00 for a whole day"
-	}
-	return ""
-}
-
-// checkStage reports a stage that does not exist.
-func (e effective) checkStage(p *Pipeline, c *checker, name string, path ...any) {
-	n := e.doc.Find(path...)
-	if _, ok := p.Stage(name); !ok && n.IsString() && !c.unexpanded[n.Pos] {
-		c.add(n.Pos, "%s: there is no stage %q", pathName(path), name)
-	}
-}
-
-// checkBy reports identities that nobody declared, and counts below one.
-func (e effective) checkBy(c *checker, by []string, count *int, path ...any) {
+// checkBy reports identities that are not declared, and counts below one.
+func (e *effective) checkBy(c *checker, by []string, count *int, path ...any) {
 	list := e.doc.Find(append(slices.Clip(path), "by")...)
 	if list == nil || list.Kind != strictyaml.List {
 		return
@@ -194,7 +178,7 @@ func (e effective) checkBy(c *checker, by []string, count *int, path ...any) {
 		c.add(list.Pos, "%s.by is empty: name who is trusted", pathName(path))
 	}
 	for i, name := range by {
-		if _, ok := e.Identities[name]; !ok && list.At(i).IsString() && !c.unexpanded[list.At(i).Pos] {
+		if _, ok := e.Identities[name]; !ok && !e.anyName && list.At(i).IsString() && !c.unexpanded[list.At(i).Pos] {
 			c.add(list.At(i).Pos, "identity %q is not declared: add it to identities", name)
 		}
 	}
@@ -210,9 +194,4 @@ func (e effective) checkBy(c *checker, by []string, count *int, path ...any) {
 	case oneEach && len(by) > 0 && *count > len(slices.Compact(slices.Sorted(slices.Values(by)))):
 		c.add(at, "%s.count is %d, and by names fewer: it could never be met", pathName(path), *count)
 	}
-}
-
-func isDay(s string) bool {
-	_, err := time.Parse(time.DateOnly, s)
-	return err == nil
 }

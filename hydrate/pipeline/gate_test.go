@@ -1,76 +1,42 @@
 package pipeline
 
 import (
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-const bundle = "oci://ghcr.io/acme/policies:v1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-
-func TestGatesAreJudged(t *testing.T) {
-	t.Parallel()
-	in := header + `identities: {ci: {key: k}, sre: {key: s}, people: {issuer: https://i.example, subjectRegexp: .*}}
-stages:
-  - name: s
-    waivers: {by: [sre, nobody], count: 3}
-    gates:
-      - {name: ui, cel: a}
-      - {name: ui, cel: a}
-      - {name: cel, cel: a}
-      - {name: Big, cel: a}
-      - {name: alone}
-      - soak: {stage: s, for: 2h, by: [cj], healthy: true}
-      - soak: {stage: s, for: 2h, by: [ci]}
-      - approval: {by: [ci, ci], count: 2}
-      - approval: {by: [people], count: 2}
-      - rego: oci://ghcr.io/acme/policies:v1
-      - window: {allow: ["Mon 09:00-09:00"], timezone: Local}
-      - window: {deny: ["Fri-Mon 22:00-06:00", 2026-12-25]}
-      - rego: ` + bundle + `
-  - name: t
-    waivers: {}
-`
-	_, err := Load(repo("a.yaml", in), "a.yaml")
-	want := `a.yaml:9:25: identity "nobody" is not declared: add it to identities
-a.yaml:9:41: waivers.count is 3, and by names fewer: it could never be met
-a.yaml:12:16: gate name "ui" is given twice in this stage
-a.yaml:13:16: gate name "cel" has a meaning of its own: say what this gate asks for
-a.yaml:14:16: gate name "Big" is not at most 63 lower-case letters, digits and dashes
-a.yaml:15:9: a gate has exactly one condition, this one has 0: write one list item each
-a.yaml:16:40: identity "cj" is not declared: add it to identities
-a.yaml:17:39: soak.by says whose health attestations count: write healthy: true beside it
-a.yaml:18:41: gates[7].approval.count is 2, and by names fewer: it could never be met
-a.yaml:20:15: gates[9].rego: "oci://ghcr.io/acme/policies:v1" is no bundle pinned by digest: write one like oci://ghcr.io/acme/policies@sha256:<64 hex>
-a.yaml:21:26: gates[10].window.allow: "Mon 09:00-09:00" begins when it ends: write 00:00-24:00 for a whole day
-a.yaml:21:56: gates[10].window.timezone: "Local" is no time zone: write one like America/Los_Angeles
-a.yaml:22:48: stages[0].gates[11].window.deny[1]: expected a string, found the time 2026-12-25: write "2026-12-25" with quotes
-a.yaml:25:14: stages[1].waivers.by is missing`
-	if err == nil {
-		t.Fatal("no error")
+// someKinds are two kinds of gates: the real ones are declared by package policy, which tests them.
+func someKinds() []GateKind {
+	type soak struct {
+		Stage string `yaml:"stage,required"`
+		For   string `yaml:"for,required"`
 	}
-	if diff := cmp.Diff(want, err.Error()); diff != "" {
-		t.Error(diff)
+	return []GateKind{
+		NewGateKind("soak", "", func(s soak, d *Declaration) Condition {
+			d.Stage(s.Stage, "stage")
+			return condition{d.Duration("for"), s.Stage}
+		}),
+		NewGateKind("file", "", func(name string, d *Declaration) Condition {
+			d.Rule("", RepositoryPath)
+			return condition{text: name}
+		}),
 	}
 }
 
-func TestWindowsAreBounded(t *testing.T) {
-	t.Parallel()
-	in := header + "stages: [{name: s, gates: [{window: {allow: [" + strings.Repeat("Mon 09:00-16:00,", maxWindowRules+1) + "]}}]}]\n"
-	_, err := Load(repo("a.yaml", in), "a.yaml")
-	if err == nil || !strings.Contains(err.Error(), "window.allow has 101 entries, at most 100 are read") {
-		t.Errorf("got %v", err)
-	}
+type condition struct {
+	wait time.Duration
+	text string
 }
+
+func (condition) Signers() Signers { return Signers{} }
 
 func TestExpandGates(t *testing.T) {
 	t.Parallel()
 	files := repo("a.yaml", header+"sourceRepo: https://x/y\nrender: {kubeVersion: \"1.34\"}\nidentities: {sre: {key: s}}\n"+
-		"stages:\n  - name: s\n    gates: [{name: merged, file: \"{stage}/{release}\"}]\n    waivers: {by: [sre]}\n  - name: t\n")
-	p, err := Load(files, "a.yaml")
+		"stages:\n  - name: s\n    gates: [{name: merged, file: \"{stage}/{release}\"}, {soak: {stage: t, for: 90m}}]\n    waivers: {by: [sre]}\n  - name: t\n")
+	p, err := Load(files, someKinds(), "a.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +45,14 @@ func TestExpandGates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Gate{{Name: "merged", File: "s/" + l.ReleaseID}}, s.Gates); diff != "" {
-		t.Error(diff)
+	if len(s.Gates) != 2 || s.Gates[0].Name != "merged" || s.Gates[0].Kind != "file" || s.Gates[1].Kind != "soak" {
+		t.Fatalf("gates are %+v", s.Gates)
+	}
+	if got := s.Gates[0].Condition; got != (condition{text: "s/" + l.ReleaseID}) {
+		t.Errorf("file is %v", got)
+	}
+	if got := s.Gates[1].Condition; got != (condition{text: "t", wait: 90 * time.Minute}) {
+		t.Errorf("soak is %v", got)
 	}
 	if diff := cmp.Diff(Waivers{By: []string{"sre"}}, s.Waivers); diff != "" {
 		t.Error(diff)
@@ -90,46 +62,29 @@ func TestExpandGates(t *testing.T) {
 	}
 }
 
-func TestKind(t *testing.T) {
+// TestGatesOfExtendedFile: what another file's gates replace is judged too.
+func TestGatesOfExtendedFile(t *testing.T) {
 	t.Parallel()
-	for want, g := range map[string]Gate{
-		"soak": {Soak: &Soak{}}, "attestation": {Attestation: &Attestation{}}, "approval": {Approval: &Approval{}}, "image": {Image: &ImageGate{}},
-		"file": {File: "x"}, "window": {Window: &Window{}}, "cel": {CEL: "x"}, "rego": {Rego: "x"}, "": {Name: "x"},
-	} {
-		if got := g.Kind(); got != want {
-			t.Errorf("%+v is of kind %q", g, got)
-		}
+	files := repo("a.yaml", header+"extends: b.yaml\nstages: [{name: s, gates: [{file: x}]}]\n",
+		"b.yaml", "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\nstages: [{name: s, gates: [{soak: {for: 2}}, {fiel: x}]}]\n")
+	_, err := Load(files, someKinds(), "a.yaml")
+	want := `b.yaml:3:41: stages[0].gates[0].soak.for: expected a string, found the number 2: write "2" with quotes
+b.yaml:3:47: unknown key "fiel" in stages[0].gates[1] (did you mean "file"?)`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
-func TestParseGates(t *testing.T) {
+// TestOnce makes each thing once for all stages of the pipelines that are loaded together.
+func TestOnce(t *testing.T) {
 	t.Parallel()
-	parse := func(text string) ([]Gate, Waivers, error) {
-		doc, problems := strictyaml.Parse("a.yaml", []byte(text))
-		if doc == nil {
-			t.Fatal(problems)
-		}
-		return ParseGates(doc, "s", helmLock())
-	}
-	gates, waivers, err := parse("other: 1\nwaivers: {by: [sre]}\ngates:\n  - {approval: {by: [ci]}}\n  - {soak: {stage: t, for: 2h}}\n" +
-		"  - {attestation: {type: a:b, subject: stage:u, by: [ci], where: '{x}'}}\n  - {file: \"{stage}/{commit}\"}\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []Gate{
-		{Approval: &Approval{By: []string{"ci"}}},
-		{Soak: &Soak{Stage: "t", For: "2h"}},
-		{Attestation: &Attestation{Type: "a:b", Subject: "stage:u", By: []string{"ci"}, Where: "{x}"}},
-		{File: "s/" + helmLock().GitCommit},
-	}
-	if diff := cmp.Diff(want, gates); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff(Waivers{By: []string{"sre"}}, waivers); diff != "" {
-		t.Error(diff)
-	}
-	_, _, err = parse("gates: [{soak: {stage: t, for: 2}}, {cel: a, rego: b}, {file: \"{nope}\"}]\n")
-	if err == nil || strings.Count(err.Error(), "\n") != 2 || !strings.Contains(err.Error(), "a.yaml:1:32: ") {
-		t.Errorf("got %v", err)
+	made := 0
+	kinds := []GateKind{NewGateKind("file", "", func(name string, d *Declaration) Condition {
+		made, _ = Once(d, "file "+name, func() (int, error) { return made + 1, nil })
+		return condition{}
+	})}
+	files := repo("a.yaml", header+"stages: [{name: s, gates: [{file: x}, {file: x}]}, {name: t, gates: [{file: x}]}]\n")
+	if _, err := Load(files, kinds, "a.yaml"); err != nil || made != 1 {
+		t.Errorf("made %d times, %v", made, err)
 	}
 }

@@ -20,16 +20,17 @@ const (
 )
 
 // Load reads pipeline files from the GitOps repository and checks them, each by itself and all against each other.
-// Names are relative to the repository's root. Pipelines are in the order of names. Load reads vars files too: what
+// Gates are of the given kinds. Names are relative to the repository's root. Pipelines are in the order of names. Load reads vars files too: what
 // placeholders expand to is checked.
 //
 // The error is strictyaml.Problems unless reading failed.
-func Load(files fs.FS, names ...string) ([]*Pipeline, error) {
-	return loader{files: files}.load(names)
+func Load(files fs.FS, kinds []GateKind, names ...string) ([]*Pipeline, error) {
+	return loader{files: files, loaded: newLoaded(kinds)}.load(names)
 }
 
 type loader struct {
 	files   fs.FS
+	loaded  *loaded
 	keyless bool // keyless signing passes, which is not supported yet
 }
 
@@ -92,7 +93,7 @@ func (ld loader) one(name string, c *checker) (*Pipeline, error) {
 	if root == nil || err != nil {
 		return nil, err
 	}
-	p := &Pipeline{File: name, doc: root}
+	p := &Pipeline{File: name, doc: root, loaded: ld.loaded}
 	if extends := root.Get("extends"); !extends.IsNull() && extends.Kind == strictyaml.Scalar {
 		base, err := ld.base(name, extends, c)
 		if err != nil {
@@ -101,6 +102,7 @@ func (ld loader) one(name string, c *checker) (*Pipeline, error) {
 		p.doc = strictyaml.Merge(base, root).With("stages", strictyaml.MergeByName(base.Get("stages"), root.Get("stages")))
 	}
 	c.addProblems(strictyaml.Decode(p.doc, p))
+	decodeGates(ld.loaded.kinds, p.doc, false, c)
 	return p, nil
 }
 
@@ -120,6 +122,7 @@ func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*stric
 		return nil, err
 	}
 	c.addProblems(strictyaml.DecodePartial(root, &Pipeline{}))
+	decodeGates(ld.loaded.kinds, root, true, c)
 	if further := root.Get("extends"); !further.IsNull() {
 		c.add(further.Pos, "extends: this file is extended by %s itself: only one level is read", name)
 	}

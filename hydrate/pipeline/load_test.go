@@ -42,7 +42,7 @@ func fullRepo(t *testing.T) fstest.MapFS {
 
 func TestLoadFullIsRefusedByKey(t *testing.T) {
 	t.Parallel()
-	_, err := Load(fullRepo(t), "apps/codeai.yaml")
+	_, err := Load(fullRepo(t), someKinds(), "apps/codeai.yaml")
 	want := `apps/codeai.yaml:55:34: sign.hydrator.keyless is not supported yet: remove it`
 	if err == nil {
 		t.Fatal("no error")
@@ -54,11 +54,11 @@ func TestLoadFullIsRefusedByKey(t *testing.T) {
 
 func TestLoadFull(t *testing.T) {
 	t.Parallel()
-	got, err := loader{files: fullRepo(t), keyless: true}.load([]string{"apps/codeai.yaml"})
+	got, err := loader{files: fullRepo(t), loaded: newLoaded(someKinds()), keyless: true}.load([]string{"apps/codeai.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	yes, one, two := true, 1, 2
+	yes := true
 	want := &Pipeline{
 		File: "apps/codeai.yaml", APIVersion: APIVersion, Kind: Kind, Name: "codeai", Extends: "../pipeline-defaults.yaml",
 		Lock: "warehouses/codeai/builds", SourceRepo: "https://github.com/acme/app.git", Artifacts: "ghcr.io/acme/codeai-manifests",
@@ -82,16 +82,7 @@ func TestLoadFull(t *testing.T) {
 				Render: Render{Kustomize: &Kustomize{"base", []string{"apps/codeai/envTypes/{envType}"}, "code-dot-org"}, Validate: true, Schemas: "schemas/kubernetes"},
 				Sign:   Sign{Hydrator: &Signer{Keyless: &Keyless{}}}},
 			{Name: "staging", Auto: true},
-			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: PullRequest}, Gates: []Gate{
-				{Soak: &Soak{Stage: "test", For: "2h"}},
-				{Attestation: &Attestation{"https://acme.dev/ui-tests/v1", "image", []string{"ci"}, `predicate.result == "PASSED"`, "72h", &one}},
-				{Approval: &Approval{[]string{"release-managers", "sre"}, &two}},
-				{Image: &ImageGate{[]string{"ci"}, true}},
-				{File: "warehouses/codeai/legacy-gitflow/{stage}/merged/{release}.yaml"},
-				{Window: &Window{[]string{"Mon-Thu 09:00-16:00"}, []string{"2026-12-20/2027-01-03"}, "America/Los_Angeles"}},
-				{CEL: `objects.filter(o, o.kind == "Deployment").all(o, o.spec.replicas >= 2)`},
-				{Rego: "policy/production"},
-			}},
+			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: PullRequest}, Gates: []Gate{{}, {}}},
 		},
 	}
 	if diff := cmp.Diff([]*Pipeline{want}, got, cmpopts.IgnoreUnexported(Pipeline{})); diff != "" {
@@ -168,7 +159,7 @@ a.yaml:6:24: unknown key "nam" in stages[1] (did you mean "name"?)`},
 			t.Parallel()
 			files := repo("a.yaml", test.in, "b.yaml", "extends: c.yaml\nrender: 1\n", "keys/a", publicKey, "keys/b", otherKey+publicKey,
 				"vars.yaml", "up: ..\nsub: '{stage}'\nbrace: '{stage}'\n", "clash.yaml", "a: b\nimage: x\nx: &x {}\n<<: *x\n", "list.yaml", "[]", "broken.yaml", "{a: {}, a: b, a: c}")
-			_, err := Load(files, "a.yaml")
+			_, err := Load(files, nil, "a.yaml")
 			var problems strictyaml.Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("got %v, want problems", err)
@@ -197,21 +188,8 @@ stages:
     mirror: {branch: ok, path: p}
   - name: u
     mirror: null
-    gates:
-      - {}
-      - {cel: a, rego: ../b}
-      - soak: {stage: x, for: 2}
-      - soak: {stage: s, for: -2h}
-      - attestation: {type: x, subject: y, by: [cj], count: 0, where: '{not.expanded}'}
-      - attestation: {type: a:b, subject: "stage:{nope}", by: [], maxAge: 1d}
-      - attestation: {type: a:b, subject: stage:nope, by: [ci]}
-      - approval: {}
-      - image: {by: ci}
-      - window: {}
-      - window: {allow: [Mon], deny: [2026-02-30/2026-03-01], timezone: "a b"}
-      - unknown: x
 `
-	_, err := loader{files: repo("a.yaml", in)}.load([]string{"a.yaml"})
+	_, err := loader{files: repo("a.yaml", in), loaded: newLoaded(nil)}.load([]string{"a.yaml"})
 	want := `a.yaml:6:18: mirror.remote is not a repository URL: write one like https://github.com/acme/app.git
 a.yaml:6:31: mirror.branch: "a..b" is not a branch name
 a.yaml:6:43: mirror.path: "." is the whole branch: name a directory
@@ -223,28 +201,7 @@ a.yaml:6:110: mirror.signCommits.key is missing
 a.yaml:7:19: render.overlay: "../o" holds ` + "`..`" + `: write it relative to the GitOps repository's root
 a.yaml:7:36: render: overlay and kustomize exclude each other: keep one
 a.yaml:7:43: render.kustomize.base: "/x" is absolute: write it relative to the GitOps repository's root
-a.yaml:14:32: mirror.path "p" overlaps "p/q", which stage s of a.yaml writes on branch ok of remote --x
-a.yaml:18:9: a gate has exactly one condition, this one has 0: write one list item each
-a.yaml:19:9: a gate has exactly one condition, this one has 2: write one list item each
-a.yaml:19:24: gates[1].rego: "../b" holds ` + "`..`" + `: write it relative to the GitOps repository's root
-a.yaml:20:23: gates[2].soak.stage: there is no stage "x"
-a.yaml:20:31: stages[3].gates[2].soak.for: expected a string, found the number 2: write "2" with quotes
-a.yaml:21:31: gates[3].soak.for: "-2h" is not a duration above zero: write one like 2h or 90m
-a.yaml:22:29: gates[4].attestation.type: "x" is no predicate type: write a URI
-a.yaml:22:41: gates[4].attestation.subject: "y" is not known: write artifact, image or stage:NAME
-a.yaml:22:49: identity "cj" is not declared: add it to identities
-a.yaml:22:61: gates[4].attestation.count is 0: at least 1
-a.yaml:23:43: unknown placeholder {nope}: known in stage u are {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {pipeline}, {release}, {stage}
-a.yaml:23:63: gates[5].attestation.by is empty: name who is trusted
-a.yaml:23:75: gates[5].attestation.maxAge: "1d" is not a duration above zero: write one like 2h or 90m
-a.yaml:24:43: gates[6].attestation.subject: there is no stage "nope"
-a.yaml:25:19: stages[3].gates[7].approval.by is missing
-a.yaml:26:21: stages[3].gates[8].image.by: expected a list, found a string
-a.yaml:27:17: window: write allow, deny or both
-a.yaml:28:26: gates[10].window.allow: "Mon" is no weekly time: write one like Mon-Thu 09:00-16:00
-a.yaml:28:39: gates[10].window.deny: "2026-02-30/2026-03-01" is neither days such as 2026-12-20/2027-01-03 nor a weekly time such as Mon-Thu 09:00-16:00
-a.yaml:28:73: gates[10].window.timezone: "a b" is no time zone: write one like America/Los_Angeles
-a.yaml:29:9: unknown key "unknown" in stages[3].gates[11]`
+a.yaml:14:32: mirror.path "p" overlaps "p/q", which stage s of a.yaml writes on branch ok of remote --x`
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -260,7 +217,7 @@ func TestLoadSeveral(t *testing.T) {
 	files := repo("p/a.yaml", header+stages, "p/b.yaml", strings.Replace(b, "acme/a", "acme/b-{stage}", 1)+stages,
 		"same-name.yaml", strings.Replace(header, "acme/a", "acme/c", 1)+stages, "same-repository.yaml", b+stages,
 		"m1.yaml", header+mirrored+stages, "m2.yaml", strings.Replace(b, "acme/a", "acme/b", 1)+strings.Replace(mirrored, "x}", "x/y}", 1)+stages)
-	ok, err := Load(files, "p/a.yaml", "./p/b.yaml")
+	ok, err := Load(files, nil, "p/a.yaml", "./p/b.yaml")
 	if err != nil || len(ok) != 2 || ok[0].Name != "a" || ok[1].Name != "b" {
 		t.Errorf("got %v, %v", ok, err)
 	}
@@ -274,7 +231,7 @@ func TestLoadSeveral(t *testing.T) {
 		`pipeline file "../a.yaml" lies outside the GitOps repository`:                                                   {"../a.yaml"},
 		`read pipeline file: open none.yaml: file does not exist`:                                                        {"none.yaml"},
 	} {
-		_, err := loader{files: files}.load(names)
+		_, err := loader{files: files, loaded: newLoaded(someKinds())}.load(names)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v, want %s", names, err, want)
 		}
@@ -295,7 +252,7 @@ func TestBranchesThatCannotBe(t *testing.T) {
 	} {
 		text := "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\nname: a\nlock: l\nartifacts: ghcr.io/acme/a\nrender: {kubeVersion: \"1.34\"}\nmirror: " +
 			mirror + "\nstages: [{name: s}]\n"
-		_, err := Load(fstest.MapFS{"p.yaml": &fstest.MapFile{Data: []byte(text)}}, "p.yaml")
+		_, err := Load(fstest.MapFS{"p.yaml": &fstest.MapFile{Data: []byte(text)}}, nil, "p.yaml")
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", mirror, err, want)
 		}
@@ -322,11 +279,11 @@ func TestLoadReadErrors(t *testing.T) {
 	t.Parallel()
 	files := repo("a.yaml", header+"extends: b.yaml\nvars: v.yaml\nidentities: {hydrator: {key: h}, promoter: {key: p}}\n"+stages,
 		"b.yaml", "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\n", "v.yaml", "a: b", "h", "x", "p", "y")
-	if _, err := Load(files, "a.yaml"); err != nil {
+	if _, err := Load(files, nil, "a.yaml"); err != nil {
 		t.Fatal(err)
 	}
 	for name := range files {
-		_, err := Load(brokenFS{files, name}, "a.yaml")
+		_, err := Load(brokenFS{files, name}, nil, "a.yaml")
 		var problems strictyaml.Problems
 		if !errors.Is(err, errDisk) || errors.As(err, &problems) {
 			t.Errorf("%s: got %v", name, err)
@@ -337,7 +294,7 @@ func TestLoadReadErrors(t *testing.T) {
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	files := repo("a.yaml", header+"stages: [{name: d, after: {all: [b, c]}}, {name: c, after: [a]}, {name: e}, {name: b, after: [a, c]}, {name: a}]")
-	p, err := Load(files, "a.yaml")
+	p, err := Load(files, nil, "a.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +320,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(header+"stages: [{name: a, after: [b]}, {name: b, after: {all: [a]}}]"), []byte("[]"))
 	f.Fuzz(func(t *testing.T, data, vars []byte) {
 		files := fstest.MapFS{"dir/a.yaml": {Data: data}, "vars.yaml": {Data: vars}, "dir/vars.yaml": {Data: vars}, "pipeline-defaults.yaml": {Data: vars}}
-		pipelines, err := loader{files: files}.load([]string{"dir/a.yaml"})
+		pipelines, err := loader{files: files, loaded: newLoaded(someKinds())}.load([]string{"dir/a.yaml"})
 		if err != nil {
 			return
 		}

@@ -32,7 +32,8 @@ type Pipeline struct {
 	Identities map[string]Identity `yaml:"identities" jsonschema_description:"Who is trusted, by name. hydrator and promoter are the two roles."`
 	Stages     []Stage             `yaml:"stages,required" jsonschema_description:"The stages. Their order is that of after."`
 
-	doc *strictyaml.Node
+	doc    *strictyaml.Node
+	loaded *loaded
 }
 
 // Stage is one environment. Its Render, Mirror and Sign hold overrides only.

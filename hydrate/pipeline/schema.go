@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/invopop/jsonschema"
 )
@@ -10,10 +11,10 @@ import (
 // SchemaID is the JSON Schema's $id.
 const SchemaID = "https://lockage.dev/schemas/v1alpha1/pipeline.json"
 
-// Schema returns the JSON Schema (2020-12) of pipeline files, indented and ending in a newline. It is for editors:
+// Schema returns the JSON Schema (2020-12) of pipeline files with gates of the given kinds, indented and ending in a newline. It is for editors:
 // Load, which sees the other files too, may refuse a file that it accepts. It does not require keys that an extended
 // file may have.
-func Schema() ([]byte, error) {
+func Schema(kinds []GateKind) ([]byte, error) {
 	r := jsonschema.Reflector{
 		Anonymous:                  true,
 		ExpandedStruct:             true,
@@ -21,6 +22,14 @@ func Schema() ([]byte, error) {
 		RequiredFromJSONSchemaTags: true,
 	}
 	s := r.Reflect(&Pipeline{})
+	gate := s.Definitions["Gate"]
+	r.ExpandedStruct = false
+	for _, k := range kinds {
+		condition := r.ReflectFromType(k.declared)
+		maps.Copy(s.Definitions, condition.Definitions)
+		gate.Properties.Set(k.Name, &jsonschema.Schema{Ref: condition.Ref, Type: condition.Type, Description: k.Description})
+		gate.OneOf = append(gate.OneOf, &jsonschema.Schema{Required: []string{k.Name}})
+	}
 	s.ID = SchemaID
 	s.Title = "lockage pipeline"
 	data, err := json.MarshalIndent(s, "", "  ")
@@ -39,11 +48,4 @@ func (After) JSONSchema() *jsonschema.Schema {
 		names,
 		{Type: "object", Properties: all, Required: []string{"all"}, AdditionalProperties: jsonschema.FalseSchema},
 	}}
-}
-
-// JSONSchemaExtend says that a gate has one condition, and perhaps a name.
-func (Gate) JSONSchemaExtend(s *jsonschema.Schema) {
-	for _, kind := range gateKinds() {
-		s.OneOf = append(s.OneOf, &jsonschema.Schema{Required: []string{kind}})
-	}
 }

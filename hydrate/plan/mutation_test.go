@@ -180,7 +180,7 @@ func (w *world) digests() map[string]digest.Digest {
 		})
 	}
 	files := os.DirFS(dir)
-	pipelines, err := pipeline.Load(files, names...)
+	pipelines, err := pipeline.Load(files, nil, names...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func (s *scene) make(change func(*plan.Request), names ...string) ([]plan.Releas
 	for _, name := range names {
 		files = append(files, name+".yaml")
 	}
-	pipelines, err := pipeline.Load(s.files, files...)
+	pipelines, err := pipeline.Load(s.files, nil, files...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -432,7 +432,7 @@ func TestEndedPlan(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.declare("app", s.newer, nil)
-	pipelines, err := pipeline.Load(s.files, "app.yaml")
+	pipelines, err := pipeline.Load(s.files, nil, "app.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

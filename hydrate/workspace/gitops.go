@@ -48,12 +48,13 @@ func selectionf(format string, args ...any) error {
 type Workspace struct {
 	Repository *git.Repository
 	Head       git.Head
+	Gates      []pipeline.GateKind // that pipeline files may declare
 
 	prefix string // of the starting folder, relative to the root, "." for the root
 }
 
-// Open opens the checkout that dir is in.
-func Open(ctx context.Context, dir string, opts git.Options) (*Workspace, error) {
+// Open opens the checkout that dir is in. Its pipeline files may declare gates of the given kinds.
+func Open(ctx context.Context, dir string, opts git.Options, gates []pipeline.GateKind) (*Workspace, error) {
 	repository, err := git.Open(ctx, dir, opts)
 	if errors.Is(err, git.ErrNoRepository) {
 		return nil, selectionf("GitOps repository: %w; -C names a folder inside its checkout", err)
@@ -65,7 +66,7 @@ func Open(ctx context.Context, dir string, opts git.Options) (*Workspace, error)
 	if err != nil {
 		return nil, fmt.Errorf("GitOps repository: %w", err)
 	}
-	w := &Workspace{Repository: repository, Head: head, prefix: "."}
+	w := &Workspace{Repository: repository, Head: head, Gates: gates, prefix: "."}
 	if root := repository.Root(); root != "" {
 		abs, err := filepath.Abs(dir)
 		if err != nil {
@@ -171,7 +172,7 @@ func (w *Workspace) Pipelines(files fs.FS, patterns []string) ([]*pipeline.Pipel
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.Load(files, names...)
+	return pipeline.Load(files, w.Gates, names...)
 }
 
 func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, error) {

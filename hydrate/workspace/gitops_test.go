@@ -135,7 +135,7 @@ func TestRepositoryWithoutPipelineFile(t *testing.T) {
 
 func TestOpenOutsideOfARepository(t *testing.T) {
 	t.Parallel()
-	_, err := workspace.Open(t.Context(), t.TempDir(), testworld.GitOptions(t))
+	_, err := workspace.Open(t.Context(), t.TempDir(), testworld.GitOptions(t), nil)
 	requireSelection(t, err, "-C names a folder inside its checkout")
 }
 

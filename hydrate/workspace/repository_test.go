@@ -21,7 +21,7 @@ func commit(t *testing.T, dir string) string {
 
 func open(t *testing.T, dir string) *workspace.Workspace {
 	t.Helper()
-	w, err := workspace.Open(t.Context(), dir, testworld.GitOptions(t))
+	w, err := workspace.Open(t.Context(), dir, testworld.GitOptions(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

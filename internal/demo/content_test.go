@@ -11,13 +11,14 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/demo"
+	"github.com/lockage/lockage/policy"
 )
 
 // TestContent makes sure that the demo's files agree with each other and with the names that this package exports.
 func TestContent(t *testing.T) {
 	t.Parallel()
 	gitOps := demo.GitOps()
-	pipelines, err := pipeline.Load(gitOps, "lockage.yaml")
+	pipelines, err := pipeline.Load(gitOps, policy.Kinds(), "lockage.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,26 @@ func Decode(n *Node, v any) Problems { return decode(n, v, false) }
 // DecodePartial is Decode for a document that another one completes: required keys may be absent.
 func DecodePartial(n *Node, v any) Problems { return decode(n, v, true) }
 
+// Field is a key of a map, and a pointer to what its value fills.
+type Field struct {
+	Key  string
+	Into any
+}
+
+// DecodeFields is Decode, or with partial DecodePartial, for a map whose keys are known at run time only. path names the map
+// in problems.
+func DecodeFields(n *Node, path string, partial bool, fields []Field) Problems {
+	d := decoding{partial: partial}
+	if d.isKind(n, Map, path, "a map") {
+		targets := make([]target, len(fields))
+		for i, f := range fields {
+			targets[i] = target{key: f.Key, value: reflect.ValueOf(f.Into).Elem()}
+		}
+		d.fields(n, targets, path)
+	}
+	return d.problems
+}
+
 func decode(n *Node, v any, partial bool) Problems {
 	d := decoding{partial: partial}
 	if n.IsNull() {
@@ -121,29 +141,43 @@ func (d *decoding) isKind(n *Node, kind Kind, path, want string) bool {
 	return n.Kind == kind
 }
 
+// target is what the value of a key fills.
+type target struct {
+	key, options string
+	value        reflect.Value
+}
+
 func (d *decoding) structure(n *Node, v reflect.Value, path string) {
-	var known []string
+	var targets []target
 	for _, field := range reflect.VisibleFields(v.Type()) {
 		tag, ok := field.Tag.Lookup("yaml")
 		if !ok || tag == "-" {
 			continue
 		}
 		key, options, _ := strings.Cut(tag, ",")
-		known = append(known, key)
-		value := n.Get(key)
+		targets = append(targets, target{key, options, v.FieldByIndex(field.Index)})
+	}
+	d.fields(n, targets, path)
+}
+
+func (d *decoding) fields(n *Node, targets []target, path string) {
+	var known []string
+	for _, t := range targets {
+		known = append(known, t.key)
+		value := n.Get(t.key)
 		if value == nil {
-			if options == "required" && !d.partial {
-				d.problems.Add(n.Pos, "%s is missing", join(path, key))
+			if t.options == "required" && !d.partial {
+				d.problems.Add(n.Pos, "%s is missing", join(path, t.key))
 			}
 			continue
 		}
 		if value.IsNull() {
-			if options == "required" {
-				d.wrongType(value, join(path, key), "a value")
+			if t.options == "required" {
+				d.wrongType(value, join(path, t.key), "a value")
 			}
 			continue
 		}
-		d.value(value, v.FieldByIndex(field.Index), join(path, key), options == "scalar")
+		d.value(value, t.value, join(path, t.key), t.options == "scalar")
 	}
 	for _, e := range n.Entries {
 		if slices.Contains(known, e.Key) || d.isMergeKey(e) {

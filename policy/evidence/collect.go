@@ -15,6 +15,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/rego"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -22,7 +23,7 @@ import (
 // collector fills facts. Its tasks run at the same time and write to different fields, or to maps under the lock.
 type collector struct {
 	Request
-	need    need
+	needs   policy.Needs
 	own     *sign.Verifier            // by this stage's identities
 	of      map[string]*sign.Verifier // by these and another stage's
 	wanting map[string]string         // identities that nothing can be verified with, and why
@@ -34,9 +35,7 @@ type collector struct {
 type task = func(ctx context.Context) error
 
 func newCollector(r Request) (*collector, error) {
-	c := &collector{Request: r, need: needOf(r.Declared.Gates), of: map[string]*sign.Verifier{}, found: map[string]*finding{}}
-	// The order of stages can be waived where nothing else is asked for.
-	c.need.statements = c.need.statements || len(r.Declared.Waivers.By) > 0
+	c := &collector{Request: r, needs: policy.NeedsOf(r.Declared.Gates), of: map[string]*sign.Verifier{}, found: map[string]*finding{}}
 	own, err := ReadIdentities(r.Files, r.Declared)
 	if err != nil {
 		return nil, err
@@ -46,7 +45,7 @@ func newCollector(r Request) (*collector, error) {
 	}
 	c.wanting = own.Unsupported
 	keys := map[string]string{}
-	for _, name := range slices.Concat(c.need.artifacts, c.need.health) {
+	for _, name := range slices.Concat(c.needs.Artifacts, c.needs.Health) {
 		stage, known := r.Stages[name]
 		if !known || c.of[name] != nil {
 			continue
@@ -75,13 +74,13 @@ func newCollector(r Request) (*collector, error) {
 		Live:     map[string][]policy.Span{},
 		Health:   map[string][]sign.Verified{},
 		Exists:   map[string]bool{},
-		Modules:  map[string]policy.Bundle{},
+		Policies: map[string]*rego.Policies{},
 		Unusable: map[string]string{},
 	}
 	if r.Live != nil && r.Tree != nil {
 		c.facts.Unchanged = r.Live.ContentDigest() == r.Tree.ContentDigest()
 	}
-	for _, name := range c.need.soaks {
+	for _, name := range c.needs.Spans {
 		c.facts.Live[name] = r.Stages[name].Live
 	}
 	return c, nil
@@ -96,38 +95,38 @@ func addFingerprints(to map[string]string, ids Identities) {
 // tasks are all reads, each to be done once.
 func (c *collector) tasks() []task {
 	var tasks []task
-	if c.need.statements {
+	if c.Candidate.Digest != "" && (len(c.Declared.Gates) > 0 || len(c.Declared.Waivers.By) > 0) { // a waiver of the order needs no other gate
 		tasks = append(tasks, func(ctx context.Context) error {
-			return c.prove(ctx, &c.facts.Artifact, c.own, subjectArtifact)
+			return c.prove(ctx, &c.facts.Artifact, c.own, pipeline.SubjectArtifact)
 		})
 	}
-	if c.need.image {
+	if c.needs.Image {
 		tasks = append(tasks, c.image)
 	}
-	for _, name := range c.need.artifacts {
+	for _, name := range c.needs.Artifacts {
 		if c.Stages[name].Artifact != "" {
 			tasks = append(tasks, func(ctx context.Context) error { return c.stageArtifact(ctx, name) })
 		}
 	}
-	for _, name := range c.need.health {
+	for _, name := range c.needs.Health {
 		for _, artifact := range healthOf(c.Stages[name].Live, c.Lock.ReleaseID) {
 			tasks = append(tasks, func(ctx context.Context) error { return c.health(ctx, name, artifact) })
 		}
 	}
-	for _, argument := range c.need.bundles {
-		tasks = append(tasks, func(ctx context.Context) error { return c.bundle(ctx, argument) })
+	for _, argument := range c.needs.Policies {
+		tasks = append(tasks, func(ctx context.Context) error { return c.policies(ctx, argument) })
 	}
-	if len(c.need.files) > 0 {
+	if len(c.needs.Files) > 0 {
 		tasks = append(tasks, func(context.Context) error { return c.files() })
 	}
-	if c.need.objects {
+	if c.needs.Objects {
 		tasks = append(tasks, func(context.Context) error { return c.objects() })
 	}
 	return tasks
 }
 
 // prove reads what is attached to a subject in its repository.
-func (c *collector) prove(ctx context.Context, s *policy.Subject, verifier *sign.Verifier, about string) error {
+func (c *collector) prove(ctx context.Context, s *policy.Subject, verifier *sign.Verifier, about pipeline.Subject) error {
 	repository, err := c.Client.Repository(s.Repository)
 	if err != nil {
 		return err
@@ -136,8 +135,8 @@ func (c *collector) prove(ctx context.Context, s *policy.Subject, verifier *sign
 }
 
 func (c *collector) proveIn(ctx context.Context, repository *oci.Repository, s *policy.Subject, verifier *sign.Verifier,
-	about string) error {
-	s.Rejected = c.untold(about)
+	about pipeline.Subject) error {
+	s.Rejected = c.unsupported(about)
 	if verifier == nil {
 		return nil // whom to believe is what there is to know, and it is nobody
 	}
@@ -182,34 +181,22 @@ func subjectOf(d digest.Digest) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d}
 }
 
-// untold are the reasons why gates about a subject do not see what they ask for: identities that are not supported.
-func (c *collector) untold(about string) []sign.Rejected {
-	var reasons []string
+// unsupported are the reasons why gates about a subject do not see what they ask for: identities that are not supported.
+func (c *collector) unsupported(about pipeline.Subject) []sign.Rejected {
+	var rejected []sign.Rejected
 	for _, g := range c.Declared.Gates {
-		for _, name := range trusts(g, about) {
-			if reason, ok := c.wanting[name]; ok {
-				reasons = add(reasons, reason)
+		signers := g.Condition.Signers()
+		if about == "" || signers.About != about {
+			continue
+		}
+		for _, name := range signers.Names {
+			r := sign.Rejected{Reason: c.wanting[name]}
+			if r.Reason != "" && !slices.Contains(rejected, r) {
+				rejected = append(rejected, r)
 			}
 		}
 	}
-	var rejected []sign.Rejected
-	for _, reason := range reasons {
-		rejected = append(rejected, sign.Rejected{Reason: reason})
-	}
 	return rejected
-}
-
-// trusts names the identities that a gate trusts about a subject.
-func trusts(g pipeline.Gate, about string) []string {
-	switch {
-	case g.Approval != nil && about == subjectArtifact:
-		return g.Approval.By
-	case g.Image != nil && about == subjectImage:
-		return g.Image.By
-	case g.Attestation != nil && (g.Attestation.Subject == about || g.Attestation.Subject == "" && about == subjectArtifact):
-		return g.Attestation.By
-	}
-	return nil
 }
 
 func (c *collector) image(ctx context.Context) error {
@@ -218,10 +205,10 @@ func (c *collector) image(ctx context.Context) error {
 		return err
 	}
 	s := &c.facts.Image
-	if err := c.proveIn(ctx, repository, s, c.own, subjectImage); err != nil {
+	if err := c.proveIn(ctx, repository, s, c.own, pipeline.SubjectImage); err != nil {
 		return fmt.Errorf("image %s: %w", c.Lock.Image.Pinned(), err)
 	}
-	if !c.need.signatures || c.own == nil {
+	if !c.needs.Signatures || c.own == nil {
 		return nil
 	}
 	signatures, rejected, err := sign.VerifyImage(ctx, repository, subjectOf(s.Digest), c.own)
@@ -235,7 +222,7 @@ func (c *collector) image(ctx context.Context) error {
 func (c *collector) stageArtifact(ctx context.Context, name string) error {
 	stage := c.Stages[name]
 	s := policy.Subject{Repository: stage.Declared.Repository, Digest: stage.Artifact}
-	if err := c.prove(ctx, &s, c.of[name], stagePrefix+name); err != nil {
+	if err := c.prove(ctx, &s, c.of[name], pipeline.StageSubject(name)); err != nil {
 		return fmt.Errorf("stage %s: %w", name, err)
 	}
 	c.mu.Lock()
@@ -279,7 +266,7 @@ func (c *collector) health(ctx context.Context, name string, artifact digest.Dig
 
 func (c *collector) files() error {
 	found := map[string]bool{}
-	for _, name := range c.need.files {
+	for _, name := range c.needs.Files {
 		info, err := fs.Stat(c.Files, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("file %s in the GitOps repository: %w", name, err)
@@ -292,9 +279,9 @@ func (c *collector) files() error {
 	return nil
 }
 
-func (c *collector) bundle(ctx context.Context, argument string) error {
-	bundle, err := Rego(ctx, argument, c.Files, c.Client)
-	unusable := errors.Is(err, ErrPolicy)
+func (c *collector) policies(ctx context.Context, argument string) error {
+	policies, err := Policies(ctx, argument, c.Files, c.Client)
+	unusable := errors.Is(err, rego.ErrUnusable)
 	if err != nil && !unusable {
 		return err
 	}
@@ -303,7 +290,7 @@ func (c *collector) bundle(ctx context.Context, argument string) error {
 	if unusable {
 		c.facts.Unusable[argument] = err.Error()
 	} else {
-		c.facts.Modules[argument] = bundle
+		c.facts.Policies[argument] = policies
 	}
 	return nil
 }

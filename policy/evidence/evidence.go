@@ -24,7 +24,7 @@
 //
 // # Rego
 //
-// A rego gate names a folder of the GitOps repository or oci://REPOSITORY@sha256:DIGEST, see [Rego].
+// A rego gate names a folder of the GitOps repository or oci://REPOSITORY@sha256:DIGEST, see [Policies].
 package evidence
 
 import (
@@ -58,7 +58,7 @@ type Request struct {
 	Candidate ocispec.Descriptor // of the artifact, in Declared.Repository
 	Tree      *oci.Tree          // the artifact's files
 	Live      *oci.Tree          // of what is live in the stage; nil where nothing is
-	Stages    map[string]Stage   // other stages, by name: those that [Stages] asks for; one without history may be absent
+	Stages    map[string]Stage   // other stages, by name: those that [policy.Needs.Stages] names; one without history may be absent
 	Files     fs.FS              // of the GitOps repository at the policy ref
 	Client    *oci.Client
 	Now       time.Time

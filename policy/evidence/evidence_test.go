@@ -27,7 +27,7 @@ func TestStatementsAreProven(t *testing.T) {
 	s.state(p, "sre", predicate.TypeApproval)
 	s.keys["stranger"] = testworld.Key(t)
 	theirs := s.state(p, "stranger", tests)
-	facts := s.collect(s.request(p, attested("robot"), pipeline.Gate{Approval: &pipeline.Approval{By: []string{"release-managers", "sre"}}}))
+	facts := s.collect(s.request(p, attested(t, "robot"), gate(t, "approval", policy.Approval{By: []string{"release-managers", "sre"}})))
 
 	if got, want := proven(facts.Artifact.Statements), "ci "+tests+", sre "+predicate.TypeApproval; got != want {
 		t.Errorf("proven are %s, want %s", got, want)
@@ -77,7 +77,7 @@ func TestOnlyWhatIsAskedFor(t *testing.T) {
 		t.Errorf("where the order can be waived, proven are %q", got)
 	}
 
-	facts := s.collect(s.request(p, pipeline.Gate{Window: &pipeline.Window{}}, pipeline.Gate{File: "approved"}))
+	facts := s.collect(s.request(p, gate(t, "window", policy.Window{Allow: []string{"Mon 09:00-10:00"}}), gate(t, "file", "approved")))
 	if got := s.Requests("/web/"); len(got) > 0 {
 		t.Errorf("without a gate on the image, asked %v", got)
 	}
@@ -86,8 +86,8 @@ func TestOnlyWhatIsAskedFor(t *testing.T) {
 	}
 
 	by := []string{"ci"}
-	s.collect(s.request(p, attested(by...), attested(by...), pipeline.Gate{Image: &pipeline.ImageGate{By: by}},
-		pipeline.Gate{Attestation: &pipeline.Attestation{Type: tests, Subject: "image", By: by}}))
+	s.collect(s.request(p, attested(t, by...), attested(t, by...), gate(t, "image", policy.ImageGate{By: by}),
+		gate(t, "attestation", policy.Attestation{Type: tests, Subject: "image", By: by})))
 	for _, list := range []string{"/manifests/referrers/" + p.desc.Digest.String(), "/web/referrers/" + s.image.Digest.String(), "/web/manifests/sha256-" + s.image.Digest.Encoded() + ".sig"} {
 		if got := s.Requests(list); len(got) != 1 {
 			t.Errorf("%s: asked %v, want one request", list, got)
@@ -107,7 +107,7 @@ func TestImage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	gate := pipeline.Gate{Image: &pipeline.ImageGate{By: []string{"ci"}}}
+	gate := gate(t, "image", policy.ImageGate{By: []string{"ci"}})
 	facts := s.collect(s.request(p, gate))
 	if got := proven(facts.Image.Statements); got != "ci "+sign.PredicateSignature {
 		t.Errorf("proven are %s", got)
@@ -147,10 +147,10 @@ func TestOtherStages(t *testing.T) {
 	s.state(theirs, "ci", tests)
 	s.state(theirs, "promote-test", tests)
 
-	r := s.request(p, pipeline.Gate{Soak: &pipeline.Soak{Stage: "test", For: "2h", Healthy: true}},
-		pipeline.Gate{Attestation: &pipeline.Attestation{Type: tests, Subject: "stage:test", By: []string{"ci"}}},
-		pipeline.Gate{Soak: &pipeline.Soak{Stage: "staging", For: "1h"}})
-	if got := evidence.Stages(r.Declared.Gates); !cmp.Equal(got, []string{"staging", "test"}) {
+	r := s.request(p, gate(t, "soak", policy.Soak{Stage: "test", For: "2h", Healthy: true}),
+		gate(t, "attestation", policy.Attestation{Type: tests, Subject: "stage:test", By: []string{"ci"}}),
+		gate(t, "soak", policy.Soak{Stage: "staging", For: "1h"}))
+	if got := policy.NeedsOf(r.Declared.Gates).Stages(); !cmp.Equal(got, []string{"staging", "test"}) {
 		t.Errorf("gates ask about %v", got)
 	}
 	spans := []policy.Span{
@@ -187,14 +187,14 @@ func TestFiles(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.files["approved/"+release+".yaml"] = &fstest.MapFile{Data: []byte("yes")}
-	facts := s.collect(s.request(s.push("manifests", "hello"), pipeline.Gate{File: "approved/" + release + ".yaml"},
-		pipeline.Gate{File: "approved/other.yaml"}, pipeline.Gate{File: "approved"}))
+	facts := s.collect(s.request(s.push("manifests", "hello"), gate(t, "file", "approved/"+release+".yaml"),
+		gate(t, "file", "approved/other.yaml"), gate(t, "file", "approved")))
 	want := map[string]bool{"approved/" + release + ".yaml": true, "approved/other.yaml": false, "approved": false}
 	if diff := cmp.Diff(want, facts.Exists); diff != "" {
 		t.Error(diff)
 	}
 
-	r := s.request(s.push("manifests", "hello"), pipeline.Gate{File: "approved/x"})
+	r := s.request(s.push("manifests", "hello"), gate(t, "file", "approved/x"))
 	r.Files = failing{s.files, "approved/x"}
 	if _, err := evidence.Collect(t.Context(), r); err == nil {
 		t.Error("a file that cannot be read is taken for one that is not there")
@@ -218,7 +218,7 @@ func TestObjects(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	p, live := s.push("manifests", "hello"), s.push("manifests", "good day")
-	r := s.request(p, pipeline.Gate{CEL: `live_objects.size() == 0 || diff.counts.changed < 3`})
+	r := s.request(p, gate(t, "cel", `liveObjects.size() == 0 || diff.counts.changed < 3`))
 	r.Live = live.tree
 	facts := s.collect(r)
 	if len(facts.Objects) != 2 || len(facts.LiveObjects) != 2 || facts.Unchanged {
@@ -241,7 +241,7 @@ func TestObjects(t *testing.T) {
 		t.Errorf("live objects %v, counts %v", facts.LiveObjects, counts)
 	}
 
-	r = s.request(p, pipeline.Gate{CEL: `objects.size() == 2`})
+	r = s.request(p, gate(t, "cel", `objects.size() == 2`))
 	r.Live = p.tree
 	if facts = s.collect(r); facts.Diff != nil || facts.LiveObjects != nil || !facts.Unchanged {
 		t.Errorf("the expression names objects only; unchanged %v", facts.Unchanged)
@@ -264,12 +264,12 @@ func TestIdentitiesThatCannotBeUsed(t *testing.T) {
 		if c.data != "" {
 			s.files["keys/sre.pub"] = &fstest.MapFile{Data: []byte(c.data)}
 		}
-		_, err := evidence.Collect(t.Context(), s.request(p, attested("ci")))
+		_, err := evidence.Collect(t.Context(), s.request(p, attested(t, "ci")))
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "identities.sre") {
 			t.Errorf("%s: error is %v", name, err)
 		}
 	}
-	r := s.request(p, attested("ci"))
+	r := s.request(p, attested(t, "ci"))
 	r.Files = failing{s.files, "keys/ci.pub"}
 	if _, err := evidence.Collect(t.Context(), r); err == nil || errors.Is(err, evidence.ErrIdentity) {
 		t.Errorf("error is %v, want one of reading", err)
@@ -281,7 +281,7 @@ func TestNobodyToTrust(t *testing.T) {
 	s := newScene(t)
 	p := s.push("manifests", "hello")
 	s.state(p, "ci", tests)
-	r := s.request(p, attested("release-managers"))
+	r := s.request(p, attested(t, "release-managers"))
 	r.Declared.Identities = map[string]pipeline.Identity{"release-managers": {Issuer: "https://accounts.example.com", Subject: "x"}}
 	facts := s.collect(r)
 	if len(facts.Artifact.Statements) > 0 || len(facts.Keys) > 0 || len(facts.Artifact.Rejected) != 1 {

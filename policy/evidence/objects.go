@@ -20,7 +20,7 @@ func (c *collector) objects() error {
 		return fmt.Errorf("artifact %s: %w", c.Candidate.Digest, err)
 	}
 	c.facts.Objects = contents(candidate)
-	if !c.need.liveObjects && !c.need.diff {
+	if !c.needs.LiveObjects && !c.needs.Diff {
 		return nil
 	}
 	var live []hydrate.Object
@@ -30,7 +30,7 @@ func (c *collector) objects() error {
 		}
 		c.facts.LiveObjects = contents(live)
 	}
-	if !c.need.diff {
+	if !c.needs.Diff {
 		return nil
 	}
 	changes, err := diff.Compare(live, candidate, diff.Options{})

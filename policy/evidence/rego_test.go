@@ -6,8 +6,6 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -16,10 +14,10 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/rego"
 )
 
 const (
@@ -27,32 +25,22 @@ const (
 	conftestData = "application/vnd.cncf.openpolicyagent.data.layer.v1+json"
 )
 
+// A folder that is named by release is read when the release is judged, any other when the pipeline file is.
 func TestRegoFolder(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	for name, text := range map[string]string{
-		"deny.rego": "package main", "deny_test.rego": "package main", "lib/x.rego": "package lib", "lib/data.yaml": "a: 1", "README.md": "no",
-		"data.json": "{}", "other.json": "{}",
-	} {
-		s.files["policy/production/"+name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	s.files["policy/other/deny.rego"] = &fstest.MapFile{Data: []byte("package other")}
-	facts := s.collect(s.request(s.push("manifests", "hello"), pipeline.Gate{Rego: "policy/production"}))
-	want := map[string]string{"deny.rego": "package main", "lib/x.rego": "package lib", "lib/data.yaml": "a: 1", "data.json": "{}"}
-	if diff := cmp.Diff(want, texts(facts.Modules["policy/production"])); diff != "" {
-		t.Error(diff)
+	s.files["policy/"+release+"/deny.rego"] = &fstest.MapFile{Data: []byte("package main\ndeny contains \"no\" if false")}
+	facts := s.collect(s.request(s.push("manifests", "hello"), gate(t, "rego", "policy/{release}")))
+	if facts.Policies["policy/"+release] == nil || len(facts.Unusable) > 0 {
+		t.Errorf("policies are %v, unusable %v", facts.Policies, facts.Unusable)
 	}
 	if facts.Objects == nil || facts.Diff == nil {
 		t.Error("a rego gate sees objects and what changes")
 	}
-}
-
-func texts(files map[string][]byte) map[string]string {
-	all := map[string]string{}
-	for name, data := range files {
-		all[name] = string(data)
+	facts = s.collect(s.request(s.push("manifests", "hello"), gate(t, "rego", "policy/{commit}")))
+	if !strings.Contains(facts.Unusable["policy/"+commit], "no such folder") {
+		t.Errorf("unusable are %v", facts.Unusable)
 	}
-	return all
 }
 
 // layer is a layer of a pushed set of policies.
@@ -98,7 +86,10 @@ func tarball(t testing.TB, headers ...tar.Header) []byte {
 	zip := gzip.NewWriter(&b)
 	w := tar.NewWriter(zip)
 	for _, h := range headers {
-		text := "package " + strings.NewReplacer("/", "_", ".", "_").Replace(h.Name)
+		text := "package " + strings.NewReplacer("/", "_", ".", "_").Replace(h.Name) + "\ndeny contains 1 if false"
+		if strings.HasSuffix(h.Name, "yaml") {
+			text = "a: 1"
+		}
 		if h.Typeflag == tar.TypeReg {
 			h.Size = int64(len(text))
 		}
@@ -129,19 +120,26 @@ func TestRegoFromRegistry(t *testing.T) {
 		want   []string
 	}{
 		"conftest": {[]layer{
-			{conftestRego, "policy/deny.rego", []byte("package main")},
-			{conftestRego, "policy/deny_test.rego", []byte("package main")},
-			{conftestData, "policy/data.json", []byte("{}")},
-		}, []string{"policy/data.json", "policy/deny.rego"}},
+			{conftestRego, "policy/deny.rego", []byte("package main\ndeny contains data.policy.says")},
+			{conftestRego, "policy/deny_test.rego", []byte("package tests\ndeny contains 1")},
+			{conftestData, "policy/data.json", []byte(`{"says": "no"}`)},
+		}, []string{"data.main.deny"}},
 		"opa": {[]layer{{ocispec.MediaTypeImageLayerGzip, "", tarball(t, tar.Header{Name: "/lib/", Typeflag: tar.TypeDir}, regular("/lib/x.rego"), regular("./data.yaml"),
-			regular("/.manifest"), regular("/policy.wasm"), regular("x_test.rego"))}}, []string{"data.yaml", "lib/x.rego"}},
+			regular("/.manifest"), regular("/policy.wasm"), regular("x_test.rego"))}}, []string{"data._lib_x_rego.deny"}},
 	} {
-		got, err := evidence.Rego(t.Context(), s.publish(c.layers...), s.files, testworld.Client())
+		got, err := evidence.Policies(t.Context(), s.publish(c.layers...), s.files, testworld.Client())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(c.want, slices.Sorted(maps.Keys(got))); diff != "" {
+		report, err := got.Eval(rego.Input{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(c.want, report.Rules); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+		if name == "conftest" && (len(report.Denials) != 1 || report.Denials[0].Message != "no") {
+			t.Errorf("denials are %v: the data is not read", report.Denials)
 		}
 	}
 }
@@ -152,8 +150,8 @@ func TestRegoRefuses(t *testing.T) {
 	module := layer{conftestRego, "deny.rego", []byte("package main")}
 	good := s.publish(module)
 	s.files["policy/only/data.yaml"] = &fstest.MapFile{Data: []byte("a: 1")}
-	s.files["policy/large/x.rego"] = &fstest.MapFile{Data: make([]byte, evidence.MaxPolicyBytes+1)}
-	large := make([]byte, evidence.MaxPolicyBytes)
+	s.files["policy/large/x.rego"] = &fstest.MapFile{Data: make([]byte, rego.MaxBytes+1)}
+	large := make([]byte, rego.MaxBytes)
 	zipped := func(headers ...tar.Header) layer {
 		return layer{ocispec.MediaTypeImageLayerGzip, "", tarball(t, headers...)}
 	}
@@ -163,7 +161,7 @@ func TestRegoRefuses(t *testing.T) {
 		"sha512":         {strings.Split(good, "@")[0] + "@sha512:" + strings.Repeat("a", 128), "sha256"},
 		"no folder":      {"policy/absent", "no such folder"},
 		"file":           {"policy/only/data.yaml", "it is a file"},
-		"no module":      {"policy/only", "no .rego file"},
+		"no module":      {"policy/only", "no rule deny, violation or warn"},
 		"large file":     {"policy/large", "more than"},
 		"climbing title": {s.publish(layer{conftestRego, "../deny.rego", nil}), "a file is named"},
 		"no title":       {s.publish(layer{conftestRego, "", nil}), "a file is named"},
@@ -179,15 +177,15 @@ func TestRegoRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := evidence.Rego(t.Context(), c.argument, s.files, testworld.Client())
-			if !errors.Is(err, evidence.ErrPolicy) || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("error is %v, want ErrPolicy that says %q", err, c.says)
+			_, err := evidence.Policies(t.Context(), c.argument, s.files, testworld.Client())
+			if !errors.Is(err, rego.ErrUnusable) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error is %v, want ErrUnusable that says %q", err, c.says)
 			}
 		})
 	}
 	// What the registry does not have is no mistake in a policy.
-	_, err := evidence.Rego(t.Context(), strings.Split(good, "@")[0]+"@sha256:"+strings.Repeat("a", 64), s.files, testworld.Client())
-	if !errors.Is(err, oci.ErrNotFound) || errors.Is(err, evidence.ErrPolicy) {
+	_, err := evidence.Policies(t.Context(), strings.Split(good, "@")[0]+"@sha256:"+strings.Repeat("a", 64), s.files, testworld.Client())
+	if !errors.Is(err, oci.ErrNotFound) || errors.Is(err, rego.ErrUnusable) {
 		t.Errorf("error is %v, want not found", err)
 	}
 }
@@ -198,7 +196,7 @@ func bomb(t testing.TB) []byte {
 	var b bytes.Buffer
 	zip := gzip.NewWriter(&b)
 	w := tar.NewWriter(zip)
-	const size = 5 * evidence.MaxPolicyBytes
+	const size = 5 * rego.MaxBytes
 	if err := w.WriteHeader(&tar.Header{Name: "policy.wasm", Typeflag: tar.TypeReg, Size: size, Mode: 0o644}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package evidence_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
@@ -139,8 +141,27 @@ func proven(statements []sign.Verified) string {
 	return strings.Join(all, ", ")
 }
 
-func attested(by ...string) pipeline.Gate {
-	return pipeline.Gate{Attestation: &pipeline.Attestation{Type: tests, By: by}}
+// gate makes a gate of its declaration.
+func gate(t testing.TB, kind string, declared any) pipeline.Gate {
+	t.Helper()
+	text, err := json.Marshal(map[string]any{"gates": []any{map[string]any{kind: declared}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, problems := strictyaml.Parse("gates.yaml", text)
+	if doc == nil {
+		t.Fatal(problems)
+	}
+	gates, _, err := pipeline.ParseGates(policy.Kinds(), doc, "production", lock.Lock{ReleaseID: release, GitCommit: commit}, fstest.MapFS{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gates[0]
+}
+
+func attested(t testing.TB, by ...string) pipeline.Gate {
+	t.Helper()
+	return gate(t, "attestation", policy.Attestation{Type: tests, By: by})
 }
 
 func (s *scene) health(p pushed, identity, stage string) {

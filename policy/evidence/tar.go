@@ -7,19 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/lockage/lockage/policy/rego"
 )
 
 const (
 	// maxArchive bounds what an OPA bundle unpacks to, files that are not wanted included.
-	maxArchive        = 4 * MaxPolicyBytes
-	maxArchiveEntries = 10 * MaxPolicyFiles
+	maxArchive        = 4 * rego.MaxBytes
+	maxArchiveEntries = 10 * rego.MaxFiles
 )
 
 // unpack reads an OPA bundle: a gzipped tar. Folders, and files that are neither modules nor data, are passed over.
 func (b *bundle) unpack(archive []byte) error {
 	zip, err := gzip.NewReader(bytes.NewReader(archive))
 	if err != nil {
-		return fmt.Errorf("%w: not gzip: %w", ErrPolicy, err)
+		return fmt.Errorf("%w: not gzip: %w", rego.ErrUnusable, err)
 	}
 	return b.untar(zip)
 }
@@ -32,44 +34,32 @@ func (b *bundle) untar(archive io.Reader) error {
 		header, err := reader.Next()
 		switch {
 		case limited.N <= 0: // also where the bound falls between two files, which looks like the end
-			return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrPolicy, maxArchive)
+			return fmt.Errorf("%w: it unpacks to more than %d bytes", rego.ErrUnusable, maxArchive)
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("%w: not a tar: %w", ErrPolicy, err)
+			return fmt.Errorf("%w: not a tar: %w", rego.ErrUnusable, err)
 		}
-		if !wanted(header.Name) || header.Typeflag == tar.TypeDir {
+		if !rego.Wanted(header.Name) || header.Typeflag == tar.TypeDir {
 			continue
 		}
 		if header.Typeflag != tar.TypeReg {
-			return fmt.Errorf("%w: %.100q is no regular file", ErrPolicy, header.Name)
+			return fmt.Errorf("%w: %.100q is no regular file", rego.ErrUnusable, header.Name)
 		}
 		name, err := inside(header.Name)
 		if err != nil {
 			return err
 		}
-		data, err := readAll(reader, b.room())
-		if err != nil && !errors.Is(err, ErrPolicy) {
-			err = fmt.Errorf("%w: not a tar: %w", ErrPolicy, err)
+		data, err := rego.ReadAll(reader, b.Room())
+		if err != nil && !errors.Is(err, rego.ErrUnusable) {
+			err = fmt.Errorf("%w: not a tar: %w", rego.ErrUnusable, err)
 		}
 		if err != nil {
 			return fmt.Errorf("%.100q: %w", header.Name, err)
 		}
-		if err := b.add(name, data); err != nil {
+		if err := b.Add(name, data); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: more than %d entries", ErrPolicy, maxArchiveEntries)
-}
-
-// readAll reads at most limit bytes; more are refused.
-func readAll(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, errTooLarge()
-	}
-	return data, nil
+	return fmt.Errorf("%w: more than %d entries", rego.ErrUnusable, maxArchiveEntries)
 }

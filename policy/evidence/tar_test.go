@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"testing"
 
-	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/rego"
 )
 
-// Whatever an archive holds, it gives clean paths within bounds, or ErrPolicy.
+// Whatever an archive holds, it gives clean paths within bounds, or rego.ErrUnusable.
 func FuzzUntar(f *testing.F) {
 	for _, name := range []string{"x.rego", "/lib/data.json", "../x.rego", "x_test.rego"} {
 		var b bytes.Buffer
@@ -25,12 +25,12 @@ func FuzzUntar(f *testing.F) {
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, archive []byte) {
-		b := bundle{policy.Bundle{}, 0}
-		if err := b.untar(bytes.NewReader(archive)); err != nil && !errors.Is(err, ErrPolicy) {
+		b := bundle{}
+		if err := b.untar(bytes.NewReader(archive)); err != nil && !errors.Is(err, rego.ErrUnusable) {
 			t.Errorf("error is %v", err)
 		}
-		for name := range b.files {
-			if !fs.ValidPath(name) || !wanted(name) {
+		for name := range b.Files {
+			if !fs.ValidPath(name) || !rego.Wanted(name) {
 				t.Errorf("%q was kept", name)
 			}
 		}
@@ -55,8 +55,8 @@ func TestUntarBoundBetweenFiles(t *testing.T) {
 	if err := w.WriteHeader(&tar.Header{Name: "deny.rego", Typeflag: tar.TypeReg}); err != nil || w.Close() != nil {
 		t.Fatal(err)
 	}
-	files := bundle{policy.Bundle{}, 0}
-	if err := files.untar(&b); !errors.Is(err, ErrPolicy) {
-		t.Errorf("read %d files of two: %v", len(files.files), err)
+	files := bundle{}
+	if err := files.untar(&b); !errors.Is(err, rego.ErrUnusable) {
+		t.Errorf("read %d files of two: %v", len(files.Files), err)
 	}
 }

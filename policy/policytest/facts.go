@@ -19,7 +19,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/rego"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -51,7 +51,7 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 		Live:      make(map[string][]policy.Span),
 		Health:    make(map[string][]sign.Verified),
 		Exists:    make(map[string]bool),
-		Modules:   make(map[string]policy.Bundle),
+		Policies:  make(map[string]*rego.Policies),
 		Unchanged: c.Unchanged,
 	}
 	if s.declared != nil {
@@ -76,7 +76,7 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 			return f, err
 		}
 	}
-	return f, errors.Join(s.objects(&f, i), s.policies(ctx, &f, gates))
+	return f, errors.Join(s.objects(&f, i), s.policies(&f, gates))
 }
 
 // signers are all names that have a key in a case.
@@ -85,16 +85,7 @@ func (s *suite) signers(c testCase, gates []pipeline.Gate, waivers pipeline.Waiv
 	if s.declared == nil {
 		names = append(names, "promoter")
 		for _, g := range gates {
-			switch {
-			case g.Soak != nil:
-				names = append(names, g.Soak.By...)
-			case g.Attestation != nil:
-				names = append(names, g.Attestation.By...)
-			case g.Approval != nil:
-				names = append(names, g.Approval.By...)
-			case g.Image != nil:
-				names = append(names, g.Image.By...)
-			}
+			names = append(names, g.Condition.Signers().Names...)
 		}
 		for _, st := range c.Statements {
 			names = append(names, st.By)
@@ -135,21 +126,23 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 		s.problems.Add(at.At("by").Pos, "identity %q is not declared in %s", st.By, s.declared.File)
 	}
 	subject, stage := &f.Artifact, s.stage
-	switch on := orDefault(st.On, "artifact"); {
-	case on == "artifact":
-	case on == "image":
-		subject = &f.Image
-	case strings.HasPrefix(on, "stage:"):
-		stage = strings.TrimPrefix(on, "stage:")
-		other, ok := f.Stages[stage]
-		if !ok {
-			other = policy.Subject{Repository: artifactRepository, Digest: artifactOf(stage, f.Release)}
-		}
-		subject = &other
-		defer func() { f.Stages[stage] = other }()
-	default:
+	on, known := pipeline.ParseSubject(orDefault(st.On, string(pipeline.SubjectArtifact)))
+	if !known {
 		s.problems.Add(at.At("on").Pos, "on: %q is not known: write artifact, image or stage:NAME", st.On)
 		return nil
+	}
+	if on == pipeline.SubjectImage {
+		subject = &f.Image
+	}
+	other, elsewhere := on.Stage()
+	if elsewhere {
+		stage = other
+		theirs, ok := f.Stages[stage]
+		if !ok {
+			theirs = policy.Subject{Repository: artifactRepository, Digest: artifactOf(stage, f.Release)}
+		}
+		subject = &theirs
+		defer func() { f.Stages[stage] = theirs }()
 	}
 	if st.About != "" && !isDigest(st.About) {
 		s.problems.Add(at.At("about").Pos, "about: %q is no digest: write sha256:<64 hex>", st.About)
@@ -170,7 +163,7 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 			annotations = map[string]string{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "repository": subject.Repository}
 		}
 	} else if !strings.Contains(st.Type, ":") {
-		s.problems.Add(at.At("type").Pos, "type: %q is no predicate type: write a URI, or approval, waiver or health", st.Type)
+		s.problems.Add(at.At("type").Pos, "type: %q is not a predicate type: write a URI, or approval, waiver or health", st.Type)
 	}
 	data, err := json.Marshal(stated)
 	if err != nil {
@@ -186,7 +179,7 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 	}
 	subject.Statements = append(subject.Statements, verified...)
 	subject.Rejected = append(subject.Rejected, rejected...)
-	if predicateType == predicate.TypeHealth && strings.HasPrefix(st.On, "stage:") {
+	if predicateType == predicate.TypeHealth && elsewhere {
 		f.Health[stage] = append(f.Health[stage], verified...)
 	}
 	return nil
@@ -291,30 +284,31 @@ func (s *suite) decode(i int, written []value, tree, key, treeKey string) ([]hyd
 	return objects, true
 }
 
-// policies reads what rego gates name.
-func (s *suite) policies(ctx context.Context, f *policy.Facts, gates []pipeline.Gate) error {
-	for i, g := range gates {
-		if g.Rego == "" {
+// policies reads the policies that are not loaded with the gates: those of a registry, from the folders that stand in for them.
+func (s *suite) policies(f *policy.Facts, gates []pipeline.Gate) error {
+	for i := range gates {
+		needs := policy.NeedsOf(gates[i : i+1]).Policies
+		if len(needs) == 0 {
 			continue
 		}
-		at := s.doc.At("gates", i, "rego").Pos
-		folder, given := s.file.Policies[g.Rego]
+		argument, at := needs[0], s.doc.At("gates", i, "rego").Pos
+		folder, given := s.file.Policies[argument]
 		if !given {
-			folder = g.Rego
+			folder = argument
 		}
 		if strings.HasPrefix(folder, "oci://") {
-			s.problems.Add(at, "%s: tests read no registry: name a folder for it under policies", g.Rego)
+			s.problems.Add(at, "%s: tests read no registry: name a folder for it under policies", argument)
 			continue
 		}
-		bundle, err := evidence.Rego(ctx, folder, s.files, nil)
-		if errors.Is(err, evidence.ErrPolicy) {
-			s.problems.Add(at, "%v", err)
+		policies, err := rego.Load(s.files, folder)
+		if errors.Is(err, rego.ErrUnusable) {
+			s.problems.Add(at, "rego %v", err)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		f.Modules[g.Rego] = bundle
+		f.Policies[argument] = policies
 	}
 	return nil
 }

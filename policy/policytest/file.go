@@ -145,7 +145,7 @@ func parse(name string, data []byte, files fs.FS) (*suite, error) {
 
 func (s *suite) load() error {
 	at := s.doc.At("pipeline").Pos
-	loaded, err := pipeline.Load(s.files, s.file.Pipeline)
+	loaded, err := pipeline.Load(s.files, policy.Kinds(), s.file.Pipeline)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s.problems.Add(at, "there is no pipeline file %s", s.file.Pipeline)
@@ -167,7 +167,7 @@ func (s *suite) load() error {
 func (s *suite) gates(l lock.Lock) ([]pipeline.Gate, pipeline.Waivers, error) {
 	if s.declared == nil {
 		s.identities = identities{}
-		return pipeline.ParseGates(s.doc, s.stage, l)
+		return pipeline.ParseGates(policy.Kinds(), s.doc, s.stage, l, s.files)
 	}
 	expanded, err := s.declared.Expand(s.stage, l, s.files)
 	s.identities = declaredIdentities(expanded.Identities)

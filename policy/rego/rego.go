@@ -73,8 +73,20 @@ type Policies struct {
 	data     map[string]any
 }
 
-// Compile reads Rego modules (*.rego) and data files (data.json, data.yaml, data.yml) by path. Other files are refused.
-func Compile(files map[string][]byte) (*Policies, error) {
+// Compile reads Rego modules (*.rego) and data files (data.json, data.yaml, data.yml) by path. Other files are refused. What
+// cannot be used is [ErrUnusable].
+func Compile(files map[string][]byte) (*Policies, error) { return compile(files, "") }
+
+// compile names modules in errors by their path in a folder.
+func compile(files map[string][]byte, folder string) (*Policies, error) {
+	p, err := newPolicies(files, folder)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
+	return p, nil
+}
+
+func newPolicies(files map[string][]byte, folder string) (*Policies, error) {
 	if len(files) > MaxFiles {
 		return nil, fmt.Errorf("%d policy files, at most %d are read", len(files), MaxFiles)
 	}
@@ -89,7 +101,7 @@ func Compile(files map[string][]byte) (*Policies, error) {
 		}
 		switch base := path.Base(name); {
 		case path.Ext(base) == ".rego":
-			module, err := ast.ParseModuleWithOpts(name, string(text), ast.ParserOptions{Capabilities: capabilities, RegoVersion: ast.RegoV1})
+			module, err := ast.ParseModuleWithOpts(path.Join(folder, name), string(text), ast.ParserOptions{Capabilities: capabilities, RegoVersion: ast.RegoV1})
 			if err != nil {
 				return nil, oneLine(err)
 			}

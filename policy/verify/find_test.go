@@ -100,7 +100,7 @@ func TestFindInARepositoryOfOneStage(t *testing.T) {
 	s := newScene(t)
 	s.files["app.yaml"].Data = bytes.ReplaceAll(s.files["app.yaml"].Data, []byte("/acme/app"), []byte("/acme/app-{stage}"))
 	var err error
-	if s.pipelines, err = pipeline.Load(s.files, "app.yaml"); err != nil {
+	if s.pipelines, err = pipeline.Load(s.files, nil, "app.yaml"); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.find(verify.Query{Artifact: s.Host + "/acme/app-production@" + image}) // nothing has that digest: it is not read

@@ -25,7 +25,7 @@ stages:`, 1)
 	s.files["app.yaml"] = &fstest.MapFile{Data: []byte(text)}
 	s.files["keys/promoter.pub"] = &fstest.MapFile{Data: promoter.PublicKey().PEM()}
 	var err error
-	if s.pipelines, err = pipeline.Load(s.files, "app.yaml", "other.yaml"); err != nil {
+	if s.pipelines, err = pipeline.Load(s.files, nil, "app.yaml", "other.yaml"); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -52,7 +52,7 @@ func newScene(t *testing.T) *scene {
 		}
 	}
 	var err error
-	if s.pipelines, err = pipeline.Load(s.files, "app.yaml", "other.yaml"); err != nil {
+	if s.pipelines, err = pipeline.Load(s.files, nil, "app.yaml", "other.yaml"); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -20,6 +20,7 @@ import (
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/prune"
 	"github.com/lockage/lockage/sign"
 )
@@ -84,7 +85,7 @@ func newScene(t *testing.T, options registry.Options) *scene {
 		s.lock(release(n), fmt.Sprintf("2026-03-%02dT12:00:00Z", n))
 	}
 	s.lock(release(4), "2026-03-04T12:00:00Z")
-	pipelines, err := pipeline.Load(s.files, "app.yaml")
+	pipelines, err := pipeline.Load(s.files, policy.Kinds(), "app.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,28 +10,50 @@ import (
 // predicateProvenanceV02 is the SLSA provenance that many builders still write.
 const predicateProvenanceV02 = "https://slsa.dev/provenance/v0.2"
 
-// image asks that the locked image is signed and, if asked, that its provenance names the locked commit. A statement of
+// ImageGate is the declaration of a gate that asks that the locked image is signed.
+type ImageGate struct {
+	By         []string `yaml:"by,required" json:"by,omitempty" jsonschema:"required,minItems=1" jsonschema_description:"Names of identities."`
+	Provenance bool     `yaml:"provenance" json:"provenance,omitempty" jsonschema_description:"Whether SLSA provenance is asked for too."`
+}
+
+// imageGate asks that the locked image is signed and, if asked, that its provenance names the locked commit. A statement of
 // another type by the same key is no signature: it may say anything.
-func (f Facts) image(g pipeline.ImageGate) GateResult {
-	trusted := f.signers(g.By, "")
+type imageGate struct {
+	by         []string
+	provenance bool
+}
+
+func parseImage(declared ImageGate, d *pipeline.Declaration) pipeline.Condition {
+	d.Signers(declared.By, nil)
+	return imageGate{declared.By, declared.Provenance}
+}
+
+func (g imageGate) Signers() pipeline.Signers {
+	return pipeline.Signers{About: pipeline.SubjectImage, Names: g.by}
+}
+
+func (imageGate) Need(n *Needs) { n.Image, n.Signatures = true, true }
+
+func (g imageGate) Judge(f Facts) GateResult {
+	trusted := f.signers(g.by, "")
 	if f.Image.Digest == "" {
 		return fail("the lock names no image that could be signed")
 	}
 	var signed, proven tally
-	var said remarks
+	var notes remarks
 	for _, v := range f.Image.Statements {
 		name, ok := trusted.trusts(v.KeyFingerprint())
 		provenance := v.PredicateType() == sign.PredicateProvenance || v.PredicateType() == predicateProvenanceV02
 		switch {
-		case v.Digest() != f.Image.Digest || v.PredicateType() != sign.PredicateSignature && (!provenance || !g.Provenance):
+		case v.Digest() != f.Image.Digest || v.PredicateType() != sign.PredicateSignature && (!provenance || !g.provenance):
 		case !ok:
-			said.add("%s by %s does not count here", map[bool]string{true: "provenance", false: "a signature"}[provenance], stranger(v))
+			notes.add("%s by %s does not count here", map[bool]string{true: "provenance", false: "a signature"}[provenance], signer(v))
 		case !provenance:
 			signed.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer().String())
 		case names(v, f.Commit):
 			proven.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer().String())
 		default:
-			said.add("the provenance by %s does not name commit %s", by(name, v.KeyFingerprint()), f.Commit)
+			notes.add("the provenance by %s does not name commit %s", by(name, v.KeyFingerprint()), f.Commit)
 		}
 	}
 	for _, s := range f.Image.Signatures {
@@ -39,32 +61,32 @@ func (f Facts) image(g pipeline.ImageGate) GateResult {
 			if ok {
 				signed.add(s.KeyFingerprint(), by(name, s.KeyFingerprint()), "")
 			} else {
-				said.add("a signature by %s does not count here", by(s.Identity(), s.KeyFingerprint()))
+				notes.add("a signature by %s does not count here", by(s.Identity(), s.KeyFingerprint()))
 			}
 		}
 	}
 	image := plain(f.Image.Repository) + "@" + f.Image.Digest.String()
-	unsigned, unproven := signed.count() == 0, g.Provenance && proven.count() == 0
+	unsigned, unproven := signed.count() == 0, g.provenance && proven.count() == 0
 	if !unsigned && !unproven {
-		result := pass("%s is signed by %s", image, signed.String())
-		if g.Provenance {
+		result := signed.pass("%s is signed by %s", image, signed.String())
+		if g.provenance {
 			result.Reason += ", and provenance by " + proven.String() + " names commit " + f.Commit
 		}
-		result.Evidence = append(signed.evidence, proven.evidence...)
+		result.Evidence = append(result.Evidence, proven.evidence...)
 		return result
 	}
-	said.keyless(trusted)
-	said.rejected(f.Image)
+	notes.keyless(trusted)
+	notes.rejected(f.Image)
 	switch {
 	case unsigned && unproven:
-		return fail("it takes a signature of %s, and SLSA provenance on it that names commit %s, by %s%s", image, f.Commit, trusted, said)
+		return fail("it takes a signature of %s, and SLSA provenance on it that names commit %s, by %s%s", image, f.Commit, trusted, notes)
 	case unsigned:
-		return fail("it takes a signature of %s by %s%s", image, trusted, said)
+		return fail("it takes a signature of %s by %s%s", image, trusted, notes)
 	}
-	return fail("it takes SLSA provenance on %s that names commit %s, by %s%s", image, f.Commit, trusted, said)
+	return fail("it takes SLSA provenance on %s that names commit %s, by %s%s", image, f.Commit, trusted, notes)
 }
 
-// names tells whether SLSA provenance says that an image was built from a commit: in version 1 as a resolved dependency
+// names reports whether SLSA provenance says that an image was built from a commit: in version 1 as a resolved dependency
 // or a source among the external parameters, in version 0.2 as a material or the configuration's source.
 func names(v sign.Verified, commit string) bool {
 	type source struct {

@@ -1,0 +1,86 @@
+package policy
+
+import (
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/policy/cel"
+)
+
+// celGate asks that an expression over the objects is true.
+type celGate struct {
+	expression string
+	program    *cel.Program
+}
+
+func parseCEL(expression string, d *pipeline.Declaration) pipeline.Condition {
+	g := celGate{expression: expression}
+	if d.Rule("", pipeline.NotEmpty) {
+		g.program = compile(d, "", expression, "objects", "liveObjects", "release", "pipeline", "stage", "image", "diff")
+	}
+	return g
+}
+
+// compile compiles the expression under a key; nil with a problem reported.
+func compile(d *pipeline.Declaration, key, expression string, variables ...string) *cel.Program {
+	program, err := pipeline.Once(d, "cel "+strings.Join(variables, " ")+": "+expression, func() (*cel.Program, error) {
+		return cel.Compile(expression, variables...)
+	})
+	if err != nil {
+		d.Report(key, "%s does not compile: %v", orDefault(key, "cel"), err)
+	}
+	return program
+}
+
+func (celGate) Signers() pipeline.Signers { return pipeline.Signers{} }
+
+// Need relies on an expression spelling out the variables that it uses.
+func (g celGate) Need(n *Needs) {
+	n.Objects = true
+	n.Diff = n.Diff || strings.Contains(g.expression, "diff")
+	n.LiveObjects = n.LiveObjects || strings.Contains(g.expression, "live")
+}
+
+func (g celGate) Judge(f Facts) GateResult {
+	ok, err := g.program.Eval(f.variables())
+	switch {
+	case err != nil:
+		return fail("cannot be evaluated: %s; it takes: %s", plain(err.Error()), plain(g.expression))
+	case !ok:
+		return fail("false: it takes: %s", plain(g.expression))
+	}
+	return pass("true: %s", plain(g.expression))
+}
+
+// variables are what CEL expressions see of a promotion, and Rego in data.lockage.
+func (f Facts) variables() map[string]any {
+	return map[string]any{
+		"objects":     objects(f.Objects),
+		"liveObjects": objects(f.LiveObjects),
+		"release":     map[string]any{"id": f.Release, "commit": f.Commit},
+		"pipeline":    f.Pipeline,
+		"stage":       f.Stage,
+		"image": map[string]any{
+			"repository": f.Image.Repository,
+			"digest":     f.Image.Digest.String(),
+			"ref":        f.Image.Repository + "@" + f.Image.Digest.String(),
+		},
+		"diff": f.Diff,
+	}
+}
+
+// objects is a list as expressions take it: never null.
+func objects(list []map[string]any) []any {
+	out := make([]any, len(list))
+	for i, o := range list {
+		out[i] = o
+	}
+	return out
+}
+
+func orDefault(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,17 @@
+package policy
+
+import "github.com/lockage/lockage/hydrate/pipeline"
+
+// Kinds are all kinds of gates, in the order of the documentation.
+func Kinds() []pipeline.GateKind {
+	return []pipeline.GateKind{
+		pipeline.NewGateKind("soak", "The content was live elsewhere, without a break, for a time.", parseSoak),
+		pipeline.NewGateKind("attestation", "Somebody trusted attested something.", parseAttestation),
+		pipeline.NewGateKind("approval", "People approved.", parseApproval),
+		pipeline.NewGateKind("image", "The image is signed.", parseImage),
+		pipeline.NewGateKind("file", "A file that must exist in the GitOps repository.", parseFile),
+		pipeline.NewGateKind("window", "Times at which promotion is allowed.", parseWindow),
+		pipeline.NewGateKind("cel", "A CEL expression over the rendered objects.", parseCEL),
+		pipeline.NewGateKind("rego", "A folder of Rego policies in the GitOps repository, or oci://REPOSITORY@DIGEST.", parseRego),
+	}
+}
