@@ -1,253 +1,108 @@
+// Package promote decides what is live in a stage, and makes it live.
+//
+// # A promotion
+//
+//  1. The candidate's tag is resolved to a digest once; everything after works on the digest.
+//  2. The artifact is verified as `lockage verify` does, by the policy ref. If the stage branch shows candidates, it must be
+//     the one that was shown last for its release: a tag can be set back to a hydration that was replaced.
+//  3. Order: verified records show that the release was live in the stages before, and was not rolled back there.
+//  4. All gates are judged, even after one that does not pass.
+//     If people review a stage, the first gate is [GateReview]; if promotion merges, the commit that they approved becomes
+//     a parent of the live ref's. If people merge, an artifact that the stage branch shows below others counts only if
+//     the forge, where it can be asked, reports that its own pull request was merged.
+//  5. The promoter signs summary, record and signature. Each is read back.
+//  6. One commit to the live ref names the record: the commit point. It replaces only what was live when the decision
+//     was made.
+//  7. The stage's tag follows, until tag and live ref agree.
+//
+// Nothing is written before step 5. A run that stops before 6 leaves statements by the promoter on an artifact that passed
+// every gate, and nothing else: no record counts unless the live ref's history names it. The next run with the same decision
+// uses them. A run that stops between 6 and 7 leaves a tag behind the live ref; the next run moves it, without judging a
+// gate again.
+//
+// Without a mirror no live ref exists, and step 7 is the commit point: a weaker promise, since registries have no
+// compare-and-swap on tags. A concurrent promotion is detected unless both move the tag at the same moment; and a tag that
+// was moved by hand to an artifact that was never promoted stops every promotion, since nothing else records what was live.
+//
+// # Which release
+//
+// Without a name it is the newest release of the lock's history on the policy ref that passes: never one older than what
+// is live, and after a rollback none up to the release that was left, nor its content under another name. A release that is
+// named may be any of these. Releases whose gates do not pass yet are skipped, one that does not verify is not.
+//
+// # Trust
+//
+// Pipelines, locks, identities, keys and policies are those at the policy ref's tip, regardless of what is checked out.
 package promote
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// maxJudged bounds how many releases are judged before the newest one's verdict is reported.
-const maxJudged = 25
+// Action is what a run did to a stage.
+type Action string
 
-// promote promotes one stage.
-func (r *run) promote(ctx context.Context, s *stage) error {
-	if err := r.look(ctx, s); err != nil {
-		return err
-	}
-	if r.Release == "" {
-		return r.promoteNewest(ctx, s)
-	}
-	f, err := lock.Release(r.files, s.pipeline.Lock, r.Release)
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.trunk.Name(), err)
-	}
-	s.result.Release = r.Release
-	j, err := r.judge(ctx, s, f)
-	if err != nil {
-		return err
-	}
-	return r.settle(ctx, s, j)
+// The actions of a stage.
+const (
+	Promoted   Action = "promoted"
+	Noop       Action = "noop"      // the content was live already: recorded, and tagged again
+	Unchanged  Action = "unchanged" // the release is live already, or none is newer
+	Denied     Action = "denied"
+	Pending    Action = "pending" // it lacks only time, or evidence that may still arrive
+	RolledBack Action = "rolled-back"
+	Failed     Action = "failed"
+)
+
+// Errors of a run or stage.
+var (
+	// ErrNoStage is returned if no pipeline has a stage of that name.
+	ErrNoStage = errors.New("no such stage")
+	// ErrPending is returned if all gates that do not pass are pending.
+	ErrPending = errors.New("not yet")
+	// ErrConflict is returned if what is live was changed after the decision.
+	ErrConflict = errors.New("a concurrent change came first")
+)
+
+// Options select what to promote. Environment is required.
+type Options struct {
+	publish.Environment
+	Stages  []string // by name, at least one; with Ready, none means all
+	Release string   // git-<40 hex>; "" for the newest that passes
+	Ready   bool     // only stages that the pipeline file calls auto; a stage that is not ready is not a failure
+	Reason  string   // given by a person, for the record
 }
 
-// look reads what is live, and completes what an earlier run began.
-func (r *run) look(ctx context.Context, s *stage) error {
-	var err error
-	if s.state, err = live.Read(ctx, s.live); err != nil {
-		return denied(err)
-	}
-	s.result.From = artifactOf(s.state.Live)
-	if u := s.state.Unpromoted; u != nil {
-		s.note("branch %s shows %s, which no promotion put there: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
-	}
-	tag := s.repository.Reference(s.stage.Name)
-	if s.live.Remote == nil && s.state.Live == nil && s.state.Tag != "" {
-		// Nothing else tells what is live: to go on would forget what was, and what was rolled back from.
-		return fmt.Errorf("%w: %s names %s, which was never promoted: point it at what was promoted last, or delete it to begin anew",
-			policy.ErrDenied, tag, s.state.Tag)
-	}
-	if s.state.Live == nil || !s.state.Drift() {
-		return nil
-	}
-	if r.DryRun {
-		s.note("%s is not what is live: it would be put right", tag)
-		return nil
-	}
-	if err := r.follow(ctx, s, s.state.Live.To, s.state.Head); err != nil {
-		return err
-	}
-	s.note("%s was not what is live: it is %s again", tag, s.state.Live.To.Digest)
-	return nil
+// Result is the outcome of one stage.
+type Result struct {
+	Pipeline string              `json:"pipeline"`
+	Stage    string              `json:"stage"`
+	Release  string              `json:"release,omitempty"` // that was judged; "" for none
+	Action   Action              `json:"action"`
+	From, To *predicate.Artifact `json:"-"`                // live before, and live now or to become live; nil for nothing
+	Checks   policy.Verdict      `json:"checks,omitempty"` // of the artifact's verification
+	Gates    []policy.GateResult `json:"gates"`            // order, and the gates that the pipeline file declares
+	Record   digest.Digest       `json:"record,omitempty"` // of the promotion; "" if none was made
+	Branch   string              `json:"branch,omitempty"` // of the live ref; "" without a mirror
+	Commit   string              `json:"commit,omitempty"` // on it; "" if none was made
+	Notes    []string            `json:"notes,omitempty"`  // other findings and repairs
+	Err      error               `json:"-"`                // why it is denied, pending or failed
 }
 
-// promoteNewest promotes the newest release that passes its gates. Where none does, the verdict on the newest one is the
-// result; and so it is where one does not verify: that is looked into, and not passed over. Behind a release that was rolled
-// back from there is none: what is older than that was replaced for a reason.
-func (r *run) promoteNewest(ctx context.Context, s *stage) error {
-	history := r.releases(ctx, s.pipeline.Lock)
-	last, err := r.horizon(s, history)
-	if err != nil {
-		return err
-	}
-	left, err := r.leftContents(ctx, s)
-	if err != nil {
-		return err
-	}
-	var first *judgement
-	var absent []string
-	judged := 0
-	for i := 0; i <= last && judged < maxJudged; i++ {
-		id, ok, err := history.at(i)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		candidate, err := s.repository.Lookup(ctx, oci.CandidateTag(s.stage.Name, id))
-		if err != nil {
-			return err
-		}
-		switch {
-		case candidate == "":
-			absent = append(absent, id)
-			continue
-		case s.isLive(candidate):
-			i = last // nothing behind it is newer
-			continue
-		}
-		f, err := lock.Release(r.files, s.pipeline.Lock, id)
-		if err != nil {
-			return fmt.Errorf("%s: %w", r.trunk.Name(), err)
-		}
-		held, err := r.held(ctx, s, f.Lock, candidate)
-		if err != nil {
-			return denied(err)
-		}
-		if held {
-			s.note("%s was rolled back from and is held: name it with --release to promote it again", id)
-			break
-		}
-		if first != nil && len(first.declared.Waivers.By) == 0 {
-			// The newest one's verdict is known; of the others only one that can pass is of interest.
-			order, err := r.order(ctx, s, f.Lock)
-			if err != nil {
-				return err
-			}
-			if order != nil && order.Result != policy.Pass {
-				continue
-			}
-		}
-		j, err := r.judge(ctx, s, f)
-		if err != nil {
-			return err
-		}
-		judged++
-		switch err := j.outcome(); {
-		case err == nil && left[j.artifact.Content]:
-			s.note("%s has the content that was rolled back from, and is held: name it with --release to promote it", id)
-			continue
-		case err == nil && first != nil:
-			s.note("%s is newer and does not pass: %v", first.artifact.Release, first.outcome())
-			fallthrough
-		case err == nil, j.checks.Result() != policy.Pass:
-			s.result.Release = id
-			return r.settle(ctx, s, j)
-		}
-		if first == nil {
-			first = j
-		}
-	}
-	if first != nil {
-		s.result.Release = first.artifact.Release
-		return r.settle(ctx, s, first)
-	}
-	if len(absent) > 0 {
-		s.note("not hydrated for this stage: %s", strings.Join(absent, ", "))
-	}
-	s.result.Action = Unchanged
-	if s.state.Live != nil {
-		s.result.Release = s.state.Live.To.Release
-		s.result.To = artifactOf(s.state.Live)
-	}
-	return nil
-}
+// Promote promotes stages of all pipelines that have them. The error is for what concerns all of them; nothing was
+// written then. Results come in the order of the pipelines, and of their stages' graph.
+func Promote(ctx context.Context, o Options) ([]Result, error) { return start(ctx, o, (*run).promote) }
 
-// isLive tells whether an artifact is what is live, and the live ref shows it.
-func (s *stage) isLive(d digest.Digest) bool {
-	return s.state.Live != nil && s.state.Unpromoted == nil && s.state.Live.To.Digest == d
-}
-
-// horizon is the last place in the history whose release is not older than what is live.
-func (r *run) horizon(s *stage, history *sequence[string]) (int, error) {
-	if s.state.Live == nil {
-		return maxReleases - 1, nil
-	}
-	at, err := place(history, s.state.Live.To.Release)
-	if err != nil || at >= 0 {
-		return at, err
-	}
-	// It never was current: a hotfix, say. Then the locks' own times have to tell.
-	f, err := lock.Release(r.files, s.pipeline.Lock, s.state.Live.To.Release)
-	if err != nil || f.Lock.Created().IsZero() {
-		return 0, fmt.Errorf("release %s is live and not among the current ones of %s: what is newer cannot be told, name one with --release",
-			s.state.Live.To.Release, s.pipeline.Lock)
-	}
-	for i := range maxReleases {
-		id, ok, err := history.at(i)
-		if err != nil || !ok {
-			return i - 1, err
-		}
-		other, err := lock.Release(r.files, s.pipeline.Lock, id)
-		if err != nil {
-			return 0, err
-		}
-		if !other.Lock.Created().After(f.Lock.Created()) {
-			return i - 1, nil
-		}
-	}
-	return maxReleases - 1, nil
-}
-
-// settle makes the result of a judgement, and carries it out where it passed.
-func (r *run) settle(ctx context.Context, s *stage, j *judgement) error {
-	s.result.Checks, s.result.Gates = j.checks, j.gates
-	to := j.artifact
-	s.result.To = &to
-	if err := j.outcome(); err != nil {
-		return err
-	}
-	current := s.state.Live
-	switch {
-	case s.isLive(to.Digest):
-		s.result.Action = Unchanged
-		return nil
-	case current != nil && current.To.Content == to.Content:
-		s.result.Action = Noop
-	default:
-		s.result.Action = Promoted
-	}
-	if r.Ready && s.result.Action == Promoted {
-		held, err := r.hold(ctx, s)
-		if err != nil {
-			return err
-		}
-		if held != nil {
-			s.result.Gates = append(s.result.Gates, *held)
-			return fmt.Errorf("%w: %s", ErrPending, held.Reason)
-		}
-	}
-	if r.DryRun {
-		return nil
-	}
-	return r.apply(ctx, s, j, predicate.Action(s.result.Action))
-}
-
-func (s *stage) note(format string, args ...any) {
-	s.result.Notes = append(s.result.Notes, fmt.Sprintf(format, args...))
-}
-
-// denied makes a broken record a denial: nothing is decided over what cannot be trusted.
-func denied(err error) error {
-	if errors.Is(err, live.ErrBroken) && !errors.Is(err, policy.ErrDenied) {
-		return fmt.Errorf("%w: %w", policy.ErrDenied, err)
-	}
-	return err
-}
-
-// joined puts several errors in one line.
-func joined(errs []error) error {
-	texts := make([]string, len(errs))
-	for i, err := range errs {
-		texts[i] = err.Error()
-	}
-	return errors.New(strings.Join(texts, "; "))
+// Rollback takes stages of all pipelines that have them back to what was live before: the release in Options.Release, or
+// else the newest other content. Nothing is rendered; the artifact is verified again, by the policy ref of today. No gate
+// is judged: the artifact passed them before. The release that is left is held until it is promoted by name.
+func Rollback(ctx context.Context, o Options) ([]Result, error) {
+	o.Ready = false
+	return start(ctx, o, (*run).rollback)
 }

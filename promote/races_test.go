@@ -97,7 +97,7 @@ func TestRaces(t *testing.T) {
 			for _, o := range outcomes {
 				switch {
 				case o.err == nil && o.release == winner: // the same was wanted
-				case errors.Is(o.err, promote.ErrOvertaken) && strings.Contains(o.err.Error(), winner) && strings.Contains(o.err.Error(), "by the key "):
+				case errors.Is(o.err, promote.ErrConflict) && strings.Contains(o.err.Error(), winner) && strings.Contains(o.err.Error(), "by the key "):
 				default:
 					t.Errorf("%s, where %s won: %s: %v", o.release, winner, o.result.Action, o.err)
 				}
@@ -147,7 +147,7 @@ func TestRaceForATag(t *testing.T) {
 	if err != nil || fast.Action != promote.Promoted {
 		t.Fatalf("%s: %v", fast.Action, err)
 	}
-	if !errors.Is(loser.err, promote.ErrOvertaken) || !strings.Contains(loser.err.Error(), newer) {
+	if !errors.Is(loser.err, promote.ErrConflict) || !strings.Contains(loser.err.Error(), newer) {
 		t.Errorf("the other: %s: %v", loser.result.Action, loser.err)
 	}
 	state, history := s.sound(production)

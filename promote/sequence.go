@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// sequence is a list that is read as far as somebody asks, and once.
+// sequence is a list that is read once, and only as far as needed.
 type sequence[T any] struct {
 	mu    sync.Mutex
 	next  func() (T, error, bool)
@@ -20,7 +20,7 @@ func newSequence[T any](from iter.Seq2[T, error]) *sequence[T] {
 	return &sequence[T]{next: next, stop: stop}
 }
 
-// at is the element at a place; false behind the end.
+// at returns the element at an index; false after the last one.
 func (s *sequence[T]) at(i int) (T, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,6 +37,21 @@ func (s *sequence[T]) at(i int) (T, bool, error) {
 	}
 	var none T
 	return none, false, s.err
+}
+
+// first yields the first n elements. An error is yielded last.
+func (s *sequence[T]) first(n int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for i := range n {
+			element, ok, err := s.at(i)
+			if err != nil {
+				yield(element, err)
+			}
+			if !ok || !yield(element, nil) {
+				return
+			}
+		}
+	}
 }
 
 // close ends the reading.

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// stage is one stage that is looked at: where its state is kept, what that is, and what becomes of it.
+// stage is one stage of a run: where its state is kept, the state, and the outcome.
 type stage struct {
 	task
 	repository *oci.Repository
@@ -21,10 +25,10 @@ type stage struct {
 	result     Result
 }
 
-// errNoRelease says that a pipeline has nothing to promote.
+// errNoRelease is returned for a pipeline without a release.
 var errNoRelease = errors.New("nothing was released yet")
 
-// open finds out where a stage's state is kept. It returns a stage even with an error, for the result.
+// open finds where a stage's state is kept. It returns a stage even with an error, for the result.
 func (r *run) open(ctx context.Context, t task) (*stage, error) {
 	s := &stage{task: t}
 	current, err := lock.Current(r.files, t.pipeline.Lock)
@@ -34,7 +38,7 @@ func (r *run) open(ctx context.Context, t task) (*stage, error) {
 	if err != nil {
 		return s, err
 	}
-	// Where state is kept does not depend on the release; what does is expanded anew for each.
+	// The place of the state does not depend on the release; what does is expanded for each release.
 	declared, err := t.pipeline.Expand(t.stage.Name, current.Lock, r.files)
 	if err != nil {
 		return s, err
@@ -47,42 +51,66 @@ func (r *run) open(ctx context.Context, t task) (*stage, error) {
 	return s, err
 }
 
-// chain is the promotions of a stage, the newest first.
-func (r *run) chain(ctx context.Context, s *stage) *sequence[live.Promotion] {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.chains[s.key()]
-	if c == nil {
-		c = newSequence(live.History(ctx, s.live))
-		r.chains[s.key()] = c
+// read reads what is live, and completes what an earlier run began.
+func (r *run) read(ctx context.Context, s *stage) error {
+	var err error
+	if s.state, err = live.Read(ctx, s.live); err != nil {
+		return denied(err)
 	}
-	return c
+	s.result.From = artifactOf(s.state.Live)
+	if u := s.state.Unpromoted; u != nil {
+		s.note("branch %s shows %s, which was not promoted: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
+	}
+	tag := s.repository.Reference(s.stage.Name)
+	if s.live.Remote == nil && s.state.Live == nil && s.state.Tag != "" {
+		// Nothing else records what was live: a promotion would forget it, and what was rolled back from.
+		return fmt.Errorf("%w: %s names %s, which was never promoted: point it at what was promoted last, or delete it to begin anew",
+			policy.ErrDenied, tag, s.state.Tag)
+	}
+	if s.state.Live == nil || !s.state.Drift() {
+		return nil
+	}
+	if r.DryRun {
+		s.note("%s does not name what is live: a run without --dry-run repairs it", tag)
+		return nil
+	}
+	if err := r.follow(ctx, s, s.state.Live.To, s.state.Head); err != nil {
+		return err
+	}
+	s.note("%s did not name what is live: it names %s again", tag, s.state.Live.To.Digest)
+	return nil
 }
 
-// forget drops what was read of a stage's promotions, because there is a new one.
-func (r *run) forget(s *stage) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c := r.chains[s.key()]; c != nil {
-		c.close()
-		delete(r.chains, s.key())
-	}
+// isLive reports whether an artifact is live, and the live ref shows it.
+func (s *stage) isLive(d digest.Digest) bool {
+	return s.state.Live != nil && s.state.Unpromoted == nil && s.state.Live.To.Digest == d
 }
 
-// close ends all reading.
-func (r *run) close() {
-	for _, h := range r.histories {
-		h.close()
-	}
-	for _, c := range r.chains {
-		c.close()
-	}
+func (s *stage) note(format string, args ...any) {
+	s.result.Notes = append(s.result.Notes, fmt.Sprintf(format, args...))
 }
 
-// artifactOf is what is live, as records name it; nil for nothing.
+// artifactOf returns what is live, as records name it; nil for nothing.
 func artifactOf(p *live.Promotion) *predicate.Artifact {
 	if p == nil {
 		return nil
 	}
 	return &p.To
+}
+
+// denied makes a broken record a denial: nothing is decided on a record that cannot be trusted.
+func denied(err error) error {
+	if errors.Is(err, live.ErrBroken) && !errors.Is(err, policy.ErrDenied) {
+		return fmt.Errorf("%w: %w", policy.ErrDenied, err)
+	}
+	return err
+}
+
+// joined joins errors in one line.
+func joined(errs []error) error {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = err.Error()
+	}
+	return errors.New(strings.Join(texts, "; "))
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// TestRetreat goes back through stages' histories, written oldest first: «a b <a» is a, then b, then a rollback to a.
-func TestRetreat(t *testing.T) {
+// TestRollbacks goes back through stages' histories, written oldest first: «a b <a» is a, then b, then a rollback to a.
+func TestRollbacks(t *testing.T) {
 	t.Parallel()
 	for history, want := range map[string]string{
 		"a b":              "",
@@ -39,19 +39,19 @@ func TestRetreat(t *testing.T) {
 		for _, name := range strings.Fields(want) {
 			wanted[name] = true
 		}
-		var w retreat
+		var back rollbacks
 		left := map[string]bool{}
 		for i := len(promotions) - 1; i >= 0; i-- {
-			if behind := w.step(promotions[i]); behind != nil {
+			if by := back.undid(promotions[i]); by != nil {
 				left[promotions[i].To.Release] = true
-				if behind.Action != predicate.RolledBack || behind.Sequence <= promotions[i].Sequence {
-					t.Errorf("%s: %d was left by %d", history, i+1, behind.Sequence)
+				if by.Action != predicate.RolledBack || by.Sequence <= promotions[i].Sequence {
+					t.Errorf("%s: %d was left by %d", history, i+1, by.Sequence)
 				}
 			}
 		}
 		for _, name := range strings.Split("a b c d e", " ") {
 			if left[name] != wanted[name] {
-				t.Errorf("%s: %s left behind: %t", history, name, left[name])
+				t.Errorf("%s: %s left: %t", history, name, left[name])
 			}
 		}
 	}

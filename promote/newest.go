@@ -1,0 +1,213 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// maxJudged bounds how many releases are judged before the newest one's verdict is reported.
+const maxJudged = 25
+
+// promote promotes one stage.
+func (r *run) promote(ctx context.Context, s *stage) error {
+	if err := r.read(ctx, s); err != nil {
+		return err
+	}
+	if r.Release == "" {
+		return r.promoteNewest(ctx, s)
+	}
+	f, err := r.lock(s, r.Release)
+	if err != nil {
+		return err
+	}
+	s.result.Release = r.Release
+	j, err := r.judge(ctx, s, f)
+	if err != nil {
+		return err
+	}
+	return r.conclude(ctx, s, j)
+}
+
+// promoteNewest promotes the newest release that passes its gates. If none does, the verdict on the newest one is the
+// result; so is the verdict on one that does not verify: that has to be investigated, and is not skipped.
+func (r *run) promoteNewest(ctx context.Context, s *stage) error {
+	history := r.releases(ctx, s.pipeline.Lock)
+	last, err := r.oldest(s, history)
+	if err != nil {
+		return err
+	}
+	left, err := r.leftContents(ctx, s)
+	if err != nil {
+		return err
+	}
+	var newest *judgement
+	var absent []string
+	judged := 0
+	for id, err := range history.first(last + 1) {
+		if err != nil {
+			return err
+		}
+		f, next, err := r.consider(ctx, s, id, newest)
+		if err != nil {
+			return err
+		}
+		if next == stop || judged == maxJudged {
+			break
+		}
+		if next == notHydrated {
+			absent = append(absent, id)
+		}
+		if next != judgeIt {
+			continue
+		}
+		j, err := r.judge(ctx, s, f)
+		if err != nil {
+			return err
+		}
+		judged++
+		outcome := j.outcome()
+		switch {
+		case outcome == nil && left[j.artifact.Content]:
+			s.note("%s has the content that was rolled back from, and is held: name it with --release to promote it", id)
+			continue
+		case outcome == nil && newest != nil:
+			s.note("%s is newer and does not pass: %v", newest.artifact.Release, newest.outcome())
+		}
+		if outcome == nil || j.checks.Result() != policy.Pass {
+			return r.conclude(ctx, s, j)
+		}
+		if newest == nil {
+			newest = j
+		}
+	}
+	if newest != nil {
+		return r.conclude(ctx, s, newest)
+	}
+	if len(absent) > 0 {
+		s.note("not hydrated for this stage: %s", strings.Join(absent, ", "))
+	}
+	s.result.Action = Unchanged
+	if s.state.Live != nil {
+		s.result.Release = s.state.Live.To.Release
+		s.result.To = artifactOf(s.state.Live)
+	}
+	return nil
+}
+
+// next is what to do with a release of the history.
+type next int
+
+const (
+	judgeIt     next = iota
+	skip             // it cannot pass
+	notHydrated      // for this stage
+	stop             // it is live or held: no older release is promoted
+)
+
+// consider decides whether a release is judged. Newest is the judgement of the newest one that was judged, nil for none.
+func (r *run) consider(ctx context.Context, s *stage, id string, newest *judgement) (lock.File, next, error) {
+	candidate, err := s.repository.Lookup(ctx, oci.CandidateTag(s.stage.Name, id))
+	switch {
+	case err != nil:
+		return lock.File{}, stop, err
+	case candidate == "":
+		return lock.File{}, notHydrated, nil
+	case s.isLive(candidate):
+		return lock.File{}, stop, nil
+	}
+	f, err := r.lock(s, id)
+	if err != nil {
+		return f, stop, err
+	}
+	held, err := r.held(ctx, s, f.Lock, candidate)
+	if err != nil {
+		return f, stop, denied(err)
+	}
+	if held { // what is older was replaced for a reason
+		s.note("%s was rolled back from and is held: name it with --release to promote it again", id)
+		return f, stop, nil
+	}
+	if newest != nil && len(newest.declared.Waivers.By) == 0 {
+		// The newest one's verdict is known; another release matters only if it can pass.
+		order, err := r.order(ctx, s, f.Lock)
+		if err != nil {
+			return f, stop, err
+		}
+		if order != nil && order.Result != policy.Pass {
+			return f, skip, nil
+		}
+	}
+	return f, judgeIt, nil
+}
+
+// oldest returns the last place in the history whose release is not older than what is live.
+func (r *run) oldest(s *stage, history *sequence[string]) (int, error) {
+	if s.state.Live == nil {
+		return maxReleases - 1, nil
+	}
+	release := s.state.Live.To.Release
+	at, err := place(history, release)
+	if err != nil || at >= 0 {
+		return at, err
+	}
+	// It never was current: a hotfix, for example. Then the locks' own times decide.
+	f, err := r.lock(s, release)
+	if err != nil || f.Lock.Created().IsZero() {
+		return 0, fmt.Errorf("release %s is live and was never current in %s, so that newer ones are unknown: name one with --release", release, s.pipeline.Lock)
+	}
+	i := 0
+	for id, err := range history.first(maxReleases) {
+		if err != nil {
+			return 0, err
+		}
+		other, err := r.lock(s, id)
+		if err != nil {
+			return 0, err
+		}
+		if !other.Lock.Created().After(f.Lock.Created()) {
+			break
+		}
+		i++
+	}
+	return i - 1, nil
+}
+
+// conclude makes a judgement the result, and carries it out if it passed.
+func (r *run) conclude(ctx context.Context, s *stage, j *judgement) error {
+	to := j.artifact
+	s.result.Release, s.result.To = to.Release, &to
+	s.result.Checks, s.result.Gates = j.checks, j.gates
+	if err := j.outcome(); err != nil {
+		return err
+	}
+	current := s.state.Live
+	switch {
+	case s.isLive(to.Digest):
+		s.result.Action = Unchanged
+		return nil
+	case current != nil && current.To.Content == to.Content:
+		s.result.Action = Noop
+	default:
+		s.result.Action = Promoted
+	}
+	if r.Ready && s.result.Action == Promoted {
+		held, err := r.hold(ctx, s)
+		if err != nil {
+			return err
+		}
+		if held != nil {
+			s.result.Gates = append(s.result.Gates, *held)
+			return fmt.Errorf("%w: %s", ErrPending, held.Reason)
+		}
+	}
+	if r.DryRun {
+		return nil
+	}
+	return r.apply(ctx, s, j, predicate.Action(s.result.Action))
+}

@@ -1,0 +1,211 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/promote/live"
+)
+
+const (
+	// concurrency bounds the stages in progress.
+	concurrency = 8
+	// maxReleases bounds how far back in the lock's history a release is searched for.
+	maxReleases = 500
+)
+
+// run is a run in progress.
+type run struct {
+	Options
+	trunk *workspace.Policy
+	files fs.FS // at the policy ref's tip
+
+	forges forges
+
+	mu        sync.Mutex
+	histories map[string]*sequence[string] // by lock directory
+	chains    map[stageKey]*sequence[live.Promotion]
+}
+
+type stageKey struct{ pipeline, stage string }
+
+// task is one stage to promote.
+type task struct {
+	pipeline *pipeline.Pipeline
+	stage    pipeline.Stage
+	level    int // the most stages in a row before it: stages of one level do not depend on each other
+}
+
+func (t task) key() stageKey { return stageKey{t.pipeline.Name, t.stage.Name} }
+
+// start reads the declarations, selects the stages, and does each. Stages of one level run concurrently, and one level
+// after the other, since what is promoted to one stage may be ready for the next.
+func start(ctx context.Context, o Options, do func(*run, context.Context, *stage) error) ([]Result, error) {
+	r := &run{Options: o, histories: map[string]*sequence[string]{}, chains: map[stageKey]*sequence[live.Promotion]{}}
+	var err error
+	if r.trunk, err = o.Workspace.Policy(ctx, o.PolicyRef, o.Warn); err != nil {
+		return nil, err
+	}
+	if r.files, err = r.trunk.Files(ctx); err != nil {
+		return nil, err
+	}
+	pipelines, err := o.Workspace.Pipelines(r.files, o.Files)
+	if err != nil {
+		return nil, err
+	}
+	tasks, err := selectStages(pipelines, o.Stages, o.Ready)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	results := make([]Result, len(tasks))
+	last := 0
+	for _, t := range tasks {
+		last = max(last, t.level)
+	}
+	for level := range last + 1 {
+		var group errgroup.Group
+		group.SetLimit(concurrency)
+		for i, t := range tasks {
+			if t.level == level {
+				group.Go(func() error {
+					results[i] = r.one(ctx, t, do)
+					return nil
+				})
+			}
+		}
+		_ = group.Wait() // the results hold the errors
+	}
+	return results, nil
+}
+
+// selectStages finds the named stages in all pipelines.
+func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) ([]task, error) {
+	var tasks []task
+	var all []string
+	for _, p := range pipelines {
+		levels := map[string]int{}
+		for _, name := range p.Order() {
+			s, _ := p.Stage(name)
+			for _, before := range s.After.Stages {
+				levels[name] = max(levels[name], levels[before]+1)
+			}
+			all = append(all, name)
+			named := slices.Contains(names, name) || ready && len(names) == 0
+			if named && (s.Auto || !ready) {
+				tasks = append(tasks, task{pipeline: p, stage: s, level: levels[name]})
+			}
+		}
+	}
+	slices.Sort(all)
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("%w: %q; the stages are %s", ErrNoStage, name, strings.Join(slices.Compact(all), ", "))
+		}
+	}
+	return tasks, nil
+}
+
+// one does one stage. An error without an action of its own is a failure.
+func (r *run) one(ctx context.Context, t task, do func(*run, context.Context, *stage) error) Result {
+	s, err := r.open(ctx, t)
+	switch {
+	case err == nil:
+		err = do(r, ctx, s)
+	case r.Ready && errors.Is(err, errNoRelease):
+		s.note("%v", err)
+		s.result.Action, err = Unchanged, nil
+	}
+	result := s.result
+	result.Pipeline, result.Stage, result.Err = t.pipeline.Name, t.stage.Name, err
+	switch {
+	case err == nil:
+	case errors.Is(err, policy.ErrDenied):
+		result.Action = Denied
+	case errors.Is(err, ErrPending):
+		result.Action = Pending
+	default:
+		result.Action = Failed
+	}
+	r.Step(fmt.Sprintf("%s/%s %s", t.pipeline.Name, t.stage.Name, result.Action))
+	return result
+}
+
+// lock reads the lock of a release of the stage's pipeline.
+func (r *run) lock(s *stage, release string) (lock.File, error) {
+	f, err := lock.Release(r.files, s.pipeline.Lock, release)
+	if err != nil {
+		return f, fmt.Errorf("%s: %w", r.trunk.Name(), err)
+	}
+	return f, nil
+}
+
+// releases returns the releases of a lock directory, the newest first.
+func (r *run) releases(ctx context.Context, dir string) *sequence[string] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.histories[dir]
+	if s == nil {
+		s = newSequence(r.trunk.Releases(ctx, r.files, dir))
+		r.histories[dir] = s
+	}
+	return s
+}
+
+// place returns the position of a release in the history, 0 for the newest; -1 if it was never current.
+func place(history *sequence[string], release string) (int, error) {
+	i := 0
+	for id, err := range history.first(maxReleases) {
+		switch {
+		case err != nil:
+			return -1, err
+		case id == release:
+			return i, nil
+		}
+		i++
+	}
+	return -1, nil
+}
+
+// chain returns the promotions of a stage, the newest first.
+func (r *run) chain(ctx context.Context, s *stage) *sequence[live.Promotion] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.chains[s.key()]
+	if c == nil {
+		c = newSequence(live.History(ctx, s.live))
+		r.chains[s.key()] = c
+	}
+	return c
+}
+
+// forget drops what was read of a stage's promotions, because a new one exists.
+func (r *run) forget(s *stage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.chains[s.key()]; c != nil {
+		c.close()
+		delete(r.chains, s.key())
+	}
+}
+
+// close ends all reading.
+func (r *run) close() {
+	for _, h := range r.histories {
+		h.close()
+	}
+	for _, c := range r.chains {
+		c.close()
+	}
+}
