@@ -15,6 +15,8 @@ BIN := bin/lockage
 JUDGES := cosign crane gitea helm kustomize registry
 FUZZTIME ?= 10s
 BENCH ?= .
+# No test measures time: this bounds a test that never ends, on a slow or busy machine too.
+TIMEOUT ?= 60m
 
 # All packages but the command and what only drives it are tested under the race detector.
 DRIVERS = %/cmd/lockage %/internal/demo %/internal/e2e
@@ -28,23 +30,35 @@ build: ## build bin/lockage (the default)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: quick
+quick: ## vet, build and the fast tests, in less than two minutes with warm caches
+	go vet ./...
+	go build ./...
+	go test -short -timeout $(TIMEOUT) ./...
+
 .PHONY: test
 test: ## vet, build without cgo, and test; all packages but the command under the race detector
 	go vet ./...
 	go build ./...
-	CGO_ENABLED=1 go test -race $(RACED)
-	go test ./cmd/lockage ./internal/demo
+	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(RACED)
+	go test -timeout $(TIMEOUT) ./cmd/lockage ./internal/demo
 
 .PHONY: race
 race: ## every test under the race detector, the command's scripts too
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) ./...
 
 .PHONY: e2e
 e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize, registry and Chromium
 	internal/e2e/browser.sh >/dev/null
 	tools=$$(internal/e2e/tools.sh $(JUDGES)) && \
 	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
-		go test -count=1 -timeout 20m ./internal/e2e/... ./hydrate/helm/... ./hydrate/kustomize/...
+		go test -count=1 -timeout $(TIMEOUT) ./internal/e2e/... ./hydrate/helm/... ./hydrate/kustomize/...
+
+.PHONY: soak
+soak: ## what takes hours: a promotion that fails at each of its requests, many more mutated plans, long fuzzing
+	LOCKAGE_SOAK=1 go test -count=1 -timeout 12h -run TestFaults ./promote
+	go test -count=1 -timeout 12h -run TestExactlyWhoUsesItChanges ./hydrate/plan -args -steps=3000
+	$(MAKE) fuzz FUZZTIME=5m
 
 .PHONY: lint
 lint: ## gofmt, go vet, module files, golangci-lint

@@ -98,7 +98,7 @@ func TestFaults(t *testing.T) {
 		t.Skip("fails many promotions")
 	}
 	every := 61 // requests; which of them changes from one kind of fault to the next
-	if os.Getenv("LOCKAGE_E2E") == "1" {
+	if os.Getenv("LOCKAGE_SOAK") == "1" {
 		every = 1
 	}
 	for _, where := range []struct {
