@@ -89,7 +89,7 @@ type pipe struct {
 	other    string                       // lines that change no output
 }
 
-// readers says which stages use a file of the GitOps repository.
+// readers lists the stages that use a file of the GitOps repository.
 var readers = map[string][]string{
 	"README.md":                             nil,
 	"values/nobody.yaml":                    nil,
@@ -148,7 +148,7 @@ func (w *world) pipe(name, kind, dir, fixed string, stages ...string) *pipe {
 	return p
 }
 
-// source commits to the source repository: two charts, of which one depends on charts elsewhere and one on a chart beside
+// source commits to the source repository: two charts, one with dependencies in another repository and one with a chart beside
 // it, and a kustomize base.
 func (w *world) source(version int) string {
 	const dependency = "- {name: %s, version: ^1.0.0, repository: https://charts.example.com}\n"
@@ -248,7 +248,7 @@ func (w *world) mutations() []func() (string, []string) {
 	return []func() (string, []string){w.file, w.lockField, w.option, w.option, w.fallback, w.variable, w.archive, w.declared, w.branch}
 }
 
-// fresh is a text that was nowhere before.
+// fresh returns a text that was not used before.
 func (w *world) fresh() string { w.count++; return fmt.Sprintf("n%d", w.count) }
 
 func pick[T any](w *world, from []T) T { return from[w.random.IntN(len(from))] }
@@ -293,7 +293,7 @@ var initial = map[string]string{
 	"includeCRDs": "true", "hooks": "deploy", "assertImage": "true", "requireDigests": "false", "rewriteImages": "false", "nondeterminism": "deny", "layout": "per-object",
 }
 
-// heeded tells whether a pipeline's stages are rendered with an option.
+// heeded reports whether a pipeline's stages are rendered with an option.
 func (p *pipe) heeded(option string) bool {
 	switch option {
 	case "releaseName", "kubeVersion", "apiVersions", "set", "includeCRDs", "hooks":
@@ -350,7 +350,7 @@ func (w *world) option() (string, []string) {
 	stage := pick(w, slices.Sorted(maps.Keys(p.stages)))
 	option, value := w.choose()
 	if option == "hooks" {
-		option, value = "layout", "single" // each stage has hooks, which stand for no change
+		option, value = "layout", "single" // each stage has hooks of its own
 	}
 	return fmt.Sprintf("option %s of %s/%s: %s", option, p.name, stage, value), p.affected(option, func() { p.stages[stage][option] = value })
 }
@@ -364,7 +364,7 @@ func (w *world) fallback() (string, []string) {
 	return fmt.Sprintf("default %s of %s: %s", option, p.name, value), p.affected(option, func() { p.defaults[option] = value })
 }
 
-// variable changes a variable of site: its namespace, or one that stands nowhere.
+// variable changes a variable of site: its namespace, or an unused one.
 func (w *world) variable() (string, []string) {
 	site := w.pipes[3]
 	stage := pick(w, slices.Sorted(maps.Keys(site.stages)))

@@ -1,7 +1,7 @@
-// Package plan says which stages there are to render, and from which bytes: the pipelines of a GitOps commit, the
-// release that each one's lock names, and the package at the locked source commit.
+// Package plan decides which stages are rendered and from which bytes: the pipelines of a GitOps commit, the release of
+// each one's lock, and the package at the locked source commit.
 //
-// A plan has everything that rendering needs, dependencies of charts included. Nothing is fetched after it was made.
+// A plan has everything that rendering needs, dependencies of charts included. Rendering fetches nothing.
 package plan
 
 import (
@@ -25,10 +25,8 @@ import (
 )
 
 const (
-	// concurrency bounds the source repositories that are read at a time.
-	concurrency = 8
-
-	maxValuesBytes = 16 << 20
+	concurrency    = 8        // source repositories that are read at a time
+	maxValuesBytes = 16 << 20 // of one values file
 )
 
 // Sources opens source repositories by URL; *git.Repository is one.
@@ -36,7 +34,7 @@ type Sources interface {
 	Remote(ctx context.Context, nameOrURL string) (*git.Remote, error)
 }
 
-// Request says what to plan.
+// Request selects what is planned.
 type Request struct {
 	Files     fs.FS // of the GitOps repository
 	Pipelines []*pipeline.Pipeline
@@ -63,8 +61,8 @@ type Stage struct {
 	Declared pipeline.Expanded
 }
 
-// Make plans every pipeline. The error is for what concerns all of them; what concerns one stands in its Release. The
-// result has the order of the pipelines.
+// Make plans every pipeline, in their order. The error is one that concerns all of them; that of one pipeline is in its
+// Release.
 func Make(ctx context.Context, r Request) ([]Release, error) {
 	if err := r.checkStages(); err != nil {
 		return nil, err
@@ -83,7 +81,7 @@ func Make(ctx context.Context, r Request) ([]Release, error) {
 	return releases, group.Wait()
 }
 
-// ErrNoStage says that a stage was asked for that no pipeline has.
+// ErrNoStage is returned if no pipeline has a requested stage.
 var ErrNoStage = errors.New("no such stage")
 
 func (r Request) checkStages() error {
@@ -114,7 +112,7 @@ type sourceKey struct{ repo, commit string }
 
 type schemaKey struct{ dir, kubeVersion string }
 
-// source is a commit of a source repository, asked for once, by whoever needs it first.
+// source is a commit of a source repository, read once, when it is first needed.
 type source struct {
 	sourceKey
 	once     sync.Once
@@ -129,7 +127,7 @@ type packageKey struct {
 	path, kind string
 }
 
-// opened is a package that stages share, opened once, by whoever needs it first.
+// opened is a package that stages share, opened once, when it is first needed.
 type opened struct {
 	once sync.Once
 	pkg  hydrate.Package
@@ -211,7 +209,7 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 func (m *maker) schemas(declared pipeline.Expanded) (*schema.Schemas, error) {
 	dir := declared.Render.Schemas
 	if info, err := fs.Stat(m.Files, dir); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("render.schemas of stage %s of pipeline %s: %s is no folder of the GitOps repository; commit the schemas of Kubernetes %s there",
+		return nil, fmt.Errorf("render.schemas of stage %s of pipeline %s: %s is not a folder of the GitOps repository; commit the schemas of Kubernetes %s there",
 			declared.Stage, declared.Pipeline, dir, declared.Render.KubeVersion)
 	}
 	key := schemaKey{dir, declared.Render.KubeVersion}
@@ -252,7 +250,7 @@ func (m *maker) values(declared pipeline.Expanded) ([]hydrate.File, error) {
 	return values, nil
 }
 
-// source asks for a commit, once a plan.
+// source reads a commit, once a plan.
 func (m *maker) source(ctx context.Context, key sourceKey) *source {
 	m.mu.Lock()
 	s := m.sources[key]
@@ -315,10 +313,10 @@ func (s *source) source(ctx context.Context, dir string) hydrate.Source {
 // Key names a stage of a release.
 type Key struct{ Pipeline, Stage, Release string }
 
-// KeyOf is the key of a stage.
+// KeyOf returns the key of a stage.
 func KeyOf(s hydrate.Stage) Key { return Key{s.Pipeline, s.Name, s.Lock.ReleaseID} }
 
-// InputDigests are the input digests of all stages that could be planned.
+// InputDigests returns the input digests of all stages that could be planned.
 func InputDigests(releases []Release) map[Key]digest.Digest {
 	digests := map[Key]digest.Digest{}
 	for _, r := range releases {

@@ -178,7 +178,7 @@ func (s *scene) require(change func(*plan.Request), names ...string) []plan.Rele
 	return releases
 }
 
-// shape says which stages there are, as «pipeline:stage stage».
+// shape describes the stages, as «pipeline:stage stage».
 func shape(releases []plan.Release) []string {
 	var all []string
 	for _, r := range releases {
@@ -351,7 +351,7 @@ func TestStages(t *testing.T) {
 		{nil, []string{"other:staging live", "app:staging production"}},
 		{[]string{"production", "live", "staging"}, []string{"other:staging live", "app:staging production"}},
 		{[]string{"staging"}, []string{"other:staging", "app:staging"}},
-		{[]string{"production"}, []string{"other:", "app:production"}}, // no stage of a pipeline is no error of it
+		{[]string{"production"}, []string{"other:", "app:production"}}, // a pipeline without the stage has no error
 	} {
 		requireShape(t, s.require(func(r *plan.Request) { r.Stages = c.stages }, "other", "app"), c.want...)
 	}

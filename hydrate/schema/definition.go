@@ -47,15 +47,16 @@ func (d definitions) schema(o hydrate.Object) (*jsonschema.Schema, error) {
 		structural := asMap(asMap(version["schema"])["openAPIV3Schema"])
 		name := fmt.Sprintf("of %v, version %s", definition, o.Version)
 		if structural == nil {
-			return nil, fmt.Errorf("schema %s: there is none", name)
+			return nil, fmt.Errorf("no schema %s", name)
 		}
 		return compile(name, convert(structural, true, 0))
 	}
 	return nil, fmt.Errorf("%v serves no version %s", definition, o.Version)
 }
 
-// convert makes a JSON schema of a structural one of Kubernetes: null where `nullable` allows it, and no fields beyond those
-// that are named. Of a resource, which the root is and embedded ones are, the fields that every resource has are named too.
+// convert makes a JSON schema of a structural one of Kubernetes: null where `nullable` allows it, and no fields beyond
+// those that are named. Of a resource, which the root is and embedded ones are, the fields that every resource has are
+// named too.
 func convert(structural map[string]any, resource bool, depth int) map[string]any {
 	out := maps.Clone(structural)
 	if depth > maxDepth {

@@ -2,8 +2,8 @@
 //
 // # Where schemas come from
 //
-// The definitions of custom resources among the objects come first: they serve their own resources, in the versions that
-// they serve. All others are files of one folder, named as kubeconform's users have them:
+// The definitions of custom resources among the objects come first: they serve their own resources, in the versions
+// that they serve. All others are files of one folder, named as kubeconform's users have them:
 //
 //	v1.34.0-standalone-strict/deployment-apps-v1.json   Kubernetes' own, as in github.com/yannh/kubernetes-json-schema
 //	v1.34.0-standalone/deployment-apps-v1.json          likewise, letting unknown fields pass
@@ -13,7 +13,7 @@
 //
 // # What it refuses
 //
-// Objects without a schema: a check that skips them would say yes to what it did not see. Schemas that refer to other
+// Objects without a schema: a check that skips them would approve what it did not check. Schemas that refer to other
 // files. Fields that a custom resource's definition does not have, as Kubernetes' own clients do.
 package schema
 
@@ -34,7 +34,7 @@ import (
 
 const (
 	maxSchemaBytes = 16 << 20
-	maxProblems    = 20 // told in one error
+	maxProblems    = 20 // listed in one error
 )
 
 // Schemas are those of one folder for one version of Kubernetes. They are safe for concurrent use.
@@ -96,7 +96,7 @@ func (s *Schemas) lookUp(o hydrate.Object) (*jsonschema.Schema, error) {
 	}
 	for _, name := range names {
 		if strings.Count(name, "/") != 1 || !fs.ValidPath(name) {
-			continue // a kind or group that is none
+			continue // a malformed kind or group
 		}
 		schema, err := s.file(name)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +161,7 @@ func (alone) Load(url string) (any, error) {
 	return nil, fmt.Errorf("it refers to %s; only schemas that stand alone are read", url)
 }
 
-// describe says what is wrong with an object, one problem a line. Of a Secret it tells places only.
+// describe lists the problems of an object. Those of a Secret name places only.
 func describe(o hydrate.Object, err error) (problems []string) {
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
@@ -184,8 +184,8 @@ func describe(o hydrate.Object, err error) (problems []string) {
 		}
 		message := "does not match its schema's " + strings.Join(e.ErrorKind.KeywordPath(), ".")
 		if o.Kind != "Secret" {
-			if _, said, found := strings.Cut(e.Error(), "': "); found { // at '/spec/replicas': got string, want integer
-				message = said
+			if _, reason, found := strings.Cut(e.Error(), "': "); found { // at '/spec/replicas': got string, want integer
+				message = reason
 			}
 		}
 		problems = append(problems, place+": "+message)

@@ -89,7 +89,7 @@ func TestCheck(t *testing.T) {
 		"definition, wrong":         {toy("{size: 0, color: blue}"), []string{"Toy.example.com a: spec.color: value must be one of 'red'", "Toy.example.com a: spec.size: exclusiveMinimum"}},
 		"definition, unknown":       {toy("{size: 1, x: 1, free: {a: 1}, labels: {x: {b: b}}, list: [{b: b}], inner: {x: 1}}"), []string{"spec: additional properties 'x'", "spec.free.a: got number, want string", "spec.labels.x: additional", "spec.list.0: additional", "spec.inner: additional"}},
 		"definition, not served":    {strings.Replace(toy("{}"), "/v1", "/v0", 1), []string{"Toy.example.com a: CustomResourceDefinition.apiextensions.k8s.io toys.example.com serves no version v0"}},
-		"definition without schema": {strings.Replace(toy("{}"), "/v1", "/v2", 1), []string{"version v2: there is none"}},
+		"definition without schema": {strings.Replace(toy("{}"), "/v1", "/v2", 1), []string{"no schema of CustomResourceDefinition.apiextensions.k8s.io toys.example.com, version v2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,7 +13,7 @@ import (
 
 const maxCommitKeyBytes = 64 << 10
 
-// CommitSigner opens the ssh key that signs a mirror's commits: a file, relative to the checkout's root, or env://NAME.
+// CommitSigner opens the SSH key that signs a mirror's commits: a file, relative to the checkout's root, or env://NAME.
 func (w *Workspace) CommitSigner(ref string) (func(payload []byte) (string, error), error) {
 	key, err := readCommitKey(w.KeyFile(ref))
 	var signer func([]byte) (string, error)

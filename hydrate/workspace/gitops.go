@@ -1,9 +1,9 @@
-// Package workspace is the GitOps repository as one command sees it: the commit that is checked out, the commit that is
+// Package workspace reads the GitOps repository for one command: the commit that is checked out, the commit that is
 // trusted, and the pipelines that either declares.
 //
-// What is published comes from a commit, never from uncommitted files, and only from a commit on the policy ref: the
-// branch of the remote that the team trusts, protects and reviews. Elsewhere, on a pull request's head say, manifests
-// can be looked at but not published.
+// Only a commit on the policy ref is published, never uncommitted files. The policy ref is the branch of the remote
+// that the team trusts, protects and reviews. At other commits, a pull request's head say, manifests can be rendered
+// but not published.
 package workspace
 
 import (
@@ -21,23 +21,19 @@ import (
 	"github.com/lockage/lockage/internal/git"
 )
 
-const (
-	// DefaultFile is the pipeline file that is read where none is named.
-	DefaultFile = "lockage.yaml"
+// DefaultFile is the pipeline file that is read unless others are named.
+const DefaultFile = "lockage.yaml"
 
-	maxPipelineFiles = 10_000
-)
-
-// ErrNoPipeline says that no pipeline file was found.
+// ErrNoPipeline is returned if no pipeline file exists.
 var ErrNoPipeline = errors.New("no pipeline file")
 
-// SelectionError says that what the user selects is not there or not clear: by the folder that the command is started
-// in, by the patterns of pipeline files, or by the name of the policy ref.
+// SelectionError is returned if the user's selection does not exist or is ambiguous: the folder that the command is
+// started in, the patterns of pipeline files, or the name of the policy ref.
 type SelectionError struct{ err error }
 
 func (e *SelectionError) Error() string { return e.err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *SelectionError) Unwrap() error { return e.err }
 
 func selectionf(format string, args ...any) error {
@@ -69,50 +65,49 @@ func Open(ctx context.Context, dir string, opts git.Options, gates []pipeline.Ga
 	w := &Workspace{Repository: repository, Head: head, Gates: gates, prefix: "."}
 	if root := repository.Root(); root != "" {
 		abs, err := filepath.Abs(dir)
+		if err == nil {
+			abs, err = filepath.EvalSymlinks(abs)
+		}
+		if err == nil {
+			root, err = filepath.EvalSymlinks(root)
+		}
+		if err == nil {
+			w.prefix, err = filepath.Rel(root, abs)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if abs, err = filepath.EvalSymlinks(abs); err != nil {
-			return nil, err
-		}
-		if root, err = filepath.EvalSymlinks(root); err != nil {
-			return nil, err
-		}
-		rel, err := filepath.Rel(root, abs)
-		if err != nil {
-			return nil, err
-		}
-		w.prefix = filepath.ToSlash(rel)
+		w.prefix = filepath.ToSlash(w.prefix)
 	}
 	return w, nil
 }
 
-// Root is the checkout's root folder; for a bare repository, "".
+// Root returns the checkout's root folder; "" for a bare repository.
 func (w *Workspace) Root() string { return w.Repository.Root() }
 
-// Files are the files of the commit that is checked out.
+// Files returns the files of the commit that is checked out.
 func (w *Workspace) Files(ctx context.Context) (fs.FS, error) {
-	snapshot, err := w.Repository.Snapshot(ctx, w.Head.Hash)
+	return filesAt(ctx, w.Repository, w.Head.Hash)
+}
+
+func filesAt(ctx context.Context, source source, commit git.Hash) (fs.FS, error) {
+	snapshot, err := source.Snapshot(ctx, commit)
 	if err != nil {
 		return nil, err
 	}
 	return snapshot.FS(ctx), nil
 }
 
-// At are the files of another commit: a full id, a branch, a tag or a remote's branch.
+// At returns the files of another commit: a full id, a branch, a tag or a remote's branch.
 func (w *Workspace) At(ctx context.Context, rev string) (fs.FS, error) {
 	hash, err := w.Repository.Resolve(ctx, rev)
 	if err != nil {
 		return nil, selectionf("revision %s: %w", rev, err)
 	}
-	snapshot, err := w.Repository.Snapshot(ctx, hash)
-	if err != nil {
-		return nil, err
-	}
-	return snapshot.FS(ctx), nil
+	return filesAt(ctx, w.Repository, hash)
 }
 
-// WorkTree are the files as they lie on disk, committed or not. Links that lead out of the checkout are not followed.
+// WorkTree returns the files on disk, committed or not. It follows no links out of the checkout.
 func (w *Workspace) WorkTree() (fs.FS, error) {
 	if w.Root() == "" {
 		return nil, fmt.Errorf("repository %s is bare: it has no work tree", w.Repository)
@@ -124,8 +119,8 @@ func (w *Workspace) WorkTree() (fs.FS, error) {
 	return root.FS(), nil
 }
 
-// Present are the files of the work tree, and where a sparse checkout left a file out, or there is no work tree, those
-// of the commit that is checked out.
+// Present returns the files of the work tree. Files that a sparse checkout or a bare repository lacks are those of the
+// commit that is checked out.
 func (w *Workspace) Present(ctx context.Context) (fs.FS, error) {
 	committed, err := w.Files(ctx)
 	if err != nil || w.Root() == "" {
@@ -135,7 +130,7 @@ func (w *Workspace) Present(ctx context.Context) (fs.FS, error) {
 	return present{onDisk, committed}, err
 }
 
-// present reads from the first file system, and from the second what the first has not.
+// present reads from the first file system, and from the second what the first lacks.
 type present struct{ onDisk, committed fs.FS }
 
 func (p present) Open(name string) (fs.File, error) {
@@ -146,7 +141,7 @@ func (p present) Open(name string) (fs.File, error) {
 	return f, err
 }
 
-// ReadDir lists what either has.
+// ReadDir lists the entries of both.
 func (p present) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, err := fs.ReadDir(p.onDisk, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -166,7 +161,7 @@ func (p present) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 // Pipelines reads the pipelines that the patterns name: files or globs relative to the folder that the command was
-// started in. Without a pattern it is lockage.yaml there, or else at the root.
+// started in. Without a pattern it reads lockage.yaml there, or else at the root.
 func (w *Workspace) Pipelines(files fs.FS, patterns []string) ([]*pipeline.Pipeline, error) {
 	names, err := w.pipelineFiles(files, patterns)
 	if err != nil {
@@ -216,9 +211,5 @@ func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, err
 		names = append(names, found...)
 	}
 	slices.Sort(names)
-	names = slices.Compact(names)
-	if len(names) > maxPipelineFiles {
-		return nil, fmt.Errorf("-f %s: %d files, at most %d are read", strings.Join(patterns, " "), len(names), maxPipelineFiles)
-	}
-	return names, nil
+	return slices.Compact(names), nil
 }

@@ -168,7 +168,7 @@ func TestFilesAreCommittedOnesOrThoseOnDisk(t *testing.T) {
 		"new":             {absent, "on disk", "on disk"},
 		"kept/same":       {"committed", "committed", "committed"},
 		"sparse/left-out": {"committed", absent, "committed"},
-		"nowhere":         {absent, absent, absent},
+		"absent":          {absent, absent, absent},
 	} {
 		for _, c := range []struct {
 			of    string
@@ -229,6 +229,6 @@ func TestFilesOfAnotherCommit(t *testing.T) {
 			t.Errorf("at %s the file is %q (%v), want %q", rev, data, err, want)
 		}
 	}
-	_, err := w.At(t.Context(), "nowhere")
-	requireSelection(t, err, "revision nowhere")
+	_, err := w.At(t.Context(), "absent")
+	requireSelection(t, err, "revision absent")
 }

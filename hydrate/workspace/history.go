@@ -8,18 +8,16 @@ import (
 	"github.com/lockage/lockage/internal/git"
 )
 
-// ErrNoHistory says that a policy ref's history cannot be walked, because there is no remote that has it.
+// ErrNoHistory is returned by Versions if no remote has the policy ref.
 var ErrNoHistory = errors.New("the policy ref has no remote")
 
 const (
-	// maxHistory bounds the commits that Versions looks at.
-	maxHistory = 20_000
-	// historyBatch is how many commits are looked at in one go: their folders come in one round trip a level.
-	historyBatch = 64
+	maxHistory   = 20_000 // commits that Versions reads
+	historyBatch = 64     // commits read at a time: their folders cost one round trip a level
 )
 
-// Versions visits what a file was at the commits of the policy ref, newest first and along first parents, whenever it was
-// something else, until visit returns false. Commits without the file are passed over.
+// Versions visits the distinct versions of a file at the commits of the policy ref, newest first and along first
+// parents, until visit returns false. It skips commits without the file.
 func (p *Policy) Versions(ctx context.Context, name string, visit func(data []byte) (more bool, err error)) error {
 	if p.remote == nil {
 		return ErrNoHistory
@@ -53,7 +51,7 @@ type versions struct {
 	ended  bool
 }
 
-// flush visits what the commits of the batch add.
+// flush visits the versions that the commits of the batch add.
 func (v *versions) flush(ctx context.Context) (more bool, err error) {
 	if v.ended || len(v.batch) == 0 {
 		return !v.ended, nil

@@ -13,32 +13,32 @@ import (
 	"github.com/lockage/lockage/internal/git"
 )
 
-// ErrOffPolicy says that a commit is not on the policy ref, so that nothing may be published from it.
+// ErrOffPolicy is returned for a commit that is not on the policy ref: nothing may be published from it.
 var ErrOffPolicy = errors.New("not on the policy ref")
 
-// defaultRemote is git's own name for the remote that a clone was made from.
+// defaultRemote is git's name for the remote of a clone.
 const defaultRemote = "origin"
 
-// Policy is the policy ref: the branch of the GitOps repository that is trusted, as it stands at the remote now.
+// Policy is the policy ref: the trusted branch of the GitOps repository, as the remote has it now.
 type Policy struct {
 	name   string
 	tip    git.Hash
 	source source
-	remote *git.Remote // nil where there is none
+	remote *git.Remote // nil for a repository without a remote
 	ref    string      // its full name at the remote
 
 	mu    sync.Mutex
 	known map[[2]git.Hash]bool
 }
 
-// source has the policy ref's commits: the remote, or the repository on disk where there is none.
+// source has the policy ref's commits: the remote, or the repository on disk.
 type source interface {
 	Snapshot(ctx context.Context, h git.Hash) (*git.Snapshot, error)
 	IsAncestor(ctx context.Context, ancestor, descendant git.Hash) (bool, error)
 }
 
-// Policy finds the policy ref: spec is REMOTE@REF, REMOTE, or "" for the default branch of the remote that the checkout
-// has. In a repository without any remote it is the branch that is checked out, and warn is told so.
+// Policy finds the policy ref: spec is REMOTE@REF, REMOTE, or "" for the default branch of the checkout's remote. In a
+// repository without any remote it is the branch that is checked out, with a warning.
 func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) (*Policy, error) {
 	remoteName, ref := splitSpec(spec)
 	remotes, err := w.Repository.Remotes(ctx)
@@ -84,13 +84,13 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 		known:  map[[2]git.Hash]bool{},
 	}
 	if named && (remoteName == defaultRemote || len(remotes) == 1) {
-		// The checkout has most of that remote's history, and fetches the rest from there.
+		// The checkout has most of that remote's history, and fetches the rest from it.
 		p.source = w.Repository
 	}
 	return p, nil
 }
 
-// splitSpec takes REMOTE@REF apart. REMOTE may be a URL, whose user ends in an @ too.
+// splitSpec splits REMOTE@REF. REMOTE may be a URL, whose user ends in an @ too.
 func splitSpec(spec string) (remote, ref string) {
 	start := 0
 	if scheme := strings.Index(spec, "://"); scheme >= 0 {
@@ -120,16 +120,16 @@ func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
 	}, nil
 }
 
-// Name is REMOTE@BRANCH, or the branch where there is no remote.
+// Name returns REMOTE@BRANCH, or the branch in a repository without a remote.
 func (p *Policy) Name() string { return p.name }
 
-// Tip is the commit at its end.
+// Tip returns the newest commit of the policy ref.
 func (p *Policy) Tip() string { return string(p.tip) }
 
-// Remote is where the policy ref is; nil where there is no remote.
+// Remote returns the policy ref's remote; nil in a repository without one.
 func (p *Policy) Remote() *git.Remote { return p.remote }
 
-// Branch is the policy ref's name as a branch of the remote; "" where it is none.
+// Branch returns the policy ref's name as a branch of the remote; "" for another kind of ref.
 func (p *Policy) Branch() string {
 	branch, ok := strings.CutPrefix(p.ref, "refs/heads/")
 	if !ok {
@@ -138,7 +138,7 @@ func (p *Policy) Branch() string {
 	return branch
 }
 
-// URL is the remote's, without credentials; "" where there is none.
+// URL returns the remote's URL without credentials; "" in a repository without a remote.
 func (p *Policy) URL() string {
 	if p.remote == nil {
 		return ""
@@ -146,22 +146,22 @@ func (p *Policy) URL() string {
 	return p.remote.URL()
 }
 
-// Files are the files at the policy ref's tip: what is trusted now, whatever is checked out.
+// Files returns the files at the policy ref's tip: what is trusted now, whatever is checked out.
 func (p *Policy) Files(ctx context.Context) (fs.FS, error) {
-	snapshot, err := p.source.Snapshot(ctx, p.tip)
+	files, err := filesAt(ctx, p.source, p.tip)
 	if err != nil {
 		return nil, fmt.Errorf("policy ref %s: %w", p.name, err)
 	}
-	return snapshot.FS(ctx), nil
+	return files, nil
 }
 
-// Contains tells whether a commit is the policy ref's tip or an ancestor of it.
+// Contains reports whether a commit is the policy ref's tip or an ancestor of it.
 func (p *Policy) Contains(ctx context.Context, commit string) (bool, error) {
 	return p.IsAncestor(ctx, commit, string(p.tip))
 }
 
-// IsAncestor tells whether ancestor is descendant or comes before it. What is no full commit id is ancestor of nothing,
-// and nothing comes before a commit that the policy ref does not contain.
+// IsAncestor reports whether ancestor is descendant or comes before it. An id that is not a full commit id is an
+// ancestor of nothing, and a commit that the policy ref does not contain has no ancestors.
 func (p *Policy) IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error) {
 	a, err := git.ParseHash(ancestor)
 	if err != nil {
@@ -177,26 +177,25 @@ func (p *Policy) IsAncestor(ctx context.Context, ancestor, descendant string) (b
 	// One walk at a time: the first one fetches what is missing for all.
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known, ok := p.known[[2]git.Hash{a, d}]; ok {
-		return known, nil
-	}
-	if d != p.tip {
-		on, ok := p.known[[2]git.Hash{d, p.tip}]
-		if !ok {
-			if on, err = p.source.IsAncestor(ctx, d, p.tip); err != nil {
-				return false, err
-			}
-			p.known[[2]git.Hash{d, p.tip}] = on
-		}
-		if !on {
-			return false, nil
-		}
-	}
-	is, err := p.source.IsAncestor(ctx, a, d)
-	if err != nil {
+	if on, err := p.isAncestor(ctx, d, p.tip); err != nil || !on {
 		return false, err
 	}
-	p.known[[2]git.Hash{a, d}] = is
+	return p.isAncestor(ctx, a, d)
+}
+
+// isAncestor asks the source once for each pair of commits.
+func (p *Policy) isAncestor(ctx context.Context, a, d git.Hash) (bool, error) {
+	if a == d {
+		return true, nil
+	}
+	is, known := p.known[[2]git.Hash{a, d}]
+	if !known {
+		var err error
+		if is, err = p.source.IsAncestor(ctx, a, d); err != nil {
+			return false, err
+		}
+		p.known[[2]git.Hash{a, d}] = is
+	}
 	return is, nil
 }
 

@@ -14,9 +14,9 @@ func TestPolicyRef(t *testing.T) {
 	t.Parallel()
 	home := repository(t, map[string]string{"lockage.yaml": testworld.Pipeline("app", "registry.example.com", "hydrator")})
 	first := testworld.Git(t, home, "rev-parse", "HEAD")
-	testworld.Git(t, home, "switch", "-q", "-c", "trunk")
+	testworld.Git(t, home, "switch", "-q", "-c", "stable")
 	second := commit(t, home)
-	remote := testworld.Bare(t, home) // its default branch is trunk
+	remote := testworld.Bare(t, home) // its default branch is stable
 
 	origin := func(t *testing.T) string { return testworld.Clone(t, "file://"+remote) }
 	upstream := func(t *testing.T) string { return testworld.Clone(t, "file://"+remote, "--origin", "upstream") }
@@ -42,15 +42,15 @@ func TestPolicyRef(t *testing.T) {
 		want, tip string // name of the policy ref and, where it is of the remote, its tip
 		selection string // or what the error says of the selection
 	}{
-		"default branch":             {checkout: origin, want: "origin@trunk", tip: second},
-		"default branch of a remote": {checkout: origin, spec: "origin", want: "origin@trunk", tip: second},
+		"default branch":             {checkout: origin, want: "origin@stable", tip: second},
+		"default branch of a remote": {checkout: origin, spec: "origin", want: "origin@stable", tip: second},
 		"branch of a remote":         {checkout: origin, spec: "origin@main", want: "origin@main", tip: first},
 		"branch of the only remote":  {checkout: upstream, spec: "@main", want: "upstream@main", tip: first},
-		"only remote":                {checkout: upstream, want: "upstream@trunk", tip: second},
-		"origin of several":          {checkout: both, want: "origin@trunk", tip: second},
-		"one of several":             {checkout: neither, spec: "upstream@trunk", want: "upstream@trunk", tip: second},
+		"only remote":                {checkout: upstream, want: "upstream@stable", tip: second},
+		"origin of several":          {checkout: both, want: "origin@stable", tip: second},
+		"one of several":             {checkout: neither, spec: "upstream@stable", want: "upstream@stable", tip: second},
 		"several":                    {checkout: neither, selection: "fork, upstream; say which one is trusted"},
-		"unknown remote":             {checkout: origin, spec: "elsewhere@main", selection: `no remote "elsewhere"; it has origin`},
+		"unknown remote":             {checkout: origin, spec: "absent@main", selection: `no remote "absent"; it has origin`},
 		"remote of none":             {checkout: alone, spec: "origin@main", selection: "it has none"},
 		"URL":                        {checkout: alone, spec: "file://" + remote + "@main", want: remote + "@main", tip: first},
 		"branch without any remote":  {checkout: alone, spec: "@main", selection: "has no remote"},
@@ -75,7 +75,7 @@ func TestPolicyRef(t *testing.T) {
 			if p.Name() != c.want || p.Tip() != tip {
 				t.Errorf("policy ref is %s at %s, want %s at %s", p.Name(), p.Tip(), c.want, tip)
 			}
-			// Without a remote the trusted branch is the user's own: that has to be said, and only that.
+			// Without a remote the trusted branch is the user's own: a warning says so, and nothing else.
 			if local := c.tip == ""; local != (p.URL() == "") || local != (len(warnings) == 1) {
 				t.Errorf("URL is %q and the warnings are %q", p.URL(), warnings)
 			}
@@ -98,7 +98,7 @@ func TestPolicyRef(t *testing.T) {
 	})
 }
 
-// history is a remote with the commits first and second on main, of which the checkout knows the first, and a branch
+// history is a remote with the commits first and second on main, and a checkout that knows the first, and a branch
 // feature on top of first that was never pushed.
 type history struct {
 	checkout, remote       string
@@ -206,7 +206,7 @@ func TestPublishable(t *testing.T) {
 	}
 }
 
-// A URL may hold a password, and what is wrong with it is said without.
+// A URL may hold a password, and errors do not repeat it.
 func TestPolicyRefKeepsPasswords(t *testing.T) {
 	t.Parallel()
 	w := open(t, repository(t, nil))

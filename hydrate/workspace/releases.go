@@ -14,9 +14,9 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// Releases are those of a lock directory, each once and the newest first: the current one, and those that were current on
-// the policy ref before it. files are the policy ref's. Where there is no remote to ask for its history, locks are ordered by
-// createdAt; one that does not say when it was written counts as new.
+// Releases returns the releases of a lock directory, each once and the newest first: the current one, and those that
+// were current on the policy ref before it. files are the policy ref's. Without a remote that has its history, locks
+// are ordered by createdAt; a lock without it counts as new.
 func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		seen := map[string]bool{}
@@ -40,7 +40,7 @@ func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq
 		err = p.Versions(ctx, name, func(data []byte) (bool, error) {
 			l, err := lock.Parse(name, data)
 			if err != nil {
-				return true, nil //nolint:nilerr // an old file that cannot be read is no release
+				return true, nil //nolint:nilerr // an old file that cannot be read does not count
 			}
 			return give(l.ReleaseID), nil
 		})

@@ -1,6 +1,6 @@
 // Package samplechart makes charts to measure with: a small one like most teams have, and one of the size of the
-// largest in use (kube-prometheus-stack: 5 to 7 MB of custom resource definitions, some 150 templates, subcharts). What they
-// hold is a function of nothing, so that figures can be compared.
+// largest in use (kube-prometheus-stack: 5 to 7 MB of custom resource definitions, some 150 templates, subcharts). What
+// they hold is a function of nothing, so that figures can be compared.
 package samplechart
 
 import (
