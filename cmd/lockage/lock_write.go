@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -98,7 +97,7 @@ type lockWriter struct {
 
 	workspace *workspace.Workspace
 	target    lockTarget
-	pipeline  *pipeline.Pipeline // nil if --dir names the lock directory
+	pipeline  *pipeline.Pipeline // zero if --dir names the lock directory
 	current   lock.Lock          // zero before the first release
 }
 
@@ -118,13 +117,6 @@ func (l *lockWriter) addFlags(cmd *cobra.Command) {
 // missing is the error about a value that neither a flag nor the current lock has.
 func (l *lockWriter) missing(flag string) error {
 	return usagef("%s is missing, and %s has no current lock to take it from", flag, l.dir)
-}
-
-// lockTarget is a place to record releases.
-type lockTarget interface {
-	// Files returns the files of the repository.
-	Files(ctx context.Context) (fs.FS, error)
-	Record(ctx context.Context, e remotelock.Entry) (remotelock.Recorded, error)
 }
 
 func (l *lockWriter) run(ctx context.Context) error {
@@ -157,7 +149,7 @@ func (l *lockWriter) open(ctx context.Context) error {
 	if l.workspace, err = l.app.workspace(ctx); err != nil {
 		return err
 	}
-	l.target = workTree{l.workspace}
+	l.target, l.pipeline = workTree{l.workspace}, new(pipeline.Pipeline)
 	if l.push {
 		if l.target, err = l.pushTarget(ctx); err != nil {
 			return err
@@ -209,11 +201,7 @@ func (l *lockWriter) pushTarget(ctx context.Context) (lockTarget, error) {
 
 // sourceRepo returns the URL of the source repository; "" if neither flag, lock nor pipeline file has it.
 func (l *lockWriter) sourceRepo() string {
-	declared := ""
-	if l.pipeline != nil {
-		declared = l.pipeline.SourceRepo
-	}
-	return cmp.Or(l.lock.Packaging.SourceRepo, l.current.Packaging.SourceRepo, declared)
+	return cmp.Or(l.lock.Packaging.SourceRepo, l.current.Packaging.SourceRepo, l.pipeline.SourceRepo)
 }
 
 // record completes the lock and records it.
@@ -222,15 +210,13 @@ func (l *lockWriter) record(ctx context.Context) error {
 	if err := l.complete(ctx, now); err != nil {
 		return err
 	}
-	entry := remotelock.Entry{Lock: l.lock, Dir: l.dir, Time: now, Ancestry: history{l.workspace.Repository, l.sourceRepo()}}
-	if l.pipeline != nil {
-		entry.Pipeline = l.pipeline.Name
-	}
-	recorded, err := l.target.Record(ctx, entry)
+	recorded, err := l.target.Record(ctx, remotelock.Entry{
+		Lock: l.lock, Dir: l.dir, Pipeline: l.pipeline.Name, Time: now, Ancestry: history{l.workspace.Repository, l.sourceRepo()},
+	})
 	if err != nil {
 		return err
 	}
-	result := lockWriteResult{Pipeline: entry.Pipeline, Written: recorded.Written, Commit: string(recorded.Commit), DryRun: l.dryRun}
+	result := lockWriteResult{Pipeline: l.pipeline.Name, Written: recorded.Written, Commit: string(recorded.Commit), DryRun: l.dryRun}
 	if l.push {
 		result.Branch = l.branch
 	}
@@ -267,31 +253,4 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 	var err error
 	l.lock.Image.Digest, err = oci.NewImages(l.app.registries("")).Resolve(ctx, l.lock.Image.Ref)
 	return err
-}
-
-// workTree records releases in the files of the checkout.
-type workTree struct{ workspace *workspace.Workspace }
-
-func (t workTree) Files(context.Context) (fs.FS, error) { return t.workspace.WorkTree() }
-
-func (t workTree) Record(ctx context.Context, e remotelock.Entry) (remotelock.Recorded, error) {
-	root, err := os.OpenRoot(t.workspace.Root())
-	if err != nil {
-		return remotelock.Recorded{}, err
-	}
-	defer root.Close()
-	written, err := lock.Write(ctx, root, e.Dir, e.Lock, e.Ancestry)
-	return remotelock.Recorded{Written: written}, err
-}
-
-// dryTarget computes what would be recorded.
-type dryTarget struct{ lockTarget }
-
-func (t dryTarget) Record(ctx context.Context, e remotelock.Entry) (remotelock.Recorded, error) {
-	files, err := t.Files(ctx)
-	if err != nil {
-		return remotelock.Recorded{}, err
-	}
-	plan, err := lock.Prepare(ctx, files, e.Dir, e.Lock, e.Ancestry)
-	return remotelock.Recorded{Written: plan.Written}, err
 }
