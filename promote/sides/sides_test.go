@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/sides"
 )
@@ -52,7 +53,7 @@ func TestReleases(t *testing.T) {
 		}
 		names = append(names, p.name+".yaml")
 	}
-	pipelines, err := pipeline.Load(files, names...)
+	pipelines, err := pipeline.Load(files, policy.Kinds(), names...)
 	if err != nil {
 		t.Fatal(err)
 	}
