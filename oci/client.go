@@ -12,38 +12,31 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// DefaultMaxRetryWait is how long a registry may ask to wait before a request is
-// repeated, unless [Options] say otherwise.
+// DefaultMaxRetryWait is how long a registry may ask to wait before a request is repeated, unless [Options] say otherwise.
 const DefaultMaxRetryWait = time.Minute
 
-// maxIdlePerHost lets concurrent pushes to one registry keep their connections;
-// net/http would close all but two.
+// maxIdlePerHost lets concurrent pushes to one registry keep their connections; net/http would close all but two.
 const maxIdlePerHost = 32
 
 // Options configure a [Client]. The zero value is ready to use.
 type Options struct {
-	// Credentials finds the credential for a registry "host[:port]";
-	// [auth.EmptyCredential] means anonymous. Nil means Docker's configuration,
-	// see [DockerCredentials].
+	// Credentials finds the credential for a registry "host[:port]"; [auth.EmptyCredential] means anonymous. Nil means
+	// Docker's configuration, see [DockerCredentials].
 	Credentials auth.CredentialFunc
 	// UserAgent is sent with every request, if not empty.
 	UserAgent string
-	// Transport carries the requests; nil means a copy of net/http's default.
-	// Retries and authentication are laid over it.
+	// Transport carries the requests; nil means a copy of net/http's default. Retries and authentication are laid over it.
 	Transport http.RoundTripper
-	// MaxRetryWait bounds one wait between two attempts, Retry-After included;
-	// zero means [DefaultMaxRetryWait].
+	// MaxRetryWait bounds one wait between two attempts, Retry-After included; zero means [DefaultMaxRetryWait].
 	MaxRetryWait time.Duration
-	// BaseDir is where relative directories of image layouts begin; empty means
-	// the working directory.
+	// BaseDir is where relative directories of image layouts begin; empty means the working directory.
 	BaseDir string
-	// Warn receives each warning of a registry once, and notices of long waits. It
-	// is called from several goroutines. Nil drops them.
+	// Warn receives each warning of a registry once, and notices of long waits. It is called from several goroutines. Nil
+	// drops them.
 	Warn func(message string)
 }
 
-// Client opens repositories. They share connections, tokens and credentials. It is
-// safe for concurrent use.
+// Client opens repositories. They share connections, tokens and credentials. It is safe for concurrent use.
 type Client struct {
 	options Options
 	http    *auth.Client
@@ -91,8 +84,8 @@ func NewClient(options Options) *Client {
 	return c
 }
 
-// Repository opens the repository "host[:port]/path" or the layout "oci-layout:DIR".
-// It checks the name and makes no request. The same name returns the same value.
+// Repository opens the repository "host[:port]/path" or the layout "oci-layout:DIR". It checks the name and makes no
+// request. The same name returns the same value.
 func (c *Client) Repository(name string) (*Repository, error) {
 	if err := checkName(name); err != nil {
 		return nil, err

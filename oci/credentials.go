@@ -12,10 +12,9 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 )
 
-// DockerCredentials reads credentials as Docker does: the config.json of
-// DOCKER_CONFIG or ~/.docker with its credsStore and credHelpers. Registries that are not
-// in it are looked up in the files of Podman and Skopeo: REGISTRY_AUTH_FILE
-// and containers/auth.json below XDG_RUNTIME_DIR, as getenv has them.
+// DockerCredentials reads credentials as Docker does: the config.json of DOCKER_CONFIG or ~/.docker with its credsStore and
+// credHelpers. Registries that are not in it are looked up in the files of Podman and Skopeo: REGISTRY_AUTH_FILE and
+// containers/auth.json below XDG_RUNTIME_DIR, as getenv has them.
 func DockerCredentials(getenv func(string) string) (auth.CredentialFunc, error) {
 	docker, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
 	if err != nil {
@@ -39,15 +38,14 @@ func DockerCredentials(getenv func(string) string) (auth.CredentialFunc, error) 
 	return credentials.Credential(credentials.NewStoreWithFallbacks(docker, others...)), nil
 }
 
-// dockerCredentials opens Docker's configuration when a registry first asks for
-// credentials: layouts and anonymous registries never need it.
+// dockerCredentials opens Docker's configuration when a registry first asks for credentials: layouts and anonymous
+// registries never need it.
 func dockerCredentials(ctx context.Context, host string) (auth.Credential, error) {
 	find, err := DockerCredentials(os.Getenv)
 	if err != nil {
 		return auth.EmptyCredential, err
 	}
-	// A helper that hangs is killed with ctx. Its own children may keep its output
-	// open, and are not waited for.
+	// A helper that hangs is killed with ctx. Its own children may keep its output open, and are not waited for.
 	type answer struct {
 		cred auth.Credential
 		err  error
@@ -65,8 +63,8 @@ func dockerCredentials(ctx context.Context, host string) (auth.Credential, error
 	}
 }
 
-// remember keeps the credentials that find returned, since a helper may take half a
-// second and is asked again for every token. Failures are not kept.
+// remember keeps the credentials that find returned, since a helper may take half a second and is asked again for every
+// token. Failures are not kept.
 func remember(find auth.CredentialFunc) auth.CredentialFunc {
 	var mu sync.Mutex
 	known := map[string]auth.Credential{}

@@ -16,8 +16,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// ErrDeleteRefused is returned if a repository deletes nothing: its registry does not offer it, or is configured not to.
-// A lack of permission is another error.
+// ErrDeleteRefused is returned if a repository deletes nothing: its registry does not offer it, or is configured not to. A
+// lack of permission is another error.
 var ErrDeleteRefused = errors.New("the registry does not delete manifests")
 
 // nothing is a digest that no manifest has: it is that of no valid JSON.
@@ -29,8 +29,8 @@ func (r *Repository) CheckDelete(ctx context.Context) error {
 	return explain(unlessMissing(r.backend.deleteManifest(ctx, nothing)), "delete from", r.name, r.host)
 }
 
-// DeleteManifest deletes the manifest that has a digest, and with it every tag that names it. Blobs stay for the
-// registry's garbage collection. A missing manifest counts as deleted. See [ErrDeleteRefused].
+// DeleteManifest deletes the manifest that has a digest, and with it every tag that names it. Blobs stay for the registry's
+// garbage collection. A missing manifest counts as deleted. See [ErrDeleteRefused].
 func (r *Repository) DeleteManifest(ctx context.Context, d digest.Digest) error {
 	err := d.Validate()
 	if err == nil {

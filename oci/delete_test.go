@@ -53,7 +53,7 @@ func attach(t *testing.T, r *Repository, subject ocispec.Descriptor, referrer Re
 	return desc.Digest
 }
 
-// TestDelete deletes one tag of an artifact, then the artifact, and leaves alone what stands beside it.
+// TestDelete deletes one tag of an artifact, then the artifact, and leaves its neighbours.
 func TestDelete(t *testing.T) {
 	t.Parallel()
 	onEveryDeletable(t, func(t *testing.T, open func() *Repository, _ bool) {
@@ -173,11 +173,11 @@ func TestDeleteReferrersOfAnother(t *testing.T) {
 		a, b := mustPack(t, sample(), nil), mustPack(t, fstest.MapFS{"b": {Data: []byte("b")}}, nil)
 		push(t, r, a)
 		push(t, r, b)
-		elsewhere := attach(t, r, b.Descriptor, proof("of b"))
-		if err := r.DeleteReferrers(ctx, a.Descriptor.Digest, elsewhere, b.Descriptor.Digest); err != nil {
+		other := attach(t, r, b.Descriptor, proof("of b"))
+		if err := r.DeleteReferrers(ctx, a.Descriptor.Digest, other, b.Descriptor.Digest); err != nil {
 			t.Fatal(err)
 		}
-		if !exists(t, open(), elsewhere.String()) || !exists(t, open(), b.Descriptor.Digest.String()) {
+		if !exists(t, open(), other.String()) || !exists(t, open(), b.Descriptor.Digest.String()) {
 			t.Error("deleted")
 		}
 	})
@@ -233,6 +233,6 @@ func TestDeleteRefused(t *testing.T) {
 		}
 	}
 	if err := open(t, "registry.example.com/acme/app", Options{}).DeleteManifest(ctx, "sha256:x"); err == nil {
-		t.Error("what is no digest was asked for")
+		t.Error("an invalid digest was requested")
 	}
 }

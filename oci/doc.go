@@ -1,52 +1,41 @@
-// Package oci turns trees of files into OCI artifacts and keeps artifacts in
-// registries and image layouts.
+// Package oci turns trees of files into OCI artifacts and keeps artifacts in registries and image layouts.
 //
 // # The artifact
 //
-// [Pack] is a pure function: one tree and one set of annotations give one
-// manifest, bit for bit, whatever the machine, user, umask, time zone or hour.
+// [Pack] is a pure function: one tree and one set of annotations give one manifest, bit for bit, whatever the machine,
+// user, umask, time zone or hour.
 //
-//   - The manifest is an OCI image manifest (image-spec v1.1) with the config
-//     media type application/vnd.oci.image.config.v1+json and exactly one layer,
-//     application/vnd.oci.image.layer.v1.tar+gzip, titled manifests.tar.gz for
-//     `oras pull`. It has no artifactType and never a subject: consumers that follow a subject would merge its files.
-//   - The config says os and architecture "unknown" and carries the layer's real
-//     diff_id. Its created field is the annotation
-//     org.opencontainers.image.created if present, else it is absent.
-//   - The tar holds directory entries before their files, in bytewise order of
-//     the names as stored (directories end in a slash, the root has no entry).
-//     Modes are 0755 and 0644, uid and gid 0, owner names empty, mtime 0; headers
-//     are USTAR, or PAX where a name does not fit.
-//   - The layer is compressed by klauspost/compress at a fixed level. Its bytes
-//     may change when that module is upgraded (a golden test says so); the digest
-//     of the tar, the content digest, may not.
+//   - The manifest is an OCI image manifest (image-spec v1.1) with the config media type
+//     application/vnd.oci.image.config.v1+json and exactly one layer, application/vnd.oci.image.layer.v1.tar+gzip, titled
+//     manifests.tar.gz for `oras pull`. It has no artifactType and never a subject: consumers that follow a subject would
+//     merge its files.
+//   - The config says os and architecture "unknown" and carries the layer's real diff_id. Its created field is the
+//     annotation org.opencontainers.image.created if present, else it is absent.
+//   - The tar holds directory entries before their files, in bytewise order of the names as stored (directories end in a
+//     slash, the root has no entry). Modes are 0755 and 0644, uid and gid 0, owner names empty, mtime 0; headers are USTAR,
+//     or PAX where a name does not fit.
+//   - The layer is compressed by klauspost/compress at a fixed level. Its bytes may change when that module is upgraded (a
+//     golden test says so); the digest of the tar, the content digest, may not.
 //
-// [Pack] refuses links, devices, names that are not clean relative UTF-8 paths,
-// empty trees, and trees beyond [MaxFiles], [MaxFileSize] or [MaxTarSize].
-// [Unpack] refuses the same, and every layer that is not exactly what [Pack]
-// would write for the files in it: nothing can hide in a layer that was pulled.
+// [Pack] refuses links, devices, names that are not clean relative UTF-8 paths, empty trees, and trees beyond [MaxFiles],
+// [MaxFileSize] or [MaxTarSize]. [Unpack] refuses the same, and every layer that is not exactly what [Pack] would write for
+// the files in it: nothing can hide in a layer that was pulled.
 //
 // # Repositories
 //
-// A [Client] opens [Repository] values by name: "host[:port]/path" is a registry
-// (distribution-spec v1.1), "oci-layout:DIR" an image layout on disk. Both have
-// the same methods and promises:
+// A [Client] opens [Repository] values by name: "host[:port]/path" is a registry (distribution-spec v1.1), "oci-layout:DIR"
+// an image layout on disk. Both have the same methods and promises:
 //
 //   - What is read is bounded and its digest is verified.
-//   - Content is written before the manifest that names it, a manifest before the
-//     tag that names it; content that exists is not sent again, unless it is so
-//     small that asking costs more.
-//   - [Repository.Attach] returns once the referrer is listed. On registries
-//     without the referrers API it keeps the fallback tag index itself and repairs
-//     what concurrent writers overwrote; there the guarantee holds against writers
+//   - Content is written before the manifest that names it, a manifest before the tag that names it; content that exists is
+//     not sent again, unless it is so small that asking costs more.
+//   - [Repository.Attach] returns once the referrer is listed. On registries without the referrers API it keeps the
+//     fallback tag index itself and repairs what concurrent writers overwrote; there the guarantee holds against writers
 //     that finish their update within the time it waits before looking again.
-//   - Failed requests (408, 429, 5xx, reset connections) are repeated with
-//     exponential backoff, honouring Retry-After.
-//   - Plain HTTP is spoken to loopback hosts (127.0.0.0/8, ::1, localhost) and to
-//     no other.
-//   - Credentials come from Docker's configuration and helpers. No error or
-//     warning holds a secret, a query string or a user name from a URL.
-//   - A layout is created by the first write, never by a read. Writers of several
-//     processes exclude each other with an advisory lock where the system has
-//     flock; index.json is replaced atomically, so that readers need none.
+//   - Failed requests (408, 429, 5xx, reset connections) are repeated with exponential backoff, honouring Retry-After.
+//   - Plain HTTP is spoken to loopback hosts (127.0.0.0/8, ::1, localhost) and to no other.
+//   - Credentials come from Docker's configuration and helpers. No error or warning holds a secret, a query string or a
+//     user name from a URL.
+//   - A layout is created by the first write, never by a read. Writers of several processes exclude each other with an
+//     advisory lock where the system has flock; index.json is replaced atomically, so that readers need none.
 package oci

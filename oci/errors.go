@@ -24,8 +24,8 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// ErrNotFound is returned if a repository does not hold the requested tag, manifest or
-// blob, or does not exist. It is [fs.ErrNotExist] too.
+// ErrNotFound is returned if a repository does not hold the requested tag, manifest or blob, or does not exist. It is
+// [fs.ErrNotExist] too.
 var ErrNotFound error = notFoundError{}
 
 type notFoundError struct{}

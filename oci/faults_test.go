@@ -183,7 +183,7 @@ func TestOverwrittenReferrerComesBack(t *testing.T) {
 		var once, wrote sync.Once
 		first := open(t, name, Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 			if writesIndex(req) {
-				once.Do(func() { close(hasRead); <-mayWrite; time.Sleep(firstSettle / 2) })
+				once.Do(func() { close(hasRead); <-mayWrite; time.Sleep(indexWait / 2) })
 			}
 			return transport(req)
 		})})
@@ -386,9 +386,9 @@ func TestDockerCredentials(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
-	var told []string
+	var warnings []string
 	r := open(t, "r.example/acme/app", Options{
-		Warn: func(s string) { mu.Lock(); told = append(told, s); mu.Unlock() },
+		Warn: func(s string) { mu.Lock(); warnings = append(warnings, s); mu.Unlock() },
 		Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 			return answer(req, 404, "", "Warning", `299 - "read only from Monday"`), nil
 		}),
@@ -396,8 +396,8 @@ func TestWarnings(t *testing.T) {
 	for range 3 {
 		_, _ = r.Resolve(t.Context(), "t")
 	}
-	if len(told) != 1 || told[0] != "r.example: read only from Monday" {
-		t.Errorf("told %q", told)
+	if len(warnings) != 1 || warnings[0] != "r.example: read only from Monday" {
+		t.Errorf("warnings %q", warnings)
 	}
 }
 

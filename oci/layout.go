@@ -18,11 +18,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layout is an image layout (image-spec v1.1) with any number of tags. Its index
-// lists every manifest: the tagged ones once a tag under
-// org.opencontainers.image.ref.name, the others without. oras-go's store writes the
-// same, but rewrites the index in place and from what it read when it was opened, so
-// that two processes would lose each other's tags.
+// layout is an image layout (image-spec v1.1) with any number of tags. Its index lists every manifest: the tagged ones once
+// a tag under org.opencontainers.image.ref.name, the others without. oras-go's store writes the same, but rewrites the
+// index in place and from what it read when it was opened, so that two processes would lose each other's tags.
 type layout struct {
 	dir string
 	// mu excludes the goroutines of this process, which share the file lock.
@@ -99,8 +97,7 @@ func (l *layout) tag(ctx context.Context, desc ocispec.Descriptor, tag string) e
 	})
 }
 
-// setTag moves tag to desc. No manifest leaves the index: the one that tag named
-// before stays listed, without a tag.
+// setTag moves tag to desc. No manifest leaves the index: the one that tag named before stays listed, without a tag.
 func setTag(index *ocispec.Index, desc ocispec.Descriptor, tag string) {
 	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
 		return d.Digest == desc.Digest && refName(d) == ""
@@ -227,8 +224,8 @@ func (l *layout) updateIndex(change func(*ocispec.Index)) error {
 	return l.replace(filepath.Join(l.dir, ocispec.ImageIndexFile), raw)
 }
 
-// write creates the layout, locks it against other writers and runs fn. The lock is
-// that of the file oci-layout, which is never replaced.
+// write creates the layout, locks it against other writers and runs fn. The lock is that of the file oci-layout, which is
+// never replaced.
 func (l *layout) write(ctx context.Context, fn func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -285,8 +282,7 @@ func (l *layout) writeBlob(desc ocispec.Descriptor, data []byte) error {
 
 // replace writes a file so that readers see the old or the new one, never a part.
 func (l *layout) replace(name string, data []byte) error {
-	// One writer at a time, hence one name; the process number serves systems
-	// without file locks.
+	// One writer at a time, hence one name; the process number serves systems without file locks.
 	temp := filepath.Join(l.dir, fmt.Sprintf(".incoming-%d", os.Getpid()))
 	if err := os.WriteFile(temp, data, 0o644); err != nil { //nolint:gosec // content for everyone, as umask allows
 		return errors.Join(err, os.Remove(temp))

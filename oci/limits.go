@@ -12,8 +12,8 @@ const (
 	MaxPathLength = 1024
 	// MaxBlobSize bounds a blob that is read, compressed layers too, in bytes.
 	MaxBlobSize = 64 << 20
-	// MaxManifestSize bounds a manifest or index that is read, in bytes. The
-	// distribution specification asks registries to accept that much.
+	// MaxManifestSize bounds a manifest or index that is read, in bytes. The distribution specification asks registries to
+	// accept that much.
 	MaxManifestSize = 4 << 20
 	// MaxReferrers bounds the referrers of one manifest.
 	MaxReferrers = 1000

@@ -9,8 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Blob is content with its media type: a config, a layer, or the payload of a
-// referrer.
+// Blob is content with its media type: a config, a layer, or the payload of a referrer.
 type Blob struct {
 	MediaType string
 	Data      []byte
@@ -29,8 +28,7 @@ func describe(mediaType string, data []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 }
 
-// Referrer is a manifest that is attached to another one: a signature, an
-// attestation.
+// Referrer is a manifest that is attached to another one: a signature, an attestation.
 type Referrer struct {
 	// ArtifactType is the media type by which referrers are looked for.
 	ArtifactType string
@@ -42,8 +40,8 @@ type Referrer struct {
 	Annotations map[string]string
 }
 
-// manifest returns the referrer's manifest for subject, its descriptor as lists of
-// referrers show it, and the blobs that it names.
+// manifest returns the referrer's manifest for subject, its descriptor as lists of referrers show it, and the blobs that it
+// names.
 func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []byte, []Blob, error) {
 	empty := Blob{MediaType: ocispec.MediaTypeEmptyJSON, Data: []byte("{}")}
 	config := empty
@@ -82,8 +80,7 @@ func plain(d ocispec.Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }
 
-// Manifest is the manifest of an artifact, checked to have the form that [Pack]
-// gives it.
+// Manifest is the manifest of an artifact, checked to have the form that [Pack] gives it.
 type Manifest struct {
 	// Descriptor describes the manifest itself.
 	Descriptor ocispec.Descriptor
@@ -93,9 +90,8 @@ type Manifest struct {
 	Config, Layer ocispec.Descriptor
 }
 
-// ParseManifest reads the manifest that desc describes. It fails on every
-// deviation from the form of an artifact: another media type, an artifactType, a
-// subject, a layer more or less, bytes that desc does not describe.
+// ParseManifest reads the manifest that desc describes. It fails on every deviation from the form of an artifact: another
+// media type, an artifactType, a subject, a layer more or less, bytes that desc does not describe.
 func ParseManifest(desc ocispec.Descriptor, raw []byte) (Manifest, error) {
 	fail := func(format string, args ...any) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("manifest %s: %s", desc.Digest, fmt.Sprintf(format, args...))

@@ -13,16 +13,14 @@ import (
 
 const layoutPrefix = "oci-layout:"
 
-// SplitReference splits "NAME:TAG", "NAME@DIGEST" or "NAME:TAG@DIGEST" into the name
-// of a repository and a tag or digest, which is empty if reference has neither. A
-// digest takes precedence over a tag.
+// SplitReference splits "NAME:TAG", "NAME@DIGEST" or "NAME:TAG@DIGEST" into the name of a repository and a tag or digest,
+// which is empty if reference has neither. A digest takes precedence over a tag.
 func SplitReference(reference string) (name, tagOrDigest string, err error) {
 	if strings.Contains(reference, "://") {
 		return "", "", checkName(reference)
 	}
 	name, tagOrDigest, hasDigest := strings.Cut(reference, "@")
-	// A colon before the last slash belongs to a port or a drive letter, the
-	// first one of a layout to its prefix.
+	// A colon before the last slash belongs to a port or a drive letter, the first one of a layout to its prefix.
 	start := strings.LastIndex(name, "/") + 1
 	if strings.HasPrefix(name, layoutPrefix) {
 		start = max(start, len(layoutPrefix))

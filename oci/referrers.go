@@ -20,15 +20,14 @@ import (
 )
 
 const (
-	// listAttempts bounds how often a missing referrer is looked for, or added to
-	// the fallback index again.
+	// listAttempts bounds how often a missing referrer is looked for, or added to the fallback index again.
 	listAttempts = 12
-	// firstSettle is the shortest time after which the fallback index is read again,
-	// and settleFactor how many times longer that is than the update just made took:
-	// a writer that had read the index before it was written has by then overwritten it.
-	firstSettle  = 40 * time.Millisecond
-	settleFactor = 3
-	maxSettle    = 10 * time.Second
+	// indexWait is the shortest time after which the fallback index is read again, and indexFactor how many times longer
+	// that is than the update just made took: a writer that had read the index before it was written has by then
+	// overwritten it.
+	indexWait    = 40 * time.Millisecond
+	indexFactor  = 3
+	maxIndexWait = 10 * time.Second
 )
 
 // referrers implements backend.
@@ -37,16 +36,16 @@ func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descri
 	return all, err
 }
 
-// findReferrers asks the referrers API, or reads the fallback tag of
-// distribution-spec v1.1, «Unavailable Referrers API», and reports whether it was the API.
+// findReferrers asks the referrers API, or reads the fallback tag of distribution-spec v1.1, «Unavailable Referrers API»,
+// and reports whether it was the API.
 func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.Descriptor) (all []ocispec.Descriptor, api bool, err error) {
 	all, err = r.listReferrers(ctx, subject)
 	switch statusOf(err) {
 	case http.StatusNotFound:
 		return nil, true, nil // no such repository, which only the API reports
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
-		// Registries older than the API also respond with these. If the capability
-		// is known by now, the response is an error.
+		// Registries older than the API also respond with these. If the capability is known by now, the response is an
+		// error.
 		if r.repo.SetReferrersCapability(false) == nil {
 			all, err = r.listReferrers(ctx, subject)
 		}
@@ -69,14 +68,13 @@ func (r *remoteRepository) listReferrers(ctx context.Context, subject ocispec.De
 	return all, err
 }
 
-// list implements backend. With the API the registry lists the referrer, some of them
-// a little later; some lose it to concurrent writers, and get the manifest again.
-// Without the API every client rewrites one index, and concurrent writers overwrite
-// each other's entries: the index is read again after a pending writer must have
-// finished, and a lost entry is added again.
+// list implements backend. With the API the registry lists the referrer, some of them a little later; some lose it to
+// concurrent writers, and get the manifest again. Without the API every client rewrites one index, and concurrent writers
+// overwrite each other's entries: the index is read again after a pending writer must have finished, and a lost entry is
+// added again.
 func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.Descriptor, manifest []byte) error {
 	thing := r.repo.Reference.String() + "@" + subject.Digest.String()
-	wait := firstSettle
+	wait := indexWait
 	for attempt := range listAttempts {
 		all, api, err := r.findReferrers(ctx, subject)
 		if err != nil {
@@ -95,13 +93,13 @@ func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.D
 			if err != nil {
 				return explain(err, "push referrers index of", thing, r.host)
 			}
-			wait = max(wait, settleFactor*took)
+			wait = max(wait, indexFactor*took)
 		}
 		// The jitter separates writers that collided once.
 		if err := retry.Sleep(ctx, time.Duration(float64(wait)*(1+r.client.jitter()))); err != nil {
 			return err
 		}
-		wait = min(wait*3/2, maxSettle)
+		wait = min(wait*3/2, maxIndexWait)
 	}
 	return errors.New("the registry accepted the referrer, but does not list it; run again, or check that the registry allows tags of the form sha256-<hex> to move")
 }
@@ -110,8 +108,8 @@ func contains(list []ocispec.Descriptor, d ocispec.Descriptor) bool {
 	return slices.ContainsFunc(list, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest })
 }
 
-// addToIndex adds referrer to the index under the fallback tag of subject and
-// returns how long others could have read the index in between.
+// addToIndex adds referrer to the index under the fallback tag of subject and returns how long others could have read the
+// index in between.
 func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer ocispec.Descriptor) (time.Duration, error) {
 	defer r.lockIndex(subject.Digest)()
 	start := time.Now()
@@ -125,8 +123,8 @@ func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer oci
 	if len(index.Manifests) == MaxReferrers {
 		return 0, fmt.Errorf("more than %d referrers", MaxReferrers)
 	}
-	// The index that it replaces stays behind untagged: registries refuse or forbid
-	// deletes, and another writer may be reading it.
+	// The index that it replaces stays behind untagged: registries refuse or forbid deletes, and another writer may be
+	// reading it.
 	index.Manifests = append(index.Manifests, referrer)
 	if err := r.pushIndex(ctx, index, FallbackTag(subject.Digest)); err != nil {
 		return 0, err
@@ -134,8 +132,8 @@ func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer oci
 	return time.Since(start), nil
 }
 
-// errNoIndex is returned by readIndex if the fallback tag names something else: some
-// registries take the tag for the digest of the subject.
+// errNoIndex is returned by readIndex if the fallback tag names something else: some registries take the tag for the digest
+// of the subject.
 var errNoIndex = errors.New("it is not an index")
 
 // readIndex returns the index under the fallback tag of subject, an empty one with an error.

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// uploadAttempts bounds how often a blob is sent from the beginning: repeating
-	// the last request cannot resume a broken session.
+	// uploadAttempts bounds how often a blob is sent from the beginning: repeating the last request cannot resume a broken
+	// session.
 	uploadAttempts = 3
 	// tagPage is how many tags a listing asks for at a time.
 	tagPage = 1000
@@ -126,8 +126,8 @@ func (r *remoteRepository) sendBlob(ctx context.Context, desc ocispec.Descriptor
 	}
 }
 
-// uploadLost reports whether err may come from an upload session that the registry
-// dropped after one of its requests failed.
+// uploadLost reports whether err may come from an upload session that the registry dropped after one of its requests
+// failed.
 func uploadLost(err error) bool {
 	switch statusOf(err) {
 	case http.StatusNotFound, http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable:

@@ -17,8 +17,7 @@ import (
 // blobWorkers bounds the blobs of one manifest that are written at a time.
 const blobWorkers = 4
 
-// backend is a registry or a layout. Arguments are valid; errors satisfy isNotFound
-// if a thing is missing.
+// backend is a registry or a layout. Arguments are valid; errors satisfy isNotFound if a thing is missing.
 type backend interface {
 	// resolve returns media type, digest and size of a manifest.
 	resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error)
@@ -32,8 +31,7 @@ type backend interface {
 	pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error
 	// tag makes tag name a manifest that exists.
 	tag(ctx context.Context, desc ocispec.Descriptor, tag string) error
-	// tags calls page with tags after last, in the order of the repository, until
-	// page returns false.
+	// tags calls page with tags after last, in the order of the repository, until page returns false.
 	tags(ctx context.Context, last string, page func([]string) (more bool, err error)) error
 	// referrers lists at most MaxReferrers, none if subject is missing.
 	referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error)
@@ -49,16 +47,16 @@ type backend interface {
 	outlive(ctx context.Context, subject ocispec.Descriptor) (bool, error)
 }
 
-// Repository is one repository of a registry or one image layout. It is safe for
-// concurrent use, and makes no change but those its methods name.
+// Repository is one repository of a registry or one image layout. It is safe for concurrent use, and makes no change but
+// those its methods name.
 type Repository struct {
 	name    string
 	host    string // empty for layouts
 	backend backend
 }
 
-// Name returns the name that the repository was opened by and that signed
-// statements carry: "host/path", or "oci-layout:DIR".
+// Name returns the name that the repository was opened by and that signed statements carry: "host/path", or
+// "oci-layout:DIR".
 func (r *Repository) Name() string { return r.name }
 
 // Reference returns "name:tag" or "name@digest".
@@ -69,8 +67,8 @@ func (r *Repository) Reference(tagOrDigest string) string {
 	return r.name + ":" + tagOrDigest
 }
 
-// Resolve returns media type, digest and size of the manifest that a tag or digest
-// names. The error is [ErrNotFound] if no such manifest exists.
+// Resolve returns media type, digest and size of the manifest that a tag or digest names. The error is [ErrNotFound] if no
+// such manifest exists.
 func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (desc ocispec.Descriptor, err error) {
 	defer r.explain(&err, "resolve", tagOrDigest)
 	if _, err := checkTagOrDigest(tagOrDigest); err != nil {
@@ -82,8 +80,7 @@ func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (desc ocis
 	return plain(desc), nil
 }
 
-// Lookup returns the digest of the manifest that a tag names; "" if the tag does
-// not exist.
+// Lookup returns the digest of the manifest that a tag names; "" if the tag does not exist.
 func (r *Repository) Lookup(ctx context.Context, tag string) (digest.Digest, error) {
 	desc, err := r.Resolve(ctx, tag)
 	if errors.Is(err, ErrNotFound) {
@@ -92,9 +89,8 @@ func (r *Repository) Lookup(ctx context.Context, tag string) (digest.Digest, err
 	return desc.Digest, err
 }
 
-// Manifest returns the manifest that a tag or digest names, of at most
-// [MaxManifestSize] bytes, and its descriptor. The bytes have the digest of the
-// descriptor, which is the requested one if tagOrDigest is a digest.
+// Manifest returns the manifest that a tag or digest names, of at most [MaxManifestSize] bytes, and its descriptor. The
+// bytes have the digest of the descriptor, which is the requested one if tagOrDigest is a digest.
 func (r *Repository) Manifest(ctx context.Context, tagOrDigest string) (desc ocispec.Descriptor, raw []byte, err error) {
 	defer r.explain(&err, "read manifest", tagOrDigest)
 	isDigest, err := checkTagOrDigest(tagOrDigest)
@@ -113,8 +109,7 @@ func (r *Repository) Manifest(ctx context.Context, tagOrDigest string) (desc oci
 	return plain(desc), raw, nil
 }
 
-// Blob returns the blob that desc describes, verified. It refuses those larger
-// than [MaxBlobSize].
+// Blob returns the blob that desc describes, verified. It refuses those larger than [MaxBlobSize].
 func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) (data []byte, err error) {
 	defer r.explain(&err, "read blob", desc.Digest.String())
 	if err := desc.Digest.Validate(); err != nil {
@@ -132,17 +127,15 @@ func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) (data []
 	return data, nil
 }
 
-// PushArtifact stores an artifact under its digest: blobs first, the manifest
-// last, nothing that is there already. It returns after the repository has
-// confirmed that it holds the manifest. No tag is touched.
+// PushArtifact stores an artifact under its digest: blobs first, the manifest last, nothing that is there already. It
+// returns after the repository has confirmed that it holds the manifest. No tag is touched.
 func (r *Repository) PushArtifact(ctx context.Context, a Artifact) error {
 	_, err := r.PushManifest(ctx, a.Descriptor.MediaType, a.Manifest, a.blobs()...)
 	return err
 }
 
-// PushManifest stores a manifest under its digest as [Repository.PushArtifact]
-// does, after the blobs that it names. For manifests with a subject there is
-// [Repository.Attach].
+// PushManifest stores a manifest under its digest as [Repository.PushArtifact] does, after the blobs that it names. For
+// manifests with a subject there is [Repository.Attach].
 func (r *Repository) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...Blob) (desc ocispec.Descriptor, err error) {
 	desc = describe(mediaType, manifest)
 	defer r.explain(&err, "push", desc.Digest.String())
@@ -184,9 +177,8 @@ func (r *Repository) store(ctx context.Context, desc ocispec.Descriptor, manifes
 	return r.backend.pushManifest(ctx, desc, manifest)
 }
 
-// Tag makes tag name the manifest desc, which must be in the repository. It does not
-// read what the tag names before: registries whose tags are immutable may refuse even
-// a push that changes nothing.
+// Tag makes tag name the manifest desc, which must be in the repository. It does not read what the tag names before:
+// registries whose tags are immutable may refuse even a push that changes nothing.
 func (r *Repository) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
 	err := checkTag(tag)
 	if err == nil {
@@ -195,17 +187,16 @@ func (r *Repository) Tag(ctx context.Context, desc ocispec.Descriptor, tag strin
 	return r.explained(err, "tag "+desc.Digest.String()+" as", tag)
 }
 
-// Tags returns the tags that begin with prefix, sorted. Registries list in lexical
-// order, so it starts near the prefix and stops behind it; a registry that lists in
-// another order is read from the start to the end. More than [MaxTags] are an error.
+// Tags returns the tags that begin with prefix, sorted. Registries list in lexical order, so it starts near the prefix and
+// stops behind it; a registry that lists in another order is read from the start to the end. More than [MaxTags] are an
+// error.
 func (r *Repository) Tags(ctx context.Context, prefix string) (tags []string, err error) {
 	defer r.explain(&err, "list tags", prefix)
-	// The prefix less one byte sorts before everything that begins with it, and
-	// is a tag by the grammar, which some registries insist on.
+	// The prefix less one byte sorts before everything that begins with it, and is a tag by the grammar, which some
+	// registries insist on.
 	if last := prefix[:max(0, len(prefix)-1)]; last != "" && checkTag(last) == nil {
 		found, ordered, err := r.scanTags(ctx, last, prefix)
-		// Nothing found may also mean a registry that knows no such tag to
-		// start from.
+		// Nothing found may also mean a registry that knows no such tag to start from.
 		if err == nil && ordered && len(found) > 0 {
 			return found, nil
 		}
@@ -220,8 +211,7 @@ func (r *Repository) Tags(ctx context.Context, prefix string) (tags []string, er
 	return found, err
 }
 
-// scanTags lists from last on. It stops behind the prefix as long as the tags come
-// in order, and says whether they did.
+// scanTags lists from last on. It stops behind the prefix as long as the tags come in order, and says whether they did.
 func (r *Repository) scanTags(ctx context.Context, last, prefix string) (found []string, ordered bool, err error) {
 	ordered, seen := true, 0
 	err = r.backend.tags(ctx, last, func(page []string) (bool, error) {
@@ -241,10 +231,9 @@ func (r *Repository) scanTags(ctx context.Context, last, prefix string) (found [
 	return slices.Compact(found), ordered, err
 }
 
-// Referrers lists the manifests attached to subject that have the artifact type,
-// all if it is empty, with artifact type and annotations in their descriptors.
-// They come from the referrers API, or from the fallback tag if the registry lacks
-// the API. A missing subject has no referrers. More than [MaxReferrers] are an error.
+// Referrers lists the manifests attached to subject that have the artifact type, all if it is empty, with artifact type and
+// annotations in their descriptors. They come from the referrers API, or from the fallback tag if the registry lacks the
+// API. A missing subject has no referrers. More than [MaxReferrers] are an error.
 func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) (all []ocispec.Descriptor, err error) {
 	defer r.explain(&err, "list referrers", subject.Digest.String())
 	if err := subject.Digest.Validate(); err != nil {
@@ -272,8 +261,8 @@ func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, 
 	}), nil
 }
 
-// referrerFields reads what lists of referrers show of a manifest, and its subject,
-// the zero descriptor if it has none. Of bytes that are not a manifest it reads nothing.
+// referrerFields reads what lists of referrers show of a manifest, and its subject, the zero descriptor if it has none. Of
+// bytes that are not a manifest it reads nothing.
 func referrerFields(raw []byte) (artifactType string, annotations map[string]string, subject ocispec.Descriptor) {
 	var m ocispec.Manifest
 	if json.Unmarshal(raw, &m) != nil {
@@ -289,8 +278,8 @@ func referrerFields(raw []byte) (artifactType string, annotations map[string]str
 	return artifactType, m.Annotations, subject
 }
 
-// Attach stores a referrer of subject and returns, with its descriptor, once the
-// list of referrers shows it. Attaching the same twice changes nothing.
+// Attach stores a referrer of subject and returns, with its descriptor, once the list of referrers shows it. Attaching the
+// same twice changes nothing.
 func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, referrer Referrer) (_ ocispec.Descriptor, err error) {
 	defer r.explain(&err, "push referrer of", subject.Digest.String())
 	if err := subject.Digest.Validate(); err != nil {
@@ -309,8 +298,7 @@ func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, ref
 	return desc, nil
 }
 
-// ReadArtifact returns the manifest of the artifact that a tag or digest names. See
-// [ParseManifest] for what it refuses.
+// ReadArtifact returns the manifest of the artifact that a tag or digest names. See [ParseManifest] for what it refuses.
 func (r *Repository) ReadArtifact(ctx context.Context, tagOrDigest string) (Manifest, error) {
 	desc, raw, err := r.Manifest(ctx, tagOrDigest)
 	if err != nil {
@@ -320,8 +308,8 @@ func (r *Repository) ReadArtifact(ctx context.Context, tagOrDigest string) (Mani
 	return m, r.explained(err, "read artifact", tagOrDigest)
 }
 
-// Pull returns the files of an artifact. Config and layer have the digests that the
-// manifest gives, the tar the one that the config gives; see [Unpack].
+// Pull returns the files of an artifact. Config and layer have the digests that the manifest gives, the tar the one that
+// the config gives; see [Unpack].
 func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) {
 	defer r.explain(&err, "pull", m.Descriptor.Digest.String())
 	raw, err := r.Blob(ctx, m.Config)

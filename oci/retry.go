@@ -17,8 +17,8 @@ const (
 	noticedWait = 2 * time.Second // longer waits are reported
 )
 
-// newRetrier repeats requests after transient failures. oras-go's default policy waits
-// three seconds at most and reads Retry-After on 429 only.
+// newRetrier repeats requests after transient failures. oras-go's default policy waits three seconds at most and reads
+// Retry-After on 429 only.
 func newRetrier(base http.RoundTripper, maxWait time.Duration, jitter func() float64, warn func(string)) http.RoundTripper {
 	policy := &orasretry.GenericPolicy{
 		Retryable: isTransient,

@@ -21,16 +21,16 @@ const (
 // inputDigits is how much of the input digest a hydration's tag shows. The manifest has all of it.
 const inputDigits = 12
 
-// StageTags are the tags under which hydration publishes a stage's artifact. For stage S, release git-C and image
-// sha256:X, with the tag that promotion moves, they are:
+// StageTags are the tags under which hydration publishes a stage's artifact. For stage S, release git-C and image sha256:X,
+// with the tag that promotion moves, they are:
 //
 //	S.img-sha256-X.<12 hex of the input digest>   one hydration; never moved
 //	S.img-sha256-X                                the newest hydration of this image
 //	S.git-C                                       the candidate of this release; promotion resolves this one
 //	S                                             what is live; only promotion and rollback move it
 //
-// Stage names hold no dot, so no tag of one stage is a prefix of another's, and no tag begins like the fallback tag of
-// the referrers API.
+// Stage names hold no dot, so no tag of one stage is a prefix of another's, and no tag begins like the fallback tag of the
+// referrers API.
 type StageTags struct {
 	Hydration string // this hydration, never moved
 	Image     string // the newest hydration of the image

@@ -14,8 +14,7 @@ import (
 	"github.com/lockage/lockage/internal/memfs"
 )
 
-// Tree is the verified files of a layer, in memory. Only [Unpack] makes one. It is
-// an [fs.FS], and safe for concurrent use.
+// Tree is the verified files of a layer, in memory. Only [Unpack] makes one. It is an [fs.FS], and safe for concurrent use.
 type Tree struct {
 	nodes  map[string]*node
 	digest digest.Digest
@@ -27,8 +26,7 @@ var (
 	_ fs.StatFS     = (*Tree)(nil)
 )
 
-// ContentDigest returns the digest by which the tree was verified, without
-// computing it again.
+// ContentDigest returns the digest by which the tree was verified, without computing it again.
 func (t *Tree) ContentDigest() digest.Digest { return t.digest }
 
 // Open implements [fs.FS].

@@ -12,7 +12,7 @@ import (
 // maxMark bounds the mark that begins a comment, in bytes.
 const maxMark = 256
 
-// markers are what can stand in an HTML comment and is written by nobody by accident.
+// markers matches text that is valid in an HTML comment and that nobody writes by accident.
 var markers = regexp.MustCompile(`^[A-Za-z0-9_.:/]+(-[A-Za-z0-9_.:/]+)*$`)
 
 type comment struct {
@@ -20,7 +20,7 @@ type comment struct {
 	body string
 }
 
-// comments is what drivers know of the comments below a pull request.
+// comments is the part of a driver for the comments of a pull request.
 type comments interface {
 	comments(ctx context.Context, number int) ([]comment, error)
 	addComment(ctx context.Context, number int, body string) error
@@ -28,14 +28,13 @@ type comments interface {
 }
 
 // Comment keeps one comment below a pull request up to date. It is found again by its marker (letters, digits and «_.:/»,
-// with single dashes between), which stands invisibly in its first line. A comment with the same marker that belongs to
-// somebody else, and that we may not change, is left alone. One request for a hundred comments, two to write.
+// with single dashes between), which is in its first line, invisibly. A comment with the same marker that we may not change
+// stays as it is. One request for a hundred comments, two to write.
 func (r *Repository) Comment(ctx context.Context, number int, marker, body string) (Change, error) {
 	return r.comment(ctx, number, marker, body, true)
 }
 
-// UpdateComment is Comment for a comment that stands already: where there is none, none is made, and the change is
-// Unchanged.
+// UpdateComment is Comment for an existing comment: without one, it makes none and returns Unchanged.
 func (r *Repository) UpdateComment(ctx context.Context, number int, marker, body string) (Change, error) {
 	return r.comment(ctx, number, marker, body, false)
 }
@@ -43,7 +42,7 @@ func (r *Repository) UpdateComment(ctx context.Context, number int, marker, body
 func (r *Repository) comment(ctx context.Context, number int, marker, body string, add bool) (Change, error) {
 	mark := "<!-- lockage:" + marker + " -->"
 	if !markers.MatchString(marker) || len(mark) >= maxMark {
-		return "", fmt.Errorf("comment on pull request %s: %q is no marker", r.reference(number), terminal.Clip(marker, maxMark))
+		return "", fmt.Errorf("comment on pull request %s: invalid marker %q", r.reference(number), terminal.Clip(marker, maxMark))
 	}
 	what := "comment on pull request " + r.reference(number)
 	if err := r.fits(what, body); err != nil {

@@ -11,19 +11,19 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// Request is a pull request as it should be.
+// Request is the wanted state of a pull request.
 type Request struct {
-	Head, Base string // branches; both are there already
-	Commit     string // head's tip, which was pushed; if empty, a merged or closed pull request is taken for this one's
+	Head, Base string // branches, which exist
+	Commit     string // head's tip; if empty, a merged or closed pull request of any head commit counts
 	Title      string // one line; longer than MaxTitle it is cut
 	Body       string // Markdown, at most MaxBody bytes
 	Labels     []string
 	Reviewers  []string // names of users, and of teams as owner/team
-	Draft      bool     // for the time it is opened: nobody's «ready for review» is taken back
-	Reopen     bool     // whether one that was closed with this head is opened again
+	Draft      bool     // on opening only: a «ready for review» is not reverted
+	Reopen     bool     // whether to open one again that was closed with this head
 }
 
-// Change is what a call did.
+// Change is the effect of a call.
 type Change string
 
 // The changes.
@@ -33,11 +33,11 @@ const (
 	Unchanged Change = "unchanged"
 )
 
-// Ensured is a pull request that is as it was asked for.
+// Ensured is a pull request in its wanted state.
 type Ensured struct {
 	PullRequest
 	Change Change
-	// Warnings say what the forge refused that a review can do without: a label, a reviewer, a draft.
+	// Warnings describe refusals that a review can do without: of a label, a reviewer, a draft.
 	Warnings []string
 }
 
@@ -46,11 +46,11 @@ var (
 	errNoDrafts = errors.New("the repository has no drafts")
 )
 
-// findTries bounds how often a pull request that must be there is looked for: forges show a new one late.
+// findTries bounds how often an existing pull request is looked for: forges show a new one late.
 const findTries = 3
 
-// MaxBody returns the greatest length of a pull request's or comment's text, in bytes: the forge's limit, in which it counts
-// characters, of which there are at most as many, less the mark by which a comment is found.
+// MaxBody returns the greatest length of a pull request's or comment's text, in bytes: the forge's limit in characters,
+// which are at most as many as bytes, less the mark by which a comment is found.
 func (r *Repository) MaxBody() int { return r.maxText - maxMark }
 
 // fits returns an error if a text is longer than the forge takes.
@@ -61,10 +61,10 @@ func (r *Repository) fits(what, text string) error {
 	return nil
 }
 
-// Ensure opens the pull request from head into base, or finds it and brings title, text, labels and reviewers up to date. What
-// others added is left alone. One that is merged or was closed by hand with the same head commit is returned as it is: never is
-// there a second one for the same proposal; a new commit is a new proposal. One request where nothing is to do, two for
-// opening (three on Gitea) or updating, one more each for labels (two or three on Gitea) and reviewers (and one a user on GitLab).
+// Ensure opens the pull request from head into base, or finds it and brings title, text, labels and reviewers up to date.
+// It keeps what others added. It returns one unchanged that is merged or was closed by hand with the same head commit: a
+// proposal has one pull request, and a new commit is a new proposal. One request if nothing is to do, two for opening
+// (three on Gitea) or updating, one more each for labels (two or three on Gitea) and reviewers (and one a user on GitLab).
 func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, error) {
 	request.Title = terminal.Words(request.Title, MaxTitle)
 	what := fmt.Sprintf("pull request from %s into %s", request.Head, request.Base)
@@ -79,7 +79,7 @@ func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, erro
 		return Ensured{}, r.fail("look for the "+what, err)
 	}
 	if found && pull.State != StateOpen && request.Commit != "" && pull.Head.Commit != request.Commit {
-		found = false // history
+		found = false // of an earlier proposal
 	}
 	if found && (pull.State == StateMerged || pull.State == StateClosed && !request.Reopen) {
 		return Ensured{PullRequest: pull, Change: Unchanged}, nil
@@ -96,8 +96,9 @@ func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, erro
 	return ensured, nil
 }
 
-// Refresh is [Repository.Ensure] for an open pull request as [Repository.ListOpen] returned it: no request where nothing is to
-// do, one to update, and as many more for labels and reviewers. Where a reviewer answered already, one more finds that out.
+// Refresh is [Repository.Ensure] for an open pull request as [Repository.ListOpen] returned it: no request if nothing is to
+// do, one to update, and as many more for labels and reviewers. One more finds out whether a reviewer has responded
+// already.
 func (r *Repository) Refresh(ctx context.Context, pull PullRequest, request Request) (Ensured, error) {
 	request.Title = terminal.Words(request.Title, MaxTitle)
 	what := "update pull request " + r.reference(pull.Number)
@@ -111,7 +112,7 @@ func (r *Repository) Refresh(ctx context.Context, pull PullRequest, request Requ
 	return ensured, nil
 }
 
-// open creates the pull request, or adopts the one that appeared meanwhile.
+// open creates the pull request, or adopts one that somebody opened meanwhile.
 func (r *Repository) open(ctx context.Context, request Request) (Ensured, error) {
 	ensured := Ensured{Change: Created}
 	pull, err := r.driver.create(ctx, request)
@@ -149,7 +150,7 @@ func (r *Repository) open(ctx context.Context, request Request) (Ensured, error)
 	return ensured, err
 }
 
-// converge writes what differs.
+// converge writes the differences.
 func (r *Repository) converge(ctx context.Context, request Request, ensured *Ensured) error {
 	var change change
 	if ensured.Title != request.Title {
@@ -175,7 +176,7 @@ func (r *Repository) converge(ctx context.Context, request Request, ensured *Ens
 		ensured.PullRequest = pull
 		updated()
 	}
-	// A refusal of what follows leaves a pull request that can be reviewed.
+	// A refused label or reviewer leaves a pull request that can be reviewed.
 	tolerate := func(what string, err error) error {
 		if err == nil {
 			updated()
@@ -204,7 +205,7 @@ func (r *Repository) converge(ctx context.Context, request Request, ensured *Ens
 	return nil
 }
 
-// unasked returns the reviewers who neither are asked nor have answered: an answer takes them off the forge's list.
+// unasked returns the reviewers who are neither asked nor have responded: a response removes them from the forge's list.
 func (r *Repository) unasked(ctx context.Context, request Request, ensured *Ensured) (users, teams []string, err error) {
 	todo := missing(request.Reviewers, append(slices.Clone(ensured.reviewers), ensured.Author))
 	if todo == nil {
@@ -222,7 +223,7 @@ func (r *Repository) unasked(ctx context.Context, request Request, ensured *Ensu
 	}
 	for _, name := range missing(todo, answered) {
 		if strings.Contains(name, "/") {
-			if answered == nil { // whoever answered may have answered for the team
+			if answered == nil { // a response may be the team's
 				teams = append(teams, name)
 			}
 			continue
@@ -232,7 +233,7 @@ func (r *Repository) unasked(ctx context.Context, request Request, ensured *Ensu
 	return users, teams, nil
 }
 
-// missing returns what of wanted is not there, without regard to case, as all forges compare names.
+// missing returns the wanted names that are not there, ignoring case, as all forges compare names.
 func missing(wanted, there []string) []string {
 	var out []string
 	for _, name := range wanted {

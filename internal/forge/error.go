@@ -17,7 +17,7 @@ import (
 // Error is a forge's refusal.
 type Error struct {
 	Status  int    // of HTTP, or 422 where GraphQL refuses with 200
-	Message string // the forge's own words, one line, at most 1,000 bytes
+	Message string // of the forge, one line, at most 1,000 bytes
 }
 
 func (e *Error) Error() string {
@@ -28,7 +28,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// RateLimitError says that the forge wants no more requests before Until, which is further away than one request may wait.
+// RateLimitError is returned if the forge accepts no more requests before Until, which is later than one request may wait.
 // The request was not carried out.
 type RateLimitError struct {
 	Host  string
@@ -39,9 +39,9 @@ func (e *RateLimitError) Error() string {
 	return fmt.Sprintf("rate limit of %s reached: run again after %s", e.Host, e.Until.UTC().Format(time.RFC3339))
 }
 
-// fail says on which repository something failed, and what to do.
+// fail adds the repository and the next step to an error.
 func (r *Repository) fail(what string, err error) error {
-	// What wraps them repeats the request's URL and nothing of use.
+	// The libraries' wrapping only repeats the request's URL.
 	var refusal *Error
 	var limit *RateLimitError
 	switch {
@@ -65,7 +65,7 @@ func (r *Repository) advice(status int) string {
 	return ""
 }
 
-// refused reports whether the forge said no to what was asked, and would say it again.
+// refused reports whether the forge refused a request for good.
 func refused(err error) bool {
 	var refusal *Error
 	return errors.As(err, &refusal) && refusal.Status >= 400 && refusal.Status < 500 && refusal.Status != http.StatusUnauthorized
@@ -86,10 +86,10 @@ func unsettled(err error) bool {
 	return !errors.As(err, &refusal) || refusal.Status >= 500
 }
 
-// maxMessage bounds the words of a refusal, in bytes.
+// maxMessage bounds the message of a refusal, in bytes.
 const maxMessage = 1000
 
-// message finds the words in the body of a refusal. GitHub: {"message", "errors": [{"message"}]}; GitLab: {"message": a
+// message returns the text in the body of a refusal. GitHub: {"message", "errors": [{"message"}]}; GitLab: {"message": a
 // string, a list, or an object of lists} or {"error"}; Gitea: {"message"}.
 func message(body []byte) string {
 	var object struct {

@@ -3,36 +3,37 @@
 //
 // # Promises
 //
-//   - Every write is made once. What a request asks for is looked up first, and nothing is written that is there already. A
-//     pull request whose creation failed in an unknown state, or that somebody else opened in between, is looked for and
-//     adopted; there is never a second one for a head and a base. (Gitea may open
-//     two for two who ask at one time; all but the first are closed at once.)
+//   - Every write is made once. The state is looked up first, and only differences are written. A pull request whose
+//     creation failed in an unknown state, or that somebody else opened meanwhile, is looked for and adopted; a head and a
+//     base never have a second one. (Gitea may open two for two concurrent requests; all but the first are closed at once.)
 //   - Only branches of the repository itself count: a fork's branch of the same name is never taken for ours.
 //   - Limits of the forge are obeyed: Retry-After, the X-RateLimit and RateLimit headers and GitHub's secondary limits
-//     (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api). Short waits are waited, up
-//     to [MaxWait] a request; a longer one is a [RateLimitError] that says when to come back.
-//   - Everything read has a bound: [MaxResponse] a response, twenty pages a list.
+//     (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api). A request waits up to
+//     [MaxWait]; a longer wait is a [RateLimitError] with the time of the next request.
+//   - Everything read is bounded: [MaxResponse] a response, twenty pages a list.
 //
 // # Which forge
 //
 // [Options.Kind], else a host that everybody knows (github.com, *.ghe.com, gitlab.com, gitea.com, codeberg.org), else the
 // variable LOCKAGE_FORGE (github, gitlab or gitea), else the server that a CI job runs on (GITHUB_SERVER_URL, which Gitea
-// and Forgejo set too, or CI_SERVER_URL), else at most three unauthenticated requests to the repository's host. A forge whose
-// address cannot be told from the remote's (ssh with a web port of its own, a path before all repositories) is given by
-// LOCKAGE_FORGE_URL; it holds for remotes of the same host name, and LOCKAGE_FORGE names the kind of that server only then.
+// and Forgejo set too, or CI_SERVER_URL), else at most three unauthenticated requests to the repository's host.
+// LOCKAGE_FORGE_URL is the address of a forge that does not follow from the remote's (ssh with a web port of its own, a
+// path before all repositories); it applies to remotes of the same host name, and then LOCKAGE_FORGE names the kind of that
+// server only.
 //
 // # Which token
 //
 // A token is sent to one host, over TLS unless that host is this machine, and follows no redirect away from it.
 //
-//   - [Options.Token] and LOCKAGE_FORGE_TOKEN are meant for us: they go to the forge of the repository that is opened.
-//   - The others were meant for somebody else, and go only to a host known to be theirs, never to one that merely
-//     answered like their kind of forge: the server of the CI job where the job is of that kind, else the hosts that
-//     everybody knows, and where LOCKAGE_FORGE names the kind. They are GITHUB_TOKEN and GH_TOKEN; GITLAB_TOKEN; GITEA_TOKEN
-//     and FORGEJO_TOKEN. In a job of GitHub, Gitea or Forgejo GITHUB_TOKEN is the job's own and goes to the job's server only.
+//   - [Options.Token] and LOCKAGE_FORGE_TOKEN are lockage's own: they are sent to the forge of the repository that is
+//     opened.
+//   - The others belong to other programs, and are sent only to a host known to be of their kind, never to one that merely
+//     responds like it: the server of the CI job if the job is of that kind, else the hosts that everybody knows, and a
+//     host whose kind LOCKAGE_FORGE names. They are GITHUB_TOKEN and GH_TOKEN; GITLAB_TOKEN; GITEA_TOKEN and FORGEJO_TOKEN.
+//     In a job of GitHub, Gitea or Forgejo GITHUB_TOKEN is the job's own and is sent to the job's server only.
 //
-// GitLab's CI_JOB_TOKEN is not used: it cannot open merge requests. Without a token there is [ErrNoToken], and [CompareURL]
-// is the link on which a person opens the pull request.
+// GitLab's CI_JOB_TOKEN is not used: it cannot open merge requests. Without a token the error is [ErrNoToken], and
+// [CompareURL] is the link on which a person opens the pull request.
 package forge
 
 import (
@@ -58,11 +59,11 @@ const (
 )
 
 var (
-	// ErrNoToken says that there is no token for the repository's forge.
+	// ErrNoToken is returned if no token is configured for the repository's forge.
 	ErrNoToken = errors.New("no API token")
-	// ErrNoForge says that a repository is not on a forge: a folder, a bundle, or an address of another scheme.
+	// ErrNoForge is returned if a repository is not on a forge: a folder, a bundle, or an address of another scheme.
 	ErrNoForge = errors.New("not on a forge")
-	// ErrUnknownForge says that nothing tells which kind of forge a host is.
+	// ErrUnknownForge is returned if the kind of a forge cannot be determined.
 	ErrUnknownForge = errors.New("unknown kind of forge")
 )
 
@@ -72,15 +73,15 @@ func Unavailable(err error) bool {
 	return errors.Is(err, ErrNoToken) || errors.Is(err, ErrNoForge) || errors.Is(err, ErrUnknownForge)
 }
 
-// Options are what the surroundings give. The zero value works, without any token.
+// Options describe the environment. The zero value works, without any token.
 type Options struct {
-	Kind  Kind   // empty: found out
+	Kind  Kind   // empty: determined, see the package documentation
 	Token string // empty: the environment's
 
 	Getenv    func(string) string                              // nil: an empty environment
 	Transport http.RoundTripper                                // nil: http.DefaultTransport
 	UserAgent string                                           // empty: lockage
-	Now       func() time.Time                                 // nil: time.Now; compared with the times that rate limits name
+	Now       func() time.Time                                 // nil: time.Now; compared with the times of rate limits
 	Sleep     func(ctx context.Context, d time.Duration) error // nil: a timer; returns early with the context's error
 }
 
@@ -126,14 +127,14 @@ type driver interface {
 // line in families.
 type family struct {
 	kind      Kind
-	hosts     []string // that everybody knows; one that begins with a dot stands for those below it
+	hosts     []string // that everybody knows; one that begins with a dot includes all below it
 	tokens    []string // variables, the preferred first
 	access    string   // what a token needs
 	maxText   int      // characters of a pull request's or comment's text
 	sign      string   // before a pull request's number
-	nested    bool     // owners may have slashes; else what precedes owner/name is a path only if below
-	below     bool     // it may be installed below a path
-	version   string   // path that tells the family, asked for without a token
+	nested    bool     // owners may have slashes
+	below     bool     // it may be installed below a path, which precedes owner/name
+	version   string   // path whose response identifies the family, without a token
 	commit    string   // path of a commit's page, below the repository's
 	recognise func(version answer) bool
 	compare   func(repository *url.URL, base, head string) // makes the repository's page the one that compares
@@ -156,9 +157,9 @@ func (k Kind) unknown() error {
 	return fmt.Errorf("%w %q: use github, gitlab or gitea", ErrUnknownForge, k)
 }
 
-// Open prepares the use of the repository behind a Git remote: https, ssh or scp-like, with or without «.git»; credentials in
-// it are ignored. It makes no request but those that find out the kind of an unknown host. Errors are [ErrNoForge],
-// [ErrNoToken] (checked before any request) and [ErrUnknownForge], with what to do about them.
+// Open prepares the use of the repository behind a Git remote: https, ssh or scp-like, with or without «.git»; credentials
+// in it are ignored. It makes no request except to determine the kind of an unknown host. Errors are [ErrNoForge],
+// [ErrNoToken] (checked before any request) and [ErrUnknownForge], with the next step.
 func Open(ctx context.Context, repositoryURL string, o Options) (*Repository, error) {
 	o = o.withDefaults()
 	at, err := locate(repositoryURL, o)
@@ -200,7 +201,7 @@ func (r *Repository) Kind() Kind { return r.kind }
 func (r *Repository) String() string { return r.root.Host + r.root.Path + "/" + r.path }
 
 // CompareURL returns the page on which a person compares head with base and opens the pull request. It makes no request and
-// needs no token; it is empty where the kind of forge is not known without asking, or the repository is on none.
+// needs no token; it is empty if the kind of forge is not known without a request, or the repository is not on a forge.
 func CompareURL(repositoryURL, base, head string, o Options) string {
 	family, page := webPage(repositoryURL, o)
 	if family == nil {
@@ -229,7 +230,7 @@ func (r *Repository) CommitURL(repositoryURL, commit string) string {
 	return CommitURL(repositoryURL, commit, o)
 }
 
-// webPage returns the page of a repository, and no family where that takes a request or the repository is on no forge.
+// webPage returns the page of a repository, and no family if that takes a request or the repository is not on a forge.
 func webPage(repositoryURL string, o Options) (*family, *url.URL) {
 	at, err := locate(repositoryURL, o.withDefaults())
 	if err != nil {

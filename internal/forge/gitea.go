@@ -14,10 +14,10 @@ import (
 	"code.gitea.io/sdk/gitea"
 )
 
-// giteaPage is what Gitea gives at most in one answer, unless its administrator says otherwise.
+// giteaPage is the default maximum of entries in one response of Gitea.
 const giteaPage = 50
 
-// labelColor is that of labels which are not there yet.
+// labelColor is the color of new labels.
 const labelColor = "#1d76db"
 
 // giteaForge speaks the API of Gitea and Forgejo, version 1: https://docs.gitea.com/api/1.26/.
@@ -49,20 +49,20 @@ var giteaFamily = family{
 
 func giteaNext(r *gitea.Response) int { return r.NextPage }
 
-// client is one for a single use, since the library's has its context inside. The version is not asked for: what we use is in
-// every Gitea since 1.22 and every Forgejo since 7.
+// client returns a client for a single request, since the library's holds its context. It does not ask for the version:
+// every Gitea since 1.22 and every Forgejo since 7 has what we use.
 func (g *giteaForge) client(ctx context.Context) *gitea.Client {
 	client, err := gitea.NewClient(g.root, gitea.SetGiteaVersion(""), gitea.SetHTTPClient(g.http), gitea.SetContext(ctx))
 	if err != nil {
-		panic("forge: gitea.NewClient fails without having asked for anything: " + err.Error())
+		panic("forge: gitea.NewClient fails without a request: " + err.Error())
 	}
 	return client
 }
 
-// giteaDraft is Gitea's default for the mark of a draft.
+// giteaDraft matches Gitea's default marks of a draft.
 var giteaDraft = regexp.MustCompile(`(?i)^\s*(wip:|\[wip\])\s*`)
 
-// find asks for the pair of branches. Gitea then returns the oldest, so that a closed one says that the lists are needed.
+// find asks for the pair of branches. Gitea returns the oldest pull request: if it is closed, a newer one may be listed.
 func (g *giteaForge) find(ctx context.Context, head, base string) (PullRequest, bool, error) {
 	pull, _, err := g.client(ctx).GetPullRequestByBaseHead(g.owner, g.name, base, head)
 	if hasStatus(err, http.StatusNotFound) {
@@ -96,8 +96,7 @@ func (g *giteaForge) find(ctx context.Context, head, base string) (PullRequest, 
 	return best, true, err
 }
 
-// withHead gives a pull request that is not open the head it ended with. Gitea shows the branch's tip, which may have
-// moved on since.
+// withHead sets the last head of a pull request that is not open. Gitea shows the branch's tip, which may have moved since.
 func (g *giteaForge) withHead(ctx context.Context, pull PullRequest) (PullRequest, error) {
 	if pull.State == StateOpen {
 		return pull, nil
@@ -188,8 +187,8 @@ func (g *giteaForge) get(ctx context.Context, number int) (PullRequest, error) {
 	return g.withHead(ctx, g.pull(pull))
 }
 
-// create looks once more afterwards: Gitea lets two requests at one time open two pull requests. All but the first are
-// closed, by whoever sees them.
+// create lists pull requests afterwards: two concurrent requests may open two on Gitea. All but the first are closed, by
+// each process that sees them.
 func (g *giteaForge) create(ctx context.Context, request Request) (PullRequest, error) {
 	title := request.Title
 	if request.Draft {
@@ -242,7 +241,7 @@ func (g *giteaForge) edit(ctx context.Context, old PullRequest, change change) (
 	return g.pull(pull), nil
 }
 
-// addLabels looks up the numbers of labels, which are the repository's, and makes those that are missing.
+// addLabels looks up the ids of labels, which belong to the repository, and creates missing ones.
 func (g *giteaForge) addLabels(ctx context.Context, pull PullRequest, labels []string) error {
 	known := map[string]int64{}
 	for label, err := range pages(giteaNext, func(page int) ([]*gitea.Label, *gitea.Response, error) {
@@ -312,7 +311,7 @@ func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, e
 			return nil, err
 		}
 		if entry.Reviewer == nil || entry.State == gitea.ReviewStateRequestReview || entry.State == gitea.ReviewStatePending {
-			continue // a team; a question; an answer not given yet
+			continue // a team; a request; a pending review
 		}
 		verdict := verdicts[entry.State]
 		if entry.Dismissed && verdict != commented {
@@ -326,7 +325,7 @@ func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, e
 	return out, nil
 }
 
-// mayApprove takes Gitea's word: official is the review of a user who may write, or whom the branch's protection names.
+// mayApprove uses Gitea's flag: a review is official if its user may write, or is named by the branch's protection.
 func (g *giteaForge) mayApprove(_ context.Context, review review) (bool, error) {
 	return review.counts, nil
 }

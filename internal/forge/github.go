@@ -12,7 +12,7 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// gitHub speaks GitHub's REST API, and GraphQL for what REST lacks: https://docs.github.com/rest and /graphql.
+// gitHub uses GitHub's REST API, and GraphQL for what REST lacks: https://docs.github.com/rest and /graphql.
 type gitHub struct {
 	client      *github.Client
 	owner, name string
@@ -49,7 +49,7 @@ var gitHubFamily = family{
 
 func gitHubNext(r *github.Response) int { return r.NextPage }
 
-// limits hands the decision about rate limits to our transport.
+// limits leaves rate limits to our transport.
 func (g *gitHub) limits(ctx context.Context) context.Context {
 	return context.WithValue(ctx, github.BypassRateLimitCheck, true)
 }
@@ -175,7 +175,7 @@ func (g *gitHub) ask(ctx context.Context, pull PullRequest, users, teams []strin
 	return err
 }
 
-// autoMerge asks for the repository's default way to merge first: a method it does not allow is refused.
+// autoMerge reads the repository's default merge method first: GitHub refuses a method that is not allowed.
 func (g *gitHub) autoMerge(ctx context.Context, pull PullRequest) error {
 	var repository struct {
 		Repository struct {
@@ -194,7 +194,7 @@ func (g *gitHub) autoMerge(ctx context.Context, pull PullRequest) error {
 	}`, map[string]any{"id": pull.id, "method": repository.Repository.ViewerDefaultMergeMethod, "head": pull.Head.Commit}, &enabled)
 }
 
-// graphQL sends one query. Its endpoint lies beside REST's: https://api.github.com/graphql, https://HOST/api/graphql.
+// graphQL sends one query to https://api.github.com/graphql or https://HOST/api/graphql.
 func (g *gitHub) graphQL(ctx context.Context, query string, variables map[string]any, data any) error {
 	endpoint := *g.client.BaseURL
 	endpoint.Path = strings.TrimSuffix(endpoint.Path, "v3/") + "graphql"

@@ -12,7 +12,7 @@ import (
 	gitlab "gitlab.com/gitlab-org/api/client-go"
 )
 
-// gitLab speaks GitLab's REST API, version 4: https://docs.gitlab.com/api/rest/.
+// gitLab uses GitLab's REST API, version 4: https://docs.gitlab.com/api/rest/.
 type gitLab struct {
 	client  *gitlab.Client
 	sleep   sleeper
@@ -49,7 +49,7 @@ type unlimited struct{}
 
 func (unlimited) Wait(context.Context) error { return nil }
 
-// draftMarks is what GitLab takes for the mark of a draft.
+// draftMarks matches GitLab's marks of a draft.
 var draftMarks = regexp.MustCompile(`(?i)^\s*(\[draft\]|draft:|draft -|\(draft\)|\[wip\]|wip:)\s*`)
 
 func (g *gitLab) find(ctx context.Context, head, base string) (PullRequest, bool, error) {
@@ -174,7 +174,7 @@ func (g *gitLab) addLabels(ctx context.Context, pull PullRequest, labels []strin
 	return err
 }
 
-// ask looks up who is asked and who was asked already, since GitLab wants numbers and replaces the list.
+// ask looks up the ids of all reviewers, new and old, since GitLab takes ids and replaces the list.
 func (g *gitLab) ask(ctx context.Context, pull PullRequest, users, teams []string) error {
 	if teams != nil {
 		return &Error{Status: http.StatusUnprocessableEntity, Message: "groups cannot be reviewers: name their users"}
@@ -210,12 +210,12 @@ func (g *gitLab) autoMerge(ctx context.Context, pull PullRequest) error {
 	})
 }
 
-// beingChecked are the merge statuses that pass by themselves.
+// beingChecked are the transient merge statuses.
 var beingChecked = []string{"unchecked", "checking", "preparing", "approvals_syncing"}
 
 func (g *gitLab) landed(context.Context, PullRequest, string) error { return nil }
 
-// reviews puts together what GitLab keeps apart: who approves, when that was said, and what the head was then.
+// reviews combines three sources of GitLab: the approvers, the times of their approvals, and the head at that time.
 func (g *gitLab) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
 	approvals, _, err := g.client.MergeRequestApprovals.GetConfiguration(g.project, pull.Number, gitlab.WithContext(ctx))
 	if err != nil || len(approvals.ApprovedBy) == 0 {
@@ -253,7 +253,7 @@ func (g *gitLab) reviews(ctx context.Context, pull PullRequest) ([]review, error
 	return out, nil
 }
 
-// headAt returns the head of the newest version before a time; of a push that was on its way then, the head before it.
+// headAt returns the head of the newest version before a time, which excludes a push in progress.
 func headAt(versions []*gitlab.MergeRequestDiffVersion, at time.Time) string {
 	var head string
 	var newest time.Time

@@ -18,7 +18,7 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	l := &lab{fake: newFake(t)}
 	l.Repository = l.fake.open(t, GitLab)
-	// http.ServeMux reads the project's escaped slash as it stands in its pattern's single segment.
+	// http.ServeMux reads the project's escaped slash as the pattern's single segment.
 	const project = "/api/v4/projects/{project}"
 	l.on("GET "+project+"/merge_requests", func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("project") != "acme/env" {

@@ -90,16 +90,16 @@ func TestToken(t *testing.T) {
 		{"https://codeberg.org/a/b", "GITHUB_TOKEN=hub FORGEJO_TOKEN=jo", "jo"},
 		{"https://codeberg.org/a/b", "GITHUB_TOKEN=hub", ""},
 		{"https://github.com/a/b", "LOCKAGE_FORGE_TOKEN=ours" + all, "ours"},
-		{"https://elsewhere.example.com/a/b", "LOCKAGE_FORGE_TOKEN=ours" + all, "ours"},
+		{"https://other.example.com/a/b", "LOCKAGE_FORGE_TOKEN=ours" + all, "ours"},
 		// Nothing for strangers.
-		{"https://elsewhere.example.com/a/b", all, ""},
+		{"https://other.example.com/a/b", all, ""},
 		{"https://github.com.example.com/a/b", all, ""},
 		{"https://notghe.com/a/b", all, ""},
-		{"https://elsewhere.example.com/a/b", "CI_JOB_TOKEN=job GITLAB_CI=true CI_SERVER_URL=https://elsewhere.example.com", ""},
+		{"https://other.example.com/a/b", "CI_JOB_TOKEN=job GITLAB_CI=true CI_SERVER_URL=https://other.example.com", ""},
 		// Hosts that the user names.
 		{"https://ghe.example.com/a/b", "LOCKAGE_FORGE=github" + all, "hub"},
-		{"https://elsewhere.example.com/a/b", "LOCKAGE_FORGE=gitea" + all, "tea"},
-		{"https://elsewhere.example.com/a/b", "LOCKAGE_FORGE=gitea LOCKAGE_FORGE_URL=https://git.example.com" + all, ""},
+		{"https://other.example.com/a/b", "LOCKAGE_FORGE=gitea" + all, "tea"},
+		{"https://other.example.com/a/b", "LOCKAGE_FORGE=gitea LOCKAGE_FORGE_URL=https://git.example.com" + all, ""},
 		{"https://gitlab.com/a/b", "LOCKAGE_FORGE=github" + all, "lab"},
 		// A job's token is its server's alone.
 		{"https://github.com/a/b", "GITHUB_SERVER_URL=https://github.com" + all, "hub"},

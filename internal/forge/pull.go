@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// State is what became of a pull request.
+// State is the state of a pull request.
 type State string
 
 // The states of a pull request.
@@ -24,10 +24,10 @@ const (
 // Branch is one side of a pull request.
 type Branch struct {
 	Name   string
-	Commit string // the branch's tip as the forge knows it; empty for a base on GitLab
+	Commit string // the branch's tip; empty for a base on GitLab
 }
 
-// PullRequest is a pull request, or a merge request as GitLab says, between two branches of one repository.
+// PullRequest is a pull request (merge request on GitLab) between two branches of one repository.
 type PullRequest struct {
 	Number      int // as people write it: #7, or !7 on GitLab
 	URL         string
@@ -38,13 +38,13 @@ type PullRequest struct {
 	Author      string
 	Labels      []string
 
-	// AutoMerge tells that the forge will merge by itself. Gitea does not tell.
+	// AutoMerge reports whether the forge will merge by itself. It is always false on Gitea.
 	AutoMerge bool
 
 	id        string   // of GitHub's GraphQL
-	reviewers []string // who is asked: names of users, and «owner/team»
+	reviewers []string // requested ones: names of users, and «owner/team»
 	prefix    string   // the mark of a draft in front of the title
-	style     string   // Gitea: the repository's way to merge
+	style     string   // Gitea: the repository's merge method
 }
 
 const (
@@ -55,23 +55,23 @@ const (
 	MaxTitle = 240
 )
 
-// pulls is what drivers know of pull requests. Those of forks are left out everywhere.
+// pulls is the part of a driver for pull requests. It ignores those of forks.
 type pulls interface {
 	// find returns the open pull request from head into base, else the newest one.
 	find(ctx context.Context, head, base string) (PullRequest, bool, error)
 	// list returns the open ones, whatever their base.
 	list(ctx context.Context) ([]PullRequest, error)
 	get(ctx context.Context, number int) (PullRequest, error)
-	// create fails with errExists where there is an open one, and with errNoDrafts.
+	// create fails with errExists if an open one exists, and with errNoDrafts.
 	create(ctx context.Context, request Request) (PullRequest, error)
-	// edit writes title and body where they are not nil, and the state unless it is empty.
+	// edit writes title and body unless they are nil, and the state unless it is empty.
 	edit(ctx context.Context, pull PullRequest, change change) (PullRequest, error)
 	addLabels(ctx context.Context, pull PullRequest, labels []string) error
 	// ask asks users and teams for a review.
 	ask(ctx context.Context, pull PullRequest, users, teams []string) error
 	autoMerge(ctx context.Context, pull PullRequest) error
-	// landed tells the forge that a pull request's head was pushed into its base, in this commit. It does nothing where the
-	// forge sees that by itself.
+	// landed reports to the forge that a pull request's head was pushed into its base, in this commit. It does nothing if
+	// the forge detects that.
 	landed(ctx context.Context, pull PullRequest, commit string) error
 }
 
@@ -80,8 +80,8 @@ type change struct {
 	state       State
 }
 
-// Find returns the open pull request from head into base, else the newest one that was merged or closed; false if there
-// never was any. One request, or a few on Gitea where only closed ones are found.
+// Find returns the open pull request from head into base, else the newest one that was merged or closed; false without any.
+// One request, or a few on Gitea if only closed ones exist.
 func (r *Repository) Find(ctx context.Context, head, base string) (PullRequest, bool, error) {
 	pull, ok, err := r.driver.find(ctx, head, base)
 	if err != nil {
@@ -90,8 +90,8 @@ func (r *Repository) Find(ctx context.Context, head, base string) (PullRequest, 
 	return pull, ok, nil
 }
 
-// ListOpen returns the open pull requests whose head's name begins with prefix, into whatever base, newest first. One request
-// for a hundred open ones, for fifty on Gitea.
+// ListOpen returns the open pull requests whose head's name begins with prefix, into whatever base, newest first. One
+// request for a hundred open ones, for fifty on Gitea.
 func (r *Repository) ListOpen(ctx context.Context, prefix string) ([]PullRequest, error) {
 	all, err := r.driver.list(ctx)
 	if err != nil {
@@ -111,7 +111,7 @@ func (r *Repository) Get(ctx context.Context, number int) (PullRequest, error) {
 	return pull, nil
 }
 
-// Close closes a pull request without merging it; one that is not open is left as it is.
+// Close closes a pull request without merging it; one that is not open stays as it is.
 func (r *Repository) Close(ctx context.Context, pull PullRequest) (PullRequest, error) {
 	if pull.State != StateOpen {
 		return pull, nil
@@ -123,8 +123,8 @@ func (r *Repository) Close(ctx context.Context, pull PullRequest) (PullRequest, 
 	return closed, nil
 }
 
-// Supersede closes old with a comment that points to by; one that is not open any more is left as it is. Done again after a crash,
-// it does what was left to do. Three requests.
+// Supersede closes old with a comment that points to by; one that is not open stays as it is. Repeated after a crash, it
+// completes the rest. Three requests.
 func (r *Repository) Supersede(ctx context.Context, old, by PullRequest) error {
 	if old.State != StateOpen || old.Number == by.Number {
 		return nil
@@ -137,9 +137,9 @@ func (r *Repository) Supersede(ctx context.Context, old, by PullRequest) error {
 	return err
 }
 
-// AutoMerge has the forge merge by itself as soon as all that it requires is there; where nothing is missing any more, Gitea
-// and GitLab merge at once, so statuses that shall be waited for are written before. It holds for the head in pull only.
-// An error that [Refused] recognises says that the repository does not allow it: a warning to most callers.
+// AutoMerge makes the forge merge by itself as soon as its requirements are met; if they are, Gitea and GitLab merge at
+// once, so statuses to wait for must be written before. It applies to the head in pull only. If [Refused] recognises the
+// error, the repository does not allow it: a warning to most callers.
 func (r *Repository) AutoMerge(ctx context.Context, pull PullRequest) error {
 	if pull.AutoMerge || pull.State != StateOpen {
 		return nil
@@ -150,13 +150,13 @@ func (r *Repository) AutoMerge(ctx context.Context, pull PullRequest) error {
 	return nil
 }
 
-// landedTries bounds how often a pull request is looked at whose head was pushed into its base.
+// landedTries bounds how often a pull request is read whose head was pushed into its base.
 const landedTries = 3
 
-// Landed lets a pull request be shown as merged whose head somebody pushed into its base, in the commit given. GitHub and
-// GitLab see that by themselves, and are waited for a moment. Gitea is told, and may refuse, as its repositories do unless
-// «mark as manually merged» is allowed. The pull request is returned as it is afterwards: a refusal leaves it open and is no
-// error. Two requests, a few more where the forge is slow.
+// Landed marks a pull request as merged whose head was pushed into its base, in the given commit. GitHub and GitLab detect
+// that, after a moment. Gitea takes a request, and refuses it unless the repository allows «mark as manually merged».
+// Landed returns the pull request as it is afterwards; after a refusal it is open, without an error. Two requests, a few
+// more if the forge is slow.
 func (r *Repository) Landed(ctx context.Context, pull PullRequest, commit string) (PullRequest, error) {
 	what := "show pull request " + r.reference(pull.Number) + " as merged"
 	if pull.State != StateOpen {
@@ -186,11 +186,11 @@ func (r *Repository) Landed(ctx context.Context, pull PullRequest, commit string
 	return pull, nil
 }
 
-// Refused reports whether an error is the forge's lasting no to what was asked, rather than a fault, a rate limit or a token
-// that is not accepted.
+// Refused reports whether an error is the forge's lasting refusal of the request, rather than a fault, a rate limit or an
+// invalid token.
 func Refused(err error) bool { return refused(err) }
 
-// reference is how people write a number.
+// reference returns a number as people write it.
 func (r *Repository) reference(number int) string { return r.sign + strconv.Itoa(number) }
 
 // newest chooses the open one, else the one with the highest number.
@@ -208,7 +208,7 @@ func newest(candidates []PullRequest, head, base string) (PullRequest, bool) {
 	return best, best.Number != 0
 }
 
-// pages reads a list page by page, as far as it is ranged over; next returns the number of the page after a response's, or 0.
+// pages reads a list page by page, as far as it is ranged over; next returns the number of the next page, or 0.
 func pages[T, R any](next func(R) int, read func(page int) ([]T, R, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
@@ -235,10 +235,10 @@ func pages[T, R any](next func(R) int, read func(page int) ([]T, R, error)) iter
 // sleeper waits, or returns early with the context's error.
 type sleeper func(context.Context, time.Duration) error
 
-// checkTries bounds how often a merge is asked for while the forge still finds out whether it can: half a minute.
+// checkTries bounds how often a merge is requested while the forge still checks whether it is possible: half a minute.
 const checkTries = 7
 
-// untilChecked asks again, with doubled pauses from half a second on, until the forge has made up its mind.
+// untilChecked repeats a request, with doubled pauses from half a second on, until the forge has checked.
 func (s sleeper) untilChecked(ctx context.Context, ask func() (checked bool, err error)) error {
 	for try := 0; ; try++ {
 		checked, err := ask()

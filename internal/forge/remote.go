@@ -11,20 +11,20 @@ const maxRemote = 4096
 
 // remote is a Git remote's address without its credentials.
 type remote struct {
-	web    bool     // its address is that of the web server: https or http
-	scheme string   // https or http; https for all that is neither
+	web    bool     // its address is the web server's: https or http
+	scheme string   // https or http; https for all other schemes
 	host   string   // in lower case, with a port only if web
 	path   []string // at least two segments, the last without «.git»
 }
 
-// aliases are hosts that serve Git for another host's forge.
+// aliases are hosts that serve Git for the forge of another host.
 var aliases = map[string]string{
 	"www.github.com": "github.com", "ssh.github.com": "github.com", // ssh over the HTTPS port
 	"altssh.gitlab.com": "gitlab.com", "www.gitlab.com": "gitlab.com",
 }
 
-// parseRemote reads an address as git does (gitremote: «scp-like» is what has a colon before its first slash). Errors never
-// show the address, which may hold a password.
+// parseRemote reads an address as git does (an scp-like one has a colon before its first slash). Errors do not quote the
+// address, which may hold a password.
 func parseRemote(address string) (remote, error) {
 	if len(address) > maxRemote {
 		return remote{}, fmt.Errorf("repository address of %d bytes: %w", len(address), ErrNoForge)
@@ -34,7 +34,7 @@ func parseRemote(address string) (remote, error) {
 	if scheme, _, ok := strings.Cut(address, "://"); ok {
 		u, err := url.Parse(address)
 		if err != nil {
-			return remote{}, fmt.Errorf("repository address is no URL: %w", ErrNoForge)
+			return remote{}, fmt.Errorf("repository address: invalid URL: %w", ErrNoForge)
 		}
 		switch strings.ToLower(scheme) {
 		case "https", "http":
@@ -45,7 +45,7 @@ func parseRemote(address string) (remote, error) {
 				r.host = strings.TrimSuffix(r.host, ":"+port)
 			}
 		case "ssh", "git+ssh", "ssh+git", "git":
-			r.host = bracket(strings.ToLower(u.Hostname())) // an ssh server's port says nothing of the web server's
+			r.host = bracket(strings.ToLower(u.Hostname())) // the web server's port is another one
 		default:
 			return remote{}, fmt.Errorf("repository at %s://: %w", scheme, ErrNoForge)
 		}
@@ -70,7 +70,7 @@ func parseRemote(address string) (remote, error) {
 	}
 	for _, segment := range r.path {
 		if !validSegment(segment) {
-			return remote{}, fmt.Errorf("repository on %s: its path is none of a forge: %w", r.host, ErrNoForge)
+			return remote{}, fmt.Errorf("repository on %s: its path is not one of a forge: %w", r.host, ErrNoForge)
 		}
 	}
 	return r, nil
@@ -99,7 +99,7 @@ func bracket(hostname string) string {
 	return hostname
 }
 
-// validHost reports whether host can stand in a URL and comes back from it as it is.
+// validHost reports whether host is unchanged by parsing it in a URL.
 func validHost(host string) bool {
 	u, err := url.Parse("https://" + host + "/")
 	return err == nil && u.Host == host && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(host, "%\\ ")

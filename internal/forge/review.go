@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Approval is a reviewer's approval that stands.
+// Approval is a reviewer's valid approval.
 type Approval struct {
 	User   string
-	Commit string // the head that it was given on; empty where the forge cannot tell, and then it should count for none
+	Commit string // the approved head; empty if the forge does not know it, and then it should count for none
 	Time   time.Time
 }
 
@@ -33,30 +33,29 @@ type review struct {
 	counts  bool // GitLab, Gitea: its author may approve
 }
 
-// reviews is what drivers know of reviews.
+// reviews is the part of a driver for reviews.
 type reviews interface {
-	// reviews returns all of a pull request, in any order.
+	// reviews returns all reviews of a pull request, in any order.
 	reviews(ctx context.Context, pull PullRequest) ([]review, error)
-	// mayApprove reports whether a standing approval comes from somebody who may write to the repository.
+	// mayApprove reports whether the author of a valid approval may write to the repository.
 	mayApprove(ctx context.Context, review review) (bool, error)
 }
 
-// Approvals returns the approvals that stand, oldest first: each user's last word, where it was not dismissed and no
-// request for changes, and where the user may write to the repository (anybody may approve in a public one). Each has the
-// commit it was given on, which need not be the head any more. A user is the name of the forge's account; whether the
-// author's own counts is for the caller to say.
+// Approvals returns the valid approvals, oldest first: each user's last review, if it approves, was not dismissed, and the
+// user may write to the repository (anybody may approve in a public one). Each has the approved commit, which may differ
+// from the head. A user is the name of the forge's account; the caller decides whether the author's own approval counts.
 //
-// GitLab keeps no commit with an approval. It is the newest version of the merge request before the approval's time.
+// GitLab stores no commit with an approval: it is the newest version of the merge request before the approval's time.
 func (r *Repository) Approvals(ctx context.Context, pull PullRequest) ([]Approval, error) {
 	all, err := r.driver.reviews(ctx, pull)
 	if err != nil {
 		return nil, r.fail("read the reviews of pull request "+r.reference(pull.Number), err)
 	}
 	var approvals []Approval
-	for _, review := range standing(all) {
+	for _, review := range latestApprovals(all) {
 		ok, err := r.driver.mayApprove(ctx, review)
 		if err != nil {
-			return nil, r.fail("read what "+review.user+" may do", err)
+			return nil, r.fail("read the permissions of "+review.user, err)
 		}
 		if ok {
 			approvals = append(approvals, Approval{User: review.user, Commit: review.commit, Time: review.time})
@@ -65,9 +64,8 @@ func (r *Repository) Approvals(ctx context.Context, pull PullRequest) ([]Approva
 	return approvals, nil
 }
 
-// standing returns each user's last word where it is an approval. What was withdrawn does not bring back what was said
-// before it.
-func standing(all []review) []review {
+// latestApprovals returns each user's last review if it approves. A withdrawn review does not restore an earlier one.
+func latestApprovals(all []review) []review {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b review) int { return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.order, b.order)) })
 	last := map[string]review{}

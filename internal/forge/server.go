@@ -22,12 +22,12 @@ type server struct {
 	env   environment
 }
 
-// environment is what the variables say about forges.
+// environment holds the variables about forges.
 type environment struct {
 	getenv func(string) string
 	kind   Kind     // LOCKAGE_FORGE
 	forge  *url.URL // LOCKAGE_FORGE_URL
-	job    *url.URL // the server that this CI job belongs to
+	job    *url.URL // the server of this CI job
 	jobIs  Kind
 }
 
@@ -42,7 +42,7 @@ func readEnvironment(getenv func(string) string) (environment, error) {
 	}
 	if address := getenv("LOCKAGE_FORGE_URL"); address != "" {
 		if env.forge = parseRoot(address); env.forge == nil {
-			return env, fmt.Errorf("LOCKAGE_FORGE_URL is no address like https://host or https://host/path: %w", ErrUnknownForge)
+			return env, fmt.Errorf("LOCKAGE_FORGE_URL: want an address like https://host or https://host/path: %w", ErrUnknownForge)
 		}
 	}
 	switch {
@@ -66,7 +66,7 @@ func parseRoot(address string) *url.URL {
 	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: strings.TrimRight(u.Path, "/")}
 }
 
-// locate finds the forge behind a remote, as far as no request is needed.
+// locate finds the forge of a remote, as far as possible without a request.
 func locate(repositoryURL string, o Options) (server, error) {
 	r, err := parseRemote(repositoryURL)
 	if err != nil {
@@ -77,7 +77,7 @@ func locate(repositoryURL string, o Options) (server, error) {
 		return server{}, err
 	}
 	s := server{kind: o.Kind, env: e, path: r.path, root: &url.URL{Scheme: r.scheme, Host: r.host}}
-	for _, known := range []*url.URL{e.job, e.forge} { // what the user says comes last
+	for _, known := range []*url.URL{e.job, e.forge} { // the user's has precedence
 		if known == nil || known.Hostname() != s.root.Hostname() || r.web && (known.Host != r.host || known.Scheme != r.scheme) {
 			continue
 		}
@@ -87,7 +87,7 @@ func locate(repositoryURL string, o Options) (server, error) {
 		}
 	}
 	if s.root.Scheme == "http" && !loopback.Is(s.root.Hostname()) {
-		return s, fmt.Errorf("repository on http://%s: a token would be readable on the way: use its https or ssh address", s.root.Host)
+		return s, fmt.Errorf("repository on http://%s: a token would be readable by others: use its https or ssh address", s.root.Host)
 	}
 	if s.kind == "" {
 		s.kind = wellKnown(s.root.Host)
@@ -112,7 +112,7 @@ func wellKnown(host string) Kind {
 	return ""
 }
 
-// token chooses the environment's token for the forge; the package's documentation has the rule.
+// token returns the environment's token for the forge, by the rule in the package's documentation.
 func (s server) token() (string, error) {
 	e, host := s.env, s.root.Host
 	if token := e.getenv("LOCKAGE_FORGE_TOKEN"); token != "" {
@@ -170,7 +170,7 @@ func (s *server) repository() (string, error) {
 	return strings.Join(s.path, "/"), nil
 }
 
-// api returns where the API lies, with a trailing slash.
+// api returns the URL of the API, with a trailing slash.
 func (s server) api() *url.URL {
 	api := *s.root
 	if f := familyOf(s.kind); f != nil {
@@ -180,10 +180,10 @@ func (s server) api() *url.URL {
 	return &api
 }
 
-// maxProbe bounds what is read of the answer that tells a forge's kind, in bytes.
+// maxProbe bounds the response that identifies a forge, in bytes.
 const maxProbe = 64 << 10
 
-// answer is what an unknown host answers.
+// answer is the response of an unknown host.
 type answer struct {
 	status  int
 	header  http.Header
@@ -191,8 +191,8 @@ type answer struct {
 	version any  // in it
 }
 
-// probe asks an unknown host what it is, without a token, the kinds that are easiest to recognise first. The answer decides
-// how we speak with the host, and nothing about tokens.
+// probe asks an unknown host for its kind, without a token, the most recognisable kinds first. The response decides about
+// the API, and nothing about tokens.
 func probe(ctx context.Context, s server, o Options) (Kind, error) {
 	for _, f := range slices.Backward(families) {
 		page := *s.root
@@ -202,13 +202,13 @@ func probe(ctx context.Context, s server, o Options) (Kind, error) {
 		page.Path += f.version
 		got, err := ask(ctx, page.String(), o)
 		if err != nil {
-			return "", fmt.Errorf("ask %s which kind of forge it is: %w", s.root.Host, err)
+			return "", fmt.Errorf("determine the kind of forge of %s: %w", s.root.Host, err)
 		}
 		if f.recognise(got) {
 			return f.kind, nil
 		}
 	}
-	return "", fmt.Errorf("%s is of an %w: set LOCKAGE_FORGE to github, gitlab or gitea", s.root.Host, ErrUnknownForge)
+	return "", fmt.Errorf("%s: %w: set LOCKAGE_FORGE to github, gitlab or gitea", s.root.Host, ErrUnknownForge)
 }
 
 func ask(ctx context.Context, page string, o Options) (answer, error) {
@@ -228,7 +228,7 @@ func ask(ctx context.Context, page string, o Options) (answer, error) {
 		return answer{}, err
 	}
 	var object map[string]any
-	_ = json.Unmarshal(data, &object) // no object: not that API
+	_ = json.Unmarshal(data, &object) // without an object: another API
 	return answer{response.StatusCode, response.Header, object != nil, object["version"]}, nil
 }
 

@@ -24,22 +24,22 @@ const (
 	maxRefusal = 64 << 10 // bytes read of the body of a refusal
 	maxTries   = 4        // of one request
 
-	faultPause  = time.Second     // before a read is tried again, doubled each time
-	secondPause = time.Minute     // after a secondary limit that names no time, doubled each time (GitHub's advice)
+	faultPause  = time.Second     // before a read is repeated, doubled each time
+	secondPause = time.Minute     // after a secondary limit without a time, doubled each time (GitHub's advice)
 	writeBurst  = 20              // writes before they are paced
 	writePause  = time.Second     // between writes from then on (GitHub's advice)
-	maxPause    = 24 * time.Hour  // what a header may ask for
-	skew        = 1 * time.Second // added to a limit's end, whose clock is not ours
+	maxPause    = 24 * time.Hour  // that a header may ask for
+	skew        = 1 * time.Second // clock skew, added to a limit's end
 )
 
-// transport is what all client libraries send their requests through. It carries the token to one host, bounds what is
-// read, waits where a forge asks for it, and repeats what was surely not carried out: reads, and whatever a rate
-// limit turned away. A refusal is an [Error], whichever library asked.
+// transport carries the requests of all client libraries. It sends the token to one host, bounds responses, waits as forges
+// ask for, and repeats requests that had no effect: reads, and those that a rate limit refused. A refusal is an [Error]
+// with every library.
 type transport struct {
 	Options
 	host  string
 	token string
-	paced bool // writes keep GitHub's distance
+	paced bool // writes have GitHub's intervals
 
 	writing sync.Mutex // writes take turns
 	writes  int
@@ -47,7 +47,7 @@ type transport struct {
 
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if request.URL.Host != t.host {
-		return nil, fmt.Errorf("request for %s, and not for %s", request.URL.Host, t.host)
+		return nil, fmt.Errorf("request for %s instead of %s", request.URL.Host, t.host)
 	}
 	var body []byte
 	if request.Body != nil {
@@ -106,14 +106,14 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 }
 
-// once sends the request. The one it was given is left alone, as http.RoundTripper asks.
+// once sends a copy of the request, since an http.RoundTripper must not change it.
 func (t *transport) once(original *http.Request, body []byte) (*http.Response, error) {
 	request := original.Clone(original.Context())
 	if original.Body != nil {
 		request.Body = io.NopCloser(bytes.NewReader(body))
 		request.ContentLength = int64(len(body))
 	}
-	// All three take a token this way, whatever their libraries would send.
+	// All three accept a token in this form, instead of that of their libraries.
 	for _, header := range []string{"Private-Token", "Job-Token"} {
 		request.Header.Del(header)
 	}
@@ -131,8 +131,7 @@ func (t *transport) refusal(response *http.Response) (*Error, error) {
 	return &Error{Status: response.StatusCode, Message: message(data)}, nil
 }
 
-// limit reports whether a refusal is a rate limit's, and how long the forge wants to be left alone. A pause without a limit is
-// what a fault's Retry-After asks for.
+// limit reports whether a refusal is a rate limit's, and how long to wait. A pause without a limit is a fault's Retry-After.
 func (t *transport) limit(response *http.Response, refusal *Error, try int) (pause time.Duration, limited bool) {
 	words := strings.ToLower(refusal.Message)
 	exhausted := remaining(response.Header) == "0"
@@ -180,7 +179,7 @@ func first(header http.Header, names ...string) string {
 	return ""
 }
 
-// fault reports whether trying again may help: the network's faults, and those of a server that is not itself for a moment.
+// fault reports whether to repeat a read: after faults of the network, and transient ones of a server.
 func fault(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
@@ -192,7 +191,7 @@ func fault(err error) bool {
 	return true
 }
 
-// bounded fails where a body is longer than it may be.
+// bounded fails if a body is longer than its limit.
 type bounded struct {
 	body io.ReadCloser
 	left int64

@@ -34,7 +34,7 @@ func (c *clock) sleep(ctx context.Context, d time.Duration) error {
 
 const secret = "tok-3cr3t"
 
-// fake is a forge of one kind that answers as it is told, and what was asked of it.
+// fake is a forge of one kind with the handlers of a test, and the requests to it.
 type fake struct {
 	*httptest.Server
 	*clock
@@ -102,7 +102,7 @@ func TestRateLimits(t *testing.T) {
 		"too long a wait":                {"GET", []answer{{429, "Retry-After: 3600", ""}}, 0, time.Hour, 0},
 		"too many waits":                 {"POST", []answer{{429, "Retry-After: 50", ""}, {429, "Retry-After: 50", ""}, {429, "Retry-After: 50", ""}}, 100 * time.Second, 150 * time.Second, 0},
 		"absurd Retry-After":             {"GET", []answer{{429, "Retry-After: 4000000000", ""}}, 0, 24 * time.Hour, 0},
-		"forbidden is no limit":          {"GET", []answer{{403, "X-RateLimit-Remaining: 4000", `{"message":"Resource not accessible"}`}}, 0, 0, 403},
+		"forbidden, not limited":         {"GET", []answer{{403, "X-RateLimit-Remaining: 4000", `{"message":"Resource not accessible"}`}}, 0, 0, 403},
 		"server fault, read":             {"GET", []answer{{502, "", ""}, {503, "Retry-After: 5", ""}}, 6 * time.Second, 0, 0},
 		"server fault, write":            {"POST", []answer{{502, "", ""}}, 0, 0, 502},
 		"server fault that does not end": {"GET", []answer{{502, "", ""}, {502, "", ""}, {502, "", ""}, {502, "", ""}}, 7 * time.Second, 0, 502},
@@ -179,13 +179,13 @@ func TestWritesArePaced(t *testing.T) {
 
 func TestTokenStaysAtHome(t *testing.T) {
 	t.Parallel()
-	stranger := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("the token went elsewhere: %s %s %s", r.Method, r.URL, r.Header.Get("Authorization"))
+	foreign := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("the token was sent to another host: %s %s %s", r.Method, r.URL, r.Header.Get("Authorization"))
 	}))
-	defer stranger.Close()
+	defer foreign.Close()
 	f := newFake(t)
 	f.on("GET /api/v3/repos/acme/env/pulls/1", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, stranger.URL+r.URL.Path, http.StatusMovedPermanently)
+		http.Redirect(w, r, foreign.URL+r.URL.Path, http.StatusMovedPermanently)
 	})
 	f.on("PATCH /api/v3/repos/acme/env/pulls/1", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)

@@ -17,8 +17,8 @@ type address struct {
 	path string // of a repository on this machine; url is nil then
 }
 
-// parseAddress takes a URL, an scp-like host:path or a path, which starts
-// from dir if it is relative. Errors quote nothing that may hold a secret.
+// parseAddress reads a URL, an scp-like host:path or a path, which starts from dir if it is relative. Errors quote nothing
+// that may hold a secret.
 func parseAddress(raw, dir string) (address, error) {
 	if raw == "" {
 		return address{}, errors.New("the remote's URL is empty")
@@ -26,7 +26,7 @@ func parseAddress(raw, dir string) (address, error) {
 	if scheme, _, ok := strings.Cut(raw, "://"); ok {
 		u, err := url.Parse(raw)
 		if err != nil {
-			return address{}, fmt.Errorf("%s is no URL", redact.URL(raw)) // why not, would quote it
+			return address{}, fmt.Errorf("invalid URL %s", redact.URL(raw)) // the cause quotes it
 		}
 		a := address{user: u.User}
 		switch u.Scheme = strings.ToLower(scheme); u.Scheme {
@@ -36,7 +36,7 @@ func parseAddress(raw, dir string) (address, error) {
 			u.User, u.Fragment = nil, ""
 			u.Path = strings.TrimRight(u.Path, "/")
 			if u.Host == "" {
-				return address{}, fmt.Errorf("%s names no host", redact.URL(raw))
+				return address{}, fmt.Errorf("%s has no host", redact.URL(raw))
 			}
 		case "ssh", "git+ssh", "ssh+git":
 			u.Scheme = "ssh"
@@ -59,8 +59,7 @@ func parseAddress(raw, dir string) (address, error) {
 	return address{path: path}, nil
 }
 
-// parseSCP takes [user@]host:path, with no slash before the colon. A host of
-// one letter is a drive.
+// parseSCP reads [user@]host:path, with no slash before the colon. A host of one letter is a drive.
 func parseSCP(raw string) (*url.URL, bool) {
 	at := strings.LastIndexByte(raw[:max(0, strings.IndexByte(raw, ':'))], '@')
 	host, path, ok := strings.Cut(raw[at+1:], ":")
@@ -78,7 +77,7 @@ func parseSCP(raw string) (*url.URL, bool) {
 	return u, true
 }
 
-// String is fit to be printed.
+// String returns the address without user, password and query.
 func (a address) String() string {
 	if a.url == nil {
 		return a.path

@@ -10,7 +10,7 @@ import (
 )
 
 // Forty folders, each with the next one in it twice, are four objects a level and have a trillion paths, without one file
-// among them. Whoever can push to a branch can put them there.
+// among them. Anybody who can push to a branch can put them there.
 func TestItemsOfTreeBomb(t *testing.T) {
 	t.Parallel()
 	targets(t, chart, func(t *testing.T, to target) {

@@ -24,8 +24,8 @@ import (
 	"github.com/lockage/lockage/internal/cachefile"
 )
 
-// objectCache keeps what was fetched from one remote, in git's own format:
-// small replies as loose objects, large ones as the pack that came.
+// objectCache keeps what was fetched from one remote, in git's own format: small replies as loose objects, large ones as
+// the pack that came.
 type objectCache struct {
 	dir       string
 	packs     *store
@@ -48,8 +48,7 @@ func (c *objectCache) path(id plumbing.Hash) string {
 	return filepath.Join(c.dir, "objects", name[:2], name[2:])
 }
 
-// read returns an object, or errMissing. What is damaged is removed, so that
-// it is fetched again.
+// read returns an object, or errMissing. It removes damaged objects, so that they are fetched again.
 func (c *objectCache) read(id plumbing.Hash) (encoded, error) {
 	obj, err := readLoose(c.path(id), id)
 	switch {
@@ -62,7 +61,7 @@ func (c *objectCache) read(id plumbing.Hash) (encoded, error) {
 	}
 	obj, err = c.packs.read(id)
 	if err != nil && !errors.Is(err, errMissing) {
-		// One pack is damaged; which, go-git does not tell.
+		// One pack is damaged, and go-git does not name it.
 		if err := c.dropPacks(); err != nil {
 			return encoded{}, err
 		}
@@ -116,7 +115,7 @@ func decodeLoose(r io.Reader) (encoded, error) {
 	return encoded{kind: kind, data: data}, nil
 }
 
-// write stores one object. Whoever writes it too writes the same bytes.
+// write stores one object. Concurrent writers write the same bytes.
 func (c *objectCache) write(obj encoded) error {
 	file := c.path(obj.id())
 	if _, err := os.Lstat(file); err == nil {
@@ -124,7 +123,7 @@ func (c *objectCache) write(obj encoded) error {
 	}
 	z, ok := c.deflaters.Get().(*zlib.Writer)
 	if !ok {
-		z, _ = zlib.NewWriterLevel(io.Discard, zlib.BestSpeed) // git's own choice; the level is a valid one
+		z, _ = zlib.NewWriterLevel(io.Discard, zlib.BestSpeed) // as git does; the level is valid
 	}
 	defer c.deflaters.Put(z)
 	var buf bytes.Buffer
@@ -158,7 +157,7 @@ func (c *objectCache) addPack(ctx context.Context, r io.Reader) (err error) {
 	src := &failureRecorder{r: &contextReader{ctx: ctx, r: r}}
 	n, err := io.Copy(f, io.LimitReader(src, maxPackBytes+1))
 	if src.err != nil {
-		return src.err // the network's fault, worth repeating
+		return src.err // of the network, worth repeating
 	}
 	if err != nil {
 		return cacheError(c.dir, err)
@@ -208,8 +207,8 @@ func (c *objectCache) unpack(r io.ReadSeeker) error {
 	return nil
 }
 
-// keepPack indexes a large pack beside its place and then moves both in, the
-// index first: readers look for packs.
+// keepPack indexes a large pack in a temporary folder and then moves both into place, the index first: readers look for
+// packs.
 func (c *objectCache) keepPack(tmp string, r io.Reader) error {
 	staged := filesystem.NewStorage(osfs.New(tmp), cache.NewObjectLRUDefault())
 	if err := packfile.UpdateObjectStorage(staged, r); err != nil {
@@ -249,7 +248,7 @@ func (c *objectCache) drop(patterns ...string) error {
 	return nil
 }
 
-// tips are commits whose whole history lies in the cache, newest claim first.
+// tips returns commits whose whole history is in the cache, newest claim first.
 func (c *objectCache) tips() []plumbing.Hash {
 	entries, err := os.ReadDir(filepath.Join(c.dir, "tips"))
 	if err != nil {
@@ -295,8 +294,7 @@ func (c *objectCache) addTips(ids []plumbing.Hash) error {
 	return nil
 }
 
-// measurePack checks a pack's frame and sums up what it would inflate to, so
-// that no server can make us inflate without bound.
+// measurePack checks a pack's frame and sums up the inflated sizes, so that no server can make us inflate without bound.
 func measurePack(r io.Reader) (objects int, size int64, err error) {
 	scanner := packfile.NewScanner(r)
 	_, count, err := scanner.Header()
@@ -360,7 +358,7 @@ func (c *contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// failureRecorder tells errors of the reader from those of the writer.
+// failureRecorder keeps the reader's error, to distinguish it from the writer's.
 type failureRecorder struct {
 	r   io.Reader
 	err error

@@ -17,24 +17,22 @@ import (
 	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
 )
 
-// config is git's effective configuration, in the order in which it was read:
-// of two values for one key the later one counts.
+// config is git's effective configuration, in the order in which it was read: of two values for one key the later one
+// counts.
 type config struct {
 	entries []setting
 }
 
-// setting is one value. Section and variable names are in lower case;
-// a subsection between them is kept as written.
+// setting is one value. Section and variable names are in lower case; a subsection between them is kept as written.
 type setting struct{ key, value string }
 
-// readConfig asks git, which knows of system files, includes and GIT_CONFIG_*
-// variables. Without git the files are read, includes left out. gitDir is ""
-// outside of repositories.
+// readConfig runs git, which reads system files, includes and GIT_CONFIG_* variables. Without git it reads the files, but
+// no includes. gitDir is "" outside of repositories.
 func readConfig(ctx context.Context, gitDir, commonDir string, opts Options) (*config, error) {
 	args := []string{"config", "--list", "-z", "--includes"}
 	if gitDir != "" {
-		// Named outright, since git would not read a repository of another
-		// owner, as containers on CI have them; listing runs nothing.
+		// Explicit, since git does not read a repository of another owner, as containers on CI have them; listing runs
+		// nothing.
 		args = append([]string{"--git-dir=" + gitDir}, args...)
 	}
 	out, err := runGit(ctx, opts, nil, args...)
@@ -70,10 +68,10 @@ func readConfig(ctx context.Context, gitDir, commonDir string, opts Options) (*c
 	return conf, nil
 }
 
-// killWait is how long a credential helper may keep git's output open after git was told to end.
+// killWait is how long a credential helper may keep git's output open after git was killed.
 const killWait = time.Second
 
-// gitCommand is the git command where it cannot ask anybody anything.
+// gitCommand returns the git command without any way to prompt.
 func gitCommand(ctx context.Context, opts Options, args ...string) (*exec.Cmd, error) {
 	path, err := lookPath(opts)
 	if err != nil {
@@ -84,7 +82,7 @@ func gitCommand(ctx context.Context, opts Options, args ...string) (*exec.Cmd, e
 	cmd.WaitDelay = killWait
 	for _, entry := range opts.environ() {
 		switch key, _, _ := strings.Cut(entry, "="); key {
-		// A hook's environment names another repository than the one asked for.
+		// A hook's environment names another repository than the requested one.
 		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
 			"GIT_TERMINAL_PROMPT", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_TRACE", "GIT_TRACE2":
 		default:
@@ -145,8 +143,7 @@ func parseConfigList(out []byte) *config {
 	return conf
 }
 
-// readConfigFile reads one file, without its includes; a file that does not
-// exist is empty.
+// readConfigFile reads one file, without its includes; a file that does not exist is empty.
 func readConfigFile(file string) (*config, error) {
 	conf := &config{}
 	info, err := os.Stat(file)
@@ -189,7 +186,7 @@ func (c *config) add(key, value string) {
 	c.entries = append(c.entries, setting{key + strings.ToLower(name), value})
 }
 
-// splitKey takes section.subsection.name apart; only a subsection has dots.
+// splitKey splits section.subsection.name; only a subsection has dots.
 func splitKey(key string) (section, sub, name string) {
 	first, last := strings.IndexByte(key, '.'), strings.LastIndexByte(key, '.')
 	if first < 0 {
@@ -228,7 +225,7 @@ func isTrue(value string) bool {
 	return slices.Contains([]string{"true", "yes", "on", "1"}, strings.ToLower(value))
 }
 
-// subsections lists, sorted, those of a section that hold name.
+// subsections returns, sorted, those of a section that hold name.
 func (c *config) subsections(section, name string) []string {
 	var found []string
 	for _, e := range c.entries {
@@ -240,7 +237,7 @@ func (c *config) subsections(section, name string) []string {
 	return slices.Compact(found)
 }
 
-// rewrite applies url.<base>.insteadOf: the longest prefix counts.
+// rewrite applies url.<base>.insteadOf with the longest matching prefix.
 func (c *config) rewrite(raw string) string {
 	best, base := "", ""
 	for _, e := range c.entries {
@@ -255,10 +252,9 @@ func (c *config) rewrite(raw string) string {
 	return base + raw[len(best):]
 }
 
-// forURL lists the values of section.name and of section.<url>.name where
-// that URL matches u, after git-config(1) «http.<url>.*»: a value of a less
-// specific URL than one seen before does not count, an empty value forgets
-// those before it.
+// forURL lists the values of section.name and of section.<url>.name whose URL matches u, after git-config(1)
+// «http.<url>.*»: a value of a less specific URL than one seen before does not count, an empty value clears those before
+// it.
 func (c *config) forURL(section, name string, u *url.URL) []string {
 	var values []string
 	best := -1
@@ -285,7 +281,7 @@ func (c *config) forURL(section, name string, u *url.URL) []string {
 	return values
 }
 
-// matchURL says whether u lies below pattern, and how specific that is.
+// matchURL reports whether u is at or below pattern, and how specific the match is.
 func matchURL(pattern string, u *url.URL) (int, bool) {
 	p, err := url.Parse(pattern)
 	if err != nil || !strings.EqualFold(p.Scheme, u.Scheme) || port(p) != port(u) {

@@ -14,7 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// NewRepository is a repository to make.
+// NewRepository is a repository to create.
 type NewRepository struct {
 	Branch  string
 	Message string
@@ -24,7 +24,7 @@ type NewRepository struct {
 }
 
 // Create makes a repository of the folder dir, with one commit of all files in it, and a bare copy of it in bare, which
-// becomes its remote origin; bare may be empty for none.
+// becomes its remote origin, unless bare is empty.
 func Create(dir, bare string, n NewRepository) (Hash, error) {
 	h, err := create(dir, bare, n)
 	if err != nil {
@@ -55,7 +55,7 @@ func create(dir, bare string, n NewRepository) (Hash, error) {
 	return hashOf(id), addOrigin(repo, dir, bare, n.Branch)
 }
 
-// addOrigin makes a bare copy of a repository and its remote origin, as a clone would have it.
+// addOrigin makes a bare copy of a repository and adds it as its remote origin, as a clone has it.
 func addOrigin(repo *gogit.Repository, dir, bare, branch string) error {
 	if err := os.CopyFS(bare, os.DirFS(filepath.Join(dir, gogit.GitDirName))); err != nil {
 		return err

@@ -17,7 +17,7 @@ func TestCreate(t *testing.T) {
 	bare := dir + ".git"
 	testworld.Write(t, dir, map[string]string{"README.md": "hello\n", "charts/web/Chart.yaml": "name: web\n"})
 	how := git.NewRepository{
-		Branch: "trunk", Message: "Ship it", Author: "Ada", Email: "ada@example.com",
+		Branch: "develop", Message: "Ship it", Author: "Ada", Email: "ada@example.com",
 		When: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC),
 	}
 	head, err := git.Create(dir, bare, how)
@@ -26,17 +26,17 @@ func TestCreate(t *testing.T) {
 	}
 	for _, check := range []struct{ in, args, want string }{
 		{dir, "rev-parse HEAD", string(head)},
-		{dir, "rev-parse --abbrev-ref HEAD", "trunk"},
+		{dir, "rev-parse --abbrev-ref HEAD", "develop"},
 		{dir, "status --porcelain", ""},
 		{dir, "ls-files", "README.md\ncharts/web/Chart.yaml"},
 		{dir, "log --format=%an,%ae,%cn,%s,%ct", "Ada,ada@example.com,Ada,Ship it,1774182896"},
 		{dir, "fsck --strict", ""},
 		{dir, "remote get-url origin", bare},
-		{dir, "config branch.trunk.merge", "refs/heads/trunk"},
+		{dir, "config branch.develop.merge", "refs/heads/develop"},
 		{dir, "fetch -q", ""},
-		{dir, "rev-parse origin/trunk", string(head)},
+		{dir, "rev-parse origin/develop", string(head)},
 		{bare, "rev-parse --is-bare-repository", "true"},
-		{bare, "rev-parse trunk", string(head)},
+		{bare, "rev-parse develop", string(head)},
 		{bare, "fsck --strict", ""},
 	} {
 		if got := testworld.Git(t, check.in, strings.Fields(check.args)...); got != check.want {

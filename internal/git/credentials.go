@@ -17,14 +17,11 @@ import (
 	"github.com/lockage/lockage/internal/redact"
 )
 
-// credentials adds to requests what proves who asks. Of several proofs the
-// first counts: userinfo in the URL, an Authorization header of
-// http.extraHeader, LOCKAGE_GIT_TOKEN, netrc, and, once the server has refused,
-// git's credential helpers. A header is configured for a URL, and the token is
-// for all hosts: so what may push can stand beside what may only read.
+// credentials authenticates requests. It uses the first of these: userinfo in the URL, an Authorization header of
+// http.extraHeader, LOCKAGE_GIT_TOKEN, netrc, and, after the server has refused, git's credential helpers. A header is
+// configured for a URL, and the token is for all hosts: a credential that may push can coexist with one that may only read.
 //
-// Userinfo and token belong to one origin and go nowhere else; the others are
-// looked up for the URL of each request.
+// Userinfo and token are sent to the remote's origin only; the others are looked up for the URL of each request.
 type credentials struct {
 	origin address // as configured, before redirects
 	token  string
@@ -33,7 +30,7 @@ type credentials struct {
 	opts   Options
 
 	mu     sync.Mutex
-	helped *url.Userinfo // what a helper gave
+	helped *url.Userinfo // from a helper
 	asked  bool
 }
 
@@ -62,7 +59,7 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 	for _, header := range c.conf.forURL("http", "extraheader", &matched) {
 		key, value, ok := strings.Cut(header, ":")
 		if !ok {
-			return fmt.Errorf("http.extraHeader for %s is no «Name: value»", redact.URL(base.String()))
+			return fmt.Errorf("http.extraHeader for %s: want «Name: value»", redact.URL(base.String()))
 		}
 		req.Header.Add(strings.TrimSpace(key), strings.TrimSpace(value))
 	}
@@ -86,8 +83,7 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 	return nil
 }
 
-// choose is the user whose proof belongs to the origin; nil if there is none,
-// or if a header proves it.
+// choose returns the user and password that belong to the origin; nil without any, or if a header has precedence.
 func (c *credentials) choose(own, header bool) *url.Userinfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,13 +105,12 @@ func (c *credentials) choose(own, header bool) *url.Userinfo {
 	case c.token != "":
 		return url.UserPassword("x-access-token", c.token)
 	case user != nil && user.Username() != "":
-		return url.UserPassword(user.Username(), "") // a token in the user's place
+		return url.UserPassword(user.Username(), "") // a token as the user name
 	}
 	return nil
 }
 
-// challenged asks git's credential helpers, once, and says if it is worth
-// repeating the request.
+// challenged asks git's credential helpers, once, and reports whether to repeat the request.
 func (c *credentials) challenged(ctx context.Context, base *url.URL) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,7 +119,7 @@ func (c *credentials) challenged(ctx context.Context, base *url.URL) (bool, erro
 	}
 	c.asked = true
 	if _, ok := c.origin.user.Password(); ok || c.token != "" {
-		return false, nil // these were named outright: say that they fail
+		return false, nil // explicit ones, which failed
 	}
 	path := strings.TrimPrefix(base.Path, "/")
 	if strings.ContainsAny(base.Host+path+c.origin.user.Username(), "\n\x00") {
@@ -139,7 +134,7 @@ func (c *credentials) challenged(ctx context.Context, base *url.URL) (bool, erro
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		return false, nil // no git, or no helper that knows
+		return false, nil // no git, or no helper with an answer
 	}
 	var user, password string
 	for line := range strings.Lines(string(answer)) {

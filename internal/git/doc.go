@@ -1,48 +1,36 @@
-// Package git reads commits: of a repository on disk, in whatever state a
-// checkout left it, and of a remote, of which it fetches only what is read. It
-// writes commits to branches of a remote, without any work tree.
+// Package git reads commits of a repository on disk, in any state that a checkout leaves it in, and of a remote, from which
+// it fetches only what is read. It writes commits to branches of a remote, without any work tree.
 //
 // # Promises
 //
-//   - A work tree is never touched and a user's repository is never written
-//     to. What has to be fetched goes into an object cache of our own.
-//   - [Open] takes every kind of checkout that SHA-1 git makes: shallow,
-//     partial, sparse, linked, a submodule, one with alternates, a bare one.
-//     Objects that are absent are fetched from the repository's remote by id.
-//   - A [Remote] answers from its cache without any request when the objects
-//     are there. Else it asks for the commit, the trees on the way, and the
-//     objects read, by id and with a filter (protocol versions 2 and 0 of
-//     gitprotocol-pack(5), gitprotocol-v2(5)). Where a server has no filter or
-//     gives no objects by id, more is fetched, and Options.Warn says so.
-//   - Every object is checked against its id each time it is read. A damaged
-//     entry of the cache is dropped and fetched again.
-//   - The cache may be shared by any number of processes: entries appear by
-//     rename and are named by their content.
+//   - A work tree is never touched and a user's repository is never written to. Fetched objects go into an object cache of
+//     our own.
+//   - [Open] takes every kind of checkout that SHA-1 git makes: shallow, partial, sparse, linked, a submodule, one with
+//     alternates, a bare one. Objects that are absent are fetched from the repository's remote by id.
+//   - A [Remote] answers from its cache without any request when the objects are there. Else it asks for the commit, the
+//     trees on the way, and the objects read, by id and with a filter (protocol versions 2 and 0 of gitprotocol-pack(5),
+//     gitprotocol-v2(5)). If a server lacks filters or objects by id, more is fetched, and Options.Warn reports it.
+//   - Every object is checked against its id each time it is read. A damaged entry of the cache is dropped and fetched
+//     again.
+//   - The cache may be shared by any number of processes: entries appear by rename and are named by their content.
 //   - [Create] makes a repository of a folder, for demonstrations.
-//   - A [Draft] replaces folders of a commit; everything else stays byte for
-//     byte. Its commits may have further parents that the remote has. [Remote.Push] moves several branches at once, all or none, from
-//     where their drafts began, and else is [ErrStale]. It sends what the
-//     server lacks: the new files, their folders, the commits.
-//   - A push to a repository on this machine goes through git receive-pack: its
-//     hooks run and its configuration holds.
-//   - What a server says to a push is repeated in its own words, as one line
-//     that is fit to be printed.
-//   - No secret stands in an error, a warning or the cache.
+//   - A [Draft] replaces folders of a commit; everything else stays byte for byte. Its commits may have further parents
+//     that the remote has. [Remote.Push] moves several branches at once, all or none, if they are still the bases of their
+//     drafts; else it returns [ErrStale]. It sends what the server lacks: the new files, their folders, the commits.
+//   - A push to a repository on this machine goes through git receive-pack: its hooks run and its configuration holds.
+//   - Errors of a push quote the server's response on one printable line.
+//   - Errors, warnings and the cache contain no secrets.
 //
 // # Refusals
 //
 //   - SHA-256 repositories and the reftable format: a clear error.
 //   - Abbreviated object ids.
-//   - Symbolic links that lead out of the commit's tree, submodules, names
-//     that are not UTF-8 or that a checkout would refuse, objects above
-//     [MaxObjectBytes].
-//   - A redirect of anything but the first request; credentials never follow
-//     one to another origin.
+//   - Symbolic links that lead out of the commit's tree, submodules, names that are not UTF-8 or that a checkout refuses,
+//     objects above [MaxObjectBytes].
+//   - A redirect of anything but the first request; credentials never follow one to another origin.
 //
-// The git command is run for three things only: to read the effective
-// configuration and to ask its credential helpers, where it is installed, and to
-// push to a repository on this machine.
-// Grafts and replacement objects are not honoured: ids mean what they hash to.
+// The git command is run for three purposes only: to read the effective configuration and to ask its credential helpers, if
+// it is installed, and to push to a repository on this machine. Grafts and replacement objects are ignored.
 package git
 
 // Bounds on everything read from outside.
@@ -65,12 +53,12 @@ const (
 	maxLoosePack     = 2048     // objects of a reply that are stored one by one
 	maxLooseBytes    = 256 << 20
 	maxAdvertisement = 256 << 20 // the references of a server
-	maxMessage       = 1024      // what is quoted of a server's error
-	maxPrinted       = 64 << 10  // what is kept of what a server prints during a push
+	maxMessage       = 1024      // quoted bytes of a server's error
+	maxPrinted       = 64 << 10  // of a server's output during a push
 	maxRedirects     = 5
 	maxAttempts      = 4
 	maxConfigBytes   = 4 << 20
 	maxTips          = 32  // histories known to be complete
 	maxHaves         = 256 // commits named to a server as present
-	firstHistory     = 200 // commits asked for before the whole history is
+	firstHistory     = 200 // commits fetched before the whole history is
 )

@@ -13,41 +13,38 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// ErrOccupied says that something else stands where a folder is to be written.
+// ErrOccupied is returned if something else than a folder is at the path of a folder to write.
 var ErrOccupied = errors.New("is in the way")
 
-// Draft is what a branch of a remote is to become: the files of the commit at
-// its tip, and commits on top of it that replace whole folders or single files.
-// It lives in memory until [Remote.Push] sends it. What it does not replace
-// stays byte for byte, modes, links and submodules included. It is not safe for
-// concurrent use.
+// Draft is the new state of a branch of a remote: the files of the commit at its tip, and commits on top of it that replace
+// whole folders or single files. It is in memory until [Remote.Push] sends it. Everything else stays byte for byte, modes,
+// links and submodules included. It is not safe for concurrent use.
 type Draft struct {
 	remote  *Remote
-	base    Hash // where the branch stands; "" for a branch that does not exist
+	base    Hash // the branch's tip; "" for a branch that does not exist
 	head    Hash // base, or the last commit made
 	time    time.Time
-	root    plumbing.Hash // tree of what was replaced so far; zero for no files
+	root    plumbing.Hash // tree with the replacements so far; zero for no files
 	objects map[plumbing.Hash]encoded
-	order   []plumbing.Hash // of objects, as they were made
-	asked   bool            // for all trees of base
+	order   []plumbing.Hash // of objects, in order of creation
+	asked   bool            // all trees of base were fetched
 }
 
-// Signature is who made a commit.
+// Signature is the author of a commit.
 type Signature struct{ Name, Email string }
 
-// NewCommit is a commit to make. Author and committer are one.
+// NewCommit is a commit to make. Its author is its committer.
 type NewCommit struct {
 	By      Signature
 	When    time.Time // to the second; written in UTC, and never before the parent's time
 	Message string
-	// Merged are further parents, beside the commit that the draft stands on. They have to be on the remote.
+	// Merged are further parents, beside the draft's head. They have to be on the remote.
 	Merged []Hash
 	// Sign returns the value of the gpgsig header for the commit's bytes; nil for no signature.
 	Sign func(payload []byte) (string, error)
 }
 
-// Draft starts from a commit, which has to be on the remote; "" is no commit
-// at all, for a branch without history.
+// Draft starts from a commit, which has to be on the remote, or from "" for a branch without history.
 func (r *Remote) Draft(ctx context.Context, base Hash) (*Draft, error) {
 	d := &Draft{remote: r, base: base, head: base, objects: map[plumbing.Hash]encoded{}}
 	if base == "" {
@@ -61,13 +58,12 @@ func (r *Remote) Draft(ctx context.Context, base Hash) (*Draft, error) {
 	return d, nil
 }
 
-// FetchTrees brings commits and all their trees, without files, in one round
-// trip, as far as the commits are not there yet.
+// FetchTrees fetches absent commits and all their trees, without files, in one round trip.
 func (r *Remote) FetchTrees(ctx context.Context, commits ...Hash) error {
 	return r.FetchRecent(ctx, 1, commits...)
 }
 
-// FetchRecent is FetchTrees of some generations: 1 is the commits alone, 2 their parents too, and so on.
+// FetchRecent is FetchTrees of some generations: 1 is the commits alone, 2 includes their parents, and so on.
 func (r *Remote) FetchRecent(ctx context.Context, generations int, commits ...Hash) error {
 	absent := r.absent(ctx, commits)
 	if len(absent) == 0 || r.local != nil {
@@ -87,8 +83,7 @@ func (r *Remote) absent(ctx context.Context, ids []Hash) []plumbing.Hash {
 	return absent
 }
 
-// FetchFiles brings files by their ids, in one round trip, as far as they are
-// not there yet.
+// FetchFiles fetches absent files by their ids, in one round trip.
 func (r *Remote) FetchFiles(ctx context.Context, ids ...Hash) error {
 	absent := r.absent(ctx, ids)
 	if len(absent) == 0 {
@@ -98,14 +93,14 @@ func (r *Remote) FetchFiles(ctx context.Context, ids ...Hash) error {
 }
 
 // MovesFrom makes the draft one of a branch whose tip is another commit than the draft's first, or "" for a branch that
-// does not exist yet. [Remote.Push] then moves the branch from there. Call it after the last commit; unless tip is among its
-// merged parents, the push is no fast-forward, and a server may refuse it.
+// does not exist yet. [Remote.Push] then moves the branch from there. Call it after the last commit; unless tip is among
+// its merged parents, the push is not a fast-forward, and a server may refuse it.
 func (d *Draft) MovesFrom(tip Hash) { d.base = tip }
 
-// Head is the last commit: the one it started from, where none was made; "" for none at all.
+// Head returns the last commit: the first one if the draft made none; "" without any.
 func (d *Draft) Head() Hash { return d.head }
 
-// Changed says whether there is a commit to push.
+// Changed reports whether the draft has a commit to push.
 func (d *Draft) Changed() bool { return d.head != d.base }
 
 // tree reads a tree that the draft made or the remote has.
@@ -136,7 +131,8 @@ func (d *Draft) tree(ctx context.Context, id plumbing.Hash) ([]rawEntry, error) 
 	return parseRawTree(data, id, d.remote)
 }
 
-// find follows a path of folders. Links are not followed: what is no folder is ErrOccupied, what is absent fs.ErrNotExist.
+// find follows a path of folders. It follows no links: the error is ErrOccupied for anything but a folder, fs.ErrNotExist
+// for a missing one.
 func (d *Draft) find(ctx context.Context, dir string) (plumbing.Hash, error) {
 	at := d.root
 	parts := strings.Split(dir, "/")
@@ -158,12 +154,11 @@ func (d *Draft) find(ctx context.Context, dir string) (plumbing.Hash, error) {
 }
 
 func occupied(name string, e rawEntry) error {
-	return fmt.Errorf("%s is a %s, where a folder is to be written: it %w, move it away or choose another folder", name, e.kind(), ErrOccupied)
+	return fmt.Errorf("%s is a %s, and a folder is to be written there: it %w, move it away or choose another folder", name, e.kind(), ErrOccupied)
 }
 
-// Items lists all files below a folder, links and submodules too, by path. A
-// folder that does not exist has none; one that is something else is
-// ErrOccupied.
+// Items lists all files below a folder, links and submodules too, by path. A missing folder has none; anything but a folder
+// is ErrOccupied.
 func (d *Draft) Items(ctx context.Context, dir string) ([]Item, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
@@ -184,7 +179,7 @@ func (d *Draft) Items(ctx context.Context, dir string) ([]Item, error) {
 	return items, nil
 }
 
-// walk lists the files of a folder. Folders are counted too: a few of them that hold each other twice have no end of paths.
+// walk lists the files of a folder. It counts folders too: a few folders that each hold the next one twice have endless paths.
 func (d *Draft) walk(ctx context.Context, id plumbing.Hash, prefix string, items *[]Item, left *int) error {
 	entries, err := d.tree(ctx, id)
 	if err == nil {
@@ -207,7 +202,7 @@ func (d *Draft) walk(ctx context.Context, id plumbing.Hash, prefix string, items
 	return nil
 }
 
-// ID is the id of what lies at and below a folder now; "" where it does not exist. Something else in its place is
+// ID returns the id of a folder with the replacements so far; "" if it does not exist. Anything but a folder is
 // ErrOccupied.
 func (d *Draft) ID(ctx context.Context, dir string) (Hash, error) {
 	if err := checkDir(dir); err != nil {
@@ -223,8 +218,7 @@ func (d *Draft) ID(ctx context.Context, dir string) (Hash, error) {
 	return hashOf(id), nil
 }
 
-// Replace makes a folder hold these files and nothing else: contents by path
-// below it. It is made where it is not there.
+// Replace makes a folder hold these files and nothing else: contents by path below it. It creates a missing folder.
 func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte) error {
 	before, err := d.Items(ctx, dir)
 	if err != nil {
@@ -256,9 +250,8 @@ func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte
 	return nil
 }
 
-// Put writes files to a folder, contents by name, beside all else that it
-// holds. It is made where it is not there; "." is the root. Files and links of
-// these names are replaced; anything else is ErrOccupied.
+// Put writes files to a folder, contents by name, and keeps everything else in it. It creates a missing folder; "." is the
+// root. It replaces files and links of these names; anything else is ErrOccupied.
 func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) error {
 	var above []string
 	at := d.root
@@ -281,7 +274,7 @@ func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) er
 	for name, data := range files {
 		full := path.Join(dir, name)
 		if !goodName(name) {
-			return fmt.Errorf("%q is no name that a file can have", full)
+			return fmt.Errorf("invalid file name %q", full)
 		}
 		if err := checkSize(full, data); err != nil {
 			return err
@@ -293,7 +286,7 @@ func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) er
 			continue
 		}
 		if kind := entries[i].kind(); kind == "folder" || kind == "submodule" {
-			return fmt.Errorf("%s: %s is a %s, where a file is to be written: it %w, move it away", d.remote, full, kind, ErrOccupied)
+			return fmt.Errorf("%s: %s is a %s, and a file is to be written there: it %w, move it away", d.remote, full, kind, ErrOccupied)
 		}
 		entries[i] = e
 	}
@@ -313,12 +306,12 @@ func checkSize(name string, data []byte) error {
 
 func checkDir(dir string) error {
 	if !fs.ValidPath(dir) || dir == "." || slices.ContainsFunc(strings.Split(dir, "/"), func(part string) bool { return !goodName(part) }) {
-		return fmt.Errorf("%q is no folder below the root", dir)
+		return fmt.Errorf("%q is not a folder below the root", dir)
 	}
 	return nil
 }
 
-// graft puts a tree at a path below another tree, and returns what that becomes.
+// graft puts a tree at a path below another tree, and returns the new tree.
 func (d *Draft) graft(ctx context.Context, at plumbing.Hash, parts []string, prefix string, sub plumbing.Hash) (plumbing.Hash, error) {
 	if len(parts) == 0 {
 		return sub, nil
@@ -353,8 +346,8 @@ func (d *Draft) keep(obj encoded) plumbing.Hash {
 	return id
 }
 
-// Commit makes a commit of what was replaced since the last one, and returns
-// its id. The same draft and the same commit give the same id.
+// Commit makes a commit of the replacements since the last one, and returns its id. The same draft and the same commit have
+// the same id.
 func (d *Draft) Commit(n NewCommit) (Hash, error) {
 	when := n.When.UTC()
 	if when.Before(d.time) {
@@ -362,14 +355,14 @@ func (d *Draft) Commit(n NewCommit) (Hash, error) {
 	}
 	root := d.root
 	if root.IsZero() {
-		return "", errors.New("a commit without any file")
+		return "", errors.New("the commit has no files")
 	}
 	head := fmt.Sprintf("tree %s\n", root)
 	switch {
 	case d.head != "":
 		head += fmt.Sprintf("parent %s\n", d.head)
 	case len(n.Merged) > 0:
-		return "", errors.New("there is no branch yet that anything could be merged into")
+		return "", errors.New("nothing can be merged into a branch that does not exist yet")
 	}
 	for _, parent := range n.Merged {
 		head += fmt.Sprintf("parent %s\n", parent)
@@ -382,21 +375,20 @@ func (d *Draft) Commit(n NewCommit) (Hash, error) {
 		if err != nil {
 			return "", fmt.Errorf("sign the commit: %w", err)
 		}
-		// A header of several lines goes on behind a space.
+		// Further lines of a header begin with a space.
 		head += "gpgsig " + strings.ReplaceAll(strings.TrimRight(signature, "\n"), "\n", "\n ") + "\n"
 	}
 	d.head, d.time = hashOf(d.keep(encoded{plumbing.CommitObject, []byte(head + body)})), when
 	return d.head, nil
 }
 
-// Files reads files by their ids, of which the absent ones are fetched in one
-// round trip.
+// Files reads files by their ids. It fetches the absent ones in one round trip.
 func (d *Draft) Files(ctx context.Context, ids ...Hash) (map[Hash][]byte, error) {
-	elsewhere := slices.DeleteFunc(slices.Clone(ids), func(id Hash) bool {
+	remote := slices.DeleteFunc(slices.Clone(ids), func(id Hash) bool {
 		_, made := d.objects[id.id()]
 		return made
 	})
-	if err := d.remote.FetchFiles(ctx, elsewhere...); err != nil {
+	if err := d.remote.FetchFiles(ctx, remote...); err != nil {
 		return nil, err
 	}
 	files := make(map[Hash][]byte, len(ids))

@@ -111,20 +111,20 @@ func basicAuth(user, password string) func(http.ResponseWriter, *http.Request) b
 
 // warnings collects what is warned of.
 type warnings struct {
-	mu   sync.Mutex
-	said []string
+	mu     sync.Mutex
+	output []string
 }
 
 func (w *warnings) warn(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.said = append(w.said, text)
+	w.output = append(w.output, text)
 }
 
 func (w *warnings) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return strings.Join(w.said, "\n")
+	return strings.Join(w.output, "\n")
 }
 
 func openRemote(t testing.TB, url string, opts git.Options) *git.Remote {

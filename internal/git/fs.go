@@ -13,26 +13,24 @@ import (
 	"github.com/lockage/lockage/internal/memfs"
 )
 
-// FS is a commit's tree as a file system: fs.ReadDirFS, fs.ReadFileFS,
-// fs.StatFS and fs.SubFS.
+// FS is a commit's tree as a file system: fs.ReadDirFS, fs.ReadFileFS, fs.StatFS and fs.SubFS.
 //
-// Symbolic links are followed as long as they stay in the commit's tree, also
-// out of the folder that Sub chose; ReadDir shows what they lead to, so that
-// fs.WalkDir goes through them. A link that leads nowhere, out, or in a circle
-// is shown as a link, and opening it is an error, as opening a submodule is.
-// Files have modes 0644 and 0755, folders 0755, and no times.
+// Symbolic links are followed as long as they stay in the commit's tree, also out of the folder that Sub chose; ReadDir
+// shows what they lead to, so that fs.WalkDir goes through them. A link that is broken, leads out, or in a circle is shown
+// as a link, and opening it is an error, like opening a submodule. Files have modes 0644 and 0755, folders 0755, and no
+// times.
 type FS struct {
 	ctx  context.Context //nolint:containedctx // io/fs has no place for one
 	snap *Snapshot
 	dir  string
 }
 
-// FS is the whole tree. What is absent is fetched while it is read, with ctx.
+// FS returns the whole tree. Reading fetches absent objects, with ctx.
 func (s *Snapshot) FS(ctx context.Context) *FS {
 	return &FS{ctx: ctx, snap: s, dir: "."}
 }
 
-// Sub is the file system below dir, which has to be a folder.
+// Sub returns the file system below dir, which has to be a folder.
 func (f *FS) Sub(dir string) (fs.FS, error) {
 	at, err := f.resolve("sub", dir)
 	if err != nil {
@@ -101,7 +99,7 @@ func (f *FS) content(op, name string, at resolved) ([]byte, error) {
 	return data, nil
 }
 
-// Stat describes what name leads to.
+// Stat describes the file or folder that name leads to.
 func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	at, err := f.resolve("stat", name)
 	if err != nil {
@@ -118,8 +116,7 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	return infoOf(path.Base(name), at.entry, size), nil
 }
 
-// RealPath is the path of what name leads to, from the commit's root and
-// without symbolic links.
+// RealPath returns the path that name leads to, from the commit's root and without symbolic links.
 func (f *FS) RealPath(name string) (string, error) {
 	at, err := f.resolve("realpath", name)
 	if err != nil {
@@ -146,7 +143,7 @@ func (f *FS) list(name string, at resolved) ([]fs.DirEntry, error) {
 		return nil, pathError("readdir", name, err)
 	}
 	if t.bad != "" {
-		return nil, pathError("readdir", name, fmt.Errorf("holds an entry named %q, which no checkout may contain", t.bad))
+		return nil, pathError("readdir", name, fmt.Errorf("it has an entry named %q, which no checkout may contain", t.bad))
 	}
 	if err := f.snap.fetchLinks(f.ctx, t); err != nil {
 		return nil, pathError("readdir", name, err)
@@ -155,7 +152,7 @@ func (f *FS) list(name string, at resolved) ([]fs.DirEntry, error) {
 	for _, e := range t.entries {
 		d := &dirEntry{fs: f, name: path.Join(name, e.name), entry: e}
 		if e.mode == filemode.Symlink {
-			// By its full name: a circle shows only on the way that was taken.
+			// By its full name: a circle shows only on the path that was taken.
 			if target, err := f.resolve("readdir", d.name); err == nil {
 				d.entry.mode, d.entry.id = target.mode, target.id
 			} else if f.ctx.Err() != nil {
@@ -167,7 +164,7 @@ func (f *FS) list(name string, at resolved) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// dirEntry learns a file's size only when it is asked for it.
+// dirEntry reads a file's size on demand.
 type dirEntry struct {
 	fs    *FS
 	name  string

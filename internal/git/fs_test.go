@@ -89,10 +89,10 @@ func TestLinksThatLeadAstray(t *testing.T) {
 	}
 	for _, name := range []string{"../x", "/etc/passwd", "k8s/../README.md", "k8s//helm", ""} {
 		if _, err := fsys.ReadFile(name); !errors.Is(err, fs.ErrInvalid) {
-			t.Errorf("ReadFile(%q): %v is no fs.ErrInvalid", name, err)
+			t.Errorf("ReadFile(%q): %v is not fs.ErrInvalid", name, err)
 		}
 	}
-	// A walk ends, and shows what leads nowhere as links.
+	// A walk ends, and shows broken links as links.
 	count := 0
 	if err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if d.Name() == "absolute" && d.Type() != fs.ModeSymlink {

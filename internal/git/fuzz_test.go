@@ -157,12 +157,12 @@ func FuzzReport(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		report, said, err := readReport(bytes.NewReader(data), req)
-		if err == nil && report == nil || len(said) > maxPrinted {
+		report, output, err := readReport(bytes.NewReader(data), req)
+		if err == nil && report == nil || len(output) > maxPrinted {
 			t.Error("neither report nor error, or too many words")
 		}
 		if err == nil {
-			if text := rejection(report, said); text != nil && strings.ContainsAny(text.Error(), "\x1b\n\r") {
+			if text := rejection(report, output); text != nil && strings.ContainsAny(text.Error(), "\x1b\n\r") {
 				t.Errorf("%q is not fit to be printed", text)
 			}
 		}

@@ -11,26 +11,24 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// ErrNotFound says that an object or a reference exists nowhere it was looked
-// for. Errors that wrap it name the thing and the place.
+// ErrNotFound is returned if an object or a reference does not exist. Errors that wrap it name the object and the place.
 var ErrNotFound = errors.New("not found")
 
-// ErrNoRepository says that a folder belongs to no repository.
+// ErrNoRepository is returned if a folder belongs to no repository.
 var ErrNoRepository = errors.New("no git repository")
 
 // Hash is a full object id: 40 lower-case hexadecimal digits (SHA-1).
 type Hash string
 
-// ParseHash accepts a full id only: an abbreviated one can come to mean
-// another object tomorrow.
+// ParseHash accepts a full id only: an abbreviated one may mean another object tomorrow.
 func ParseHash(s string) (Hash, error) {
 	if len(s) != 40 || strings.Trim(s, "0123456789abcdef") != "" {
-		return "", fmt.Errorf("%q is no full commit id: give all 40 lower-case hexadecimal digits (git rev-parse prints them)", s)
+		return "", fmt.Errorf("%q is not a full commit id: give all 40 lower-case hexadecimal digits (git rev-parse prints them)", s)
 	}
 	return Hash(s), nil
 }
 
-// BlobID is the id that git gives a file of this content.
+// BlobID returns the id of a file of this content.
 func BlobID(data []byte) Hash {
 	return Hash(plumbing.ComputeHash(plumbing.BlobObject, data).String())
 }
@@ -39,13 +37,13 @@ func (h Hash) id() plumbing.Hash { return plumbing.NewHash(string(h)) }
 
 func hashOf(id plumbing.Hash) Hash { return Hash(id.String()) }
 
-// Commit is what is needed of a commit object.
+// Commit is a commit object.
 type Commit struct {
 	Hash      Hash
 	Tree      Hash
 	Parents   []Hash
 	Committed time.Time // the committer's time, in UTC, to the second
-	Message   string    // as it was written
+	Message   string    // unchanged
 }
 
 // Head is the commit that is checked out.
@@ -54,23 +52,20 @@ type Head struct {
 	Branch string // short name; empty when HEAD is detached
 }
 
-// Options are what repositories and remotes need from their surroundings.
+// Options describe the environment of repositories and remotes.
 type Options struct {
-	// Dir is the folder that relative paths in URLs start from, and whose git
-	// configuration applies to a Remote; "" is the current folder. Open sets
-	// it to the repository's root.
+	// Dir is the folder that relative paths in URLs start from, and whose git configuration applies to a Remote; "" is the
+	// current folder. Open sets it to the repository's root.
 	Dir string
-	// CacheDir holds fetched objects, below "git/". It is made when needed.
-	// Without it nothing can be fetched over a network.
+	// CacheDir holds fetched objects, below "git/". It is made when needed. Without it nothing can be fetched over a
+	// network.
 	CacheDir string
-	// Environ is the environment, "key=value"; nil is that of the process.
-	// HOME, LOCKAGE_GIT_TOKEN, NETRC and GIT_* are read from it, and git
-	// commands run in it.
+	// Environ is the environment, "key=value"; nil is that of the process. HOME, LOCKAGE_GIT_TOKEN, NETRC and GIT_* are
+	// read from it, and git commands run in it.
 	Environ []string
-	// Warn is told, once each, of detours that cost more than they should.
+	// Warn receives, once each, notices of unexpectedly expensive fetches.
 	Warn func(string)
-	// Backoff is the first pause before a request is repeated; it doubles
-	// each time. 0 is half a second.
+	// Backoff is the first pause before a request is repeated; it doubles each time. 0 is half a second.
 	Backoff time.Duration
 }
 
@@ -91,10 +86,10 @@ func (o Options) getenv(key string) string {
 	return value
 }
 
-// Stats counts what was asked of a server.
+// Stats counts the requests to a server.
 type Stats struct {
 	BytesReceived int64 // bodies of all replies
-	RoundTrips    int64 // requests, those repeated too
+	RoundTrips    int64 // requests, repetitions included
 }
 
 func parseCommit(id plumbing.Hash, data []byte) (Commit, error) {
@@ -107,7 +102,7 @@ func parseCommit(id plumbing.Hash, data []byte) (Commit, error) {
 		return Commit{}, fmt.Errorf("commit %s cannot be read: %w", id, err)
 	}
 	if c.TreeHash.IsZero() {
-		return Commit{}, fmt.Errorf("commit %s cannot be read: it names no tree", id)
+		return Commit{}, fmt.Errorf("commit %s cannot be read: it has no tree", id)
 	}
 	out := Commit{Hash: hashOf(id), Tree: hashOf(c.TreeHash), Committed: c.Committer.When.UTC(), Message: c.Message}
 	for _, p := range c.ParentHashes {

@@ -9,8 +9,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// isAncestor walks back from descendant, newest commits first. What is absent
-// is fetched: some generations at first, then everything.
+// isAncestor walks back from descendant, newest commits first. It fetches absent commits: some generations at first, then
+// everything.
 func isAncestor(ctx context.Context, from objects, ancestor, descendant plumbing.Hash) (bool, error) {
 	if _, err := loadCommit(ctx, from, descendant, shapeCommit); err != nil {
 		return false, err
@@ -23,8 +23,7 @@ func isAncestor(ctx context.Context, from objects, ancestor, descendant plumbing
 		if err != nil || found || len(absent) == 0 {
 			return found, err
 		}
-		// The absent ones are asked for, not descendant: that may exist here
-		// only.
+		// The absent ones are fetched, not descendant, which may be local.
 		if err := from.fetch(ctx, want{ids: absent, commit: absent[0], shape: shape}); err != nil {
 			return false, err
 		}
@@ -36,8 +35,7 @@ func isAncestor(ctx context.Context, from objects, ancestor, descendant plumbing
 	return found, err
 }
 
-// walk looks for ancestor among what is on disk, and lists the commits that
-// are named there but absent.
+// walk looks for ancestor among the commits on disk, and lists their absent parents.
 func walk(ctx context.Context, from objects, ancestor, descendant plumbing.Hash) (found bool, absent []plumbing.Hash, err error) {
 	seen := map[plumbing.Hash]bool{descendant: true}
 	var queue []Commit // oldest first

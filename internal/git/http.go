@@ -27,7 +27,7 @@ import (
 
 const (
 	defaultBackoff = 500 * time.Millisecond
-	maxBackoff     = time.Minute // the longest Retry-After that is honoured
+	maxBackoff     = time.Minute // the longest pause, whatever a server asks for
 )
 
 // httpLink speaks smart HTTP (gitprotocol-http(5)) to one repository.
@@ -42,7 +42,7 @@ type httpLink struct {
 	adv  *advertisement
 }
 
-// counters add up what Stats reports.
+// counters are those of Stats.
 type counters struct{ bytes, trips atomic.Int64 }
 
 func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpLink, error) {
@@ -50,7 +50,7 @@ func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpL
 		Proxy:                 http.ProxyFromEnvironment,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   30 * time.Second,
-		ResponseHeaderTimeout: 5 * time.Minute, // a server may pack for a while first
+		ResponseHeaderTimeout: 5 * time.Minute, // the server may pack first
 		IdleConnTimeout:       90 * time.Second,
 		DialContext:           (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 	}
@@ -81,7 +81,7 @@ func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpL
 		}
 		u, err := url.Parse(proxy)
 		if err != nil {
-			return nil, fmt.Errorf("http.proxy: %s is no URL", redact.URL(proxy))
+			return nil, fmt.Errorf("http.proxy: invalid URL %s", redact.URL(proxy))
 		}
 		transport.Proxy = http.ProxyURL(u)
 	}
@@ -101,7 +101,7 @@ func expandHome(file string, opts Options) string {
 	return file
 }
 
-// advertisement asks once what the server can do.
+// advertisement returns the server's capabilities, which it asks for once.
 func (l *httpLink) advertisement(ctx context.Context) (*advertisement, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,7 +123,7 @@ const (
 
 const infoRefs = "/info/refs"
 
-// discover reads info/refs, following redirects, and remembers where it was.
+// discover reads info/refs, follows redirects, and keeps the repository's final URL.
 func (l *httpLink) discover(ctx context.Context, service string) (*advertisement, error) {
 	base := l.base
 	for range maxRedirects + 1 {
@@ -141,7 +141,7 @@ func (l *httpLink) discover(ctx context.Context, service string) (*advertisement
 		}
 		path, ok := strings.CutSuffix(moved.Path, infoRefs)
 		if !ok || moved.Scheme != "https" && moved.Scheme != base.Scheme {
-			return nil, fmt.Errorf("redirected to %s, which is not the same repository in another place", redact.URL(moved.String()))
+			return nil, fmt.Errorf("redirected to %s, which is not a path of the same repository", redact.URL(moved.String()))
 		}
 		base = &url.URL{Scheme: moved.Scheme, Host: moved.Host, Path: path}
 	}
@@ -163,7 +163,7 @@ func (l *httpLink) references(ctx context.Context, prefixes []string) ([]referen
 		return refs, errors.Join(err, body.Close())
 	}
 	if known {
-		// What was listed when the link was made may be old by now.
+		// The first list may be old by now.
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if adv, err = l.discover(ctx, uploadPack); err != nil {
@@ -180,7 +180,7 @@ func (l *httpLink) known() bool {
 	return l.adv != nil
 }
 
-// pack sends the request and hands the pack to keep.
+// pack sends the request and passes the pack to keep.
 func (l *httpLink) pack(ctx context.Context, q request, keep func(io.Reader) error) error {
 	adv, err := l.advertisement(ctx)
 	if err != nil {
@@ -233,10 +233,9 @@ func (l *httpLink) post(ctx context.Context, service string, content []byte) (io
 	return body, err
 }
 
-// do makes a request, again after a fault that may pass, and once more with
-// credentials from a helper. Repeating is safe: reading changes nothing, and a
-// push that was done is refused the second time, its old value being gone. It
-// returns a body or the place the server points to.
+// do makes a request, again after a fault that may pass, and once more with credentials from a helper. Repeating is safe:
+// reading changes nothing, and the server refuses a push that was done, since its old value is gone. It returns a body or
+// the target of a redirect.
 func (l *httpLink) do(ctx context.Context, base *url.URL, service, method, path string, content []byte) (io.ReadCloser, *url.URL, error) {
 	for {
 		var res *http.Response
@@ -299,7 +298,7 @@ func (l *httpLink) once(ctx context.Context, base *url.URL, service, method, pat
 	if err != nil {
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {
-			err = wrapped.Err // what it adds is the URL, which the caller names
+			err = wrapped.Err // it adds the URL, which the caller names
 		}
 		return nil, err
 	}
@@ -307,13 +306,13 @@ func (l *httpLink) once(ctx context.Context, base *url.URL, service, method, pat
 		kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
 		if !strings.HasPrefix(kind, "application/x-"+service+"-") {
 			_ = res.Body.Close()
-			return nil, fmt.Errorf("no git repository answers there (content type %q): check the URL", harmless(kind))
+			return nil, fmt.Errorf("the response is not git's (content type %q): check the URL", harmless(kind))
 		}
 	}
 	return res, nil
 }
 
-// statusError closes a response's body and says what to do about its status.
+// statusError closes a response's body, and returns its status with the next step.
 func statusError(res *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(res.Body, maxMessage))
 	_ = res.Body.Close()
@@ -328,8 +327,8 @@ func statusError(res *http.Response) error {
 	return fmt.Errorf("the server answered HTTP %d %s", res.StatusCode, harmless(string(text)))
 }
 
-// transient reports whether an error may be gone on the next try. A timeout is
-// none: a server that packed for minutes is not asked to do so again.
+// transient reports whether to repeat a request after an error. A timeout is not transient: a server that packed for
+// minutes would do so again.
 func transient(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)

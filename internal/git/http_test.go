@@ -37,7 +37,7 @@ func TestCredentials(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		user    string
-		config  string // URL stands for the server's
+		config  string // URL is replaced by the server's
 		environ []string
 		url     func(string) string
 	}{
@@ -127,7 +127,7 @@ func TestWrongCredentials(t *testing.T) {
 	}
 }
 
-// TestRedirects: the first request may be sent elsewhere, credentials not.
+// TestRedirects: the first request may be redirected to another host, credentials not.
 func TestRedirects(t *testing.T) {
 	t.Parallel()
 	dir, head := testworld.Checkout(t, chart)
@@ -150,9 +150,9 @@ func TestRedirects(t *testing.T) {
 			t.Errorf("credentials went to another host: %v", h)
 		}
 	}
-	elsewhere := httptest.NewServer(http.RedirectHandler("http://127.0.0.1:1/login", http.StatusFound))
-	t.Cleanup(elsewhere.Close)
-	_, err := openRemote(t, elsewhere.URL+"/repo.git", testworld.GitOptions(t)).Snapshot(t.Context(), head)
+	login := httptest.NewServer(http.RedirectHandler("http://127.0.0.1:1/login", http.StatusFound))
+	t.Cleanup(login.Close)
+	_, err := openRemote(t, login.URL+"/repo.git", testworld.GitOptions(t)).Snapshot(t.Context(), head)
 	wantError(t, err, "redirected", "/login")
 }
 
@@ -225,7 +225,7 @@ func TestCancel(t *testing.T) {
 func TestStatuses(t *testing.T) {
 	t.Parallel()
 	for status, part := range map[int]string{
-		401: "LOCKAGE_GIT_TOKEN", 403: "access denied", 404: "no such repository", 500: "HTTP 500", 200: "no git repository answers",
+		401: "LOCKAGE_GIT_TOKEN", 403: "access denied", 404: "no such repository", 500: "HTTP 500", 200: "not git's",
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
@@ -271,8 +271,8 @@ func TestAddresses(t *testing.T) {
 	for raw, part := range map[string]string{
 		"":                               "empty",
 		"ftp://user:s3cret@example.com/": "ftp",
-		"https://user:s3/cret@exa mple/": "no URL",
-		"https://":                       "no host",
+		"https://user:s3/cret@exa mple/": "invalid URL",
+		"https://":                       "has no host",
 	} {
 		_, err := git.OpenRemote(t.Context(), raw, testworld.GitOptions(t))
 		wantError(t, err, part, "!s3cret", "!s3", "!cret")

@@ -6,9 +6,8 @@ import (
 	"slices"
 )
 
-// Log visits a commit and those before it, along first parents, newest first,
-// until visit returns false or history ends. Commits alone are fetched: some
-// generations at first, then all the others.
+// Log visits a commit and its ancestors along first parents, newest first, until visit returns false or history ends. It
+// fetches commits alone: some generations at first, then all the others.
 func (r *Remote) Log(ctx context.Context, from Hash, visit func(Commit) (bool, error)) error {
 	shape := shapeRecent
 	for h := from; h != ""; {
@@ -32,9 +31,8 @@ func (r *Remote) Log(ctx context.Context, from Hash, visit func(Commit) (bool, e
 	return nil
 }
 
-// PathIDs are the ids of what lies at a path in each of several commits, ""
-// where nothing does. The folders on the way are fetched, those of all commits
-// in one round trip a level. Links are not followed.
+// PathIDs returns the ids of the file or folder at a path in each of several commits, "" if it does not exist. It fetches
+// the folders on the path, those of all commits in one round trip a level, and follows no links.
 func (r *Remote) PathIDs(ctx context.Context, name string, commits ...Commit) ([]Hash, error) {
 	at := make([]Hash, len(commits))
 	for i, c := range commits {

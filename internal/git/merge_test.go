@@ -9,7 +9,7 @@ import (
 	"github.com/lockage/lockage/internal/testworld"
 )
 
-// A commit with a second parent, and what drafts and remotes tell of folders by their ids.
+// A commit with a second parent, and what drafts and remotes return for the ids of folders.
 func TestMergeAndFolders(t *testing.T) {
 	t.Parallel()
 	targets(t, map[string]string{"theirs": "theirs\n"}, func(t *testing.T, to target) {

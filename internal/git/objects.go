@@ -8,22 +8,21 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// objects is where commits, trees and files are read from: a Repository or a
-// Remote.
+// objects is a source of commits, trees and files: a Repository or a Remote.
 type objects interface {
 	fmt.Stringer
 	// read returns an object that is on disk, or errMissing.
 	read(ctx context.Context, id plumbing.Hash) (encoded, error)
-	// has says whether read would find the object.
+	// has reports whether read would find the object.
 	has(ctx context.Context, id plumbing.Hash) bool
-	// fetch brings objects to disk.
+	// fetch fetches objects to disk.
 	fetch(ctx context.Context, w want) error
 }
 
-// want is one thing to be fetched.
+// want is one set of objects to fetch.
 type want struct {
 	ids    []plumbing.Hash
-	commit plumbing.Hash // the commit they belong to, where it is known: what to fall back to
+	commit plumbing.Hash // the commit they belong to, if known: fetched as a whole if necessary
 	shape  shape
 
 	generations int // of shapeTrees; 0 is 1
@@ -35,9 +34,9 @@ const (
 	shapeExact   shape = iota // the named objects alone
 	shapeCommit               // commits and their root trees
 	shapeTrees                // commits and all their trees
-	shapeDeep                 // the named objects and all that they hold
-	shapeRecent               // commits and those before them, some generations
-	shapeHistory              // commits and all before them
+	shapeDeep                 // the named objects and everything below them
+	shapeRecent               // commits and some generations of ancestors
+	shapeHistory              // commits and all ancestors
 )
 
 func (w want) String() string {

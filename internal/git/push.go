@@ -16,11 +16,11 @@ import (
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
-// ErrStale says that a branch is not where the draft started from: somebody
-// else pushed first. Make the draft anew, from where the branch is now.
+// ErrStale is returned if a branch moved since the draft started: somebody else pushed first. Make a new draft from the
+// branch's tip.
 var ErrStale = errors.New("somebody else pushed first")
 
-// branchPrefix is where branches are among references.
+// branchPrefix is the prefix of branches among references.
 const branchPrefix = "refs/heads/"
 
 // Update is one branch to push.
@@ -33,15 +33,14 @@ func (u Update) command() *packp.Command {
 	return &packp.Command{Name: plumbing.NewBranchReferenceName(u.Branch), Old: u.Draft.base.id(), New: u.Draft.head.id()}
 }
 
-// receiver is a way to a server's receive-pack (gitprotocol-pack(5), «Pushing
-// Data To a Server»).
+// receiver is a way to a server's receive-pack (gitprotocol-pack(5), «Pushing Data To a Server»).
 type receiver interface {
-	// push sends what request makes of the server's list of references, and
-	// returns the report and what the server printed.
+	// push passes the server's list of references to request, sends the result, and returns the report and the server's
+	// output.
 	push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (*packp.ReportStatus, string, error)
 }
 
-// Tips asks where branches stand now. Those that do not exist are not in the answer.
+// Tips asks the server for the tips of branches. The result lacks those that do not exist.
 func (r *Remote) Tips(ctx context.Context, branches ...string) (map[string]Hash, error) {
 	tips := map[string]Hash{}
 	if r.local != nil {
@@ -73,27 +72,25 @@ func (r *Remote) Tips(ctx context.Context, branches ...string) (map[string]Hash,
 	return tips, nil
 }
 
-// Push moves branches from where their drafts started to where they end, all
-// of them or none, provided that none has moved meanwhile: else it is ErrStale,
-// and nothing was pushed. What a server or its hooks refuse comes back in
-// their own words. Pushing what is pushed already is ErrStale too, so that a
-// push whose answer was lost may be repeated.
+// Push moves branches from where their drafts started to where they end, all of them or none, if none has moved meanwhile:
+// else it returns ErrStale and pushes nothing. Errors quote the refusal of a server or its hooks. Pushing the same again
+// returns ErrStale too, so that a push may be repeated after its response was lost.
 func (r *Remote) Push(ctx context.Context, updates ...Update) error {
 	updates = slices.DeleteFunc(slices.Clone(updates), func(u Update) bool { return !u.Draft.Changed() })
 	if len(updates) == 0 {
 		return nil
 	}
-	report, said, err := r.receiver().push(ctx, func(adv *advertisement) (*packp.ReferenceUpdateRequest, error) {
+	report, output, err := r.receiver().push(ctx, func(adv *advertisement) (*packp.ReferenceUpdateRequest, error) {
 		return r.updateRequest(adv, updates)
 	})
 	if err == nil {
-		err = rejection(report, said)
+		err = rejection(report, output)
 	}
 	if err == nil {
 		return r.remember(updates)
 	}
 	if !errors.Is(err, ErrStale) && ctx.Err() == nil {
-		// Servers have many words for it: where the branches are decides.
+		// Servers report it in many ways: the branches' tips decide.
 		if moved := r.moved(ctx, updates); moved != "" {
 			err = fmt.Errorf("branch %s: %w: %w", moved, ErrStale, err)
 		}
@@ -108,7 +105,7 @@ func (r *Remote) receiver() receiver {
 	return r.link
 }
 
-// moved names a branch that is not where its draft started from.
+// moved returns a branch whose tip is not the base of its draft.
 func (r *Remote) moved(ctx context.Context, updates []Update) string {
 	var names []string
 	for _, u := range updates {
@@ -126,10 +123,10 @@ func (r *Remote) moved(ctx context.Context, updates []Update) string {
 	return ""
 }
 
-// updateRequest makes the request, with a pack of what was made.
+// updateRequest makes the request, with a pack of the drafts' objects.
 func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.ReferenceUpdateRequest, error) {
 	if !adv.has("report-status") {
-		return nil, errors.New("the server does not report what became of a push (report-status): nothing is sent to it")
+		return nil, errors.New("the server does not report the result of a push (report-status): nothing is sent to it")
 	}
 	req := packp.NewReferenceUpdateRequest()
 	caps := []capability.Capability{capability.ReportStatus}
@@ -143,7 +140,7 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.Ref
 		caps = append(caps, capability.Atomic)
 	case len(updates) > 1:
 		r.mu.Lock()
-		r.warn("the server takes no atomic pushes: its branches are moved one by one")
+		r.warn("the server has no atomic pushes: branches are moved one by one")
 		r.mu.Unlock()
 	}
 	for _, c := range caps {
@@ -177,13 +174,13 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.Ref
 	}
 	var pack bytes.Buffer
 	if _, err := packfile.NewEncoder(&pack, objects, false).Encode(ids, 0); err != nil {
-		return nil, fmt.Errorf("packing what is to be pushed: %w", err)
+		return nil, fmt.Errorf("packing the objects to push: %w", err)
 	}
 	req.Packfile = io.NopCloser(&pack)
 	return req, nil
 }
 
-// remember keeps what was pushed, so that it need not be fetched to go on from there.
+// remember caches the pushed objects, so that the next draft does not fetch them.
 func (r *Remote) remember(updates []Update) error {
 	if r.cache == nil {
 		return nil
@@ -198,8 +195,8 @@ func (r *Remote) remember(updates []Update) error {
 	return nil
 }
 
-// rejection is what a report says against a push; nil where all went well.
-func rejection(report *packp.ReportStatus, said string) error {
+// rejection returns the failure that a report describes, or nil.
+func rejection(report *packp.ReportStatus, output string) error {
 	var reasons, names []string
 	if report.UnpackStatus != "ok" {
 		reasons = append(reasons, "unpacking failed: "+report.UnpackStatus)
@@ -222,8 +219,8 @@ func rejection(report *packp.ReportStatus, said string) error {
 		reasons[0] = fmt.Sprintf("branch %s: %s", strings.Join(names, ", "), reasons[0])
 	}
 	err := fmt.Errorf("the server refuses %s", harmless(strings.Join(reasons, "; ")))
-	if said = harmless(said); said != "" {
-		err = fmt.Errorf("%w; it says: %s", err, said)
+	if output = harmless(output); output != "" {
+		err = fmt.Errorf("%w; it prints: %s", err, output)
 	}
 	if stale {
 		err = fmt.Errorf("%w: %w", ErrStale, err)
@@ -231,14 +228,14 @@ func rejection(report *packp.ReportStatus, said string) error {
 	return err
 }
 
-// lostRace recognises the reasons that git's receive-pack gives when another
-// push moves or locks the reference at the same time.
+// lostRace reports whether a reason of git's receive-pack means that another push moved or locked the reference at the same
+// time.
 func lostRace(reason string) bool {
 	return slices.ContainsFunc([]string{"failed to update ref", "failed to lock", "cannot lock ref", "incorrect old value", "reference already exists"},
 		func(words string) bool { return strings.Contains(reason, words) })
 }
 
-// readReport reads the reply to a push: the report, and what was printed.
+// readReport reads the response to a push: the report, and the server's output.
 func readReport(body io.Reader, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, string, error) {
 	body = io.LimitReader(body, maxAdvertisement)
 	printed := &prefix{max: maxPrinted}
@@ -247,10 +244,10 @@ func readReport(body io.Reader, req *packp.ReferenceUpdateRequest) (*packp.Repor
 	}
 	report := packp.NewReportStatus()
 	if err := report.Decode(body); err != nil {
-		if said := harmless(printed.String()); said != "" {
-			err = fmt.Errorf("%w; the server says: %s", noEOF(err), said)
+		if output := harmless(printed.String()); output != "" {
+			err = fmt.Errorf("%w; the server prints: %s", noEOF(err), output)
 		}
-		return nil, "", fmt.Errorf("reading what became of the push: %w", noEOF(err))
+		return nil, "", fmt.Errorf("reading the result of the push: %w", noEOF(err))
 	}
 	return report, printed.String(), nil
 }

@@ -11,17 +11,17 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 )
 
-// localReceiver pushes to a repository on this machine through its
-// git-receive-pack, so that its hooks and its configuration have their say.
+// localReceiver pushes to a repository on this machine through its git-receive-pack, so that its hooks and its
+// configuration apply.
 type localReceiver struct {
 	dir  string
 	opts Options
 }
 
-func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, said string, err error) {
+func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, output string, err error) {
 	cmd, err := gitCommand(ctx, l.opts, "receive-pack", l.dir)
 	if err != nil {
-		return nil, "", fmt.Errorf("a repository on this machine is pushed to with the git command: %w", err)
+		return nil, "", fmt.Errorf("pushing to a repository on this machine takes the git command: %w", err)
 	}
 	stderr := &prefix{max: maxPrinted}
 	cmd.Stderr = stderr
@@ -38,15 +38,15 @@ func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*
 		return nil, "", fmt.Errorf("git receive-pack: %w", err)
 	}
 	defer func() {
-		// Nothing is left to be read by a command that is not done yet.
+		// A command that still writes would block without a reader.
 		_ = stdin.Close()
 		_, _ = io.Copy(io.Discard, stdout)
 		if werr := cmd.Wait(); werr != nil && err != nil {
 			err = fmt.Errorf("git receive-pack: %w: %s", errors.Join(context.Cause(ctx), err), harmless(stderr.String()))
 		}
-		said += stderr.String()
+		output += stderr.String()
 	}()
-	// The list ends where the answer begins: both are read from one buffer.
+	// The response follows the list: both are read from one buffer.
 	reply := newPktReader(io.LimitReader(stdout, maxAdvertisement))
 	adv, err := readAdvertisement(reply)
 	if err != nil {
@@ -54,7 +54,7 @@ func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*
 	}
 	req, err := request(adv)
 	if err != nil {
-		_, _ = io.WriteString(stdin, "0000") // a clean goodbye
+		_, _ = io.WriteString(stdin, "0000") // ends the protocol cleanly
 		return nil, "", err
 	}
 	var content bytes.Buffer

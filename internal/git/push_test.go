@@ -238,7 +238,7 @@ func TestPushAtomicAndStale(t *testing.T) {
 		if got := testworld.Git(t, to.bare, "for-each-ref", "--format=%(refname) %(objectname)"); got != "refs/heads/main "+string(moved) {
 			t.Errorf("after a stale push: %s", got)
 		}
-		// Pushing what is there is stale too: whoever repeats a push looks first.
+		// Pushing the same again is stale too: a repeated push reads the tip first.
 		if err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: theirs}); !errors.Is(err, git.ErrStale) {
 			t.Errorf("pushed twice: %v", err)
 		}
@@ -284,7 +284,7 @@ func TestPushRefusedInTheServersWords(t *testing.T) {
 		replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
 		err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: d})
 		if errors.Is(err, git.ErrStale) {
-			t.Errorf("a refusal is no lost race: %v", err)
+			t.Errorf("a refusal taken for a lost race: %v", err)
 		}
 		wantError(t, err, "main", "hook declined", "GH006: branch refs/heads/main is", "protected", "!\033")
 	})

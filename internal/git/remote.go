@@ -14,8 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Remote is a repository elsewhere. What is fetched from it stays in the
-// object cache. It is safe for concurrent use.
+// Remote is a remote repository. Fetched objects stay in the object cache. It is safe for concurrent use.
 type Remote struct {
 	addr  address
 	opts  Options
@@ -25,23 +24,22 @@ type Remote struct {
 	count counters
 
 	mu     sync.Mutex      // held while fetching
-	warned map[string]bool // detours already told of
-	whole  bool            // everything that references reach was fetched
+	warned map[string]bool // reported already
+	whole  bool            // the whole repository was fetched
 }
 
-// link is a way to a server.
+// link is a connection to a server.
 type link interface {
 	receiver
-	// advertisement tells what the server can do.
+	// advertisement returns the server's capabilities.
 	advertisement(ctx context.Context) (*advertisement, error)
-	// references lists those that begin with a prefix, or more.
+	// references lists at least those that begin with a prefix.
 	references(ctx context.Context, prefixes []string) ([]reference, error)
-	// pack hands the pack that answers a request to keep.
+	// pack passes the pack of a response to keep.
 	pack(ctx context.Context, q request, keep func(io.Reader) error) error
 }
 
-// OpenRemote opens a remote by URL or path, with the git configuration that
-// applies in opts.Dir. It makes no request.
+// OpenRemote opens a remote by URL or path, with the git configuration that applies in opts.Dir. It makes no request.
 func OpenRemote(ctx context.Context, rawURL string, opts Options) (*Remote, error) {
 	conf, err := readConfig(ctx, "", "", opts)
 	if err != nil {
@@ -82,8 +80,7 @@ func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Re
 	return r, nil
 }
 
-// openLocal takes a path as git does: a work tree, a .git folder, a bare
-// repository, with or without its suffix.
+// openLocal opens a path as git does: a work tree, a .git folder, a bare repository, with or without its suffix.
 func openLocal(ctx context.Context, path string, opts Options) (*Repository, error) {
 	for _, suffix := range []string{"/.git", "", ".git"} {
 		if dir := filepath.Clean(path + filepath.FromSlash(suffix)); isGitDir(dir) {
@@ -93,22 +90,21 @@ func openLocal(ctx context.Context, path string, opts Options) (*Repository, err
 	if _, err := readLine(filepath.Join(path, ".git")); err == nil {
 		return Open(ctx, path, opts)
 	}
-	return nil, fmt.Errorf("no git repository there: %w", ErrNotFound)
+	return nil, fmt.Errorf("no git repository: %w", ErrNotFound)
 }
 
-// URL is the remote's address, insteadOf applied, without credentials.
+// URL returns the remote's address, after insteadOf and without credentials.
 func (r *Remote) URL() string { return r.addr.String() }
 
 func (r *Remote) String() string { return r.addr.String() }
 
-// Stats tells what this Remote has asked of its server so far.
+// Stats returns the requests of this Remote so far.
 func (r *Remote) Stats() Stats {
 	return Stats{BytesReceived: r.count.bytes.Load(), RoundTrips: r.count.trips.Load()}
 }
 
-// Tip asks where a reference stands now: a branch, a tag, or a full name; ""
-// is the default branch, to which HEAD points. It returns the commit, tags
-// peeled, and the full name. This always asks the server.
+// Tip asks the server for the tip of a reference: a branch, a tag, or a full name; "" is the default branch, to which HEAD
+// points. It returns the commit, tags peeled, and the full name.
 func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
 	if r.local != nil {
 		h, name, err := r.local.tip(ctx, ref)
@@ -142,24 +138,22 @@ func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
 	return "", "", fmt.Errorf("remote %s has no branch or tag %q: %w", r, ref, ErrNotFound)
 }
 
-// Commit reads one commit, fetching it if need be.
+// Commit reads one commit, and fetches it if it is absent.
 func (r *Remote) Commit(ctx context.Context, h Hash) (Commit, error) {
 	return loadCommit(ctx, r, h.id(), shapeCommit)
 }
 
-// Snapshot is the tree of one commit.
+// Snapshot returns the tree of one commit.
 func (r *Remote) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
 	return newSnapshot(ctx, r, h)
 }
 
-// IsAncestor says whether ancestor is descendant or comes before it. Commits
-// alone are fetched, and those that came before are not fetched again.
+// IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches commits alone, each once.
 func (r *Remote) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
 	return isAncestor(ctx, r, ancestor.id(), descendant.id())
 }
 
-// Contains says whether commit is on the reference, which is resolved as Tip
-// does.
+// Contains reports whether commit is on the reference, which it resolves like Tip.
 func (r *Remote) Contains(ctx context.Context, ref string, commit Hash) (bool, error) {
 	tip, _, err := r.Tip(ctx, ref)
 	if err != nil {
@@ -171,7 +165,7 @@ func (r *Remote) Contains(ctx context.Context, ref string, commit Hash) (bool, e
 func (r *Remote) read(_ context.Context, id plumbing.Hash) (encoded, error) {
 	switch {
 	case r.local != nil:
-		return r.local.readOwn(id) // its own remotes are no business of ours, and may be a circle
+		return r.local.readOwn(id) // not in its own remotes, which may form a circle
 	case r.cache == nil:
 		return encoded{}, errMissing
 	}
@@ -192,18 +186,18 @@ func (r *Remote) warn(text string) {
 	}
 }
 
-// fetch brings w into the cache, by the cheapest way that the server takes.
+// fetch fetches w into the cache, in the cheapest way that the server offers.
 func (r *Remote) fetch(ctx context.Context, w want) error {
 	switch {
 	case r.local != nil:
-		return fmt.Errorf("%s is not in repository %s: was it pushed there, or its branch rewritten? %w", w, r, ErrNotFound)
+		return fmt.Errorf("%s is not in repository %s: was it pushed, or its branch rewritten? %w", w, r, ErrNotFound)
 	case r.cache == nil:
-		return fmt.Errorf("%s of %s is not at hand, and there is no cache folder to fetch it into", w, r)
+		return fmt.Errorf("%s of %s is not on disk, and no cache folder is configured to fetch it into", w, r)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w.shape == shapeExact || w.shape == shapeCommit {
-		// Somebody else may have fetched it while we waited.
+		// Another goroutine may have fetched it meanwhile.
 		w.ids = slices.DeleteFunc(slices.Clone(w.ids), r.cache.has)
 		if len(w.ids) == 0 {
 			return nil
@@ -226,7 +220,7 @@ func (r *Remote) fetchBest(ctx context.Context, w want) error {
 	if allowed && (q.filter == "" || adv.offers("filter")) && (q.depth == 0 || adv.offers("shallow")) {
 		err := r.receive(ctx, q)
 		if err == nil && len(q.haves) > 0 && !r.cache.has(w.ids[0]) {
-			// A history was not as complete as the cache claimed.
+			// A history in the cache is not complete.
 			if err = r.cache.dropTips(); err == nil {
 				q.haves = nil
 				err = r.receive(ctx, q)
@@ -240,18 +234,18 @@ func (r *Remote) fetchBest(ctx context.Context, w want) error {
 			return err
 		}
 		if commits && adv.givesCommits() && notOurs(refused.text) {
-			return fmt.Errorf("the server does not have it: was it pushed, or its branch rewritten and the commit removed? %w", ErrNotFound)
+			return fmt.Errorf("the server lacks it: was it pushed, or its branch rewritten and the commit removed? %w", ErrNotFound)
 		}
 	}
 	return r.fetchMore(ctx, adv, w)
 }
 
-// request is the cheapest request for w.
+// request returns the cheapest request for w.
 func (r *Remote) request(w want) request {
 	q := request{wants: w.ids}
 	switch w.shape {
 	case shapeExact:
-		q.filter = "tree:0" // what is named outright comes all the same
+		q.filter = "tree:0" // the named objects come nevertheless
 	case shapeCommit:
 		q.filter, q.depth = "tree:1", 1
 	case shapeTrees:
@@ -265,8 +259,8 @@ func (r *Remote) request(w want) request {
 	return q
 }
 
-// haves names histories that are complete here, unless one of the ids should
-// be part of one: then the claim is wrong, and nothing is claimed.
+// haves returns the tips of complete histories in the cache, or nothing if one of the ids is such a tip: then its history
+// is not complete.
 func (r *Remote) haves(ids []plumbing.Hash) []plumbing.Hash {
 	tips := r.cache.tips()
 	if slices.ContainsFunc(ids, func(id plumbing.Hash) bool { return slices.Contains(tips, id) }) {
@@ -277,12 +271,12 @@ func (r *Remote) haves(ids []plumbing.Hash) []plumbing.Hash {
 
 var errUnreachable = fmt.Errorf("no branch or tag of the server reaches it: was it pushed, or its branch rewritten? %w", ErrNotFound)
 
-// fetchMore is for servers that give no parts: the commit with all its files,
-// or else everything that branches and tags reach.
+// fetchMore is for servers without partial fetches: it fetches the commit with all its files, or else everything that
+// branches and tags reach.
 func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) error {
 	history := w.shape == shapeRecent || w.shape == shapeHistory
 	if !w.commit.IsZero() && !history && adv.offers("shallow") && (adv.givesCommits() || r.listed(adv, []plumbing.Hash{w.commit})) {
-		r.warn("the server gives no parts of commits: fetching all files of the commit")
+		r.warn("the server has no partial fetches: fetching all files of the commit")
 		var refused *refusal
 		if err := r.receive(ctx, request{wants: []plumbing.Hash{w.commit}, depth: 1}); !errors.As(err, &refused) {
 			return err
@@ -292,9 +286,9 @@ func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) erro
 		return errUnreachable
 	}
 	if history && adv.offers("filter") {
-		r.warn("the server gives no commits by id: fetching the history of all branches and tags")
+		r.warn("the server has no commits by id: fetching the history of all branches and tags")
 	} else {
-		r.warn("the server gives neither parts of commits nor commits by id: fetching the whole repository, which may take long")
+		r.warn("the server has neither partial fetches nor commits by id: fetching the whole repository, which may take long")
 	}
 	refs, err := r.link.references(ctx, []string{"refs/heads/", "refs/tags/"})
 	if err != nil {
@@ -322,7 +316,7 @@ func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) erro
 	return nil
 }
 
-// listed says whether each id is one that a version 0 server lists.
+// listed reports whether a version 0 server lists each id.
 func (r *Remote) listed(adv *advertisement, ids []plumbing.Hash) bool {
 	for _, id := range ids {
 		if !slices.ContainsFunc(adv.refs, func(ref reference) bool { return ref.id == id }) {
@@ -332,8 +326,7 @@ func (r *Remote) listed(adv *advertisement, ids []plumbing.Hash) bool {
 	return true
 }
 
-// receive sends a request and stores the pack, once more if the connection
-// broke in the middle.
+// receive sends a request and stores the pack, again if the connection broke in the middle.
 func (r *Remote) receive(ctx context.Context, q request) error {
 	for attempt := 1; ; attempt++ {
 		err := r.link.pack(ctx, q, func(pack io.Reader) error { return r.cache.addPack(ctx, pack) })
@@ -343,7 +336,7 @@ func (r *Remote) receive(ctx context.Context, q request) error {
 	}
 }
 
-// notOurs recognises how servers say that they lack an object.
+// notOurs reports whether a refusal means that the server lacks an object.
 func notOurs(text string) bool {
 	for _, phrase := range []string{"not our ref", "not valid", "not found", "unknown object", "missing"} {
 		if strings.Contains(text, phrase) {

@@ -21,10 +21,10 @@ var protocols = []struct {
 	warns         string // part of a warning; "" for none
 }{
 	{"v2 with filter", "", full, ""},
-	{"v2 without filter", "", nil, "no parts of commits"},
+	{"v2 without filter", "", nil, "no partial fetches"},
 	{"v0 with filter and any id", "version=0", full, ""},
-	{"v0 with filter and reachable ids", "version=0", []string{"uploadpack.allowFilter=true", "uploadpack.allowReachableSHA1InWant=true"}, "no parts of commits"},
-	{"v0 with any id", "version=0", []string{"uploadpack.allowAnySHA1InWant=true"}, "no parts of commits"},
+	{"v0 with filter and reachable ids", "version=0", []string{"uploadpack.allowFilter=true", "uploadpack.allowReachableSHA1InWant=true"}, "no partial fetches"},
+	{"v0 with any id", "version=0", []string{"uploadpack.allowAnySHA1InWant=true"}, "no partial fetches"},
 	{"v0 with nothing", "version=0", nil, "the whole repository"},
 }
 
@@ -66,8 +66,8 @@ func TestSnapshotOfRemote(t *testing.T) {
 			if err != nil || string(data) != "replicas: 1\n" {
 				t.Errorf("values.yaml: %q %v", data, err)
 			}
-			if said := warned.String(); (p.warns == "") != (said == "") || !strings.Contains(said, p.warns) {
-				t.Errorf("warned %q, want %q", said, p.warns)
+			if warning := warned.String(); (p.warns == "") != (warning == "") || !strings.Contains(warning, p.warns) {
+				t.Errorf("warned %q, want %q", warning, p.warns)
 			}
 			for ancestor, want := range map[git.Hash]bool{locked: true, tip: true} {
 				if ok, err := remote.Contains(t.Context(), "main", ancestor); err != nil || ok != want {
@@ -111,7 +111,7 @@ func TestMissingCommit(t *testing.T) {
 			_, err := testworld.Remote(t, url).Snapshot(t.Context(), absent)
 			wantError(t, err, string(absent), s.url(), "pushed", "!s3cret", "!someone")
 			if !errors.Is(err, git.ErrNotFound) {
-				t.Errorf("%v is no ErrNotFound", err)
+				t.Errorf("%v is not ErrNotFound", err)
 			}
 		})
 	}
@@ -198,7 +198,7 @@ func TestTip(t *testing.T) {
 		_, _, err := remote.Tip(t.Context(), "absent")
 		wantError(t, err, "absent", remote.URL())
 		if !errors.Is(err, git.ErrNotFound) {
-			t.Errorf("%v is no ErrNotFound", err)
+			t.Errorf("%v is not ErrNotFound", err)
 		}
 		// What was listed once is not believed forever.
 		if version != "file" {

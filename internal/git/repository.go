@@ -21,15 +21,14 @@ type Repository struct {
 	gitDir string // this work tree's own part
 	common string // the part that linked work trees share
 	opts   Options
-	stores []*store // its own first, then its alternates
+	stores []*store // its own, then its alternates
 
 	mu      sync.Mutex
 	conf    *config
-	remotes map[string]*Remote // by the name or URL it was asked for
+	remotes map[string]*Remote // by the requested name or URL
 }
 
-// Open finds the repository that dir belongs to: a work tree's root or any
-// folder inside it, or a bare repository itself.
+// Open finds the repository that dir belongs to: a work tree's root or any folder inside it, or a bare repository itself.
 func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -61,8 +60,8 @@ func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 	return r, ctx.Err()
 }
 
-// discover walks up from dir as git does. A bare repository is taken only if
-// dir itself is one: else a folder that somebody committed could pose as one.
+// discover walks up from dir as git does. Only dir itself may be a bare repository: else a committed folder could pose as
+// one.
 func (r *Repository) discover(dir string) error {
 	if isGitDir(dir) {
 		r.gitDir = dir
@@ -85,13 +84,13 @@ func (r *Repository) discover(dir string) error {
 			}
 			target, ok := strings.CutPrefix(target, "gitdir: ")
 			if !ok {
-				return fmt.Errorf("%s names no git folder", dot)
+				return fmt.Errorf("%s does not name a git folder", dot)
 			}
 			if !filepath.IsAbs(target) {
 				target = filepath.Join(at, target)
 			}
 			if !isGitDir(target) {
-				return fmt.Errorf("%s points to %s, which is no git folder: was the repository moved? (git worktree repair)", dot, target)
+				return fmt.Errorf("%s points to %s, which is not a git folder: was the repository moved? (git worktree repair)", dot, target)
 			}
 			r.root, r.gitDir = at, filepath.Clean(target)
 			return r.findCommon()
@@ -145,9 +144,8 @@ func readLine(file string) (string, error) {
 	return strings.TrimRight(string(data), "\r\n"), nil
 }
 
-// checkFormat refuses what cannot be read. Extensions that only concern the
-// work tree or the configuration (worktreeConfig, partialClone,
-// relativeWorktrees, …) are none of our business.
+// checkFormat refuses unsupported formats. It ignores extensions that only concern the work tree or the configuration
+// (worktreeConfig, partialClone, relativeWorktrees, …).
 func (r *Repository) checkFormat() error {
 	conf, err := readConfigFile(filepath.Join(r.common, "config"))
 	if err != nil {
@@ -162,10 +160,10 @@ func (r *Repository) checkFormat() error {
 	return nil
 }
 
-// Root is the work tree's root folder; empty for a bare repository.
+// Root returns the work tree's root folder; empty for a bare repository.
 func (r *Repository) Root() string { return r.root }
 
-// Head is the commit that is checked out.
+// Head returns the commit that is checked out.
 func (r *Repository) Head(ctx context.Context) (Head, error) {
 	name, id, err := r.resolveRef(plumbing.HEAD)
 	if errors.Is(err, ErrNotFound) {
@@ -185,8 +183,7 @@ func (r *Repository) Head(ctx context.Context) (Head, error) {
 	return head, nil
 }
 
-// resolveRef follows symbolic references to the one that names an object. The
-// name it reached is returned with ErrNotFound too.
+// resolveRef follows symbolic references to the one that names an object. It returns the last name with ErrNotFound too.
 func (r *Repository) resolveRef(name plumbing.ReferenceName) (plumbing.ReferenceName, plumbing.Hash, error) {
 	s := r.stores[0]
 	s.mu.Lock()
@@ -206,9 +203,8 @@ func (r *Repository) resolveRef(name plumbing.ReferenceName) (plumbing.Reference
 	return name, plumbing.ZeroHash, fmt.Errorf("reference %s in %s: symbolic references nested too deep", name, r.opts.Dir)
 }
 
-// Resolve finds the commit that rev names: a full id, HEAD, a full reference,
-// a tag, a branch, or a remote's branch (in the order of gitrevisions(7)), and
-// of any of these an ancestor, as in HEAD~2 and HEAD^1.
+// Resolve finds the commit that rev names: a full id, HEAD, a full reference, a tag, a branch, or a remote's branch (in the
+// order of gitrevisions(7)), and of any of these an ancestor, as in HEAD~2 and HEAD^1.
 func (r *Repository) Resolve(ctx context.Context, rev string) (Hash, error) {
 	name, path, err := splitRevision(rev)
 	if err != nil {
@@ -238,8 +234,7 @@ func (r *Repository) Resolve(ctx context.Context, rev string) (Hash, error) {
 // maxSteps bounds how far back a revision may go.
 const maxSteps = 1000
 
-// splitRevision takes ~N and ^N off a revision, and says which parent to
-// follow at each step.
+// splitRevision splits a revision into a name and, for its ~N and ^N, the parent to follow at each step.
 func splitRevision(rev string) (name string, parents []int, err error) {
 	end := strings.IndexAny(rev, "~^")
 	if end < 0 {
@@ -256,7 +251,7 @@ func splitRevision(rev string) (name string, parents []int, err error) {
 			n, err = strconv.Atoi(rest[1:digits])
 		}
 		if err != nil || n > maxSteps || len(parents)+n > maxSteps || rest[0] != '~' && rest[0] != '^' {
-			return "", nil, fmt.Errorf("%q is no revision: of what git takes, a name or full id with ~N or ^N behind it is understood", rev)
+			return "", nil, fmt.Errorf("invalid revision %q: want a name or full id, with ~N or ^N behind it", rev)
 		}
 		if rest[0] == '^' {
 			parents = append(parents, n)
@@ -298,7 +293,7 @@ func refCandidates(name string) []string {
 	return []string{"refs/tags/" + name, "refs/heads/" + name, "refs/remotes/" + name, "refs/remotes/" + name + "/HEAD"}
 }
 
-// peel follows annotated tags to the commit they name.
+// peel follows annotated tags to their commit.
 func (r *Repository) peel(ctx context.Context, id plumbing.Hash) (plumbing.Hash, error) {
 	for range maxTagDepth {
 		obj, err := load(ctx, r, id)
@@ -318,23 +313,23 @@ func (r *Repository) peel(ctx context.Context, id plumbing.Hash) (plumbing.Hash,
 	return id, fmt.Errorf("tag %s: tags nested too deep", id)
 }
 
-// Commit reads one commit, fetching it if need be.
+// Commit reads one commit, and fetches it if it is absent.
 func (r *Repository) Commit(ctx context.Context, h Hash) (Commit, error) {
 	return loadCommit(ctx, r, h.id(), shapeCommit)
 }
 
-// Snapshot is the tree of one commit.
+// Snapshot returns the tree of one commit.
 func (r *Repository) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
 	return newSnapshot(ctx, r, h)
 }
 
-// IsAncestor says whether ancestor is descendant or comes before it. History
-// that is not in the repository is fetched into the cache, commits only.
+// IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches absent history into the cache, commits
+// only.
 func (r *Repository) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
 	return isAncestor(ctx, r, ancestor.id(), descendant.id())
 }
 
-// Remotes are the names of the configured remotes, sorted.
+// Remotes returns the names of the configured remotes, sorted.
 func (r *Repository) Remotes(ctx context.Context) ([]string, error) {
 	conf, err := r.config(ctx)
 	if err != nil {
@@ -343,8 +338,8 @@ func (r *Repository) Remotes(ctx context.Context) ([]string, error) {
 	return conf.subsections("remote", "url"), nil
 }
 
-// Remote opens a remote by its name in this repository, or any URL with this
-// repository's configuration. One Remote is made for each and kept.
+// Remote opens a remote by its name in this repository, or any URL with this repository's configuration. The same remote
+// returns the same value.
 func (r *Repository) Remote(ctx context.Context, nameOrURL string) (*Remote, error) {
 	conf, err := r.config(ctx)
 	if err != nil {
@@ -382,8 +377,8 @@ func (r *Repository) config(ctx context.Context) (*config, error) {
 	return r.conf, nil
 }
 
-// upstream is the remote that absent objects come from: the promisor remote
-// of a partial clone, else origin, else the only remote; nil if there is none.
+// upstream returns the remote of absent objects: the promisor remote of a partial clone, else origin, else the only remote,
+// else nil.
 func (r *Repository) upstream(ctx context.Context) (*Remote, error) {
 	conf, err := r.config(ctx)
 	if err != nil {
@@ -413,7 +408,7 @@ func (r *Repository) upstream(ctx context.Context) (*Remote, error) {
 
 func (r *Repository) String() string { return r.opts.Dir }
 
-// readOwn looks in the repository's own object folders.
+// readOwn reads from the repository's own object folders.
 func (r *Repository) readOwn(id plumbing.Hash) (encoded, error) {
 	for _, s := range r.stores {
 		obj, err := s.read(id)

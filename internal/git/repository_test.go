@@ -246,7 +246,7 @@ func TestRepackWhileOpen(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := snap.FS(t.Context()).ReadFile("absent"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v is no fs.ErrNotExist", err)
+		t.Errorf("%v is not fs.ErrNotExist", err)
 	}
 }
 

@@ -15,8 +15,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
-// Snapshot is the tree of one commit, read as needed. It is safe for
-// concurrent use, and so are the file systems made of it.
+// Snapshot is the tree of one commit, read on demand. It and its file systems are safe for concurrent use.
 type Snapshot struct {
 	commit Commit
 	from   objects
@@ -33,7 +32,7 @@ func newSnapshot(ctx context.Context, from objects, h Hash) (*Snapshot, error) {
 	return &Snapshot{commit: commit, from: from, trees: map[plumbing.Hash]*tree{}}, nil
 }
 
-// Commit is the commit that the tree belongs to.
+// Commit returns the commit that the tree belongs to.
 func (s *Snapshot) Commit() Commit { return s.commit }
 
 // entry is a name in a tree.
@@ -43,8 +42,7 @@ type entry struct {
 	id   plumbing.Hash
 }
 
-// tree is a parsed tree object: entries by name, and the first name in it
-// that no checkout may contain.
+// tree is a parsed tree object, and the first name in it that no checkout may contain.
 type tree struct {
 	entries []entry // sorted by name
 	bad     string
@@ -58,7 +56,7 @@ func (t *tree) find(name string) (entry, bool) {
 	return t.entries[i], true
 }
 
-// parseTree reads a tree object, and refuses what no version of git writes.
+// parseTree reads a tree object, and refuses modes that no version of git writes.
 func parseTree(data []byte, id plumbing.Hash, from fmt.Stringer) (*tree, error) {
 	raw, err := parseRawTree(data, id, from)
 	if err != nil {
@@ -92,13 +90,13 @@ func parseTree(data []byte, id plumbing.Hash, from fmt.Stringer) (*tree, error) 
 	return t, nil
 }
 
-// goodName refuses what git fsck calls an error, and what is no text.
+// goodName reports whether a name is UTF-8 that git fsck accepts.
 func goodName(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.EqualFold(name, ".git") &&
 		!strings.Contains(name, "/") && utf8.ValidString(name)
 }
 
-// tree reads one tree, fetching it alone if need be.
+// tree reads one tree, and fetches it alone if it is absent.
 func (s *Snapshot) tree(ctx context.Context, id plumbing.Hash) (*tree, error) {
 	s.mu.Lock()
 	t, ok := s.trees[id]
@@ -119,29 +117,28 @@ func (s *Snapshot) tree(ctx context.Context, id plumbing.Hash) (*tree, error) {
 	return t, nil
 }
 
-// object reads one object of the wanted kind, fetching it alone if need be.
+// object reads one object of a kind, and fetches it alone if it is absent.
 func (s *Snapshot) object(ctx context.Context, id plumbing.Hash, kind plumbing.ObjectType) ([]byte, error) {
 	return loadKind(ctx, s.from, want{ids: []plumbing.Hash{id}, commit: s.commit.Hash.id()}, kind)
 }
 
-// resolved is where a name leads: no symbolic link itself.
+// resolved is the target of a name, never a symbolic link.
 type resolved struct {
 	path string // without links
 	entry
 }
 
-// resolve follows name through the tree, and symbolic links where they stay in
-// it.
+// resolve follows name through the tree, and symbolic links as long as they stay in it.
 func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
 	at := resolved{path: ".", entry: entry{mode: filemode.Dir, id: s.commit.Tree.id()}}
-	var up []resolved // the folders above at
+	var up []resolved // the parents of at
 	links := 0
-	met := map[string]bool{".": true} // where the parts of name led so far
+	met := map[string]bool{".": true} // targets of the parts of name so far
 	for _, part := range splitPath(name) {
 		for pending := []string{part}; len(pending) > 0; {
 			part := pending[0]
 			pending = pending[1:]
-			if part == ".." { // only links hold these
+			if part == ".." { // in links only
 				if len(up) == 0 {
 					return at, errors.New("a symbolic link leads out of the commit's tree")
 				}
@@ -157,7 +154,7 @@ func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
 				continue
 			}
 			if links++; links > maxLinks {
-				return next, fmt.Errorf("more than %d symbolic links on the way", maxLinks)
+				return next, fmt.Errorf("more than %d symbolic links on the path", maxLinks)
 			}
 			target, err := s.link(ctx, next)
 			if err != nil {
@@ -188,12 +185,12 @@ func (s *Snapshot) step(ctx context.Context, at resolved, part string) (resolved
 	}
 	next := resolved{path: path.Join(at.path, part), entry: e}
 	if e.mode == filemode.Submodule {
-		return next, fmt.Errorf("%s is a submodule, whose files are in another repository: only files of the commit itself are read", next.path)
+		return next, fmt.Errorf("%s is a submodule, whose files are in another repository: only files of the commit are read", next.path)
 	}
 	return next, nil
 }
 
-// fetchLinks brings the targets of a folder's links in one round trip.
+// fetchLinks fetches the targets of a folder's links in one round trip.
 func (s *Snapshot) fetchLinks(ctx context.Context, t *tree) error {
 	var absent []plumbing.Hash
 	for _, e := range t.entries {
@@ -224,9 +221,8 @@ func splitPath(name string) []string {
 	return slices.DeleteFunc(strings.Split(name, "/"), func(part string) bool { return part == "" || part == "." })
 }
 
-// Prefetch brings all that lies at and below the paths, in one round trip
-// beyond those for the folders on the way. What is there already is not
-// fetched. A path that does not exist is an error (fs.ErrNotExist).
+// Prefetch fetches everything absent at and below the paths, in one round trip beyond those for their parent folders. A
+// missing path is an error (fs.ErrNotExist).
 func (s *Snapshot) Prefetch(ctx context.Context, paths ...string) error {
 	var absent []plumbing.Hash
 	seen := map[plumbing.Hash]bool{}
@@ -275,8 +271,8 @@ func (s *Snapshot) absent(ctx context.Context, e entry, seen map[plumbing.Hash]b
 	return nil
 }
 
-// ID is the id of the file or folder at a path, links followed. It fetches
-// the folders on the way, never the thing itself.
+// ID returns the id of the file or folder at a path, links followed. It fetches the parent folders, never the file or
+// folder itself.
 func (s *Snapshot) ID(ctx context.Context, name string) (Hash, error) {
 	if !fs.ValidPath(name) {
 		return "", &fs.PathError{Op: "id", Path: name, Err: fs.ErrInvalid}

@@ -13,8 +13,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport/ssh"
 )
 
-// sshLink speaks version 0 over ssh, with the keys of the ssh agent and the
-// hosts of known_hosts. Each operation is a session of its own.
+// sshLink speaks version 0 over ssh, with the keys of the ssh agent and the hosts of known_hosts. Each operation is a
+// session of its own.
 type sshLink struct {
 	address string
 	count   *counters
@@ -110,7 +110,7 @@ func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) erro
 }
 
 // push implements receiver.
-func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, said string, err error) {
+func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, output string, err error) {
 	session, refs, err := open(ctx, l, ssh.NewClient(nil).NewReceivePackSession)
 	if err != nil {
 		return nil, "", err
@@ -124,7 +124,7 @@ func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp
 	req.Progress = printed
 	report, err = session.ReceivePack(ctx, req)
 	if report != nil {
-		return report, printed.String(), nil // it says itself what went wrong
+		return report, printed.String(), nil // it describes the failure
 	}
 	if err != nil {
 		err = &refusal{text: harmless(printed.String() + " " + err.Error())}

@@ -20,7 +20,7 @@ import (
 	"github.com/lockage/lockage/internal/testworld"
 )
 
-// sshServer runs git's services for whoever has the key in the agent. It changes the environment, where go-git looks for
+// sshServer runs git's services for users with the key in the agent. It changes the environment, where go-git looks for
 // both agent and known hosts.
 func sshServer(t *testing.T) (address string) {
 	t.Helper()
@@ -108,7 +108,7 @@ func serveSSH(conn net.Conn, config *ssh.ServerConfig) {
 				var command struct{ Line string }
 				_ = ssh.Unmarshal(r.Payload, &command)
 				_ = r.Reply(true, nil)
-				// The client's end of input is not always told: nobody waits for it.
+				// The client's end of input does not always arrive: nothing waits for it.
 				cmd := exec.Command("/bin/sh", "-c", command.Line)
 				cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 				stdin, _ := cmd.StdinPipe()
@@ -157,7 +157,7 @@ func TestPushOverSSH(t *testing.T) {
 	err := remote.Push(t.Context(), git.Update{Branch: "main", Draft: again})
 	wantError(t, err, "by pull request only", "hook declined")
 	if strings.Contains(err.Error(), git.ErrStale.Error()) {
-		t.Errorf("a refusal is no lost race: %v", err)
+		t.Errorf("a refusal taken for a lost race: %v", err)
 	}
 
 	empty := filepath.Join(root, "empty.git")

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Of SSH signatures (OpenSSH's PROTOCOL.sshsig).
+// Constants of SSH signatures (OpenSSH's PROTOCOL.sshsig).
 const (
 	sshMagic     = "SSHSIG"
 	sshNamespace = "git"
@@ -19,17 +19,16 @@ const (
 	sshLine      = 70 // characters of an armoured line
 )
 
-// SSHSigner signs commits with an SSH private key, in OpenSSH's or PEM form and
-// without a passphrase, as `git verify-commit` with gpg.format=ssh checks it.
-// Ed25519 and RSA give the same signature each time; ECDSA does not.
+// SSHSigner signs commits with an SSH private key, in OpenSSH's or PEM form and without a passphrase, as `git
+// verify-commit` with gpg.format=ssh checks it. Ed25519 and RSA signatures are deterministic, ECDSA signatures are not.
 func SSHSigner(key []byte) (func(payload []byte) (string, error), error) {
 	signer, err := ssh.ParsePrivateKey(key)
 	var locked *ssh.PassphraseMissingError
 	if errors.As(err, &locked) {
-		return nil, errors.New("the ssh key has a passphrase: nobody could be asked for it, use one without")
+		return nil, errors.New("the ssh key has a passphrase, which cannot be asked for: use one without")
 	}
 	if err != nil {
-		return nil, errors.New("it is no ssh private key (ssh-keygen -t ed25519 makes one)") // the cause may quote it
+		return nil, errors.New("not an ssh private key (ssh-keygen -t ed25519 makes one)") // the cause may quote the key
 	}
 	return func(payload []byte) (string, error) { return sshSign(signer, payload) }, nil
 }

@@ -67,5 +67,5 @@ func TestSignedCommits(t *testing.T) {
 	_, err = git.SSHSigner(private)
 	wantError(t, err, "passphrase")
 	_, err = git.SSHSigner([]byte("hunter2"))
-	wantError(t, err, "no ssh private key", "!hunter2")
+	wantError(t, err, "not an ssh private key", "!hunter2")
 }

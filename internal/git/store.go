@@ -19,10 +19,10 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
 
-// errMissing is the answer of a store that does not hold an object.
+// errMissing is returned by a store that does not hold an object.
 var errMissing = errors.New("object is not here")
 
-// encoded is an object as it is hashed, without its header.
+// encoded is an object without the header that git hashes with it.
 type encoded struct {
 	kind plumbing.ObjectType
 	data []byte
@@ -46,8 +46,7 @@ func (e encoded) object() (*plumbing.MemoryObject, error) {
 
 func (e encoded) id() plumbing.Hash { return plumbing.ComputeHash(e.kind, e.data) }
 
-// store is one object folder in git's own format. It is safe for concurrent
-// use and sees what other processes add.
+// store is one object folder in git's format. It is safe for concurrent use and sees objects that other processes add.
 type store struct {
 	dir string // the folder that holds objects/
 
@@ -71,8 +70,8 @@ func newStore(dir, commonDir string) *store {
 	return s
 }
 
-// withoutAlternates hides the list of alternates: go-git reads it anew, with
-// all indexes, for every object it misses. Repository opens them once.
+// withoutAlternates hides the list of alternates: go-git reads it, with all indexes, for every missing object. Repository
+// opens them once.
 type withoutAlternates struct{ billy.Filesystem }
 
 func (w withoutAlternates) Open(name string) (billy.File, error) {
@@ -108,7 +107,7 @@ func (s *store) read(id plumbing.Hash) (encoded, error) {
 	return read, nil
 }
 
-// has says whether the object is listed here; it does not read it.
+// has reports whether the object is listed, without reading it.
 func (s *store) has(id plumbing.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +132,7 @@ func (s *store) lookup(id plumbing.Hash) (plumbing.EncodedObject, error) {
 	return obj, nil
 }
 
-// reindex forgets the packs if their folder changed, and says if it did.
+// reindex drops the index of packs if their folder changed, and reports whether it did.
 func (s *store) reindex() bool {
 	info, err := os.Stat(filepath.Join(s.dir, "objects", "pack"))
 	if err != nil || info.ModTime().Equal(s.packed) {
@@ -144,9 +143,8 @@ func (s *store) reindex() bool {
 	return true
 }
 
-// alternates lists the object folders that objects/info/alternates of
-// commonDir names, and theirs (gitrepository-layout(5)), each as the folder
-// that holds it.
+// alternates lists the object folders that objects/info/alternates of commonDir names, transitively
+// (gitrepository-layout(5)), each as its parent folder.
 func alternates(commonDir string) ([]string, error) {
 	var found []string
 	seen := map[string]bool{filepath.Join(commonDir, "objects"): true}
@@ -174,7 +172,7 @@ func alternates(commonDir string) ([]string, error) {
 				return nil, fmt.Errorf("%s has more than %d alternates", commonDir, maxAlternates)
 			}
 			if filepath.Base(line) != "objects" {
-				return nil, fmt.Errorf("alternate %s of %s is no folder named objects", line, commonDir)
+				return nil, fmt.Errorf("alternate %s of %s is not a folder named objects", line, commonDir)
 			}
 			if _, err := os.Stat(line); err != nil {
 				return nil, fmt.Errorf("alternate of %s: %w", commonDir, err)

@@ -10,13 +10,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Modes that Git gives to what a tree holds, of those that are written here.
+// Modes of entries that are written here.
 const (
 	ModeFile = "100644"
 	modeTree = "40000"
 )
 
-// rawEntry is a name in a tree, its mode as it was written.
+// rawEntry is a name in a tree, with its mode unchanged.
 type rawEntry struct {
 	mode, name string
 	id         plumbing.Hash
@@ -24,7 +24,7 @@ type rawEntry struct {
 
 func (e rawEntry) isTree() bool { return strings.TrimLeft(e.mode, "0") == modeTree }
 
-// kind names what an entry is, for messages.
+// kind returns the kind of an entry, for messages.
 func (e rawEntry) kind() string {
 	switch strings.TrimLeft(e.mode, "0") {
 	case modeTree:
@@ -57,8 +57,7 @@ func parseRawTree(data []byte, id plumbing.Hash, from fmt.Stringer) ([]rawEntry,
 	return entries, nil
 }
 
-// encodeTree writes a tree object, in git's order: folders sort as if their
-// names ended in a slash.
+// encodeTree writes a tree object, in git's order: folders sort as if their names ended in a slash.
 func encodeTree(entries []rawEntry) []byte {
 	key := func(e rawEntry) string {
 		if e.isTree() {
@@ -76,15 +75,15 @@ func encodeTree(entries []rawEntry) []byte {
 	return buf.Bytes()
 }
 
-// Item is one file below a folder, as Git stores it.
+// Item is one file below a folder.
 type Item struct {
 	Path string // relative to the folder
 	Mode string // such as ModeFile
 	ID   Hash
 }
 
-// Entries lists what a folder holds, by its id, folders included and without what lies below them. It returns false if
-// the id is not a folder's.
+// Entries lists what a folder holds, by its id, folders included and without what lies below them. It returns false if the
+// id is not a folder's.
 func (r *Remote) Entries(ctx context.Context, folder Hash) ([]Item, bool, error) {
 	entries, ok, err := r.entries(ctx, folder)
 	items := make([]Item, len(entries))
@@ -108,14 +107,14 @@ func (r *Remote) File(ctx context.Context, id Hash) ([]byte, error) {
 	return loadKind(ctx, r, want{ids: []plumbing.Hash{id.id()}}, plumbing.BlobObject)
 }
 
-// TreeID is the id that git gives a folder of these files. Paths that make no
-// folder, one a file and a folder, say, give an error.
+// TreeID returns the id of a folder of these files. It fails if their paths make no folder, for example if one is a file
+// and a folder.
 func TreeID(items []Item) (Hash, error) {
 	id, err := buildTree(items, encoded.id)
 	return hashOf(id), err
 }
 
-// buildTree makes the trees of a folder and hands each to keep, which returns its id.
+// buildTree makes the trees of a folder and passes each to keep, which returns its id.
 func buildTree(items []Item, keep func(encoded) plumbing.Hash) (plumbing.Hash, error) {
 	var entries []rawEntry
 	below := map[string][]Item{}

@@ -16,8 +16,7 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// The wire format of upload-pack: gitprotocol-common(5), gitprotocol-pack(5)
-// for version 0, gitprotocol-v2(5).
+// The wire format of upload-pack: gitprotocol-common(5), gitprotocol-pack(5) for version 0, gitprotocol-v2(5).
 
 const maxPktLine = 65520
 
@@ -30,14 +29,14 @@ const (
 	pktEnd           // 0002
 )
 
-// refusal is a server's own word that it does not do what it was asked.
+// refusal is a server's refusal of a request.
 type refusal struct{ text string }
 
-func (r *refusal) Error() string { return "the server says: " + r.text }
+func (r *refusal) Error() string { return "the server reports: " + r.text }
 
 func newRefusal(text []byte) error { return &refusal{text: harmless(string(text))} }
 
-// harmless makes a server's words fit to be printed.
+// harmless makes a server's text printable.
 func harmless(text string) string { return terminal.Words(text, maxMessage) }
 
 // pktReader reads pkt-lines.
@@ -50,8 +49,7 @@ func newPktReader(r io.Reader) *pktReader {
 	return &pktReader{r: bufio.NewReaderSize(r, 32<<10)}
 }
 
-// next returns one line; its bytes are good until the next call. A line that
-// begins with ERR is returned as a refusal.
+// next returns one line; its bytes are valid until the next call. A line that begins with ERR is a refusal.
 func (p *pktReader) next() (pktKind, []byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(p.r, head[:]); err != nil {
@@ -59,7 +57,7 @@ func (p *pktReader) next() (pktKind, []byte, error) {
 	}
 	n, err := strconv.ParseUint(string(head[:]), 16, 16)
 	if err != nil {
-		return 0, nil, fmt.Errorf("the server's reply is not git's protocol (it begins %q)", harmless(string(head[:])))
+		return 0, nil, fmt.Errorf("the server's response is not git's protocol (it begins %q)", harmless(string(head[:])))
 	}
 	switch {
 	case n == 0:
@@ -103,11 +101,11 @@ func appendPkt(buf []byte, format string, args ...any) []byte {
 type reference struct {
 	name   string
 	id     plumbing.Hash // of the object, an annotated tag included
-	peeled plumbing.Hash // of what the tag names; zero for others
+	peeled plumbing.Hash // of the tag's target; zero for others
 	target string        // of a symbolic reference
 }
 
-// advertisement is what a server says of itself at first.
+// advertisement is a server's first response: its capabilities.
 type advertisement struct {
 	version int // 0 or 2
 	caps    map[string][]string
@@ -124,17 +122,17 @@ func (a *advertisement) offers(feature string) bool {
 	return a.has(feature)
 }
 
-// givesCommits says whether any commit that a reference reaches may be wanted.
+// givesCommits reports whether any commit that a reference reaches may be wanted.
 func (a *advertisement) givesCommits() bool {
 	return a.version == 2 || a.has("allow-reachable-sha1-in-want")
 }
 
-// givesObjects says whether trees and files may be wanted by id.
+// givesObjects reports whether trees and files may be wanted by id.
 func (a *advertisement) givesObjects() bool {
 	return a.version == 2 || a.has("allow-reachable-sha1-in-want") && a.has("allow-tip-sha1-in-want")
 }
 
-// readAdvertisement reads the reply to info/refs.
+// readAdvertisement reads the response to info/refs.
 func readAdvertisement(p *pktReader) (*advertisement, error) {
 	a := &advertisement{caps: map[string][]string{}}
 	kind, line, err := p.text()
@@ -167,8 +165,7 @@ func readAdvertisement(p *pktReader) (*advertisement, error) {
 	return a, nil
 }
 
-// addLine takes one line of version 0: an id and a name, after the first of
-// which the capabilities stand.
+// addLine reads one line of version 0: an id and a name, the first one followed by the capabilities.
 func (a *advertisement) addLine(line string) error {
 	line, caps, _ := strings.Cut(line, "\x00")
 	for _, capability := range strings.Fields(caps) {
@@ -257,8 +254,8 @@ type request struct {
 	filter       string // as git rev-list --filter takes it; "" for none
 }
 
-// encode writes the request in the version that a speaks, as one message: the
-// histories that we have are complete, so nothing has to be negotiated.
+// encode writes the request in the version that a speaks, as one message: the histories that we have are complete, so
+// nothing has to be negotiated.
 func (q request) encode(a *advertisement) []byte {
 	var buf []byte
 	caps := ""
@@ -306,7 +303,7 @@ func (q request) encode(a *advertisement) []byte {
 	return buf
 }
 
-// openPack reads a reply up to its pack, of which it returns a reader.
+// openPack reads a response up to its pack, and returns a reader of the pack.
 func openPack(r io.Reader, q request, a *advertisement) (io.Reader, error) {
 	p := newPktReader(r)
 	if a.version == 2 {
@@ -320,8 +317,7 @@ func openPack(r io.Reader, q request, a *advertisement) (io.Reader, error) {
 			}
 		}
 	}
-	// Acknowledgements follow, then the pack, in the same framing where the
-	// server multiplexes.
+	// Acknowledgements follow, then the pack, in the same framing if the server multiplexes.
 	for {
 		head, err := p.r.Peek(8)
 		if err != nil {
@@ -350,15 +346,15 @@ func openPackV2(p *pktReader) (io.Reader, error) {
 			return &bandReader{p: p}, nil
 		}
 		if kind == pktFlush || kind == pktEnd {
-			return nil, errors.New("the server's reply holds no pack")
+			return nil, errors.New("the server's response has no pack")
 		}
 	}
 }
 
-// bandReader reads the first band of a multiplexed reply: the pack.
+// bandReader reads the first band of a multiplexed response: the pack.
 type bandReader struct {
 	p        *pktReader
-	progress io.Writer // takes the second band; nil to drop it
+	progress io.Writer // receives the second band; nil drops it
 	rest     []byte
 	done     bool
 }
@@ -379,7 +375,7 @@ func (b *bandReader) Read(out []byte) (int, error) {
 			b.rest = line[1:]
 		case line[0] == 2:
 			if b.progress != nil {
-				_, _ = b.progress.Write(line[1:]) // words for people: nothing hangs on them
+				_, _ = b.progress.Write(line[1:]) // progress messages
 			}
 		case line[0] == 3:
 			return 0, newRefusal(line[1:])

@@ -1,6 +1,5 @@
-// Package registry is a small OCI registry (distribution-spec v1.1) over a directory
-// or in memory, for demonstrations, tests and machines without one. It keeps
-// everything that is pushed: it collects no garbage. It has no users and no TLS,
+// Package registry is a small OCI registry (distribution-spec v1.1) over a directory or in memory, for demonstrations,
+// tests and machines without one. It keeps everything that is pushed: it collects no garbage. It has no users and no TLS,
 // and so serves loopback addresses only, unless [Options] allow others.
 package registry
 
@@ -28,8 +27,8 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	// writeTimeout ends responses that no client reads: writers wait for them.
 	writeTimeout = 2 * time.Minute
-	// shutdownGrace is how long pending requests may take after the end. Connections
-	// that a client opened and has not used yet last as long.
+	// shutdownGrace is how long pending requests may take after the end. Connections that a client opened and has not used
+	// yet last as long.
 	shutdownGrace = 2 * time.Second
 	// maxManifest bounds a manifest that is pushed, in bytes.
 	maxManifest = 8 << 20
@@ -37,15 +36,13 @@ const (
 
 // Options configure a registry.
 type Options struct {
-	// Dir holds one image layout a repository; it is made when needed. Empty means
-	// memory.
+	// Dir holds one image layout a repository; it is made when needed. Empty means memory.
 	Dir string
 	// Deletes allows tags, manifests and blobs to be deleted.
 	Deletes bool
 	// WithoutReferrers switches the referrers API off, as older registries are.
 	WithoutReferrers bool
-	// AllowRemote lets Serve accept a listener that other machines can reach, and so
-	// write to.
+	// AllowRemote lets Serve accept a listener that other machines can reach, and so write to.
 	AllowRemote bool
 	// Log receives the registry's log; nil drops it.
 	Log *slog.Logger
@@ -54,9 +51,8 @@ type Options struct {
 // Registry is an [http.Handler] that serves /v2/. Close it when done.
 type Registry struct {
 	server *olareg.Server
-	// lock is held for writing while a manifest is written or an upload begins, and
-	// for reading while something is read. olareg v0.1.2 rewrites the list of
-	// referrers without a lock of its own, and so loses entries; and it makes a
+	// lock is held for writing while a manifest is written or an upload begins, and for reading while something is read.
+	// olareg v0.1.2 rewrites the list of referrers without a lock of its own, and so loses entries; and it makes a
 	// repository's directory while others look whether it is there.
 	lock sync.RWMutex
 }
@@ -95,8 +91,8 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.lock.RLock()
 		defer r.lock.RUnlock()
 	case manifest || req.ContentLength == 0:
-		// The body is read before the lock is taken, so that a slow client blocks no
-		// other; the server refuses one that is too large.
+		// The body is read before the lock is taken, so that a slow client blocks no other; the server refuses one that is
+		// too large.
 		body, err := io.ReadAll(io.LimitReader(req.Body, maxManifest+1))
 		if err != nil {
 			http.Error(w, "the request did not arrive", http.StatusBadRequest)
@@ -128,8 +124,8 @@ func withoutAbsent(err error) error {
 	return err
 }
 
-// Serve answers on listener until ctx is done, lets the requests under way finish,
-// and closes the listener. It returns nil then.
+// Serve answers on listener until ctx is done, lets the requests under way finish, and closes the listener. It returns nil
+// then.
 func Serve(ctx context.Context, listener net.Listener, options Options) (err error) {
 	if !options.AllowRemote && !loopback.Is(listener.Addr().String()) {
 		return errors.Join(

@@ -104,7 +104,7 @@ func TestServeEnds(t *testing.T) {
 	}
 }
 
-// Asking for what was never pushed is no fault of the registry's, and leaves nothing on the disk.
+// A request for content that was never pushed is not an error on closing, and leaves nothing on the disk.
 func TestCloseAfterQuestions(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -16,7 +16,7 @@ import (
 
 const maxMetadataBytes = 1 << 20
 
-// inspect reads an archive through: it is a chart of this name and version, and not larger than it looks.
+// inspect reads a whole archive: it returns an error unless it is a chart of this name and version within the bounds.
 func inspect(data []byte, name, version string) error {
 	budget := budget{files: MaxFiles, bytes: MaxUnpackedBytes}
 	metadata, err := budget.walk(data, 0)
@@ -24,19 +24,19 @@ func inspect(data []byte, name, version string) error {
 		return fmt.Errorf("the archive: %w", err)
 	}
 	if metadata == nil {
-		return errors.New("the archive holds no Chart.yaml in a folder of its own: it is no packaged chart")
+		return errors.New("the archive has no Chart.yaml in a folder of its own: it is not a packaged chart")
 	}
 	var chart struct{ Name, Version string }
 	if err := yaml.Unmarshal(metadata, &chart); err != nil {
 		return fmt.Errorf("the archive's Chart.yaml: %w", err)
 	}
 	if chart.Name != name || !sameVersion(chart.Version, version) {
-		return fmt.Errorf("the archive holds chart %.200q of version %.200q: the repository is not what Chart.lock was made from", chart.Name, chart.Version)
+		return fmt.Errorf("the archive holds chart %.200q of version %.200q: the repository has changed since Chart.lock was made", chart.Name, chart.Version)
 	}
 	return nil
 }
 
-// sameVersion compares semantic versions, build metadata included, as versions are written with a v or without.
+// sameVersion reports whether semantic versions are equal, build metadata included, a leading v not.
 func sameVersion(a, b string) bool {
 	if a == b {
 		return true
@@ -46,13 +46,13 @@ func sameVersion(a, b string) bool {
 	return errA == nil && errB == nil && va.Equal(vb) && va.Metadata() == vb.Metadata()
 }
 
-// budget is what may still be unpacked.
+// budget bounds what remains to be unpacked.
 type budget struct {
 	files int
 	bytes int64
 }
 
-// walk reads an archive and those that Helm would open below its charts/, and returns its Chart.yaml.
+// walk reads an archive and the archives below its charts/, as Helm does, and returns its Chart.yaml.
 func (b *budget) walk(data []byte, depth int) (metadata []byte, err error) {
 	if depth > maxNesting {
 		return nil, fmt.Errorf("archives are nested more than %d deep", maxNesting)

@@ -21,7 +21,7 @@ type cache struct {
 	dir string
 
 	mu    sync.Mutex
-	known map[pin]string // of this run: also those that no repository named the digest of
+	known map[pin]string // of this run, those without a digest in their index included
 }
 
 func (c *cache) archive(sum string) string {
@@ -33,7 +33,7 @@ func (c *cache) note(p pin) string {
 	return filepath.Join(c.dir, "charts", "notes", hex.EncodeToString(sum[:]))
 }
 
-// get returns the archive of p, or nil where it is not there or no longer what it was.
+// get returns the archive of p, or nil if it is missing or damaged.
 func (c *cache) get(p pin) ([]byte, error) {
 	c.mu.Lock()
 	sum := c.known[p]
@@ -53,12 +53,12 @@ func (c *cache) get(p pin) ([]byte, error) {
 		return nil, cacheError(err)
 	}
 	if digest(data) != sum {
-		return nil, nil // what is fetched instead replaces it
+		return nil, nil // the next fetch replaces it
 	}
 	return data, nil
 }
 
-// put keeps an archive; lasting has later runs know it.
+// put keeps an archive, for later runs if it is lasting.
 func (c *cache) put(p pin, data []byte, lasting bool) error {
 	sum := digest(data)
 	if err := write(c.archive(sum), data); err != nil {
@@ -78,7 +78,7 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// readBounded returns nil for a file that is not there or larger than limit.
+// readBounded returns nil for a file that is missing or larger than limit.
 func readBounded(name string, limit int64) ([]byte, error) {
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() > limit {

@@ -1,38 +1,36 @@
-// Package chartrepo brings packaged Helm charts from where Chart.lock says that they are.
+// Package chartrepo fetches packaged Helm charts from the repositories in Chart.lock.
 //
 // # Where from
 //
 // A repository is one of
 //
-//   - oci://HOST[:PORT]/PATH: the chart NAME of version V is the artifact HOST[:PORT]/PATH/NAME:V ("+" in a version is
-//     "_" in a tag), a manifest with the config application/vnd.cncf.helm.config.v1+json and the chart as a layer
+//   - oci://HOST[:PORT]/PATH: the chart NAME of version V is the artifact HOST[:PORT]/PATH/NAME:V ("+" in a version is "_"
+//     in a tag), a manifest with the config application/vnd.cncf.helm.config.v1+json and the chart as a layer
 //     (helm.sh/docs/topics/registries);
-//   - https://HOST/PATH: a chart repository (helm.sh/docs/topics/chart_repository), of which index.yaml is read and then the
-//     archive that the entry's first URL names: relative to the repository, https, or oci://.
+//   - https://HOST/PATH: a chart repository (helm.sh/docs/topics/chart_repository), whose index.yaml is read and then the
+//     archive of the entry's first URL: relative to the repository, https, or oci://.
 //
-// Plain HTTP is spoken to loopback hosts only, and no https repository can lead to it.
+// Plain HTTP is used for loopback hosts only, and no https repository can redirect to it.
 //
 // # What is checked
 //
-// The archive is of exactly the name and version that was asked for, by the Chart.yaml in it. It has the digest that the
-// index gives, where that gives one, or the one in the OCI manifest. Everything that is read is bounded: see the
-// constants. Nothing is unpacked to disk.
+// The archive's Chart.yaml has exactly the requested name and version. The archive has the digest in the index, if any, or
+// in the OCI manifest. Everything that is read is bounded: see the constants. Nothing is unpacked to disk.
 //
 // # Credentials
 //
-// Registries get those that package oci finds. A chart repository that answers 401 gets Docker's credentials for its
-// host, as basic authentication; archives and redirects on other hosts, ports or schemes get none. A repository with a
-// password in its URL is refused. Errors never show a URL's user or query.
+// Registries receive those that package oci finds. A chart repository that responds with 401 receives Docker's credentials
+// for its host, as basic authentication; archives and redirects on other hosts, ports or schemes receive none. A repository
+// with a password in its URL is refused. Errors never show a URL's user or query.
 //
 // # The cache
 //
 // Archives are kept below charts/ of the cache folder under their SHA-256, with a note for each repository, name and
-// version. An archive that is there is not asked for again, and no request is made. Files are written under another
-// name first and then renamed, so that processes may share the folder; what is damaged is fetched again. No note is made
-// of an archive for which an index gives no digest: that is fetched once a run.
+// version. A cached archive takes no request. Files are renamed into place, so that processes may share the folder; damaged
+// ones are fetched again. An archive without a digest in its index has no note: it is fetched once a run.
 //
-// Neither Chart.lock nor a tag fixes an archive's bytes: whoever owns the repository can put another archive in its
-// place. Callers record the digest of what they got. Removing charts/ from the cache folder has everything fetched anew.
+// Neither Chart.lock nor a tag fixes an archive's bytes: the owner of the repository can replace it. Callers record the
+// digest of the archive. Without charts/ in the cache folder, everything is fetched again.
 package chartrepo
 
 import (
@@ -51,7 +49,7 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// Bounds on what is read.
+// Bounds on everything that is read.
 const (
 	// MaxArchiveBytes bounds a packaged chart, compressed.
 	MaxArchiveBytes = 32 << 20
@@ -67,11 +65,11 @@ const (
 	maxNameBytes = 250
 )
 
-// Options say how a [Fetcher] works.
+// Options configure a [Fetcher].
 type Options struct {
-	// CacheDir is where archives are kept, below "charts/". It is made when needed.
+	// CacheDir holds archives, below "charts/". It is created when needed.
 	CacheDir string
-	// Registries opens OCI repositories; nil stands for a client of its own.
+	// Registries opens OCI repositories; nil means a client of its own.
 	Registries *oci.Client
 	// Transport carries the requests to chart repositories; nil means a copy of net/http's default.
 	Transport http.RoundTripper
@@ -84,7 +82,7 @@ type Options struct {
 	Backoff time.Duration
 }
 
-// Fetcher fetches charts, each once, by whoever needs it first. It is safe for concurrent use.
+// Fetcher fetches charts, each once. It is safe for concurrent use.
 type Fetcher struct {
 	cache      cache
 	registries *oci.Client
@@ -95,7 +93,7 @@ type Fetcher struct {
 	indexes indexes
 }
 
-// New returns a fetcher. It reads nothing yet.
+// New returns a fetcher. It reads nothing.
 func New(options Options) *Fetcher {
 	if options.Registries == nil {
 		options.Registries = oci.NewClient(oci.Options{UserAgent: options.UserAgent, MaxRetryWait: maxWait})
@@ -109,7 +107,7 @@ func New(options Options) *Fetcher {
 	}
 }
 
-// pin is what Chart.lock says of one dependency.
+// pin is one dependency in Chart.lock.
 type pin struct{ repository, name, version string }
 
 func (p pin) String() string {
@@ -125,10 +123,10 @@ var (
 func (f *Fetcher) Archive(ctx context.Context, repository, name, version string) ([]byte, error) {
 	p := pin{strings.TrimRight(repository, "/"), name, version}
 	if len(name) > maxNameBytes || !validName.MatchString(name) {
-		return nil, fmt.Errorf("%q can be no chart's name", name)
+		return nil, fmt.Errorf("invalid chart name %q", name)
 	}
 	if len(version) > maxNameBytes || !validVersion.MatchString(version) {
-		return nil, fmt.Errorf("chart %s: %q is no exact version", name, version)
+		return nil, fmt.Errorf("chart %s: %q is not an exact version", name, version)
 	}
 	where, err := parseRepository(p.repository)
 	if err != nil {
@@ -148,7 +146,7 @@ func (f *Fetcher) Archive(ctx context.Context, repository, name, version string)
 	return data, f.cache.put(p, data, named)
 }
 
-// lock waits until nobody else fetches p, and returns what lets the next one go on.
+// lock waits until no other goroutine fetches p.
 func (f *Fetcher) lock(p pin) (unlock func()) {
 	f.mu.Lock()
 	wanted := f.wanted[p]
@@ -161,7 +159,7 @@ func (f *Fetcher) lock(p pin) (unlock func()) {
 	return wanted.Unlock
 }
 
-// fetch brings an archive, and tells whether the repository named its digest.
+// fetch fetches an archive, and reports whether the repository has its digest.
 func (f *Fetcher) fetch(ctx context.Context, where *url.URL, p pin) (data []byte, named bool, err error) {
 	if where.Scheme == ociScheme {
 		data, err = f.pull(ctx, where.Host+where.Path+"/"+p.name, strings.ReplaceAll(p.version, "+", "_"))
@@ -172,16 +170,16 @@ func (f *Fetcher) fetch(ctx context.Context, where *url.URL, p pin) (data []byte
 
 const ociScheme = "oci"
 
-// parseRepository reads a repository's URL as Chart.yaml and Chart.lock have it.
+// parseRepository parses a repository's URL in Chart.yaml or Chart.lock.
 func parseRepository(repository string) (*url.URL, error) {
 	u, err := url.Parse(repository)
 	if err != nil || u.Host == "" || u.Opaque != "" {
-		return nil, fmt.Errorf("repository %q is no URL; write oci://HOST/PATH or https://HOST/PATH", redact.URL(repository))
+		return nil, fmt.Errorf("repository %q: invalid URL; write oci://HOST/PATH or https://HOST/PATH", redact.URL(repository))
 	}
 	switch {
 	case u.User != nil:
 		return nil, fmt.Errorf("repository %s: its URL holds a user or password, which anybody who reads the chart can use; "+
-			"take it out and run `docker login %s`", redact.URL(repository), u.Host)
+			"remove it and run `docker login %s`", redact.URL(repository), u.Host)
 	case u.Scheme == ociScheme, u.Scheme == "https", u.Scheme == "http" && loopback.Is(u.Host):
 		return u, nil
 	case u.Scheme == "http":

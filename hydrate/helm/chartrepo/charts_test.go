@@ -212,7 +212,7 @@ func TestRefusals(t *testing.T) {
 		want   string
 	}{
 		"digest":         {func(s *site) { s.publish(packed(t, "web", "1.2.3", "a: c"), digestLine) }, "the repository's index says sha256:" + sumOf(archive)},
-		"odd digest":     {func(s *site) { s.publish(archive, "    digest: abc\n") }, "no SHA-256: \"abc\""},
+		"odd digest":     {func(s *site) { s.publish(archive, "    digest: abc\n") }, "not a SHA-256: \"abc\""},
 		"name":           {func(s *site) { s.publish(packed(t, "db", "1.2.3", ""), "") }, `the archive holds chart "db" of version "1.2.3"`},
 		"version":        {func(s *site) { s.publish(packed(t, "web", "1.2.4", ""), "") }, `the archive holds chart "web" of version "1.2.4"`},
 		"metadata":       {func(s *site) { s.publish(packed(t, "web", "1.2.3+b", ""), "") }, `of version "1.2.3+b"`},
@@ -223,21 +223,21 @@ func TestRefusals(t *testing.T) {
 		"many files":     {func(s *site) { s.publish(manyFiles(t), "") }, "more than 20000 files"},
 		"large":          {func(s *site) { s.publish(make([]byte, chartrepo.MaxArchiveBytes+1), "") }, "has more than 33554432 bytes"},
 		"no index":       {func(s *site) { s.put("/stable/index.yaml", nil); s.files = nil }, "/stable/index.yaml: the server answered 404"},
-		"html":           {func(s *site) { s.put("/stable/index.yaml", []byte("<html>\n\t<p>a: b: c</p>")) }, "no YAML of a chart repository"},
+		"html":           {func(s *site) { s.put("/stable/index.yaml", []byte("<html>\n\t<p>a: b: c</p>")) }, "not the YAML of a chart repository"},
 		"no version": {func(s *site) {
 			s.put("/stable/index.yaml", []byte("entries:\n  web:\n  - version: 1.2.4\n    urls: [a]\n"))
 		}, `no such version, but "1.2.4" and maybe more; run ` + "`helm dependency update`"},
 		"no chart there": {func(s *site) { s.put("/stable/index.yaml", []byte("entries: {}\n")) }, "the repository has no such chart"},
 		"no urls":        {func(s *site) { s.put("/stable/index.yaml", []byte("entries:\n  web:\n  - version: 1.2.3\n")) }, "no such chart"},
-		"plain http":     {func(s *site) { s.put("/stable/index.yaml", entry("http://charts.example.com/web.tgz")) }, "leads to http://charts.example.com/web.tgz, which is not https"},
-		"file":           {func(s *site) { s.put("/stable/index.yaml", entry("file:///etc/passwd")) }, "leads to file:///etc/passwd"},
+		"plain http":     {func(s *site) { s.put("/stable/index.yaml", entry("http://charts.example.com/web.tgz")) }, "refers to http://charts.example.com/web.tgz, which is not https"},
+		"file":           {func(s *site) { s.put("/stable/index.yaml", entry("file:///etc/passwd")) }, "refers to file:///etc/passwd"},
 		"untagged":       {func(s *site) { s.put("/stable/index.yaml", entry("oci://localhost:1/web")) }, "an artifact without a tag"},
 		"redirect away": {func(s *site) {
 			s.before = func(w http.ResponseWriter, r *http.Request) bool {
 				http.Redirect(w, r, "http://charts.example.com/?secret", http.StatusFound)
 				return true
 			}
-		}, "leads to http://charts.example.com/, which"},
+		}, "refers to http://charts.example.com/, which"},
 		"redirects": {func(s *site) {
 			s.before = func(w http.ResponseWriter, r *http.Request) bool {
 				http.Redirect(w, r, r.URL.Path, http.StatusFound)
@@ -266,10 +266,10 @@ func TestRefusals(t *testing.T) {
 		"http://charts.example.com":               "over plain HTTP from this machine only",
 		"https://ada:hunter2@charts.example.com/": "repository https://charts.example.com: its URL holds a user or password",
 		"ftp://charts.example.com":                "come from oci:// and https://",
-		"charts.example.com/stable":               "is no URL",
-		"@stable":                                 "is no URL",
-		"":                                        "is no URL",
-		"https:///x":                              "is no URL",
+		"charts.example.com/stable":               "invalid URL",
+		"@stable":                                 "invalid URL",
+		"":                                        "invalid URL",
+		"https:///x":                              "invalid URL",
 		"oci://Localhost:1/Upper":                 "invalid path",
 	} {
 		_, err := fetcher(t, chartrepo.Options{}).Archive(t.Context(), repository, "web", "1.2.3")

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// maxOddIndexBytes bounds an index that is not laid out as Helm does, and so has to be decoded as a whole.
+	// maxOddIndexBytes bounds an index without Helm's layout, which is decoded as a whole.
 	maxOddIndexBytes = 8 << 20
 	// maxKeptIndexes bounds the indexes that are kept for the next chart of their repository, in bytes.
 	maxKeptIndexes = 128 << 20
@@ -32,20 +32,20 @@ type entry struct {
 	Digest  string   `json:"digest"`
 }
 
-// indexes keeps what was read of chart repositories in this run.
+// indexes keeps the indexes of this run.
 type indexes struct {
 	mu   sync.Mutex
 	kept map[string]*index
 	size int
 }
 
-// index is one index.yaml, asked for by one at a time.
+// index is one index.yaml, fetched by one goroutine at a time.
 type index struct {
 	mu   sync.Mutex
 	data []byte
 }
 
-// download brings an archive from a chart repository.
+// download fetches an archive from a chart repository.
 func (f *Fetcher) download(ctx context.Context, repository *url.URL, p pin) (data []byte, named bool, err error) {
 	raw, err := f.index(ctx, repository)
 	if err != nil {
@@ -61,7 +61,7 @@ func (f *Fetcher) download(ctx context.Context, repository *url.URL, p pin) (dat
 	}
 	want := strings.TrimPrefix(strings.ToLower(strings.TrimSpace(e.Digest)), "sha256:")
 	if sum, err := hex.DecodeString(want); want != "" && (err != nil || len(sum) != 32) {
-		return nil, false, fmt.Errorf("the index gives a digest that is no SHA-256: %.100q", e.Digest)
+		return nil, false, fmt.Errorf("the index has a digest that is not a SHA-256: %.100q", e.Digest)
 	}
 	if data, err = f.follow(ctx, repository, e.URLs[0]); err != nil {
 		return nil, false, err
@@ -72,7 +72,7 @@ func (f *Fetcher) download(ctx context.Context, repository *url.URL, p pin) (dat
 	return data, want != "", nil
 }
 
-// follow brings what a URL of the index names.
+// follow fetches the archive at a URL of the index.
 func (f *Fetcher) follow(ctx context.Context, repository *url.URL, location string) ([]byte, error) {
 	if reference, ok := strings.CutPrefix(location, ociScheme+"://"); ok {
 		name, tag, err := oci.SplitReference(reference)
@@ -91,11 +91,11 @@ func (f *Fetcher) follow(ctx context.Context, repository *url.URL, location stri
 	return f.web.get(ctx, repository, target, MaxArchiveBytes, false)
 }
 
-// resolve makes a URL of an index absolute: relative ones begin at the repository, and have its query.
+// resolve makes a URL of an index absolute: relative ones begin at the repository, with its query.
 func resolve(repository *url.URL, location string) (*url.URL, error) {
 	u, err := url.Parse(location)
 	if err != nil {
-		return nil, errors.New("the index gives a URL that cannot be read")
+		return nil, errors.New("the index has an invalid URL")
 	}
 	if !u.IsAbs() {
 		base := *repository
@@ -107,7 +107,7 @@ func resolve(repository *url.URL, location string) (*url.URL, error) {
 	return u, safe(repository, u)
 }
 
-// index returns a repository's index, asked for once a run.
+// index returns a repository's index, fetched once a run.
 func (f *Fetcher) index(ctx context.Context, repository *url.URL) ([]byte, error) {
 	f.indexes.mu.Lock()
 	i := f.indexes.kept[repository.String()]
@@ -134,7 +134,7 @@ func (f *Fetcher) index(ctx context.Context, repository *url.URL) ([]byte, error
 	return data, nil
 }
 
-// choose finds the entry of a version; the error names some that there are.
+// choose returns the entry of a version; the error names some existing versions.
 func choose(entries []entry, version string) (entry, error) {
 	var others []string
 	var same *entry
@@ -153,14 +153,14 @@ func choose(entries []entry, version string) (entry, error) {
 		return *same, nil
 	}
 	if len(others) == 0 {
-		return entry{}, errors.New("the repository has no such chart; is the repository in Chart.yaml right?")
+		return entry{}, errors.New("the repository has no such chart; check the repository in Chart.yaml")
 	}
 	return entry{}, fmt.Errorf("the repository has no such version, but %s and maybe more; run `helm dependency update` on the chart and commit Chart.lock",
 		strings.Join(others, ", "))
 }
 
-// find returns the entries of one chart. An index may have tens of megabytes, of which a few kilobytes are about the
-// chart: in one that is laid out as Helm does, only these are decoded.
+// find returns the entries of one chart. An index may have tens of megabytes, and a chart a few kilobytes in it: with
+// Helm's layout, only these are decoded.
 func find(index []byte, name string) ([]entry, error) {
 	var decoded struct {
 		Entries map[string][]entry `json:"entries"`
@@ -187,12 +187,12 @@ func find(index []byte, name string) ([]entry, error) {
 	}
 	decoded.Entries = nil
 	if err := yaml.Unmarshal(index, &decoded); err != nil {
-		return nil, errors.New("it is no YAML of a chart repository; is the repository in Chart.yaml right?")
+		return nil, errors.New("not the YAML of a chart repository; check the repository in Chart.yaml")
 	}
 	return decoded.Entries[name], nil
 }
 
-// section returns the lines of `entries` that are about one chart, beginning with its name; nil where it is not found so.
+// section returns the lines of `entries` about one chart, from its name on; nil if they have another layout.
 func section(index []byte, name string) []byte {
 	inside, depth, start := false, -1, -1
 	for offset := 0; offset < len(index); {

@@ -11,14 +11,14 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// Media types of a chart in a registry (helm.sh/docs/topics/registries); the last one is of Helm's first experiments.
+// Media types of a chart in a registry (helm.sh/docs/topics/registries); the last one is that of early versions of Helm.
 const (
 	configMediaType      = "application/vnd.cncf.helm.config.v1+json"
 	layerMediaType       = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 	legacyLayerMediaType = "application/tar+gzip"
 )
 
-// pull brings the chart that is the artifact tagged so.
+// pull fetches the chart of a tag.
 func (f *Fetcher) pull(ctx context.Context, repository, tag string) ([]byte, error) {
 	repo, err := f.registries.Repository(repository)
 	if err != nil {
@@ -36,7 +36,7 @@ func (f *Fetcher) pull(ctx context.Context, repository, tag string) ([]byte, err
 		return nil, fmt.Errorf("manifest of %s: %w", repo.Reference(tag), err)
 	}
 	if manifest.Config.MediaType != configMediaType {
-		return nil, fmt.Errorf("%s is no Helm chart: its config is %q", repo.Reference(desc.Digest.String()), manifest.Config.MediaType)
+		return nil, fmt.Errorf("%s is not a Helm chart: its config is %q", repo.Reference(desc.Digest.String()), manifest.Config.MediaType)
 	}
 	for _, layer := range manifest.Layers {
 		if layer.MediaType != layerMediaType && layer.MediaType != legacyLayerMediaType {

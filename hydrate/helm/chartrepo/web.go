@@ -31,7 +31,7 @@ type web struct {
 	retry       retry.Policy
 
 	mu    sync.Mutex
-	users map[string]login // by scheme and host, of those that asked for one
+	users map[string]login // by scheme and host, once requested
 }
 
 type login struct{ user, password string }
@@ -42,7 +42,7 @@ func newWeb(options Options) *web {
 		transport = http.DefaultTransport
 		if t, ok := transport.(*http.Transport); ok {
 			t = t.Clone()
-			// net/http would unpack archives from servers that call gzip an encoding of them.
+			// net/http would unpack archives that servers label as gzip-encoded.
 			t.DisableCompression = true
 			transport = t
 		}
@@ -60,17 +60,17 @@ func newWeb(options Options) *web {
 	return w
 }
 
-// safe refuses a URL that a repository leads to over a connection that is not as safe as the repository's own.
+// safe refuses a target whose connection is less safe than the repository's own.
 func safe(repository, target *url.URL) error {
 	if target.Scheme == "https" || target.Scheme == "http" && loopback.Is(target.Host) && repository.Scheme == "http" {
 		return nil
 	}
-	return fmt.Errorf("the repository leads to %s, which is not https", redact.URL(target.String()))
+	return fmt.Errorf("the repository refers to %s, which is not https", redact.URL(target.String()))
 }
 
 func sameHost(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
-// checkRedirect follows as far as it is safe, and takes credentials to no other host.
+// checkRedirect follows safe redirects, and sends credentials to no other host.
 func checkRedirect(request *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("redirected more than %d times", maxRedirects)
@@ -82,8 +82,8 @@ func checkRedirect(request *http.Request, via []*http.Request) error {
 	return safe(via[0].URL, request.URL)
 }
 
-// get returns a body of at most limit bytes, trying again after what may pass. The repository's credentials go to its
-// own host. An index may come compressed; an archive comes as it is.
+// get returns a body of at most limit bytes, and repeats transient failures. The repository's credentials are sent to its
+// own host. An index may be compressed in transit, an archive not.
 func (w *web) get(ctx context.Context, repository, target *url.URL, limit int64, compressed bool) (data []byte, err error) {
 	err = w.retry.Do(ctx, func() (err error) {
 		data, err = w.once(ctx, repository, target, limit, compressed)
@@ -130,14 +130,14 @@ func (w *web) once(ctx context.Context, repository, target *url.URL, limit int64
 	return data, nil
 }
 
-// send makes a request, and again with credentials if the repository's host asks for them.
+// send makes a request, and repeats it with credentials if the repository's host asks for them.
 func (w *web) send(ctx context.Context, repository, target *url.URL, compressed bool) (*http.Response, error) {
 	ours := sameHost(repository, target)
 	host := target.Scheme + "://" + target.Host
 	for {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 		if err != nil {
-			return nil, errors.New("no request can be made of this URL")
+			return nil, errors.New("invalid URL")
 		}
 		if w.userAgent != "" {
 			request.Header.Set("User-Agent", w.userAgent)
@@ -169,7 +169,7 @@ func (w *web) send(ctx context.Context, repository, target *url.URL, compressed 
 	}
 }
 
-// judge takes the URL, which may hold a secret, out of a transport's error, and tells whether it may pass.
+// judge removes the URL, which may hold a secret, from a transport's error, and marks a transient one.
 func judge(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
