@@ -28,18 +28,7 @@ func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, chang
 // openRollback opens the pull request of a rollback, or finds it. The error is ErrPending as long as that may be merged.
 func (r *run) openRollback(ctx context.Context, s *stage, j *judgement, change mirror.Change, shown mirror.Result) error {
 	url := s.live.Remote.URL()
-	repository, err := r.forges.open(ctx, url, r.Forge)
-	if forge.Unavailable(err) {
-		text := fmt.Sprintf("%v; open a pull request from %s into %s", err, change.Review, change.Branch)
-		if compare := forge.CompareURL(url, change.Branch, change.Review, r.Forge); compare != "" {
-			text += " at " + compare
-		}
-		return fmt.Errorf("%w: %s, and merge it", ErrPending, text)
-	}
-	if err != nil {
-		return err
-	}
-	kept, err := pullrequest.NewKeeper(repository).Keep(ctx, pullrequest.Proposal{
+	kept, err := pullrequest.Open(ctx, url, r.Forge).Keep(ctx, pullrequest.Proposal{
 		Change:  change,
 		Commit:  shown.Commit,
 		On:      shown.Base,
@@ -49,6 +38,12 @@ func (r *run) openRollback(ctx context.Context, s *stage, j *judgement, change m
 		Changes: pullrequest.Between(s.live.Remote, shown.Base, change),
 	})
 	switch {
+	case forge.Unavailable(err):
+		text := fmt.Sprintf("%v; open a pull request from %s into %s", err, change.Review, change.Branch)
+		if compare := forge.CompareURL(url, change.Branch, change.Review, r.Forge); compare != "" {
+			text += " at " + compare
+		}
+		return fmt.Errorf("%w: %s, and merge it", ErrPending, text)
 	case err != nil:
 		return err
 	case kept.State == forge.StateClosed:

@@ -42,7 +42,13 @@ type Keeper struct {
 	forge  Forge
 	listed bool
 	open   []forge.PullRequest
-	err    error // of listing: a forge that does not answer is not asked again for each stage
+	err    error // of opening or listing: a forge that does not answer is not asked again for each stage
+}
+
+// Open keeps the pull requests of the repository behind a remote. Errors of [forge.Open] are those of the Keeper's methods.
+func Open(ctx context.Context, remoteURL string, o forge.Options) *Keeper {
+	repository, err := forge.Open(ctx, remoteURL, o)
+	return &Keeper{forge: repository, listed: err != nil, err: err}
 }
 
 // NewKeeper keeps the pull requests of a repository. It makes no request.
