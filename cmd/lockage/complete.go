@@ -9,20 +9,12 @@ import (
 // completeStages completes the names of the stages in the checkout's pipelines.
 func completeStages(a *app) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		w, err := a.workspace(cmd.Context())
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveDefault
-		}
-		files, err := w.Files(cmd.Context())
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveDefault
-		}
-		pipelines, err := a.pipelines(w, files)
+		d, err := a.checkedOut(cmd.Context())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
 		var names []string
-		for _, p := range pipelines {
+		for _, p := range d.pipelines {
 			names = append(names, p.Order()...)
 		}
 		slices.Sort(names)

@@ -13,7 +13,7 @@ import (
 	"github.com/lockage/lockage/promote/live"
 )
 
-// declaration is what the policy ref declares.
+// declaration is what a commit of the GitOps repository declares, usually the policy ref.
 type declaration struct {
 	workspace *workspace.Workspace
 	policyRef *workspace.Policy
@@ -23,9 +23,7 @@ type declaration struct {
 }
 
 // declared reads what the policy ref declares.
-func (a *app) declared(ctx context.Context) (declaration, error) {
-	var d declaration
-	var err error
+func (a *app) declared(ctx context.Context) (d declaration, err error) {
 	if d.workspace, err = a.workspace(ctx); err != nil {
 		return d, err
 	}
@@ -35,8 +33,24 @@ func (a *app) declared(ctx context.Context) (declaration, error) {
 	if d.files, err = d.policyRef.Files(ctx); err != nil {
 		return d, err
 	}
+	return a.withPipelines(d)
+}
+
+// checkedOut reads what the checked-out commit declares, without a policy ref.
+func (a *app) checkedOut(ctx context.Context) (d declaration, err error) {
+	if d.workspace, err = a.workspace(ctx); err != nil {
+		return d, err
+	}
+	if d.files, err = d.workspace.Files(ctx); err != nil {
+		return d, err
+	}
+	return a.withPipelines(d)
+}
+
+func (a *app) withPipelines(d declaration) (declaration, error) {
+	var err error
 	d.client = a.registries(d.workspace.Root())
-	d.pipelines, err = a.pipelines(d.workspace, d.files)
+	d.pipelines, err = d.workspace.Pipelines(d.files, a.files)
 	return d, err
 }
 

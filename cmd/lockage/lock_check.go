@@ -62,7 +62,7 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 	if err != nil {
 		return err
 	}
-	pipelines, err := a.pipelines(w, files)
+	pipelines, err := w.Pipelines(files, a.files)
 	if err != nil {
 		return err
 	}

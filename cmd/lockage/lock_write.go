@@ -163,7 +163,7 @@ func (l *lockWriter) open(ctx context.Context) error {
 		return err
 	}
 	if l.dir == "" {
-		pipelines, err := l.app.pipelines(l.workspace, files)
+		pipelines, err := l.workspace.Pipelines(files, l.app.files)
 		if err != nil {
 			return err
 		}

@@ -103,26 +103,17 @@ func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository
 		repository, err := a.registries(a.dir).Repository(name)
 		return repository, tagOrDigest, err
 	}
-	w, err := a.workspace(ctx)
+	d, err := a.checkedOut(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	files, err := w.Files(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	pipelines, err := a.pipelines(w, files)
-	if err != nil {
-		return nil, "", err
-	}
-	client := a.registries(w.Root())
-	requests, err := verify.Find(ctx, verify.Query{Artifact: what, Release: release}, pipelines, files, client)
+	requests, err := verify.Find(ctx, verify.Query{Artifact: what, Release: release}, d.pipelines, d.files, d.client)
 	if err != nil {
 		return nil, "", err
 	}
 	if len(requests) > 1 {
 		return nil, "", usagef("%d pipelines have a stage %s; name one pipeline file with -f", len(requests), what)
 	}
-	repository, err := client.Repository(requests[0].Repository.Name())
+	repository, err := d.client.Repository(requests[0].Repository.Name())
 	return repository, requests[0].Reference, err
 }

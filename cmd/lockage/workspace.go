@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/lockage/lockage/hydrate/helm/chartrepo"
 	"github.com/lockage/lockage/hydrate/kustomize"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
 	forges "github.com/lockage/lockage/internal/forge"
@@ -65,15 +63,10 @@ func (a *app) registries(root string) *oci.Client {
 	})
 }
 
-// pipelines reads the pipeline files that -f selects.
-func (a *app) pipelines(w *workspace.Workspace, files fs.FS) ([]*pipeline.Pipeline, error) {
-	return w.Pipelines(files, a.files)
-}
-
 // plan completes a request, and plans it.
 func (a *app) plan(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
 	var err error
-	if request.Pipelines, err = a.pipelines(w, request.Files); err != nil {
+	if request.Pipelines, err = w.Pipelines(request.Files, a.files); err != nil {
 		return nil, err
 	}
 	request.Sources = w.Repository
