@@ -6,39 +6,34 @@
 //     randomness, no network, no files.
 //   - Beside the standard library there are optional types (`o.?spec.?replicas.orValue(1)`), the extensions strings, sets,
 //     and comprehensions over two variables (`m.all(key, value, …)`). Numbers compare across types, `1 < 1.5u`.
-//   - Evaluation ends: an expression longer than [MaxExpression], one that costs more than [MaxCost] or one that takes
-//     longer than [MaxTime] is an error.
+//   - Evaluation ends, and how does not depend on the machine: an expression longer than [MaxExpression], one that costs more
+//     than [MaxCost] and a call that takes more than [MaxCall] steps are errors. Costs are those of cel-go, and what calls read
+//     and make in bytes and values.
 //
 // What is refused: an expression whose type is known and not bool, and at evaluation any value that is not a bool. A
 // field that is not there is an error, not false: say `has(o.spec.replicas)` first.
 package cel
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
-	"github.com/google/cel-go/common/types/ref"
-	"github.com/google/cel-go/common/types/traits"
 	"github.com/google/cel-go/ext"
 )
 
 // Bounds on one expression and one evaluation.
 const (
 	MaxExpression = 16 << 10 // bytes
-	MaxCost       = 20_000_000
-	MaxTime       = 2 * time.Second
+	MaxCost       = 5_000_000
+	MaxCall       = 20_000_000 // bytes and values that one call reads and makes
 
-	maxDepth       = 100
-	interruptEvery = 256 // steps of a comprehension between two looks at the time
-	bytesPerCost   = 10
+	maxDepth = 100
 )
 
 // Program is a compiled expression. It is safe for concurrent use.
@@ -77,7 +72,7 @@ func Compile(expression string, variables ...string) (*Program, error) {
 	program, err := env.Program(ast,
 		cel.CostLimit(MaxCost),
 		cel.CostTracking(estimator{}),
-		cel.InterruptCheckFrequency(interruptEvery),
+		boundCalls(env),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("set up CEL: %w", err)
@@ -100,13 +95,8 @@ func (p *Program) Eval(variables map[string]any) (bool, error) {
 	for name, value := range variables {
 		activation[name] = native(value)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), MaxTime)
-	defer cancel()
-	value, _, err := p.program.ContextEval(ctx, activation)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return false, fmt.Errorf("the evaluation takes longer than %s", MaxTime)
-	case err != nil:
+	value, _, err := p.program.Eval(activation)
+	if err != nil {
 		return false, errors.New(strings.Join(strings.Fields(err.Error()), " "))
 	}
 	truth, ok := value.(types.Bool)
@@ -151,32 +141,4 @@ func native(value any) any {
 		return f
 	}
 	return value
-}
-
-// estimator lets calls cost what they read and make: the library counts many of them as one, whatever size of string
-// comes out.
-type estimator struct{}
-
-func (estimator) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
-	if strings.HasPrefix(function, "sets.") {
-		return nil // the library knows better: these compare every item with every other
-	}
-	cost := 1 + size(result)/bytesPerCost
-	for _, arg := range args {
-		cost += size(arg) / bytesPerCost
-	}
-	return &cost
-}
-
-// size is a value's length in bytes or items; 0 for what has none.
-func size(value ref.Val) uint64 {
-	if s, ok := value.(types.String); ok {
-		return uint64(len(s))
-	}
-	if sizer, ok := value.(traits.Sizer); ok {
-		if n, ok := sizer.Size().(types.Int); ok && n > 0 {
-			return uint64(n)
-		}
-	}
-	return 0
 }

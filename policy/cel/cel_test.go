@@ -2,9 +2,9 @@ package cel
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 func variables(t testing.TB) map[string]any {
@@ -77,29 +77,59 @@ func TestCompileRefuses(t *testing.T) {
 	}
 }
 
-// TestEvalEnds has expressions that would take hours or all memory.
+// TestEvalEnds has expressions that would take hours or all memory. Each ends by a count of steps.
 func TestEvalEnds(t *testing.T) {
 	t.Parallel()
 	many := make([]any, 2000)
 	for i := range many {
 		many[i] = strings.Repeat("a", 50)
 	}
+	long := strings.Repeat("a", 1<<20)
+	bounded := regexp.MustCompile("cost limit exceeded|one call of [a-zA-Z.=]+ takes more than 20000000 steps")
 	for name, expression := range map[string]string{
-		"loops":   `many.all(a, many.all(b, many.all(c, many.all(d, a == b || c == d))))`,
-		"strings": `many.map(a, many.map(b, a + b)).size() > many.map(a, many.map(b, a + b)).size()`,
-		"replace": `[0].map(x, many[0].replace("a", many[0]).replace("a", many[0]).replace("a", many[0]).replace("a", many[0])).size() > 1`,
-		"sets":    `many.all(a, many.all(b, !sets.intersects(many, [a + b])))`,
+		"loops":       `many.all(a, many.all(b, many.all(c, many.all(d, a == b || c == d))))`,
+		"strings":     `many.map(a, many.map(b, a + b)).size() > many.map(a, many.map(b, a + b)).size()`,
+		"replace":     `[0].map(x, many[0].replace("a", many[0]).replace("a", many[0]).replace("a", many[0]).replace("a", many[0])).size() > 1`,
+		"replace ''":  `long.replace("", many[0]).size() > 0`,
+		"sets":        `many.all(a, many.all(b, !sets.intersects(many, [a + b])))`,
+		"large sets":  `sets.equivalent(many.map(a, many), many.map(a, many))`,
+		"indexOf":     `long.indexOf(long + "b") < 0`,
+		"lastIndexOf": `long.lastIndexOf(long + "b") < 0`,
+		"matches":     `long.matches("(a?b?c?d?e?f?){20}x{1000}")`,
+		"join":        `many.join(long).size() > 0`,
+		"equal":       strings.Repeat(`[`, 25) + `many` + strings.Repeat(`].map(x, [x, x])`, 25) + ` == many`,
+		"in":          `many in ` + strings.Repeat(`[`, 25) + `many` + strings.Repeat(`].map(x, [x, x])`, 25),
 	} {
-		p, err := Compile(expression, "many")
+		p, err := Compile(expression, "many", "long")
 		if err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
-		if _, err = p.Eval(map[string]any{"many": many}); err == nil {
-			t.Errorf("%s: no error", name)
+		if _, err = p.Eval(map[string]any{"many": many, "long": long}); err == nil || !bounded.MatchString(err.Error()) {
+			t.Errorf("%s: got %v", name, err)
 		}
-		if took := time.Since(start); took > MaxTime+8*time.Second {
-			t.Errorf("%s took %s: %v", name, took, err)
+	}
+}
+
+// TestBoundedCalls holds that bounded calls give what the library gives.
+func TestBoundedCalls(t *testing.T) {
+	t.Parallel()
+	for _, expression := range []string{
+		`1 == 1 && 1 != 2 && dyn(1) == 1.0 && "a" != "b" && [1, 2] == [1, 2] && {"a": [1]} == {"a": [1]} && !([1] == [2])`,
+		`1 in [1, 2] && !(3 in [1, 2]) && "a" in {"a": 1}`,
+		`"abc".matches("^a") && !"abc".matches("b$")`,
+		`"abcabc".replace("b", "x") == "axcaxc" && "abcabc".replace("b", "x", 1) == "axcabc"`,
+		`["a", "b"].join() == "ab" && ["a", "b"].join("-") == "a-b"`,
+		`"%s is %d and %.2f".format(["x", 3, 1.5]) == "x is 3 and 1.50"`,
+		`"abca".indexOf("a") == 0 && "abca".indexOf("a", 1) == 3 && "abca".lastIndexOf("a") == 3 && "abca".lastIndexOf("a", 2) == 0`,
+		`sets.contains([1, 2], [2]) && sets.equivalent([1, 2], [2, 1]) && sets.intersects([1], [1, 2])`,
+		`optional.of([1]) == optional.of([1]) && optional.none() != optional.of(1)`,
+	} {
+		p, err := Compile(expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := p.Eval(nil); err != nil || !ok {
+			t.Errorf("%s: %v, %v", expression, ok, err)
 		}
 	}
 }

@@ -10,7 +10,8 @@
 //   - Data files (data.json, data.yaml, data.yml) stand in data below the folder in which they lie.
 //   - A policy sees nothing else, and gives the same answer each time: built-in functions that reach a network, the host, the
 //     clock or randomness do not exist, so that a policy that names one does not compile.
-//   - Evaluation ends after [MaxTime].
+//   - Evaluation ends, and how does not depend on the machine: [MaxSteps] bounds the expressions that are evaluated and the
+//     numbers that numbers.range makes, over all objects.
 //
 // What is refused: policies without any such rule, since they would allow everything; a package or data below
 // data.lockage; an entry that is neither string nor object. An error within a built-in function ends the evaluation
@@ -25,17 +26,18 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
+	"sync/atomic"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/open-policy-agent/opa/v1/util"
 )
 
 // Bounds on one set of policies and its evaluation.
 const (
-	MaxTime  = 5 * time.Second
+	MaxSteps = 10_000_000
 	MaxFiles = 1000
 	MaxBytes = 8 << 20 // of all files
 
@@ -208,9 +210,10 @@ func reserved(pkg ast.Ref) bool {
 }
 
 // Eval asks every rule about every object.
-func (p *Policies) Eval(in Input) (Report, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), MaxTime)
-	defer cancel()
+func (p *Policies) Eval(in Input) (Report, error) { return p.eval(in, &steps{}) }
+
+func (p *Policies) eval(in Input, count *steps) (Report, error) {
+	ctx := context.Background()
 	data := make(map[string]any, len(p.data)+1)
 	for key, value := range p.data {
 		data[key] = value
@@ -229,16 +232,17 @@ func (p *Policies) Eval(in Input) (Report, error) {
 		rego.SetRegoVersion(ast.RegoV1),
 	).PrepareForEval(ctx)
 	if err != nil {
-		return Report{}, p.failure(ctx, err)
+		return Report{}, oneLine(err)
 	}
 	a := answers{rules: p.rules, index: make(map[[2]string]*Finding)}
+	bound := rego.EvalExternalCancel(count)
 	if len(in.Objects) == 0 {
-		if err := p.ask(ctx, prepared, &a, -1); err != nil {
+		if err := p.ask(ctx, prepared, &a, -1, bound); err != nil {
 			return Report{}, err
 		}
 	}
 	for i, object := range in.Objects {
-		if err := p.ask(ctx, prepared, &a, i, rego.EvalInput(object)); err != nil {
+		if err := p.ask(ctx, prepared, &a, i, bound, rego.EvalInput(object)); err != nil {
 			return Report{}, err
 		}
 	}
@@ -247,8 +251,11 @@ func (p *Policies) Eval(in Input) (Report, error) {
 
 func (p *Policies) ask(ctx context.Context, query rego.PreparedEvalQuery, a *answers, object int, options ...rego.EvalOption) error {
 	results, err := query.Eval(ctx, options...)
+	if topdown.IsCancel(err) {
+		return fmt.Errorf("the evaluation takes more than %d steps", MaxSteps)
+	}
 	if err != nil {
-		return p.failure(ctx, err)
+		return oneLine(err)
 	}
 	if len(results) != 1 || len(results[0].Expressions) != 1 {
 		return fmt.Errorf("the policies gave %d results instead of one", len(results))
@@ -271,12 +278,12 @@ func (p *Policies) ask(ctx context.Context, query rego.PreparedEvalQuery, a *ans
 	return nil
 }
 
-func (p *Policies) failure(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("the evaluation takes longer than %s", MaxTime)
-	}
-	return oneLine(err)
-}
+// steps cancels an evaluation that asks more often than [MaxSteps] whether it is cancelled: OPA does so before each expression.
+type steps struct{ taken atomic.Int64 }
+
+func (s *steps) Cancel() { s.taken.Store(MaxSteps) }
+
+func (s *steps) Cancelled() bool { return s.taken.Add(1) > MaxSteps }
 
 func oneLine(err error) error {
 	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
