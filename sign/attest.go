@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// MaxBundles is how many bundles a digest may have. The referrers of a digest are one list, which every reader of
-	// any of them fetches; some registries cut it, and cosign asks for each entry.
+	// MaxBundles bounds the bundles of a digest. The referrers of a digest are one list, which every reader fetches; some
+	// registries truncate it, and cosign fetches each entry.
 	MaxBundles = 30
 
 	// BundleMediaType is the type of a Sigstore bundle, as a layer and as the artifact type of the referrer.

@@ -52,7 +52,7 @@ func envelope(t *testing.T, key *Key, s Statement) oci.Blob {
 
 func TestFindEnvelopes(t *testing.T) {
 	t.Parallel()
-	key, stranger := newKey(t), newKey(t)
+	key, unknown := newKey(t), newKey(t)
 	about := func(name string) Statement {
 		return Statement{Subject: Subject{Digest: artifact(name).Digest}, PredicateType: "https://acme.dev/t/v1", Predicate: json.RawMessage(`{"ok":true}`)}
 	}
@@ -63,7 +63,7 @@ func TestFindEnvelopes(t *testing.T) {
 	good := envelope(t, key, about("a"))
 	forged := oci.Blob{MediaType: attestationForm.mediaType, Data: []byte(strings.Replace(string(good.Data), `"payload":"ey`, `"payload":"eyA`, 1))}
 	attachEnvelopes(t, store, artifact("a"), good,
-		envelope(t, stranger, about("a")), envelope(t, key, about("b")), forged,
+		envelope(t, unknown, about("a")), envelope(t, key, about("b")), forged,
 		oci.Blob{MediaType: attestationForm.mediaType, Data: []byte(`]`)}, oci.Blob{MediaType: attestationForm.mediaType, Data: []byte(`{}`)},
 		oci.Blob{MediaType: "text/plain", Data: []byte(`{}`)})
 	bundles, err := FindEnvelopes(t.Context(), store, artifact("a"))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -45,26 +46,20 @@ func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers [
 	if len(descs) > MaxBundles {
 		return nil, fmt.Errorf("%d signatures and attestations are attached to %s, at most %d are read; delete those that nobody needs", len(descs), artifact, MaxBundles)
 	}
-	found := make([]*Bundle, len(descs))
+	bundles := make([]Bundle, len(descs))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(findConcurrency)
 	for i, desc := range descs {
 		group.Go(func() error {
 			var err error
-			found[i], err = readBundle(ctx, store, desc)
+			bundles[i], err = readBundle(ctx, store, desc)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("read the signatures of %s: %w", artifact, err)
 	}
-	bundles := make([]Bundle, 0, len(found))
-	for _, b := range found {
-		if b != nil {
-			bundles = append(bundles, *b)
-		}
-	}
-	return bundles, nil
+	return slices.DeleteFunc(bundles, func(b Bundle) bool { return b.Referrer == "" }), nil
 }
 
 // mayBeBundles leaves out referrers of another kind. It does not ask the registry to: entries of fallback indexes often lack
@@ -80,27 +75,27 @@ func mayBeBundles(referrers []ocispec.Descriptor) []ocispec.Descriptor {
 	return bundles
 }
 
-// readBundle reads one referrer. It returns nil for another kind of referrer, and an error only if the registry failed.
-func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (*Bundle, error) {
-	problem := func(format string, args ...any) (*Bundle, error) {
-		return &Bundle{Referrer: desc.Digest, Problem: fmt.Sprintf(format, args...)}, nil
+// readBundle reads one referrer. It returns a zero bundle for another kind of referrer, and an error only if the registry
+// failed.
+func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (Bundle, error) {
+	problem := func(format string, args ...any) (Bundle, error) {
+		return Bundle{Referrer: desc.Digest, Problem: fmt.Sprintf(format, args...)}, nil
 	}
 	_, raw, err := store.Manifest(ctx, desc.Digest.String())
 	if errors.Is(err, oci.ErrNotFound) {
 		return problem("it is listed but its manifest is gone")
 	} else if err != nil {
-		return nil, err
+		return Bundle{}, err
 	}
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(raw, &manifest); err != nil {
 		return problem("its manifest cannot be read: %v", err)
 	}
-	declared := strings.HasPrefix(desc.ArtifactType, bundleTypePrefix)
 	if len(manifest.Layers) != 1 || !strings.HasPrefix(manifest.Layers[0].MediaType, bundleTypePrefix) {
-		if !declared {
-			return nil, nil // in a list that does not name the kinds
+		if strings.HasPrefix(desc.ArtifactType, bundleTypePrefix) {
+			return problem("its manifest does not have exactly one layer with a bundle")
 		}
-		return problem("its manifest does not have exactly one layer with a bundle")
+		return Bundle{}, nil
 	}
 	layer := manifest.Layers[0]
 	if err := checkDigest(layer.Digest); err != nil || layer.Size < 0 {
@@ -113,7 +108,7 @@ func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (*Bu
 	if errors.Is(err, oci.ErrNotFound) {
 		return problem("its bundle is gone")
 	} else if err != nil {
-		return nil, err
+		return Bundle{}, err
 	}
-	return &Bundle{Referrer: desc.Digest, JSON: text}, nil
+	return Bundle{Referrer: desc.Digest, JSON: text}, nil
 }

@@ -75,7 +75,7 @@ func TestCosignVerifies(t *testing.T) {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
 			repo := open(t, registry(t, api)+"/acme/app")
-			hydrator, promoter, stranger := newKey(t), newKey(t), newKey(t)
+			hydrator, promoter, unknown := newKey(t), newKey(t), newKey(t)
 			subject := push(t, repo, "a")
 			publish(t, repo, subject, hydrator, "test")
 			publish(t, repo, subject, promoter, "test")
@@ -88,11 +88,11 @@ func TestCosignVerifies(t *testing.T) {
 					t.Errorf("cosign reads %d bundles by %s: %v", n, who, err)
 				}
 			}
-			if n, err := cosignSignatures(t, repo, subject, stranger); err == nil {
-				t.Errorf("cosign reads %d signatures by a stranger", n)
+			if n, err := cosignSignatures(t, repo, subject, unknown); err == nil {
+				t.Errorf("cosign reads %d signatures by a unknown", n)
 			}
-			if n, err := cosignBundles(t, repo, subject, stranger); err == nil {
-				t.Errorf("cosign reads %d bundles by a stranger", n)
+			if n, err := cosignBundles(t, repo, subject, unknown); err == nil {
+				t.Errorf("cosign reads %d bundles by a unknown", n)
 			}
 
 			verified, rejected, err := Verify(t.Context(), repo, subject, verifierOf(t, map[string]*Key{"hydrator": hydrator, "promoter": promoter}))

@@ -54,8 +54,8 @@ type layer struct {
 	gone     bool   // the repository has lost the payload
 }
 
-// read reads the manifest under the tag, and the payloads of its layers unless one is the known payload. No tag is no
-// layers; more than maxLayers are an error.
+// read reads the manifest under the tag, and the payloads of its layers unless one is the known payload. It returns no
+// layers if the tag does not exist, and an error for more than maxLayers.
 func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, known []byte) ([]layer, error) {
 	fail := func(err error) ([]layer, error) {
 		return nil, fmt.Errorf("read the %s of %s: %w", f.what, artifact, err)

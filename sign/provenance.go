@@ -13,31 +13,29 @@ import (
 )
 
 const (
-	// BuildTypeHydrate says which parameters a provenance has: those of [Provenance].
+	// BuildTypeHydrate names the parameters that a provenance has: those of [Provenance].
 	BuildTypeHydrate = "https://lockage.dev/hydrate/v1"
-	// BuilderID names lockage as the builder; who ran it is told by the key that signed.
+	// BuilderID names lockage as the builder; the key that signed identifies who ran it.
 	BuilderID = "https://lockage.dev/hydrator/v1"
 
 	algorithmGit = "gitCommit" // https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md
 )
 
-// Provenance is how a stage's artifact was made: SLSA provenance v1 of build type [BuildTypeHydrate].
+// Provenance describes how a stage's artifact was made: SLSA provenance v1 of build type [BuildTypeHydrate].
 type Provenance struct {
 	Claim                         // what was asked for
 	Lock       ResourceDescriptor // the lock file that was hydrated, by its digest
-	Allowances []string           // rules that the pipeline file waived and the render made use of, such as allowSecrets: db
+	Allowances []string           // rules that the pipeline file waived and the render used, such as allowSecrets: db
 
-	// Everything that was read: source commit, GitOps commit, images, chart dependencies.
-	Dependencies []ResourceDescriptor
-	// What came out beside the artifact.
-	Byproducts []ResourceDescriptor
+	Dependencies []ResourceDescriptor // what was read: source commit, GitOps commit, images, chart dependencies
+	Byproducts   []ResourceDescriptor // what was made besides the artifact
 
-	Version  string    // of lockage; empty: left out
-	Started  time.Time // zero: left out
-	Finished time.Time // zero: left out
+	// What is zero is left out.
+	Version           string // of lockage
+	Started, Finished time.Time
 }
 
-// ResourceDescriptor names something that can be fetched again: in-toto's type of that name, as far as it is used here.
+// ResourceDescriptor names something that can be fetched again: the part of in-toto's type of that name that is used here.
 type ResourceDescriptor struct {
 	Name        string            `json:"name,omitempty"`
 	URI         string            `json:"uri,omitempty"`
@@ -52,9 +50,7 @@ func GitCommit(name, remote, commit string) ResourceDescriptor {
 
 // Image describes an image by repository and digest.
 func Image(name, repository string, d digest.Digest) ResourceDescriptor {
-	return ResourceDescriptor{
-		Name: name, URI: "oci://" + repository, Digest: map[string]string{d.Algorithm().String(): d.Encoded()},
-	}
+	return ResourceDescriptor{Name: name, URI: "oci://" + repository, Digest: DigestSet(d)}
 }
 
 // Commit returns the Git commit of the dependency of a name; "" for none.
@@ -150,10 +146,10 @@ func parseProvenance(predicate json.RawMessage) (Provenance, error) {
 	return p, nil
 }
 
-// rfc3339 brings a time to what the specification's Timestamp is: UTC, whole seconds.
+// rfc3339 converts a time to the specification's Timestamp: UTC, whole seconds.
 func rfc3339(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
-// gitURI writes a git remote in SPDX form (git+https://host/path), without anything that could be a secret.
+// gitURI returns a git remote in SPDX form (git+https://host/path), without anything that could be a secret.
 func gitURI(remote string) string {
 	if !strings.Contains(remote, "://") {
 		host, path, scp := strings.Cut(remote, ":")
@@ -165,7 +161,7 @@ func gitURI(remote string) string {
 	}
 	u, err := url.Parse(remote)
 	if err != nil {
-		return "" // what cannot be taken apart cannot be cleaned of secrets
+		return "" // it may hold a secret
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return "git+" + strings.TrimPrefix(u.String(), "git+")

@@ -42,8 +42,8 @@ type Subject struct {
 	Annotations map[string]string
 }
 
-// Claim is what a lockage signature says of an artifact, beyond that its signer made it. Readers compare all of it with
-// what they asked for: a digest that was signed for one stage or repository says nothing in another.
+// Claim is what a lockage signature states of an artifact, besides that its signer made it. Readers compare all of it with
+// what they asked for: a digest that was signed for one stage or repository proves nothing in another.
 type Claim struct {
 	Pipeline   string `json:"pipeline"`
 	Stage      string `json:"stage"`
@@ -51,7 +51,7 @@ type Claim struct {
 	Repository string `json:"repository,omitempty"` // as in Subject.Name
 }
 
-// annotations is the claim as a subject carries it.
+// annotations returns the claim as a subject carries it.
 func (c Claim) annotations() map[string]string {
 	return map[string]string{"pipeline": c.Pipeline, "stage": c.Stage, "release": c.Release, "repository": c.Repository}
 }
@@ -65,8 +65,8 @@ func claimOf(annotations map[string]string) Claim {
 	}
 }
 
-// NewSignature is the statement «this is the artifact of that claim», as `cosign sign` writes it: its predicate is
-// empty, and the claim stands in the annotations of its subject.
+// NewSignature returns the statement «this is the artifact of that claim», as `cosign sign` writes it: its predicate is
+// empty, and the annotations of its subject hold the claim.
 func NewSignature(artifact digest.Digest, claim Claim) Statement {
 	return Statement{
 		Subject:       Subject{Name: claim.Repository, Digest: artifact, Annotations: claim.annotations()},
@@ -74,7 +74,8 @@ func NewSignature(artifact digest.Digest, claim Claim) Statement {
 	}
 }
 
-// The statement on the wire. Annotations are any JSON in the specification; ours are strings.
+// The statement on the wire. Annotations are any JSON in the specification; ours are strings. The types of in-toto are not
+// used: they round numbers of a predicate, and their JSON is not stable.
 type (
 	wireStatement struct {
 		Type          string          `json:"_type"`
@@ -89,7 +90,7 @@ type (
 	}
 )
 
-// payload is the in-toto Statement v1 that is signed. Equal statements give equal bytes.
+// payload returns the in-toto Statement v1 that is signed. Equal statements have equal bytes.
 func (s Statement) payload() ([]byte, error) {
 	if err := checkDigest(s.Subject.Digest); err != nil {
 		return nil, fmt.Errorf("statement's subject: %w", err)
@@ -101,7 +102,7 @@ func (s Statement) payload() ([]byte, error) {
 		Type: statementType,
 		Subject: []wireSubject{{
 			Name:   s.Subject.Name,
-			Digest: map[string]string{s.Subject.Digest.Algorithm().String(): s.Subject.Digest.Encoded()},
+			Digest: DigestSet(s.Subject.Digest),
 		}},
 		PredicateType: s.PredicateType,
 		Predicate:     s.Predicate,
@@ -169,7 +170,12 @@ func isObject(raw json.RawMessage) bool {
 	return json.Valid(raw) && bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{"))
 }
 
-// checkDigest admits what every reader of signatures admits: sha256.
+// DigestSet returns a digest as in-toto writes it: lower-case hex by algorithm.
+func DigestSet(d digest.Digest) map[string]string {
+	return map[string]string{d.Algorithm().String(): d.Encoded()}
+}
+
+// checkDigest returns an error unless d is a sha256 digest, the only kind that every reader of signatures accepts.
 func checkDigest(d digest.Digest) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %.100q: %w", string(d), err)

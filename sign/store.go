@@ -8,8 +8,8 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// Reader is what proving needs of a repository; *oci.Repository is one. An absent tag or digest is oci.ErrNotFound, and
-// bytes are checked against the digest they were asked by.
+// Reader is a repository that can be verified; *oci.Repository is one. An absent tag or digest is oci.ErrNotFound, and bytes
+// have the digest that they were asked for by.
 type Reader interface {
 	// Referrers lists the manifests whose subject is the given one; an empty artifact type asks for all.
 	Referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error)
@@ -19,10 +19,10 @@ type Reader interface {
 	Blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
 }
 
-// Store is what signing needs of a repository: a Reader that can also be written to.
+// Store is a repository that can be signed in.
 type Store interface {
 	Reader
-	// Name is the repository as statements name it, such as ghcr.io/acme/app.
+	// Name returns the repository as statements name it, such as ghcr.io/acme/app.
 	Name() string
 	// Attach writes a referrer and returns when readers can find it.
 	Attach(ctx context.Context, subject ocispec.Descriptor, referrer oci.Referrer) (ocispec.Descriptor, error)

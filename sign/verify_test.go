@@ -18,7 +18,7 @@ import (
 func TestAttestAndVerify(t *testing.T) {
 	t.Parallel()
 	store, subject := newMemory(), artifact("a")
-	hydrator, promoter, stranger := newKey(t), newKey(t), newKey(t)
+	hydrator, promoter, unknown := newKey(t), newKey(t), newKey(t)
 	prov, err := NewProvenance(subject.Digest, Provenance{Claim: claim("test")})
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +26,7 @@ func TestAttestAndVerify(t *testing.T) {
 	mustAttest(t, store, subject, hydrator, prov)
 	signed := mustAttest(t, store, subject, hydrator, NewSignature(subject.Digest, claim("test")))
 	mustAttest(t, store, subject, promoter, NewSignature(subject.Digest, claim("test")))
-	mustAttest(t, store, subject, stranger, NewSignature(subject.Digest, claim("production")))
+	mustAttest(t, store, subject, unknown, NewSignature(subject.Digest, claim("production")))
 
 	if got := signed.Annotations; got["dev.sigstore.bundle.predicateType"] != PredicateSignature || got["dev.sigstore.bundle.content"] != "dsse-envelope" {
 		t.Errorf("annotations of the referrer: %v", got)
@@ -66,7 +66,7 @@ func TestAttestAndVerify(t *testing.T) {
 	}
 }
 
-// strange is a signer that signs what it is told and puts what it likes into the bundle.
+// strange is a signer that changes what it signs and what it puts into the bundle.
 type strange struct {
 	*Key
 	statement func([]byte) []byte      // what is signed instead
@@ -418,7 +418,7 @@ func TestByHint(t *testing.T) {
 	}
 }
 
-// A bundle's bytes are a stranger's: none may crash the reader, and none that differs from what was signed may pass.
+// A bundle's bytes may come from anybody: none may crash the reader, and none that differs from what was signed may pass.
 func FuzzVerifyBundle(f *testing.F) {
 	subject := artifact("a")
 	// The fuzzer's workers are processes: a random key would verify the seeds in none of them.

@@ -29,11 +29,6 @@ var unfinished = []string{
 	"policy/rego",
 	"policy/verify",
 	"promote",
-	"promote/health",
-	"promote/live",
-	"promote/prune",
-	"sign",
-	"sign/predicate",
 }
 
 // place is a set of the kinds of text that a rule reads.

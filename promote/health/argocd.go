@@ -12,7 +12,7 @@ const annotationRefresh = "argocd.argoproj.io/refresh"
 // source is a source of an Application, and the revision that it was compared at.
 type source struct{ url, target, revision string }
 
-// sources returns an Application's sources: spec.sources, or spec.source if there are none.
+// sources returns an Application's sources: spec.sources, or spec.source if that is empty.
 func (o object) sources() []source {
 	declared := at[[]any](o.fields, "spec", "sources")
 	if len(declared) == 0 {

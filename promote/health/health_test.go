@@ -68,7 +68,7 @@ func TestFlux(t *testing.T) {
 	}{
 		"well":                         {"repository", "spec.provider", "generic", ""},
 		"revision is the digest":       {"repository", "status.artifact.revision", digest, ""},
-		"repository elsewhere":         {"repository", "status.artifact.revision", "production@" + before, "it is at production@" + before},
+		"another tag's digest":         {"repository", "status.artifact.revision", "production@" + before, "it is at production@" + before},
 		"digest in the tag":            {"repository", "status.artifact.revision", digest[7:] + "@" + before, "it is at "},
 		"repository not ready":         {"repository", "status.conditions", condition(object{"type": "Ready", "status": "False", "message": "denied"}), "Ready is False: denied"},
 		"repository changed":           {"repository", "metadata.generation", 4, "its status is of an older generation"},
@@ -131,9 +131,9 @@ func TestMultipleSources(t *testing.T) {
 func TestFind(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	elsewhere := change(app("elsewhere", "production"), "spec.source.repoURL", "oci://"+repository+"-more")
+	foreign := change(app("foreign", "production"), "spec.source.repoURL", "oci://"+repository+"-more")
 	staging := change(app("staging", "staging"), "status.health.status", "Degraded")
-	a.served[applications] = []object{elsewhere, staging, app("web", "production")}
+	a.served[applications] = []object{foreign, staging, app("web", "production")}
 	a.served[olderRepos] = []object{fetched("web", "production"), fetched("staging", "staging"), change(fetched("pinned", ""), "spec.ref", object{"digest": digest})}
 	a.served[kustomizations] = []object{applied("one", "web"), applied("two", "web"), applied("of-staging", "staging"), applied("three", "pinned"),
 		change(applied("git", "web"), "spec.sourceRef.kind", "GitRepository")}

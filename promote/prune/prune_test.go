@@ -22,7 +22,7 @@ import (
 
 var deletable = registry.Options{Deletes: true}
 
-// TestReleases prunes by how many releases are kept, and how the policy ref tells which are the newest.
+// TestReleases prunes by how many releases are kept, and which of them are the newest on the policy ref.
 func TestReleases(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -86,7 +86,7 @@ func TestStays(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(s *scene, m *made)
 		after  func(s *scene, desc ocispec.Descriptor)
-		reason string // why it is left; "" where that is not told
+		reason string // why it is left; "" if the result does not name it
 	}{
 		"unsigned":                       {change: func(_ *scene, m *made) { m.key = nil }, reason: "the hydrator did not sign it"},
 		"signed by the wrong":            {change: func(s *scene, m *made) { m.key = s.promoter }, reason: "the hydrator did not sign it"},
@@ -103,7 +103,7 @@ func TestStays(t *testing.T) {
 		"under another stage's tag":      {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("production", release(1))) }},
 		"under the stage's own tag":      {change: func(_ *scene, m *made) { m.tags = append(m.tags, "staging") }},
 		"under something like ours":      {change: func(_ *scene, m *made) { m.tags = append(m.tags, "staging.git-1") }},
-		"live, and the tag is elsewhere": {after: func(s *scene, desc ocispec.Descriptor) { s.promotion(desc, 1, release(1)) }, reason: "a promotion of it is under way"},
+		"live, and another tag names it": {after: func(s *scene, desc ocispec.Descriptor) { s.promotion(desc, 1, release(1)) }, reason: "a promotion of it is under way"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -144,8 +144,8 @@ func (s *scene) promotion(desc ocispec.Descriptor, sequence int, release string)
 	s.attest(desc, s.promoter, statement)
 }
 
-// TestWhatIsLiveElsewhere keeps a release in staging because it is live in production.
-func TestWhatIsLiveElsewhere(t *testing.T) {
+// TestLiveInAnotherStage keeps a release in staging because it is live in production.
+func TestLiveInAnotherStage(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, deletable)
 	old := s.publish(s.honest("staging", release(1)))
@@ -184,13 +184,13 @@ func TestOthersUnderOurTags(t *testing.T) {
 		}
 		s.tag(current, oci.FallbackTag(old.Digest)+".sig")
 		s.tag(untagged.Descriptor, oci.FallbackTag(old.Digest)+".att")
-		elsewhere := oci.FallbackTag(digest.FromString("an image elsewhere")) + ".sig"
-		s.tag(s.publish(s.honest("production", release(4))), elsewhere)
+		foreign := oci.FallbackTag(digest.FromString("a foreign image")) + ".sig"
+		s.tag(s.publish(s.honest("production", release(4))), foreign)
 		if got := s.prune(); got.Err != nil || !slices.Equal(removed(got), []digest.Digest{old.Digest}) {
 			t.Fatalf("%+v", got)
 		}
-		if !slices.Contains(s.tags(), elsewhere) {
-			t.Error("deleted the signature of an image that is kept elsewhere")
+		if !slices.Contains(s.tags(), foreign) {
+			t.Error("deleted the signature of an image that is kept under another tag")
 		}
 		if !s.has(current.Digest) || !s.has(untagged.Descriptor.Digest) {
 			t.Error("deleted what somebody let a tag of ours name")

@@ -62,7 +62,7 @@ func (noRemotes) Remote(context.Context, string) (*git.Remote, error) {
 	return nil, errors.New("no remote")
 }
 
-// scene is a pipeline without mirrors, its releases 1 to 4, of which 4 is the newest, and a registry.
+// scene is a pipeline without mirrors, its releases 1 to 4, the newest last, and a registry.
 type scene struct {
 	*testing.T
 	registry           *testworld.Registry

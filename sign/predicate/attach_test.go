@@ -19,7 +19,7 @@ func store(t *testing.T) (*oci.Repository, oci.Artifact) {
 	return repository, testworld.Push(t, repository, fstest.MapFS{"configmap-app.yaml": {Data: []byte("kind: ConfigMap\n")}}, nil)
 }
 
-// A statement is made anew only where what stands says less.
+// A statement is made anew only where what stated says less.
 func TestAttachOnce(t *testing.T) {
 	t.Parallel()
 	repository, a := store(t)
@@ -41,7 +41,7 @@ func TestAttachOnce(t *testing.T) {
 		statement, err := predicate.NewStatement(w, a.Descriptor.Digest)
 		return attach(t, repository, a, grace, statement, err, w.StatedBy)
 	}
-	well := func(at, since time.Time) bool {
+	health := func(at, since time.Time) bool {
 		h := healthy
 		h.Time = at
 		statement, err := predicate.NewStatement(h, a.Descriptor.Digest)
@@ -65,13 +65,13 @@ func TestAttachOnce(t *testing.T) {
 		{"other release", func() bool { return approve(ada, func(a *predicate.Approval) { a.Release = "git-2" }) }, true},
 		{"other key", func() bool { return approve(grace, func(*predicate.Approval) {}) }, true},
 		{"first waiver", func() bool { return waive(func(*predicate.Waiver) {}) }, true},
-		{"expires sooner", func() bool { return waive(func(w *predicate.Waiver) { w.Expires = later }) }, false},
+		{"expires earlier", func() bool { return waive(func(w *predicate.Waiver) { w.Expires = later }) }, false},
 		{"expires later", func() bool { return waive(func(w *predicate.Waiver) { w.Expires = now.Add(2 * time.Hour) }) }, true},
 		{"gate changed", func() bool { return waive(func(w *predicate.Waiver) { w.GateDigest = "sha256:2" }) }, true},
 		{"other reason", func() bool { return waive(func(w *predicate.Waiver) { w.Reason = "fire" }) }, true},
-		{"first health", func() bool { return well(now, now) }, true},
-		{"health of one stay", func() bool { return well(later, now) }, false},
-		{"health of the next stay", func() bool { return well(later, later) }, true},
+		{"first health", func() bool { return health(now, now) }, true},
+		{"health of one stay", func() bool { return health(later, now) }, false},
+		{"health of the next stay", func() bool { return health(later, later) }, true},
 		{"first result", func() bool { return tests(`{"result": "PASSED"}`) }, true},
 		{"same result", func() bool { return tests(`{"result":"PASSED"}`) }, false},
 		{"other result", func() bool { return tests(`{"result": "FAILED"}`) }, true},
@@ -82,13 +82,13 @@ func TestAttachOnce(t *testing.T) {
 	}
 }
 
-// attach tells whether the statement was attached, and makes sure that it stands afterwards.
-func attach(t *testing.T, repository *oci.Repository, a oci.Artifact, key *sign.Key, statement sign.Statement, err error, stands func(sign.Verified) bool) bool {
+// attach reports whether the statement was attached, and checks that the registry has it afterwards.
+func attach(t *testing.T, repository *oci.Repository, a oci.Artifact, key *sign.Key, statement sign.Statement, err error, stated func(sign.Verified) bool) bool {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	referrer, attached, err := predicate.Attach(t.Context(), repository, a.Descriptor, key, statement, stands)
+	referrer, attached, err := predicate.Attach(t.Context(), repository, a.Descriptor, key, statement, stated)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,9 @@
 //
 // # Claims
 //
-// Each predicate embeds the claim that its subject's annotations carry. A predicate's JSON does not repeat what its statement
-// holds elsewhere: the repository is the subject's, and a promotion's release is that of the artifact it promotes. [Parse]
-// takes them from what was verified, whatever the JSON says of them.
+// Each predicate embeds the claim that its subject's annotations carry. Its JSON does not repeat the repository, which the
+// subject names, nor a promotion the release, which its artifact has. [Parse] and [ParsePromotion] fill in both from there,
+// whatever else the JSON holds.
 //
 // # Promotions
 //

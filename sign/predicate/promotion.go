@@ -13,7 +13,7 @@ import (
 // TypePromotion is the predicate type of a [Promotion].
 const TypePromotion = "https://lockage.dev/promotion/v1"
 
-// Action is what a promotion was.
+// Action is the kind of a promotion.
 type Action string
 
 // The actions that are recorded.
@@ -30,7 +30,7 @@ type Artifact struct {
 	Content digest.Digest `json:"content"` // of the tar
 }
 
-// Policy is under what a promotion was decided.
+// Policy is the policy under which a promotion was decided.
 type Policy struct {
 	Repository string        `json:"repository,omitempty"` // URL of the GitOps repository, without credentials
 	Ref        string        `json:"ref"`                  // the policy ref, as in messages
@@ -39,7 +39,7 @@ type Policy struct {
 	Digest     digest.Digest `json:"digest"`               // of the pipeline file's bytes
 }
 
-// Check is one gate or verification with its result, as the verdict gave it.
+// Check is one gate or verification with its result.
 type Check struct {
 	Name     string   `json:"name"`
 	Result   string   `json:"result"` // pass or waived
@@ -70,7 +70,7 @@ func (r Promotion) Statement() (sign.Statement, error) {
 	return newStatement(TypePromotion, claim, r.To.Digest, r)
 }
 
-// ParsePromotion reads a record from a verified statement. What it says of its subject must be what the statement is about.
+// ParsePromotion reads a record from a verified statement. It refuses a record of another artifact than its subject.
 func ParsePromotion(v sign.Verified) (Promotion, error) {
 	var r Promotion
 	if err := decode(v, TypePromotion, &r); err != nil {
@@ -93,40 +93,36 @@ func ParsePromotion(v sign.Verified) (Promotion, error) {
 // TypeSummary is SLSA's verification summary, version 1.
 const TypeSummary = "https://slsa.dev/verification_summary/v1"
 
-// VerifierID names lockage as the verifier; who ran it is told by the key that signed.
+// VerifierID names lockage as the verifier; the key that signed identifies who ran it.
 const VerifierID = "https://lockage.dev/promoter/v1"
 
-type resource struct {
-	URI    string            `json:"uri,omitempty"`
-	Digest map[string]string `json:"digest,omitempty"`
-}
-
-// Summary is the record as a verification summary (https://slsa.dev/spec/v1.1/verification_summary).
+// Summary returns the record as a verification summary (https://slsa.dev/spec/v1.1/verification_summary).
 func (r Promotion) Summary() (sign.Statement, error) {
 	type summary struct {
 		Verifier struct {
 			ID      string            `json:"id"`
 			Version map[string]string `json:"version,omitempty"`
 		} `json:"verifier"`
-		TimeVerified   time.Time  `json:"timeVerified"`
-		ResourceURI    string     `json:"resourceUri"`
-		Policy         resource   `json:"policy"`
-		Inputs         []resource `json:"inputAttestations,omitempty"`
-		Result         string     `json:"verificationResult"`
-		VerifiedLevels []string   `json:"verifiedLevels"`
-		SLSAVersion    string     `json:"slsaVersion"`
+		TimeVerified   time.Time                 `json:"timeVerified"`
+		ResourceURI    string                    `json:"resourceUri"`
+		Policy         sign.ResourceDescriptor   `json:"policy"`
+		Inputs         []sign.ResourceDescriptor `json:"inputAttestations,omitempty"`
+		Result         string                    `json:"verificationResult"`
+		VerifiedLevels []string                  `json:"verifiedLevels"`
+		SLSAVersion    string                    `json:"slsaVersion"`
 	}
 	s := summary{
 		TimeVerified: r.Time.UTC().Truncate(time.Second),
 		ResourceURI:  "oci://" + r.Repository + "@" + r.To.Digest.String(),
-		Policy: resource{
+		Policy: sign.ResourceDescriptor{
 			URI:    "git+" + r.Policy.Repository + "@" + r.Policy.Commit + "#" + r.Policy.File,
-			Digest: map[string]string{"gitCommit": r.Policy.Commit, r.Policy.Digest.Algorithm().String(): r.Policy.Digest.Encoded()},
+			Digest: sign.DigestSet(r.Policy.Digest),
 		},
 		Result:         "PASSED",
 		VerifiedLevels: []string{},
 		SLSAVersion:    "1.1",
 	}
+	s.Policy.Digest["gitCommit"] = r.Policy.Commit
 	s.Verifier.ID = VerifierID
 	if r.Version != "" {
 		s.Verifier.Version = map[string]string{"lockage": r.Version}
@@ -139,7 +135,7 @@ func (r Promotion) Summary() (sign.Statement, error) {
 				continue
 			}
 			seen[e] = true
-			s.Inputs = append(s.Inputs, resource{Digest: map[string]string{d.Algorithm().String(): d.Encoded()}})
+			s.Inputs = append(s.Inputs, sign.ResourceDescriptor{Digest: sign.DigestSet(d)})
 		}
 	}
 	return newStatement(TypeSummary, r.Claim, r.To.Digest, s)
