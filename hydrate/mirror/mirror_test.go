@@ -381,10 +381,7 @@ func TestRaceAgainstNewer(t *testing.T) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
-	hook := "#!/bin/sh\ncase $1 in *production) echo 'production is protected: open a pull request' >&2; exit 1;; esac\n"
-	if err := os.WriteFile(filepath.Join(f.bare, "hooks", "update"), []byte(hook), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testworld.Hook(t, f.bare, "update", "case $1 in *production) echo 'production is protected: open a pull request' >&2; exit 1;; esac")
 	_, err := f.writer(t).Write(t.Context(), []mirror.Change{
 		entry(t, "staging", 1, tree("a.yaml", "a\n")), entry(t, "production", 1, tree("a.yaml", "a\n")),
 	})

@@ -1,9 +1,12 @@
 package git_test
 
 import (
+	"crypto/sha1"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/lockage/lockage/internal/testworld"
@@ -14,18 +17,19 @@ import (
 func TestItemsOfTreeBomb(t *testing.T) {
 	t.Parallel()
 	targets(t, chart, func(t *testing.T, to target) {
-		name := filepath.Join(t.TempDir(), "tree")
-		tree := func(content string) string {
-			if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		dir, files := t.TempDir(), []string{"hash-object", "-t", "tree", "-w"}
+		raw, id := "", ""
+		for level := range 41 {
+			name := filepath.Join(dir, strconv.Itoa(level))
+			if err := os.WriteFile(name, []byte(raw), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			return testworld.Git(t, to.bare, "hash-object", "-t", "tree", "-w", name)
+			files = append(files, name)
+			hash := sha1.Sum(fmt.Appendf(nil, "tree %d\x00%s", len(raw), raw))
+			id = hex.EncodeToString(hash[:])
+			raw = "40000 a\x00" + string(hash[:]) + "40000 b\x00" + string(hash[:])
 		}
-		id := tree("")
-		for range 40 {
-			raw := string(unhex(t, id))
-			id = tree("40000 a\x00" + raw + "40000 b\x00" + raw)
-		}
+		testworld.Git(t, to.bare, files...)
 		testworld.Git(t, to.bare, "update-ref", "refs/heads/bomb", testworld.Git(t, to.bare, "commit-tree", "-m", "bomb", id))
 		tips, err := to.remote.Tips(t.Context(), "bomb")
 		if err != nil {
@@ -39,13 +43,4 @@ func TestItemsOfTreeBomb(t *testing.T) {
 			t.Error("all of it was read")
 		}
 	})
-}
-
-func unhex(t *testing.T, id string) []byte {
-	t.Helper()
-	raw, err := hex.DecodeString(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
 }

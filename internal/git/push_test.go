@@ -276,10 +276,7 @@ func TestPushLosesTheRace(t *testing.T) {
 func TestPushRefusedInTheServersWords(t *testing.T) {
 	t.Parallel()
 	targets(t, chart, func(t *testing.T, to target) {
-		hook := "#!/bin/sh\necho \"GH006: branch $1 is \033[31mprotected\033[0m\" >&2\nexit 1\n"
-		if err := os.WriteFile(filepath.Join(to.bare, "hooks", "update"), []byte(hook), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testworld.Hook(t, to.bare, "update", "echo \"GH006: branch $1 is \033[31mprotected\033[0m\" >&2\nexit 1")
 		d := draft(t, to.remote, "main")
 		replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
 		err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: d})

@@ -148,10 +148,7 @@ func TestPushOverSSH(t *testing.T) {
 	}
 	testworld.Git(t, bare, "fsck", "--strict", "--no-dangling")
 
-	hook := filepath.Join(bare, "hooks", "update")
-	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho 'by pull request only' >&2\nexit 1\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testworld.Hook(t, bare, "update", "echo 'by pull request only' >&2\nexit 1")
 	again := draft(t, remote, "main")
 	replace(t, again, "k8s/helm", map[string][]byte{"x.yaml": []byte("z\n")})
 	err := remote.Push(t.Context(), git.Update{Branch: "main", Draft: again})

@@ -1,12 +1,16 @@
 package testworld
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +19,11 @@ import (
 
 // Time is when every commit of [Git] is made, as the git program reads it.
 const Time = "2026-03-22T12:34:56+0200"
+
+// config is given to every run of git. Templates and maintenance would cost more time than the rest of a run.
+var config = []string{
+	"-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always", "-c", "init.templateDir=", "-c", "maintenance.auto=false", "-c", "gc.auto=0",
+}
 
 // Environ returns the environment of a user without any configuration, who has the given variables beside.
 func Environ(more ...string) []string {
@@ -33,7 +42,7 @@ func Git(t testing.TB, dir string, args ...string) string {
 // GitAt is [Git] at another time.
 func GitAt(t testing.TB, date, dir string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"}, args...)...)
+	cmd := exec.Command("git", append(slices.Clone(config), args...)...)
 	cmd.Dir, cmd.Env = dir, Environ("GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -98,21 +107,45 @@ func Bare(t testing.TB, from string) string {
 // Serveable lets a bare repository serve partial clones and take pushes.
 func Serveable(t testing.TB, bare string) {
 	t.Helper()
-	for _, setting := range []string{"uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack"} {
-		Git(t, bare, "config", setting, "true")
+	file, err := os.OpenFile(filepath.Join(bare, "config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteString("[uploadpack]\nallowFilter = true\nallowAnySHA1InWant = true\n[http]\nreceivepack = true\n[receive]\nautogc = false\n")
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
+
+// Hook makes a shell script a hook of a bare repository.
+func Hook(t testing.TB, bare, name, script string) {
+	t.Helper()
+	Write(t, bare, map[string]string{"hooks/" + name: "#!/bin/sh\n" + script + "\n"})
+	if err := os.Chmod(filepath.Join(bare, "hooks", name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// httpBackend returns the path of the program that serves Git over HTTP.
+var httpBackend = sync.OnceValue(func() string {
+	dir, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		panic(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(dir)), "git-http-backend")
+})
 
 // GitBackend serves the bare repositories below root over smart HTTP.
 func GitBackend(root string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		(&cgi.Handler{
-			Path: "/bin/sh", Args: []string{"-c", "exec git http-backend"},
+			Path: httpBackend(),
 			Env: []string{
 				"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"),
 				"GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent",
 			},
 			InheritEnv: []string{"PATH"},
+			Stderr:     io.Discard,
 		}).ServeHTTP(w, r)
 	})
 }
