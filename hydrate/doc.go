@@ -1,5 +1,5 @@
-// Package hydrate renders the package of a locked source (a chart, say) to an ordered tree of Kubernetes objects, one
-// stage at a time:
+// Package hydrate renders the package of a locked source (a chart, say) to an ordered tree of Kubernetes objects, one stage
+// at a time:
 //
 //	Renderer ──▶ []Manifest ──▶ Decoder ──▶ []Object ──▶ Layout ──▶ Tree
 //

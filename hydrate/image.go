@@ -36,8 +36,7 @@ func assertImages(objects []Object, locked []lock.NamedImage) error {
 }
 
 // Images returns the images of all containers, sorted, each once: the `image` of every entry of a list `containers`,
-// `initContainers` or `ephemeralContainers` anywhere in an object, so that custom resources with Pod templates count
-// too.
+// `initContainers` or `ephemeralContainers` anywhere in an object, so that custom resources with Pod templates count too.
 func Images(objects []Object) []string {
 	var images []string
 	for _, o := range objects {

@@ -18,11 +18,11 @@ const (
 
 // Layout lays objects out as files of one flat folder. It does not depend on their order.
 //
-// A file is named `<kind>-<name>.yaml` in lower case. If names collide, they get the group,
-// `<kind>.<group>-<name>.yaml` (except for the core group), if the groups differ, and then the namespace,
-// `<namespace>-…`. Names that still collide, or exceed 255 bytes, end in a hash of the object's identity. An object
-// that has only a generateName is named by it and a hash of its content. Bytes other than a-z, 0-9, '.', '_' and '-',
-// and a leading dot, are written as % and two hexadecimal digits.
+// A file is named `<kind>-<name>.yaml` in lower case. If names collide, they get the group, `<kind>.<group>-<name>.yaml`
+// (except for the core group), if the groups differ, and then the namespace, `<namespace>-…`. Names that still collide, or
+// exceed 255 bytes, end in a hash of the object's identity. An object that has only a generateName is named by it and a
+// hash of its content. Bytes other than a-z, 0-9, '.', '_' and '-', and a leading dot, are written as % and two hexadecimal
+// digits.
 //
 // With [Single] the documents are in one file, ordered as their files would be.
 //
@@ -96,9 +96,8 @@ func fileNames(objects []Object) []string {
 			}
 		}
 	}
-	// What still collides are objects that escape to the same letters (Web and web) or that took each other's name. A
-	// name with a hash can in turn collide with one that looks like it: repeat with longer hashes until all are
-	// distinct.
+	// What still collides are objects that escape to the same letters (Web and web) or that took each other's name. A name
+	// with a hash can in turn collide with one that looks like it: repeat with longer hashes until all are distinct.
 	for {
 		groups := collisions(names)
 		if len(groups) == 0 {

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Bounds on the output of a renderer. They are far above real packages (the largest known charts have some 5 MB of
-// custom resource definitions) and keep a hostile one from exhausting memory.
+// Bounds on the output of a renderer. They are far above real packages (the largest known charts have some 5 MB of custom
+// resource definitions) and keep a hostile one from exhausting memory.
 const (
 	maxDocumentBytes = 32 << 20 // of one document, and again of the values that its aliases expand to
 	maxDepth         = 256      // of maps and lists nested in one document
@@ -31,19 +31,19 @@ type Object struct {
 	*document
 }
 
-// document is the content of an object. It is immutable, and shared between the objects of all stages that have the
-// same document: therefore an Object has no method that changes its content.
+// document is the content of an object. It is immutable, and shared between the objects of all stages that have the same
+// document: therefore an Object has no method that changes its content.
 type document struct {
 	content map[string]any
 	encoded func() []byte
 }
 
-// Content returns the object's fields: map[string]any, []any, string, bool, int64, uint64 (beyond int64), float64 and
-// nil. It is shared: callers must not change it.
+// Content returns the object's fields: map[string]any, []any, string, bool, int64, uint64 (beyond int64), float64 and nil.
+// It is shared: callers must not change it.
 func (o Object) Content() map[string]any { return o.content }
 
-// YAML returns the object as the tree holds it: block style, keys sorted, long strings unbroken, strings of several
-// lines as literal blocks, a newline at the end. It is shared: callers must not change it.
+// YAML returns the object as the tree holds it: block style, keys sorted, long strings unbroken, strings of several lines
+// as literal blocks, a newline at the end. It is shared: callers must not change it.
 func (o Object) YAML() []byte { return o.encoded() }
 
 // String names the object for people: "Deployment.apps staging/web".
@@ -94,8 +94,8 @@ type parsed struct {
 	err     error
 }
 
-// Objects decodes manifests, unwraps lists and drops empty documents. Objects are in the order of the manifests. One
-// error lists all problems, each with its template, document and line.
+// Objects decodes manifests, unwraps lists and drops empty documents. Objects are in the order of the manifests. One error
+// lists all problems, each with its template, document and line.
 func (d *Decoder) Objects(manifests []Manifest) ([]Object, error) {
 	var objects []Object
 	var problems []error
@@ -182,8 +182,8 @@ func parseDocument(data []byte) ([]Object, error) {
 	}
 }
 
-// isList reports whether clients would take content for a list of objects: apimachinery's unstructured decoder and Argo
-// CD ask for an array `items`, whatever the kind is called.
+// isList reports whether clients would take content for a list of objects: apimachinery's unstructured decoder and Argo CD
+// ask for an array `items`, whatever the kind is called.
 func isList(content map[string]any) bool {
 	items, given := content["items"]
 	if _, array := items.([]any); array {
@@ -293,8 +293,8 @@ func (f *fields) text(key string) string {
 	}
 }
 
-// texts records maps and lists among the values at key, labels or annotations. Numbers and booleans pass, as in most
-// tools on the way to a cluster.
+// texts records maps and lists among the values at key, labels or annotations. Numbers and booleans pass, as in most tools
+// on the way to a cluster.
 func (f *fields) texts(key string) {
 	values, _ := f.content[key].(map[string]any)
 	for _, k := range sortedKeys(values) {

@@ -17,9 +17,8 @@ const maxKeyBytes = 1000
 
 // decode decodes one YAML document to map[string]any, []any, string, bool, int64, uint64, float64 and nil.
 //
-// The result is that of sigs.k8s.io/yaml.Unmarshal with integers kept, by the same parser, without the detour over
-// JSON. Where that package's answer depends on chance (keys 1 and "1" in one map) or mangles (binary data), this is an
-// error.
+// The result is that of sigs.k8s.io/yaml.Unmarshal with integers kept, by the same parser, without the detour over JSON.
+// Where that package's answer depends on chance (keys 1 and "1" in one map) or mangles (binary data), this is an error.
 func decode(data []byte) (any, error) {
 	var value any
 	if err := yaml11.Unmarshal(data, &value); err != nil {

@@ -9,9 +9,9 @@ import (
 	"unicode"
 )
 
-// This encoder replaces a YAML library's, because its output is digested, signed and reviewed: libraries change how
-// they fold, quote and indent between versions, and some fold long strings or lose leading blanks. It writes a small
-// part of YAML: block maps and lists; plain, quoted and literal scalars. Every scalar reads back as itself under YAML
+// This encoder replaces a YAML library's, because its output is digested, signed and reviewed: libraries change how they
+// fold, quote and indent between versions, and some fold long strings or lose leading blanks. It writes a small part of
+// YAML: block maps and lists; plain, quoted and literal scalars. Every scalar reads back as itself under YAML
 // 1.1 and 1.2.
 
 const indentStep = 2

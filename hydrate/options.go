@@ -1,7 +1,7 @@
 package hydrate
 
-// Options are the render options of a stage as they take effect. Their JSON form is part of the input digest: a field
-// that can change the output is in it, a place in the GitOps repository is not.
+// Options are the render options of a stage as they take effect. Their JSON form is part of the input digest: a field that
+// can change the output is in it, a place in the GitOps repository is not.
 type Options struct {
 	Request
 	Overlay   string     `json:"-"` // a folder of the GitOps repository

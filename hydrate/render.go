@@ -11,8 +11,8 @@ import (
 type Renderer interface {
 	// Version returns name and version, such as "helm v3.22.0". It is part of the input digest.
 	Version() string
-	// Overlays reports whether the GitOps repository has a part in every package: each stage then opens its own.
-	// Otherwise stages share a package, and Source.Overlay is nil.
+	// Overlays reports whether the GitOps repository has a part in every package: each stage then opens its own. Otherwise
+	// stages share a package, and Source.Overlay is nil.
 	Overlays() bool
 	// Open reads and checks a package. The source is not used after Open returns.
 	Open(ctx context.Context, source Source) (Package, error)
@@ -40,8 +40,8 @@ type Overlay struct {
 type Package interface {
 	// Inputs lists all of the package that a render may read, ordered by path.
 	Inputs() []Input
-	// Render renders the package for one stage. The result is a function of the package and the request alone, or it
-	// can be rendered [Rendered.Again]. The request is empty if the package is that of one stage.
+	// Render renders the package for one stage. The result is a function of the package and the request alone, or it can be
+	// rendered [Rendered.Again]. The request is empty if the package is that of one stage.
 	Render(ctx context.Context, request Request) (Rendered, error)
 }
 
@@ -60,8 +60,8 @@ const (
 	InputFile   InputKind = ""
 	InputFolder InputKind = "folder"
 	InputAbsent InputKind = "absent"
-	// InputDependency is a packaged chart that was fetched. Path is a package URL (github.com/package-url/purl-spec),
-	// such as "pkg:helm/redis@20.0.1?repository_url=oci://registry.example.com/charts", SHA256 that of the package.
+	// InputDependency is a packaged chart that was fetched. Path is a package URL (github.com/package-url/purl-spec), such
+	// as "pkg:helm/redis@20.0.1?repository_url=oci://registry.example.com/charts", SHA256 that of the package.
 	InputDependency InputKind = "dependency"
 )
 
@@ -69,8 +69,8 @@ const (
 type Rendered struct {
 	Manifests []Manifest
 	Warnings  []string // for people, one line each, in a stable order
-	// Again renders the same once more, as it could come out at another time and with other random numbers. It is nil
-	// if the render cannot have used the time, randomness or the like.
+	// Again renders the same once more, as it could come out at another time and with other random numbers. It is nil if
+	// the render cannot have used the time, randomness or the like.
 	Again func(context.Context) (Rendered, error)
 }
 

@@ -8,9 +8,9 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// rewriteImages pins by digest the images of containers that name a locked repository with or without a tag: they
-// become REPOSITORY@DIGEST, with the repository as written. Pinned images and objects that SOPS encrypted stay. If the
-// lock has two images of one repository, the tag decides.
+// rewriteImages pins by digest the images of containers that name a locked repository with or without a tag: they become
+// REPOSITORY@DIGEST, with the repository as written. Pinned images and objects that SOPS encrypted stay. If the lock has
+// two images of one repository, the tag decides.
 func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error) {
 	out := slices.Clone(objects)
 	for i, o := range objects {

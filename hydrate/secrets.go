@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// guardSecrets refuses objects with a Secret's data in the clear, unless its name is allowed, and returns the allowed
-// names that were needed. Errors name objects, never their content.
+// guardSecrets refuses objects with a Secret's data in the clear, unless its name is allowed, and returns the allowed names
+// that were needed. Errors name objects, never their content.
 //
 // A Secret is populated if data or stringData has a value that is not empty. It may be an object of its own or part of
 // another that applies it (an OpenShift Template, say). A Secret that SOPS encrypted passes if each of its values is

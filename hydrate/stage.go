@@ -13,8 +13,8 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// outputVersion counts the changes of this package's output. It is part of every input digest: raise it whenever the
-// same objects come out as other bytes.
+// outputVersion counts the changes of this package's output. It is part of every input digest: raise it whenever the same
+// objects come out as other bytes.
 const outputVersion = 1
 
 // Stage is one stage of a release, ready to be rendered: its output is a function of it.
@@ -113,10 +113,10 @@ func (s Stage) judge(objects []Object, changing []string) (allowances []string, 
 	return allowances, errors.Join(problems...)
 }
 
-// InputDigest returns a digest of everything that can change the output: pipeline and stage, every field of the lock,
-// every file of the package and of the values by its content, the options as they take effect, and the version of the
-// renderer. What changes no output is left out: where files lie in the GitOps repository, the content of schemas, and
-// the name under which the artifact is stored.
+// InputDigest returns a digest of everything that can change the output: pipeline and stage, every field of the lock, every
+// file of the package and of the values by its content, the options as they take effect, and the version of the renderer.
+// What changes no output is left out: where files lie in the GitOps repository, the content of schemas, and the name under
+// which the artifact is stored.
 func (s Stage) InputDigest() digest.Digest {
 	type file struct {
 		Path   string    `json:",omitempty"`

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// SplitStream splits a stream of YAML documents before each document marker in the first column, which ends a document
-// even within a block scalar (YAML 1.2.2, 9.1.2). Markers and blanks are kept.
+// SplitStream splits a stream of YAML documents before each document marker in the first column, which ends a document even
+// within a block scalar (YAML 1.2.2, 9.1.2). Markers and blanks are kept.
 func SplitStream(stream []byte) [][]byte {
 	var documents [][]byte
 	start := 0

@@ -19,7 +19,7 @@ import (
 
 // Renderer opens charts. The zero Renderer is ready, and fetches nothing.
 type Renderer struct {
-	// Charts brings the dependencies that Chart.lock pins and charts/ does not hold; nil where they are refused.
+	// Charts fetches the dependencies that Chart.lock pins and charts/ lacks; nil to refuse them.
 	Charts Archives
 }
 
@@ -67,7 +67,7 @@ type Package struct {
 
 	parse    sync.Once                // fills the two below, for the first render
 	programs map[*chart.File]*program // of the templates; nil for one that does not parse
-	texts    map[*chart.File]bool     // other files that tell something if tpl is given them
+	texts    map[*chart.File]bool     // other files that are relevant if tpl is given them
 }
 
 var _ hydrate.Package = (*Package)(nil)
@@ -75,7 +75,7 @@ var _ hydrate.Package = (*Package)(nil)
 // Inputs implements [hydrate.Package].
 func (p *Package) Inputs() []hydrate.Input { return slices.Clone(p.inputs) }
 
-// load parses a chart. Helm's parser may panic over what it does not expect in metadata.
+// load parses a chart. Helm's parser may panic on unexpected metadata.
 func load(files []*loader.BufferedFile) (c *chart.Chart, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -101,7 +101,7 @@ func (p *Package) check() error {
 	return nil
 }
 
-// prepare puts c and the charts below it into the form that renders share: subcharts in a fixed order (Helm's loader
+// prepare brings c and the charts below it into the form that renders share: subcharts in a fixed order (Helm's loader
 // leaves them in that of a Go map), definitions of custom resources split.
 func (p *Package) prepare(c *chart.Chart) {
 	dependencies := slices.Clone(c.Dependencies())
@@ -136,8 +136,8 @@ func contentHash(c *chart.Chart) []byte {
 	return h.Sum(nil)
 }
 
-// clone copies what a render changes of a chart: the tree of charts and their metadata. Files and values are shared,
-// Helm replaces values where it changes them.
+// clone copies what a render changes of a chart: the tree of charts and their metadata. Files and values are shared: Helm
+// replaces values instead of changing them.
 func clone(c *chart.Chart) *chart.Chart {
 	meta := *c.Metadata
 	meta.Annotations = maps.Clone(meta.Annotations)

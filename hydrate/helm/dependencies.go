@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -27,10 +27,10 @@ const (
 	fetchers        = 4   // of them at a time
 )
 
-// Archives brings packaged charts from repositories.
+// Archives fetches packaged charts from repositories.
 type Archives interface {
-	// Archive returns the gzipped tar of a chart of this name and exact version. The repository is as Chart.lock has it,
-	// an oci:// or https:// URL.
+	// Archive returns the gzipped tar of a chart of this name and exact version. The repository is as Chart.lock has it, an
+	// oci:// or https:// URL.
 	Archive(ctx context.Context, repository, name, version string) ([]byte, error)
 }
 
@@ -47,9 +47,9 @@ func readChart(ctx context.Context, source hydrate.Source, dir string) ([]*loade
 	return files, inputs, err
 }
 
-var errNoChart = errors.New("no Chart.yaml: this folder is no Helm chart")
+var errNoChart = errors.New("no Chart.yaml: this folder is not a Helm chart")
 
-// dependency is one that charts/ does not hold.
+// dependency is a declared dependency that charts/ lacks.
 type dependency struct {
 	*chart.Dependency        // as Chart.yaml has it
 	locked            string // the exact version; for one in the same repository maybe still the range
@@ -59,7 +59,7 @@ type dependency struct {
 	inputs []hydrate.Input
 }
 
-// complete adds to c the dependencies that its charts/ folder does not hold, and returns what was read for it.
+// complete adds to c the dependencies that its charts/ folder lacks, and returns what it read for them.
 func (r Renderer) complete(ctx context.Context, source hydrate.Source, c *chart.Chart) ([]hydrate.Input, error) {
 	missing, err := lacking(c)
 	if err != nil || len(missing) == 0 {
@@ -87,8 +87,8 @@ func (r Renderer) complete(ctx context.Context, source hydrate.Source, c *chart.
 	return inputs, nil
 }
 
-// lacking lists the dependencies that c declares and does not have. A subchart that has the name but no version of the
-// declared range is an error: Helm would take it for one that nobody declared, and let no condition turn it off.
+// lacking lists the dependencies that c declares and does not have. A subchart with the name and a version outside of the
+// declared range is an error: Helm would treat it as undeclared, and no condition would disable it.
 func lacking(c *chart.Chart) (missing []*dependency, err error) {
 	var problems []error
 	for _, sub := range c.Dependencies() {
@@ -115,7 +115,7 @@ func lacking(c *chart.Chart) (missing []*dependency, err error) {
 	return missing, nil
 }
 
-// strays returns the ranges that c declares for a subchart, if it is in none of them.
+// strays returns the ranges that c declares for a subchart which is outside of all of them.
 func strays(c, sub *chart.Chart) (ranges []string) {
 	for _, d := range c.Metadata.Dependencies {
 		switch {
@@ -129,7 +129,7 @@ func strays(c, sub *chart.Chart) (ranges []string) {
 	return ranges
 }
 
-// inRange is as Helm has it.
+// inRange reports, as Helm does, whether a version satisfies a constraint.
 func inRange(constraint, version string) bool {
 	c, err := semver.NewConstraint(constraint)
 	if err != nil {
@@ -139,7 +139,7 @@ func inRange(constraint, version string) bool {
 	return err == nil && c.Check(v)
 }
 
-// pinned finds out from the lock file which versions are meant.
+// pinned reads the exact versions from the lock file.
 func pinned(c *chart.Chart, missing []*dependency, dir string) error {
 	lockFile := "Chart.lock"
 	if c.Metadata.APIVersion == chart.APIVersionV1 {
@@ -191,7 +191,7 @@ func names(missing []*dependency) string {
 	return strings.Join(all, ", ")
 }
 
-// isHostAlias tells whether a repository is named as `helm repo add` named it on one machine.
+// isHostAlias reports whether a repository is named by an alias of `helm repo add` on one machine.
 func isHostAlias(repository string) bool {
 	return strings.HasPrefix(repository, "@") || strings.HasPrefix(repository, "alias:")
 }
@@ -200,12 +200,12 @@ const localScheme = "file://"
 
 func isLocal(repository string) bool { return strings.HasPrefix(repository, localScheme) }
 
-// inSync tells whether the lock's digest is over the dependencies of Chart.yaml and of the lock, as Helm 3 writes it, or
-// over those of requirements.yaml, as Helm 2 wrote it.
+// inSync reports whether the lock's digest is that of the dependencies of Chart.yaml and of the lock, as Helm 3 writes it,
+// or that of requirements.yaml, as Helm 2 wrote it.
 func inSync(c *chart.Chart) bool {
 	declared := slices.Clone(c.Metadata.Dependencies)
 	for i, d := range declared {
-		// Helm takes the digest after it looked the alias up. A vendored dependency may have one.
+		// Helm computes the digest after resolving the alias. A vendored dependency may have one.
 		if isHostAlias(d.Repository) && i < len(c.Lock.Dependencies) && c.Lock.Dependencies[i] != nil {
 			resolved := *d
 			resolved.Repository = c.Lock.Dependencies[i].Repository
@@ -221,14 +221,13 @@ func inSync(c *chart.Chart) bool {
 
 func digestOf(value any) string {
 	data, err := json.Marshal(value)
-	if err != nil { // import-values with a key that is no text
+	if err != nil { // import-values with a key that is not a string
 		return ""
 	}
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return digest.FromBytes(data).String()
 }
 
-// obtain brings a dependency's chart.
+// obtain reads or fetches a dependency's chart.
 func (r Renderer) obtain(ctx context.Context, source hydrate.Source, d *dependency) (err error) {
 	if isLocal(d.repository) {
 		err = d.readLocal(ctx, source)
@@ -265,7 +264,7 @@ func loadArchive(data []byte) (*chart.Chart, error) {
 	return load(files)
 }
 
-// readLocal reads a dependency from the repository that the chart lies in.
+// readLocal reads a dependency from the chart's own repository.
 func (d *dependency) readLocal(ctx context.Context, source hydrate.Source) error {
 	relative := strings.TrimPrefix(d.repository, localScheme)
 	dir := path.Join(source.Path, relative)
@@ -294,7 +293,8 @@ func (d *dependency) readLocal(ctx context.Context, source hydrate.Source) error
 	return nil
 }
 
-// packageURL names a chart of a repository (github.com/package-url/purl-spec), without what a URL may hold of secrets.
+// packageURL names a chart of a repository (github.com/package-url/purl-spec), without the parts of a URL that may be
+// secret.
 func packageURL(repository, name, version string) string {
 	if u, err := url.Parse(repository); err == nil {
 		u.User, u.RawQuery, u.Fragment = nil, "", ""
@@ -306,8 +306,8 @@ func packageURL(repository, name, version string) string {
 	return "pkg:helm/" + escape(name) + "@" + escape(version) + "?repository_url=" + escape(strings.TrimRight(repository, "/"))
 }
 
-// nestedWarnings tells what is wrong with the dependencies of subcharts, which Helm takes as they are: nobody but those
-// who packed them can mend them.
+// nestedWarnings lists the faults in the dependencies of subcharts, which Helm takes as they are: only their packagers can
+// correct them.
 func nestedWarnings(c *chart.Chart) (warnings []string) {
 	for _, sub := range c.Dependencies() {
 		for _, d := range sub.Metadata.Dependencies {

@@ -69,7 +69,7 @@ func TestDependenciesOfOthers(t *testing.T) {
 	t.Logf("%d charts with vendored dependencies, %d with a stray one; %d locks, %d out of date", vendored, strayed, locks, staleLocks)
 }
 
-// judgeRanges compares with `helm dependency list`, and tells whether the chart is accused.
+// judgeRanges compares with `helm dependency list`, and reports whether the chart has faults.
 func judgeRanges(t *testing.T, helm, dir string, c *chart.Chart) bool {
 	t.Helper()
 	_, err := lacking(c)

@@ -2,16 +2,16 @@
 //
 // # What it promises
 //
-// The objects equal those of `helm template RELEASE DIR --namespace … --kube-version … --api-versions … -f … --set-literal …
-// --include-crds` of the Helm version that go.mod names: .helmignore, subcharts as folders and archives, conditions, tags,
-// aliases, import-values, value schemas, library charts below an application chart, the kubeVersion that a chart
-// asks for, all as Helm does them. Tests compare with the upstream binary. Differences, on purpose:
+// The objects equal those of `helm template RELEASE DIR --namespace … --kube-version … --api-versions … -f …
+// --set-literal … --include-crds` of the Helm version that go.mod names: .helmignore, subcharts as folders and archives, conditions, tags,
+// aliases, import-values, value schemas, library charts below an application chart, the kubeVersion that a chart asks for,
+// all as Helm does them. Tests compare with the upstream binary. Differences, on purpose:
 //
 //   - Hooks that run only on delete, rollback or test are left out, unless asked for.
 //   - Dependencies that charts/ does not hold are taken from where Chart.lock pins them, as `helm dependency build` would do
 //     first: see below.
 //   - A subchart in charts/ that has the name of a declared dependency and is outside of its range is an error. Helm takes
-//     it, and then heeds neither condition nor alias.
+//     it, and then ignores condition and alias.
 //   - A JSON schema over http(s) is not fetched: what refers to it is not checked, and a warning says so. Schemas in files
 //     outside the chart are refused.
 //   - What crds/ folders define twice, word for word, is rendered once, as Helm would install it.
@@ -35,22 +35,22 @@
 //
 // What templates can ask for (`now`, `randAlphaNum`, `genCA`) is Helm's and not taken away. A render whose templates can
 // reach such a function comes with Again: the same chart, in which `now` is nine years later and numbers and letters are
-// drawn from where the first draw could not come from, so that also a year or a coin's toss comes out otherwise.
-// What can be reached is found by following calls from the templates that are rendered, through include and template, and
-// through tpl into every text of values, files and templates that it might be given. It errs to yes, which costs a render.
+// drawn from where the first draw could not come from, so that also a year or a coin's toss comes out otherwise. What can
+// be reached is found by following calls from the templates that are rendered, through include and template, and through
+// tpl into every text of values, files and templates that it might be given. It errs to yes, which costs a render.
 //
 // Not seen: `values` (the function) of a small map, which is in random order and may come twice in the same one, and so
 // `keys` in a text given to tpl; and dates are formatted in the host's time zone.
 //
 // # What it refuses
 //
-// Library charts by themselves; dependencies that neither charts/ nor a lock file in sync accounts for; a request without
-// a Kubernetes version, since the library's default is years old.
+// Library charts by themselves; dependencies that neither charts/ nor a lock file in sync accounts for; a request without a
+// Kubernetes version, since the library's default is years old.
 //
 // # Limits
 //
 // Helm's libraries write some warnings (values that cannot be merged, unknown dependency conditions) with package log's
-// standard logger, which a program that wants them silent or elsewhere must redirect. One template cannot be interrupted:
-// cancellation is seen between the steps of a render. A template that calls `tpl` on itself without end overflows the
-// stack, which Go does not let a program survive.
+// standard logger, which a program must redirect to silence them. One template cannot be interrupted: cancellation is seen
+// between the steps of a render. A template that calls `tpl` on itself without end overflows the stack, which Go does not
+// let a program survive.
 package helm

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// Helm's errors repeat themselves: every template on the way says `template:`, its file, that it was executing that
-// file, and `error calling include`. What tells something is file, line, the expression, and the last cause.
+// Helm's errors repeat themselves: every template on the way adds `template:`, its file, that it was executing that file,
+// and `error calling include`. File, line, the expression, and the last cause are what matters.
 var (
 	locationError  = regexp.MustCompile(`(?:parse|execution) error (?:at|in) \(([^)]+)\): `)
 	executingError = regexp.MustCompile(`(?:error calling include: )?template: ([^ :]+)(:[0-9:]+): executing "([^"]*)" at (<.*?>): `)
 	yamlError      = regexp.MustCompile(`^(?:error converting YAML to JSON: |error unmarshaling JSON: |while decoding JSON: |yaml: |json: )+`)
 )
 
-// maxMessage bounds what Helm's engine may say, in bytes.
+// maxMessage bounds a message of Helm's engine, in bytes.
 const maxMessage = 2000
 
-// templateError shortens what Helm's engine said: a chain of `file:line:column: <expression>: ` and the cause.
+// templateError shortens an error of Helm's engine to a chain of `file:line:column: <expression>: ` and the cause.
 func templateError(err error) error {
 	text := locationError.ReplaceAllString(err.Error(), "$1: ")
 	text = executingError.ReplaceAllStringFunc(text, func(step string) string {
@@ -29,7 +29,7 @@ func templateError(err error) error {
 		return file + position + ": " + expression + ": "
 	})
 	text = strings.TrimPrefix(text, "template: ")
-	if len(text) > maxMessage { // of templates that include each other without end: where it begins and why it ends
+	if len(text) > maxMessage { // of templates that include each other without end: keep both ends
 		text = strings.ToValidUTF8(text[:maxMessage/2], "") + " … " + strings.ToValidUTF8(text[len(text)-maxMessage/2:], "")
 	}
 	return errors.New(text)

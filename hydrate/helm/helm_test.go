@@ -166,7 +166,7 @@ func TestRefusals(t *testing.T) {
 		change func(*hydrate.Request)
 		want   string // part of the error
 	}{
-		"no chart":        {fstest.MapFS{"README.md": {}}, nil, "no Chart.yaml: this folder is no Helm chart; check the lock's packaging.sourcePath"},
+		"no chart":        {fstest.MapFS{"README.md": {}}, nil, "no Chart.yaml: this folder is not a Helm chart; check the lock's packaging.sourcePath"},
 		"no version":      {chartFS("Chart.yaml", "name: c"), nil, "load chart: validation: chart.metadata.version is required"},
 		"library":         {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ntype: library"), nil, "chart c is a library chart"},
 		"not vendored":    {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies: [{name: d, version: 1, repository: 'https://x'}, {name: e, version: 1, repository: 'oci://x/y'}]"), nil, "which versions to fetch: d 1, e 1; run `helm dependency update .` and commit Chart.lock"},
@@ -323,7 +323,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// A backslash alone, of which dashboards are full, is no reason to parse a document twice.
+// A backslash alone, frequent in dashboards, does not make a document be parsed twice.
 func TestEscapedHooksAreHooks(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{`"helm\x2esh/hook"`, `"\u0068elm.sh/hook"`, `"\U00000068elm.sh/hook"`, "? \"helm.\\\n      sh/hook\"\n    "} {

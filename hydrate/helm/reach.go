@@ -14,15 +14,15 @@ import (
 
 const maxNamedTemplates = 3 // in one warning
 
-// reach is what the templates of a chart can get to call in one render.
+// reach is what the templates of a chart can call in one render.
 type reach struct {
-	volatile bool     // a function of volatile
-	tpl      bool     // tpl, which makes a template of any text
+	volatile bool     // a function in volatile
+	tpl      bool     // tpl, which renders any text
 	lookups  []string // the templates that call lookup
 
 	byName  map[string][]namedCalls
 	visited map[*calls]bool
-	texts   []string // of templates and files, that tpl might be given
+	texts   []string // of templates and files, which tpl might be given
 	values  any      // likewise
 }
 
@@ -31,8 +31,8 @@ type namedCalls struct {
 	*calls
 }
 
-// reach finds out what a render can get to call: from every template that is rendered over those that it includes,
-// and, once tpl is among what is called, over every text that could be given to it.
+// reach finds what a render can call: it follows every rendered template to those that it includes, and, once tpl is among
+// the calls, to every text that tpl could be given.
 func (p *Package) reach(c *chart.Chart, values chartutil.Values) *reach {
 	r := &reach{byName: map[string][]namedCalls{}, visited: map[*calls]bool{}, values: values["Values"]}
 	var roots []namedCalls
@@ -107,10 +107,10 @@ func (r *reach) visitName(name string) {
 	}
 }
 
-// text visits what a text calls if it is given to tpl. What is no template may be put together to one and is taken to call
-// what it names, but for two words that prose is full of.
+// text visits what a text calls if it is given to tpl. A text without a template may become part of one: it counts as
+// calling what it names, except for two words that are frequent in prose.
 func (r *reach) text(text string) {
-	if !telling.MatchString(text) {
+	if !relevant.MatchString(text) {
 		return
 	}
 	if strings.Contains(text, "{{") {
@@ -125,14 +125,14 @@ func (r *reach) text(text string) {
 			return
 		}
 	}
-	for _, word := range telling.FindAllString(text, -1) {
+	for _, word := range relevant.FindAllString(text, -1) {
 		if _, found := volatile[word]; found && word != "date" && word != "values" {
 			r.volatile = true
 		}
 	}
 }
 
-// warning says what lookup came to.
+// warning names the templates that call lookup.
 func (r *reach) warning() []string {
 	if len(r.lookups) == 0 {
 		return nil
@@ -146,7 +146,7 @@ func (r *reach) warning() []string {
 	return []string{fmt.Sprintf("%s%s can call lookup, which finds nothing here, as in helm template", strings.Join(named, ", "), more)}
 }
 
-// later makes of a chart and its values those to render again.
+// later changes a chart and its values for the second render.
 func (p *Package) later(c *chart.Chart, values chartutil.Values, tpl bool) {
 	forCharts(c, func(c *chart.Chart) {
 		c.Templates = changed(c.Templates, func(f *chart.File) []byte {
@@ -169,7 +169,7 @@ func (p *Package) later(c *chart.Chart, values chartutil.Values, tpl bool) {
 	}
 }
 
-// changed returns the files with other data.
+// changed returns copies of the files with changed data.
 func changed(files []*chart.File, change func(*chart.File) []byte) []*chart.File {
 	out := make([]*chart.File, len(files))
 	for i, f := range files {
@@ -178,8 +178,8 @@ func changed(files []*chart.File, change func(*chart.File) []byte) []*chart.File
 	return out
 }
 
-// parseTemplates parses what is the same in all renders of the chart, and sorts the one kind of randomness out that nobody
-// asks for: the order of keys.
+// parseTemplates parses what is the same in all renders of the chart, and sorts the result of keys, whose random order no
+// chart depends on.
 func (p *Package) parseTemplates() {
 	p.programs, p.texts = map[*chart.File]*program{}, map[*chart.File]bool{}
 	forCharts(p.chart, func(c *chart.Chart) {
@@ -188,7 +188,7 @@ func (p *Package) parseTemplates() {
 			p.programs[f] = parseText(string(f.Data))
 		}
 		for _, f := range c.Files {
-			p.texts[f] = bytes.Contains(f.Data, []byte("{{")) && telling.Match(f.Data)
+			p.texts[f] = bytes.Contains(f.Data, []byte("{{")) && relevant.Match(f.Data)
 		}
 	})
 }
@@ -200,26 +200,25 @@ func forCharts(c *chart.Chart, visit func(*chart.Chart)) {
 	}
 }
 
-// forStrings replaces every string in values by what change makes of it.
+// forStrings replaces every string in values by the result of change.
 func forStrings(values any, change func(string) string) {
+	replace := func(value any, store func(string)) {
+		if text, ok := value.(string); !ok {
+			forStrings(value, change)
+		} else if changed := change(text); changed != text {
+			store(changed)
+		}
+	}
 	switch values := values.(type) {
 	case chartutil.Values:
 		forStrings(map[string]any(values), change)
 	case map[string]any:
 		for key, value := range values {
-			if text, ok := value.(string); !ok {
-				forStrings(value, change)
-			} else if changed := change(text); changed != text {
-				values[key] = changed
-			}
+			replace(value, func(changed string) { values[key] = changed })
 		}
 	case []any:
 		for i, value := range values {
-			if text, ok := value.(string); !ok {
-				forStrings(value, change)
-			} else if changed := change(text); changed != text {
-				values[i] = changed
-			}
+			replace(value, func(changed string) { values[i] = changed })
 		}
 	}
 }

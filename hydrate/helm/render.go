@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ func (p *Package) Render(ctx context.Context, request hydrate.Request) (hydrate.
 	return p.render(ctx, request, nil)
 }
 
-// render renders for the first time, or again: with what change makes of the chart and its values.
+// render renders for the first time, or again after change has changed the chart and its values.
 func (p *Package) render(ctx context.Context, request hydrate.Request, change func(*chart.Chart, chartutil.Values)) (rendered hydrate.Rendered, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -68,7 +69,7 @@ func (p *Package) render(ctx context.Context, request hydrate.Request, change fu
 	}
 	if change != nil {
 		for name, output := range files {
-			files[name] = sooner(output)
+			files[name] = originalText(output)
 		}
 	}
 	if err := collect(files, request.Hooks, &rendered); err != nil {
@@ -77,8 +78,8 @@ func (p *Package) render(ctx context.Context, request hydrate.Request, change fu
 	return rendered, nil
 }
 
-// definitions returns what the crds/ folders hold. Subcharts that are there twice, by aliases for one, bring theirs twice;
-// Helm installs the first and skips those that exist already.
+// definitions returns the content of the crds/ folders. Subcharts that occur twice, by aliases say, have theirs twice; Helm
+// installs the first and skips those that exist already.
 func (p *Package) definitions(c *chart.Chart) (manifests []hydrate.Manifest) {
 	met := map[string]bool{}
 	for _, crd := range c.CRDObjects() {
@@ -92,7 +93,7 @@ func (p *Package) definitions(c *chart.Chart) (manifests []hydrate.Manifest) {
 	return manifests
 }
 
-// values settles which subcharts take part in c, and returns what templates see.
+// values decides which subcharts are part of c, and returns the values of its templates.
 func (p *Package) values(c *chart.Chart, request hydrate.Request, rendered *hydrate.Rendered) (chartutil.Values, error) {
 	capabilities, err := p.capabilities(request)
 	if err != nil {
@@ -144,13 +145,8 @@ func (p *Package) capabilities(request hydrate.Request) (*chartutil.Capabilities
 
 // collect splits the rendered files into documents and leaves out notes, partials and the hooks not asked for.
 func collect(files map[string]string, hooks hydrate.Hooks, rendered *hydrate.Rendered) error {
-	names := make([]string, 0, len(files))
-	for name := range files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	var problems []error
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if strings.HasPrefix(path.Base(name), "_") || strings.HasSuffix(name, notesSuffix) {
 			continue
 		}
@@ -171,7 +167,7 @@ func collect(files map[string]string, hooks hydrate.Hooks, rendered *hydrate.Ren
 	return errors.Join(problems...)
 }
 
-// hookEvents are those that Helm knows, and whether a deployment runs them.
+// deployEvent reports whether a deployment runs the hooks on an event, and whether Helm knows the event.
 func deployEvent(event string) (deploy, known bool) {
 	switch release.HookEvent(event) {
 	case release.HookPreInstall, release.HookPostInstall, release.HookPreUpgrade, release.HookPostUpgrade:
@@ -182,10 +178,9 @@ func deployEvent(event string) (deploy, known bool) {
 	return false, false
 }
 
-// wanted reports whether a document is rendered. Helm drops hooks with an event that it does not know, so they are
-// dropped here, with a warning.
+// wanted reports whether a document is rendered. Like Helm it drops hooks on an unknown event, with a warning.
 func wanted(document []byte, hooks hydrate.Hooks) (keep bool, warning string, err error) {
-	// Only an escape could hide the annotation from this look, which spares the parsing of nearly all documents.
+	// This spares the parsing of nearly all documents; only an escape could hide the annotation from it.
 	if !bytes.Contains(document, []byte(release.HookAnnotation)) && !escapesLetters(document) {
 		return true, "", nil
 	}
@@ -211,8 +206,8 @@ func wanted(document []byte, hooks hydrate.Hooks) (keep bool, warning string, er
 	return hooks == hydrate.HooksAll || hooks == hydrate.HooksDeploy && deploys, "", nil
 }
 
-// escapesLetters reports whether a document may write a letter, dot or slash by an escape of YAML's double-quoted
-// strings: \x2e, \u002e, \U0000002e, or none at all where the line is broken.
+// escapesLetters reports whether a document may write a letter, dot or slash by an escape of YAML's double-quoted strings:
+// \x2e, \u002e, \U0000002e, or none at all where the line is broken.
 func escapesLetters(document []byte) bool {
 	for {
 		i := bytes.IndexByte(document, '\\')
@@ -226,9 +221,9 @@ func escapesLetters(document []byte) bool {
 	}
 }
 
-// splitDocuments splits a rendered file as releaseutil.SplitManifests does, which cuts blanks off and asks nothing of
-// YAML, and puts back the newline that ends a document (without it a literal block at the end would lose its own). The
-// function itself spends more time in its regular expression, `(?:^|\s*\n)---\s*`, than all of YAML takes.
+// splitDocuments splits a rendered file as releaseutil.SplitManifests does, which cuts blanks off and asks nothing of YAML,
+// and puts back the newline that ends a document (without it a literal block at the end would lose its own). The function
+// itself spends more time in its regular expression, `(?:^|\s*\n)---\s*`, than all of YAML takes.
 func splitDocuments(file string) (documents [][]byte) {
 	const blanks = "\t\n\f\r "
 	add := func(document string) {

@@ -10,12 +10,11 @@ import (
 	"helm.sh/helm/v3/pkg/chart"
 )
 
-// schemaURL is what a chart's schema is called while it is compiled, as in Helm: what it refers to by a relative path is
-// looked for beside it, and not found.
+// schemaURL is the URL of a chart's schema, as in Helm: a reference by a relative path is resolved beside it, and fails.
 const schemaURL = "file:///values.schema.json"
 
-// schemas compiles each schema of a chart once. Helm's own validation is not used because it fetches what a schema
-// refers to over the network and from the host's files.
+// schemas compiles each schema of a chart once. It replaces Helm's validation, which fetches what a schema refers to over
+// the network and from the host's files.
 type schemas struct {
 	compiled sync.Map // of string(schema) to func() compiledSchema
 }
@@ -87,8 +86,8 @@ func compileSchema(schema []byte) (out compiledSchema) {
 	return out
 }
 
-// hermeticLoader stands for all schemas outside the chart. Those on the network accept everything; those in files
-// cannot be in the chart, since Helm resolves them against the host's root folder.
+// hermeticLoader resolves references to schemas outside the chart. Those on the network accept everything; those in files
+// fail, since Helm resolves them against the host's root folder.
 type hermeticLoader struct{ warnings *[]string }
 
 // Load implements [jsonschema.URLLoader].

@@ -41,7 +41,7 @@ func upstream(t *testing.T) string {
 	return ""
 }
 
-// chartDir writes a chart from testdata to a folder; the archive's comment tells how names are read.
+// chartDir writes a chart from testdata to a folder; the archive's comment describes how names are read.
 func chartDir(t *testing.T, name string) string {
 	t.Helper()
 	archive, err := txtar.ParseFile(filepath.Join("testdata", name+".txtar"))

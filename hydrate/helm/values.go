@@ -2,6 +2,7 @@ package helm
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/strvals"
@@ -33,18 +34,15 @@ func mergeValues(files []hydrate.File, set []hydrate.SetValue) (map[string]any, 
 			return nil, fmt.Errorf("set %q: a key is a path into the values, such as image.tag or hosts[0].name", s.Key)
 		}
 		if err := strvals.ParseLiteralInto(s.Key+"="+s.Value, merged); err != nil {
-			return nil, fmt.Errorf("set %q: does the path lead through a value that is no map or list? (%w)", s.Key, err)
+			return nil, fmt.Errorf("set %q: does the path lead through a value that is not a map or list? (%w)", s.Key, err)
 		}
 	}
 	return merged, nil
 }
 
-// mergeMaps returns a with b laid over it; maps are merged, all else is replaced. Neither a nor b is changed.
+// mergeMaps returns a copy of a with b merged over it: maps are merged, other values are replaced.
 func mergeMaps(a, b map[string]any) map[string]any {
-	out := make(map[string]any, len(a)+len(b))
-	for key, value := range a {
-		out[key] = value
-	}
+	out := maps.Clone(a)
 	for key, value := range b {
 		over, isMap := value.(map[string]any)
 		under, wasMap := out[key].(map[string]any)

@@ -1,6 +1,7 @@
 package helm
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -8,48 +9,33 @@ import (
 	"text/template/parse"
 )
 
-// laterNow is `now`, nine and a half years later: another second, minute, hour, weekday, month and year.
+// laterNow is `now`, nine and a half years later, with another second, minute, hour, weekday, month and year.
 const laterNow = "(dateModify `83401h31m17s` now)"
 
-// volatile are the functions whose result is no function of their arguments, and what is called in their place when a
-// render is repeated. Most are called again as they are: that they come to the same twice would be a marvel. The others
-// get a stand-in that takes the same arguments and comes to something that the function itself could not have.
+// volatile lists the functions whose result is not a function of their arguments, and what is called in their place when a
+// render is repeated: a function that takes the same arguments and returns what the original could not have returned. Those
+// without a replacement are called again: that they return the same twice is out of the question.
 var volatile = map[string]string{
-	"now":          laterNow,
-	"ago":          "print `~`",
-	"randAlpha":    "randNumeric",
-	"randNumeric":  "randAlpha",
-	"randInt":      "max", // which is given randInt's upper bound, that is exclusive
-	"shuffle":      "print `~`",
-	"randAlphaNum": "randAlphaNum",
-	"randAscii":    "randAscii",
-	"randBytes":    "randBytes",
-	"uuidv4":       "uuidv4",
-	"bcrypt":       "bcrypt",
-	"htpasswd":     "htpasswd",
-	"encryptAES":   "encryptAES",
+	"now":         laterNow,
+	"ago":         "print `~`",
+	"randAlpha":   "randNumeric",
+	"randNumeric": "randAlpha",
+	"randInt":     "max", // called with randInt's upper bound, which is exclusive
+	"shuffle":     "print `~`",
 
-	"genPrivateKey":            "genPrivateKey",
-	"genCA":                    "genCA",
-	"genCAWithKey":             "genCAWithKey",
-	"genSelfSignedCert":        "genSelfSignedCert",
-	"genSelfSignedCertWithKey": "genSelfSignedCertWithKey",
-	"genSignedCert":            "genSignedCert",
-	"genSignedCertWithKey":     "genSignedCertWithKey",
+	"randAlphaNum": "", "randAscii": "", "randBytes": "", "uuidv4": "",
+	"bcrypt": "", "htpasswd": "", "encryptAES": "", "genPrivateKey": "", "genCA": "", "genCAWithKey": "",
+	"genSelfSignedCert": "", "genSelfSignedCertWithKey": "", "genSignedCert": "", "genSignedCertWithKey": "",
 
-	// A date that is no date is formatted as now. These are called again as they are.
-	"date":           "date",
-	"date_in_zone":   "date_in_zone",
-	"dateInZone":     "dateInZone",
-	"htmlDate":       "htmlDate",
-	"values":         "values", // in the order of a Go map
-	"htmlDateInZone": "htmlDateInZone",
-	"durationRound":  "durationRound",
+	// An invalid date is formatted as now.
+	"date": "", "date_in_zone": "", "dateInZone": "", "htmlDate": "", "htmlDateInZone": "", "durationRound": "",
+
+	"values": "", // in the order of a Go map
 }
 
-// telling matches what makes a text worth parsing once it may be given to tpl: the name of a volatile function, or a way
-// to a template that calls one.
-var telling = regexp.MustCompile(`\b(?:now|ago|rand[A-Z][A-Za-z]+|shuffle|uuidv4|bcrypt|htpasswd|encryptAES|gen[A-Z][A-Za-z]+|date_in_zone|date|dateInZone|htmlDate(?:InZone)?|durationRound|values|lookup|include|template|tpl)\b`)
+// relevant matches the words that make a text worth parsing if it may be given to tpl: the names of volatile functions, and
+// ways to a template that calls one.
+var relevant = regexp.MustCompile(`\b(?:lookup|include|template|tpl|` + strings.Join(slices.Sorted(maps.Keys(volatile)), "|") + `)\b`)
 
 // calls is what one template calls.
 type calls struct {
@@ -58,7 +44,7 @@ type calls struct {
 	anyFile   bool     // a template named by its file, which is not known before the render
 	any       bool     // a template by a name that is not known before the render
 	tpl       bool
-	literals  []string // strings that tell something if they have a part in what tpl is given
+	literals  []string // relevant strings, which may be part of what tpl is given
 }
 
 // splice replaces length bytes of a text.
@@ -67,7 +53,7 @@ type splice struct {
 	by         string
 }
 
-// program is one text as templates, by name: "" is the text itself, the others those it defines.
+// program is the templates of one text by name: "" is the text itself, the others those that it defines.
 type program struct {
 	text      string
 	templates map[string]*calls
@@ -75,8 +61,7 @@ type program struct {
 	keys      []int    // where the function keys is called
 }
 
-// parseText parses a text as text/template would. It returns nil where that fails: a chart's template is then refused
-// by Helm.
+// parseText parses a text as text/template does. It returns nil if that fails: Helm then refuses a chart's template.
 func parseText(text string) *program {
 	root := parse.New("")
 	root.Mode = parse.SkipFuncCheck
@@ -97,7 +82,7 @@ func parseText(text string) *program {
 func (p *program) node(c *calls, n parse.Node) {
 	switch n := n.(type) {
 	case *parse.ListNode:
-		if n == nil { // an else that is not there
+		if n == nil { // an absent else
 			return
 		}
 		for _, child := range n.Nodes {
@@ -126,7 +111,7 @@ func (p *program) node(c *calls, n parse.Node) {
 	case *parse.IdentifierNode:
 		p.function(c, n)
 	case *parse.StringNode:
-		if telling.MatchString(n.Text) {
+		if relevant.MatchString(n.Text) {
 			c.literals = append(c.literals, n.Text)
 		}
 		if later := laterText(n.Text); later != n.Text {
@@ -156,7 +141,7 @@ func (p *program) command(c *calls, n *parse.CommandNode) {
 	switch name, literal := name.(*parse.StringNode); {
 	case literal:
 		c.templates = append(c.templates, name.Text)
-	// include (print $.Template.BasePath "/config.yaml") . is how charts take the checksum of another file.
+	// Charts take the checksum of another file by include (print $.Template.BasePath "/config.yaml") .
 	case strings.Contains(n.String(), ".Template.BasePath"):
 		c.anyFile = true
 	default:
@@ -165,7 +150,7 @@ func (p *program) command(c *calls, n *parse.CommandNode) {
 }
 
 func (p *program) function(c *calls, n *parse.IdentifierNode) {
-	standIn, isVolatile := volatile[n.Ident]
+	replacement, isVolatile := volatile[n.Ident]
 	switch {
 	case n.Ident == "keys":
 		p.keys = append(p.keys, int(n.Pos))
@@ -175,8 +160,8 @@ func (p *program) function(c *calls, n *parse.IdentifierNode) {
 		c.functions = append(c.functions, n.Ident)
 	case isVolatile:
 		c.functions = append(c.functions, n.Ident)
-		if standIn != n.Ident {
-			p.splices = append(p.splices, splice{int(n.Pos), len(n.Ident), standIn})
+		if replacement != "" {
+			p.splices = append(p.splices, splice{int(n.Pos), len(n.Ident), replacement})
 		}
 		if n.Ident == "randInt" {
 			p.splices = append(p.splices, splice{at: commandEnd(p.text, int(n.Pos)), by: " | int"})
@@ -184,7 +169,7 @@ func (p *program) function(c *calls, n *parse.IdentifierNode) {
 	}
 }
 
-// apply makes the text that was parsed the one to render again.
+// apply returns the text with its splices, to be rendered again.
 func (p *program) apply() string {
 	var b strings.Builder
 	end := 0
@@ -197,7 +182,7 @@ func (p *program) apply() string {
 	return b.String()
 }
 
-// sortKeys makes every call of `keys`, which gives the keys of a map in random order, one that gives them sorted.
+// sortKeys makes every call of `keys`, which returns the keys of a map in random order, return them sorted.
 func sortKeys(text string) string {
 	if !strings.Contains(text, "keys") {
 		return text
@@ -214,7 +199,7 @@ func sortKeys(text string) string {
 	return p.apply()
 }
 
-// commandEnd returns where the command ends that begins at a place in a template that parses: before the next `|`, the
+// commandEnd returns the end of the command that begins at an offset of a valid template: before the next `|`, the
 // parenthesis that closes around it, or the end of the action.
 func commandEnd(text string, at int) int {
 	depth, end := 0, at
@@ -240,8 +225,8 @@ func commandEnd(text string, at int) int {
 	return end
 }
 
-// laterText replaces `now` in a text that may be given to tpl, or else shown as it is. In the second case the output holds
-// laterNow, and sooner takes it back.
+// laterText replaces `now` in a text that may be given to tpl or printed as it is. In the second case the output contains
+// laterNow, and originalText restores it.
 func laterText(text string) string {
 	if !strings.Contains(text, "{{") || !strings.Contains(text, "now") {
 		return text
@@ -254,5 +239,5 @@ func laterText(text string) string {
 	return p.apply()
 }
 
-// sooner takes back what laterText did to a text that was shown as it is.
-func sooner(output string) string { return strings.ReplaceAll(output, laterNow, "now") }
+// originalText undoes laterText in output that printed the text as it is.
+func originalText(output string) string { return strings.ReplaceAll(output, laterNow, "now") }

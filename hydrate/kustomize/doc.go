@@ -2,9 +2,9 @@
 //
 // # What it promises
 //
-// The objects equal those of `kustomize build` of the release whose modules go.mod names: bases, components,
-// patches, generators with hash suffixes, replacements, vars, configurations, the built-in plugins. Tests compare with
-// the upstream binary. Differences, on purpose:
+// The objects equal those of `kustomize build` of the release whose modules go.mod names: bases, components, patches,
+// generators with hash suffixes, replacements, vars, configurations, the built-in plugins. Tests compare with the upstream
+// binary. Differences, on purpose:
 //
 //   - A remote base that names the source repository, in any form that kustomize takes, is read at the locked commit.
 //     Another `ref` than that is a warning. With `buildMetadata: [originAnnotations]` its objects are annotated with their
@@ -13,15 +13,15 @@
 //     locked image gives that image by digest; its tag is dropped.
 //
 // The build is hermetic. Kustomize sees a read-only tree in memory: /source is the locked commit, /gitops the GitOps
-// commit, /generated an overlay that nobody wrote. Every kustomization file is judged before kustomize sees it, since
-// nothing could stop kustomize later from running git or asking the network. Files are read as the build
-// asks for them, and [hydrate.Package.Inputs] lists all that it asked for, what was absent too.
+// commit, /generated a generated overlay. Every kustomization file is checked before kustomize sees it, since nothing could
+// stop kustomize later from running git or using the network. Files are read when the build asks for them, and
+// [hydrate.Package.Inputs] lists all that it asked for, absent files included.
 //
 // # What it refuses
 //
 // With file and line: remote bases of other repositories and files behind URLs; helmCharts; generators, transformers and
-// validators that are not built in, and folders of them; absolute paths; bases outside of their repository; files
-// outside of the folder of their kustomization. Kustomize's own refusals stand.
+// validators that are not built in, and folders of them; absolute paths; bases outside of their repository; files outside
+// of the folder of their kustomization. Kustomize's own refusals stand.
 //
 // # A generated overlay
 //
@@ -29,6 +29,6 @@
 //
 // # Limits
 //
-// Kustomize keeps OpenAPI schemas in global variables: builds of one process run one after the other, and what one set
-// is forgotten before the next. Kustomize writes warnings about deprecated fields to standard error by itself.
+// Kustomize keeps OpenAPI schemas in global variables: builds of one process run one after the other, and each one's
+// schemas are reset before the next. Kustomize writes warnings about deprecated fields to standard error by itself.
 package kustomize

@@ -14,26 +14,26 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// kustomization is one kustomization file while it is judged.
+// kustomization is one kustomization file while it is checked.
 type kustomization struct {
 	types.Kustomization
 	*build
 	file     string // in the virtual tree
 	dir      string
-	lines    *yamlv3.Node // for places only: what counts is how kustomize itself decodes the file
+	lines    *yamlv3.Node // for line numbers only: kustomize itself decodes the file
 	problems []error
 	changed  bool
 }
 
-// judge refuses what kustomize would need a program or the network for, and returns the file with remote bases of the
-// source and locked images put in place.
+// judge refuses what would make kustomize run a program or use the network, and returns the file with remote bases of the
+// source and locked images replaced.
 func (b *build) judge(file string, data []byte) ([]byte, error) {
 	k := &kustomization{build: b, file: file, dir: path.Dir(file), lines: new(yamlv3.Node)}
 	if err := k.Unmarshal(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", b.where(file), err)
 	}
 	if yamlv3.Unmarshal(data, k.lines) != nil {
-		k.lines = new(yamlv3.Node) // no places then
+		k.lines = new(yamlv3.Node)
 	}
 	k.changed = len(k.Bases) > 0 || len(k.ImageTags) > 0 //nolint:staticcheck // deprecated: moved as kustomize does, without its warning
 	k.FixKustomization()
@@ -64,7 +64,7 @@ func (b *build) judge(file string, data []byte) ([]byte, error) {
 	return k.encode(data)
 }
 
-// encode writes the lists that were changed into the file, and leaves the rest as it is.
+// encode replaces the changed lists of the file.
 func (k *kustomization) encode(data []byte) ([]byte, error) {
 	fields := map[string]json.RawMessage{}
 	text, err := yaml.YAMLToJSON(data)
@@ -90,12 +90,12 @@ func (k *kustomization) encode(data []byte) ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// refuse notes a problem at the place of an entry.
+// refuse records a problem at the place of an entry.
 func (k *kustomization) refuse(field, entry, format string, args ...any) {
 	k.problems = append(k.problems, fmt.Errorf("%s: %w", k.place(field, entry), fmt.Errorf(format, args...)))
 }
 
-// place is file and line of an entry, or of its field.
+// place returns file and line of an entry, or of its field.
 func (k *kustomization) place(field, entry string) string {
 	line := lineOf(k.lines, field, entry)
 	if line == 0 {
@@ -105,7 +105,7 @@ func (k *kustomization) place(field, entry string) string {
 	return strings.Replace(k.where(k.file), name, fmt.Sprintf("%s:%d", name, line), 1)
 }
 
-// lineOf finds the line of an entry below a field of a document, or else that of the field; 0 where neither is found.
+// lineOf finds the line of an entry below a field of a document, or else that of the field; 0 if neither exists.
 func lineOf(document *yamlv3.Node, field, entry string) int {
 	names := []string{field}
 	switch field { // what deprecated fields became
@@ -147,7 +147,7 @@ func findScalar(n *yamlv3.Node, value string) *yamlv3.Node {
 	return nil
 }
 
-// near fetches, in one go, what the file names in the source.
+// near prefetches what the file names in the source.
 func (k *kustomization) near() {
 	if k.Prefetch == nil {
 		return
@@ -217,7 +217,7 @@ func generatorFiles(field string, sources types.KvPairSources, visit func(field,
 	}
 }
 
-// readable refuses a file that is fetched, or that lies outside of the kustomization's folder.
+// readable refuses a file that would be fetched, or that is outside of the kustomization's folder.
 func (k *kustomization) readable(field, name string) {
 	switch {
 	case isRemoteFile(name):
@@ -231,11 +231,11 @@ func (k *kustomization) readable(field, name string) {
 
 func below(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
 
-// base judges one entry of resources or components: a file, a folder, or a remote base, which is replaced by the folder
-// of the source that it names.
+// base checks one entry of resources or components: a file, a folder, or a remote base, which it replaces by the folder of
+// the source.
 func (k *kustomization) base(field string, entry *string, folder bool) {
 	switch {
-	case k.tree.err != nil: // told by the entry before
+	case k.tree.err != nil: // reported by the entry before
 		return
 	case isRemote(*entry):
 		k.remote(field, entry)
@@ -279,7 +279,7 @@ func (k *kustomization) remote(field string, entry *string) {
 		k.refuse(field, *entry, "%s: %w", field, p.err)
 		return
 	case p.err != nil || !p.folder:
-		k.refuse(field, *entry, "%s: %s is no folder of the source at %.12s", field, r.path, k.Commit)
+		k.refuse(field, *entry, "%s: %s is not a folder of the source at %.12s", field, r.path, k.Commit)
 		return
 	case !k.nest(k.dir, named{p.real, field == "components"}):
 		k.refuse(field, *entry, "%s: components nest more than %d deep, or in a circle", field, maxComponentLevels)
@@ -293,7 +293,7 @@ func (k *kustomization) remote(field string, entry *string) {
 	k.changed = true
 }
 
-// pin sets an image that names the repository of a locked one to its digest.
+// pin sets an image that names the repository of a locked one to the locked digest.
 func (k *kustomization) pin(image *types.Image) {
 	for _, name := range []string{image.NewName, image.Name} {
 		for _, locked := range k.Overlay.Images {

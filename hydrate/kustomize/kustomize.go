@@ -86,7 +86,7 @@ type named struct {
 	component bool
 }
 
-// nest notes that the kustomization in dir names a folder, and tells whether components do not nest too deep.
+// nest records that the kustomization in dir names a folder, and reports whether components nest within the bound.
 func (b *build) nest(dir string, n named) bool {
 	b.named[dir] = append(b.named[dir], n)
 	return b.deepen(n, b.levels[dir])
@@ -103,7 +103,7 @@ func (b *build) deepen(n named, level int) bool {
 	return level <= maxComponentLevels && !slices.ContainsFunc(b.named[n.folder], func(next named) bool { return !b.deepen(next, level) })
 }
 
-// name is what messages call the overlay.
+// name names the overlay in messages.
 func (b *build) name() string {
 	if b.Overlay.Options.Kustomize != nil {
 		return "render.kustomize"
@@ -123,7 +123,7 @@ func (b *build) where(name string) string {
 	}
 }
 
-// prepare settles what is built.
+// prepare decides which folder is built.
 func (b *build) prepare() error {
 	if k := b.Overlay.Options.Kustomize; k != nil {
 		b.root = generatedRoot
@@ -149,7 +149,7 @@ func (b *build) generate(g hydrate.Kustomize) error {
 	k := types.Kustomization{Namespace: b.Overlay.Options.Namespace}
 	switch p := b.tree.lookup(path.Join(sourceRoot, base)); {
 	case errors.Is(p.err, fs.ErrNotExist) || p.err == nil && !p.folder:
-		return fmt.Errorf("render.kustomize: base %s is no folder of the source at %.12s: %w; it is packaging.sourcePath and render.kustomize.base together",
+		return fmt.Errorf("render.kustomize: base %s is not a folder of the source at %.12s: %w; it is packaging.sourcePath and render.kustomize.base together",
 			base, b.Commit, fs.ErrNotExist)
 	case p.err != nil:
 		return p.err
@@ -182,8 +182,8 @@ func (b *build) generate(g hydrate.Kustomize) error {
 	return b.tree.err
 }
 
-// prefetch brings what lies at and below folders of the source near. The root is not brought: of a repository with many
-// packages that would be all of them. What fails here is told when it is read.
+// prefetch fetches folders of the source in one go, except the root: that would be all packages of a repository. Errors
+// show when the files are read.
 func (b *build) prefetch(names ...string) {
 	names = slices.DeleteFunc(names, func(name string) bool { return name == "." || !fs.ValidPath(name) })
 	if b.Prefetch != nil && len(names) > 0 {
@@ -191,17 +191,17 @@ func (b *build) prefetch(names ...string) {
 	}
 }
 
-// building is held while kustomize builds: it keeps schemas in global variables, which no build may share with another.
+// building is held while kustomize builds: it keeps schemas in global variables, which builds must not share.
 var building sync.Mutex
 
-// run builds the overlay to one YAML document an object.
+// run builds the overlay to one YAML document for each object.
 func (b *build) run() (objects [][]byte, err error) {
 	building.Lock()
 	defer building.Unlock()
 	built, err := b.kustomize()
 	if b.openAPI {
-		// The schema came on top of what earlier builds had loaded. Files are at hand now: build again from nothing, as the
-		// program would, and leave nothing behind.
+		// The schema was added to those of earlier builds. All files are read now: build again with this schema alone, as
+		// the program does, and leave none behind.
 		openapi.ResetOpenAPI()
 		defer openapi.ResetOpenAPI()
 		built, err = b.kustomize()
@@ -247,14 +247,14 @@ func documents(built resmap.ResMap) (objects [][]byte, err error) {
 	return objects, nil
 }
 
-// warn adds a warning, once.
+// warn adds a warning once.
 func (b *build) warn(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(b.warnings, text) {
 		b.warnings = append(b.warnings, text)
 	}
 }
 
-// relative is the way from one folder of the virtual tree to another.
+// relative returns the relative path from one folder of the virtual tree to another.
 func relative(from, to string) string {
 	return path.Join(strings.Repeat("../", strings.Count(from, "/")), strings.TrimPrefix(to, "/"))
 }

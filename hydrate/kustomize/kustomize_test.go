@@ -319,7 +319,7 @@ func TestFailures(t *testing.T) {
 		"deep components":   {func(o *hydrate.Source) { o.Overlay.GitOps = chain("components", 40, 1) }, "components nest more than 16 deep"},
 		"deep in between": {func(o *hydrate.Source) {
 			tree := chain("components", 40, 1)
-			for i := range 40 { // each second one is no component, but has one
+			for i := range 40 { // each second one has a component and is none
 				tree[fmt.Sprintf("c%d/kustomization.yaml", i)].Data = fmt.Appendf(nil, "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [../r%d]", i)
 				tree[fmt.Sprintf("r%d/kustomization.yaml", i)] = &fstest.MapFile{Data: fmt.Appendf(nil, "components: [../c%d]", i+1)}
 			}

@@ -11,12 +11,12 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 )
 
-// plugins judges the generators, transformers or validators of a kustomization: configurations of built-in plugins,
-// inline or in files, pass.
+// plugins checks the generators, transformers or validators of a kustomization: configurations of built-in plugins, inline
+// or in files, pass.
 func (k *kustomization) plugins(field string, entries []string) {
 	factory := resmap.NewFactory(provider.NewDefaultDepProvider().GetResourceFactory())
 	for _, entry := range entries {
-		configs, err := factory.NewResMapFromBytes([]byte(entry)) // as kustomize tells inline from paths
+		configs, err := factory.NewResMapFromBytes([]byte(entry)) // as kustomize distinguishes inline from paths
 		if err != nil {
 			data, ok := k.pluginFile(field, entry)
 			if !ok {
@@ -45,7 +45,7 @@ func (k *kustomization) pluginFile(field, entry string) ([]byte, bool) {
 	}
 	p := k.tree.lookup(path.Join(k.dir, entry))
 	if p.err == nil && p.folder {
-		k.refuse(field, entry, "%s: %s is a folder, of which nothing tells beforehand what it runs: name files", field, entry)
+		k.refuse(field, entry, "%s: %s is a folder, and what it runs is not known beforehand: name files", field, entry)
 		return nil, false
 	}
 	var data []byte

@@ -35,7 +35,7 @@ func (w *tripwire) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("the network was asked")
 }
 
-// tripped tells what was noticed since.
+// tripped returns what was noticed since.
 func (w *tripwire) tripped(t *testing.T) (found []string) {
 	t.Helper()
 	if w.requests.Swap(0) > 0 {
@@ -103,7 +103,7 @@ func TestRefuses(t *testing.T) {
 		"remote base":         {"resources:\n- a.yaml\n- github.com/acme/other//k8s?ref=v1\n", file + ":3: resources: remote base github.com/acme/other//k8s is not of the source repository github.com/acme/app"},
 		"secret in URL":       {"resources:\n- https://me:hunter2@git.example.com/acme/other.git//k8s\n", file + ":2: resources: remote base git.example.com/acme/other//k8s"},
 		"file behind URL":     {"resources: [\"https://example.com/all.yaml\"]", file + ":1: resources: a remote base that names no repository"},
-		"release of source":   {"resources: [\"https://github.com/acme/app/releases/download/v1/all.yaml\"]", file + ":1: resources: releases/download/v1/all.yaml is no folder of the source at 0123456789ab"},
+		"release of source":   {"resources: [\"https://github.com/acme/app/releases/download/v1/all.yaml\"]", file + ":1: resources: releases/download/v1/all.yaml is not a folder of the source at 0123456789ab"},
 		"opaque URL":          {"resources: [\"HTTP:example.com/all.yaml\"]", file + ":1"},
 		"ssh":                 {"resources: [\"ssh://git@github.com/acme/other\"]", file + ":1"},
 		"forced git":          {"resources: [\"GIT::git@github.com:acme/other\"]", file + ":1"},
@@ -117,7 +117,7 @@ func TestRefuses(t *testing.T) {
 		"folder that is URL":  {"resources: [github.com/acme/local]", file + ":1"},
 		"nested":              {"resources: [../../nested]", "nested/kustomization.yaml:2: resources: remote base github.com/acme/other//x"},
 		"in the source":       {"resources: [github.com/acme/app//bad]", "bad/kustomization.yaml:1 (source at 0123456789ab): resources: remote base github.com/acme/other"},
-		"source not there":    {"resources: [github.com/acme/app//absent]", file + ":1: resources: absent is no folder of the source at 0123456789ab"},
+		"source not there":    {"resources: [github.com/acme/app//absent]", file + ":1: resources: absent is not a folder of the source at 0123456789ab"},
 		"source leaves":       {"resources: [github.com/acme/app//a/../../b]", file + ":1"},
 		"patch":               {"patches: [{path: \"https://example.com/p.yaml\", target: {kind: ConfigMap}}]\nresources: [a.yaml]", file + ":1: patches would be fetched"},
 		"strategic patch":     {"resources: [a.yaml]\npatchesStrategicMerge: [\"https://example.com/p.yaml\"]", file + ":2: patchesStrategicMerge would be fetched"},
@@ -188,7 +188,7 @@ func TestRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v\nwant %s", err, test.want)
 			} else if strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("a password is told: %v", err)
+				t.Errorf("the error has a password: %v", err)
 			}
 			if found := w.tripped(t); len(found) > 0 {
 				t.Errorf("%v", found)

@@ -17,18 +17,18 @@ type remote struct {
 // String is the remote without user, password and query.
 func (r remote) String() string { return r.repository + "//" + r.path }
 
-// userName is what kustomize takes for a user before a host.
+// userName matches what kustomize takes for a user before a host.
 var userName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]*@`)
 
-// isRemote tells whether kustomize would take an entry of resources or components for a Git repository or a file behind
-// a URL, and so run git or ask the network. It errs on this side only: by kustomize's rules, what has neither one of four
-// schemes, nor a user before the host, nor GitHub as its host, is a path.
+// isRemote reports whether kustomize may take an entry of resources or components for a Git repository or a file behind a
+// URL, and so run git or use the network. It errs on this side only: by kustomize's rules, an entry without one of four
+// schemes, a user before the host, and GitHub as its host, is a path.
 func isRemote(entry string) bool {
 	scheme, rest := cutScheme(entry)
 	return scheme != "" || userName.MatchString(rest) || isGitHub(rest) || isRemoteFile(entry)
 }
 
-// isRemoteFile tells whether kustomize would fetch an entry over HTTP, wherever it names a file.
+// isRemoteFile reports whether kustomize would fetch an entry that names a file over HTTP.
 func isRemoteFile(entry string) bool {
 	u, err := url.Parse(entry)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
@@ -43,7 +43,7 @@ func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// cutScheme cuts off the scheme, and before it the `git::` of other tools, which kustomize ignores.
+// cutScheme removes the scheme, and before it the `git::` of other tools, which kustomize ignores.
 func cutScheme(entry string) (scheme, rest string) {
 	const forced = "git::"
 	if hasPrefixFold(entry, forced) {
@@ -57,8 +57,8 @@ func cutScheme(entry string) (scheme, rest string) {
 	return "", entry
 }
 
-// parseRemote takes a remote entry apart, where the repository ends and the folder begins by kustomize's rules: after
-// the segment that follows `_git/`, else before `//`, else after `.git`, else after two segments.
+// parseRemote splits a remote entry into repository and folder by kustomize's rules: after the segment that follows
+// `_git/`, else before `//`, else after `.git`, else after two segments.
 func parseRemote(entry string) (remote, bool) {
 	entry, query, _ := strings.Cut(entry, "?")
 	scheme, rest := cutScheme(entry)
@@ -115,8 +115,8 @@ func splitRepository(rest string, whole bool) (repository, folder string, ok boo
 	return parts[0] + "/" + parts[1], folder, true
 }
 
-// repositoryName is a repository's URL without what does not tell repositories apart: scheme, user, password, default
-// port, the case of the host, `.git`. Paths on this machine have no host.
+// repositoryName normalizes a repository's URL: without scheme, user, password, default port and `.git`, the host in lower
+// case. Paths on this machine have no host.
 func repositoryName(raw string) string {
 	raw, _, _ = strings.Cut(raw, "?")
 	scheme, rest := cutScheme(raw)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -22,10 +23,9 @@ import (
 const (
 	maxFileBytes = 16 << 20
 	maxBytes     = 256 << 20
-	maxReads     = 10_000 // of files, each time that one is read: what ends overlays that multiply
+	maxReads     = 10_000 // of files, each time that one is read: this stops overlays that multiply
 	maxLinks     = 40     // symbolic links followed for one name
-	// maxComponentLevels bounds components of components: kustomize quotes an error once more on each level, and so
-	// doubles it.
+	// maxComponentLevels bounds components of components: kustomize quotes an error again on each level, which doubles it.
 	maxComponentLevels = 16
 )
 
@@ -37,15 +37,15 @@ const (
 	generatedFile = generatedRoot + "/kustomization.yaml"
 )
 
-// tree shows kustomize the source and the GitOps repository as one read-only file system, and remembers what was looked
-// at. It serves one build, on one goroutine.
+// tree shows kustomize the source and the GitOps repository as one read-only file system, and records its inputs. It serves
+// one build, on one goroutine.
 type tree struct {
-	filesys.FileSystem // nil: kustomize builds with the methods below alone
+	filesys.FileSystem // nil: a build calls only the methods below
 
 	ctx       context.Context // kustomize's interface has no place for one
 	roots     map[string]fs.FS
 	generated []byte
-	// judge is shown every kustomization file, and returns what kustomize is to see.
+	// judge checks every kustomization file, and returns what kustomize sees.
 	judge func(file string, data []byte) ([]byte, error)
 
 	found  map[string]place
@@ -56,7 +56,7 @@ type tree struct {
 	err    error // the first refusal: kustomize goes on after some errors, as if the file were not there
 }
 
-// place is where a path leads.
+// place is the target of a path.
 type place struct {
 	real   string // without symbolic links
 	folder bool
@@ -81,17 +81,17 @@ func (t *tree) fail(err error) error {
 	return err
 }
 
-// rootOf is the root folder that name, a clean absolute path, is at or below; "" for none.
+// rootOf returns the root folder that name, a clean absolute path, is at or below; "" if it is outside of all.
 func rootOf(name string) string {
 	for _, root := range []string{sourceRoot, gitopsRoot, generatedRoot} {
-		if name == root || strings.HasPrefix(name, root+"/") {
+		if below(name, root) {
 			return root
 		}
 	}
 	return ""
 }
 
-// within is name relative to root, as io/fs spells it.
+// within returns name relative to root, in the form of io/fs.
 func within(root, name string) string {
 	if name == root {
 		return "."
@@ -99,7 +99,7 @@ func within(root, name string) string {
 	return strings.TrimPrefix(name, root+"/")
 }
 
-// lookup tells where name, a clean absolute path, leads.
+// lookup finds the target of name, a clean absolute path.
 func (t *tree) lookup(name string) place {
 	if p, ok := t.found[name]; ok {
 		return p
@@ -147,7 +147,7 @@ func (t *tree) find(name string) place {
 	switch {
 	case p.folder:
 		t.record(p.real, hydrate.InputFolder, nil)
-	case isKustomization(name) && !isKustomization(p.real): // it would be read by a name that nobody judges
+	case isKustomization(name) && !isKustomization(p.real): // it would be read by a name that is not checked
 		return place{err: fmt.Errorf("%s is a symbolic link to a file of another name: make it a file", strings.TrimPrefix(name, "/"))}
 	case info.Size() > maxFileBytes:
 		return place{err: fmt.Errorf("%s has %d bytes, at most %d are read", strings.TrimPrefix(name, "/"), info.Size(), maxFileBytes)}
@@ -167,7 +167,7 @@ func (t *tree) record(name string, kind hydrate.InputKind, data []byte) {
 	t.inputs[in.Path] = in
 }
 
-// content is a file as kustomize sees it, by its real path.
+// content returns a file as kustomize sees it, by its real path.
 func (t *tree) content(name string) ([]byte, error) {
 	if t.err != nil {
 		return nil, t.err
@@ -216,17 +216,12 @@ func (t *tree) load(name string) ([]byte, error) {
 	return data, nil
 }
 
-// list returns what was looked at, ordered by path.
+// list returns the inputs, ordered by path.
 func (t *tree) list() []hydrate.Input {
-	inputs := make([]hydrate.Input, 0, len(t.inputs))
-	for _, in := range t.inputs {
-		inputs = append(inputs, in)
-	}
-	slices.SortFunc(inputs, func(a, b hydrate.Input) int { return strings.Compare(a.Path, b.Path) })
-	return inputs
+	return slices.SortedFunc(maps.Values(t.inputs), func(a, b hydrate.Input) int { return strings.Compare(a.Path, b.Path) })
 }
 
-// clean gives a path of kustomize's the form that the tree uses on every system.
+// clean converts a path of kustomize to the form of the tree on every system.
 func clean(name string) string { return path.Clean(filepath.ToSlash(name)) }
 
 // ReadFile implements [filesys.FileSystem].
@@ -262,8 +257,8 @@ func (t *tree) IsDir(name string) bool {
 	return p.err == nil && p.folder
 }
 
-// realPath follows the symbolic links in name as far as fsys shows that there are any: kustomize judges and resolves
-// relative paths from where a link leads.
+// realPath follows the symbolic links in name if fsys shows them: kustomize resolves relative paths from the target of a
+// link.
 func realPath(fsys fs.FS, name string) (string, error) {
 	switch fsys := fsys.(type) {
 	case interface {

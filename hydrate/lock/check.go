@@ -24,8 +24,8 @@ type Images interface {
 	// Resolve returns the digest that a tagged reference points to now. The error is fs.ErrNotExist if no such image
 	// exists.
 	Resolve(ctx context.Context, ref string) (digest.Digest, error)
-	// Revision returns the org.opencontainers.image.revision of the image repository@digest, from its annotations or
-	// its configuration's labels; "" if it has none.
+	// Revision returns the org.opencontainers.image.revision of the image repository@digest, from its annotations or its
+	// configuration's labels; "" if it has none.
 	Revision(ctx context.Context, ref string) (string, error)
 }
 
@@ -57,9 +57,9 @@ const (
 	CheckImageRevision = "image-revision" // the image was built from the commit, according to its annotation
 )
 
-// Check examines current.yaml of the lock directory dir. All checks run; those that need a nil commits or images, or a
-// lock that cannot be read, are skipped. sourceRepo replaces packaging.sourceRepo in the short form. The error is about
-// reading the directory or ctx, never about a check.
+// Check examines current.yaml of the lock directory dir. All checks run; those that need a nil commits or images, or a lock
+// that cannot be read, are skipped. sourceRepo replaces packaging.sourceRepo in the short form. The error is about reading
+// the directory or ctx, never about a check.
 func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Commits, images Images) ([]CheckResult, error) {
 	name := path.Join(dir, currentName)
 	data, err := strictyaml.ReadFile(fsys, name)

@@ -1,7 +1,7 @@
 // Package lock reads, writes and checks locks. A lock is the record of a release: its exact source commit and images.
 //
-// A lock is one YAML document of this form (the short form leaves out schemaVersion, packaging.sourceRepo and
-// createdAt; images is optional):
+// A lock is one YAML document of this form (the short form leaves out schemaVersion, packaging.sourceRepo and createdAt;
+// images is optional):
 //
 //	schemaVersion: v1
 //	releaseId: git-<40 hex>
@@ -22,9 +22,9 @@
 // A lock directory holds one file a release, git-<commit>.yaml, and current.yaml, which equals the file of the newest
 // release byte for byte.
 //
-// Parse refuses unknown keys, another schemaVersion, an abbreviated commit, an empty or malformed digest, a releaseId
-// of another commit, a sourcePath that is absolute or leaves the repository, and a sourceRepo that carries credentials
-// or that git would take for an option or a remote helper. The error lists every problem with file, line and column.
+// Parse refuses unknown keys, another schemaVersion, an abbreviated commit, an empty or malformed digest, a releaseId of
+// another commit, a sourcePath that is absolute or leaves the repository, and a sourceRepo that carries credentials or that
+// git would take for an option or a remote helper. The error lists every problem with file, line and column.
 //
 // Write never changes the content of a recorded release, and never replaces a newer current.yaml by an older commit.
 package lock

@@ -100,8 +100,8 @@ func (i Image) split() (repository, tag string) {
 	return ref, ""
 }
 
-// Canonical encodes every field in one order, empty ones included: two locks have equal encodings if and only if all
-// fields are equal.
+// Canonical encodes every field in one order, empty ones included: two locks have equal encodings if and only if all fields
+// are equal.
 func (l Lock) Canonical() []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -115,8 +115,8 @@ func (l Lock) Canonical() []byte {
 	return b.Bytes()
 }
 
-// Format writes l as a lock file, in the order and style that the package documentation shows. Empty fields are left
-// out. Format does not validate l; Parse of the result does.
+// Format writes l as a lock file, in the order and style that the package documentation shows. Empty fields are left out.
+// Format does not validate l; Parse of the result does.
 func Format(l Lock) []byte {
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
@@ -152,8 +152,7 @@ func (i Image) node(before ...entry) *yaml.Node {
 	return mapping(append(before, entry{"ref", text(i.Ref)}, entry{"digest", text(i.Digest.String())})...)
 }
 
-// text makes a string node: the encoder quotes it if YAML would read something else, such as a commit id of digits
-// only.
+// text makes a string node: the encoder quotes it if YAML would read something else, such as a commit id of digits only.
 func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
 
 // entry is a key of a map and its value.

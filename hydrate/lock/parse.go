@@ -15,8 +15,7 @@ import (
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
-// Parse reads a lock file; problems name it file. The error lists every problem, one a line, with file, line and
-// column.
+// Parse reads a lock file; problems name it file. The error lists every problem, one a line, with file, line and column.
 func Parse(file string, data []byte) (Lock, error) {
 	l, root, problems := decode(file, data)
 	if msg := l.inconsistency(); msg != "" && len(problems) == 0 {
@@ -167,8 +166,8 @@ func digestFault(field string, image Image) string {
 	return field + " " + quote(image.Digest.String()) + " is not sha256: and 64 lower-case hex digits" + remedy
 }
 
-// CheckRepository returns an error if address is not usable as a source repository: it is empty, git would take it for
-// an option or run a helper for it, or it carries credentials. The error does not repeat the address.
+// CheckRepository returns an error if address is not usable as a source repository: it is empty, git would take it for an
+// option or run a helper for it, or it carries credentials. The error does not repeat the address.
 func CheckRepository(address string) error {
 	switch {
 	case address == "", strings.HasPrefix(address, "-"), remoteHelper.MatchString(address),

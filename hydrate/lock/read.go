@@ -46,8 +46,8 @@ func CheckID(id string) error {
 	return nil
 }
 
-// CheckRecorded returns a strictyaml.Problems unless the history file of f's release in the lock directory dir equals
-// f: the history file is what verification reads.
+// CheckRecorded returns a strictyaml.Problems unless the history file of f's release in the lock directory dir equals f:
+// the history file is what verification reads.
 func CheckRecorded(fsys fs.FS, dir string, f File) error {
 	reason, err := disagreement(fsys, dir, f.Lock, f.Data)
 	if err != nil {
@@ -75,8 +75,8 @@ func disagreement(fsys fs.FS, dir string, l Lock, current []byte) (string, error
 	return "", nil
 }
 
-// Release reads a release of the lock directory dir by its id, git-<40 hex>. The error is fs.ErrNotExist if it was
-// never written.
+// Release reads a release of the lock directory dir by its id, git-<40 hex>. The error is fs.ErrNotExist if it was never
+// written.
 func Release(fsys fs.FS, dir, id string) (File, error) {
 	if err := CheckID(id); err != nil {
 		return File{}, err
@@ -91,8 +91,8 @@ func Release(fsys fs.FS, dir, id string) (File, error) {
 	return f, err
 }
 
-// Releases lists the ids of all releases in the lock directory dir, sorted as text: their order in time is in the
-// source repository. It reads no lock.
+// Releases lists the ids of all releases in the lock directory dir, sorted as text: their order in time is in the source
+// repository. It reads no lock.
 func Releases(fsys fs.FS, dir string) ([]string, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {

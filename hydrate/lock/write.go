@@ -14,8 +14,8 @@ import (
 
 // Ancestry orders commits of the source repository.
 type Ancestry interface {
-	// IsAncestor reports whether descendant's history has ancestor. Both are full commit ids. A commit that does not
-	// exist is an error.
+	// IsAncestor reports whether descendant's history has ancestor. Both are full commit ids. A commit that does not exist
+	// is an error.
 	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
 }
 
@@ -44,16 +44,16 @@ type WrittenFile struct {
 	Action Action `json:"action"`
 }
 
-// Write records release l in the lock directory dir below root, which it creates if it is missing: the history file,
-// and current.yaml unless that names a newer release.
+// Write records release l in the lock directory dir below root, which it creates if it is missing: the history file, and
+// current.yaml unless that names a newer release.
 //
-// A history file with the same fields, except CreatedAt and those that the short form leaves out, is kept; other
-// content is an error that names the fields. current.yaml becomes a copy of the history file unless l's commit is an
-// ancestor of the one it names.
+// A history file with the same fields, except CreatedAt and those that the short form leaves out, is kept; other content is
+// an error that names the fields. current.yaml becomes a copy of the history file unless l's commit is an ancestor of the
+// one it names.
 //
-// Both files are complete on disk, with mode 0644 whatever the umask, before either is renamed into place: a full disk
-// or a crash leaves no half-written file, and the next Write completes what a crash between the renames left undone.
-// Write follows no symbolic link out of dir.
+// Both files are complete on disk, with mode 0644 whatever the umask, before either is renamed into place: a full disk or a
+// crash leaves no half-written file, and the next Write completes what a crash between the renames left undone. Write
+// follows no symbolic link out of dir.
 func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ancestry) (Written, error) {
 	if err := checkWritable(l); err != nil {
 		return Written{}, err
@@ -175,8 +175,8 @@ func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []b
 	return Updated, nil
 }
 
-// differences lists the fields in which two locks of one release differ, with both values. CreatedAt may differ, and so
-// may the fields that either leaves out in the short form.
+// differences lists the fields in which two locks of one release differ, with both values. CreatedAt may differ, and so may
+// the fields that either leaves out in the short form.
 func differences(old, l Lock) []string {
 	var diffs []string
 	compare := func(field, a, b string) {

@@ -16,8 +16,7 @@ var (
 	stageName    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,35}$`)
 	pipelineName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 	identityName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-	// repository is the distribution specification's grammar of names behind a registry's host, which has a dot or a
-	// port.
+	// repository is the distribution specification's grammar of names behind a registry's host, which has a dot or a port.
 	repository = regexp.MustCompile(`^([a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|localhost|[a-zA-Z0-9.-]+:[0-9]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?` +
 		`(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$`)
 	// releaseName and namespace match what Helm and Kubernetes accept.
@@ -68,8 +67,8 @@ func (c *checker) expand(s scope, n *strictyaml.Node) string {
 // rule describes the fault of a value, as the end of a sentence; it returns "" for a valid value.
 type rule func(value string) string
 
-// rule applies r to the string at path, or to every string in the list there, and reports whether all of them keep it. It skips what is absent or has another
-// type: decoding reported it.
+// rule applies r to the string at path, or to every string in the list there, and reports whether all of them keep it. It
+// skips what is absent or has another type: decoding reported it.
 func (c *checker) rule(doc *strictyaml.Node, r rule, path ...any) (kept bool) {
 	at := doc.Find(path...)
 	if at == nil {

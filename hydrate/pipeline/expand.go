@@ -40,9 +40,8 @@ type effective struct {
 	anyName bool // every identity and stage that gates name counts as declared
 }
 
-// Expand applies one stage's overrides, its vars, which it reads from files, and release l. files is the GitOps
-// repository that the pipeline was loaded from. The error is strictyaml.Problems if the pipeline or vars file is at
-// fault.
+// Expand applies one stage's overrides, its vars, which it reads from files, and release l. files is the GitOps repository
+// that the pipeline was loaded from. The error is strictyaml.Problems if the pipeline or vars file is at fault.
 func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, error) {
 	i := p.index(stage)
 	if i < 0 {

@@ -3,8 +3,8 @@ package pipeline
 import "slices"
 
 // sortStages orders stages topologically, with their order as the tiebreaker. If that is impossible it returns a cycle
-// instead: the names on it in the order of promotion, the first repeated at the end. An unknown or repeated name in
-// after constrains nothing: Load reports it.
+// instead: the names on it in the order of promotion, the first repeated at the end. An unknown or repeated name in after
+// constrains nothing: Load reports it.
 func sortStages(stages []Stage) (order, cycle []string) {
 	placed := make(map[string]bool, len(stages))
 	exists := make(map[string]bool, len(stages))

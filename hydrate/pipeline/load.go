@@ -19,9 +19,9 @@ const (
 	MaxStages = 200  // of one pipeline
 )
 
-// Load reads pipeline files from the GitOps repository and checks them, each by itself and all against each other.
-// Gates are of the given kinds. Names are relative to the repository's root. Pipelines are in the order of names. Load reads vars files too: what
-// placeholders expand to is checked.
+// Load reads pipeline files from the GitOps repository and checks them, each by itself and all against each other. Gates
+// are of the given kinds. Names are relative to the repository's root. Pipelines are in the order of names. Load reads vars
+// files too: what placeholders expand to is checked.
 //
 // The error is strictyaml.Problems unless reading failed.
 func Load(files fs.FS, kinds []GateKind, names ...string) ([]*Pipeline, error) {

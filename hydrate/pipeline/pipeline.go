@@ -14,8 +14,7 @@ const (
 	Kind       = "Pipeline"
 )
 
-// Pipeline is one application's way through its stages, as declared: Expand applies defaults, overrides and
-// placeholders.
+// Pipeline is one application's way through its stages, as declared: Expand applies defaults, overrides and placeholders.
 type Pipeline struct {
 	File       string              `yaml:"-"` // the name of the file that it was read from
 	APIVersion string              `yaml:"apiVersion" jsonschema:"required,enum=lockage.dev/v1alpha1" jsonschema_description:"The version of this format."`
@@ -120,8 +119,8 @@ type Keyless struct {
 	TrustedRoot   string `yaml:"trustedRoot" jsonschema_description:"A Sigstore trusted root in the GitOps repository."`
 }
 
-// Identity is a trusted party: a public key, or an OIDC issuer with exactly one of a subject and an expression that
-// matches the whole subject.
+// Identity is a trusted party: a public key, or an OIDC issuer with exactly one of a subject and an expression that matches
+// the whole subject.
 type Identity struct {
 	Key           string `yaml:"key" jsonschema_description:"A public key file in the GitOps repository, or a KMS URI."`
 	Issuer        string `yaml:"issuer" jsonschema_description:"An OIDC issuer's URL."`

@@ -12,8 +12,8 @@ import (
 
 const maxDepth = 256 // of schemas in schemas; what is deeper cannot be in an object
 
-// definitions are the custom resource definitions of one render, by the kind they define. Only those that are asked for
-// are compiled.
+// definitions are the custom resource definitions of one render, by the kind they define. Only those that are asked for are
+// compiled.
 type definitions map[groupKind]hydrate.Object
 
 type groupKind struct{ group, kind string }

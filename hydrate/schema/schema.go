@@ -2,8 +2,8 @@
 //
 // # Where schemas come from
 //
-// The definitions of custom resources among the objects come first: they serve their own resources, in the versions
-// that they serve. All others are files of one folder, named as kubeconform's users have them:
+// The definitions of custom resources among the objects come first: they serve their own resources, in the versions that
+// they serve. All others are files of one folder, named as kubeconform's users have them:
 //
 //	v1.34.0-standalone-strict/deployment-apps-v1.json   Kubernetes' own, as in github.com/yannh/kubernetes-json-schema
 //	v1.34.0-standalone/deployment-apps-v1.json          likewise, letting unknown fields pass
@@ -13,8 +13,8 @@
 //
 // # What it refuses
 //
-// Objects without a schema: a check that skips them would approve what it did not check. Schemas that refer to other
-// files. Fields that a custom resource's definition does not have, as Kubernetes' own clients do.
+// Objects without a schema: a check that skips them would approve what it did not check. Schemas that refer to other files.
+// Fields that a custom resource's definition does not have, as Kubernetes' own clients do.
 package schema
 
 import (

@@ -1,9 +1,9 @@
 // Package workspace reads the GitOps repository for one command: the commit that is checked out, the commit that is
 // trusted, and the pipelines that either declares.
 //
-// Only a commit on the policy ref is published, never uncommitted files. The policy ref is the branch of the remote
-// that the team trusts, protects and reviews. At other commits, a pull request's head say, manifests can be rendered
-// but not published.
+// Only a commit on the policy ref is published, never uncommitted files. The policy ref is the branch of the remote that
+// the team trusts, protects and reviews. At other commits, a pull request's head say, manifests can be rendered but not
+// published.
 package workspace
 
 import (
@@ -27,8 +27,8 @@ const DefaultFile = "lockage.yaml"
 // ErrNoPipeline is returned if no pipeline file exists.
 var ErrNoPipeline = errors.New("no pipeline file")
 
-// SelectionError is returned if the user's selection does not exist or is ambiguous: the folder that the command is
-// started in, the patterns of pipeline files, or the name of the policy ref.
+// SelectionError is returned if the user's selection does not exist or is ambiguous: the folder that the command is started
+// in, the patterns of pipeline files, or the name of the policy ref.
 type SelectionError struct{ err error }
 
 func (e *SelectionError) Error() string { return e.err.Error() }
@@ -160,8 +160,8 @@ func (p present) ReadDir(name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// Pipelines reads the pipelines that the patterns name: files or globs relative to the folder that the command was
-// started in. Without a pattern it reads lockage.yaml there, or else at the root.
+// Pipelines reads the pipelines that the patterns name: files or globs relative to the folder that the command was started
+// in. Without a pattern it reads lockage.yaml there, or else at the root.
 func (w *Workspace) Pipelines(files fs.FS, patterns []string) ([]*pipeline.Pipeline, error) {
 	names, err := w.pipelineFiles(files, patterns)
 	if err != nil {

@@ -16,8 +16,8 @@ const (
 	historyBatch = 64     // commits read at a time: their folders cost one round trip a level
 )
 
-// Versions visits the distinct versions of a file at the commits of the policy ref, newest first and along first
-// parents, until visit returns false. It skips commits without the file.
+// Versions visits the distinct versions of a file at the commits of the policy ref, newest first and along first parents,
+// until visit returns false. It skips commits without the file.
 func (p *Policy) Versions(ctx context.Context, name string, visit func(data []byte) (more bool, err error)) error {
 	if p.remote == nil {
 		return ErrNoHistory

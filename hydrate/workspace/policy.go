@@ -160,8 +160,8 @@ func (p *Policy) Contains(ctx context.Context, commit string) (bool, error) {
 	return p.IsAncestor(ctx, commit, string(p.tip))
 }
 
-// IsAncestor reports whether ancestor is descendant or comes before it. An id that is not a full commit id is an
-// ancestor of nothing, and a commit that the policy ref does not contain has no ancestors.
+// IsAncestor reports whether ancestor is descendant or comes before it. An id that is not a full commit id is an ancestor
+// of nothing, and a commit that the policy ref does not contain has no ancestors.
 func (p *Policy) IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error) {
 	a, err := git.ParseHash(ancestor)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// Releases returns the releases of a lock directory, each once and the newest first: the current one, and those that
-// were current on the policy ref before it. files are the policy ref's. Without a remote that has its history, locks
-// are ordered by createdAt; a lock without it counts as new.
+// Releases returns the releases of a lock directory, each once and the newest first: the current one, and those that were
+// current on the policy ref before it. files are the policy ref's. Without a remote that has its history, locks are ordered
+// by createdAt; a lock without it counts as new.
 func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		seen := map[string]bool{}

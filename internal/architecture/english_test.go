@@ -19,8 +19,6 @@ var unfinished = []string{
 	"ARCHITECTURE.md",
 	"CHANGELOG.md",
 	"cmd/lockage",
-	"hydrate/helm",
-	"hydrate/kustomize",
 	"hydrate/pipeline",
 	"policy",
 	"policy/cel",
