@@ -4,18 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 
-	"github.com/olareg/olareg"
-	"github.com/olareg/olareg/config"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate/helm/chartrepo"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/oci/registry"
 )
 
 // pushChart pushes a chart as `helm push` does.
@@ -42,19 +40,8 @@ func pushChart(t testing.TB, repository, tag, configType, layerType string, arch
 
 func TestRegistry(t *testing.T) {
 	t.Parallel()
-	registry := olareg.New(config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}})
-	var requests atomic.Int32
-	var lie atomic.Bool
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		if lie.Load() && strings.Contains(r.URL.Path, "/blobs/") {
-			_, _ = w.Write([]byte("something else"))
-			return
-		}
-		registry.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	host := strings.TrimPrefix(server.URL, "http://")
+	server := testworld.NewRegistry(t, registry.Options{})
+	host := server.Host
 	const config, layer = "application/vnd.cncf.helm.config.v1+json", "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 	archive := packed(t, "web", "1.2.3+build", "a: b")
 	pushChart(t, host+"/charts/web", "1.2.3_build", config, layer, archive)
@@ -63,10 +50,10 @@ func TestRegistry(t *testing.T) {
 	pushChart(t, host+"/charts/empty", "1.0.0", config, ocispec.MediaTypeImageLayerGzip, archive)
 
 	cache := t.TempDir()
-	requests.Store(0)
-	for _, want := range []int32{2, 0} { // manifest and layer; then nothing
+	for _, want := range []int{2, 0} { // manifest and layer; then nothing
+		server.Forget()
 		got, err := fetcher(t, chartrepo.Options{CacheDir: cache}).Archive(t.Context(), "oci://"+host+"/charts", "web", "1.2.3+build")
-		if n := requests.Swap(0); err != nil || !bytes.Equal(got, archive) || n != want {
+		if n := len(server.Requests("")); err != nil || !bytes.Equal(got, archive) || n != want {
 			t.Fatalf("%d bytes in %d requests, want %d; %v", len(got), n, want, err)
 		}
 	}
@@ -85,7 +72,13 @@ func TestRegistry(t *testing.T) {
 	if got, err := fetcher(t, chartrepo.Options{}).Archive(t.Context(), s.URL, "web", "1.2.3+build"); err != nil || !bytes.Equal(got, archive) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	lie.Store(true)
+	server.Intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			_, _ = w.Write([]byte("something else"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 	if _, err := fetcher(t, chartrepo.Options{}).Archive(t.Context(), "oci://"+host+"/charts", "web", "1.2.3+build"); err == nil {
 		t.Error("a blob of another digest is taken")
 	}
