@@ -93,9 +93,9 @@ With --waive it signs that one gate need not pass for this artifact until the wa
 waivers name the key's identity, and only while the gate is declared as it is now. All output about the gate shows it.
 
 The key must not be a promoter's: clusters accept anything signed with that key as a promotion.`,
-		Example: `  lockage approve production --key sre.key --comment "load test passed"
+		Example: `  lockage approve production --key ~/.lockage/sre.key --comment "load test passed"
   lockage approve production --key env://SRE_KEY --release git-3f5c0e0a8f4b7f2d9c6f1f0f0c7f4a6d1c2b3a49
-  lockage approve production --key sre.key --waive soak --reason "incident 4711" --expires 2h`,
+  lockage approve production --key ~/.lockage/sre.key --waive soak --reason "incident 4711" --expires 2h`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.stage = args[0]

@@ -51,10 +51,10 @@ Anything less is never signed: after --timeout-wait it exits with status 5.
 
 The key must not be a hydrator's or promoter's: clusters accept anything signed with that key as approval, whatever the
 statement says. The promoter of a stage may sign that stage's health.`,
-		Example: `  lockage attest production --type https://acme.dev/ui-tests/v1 --predicate result.json --key ci.key
-  trivy image --format json "$IMAGE" | lockage attest staging --subject image --type https://acme.dev/scan/v1 --predicate - --key ci.key
-  lockage attest --health staging --key promote-staging.key
-  lockage attest --health staging --key promote-staging.key --application argocd/shop-staging --timeout-wait 10m`,
+		Example: `  lockage attest production --type https://acme.dev/ui-tests/v1 --predicate result.json --key ~/.lockage/ci.key
+  trivy image --format json "$IMAGE" | lockage attest staging --subject image --type https://acme.dev/scan/v1 --predicate - --key ~/.lockage/ci.key
+  lockage attest --health staging --key ~/.lockage/promote-staging.key
+  lockage attest --health staging --key ~/.lockage/promote-staging.key --application argocd/shop-staging --timeout-wait 10m`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const cliReference = "../../docs/cli.md"
@@ -71,7 +72,8 @@ func unindent(example string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(example, "  "), "\n  ", "\n")
 }
 
-// TestExamples checks that every verb has examples, and that they, the README's and the documents' are valid command lines.
+// TestExamples checks that every verb has examples, that they, the README's and the documents' are valid command lines, and
+// that flags name their values.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	var walk func(cmd *cobra.Command)
@@ -82,6 +84,11 @@ func TestExamples(t *testing.T) {
 			}
 			checkCommands(t, cmd.CommandPath()+" --help", cmd.Example)
 		}
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if value, _ := pflag.UnquoteUsage(f); value != "" && !strings.Contains(f.Usage, "`"+value+"`") {
+				t.Errorf("%s --%s: name its value in backquotes, such as `DIR`", cmd.CommandPath(), f.Name)
+			}
+		})
 		for _, sub := range cmd.Commands() {
 			if sub.Name() != "completion" {
 				walk(sub)

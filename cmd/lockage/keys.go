@@ -42,7 +42,7 @@ func newKeysCommand(a *app) *cobra.Command {
 		Long: `Generate makes an ECDSA key pair in cosign's formats. It encrypts the private key with the password in COSIGN_PASSWORD,
 which may be empty, or else with one from the terminal. It never overwrites a file. Keep PREFIX.key outside the GitOps
 repository.`,
-		Example: `  lockage keys generate ~/.config/lockage/hydrator`,
+		Example: `  lockage keys generate ~/.lockage/hydrator`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.generateKeys(cmd.Context(), args[0])
