@@ -44,7 +44,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	opened map[string]*Repository
-	warned map[string]bool
+	warned sync.Map // messages
 }
 
 // NewClient returns a client. It looks up credentials when a registry asks for them.
@@ -53,7 +53,6 @@ func NewClient(options Options) *Client {
 		options: options,
 		jitter:  rand.Float64,
 		opened:  map[string]*Repository{},
-		warned:  map[string]bool{},
 	}
 	credentials := options.Credentials
 	if credentials == nil {
@@ -118,11 +117,7 @@ func (c *Client) warn(message string) {
 		return
 	}
 	message = harmless(message)
-	c.mu.Lock()
-	known := c.warned[message]
-	c.warned[message] = true
-	c.mu.Unlock()
-	if !known {
+	if _, known := c.warned.LoadOrStore(message, true); !known {
 		c.options.Warn(message)
 	}
 }

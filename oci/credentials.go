@@ -2,7 +2,6 @@ package oci
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -94,8 +93,3 @@ func (e credentialError) Error() string {
 }
 
 func (e credentialError) Unwrap() error { return e.err }
-
-func isCredentialError(err error) bool {
-	var e credentialError
-	return errors.As(err, &e)
-}

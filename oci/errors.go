@@ -118,6 +118,7 @@ var requestLine = regexp.MustCompile(`^[A-Z]+ "[^"]*": `)
 func hint(err error, cause, op, host string) string {
 	lower := strings.ToLower(cause)
 	var (
+		store     credentialError
 		unknownCA x509.UnknownAuthorityError
 		noTLS     tls.RecordHeaderError
 		unknown   *net.DNSError
@@ -125,7 +126,7 @@ func hint(err error, cause, op, host string) string {
 	switch status := statusOf(err); {
 	case strings.Contains(lower, "immutable"):
 		return "exclude this tag from the registry's immutability rule"
-	case isCredentialError(err):
+	case errors.As(err, &store):
 		return "check Docker's config.json and its credential helpers"
 	case status == http.StatusUnauthorized, errors.Is(err, auth.ErrBasicCredentialNotFound):
 		return "log in with: docker login " + host

@@ -2,6 +2,7 @@ package git
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"context"
 	"errors"
@@ -266,12 +267,7 @@ func (c *objectCache) tips() []plumbing.Hash {
 		}
 		found = append(found, tip{plumbing.NewHash(e.Name()), info.ModTime().UnixNano()})
 	}
-	slices.SortFunc(found, func(a, b tip) int {
-		if a.when != b.when {
-			return int(max(-1, min(1, b.when-a.when)))
-		}
-		return slices.Compare(a.id[:], b.id[:])
-	})
+	slices.SortFunc(found, func(a, b tip) int { return cmp.Or(cmp.Compare(b.when, a.when), slices.Compare(a.id[:], b.id[:])) })
 	var ids []plumbing.Hash
 	for i, t := range found {
 		if i >= maxTips {

@@ -218,10 +218,6 @@ func (c *config) last(key string) (string, bool) {
 
 func (c *config) isTrue(key string) bool {
 	value, _ := c.last(key)
-	return isTrue(value)
-}
-
-func isTrue(value string) bool {
 	return slices.Contains([]string{"true", "yes", "on", "1"}, strings.ToLower(value))
 }
 

@@ -149,7 +149,9 @@ func (l *httpLink) discover(ctx context.Context, service string) (*advertisement
 }
 
 func (l *httpLink) references(ctx context.Context, prefixes []string) ([]reference, error) {
-	known := l.known()
+	l.mu.Lock()
+	known := l.adv != nil
+	l.mu.Unlock()
 	adv, err := l.advertisement(ctx)
 	if err != nil {
 		return nil, err
@@ -172,12 +174,6 @@ func (l *httpLink) references(ctx context.Context, prefixes []string) ([]referen
 		l.adv = adv
 	}
 	return adv.refs, nil
-}
-
-func (l *httpLink) known() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.adv != nil
 }
 
 // pack sends the request and passes the pack to keep.

@@ -19,6 +19,25 @@ type objects interface {
 	fetch(ctx context.Context, w want) error
 }
 
+// commits are the methods that Repository and Remote have in common.
+type commits struct{ from objects }
+
+// Commit reads one commit, and fetches it if it is absent.
+func (c commits) Commit(ctx context.Context, h Hash) (Commit, error) {
+	return loadCommit(ctx, c.from, h.id(), shapeCommit)
+}
+
+// Snapshot returns the tree of one commit.
+func (c commits) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
+	return newSnapshot(ctx, c.from, h)
+}
+
+// IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches absent history into the cache, commits
+// only, each once.
+func (c commits) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
+	return isAncestor(ctx, c.from, ancestor.id(), descendant.id())
+}
+
 // want is one set of objects to fetch.
 type want struct {
 	ids    []plumbing.Hash

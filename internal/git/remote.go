@@ -16,6 +16,7 @@ import (
 
 // Remote is a remote repository. Fetched objects stay in the object cache. It is safe for concurrent use.
 type Remote struct {
+	commits
 	addr  address
 	opts  Options
 	local *Repository // a repository on this machine is read where it lies
@@ -58,6 +59,7 @@ func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Re
 		return nil, fmt.Errorf("remote: %w", err)
 	}
 	r := &Remote{addr: addr, opts: opts, warned: map[string]bool{}}
+	r.commits.from = r
 	switch {
 	case addr.url == nil:
 		if r.local, err = openLocal(ctx, addr.path, opts); err != nil {
@@ -136,21 +138,6 @@ func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
 		return "", "", fmt.Errorf("remote %s has no default branch with a commit on it: push one, or name a branch: %w", r, ErrNotFound)
 	}
 	return "", "", fmt.Errorf("remote %s has no branch or tag %q: %w", r, ref, ErrNotFound)
-}
-
-// Commit reads one commit, and fetches it if it is absent.
-func (r *Remote) Commit(ctx context.Context, h Hash) (Commit, error) {
-	return loadCommit(ctx, r, h.id(), shapeCommit)
-}
-
-// Snapshot returns the tree of one commit.
-func (r *Remote) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
-	return newSnapshot(ctx, r, h)
-}
-
-// IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches commits alone, each once.
-func (r *Remote) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
-	return isAncestor(ctx, r, ancestor.id(), descendant.id())
 }
 
 // Contains reports whether commit is on the reference, which it resolves like Tip.

@@ -17,6 +17,7 @@ import (
 
 // Repository is a repository on disk. It is safe for concurrent use.
 type Repository struct {
+	commits
 	root   string // of the work tree; empty when bare
 	gitDir string // this work tree's own part
 	common string // the part that linked work trees share
@@ -38,6 +39,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
 	}
 	r := &Repository{remotes: map[string]*Remote{}}
+	r.commits.from = r
 	if err := r.discover(abs); err != nil {
 		return nil, err
 	}
@@ -311,22 +313,6 @@ func (r *Repository) peel(ctx context.Context, id plumbing.Hash) (plumbing.Hash,
 		id = plumbing.NewHash(target)
 	}
 	return id, fmt.Errorf("tag %s: tags nested too deep", id)
-}
-
-// Commit reads one commit, and fetches it if it is absent.
-func (r *Repository) Commit(ctx context.Context, h Hash) (Commit, error) {
-	return loadCommit(ctx, r, h.id(), shapeCommit)
-}
-
-// Snapshot returns the tree of one commit.
-func (r *Repository) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
-	return newSnapshot(ctx, r, h)
-}
-
-// IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches absent history into the cache, commits
-// only.
-func (r *Repository) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
-	return isAncestor(ctx, r, ancestor.id(), descendant.id())
 }
 
 // Remotes returns the names of the configured remotes, sorted.

@@ -87,10 +87,8 @@ type Fetcher struct {
 	cache      cache
 	registries *oci.Client
 	web        *web
-
-	mu      sync.Mutex
-	wanted  map[pin]*sync.Mutex
-	indexes indexes
+	wanted     sync.Map // pin → *sync.Mutex
+	indexes    indexes
 }
 
 // New returns a fetcher. It reads nothing.
@@ -102,8 +100,6 @@ func New(options Options) *Fetcher {
 		cache:      cache{dir: options.CacheDir, known: map[pin]string{}},
 		registries: options.Registries,
 		web:        newWeb(options),
-		wanted:     map[pin]*sync.Mutex{},
-		indexes:    indexes{kept: map[string]*index{}},
 	}
 }
 
@@ -148,15 +144,9 @@ func (f *Fetcher) Archive(ctx context.Context, repository, name, version string)
 
 // lock waits until no other goroutine fetches p.
 func (f *Fetcher) lock(p pin) (unlock func()) {
-	f.mu.Lock()
-	wanted := f.wanted[p]
-	if wanted == nil {
-		wanted = new(sync.Mutex)
-		f.wanted[p] = wanted
-	}
-	f.mu.Unlock()
-	wanted.Lock()
-	return wanted.Unlock
+	wanted, _ := f.wanted.LoadOrStore(p, new(sync.Mutex))
+	wanted.(*sync.Mutex).Lock()
+	return wanted.(*sync.Mutex).Unlock
 }
 
 // fetch fetches an archive, and reports whether the repository has its digest.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"sigs.k8s.io/yaml"
 
@@ -34,9 +35,8 @@ type entry struct {
 
 // indexes keeps the indexes of this run.
 type indexes struct {
-	mu   sync.Mutex
-	kept map[string]*index
-	size int
+	kept sync.Map     // URL → *index
+	size atomic.Int64 // of all kept ones
 }
 
 // index is one index.yaml, fetched by one goroutine at a time.
@@ -109,13 +109,8 @@ func resolve(repository *url.URL, location string) (*url.URL, error) {
 
 // index returns a repository's index, fetched once a run.
 func (f *Fetcher) index(ctx context.Context, repository *url.URL) ([]byte, error) {
-	f.indexes.mu.Lock()
-	i := f.indexes.kept[repository.String()]
-	if i == nil {
-		i = &index{}
-		f.indexes.kept[repository.String()] = i
-	}
-	f.indexes.mu.Unlock()
+	kept, _ := f.indexes.kept.LoadOrStore(repository.String(), new(index))
+	i := kept.(*index)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.data != nil {
@@ -125,11 +120,10 @@ func (f *Fetcher) index(ctx context.Context, repository *url.URL) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	f.indexes.mu.Lock()
-	defer f.indexes.mu.Unlock()
-	if f.indexes.size+len(data) <= maxKeptIndexes {
-		f.indexes.size += len(data)
+	if size := int64(len(data)); f.indexes.size.Add(size) <= maxKeptIndexes {
 		i.data = data
+	} else {
+		f.indexes.size.Add(-size)
 	}
 	return data, nil
 }

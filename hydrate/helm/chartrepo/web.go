@@ -29,12 +29,10 @@ type web struct {
 	credentials func(context.Context, string) (string, string, error)
 	userAgent   string
 	retry       retry.Policy
-
-	mu    sync.Mutex
-	users map[string]login // by scheme and host, once requested
+	users       sync.Map // scheme://host → login, once requested
 }
 
-type login struct{ user, password string }
+type login struct{ name, password string }
 
 func newWeb(options Options) *web {
 	transport := options.Transport
@@ -52,7 +50,6 @@ func newWeb(options Options) *web {
 		credentials: options.Credentials,
 		userAgent:   options.UserAgent,
 		retry:       retry.Policy{Attempts: maxAttempts, First: cmp.Or(options.Backoff, defaultBackoff), Longest: maxWait},
-		users:       map[string]login{},
 	}
 	if w.credentials == nil {
 		w.credentials = dockerCredentials
@@ -145,11 +142,9 @@ func (w *web) send(ctx context.Context, repository, target *url.URL, compressed 
 		if compressed {
 			request.Header.Set("Accept-Encoding", "gzip")
 		}
-		w.mu.Lock()
-		known, asked := w.users[host]
-		w.mu.Unlock()
-		if ours && known.user != "" {
-			request.SetBasicAuth(known.user, known.password)
+		known, asked := w.users.Load(host)
+		if user, _ := known.(login); ours && user.name != "" {
+			request.SetBasicAuth(user.name, user.password)
 		}
 		response, err := w.client.Do(request)
 		if err != nil {
@@ -163,9 +158,7 @@ func (w *web) send(ctx context.Context, repository, target *url.URL, compressed 
 		if err != nil {
 			return nil, fmt.Errorf("credentials for %s: %w", target.Host, err)
 		}
-		w.mu.Lock()
-		w.users[host] = login{user, password}
-		w.mu.Unlock()
+		w.users.Store(host, login{user, password})
 	}
 }
 
