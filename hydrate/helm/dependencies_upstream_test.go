@@ -18,6 +18,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/helm/chartrepo"
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // TestDependenciesOfOthers judges all charts below the folders that LOCKAGE_CHARTS names as `helm dependency list` and
@@ -28,7 +29,7 @@ func TestDependenciesOfOthers(t *testing.T) {
 	if len(folders) == 0 {
 		t.Skip("LOCKAGE_CHARTS names no folders of charts")
 	}
-	helm := upstream(t)
+	helm := testworld.Upstream(t, "helm")
 	vendored, strayed, locks, staleLocks := 0, 0, 0, 0
 	for _, folder := range folders {
 		err := filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
@@ -114,7 +115,7 @@ func run(t *testing.T, helm string, args ...string) string {
 // TestFetchedEqualsDependencyBuild: what Helm makes of a chart after `helm dependency build`, we make of the chart alone.
 func TestFetchedEqualsDependencyBuild(t *testing.T) {
 	t.Parallel()
-	helm := upstream(t)
+	helm := testworld.Upstream(t, "helm")
 	dir := chartDir(t, "dependencies")
 	served := t.TempDir()
 	site := httptest.NewServer(http.FileServer(http.Dir(served)))
@@ -180,7 +181,7 @@ func TestFetchedEqualsDependencyBuild(t *testing.T) {
 			for _, m := range rendered.Manifests {
 				fmt.Fprintf(&all, "---\n%s\n", m.Data)
 			}
-			if diff := cmp.Diff(want, kubernetesObjects(t, &all)); diff != "" || len(want) < 3 {
+			if diff := cmp.Diff(want, testworld.Objects(t, &all)); diff != "" || len(want) < 3 {
 				t.Errorf("%d objects differ (-helm +lockage):\n%s", len(want), diff)
 			}
 			t.Logf("%d objects", len(want))

@@ -4,10 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,29 +15,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/internal/testworld"
 )
-
-// upstream returns the upstream helm binary, built from the version in go.mod. Comparing with it is not optional in
-// end-to-end runs.
-func upstream(t *testing.T) string {
-	t.Helper()
-	if helm := os.Getenv("LOCKAGE_HELM"); helm != "" {
-		return helm
-	}
-	if helm, err := exec.LookPath("helm"); err == nil && os.Getenv("LOCKAGE_E2E") == "1" {
-		return helm
-	}
-	if os.Getenv("LOCKAGE_E2E") == "1" {
-		t.Fatal("LOCKAGE_E2E=1, but no helm: set LOCKAGE_HELM to the binary that `e2e/tools.sh helm` builds")
-	}
-	t.Skip("LOCKAGE_HELM does not name the upstream helm binary")
-	return ""
-}
 
 // chartDir writes a chart from testdata to a folder; the archive's comment describes how names are read.
 func chartDir(t *testing.T, name string) string {
@@ -125,55 +104,7 @@ func template(t *testing.T, helm, dir string, request hydrate.Request) (map[stri
 	if err != nil {
 		return nil, fmt.Errorf("helm: %s", stderr.String())
 	}
-	return kubernetesObjects(t, bytes.NewReader(out)), nil
-}
-
-// kubernetesObjects decodes a stream of YAML documents as Kubernetes' clients do, lists unwrapped.
-func kubernetesObjects(t *testing.T, stream io.Reader) map[string]any {
-	t.Helper()
-	objects := map[string]any{}
-	var add func(raw []byte)
-	add = func(raw []byte) {
-		list := new(unstructured.UnstructuredList)
-		var head struct{ Items json.RawMessage }
-		if err := json.Unmarshal(raw, &head); err == nil && head.Items != nil {
-			if err := list.UnmarshalJSON(raw); err != nil {
-				t.Fatalf("%v: %s", err, raw)
-			}
-			for _, item := range list.Items {
-				data, err := json.Marshal(item.Object)
-				if err != nil {
-					t.Fatal(err)
-				}
-				add(data)
-			}
-			return
-		}
-		u := new(unstructured.Unstructured)
-		if err := u.UnmarshalJSON(raw); err != nil {
-			t.Fatalf("%v: %s", err, raw)
-		}
-		key := fmt.Sprint(u.GroupVersionKind(), u.GetNamespace(), "/", u.GetName())
-		if u.GetName() == "" {
-			key += string(raw)
-		}
-		if other := objects[key]; other != nil && (u.GetKind() != "CustomResourceDefinition" || !cmp.Equal(other, u.Object)) {
-			t.Fatalf("%s is there twice", key)
-		}
-		objects[key] = u.Object
-	}
-	decoder := k8syaml.NewYAMLOrJSONDecoder(stream, 4096)
-	for {
-		var raw runtime.RawExtension
-		if err := decoder.Decode(&raw); errors.Is(err, io.EOF) {
-			return objects
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if len(raw.Raw) > 0 && string(raw.Raw) != "null" {
-			add(raw.Raw)
-		}
-	}
+	return testworld.Objects(t, bytes.NewReader(out)), nil
 }
 
 // compare renders with upstream and with us, through decoder, layout and tree, and reports what differs.
@@ -195,7 +126,7 @@ func compare(t *testing.T, helm, dir string, request hydrate.Request) (objects i
 		files++
 		fmt.Fprintf(&all, "---\n# %s\n%s", name, data)
 	}
-	ours := kubernetesObjects(t, &all)
+	ours := testworld.Objects(t, &all)
 	if len(want) != len(ours) || len(ours) != files {
 		t.Errorf("%d objects in %d files, helm has %d", len(ours), files, len(want))
 	}
@@ -269,7 +200,7 @@ func values(t *testing.T, dir string, names ...string) (files []hydrate.File) {
 
 func TestObjectsEqualHelmTemplate(t *testing.T) {
 	t.Parallel()
-	helm := upstream(t)
+	helm := testworld.Upstream(t, "helm")
 	dir := chartDir(t, "kitchen-sink")
 	base := hydrate.Request{ReleaseName: "web", Namespace: "shop", KubeVersion: "1.34", Hooks: hydrate.HooksAll, IncludeCRDs: true}
 	for name, change := range map[string]func(*hydrate.Request){
@@ -314,7 +245,7 @@ func TestChartsOfOthers(t *testing.T) {
 	if len(folders) == 0 {
 		t.Skip("LOCKAGE_CHARTS names no folders of charts")
 	}
-	helm := upstream(t)
+	helm := testworld.Upstream(t, "helm")
 	for _, folder := range folders {
 		charts, err := filepath.Glob(filepath.Join(folder, "*", "Chart.yaml"))
 		if err != nil || len(charts) == 0 {

@@ -2,9 +2,7 @@ package kustomize
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -17,28 +15,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/kustomize/api/konfig"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/testworld"
 )
-
-// upstream returns the upstream kustomize binary, of the release that is made of the modules in go.mod. Comparing with it
-// is not optional in end-to-end runs.
-func upstream(t *testing.T) string {
-	t.Helper()
-	if kustomize := os.Getenv("LOCKAGE_KUSTOMIZE"); kustomize != "" {
-		return kustomize
-	}
-	if os.Getenv("LOCKAGE_E2E") == "1" {
-		t.Fatal("LOCKAGE_E2E=1, but no kustomize: set LOCKAGE_KUSTOMIZE to the binary that `e2e/tools.sh kustomize` builds")
-	}
-	t.Skip("LOCKAGE_KUSTOMIZE does not name the upstream kustomize binary")
-	return ""
-}
 
 // upstreamBuild runs `kustomize build` and decodes its output with apimachinery, which knows nothing of our decoder.
 func upstreamBuild(t *testing.T, kustomize, dir string) (map[string]any, error) {
@@ -51,33 +33,7 @@ func upstreamBuild(t *testing.T, kustomize, dir string) (map[string]any, error) 
 	if err != nil {
 		return nil, fmt.Errorf("kustomize: %s", stderr.String())
 	}
-	return kubernetesObjects(t, bytes.NewReader(out)), nil
-}
-
-func kubernetesObjects(t *testing.T, stream io.Reader) map[string]any {
-	t.Helper()
-	objects := map[string]any{}
-	decoder := k8syaml.NewYAMLOrJSONDecoder(stream, 4096)
-	for {
-		var raw runtime.RawExtension
-		if err := decoder.Decode(&raw); errors.Is(err, io.EOF) {
-			return objects
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if len(raw.Raw) == 0 || string(raw.Raw) == "null" {
-			continue
-		}
-		u := new(unstructured.Unstructured)
-		if err := u.UnmarshalJSON(raw.Raw); err != nil {
-			t.Fatalf("%v: %s", err, raw.Raw)
-		}
-		key := fmt.Sprint(u.GroupVersionKind(), u.GetNamespace(), "/", u.GetName())
-		if objects[key] != nil {
-			t.Fatalf("%s is there twice", key)
-		}
-		objects[key] = u.Object
-	}
+	return testworld.Objects(t, bytes.NewReader(out)), nil
 }
 
 // ourObjects builds an overlay through decoder, layout and tree.
@@ -91,7 +47,7 @@ func ourObjects(t *testing.T, source hydrate.Source) (map[string]any, error) {
 	for name, data := range tree.Files() {
 		fmt.Fprintf(&all, "---\n# %s\n%s", name, data)
 	}
-	return kubernetesObjects(t, &all), nil
+	return testworld.Objects(t, &all), nil
 }
 
 func layout(t *testing.T, source hydrate.Source) (*hydrate.Tree, error) {
@@ -135,7 +91,7 @@ func readWorld(t testing.TB, name string, replace *strings.Replacer) world {
 // TestObjectsEqualKustomizeBuild has upstream clone the source repository with git, and compares.
 func TestObjectsEqualKustomizeBuild(t *testing.T) {
 	t.Parallel()
-	kustomize := upstream(t)
+	kustomize := testworld.Upstream(t, "kustomize")
 	dir := t.TempDir()
 	source := readWorld(t, "kitchen-sink", strings.NewReplacer()).source
 	if err := os.CopyFS(filepath.Join(dir, "app"), source); err != nil {
@@ -186,7 +142,7 @@ func TestKustomizationsOfOthers(t *testing.T) {
 	if len(folders) == 0 {
 		t.Skip("LOCKAGE_KUSTOMIZATIONS names no folders of kustomizations")
 	}
-	kustomize := upstream(t)
+	kustomize := testworld.Upstream(t, "kustomize")
 	for _, folder := range folders {
 		files := os.DirFS(folder)
 		err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
