@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/loopback"
 )
 
@@ -82,14 +82,8 @@ func (r *remoteRepository) blob(ctx context.Context, desc ocispec.Descriptor) ([
 
 // readBounded reads and closes body; more than limit bytes are an error.
 func readBounded(body io.ReadCloser, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(body, limit+1))
-	if err := errors.Join(err, body.Close()); err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("larger than %d bytes", limit)
-	}
-	return data, nil
+	data, err := bounded.Read(body, limit)
+	return data, errors.Join(err, body.Close())
 }
 
 func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {

@@ -2,15 +2,14 @@ package diff
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // Bounds on a tree of files.
@@ -40,7 +39,7 @@ func Read(tree fs.FS) ([]hydrate.Object, error) {
 		if files++; files > maxFiles {
 			return fmt.Errorf("more than %d files", maxFiles)
 		}
-		data, err := readFile(tree, name, min(room, maxFileBytes))
+		data, err := bounded.ReadFile(tree, name, min(room, maxFileBytes))
 		if err != nil {
 			return err
 		}
@@ -62,19 +61,4 @@ func Read(tree fs.FS) ([]hydrate.Object, error) {
 		return nil, fmt.Errorf("read the tree: %w", err)
 	}
 	return hydrate.Objects(manifests)
-}
-
-func readFile(tree fs.FS, name string, limit int64) ([]byte, error) {
-	f, err := tree.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: more than the %d bytes of a file, or %d of a tree, that are compared", name, maxFileBytes, maxTreeBytes)
-	}
-	return data, nil
 }

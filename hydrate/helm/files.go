@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"helm.sh/helm/v3/pkg/ignore"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // Bounds on a chart's folder; those on one file and on archives in charts/ are Helm's own.
@@ -104,18 +104,12 @@ func (r *reader) file(name string) error {
 
 // read reads a file and records it as an input.
 func (r *reader) read(name string) ([]byte, error) {
-	f, err := r.source.Open(name)
+	data, err := bounded.ReadFile(r.source, name, loader.MaxDecompressedFileSize)
+	if errors.Is(err, bounded.ErrTooLarge) {
+		return nil, fmt.Errorf("%w for a file of a chart; list it in .helmignore", err)
+	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	limit := loader.MaxDecompressedFileSize
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes, Helm's limit for a file; list it in .helmignore", name, limit)
 	}
 	r.inputs = append(r.inputs, hydrate.Input{Path: name, SHA256: sha256.Sum256(data)})
 	return data, nil

@@ -171,7 +171,7 @@ func TestRefusals(t *testing.T) {
 		"library":         {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ntype: library"), nil, "chart c is a library chart"},
 		"not vendored":    {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies: [{name: d, version: 1, repository: 'https://x'}, {name: e, version: 1, repository: 'oci://x/y'}]"), nil, "which versions to fetch: d 1, e 1; run `helm dependency update .` and commit Chart.lock"},
 		"bad .helmignore": {chartFS(".helmignore", "a/**"), nil, ".helmignore: double-star"},
-		"huge file":       {chartFS("big", strings.Repeat("x", 5<<20+1)), nil, "big has more than 5242880 bytes"},
+		"huge file":       {chartFS("big", strings.Repeat("x", 5<<20+1)), nil, "big: larger than the limit of 5242880 bytes for a file of a chart"},
 		"bad archive":     {chartFS("charts/d-1.0.0.tgz", "x"), nil, "error unpacking subchart d-1.0.0.tgz in c"},
 		"kube version":    {chartFS(), func(r *hydrate.Request) { r.KubeVersion = "" }, "set render.kubeVersion"},
 		"old kube":        {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\nkubeVersion: '>=1.35'"), nil, "chart c asks for Kubernetes >=1.35; render.kubeVersion is v1.34"},

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path"
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // Bounds on one build.
@@ -201,19 +201,12 @@ func (t *tree) load(name string) ([]byte, error) {
 		return t.generated, nil
 	}
 	root := rootOf(name)
-	f, err := t.roots[root].Open(within(root, name))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if t.size += int64(len(data)); len(data) > maxFileBytes || t.size > maxBytes {
+	data, err := bounded.ReadFile(t.roots[root], within(root, name), min(maxFileBytes, maxBytes-t.size))
+	if errors.Is(err, bounded.ErrTooLarge) {
 		return nil, fmt.Errorf("%s: the build reads more than %d bytes, or more than %d of one file", name, maxBytes, maxFileBytes)
 	}
-	return data, nil
+	t.size += int64(len(data))
+	return data, err
 }
 
 // list returns the inputs, ordered by path.

@@ -21,7 +21,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -30,6 +29,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 const (
@@ -108,17 +108,9 @@ func (s *Schemas) lookUp(o hydrate.Object) (*jsonschema.Schema, error) {
 
 func (s *Schemas) file(name string) (*jsonschema.Schema, error) {
 	stored, _ := s.read.LoadOrStore(name, sync.OnceValues(func() (*jsonschema.Schema, error) {
-		f, err := s.files.Open(name)
+		data, err := bounded.ReadFile(s.files, name, maxSchemaBytes)
 		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		data, err := io.ReadAll(io.LimitReader(f, maxSchemaBytes+1))
-		if err != nil {
-			return nil, fmt.Errorf("schema %s: %w", name, err)
-		}
-		if len(data) > maxSchemaBytes {
-			return nil, fmt.Errorf("schema %s has more than %d bytes", name, maxSchemaBytes)
+			return nil, fmt.Errorf("schema %w", err)
 		}
 		content, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 		if err != nil {

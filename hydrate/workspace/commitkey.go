@@ -3,11 +3,11 @@ package workspace
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/git"
 )
 
@@ -49,9 +49,5 @@ func readCommitKey(ref string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxCommitKeyBytes+1))
-	if err == nil && len(data) > maxCommitKeyBytes {
-		err = fmt.Errorf("larger than %d bytes", maxCommitKeyBytes)
-	}
-	return data, err
+	return bounded.Read(f, maxCommitKeyBytes)
 }

@@ -22,6 +22,7 @@ const module = "github.com/lockage/lockage"
 // floorPlan says for each of our packages which of our packages it may import; "*" means all. A package that does
 // not exist yet breaks nothing; a package without a line does.
 var floorPlan = map[string][]string{
+	"internal/bounded":    nil,
 	"internal/cachefile":  nil,
 	"internal/loopback":   nil,
 	"internal/memfs":      nil,
@@ -77,7 +78,7 @@ var floorPlan = map[string][]string{
 }
 
 // plumbing may be imported by all: one idea each, which must not exist in two versions.
-var plumbing = []string{"internal/cachefile", "internal/loopback", "internal/memfs", "internal/redact", "internal/retry", "internal/terminal"}
+var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/loopback", "internal/memfs", "internal/redact", "internal/retry", "internal/terminal"}
 
 // rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
 // a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.

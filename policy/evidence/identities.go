@@ -3,12 +3,12 @@ package evidence
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"slices"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -57,19 +57,11 @@ func unsupported(name, why string) string {
 
 // readKeys reads the keys of one identity, the current one first.
 func readKeys(files fs.FS, name string) ([]sign.PublicKey, error) {
-	f, err := files.Open(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+	pem, err := bounded.ReadFile(files, name, maxKeyBytes)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || errors.Is(err, bounded.ErrTooLarge) {
 		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
 	} else if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	pem, err := io.ReadAll(io.LimitReader(f, maxKeyBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(pem) > maxKeyBytes {
-		return nil, fmt.Errorf("%w: more than %d bytes are no public key", ErrIdentity, maxKeyBytes)
 	}
 	keys, err := sign.ParsePublicKeys(pem)
 	if err != nil {
