@@ -233,7 +233,7 @@ func (a *app) warnUnneeded(t *target, s signer) {
 	}
 	switch {
 	case len(trusted) == 0:
-		a.warn("stage %s has no approval gate: no gate asks for this approval", t.declared.Stage)
+		a.warn("stage %s has no approval gate: the approval will not count", t.declared.Stage)
 	case !intersect(s.names, trusted):
 		a.warn("the key belongs to no identity whose approval stage %s asks for (%s): the approval will not count", t.declared.Stage, orNobody(trusted))
 	}

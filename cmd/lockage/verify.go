@@ -129,37 +129,38 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 		if q.Artifact != r.Stage && r.Reference != r.Stage { // neither STAGE nor REPOSITORY:STAGE
 			continue
 		}
-		if subjects[i].live, _, err = d.judgeLive(ctx, r.Pipeline, r.Stage); err != nil {
+		declared, _, err := d.expand(r.Pipeline, r.Stage)
+		if err != nil {
+			return nil, err
+		}
+		if subjects[i].live, _, err = d.judgeLive(ctx, declared); err != nil {
 			return nil, err
 		}
 	}
 	return subjects, nil
 }
 
-// judgeLive reads what is live in a stage, and checks whether its tag agrees. The check is nil if nothing is live.
-func (d declaration) judgeLive(ctx context.Context, p *pipeline.Pipeline, stage string) (*policy.Check, live.State, error) {
-	declared, _, err := d.expand(p, stage)
-	if err != nil || !live.Promotes(declared) {
-		return nil, live.State{}, err
+// judgeLive reads what is live in a declared stage, and checks whether its tag agrees. The check is nil if nothing is live.
+func (d declaration) judgeLive(ctx context.Context, declared pipeline.Expanded) (*policy.Check, live.State, error) {
+	if !live.Promotes(declared) {
+		return nil, live.State{}, nil
 	}
 	s, err := d.open(ctx, declared)
 	if err != nil {
 		return nil, live.State{}, err
 	}
 	state, err := live.Read(ctx, s)
-	check := &policy.Check{Check: "live", Result: policy.Fail}
 	if errors.Is(err, live.ErrBroken) {
-		check.Reason = err.Error()
-		return check, state, nil
+		return &policy.Check{Check: "live", Result: policy.Fail, Reason: err.Error()}, state, nil
 	}
 	ok, reason := state.Consistent(declared)
-	if check.Reason = reason; ok {
-		check.Result = policy.Pass
+	switch {
+	case !ok:
+		return &policy.Check{Check: "live", Result: policy.Fail, Reason: reason}, state, err
+	case state.Live == nil:
+		return nil, state, err
 	}
-	if ok && state.Live == nil {
-		check = nil
-	}
-	return check, state, err
+	return &policy.Check{Check: "live", Result: policy.Pass, Reason: reason}, state, err
 }
 
 // liveSubjects returns what is live in a stage, one subject for each pipeline that has it.
@@ -170,11 +171,11 @@ func (d declaration) liveSubjects(ctx context.Context, stage, release string) ([
 	}
 	var subjects []subject
 	for _, p := range pipelines {
-		check, state, err := d.judgeLive(ctx, p, stage)
+		declared, _, err := d.expand(p, stage)
 		if err != nil {
 			return nil, err
 		}
-		declared, _, err := d.expand(p, stage)
+		check, state, err := d.judgeLive(ctx, declared)
 		if err != nil {
 			return nil, err
 		}
