@@ -127,14 +127,7 @@ func (g *giteaForge) pulls(ctx context.Context, state gitea.StateType) iter.Seq2
 }
 
 func (g *giteaForge) list(ctx context.Context) ([]PullRequest, error) {
-	var all []PullRequest
-	for pull, err := range g.pulls(ctx, gitea.StateOpen) {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, pull)
-	}
-	return all, nil
+	return collect(g.pulls(ctx, gitea.StateOpen))
 }
 
 func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {

@@ -67,18 +67,12 @@ func (g *gitHub) find(ctx context.Context, head, base string) (PullRequest, bool
 }
 
 func (g *gitHub) list(ctx context.Context) ([]PullRequest, error) {
-	var all []*github.PullRequest
-	for pull, err := range pages(gitHubNext, func(page int) ([]*github.PullRequest, *github.Response, error) {
+	all, err := collect(pages(gitHubNext, func(page int) ([]*github.PullRequest, *github.Response, error) {
 		return g.client.PullRequests.List(g.limits(ctx), g.owner, g.name, &github.PullRequestListOptions{
 			State: "open", ListOptions: github.ListOptions{Page: page, PerPage: pageSize},
 		})
-	}) {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, pull)
-	}
-	return g.pulls(all), nil
+	}))
+	return g.pulls(all), err
 }
 
 // pulls leaves out those of forks, and of forks that are gone.

@@ -65,18 +65,12 @@ func (g *gitLab) find(ctx context.Context, head, base string) (PullRequest, bool
 }
 
 func (g *gitLab) list(ctx context.Context) ([]PullRequest, error) {
-	var all []*gitlab.BasicMergeRequest
-	for request, err := range pages(gitLabNext, func(page int) ([]*gitlab.BasicMergeRequest, *gitlab.Response, error) {
+	all, err := collect(pages(gitLabNext, func(page int) ([]*gitlab.BasicMergeRequest, *gitlab.Response, error) {
 		return g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
 			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize}, State: gitlab.Ptr("opened"),
 		}, gitlab.WithContext(ctx))
-	}) {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, request)
-	}
-	return g.pulls(all), nil
+	}))
+	return g.pulls(all), err
 }
 
 // pulls leaves out those of forks.
@@ -225,15 +219,12 @@ func (g *gitLab) reviews(ctx context.Context, pull PullRequest) ([]review, error
 	if err != nil {
 		return nil, err
 	}
-	var versions []*gitlab.MergeRequestDiffVersion
-	for version, err := range pages(gitLabNext, func(page int) ([]*gitlab.MergeRequestDiffVersion, *gitlab.Response, error) {
+	versions, err := collect(pages(gitLabNext, func(page int) ([]*gitlab.MergeRequestDiffVersion, *gitlab.Response, error) {
 		return g.client.MergeRequests.GetMergeRequestDiffVersions(g.project, pull.Number,
 			&gitlab.GetMergeRequestDiffVersionsOptions{Page: page, PerPage: pageSize}, gitlab.WithContext(ctx))
-	}) {
-		if err != nil {
-			return nil, err
-		}
-		versions = append(versions, version)
+	}))
+	if err != nil {
+		return nil, err
 	}
 	var out []review
 	for _, approval := range approvals.ApprovedBy {
@@ -270,18 +261,11 @@ func (g *gitLab) mayApprove(_ context.Context, review review) (bool, error) {
 }
 
 func (g *gitLab) notes(ctx context.Context, number int) ([]*gitlab.Note, error) {
-	var all []*gitlab.Note
-	for note, err := range pages(gitLabNext, func(page int) ([]*gitlab.Note, *gitlab.Response, error) {
+	return collect(pages(gitLabNext, func(page int) ([]*gitlab.Note, *gitlab.Response, error) {
 		return g.client.Notes.ListMergeRequestNotes(g.project, number, &gitlab.ListMergeRequestNotesOptions{
 			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize}, OrderBy: gitlab.Ptr("created_at"), Sort: gitlab.Ptr("asc"),
 		}, gitlab.WithContext(ctx))
-	}) {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, note)
-	}
-	return all, nil
+	}))
 }
 
 func (g *gitLab) comments(ctx context.Context, number int) ([]comment, error) {

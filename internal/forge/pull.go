@@ -232,6 +232,18 @@ func pages[T, R any](next func(R) int, read func(page int) ([]T, R, error)) iter
 	}
 }
 
+// collect reads a list to its end.
+func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
+	var all []T
+	for entry, err := range list {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entry)
+	}
+	return all, nil
+}
+
 // sleeper waits, or returns early with the context's error.
 type sleeper func(context.Context, time.Duration) error
 
