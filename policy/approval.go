@@ -63,7 +63,7 @@ func (g approval) Judge(f Facts) GateResult {
 		if a.Comment != "" {
 			shown += ": «" + plain(a.Comment) + "»"
 		}
-		counted.add(v.KeyFingerprint(), shown, v.Referrer().String())
+		counted.add(v.KeyFingerprint(), shown, v.Referrer())
 	}
 	if counted.count() >= g.count {
 		return counted.pass("approved by %s", counted.String())

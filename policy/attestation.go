@@ -110,7 +110,7 @@ func (g attestation) Judge(f Facts) GateResult {
 			notes.add("the one by %s does not count: %s", who, err)
 			continue
 		}
-		counted.add(v.KeyFingerprint(), who+when, v.Referrer().String())
+		counted.add(v.KeyFingerprint(), who+when, v.Referrer())
 	}
 	if counted.count() >= g.count {
 		return counted.pass("%s on the %s by %s", plain(g.Type), g.about, counted.String())

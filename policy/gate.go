@@ -21,11 +21,11 @@ const (
 
 // GateResult is how one gate came out.
 type GateResult struct {
-	Gate       string     `json:"gate"` // see GateNames
-	Result     Result     `json:"result"`
-	Reason     string     `json:"reason"`               // what decided it; for a denial, what would satisfy it
-	RetryAfter *time.Time `json:"retryAfter,omitempty"` // of a pending gate: when to ask again, where that is known
-	Evidence   []string   `json:"evidence,omitempty"`   // digests of the statements that decided it
+	Gate       string          `json:"gate"` // see GateNames
+	Result     Result          `json:"result"`
+	Reason     string          `json:"reason"`               // what decided it; for a denial, what would satisfy it
+	RetryAfter *time.Time      `json:"retryAfter,omitempty"` // of a pending gate: when to ask again, where that is known
+	Evidence   []digest.Digest `json:"evidence,omitempty"`   // the statements that decided it
 }
 
 // Condition is what a gate asks for, parsed. A kind of gate is a type with these methods and Signers, in a file of its own,

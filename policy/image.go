@@ -49,9 +49,9 @@ func (g imageGate) Judge(f Facts) GateResult {
 		case !ok:
 			notes.add("%s by %s does not count here", map[bool]string{true: "provenance", false: "a signature"}[provenance], signer(v))
 		case !provenance:
-			signed.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer().String())
+			signed.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer())
 		case names(v, f.Commit):
-			proven.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer().String())
+			proven.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer())
 		default:
 			notes.add("the provenance by %s does not name commit %s", by(name, v.KeyFingerprint()), f.Commit)
 		}

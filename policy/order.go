@@ -62,7 +62,7 @@ func Order(after pipeline.After, passages map[string]Passage) GateResult {
 			reasons = append(reasons, "it was never live in "+stage)
 		}
 		if p.Record != "" {
-			g.Evidence = append(g.Evidence, p.Record.String())
+			g.Evidence = append(g.Evidence, p.Record)
 		}
 	}
 	switch {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/sign"
 )
 
@@ -55,12 +57,12 @@ func (s signers) String() string {
 // tally counts distinct keys and keeps what each of them showed first.
 type tally struct {
 	shown    []string
-	evidence []string
+	evidence []digest.Digest
 	keys     map[string]bool
 }
 
 // add counts a key, once.
-func (t *tally) add(key, shown, evidence string) {
+func (t *tally) add(key, shown string, evidence digest.Digest) {
 	if t.keys[key] {
 		return
 	}

@@ -124,7 +124,7 @@ func (g soak) Judge(f Facts) GateResult {
 }
 
 func (g soak) judge(f Facts, r run) GateResult {
-	start, since, evidence := r.from, "live in "+g.stage+" since "+at(r.from), []string(nil)
+	start, since, evidence := r.from, "live in "+g.stage+" since "+at(r.from), []digest.Digest(nil)
 	if g.healthy {
 		trusted := f.signers(g.by, g.stage)
 		h, ok := f.healthy(g.stage, trusted, r)
@@ -135,7 +135,7 @@ func (g soak) judge(f Facts, r run) GateResult {
 			return fail("was live in %s from %s to %s%s without a health attestation by %s: promote it there again, and attest its health",
 				g.stage, at(r.from), at(r.until), r.claimed(), trusted)
 		}
-		start, since, evidence = h.time, "healthy in "+g.stage+" since "+at(h.time)+", as "+h.by+" states", []string{h.evidence}
+		start, since, evidence = h.time, "healthy in "+g.stage+" since "+at(h.time)+", as "+h.by+" states", []digest.Digest{h.evidence}
 	}
 	stayed := max(r.until.Sub(start), 0)
 	var result GateResult
@@ -155,7 +155,7 @@ func (g soak) judge(f Facts, r run) GateResult {
 type health struct {
 	time     time.Time // that it names, the signer's word
 	by       string
-	evidence string
+	evidence digest.Digest
 }
 
 // healthy finds the first health attestation of a run: about an artifact of the run, at a time when that was live.
@@ -171,7 +171,7 @@ func (f Facts) healthy(stage string, trusted signers, r run) (health, bool) {
 			continue
 		}
 		if first.by == "" || h.Time.Before(first.time) {
-			first = health{h.Time, by(name, v.KeyFingerprint()), v.Referrer().String()}
+			first = health{h.Time, by(name, v.KeyFingerprint()), v.Referrer()}
 		}
 	}
 	return first, first.by != ""

@@ -22,19 +22,19 @@ import (
 type attestResults []attestResult
 
 type attestResult struct {
-	Pipeline  string     `json:"pipeline"`
-	Stage     string     `json:"stage"`
-	Release   string     `json:"release"`
-	Reference string     `json:"reference"`
-	Digest    string     `json:"digest"`
-	Action    string     `json:"action"` // approved, waived, attested or unchanged
-	Type      string     `json:"type"`   // of the predicate
-	Gate      string     `json:"gate,omitempty"`
-	Expires   *time.Time `json:"expires,omitempty"`
-	Statement string     `json:"statement"`          // digest of the manifest that attaches it
-	Identity  []string   `json:"identity,omitempty"` // names of the key in the pipeline file
-	Key       string     `json:"key"`                // its fingerprint
-	Sources   []string   `json:"sources,omitempty"`  // of health: the resources that were read
+	Pipeline  string        `json:"pipeline"`
+	Stage     string        `json:"stage"`
+	Release   string        `json:"release"`
+	Reference string        `json:"reference"`
+	Digest    digest.Digest `json:"digest"`
+	Action    string        `json:"action"` // approved, waived, attested or unchanged
+	Type      string        `json:"type"`   // of the predicate
+	Gate      string        `json:"gate,omitempty"`
+	Expires   *time.Time    `json:"expires,omitempty"`
+	Statement digest.Digest `json:"statement"`          // digest of the manifest that attaches it
+	Identity  []string      `json:"identity,omitempty"` // names of the key in the pipeline file
+	Key       string        `json:"key"`                // its fingerprint
+	Sources   []string      `json:"sources,omitempty"`  // of health: the resources that were read
 }
 
 func (rs attestResults) Text(w io.Writer) {
@@ -215,7 +215,7 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 	if err != nil {
 		return err
 	}
-	result.Type, result.Statement = statement.PredicateType, referrer.String()
+	result.Type, result.Statement = statement.PredicateType, referrer
 	if !attached {
 		result.Action = "unchanged"
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/policy"
@@ -16,11 +17,11 @@ type promoteResults []promoteResult
 
 type promoteResult struct {
 	promote.Result
-	DryRun      bool   `json:"dryRun,omitempty"`
-	From        string `json:"from,omitempty"` // digest
-	FromRelease string `json:"fromRelease,omitempty"`
-	To          string `json:"to,omitempty"` // digest
-	Error       string `json:"error,omitempty"`
+	DryRun      bool          `json:"dryRun,omitempty"`
+	From        digest.Digest `json:"from,omitempty"` // digest
+	FromRelease string        `json:"fromRelease,omitempty"`
+	To          digest.Digest `json:"to,omitempty"` // digest
+	Error       string        `json:"error,omitempty"`
 }
 
 func (rs promoteResults) Text(w io.Writer) {
@@ -187,10 +188,10 @@ func promotionResult(r promote.Result, dryRun bool) promoteResult {
 	r.Gates = nonNil(r.Gates)
 	s := promoteResult{Result: r, DryRun: dryRun, Error: messageOf(r.Err)}
 	if r.From != nil {
-		s.From, s.FromRelease = r.From.Digest.String(), r.From.Release
+		s.From, s.FromRelease = r.From.Digest, r.From.Release
 	}
 	if r.To != nil {
-		s.To = r.To.Digest.String()
+		s.To = r.To.Digest
 	}
 	return s
 }

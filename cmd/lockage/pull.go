@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/oci"
@@ -16,8 +17,8 @@ type pullResults []pullResult
 
 type pullResult struct {
 	Reference     string            `json:"reference"`
-	Digest        string            `json:"digest"`
-	ContentDigest string            `json:"contentDigest"`
+	Digest        digest.Digest     `json:"digest"`
+	ContentDigest digest.Digest     `json:"contentDigest"`
 	Annotations   map[string]string `json:"annotations"`
 	Directory     string            `json:"directory,omitempty"`
 
@@ -81,8 +82,8 @@ func (a *app) pull(ctx context.Context, what, release, dir string) error {
 	}
 	a.emit(pullResults{{
 		Reference:     repository.Reference(reference),
-		Digest:        manifest.Descriptor.Digest.String(),
-		ContentDigest: tree.ContentDigest().String(),
+		Digest:        manifest.Descriptor.Digest,
+		ContentDigest: tree.ContentDigest(),
 		Annotations:   manifest.Annotations,
 		Directory:     dir,
 		tree:          tree,

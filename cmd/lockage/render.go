@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate"
@@ -18,15 +19,15 @@ import (
 type renderResults []renderResult
 
 type renderResult struct {
-	Pipeline      string   `json:"pipeline"`
-	Stage         string   `json:"stage"`
-	Release       string   `json:"release"`
-	Digest        string   `json:"digest"`
-	ContentDigest string   `json:"contentDigest"`
-	InputDigest   string   `json:"inputDigest"`
-	Objects       int      `json:"objects"`
-	Images        []string `json:"images"`
-	Directory     string   `json:"directory,omitempty"`
+	Pipeline      string        `json:"pipeline"`
+	Stage         string        `json:"stage"`
+	Release       string        `json:"release"`
+	Digest        digest.Digest `json:"digest"`
+	ContentDigest digest.Digest `json:"contentDigest"`
+	InputDigest   digest.Digest `json:"inputDigest"`
+	Objects       int           `json:"objects"`
+	Images        []string      `json:"images"`
+	Directory     string        `json:"directory,omitempty"`
 
 	tree *hydrate.Tree
 }
@@ -145,9 +146,9 @@ func (r *rendering) stage(ctx context.Context, release plan.Release, s plan.Stag
 		Pipeline:      s.Pipeline,
 		Stage:         s.Name,
 		Release:       s.Lock.ReleaseID,
-		Digest:        packed.Descriptor.Digest.String(),
-		ContentDigest: packed.ContentDigest.String(),
-		InputDigest:   s.InputDigest().String(),
+		Digest:        packed.Descriptor.Digest,
+		ContentDigest: packed.ContentDigest,
+		InputDigest:   s.InputDigest(),
 		Objects:       rendered.Objects,
 		Images:        rendered.Images,
 		tree:          rendered.Tree,

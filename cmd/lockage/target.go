@@ -126,7 +126,7 @@ func (t *target) claim() sign.Claim {
 func (t *target) result(s signer) attestResult {
 	return attestResult{
 		Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID,
-		Reference: t.reference, Digest: t.desc.Digest.String(),
+		Reference: t.reference, Digest: t.desc.Digest,
 		Identity: s.names, Key: s.key.Identity().PublicKey.Fingerprint(),
 	}
 }

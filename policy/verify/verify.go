@@ -59,7 +59,7 @@ type Request struct {
 // Report is what was found out about one artifact.
 type Report struct {
 	Reference string         `json:"reference"`
-	Digest    string         `json:"digest"`
+	Digest    digest.Digest  `json:"digest"`
 	Result    policy.Result  `json:"result"`
 	Checks    policy.Verdict `json:"checks"`
 }
@@ -85,7 +85,7 @@ func Examine(ctx context.Context, r Request) (Examined, error) {
 	if err != nil {
 		return e, err
 	}
-	e.Report.Digest = desc.Digest.String()
+	e.Report.Digest = desc.Digest
 	e.Report.Checks, err = e.judge(ctx, r, desc, raw)
 	e.Report.Result = e.Report.Checks.Result()
 	return e, err

@@ -42,7 +42,7 @@ func TestHonestArtifactPasses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if report.Result != policy.Pass || report.Digest != desc.Digest.String() || report.Reference != q.Artifact {
+			if report.Result != policy.Pass || report.Digest != desc.Digest || report.Reference != q.Artifact {
 				t.Errorf("report is %+v", report)
 			}
 			var checks []string

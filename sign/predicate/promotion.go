@@ -41,10 +41,10 @@ type Policy struct {
 
 // Check is one gate or verification with its result.
 type Check struct {
-	Name     string   `json:"name"`
-	Result   string   `json:"result"` // pass or waived
-	Reason   string   `json:"reason"`
-	Evidence []string `json:"evidence,omitempty"` // digests of the statements that decided it
+	Name     string          `json:"name"`
+	Result   string          `json:"result"` // pass or waived
+	Reason   string          `json:"reason"`
+	Evidence []digest.Digest `json:"evidence,omitempty"` // the statements that decided it
 }
 
 // Promotion is one promotion of one stage.
@@ -127,15 +127,13 @@ func (r Promotion) Summary() (sign.Statement, error) {
 	if r.Version != "" {
 		s.Verifier.Version = map[string]string{"lockage": r.Version}
 	}
-	seen := map[string]bool{}
+	seen := map[digest.Digest]bool{}
 	for _, c := range r.Checks {
-		for _, e := range c.Evidence {
-			d := digest.Digest(e)
-			if d.Validate() != nil || seen[e] {
-				continue
+		for _, d := range c.Evidence {
+			if d.Validate() == nil && !seen[d] {
+				seen[d] = true
+				s.Inputs = append(s.Inputs, sign.ResourceDescriptor{Digest: sign.DigestSet(d)})
 			}
-			seen[e] = true
-			s.Inputs = append(s.Inputs, sign.ResourceDescriptor{Digest: sign.DigestSet(d)})
 		}
 	}
 	return newStatement(TypeSummary, r.Claim, r.To.Digest, s)

@@ -43,8 +43,8 @@ func example(artifact digest.Digest) predicate.Promotion {
 			File: "lockage.yaml", Digest: digest.FromString("pipeline"),
 		},
 		Checks: []predicate.Check{
-			{Name: "signature", Result: "pass", Reason: "signed", Evidence: []string{digest.FromString("one").String()}},
-			{Name: "approval", Result: "waived", Reason: "fire", Evidence: []string{digest.FromString("one").String(), "no digest"}},
+			{Name: "signature", Result: "pass", Reason: "signed", Evidence: []digest.Digest{digest.FromString("one")}},
+			{Name: "approval", Result: "waived", Reason: "fire", Evidence: []digest.Digest{digest.FromString("one"), "no digest"}},
 		},
 		Reason: "a person's words", Version: "v1",
 		Time: time.Date(2026, 4, 1, 12, 0, 0, 999, time.FixedZone("elsewhere", 3600)),
@@ -100,7 +100,7 @@ func TestJSON(t *testing.T) {
 			`"checks":[{"name":"gate:soak","result":"pass","reason":"2h","evidence":["sha256:3"]}],"time":"2026-04-01T12:00:00Z"}`: statement(predicate.Promotion{
 			Claim: claim, Action: predicate.Promoted, Sequence: 1, To: predicate.Artifact{Release: "git-2", Digest: artifact, Content: "sha256:1"},
 			Policy: predicate.Policy{Ref: "main", Commit: "3", File: "lockage.yaml", Digest: "sha256:2"},
-			Checks: []predicate.Check{{Name: "gate:soak", Result: "pass", Reason: "2h", Evidence: []string{"sha256:3"}}},
+			Checks: []predicate.Check{{Name: "gate:soak", Result: "pass", Reason: "2h", Evidence: []digest.Digest{"sha256:3"}}},
 			Time:   now,
 		}.Statement()),
 	} {
