@@ -60,7 +60,7 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 			Digest:  rec.To.Digest,
 			Content: rec.To.Content,
 			Source:  mirror.Origin{URL: j.declared.SourceRepo, Commit: j.lock.Lock.GitCommit},
-			GitOps:  mirror.Origin{URL: r.trunk.URL(), Commit: j.examined.GitOpsCommit},
+			GitOps:  mirror.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
 		},
 		Place: s.live.Place,
 		Promotion: &mirror.Promotion{
@@ -74,7 +74,7 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 		Tree:       func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
 		Sign:       sign,
 	}
-	results, err := r.BranchWriter(s.live.Remote, r.trunk).Write(ctx, []mirror.Change{change})
+	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []mirror.Change{change})
 	switch {
 	case errors.Is(err, mirror.ErrMoved):
 		return r.conflict(ctx, s, rec.To)

@@ -64,8 +64,8 @@ func TestAttestationOfAnotherRelease(t *testing.T) {
 	s.must(promote.Promote, s.releases[0], production)
 }
 
-// When a release was replaced is the promoter's word, not that of a commit: whoever can rewrite the live ref gives commits
-// whatever time he likes.
+// The promoter's record, and not a commit, decides when a release was replaced: a person who can rewrite the live ref chooses
+// the times of its commits.
 func TestSoakProlonged(t *testing.T) {
 	t.Parallel()
 	s := newSoakingScene(t)
@@ -136,7 +136,7 @@ func (g gitea) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // What nobody merged lies on the stage branch all the same, below what somebody merged by fast-forward: it came with it.
-func TestSmuggledIntoReview(t *testing.T) {
+func TestHiddenInReview(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true, "mirror: {path: \"apps/codeai/{stage}/deploy\", review: pull-request}\n"+
 		strings.Replace(head, "auto: true, after: [staging]", "mirror: {review: none}", 1))

@@ -123,7 +123,7 @@ func (r *run) request(s *stage, d digest.Digest, release string) verify.Request 
 		Reference:  d.String(),
 		Release:    release,
 		Files:      r.files,
-		Trunk:      r.trunk,
+		Trunk:      r.policyRef,
 		Remotes:    r.Workspace.Repository,
 	}
 }
@@ -188,11 +188,12 @@ func (r *run) liveTree(ctx context.Context, s *stage) (*oci.Tree, error) {
 
 // sibling opens another stage of the same pipeline.
 func (r *run) sibling(ctx context.Context, s *stage, name string) (*stage, error) {
-	other, ok := s.pipeline.Stage(name)
+	declared, ok := s.pipeline.Stage(name)
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrNoStage, name)
 	}
-	return r.open(ctx, task{pipeline: s.pipeline, stage: other})
+	other := &stage{pipeline: s.pipeline, stage: declared}
+	return other, r.open(ctx, other)
 }
 
 // order judges whether the release went through the stages before; nil where there are none.
@@ -260,7 +261,7 @@ func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.E
 	if err != nil {
 		return "", err
 	}
-	hydration, err := verify.Hydration(ctx, other.repository, desc, hydrator, r.trunk)
+	hydration, err := verify.Hydration(ctx, other.repository, desc, hydrator, r.policyRef)
 	if err != nil {
 		return "", fmt.Errorf("stage %s: %w", declared.Stage, err)
 	}

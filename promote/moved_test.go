@@ -16,7 +16,7 @@ import (
 	"github.com/lockage/lockage/promote"
 )
 
-// tags is the artifact repository, for whoever moves tags by hand.
+// tags is the artifact repository, for moving tags by hand.
 func (s *scene) tags() *oci.Repository {
 	s.t.Helper()
 	repository, err := testworld.Client().Repository(s.demo.Artifacts)

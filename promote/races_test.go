@@ -110,7 +110,7 @@ func TestRaces(t *testing.T) {
 	}
 }
 
-// Without a live ref nothing tells for certain who was first, but nobody is told that he won over what runs.
+// Without a live ref no run knows for certain which was first, but no run reports a success over what is live.
 func TestRaceForATag(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true, head)
@@ -156,7 +156,7 @@ func TestRaceForATag(t *testing.T) {
 	}
 }
 
-// Whoever lost may run again at once: what he wrote does not stand in the way.
+// The run that lost may run again at once: its statements do not block it.
 func TestLoserRunsAgain(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true, mirrored+head)

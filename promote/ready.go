@@ -11,14 +11,14 @@ import (
 )
 
 // hold judges whether a later stage's soak keeps a stage's release where it is. Without it, a pipeline with releases more
-// frequent than they soak would never promote any of them. It returns nil where nothing does.
+// frequent than they soak would never promote any of them. It returns nil if none does.
 func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 	if s.state.Live == nil {
 		return nil, nil //nolint:nilnil // nothing is soaking
 	}
-	f, err := lock.Release(r.files, s.pipeline.Lock, s.state.Live.To.Release)
+	f, err := r.lock(s, s.state.Live.To.Release)
 	if err != nil {
-		return nil, nil //nolint:nilerr,nilnil // a release without a lock goes nowhere from here
+		return nil, nil //nolint:nilerr,nilnil // a release without a lock is promoted to no other stage
 	}
 	for _, name := range s.pipeline.Order() {
 		declared, err := s.pipeline.Expand(name, f.Lock, r.files)

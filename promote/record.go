@@ -28,9 +28,9 @@ func (r *run) record(s *stage, j *judgement, action predicate.Action) (predicate
 		From:     s.result.From,
 		To:       j.artifact,
 		Policy: predicate.Policy{
-			Repository: r.trunk.URL(),
-			Ref:        r.trunk.Name(),
-			Commit:     r.trunk.Tip(),
+			Repository: r.policyRef.URL(),
+			Ref:        r.policyRef.Name(),
+			Commit:     r.policyRef.Tip(),
 			File:       s.pipeline.File,
 			Digest:     digest.FromBytes(data),
 		},

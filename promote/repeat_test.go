@@ -56,7 +56,7 @@ func TestOverUnpromoted(t *testing.T) {
 	}
 }
 
-// A rollback past a release holds that one too: it does not come back by itself, and goes nowhere from there.
+// A rollback past a release holds that one too: it does not come back by itself, and is promoted to no other stage.
 func TestRollbackPast(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true, mirrored+head)

@@ -16,7 +16,7 @@ import (
 // into force, record and all, with the merge. A later run finds the proposal, since it finds the record.
 func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, change mirror.Change, refusal error) error {
 	change.Review = pullrequest.RollbackBranch(s.pipeline.Name, s.stage.Name, j.artifact.Release)
-	results, err := r.BranchWriter(s.live.Remote, r.trunk).Write(ctx, []mirror.Change{change})
+	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []mirror.Change{change})
 	if err != nil || results[0].Landed {
 		return fmt.Errorf("live ref: %w", refusal) // the cause is not a protected branch
 	}

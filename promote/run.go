@@ -28,8 +28,8 @@ const (
 // run is a run in progress.
 type run struct {
 	Options
-	trunk *workspace.Policy
-	files fs.FS // at the policy ref's tip
+	policyRef *workspace.Policy
+	files     fs.FS // at the policy ref's tip
 
 	forges forges
 
@@ -40,47 +40,38 @@ type run struct {
 
 type stageKey struct{ pipeline, stage string }
 
-// task is one stage to promote.
-type task struct {
-	pipeline *pipeline.Pipeline
-	stage    pipeline.Stage
-	level    int // the most stages in a row before it: stages of one level do not depend on each other
-}
-
-func (t task) key() stageKey { return stageKey{t.pipeline.Name, t.stage.Name} }
-
 // start reads the declarations, selects the stages, and does each. Stages of one level run concurrently, and one level
 // after the other, since what is promoted to one stage may be ready for the next.
 func start(ctx context.Context, o Options, do func(*run, context.Context, *stage) error) ([]Result, error) {
 	r := &run{Options: o, histories: map[string]*sequence[string]{}, chains: map[stageKey]*sequence[live.Promotion]{}}
 	var err error
-	if r.trunk, err = o.Workspace.Policy(ctx, o.PolicyRef, o.Warn); err != nil {
+	if r.policyRef, err = o.Workspace.Policy(ctx, o.PolicyRef, o.Warn); err != nil {
 		return nil, err
 	}
-	if r.files, err = r.trunk.Files(ctx); err != nil {
+	if r.files, err = r.policyRef.Files(ctx); err != nil {
 		return nil, err
 	}
 	pipelines, err := o.Workspace.Pipelines(r.files, o.Files)
 	if err != nil {
 		return nil, err
 	}
-	tasks, err := selectStages(pipelines, o.Stages, o.Ready)
+	stages, err := selectStages(pipelines, o.Stages, o.Ready)
 	if err != nil {
 		return nil, err
 	}
 	defer r.close()
-	results := make([]Result, len(tasks))
+	results := make([]Result, len(stages))
 	last := 0
-	for _, t := range tasks {
-		last = max(last, t.level)
+	for _, s := range stages {
+		last = max(last, s.level)
 	}
 	for level := range last + 1 {
 		var group errgroup.Group
 		group.SetLimit(concurrency)
-		for i, t := range tasks {
-			if t.level == level {
+		for i, s := range stages {
+			if s.level == level {
 				group.Go(func() error {
-					results[i] = r.one(ctx, t, do)
+					results[i] = r.one(ctx, s, do)
 					return nil
 				})
 			}
@@ -91,20 +82,20 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 }
 
 // selectStages finds the named stages in all pipelines.
-func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) ([]task, error) {
-	var tasks []task
+func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) ([]*stage, error) {
+	var stages []*stage
 	var all []string
 	for _, p := range pipelines {
 		levels := map[string]int{}
 		for _, name := range p.Order() {
-			s, _ := p.Stage(name)
-			for _, before := range s.After.Stages {
+			declared, _ := p.Stage(name)
+			for _, before := range declared.After.Stages {
 				levels[name] = max(levels[name], levels[before]+1)
 			}
 			all = append(all, name)
 			named := slices.Contains(names, name) || ready && len(names) == 0
-			if named && (s.Auto || !ready) {
-				tasks = append(tasks, task{pipeline: p, stage: s, level: levels[name]})
+			if named && (declared.Auto || !ready) {
+				stages = append(stages, &stage{pipeline: p, stage: declared, level: levels[name]})
 			}
 		}
 	}
@@ -114,12 +105,12 @@ func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) ([
 			return nil, fmt.Errorf("%w: %q; the stages are %s", ErrNoStage, name, strings.Join(slices.Compact(all), ", "))
 		}
 	}
-	return tasks, nil
+	return stages, nil
 }
 
 // one does one stage. An error without an action of its own is a failure.
-func (r *run) one(ctx context.Context, t task, do func(*run, context.Context, *stage) error) Result {
-	s, err := r.open(ctx, t)
+func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, *stage) error) Result {
+	err := r.open(ctx, s)
 	switch {
 	case err == nil:
 		err = do(r, ctx, s)
@@ -128,7 +119,7 @@ func (r *run) one(ctx context.Context, t task, do func(*run, context.Context, *s
 		s.result.Action, err = Unchanged, nil
 	}
 	result := s.result
-	result.Pipeline, result.Stage, result.Err = t.pipeline.Name, t.stage.Name, err
+	result.Pipeline, result.Stage, result.Err = s.pipeline.Name, s.stage.Name, err
 	switch {
 	case err == nil:
 	case errors.Is(err, policy.ErrDenied):
@@ -138,7 +129,7 @@ func (r *run) one(ctx context.Context, t task, do func(*run, context.Context, *s
 	default:
 		result.Action = Failed
 	}
-	r.Step(fmt.Sprintf("%s/%s %s", t.pipeline.Name, t.stage.Name, result.Action))
+	r.Step(fmt.Sprintf("%s/%s %s", s.pipeline.Name, s.stage.Name, result.Action))
 	return result
 }
 
@@ -146,7 +137,7 @@ func (r *run) one(ctx context.Context, t task, do func(*run, context.Context, *s
 func (r *run) lock(s *stage, release string) (lock.File, error) {
 	f, err := lock.Release(r.files, s.pipeline.Lock, release)
 	if err != nil {
-		return f, fmt.Errorf("%s: %w", r.trunk.Name(), err)
+		return f, fmt.Errorf("%s: %w", r.policyRef.Name(), err)
 	}
 	return f, nil
 }
@@ -157,7 +148,7 @@ func (r *run) releases(ctx context.Context, dir string) *sequence[string] {
 	defer r.mu.Unlock()
 	s := r.histories[dir]
 	if s == nil {
-		s = newSequence(r.trunk.Releases(ctx, r.files, dir))
+		s = newSequence(r.policyRef.Releases(ctx, r.files, dir))
 		r.histories[dir] = s
 	}
 	return s

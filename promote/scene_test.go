@@ -26,7 +26,7 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// scene is a GitOps repository, a registry and a Git server, both of which can be made to fail and be set back. It holds two
+// scene is a GitOps repository, a registry and a Git server, and both servers can be made to fail and be set back. It holds two
 // releases, hydrated for the stages staging and production of the demonstration's pipeline.
 type scene struct {
 	t             testing.TB
@@ -263,15 +263,15 @@ func (s *scene) must(do verb, release, stage string) promote.Result {
 	return r
 }
 
-// stage is where a stage's state is kept, as somebody sees it who trusts only what the policy ref says.
+// stage is where a stage's state is kept, for a reader who trusts only the policy ref.
 func (s *scene) stage(name string) live.Stage {
 	s.t.Helper()
 	w := s.workspace()
-	trunk, err := w.Policy(s.t.Context(), "", func(string) {})
+	policyRef, err := w.Policy(s.t.Context(), "", func(string) {})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	files, err := trunk.Files(s.t.Context())
+	files, err := policyRef.Files(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}

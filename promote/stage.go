@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
@@ -18,7 +19,9 @@ import (
 
 // stage is one stage of a run: where its state is kept, the state, and the outcome.
 type stage struct {
-	task
+	pipeline   *pipeline.Pipeline
+	stage      pipeline.Stage
+	level      int // the most stages in a row before it: stages of one level do not depend on each other
 	repository *oci.Repository
 	live       live.Stage
 	state      live.State
@@ -28,27 +31,28 @@ type stage struct {
 // errNoRelease is returned for a pipeline without a release.
 var errNoRelease = errors.New("nothing was released yet")
 
-// open finds where a stage's state is kept. It returns a stage even with an error, for the result.
-func (r *run) open(ctx context.Context, t task) (*stage, error) {
-	s := &stage{task: t}
-	current, err := lock.Current(r.files, t.pipeline.Lock)
+func (s *stage) key() stageKey { return stageKey{s.pipeline.Name, s.stage.Name} }
+
+// open finds where a stage's state is kept.
+func (r *run) open(ctx context.Context, s *stage) error {
+	current, err := lock.Current(r.files, s.pipeline.Lock)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, fmt.Errorf("%w: %w", errNoRelease, err)
+		return fmt.Errorf("%w: %w", errNoRelease, err)
 	}
 	if err != nil {
-		return s, err
+		return err
 	}
 	// The place of the state does not depend on the release; what does is expanded for each release.
-	declared, err := t.pipeline.Expand(t.stage.Name, current.Lock, r.files)
+	declared, err := s.pipeline.Expand(s.stage.Name, current.Lock, r.files)
 	if err != nil {
-		return s, err
+		return err
 	}
 	if s.repository, err = r.Client.Repository(declared.Repository); err != nil {
-		return s, err
+		return err
 	}
 	s.live, err = live.Open(ctx, r.files, declared, r.Client, r.Workspace.Repository)
 	s.result.Branch = s.live.Place.Branch
-	return s, err
+	return err
 }
 
 // read reads what is live, and completes what an earlier run began.
