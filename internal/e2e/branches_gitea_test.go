@@ -14,6 +14,7 @@ import (
 // TestBranchesOnGitea writes stage branches on a real forge: large ones, shared ones, ones with other people's files, and
 // protected ones.
 func TestBranchesOnGitea(t *testing.T) {
+	t.Parallel()
 	bin := requireE2E(t)
 	g := gitea(t)
 	registry := startOlareg(t)

@@ -8,6 +8,7 @@ import (
 
 // TestDiffComment lets the job of a pull request keep its comment up to date, on a real forge.
 func TestDiffComment(t *testing.T) {
+	t.Parallel()
 	bin := requireE2E(t)
 	g := gitea(t)
 	repository := g.Repo(t, "gitops")

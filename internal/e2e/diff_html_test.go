@@ -33,6 +33,7 @@ rules:
 
 // TestDiffPage opens the pages that diff writes in Chromium, and uses them as a reviewer does.
 func TestDiffPage(t *testing.T) {
+	t.Parallel()
 	bin := requireE2E(t)
 	var calls atomic.Int32
 	outside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))

@@ -47,6 +47,7 @@ func ensure(t *testing.T, repository *forge.Repository, request forge.Request, w
 
 // TestForgeOnGitea tries package forge on a real forge.
 func TestForgeOnGitea(t *testing.T) {
+	t.Parallel()
 	g := gitea(t)
 	for name, test := range map[string]func(*testing.T, *giteaServer){
 		"pull request": giteaForgePullRequest, "race": giteaForgeRaceToOpen, "review": giteaForgeReview,

@@ -167,6 +167,7 @@ func wants(t *testing.T, what, got string, words ...string) {
 
 // TestPullRequests has people review stages on a real forge.
 func TestPullRequests(t *testing.T) {
+	t.Parallel()
 	bin := requireE2E(t)
 	g := gitea(t)
 	for name, test := range map[string]func(*testing.T, *reviewWorld){
