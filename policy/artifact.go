@@ -73,6 +73,27 @@ func signature(e Expectation, h Hydration) Check {
 	return Check{"signature", Fail, reason}
 }
 
+// SignedBy judges whether an identity, whose proven statements about an artifact are given, signed it as what the claim says. A
+// signature for another stage or repository says nothing here, and neither does any other statement.
+func SignedBy(name string, claim sign.Claim, statements []sign.Verified, rejected []sign.Rejected) Check {
+	check := Check{"identity " + name, Fail, "no signature by " + name}
+	if len(rejected) > 0 {
+		check.Reason += "; " + rejected[0].Reason
+	}
+	for _, s := range statements {
+		if s.PredicateType() != sign.PredicateSignature {
+			continue
+		}
+		if got := s.Claim(); got != claim || s.SubjectName() != claim.Repository {
+			check.Reason = fmt.Sprintf("%s signed it for another purpose: as %s of stage %s, pipeline %s, in %s",
+				name, got.Release, got.Stage, got.Pipeline, got.Repository)
+			continue
+		}
+		return Check{check.Check, Pass, fmt.Sprintf("signed by %s, key %s", name, s.KeyFingerprint())}
+	}
+	return check
+}
+
 // provenance makes the checks that rest on SLSA provenance. One and the same statement must pass them all: of several,
 // the one that comes furthest is reported.
 func provenance(e Expectation, h Hydration) Verdict {

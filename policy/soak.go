@@ -44,6 +44,16 @@ func runs(spans []Span, now time.Time) []run {
 	return all
 }
 
+// Starts returns for each span, which are the oldest first, since when its content is live without a break: the time that soak
+// counts from.
+func Starts(spans []Span, now time.Time) []time.Time {
+	var starts []time.Time
+	for _, r := range runs(spans, now) {
+		starts = append(starts, slices.Repeat([]time.Time{r.from}, len(r.spans))...)
+	}
+	return starts
+}
+
 func (r run) content() digest.Digest { return r.spans[0].Content }
 
 func (r run) of(release string) bool {

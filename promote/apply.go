@@ -66,7 +66,7 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 		Promotion: &mirror.Promotion{
 			Record:   s.result.Record,
 			RollBack: rec.Action == predicate.RolledBack,
-			Merge:    j.merge(),
+			Merge:    j.merged(),
 			Expected: s.state.Tree,
 		},
 		Attributes: j.declared.Mirror.Attributes,

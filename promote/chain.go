@@ -3,7 +3,6 @@ package promote
 import (
 	"context"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/lockage/lockage/hydrate/lock"
@@ -31,34 +30,14 @@ func (r *run) recent(ctx context.Context, s *stage, l lock.Lock) iter.Seq2[live.
 	}
 }
 
-// spans returns when what was live in a stage, as far back as a release can have been, the oldest first. The record of
-// another content, which the promoter signed, ends a span: a person who can push to the live ref chooses the times of its
-// commits, and these can only make a span begin later. Records of one content are one stay, which they do not interrupt.
+// spans returns when what was live in a stage, as far back as a release can have been, the oldest first.
 func (r *run) spans(ctx context.Context, s *stage, l lock.Lock) ([]policy.Span, error) {
-	var spans []policy.Span
-	var next *live.Promotion
+	var promotions []live.Promotion
 	for p, err := range r.recent(ctx, s, l) {
 		if err != nil {
 			return nil, err
 		}
-		var until time.Time
-		switch {
-		case next == nil:
-		case next.To.Content == p.To.Content:
-			until = next.Since
-		default:
-			until = next.Time
-		}
-		spans = append(spans, policy.Span{
-			Release: p.To.Release,
-			Digest:  p.To.Digest,
-			Content: p.To.Content,
-			From:    p.Since,
-			Until:   until,
-			Claimed: true,
-		})
-		next = &p
+		promotions = append(promotions, p)
 	}
-	slices.Reverse(spans)
-	return spans, nil
+	return live.Spans(promotions), nil
 }

@@ -86,32 +86,26 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 	}
 	j.artifact.Content = j.examined.Tree.ContentDigest()
 	if !j.declared.Mirror.Reviewed() {
-		reason, err := s.setBack(ctx, j)
+		newest, err := s.newest(ctx, j)
 		if err != nil {
 			return nil, err
 		}
-		if reason != "" {
-			j.checks = append(j.checks, policy.Check{Check: "newest", Result: policy.Fail, Reason: reason})
+		if newest.Result != policy.Pass {
+			j.checks = append(j.checks, newest)
 			return j, nil
 		}
 	}
 	return j, r.judgeGates(ctx, s, j)
 }
 
-// setBack says why a candidate that the stage branch shows is not the one to promote: it shows another hydration of the
-// release since. All of them are signed; one that was replaced, by better values say, is told from the one that replaced it by
-// nothing in the registry but a tag, which whoever may write there can move back.
-func (s *stage) setBack(ctx context.Context, j *judgement) (string, error) {
+// newest judges whether the candidate is the hydration of the release that the stage branch shows last.
+func (s *stage) newest(ctx context.Context, j *judgement) (policy.Check, error) {
 	m := j.declared.Mirror
 	if !m.ShowsCandidates() {
-		return "", nil
+		return policy.Newest(j.artifact.Digest, "", "", ""), nil
 	}
-	shown, ok, err := mirror.Newest(ctx, s.live.Remote, mirror.Place{Branch: m.Branch, Path: m.Path}, j.artifact.Release)
-	if err != nil || !ok || shown.Metadata.Digest() == j.artifact.Digest {
-		return "", err
-	}
-	return fmt.Sprintf("the candidate is %s, and commit %s of branch %s shows that the release was hydrated to %s since: the tag was set back; hydrate again",
-		j.artifact.Digest, shown.Commit, m.Branch, shown.Metadata.Digest()), nil
+	shown, _, err := mirror.Newest(ctx, s.live.Remote, mirror.Place{Branch: m.Branch, Path: m.Path}, j.artifact.Release)
+	return policy.Newest(j.artifact.Digest, m.Branch, string(shown.Commit), shown.Metadata.Digest()), err
 }
 
 // request asks for the verification of an artifact in a stage's repository.

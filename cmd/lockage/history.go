@@ -20,6 +20,9 @@ import (
 
 type historyResults []historyResult
 
+// shownTime is how text shows a time.
+const shownTime = "2006-01-02 15:04:05"
+
 type historyResult struct {
 	Pipeline   string           `json:"pipeline"`
 	Stage      string           `json:"stage"`
@@ -35,6 +38,7 @@ type shownPromotion struct {
 	FromRelease  string            `json:"fromRelease,omitempty"`
 	To           digest.Digest     `json:"to"`
 	Time         time.Time         `json:"time"`
+	Since        time.Time         `json:"since"` // that the content is live without a break, as soak counts it
 	PolicyCommit string            `json:"policyCommit"`
 	Record       digest.Digest     `json:"record"`
 	Commit       string            `json:"commit,omitempty"`
@@ -53,7 +57,7 @@ func (rs historyResults) Text(w io.Writer) {
 			fmt.Fprintln(w, "  nothing was promoted yet")
 		}
 		for _, p := range r.Promotions {
-			fmt.Fprintf(w, "  %d  %s  %s %s\n", p.Sequence, p.Time.UTC().Format("2006-01-02 15:04:05"), p.Action, p.Release)
+			fmt.Fprintf(w, "  %d  %s  %s %s\n", p.Sequence, p.Time.UTC().Format(shownTime), p.Action, p.Release)
 			for _, line := range p.details() {
 				fmt.Fprintf(w, "       %s\n", line)
 			}
@@ -69,6 +73,9 @@ func (p shownPromotion) details() []string {
 	lines := []string{"to " + p.To.String()}
 	if p.From != "" {
 		lines = append(lines, fmt.Sprintf("from %s %s", p.From, p.FromRelease))
+	}
+	if p.Since.Before(p.Time) {
+		lines = append(lines, "the content is live since "+p.Since.UTC().Format(shownTime))
 	}
 	if p.Commit != "" {
 		lines = append(lines, "commit "+p.Commit)
@@ -152,24 +159,32 @@ func (d declaration) history(ctx context.Context, p *pipeline.Pipeline, stage st
 	if err != nil {
 		return r, err
 	}
-	for p, err := range live.History(ctx, s) {
-		if err != nil {
-			return r, err
+	var promotions []live.Promotion
+	for p, historyErr := range live.History(ctx, s) {
+		if err = historyErr; err != nil {
+			break
 		}
-		if r.Promotions = append(r.Promotions, showPromotion(p)); len(r.Promotions) == limit {
+		promotions = append(promotions, p)
+		if limit > 0 && len(promotions) >= limit && !p.Continues() {
 			break
 		}
 	}
-	return r, nil
+	for i, start := range live.Starts(promotions, time.Now()) {
+		if i < limit || limit == 0 {
+			r.Promotions = append(r.Promotions, showPromotion(promotions[i], start))
+		}
+	}
+	return r, err
 }
 
-func showPromotion(p live.Promotion) shownPromotion {
+func showPromotion(p live.Promotion, since time.Time) shownPromotion {
 	s := shownPromotion{
 		Sequence:     p.Sequence,
 		Action:       p.Action,
 		Release:      p.To.Release,
 		To:           p.To.Digest,
 		Time:         p.Time,
+		Since:        since,
 		PolicyCommit: p.Policy.Commit,
 		Record:       p.Referrer,
 		Commit:       p.Commit,

@@ -206,7 +206,7 @@ func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage str
 	declared, release, err := d.expand(p, stage)
 	if err == nil {
 		var s live.Status
-		s, err = live.Survey(ctx, d.files, declared, release, d.client, d.workspace.Repository)
+		s, err = live.Survey(ctx, d.files, declared, release, d.client, d.workspace.Repository, time.Now())
 		r.fill(s, release)
 		if err == nil && live.Promotes(declared) {
 			r.Drift = s.Drift()
@@ -231,7 +231,7 @@ func (s *stageStatus) fill(from live.Status, release string) {
 	s.Tag = from.Tag
 	s.Candidate = &shownRelease{release, from.Candidate}
 	if from.Live != nil {
-		s.Live = &liveStatus{shownRelease{from.Live.To.Release, from.Live.To.Digest}, from.Live.Time}
+		s.Live = &liveStatus{shownRelease{from.Live.To.Release, from.Live.To.Digest}, from.Since}
 	}
 	if from.Unpromoted != nil {
 		s.Unpromoted = &shownRelease{from.Unpromoted.Lockage.Release, from.Unpromoted.Digest()}

@@ -63,7 +63,7 @@ var floorPlan = map[string][]string{
 	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "hydrate/mirror", "hydrate/pipeline"},
 
 	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
-	"promote/live":   {"oci", "hydrate/mirror", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
+	"promote/live":   {"policy", "oci", "hydrate/mirror", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "sign", "sign/predicate", "policy/verify"},
 	"promote/health": {"oci", "sign/predicate"},
 	"promote/sides":  {"oci", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "hydrate/stagediff", "internal/git", "policy/verify", "promote/live"},

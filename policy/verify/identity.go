@@ -78,33 +78,12 @@ func publicKeys(files fs.FS, declared pipeline.Expanded, name string) ([]sign.Pu
 	return keys, nil
 }
 
-// signed tells whether an identity signed an artifact as what the claim says. A signature for another stage or repository
-// says nothing here, and neither does any other statement.
+// signed judges whether an identity signed an artifact as what the claim says.
 func (r Request) signed(ctx context.Context, declared pipeline.Expanded, desc ocispec.Descriptor, claim sign.Claim, name string) (policy.Check, error) {
-	check := policy.Check{Check: "identity " + name, Result: policy.Fail}
 	verifier, err := Identity(r.Files, declared, name)
 	if err != nil {
-		return check, err
+		return policy.Check{}, err
 	}
 	statements, rejected, err := sign.Verify(ctx, r.Repository, desc, verifier)
-	if err != nil {
-		return check, err
-	}
-	check.Reason = "no signature by " + name
-	if len(rejected) > 0 {
-		check.Reason += "; " + rejected[0].Reason
-	}
-	for _, s := range statements {
-		if s.PredicateType() != sign.PredicateSignature {
-			continue
-		}
-		if got := s.Claim(); got != claim || s.SubjectName() != claim.Repository {
-			check.Reason = fmt.Sprintf("%s signed it for another purpose: as %s of stage %s, pipeline %s, in %s",
-				name, got.Release, got.Stage, got.Pipeline, got.Repository)
-			continue
-		}
-		check.Result, check.Reason = policy.Pass, fmt.Sprintf("signed by %s, key %s", name, s.KeyFingerprint())
-		break
-	}
-	return check, nil
+	return policy.SignedBy(name, claim, statements, rejected), err
 }

@@ -28,36 +28,34 @@ func MirrorRemote(ctx context.Context, declared pipeline.Expanded, remotes Remot
 	return remote, nil
 }
 
-// shown compares an artifact with what a branch shows of it. What is reviewed there must be what was signed, and what is
-// live there what was promoted.
+// Shown reads what a branch shows of an artifact, whose files are tree.
+func Shown(ctx context.Context, remote *git.Remote, at mirror.Place, artifact digest.Digest, tree *oci.Tree) (policy.Shown, error) {
+	shown := policy.Shown{Branch: at.Branch, Path: at.Path}
+	found, err := mirror.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
+	if errors.Is(err, mirror.ErrNotShown) {
+		shown.Missing = err.Error()
+		return shown, nil
+	}
+	shown.Commit, shown.Differences = found.Commit, mirror.Names(found.Differences)
+	return shown, err
+}
+
+// shown judges what a branch shows of an artifact.
 func (r Request) shown(ctx context.Context, name string, declared pipeline.Expanded, at mirror.Place, artifact digest.Digest, tree *oci.Tree) (policy.Check, error) {
-	check := policy.Check{Check: name, Result: policy.Fail}
 	if r.Remotes == nil {
-		check.Reason = "there is nothing to read branches with"
-		return check, nil
+		return policy.Check{Check: name, Result: policy.Fail, Reason: "there is nothing to read branches with"}, nil
 	}
 	remote, err := MirrorRemote(ctx, declared, r.Remotes)
 	if err != nil {
-		return check, err
+		return policy.Check{}, err
 	}
-	found, err := mirror.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
+	shown, err := Shown(ctx, remote, at, artifact, tree)
+	next := "hydrate again"
 	switch {
-	case errors.Is(err, mirror.ErrNotShown):
-		check.Reason = err.Error() + "; hydrate again"
-		if declared.Mirror.Reviewed() {
-			check.Reason = err.Error() + "; merge its pull request"
-		}
-		if at == r.Live {
-			check.Reason = err.Error() + "; promote it"
-		}
-	case err != nil:
-		return check, err
-	case len(found.Differences) > 0:
-		check.Reason = fmt.Sprintf("commit %s of branch %s names the artifact, but its files in %s are others: %s",
-			found.Commit, at.Branch, at.Path, mirror.Names(found.Differences))
-	default:
-		check.Result = policy.Pass
-		check.Reason = fmt.Sprintf("commit %s of branch %s has the same files in %s", found.Commit, at.Branch, at.Path)
+	case at == r.Live:
+		next = "promote it"
+	case declared.Mirror.Reviewed():
+		next = "merge its pull request"
 	}
-	return check, nil
+	return policy.ShownOn(name, shown, next), err
 }

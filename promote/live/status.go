@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,7 @@ import (
 // Status is a stage at a glance.
 type Status struct {
 	State
+	Since     time.Time     // that the content of Live is live without a break; zero if nothing is
 	Candidate digest.Digest // of the release asked for; "" if it was not hydrated
 	Branch    *Branch       // the stage branch; nil without a mirror
 }
@@ -38,7 +40,7 @@ func Promotes(declared pipeline.Expanded) bool {
 
 // Survey reads the status of a stage, declared at the policy ref whose files are given. If the stage declares no promoter,
 // nothing is live and the tag is not verified. With an error, the status holds what is known.
-func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes) (Status, error) {
+func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes, now time.Time) (Status, error) {
 	var status Status
 	repository, err := client.Repository(declared.Repository)
 	if err != nil {
@@ -68,6 +70,9 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 		s, err := Open(ctx, files, declared, client, remotes)
 		if err == nil {
 			status.State, err = Read(ctx, s)
+		}
+		if err == nil && status.Live != nil {
+			status.Since, err = since(ctx, s, *status.Live, now)
 		}
 		if errors.Is(err, ErrBroken) {
 			broken, err = err, nil

@@ -1,0 +1,178 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// GateReview is the name of the gate that a stage's pull request is: people merged exactly the artifact or, where promotion
+// merges, approved exactly the commit that shows it.
+const GateReview = "review"
+
+// Pull is a pull request as the forge shows it.
+type Pull struct {
+	State   PullState // PullNone for none
+	Unknown string    // why the forge was not asked; "" if it was
+	URL     string
+	Author  string
+	Head    string // commit
+}
+
+// PullState is what became of a pull request.
+type PullState string
+
+// The states of pull requests.
+const (
+	PullNone   PullState = ""
+	PullOpen   PullState = "open"
+	PullMerged PullState = "merged"
+	PullClosed PullState = "closed"
+)
+
+// PullApproval is an approval of a pull request.
+type PullApproval struct {
+	User   string
+	Commit string // that was approved; "" if the forge does not show it
+	Time   time.Time
+}
+
+// Merge is what is known of a release that people have to merge into the stage branch.
+type Merge struct {
+	Head   string // the review branch
+	Shown  Shown  // on the stage branch
+	Newest Check
+	Below  bool // the stage branch shows others above the artifact
+	Pull   Pull // asked for if the artifact is not shown, or below others
+}
+
+// Merged judges whether people merged an artifact, by whatever method. What is below others counts only with a pull request of
+// its own that was merged: anybody who may push to review branches can put a commit that shows it below the head of another
+// release's, which no reviewer sees in what that changes. Only the forge can tell, where it can be asked.
+func Merged(m Merge) GateResult {
+	r := m.judge()
+	r.Gate = GateReview
+	return r
+}
+
+func (m Merge) judge() GateResult {
+	branch := m.Shown.Branch
+	switch {
+	case m.Shown.intact() && m.Newest.Result == Fail:
+		return fail("%s", m.Newest.Reason)
+	case m.Shown.intact() && m.Below && m.Pull.Unknown == "" && m.Pull.State != PullMerged:
+		what := "there is no pull request from " + m.Head
+		if m.Pull.State != PullNone {
+			what = "pull request " + m.Pull.URL + " was not merged"
+		}
+		return fail("branch %s shows the artifact below others, and %s: it came there with something else; promote what is newer, or merge it", branch, what)
+	case m.Shown.intact():
+		return pass("merged: commit %s of branch %s has the artifact's files in %s", m.Shown.Commit, branch, m.Shown.Path)
+	case m.Shown.Commit != "":
+		return fail("%s", m.Shown.differs())
+	case m.Pull.Unknown != "":
+		return fail("branch %s does not show the artifact: merge the pull request from %s (its state is unknown: %s)", branch, m.Head, m.Pull.Unknown)
+	case m.Pull.State == PullNone:
+		return fail("branch %s does not show the artifact, and there is no pull request from %s: hydrate again", branch, m.Head)
+	case m.Pull.State == PullOpen:
+		return pending(time.Time{}, "pull request %s is open: merge it", m.Pull.URL)
+	case m.Pull.State == PullClosed:
+		return fail("pull request %s was closed without being merged", m.Pull.URL)
+	}
+	return fail("pull request %s was merged, and branch %s does not show the artifact: hydrate again", m.Pull.URL, branch)
+}
+
+// Proposal is what is known of a release that people have to approve before promotion merges it.
+type Proposal struct {
+	Live      string // the commit of the live ref that shows the same content; "" if that is not live
+	Head      string // the review branch
+	Commit    string // its head; "" if it does not exist
+	Shown     Shown  // on the review branch
+	Base      string // the stage branch
+	Current   bool   // the stage branch has what the proposal is made on
+	Landed    bool   // the stage branch has the proposal already: somebody merged it
+	Pull      Pull
+	Approvals []PullApproval
+	Reviewers []string // whose approval counts: users, or teams as owner/team; none means every user who may write to the repository
+}
+
+// Approved judges whether the review branch shows exactly the artifact, on what the stage branch has now, and somebody approved
+// exactly that commit.
+func Approved(p Proposal) GateResult {
+	r := p.judge()
+	r.Gate = GateReview
+	return r
+}
+
+func (p Proposal) judge() GateResult {
+	const again = "hydrate again, and have it reviewed again"
+	switch {
+	case p.Live != "":
+		return pass("the same content is live since commit %s: there is nothing to review", p.Live)
+	case p.Commit == "":
+		return fail("there is no branch %s: hydrate again", p.Head)
+	case p.Shown.Commit != p.Commit:
+		return fail("the head of branch %s, %s, does not name the artifact: %s", p.Head, p.Commit, again)
+	case !p.Shown.intact():
+		return fail("%s; %s", p.Shown.differs(), again)
+	case !p.Current && !p.Landed:
+		return fail("branch %s has something else in %s than when %s was proposed: %s", p.Base, p.Shown.Path, p.Head, again)
+	case p.Pull.Unknown != "":
+		return fail("whether commit %s of branch %s is approved cannot be asked: %s", p.Commit, p.Head, p.Pull.Unknown)
+	case p.Pull.State == PullNone:
+		return fail("there is no pull request from %s into %s: run hydrate again, with an API token", p.Head, p.Base)
+	case p.Pull.State == PullClosed:
+		return fail("pull request %s was closed without being merged: reopen it if the release is wanted", p.Pull.URL)
+	case p.Pull.State == PullMerged && !p.Landed:
+		return fail("pull request %s was merged before, and %s has other files now: run hydrate again", p.Pull.URL, p.Base)
+	case p.Pull.Head != p.Commit:
+		return pending(time.Time{}, "pull request %s has the head %.12s, and branch %s is at %.12s: the forge has not seen the push yet", p.Pull.URL, p.Pull.Head, p.Head, p.Commit)
+	}
+	return p.count()
+}
+
+// Asks reports whether approvals of the pull request decide.
+func (p Proposal) Asks() bool {
+	return p.Pull.Head == p.Commit && (p.Pull.State == PullOpen || p.Pull.State == PullMerged && p.Landed)
+}
+
+// count counts the approvals of a pull request.
+func (p Proposal) count() GateResult {
+	people := slices.DeleteFunc(slices.Clone(p.Reviewers), func(name string) bool { return strings.Contains(name, "/") })
+	if len(people) == 0 && len(p.Reviewers) > 0 {
+		return fail("mirror.reviewers names only teams, whose members are unknown here: add the users whose approval counts")
+	}
+	named := func(user string) bool {
+		return len(people) == 0 || slices.ContainsFunc(people, func(name string) bool { return strings.EqualFold(name, user) })
+	}
+	var counted, others []string
+	for _, a := range p.Approvals {
+		switch {
+		case strings.EqualFold(a.User, p.Pull.Author):
+			others = append(others, fmt.Sprintf("the author %s does not count", a.User))
+		case !named(a.User):
+			others = append(others, fmt.Sprintf("%s is not among mirror.reviewers", a.User))
+		case a.Commit == "":
+			others = append(others, fmt.Sprintf("the forge does not show which commit %s approved", a.User))
+		case a.Commit != p.Commit:
+			others = append(others, fmt.Sprintf("%s approved %.12s, another commit", a.User, a.Commit))
+		default:
+			counted = append(counted, fmt.Sprintf("%s at %s", a.User, a.Time.UTC().Format(time.RFC3339)))
+		}
+	}
+	if len(counted) > 0 {
+		return pass("commit %s was approved by %s: %s", p.Commit, strings.Join(counted, ", "), p.Pull.URL)
+	}
+	if p.Pull.State == PullMerged {
+		return fail("pull request %s was merged by hand without an approval of commit %.12s: revert the merge on %s, and run hydrate again", p.Pull.URL, p.Commit, p.Base)
+	}
+	reason := fmt.Sprintf("nobody approved commit %.12s yet: %s", p.Commit, p.Pull.URL)
+	if len(people) > 0 {
+		reason += ", which needs " + strings.Join(people, " or ")
+	}
+	if len(others) > 0 {
+		reason += " (" + strings.Join(others, "; ") + ")"
+	}
+	return pending(time.Time{}, "%s", reason)
+}

@@ -1,0 +1,140 @@
+package policy_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockage/lockage/policy"
+)
+
+func TestApproved(t *testing.T) {
+	t.Parallel()
+	const head, older = "1111111111111111111111111111111111111111", "2222222222222222222222222222222222222222"
+	at := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+	by := func(user, commit string) policy.PullApproval {
+		return policy.PullApproval{User: user, Commit: commit, Time: at}
+	}
+	for name, test := range map[string]struct {
+		change    func(*policy.Pull)
+		none      bool // no pull request
+		approvals []policy.PullApproval
+		reviewers []string
+		merged    bool
+		want      policy.Result
+		reason    string
+	}{
+		"approved":                     {approvals: []policy.PullApproval{by("ada", head)}, want: policy.Pass, reason: "ada at 2026-04-01T12:00:00Z"},
+		"no pull request":              {none: true, want: policy.Fail, reason: "there is no pull request"},
+		"nobody":                       {want: policy.Pending, reason: "nobody approved"},
+		"an older head":                {approvals: []policy.PullApproval{by("ada", older)}, want: policy.Pending, reason: "ada approved 222222222222, another commit"},
+		"a commit the forge withholds": {approvals: []policy.PullApproval{by("ada", "")}, want: policy.Pending, reason: "does not show which commit"},
+		"the author's own":             {approvals: []policy.PullApproval{by("Bot", head)}, want: policy.Pending, reason: "author Bot does not count"},
+		"a named reviewer":             {approvals: []policy.PullApproval{by("ADA", head)}, reviewers: []string{"ada", "acme/sre"}, want: policy.Pass},
+		"somebody who is not named":    {approvals: []policy.PullApproval{by("eve", head)}, reviewers: []string{"ada"}, want: policy.Pending, reason: "eve is not among"},
+		"teams only":                   {approvals: []policy.PullApproval{by("ada", head)}, reviewers: []string{"acme/sre"}, want: policy.Fail, reason: "only teams"},
+		"closed": {
+			change: func(p *policy.Pull) { p.State = policy.PullClosed }, approvals: []policy.PullApproval{by("ada", head)},
+			want: policy.Fail, reason: "closed without being merged",
+		},
+		"merged, and the branch has something else": {
+			change: func(p *policy.Pull) { p.State = policy.PullMerged }, approvals: []policy.PullApproval{by("ada", head)},
+			want: policy.Fail, reason: "hydrate again",
+		},
+		"merged by hand, approved": {
+			change: func(p *policy.Pull) { p.State = policy.PullMerged }, approvals: []policy.PullApproval{by("ada", head)},
+			merged: true, want: policy.Pass,
+		},
+		"merged by hand, not approved": {
+			change: func(p *policy.Pull) { p.State = policy.PullMerged }, merged: true, want: policy.Fail, reason: "revert the merge",
+		},
+		"a head that the forge does not know yet": {
+			change: func(p *policy.Pull) { p.Head = older }, approvals: []policy.PullApproval{by("ada", older)},
+			want: policy.Pending, reason: "has not seen the push yet",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := policy.Proposal{
+				Head: "review/x", Base: "stage/x", Commit: head, Shown: policy.Shown{Branch: "review/x", Path: "x", Commit: head},
+				Current: !test.merged, Landed: test.merged, Reviewers: test.reviewers, Approvals: test.approvals,
+			}
+			if !test.none {
+				p.Pull = policy.Pull{URL: "https://forge/1", State: policy.PullOpen, Author: "bot", Head: head}
+				if test.change != nil {
+					test.change(&p.Pull)
+				}
+			}
+			expect(t, policy.Approved(p), test.want, test.reason)
+		})
+	}
+}
+
+// TestApprovedProposal is about what is proposed, whoever approved it.
+func TestApprovedProposal(t *testing.T) {
+	t.Parallel()
+	const head = "1111111111111111111111111111111111111111"
+	for name, c := range map[string]struct {
+		change func(*policy.Proposal)
+		want   policy.Result
+		reason string
+	}{
+		"live already":     {func(p *policy.Proposal) { p.Live, p.Commit = "abc", "" }, policy.Pass, "live since commit abc"},
+		"no branch":        {func(p *policy.Proposal) { p.Commit = "" }, policy.Fail, "there is no branch review/x"},
+		"another artifact": {func(p *policy.Proposal) { p.Shown.Commit = "" }, policy.Fail, "does not name the artifact"},
+		"below the head":   {func(p *policy.Proposal) { p.Shown.Commit = "abc" }, policy.Fail, "does not name the artifact"},
+		"other files":      {func(p *policy.Proposal) { p.Shown.Differences = "a.yaml" }, policy.Fail, "its files in x are others: a.yaml; hydrate again"},
+		"overtaken":        {func(p *policy.Proposal) { p.Current = false }, policy.Fail, "branch stage/x has something else in x"},
+		"no token":         {func(p *policy.Proposal) { p.Pull = policy.Pull{Unknown: "no token"} }, policy.Fail, "cannot be asked: no token"},
+	} {
+		p := policy.Proposal{
+			Head: "review/x", Base: "stage/x", Commit: head, Shown: policy.Shown{Branch: "review/x", Path: "x", Commit: head}, Current: true,
+			Pull: policy.Pull{State: policy.PullOpen, Head: head, Author: "bot"}, Approvals: []policy.PullApproval{{User: "ada", Commit: head}},
+		}
+		if r := policy.Approved(p); r.Result != policy.Pass || r.Gate != policy.GateReview {
+			t.Fatalf("what %s changes does not pass: %+v", name, r)
+		}
+		c.change(&p)
+		expect(t, policy.Approved(p), c.want, c.reason)
+	}
+}
+
+func TestMerged(t *testing.T) {
+	t.Parallel()
+	newest, replaced := policy.Newest(candidate, "stage/x", "c", candidate), policy.Newest(candidate, "stage/x", "c", elsewhere)
+	if newest.Result != policy.Pass || policy.Newest(candidate, "", "", "").Result != policy.Pass || replaced.Result != policy.Fail {
+		t.Errorf("newest is %v, replaced is %v", newest, replaced)
+	}
+	shown := policy.Shown{Branch: "stage/x", Path: "x", Commit: "c"}
+	other := shown
+	other.Differences = "a.yaml"
+	absent := policy.Shown{Branch: "stage/x", Path: "x", Missing: "no commit names it"}
+	for name, c := range map[string]struct {
+		merge  policy.Merge
+		want   policy.Result
+		reason string
+	}{
+		"merged":                  {policy.Merge{Shown: shown, Newest: newest}, policy.Pass, "merged: commit c of branch stage/x has the artifact's files in x"},
+		"replaced":                {policy.Merge{Shown: shown, Newest: replaced}, policy.Fail, "the tag was set back"},
+		"other files":             {policy.Merge{Shown: other, Newest: newest}, policy.Fail, "its files in x are others: a.yaml"},
+		"below, merged":           {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged"},
+		"below, smuggled in":      {policy.Merge{Shown: shown, Newest: newest, Below: true, Head: "review/x"}, policy.Fail, "there is no pull request from review/x"},
+		"below, closed":           {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "pull request u was not merged"},
+		"below, cannot be asked":  {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{Unknown: "no token"}}, policy.Pass, "merged"},
+		"not merged yet":          {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Pending, "pull request u is open: merge it"},
+		"closed":                  {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "was closed without being merged"},
+		"merged, and overwritten": {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullMerged, URL: "u"}}, policy.Fail, "u was merged, and branch stage/x does not show the artifact"},
+		"no pull request":         {policy.Merge{Shown: absent, Head: "review/x"}, policy.Fail, "there is no pull request from review/x: hydrate again"},
+		"forge that is not asked": {policy.Merge{Shown: absent, Head: "review/x", Pull: policy.Pull{Unknown: "no token"}}, policy.Fail, "its state is unknown: no token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			expect(t, policy.Merged(c.merge), c.want, c.reason)
+		})
+	}
+	for next, s := range map[string]policy.Shown{"": shown, "others: a.yaml": other, "no commit names it; promote it": absent} {
+		if check := policy.ShownOn("mirror", s, "promote it"); (check.Result == policy.Pass) != (next == "") || !strings.Contains(check.Reason, next) {
+			t.Errorf("%v: %+v", s, check)
+		}
+	}
+}
