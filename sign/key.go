@@ -21,6 +21,8 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/dsse"
 	"github.com/sigstore/sigstore/pkg/signature/options"
+
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 const (
@@ -143,12 +145,9 @@ func readKey(ref string) ([]byte, error) {
 		defer file.Close()
 		source = file
 	}
-	text, err := io.ReadAll(io.LimitReader(source, maxKeySize+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("open signing key: %w", err)
-	case len(text) > maxKeySize:
-		return nil, fmt.Errorf("open signing key %s: larger than %d bytes", ref, maxKeySize)
+	text, err := bounded.Read(source, maxKeySize)
+	if err != nil {
+		return nil, fmt.Errorf("open signing key %s: %w", ref, err)
 	}
 	return text, nil
 }

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"strings"
@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
@@ -161,12 +162,12 @@ func (a *app) readPredicate(name string) (json.RawMessage, error) {
 		defer file.Close()
 		r = file
 	}
-	data, err := io.ReadAll(io.LimitReader(r, maxPredicate+1))
+	data, err := bounded.Read(r, maxPredicate)
+	if errors.Is(err, bounded.ErrTooLarge) {
+		return nil, usagef("--predicate %s: %w", name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--predicate %s: %w", name, err)
-	}
-	if len(data) > maxPredicate {
-		return nil, usagef("--predicate %s: more than %d bytes", name, maxPredicate)
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(data, &object); err != nil || object == nil {

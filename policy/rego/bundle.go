@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // ErrUnusable is returned for policies that cannot be used as they are declared, written or pushed.
@@ -99,12 +101,9 @@ func (b *Bundle) AddFolder(files fs.FS, folder string) error {
 
 // ReadAll reads at most limit bytes; more are [ErrUnusable].
 func ReadAll(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
+	data, err := bounded.Read(r, limit)
+	if errors.Is(err, bounded.ErrTooLarge) {
 		return nil, ErrTooLarge()
 	}
-	return data, nil
+	return data, err
 }

@@ -221,7 +221,7 @@ func TestRefusals(t *testing.T) {
 		"bomb":           {func(s *site) { s.publish(exploding, "") }, "bytes unpacked"},
 		"bomb in charts": {func(s *site) { s.publish(packed(t, "web", "1.2.3", "", "web/charts/x.tgz", string(exploding)), "") }, "charts/x.tgz: more than"},
 		"many files":     {func(s *site) { s.publish(manyFiles(t), "") }, "more than 20000 files"},
-		"large":          {func(s *site) { s.publish(make([]byte, chartrepo.MaxArchiveBytes+1), "") }, "has more than 33554432 bytes"},
+		"large":          {func(s *site) { s.publish(make([]byte, chartrepo.MaxArchiveBytes+1), "") }, "larger than the limit of 33554432 bytes"},
 		"no index":       {func(s *site) { s.put("/stable/index.yaml", nil); s.files = nil }, "/stable/index.yaml: the server answered 404"},
 		"html":           {func(s *site) { s.put("/stable/index.yaml", []byte("<html>\n\t<p>a: b: c</p>")) }, "not the YAML of a chart repository"},
 		"no version": {func(s *site) {

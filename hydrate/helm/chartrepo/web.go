@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/loopback"
 	"github.com/lockage/lockage/internal/redact"
 	"github.com/lockage/lockage/internal/retry"
@@ -117,14 +118,11 @@ func (w *web) once(ctx context.Context, repository, target *url.URL, limit int64
 			return nil, err
 		}
 	}
-	data, err := io.ReadAll(io.LimitReader(body, limit+1))
-	switch {
-	case err != nil:
-		return nil, judge(ctx, err)
-	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("it has more than %d bytes", limit)
+	data, err := bounded.Read(body, limit)
+	if err != nil && !errors.Is(err, bounded.ErrTooLarge) {
+		err = judge(ctx, err)
 	}
-	return data, nil
+	return data, err
 }
 
 // send makes a request, and repeats it with credentials if the repository's host asks for them.
