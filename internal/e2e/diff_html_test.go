@@ -57,7 +57,6 @@ func TestDiffPage(t *testing.T) {
 	w.command("source", "git", "rm", "-q", demo.ChartPath+"/templates/networkpolicy.yaml")
 	w.command("source", "git", "add", "-A")
 	w.command("source", "git", "commit", "-q", "-m", "a change")
-	w.command("source", "git", "push", "-q")
 	commit := strings.TrimSpace(w.command("source", "git", "rev-parse", "HEAD"))
 	w.command("gitops", bin, "diff", "--commit", commit, "--html", w.path("pages"), "production")
 
