@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -71,46 +70,42 @@ func (w *work) run(ctx context.Context, result *Result) error {
 			}
 		}
 	}
-	if len(old) > 0 && !w.request.DryRun {
-		if err := w.repository.CheckDelete(ctx); err != nil {
-			result.Kept += len(old)
-			return fmt.Errorf("nothing is removed: %w; remove what is old by the registry's own rules of retention", err)
+	if w.request.DryRun || len(old) == 0 {
+		for _, f := range old {
+			result.Removed = append(result.Removed, Removed{f.digest, f.release, f.tags})
 		}
+		return nil
+	}
+	if err := w.repository.CheckDelete(ctx); err != nil {
+		result.Kept += len(old)
+		return fmt.Errorf("nothing is removed: %w; remove what is old by the registry's own rules of retention", err)
 	}
 	return w.removeAll(ctx, old, result)
 }
 
 // removeAll removes what is old. After the first error it completes the artifacts that it has begun, and no others.
 func (w *work) removeAll(ctx context.Context, old []*found, result *Result) error {
-	var mu sync.Mutex
 	done := make([]bool, len(old))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
 	for i, f := range old {
-		group.Go(func() error {
+		group.Go(func() (err error) {
 			if err := groupCtx.Err(); err != nil {
 				return err
 			}
-			if w.request.DryRun {
-				done[i] = true
-				return nil
-			}
-			left, err := w.remove(ctx, f)
-			if left != "" {
-				mu.Lock()
-				defer mu.Unlock()
-				result.Left = append(result.Left, Left{f.digest, f.tags, left})
-			}
-			done[i] = err == nil && left == ""
+			f.left, err = w.remove(ctx, f)
+			done[i] = err == nil
 			return err
 		})
 	}
 	err := group.Wait()
 	for i, f := range old {
-		if done[i] {
+		if done[i] && f.left == "" {
 			result.Removed = append(result.Removed, Removed{f.digest, f.release, f.tags})
-		} else {
-			result.Kept++
+			continue
+		}
+		if result.Kept++; f.left != "" {
+			result.Left = append(result.Left, Left{f.digest, f.tags, f.left})
 		}
 	}
 	return err
