@@ -97,7 +97,7 @@ func (k PublicKey) Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// hint returns the name that cosign gives the key in a bundle.
+// hint returns cosign's name for the key in a bundle.
 func (k PublicKey) hint() string {
 	sum := sha256.Sum256(k.spki)
 	return base64.StdEncoding.EncodeToString(sum[:])

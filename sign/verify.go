@@ -63,7 +63,7 @@ func NewVerifier(identities ...Identity) (*Verifier, error) {
 		if t.signatures, err = signature.LoadVerifier(id.PublicKey.key, crypto.SHA256); err != nil {
 			return nil, fmt.Errorf("identity %q: %w", id.Name, err)
 		}
-		// The key is the material, whatever hint a bundle gives: a hint is not signed.
+		// The key is the material, whatever hint a bundle holds: a hint is not signed.
 		key := root.NewExpiringKey(t.signatures, time.Time{}, time.Time{})
 		material := root.NewTrustedPublicKeyMaterial(func(string) (root.TimeConstrainedVerifier, error) { return key, nil })
 		t.bundles, err = verify.NewVerifier(material, verify.WithNoObserverTimestamps(), verify.WithoutStatementPredicate())

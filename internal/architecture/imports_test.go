@@ -35,7 +35,7 @@ var floorPlan = map[string][]string{
 
 	"oci":            nil,
 	"oci/registry":   nil,
-	"sign":           {"oci"},
+	"sign":           {"oci", "internal/bounded"},
 	"sign/predicate": {"sign"},
 
 	"hydrate/lock":            {"internal/strictyaml"},
