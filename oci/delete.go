@@ -61,7 +61,7 @@ func unlessMissing(err error) error {
 // removed from the list and not deleted, since anybody who can write the fallback index can list anything in it. The
 // subject may be gone already.
 func (r *Repository) DeleteReferrers(ctx context.Context, subject digest.Digest, referrers ...digest.Digest) (err error) {
-	defer r.explain(&err, "delete what is attached to", subject.String())
+	defer r.explain(&err, "delete referrers of", subject.String())
 	if err := subject.Validate(); err != nil {
 		return err
 	}

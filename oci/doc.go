@@ -13,7 +13,7 @@
 //     annotation org.opencontainers.image.created if present, else it is absent.
 //   - The tar holds directory entries before their files, in bytewise order of the names as stored (directories end in a
 //     slash, the root has no entry). Modes are 0755 and 0644, uid and gid 0, owner names empty, mtime 0; headers are USTAR,
-//     or PAX where a name does not fit.
+//     or PAX if a name does not fit.
 //   - The layer is compressed by klauspost/compress at a fixed level. Its bytes may change when that module is upgraded (a
 //     golden test says so); the digest of the tar, the content digest, may not.
 //
@@ -26,16 +26,16 @@
 // A [Client] opens [Repository] values by name: "host[:port]/path" is a registry (distribution-spec v1.1), "oci-layout:DIR"
 // an image layout on disk. Both have the same methods and promises:
 //
-//   - What is read is bounded and its digest is verified.
+//   - Everything read is bounded and its digest verified.
 //   - Content is written before the manifest that names it, a manifest before the tag that names it; content that exists is
 //     not sent again, unless it is so small that asking costs more.
 //   - [Repository.Attach] returns once the referrer is listed. On registries without the referrers API it keeps the
 //     fallback tag index itself and repairs what concurrent writers overwrote; there the guarantee holds against writers
 //     that finish their update within the time it waits before looking again.
 //   - Failed requests (408, 429, 5xx, reset connections) are repeated with exponential backoff, honouring Retry-After.
-//   - Plain HTTP is spoken to loopback hosts (127.0.0.0/8, ::1, localhost) and to no other.
+//   - Plain HTTP is used for loopback hosts (127.0.0.0/8, ::1, localhost) only.
 //   - Credentials come from Docker's configuration and helpers. No error or warning holds a secret, a query string or a
 //     user name from a URL.
 //   - A layout is created by the first write, never by a read. Writers of several processes exclude each other with an
-//     advisory lock where the system has flock; index.json is replaced atomically, so that readers need none.
+//     advisory lock if the system has flock; index.json is replaced atomically, so that readers need none.
 package oci

@@ -27,7 +27,7 @@ const inputDigits = 12
 //	S.img-sha256-X.<12 hex of the input digest>   one hydration; never moved
 //	S.img-sha256-X                                the newest hydration of this image
 //	S.git-C                                       the candidate of this release; promotion resolves this one
-//	S                                             what is live; only promotion and rollback move it
+//	S                                             the live artifact; only promotion and rollback move it
 //
 // Stage names hold no dot, so no tag of one stage is a prefix of another's, and no tag begins like the fallback tag of the
 // referrers API.

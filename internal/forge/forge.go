@@ -67,8 +67,8 @@ var (
 	ErrUnknownForge = errors.New("unknown kind of forge")
 )
 
-// Unavailable reports whether an error of Open means that there is no forge to ask, rather than one that does not answer:
-// people open pull requests themselves.
+// Unavailable reports whether an error of Open means that no forge is available, rather than one that fails: people open
+// pull requests themselves.
 func Unavailable(err error) bool {
 	return errors.Is(err, ErrNoToken) || errors.Is(err, ErrNoForge) || errors.Is(err, ErrUnknownForge)
 }

@@ -38,7 +38,7 @@ type httpLink struct {
 	count  *counters
 
 	mu   sync.Mutex
-	base *url.URL // where the repository is, after redirects
+	base *url.URL // of the repository, after redirects
 	adv  *advertisement
 }
 
@@ -330,7 +330,7 @@ func transient(err error) bool {
 	return errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
-// countingBody counts what is read.
+// countingBody counts the bytes read.
 type countingBody struct {
 	io.ReadCloser
 	n *atomic.Int64

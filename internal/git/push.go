@@ -72,9 +72,9 @@ func (r *Remote) Tips(ctx context.Context, branches ...string) (map[string]Hash,
 	return tips, nil
 }
 
-// Push moves branches from where their drafts started to where they end, all of them or none, if none has moved meanwhile:
-// else it returns ErrStale and pushes nothing. Errors quote the refusal of a server or its hooks. Pushing the same again
-// returns ErrStale too, so that a push may be repeated after its response was lost.
+// Push moves branches from the bases of their drafts to their heads, all of them or none, if none has moved meanwhile: else
+// it returns ErrStale and pushes nothing. Errors quote the refusal of a server or its hooks. Pushing the same again returns
+// ErrStale too, so that a push may be repeated after its response was lost.
 func (r *Remote) Push(ctx context.Context, updates ...Update) error {
 	updates = slices.DeleteFunc(slices.Clone(updates), func(u Update) bool { return !u.Draft.Changed() })
 	if len(updates) == 0 {

@@ -1,5 +1,5 @@
-// Package loopback decides which hosts are this machine: the only ones that lockage speaks plain HTTP with, sends tokens to
-// without TLS, and serves an unprotected registry on, because nobody else can listen in.
+// Package loopback decides which hosts are this machine. Only these are used with plain HTTP, receive tokens without TLS, and
+// serve an unprotected registry: nobody else can read what they exchange.
 package loopback
 
 import (

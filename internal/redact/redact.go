@@ -1,4 +1,4 @@
-// Package redact takes secrets out of what is shown to people. Users, passwords, queries and fragments of URLs may be
+// Package redact removes secrets from text that people see. Users, passwords, queries and fragments of URLs may be
 // secrets: remotes carry passwords, and registries redirect to URLs whose query is a token.
 package redact
 
@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// URL returns the value of a setting, which should be a URL or a reference, without user, password, query and fragment. A
-// malformed URL may have a password anywhere: of it only the scheme is left. The user of an scp-like host:path remains, which
-// has no password.
+// URL returns the value of a setting, a URL or a reference, without user, password, query and fragment. A malformed URL may
+// have a password anywhere: only its scheme remains. The user of an scp-like host:path remains, too: it has no password.
 func URL(raw string) string {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {

@@ -16,9 +16,9 @@ import (
 // MaxAfter bounds what [After] returns, whatever a server asks for.
 const MaxAfter = 24 * time.Hour
 
-// After returns the wait that a Retry-After header (RFC 9110, 10.2.3) asks for. A date is compared with the response's own
-// date, so that clocks need not agree; where the response has none, with now plus a second for the clock skew; and where now
-// is the zero time, it counts as no wait. A malformed header counts as none.
+// After returns the wait that a Retry-After header (RFC 9110, 10.2.3) asks for, and false if the header is missing or
+// malformed. A date is relative to the response's own date, so that clocks need not agree; without that, to now, plus a second
+// for the clock skew; and without either (now is the zero time) it is ignored.
 func After(header http.Header, now time.Time) (wait time.Duration, ok bool) {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {

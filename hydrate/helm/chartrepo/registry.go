@@ -26,7 +26,7 @@ func (f *Fetcher) pull(ctx context.Context, repository, tag string) ([]byte, err
 	}
 	desc, raw, err := repo.Manifest(ctx, tag)
 	if errors.Is(err, oci.ErrNotFound) {
-		return nil, fmt.Errorf("there is no %s: %w; run `helm dependency update` on the chart and commit Chart.lock", repo.Reference(tag), oci.ErrNotFound)
+		return nil, fmt.Errorf("%s: %w; run `helm dependency update` on the chart and commit Chart.lock", repo.Reference(tag), oci.ErrNotFound)
 	}
 	if err != nil {
 		return nil, err

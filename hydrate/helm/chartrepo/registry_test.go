@@ -60,7 +60,7 @@ func TestRegistry(t *testing.T) {
 	if _, err := fetcher(t, chartrepo.Options{}).Archive(t.Context(), "oci://"+host+"/charts/", "old", "1.0.0"); err != nil {
 		t.Error(err)
 	}
-	for name, want := range map[string]string{"image": "is not a Helm chart", "empty": "no layer with a chart", "absent": "there is no " + host + "/charts/absent:1.0.0"} {
+	for name, want := range map[string]string{"image": "is not a Helm chart", "empty": "no layer with a chart", "absent": host + "/charts/absent:1.0.0"} {
 		if _, err := fetcher(t, chartrepo.Options{}).Archive(t.Context(), "oci://"+host+"/charts", name, "1.0.0"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v\nwant %s", name, err, want)
 		}
