@@ -209,7 +209,7 @@ func TestDenied(t *testing.T) {
 		"lock rewritten":            {expect: func(e *policy.Expectation) { e.Lock = image }, check: "lock", reason: "rewritten"},
 		"image not in provenance":   {expect: func(e *policy.Expectation) { e.Images[lockFile] = "ghcr.io/acme/sidecar" }, check: "image", reason: "sidecar"},
 		"lock without image":        {expect: func(e *policy.Expectation) { e.Images = nil }, check: "image", reason: "no image"},
-		"commit off the trunk":      {find: func(ev *policy.Evidence) { ev.OnPolicyRef = nil }, check: "policy-ref", reason: "not on origin@main"},
+		"commit off the policy ref": {find: func(ev *policy.Evidence) { ev.OnPolicyRef = nil }, check: "policy-ref", reason: "not on origin@main"},
 		"annotation of a stage":     {find: func(ev *policy.Evidence) { ev.Annotations[oci.AnnotationStage] = "staging" }, check: "annotations", reason: "staging"},
 		"annotation of content":     {find: func(ev *policy.Evidence) { ev.Annotations[oci.AnnotationContentDigest] = "" }, check: "annotations", reason: "content-digest"},
 		"other content":             {find: func(ev *policy.Evidence) { ev.DiffID = image }, check: "content", reason: "its config says"},

@@ -117,7 +117,7 @@ func (r *run) request(s *stage, d digest.Digest, release string) verify.Request 
 		Reference:  d.String(),
 		Release:    release,
 		Files:      r.files,
-		Trunk:      r.policyRef,
+		PolicyRef:  r.policyRef,
 		Remotes:    r.Workspace.Repository,
 	}
 }

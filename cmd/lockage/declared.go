@@ -86,6 +86,6 @@ func (d declaration) open(ctx context.Context, declared pipeline.Expanded) (live
 
 // complete adds to a request of package verify what all requests share.
 func (d declaration) complete(r verify.Request) verify.Request {
-	r.Files, r.Trunk, r.Remotes = d.files, d.policyRef, d.workspace.Repository
+	r.Files, r.PolicyRef, r.Remotes = d.files, d.policyRef, d.workspace.Repository
 	return r
 }

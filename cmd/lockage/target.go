@@ -88,7 +88,7 @@ func (t *target) resolve(ctx context.Context) error {
 		t.request.Release = manifest.Annotations[oci.AnnotationRelease] // verified later
 	}
 	if t.lock, err = lock.Release(t.request.Files, t.request.Pipeline.Lock, t.request.Release); err != nil {
-		return fmt.Errorf("%s: %w", t.request.Trunk.Name(), err)
+		return fmt.Errorf("%s: %w", t.request.PolicyRef.Name(), err)
 	}
 	for _, name := range t.request.Pipeline.Order() {
 		declared, err := t.request.Pipeline.Expand(name, t.lock.Lock, t.request.Files)

@@ -18,7 +18,6 @@ import (
 var unfinished = []string{
 	"ARCHITECTURE.md",
 	"CHANGELOG.md",
-	"cmd/lockage",
 	"hydrate/pipeline",
 	"policy",
 	"policy/cel",

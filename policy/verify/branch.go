@@ -15,7 +15,7 @@ import (
 // FindBranch makes requests of a stage branch or live ref: one for the artifact that each stage, or the named one, shows at its
 // head.
 // What the branch says of an artifact is its digest only; that it is one, and whose, is for [Artifact] to prove. Files and
-// Trunk of the requests are left to the caller.
+// PolicyRef of the requests are left to the caller.
 func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client, remotes Remotes) ([]Request, error) {
 	var requests []Request
 	for _, p := range pipelines {

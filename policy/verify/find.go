@@ -23,7 +23,7 @@ type Query struct {
 	Release  string // "" for the current one of a stage, or what a tag or annotation says
 }
 
-// Find makes requests of a query: one for a reference, one for each pipeline that has the stage. Files and Trunk of the
+// Find makes requests of a query: one for a reference, one for each pipeline that has the stage. Files and PolicyRef of the
 // requests are left to the caller.
 func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client) ([]Request, error) {
 	if strings.ContainsAny(q.Artifact, ":/@") {

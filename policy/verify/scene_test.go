@@ -168,7 +168,7 @@ func (s *scene) request() verify.Request {
 		Reference:  oci.CandidateTag("production", release),
 		Release:    release,
 		Files:      s.files,
-		Trunk:      testworld.History{gitOps},
+		PolicyRef:  testworld.History{gitOps},
 	}
 }
 
@@ -183,6 +183,6 @@ func (s *scene) find(q verify.Query) (verify.Request, error) {
 		s.t.Fatalf("%d requests, want 1", len(requests))
 	}
 	r := requests[0]
-	r.Files, r.Trunk = s.files, testworld.History{gitOps}
+	r.Files, r.PolicyRef = s.files, testworld.History{gitOps}
 	return r, nil
 }

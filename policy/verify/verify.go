@@ -22,8 +22,8 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// Trunk knows the history of the policy ref.
-type Trunk interface {
+// PolicyRef knows the history of the policy ref.
+type PolicyRef interface {
 	// Name is the policy ref's name, for messages.
 	Name() string
 	// Contains tells whether a commit is the policy ref's tip or an ancestor of it. A commit that nobody knows is not.
@@ -46,7 +46,7 @@ type Request struct {
 	Reference  string // tag or digest
 	Release    string // that it must be; "" for the one that it says it is
 	Files      fs.FS  // of the GitOps repository at the policy ref
-	Trunk      Trunk
+	PolicyRef  PolicyRef
 	Remotes    Remotes // of stage branches
 	// WithoutMirror leaves out the stage branch, which has moved on where the artifact is an old one.
 	WithoutMirror bool
@@ -109,7 +109,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	}
 	file, err := lock.Release(r.Files, r.Pipeline.Lock, release)
 	if err != nil {
-		return deny("lock", fmt.Errorf("%s: %w", r.Trunk.Name(), err))
+		return deny("lock", fmt.Errorf("%s: %w", r.PolicyRef.Name(), err))
 	}
 	declared, err := r.Pipeline.Expand(r.Stage, file.Lock, r.Files)
 	if err != nil {
@@ -120,7 +120,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		return nil, err
 	}
 	ev := policy.Evidence{Digest: desc.Digest, Annotations: manifest.Annotations}
-	if ev.Hydration, err = Hydration(ctx, r.Repository, desc, hydrator, r.Trunk); err != nil {
+	if ev.Hydration, err = Hydration(ctx, r.Repository, desc, hydrator, r.PolicyRef); err != nil {
 		return nil, err
 	}
 	e.GitOpsCommit = gitOpsCommit(ev.Hydration)
@@ -178,10 +178,10 @@ func Expect(file lock.File, claim sign.Claim) policy.Expectation {
 	return e
 }
 
-// Hydration reads and proves what a hydrator said about an artifact, and asks the trunk about every GitOps commit that
+// Hydration reads and proves what a hydrator said about an artifact, and asks the policy ref about every GitOps commit that
 // it named.
-func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor, hydrator *sign.Verifier, trunk Trunk) (policy.Hydration, error) {
-	h := policy.Hydration{PolicyRef: trunk.Name(), OnPolicyRef: map[string]bool{}}
+func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor, hydrator *sign.Verifier, policyRef PolicyRef) (policy.Hydration, error) {
+	h := policy.Hydration{PolicyRef: policyRef.Name(), OnPolicyRef: map[string]bool{}}
 	var err error
 	h.Statements, h.Rejected, err = sign.Verify(ctx, reader, desc, hydrator)
 	if err != nil {
@@ -196,7 +196,7 @@ func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor,
 		if _, known := h.OnPolicyRef[commit]; known || commit == "" {
 			continue
 		}
-		if h.OnPolicyRef[commit], err = trunk.Contains(ctx, commit); err != nil {
+		if h.OnPolicyRef[commit], err = policyRef.Contains(ctx, commit); err != nil {
 			return h, err
 		}
 	}

@@ -340,7 +340,7 @@ func TestNothingFoundOutIsAnError(t *testing.T) {
 		want   error
 	}{
 		"no such artifact":   {func(r *verify.Request) { r.Reference = "production" }, oci.ErrNotFound},
-		"history not there":  {func(r *verify.Request) { r.Trunk = broken{} }, errBroken},
+		"history not there":  {func(r *verify.Request) { r.PolicyRef = broken{} }, errBroken},
 		"key not there":      {func(r *verify.Request) { r.Files = without(s.files, "keys/hydrator.pub", nil) }, verify.ErrIdentity},
 		"key that is none":   {func(r *verify.Request) { r.Files = without(s.files, "keys/hydrator.pub", []byte("none")) }, verify.ErrIdentity},
 		"key without an end": {func(r *verify.Request) { r.Files = without(s.files, "keys/hydrator.pub", endless) }, nil},
