@@ -209,7 +209,7 @@ func (s *scene) hydrate() {
 	s.t.Helper()
 	releases, err := publish.Run(s.t.Context(), publish.Options{
 		Environment: s.environment(),
-		Renderers:   map[string]hydrate.Renderer{lock.Helm: helm.Renderer{}},
+		Renderers:   map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{}},
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -61,11 +61,11 @@ const concurrency = 16
 // Options select what to hydrate. Environment and Renderers are required.
 type Options struct {
 	Environment
-	Stages    []string                    // by name; none means all
-	Release   string                      // git-<40 hex>; "" means the current one of each pipeline
-	Shard     Shard                       // of the pipelines
-	Since     string                      // a commit: select only stages whose inputs differ from those there; "" for all
-	Renderers map[string]hydrate.Renderer // by the lock's packaging.kind
+	Stages    []string                       // by name; none means all
+	Release   string                         // git-<40 hex>; "" means the current one of each pipeline
+	Shard     Shard                          // of the pipelines
+	Since     string                         // a commit: select only stages whose inputs differ from those there; "" for all
+	Renderers map[lock.Kind]hydrate.Renderer // by the lock's packaging.kind
 }
 
 // Release is the outcome of one pipeline's release.

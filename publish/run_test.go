@@ -77,7 +77,7 @@ func (s *scene) run(t *testing.T, change func(*publish.Options)) ([]publish.Rele
 			Warn:      keep(&s.warnings),
 			Step:      keep(&s.steps),
 		},
-		Renderers: map[string]hydrate.Renderer{lock.Helm: helm.Renderer{}},
+		Renderers: map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{}},
 	}
 	if change != nil {
 		change(&o)

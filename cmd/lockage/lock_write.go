@@ -104,7 +104,7 @@ type lockWriter struct {
 // addFlags adds the flags of all verbs that record releases.
 func (l *lockWriter) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&l.lock.Packaging.Kind, "kind", "", "`KIND` of packaging: helm or kustomize")
+	f.StringVar((*string)(&l.lock.Packaging.Kind), "kind", "", "`KIND` of packaging: helm or kustomize")
 	f.StringVar(&l.lock.Packaging.SourceRepo, "source-repo", "", "`URL` of the source repository")
 	f.StringVar(&l.lock.Packaging.SourcePath, "source-path", "", "`PATH` of the chart or kustomization in the source repository")
 	f.StringVar(&l.lock.CreatedAt, "created-at", "", "`TIME` to record, RFC 3339 (default: now)")
@@ -239,7 +239,7 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 	p := &l.lock.Packaging
 	if err := errors.Join(
 		fill(&l.lock.Image.Ref, image, "--image"),
-		fill(&p.Kind, l.current.Packaging.Kind, "--kind"),
+		fill((*string)(&p.Kind), string(l.current.Packaging.Kind), "--kind"),
 		fill(&p.SourcePath, l.current.Packaging.SourcePath, "--source-path"),
 		fill(&p.SourceRepo, l.sourceRepo(), "--source-repo"),
 	); err != nil {

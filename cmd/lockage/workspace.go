@@ -75,13 +75,13 @@ func (a *app) plan(ctx context.Context, w *workspace.Workspace, request plan.Req
 }
 
 // renderers returns the renderers by the lock's packaging.kind. Dependencies of charts are fetched into the cache.
-func (a *app) renderers() map[string]hydrate.Renderer {
+func (a *app) renderers() map[lock.Kind]hydrate.Renderer {
 	fetcher := chartrepo.New(chartrepo.Options{
 		CacheDir:   a.cacheDir,
 		Registries: a.registries(a.dir),
 		UserAgent:  userAgent(),
 	})
-	return map[string]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: fetcher}, lock.Kustomize: kustomize.Renderer{}}
+	return map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: fetcher}, lock.Kustomize: kustomize.Renderer{}}
 }
 
 // keyring opens private keys, with a password from the environment or the terminal.

@@ -13,10 +13,13 @@ import (
 // SchemaVersion is the only schema version that this package reads and writes.
 const SchemaVersion = "v1"
 
+// Kind is a kind of packaging: it selects the renderer.
+type Kind string
+
 // The kinds of packaging.
 const (
-	Helm      = "helm"
-	Kustomize = "kustomize"
+	Helm      Kind = "helm"
+	Kustomize Kind = "kustomize"
 )
 
 // Lock is one release.
@@ -67,8 +70,7 @@ type NamedImage struct {
 
 // Packaging is the package of manifests in the source repository.
 type Packaging struct {
-	// Kind is Helm or Kustomize.
-	Kind string `yaml:"kind,required" json:"kind"`
+	Kind Kind `yaml:"kind,required" json:"kind"`
 	// SourceRepo is the URL of the source repository; empty in the short form, where the pipeline file names it.
 	SourceRepo string `yaml:"sourceRepo" json:"sourceRepo"`
 	// SourcePath is the package's directory, slash-separated and relative to the repository's root, "." for the root
@@ -141,7 +143,7 @@ func (l Lock) node() *yaml.Node {
 		entry{"image", l.Image.node()},
 		entry{"images", others},
 		entry{"packaging", mapping(
-			entry{"kind", text(l.Packaging.Kind)},
+			entry{"kind", text(string(l.Packaging.Kind))},
 			entry{"sourceRepo", text(l.Packaging.SourceRepo)},
 			entry{"sourcePath", text(l.Packaging.SourcePath)})},
 		entry{"createdAt", created})

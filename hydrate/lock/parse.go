@@ -97,7 +97,7 @@ func (l Lock) faults() []fault {
 		names[named.Name] = true
 	}
 	if k := l.Packaging.Kind; k != "" && k != Helm && k != Kustomize {
-		report("packaging.kind "+quote(k)+" is not known: write helm or kustomize", "packaging", "kind")
+		report("packaging.kind "+quote(string(k))+" is not known: write helm or kustomize", "packaging", "kind")
 	}
 	if l.Packaging.SourceRepo != "" {
 		if err := CheckRepository(l.Packaging.SourceRepo); err != nil {

@@ -196,7 +196,7 @@ func differences(old, l Lock) []string {
 		compare(at+"digest", a.Digest.String(), images[i].Digest.String())
 	}
 	compare("images (number)", strconv.Itoa(len(old.Others)), strconv.Itoa(len(l.Others)))
-	compare("packaging.kind", old.Packaging.Kind, l.Packaging.Kind)
+	compare("packaging.kind", string(old.Packaging.Kind), string(l.Packaging.Kind))
 	if old.Packaging.SourceRepo != "" && l.Packaging.SourceRepo != "" {
 		compare("packaging.sourceRepo", old.Packaging.SourceRepo, l.Packaging.SourceRepo)
 	}

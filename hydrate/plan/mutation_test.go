@@ -138,7 +138,7 @@ func newWorld(t *testing.T, random *rand.Rand) *world {
 	return w
 }
 
-func (w *world) pipe(name, kind, dir, fixed string, stages ...string) *pipe {
+func (w *world) pipe(name string, kind lock.Kind, dir, fixed string, stages ...string) *pipe {
 	p := &pipe{name: name, fixed: fixed, stages: map[string]map[string]string{}, defaults: map[string]string{"kubeVersion": `"1.30"`}}
 	for _, stage := range stages {
 		p.stages[stage] = map[string]string{}
@@ -186,7 +186,7 @@ func (w *world) digests() map[string]digest.Digest {
 	}
 	releases, err := plan.Make(w.t.Context(), plan.Request{
 		Files: files, Pipelines: pipelines, Sources: w.sources,
-		Renderers: map[string]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: w}, lock.Kustomize: kustomize.Renderer{}},
+		Renderers: map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: w}, lock.Kustomize: kustomize.Renderer{}},
 	})
 	if err != nil {
 		w.t.Fatal(err)

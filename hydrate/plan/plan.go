@@ -42,7 +42,7 @@ type Request struct {
 	Release   string   // git-<40 hex>; "" means the one of each current.yaml
 	Commit    string   // to read the source at instead of the locked one; "" for that. Nothing of such a plan is ever published
 	Sources   Sources
-	Renderers map[string]hydrate.Renderer // by the lock's packaging.kind
+	Renderers map[lock.Kind]hydrate.Renderer // by the lock's packaging.kind
 }
 
 // Release is one pipeline's release.
@@ -123,8 +123,9 @@ type source struct {
 }
 
 type packageKey struct {
-	source     *source
-	path, kind string
+	source *source
+	path   string
+	kind   lock.Kind
 }
 
 // opened is a package that stages share, opened once, when it is first needed.

@@ -155,7 +155,7 @@ func (s *scene) make(change func(*plan.Request), names ...string) ([]plan.Releas
 		Files:     s.files,
 		Pipelines: pipelines,
 		Sources:   s.sources,
-		Renderers: map[string]hydrate.Renderer{lock.Helm: &s.helm, lock.Kustomize: &s.kustomize},
+		Renderers: map[lock.Kind]hydrate.Renderer{lock.Helm: &s.helm, lock.Kustomize: &s.kustomize},
 	}
 	if change != nil {
 		change(&r)
@@ -438,7 +438,7 @@ func TestEndedPlan(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = plan.Make(ctx, plan.Request{Files: s.files, Pipelines: pipelines, Sources: s.sources, Renderers: map[string]hydrate.Renderer{lock.Helm: &s.helm}})
+	_, err = plan.Make(ctx, plan.Request{Files: s.files, Pipelines: pipelines, Sources: s.sources, Renderers: map[lock.Kind]hydrate.Renderer{lock.Helm: &s.helm}})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want %v", err, context.Canceled)
 	}
