@@ -21,6 +21,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/schema"
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/git"
 )
 
@@ -231,20 +232,13 @@ func (m *maker) values(declared pipeline.Expanded) ([]hydrate.File, error) {
 	var values []hydrate.File
 	for _, file := range declared.Render.Values {
 		name := file.Path
-		info, err := fs.Stat(m.Files, name)
+		data, err := bounded.ReadFile(m.Files, name, maxValuesBytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("values file %s, for stage %s of pipeline %s, does not exist in the GitOps repository: %w; create and commit it, or take it out of render.values",
 				name, declared.Stage, declared.Pipeline, fs.ErrNotExist)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("values file %s: %w", name, err)
-		}
-		if info.Size() > maxValuesBytes {
-			return nil, fmt.Errorf("values file %s has %d bytes, at most %d are read", name, info.Size(), maxValuesBytes)
-		}
-		data, err := fs.ReadFile(m.Files, name)
-		if err != nil {
-			return nil, fmt.Errorf("values file %s: %w", name, err)
+			return nil, fmt.Errorf("values file %w", err)
 		}
 		values = append(values, hydrate.File{Path: name, Data: data})
 	}

@@ -275,7 +275,7 @@ func TestOnePipelineThatFailsStopsNoOther(t *testing.T) {
 		"values too big": {func(s *scene) {
 			s.files["bad.yaml"].Data = bytes.ReplaceAll(s.files["bad.yaml"].Data, []byte("values/{stage}"), []byte("big/{stage}"))
 			s.files["big/staging.yaml"] = &fstest.MapFile{Data: make([]byte, 16<<20+1)}
-		}, "has 16777217 bytes, at most 16777216 are read"},
+		}, "larger than the limit of 16777216 bytes"},
 		"unknown commit": {func(s *scene) { s.declare("bad", strings.Repeat("d", 40), nil) }, "source repository"},
 		"unknown source": {func(s *scene) {
 			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.SourceRepo = "https://git.example.com/other.git" })
