@@ -128,7 +128,7 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 			fmt.Sprintf("made from commit %s, the lock says %s", orNone(source), e.Commit)),
 		images(e, p),
 		check("lock", e.Lock != "" && lock == e.Lock.Encoded(),
-			"made from the lock that stands on "+h.PolicyRef,
+			"made from the lock that is on "+h.PolicyRef,
 			fmt.Sprintf("made from a lock of sha256 %s, on %s it has %s: it was rewritten after hydration, hydrate again",
 				orNone(lock), h.PolicyRef, e.Lock.Encoded())),
 		check("policy-ref", commit != "" && h.OnPolicyRef[commit],
@@ -173,7 +173,7 @@ func content(ev Evidence) Check {
 		fmt.Sprintf("the layer's files have the digest %s, its config says %s", ev.Content, orNone(ev.DiffID.String())))
 }
 
-// differences tells how a claim differs from what was asked for, or nothing.
+// differences lists how a claim differs from what was asked for; "" if it does not.
 func differences(want, got sign.Claim) string {
 	var d []string
 	for _, f := range []struct{ name, want, got string }{

@@ -16,7 +16,7 @@ import (
 // Results of a gate, beside Pass and Fail.
 const (
 	Pending Result = "pending" // a clock runs: nobody has to do anything but wait, or attest health meanwhile
-	Waived  Result = "waived"  // it did not pass, and whoever may waive it did
+	Waived  Result = "waived"  // it did not pass, and was waived
 )
 
 // GateResult is how one gate came out.

@@ -6,7 +6,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 )
 
-// GateHold is the name of the gate that keeps a release that soaks where it is: it stands in the way of promote --ready only.
+// GateHold is the name of the gate that keeps a release that soaks where it is: it delays promote --ready only.
 const GateHold = "hold"
 
 // Hold judges whether the release that is live in a stage stays there because a later stage's soak of it is running, by the

@@ -9,12 +9,13 @@
 //
 // # Gates
 //
-// [Gates] judges what a stage declares in its pipeline file by [Facts], which somebody else collected:
+// A gate is a name and a [Condition], which its kind parses and compiles when the pipeline file is read: [Kinds] has them all, one
+// file each. [Gates] judges them by [Facts], which packages evidence and verify collect as far as [NeedsOf] says:
 //
 //   - soak: this release's content was live in another stage without a break. Equal content of several releases is one
 //     stay, several stays do not add up, and a stay that is over still counts. With healthy, time begins with the first
 //     health attestation of the stay.
-//   - attestation, approval, image: statements by declared identities about one digest. Signers are told apart by their
+//   - attestation, approval, image: statements by declared identities about one digest. Signers are distinguished by their
 //     keys, whatever names these have. An approval is good news by its type; of an attestation's content only its where
 //     judges, and without it a bad report counts as well as a good one. Nothing but a statement of that type is a
 //     signature.
@@ -25,14 +26,14 @@
 //
 // Times in predicates and records are their signers' word, and reasons say so.
 //
-// A gate that does not pass fails, and its reason says what would satisfy it; or it is pending, where only time stands in
+// A gate that does not pass fails, and its reason says what would satisfy it; or it is pending, where only time is in
 // the way. Where the content is what is live already ([Facts].Unchanged), soak, attestation and approval pass.
 //
 // A waiver (of package predicate) turns the result of one gate into [Waived]: signed by enough of those whom the stage
 // names, for just this digest, stage, release, gate and its declaration, unexpired, and for no longer than [MaxWaiver].
 // Any other is named in the gate's reason, and changes nothing.
 //
-// What others wrote stands in reasons on one line, cut where it is long, with what a terminal obeys made visible.
+// Reasons have what others wrote on one line, cut where it is long, with what a terminal obeys made visible.
 package policy
 
 import (

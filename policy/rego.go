@@ -80,10 +80,10 @@ func (g regoGate) Judge(f Facts) GateResult {
 		count(len(f.Objects), "object", "objects"), warned)
 }
 
-// maxFindings is how many messages of policies stand in a reason.
+// maxFindings bounds the messages of policies in a reason.
 const maxFindings = 10
 
-// findings tells what policies gave, and of which objects.
+// findings lists what policies gave, and for which objects.
 func (f Facts) findings(list []rego.Finding) string {
 	var b strings.Builder
 	for i, found := range list {

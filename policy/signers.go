@@ -18,7 +18,7 @@ const maxSkew = 5 * time.Minute
 type signers struct {
 	names   []string
 	keys    map[string]string // fingerprint to name
-	keyless []string          // names of which no key is known
+	keyless []string          // names without a known key
 }
 
 // signers looks up names. About the artifact of another stage, an identity is who has that name there: its key may
@@ -98,7 +98,7 @@ func (t *tally) String() string { return strings.Join(t.shown, ", ") }
 // remarks are things worth saying once each, at the end of a reason.
 type remarks []string
 
-// maxRemarks is how many of them are said.
+// maxRemarks bounds how many of them a reason has.
 const maxRemarks = 5
 
 func (r *remarks) add(format string, args ...any) {
@@ -119,7 +119,7 @@ func (r remarks) String() string {
 	return b.String()
 }
 
-// rejected tells of what is attached to a subject and proves nothing.
+// rejected adds what is attached to a subject and proves nothing.
 func (r *remarks) rejected(s Subject) {
 	for i, rejected := range s.Rejected {
 		if i == maxRemarks {
@@ -129,7 +129,7 @@ func (r *remarks) rejected(s Subject) {
 	}
 }
 
-// keyless tells of names that nothing can be proven of.
+// keyless adds names that nothing can be proven of.
 func (r *remarks) keyless(s signers) {
 	for _, name := range s.keyless {
 		r.add("no key of %s is known", name)

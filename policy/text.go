@@ -7,7 +7,7 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// maxPlain is how many bytes of somebody's words stand in a reason.
+// maxPlain bounds the bytes of another party's words in a reason.
 const maxPlain = 300
 
 // plain makes somebody else's words fit for a reason: on one line, visible, and of bounded length.
@@ -40,7 +40,7 @@ func retry(r GateResult) string {
 }
 
 // WriteMarkdown writes results as a list for a pull request or a step summary. Whatever gates, identities and reasons
-// say stands in code spans, where nothing has a meaning: no markup, no HTML, no link, no mention of anybody.
+// say is in code spans, where nothing has a meaning: no markup, no HTML, no link, no mention of anybody.
 func WriteMarkdown(w writer, results []GateResult) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Gates: **%s**\n\n", Outcome(results))

@@ -31,7 +31,7 @@ type judgement struct {
 	review   *review // nil where the stage has none
 }
 
-// outcome is nil where nothing stands in the way, or else [policy.ErrDenied] or [ErrPending] with all reasons.
+// outcome is nil if nothing prevents the promotion, or else [policy.ErrDenied] or [ErrPending] with all reasons.
 func (j *judgement) outcome() error {
 	if j.checks.Result() != policy.Pass {
 		return fmt.Errorf("%w: %s", policy.ErrDenied, j.checks.Reason())

@@ -18,7 +18,7 @@ type review struct {
 	branch   string
 	proposal mirror.Proposal
 	pull     forge.PullRequest // zero where there is none, or none can be asked for
-	forge    *forge.Repository // nil where there is no token
+	forge    *forge.Repository // nil without a token
 }
 
 // forges are the repositories with pull requests, opened once.
@@ -151,7 +151,7 @@ func (j *judgement) merged() git.Hash {
 	return j.review.proposal.Head
 }
 
-// showVerdict writes to the head of a pull request what stands in the way of its promotion. That it cannot be written changes
+// showVerdict writes to the head of a pull request what prevents its promotion. That it cannot be written changes
 // nothing about it.
 func (r *run) showVerdict(ctx context.Context, s *stage, j *judgement) {
 	err := j.outcome()
@@ -170,7 +170,7 @@ func (v *review) open() bool {
 }
 
 // landed tells the forge that the release is live: commit status, and a pull request that is merged or else closed with a
-// pointer. What fails here is told, and done by the next hydration.
+// pointer. What fails here is reported, and the next hydration does it.
 func (r *run) landed(ctx context.Context, s *stage, j *judgement) {
 	if j.review == nil || j.review.forge == nil || j.review.proposal.Head == "" {
 		return

@@ -39,7 +39,7 @@ type Signers struct {
 // Subject is the digest that statements are about: that of the artifact, of the image, or of another stage's artifact.
 type Subject string
 
-// Subjects that are no other stage's.
+// Subjects of the stage itself.
 const (
 	SubjectArtifact Subject = "artifact"
 	SubjectImage    Subject = "image"

@@ -31,7 +31,7 @@ type made struct {
 func newLoaded(kinds []GateKind) *loaded { return &loaded{kinds: kinds, made: map[string]made{}} }
 
 // Declaration is where a condition is written, so that its kind can report what is wrong with it. Keys are those of the
-// condition; "" stands for the condition itself.
+// condition; "" is the condition itself.
 type Declaration struct {
 	effective
 	pipeline *Pipeline

@@ -150,7 +150,7 @@ func (c *collector) proveIn(ctx context.Context, repository *oci.Repository, s *
 	return nil
 }
 
-// finding is what is attached to a digest, read by whoever asks first: one artifact can be the subject of several gates.
+// finding is what is attached to a digest, read once: one artifact can be the subject of several gates.
 type finding struct {
 	once    sync.Once
 	bundles []sign.Bundle

@@ -81,7 +81,7 @@ func (ids Identities) Names(key sign.PublicKey) []string {
 	return names
 }
 
-// had tells whether an identity has a key, or had it before.
+// had reports whether an identity has a key, or had it before.
 func (ids Identities) had(name string, key sign.PublicKey) bool {
 	same := func(other sign.PublicKey) bool { return other.Fingerprint() == key.Fingerprint() }
 	current, ok := ids.keys[name]
@@ -100,7 +100,7 @@ func (ids Identities) foreign(stage string) Identities {
 	return renamed
 }
 
-// verifierOf trusts every key of some sets of identities, each under the first of its names. It is nil where there is no key.
+// verifierOf trusts every key of some sets of identities, each under the first of its names. It is nil without a key.
 func verifierOf(sets ...Identities) (*sign.Verifier, error) {
 	var trusted []sign.Identity
 	taken := map[string]bool{} // names and fingerprints

@@ -284,7 +284,7 @@ func (s *suite) decode(i int, written []value, tree, key, treeKey string) ([]hyd
 	return objects, true
 }
 
-// policies reads the policies that are not loaded with the gates: those of a registry, from the folders that stand in for them.
+// policies reads the policies that are not loaded with the gates: those of a registry, from the folders that replace them.
 func (s *suite) policies(f *policy.Facts, gates []pipeline.Gate) error {
 	for i := range gates {
 		needs := policy.NeedsOf(gates[i : i+1]).Policies

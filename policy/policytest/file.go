@@ -78,7 +78,7 @@ type stay struct {
 // expectation is a result, or a map with more.
 type expectation struct {
 	Result     string `yaml:"result,required"`
-	Reason     string `yaml:"reason"` // that stands in the reason
+	Reason     string `yaml:"reason"` // a part of the reason
 	RetryAfter string `yaml:"retryAfter,scalar"`
 }
 
@@ -163,7 +163,7 @@ func (s *suite) load() error {
 	return nil
 }
 
-// gates are those of one case: placeholders may stand in them.
+// gates are those of one case: they may have placeholders.
 func (s *suite) gates(l lock.Lock) ([]pipeline.Gate, pipeline.Waivers, error) {
 	if s.declared == nil {
 		s.identities = identities{}
@@ -195,7 +195,7 @@ func (s *suite) check(i int, names []string) {
 	}
 }
 
-// time reads a time that stands at path; the zero time for none.
+// time reads the time at path; it returns the zero time for none.
 func (s *suite) time(text string, path ...any) time.Time {
 	if text == "" {
 		return time.Time{}

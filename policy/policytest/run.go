@@ -61,7 +61,7 @@ func (s *suite) run(ctx context.Context, i int) (Report, error) {
 	}
 	s.check(i, policy.GateNames(gates))
 	facts, err := s.facts(ctx, i, gates, waivers, l)
-	if err != nil || len(s.problems) > 0 { // of which those of all cases are told
+	if err != nil || len(s.problems) > 0 { // the problems of all cases are reported together
 		return Report{}, err
 	}
 	r := Report{File: s.name, Case: c.Name, Result: policy.Pass, Gates: policy.Gates(gates, waivers, facts)}

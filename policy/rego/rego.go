@@ -3,11 +3,11 @@
 // What is promised:
 //
 //   - In every package, the rules named deny, violation and warn, and those whose names go on with an underscore
-//     (deny_privileged), are asked. What deny and violation give denies, what warn gives is told. An entry is a string, or an
+//     (deny_privileged), are asked. What deny and violation give denies, what warn gives is shown. An entry is a string, or an
 //     object with the message in msg; a rule that is simply true denies too.
 //   - input is one object at a time, as conftest reads a file of several documents; without any object the rules are
 //     asked once, without input. What is about all of them is in data.lockage, see [Input].
-//   - Data files (data.json, data.yaml, data.yml) stand in data below the folder in which they lie.
+//   - Data files (data.json, data.yaml, data.yml) are in data below the folder that they are in.
 //   - A policy sees nothing else, and gives the same answer each time: built-in functions that reach a network, the host, the
 //     clock or randomness do not exist, so that a policy that names one does not compile.
 //   - Evaluation ends, and how does not depend on the machine: [MaxSteps] bounds the expressions that are evaluated and the
@@ -58,7 +58,7 @@ type Input struct {
 type Finding struct {
 	Rule    string // such as data.main.deny
 	Message string
-	Objects []int // indices of the objects for which it was given; none if there is no object
+	Objects []int // indices of the objects for which it was given; none if no object exists
 }
 
 // Report is what all rules gave, in the order of rules and objects.
@@ -200,7 +200,7 @@ func named(rule, convention string) bool {
 	return rule == convention || strings.HasPrefix(rule, convention+"_")
 }
 
-// reserved tells whether a package lies at or below data.lockage.
+// reserved reports whether a package is at or below data.lockage.
 func reserved(pkg ast.Ref) bool {
 	if len(pkg) < 2 {
 		return false

@@ -26,7 +26,7 @@ import (
 type PolicyRef interface {
 	// Name is the policy ref's name, for messages.
 	Name() string
-	// Contains tells whether a commit is the policy ref's tip or an ancestor of it. A commit that nobody knows is not.
+	// Contains reports whether a commit is the policy ref's tip or an ancestor of it. A commit that nobody knows is not.
 	Contains(ctx context.Context, commit string) (bool, error)
 }
 
@@ -72,7 +72,7 @@ type Examined struct {
 	GitOpsCommit string // on the policy ref, that it was hydrated from; of several, one of them
 }
 
-// Artifact verifies one artifact. An error means that nothing could be found out; a denial stands in the report.
+// Artifact verifies one artifact. An error means that nothing could be found out; the report has a denial.
 func Artifact(ctx context.Context, r Request) (Report, error) {
 	e, err := Examine(ctx, r)
 	return e.Report, err
