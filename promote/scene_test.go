@@ -181,7 +181,7 @@ func (s *scene) release() string {
 		s.t.Fatal(err)
 	}
 	next := current.Lock
-	next.ReleaseID, next.GitCommit, next.CreatedAt = "git-"+commit, commit, current.Lock.CreatedAt
+	next.ReleaseID, next.GitCommit, next.CreatedAt = "git-"+commit, commit, current.CreatedAt
 	root, err := os.OpenRoot(s.demo.GitOpsDir)
 	if err != nil {
 		s.t.Fatal(err)
