@@ -20,7 +20,7 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// judgement is everything that was found out about promoting one release to one stage.
+// judgement is the evidence and the verdict about promoting one release to one stage.
 type judgement struct {
 	lock     lock.File
 	declared pipeline.Expanded // for that release
@@ -28,10 +28,10 @@ type judgement struct {
 	artifact predicate.Artifact
 	checks   policy.Verdict
 	gates    []policy.GateResult
-	review   *review // nil where the stage has none
+	review   *review // nil if the stage has none
 }
 
-// outcome is nil if nothing prevents the promotion, or else [policy.ErrDenied] or [ErrPending] with all reasons.
+// outcome returns nil for a release that passes, or else [policy.ErrDenied] or [ErrPending] with all reasons.
 func (j *judgement) outcome() error {
 	if j.checks.Result() != policy.Pass {
 		return fmt.Errorf("%w: %s", policy.ErrDenied, j.checks.Reason())
@@ -53,38 +53,25 @@ func (j *judgement) outcome() error {
 	return nil
 }
 
-// judge finds out whether a release may be promoted to a stage: it verifies the artifact, and judges order and gates.
+// judge decides whether a release may be promoted to a stage: it verifies the artifact, and judges order and gates.
 func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, error) {
-	j := &judgement{lock: f}
 	release := f.Lock.ReleaseID
-	var err error
-	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
-		return nil, err
-	}
 	tag := oci.CandidateTag(s.stage.Name, release)
 	candidate, err := s.repository.Lookup(ctx, tag)
 	if err != nil {
 		return nil, err
 	}
 	if candidate == "" {
-		return nil, fmt.Errorf("release %s was not hydrated for this stage: there is no %s; run `lockage hydrate %s --release %s`",
+		return nil, fmt.Errorf("release %s was not hydrated for this stage: %s does not exist; run `lockage hydrate %s --release %s`",
 			release, s.repository.Reference(tag), s.stage.Name, release)
 	}
 	if err := live.CheckArtifact(ctx, s.live, s.state, candidate); err != nil {
 		return nil, denied(err)
 	}
-	request := r.request(s, candidate, release)
-	request.WithoutMirror = j.declared.Mirror.Reviewed() // the review's gate asks more of it
-	j.examined, err = verify.Examine(ctx, request)
-	if err != nil {
-		return nil, err
+	j, err := r.examine(ctx, s, f, candidate, false)
+	if err != nil || j.checks.Result() != policy.Pass {
+		return j, err // an artifact that does not verify is not judged further
 	}
-	j.checks = j.examined.Report.Checks
-	j.artifact = predicate.Artifact{Release: release, Digest: candidate}
-	if j.checks.Result() != policy.Pass {
-		return j, nil // what is not what it says is not asked further questions
-	}
-	j.artifact.Content = j.examined.Tree.ContentDigest()
 	if !j.declared.Mirror.Reviewed() {
 		newest, err := s.newest(ctx, j)
 		if err != nil {
@@ -108,18 +95,32 @@ func (s *stage) newest(ctx context.Context, j *judgement) (policy.Check, error) 
 	return policy.Newest(j.artifact.Digest, m.Branch, string(shown.Commit), shown.Metadata.Digest()), err
 }
 
-// request asks for the verification of an artifact in a stage's repository.
-func (r *run) request(s *stage, d digest.Digest, release string) verify.Request {
-	return verify.Request{
-		Pipeline:   s.pipeline,
-		Stage:      s.stage.Name,
-		Repository: s.repository,
-		Reference:  d.String(),
-		Release:    release,
-		Files:      r.files,
-		PolicyRef:  r.policyRef,
-		Remotes:    r.Workspace.Repository,
+// examine verifies an artifact of a release in the stage's repository. The stage branch need not show it if it was live
+// before, or if people review it: then the review's gate checks more.
+func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact digest.Digest, wasLive bool) (*judgement, error) {
+	j := &judgement{lock: f, artifact: predicate.Artifact{Release: f.Lock.ReleaseID, Digest: artifact}}
+	var err error
+	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
+		return nil, err
 	}
+	j.examined, err = verify.Examine(ctx, verify.Request{
+		Pipeline:      s.pipeline,
+		Stage:         s.stage.Name,
+		Repository:    s.repository,
+		Reference:     artifact.String(),
+		Release:       f.Lock.ReleaseID,
+		Files:         r.files,
+		PolicyRef:     r.policyRef,
+		Remotes:       r.Workspace.Repository,
+		WithoutMirror: wasLive || j.declared.Mirror.Reviewed(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if j.checks = j.examined.Report.Checks; j.checks.Result() == policy.Pass {
+		j.artifact.Content = j.examined.Tree.ContentDigest()
+	}
+	return j, nil
 }
 
 // judgeGates judges order and gates.
@@ -190,10 +191,10 @@ func (r *run) sibling(ctx context.Context, s *stage, name string) (*stage, error
 	return other, r.open(ctx, other)
 }
 
-// order judges whether the release went through the stages before; nil where there are none.
+// order judges whether the release went through the stages before; nil for a first stage.
 func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (*policy.GateResult, error) {
 	if len(s.stage.After.Stages) == 0 {
-		return nil, nil //nolint:nilnil // a stage that is the first has no such gate
+		return nil, nil //nolint:nilnil // a first stage has no such gate
 	}
 	passages := map[string]policy.Passage{}
 	for _, name := range s.stage.After.Stages {
@@ -240,8 +241,8 @@ func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, 
 	return stages, nil
 }
 
-// hydrated is the candidate of a release for another stage; "" where there is none. Its tag may name what it likes: unless the
-// hydrator signed it as just that, it is none.
+// hydrated returns the candidate of a release for another stage; "" for none. Whatever its tag names, it counts only if the
+// hydrator signed it as exactly that.
 func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.Expanded, f lock.File) (digest.Digest, error) {
 	release := f.Lock.ReleaseID
 	desc, err := other.repository.Resolve(ctx, oci.CandidateTag(declared.Stage, release))

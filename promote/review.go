@@ -3,7 +3,6 @@ package promote
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/forge"
@@ -13,40 +12,32 @@ import (
 	"github.com/lockage/lockage/publish/pullrequest"
 )
 
-// review is what was found out about the review of a release.
+// review is the evidence about the review of a release.
 type review struct {
 	branch   string
 	proposal mirror.Proposal
-	pull     forge.PullRequest // zero where there is none, or none can be asked for
+	pull     forge.PullRequest // zero for none
 	forge    *forge.Repository // nil without a token
 }
 
-// forges are the repositories with pull requests, opened once.
-type forges struct {
-	mu     sync.Mutex
-	opened map[string]*forge.Repository
+// forge opens the forge of a stage's pull requests, once a run.
+func (r *run) forge(ctx context.Context, s *stage) (*forge.Repository, error) {
+	url := s.live.Remote.URL()
+	if known, ok := r.forges.Load(url); ok {
+		return known.(*forge.Repository), nil
+	}
+	opened, err := forge.Open(ctx, url, r.Forge)
+	if err != nil {
+		return nil, err
+	}
+	known, _ := r.forges.LoadOrStore(url, opened) // one for all stages: its writes take turns
+	return known.(*forge.Repository), nil
 }
 
-func (f *forges) open(ctx context.Context, url string, o forge.Options) (*forge.Repository, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if r := f.opened[url]; r != nil {
-		return r, nil
-	}
-	r, err := forge.Open(ctx, url, o)
-	if err == nil {
-		if f.opened == nil {
-			f.opened = map[string]*forge.Repository{}
-		}
-		f.opened[url] = r
-	}
-	return r, err
-}
-
-// judgeReview judges the review of a release; nil where the stage has none.
+// judgeReview judges the review of a release; nil if the stage has none.
 func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (*policy.GateResult, error) {
 	if !j.declared.Mirror.Reviewed() {
-		return nil, nil //nolint:nilnil // there is no such gate
+		return nil, nil //nolint:nilnil // no such gate
 	}
 	j.review = &review{branch: pullrequest.Branch(s.pipeline.Name, s.stage.Name, j.artifact.Release)}
 	var g policy.GateResult
@@ -66,7 +57,7 @@ func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (*policy.
 	return &g, nil
 }
 
-// merge reads what the stage branch shows of the artifact and, if that does not decide, what became of its pull request.
+// merge reads what the stage branch shows of the artifact and, if that does not decide, the state of its pull request.
 func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, error) {
 	into := mirror.Place{Branch: j.declared.Mirror.Branch, Path: j.declared.Mirror.Path}
 	m := policy.Merge{Head: j.review.branch}
@@ -95,7 +86,7 @@ func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, 
 
 // pull asks the forge for the pull request of the release.
 func (r *run) pull(ctx context.Context, s *stage, j *judgement) (policy.Pull, error) {
-	repository, err := r.forges.open(ctx, s.live.Remote.URL(), r.Forge)
+	repository, err := r.forge(ctx, s)
 	if forge.Unavailable(err) {
 		return policy.Pull{Unknown: err.Error()}, nil
 	}
@@ -143,7 +134,7 @@ func (r *run) proposal(ctx context.Context, s *stage, j *judgement) (policy.Prop
 	return p, err
 }
 
-// merged is the commit that a promotion merges: the head that was approved, so that the forge sees its pull request merged.
+// merged returns the commit that a promotion merges: the approved head, so that the forge shows its pull request as merged.
 func (j *judgement) merged() git.Hash {
 	if j.review == nil || j.review.pull.Number == 0 || !j.review.proposal.Current || j.review.proposal.Landed {
 		return ""
@@ -151,8 +142,8 @@ func (j *judgement) merged() git.Hash {
 	return j.review.proposal.Head
 }
 
-// showVerdict writes to the head of a pull request what prevents its promotion. That it cannot be written changes
-// nothing about it.
+// showVerdict writes what delays a promotion to the head of its pull request. A failure to write does not change the
+// promotion.
 func (r *run) showVerdict(ctx context.Context, s *stage, j *judgement) {
 	err := j.outcome()
 	if err == nil || r.DryRun || !j.review.open() {
@@ -164,13 +155,13 @@ func (r *run) showVerdict(ctx context.Context, s *stage, j *judgement) {
 	}
 }
 
-// open reports whether there is an open pull request for the head that was judged.
+// open reports whether the head that was judged has an open pull request.
 func (v *review) open() bool {
 	return v != nil && v.forge != nil && v.pull.State == forge.StateOpen && v.pull.Head.Commit == string(v.proposal.Head)
 }
 
-// landed tells the forge that the release is live: commit status, and a pull request that is merged or else closed with a
-// pointer. What fails here is reported, and the next hydration does it.
+// landed shows on the forge that the release is live: a commit status, and a pull request that is merged or else closed with
+// a pointer. It notes a failure, which the next hydration repairs.
 func (r *run) landed(ctx context.Context, s *stage, j *judgement) {
 	if j.review == nil || j.review.forge == nil || j.review.proposal.Head == "" {
 		return
@@ -185,6 +176,6 @@ func (r *run) landed(ctx context.Context, s *stage, j *judgement) {
 		_, err = pullrequest.CloseLanded(ctx, j.review.forge, j.review.pull, s.result.Commit)
 	}
 	if err != nil {
-		s.note("the release is live, and its pull request does not say so: %v", err)
+		s.note("the release is live, and its pull request does not show that: %v", err)
 	}
 }

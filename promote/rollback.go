@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -33,22 +32,16 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	j := &judgement{lock: f, artifact: to}
-	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
+	j, err := r.examine(ctx, s, f, to.Digest, true)
+	if err != nil {
 		return err
 	}
-	request := r.request(s, to.Digest, to.Release)
-	request.WithoutMirror = true // it was compared when the artifact was promoted
-	if j.examined, err = verify.Examine(ctx, request); err != nil {
-		return err
-	}
-	j.checks = j.examined.Report.Checks
 	s.result.Checks = j.checks
-	if j.checks.Result() != policy.Pass {
-		return fmt.Errorf("%w: %s", policy.ErrDenied, j.checks.Reason())
+	if err := j.outcome(); err != nil {
+		return err
 	}
-	if got := j.examined.Tree.ContentDigest(); got != to.Content {
-		return fmt.Errorf("%w: by its record, %s has the content %s, but it has %s", policy.ErrDenied, to.Digest, to.Content, got)
+	if j.artifact.Content != to.Content {
+		return fmt.Errorf("%w: by its record, %s has the content %s, but it has %s", policy.ErrDenied, to.Digest, to.Content, j.artifact.Content)
 	}
 	s.result.Action = RolledBack
 	if r.DryRun {

@@ -31,7 +31,7 @@ type run struct {
 	policyRef *workspace.Policy
 	files     fs.FS // at the policy ref's tip
 
-	forges forges
+	forges sync.Map // *forge.Repository by the URL of the remote
 
 	mu        sync.Mutex
 	histories map[string]*sequence[string] // by lock directory

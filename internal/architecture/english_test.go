@@ -25,7 +25,6 @@ var unfinished = []string{
 	"policy/policytest",
 	"policy/rego",
 	"policy/verify",
-	"promote",
 }
 
 // place is a set of the kinds of text that a rule reads.
