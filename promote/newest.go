@@ -89,6 +89,12 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 	if newest != nil {
 		return r.conclude(ctx, s, newest)
 	}
+	s.keepLive(absent)
+	return nil
+}
+
+// keepLive makes what is live the result. Absent are the releases that are not hydrated.
+func (s *stage) keepLive(absent []string) {
 	if len(absent) > 0 {
 		s.note("not hydrated for this stage: %s", strings.Join(absent, ", "))
 	}
@@ -97,7 +103,6 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 		s.result.Release = s.state.Live.To.Release
 		s.result.To = artifactOf(s.state.Live)
 	}
-	return nil
 }
 
 // next is what to do with a release of the history.
