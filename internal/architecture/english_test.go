@@ -16,8 +16,6 @@ import (
 
 // unfinished lists folders and files whose words are not held yet. Remove yours when it passes; the list ends empty.
 var unfinished = []string{
-	"ARCHITECTURE.md",
-	"CHANGELOG.md",
 	"hydrate/pipeline",
 	"policy",
 	"policy/cel",
