@@ -60,10 +60,10 @@ type Promotion struct {
 	Expected git.Hash
 }
 
-// Origin is a commit of a repository.
+// Origin is a commit of a repository, as hydrator.metadata names it.
 type Origin struct {
-	URL    string // without credentials; "" for a repository without a remote
-	Commit string // 40 hex digits
+	Commit string `json:"sha"`               // 40 hex digits
+	URL    string `json:"repoURL,omitempty"` // without credentials; "" for a repository without a remote
 }
 
 // String returns URL@commit.
@@ -154,10 +154,7 @@ type Metadata struct {
 
 // Reference is a commit that the hydrated one stems from.
 type Reference struct {
-	Commit struct {
-		SHA     string `json:"sha"`
-		RepoURL string `json:"repoURL,omitempty"`
-	} `json:"commit"`
+	Commit Origin `json:"commit"`
 }
 
 // Facts are what lockage adds to the format.
@@ -181,10 +178,9 @@ func (c Change) metadata(tree git.Hash) ([]byte, error) {
 	m := Metadata{
 		RepoURL:    c.GitOps.URL,
 		DrySHA:     c.GitOps.Commit,
-		References: make([]Reference, 1),
+		References: []Reference{{c.Source}},
 		Lockage:    c.facts(tree),
 	}
-	m.References[0].Commit.SHA, m.References[0].Commit.RepoURL = c.Source.Commit, c.Source.URL
 	data, err := json.MarshalIndent(m, "", "  ")
 	return append(data, '\n'), err
 }

@@ -24,29 +24,13 @@ type Place struct {
 	Path   string
 }
 
-// Finding is the newest commit that shows an artifact, and how its files differ from the artifact's.
-type Finding struct {
-	Commit      string
-	Differences []Difference // none if both are equal, bit for bit
-}
-
-// Difference is one file that differs.
+// Difference is one file that differs from the artifact's: in content or mode if it is edited.
 type Difference struct {
+	Kind string // edited, added or removed
 	Path string
-	Kind Kind
 }
 
-// Kind is how a file differs from the artifact's.
-type Kind string
-
-// The kinds of differences.
-const (
-	Edited  Kind = "edited" // content or mode
-	Added   Kind = "added"
-	Removed Kind = "removed"
-)
-
-func (d Difference) String() string { return string(d.Kind) + " " + terminal.Blank(d.Path) }
+func (d Difference) String() string { return d.Kind + " " + terminal.Blank(d.Path) }
 
 // maxNamed bounds the differing files that a reason names.
 const maxNamed = 20
@@ -64,30 +48,31 @@ func Names(differences []Difference) string {
 }
 
 // Check finds the newest commit of a branch that shows an artifact (by digest) and compares it with the artifact's tree,
-// whose content digest is content. The error is ErrNotShown if no commit does.
-func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content digest.Digest, tree fs.FS) (Finding, error) {
+// whose content digest is content. No difference means that both are equal, bit for bit. The error is ErrNotShown if no
+// commit shows the artifact.
+func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content digest.Digest, tree fs.FS) (git.Hash, []Difference, error) {
 	commit, items, err := find(ctx, remote, at, artifact)
 	if err != nil {
-		return Finding{}, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
+		return "", nil, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
 	}
-	found := Finding{Commit: string(commit)}
 	files, err := readFiles(tree)
 	if err != nil {
-		return found, err
+		return commit, nil, err
 	}
-	if found.Differences = compare(items, itemsOf(files)); len(found.Differences) > 0 {
-		return found, nil
+	if differences := compare(items, itemsOf(files)); len(differences) > 0 {
+		return commit, differences, nil
 	}
 	// Git's ids are equal; the digest that was signed decides.
-	got, err := digestAt(ctx, remote, commit, at.Path)
+	shown, err := Files(ctx, remote, commit, at.Path)
 	if err != nil {
-		return found, err
+		return commit, nil, err
 	}
-	if got != content {
-		return found, fmt.Errorf("branch %s of %s: the files in %s at %s have the digest %s, the artifact's have %s, although their Git ids are equal",
+	got, err := oci.ContentDigest(shown)
+	if err == nil && got != content {
+		err = fmt.Errorf("branch %s of %s: the files in %s at %s have the digest %s, the artifact's have %s, although their Git ids are equal",
 			at.Branch, remote, at.Path, commit, got, content)
 	}
-	return found, nil
+	return commit, nil, err
 }
 
 // Shown returns the metadata that a branch's head has at a place; false if it is not ours.
@@ -110,32 +95,26 @@ func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Dig
 	if head == "" {
 		return "", nil, fmt.Errorf("artifact %s is %w: the branch does not exist", artifact, ErrNotShown)
 	}
-	var (
-		commit  git.Hash
-		items   []git.Item
-		visited int
-		foreign int
-	)
+	var commit git.Hash
+	var items []git.Item
+	var visited, foreign int
 	err = remote.Log(ctx, head, func(c git.Commit) (bool, error) {
 		visited++
-		switch named := trailer(c.Message, TrailerArtifact); {
-		case c.Hash == head, digestOf(named) == artifact:
-		case named != "":
-			return visited < maxCommits, nil
-		default:
-			if foreign++; foreign > maxForeign {
-				return visited < maxCommits, nil
+		more := visited < maxCommits
+		if named := trailer(c.Message, TrailerArtifact); c.Hash != head && digestOf(named) != artifact {
+			if named == "" {
+				foreign++
+			}
+			if named != "" || foreign > maxForeign {
+				return more, nil
 			}
 		}
 		f, m, ok, err := inspect(ctx, remote, c.Hash, at.Path)
-		if err != nil {
-			return false, err
+		if err != nil || !ok || m.Digest() != artifact {
+			return more, err
 		}
-		if ok && m.Digest() == artifact {
-			commit, items = c.Hash, f.files
-			return false, nil
-		}
-		return visited < maxCommits, nil
+		commit, items = c.Hash, f.files
+		return false, nil
 	})
 	if err == nil && commit == "" {
 		err = fmt.Errorf("artifact %s is %w in %s by any of its newest %d commits", artifact, ErrNotShown, at.Path, visited)
@@ -154,40 +133,16 @@ func compare(got, want []git.Item) []Difference {
 		delete(wanted, item.Path)
 		switch {
 		case !ok:
-			differences = append(differences, Difference{item.Path, Added})
+			differences = append(differences, Difference{"added", item.Path})
 		case w != item:
-			differences = append(differences, Difference{item.Path, Edited})
+			differences = append(differences, Difference{"edited", item.Path})
 		}
 	}
 	for path := range wanted {
-		differences = append(differences, Difference{path, Removed})
+		differences = append(differences, Difference{"removed", path})
 	}
 	slices.SortFunc(differences, func(a, b Difference) int { return strings.Compare(a.Path, b.Path) })
 	return differences
-}
-
-// digestAt packs the files at a path, without the two beside the artifact.
-func digestAt(ctx context.Context, remote *git.Remote, commit git.Hash, path string) (digest.Digest, error) {
-	snapshot, err := remote.Snapshot(ctx, commit)
-	if err != nil {
-		return "", err
-	}
-	files, err := artifactAt(ctx, snapshot, path)
-	if err != nil {
-		return "", err
-	}
-	return oci.ContentDigest(files)
-}
-
-func artifactAt(ctx context.Context, snapshot *git.Snapshot, path string) (fs.FS, error) {
-	if err := snapshot.Prefetch(ctx, path); err != nil {
-		return nil, err
-	}
-	files, err := fs.Sub(snapshot.FS(ctx), path)
-	if err != nil {
-		return nil, err
-	}
-	return artifactFiles{files}, nil
 }
 
 // Files returns the files at a path in a commit, without the two beside an artifact's; nil for none. It does not check
@@ -200,11 +155,13 @@ func Files(ctx context.Context, remote *git.Remote, commit git.Hash, path string
 	if err != nil {
 		return nil, err
 	}
-	files, err := artifactAt(ctx, snapshot, path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err := snapshot.Prefetch(ctx, path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // likewise
+	} else if err != nil {
+		return nil, err
 	}
-	return files, err
+	files, err := fs.Sub(snapshot.FS(ctx), path)
+	return artifactFiles{files}, err
 }
 
 // artifactFiles hides the files beside an artifact's.

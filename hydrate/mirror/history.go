@@ -64,13 +64,11 @@ type history struct {
 	path   string
 	visit  func(Version) (bool, error)
 
-	batch   []git.Commit
-	limit   int  // of the batch
-	seen    int  // commits
-	done    bool // visit returned false
-	last    git.Commit
-	lastID  git.Hash // at the path of last
-	started bool     // last is set
+	batch []git.Commit
+	limit int     // of the batch
+	seen  int     // commits
+	done  bool    // visit returned false
+	last  Version // that may begin at the last commit of the batch before, without its files and metadata
 }
 
 func (h *history) walk(ctx context.Context, head git.Hash) error {
@@ -100,17 +98,14 @@ func (h *history) flush(ctx context.Context, end bool) error {
 		return err
 	}
 	var versions []Version
-	begin := func() {
-		versions = append(versions, Version{Commit: h.last.Hash, Time: h.last.Committed, Tree: h.lastID})
-	}
 	for i, c := range h.batch {
-		if h.started && ids[i] != h.lastID {
-			begin()
+		if h.last.Commit != "" && ids[i] != h.last.Tree {
+			versions = append(versions, h.last)
 		}
-		h.last, h.lastID, h.started = c, ids[i], true
+		h.last = Version{Commit: c.Hash, Time: c.Committed, Tree: ids[i]}
 	}
-	if end && h.lastID != "" {
-		begin()
+	if end && h.last.Tree != "" {
+		versions = append(versions, h.last)
 	}
 	h.batch, h.limit = nil, min(h.limit*4, maxBatch)
 	if err := h.read(ctx, versions); err != nil {
@@ -128,39 +123,28 @@ func (h *history) flush(ctx context.Context, end bool) error {
 
 // read fills in trees and metadata of the versions, in at most two round trips.
 func (h *history) read(ctx context.Context, versions []Version) error {
-	var trees, files []git.Hash
-	for _, v := range versions {
-		if v.Tree != "" {
-			trees = append(trees, v.Tree)
-		}
+	trees, metadata := make([]git.Hash, len(versions)), make([]git.Hash, len(versions))
+	for i, v := range versions {
+		trees[i] = v.Tree
 	}
 	if err := h.remote.FetchFiles(ctx, trees...); err != nil {
 		return err
 	}
-	metadata := make([]git.Hash, len(versions))
-	for i := range versions {
-		if versions[i].Tree == "" {
+	for i, tree := range trees {
+		if tree == "" {
 			continue
 		}
-		items, ok, err := h.remote.Entries(ctx, versions[i].Tree)
+		items, ok, err := h.remote.Entries(ctx, tree)
 		if err != nil {
 			return err
 		}
-		if !ok {
-			continue
-		}
-		f := split(items)
 		// A folder that git itself would refuse has no id, and shows nothing.
-		id, err := git.TreeID(f.files)
-		if err != nil {
-			continue
-		}
-		versions[i].Files = id
-		if metadata[i] = f.metadata; f.metadata != "" {
-			files = append(files, f.metadata)
+		f := split(items)
+		if id, err := git.TreeID(f.files); ok && err == nil {
+			versions[i].Files, metadata[i] = id, f.metadata
 		}
 	}
-	if err := h.remote.FetchFiles(ctx, files...); err != nil {
+	if err := h.remote.FetchFiles(ctx, metadata...); err != nil {
 		return err
 	}
 	for i, id := range metadata {

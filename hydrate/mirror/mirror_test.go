@@ -102,14 +102,14 @@ func check(t *testing.T, r *git.Remote, e mirror.Change) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := mirror.Check(t.Context(), r, e.Place, e.Digest, e.Content, files)
+	_, differences, err := mirror.Check(t.Context(), r, e.Place, e.Digest, e.Content, files)
 	if errors.Is(err, mirror.ErrNotShown) {
 		return "not shown"
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprint(found.Differences)
+	return fmt.Sprint(differences)
 }
 
 func TestWrite(t *testing.T) {

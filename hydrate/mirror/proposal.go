@@ -49,28 +49,25 @@ func (p *Proposal) compare(ctx context.Context, remote *git.Remote, path string)
 	if err != nil {
 		return err
 	}
-	commits := []git.Commit{head, into}
-	if len(head.Parents) > 0 {
-		p.Base = head.Parents[0]
-		open, err := p.open(ctx, remote)
-		if err != nil {
-			return err
-		}
-		if open {
-			base, err := remote.Commit(ctx, p.Base)
-			if err != nil {
-				return err
-			}
-			commits = append(commits, base)
-		}
-	}
-	ids, err := remote.PathIDs(ctx, path, commits...)
+	ids, err := remote.PathIDs(ctx, path, head, into)
 	if err != nil {
 		return err
 	}
 	p.Landed = ids[0] == ids[1]
-	p.Current = len(ids) == 3 && ids[2] == ids[1]
-	return nil
+	if len(head.Parents) == 0 {
+		return nil
+	}
+	p.Base = head.Parents[0]
+	if open, err := p.open(ctx, remote); err != nil || !open {
+		return err
+	}
+	base, err := remote.Commit(ctx, p.Base)
+	if err != nil {
+		return err
+	}
+	then, err := remote.PathIDs(ctx, path, base)
+	p.Current = err == nil && then[0] == ids[1]
+	return err
 }
 
 // open reports whether Base is on the stage branch and Head is not.

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,11 +74,9 @@ func (w *Writer) Look(ctx context.Context, changes []Change) error {
 	if err != nil {
 		return err
 	}
-	var heads []git.Hash
-	for _, b := range branches {
-		if w.tips[b] = tips[b]; tips[b] != "" {
-			heads = append(heads, tips[b])
-		}
+	heads := make([]git.Hash, len(branches))
+	for i, b := range branches {
+		w.tips[b], heads[i] = tips[b], tips[b]
 	}
 	return w.remote.FetchTrees(ctx, heads...)
 }
@@ -116,18 +115,6 @@ func (w *Writer) Write(ctx context.Context, changes []Change) ([]Result, error) 
 	}
 }
 
-// attempt writes once, from the tips that were read last.
-func (w *Writer) attempt(ctx context.Context, changes []*pendingChange) ([]Result, error) {
-	if err := w.begin(ctx, changes); err != nil {
-		return nil, err
-	}
-	results, updates, err := w.prepare(ctx, changes)
-	if err != nil {
-		return nil, err
-	}
-	return results, w.push(ctx, updates)
-}
-
 // push pushes, and remembers the new tips.
 func (w *Writer) push(ctx context.Context, updates []git.Update) error {
 	if err := w.remote.Push(ctx, updates...); err != nil {
@@ -141,52 +128,52 @@ func (w *Writer) push(ctx context.Context, updates []git.Update) error {
 	return nil
 }
 
-// prepare makes a draft of every branch that has to change.
-func (w *Writer) prepare(ctx context.Context, changes []*pendingChange) ([]Result, []git.Update, error) {
+// attempt writes once, from the tips that were read last.
+func (w *Writer) attempt(ctx context.Context, changes []*pendingChange) ([]Result, error) {
+	if err := w.begin(ctx, changes); err != nil {
+		return nil, err
+	}
 	updates, err := w.drafts(ctx, changes)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	results := make([]Result, len(changes))
 	var group errgroup.Group
 	group.SetLimit(concurrency)
 	for i, c := range changes {
 		if results[i], err = w.judge(ctx, c); err != nil {
-			return nil, nil, fmt.Errorf("branch %s: %w", c.target(), err)
+			return nil, fmt.Errorf("branch %s: %w", c.target(), err)
 		}
 		if results[i].Written {
 			group.Go(func() error { return c.load(ctx) })
 		}
 	}
 	if err := group.Wait(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for i, c := range changes {
 		if !results[i].Written {
 			continue
 		}
-		reviewed := git.Hash("")
-		if c.Review != "" {
-			reviewed = w.tips[c.Review] // as second parent, so that the review branch only moves forward
-		}
+		reviewed := w.tips[c.Review] // as second parent, so that the review branch only moves forward; "" without one
 		commit, err := c.apply(ctx, reviewed)
 		if err != nil {
-			return nil, nil, fmt.Errorf("branch %s: %w", c.target(), err)
+			return nil, fmt.Errorf("branch %s: %w", c.target(), err)
 		}
 		if c.Review != "" {
 			c.draft.MovesFrom(reviewed)
 		}
 		results[i].Commit = string(commit)
 	}
-	return results, updates, nil
+	return results, w.push(ctx, updates)
 }
 
 // drafts assigns each change the draft of its branch, and reads the folders and their metadata.
 func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Update, error) {
 	drafts := map[string]*git.Draft{}
 	var updates []git.Update
-	var metadata []git.Hash
-	for _, c := range changes {
+	metadata := make([]git.Hash, len(changes))
+	for i, c := range changes {
 		target := c.target()
 		if drafts[target] == nil {
 			d, err := w.remote.Draft(ctx, w.tips[c.Branch])
@@ -201,9 +188,8 @@ func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Up
 		if err != nil {
 			return nil, fmt.Errorf("branch %s: %w", target, err)
 		}
-		if c.before = split(items); c.before.metadata != "" {
-			metadata = append(metadata, c.before.metadata)
-		}
+		c.before = split(items)
+		metadata[i] = c.before.metadata
 	}
 	return updates, w.remote.FetchFiles(ctx, metadata...)
 }
@@ -260,13 +246,7 @@ func (c *pendingChange) notMoved(ctx context.Context) error {
 	if err != nil || id == c.Promotion.Expected {
 		return err
 	}
-	name := func(h git.Hash) string {
-		if h == "" {
-			return "nothing"
-		}
-		return "tree " + string(h)
-	}
-	return fmt.Errorf("%s %w: it had %s, and now has %s", c.Path, ErrMoved, name(c.Promotion.Expected), name(id))
+	return fmt.Errorf("%s %w: its tree was %s and is now %s", c.Path, ErrMoved, cmp.Or(c.Promotion.Expected, "nothing"), cmp.Or(id, "nothing"))
 }
 
 // apply commits the change's files to its draft.

@@ -72,11 +72,11 @@ func (r *Remote) FetchRecent(ctx context.Context, generations int, commits ...Ha
 	return r.fetch(ctx, want{ids: absent, commit: absent[0], shape: shapeTrees, generations: generations})
 }
 
-// absent returns the ids of objects that are not on disk, each once.
+// absent returns the ids of objects that are not on disk, each once. It leaves out "".
 func (r *Remote) absent(ctx context.Context, ids []Hash) []plumbing.Hash {
 	var absent []plumbing.Hash
 	for _, h := range ids {
-		if id := h.id(); !r.has(ctx, id) && !slices.Contains(absent, id) {
+		if id := h.id(); h != "" && !r.has(ctx, id) && !slices.Contains(absent, id) {
 			absent = append(absent, id)
 		}
 	}

@@ -39,8 +39,7 @@ func (r *Remote) PathIDs(ctx context.Context, name string, commits ...Commit) ([
 		at[i] = c.Tree
 	}
 	for _, part := range splitPath(name) {
-		folders := slices.DeleteFunc(slices.Clone(at), func(h Hash) bool { return h == "" })
-		if err := r.FetchFiles(ctx, folders...); err != nil {
+		if err := r.FetchFiles(ctx, at...); err != nil {
 			return nil, err
 		}
 		for i, h := range at {

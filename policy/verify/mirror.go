@@ -31,12 +31,12 @@ func MirrorRemote(ctx context.Context, declared pipeline.Expanded, remotes Remot
 // Shown reads what a branch shows of an artifact, whose files are tree.
 func Shown(ctx context.Context, remote *git.Remote, at mirror.Place, artifact digest.Digest, tree *oci.Tree) (policy.Shown, error) {
 	shown := policy.Shown{Branch: at.Branch, Path: at.Path}
-	found, err := mirror.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
+	commit, differences, err := mirror.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
 	if errors.Is(err, mirror.ErrNotShown) {
 		shown.Missing = err.Error()
 		return shown, nil
 	}
-	shown.Commit, shown.Differences = found.Commit, mirror.Names(found.Differences)
+	shown.Commit, shown.Differences = string(commit), mirror.Names(differences)
 	return shown, err
 }
 
