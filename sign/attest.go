@@ -41,23 +41,28 @@ func Sign(ctx context.Context, signer Signer, statement Statement) (Bundle, erro
 
 // Attest signs a statement and attaches it to its subject as a referrer. It attaches the same statement again if asked to:
 // ask [Verify] first. It refuses a statement about another digest, and one statement more than MaxBundles.
-func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, statement Statement) (ocispec.Descriptor, error) {
+func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, statement Statement) (attached ocispec.Descriptor, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
+		}
+	}()
 	if statement.Subject.Digest != subject.Digest {
-		return ocispec.Descriptor{}, fmt.Errorf("attest %s: the statement is about %s", subject.Digest, statement.Subject.Digest)
+		return attached, fmt.Errorf("the statement is about %s", statement.Subject.Digest)
 	}
 	// One too many would make the whole artifact unverifiable, not only this statement.
-	attached, err := store.Referrers(ctx, subject, "")
+	before, err := store.Referrers(ctx, subject, "")
 	if err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("list the signatures of %s: %w", subject.Digest, err)
+		return attached, fmt.Errorf("list its signatures: %w", err)
 	}
-	if n := len(mayBeBundles(attached)); n >= MaxBundles {
-		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %d signatures and attestations are attached already, and no more are read; delete those not needed", store.Name(), subject.Digest, n)
+	if n := len(mayBeBundles(before)); n >= MaxBundles {
+		return attached, fmt.Errorf("%d signatures and attestations are attached already, and no more are read; delete those not needed", n)
 	}
 	bundle, err := Sign(ctx, signer, statement)
 	if err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("attest %s: %w", subject.Digest, err)
+		return attached, err
 	}
-	desc, err := store.Attach(ctx, subject, oci.Referrer{
+	return store.Attach(ctx, subject, oci.Referrer{
 		ArtifactType: BundleMediaType,
 		Layers:       []oci.Blob{{MediaType: BundleMediaType, Data: bundle.JSON}},
 		Annotations: map[string]string{
@@ -65,8 +70,4 @@ func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer
 			AnnotationPredicateType: statement.PredicateType,
 		},
 	})
-	if err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
-	}
-	return desc, nil
 }

@@ -50,8 +50,7 @@ func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers [
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(findConcurrency)
 	for i, desc := range descs {
-		group.Go(func() error {
-			var err error
+		group.Go(func() (err error) {
 			bundles[i], err = readBundle(ctx, store, desc)
 			return err
 		})
@@ -65,14 +64,9 @@ func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers [
 // mayBeBundles leaves out referrers of another kind. It does not ask the registry to: entries of fallback indexes often lack
 // the artifact type, or have that of the config in its place.
 func mayBeBundles(referrers []ocispec.Descriptor) []ocispec.Descriptor {
-	var bundles []ocispec.Descriptor
-	for _, desc := range referrers {
-		switch {
-		case desc.ArtifactType == "", desc.ArtifactType == ocispec.MediaTypeEmptyJSON, strings.HasPrefix(desc.ArtifactType, bundleTypePrefix):
-			bundles = append(bundles, desc)
-		}
-	}
-	return bundles
+	return slices.DeleteFunc(slices.Clone(referrers), func(d ocispec.Descriptor) bool {
+		return d.ArtifactType != "" && d.ArtifactType != ocispec.MediaTypeEmptyJSON && !strings.HasPrefix(d.ArtifactType, bundleTypePrefix)
+	})
 }
 
 // readBundle reads one referrer. It returns a zero bundle for another kind of referrer, and an error only if the registry

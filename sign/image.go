@@ -119,7 +119,7 @@ func (v *Verifier) verifyLayer(artifact digest.Digest, l layer) (VerifiedImage, 
 		return VerifiedImage{}, fmt.Errorf("%s signed it, but for another artifact than %s", by.name, artifact)
 	}
 	subject := Subject{Name: p.Critical.Identity.DockerReference, Digest: artifact, Annotations: texts(p.Optional)}
-	return VerifiedImage{proof{subject: subject, identity: by.name, fingerprint: by.fingerprint}}, nil
+	return VerifiedImage{by.proves(subject)}, nil
 }
 
 // signerOf finds the trusted identity that signed a layer's payload.

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -80,22 +79,15 @@ func (k *Key) Identity() Identity { return Identity{PublicKey: k.public} }
 func (k *Key) SignStatement(ctx context.Context, statement []byte) ([]byte, error) {
 	envelope, err := dsse.WrapSigner(k.signer, types.IntotoPayloadType).SignMessage(bytes.NewReader(statement), options.WithContext(ctx))
 	if err != nil {
-		return nil, fmt.Errorf("sign statement: %w", err)
+		return nil, err
 	}
-	bundle, err := cosignbundle.MakeNewBundle(k.public.key, nil, statement, envelope, nil, nil)
-	if err != nil {
-		return nil, fmt.Errorf("sign statement: %w", err)
-	}
-	return bundle, nil
+	return cosignbundle.MakeNewBundle(k.public.key, nil, statement, envelope, nil, nil)
 }
 
 // SignPayload implements [Signer].
 func (k *Key) SignPayload(ctx context.Context, payload []byte) (map[string]string, error) {
 	sig, err := k.signer.SignMessage(bytes.NewReader(payload), options.WithContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("sign payload: %w", err)
-	}
-	return map[string]string{static.SignatureAnnotationKey: base64.StdEncoding.EncodeToString(sig)}, nil
+	return map[string]string{static.SignatureAnnotationKey: base64.StdEncoding.EncodeToString(sig)}, err
 }
 
 // KeyPair is a key in two PEM texts.
@@ -114,42 +106,36 @@ func GenerateKeyPair(password []byte) (KeyPair, error) {
 // OpenKey opens a private key in PEM text for signing. A reference is a path, or env://NAME for an environment variable.
 // Opening an encrypted key takes a few tenths of a second by design: do it once a run, see [Keyring].
 func OpenKey(ctx context.Context, ref string, password PasswordFunc) (*Key, error) {
+	var key *Key
 	text, err := readKey(ref)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		key, err = parseKey(ctx, text, password)
 	}
-	key, err := parseKey(ctx, text, password)
 	if err != nil {
-		return nil, fmt.Errorf("open signing key %s: %w", ref, err)
+		return nil, fmt.Errorf("signing key %s: %w", ref, err)
 	}
 	return key, nil
 }
 
 // readKey returns the bytes behind a reference.
 func readKey(ref string) ([]byte, error) {
-	var source io.Reader
-	if variable, ok := strings.CutPrefix(ref, schemeEnv+"://"); ok {
-		value := os.Getenv(variable)
-		switch {
-		case variable == "":
-			return nil, fmt.Errorf("open signing key: %s names no environment variable; write %s://NAME", ref, schemeEnv)
-		case value == "":
-			return nil, fmt.Errorf("open signing key: the environment variable %s is not set; put the PEM text of the key in it", variable)
-		}
-		source = strings.NewReader(value)
-	} else {
+	variable, ok := strings.CutPrefix(ref, schemeEnv+"://")
+	if !ok {
 		file, err := os.Open(ref)
 		if err != nil {
-			return nil, fmt.Errorf("open signing key: %w", err)
+			return nil, err
 		}
 		defer file.Close()
-		source = file
+		return bounded.Read(file, maxKeySize)
 	}
-	text, err := bounded.Read(source, maxKeySize)
-	if err != nil {
-		return nil, fmt.Errorf("open signing key %s: %w", ref, err)
+	value := os.Getenv(variable)
+	switch {
+	case variable == "":
+		return nil, fmt.Errorf("it names no environment variable; write %s://NAME", schemeEnv)
+	case value == "":
+		return nil, fmt.Errorf("the environment variable %s is not set; put the PEM text of the key in it", variable)
 	}
-	return text, nil
+	return bounded.Read(strings.NewReader(value), maxKeySize)
 }
 
 // parseKey reads what cosign.LoadPrivateKey reads, and unencrypted keys. That function is not used because it signs with

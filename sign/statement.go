@@ -57,12 +57,7 @@ func (c Claim) annotations() map[string]string {
 }
 
 func claimOf(annotations map[string]string) Claim {
-	return Claim{
-		Pipeline:   annotations["pipeline"],
-		Stage:      annotations["stage"],
-		Release:    annotations["release"],
-		Repository: annotations["repository"],
-	}
+	return Claim{annotations["pipeline"], annotations["stage"], annotations["release"], annotations["repository"]}
 }
 
 // NewSignature returns the statement «this is the artifact of that claim», as `cosign sign` writes it: its predicate is
@@ -99,11 +94,8 @@ func (s Statement) payload() ([]byte, error) {
 		return nil, errors.New("statement has no predicate type")
 	}
 	w := wireStatement{
-		Type: statementType,
-		Subject: []wireSubject{{
-			Name:   s.Subject.Name,
-			Digest: DigestSet(s.Subject.Digest),
-		}},
+		Type:          statementType,
+		Subject:       []wireSubject{{Name: s.Subject.Name, Digest: DigestSet(s.Subject.Digest)}},
 		PredicateType: s.PredicateType,
 		Predicate:     s.Predicate,
 	}

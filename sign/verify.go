@@ -87,6 +87,8 @@ type proof struct {
 	fingerprint string
 }
 
+func (t trusted) proves(s Subject) proof { return proof{s, t.name, t.fingerprint} }
+
 // SubjectName returns the repository that was signed for the artifact. It may be empty.
 func (p proof) SubjectName() string { return p.subject.Name }
 
@@ -114,17 +116,6 @@ type Verified struct {
 	provenance    Provenance
 	provenanceErr error
 	referrer      digest.Digest
-}
-
-func newVerified(s Statement, by trusted, referrer digest.Digest) Verified {
-	v := Verified{
-		proof:         proof{subject: s.Subject, identity: by.name, fingerprint: by.fingerprint},
-		predicateType: s.PredicateType, predicate: s.Predicate, referrer: referrer,
-	}
-	if s.PredicateType == PredicateProvenance {
-		v.provenance, v.provenanceErr = parseProvenance(s.Predicate)
-	}
-	return v
 }
 
 // PredicateType returns the kind of the statement, a URI.
@@ -198,7 +189,11 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 		statement, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact)
 		switch {
 		case cause == nil && err == nil:
-			return newVerified(statement, t, b.Referrer), nil
+			proven := Verified{proof: t.proves(statement.Subject), predicateType: statement.PredicateType, predicate: statement.Predicate, referrer: b.Referrer}
+			if proven.predicateType == PredicateProvenance {
+				proven.provenance, proven.provenanceErr = parseProvenance(proven.predicate)
+			}
+			return proven, nil
 		case cause != nil && !t.signed(parsed):
 			continue
 		case err != nil:

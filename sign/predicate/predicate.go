@@ -76,24 +76,19 @@ type Source struct {
 // attested is implemented by pointers to the predicates that [Parse] reads.
 type attested[T any] interface {
 	*T
-	predicateType() string
-	claim() *sign.Claim
+	attested() (predicateType string, claim *sign.Claim)
 }
 
-func (*Approval) predicateType() string { return TypeApproval }
-func (*Waiver) predicateType() string   { return TypeWaiver }
-func (*Health) predicateType() string   { return TypeHealth }
-
-func (a *Approval) claim() *sign.Claim { return &a.Claim }
-func (w *Waiver) claim() *sign.Claim   { return &w.Claim }
-func (h *Health) claim() *sign.Claim   { return &h.Claim }
+func (a *Approval) attested() (string, *sign.Claim) { return TypeApproval, &a.Claim }
+func (w *Waiver) attested() (string, *sign.Claim)   { return TypeWaiver, &w.Claim }
+func (h *Health) attested() (string, *sign.Claim)   { return TypeHealth, &h.Claim }
 
 // NewStatement returns an [Approval], [Waiver] or [Health] as a statement about an artifact.
 func NewStatement[T any, P attested[T]](predicate T, artifact digest.Digest) (sign.Statement, error) {
-	p := P(&predicate)
-	claim := *p.claim()
-	p.claim().Repository = ""
-	return newStatement(p.predicateType(), claim, artifact, p)
+	predicateType, claim := P(&predicate).attested()
+	whole := *claim
+	claim.Repository = ""
+	return newStatement(predicateType, whole, artifact, predicate)
 }
 
 func newStatement(predicateType string, claim sign.Claim, artifact digest.Digest, predicate any) (sign.Statement, error) {
@@ -108,9 +103,9 @@ func newStatement(predicateType string, claim sign.Claim, artifact digest.Digest
 // type is an error. See [ParsePromotion] for records.
 func Parse[T any, P attested[T]](v sign.Verified) (T, error) {
 	var predicate T
-	p := P(&predicate)
-	err := decode(v, p.predicateType(), p)
-	p.claim().Repository = v.Claim().Repository
+	predicateType, claim := P(&predicate).attested()
+	err := decode(v, predicateType, &predicate)
+	claim.Repository = v.Claim().Repository
 	return predicate, err
 }
 
