@@ -196,7 +196,7 @@ func claimedTime(predicate map[string]any) (time.Time, error) {
 		}
 		t, err := time.Parse(time.RFC3339, text)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("its %s is no time of RFC 3339: %s", strings.Join(path, "."), plain(text))
+			return time.Time{}, fmt.Errorf("its %s is not a time of RFC 3339: %s", strings.Join(path, "."), plain(text))
 		}
 		return t, nil
 	}

@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	release    = "git-" + sourceCommit
-	older      = "git-9999999999999999999999999999999999999999"
-	candidate  = digest.Digest("sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc")
-	inTest     = digest.Digest("sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd")
-	elsewhere  = digest.Digest("sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee")
-	repository = "ghcr.io/acme/app-manifests"
-	uiTests    = "https://acme.dev/ui-tests/v1"
+	release     = "git-" + sourceCommit
+	older       = "git-9999999999999999999999999999999999999999"
+	candidate   = digest.Digest("sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc")
+	inTest      = digest.Digest("sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd")
+	otherDigest = digest.Digest("sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee")
+	repository  = "ghcr.io/acme/app-manifests"
+	uiTests     = "https://acme.dev/ui-tests/v1"
 )
 
 // now is a Tuesday.
@@ -33,16 +33,16 @@ var now = time.Date(2026, 3, 24, 12, 0, 0, 0, time.UTC)
 
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
-// desk signs statements with real keys and has them verified, as promotion does.
-type desk struct {
+// gateScene signs statements with real keys and has them verified, as promotion does.
+type gateScene struct {
 	t    *testing.T
 	keys map[string]*sign.Key
 	f    policy.Facts
 }
 
-func newDesk(t *testing.T) *desk {
+func newGateScene(t *testing.T) *gateScene {
 	t.Helper()
-	d := &desk{t: t, keys: make(map[string]*sign.Key)}
+	d := &gateScene{t: t, keys: make(map[string]*sign.Key)}
 	d.f = policy.Facts{
 		Now:      now,
 		Keys:     make(map[string]string),
@@ -64,7 +64,7 @@ func newDesk(t *testing.T) *desk {
 }
 
 // verified signs a statement about a digest and has it verified.
-func (d *desk) verified(who string, about digest.Digest, predicateType string, predicate any, annotations map[string]string) sign.Verified {
+func (d *gateScene) verified(who string, about digest.Digest, predicateType string, predicate any, annotations map[string]string) sign.Verified {
 	d.t.Helper()
 	payload, err := json.Marshal(map[string]any{
 		"_type":         "https://in-toto.io/Statement/v1",
@@ -87,33 +87,33 @@ func (d *desk) verified(who string, about digest.Digest, predicateType string, p
 }
 
 // attest puts a statement on a subject.
-func (d *desk) attest(s *policy.Subject, who, predicateType string, predicate any) {
+func (d *gateScene) attest(s *policy.Subject, who, predicateType string, predicate any) {
 	d.t.Helper()
 	s.Statements = append(s.Statements, d.verified(who, s.Digest, predicateType, predicate, nil))
 }
 
-func (d *desk) approval() predicate.Approval {
+func (d *gateScene) approval() predicate.Approval {
 	return predicate.Approval{Claim: sign.Claim{Pipeline: "app", Stage: "production", Release: release}, Time: ago(time.Hour)}
 }
 
 // claim is what the annotations of a statement about the candidate say.
-func (d *desk) claim() map[string]string {
+func (d *gateScene) claim() map[string]string {
 	return map[string]string{"pipeline": "app", "stage": "production", "release": release, "repository": repository}
 }
 
-func (d *desk) approve(who string, a predicate.Approval) {
+func (d *gateScene) approve(who string, a predicate.Approval) {
 	d.t.Helper()
 	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, predicate.TypeApproval, a, d.claim()))
 }
 
-func (d *desk) waiver(gate string, declared pipeline.Gate) predicate.Waiver {
+func (d *gateScene) waiver(gate string, declared pipeline.Gate) predicate.Waiver {
 	return predicate.Waiver{
 		Claim: sign.Claim{Pipeline: "app", Stage: "production", Release: release}, Gate: gate, GateDigest: policy.GateDigest(declared),
 		Reason: "the shop is down", Approver: "Ada", Time: ago(time.Hour), Expires: now.Add(time.Hour),
 	}
 }
 
-func (d *desk) waive(who string, w predicate.Waiver) {
+func (d *gateScene) waive(who string, w predicate.Waiver) {
 	d.t.Helper()
 	d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified(who, candidate, predicate.TypeWaiver, w, d.claim()))
 }
@@ -144,7 +144,7 @@ func gate(t testing.TB, kind string, declared any) pipeline.Gate {
 }
 
 // judge has one gate judged.
-func (d *desk) judge(g pipeline.Gate) policy.GateResult {
+func (d *gateScene) judge(g pipeline.Gate) policy.GateResult {
 	d.t.Helper()
 	results := policy.Gates([]pipeline.Gate{g}, pipeline.Waivers{}, d.f)
 	if len(results) != 1 {

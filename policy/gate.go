@@ -105,7 +105,7 @@ type Facts struct {
 	LiveObjects              []map[string]any           // of what is live; nil where nothing is
 	Diff                     any                        // the comparison of both, as JSON would give it
 	Policies                 map[string]*rego.Policies  // by the argument of a rego gate: those that were not loaded with it
-	Unusable                 map[string]string          // by that argument: why there are none
+	Unusable                 map[string]string          // by that argument: why they cannot be used
 	Unchanged                bool                       // the content is what is live: time and evidence carry over
 }
 

@@ -60,7 +60,7 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// TestEveryGateIsJudged looks at all kinds at once: none that fails keeps another from being told.
+// TestEveryGateIsJudged looks at all kinds at once: one that fails keeps none of the others from being reported.
 func TestEveryGateIsJudged(t *testing.T) {
 	t.Parallel()
 	gates, err := parse(t, `[{soak: {stage: test, for: 2h}}, {attestation: {type: "`+uiTests+`", by: [ci]}}, {approval: {by: [sre]}}, {image: {by: [ci]}},
@@ -69,7 +69,7 @@ func TestEveryGateIsJudged(t *testing.T) {
 		t.Fatal(err)
 	}
 	gates = append(gates, pipeline.Gate{}) // of a version to come
-	results := policy.Gates(gates, pipeline.Waivers{}, newDesk(t).f)
+	results := policy.Gates(gates, pipeline.Waivers{}, newGateScene(t).f)
 	if len(results) != len(gates) {
 		t.Fatalf("%d results for %d gates", len(results), len(gates))
 	}
@@ -94,7 +94,7 @@ func TestCELAndRego(t *testing.T) {
 	deployment := func(name string, replicas int) map[string]any {
 		return map[string]any{"kind": "Deployment", "metadata": map[string]any{"name": name}, "spec": map[string]any{"replicas": int64(replicas)}}
 	}
-	f := newDesk(t).f
+	f := newGateScene(t).f
 	f.Unchanged = true // they run all the same
 	f.Objects = []map[string]any{deployment("web", 1), deployment("db", 3)}
 	f.LiveObjects = []map[string]any{deployment("web", 5)}
@@ -138,8 +138,8 @@ func TestWaivers(t *testing.T) {
 	asked := gate(t, "approval", policy.Approval{By: []string{"manager"}})
 	one := pipeline.Waivers{By: []string{"sre", "sre-again", "ci"}}
 	two := pipeline.Waivers{By: one.By, Count: number(2)}
-	with := func(change func(*predicate.Waiver)) func(*desk) {
-		return func(d *desk) {
+	with := func(change func(*predicate.Waiver)) func(*gateScene) {
+		return func(d *gateScene) {
 			w := d.waiver("approval", asked)
 			change(&w)
 			d.waive("sre", w)
@@ -148,18 +148,21 @@ func TestWaivers(t *testing.T) {
 	plain := with(func(*predicate.Waiver) {})
 	for name, c := range map[string]struct {
 		who     pipeline.Waivers
-		arrange func(d *desk)
+		arrange func(d *gateScene)
 		want    policy.Result
 		reason  string
 	}{
 		"waived":              {one, plain, policy.Waived, "for Ada until 2026-03-24 13:00:00 UTC: «the shop is down»; without that: none: it takes 1 approval"},
 		"nobody may":          {pipeline.Waivers{}, plain, policy.Fail, "changes nothing: this stage declares nobody who may waive gates"},
-		"not by a stranger":   {one, func(d *desk) { d.waive("stranger", d.waiver("approval", asked)) }, policy.Fail, "a waiver by stranger (key "},
-		"not by the approver": {one, func(d *desk) { d.waive("manager", d.waiver("approval", asked)) }, policy.Fail, "only sre or sre-again or ci may waive"},
-		"two of two":          {two, func(d *desk) { d.waive("sre", d.waiver("approval", asked)); d.waive("ci", d.waiver("approval", asked)) }, policy.Waived, ", ci (key "},
+		"not by a stranger":   {one, func(d *gateScene) { d.waive("stranger", d.waiver("approval", asked)) }, policy.Fail, "a waiver by stranger (key "},
+		"not by the approver": {one, func(d *gateScene) { d.waive("manager", d.waiver("approval", asked)) }, policy.Fail, "only sre or sre-again or ci may waive"},
+		"two of two": {two, func(d *gateScene) {
+			d.waive("sre", d.waiver("approval", asked))
+			d.waive("ci", d.waiver("approval", asked))
+		}, policy.Waived, ", ci (key "},
 		"one of two":          {two, plain, policy.Fail, "waived by 1 of 2: sre (key "},
-		"the same twice":      {two, func(d *desk) { plain(d); plain(d) }, policy.Fail, "waived by 1 of 2"},
-		"one key, two names":  {two, func(d *desk) { plain(d); d.waive("sre-again", d.waiver("approval", asked)) }, policy.Fail, "waived by 1 of 2"},
+		"the same twice":      {two, func(d *gateScene) { plain(d); plain(d) }, policy.Fail, "waived by 1 of 2"},
+		"one key, two names":  {two, func(d *gateScene) { plain(d); d.waive("sre-again", d.waiver("approval", asked)) }, policy.Fail, "waived by 1 of 2"},
 		"expired":             {one, with(func(w *predicate.Waiver) { w.Expires = now }), policy.Fail, "it expired at 2026-03-24 12:00:00 UTC"},
 		"for ever":            {one, with(func(w *predicate.Waiver) { w.Expires = now.Add(10000 * time.Hour) }), policy.Fail, "holds for longer than 30 days"},
 		"for 30 days":         {one, with(func(w *predicate.Waiver) { w.Expires = w.Time.Add(policy.MaxWaiver) }), policy.Waived, ""},
@@ -172,18 +175,18 @@ func TestWaivers(t *testing.T) {
 		"of another release":  {one, with(func(w *predicate.Waiver) { w.Release = older }), policy.Fail, "changes nothing: it is for release"},
 		"for another stage":   {one, with(func(w *predicate.Waiver) { w.Stage = "test" }), policy.Fail, `it is for stage "test"`},
 		"of another pipeline": {one, with(func(w *predicate.Waiver) { w.Pipeline = "other" }), policy.Fail, `it is for pipeline "other"`},
-		"replayed on another digest": {one, func(d *desk) {
-			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", elsewhere, predicate.TypeWaiver, d.waiver("approval", asked), d.claim()))
+		"replayed on another digest": {one, func(d *gateScene) {
+			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", otherDigest, predicate.TypeWaiver, d.waiver("approval", asked), d.claim()))
 		}, policy.Fail, "it is about sha256:eeee"},
-		"from another repository": {one, func(d *desk) {
+		"from another repository": {one, func(d *gateScene) {
 			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, predicate.TypeWaiver, d.waiver("approval", asked), nil))
 		}, policy.Fail, "it is for repository \"\""},
-		"not needed": {one, func(d *desk) { d.approve("manager", d.approval()); plain(d) }, policy.Pass, "the waiver by sre (key"},
-		"expired and not needed": {one, func(d *desk) {
+		"not needed": {one, func(d *gateScene) { d.approve("manager", d.approval()); plain(d) }, policy.Pass, "the waiver by sre (key"},
+		"expired and not needed": {one, func(d *gateScene) {
 			d.approve("manager", d.approval())
 			with(func(w *predicate.Waiver) { w.Expires = now })(d)
 		}, policy.Pass, "it expired at"},
-		"a good one and a bad one": {one, func(d *desk) {
+		"a good one and a bad one": {one, func(d *gateScene) {
 			plain(d)
 			d.waive("ci", predicate.Waiver{Gate: "approval"})
 		}, policy.Waived, "a waiver by ci"},
@@ -191,7 +194,7 @@ func TestWaivers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t)
+			d := newGateScene(t)
 			c.arrange(d)
 			r := policy.Gates([]pipeline.Gate{asked}, c.who, d.f)[0]
 			expect(t, r, c.want, c.reason)
@@ -205,10 +208,10 @@ func TestWaivers(t *testing.T) {
 	}
 }
 
-// TestPendingIsWaived: a waiver also spares the wait, and then there is none.
+// TestPendingIsWaived: a waiver also ends the wait.
 func TestPendingIsWaived(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
+	d := newGateScene(t)
 	d.f.Live["test"] = []policy.Span{{Release: release, Content: contentA, From: ago(time.Hour)}}
 	gates, err := parse(t, "[{soak: {stage: test, for: 2h}}, {name: long, soak: {stage: test, for: 9h}}]", nil)
 	if err != nil {

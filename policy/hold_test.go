@@ -41,7 +41,7 @@ func TestHold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t)
+			d := newGateScene(t)
 			d.f.Live["test"] = c.spans
 			if c.health != 0 {
 				a := predicate.Health{Time: ago(c.health)}

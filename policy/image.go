@@ -17,7 +17,7 @@ type ImageGate struct {
 }
 
 // imageGate asks that the locked image is signed and, if asked, that its provenance names the locked commit. A statement of
-// another type by the same key is no signature: it may say anything.
+// another type by the same key does not count as a signature: it may say anything.
 type imageGate struct {
 	by         []string
 	provenance bool

@@ -5,7 +5,7 @@ import "github.com/lockage/lockage/hydrate/pipeline"
 // Kinds are all kinds of gates, in the order of the documentation.
 func Kinds() []pipeline.GateKind {
 	return []pipeline.GateKind{
-		pipeline.NewGateKind("soak", "The content was live elsewhere, without a break, for a time.", parseSoak),
+		pipeline.NewGateKind("soak", "The content was live in another stage, without a break, for a time.", parseSoak),
 		pipeline.NewGateKind("attestation", "Somebody trusted attested something.", parseAttestation),
 		pipeline.NewGateKind("approval", "People approved.", parseApproval),
 		pipeline.NewGateKind("image", "The image is signed.", parseImage),

@@ -121,7 +121,7 @@ a.yaml:45:15: rego broken/main.rego: policies cannot be used: it is a file; name
 	}
 }
 
-// TestFailingFilesAreNoMistake tells a failure to read from a mistake in a file.
+// TestFailingFilesAreNoMistake holds that a failure to read is not reported as a mistake in a file.
 func TestFailingFilesAreNoMistake(t *testing.T) {
 	t.Parallel()
 	in := pipelineHead + "stages: [{name: s, gates: [{rego: p}]}]\n"
@@ -195,7 +195,7 @@ func kindsAndWeekday() []pipeline.GateKind {
 	return append(policy.Kinds(), pipeline.NewGateKind("weekday", "No Fridays.", func(declared declared, d *pipeline.Declaration) pipeline.Condition {
 		d.Rule("not", func(day string) string {
 			if day == "Funday" {
-				return "is no day"
+				return "is not a day"
 			}
 			return ""
 		})
@@ -225,7 +225,7 @@ func TestEveryKind(t *testing.T) {
 	if len(expanded.Gates) != len(kinds) {
 		t.Fatalf("%d examples of %d kinds", len(expanded.Gates), len(kinds))
 	}
-	d := newDesk(t)
+	d := newGateScene(t)
 	results := policy.Gates(expanded.Gates, expanded.Waivers, d.f)
 	digests := make(map[digest.Digest]bool)
 	var signers []string
@@ -268,7 +268,7 @@ func TestKindReportsMistakes(t *testing.T) {
 	_, err := pipeline.Load(files, kindsAndWeekday(), "a.yaml")
 	want := `a.yaml:6:38: stages[0].gates[0].weekday.of is missing
 a.yaml:6:39: unknown key "nto" in stages[0].gates[0].weekday (did you mean "not"?)
-a.yaml:6:83: gates[1].weekday.not: "Funday" is no day
+a.yaml:6:83: gates[1].weekday.not: "Funday" is not a day
 a.yaml:6:101: gate name "weekday" has a meaning of its own: say what this gate asks for`
 	if err == nil {
 		t.Fatal("no error")

@@ -30,7 +30,7 @@
 // the way. Where the content is what is live already ([Facts].Unchanged), soak, attestation and approval pass.
 //
 // A waiver (of package predicate) turns the result of one gate into [Waived]: signed by enough of those whom the stage
-// names, for just this digest, stage, release, gate and its declaration, unexpired, and for no longer than [MaxWaiver].
+// names, for exactly this digest, stage, release, gate and its declaration, unexpired, and for no longer than [MaxWaiver].
 // Any other is named in the gate's reason, and changes nothing.
 //
 // Reasons have what others wrote on one line, cut where it is long, with what a terminal obeys made visible.

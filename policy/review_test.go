@@ -70,7 +70,7 @@ func TestApproved(t *testing.T) {
 	}
 }
 
-// TestApprovedProposal is about what is proposed, whoever approved it.
+// TestApprovedProposal is about what is proposed, not about who approved it.
 func TestApprovedProposal(t *testing.T) {
 	t.Parallel()
 	const head = "1111111111111111111111111111111111111111"
@@ -101,7 +101,7 @@ func TestApprovedProposal(t *testing.T) {
 
 func TestMerged(t *testing.T) {
 	t.Parallel()
-	newest, replaced := policy.Newest(candidate, "stage/x", "c", candidate), policy.Newest(candidate, "stage/x", "c", elsewhere)
+	newest, replaced := policy.Newest(candidate, "stage/x", "c", candidate), policy.Newest(candidate, "stage/x", "c", otherDigest)
 	if newest.Result != policy.Pass || policy.Newest(candidate, "", "", "").Result != policy.Pass || replaced.Result != policy.Fail {
 		t.Errorf("newest is %v, replaced is %v", newest, replaced)
 	}
@@ -114,18 +114,18 @@ func TestMerged(t *testing.T) {
 		want   policy.Result
 		reason string
 	}{
-		"merged":                  {policy.Merge{Shown: shown, Newest: newest}, policy.Pass, "merged: commit c of branch stage/x has the artifact's files in x"},
-		"replaced":                {policy.Merge{Shown: shown, Newest: replaced}, policy.Fail, "the tag was set back"},
-		"other files":             {policy.Merge{Shown: other, Newest: newest}, policy.Fail, "its files in x are others: a.yaml"},
-		"below, merged":           {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged"},
-		"below, smuggled in":      {policy.Merge{Shown: shown, Newest: newest, Below: true, Head: "review/x"}, policy.Fail, "there is no pull request from review/x"},
-		"below, closed":           {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "pull request u was not merged"},
-		"below, cannot be asked":  {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{Unknown: "no token"}}, policy.Pass, "merged"},
-		"not merged yet":          {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Pending, "pull request u is open: merge it"},
-		"closed":                  {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "was closed without being merged"},
-		"merged, and overwritten": {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullMerged, URL: "u"}}, policy.Fail, "u was merged, and branch stage/x does not show the artifact"},
-		"no pull request":         {policy.Merge{Shown: absent, Head: "review/x"}, policy.Fail, "there is no pull request from review/x: hydrate again"},
-		"forge that is not asked": {policy.Merge{Shown: absent, Head: "review/x", Pull: policy.Pull{Unknown: "no token"}}, policy.Fail, "its state is unknown: no token"},
+		"merged":                        {policy.Merge{Shown: shown, Newest: newest}, policy.Pass, "merged: commit c of branch stage/x has the artifact's files in x"},
+		"replaced":                      {policy.Merge{Shown: shown, Newest: replaced}, policy.Fail, "the tag was set back"},
+		"other files":                   {policy.Merge{Shown: other, Newest: newest}, policy.Fail, "its files in x are others: a.yaml"},
+		"below, merged":                 {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged"},
+		"below, without a pull request": {policy.Merge{Shown: shown, Newest: newest, Below: true, Head: "review/x"}, policy.Fail, "there is no pull request from review/x"},
+		"below, closed":                 {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "pull request u was not merged"},
+		"below, cannot be asked":        {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{Unknown: "no token"}}, policy.Pass, "merged"},
+		"not merged yet":                {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Pending, "pull request u is open: merge it"},
+		"closed":                        {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "was closed without being merged"},
+		"merged, and overwritten":       {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullMerged, URL: "u"}}, policy.Fail, "u was merged, and branch stage/x does not show the artifact"},
+		"no pull request":               {policy.Merge{Shown: absent, Head: "review/x"}, policy.Fail, "there is no pull request from review/x: hydrate again"},
+		"forge that is not asked":       {policy.Merge{Shown: absent, Head: "review/x", Pull: policy.Pull{Unknown: "no token"}}, policy.Fail, "its state is unknown: no token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

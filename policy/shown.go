@@ -17,7 +17,7 @@ type Shown struct {
 // intact reports whether the branch has the artifact's files.
 func (s Shown) intact() bool { return s.Commit != "" && s.Differences == "" }
 
-// differs says what is wrong with the files.
+// differs describes what is wrong with the files.
 func (s Shown) differs() string {
 	return fmt.Sprintf("commit %s of branch %s names the artifact, but its files in %s are others: %s", s.Commit, s.Branch, s.Path, s.Differences)
 }

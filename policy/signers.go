@@ -85,7 +85,7 @@ func (t *tally) pass(format string, args ...any) GateResult {
 	return result
 }
 
-// progress is how many of how many there are.
+// progress counts the keys towards those that are wanted.
 func (t *tally) progress(want int) string {
 	if t.count() == 0 {
 		return "none"

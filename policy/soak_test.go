@@ -37,7 +37,7 @@ func TestSoak(t *testing.T) {
 		"long enough":          {[]policy.Span{live(release, contentA, 2*h, 0)}, policy.Pass, "2h of 2h, as the promoter's clock had it", 0},
 		"running":              {[]policy.Span{live(release, contentA, 90*m, 0)}, policy.Pending, "1h30m of 2h", 30 * m},
 		"one second short":     {[]policy.Span{live(release, contentA, 2*h-time.Second, 0)}, policy.Pending, "", time.Second},
-		"told in seconds":      {[]policy.Span{live(release, contentA, 6160370536, 0)}, policy.Pending, ": 6.1s of 2h", 2*h - 6160370536},
+		"shown in seconds":     {[]policy.Span{live(release, contentA, 6160370536, 0)}, policy.Pending, ": 6.1s of 2h", 2*h - 6160370536},
 		"never":                {nil, policy.Fail, "was never live in test", 0},
 		"only another release": {[]policy.Span{live(older, contentA, 9*h, 0)}, policy.Fail, "was never live in test", 0},
 		"cut short": {[]policy.Span{live(release, contentA, 3*h, 3*h-40*m), live(older, contentB, 3*h-40*m, 0)},
@@ -100,14 +100,14 @@ func TestSoakHealthy(t *testing.T) {
 		"by those named":                {by: "sre", gate: []string{"sre"}, change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pass, reason: "sre (key"},
 		"of an earlier stay":            {change: func(a *predicate.Health) { a.Time = ago(9 * h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
 		"of the future":                 {change: func(a *predicate.Health) { a.Time = now.Add(h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
-		"of another digest":             {about: elsewhere, change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
+		"of another digest":             {about: otherDigest, change: func(a *predicate.Health) { a.Time = ago(3 * h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
 		"of another stage":              {change: func(a *predicate.Health) { a.Stage, a.Time = "staging", ago(3*h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
 		"of another pipeline":           {change: func(a *predicate.Health) { a.Pipeline, a.Time = "other", ago(3*h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
 		"of another release":            {change: func(a *predicate.Health) { a.Release, a.Time = older, ago(3*h) }, want: policy.Pending, reason: "waiting for a health attestation by promoter"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t)
+			d := newGateScene(t)
 			span := policy.Span{Release: release, Digest: inTest, Content: contentA, From: ago(4 * h)}
 			if c.ended {
 				span.Until = ago(time.Minute)

@@ -17,7 +17,7 @@ import (
 const MaxWaiver = 30 * 24 * time.Hour
 
 // waive turns the result of a gate that did not pass into Waived where enough of those who may do so signed a waiver for
-// just this gate, as it is declared now, of this artifact. Whatever else claims to be a waiver of the gate is named,
+// exactly this gate, as it is declared now, of this artifact. Whatever else claims to be a waiver of the gate is named,
 // and changes nothing.
 func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) GateResult {
 	trusted, want := f.signers(who.By, ""), atLeast(who.Count)
@@ -68,7 +68,7 @@ func mayWaive(who pipeline.Waivers) string {
 	return "only " + signers{names: who.By}.String() + " may waive gates of this stage"
 }
 
-// waives says why a waiver by somebody who may sign one does not hold.
+// waives returns why a waiver by somebody who may sign one does not hold.
 func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) error {
 	if err := f.meant(v, w.Claim); err != nil {
 		return err

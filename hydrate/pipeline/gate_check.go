@@ -66,7 +66,7 @@ func NotEmpty(value string) string { return notEmpty(value) }
 // RepositoryPath is a rule: a path in the GitOps repository.
 func RepositoryPath(value string) string { return repositoryPath(value) }
 
-// Duration parses the duration above zero under a key. It returns 0 where there is none.
+// Duration parses the duration above zero under a key. It returns 0 if the key is absent.
 func (d *Declaration) Duration(key string) time.Duration {
 	var parsed time.Duration
 	d.Rule(key, func(value string) string {

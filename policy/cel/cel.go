@@ -106,7 +106,7 @@ func (p *Program) Eval(variables map[string]any) (bool, error) {
 	return bool(truth), nil
 }
 
-// native gives numbers the types that CEL computes with, and integers their exact value.
+// native converts numbers to the types that CEL computes with, integers exactly.
 func native(value any) any {
 	switch v := value.(type) {
 	case map[string]any:

@@ -6,7 +6,7 @@
 //
 //   - Only what the gates ask for is read, each thing once, several at a time: no image registry without a gate on the image,
 //     no decoded objects without a CEL or Rego gate, no other stage's artifact without a gate that names the stage.
-//   - Statements in the facts are proven: signed by an identity that the pipeline declares at the policy ref, about just
+//   - Statements in the facts are proven: signed by an identity that the pipeline declares at the policy ref, about exactly
 //     that digest. Everything else that hangs there is in Subject.Rejected, with the reason why it counts for nothing.
 //   - Nothing is decided by what could not be read. A registry that fails, a file that cannot be read, a policy that is not
 //     what its digest says are errors. What is not there is a fact: no statements, a file that does not exist.
@@ -51,7 +51,7 @@ const (
 	MaxHealthArtifacts = 32
 )
 
-// Request says what is to be judged, and where the evidence lies.
+// Request names what is to be judged, and where the evidence lies.
 type Request struct {
 	Declared  pipeline.Expanded  // the stage with its gates, as expanded for the release at the policy ref
 	Lock      lock.Lock          // of the release

@@ -119,7 +119,7 @@ func TestImage(t *testing.T) {
 		t.Errorf("the image is %s in %s", facts.Image.Digest, facts.Image.Repository)
 	}
 
-	// A registry that fails is no registry without signatures.
+	// A registry that fails is not taken for one without signatures.
 	for _, part := range []string{"/web/referrers/", ".sig", "/manifests/referrers/"} {
 		s.Refuse(http.StatusInternalServerError, func(r *http.Request) bool { return strings.Contains(r.URL.Path, part) })
 		if _, err := evidence.Collect(t.Context(), s.request(p, gate)); err == nil {

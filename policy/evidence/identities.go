@@ -45,7 +45,7 @@ func ReadIdentities(files fs.FS, declared pipeline.Expanded) (Identities, error)
 			return Identities{}, fmt.Errorf("pipeline %s: identities.%s for stage %s: key %s in the GitOps repository: %w",
 				declared.Pipeline, name, declared.Stage, ref, err)
 		}
-		// What others of the keys signed before is no evidence for what is to come.
+		// What a former key signs does not count for what is to come.
 		ids.keys[name], ids.former[name] = keys[0], keys[1:]
 	}
 	return ids, nil
@@ -115,7 +115,7 @@ func verifierOf(sets ...Identities) (*sign.Verifier, error) {
 		}
 	}
 	if len(trusted) == 0 {
-		return nil, nil //nolint:nilnil // nobody to trust is no error: nothing is proven then
+		return nil, nil //nolint:nilnil // nobody to trust is not an error: nothing is proven then
 	}
 	return sign.NewVerifier(trusted...)
 }

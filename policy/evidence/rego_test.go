@@ -170,7 +170,7 @@ func TestRegoRefuses(t *testing.T) {
 		"no layers":      {s.publish(), "1 to"},
 		"large layers":   {s.publish(layer{conftestRego, "a.rego", large}, layer{conftestRego, "b.rego", []byte("x")}), "more than"},
 		"climbing entry": {s.publish(zipped(regular("../../x.rego"))), "a file is named"},
-		"link":           {s.publish(zipped(tar.Header{Name: "x.rego", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"})), "no regular file"},
+		"link":           {s.publish(zipped(tar.Header{Name: "x.rego", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"})), "not a regular file"},
 		"twice in a tar": {s.publish(zipped(regular("x.rego"), regular("/x.rego"))), "twice"},
 		"no gzip":        {s.publish(layer{ocispec.MediaTypeImageLayerGzip, "", []byte("hello")}), "not gzip"},
 		"bomb":           {s.publish(layer{ocispec.MediaTypeImageLayerGzip, "", bomb(t)}), "unpacks to more than"},
@@ -183,7 +183,7 @@ func TestRegoRefuses(t *testing.T) {
 			}
 		})
 	}
-	// What the registry does not have is no mistake in a policy.
+	// What the registry does not have is not a mistake in a policy.
 	_, err := evidence.Policies(t.Context(), strings.Split(good, "@")[0]+"@sha256:"+strings.Repeat("a", 64), s.files, testworld.Client())
 	if !errors.Is(err, oci.ErrNotFound) || errors.Is(err, rego.ErrUnusable) {
 		t.Errorf("error is %v, want not found", err)

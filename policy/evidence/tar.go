@@ -44,7 +44,7 @@ func (b *bundle) untar(archive io.Reader) error {
 			continue
 		}
 		if header.Typeflag != tar.TypeReg {
-			return fmt.Errorf("%w: %.100q is no regular file", rego.ErrUnusable, header.Name)
+			return fmt.Errorf("%w: %.100q is not a regular file", rego.ErrUnusable, header.Name)
 		}
 		name, err := inside(header.Name)
 		if err != nil {

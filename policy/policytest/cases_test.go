@@ -201,18 +201,18 @@ func TestRunRefuses(t *testing.T) {
 a.yaml:2:45: expect.cell: "good" is not known: write pass, fail, pending or waived
 a.yaml:2:45: there is no gate "cell": there are cel`,
 		"gates: [{cel: 'true'}]\ncases: [{name: a, result: waived, now: noon, commit: abc, image: app}]": `a.yaml:2:27: result: "waived" is not known: write pass, fail or pending
-a.yaml:2:40: "noon" is no time: write one like 2026-01-05T12:00:00Z
+a.yaml:2:40: "noon" is not a time: write one like 2026-01-05T12:00:00Z
 a.yaml:2:54: commit: "abc" is not 40 lower-case hex digits
 a.yaml:2:66: image: "app" is not written REPOSITORY@sha256:<64 hex>`,
 		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, statements: [{type: x, by: b}, {type: approval, by: b, on: moon}, {type: 'a:b', by: b, about: x}, {type: waiver, by: b, predicate: {gate: y}}, {type: 'a:b', by: b, predicate: 1}]}]": `a.yaml:2:53: type: "x" is not a predicate type: write a URI, or approval, waiver or health
 a.yaml:2:92: on: "moon" is not known: write artifact, image or stage:NAME
-a.yaml:2:127: about: "x" is no digest: write sha256:<64 hex>
+a.yaml:2:127: about: "x" is not a digest: write sha256:<64 hex>
 a.yaml:2:171: a waiver names one of the gates: cel
 a.yaml:2:208: predicate: expected a map`,
 		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, objects: [{kind: Pod}], liveTree: none}]":                                               `a.yaml:2:42: objects cannot be read: `,
 		"gates: [{rego: none}]\ncases: [{name: a, result: pass}]":                                                                                        "a.yaml:1:16: rego none: ",
 		"gates: [{rego: 'oci://a.example/b@sha256:1111111111111111111111111111111111111111111111111111111111111111'}]\ncases: [{name: a, result: pass}]": "tests read no registry",
-		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, live: {test: [{from: x, commit: y}]}}]":                                                 `"x" is no time`,
+		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, live: {test: [{from: x, commit: y}]}}]":                                                 `"x" is not a time`,
 		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, live: {test: [{until: 2026-01-05T12:00:00Z}]}}]":                                        "a.yaml:2:47: from is missing",
 		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, objects: [{a: .inf, b: 99999999999999999999}]}]":                                        "has no form in JSON",
 		"": "is empty",

@@ -134,8 +134,8 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 	if on == pipeline.SubjectImage {
 		subject = &f.Image
 	}
-	other, elsewhere := on.Stage()
-	if elsewhere {
+	other, ofOther := on.Stage()
+	if ofOther {
 		stage = other
 		theirs, ok := f.Stages[stage]
 		if !ok {
@@ -145,7 +145,7 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 		defer func() { f.Stages[stage] = theirs }()
 	}
 	if st.About != "" && !isDigest(st.About) {
-		s.problems.Add(at.At("about").Pos, "about: %q is no digest: write sha256:<64 hex>", st.About)
+		s.problems.Add(at.At("about").Pos, "about: %q is not a digest: write sha256:<64 hex>", st.About)
 		return nil
 	}
 	stated, ok := st.Predicate.any.(map[string]any)
@@ -179,7 +179,7 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 	}
 	subject.Statements = append(subject.Statements, verified...)
 	subject.Rejected = append(subject.Rejected, rejected...)
-	if predicateType == predicate.TypeHealth && elsewhere {
+	if predicateType == predicate.TypeHealth && ofOther {
 		f.Health[stage] = append(f.Health[stage], verified...)
 	}
 	return nil

@@ -202,7 +202,7 @@ func (s *suite) time(text string, path ...any) time.Time {
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		s.problems.Add(s.doc.At(path...).Pos, "%q is no time: write one like %s", text, Now)
+		s.problems.Add(s.doc.At(path...).Pos, "%q is not a time: write one like %s", text, Now)
 	}
 	return t
 }

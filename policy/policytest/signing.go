@@ -13,8 +13,7 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// identities says which names share a key: each name, to the first name that has its key. It is empty where nobody is
-// declared, and anybody may sign.
+// identities maps each name to the first name that has its key. It is empty where nobody is declared, and anybody may sign.
 type identities map[string]string
 
 func declaredIdentities(declared map[string]pipeline.Identity) identities {

@@ -24,7 +24,7 @@ func (v *value) DecodeNode(n *strictyaml.Node, _ bool) strictyaml.Problems {
 	return problems
 }
 
-// convert gives maps by string, lists, strings, booleans, integers, floating-point numbers and nil.
+// convert returns maps by string, lists, strings, booleans, integers, floating-point numbers and nil.
 func convert(n *strictyaml.Node, problems *strictyaml.Problems) any {
 	switch n.Kind {
 	case strictyaml.Map:

@@ -84,7 +84,7 @@ func (b *Bundle) AddFolder(files fs.FS, folder string) error {
 			return err
 		}
 		if !entry.Type().IsRegular() {
-			return fmt.Errorf("%w: %s is no regular file", ErrUnusable, name)
+			return fmt.Errorf("%w: %s is not a regular file", ErrUnusable, name)
 		}
 		f, err := files.Open(name)
 		if err != nil {

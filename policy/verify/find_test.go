@@ -65,7 +65,7 @@ func TestFindNothing(t *testing.T) {
 	app := s.repository("app").Name()
 	h := s.honest("production")
 	h.annotations = map[string]string{oci.AnnotationStage: "test"}
-	stranger := s.push(h).Digest.String()
+	foreign := s.push(h).Digest.String()
 	for name, c := range map[string]struct {
 		query verify.Query
 		want  error
@@ -79,7 +79,7 @@ func TestFindNothing(t *testing.T) {
 		"tag of another program":   {verify.Query{Artifact: app + ":v1"}, verify.ErrUnknown, "say which with --stage: staging, production"},
 		"tag that is not there":    {verify.Query{Artifact: app + ":v1.2"}, oci.ErrNotFound, ""},
 		"digest that is not there": {verify.Query{Artifact: app + "@" + image}, oci.ErrNotFound, ""},
-		"digest of no known stage": {verify.Query{Artifact: app + "@" + stranger}, verify.ErrUnknown, `no stage "test"`},
+		"digest of no known stage": {verify.Query{Artifact: app + "@" + foreign}, verify.ErrUnknown, `no stage "test"`},
 		"stage that is not there":  {verify.Query{Artifact: app + ":staging", Stage: "test"}, verify.ErrUnknown, `no stage "test"`},
 		"malformed digest":         {verify.Query{Artifact: app + "@sha256:abc"}, verify.ErrUnknown, ""},
 		"only a tag":               {verify.Query{Artifact: ":staging"}, verify.ErrUnknown, ""},

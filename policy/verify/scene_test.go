@@ -82,7 +82,7 @@ func (s *scene) lock(pipeline, commit string, image digest.Digest) {
 
 func (s *scene) repository(name string) *oci.Repository { return s.Repository(s.t, name) }
 
-// hydration is an artifact and what is said about it. A test changes it before it is published.
+// hydration is an artifact and the statements about it. A test changes it before it is published.
 type hydration struct {
 	repository  *oci.Repository
 	claim       sign.Claim

@@ -105,7 +105,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		release = manifest.Annotations[oci.AnnotationRelease]
 	}
 	if release == "" {
-		return deny("annotations", fmt.Errorf("the manifest has no %s: it is no artifact of lockage", oci.AnnotationRelease))
+		return deny("annotations", fmt.Errorf("the manifest has no %s: it is not an artifact of lockage", oci.AnnotationRelease))
 	}
 	file, err := lock.Release(r.Files, r.Pipeline.Lock, release)
 	if err != nil {

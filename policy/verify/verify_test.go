@@ -58,7 +58,7 @@ func TestHonestArtifactPasses(t *testing.T) {
 	}
 }
 
-// Whoever can write to the registry, or to the policy ref later, tries to have something else taken for the candidate.
+// An attacker who can write to the registry, or to the policy ref later, tries to have something else taken for the candidate.
 func TestAttacksAreDenied(t *testing.T) {
 	t.Parallel()
 	candidate := oci.CandidateTag("production", release)
@@ -175,7 +175,7 @@ func TestAttacksAreDenied(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			c.attack(s)
-			// Asked by tag and by digest: neither is better protected. The digest's stage has to be said, or the
+			// Asked by tag and by digest: neither is better protected. A digest needs --stage, or the
 			// manifest's own word for it would be what is proven.
 			byTag := s.repository("app").Reference(candidate)
 			desc, err := s.repository("app").Resolve(t.Context(), candidate)
@@ -248,7 +248,7 @@ func TestTamperingRegistry(t *testing.T) {
 	none := func([]byte) []byte { return nil }
 	long := func(body []byte) []byte { return append(slices.Clone(body), 0) }
 	for name, c := range map[string]struct {
-		of     func(oci.Manifest) string // the digest of which other bytes are served
+		of     func(oci.Manifest) string // the digest that other bytes are served for
 		tamper func([]byte) []byte
 	}{
 		"layer flipped":         {layer, flip},
@@ -306,7 +306,7 @@ func layer(m oci.Manifest) string    { return m.Layer.Digest.String() }
 func config(m oci.Manifest) string   { return m.Config.Digest.String() }
 func manifest(m oci.Manifest) string { return m.Descriptor.Digest.String() }
 
-// serveInstead lets the registry serve other bytes for a digest, and tells whether it did.
+// serveInstead lets the registry serve other bytes for a digest, and returns whether it did so yet.
 func (s *scene) serveInstead(of string, change func([]byte) []byte) *atomic.Bool {
 	served := new(atomic.Bool)
 	s.tamper(func(path string, body []byte) []byte {
