@@ -18,11 +18,8 @@ func assertImages(objects []Object, locked []lock.NamedImage) error {
 	for _, image := range locked {
 		missing = append(missing, image.Digest.String())
 	}
-	for _, o := range objects {
-		if len(missing) == 0 {
-			return nil
-		}
-		walk(o.content, func(_ string, v any) {
+	for i := 0; i < len(objects) && len(missing) > 0; i++ {
+		walk("", objects[i].content, func(_ string, v any) {
 			if s, ok := v.(string); ok {
 				missing = slices.DeleteFunc(missing, func(digest string) bool { return strings.Contains(s, digest) })
 			}
@@ -48,7 +45,7 @@ func Images(objects []Object) []string {
 
 // containers visits the containers that name an image.
 func (o Object) containers(visit func(container map[string]any)) {
-	walk(o.content, func(key string, v any) {
+	walk("", o.content, func(key string, v any) {
 		if key != "containers" && key != "initContainers" && key != "ephemeralContainers" {
 			return
 		}
@@ -78,22 +75,17 @@ func requireDigests(objects []Object) error {
 		"set render.rewriteImages", strings.Join(firstOf(found, maxProblems), "\n  "))
 }
 
-// walk visits every value below content with the key of the map that holds it, "" for items of lists.
-func walk(content map[string]any, visit func(key string, value any)) {
-	for key, v := range content {
-		visit(key, v)
-		walkValue(v, visit)
-	}
-}
-
-func walkValue(v any, visit func(string, any)) {
+// walk visits v and every value below it with the key of the map that holds it, "" for items of lists.
+func walk(key string, v any, visit func(key string, value any)) {
+	visit(key, v)
 	switch v := v.(type) {
 	case map[string]any:
-		walk(v, visit)
+		for key, item := range v {
+			walk(key, item, visit)
+		}
 	case []any:
 		for _, item := range v {
-			visit("", item)
-			walkValue(item, visit)
+			walk("", item, visit)
 		}
 	}
 }

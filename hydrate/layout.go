@@ -61,9 +61,8 @@ func checkDistinct(objects []Object) error {
 			continue
 		}
 		if len(problems) < maxProblems {
-			sources := []string{other.Source, o.Source}
-			slices.Sort(sources)
-			problems = append(problems, fmt.Errorf("%v is there twice, from %s and from %s; render it once", o, sources[0], sources[1]))
+			problems = append(problems, fmt.Errorf("%v is there twice, from %s and from %s; render it once",
+				o, min(other.Source, o.Source), max(other.Source, o.Source)))
 		}
 	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })

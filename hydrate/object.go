@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 )
@@ -208,13 +209,9 @@ func unwrap(content map[string]any, depth int) ([]Object, error) {
 		}
 		// Items of typed lists may leave out what the list's kind says, as those of an API server do.
 		if text(fields["kind"]) == "" && text(fields["apiVersion"]) == "" {
-			typed := make(map[string]any, len(fields)+2)
-			for k, v := range fields {
-				typed[k] = v
-			}
-			typed["kind"] = strings.TrimSuffix(text(content["kind"]), "List")
-			typed["apiVersion"] = text(content["apiVersion"])
-			fields = typed
+			fields = maps.Clone(fields)
+			fields["kind"] = strings.TrimSuffix(text(content["kind"]), "List")
+			fields["apiVersion"] = text(content["apiVersion"])
 		}
 		inner, err := unwrap(fields, depth+1)
 		if err != nil {

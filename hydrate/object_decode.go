@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -146,27 +147,20 @@ func orderedValue(n *yaml.Node, depth int) (any, error) {
 		return nil, fmt.Errorf("maps and lists nested more than %d deep", maxDepth)
 	}
 	switch n.Kind {
-	case yaml.MappingNode:
-		out := make(pairs, 0, len(n.Content)/2)
-		for i := 0; i < len(n.Content); i += 2 {
-			key, err := orderedValue(n.Content[i], depth+1)
-			if err != nil {
-				return nil, err
-			}
-			value, err := orderedValue(n.Content[i+1], depth+1)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, pair{key, value})
-		}
-		return out, nil
-	case yaml.SequenceNode:
-		out := make([]any, len(n.Content))
+	case yaml.MappingNode, yaml.SequenceNode:
+		items := make([]any, len(n.Content))
 		for i, item := range n.Content {
 			var err error
-			if out[i], err = orderedValue(item, depth+1); err != nil {
+			if items[i], err = orderedValue(item, depth+1); err != nil {
 				return nil, err
 			}
+		}
+		if n.Kind == yaml.SequenceNode {
+			return items, nil
+		}
+		out := make(pairs, 0, len(items)/2)
+		for entry := range slices.Chunk(items, 2) {
+			out = append(out, pair{entry[0], entry[1]})
 		}
 		return out, nil
 	case yaml.ScalarNode:

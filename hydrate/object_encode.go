@@ -18,8 +18,7 @@ const indentStep = 2
 
 // encode writes a value that decode or decodeOrdered made, a map, as one YAML document.
 func encode(value any) []byte {
-	out := appendBlock(nil, value, 0)
-	return slices.Clip(out)
+	return slices.Clip(appendBlock(nil, value, 0))
 }
 
 // appendBlock writes a map or list that is not empty, beginning where the cursor stands, in column indent.

@@ -1,8 +1,10 @@
 package hydrate
 
 import (
+	"bytes"
 	"context"
 	"io/fs"
+	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
 )
@@ -79,4 +81,20 @@ type Manifest struct {
 	Source   string // the template it came from, e.g. "mychart/templates/deployment.yaml"
 	Document int    // its ordinal among the documents of Source, from 1
 	Data     []byte
+}
+
+// SplitStream splits a stream of YAML documents before each document marker in the first column, which ends a document even
+// within a block scalar (YAML 1.2.2, 9.1.2). Markers and blanks are kept.
+func SplitStream(stream []byte) [][]byte {
+	var documents [][]byte
+	start, end := 0, 0
+	for line := range bytes.Lines(stream) {
+		rest, marker := bytes.CutPrefix(line, []byte("---"))
+		if marker && end > start && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0) {
+			documents = append(documents, stream[start:end])
+			start = end
+		}
+		end += len(line)
+	}
+	return append(documents, stream[start:])
 }

@@ -35,11 +35,17 @@ func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error)
 		if len(changed) == 0 {
 			continue
 		}
-		rewritten, err := o.withImages(changed)
+		copied, err := parseDocument(o.YAML()) // objects share their content
 		if err != nil {
 			return nil, err
 		}
-		out[i] = rewritten
+		out[i] = copied[0]
+		out[i].Source = o.Source
+		out[i].containers(func(container map[string]any) {
+			if pinned, found := changed[text(container["image"])]; found {
+				container["image"] = pinned
+			}
+		})
 	}
 	return out, nil
 }
@@ -80,20 +86,4 @@ func normalRepository(repository string) string {
 		return "docker.io/" + rest
 	}
 	return repository
-}
-
-// withImages returns the object with the images of its containers replaced, as changed says.
-func (o Object) withImages(changed map[string]string) (Object, error) {
-	objects, err := parseDocument(o.YAML()) // a copy: objects share their content
-	if err != nil {
-		return Object{}, err
-	}
-	rewritten := objects[0]
-	rewritten.Source = o.Source
-	rewritten.containers(func(container map[string]any) {
-		if pinned, found := changed[text(container["image"])]; found {
-			container["image"] = pinned
-		}
-	})
-	return rewritten, nil
 }

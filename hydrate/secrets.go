@@ -1,7 +1,9 @@
 package hydrate
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -37,28 +39,16 @@ func guardSecrets(objects []Object, allowed []string) (used []string, err error)
 
 // populatedSecrets returns the names of the Secrets with data in the clear that o is or holds.
 func (o Object) populatedSecrets() (names []string) {
-	check := func(content map[string]any) {
+	walk("", o.content, func(_ string, v any) {
+		content, _ := v.(map[string]any)
 		if content["kind"] != "Secret" || content["apiVersion"] != "v1" {
 			return
 		}
 		sops, _ := content["sops"].(map[string]any)
 		encrypted := isEncrypted(text(sops["mac"]))
-		for _, field := range []string{"data", "stringData"} {
-			if isPopulated(content[field], encrypted) {
-				meta, _ := content["metadata"].(map[string]any)
-				name := text(meta["name"])
-				if name == "" {
-					name = text(meta["generateName"])
-				}
-				names = append(names, name)
-				return
-			}
-		}
-	}
-	check(o.content)
-	walk(o.content, func(_ string, v any) {
-		if content, ok := v.(map[string]any); ok {
-			check(content)
+		if isPopulated(content["data"], encrypted) || isPopulated(content["stringData"], encrypted) {
+			meta, _ := content["metadata"].(map[string]any)
+			names = append(names, cmp.Or(text(meta["name"]), text(meta["generateName"])))
 		}
 	})
 	return names
@@ -73,12 +63,7 @@ func isPopulated(data any, sops bool) bool {
 	case string:
 		return data != "" && (!sops || !isEncrypted(data))
 	case map[string]any:
-		for _, v := range data {
-			if isPopulated(v, sops) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(slices.Collect(maps.Values(data)), func(v any) bool { return isPopulated(v, sops) })
 	case []any:
 		return slices.ContainsFunc(data, func(v any) bool { return isPopulated(v, sops) })
 	default:

@@ -1,6 +1,7 @@
 package hydrate
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -44,6 +45,18 @@ type Rendering struct {
 	Allowances []string
 }
 
+// maxProblems bounds the problems that one error lists.
+const maxProblems = 20
+
+// firstOf sorts the lines of an error and keeps so many of them.
+func firstOf(lines []string, limit int) []string {
+	slices.Sort(lines)
+	if len(lines) <= limit {
+		return lines
+	}
+	return append(lines[:limit:limit], fmt.Sprintf("and %d more", len(lines)-limit))
+}
+
 // Render renders the stage and checks the output by its rules; the error lists all that it breaks, and no value of an
 // object.
 func (s Stage) Render(ctx context.Context) (Rendering, error) {
@@ -51,10 +64,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if err != nil {
 		return Rendering{}, err
 	}
-	decoder := s.Decoder
-	if decoder == nil {
-		decoder = &Decoder{}
-	}
+	decoder := cmp.Or(s.Decoder, &Decoder{})
 	objects, err := decoder.Objects(rendered.Manifests)
 	if err != nil {
 		return Rendering{}, err

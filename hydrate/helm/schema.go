@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"helm.sh/helm/v3/pkg/chart"
+
+	"github.com/lockage/lockage/internal/memo"
 )
 
 // schemaURL is the URL of a chart's schema, as in Helm: a reference by a relative path is resolved beside it, and fails.
@@ -16,13 +17,12 @@ const schemaURL = "file:///values.schema.json"
 // schemas compiles each schema of a chart once. It replaces Helm's validation, which fetches what a schema refers to over
 // the network and from the host's files.
 type schemas struct {
-	compiled sync.Map // of string(schema) to func() compiledSchema
+	compiled memo.Map[string, compiledSchema] // by their text
 }
 
 type compiledSchema struct {
 	schema   *jsonschema.Schema
 	warnings []string
-	err      error
 }
 
 // validate checks values against the schemas of c and the charts below it, and lists all problems at once.
@@ -37,11 +37,10 @@ func (s *schemas) validate(c *chart.Chart, values map[string]any) (warnings []st
 
 func (s *schemas) visit(c *chart.Chart, values map[string]any, problems, warnings *[]string) {
 	if c.Schema != nil {
-		schema := s.compile(c.Schema)
+		schema, err := s.compiled.Get(string(c.Schema), func() (compiledSchema, error) { return compileSchema(c.Schema) })
 		for _, w := range schema.warnings {
 			*warnings = append(*warnings, fmt.Sprintf("%s: %s", c.ChartFullPath(), w))
 		}
-		err := schema.err
 		if err == nil {
 			err = schema.schema.Validate(values)
 		}
@@ -61,29 +60,23 @@ func (s *schemas) visit(c *chart.Chart, values map[string]any, problems, warning
 	}
 }
 
-func (s *schemas) compile(schema []byte) compiledSchema {
-	stored, _ := s.compiled.LoadOrStore(string(schema), sync.OnceValue(func() compiledSchema { return compileSchema(schema) }))
-	compile, _ := stored.(func() compiledSchema)
-	return compile()
-}
-
-func compileSchema(schema []byte) (out compiledSchema) {
+func compileSchema(schema []byte) (out compiledSchema, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			out.err = fmt.Errorf("values.schema.json: %v", r)
+			err = fmt.Errorf("values.schema.json: %v", r)
 		}
 	}()
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
-		return compiledSchema{err: fmt.Errorf("values.schema.json: %w", err)}
+		return out, fmt.Errorf("values.schema.json: %w", err)
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.UseLoader(hermeticLoader{&out.warnings})
 	if err := compiler.AddResource(schemaURL, document); err != nil {
-		return compiledSchema{err: fmt.Errorf("values.schema.json: %w", err)}
+		return out, fmt.Errorf("values.schema.json: %w", err)
 	}
-	out.schema, out.err = compiler.Compile(schemaURL)
-	return out
+	out.schema, err = compiler.Compile(schemaURL)
+	return out, err
 }
 
 // hermeticLoader resolves references to schemas outside the chart. Those on the network accept everything; those in files

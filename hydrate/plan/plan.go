@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -23,6 +22,7 @@ import (
 	"github.com/lockage/lockage/hydrate/schema"
 	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/memo"
 )
 
 const (
@@ -68,7 +68,7 @@ func Make(ctx context.Context, r Request) ([]Release, error) {
 	if err := r.checkStages(); err != nil {
 		return nil, err
 	}
-	m := maker{Request: r, sources: map[sourceKey]*source{}, packages: map[packageKey]*opened{}, checkers: map[schemaKey]*schema.Schemas{}}
+	m := maker{Request: r}
 	releases := make([]Release, len(r.Pipelines))
 	var group errgroup.Group
 	group.SetLimit(concurrency)
@@ -103,37 +103,27 @@ func (r Request) checkStages() error {
 type maker struct {
 	Request
 
-	mu       sync.Mutex
-	sources  map[sourceKey]*source
-	packages map[packageKey]*opened
-	checkers map[schemaKey]*schema.Schemas
+	sources  memo.Map[sourceKey, *source]
+	packages memo.Map[packageKey, hydrate.Package] // those that stages share
+	checkers memo.Map[schemaKey, *schema.Schemas]
 }
 
 type sourceKey struct{ repo, commit string }
 
 type schemaKey struct{ dir, kubeVersion string }
 
-// source is a commit of a source repository, read once, when it is first needed.
+// source is a commit of a source repository.
 type source struct {
 	sourceKey
-	once     sync.Once
 	url      string
 	snapshot *git.Snapshot
 	decoder  hydrate.Decoder // of what its stages have in common
-	err      error
 }
 
 type packageKey struct {
 	source *source
 	path   string
 	kind   lock.Kind
-}
-
-// opened is a package that stages share, opened once, when it is first needed.
-type opened struct {
-	once sync.Once
-	pkg  hydrate.Package
-	err  error
 }
 
 func (m *maker) release(ctx context.Context, out *Release) error {
@@ -173,9 +163,10 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 	if !ok {
 		return hydrate.Stage{}, fmt.Errorf("%s: packaging.kind %s is not supported yet", out.Lock.Path, l.Packaging.Kind)
 	}
-	src := m.source(ctx, sourceKey{declared.SourceRepo, l.GitCommit})
-	if src.err != nil {
-		return hydrate.Stage{}, fmt.Errorf("source repository: %w", src.err)
+	key := sourceKey{declared.SourceRepo, l.GitCommit}
+	src, err := m.sources.Get(key, func() (*source, error) { return m.read(ctx, key) })
+	if err != nil {
+		return hydrate.Stage{}, fmt.Errorf("source repository: %w", err)
 	}
 	out.SourceURL, out.Committed = declared.SourceRepo, src.snapshot.Commit().Committed
 	stage := hydrate.Stage{
@@ -186,14 +177,15 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 		Options:  declared.Render,
 		Decoder:  &src.decoder,
 	}
-	var err error
 	if declared.Render.Validate {
 		if stage.Schemas, err = m.schemas(declared); err != nil {
 			return hydrate.Stage{}, err
 		}
 	}
 	if !renderer.Overlays() {
-		if stage.Package, err = m.open(ctx, renderer, src, l); err == nil {
+		key := packageKey{src, l.Packaging.SourcePath, l.Packaging.Kind}
+		stage.Package, err = m.packages.Get(key, func() (hydrate.Package, error) { return src.open(ctx, renderer, key.path) })
+		if err == nil {
 			stage.Options.Values, err = m.values(declared)
 		}
 		return stage, err
@@ -214,78 +206,47 @@ func (m *maker) schemas(declared pipeline.Expanded) (*schema.Schemas, error) {
 		return nil, fmt.Errorf("render.schemas of stage %s of pipeline %s: %s is not a folder of the GitOps repository; commit the schemas of Kubernetes %s there",
 			declared.Stage, declared.Pipeline, dir, declared.Render.KubeVersion)
 	}
-	key := schemaKey{dir, declared.Render.KubeVersion}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.checkers[key] == nil {
+	return m.checkers.Get(schemaKey{dir, declared.Render.KubeVersion}, func() (*schema.Schemas, error) {
 		files, err := fs.Sub(m.Files, dir)
 		if err != nil {
 			return nil, fmt.Errorf("render.schemas: %w", err)
 		}
-		m.checkers[key] = schema.New(files, declared.Render.KubeVersion)
-	}
-	return m.checkers[key], nil
+		return schema.New(files, declared.Render.KubeVersion), nil
+	})
 }
 
 // values reads the values files of a stage.
 func (m *maker) values(declared pipeline.Expanded) ([]hydrate.File, error) {
 	var values []hydrate.File
 	for _, file := range declared.Render.Values {
-		name := file.Path
-		data, err := bounded.ReadFile(m.Files, name, maxValuesBytes)
+		data, err := bounded.ReadFile(m.Files, file.Path, maxValuesBytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("values file %s, for stage %s of pipeline %s, does not exist in the GitOps repository: %w; create and commit it, or take it out of render.values",
-				name, declared.Stage, declared.Pipeline, fs.ErrNotExist)
+				file.Path, declared.Stage, declared.Pipeline, fs.ErrNotExist)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("values file %w", err)
 		}
-		values = append(values, hydrate.File{Path: name, Data: data})
+		values = append(values, hydrate.File{Path: file.Path, Data: data})
 	}
 	return values, nil
 }
 
-// source reads a commit, once a plan.
-func (m *maker) source(ctx context.Context, key sourceKey) *source {
-	m.mu.Lock()
-	s := m.sources[key]
-	if s == nil {
-		s = &source{sourceKey: key}
-		m.sources[key] = s
-	}
-	m.mu.Unlock()
-	s.once.Do(func() { s.err = s.read(ctx, m.Sources) })
-	return s
-}
-
-func (s *source) read(ctx context.Context, sources Sources) error {
-	remote, err := sources.Remote(ctx, s.repo)
+// read finds a commit of a source repository.
+func (m *maker) read(ctx context.Context, key sourceKey) (*source, error) {
+	remote, err := m.Sources.Remote(ctx, key.repo)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	hash, err := git.ParseHash(s.commit)
+	hash, err := git.ParseHash(key.commit)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.url = remote.URL()
-	s.snapshot, err = remote.Snapshot(ctx, hash)
-	return err
+	snapshot, err := remote.Snapshot(ctx, hash)
+	return &source{sourceKey: key, url: remote.URL(), snapshot: snapshot}, err
 }
 
-// open fetches and opens a package that stages share, once a plan.
-func (m *maker) open(ctx context.Context, renderer hydrate.Renderer, src *source, l lock.Lock) (hydrate.Package, error) {
-	key := packageKey{src, l.Packaging.SourcePath, l.Packaging.Kind}
-	m.mu.Lock()
-	o := m.packages[key]
-	if o == nil {
-		o = &opened{}
-		m.packages[key] = o
-	}
-	m.mu.Unlock()
-	o.once.Do(func() { o.pkg, o.err = src.open(ctx, renderer, key.path) })
-	return o.pkg, o.err
-}
-
+// open fetches and opens a package that stages share.
 func (s *source) open(ctx context.Context, renderer hydrate.Renderer, dir string) (hydrate.Package, error) {
 	if err := s.snapshot.Prefetch(ctx, dir); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

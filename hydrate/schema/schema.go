@@ -24,12 +24,12 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/internal/bounded"
+	"github.com/lockage/lockage/internal/memo"
 )
 
 const (
@@ -40,8 +40,8 @@ const (
 // Schemas are those of one folder for one version of Kubernetes. They are safe for concurrent use.
 type Schemas struct {
 	files   fs.FS
-	version string   // "v1.34.0"
-	read    sync.Map // of file name to func() (*jsonschema.Schema, error)
+	version string                               // "v1.34.0"
+	read    memo.Map[string, *jsonschema.Schema] // by file name
 }
 
 var _ hydrate.Checker = (*Schemas)(nil)
@@ -107,7 +107,7 @@ func (s *Schemas) lookUp(o hydrate.Object) (*jsonschema.Schema, error) {
 }
 
 func (s *Schemas) file(name string) (*jsonschema.Schema, error) {
-	stored, _ := s.read.LoadOrStore(name, sync.OnceValues(func() (*jsonschema.Schema, error) {
+	return s.read.Get(name, func() (*jsonschema.Schema, error) {
 		data, err := bounded.ReadFile(s.files, name, maxSchemaBytes)
 		if err != nil {
 			return nil, fmt.Errorf("schema %w", err)
@@ -117,16 +117,17 @@ func (s *Schemas) file(name string) (*jsonschema.Schema, error) {
 			return nil, fmt.Errorf("schema %s: %w", name, err)
 		}
 		return compile(name, content)
-	}))
-	read, _ := stored.(func() (*jsonschema.Schema, error))
-	return read()
+	})
 }
 
 // compile compiles one schema that stands alone.
 func compile(name string, content any) (schema *jsonschema.Schema, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("schema %s: %v", name, r)
+			err = fmt.Errorf("%v", r)
+		}
+		if err != nil {
+			err = fmt.Errorf("schema %s: %w", name, err)
 		}
 	}()
 	if root, ok := content.(map[string]any); ok && root["$schema"] == "http://json-schema.org/schema#" {
@@ -137,12 +138,9 @@ func compile(name string, content any) (schema *jsonschema.Schema, err error) {
 	compiler.UseLoader(alone{})
 	const url = "file:///schema.json"
 	if err := compiler.AddResource(url, content); err != nil {
-		return nil, fmt.Errorf("schema %s: %w", name, err)
+		return nil, err
 	}
-	if schema, err = compiler.Compile(url); err != nil {
-		return nil, fmt.Errorf("schema %s: %w", name, err)
-	}
-	return schema, nil
+	return compiler.Compile(url)
 }
 
 // alone refuses all that a schema refers to.
