@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,11 +78,12 @@ func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Comm
 	}
 	c.report(CheckFormat, "")
 	c.report(CheckReleaseID, l.inconsistency())
-	c.filesAgree(fsys, dir, l, data)
-	if l.Packaging.SourceRepo != "" {
-		sourceRepo = l.Packaging.SourceRepo
+	reason, err := disagreement(fsys, dir, l, data)
+	if err != nil {
+		reason = err.Error()
 	}
-	c.commit(ctx, commits, sourceRepo, l.GitCommit)
+	c.report(CheckFilesAgree, reason)
+	c.commit(ctx, commits, cmp.Or(l.Packaging.SourceRepo, sourceRepo), l.GitCommit)
 	c.image(ctx, images, "", l.Image, l.GitCommit)
 	for _, named := range l.Others {
 		c.image(ctx, images, "/"+named.Name, named.Image, "")
@@ -111,14 +113,6 @@ func (c *checker) failed(check string, err error) {
 
 func (c *checker) skip(check, reason string) {
 	c.results = append(c.results, CheckResult{check, Skipped, reason})
-}
-
-func (c *checker) filesAgree(fsys fs.FS, dir string, l Lock, current []byte) {
-	reason, err := disagreement(fsys, dir, l, current)
-	if err != nil {
-		reason = err.Error()
-	}
-	c.report(CheckFilesAgree, reason)
 }
 
 func (c *checker) commit(ctx context.Context, commits Commits, repo, commit string) {

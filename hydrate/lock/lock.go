@@ -47,10 +47,7 @@ func (l Lock) Images() []NamedImage {
 
 // Created parses CreatedAt. It returns the zero time in the short form.
 func (l Lock) Created() time.Time {
-	t, err := time.Parse(time.RFC3339, l.CreatedAt)
-	if err != nil {
-		return time.Time{}
-	}
+	t, _ := time.Parse(time.RFC3339, l.CreatedAt)
 	return t
 }
 

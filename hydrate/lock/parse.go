@@ -40,18 +40,12 @@ func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Proble
 	for _, p := range problems {
 		failed[p.Pos] = true
 	}
-	for _, f := range l.faults() {
-		if n := root.Find(f.path...); n == nil || !failed[n.Pos] {
-			problems.Add(root.At(f.path...).Pos, "%s", f.msg)
+	l.check(func(msg string, at ...any) {
+		if n := root.Find(at...); msg != "" && (n == nil || !failed[n.Pos]) {
+			problems.Add(root.At(at...).Pos, "%s", msg)
 		}
-	}
+	})
 	return l, root, problems
-}
-
-// fault is a problem of one field.
-type fault struct {
-	path []any
-	msg  string
 }
 
 var (
@@ -67,18 +61,13 @@ var (
 	remoteHelper = regexp.MustCompile(`^[a-zA-Z0-9+.-]+::`)
 )
 
-func (l Lock) faults() []fault {
-	var faults []fault
-	report := func(msg string, at ...any) {
-		if msg != "" {
-			faults = append(faults, fault{at, msg})
-		}
-	}
+// check reports what is wrong with each field, at its path, and "" for some that are right.
+func (l Lock) check(report func(msg string, at ...any)) {
 	if l.SchemaVersion != "" && l.SchemaVersion != SchemaVersion {
-		report("schemaVersion "+quote(l.SchemaVersion)+" is not known: this version of lockage reads "+SchemaVersion, "schemaVersion")
+		report("schemaVersion "+strconv.Quote(l.SchemaVersion)+" is not known: this version of lockage reads "+SchemaVersion, "schemaVersion")
 	}
 	if l.ReleaseID != "" && !releaseID.MatchString(l.ReleaseID) {
-		report("releaseId "+quote(l.ReleaseID)+` is not "git-" and a full commit id of 40 lower-case hex digits`, "releaseId")
+		report("releaseId "+strconv.Quote(l.ReleaseID)+` is not "git-" and a full commit id of 40 lower-case hex digits`, "releaseId")
 	}
 	report(commitFault(l.GitCommit), "gitCommit")
 	report(refFault(l.Image), "image", "ref")
@@ -90,14 +79,14 @@ func (l Lock) faults() []fault {
 		switch {
 		case named.Name == "":
 		case !imageName.MatchString(named.Name):
-			report("image name "+quote(named.Name)+" is not lower-case letters, digits, dots, dashes and underscores", "images", i, "name")
+			report("image name "+strconv.Quote(named.Name)+" is not lower-case letters, digits, dots, dashes and underscores", "images", i, "name")
 		case names[named.Name]:
-			report("image name "+quote(named.Name)+" is given twice", "images", i, "name")
+			report("image name "+strconv.Quote(named.Name)+" is given twice", "images", i, "name")
 		}
 		names[named.Name] = true
 	}
 	if k := l.Packaging.Kind; k != "" && k != Helm && k != Kustomize {
-		report("packaging.kind "+quote(string(k))+" is not known: write helm or kustomize", "packaging", "kind")
+		report("packaging.kind "+strconv.Quote(string(k))+" is not known: write helm or kustomize", "packaging", "kind")
 	}
 	if l.Packaging.SourceRepo != "" {
 		if err := CheckRepository(l.Packaging.SourceRepo); err != nil {
@@ -106,22 +95,21 @@ func (l Lock) faults() []fault {
 	}
 	if p := l.Packaging.SourcePath; p != "" { // a missing one has its problem already
 		if msg := PathFault(p, "source"); msg != "" {
-			report("packaging.sourcePath "+quote(p)+" "+msg, "packaging", "sourcePath")
+			report("packaging.sourcePath "+strconv.Quote(p)+" "+msg, "packaging", "sourcePath")
 		}
 	}
 	if l.CreatedAt != "" {
 		if _, err := time.Parse(time.RFC3339, l.CreatedAt); err != nil {
-			report("createdAt "+quote(l.CreatedAt)+" is not an RFC 3339 time: write one like '2026-03-22T12:34:56Z'", "createdAt")
+			report("createdAt "+strconv.Quote(l.CreatedAt)+" is not an RFC 3339 time: write one like '2026-03-22T12:34:56Z'", "createdAt")
 		}
 	}
-	return faults
 }
 
 // inconsistency describes how releaseId and gitCommit, each well-formed, contradict each other; it returns "" if they
 // agree.
 func (l Lock) inconsistency() string {
 	if l.ReleaseID != "git-"+l.GitCommit {
-		return "releaseId " + quote(l.ReleaseID) + " belongs to another commit: gitCommit is " + quote(l.GitCommit)
+		return "releaseId " + strconv.Quote(l.ReleaseID) + " belongs to another commit: gitCommit is " + strconv.Quote(l.GitCommit)
 	}
 	return ""
 }
@@ -133,9 +121,9 @@ func commitFault(commit string) string {
 	case commit == "":
 		return "gitCommit is missing: write the full id that git rev-parse HEAD prints in the source repository"
 	case abbreviated.MatchString(commit):
-		return "gitCommit " + quote(commit) + " is abbreviated: write the full id that git rev-parse " + commit + " prints"
+		return "gitCommit " + strconv.Quote(commit) + " is abbreviated: write the full id that git rev-parse " + commit + " prints"
 	}
-	return "gitCommit " + quote(commit) + " is not a commit id of 40 lower-case hex digits"
+	return "gitCommit " + strconv.Quote(commit) + " is not a commit id of 40 lower-case hex digits"
 }
 
 func refFault(image Image) string {
@@ -143,10 +131,10 @@ func refFault(image Image) string {
 		return "" // reported as missing
 	}
 	if !imageRef.MatchString(image.Ref) {
-		return "image reference " + quote(image.Ref) + " is malformed: write one like ghcr.io/acme/app:v1"
+		return "image reference " + strconv.Quote(image.Ref) + " is malformed: write one like ghcr.io/acme/app:v1"
 	}
 	if _, digest, ok := strings.Cut(image.Ref, "@"); ok && digest != image.Digest.String() {
-		return "image reference " + quote(image.Ref) + " names another digest than the digest beside it"
+		return "image reference " + strconv.Quote(image.Ref) + " names another digest than the digest beside it"
 	}
 	return ""
 }
@@ -163,7 +151,7 @@ func digestFault(field string, image Image) string {
 	if image.Digest == "" {
 		return field + " is empty" + remedy
 	}
-	return field + " " + quote(image.Digest.String()) + " is not sha256: and 64 lower-case hex digits" + remedy
+	return field + " " + strconv.Quote(image.Digest.String()) + " is not sha256: and 64 lower-case hex digits" + remedy
 }
 
 // CheckRepository returns an error if address is not usable as a source repository: it is empty, git would take it for an
@@ -206,10 +194,8 @@ func PathFault(p, repository string) string {
 	case slices.Contains(strings.Split(p, "/"), ".."):
 		return "holds `..`" + remedy
 	}
-	return "is not in its shortest form: write " + quote(path.Clean(p))
+	return "is not in its shortest form: write " + strconv.Quote(path.Clean(p))
 }
-
-func quote(s string) string { return strconv.Quote(s) }
 
 func isControl(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }
 

@@ -70,23 +70,22 @@ func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ance
 	if err != nil {
 		return Written{}, err
 	}
-	var pending []pendingFile
+	var temps []string
 	defer func() {
-		for _, p := range pending {
-			_ = d.Remove(p.temp) // does not exist any more once it is renamed
+		for _, temp := range temps {
+			_ = d.Remove(temp) // does not exist any more once it is renamed
 		}
 	}()
-	for _, f := range plan.Files {
-		name := path.Base(f.Path)
-		temp, err := writeTemp(d, name, f.Data)
+	for _, name := range plan.Paths {
+		temp, err := writeTemp(d, path.Base(name), plan.Data)
 		if err != nil {
-			return Written{}, fmt.Errorf("write %s: %w", f.Path, err)
+			return Written{}, fmt.Errorf("write %s: %w", name, err)
 		}
-		pending = append(pending, pendingFile{temp, name})
+		temps = append(temps, temp)
 	}
-	for _, p := range pending {
-		if err := d.Rename(p.temp, p.name); err != nil {
-			return Written{}, fmt.Errorf("put %s in place: %w", path.Join(dir, p.name), err)
+	for i, name := range plan.Paths {
+		if err := d.Rename(temps[i], path.Base(name)); err != nil {
+			return Written{}, fmt.Errorf("put %s in place: %w", name, err)
 		}
 	}
 	return plan.Written, syncDir(d)
@@ -94,15 +93,9 @@ func Write(ctx context.Context, root *os.Root, dir string, l Lock, ancestry Ance
 
 // Plan is the decision how to record a release in a lock directory.
 type Plan struct {
-	Written // the result of carrying it out
-	// Files are the files to write, in this order: history before current.yaml, and none if nothing changes.
-	Files []PlannedFile
-}
-
-// PlannedFile is the content of one file. Path is that of its WrittenFile.
-type PlannedFile struct {
-	Path string
-	Data []byte
+	Written          // the result of carrying it out
+	Paths   []string // the files to write, in this order: history before current.yaml, and none if nothing changes
+	Data    []byte   // the content of each of them
 }
 
 // Prepare decides what Write would do to the files fsys, and writes nothing.
@@ -124,12 +117,11 @@ func checkWritable(l Lock) error {
 // prepare reads the lock directory, which is at in fsys and called dir.
 func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry Ancestry) (Plan, error) {
 	historyName := l.ReleaseID + ".yaml"
-	plan := Plan{Written: Written{
+	plan := Plan{Data: Format(l), Written: Written{
 		Lock:    l,
 		History: WrittenFile{path.Join(dir, historyName), Created},
 		Current: WrittenFile{path.Join(dir, currentName), Created},
 	}}
-	data := Format(l)
 	kept, err := read(fsys, path.Join(at, historyName))
 	switch {
 	case err == nil:
@@ -137,17 +129,17 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 			return Plan{}, fmt.Errorf("release %s was written before with other content (%s): a release is never rewritten, "+
 				"release a new commit instead", l.ReleaseID, strings.Join(fields, "; "))
 		}
-		data, plan.Lock, plan.History.Action = kept.Data, kept.Lock, Unchanged
+		plan.Data, plan.Lock, plan.History.Action = kept.Data, kept.Lock, Unchanged
 	case !errors.Is(err, fs.ErrNotExist):
 		return Plan{}, fmt.Errorf("lock directory %s: %w", dir, err)
 	default:
-		plan.Files = append(plan.Files, PlannedFile{plan.History.Path, data})
+		plan.Paths = append(plan.Paths, plan.History.Path)
 	}
-	if plan.Current.Action, err = currentAction(ctx, fsys, at, l, data, ancestry); err != nil {
+	if plan.Current.Action, err = currentAction(ctx, fsys, at, l, plan.Data, ancestry); err != nil {
 		return Plan{}, fmt.Errorf("lock directory %s: %w", dir, err)
 	}
 	if a := plan.Current.Action; a == Created || a == Updated {
-		plan.Files = append(plan.Files, PlannedFile{plan.Current.Path, data})
+		plan.Paths = append(plan.Paths, plan.Current.Path)
 	}
 	return plan, nil
 }
@@ -204,9 +196,6 @@ func differences(old, l Lock) []string {
 	return diffs
 }
 
-// pendingFile is complete on disk under a temporary name.
-type pendingFile struct{ temp, name string }
-
 // writeTemp writes data beside name and returns the temporary name. It skips names that killed processes left, up to a
 // bound.
 func writeTemp(d *os.Root, name string, data []byte) (string, error) {
@@ -239,11 +228,11 @@ func writeTemp(d *os.Root, name string, data []byte) (string, error) {
 // syncDir makes the renames durable.
 func syncDir(d *os.Root) error {
 	f, err := d.Open(".")
-	if err != nil {
-		return fmt.Errorf("sync lock directory: %w", err)
+	if err == nil {
+		defer f.Close()
+		err = f.Sync()
 	}
-	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("sync lock directory: %w", err)
 	}
 	return nil

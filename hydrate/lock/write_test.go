@@ -68,9 +68,9 @@ func TestWrite(t *testing.T) {
 		if diff := cmp.Diff(got, plan.Written); diff != "" {
 			t.Errorf("prepared is something else than written: %s", diff)
 		}
-		for _, f := range plan.Files {
-			if data, err := fs.ReadFile(root.FS(), f.Path); err != nil || string(data) != string(f.Data) {
-				t.Errorf("%s was prepared as %q, and written as %q: %v", f.Path, f.Data, data, err)
+		for _, name := range plan.Paths {
+			if data, err := fs.ReadFile(root.FS(), name); err != nil || string(data) != string(plan.Data) {
+				t.Errorf("%s was prepared as %q, and written as %q: %v", name, plan.Data, data, err)
 			}
 		}
 		want := [2]WrittenFile{{"builds/app/" + l.ReleaseID + ".yaml", wantHistory}, {"builds/app/current.yaml", wantCurrent}}

@@ -3,7 +3,6 @@ package workspace
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -12,6 +11,12 @@ import (
 	"slices"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/git"
+)
+
+const (
+	maxHistory   = 20_000 // commits of which versions are visited
+	historyBatch = 64     // commits read at a time: their folders cost one round trip a level
 )
 
 // Releases returns the releases of a lock directory, each once and the newest first: the current one, and those that were
@@ -33,18 +38,16 @@ func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq
 			yield("", err)
 			return
 		}
-		if !give(current.Lock.ReleaseID) {
+		if !give(current.ReleaseID) {
 			return
 		}
-		name := path.Join(dir, "current.yaml")
-		err = p.Versions(ctx, name, func(data []byte) (bool, error) {
-			l, err := lock.Parse(name, data)
-			if err != nil {
-				return true, nil //nolint:nilerr // an old file that cannot be read does not count
-			}
-			return give(l.ReleaseID), nil
-		})
-		if errors.Is(err, ErrNoHistory) {
+		if p.remote != nil {
+			name := path.Join(dir, "current.yaml")
+			err = p.versions(ctx, name, func(data []byte) bool {
+				l, err := lock.Parse(name, data)
+				return err != nil || give(l.ReleaseID) // an old file that cannot be read does not count
+			})
+		} else {
 			var ids []string
 			ids, err = byCreation(files, dir)
 			for _, id := range ids {
@@ -57,6 +60,51 @@ func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq
 			yield("", fmt.Errorf("releases of %s: %w", dir, err))
 		}
 	}
+}
+
+// versions visits the distinct versions of a file at the commits of the policy ref, newest first and along first parents,
+// until visit returns false. It skips commits without the file.
+func (p *Policy) versions(ctx context.Context, name string, visit func(data []byte) (more bool)) error {
+	var batch []git.Commit
+	var last git.Hash
+	seen, more := 0, true
+	flush := func() error {
+		ids, err := p.remote.PathIDs(ctx, name, batch...)
+		if err != nil {
+			return err
+		}
+		batch = batch[:0]
+		for _, id := range ids {
+			if id == "" || id == last {
+				continue
+			}
+			last = id
+			data, err := p.remote.File(ctx, id)
+			if err != nil {
+				return err
+			}
+			if more = visit(data); !more {
+				break
+			}
+		}
+		return nil
+	}
+	err := p.remote.Log(ctx, p.tip, func(c git.Commit) (bool, error) {
+		seen++
+		batch = append(batch, c)
+		if len(batch) < min(historyBatch, seen) {
+			return true, nil
+		}
+		err := flush()
+		return more && seen < maxHistory, err
+	})
+	if err == nil && more && len(batch) > 0 {
+		err = flush()
+	}
+	if err != nil {
+		return fmt.Errorf("history of %s on %s: %w", name, p.name, err)
+	}
+	return nil
 }
 
 // byCreation lists the releases of a lock directory by createdAt, the newest first.

@@ -160,11 +160,8 @@ func (w *walk) judge(ctx context.Context) error {
 			touches[i] = touches[i] || ids[i] != ids[len(pending)+i]
 		}
 	}
-	for i, c := range pending {
-		if touches[i] {
-			w.found = c.Hash
-			break
-		}
+	if i := slices.Index(touches, true); i >= 0 {
+		w.found = pending[i].Hash
 	}
 	return nil
 }

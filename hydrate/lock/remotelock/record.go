@@ -97,12 +97,12 @@ func (b Branch) prepare(ctx context.Context, e Entry) (*git.Draft, Recorded, err
 		return nil, Recorded{}, err
 	}
 	plan, err := lock.Prepare(ctx, tree, e.Dir, e.Lock, e.Ancestry)
-	if err != nil || len(plan.Files) == 0 {
+	if err != nil || len(plan.Paths) == 0 {
 		return draft, Recorded{Written: plan.Written}, err
 	}
 	files := map[string][]byte{}
-	for _, f := range plan.Files {
-		files[path.Base(f.Path)] = f.Data
+	for _, name := range plan.Paths {
+		files[path.Base(name)] = plan.Data
 	}
 	if err := draft.Put(ctx, e.Dir, files); err != nil {
 		return nil, Recorded{}, err
