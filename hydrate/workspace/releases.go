@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxHistory   = 20_000 // commits of which versions are visited
+	maxHistory   = 20_000 // commits that versions reads
 	historyBatch = 64     // commits read at a time: their folders cost one round trip a level
 )
 
