@@ -19,8 +19,6 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-type attestResults []attestResult
-
 type attestResult struct {
 	Pipeline  string        `json:"pipeline"`
 	Stage     string        `json:"stage"`
@@ -37,32 +35,29 @@ type attestResult struct {
 	Sources   []string      `json:"sources,omitempty"`  // of health: the resources that were read
 }
 
-func (rs attestResults) Text(w io.Writer) {
-	for _, r := range rs {
-		fmt.Fprintf(w, "%s/%s: %s %s\n", r.Pipeline, r.Stage, r.Action, r.Release)
-		fmt.Fprintf(w, "  digest     %s\n", r.Digest)
-		if r.Gate != "" {
-			fmt.Fprintf(w, "  gate       %s, until %s\n", r.Gate, r.Expires.Format(time.RFC3339))
-		}
-		for _, s := range r.Sources {
-			fmt.Fprintf(w, "  healthy    %s\n", s)
-		}
-		fmt.Fprintf(w, "  statement  %s\n", r.Statement)
-		if len(r.Identity) > 0 {
-			fmt.Fprintf(w, "  signed by  %s\n", strings.Join(r.Identity, ", "))
-		}
+func (r attestResult) Text(w io.Writer) {
+	fmt.Fprintf(w, "%s/%s: %s %s\n", r.Pipeline, r.Stage, r.Action, r.Release)
+	fmt.Fprintf(w, "  digest     %s\n", r.Digest)
+	if r.Gate != "" {
+		fmt.Fprintf(w, "  gate       %s, until %s\n", r.Gate, r.Expires.Format(time.RFC3339))
+	}
+	for _, s := range r.Sources {
+		fmt.Fprintf(w, "  healthy    %s\n", s)
+	}
+	fmt.Fprintf(w, "  statement  %s\n", r.Statement)
+	if len(r.Identity) > 0 {
+		fmt.Fprintf(w, "  signed by  %s\n", strings.Join(r.Identity, ", "))
 	}
 }
 
 // signFlags are the flags that approve and attest share.
 type signFlags struct {
-	key, pipeline string
-	release       releaseID
+	key, pipeline, release string
 }
 
 func (a *app) signFlags(cmd *cobra.Command, f *signFlags) {
 	cmd.Flags().StringVar(&f.key, "key", "", "`KEY` to sign with: a file, or env://NAME")
-	cmd.Flags().Var(&f.release, "release", "release of the artifact, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &f.release, "release", "release of the artifact, an `ID` git-<40 hex> (default: the current one)")
 	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "`NAME` of the pipeline, if several have the stage")
 	a.policyFlag(cmd)
 }
@@ -76,8 +71,8 @@ func (f *signFlags) check() error {
 
 type approveFlags struct {
 	signFlags
-	stage, comment                   string
-	waive, reason, expires, approver string
+	stage, comment, expires string
+	waiver                  predicate.Waiver
 }
 
 func newApproveCommand(a *app) *cobra.Command {
@@ -101,125 +96,113 @@ The key must not be a promoter's: clusters accept anything signed with that key 
 			f.stage = args[0]
 			return a.approve(cmd.Context(), f, time.Now())
 		},
-		ValidArgsFunction: completeStages(a),
 	}
 	a.signFlags(cmd, &f.signFlags)
 	cmd.Flags().StringVar(&f.comment, "comment", "", "`TEXT` to record in the approval")
-	cmd.Flags().StringVar(&f.waive, "waive", "", "`GATE` to waive, by its name in verdicts, such as soak or attestation#2")
-	cmd.Flags().StringVar(&f.reason, "reason", "", "with --waive: the reason, a `TEXT`")
+	cmd.Flags().StringVar(&f.waiver.Gate, "waive", "", "`GATE` to waive, by its name in verdicts, such as soak or attestation#2")
+	cmd.Flags().StringVar(&f.waiver.Reason, "reason", "", "with --waive: the reason, a `TEXT`")
 	cmd.Flags().StringVar(&f.expires, "expires", "", "with --waive: end of the waiver, a `TIME` in RFC 3339 or a duration such as 4h")
-	cmd.Flags().StringVar(&f.approver, "approver", "", "with --waive: `NAME` of the person who waives (default: the key's identity)")
+	cmd.Flags().StringVar(&f.waiver.Approver, "approver", "", "with --waive: `NAME` of the person who waives (default: the key's identity)")
 	return cmd
 }
 
 // maxText bounds each free text in a statement, in bytes.
 const maxText = 4 << 10
 
-// check validates the flags, and returns when a waiver expires.
-func (f *approveFlags) check(now time.Time) (expires time.Time, err error) {
-	if err := f.signFlags.check(); err != nil {
-		return expires, err
-	}
-	if f.waive == "" {
-		if f.reason != "" || f.expires != "" || f.approver != "" {
-			return expires, usagef("--reason, --expires and --approver belong to --waive GATE")
-		}
-		if len(f.comment) > maxText {
-			return expires, usagef("--comment: at most %d bytes", maxText)
-		}
-		return expires, nil
-	}
+// check validates the flags, and computes when a waiver expires.
+func (f *approveFlags) check(now time.Time) error {
+	w := &f.waiver
 	switch {
+	case f.key == "":
+		return f.signFlags.check()
+	case w.Gate == "" && w.Reason+f.expires+w.Approver != "":
+		return usagef("--reason, --expires and --approver belong to --waive GATE")
+	case w.Gate == "" && len(f.comment) > maxText:
+		return usagef("--comment: at most %d bytes", maxText)
+	case w.Gate == "":
+		return nil
 	case f.comment != "":
-		return expires, usagef("--comment belongs to an approval; a waiver has --reason")
-	case strings.TrimSpace(f.reason) == "":
-		return expires, usagef("--waive %s: give the reason with --reason", f.waive)
+		return usagef("--comment belongs to an approval; a waiver has --reason")
+	case strings.TrimSpace(w.Reason) == "":
+		return usagef("--waive %s: give the reason with --reason", w.Gate)
 	case f.expires == "":
-		return expires, usagef("--waive %s: give its end with --expires, such as 4h", f.waive)
-	case len(f.reason) > maxText, len(f.approver) > maxText:
-		return expires, usagef("--reason and --approver: at most %d bytes", maxText)
+		return usagef("--waive %s: give its end with --expires, such as 4h", w.Gate)
+	case len(w.Reason) > maxText, len(w.Approver) > maxText:
+		return usagef("--reason and --approver: at most %d bytes", maxText)
 	}
-	if d, perr := time.ParseDuration(f.expires); perr == nil {
-		expires = now.Add(d)
-	} else if expires, err = time.Parse(time.RFC3339, f.expires); err != nil {
-		return expires, usagef("--expires %q is neither a duration such as 4h nor an RFC 3339 time", f.expires)
+	if d, err := time.ParseDuration(f.expires); err == nil {
+		w.Expires = now.Add(d)
+	} else if w.Expires, err = time.Parse(time.RFC3339, f.expires); err != nil {
+		return usagef("--expires %q is neither a duration such as 4h nor an RFC 3339 time", f.expires)
 	}
-	expires = expires.UTC().Truncate(time.Second)
-	if !expires.After(now) {
-		return expires, usagef("--expires %s has passed", expires.Format(time.RFC3339))
+	w.Expires = w.Expires.UTC().Truncate(time.Second)
+	switch shown := w.Expires.Format(time.RFC3339); {
+	case !w.Expires.After(now):
+		return usagef("--expires %s has passed", shown)
+	case w.Expires.Sub(now) > policy.MaxWaiver:
+		return usagef("--expires %s: a waiver holds for at most %s; for longer, change the gate in the pipeline file", shown, policy.MaxWaiver)
 	}
-	if expires.Sub(now) > policy.MaxWaiver {
-		return expires, usagef("--expires %s: a waiver holds for at most %s; for longer, change the gate in the pipeline file",
-			expires.Format(time.RFC3339), policy.MaxWaiver)
-	}
-	return expires, nil
+	return nil
 }
 
 func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error {
-	expires, err := f.check(now)
+	if err := f.check(now); err != nil {
+		return err
+	}
+	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.stage, Release: f.release})
 	if err != nil {
 		return err
 	}
-	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.stage, Release: string(f.release)})
-	if err != nil {
-		return err
-	}
-	var gate digest.Digest
-	if f.waive != "" {
-		if gate, err = t.gate(f.waive); err != nil {
+	waiver := f.waiver
+	if waiver.Gate != "" {
+		if waiver.GateDigest, err = t.gate(waiver.Gate); err != nil {
 			return err
 		}
 	}
-	s, err := a.signer(ctx, f.key, t)
+	s, err := a.signer(ctx, f.key, t, pipeline.RolePromoter)
 	if err != nil {
-		return err
-	}
-	if err := s.refuse(pipeline.RolePromoter); err != nil {
 		return err
 	}
 	if err := t.verify(ctx); err != nil {
 		return err
 	}
-	result := t.result(s)
 	now = now.UTC().Truncate(time.Second)
-	var statement sign.Statement
-	var same func(sign.Verified) bool
-	if f.waive == "" {
+	if waiver.Gate == "" {
 		a.warnUnneeded(t, s)
 		approval := predicate.Approval{Claim: t.claim(), Comment: f.comment, Time: now}
-		result.Action, same = "approved", approval.StatedBy
-		statement, err = predicate.NewStatement(approval, t.desc.Digest)
-	} else {
-		if !intersect(s.names, t.declared.Waivers.By) {
-			a.warn("the key belongs to no identity that may waive gates of stage %s (%s): the waiver will not count",
-				result.Stage, orNobody(t.declared.Waivers.By))
+		statement, err := predicate.NewStatement(approval, t.desc.Digest)
+		if err != nil {
+			return err
 		}
-		waiver := predicate.Waiver{
-			Claim: t.claim(), Gate: f.waive, GateDigest: gate, Reason: f.reason, Approver: f.approver, Expires: expires, Time: now,
-		}
-		if waiver.Approver == "" {
-			waiver.Approver = strings.Join(s.names, ", ")
-		}
-		result.Action, result.Gate, result.Expires, same = "waived", f.waive, &expires, waiver.StatedBy
-		statement, err = predicate.NewStatement(waiver, t.desc.Digest)
+		return a.attach(ctx, t, s, statement, approval.StatedBy, attestResult{Action: "approved"})
 	}
+	if !intersect(s.names, t.declared.Waivers.By) {
+		a.warn("the key belongs to no identity that may waive gates of stage %s (%s): the waiver will not count",
+			t.declared.Stage, orNobody(t.declared.Waivers.By))
+	}
+	waiver.Claim, waiver.Time = t.claim(), now
+	waiver.Approver = cmp.Or(waiver.Approver, strings.Join(s.names, ", "))
+	statement, err := predicate.NewStatement(waiver, t.desc.Digest)
 	if err != nil {
 		return err
 	}
-	return a.attach(ctx, t, s, statement, same, result)
+	return a.attach(ctx, t, s, statement, waiver.StatedBy, attestResult{Action: "waived", Gate: waiver.Gate, Expires: &waiver.Expires})
 }
 
-// attach signs a statement and attaches it, unless the artifact has the same one, and emits the result.
+// attach signs a statement and attaches it, unless the artifact has the same one. It completes the result and emits it.
 func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.Statement, same func(sign.Verified) bool, result attestResult) error {
 	referrer, attached, err := predicate.Attach(ctx, t.repository, t.desc, s.key, statement, same)
 	if err != nil {
 		return err
 	}
-	result.Type, result.Statement = statement.PredicateType, referrer
 	if !attached {
 		result.Action = "unchanged"
 	}
-	a.emit(attestResults{result})
+	result.Pipeline, result.Stage, result.Release = t.declared.Pipeline, t.declared.Stage, t.lock.Lock.ReleaseID
+	result.Reference, result.Digest = t.reference, t.desc.Digest
+	result.Type, result.Statement = statement.PredicateType, referrer
+	result.Identity, result.Key = s.names, s.key.Identity().PublicKey.Fingerprint()
+	a.emit(list[attestResult]{result})
 	return nil
 }
 

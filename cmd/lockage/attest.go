@@ -66,7 +66,6 @@ statement says. The promoter of a stage may sign that stage's health.`,
 			}
 			return a.attest(cmd.Context(), f)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
 	a.signFlags(cmd, &f.signFlags)
 	cmd.Flags().StringVar(&f.stage, "stage", "", "`STAGE` of a REFERENCE")
@@ -108,15 +107,12 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	if err != nil {
 		return err
 	}
-	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.what, Stage: f.stage, Release: string(f.release)})
+	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.what, Stage: f.stage, Release: f.release})
 	if err != nil {
 		return err
 	}
-	s, err := a.signer(ctx, f.key, t)
+	s, err := a.signer(ctx, f.key, t, pipeline.RolePromoter, pipeline.RoleHydrator)
 	if err != nil {
-		return err
-	}
-	if err := s.refuse(pipeline.RolePromoter, pipeline.RoleHydrator); err != nil {
 		return err
 	}
 	// For an image too: the artifact proves that the release locks it.
@@ -131,24 +127,18 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 		statement.Subject = sign.Subject{Name: t.repository.Name(), Digest: t.desc.Digest}
 	}
 	statement.PredicateType, statement.Predicate = f.predicateType, stated
-	result := t.result(s)
-	result.Action = "attested"
-	return a.attach(ctx, t, s, statement, predicate.SamePredicate(statement), result)
+	return a.attach(ctx, t, s, statement, predicate.SamePredicate(statement), attestResult{Action: "attested"})
 }
 
 // toImage makes the locked image the subject.
-func (t *target) toImage(ctx context.Context) error {
+func (t *target) toImage(ctx context.Context) (err error) {
 	image := t.lock.Image
-	repository, err := oci.NewImages(t.client).Repository(image.Pinned())
-	if err != nil {
+	if t.repository, err = oci.NewImages(t.client).Repository(image.Pinned()); err != nil {
 		return err
 	}
-	desc, err := repository.Resolve(ctx, image.Digest.String())
-	if err != nil {
-		return err
-	}
-	t.repository, t.desc, t.reference = repository, desc, repository.Reference(image.Digest.String())
-	return nil
+	t.reference = t.repository.Reference(image.Digest.String())
+	t.desc, err = t.repository.Resolve(ctx, image.Digest.String())
+	return err
 }
 
 // readPredicate reads a JSON object.
@@ -163,10 +153,10 @@ func (a *app) readPredicate(name string) (json.RawMessage, error) {
 		r = file
 	}
 	data, err := bounded.Read(r, maxPredicate)
-	if errors.Is(err, bounded.ErrTooLarge) {
+	switch {
+	case errors.Is(err, bounded.ErrTooLarge):
 		return nil, usagef("--predicate %s: %w", name, err)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("--predicate %s: %w", name, err)
 	}
 	var object map[string]json.RawMessage

@@ -25,9 +25,10 @@ const healthTimeout = 5 * time.Minute
 
 // healthFlags belong to attest --health.
 type healthFlags struct {
-	stage, digest, kubeconfig, context string
-	applications, flux                 []string
-	timeout                            time.Duration
+	health.Config
+	stage, digest      string
+	applications, flux []string
+	timeout            time.Duration
 }
 
 func (f *healthFlags) add(cmd *cobra.Command) {
@@ -35,14 +36,14 @@ func (f *healthFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.applications, "application", nil, "with --health: Argo CD's Application `NAMESPACE/NAME`; repeatable (default: those that deploy the stage)")
 	cmd.Flags().StringArrayVar(&f.flux, "flux", nil, "with --health: Flux's Kustomization `NAMESPACE/NAME`; repeatable (default: those that deploy the stage)")
 	cmd.Flags().StringVar(&f.digest, "digest", "", "with --health: `DIGEST` that must run, one that was promoted to the stage (default: the live one)")
-	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "with --health: kubeconfig `FILE` (default: as kubectl, or the pod's service account)")
-	cmd.Flags().StringVar(&f.context, "context", "", "with --health: `NAME` of the kubeconfig's context")
+	cmd.Flags().StringVar(&f.Kubeconfig, "kubeconfig", "", "with --health: kubeconfig `FILE` (default: as kubectl, or the pod's service account)")
+	cmd.Flags().StringVar(&f.Context, "context", "", "with --health: `NAME` of the kubeconfig's context")
 	cmd.Flags().DurationVar(&f.timeout, "timeout-wait", healthTimeout, "with --health: `DURATION` to wait for the cluster; 0 checks once")
 }
 
 // refuseWithout refuses flags that need --health.
 func (f *healthFlags) refuseWithout() error {
-	if f.digest+f.kubeconfig+f.context != "" || len(f.applications)+len(f.flux) > 0 || f.timeout != healthTimeout {
+	if f.digest+f.Kubeconfig+f.Context != "" || len(f.applications)+len(f.flux) > 0 || f.timeout != healthTimeout {
 		return usagef("--application, --flux, --digest, --kubeconfig, --context and --timeout-wait belong to --health STAGE")
 	}
 	return nil
@@ -84,9 +85,8 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 	if err != nil {
 		return err
 	}
-	cluster, err := health.Connect(health.Config{
-		Kubeconfig: f.health.kubeconfig, Context: f.health.context, UserAgent: userAgent(),
-	})
+	f.health.UserAgent = userAgent()
+	cluster, err := health.Connect(f.health.Config)
 	if err != nil {
 		return usageError{err}
 	}
@@ -114,13 +114,12 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 	case err != nil:
 		return fmt.Errorf("health of stage %s: %w", q.Stage, err)
 	}
-	result := t.result(s)
 	healthy := predicate.Health{Claim: t.claim(), Sources: sources, Time: time.Now().UTC().Truncate(time.Second)}
 	statement, err := predicate.NewStatement(healthy, t.desc.Digest)
 	if err != nil {
 		return err
 	}
-	result.Action = "attested"
+	result := attestResult{Action: "attested"}
 	for _, source := range sources {
 		result.Sources = append(result.Sources, fmt.Sprintf("%s %s/%s", source.Kind, source.Namespace, source.Name))
 	}

@@ -35,8 +35,6 @@ type diffResults struct {
 // MarshalJSON returns the list of stages.
 func (rs diffResults) MarshalJSON() ([]byte, error) { return json.Marshal(rs.stages) }
 
-func (diffResults) verbatim() {}
-
 func (rs diffResults) Text(w io.Writer) {
 	if len(rs.stages) == 0 {
 		fmt.Fprintln(w, rs.none)
@@ -95,12 +93,11 @@ shown once, and schemas in outline.`,
 			d.app, d.args = a, args
 			return d.run(cmd.Context())
 		},
-		ValidArgsFunction: completeStages(a),
 	}
 	f := cmd.Flags()
 	f.StringVar(&d.base, "base", "", "`REV` of the GitOps repository to compare HEAD with")
 	f.StringVar(&d.commit, "commit", "", "source `COMMIT` to compare the locked one with, 40 hex digits")
-	f.Var(&d.release, "release", "release of a STAGE's candidate, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &d.release, "release", "release of a STAGE's candidate, an `ID` git-<40 hex> (default: the current one)")
 	a.policyFlag(cmd)
 	f.BoolVar(&d.worktree, "worktree", false, "with --base: files as they are on disk, committed or not, instead of HEAD")
 	f.BoolVar(&d.options.All, "all", false, "every change, those of every release included, field by field")
@@ -119,7 +116,7 @@ type differ struct {
 	args     []string
 	base     string
 	commit   string
-	release  releaseID
+	release  string
 	worktree bool
 	options  diff.Options
 	markdown bool
@@ -161,7 +158,7 @@ func (d *differ) run(ctx context.Context) error {
 	if d.named() {
 		none = "Both are the same."
 	}
-	d.app.emit(diffResults{stages: stages, none: none, color: d.color(), markdown: d.markdown, limit: d.limit})
+	d.app.emitVerbatim(diffResults{stages: stages, none: none, color: d.color(), markdown: d.markdown, limit: d.limit})
 	if err == nil && d.exitCode && len(stages) > 0 {
 		return reported{exitChange, fmt.Errorf("%d stages change", len(stages))}
 	}
@@ -247,7 +244,7 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 
 // compareNamed compares the two sides that the arguments name, or one with what is live.
 func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Change, error) {
-	finder := sides.Finder{Release: string(d.release), Warn: d.app.warning}
+	finder := sides.Finder{Release: d.release, Warn: d.app.warning}
 	if slices.ContainsFunc(d.names, func(n sides.Name) bool { return n.Kind != sides.Reference }) {
 		declared, err := d.app.declared(ctx)
 		if err != nil {

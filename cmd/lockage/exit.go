@@ -13,6 +13,7 @@ import (
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote"
+	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/publish"
 )
 
@@ -43,6 +44,14 @@ type reported struct {
 
 func (e reported) Error() string { return e.err.Error() }
 func (e reported) Unwrap() error { return e.err }
+
+// broken marks an error as a denial if the record of what is live in a stage is broken.
+func broken(err error) error {
+	if errors.Is(err, live.ErrBroken) {
+		return reported{exitDenied, err}
+	}
+	return err
+}
 
 func exitCode(err error) int {
 	var (

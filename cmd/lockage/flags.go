@@ -17,26 +17,20 @@ func dryRunFlag(cmd *cobra.Command, dryRun *bool) {
 	cmd.Flags().BoolVar(dryRun, "dry-run", false, "print what would be done; write nothing and open no key")
 }
 
-// releaseID is the value of a flag that names a release; "" means that the verb chooses one. checkReleases refuses ids that
-// are not valid.
-type releaseID string
-
-// Set implements [pflag.Value].
-func (r *releaseID) Set(id string) error {
-	*r = releaseID(id)
-	return nil
+// releaseFlag adds a flag that names a release; "" means that the verb chooses one. checkReleases refuses invalid ids.
+func releaseFlag(cmd *cobra.Command, id *string, name, usage string) {
+	cmd.Flags().StringVar(id, name, "", usage)
+	cmd.Flags().Lookup(name).Annotations = map[string][]string{annotationRelease: nil}
 }
 
-// Type implements [pflag.Value].
-func (r *releaseID) Type() string { return "id" }
-
-func (r *releaseID) String() string { return string(*r) }
+const annotationRelease = "release"
 
 // checkReleases checks the flags that name releases.
 func checkReleases(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
-		if id, ok := f.Value.(*releaseID); ok && *id != "" && err == nil {
-			if lerr := lock.CheckID(string(*id)); lerr != nil {
+		_, release := f.Annotations[annotationRelease]
+		if id := f.Value.String(); release && id != "" && err == nil {
+			if lerr := lock.CheckID(id); lerr != nil {
 				err = usagef("--%s %w", f.Name, lerr)
 			}
 		}

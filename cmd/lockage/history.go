@@ -113,7 +113,6 @@ ends the list, with exit status 3. Pipelines and keys are read at the policy ref
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.history(cmd.Context(), args[0], limit)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
 	cmd.Flags().IntVar(&limit, "limit", 0, "`NUMBER` of promotions to show, the newest first; older ones are not verified (default: all)")
 	a.policyFlag(cmd)
@@ -138,11 +137,10 @@ func (a *app) history(ctx context.Context, stage string, limit int) error {
 		r, err := d.history(ctx, p, stage, limit)
 		if errors.Is(err, live.ErrBroken) {
 			r.Broken = err.Error()
-			err = reported{exitDenied, err}
 		}
 		results = append(results, r)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s/%s: %w", p.Name, stage, err))
+			errs = append(errs, fmt.Errorf("%s/%s: %w", p.Name, stage, broken(err)))
 		}
 	}
 	a.emit(results)

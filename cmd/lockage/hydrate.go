@@ -69,7 +69,9 @@ func (r hydrateResult) rows(w io.Writer) {
 }
 
 func newHydrateCommand(a *app) *cobra.Command {
-	var h hydrateFlags
+	var o publish.Options
+	var shard string
+	var plan bool
 	cmd := &cobra.Command{
 		Use:   "hydrate [STAGE...]",
 		Short: "Render, pack, sign and push the stages of a release",
@@ -89,53 +91,33 @@ Hydrate reads the GitOps repository at HEAD, never uncommitted files, and publis
   lockage hydrate -f 'apps/*/lockage.yaml' --shard 2/8
   lockage hydrate --plan -o json`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
-			h.stages = stages
-			return a.hydrate(cmd.Context(), h)
+			o.Stages = stages
+			return a.hydrate(cmd.Context(), o, shard, plan)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().Var(&h.release, "release", "release to hydrate, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &o.Release, "release", "release to hydrate, an `ID` git-<40 hex> (default: the current one)")
 	a.policyFlag(cmd)
-	cmd.Flags().StringVar(&h.shard, "shard", "", "part `K/N` of the pipelines, for a matrix of CI jobs (default: all)")
-	cmd.Flags().StringVar(&h.since, "since", "", "`REV` of the GitOps repository; only stages whose inputs changed since then")
-	cmd.Flags().BoolVar(&h.plan, "plan", false, "print the selected pipelines and stages, a matrix for CI jobs, and do nothing else")
-	dryRunFlag(cmd, &h.dryRun)
+	cmd.Flags().StringVar(&shard, "shard", "", "part `K/N` of the pipelines, for a matrix of CI jobs (default: all)")
+	cmd.Flags().StringVar(&o.Since, "since", "", "`REV` of the GitOps repository; only stages whose inputs changed since then")
+	cmd.Flags().BoolVar(&plan, "plan", false, "print the selected pipelines and stages, a matrix for CI jobs, and do nothing else")
+	dryRunFlag(cmd, &o.DryRun)
 	return cmd
 }
 
-type hydrateFlags struct {
-	stages  []string
-	release releaseID
-	shard   string
-	since   string
-	plan    bool
-	dryRun  bool
-}
-
-func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
-	var shard publish.Shard
-	if h.shard != "" {
-		var err error
-		if shard, err = publish.ParseShard(h.shard); err != nil {
+func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan bool) (err error) {
+	if shard != "" {
+		if o.Shard, err = publish.ParseShard(shard); err != nil {
 			return usagef("--shard %w", err)
 		}
 	}
-	environment, err := a.environment(ctx, h.dryRun)
-	if err != nil {
+	if o.Environment, err = a.environment(ctx, o.DryRun); err != nil {
 		return err
 	}
-	options := publish.Options{
-		Environment: environment,
-		Stages:      h.stages,
-		Release:     string(h.release),
-		Shard:       shard,
-		Since:       h.since,
-		Renderers:   a.renderers(),
+	o.Renderers = a.renderers()
+	if plan {
+		return a.planHydration(ctx, o)
 	}
-	if h.plan {
-		return a.planHydration(ctx, options)
-	}
-	releases, err := publish.Run(ctx, options)
+	releases, err := publish.Run(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -146,8 +128,8 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 			Pipeline:     r.Pipeline,
 			Release:      r.Lock.ReleaseID,
 			GitCommit:    r.Lock.GitCommit,
-			GitopsCommit: string(environment.Workspace.Head.Hash),
-			DryRun:       h.dryRun,
+			GitopsCommit: string(o.Workspace.Head.Hash),
+			DryRun:       o.DryRun,
 			Stages:       []hydrateStage{},
 			Error:        messageOf(r.Err),
 		}
@@ -165,9 +147,7 @@ func (a *app) hydrate(ctx context.Context, h hydrateFlags) error {
 	return errors.Join(append(errs, stageErrs...)...)
 }
 
-// planResults are the pipelines that hydrate selects: each is one job of a matrix.
-type planResults []planResult
-
+// planResult is a pipeline that hydrate selects: one job of a matrix.
 type planResult struct {
 	Pipeline string   `json:"pipeline"`
 	File     string   `json:"file"` // for -f, relative to the repository's root
@@ -176,10 +156,8 @@ type planResult struct {
 	Error    string   `json:"error,omitempty"`
 }
 
-func (rs planResults) Text(w io.Writer) {
-	for _, r := range rs {
-		fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Release, strings.Join(r.Stages, " "))
-	}
+func (r planResult) Text(w io.Writer) {
+	fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Release, strings.Join(r.Stages, " "))
 }
 
 func (a *app) planHydration(ctx context.Context, o publish.Options) error {
@@ -187,7 +165,7 @@ func (a *app) planHydration(ctx context.Context, o publish.Options) error {
 	if err != nil {
 		return err
 	}
-	results := planResults{}
+	results := list[planResult]{}
 	var errs []error
 	for _, p := range planned {
 		r := planResult{Pipeline: p.Pipeline.Name, File: p.Pipeline.File, Release: p.Lock.Lock.ReleaseID, Stages: []string{}, Error: messageOf(p.Err)}

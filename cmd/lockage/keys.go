@@ -20,23 +20,14 @@ type keyResult struct {
 	Fingerprint string `json:"fingerprint"`
 }
 
-type keyResults []keyResult
-
-func (rs keyResults) Text(w io.Writer) {
-	for _, r := range rs {
-		fmt.Fprintf(w, "private key  %s  (secret: store it in CI, for env://NAME or a file)\n", r.PrivateKey)
-		fmt.Fprintf(w, "public key   %s  (commit it, and name it under identities)\n", r.PublicKey)
-		fmt.Fprintf(w, "fingerprint  %s\n", r.Fingerprint)
-	}
+func (r keyResult) Text(w io.Writer) {
+	fmt.Fprintf(w, "private key  %s  (secret: store it in CI, for env://NAME or a file)\n", r.PrivateKey)
+	fmt.Fprintf(w, "public key   %s  (commit it, and name it under identities)\n", r.PublicKey)
+	fmt.Fprintf(w, "fingerprint  %s\n", r.Fingerprint)
 }
 
-func newKeysCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Make signing keys",
-		Args:  cobra.NoArgs,
-	}
-	cmd.AddCommand(&cobra.Command{
+func newKeysGenerateCommand(a *app) *cobra.Command {
+	return &cobra.Command{
 		Use:   "generate PREFIX",
 		Short: "Make a key pair, PREFIX.key and PREFIX.pub",
 		Long: `Generate makes an ECDSA key pair in cosign's formats. It encrypts the private key with the password in COSIGN_PASSWORD,
@@ -47,8 +38,7 @@ repository.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.generateKeys(cmd.Context(), args[0])
 		},
-	})
-	return cmd
+	}
 }
 
 func (a *app) generateKeys(ctx context.Context, prefix string) error {
@@ -77,7 +67,7 @@ func (a *app) generateKeys(ctx context.Context, prefix string) error {
 	if err := writeNew(result.PublicKey, pair.Public, 0o644); err != nil {
 		return errors.Join(err, os.Remove(result.PrivateKey))
 	}
-	a.emit(keyResults{result})
+	a.emit(list[keyResult]{result})
 	return nil
 }
 
@@ -108,16 +98,10 @@ func writeNew(name string, data []byte, mode os.FileMode) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Chmod(mode) // whatever the umask
+		err = errors.Join(f.Chmod(mode), f.Sync()) // whatever the umask
 	}
-	if err == nil {
-		err = f.Sync()
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(name))
 	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(name))
-	}
-	return nil
+	return err
 }

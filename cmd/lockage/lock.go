@@ -6,23 +6,11 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/spf13/cobra"
-
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
 )
-
-func newLockCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "lock",
-		Short: "Write, find and check locks: one source commit and one image digest",
-		Args:  cobra.NoArgs,
-	}
-	cmd.AddCommand(newLockWriteCommand(a), newLockDiscoverCommand(a), newLockCheckCommand(a))
-	return cmd
-}
 
 // history reads the history of the source repository.
 type history struct {

@@ -14,8 +14,6 @@ import (
 	"github.com/lockage/lockage/policy"
 )
 
-type lockCheckResults []lockCheckResult
-
 type lockCheckResult struct {
 	Pipeline string             `json:"pipeline"`
 	Lock     string             `json:"lock"`
@@ -23,15 +21,13 @@ type lockCheckResult struct {
 	Checks   []lock.CheckResult `json:"checks"`
 }
 
-func (rs lockCheckResults) Text(w io.Writer) {
-	for _, r := range rs {
-		fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Lock, r.Result)
-		table(w, func(w io.Writer) {
-			for _, c := range r.Checks {
-				fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
-			}
-		})
-	}
+func (r lockCheckResult) Text(w io.Writer) {
+	fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Lock, r.Result)
+	table(w, func(w io.Writer) {
+		for _, c := range r.Checks {
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
+		}
+	})
 }
 
 func newLockCheckCommand(a *app) *cobra.Command {
@@ -71,7 +67,7 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 	if !offline {
 		commits, images = history{repository: w.Repository}, oci.NewImages(a.registries(""))
 	}
-	var results lockCheckResults
+	results := list[lockCheckResult]{}
 	var errs []error
 	for _, p := range pipelines {
 		checks, err := lock.Check(ctx, files, p.Lock, p.SourceRepo, commits, images)
@@ -81,24 +77,20 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 		}
 		r := lockCheckResult{Pipeline: p.Name, Lock: path.Join(p.Lock, "current.yaml"), Result: lock.Pass, Checks: checks}
 		for _, c := range checks {
+			if c.Result == lock.Fail || c.Result == lock.Unknown && r.Result == lock.Pass {
+				r.Result = c.Result
+			}
 			switch {
 			case c.Result == lock.Unknown:
 				errs = append(errs, fmt.Errorf("lock %s: %s: %s", r.Lock, c.Check, c.Reason))
-				if r.Result == lock.Pass {
-					r.Result = lock.Unknown
-				}
 			case c.Result == lock.Fail && c.Check == lock.CheckFormat:
 				errs = append(errs, usageError{errors.New(c.Reason)})
-				r.Result = lock.Fail
 			case c.Result == lock.Fail:
 				errs = append(errs, fmt.Errorf("lock %s is %w: %s: %s", r.Lock, policy.ErrDenied, c.Check, c.Reason))
-				r.Result = lock.Fail
 			}
 		}
 		results = append(results, r)
 	}
-	if len(results) > 0 {
-		a.emit(results)
-	}
+	a.emit(results)
 	return errors.Join(errs...)
 }

@@ -58,9 +58,6 @@ func (d *lockDiscoverer) run(ctx context.Context) error {
 			return usagef("--path %q: want a path in the source repository, relative to its root", p)
 		}
 	}
-	if err := d.check(); err != nil {
-		return err
-	}
 	if err := d.open(ctx); err != nil {
 		return err
 	}

@@ -26,8 +26,6 @@ import (
 // lockPause is the unit of the pauses after a push that lost a race.
 const lockPause = 100 * time.Millisecond
 
-type lockWriteResults []lockWriteResult
-
 type lockWriteResult struct {
 	Pipeline string `json:"pipeline,omitempty"`
 	lock.Written
@@ -36,22 +34,20 @@ type lockWriteResult struct {
 	DryRun bool   `json:"dryRun,omitempty"`
 }
 
-func (rs lockWriteResults) Text(w io.Writer) {
-	for _, r := range rs {
-		dry := ""
-		if r.DryRun {
-			dry = " (dry run: nothing was written)"
-		}
-		fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, r.Lock.Image.Pinned(), dry)
-		table(w, func(w io.Writer) {
-			for _, f := range []lock.WrittenFile{r.History, r.Current} {
-				fmt.Fprintf(w, "  %s\t%s\n", f.Action, f.Path)
-			}
-			if r.Commit != "" {
-				fmt.Fprintf(w, "  pushed\t%s %.12s\n", r.Branch, r.Commit)
-			}
-		})
+func (r lockWriteResult) Text(w io.Writer) {
+	dry := ""
+	if r.DryRun {
+		dry = " (dry run: nothing was written)"
 	}
+	fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, r.Lock.Image.Pinned(), dry)
+	table(w, func(w io.Writer) {
+		for _, f := range []lock.WrittenFile{r.History, r.Current} {
+			fmt.Fprintf(w, "  %s\t%s\n", f.Action, f.Path)
+		}
+		if r.Commit != "" {
+			fmt.Fprintf(w, "  pushed\t%s %.12s\n", r.Branch, r.Commit)
+		}
+	})
 }
 
 func newLockWriteCommand(a *app) *cobra.Command {
@@ -123,29 +119,20 @@ func (l *lockWriter) run(ctx context.Context) error {
 	if _, err := git.ParseHash(l.lock.GitCommit); err != nil {
 		return usagef("--commit: %w", err)
 	}
-	if err := l.check(); err != nil {
-		return err
-	}
 	if err := l.open(ctx); err != nil {
 		return err
 	}
 	return l.record(ctx)
 }
 
-// check validates the flags, before anything is read.
-func (l *lockWriter) check() error {
+// open validates the flags, before anything is read, then finds the lock directory and reads the current lock.
+func (l *lockWriter) open(ctx context.Context) (err error) {
 	switch {
 	case l.dir != "" && !fs.ValidPath(path.Clean(l.dir)):
 		return usagef("--dir %q: want a folder of the GitOps repository, relative to its root", l.dir)
 	case !l.push && l.app.policy+l.branch != "":
 		return usagef("--policy and --branch need --push")
 	}
-	return nil
-}
-
-// open finds the lock directory and reads the current lock.
-func (l *lockWriter) open(ctx context.Context) error {
-	var err error
 	if l.workspace, err = l.app.workspace(ctx); err != nil {
 		return err
 	}
@@ -220,7 +207,7 @@ func (l *lockWriter) record(ctx context.Context) error {
 	if l.push {
 		result.Branch = l.branch
 	}
-	l.app.emit(lockWriteResults{result})
+	l.app.emit(list[lockWriteResult]{result})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,6 +23,15 @@ type result interface {
 	Text(w io.Writer)
 }
 
+// list is results that are shown one after the other.
+type list[T result] []T
+
+func (rs list[T]) Text(w io.Writer) {
+	for _, r := range rs {
+		r.Text(w)
+	}
+}
+
 // document is the one JSON object that -o json prints.
 type document struct {
 	Results any    `json:"results"`
@@ -31,20 +41,20 @@ type document struct {
 // emit prints results in the format of -o. As JSON they are kept until finish, so that a later error is in the same document.
 func (a *app) emit(r result) {
 	a.results = r
-	if a.format != "text" {
-		return
+	if a.format == "text" {
+		var b strings.Builder
+		r.Text(&b)
+		_, _ = io.WriteString(a.stdout, harmless(b.String()))
 	}
-	if _, ok := r.(verbatim); ok {
-		r.Text(a.stdout)
-		return
-	}
-	var b strings.Builder
-	r.Text(&b)
-	_, _ = io.WriteString(a.stdout, harmless(b.String()))
 }
 
-// verbatim marks results whose text is manifests, byte for byte, or has colours and is escaped by its writer.
-type verbatim interface{ verbatim() }
+// emitVerbatim is emit for results whose text is manifests, byte for byte, or has colours and is escaped by its writer.
+func (a *app) emitVerbatim(r result) {
+	a.results = r
+	if a.format == "text" {
+		r.Text(a.stdout)
+	}
+}
 
 // finish prints the error and, as JSON, the results; it returns the exit status.
 func (a *app) finish(err error) int {
@@ -138,13 +148,9 @@ func (a *app) appendActions(variable, text string) {
 		return
 	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // the runner names the file
-	if err != nil {
-		a.warn("%s: %v", variable, err)
-		return
-	}
-	_, err = f.WriteString(text)
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
 		a.warn("%s: %v", variable, err)

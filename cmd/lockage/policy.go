@@ -16,16 +16,6 @@ import (
 	"github.com/lockage/lockage/policy/policytest"
 )
 
-func newPolicyCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "policy",
-		Short: "Test gates",
-		Args:  cobra.NoArgs,
-	}
-	cmd.AddCommand(newPolicyTestCommand(a))
-	return cmd
-}
-
 func newPolicyTestCommand(a *app) *cobra.Command {
 	var markdown bool
 	cmd := &cobra.Command{

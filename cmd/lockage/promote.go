@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -18,9 +19,9 @@ type promoteResults []promoteResult
 type promoteResult struct {
 	promote.Result
 	DryRun      bool          `json:"dryRun,omitempty"`
-	From        digest.Digest `json:"from,omitempty"` // digest
+	From        digest.Digest `json:"from,omitempty"`
 	FromRelease string        `json:"fromRelease,omitempty"`
-	To          digest.Digest `json:"to,omitempty"` // digest
+	To          digest.Digest `json:"to,omitempty"`
 	Error       string        `json:"error,omitempty"`
 }
 
@@ -63,7 +64,7 @@ func (rs promoteResults) Text(w io.Writer) {
 }
 
 func newPromoteCommand(a *app) *cobra.Command {
-	var p promoteFlags
+	var o promote.Options
 	cmd := &cobra.Command{
 		Use:   "promote STAGE... | promote --ready [STAGE...]",
 		Short: "Verify a release, judge its gates, and make it live in a stage",
@@ -82,19 +83,18 @@ With --ready it examines all stages with auto: true, in the order of the graph, 
   lockage promote production --release git-3f5c0e0a8f4b7f2d9c6f1f0f0c7f4a6d1c2b3a49 --reason "change 1042"
   lockage promote --ready -f 'apps/*/lockage.yaml'`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
-			p.stages = stages
-			return a.promote(cmd.Context(), p, promote.Promote)
+			o.Stages = stages
+			return a.promote(cmd.Context(), o, promote.Promote)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
-	a.promoteFlags(cmd, &p)
-	cmd.Flags().Var(&p.release, "release", "release to promote, an `ID` git-<40 hex> (default: the newest that passes)")
-	cmd.Flags().BoolVar(&p.ready, "ready", false, "all stages with auto: true that have a release ready")
+	a.promoteFlags(cmd, &o)
+	releaseFlag(cmd, &o.Release, "release", "release to promote, an `ID` git-<40 hex> (default: the newest that passes)")
+	cmd.Flags().BoolVar(&o.Ready, "ready", false, "all stages with auto: true that have a release ready")
 	return cmd
 }
 
 func newRollbackCommand(a *app) *cobra.Command {
-	var p promoteFlags
+	var o promote.Options
 	cmd := &cobra.Command{
 		Use:   "rollback STAGE",
 		Short: "Make an earlier artifact of a stage live again",
@@ -105,57 +105,41 @@ signed and recorded like a promotion. The release that is left is held: only pro
   lockage rollback production --to git-3f5c0e0a8f4b7f2d9c6f1f0f0c7f4a6d1c2b3a49 --reason "incident 4711"`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, stages []string) error {
-			p.stages = stages
-			return a.promote(cmd.Context(), p, promote.Rollback)
+			o.Stages = stages
+			return a.promote(cmd.Context(), o, promote.Rollback)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
-	a.promoteFlags(cmd, &p)
-	cmd.Flags().Var(&p.release, "to", "release to go back to, an `ID` git-<40 hex> (default: the previous one)")
+	a.promoteFlags(cmd, &o)
+	releaseFlag(cmd, &o.Release, "to", "release to go back to, an `ID` git-<40 hex> (default: the previous one)")
 	return cmd
 }
 
-type promoteFlags struct {
-	stages  []string
-	release releaseID
-	reason  string
-	ready   bool
-	dryRun  bool
-}
-
 // promoteFlags adds the flags that promote and rollback share.
-func (a *app) promoteFlags(cmd *cobra.Command, p *promoteFlags) {
+func (a *app) promoteFlags(cmd *cobra.Command, o *promote.Options) {
 	a.policyFlag(cmd)
-	dryRunFlag(cmd, &p.dryRun)
-	cmd.Flags().StringVar(&p.reason, "reason", "", "reason for the record, a `TEXT`")
+	dryRunFlag(cmd, &o.DryRun)
+	cmd.Flags().StringVar(&o.Reason, "reason", "", "reason for the record, a `TEXT`")
 }
 
-func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Context, promote.Options) ([]promote.Result, error)) error {
+func (a *app) promote(ctx context.Context, o promote.Options, do func(context.Context, promote.Options) ([]promote.Result, error)) (err error) {
 	switch {
-	case len(p.stages) == 0 && !p.ready:
+	case len(o.Stages) == 0 && !o.Ready:
 		return usagef("name a STAGE, or use promote --ready for all with auto: true")
-	case p.ready && p.release != "":
+	case o.Ready && o.Release != "":
 		return usagef("--ready chooses the release: leave --release out")
 	}
-	environment, err := a.environment(ctx, p.dryRun)
-	if err != nil {
+	if o.Environment, err = a.environment(ctx, o.DryRun); err != nil {
 		return err
 	}
-	results, err := do(ctx, promote.Options{
-		Environment: environment,
-		Stages:      p.stages,
-		Release:     string(p.release),
-		Ready:       p.ready,
-		Reason:      p.reason,
-	})
+	results, err := do(ctx, o)
 	if err != nil {
 		return err
 	}
 	shown := promoteResults{}
 	var errs []error
 	for _, r := range results {
-		shown = append(shown, promotionResult(r, p.dryRun))
-		if r.Err != nil && (!p.ready || !notReady(r)) {
+		shown = append(shown, promotionResult(r, o.DryRun))
+		if r.Err != nil && (!o.Ready || !notReady(r)) {
 			errs = append(errs, fmt.Errorf("%s/%s: %w", r.Pipeline, r.Stage, r.Err))
 		}
 	}
@@ -166,17 +150,12 @@ func (a *app) promote(ctx context.Context, p promoteFlags, do func(context.Conte
 // worst joins the errors of several stages. The exit status is that of a failure before a denial, and of a denial before a
 // pending gate.
 func worst(errs []error) error {
-	if len(errs) < 2 {
-		return errors.Join(errs...)
-	}
-	weight := map[int]int{exitFailed: 4, exitUsage: 3, exitDenied: 2, exitNotYet: 1}
-	code := exitNotYet
-	for _, err := range errs {
-		if c := exitCode(err); weight[c] > weight[code] {
-			code = c
+	for _, code := range []int{exitFailed, exitUsage, exitDenied, exitNotYet} {
+		if slices.ContainsFunc(errs, func(err error) bool { return exitCode(err) == code }) {
+			return reported{code, errors.Join(errs...)}
 		}
 	}
-	return reported{code, errors.Join(errs...)}
+	return errors.Join(errs...)
 }
 
 // notReady reports whether only gates prevent a promotion, which promote --ready does not count as a failure.

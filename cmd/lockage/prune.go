@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,11 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/internal/terminal"
-	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/promote/prune"
 )
-
-type pruneResults []pruneResult
 
 type pruneResult struct {
 	prune.Result
@@ -22,37 +18,26 @@ type pruneResult struct {
 	Error  string `json:"error,omitempty"`
 }
 
-func (rs pruneResults) Text(w io.Writer) {
-	for _, r := range rs {
-		verb := "removed"
-		if r.DryRun {
-			verb = "to remove"
-		}
-		fmt.Fprintf(w, "%s/%s: %d %s, %d kept", r.Pipeline, r.Stage, len(r.Removed), verb, r.Kept)
-		if r.Held > 0 {
-			fmt.Fprintf(w, ", %d of them for their records of promotion", r.Held)
-		}
-		if r.DryRun {
-			fmt.Fprint(w, " (dry run: nothing was removed)")
-		}
-		fmt.Fprintln(w)
-		for _, a := range r.Removed {
-			fmt.Fprintf(w, "  %s %s %s\n", verb, a.Digest, a.Release)
-		}
-		for _, a := range r.Left {
-			fmt.Fprintf(w, "  left %s %s: %s\n", a.Digest, terminal.Blank(strings.Join(a.Tags, " ")), terminal.Blank(a.Reason))
-		}
+func (r pruneResult) Text(w io.Writer) {
+	verb, dry := "removed", ""
+	if r.DryRun {
+		verb, dry = "to remove", " (dry run: nothing was removed)"
+	}
+	fmt.Fprintf(w, "%s/%s: %d %s, %d kept", r.Pipeline, r.Stage, len(r.Removed), verb, r.Kept)
+	if r.Held > 0 {
+		fmt.Fprintf(w, ", %d of them for their records of promotion", r.Held)
+	}
+	fmt.Fprintln(w, dry)
+	for _, a := range r.Removed {
+		fmt.Fprintf(w, "  %s %s %s\n", verb, a.Digest, a.Release)
+	}
+	for _, a := range r.Left {
+		fmt.Fprintf(w, "  left %s %s: %s\n", a.Digest, terminal.Blank(strings.Join(a.Tags, " ")), terminal.Blank(a.Reason))
 	}
 }
 
-type pruneFlags struct {
-	stages []string
-	keep   int
-	dryRun bool
-}
-
 func newPruneCommand(a *app) *cobra.Command {
-	var p pruneFlags
+	var request prune.Request
 	cmd := &cobra.Command{
 		Use:   "prune --keep N [STAGE...]",
 		Short: "Remove old candidates from the registry",
@@ -69,59 +54,45 @@ prune reports that and removes nothing.`,
 		Example: `  lockage prune --keep 20 --dry-run
   lockage prune --keep 20 staging`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
-			p.stages = stages
+			request.Stages = stages
 			if !cmd.Flags().Changed("keep") {
 				return usagef("--keep is missing: how many promotions and releases to keep of each stage")
 			}
-			return a.prune(cmd.Context(), p)
+			return a.prune(cmd.Context(), request)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().IntVar(&p.keep, "keep", 0, "`NUMBER` of promotions, and of the newest releases, to keep")
+	cmd.Flags().IntVar(&request.Keep, "keep", 0, "`NUMBER` of promotions, and of the newest releases, to keep")
 	a.policyFlag(cmd)
-	dryRunFlag(cmd, &p.dryRun)
+	dryRunFlag(cmd, &request.DryRun)
 	return cmd
 }
 
-func (a *app) prune(ctx context.Context, p pruneFlags) error {
-	if p.keep < 1 {
-		return usagef("--keep %d: want at least 1", p.keep)
+func (a *app) prune(ctx context.Context, r prune.Request) error {
+	if r.Keep < 1 {
+		return usagef("--keep %d: want at least 1", r.Keep)
 	}
 	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.checkStages(p.stages); err != nil {
+	if err := d.checkStages(r.Stages); err != nil {
 		return err
 	}
-	results, err := prune.Stages(ctx, prune.Request{
-		Pipelines: d.pipelines,
-		Stages:    p.stages,
-		Keep:      p.keep,
-		DryRun:    p.dryRun,
-		Files:     d.files,
-		PolicyRef: d.policyRef,
-		Client:    d.client,
-		Remotes:   d.workspace.Repository,
-		Step:      a.step,
-	})
-	shown := pruneResults{}
-	errs := []error{}
+	r.Pipelines, r.Files, r.PolicyRef = d.pipelines, d.files, d.policyRef
+	r.Client, r.Remotes, r.Step = d.client, d.workspace.Repository, a.step
+	results, err := prune.Stages(ctx, r)
+	shown := list[pruneResult]{}
+	var errs []error
 	if err != nil {
 		errs = append(errs, err)
 	}
 	seen := map[string]bool{} // a registry refuses many stages for one reason
-	for _, r := range results {
-		shown = append(shown, showPruned(r, p.dryRun))
-		if r.Err == nil || seen[r.Err.Error()] {
-			continue
+	for _, result := range results {
+		shown = append(shown, showPruned(result, r.DryRun))
+		if message := messageOf(result.Err); message != "" && !seen[message] {
+			seen[message] = true
+			errs = append(errs, fmt.Errorf("%s/%s: %w", result.Pipeline, result.Stage, broken(result.Err)))
 		}
-		seen[r.Err.Error()] = true
-		err := fmt.Errorf("%s/%s: %w", r.Pipeline, r.Stage, r.Err)
-		if errors.Is(err, live.ErrBroken) {
-			err = reported{exitDenied, err}
-		}
-		errs = append(errs, err)
 	}
 	a.emit(shown)
 	return stopped(ctx, worst(errs))

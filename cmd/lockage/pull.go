@@ -13,8 +13,6 @@ import (
 	"github.com/lockage/lockage/policy/verify"
 )
 
-type pullResults []pullResult
-
 type pullResult struct {
 	Reference     string            `json:"reference"`
 	Digest        digest.Digest     `json:"digest"`
@@ -25,20 +23,16 @@ type pullResult struct {
 	tree *oci.Tree
 }
 
-func (pullResults) verbatim() {}
-
-func (rs pullResults) Text(w io.Writer) {
-	for _, r := range rs {
-		if r.Directory == "" {
-			writeYAML(w, r.tree)
-			continue
-		}
-		fmt.Fprintf(w, "%s\n  digest %s\n  files in %s\n", r.Reference, r.Digest, r.Directory)
+func (r pullResult) Text(w io.Writer) {
+	if r.Directory == "" {
+		writeYAML(w, r.tree)
+		return
 	}
+	fmt.Fprintf(w, "%s\n  digest %s\n  files in %s\n", r.Reference, r.Digest, r.Directory)
 }
 
 func newPullCommand(a *app) *cobra.Command {
-	var release releaseID
+	var release string
 	cmd := &cobra.Command{
 		Use:   "pull STAGE|REFERENCE [DIR]",
 		Short: "Print or write the manifests of an artifact",
@@ -54,11 +48,10 @@ STAGE means its candidate of the current release. A REFERENCE, REPOSITORY:TAG or
 			if len(args) == 2 && args[1] != "-" {
 				dir = args[1]
 			}
-			return a.pull(cmd.Context(), args[0], string(release), dir)
+			return a.pull(cmd.Context(), args[0], release, dir)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().Var(&release, "release", "release of a STAGE, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &release, "release", "release of a STAGE, an `ID` git-<40 hex> (default: the current one)")
 	return cmd
 }
 
@@ -80,7 +73,7 @@ func (a *app) pull(ctx context.Context, what, release, dir string) error {
 			return err
 		}
 	}
-	a.emit(pullResults{{
+	a.emitVerbatim(list[pullResult]{{
 		Reference:     repository.Reference(reference),
 		Digest:        manifest.Descriptor.Digest,
 		ContentDigest: tree.ContentDigest(),

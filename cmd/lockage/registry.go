@@ -14,15 +14,10 @@ import (
 	"github.com/lockage/lockage/oci/registry"
 )
 
-func newRegistryCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "registry",
-		Short: "Run a small registry",
-		Args:  cobra.NoArgs,
-	}
+func newRegistryServeCommand(a *app) *cobra.Command {
 	var addr, dir string
 	var remote bool
-	serve := &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a folder as an OCI registry",
 		Long: `Serve runs a registry over a folder, with the referrers API, until it is interrupted. It is meant for trials and tests: it
@@ -41,10 +36,9 @@ has no users and no TLS, and listens on loopback addresses only.`,
 			return registry.Serve(cmd.Context(), listener, registry.Options{Dir: dir, Deletes: true, AllowRemote: remote})
 		},
 	}
-	serve.Flags().StringVar(&addr, "addr", "127.0.0.1:5000", "`ADDRESS` to listen on")
-	serve.Flags().StringVar(&dir, "dir", "registry", "`DIR` for all data")
-	serve.Flags().BoolVar(&remote, "allow-remote", false, "allow an address that other machines can reach; all of them can write then")
-	cmd.AddCommand(serve)
+	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:5000", "`ADDRESS` to listen on")
+	cmd.Flags().StringVar(&dir, "dir", "registry", "`DIR` for all data")
+	cmd.Flags().BoolVar(&remote, "allow-remote", false, "allow an address that other machines can reach; all of them can write then")
 	return cmd
 }
 

@@ -32,8 +32,6 @@ type renderResult struct {
 	tree *hydrate.Tree
 }
 
-func (renderResults) verbatim() {}
-
 func (rs renderResults) Text(w io.Writer) {
 	table(w, func(columns io.Writer) {
 		for _, r := range rs {
@@ -76,9 +74,8 @@ and no policy ref and publishes nothing: use it on a pull request, or with --wor
 			r.app, r.stages = a, stages
 			return r.run(cmd.Context())
 		},
-		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().Var(&r.release, "release", "release to render, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &r.release, "release", "release to render, an `ID` git-<40 hex> (default: the current one)")
 	cmd.Flags().BoolVar(&r.worktree, "worktree", false, "files of the GitOps repository as they are on disk, committed or not, instead of HEAD")
 	cmd.Flags().StringVar(&r.to, "to", "", "folder `DIR` for the files, as DIR/PIPELINE/STAGE (default: standard output)")
 	return cmd
@@ -87,7 +84,7 @@ and no policy ref and publishes nothing: use it on a pull request, or with --wor
 type rendering struct {
 	app      *app
 	stages   []string
-	release  releaseID
+	release  string
 	worktree bool
 	to       string
 }
@@ -104,11 +101,11 @@ func (r *rendering) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	releases, err := r.app.plan(ctx, w, plan.Request{Files: files, Stages: r.stages, Release: string(r.release)})
+	releases, err := r.app.plan(ctx, w, plan.Request{Files: files, Stages: r.stages, Release: r.release})
 	if err != nil {
 		return err
 	}
-	var results renderResults
+	results := renderResults{}
 	var errs []error
 	for _, release := range releases {
 		if release.Err != nil {
@@ -124,9 +121,7 @@ func (r *rendering) run(ctx context.Context) error {
 			results = append(results, result)
 		}
 	}
-	if len(results) > 0 {
-		r.app.emit(results)
-	}
+	r.app.emitVerbatim(results)
 	return errors.Join(errs...)
 }
 

@@ -8,6 +8,8 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,11 +65,10 @@ func newRootCommand(a *app) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %q", err, cmd.CommandPath()+" --help")
 	})
-	cmd.CompletionOptions.HiddenDefaultCmd = false
-
 	a.globalFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
-		newLockCommand(a),
+		group("lock", "Write, find and check locks: one source commit and one image digest",
+			newLockWriteCommand(a), newLockDiscoverCommand(a), newLockCheckCommand(a)),
 		newRenderCommand(a),
 		newHydrateCommand(a),
 		newDiffCommand(a),
@@ -79,10 +80,10 @@ func newRootCommand(a *app) *cobra.Command {
 		newPruneCommand(a),
 		newApproveCommand(a),
 		newAttestCommand(a),
-		newPolicyCommand(a),
+		group("policy", "Test gates", newPolicyTestCommand(a)),
 		newPullCommand(a),
-		newKeysCommand(a),
-		newRegistryCommand(a),
+		group("keys", "Make signing keys", newKeysGenerateCommand(a)),
+		group("registry", "Run a small registry", newRegistryServeCommand(a)),
 		newDemoCommand(a),
 		newVersionCommand(a),
 	)
@@ -92,7 +93,14 @@ func newRootCommand(a *app) *cobra.Command {
 			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // so that cobra checks its arguments
 		}
 	}
-	wrapUsageErrors(cmd)
+	a.prepare(cmd)
+	return cmd
+}
+
+// group makes a command of subcommands.
+func group(name, short string, verbs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs}
+	cmd.AddCommand(verbs...)
 	return cmd
 }
 
@@ -128,17 +136,12 @@ func (a *app) globalFlags(flags *pflag.FlagSet) {
 
 // validate checks the global flags.
 func (a *app) validate() error {
-	switch a.format {
-	case "text", "json":
-	default:
+	switch {
+	case a.format != "text" && a.format != "json":
 		return usagef("--output %q: want text or json", a.format)
-	}
-	switch a.progress {
-	case "auto", "plain", "none":
-	default:
+	case a.progress != "auto" && a.progress != "plain" && a.progress != "none":
 		return usagef("--progress %q: want auto, plain or none", a.progress)
-	}
-	if a.timeout < 0 {
+	case a.timeout < 0:
 		return usagef("--timeout %s: want a positive duration", a.timeout)
 	}
 	if a.cacheDir == "" {
@@ -151,8 +154,9 @@ func (a *app) validate() error {
 	return nil
 }
 
-// wrapUsageErrors makes wrong numbers of arguments usage errors, for cmd and its subcommands.
-func wrapUsageErrors(cmd *cobra.Command) {
+// prepare makes a wrong number of arguments a usage error, and completes arguments that are stages, for cmd and its
+// subcommands.
+func (a *app) prepare(cmd *cobra.Command) {
 	if args := cmd.Args; args != nil {
 		cmd.Args = func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
@@ -161,7 +165,24 @@ func wrapUsageErrors(cmd *cobra.Command) {
 			return nil
 		}
 	}
-	for _, sub := range cmd.Commands() {
-		wrapUsageErrors(sub)
+	if strings.Contains(cmd.Use, "STAGE") {
+		cmd.ValidArgsFunction = a.completeStages
 	}
+	for _, sub := range cmd.Commands() {
+		a.prepare(sub)
+	}
+}
+
+// completeStages completes the names of the stages in the checkout's pipelines.
+func (a *app) completeStages(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	d, err := a.checkedOut(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	var names []string
+	for _, p := range d.pipelines {
+		names = append(names, p.Order()...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp
 }

@@ -154,7 +154,6 @@ The exit status is 3 if a tag was moved by hand, or if the record of what is liv
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			return a.status(cmd.Context(), stages)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
 	a.policyFlag(cmd)
 	return cmd
@@ -217,10 +216,7 @@ func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage str
 	}
 	switch {
 	case err != nil:
-		r.err, r.Error = err, err.Error()
-		if errors.Is(err, live.ErrBroken) {
-			r.err = reported{exitDenied, err}
-		}
+		r.err, r.Error = broken(err), err.Error()
 	case r.Drift:
 		r.err = reported{exitDenied, errors.New(r.note)}
 	}

@@ -123,14 +123,6 @@ func (t *target) claim() sign.Claim {
 	return sign.Claim{Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID, Repository: t.repository.Name()}
 }
 
-func (t *target) result(s signer) attestResult {
-	return attestResult{
-		Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID,
-		Reference: t.reference, Digest: t.desc.Digest,
-		Identity: s.names, Key: s.key.Identity().PublicKey.Fingerprint(),
-	}
-}
-
 // gate returns the digest of a gate of the stage.
 func (t *target) gate(name string) (digest.Digest, error) {
 	var names []string
@@ -155,22 +147,25 @@ type signer struct {
 	roles []evidence.Role // in any stage of the pipeline
 }
 
-// signer opens a key.
-func (a *app) signer(ctx context.Context, ref string, t *target) (signer, error) {
-	key, err := a.keyring().Open(ctx, ref)
-	if err != nil && ctx.Err() == nil {
-		return signer{}, usagef("--key: %w", err)
-	} else if err != nil {
-		return signer{}, err
+// signer opens a key. It refuses one that has one of these roles in any stage.
+func (a *app) signer(ctx context.Context, ref string, t *target, refused ...string) (s signer, err error) {
+	s.key, err = a.keyring().Open(ctx, ref)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		return s, usagef("--key: %w", err)
+	case err != nil:
+		return s, err
 	}
-	s := signer{key: key}
+	public := s.key.Identity().PublicKey
 	ids, err := evidence.ReadIdentities(t.request.Files, t.declared)
 	if err != nil {
-		return signer{}, err
+		return s, err
 	}
-	s.names = ids.Names(key.Identity().PublicKey)
-	s.roles, err = evidence.Roles(t.request.Files, key.Identity().PublicKey, t.stages...)
-	return s, err
+	s.names = ids.Names(public)
+	if s.roles, err = evidence.Roles(t.request.Files, public, t.stages...); err != nil {
+		return s, err
+	}
+	return s, s.refuse(refused...)
 }
 
 // refuse returns an error if the key has one of the roles in any stage.

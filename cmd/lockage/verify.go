@@ -34,8 +34,7 @@ func (rs verifyResults) Text(w io.Writer) {
 }
 
 func newVerifyCommand(a *app) *cobra.Command {
-	var release releaseID
-	var stage string
+	var query verify.Query
 	var identities []string
 	cmd := &cobra.Command{
 		Use:   "verify STAGE|REFERENCE|branch:NAME|live:STAGE",
@@ -58,12 +57,12 @@ signed the artifact too: --identity promoter checks that it was promoted.`,
   lockage verify ghcr.io/acme/shop-manifests:production --identity promoter`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.verify(cmd.Context(), verify.Query{Artifact: args[0], Stage: stage, Release: string(release)}, identities)
+			query.Artifact = args[0]
+			return a.verify(cmd.Context(), query, identities)
 		},
-		ValidArgsFunction: completeStages(a),
 	}
-	cmd.Flags().Var(&release, "release", "required release, an `ID` git-<40 hex>")
-	cmd.Flags().StringVar(&stage, "stage", "", "required `STAGE` of a REFERENCE or branch")
+	releaseFlag(cmd, &query.Release, "release", "required release, an `ID` git-<40 hex>")
+	cmd.Flags().StringVar(&query.Stage, "stage", "", "required `STAGE` of a REFERENCE or branch")
 	cmd.Flags().StringArrayVar(&identities, "identity", nil, "`NAME` of an identity that must have signed it; repeatable")
 	a.policyFlag(cmd)
 	return cmd
@@ -78,7 +77,7 @@ func (a *app) verify(ctx context.Context, q verify.Query, identities []string) e
 	if err != nil {
 		return err
 	}
-	var results verifyResults
+	results := verifyResults{}
 	var errs []error
 	for _, s := range subjects {
 		request := d.complete(s.Request)
@@ -97,9 +96,7 @@ func (a *app) verify(ctx context.Context, q verify.Query, identities []string) e
 			errs = append(errs, fmt.Errorf("%s is %w: %s", report.Reference, policy.ErrDenied, report.Checks.Reason()))
 		}
 	}
-	if len(results) > 0 {
-		a.emit(results)
-	}
+	a.emit(results)
 	return errors.Join(errs...)
 }
 

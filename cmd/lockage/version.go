@@ -36,12 +36,8 @@ type versionResult struct {
 	Renderer string `json:"renderer"`
 }
 
-type versionResults []versionResult
-
-func (rs versionResults) Text(w io.Writer) {
-	for _, r := range rs {
-		fmt.Fprintf(w, "lockage %s (%s, %s, %s)\n", r.Version, r.Renderer, r.Go, r.Platform)
-	}
+func (r versionResult) Text(w io.Writer) {
+	fmt.Fprintf(w, "lockage %s (%s, %s, %s)\n", r.Version, r.Renderer, r.Go, r.Platform)
 }
 
 func newVersionCommand(a *app) *cobra.Command {
@@ -52,7 +48,7 @@ func newVersionCommand(a *app) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			renderers := helm.Renderer{}.Version() + ", " + kustomize.Renderer{}.Version()
-			a.emit(versionResults{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, renderers}})
+			a.emit(list[versionResult]{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, renderers}})
 			return nil
 		},
 	}
