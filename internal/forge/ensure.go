@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -74,26 +75,21 @@ func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, erro
 	if err := r.fits(what, request.Body); err != nil {
 		return Ensured{}, err
 	}
-	pull, found, err := r.driver.find(ctx, request.Head, request.Base)
+	pull, found, err := r.Find(ctx, request.Head, request.Base)
 	if err != nil {
-		return Ensured{}, r.fail("look for the "+what, err)
-	}
-	if found && pull.State != StateOpen && request.Commit != "" && pull.Head.Commit != request.Commit {
-		found = false // of an earlier proposal
-	}
-	if found && (pull.State == StateMerged || pull.State == StateClosed && !request.Reopen) {
-		return Ensured{PullRequest: pull, Change: Unchanged}, nil
+		return Ensured{}, err
 	}
 	ensured := Ensured{PullRequest: pull, Change: Unchanged}
-	if !found {
+	switch {
+	case !found || pull.State != StateOpen && request.Commit != "" && pull.Head.Commit != request.Commit: // of an earlier proposal
 		if ensured, err = r.open(ctx, request); err != nil {
 			return ensured, r.fail("open the "+what, err)
 		}
+	case pull.State == StateMerged || pull.State == StateClosed && !request.Reopen:
+		return ensured, nil
 	}
-	if err := r.converge(ctx, request, &ensured); err != nil {
-		return ensured, r.fail("update the "+what, err)
-	}
-	return ensured, nil
+	err = r.converge(ctx, request, &ensured)
+	return ensured, r.fail("update the "+what, err)
 }
 
 // Refresh is [Repository.Ensure] for an open pull request as [Repository.ListOpen] returned it: no request if nothing is to
@@ -106,10 +102,8 @@ func (r *Repository) Refresh(ctx context.Context, pull PullRequest, request Requ
 		return Ensured{}, err
 	}
 	ensured := Ensured{PullRequest: pull, Change: Unchanged}
-	if err := r.converge(ctx, request, &ensured); err != nil {
-		return ensured, r.fail(what, err)
-	}
-	return ensured, nil
+	err := r.converge(ctx, request, &ensured)
+	return ensured, r.fail(what, err)
 }
 
 // open creates the pull request, or adopts one that somebody opened meanwhile.
@@ -121,33 +115,26 @@ func (r *Repository) open(ctx context.Context, request Request) (Ensured, error)
 		request.Draft = false
 		pull, err = r.driver.create(ctx, request)
 	}
-	if err == nil {
-		ensured.PullRequest = pull
-		return ensured, nil
-	}
+	ensured.PullRequest = pull
 	exists := errors.Is(err, errExists)
-	if !exists && !unsettled(err) || ctx.Err() != nil {
+	if err == nil || !exists && !unsettled(err) || ctx.Err() != nil {
 		return ensured, err
 	}
-	for try := range findTries {
-		if try > 0 {
-			if sleepErr := r.sleep(ctx, time.Second<<(try-1)); sleepErr != nil {
-				return ensured, err
-			}
-		}
-		pull, ok, findErr := r.driver.find(ctx, request.Head, request.Base)
-		if findErr != nil {
-			return ensured, errors.Join(err, findErr)
-		}
-		if ok && pull.State == StateOpen {
+	found := false
+	findErr := r.sleep.repeat(ctx, findTries, time.Second, func() (bool, error) {
+		pull, ok, err := r.Find(ctx, request.Head, request.Base)
+		if found = ok && pull.State == StateOpen; found {
 			ensured.PullRequest = pull
-			if exists {
-				ensured.Change = Unchanged
-			}
-			return ensured, nil
 		}
+		return found || err != nil, err
+	})
+	if !found {
+		return ensured, errors.Join(err, findErr)
 	}
-	return ensured, err
+	if exists {
+		ensured.Change = Unchanged
+	}
+	return ensured, nil
 }
 
 // converge writes the differences.
@@ -182,8 +169,7 @@ func (r *Repository) converge(ctx context.Context, request Request, ensured *Ens
 			updated()
 			return nil
 		}
-		var refusal *Error
-		if refused(err) && errors.As(err, &refusal) {
+		if refusal, ok := errors.AsType[*Error](err); ok && Refused(err) {
 			ensured.Warnings = append(ensured.Warnings, what+": "+refusal.Error())
 			return nil
 		}
@@ -199,7 +185,10 @@ func (r *Repository) converge(ctx context.Context, request Request, ensured *Ens
 		return err
 	}
 	if users != nil || teams != nil {
-		what := "ask " + strings.Join(append(slices.Clone(users), teams...), ", ") + " for a review"
+		what := "ask " + strings.Join(slices.Concat(users, teams), ", ") + " for a review"
+		for i := range teams {
+			teams[i] = path.Base(teams[i])
+		}
 		return tolerate(what, r.driver.ask(ctx, ensured.PullRequest, users, teams))
 	}
 	return nil
@@ -222,13 +211,12 @@ func (r *Repository) unasked(ctx context.Context, request Request, ensured *Ensu
 		}
 	}
 	for _, name := range missing(todo, answered) {
-		if strings.Contains(name, "/") {
-			if answered == nil { // a response may be the team's
-				teams = append(teams, name)
-			}
-			continue
+		switch {
+		case !strings.Contains(name, "/"):
+			users = append(users, name)
+		case answered == nil: // a response may be the team's
+			teams = append(teams, name)
 		}
-		users = append(users, name)
 	}
 	return users, teams, nil
 }

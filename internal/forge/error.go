@@ -39,51 +39,43 @@ func (e *RateLimitError) Error() string {
 	return fmt.Sprintf("rate limit of %s reached: run again after %s", e.Host, e.Until.UTC().Format(time.RFC3339))
 }
 
-// fail adds the repository and the next step to an error.
+// fail adds the repository and the next step to an error. It returns nil for nil.
 func (r *Repository) fail(what string, err error) error {
+	if err == nil {
+		return nil
+	}
 	// The libraries' wrapping only repeats the request's URL.
-	var refusal *Error
-	var limit *RateLimitError
-	switch {
-	case errors.As(err, &limit):
-		return fmt.Errorf("%s on %s: %w", what, r, limit)
-	case errors.As(err, &refusal):
-		return fmt.Errorf("%s on %s: %w%s", what, r, refusal, r.advice(refusal.Status))
+	advice := ""
+	if limit, ok := errors.AsType[*RateLimitError](err); ok {
+		err = limit
+	} else if refusal, ok := errors.AsType[*Error](err); ok {
+		err = refusal
+		advice = map[int]string{
+			http.StatusUnauthorized: "; the token was not accepted: renew it",
+			http.StatusForbidden:    "; the token needs " + r.access,
+			http.StatusNotFound:     "; it does not exist, or the token cannot see it: it needs " + r.access,
+		}[refusal.Status]
 	}
-	return fmt.Errorf("%s on %s: %w", what, r, err)
+	return fmt.Errorf("%s on %s: %w%s", what, r, err, advice)
 }
 
-func (r *Repository) advice(status int) string {
-	switch status {
-	case http.StatusUnauthorized:
-		return "; the token was not accepted: renew it"
-	case http.StatusForbidden:
-		return "; the token needs " + r.access
-	case http.StatusNotFound:
-		return "; it does not exist, or the token cannot see it: it needs " + r.access
-	}
-	return ""
-}
-
-// refused reports whether the forge refused a request for good.
-func refused(err error) bool {
-	var refusal *Error
-	return errors.As(err, &refusal) && refusal.Status >= 400 && refusal.Status < 500 && refusal.Status != http.StatusUnauthorized
+// Refused reports whether an error is the forge's lasting refusal of the request, rather than a fault, a rate limit or an
+// invalid token.
+func Refused(err error) bool {
+	refusal, ok := errors.AsType[*Error](err)
+	return ok && refusal.Status >= 400 && refusal.Status < 500 && refusal.Status != http.StatusUnauthorized
 }
 
 func hasStatus(err error, statuses ...int) bool {
-	var refusal *Error
-	return errors.As(err, &refusal) && slices.Contains(statuses, refusal.Status)
+	refusal, ok := errors.AsType[*Error](err)
+	return ok && slices.Contains(statuses, refusal.Status)
 }
 
 // unsettled reports whether a request may have been carried out although it failed.
 func unsettled(err error) bool {
-	var refusal *Error
-	var limit *RateLimitError
-	if errors.As(err, &limit) {
-		return false
-	}
-	return !errors.As(err, &refusal) || refusal.Status >= 500
+	_, limited := errors.AsType[*RateLimitError](err)
+	refusal, refused := errors.AsType[*Error](err)
+	return !limited && (!refused || refusal.Status >= 500)
 }
 
 // maxMessage bounds the message of a refusal, in bytes.

@@ -37,6 +37,7 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,12 +90,8 @@ func (o Options) withDefaults() Options {
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
 	}
-	if o.Transport == nil {
-		o.Transport = http.DefaultTransport
-	}
-	if o.UserAgent == "" {
-		o.UserAgent = "lockage"
-	}
+	o.Transport = cmp.Or(o.Transport, http.DefaultTransport)
+	o.UserAgent = cmp.Or(o.UserAgent, "lockage")
 	if o.Now == nil {
 		o.Now = time.Now
 	}

@@ -3,11 +3,9 @@ package forge
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -22,6 +20,7 @@ const labelColor = "#1d76db"
 
 // giteaForge speaks the API of Gitea and Forgejo, version 1: https://docs.gitea.com/api/1.26/.
 type giteaForge struct {
+	countedReviews
 	http        *http.Client
 	sleep       sleeper
 	root        string
@@ -43,7 +42,7 @@ var giteaFamily = family{
 	api:       func(*url.URL, bool) {},
 	connect: func(client *http.Client, sleep sleeper, api *url.URL, path string) (driver, error) {
 		owner, name, _ := strings.Cut(path, "/")
-		return &giteaForge{client, sleep, strings.TrimSuffix(api.String(), "/"), owner, name}, nil
+		return &giteaForge{http: client, sleep: sleep, root: strings.TrimSuffix(api.String(), "/"), owner: owner, name: name}, nil
 	},
 }
 
@@ -59,41 +58,35 @@ func (g *giteaForge) client(ctx context.Context) *gitea.Client {
 	return client
 }
 
-// giteaDraft matches Gitea's default marks of a draft.
-var giteaDraft = regexp.MustCompile(`(?i)^\s*(wip:|\[wip\])\s*`)
-
 // find asks for the pair of branches. Gitea returns the oldest pull request: if it is closed, a newer one may be listed.
-func (g *giteaForge) find(ctx context.Context, head, base string) (PullRequest, bool, error) {
-	pull, _, err := g.client(ctx).GetPullRequestByBaseHead(g.owner, g.name, base, head)
+func (g *giteaForge) find(ctx context.Context, head, base string) ([]PullRequest, error) {
+	best, err := g.one(g.client(ctx).GetPullRequestByBaseHead(g.owner, g.name, base, head))
 	if hasStatus(err, http.StatusNotFound) {
-		return PullRequest{}, false, nil
+		return nil, nil
 	}
-	if err != nil {
-		return PullRequest{}, false, err
-	}
-	oldest := g.pull(pull)
-	if oldest.State == StateOpen {
-		return oldest, true, nil
-	}
-	best := oldest
+	oldest := best.Number
 	for _, state := range []gitea.StateType{gitea.StateOpen, gitea.StateAll} {
+		if err != nil || best.State == StateOpen {
+			break
+		}
 		for pull, err := range g.pulls(ctx, state) { // the newest come first
 			if err != nil {
-				return PullRequest{}, false, err
+				return nil, err
 			}
-			if pull.Number < oldest.Number || pull.Head.Name == head && pull.Base.Name == base {
-				if pull.Number > best.Number {
-					best = pull
-				}
+			if pull.Number <= oldest {
+				break
+			}
+			if pull.Head.Name == head && pull.Base.Name == base {
+				best = pull
 				break
 			}
 		}
-		if best.State == StateOpen {
-			break
-		}
 	}
-	best, err = g.withHead(ctx, best)
-	return best, true, err
+	if err == nil {
+		best, err = g.withHead(ctx, best)
+	}
+	best.Head.Name, best.Base.Name = head, base // Gitea has another name for a branch that is gone
+	return []PullRequest{best}, err
 }
 
 // withHead sets the last head of a pull request that is not open. Gitea shows the branch's tip, which may have moved since.
@@ -150,10 +143,7 @@ func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {
 	if pull.Poster != nil {
 		out.Author = pull.Poster.UserName
 	}
-	if out.Draft {
-		out.prefix = giteaDraft.FindString(out.Title)
-		out.Title = strings.TrimPrefix(out.Title, out.prefix)
-	}
+	out.cutDraftMark()
 	switch {
 	case pull.HasMerged:
 		out.State = StateMerged
@@ -172,12 +162,20 @@ func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {
 	return out
 }
 
-func (g *giteaForge) get(ctx context.Context, number int) (PullRequest, error) {
-	pull, _, err := g.client(ctx).GetPullRequest(g.owner, g.name, int64(number))
+// one converts the response to a request for one pull request.
+func (g *giteaForge) one(pull *gitea.PullRequest, _ *gitea.Response, err error) (PullRequest, error) {
 	if err != nil {
 		return PullRequest{}, err
 	}
-	return g.withHead(ctx, g.pull(pull))
+	return g.pull(pull), nil
+}
+
+func (g *giteaForge) get(ctx context.Context, number int) (PullRequest, error) {
+	pull, err := g.one(g.client(ctx).GetPullRequest(g.owner, g.name, int64(number)))
+	if err != nil {
+		return pull, err
+	}
+	return g.withHead(ctx, pull)
 }
 
 // create lists pull requests afterwards: two concurrent requests may open two on Gitea. All but the first are closed, by
@@ -187,28 +185,23 @@ func (g *giteaForge) create(ctx context.Context, request Request) (PullRequest, 
 	if request.Draft {
 		title = "WIP: " + title
 	}
-	pull, _, err := g.client(ctx).CreatePullRequest(g.owner, g.name, gitea.CreatePullRequestOption{
+	created, err := g.one(g.client(ctx).CreatePullRequest(g.owner, g.name, gitea.CreatePullRequestOption{
 		Head: request.Head, Base: request.Base, Title: title, Body: request.Body,
-	})
+	}))
 	if hasStatus(err, http.StatusConflict) {
 		return PullRequest{}, errExists
 	}
 	if err != nil {
 		return PullRequest{}, err
 	}
-	first := g.pull(pull)
 	all, err := g.list(ctx)
 	if err != nil {
 		return PullRequest{}, err
 	}
-	all = slices.DeleteFunc(append(all, first), func(pull PullRequest) bool {
+	all = append(slices.DeleteFunc(all, func(pull PullRequest) bool {
 		return pull.Head.Name != request.Head || pull.Base.Name != request.Base
-	})
-	for _, pull := range all {
-		if pull.Number < first.Number {
-			first = pull
-		}
-	}
+	}), created)
+	first := slices.MinFunc(all, func(a, b PullRequest) int { return a.Number - b.Number })
 	for _, pull := range all {
 		if pull.Number != first.Number {
 			if _, err := g.edit(ctx, pull, change{state: StateClosed}); err != nil {
@@ -227,11 +220,7 @@ func (g *giteaForge) edit(ctx context.Context, old PullRequest, change change) (
 	if state := gitea.StateType(change.state); state != "" {
 		option.State = &state
 	}
-	pull, _, err := g.client(ctx).EditPullRequest(g.owner, g.name, int64(old.Number), option)
-	if err != nil {
-		return PullRequest{}, err
-	}
-	return g.pull(pull), nil
+	return g.one(g.client(ctx).EditPullRequest(g.owner, g.name, int64(old.Number), option))
 }
 
 // addLabels looks up the ids of labels, which belong to the repository, and creates missing ones.
@@ -264,11 +253,9 @@ func (g *giteaForge) addLabels(ctx context.Context, pull PullRequest, labels []s
 }
 
 func (g *giteaForge) ask(ctx context.Context, pull PullRequest, users, teams []string) error {
-	option := gitea.PullReviewRequestOptions{Reviewers: users}
-	for _, team := range teams {
-		option.TeamReviewers = append(option.TeamReviewers, team[strings.LastIndex(team, "/")+1:])
-	}
-	_, err := g.client(ctx).CreateReviewRequests(g.owner, g.name, int64(pull.Number), option)
+	_, err := g.client(ctx).CreateReviewRequests(g.owner, g.name, int64(pull.Number), gitea.PullReviewRequestOptions{
+		Reviewers: users, TeamReviewers: teams,
+	})
 	return err
 }
 
@@ -276,7 +263,7 @@ func (g *giteaForge) autoMerge(ctx context.Context, pull PullRequest) error {
 	option := gitea.MergePullRequestOption{
 		Style: gitea.MergeStyle(cmp.Or(pull.style, string(gitea.MergeStyleMerge))), HeadCommitId: pull.Head.Commit, MergeWhenChecksSucceed: true,
 	}
-	return g.sleep.untilChecked(ctx, func() (bool, error) {
+	return g.sleep.repeat(ctx, checkTries, checkPause, func() (bool, error) {
 		_, _, err := g.client(ctx).MergePullRequest(g.owner, g.name, int64(pull.Number), option)
 		if hasStatus(err, http.StatusConflict) && strings.Contains(err.Error(), "already scheduled") {
 			return true, nil
@@ -311,28 +298,20 @@ func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, e
 			verdict = dismissed
 		}
 		out = append(out, review{
-			user: entry.Reviewer.UserName, verdict: verdict, commit: entry.CommitID,
-			time: entry.Submitted, order: entry.ID, counts: entry.Official,
+			user: entry.Reviewer.UserName, verdict: verdict, commit: entry.CommitID, time: entry.Submitted, order: entry.ID,
+			counts: entry.Official, // its user may write, or is named by the branch's protection
 		})
 	}
 	return out, nil
 }
 
-// mayApprove uses Gitea's flag: a review is official if its user may write, or is named by the branch's protection.
-func (g *giteaForge) mayApprove(_ context.Context, review review) (bool, error) {
-	return review.counts, nil
-}
-
 func (g *giteaForge) comments(ctx context.Context, number int) ([]comment, error) {
 	all, _, err := g.client(ctx).ListIssueComments(g.owner, g.name, int64(number), gitea.ListIssueCommentOptions{}) // has no pages
-	if err != nil {
-		return nil, err
-	}
 	var out []comment
 	for _, entry := range all {
 		out = append(out, comment{entry.ID, entry.Body})
 	}
-	return out, nil
+	return out, err
 }
 
 func (g *giteaForge) addComment(ctx context.Context, number int, body string) error {
@@ -362,8 +341,5 @@ func (g *giteaForge) setStatus(ctx context.Context, commit string, status Status
 	_, _, err := g.client(ctx).CreateStatus(g.owner, g.name, commit, gitea.CreateStatusOption{
 		State: gitea.StatusState(status.State), Context: status.Context, Description: status.Description, TargetURL: status.URL,
 	})
-	if err != nil {
-		return fmt.Errorf("state %s: %w", status.State, err)
-	}
-	return nil
+	return err
 }

@@ -2,7 +2,6 @@ package forge
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 // gitHub uses GitHub's REST API, and GraphQL for what REST lacks: https://docs.github.com/rest and /graphql.
 type gitHub struct {
+	detectsMerges
 	client      *github.Client
 	owner, name string
 }
@@ -54,16 +54,12 @@ func (g *gitHub) limits(ctx context.Context) context.Context {
 	return context.WithValue(ctx, github.BypassRateLimitCheck, true)
 }
 
-func (g *gitHub) find(ctx context.Context, head, base string) (PullRequest, bool, error) {
+func (g *gitHub) find(ctx context.Context, head, base string) ([]PullRequest, error) {
 	all, _, err := g.client.PullRequests.List(g.limits(ctx), g.owner, g.name, &github.PullRequestListOptions{
 		State: "all", Head: g.owner + ":" + head, Base: base, Sort: "created", Direction: "desc",
 		ListOptions: github.ListOptions{PerPage: pageSize},
 	})
-	if err != nil {
-		return PullRequest{}, false, err
-	}
-	pull, ok := newest(g.pulls(all), head, base)
-	return pull, ok, nil
+	return g.pulls(all), err
 }
 
 func (g *gitHub) list(ctx context.Context) ([]PullRequest, error) {
@@ -117,18 +113,22 @@ func (g *gitHub) pull(pull *github.PullRequest) PullRequest {
 	return out
 }
 
-func (g *gitHub) get(ctx context.Context, number int) (PullRequest, error) {
-	pull, _, err := g.client.PullRequests.Get(g.limits(ctx), g.owner, g.name, number)
+// one converts the response to a request for one pull request.
+func (g *gitHub) one(pull *github.PullRequest, _ *github.Response, err error) (PullRequest, error) {
 	if err != nil {
 		return PullRequest{}, err
 	}
 	return g.pull(pull), nil
 }
 
+func (g *gitHub) get(ctx context.Context, number int) (PullRequest, error) {
+	return g.one(g.client.PullRequests.Get(g.limits(ctx), g.owner, g.name, number))
+}
+
 func (g *gitHub) create(ctx context.Context, request Request) (PullRequest, error) {
-	pull, _, err := g.client.PullRequests.Create(g.limits(ctx), g.owner, g.name, &github.NewPullRequest{
+	pull, err := g.one(g.client.PullRequests.Create(g.limits(ctx), g.owner, g.name, &github.NewPullRequest{
 		Title: &request.Title, Head: &request.Head, Base: &request.Base, Body: &request.Body, Draft: &request.Draft,
-	})
+	}))
 	if hasStatus(err, http.StatusUnprocessableEntity) {
 		switch words := strings.ToLower(err.Error()); {
 		case strings.Contains(words, "already exists"):
@@ -137,10 +137,7 @@ func (g *gitHub) create(ctx context.Context, request Request) (PullRequest, erro
 			return PullRequest{}, errNoDrafts
 		}
 	}
-	if err != nil {
-		return PullRequest{}, err
-	}
-	return g.pull(pull), nil
+	return pull, err
 }
 
 func (g *gitHub) edit(ctx context.Context, old PullRequest, change change) (PullRequest, error) {
@@ -148,11 +145,7 @@ func (g *gitHub) edit(ctx context.Context, old PullRequest, change change) (Pull
 	if change.state != "" {
 		edit.State = github.Ptr(string(change.state))
 	}
-	pull, _, err := g.client.PullRequests.Edit(g.limits(ctx), g.owner, g.name, old.Number, edit)
-	if err != nil {
-		return PullRequest{}, err
-	}
-	return g.pull(pull), nil
+	return g.one(g.client.PullRequests.Edit(g.limits(ctx), g.owner, g.name, old.Number, edit))
 }
 
 func (g *gitHub) addLabels(ctx context.Context, pull PullRequest, labels []string) error {
@@ -161,11 +154,8 @@ func (g *gitHub) addLabels(ctx context.Context, pull PullRequest, labels []strin
 }
 
 func (g *gitHub) ask(ctx context.Context, pull PullRequest, users, teams []string) error {
-	request := github.ReviewersRequest{Reviewers: users}
-	for _, team := range teams {
-		request.TeamReviewers = append(request.TeamReviewers, team[strings.LastIndex(team, "/")+1:])
-	}
-	_, _, err := g.client.PullRequests.RequestReviewers(g.limits(ctx), g.owner, g.name, pull.Number, request)
+	_, _, err := g.client.PullRequests.RequestReviewers(g.limits(ctx), g.owner, g.name, pull.Number,
+		github.ReviewersRequest{Reviewers: users, TeamReviewers: teams})
 	return err
 }
 
@@ -182,10 +172,9 @@ func (g *gitHub) autoMerge(ctx context.Context, pull PullRequest) error {
 	if err != nil {
 		return err
 	}
-	var enabled struct{}
 	return g.graphQL(ctx, `mutation($id: ID!, $method: PullRequestMergeMethod!, $head: GitObjectID!) {
 		enablePullRequestAutoMerge(input: {pullRequestId: $id, mergeMethod: $method, expectedHeadOid: $head}) { clientMutationId }
-	}`, map[string]any{"id": pull.id, "method": repository.Repository.ViewerDefaultMergeMethod, "head": pull.Head.Commit}, &enabled)
+	}`, map[string]any{"id": pull.id, "method": repository.Repository.ViewerDefaultMergeMethod, "head": pull.Head.Commit}, nil)
 }
 
 // graphQL sends one query to https://api.github.com/graphql or https://HOST/api/graphql.
@@ -199,7 +188,6 @@ func (g *gitHub) graphQL(ctx context.Context, query string, variables map[string
 	answer := struct {
 		Data   any `json:"data"`
 		Errors []struct {
-			Type    string `json:"type"`
 			Message string `json:"message"`
 		} `json:"errors"`
 	}{Data: data}
@@ -212,23 +200,19 @@ func (g *gitHub) graphQL(ctx context.Context, query string, variables map[string
 	return nil
 }
 
-func (g *gitHub) landed(context.Context, PullRequest, string) error { return nil }
-
 func (g *gitHub) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
 	verdicts := map[string]verdict{"APPROVED": approved, "CHANGES_REQUESTED": rejected, "DISMISSED": dismissed}
-	var out []review
-	for entry, err := range pages(gitHubNext, func(page int) ([]*github.PullRequestReview, *github.Response, error) {
+	all, err := collect(pages(gitHubNext, func(page int) ([]*github.PullRequestReview, *github.Response, error) {
 		return g.client.PullRequests.ListReviews(g.limits(ctx), g.owner, g.name, pull.Number, &github.ListOptions{Page: page, PerPage: pageSize})
-	}) {
-		if err != nil {
-			return nil, err
-		}
+	}))
+	var out []review
+	for _, entry := range all {
 		out = append(out, review{
 			user: entry.GetUser().GetLogin(), verdict: verdicts[entry.GetState()],
 			commit: entry.GetCommitID(), time: entry.GetSubmittedAt().Time, order: entry.GetID(),
 		})
 	}
-	return out, nil
+	return out, err
 }
 
 func (g *gitHub) mayApprove(ctx context.Context, review review) (bool, error) {
@@ -236,25 +220,20 @@ func (g *gitHub) mayApprove(ctx context.Context, review review) (bool, error) {
 	if hasStatus(err, http.StatusNotFound) {
 		return false, nil // an app, or an account that is gone
 	}
-	if err != nil {
-		return false, err
-	}
 	permission := level.GetPermission() // «maintain» reads as write here
-	return permission == "admin" || permission == "write", nil
+	return permission == "admin" || permission == "write", err
 }
 
 func (g *gitHub) comments(ctx context.Context, number int) ([]comment, error) {
-	var out []comment
-	for entry, err := range pages(gitHubNext, func(page int) ([]*github.IssueComment, *github.Response, error) {
+	all, err := collect(pages(gitHubNext, func(page int) ([]*github.IssueComment, *github.Response, error) {
 		return g.client.Issues.ListComments(g.limits(ctx), g.owner, g.name, number,
 			&github.IssueListCommentsOptions{ListOptions: github.ListOptions{Page: page, PerPage: pageSize}})
-	}) {
-		if err != nil {
-			return nil, err
-		}
+	}))
+	var out []comment
+	for _, entry := range all {
 		out = append(out, comment{entry.GetID(), entry.GetBody()})
 	}
-	return out, nil
+	return out, err
 }
 
 func (g *gitHub) addComment(ctx context.Context, number int, body string) error {
@@ -287,14 +266,10 @@ func (g *gitHub) status(ctx context.Context, commit, name string) (Status, bool,
 }
 
 func (g *gitHub) setStatus(ctx context.Context, commit string, status Status) error {
-	out := &github.RepoStatus{
-		Context: &status.Context, State: github.Ptr(string(status.State)), Description: &status.Description,
-	}
+	out := &github.RepoStatus{Context: &status.Context, State: github.Ptr(string(status.State)), Description: &status.Description}
 	if status.URL != "" {
 		out.TargetURL = &status.URL
 	}
-	if _, _, err := g.client.Repositories.CreateStatus(g.limits(ctx), g.owner, g.name, commit, out); err != nil {
-		return fmt.Errorf("state %s: %w", status.State, err)
-	}
-	return nil
+	_, _, err := g.client.Repositories.CreateStatus(g.limits(ctx), g.owner, g.name, commit, out)
+	return err
 }

@@ -1,10 +1,10 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +14,8 @@ import (
 
 // gitLab uses GitLab's REST API, version 4: https://docs.gitlab.com/api/rest/.
 type gitLab struct {
+	detectsMerges
+	countedReviews
 	client  *gitlab.Client
 	sleep   sleeper
 	project string
@@ -39,7 +41,7 @@ var gitLabFamily = family{
 		// The token and all waiting are our transport's.
 		gl, err := gitlab.NewAuthSourceClient(gitlab.AccessTokenAuthSource{Token: "unused"}, gitlab.WithBaseURL(api.String()),
 			gitlab.WithHTTPClient(client), gitlab.WithoutRetries(), gitlab.WithCustomLimiter(unlimited{}))
-		return &gitLab{gl, sleep, path}, err
+		return &gitLab{client: gl, sleep: sleep, project: path}, err
 	},
 }
 
@@ -49,19 +51,12 @@ type unlimited struct{}
 
 func (unlimited) Wait(context.Context) error { return nil }
 
-// draftMarks matches GitLab's marks of a draft.
-var draftMarks = regexp.MustCompile(`(?i)^\s*(\[draft\]|draft:|draft -|\(draft\)|\[wip\]|wip:)\s*`)
-
-func (g *gitLab) find(ctx context.Context, head, base string) (PullRequest, bool, error) {
+func (g *gitLab) find(ctx context.Context, head, base string) ([]PullRequest, error) {
 	all, _, err := g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
 		ListOptions: gitlab.ListOptions{PerPage: pageSize}, State: gitlab.Ptr("all"),
 		SourceBranch: &head, TargetBranch: &base, OrderBy: gitlab.Ptr("created_at"), Sort: gitlab.Ptr("desc"),
 	}, gitlab.WithContext(ctx))
-	if err != nil {
-		return PullRequest{}, false, err
-	}
-	pull, ok := newest(g.pulls(all), head, base)
-	return pull, ok, nil
+	return g.pulls(all), err
 }
 
 func (g *gitLab) list(ctx context.Context) ([]PullRequest, error) {
@@ -99,10 +94,7 @@ func (g *gitLab) pull(request *gitlab.BasicMergeRequest, base string) PullReques
 	if request.Author != nil {
 		out.Author = request.Author.Username
 	}
-	if out.Draft {
-		out.prefix = draftMarks.FindString(out.Title)
-		out.Title = strings.TrimPrefix(out.Title, out.prefix)
-	}
+	out.cutDraftMark()
 	switch request.State {
 	case "merged":
 		out.State = StateMerged
@@ -115,12 +107,16 @@ func (g *gitLab) pull(request *gitlab.BasicMergeRequest, base string) PullReques
 	return out
 }
 
-func (g *gitLab) get(ctx context.Context, number int) (PullRequest, error) {
-	request, _, err := g.client.MergeRequests.GetMergeRequest(g.project, number, nil, gitlab.WithContext(ctx))
+// one converts the response to a request for one merge request.
+func (g *gitLab) one(request *gitlab.MergeRequest, _ *gitlab.Response, err error) (PullRequest, error) {
 	if err != nil {
 		return PullRequest{}, err
 	}
 	return g.pull(&request.BasicMergeRequest, request.DiffRefs.StartSha), nil
+}
+
+func (g *gitLab) get(ctx context.Context, number int) (PullRequest, error) {
+	return g.one(g.client.MergeRequests.GetMergeRequest(g.project, number, nil, gitlab.WithContext(ctx)))
 }
 
 func (g *gitLab) create(ctx context.Context, request Request) (PullRequest, error) {
@@ -134,22 +130,15 @@ func (g *gitLab) create(ctx context.Context, request Request) (PullRequest, erro
 	if len(request.Labels) > 0 {
 		options.Labels = (*gitlab.LabelOptions)(&request.Labels)
 	}
-	created, _, err := g.client.MergeRequests.CreateMergeRequest(g.project, options, gitlab.WithContext(ctx))
+	pull, err := g.one(g.client.MergeRequests.CreateMergeRequest(g.project, options, gitlab.WithContext(ctx)))
 	if hasStatus(err, http.StatusConflict) {
-		return PullRequest{}, errExists
+		err = errExists
 	}
-	if err != nil {
-		return PullRequest{}, err
-	}
-	return g.pull(&created.BasicMergeRequest, ""), nil
+	return pull, err
 }
 
 func (g *gitLab) update(ctx context.Context, number int, options *gitlab.UpdateMergeRequestOptions) (PullRequest, error) {
-	request, _, err := g.client.MergeRequests.UpdateMergeRequest(g.project, number, options, gitlab.WithContext(ctx))
-	if err != nil {
-		return PullRequest{}, err
-	}
-	return g.pull(&request.BasicMergeRequest, ""), nil
+	return g.one(g.client.MergeRequests.UpdateMergeRequest(g.project, number, options, gitlab.WithContext(ctx)))
 }
 
 func (g *gitLab) edit(ctx context.Context, pull PullRequest, change change) (PullRequest, error) {
@@ -191,7 +180,7 @@ func (g *gitLab) ask(ctx context.Context, pull PullRequest, users, teams []strin
 func (g *gitLab) autoMerge(ctx context.Context, pull PullRequest) error {
 	// Servers before 17.11 know the older name only, later ones know both.
 	options := &gitlab.AcceptMergeRequestOptions{SHA: &pull.Head.Commit, AutoMerge: gitlab.Ptr(true), MergeWhenPipelineSucceeds: gitlab.Ptr(true)}
-	return g.sleep.untilChecked(ctx, func() (bool, error) {
+	return g.sleep.repeat(ctx, checkTries, checkPause, func() (bool, error) {
 		_, _, err := g.client.MergeRequests.AcceptMergeRequest(g.project, pull.Number, options, gitlab.WithContext(ctx))
 		if !hasStatus(err, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity) {
 			return true, err
@@ -206,8 +195,6 @@ func (g *gitLab) autoMerge(ctx context.Context, pull PullRequest) error {
 
 // beingChecked are the transient merge statuses.
 var beingChecked = []string{"unchecked", "checking", "preparing", "approvals_syncing"}
-
-func (g *gitLab) landed(context.Context, PullRequest, string) error { return nil }
 
 // reviews combines three sources of GitLab: the approvers, the times of their approvals, and the head at that time.
 func (g *gitLab) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
@@ -256,10 +243,6 @@ func headAt(versions []*gitlab.MergeRequestDiffVersion, at time.Time) string {
 	return head
 }
 
-func (g *gitLab) mayApprove(_ context.Context, review review) (bool, error) {
-	return review.counts, nil
-}
-
 func (g *gitLab) notes(ctx context.Context, number int) ([]*gitlab.Note, error) {
 	return collect(pages(gitLabNext, func(page int) ([]*gitlab.Note, *gitlab.Response, error) {
 		return g.client.Notes.ListMergeRequestNotes(g.project, number, &gitlab.ListMergeRequestNotesOptions{
@@ -296,15 +279,11 @@ func (g *gitLab) status(ctx context.Context, commit, name string) (Status, bool,
 	if err != nil {
 		return Status{}, false, err
 	}
-	var last *gitlab.CommitStatus
-	for _, entry := range entries {
-		if entry.Name == name && (last == nil || entry.ID > last.ID) {
-			last = entry
-		}
-	}
-	if last == nil {
+	entries = slices.DeleteFunc(entries, func(entry *gitlab.CommitStatus) bool { return entry.Name != name })
+	if len(entries) == 0 {
 		return Status{}, false, nil
 	}
+	last := slices.MaxFunc(entries, func(a, b *gitlab.CommitStatus) int { return cmp.Compare(a.ID, b.ID) })
 	state := StatusState(last.Status)
 	if state == "failed" {
 		state = Failure

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,17 @@ type PullRequest struct {
 	style     string   // Gitea: the repository's merge method
 }
 
+// draftMarks matches the marks of a draft in front of a title, on GitLab and by default on Gitea.
+var draftMarks = regexp.MustCompile(`(?i)^\s*(\[draft\]|draft:|draft -|\(draft\)|\[wip\]|wip:)\s*`)
+
+// cutDraftMark moves the mark of a draft from the title to prefix.
+func (p *PullRequest) cutDraftMark() {
+	if p.Draft {
+		p.prefix = draftMarks.FindString(p.Title)
+		p.Title = strings.TrimPrefix(p.Title, p.prefix)
+	}
+}
+
 const (
 	pageSize = 100 // entries a request; Gitea gives fewer
 	maxPages = 20  // of one list
@@ -57,8 +69,8 @@ const (
 
 // pulls is the part of a driver for pull requests. It ignores those of forks.
 type pulls interface {
-	// find returns the open pull request from head into base, else the newest one.
-	find(ctx context.Context, head, base string) (PullRequest, bool, error)
+	// find returns pull requests, among them the open one from head into base, else the newest one.
+	find(ctx context.Context, head, base string) ([]PullRequest, error)
 	// list returns the open ones, whatever their base.
 	list(ctx context.Context) ([]PullRequest, error)
 	get(ctx context.Context, number int) (PullRequest, error)
@@ -67,13 +79,18 @@ type pulls interface {
 	// edit writes title and body unless they are nil, and the state unless it is empty.
 	edit(ctx context.Context, pull PullRequest, change change) (PullRequest, error)
 	addLabels(ctx context.Context, pull PullRequest, labels []string) error
-	// ask asks users and teams for a review.
+	// ask asks users, and teams of the repository's owner, for a review.
 	ask(ctx context.Context, pull PullRequest, users, teams []string) error
 	autoMerge(ctx context.Context, pull PullRequest) error
 	// landed reports to the forge that a pull request's head was pushed into its base, in this commit. It does nothing if
 	// the forge detects that.
 	landed(ctx context.Context, pull PullRequest, commit string) error
 }
+
+// detectsMerges is the driver of a forge that detects by itself what landed.
+type detectsMerges struct{}
+
+func (detectsMerges) landed(context.Context, PullRequest, string) error { return nil }
 
 type change struct {
 	title, body *string
@@ -83,32 +100,34 @@ type change struct {
 // Find returns the open pull request from head into base, else the newest one that was merged or closed; false without any.
 // One request, or a few on Gitea if only closed ones exist.
 func (r *Repository) Find(ctx context.Context, head, base string) (PullRequest, bool, error) {
-	pull, ok, err := r.driver.find(ctx, head, base)
-	if err != nil {
+	candidates, err := r.driver.find(ctx, head, base)
+	candidates = slices.DeleteFunc(candidates, func(pull PullRequest) bool { return pull.Head.Name != head || pull.Base.Name != base })
+	if err != nil || len(candidates) == 0 {
 		return PullRequest{}, false, r.fail(fmt.Sprintf("look for the pull request from %s into %s", head, base), err)
 	}
-	return pull, ok, nil
+	return slices.MaxFunc(candidates, func(a, b PullRequest) int {
+		if (a.State == StateOpen) == (b.State == StateOpen) {
+			return a.Number - b.Number
+		} else if a.State == StateOpen {
+			return 1
+		}
+		return -1
+	}), true, nil
 }
 
 // ListOpen returns the open pull requests whose head's name begins with prefix, into whatever base, newest first. One
 // request for a hundred open ones, for fifty on Gitea.
 func (r *Repository) ListOpen(ctx context.Context, prefix string) ([]PullRequest, error) {
 	all, err := r.driver.list(ctx)
-	if err != nil {
-		return nil, r.fail("list pull requests", err)
-	}
 	all = slices.DeleteFunc(all, func(pull PullRequest) bool { return !strings.HasPrefix(pull.Head.Name, prefix) })
 	slices.SortFunc(all, func(a, b PullRequest) int { return b.Number - a.Number })
-	return all, nil
+	return all, r.fail("list pull requests", err)
 }
 
 // Get returns a pull request as it is now.
 func (r *Repository) Get(ctx context.Context, number int) (PullRequest, error) {
 	pull, err := r.driver.get(ctx, number)
-	if err != nil {
-		return PullRequest{}, r.fail("read pull request "+r.reference(number), err)
-	}
-	return pull, nil
+	return pull, r.fail("read pull request "+r.reference(number), err)
 }
 
 // Close closes a pull request without merging it; one that is not open stays as it is.
@@ -144,10 +163,7 @@ func (r *Repository) AutoMerge(ctx context.Context, pull PullRequest) error {
 	if pull.AutoMerge || pull.State != StateOpen {
 		return nil
 	}
-	if err := r.driver.autoMerge(ctx, pull); err != nil {
-		return r.fail("have pull request "+r.reference(pull.Number)+" merged when it is ready", err)
-	}
-	return nil
+	return r.fail("have pull request "+r.reference(pull.Number)+" merged when it is ready", r.driver.autoMerge(ctx, pull))
 }
 
 // landedTries bounds how often a pull request is read whose head was pushed into its base.
@@ -158,55 +174,28 @@ const landedTries = 3
 // Landed returns the pull request as it is afterwards; after a refusal it is open, without an error. Two requests, a few
 // more if the forge is slow.
 func (r *Repository) Landed(ctx context.Context, pull PullRequest, commit string) (PullRequest, error) {
-	what := "show pull request " + r.reference(pull.Number) + " as merged"
 	if pull.State != StateOpen {
 		return pull, nil
 	}
+	tries := landedTries
 	err := r.driver.landed(ctx, pull, commit)
-	if refused(err) && !hasStatus(err, http.StatusNotFound) {
-		return r.Get(ctx, pull.Number)
+	if Refused(err) && !hasStatus(err, http.StatusNotFound) {
+		tries, err = 1, nil
 	}
-	if err != nil {
-		return pull, r.fail(what, err)
-	}
-	for try := range landedTries {
-		if try > 0 {
-			if err := r.sleep(ctx, time.Second<<(try-1)); err != nil {
-				return pull, r.fail(what, err)
+	if err == nil {
+		err = r.sleep.repeat(ctx, tries, time.Second, func() (bool, error) {
+			now, err := r.driver.get(ctx, pull.Number)
+			if err == nil {
+				pull = now
 			}
-		}
-		now, err := r.Get(ctx, pull.Number)
-		if err != nil {
-			return pull, err
-		}
-		if pull = now; pull.State != StateOpen {
-			break
-		}
+			return err != nil || pull.State != StateOpen, err
+		})
 	}
-	return pull, nil
+	return pull, r.fail("show pull request "+r.reference(pull.Number)+" as merged", err)
 }
-
-// Refused reports whether an error is the forge's lasting refusal of the request, rather than a fault, a rate limit or an
-// invalid token.
-func Refused(err error) bool { return refused(err) }
 
 // reference returns a number as people write it.
 func (r *Repository) reference(number int) string { return r.sign + strconv.Itoa(number) }
-
-// newest chooses the open one, else the one with the highest number.
-func newest(candidates []PullRequest, head, base string) (PullRequest, bool) {
-	var best PullRequest
-	for _, pull := range candidates {
-		if pull.Head.Name != head || pull.Base.Name != base {
-			continue
-		}
-		if best.Number == 0 || (pull.State == StateOpen) != (best.State == StateOpen) && pull.State == StateOpen ||
-			(pull.State == StateOpen) == (best.State == StateOpen) && pull.Number > best.Number {
-			best = pull
-		}
-	}
-	return best, best.Number != 0
-}
 
 // pages reads a list page by page, as far as it is ranged over; next returns the number of the next page, or 0.
 func pages[T, R any](next func(R) int, read func(page int) ([]T, R, error)) iter.Seq2[T, error] {
@@ -247,17 +236,20 @@ func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 // sleeper waits, or returns early with the context's error.
 type sleeper func(context.Context, time.Duration) error
 
-// checkTries bounds how often a merge is requested while the forge still checks whether it is possible: half a minute.
-const checkTries = 7
+// How often a merge is requested while the forge still checks whether it is possible: half a minute.
+const (
+	checkTries = 7
+	checkPause = 500 * time.Millisecond
+)
 
-// untilChecked repeats a request, with doubled pauses from half a second on, until the forge has checked.
-func (s sleeper) untilChecked(ctx context.Context, ask func() (checked bool, err error)) error {
-	for try := 0; ; try++ {
-		checked, err := ask()
-		if checked || try+1 == checkTries {
+// repeat calls ask until it is done, at most a number of times, with doubled pauses from the first one on.
+func (s sleeper) repeat(ctx context.Context, tries int, pause time.Duration, ask func() (done bool, err error)) error {
+	for try := 1; ; try++ {
+		done, err := ask()
+		if done || try == tries {
 			return err
 		}
-		if err := s(ctx, 500*time.Millisecond<<try); err != nil {
+		if err := s(ctx, pause<<(try-1)); err != nil {
 			return err
 		}
 	}

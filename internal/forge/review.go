@@ -30,7 +30,7 @@ type review struct {
 	commit  string
 	time    time.Time
 	order   int64
-	counts  bool // GitLab, Gitea: its author may approve
+	counts  bool // its author may approve, of countedReviews
 }
 
 // reviews is the part of a driver for reviews.
@@ -39,6 +39,13 @@ type reviews interface {
 	reviews(ctx context.Context, pull PullRequest) ([]review, error)
 	// mayApprove reports whether the author of a valid approval may write to the repository.
 	mayApprove(ctx context.Context, review review) (bool, error)
+}
+
+// countedReviews is the driver of a forge whose reviews show whether they count.
+type countedReviews struct{}
+
+func (countedReviews) mayApprove(_ context.Context, review review) (bool, error) {
+	return review.counts, nil
 }
 
 // Approvals returns the valid approvals, oldest first: each user's last review, if it approves, was not dismissed, and the

@@ -3,6 +3,7 @@ package forge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/internal/terminal"
@@ -44,9 +45,7 @@ func (r *Repository) SetStatus(ctx context.Context, commit string, status Status
 	if commit == "" || strings.Trim(commit, "0123456789abcdef") != "" {
 		return "", fmt.Errorf("%s: invalid commit", what)
 	}
-	switch status.State {
-	case Pending, Success, Failure:
-	default:
+	if !slices.Contains([]StatusState{Pending, Success, Failure}, status.State) {
 		return "", fmt.Errorf("%s: unknown state %q", what, status.State)
 	}
 	status.Description = terminal.Words(status.Description, MaxDescription)

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // refuseAll is the transport where no request may happen.
@@ -211,7 +213,7 @@ func TestResponseIsBounded(t *testing.T) {
 			}
 		}
 	})
-	if _, err := f.open(t, Gitea).Get(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := f.open(t, Gitea).Get(t.Context(), 1); err == nil || !errors.Is(err, bounded.ErrTooLarge) {
 		t.Error(err)
 	}
 }
@@ -228,8 +230,9 @@ func FuzzRefusal(f *testing.F) {
 		if got := message(body); len(got) > maxMessage || strings.ContainsAny(got, "\n\r\x00\x1b") {
 			t.Errorf("%q", got)
 		}
-		h := http.Header{"X-Ratelimit-Reset": {header}}
-		if d := reset(h, noon); d < 0 || d > maxPause {
+		h := http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {header}}
+		at := transport{Options: Options{Now: func() time.Time { return noon }}}
+		if d, limited := at.limit(h, &Error{Status: 429}, 1); d < time.Second || d > maxPause || !limited {
 			t.Errorf("reset %q: %s", header, d)
 		}
 	})
