@@ -2,6 +2,9 @@ package diff
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/lockage/lockage/hydrate"
 )
@@ -128,4 +131,49 @@ type Options struct {
 	Noise []string
 	// All folds nothing: noise is among the changes, marked, and nothing is joined or left out for brevity.
 	All bool
+}
+
+// Summary counts the objects, in words of this package only: "1 added, 3 changed, 120 unchanged".
+func (c Changes) Summary() string {
+	if c.Empty() {
+		return "no changes in " + plural(c.Counts.Unchanged, "object")
+	}
+	if len(c.Objects) == 0 {
+		return "no changes but noise, in " + plural(c.Noise.Objects, "object")
+	}
+	var parts []string
+	for i, n := range []int{c.Counts.Added, c.Counts.Removed, c.Counts.Changed, c.Counts.Renamed, c.Counts.Unchanged} {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, []string{"added", "removed", "changed", "renamed", "unchanged"}[i]))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// loudRisk is a risk above Info, with all objects that have it.
+type loudRisk struct {
+	Risk
+	objects []string   // titles
+	details [][]string // of each object
+}
+
+// loudRisks returns the risks above Info, each message once, the most severe first.
+func (c Changes) loudRisks() []loudRisk {
+	var list []loudRisk
+	for _, o := range c.Objects {
+		for _, r := range o.Risks {
+			if r.Level == Info {
+				continue
+			}
+			i := slices.IndexFunc(list, func(l loudRisk) bool { return l.Level == r.Level && l.Message == r.Message })
+			if i < 0 {
+				i = len(list)
+				list = append(list, loudRisk{Risk: r})
+			}
+			list[i].objects = append(list[i].objects, o.title())
+			list[i].details = append(list[i].details, r.Details)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b loudRisk) int { return bySeverity(a.Risk, b.Risk) })
+	return list
 }

@@ -1,6 +1,13 @@
 package diff
 
-import "github.com/lockage/lockage/hydrate"
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/lockage/lockage/hydrate"
+)
 
 // maxFields bounds the fields reported of one object; all of them are judged.
 const maxFields = 500
@@ -16,33 +23,22 @@ func Compare(before, after []hydrate.Object, options Options) (Changes, error) {
 	if err != nil {
 		return Changes{}, err
 	}
-	changes := Changes{Objects: []ObjectChange{}, All: options.All}
-	changes.Counts.Unchanged = unchanged
+	changes := Changes{Objects: []ObjectChange{}, All: options.All, Counts: Counts{Unchanged: unchanged}}
+	n := &changes.Counts
+	counts := map[Change]*int{Added: &n.Added, Removed: &n.Removed, Changed: &n.Changed, Renamed: &n.Renamed}
 	for _, c := range comparisons {
 		c.compare()
 		risks := c.risks()
 		if noise.fold(c, quiet(risks)) {
 			continue
 		}
-		changes.Counts.add(c.change)
+		*counts[c.change]++
 		changes.Objects = append(changes.Objects, c.report(risks))
 	}
-	changes.Noise = noise.counts()
+	changes.Noise = noise.noise
+	changes.Noise.Rules = slices.DeleteFunc(changes.Noise.Rules, func(rule NoiseRule) bool { return rule.Fields == 0 })
 	changes.Images = countImages(comparisons)
 	return changes, nil
-}
-
-func (c *Counts) add(change Change) {
-	switch change {
-	case Added:
-		c.Added++
-	case Removed:
-		c.Removed++
-	case Renamed:
-		c.Renamed++
-	default:
-		c.Changed++
-	}
 }
 
 // comparison is one object before and after, or on one side only.
@@ -54,12 +50,7 @@ type comparison struct {
 }
 
 // object returns the current object, or the old one if it is removed.
-func (c *comparison) object() *hydrate.Object {
-	if c.current != nil {
-		return c.current
-	}
-	return c.old
-}
+func (c *comparison) object() *hydrate.Object { return cmp.Or(c.current, c.old) }
 
 // compare conceals Secrets and finds the fields that differ.
 func (c *comparison) compare() {
@@ -96,4 +87,84 @@ func (c *comparison) report(risks []Risk) ObjectChange {
 		report.Fields[i] = f.shown()
 	}
 	return report
+}
+
+// comparer collects the differences between two values.
+type comparer struct {
+	fields []FieldChange
+	inside bool // the values are those of a JSON text
+}
+
+func (c *comparer) add(at Path, change Change, before, after any) {
+	c.fields = append(c.fields, FieldChange{Path: at, Change: change, Before: before, After: after})
+}
+
+func (c *comparer) values(at Path, before, after any) {
+	switch old := before.(type) {
+	case map[string]any:
+		if current, ok := after.(map[string]any); ok {
+			c.maps(at, old, current)
+			return
+		}
+	case []any:
+		if current, ok := after.([]any); ok {
+			c.lists(at, old, current)
+			return
+		}
+	case string:
+		if current, ok := after.(string); ok && old != current && !c.inside && c.documents(at, old, current) {
+			return
+		}
+	}
+	if !reflect.DeepEqual(before, after) {
+		c.add(at, Changed, before, after)
+	}
+}
+
+// documents compares two JSON texts by their values, and reports whether they are JSON and differ below the root.
+func (c *comparer) documents(at Path, before, after string) bool {
+	old, wasJSON := decodeJSON(before)
+	current, isJSON := decodeJSON(after)
+	if !wasJSON || !isJSON {
+		return false
+	}
+	inner := comparer{inside: true}
+	inner.values(nil, old, current)
+	for i, f := range inner.fields {
+		if len(f.Path) == 0 {
+			return false // a map became a list, say
+		}
+		inner.fields[i].Path, inner.fields[i].Inside = at, f.Path
+	}
+	c.fields = append(c.fields, inner.fields...)
+	return len(inner.fields) > 0
+}
+
+func (c *comparer) maps(at Path, before, after map[string]any) {
+	all := maps.Clone(before)
+	maps.Copy(all, after)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		old, had := before[key]
+		current, has := after[key]
+		here := at.key(key)
+		switch {
+		case had && has:
+			c.values(here, old, current)
+		case had && splits(key, old):
+			c.values(here, old, map[string]any{})
+		case has && splits(key, current):
+			c.values(here, map[string]any{}, current)
+		case had:
+			c.add(here, Removed, old, nil)
+		default:
+			c.add(here, Added, nil, current)
+		}
+	}
+}
+
+// splits reports whether a value on one side only is compared key by key: some labels and annotations are noise, others
+// are not.
+func splits(key string, value any) bool {
+	entries, ok := value.(map[string]any)
+	return ok && len(entries) > 0 && (key == "labels" || key == "annotations")
 }

@@ -83,12 +83,11 @@ func index(objects []hydrate.Object) (map[identity][]*hydrate.Object, error) {
 func withoutEqual(gone, come []*hydrate.Object) (restGone, restCome []*hydrate.Object) {
 	restCome = slices.Clone(come)
 	for _, o := range gone {
-		i := slices.IndexFunc(restCome, func(c *hydrate.Object) bool { return reflect.DeepEqual(o.Content(), c.Content()) })
-		if i < 0 {
+		if i := slices.IndexFunc(restCome, func(c *hydrate.Object) bool { return reflect.DeepEqual(o.Content(), c.Content()) }); i >= 0 {
+			restCome = slices.Delete(restCome, i, i+1)
+		} else {
 			restGone = append(restGone, o)
-			continue
 		}
-		restCome = slices.Delete(restCome, i, i+1)
 	}
 	return restGone, restCome
 }
@@ -142,23 +141,15 @@ func withoutHash(name string) string {
 }
 
 func inOrder(a, b *comparison) int {
-	last := func(o *hydrate.Object) int {
+	key := func(c *comparison) []string {
+		o, first := c.object(), ""
 		if o.Kind == "CustomResourceDefinition" { // many lines and few readers
-			return 1
+			first = "last"
 		}
-		return 0
+		return []string{first, o.Kind, o.Group, o.Namespace, name(*o), string(c.change)}
 	}
-	x, y := a.object(), b.object()
-	order := cmp.Or(
-		last(x)-last(y),
-		strings.Compare(x.Kind, y.Kind),
-		strings.Compare(x.Group, y.Group),
-		strings.Compare(x.Namespace, y.Namespace),
-		strings.Compare(name(*x), name(*y)),
-		strings.Compare(string(a.change), string(b.change)),
-	)
-	if order == 0 { // objects without a name
-		order = bytes.Compare(x.YAML(), y.YAML())
+	if order := slices.Compare(key(a), key(b)); order != 0 {
+		return order
 	}
-	return order
+	return bytes.Compare(a.object().YAML(), b.object().YAML()) // objects without a name
 }

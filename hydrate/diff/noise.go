@@ -61,23 +61,16 @@ func (n *noiseFilter) fold(c *comparison, quiet bool) bool {
 	var rest []FieldChange
 	met := map[int]bool{} // rules
 	for _, f := range c.fields {
-		whole := len(f.Path) == 0
-		rule := -1
-		if !whole && !c.immutable(f) {
-			rule = n.rule(slices.Concat(f.Path, f.Inside))
-		}
-		switch {
-		case whole && !n.all:
+		if whole := len(f.Path) == 0; whole && !n.all {
 			f.Before, f.After = n.prune(nil, f.Before, met), n.prune(nil, f.After, met)
-			rest = append(rest, f)
-		case rule < 0:
-			rest = append(rest, f)
-		case n.all:
+		} else if rule := n.rule(slices.Concat(f.Path, f.Inside)); !whole && rule >= 0 && !c.immutable(f) {
+			if !n.all {
+				n.count(rule, met)
+				continue
+			}
 			f.Noise = true
-			rest = append(rest, f)
-		default:
-			n.count(rule, met)
 		}
+		rest = append(rest, f)
 	}
 	for rule := range met {
 		n.noise.Rules[rule].Objects++
@@ -133,12 +126,6 @@ func (n *noiseFilter) prune(at Path, value any, met map[int]bool) any {
 		return out
 	}
 	return value
-}
-
-// counts returns the noise with the rules that matched.
-func (n *noiseFilter) counts() Noise {
-	n.noise.Rules = slices.DeleteFunc(n.noise.Rules, func(rule NoiseRule) bool { return rule.Fields == 0 })
-	return n.noise
 }
 
 // summary returns what was folded in one line, or "" for nothing: "12 objects changed only in noise (helm.sh/chart 12)".

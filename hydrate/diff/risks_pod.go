@@ -37,19 +37,11 @@ func powers(value any) []string {
 }
 
 func podPowers(spec map[string]any) []string {
-	var found []string
-	for _, key := range []string{"hostNetwork", "hostPID", "hostIPC"} {
-		if spec[key] == true {
-			found = append(found, key)
-		}
-	}
+	found := slices.Concat(trueOf(spec, "hostNetwork", "hostPID", "hostIPC"), runsAsRoot(spec))
 	for _, v := range mapsIn(spec["volumes"]) {
 		if host, ok := v["hostPath"].(map[string]any); ok {
 			found = append(found, "hostPath "+text(host["path"]))
 		}
-	}
-	if get(spec, "securityContext", "runAsUser") == int64(0) {
-		found = append(found, "runAsUser 0")
 	}
 	for _, key := range []string{"initContainers", "containers", "ephemeralContainers"} {
 		for i, c := range mapsIn(spec[key]) {
@@ -64,15 +56,7 @@ func podPowers(spec map[string]any) []string {
 
 func containerPowers(container map[string]any) []string {
 	context, _ := container["securityContext"].(map[string]any)
-	var found []string
-	for _, key := range []string{"privileged", "allowPrivilegeEscalation"} {
-		if context[key] == true {
-			found = append(found, key)
-		}
-	}
-	if context["runAsUser"] == int64(0) {
-		found = append(found, "runAsUser 0")
-	}
+	found := slices.Concat(trueOf(context, "privileged", "allowPrivilegeEscalation"), runsAsRoot(container))
 	for _, capability := range textsIn(get(context, "capabilities", "add")) {
 		found = append(found, "capability "+capability)
 	}
@@ -82,4 +66,16 @@ func containerPowers(container map[string]any) []string {
 		}
 	}
 	return found
+}
+
+// trueOf returns the keys whose value is true.
+func trueOf(m map[string]any, keys ...string) []string {
+	return slices.DeleteFunc(keys, func(key string) bool { return m[key] != true })
+}
+
+func runsAsRoot(value map[string]any) []string {
+	if get(value, "securityContext", "runAsUser") == int64(0) {
+		return []string{"runAsUser 0"}
+	}
+	return nil
 }

@@ -105,14 +105,10 @@ func (r *Repository) Find(ctx context.Context, head, base string) (PullRequest, 
 	if err != nil || len(candidates) == 0 {
 		return PullRequest{}, false, r.fail(fmt.Sprintf("look for the pull request from %s into %s", head, base), err)
 	}
-	return slices.MaxFunc(candidates, func(a, b PullRequest) int {
-		if (a.State == StateOpen) == (b.State == StateOpen) {
-			return a.Number - b.Number
-		} else if a.State == StateOpen {
-			return 1
-		}
-		return -1
-	}), true, nil
+	if i := slices.IndexFunc(candidates, func(pull PullRequest) bool { return pull.State == StateOpen }); i >= 0 {
+		return candidates[i], true, nil // a forge has one at most
+	}
+	return slices.MaxFunc(candidates, func(a, b PullRequest) int { return a.Number - b.Number }), true, nil
 }
 
 // ListOpen returns the open pull requests whose head's name begins with prefix, into whatever base, newest first. One
