@@ -39,37 +39,21 @@ func (g approval) Judge(f Facts) GateResult {
 		return carriedOver()
 	}
 	trusted := f.signers(g.by, "")
-	var counted tally
-	var notes remarks
-	for _, v := range f.Artifact.Statements {
-		if v.PredicateType() != predicate.TypeApproval {
-			continue
-		}
-		name, ok := trusted.trusts(v.KeyFingerprint())
-		if !ok {
-			notes.add("one by %s does not count here", signer(v))
-			continue
-		}
-		who := by(name, v.KeyFingerprint())
+	counted, notes := trusted.count(f.Artifact, predicate.TypeApproval, func(v sign.Verified) (string, error) {
 		a, err := predicate.Parse[predicate.Approval](v)
-		if err == nil {
-			err = f.meant(v, a.Claim)
-		}
 		if err != nil {
-			notes.add("the one by %s does not count: %s", who, plain(err.Error()))
-			continue
+			return "", err
 		}
-		shown := who + " at " + at(a.Time) + " by its own account"
+		shown := " at " + at(a.Time) + " by its own account"
 		if a.Comment != "" {
 			shown += ": «" + plain(a.Comment) + "»"
 		}
-		counted.add(v.KeyFingerprint(), shown, v.Referrer())
-	}
+		return shown, f.meant(v, a.Claim)
+	})
 	if counted.count() >= g.count {
 		return counted.pass("approved by %s", counted.String())
 	}
-	notes.keyless(trusted)
-	notes.rejected(f.Artifact)
+	notes.unproven(trusted, f.Artifact)
 	return fail("%s: it takes %s of %s for %s by %s%s", counted.progress(g.count), count(g.count, "approval", "approvals by distinct keys"),
 		f.Artifact.Digest, f.Stage, trusted, notes)
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -53,45 +54,31 @@ func Hydrated(e Expectation, h Hydration) Verdict {
 }
 
 func signature(e Expectation, h Hydration) Check {
-	reason := ""
-	for _, s := range h.Statements {
-		if s.PredicateType() != sign.PredicateSignature {
-			continue
-		}
-		if diff := differences(e.Claim, s.Claim()); diff != "" {
-			reason = "signed by the hydrator, but for another purpose: " + diff
-			continue
-		}
-		return Check{"signature", Pass, "signed by the hydrator, key " + s.KeyFingerprint()}
-	}
-	if reason == "" {
-		reason = "no signature by the hydrator"
-		if len(h.Rejected) > 0 {
-			reason += "; " + h.Rejected[0].Reason
-		}
-	}
-	return Check{"signature", Fail, reason}
+	return signedBy("signature", "the hydrator", e.Claim, h.Statements, h.Rejected)
 }
 
 // SignedBy judges whether an identity, whose proven statements about an artifact are given, signed it as what the claim says. A
 // signature for another stage or repository says nothing here, and neither does any other statement.
 func SignedBy(name string, claim sign.Claim, statements []sign.Verified, rejected []sign.Rejected) Check {
-	check := Check{"identity " + name, Fail, "no signature by " + name}
+	return signedBy("identity "+name, name, claim, statements, rejected)
+}
+
+func signedBy(check, who string, want sign.Claim, statements []sign.Verified, rejected []sign.Rejected) Check {
+	reason := "no signature by " + who
 	if len(rejected) > 0 {
-		check.Reason += "; " + rejected[0].Reason
+		reason += "; " + rejected[0].Reason
 	}
 	for _, s := range statements {
 		if s.PredicateType() != sign.PredicateSignature {
 			continue
 		}
-		if got := s.Claim(); got != claim || s.SubjectName() != claim.Repository {
-			check.Reason = fmt.Sprintf("%s signed it for another purpose: as %s of stage %s, pipeline %s, in %s",
-				name, got.Release, got.Stage, got.Pipeline, got.Repository)
-			continue
+		diff := differences(want, s.Claim())
+		if diff == "" && s.SubjectName() == want.Repository {
+			return Check{check, Pass, "signed by " + who + ", key " + s.KeyFingerprint()}
 		}
-		return Check{check.Check, Pass, fmt.Sprintf("signed by %s, key %s", name, s.KeyFingerprint())}
+		reason = fmt.Sprintf("signed by %s, but for another purpose: %s", who, cmp.Or(diff, "its subject is "+s.SubjectName()))
 	}
-	return check
+	return Check{check, Fail, reason}
 }
 
 // provenance makes the checks that rest on SLSA provenance. One and the same statement must pass them all: of several,
@@ -199,9 +186,4 @@ func passed(v Verdict) int {
 	return n
 }
 
-func orNone(s string) string {
-	if s == "" {
-		return "(none)"
-	}
-	return s
-}
+func orNone(s string) string { return cmp.Or(s, "(none)") }

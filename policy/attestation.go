@@ -93,30 +93,11 @@ func (g attestation) Judge(f Facts) GateResult {
 	}
 	stage, _ := g.about.Stage()
 	trusted := f.signers(g.By, stage)
-	var counted tally
-	var notes remarks
-	for _, v := range subject.Statements {
-		if v.PredicateType() != g.Type {
-			continue
-		}
-		name, ok := trusted.trusts(v.KeyFingerprint())
-		if !ok {
-			notes.add("one by %s does not count here", signer(v))
-			continue
-		}
-		who := by(name, v.KeyFingerprint())
-		when, err := g.counts(f, v, subject.Digest)
-		if err != nil {
-			notes.add("the one by %s does not count: %s", who, err)
-			continue
-		}
-		counted.add(v.KeyFingerprint(), who+when, v.Referrer())
-	}
+	counted, notes := trusted.count(subject, g.Type, func(v sign.Verified) (string, error) { return g.counts(f, v, subject.Digest) })
 	if counted.count() >= g.count {
 		return counted.pass("%s on the %s by %s", plain(g.Type), g.about, counted.String())
 	}
-	notes.keyless(trusted)
-	notes.rejected(subject)
+	notes.unproven(trusted, subject)
 	return fail("%s: it takes %s of type %s on the %s %s by %s%s%s", counted.progress(g.count), count(g.count, "statement", "statements by distinct keys"),
 		plain(g.Type), g.about, subject.Digest, trusted, g.conditions(), notes)
 }
@@ -133,7 +114,7 @@ func (g attestation) conditions() string {
 	return s
 }
 
-// counts returns why a trusted statement does not count, or the time that it names, where the gate asks for that.
+// counts returns the time that a trusted statement names, where the gate asks for that, or why it does not count.
 func (g attestation) counts(f Facts, v sign.Verified, about digest.Digest) (string, error) {
 	if v.Digest() != about {
 		return "", fmt.Errorf("it is about %s", v.Digest())
@@ -142,7 +123,7 @@ func (g attestation) counts(f Facts, v sign.Verified, about digest.Digest) (stri
 	decoder := json.NewDecoder(bytes.NewReader(v.Predicate()))
 	decoder.UseNumber()
 	if err := decoder.Decode(&predicate); err != nil {
-		return "", fmt.Errorf("its predicate cannot be read: %s", plain(err.Error()))
+		return "", fmt.Errorf("its predicate cannot be read: %w", err)
 	}
 	if g.where != nil {
 		annotations := make(map[string]any)
@@ -155,7 +136,7 @@ func (g attestation) counts(f Facts, v sign.Verified, about digest.Digest) (stri
 		})
 		switch {
 		case err != nil:
-			return "", fmt.Errorf("where fails on it: %s", plain(err.Error()))
+			return "", fmt.Errorf("where fails on it: %w", err)
 		case !ok:
 			return "", errors.New("where is false of it")
 		}
@@ -196,7 +177,7 @@ func claimedTime(predicate map[string]any) (time.Time, error) {
 		}
 		t, err := time.Parse(time.RFC3339, text)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("its %s is not a time of RFC 3339: %s", strings.Join(path, "."), plain(text))
+			return time.Time{}, fmt.Errorf("its %s is not a time of RFC 3339: %s", strings.Join(path, "."), text)
 		}
 		return t, nil
 	}

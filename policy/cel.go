@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -27,7 +28,7 @@ func compile(d *pipeline.Declaration, key, expression string, variables ...strin
 		return cel.Compile(expression, variables...)
 	})
 	if err != nil {
-		d.Report(key, "%s does not compile: %v", orDefault(key, "cel"), err)
+		d.Report(key, "%s does not compile: %v", cmp.Or(key, "cel"), err)
 	}
 	return program
 }
@@ -37,8 +38,7 @@ func (celGate) Signers() pipeline.Signers { return pipeline.Signers{} }
 // Need relies on an expression spelling out the variables that it uses.
 func (g celGate) Need(n *Needs) {
 	n.Objects = true
-	n.Diff = n.Diff || strings.Contains(g.expression, "diff")
-	n.LiveObjects = n.LiveObjects || strings.Contains(g.expression, "live")
+	n.Changes = n.Changes || strings.Contains(g.expression, "diff") || strings.Contains(g.expression, "live")
 }
 
 func (g celGate) Judge(f Facts) GateResult {
@@ -76,11 +76,4 @@ func objects(list []map[string]any) []any {
 		out[i] = o
 	}
 	return out
-}
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

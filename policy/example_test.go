@@ -2,7 +2,6 @@ package policy_test
 
 import (
 	"fmt"
-	"os"
 	"testing/fstest"
 	"time"
 
@@ -36,7 +35,7 @@ func Example() {
 		Exists:  map[string]bool{"approved/git-1a2b3c.yaml": true},
 	})
 	fmt.Println(policy.Outcome(results))
-	_ = policy.WriteText(os.Stdout, results)
+	fmt.Print(policy.Text(results))
 	// Output:
 	// files to look for: [approved/git-1a2b3c.yaml]
 	// pending

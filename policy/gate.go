@@ -40,16 +40,15 @@ type Condition interface {
 
 // Needs is what gates are judged by, beside statements about the artifact and what is known without asking.
 type Needs struct {
-	Image       bool     // statements about the image
-	Signatures  bool     // of the image, in the older form
-	Spans       []string // stages with what was live there
-	Health      []string // those of them whose health is asked for
-	Artifacts   []string // stages with statements about the artifact of the same release there
-	Files       []string // paths that may exist
-	Policies    []string // arguments of rego gates whose policies are not loaded
-	Objects     bool     // of the candidate
-	LiveObjects bool
-	Diff        bool
+	Image      bool     // statements about the image
+	Signatures bool     // of the image, in the older form
+	Spans      []string // stages with what was live there
+	Health     []string // those of them whose health is asked for
+	Artifacts  []string // stages with statements about the artifact of the same release there
+	Files      []string // paths that may exist
+	Policies   []string // arguments of rego gates whose policies are not loaded
+	Objects    bool     // of the candidate
+	Changes    bool     // objects that are live, and how the candidate's differ
 }
 
 // NeedsOf is what gates need together: every list is sorted, and has nothing twice.
@@ -102,7 +101,7 @@ type Facts struct {
 	Health                   map[string][]sign.Verified // by stage: health attestations on any artifact of Live
 	Exists                   map[string]bool            // by path: the files that file gates ask for
 	Objects                  []map[string]any           // of the candidate
-	LiveObjects              []map[string]any           // of what is live; nil where nothing is
+	LiveObjects              []map[string]any           // of what is live
 	Diff                     any                        // the comparison of both, as JSON would give it
 	Policies                 map[string]*rego.Policies  // by the argument of a rego gate: those that were not loaded with it
 	Unusable                 map[string]string          // by that argument: why they cannot be used

@@ -75,8 +75,7 @@ func (g imageGate) Judge(f Facts) GateResult {
 		result.Evidence = append(result.Evidence, proven.evidence...)
 		return result
 	}
-	notes.keyless(trusted)
-	notes.rejected(f.Image)
+	notes.unproven(trusted, f.Image)
 	switch {
 	case unsigned && unproven:
 		return fail("it takes a signature of %s, and SLSA provenance on it that names commit %s, by %s%s", image, f.Commit, trusted, notes)

@@ -248,7 +248,7 @@ func TestEveryKind(t *testing.T) {
 	}
 	needs := policy.Needs{
 		Image: true, Signatures: true, Spans: []string{"test"}, Health: []string{"test"},
-		Files: []string{"holidays.yaml", "merged/production/" + release + ".yaml"}, Objects: true, LiveObjects: true, Diff: true,
+		Files: []string{"holidays.yaml", "merged/production/" + release + ".yaml"}, Objects: true, Changes: true,
 	}
 	if diff := cmp.Diff(needs, policy.NeedsOf(expanded.Gates)); diff != "" {
 		t.Error(diff)

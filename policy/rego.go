@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -51,7 +52,7 @@ func (g regoGate) Need(n *Needs) {
 	if g.policies == nil {
 		n.Policies = append(n.Policies, g.argument)
 	}
-	n.Objects, n.Diff, n.LiveObjects = true, true, true
+	n.Objects, n.Changes = true, true
 }
 
 func (g regoGate) Judge(f Facts) GateResult {
@@ -110,5 +111,5 @@ func (f Facts) findings(list []rego.Finding) string {
 func title(object map[string]any) string {
 	kind, _ := object["kind"].(string)
 	name, _ := lookUp(object, "metadata", "name").(string)
-	return plain(orDefault(kind, "object") + " " + name)
+	return plain(cmp.Or(kind, "object") + " " + name)
 }

@@ -54,6 +54,29 @@ func (s signers) String() string {
 	return strings.Join(s.names, " or ")
 }
 
+// count tallies the statements of a type about a subject by those who are trusted. judge returns what a statement shows, which
+// follows its signer's name, or why it does not count.
+func (s signers) count(about Subject, predicateType string, judge func(sign.Verified) (string, error)) (counted tally, notes remarks) {
+	for _, v := range about.Statements {
+		if v.PredicateType() != predicateType {
+			continue
+		}
+		name, ok := s.trusts(v.KeyFingerprint())
+		if !ok {
+			notes.add("one by %s does not count here", signer(v))
+			continue
+		}
+		who := by(name, v.KeyFingerprint())
+		shown, err := judge(v)
+		if err != nil {
+			notes.add("the one by %s does not count: %s", who, plain(err.Error()))
+			continue
+		}
+		counted.add(v.KeyFingerprint(), who+shown, v.Referrer())
+	}
+	return counted, notes
+}
+
 // tally counts distinct keys and keeps what each of them showed first.
 type tally struct {
 	shown    []string
@@ -119,20 +142,13 @@ func (r remarks) String() string {
 	return b.String()
 }
 
-// rejected adds what is attached to a subject and proves nothing.
-func (r *remarks) rejected(s Subject) {
-	for i, rejected := range s.Rejected {
-		if i == maxRemarks {
-			return
-		}
-		r.add("not counted: %s", plain(rejected.Reason))
-	}
-}
-
-// keyless adds names that nothing can be proven of.
-func (r *remarks) keyless(s signers) {
-	for _, name := range s.keyless {
+// unproven adds names that nothing can be proven of, and what is attached to a subject and proves nothing.
+func (r *remarks) unproven(by signers, s Subject) {
+	for _, name := range by.keyless {
 		r.add("no key of %s is known", name)
+	}
+	for _, rejected := range s.Rejected[:min(len(s.Rejected), maxRemarks)] {
+		r.add("not counted: %s", plain(rejected.Reason))
 	}
 }
 

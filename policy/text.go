@@ -13,48 +13,42 @@ const maxPlain = 300
 // plain makes somebody else's words fit for a reason: on one line, visible, and of bounded length.
 func plain(s string) string { return terminal.Clip(terminal.Line(s), maxPlain) }
 
-// writer is an io.Writer, in a package that has no business with io.
-type writer interface {
-	Write(p []byte) (int, error)
-}
-
-// WriteText writes results as a person at a terminal reads them, a line each, indented.
-func WriteText(w writer, results []GateResult) error {
+// Text shows results to a person at a terminal, a line each, indented.
+func Text(results []GateResult) string {
 	width := 0
 	for _, r := range results {
 		width = max(width, len(r.Gate))
 	}
+	var b strings.Builder
 	for _, r := range results {
-		if _, err := fmt.Fprintf(w, "  %-7s  %-*s  %s\n", r.Result, width, r.Gate, terminal.Line(r.Reason+retry(r))); err != nil {
-			return err
-		}
+		fmt.Fprintf(&b, "  %-7s  %-*s  %s\n", r.Result, width, r.Gate, terminal.Line(r.reasonAndRetry()))
 	}
-	return nil
+	return b.String()
 }
 
-func retry(r GateResult) string {
-	if r.RetryAfter == nil {
-		return ""
-	}
-	return " (ask again at " + at(*r.RetryAfter) + ")"
-}
-
-// WriteMarkdown writes results as a list for a pull request or a step summary. Whatever gates, identities and reasons
-// say is in code spans, where nothing has a meaning: no markup, no HTML, no link, no mention of anybody.
-func WriteMarkdown(w writer, results []GateResult) error {
+// Markdown shows results as a list for a pull request or a step summary. All that gates, identities and reasons say is in code
+// spans, where nothing has a meaning: no markup, no HTML, no link, no mention of anybody.
+func Markdown(results []GateResult) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Gates: **%s**\n\n", Outcome(results))
 	for _, r := range results {
-		fmt.Fprintf(&b, "- %s %s %s: %s\n", mark(r.Result), r.Result, CodeSpan(r.Gate), CodeSpan(r.Reason+retry(r)))
+		fmt.Fprintf(&b, "- %s %s %s: %s\n", Mark(r.Result), r.Result, CodeSpan(r.Gate), CodeSpan(r.reasonAndRetry()))
 	}
 	if len(results) == 0 {
 		b.WriteString("- no gate is declared\n")
 	}
-	_, err := fmt.Fprint(w, b.String())
-	return err
+	return b.String()
 }
 
-func mark(r Result) string {
+func (r GateResult) reasonAndRetry() string {
+	if r.RetryAfter == nil {
+		return r.Reason
+	}
+	return r.Reason + " (ask again at " + at(*r.RetryAfter) + ")"
+}
+
+// Mark returns the sign of a result in Markdown.
+func Mark(r Result) string {
 	switch r {
 	case Pass:
 		return "✅"

@@ -1,7 +1,6 @@
 package policy_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -20,37 +19,28 @@ func results() []policy.GateResult {
 	}
 }
 
-func TestWriteText(t *testing.T) {
+func TestText(t *testing.T) {
 	t.Parallel()
-	var b strings.Builder
-	if err := policy.WriteText(&b, results()); err != nil {
-		t.Fatal(err)
-	}
 	want := "  pending  soak           live in test since 12:00 (ask again at 2026-03-24 14:00:00 UTC)\n" +
 		"  waived   attestation#2  by `sre` & co: @all [x](https://evil.example) <img src=x> | a | ```\n" +
 		"  pass     cel            \\u001b[31mred\\u202e\n" +
 		"  fail     file           \n"
-	if diff := cmp.Diff(want, b.String()); diff != "" {
+	if diff := cmp.Diff(want, policy.Text(results())); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestWriteMarkdown(t *testing.T) {
+func TestMarkdown(t *testing.T) {
 	t.Parallel()
-	var b strings.Builder
-	if err := policy.WriteMarkdown(&b, results()); err != nil {
-		t.Fatal(err)
-	}
 	want := "Gates: **fail**\n\n" +
 		"- ⏳ pending `soak`: `live in test since 12:00 (ask again at 2026-03-24 14:00:00 UTC)`\n" +
 		"- ⚠️ waived `attestation#2`: ```` by `sre` & co: @all [x](https://evil.example) <img src=x> | a | ``` ````\n" +
 		"- ✅ pass `cel`: `\\u001b[31mred\\u202e`\n" +
 		"- ❌ fail `file`: `  `\n"
-	if diff := cmp.Diff(want, b.String()); diff != "" {
+	if diff := cmp.Diff(want, policy.Markdown(results())); diff != "" {
 		t.Error(diff)
 	}
-	b.Reset()
-	if err := policy.WriteMarkdown(&b, nil); err != nil || b.String() != "Gates: **pass**\n\n- no gate is declared\n" {
-		t.Errorf("%q, %v", b.String(), err)
+	if got := policy.Markdown(nil); got != "Gates: **pass**\n\n- no gate is declared\n" {
+		t.Errorf("%q", got)
 	}
 }

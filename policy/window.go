@@ -2,7 +2,6 @@ package policy
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -133,18 +132,16 @@ func parseWeekly(text string) (weekly, string) {
 	}
 }
 
-// minutes since midnight of a time such as 09:30, up to 24:00; -1 for anything else.
+// minutes returns the minutes since midnight of a time such as 09:30, up to 24:00, and -1 for anything else.
 func minutes(clock string) int {
-	if len(clock) != 5 || clock[2] != ':' {
+	if clock == "24:00" {
+		return minutesOfDay
+	}
+	t, err := time.Parse("15:04", clock)
+	if err != nil || len(clock) != len("15:04") {
 		return -1
 	}
-	hour, err := strconv.ParseUint(clock[:2], 10, 8)
-	minute, err2 := strconv.ParseUint(clock[3:], 10, 8)
-	total := int(hour)*60 + int(minute)
-	if err != nil || err2 != nil || minute > 59 || total > minutesOfDay {
-		return -1
-	}
-	return total
+	return t.Hour()*60 + t.Minute()
 }
 
 // holds reports whether a time on the wall lies in the rule.

@@ -59,7 +59,7 @@ type policyTests struct {
 // MarshalJSON returns the list of reports.
 func (rs policyTests) MarshalJSON() ([]byte, error) { return json.Marshal(rs.reports) }
 
-func (rs policyTests) Text(w io.Writer) { _ = policytest.Write(w, rs.reports, rs.options) } // the writer's own errors show at the end of the run
+func (rs policyTests) Text(w io.Writer) { fmt.Fprint(w, policytest.Text(rs.reports, rs.options)) }
 
 func (a *app) testPolicy(ctx context.Context, names []string, markdown bool) error {
 	var reports []policytest.Report

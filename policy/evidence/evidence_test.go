@@ -1,6 +1,7 @@
 package evidence_test
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -224,12 +225,12 @@ func TestObjects(t *testing.T) {
 	if len(facts.Objects) != 2 || len(facts.LiveObjects) != 2 || facts.Unchanged {
 		t.Fatalf("%d objects, %d live, unchanged %v", len(facts.Objects), len(facts.LiveObjects), facts.Unchanged)
 	}
-	want := map[string]any{"replicas": int64(3), "weight": 0.5, "big": int64(9223372036854775807), "bigger": float64(9223372036854775808)}
+	want := map[string]any{"replicas": int64(3), "weight": 0.5, "big": int64(9223372036854775807), "bigger": uint64(9223372036854775808)}
 	if diff := cmp.Diff(want, facts.Objects[1]["spec"]); diff != "" {
 		t.Error(diff)
 	}
 	changes, _ := facts.Diff.(map[string]any)
-	if diff := cmp.Diff(map[string]any{"added": int64(0), "removed": int64(0), "changed": int64(1), "renamed": int64(0), "unchanged": int64(1)}, changes["counts"]); diff != "" {
+	if diff := cmp.Diff(map[string]any{"added": json.Number("0"), "removed": json.Number("0"), "changed": json.Number("1"), "renamed": json.Number("0"), "unchanged": json.Number("1")}, changes["counts"]); diff != "" {
 		t.Error(diff)
 	}
 
@@ -237,7 +238,7 @@ func TestObjects(t *testing.T) {
 	r.Live = nil
 	facts = s.collect(r)
 	changes, _ = facts.Diff.(map[string]any)
-	if counts, _ := changes["counts"].(map[string]any); facts.LiveObjects != nil || counts["added"] != int64(2) {
+	if counts, _ := changes["counts"].(map[string]any); facts.LiveObjects != nil || counts["added"] != json.Number("2") {
 		t.Errorf("live objects %v, counts %v", facts.LiveObjects, counts)
 	}
 

@@ -167,20 +167,16 @@ cases:
 	if r := reports[5]; r.Result != policy.Pass {
 		t.Errorf("%s: %v", r.Case, r.Problems)
 	}
-	var text, markdown strings.Builder
-	if err := errors.Join(Write(&text, reports[4:], Options{}), Write(&markdown, reports[4:], Options{Markdown: true})); err != nil {
-		t.Fatal(err)
-	}
 	wantText := "fail  a.yaml: together\n  all gates together: got fail, want pass\n  fail     file    x does not exist on the policy ref: commit it there\n" +
 		"  pending  window  denied Mon 00:00-24:00; it is Mon 2026-01-05 12:00 UTC, and the window opens Tue 2026-01-06 00:00 UTC (ask again at 2026-01-06 00:00:00 UTC)\n" +
 		"pass  a.yaml: right\n1 of 2 cases came out as expected\n"
-	if diff := cmp.Diff(wantText, text.String()); diff != "" {
+	if diff := cmp.Diff(wantText, Text(reports[4:], Options{})); diff != "" {
 		t.Error(diff)
 	}
 	wantMarkdown := "#### ❌ `a.yaml`: `together`\n\n- `all gates together: got fail, want pass`\n\nGates: **fail**\n\n- ❌ fail `file`: `x does not exist on the policy ref: commit it there`\n" +
 		"- ⏳ pending `window`: `denied Mon 00:00-24:00; it is Mon 2026-01-05 12:00 UTC, and the window opens Tue 2026-01-06 00:00 UTC (ask again at 2026-01-06 00:00:00 UTC)`\n\n" +
 		"#### ✅ `a.yaml`: `right`\n\n1 of 2 cases came out as expected\n"
-	if diff := cmp.Diff(wantMarkdown, markdown.String()); diff != "" {
+	if diff := cmp.Diff(wantMarkdown, Text(reports[4:], Options{Markdown: true})); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -1,7 +1,7 @@
 package policytest
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +19,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/rego"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
@@ -39,7 +40,7 @@ func artifactOf(stage, release string) digest.Digest {
 func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers pipeline.Waivers, l lock.Lock) (policy.Facts, error) {
 	c := s.file.Cases[i]
 	f := policy.Facts{
-		Now:       s.time(orDefault(c.Now, Now), "cases", i, "now"),
+		Now:       s.time(cmp.Or(c.Now, Now), "cases", i, "now"),
 		Keys:      make(map[string]string),
 		Pipeline:  defaultPipeline,
 		Stage:     s.stage,
@@ -76,7 +77,11 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 			return f, err
 		}
 	}
-	return f, errors.Join(s.objects(&f, i), s.policies(&f, gates))
+	candidate, live := s.objects(i, c.Objects, c.Tree, "objects", "tree"), s.objects(i, c.Live, c.LiveTree, "liveObjects", "liveTree")
+	if err := evidence.AddObjects(&f, candidate, live); err != nil {
+		s.problems.Add(s.doc.At("cases", i).Pos, "objects cannot be read: %v", err)
+	}
+	return f, s.policies(&f, gates)
 }
 
 // signers are all names that have a key in a case.
@@ -98,7 +103,7 @@ func (s *suite) stays(i int, stage string, l lock.Lock) []policy.Span {
 	var spans []policy.Span
 	for j, stay := range s.file.Cases[i].Stays[stage] {
 		at := []any{"cases", i, "live", stage, j}
-		commit := orDefault(stay.Commit, l.GitCommit)
+		commit := cmp.Or(stay.Commit, l.GitCommit)
 		if !isCommit(commit) {
 			s.problems.Add(s.doc.At(append(at, "commit")...).Pos, "commit: %q is not 40 lower-case hex digits", commit)
 		}
@@ -109,7 +114,7 @@ func (s *suite) stays(i int, stage string, l lock.Lock) []policy.Span {
 		spans = append(spans, policy.Span{
 			Release: release,
 			Digest:  artifactOf(stage, release),
-			Content: digest.FromString(orDefault(stay.Content, commit)),
+			Content: digest.FromString(cmp.Or(stay.Content, commit)),
 			From:    s.time(stay.From, append(at, "from")...),
 			Until:   s.time(stay.Until, append(at, "until")...),
 			Claimed: true,
@@ -125,24 +130,10 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 	if _, ok := s.identities[st.By]; s.declared != nil && !ok {
 		s.problems.Add(at.At("by").Pos, "identity %q is not declared in %s", st.By, s.declared.File)
 	}
-	subject, stage := &f.Artifact, s.stage
-	on, known := pipeline.ParseSubject(orDefault(st.On, string(pipeline.SubjectArtifact)))
+	on, known := pipeline.ParseSubject(cmp.Or(st.On, string(pipeline.SubjectArtifact)))
 	if !known {
 		s.problems.Add(at.At("on").Pos, "on: %q is not known: write artifact, image or stage:NAME", st.On)
 		return nil
-	}
-	if on == pipeline.SubjectImage {
-		subject = &f.Image
-	}
-	other, ofOther := on.Stage()
-	if ofOther {
-		stage = other
-		theirs, ok := f.Stages[stage]
-		if !ok {
-			theirs = policy.Subject{Repository: artifactRepository, Digest: artifactOf(stage, f.Release)}
-		}
-		subject = &theirs
-		defer func() { f.Stages[stage] = theirs }()
 	}
 	if st.About != "" && !isDigest(st.About) {
 		s.problems.Add(at.At("about").Pos, "about: %q is not a digest: write sha256:<64 hex>", st.About)
@@ -153,135 +144,119 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 		if st.Predicate.any != nil {
 			s.problems.Add(at.At("predicate").Pos, "predicate: expected a map")
 		}
-		stated = make(map[string]any)
+		stated = map[string]any{}
 	}
-	predicateType, annotations := st.Type, st.Annotations
-	if kind := ours(st.Type); kind != "" {
-		predicateType = kind
-		s.complete(f, kind, stage, stated, gates, i, j)
-		if annotations == nil {
-			annotations = map[string]string{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "repository": subject.Repository}
+	stage, subject := s.subject(*f, on)
+	signed := sign.Statement{
+		Subject:       sign.Subject{Name: subject.Repository, Digest: digest.Digest(cmp.Or(st.About, subject.Digest.String())), Annotations: st.Annotations},
+		PredicateType: cmp.Or(shortTypes[st.Type], st.Type),
+	}
+	switch signed.PredicateType {
+	case predicate.TypeApproval, predicate.TypeWaiver, predicate.TypeHealth:
+		stated = s.complete(*f, signed.PredicateType, stage, stated, gates, i, j)
+		if st.Annotations == nil {
+			signed.Subject.Annotations = map[string]string{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "repository": subject.Repository}
 		}
-	} else if !strings.Contains(st.Type, ":") {
-		s.problems.Add(at.At("type").Pos, "type: %q is not a predicate type: write a URI, or approval, waiver or health", st.Type)
+	default:
+		if !strings.Contains(st.Type, ":") {
+			s.problems.Add(at.At("type").Pos, "type: %q is not a predicate type: write a URI, or approval, waiver or health", st.Type)
+		}
 	}
-	data, err := json.Marshal(stated)
-	if err != nil {
+	var err error
+	if signed.Predicate, err = json.Marshal(stated); err != nil {
 		return fmt.Errorf("%s: predicate: %w", at.Pos, err)
 	}
-	about := digest.Digest(orDefault(st.About, subject.Digest.String()))
-	verified, rejected, err := s.identities.prove(ctx, st.By, subject.Digest, sign.Statement{
-		Subject:       sign.Subject{Name: subject.Repository, Digest: about, Annotations: annotations},
-		PredicateType: predicateType, Predicate: data,
-	})
+	verified, rejected, err := s.identities.prove(ctx, st.By, subject.Digest, signed)
 	if err != nil {
 		return fmt.Errorf("%s: sign as %s: %w", at.Pos, st.By, err)
 	}
 	subject.Statements = append(subject.Statements, verified...)
 	subject.Rejected = append(subject.Rejected, rejected...)
-	if predicateType == predicate.TypeHealth && ofOther {
-		f.Health[stage] = append(f.Health[stage], verified...)
+	switch {
+	case on == pipeline.SubjectImage:
+		f.Image = subject
+	case on == pipeline.SubjectArtifact:
+		f.Artifact = subject
+	default:
+		f.Stages[stage] = subject
+		if signed.PredicateType == predicate.TypeHealth {
+			f.Health[stage] = append(f.Health[stage], verified...)
+		}
 	}
 	return nil
 }
 
-// ours is the predicate type of a short name, or of itself.
-func ours(name string) string {
-	for short, predicateType := range map[string]string{
-		"approval": predicate.TypeApproval,
-		"waiver":   predicate.TypeWaiver,
-		"health":   predicate.TypeHealth,
-	} {
-		if name == short || name == predicateType {
-			return predicateType
+// subject returns what a statement is about, and the stage that it belongs to.
+func (s *suite) subject(f policy.Facts, on pipeline.Subject) (stage string, subject policy.Subject) {
+	stage, ofOther := on.Stage()
+	switch {
+	case ofOther:
+		if known, ok := f.Stages[stage]; ok {
+			return stage, known
 		}
+		return stage, policy.Subject{Repository: artifactRepository, Digest: artifactOf(stage, f.Release)}
+	case on == pipeline.SubjectImage:
+		return s.stage, f.Image
 	}
-	return ""
+	return s.stage, f.Artifact
 }
 
-// complete fills in what an approval, waiver or health attestation says as the command that makes it would.
-func (s *suite) complete(f *policy.Facts, predicateType, stage string, stated map[string]any, gates []pipeline.Gate, i, j int) {
-	defaults := map[string]any{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "time": f.Now.Format(time.RFC3339)}
+// shortTypes are the short names of our predicate types.
+var shortTypes = map[string]string{"approval": predicate.TypeApproval, "waiver": predicate.TypeWaiver, "health": predicate.TypeHealth}
+
+// complete adds to an approval, waiver or health attestation what the command that makes it would fill in.
+func (s *suite) complete(f policy.Facts, predicateType, stage string, stated map[string]any, gates []pipeline.Gate, i, j int) map[string]any {
+	all := map[string]any{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "time": f.Now.Format(time.RFC3339)}
 	switch predicateType {
 	case predicate.TypeHealth:
-		defaults["sources"] = []any{}
+		all["sources"] = []any{}
 	case predicate.TypeWaiver:
-		at := slices.Index(policy.GateNames(gates), fmt.Sprint(stated["gate"]))
+		names := policy.GateNames(gates)
+		at := slices.Index(names, fmt.Sprint(stated["gate"]))
 		if at < 0 {
-			s.problems.Add(s.doc.At("cases", i, "statements", j, "predicate", "gate").Pos, "a waiver names one of the gates: %s",
-				strings.Join(policy.GateNames(gates), ", "))
-			return
+			s.problems.Add(s.doc.At("cases", i, "statements", j, "predicate", "gate").Pos, "a waiver names one of the gates: %s", strings.Join(names, ", "))
+			break
 		}
-		defaults["gateDigest"] = policy.GateDigest(gates[at]).String()
-		defaults["reason"], defaults["approver"] = "a test", s.file.Cases[i].Statements[j].By
-		defaults["expires"] = f.Now.Add(time.Hour).Format(time.RFC3339)
+		all["gateDigest"] = policy.GateDigest(gates[at]).String()
+		all["reason"], all["approver"] = "a test", s.file.Cases[i].Statements[j].By
+		all["expires"] = f.Now.Add(time.Hour).Format(time.RFC3339)
 	}
-	for key, value := range defaults {
-		if _, given := stated[key]; !given {
-			stated[key] = value
-		}
-	}
+	maps.Copy(all, stated)
+	return all
 }
 
-// objects decodes and compares the objects of case i, as those of artifacts are.
-func (s *suite) objects(f *policy.Facts, i int) error {
-	c := s.file.Cases[i]
-	candidate, ok := s.decode(i, c.Objects, c.Tree, "objects", "tree")
-	live, ok2 := s.decode(i, c.Live, c.LiveTree, "liveObjects", "liveTree")
-	if !ok || !ok2 {
-		return nil
-	}
-	changes, err := diff.Compare(live, candidate, diff.Options{})
-	if err != nil {
-		s.unreadable("objects", err, "cases", i)
-		return nil
-	}
-	if err := asJSON(changes, &f.Diff); err != nil {
-		return err
-	}
-	for list, objects := range map[*[]map[string]any][]hydrate.Object{&f.Objects: candidate, &f.LiveObjects: live} {
-		for _, o := range objects {
-			var content map[string]any
-			if err := asJSON(o.Content(), &content); err != nil {
-				return err
-			}
-			*list = append(*list, content)
-		}
-	}
-	return nil
-}
-
-func (s *suite) decode(i int, written []value, tree, key, treeKey string) ([]hydrate.Object, bool) {
+// objects reads the objects of case i from a folder or as they are written.
+func (s *suite) objects(i int, written []value, tree, key, treeKey string) []hydrate.Object {
+	var objects []hydrate.Object
+	var err error
+	at := s.doc.At("cases", i, key).Pos
 	if tree != "" {
-		folder, err := fs.Sub(s.files, tree)
-		var objects []hydrate.Object
-		if err == nil {
+		at = s.doc.At("cases", i, treeKey).Pos
+		if len(written) > 0 {
+			s.problems.Add(at, "%s and %s exclude each other: keep one", treeKey, key)
+		}
+		key = tree
+		var folder fs.FS
+		if folder, err = fs.Sub(s.files, tree); err == nil {
 			objects, err = diff.Read(folder)
 		}
-		if err != nil {
-			s.unreadable(tree, err, "cases", i, treeKey)
-			return nil, false
+	} else {
+		manifests := make([]hydrate.Manifest, len(written))
+		for j, v := range written {
+			var data []byte
+			if data, err = json.Marshal(v.any); err != nil {
+				break
+			}
+			manifests[j] = hydrate.Manifest{Source: s.name, Document: j + 1, Data: data}
 		}
-		if len(written) > 0 {
-			s.problems.Add(s.doc.At("cases", i, treeKey).Pos, "%s and %s exclude each other: keep one", treeKey, key)
+		if err == nil {
+			objects, err = hydrate.Objects(manifests)
 		}
-		return objects, true
 	}
-	var manifests []hydrate.Manifest
-	for j, v := range written {
-		data, err := json.Marshal(v.any)
-		if err != nil {
-			s.unreadable(key, err, "cases", i, key, j)
-			return nil, false
-		}
-		manifests = append(manifests, hydrate.Manifest{Source: s.name, Document: j + 1, Data: data})
-	}
-	objects, err := hydrate.Objects(manifests)
 	if err != nil {
-		s.unreadable(key, err, "cases", i, key)
-		return nil, false
+		s.problems.Add(at, "%s cannot be read: %v", key, err)
 	}
-	return objects, true
+	return objects
 }
 
 // policies reads the policies that are not loaded with the gates: those of a registry, from the folders that replace them.
@@ -292,10 +267,7 @@ func (s *suite) policies(f *policy.Facts, gates []pipeline.Gate) error {
 			continue
 		}
 		argument, at := needs[0], s.doc.At("gates", i, "rego").Pos
-		folder, given := s.file.Policies[argument]
-		if !given {
-			folder = argument
-		}
+		folder := cmp.Or(s.file.Policies[argument], argument)
 		if strings.HasPrefix(folder, "oci://") {
 			s.problems.Add(at, "%s: tests read no registry: name a folder for it under policies", argument)
 			continue
@@ -311,15 +283,4 @@ func (s *suite) policies(f *policy.Facts, gates []pipeline.Gate) error {
 		f.Policies[argument] = policies
 	}
 	return nil
-}
-
-// asJSON reads into what the JSON form of value gives, integers exact.
-func asJSON(value, into any) error {
-	data, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	return decoder.Decode(into)
 }

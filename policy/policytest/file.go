@@ -1,8 +1,8 @@
 package policytest
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -210,7 +210,7 @@ func (s *suite) time(text string, path ...any) time.Time {
 // lockOf is the lock of a case.
 func (s *suite) lockOf(i int) lock.Lock {
 	c := s.file.Cases[i]
-	commit, image := orDefault(c.Commit, Commit), orDefault(c.Image, Image)
+	commit, image := cmp.Or(c.Commit, Commit), cmp.Or(c.Image, Image)
 	ref, pinned, _ := strings.Cut(image, "@")
 	l := lock.Lock{
 		ReleaseID: "git-" + commit,
@@ -229,16 +229,4 @@ func (s *suite) lockOf(i int) lock.Lock {
 
 func isCommit(s string) bool {
 	return len(s) == 40 && strings.Trim(s, "0123456789abcdef") == ""
-}
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-// unreadable is for what a case names and cannot be read.
-func (s *suite) unreadable(what string, err error, path ...any) {
-	s.problems.Add(s.doc.At(path...).Pos, "%s", fmt.Sprintf("%s cannot be read: %v", what, err))
 }

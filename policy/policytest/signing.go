@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -30,7 +31,7 @@ func declaredIdentities(declared map[string]pipeline.Identity) identities {
 
 // key returns the test key of a name. Anybody who knows the name has it: it is worth nothing outside of a test.
 func (ids identities) key(name string) (*sign.Key, error) {
-	seed := sha256.Sum256([]byte("lockage policy test: " + orDefault(ids[name], name)))
+	seed := sha256.Sum256([]byte("lockage policy test: " + cmp.Or(ids[name], name)))
 	return sign.NewKey(ed25519.NewKeyFromSeed(seed[:]))
 }
 

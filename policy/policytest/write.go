@@ -2,7 +2,7 @@ package policytest
 
 import (
 	"fmt"
-	"io"
+	"strings"
 
 	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/policy"
@@ -14,64 +14,48 @@ type Options struct {
 	Markdown bool
 }
 
-// Write shows reports to people, and their count at the end.
-func Write(w io.Writer, reports []Report, options Options) error {
-	failed := 0
+// Text shows reports to people, and their count at the end.
+func Text(reports []Report, options Options) string {
+	var b strings.Builder
+	passed := 0
 	for _, r := range reports {
-		if r.Result != policy.Pass {
-			failed++
+		if r.Result == policy.Pass {
+			passed++
 		}
-		show := writeText
+		gates := r.Gates
+		if r.Result == policy.Pass && !options.Verbose {
+			gates = nil
+		}
 		if options.Markdown {
-			show = writeMarkdown
-		}
-		if err := show(w, r, options.Verbose || r.Result != policy.Pass); err != nil {
-			return err
+			b.WriteString(r.markdown(gates))
+		} else {
+			b.WriteString(r.text(gates))
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d of %d cases came out as expected\n", len(reports)-failed, len(reports))
-	return err
+	fmt.Fprintf(&b, "%d of %d cases came out as expected\n", passed, len(reports))
+	return b.String()
 }
 
-func writeText(w io.Writer, r Report, gates bool) error {
-	if _, err := fmt.Fprintf(w, "%-4s  %s: %s\n", r.Result, r.File, terminal.Line(r.Case)); err != nil {
-		return err
-	}
+func (r Report) text(gates []policy.GateResult) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-4s  %s: %s\n", r.Result, r.File, terminal.Line(r.Case))
 	for _, problem := range r.Problems {
-		if _, err := fmt.Fprintf(w, "  %s\n", terminal.Line(problem)); err != nil {
-			return err
-		}
+		fmt.Fprintf(&b, "  %s\n", terminal.Line(problem))
 	}
-	if !gates {
-		return nil
-	}
-	return policy.WriteText(w, r.Gates)
+	return b.String() + policy.Text(gates)
 }
 
-func writeMarkdown(w io.Writer, r Report, gates bool) error {
-	sign := "✅"
-	if r.Result != policy.Pass {
-		sign = "❌"
-	}
-	if _, err := fmt.Fprintf(w, "#### %s %s: %s\n\n", sign, policy.CodeSpan(r.File), policy.CodeSpan(r.Case)); err != nil {
-		return err
-	}
+func (r Report) markdown(gates []policy.GateResult) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "#### %s %s: %s\n\n", policy.Mark(r.Result), policy.CodeSpan(r.File), policy.CodeSpan(r.Case))
 	for _, problem := range r.Problems {
-		if _, err := fmt.Fprintf(w, "- %s\n", policy.CodeSpan(problem)); err != nil {
-			return err
-		}
+		fmt.Fprintf(&b, "- %s\n", policy.CodeSpan(problem))
 	}
-	if !gates {
-		return nil
+	if gates == nil {
+		return b.String()
 	}
 	if len(r.Problems) > 0 {
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
-		}
+		b.WriteString("\n")
 	}
-	if err := policy.WriteMarkdown(w, r.Gates); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintln(w)
-	return err
+	return b.String() + policy.Markdown(gates) + "\n"
 }

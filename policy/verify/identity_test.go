@@ -51,10 +51,10 @@ func TestIdentity(t *testing.T) {
 		"signed":               {attested(sign.PredicateSignature, same), []string{"promoter", "hydrator"}, ""},
 		"not signed":           {nil, []string{"promoter"}, "no signature by promoter; not signed by promoter"},
 		"another statement":    {attested("https://lockage.dev/promotion/v1", same), []string{"promoter"}, "no signature by promoter"},
-		"for another stage":    {attested(sign.PredicateSignature, func(c *sign.Claim) { c.Stage = "staging" }), []string{"promoter"}, "of stage staging"},
-		"for another pipeline": {attested(sign.PredicateSignature, func(c *sign.Claim) { c.Pipeline = "other" }), []string{"promoter"}, "pipeline other"},
-		"for another release":  {attested(sign.PredicateSignature, func(c *sign.Claim) { c.Release = "git-" + older }), []string{"promoter"}, "as git-" + older},
-		"for another place":    {attested(sign.PredicateSignature, func(c *sign.Claim) { c.Repository = "example.com/x" }), []string{"promoter"}, "in example.com/x"},
+		"for another stage":    {attested(sign.PredicateSignature, func(c *sign.Claim) { c.Stage = "staging" }), []string{"promoter"}, `stage "staging" instead`},
+		"for another pipeline": {attested(sign.PredicateSignature, func(c *sign.Claim) { c.Pipeline = "other" }), []string{"promoter"}, `pipeline "other"`},
+		"for another release":  {attested(sign.PredicateSignature, func(c *sign.Claim) { c.Release = "git-" + older }), []string{"promoter"}, `release "git-` + older},
+		"for another place":    {attested(sign.PredicateSignature, func(c *sign.Claim) { c.Repository = "example.com/x" }), []string{"promoter"}, `repository "example.com/x"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
