@@ -21,7 +21,6 @@ const (
 	Reordered Change = "reordered"
 )
 
-// mark is the sign of a change in front of a name.
 func (c Change) mark() string {
 	return cmp.Or(map[Change]string{Added: "+", Removed: "-", Renamed: ">"}[c], "~")
 }
@@ -107,14 +106,12 @@ type FieldChange struct {
 	Noise bool   `json:"noise,omitempty"` // true only with Options.All
 }
 
-// texts returns the values if both are texts.
 func (f FieldChange) texts() (before, after string, ok bool) {
 	before, was := f.Before.(string)
 	after, is := f.After.(string)
 	return before, after, was && is
 }
 
-// heading names the field.
 func (f FieldChange) heading() string {
 	if len(f.Inside) == 0 {
 		return f.Path.String()

@@ -49,7 +49,6 @@ type comparison struct {
 	fields        []FieldChange  // what differs, with whole values
 }
 
-// object returns the current object, or the old one if it is removed.
 func (c *comparison) object() *hydrate.Object { return cmp.Or(c.current, c.old) }
 
 // compare conceals Secrets and finds the fields that differ.
@@ -72,7 +71,6 @@ func (c *comparison) compare() {
 	}
 }
 
-// report returns the comparison as it is shown.
 func (c *comparison) report(risks []Risk) ObjectChange {
 	o := c.object()
 	fields := c.fields[:min(len(c.fields), maxFields)]

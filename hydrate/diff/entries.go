@@ -203,7 +203,6 @@ type bundle struct {
 	others  []ObjectChange
 }
 
-// objectsIn counts the objects of bundles.
 func objectsIn(bundles []*bundle) int {
 	n := len(bundles)
 	for _, b := range bundles {
@@ -295,7 +294,6 @@ func (b bundle) otherNames() []string {
 	return atMost(names, shownOthers)
 }
 
-// more counts the other objects of a bundle.
 func (b bundle) more() string {
 	if len(b.others) == 0 {
 		return ""

@@ -72,7 +72,7 @@ func TestGolden(t *testing.T) {
 		{"release.short.md", func(b *bytes.Buffer) error {
 			return changes.WriteMarkdown(b, MarkdownOptions{Limit: 4000, Link: "https://ci.example.com/diff/7"})
 		}},
-		{"release.json", func(b *bytes.Buffer) error { return changes.WriteJSON(b) }},
+		{"release.json", func(b *bytes.Buffer) error { return writeJSON(b, changes) }},
 		{"release.html", func(b *bytes.Buffer) error {
 			return changes.WriteHTML(b, HTMLOptions{Title: "monitoring: production", Before: "live", After: "candidate"})
 		}},

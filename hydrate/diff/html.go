@@ -239,7 +239,6 @@ type htmlFolder struct {
 	Files   []htmlFile
 }
 
-// htmlFile is an object in the tree.
 type htmlFile struct {
 	*htmlObject
 	Label string

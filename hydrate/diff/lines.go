@@ -34,7 +34,6 @@ const (
 	LineNote    LineOp = "@"
 )
 
-// mark is the sign of a line in front of its text.
 func (op LineOp) mark() string {
 	if op == LineNote {
 		return " "

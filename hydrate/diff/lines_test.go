@@ -125,6 +125,12 @@ func TestSecretsStayHidden(t *testing.T) {
 	}
 }
 
+func writeJSON(b *bytes.Buffer, c Changes) error {
+	encoder := json.NewEncoder(b)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(c)
+}
+
 // outputs writes changes in every way.
 func outputs(t testing.TB, c Changes) map[string]string {
 	t.Helper()
@@ -132,7 +138,7 @@ func outputs(t testing.TB, c Changes) map[string]string {
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"text":     func(b *bytes.Buffer) error { return c.WriteText(b, TextOptions{}) },
 		"Markdown": func(b *bytes.Buffer) error { return c.WriteMarkdown(b, MarkdownOptions{}) },
-		"JSON":     func(b *bytes.Buffer) error { return c.WriteJSON(b) },
+		"JSON":     func(b *bytes.Buffer) error { return writeJSON(b, c) },
 		"HTML":     func(b *bytes.Buffer) error { return c.WriteHTML(b, HTMLOptions{}) },
 	} {
 		var b bytes.Buffer

@@ -94,7 +94,6 @@ func checkLink(link string) (string, error) {
 	return "<" + strings.NewReplacer("<", "%3C", ">", "%3E", " ", "%20").Replace(u.String()) + ">", nil
 }
 
-// markdownPage takes what fits.
 type markdownPage struct {
 	bytes.Buffer
 	limit int
@@ -245,7 +244,6 @@ func code(s string) string {
 	return fence + s + fence
 }
 
-// codes writes names as code spans.
 func codes(names []string) []string {
 	spans := make([]string, len(names))
 	for i, name := range names {

@@ -88,7 +88,6 @@ func (n *noiseFilter) rule(at Path) int {
 	return slices.IndexFunc(n.patterns, func(p pattern) bool { return p.matches(at) })
 }
 
-// count counts a field that a rule folds.
 func (n *noiseFilter) count(rule int, met map[int]bool) {
 	n.noise.Fields++
 	n.noise.Rules[rule].Fields++

@@ -21,12 +21,8 @@ type step struct {
 // key returns the path extended by a key. The receiver is not changed.
 func (p Path) key(name string) Path { return append(p[:len(p):len(p)], step{name: name}) }
 
-// item returns the path extended by a list item.
-func (p Path) item(name string) Path {
-	return append(p[:len(p):len(p)], step{name: name, item: true})
-}
+func (p Path) item(name string) Path { return append(p[:len(p):len(p)], step{name: name, item: true}) }
 
-// index returns the path extended by a list item without a key.
 func (p Path) index(i int) Path { return p.item(strconv.Itoa(i)) }
 
 func (p Path) String() string {
@@ -65,22 +61,21 @@ func (p *Path) UnmarshalText(text []byte) error {
 // parseSteps reads the steps of a path or pattern.
 func parseSteps(text string, limit int) (Path, error) {
 	var p Path
-	for rest := text; rest != ""; {
+	for text != "" {
 		if len(p) == limit {
 			return nil, fmt.Errorf("more than %d steps", limit)
 		}
-		var s step
-		var err error
-		if rest[0] != '[' && len(p) > 0 {
-			if rest[0] != '.' {
+		if len(p) > 0 && text[0] != '[' {
+			var dot bool
+			if text, dot = strings.CutPrefix(text, "."); !dot {
 				return nil, errors.New("a dot is missing")
 			}
-			rest = rest[1:]
 		}
-		if s, rest, err = parseStep(rest); err != nil {
+		s, rest, err := parseStep(text)
+		if err != nil {
 			return nil, err
 		}
-		p = append(p, s)
+		p, text = append(p, s), rest
 	}
 	return p, nil
 }
@@ -140,7 +135,6 @@ func (p Path) lastKey() string {
 	return ""
 }
 
-// items returns the names of the list items on the path.
 func (p Path) items() []string {
 	var names []string
 	for _, s := range p {

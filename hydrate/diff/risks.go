@@ -137,7 +137,6 @@ func text(value any) string {
 	return s
 }
 
-// itemsOf returns the items of type T of a list.
 func itemsOf[T any](value any) []T {
 	list, _ := value.([]any)
 	var out []T

@@ -68,7 +68,6 @@ func containerPowers(container map[string]any) []string {
 	return found
 }
 
-// trueOf returns the keys whose value is true.
 func trueOf(m map[string]any, keys ...string) []string {
 	return slices.DeleteFunc(keys, func(key string) bool { return m[key] != true })
 }

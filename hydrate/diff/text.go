@@ -3,7 +3,6 @@ package diff
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -180,11 +179,4 @@ func (t *textPage) entry(e entry, limit int) {
 
 func (c Change) color() color {
 	return cmp.Or(map[Change]color{Added: green, Removed: red}[c], yellow)
-}
-
-// WriteJSON writes the changes as one indented JSON object: the fields of [Changes] under the names of their tags.
-func (c Changes) WriteJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(c)
 }

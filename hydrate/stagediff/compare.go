@@ -38,26 +38,21 @@ func Compare(ctx context.Context, comparisons []Comparison, options diff.Options
 
 // compareAll is Compare with the results of all comparisons that did not fail.
 func compareAll(ctx context.Context, comparisons []Comparison, options diff.Options) ([]Change, error) {
-	results := make([]*Change, len(comparisons))
+	results := make([]Change, len(comparisons))
 	failures := make([]error, len(comparisons))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, c := range comparisons {
 		group.Go(func() error {
-			result, err := c.compare(ctx, options)
-			if err != nil {
-				failures[i] = err
-				return ctx.Err()
-			}
-			results[i] = &result
-			return nil
+			results[i], failures[i] = c.compare(ctx, options)
+			return ctx.Err()
 		})
 	}
 	err := errors.Join(append(failures, group.Wait())...)
 	changes := []Change{}
-	for _, r := range results {
-		if r != nil {
-			changes = append(changes, *r)
+	for i, change := range results {
+		if failures[i] == nil {
+			changes = append(changes, change)
 		}
 	}
 	return changes, err
@@ -102,7 +97,6 @@ func (v *Version) objects(ctx context.Context) ([]hydrate.Object, error) {
 	return objects, v.named(err)
 }
 
-// named adds the name of the version to an error.
 func (v *Version) named(err error) error {
 	if err == nil || v.Pipeline == "" {
 		return err
@@ -167,7 +161,6 @@ func Match(before, after Side) ([]Comparison, error) {
 	return comparisons, nil
 }
 
-// oneStageEach reports whether each pipeline has at most one of the versions.
 func (s Side) oneStageEach() bool {
 	met := map[string]bool{}
 	for _, v := range s.Versions {

@@ -54,7 +54,6 @@ const findTries = 3
 // which are at most as many as bytes, less the mark by which a comment is found.
 func (r *Repository) MaxBody() int { return r.maxText - maxMark }
 
-// fits returns an error if a text is longer than the forge takes.
 func (r *Repository) fits(what, text string) error {
 	if len(text) > r.MaxBody() {
 		return fmt.Errorf("%s: its text has %d bytes, and %s takes %d: shorten it", what, len(text), r.kind, r.MaxBody())
@@ -137,7 +136,6 @@ func (r *Repository) open(ctx context.Context, request Request) (Ensured, error)
 	return ensured, nil
 }
 
-// converge writes the differences.
 func (r *Repository) converge(ctx context.Context, request Request, ensured *Ensured) error {
 	var change change
 	if ensured.Title != request.Title {

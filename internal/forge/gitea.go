@@ -15,7 +15,6 @@ import (
 // giteaPage is the default maximum of entries in one response of Gitea.
 const giteaPage = 50
 
-// labelColor is the color of new labels.
 const labelColor = "#1d76db"
 
 // giteaForge speaks the API of Gitea and Forgejo, version 1: https://docs.gitea.com/api/1.26/.

@@ -190,7 +190,6 @@ func (r *Repository) Landed(ctx context.Context, pull PullRequest, commit string
 	return pull, r.fail("show pull request "+r.reference(pull.Number)+" as merged", err)
 }
 
-// reference returns a number as people write it.
 func (r *Repository) reference(number int) string { return r.sign + strconv.Itoa(number) }
 
 // pages reads a list page by page, as far as it is ranged over; next returns the number of the next page, or 0.
@@ -217,7 +216,6 @@ func pages[T, R any](next func(R) int, read func(page int) ([]T, R, error)) iter
 	}
 }
 
-// collect reads a list to its end.
 func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	var all []T
 	for entry, err := range list {

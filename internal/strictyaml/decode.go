@@ -76,7 +76,14 @@ func (d *decoding) value(n *Node, v reflect.Value, path string, anyScalar bool) 
 		d.value(n, v.Elem(), path, anyScalar)
 	case reflect.Struct:
 		if d.isKind(n, Map, path, "a map") {
-			d.structure(n, v, path)
+			var targets []target
+			for _, field := range reflect.VisibleFields(v.Type()) {
+				if tag, ok := field.Tag.Lookup("yaml"); ok && tag != "-" {
+					key, options, _ := strings.Cut(tag, ",")
+					targets = append(targets, target{key, options, v.FieldByIndex(field.Index)})
+				}
+			}
+			d.fields(n, targets, path)
 		}
 	case reflect.Slice:
 		if d.isKind(n, List, path, "a list") {
@@ -110,25 +117,24 @@ func (d *decoding) value(n *Node, v reflect.Value, path string, anyScalar bool) 
 func (d *decoding) scalar(n *Node, v reflect.Value, path string, anyScalar bool) {
 	switch v.Kind() {
 	case reflect.String:
-		if n.IsString() || anyScalar && n.Kind == Scalar {
-			v.SetString(n.Value)
+		if !n.IsString() && (!anyScalar || n.Kind != Scalar) {
+			d.wrongType(n, path, "a string")
 			return
 		}
-		d.wrongType(n, path, "a string")
+		v.SetString(n.Value)
 	case reflect.Bool:
-		if n.Kind == Scalar && n.Tag == "!!bool" {
-			v.SetBool(strings.EqualFold(n.Value, "true"))
+		if n.Tag != "!!bool" {
+			d.wrongType(n, path, "true or false")
 			return
 		}
-		d.wrongType(n, path, "true or false")
+		v.SetBool(strings.EqualFold(n.Value, "true"))
 	case reflect.Int:
-		if n.Kind == Scalar && n.Tag == "!!int" {
-			if i, err := strconv.Atoi(n.Value); err == nil {
-				v.SetInt(int64(i))
-				return
-			}
+		i, err := strconv.Atoi(n.Value)
+		if err != nil || n.Tag != "!!int" {
+			d.wrongType(n, path, "a decimal number")
+			return
 		}
-		d.wrongType(n, path, "a decimal number")
+		v.SetInt(int64(i))
 	default:
 		panic("strictyaml: cannot decode into " + v.Type().String())
 	}
@@ -145,19 +151,6 @@ func (d *decoding) isKind(n *Node, kind Kind, path, want string) bool {
 type target struct {
 	key, options string
 	value        reflect.Value
-}
-
-func (d *decoding) structure(n *Node, v reflect.Value, path string) {
-	var targets []target
-	for _, field := range reflect.VisibleFields(v.Type()) {
-		tag, ok := field.Tag.Lookup("yaml")
-		if !ok || tag == "-" {
-			continue
-		}
-		key, options, _ := strings.Cut(tag, ",")
-		targets = append(targets, target{key, options, v.FieldByIndex(field.Index)})
-	}
-	d.fields(n, targets, path)
 }
 
 func (d *decoding) fields(n *Node, targets []target, path string) {
@@ -183,11 +176,14 @@ func (d *decoding) fields(n *Node, targets []target, path string) {
 		if slices.Contains(known, e.Key) || d.isMergeKey(e) {
 			continue
 		}
-		hint := ""
-		if near := nearest(e.Key, known); near != "" {
-			hint = fmt.Sprintf(" (did you mean %q?)", near)
+		msg := fmt.Sprintf("unknown key %q", e.Key)
+		if path != "" {
+			msg += " in " + path
 		}
-		d.problems.Add(e.KeyPos, "unknown key %q%s%s", e.Key, in(path), hint)
+		if near := nearest(e.Key, known); near != "" {
+			msg += fmt.Sprintf(" (did you mean %q?)", near)
+		}
+		d.problems.Add(e.KeyPos, "%s", msg)
 	}
 }
 
@@ -204,26 +200,17 @@ func (d *decoding) wrongType(n *Node, path, want string) {
 	if path == "" {
 		path = "the document"
 	}
-	if name, ok := n.unquotedPlaceholder(); ok && want == "a string" {
-		d.problems.Add(n.Pos, `%s: {%s} without quotes is a YAML map: write "{%s}"`, path, name, name)
-		return
-	}
 	msg := fmt.Sprintf("%s: expected %s, found %s", path, want, n.describe())
 	switch {
 	case n.IsNull():
 		msg = fmt.Sprintf("%s is empty: give it %s", path, want)
 	case want == "a string" && n.Kind == Scalar:
 		msg += fmt.Sprintf(": write %q with quotes", n.Value)
+	case want == "a string" && len(n.Entries) == 1 && n.Entries[0].Value.IsNull(): // a bare {name}
+		name := n.Entries[0].Key
+		msg = fmt.Sprintf(`%s: {%s} without quotes is a YAML map: write "{%s}"`, path, name, name)
 	}
 	d.problems.Add(n.Pos, "%s", msg)
-}
-
-// unquotedPlaceholder recognises the YAML of a bare {name}: a map with one key without a value.
-func (n *Node) unquotedPlaceholder() (string, bool) {
-	if n.Kind == Map && len(n.Entries) == 1 && n.Entries[0].Value.IsNull() {
-		return n.Entries[0].Key, true
-	}
-	return "", false
 }
 
 func (n *Node) describe() string {
@@ -243,13 +230,6 @@ func (n *Node) describe() string {
 	}[n.Tag], "a value tagged "+n.Tag)
 }
 
-func in(path string) string {
-	if path == "" {
-		return ""
-	}
-	return " in " + path
-}
-
 func join(path, key string) string {
 	if path == "" {
 		return key
@@ -260,10 +240,10 @@ func join(path, key string) string {
 // nearest returns the known key that word is probably a misspelling of, or "".
 func nearest(word string, known []string) string {
 	const maxDistance, maxLength = 2, 64
-	best, at := "", maxDistance+1
 	if len(word) > maxLength {
 		return ""
 	}
+	best, at := "", maxDistance+1
 	for _, k := range known {
 		dist := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(k))
 		if dist < at && dist < len(k) {

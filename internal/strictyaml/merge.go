@@ -5,10 +5,10 @@ import "slices"
 // Merge returns base with the values of over: maps are merged deeply, key by key, and any other value of over (a list, a
 // scalar, null) replaces that of base. Either may be nil. Neither is changed.
 func Merge(base, over *Node) *Node {
-	if base == nil || over == nil || base.Kind != Map || over.Kind != Map {
-		if over == nil {
-			return base
-		}
+	if over == nil {
+		return base
+	}
+	if base == nil || base.Kind != Map || over.Kind != Map {
 		return over
 	}
 	merged := *over

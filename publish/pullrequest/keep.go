@@ -28,7 +28,6 @@ type Proposal struct {
 	Older func(release string) bool
 }
 
-// rollback reports whether the proposal brings back what was live before.
 func (p Proposal) rollback() bool { return p.Promotion != nil }
 
 // Kept is the pull request of a proposal.
@@ -158,7 +157,6 @@ func (k *Keeper) autoMerge(ctx context.Context, p Proposal, kept *Kept) error {
 	return err
 }
 
-// supersede closes the pull requests of older releases of the stage.
 func (k *Keeper) supersede(ctx context.Context, p Proposal, kept *Kept) error {
 	if p.Older == nil {
 		return nil

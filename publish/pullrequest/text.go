@@ -60,7 +60,6 @@ func (k *Keeper) body(p Proposal, changes diff.Changes, known bool) (string, err
 	return b.String(), nil
 }
 
-// next returns what people do next.
 func (p Proposal) next() string {
 	switch {
 	case p.rollback():
