@@ -62,11 +62,11 @@ func (a *app) demo(ctx context.Context, dir, addr string) (err error) {
 	if err := exportKeys(setup); err != nil {
 		return err
 	}
-	for _, step := range demoSteps() {
-		fmt.Fprintf(a.stdout, "\n# %s\n$ lockage %s\n", step.why, strings.Join(step.args, " "))
-		args := append([]string{"-C", setup.GitOpsDir, "--cache-dir", filepath.Join(dir, "cache")}, step.args...)
+	for _, step := range demoSteps {
+		fmt.Fprintf(a.stdout, "\n# %s\n$ lockage %s\n", step.why, step.command)
+		args := append([]string{"-C", setup.GitOpsDir, "--cache-dir", filepath.Join(dir, "cache")}, strings.Fields(step.command)...)
 		if code := run(ctx, args, a.stdin, a.stdout, a.stderr); code != step.code {
-			return reported{code, fmt.Errorf("lockage %s: exit status %d", strings.Join(step.args, " "), code)}
+			return reported{code, fmt.Errorf("lockage %s: exit status %d", step.command, code)}
 		}
 	}
 	fmt.Fprintf(a.stdout, `
@@ -101,24 +101,20 @@ func exportKeys(setup demo.Setup) error {
 	return nil
 }
 
-type demoStep struct {
-	why  string
-	code int // exit status
-	args []string
-}
-
-func demoSteps() []demoStep {
-	return []demoStep{
-		{"A release is a lock in Git: one source commit and one image digest. Check it.", exitDone, []string{"lock", "check"}},
-		{"Render the chart at the locked commit for every stage; pack, sign, push and tag each, and show each on its branch.", exitDone, []string{"hydrate"}},
-		{"A second run changes nothing.", exitDone, []string{"hydrate"}},
-		{"Verify that the artifact in the registry was made from the lock, by the hydrator, and is unaltered.", exitDone, []string{"verify", "production"}},
-		{"Production comes after test and review: not yet.", exitDenied, []string{"promote", "production"}},
-		{"Promote what is ready to the stages with auto: true. Nothing is rendered: a record is signed, and a tag moves.", exitDone, []string{"promote", "--ready"}},
-		{"The next stages, and now production.", exitDone, []string{"promote", "test", "review", "production"}},
-		{"What is live, and where?", exitDone, []string{"status"}},
-		{"Which checks let it into production?", exitDone, []string{"history", "production"}},
-	}
+// demoSteps are the commands of the demonstration, with their exit statuses.
+var demoSteps = []struct {
+	why, command string
+	code         int
+}{
+	{"A release is a lock in Git: one source commit and one image digest. Check it.", "lock check", exitDone},
+	{"Render the chart at the locked commit for every stage; pack, sign, push and tag each, and show each on its branch.", "hydrate", exitDone},
+	{"A second run changes nothing.", "hydrate", exitDone},
+	{"Verify that the artifact in the registry was made from the lock, by the hydrator, and is unaltered.", "verify production", exitDone},
+	{"Production comes after test and review: not yet.", "promote production", exitDenied},
+	{"Promote what is ready to the stages with auto: true. Nothing is rendered: a record is signed, and a tag moves.", "promote --ready", exitDone},
+	{"The next stages, and now production.", "promote test review production", exitDone},
+	{"What is live, and where?", "status", exitDone},
+	{"Which checks let it into production?", "history production", exitDone},
 }
 
 // pathHint returns a line that adds this program to the shell's PATH, unless it is there already.
@@ -141,12 +137,8 @@ func demoDir(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the user names the folder
 		return "", err
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", err
-	}
-	if len(entries) > 0 {
-		return "", usagef("folder %s is not empty; name another one", dir)
+	if err := checkEmpty(dir); err != nil {
+		return "", usageError{err}
 	}
 	return filepath.Abs(dir)
 }

@@ -8,17 +8,24 @@ import (
 	"path/filepath"
 )
 
-// writeDir writes the files of a tree to a folder that is new or empty. They are written beside it first and put in
-// place by one rename: the folder has all of them or none.
-func writeDir(dir string, files fs.FS) (err error) {
-	dir = filepath.Clean(dir)
+// checkEmpty refuses a folder that is neither new nor empty.
+func checkEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	case len(entries) > 0:
+		return nil
+	case err == nil && len(entries) > 0:
 		return fmt.Errorf("folder %s is not empty; name another one, or remove it", dir)
+	}
+	return err
+}
+
+// writeDir writes the files of a tree to a folder that is new or empty. They are written beside it first and put in
+// place by one rename: the folder has all of them or none.
+func writeDir(dir string, files fs.FS) error {
+	dir = filepath.Clean(dir)
+	if err := checkEmpty(dir); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // manifests are public
 		return err
@@ -27,17 +34,15 @@ func writeDir(dir string, files fs.FS) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(tmp)
-		}
-	}()
-	if err := os.CopyFS(tmp, files); err != nil {
-		return err
+	err = os.CopyFS(tmp, files)
+	if err == nil {
+		err = os.Chmod(tmp, 0o755) //nolint:gosec // the same
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // the same
-		return err
+	if err == nil {
+		err = os.Rename(tmp, dir) // replaces an empty folder
 	}
-	// rename(2) replaces an empty folder.
-	return os.Rename(tmp, dir)
+	if err != nil {
+		_ = os.RemoveAll(tmp)
+	}
+	return err
 }

@@ -106,9 +106,14 @@ type subject struct {
 	live *policy.Check // of its stage's state; nil if the query does not ask for it
 }
 
+// subjects finds the artifacts that a query names.
 func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, error) {
-	if stage, ok := strings.CutPrefix(q.Artifact, sides.LivePrefix); ok {
-		return d.liveSubjects(ctx, stage, q.Release)
+	stage, isLive := strings.CutPrefix(q.Artifact, sides.LivePrefix)
+	if isLive {
+		if err := d.checkStages([]string{stage}); err != nil { // what follows live: is not a reference
+			return nil, err
+		}
+		q.Artifact = stage
 	}
 	var requests []verify.Request
 	var err error
@@ -120,19 +125,31 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 	if err != nil {
 		return nil, err
 	}
-	subjects := make([]subject, len(requests))
-	for i, r := range requests {
-		subjects[i].Request = r
-		if q.Artifact != r.Stage && r.Reference != r.Stage { // neither STAGE nor REPOSITORY:STAGE
+	var subjects []subject
+	for _, r := range requests {
+		if q.Artifact != r.Stage && r.Reference != r.Stage { // neither STAGE, live:STAGE nor REPOSITORY:STAGE
+			subjects = append(subjects, subject{Request: r})
 			continue
 		}
 		declared, _, err := d.expand(r.Pipeline, r.Stage)
 		if err != nil {
 			return nil, err
 		}
-		if subjects[i].live, _, err = d.judgeLive(ctx, declared); err != nil {
+		check, state, err := d.judgeLive(ctx, declared)
+		switch {
+		case err != nil:
 			return nil, err
+		case isLive && state.Live == nil:
+			reason := "nothing was promoted yet"
+			if check != nil {
+				reason = check.Reason
+			}
+			return nil, fmt.Errorf("what is live in stage %s of pipeline %s is %w: %s", r.Stage, r.Pipeline.Name, policy.ErrDenied, reason)
+		case isLive:
+			r.Reference, r.Live = state.Live.To.Digest.String(), live.PlaceOf(declared)
+			r.Release = cmp.Or(q.Release, state.Live.To.Release)
 		}
+		subjects = append(subjects, subject{r, check})
 	}
 	return subjects, nil
 }
@@ -146,58 +163,18 @@ func (d declaration) judgeLive(ctx context.Context, declared pipeline.Expanded) 
 	if err != nil {
 		return nil, live.State{}, err
 	}
+	check := policy.Check{Check: "live", Result: policy.Fail}
 	state, err := live.Read(ctx, s)
 	if errors.Is(err, live.ErrBroken) {
-		return &policy.Check{Check: "live", Result: policy.Fail, Reason: err.Error()}, state, nil
+		check.Reason = err.Error()
+		return &check, state, nil
 	}
 	ok, reason := state.Consistent(declared)
-	switch {
-	case !ok:
-		return &policy.Check{Check: "live", Result: policy.Fail, Reason: reason}, state, err
-	case state.Live == nil:
+	if err != nil || ok && state.Live == nil {
 		return nil, state, err
 	}
-	return &policy.Check{Check: "live", Result: policy.Pass, Reason: reason}, state, err
-}
-
-// liveSubjects returns what is live in a stage, one subject for each pipeline that has it.
-func (d declaration) liveSubjects(ctx context.Context, stage, release string) ([]subject, error) {
-	pipelines, err := verify.Having(d.pipelines, stage)
-	if err != nil {
-		return nil, err
+	if check.Reason = reason; ok {
+		check.Result = policy.Pass
 	}
-	var subjects []subject
-	for _, p := range pipelines {
-		declared, _, err := d.expand(p, stage)
-		if err != nil {
-			return nil, err
-		}
-		check, state, err := d.judgeLive(ctx, declared)
-		if err != nil {
-			return nil, err
-		}
-		if state.Live == nil {
-			reason := "nothing was promoted yet"
-			if check != nil {
-				reason = check.Reason
-			}
-			return nil, fmt.Errorf("what is live in stage %s of pipeline %s is %w: %s", stage, p.Name, policy.ErrDenied, reason)
-		}
-		repository, err := d.client.Repository(declared.Repository)
-		if err != nil {
-			return nil, err
-		}
-		subjects = append(subjects, subject{
-			Request: verify.Request{
-				Pipeline:   p,
-				Stage:      stage,
-				Repository: repository,
-				Reference:  state.Live.To.Digest.String(),
-				Release:    cmp.Or(release, state.Live.To.Release),
-				Live:       live.PlaceOf(declared),
-			},
-			live: check,
-		})
-	}
-	return subjects, nil
+	return &check, state, nil
 }

@@ -9,44 +9,32 @@ import (
 
 // These names are placeholders in the GitOps repository's files for values that Prepare fills in.
 const (
-	// Registry is the host of the artifact repository in lockage.yaml; replace it by the registry's host and port.
-	Registry = "registry.demo.invalid"
+	Registry  = "registry.demo.invalid"    // host of the artifact repository in lockage.yaml, for the registry's host and port
+	ChartPath = "k8s/helm"                 // the chart's folder in the source repository: the lock's packaging.sourcePath
+	LockDir   = "warehouses/codeai/builds" // folder of the locks in the GitOps repository
 
-	// ChartPath is the chart's folder in the source repository: the lock's packaging.sourcePath.
-	ChartPath = "k8s/helm"
+	PublicKey          = "keys/hydrator.pub" // file of the hydrator's public key in the GitOps repository
+	PrivateKeyVariable = "HYDRATOR_KEY"      // environment variable that lockage.yaml names as the hydrator's key
 
-	// LockDir is the folder of the locks in the GitOps repository.
-	LockDir = "warehouses/codeai/builds"
-
-	// PublicKey is where the GitOps repository expects the hydrator's public key.
-	PublicKey = "keys/hydrator.pub"
-
-	// PrivateKeyVariable is the environment variable that lockage.yaml names as the hydrator's key.
-	PrivateKeyVariable = "HYDRATOR_KEY"
-
-	// PromoterPublicKey and PromoterVariable are those of the promoter, in the demonstration only.
+	// The promoter's are in the demonstration only.
 	PromoterPublicKey = "keys/promoter.pub"
 	PromoterVariable  = "PROMOTER_KEY"
 )
 
-//go:embed all:source
-var source embed.FS
-
-//go:embed all:gitops
-var gitOps embed.FS
+//go:embed all:source all:gitops
+var files embed.FS
 
 // Source returns the files of the application's source repository.
-func Source() fs.FS { return sub(source, "source") }
+func Source() fs.FS { return sub("source") }
 
-// GitOps returns the files of the GitOps repository: pipeline file, values and variables of four stages. Locks and keys
-// are not among them; they are made when the demo runs.
-func GitOps() fs.FS { return sub(gitOps, "gitops") }
+// GitOps returns the files of the GitOps repository: pipeline file, values and variables of four stages. Prepare adds locks
+// and keys.
+func GitOps() fs.FS { return sub("gitops") }
 
-// sub opens a folder that is embedded above, so that it cannot fail.
-func sub(files embed.FS, dir string) fs.FS {
+func sub(dir string) fs.FS {
 	tree, err := fs.Sub(files, dir)
 	if err != nil {
-		panic(err)
+		panic(err) // the folders are embedded
 	}
 	return tree
 }

@@ -2,7 +2,7 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate/lock"
@@ -30,8 +29,6 @@ type Setup struct {
 	Image      string // the application's image, repository:tag
 	Artifacts  string // the repository of the artifacts
 }
-
-const branch = "main"
 
 // Options say what to prepare.
 type Options struct {
@@ -54,7 +51,7 @@ func Prepare(ctx context.Context, dir string, o Options) (Setup, error) {
 		Promoter:   filepath.Join(dir, "keys", "promoter.key"),
 		Artifacts:  o.Registry + "/acme/codeai-manifests",
 	}
-	commit := git.NewRepository{Branch: branch, Message: "Ship it", Author: "Ada", Email: "ada@acme.example", When: o.Now}
+	commit := git.NewRepository{Branch: "main", Message: "Ship it", Author: "Ada", Email: "ada@acme.example", When: o.Now}
 	if err := os.CopyFS(s.SourceDir, Source()); err != nil {
 		return s, err
 	}
@@ -107,10 +104,8 @@ func (s Setup) writeGitOps(ctx context.Context, o Options, image digest.Digest) 
 		if err != nil {
 			return err
 		}
-		if err := writeFile(private, keys.Private); err != nil {
-			return err
-		}
-		if err := writeFile(filepath.Join(s.GitOpsDir, filepath.FromSlash(public)), keys.Public); err != nil {
+		public = filepath.Join(s.GitOpsDir, filepath.FromSlash(public))
+		if err := errors.Join(writeFile(private, keys.Private), writeFile(public, keys.Public)); err != nil {
 			return err
 		}
 	}
@@ -147,25 +142,12 @@ func PushImage(ctx context.Context, ref, commit string) (digest.Digest, error) {
 	if err != nil {
 		return "", err
 	}
-	config, err := json.Marshal(ocispec.Image{
-		Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"},
-		Config:   ocispec.ImageConfig{Labels: map[string]string{ocispec.AnnotationRevision: commit}},
-		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}},
-	})
-	if err != nil {
-		return "", err
-	}
-	blob := oci.Blob{MediaType: ocispec.MediaTypeImageConfig, Data: config}
-	manifest, err := json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    blob.Descriptor(),
-		Layers:    []ocispec.Descriptor{},
-	})
-	if err != nil {
-		return "", err
-	}
-	desc, err := repository.PushManifest(ctx, ocispec.MediaTypeImageManifest, manifest, blob)
+	config := oci.Blob{MediaType: ocispec.MediaTypeImageConfig, Data: fmt.Appendf(nil,
+		`{"architecture":"amd64","os":"linux","config":{"Labels":{%q:%q}},"rootfs":{"type":"layers","diff_ids":[]}}`,
+		ocispec.AnnotationRevision, commit)}
+	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[]}`,
+		ocispec.MediaTypeImageManifest, config.MediaType, digest.FromBytes(config.Data), len(config.Data))
+	desc, err := repository.PushManifest(ctx, ocispec.MediaTypeImageManifest, manifest, config)
 	if err != nil {
 		return "", fmt.Errorf("push the application's image: %w", err)
 	}

@@ -41,13 +41,13 @@ var (
 
 // Parse determines the kind of a name by its spelling.
 func Parse(text string) (Name, error) {
-	if name, ok := strings.CutPrefix(text, BranchPrefix); ok && name != "" {
-		return Name{Branch, text, name}, nil
-	}
-	if name, ok := strings.CutPrefix(text, LivePrefix); ok && stageName.MatchString(name) {
-		return Name{Live, text, name}, nil
-	}
+	branch, isBranch := strings.CutPrefix(text, BranchPrefix)
+	stage, isLive := strings.CutPrefix(text, LivePrefix)
 	switch {
+	case isBranch && branch != "":
+		return Name{Branch, text, branch}, nil
+	case isLive && stageName.MatchString(stage):
+		return Name{Live, text, stage}, nil
 	case strings.ContainsAny(text, ":/@"):
 		repository, tagOrDigest, err := oci.SplitReference(text)
 		if err == nil && tagOrDigest == "" {

@@ -38,19 +38,27 @@ type Finder struct {
 	Warn      func(message string) // receives what the user should know and is not an error
 }
 
-// Find returns the sides that two names name; for a single name, of the kind Stage or Release, that and what is live in the
-// same stages. The error is [verify.ErrUnknown] if a name names nothing.
+// Find returns the sides that two names name; for a single name, of the kind Stage or Release, what is live in the same stages
+// and that. The error is [verify.ErrUnknown] if a name names nothing.
 func (f Finder) Find(ctx context.Context, names ...Name) (before, after stagediff.Side, err error) {
 	if before, err = f.side(ctx, names[0]); err != nil {
 		return before, after, err
 	}
-	if len(names) == 1 {
-		after = before
-		before, err = f.liveOf(ctx, after)
-	} else {
+	if len(names) > 1 {
 		after, err = f.side(ctx, names[1])
+		return before, after, err
 	}
-	return before, after, err
+	after = before
+	before = stagediff.Side{Name: "what is live", Complete: after.Complete}
+	for _, v := range after.Versions {
+		i := slices.IndexFunc(f.Pipelines, func(p *pipeline.Pipeline) bool { return p.Name == v.Pipeline })
+		shown, err := f.live(ctx, f.Pipelines[i], v.Stage)
+		if err != nil {
+			return before, after, err
+		}
+		before.Versions = append(before.Versions, shown)
+	}
+	return before, after, nil
 }
 
 func (f Finder) side(ctx context.Context, n Name) (stagediff.Side, error) {
@@ -173,33 +181,23 @@ func (f Finder) everyLive(ctx context.Context, stage string) ([]stagediff.Versio
 	if err != nil {
 		return nil, err
 	}
-	var versions []stagediff.Version
-	for _, p := range found {
-		s, err := f.live(ctx, p, stage)
-		if err != nil {
-			return nil, fmt.Errorf("what is live in %s/%s: %w", p.Name, stage, err)
+	versions := make([]stagediff.Version, len(found))
+	for i, p := range found {
+		if versions[i], err = f.live(ctx, p, stage); err != nil {
+			return nil, err
 		}
-		versions = append(versions, s)
 	}
 	return versions, nil
 }
 
-// liveOf returns what is live in the stages of another side.
-func (f Finder) liveOf(ctx context.Context, other stagediff.Side) (stagediff.Side, error) {
-	side := stagediff.Side{Name: "what is live", Complete: other.Complete}
-	for _, s := range other.Versions {
-		i := slices.IndexFunc(f.Pipelines, func(p *pipeline.Pipeline) bool { return p.Name == s.Pipeline })
-		v, err := f.live(ctx, f.Pipelines[i], s.Stage)
-		if err != nil {
-			return side, fmt.Errorf("what is live in %s/%s: %w", s.Pipeline, s.Stage, err)
-		}
-		side.Versions = append(side.Versions, v)
-	}
-	return side, nil
-}
-
-func (f Finder) live(ctx context.Context, p *pipeline.Pipeline, stage string) (stagediff.Version, error) {
+// live returns what is live in a stage.
+func (f Finder) live(ctx context.Context, p *pipeline.Pipeline, stage string) (_ stagediff.Version, err error) {
 	v := stagediff.Version{Pipeline: p.Name, Stage: stage}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("what is live in %s/%s: %w", p.Name, stage, err)
+		}
+	}()
 	declared, err := f.declared(p, stage)
 	if err != nil {
 		return v, err
