@@ -11,6 +11,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy/rego"
 	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // Results of a gate, beside Pass and Fail.
@@ -119,9 +120,7 @@ type Subject struct {
 
 // Span is a time during which one content was live in a stage without a break.
 type Span struct {
-	Release string
-	Digest  digest.Digest // the artifact's
-	Content digest.Digest
+	predicate.Artifact
 	From    time.Time
 	Until   time.Time // zero: it still is
 	Claimed bool      // the times are the promoter's word, signed but not countersigned by anybody

@@ -212,7 +212,7 @@ func TestWaivers(t *testing.T) {
 func TestPendingIsWaived(t *testing.T) {
 	t.Parallel()
 	d := newGateScene(t)
-	d.f.Live["test"] = []policy.Span{{Release: release, Content: contentA, From: ago(time.Hour)}}
+	d.f.Live["test"] = []policy.Span{{Artifact: predicate.Artifact{Release: release, Content: contentA}, From: ago(time.Hour)}}
 	gates, err := parse(t, "[{soak: {stage: test, for: 2h}}, {name: long, soak: {stage: test, for: 9h}}]", nil)
 	if err != nil {
 		t.Fatal(err)

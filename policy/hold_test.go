@@ -17,7 +17,7 @@ func TestHold(t *testing.T) {
 	h := time.Hour
 	plain, healthy := policy.Soak{Stage: "test", For: "2h"}, policy.Soak{Stage: "test", For: "2h", Healthy: true}
 	span := func(release string, content digest.Digest, from, until time.Duration) policy.Span {
-		s := policy.Span{Release: release, Digest: inTest, Content: content, From: ago(from)}
+		s := policy.Span{Artifact: predicate.Artifact{Release: release, Digest: inTest, Content: content}, From: ago(from)}
 		if until != 0 {
 			s.Until = ago(until)
 		}
@@ -68,10 +68,10 @@ func TestHold(t *testing.T) {
 func TestStarts(t *testing.T) {
 	t.Parallel()
 	spans := []policy.Span{
-		{Content: contentA, From: ago(9 * time.Hour), Until: ago(8 * time.Hour)},
-		{Content: contentB, From: ago(8 * time.Hour), Until: ago(5 * time.Hour)},
-		{Content: contentB, From: ago(5 * time.Hour), Until: ago(4 * time.Hour)},
-		{Content: contentB, From: ago(4 * time.Hour)},
+		{Artifact: predicate.Artifact{Content: contentA}, From: ago(9 * time.Hour), Until: ago(8 * time.Hour)},
+		{Artifact: predicate.Artifact{Content: contentB}, From: ago(8 * time.Hour), Until: ago(5 * time.Hour)},
+		{Artifact: predicate.Artifact{Content: contentB}, From: ago(5 * time.Hour), Until: ago(4 * time.Hour)},
+		{Artifact: predicate.Artifact{Content: contentB}, From: ago(4 * time.Hour)},
 	}
 	starts := policy.Starts(spans, now)
 	if len(starts) != 4 || !starts[0].Equal(ago(9*time.Hour)) || !starts[1].Equal(starts[3]) || !starts[3].Equal(ago(8*time.Hour)) {

@@ -21,7 +21,7 @@ func TestSoak(t *testing.T) {
 	t.Parallel()
 	// live is one stay; until 0 is one that lasts.
 	live := func(release string, content digest.Digest, from, until time.Duration) policy.Span {
-		s := policy.Span{Release: release, Digest: digest.FromString(release + content.String()), Content: content, From: ago(from), Claimed: true}
+		s := policy.Span{Artifact: predicate.Artifact{Release: release, Digest: digest.FromString(release + content.String()), Content: content}, From: ago(from), Claimed: true}
 		if until != 0 {
 			s.Until = ago(until)
 		}
@@ -108,7 +108,7 @@ func TestSoakHealthy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newGateScene(t)
-			span := policy.Span{Release: release, Digest: inTest, Content: contentA, From: ago(4 * h)}
+			span := policy.Span{Artifact: predicate.Artifact{Release: release, Digest: inTest, Content: contentA}, From: ago(4 * h)}
 			if c.ended {
 				span.Until = ago(time.Minute)
 			}

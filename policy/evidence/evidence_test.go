@@ -155,8 +155,8 @@ func TestOtherStages(t *testing.T) {
 		t.Errorf("gates ask about %v", got)
 	}
 	spans := []policy.Span{
-		{Release: "git-older", Digest: older.desc.Digest, Content: older.tree.ContentDigest()},
-		{Release: release, Digest: theirs.desc.Digest, Content: theirs.tree.ContentDigest()},
+		{Artifact: predicate.Artifact{Release: "git-older", Digest: older.desc.Digest, Content: older.tree.ContentDigest()}},
+		{Artifact: predicate.Artifact{Release: release, Digest: theirs.desc.Digest, Content: theirs.tree.ContentDigest()}},
 	}
 	r.Stages["test"] = evidence.Stage{Declared: s.declared("test"), Artifact: theirs.desc.Digest, Live: spans}
 	facts := s.collect(r)

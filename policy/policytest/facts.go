@@ -112,12 +112,10 @@ func (s *suite) stays(i int, stage string, l lock.Lock) []policy.Span {
 		}
 		release := "git-" + commit
 		spans = append(spans, policy.Span{
-			Release: release,
-			Digest:  artifactOf(stage, release),
-			Content: digest.FromString(cmp.Or(stay.Content, commit)),
-			From:    s.time(stay.From, append(at, "from")...),
-			Until:   s.time(stay.Until, append(at, "until")...),
-			Claimed: true,
+			Artifact: predicate.Artifact{Release: release, Digest: artifactOf(stage, release), Content: digest.FromString(cmp.Or(stay.Content, commit))},
+			From:     s.time(stay.From, append(at, "from")...),
+			Until:    s.time(stay.Until, append(at, "until")...),
+			Claimed:  true,
 		})
 	}
 	return spans

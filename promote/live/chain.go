@@ -17,20 +17,11 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-const timeFormat = time.RFC3339
-
 // episode is one promotion on the live ref: the consecutive versions that name its record, ignoring those without a record.
 type episode struct {
 	mirror.Version           // the newest of them
 	first          git.Hash  // the oldest that shows unchanged what the newest names; "" for none
 	began          time.Time // committer's time of the oldest that names the record
-}
-
-func (e *episode) extend(v mirror.Version) {
-	if v.Intact() && v.Metadata.Lockage == e.Metadata.Lockage {
-		e.first = v.Commit
-	}
-	e.began = v.Time
 }
 
 // episodes collects episodes from the versions of a place, the newest first.
@@ -50,7 +41,10 @@ func (e *episodes) add(v mirror.Version) {
 	if n := len(e.all); n == 0 || e.all[n-1].Metadata.Lockage.Record != named {
 		e.all = append(e.all, episode{Version: v})
 	}
-	e.all[len(e.all)-1].extend(v)
+	last := &e.all[len(e.all)-1]
+	if last.began = v.Time; v.Intact() && v.Metadata.Lockage == last.Metadata.Lockage {
+		last.first = v.Commit
+	}
 }
 
 // unpromoted returns what the head shows without a record; nil for nothing.

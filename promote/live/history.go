@@ -20,7 +20,15 @@ const lookahead = 16
 func History(ctx context.Context, s Stage) iter.Seq2[Promotion, error] {
 	return func(yield func(Promotion, error) bool) {
 		h := history{stage: s, yield: yield}
-		if err := h.walk(ctx); err != nil && !h.done {
+		tag, err := s.Artifacts.Lookup(ctx, s.Stage)
+		switch {
+		case err != nil:
+		case s.Remote == nil:
+			err = h.walkRecords(ctx, tag)
+		default:
+			err = h.walkRef(ctx, tag)
+		}
+		if err != nil && !h.done {
 			yield(Promotion{}, err)
 		}
 	}
@@ -34,17 +42,6 @@ type history struct {
 	newest, last *Promotion // of those yielded
 	done         bool       // the caller wants no more
 	edited       error      // an edit of the files at the head, which leaves the chain whole
-}
-
-func (h *history) walk(ctx context.Context) error {
-	tag, err := h.stage.tag(ctx)
-	switch {
-	case err != nil:
-		return err
-	case h.stage.Remote == nil:
-		return h.walkRecords(ctx, tag)
-	}
-	return h.walkRef(ctx, tag)
 }
 
 func (h *history) walkRef(ctx context.Context, tag digest.Digest) error {
@@ -68,12 +65,11 @@ func (h *history) walkRef(ctx context.Context, tag digest.Digest) error {
 	if h.last != nil {
 		err = h.stage.follows(*h.last, nil)
 	}
-	carried, rerr := h.stage.records(ctx, tag)
-	if rerr != nil {
-		return errors.Join(h.edited, err, rerr)
+	carried, ahead := h.stage.records(ctx, tag)
+	if ahead == nil {
+		ahead = h.stage.notAhead(State{Live: h.newest, Unpromoted: shown.unpromoted()}, tag, carried, 0)
 	}
-	state := State{Live: h.newest, Unpromoted: shown.unpromoted()}
-	return errors.Join(h.edited, err, h.stage.notAhead(state, tag, carried, 0))
+	return errors.Join(h.edited, err, ahead)
 }
 
 // episodes proves some promotions in a row, and yields them.
@@ -90,38 +86,35 @@ func (h *history) episodes(ctx context.Context, some []episode, head *mirror.Ver
 	_ = group.Wait()
 	for i, p := range promotions {
 		err := errs[i]
-		if err == nil && h.last != nil {
-			err = h.stage.follows(*h.last, &p)
+		if err == nil {
+			err = h.step(p)
 		}
-		if err != nil {
+		if err != nil || h.done {
 			return errors.Join(h.edited, err)
 		}
 		h.edited = errors.Join(h.edited, h.stage.intact(some[i], head))
-		if h.step(p); h.done {
-			return nil
-		}
 	}
 	return nil
 }
 
-func (h *history) step(p Promotion) {
-	if h.last = &p; h.newest == nil {
+// step yields the next older promotion, if the last one follows on it.
+func (h *history) step(p Promotion) error {
+	if h.last == nil {
 		h.newest = &p
+	} else if err := h.stage.follows(*h.last, &p); err != nil {
+		return err
 	}
+	h.last = &p
 	h.done = !h.yield(p, nil)
+	return nil
 }
 
 // walkRecords follows what each record names as the one before.
 func (h *history) walkRecords(ctx context.Context, tag digest.Digest) error {
 	p, err := h.stage.newest(ctx, tag)
 	for err == nil && p != nil {
-		if h.last != nil {
-			if err := h.stage.follows(*h.last, p); err != nil {
-				return err
-			}
-		}
-		if h.step(*p); h.done {
-			return nil
+		if err := h.step(*p); err != nil || h.done {
+			return err
 		}
 		p, err = h.stage.previous(ctx, *p)
 	}

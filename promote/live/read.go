@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -13,16 +14,11 @@ import (
 // maxReads bounds how often a state is read again because its tag moves.
 const maxReads = 5
 
-// tag returns what the stage's tag names; "" for nothing.
-func (s Stage) tag(ctx context.Context) (digest.Digest, error) {
-	return s.Artifacts.Lookup(ctx, s.Stage)
-}
-
 // Read reads and verifies what is live now: the newest promotion, and that it follows on the one before it. It returns
 // ErrBroken too if the tag names a promotion that comes after the newest on the live ref: the ref was set back. With an
 // error, the state holds what is known: Tag, Head and Tree.
 func Read(ctx context.Context, s Stage) (State, error) {
-	tag, err := s.tag(ctx)
+	tag, err := s.Artifacts.Lookup(ctx, s.Stage)
 	for attempt := 1; err == nil; attempt++ {
 		var state State
 		if s.Remote == nil {
@@ -35,7 +31,7 @@ func Read(ctx context.Context, s Stage) (State, error) {
 		}
 		// The live ref moves first and the tag follows: they may have been read before and after a promotion, unless the
 		// tag is still the same.
-		again, rerr := s.tag(ctx)
+		again, rerr := s.Artifacts.Lookup(ctx, s.Stage)
 		if rerr != nil {
 			return state, rerr
 		}
@@ -142,7 +138,7 @@ func (s Stage) notAhead(state State, artifact digest.Digest, carried []Promotion
 		if p.Sequence > sequence+unfinished {
 			return s.broken("%s carries promotion %d (record %s of %s), and branch %s knows %s: it was set back; "+
 				"restore it from a clone or the forge's log of pushes, and see who may force-push to it",
-				artifact, p.Sequence, p.Referrer, p.Time.Format(timeFormat), s.Place.Branch, known)
+				artifact, p.Sequence, p.Referrer, p.Time.Format(time.RFC3339), s.Place.Branch, known)
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 func Spans(promotions []Promotion) []policy.Span {
 	spans := make([]policy.Span, len(promotions))
 	for i, p := range promotions {
-		spans[i] = policy.Span{Release: p.To.Release, Digest: p.To.Digest, Content: p.To.Content, From: p.Since, Claimed: true}
+		spans[i] = policy.Span{Artifact: p.To, From: p.Since, Claimed: true}
 		switch {
 		case i == 0:
 		case promotions[i-1].To.Content == p.To.Content:

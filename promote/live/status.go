@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,11 +116,9 @@ func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
 	switch {
 	case s.Live == nil && s.Tag != "":
 		return false, fmt.Sprintf("tag %s names %s, and nothing was promoted: delete the tag, or promote with «lockage promote %s»", stage, s.Tag, stage)
-	case s.Drift() && s.Tag == "":
-		return false, fmt.Sprintf("tag %s does not exist, and %s (%s) is live: «lockage promote %s» repairs it", stage, s.Live.To.Digest, s.Live.To.Release, stage)
 	case s.Drift():
 		return false, fmt.Sprintf("tag %s names %s, and %s (%s) is live: «lockage promote %s» repairs it",
-			stage, s.Tag, s.Live.To.Digest, s.Live.To.Release, stage)
+			stage, cmp.Or(s.Tag, "nothing"), s.Live.To.Digest, s.Live.To.Release, stage)
 	case s.Unpromoted != nil:
 		what := "something else than an artifact of lockage"
 		if s.Unpromoted.Lockage.Release != "" {
@@ -130,7 +129,7 @@ func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
 	case s.Live == nil:
 		return true, "nothing was promoted yet"
 	}
-	reason := fmt.Sprintf("tag %s names %s, promotion %d of %s, recorded by key %s", stage, s.Tag, s.Live.Sequence, s.Live.Time.Format(timeFormat), s.Live.Key)
+	reason := fmt.Sprintf("tag %s names %s, promotion %d of %s, recorded by key %s", stage, s.Tag, s.Live.Sequence, s.Live.Time.Format(time.RFC3339), s.Live.Key)
 	if s.Live.Commit != "" {
 		reason += fmt.Sprintf(", and so does commit %s of branch %s", s.Live.Commit, place.Branch)
 	}
