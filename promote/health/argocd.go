@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"reflect"
 
 	"github.com/opencontainers/go-digest"
@@ -36,19 +37,18 @@ func (o object) sources() []source {
 
 // judgeApplication judges whether an Application has a digest synced and healthy.
 func judgeApplication(o object, d digest.Digest) State {
-	revision, found := "", false
+	revision := ""
 	for _, s := range o.sources() {
 		if revision == "" || names(s.revision, d) {
 			revision = s.revision
 		}
-		found = found || names(s.revision, d)
 	}
 	j := judgement{object: o}
-	j.failIf(!found, "it is at %s", orNothing(revision))
+	j.failIf(!names(revision, d), "it is at %s", cmp.Or(revision, "nothing"))
 	sync := o.str("status", "sync", "status")
-	j.failIf(sync != "Synced", "sync status %s", orNothing(sync))
+	j.failIf(sync != "Synced", "sync status %s", cmp.Or(sync, "nothing"))
 	health, message := o.str("status", "health", "status"), o.str("status", "health", "message")
-	j.failIf(health != "Healthy", "health status %s", orNothing(health))
+	j.failIf(health != "Healthy", "health status %s", cmp.Or(health, "nothing"))
 	j.failIf(health != "Healthy" && message != "", "%s", message)
 	j.failIf(at[map[string]any](o.fields, "operation") != nil, "an operation is requested")
 	switch phase := o.str("status", "operationState", "phase"); phase {
@@ -98,7 +98,6 @@ func bare(value any) any {
 		if len(fields) > 0 {
 			return fields
 		}
-		return nil
 	case []any:
 		items := make([]any, len(v))
 		for i, item := range v {
@@ -107,11 +106,10 @@ func bare(value any) any {
 		if len(items) > 0 {
 			return items
 		}
-		return nil
-	case string, bool:
-		if reflect.ValueOf(v).IsZero() {
-			return nil
+	default:
+		if value != "" && value != false {
+			return value
 		}
 	}
-	return value
+	return nil
 }

@@ -1,28 +1,27 @@
 package health
 
-import "github.com/opencontainers/go-digest"
+import (
+	"cmp"
 
-// judgeRepository judges whether an OCIRepository has fetched a digest.
-func judgeRepository(o object, d digest.Digest) State {
-	return judgeFlux(o, o.str("status", "artifact", "revision"), d)
-}
+	"github.com/opencontainers/go-digest"
+)
 
-// judgeKustomization judges whether a Kustomization has applied a digest, and found it healthy.
-func judgeKustomization(o object, d digest.Digest) State {
-	return judgeFlux(o, o.str("status", "lastAppliedRevision"), d)
-}
-
-func judgeFlux(o object, revision string, d digest.Digest) State {
+// judgeFlux judges whether an OCIRepository has fetched a digest, or a Kustomization has applied it and found it healthy.
+func judgeFlux(o object, d digest.Digest) State {
+	revision := o.str("status", "artifact", "revision")
+	if o.kind.kind == kustomization().kind {
+		revision = o.str("status", "lastAppliedRevision")
+	}
 	j := judgement{object: o}
-	j.failIf(!names(revision, d), "it is at %s", orNothing(revision))
+	j.failIf(!names(revision, d), "it is at %s", cmp.Or(revision, "nothing"))
 	ready, reconciling := o.condition("Ready"), o.condition("Reconciling")
 	message := at[string](ready, "message")
-	j.failIf(at[string](ready, "status") != "True", "Ready is %s: %s", orNothing(at[string](ready, "status")), orNothing(message))
+	j.failIf(at[string](ready, "status") != "True", "Ready is %s: %s", cmp.Or(at[string](ready, "status"), "nothing"), cmp.Or(message, "nothing"))
 	// A condition need not name its generation; the status as a whole does.
 	generation, observed := at[int64](o.fields, "metadata", "generation"), at[int64](ready, "observedGeneration")
 	j.failIf(at[int64](o.fields, "status", "observedGeneration") < generation || observed != 0 && observed < generation,
 		"its status is of an older generation")
-	j.failIf(at[string](reconciling, "status") == "True", "it is reconciling: %s", orNothing(at[string](reconciling, "message")))
+	j.failIf(at[string](reconciling, "status") == "True", "it is reconciling: %s", cmp.Or(at[string](reconciling, "message"), "nothing"))
 	j.failIf(at[bool](o.fields, "spec", "suspend"), "it is suspended")
 	return j.state(revision, "Ready: "+message)
 }
@@ -42,11 +41,7 @@ func (o object) sourceRef() (Name, bool) {
 	if o.str("spec", "sourceRef", "kind") != ociRepository().kind {
 		return Name{}, false
 	}
-	n := Name{o.str("spec", "sourceRef", "namespace"), o.str("spec", "sourceRef", "name")}
-	if n.Namespace == "" {
-		n.Namespace = o.name().Namespace
-	}
-	return n, true
+	return Name{cmp.Or(o.str("spec", "sourceRef", "namespace"), o.name().Namespace), o.str("spec", "sourceRef", "name")}, true
 }
 
 // checksHealth reports whether a Kustomization's Ready means healthy, and not only applied.

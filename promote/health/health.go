@@ -24,9 +24,11 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,10 +127,7 @@ func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, err
 	}
 	waiting, cancel := context.WithTimeout(ctx, max(q.Timeout, 0))
 	defer cancel()
-	pause := q.Pause
-	if pause <= 0 {
-		pause = FirstPause
-	}
+	pause := cmp.Or(q.Pause, FirstPause)
 	last := &NotReady{Digest: q.Digest}
 	for first := true; ; first = false {
 		polling := waiting
@@ -165,12 +164,7 @@ func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, err
 }
 
 func ready(states []State) bool {
-	for _, s := range states {
-		if !s.Ready {
-			return false
-		}
-	}
-	return len(states) > 0
+	return len(states) > 0 && !slices.ContainsFunc(states, func(s State) bool { return !s.Ready })
 }
 
 func sources(states []State) []predicate.Source {

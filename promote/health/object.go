@@ -70,10 +70,3 @@ func sameRepository(url, repository string) bool {
 	name, ok := strings.CutPrefix(url, "oci://")
 	return ok && strings.TrimSuffix(name, "/") == repository
 }
-
-func orNothing(s string) string {
-	if s == "" {
-		return "nothing"
-	}
-	return s
-}

@@ -18,8 +18,8 @@ func FuzzJudge(f *testing.F) {
 		}
 		for _, state := range []State{
 			judgeApplication(object{application(), fields}, d),
-			judgeRepository(object{ociRepository(), fields}, d),
-			judgeKustomization(object{kustomization(), fields}, d),
+			judgeFlux(object{ociRepository(), fields}, d),
+			judgeFlux(object{kustomization(), fields}, d),
 		} {
 			if state.Ready && (!strings.Contains(text, "aaaa") && !strings.Contains(text, `\u`)) {
 				t.Errorf("%s is ready", state.Kind)

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -12,7 +13,11 @@ import (
 // poll reads every object once.
 func (c *Cluster) poll(ctx context.Context, q Question) ([]State, error) {
 	if len(q.Applications) == 0 && len(q.Kustomizations) == 0 {
-		return c.find(ctx, q)
+		states, err := c.find(ctx, q)
+		if apierrors.IsForbidden(err) { // the account may not list the objects of a whole cluster
+			err = fmt.Errorf("%w; objects that are named with --application or --flux are read by themselves", err)
+		}
+		return states, err
 	}
 	var states []State
 	for _, n := range q.Applications {
@@ -38,7 +43,7 @@ func (c *Cluster) poll(ctx context.Context, q Question) ([]State, error) {
 			if err != nil {
 				return nil, err
 			}
-			states = append(states, judgeRepository(repository, q.Digest))
+			states = append(states, judgeFlux(repository, q.Digest))
 		}
 		if states, err = appendKustomization(states, o, q); err != nil {
 			return nil, err
@@ -51,27 +56,24 @@ func appendKustomization(states []State, o object, q Question) ([]State, error) 
 	if !o.checksHealth() {
 		return nil, fmt.Errorf("%s %s: %w: it does not check whether what it applied is healthy; set spec.wait to true", o, o.name(), ErrUnfit)
 	}
-	return append(states, judgeKustomization(o, q.Digest)), nil
+	return append(states, judgeFlux(o, q.Digest)), nil
 }
 
 // find reads every object whose source is the stage's artifact.
 func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 	apps, err := c.list(ctx, application(), func(o object) bool {
-		for _, s := range o.sources() {
-			if sameRepository(s.url, q.Repository) && q.follows(s.target, "") {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(o.sources(), func(s source) bool {
+			return sameRepository(s.url, q.Repository) && q.follows(s.target, "")
+		})
 	})
 	if err != nil {
-		return nil, advise(err)
+		return nil, err
 	}
 	repositories, err := c.list(ctx, ociRepository(), func(o object) bool {
 		return sameRepository(o.str("spec", "url"), q.Repository) && q.follows(o.str("spec", "ref", "tag"), o.str("spec", "ref", "digest"))
 	})
 	if err != nil {
-		return nil, advise(err)
+		return nil, err
 	}
 	if len(apps) == 0 && len(repositories) == 0 {
 		return nil, fmt.Errorf("%w: no Application and no OCIRepository has the source oci://%s at tag %s; name them with --application or --flux",
@@ -86,10 +88,10 @@ func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 	}
 	all, err := c.list(ctx, kustomization(), func(o object) bool { _, ok := o.sourceRef(); return ok })
 	if err != nil {
-		return nil, advise(err)
+		return nil, err
 	}
 	for _, repository := range repositories {
-		states = append(states, judgeRepository(repository, q.Digest))
+		states = append(states, judgeFlux(repository, q.Digest))
 		applied := false
 		for _, o := range all {
 			if from, _ := o.sourceRef(); from != repository.name() {
@@ -111,12 +113,4 @@ func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 // stage.
 func (q Question) follows(tag, digest string) bool {
 	return tag != "" && oci.StageOfTag(tag) == q.Stage || digest == q.Digest.String() || tag == q.Digest.String()
-}
-
-// advise names the way out for an account that may not list the objects of a whole cluster.
-func advise(err error) error {
-	if !apierrors.IsForbidden(err) {
-		return err
-	}
-	return fmt.Errorf("%w; objects that are named with --application or --flux are read by themselves", err)
 }
