@@ -8,3 +8,22 @@
 // Only tests import this package; internal/architecture checks that. The tests inside of the packages that this one is made of
 // (hydrate/lock, internal/git, oci and sign) cannot import it.
 package testworld
+
+import "testing"
+
+// check ends the test if something failed.
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// must returns a function that returns the value, or ends the test if err is not nil.
+func must[T any](value T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		check(t, err)
+		return value
+	}
+}

@@ -44,9 +44,9 @@ func AddLock(files fstest.MapFS, dir string, l lock.Lock) {
 // Pipeline returns a small pipeline file: the stages staging and production, with artifacts at registry/acme/NAME, locks in
 // locks/NAME, and the public keys keys/IDENTITY.pub of these identities.
 func Pipeline(name, registry string, identities ...string) string {
-	var keys strings.Builder
+	keys := ""
 	for _, identity := range identities {
-		fmt.Fprintf(&keys, "  %[1]s: {key: keys/%[1]s.pub}\n", identity)
+		keys += fmt.Sprintf("  %[1]s: {key: keys/%[1]s.pub}\n", identity)
 	}
 	return fmt.Sprintf(`apiVersion: lockage.dev/v1alpha1
 kind: Pipeline
@@ -58,7 +58,7 @@ identities:
 %[3]sstages:
   - {name: staging}
   - {name: production, after: [staging]}
-`, name, registry, &keys)
+`, name, registry, keys)
 }
 
 // History is a policy ref whose commits lie on one line, the oldest first.
@@ -82,11 +82,7 @@ func (h History) IsAncestor(_ context.Context, ancestor, descendant string) (boo
 func Demo(t testing.TB, registry string, now time.Time) demo.Setup {
 	t.Helper()
 	dir := t.TempDir()
-	setup, err := demo.Prepare(t.Context(), dir, demo.Options{Registry: registry, Now: now, NewKey: KeyPair, Change: func(pipeline string) string {
+	return must(demo.Prepare(t.Context(), dir, demo.Options{Registry: registry, Now: now, NewKey: KeyPair, Change: func(pipeline string) string {
 		return strings.ReplaceAll(pipeline, "env://"+demo.PrivateKeyVariable, dir+"/keys/hydrator.key")
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return setup
+	}}))(t)
 }

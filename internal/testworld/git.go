@@ -56,12 +56,8 @@ func Write(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
 		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		check(t, os.WriteFile(file, []byte(content), 0o644))
 	}
 }
 
@@ -95,11 +91,11 @@ func Clone(t testing.TB, from string, args ...string) string {
 func Bare(t testing.TB, from string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "repo.git")
+	args := []string{"clone", "-q", "--bare", from, dir}
 	if from == "" {
-		Git(t, filepath.Dir(dir), "init", "-q", "--bare", dir)
-	} else {
-		Git(t, filepath.Dir(dir), "clone", "-q", "--bare", from, dir)
+		args = []string{"init", "-q", "--bare", dir}
 	}
+	Git(t, filepath.Dir(dir), args...)
 	Serveable(t, dir)
 	return dir
 }
@@ -107,23 +103,16 @@ func Bare(t testing.TB, from string) string {
 // Serveable lets a bare repository serve partial clones and take pushes.
 func Serveable(t testing.TB, bare string) {
 	t.Helper()
-	file, err := os.OpenFile(filepath.Join(bare, "config"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = file.WriteString("[uploadpack]\nallowFilter = true\nallowAnySHA1InWant = true\n[http]\nreceivepack = true\n[receive]\nautogc = false\n")
-	if err := errors.Join(err, file.Close()); err != nil {
-		t.Fatal(err)
-	}
+	file := must(os.OpenFile(filepath.Join(bare, "config"), os.O_APPEND|os.O_WRONLY, 0))(t)
+	_, err := file.WriteString("[uploadpack]\nallowFilter = true\nallowAnySHA1InWant = true\n[http]\nreceivepack = true\n[receive]\nautogc = false\n")
+	check(t, errors.Join(err, file.Close()))
 }
 
 // Hook makes a shell script a hook of a bare repository.
 func Hook(t testing.TB, bare, name, script string) {
 	t.Helper()
 	Write(t, bare, map[string]string{"hooks/" + name: "#!/bin/sh\n" + script + "\n"})
-	if err := os.Chmod(filepath.Join(bare, "hooks", name), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Chmod(filepath.Join(bare, "hooks", name), 0o755))
 }
 
 // httpBackend returns the path of the program that serves Git over HTTP.
@@ -137,17 +126,7 @@ var httpBackend = sync.OnceValue(func() string {
 
 // GitBackend serves the bare repositories below root over smart HTTP.
 func GitBackend(root string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		(&cgi.Handler{
-			Path: httpBackend(),
-			Env: []string{
-				"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"),
-				"GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent",
-			},
-			InheritEnv: []string{"PATH"},
-			Stderr:     io.Discard,
-		}).ServeHTTP(w, r)
-	})
+	return &cgi.Handler{Path: httpBackend(), Env: Environ("GIT_PROJECT_ROOT="+root, "GIT_HTTP_EXPORT_ALL=1"), Stderr: io.Discard}
 }
 
 // GitServer serves a bare repository made by [Bare]; its URL is that of the repository.
@@ -167,9 +146,5 @@ func GitOptions(t testing.TB, environ ...string) git.Options {
 // Remote opens a repository by URL or folder, with a cache of its own.
 func Remote(t testing.TB, url string) *git.Remote {
 	t.Helper()
-	r, err := git.OpenRemote(t.Context(), url, GitOptions(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return must(git.OpenRemote(t.Context(), url, GitOptions(t)))(t)
 }

@@ -16,28 +16,15 @@ import (
 // Key makes a signing key.
 func Key(t testing.TB) *sign.Key {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := sign.NewKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
+	return must(sign.NewKey(must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)))(t)
 }
 
 // KeyFile makes a signing key and returns the file of the private key and the text of the public one.
 func KeyFile(t testing.TB) (private, public string) {
 	t.Helper()
-	pair, err := KeyPair()
-	if err != nil {
-		t.Fatal(err)
-	}
+	pair := must(KeyPair())(t)
 	private = filepath.Join(t.TempDir(), "signing.key")
-	if err := os.WriteFile(private, pair.Private, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(private, pair.Private, 0o600))
 	return private, string(pair.Public)
 }
 
@@ -61,9 +48,5 @@ func KeyPair() (sign.KeyPair, error) {
 // Verifier trusts a key under an identity's name.
 func Verifier(t testing.TB, identity string, key *sign.Key) *sign.Verifier {
 	t.Helper()
-	verifier, err := sign.NewVerifier(sign.Identity{Name: identity, PublicKey: key.PublicKey()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return verifier
+	return must(sign.NewVerifier(sign.Identity{Name: identity, PublicKey: key.PublicKey()}))(t)
 }

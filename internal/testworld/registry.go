@@ -30,23 +30,14 @@ func Client() *oci.Client { return oci.NewClient(oci.Options{MaxRetryWait: time.
 // Repository returns the repository acme/name of the registry, with a client of its own.
 func (r *Registry) Repository(t testing.TB, name string) *oci.Repository {
 	t.Helper()
-	repository, err := Client().Repository(r.Host + "/acme/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return repository
+	return must(Client().Repository(r.Host + "/acme/" + name))(t)
 }
 
 // Push packs files into an artifact, pushes it, and points tags at it.
 func Push(t testing.TB, repository *oci.Repository, files fs.FS, annotations map[string]string, tags ...string) oci.Artifact {
 	t.Helper()
-	artifact, err := oci.Pack(files, annotations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := repository.PushArtifact(t.Context(), artifact); err != nil {
-		t.Fatal(err)
-	}
+	artifact := must(oci.Pack(files, annotations))(t)
+	check(t, repository.PushArtifact(t.Context(), artifact))
 	Tag(t, repository, artifact.Descriptor, tags...)
 	return artifact
 }
@@ -55,18 +46,12 @@ func Push(t testing.TB, repository *oci.Repository, files fs.FS, annotations map
 func Tag(t testing.TB, repository *oci.Repository, desc ocispec.Descriptor, tags ...string) {
 	t.Helper()
 	for _, tag := range tags {
-		if err := repository.Tag(t.Context(), desc, tag); err != nil {
-			t.Fatal(err)
-		}
+		check(t, repository.Tag(t.Context(), desc, tag))
 	}
 }
 
 // Attest signs a statement about a manifest, attaches it, and returns the digest of the referrer.
 func Attest(t testing.TB, repository *oci.Repository, desc ocispec.Descriptor, key *sign.Key, statement sign.Statement) digest.Digest {
 	t.Helper()
-	referrer, err := sign.Attest(t.Context(), repository, desc, key, statement)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return referrer.Digest
+	return must(sign.Attest(t.Context(), repository, desc, key, statement))(t).Digest
 }

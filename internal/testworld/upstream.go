@@ -43,11 +43,7 @@ func Objects(t testing.TB, stream io.Reader) map[string]any {
 				t.Fatalf("%v: %s", err, raw)
 			}
 			for _, item := range list.Items {
-				data, err := json.Marshal(item.Object)
-				if err != nil {
-					t.Fatal(err)
-				}
-				add(data)
+				add(must(json.Marshal(item.Object))(t))
 			}
 			return
 		}
