@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -136,8 +135,11 @@ func (r Request) pipeline(ctx context.Context, p *pipeline.Pipeline, names []str
 		}
 	}
 	var results []Result
-	for _, name := range names {
-		s := stages[name]
+	for i, name := range p.Order() {
+		if !slices.Contains(names, name) {
+			continue
+		}
+		s := stages[i]
 		r.step("%s/%s: prune", p.Name, name)
 		result := Result{Pipeline: p.Name, Stage: name, Err: s.broken}
 		if s.broken == nil {
@@ -149,25 +151,20 @@ func (r Request) pipeline(ctx context.Context, p *pipeline.Pipeline, names []str
 	return results, nil
 }
 
-// stages reads what is and was live in all stages of a pipeline.
-func (r Request) stages(ctx context.Context, p *pipeline.Pipeline, current lock.Lock) (map[string]*stage, error) {
-	stages := map[string]*stage{}
-	var mu sync.Mutex
+// stages reads what is and was live in all stages of a pipeline, in the order of their graph.
+func (r Request) stages(ctx context.Context, p *pipeline.Pipeline, current lock.Lock) ([]*stage, error) {
+	stages := make([]*stage, len(p.Order()))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
-	for _, name := range p.Order() {
+	for i, name := range p.Order() {
 		group.Go(func() error {
 			declared, err := p.Expand(name, current, r.Files)
 			if err != nil {
 				return err
 			}
-			s, err := r.open(ctx, declared)
-			if err != nil {
+			if stages[i], err = r.open(ctx, declared); err != nil {
 				return fmt.Errorf("stage %s: %w", name, err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			stages[name] = s
 			return nil
 		})
 	}

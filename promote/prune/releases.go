@@ -3,6 +3,7 @@ package prune
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,12 +27,8 @@ func (r Request) releases(ctx context.Context, dir, current string, asked map[st
 	for _, id := range ids {
 		found.known[id] = true
 	}
-	missing := map[string]bool{}
-	for id := range asked {
-		if !found.known[id] {
-			missing[id] = true
-		}
-	}
+	missing := maps.Clone(asked)
+	maps.DeleteFunc(missing, func(id string, _ bool) bool { return found.known[id] })
 	more := func() bool { return len(found.kept) < r.Keep || len(missing) > 0 }
 	if !more() {
 		return found, nil

@@ -34,7 +34,8 @@ type found struct {
 	gone    bool   // the manifest does not exist any more
 	left    string // why it stays, if the result names it
 	held    bool   // it stays only for its records
-	remove  bool
+	old     bool   // to be removed
+	removed bool   // or would be
 
 	statements []digest.Digest // attached to it, the hydrator's signature last
 	records    []digest.Digest // attached to it; they stay
@@ -55,13 +56,12 @@ func (w *work) run(ctx context.Context, result *Result) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	var old []*found
+	err := w.removeAll(ctx, slices.DeleteFunc(slices.Clone(examined), func(f *found) bool { return !f.old }))
 	for i, f := range examined {
 		switch {
-		case f.remove:
-			old = append(old, f)
-		case i >= len(tagged):
-		default:
+		case f.removed:
+			result.Removed = append(result.Removed, Removed{f.digest, f.release, f.tags})
+		case f.old || i < len(tagged):
 			if result.Kept++; f.held {
 				result.Held++
 			}
@@ -70,45 +70,33 @@ func (w *work) run(ctx context.Context, result *Result) error {
 			}
 		}
 	}
+	return err
+}
+
+// removeAll removes what is old. After the first error it completes the artifacts that it has begun, and no others.
+func (w *work) removeAll(ctx context.Context, old []*found) error {
 	if w.request.DryRun || len(old) == 0 {
 		for _, f := range old {
-			result.Removed = append(result.Removed, Removed{f.digest, f.release, f.tags})
+			f.removed = true
 		}
 		return nil
 	}
 	if err := w.repository.CheckDelete(ctx); err != nil {
-		result.Kept += len(old)
 		return fmt.Errorf("nothing is removed: %w; remove what is old by the registry's own rules of retention", err)
 	}
-	return w.removeAll(ctx, old, result)
-}
-
-// removeAll removes what is old. After the first error it completes the artifacts that it has begun, and no others.
-func (w *work) removeAll(ctx context.Context, old []*found, result *Result) error {
-	done := make([]bool, len(old))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
-	for i, f := range old {
+	for _, f := range old {
 		group.Go(func() (err error) {
 			if err := groupCtx.Err(); err != nil {
 				return err
 			}
 			f.left, err = w.remove(ctx, f)
-			done[i] = err == nil
+			f.removed = err == nil && f.left == ""
 			return err
 		})
 	}
-	err := group.Wait()
-	for i, f := range old {
-		if done[i] && f.left == "" {
-			result.Removed = append(result.Removed, Removed{f.digest, f.release, f.tags})
-			continue
-		}
-		if result.Kept++; f.left != "" {
-			result.Left = append(result.Left, Left{f.digest, f.tags, f.left})
-		}
-	}
-	return err
+	return group.Wait()
 }
 
 // examine decides whether an artifact is removed. It makes no request if the tags alone decide.
@@ -219,7 +207,7 @@ func (w *work) prove(ctx context.Context, f *found) error {
 			return err
 		}
 	}
-	f.remove = true
+	f.old = true
 	return nil
 }
 
