@@ -34,11 +34,11 @@ type Request struct {
 	Hooks       Hooks
 }
 
-// Kustomize describes a generated overlay.
+// Kustomize describes a generated overlay, as a pipeline file declares it.
 type Kustomize struct {
-	Base       string   // relative to the package's folder; "" for the folder itself
-	Components []string // folders of the GitOps repository, or else of the source, relative to the package's folder
-	Image      string   // the image name that the main image replaces; "" for its own repository
+	Base       string   `yaml:"base" jsonschema_description:"The base, relative to the lock's sourcePath; empty for sourcePath itself."`
+	Components []string `yaml:"components" jsonschema_description:"Components: folders of the GitOps repository, or else, relative to sourcePath, of the source."`
+	Image      string   `yaml:"image" jsonschema_description:"The image name that the locked image replaces. Default: its repository."`
 }
 
 // File is a file by name and content. The name is for messages.

@@ -13,9 +13,8 @@ import (
 )
 
 var (
-	stageName    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,35}$`)
-	pipelineName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-	identityName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	stageName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,35}$`)
+	longName  = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`) // of pipelines, identities and gates
 	// repository is the distribution specification's grammar of names behind a registry's host, which has a dot or a port.
 	repository = regexp.MustCompile(`^([a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|localhost|[a-zA-Z0-9.-]+:[0-9]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?` +
 		`(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$`)
@@ -85,7 +84,7 @@ func (c *checker) rule(doc *strictyaml.Node, r rule, path ...any) (kept bool) {
 			continue
 		}
 		if msg := r(n.Value); msg != "" {
-			c.add(n.Pos, "%s: %s", name, fmt.Sprintf("%q %s", n.Value, msg))
+			c.add(n.Pos, "%s: %q %s", name, n.Value, msg)
 			kept = false
 		}
 	}
@@ -114,22 +113,22 @@ func (c *checker) path(s scope, name string, n *strictyaml.Node) (value string, 
 	if c.unexpanded[n.Pos] {
 		return value, false
 	}
-	msg := repositoryPath(value)
+	msg := RepositoryPath(value)
 	if msg != "" {
-		c.add(n.Pos, "%s: %s", name, fmt.Sprintf("%q %s", value, msg))
+		c.add(n.Pos, "%s: %q %s", name, value, msg)
 	}
 	return value, msg == ""
 }
 
-// repositoryPath is the rule for every path in the GitOps repository.
-func repositoryPath(p string) string { return lock.PathFault(p, "GitOps") }
+// RepositoryPath is a rule: a path in the GitOps repository.
+func RepositoryPath(p string) string { return lock.PathFault(p, "GitOps") }
 
-// subdirectory is repositoryPath without the root itself.
+// subdirectory is [RepositoryPath] without the root itself.
 func subdirectory(p string) string {
 	if p == "." {
 		return "is the whole branch: name a directory"
 	}
-	return repositoryPath(p)
+	return RepositoryPath(p)
 }
 
 // keyFile is the rule for public keys: a path in the repository, or a URI.
@@ -137,7 +136,7 @@ func keyFile(key string) string {
 	if strings.Contains(key, "://") {
 		return ""
 	}
-	return repositoryPath(key)
+	return RepositoryPath(key)
 }
 
 func matches(re *regexp.Regexp, msg string) rule {
@@ -158,35 +157,35 @@ func oneOf(values ...string) rule {
 	}
 }
 
-func notEmpty(value string) string {
+// NotEmpty is a rule: a string with something in it.
+func NotEmpty(value string) string {
 	if value == "" {
 		return "is empty"
 	}
 	return ""
 }
 
-func sourceRepo(value string) string {
-	if err := lock.CheckRepository(value); err != nil {
-		// The message does not repeat the value, which may hold a password.
-		return err.Error()
+// repositoryURL checks the URL at path. Its problem does not repeat the URL, which may hold a password.
+func (c *checker) repositoryURL(doc *strictyaml.Node, path ...any) {
+	n := doc.Find(path...)
+	if !n.IsString() || n.Value == "" {
+		return
 	}
-	return ""
+	if err := lock.CheckRepository(n.Value); err != nil {
+		c.add(n.Pos, "%s %v", pathName(path), err)
+	}
 }
 
 // check checks what does not depend on the stage.
 func (p *Pipeline) check(c *checker) {
-	c.rule(p.doc, matches(pipelineName, "is not at most 63 lower-case letters, digits and dashes"), "name")
-	c.rule(p.doc, notEmpty, "extends")
-	if n := p.doc.Find("sourceRepo"); p.SourceRepo != "" {
-		if msg := sourceRepo(p.SourceRepo); msg != "" {
-			c.add(n.Pos, "sourceRepo %s", msg)
-		}
-	}
+	c.rule(p.doc, matches(longName, "is not at most 63 lower-case letters, digits and dashes"), "name")
+	c.rule(p.doc, NotEmpty, "extends")
+	c.repositoryURL(p.doc, "sourceRepo")
 	if n := p.doc.Find("lock"); n.IsString() {
 		p.Lock, _ = c.path(scope{values: map[string]string{"pipeline": p.Name}, where: "in lock"}, "lock", n)
 	}
 	for name := range p.Identities {
-		if !identityName.MatchString(name) {
+		if !longName.MatchString(name) {
 			c.add(p.doc.At("identities", name).Pos, "identity name %q is not lower-case letters, digits and dashes", name)
 		}
 	}
@@ -244,15 +243,15 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	}, "render", "releaseName")
 	c.rule(d, matches(namespace, "is not a namespace: at most 63 lower-case letters, digits and dashes"), "render", "namespace")
 	c.rule(d, matches(kubeVersion, `is not a Kubernetes version: write one like "1.34"`), "render", "kubeVersion")
-	c.rule(d, notEmpty, "render", "apiVersions")
-	c.rule(d, repositoryPath, "render", "values")
+	c.rule(d, NotEmpty, "render", "apiVersions")
+	c.rule(d, RepositoryPath, "render", "values")
 	c.rule(d, oneOf("deploy", "all", "none"), "render", "hooks")
-	c.rule(d, repositoryPath, "render", "overlay")
-	c.rule(d, repositoryPath, "render", "kustomize", "base")
-	c.rule(d, repositoryPath, "render", "kustomize", "components")
+	c.rule(d, RepositoryPath, "render", "overlay")
+	c.rule(d, RepositoryPath, "render", "kustomize", "base")
+	c.rule(d, RepositoryPath, "render", "kustomize", "components")
 	c.rule(d, oneOf("deny", "allow"), "render", "nondeterminism")
-	c.rule(d, notEmpty, "render", "allowSecrets")
-	c.rule(d, repositoryPath, "render", "schemas")
+	c.rule(d, NotEmpty, "render", "allowSecrets")
+	c.rule(d, RepositoryPath, "render", "schemas")
 	c.rule(d, oneOf("per-object", "single"), "render", "layout")
 	if e.Render.Overlay != "" && e.Render.Kustomize != nil {
 		c.add(d.At("render", "kustomize").Pos, "render: overlay and kustomize exclude each other: keep one")
@@ -262,9 +261,9 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	}
 	e.checkMirror(c)
 	for _, role := range []string{"hydrator", "promoter"} {
-		c.rule(d, notEmpty, "sign", role, "key")
-		c.rule(d, repositoryPath, "sign", role, "keyless", "signingConfig")
-		c.rule(d, repositoryPath, "sign", role, "keyless", "trustedRoot")
+		c.rule(d, NotEmpty, "sign", role, "key")
+		c.rule(d, RepositoryPath, "sign", role, "keyless", "signingConfig")
+		c.rule(d, RepositoryPath, "sign", role, "keyless", "trustedRoot")
 	}
 	e.checkSigners(c)
 	if err := e.parseGates(p, files, c); err != nil {

@@ -20,21 +20,17 @@ type Expanded struct {
 	Repository string // of the stage's artifacts, as Pipeline.Repository returns it
 	SourceRepo string // the lock's, or else the pipeline's
 	Render     hydrate.Options
-	Mirror     *Mirror // nil for a stage without a mirror
-	Sign       Sign
-	Identities map[string]Identity
-	Gates      []Gate
-	Waivers    Waivers
-}
-
-// effective is a stage with its overrides applied and without defaults.
-type effective struct {
-	Render     Render              `yaml:"render"`
-	Mirror     *Mirror             `yaml:"mirror"`
+	Mirror     *Mirror             `yaml:"mirror"` // nil for a stage without a mirror
 	Sign       Sign                `yaml:"sign"`
 	Identities map[string]Identity `yaml:"identities"`
 	Gates      []Gate              `yaml:"gates"`
 	Waivers    Waivers             `yaml:"waivers"`
+}
+
+// effective is a stage with its overrides applied and without defaults. Of Expanded it has what is decoded.
+type effective struct {
+	Expanded
+	Render Render `yaml:"render"`
 
 	doc     *strictyaml.Node
 	anyName bool // every identity and stage that gates name counts as declared
@@ -55,25 +51,16 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	if err != nil {
 		return Expanded{}, err
 	}
-	expanded := Expanded{
-		Pipeline:   p.Name,
-		Stage:      stage,
-		Repository: p.Repository(stage),
-		SourceRepo: cmp.Or(l.Packaging.SourceRepo, p.SourceRepo),
-		Render:     e.Render.options(stage),
-		Mirror:     e.Mirror.withDefaults(p.Name, stage),
-		Sign:       e.Sign,
-		Identities: e.Identities,
-		Gates:      e.Gates,
-		Waivers:    e.Waivers,
-	}
+	expanded := e.Expanded
+	expanded.Pipeline, expanded.Stage, expanded.Repository = p.Name, stage, p.Repository(stage)
+	expanded.SourceRepo = cmp.Or(l.Packaging.SourceRepo, p.SourceRepo)
+	expanded.Render = e.Render.options(stage)
+	expanded.Mirror = e.Mirror.withDefaults(p.Name, stage)
 	if expanded.SourceRepo == "" {
 		c.add(p.doc.Pos, "sourceRepo is missing, and lock %s names no packaging.sourceRepo: write it in either", l.ReleaseID)
 	}
-	if l.Packaging.Kind == lock.Kustomize {
-		if e.Render.Overlay == "" && e.Render.Kustomize == nil {
-			c.add(e.doc.At("render").Pos, "render.overlay or render.kustomize is missing for stage %s: the lock's packaging.kind is kustomize", stage)
-		}
+	if l.Packaging.Kind == lock.Kustomize && e.Render.Overlay == "" && e.Render.Kustomize == nil {
+		c.add(e.doc.At("render").Pos, "render.overlay or render.kustomize is missing for stage %s: the lock's packaging.kind is kustomize", stage)
 	}
 	if expanded.Render.Validate && expanded.Render.Schemas == "" {
 		c.add(e.doc.At("render").Pos, "render.schemas is missing for stage %s, which render.validate needs: name the folder of schemas in the GitOps repository", stage)
@@ -135,7 +122,7 @@ func (r Render) options(stage string) hydrate.Options {
 			Hooks:       cmp.Or(r.Hooks, hydrate.HooksDeploy),
 		},
 		Overlay:             r.Overlay,
-		Kustomize:           (*hydrate.Kustomize)(r.Kustomize),
+		Kustomize:           r.Kustomize,
 		Layout:              cmp.Or(r.Layout, hydrate.PerObject),
 		AssertImage:         r.AssertImage == nil || *r.AssertImage,
 		RequireDigests:      r.RequireDigests,

@@ -110,7 +110,7 @@ stages:
 func TestExpandDefaults(t *testing.T) {
 	t.Parallel()
 	files := repo("a.yaml", header+"mirror: {path: p}\nrender: {kubeVersion: \"1.34\"}\n"+stages)
-	p, err := loader{files: files, loaded: newLoaded(someKinds())}.load([]string{"a.yaml"})
+	p, err := loader{files: files, loaded: &loaded{kinds: someKinds()}}.load([]string{"a.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -123,7 +123,7 @@ func decodeGates(kinds []GateKind, doc *strictyaml.Node, partial bool, c *checke
 // strictyaml.Problems unless reading files failed.
 func ParseGates(kinds []GateKind, doc *strictyaml.Node, stage string, l lock.Lock, files fs.FS) ([]Gate, Waivers, error) {
 	c := newChecker()
-	p := &Pipeline{Name: "pipeline", loaded: newLoaded(kinds)}
+	p := &Pipeline{Name: "pipeline", loaded: &loaded{kinds: kinds}}
 	doc = doc.Pick(func(key string) bool { return key == "gates" || key == "waivers" })
 	e := effective{doc: expandStrings(doc, p.stageScope(stage).with(l, nil), c), anyName: true}
 	c.addProblems(strictyaml.Decode(e.doc, &e))

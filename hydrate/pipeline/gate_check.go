@@ -2,33 +2,21 @@ package pipeline
 
 import (
 	"io/fs"
-	"regexp"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/lockage/lockage/internal/memo"
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
 // orderGate is the name of the gate that every stage with an after has.
 const orderGate = "order"
 
-var gateName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-
 // loaded is what the pipelines of one Load share.
 type loaded struct {
 	kinds []GateKind
-
-	mu   sync.Mutex
-	made map[string]made
+	made  memo.Map[string, any]
 }
-
-type made struct {
-	value any
-	err   error
-}
-
-func newLoaded(kinds []GateKind) *loaded { return &loaded{kinds: kinds, made: map[string]made{}} }
 
 // Declaration is where a condition is written, so that its kind can report what is wrong with it. Keys are those of the
 // condition; "" is the condition itself.
@@ -59,12 +47,6 @@ func (d *Declaration) Report(key, format string, args ...any) {
 func (d *Declaration) Rule(key string, rule func(value string) string) bool {
 	return d.checker.rule(d.doc, rule, d.at(key)...)
 }
-
-// NotEmpty is a rule: a string with something in it.
-func NotEmpty(value string) string { return notEmpty(value) }
-
-// RepositoryPath is a rule: a path in the GitOps repository.
-func RepositoryPath(value string) string { return repositoryPath(value) }
 
 // Duration parses the duration above zero under a key. It returns 0 if the key is absent.
 func (d *Declaration) Duration(key string) time.Duration {
@@ -105,15 +87,8 @@ func (d *Declaration) OfRelease(key string) bool {
 
 // Once returns what was made by the same key for another gate of the pipelines that were loaded together, or else makes it.
 func Once[T any](d *Declaration, key string, create func() (T, error)) (T, error) {
-	shared := d.pipeline.loaded
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	m, ok := shared.made[key]
-	if !ok {
-		m.value, m.err = create()
-		shared.made[key] = m
-	}
-	return m.value.(T), m.err
+	made, err := d.pipeline.loaded.made.Get(key, func() (any, error) { return create() })
+	return made.(T), err
 }
 
 // parseGates parses the gates of a stage, placeholders replaced, and reports what is wrong with them. The error is one of
@@ -158,7 +133,7 @@ func (e *effective) checkGateName(c *checker, kinds []GateKind, g Gate, i int, t
 		return
 	}
 	switch {
-	case !gateName.MatchString(g.Name):
+	case !longName.MatchString(g.Name):
 		c.add(n.Pos, "gate name %q is not at most 63 lower-case letters, digits and dashes", g.Name)
 	case slices.ContainsFunc(kinds, func(k GateKind) bool { return k.Name == g.Name }) || g.Name == orderGate:
 		c.add(n.Pos, "gate name %q has a meaning of its own: say what this gate asks for", g.Name)

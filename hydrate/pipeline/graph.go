@@ -6,15 +6,18 @@ import "slices"
 // instead: the names on it in the order of promotion, the first repeated at the end. An unknown or repeated name in after
 // constrains nothing: Load reports it.
 func sortStages(stages []Stage) (order, cycle []string) {
+	byName := make(map[string]Stage, len(stages)) // the first of each name
+	for _, s := range slices.Backward(stages) {
+		byName[s.Name] = s
+	}
 	placed := make(map[string]bool, len(stages))
-	exists := make(map[string]bool, len(stages))
-	for _, s := range stages {
-		exists[s.Name] = true
-	}
 	waitsFor := func(s Stage) int {
-		return slices.IndexFunc(s.After.Stages, func(name string) bool { return exists[name] && !placed[name] })
+		return slices.IndexFunc(s.After.Stages, func(name string) bool {
+			_, exists := byName[name]
+			return exists && !placed[name]
+		})
 	}
-	for len(placed) < len(exists) {
+	for len(order) < len(byName) {
 		next := slices.IndexFunc(stages, func(s Stage) bool { return !placed[s.Name] && waitsFor(s) < 0 })
 		if next < 0 {
 			break
@@ -22,20 +25,11 @@ func sortStages(stages []Stage) (order, cycle []string) {
 		placed[stages[next].Name] = true
 		order = append(order, stages[next].Name)
 	}
-	if len(placed) == len(exists) {
+	if len(order) == len(byName) {
 		return order, nil
 	}
 	// Every stage left waits for another that is left: following these from any one of them ends in a cycle.
-	byName := make(map[string]Stage, len(stages))
-	at := ""
-	for _, s := range stages {
-		if !placed[s.Name] && at == "" {
-			at = s.Name
-		}
-		if _, ok := byName[s.Name]; !ok {
-			byName[s.Name] = s
-		}
-	}
+	at := stages[slices.IndexFunc(stages, func(s Stage) bool { return !placed[s.Name] })].Name
 	var trail []string
 	for !slices.Contains(trail, at) {
 		trail = append(trail, at)

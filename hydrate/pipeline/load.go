@@ -25,7 +25,7 @@ const (
 //
 // The error is strictyaml.Problems unless reading failed.
 func Load(files fs.FS, kinds []GateKind, names ...string) ([]*Pipeline, error) {
-	return loader{files: files, loaded: newLoaded(kinds)}.load(names)
+	return loader{files: files, loaded: &loaded{kinds: kinds}}.load(names)
 }
 
 type loader struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
@@ -54,7 +55,7 @@ func TestLoadFullIsRefusedByKey(t *testing.T) {
 
 func TestLoadFull(t *testing.T) {
 	t.Parallel()
-	got, err := loader{files: fullRepo(t), loaded: newLoaded(someKinds()), keyless: true}.load([]string{"apps/codeai.yaml"})
+	got, err := loader{files: fullRepo(t), loaded: &loaded{kinds: someKinds()}, keyless: true}.load([]string{"apps/codeai.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestLoadFull(t *testing.T) {
 		},
 		Stages: []Stage{
 			{Name: "test", Auto: true, After: After{Stages: []string{"staging"}},
-				Render: Render{Kustomize: &Kustomize{"base", []string{"apps/codeai/envTypes/{envType}"}, "code-dot-org"}, Validate: true, Schemas: "schemas/kubernetes"},
+				Render: Render{Kustomize: &hydrate.Kustomize{Base: "base", Components: []string{"apps/codeai/envTypes/{envType}"}, Image: "code-dot-org"}, Validate: true, Schemas: "schemas/kubernetes"},
 				Sign:   Sign{Hydrator: &Signer{Keyless: &Keyless{}}}},
 			{Name: "staging", Auto: true},
 			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: PullRequest}, Gates: []Gate{{}, {}}},
@@ -189,7 +190,7 @@ stages:
   - name: u
     mirror: null
 `
-	_, err := loader{files: repo("a.yaml", in), loaded: newLoaded(nil)}.load([]string{"a.yaml"})
+	_, err := loader{files: repo("a.yaml", in), loaded: &loaded{kinds: nil}}.load([]string{"a.yaml"})
 	want := `a.yaml:6:18: mirror.remote is not a repository URL: write one like https://github.com/acme/app.git
 a.yaml:6:31: mirror.branch: "a..b" is not a branch name
 a.yaml:6:43: mirror.path: "." is the whole branch: name a directory
@@ -231,7 +232,7 @@ func TestLoadSeveral(t *testing.T) {
 		`pipeline file "../a.yaml" lies outside the GitOps repository`:                                                   {"../a.yaml"},
 		`read pipeline file: open none.yaml: file does not exist`:                                                        {"none.yaml"},
 	} {
-		_, err := loader{files: files, loaded: newLoaded(someKinds())}.load(names)
+		_, err := loader{files: files, loaded: &loaded{kinds: someKinds()}}.load(names)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v, want %s", names, err, want)
 		}
@@ -320,7 +321,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(header+"stages: [{name: a, after: [b]}, {name: b, after: {all: [a]}}]"), []byte("[]"))
 	f.Fuzz(func(t *testing.T, data, vars []byte) {
 		files := fstest.MapFS{"dir/a.yaml": {Data: data}, "vars.yaml": {Data: vars}, "dir/vars.yaml": {Data: vars}, "pipeline-defaults.yaml": {Data: vars}}
-		pipelines, err := loader{files: files, loaded: newLoaded(someKinds())}.load([]string{"dir/a.yaml"})
+		pipelines, err := loader{files: files, loaded: &loaded{kinds: someKinds()}}.load([]string{"dir/a.yaml"})
 		if err != nil {
 			return
 		}
@@ -331,7 +332,7 @@ func FuzzLoad(f *testing.F) {
 					continue // what only a real lock decides
 				}
 				for _, v := range e.Render.Values {
-					if repositoryPath(v.Path) != "" {
+					if RepositoryPath(v.Path) != "" {
 						t.Errorf("path %q was let through", v.Path)
 					}
 				}

@@ -96,16 +96,12 @@ func (e effective) checkMirror(c *checker) {
 		c.add(d.At("mirror").Pos, "mirror.path is missing: name the directory on the branch")
 	}
 	c.rule(d, subdirectory, "mirror", "path")
-	if n := d.Find("mirror", "remote"); e.Mirror.Remote != "" {
-		if msg := sourceRepo(e.Mirror.Remote); msg != "" {
-			c.add(n.Pos, "mirror.remote %s", msg)
-		}
-	}
+	c.repositoryURL(d, "mirror", "remote")
 	c.rule(d, branch, "mirror", "branch")
 	c.rule(d, branch, "mirror", "live")
 	c.rule(d, oneOf(string(OnHydrate), string(OnPromote)), "mirror", "when")
 	c.rule(d, oneOf(string(NoReview), string(PullRequest)), "mirror", "review")
-	c.rule(d, notEmpty, "mirror", "reviewers")
-	c.rule(d, notEmpty, "mirror", "labels")
-	c.rule(d, notEmpty, "mirror", "signCommits", "key")
+	c.rule(d, NotEmpty, "mirror", "reviewers")
+	c.rule(d, NotEmpty, "mirror", "labels")
+	c.rule(d, NotEmpty, "mirror", "signCommits", "key")
 }

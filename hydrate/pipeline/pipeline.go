@@ -74,31 +74,24 @@ func (a *After) DecodeNode(n *strictyaml.Node, partial bool) strictyaml.Problems
 
 // Render holds the render options as declared. A nil or empty field has the default that its description names.
 type Render struct {
-	ReleaseName    string            `yaml:"releaseName" jsonschema_description:"Helm's release name. Default: {stage}."`
-	Namespace      string            `yaml:"namespace" jsonschema_description:"The namespace given to the renderer. Default for Helm: default; for render.kustomize: objects stay where they are."`
-	KubeVersion    string            `yaml:"kubeVersion" jsonschema_description:"The Kubernetes version to render for, in quotes. Required for Helm."`
-	APIVersions    []string          `yaml:"apiVersions" jsonschema_description:"Further API versions that charts may ask for."`
-	Values         []string          `yaml:"values" jsonschema_description:"Helm values files in the GitOps repository; later ones win."`
-	Set            map[string]string `yaml:"set" jsonschema_description:"Helm values by path, as literal strings."`
-	IncludeCRDs    *bool             `yaml:"includeCRDs" jsonschema:"default=true" jsonschema_description:"Whether a chart's crds/ are part of the output."`
-	Hooks          hydrate.Hooks     `yaml:"hooks" jsonschema:"enum=deploy,enum=all,enum=none,default=deploy" jsonschema_description:"deploy drops delete, rollback and test hooks."`
-	Overlay        string            `yaml:"overlay" jsonschema_description:"A kustomize overlay in the GitOps repository."`
-	Kustomize      *Kustomize        `yaml:"kustomize" jsonschema_description:"An overlay that is generated over the lock's sourcePath."`
-	AssertImage    *bool             `yaml:"assertImage" jsonschema:"default=true" jsonschema_description:"Whether the locked digest must occur in the output."`
-	RequireDigests bool              `yaml:"requireDigests" jsonschema:"default=false" jsonschema_description:"Whether every image must be pinned by digest."`
-	RewriteImages  bool              `yaml:"rewriteImages" jsonschema:"default=false" jsonschema_description:"Whether tags of locked repositories are replaced by digests."`
-	Nondeterminism string            `yaml:"nondeterminism" jsonschema:"enum=deny,enum=allow,default=deny" jsonschema_description:"Whether output may differ between two renders."`
-	AllowSecrets   []string          `yaml:"allowSecrets" jsonschema_description:"Names of Secrets that may be published with data."`
-	Validate       bool              `yaml:"validate" jsonschema:"default=false" jsonschema_description:"Whether objects are checked against the schemas of kubeVersion."`
-	Schemas        string            `yaml:"schemas" jsonschema_description:"The folder of JSON schemas in the GitOps repository, for validate."`
-	Layout         hydrate.Mode      `yaml:"layout" jsonschema:"enum=per-object,enum=single,default=per-object" jsonschema_description:"One file an object, or one manifest.yaml."`
-}
-
-// Kustomize describes an overlay that is generated.
-type Kustomize struct {
-	Base       string   `yaml:"base" jsonschema_description:"The base, relative to the lock's sourcePath; empty for sourcePath itself."`
-	Components []string `yaml:"components" jsonschema_description:"Components: folders of the GitOps repository, or else, relative to sourcePath, of the source."`
-	Image      string   `yaml:"image" jsonschema_description:"The image name that the locked image replaces. Default: its repository."`
+	ReleaseName    string             `yaml:"releaseName" jsonschema_description:"Helm's release name. Default: {stage}."`
+	Namespace      string             `yaml:"namespace" jsonschema_description:"The namespace given to the renderer. Default for Helm: default; for render.kustomize: objects stay where they are."`
+	KubeVersion    string             `yaml:"kubeVersion" jsonschema_description:"The Kubernetes version to render for, in quotes. Required for Helm."`
+	APIVersions    []string           `yaml:"apiVersions" jsonschema_description:"Further API versions that charts may ask for."`
+	Values         []string           `yaml:"values" jsonschema_description:"Helm values files in the GitOps repository; later ones win."`
+	Set            map[string]string  `yaml:"set" jsonschema_description:"Helm values by path, as literal strings."`
+	IncludeCRDs    *bool              `yaml:"includeCRDs" jsonschema:"default=true" jsonschema_description:"Whether a chart's crds/ are part of the output."`
+	Hooks          hydrate.Hooks      `yaml:"hooks" jsonschema:"enum=deploy,enum=all,enum=none,default=deploy" jsonschema_description:"deploy drops delete, rollback and test hooks."`
+	Overlay        string             `yaml:"overlay" jsonschema_description:"A kustomize overlay in the GitOps repository."`
+	Kustomize      *hydrate.Kustomize `yaml:"kustomize" jsonschema_description:"An overlay that is generated over the lock's sourcePath."`
+	AssertImage    *bool              `yaml:"assertImage" jsonschema:"default=true" jsonschema_description:"Whether the locked digest must occur in the output."`
+	RequireDigests bool               `yaml:"requireDigests" jsonschema:"default=false" jsonschema_description:"Whether every image must be pinned by digest."`
+	RewriteImages  bool               `yaml:"rewriteImages" jsonschema:"default=false" jsonschema_description:"Whether tags of locked repositories are replaced by digests."`
+	Nondeterminism string             `yaml:"nondeterminism" jsonschema:"enum=deny,enum=allow,default=deny" jsonschema_description:"Whether output may differ between two renders."`
+	AllowSecrets   []string           `yaml:"allowSecrets" jsonschema_description:"Names of Secrets that may be published with data."`
+	Validate       bool               `yaml:"validate" jsonschema:"default=false" jsonschema_description:"Whether objects are checked against the schemas of kubeVersion."`
+	Schemas        string             `yaml:"schemas" jsonschema_description:"The folder of JSON schemas in the GitOps repository, for validate."`
+	Layout         hydrate.Mode       `yaml:"layout" jsonschema:"enum=per-object,enum=single,default=per-object" jsonschema_description:"One file an object, or one manifest.yaml."`
 }
 
 // Sign holds the signing key of each role; nil where it is not needed.

@@ -92,7 +92,7 @@ func sameIdentity(a, b Identity, files fs.FS) (bool, error) {
 	if a == b {
 		return a != (Identity{}), nil
 	}
-	if repositoryPath(a.Key) != "" || repositoryPath(b.Key) != "" {
+	if RepositoryPath(a.Key) != "" || RepositoryPath(b.Key) != "" {
 		return false, nil
 	}
 	keysA, err := readKeys(files, a.Key)
