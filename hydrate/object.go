@@ -2,6 +2,7 @@ package hydrate
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -49,21 +50,14 @@ func (o Object) YAML() []byte { return o.encoded() }
 
 // String names the object for people: "Deployment.apps staging/web".
 func (o Object) String() string {
-	var b strings.Builder
-	b.WriteString(o.Kind)
+	kind, name := o.Kind, cmp.Or(o.Name, o.GenerateName+"*")
 	if o.Group != "" {
-		b.WriteString("." + o.Group)
+		kind += "." + o.Group
 	}
-	b.WriteString(" ")
 	if o.Namespace != "" {
-		b.WriteString(o.Namespace + "/")
+		name = o.Namespace + "/" + name
 	}
-	if o.Name != "" {
-		b.WriteString(o.Name)
-	} else {
-		b.WriteString(o.GenerateName + "*")
-	}
-	return b.String()
+	return kind + " " + name
 }
 
 // identity is what a cluster distinguishes objects by. Objects without a name are distinguished by their content.
@@ -224,80 +218,71 @@ func unwrap(content map[string]any, depth int) ([]Object, error) {
 
 // newObjects makes the object with this content, which is encoded from written.
 func newObjects(content map[string]any, written any) ([]Object, error) {
-	f := fields{content: content}
-	o := Object{Kind: f.text("kind"), document: &document{
+	var f fields
+	o := Object{Kind: f.text(content, "", "kind"), document: &document{
 		content: content,
 		encoded: sync.OnceValue(func() []byte { return encode(written) }),
 	}}
-	apiVersion := f.text("apiVersion")
+	apiVersion := f.text(content, "", "apiVersion")
 	meta, ok := content["metadata"].(map[string]any)
 	if !ok && content["metadata"] != nil {
 		f.problems = append(f.problems, fmt.Sprintf("metadata is %s, not a map", describe(content["metadata"])))
 	}
-	m := fields{content: meta, prefix: "metadata."}
-	o.Name, o.GenerateName, o.Namespace = m.text("name"), m.text("generateName"), m.text("namespace")
-	m.texts("labels")
-	m.texts("annotations")
+	const prefix = "metadata."
+	o.Name, o.GenerateName, o.Namespace = f.text(meta, prefix, "name"), f.text(meta, prefix, "generateName"), f.text(meta, prefix, "namespace")
+	f.texts(meta, "labels")
+	f.texts(meta, "annotations")
 
-	var missing []string
-	if apiVersion == "" {
-		missing = append(missing, "apiVersion")
-	}
-	if o.Kind == "" {
-		missing = append(missing, "kind")
-	}
-	if o.Name == "" && o.GenerateName == "" {
-		missing = append(missing, "metadata.name")
-	}
 	group, version, grouped := strings.Cut(apiVersion, "/")
 	if !grouped {
 		group, version = "", group
 	}
 	o.Group, o.Version = group, version
-	problems := append(f.problems, m.problems...)
 	if grouped && (group == "" || version == "") || strings.Contains(version, "/") {
-		problems = append(problems, fmt.Sprintf("apiVersion %q is neither VERSION nor GROUP/VERSION", apiVersion))
+		f.problems = append(f.problems, fmt.Sprintf("apiVersion %q is neither VERSION nor GROUP/VERSION", apiVersion))
 	}
-	if len(problems) == 0 && len(missing) > 0 {
-		problems = append(problems, "no "+strings.Join(missing, ", no "))
-	}
-	if len(problems) > 0 {
-		what := "object"
-		if o.Kind != "" {
-			what = strings.TrimSpace(o.Kind + " " + o.Name)
+	if len(f.problems) == 0 {
+		var missing []string
+		for _, field := range [][2]string{{"apiVersion", apiVersion}, {"kind", o.Kind}, {"metadata.name", o.Name + o.GenerateName}} {
+			if field[1] == "" {
+				missing = append(missing, "no "+field[0])
+			}
 		}
-		return nil, fmt.Errorf("%s: %s", what, strings.Join(problems, "; "))
+		if missing == nil {
+			return []Object{o}, nil
+		}
+		f.problems = []string{strings.Join(missing, ", ")}
 	}
-	return []Object{o}, nil
+	what := strings.TrimSpace(o.Kind + " " + o.Name)
+	if o.Kind == "" {
+		what = "object"
+	}
+	return nil, fmt.Errorf("%s: %s", what, strings.Join(f.problems, "; "))
 }
 
-// fields reads the strings of a map and records values of other types.
-type fields struct {
-	content  map[string]any
-	prefix   string
-	problems []string
-}
+// fields reads strings of maps and records values of other types.
+type fields struct{ problems []string }
 
-func (f *fields) text(key string) string {
-	switch v := f.content[key].(type) {
+func (f *fields) text(content map[string]any, prefix, key string) string {
+	switch v := content[key].(type) {
 	case nil:
 		return ""
 	case string:
 		return v
 	default:
-		f.problems = append(f.problems, fmt.Sprintf("%s%s is %s, not a string (quote it?)", f.prefix, key, describe(v)))
+		f.problems = append(f.problems, fmt.Sprintf("%s%s is %s, not a string (quote it?)", prefix, key, describe(v)))
 		return ""
 	}
 }
 
-// texts records maps and lists among the values at key, labels or annotations. Numbers and booleans pass, as in most tools
-// on the way to a cluster.
-func (f *fields) texts(key string) {
-	values, _ := f.content[key].(map[string]any)
+// texts records maps and lists among the values of labels or annotations. Numbers and booleans pass, as in most tools on
+// the way to a cluster.
+func (f *fields) texts(meta map[string]any, key string) {
+	values, _ := meta[key].(map[string]any)
 	for _, k := range sortedKeys(values) {
 		switch values[k].(type) {
 		case map[string]any, []any:
-			f.problems = append(f.problems, fmt.Sprintf("%s%s: %s is %s, not a string", f.prefix, key, k, describe(values[k])))
+			f.problems = append(f.problems, fmt.Sprintf("metadata.%s: %s is %s, not a string", key, k, describe(values[k])))
 		}
 	}
 }

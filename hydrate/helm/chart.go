@@ -2,6 +2,7 @@ package helm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -30,14 +31,10 @@ func (Renderer) Overlays() bool { return false }
 
 // Open implements [hydrate.Renderer]. Dependencies of the chart may be in other folders of the source.
 func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Package, error) {
-	buffered, inputs, err := readChart(ctx, source, source.Path)
+	parsed, inputs, err := readChart(ctx, source, source.Path)
 	if errors.Is(err, errNoChart) {
 		err = fmt.Errorf("%w; check the lock's packaging.sourcePath", err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	parsed, err := load(buffered)
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +103,7 @@ func (p *Package) check() error {
 func (p *Package) prepare(c *chart.Chart) {
 	dependencies := slices.Clone(c.Dependencies())
 	slices.SortFunc(dependencies, func(a, b *chart.Chart) int {
-		if order := strings.Compare(a.Name(), b.Name()); order != 0 {
-			return order
-		}
-		if order := strings.Compare(a.Metadata.Version, b.Metadata.Version); order != 0 {
+		if order := cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(a.Metadata.Version, b.Metadata.Version)); order != 0 {
 			return order
 		}
 		return bytes.Compare(contentHash(a), contentHash(b))

@@ -35,16 +35,20 @@ type Archives interface {
 }
 
 // readChart reads the chart in a folder of the source.
-func readChart(ctx context.Context, source hydrate.Source, dir string) ([]*loader.BufferedFile, []hydrate.Input, error) {
+func readChart(ctx context.Context, source hydrate.Source, dir string) (*chart.Chart, []hydrate.Input, error) {
 	folder, err := fs.Sub(source.Files, dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	files, inputs, err := readFiles(ctx, folder)
-	if err == nil && !slices.ContainsFunc(files, func(f *loader.BufferedFile) bool { return f.Name == "Chart.yaml" }) {
-		err = errNoChart
+	if err != nil {
+		return nil, nil, err
 	}
-	return files, inputs, err
+	if !slices.ContainsFunc(files, func(f *loader.BufferedFile) bool { return f.Name == "Chart.yaml" }) {
+		return nil, nil, errNoChart
+	}
+	parsed, err := load(files)
+	return parsed, inputs, err
 }
 
 var errNoChart = errors.New("no Chart.yaml: this folder is not a Helm chart")
@@ -97,8 +101,8 @@ func lacking(c *chart.Chart) (missing []*dependency, err error) {
 				"run `helm dependency update` and commit charts/, or change the range", c.Name(), sub.Name(), sub.Metadata.Version, strings.Join(ranges, " or ")))
 		}
 	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
 	}
 	for _, d := range c.Metadata.Dependencies {
 		there := slices.ContainsFunc(c.Dependencies(), func(sub *chart.Chart) bool {
@@ -146,7 +150,9 @@ func pinned(c *chart.Chart, missing []*dependency, dir string) error {
 		lockFile = "requirements.lock"
 	}
 	update := fmt.Sprintf("run `helm dependency update %s` and commit %s", dir, lockFile)
+	var labels []string
 	for _, d := range missing {
+		labels = append(labels, label(d.Dependency))
 		if isHostAlias(d.Repository) {
 			return fmt.Errorf("chart %s: dependency %s names its repository by %s, which only the configuration of somebody's machine explains; write the URL in Chart.yaml, and %s",
 				c.Name(), d.Name, d.Repository, update)
@@ -160,7 +166,7 @@ func pinned(c *chart.Chart, missing []*dependency, dir string) error {
 		for _, d := range missing {
 			if !isLocal(d.Repository) {
 				return fmt.Errorf("chart %s declares dependencies that its charts/ folder does not hold, and has no %s to say which versions to fetch: %s; %s",
-					c.Name(), lockFile, names(missing), update)
+					c.Name(), lockFile, strings.Join(labels, ", "), update)
 			}
 			d.locked, d.repository = d.Version, d.Repository
 		}
@@ -182,14 +188,6 @@ func pinned(c *chart.Chart, missing []*dependency, dir string) error {
 }
 
 func label(d *chart.Dependency) string { return strings.TrimSpace(d.Name + " " + d.Version) }
-
-func names(missing []*dependency) string {
-	var all []string
-	for _, d := range missing {
-		all = append(all, label(d.Dependency))
-	}
-	return strings.Join(all, ", ")
-}
 
 // isHostAlias reports whether a repository is named by an alias of `helm repo add` on one machine.
 func isHostAlias(repository string) bool {
@@ -252,16 +250,12 @@ func (d *dependency) fetch(ctx context.Context, charts Archives) error {
 		return err
 	}
 	d.inputs = []hydrate.Input{{Path: packageURL(d.repository, d.Name, d.locked), Kind: hydrate.InputDependency, SHA256: sha256.Sum256(data)}}
-	d.chart, err = loadArchive(data)
-	return err
-}
-
-func loadArchive(data []byte) (*chart.Chart, error) {
 	files, err := loader.LoadArchiveFiles(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("load chart: %w", err)
+		return fmt.Errorf("load chart: %w", err)
 	}
-	return load(files)
+	d.chart, err = load(files)
+	return err
 }
 
 // readLocal reads a dependency from the chart's own repository.
@@ -276,13 +270,11 @@ func (d *dependency) readLocal(ctx context.Context, source hydrate.Source) error
 			return fmt.Errorf("%s: read %s of the source repository: %w", d.repository, dir, err)
 		}
 	}
-	files, inputs, err := readChart(ctx, source, dir)
-	if err == nil {
-		d.chart, err = load(files)
-	}
+	read, inputs, err := readChart(ctx, source, dir)
 	if err != nil {
 		return fmt.Errorf("%s: read %s of the source repository: %w", d.repository, dir, err)
 	}
+	d.chart = read
 	if !inRange(d.locked, d.chart.Metadata.Version) {
 		return fmt.Errorf("%s holds version %s, and %s is locked; run `helm dependency update %s` and commit what it locks", dir, d.chart.Metadata.Version, d.locked, source.Path)
 	}

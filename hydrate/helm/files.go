@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
-	"strings"
 
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/ignore"
@@ -44,8 +42,7 @@ func readFiles(ctx context.Context, source fs.FS) ([]*loader.BufferedFile, []hyd
 	if err := r.dir(ctx, ".", 0); err != nil {
 		return nil, nil, fmt.Errorf("read chart: %w", err)
 	}
-	slices.SortFunc(r.inputs, func(a, b hydrate.Input) int { return strings.Compare(a.Path, b.Path) })
-	return r.files, slices.Compact(r.inputs), nil
+	return r.files, r.inputs, nil
 }
 
 type reader struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,8 +21,6 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 )
-
-const notesSuffix = "NOTES.txt"
 
 // Render implements [hydrate.Package]. Manifests come definitions of custom resources first, then by template.
 func (p *Package) Render(ctx context.Context, request hydrate.Request) (hydrate.Rendered, error) {
@@ -147,7 +146,7 @@ func (p *Package) capabilities(request hydrate.Request) (*chartutil.Capabilities
 func collect(files map[string]string, hooks hydrate.Hooks, rendered *hydrate.Rendered) error {
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if strings.HasPrefix(path.Base(name), "_") || strings.HasSuffix(name, notesSuffix) {
+		if strings.HasPrefix(path.Base(name), "_") || strings.HasSuffix(name, "NOTES.txt") {
 			continue
 		}
 		for i, document := range splitDocuments(files[name]) {
@@ -167,21 +166,21 @@ func collect(files map[string]string, hooks hydrate.Hooks, rendered *hydrate.Ren
 	return errors.Join(problems...)
 }
 
-// deployEvent reports whether a deployment runs the hooks on an event, and whether Helm knows the event.
-func deployEvent(event string) (deploy, known bool) {
-	switch release.HookEvent(event) {
-	case release.HookPreInstall, release.HookPostInstall, release.HookPreUpgrade, release.HookPostUpgrade:
-		return true, true
-	case release.HookPreDelete, release.HookPostDelete, release.HookPreRollback, release.HookPostRollback, release.HookTest, "test-success":
-		return false, true
-	}
-	return false, false
+// events are those that Helm knows, and whether a deployment runs the hooks on them.
+var events = map[release.HookEvent]bool{
+	release.HookPreInstall: true, release.HookPostInstall: true, release.HookPreUpgrade: true, release.HookPostUpgrade: true,
+	release.HookPreDelete: false, release.HookPostDelete: false, release.HookPreRollback: false, release.HookPostRollback: false,
+	release.HookTest: false, "test-success": false,
 }
+
+// letterEscape matches the escapes of YAML's double-quoted strings that may be a letter, dot or slash: \x2e, \u002e,
+// \U0000002e, or none at all where the line is broken.
+var letterEscape = regexp.MustCompile(`\\[xuU\r\n]`)
 
 // wanted reports whether a document is rendered. Like Helm it drops hooks on an unknown event, with a warning.
 func wanted(document []byte, hooks hydrate.Hooks) (keep bool, warning string, err error) {
 	// This spares the parsing of nearly all documents; only an escape could hide the annotation from it.
-	if !bytes.Contains(document, []byte(release.HookAnnotation)) && !escapesLetters(document) {
+	if !bytes.Contains(document, []byte(release.HookAnnotation)) && !letterEscape.Match(document) {
 		return true, "", nil
 	}
 	var head releaseutil.SimpleHead
@@ -197,28 +196,13 @@ func wanted(document []byte, hooks hydrate.Hooks) (keep bool, warning string, er
 	}
 	deploys := false
 	for event := range strings.SplitSeq(annotation, ",") {
-		deploy, known := deployEvent(strings.ToLower(strings.TrimSpace(event)))
+		deploy, known := events[release.HookEvent(strings.ToLower(strings.TrimSpace(event)))]
 		if !known {
 			return false, fmt.Sprintf("%s %s is left out, as by Helm: it is a hook on the unknown event %q", head.Kind, head.Metadata.Name, event), nil
 		}
 		deploys = deploys || deploy
 	}
 	return hooks == hydrate.HooksAll || hooks == hydrate.HooksDeploy && deploys, "", nil
-}
-
-// escapesLetters reports whether a document may write a letter, dot or slash by an escape of YAML's double-quoted strings:
-// \x2e, \u002e, \U0000002e, or none at all where the line is broken.
-func escapesLetters(document []byte) bool {
-	for {
-		i := bytes.IndexByte(document, '\\')
-		if i < 0 || i == len(document)-1 {
-			return false
-		}
-		if bytes.IndexByte([]byte("xuU\r\n"), document[i+1]) >= 0 {
-			return true
-		}
-		document = document[i+1:]
-	}
 }
 
 // splitDocuments splits a rendered file as releaseutil.SplitManifests does, which cuts blanks off and asks nothing of YAML,

@@ -169,11 +169,11 @@ func (k *kustomization) near() {
 	k.prefetch(names...)
 }
 
-// namedFiles visits every file that the kustomization names, resources and plugins aside.
-func (k *kustomization) namedFiles(visit func(field, name string)) {
-	maybe := func(field, name string) {
+// namedFiles calls named for every file that the kustomization names, resources and plugins aside.
+func (k *kustomization) namedFiles(named func(field, name string)) {
+	visit := func(field, name string) {
 		if name != "" {
-			visit(field, name)
+			named(field, name)
 		}
 	}
 	for _, name := range k.Crds {
@@ -182,38 +182,37 @@ func (k *kustomization) namedFiles(visit func(field, name string)) {
 	for _, name := range k.Configurations {
 		visit("configurations", name)
 	}
-	maybe("openapi", k.OpenAPI["path"])
+	visit("openapi", k.OpenAPI["path"])
 	for _, patch := range k.Patches {
-		maybe("patches", patch.Path)
+		visit("patches", patch.Path)
 	}
 	for _, patch := range k.PatchesJson6902 { //nolint:staticcheck // kustomize still reads them
-		maybe("patchesJson6902", patch.Path)
+		visit("patchesJson6902", patch.Path)
 	}
 	for _, patch := range k.PatchesStrategicMerge { //nolint:staticcheck // kustomize still reads them
 		if !strings.Contains(string(patch), "\n") { // else it is the patch itself
-			maybe("patchesStrategicMerge", string(patch))
+			visit("patchesStrategicMerge", string(patch))
 		}
 	}
 	for _, replacement := range k.Replacements {
-		maybe("replacements", replacement.Path)
+		visit("replacements", replacement.Path)
+	}
+	generator := func(field string, sources types.KvPairSources) {
+		for _, source := range sources.FileSources {
+			if _, file, ok := strings.Cut(source, "="); ok {
+				source = file
+			}
+			visit(field, source)
+		}
+		for _, source := range sources.EnvSources {
+			visit(field, source)
+		}
 	}
 	for _, args := range k.ConfigMapGenerator {
-		generatorFiles("configMapGenerator", args.KvPairSources, visit)
+		generator("configMapGenerator", args.KvPairSources)
 	}
 	for _, args := range k.SecretGenerator {
-		generatorFiles("secretGenerator", args.KvPairSources, visit)
-	}
-}
-
-func generatorFiles(field string, sources types.KvPairSources, visit func(field, name string)) {
-	for _, source := range sources.FileSources {
-		if _, file, ok := strings.Cut(source, "="); ok {
-			source = file
-		}
-		visit(field, source)
-	}
-	for _, source := range sources.EnvSources {
-		visit(field, source)
+		generator("secretGenerator", args.KvPairSources)
 	}
 }
 

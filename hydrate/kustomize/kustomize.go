@@ -46,8 +46,14 @@ func (Renderer) Overlays() bool { return true }
 // Open implements [hydrate.Renderer]: it builds the overlay.
 func (Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Package, error) {
 	b := &build{
-		Source:     source,
-		tree:       newTree(ctx, source.Files, source.Overlay.GitOps),
+		Source: source,
+		tree: &tree{
+			ctx:    ctx,
+			roots:  map[string]fs.FS{sourceRoot: source.Files, gitopsRoot: source.Overlay.GitOps},
+			found:  map[string]place{},
+			files:  map[string][]byte{},
+			inputs: map[string]hydrate.Input{},
+		},
 		repository: repositoryName(source.Repository),
 		named:      map[string][]named{},
 		levels:     map[string]int{},

@@ -1,6 +1,7 @@
 package kustomize
 
 import (
+	"cmp"
 	"net/url"
 	"path"
 	"regexp"
@@ -25,18 +26,14 @@ var userName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]*@`)
 // schemes, a user before the host, and GitHub as its host, is a path.
 func isRemote(entry string) bool {
 	scheme, rest := cutScheme(entry)
-	return scheme != "" || userName.MatchString(rest) || isGitHub(rest) || isRemoteFile(entry)
+	github := hasPrefixFold(rest, "github.com/") || hasPrefixFold(rest, "github.com:")
+	return scheme != "" || userName.MatchString(rest) || github || isRemoteFile(entry)
 }
 
 // isRemoteFile reports whether kustomize would fetch an entry that names a file over HTTP.
 func isRemoteFile(entry string) bool {
 	u, err := url.Parse(entry)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
-}
-
-func isGitHub(rest string) bool {
-	const host = "github.com"
-	return hasPrefixFold(rest, host+"/") || hasPrefixFold(rest, host+":")
 }
 
 func hasPrefixFold(s, prefix string) bool {
@@ -85,9 +82,7 @@ func parseRemote(entry string) (remote, bool) {
 	}
 	r := remote{repository: repositoryName(scheme + user + host + repository), path: folder}
 	if values, err := url.ParseQuery(query); err == nil {
-		if r.ref = values.Get("ref"); r.ref == "" {
-			r.ref = values.Get("version")
-		}
+		r.ref = cmp.Or(values.Get("ref"), values.Get("version"))
 	}
 	return r, true
 }
@@ -111,8 +106,7 @@ func splitRepository(rest string, whole bool) (repository, folder string, ok boo
 	if len(parts) < 2 {
 		return "", "", false
 	}
-	folder = strings.Join(parts[2:], "")
-	return parts[0] + "/" + parts[1], folder, true
+	return parts[0] + "/" + parts[1], strings.Join(parts[2:], ""), true
 }
 
 // repositoryName normalizes a repository's URL: without scheme, user, password, default port and `.git`, the host in lower
@@ -134,13 +128,7 @@ func repositoryName(raw string) string {
 		return rest
 	}
 	host := strings.ToLower(authority[strings.LastIndexByte(authority, '@')+1:])
-	switch scheme {
-	case "https://":
-		host = strings.TrimSuffix(host, ":443")
-	case "http://":
-		host = strings.TrimSuffix(host, ":80")
-	case "ssh://":
-		host = strings.TrimSuffix(host, ":22")
-	}
+	port := map[string]string{"https://": ":443", "http://": ":80", "ssh://": ":22"}[scheme]
+	host = strings.TrimSuffix(host, port)
 	return host + "/" + strings.TrimSuffix(strings.Trim(name, "/"), ".git")
 }

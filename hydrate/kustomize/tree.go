@@ -63,16 +63,6 @@ type place struct {
 	err    error
 }
 
-func newTree(ctx context.Context, source, gitops fs.FS) *tree {
-	return &tree{
-		ctx:    ctx,
-		roots:  map[string]fs.FS{sourceRoot: source, gitopsRoot: gitops},
-		found:  map[string]place{},
-		files:  map[string][]byte{},
-		inputs: map[string]hydrate.Input{},
-	}
-}
-
 // fail keeps the first error that ends the build.
 func (t *tree) fail(err error) error {
 	if t.err == nil {

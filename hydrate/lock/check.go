@@ -68,100 +68,94 @@ func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Comm
 		return nil, fmt.Errorf("check lock: %w", err)
 	}
 	l, _, problems := decode(name, data)
-	c := checker{}
+	var results []CheckResult
+	add := func(check, reason string, err error) { results = append(results, result(check, reason, err)) }
 	if err := problems.Err(); err != nil {
-		c.report(CheckFormat, err.Error())
+		add(CheckFormat, err.Error(), nil)
 		for _, check := range []string{CheckReleaseID, CheckFilesAgree, CheckCommit, CheckImageDigest, CheckImageRevision} {
-			c.skip(check, "the lock cannot be read")
+			add(check, "", skipped("the lock cannot be read"))
 		}
-		return c.results, nil
+		return results, nil
 	}
-	c.report(CheckFormat, "")
-	c.report(CheckReleaseID, l.inconsistency())
+	add(CheckFormat, "", nil)
+	add(CheckReleaseID, l.inconsistency(), nil)
 	reason, err := disagreement(fsys, dir, l, data)
 	if err != nil {
 		reason = err.Error()
 	}
-	c.report(CheckFilesAgree, reason)
-	c.commit(ctx, commits, cmp.Or(l.Packaging.SourceRepo, sourceRepo), l.GitCommit)
-	c.image(ctx, images, "", l.Image, l.GitCommit)
-	for _, named := range l.Others {
-		c.image(ctx, images, "/"+named.Name, named.Image, "")
+	add(CheckFilesAgree, reason, nil)
+	reason, err = checkCommit(ctx, commits, cmp.Or(l.Packaging.SourceRepo, sourceRepo), l.GitCommit)
+	add(CheckCommit, reason, err)
+	reason, err = checkDigest(ctx, images, l.Image)
+	add(CheckImageDigest, reason, err)
+	reason, err = checkRevision(ctx, images, l.Image, l.GitCommit)
+	add(CheckImageRevision, reason, err)
+	for _, other := range l.Others {
+		reason, err = checkDigest(ctx, images, other.Image)
+		add(CheckImageDigest+"/"+other.Name, reason, err)
 	}
-	return c.results, ctx.Err()
+	return results, ctx.Err()
 }
 
-type checker struct{ results []CheckResult }
+// skipped is the reason why a check did not run.
+type skipped string
 
-// report adds a result: Pass if reason is empty, else Fail.
-func (c *checker) report(check, reason string) {
-	result := Pass
-	if reason != "" {
-		result = Fail
+func (s skipped) Error() string { return string(s) }
+
+// result makes the result of a check: reason is why the lock fails it, err why it could not be answered.
+func result(check, reason string, err error) CheckResult {
+	if err == nil && reason == "" {
+		return CheckResult{check, Pass, ""}
 	}
-	c.results = append(c.results, CheckResult{check, result, reason})
-}
-
-// failed adds the result of a lookup that failed: Fail if the object does not exist, else Unknown.
-func (c *checker) failed(check string, err error) {
-	result := Unknown
-	if errors.Is(err, fs.ErrNotExist) {
-		result = Fail
-	}
-	c.results = append(c.results, CheckResult{check, result, err.Error()})
-}
-
-func (c *checker) skip(check, reason string) {
-	c.results = append(c.results, CheckResult{check, Skipped, reason})
-}
-
-func (c *checker) commit(ctx context.Context, commits Commits, repo, commit string) {
-	if commits == nil {
-		c.skip(CheckCommit, "the source repository was not asked")
-		return
-	}
-	ok, err := commits.HasCommit(ctx, repo, commit)
+	var skip skipped
 	switch {
-	case err != nil:
-		c.failed(CheckCommit, err)
-	case !ok:
-		c.report(CheckCommit, "commit "+commit+" does not exist in the source repository: was it pushed?")
-	default:
-		c.report(CheckCommit, "")
+	case errors.As(err, &skip):
+		return CheckResult{check, Skipped, string(skip)}
+	case err == nil:
+		return CheckResult{check, Fail, reason}
+	case errors.Is(err, fs.ErrNotExist):
+		return CheckResult{check, Fail, err.Error()}
 	}
+	return CheckResult{check, Unknown, err.Error()}
 }
 
-// image checks one image. Only the main one, whose commit is not empty, must have been built from the locked commit.
-func (c *checker) image(ctx context.Context, images Images, suffix string, image Image, commit string) {
-	digestCheck, revisionCheck := CheckImageDigest+suffix, CheckImageRevision+suffix
+func checkCommit(ctx context.Context, commits Commits, repo, commit string) (reason string, err error) {
+	if commits == nil {
+		return "", skipped("the source repository was not asked")
+	}
+	exists, err := commits.HasCommit(ctx, repo, commit)
+	if !exists {
+		reason = "commit " + commit + " does not exist in the source repository: was it pushed?"
+	}
+	return reason, err
+}
+
+func checkDigest(ctx context.Context, images Images, image Image) (reason string, err error) {
+	switch {
+	case images == nil:
+		return "", skipped("the registry was not asked")
+	case image.Tag() == "":
+		return "", skipped(image.Ref + " has no tag")
+	}
+	now, err := images.Resolve(ctx, image.Repository()+":"+image.Tag())
+	if now != image.Digest {
+		reason = image.Ref + " is now " + now.String() + ", not " + image.Digest.String() + ": the tag was moved, or the lock names another image"
+	}
+	return reason, err
+}
+
+func checkRevision(ctx context.Context, images Images, image Image, commit string) (reason string, err error) {
 	if images == nil {
-		c.skip(digestCheck, "the registry was not asked")
-		if commit != "" {
-			c.skip(revisionCheck, "the registry was not asked")
-		}
-		return
-	}
-	if image.Tag() == "" {
-		c.skip(digestCheck, image.Ref+" has no tag")
-	} else if now, err := images.Resolve(ctx, image.Repository()+":"+image.Tag()); err != nil {
-		c.failed(digestCheck, err)
-	} else if now != image.Digest {
-		c.report(digestCheck, image.Ref+" is now "+now.String()+", not "+image.Digest.String()+": the tag was moved, or the lock names another image")
-	} else {
-		c.report(digestCheck, "")
-	}
-	if commit == "" {
-		return
+		return "", skipped("the registry was not asked")
 	}
 	revision, err := images.Revision(ctx, image.Pinned())
 	switch {
 	case err != nil:
-		c.failed(revisionCheck, err)
+		return "", err
 	case revision == "":
-		c.skip(revisionCheck, "the image names no org.opencontainers.image.revision")
+		return "", skipped("the image names no org.opencontainers.image.revision")
 	case strings.TrimPrefix(revision, "sha1:") != commit:
-		c.report(revisionCheck, fmt.Sprintf("the image was built from %q, not from %s", revision, commit))
-	default:
-		c.report(revisionCheck, "")
+		return fmt.Sprintf("the image was built from %q, not from %s", revision, commit), nil
 	}
+	return "", nil
 }
