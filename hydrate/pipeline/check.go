@@ -54,7 +54,7 @@ func (c *checker) addProblems(ps strictyaml.Problems) { c.problems = append(c.pr
 
 // expand replaces the placeholders of the string n, and reports those without a value.
 func (c *checker) expand(s scope, n *strictyaml.Node) string {
-	if slices.ContainsFunc(releaseNames(), func(name string) bool { return strings.Contains(n.Value, "{"+name+"}") }) {
+	if slices.ContainsFunc(releaseNames, func(name string) bool { return strings.Contains(n.Value, "{"+name+"}") }) {
 		c.ofRelease[n.Pos] = true
 	}
 	return s.expand(n.Value, func(format string, args ...any) {

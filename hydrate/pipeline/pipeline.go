@@ -57,12 +57,8 @@ type After struct {
 // DecodeNode reads a list, for any of them, or {all: [...]}.
 func (a *After) DecodeNode(n *strictyaml.Node, partial bool) strictyaml.Problems {
 	if n.Kind != strictyaml.Map {
-		var list struct {
-			After []string `yaml:"after"`
-		}
-		problems := strictyaml.DecodePartial((&strictyaml.Node{Pos: n.Pos, Kind: strictyaml.Map}).With("after", n), &list)
-		a.Stages = list.After
-		return problems
+		list := (&strictyaml.Node{Pos: n.Pos, Kind: strictyaml.Map}).With("after", n)
+		return strictyaml.DecodeFields(list, "", true, []strictyaml.Field{{Key: "after", Into: &a.Stages}})
 	}
 	var all struct {
 		All []string `yaml:"all,required"`
@@ -123,11 +119,10 @@ type Identity struct {
 
 // Stage returns the stage of that name.
 func (p *Pipeline) Stage(name string) (Stage, bool) {
-	i := p.index(name)
-	if i < 0 {
-		return Stage{}, false
+	if i := p.index(name); i >= 0 {
+		return p.Stages[i], true
 	}
-	return p.Stages[i], true
+	return Stage{}, false
 }
 
 func (p *Pipeline) index(stage string) int {

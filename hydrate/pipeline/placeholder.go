@@ -27,19 +27,12 @@ type scope struct {
 }
 
 // releaseNames lists the placeholders whose value comes from the release.
-func releaseNames() []string {
-	return []string{"release", "commit", "image", "image.ref", "image.repository", "image.tag", "image.digest"}
-}
-
-// builtIn reports whether name is a placeholder without any vars file.
-func builtIn(name string) bool {
-	return name == "pipeline" || name == "stage" || slices.Contains(releaseNames(), name)
-}
+var releaseNames = []string{"release", "commit", "image", "image.ref", "image.repository", "image.tag", "image.digest"}
 
 // stageScope returns the scope of what is read before a release is known.
 func (p *Pipeline) stageScope(stage string) scope {
 	s := scope{values: map[string]string{"pipeline": p.Name, "stage": stage}, absent: map[string]string{}, where: "here"}
-	for _, name := range releaseNames() {
+	for _, name := range releaseNames {
 		s.absent[name] = "has no value here: this is read before a release is known"
 	}
 	return s
@@ -123,7 +116,7 @@ func (p *Pipeline) readVars(stage string, files fs.FS, c *checker) (map[string]s
 		case e.Key == "<<":
 			c.add(e.KeyPos, "vars: merge keys (<<) are not read: write the keys out")
 		case e.Value.Kind != strictyaml.Scalar || e.Value.IsNull() || placeholder.FindString("{"+e.Key+"}") != "{"+e.Key+"}":
-		case builtIn(e.Key):
+		case e.Key == "pipeline" || e.Key == "stage" || slices.Contains(releaseNames, e.Key):
 			c.add(e.KeyPos, "vars: {%s} has a meaning of its own: rename the key", e.Key)
 		default:
 			vars[e.Key] = e.Value.Value
