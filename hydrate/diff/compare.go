@@ -128,14 +128,14 @@ func (c *comparer) documents(at Path, before, after string) bool {
 	}
 	inner := comparer{inside: true}
 	inner.values(nil, old, current)
-	for i, f := range inner.fields {
-		if len(f.Path) == 0 {
-			return false // a map became a list, say
-		}
-		inner.fields[i].Path, inner.fields[i].Inside = at, f.Path
+	if len(inner.fields) == 0 || slices.ContainsFunc(inner.fields, func(f FieldChange) bool { return len(f.Path) == 0 }) {
+		return false // nothing differs, or a map became a list, say
 	}
-	c.fields = append(c.fields, inner.fields...)
-	return len(inner.fields) > 0
+	for _, f := range inner.fields {
+		f.Path, f.Inside = at, f.Path
+		c.fields = append(c.fields, f)
+	}
+	return true
 }
 
 func (c *comparer) maps(at Path, before, after map[string]any) {

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -42,15 +43,12 @@ func images(found map[string]string, at Path, value any) map[string]string {
 // imageChanges returns the images that changed in an object, sorted, each once, with Objects 0.
 func (c *comparison) imageChanges() []ImageChange {
 	before, after := images(map[string]string{}, nil, c.before), images(map[string]string{}, nil, c.after)
+	all := maps.Clone(before)
+	maps.Copy(all, after)
 	var changes []ImageChange
-	for at, image := range before {
-		if after[at] != image {
-			changes = append(changes, ImageChange{Before: image, After: after[at]})
-		}
-	}
-	for at, image := range after {
-		if before[at] == "" {
-			changes = append(changes, ImageChange{After: image})
+	for at := range all {
+		if before[at] != after[at] {
+			changes = append(changes, ImageChange{Before: before[at], After: after[at]})
 		}
 	}
 	slices.SortFunc(changes, compareImages)
@@ -69,12 +67,11 @@ func countImages(comparisons []*comparison) []ImageChange {
 			objects[change]++
 		}
 	}
-	changes := make([]ImageChange, 0, len(objects))
-	for change, n := range objects {
-		change.Objects = n
+	changes := []ImageChange{}
+	for _, change := range slices.SortedFunc(maps.Keys(objects), compareImages) {
+		change.Objects = objects[change]
 		changes = append(changes, change)
 	}
-	slices.SortFunc(changes, compareImages)
 	return changes
 }
 

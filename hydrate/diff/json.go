@@ -24,19 +24,14 @@ func isJSON(s string) bool {
 // decodeJSON decodes a text that is a JSON map or list to the types that objects consist of. It refuses texts that lose
 // something when decoded: a key given twice, or more than one document.
 func decodeJSON(s string) (any, bool) {
-	if !isJSON(s) {
-		return nil, false
-	}
-	if strict, err := kjson.UnmarshalStrict([]byte(s), new(any)); err != nil || len(strict) > 0 {
-		return nil, false
-	}
 	var value any
 	decoder := json.NewDecoder(strings.NewReader(s))
 	decoder.UseNumber()
-	if decoder.Decode(&value) != nil {
+	if !isJSON(s) || decoder.Decode(&value) != nil {
 		return nil, false
 	}
-	return mapScalars(value, number), true
+	strict, err := kjson.UnmarshalStrict([]byte(s), new(any))
+	return mapScalars(value, number), err == nil && len(strict) == 0
 }
 
 // number converts a JSON number to the type that objects have. A number that would be written differently then stays as

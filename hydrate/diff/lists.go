@@ -188,10 +188,8 @@ func sharedKeys(list string, before, after []any) (olds, news []string, ok bool)
 		candidates = otherKeys
 	}
 	for _, keys := range candidates {
-		if olds, ok = keysOf(before, keys); !ok {
-			continue
-		}
-		if news, ok = keysOf(after, keys); ok {
+		olds, was := keysOf(before, keys)
+		if news, is := keysOf(after, keys); was && is {
 			return olds, news, true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/internal/terminal"
@@ -40,11 +41,10 @@ func (r *Repository) UpdateComment(ctx context.Context, number int, marker, body
 }
 
 func (r *Repository) comment(ctx context.Context, number int, marker, body string, add bool) (Change, error) {
-	mark := "<!-- lockage:" + marker + " -->"
+	what, mark := "comment on pull request "+r.reference(number), "<!-- lockage:"+marker+" -->"
 	if !markers.MatchString(marker) || len(mark) >= maxMark {
-		return "", fmt.Errorf("comment on pull request %s: invalid marker %q", r.reference(number), terminal.Clip(marker, maxMark))
+		return "", fmt.Errorf("%s: invalid marker %q", what, terminal.Clip(marker, maxMark))
 	}
-	what := "comment on pull request " + r.reference(number)
 	if err := r.fits(what, body); err != nil {
 		return "", err
 	}
@@ -52,16 +52,10 @@ func (r *Repository) comment(ctx context.Context, number int, marker, body strin
 	if err != nil {
 		return "", r.fail("read the comments of pull request "+r.reference(number), err)
 	}
-	var ours []comment
 	body = mark + "\n" + body
-	for _, comment := range all {
-		if !strings.HasPrefix(comment.body, mark) {
-			continue
-		}
-		if sameText(comment.body, body) {
-			return Unchanged, nil
-		}
-		ours = append(ours, comment)
+	ours := slices.DeleteFunc(all, func(comment comment) bool { return !strings.HasPrefix(comment.body, mark) })
+	if slices.ContainsFunc(ours, func(comment comment) bool { return sameText(comment.body, body) }) {
+		return Unchanged, nil
 	}
 	for _, comment := range ours {
 		err := r.driver.editComment(ctx, number, comment.id, body)

@@ -96,7 +96,7 @@ func message(body []byte) string {
 	var words []string
 	var collect func(value any, depth int)
 	collect = func(value any, depth int) {
-		if depth > 4 {
+		if depth > 5 {
 			return
 		}
 		switch value := value.(type) {
@@ -119,9 +119,7 @@ func message(body []byte) string {
 			}
 		}
 	}
-	for _, value := range []any{object.Message, object.Error, object.Description, object.Errors} {
-		collect(value, 0)
-	}
+	collect([]any{object.Message, object.Error, object.Description, object.Errors}, 0)
 	return terminal.Words(strings.Join(words, ": "), maxMessage)
 }
 

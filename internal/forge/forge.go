@@ -136,7 +136,7 @@ type family struct {
 	recognise func(version answer) bool
 	compare   func(repository *url.URL, base, head string) // makes the repository's page the one that compares
 	api       func(root *url.URL, wellKnown bool)          // makes the root of the web pages that of the API
-	connect   func(client *http.Client, sleep sleeper, api *url.URL, path string) (driver, error)
+	connect   func(client *http.Client, api *url.URL, path string) (driver, error)
 }
 
 var families = []*family{&gitHubFamily, &gitLabFamily, &giteaFamily}
@@ -187,7 +187,7 @@ func Open(ctx context.Context, repositoryURL string, o Options) (*Repository, er
 		Transport:     &transport{Options: o, host: api.Host, token: token, paced: at.kind == GitHub},
 		CheckRedirect: checkRedirect,
 	}
-	r.driver, err = r.connect(client, o.Sleep, api, path)
+	r.driver, err = r.connect(client, api, path)
 	return r, err
 }
 

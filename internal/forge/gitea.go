@@ -21,7 +21,6 @@ const labelColor = "#1d76db"
 type giteaForge struct {
 	countedReviews
 	http        *http.Client
-	sleep       sleeper
 	root        string
 	owner, name string
 }
@@ -39,9 +38,9 @@ var giteaFamily = family{
 	recognise: answer.hasVersion,
 	compare:   func(page *url.URL, base, head string) { page.Path += "/compare/" + base + "..." + head },
 	api:       func(*url.URL, bool) {},
-	connect: func(client *http.Client, sleep sleeper, api *url.URL, path string) (driver, error) {
+	connect: func(client *http.Client, api *url.URL, path string) (driver, error) {
 		owner, name, _ := strings.Cut(path, "/")
-		return &giteaForge{http: client, sleep: sleep, root: strings.TrimSuffix(api.String(), "/"), owner: owner, name: name}, nil
+		return &giteaForge{http: client, root: strings.TrimSuffix(api.String(), "/"), owner: owner, name: name}, nil
 	},
 }
 
@@ -128,7 +127,10 @@ func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {
 		URL:    pull.HTMLURL,
 		State:  StateOpen,
 		Title:  pull.Title, Body: pull.Body,
-		Draft: pull.Draft,
+		Draft:  pull.Draft,
+		Labels: convert(pull.Labels, func(label *gitea.Label) string { return label.Name }),
+		reviewers: slices.Concat(convert(pull.RequestedReviewers, func(user *gitea.User) string { return user.UserName }),
+			convert(pull.RequestedReviewersTeams, func(team *gitea.Team) string { return g.owner + "/" + team.Name })),
 	}
 	if pull.Head != nil {
 		out.Head = Branch{pull.Head.Ref, pull.Head.Sha}
@@ -148,15 +150,6 @@ func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {
 		out.State = StateMerged
 	case pull.State == gitea.StateClosed:
 		out.State = StateClosed
-	}
-	for _, label := range pull.Labels {
-		out.Labels = append(out.Labels, label.Name)
-	}
-	for _, user := range pull.RequestedReviewers {
-		out.reviewers = append(out.reviewers, user.UserName)
-	}
-	for _, team := range pull.RequestedReviewersTeams {
-		out.reviewers = append(out.reviewers, g.owner+"/"+team.Name)
 	}
 	return out
 }
@@ -258,17 +251,14 @@ func (g *giteaForge) ask(ctx context.Context, pull PullRequest, users, teams []s
 	return err
 }
 
-func (g *giteaForge) autoMerge(ctx context.Context, pull PullRequest) error {
-	option := gitea.MergePullRequestOption{
+func (g *giteaForge) autoMerge(ctx context.Context, pull PullRequest) (bool, error) {
+	_, _, err := g.client(ctx).MergePullRequest(g.owner, g.name, int64(pull.Number), gitea.MergePullRequestOption{
 		Style: gitea.MergeStyle(cmp.Or(pull.style, string(gitea.MergeStyleMerge))), HeadCommitId: pull.Head.Commit, MergeWhenChecksSucceed: true,
-	}
-	return g.sleep.repeat(ctx, checkTries, checkPause, func() (bool, error) {
-		_, _, err := g.client(ctx).MergePullRequest(g.owner, g.name, int64(pull.Number), option)
-		if hasStatus(err, http.StatusConflict) && strings.Contains(err.Error(), "already scheduled") {
-			return true, nil
-		}
-		return !hasStatus(err, http.StatusMethodNotAllowed) || !strings.Contains(err.Error(), "try again later"), err
 	})
+	if hasStatus(err, http.StatusConflict) && strings.Contains(err.Error(), "already scheduled") {
+		return true, nil
+	}
+	return !hasStatus(err, http.StatusMethodNotAllowed) || !strings.Contains(err.Error(), "try again later"), err
 }
 
 func (g *giteaForge) landed(ctx context.Context, pull PullRequest, commit string) error {
@@ -306,11 +296,7 @@ func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, e
 
 func (g *giteaForge) comments(ctx context.Context, number int) ([]comment, error) {
 	all, _, err := g.client(ctx).ListIssueComments(g.owner, g.name, int64(number), gitea.ListIssueCommentOptions{}) // has no pages
-	var out []comment
-	for _, entry := range all {
-		out = append(out, comment{entry.ID, entry.Body})
-	}
-	return out, err
+	return convert(all, func(entry *gitea.Comment) comment { return comment{entry.ID, entry.Body} }), err
 }
 
 func (g *giteaForge) addComment(ctx context.Context, number int, body string) error {

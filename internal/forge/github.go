@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/go-github/v73/github"
@@ -39,7 +40,7 @@ var gitHubFamily = family{
 			root.Path += "/api/v3"
 		}
 	},
-	connect: func(client *http.Client, _ sleeper, api *url.URL, path string) (driver, error) {
+	connect: func(client *http.Client, api *url.URL, path string) (driver, error) {
 		g := &gitHub{client: github.NewClient(client)}
 		g.client.BaseURL = api
 		g.owner, g.name, _ = strings.Cut(path, "/")
@@ -73,13 +74,9 @@ func (g *gitHub) list(ctx context.Context) ([]PullRequest, error) {
 
 // pulls leaves out those of forks, and of forks that are gone.
 func (g *gitHub) pulls(all []*github.PullRequest) []PullRequest {
-	var out []PullRequest
-	for _, pull := range all {
-		if pull.GetHead().GetRepo().GetID() == pull.GetBase().GetRepo().GetID() {
-			out = append(out, g.pull(pull))
-		}
-	}
-	return out
+	return convert(slices.DeleteFunc(all, func(pull *github.PullRequest) bool {
+		return pull.GetHead().GetRepo().GetID() != pull.GetBase().GetRepo().GetID()
+	}), g.pull)
 }
 
 func (g *gitHub) pull(pull *github.PullRequest) PullRequest {
@@ -93,22 +90,16 @@ func (g *gitHub) pull(pull *github.PullRequest) PullRequest {
 		Draft:     pull.GetDraft(),
 		Author:    pull.GetUser().GetLogin(),
 		AutoMerge: pull.AutoMerge != nil,
+		Labels:    convert(pull.Labels, (*github.Label).GetName),
 		id:        pull.GetNodeID(),
+		reviewers: slices.Concat(convert(pull.RequestedReviewers, (*github.User).GetLogin),
+			convert(pull.RequestedTeams, func(team *github.Team) string { return g.owner + "/" + team.GetSlug() })),
 	}
 	switch {
 	case pull.MergedAt != nil:
 		out.State = StateMerged
 	case pull.GetState() == "closed":
 		out.State = StateClosed
-	}
-	for _, label := range pull.Labels {
-		out.Labels = append(out.Labels, label.GetName())
-	}
-	for _, user := range pull.RequestedReviewers {
-		out.reviewers = append(out.reviewers, user.GetLogin())
-	}
-	for _, team := range pull.RequestedTeams {
-		out.reviewers = append(out.reviewers, g.owner+"/"+team.GetSlug())
 	}
 	return out
 }
@@ -160,7 +151,7 @@ func (g *gitHub) ask(ctx context.Context, pull PullRequest, users, teams []strin
 }
 
 // autoMerge reads the repository's default merge method first: GitHub refuses a method that is not allowed.
-func (g *gitHub) autoMerge(ctx context.Context, pull PullRequest) error {
+func (g *gitHub) autoMerge(ctx context.Context, pull PullRequest) (bool, error) {
 	var repository struct {
 		Repository struct {
 			ViewerDefaultMergeMethod string `json:"viewerDefaultMergeMethod"`
@@ -170,9 +161,9 @@ func (g *gitHub) autoMerge(ctx context.Context, pull PullRequest) error {
 		repository(owner: $owner, name: $name) { viewerDefaultMergeMethod }
 	}`, map[string]any{"owner": g.owner, "name": g.name}, &repository)
 	if err != nil {
-		return err
+		return true, err
 	}
-	return g.graphQL(ctx, `mutation($id: ID!, $method: PullRequestMergeMethod!, $head: GitObjectID!) {
+	return true, g.graphQL(ctx, `mutation($id: ID!, $method: PullRequestMergeMethod!, $head: GitObjectID!) {
 		enablePullRequestAutoMerge(input: {pullRequestId: $id, mergeMethod: $method, expectedHeadOid: $head}) { clientMutationId }
 	}`, map[string]any{"id": pull.id, "method": repository.Repository.ViewerDefaultMergeMethod, "head": pull.Head.Commit}, nil)
 }
@@ -205,14 +196,12 @@ func (g *gitHub) reviews(ctx context.Context, pull PullRequest) ([]review, error
 	all, err := collect(pages(gitHubNext, func(page int) ([]*github.PullRequestReview, *github.Response, error) {
 		return g.client.PullRequests.ListReviews(g.limits(ctx), g.owner, g.name, pull.Number, &github.ListOptions{Page: page, PerPage: pageSize})
 	}))
-	var out []review
-	for _, entry := range all {
-		out = append(out, review{
+	return convert(all, func(entry *github.PullRequestReview) review {
+		return review{
 			user: entry.GetUser().GetLogin(), verdict: verdicts[entry.GetState()],
 			commit: entry.GetCommitID(), time: entry.GetSubmittedAt().Time, order: entry.GetID(),
-		})
-	}
-	return out, err
+		}
+	}), err
 }
 
 func (g *gitHub) mayApprove(ctx context.Context, review review) (bool, error) {
@@ -229,11 +218,7 @@ func (g *gitHub) comments(ctx context.Context, number int) ([]comment, error) {
 		return g.client.Issues.ListComments(g.limits(ctx), g.owner, g.name, number,
 			&github.IssueListCommentsOptions{ListOptions: github.ListOptions{Page: page, PerPage: pageSize}})
 	}))
-	var out []comment
-	for _, entry := range all {
-		out = append(out, comment{entry.GetID(), entry.GetBody()})
-	}
-	return out, err
+	return convert(all, func(entry *github.IssueComment) comment { return comment{entry.GetID(), entry.GetBody()} }), err
 }
 
 func (g *gitHub) addComment(ctx context.Context, number int, body string) error {

@@ -17,7 +17,6 @@ type gitLab struct {
 	detectsMerges
 	countedReviews
 	client  *gitlab.Client
-	sleep   sleeper
 	project string
 }
 
@@ -37,11 +36,11 @@ var gitLabFamily = family{
 		page.RawQuery = url.Values{"merge_request[source_branch]": {head}, "merge_request[target_branch]": {base}}.Encode()
 	},
 	api: func(root *url.URL, _ bool) { root.Path += "/api/v4" },
-	connect: func(client *http.Client, sleep sleeper, api *url.URL, path string) (driver, error) {
+	connect: func(client *http.Client, api *url.URL, path string) (driver, error) {
 		// The token and all waiting are our transport's.
 		gl, err := gitlab.NewAuthSourceClient(gitlab.AccessTokenAuthSource{Token: "unused"}, gitlab.WithBaseURL(api.String()),
 			gitlab.WithHTTPClient(client), gitlab.WithoutRetries(), gitlab.WithCustomLimiter(unlimited{}))
-		return &gitLab{client: gl, sleep: sleep, project: path}, err
+		return &gitLab{client: gl, project: path}, err
 	},
 }
 
@@ -70,13 +69,10 @@ func (g *gitLab) list(ctx context.Context) ([]PullRequest, error) {
 
 // pulls leaves out those of forks.
 func (g *gitLab) pulls(all []*gitlab.BasicMergeRequest) []PullRequest {
-	var out []PullRequest
-	for _, request := range all {
-		if request.SourceProjectID == request.TargetProjectID {
-			out = append(out, g.pull(request, ""))
-		}
-	}
-	return out
+	all = slices.DeleteFunc(all, func(request *gitlab.BasicMergeRequest) bool {
+		return request.SourceProjectID != request.TargetProjectID
+	})
+	return convert(all, func(request *gitlab.BasicMergeRequest) PullRequest { return g.pull(request, "") })
 }
 
 func (g *gitLab) pull(request *gitlab.BasicMergeRequest, base string) PullRequest {
@@ -90,6 +86,7 @@ func (g *gitLab) pull(request *gitlab.BasicMergeRequest, base string) PullReques
 		Draft:     request.Draft,
 		Labels:    request.Labels,
 		AutoMerge: request.MergeWhenPipelineSucceeds,
+		reviewers: convert(request.Reviewers, func(user *gitlab.BasicUser) string { return user.Username }),
 	}
 	if request.Author != nil {
 		out.Author = request.Author.Username
@@ -100,9 +97,6 @@ func (g *gitLab) pull(request *gitlab.BasicMergeRequest, base string) PullReques
 		out.State = StateMerged
 	case "closed": // and «locked» is one that is being merged
 		out.State = StateClosed
-	}
-	for _, user := range request.Reviewers {
-		out.reviewers = append(out.reviewers, user.Username)
 	}
 	return out
 }
@@ -177,20 +171,16 @@ func (g *gitLab) ask(ctx context.Context, pull PullRequest, users, teams []strin
 	return err
 }
 
-func (g *gitLab) autoMerge(ctx context.Context, pull PullRequest) error {
-	// Servers before 17.11 know the older name only, later ones know both.
-	options := &gitlab.AcceptMergeRequestOptions{SHA: &pull.Head.Commit, AutoMerge: gitlab.Ptr(true), MergeWhenPipelineSucceeds: gitlab.Ptr(true)}
-	return g.sleep.repeat(ctx, checkTries, checkPause, func() (bool, error) {
-		_, _, err := g.client.MergeRequests.AcceptMergeRequest(g.project, pull.Number, options, gitlab.WithContext(ctx))
-		if !hasStatus(err, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity) {
-			return true, err
-		}
-		now, _, getErr := g.client.MergeRequests.GetMergeRequest(g.project, pull.Number, nil, gitlab.WithContext(ctx))
-		if getErr != nil {
-			return true, err
-		}
-		return !slices.Contains(beingChecked, now.DetailedMergeStatus), err
-	})
+func (g *gitLab) autoMerge(ctx context.Context, pull PullRequest) (bool, error) {
+	_, _, err := g.client.MergeRequests.AcceptMergeRequest(g.project, pull.Number, &gitlab.AcceptMergeRequestOptions{
+		// Servers before 17.11 know the older name only, later ones know both.
+		SHA: &pull.Head.Commit, AutoMerge: gitlab.Ptr(true), MergeWhenPipelineSucceeds: gitlab.Ptr(true),
+	}, gitlab.WithContext(ctx))
+	if !hasStatus(err, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity) {
+		return true, err
+	}
+	now, _, getErr := g.client.MergeRequests.GetMergeRequest(g.project, pull.Number, nil, gitlab.WithContext(ctx))
+	return getErr != nil || !slices.Contains(beingChecked, now.DetailedMergeStatus), err
 }
 
 // beingChecked are the transient merge statuses.
@@ -253,13 +243,8 @@ func (g *gitLab) notes(ctx context.Context, number int) ([]*gitlab.Note, error) 
 
 func (g *gitLab) comments(ctx context.Context, number int) ([]comment, error) {
 	notes, err := g.notes(ctx, number)
-	var out []comment
-	for _, note := range notes {
-		if !note.System {
-			out = append(out, comment{int64(note.ID), note.Body})
-		}
-	}
-	return out, err
+	notes = slices.DeleteFunc(notes, func(note *gitlab.Note) bool { return note.System })
+	return convert(notes, func(note *gitlab.Note) comment { return comment{int64(note.ID), note.Body} }), err
 }
 
 func (g *gitLab) addComment(ctx context.Context, number int, body string) error {

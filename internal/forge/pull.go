@@ -81,7 +81,8 @@ type pulls interface {
 	addLabels(ctx context.Context, pull PullRequest, labels []string) error
 	// ask asks users, and teams of the repository's owner, for a review.
 	ask(ctx context.Context, pull PullRequest, users, teams []string) error
-	autoMerge(ctx context.Context, pull PullRequest) error
+	// autoMerge reports whether the forge has checked if the merge is possible; it is asked again until then.
+	autoMerge(ctx context.Context, pull PullRequest) (checked bool, err error)
 	// landed reports to the forge that a pull request's head was pushed into its base, in this commit. It does nothing if
 	// the forge detects that.
 	landed(ctx context.Context, pull PullRequest, commit string) error
@@ -159,7 +160,8 @@ func (r *Repository) AutoMerge(ctx context.Context, pull PullRequest) error {
 	if pull.AutoMerge || pull.State != StateOpen {
 		return nil
 	}
-	return r.fail("have pull request "+r.reference(pull.Number)+" merged when it is ready", r.driver.autoMerge(ctx, pull))
+	err := r.sleep.repeat(ctx, checkTries, checkPause, func() (bool, error) { return r.driver.autoMerge(ctx, pull) })
+	return r.fail("have pull request "+r.reference(pull.Number)+" merged when it is ready", err)
 }
 
 // landedTries bounds how often a pull request is read whose head was pushed into its base.
@@ -225,6 +227,14 @@ func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 		all = append(all, entry)
 	}
 	return all, nil
+}
+
+func convert[T, U any](list []T, f func(T) U) []U {
+	var out []U
+	for _, entry := range list {
+		out = append(out, f(entry))
+	}
+	return out
 }
 
 // sleeper waits, or returns early with the context's error.

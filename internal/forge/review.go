@@ -81,11 +81,7 @@ func latestApprovals(all []review) []review {
 			last[strings.ToLower(review.user)] = review
 		}
 	}
-	var out []review
-	for _, review := range all {
-		if review.verdict == approved && last[strings.ToLower(review.user)] == review {
-			out = append(out, review)
-		}
-	}
-	return out
+	return slices.DeleteFunc(all, func(review review) bool {
+		return review.verdict != approved || last[strings.ToLower(review.user)] != review
+	})
 }
