@@ -72,7 +72,7 @@ type history struct {
 }
 
 func (h *history) walk(ctx context.Context, head git.Hash) error {
-	if err := h.remote.FetchRecent(ctx, firstBatch, head); err != nil {
+	if err := h.remote.FetchTrees(ctx, firstBatch, head); err != nil {
 		return err
 	}
 	err := h.remote.Log(ctx, head, func(c git.Commit) (bool, error) {

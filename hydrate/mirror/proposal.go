@@ -38,7 +38,7 @@ func Proposed(ctx context.Context, remote *git.Remote, branch string, into Place
 // compare fills in what follows from Head and Into. Who pushed to the review branch does not matter: the parents of the
 // commits decide, as they do for the changes that a forge shows to reviewers.
 func (p *Proposal) compare(ctx context.Context, remote *git.Remote, path string) error {
-	if err := remote.FetchTrees(ctx, p.Head, p.Into); err != nil {
+	if err := remote.FetchTrees(ctx, 1, p.Head, p.Into); err != nil {
 		return err
 	}
 	head, err := remote.Commit(ctx, p.Head)

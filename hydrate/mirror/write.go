@@ -78,7 +78,7 @@ func (w *Writer) Look(ctx context.Context, changes []Change) error {
 	for i, b := range branches {
 		w.tips[b], heads[i] = tips[b], tips[b]
 	}
-	return w.remote.FetchTrees(ctx, heads...)
+	return w.remote.FetchTrees(ctx, 1, heads...)
 }
 
 // Write makes the branches show the changes, in one atomic push, and returns a result for each. An error is about all of

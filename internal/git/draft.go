@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
 // ErrOccupied is returned if something else than a folder is at the path of a folder to write.
@@ -58,13 +59,9 @@ func (r *Remote) Draft(ctx context.Context, base Hash) (*Draft, error) {
 	return d, nil
 }
 
-// FetchTrees fetches absent commits and all their trees, without files, in one round trip.
-func (r *Remote) FetchTrees(ctx context.Context, commits ...Hash) error {
-	return r.FetchRecent(ctx, 1, commits...)
-}
-
-// FetchRecent is FetchTrees of some generations: 1 is the commits alone, 2 includes their parents, and so on.
-func (r *Remote) FetchRecent(ctx context.Context, generations int, commits ...Hash) error {
+// FetchTrees fetches absent commits, their ancestors of some generations (1 is the commits alone), and all their trees,
+// without files, in one round trip.
+func (r *Remote) FetchTrees(ctx context.Context, generations int, commits ...Hash) error {
 	absent := r.absent(ctx, commits)
 	if len(absent) == 0 || r.local != nil {
 		return nil
@@ -104,7 +101,7 @@ func (d *Draft) Head() Hash { return d.head }
 func (d *Draft) Changed() bool { return d.head != d.base }
 
 // tree reads a tree that the draft made or the remote has.
-func (d *Draft) tree(ctx context.Context, id plumbing.Hash) ([]rawEntry, error) {
+func (d *Draft) tree(ctx context.Context, id plumbing.Hash) ([]entry, error) {
 	if id.IsZero() {
 		return nil, nil
 	}
@@ -131,21 +128,20 @@ func (d *Draft) tree(ctx context.Context, id plumbing.Hash) ([]rawEntry, error) 
 	return parseRawTree(data, id, d.remote)
 }
 
-// find follows a path of folders. It follows no links: the error is ErrOccupied for anything but a folder, fs.ErrNotExist
-// for a missing one.
+// find follows a path of folders, but no links. A missing folder is the zero id, anything but a folder ErrOccupied.
 func (d *Draft) find(ctx context.Context, dir string) (plumbing.Hash, error) {
 	at := d.root
-	parts := strings.Split(dir, "/")
+	parts := splitPath(dir)
 	for i, part := range parts {
 		entries, err := d.tree(ctx, at)
 		if err != nil {
 			return at, err
 		}
-		j := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == part })
+		j := indexOf(entries, part)
 		if j < 0 {
-			return at, fs.ErrNotExist
+			return plumbing.ZeroHash, nil
 		}
-		if !entries[j].isTree() {
+		if entries[j].mode != filemode.Dir {
 			return at, occupied(strings.Join(parts[:i+1], "/"), entries[j])
 		}
 		at = entries[j].id
@@ -153,7 +149,7 @@ func (d *Draft) find(ctx context.Context, dir string) (plumbing.Hash, error) {
 	return at, nil
 }
 
-func occupied(name string, e rawEntry) error {
+func occupied(name string, e entry) error {
 	return fmt.Errorf("%s is a %s, and a folder is to be written there: it %w, move it away or choose another folder", name, e.kind(), ErrOccupied)
 }
 
@@ -163,13 +159,10 @@ func (d *Draft) Items(ctx context.Context, dir string) ([]Item, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	root, err := d.find(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	var items []Item
+	left := maxPaths
+	root, err := d.find(ctx, dir)
 	if err == nil {
-		left := maxPaths
 		err = d.walk(ctx, root, "", &items, &left)
 	}
 	if err != nil {
@@ -193,8 +186,8 @@ func (d *Draft) walk(ctx context.Context, id plumbing.Hash, prefix string, items
 		if *left--; *left < 0 || strings.Count(name, "/") > maxDepth {
 			return fmt.Errorf("more than %d files and folders, or folders %d deep, below one folder", maxPaths, maxDepth)
 		}
-		if !e.isTree() {
-			*items = append(*items, Item{name, e.mode, hashOf(e.id)})
+		if e.mode != filemode.Dir {
+			*items = append(*items, Item{name, e.raw, hashOf(e.id)})
 		} else if err := d.walk(ctx, e.id, name, items, left); err != nil {
 			return err
 		}
@@ -209,11 +202,11 @@ func (d *Draft) ID(ctx context.Context, dir string) (Hash, error) {
 		return "", err
 	}
 	id, err := d.find(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", d.remote, err)
+	}
+	if id.IsZero() {
+		return "", nil
 	}
 	return hashOf(id), nil
 }
@@ -243,33 +236,24 @@ func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte
 	if err != nil {
 		return fmt.Errorf("folder %s: %w", dir, err)
 	}
-	d.root, err = d.graft(ctx, d.root, strings.Split(dir, "/"), "", sub)
-	if err != nil {
-		return fmt.Errorf("%s: %w", d.remote, err)
-	}
-	return nil
+	return d.place(ctx, dir, sub)
 }
 
 // Put writes files to a folder, contents by name, and keeps everything else in it. It creates a missing folder; "." is the
 // root. It replaces files and links of these names; anything else is ErrOccupied.
 func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) error {
-	var above []string
-	at := d.root
 	if dir != "." {
 		if err := checkDir(dir); err != nil {
 			return err
 		}
-		above = strings.Split(dir, "/")
-		var err error
-		if at, err = d.find(ctx, dir); errors.Is(err, fs.ErrNotExist) {
-			at = plumbing.ZeroHash
-		} else if err != nil {
-			return fmt.Errorf("%s: %w", d.remote, err)
-		}
 	}
-	entries, err := d.tree(ctx, at)
+	var entries []entry
+	at, err := d.find(ctx, dir)
+	if err == nil {
+		entries, err = d.tree(ctx, at)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", d.remote, err)
 	}
 	for name, data := range files {
 		full := path.Join(dir, name)
@@ -279,22 +263,16 @@ func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) er
 		if err := checkSize(full, data); err != nil {
 			return err
 		}
-		e := rawEntry{ModeFile, name, d.keep(encoded{plumbing.BlobObject, data})}
-		i := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == name })
+		i := indexOf(entries, name)
 		if i < 0 {
-			entries = append(entries, e)
-			continue
+			i = len(entries)
+			entries = append(entries, entry{})
+		} else if e := entries[i]; e.mode == filemode.Dir || e.mode == filemode.Submodule {
+			return fmt.Errorf("%s: %s is a %s, and a file is to be written there: it %w, move it away", d.remote, full, e.kind(), ErrOccupied)
 		}
-		if kind := entries[i].kind(); kind == "folder" || kind == "submodule" {
-			return fmt.Errorf("%s: %s is a %s, and a file is to be written there: it %w, move it away", d.remote, full, kind, ErrOccupied)
-		}
-		entries[i] = e
+		entries[i] = newEntry(ModeFile, name, d.keep(encoded{plumbing.BlobObject, data}))
 	}
-	folder := d.keep(encoded{plumbing.TreeObject, encodeTree(entries)})
-	if d.root, err = d.graft(ctx, d.root, above, "", folder); err != nil {
-		return fmt.Errorf("%s: %w", d.remote, err)
-	}
-	return nil
+	return d.place(ctx, dir, d.keep(encoded{plumbing.TreeObject, encodeTree(entries)}))
 }
 
 func checkSize(name string, data []byte) error {
@@ -311,6 +289,16 @@ func checkDir(dir string) error {
 	return nil
 }
 
+// place makes a folder hold this tree.
+func (d *Draft) place(ctx context.Context, dir string, sub plumbing.Hash) error {
+	root, err := d.graft(ctx, d.root, splitPath(dir), "", sub)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.remote, err)
+	}
+	d.root = root
+	return nil
+}
+
 // graft puts a tree at a path below another tree, and returns the new tree.
 func (d *Draft) graft(ctx context.Context, at plumbing.Hash, parts []string, prefix string, sub plumbing.Hash) (plumbing.Hash, error) {
 	if len(parts) == 0 {
@@ -321,12 +309,12 @@ func (d *Draft) graft(ctx context.Context, at plumbing.Hash, parts []string, pre
 		return at, err
 	}
 	name := path.Join(prefix, parts[0])
-	i := slices.IndexFunc(entries, func(e rawEntry) bool { return e.name == parts[0] })
+	i := indexOf(entries, parts[0])
 	if i < 0 {
 		i = len(entries)
-		entries = append(entries, rawEntry{mode: modeTree, name: parts[0]})
+		entries = append(entries, newEntry(modeTree, parts[0], plumbing.ZeroHash))
 	}
-	if !entries[i].isTree() {
+	if entries[i].mode != filemode.Dir {
 		return at, occupied(name, entries[i])
 	}
 	child, err := d.graft(ctx, entries[i].id, parts[1:], name, sub)

@@ -49,14 +49,7 @@ func pathError(op, name string, err error) error {
 }
 
 func (f *FS) resolve(op, name string) (resolved, error) {
-	if !fs.ValidPath(name) {
-		return resolved{}, pathError(op, name, fs.ErrInvalid)
-	}
-	at, err := f.snap.resolve(f.ctx, path.Join(f.dir, name))
-	if err != nil {
-		return at, pathError(op, name, err)
-	}
-	return at, nil
+	return f.snap.lookup(f.ctx, op, f.dir, name)
 }
 
 // Open opens a file or a folder.

@@ -9,33 +9,32 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// isAncestor walks back from descendant, newest commits first. It fetches absent commits: some generations at first, then
-// everything.
-func isAncestor(ctx context.Context, from objects, ancestor, descendant plumbing.Hash) (bool, error) {
-	if _, err := loadCommit(ctx, from, descendant, shapeCommit); err != nil {
+// IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches absent commits, alone and each once:
+// some generations at first, then the whole history.
+func (c commits) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
+	if _, err := c.Commit(ctx, descendant); err != nil {
 		return false, err
 	}
 	if ancestor == descendant {
 		return true, nil
 	}
-	for _, shape := range []shape{shapeRecent, shapeHistory, shapeHistory} {
-		found, absent, err := walk(ctx, from, ancestor, descendant)
+	shapes := []shape{shapeRecent, shapeHistory, shapeHistory}
+	for i := 0; ; i++ {
+		found, absent, err := walk(ctx, c.from, ancestor.id(), descendant.id())
 		if err != nil || found || len(absent) == 0 {
 			return found, err
 		}
+		if i == len(shapes) {
+			return false, fmt.Errorf("the history of commit %s in %s lacks commit %s: %w", descendant, c.from, absent[0], ErrNotFound)
+		}
 		// The absent ones are fetched, not descendant, which may be local.
-		if err := from.fetch(ctx, want{ids: absent, commit: absent[0], shape: shape}); err != nil {
+		if err := c.from.fetch(ctx, want{ids: absent, commit: absent[0], shape: shapes[i]}); err != nil {
 			return false, err
 		}
 	}
-	found, absent, err := walk(ctx, from, ancestor, descendant)
-	if err == nil && !found && len(absent) > 0 {
-		return false, fmt.Errorf("the history of commit %s in %s lacks commit %s: %w", descendant, from, absent[0], ErrNotFound)
-	}
-	return found, err
 }
 
-// walk looks for ancestor among the commits on disk, and lists their absent parents.
+// walk looks for ancestor among the commits on disk, newest first, and lists their absent parents.
 func walk(ctx context.Context, from objects, ancestor, descendant plumbing.Hash) (found bool, absent []plumbing.Hash, err error) {
 	seen := map[plumbing.Hash]bool{descendant: true}
 	var queue []Commit // oldest first
@@ -81,4 +80,57 @@ func walk(ctx context.Context, from objects, ancestor, descendant plumbing.Hash)
 		}
 	}
 	return false, absent, nil
+}
+
+// Log visits a commit and its ancestors along first parents, newest first, until visit returns false or history ends. It
+// fetches commits alone: some generations at first, then all the others.
+func (r *Remote) Log(ctx context.Context, from Hash, visit func(Commit) (bool, error)) error {
+	shape := shapeRecent
+	for h := from; h != ""; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		absent := !r.has(ctx, h.id())
+		commit, err := loadCommit(ctx, r, h.id(), shape)
+		if err != nil {
+			return err
+		}
+		if absent {
+			shape = shapeHistory
+		}
+		more, err := visit(commit)
+		if err != nil || !more || len(commit.Parents) == 0 {
+			return err
+		}
+		h = commit.Parents[0]
+	}
+	return nil
+}
+
+// PathIDs returns the ids of the file or folder at a path in each of several commits, "" if it does not exist. It fetches
+// the folders on the path, those of all commits in one round trip a level, and follows no links.
+func (r *Remote) PathIDs(ctx context.Context, name string, commits ...Commit) ([]Hash, error) {
+	at := make([]Hash, len(commits))
+	for i, c := range commits {
+		at[i] = c.Tree
+	}
+	for _, part := range splitPath(name) {
+		if err := r.FetchFiles(ctx, at...); err != nil {
+			return nil, err
+		}
+		for i, h := range at {
+			if h == "" {
+				continue
+			}
+			entries, _, err := r.entries(ctx, h) // none if it is not a folder
+			if err != nil {
+				return nil, fmt.Errorf("commit %s: %w", commits[i].Hash, err)
+			}
+			at[i] = ""
+			if j := indexOf(entries, part); j >= 0 {
+				at[i] = hashOf(entries[j].id)
+			}
+		}
+	}
+	return at, nil
 }

@@ -82,7 +82,7 @@ func TestMergeAndFolders(t *testing.T) {
 }
 
 // Generations come with all their trees, in one round trip.
-func TestFetchRecent(t *testing.T) {
+func TestFetchTreesOfGenerations(t *testing.T) {
 	t.Parallel()
 	dir, _ := testworld.Checkout(t, map[string]string{"folder/a": "1\n"})
 	for _, content := range []string{"2\n", "3\n", "4\n"} {
@@ -98,7 +98,7 @@ func TestFetchRecent(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := r.Stats().RoundTrips
-	if err := r.FetchRecent(t.Context(), 3, tip); err != nil {
+	if err := r.FetchTrees(t.Context(), 3, tip); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.Stats().RoundTrips - before; got != 1 {

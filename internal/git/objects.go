@@ -29,13 +29,11 @@ func (c commits) Commit(ctx context.Context, h Hash) (Commit, error) {
 
 // Snapshot returns the tree of one commit.
 func (c commits) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
-	return newSnapshot(ctx, c.from, h)
-}
-
-// IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches absent history into the cache, commits
-// only, each once.
-func (c commits) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
-	return isAncestor(ctx, c.from, ancestor.id(), descendant.id())
+	commit, err := c.Commit(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{commit: commit, from: c.from, trees: map[plumbing.Hash]*tree{}}, nil
 }
 
 // want is one set of objects to fetch.
@@ -60,18 +58,13 @@ const (
 
 func (w want) String() string {
 	noun := "object"
-	if w.shape == shapeCommit || w.shape == shapeTrees || w.shape == shapeRecent || w.shape == shapeHistory {
+	if w.shape != shapeExact && w.shape != shapeDeep {
 		noun = "commit"
 	}
 	if len(w.ids) == 1 {
 		return fmt.Sprintf("%s %s", noun, w.ids[0])
 	}
 	return fmt.Sprintf("%s %s and %d more", noun, w.ids[0], len(w.ids)-1)
-}
-
-// load reads an object and fetches it first if it is absent.
-func load(ctx context.Context, from objects, id plumbing.Hash) (encoded, error) {
-	return loadAs(ctx, from, want{ids: []plumbing.Hash{id}})
 }
 
 // loadAs reads the first object of w; if it is absent, w is fetched.

@@ -298,7 +298,7 @@ func refCandidates(name string) []string {
 // peel follows annotated tags to their commit.
 func (r *Repository) peel(ctx context.Context, id plumbing.Hash) (plumbing.Hash, error) {
 	for range maxTagDepth {
-		obj, err := load(ctx, r, id)
+		obj, err := loadAs(ctx, r, want{ids: []plumbing.Hash{id}})
 		if err != nil {
 			return id, err
 		}

@@ -24,23 +24,8 @@ type Snapshot struct {
 	trees map[plumbing.Hash]*tree
 }
 
-func newSnapshot(ctx context.Context, from objects, h Hash) (*Snapshot, error) {
-	commit, err := loadCommit(ctx, from, h.id(), shapeCommit)
-	if err != nil {
-		return nil, err
-	}
-	return &Snapshot{commit: commit, from: from, trees: map[plumbing.Hash]*tree{}}, nil
-}
-
 // Commit returns the commit that the tree belongs to.
 func (s *Snapshot) Commit() Commit { return s.commit }
-
-// entry is a name in a tree.
-type entry struct {
-	name string
-	mode filemode.FileMode // never Deprecated: that is Regular
-	id   plumbing.Hash
-}
 
 // tree is a parsed tree object, and the first name in it that no checkout may contain.
 type tree struct {
@@ -58,28 +43,20 @@ func (t *tree) find(name string) (entry, bool) {
 
 // parseTree reads a tree object, and refuses modes that no version of git writes.
 func parseTree(data []byte, id plumbing.Hash, from fmt.Stringer) (*tree, error) {
-	raw, err := parseRawTree(data, id, from)
+	entries, err := parseRawTree(data, id, from)
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{}
-	for _, r := range raw {
-		mode, err := filemode.New(r.mode)
-		switch mode {
-		case filemode.Deprecated:
-			mode = filemode.Regular
+	t := &tree{entries: entries}
+	for _, e := range entries {
+		switch e.mode {
 		case filemode.Dir, filemode.Symlink, filemode.Submodule, filemode.Executable, filemode.Regular:
 		default:
-			err = errors.New("unknown mode")
+			return nil, fmt.Errorf("tree %s in %s has an entry of unknown mode %q", id, from, e.raw)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("tree %s in %s has an entry of unknown mode %q", id, from, r.mode)
+		if t.bad == "" && !goodName(e.name) {
+			t.bad = e.name
 		}
-		e := entry{r.name, mode, r.id}
-		if t.bad == "" && !goodName(r.name) {
-			t.bad = r.name
-		}
-		t.entries = append(t.entries, e)
 	}
 	slices.SortFunc(t.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	for i := 1; i < len(t.entries); i++ {
@@ -126,6 +103,18 @@ func (s *Snapshot) object(ctx context.Context, id plumbing.Hash, kind plumbing.O
 type resolved struct {
 	path string // without links
 	entry
+}
+
+// lookup resolves a path below dir. Errors are those of io/fs.
+func (s *Snapshot) lookup(ctx context.Context, op, dir, name string) (resolved, error) {
+	if !fs.ValidPath(name) {
+		return resolved{}, pathError(op, name, fs.ErrInvalid)
+	}
+	at, err := s.resolve(ctx, path.Join(dir, name))
+	if err != nil {
+		return at, pathError(op, name, err)
+	}
+	return at, nil
 }
 
 // resolve follows name through the tree, and symbolic links as long as they stay in it.
@@ -227,15 +216,12 @@ func (s *Snapshot) Prefetch(ctx context.Context, paths ...string) error {
 	var absent []plumbing.Hash
 	seen := map[plumbing.Hash]bool{}
 	for _, name := range paths {
-		if !fs.ValidPath(name) {
-			return &fs.PathError{Op: "prefetch", Path: name, Err: fs.ErrInvalid}
-		}
-		at, err := s.resolve(ctx, name)
-		if err == nil {
-			err = s.absent(ctx, at.entry, seen, &absent)
-		}
+		at, err := s.lookup(ctx, "prefetch", ".", name)
 		if err != nil {
-			return &fs.PathError{Op: "prefetch", Path: name, Err: err}
+			return err
+		}
+		if err := s.absent(ctx, at.entry, seen, &absent); err != nil {
+			return pathError("prefetch", name, err)
 		}
 	}
 	if len(absent) == 0 {
@@ -274,12 +260,9 @@ func (s *Snapshot) absent(ctx context.Context, e entry, seen map[plumbing.Hash]b
 // ID returns the id of the file or folder at a path, links followed. It fetches the parent folders, never the file or
 // folder itself.
 func (s *Snapshot) ID(ctx context.Context, name string) (Hash, error) {
-	if !fs.ValidPath(name) {
-		return "", &fs.PathError{Op: "id", Path: name, Err: fs.ErrInvalid}
-	}
-	at, err := s.resolve(ctx, name)
+	at, err := s.lookup(ctx, "id", ".", name)
 	if err != nil {
-		return "", &fs.PathError{Op: "id", Path: name, Err: err}
+		return "", err
 	}
 	return hashOf(at.id), nil
 }

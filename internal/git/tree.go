@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
 // Modes of entries that are written here.
@@ -16,30 +18,43 @@ const (
 	modeTree = "40000"
 )
 
-// rawEntry is a name in a tree, with its mode unchanged.
-type rawEntry struct {
-	mode, name string
-	id         plumbing.Hash
+// entry is a name in a tree.
+type entry struct {
+	name string
+	raw  string            // its mode as the tree has it
+	mode filemode.FileMode // never Deprecated: that is Regular; Empty for an invalid one
+	id   plumbing.Hash
 }
 
-func (e rawEntry) isTree() bool { return strings.TrimLeft(e.mode, "0") == modeTree }
+func newEntry(raw, name string, id plumbing.Hash) entry {
+	mode, err := filemode.New(raw)
+	if err == nil && mode == filemode.Deprecated {
+		mode = filemode.Regular
+	}
+	return entry{name, raw, mode, id}
+}
 
 // kind returns the kind of an entry, for messages.
-func (e rawEntry) kind() string {
-	switch strings.TrimLeft(e.mode, "0") {
-	case modeTree:
+func (e entry) kind() string {
+	switch e.mode {
+	case filemode.Dir:
 		return "folder"
-	case "120000":
+	case filemode.Symlink:
 		return "symbolic link"
-	case "160000":
+	case filemode.Submodule:
 		return "submodule"
 	}
 	return "file"
 }
 
+// indexOf returns the place of a name among entries in any order, or -1.
+func indexOf(entries []entry, name string) int {
+	return slices.IndexFunc(entries, func(e entry) bool { return e.name == name })
+}
+
 // parseRawTree reads a tree object that comes from a place: mode, space, name, NUL and id, repeated.
-func parseRawTree(data []byte, id plumbing.Hash, from fmt.Stringer) ([]rawEntry, error) {
-	var entries []rawEntry
+func parseRawTree(data []byte, id plumbing.Hash, from fmt.Stringer) ([]entry, error) {
+	var entries []entry
 	for len(data) > 0 {
 		head, rest, ok := bytes.Cut(data, []byte{0})
 		mode, name, ok2 := strings.Cut(string(head), " ")
@@ -49,27 +64,25 @@ func parseRawTree(data []byte, id plumbing.Hash, from fmt.Stringer) ([]rawEntry,
 		if len(entries) == maxTreeEntries {
 			return nil, fmt.Errorf("tree %s in %s has more than %d entries", id, from, maxTreeEntries)
 		}
-		e := rawEntry{mode: mode, name: name}
-		copy(e.id[:], rest)
+		entries = append(entries, newEntry(mode, name, plumbing.Hash(rest[:20])))
 		data = rest[20:]
-		entries = append(entries, e)
 	}
 	return entries, nil
 }
 
 // encodeTree writes a tree object, in git's order: folders sort as if their names ended in a slash.
-func encodeTree(entries []rawEntry) []byte {
-	key := func(e rawEntry) string {
-		if e.isTree() {
+func encodeTree(entries []entry) []byte {
+	key := func(e entry) string {
+		if e.mode == filemode.Dir {
 			return e.name + "/"
 		}
 		return e.name
 	}
 	entries = slices.Clone(entries)
-	slices.SortStableFunc(entries, func(a, b rawEntry) int { return strings.Compare(key(a), key(b)) })
+	slices.SortStableFunc(entries, func(a, b entry) int { return strings.Compare(key(a), key(b)) })
 	var buf bytes.Buffer
 	for _, e := range entries {
-		buf.WriteString(e.mode + " " + e.name + "\x00")
+		buf.WriteString(e.raw + " " + e.name + "\x00")
 		buf.Write(e.id[:])
 	}
 	return buf.Bytes()
@@ -88,13 +101,13 @@ func (r *Remote) Entries(ctx context.Context, folder Hash) ([]Item, bool, error)
 	entries, ok, err := r.entries(ctx, folder)
 	items := make([]Item, len(entries))
 	for i, e := range entries {
-		items[i] = Item{e.name, e.mode, hashOf(e.id)}
+		items[i] = Item{e.name, e.raw, hashOf(e.id)}
 	}
 	return items, ok, err
 }
 
-func (r *Remote) entries(ctx context.Context, folder Hash) ([]rawEntry, bool, error) {
-	obj, err := load(ctx, r, folder.id())
+func (r *Remote) entries(ctx context.Context, folder Hash) ([]entry, bool, error) {
+	obj, err := loadAs(ctx, r, want{ids: []plumbing.Hash{folder.id()}})
 	if err != nil || obj.kind != plumbing.TreeObject {
 		return nil, false, err
 	}
@@ -116,29 +129,24 @@ func TreeID(items []Item) (Hash, error) {
 
 // buildTree makes the trees of a folder and passes each to keep, which returns its id.
 func buildTree(items []Item, keep func(encoded) plumbing.Hash) (plumbing.Hash, error) {
-	var entries []rawEntry
+	var entries []entry
 	below := map[string][]Item{}
-	var folders []string
 	seen := map[string]bool{}
 	for _, item := range items {
 		name, rest, deeper := strings.Cut(item.Path, "/")
-		if !goodName(name) {
+		switch {
+		case !goodName(name):
 			return plumbing.ZeroHash, fmt.Errorf("invalid path %q for a tree", item.Path)
-		}
-		if !deeper {
-			if seen[name] {
-				return plumbing.ZeroHash, fmt.Errorf("%q occurs twice", item.Path)
-			}
+		case deeper:
+			below[name] = append(below[name], Item{rest, item.Mode, item.ID})
+		case seen[name]:
+			return plumbing.ZeroHash, fmt.Errorf("%q occurs twice", item.Path)
+		default:
 			seen[name] = true
-			entries = append(entries, rawEntry{item.Mode, name, item.ID.id()})
-			continue
+			entries = append(entries, newEntry(item.Mode, name, item.ID.id()))
 		}
-		if below[name] == nil {
-			folders = append(folders, name)
-		}
-		below[name] = append(below[name], Item{rest, item.Mode, item.ID})
 	}
-	for _, name := range folders {
+	for _, name := range slices.Sorted(maps.Keys(below)) {
 		if seen[name] {
 			return plumbing.ZeroHash, fmt.Errorf("%q is a file and a folder", name)
 		}
@@ -146,7 +154,7 @@ func buildTree(items []Item, keep func(encoded) plumbing.Hash) (plumbing.Hash, e
 		if err != nil {
 			return id, fmt.Errorf("%s: %w", name, err)
 		}
-		entries = append(entries, rawEntry{modeTree, name, id})
+		entries = append(entries, newEntry(modeTree, name, id))
 	}
 	return keep(encoded{plumbing.TreeObject, encodeTree(entries)}), nil
 }

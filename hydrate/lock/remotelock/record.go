@@ -52,7 +52,7 @@ func (b Branch) head(ctx context.Context) (git.Hash, fs.FS, error) {
 	if !ok {
 		return "", nil, fmt.Errorf("remote %s has no branch %q to record releases on: push it first, or name another: %w", b.Remote, b.Name, git.ErrNotFound)
 	}
-	if err := b.Remote.FetchTrees(ctx, head); err != nil {
+	if err := b.Remote.FetchTrees(ctx, 1, head); err != nil {
 		return "", nil, err
 	}
 	snapshot, err := b.Remote.Snapshot(ctx, head)
