@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -12,11 +13,11 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// DefaultMaxRetryWait is how long a registry may ask to wait before a request is repeated, unless [Options] say otherwise.
-const DefaultMaxRetryWait = time.Minute
-
-// maxIdlePerHost lets concurrent pushes to one registry keep their connections; net/http would close all but two.
-const maxIdlePerHost = 32
+const (
+	defaultMaxRetryWait = time.Minute
+	// maxIdlePerHost lets concurrent pushes to one registry keep their connections; net/http would close all but two.
+	maxIdlePerHost = 32
+)
 
 // Options configure a [Client]. The zero value is ready to use.
 type Options struct {
@@ -27,7 +28,7 @@ type Options struct {
 	UserAgent string
 	// Transport carries the requests; nil means a copy of net/http's default. Retries and authentication are laid over it.
 	Transport http.RoundTripper
-	// MaxRetryWait bounds one wait between two attempts, Retry-After included; zero means [DefaultMaxRetryWait].
+	// MaxRetryWait bounds one wait between two attempts, Retry-After included; zero means a minute.
 	MaxRetryWait time.Duration
 	// BaseDir is where relative directories of image layouts begin; empty means the working directory.
 	BaseDir string
@@ -58,19 +59,13 @@ func NewClient(options Options) *Client {
 	if credentials == nil {
 		credentials = dockerCredentials
 	}
-	transport := options.Transport
-	if transport == nil {
-		transport = http.DefaultTransport
-		if t, ok := transport.(*http.Transport); ok {
-			t = t.Clone()
-			t.MaxIdleConnsPerHost = maxIdlePerHost
-			transport = t
-		}
+	transport := cmp.Or(options.Transport, http.DefaultTransport)
+	if t, ok := transport.(*http.Transport); ok && options.Transport == nil {
+		t = t.Clone()
+		t.MaxIdleConnsPerHost = maxIdlePerHost
+		transport = t
 	}
-	wait := options.MaxRetryWait
-	if wait <= 0 {
-		wait = DefaultMaxRetryWait
-	}
+	wait := cmp.Or(options.MaxRetryWait, defaultMaxRetryWait)
 	c.http = &auth.Client{
 		Client:     &http.Client{Transport: newRetrier(transport, wait, c.jitter, c.warn)},
 		Cache:      auth.NewCache(),

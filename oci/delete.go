@@ -78,7 +78,7 @@ func (r *Repository) DeleteReferrers(ctx context.Context, subject digest.Digest,
 		if err != nil {
 			continue
 		}
-		if _, _, named := referrerFields(raw); named.Digest != subject {
+		if _, _, named := referrerFields(raw); named != subject {
 			continue
 		}
 		if err := r.DeleteManifest(ctx, d); err != nil {
@@ -204,17 +204,7 @@ func (l *layout) deleteManifest(ctx context.Context, d digest.Digest) error {
 }
 
 func (l *layout) deleteTag(ctx context.Context, tag string) error {
-	return l.remove(ctx, func(index *ocispec.Index) {
-		i := slices.IndexFunc(index.Manifests, func(d ocispec.Descriptor) bool { return refName(d) == tag })
-		if i < 0 {
-			return
-		}
-		named := plain(index.Manifests[i])
-		index.Manifests = slices.Delete(index.Manifests, i, i+1)
-		if !contains(index.Manifests, named) {
-			index.Manifests = append(index.Manifests, named)
-		}
-	})
+	return l.remove(ctx, func(index *ocispec.Index) { removeTag(index, tag) })
 }
 
 // remove changes the index of a layout that exists, and creates none.

@@ -14,8 +14,9 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // layout is an image layout (image-spec v1.1) with any number of tags. Its index lists every manifest: the tagged ones once
@@ -62,12 +63,12 @@ func (l *layout) manifest(ctx context.Context, tagOrDigest string) (ocispec.Desc
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	raw, err := readFileBounded(l.blobPath(desc.Digest), MaxManifestSize)
+	raw, err := readFile(l.blobPath(desc.Digest), MaxManifestSize)
 	return desc, raw, err
 }
 
 func (l *layout) blob(_ context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	return readFileBounded(l.blobPath(desc.Digest), desc.Size)
+	return readFile(l.blobPath(desc.Digest), desc.Size)
 }
 
 func (l *layout) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
@@ -99,20 +100,25 @@ func (l *layout) tag(ctx context.Context, desc ocispec.Descriptor, tag string) e
 
 // setTag moves tag to desc. No manifest leaves the index: the one that tag named before stays listed, without a tag.
 func setTag(index *ocispec.Index, desc ocispec.Descriptor, tag string) {
+	removeTag(index, tag)
 	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
 		return d.Digest == desc.Digest && refName(d) == ""
 	})
 	tagged := plain(desc)
 	tagged.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
+	index.Manifests = append(index.Manifests, tagged)
+}
+
+// removeTag leaves the manifest that tag names listed.
+func removeTag(index *ocispec.Index, tag string) {
 	i := slices.IndexFunc(index.Manifests, func(d ocispec.Descriptor) bool { return refName(d) == tag })
 	if i < 0 {
-		index.Manifests = append(index.Manifests, tagged)
 		return
 	}
-	previous := index.Manifests[i]
-	index.Manifests[i] = tagged
-	if !contains(index.Manifests, previous) {
-		index.Manifests = append(index.Manifests, plain(previous))
+	named := plain(index.Manifests[i])
+	index.Manifests = slices.Delete(index.Manifests, i, i+1)
+	if !contains(index.Manifests, named) {
+		index.Manifests = append(index.Manifests, named)
 	}
 }
 
@@ -146,14 +152,11 @@ func (l *layout) referrers(ctx context.Context, subject ocispec.Descriptor) ([]o
 		if err != nil {
 			return nil, err
 		}
-		if found.subject != subject.Digest || contains(all, d) {
-			continue
-		}
-		if all = append(all, found.desc); len(all) > MaxReferrers {
-			return nil, fmt.Errorf("more than %d referrers", MaxReferrers)
+		if found.subject == subject.Digest && !contains(all, d) {
+			all = append(all, found.desc)
 		}
 	}
-	return all, nil
+	return all, tooMany(len(all))
 }
 
 func (l *layout) listing(ctx context.Context, desc ocispec.Descriptor) (listing, error) {
@@ -163,13 +166,12 @@ func (l *layout) listing(ctx context.Context, desc ocispec.Descriptor) (listing,
 	if err := ctx.Err(); err != nil {
 		return listing{}, err
 	}
-	raw, err := readFileBounded(l.blobPath(desc.Digest), MaxManifestSize)
+	raw, err := readFile(l.blobPath(desc.Digest), MaxManifestSize)
 	if err != nil {
 		return listing{}, fmt.Errorf("manifest %s: %w", desc.Digest, err)
 	}
-	artifactType, annotations, subject := referrerFields(raw)
-	found := listing{subject: subject.Digest, desc: plain(desc)}
-	found.desc.ArtifactType, found.desc.Annotations = artifactType, annotations
+	found := listing{desc: plain(desc)}
+	found.desc.ArtifactType, found.desc.Annotations, found.subject = referrerFields(raw)
 	l.manifests.Store(desc.Digest, found)
 	return found, nil
 }
@@ -189,7 +191,7 @@ func (l *layout) blobPath(d digest.Digest) string {
 func (l *layout) readIndex() (ocispec.Index, error) {
 	var index ocispec.Index
 	name := filepath.Join(l.dir, ocispec.ImageIndexFile)
-	raw, err := readFileBounded(name, maxLayoutIndex)
+	raw, err := readFile(name, maxLayoutIndex)
 	if err != nil {
 		return index, err
 	}
@@ -208,11 +210,7 @@ func (l *layout) readIndex() (ocispec.Index, error) {
 func (l *layout) updateIndex(change func(*ocispec.Index)) error {
 	index, err := l.readIndex()
 	if isNotFound(err) {
-		index = ocispec.Index{
-			Versioned: specs.Versioned{SchemaVersion: 2},
-			MediaType: ocispec.MediaTypeImageIndex,
-			Manifests: []ocispec.Descriptor{},
-		}
+		index = emptyIndex()
 	} else if err != nil {
 		return err
 	}
@@ -253,21 +251,16 @@ func checkMarker(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	want := ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}
 	if len(bytes.TrimSpace(raw)) == 0 {
-		raw, err := json.Marshal(want)
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteAt(raw, 0)
+		_, err = f.WriteAt([]byte(`{"imageLayoutVersion":"`+ocispec.ImageLayoutVersion+`"}`), 0)
 		return err
 	}
 	var got ocispec.ImageLayout
 	if err := json.Unmarshal(raw, &got); err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	if got != want {
-		return fmt.Errorf("%s: image layout version %q is unknown, expected %q", f.Name(), got.Version, want.Version)
+	if got.Version != ocispec.ImageLayoutVersion {
+		return fmt.Errorf("%s: image layout version %q is unknown, expected %q", f.Name(), got.Version, ocispec.ImageLayoutVersion)
 	}
 	return nil
 }
@@ -290,13 +283,10 @@ func (l *layout) replace(name string, data []byte) error {
 	return os.Rename(temp, name)
 }
 
-// readFileBounded returns ErrNotFound if the file does not exist.
-func readFileBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, notFound(err)
-	}
-	return readBounded(f, limit)
+// readFile returns ErrNotFound if the file does not exist.
+func readFile(name string, limit int64) ([]byte, error) {
+	raw, err := bounded.File(name, limit)
+	return raw, notFound(err)
 }
 
 func notFound(err error) error {

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -44,27 +45,21 @@ type Referrer struct {
 // names.
 func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []byte, []Blob, error) {
 	empty := Blob{MediaType: ocispec.MediaTypeEmptyJSON, Data: []byte("{}")}
-	config := empty
-	if r.Config != nil {
-		config = *r.Config
-	}
-	layers := r.Layers
-	if len(layers) == 0 {
-		layers = []Blob{empty}
+	blobs := []Blob{*cmp.Or(r.Config, &empty)}
+	if blobs = append(blobs, r.Layers...); len(r.Layers) == 0 {
+		blobs = append(blobs, empty)
 	}
 	to := plain(subject)
 	m := ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
 		ArtifactType: r.ArtifactType,
-		Config:       config.Descriptor(),
+		Config:       blobs[0].Descriptor(),
 		Subject:      &to,
 		Annotations:  r.Annotations,
 	}
-	blobs := []Blob{config}
-	for _, l := range layers {
-		m.Layers = append(m.Layers, l.Descriptor())
-		blobs = append(blobs, l)
+	for _, layer := range blobs[1:] {
+		m.Layers = append(m.Layers, layer.Descriptor())
 	}
 	raw, err := json.Marshal(m)
 	if err != nil {

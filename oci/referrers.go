@@ -60,12 +60,17 @@ func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.De
 func (r *remoteRepository) listReferrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	var all []ocispec.Descriptor
 	err := r.repo.Referrers(ctx, subject, "", func(page []ocispec.Descriptor) error {
-		if all = append(all, page...); len(all) > MaxReferrers {
-			return fmt.Errorf("more than %d referrers", MaxReferrers)
-		}
-		return nil
+		all = append(all, page...)
+		return tooMany(len(all))
 	})
 	return all, err
+}
+
+func tooMany(referrers int) error {
+	if referrers > MaxReferrers {
+		return fmt.Errorf("more than %d referrers", MaxReferrers)
+	}
+	return nil
 }
 
 // list implements backend. With the API the registry lists the referrer, some of them a little later; some lose it to
@@ -120,16 +125,13 @@ func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer oci
 	if contains(index.Manifests, referrer) {
 		return time.Since(start), nil
 	}
-	if len(index.Manifests) == MaxReferrers {
-		return 0, fmt.Errorf("more than %d referrers", MaxReferrers)
-	}
 	// The index that it replaces stays behind untagged: registries refuse or forbid deletes, and another writer may be
 	// reading it.
 	index.Manifests = append(index.Manifests, referrer)
-	if err := r.pushIndex(ctx, index, FallbackTag(subject.Digest)); err != nil {
-		return 0, err
+	if err = tooMany(len(index.Manifests)); err == nil {
+		err = r.pushIndex(ctx, index, FallbackTag(subject.Digest))
 	}
-	return time.Since(start), nil
+	return time.Since(start), err
 }
 
 // errNoIndex is returned by readIndex if the fallback tag names something else: some registries take the tag for the digest
@@ -138,22 +140,27 @@ var errNoIndex = errors.New("it is not an index")
 
 // readIndex returns the index under the fallback tag of subject, an empty one with an error.
 func (r *remoteRepository) readIndex(ctx context.Context, subject digest.Digest) (ocispec.Descriptor, ocispec.Index, error) {
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
+	index := emptyIndex()
 	tag := FallbackTag(subject)
 	desc, raw, err := r.manifest(ctx, tag)
-	if err != nil {
-		return desc, index, err
+	switch {
+	case err != nil:
+	case desc.MediaType != ocispec.MediaTypeImageIndex || desc.Digest == subject:
+		err = fmt.Errorf("tag %s names %s %s: %w", tag, desc.MediaType, desc.Digest, errNoIndex)
+	default:
+		if err = verify(desc, raw); err == nil {
+			err = json.Unmarshal(raw, &index)
+		}
 	}
-	if desc.MediaType != ocispec.MediaTypeImageIndex || desc.Digest == subject {
-		return desc, index, fmt.Errorf("tag %s names %s %s: %w", tag, desc.MediaType, desc.Digest, errNoIndex)
+	return desc, index, err
+}
+
+func emptyIndex() ocispec.Index {
+	return ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageIndex,
+		Manifests: []ocispec.Descriptor{},
 	}
-	if err := verify(desc, raw); err != nil {
-		return desc, index, err
-	}
-	if err := json.Unmarshal(raw, &index); err != nil {
-		return desc, index, fmt.Errorf("tag %s: %w", tag, err)
-	}
-	return desc, index, nil
 }
 
 func (r *remoteRepository) pushIndex(ctx context.Context, index ocispec.Index, tag string) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -123,11 +124,7 @@ func (r *remoteRepository) sendBlob(ctx context.Context, desc ocispec.Descriptor
 // uploadLost reports whether err may come from an upload session that the registry dropped after one of its requests
 // failed.
 func uploadLost(err error) bool {
-	switch statusOf(err) {
-	case http.StatusNotFound, http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable:
-		return true
-	}
-	return false
+	return slices.Contains([]int{http.StatusNotFound, http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable}, statusOf(err))
 }
 
 func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
@@ -159,7 +156,7 @@ func (r *remoteRepository) tags(ctx context.Context, last string, page func([]st
 		return err
 	})
 	if errors.Is(err, errStop) {
-		return nil
+		err = nil
 	}
 	return err
 }

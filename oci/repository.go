@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,13 +98,14 @@ func (r *Repository) Manifest(ctx context.Context, tagOrDigest string) (desc oci
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	if desc, raw, err = r.backend.manifest(ctx, tagOrDigest); err != nil {
-		return ocispec.Descriptor{}, nil, err
-	}
+	desc, raw, err = r.backend.manifest(ctx, tagOrDigest)
 	if isDigest {
 		desc.Digest = digest.Digest(tagOrDigest)
 	}
-	if err := verify(desc, raw); err != nil {
+	if err == nil {
+		err = verify(desc, raw)
+	}
+	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
 	return plain(desc), raw, nil
@@ -118,10 +120,10 @@ func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) (data []
 	if desc.Size < 0 || desc.Size > MaxBlobSize {
 		return nil, fmt.Errorf("its size is %d bytes; at most %d are read", desc.Size, MaxBlobSize)
 	}
-	if data, err = r.backend.blob(ctx, desc); err != nil {
-		return nil, err
+	if data, err = r.backend.blob(ctx, desc); err == nil {
+		err = verify(desc, data)
 	}
-	if err := verify(desc, data); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return data, nil
@@ -261,21 +263,17 @@ func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, 
 	}), nil
 }
 
-// referrerFields reads what lists of referrers show of a manifest, and its subject, the zero descriptor if it has none. Of
-// bytes that are not a manifest it reads nothing.
-func referrerFields(raw []byte) (artifactType string, annotations map[string]string, subject ocispec.Descriptor) {
+// referrerFields reads what lists of referrers show of a manifest, and its subject, "" if it has none. Of bytes that are
+// not a manifest it reads nothing.
+func referrerFields(raw []byte) (artifactType string, annotations map[string]string, subject digest.Digest) {
 	var m ocispec.Manifest
 	if json.Unmarshal(raw, &m) != nil {
-		return "", nil, ocispec.Descriptor{}
-	}
-	artifactType = m.ArtifactType
-	if artifactType == "" {
-		artifactType = m.Config.MediaType // image-spec v1.1, guidelines for artifact usage
+		return "", nil, ""
 	}
 	if m.Subject != nil {
-		subject = *m.Subject
+		subject = m.Subject.Digest
 	}
-	return artifactType, m.Annotations, subject
+	return cmp.Or(m.ArtifactType, m.Config.MediaType), m.Annotations, subject // image-spec v1.1, guidelines for artifact usage
 }
 
 // Attach stores a referrer of subject and returns, with its descriptor, once the list of referrers shows it. Attaching the
@@ -286,13 +284,13 @@ func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, ref
 		return ocispec.Descriptor{}, err
 	}
 	desc, raw, blobs, err := referrer.manifest(subject)
+	if err == nil {
+		err = r.store(ctx, desc, raw, blobs)
+	}
+	if err == nil {
+		err = r.backend.list(ctx, plain(subject), desc, raw)
+	}
 	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	if err := r.store(ctx, desc, raw, blobs); err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	if err := r.backend.list(ctx, plain(subject), desc, raw); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	return desc, nil

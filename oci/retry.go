@@ -21,7 +21,15 @@ const (
 // Retry-After on 429 only.
 func newRetrier(base http.RoundTripper, maxWait time.Duration, jitter func() float64, warn func(string)) http.RoundTripper {
 	policy := &orasretry.GenericPolicy{
-		Retryable: isTransient,
+		Retryable: func(resp *http.Response, err error) (bool, error) {
+			if err == nil {
+				return retry.Status(resp.StatusCode), nil
+			}
+			if retry.Transient(err) {
+				return true, nil
+			}
+			return false, err
+		},
 		Backoff: func(attempt int, resp *http.Response) time.Duration {
 			wait := time.Duration(float64(firstWait) * math.Pow(2, float64(attempt)) * (0.75 + jitter()/2))
 			if resp == nil {
@@ -37,15 +45,4 @@ func newRetrier(base http.RoundTripper, maxWait time.Duration, jitter func() flo
 		MaxRetry: maxRetries,
 	}
 	return &orasretry.Transport{Base: base, Policy: func() orasretry.Policy { return policy }}
-}
-
-// isTransient is the predicate of retry.GenericPolicy.
-func isTransient(resp *http.Response, err error) (bool, error) {
-	if err == nil {
-		return retry.Status(resp.StatusCode), nil
-	}
-	if retry.Transient(err) {
-		return true, nil
-	}
-	return false, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 )
 
 // ErrTooLarge is returned for input above its limit.
@@ -26,6 +27,16 @@ func Read(r io.Reader, limit int64) ([]byte, error) {
 // ReadFile reads a file of files by Read. Errors name it.
 func ReadFile(files fs.FS, name string, limit int64) ([]byte, error) {
 	f, err := files.Open(name)
+	return file(f, err, name, limit)
+}
+
+// File reads a file of this machine by Read. Errors name it.
+func File(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	return file(f, err, name, limit)
+}
+
+func file(f io.ReadCloser, err error, name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -51,11 +51,11 @@ func Prepare(ctx context.Context, dir string, o Options) (Setup, error) {
 		Promoter:   filepath.Join(dir, "keys", "promoter.key"),
 		Artifacts:  o.Registry + "/acme/codeai-manifests",
 	}
-	commit := git.NewRepository{Branch: "main", Message: "Ship it", Author: "Ada", Email: "ada@acme.example", When: o.Now}
+	commit := git.NewCommit{By: git.Signature{Name: "Ada", Email: "ada@acme.example"}, When: o.Now, Message: "Ship it"}
 	if err := os.CopyFS(s.SourceDir, Source()); err != nil {
 		return s, err
 	}
-	hash, err := git.Create(s.SourceDir, "", commit)
+	hash, err := git.Create(s.SourceDir, "", "main", commit)
 	if err != nil {
 		return s, err
 	}
@@ -69,7 +69,7 @@ func Prepare(ctx context.Context, dir string, o Options) (Setup, error) {
 		return s, err
 	}
 	commit.Message = "Release git-" + s.Commit
-	_, err = git.Create(s.GitOpsDir, s.GitOpsDir+".git", commit)
+	_, err = git.Create(s.GitOpsDir, s.GitOpsDir+".git", "main", commit)
 	return s, err
 }
 

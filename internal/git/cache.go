@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"compress/zlib"
-	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -22,6 +23,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/cachefile"
 )
 
@@ -63,7 +65,7 @@ func (c *objectCache) read(id plumbing.Hash) (encoded, error) {
 	obj, err = c.packs.read(id)
 	if err != nil && !errors.Is(err, errMissing) {
 		// One pack is damaged, and go-git does not name it.
-		if err := c.dropPacks(); err != nil {
+		if err := c.drop(allPacks, allTips); err != nil {
 			return encoded{}, err
 		}
 		return encoded{}, errMissing
@@ -84,13 +86,10 @@ func readLoose(file string, id plumbing.Hash) (encoded, error) {
 	}
 	defer func() { _ = f.Close() }()
 	obj, err := decodeLoose(f)
-	if err != nil {
-		return encoded{}, err
+	if err == nil && obj.id() != id {
+		err = fmt.Errorf("%s does not hold object %s", file, id)
 	}
-	if obj.id() != id {
-		return encoded{}, fmt.Errorf("%s does not hold object %s", file, id)
-	}
-	return obj, nil
+	return obj, err
 }
 
 func decodeLoose(r io.Reader) (encoded, error) {
@@ -99,21 +98,12 @@ func decodeLoose(r io.Reader) (encoded, error) {
 		return encoded{}, err
 	}
 	defer func() { _ = o.Close() }()
-	kind, size, err := o.Header()
+	kind, _, err := o.Header() // the object's id covers its size
 	if err != nil {
 		return encoded{}, err
 	}
-	if size < 0 || size > MaxObjectBytes {
-		return encoded{}, fmt.Errorf("object of %d bytes", size)
-	}
-	data, err := io.ReadAll(io.LimitReader(o, size+1))
-	if err != nil {
-		return encoded{}, err
-	}
-	if int64(len(data)) != size {
-		return encoded{}, fmt.Errorf("object of %d bytes claims %d", len(data), size)
-	}
-	return encoded{kind: kind, data: data}, nil
+	data, err := bounded.Read(o, MaxObjectBytes)
+	return encoded{kind, data}, err
 }
 
 // write stores one object. Concurrent writers write the same bytes.
@@ -127,23 +117,16 @@ func (c *objectCache) write(obj encoded) error {
 		z, _ = zlib.NewWriterLevel(io.Discard, zlib.BestSpeed) // as git does; the level is valid
 	}
 	defer c.deflaters.Put(z)
-	var buf bytes.Buffer
+	var buf bytes.Buffer // writing to it never fails
 	z.Reset(&buf)
-	_, err := fmt.Fprintf(z, "%s %d\x00", obj.kind, len(obj.data))
-	if err == nil {
-		_, err = z.Write(obj.data)
-	}
-	if err == nil {
-		err = z.Close()
-	}
-	if err == nil {
-		err = cachefile.Write(file, buf.Bytes())
-	}
-	return cacheError(c.dir, err)
+	_, _ = fmt.Fprintf(z, "%s %d\x00", obj.kind, len(obj.data))
+	_, _ = z.Write(obj.data)
+	_ = z.Close()
+	return cacheError(c.dir, cachefile.Write(file, buf.Bytes()))
 }
 
 // addPack stores the objects of a pack (gitformat-pack(5)).
-func (c *objectCache) addPack(ctx context.Context, r io.Reader) (err error) {
+func (c *objectCache) addPack(r io.Reader) error {
 	tmp, err := os.MkdirTemp(c.dir, "tmp-")
 	if err != nil {
 		return cacheError(c.dir, err)
@@ -155,7 +138,7 @@ func (c *objectCache) addPack(ctx context.Context, r io.Reader) (err error) {
 	}
 	defer func() { _ = f.Close() }()
 
-	src := &failureRecorder{r: &contextReader{ctx: ctx, r: r}}
+	src := &failureRecorder{r: r}
 	n, err := io.Copy(f, io.LimitReader(src, maxPackBytes+1))
 	if src.err != nil {
 		return src.err // of the network, worth repeating
@@ -166,20 +149,15 @@ func (c *objectCache) addPack(ctx context.Context, r io.Reader) (err error) {
 	if n > maxPackBytes {
 		return fmt.Errorf("the server sent more than %d bytes", int64(maxPackBytes))
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return cacheError(c.dir, err)
-	}
-	count, size, err := measurePack(f)
+	count, size, err := measurePack(io.NewSectionReader(f, 0, n))
 	if err != nil {
 		return err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return cacheError(c.dir, err)
-	}
+	pack := io.NewSectionReader(f, 0, n)
 	if count <= maxLoosePack && size <= maxLooseBytes {
-		return c.unpack(f)
+		return c.unpack(pack)
 	}
-	return c.keepPack(tmp, f)
+	return c.keepPack(tmp, pack)
 }
 
 // unpack stores the objects of a small pack one by one.
@@ -220,7 +198,7 @@ func (c *objectCache) keepPack(tmp string, r io.Reader) error {
 		return fmt.Errorf("object cache %s: the server's pack was not kept", c.dir)
 	}
 	for _, ext := range []string{".idx", ".pack"} {
-		from := packs[0][:len(packs[0])-len(".pack")] + ext
+		from := strings.TrimSuffix(packs[0], ".pack") + ext
 		if err := os.Rename(from, filepath.Join(c.dir, "objects", "pack", filepath.Base(from))); err != nil {
 			return cacheError(c.dir, err)
 		}
@@ -228,11 +206,11 @@ func (c *objectCache) keepPack(tmp string, r io.Reader) error {
 	return nil
 }
 
-// dropPacks forgets all packs and all claims of complete histories.
-func (c *objectCache) dropPacks() error { return c.drop("objects/pack/pack-*", "tips/*") }
-
-// dropTips forgets all claims of complete histories.
-func (c *objectCache) dropTips() error { return c.drop("tips/*") }
+// Patterns of files to drop.
+const (
+	allPacks = "objects/pack/pack-*"
+	allTips  = "tips/*" // all claims of complete histories
+)
 
 func (c *objectCache) drop(patterns ...string) error {
 	for _, pattern := range patterns {
@@ -255,27 +233,21 @@ func (c *objectCache) tips() []plumbing.Hash {
 	if err != nil {
 		return nil
 	}
-	type tip struct {
-		id   plumbing.Hash
-		when int64
-	}
-	var found []tip
+	var found []fs.FileInfo
 	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !plumbing.IsHash(e.Name()) {
-			continue
+		if info, err := e.Info(); err == nil && plumbing.IsHash(e.Name()) {
+			found = append(found, info)
 		}
-		found = append(found, tip{plumbing.NewHash(e.Name()), info.ModTime().UnixNano()})
 	}
-	slices.SortFunc(found, func(a, b tip) int { return cmp.Or(cmp.Compare(b.when, a.when), slices.Compare(a.id[:], b.id[:])) })
+	slices.SortFunc(found, func(a, b fs.FileInfo) int {
+		return cmp.Or(b.ModTime().Compare(a.ModTime()), strings.Compare(a.Name(), b.Name()))
+	})
 	var ids []plumbing.Hash
-	for i, t := range found {
+	for i, tip := range found {
 		if i >= maxTips {
-			_ = os.Remove(filepath.Join(c.dir, "tips", t.id.String()))
-			continue
-		}
-		if c.has(t.id) {
-			ids = append(ids, t.id)
+			_ = os.Remove(filepath.Join(c.dir, "tips", tip.Name()))
+		} else if id := plumbing.NewHash(tip.Name()); c.has(id) {
+			ids = append(ids, id)
 		}
 	}
 	return ids
@@ -323,35 +295,12 @@ func measurePack(r io.Reader) (objects int, size int64, err error) {
 
 // deltaTarget reads the second of the two sizes that a delta begins with.
 func deltaTarget(delta []byte) int64 {
-	var size int64
-	for range 2 {
-		size = 0
-		for shift := 0; len(delta) > 0; shift += 7 {
-			b := delta[0]
-			delta = delta[1:]
-			if shift > 49 {
-				return maxPackedObject + 1
-			}
-			size |= int64(b&0x7f) << shift
-			if b&0x80 == 0 {
-				break
-			}
-		}
+	_, n := binary.Uvarint(delta)
+	size, m := binary.Uvarint(delta[max(n, 0):])
+	if n < 0 || m < 0 || size > maxPackedObject {
+		return maxPackedObject + 1
 	}
-	return size
-}
-
-// contextReader ends a copy when the context ends.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // it lives for one copy
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
+	return int64(size)
 }
 
 // failureRecorder keeps the reader's error, to distinguish it from the writer's.

@@ -2,12 +2,12 @@ package git
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
+
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // config is git's effective configuration, in the order in which it was read: of two values for one key the later one
@@ -44,21 +46,14 @@ func readConfig(ctx context.Context, gitDir, commonDir string, opts Options) (*c
 	}
 	conf := &config{}
 	home := opts.getenv("HOME")
-	xdg := opts.getenv("XDG_CONFIG_HOME")
-	if xdg == "" && home != "" {
-		xdg = filepath.Join(home, ".config")
-	}
-	files := []string{"/etc/gitconfig"}
-	if xdg != "" {
-		files = append(files, filepath.Join(xdg, "git", "config"))
-	}
-	if home != "" {
-		files = append(files, filepath.Join(home, ".gitconfig"))
-	}
-	if commonDir != "" {
-		files = append(files, filepath.Join(commonDir, "config"), filepath.Join(gitDir, "config.worktree"))
-	}
-	for _, file := range files {
+	xdg := cmp.Or(opts.getenv("XDG_CONFIG_HOME"), filepath.Join(home, ".config"))
+	for _, file := range []string{
+		"/etc/gitconfig", filepath.Join(xdg, "git", "config"), filepath.Join(home, ".gitconfig"),
+		filepath.Join(commonDir, "config"), filepath.Join(gitDir, "config.worktree"),
+	} {
+		if !filepath.IsAbs(file) {
+			continue // its folder is not known
+		}
 		more, err := readConfigFile(file)
 		if err != nil {
 			return nil, err
@@ -146,17 +141,10 @@ func parseConfigList(out []byte) *config {
 // readConfigFile reads one file, without its includes; a file that does not exist is empty.
 func readConfigFile(file string) (*config, error) {
 	conf := &config{}
-	info, err := os.Stat(file)
+	data, err := bounded.File(file, maxConfigBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return conf, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxConfigBytes {
-		return nil, fmt.Errorf("%s is larger than %d bytes", file, maxConfigBytes)
-	}
-	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
@@ -209,11 +197,12 @@ func (c *config) all(key string) []string {
 }
 
 func (c *config) last(key string) (string, bool) {
-	values := c.all(key)
-	if len(values) == 0 {
-		return "", false
+	for _, e := range slices.Backward(c.entries) {
+		if e.key == key {
+			return e.value, true
+		}
 	}
-	return values[len(values)-1], true
+	return "", false
 }
 
 func (c *config) isTrue(key string) bool {
@@ -259,14 +248,11 @@ func (c *config) forURL(section, name string, u *url.URL) []string {
 		if s != section || n != name {
 			continue
 		}
-		score := 0
+		score, ok := 0, true
 		if sub != "" {
-			var ok bool
-			if score, ok = matchURL(sub, u); !ok {
-				continue
-			}
+			score, ok = matchURL(sub, u)
 		}
-		if score < best {
+		if !ok || score < best {
 			continue
 		}
 		best = score
@@ -283,14 +269,14 @@ func matchURL(pattern string, u *url.URL) (int, bool) {
 	if err != nil || !strings.EqualFold(p.Scheme, u.Scheme) || port(p) != port(u) {
 		return 0, false
 	}
-	host, exact := strings.ToLower(p.Hostname()), 1
-	if host != strings.ToLower(u.Hostname()) {
-		if !matchLabels(host, strings.ToLower(u.Hostname())) {
-			return 0, false
-		}
-		exact = 0
+	pattern, host := strings.ToLower(p.Hostname()), strings.ToLower(u.Hostname())
+	if !matchLabels(pattern, host) {
+		return 0, false
 	}
-	user := 0
+	exact, user := 0, 0
+	if pattern == host {
+		exact = 1
+	}
 	if p.User != nil {
 		if u.User == nil || p.User.Username() != u.User.Username() {
 			return 0, false
@@ -306,25 +292,14 @@ func matchURL(pattern string, u *url.URL) (int, bool) {
 
 // matchLabels matches *.example.com, a star for one label.
 func matchLabels(pattern, host string) bool {
-	want, have := strings.Split(pattern, "."), strings.Split(host, ".")
-	if len(want) != len(have) {
-		return false
-	}
-	for i := range want {
-		if want[i] != "*" && want[i] != have[i] {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(strings.Split(pattern, "."), strings.Split(host, "."),
+		func(want, have string) bool { return want == "*" || want == have })
 }
 
 func port(u *url.URL) string {
-	switch p := u.Port(); {
-	case p != "":
-		return p
-	case strings.EqualFold(u.Scheme, "https"):
-		return "443"
-	default:
-		return "80"
+	standard := "80"
+	if strings.EqualFold(u.Scheme, "https") {
+		standard = "443"
 	}
+	return cmp.Or(u.Port(), standard)
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	gogit "github.com/go-git/go-git/v5"
 	gitconfig "github.com/go-git/go-git/v5/config"
@@ -14,28 +13,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// NewRepository is a repository to create.
-type NewRepository struct {
-	Branch  string
-	Message string
-	Author  string
-	Email   string
-	When    time.Time
-}
-
-// Create makes a repository of the folder dir, with one commit of all files in it, and a bare copy of it in bare, which
-// becomes its remote origin, unless bare is empty.
-func Create(dir, bare string, n NewRepository) (Hash, error) {
-	h, err := create(dir, bare, n)
-	if err != nil {
-		return "", fmt.Errorf("make repository %s: %w", dir, err)
-	}
-	return h, nil
-}
-
-func create(dir, bare string, n NewRepository) (Hash, error) {
+// Create makes a repository of the folder dir, with one commit of all files in it on a branch, and a bare copy of it in
+// bare, which becomes its remote origin, unless bare is empty.
+func Create(dir, bare, branch string, n NewCommit) (_ Hash, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("make repository %s: %w", dir, err)
+		}
+	}()
 	repo, err := gogit.PlainInitWithOptions(dir, &gogit.PlainInitOptions{
-		InitOptions: gogit.InitOptions{DefaultBranch: plumbing.NewBranchReferenceName(n.Branch)},
+		InitOptions: gogit.InitOptions{DefaultBranch: plumbing.NewBranchReferenceName(branch)},
 	})
 	if err != nil {
 		return "", err
@@ -47,12 +34,12 @@ func create(dir, bare string, n NewRepository) (Hash, error) {
 	if err := tree.AddWithOptions(&gogit.AddOptions{All: true}); err != nil {
 		return "", err
 	}
-	who := &object.Signature{Name: n.Author, Email: n.Email, When: n.When}
+	who := &object.Signature{Name: n.By.Name, Email: n.By.Email, When: n.When}
 	id, err := tree.Commit(n.Message, &gogit.CommitOptions{Author: who, Committer: who})
 	if err != nil || bare == "" {
 		return hashOf(id), err
 	}
-	return hashOf(id), addOrigin(repo, dir, bare, n.Branch)
+	return hashOf(id), addOrigin(repo, dir, bare, branch)
 }
 
 // addOrigin makes a bare copy of a repository and adds it as its remote origin, as a clone has it.

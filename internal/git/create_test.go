@@ -16,11 +16,11 @@ func TestCreate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "work")
 	bare := dir + ".git"
 	testworld.Write(t, dir, map[string]string{"README.md": "hello\n", "charts/web/Chart.yaml": "name: web\n"})
-	how := git.NewRepository{
-		Branch: "develop", Message: "Ship it", Author: "Ada", Email: "ada@example.com",
+	how := git.NewCommit{
+		Message: "Ship it", By: git.Signature{Name: "Ada", Email: "ada@example.com"},
 		When: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC),
 	}
-	head, err := git.Create(dir, bare, how)
+	head, err := git.Create(dir, bare, "develop", how)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,14 +52,14 @@ func TestCreate(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(other, ".git")); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := git.Create(other, "", how); err != nil || again != head {
+	if again, err := git.Create(other, "", "develop", how); err != nil || again != head {
 		t.Errorf("again: %s, %v, want %s", again, err, head)
 	}
 	if got := testworld.Git(t, other, "remote"); got != "" {
 		t.Errorf("remotes %q, want none", got)
 	}
 	// What is a repository already is left alone.
-	if _, err := git.Create(dir, "", how); err == nil || !strings.Contains(err.Error(), dir) {
+	if _, err := git.Create(dir, "", "develop", how); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("a repository was made over another: %v", err)
 	}
 }

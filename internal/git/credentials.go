@@ -1,18 +1,19 @@
 package git
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/loopback"
 	"github.com/lockage/lockage/internal/redact"
 )
@@ -64,17 +65,12 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 		req.Header.Add(strings.TrimSpace(key), strings.TrimSpace(value))
 	}
 	header := req.Header.Get("Authorization") != ""
-	if user := c.choose(own, header); user != nil {
-		password, _ := user.Password()
-		req.SetBasicAuth(user.Username(), password)
-		return nil
-	}
-	if header {
-		return nil
-	}
-	user, err := readNetrc(c.netrc, base.Hostname())
-	if err != nil {
-		return err
+	user := c.choose(own, header)
+	if user == nil && !header {
+		var err error
+		if user, err = readNetrc(c.netrc, base.Hostname()); err != nil {
+			return err
+		}
 	}
 	if user != nil {
 		password, _ := user.Password()
@@ -87,25 +83,20 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 func (c *credentials) choose(own, header bool) *url.Userinfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !own {
+	name := c.origin.user.Username() // also of nil
+	switch _, ok := c.origin.user.Password(); {
+	case !own:
 		return nil
-	}
-	if user := c.origin.user; user != nil {
-		if _, ok := user.Password(); ok {
-			return user
-		}
-	}
-	switch user := c.origin.user; {
+	case ok:
+		return c.origin.user
 	case c.helped != nil:
 		return c.helped
 	case header:
 		return nil
-	case c.token != "" && user != nil && user.Username() != "":
-		return url.UserPassword(user.Username(), c.token)
 	case c.token != "":
-		return url.UserPassword("x-access-token", c.token)
-	case user != nil && user.Username() != "":
-		return url.UserPassword(user.Username(), "") // a token as the user name
+		return url.UserPassword(cmp.Or(name, "x-access-token"), c.token)
+	case name != "":
+		return url.UserPassword(name, "") // a token as the user name
 	}
 	return nil
 }
@@ -121,20 +112,17 @@ func (c *credentials) challenged(ctx context.Context, base *url.URL) (bool, erro
 	if _, ok := c.origin.user.Password(); ok || c.token != "" {
 		return false, nil // explicit ones, which failed
 	}
-	path := strings.TrimPrefix(base.Path, "/")
-	if strings.ContainsAny(base.Host+path+c.origin.user.Username(), "\n\x00") {
+	path, name := strings.TrimPrefix(base.Path, "/"), c.origin.user.Username()
+	if strings.ContainsAny(base.Host+path+name, "\n\x00") {
 		return false, nil
 	}
 	ask := fmt.Sprintf("protocol=%s\nhost=%s\npath=%s\n", base.Scheme, base.Host, path)
-	if user := c.origin.user.Username(); user != "" {
-		ask += "username=" + user + "\n"
+	if name != "" {
+		ask += "username=" + name + "\n"
 	}
 	answer, err := runGit(ctx, c.opts, []byte(ask+"\n"), "credential", "fill")
 	if err != nil {
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		return false, nil // no git, or no helper with an answer
+		return false, ctx.Err() // else no git, or no helper with an answer
 	}
 	var user, password string
 	for line := range strings.Lines(string(answer)) {
@@ -158,27 +146,22 @@ func readNetrc(file, host string) (*url.Userinfo, error) {
 	if file == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
+	data, err := bounded.File(file, maxConfigBytes)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading netrc: %w", err)
-	}
-	if len(data) > maxConfigBytes {
-		return nil, fmt.Errorf("%s is larger than %d bytes", file, maxConfigBytes)
 	}
 	return parseNetrc(data, host), nil
 }
 
 // parseNetrc follows the format of ftp(1): words; macros end at an empty line.
 func parseNetrc(data []byte, host string) *url.Userinfo {
-	var login, password string
+	var login, password, key string
 	applies, macro := false, false
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	key := ""
-	for lines.Scan() {
-		words := strings.Fields(lines.Text())
+	for line := range strings.Lines(string(data)) {
+		words := strings.Fields(line)
 		if macro {
 			macro = len(words) > 0
 			continue
@@ -187,28 +170,20 @@ func parseNetrc(data []byte, host string) *url.Userinfo {
 			if key == "" && strings.HasPrefix(word, "#") {
 				break
 			}
-			switch key {
-			case "machine":
+			switch {
+			case key == "machine", key == "" && word == "default":
 				if applies && password != "" {
 					return url.UserPassword(login, password)
 				}
-				applies, login, password = strings.EqualFold(word, host), "", ""
-			case "login":
+				applies, login, password = key == "" || strings.EqualFold(word, host), "", ""
+			case key == "login":
 				login = word
-			case "password":
+			case key == "password":
 				password = word
-			case "":
-				switch word {
-				case "machine", "login", "password", "account":
-					key = word
-				case "macdef":
-					macro = true
-				case "default":
-					if applies && password != "" {
-						return url.UserPassword(login, password)
-					}
-					applies, login, password = true, "", ""
-				}
+			case key == "" && word == "macdef":
+				macro = true
+			case key == "" && slices.Contains([]string{"machine", "login", "password", "account"}, word):
+				key = word
 				continue
 			}
 			key = ""

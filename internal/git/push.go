@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
@@ -27,10 +28,6 @@ const branchPrefix = "refs/heads/"
 type Update struct {
 	Branch string // short name
 	Draft  *Draft
-}
-
-func (u Update) command() *packp.Command {
-	return &packp.Command{Name: plumbing.NewBranchReferenceName(u.Branch), Old: u.Draft.base.id(), New: u.Draft.head.id()}
 }
 
 // receiver is a way to a server's receive-pack (gitprotocol-pack(5), «Pushing Data To a Server»).
@@ -80,7 +77,11 @@ func (r *Remote) Push(ctx context.Context, updates ...Update) error {
 	if len(updates) == 0 {
 		return nil
 	}
-	report, output, err := r.receiver().push(ctx, func(adv *advertisement) (*packp.ReferenceUpdateRequest, error) {
+	to := receiver(r.link)
+	if r.local != nil {
+		to = localReceiver{dir: r.local.common, opts: r.opts}
+	}
+	report, output, err := to.push(ctx, func(adv *advertisement) (*packp.ReferenceUpdateRequest, error) {
 		return r.updateRequest(adv, updates)
 	})
 	if err == nil {
@@ -96,13 +97,6 @@ func (r *Remote) Push(ctx context.Context, updates ...Update) error {
 		}
 	}
 	return fmt.Errorf("pushing to %s: %w", r, err)
-}
-
-func (r *Remote) receiver() receiver {
-	if r.local != nil {
-		return localReceiver{dir: r.local.common, opts: r.opts}
-	}
-	return r.link
 }
 
 // moved returns a branch whose tip is not the base of its draft.
@@ -151,7 +145,7 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.Ref
 	objects := memory.NewStorage()
 	var ids []plumbing.Hash
 	for _, u := range updates {
-		command := u.command()
+		command := &packp.Command{Name: plumbing.NewBranchReferenceName(u.Branch), Old: u.Draft.base.id(), New: u.Draft.head.id()}
 		for _, ref := range adv.refs {
 			if ref.name == command.Name.String() && ref.id != command.Old {
 				return nil, fmt.Errorf("branch %s: %w", u.Branch, ErrStale)
@@ -263,4 +257,63 @@ func (p *prefix) Write(data []byte) (int, error) {
 		_, _ = p.Buffer.Write(data[:min(room, len(data))]) // never fails
 	}
 	return len(data), nil
+}
+
+// localReceiver pushes to a repository on this machine through its git-receive-pack, so that its hooks and its
+// configuration apply.
+type localReceiver struct {
+	dir  string
+	opts Options
+}
+
+func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, output string, err error) {
+	cmd, err := gitCommand(ctx, l.opts, "receive-pack", l.dir)
+	if err != nil {
+		return nil, "", fmt.Errorf("pushing to a repository on this machine takes the git command: %w", err)
+	}
+	stderr := &prefix{max: maxPrinted}
+	cmd.Stderr = stderr
+	cmd.WaitDelay = 10 * time.Second
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, "", fmt.Errorf("git receive-pack: %w", err)
+	}
+	defer func() {
+		// A command that still writes would block without a reader.
+		_ = stdin.Close()
+		_, _ = io.Copy(io.Discard, stdout)
+		if werr := cmd.Wait(); werr != nil && err != nil {
+			err = fmt.Errorf("git receive-pack: %w: %s", errors.Join(context.Cause(ctx), err), harmless(stderr.String()))
+		}
+		output += stderr.String()
+	}()
+	// The response follows the list: both are read from one buffer.
+	reply := newPktReader(io.LimitReader(stdout, maxAdvertisement))
+	adv, err := readAdvertisement(reply)
+	if err != nil {
+		return nil, "", err
+	}
+	req, err := request(adv)
+	if err != nil {
+		_, _ = io.WriteString(stdin, "0000") // ends the protocol cleanly
+		return nil, "", err
+	}
+	var content bytes.Buffer
+	if err := req.Encode(&content); err != nil {
+		return nil, "", err
+	}
+	if _, err := content.WriteTo(stdin); err != nil {
+		return nil, "", fmt.Errorf("sending: %w", err)
+	}
+	if err := stdin.Close(); err != nil {
+		return nil, "", fmt.Errorf("sending: %w", err)
+	}
+	return readReport(reply.r, req)
 }

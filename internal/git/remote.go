@@ -1,6 +1,7 @@
 package git
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -121,17 +122,8 @@ func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
 		return "", "", fmt.Errorf("remote %s: %w", r, err)
 	}
 	for _, name := range candidates {
-		for _, found := range refs {
-			if found.name != name {
-				continue
-			}
-			if found.target != "" {
-				name = found.target
-			}
-			if !found.peeled.IsZero() {
-				return hashOf(found.peeled), name, nil
-			}
-			return hashOf(found.id), name, nil
+		if i := slices.IndexFunc(refs, func(ref reference) bool { return ref.name == name }); i >= 0 {
+			return hashOf(cmp.Or(refs[i].peeled, refs[i].id)), cmp.Or(refs[i].target, name), nil
 		}
 	}
 	if ref == "" || ref == "HEAD" {
@@ -208,7 +200,7 @@ func (r *Remote) fetchBest(ctx context.Context, w want) error {
 		err := r.receive(ctx, q)
 		if err == nil && len(q.haves) > 0 && !r.cache.has(w.ids[0]) {
 			// A history in the cache is not complete.
-			if err = r.cache.dropTips(); err == nil {
+			if err = r.cache.drop(allTips); err == nil {
 				q.haves = nil
 				err = r.receive(ctx, q)
 			}
@@ -305,18 +297,15 @@ func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) erro
 
 // listed reports whether a version 0 server lists each id.
 func (r *Remote) listed(adv *advertisement, ids []plumbing.Hash) bool {
-	for _, id := range ids {
-		if !slices.ContainsFunc(adv.refs, func(ref reference) bool { return ref.id == id }) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(ids, func(id plumbing.Hash) bool {
+		return !slices.ContainsFunc(adv.refs, func(ref reference) bool { return ref.id == id })
+	})
 }
 
 // receive sends a request and stores the pack, again if the connection broke in the middle.
 func (r *Remote) receive(ctx context.Context, q request) error {
 	for attempt := 1; ; attempt++ {
-		err := r.link.pack(ctx, q, func(pack io.Reader) error { return r.cache.addPack(ctx, pack) })
+		err := r.link.pack(ctx, q, r.cache.addPack)
 		if err == nil || attempt == maxAttempts || !transient(err) || ctx.Err() != nil {
 			return err
 		}
@@ -325,10 +314,6 @@ func (r *Remote) receive(ctx context.Context, q request) error {
 
 // notOurs reports whether a refusal means that the server lacks an object.
 func notOurs(text string) bool {
-	for _, phrase := range []string{"not our ref", "not valid", "not found", "unknown object", "missing"} {
-		if strings.Contains(text, phrase) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"not our ref", "not valid", "not found", "unknown object", "missing"},
+		func(phrase string) bool { return strings.Contains(text, phrase) })
 }

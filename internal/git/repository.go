@@ -1,6 +1,7 @@
 package git
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // Repository is a repository on disk. It is safe for concurrent use.
@@ -38,16 +41,15 @@ func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 	if abs, err = filepath.EvalSymlinks(abs); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
 	}
-	r := &Repository{remotes: map[string]*Remote{}}
+	r := &Repository{remotes: map[string]*Remote{}, opts: opts}
 	r.commits.from = r
-	if err := r.discover(abs); err != nil {
+	if r.root, r.gitDir, err = discover(abs); err != nil {
 		return nil, err
 	}
-	opts.Dir = r.root
-	if r.root == "" {
-		opts.Dir = r.gitDir
+	if r.common, err = commonDir(r.gitDir); err != nil {
+		return nil, err
 	}
-	r.opts = opts
+	r.opts.Dir = cmp.Or(r.root, r.gitDir)
 	if err := r.checkFormat(); err != nil {
 		return nil, err
 	}
@@ -62,61 +64,56 @@ func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 	return r, ctx.Err()
 }
 
-// discover walks up from dir as git does. Only dir itself may be a bare repository: else a committed folder could pose as
-// one.
-func (r *Repository) discover(dir string) error {
+// discover walks up from dir as git does, and returns the root, "" if bare, and the git folder. Only dir itself may be a
+// bare repository: else a committed folder could pose as one.
+func discover(dir string) (root, gitDir string, err error) {
 	if isGitDir(dir) {
-		r.gitDir = dir
 		if filepath.Base(dir) == ".git" {
-			r.root = filepath.Dir(dir)
+			root = filepath.Dir(dir)
 		}
-		return r.findCommon()
+		return root, dir, nil
 	}
 	for at := dir; ; at = filepath.Dir(at) {
 		dot := filepath.Join(at, ".git")
 		info, err := os.Stat(dot)
 		switch {
 		case err == nil && info.IsDir() && isGitDir(dot):
-			r.root, r.gitDir = at, dot
-			return r.findCommon()
+			return at, dot, nil
 		case err == nil && info.Mode().IsRegular():
-			target, err := readLine(dot)
+			line, err := readLine(dot)
 			if err != nil {
-				return err
+				return "", "", err
 			}
-			target, ok := strings.CutPrefix(target, "gitdir: ")
+			target, ok := strings.CutPrefix(line, "gitdir: ")
 			if !ok {
-				return fmt.Errorf("%s does not name a git folder", dot)
+				return "", "", fmt.Errorf("%s does not name a git folder", dot)
 			}
-			if !filepath.IsAbs(target) {
-				target = filepath.Join(at, target)
+			if target = below(at, target); !isGitDir(target) {
+				return "", "", fmt.Errorf("%s points to %s, which is not a git folder: was the repository moved? (git worktree repair)", dot, target)
 			}
-			if !isGitDir(target) {
-				return fmt.Errorf("%s points to %s, which is not a git folder: was the repository moved? (git worktree repair)", dot, target)
-			}
-			r.root, r.gitDir = at, filepath.Clean(target)
-			return r.findCommon()
+			return at, target, nil
 		}
 		if filepath.Dir(at) == at {
-			return fmt.Errorf("%w at %s or above it", ErrNoRepository, dir)
+			return "", "", fmt.Errorf("%w at %s or above it", ErrNoRepository, dir)
 		}
 	}
 }
 
-func (r *Repository) findCommon() error {
-	line, err := readLine(filepath.Join(r.gitDir, "commondir"))
+// commonDir returns the folder that the linked work trees of a git folder share.
+func commonDir(gitDir string) (string, error) {
+	line, err := readLine(filepath.Join(gitDir, "commondir"))
 	if errors.Is(err, fs.ErrNotExist) {
-		r.common = r.gitDir
-		return nil
+		return gitDir, nil
 	}
-	if err != nil {
-		return err
+	return below(gitDir, line), err
+}
+
+// below returns name, from dir on if it is relative.
+func below(dir, name string) string {
+	if filepath.IsAbs(name) {
+		return filepath.Clean(name)
 	}
-	if !filepath.IsAbs(line) {
-		line = filepath.Join(r.gitDir, line)
-	}
-	r.common = filepath.Clean(line)
-	return nil
+	return filepath.Join(dir, name)
 }
 
 // isGitDir follows is_git_directory of git's setup.c.
@@ -136,14 +133,8 @@ func isGitDir(dir string) bool {
 }
 
 func readLine(file string) (string, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	if len(data) > maxLinkBytes {
-		return "", fmt.Errorf("%s is longer than %d bytes", file, maxLinkBytes)
-	}
-	return strings.TrimRight(string(data), "\r\n"), nil
+	data, err := bounded.File(file, maxLinkBytes)
+	return strings.TrimRight(string(data), "\r\n"), err
 }
 
 // checkFormat refuses unsupported formats. It ignores extensions that only concern the work tree or the configuration
@@ -174,15 +165,12 @@ func (r *Repository) Head(ctx context.Context) (Head, error) {
 	if err != nil {
 		return Head{}, err
 	}
-	commit, err := r.Commit(ctx, hashOf(id))
-	if err != nil {
-		return Head{}, err
-	}
-	head := Head{Commit: commit}
+	head := Head{}
 	if name.IsBranch() {
 		head.Branch = name.Short()
 	}
-	return head, nil
+	head.Commit, err = r.Commit(ctx, hashOf(id))
+	return head, err
 }
 
 // resolveRef follows symbolic references to the one that names an object. It returns the last name with ErrNotFound too.

@@ -3,7 +3,6 @@ package git
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 // errMissing is returned by a store that does not hold an object.
@@ -85,26 +86,37 @@ func (w withoutAlternates) Open(name string) (billy.File, error) {
 func (s *store) read(id plumbing.Hash) (encoded, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	obj, err := s.lookup(id)
-	if err != nil {
-		return encoded{}, err
+	obj, err := s.storage.EncodedObject(plumbing.AnyObject, id)
+	if err != nil && s.reindex() {
+		// A repack by another process moves objects between packs.
+		obj, err = s.storage.EncodedObject(plumbing.AnyObject, id)
 	}
-	if obj.Size() > MaxObjectBytes {
-		return encoded{}, fmt.Errorf("object %s has %d bytes, above the limit of %d", id, obj.Size(), int64(MaxObjectBytes))
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return encoded{}, errMissing
 	}
-	r, err := obj.Reader()
+	var read encoded
+	if err == nil {
+		read, err = decode(obj)
+	}
 	if err != nil {
 		return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
 	}
-	data, err := io.ReadAll(io.LimitReader(r, MaxObjectBytes+1))
-	if err = errors.Join(err, r.Close()); err != nil {
-		return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
-	}
-	read := encoded{obj.Type(), data}
 	if read.id() != id {
 		return encoded{}, fmt.Errorf("object %s in %s is damaged (run git fsck there)", id, s.dir)
 	}
 	return read, nil
+}
+
+func decode(obj plumbing.EncodedObject) (encoded, error) {
+	if obj.Size() > MaxObjectBytes {
+		return encoded{}, fmt.Errorf("it has %d bytes, above the limit of %d", obj.Size(), int64(MaxObjectBytes))
+	}
+	r, err := obj.Reader()
+	if err != nil {
+		return encoded{}, err
+	}
+	data, err := bounded.Read(r, MaxObjectBytes)
+	return encoded{obj.Type(), data}, errors.Join(err, r.Close())
 }
 
 // has reports whether the object is listed, without reading it.
@@ -115,21 +127,6 @@ func (s *store) has(id plumbing.Hash) bool {
 		return true
 	}
 	return s.reindex() && s.storage.HasEncodedObject(id) == nil
-}
-
-func (s *store) lookup(id plumbing.Hash) (plumbing.EncodedObject, error) {
-	obj, err := s.storage.EncodedObject(plumbing.AnyObject, id)
-	if err != nil && s.reindex() {
-		// A repack by another process moves objects between packs.
-		obj, err = s.storage.EncodedObject(plumbing.AnyObject, id)
-	}
-	switch {
-	case errors.Is(err, plumbing.ErrObjectNotFound):
-		return nil, errMissing
-	case err != nil:
-		return nil, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
-	}
-	return obj, nil
 }
 
 // reindex drops the index of packs if their folder changed, and reports whether it did.
@@ -161,11 +158,7 @@ func alternates(commonDir string) ([]string, error) {
 			if line == "" || strings.HasPrefix(line, "#") {
 				continue
 			}
-			if !filepath.IsAbs(line) {
-				line = filepath.Join(queue[0], line)
-			}
-			line = filepath.Clean(line)
-			if seen[line] {
+			if line = below(queue[0], line); seen[line] {
 				continue
 			}
 			if seen[line] = true; len(seen) > maxAlternates {

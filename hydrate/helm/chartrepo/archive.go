@@ -23,14 +23,13 @@ func inspect(data []byte, name, version string) error {
 	if err != nil {
 		return fmt.Errorf("the archive: %w", err)
 	}
-	if metadata == nil {
-		return errors.New("the archive has no Chart.yaml in a folder of its own: it is not a packaged chart")
-	}
 	var chart struct{ Name, Version string }
-	if err := yaml.Unmarshal(metadata, &chart); err != nil {
+	switch err := yaml.Unmarshal(metadata, &chart); {
+	case metadata == nil:
+		return errors.New("the archive has no Chart.yaml in a folder of its own: it is not a packaged chart")
+	case err != nil:
 		return fmt.Errorf("the archive's Chart.yaml: %w", err)
-	}
-	if chart.Name != name || !sameVersion(chart.Version, version) {
+	case chart.Name != name || !sameVersion(chart.Version, version):
 		return fmt.Errorf("the archive holds chart %.200q of version %.200q: the repository has changed since Chart.lock was made", chart.Name, chart.Version)
 	}
 	return nil

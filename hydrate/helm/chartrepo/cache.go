@@ -5,11 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/cachefile"
 )
 
@@ -39,21 +39,18 @@ func (c *cache) get(p pin) ([]byte, error) {
 	sum := c.known[p]
 	c.mu.Unlock()
 	if sum == "" {
-		note, err := readBounded(c.note(p), 2*sha256.Size+1)
+		note, err := read(c.note(p), 2*sha256.Size+1)
 		if err != nil {
-			return nil, cacheError(err)
+			return nil, err
 		}
 		sum = strings.TrimSpace(string(note))
 	}
 	if raw, err := hex.DecodeString(sum); err != nil || len(raw) != sha256.Size {
 		return nil, nil
 	}
-	data, err := readBounded(c.archive(sum), MaxArchiveBytes)
-	if err != nil {
-		return nil, cacheError(err)
-	}
-	if digest(data) != sum {
-		return nil, nil // the next fetch replaces it
+	data, err := read(c.archive(sum), MaxArchiveBytes)
+	if err != nil || digest(data) != sum {
+		return nil, err // the next fetch replaces a damaged one
 	}
 	return data, nil
 }
@@ -78,20 +75,13 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// readBounded returns nil for a file that is missing or larger than limit.
-func readBounded(name string, limit int64) ([]byte, error) {
-	info, err := os.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() > limit {
+// read returns nil for a file that is missing or larger than limit.
+func read(name string, limit int64) ([]byte, error) {
+	data, err := bounded.File(name, limit)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, bounded.ErrTooLarge) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return data, err
+	return data, cacheError(err)
 }
 
 func write(name string, data []byte) error { return cacheError(cachefile.Write(name, data)) }

@@ -128,11 +128,19 @@ func (f *Fetcher) Archive(ctx context.Context, repository, name, version string)
 	if err != nil {
 		return nil, fmt.Errorf("chart %s: %w", name, err)
 	}
-	defer f.lock(p)()
-	if data, err := f.cache.get(p); data != nil || err != nil {
+	wanted, _ := f.wanted.LoadOrStore(p, new(sync.Mutex))
+	wanted.(*sync.Mutex).Lock()
+	defer wanted.(*sync.Mutex).Unlock()
+	data, err := f.cache.get(p)
+	if data != nil || err != nil {
 		return data, err
 	}
-	data, named, err := f.fetch(ctx, where, p)
+	named := true // the repository has the archive's digest
+	if where.Scheme == ociScheme {
+		data, err = f.pull(ctx, where.Host+where.Path+"/"+name, strings.ReplaceAll(version, "+", "_"))
+	} else {
+		data, named, err = f.download(ctx, where, p)
+	}
 	if err == nil {
 		err = inspect(data, name, version)
 	}
@@ -140,22 +148,6 @@ func (f *Fetcher) Archive(ctx context.Context, repository, name, version string)
 		return nil, fmt.Errorf("%s: %w", p, err)
 	}
 	return data, f.cache.put(p, data, named)
-}
-
-// lock waits until no other goroutine fetches p.
-func (f *Fetcher) lock(p pin) (unlock func()) {
-	wanted, _ := f.wanted.LoadOrStore(p, new(sync.Mutex))
-	wanted.(*sync.Mutex).Lock()
-	return wanted.(*sync.Mutex).Unlock
-}
-
-// fetch fetches an archive, and reports whether the repository has its digest.
-func (f *Fetcher) fetch(ctx context.Context, where *url.URL, p pin) (data []byte, named bool, err error) {
-	if where.Scheme == ociScheme {
-		data, err = f.pull(ctx, where.Host+where.Path+"/"+p.name, strings.ReplaceAll(p.version, "+", "_"))
-		return data, true, err
-	}
-	return f.download(ctx, where, p)
 }
 
 const ociScheme = "oci"

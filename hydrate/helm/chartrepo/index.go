@@ -47,11 +47,11 @@ type index struct {
 
 // download fetches an archive from a chart repository.
 func (f *Fetcher) download(ctx context.Context, repository *url.URL, p pin) (data []byte, named bool, err error) {
+	var entries []entry
 	raw, err := f.index(ctx, repository)
-	if err != nil {
-		return nil, false, fmt.Errorf("read its index: %w", err)
+	if err == nil {
+		entries, err = find(raw, p.name)
 	}
-	entries, err := find(raw, p.name)
 	if err != nil {
 		return nil, false, fmt.Errorf("read its index: %w", err)
 	}

@@ -36,15 +36,11 @@ type web struct {
 type login struct{ name, password string }
 
 func newWeb(options Options) *web {
-	transport := options.Transport
-	if transport == nil {
-		transport = http.DefaultTransport
-		if t, ok := transport.(*http.Transport); ok {
-			t = t.Clone()
-			// net/http would unpack archives that servers label as gzip-encoded.
-			t.DisableCompression = true
-			transport = t
-		}
+	transport := cmp.Or(options.Transport, http.DefaultTransport)
+	if t, ok := transport.(*http.Transport); ok && options.Transport == nil {
+		t = t.Clone()
+		t.DisableCompression = true // net/http would unpack archives that servers label as gzip-encoded
+		transport = t
 	}
 	w := &web{
 		client:      &http.Client{Transport: transport, CheckRedirect: checkRedirect},
@@ -100,16 +96,14 @@ func (w *web) once(ctx context.Context, repository, target *url.URL, limit int64
 	}
 	defer func() { _ = response.Body.Close() }()
 	switch status := response.StatusCode; {
-	case status == http.StatusOK:
 	case retry.Status(status):
 		wait, _ := retry.After(response.Header, time.Time{})
 		return nil, retry.Again(fmt.Errorf("the server answered %d", status), wait)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return nil, fmt.Errorf("the server answered %d; run `docker login %s`", status, target.Host)
-	default:
+	case status != http.StatusOK:
 		return nil, fmt.Errorf("the server answered %d", status)
-	}
-	if response.ContentLength > limit {
+	case response.ContentLength > limit:
 		return nil, fmt.Errorf("it has %d bytes, at most %d are read", response.ContentLength, limit)
 	}
 	body := io.Reader(response.Body)
