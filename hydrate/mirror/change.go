@@ -74,16 +74,8 @@ func (o Origin) String() string {
 	return terminal.Blank(o.URL) + "@" + o.Commit
 }
 
-// Trailers of a mirror's commits (git-interpret-trailers(1)).
-const (
-	TrailerRelease  = "Lockage-Release"
-	TrailerArtifact = "Lockage-Artifact"
-	TrailerContent  = "Lockage-Content"
-	TrailerSource   = "Lockage-Source"
-	TrailerGitOps   = "Lockage-Gitops"
-	TrailerRecord   = "Lockage-Record" // of promotions only
-	TrailerBase     = "Lockage-Base"   // of proposals only: the commit of the stage branch that it was made on
-)
+// trailerArtifact is the trailer of a mirror's commits that names the artifact (git-interpret-trailers(1)).
+const trailerArtifact = "Lockage-Artifact"
 
 // committer is the author of a mirror's commits: the tool, not the person who runs it.
 func committer() git.Signature { return git.Signature{Name: "lockage", Email: "noreply@lockage.dev"} }
@@ -113,13 +105,13 @@ func (c Change) commit(on, reviewed git.Hash) git.NewCommit {
 	}
 	message := fmt.Sprintf("%s %s/%s %s\n\n", verb, c.Pipeline, c.Stage, c.Release)
 	for _, t := range []struct{ key, value string }{
-		{TrailerRelease, c.Release},
-		{TrailerArtifact, c.Reference()},
-		{TrailerContent, c.Content.String()},
-		{TrailerSource, c.Source.String()},
-		{TrailerGitOps, c.GitOps.String()},
-		{TrailerRecord, c.record().String()},
-		{TrailerBase, base},
+		{"Lockage-Release", c.Release},
+		{trailerArtifact, c.Reference()},
+		{"Lockage-Content", c.Content.String()},
+		{"Lockage-Source", c.Source.String()},
+		{"Lockage-Gitops", c.GitOps.String()},
+		{"Lockage-Record", c.record().String()}, // of promotions only
+		{"Lockage-Base", base},                  // of proposals only: the commit of the stage branch that it was made on
 	} {
 		if t.value != "" {
 			message += t.key + ": " + terminal.Blank(t.value) + "\n"

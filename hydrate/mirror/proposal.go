@@ -58,7 +58,10 @@ func (p *Proposal) compare(ctx context.Context, remote *git.Remote, path string)
 		return nil
 	}
 	p.Base = head.Parents[0]
-	if open, err := p.open(ctx, remote); err != nil || !open {
+	if based, err := remote.IsAncestor(ctx, p.Base, p.Into); err != nil || !based {
+		return err
+	}
+	if merged, err := remote.IsAncestor(ctx, p.Head, p.Into); err != nil || merged {
 		return err
 	}
 	base, err := remote.Commit(ctx, p.Base)
@@ -68,16 +71,6 @@ func (p *Proposal) compare(ctx context.Context, remote *git.Remote, path string)
 	then, err := remote.PathIDs(ctx, path, base)
 	p.Current = err == nil && then[0] == ids[1]
 	return err
-}
-
-// open reports whether Base is on the stage branch and Head is not.
-func (p *Proposal) open(ctx context.Context, remote *git.Remote) (bool, error) {
-	based, err := remote.IsAncestor(ctx, p.Base, p.Into)
-	if err != nil || !based {
-		return false, err
-	}
-	merged, err := remote.IsAncestor(ctx, p.Head, p.Into)
-	return !merged, err
 }
 
 // propose decides whether a change that the head of the stage branch does not show has to be written to its review branch.

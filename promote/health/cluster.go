@@ -5,14 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/lockage/lockage/internal/terminal"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // Bounds on what is asked of a cluster and read of its answers.
@@ -83,17 +89,11 @@ func (k kind) in(version string) schema.GroupVersionResource {
 }
 
 // The kinds that are read.
-func application() kind {
-	return kind{"argoproj.io", "Application", "applications", []string{"v1alpha1"}}
-}
-
-func ociRepository() kind {
-	return kind{"source.toolkit.fluxcd.io", "OCIRepository", "ocirepositories", []string{"v1", "v1beta2"}}
-}
-
-func kustomization() kind {
-	return kind{"kustomize.toolkit.fluxcd.io", "Kustomization", "kustomizations", []string{"v1"}}
-}
+var (
+	application   = kind{"argoproj.io", "Application", "applications", []string{"v1alpha1"}}
+	ociRepository = kind{"source.toolkit.fluxcd.io", "OCIRepository", "ocirepositories", []string{"v1", "v1beta2"}}
+	kustomization = kind{"kustomize.toolkit.fluxcd.io", "Kustomization", "kustomizations", []string{"v1"}}
+)
 
 // get reads one object. It returns [ErrUnfit] if the object does not exist.
 func (c *Cluster) get(ctx context.Context, k kind, n Name) (object, error) {
@@ -147,4 +147,64 @@ func temporary(err error) bool {
 		return false
 	}
 	return true
+}
+
+// object is an object of a cluster.
+type object struct {
+	kind
+	fields map[string]any
+}
+
+// at returns a field of an object; the zero value if it is absent or of another type.
+func at[T any](fields map[string]any, path ...string) T {
+	value, _, _ := unstructured.NestedFieldNoCopy(fields, path...)
+	field, _ := value.(T)
+	return field
+}
+
+func (o object) str(path ...string) string { return at[string](o.fields, path...) }
+
+func (o object) name() Name {
+	return Name{o.str("metadata", "namespace"), o.str("metadata", "name")}
+}
+
+// judgement collects what speaks against an object.
+type judgement struct {
+	object
+	against []string
+}
+
+// failIf notes an objection if it is true.
+func (j *judgement) failIf(objection bool, format string, args ...any) {
+	if objection {
+		j.against = append(j.against, fmt.Sprintf(format, args...))
+	}
+}
+
+// state returns the object's state: ready if nothing speaks against it.
+func (j *judgement) state(revision, status string) State {
+	j.failIf(j.str("metadata", "deletionTimestamp") != "", "it is being deleted")
+	if len(j.against) > 0 {
+		status = strings.Join(j.against, ", ")
+	}
+	n := j.name()
+	return State{
+		Source: predicate.Source{
+			Kind: j.String(), Namespace: n.Namespace, Name: n.Name,
+			Revision: terminal.Words(revision, maxWords), Status: terminal.Words(status, maxWords),
+		},
+		Ready: len(j.against) == 0,
+	}
+}
+
+// names reports whether a revision is the digest, by itself or after a tag and @.
+func names(revision string, d digest.Digest) bool {
+	_, after, tagged := strings.Cut(revision, "@")
+	return revision == d.String() || tagged && after == d.String()
+}
+
+// sameRepository reports whether the URL of a source is that of a repository.
+func sameRepository(url, repository string) bool {
+	name, ok := strings.CutPrefix(url, "oci://")
+	return ok && strings.TrimSuffix(name, "/") == repository
 }

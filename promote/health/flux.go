@@ -9,7 +9,7 @@ import (
 // judgeFlux judges whether an OCIRepository has fetched a digest, or a Kustomization has applied it and found it healthy.
 func judgeFlux(o object, d digest.Digest) State {
 	revision := o.str("status", "artifact", "revision")
-	if o.kind.kind == kustomization().kind {
+	if o.kind.kind == kustomization.kind {
 		revision = o.str("status", "lastAppliedRevision")
 	}
 	j := judgement{object: o}
@@ -38,7 +38,7 @@ func (o object) condition(kind string) map[string]any {
 
 // sourceRef returns the OCIRepository that a Kustomization applies, if it applies one.
 func (o object) sourceRef() (Name, bool) {
-	if o.str("spec", "sourceRef", "kind") != ociRepository().kind {
+	if o.str("spec", "sourceRef", "kind") != ociRepository.kind {
 		return Name{}, false
 	}
 	return Name{cmp.Or(o.str("spec", "sourceRef", "namespace"), o.name().Namespace), o.str("spec", "sourceRef", "name")}, true

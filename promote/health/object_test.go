@@ -17,9 +17,9 @@ func FuzzJudge(f *testing.F) {
 			return
 		}
 		for _, state := range []State{
-			judgeApplication(object{application(), fields}, d),
-			judgeFlux(object{ociRepository(), fields}, d),
-			judgeFlux(object{kustomization(), fields}, d),
+			judgeApplication(object{application, fields}, d),
+			judgeFlux(object{ociRepository, fields}, d),
+			judgeFlux(object{kustomization, fields}, d),
 		} {
 			if state.Ready && (!strings.Contains(text, "aaaa") && !strings.Contains(text, `\u`)) {
 				t.Errorf("%s is ready", state.Kind)

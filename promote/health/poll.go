@@ -21,7 +21,7 @@ func (c *Cluster) poll(ctx context.Context, q Question) ([]State, error) {
 	}
 	var states []State
 	for _, n := range q.Applications {
-		o, err := c.get(ctx, application(), n)
+		o, err := c.get(ctx, application, n)
 		if err != nil {
 			return nil, err
 		}
@@ -29,7 +29,7 @@ func (c *Cluster) poll(ctx context.Context, q Question) ([]State, error) {
 	}
 	seen := map[Name]bool{}
 	for _, n := range q.Kustomizations {
-		o, err := c.get(ctx, kustomization(), n)
+		o, err := c.get(ctx, kustomization, n)
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +39,7 @@ func (c *Cluster) poll(ctx context.Context, q Question) ([]State, error) {
 		}
 		if !seen[from] {
 			seen[from] = true
-			repository, err := c.get(ctx, ociRepository(), from)
+			repository, err := c.get(ctx, ociRepository, from)
 			if err != nil {
 				return nil, err
 			}
@@ -61,7 +61,7 @@ func appendKustomization(states []State, o object, q Question) ([]State, error) 
 
 // find reads every object whose source is the stage's artifact.
 func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
-	apps, err := c.list(ctx, application(), func(o object) bool {
+	apps, err := c.list(ctx, application, func(o object) bool {
 		return slices.ContainsFunc(o.sources(), func(s source) bool {
 			return sameRepository(s.url, q.Repository) && q.follows(s.target, "")
 		})
@@ -69,7 +69,7 @@ func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 	if err != nil {
 		return nil, err
 	}
-	repositories, err := c.list(ctx, ociRepository(), func(o object) bool {
+	repositories, err := c.list(ctx, ociRepository, func(o object) bool {
 		return sameRepository(o.str("spec", "url"), q.Repository) && q.follows(o.str("spec", "ref", "tag"), o.str("spec", "ref", "digest"))
 	})
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *Cluster) find(ctx context.Context, q Question) ([]State, error) {
 	if len(repositories) == 0 {
 		return states, nil
 	}
-	all, err := c.list(ctx, kustomization(), func(o object) bool { _, ok := o.sourceRef(); return ok })
+	all, err := c.list(ctx, kustomization, func(o object) bool { _, ok := o.sourceRef(); return ok })
 	if err != nil {
 		return nil, err
 	}
