@@ -61,7 +61,7 @@ statement says. The promoter of a stage may sign that stage's health.`,
 			if len(args) == 1 {
 				f.what = args[0]
 			}
-			if f.health.stage != "" {
+			if f.health.question.Stage != "" {
 				return a.attestHealth(cmd.Context(), f)
 			}
 			return a.attest(cmd.Context(), f)

@@ -26,24 +26,23 @@ const healthTimeout = 5 * time.Minute
 // healthFlags belong to attest --health.
 type healthFlags struct {
 	health.Config
-	stage, digest      string
+	question           health.Question
 	applications, flux []string
-	timeout            time.Duration
 }
 
 func (f *healthFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.stage, "health", "", "`STAGE` whose live artifact to attest the health of")
+	cmd.Flags().StringVar(&f.question.Stage, "health", "", "`STAGE` whose live artifact to attest the health of")
 	cmd.Flags().StringArrayVar(&f.applications, "application", nil, "with --health: Argo CD's Application `NAMESPACE/NAME`; repeatable (default: those that deploy the stage)")
 	cmd.Flags().StringArrayVar(&f.flux, "flux", nil, "with --health: Flux's Kustomization `NAMESPACE/NAME`; repeatable (default: those that deploy the stage)")
-	cmd.Flags().StringVar(&f.digest, "digest", "", "with --health: `DIGEST` that must run, one that was promoted to the stage (default: the live one)")
+	cmd.Flags().StringVar((*string)(&f.question.Digest), "digest", "", "with --health: `DIGEST` that must run, one that was promoted to the stage (default: the live one)")
 	cmd.Flags().StringVar(&f.Kubeconfig, "kubeconfig", "", "with --health: kubeconfig `FILE` (default: as kubectl, or the pod's service account)")
 	cmd.Flags().StringVar(&f.Context, "context", "", "with --health: `NAME` of the kubeconfig's context")
-	cmd.Flags().DurationVar(&f.timeout, "timeout-wait", healthTimeout, "with --health: `DURATION` to wait for the cluster; 0 checks once")
+	cmd.Flags().DurationVar(&f.question.Timeout, "timeout-wait", healthTimeout, "with --health: `DURATION` to wait for the cluster; 0 checks once")
 }
 
 // refuseWithout refuses flags that need --health.
 func (f *healthFlags) refuseWithout() error {
-	if f.digest+f.Kubeconfig+f.Context != "" || len(f.applications)+len(f.flux) > 0 || f.timeout != healthTimeout {
+	if f.Kubeconfig+f.Context+f.question.Digest.String() != "" || len(f.applications)+len(f.flux) > 0 || f.question.Timeout != healthTimeout {
 		return usagef("--application, --flux, --digest, --kubeconfig, --context and --timeout-wait belong to --health STAGE")
 	}
 	return nil
@@ -51,17 +50,16 @@ func (f *healthFlags) refuseWithout() error {
 
 // question checks the flags, and returns what to ask the cluster.
 func (f *attestFlags) question() (health.Question, error) {
-	q := health.Question{Stage: f.health.stage, Digest: digest.Digest(f.health.digest), Timeout: f.health.timeout}
+	q := f.health.question
 	switch {
 	case f.what != "" || f.predicateType != "" || f.predicate != "" || f.stage != "" || f.subject != "artifact":
 		return q, usagef("--health STAGE determines the statement: leave out STAGE, --stage, --subject, --type and --predicate")
 	case f.release != "":
 		return q, usagef("--health attests the live release: leave --release out")
-	case f.health.timeout < 0:
-		return q, usagef("--timeout-wait %s: want a positive duration", f.health.timeout)
-	}
-	if q.Digest != "" && (q.Digest.Validate() != nil || q.Digest.Algorithm() != digest.SHA256) {
-		return q, usagef("--digest %.100q: want sha256:<64 hex>", f.health.digest)
+	case q.Timeout < 0:
+		return q, usagef("--timeout-wait %s: want a positive duration", q.Timeout)
+	case q.Digest != "" && (q.Digest.Validate() != nil || q.Digest.Algorithm() != digest.SHA256):
+		return q, usagef("--digest %.100q: want sha256:<64 hex>", q.Digest)
 	}
 	for _, s := range f.health.applications {
 		n, err := health.ParseName(s)
@@ -128,15 +126,11 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 
 // promoted finds the live artifact of a stage, or an earlier one by its digest, and when it was promoted.
 func (a *app) promoted(ctx context.Context, f attestFlags, d digest.Digest) (*target, time.Time, error) {
-	t, err := a.seek(ctx, f.signFlags, verify.Query{Artifact: f.health.stage})
+	t, err := a.seek(ctx, f.signFlags, verify.Query{Artifact: f.health.question.Stage})
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	declared, _, err := t.expand(t.request.Pipeline, t.request.Stage)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	stage, err := t.open(ctx, declared)
+	stage, err := t.open(ctx, t.request.Pipeline, t.request.Stage)
 	if err != nil {
 		return nil, time.Time{}, err
 	}

@@ -79,8 +79,12 @@ func (d declaration) expand(p *pipeline.Pipeline, stage string) (pipeline.Expand
 	return declared, current.Lock.ReleaseID, err
 }
 
-// open finds where a declared stage keeps its state.
-func (d declaration) open(ctx context.Context, declared pipeline.Expanded) (live.Stage, error) {
+// open finds where a stage keeps its state.
+func (d declaration) open(ctx context.Context, p *pipeline.Pipeline, stage string) (live.Stage, error) {
+	declared, _, err := d.expand(p, stage)
+	if err != nil {
+		return live.Stage{}, err
+	}
 	return live.Open(ctx, d.files, declared, d.client, d.workspace.Repository)
 }
 

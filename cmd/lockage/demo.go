@@ -26,9 +26,7 @@ runs the workflow on them, from the lock to production, printing each command. I
 		Example: `  lockage demo
   lockage demo --dir /tmp/lockage-demo`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.demo(cmd.Context(), dir, addr)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), dir, addr) },
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "new or empty folder `DIR` to work in (default: a temporary one)")
 	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "`ADDRESS` of the registry; port 0 means a free one")

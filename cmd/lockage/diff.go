@@ -112,22 +112,13 @@ shown once, and schemas in outline.`,
 }
 
 type differ struct {
-	app      *app
-	args     []string
-	base     string
-	commit   string
-	release  string
-	worktree bool
-	options  diff.Options
-	markdown bool
-	limit    int
-	html     string
-	exitCode bool
-
-	comment     bool
-	pullRequest int
-
-	names []sides.Name // of the arguments
+	app                                   *app
+	args                                  []string
+	names                                 []sides.Name // of the arguments
+	base, commit, release, html           string
+	worktree, markdown, comment, exitCode bool
+	limit, pullRequest                    int
+	options                               diff.Options
 }
 
 func (d *differ) run(ctx context.Context) error {

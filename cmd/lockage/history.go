@@ -110,9 +110,7 @@ ends the list, with exit status 3. Pipelines and keys are read at the policy ref
 		Example: `  lockage history production
   lockage history production --limit 5 -o json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.history(cmd.Context(), args[0], limit)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.history(cmd.Context(), args[0], limit) },
 	}
 	cmd.Flags().IntVar(&limit, "limit", 0, "`NUMBER` of promotions to show, the newest first; older ones are not verified (default: all)")
 	a.policyFlag(cmd)
@@ -149,11 +147,7 @@ func (a *app) history(ctx context.Context, stage string, limit int) error {
 
 func (d declaration) history(ctx context.Context, p *pipeline.Pipeline, stage string, limit int) (historyResult, error) {
 	r := historyResult{Pipeline: p.Name, Stage: stage, Promotions: []shownPromotion{}}
-	declared, _, err := d.expand(p, stage)
-	if err != nil {
-		return r, err
-	}
-	s, err := d.open(ctx, declared)
+	s, err := d.open(ctx, p, stage)
 	if err != nil {
 		return r, err
 	}

@@ -35,9 +35,7 @@ which may be empty, or else with one from the terminal. It never overwrites a fi
 repository.`,
 		Example: `  lockage keys generate ~/.lockage/hydrator`,
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.generateKeys(cmd.Context(), args[0])
-		},
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.generateKeys(cmd.Context(), args[0]) },
 	}
 }
 

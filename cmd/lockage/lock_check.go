@@ -41,9 +41,7 @@ labels, if any, is the locked one. The exit status is 3 if a check fails.`,
 		Example: `  lockage lock check
   lockage lock check --offline -f 'apps/*/lockage.yaml'`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.checkLocks(cmd.Context(), offline)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.checkLocks(cmd.Context(), offline) },
 	}
 	cmd.Flags().BoolVar(&offline, "offline", false, "only the checks that need neither the source repository nor the registry")
 	return cmd

@@ -27,9 +27,7 @@ Values without a flag come from the current lock.`,
   lockage lock discover --path deploy/chart --path src --tag 'main-{commit}' --push
   lockage lock discover --dry-run`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return d.run(cmd.Context())
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&d.search.Branch, "branch", "", "`BRANCH` of the source repository (default: its default branch)")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path"
 	"strings"
 	"time"
@@ -69,9 +70,7 @@ and path. The registry resolves the digest.`,
       --kind helm --source-repo https://github.com/acme/shop.git --source-path deploy/chart
   lockage lock write --commit "$GITHUB_SHA" --push`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return l.run(cmd.Context())
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&l.lock.GitCommit, "commit", "", "source `COMMIT`, 40 hex digits")
@@ -92,7 +91,8 @@ type lockWriter struct {
 	dryRun bool
 
 	workspace *workspace.Workspace
-	target    lockTarget
+	remote    remotelock.Branch  // to push to
+	files     fs.FS              // of the repository, before the release
 	pipeline  *pipeline.Pipeline // zero if --dir names the lock directory
 	current   lock.Lock          // zero before the first release
 }
@@ -136,21 +136,20 @@ func (l *lockWriter) open(ctx context.Context) (err error) {
 	if l.workspace, err = l.app.workspace(ctx); err != nil {
 		return err
 	}
-	l.target, l.pipeline = workTree{l.workspace}, new(pipeline.Pipeline)
 	if l.push {
-		if l.target, err = l.pushTarget(ctx); err != nil {
+		if l.remote, err = l.pushTarget(ctx); err != nil {
 			return err
 		}
+		l.files, err = l.remote.Files(ctx)
+	} else {
+		l.files, err = l.workspace.WorkTree()
 	}
-	if l.dryRun {
-		l.target = dryTarget{l.target}
-	}
-	files, err := l.target.Files(ctx)
 	if err != nil {
 		return err
 	}
+	l.pipeline = new(pipeline.Pipeline)
 	if l.dir == "" {
-		pipelines, err := l.workspace.Pipelines(files, l.app.files)
+		pipelines, err := l.workspace.Pipelines(l.files, l.app.files)
 		if err != nil {
 			return err
 		}
@@ -160,7 +159,7 @@ func (l *lockWriter) open(ctx context.Context) (err error) {
 		l.pipeline, l.dir = pipelines[0], pipelines[0].Lock
 	}
 	l.dir = path.Clean(l.dir)
-	current, err := lock.Current(files, l.dir)
+	current, err := lock.Current(l.files, l.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -169,21 +168,20 @@ func (l *lockWriter) open(ctx context.Context) (err error) {
 }
 
 // pushTarget returns the branch to push to.
-func (l *lockWriter) pushTarget(ctx context.Context) (lockTarget, error) {
+func (l *lockWriter) pushTarget(ctx context.Context) (remotelock.Branch, error) {
 	policyRef, err := l.workspace.Policy(ctx, l.app.policy, func(string) {})
 	if err != nil {
-		return nil, err
-	}
-	if policyRef.Remote() == nil {
-		return nil, usagef("--push: repository %s has no remote to push to", l.workspace.Repository)
+		return remotelock.Branch{}, err
 	}
 	name := cmp.Or(l.branch, policyRef.Branch())
-	if name == "" || strings.HasPrefix(name, "refs/") {
-		return nil, usagef("--push: policy ref %s is not a branch; name one with --policy REMOTE@BRANCH", policyRef.Name())
+	switch {
+	case policyRef.Remote() == nil:
+		err = usagef("--push: repository %s has no remote to push to", l.workspace.Repository)
+	case name == "" || strings.HasPrefix(name, "refs/"):
+		err = usagef("--push: policy ref %s is not a branch; name one with --policy REMOTE@BRANCH", policyRef.Name())
 	}
-	l.branch = name
 	// The random numbers keep concurrent runs apart.
-	return remotelock.Branch{Remote: policyRef.Remote(), Name: name, Wait: mirror.Backoff(lockPause, rand.Int64N)}, nil
+	return remotelock.Branch{Remote: policyRef.Remote(), Name: name, Wait: mirror.Backoff(lockPause, rand.Int64N)}, err
 }
 
 // sourceRepo returns the URL of the source repository; "" if neither flag, lock nor pipeline file has it.
@@ -197,18 +195,36 @@ func (l *lockWriter) record(ctx context.Context) error {
 	if err := l.complete(ctx, now); err != nil {
 		return err
 	}
-	recorded, err := l.target.Record(ctx, remotelock.Entry{
-		Lock: l.lock, Dir: l.dir, Pipeline: l.pipeline.Name, Time: now, Ancestry: history{l.workspace.Repository, l.sourceRepo()},
-	})
+	result := lockWriteResult{Pipeline: l.pipeline.Name, Branch: l.remote.Name, DryRun: l.dryRun}
+	ancestry := history{l.workspace.Repository, l.sourceRepo()}
+	var err error
+	switch {
+	case l.dryRun:
+		var plan lock.Plan
+		plan, err = lock.Prepare(ctx, l.files, l.dir, l.lock, ancestry)
+		result.Written = plan.Written
+	case l.push:
+		var recorded remotelock.Recorded
+		recorded, err = l.remote.Record(ctx, remotelock.Entry{Lock: l.lock, Dir: l.dir, Pipeline: l.pipeline.Name, Time: now, Ancestry: ancestry})
+		result.Written, result.Commit = recorded.Written, string(recorded.Commit)
+	default:
+		result.Written, err = l.write(ctx, ancestry)
+	}
 	if err != nil {
 		return err
 	}
-	result := lockWriteResult{Pipeline: l.pipeline.Name, Written: recorded.Written, Commit: string(recorded.Commit), DryRun: l.dryRun}
-	if l.push {
-		result.Branch = l.branch
-	}
 	l.app.emit(list[lockWriteResult]{result})
 	return nil
+}
+
+// write records the lock in the files of the checkout.
+func (l *lockWriter) write(ctx context.Context, ancestry lock.Ancestry) (lock.Written, error) {
+	root, err := os.OpenRoot(l.workspace.Root())
+	if err != nil {
+		return lock.Written{}, err
+	}
+	defer root.Close()
+	return lock.Write(ctx, root, l.dir, l.lock, ancestry)
 }
 
 // complete fills in the values that have no flag.

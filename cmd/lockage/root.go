@@ -50,16 +50,14 @@ const examples = `  lockage demo                  # the whole workflow on a temp
 
 func newRootCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:           "lockage",
-		Short:         "From a lock in Git to signed manifests in a registry",
-		Long:          longHelp,
-		Example:       examples,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cmd.Help()
-		},
+		Use:               "lockage",
+		Short:             "From a lock in Git to signed manifests in a registry",
+		Long:              longHelp,
+		Example:           examples,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		Args:              cobra.NoArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

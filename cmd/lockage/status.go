@@ -28,7 +28,7 @@ type stageStatus struct {
 	Live       *liveStatus   `json:"live,omitempty"`
 	Tag        digest.Digest `json:"tag,omitempty"`
 	Candidate  *shownRelease `json:"candidate,omitempty"`
-	Branch     *branchStatus `json:"branch,omitempty"`
+	Branch     *live.Branch  `json:"branch,omitempty"`
 	Drift      bool          `json:"drift"`
 	Unpromoted *shownRelease `json:"unpromoted,omitempty"` // on the live ref
 	Error      string        `json:"error,omitempty"`
@@ -45,12 +45,6 @@ type liveStatus struct {
 type shownRelease struct {
 	Release string        `json:"release,omitempty"`
 	Digest  digest.Digest `json:"digest,omitempty"`
-}
-
-type branchStatus struct {
-	Name   string `json:"name"`
-	Commit string `json:"commit,omitempty"`
-	InSync bool   `json:"inSync"`
 }
 
 func (rs statusResults) Text(w io.Writer) {
@@ -151,9 +145,7 @@ The exit status is 3 if a tag was moved by hand, or if the record of what is liv
 		Example: `  lockage status
   lockage status production -o json
   lockage status -f 'apps/*/lockage.yaml'`,
-		RunE: func(cmd *cobra.Command, stages []string) error {
-			return a.status(cmd.Context(), stages)
-		},
+		RunE: func(cmd *cobra.Command, stages []string) error { return a.status(cmd.Context(), stages) },
 	}
 	a.policyFlag(cmd)
 	return cmd
@@ -203,36 +195,27 @@ func (a *app) status(ctx context.Context, names []string) error {
 func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage string) stageStatus {
 	r := stageStatus{Stage: stage}
 	declared, release, err := d.expand(p, stage)
-	if err == nil {
-		var s live.Status
-		s, err = live.Survey(ctx, d.files, declared, release, d.client, d.workspace.Repository, time.Now())
-		r.fill(s, release)
-		if err == nil && live.Promotes(declared) {
-			r.Drift = s.Drift()
-			if ok, reason := s.Consistent(declared); !ok {
-				r.note = reason
-			}
-		}
-	}
-	switch {
-	case err != nil:
+	if err != nil {
 		r.err, r.Error = broken(err), err.Error()
-	case r.Drift:
+		return r
+	}
+	s, err := live.Survey(ctx, d.files, declared, release, d.client, d.workspace.Repository, time.Now())
+	r.Tag, r.Branch, r.Candidate = s.Tag, s.Branch, &shownRelease{release, s.Candidate}
+	if s.Live != nil {
+		r.Live = &liveStatus{shownRelease{s.Live.To.Release, s.Live.To.Digest}, s.Since}
+	}
+	if s.Unpromoted != nil {
+		r.Unpromoted = &shownRelease{s.Unpromoted.Lockage.Release, s.Unpromoted.Digest()}
+	}
+	if err != nil {
+		r.err, r.Error = broken(err), err.Error()
+		return r
+	}
+	if ok, reason := s.Consistent(declared); !ok && live.Promotes(declared) {
+		r.note = reason
+	}
+	if r.Drift = live.Promotes(declared) && s.Drift(); r.Drift {
 		r.err = reported{exitDenied, errors.New(r.note)}
 	}
 	return r
-}
-
-func (s *stageStatus) fill(from live.Status, release string) {
-	s.Tag = from.Tag
-	s.Candidate = &shownRelease{release, from.Candidate}
-	if from.Live != nil {
-		s.Live = &liveStatus{shownRelease{from.Live.To.Release, from.Live.To.Digest}, from.Since}
-	}
-	if from.Unpromoted != nil {
-		s.Unpromoted = &shownRelease{from.Unpromoted.Lockage.Release, from.Unpromoted.Digest()}
-	}
-	if b := from.Branch; b != nil {
-		s.Branch = &branchStatus{b.Name, string(b.Commit), b.InSync}
-	}
 }

@@ -28,9 +28,9 @@ type Status struct {
 
 // Branch is the state of a stage branch.
 type Branch struct {
-	Name   string
-	Commit git.Hash // its head; "" if it does not exist
-	InSync bool     // it shows the candidate or, if promotion writes it, what is live
+	Name   string   `json:"name"`
+	Commit git.Hash `json:"commit,omitempty"` // its head; "" if it does not exist
+	InSync bool     `json:"inSync"`           // it shows the candidate or, if promotion writes it, what is live
 }
 
 // Promotes reports whether a stage declares who may promote to it.
