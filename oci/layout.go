@@ -295,3 +295,26 @@ func notFound(err error) error {
 	}
 	return err
 }
+
+func (l *layout) deleteManifest(ctx context.Context, d digest.Digest) error {
+	return l.remove(ctx, func(index *ocispec.Index) {
+		index.Manifests = slices.DeleteFunc(index.Manifests, func(o ocispec.Descriptor) bool { return o.Digest == d })
+	})
+}
+
+func (l *layout) deleteTag(ctx context.Context, tag string) error {
+	return l.remove(ctx, func(index *ocispec.Index) { removeTag(index, tag) })
+}
+
+// remove changes the index of a layout that exists, and creates none.
+func (l *layout) remove(ctx context.Context, change func(*ocispec.Index)) error {
+	if _, err := l.readIndex(); err != nil {
+		return err
+	}
+	return l.write(ctx, func() error { return l.updateIndex(change) })
+}
+
+// delist does nothing: a manifest that left the index is not listed.
+func (l *layout) delist(context.Context, digest.Digest, []digest.Digest) error { return nil }
+
+func (l *layout) outlive(context.Context, ocispec.Descriptor) (bool, error) { return true, nil }

@@ -177,3 +177,42 @@ func (r *remoteRepository) lockIndex(subject digest.Digest) (unlock func()) {
 	lock.(*sync.Mutex).Lock()
 	return lock.(*sync.Mutex).Unlock
 }
+
+// FallbackTag returns the tag under which registries without the referrers API list the referrers of subject.
+func FallbackTag(subject digest.Digest) string {
+	return subject.Algorithm().String() + "-" + subject.Encoded()
+}
+
+// delist rewrites the index under the fallback tag, or deletes it with the last entry, and deletes the index that it
+// replaces. A registry with the API has an index only if an older client wrote one.
+func (r *remoteRepository) delist(ctx context.Context, subject digest.Digest, gone []digest.Digest) error {
+	defer r.lockIndex(subject)()
+	tag := FallbackTag(subject)
+	desc, index, err := r.readIndex(ctx, subject)
+	if errors.Is(err, errNoIndex) {
+		return nil // it lists nothing
+	}
+	if err != nil {
+		return err
+	}
+	before := len(index.Manifests)
+	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool { return slices.Contains(gone, d.Digest) })
+	switch {
+	case len(index.Manifests) == before && before > 0:
+		return nil
+	case len(index.Manifests) > 0:
+		if err := r.pushIndex(ctx, index, tag); err != nil {
+			return err
+		}
+	default:
+		if err := r.deleteTag(ctx, tag); err != nil && !isNotFound(err) && !errors.Is(err, ErrDeleteRefused) {
+			return err
+		}
+	}
+	return r.deleteManifest(ctx, desc.Digest)
+}
+
+func (r *remoteRepository) outlive(ctx context.Context, subject ocispec.Descriptor) (bool, error) {
+	_, api, err := r.findReferrers(ctx, subject)
+	return !api, err
+}

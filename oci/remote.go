@@ -3,14 +3,20 @@ package oci
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/loopback"
@@ -159,4 +165,63 @@ func (r *remoteRepository) tags(ctx context.Context, last string, page func([]st
 		err = nil
 	}
 	return err
+}
+
+func (r *remoteRepository) deleteManifest(ctx context.Context, d digest.Digest) error {
+	r.pushed.Delete(d) // tagging it would bring it back
+	return r.deleteReference(ctx, d.String())
+}
+
+func (r *remoteRepository) deleteTag(ctx context.Context, tag string) error {
+	return r.deleteReference(ctx, tag)
+}
+
+// deleteReference speaks distribution-spec v1.1, «Deleting Manifests» and «Deleting tags». oras-go knows no deletion of a
+// tag, and reads before it deletes.
+func (r *remoteRepository) deleteReference(ctx context.Context, tagOrDigest string) error {
+	ref := r.repo.Reference
+	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull, auth.ActionDelete)
+	u := url.URL{Scheme: "https", Host: ref.Host(), Path: "/v2/" + ref.Repository + "/manifests/" + tagOrDigest}
+	if r.repo.PlainHTTP {
+		u.Scheme = "http"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := r.client.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifestSize))
+	if resp.StatusCode < http.StatusMultipleChoices {
+		return nil // done, even if the answer is cut
+	}
+	if err != nil {
+		return err
+	}
+	failed := &errcode.ErrorResponse{Method: req.Method, URL: req.URL, StatusCode: resp.StatusCode}
+	var answer struct {
+		Errors errcode.Errors `json:"errors"`
+	}
+	if json.Unmarshal(raw, &answer) == nil {
+		failed.Errors = answer.Errors
+	}
+	if refusesDelete(failed) {
+		return fmt.Errorf("%w: %w", ErrDeleteRefused, failed)
+	}
+	return failed
+}
+
+// refusesDelete reports whether an answer means that every delete fails: 405 by the specification, or 400 with the code
+// UNSUPPORTED.
+func refusesDelete(e *errcode.ErrorResponse) bool {
+	switch e.StatusCode {
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	case http.StatusBadRequest:
+		return slices.ContainsFunc(e.Errors, func(e errcode.Error) bool { return e.Code == errcode.ErrorCodeUnsupported })
+	}
+	return false
 }

@@ -328,6 +328,89 @@ func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) 
 	return Unpack(bytes.NewReader(layer), m.Layer, config.RootFS.DiffIDs[0])
 }
 
+// ErrDeleteRefused is returned if a repository deletes nothing: its registry does not offer it, or is configured not to. A
+// lack of permission is another error.
+var ErrDeleteRefused = errors.New("the registry does not delete manifests")
+
+// nothing is a digest that no manifest has: it is that of no valid JSON.
+const nothing = digest.Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+// CheckDelete asks whether the repository deletes manifests, by deleting one that does not exist. The error is
+// [ErrDeleteRefused] if it does not.
+func (r *Repository) CheckDelete(ctx context.Context) error {
+	return explain(unlessMissing(r.backend.deleteManifest(ctx, nothing)), "delete from", r.name, r.host)
+}
+
+// DeleteManifest deletes the manifest that has a digest, and with it every tag that names it. Blobs stay for the registry's
+// garbage collection. A missing manifest counts as deleted. See [ErrDeleteRefused].
+func (r *Repository) DeleteManifest(ctx context.Context, d digest.Digest) error {
+	err := d.Validate()
+	if err == nil {
+		err = unlessMissing(r.backend.deleteManifest(ctx, d))
+	}
+	return r.explained(err, "delete", d.String())
+}
+
+// DeleteTag deletes a tag and leaves the manifest that it names. A missing tag counts as deleted. Some registries delete
+// tags with their manifest only: the error is [ErrDeleteRefused] then.
+func (r *Repository) DeleteTag(ctx context.Context, tag string) error {
+	err := checkTag(tag)
+	if err == nil {
+		err = unlessMissing(r.backend.deleteTag(ctx, tag))
+	}
+	return r.explained(err, "delete tag", tag)
+}
+
+func unlessMissing(err error) error {
+	if isNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// DeleteReferrers deletes manifests that are attached to subject, one after the other, and removes them from its list
+// before the last one goes: an interrupted run leaves no list of missing manifests. A manifest with another subject is
+// removed from the list and not deleted, since anybody who can write the fallback index can list anything in it. The
+// subject may be gone already.
+func (r *Repository) DeleteReferrers(ctx context.Context, subject digest.Digest, referrers ...digest.Digest) (err error) {
+	defer r.explain(&err, "delete referrers of", subject.String())
+	if err := subject.Validate(); err != nil {
+		return err
+	}
+	for i, d := range referrers {
+		_, raw, err := r.Manifest(ctx, d.String())
+		if err != nil && !isNotFound(err) {
+			return err
+		}
+		if i == len(referrers)-1 {
+			if err := unlessMissing(r.backend.delist(ctx, subject, referrers)); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			continue
+		}
+		if _, _, named := referrerFields(raw); named != subject {
+			continue
+		}
+		if err := r.DeleteManifest(ctx, d); err != nil {
+			return err
+		}
+	}
+	if len(referrers) == 0 {
+		return unlessMissing(r.backend.delist(ctx, subject, referrers))
+	}
+	return nil
+}
+
+// ReferrersOutlive reports whether the referrers of a manifest certainly stay when it is deleted: in image layouts, and in
+// registries without the referrers API, where the fallback tag keeps what it lists. Registries with the API may delete
+// referrers with their subject, at once or when they collect garbage.
+func (r *Repository) ReferrersOutlive(ctx context.Context, subject ocispec.Descriptor) (bool, error) {
+	stay, err := r.backend.outlive(ctx, plain(subject))
+	return stay, r.explained(err, "list referrers", subject.Digest.String())
+}
+
 // explain is deferred: it wraps the error that a method returns.
 func (r *Repository) explain(err *error, op, tagOrDigest string) {
 	*err = r.explained(*err, op, tagOrDigest)

@@ -108,11 +108,7 @@ func (l *httpLink) advertisement(ctx context.Context) (*advertisement, error) {
 	if l.adv != nil {
 		return l.adv, nil
 	}
-	adv, err := l.discover(ctx, uploadPack)
-	if err == nil {
-		l.adv = adv
-	}
-	return adv, err
+	return l.discover(ctx, uploadPack)
 }
 
 // The services that a server offers.
@@ -136,7 +132,9 @@ func (l *httpLink) discover(ctx context.Context, service string) (*advertisement
 			if err = errors.Join(err, body.Close()); err != nil {
 				return nil, err
 			}
-			l.base = base
+			if l.base = base; service == uploadPack {
+				l.adv = adv
+			}
 			return adv, nil
 		}
 		path, ok := strings.CutSuffix(moved.Path, infoRefs)
@@ -171,7 +169,6 @@ func (l *httpLink) references(ctx context.Context, prefixes []string) ([]referen
 		if adv, err = l.discover(ctx, uploadPack); err != nil {
 			return nil, err
 		}
-		l.adv = adv
 	}
 	return adv.refs, nil
 }

@@ -112,9 +112,9 @@ func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
 	if r.local != nil {
 		h, name, err := r.local.tip(ctx, ref)
 		if err != nil {
-			return "", "", fmt.Errorf("remote %s: %w", r, err)
+			err = fmt.Errorf("remote %s: %w", r, err)
 		}
-		return h, name, nil
+		return h, name, err
 	}
 	candidates := refCandidates(ref)
 	refs, err := r.link.references(ctx, candidates)
@@ -130,15 +130,6 @@ func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
 		return "", "", fmt.Errorf("remote %s has no default branch with a commit on it: push one, or name a branch: %w", r, ErrNotFound)
 	}
 	return "", "", fmt.Errorf("remote %s has no branch or tag %q: %w", r, ref, ErrNotFound)
-}
-
-// Contains reports whether commit is on the reference, which it resolves like Tip.
-func (r *Remote) Contains(ctx context.Context, ref string, commit Hash) (bool, error) {
-	tip, _, err := r.Tip(ctx, ref)
-	if err != nil {
-		return false, err
-	}
-	return r.IsAncestor(ctx, commit, tip)
 }
 
 func (r *Remote) read(_ context.Context, id plumbing.Hash) (encoded, error) {
@@ -208,11 +199,11 @@ func (r *Remote) fetchBest(ctx context.Context, w want) error {
 		if err == nil && w.shape == shapeHistory {
 			err = r.cache.addTips(w.ids)
 		}
-		var refused *refusal
+		var refused refusal
 		if !errors.As(err, &refused) {
 			return err
 		}
-		if commits && adv.givesCommits() && notOurs(refused.text) {
+		if commits && adv.givesCommits() && notOurs(string(refused)) {
 			return fmt.Errorf("the server lacks it: was it pushed, or its branch rewritten and the commit removed? %w", ErrNotFound)
 		}
 	}
@@ -256,7 +247,7 @@ func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) erro
 	history := w.shape == shapeRecent || w.shape == shapeHistory
 	if !w.commit.IsZero() && !history && adv.offers("shallow") && (adv.givesCommits() || r.listed(adv, []plumbing.Hash{w.commit})) {
 		r.warn("the server has no partial fetches: fetching all files of the commit")
-		var refused *refusal
+		var refused refusal
 		if err := r.receive(ctx, request{wants: []plumbing.Hash{w.commit}, depth: 1}); !errors.As(err, &refused) {
 			return err
 		}

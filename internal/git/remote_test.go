@@ -70,7 +70,7 @@ func TestSnapshotOfRemote(t *testing.T) {
 				t.Errorf("warned %q, want %q", warning, p.warns)
 			}
 			for ancestor, want := range map[git.Hash]bool{locked: true, tip: true} {
-				if ok, err := remote.Contains(t.Context(), "main", ancestor); err != nil || ok != want {
+				if ok, err := remote.IsAncestor(t.Context(), ancestor, tip); err != nil || ok != want {
 					t.Errorf("main contains %s: %v %v", ancestor, ok, err)
 				}
 			}

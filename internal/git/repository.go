@@ -351,8 +351,8 @@ func (r *Repository) config(ctx context.Context) (*config, error) {
 	return r.conf, nil
 }
 
-// upstream returns the remote of absent objects: the promisor remote of a partial clone, else origin, else the only remote,
-// else nil.
+// upstream returns the remote of absent objects: the promisor remote of a partial clone, else origin, else the only remote.
+// The error is errMissing without any.
 func (r *Repository) upstream(ctx context.Context) (*Remote, error) {
 	conf, err := r.config(ctx)
 	if err != nil {
@@ -375,7 +375,7 @@ func (r *Repository) upstream(ctx context.Context) (*Remote, error) {
 		}
 	}
 	if name == "" {
-		return nil, nil
+		return nil, errMissing
 	}
 	return r.Remote(ctx, name)
 }
@@ -406,9 +406,6 @@ func (r *Repository) read(ctx context.Context, id plumbing.Hash) (encoded, error
 	if err != nil {
 		return encoded{}, err
 	}
-	if remote == nil {
-		return encoded{}, errMissing
-	}
 	return remote.read(ctx, id)
 }
 
@@ -417,16 +414,16 @@ func (r *Repository) has(ctx context.Context, id plumbing.Hash) bool {
 		return true
 	}
 	remote, err := r.upstream(ctx)
-	return err == nil && remote != nil && remote.has(ctx, id)
+	return err == nil && remote.has(ctx, id)
 }
 
 func (r *Repository) fetch(ctx context.Context, w want) error {
 	remote, err := r.upstream(ctx)
+	if errors.Is(err, errMissing) {
+		return fmt.Errorf("%s is not in repository %s, which has no remote to fetch it from: %w", w, r.opts.Dir, ErrNotFound)
+	}
 	if err != nil {
 		return err
-	}
-	if remote == nil {
-		return fmt.Errorf("%s is not in repository %s, which has no remote to fetch it from: %w", w, r.opts.Dir, ErrNotFound)
 	}
 	return remote.fetch(ctx, w)
 }

@@ -84,22 +84,17 @@ func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) erro
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
 	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
-	req.Wants, req.Haves = q.wants, q.haves
-	if q.depth > 0 {
-		req.Depth = packp.DepthCommits(q.depth)
-		if err := req.Capabilities.Set(capability.Shallow); err != nil {
-			return err
-		}
-	}
-	if q.filter != "" {
-		req.Filter = packp.Filter(q.filter)
-		if err := req.Capabilities.Set(capability.Filter); err != nil {
-			return err
+	req.Wants, req.Haves, req.Depth, req.Filter = q.wants, q.haves, packp.DepthCommits(q.depth), packp.Filter(q.filter)
+	for c, needed := range map[capability.Capability]bool{capability.Shallow: q.depth > 0, capability.Filter: q.filter != ""} {
+		if needed {
+			if err := req.Capabilities.Set(c); err != nil {
+				return err
+			}
 		}
 	}
 	res, err := session.UploadPack(ctx, req)
 	if err != nil {
-		return &refusal{text: harmless(err.Error())}
+		return refusal(harmless(err.Error()))
 	}
 	defer func() { _ = res.Close() }()
 	counted := &countingBody{ReadCloser: res, n: &l.count.bytes}
@@ -127,7 +122,7 @@ func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp
 		return report, printed.String(), nil // it describes the failure
 	}
 	if err != nil {
-		err = &refusal{text: harmless(printed.String() + " " + err.Error())}
+		err = refusal(harmless(printed.String() + " " + err.Error()))
 	}
 	return nil, "", err
 }

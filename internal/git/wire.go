@@ -23,18 +23,16 @@ const maxPktLine = 65520
 type pktKind int
 
 const (
-	pktData  pktKind = iota
-	pktFlush         // 0000
-	pktDelim         // 0001
-	pktEnd           // 0002
+	pktFlush pktKind = iota // 0000
+	pktDelim                // 0001
+	pktEnd                  // 0002
+	pktData
 )
 
-// refusal is a server's refusal of a request.
-type refusal struct{ text string }
+// refusal is a server's refusal of a request, in printable words.
+type refusal string
 
-func (r *refusal) Error() string { return "the server reports: " + r.text }
-
-func newRefusal(text []byte) error { return &refusal{text: harmless(string(text))} }
+func (r refusal) Error() string { return "the server reports: " + string(r) }
 
 // harmless makes a server's text printable.
 func harmless(text string) string { return terminal.Words(text, maxMessage) }
@@ -60,12 +58,8 @@ func (p *pktReader) next() (pktKind, []byte, error) {
 		return 0, nil, fmt.Errorf("the server's response is not git's protocol (it begins %q)", harmless(string(head[:])))
 	}
 	switch {
-	case n == 0:
-		return pktFlush, nil, nil
-	case n == 1:
-		return pktDelim, nil, nil
-	case n == 2:
-		return pktEnd, nil, nil
+	case n < uint64(pktData):
+		return pktKind(n), nil, nil
 	case n < 4 || n > maxPktLine:
 		return 0, nil, fmt.Errorf("the server sent a line of %d bytes", n)
 	}
@@ -74,7 +68,7 @@ func (p *pktReader) next() (pktKind, []byte, error) {
 		return 0, nil, noEOF(err)
 	}
 	if text, ok := bytes.CutPrefix(line, []byte("ERR ")); ok {
-		return 0, nil, newRefusal(text)
+		return 0, nil, refusal(harmless(string(text)))
 	}
 	return pktData, line, nil
 }
@@ -378,7 +372,7 @@ func (b *bandReader) Read(out []byte) (int, error) {
 				_, _ = b.progress.Write(line[1:]) // progress messages
 			}
 		case line[0] == 3:
-			return 0, newRefusal(line[1:])
+			return 0, refusal(harmless(string(line[1:])))
 		default:
 			return 0, fmt.Errorf("the server sent band %d", line[0])
 		}
