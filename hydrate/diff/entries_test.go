@@ -145,6 +145,7 @@ func TestJSONTexts(t *testing.T) {
 		{"a big number", `{"a":12345678901234567890}`, `{"a":12345678901234567891}`, "data.x » a"},
 		{"JSON within JSON", `{"a":"{\"b\":1}"}`, `{"a":"{\"b\":2}"}`, "data.x » a"},
 		{"a list instead of a map", `{"a":1}`, `[1]`, "data.x"},
+		{"a list in another order", `[{"name":"a","v":1},{"name":"b"}]`, `[{"name":"b"},{"name":"a","v":2}]`, "data.x"},
 		{"a key that is there twice", `{"a":1,"a":2,"b":1}`, `{"a":3,"a":2,"b":2}`, "data.x"},
 		{"two documents", `{"a":1} {"b":1}`, `{"a":1} {"b":2}`, "data.x"},
 		{"nested too deep", strings.Repeat("[", 100) + "1" + strings.Repeat("]", 100), strings.Repeat("[", 100) + "2" + strings.Repeat("]", 100), "data.x"},

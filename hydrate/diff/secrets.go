@@ -34,32 +34,20 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // conceal returns value with the values of all Secrets in it hidden, also of those inside other objects.
 func conceal(value any) any {
-	switch value := value.(type) {
-	case map[string]any:
-		secret := isSecret(value)
-		out := make(map[string]any, len(value))
-		for key, v := range value {
-			switch {
-			case !secret && key == "binaryData":
-				out[key] = concealAll(v, true)
-			case !secret || key == "apiVersion" || key == "kind" || key == "type" || key == "immutable":
-				out[key] = conceal(v)
-			case key == "metadata":
-				out[key] = concealMetadata(v)
-			default:
-				// Not only data and stringData: a misspelt key holds the same secret.
-				out[key] = concealAll(v, key == "data")
-			}
+	object, _ := value.(map[string]any)
+	secret := isSecret(object)
+	return mapChildren(value, func(key string, v any) any {
+		switch {
+		case !secret && key == "binaryData":
+			return concealAll(v, true)
+		case !secret || key == "apiVersion" || key == "kind" || key == "type" || key == "immutable":
+			return conceal(v)
+		case key == "metadata":
+			return concealMetadata(v)
 		}
-		return out
-	case []any:
-		out := make([]any, len(value))
-		for i, v := range value {
-			out[i] = conceal(v)
-		}
-		return out
-	}
-	return value
+		// Not only data and stringData: a misspelt key holds the same secret.
+		return concealAll(v, key == "data")
+	})
 }
 
 // isSecret distinguishes a Secret from a reference to one, which has a name instead of metadata.
@@ -74,7 +62,7 @@ func concealMetadata(value any) any {
 	if !ok {
 		return concealAll(value, false)
 	}
-	if annotations, ok := meta["annotations"].(map[string]any); ok && annotations[lastApplied] != nil {
+	if annotations, _ := meta["annotations"].(map[string]any); annotations[lastApplied] != nil {
 		annotations[lastApplied] = concealAll(annotations[lastApplied], false)
 	}
 	return meta
@@ -92,19 +80,27 @@ func concealAll(value any, encoded bool) any {
 
 // mapScalars returns a copy of value with each scalar replaced.
 func mapScalars(value any, replace func(scalar any) any) any {
+	if !nested(value) {
+		return replace(value)
+	}
+	return mapChildren(value, func(_ string, v any) any { return mapScalars(v, replace) })
+}
+
+// mapChildren returns a copy of a map or list with each value in it replaced; key is "" in a list.
+func mapChildren(value any, replace func(key string, v any) any) any {
 	switch value := value.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(value))
 		for key, v := range value {
-			out[key] = mapScalars(v, replace)
+			out[key] = replace(key, v)
 		}
 		return out
 	case []any:
 		out := make([]any, len(value))
 		for i, v := range value {
-			out[i] = mapScalars(v, replace)
+			out[i] = replace("", v)
 		}
 		return out
 	}
-	return replace(value)
+	return value
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/plan"
@@ -17,41 +16,34 @@ type key struct{ pipeline, stage string }
 // ComparePlans returns the stages of two plans that are affected, in the order of the later plan; stages that are gone
 // come last. The error lists every stage that could not be rendered, and comes with the results of the others.
 func ComparePlans(ctx context.Context, before, after []plan.Release, options diff.Options) ([]Change, error) {
-	old, errs := index(before, true)
-	current, more := index(after, false)
-
-	var met []key
+	const is, was = 0, 1
+	stages := map[key]*[2]*plan.Stage{}
+	var order []key
+	var failures [2]error
+	for side, releases := range [][]plan.Release{is: after, was: before} {
+		for _, r := range releases {
+			// A pipeline without a release before the change is new, which is not a failure.
+			if r.Err != nil && (side == is || !errors.Is(r.Err, fs.ErrNotExist)) {
+				failures[side] = errors.Join(failures[side], fmt.Errorf("%s: %w", r.Pipeline.Name, r.Err))
+			}
+			for i, s := range r.Stages {
+				k := key{s.Pipeline, s.Name}
+				if stages[k] == nil {
+					stages[k] = new([2]*plan.Stage)
+					order = append(order, k)
+				}
+				stages[k][side] = &r.Stages[i]
+			}
+		}
+	}
 	var comparisons []Comparison
-	for _, r := range slices.Concat(after, before) {
-		for _, s := range r.Stages {
-			k := key{s.Pipeline, s.Name}
-			if slices.Contains(met, k) {
-				continue
-			}
-			met = append(met, k)
-			was, is := old[k], current[k]
-			if was == nil || is == nil || was.InputDigest() != is.InputDigest() {
-				comparisons = append(comparisons, Comparison{Before: rendered(was), After: rendered(is)})
-			}
+	for _, k := range order {
+		if s := stages[k]; s[was] == nil || s[is] == nil || s[was].InputDigest() != s[is].InputDigest() {
+			comparisons = append(comparisons, Comparison{Before: rendered(s[was]), After: rendered(s[is])})
 		}
 	}
 	changes, err := compareAll(ctx, comparisons, options)
-	return changes, errors.Join(append(append(errs, more...), err)...)
-}
-
-// index finds the stages of a plan. A pipeline without a release before the change is new, which is not a failure.
-func index(releases []plan.Release, before bool) (map[key]*plan.Stage, []error) {
-	stages := map[key]*plan.Stage{}
-	var errs []error
-	for _, r := range releases {
-		if r.Err != nil && (!before || !errors.Is(r.Err, fs.ErrNotExist)) {
-			errs = append(errs, fmt.Errorf("%s: %w", r.Pipeline.Name, r.Err))
-		}
-		for i, s := range r.Stages {
-			stages[key{s.Pipeline, s.Name}] = &r.Stages[i]
-		}
-	}
-	return stages, errs
+	return changes, errors.Join(failures[was], failures[is], err)
 }
 
 // rendered is the version of a stage that a plan renders.
