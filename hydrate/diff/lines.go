@@ -162,19 +162,12 @@ func appendYAML(out []Line, op LineOp, value any) []Line {
 
 // inline returns the values of a change that fits a line, "1 → 2", and whether it fits.
 func (f FieldChange) inline(limit int) (string, bool) {
-	list := f.lines(limit)
-	if f.Lines != nil || len(list) > 2 || len(list) == 2 && (list[0].Op != LineRemoved || list[1].Op != LineAdded) {
-		return "", false
-	}
+	var ops string
 	var parts []string
-	length := 0
-	for _, line := range list {
-		if line.Op == LineNote {
-			return "", false
-		}
-		text := clean(line.Text)
-		parts = append(parts, text)
-		length += len(text)
+	for _, line := range f.lines(limit) {
+		ops += string(line.Op)
+		parts = append(parts, clean(line.Text))
 	}
-	return strings.Join(parts, " → "), length <= limit
+	fits := f.Lines == nil && (ops == "-" || ops == "+" || ops == "-+") && len(strings.Join(parts, "")) <= limit
+	return strings.Join(parts, " → "), fits
 }

@@ -120,7 +120,7 @@ func (r *Repository) open(ctx context.Context, request Request) (Ensured, error)
 		return ensured, err
 	}
 	found := false
-	findErr := r.sleep.repeat(ctx, findTries, time.Second, func() (bool, error) {
+	findErr := r.repeat(ctx, findTries, time.Second, func() (bool, error) {
 		pull, ok, err := r.Find(ctx, request.Head, request.Base)
 		if found = ok && pull.State == StateOpen; found {
 			ensured.PullRequest = pull

@@ -104,11 +104,9 @@ func (o Options) withDefaults() Options {
 // Repository is one repository on a forge. Its methods may be used by several goroutines; writes take turns.
 type Repository struct {
 	*family
-	root   *url.URL // of the forge's web pages
-	path   string   // owner/name; GitLab's owners have slashes
-	driver driver
-	sleep  sleeper
-
+	root    *url.URL // of the forge's web pages
+	path    string   // owner/name; GitLab's owners have slashes
+	driver  driver
 	options Options
 }
 
@@ -178,7 +176,7 @@ func Open(ctx context.Context, repositoryURL string, o Options) (*Repository, er
 	if err != nil {
 		return nil, err
 	}
-	r := &Repository{family: familyOf(at.kind), root: at.root, path: path, sleep: o.Sleep, options: o}
+	r := &Repository{family: familyOf(at.kind), root: at.root, path: path, options: o}
 	if r.family == nil {
 		return nil, at.kind.unknown()
 	}

@@ -160,7 +160,7 @@ func (r *Repository) AutoMerge(ctx context.Context, pull PullRequest) error {
 	if pull.AutoMerge || pull.State != StateOpen {
 		return nil
 	}
-	err := r.sleep.repeat(ctx, checkTries, checkPause, func() (bool, error) { return r.driver.autoMerge(ctx, pull) })
+	err := r.repeat(ctx, checkTries, checkPause, func() (bool, error) { return r.driver.autoMerge(ctx, pull) })
 	return r.fail("have pull request "+r.reference(pull.Number)+" merged when it is ready", err)
 }
 
@@ -181,7 +181,7 @@ func (r *Repository) Landed(ctx context.Context, pull PullRequest, commit string
 		tries, err = 1, nil
 	}
 	if err == nil {
-		err = r.sleep.repeat(ctx, tries, time.Second, func() (bool, error) {
+		err = r.repeat(ctx, tries, time.Second, func() (bool, error) {
 			now, err := r.driver.get(ctx, pull.Number)
 			if err == nil {
 				pull = now
@@ -237,9 +237,6 @@ func convert[T, U any](list []T, f func(T) U) []U {
 	return out
 }
 
-// sleeper waits, or returns early with the context's error.
-type sleeper func(context.Context, time.Duration) error
-
 // How often a merge is requested while the forge still checks whether it is possible: half a minute.
 const (
 	checkTries = 7
@@ -247,13 +244,13 @@ const (
 )
 
 // repeat calls ask until it is done, at most a number of times, with doubled pauses from the first one on.
-func (s sleeper) repeat(ctx context.Context, tries int, pause time.Duration, ask func() (done bool, err error)) error {
+func (r *Repository) repeat(ctx context.Context, tries int, pause time.Duration, ask func() (done bool, err error)) error {
 	for try := 1; ; try++ {
 		done, err := ask()
 		if done || try == tries {
 			return err
 		}
-		if err := s(ctx, pause<<(try-1)); err != nil {
+		if err := r.options.Sleep(ctx, pause<<(try-1)); err != nil {
 			return err
 		}
 	}

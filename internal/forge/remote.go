@@ -45,7 +45,7 @@ func parseRemote(address string) (remote, error) {
 				r.host = strings.TrimSuffix(r.host, ":"+port)
 			}
 		case "ssh", "git+ssh", "ssh+git", "git":
-			r.host = bracket(strings.ToLower(u.Hostname())) // the web server's port is another one
+			r.host = strings.ToLower(strings.TrimSuffix(u.Host, ":"+u.Port())) // the web server's port is another one
 		default:
 			return remote{}, fmt.Errorf("repository at %s://: %w", scheme, ErrNoForge)
 		}
@@ -90,13 +90,6 @@ func cutHost(address string) (host, path string, ok bool) {
 	host, path, ok = strings.Cut(address[from:], ":")
 	// One letter before the colon is a drive of Windows.
 	return host, path, ok && len(host) > 1 && !strings.ContainsAny(host, `/\`)
-}
-
-func bracket(hostname string) string {
-	if strings.Contains(hostname, ":") {
-		return "[" + hostname + "]"
-	}
-	return hostname
 }
 
 // validHost reports whether host is unchanged by parsing it in a URL.

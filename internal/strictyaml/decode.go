@@ -31,8 +31,9 @@ func DecodePartial(n *Node, v any) Problems { return decode(n, v, true) }
 
 // Field is a key of a map, and a pointer to what its value fills.
 type Field struct {
-	Key  string
-	Into any
+	Key     string
+	Into    any
+	options string
 }
 
 // DecodeFields is Decode, or with partial DecodePartial, for a map whose keys are known at run time only. path names the map
@@ -40,11 +41,7 @@ type Field struct {
 func DecodeFields(n *Node, path string, partial bool, fields []Field) Problems {
 	d := decoding{partial: partial}
 	if d.isKind(n, Map, path, "a map") {
-		targets := make([]target, len(fields))
-		for i, f := range fields {
-			targets[i] = target{key: f.Key, value: reflect.ValueOf(f.Into).Elem()}
-		}
-		d.fields(n, targets, path)
+		d.fields(n, fields, path)
 	}
 	return d.problems
 }
@@ -76,14 +73,14 @@ func (d *decoding) value(n *Node, v reflect.Value, path string, anyScalar bool) 
 		d.value(n, v.Elem(), path, anyScalar)
 	case reflect.Struct:
 		if d.isKind(n, Map, path, "a map") {
-			var targets []target
+			var fields []Field
 			for _, field := range reflect.VisibleFields(v.Type()) {
 				if tag, ok := field.Tag.Lookup("yaml"); ok && tag != "-" {
 					key, options, _ := strings.Cut(tag, ",")
-					targets = append(targets, target{key, options, v.FieldByIndex(field.Index)})
+					fields = append(fields, Field{key, v.FieldByIndex(field.Index).Addr().Interface(), options})
 				}
 			}
-			d.fields(n, targets, path)
+			d.fields(n, fields, path)
 		}
 	case reflect.Slice:
 		if d.isKind(n, List, path, "a list") {
@@ -147,30 +144,18 @@ func (d *decoding) isKind(n *Node, kind Kind, path, want string) bool {
 	return n.Kind == kind
 }
 
-// target is what the value of a key fills.
-type target struct {
-	key, options string
-	value        reflect.Value
-}
-
-func (d *decoding) fields(n *Node, targets []target, path string) {
+func (d *decoding) fields(n *Node, fields []Field, path string) {
 	var known []string
-	for _, t := range targets {
-		known = append(known, t.key)
-		value := n.Get(t.key)
-		if value == nil {
-			if t.options == "required" && !d.partial {
-				d.problems.Add(n.Pos, "%s is missing", join(path, t.key))
-			}
-			continue
+	for _, f := range fields {
+		known = append(known, f.Key)
+		switch value := n.Get(f.Key); {
+		case !value.IsNull():
+			d.value(value, reflect.ValueOf(f.Into).Elem(), join(path, f.Key), f.options == "scalar")
+		case f.options == "required" && value != nil:
+			d.wrongType(value, join(path, f.Key), "a value")
+		case f.options == "required" && !d.partial:
+			d.problems.Add(n.Pos, "%s is missing", join(path, f.Key))
 		}
-		if value.IsNull() {
-			if t.options == "required" {
-				d.wrongType(value, join(path, t.key), "a value")
-			}
-			continue
-		}
-		d.value(value, t.value, join(path, t.key), t.options == "scalar")
 	}
 	for _, e := range n.Entries {
 		if slices.Contains(known, e.Key) || d.isMergeKey(e) {
