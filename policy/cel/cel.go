@@ -10,7 +10,8 @@
 //     than [MaxCost] and a call that takes more than [MaxCall] steps are errors. Costs are those of cel-go, and what calls read
 //     and make in bytes and values.
 //
-// What is refused: an expression whose type is known and not bool, and at evaluation any value that is not a bool. A
+// What is refused: an expression whose type is known and not bool, or that makes a protocol buffer message, which copies all that
+// is below it at no cost; and at evaluation any value that is not a bool. A
 // field that is not there is an error, not false: say `has(o.spec.replicas)` first.
 package cel
 
@@ -23,6 +24,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/ext"
 )
@@ -31,7 +33,7 @@ import (
 const (
 	MaxExpression = 16 << 10 // bytes
 	MaxCost       = 5_000_000
-	MaxCall       = 20_000_000 // bytes and values that one call reads and makes
+	MaxCall       = 20_000_000 // bytes that one call reads and makes, 32 for each item of a list or map
 
 	maxDepth = 100
 )
@@ -68,6 +70,9 @@ func Compile(expression string, variables ...string) (*Program, error) {
 	}
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("the expression gives a value of type %s, and must give true or false", t)
+	}
+	if found := celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.KindMatcher(celast.StructKind)); len(found) > 0 {
+		return nil, errors.New("the expression makes a protocol buffer message: write a map")
 	}
 	program, err := env.Program(ast,
 		cel.CostLimit(MaxCost),

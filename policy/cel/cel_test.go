@@ -5,6 +5,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
 )
 
 func variables(t testing.TB) map[string]any {
@@ -67,6 +71,7 @@ func TestCompileRefuses(t *testing.T) {
 		"x.y && z":                           "1:1: undeclared reference to 'x'",
 		`"a"`:                                "of type string, and must give true or false",
 		"1 + 1 > 'a'":                        "no matching overload",
+		`google.protobuf.Value{} == null`:    "makes a protocol buffer message",
 		"now()":                              "undeclared reference to 'now'",
 		strings.Repeat(" ", MaxExpression+1): "at most 16384 are read",
 		strings.Repeat("(", 300) + "true" + strings.Repeat(")", 300): "recursion limit",
@@ -99,6 +104,8 @@ func TestEvalEnds(t *testing.T) {
 		"join":        `many.join(long).size() > 0`,
 		"equal":       strings.Repeat(`[`, 25) + `many` + strings.Repeat(`].map(x, [x, x])`, 25) + ` == many`,
 		"in":          `many in ` + strings.Repeat(`[`, 25) + `many` + strings.Repeat(`].map(x, [x, x])`, 25),
+		"sums":        `[many]` + strings.Repeat(`.map(x, x + x)`, 25) + `.all(x, x.all(y, y.size() > 0))`,
+		"sums of one": `[long]` + strings.Repeat(`.map(x, x + x)`, 25) + ` == []`,
 	} {
 		p, err := Compile(expression, "many", "long")
 		if err != nil {
@@ -110,11 +117,59 @@ func TestEvalEnds(t *testing.T) {
 	}
 }
 
+// counted is a list that counts how often an item of it is read.
+type counted struct {
+	traits.Lister
+	reads *int
+}
+
+func (c counted) Get(index ref.Val) ref.Val {
+	*c.reads++
+	return c.Lister.Get(index)
+}
+
+func (c counted) Iterator() traits.Iterator { return &iterator{c.Lister.Iterator(), c.reads} }
+
+type iterator struct {
+	traits.Iterator
+	reads *int
+}
+
+func (i *iterator) Next() ref.Val {
+	*i.reads++
+	return i.Iterator.Next()
+}
+
+// TestStepsBoundWork has a list in lists, twice in each: calls that are refused read no more items than their steps. Refusals cost
+// too, since `||` goes on after them.
+func TestStepsBoundWork(t *testing.T) {
+	t.Parallel()
+	nested := `[list]` + strings.Repeat(`.map(x, [x, x])`, 25)
+	for name, expression := range map[string]string{
+		"refused":      nested + ` == ` + nested,
+		"refused anew": nested + `.exists(x, ` + strings.Repeat(`x == x || `, 50) + `false)`,
+	} {
+		p, err := Compile(expression, "list")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reads := 0
+		list := counted{types.NewRefValList(types.DefaultTypeAdapter, []ref.Val{types.Int(1)}), &reads}
+		if _, err := p.Eval(map[string]any{"list": list}); err == nil || !strings.Contains(err.Error(), "cost limit exceeded") && !strings.Contains(err.Error(), "more than 20000000 steps") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if reads > 2*MaxCall/bytesPerItem {
+			t.Errorf("%s: %d reads", name, reads)
+		}
+	}
+}
+
 // TestBoundedCalls holds that bounded calls give what the library gives.
 func TestBoundedCalls(t *testing.T) {
 	t.Parallel()
 	for _, expression := range []string{
 		`1 == 1 && 1 != 2 && dyn(1) == 1.0 && "a" != "b" && [1, 2] == [1, 2] && {"a": [1]} == {"a": [1]} && !([1] == [2])`,
+		`[1] + [2, 3] == [1, 2, 3] && [1] + [] == [1] && ([1] + [2])[1] == 2 && 3 in [1] + [2] + [3] && 1 + 1 == 2 && "a" + "b" == "ab" && b"a" + b"b" == b"ab"`,
 		`1 in [1, 2] && !(3 in [1, 2]) && "a" in {"a": 1}`,
 		`"abc".matches("^a") && !"abc".matches("b$")`,
 		`"abcabc".replace("b", "x") == "axcaxc" && "abcabc".replace("b", "x", 1) == "axcabc"`,

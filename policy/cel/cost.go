@@ -1,6 +1,7 @@
 package cel
 
 import (
+	"errors"
 	"fmt"
 	"regexp/syntax"
 	"strings"
@@ -15,14 +16,23 @@ import (
 	"github.com/google/cel-go/interpreter"
 )
 
-// bytesPerCost is how much of what a call reads and makes costs one.
-const bytesPerCost = 10
+const (
+	bytesPerCost = 10 // how much of what a call reads and makes costs one
+	bytesPerItem = 32 // what an item of a list or map counts as, beside its own bytes
+)
 
 // estimator lets calls cost the work that they do: the library counts many of them as one, whatever they read and make.
 type estimator struct{}
 
 func (estimator) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
-	cost := 1 + (min(work(function, args), MaxCall)+size(result))/bytesPerCost
+	steps := uint64(MaxCall)
+	if refused, ok := result.(*types.Err); !ok || !errors.As(refused.Unwrap(), new(refusal)) {
+		steps = min(work(function, args), MaxCall)
+	}
+	if _, growing := result.(traits.MutableLister); !growing { // a list that a comprehension makes, which + adds one item to
+		steps += size(result)
+	}
+	cost := 1 + steps/bytesPerCost
 	return &cost
 }
 
@@ -40,17 +50,37 @@ func boundCalls(env *cel.Env) cel.ProgramOption {
 		}
 		return interpreter.NewCall(call.ID(), call.Function(), call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
 			if work(call.Function(), args) > MaxCall {
-				return types.NewErr("one call of %s takes more than %d steps", strings.Trim(call.Function(), "_@"), MaxCall)
+				return types.WrapErr(refusal(strings.Trim(call.Function(), "_@")))
 			}
-			return invoke(args...)
+			return flat(env, invoke(args...))
 		}), nil
 	})
+}
+
+// refusal is the error of a function whose call would do too much.
+type refusal string
+
+func (function refusal) Error() string {
+	return fmt.Sprintf("one call of %s takes more than %d steps", string(function), MaxCall)
+}
+
+// flat returns the sum of two lists as one list: the library keeps both, so that a sum of sums is slow to read.
+func flat(env *cel.Env, value ref.Val) ref.Val {
+	list, ok := value.(traits.Lister)
+	if _, growing := value.(traits.MutableLister); !ok || growing {
+		return value
+	}
+	items := make([]ref.Val, 0, size(value))
+	for i := list.Iterator(); i.HasNext() == types.True; {
+		items = append(items, i.Next())
+	}
+	return types.NewRefValList(env.CELTypeAdapter(), items)
 }
 
 // heavy reports whether the work of a function grows faster than what it is given, or with all that is below its arguments.
 func heavy(function string) bool {
 	switch function {
-	case operators.Equals, operators.NotEquals, operators.In, operators.OldIn, "matches", "replace", "join", "format", "indexOf", "lastIndexOf":
+	case operators.Add, operators.Equals, operators.NotEquals, operators.In, operators.OldIn, "matches", "replace", "join", "format", "indexOf", "lastIndexOf":
 		return true
 	}
 	return strings.HasPrefix(function, "sets.")
@@ -96,13 +126,21 @@ func work(function string, args []ref.Val) uint64 {
 	switch {
 	case len(args) < 1:
 	case function == operators.Equals, function == operators.NotEquals:
-		return deep(0) + deep(1)
+		n := deep(0)
+		return n + depth(args[1], MaxCall-min(n, MaxCall))
 	case function == operators.In, function == operators.OldIn:
 		if _, ok := args[1].(traits.Lister); ok {
 			return deep(1)
 		}
+	case function == operators.Add:
+		if _, growing := args[0].(traits.MutableLister); growing {
+			return sizes[1]
+		}
+		if _, ok := args[0].(traits.Lister); ok {
+			return product(total, bytesPerItem)
+		}
 	case strings.HasPrefix(function, "sets."):
-		return product(deep(0), deep(1))
+		return product(sizes[0]+1, deep(1)) + product(sizes[1]+1, deep(0))
 	case function == "matches":
 		return product(sizes[0]+1, instructions(args[1]))
 	case function == "indexOf", function == "lastIndexOf":
@@ -156,12 +194,14 @@ func size(value ref.Val) uint64 {
 	return 0
 }
 
-// depth counts the bytes and values at and below a value, up to a limit: one value may be in a list many times.
+// depth counts the bytes and items at and below a value, up to a limit: one value may be in a list many times.
 func depth(value ref.Val, limit uint64) uint64 {
-	n := 1 + size(value)
+	n := uint64(bytesPerItem)
 	var items traits.Iterator
 	mapper, _ := value.(traits.Mapper)
 	switch v := value.(type) {
+	case types.String, types.Bytes:
+		n += size(value)
 	case *types.Optional:
 		if v.HasValue() {
 			n += depth(v.GetValue(), limit)

@@ -43,7 +43,7 @@ func Policies(ctx context.Context, argument string, files fs.FS, client *oci.Cli
 	if err := b.pull(ctx, reference, client); err != nil {
 		return nil, fmt.Errorf("rego %s: %w", argument, err)
 	}
-	p, err := rego.Compile(b.Files)
+	p, err := b.Compile("")
 	if err != nil {
 		return nil, fmt.Errorf("rego %s: %w", argument, err)
 	}
@@ -104,7 +104,7 @@ func (b *bundle) pullLayer(ctx context.Context, repository *oci.Repository, laye
 		}
 	}
 	if layer.Size < 0 || layer.Size > b.Room() {
-		return rego.ErrTooLarge()
+		return rego.ErrTooLarge
 	}
 	data, err := repository.Blob(ctx, layer)
 	if err != nil {

@@ -14,6 +14,9 @@ import (
 // ErrUnusable is returned for policies that cannot be used as they are declared, written or pushed.
 var ErrUnusable = errors.New("policies cannot be used")
 
+// ErrTooLarge is returned for policies that have more than [MaxBytes]. It is an [ErrUnusable].
+var ErrTooLarge = fmt.Errorf("%w: more than %d bytes", ErrUnusable, MaxBytes)
+
 // Bundle is policies while they are read: modules (*.rego) and data files (data.json, data.yaml, data.yml) by path. It is
 // bounded by [MaxFiles] and [MaxBytes].
 type Bundle struct {
@@ -24,12 +27,12 @@ type Bundle struct {
 
 // Load reads and compiles the policies in a folder and its subfolders, *_test.rego left out.
 func Load(files fs.FS, folder string) (*Policies, error) {
-	b := Bundle{}
-	err := b.AddFolder(files, folder)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", folder, err)
+	var b Bundle
+	var p *Policies
+	err := b.addFolder(files, folder)
+	if err == nil {
+		p, err = b.Compile(folder)
 	}
-	p, err := compile(b.Files, folder)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", folder, err)
 	}
@@ -38,11 +41,11 @@ func Load(files fs.FS, folder string) (*Policies, error) {
 
 // Wanted reports whether a file is a module or data, and no test.
 func Wanted(name string) bool {
-	switch path.Base(name) {
-	case "data.json", "data.yaml", "data.yml":
-		return true
-	}
-	return path.Ext(name) == ".rego" && !strings.HasSuffix(name, "_test.rego")
+	return isData(path.Base(name)) || path.Ext(name) == ".rego" && !strings.HasSuffix(name, "_test.rego")
+}
+
+func isData(base string) bool {
+	return base == "data.json" || base == "data.yaml" || base == "data.yml"
 }
 
 // Room is how many more bytes the bundle may have.
@@ -57,7 +60,7 @@ func (b *Bundle) Add(name string, data []byte) error {
 		return fmt.Errorf("%w: more than %d files", ErrUnusable, MaxFiles)
 	}
 	if int64(len(data)) > b.Room() {
-		return ErrTooLarge()
+		return ErrTooLarge
 	}
 	if b.Files == nil {
 		b.Files = make(map[string][]byte)
@@ -67,11 +70,8 @@ func (b *Bundle) Add(name string, data []byte) error {
 	return nil
 }
 
-// ErrTooLarge returns the error for policies that have more than [MaxBytes].
-func ErrTooLarge() error { return fmt.Errorf("%w: more than %d bytes", ErrUnusable, MaxBytes) }
-
-// AddFolder adds the policies in a folder and its subfolders.
-func (b *Bundle) AddFolder(files fs.FS, folder string) error {
+// addFolder adds the policies in a folder and its subfolders.
+func (b *Bundle) addFolder(files fs.FS, folder string) error {
 	if info, err := fs.Stat(files, folder); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: the GitOps repository has no such folder", ErrUnusable)
 	} else if err != nil {
@@ -103,7 +103,7 @@ func (b *Bundle) AddFolder(files fs.FS, folder string) error {
 func ReadAll(r io.Reader, limit int64) ([]byte, error) {
 	data, err := bounded.Read(r, limit)
 	if errors.Is(err, bounded.ErrTooLarge) {
-		return nil, ErrTooLarge()
+		return nil, ErrTooLarge
 	}
 	return data, err
 }

@@ -19,7 +19,7 @@ func TestAddFolder(t *testing.T) {
 		files["policy/production/"+name] = &fstest.MapFile{Data: []byte(text)}
 	}
 	var b Bundle
-	if err := b.AddFolder(files, "policy/production"); err != nil {
+	if err := b.addFolder(files, "policy/production"); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}

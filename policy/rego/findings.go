@@ -2,13 +2,14 @@ package rego
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
 // answers collects what rules give. The same message of one rule is one finding, however many objects it is about:
 // a rule that looks at data.lockage gives it for each.
 type answers struct {
-	rules    []string
 	findings []*Finding
 	index    map[[2]string]*Finding
 }
@@ -22,10 +23,10 @@ func (a *answers) add(rule string, object int, value any, depth int) error {
 	case nil:
 		return nil
 	case bool:
-		if v {
-			return a.found(rule, object, "(without a message)")
+		if !v {
+			return nil
 		}
-		return nil
+		return a.found(rule, object, "(without a message)")
 	case string:
 		return a.found(rule, object, v)
 	case []any:
@@ -40,7 +41,7 @@ func (a *answers) add(rule string, object int, value any, depth int) error {
 			return a.found(rule, object, msg)
 		}
 		// deny[msg] without `contains` is a map of messages to true, deny.topic one of further rules.
-		for _, key := range sortedKeys(v) {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
 			below := v[key]
 			if below == true {
 				below = key
@@ -70,8 +71,8 @@ func (a *answers) found(rule string, object int, message string) error {
 	return nil
 }
 
-func (a *answers) report() Report {
-	r := Report{Rules: a.rules}
+func (a *answers) report(rules []string) Report {
+	r := Report{Rules: rules}
 	for _, f := range a.findings {
 		if denies(f.Rule[strings.LastIndexByte(f.Rule, '.')+1:]) {
 			r.Denials = append(r.Denials, *f)

@@ -11,7 +11,9 @@
 //   - A policy sees nothing else, and gives the same answer each time: built-in functions that reach a network, the host, the
 //     clock or randomness do not exist, so that a policy that names one does not compile.
 //   - Evaluation ends, and how does not depend on the machine: [MaxSteps] bounds the expressions that are evaluated and the
-//     numbers that numbers.range makes, over all objects.
+//     numbers that numbers.range makes, over all objects. Built-in functions that may do more in one call than the size of what
+//     they are given, such as strings.render_template with its loops, do not exist. The size of values that a policy doubles over
+//     and over is not bounded.
 //
 // What is refused: policies without any such rule, since they would allow everything; a package or data below
 // data.lockage; an entry that is neither string nor object. An error within a built-in function ends the evaluation
@@ -23,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -75,32 +78,21 @@ type Policies struct {
 	data     map[string]any
 }
 
-// Compile reads Rego modules (*.rego) and data files (data.json, data.yaml, data.yml) by path. Other files are refused. What
-// cannot be used is [ErrUnusable].
-func Compile(files map[string][]byte) (*Policies, error) { return compile(files, "") }
-
-// compile names modules in errors by their path in a folder.
-func compile(files map[string][]byte, folder string) (*Policies, error) {
-	p, err := newPolicies(files, folder)
+// Compile compiles the bundle. Errors name modules by their path in a folder, "" for none. What cannot be used is [ErrUnusable].
+func (b *Bundle) Compile(folder string) (*Policies, error) {
+	p, err := b.compile(folder)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
 	return p, nil
 }
 
-func newPolicies(files map[string][]byte, folder string) (*Policies, error) {
-	if len(files) > MaxFiles {
-		return nil, fmt.Errorf("%d policy files, at most %d are read", len(files), MaxFiles)
-	}
-	total := 0
+func (b *Bundle) compile(folder string) (*Policies, error) {
 	modules := make(map[string]*ast.Module)
 	p := &Policies{data: make(map[string]any)}
 	capabilities := hermetic()
-	for _, name := range sortedKeys(files) {
-		text := files[name]
-		if total += len(text); total > MaxBytes {
-			return nil, fmt.Errorf("the policy files have more than %d bytes", MaxBytes)
-		}
+	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
+		text := b.Files[name]
 		switch base := path.Base(name); {
 		case path.Ext(base) == ".rego":
 			module, err := ast.ParseModuleWithOpts(path.Join(folder, name), string(text), ast.ParserOptions{Capabilities: capabilities, RegoVersion: ast.RegoV1})
@@ -111,9 +103,9 @@ func newPolicies(files map[string][]byte, folder string) (*Policies, error) {
 				return nil, fmt.Errorf("%s: package %s is where lockage puts its own data: name it otherwise", name, module.Package.Path)
 			}
 			modules[name] = module
-		case base == "data.json", base == "data.yaml", base == "data.yml":
+		case isData(base):
 			if err := p.addData(name, text); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 		default:
 			return nil, fmt.Errorf("%s is neither a Rego module nor data.json or data.yaml", name)
@@ -121,7 +113,7 @@ func newPolicies(files map[string][]byte, folder string) (*Policies, error) {
 	}
 	p.rules = rules(modules)
 	if len(p.rules) == 0 {
-		return nil, fmt.Errorf("no rule deny, violation or warn in %d policy files: they would allow everything", len(files))
+		return nil, fmt.Errorf("no rule deny, violation or warn in %d policy files: they would allow everything", len(b.Files))
 	}
 	p.compiler = ast.NewCompiler().WithCapabilities(capabilities).WithDefaultRegoVersion(ast.RegoV1)
 	p.compiler.Compile(modules)
@@ -131,48 +123,38 @@ func newPolicies(files map[string][]byte, folder string) (*Policies, error) {
 	return p, nil
 }
 
-// addData puts a data file below the folder in which it lies, as OPA does.
+// addData puts a data file below the folder that it is in, as OPA does.
 func (p *Policies) addData(name string, text []byte) error {
 	var content map[string]any
 	if err := util.Unmarshal(text, &content); err != nil {
-		return fmt.Errorf("%s: expected an object: %w", name, oneLine(err))
+		return fmt.Errorf("expected an object: %w", oneLine(err))
 	}
-	at := p.data
-	if dir := path.Dir(path.Clean(name)); dir != "." {
-		for _, step := range strings.Split(strings.TrimPrefix(dir, "/"), "/") {
-			below, ok := at[step].(map[string]any)
-			if !ok {
-				if _, taken := at[step]; taken {
-					return fmt.Errorf("%s: another data file has a value at %q already", name, step)
-				}
-				below = make(map[string]any)
-				at[step] = below
-			}
-			at = below
-		}
+	folders := strings.Split(strings.TrimPrefix(path.Clean(name), "/"), "/")
+	for _, folder := range slices.Backward(folders[:len(folders)-1]) {
+		content = map[string]any{folder: content}
 	}
-	if err := merge(at, content); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	if err := merge(p.data, content); err != nil {
+		return err
 	}
 	if _, taken := p.data[namespace]; taken {
-		return fmt.Errorf("%s: data.%s is where lockage puts its own data: name it otherwise", name, namespace)
+		return fmt.Errorf("data.%s is where lockage puts its own data: name it otherwise", namespace)
 	}
 	return nil
 }
 
 func merge(into, from map[string]any) error {
-	for _, key := range sortedKeys(from) {
+	for _, key := range slices.Sorted(maps.Keys(from)) {
+		if _, taken := into[key]; !taken {
+			into[key] = from[key]
+			continue
+		}
 		below, ok := into[key].(map[string]any)
 		more, isMap := from[key].(map[string]any)
-		switch _, taken := into[key]; {
-		case !taken:
-			into[key] = from[key]
-		case !ok || !isMap:
+		if !ok || !isMap {
 			return fmt.Errorf("another data file has a value at %q already", key)
-		default:
-			if err := merge(below, more); err != nil {
-				return err
-			}
+		}
+		if err := merge(below, more); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -180,21 +162,20 @@ func merge(into, from map[string]any) error {
 
 // rules lists what is asked: the rules of the modules with a name by convention, functions aside, each once, in order.
 func rules(modules map[string]*ast.Module) []string {
-	found := make(map[string]bool)
+	var found []string
 	for _, module := range modules {
 		for _, rule := range module.Rules {
 			name, ok := rule.Head.Ref()[0].Value.(ast.Var)
-			if !ok || len(rule.Head.Args) > 0 || !denies(string(name)) && !warns(string(name)) {
-				continue
+			if ok && len(rule.Head.Args) == 0 && (denies(string(name)) || named(string(name), "warn")) {
+				found = append(found, module.Package.Path.String()+"."+string(name))
 			}
-			found[module.Package.Path.String()+"."+string(name)] = true
 		}
 	}
-	return sortedKeys(found)
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 func denies(rule string) bool { return named(rule, "deny") || named(rule, "violation") }
-func warns(rule string) bool  { return named(rule, "warn") }
 
 func named(rule, convention string) bool {
 	return rule == convention || strings.HasPrefix(rule, convention+"_")
@@ -214,10 +195,7 @@ func (p *Policies) Eval(in Input) (Report, error) { return p.eval(in, &steps{}) 
 
 func (p *Policies) eval(in Input, count *steps) (Report, error) {
 	ctx := context.Background()
-	data := make(map[string]any, len(p.data)+1)
-	for key, value := range p.data {
-		data[key] = value
-	}
+	data := maps.Clone(p.data)
 	data[namespace] = in.Data
 	// Undefined rules are left out of a comprehension, where they would make the whole query undefined.
 	var query []string
@@ -234,19 +212,20 @@ func (p *Policies) eval(in Input, count *steps) (Report, error) {
 	if err != nil {
 		return Report{}, oneLine(err)
 	}
-	a := answers{rules: p.rules, index: make(map[[2]string]*Finding)}
+	a := answers{index: make(map[[2]string]*Finding)}
 	bound := rego.EvalExternalCancel(count)
 	if len(in.Objects) == 0 {
-		if err := p.ask(ctx, prepared, &a, -1, bound); err != nil {
-			return Report{}, err
-		}
+		err = p.ask(ctx, prepared, &a, -1, bound)
 	}
 	for i, object := range in.Objects {
-		if err := p.ask(ctx, prepared, &a, i, bound, rego.EvalInput(object)); err != nil {
-			return Report{}, err
+		if err == nil {
+			err = p.ask(ctx, prepared, &a, i, bound, rego.EvalInput(object))
 		}
 	}
-	return a.report(), nil
+	if err != nil {
+		return Report{}, err
+	}
+	return a.report(p.rules), nil
 }
 
 func (p *Policies) ask(ctx context.Context, query rego.PreparedEvalQuery, a *answers, object int, options ...rego.EvalOption) error {
@@ -287,13 +266,4 @@ func (s *steps) Cancelled() bool { return s.taken.Add(1) > MaxSteps }
 
 func oneLine(err error) error {
 	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
