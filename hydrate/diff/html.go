@@ -158,47 +158,36 @@ type htmlCell struct{ Class, Head, Changed, Tail string }
 
 // rows sets lines side by side: removed ones beside those added in their place.
 func rows(lines []Line) []htmlRow {
+	none := htmlCell{Class: "none"}
 	var out []htmlRow
-	for len(lines) > 0 {
-		text := clean(lines[0].Text)
-		switch lines[0].Op {
+	open := 0 // the last rows, which have a removed line only
+	for i, line := range lines {
+		if i > 0 && line.Op != lines[i-1].Op && line.Op != LineAdded {
+			open = 0
+		}
+		text := clean(line.Text)
+		switch line.Op {
 		case LineNote:
 			out = append(out, htmlRow{Note: text})
-			lines = lines[1:]
 		case LineSame:
 			same := htmlCell{Class: "same", Head: text}
 			out = append(out, htmlRow{Left: same, Right: same})
-			lines = lines[1:]
-		default:
-			var removed, added []htmlCell
-			removed, lines = cells(lines, LineRemoved, "removed")
-			added, lines = cells(lines, LineAdded, "added")
-			for i := range max(len(removed), len(added)) {
-				row := htmlRow{Left: htmlCell{Class: "none"}, Right: htmlCell{Class: "none"}}
-				if i < len(removed) {
-					row.Left = removed[i]
-				}
-				if i < len(added) {
-					row.Right = added[i]
-				}
-				if i < len(removed) && i < len(added) {
-					row.mark()
-				}
-				out = append(out, row)
+		case LineRemoved:
+			out = append(out, htmlRow{Left: htmlCell{Class: "removed", Head: text}, Right: none})
+			open++
+		case LineAdded:
+			added := htmlCell{Class: "added", Head: text}
+			if open == 0 {
+				out = append(out, htmlRow{Left: none, Right: added})
+				continue
 			}
+			row := &out[len(out)-open]
+			row.Right = added
+			row.mark()
+			open--
 		}
 	}
 	return out
-}
-
-// cells returns a cell for each of the first lines with an operation, and the lines after them.
-func cells(lines []Line, op LineOp, class string) ([]htmlCell, []Line) {
-	var out []htmlCell
-	for len(lines) > 0 && lines[0].Op == op {
-		out = append(out, htmlCell{Class: class, Head: clean(lines[0].Text)})
-		lines = lines[1:]
-	}
-	return out, lines
 }
 
 // mark splits the cells of a row at what differs, unless little is the same.

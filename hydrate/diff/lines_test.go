@@ -166,6 +166,32 @@ func TestJSONReadsBack(t *testing.T) {
 	}
 }
 
+func TestRows(t *testing.T) {
+	t.Parallel()
+	// A letter a line: the sides of each row, "." for none.
+	for ops, want := range map[string]string{
+		"-+": "ab", "--+": "ac b.", "-++": "ab .c", "-+-+": "ab cd", "--+-": "ac b. d.", "+-": ".a b.", " -+": "aa bc", "- +": "a. bb .c", "-@+": "a. b .c",
+	} {
+		var lines []Line
+		for i, op := range strings.Split(ops, "") {
+			lines = append(lines, Line{LineOp(op), string(rune('a' + i))})
+		}
+		var got []string
+		for _, r := range rows(lines) {
+			side := func(c htmlCell) string {
+				if c.Class == "none" {
+					return "."
+				}
+				return c.Head + c.Changed + c.Tail
+			}
+			got = append(got, r.Note+side(r.Left)+side(r.Right))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, want %q", ops, got, want)
+		}
+	}
+}
+
 func TestMarkedWords(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ before, after, want string }{

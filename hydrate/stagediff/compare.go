@@ -164,12 +164,9 @@ func Match(before, after Side) ([]Comparison, error) {
 func (s Side) oneStageEach() bool {
 	met := map[string]bool{}
 	for _, v := range s.Versions {
-		if met[v.Pipeline] {
-			return false
-		}
 		met[v.Pipeline] = true
 	}
-	return true
+	return len(met) == len(s.Versions)
 }
 
 func (s Side) list() string {
