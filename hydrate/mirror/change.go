@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -23,9 +22,8 @@ type Change struct {
 	Place
 
 	// Review names a review branch that proposes the change to the branch of the place; "" writes to that branch itself.
-	// The review branch gets one commit on the head of the other branch, with its previous head as second parent. It gets
-	// none if the other branch shows the artifact, or if the review branch does and the other branch still has below the
-	// path what it had then. Two changes cannot share a review branch.
+	// It gets a commit on the head of the other branch, with its previous head as second parent, unless the other branch
+	// shows the artifact, or the review branch does and the proposal is current. Two changes cannot share a review branch.
 	Review string
 	// Promotion is the promotion that the change puts into force; nil for a candidate.
 	Promotion *Promotion
@@ -151,18 +149,16 @@ type Reference struct {
 
 // Facts are what lockage adds to the format.
 type Facts struct {
-	Pipeline string        `json:"pipeline"`
-	Stage    string        `json:"stage"`
-	Release  string        `json:"release"`
-	Artifact string        `json:"artifact"` // repository@digest
-	Content  digest.Digest `json:"content"`
-	Tree     git.Hash      `json:"tree"`
-	Record   digest.Digest `json:"record,omitempty"` // of the promotion that wrote it; "" for a candidate
+	sign.Claim               // whose repository is written in Artifact alone
+	Artifact   string        `json:"artifact"`         // repository@digest
+	Content    digest.Digest `json:"content"`          // digest of its tar
+	Tree       git.Hash      `json:"tree"`             // id of the files alone
+	Record     digest.Digest `json:"record,omitempty"` // of the promotion that wrote it; "" for a candidate
 }
 
 // facts returns what the metadata of a change says, with the Git id of its files.
 func (c Change) facts(tree git.Hash) Facts {
-	return Facts{c.Pipeline, c.Stage, c.Release, c.Reference(), c.Content, tree, c.record()}
+	return Facts{c.Claim, c.Reference(), c.Content, tree, c.record()}
 }
 
 // metadata returns the metadata file of a change, with the Git id of its files.
@@ -173,29 +169,25 @@ func (c Change) metadata(tree git.Hash) ([]byte, error) {
 		References: []Reference{{c.Source}},
 		Lockage:    c.facts(tree),
 	}
+	m.Lockage.Repository = ""
 	data, err := json.MarshalIndent(m, "", "  ")
 	return append(data, '\n'), err
 }
 
-// ParseMetadata reads a hydrator.metadata of ours. It fails on that of another hydrator.
-func ParseMetadata(data []byte) (Metadata, error) {
-	var m Metadata
-	if len(data) > maxMetadataBytes {
-		return m, fmt.Errorf("%s has more than %d bytes", MetadataFile, maxMetadataBytes)
+// ParseMetadata reads a hydrator.metadata of ours. It returns false for that of another hydrator, which names no artifact,
+// and for fields that lockage does not write: too long, or not printable.
+func ParseMetadata(data []byte) (m Metadata, ours bool) {
+	if len(data) > maxMetadataBytes || json.Unmarshal(data, &m) != nil || m.Digest() == "" {
+		return Metadata{}, false
 	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return m, fmt.Errorf("%s: %w", MetadataFile, err)
-	}
-	if m.Digest() == "" {
-		return m, errors.New(MetadataFile + " names no artifact of lockage")
-	}
+	m.Lockage.Repository, _, _ = strings.Cut(m.Lockage.Artifact, "@")
 	l := m.Lockage
 	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), string(l.Record), string(l.Tree), m.DrySHA} {
 		if len(field) > maxField || terminal.Blank(field) != field {
-			return m, errors.New(MetadataFile + " has a field that lockage does not write: too long, or not printable")
+			return Metadata{}, false
 		}
 	}
-	return m, nil
+	return m, true
 }
 
 // Digest returns the artifact's digest.

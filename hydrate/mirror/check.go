@@ -211,8 +211,8 @@ func (f folder) read(ctx context.Context, d *git.Draft) (Metadata, bool, error) 
 	if err != nil {
 		return Metadata{}, false, err
 	}
-	m, err := ParseMetadata(files[f.metadata])
-	return m, err == nil, nil // metadata of others shows nothing
+	m, ours := ParseMetadata(files[f.metadata])
+	return m, ours, nil
 }
 
 // shows reports whether the folder is what Write would make of a change, except for the GitOps commit.

@@ -7,60 +7,55 @@
 // byte for byte, and beside them
 //
 //   - hydrator.metadata, in the format of Argo CD's source hydrator: repoURL and drySha name the GitOps commit that was
-//     hydrated, references the source commit. The key lockage holds pipeline, stage, release, artifact
-//     (repository@digest), content (digest of the artifact's tar), tree (Git's id of the files alone) and, if a promotion
-//     wrote it, record (digest of the manifest that attaches the promotion's record).
+//     hydrated, references the source commit. The key lockage holds [Facts].
 //   - on request, .gitattributes, which marks all of it as generated for the diff views of GitHub, GitLab and Gitea. One
 //     with any other content counts as a file that somebody added: it could change how the others are checked out.
 //
 // Each change is a commit of its own, with the trailers Lockage-Release, Lockage-Artifact, Lockage-Content, Lockage-Source
 // and Lockage-Gitops (both URL@commit). Author and committer are lockage, the time is the committer's time of the source
-// commit (that of the parent, if later): a commit is a function of its parent, artifact and GitOps commit, regardless of
-// who makes it and when. A promotion's commit also has the trailer Lockage-Record, and the time of its record; if it merges
-// a review, the reviewed commit is its second parent.
+// commit (that of the parent, if later): a commit is a function of its parent, artifact and GitOps commit. A promotion's
+// commit also has the trailer Lockage-Record, and the time of its record; if it merges a review, the reviewed commit is
+// its second parent.
 //
 // A proposal (Change.Review) is a commit on a review branch, for a pull request into the stage branch. Its first parent is
-// the head of the stage branch, which the trailer Lockage-Base repeats; its files are those of that head except below the
-// path: the commit changes what a merge would bring. The review branch only moves forward, so that an approval of an older
-// head never seems to be one of the new head.
+// the head of the stage branch, which the trailer Lockage-Base repeats; it differs from that below the path alone. The
+// review branch only moves forward, so that an approval of an older head never seems to be one of the new head.
 //
 // # Promises of Write
 //
 //   - Files outside the path are never touched, in whatever state they are. Below the path, files that are not the
 //     artifact's are removed.
+//
 //   - All branches of one call move in one atomic push, from where they were read. If somebody else pushed first, Write
 //     makes the change again on the new head, a bounded number of times; nothing is rendered again.
+//
 //   - A branch that is up to date gets no commit. A commit repairs what was changed by hand.
+//
 //   - An artifact never replaces one that was hydrated from a descendant of its GitOps commit.
+//
 //   - A promotion replaces exactly the tree that it was decided on (Promotion.Expected); otherwise Write fails with
 //     [ErrMoved]. Changes outside the path do not matter.
+//
 //   - A branch that does not exist begins with our commit, without a parent.
 //
-// Write refuses a path if something other than a folder is in its place.
+//   - A path at which something other than a folder is in its place is refused.
 //
 // # Proof
 //
-// [Check] finds the newest commit that shows an artifact, by metadata or trailer, and compares the files below the path with
-// the artifact: either both pack to one content digest, or it names the files that differ.
-//
-// [History] returns the versions of a place and the commits that began them. It trusts nothing: the record that the
-// metadata names proves that a version was promoted.
+// [Check] proves that the newest commit that shows an artifact has its files, or names those that differ. [History] returns
+// the versions of a place. It trusts nothing: the record that the metadata names proves that a version was promoted.
 package mirror
 
-// Names of the files beside the artifact's.
+// The files beside the artifact's. The attributes mark the others as generated.
 const (
 	MetadataFile   = "hydrator.metadata"
 	attributesFile = ".gitattributes"
+	attributes     = "* linguist-generated gitlab-generated\n"
 )
-
-// attributes marks the files beside it as generated.
-const attributes = "* linguist-generated gitlab-generated\n"
-
-// concurrency bounds the artifacts that are read at a time.
-const concurrency = 8
 
 // Bounds on reading and on retries.
 const (
+	concurrency      = 8 // artifacts that are read at a time
 	maxMetadataBytes = 1 << 20
 	maxField         = 4096   // bytes of a metadata field, which reasons show to people
 	maxAttempts      = 25     // pushes of one change

@@ -155,9 +155,7 @@ func (h *history) read(ctx context.Context, versions []Version) error {
 		if err != nil {
 			return err
 		}
-		if m, err := ParseMetadata(data); err == nil {
-			versions[i].Metadata, versions[i].Ours = m, true
-		}
+		versions[i].Metadata, versions[i].Ours = ParseMetadata(data)
 	}
 	return nil
 }

@@ -1,7 +1,4 @@
-// Package health asks a cluster whether an artifact runs there, and whether it is healthy. It is the home of the Kubernetes
-// API client.
-//
-//	kubeconfig or in-cluster ──▶ Connect ──▶ Cluster.Wait(repository, digest) ──▶ []predicate.Source
+// Package health asks a cluster whether an artifact runs there, and whether it is healthy.
 //
 // # What it promises
 //
@@ -42,9 +39,8 @@ import (
 const (
 	FirstPause   = time.Second
 	LongestPause = 15 * time.Second
+	maxWords     = 300 // bytes of an object's status
 )
-
-const maxWords = 300 // bytes of an object's status
 
 var (
 	// ErrUnfit is returned if waiting does not help: the object does not exist, or its declaration keeps it from ever

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -81,11 +80,9 @@ func (s Stage) prove(ctx context.Context, e episode) (Promotion, error) {
 	if e.began.After(p.Since) {
 		p.Since = e.began
 	}
-	claimed := sign.Claim{Pipeline: facts.Pipeline, Stage: facts.Stage, Release: facts.Release}
-	claimed.Repository, _, _ = strings.Cut(facts.Artifact, "@")
-	if claimed != p.Claim || facts.Content != p.To.Content {
+	if facts.Claim != p.Claim || facts.Content != p.To.Content {
 		return p, s.broken("%s is forged: it shows %s of %s/%s with content %s, and its record %s promotes %s of %s/%s with content %s",
-			where, claimed.Release, claimed.Pipeline, claimed.Stage, facts.Content,
+			where, facts.Release, facts.Pipeline, facts.Stage, facts.Content,
 			facts.Record, p.Release, p.Pipeline, p.Stage, p.To.Content)
 	}
 	return p, nil
