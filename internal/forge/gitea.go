@@ -270,15 +270,13 @@ func (g *giteaForge) landed(ctx context.Context, pull PullRequest, commit string
 
 func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, error) {
 	verdicts := map[gitea.ReviewStateType]verdict{gitea.ReviewStateApproved: approved, gitea.ReviewStateRequestChanges: rejected}
-	var out []review
-	for entry, err := range pages(giteaNext, func(page int) ([]*gitea.PullReview, *gitea.Response, error) {
+	all, err := collect(pages(giteaNext, func(page int) ([]*gitea.PullReview, *gitea.Response, error) {
 		return g.client(ctx).ListPullReviews(g.owner, g.name, int64(pull.Number), gitea.ListPullReviewsOptions{
 			ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage},
 		})
-	}) {
-		if err != nil {
-			return nil, err
-		}
+	}))
+	var out []review
+	for _, entry := range all {
 		if entry.Reviewer == nil || entry.State == gitea.ReviewStateRequestReview || entry.State == gitea.ReviewStatePending {
 			continue // a team; a request; a pending review
 		}
@@ -291,7 +289,7 @@ func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, e
 			counts: entry.Official, // its user may write, or is named by the branch's protection
 		})
 	}
-	return out, nil
+	return out, err
 }
 
 func (g *giteaForge) comments(ctx context.Context, number int) ([]comment, error) {
