@@ -7,19 +7,14 @@ type Options struct {
 	Overlay   string     `json:"-"` // a folder of the GitOps repository
 	Kustomize *Kustomize `json:"-"` // generates the overlay; excludes Overlay
 	Layout    Mode
-	// AssertImage requires that every locked digest occurs in the output.
-	AssertImage bool
-	// RewriteImages pins by digest the images of containers that name a locked repository by tag.
-	RewriteImages bool
-	// RequireDigests requires that the images of all containers are pinned by digest.
-	RequireDigests bool
-	// AllowNondeterminism publishes output that another render would not reproduce.
-	AllowNondeterminism bool
-	// AllowSecrets names the Secrets that may hold data in the clear; sorted, each once.
-	AllowSecrets []string `json:",omitempty"`
-	// Validate checks the objects against the schemas of KubeVersion.
-	Validate bool
-	Schemas  string `json:"-"` // a folder of the GitOps repository, for Validate
+
+	AssertImage         bool     // every locked digest must occur in the output
+	RewriteImages       bool     // the images of containers that name a locked repository by tag are pinned by digest
+	RequireDigests      bool     // the images of all containers must be pinned by digest
+	AllowNondeterminism bool     // output that another render would not reproduce is published
+	AllowSecrets        []string `json:",omitempty"` // names the Secrets that may hold data in the clear; sorted, each once
+	Validate            bool     // the objects are checked against the schemas of KubeVersion
+	Schemas             string   `json:"-"` // a folder of the GitOps repository, for Validate
 }
 
 // Request is everything but the package that a render may look at: there is no cluster, network, environment or clock.

@@ -24,7 +24,12 @@ type Renderer struct {
 	Charts Archives
 }
 
-var _ hydrate.Renderer = Renderer{}
+// version is that of the Helm module that is linked. It is part of every input digest, so that an upgrade renders
+// everything anew; a test compares it with go.mod.
+const version = "v3.22.0"
+
+// Version names the renderer and its version: "helm v3.22.0".
+func (Renderer) Version() string { return "helm " + version }
 
 // Overlays implements [hydrate.Renderer].
 func (Renderer) Overlays() bool { return false }
@@ -66,8 +71,6 @@ type Package struct {
 	programs map[*chart.File]*program // of the templates; nil for one that does not parse
 	texts    map[*chart.File]bool     // other files that are relevant if tpl is given them
 }
-
-var _ hydrate.Package = (*Package)(nil)
 
 // Inputs implements [hydrate.Package].
 func (p *Package) Inputs() []hydrate.Input { return slices.Clone(p.inputs) }

@@ -101,9 +101,7 @@ func (p *Package) values(c *chart.Chart, request hydrate.Request, rendered *hydr
 	if err := chartutil.ValidateReleaseName(request.ReleaseName); err != nil {
 		return nil, fmt.Errorf("release name %q: %w", request.ReleaseName, err)
 	}
-	switch request.Hooks {
-	case hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone:
-	default:
+	if !slices.Contains([]hydrate.Hooks{hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone}, request.Hooks) {
 		return nil, fmt.Errorf("hooks %q is none of %q, %q and %q", request.Hooks, hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone)
 	}
 	user, err := mergeValues(request.Values, request.Set)

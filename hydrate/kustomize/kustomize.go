@@ -24,7 +24,18 @@ import (
 // Renderer opens overlays. The zero Renderer is ready.
 type Renderer struct{}
 
-var _ hydrate.Renderer = Renderer{}
+const (
+	// version is that of the kustomize modules (api and kyaml) that are linked. It is part of every input digest, so that
+	// an upgrade renders everything anew; a test compares it with go.mod.
+	version = "v0.21.2"
+
+	// release is the release of the kustomize program that is made of these modules, as `buildMetadata: [managedByLabel]`
+	// writes it into objects.
+	release = "v5.8.1"
+)
+
+// Version names the renderer and its version: "kustomize v0.21.2".
+func (Renderer) Version() string { return "kustomize " + version }
 
 // Package is one stage's overlay, built: only the build itself finds out what it reads.
 type Package struct {

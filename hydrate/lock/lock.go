@@ -24,20 +24,13 @@ const (
 
 // Lock is one release.
 type Lock struct {
-	// SchemaVersion is SchemaVersion, or empty in the short form.
-	SchemaVersion string `yaml:"schemaVersion" json:"schemaVersion"`
-	// ReleaseID is "git-" and GitCommit.
-	ReleaseID string `yaml:"releaseId,required" json:"releaseId"`
-	// GitCommit is the source commit, 40 lower-case hex digits.
-	GitCommit string `yaml:"gitCommit,scalar" json:"gitCommit"`
-	// Image is the application's image.
-	Image Image `yaml:"image,required" json:"image"`
-	// Others are the release's other images; their names are unique.
-	Others []NamedImage `yaml:"images" json:"images"`
-	// Packaging locates the manifests in the source.
-	Packaging Packaging `yaml:"packaging,required" json:"packaging"`
-	// CreatedAt is an RFC 3339 time as written, or empty in the short form.
-	CreatedAt string `yaml:"createdAt,scalar" json:"createdAt"`
+	SchemaVersion string       `yaml:"schemaVersion" json:"schemaVersion"`  // SchemaVersion, or empty in the short form
+	ReleaseID     string       `yaml:"releaseId,required" json:"releaseId"` // "git-" and GitCommit
+	GitCommit     string       `yaml:"gitCommit,scalar" json:"gitCommit"`   // the source commit, 40 lower-case hex digits
+	Image         Image        `yaml:"image,required" json:"image"`         // the application's
+	Others        []NamedImage `yaml:"images" json:"images"`                // their names are unique
+	Packaging     Packaging    `yaml:"packaging,required" json:"packaging"` // locates the manifests in the source
+	CreatedAt     string       `yaml:"createdAt,scalar" json:"createdAt"`   // an RFC 3339 time as written, or empty in the short form
 }
 
 // Images returns all images of the release, Image first and without a name.
@@ -53,10 +46,8 @@ func (l Lock) Created() time.Time {
 
 // Image is an image by reference and by digest.
 type Image struct {
-	// Ref is the reference as people write it: the repository, with or without a tag.
-	Ref string `yaml:"ref,required" json:"ref"`
-	// Digest is sha256:<64 hex>.
-	Digest digest.Digest `yaml:"digest,scalar" json:"digest"`
+	Ref    string        `yaml:"ref,required" json:"ref"`     // as people write it: the repository, with or without a tag
+	Digest digest.Digest `yaml:"digest,scalar" json:"digest"` // sha256:<64 hex>
 }
 
 // NamedImage is an image and its name in the lock.
@@ -67,12 +58,9 @@ type NamedImage struct {
 
 // Packaging is the package of manifests in the source repository.
 type Packaging struct {
-	Kind Kind `yaml:"kind,required" json:"kind"`
-	// SourceRepo is the URL of the source repository; empty in the short form, where the pipeline file names it.
-	SourceRepo string `yaml:"sourceRepo" json:"sourceRepo"`
-	// SourcePath is the package's directory, slash-separated and relative to the repository's root, "." for the root
-	// itself.
-	SourcePath string `yaml:"sourcePath,required" json:"sourcePath"`
+	Kind       Kind   `yaml:"kind,required" json:"kind"`
+	SourceRepo string `yaml:"sourceRepo" json:"sourceRepo"`          // a URL; empty in the short form, where the pipeline file names it
+	SourcePath string `yaml:"sourcePath,required" json:"sourcePath"` // of the folder, relative to the repository's root; "." for the root
 }
 
 // Repository returns the reference without tag and digest.

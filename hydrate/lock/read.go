@@ -21,12 +21,9 @@ const currentName = "current.yaml"
 // File is a lock and the file in a lock directory that it was read from.
 type File struct {
 	Lock
-	// Path is slash-separated, relative to the file system's root.
-	Path string
-	// Data is the file's content.
-	Data []byte
-	// Digest is the SHA-256 of Data.
-	Digest digest.Digest
+	Path   string        // slash-separated, relative to the file system's root
+	Data   []byte        // the file's content
+	Digest digest.Digest // the SHA-256 of Data
 }
 
 // Current reads the newest release of the lock directory dir. The error is fs.ErrNotExist if it has no release.

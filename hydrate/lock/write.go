@@ -32,8 +32,7 @@ const (
 
 // Written is the result of Write.
 type Written struct {
-	// Lock is the release as its history file has it: its CreatedAt is that of the first write.
-	Lock    Lock        `json:"lock"`
+	Lock    Lock        `json:"lock"` // as the history file has it: its CreatedAt is that of the first write
 	History WrittenFile `json:"history"`
 	Current WrittenFile `json:"current"`
 }

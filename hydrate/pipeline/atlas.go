@@ -19,10 +19,6 @@ type atlas struct {
 // mirror is one directory that a stage writes.
 type mirror struct{ dir, owner string }
 
-func newAtlas() *atlas {
-	return &atlas{map[string]string{}, map[string]string{}, map[string][]mirror{}, map[string]string{}, map[string]string{}}
-}
-
 func (a *atlas) addPipeline(p *Pipeline, c *checker) {
 	if p.Name == "" {
 		return // reported

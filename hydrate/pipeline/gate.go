@@ -3,6 +3,7 @@ package pipeline
 import (
 	"io/fs"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
@@ -12,12 +13,10 @@ import (
 // Gate is one condition of promotion, and perhaps a name.
 type Gate struct {
 	Name string `yaml:"name" jsonschema:"pattern=^[a-z0-9][a-z0-9-]*$,maxLength=63" jsonschema_description:"The gate's name in verdicts, unique in its stage. Default: its kind; from the second of a kind on attestation#2."`
-	// Kind is the key that the condition is written under.
-	Kind string `yaml:"-"`
-	// Declared is the condition as it is written, placeholders replaced: a pointer to the type that its kind declares.
-	Declared any `yaml:"-"`
-	// Condition is the condition, parsed.
-	Condition Condition `yaml:"-"`
+
+	Kind      string    `yaml:"-"` // the key that the condition is written under
+	Declared  any       `yaml:"-"` // the condition as written, placeholders replaced: a pointer to the type that its kind declares
+	Condition Condition `yaml:"-"` // the same, parsed
 }
 
 // DecodeNode reads nothing: the kinds that Load is given read gates.
@@ -98,22 +97,16 @@ func decodeGate(kinds []GateKind, n *strictyaml.Node, path string, partial bool)
 	return name, declared, problems
 }
 
-// decodeGates reports what does not decode in the gates of all stages.
-func decodeGates(kinds []GateKind, doc *strictyaml.Node, partial bool, c *checker) {
-	stages := doc.Get("stages")
-	if stages == nil {
+// decodeGates reports what does not decode in the gates of one stage, which is at path.
+func decodeGates(kinds []GateKind, stage *strictyaml.Node, partial bool, c *checker, path ...any) {
+	gates := stage.Get("gates")
+	if gates == nil {
 		return
 	}
-	for i, stage := range stages.Items {
-		gates := stage.Get("gates")
-		if gates == nil {
-			continue
-		}
-		for j, gate := range gates.Items {
-			if !gate.IsNull() { // which is reported
-				_, _, problems := decodeGate(kinds, gate, pathName([]any{"stages", i, "gates", j}), partial)
-				c.addProblems(problems)
-			}
+	for i, gate := range gates.Items {
+		if !gate.IsNull() { // which is reported
+			_, _, problems := decodeGate(kinds, gate, pathName(append(slices.Clip(path), "gates", i)), partial)
+			c.addProblems(problems)
 		}
 	}
 }
@@ -127,12 +120,7 @@ func ParseGates(kinds []GateKind, doc *strictyaml.Node, stage string, l lock.Loc
 	doc = doc.Pick(func(key string) bool { return key == "gates" || key == "waivers" })
 	e := effective{doc: expandStrings(doc, p.stageScope(stage).with(l, nil), c), anyName: true}
 	c.addProblems(strictyaml.Decode(e.doc, &e))
-	if gates := doc.Get("gates"); gates != nil {
-		for i, gate := range gates.Items {
-			_, _, problems := decodeGate(kinds, gate, pathName([]any{"gates", i}), false)
-			c.addProblems(problems)
-		}
-	}
+	decodeGates(kinds, doc, false, c)
 	if err := e.parseGates(p, files, c); err != nil {
 		return nil, Waivers{}, err
 	}

@@ -49,7 +49,7 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 			pipelines = append(pipelines, p)
 		}
 	}
-	a := newAtlas()
+	a := &atlas{map[string]string{}, map[string]string{}, map[string][]mirror{}, map[string]string{}, map[string]string{}}
 	for _, p := range pipelines {
 		p.check(c)
 		if !ld.keyless {
@@ -102,8 +102,16 @@ func (ld loader) one(name string, c *checker) (*Pipeline, error) {
 		p.doc = strictyaml.Merge(base, root).With("stages", strictyaml.MergeByName(base.Get("stages"), root.Get("stages")))
 	}
 	c.addProblems(strictyaml.Decode(p.doc, p))
-	decodeGates(ld.loaded.kinds, p.doc, false, c)
+	ld.decodeGates(p.doc, false, c)
 	return p, nil
+}
+
+func (ld loader) decodeGates(doc *strictyaml.Node, partial bool, c *checker) {
+	if stages := doc.Get("stages"); stages != nil {
+		for i, stage := range stages.Items {
+			decodeGates(ld.loaded.kinds, stage, partial, c, "stages", i)
+		}
+	}
 }
 
 // base reads the file that another extends. It returns nil if that failed with problems.
@@ -122,7 +130,7 @@ func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*stric
 		return nil, err
 	}
 	c.addProblems(strictyaml.DecodePartial(root, &Pipeline{}))
-	decodeGates(ld.loaded.kinds, root, true, c)
+	ld.decodeGates(root, true, c)
 	if further := root.Get("extends"); !further.IsNull() {
 		c.add(further.Pos, "extends: this file is extended by %s itself: only one level is read", name)
 	}

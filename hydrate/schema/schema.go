@@ -44,8 +44,6 @@ type Schemas struct {
 	read    memo.Map[string, *jsonschema.Schema] // by file name
 }
 
-var _ hydrate.Checker = (*Schemas)(nil)
-
 // New returns the schemas below files for a version such as "1.34" or "v1.34.2".
 func New(files fs.FS, kubeVersion string) *Schemas {
 	version := "v" + strings.TrimPrefix(kubeVersion, "v")
