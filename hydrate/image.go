@@ -32,8 +32,8 @@ func assertImages(objects []Object, locked []lock.NamedImage) error {
 		"of images), or render without the check (render.assertImage: false)", strings.Join(missing, ", "), len(objects))
 }
 
-// Images returns the images of all containers, sorted, each once: the `image` of every entry of a list `containers`,
-// `initContainers` or `ephemeralContainers` anywhere in an object, so that custom resources with Pod templates count too.
+// Images returns the images of all containers, sorted, each once: of every list `containers`, `initContainers` or
+// `ephemeralContainers` anywhere in an object, so that custom resources with Pod templates count too.
 func Images(objects []Object) []string {
 	var images []string
 	for _, o := range objects {

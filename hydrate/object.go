@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -33,8 +34,7 @@ type Object struct {
 	*document
 }
 
-// document is the content of an object. It is immutable, and shared between the objects of all stages that have the same
-// document: therefore an Object has no method that changes its content.
+// document is the content of an object. Objects of all stages share it: no method may change it.
 type document struct {
 	content map[string]any
 	encoded func() []byte
@@ -74,9 +74,8 @@ func (o Object) identity() identity {
 	return id
 }
 
-// Decoder decodes manifests. It keeps documents that it met more than once, so that what all stages of a package share
-// (mostly definitions of custom resources) is decoded and encoded once. The zero Decoder is ready; it is safe for
-// concurrent use.
+// Decoder decodes manifests, and keeps documents that it met more than once: what stages share (mostly definitions of custom
+// resources) is decoded and encoded once. The zero Decoder is ready; it is safe for concurrent use.
 type Decoder struct {
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]parsed // the zero parsed: met once, not kept
@@ -221,7 +220,7 @@ func newObjects(content map[string]any, written any) ([]Object, error) {
 	var f fields
 	o := Object{Kind: f.text(content, "", "kind"), document: &document{
 		content: content,
-		encoded: sync.OnceValue(func() []byte { return encode(written) }),
+		encoded: sync.OnceValue(func() []byte { return slices.Clip(appendBlock(nil, written, 0)) }),
 	}}
 	apiVersion := f.text(content, "", "apiVersion")
 	meta, ok := content["metadata"].(map[string]any)
@@ -275,8 +274,7 @@ func (f *fields) text(content map[string]any, prefix, key string) string {
 	}
 }
 
-// texts records maps and lists among the values of labels or annotations. Numbers and booleans pass, as in most tools on
-// the way to a cluster.
+// texts records maps and lists among labels or annotations. Numbers and booleans pass, as in most tools.
 func (f *fields) texts(meta map[string]any, key string) {
 	values, _ := meta[key].(map[string]any)
 	for _, k := range sortedKeys(values) {

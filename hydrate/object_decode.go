@@ -129,8 +129,7 @@ type pairs []pair
 
 type pair struct{ key, value any }
 
-// asWritten is a plain scalar that is written back letter for letter: its MAC was taken before any YAML 1.1 reader made
-// `yes` true or 1.10 a number.
+// asWritten is a plain scalar kept letter for letter: the MAC was taken before a YAML 1.1 reader made `yes` true or 1.10 a number.
 type asWritten string
 
 // decodeOrdered decodes one document, an object that SOPS encrypted, to pairs, []any, string and asWritten.

@@ -9,19 +9,14 @@ import (
 	"unicode"
 )
 
-// This encoder replaces a YAML library's, because its output is digested, signed and reviewed: libraries change how they
-// fold, quote and indent between versions, and some fold long strings or lose leading blanks. It writes a small part of
-// YAML: block maps and lists; plain, quoted and literal scalars. Every scalar reads back as itself under YAML
-// 1.1 and 1.2.
+// This encoder replaces a YAML library's, because its output is digested, signed and reviewed: libraries change how they fold,
+// quote and indent, and some lose leading blanks. It writes block maps and lists; plain, quoted and literal scalars. Every scalar
+// reads back as itself under YAML 1.1 and 1.2.
 
 const indentStep = 2
 
-// encode writes a value that decode or decodeOrdered made, a map, as one YAML document.
-func encode(value any) []byte {
-	return slices.Clip(appendBlock(nil, value, 0))
-}
-
-// appendBlock writes a map or list that is not empty, beginning where the cursor stands, in column indent.
+// appendBlock writes a map or list of decode or decodeOrdered, beginning where the cursor is, in column indent. Only the map
+// of a whole document may be empty.
 func appendBlock(out []byte, value any, indent int) []byte {
 	first := true
 	begin := func() {
@@ -210,8 +205,7 @@ func isWord(s string) bool {
 	return false
 }
 
-// isNumeric reports whether some reader might take s for a number or a time: decimal, octal, hexadecimal, binary,
-// base 60, with an exponent or separators. It errs on the side of quotes.
+// isNumeric reports whether some reader might take s for a number or time, of any base or form. It errs on the side of quotes.
 func isNumeric(s string) bool {
 	digits := strings.TrimLeft(s, "+-.")
 	return digits != "" && digits[0] >= '0' && digits[0] <= '9' &&

@@ -70,8 +70,7 @@ func lockedAs(image string, locked []lock.NamedImage) (candidates []lock.NamedIm
 	return candidates
 }
 
-// normalRepository writes out what container runtimes add to the short names of Docker Hub's images: nginx is
-// docker.io/library/nginx, acme/app is docker.io/acme/app.
+// normalRepository writes out short names of Docker Hub: nginx is docker.io/library/nginx, acme/app docker.io/acme/app.
 func normalRepository(repository string) string {
 	host, rest, slash := strings.Cut(repository, "/")
 	switch {

@@ -54,8 +54,7 @@ func (o Object) populatedSecrets() (names []string) {
 	return names
 }
 
-// isPopulated reports whether the data of a Secret holds a value that is neither empty nor, where SOPS encrypted the
-// object, encrypted.
+// isPopulated reports whether data holds a value that is neither empty nor, in an object of SOPS, encrypted.
 func isPopulated(data any, sops bool) bool {
 	switch data := data.(type) {
 	case nil:
@@ -71,8 +70,7 @@ func isPopulated(data any, sops bool) bool {
 	}
 }
 
-// isEncrypted reports whether a value has the form that SOPS gives encrypted ones:
-// ENC[AES256_GCM,data:…,iv:…,tag:…,type:str].
+// isEncrypted reports whether a value has SOPS' form: ENC[AES256_GCM,data:…,iv:…,tag:…,type:str].
 func isEncrypted(value string) bool {
 	return strings.HasPrefix(value, "ENC[AES256_GCM,data:") && strings.HasSuffix(value, "]")
 }

@@ -14,8 +14,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// outputVersion counts the changes of this package's output. It is part of every input digest: raise it whenever the same
-// objects come out as other bytes.
+// outputVersion is part of every input digest: raise it whenever the same objects come out as other bytes.
 const outputVersion = 1
 
 // Stage is one stage of a release, ready to be rendered: its output is a function of it.
@@ -57,8 +56,7 @@ func firstOf(lines []string, limit int) []string {
 	return append(lines[:limit:limit], fmt.Sprintf("and %d more", len(lines)-limit))
 }
 
-// Render renders the stage and checks the output by its rules; the error lists all that it breaks, and no value of an
-// object.
+// Render renders the stage and checks the output by its rules; the error lists all that it breaks, no value of an object.
 func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	rendered, err := s.Package.Render(ctx, s.Options.Request)
 	if err != nil {
@@ -123,10 +121,9 @@ func (s Stage) judge(objects []Object, changing []string) (allowances []string, 
 	return allowances, errors.Join(problems...)
 }
 
-// InputDigest returns a digest of everything that can change the output: pipeline and stage, every field of the lock, every
-// file of the package and of the values by its content, the options as they take effect, and the version of the renderer.
-// What changes no output is left out: where files lie in the GitOps repository, the content of schemas, and the name under
-// which the artifact is stored.
+// InputDigest returns a digest of everything that can change the output: pipeline and stage, the lock, the content of all files
+// of the package and of values, the options as they take effect, the version of the renderer. It leaves out where files lie in
+// the GitOps repository, the content of schemas, and the name under which the artifact is stored.
 func (s Stage) InputDigest() digest.Digest {
 	type file struct {
 		Path   string    `json:",omitempty"`

@@ -9,8 +9,7 @@ import (
 	"github.com/lockage/lockage/internal/memfs"
 )
 
-// Tree is the rendered content of one stage: a flat folder of YAML files, ordered bytewise by name, immutable. It is an
-// [fs.FS]; every file has mode 0644 and no time.
+// Tree is the rendered content of one stage: a flat [fs.FS] of YAML files, ordered bytewise by name, with mode 0644 and no time.
 type Tree struct {
 	files []File // ordered by Path
 }

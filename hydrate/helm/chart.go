@@ -24,8 +24,7 @@ type Renderer struct {
 	Charts Archives
 }
 
-// version is that of the Helm module that is linked. It is part of every input digest, so that an upgrade renders
-// everything anew; a test compares it with go.mod.
+// version is that of the linked Helm module, and part of every input digest. A test compares it with go.mod.
 const version = "v3.22.0"
 
 // Version names the renderer and its version: "helm v3.22.0".
@@ -101,8 +100,8 @@ func (p *Package) check() error {
 	return nil
 }
 
-// prepare brings c and the charts below it into the form that renders share: subcharts in a fixed order (Helm's loader
-// leaves them in that of a Go map), definitions of custom resources split.
+// prepare brings c and its subcharts into the form that renders share: subcharts in a fixed order instead of that of a Go map,
+// definitions of custom resources split.
 func (p *Package) prepare(c *chart.Chart) {
 	dependencies := slices.Clone(c.Dependencies())
 	slices.SortFunc(dependencies, func(a, b *chart.Chart) int {
@@ -133,8 +132,7 @@ func contentHash(c *chart.Chart) []byte {
 	return h.Sum(nil)
 }
 
-// clone copies what a render changes of a chart: the tree of charts and their metadata. Files and values are shared: Helm
-// replaces values instead of changing them.
+// clone copies what a render changes: the tree of charts and their metadata. Helm replaces values instead of changing them.
 func clone(c *chart.Chart) *chart.Chart {
 	meta := *c.Metadata
 	meta.Annotations = maps.Clone(meta.Annotations)

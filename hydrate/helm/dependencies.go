@@ -198,8 +198,7 @@ const localScheme = "file://"
 
 func isLocal(repository string) bool { return strings.HasPrefix(repository, localScheme) }
 
-// inSync reports whether the lock's digest is that of the dependencies of Chart.yaml and of the lock, as Helm 3 writes it,
-// or that of requirements.yaml, as Helm 2 wrote it.
+// inSync reports whether the lock's digest is that of Chart.yaml and lock (Helm 3) or of requirements.yaml (Helm 2).
 func inSync(c *chart.Chart) bool {
 	declared := slices.Clone(c.Metadata.Dependencies)
 	for i, d := range declared {
@@ -285,8 +284,7 @@ func (d *dependency) readLocal(ctx context.Context, source hydrate.Source) error
 	return nil
 }
 
-// packageURL names a chart of a repository (github.com/package-url/purl-spec), without the parts of a URL that may be
-// secret.
+// packageURL names a chart of a repository (github.com/package-url/purl-spec), without secrets that a URL may hold.
 func packageURL(repository, name, version string) string {
 	if u, err := url.Parse(repository); err == nil {
 		u.User, u.RawQuery, u.Fragment = nil, "", ""
@@ -298,8 +296,7 @@ func packageURL(repository, name, version string) string {
 	return "pkg:helm/" + escape(name) + "@" + escape(version) + "?repository_url=" + escape(strings.TrimRight(repository, "/"))
 }
 
-// nestedWarnings lists the faults in the dependencies of subcharts, which Helm takes as they are: only their packagers can
-// correct them.
+// nestedWarnings lists faults in the dependencies of subcharts, which Helm accepts and only their packagers can correct.
 func nestedWarnings(c *chart.Chart) (warnings []string) {
 	for _, sub := range c.Dependencies() {
 		for _, d := range sub.Metadata.Dependencies {

@@ -25,9 +25,8 @@ const (
 
 var utf8BOM = []byte{0xEF, 0xBB, 0xBF}
 
-// readFiles reads a chart's folder as Helm's directory loader does: .helmignore applied to files and folders, symbolic
-// links followed (as far as source follows them), byte order marks removed. It also returns its inputs, .helmignore
-// included, which decides the rest.
+// readFiles reads a chart's folder as Helm's directory loader does: .helmignore applied, symbolic links followed as far as source
+// follows them, byte order marks removed. .helmignore, which decides the rest, is among the inputs.
 func readFiles(ctx context.Context, source fs.FS) ([]*loader.BufferedFile, []hydrate.Input, error) {
 	r := reader{source: source, rules: ignore.Empty()}
 	switch data, err := r.read(ignore.HelmIgnore); {

@@ -77,8 +77,7 @@ func (p *Package) render(ctx context.Context, request hydrate.Request, change fu
 	return rendered, nil
 }
 
-// definitions returns the content of the crds/ folders. Subcharts that occur twice, by aliases say, have theirs twice; Helm
-// installs the first and skips those that exist already.
+// definitions returns the content of crds/ folders: of a document that occurs twice, by aliases say, Helm installs the first.
 func (p *Package) definitions(c *chart.Chart) (manifests []hydrate.Manifest) {
 	met := map[string]bool{}
 	for _, crd := range c.CRDObjects() {
@@ -171,8 +170,7 @@ var events = map[release.HookEvent]bool{
 	release.HookTest: false, "test-success": false,
 }
 
-// letterEscape matches the escapes of YAML's double-quoted strings that may be a letter, dot or slash: \x2e, \u002e,
-// \U0000002e, or none at all where the line is broken.
+// letterEscape matches escapes of YAML that may be a letter, dot or slash: \x2e, \u002e, \U0000002e, or a broken line.
 var letterEscape = regexp.MustCompile(`\\[xuU\r\n]`)
 
 // wanted reports whether a document is rendered. Like Helm it drops hooks on an unknown event, with a warning.

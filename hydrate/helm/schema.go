@@ -14,8 +14,7 @@ import (
 // schemaURL is the URL of a chart's schema, as in Helm: a reference by a relative path is resolved beside it, and fails.
 const schemaURL = "file:///values.schema.json"
 
-// schemas compiles each schema of a chart once. It replaces Helm's validation, which fetches what a schema refers to over
-// the network and from the host's files.
+// schemas replaces Helm's validation, which fetches what a schema refers to over the network and from the host's files.
 type schemas struct {
 	compiled memo.Map[string, compiledSchema] // by their text
 }

@@ -230,8 +230,7 @@ func (k *kustomization) readable(field, name string) {
 
 func below(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
 
-// base checks one entry of resources or components: a file, a folder, or a remote base, which it replaces by the folder of
-// the source.
+// base checks one entry of resources or components. It replaces a remote base by the folder of the source.
 func (k *kustomization) base(field string, entry *string, folder bool) {
 	switch {
 	case k.tree.err != nil: // reported by the entry before
@@ -286,7 +285,10 @@ func (k *kustomization) remote(field string, entry *string) {
 	}
 	const shortest = 7 // of abbreviated commits
 	if r.ref != "" && (len(r.ref) < shortest || !strings.HasPrefix(k.Commit, strings.ToLower(r.ref))) {
-		k.warn("%s: ref %s of remote base %s is not the locked commit; %s is read at %.12s", k.place(field, *entry), r.ref, r, r.path, k.Commit)
+		warning := fmt.Sprintf("%s: ref %s of remote base %s is not the locked commit; %s is read at %.12s", k.place(field, *entry), r.ref, r, r.path, k.Commit)
+		if !slices.Contains(k.warnings, warning) {
+			k.warnings = append(k.warnings, warning)
+		}
 	}
 	*entry = relative(k.dir, target)
 	k.changed = true

@@ -25,12 +25,10 @@ import (
 type Renderer struct{}
 
 const (
-	// version is that of the kustomize modules (api and kyaml) that are linked. It is part of every input digest, so that
-	// an upgrade renders everything anew; a test compares it with go.mod.
+	// version is that of the linked modules (api and kyaml), and part of every input digest. A test compares it with go.mod.
 	version = "v0.21.2"
 
-	// release is the release of the kustomize program that is made of these modules, as `buildMetadata: [managedByLabel]`
-	// writes it into objects.
+	// release is that of the program made of these modules: `buildMetadata: [managedByLabel]` writes it into objects.
 	release = "v5.8.1"
 )
 
@@ -73,15 +71,11 @@ func (Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Packag
 	if err := b.prepare(); err != nil {
 		return nil, err
 	}
-	objects, err := b.run()
+	manifests, err := b.run()
 	if err != nil {
 		return nil, err
 	}
-	p := &Package{inputs: b.tree.list(), rendered: hydrate.Rendered{Warnings: b.warnings}}
-	for i, object := range objects {
-		p.rendered.Manifests = append(p.rendered.Manifests, hydrate.Manifest{Source: b.name(), Document: i + 1, Data: object})
-	}
-	return p, nil
+	return &Package{b.tree.list(), hydrate.Rendered{Manifests: manifests, Warnings: b.warnings}}, nil
 }
 
 // build is the build of one overlay.
@@ -199,8 +193,7 @@ func (b *build) generate(g hydrate.Kustomize) error {
 	return b.tree.err
 }
 
-// prefetch fetches folders of the source in one go, except the root: that would be all packages of a repository. Errors
-// show when the files are read.
+// prefetch fetches folders of the source, but not the root: that would be all packages. Errors show when files are read.
 func (b *build) prefetch(names ...string) {
 	names = slices.DeleteFunc(names, func(name string) bool { return name == "." || !fs.ValidPath(name) })
 	if b.Prefetch != nil && len(names) > 0 {
@@ -211,8 +204,8 @@ func (b *build) prefetch(names ...string) {
 // building is held while kustomize builds: it keeps schemas in global variables, which builds must not share.
 var building sync.Mutex
 
-// run builds the overlay to one YAML document for each object.
-func (b *build) run() (objects [][]byte, err error) {
+// run builds the overlay.
+func (b *build) run() (manifests []hydrate.Manifest, err error) {
 	building.Lock()
 	defer building.Unlock()
 	built, err := b.kustomize()
@@ -224,7 +217,7 @@ func (b *build) run() (objects [][]byte, err error) {
 		built, err = b.kustomize()
 	}
 	if err == nil {
-		objects, err = documents(built)
+		manifests, err = b.manifests(built)
 	}
 	if b.tree.err != nil {
 		return nil, b.tree.err
@@ -232,7 +225,7 @@ func (b *build) run() (objects [][]byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("kustomize build %s: %w", b.name(), err)
 	}
-	return objects, nil
+	return manifests, nil
 }
 
 func (b *build) kustomize() (built resmap.ResMap, err error) {
@@ -246,9 +239,9 @@ func (b *build) kustomize() (built resmap.ResMap, err error) {
 	return krusty.MakeKustomizer(options).Run(b.tree, b.root)
 }
 
-func documents(built resmap.ResMap) (objects [][]byte, err error) {
+func (b *build) manifests(built resmap.ResMap) (manifests []hydrate.Manifest, err error) {
 	ours := "kustomize-" + provenance.GetProvenance().Semver()
-	for _, resource := range built.Resources() {
+	for i, resource := range built.Resources() {
 		if labels := resource.GetLabels(); labels[konfig.ManagedbyLabelKey] == ours {
 			labels[konfig.ManagedbyLabelKey] = "kustomize-" + release
 			if err := resource.SetLabels(labels); err != nil {
@@ -259,16 +252,9 @@ func documents(built resmap.ResMap) (objects [][]byte, err error) {
 		if err != nil {
 			return nil, err
 		}
-		objects = append(objects, object)
+		manifests = append(manifests, hydrate.Manifest{Source: b.name(), Document: i + 1, Data: object})
 	}
-	return objects, nil
-}
-
-// warn adds a warning once.
-func (b *build) warn(format string, args ...any) {
-	if text := fmt.Sprintf(format, args...); !slices.Contains(b.warnings, text) {
-		b.warnings = append(b.warnings, text)
-	}
+	return manifests, nil
 }
 
 // relative returns the relative path from one folder of the virtual tree to another.

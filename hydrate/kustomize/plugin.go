@@ -11,8 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 )
 
-// plugins checks the generators, transformers or validators of a kustomization: configurations of built-in plugins, inline
-// or in files, pass.
+// plugins checks generators, transformers or validators: configurations of built-in plugins pass, inline or in files.
 func (k *kustomization) plugins(field string, entries []string) {
 	factory := resmap.NewFactory(provider.NewDefaultDepProvider().GetResourceFactory())
 	for _, entry := range entries {

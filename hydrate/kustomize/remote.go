@@ -21,9 +21,8 @@ func (r remote) String() string { return r.repository + "//" + r.path }
 // userName matches what kustomize takes for a user before a host.
 var userName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]*@`)
 
-// isRemote reports whether kustomize may take an entry of resources or components for a Git repository or a file behind a
-// URL, and so run git or use the network. It errs on this side only: by kustomize's rules, an entry without one of four
-// schemes, a user before the host, and GitHub as its host, is a path.
+// isRemote reports whether kustomize may take an entry for a Git repository or a URL, and so run git or use the network. It errs
+// on this side only: an entry without one of four schemes, a user before the host, and GitHub as its host, is a path.
 func isRemote(entry string) bool {
 	scheme, rest := cutScheme(entry)
 	github := hasPrefixFold(rest, "github.com/") || hasPrefixFold(rest, "github.com:")
@@ -109,8 +108,7 @@ func splitRepository(rest string, whole bool) (repository, folder string, ok boo
 	return parts[0] + "/" + parts[1], strings.Join(parts[2:], ""), true
 }
 
-// repositoryName normalizes a repository's URL: without scheme, user, password, default port and `.git`, the host in lower
-// case. Paths on this machine have no host.
+// repositoryName normalizes a URL: no scheme, user, password, default port and `.git`; the host in lower case, if there is one.
 func repositoryName(raw string) string {
 	raw, _, _ = strings.Cut(raw, "?")
 	scheme, rest := cutScheme(raw)

@@ -37,8 +37,7 @@ const (
 	generatedFile = generatedRoot + "/kustomization.yaml"
 )
 
-// tree shows kustomize the source and the GitOps repository as one read-only file system, and records its inputs. It serves
-// one build, on one goroutine.
+// tree shows kustomize both repositories as one read-only file system, and records inputs. It serves one build, on one goroutine.
 type tree struct {
 	filesys.FileSystem // nil: a build calls only the methods below
 
@@ -240,8 +239,7 @@ func (t *tree) IsDir(name string) bool {
 	return p.err == nil && p.folder
 }
 
-// realPath follows the symbolic links in name if fsys shows them: kustomize resolves relative paths from the target of a
-// link.
+// realPath follows the symbolic links that fsys shows: kustomize resolves relative paths from the target of a link.
 func realPath(fsys fs.FS, name string) (string, error) {
 	switch fsys := fsys.(type) {
 	case interface {

@@ -87,8 +87,7 @@ func (i Image) split() (repository, tag string) {
 	return ref, ""
 }
 
-// Canonical encodes every field in one order, empty ones included: two locks have equal encodings if and only if all fields
-// are equal.
+// Canonical encodes every field in one order, empty ones included: equal encodings mean equal locks.
 func (l Lock) Canonical() []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -102,8 +101,7 @@ func (l Lock) Canonical() []byte {
 	return b.Bytes()
 }
 
-// Format writes l as a lock file, in the order and style that the package documentation shows. Empty fields are left out.
-// Format does not validate l; Parse of the result does.
+// Format writes l as the package documentation shows, without empty fields. Only Parse of the result validates it.
 func Format(l Lock) []byte {
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)

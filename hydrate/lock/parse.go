@@ -105,8 +105,7 @@ func (l Lock) check(report func(msg string, at ...any)) {
 	}
 }
 
-// inconsistency describes how releaseId and gitCommit, each well-formed, contradict each other; it returns "" if they
-// agree.
+// inconsistency describes how the well-formed releaseId and gitCommit contradict each other; "" if they agree.
 func (l Lock) inconsistency() string {
 	if l.ReleaseID != "git-"+l.GitCommit {
 		return "releaseId " + strconv.Quote(l.ReleaseID) + " belongs to another commit: gitCommit is " + strconv.Quote(l.GitCommit)

@@ -43,8 +43,7 @@ func CheckID(id string) error {
 	return nil
 }
 
-// CheckRecorded returns a strictyaml.Problems unless the history file of f's release in the lock directory dir equals f:
-// the history file is what verification reads.
+// CheckRecorded returns strictyaml.Problems unless f equals the history file of its release, which is what verification reads.
 func CheckRecorded(fsys fs.FS, dir string, f File) error {
 	reason, err := disagreement(fsys, dir, f.Lock, f.Data)
 	if err != nil {
@@ -72,8 +71,7 @@ func disagreement(fsys fs.FS, dir string, l Lock, current []byte) (string, error
 	return "", nil
 }
 
-// Release reads a release of the lock directory dir by its id, git-<40 hex>. The error is fs.ErrNotExist if it was never
-// written.
+// Release reads a release of the lock directory dir by its id, git-<40 hex>. The error is fs.ErrNotExist for an unknown one.
 func Release(fsys fs.FS, dir, id string) (File, error) {
 	if err := CheckID(id); err != nil {
 		return File{}, err
@@ -89,7 +87,7 @@ func Release(fsys fs.FS, dir, id string) (File, error) {
 }
 
 // Releases lists the ids of all releases in the lock directory dir, sorted as text: their order in time is in the source
-// repository. It reads no lock.
+// repository.
 func Releases(fsys fs.FS, dir string) ([]string, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {

@@ -166,8 +166,7 @@ func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []b
 	return Updated, nil
 }
 
-// differences lists the fields in which two locks of one release differ, with both values. CreatedAt may differ, and so may
-// the fields that either leaves out in the short form.
+// differences lists the fields in which two locks of one release differ, except CreatedAt and what the short form leaves out.
 func differences(old, l Lock) []string {
 	var diffs []string
 	compare := func(field, a, b string) {
@@ -195,8 +194,7 @@ func differences(old, l Lock) []string {
 	return diffs
 }
 
-// writeTemp writes data beside name and returns the temporary name. It skips names that killed processes left, up to a
-// bound.
+// writeTemp writes data beside name and returns the temporary name. It skips some names that killed processes left.
 func writeTemp(d *os.Root, name string, data []byte) (string, error) {
 	const attempts = 100
 	var temp string

@@ -28,8 +28,7 @@ var (
 // layoutPrefix marks an artifact repository that is a directory.
 const layoutPrefix = "oci-layout:"
 
-// checker collects problems. It reports the same kind of problem at the same place once, however many stages share the
-// place.
+// checker collects problems: one of each kind at each place, however many stages share the place.
 type checker struct {
 	problems strictyaml.Problems
 	reported map[string]bool

@@ -81,8 +81,7 @@ type Waivers struct {
 	Count *int     `yaml:"count" json:"count,omitempty" jsonschema:"default=1,minimum=1" jsonschema_description:"How many distinct identities."`
 }
 
-// decodeGate reads a gate as it is written. path names it in problems. It returns a pointer to what is declared by kind, nil for
-// a kind that the gate does not have.
+// decodeGate reads a gate. declared has a pointer for each kind, nil for one that the gate does not have.
 func decodeGate(kinds []GateKind, n *strictyaml.Node, path string, partial bool) (name string, declared []any, problems strictyaml.Problems) {
 	declared = make([]any, len(kinds))
 	fields := []strictyaml.Field{{Key: "name", Into: &name}}

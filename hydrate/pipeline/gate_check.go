@@ -78,8 +78,7 @@ func (d *Declaration) Files() fs.FS { return d.files }
 // Fail ends the loading with an error of reading files.
 func (d *Declaration) Fail(err error) { d.err = err }
 
-// OfRelease reports whether the string under a key has another value for each release, so that what it names need not exist
-// before there is one.
+// OfRelease reports whether the string under a key differs by release: what it names need not exist before there is one.
 func (d *Declaration) OfRelease(key string) bool {
 	n := d.doc.Find(d.at(key)...)
 	return n != nil && d.checker.ofRelease[n.Pos]
@@ -91,8 +90,7 @@ func Once[T any](d *Declaration, key string, create func() (T, error)) (T, error
 	return made.(T), err
 }
 
-// parseGates parses the gates of a stage, placeholders replaced, and reports what is wrong with them. The error is one of
-// reading files.
+// parseGates parses the gates of a stage, placeholders replaced, and reports problems. The error is one of reading files.
 func (e *effective) parseGates(p *Pipeline, files fs.FS, c *checker) error {
 	kinds := p.loaded.kinds
 	names := make(map[string]bool)

@@ -2,9 +2,8 @@ package pipeline
 
 import "slices"
 
-// sortStages orders stages topologically, with their order as the tiebreaker. If that is impossible it returns a cycle
-// instead: the names on it in the order of promotion, the first repeated at the end. An unknown or repeated name in after
-// constrains nothing: Load reports it.
+// sortStages orders stages topologically, otherwise as they are written. If that is impossible it returns a cycle, the first name
+// repeated at the end. Unknown and repeated names in after constrain nothing: Load reports them.
 func sortStages(stages []Stage) (order, cycle []string) {
 	byName := make(map[string]Stage, len(stages)) // the first of each name
 	for _, s := range slices.Backward(stages) {

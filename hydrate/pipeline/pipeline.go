@@ -108,8 +108,7 @@ type Keyless struct {
 	TrustedRoot   string `yaml:"trustedRoot" jsonschema_description:"A Sigstore trusted root in the GitOps repository."`
 }
 
-// Identity is a trusted party: a public key, or an OIDC issuer with exactly one of a subject and an expression that matches
-// the whole subject.
+// Identity is a public key, or an OIDC issuer and either a subject or an expression that matches the whole subject.
 type Identity struct {
 	Key           string `yaml:"key" jsonschema_description:"A public key file in the GitOps repository, or a KMS URI."`
 	Issuer        string `yaml:"issuer" jsonschema_description:"An OIDC issuer's URL."`

@@ -11,9 +11,8 @@ import (
 // SchemaID is the JSON Schema's $id.
 const SchemaID = "https://lockage.dev/schemas/v1alpha1/pipeline.json"
 
-// Schema returns the JSON Schema (2020-12) of pipeline files with gates of the given kinds, indented and ending in a
-// newline. It is for editors: Load, which sees the other files too, may refuse a file that it accepts. It does not require
-// keys that an extended file may have.
+// Schema returns the JSON Schema (2020-12) of pipeline files with gates of the given kinds, for editors. Load may refuse a
+// file that it accepts. It requires no key that an extended file may have.
 func Schema(kinds []GateKind) ([]byte, error) {
 	r := jsonschema.Reflector{
 		Anonymous:                  true,

@@ -62,8 +62,7 @@ type Stage struct {
 	Declared pipeline.Expanded
 }
 
-// Make plans every pipeline, in their order. The error is one that concerns all of them; that of one pipeline is in its
-// Release.
+// Make plans every pipeline, in their order. The error concerns all of them; that of one pipeline is in its Release.
 func Make(ctx context.Context, r Request) ([]Release, error) {
 	if err := r.checkStages(); err != nil {
 		return nil, err

@@ -12,8 +12,7 @@ import (
 
 const maxDepth = 256 // of schemas in schemas; what is deeper cannot be in an object
 
-// definitions are the custom resource definitions of one render, by the kind they define. Only those that are asked for are
-// compiled.
+// definitions are the custom resource definitions of one render by the kind they define, compiled when asked for.
 type definitions map[groupKind]hydrate.Object
 
 type groupKind struct{ group, kind string }
@@ -54,9 +53,8 @@ func (d definitions) schema(o hydrate.Object) (*jsonschema.Schema, error) {
 	return nil, fmt.Errorf("%v serves no version %s", definition, o.Version)
 }
 
-// convert makes a JSON schema of a structural one of Kubernetes: null where `nullable` allows it, and no fields beyond
-// those that are named. Of a resource, which the root is and embedded ones are, the fields that every resource has are
-// named too.
+// convert makes a JSON schema of a structural one of Kubernetes: null where `nullable` allows it, no fields beyond those that are
+// named. A resource, the root or an embedded one, also has the fields that every resource has.
 func convert(structural map[string]any, resource bool, depth int) map[string]any {
 	out := maps.Clone(structural)
 	if depth > maxDepth {

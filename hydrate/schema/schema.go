@@ -19,6 +19,7 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,6 +65,9 @@ func (s *Schemas) Check(objects []hydrate.Object) error {
 		}
 		if err == nil {
 			err = schema.Validate(o.Content())
+		}
+		if err == nil {
+			continue
 		}
 		for _, problem := range describe(o, err) {
 			problems = append(problems, fmt.Sprintf("%s: %v: %s", o.Source, o, problem))
@@ -153,31 +157,19 @@ func (alone) Load(url string) (any, error) {
 func describe(o hydrate.Object, err error) (problems []string) {
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
-		if err != nil {
-			problems = append(problems, err.Error())
-		}
+		return []string{err.Error()}
+	}
+	for _, cause := range invalid.Causes {
+		problems = append(problems, describe(o, cause)...)
+	}
+	if len(invalid.Causes) > 0 {
 		return problems
 	}
-	var leaves func(*jsonschema.ValidationError)
-	leaves = func(e *jsonschema.ValidationError) {
-		for _, cause := range e.Causes {
-			leaves(cause)
+	message := "does not match its schema's " + strings.Join(invalid.ErrorKind.KeywordPath(), ".")
+	if o.Kind != "Secret" {
+		if _, reason, found := strings.Cut(invalid.Error(), "': "); found { // at '/spec/replicas': got string, want integer
+			message = reason
 		}
-		if len(e.Causes) > 0 {
-			return
-		}
-		place := strings.Join(e.InstanceLocation, ".")
-		if place == "" {
-			place = "the object"
-		}
-		message := "does not match its schema's " + strings.Join(e.ErrorKind.KeywordPath(), ".")
-		if o.Kind != "Secret" {
-			if _, reason, found := strings.Cut(e.Error(), "': "); found { // at '/spec/replicas': got string, want integer
-				message = reason
-			}
-		}
-		problems = append(problems, place+": "+message)
 	}
-	leaves(invalid)
-	return problems
+	return []string{cmp.Or(strings.Join(invalid.InstanceLocation, "."), "the object") + ": " + message}
 }

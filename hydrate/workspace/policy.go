@@ -28,7 +28,7 @@ type Policy struct {
 	ref    string      // its full name at the remote
 
 	mu    sync.Mutex
-	known map[[2]git.Hash]bool
+	known map[[2]git.Hash]bool // the answers of isAncestor
 }
 
 // source has the policy ref's commits: the remote, or the repository on disk.
@@ -75,14 +75,7 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	if !named {
 		remoteName = remote.URL() // a URL may hold a password
 	}
-	p := &Policy{
-		name:   remoteName + "@" + strings.TrimPrefix(full, "refs/heads/"),
-		tip:    tip,
-		source: remote,
-		remote: remote,
-		ref:    full,
-		known:  map[[2]git.Hash]bool{},
-	}
+	p := &Policy{name: remoteName + "@" + strings.TrimPrefix(full, "refs/heads/"), tip: tip, source: remote, remote: remote, ref: full}
 	if named && (remoteName == defaultRemote || len(remotes) == 1) {
 		// The checkout has most of that remote's history, and fetches the rest from it.
 		p.source = w.Repository
@@ -112,12 +105,7 @@ func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
 		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
 	}
 	warn(fmt.Sprintf("%s has no remote: the checked-out branch %s is trusted", w.Repository, w.Head.Branch))
-	return &Policy{
-		name:   w.Head.Branch,
-		tip:    w.Head.Hash,
-		source: w.Repository,
-		known:  map[[2]git.Hash]bool{},
-	}, nil
+	return &Policy{name: w.Head.Branch, tip: w.Head.Hash, source: w.Repository}, nil
 }
 
 // Name returns REMOTE@BRANCH, or the branch in a repository without a remote.
@@ -131,11 +119,10 @@ func (p *Policy) Remote() *git.Remote { return p.remote }
 
 // Branch returns the policy ref's name as a branch of the remote; "" for another kind of ref.
 func (p *Policy) Branch() string {
-	branch, ok := strings.CutPrefix(p.ref, "refs/heads/")
-	if !ok {
-		return ""
+	if branch, ok := strings.CutPrefix(p.ref, "refs/heads/"); ok {
+		return branch
 	}
-	return branch
+	return ""
 }
 
 // URL returns the remote's URL without credentials; "" in a repository without a remote.
@@ -163,13 +150,10 @@ func (p *Policy) Contains(ctx context.Context, commit string) (bool, error) {
 // IsAncestor reports whether ancestor is descendant or comes before it. An id that is not a full commit id is an ancestor
 // of nothing, and a commit that the policy ref does not contain has no ancestors.
 func (p *Policy) IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error) {
-	a, err := git.ParseHash(ancestor)
-	if err != nil {
-		return false, nil //nolint:nilerr // it is an answer: such a commit does not exist
-	}
-	d, err := git.ParseHash(descendant)
-	if err != nil {
-		return false, nil //nolint:nilerr // the same
+	a, errA := git.ParseHash(ancestor)
+	d, errD := git.ParseHash(descendant)
+	if errA != nil || errD != nil {
+		return false, nil // it is an answer: such a commit does not exist
 	}
 	if a == d {
 		return true, nil
@@ -193,6 +177,9 @@ func (p *Policy) isAncestor(ctx context.Context, a, d git.Hash) (bool, error) {
 		var err error
 		if is, err = p.source.IsAncestor(ctx, a, d); err != nil {
 			return false, err
+		}
+		if p.known == nil {
+			p.known = map[[2]git.Hash]bool{}
 		}
 		p.known[[2]git.Hash{a, d}] = is
 	}

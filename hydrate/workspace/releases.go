@@ -62,8 +62,7 @@ func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq
 	}
 }
 
-// versions visits the distinct versions of a file at the commits of the policy ref, newest first and along first parents,
-// until visit returns false. It skips commits without the file.
+// versions visits the distinct versions of a file on the policy ref, newest first along first parents, until visit returns false.
 func (p *Policy) versions(ctx context.Context, name string, visit func(data []byte) (more bool)) error {
 	var batch []git.Commit
 	var last git.Hash

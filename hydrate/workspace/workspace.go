@@ -27,8 +27,7 @@ const DefaultFile = "lockage.yaml"
 // ErrNoPipeline is returned if no pipeline file exists.
 var ErrNoPipeline = errors.New("no pipeline file")
 
-// SelectionError is returned if the user's selection does not exist or is ambiguous: the folder that the command is started
-// in, the patterns of pipeline files, or the name of the policy ref.
+// SelectionError is returned if the folder, pattern or policy ref that the user selects does not exist or is ambiguous.
 type SelectionError struct{ err error }
 
 func (e *SelectionError) Error() string { return e.err.Error() }
@@ -55,10 +54,10 @@ func Open(ctx context.Context, dir string, opts git.Options, gates []pipeline.Ga
 	if errors.Is(err, git.ErrNoRepository) {
 		return nil, selectionf("GitOps repository: %w; -C names a folder inside its checkout", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("GitOps repository: %w", err)
+	var head git.Head
+	if err == nil {
+		head, err = repository.Head(ctx)
 	}
-	head, err := repository.Head(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("GitOps repository: %w", err)
 	}
@@ -119,8 +118,7 @@ func (w *Workspace) WorkTree() (fs.FS, error) {
 	return root.FS(), nil
 }
 
-// Present returns the files of the work tree. Files that a sparse checkout or a bare repository lacks are those of the
-// commit that is checked out.
+// Present returns the files of the work tree; those that a sparse checkout or bare repository lacks are of the commit.
 func (w *Workspace) Present(ctx context.Context) (fs.FS, error) {
 	committed, err := w.Files(ctx)
 	if err != nil || w.Root() == "" {

@@ -72,11 +72,9 @@ func (s Search) Newest(ctx context.Context) (git.Hash, error) {
 	if err != nil {
 		return "", err
 	}
-	w := walk{source: s.Source, paths: s.Paths}
+	w := walk{Search: s, tags: tagged}
 	if len(tags) > 0 {
-		err = s.Source.Log(ctx, tip, func(c git.Commit) (bool, error) {
-			return w.visit(ctx, c, tagged[s.Tag.Tag(c.Hash)])
-		})
+		err = s.Source.Log(ctx, tip, func(c git.Commit) (bool, error) { return w.visit(ctx, c) })
 		if err == nil {
 			err = w.judge(ctx)
 		}
@@ -84,30 +82,30 @@ func (s Search) Newest(ctx context.Context) (git.Hash, error) {
 	if err != nil || w.found != "" {
 		return w.found, err
 	}
-	return "", s.failure(strings.TrimPrefix(branch, "refs/heads/"), len(tags), w)
+	return "", w.failure(strings.TrimPrefix(branch, "refs/heads/"))
 }
 
 // failure describes the search that found no commit.
-func (s Search) failure(branch string, tags int, w walk) error {
+func (w *walk) failure(branch string) error {
 	extent := fmt.Sprintf("all %d commits", w.seen)
 	switch {
-	case tags == 0:
-		return fmt.Errorf("%w: %s has no tag that begins with %q, as %s would; was an image pushed?", ErrNoImage, s.Images.Name(), s.Tag.prefix, s.Tag)
+	case len(w.tags) == 0:
+		return fmt.Errorf("%w: %s has no tag that begins with %q, as %s would; was an image pushed?", ErrNoImage, w.Images.Name(), w.Tag.prefix, w.Tag)
 	case w.seen == maxCommits:
 		extent = fmt.Sprintf("the newest %d commits", w.seen)
 	}
 	touching := ""
-	if len(s.Paths) > 0 {
-		touching = fmt.Sprintf(", and touches %s (%d have a tag)", strings.Join(s.Paths, " or "), w.tagged)
+	if len(w.Paths) > 0 {
+		touching = fmt.Sprintf(", and touches %s (%d have a tag)", strings.Join(w.Paths, " or "), w.tagged)
 	}
 	return fmt.Errorf("%w: of %s of branch %s of %s, along first parents, none has a tag %s in %s%s",
-		ErrNoImage, extent, branch, s.Source, s.Tag, s.Images.Name(), touching)
+		ErrNoImage, extent, branch, w.Source, w.Tag, w.Images.Name(), touching)
 }
 
 // walk is a walk along a branch, newest commits first.
 type walk struct {
-	source *git.Remote
-	paths  []string
+	Search
+	tags map[string]bool
 
 	seen, tagged int
 	pending      []git.Commit // tagged, their paths not yet compared
@@ -115,13 +113,14 @@ type walk struct {
 }
 
 // visit reports whether to go on.
-func (w *walk) visit(ctx context.Context, c git.Commit, tagged bool) (bool, error) {
+func (w *walk) visit(ctx context.Context, c git.Commit) (bool, error) {
 	w.seen++
+	tagged := w.tags[w.Tag.Tag(c.Hash)]
 	if tagged {
 		w.tagged++
 		w.pending = append(w.pending, c)
 	}
-	if w.seen%batch == 0 || tagged && len(w.paths) == 0 {
+	if w.seen%batch == 0 || tagged && len(w.Paths) == 0 {
 		if err := w.judge(ctx); err != nil {
 			return false, err
 		}
@@ -136,7 +135,7 @@ func (w *walk) judge(ctx context.Context) error {
 	if len(pending) == 0 || w.found != "" {
 		return nil
 	}
-	if len(w.paths) == 0 {
+	if len(w.Paths) == 0 {
 		w.found = pending[0].Hash
 		return nil
 	}
@@ -146,13 +145,13 @@ func (w *walk) judge(ctx context.Context) error {
 			continue // nothing lies anywhere before the first commit
 		}
 		var err error
-		if parents[i], err = w.source.Commit(ctx, c.Parents[0]); err != nil {
+		if parents[i], err = w.Source.Commit(ctx, c.Parents[0]); err != nil {
 			return err
 		}
 	}
 	touches := make([]bool, len(pending))
-	for _, name := range w.paths {
-		ids, err := w.source.PathIDs(ctx, name, slices.Concat(pending, parents)...)
+	for _, name := range w.Paths {
+		ids, err := w.Source.PathIDs(ctx, name, slices.Concat(pending, parents)...)
 		if err != nil {
 			return err
 		}

@@ -62,8 +62,7 @@ func (b Branch) head(ctx context.Context) (git.Hash, fs.FS, error) {
 	return head, snapshot.FS(ctx), nil
 }
 
-// Record commits what is missing of the entry on top of the branch's head and pushes it, again if others pushed first. A
-// push that the server refuses is an error in the server's words.
+// Record commits what the branch lacks of the entry and pushes it, again if others pushed first. A refusal is in the server's words.
 func (b Branch) Record(ctx context.Context, e Entry) (Recorded, error) {
 	for attempt := 1; ; attempt++ {
 		draft, recorded, err := b.prepare(ctx, e)
