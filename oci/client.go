@@ -25,8 +25,7 @@ const (
 
 // Options configure a [Client]. The zero value is ready to use.
 type Options struct {
-	// Credentials finds the credential for a registry "host[:port]"; [auth.EmptyCredential] means anonymous. Nil means
-	// Docker's configuration, see [DockerCredentials].
+	// Credentials finds the credential for a registry "host[:port]"; nil means [DockerCredentials].
 	Credentials auth.CredentialFunc
 	// UserAgent is sent with every request, if not empty.
 	UserAgent string
@@ -36,8 +35,7 @@ type Options struct {
 	MaxRetryWait time.Duration
 	// BaseDir is where relative directories of image layouts begin; empty means the working directory.
 	BaseDir string
-	// Warn receives each warning of a registry once, and notices of long waits. It is called from several goroutines. Nil
-	// drops them.
+	// Warn receives each warning of a registry once, and notices of long waits, from several goroutines.
 	Warn func(message string)
 }
 
@@ -82,8 +80,7 @@ func NewClient(options Options) *Client {
 	return c
 }
 
-// Repository opens the repository "host[:port]/path" or the layout "oci-layout:DIR". It checks the name and makes no
-// request. The same name returns the same value.
+// Repository opens "host[:port]/path" or the layout "oci-layout:DIR", without a request. The same name is the same value.
 func (c *Client) Repository(name string) (*Repository, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -127,8 +124,7 @@ const (
 	noticedWait = 2 * time.Second // longer waits are reported
 )
 
-// newRetrier repeats requests after transient failures. oras-go's default policy waits three seconds at most and reads
-// Retry-After on 429 only.
+// newRetrier repeats transient failures. oras-go's policy waits three seconds at most and reads Retry-After on 429 only.
 func newRetrier(base http.RoundTripper, maxWait time.Duration, jitter func() float64, warn func(string)) http.RoundTripper {
 	policy := &orasretry.GenericPolicy{
 		Retryable: func(resp *http.Response, err error) (bool, error) {

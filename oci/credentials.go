@@ -37,8 +37,7 @@ func DockerCredentials(getenv func(string) string) (auth.CredentialFunc, error) 
 	return credentials.Credential(credentials.NewStoreWithFallbacks(docker, others...)), nil
 }
 
-// dockerCredentials opens Docker's configuration when a registry first asks for credentials: layouts and anonymous
-// registries never need it.
+// dockerCredentials opens Docker's configuration when a registry first asks: layouts and anonymous registries never do.
 func dockerCredentials(ctx context.Context, host string) (auth.Credential, error) {
 	find, err := DockerCredentials(os.Getenv)
 	if err != nil {
@@ -62,8 +61,7 @@ func dockerCredentials(ctx context.Context, host string) (auth.Credential, error
 	}
 }
 
-// remember keeps the credentials that find returned, since a helper may take half a second and is asked again for every
-// token. Failures are not kept.
+// remember keeps found credentials: a helper may take half a second and is asked again for every token.
 func remember(find auth.CredentialFunc) auth.CredentialFunc {
 	var mu sync.Mutex
 	known := map[string]auth.Credential{}

@@ -40,25 +40,16 @@
 //     advisory lock if the system has flock; index.json is replaced atomically, so that readers need none.
 package oci
 
-// Bounds on everything that is packed or read from outside.
+// Bounds on everything that is packed or read from outside, in bytes unless they count things.
 const (
-	// MaxFiles bounds the entries, files and directories, of a tree.
-	MaxFiles = 20_000
-	// MaxFileSize bounds one file of a tree, in bytes.
-	MaxFileSize = 64 << 20
-	// MaxTarSize bounds an uncompressed layer, and the sum of its files, in bytes.
-	MaxTarSize = 256 << 20
-	// MaxPathLength bounds the path of a file in a tree, in bytes.
-	MaxPathLength = 1024
-	// MaxBlobSize bounds a blob that is read, compressed layers too, in bytes.
-	MaxBlobSize = 64 << 20
-	// MaxManifestSize bounds a manifest or index that is read, in bytes. The distribution specification asks registries to
-	// accept that much.
-	MaxManifestSize = 4 << 20
-	// MaxReferrers bounds the referrers of one manifest.
-	MaxReferrers = 1000
-	// MaxTags bounds the tags that one listing may look at.
-	MaxTags = 200_000
-	// maxLayoutIndex bounds the index.json of an image layout, in bytes.
-	maxLayoutIndex = 64 << 20
+	MaxFiles        = 20_000    // files and directories of a tree
+	MaxFileSize     = 64 << 20  // one file of a tree
+	MaxTarSize      = 256 << 20 // an uncompressed layer, and the sum of its files
+	MaxPathLength   = 1024      // the path of a file in a tree
+	MaxBlobSize     = 64 << 20  // a blob that is read, compressed layers too
+	MaxManifestSize = 4 << 20   // a manifest or index that is read; the distribution specification demands that much
+	MaxReferrers    = 1000      // referrers of one manifest
+	MaxTags         = 200_000   // tags that one listing may look at
+
+	maxLayoutIndex = 64 << 20 // the index.json of an image layout
 )

@@ -24,8 +24,7 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// ErrNotFound is returned if a repository does not hold the requested tag, manifest or blob, or does not exist. It is
-// [fs.ErrNotExist] too.
+// ErrNotFound is returned for a missing repository, tag, manifest or blob. It is [fs.ErrNotExist] too.
 var ErrNotFound error = notFoundError{}
 
 type notFoundError struct{}
@@ -63,8 +62,7 @@ func explain(err error, op, thing, host string) error {
 	if err == nil || errors.As(err, &done) {
 		return err
 	}
-	e := &opError{op: op, thing: thing, err: err}
-	e.cause = describeCause(err)
+	e := &opError{op: op, thing: thing, cause: describeCause(err), err: err}
 	if host != "" {
 		e.hint = hint(err, e.cause, op, host)
 	}

@@ -19,8 +19,8 @@ const maxIndexDepth = 4
 // dockerHub is the name of Docker Hub in references and credentials.
 const dockerHub = "docker.io"
 
-// Images looks up application images, which our artifacts deploy, in any form that image builders write. References are
-// read as docker reads them: nginx:1.27 is docker.io/library/nginx:1.27.
+// Images looks up application images of any image builder. References are docker's: nginx:1.27 is
+// docker.io/library/nginx:1.27.
 type Images struct{ client *Client }
 
 // NewImages returns a look-up of images in the registries that client reaches.
@@ -39,9 +39,8 @@ func (i *Images) Resolve(ctx context.Context, reference string) (digest.Digest, 
 	return desc.Digest, nil
 }
 
-// Revision returns the org.opencontainers.image.revision of an image: from the annotations of its manifest or index, or
-// from the labels of its configuration; of an index without one, that of its first image. It is empty if none of them has
-// one.
+// Revision returns the org.opencontainers.image.revision in the annotations of an image's manifest or index, or in the
+// labels of its configuration; of an index without one, that of its first image. It is empty without any.
 func (i *Images) Revision(ctx context.Context, reference string) (string, error) {
 	repository, tagOrDigest, err := i.open(reference)
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 	"github.com/lockage/lockage/internal/bounded"
 )
 
-// layout is an image layout (image-spec v1.1) with any number of tags. Its index lists every manifest: the tagged ones once
-// a tag under org.opencontainers.image.ref.name, the others without. oras-go's store writes the same, but rewrites the
-// index in place and from what it read when it was opened, so that two processes would lose each other's tags.
+// layout is an image layout (image-spec v1.1). Its index lists every manifest: once a tag under
+// org.opencontainers.image.ref.name, or without. oras-go's store rewrites the index in place and from memory, so that two
+// processes lose each other's tags.
 type layout struct {
 	dir string
 	// mu excludes the goroutines of this process, which share the file lock.
@@ -222,8 +222,7 @@ func (l *layout) updateIndex(change func(*ocispec.Index)) error {
 	return l.replace(filepath.Join(l.dir, ocispec.ImageIndexFile), raw)
 }
 
-// write creates the layout, locks it against other writers and runs fn. The lock is that of the file oci-layout, which is
-// never replaced.
+// write creates the layout, locks it (its file oci-layout, which is never replaced) against other writers, and runs fn.
 func (l *layout) write(ctx context.Context, fn func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

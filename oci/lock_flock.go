@@ -16,8 +16,7 @@ import (
 
 const lockPoll = 5 * time.Millisecond
 
-// lockFile takes the advisory lock of f, which ends with the process or when f is closed. It polls, since a blocking flock
-// could not be interrupted.
+// lockFile takes the advisory lock of f, which ends with f or the process. It polls: a blocking flock is not interruptible.
 func lockFile(ctx context.Context, f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -41,8 +41,7 @@ type Referrer struct {
 	Annotations map[string]string
 }
 
-// manifest returns the referrer's manifest for subject, its descriptor as lists of referrers show it, and the blobs that it
-// names.
+// manifest returns a referrer's manifest, its descriptor as lists of referrers show it, and the blobs that it names.
 func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []byte, []Blob, error) {
 	empty := Blob{MediaType: ocispec.MediaTypeEmptyJSON, Data: []byte("{}")}
 	blobs := []Blob{*cmp.Or(r.Config, &empty)}
@@ -85,8 +84,7 @@ type Manifest struct {
 	Config, Layer ocispec.Descriptor
 }
 
-// ParseManifest reads the manifest that desc describes. It fails on every deviation from the form of an artifact: another
-// media type, an artifactType, a subject, a layer more or less, bytes that desc does not describe.
+// ParseManifest reads the manifest that desc describes. Every deviation from the form of an artifact is an error.
 func ParseManifest(desc ocispec.Descriptor, raw []byte) (Manifest, error) {
 	fail := func(format string, args ...any) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("manifest %s: %s", desc.Digest, fmt.Sprintf(format, args...))

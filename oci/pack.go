@@ -20,8 +20,7 @@ const (
 	gzipLevel = 6
 	// gzipOS is «unknown» of RFC 1952, 2.3.1.
 	gzipOS = 255
-	// layerTitle names the file that `oras pull` writes; it silently skips a layer without a title. Other consumers ignore
-	// it.
+	// layerTitle names the file that `oras pull` writes; it silently skips a layer without a title.
 	layerTitle = "manifests.tar.gz"
 )
 
@@ -35,8 +34,7 @@ type Artifact struct {
 	Manifest, Config, Layer []byte
 }
 
-// Pack makes the artifact of tree; see the package documentation for its form. The annotations become the manifest's. An
-// error names the file that cannot be packed.
+// Pack makes the artifact of tree, in the form of the package documentation. The annotations become the manifest's.
 func Pack(tree fs.FS, annotations map[string]string) (Artifact, error) {
 	config := ocispec.Image{Platform: ocispec.Platform{Architecture: "unknown", OS: "unknown"}}
 	if s, ok := annotations[ocispec.AnnotationCreated]; ok {

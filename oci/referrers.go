@@ -22,9 +22,8 @@ import (
 const (
 	// listAttempts bounds how often a missing referrer is looked for, or added to the fallback index again.
 	listAttempts = 12
-	// indexWait is the shortest time after which the fallback index is read again, and indexFactor how many times longer
-	// that is than the update just made took: a writer that had read the index before it was written has by then
-	// overwritten it.
+	// indexWait is the shortest pause before the fallback index is read again, and indexFactor its ratio to the time of the
+	// last update: a writer that had read the index before has overwritten it by then.
 	indexWait    = 40 * time.Millisecond
 	indexFactor  = 3
 	maxIndexWait = 10 * time.Second
@@ -36,16 +35,14 @@ func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descri
 	return all, err
 }
 
-// findReferrers asks the referrers API, or reads the fallback tag of distribution-spec v1.1, «Unavailable Referrers API»,
-// and reports whether it was the API.
+// findReferrers asks the referrers API (api), or reads the fallback tag (distribution-spec, «Unavailable Referrers API»).
 func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.Descriptor) (all []ocispec.Descriptor, api bool, err error) {
 	all, err = r.listReferrers(ctx, subject)
 	switch statusOf(err) {
 	case http.StatusNotFound:
 		return nil, true, nil // no such repository, which only the API reports
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
-		// Registries older than the API also respond with these. If the capability is known by now, the response is an
-		// error.
+		// Older registries also respond with these; an error if the capability is known by now.
 		if r.repo.SetReferrersCapability(false) == nil {
 			all, err = r.listReferrers(ctx, subject)
 		}
@@ -73,10 +70,9 @@ func tooMany(referrers int) error {
 	return nil
 }
 
-// list implements backend. With the API the registry lists the referrer, some of them a little later; some lose it to
-// concurrent writers, and get the manifest again. Without the API every client rewrites one index, and concurrent writers
-// overwrite each other's entries: the index is read again after a pending writer must have finished, and a lost entry is
-// added again.
+// list implements backend. With the API the registry lists the referrer, maybe later; some lose it to concurrent writers,
+// and get the manifest again. Without it concurrent writers overwrite each other's entries of one index: it is read again
+// after a pending writer must have finished, and a lost entry is added again.
 func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.Descriptor, manifest []byte) error {
 	thing := r.repo.Reference.String() + "@" + subject.Digest.String()
 	wait := indexWait
@@ -113,8 +109,7 @@ func contains(list []ocispec.Descriptor, d ocispec.Descriptor) bool {
 	return slices.ContainsFunc(list, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest })
 }
 
-// addToIndex adds referrer to the index under the fallback tag of subject and returns how long others could have read the
-// index in between.
+// addToIndex adds referrer to the fallback index and returns how long others could have read that in between.
 func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer ocispec.Descriptor) (time.Duration, error) {
 	defer r.lockIndex(subject.Digest)()
 	start := time.Now()
@@ -125,8 +120,7 @@ func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer oci
 	if contains(index.Manifests, referrer) {
 		return time.Since(start), nil
 	}
-	// The index that it replaces stays behind untagged: registries refuse or forbid deletes, and another writer may be
-	// reading it.
+	// The replaced index stays untagged: registries may refuse deletes, and another writer may be reading it.
 	index.Manifests = append(index.Manifests, referrer)
 	if err = tooMany(len(index.Manifests)); err == nil {
 		err = r.pushIndex(ctx, index, FallbackTag(subject.Digest))
@@ -134,8 +128,7 @@ func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer oci
 	return time.Since(start), err
 }
 
-// errNoIndex is returned by readIndex if the fallback tag names something else: some registries take the tag for the digest
-// of the subject.
+// errNoIndex is returned if the fallback tag names something else: some registries take it for the subject's digest.
 var errNoIndex = errors.New("it is not an index")
 
 // readIndex returns the index under the fallback tag of subject, an empty one with an error.

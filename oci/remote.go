@@ -23,8 +23,7 @@ import (
 )
 
 const (
-	// uploadAttempts bounds how often a blob is sent from the beginning: repeating the last request cannot resume a broken
-	// session.
+	// uploadAttempts bounds how often a blob is sent from the beginning: a broken session cannot be resumed.
 	uploadAttempts = 3
 	// tagPage is how many tags a listing asks for at a time.
 	tagPage = 1000
@@ -127,8 +126,7 @@ func (r *remoteRepository) sendBlob(ctx context.Context, desc ocispec.Descriptor
 	}
 }
 
-// uploadLost reports whether err may come from an upload session that the registry dropped after one of its requests
-// failed.
+// uploadLost reports whether the registry may have dropped the upload session after one of its requests failed.
 func uploadLost(err error) bool {
 	return slices.Contains([]int{http.StatusNotFound, http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable}, statusOf(err))
 }
@@ -176,8 +174,7 @@ func (r *remoteRepository) deleteTag(ctx context.Context, tag string) error {
 	return r.deleteReference(ctx, tag)
 }
 
-// deleteReference speaks distribution-spec v1.1, «Deleting Manifests» and «Deleting tags». oras-go knows no deletion of a
-// tag, and reads before it deletes.
+// deleteReference is distribution-spec v1.1, «Content Management». oras-go deletes no tags, and reads before it deletes.
 func (r *remoteRepository) deleteReference(ctx context.Context, tagOrDigest string) error {
 	ref := r.repo.Reference
 	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull, auth.ActionDelete)
@@ -214,8 +211,7 @@ func (r *remoteRepository) deleteReference(ctx context.Context, tagOrDigest stri
 	return failed
 }
 
-// refusesDelete reports whether an answer means that every delete fails: 405 by the specification, or 400 with the code
-// UNSUPPORTED.
+// refusesDelete reports whether every delete fails: 405 by the specification, or 400 with the code UNSUPPORTED.
 func refusesDelete(e *errcode.ErrorResponse) bool {
 	switch e.StatusCode {
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:

@@ -48,16 +48,14 @@ type backend interface {
 	outlive(ctx context.Context, subject ocispec.Descriptor) (bool, error)
 }
 
-// Repository is one repository of a registry or one image layout. It is safe for concurrent use, and makes no change but
-// those its methods name.
+// Repository is one repository of a registry or one image layout. It is safe for concurrent use.
 type Repository struct {
 	name    string
 	host    string // empty for layouts
 	backend backend
 }
 
-// Name returns the name that the repository was opened by and that signed statements carry: "host/path", or
-// "oci-layout:DIR".
+// Name returns the name in signed statements: "host/path", or "oci-layout:DIR", as the repository was opened.
 func (r *Repository) Name() string { return r.name }
 
 // Reference returns "name:tag" or "name@digest".
@@ -68,8 +66,7 @@ func (r *Repository) Reference(tagOrDigest string) string {
 	return r.name + ":" + tagOrDigest
 }
 
-// Resolve returns media type, digest and size of the manifest that a tag or digest names. The error is [ErrNotFound] if no
-// such manifest exists.
+// Resolve returns media type, digest and size of the manifest that a tag or digest names, or [ErrNotFound].
 func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (desc ocispec.Descriptor, err error) {
 	defer r.explain(&err, "resolve", tagOrDigest)
 	if _, err := checkTagOrDigest(tagOrDigest); err != nil {
@@ -136,8 +133,8 @@ func (r *Repository) PushArtifact(ctx context.Context, a Artifact) error {
 	return err
 }
 
-// PushManifest stores a manifest under its digest as [Repository.PushArtifact] does, after the blobs that it names. For
-// manifests with a subject there is [Repository.Attach].
+// PushManifest is [Repository.PushArtifact] for any manifest and its blobs, but those with a subject: see
+// [Repository.Attach].
 func (r *Repository) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...Blob) (desc ocispec.Descriptor, err error) {
 	desc = describe(mediaType, manifest)
 	defer r.explain(&err, "push", desc.Digest.String())
@@ -189,13 +186,11 @@ func (r *Repository) Tag(ctx context.Context, desc ocispec.Descriptor, tag strin
 	return r.explained(err, "tag "+desc.Digest.String()+" as", tag)
 }
 
-// Tags returns the tags that begin with prefix, sorted. Registries list in lexical order, so it starts near the prefix and
-// stops behind it; a registry that lists in another order is read from the start to the end. More than [MaxTags] are an
-// error.
+// Tags returns the sorted tags that begin with prefix. Registries list in lexical order, so it starts near the prefix and
+// stops behind it; one with another order is read whole. More than [MaxTags] are an error.
 func (r *Repository) Tags(ctx context.Context, prefix string) (tags []string, err error) {
 	defer r.explain(&err, "list tags", prefix)
-	// The prefix less one byte sorts before everything that begins with it, and is a tag by the grammar, which some
-	// registries insist on.
+	// The prefix less one byte sorts before its tags, and is a tag by the grammar, as some registries want.
 	if last := prefix[:max(0, len(prefix)-1)]; last != "" && checkTag(last) == nil {
 		found, ordered, err := r.scanTags(ctx, last, prefix)
 		// Nothing found may also mean a registry that knows no such tag to start from.
@@ -263,8 +258,7 @@ func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, 
 	}), nil
 }
 
-// referrerFields reads what lists of referrers show of a manifest, and its subject, "" if it has none. Of bytes that are
-// not a manifest it reads nothing.
+// referrerFields reads what lists of referrers show of a manifest, and its subject; nothing of other bytes.
 func referrerFields(raw []byte) (artifactType string, annotations map[string]string, subject digest.Digest) {
 	var m ocispec.Manifest
 	if json.Unmarshal(raw, &m) != nil {
@@ -276,8 +270,7 @@ func referrerFields(raw []byte) (artifactType string, annotations map[string]str
 	return cmp.Or(m.ArtifactType, m.Config.MediaType), m.Annotations, subject // image-spec v1.1, guidelines for artifact usage
 }
 
-// Attach stores a referrer of subject and returns, with its descriptor, once the list of referrers shows it. Attaching the
-// same twice changes nothing.
+// Attach stores a referrer of subject and returns once it is listed. Attaching the same twice changes nothing.
 func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, referrer Referrer) (_ ocispec.Descriptor, err error) {
 	defer r.explain(&err, "push referrer of", subject.Digest.String())
 	if err := subject.Digest.Validate(); err != nil {
@@ -306,8 +299,7 @@ func (r *Repository) ReadArtifact(ctx context.Context, tagOrDigest string) (Mani
 	return m, r.explained(err, "read artifact", tagOrDigest)
 }
 
-// Pull returns the files of an artifact. Config and layer have the digests that the manifest gives, the tar the one that
-// the config gives; see [Unpack].
+// Pull returns the files of an artifact, whose digests are those in its manifest and config; see [Unpack].
 func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) {
 	defer r.explain(&err, "pull", m.Descriptor.Digest.String())
 	raw, err := r.Blob(ctx, m.Config)
@@ -328,15 +320,14 @@ func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) 
 	return Unpack(bytes.NewReader(layer), m.Layer, config.RootFS.DiffIDs[0])
 }
 
-// ErrDeleteRefused is returned if a repository deletes nothing: its registry does not offer it, or is configured not to. A
-// lack of permission is another error.
+// ErrDeleteRefused is returned if a registry deletes nothing, by design or configuration. A lack of permission is another
+// error.
 var ErrDeleteRefused = errors.New("the registry does not delete manifests")
 
 // nothing is a digest that no manifest has: it is that of no valid JSON.
 const nothing = digest.Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 
-// CheckDelete asks whether the repository deletes manifests, by deleting one that does not exist. The error is
-// [ErrDeleteRefused] if it does not.
+// CheckDelete returns [ErrDeleteRefused] if the repository does not even delete a manifest that does not exist.
 func (r *Repository) CheckDelete(ctx context.Context) error {
 	return explain(unlessMissing(r.backend.deleteManifest(ctx, nothing)), "delete from", r.name, r.host)
 }
@@ -368,10 +359,9 @@ func unlessMissing(err error) error {
 	return err
 }
 
-// DeleteReferrers deletes manifests that are attached to subject, one after the other, and removes them from its list
-// before the last one goes: an interrupted run leaves no list of missing manifests. A manifest with another subject is
-// removed from the list and not deleted, since anybody who can write the fallback index can list anything in it. The
-// subject may be gone already.
+// DeleteReferrers deletes manifests attached to subject one by one, and removes them from its list before the last one
+// goes: an interrupted run leaves no list of missing manifests. A manifest with another subject is not deleted, since
+// anybody who can write the fallback index can list it. The subject may be gone already.
 func (r *Repository) DeleteReferrers(ctx context.Context, subject digest.Digest, referrers ...digest.Digest) (err error) {
 	defer r.explain(&err, "delete referrers of", subject.String())
 	if err := subject.Validate(); err != nil {

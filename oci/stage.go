@@ -7,8 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Annotations of an artifact's manifest, beside those of the image specification. They are claims: no decision rests on
-// them alone.
+// Annotations of an artifact's manifest, beside those of the image specification. No decision rests on them alone.
 const (
 	AnnotationPipeline      = "dev.lockage.pipeline"
 	AnnotationStage         = "dev.lockage.stage"

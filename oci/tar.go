@@ -16,8 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// ContentDigest returns the sha256 of the tar that [Pack] writes for tree: the diff_id of its layer and the identity of its
-// files.
+// ContentDigest returns the sha256 of the tar that [Pack] writes for tree: the identity of its files.
 func ContentDigest(tree fs.FS) (digest.Digest, error) {
 	h := sha256.New()
 	if err := writeTar(h, tree); err != nil {
@@ -35,8 +34,7 @@ func writeTar(w io.Writer, tree fs.FS) error {
 	var total int64
 	tw := tar.NewWriter(w)
 	for _, name := range names {
-		// Built field by field: FileInfoHeader would bring owner and mode of this machine. Format is left open, so that the
-		// writer takes USTAR and PAX only where a name does not fit.
+		// FileInfoHeader would bring this machine's owner and mode. The writer takes PAX only where a name needs it.
 		hdr := tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0)}
 		isDir := strings.HasSuffix(name, "/")
 		if !isDir {

@@ -21,9 +21,8 @@ import (
 	"github.com/lockage/lockage/internal/memfs"
 )
 
-// Unpack reads a layer that desc describes and whose tar has the digest diffID, and returns its files. It trusts nothing in
-// the layer: links, devices, unclean, repeated or conflicting paths, data after the end, sizes beyond the limits of this
-// package, another digest than announced, and every form other than the one that [Pack] writes are errors. It reads at most
+// Unpack reads a layer that desc describes and whose tar has the digest diffID. It trusts nothing in the layer: everything
+// that [Pack] would not write for its files, and sizes beyond the limits of this package, are errors. It reads at most
 // [MaxTarSize] of a layer that expands endlessly.
 func Unpack(layer io.Reader, desc ocispec.Descriptor, diffID digest.Digest) (*Tree, error) {
 	tree, err := unpack(layer, desc, diffID, bounds{file: MaxFileSize, tar: MaxTarSize})
@@ -81,8 +80,7 @@ func unpack(layer io.Reader, desc ocispec.Descriptor, diffID digest.Digest, limi
 	if got := digest.NewDigest(digest.SHA256, plain.hash); got != diffID {
 		return nil, fmt.Errorf("its tar has digest %s, expected %s", got, diffID)
 	}
-	// Equal digests of the tar read and the tar that its files make: neither modes, owners, times nor bytes between entries
-	// carry anything.
+	// Both tars are equal: neither modes, owners, times nor bytes between entries carry anything.
 	canonical, err := ContentDigest(tree)
 	if err != nil {
 		return nil, err

@@ -9,8 +9,7 @@ import (
 	"syscall"
 )
 
-// Write replaces a file in one step, so that readers see the old or the new content, never a part. It makes the folder, for
-// this user only.
+// Write replaces a file in one step: readers see the old or the new content. It makes the folder, for this user only.
 func Write(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err

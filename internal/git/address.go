@@ -17,8 +17,7 @@ type address struct {
 	path string // of a repository on this machine; url is nil then
 }
 
-// parseAddress reads a URL, an scp-like host:path or a path, which starts from dir if it is relative. Errors quote nothing
-// that may hold a secret.
+// parseAddress reads a URL, an scp-like host:path or a path, relative to dir. Errors quote nothing that may hold a secret.
 func parseAddress(raw, dir string) (address, error) {
 	if raw == "" {
 		return address{}, errors.New("the remote's URL is empty")

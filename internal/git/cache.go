@@ -27,8 +27,7 @@ import (
 	"github.com/lockage/lockage/internal/cachefile"
 )
 
-// objectCache keeps what was fetched from one remote, in git's own format: small replies as loose objects, large ones as
-// the pack that came.
+// objectCache keeps what was fetched from one remote: small replies as loose objects, large ones as the pack that came.
 type objectCache struct {
 	dir       string
 	packs     *store
@@ -186,8 +185,7 @@ func (c *objectCache) unpack(r io.ReadSeeker) error {
 	return nil
 }
 
-// keepPack indexes a large pack in a temporary folder and then moves both into place, the index first: readers look for
-// packs.
+// keepPack indexes a large pack and then moves both into place, the index first: readers look for packs.
 func (c *objectCache) keepPack(tmp string, r io.Reader) error {
 	staged := filesystem.NewStorage(osfs.New(tmp), cache.NewObjectLRUDefault())
 	if err := packfile.UpdateObjectStorage(staged, r); err != nil {

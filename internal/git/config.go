@@ -19,8 +19,7 @@ import (
 	"github.com/lockage/lockage/internal/bounded"
 )
 
-// config is git's effective configuration, in the order in which it was read: of two values for one key the later one
-// counts.
+// config is git's effective configuration, in the order in which it was read: the later one of two values counts.
 type config struct {
 	entries []setting
 }
@@ -28,13 +27,12 @@ type config struct {
 // setting is one value. Section and variable names are in lower case; a subsection between them is kept as written.
 type setting struct{ key, value string }
 
-// readConfig runs git, which reads system files, includes and GIT_CONFIG_* variables. Without git it reads the files, but
-// no includes. gitDir is "" outside of repositories.
+// readConfig runs git, which reads system files, includes and GIT_CONFIG_* variables; without git, the files alone. gitDir
+// is "" outside of repositories.
 func readConfig(ctx context.Context, gitDir, commonDir string, opts Options) (*config, error) {
 	args := []string{"config", "--list", "-z", "--includes"}
 	if gitDir != "" {
-		// Explicit, since git does not read a repository of another owner, as containers on CI have them; listing runs
-		// nothing.
+		// Explicit, since git reads no repository of another owner, as on CI; listing runs nothing.
 		args = append([]string{"--git-dir=" + gitDir}, args...)
 	}
 	out, err := runGit(ctx, opts, nil, args...)
@@ -237,9 +235,8 @@ func (c *config) rewrite(raw string) string {
 	return base + raw[len(best):]
 }
 
-// forURL lists the values of section.name and of section.<url>.name whose URL matches u, after git-config(1)
-// «http.<url>.*»: a value of a less specific URL than one seen before does not count, an empty value clears those before
-// it.
+// forURL lists the values of section.name and of section.<url>.name whose URL matches u (git-config(1), «http.<url>.*»): a
+// less specific value than an earlier one does not count, an empty value clears those before it.
 func (c *config) forURL(section, name string, u *url.URL) []string {
 	var values []string
 	best := -1

@@ -17,9 +17,9 @@ import (
 // ErrOccupied is returned if something else than a folder is at the path of a folder to write.
 var ErrOccupied = errors.New("is in the way")
 
-// Draft is the new state of a branch of a remote: the files of the commit at its tip, and commits on top of it that replace
-// whole folders or single files. It is in memory until [Remote.Push] sends it. Everything else stays byte for byte, modes,
-// links and submodules included. It is not safe for concurrent use.
+// Draft is the new state of a branch of a remote: the files at its tip, and commits on top that replace whole folders or
+// single files. It is in memory until [Remote.Push] sends it. Everything else stays byte for byte. It is not safe for
+// concurrent use.
 type Draft struct {
 	remote  *Remote
 	base    Hash // the branch's tip; "" for a branch that does not exist
@@ -153,8 +153,7 @@ func occupied(name string, e entry) error {
 	return fmt.Errorf("%s is a %s, and a folder is to be written there: it %w, move it away or choose another folder", name, e.kind(), ErrOccupied)
 }
 
-// Items lists all files below a folder, links and submodules too, by path. A missing folder has none; anything but a folder
-// is ErrOccupied.
+// Items lists all files below a folder, links and submodules too, by path. Anything but a folder is ErrOccupied.
 func (d *Draft) Items(ctx context.Context, dir string) ([]Item, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
@@ -195,8 +194,7 @@ func (d *Draft) walk(ctx context.Context, id plumbing.Hash, prefix string, items
 	return nil
 }
 
-// ID returns the id of a folder with the replacements so far; "" if it does not exist. Anything but a folder is
-// ErrOccupied.
+// ID returns the id of a folder with the replacements so far, "" without one. Anything but a folder is ErrOccupied.
 func (d *Draft) ID(ctx context.Context, dir string) (Hash, error) {
 	if err := checkDir(dir); err != nil {
 		return "", err
@@ -334,8 +332,7 @@ func (d *Draft) keep(obj encoded) plumbing.Hash {
 	return id
 }
 
-// Commit makes a commit of the replacements since the last one, and returns its id. The same draft and the same commit have
-// the same id.
+// Commit commits the replacements since the last one. The same draft and the same commit have the same id.
 func (d *Draft) Commit(n NewCommit) (Hash, error) {
 	when := n.When.UTC()
 	if when.Before(d.time) {

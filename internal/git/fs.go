@@ -16,9 +16,8 @@ import (
 // FS is a commit's tree as a file system: fs.ReadDirFS, fs.ReadFileFS, fs.StatFS and fs.SubFS.
 //
 // Symbolic links are followed as long as they stay in the commit's tree, also out of the folder that Sub chose; ReadDir
-// shows what they lead to, so that fs.WalkDir goes through them. A link that is broken, leads out, or in a circle is shown
-// as a link, and opening it is an error, like opening a submodule. Files have modes 0644 and 0755, folders 0755, and no
-// times.
+// shows what they lead to, so that fs.WalkDir goes through them. Any other link is shown as a link, and opening it is an
+// error, like opening a submodule. Files have modes 0644 and 0755, folders 0755, and no times.
 type FS struct {
 	ctx  context.Context //nolint:containedctx // io/fs has no place for one
 	snap *Snapshot

@@ -54,14 +54,11 @@ type Head struct {
 
 // Options describe the environment of repositories and remotes.
 type Options struct {
-	// Dir is the folder that relative paths in URLs start from, and whose git configuration applies to a Remote; "" is the
-	// current folder. Open sets it to the repository's root.
+	// Dir is where relative paths in URLs start, and whose git configuration applies to a Remote. Open sets it.
 	Dir string
-	// CacheDir holds fetched objects, below "git/". It is made when needed. Without it nothing can be fetched over a
-	// network.
+	// CacheDir holds fetched objects, below "git/". Without it nothing can be fetched over a network.
 	CacheDir string
-	// Environ is the environment, "key=value"; nil is that of the process. HOME, LOCKAGE_GIT_TOKEN, NETRC and GIT_* are
-	// read from it, and git commands run in it.
+	// Environ is the environment, "key=value", of this package and of git commands; nil is that of the process.
 	Environ []string
 	// Warn receives, once each, notices of unexpectedly expensive fetches.
 	Warn func(string)

@@ -226,9 +226,8 @@ func (l *httpLink) post(ctx context.Context, service string, content []byte) (io
 	return body, err
 }
 
-// do makes a request, again after a fault that may pass, and once more with credentials from a helper. Repeating is safe:
-// reading changes nothing, and the server refuses a push that was done, since its old value is gone. It returns a body or
-// the target of a redirect.
+// do makes a request, again after a fault that may pass, and once more with a helper's credentials. That is safe: the
+// server refuses a push that was done, since its old value is gone. It returns a body or a redirect's target.
 func (l *httpLink) do(ctx context.Context, base *url.URL, service, method, path string, content []byte) (io.ReadCloser, *url.URL, error) {
 	for {
 		var res *http.Response
@@ -320,8 +319,7 @@ func statusError(res *http.Response) error {
 	return fmt.Errorf("the server answered HTTP %d %s", res.StatusCode, harmless(string(text)))
 }
 
-// transient reports whether to repeat a request after an error. A timeout is not transient: a server that packed for
-// minutes would do so again.
+// transient reports whether to repeat a request. Not after a timeout: a server that packed for minutes would do so again.
 func transient(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)

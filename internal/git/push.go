@@ -17,8 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
-// ErrStale is returned if a branch moved since the draft started: somebody else pushed first. Make a new draft from the
-// branch's tip.
+// ErrStale is returned if a branch moved since the draft started. Make a new draft from the branch's tip.
 var ErrStale = errors.New("somebody else pushed first")
 
 // branchPrefix is the prefix of branches among references.
@@ -32,8 +31,7 @@ type Update struct {
 
 // receiver is a way to a server's receive-pack (gitprotocol-pack(5), «Pushing Data To a Server»).
 type receiver interface {
-	// push passes the server's list of references to request, sends the result, and returns the report and the server's
-	// output.
+	// push passes the server's references to request, sends the result, and returns report and output.
 	push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (*packp.ReportStatus, string, error)
 }
 
@@ -222,8 +220,7 @@ func rejection(report *packp.ReportStatus, output string) error {
 	return err
 }
 
-// lostRace reports whether a reason of git's receive-pack means that another push moved or locked the reference at the same
-// time.
+// lostRace reports whether receive-pack's reason means that another push moved or locked the reference at the same time.
 func lostRace(reason string) bool {
 	return slices.ContainsFunc([]string{"failed to update ref", "failed to lock", "cannot lock ref", "incorrect old value", "reference already exists"},
 		func(words string) bool { return strings.Contains(reason, words) })
@@ -259,8 +256,7 @@ func (p *prefix) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// localReceiver pushes to a repository on this machine through its git-receive-pack, so that its hooks and its
-// configuration apply.
+// localReceiver pushes through git-receive-pack on this machine: its hooks and configuration apply.
 type localReceiver struct {
 	dir  string
 	opts Options

@@ -229,8 +229,7 @@ func (r *Remote) request(w want) request {
 	return q
 }
 
-// haves returns the tips of complete histories in the cache, or nothing if one of the ids is such a tip: then its history
-// is not complete.
+// haves returns the tips of complete histories in the cache; none if one of the ids is such a tip, which disproves that.
 func (r *Remote) haves(ids []plumbing.Hash) []plumbing.Hash {
 	tips := r.cache.tips()
 	if slices.ContainsFunc(ids, func(id plumbing.Hash) bool { return slices.Contains(tips, id) }) {
@@ -241,8 +240,7 @@ func (r *Remote) haves(ids []plumbing.Hash) []plumbing.Hash {
 
 var errUnreachable = fmt.Errorf("no branch or tag of the server reaches it: was it pushed, or its branch rewritten? %w", ErrNotFound)
 
-// fetchMore is for servers without partial fetches: it fetches the commit with all its files, or else everything that
-// branches and tags reach.
+// fetchMore fetches, without partial fetches, the commit with all its files, or else all that branches and tags reach.
 func (r *Remote) fetchMore(ctx context.Context, adv *advertisement, w want) error {
 	history := w.shape == shapeRecent || w.shape == shapeHistory
 	if !w.commit.IsZero() && !history && adv.offers("shallow") && (adv.givesCommits() || r.listed(adv, []plumbing.Hash{w.commit})) {

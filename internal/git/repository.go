@@ -137,8 +137,7 @@ func readLine(file string) (string, error) {
 	return strings.TrimRight(string(data), "\r\n"), err
 }
 
-// checkFormat refuses unsupported formats. It ignores extensions that only concern the work tree or the configuration
-// (worktreeConfig, partialClone, relativeWorktrees, …).
+// checkFormat refuses unsupported formats, not extensions of the work tree or the configuration alone.
 func (r *Repository) checkFormat() error {
 	conf, err := readConfigFile(filepath.Join(r.common, "config"))
 	if err != nil {
@@ -312,8 +311,7 @@ func (r *Repository) Remotes(ctx context.Context) ([]string, error) {
 	return conf.subsections("remote", "url"), nil
 }
 
-// Remote opens a remote by its name in this repository, or any URL with this repository's configuration. The same remote
-// returns the same value.
+// Remote opens a remote by name, or any URL with this repository's configuration. The same one returns the same value.
 func (r *Repository) Remote(ctx context.Context, nameOrURL string) (*Remote, error) {
 	conf, err := r.config(ctx)
 	if err != nil {

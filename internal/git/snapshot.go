@@ -210,8 +210,8 @@ func splitPath(name string) []string {
 	return slices.DeleteFunc(strings.Split(name, "/"), func(part string) bool { return part == "" || part == "." })
 }
 
-// Prefetch fetches everything absent at and below the paths, in one round trip beyond those for their parent folders. A
-// missing path is an error (fs.ErrNotExist).
+// Prefetch fetches everything absent at and below the paths in one round trip, after their parent folders. A missing path
+// is fs.ErrNotExist.
 func (s *Snapshot) Prefetch(ctx context.Context, paths ...string) error {
 	var absent []plumbing.Hash
 	seen := map[plumbing.Hash]bool{}
@@ -257,8 +257,7 @@ func (s *Snapshot) absent(ctx context.Context, e entry, seen map[plumbing.Hash]b
 	return nil
 }
 
-// ID returns the id of the file or folder at a path, links followed. It fetches the parent folders, never the file or
-// folder itself.
+// ID returns the id of the file or folder at a path, links followed. It fetches the parent folders alone.
 func (s *Snapshot) ID(ctx context.Context, name string) (Hash, error) {
 	at, err := s.lookup(ctx, "id", ".", name)
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport/ssh"
 )
 
-// sshLink speaks version 0 over ssh, with the keys of the ssh agent and the hosts of known_hosts. Each operation is a
-// session of its own.
+// sshLink speaks version 0 over ssh, with the ssh agent's keys and known_hosts, in one session per operation.
 type sshLink struct {
 	address string
 	count   *counters

@@ -71,8 +71,7 @@ func newStore(dir, commonDir string) *store {
 	return s
 }
 
-// withoutAlternates hides the list of alternates: go-git reads it, with all indexes, for every missing object. Repository
-// opens them once.
+// withoutAlternates hides the list of alternates, which go-git reads for every missing object. Repository opens them once.
 type withoutAlternates struct{ billy.Filesystem }
 
 func (w withoutAlternates) Open(name string) (billy.File, error) {
@@ -140,8 +139,7 @@ func (s *store) reindex() bool {
 	return true
 }
 
-// alternates lists the object folders that objects/info/alternates of commonDir names, transitively
-// (gitrepository-layout(5)), each as its parent folder.
+// alternates lists the parents of object folders in objects/info/alternates, transitively (gitrepository-layout(5)).
 func alternates(commonDir string) ([]string, error) {
 	var found []string
 	seen := map[string]bool{filepath.Join(commonDir, "objects"): true}

@@ -95,8 +95,7 @@ type Item struct {
 	ID   Hash
 }
 
-// Entries lists what a folder holds, by its id, folders included and without what lies below them. It returns false if the
-// id is not a folder's.
+// Entries lists what a folder holds, by its id, folders included. It returns false if the id is not a folder's.
 func (r *Remote) Entries(ctx context.Context, folder Hash) ([]Item, bool, error) {
 	entries, ok, err := r.entries(ctx, folder)
 	items := make([]Item, len(entries))
@@ -120,8 +119,7 @@ func (r *Remote) File(ctx context.Context, id Hash) ([]byte, error) {
 	return loadKind(ctx, r, want{ids: []plumbing.Hash{id.id()}}, plumbing.BlobObject)
 }
 
-// TreeID returns the id of a folder of these files. It fails if their paths make no folder, for example if one is a file
-// and a folder.
+// TreeID returns the id of a folder of these files. Their paths must make one: a file cannot be a folder, too.
 func TreeID(items []Item) (Hash, error) {
 	id, err := buildTree(items, encoded.id)
 	return hashOf(id), err

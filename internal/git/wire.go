@@ -248,8 +248,7 @@ type request struct {
 	filter       string // as git rev-list --filter takes it; "" for none
 }
 
-// encode writes the request in the version that a speaks, as one message: the histories that we have are complete, so
-// nothing has to be negotiated.
+// encode writes the request as one message of a's version: histories that we have are complete, nothing is negotiated.
 func (q request) encode(a *advertisement) []byte {
 	var buf []byte
 	caps := ""

@@ -1,5 +1,5 @@
-// Package loopback decides which hosts are this machine. Only these are used with plain HTTP, receive tokens without TLS, and
-// serve an unprotected registry: nobody else can read what they exchange.
+// Package loopback decides which hosts are this machine: only these get plain HTTP, tokens without TLS, and unprotected
+// registries, since nobody else can read what they exchange.
 package loopback
 
 import (

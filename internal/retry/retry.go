@@ -49,8 +49,7 @@ func Status(code int) bool {
 	return code >= http.StatusInternalServerError
 }
 
-// Transient reports whether a request that failed without a response may succeed soon. The caller's own deadline does not
-// pass.
+// Transient reports whether a request without a response may succeed soon. The caller's own deadline does not pass.
 func Transient(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false

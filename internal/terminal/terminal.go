@@ -48,8 +48,7 @@ func Blank(s string) string {
 	}, s)
 }
 
-// Words puts the words of s on one line of at most limit bytes, with single spaces between them. Characters that are not
-// printable separate words.
+// Words puts the words of s on one line of at most limit bytes. Characters that are not printable separate words.
 func Words(s string, limit int) string {
 	return Clip(strings.Join(strings.Fields(Blank(s)), " "), limit)
 }

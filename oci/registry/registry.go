@@ -27,8 +27,7 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	// writeTimeout ends responses that no client reads: writers wait for them.
 	writeTimeout = 2 * time.Minute
-	// shutdownGrace is how long pending requests may take after the end. Connections that a client opened and has not used
-	// yet last as long.
+	// shutdownGrace is how long pending requests, and new connections without one, may last after the end.
 	shutdownGrace = 2 * time.Second
 	// maxManifest bounds a manifest that is pushed, in bytes.
 	maxManifest = 8 << 20
@@ -51,9 +50,8 @@ type Options struct {
 // Registry is an [http.Handler] that serves /v2/. Close it when done.
 type Registry struct {
 	server *olareg.Server
-	// lock is held for writing while a manifest is written or an upload begins, and for reading while something is read.
-	// olareg v0.1.2 rewrites the list of referrers without a lock of its own, and so loses entries; and it makes a
-	// repository's directory while others look whether it is there.
+	// lock is held for writing while a manifest is written or an upload begins: olareg v0.1.2 rewrites lists of referrers
+	// without a lock, and makes a repository's directory while others look for it.
 	lock sync.RWMutex
 }
 
@@ -91,8 +89,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.lock.RLock()
 		defer r.lock.RUnlock()
 	case manifest || req.ContentLength == 0:
-		// The body is read before the lock is taken, so that a slow client blocks no other; the server refuses one that is
-		// too large.
+		// The body is read before locking: a slow client blocks no other. The server refuses one that is too large.
 		body, err := io.ReadAll(io.LimitReader(req.Body, maxManifest+1))
 		if err != nil {
 			http.Error(w, "the request did not arrive", http.StatusBadRequest)
@@ -108,8 +105,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // Close releases the storage. No request may be under way.
 func (r *Registry) Close() error { return withoutAbsent(r.server.Close()) }
 
-// withoutAbsent drops errors about missing files: on closing, olareg looks for the index of every requested repository,
-// also of those without a write.
+// withoutAbsent drops errors about missing files: olareg's Close looks for the index of every requested repository.
 func withoutAbsent(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var left []error
@@ -124,8 +120,7 @@ func withoutAbsent(err error) error {
 	return err
 }
 
-// Serve answers on listener until ctx is done, lets the requests under way finish, and closes the listener. It returns nil
-// then.
+// Serve answers on listener until ctx is done, lets pending requests finish, closes the listener, and returns nil.
 func Serve(ctx context.Context, listener net.Listener, options Options) (err error) {
 	if !options.AllowRemote && !loopback.Is(listener.Addr().String()) {
 		return errors.Join(

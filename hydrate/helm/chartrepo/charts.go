@@ -51,14 +51,10 @@ import (
 
 // Bounds on everything that is read.
 const (
-	// MaxArchiveBytes bounds a packaged chart, compressed.
-	MaxArchiveBytes = 32 << 20
-	// MaxUnpackedBytes bounds the files of an archive and of the archives in it together.
-	MaxUnpackedBytes = 256 << 20
-	// MaxFiles bounds the number of these files.
-	MaxFiles = 20_000
-	// MaxIndexBytes bounds an index.yaml, decompressed.
-	MaxIndexBytes = 64 << 20
+	MaxArchiveBytes  = 32 << 20  // a packaged chart, compressed
+	MaxUnpackedBytes = 256 << 20 // the files of an archive and of the archives in it together
+	MaxFiles         = 20_000    // the number of these files
+	MaxIndexBytes    = 64 << 20  // an index.yaml, decompressed
 
 	maxNesting   = 8 // of archives in archives
 	maxRedirects = 5
@@ -73,8 +69,7 @@ type Options struct {
 	Registries *oci.Client
 	// Transport carries the requests to chart repositories; nil means a copy of net/http's default.
 	Transport http.RoundTripper
-	// Credentials finds user and password for the host[:port] of a chart repository; an empty user means none. Nil means
-	// Docker's configuration and helpers.
+	// Credentials finds a user, "" for none, and password for a chart repository's host[:port]; nil asks Docker's.
 	Credentials func(ctx context.Context, host string) (user, password string, err error)
 	// UserAgent is sent with every request, if not empty.
 	UserAgent string

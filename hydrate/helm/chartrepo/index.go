@@ -153,8 +153,7 @@ func choose(entries []entry, version string) (entry, error) {
 		strings.Join(others, ", "))
 }
 
-// find returns the entries of one chart. An index may have tens of megabytes, and a chart a few kilobytes in it: with
-// Helm's layout, only these are decoded.
+// find returns the entries of one chart. With Helm's layout, only these few of the index's many kilobytes are decoded.
 func find(index []byte, name string) ([]entry, error) {
 	var decoded struct {
 		Entries map[string][]entry `json:"entries"`

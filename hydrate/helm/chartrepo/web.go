@@ -76,8 +76,7 @@ func checkRedirect(request *http.Request, via []*http.Request) error {
 	return safe(via[0].URL, request.URL)
 }
 
-// get returns a body of at most limit bytes, and repeats transient failures. The repository's credentials are sent to its
-// own host. An index may be compressed in transit, an archive not.
+// get returns a body of at most limit bytes, and repeats transient failures. An index may be compressed in transit.
 func (w *web) get(ctx context.Context, repository, target *url.URL, limit int64, compressed bool) (data []byte, err error) {
 	err = w.retry.Do(ctx, func() (err error) {
 		data, err = w.once(ctx, repository, target, limit, compressed)
