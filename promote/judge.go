@@ -252,7 +252,7 @@ func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.E
 	if err != nil {
 		return "", err
 	}
-	hydrator, err := verify.Hydrator(r.files, declared)
+	hydrator, err := verify.Identity(r.files, declared, pipeline.RoleHydrator)
 	if err != nil {
 		return "", err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
@@ -86,7 +87,7 @@ func (s *stage) openRegistry(files fs.FS) error {
 	if s.repository, err = s.run.Client.Repository(s.Declared.Repository); err != nil {
 		return err
 	}
-	if s.hydrator, err = verify.Hydrator(files, s.Declared); err != nil {
+	if s.hydrator, err = verify.Identity(files, s.Declared, pipeline.RoleHydrator); err != nil {
 		return err
 	}
 	if s.writer = (dryRun{}); s.run.DryRun {

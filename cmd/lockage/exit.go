@@ -10,7 +10,6 @@ import (
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/promote/live"
@@ -67,7 +66,7 @@ func exitCode(err error) int {
 	case errors.As(err, &rep):
 		return rep.code
 	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &problems),
-		errors.Is(err, plan.ErrNoStage), errors.Is(err, promote.ErrNoStage), errors.Is(err, verify.ErrIdentity), errors.Is(err, evidence.ErrIdentity),
+		errors.Is(err, plan.ErrNoStage), errors.Is(err, promote.ErrNoStage), errors.Is(err, verify.ErrIdentity),
 		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoMatch):
 		return exitUsage
 	case errors.Is(err, workspace.ErrOffPolicy), errors.Is(err, policy.ErrDenied):

@@ -23,28 +23,26 @@ import (
 // collector fills facts. Its tasks run at the same time and write to different fields, or to maps under the lock.
 type collector struct {
 	Request
-	needs   policy.Needs
-	own     *sign.Verifier            // by this stage's identities
-	of      map[string]*sign.Verifier // by these and another stage's
-	wanting map[string]string         // identities that nothing can be verified with, and why
-	mu      sync.Mutex
-	found   map[string]*finding // by reference
-	facts   policy.Facts
+	needs policy.Needs
+	own   *sign.Verifier            // by this stage's identities
+	of    map[string]*sign.Verifier // by these and another stage's
+	mu    sync.Mutex
+	reads map[string]func() ([]sign.Bundle, error) // by reference
+	facts policy.Facts
 }
 
 type task = func(ctx context.Context) error
 
 func newCollector(r Request) (*collector, error) {
-	c := &collector{Request: r, needs: policy.NeedsOf(r.Declared.Gates), of: map[string]*sign.Verifier{}, found: map[string]*finding{}}
+	c := &collector{Request: r, needs: policy.NeedsOf(r.Declared.Gates), of: map[string]*sign.Verifier{}, reads: map[string]func() ([]sign.Bundle, error){}}
 	own, err := ReadIdentities(r.Files, r.Declared)
 	if err != nil {
 		return nil, err
 	}
-	if c.own, err = verifierOf(own); err != nil {
+	if c.own, err = verifier(own); err != nil {
 		return nil, err
 	}
-	c.wanting = own.Unsupported
-	keys := map[string]string{}
+	all := Identities{}
 	for _, name := range slices.Concat(c.needs.Artifacts, c.needs.Health) {
 		stage, known := r.Stages[name]
 		if !known || c.of[name] != nil {
@@ -54,28 +52,31 @@ func newCollector(r Request) (*collector, error) {
 		if err != nil {
 			return nil, err
 		}
-		theirs := declared.foreign(name)
-		if c.of[name], err = verifierOf(own, theirs); err != nil {
+		theirs := declared.of(name)
+		if c.of[name], err = verifier(own, theirs); err != nil {
 			return nil, err
 		}
-		addFingerprints(keys, theirs)
+		maps.Copy(all, theirs)
 	}
-	addFingerprints(keys, own) // which keep their names, whatever others are called
+	maps.Copy(all, own) // which keep their names, whatever others are called
 	c.facts = policy.Facts{
 		Now:      r.Now,
-		Keys:     keys,
+		Keys:     map[string]string{},
 		Pipeline: r.Declared.Pipeline,
 		Stage:    r.Declared.Stage,
 		Release:  r.Lock.ReleaseID,
 		Commit:   r.Lock.GitCommit,
 		Artifact: policy.Subject{Repository: r.Declared.Repository, Digest: r.Candidate.Digest},
-		Image:    policy.Subject{Repository: r.Lock.Image.Repository(), Digest: digest.Digest(r.Lock.Image.Digest)},
+		Image:    policy.Subject{Repository: r.Lock.Image.Repository(), Digest: r.Lock.Image.Digest},
 		Stages:   map[string]policy.Subject{},
 		Live:     map[string][]policy.Span{},
 		Health:   map[string][]sign.Verified{},
 		Exists:   map[string]bool{},
 		Policies: map[string]*rego.Policies{},
 		Unusable: map[string]string{},
+	}
+	for name, keys := range all {
+		c.facts.Keys[name] = keys[0].Fingerprint()
 	}
 	if r.Live != nil && r.Tree != nil {
 		c.facts.Unchanged = r.Live.ContentDigest() == r.Tree.ContentDigest()
@@ -86,13 +87,7 @@ func newCollector(r Request) (*collector, error) {
 	return c, nil
 }
 
-func addFingerprints(to map[string]string, ids Identities) {
-	for name, key := range ids.keys {
-		to[name] = key.Fingerprint()
-	}
-}
-
-// tasks are all reads, each to be done once.
+// tasks returns all reads, each to be done once.
 func (c *collector) tasks() []task {
 	var tasks []task
 	if c.Candidate.Digest != "" && (len(c.Declared.Gates) > 0 || len(c.Declared.Waivers.By) > 0) { // a waiver of the order needs no other gate
@@ -117,10 +112,10 @@ func (c *collector) tasks() []task {
 		tasks = append(tasks, func(ctx context.Context) error { return c.policies(ctx, argument) })
 	}
 	if len(c.needs.Files) > 0 {
-		tasks = append(tasks, func(context.Context) error { return c.files() })
+		tasks = append(tasks, c.files)
 	}
 	if c.needs.Objects {
-		tasks = append(tasks, func(context.Context) error { return c.objects() })
+		tasks = append(tasks, c.objects)
 	}
 	return tasks
 }
@@ -134,46 +129,38 @@ func (c *collector) prove(ctx context.Context, s *policy.Subject, verifier *sign
 	return c.proveIn(ctx, repository, s, verifier, about)
 }
 
-func (c *collector) proveIn(ctx context.Context, repository *oci.Repository, s *policy.Subject, verifier *sign.Verifier,
-	about pipeline.Subject) error {
+func (c *collector) proveIn(ctx context.Context, repository *oci.Repository, s *policy.Subject, verifier *sign.Verifier, about pipeline.Subject) error {
 	s.Rejected = c.unsupported(about)
 	if verifier == nil {
-		return nil // whom to believe is what there is to know, and it is nobody
+		return nil // nobody is trusted
 	}
-	f := c.findingOf(repository.Reference(s.Digest.String()))
-	f.once.Do(func() { f.read(ctx, repository, s.Digest) })
-	if f.err != nil {
-		return f.err
+	bundles, err := c.attached(ctx, repository, s.Digest)
+	if err != nil {
+		return err
 	}
-	statements, rejected := verifier.Verify(s.Digest, f.bundles)
+	statements, rejected := verifier.Verify(s.Digest, bundles)
 	s.Statements, s.Rejected = statements, append(s.Rejected, rejected...)
 	return nil
 }
 
-// finding is what is attached to a digest, read once: one artifact can be the subject of several gates.
-type finding struct {
-	once    sync.Once
-	bundles []sign.Bundle
-	err     error
-}
-
-// read reads attestations in both forms.
-func (f *finding) read(ctx context.Context, repository *oci.Repository, d digest.Digest) {
-	if f.bundles, f.err = sign.Find(ctx, repository, subjectOf(d)); f.err != nil {
-		return
-	}
-	var older []sign.Bundle
-	older, f.err = sign.FindEnvelopes(ctx, repository, subjectOf(d))
-	f.bundles = append(f.bundles, older...)
-}
-
-func (c *collector) findingOf(reference string) *finding {
+// attached reads the attestations on a digest in both forms, once: one artifact can be the subject of several gates.
+func (c *collector) attached(ctx context.Context, repository *oci.Repository, d digest.Digest) ([]sign.Bundle, error) {
+	reference := repository.Reference(d.String())
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.found[reference] == nil {
-		c.found[reference] = &finding{}
+	read := c.reads[reference]
+	if read == nil {
+		read = sync.OnceValues(func() ([]sign.Bundle, error) {
+			bundles, err := sign.Find(ctx, repository, subjectOf(d))
+			if err != nil {
+				return nil, err
+			}
+			older, err := sign.FindEnvelopes(ctx, repository, subjectOf(d))
+			return append(bundles, older...), err
+		})
+		c.reads[reference] = read
 	}
-	return c.found[reference]
+	c.mu.Unlock()
+	return read()
 }
 
 // subjectOf is enough of a descriptor to find what refers to it.
@@ -181,7 +168,7 @@ func subjectOf(d digest.Digest) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d}
 }
 
-// unsupported are the reasons why gates about a subject do not see what they ask for: identities that are not supported.
+// unsupported returns the reasons why gates about a subject do not see what they ask for: identities that are not supported.
 func (c *collector) unsupported(about pipeline.Subject) []sign.Rejected {
 	var rejected []sign.Rejected
 	for _, g := range c.Declared.Gates {
@@ -190,8 +177,16 @@ func (c *collector) unsupported(about pipeline.Subject) []sign.Rejected {
 			continue
 		}
 		for _, name := range signers.Names {
-			r := sign.Rejected{Reason: c.wanting[name]}
-			if r.Reason != "" && !slices.Contains(rejected, r) {
+			id, ok := c.Declared.Identities[name]
+			if !ok || sign.IsFile(id.Key) {
+				continue
+			}
+			kind := "is keyless"
+			if id.Key != "" {
+				kind = "has no key file"
+			}
+			r := sign.Rejected{Reason: fmt.Sprintf("identity %s %s, which is not supported yet: what it signs counts for nothing", name, kind)}
+			if !slices.Contains(rejected, r) {
 				rejected = append(rejected, r)
 			}
 		}
@@ -199,24 +194,23 @@ func (c *collector) unsupported(about pipeline.Subject) []sign.Rejected {
 	return rejected
 }
 
-func (c *collector) image(ctx context.Context) error {
+func (c *collector) image(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("image %s: %w", c.Lock.Image.Pinned(), err)
+		}
+	}()
 	repository, err := oci.NewImages(c.Client).Repository(c.Lock.Image.Pinned())
 	if err != nil {
 		return err
 	}
 	s := &c.facts.Image
-	if err := c.proveIn(ctx, repository, s, c.own, pipeline.SubjectImage); err != nil {
-		return fmt.Errorf("image %s: %w", c.Lock.Image.Pinned(), err)
-	}
-	if !c.needs.Signatures || c.own == nil {
-		return nil
+	if err := c.proveIn(ctx, repository, s, c.own, pipeline.SubjectImage); err != nil || !c.needs.Signatures || c.own == nil {
+		return err
 	}
 	signatures, rejected, err := sign.VerifyImage(ctx, repository, subjectOf(s.Digest), c.own)
-	if err != nil {
-		return fmt.Errorf("image %s: %w", c.Lock.Image.Pinned(), err)
-	}
 	s.Signatures, s.Rejected = signatures, append(s.Rejected, rejected...)
-	return nil
+	return err
 }
 
 func (c *collector) stageArtifact(ctx context.Context, name string) error {
@@ -231,7 +225,7 @@ func (c *collector) stageArtifact(ctx context.Context, name string) error {
 	return nil
 }
 
-// healthOf are the artifacts that health can be attested of: those with a content that the release had in the stage, the
+// healthOf returns the artifacts that health can be attested of: those with a content that the release had in the stage, the
 // newest last.
 func healthOf(spans []policy.Span, release string) []digest.Digest {
 	contents := map[digest.Digest]bool{}
@@ -264,18 +258,14 @@ func (c *collector) health(ctx context.Context, name string, artifact digest.Dig
 	return nil
 }
 
-func (c *collector) files() error {
-	found := map[string]bool{}
+func (c *collector) files(context.Context) error {
 	for _, name := range c.needs.Files {
 		info, err := fs.Stat(c.Files, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("file %s in the GitOps repository: %w", name, err)
 		}
-		found[name] = err == nil && !info.IsDir()
+		c.facts.Exists[name] = err == nil && !info.IsDir()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	maps.Copy(c.facts.Exists, found)
 	return nil
 }
 

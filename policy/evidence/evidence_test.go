@@ -15,6 +15,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
@@ -257,9 +258,9 @@ func TestIdentitiesThatCannotBeUsed(t *testing.T) {
 		data string
 		want error
 	}{
-		"no such file": {"", evidence.ErrIdentity},
-		"no key":       {"hello", evidence.ErrIdentity},
-		"too large":    {strings.Repeat("a", 100<<10), evidence.ErrIdentity},
+		"no such file": {"", verify.ErrIdentity},
+		"no key":       {"hello", verify.ErrIdentity},
+		"too large":    {strings.Repeat("a", 100<<10), verify.ErrIdentity},
 	} {
 		delete(s.files, "keys/sre.pub")
 		if c.data != "" {
@@ -272,7 +273,7 @@ func TestIdentitiesThatCannotBeUsed(t *testing.T) {
 	}
 	r := s.request(p, attested(t, "ci"))
 	r.Files = failing{s.files, "keys/ci.pub"}
-	if _, err := evidence.Collect(t.Context(), r); err == nil || errors.Is(err, evidence.ErrIdentity) {
+	if _, err := evidence.Collect(t.Context(), r); err == nil || errors.Is(err, verify.ErrIdentity) {
 		t.Errorf("error is %v, want one of reading", err)
 	}
 }

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 )
 
 // objects decodes the candidate and what is live, and compares them, as far as that is asked for.
-func (c *collector) objects() error {
+func (c *collector) objects(context.Context) error {
 	candidate, err := read(c.Tree)
 	if err != nil {
 		return fmt.Errorf("artifact %s: %w", c.Candidate.Digest, err)

@@ -9,28 +9,18 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 )
 
-// ErrIdentity says that a pipeline file does not make clear who is trusted.
+// ErrIdentity is returned if a pipeline file does not make clear who is trusted.
 var ErrIdentity = errors.New("this identity cannot be used")
 
 const maxKeyBytes = 64 << 10
 
-// Hydrator is the verifier for what a stage's hydrator signs, its key read from the GitOps repository.
-func Hydrator(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
-	return Identity(files, declared, pipeline.RoleHydrator)
-}
-
-// Promoter is the verifier for what a stage's promoter signs, its key read from the GitOps repository.
-func Promoter(files fs.FS, declared pipeline.Expanded) (*sign.Verifier, error) {
-	return Identity(files, declared, pipeline.RolePromoter)
-}
-
-// Identity is the verifier for what declared identities sign, their keys read from the GitOps repository. A file may hold
-// several keys, the current one first: what was signed with one of the others before goes on to count. What cannot be used
-// is ErrIdentity.
+// Identity returns the verifier for what declared identities sign, their keys read from the GitOps repository. What was signed with
+// a former key goes on to count. What cannot be used is [ErrIdentity].
 func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.Verifier, error) {
 	var identities []sign.Identity
 	for _, name := range names {
@@ -47,33 +37,32 @@ func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.V
 
 func publicKeys(files fs.FS, declared pipeline.Expanded, name string) ([]sign.PublicKey, error) {
 	id, ok := declared.Identities[name]
+	task := map[string]string{pipeline.RoleHydrator: "render", pipeline.RolePromoter: "promote"}[name]
 	switch {
-	case !ok && name == pipeline.RoleHydrator:
-		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to render; name the public key", ErrIdentity)
-	case !ok && name == pipeline.RolePromoter:
-		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to promote; name the public key", ErrIdentity)
+	case !ok && task != "":
+		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to %s; name the public key", ErrIdentity, task)
 	case !ok:
 		return nil, fmt.Errorf("%w: it is not declared", ErrIdentity)
 	case id.Key == "":
 		return nil, fmt.Errorf("%w: it has no key, and keyless identities are not supported yet", ErrIdentity)
 	}
-	info, err := fs.Stat(files, id.Key)
-	if err == nil && info.Size() > maxKeyBytes {
-		err = fmt.Errorf("%d bytes are too many for a public key", info.Size())
-	}
-	var pem []byte
-	if err == nil {
-		pem, err = fs.ReadFile(files, id.Key)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("key %s in the GitOps repository: %w", id.Key, err)
-	}
+	return PublicKeys(files, id.Key)
+}
+
+// PublicKeys reads a file of the GitOps repository that holds the keys of one identity, the current one first. What cannot be used
+// is [ErrIdentity].
+func PublicKeys(files fs.FS, name string) ([]sign.PublicKey, error) {
+	pem, err := bounded.ReadFile(files, name, maxKeyBytes)
+	unusable := err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || errors.Is(err, bounded.ErrTooLarge)
 	var keys []sign.PublicKey
 	if err == nil {
 		keys, err = sign.ParsePublicKeys(pem)
 	}
+	if err != nil && unusable {
+		err = fmt.Errorf("%w: %w", ErrIdentity, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: key %s in the GitOps repository: %w", ErrIdentity, id.Key, err)
+		return nil, fmt.Errorf("key %s in the GitOps repository: %w", name, err)
 	}
 	return keys, nil
 }

@@ -96,12 +96,12 @@ func TestIdentityThatCannotBeUsed(t *testing.T) {
 		}
 		return declared
 	}
-	if _, err := verify.Promoter(s.files, expand()); !errors.Is(err, verify.ErrIdentity) || !strings.Contains(err.Error(), "nobody is trusted to promote") {
+	if _, err := verify.Identity(s.files, expand(), pipeline.RolePromoter); !errors.Is(err, verify.ErrIdentity) || !strings.Contains(err.Error(), "nobody is trusted to promote") {
 		t.Errorf("no promoter: %v", err)
 	}
 	promoter := testworld.Key(t)
 	s.declare(promoter)
-	v, err := verify.Promoter(s.files, expand())
+	v, err := verify.Identity(s.files, expand(), pipeline.RolePromoter)
 	if err != nil || !v.Trusts(promoter.Identity()) || v.Trusts(s.key.Identity()) {
 		t.Errorf("promoter: %v", err)
 	}

@@ -115,7 +115,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	if err != nil {
 		return nil, err
 	}
-	hydrator, err := Hydrator(r.Files, declared)
+	hydrator, err := Identity(r.Files, declared, pipeline.RoleHydrator)
 	if err != nil {
 		return nil, err
 	}

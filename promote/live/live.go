@@ -61,7 +61,7 @@ type Stage struct {
 // Open finds where a declared stage keeps its state, and whom it trusts to promote. Files are the policy ref's. It makes no
 // request.
 func Open(ctx context.Context, files fs.FS, declared pipeline.Expanded, client *oci.Client, remotes verify.Remotes) (Stage, error) {
-	promoter, err := verify.Promoter(files, declared)
+	promoter, err := verify.Identity(files, declared, pipeline.RolePromoter)
 	if err != nil {
 		return Stage{}, err
 	}
