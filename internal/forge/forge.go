@@ -206,23 +206,19 @@ func CompareURL(repositoryURL, base, head string, o Options) string {
 	return page.String()
 }
 
-// CommitURL returns the page of a commit, under the conditions of [CompareURL].
-func CommitURL(repositoryURL, commit string, o Options) string {
+// CommitURL returns the page of a commit of any repository, under the conditions of [CompareURL]; on r's host it knows the
+// kind of forge.
+func (r *Repository) CommitURL(repositoryURL, commit string) string {
+	o := r.options
+	if at, err := parseRemote(repositoryURL); err == nil && at.host == r.root.Host {
+		o.Kind = r.kind
+	}
 	family, page := webPage(repositoryURL, o)
 	if family == nil || commit == "" {
 		return ""
 	}
 	page.Path += family.commit + commit
 	return page.String()
-}
-
-// CommitURL returns the page of a commit of any repository, like the function; on r's host it knows the kind of forge.
-func (r *Repository) CommitURL(repositoryURL, commit string) string {
-	o := r.options
-	if at, err := parseRemote(repositoryURL); err == nil && at.host == r.root.Host {
-		o.Kind = r.kind
-	}
-	return CommitURL(repositoryURL, commit, o)
 }
 
 // webPage returns the page of a repository, and no family if that takes a request or the repository is not on a forge.

@@ -2,6 +2,7 @@ package forge
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -108,6 +109,7 @@ func TestLanded(t *testing.T) {
 
 func TestCommitURL(t *testing.T) {
 	t.Parallel()
+	other := &Repository{root: &url.URL{Scheme: "https", Host: "other.example.com"}, options: Options{Transport: refuseAll{t}}}
 	for remote, want := range map[string]string{
 		"git@github.com:acme/env.git":     "https://github.com/acme/env/commit/c1",
 		"https://codeberg.org/acme/env":   "https://codeberg.org/acme/env/commit/c1",
@@ -116,11 +118,11 @@ func TestCommitURL(t *testing.T) {
 		"https://git.example.com/acme/ev": "",
 		"/srv/env.git":                    "",
 	} {
-		if got := CommitURL(remote, "c1", Options{Transport: refuseAll{t}}); got != want {
+		if got := other.CommitURL(remote, "c1"); got != want {
 			t.Errorf("%s: %q, want %q", remote, got, want)
 		}
 	}
-	if got := CommitURL("git@github.com:acme/env.git", "", Options{}); got != "" {
+	if got := other.CommitURL("git@github.com:acme/env.git", ""); got != "" {
 		t.Errorf("of no commit: %s", got)
 	}
 }
