@@ -299,6 +299,15 @@ func (r *Repository) ReadArtifact(ctx context.Context, tagOrDigest string) (Mani
 	return m, r.explained(err, "read artifact", tagOrDigest)
 }
 
+// ReadTree returns the files of the artifact that a tag or digest names. See [Repository.ReadArtifact] and [Repository.Pull].
+func (r *Repository) ReadTree(ctx context.Context, tagOrDigest string) (*Tree, error) {
+	m, err := r.ReadArtifact(ctx, tagOrDigest)
+	if err != nil {
+		return nil, err
+	}
+	return r.Pull(ctx, m)
+}
+
 // Pull returns the files of an artifact, whose digests are those in its manifest and config; see [Unpack].
 func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) {
 	defer r.explain(&err, "pull", m.Descriptor.Digest.String())

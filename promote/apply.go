@@ -39,11 +39,11 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement, action predicat
 		return err
 	}
 	if s.live.Remote == nil {
-		err = r.tagUnmoved(ctx, s, rec.To)
+		err = r.tagIs(ctx, s, s.state.Tag, rec.To)
 	} else {
 		err = r.commit(ctx, s, j, rec, signCommit)
 	}
-	r.forget(s)
+	r.chains.forget(s.live.Claim) // a new one exists
 	if err != nil || s.result.Action == Unchanged {
 		return err
 	}
@@ -87,7 +87,8 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 	return nil
 }
 
-// follow points the stage's tag at what is live, until both agree: another run may promote meanwhile.
+// follow points the stage's tag at what is live, until both agree: another run may promote meanwhile. Head is where the live
+// ref shows the artifact, so that nothing has to be read again as long as it is there; "" is an unknown commit.
 func (r *run) follow(ctx context.Context, s *stage, to predicate.Artifact, head git.Hash) error {
 	for range maxLooks {
 		desc, err := s.repository.Resolve(ctx, to.Digest.String())
@@ -97,55 +98,39 @@ func (r *run) follow(ctx context.Context, s *stage, to predicate.Artifact, head 
 		if err := s.repository.Tag(ctx, desc, s.stage.Name); err != nil {
 			return fmt.Errorf("%s is live, and its tag does not follow: %w; run it again", to.Digest, err)
 		}
-		unmoved, err := s.headIs(ctx, head)
-		if err != nil || unmoved {
-			return err
-		}
-		now, err := r.liveDigest(ctx, s)
-		if err != nil || now == to.Digest {
-			return err
-		}
 		if s.live.Remote == nil {
-			return r.conflict(ctx, s, to)
+			return r.tagIs(ctx, s, to.Digest, to)
 		}
-		to.Digest = now
+		branch := s.live.Place.Branch
+		if head != "" {
+			tips, err := s.live.Remote.Tips(ctx, branch)
+			if err != nil || tips[branch] == head {
+				return err
+			}
+		}
+		now, err := live.Read(ctx, s.live)
+		if err != nil {
+			return err
+		}
+		if now.Live == nil {
+			return fmt.Errorf("live ref %s: what was promoted is gone: somebody set it back", branch)
+		}
+		if now.Live.To.Digest == to.Digest {
+			return nil
+		}
+		to.Digest = now.Live.To.Digest // the run that promoted it verifies it
 	}
 	return fmt.Errorf("%s: others kept promoting; run it again", s.repository.Reference(s.stage.Name))
 }
 
-// headIs reports whether the live ref is still at a commit, so that nothing has to be read again. "" is an unknown commit.
-func (s *stage) headIs(ctx context.Context, commit git.Hash) (bool, error) {
-	if s.live.Remote == nil || commit == "" {
-		return false, nil
-	}
-	tips, err := s.live.Remote.Tips(ctx, s.live.Place.Branch)
-	return err == nil && tips[s.live.Place.Branch] == commit, err
-}
-
-// tagUnmoved checks, without a live ref, that nobody moved the tag since it was read. Registries have no compare-and-swap
-// on tags: a change at the same moment is not detected.
-func (r *run) tagUnmoved(ctx context.Context, s *stage, to predicate.Artifact) error {
-	now, err := r.liveDigest(ctx, s)
-	if err != nil || now == s.state.Tag {
+// tagIs checks, without a live ref, that nobody moved the tag from an artifact. Registries have no compare-and-swap on tags: a
+// change at the same moment is not detected.
+func (r *run) tagIs(ctx context.Context, s *stage, artifact digest.Digest, to predicate.Artifact) error {
+	now, err := s.repository.Lookup(ctx, s.stage.Name)
+	if err != nil || now == artifact {
 		return err
 	}
 	return r.conflict(ctx, s, to)
-}
-
-// liveDigest returns what is live now, in as few requests as possible: it was verified, or the run that promoted it
-// verifies it.
-func (r *run) liveDigest(ctx context.Context, s *stage) (digest.Digest, error) {
-	if s.live.Remote == nil {
-		return s.repository.Lookup(ctx, s.stage.Name)
-	}
-	now, err := live.Read(ctx, s.live)
-	if err != nil {
-		return "", err
-	}
-	if now.Live == nil {
-		return "", fmt.Errorf("live ref %s: what was promoted is gone: somebody set it back", s.live.Place.Branch)
-	}
-	return now.Live.To.Digest, nil
 }
 
 // conflict describes the change that came first. It is none if that promoted the same artifact.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -36,35 +37,27 @@ func (j *judgement) outcome() error {
 	if j.checks.Result() != policy.Pass {
 		return fmt.Errorf("%w: %s", policy.ErrDenied, j.checks.Reason())
 	}
-	reasons := func(result policy.Result) (list []error) {
-		for _, g := range j.gates {
-			if g.Result == result {
-				list = append(list, fmt.Errorf("%s: %s", g.Gate, g.Reason))
-			}
+	var failed, pending []string
+	for _, g := range j.gates {
+		switch reason := g.Gate + ": " + g.Reason; g.Result {
+		case policy.Fail:
+			failed = append(failed, reason)
+		case policy.Pending:
+			pending = append(pending, reason)
 		}
-		return list
 	}
+	reasons := strings.Join(append(failed, pending...), "; ")
 	switch policy.Outcome(j.gates) {
 	case policy.Fail:
-		return fmt.Errorf("%w: %w", policy.ErrDenied, joined(append(reasons(policy.Fail), reasons(policy.Pending)...)))
+		return fmt.Errorf("%w: %s", policy.ErrDenied, reasons)
 	case policy.Pending:
-		return fmt.Errorf("%w: %w", ErrPending, joined(reasons(policy.Pending)))
+		return fmt.Errorf("%w: %s", ErrPending, reasons)
 	}
 	return nil
 }
 
-// judge decides whether a release may be promoted to a stage: it verifies the artifact, and judges order and gates.
-func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, error) {
-	release := f.Lock.ReleaseID
-	tag := oci.CandidateTag(s.stage.Name, release)
-	candidate, err := s.repository.Lookup(ctx, tag)
-	if err != nil {
-		return nil, err
-	}
-	if candidate == "" {
-		return nil, fmt.Errorf("release %s was not hydrated for this stage: %s does not exist; run `lockage hydrate %s --release %s`",
-			release, s.repository.Reference(tag), s.stage.Name, release)
-	}
+// judge decides whether a release may be promoted to a stage: it verifies the candidate, and judges order and gates.
+func (r *run) judge(ctx context.Context, s *stage, f lock.File, candidate digest.Digest) (*judgement, error) {
 	if err := live.CheckArtifact(ctx, s.live, s.state, candidate); err != nil {
 		return nil, denied(err)
 	}
@@ -85,13 +78,18 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File) (*judgement, err
 	return j, r.judgeGates(ctx, s, j)
 }
 
+// place is what the stage branch shows the release in.
+func (j *judgement) place() mirror.Place {
+	return mirror.Place{Branch: j.declared.Mirror.Branch, Path: j.declared.Mirror.Path}
+}
+
 // newest judges whether the candidate is the hydration of the release that the stage branch shows last.
 func (s *stage) newest(ctx context.Context, j *judgement) (policy.Check, error) {
 	m := j.declared.Mirror
 	if !m.ShowsCandidates() {
 		return policy.Newest(j.artifact.Digest, "", "", ""), nil
 	}
-	shown, _, err := mirror.Newest(ctx, s.live.Remote, mirror.Place{Branch: m.Branch, Path: m.Path}, j.artifact.Release)
+	shown, _, err := mirror.Newest(ctx, s.live.Remote, j.place(), j.artifact.Release)
 	return policy.Newest(j.artifact.Digest, m.Branch, string(shown.Commit), shown.Metadata.Digest()), err
 }
 
@@ -125,60 +123,45 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 
 // judgeGates judges order and gates.
 func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
-	l := j.lock.Lock
-	review, err := r.judgeReview(ctx, s, j)
+	if j.declared.Mirror.Reviewed() {
+		review, err := r.judgeReview(ctx, s, j)
+		if err != nil {
+			return fmt.Errorf("review: %w", err)
+		}
+		j.gates = append(j.gates, review)
+	}
+	order, err := r.order(ctx, s, j.lock.Lock)
 	if err != nil {
 		return err
 	}
-	if review != nil {
-		j.gates = append(j.gates, *review)
-	}
-	order, err := r.order(ctx, s, l)
-	if err != nil {
-		return err
-	}
-	request := evidence.Request{
-		Declared:  j.declared,
-		Lock:      l,
-		Candidate: j.examined.Manifest.Descriptor,
-		Tree:      j.examined.Tree,
-		Files:     r.files,
-		Client:    r.Client,
-		Now:       r.Now(),
-	}
-	if request.Stages, err = r.otherStages(ctx, s, j.declared.Gates, j.lock); err != nil {
-		return err
-	}
+	request := evidence.Request{Candidate: j.examined.Manifest.Descriptor, Tree: j.examined.Tree}
 	current := s.state.Live
 	if current != nil {
-		if request.Live, err = r.liveTree(ctx, s); err != nil {
-			return err
+		if request.Live, err = s.repository.ReadTree(ctx, current.To.Digest.String()); err != nil {
+			return fmt.Errorf("what is live: %w", err)
 		}
 	}
-	facts, err := evidence.Collect(ctx, request)
+	facts, err := r.facts(ctx, s, j.declared, j.lock, request)
 	if err != nil {
 		return err
 	}
 	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
-	if order != nil {
-		j.gates = append(j.gates, policy.WaiveOrder(*order, s.stage.After, j.declared.Waivers, facts))
+	if len(s.stage.After.Stages) > 0 {
+		j.gates = append(j.gates, policy.WaiveOrder(order, s.stage.After, j.declared.Waivers, facts))
 	}
 	j.gates = append(j.gates, policy.Gates(j.declared.Gates, j.declared.Waivers, facts)...)
 	r.showVerdict(ctx, s, j)
 	return nil
 }
 
-// liveTree reads what is live back from the registry.
-func (r *run) liveTree(ctx context.Context, s *stage) (*oci.Tree, error) {
-	manifest, err := s.repository.ReadArtifact(ctx, s.state.Live.To.Digest.String())
-	if err != nil {
-		return nil, fmt.Errorf("what is live: %w", err)
+// facts collects what gates need to know about a release in a declared stage of the same pipeline, and adds it to the request.
+func (r *run) facts(ctx context.Context, s *stage, declared pipeline.Expanded, f lock.File, request evidence.Request) (policy.Facts, error) {
+	request.Declared, request.Lock, request.Files, request.Client, request.Now = declared, f.Lock, r.files, r.Client, r.Now()
+	var err error
+	if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f); err != nil {
+		return policy.Facts{}, err
 	}
-	tree, err := s.repository.Pull(ctx, manifest)
-	if err != nil {
-		return nil, fmt.Errorf("what is live: %w", err)
-	}
-	return tree, nil
+	return evidence.Collect(ctx, request)
 }
 
 // sibling opens another stage of the same pipeline.
@@ -191,11 +174,8 @@ func (r *run) sibling(ctx context.Context, s *stage, name string) (*stage, error
 	return other, r.open(ctx, other)
 }
 
-// order judges whether the release went through the stages before; nil for a first stage.
-func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (*policy.GateResult, error) {
-	if len(s.stage.After.Stages) == 0 {
-		return nil, nil //nolint:nilnil // a first stage has no such gate
-	}
+// order judges whether the release went through the stages before. A first stage passes.
+func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (policy.GateResult, error) {
 	passages := map[string]policy.Passage{}
 	for _, name := range s.stage.After.Stages {
 		other, err := r.sibling(ctx, s, name)
@@ -203,11 +183,10 @@ func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (*policy.GateRes
 			passages[name], err = r.passage(ctx, other, l)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("stage %s: %w", name, denied(err))
+			return policy.GateResult{}, fmt.Errorf("stage %s: %w", name, denied(err))
 		}
 	}
-	g := policy.Order(s.stage.After, passages)
-	return &g, nil
+	return policy.Order(s.stage.After, passages), nil
 }
 
 // otherStages reads what gates of a stage need of other stages.
@@ -248,8 +227,7 @@ func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.E
 	desc, err := other.repository.Resolve(ctx, oci.CandidateTag(declared.Stage, release))
 	if errors.Is(err, oci.ErrNotFound) {
 		return "", nil
-	}
-	if err != nil {
+	} else if err != nil {
 		return "", err
 	}
 	hydrator, err := verify.Identity(r.files, declared, pipeline.RoleHydrator)

@@ -1,11 +1,13 @@
 package promote
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 
-	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign/predicate"
@@ -27,7 +29,16 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.result.Release = r.Release
-	j, err := r.judge(ctx, s, f)
+	tag := oci.CandidateTag(s.stage.Name, r.Release)
+	candidate, err := s.repository.Lookup(ctx, tag)
+	if err != nil {
+		return err
+	}
+	if candidate == "" {
+		return fmt.Errorf("release %s was not hydrated for this stage: %s does not exist; run `lockage hydrate %s --release %s`",
+			r.Release, s.repository.Reference(tag), s.stage.Name, r.Release)
+	}
+	j, err := r.judge(ctx, s, f, candidate)
 	if err != nil {
 		return err
 	}
@@ -46,29 +57,33 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	var newest *judgement
+	var newest *judgement // of those that do not pass
 	var absent []string
 	judged := 0
 	for id, err := range history.first(last + 1) {
 		if err != nil {
 			return err
 		}
-		f, next, err := r.consider(ctx, s, id, newest)
+		candidate, err := s.repository.Lookup(ctx, oci.CandidateTag(s.stage.Name, id))
 		if err != nil {
 			return err
 		}
-		if next == stop || judged == maxJudged {
-			break
-		}
-		if next == notHydrated {
+		if candidate == "" {
 			absent = append(absent, id)
-		}
-		if next != judgeIt {
 			continue
 		}
-		j, err := r.judge(ctx, s, f)
+		if s.isLive(candidate) || judged == maxJudged {
+			break
+		}
+		j, held, err := r.consider(ctx, s, id, candidate, newest)
 		if err != nil {
 			return err
+		}
+		if held {
+			break
+		}
+		if j == nil {
+			continue
 		}
 		judged++
 		outcome := j.outcome()
@@ -82,9 +97,7 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 		if outcome == nil || j.checks.Result() != policy.Pass {
 			return r.conclude(ctx, s, j)
 		}
-		if newest == nil {
-			newest = j
-		}
+		newest = cmp.Or(newest, j)
 	}
 	if newest != nil {
 		return r.conclude(ctx, s, newest)
@@ -100,55 +113,33 @@ func (s *stage) keepLive(absent []string) {
 	}
 	s.result.Action = Unchanged
 	if s.state.Live != nil {
-		s.result.Release = s.state.Live.To.Release
-		s.result.To = artifactOf(s.state.Live)
+		s.result.Release, s.result.To = s.state.Live.To.Release, &s.state.Live.To
 	}
 }
 
-// next is what to do with a release of the history.
-type next int
-
-const (
-	judgeIt     next = iota
-	skip             // it cannot pass
-	notHydrated      // for this stage
-	stop             // it is live or held: no older release is promoted
-)
-
-// consider decides whether a release is judged. Newest is the judgement of the newest one that was judged, nil for none.
-func (r *run) consider(ctx context.Context, s *stage, id string, newest *judgement) (lock.File, next, error) {
-	candidate, err := s.repository.Lookup(ctx, oci.CandidateTag(s.stage.Name, id))
-	switch {
-	case err != nil:
-		return lock.File{}, stop, err
-	case candidate == "":
-		return lock.File{}, notHydrated, nil
-	case s.isLive(candidate):
-		return lock.File{}, stop, nil
-	}
+// consider judges a release of the history, unless it cannot pass: the judgement is nil then. A held release ends the search:
+// what is older was replaced for a reason. Newest is the judgement of the newest one that was judged, nil for none.
+func (r *run) consider(ctx context.Context, s *stage, id string, candidate digest.Digest, newest *judgement) (j *judgement, held bool, err error) {
 	f, err := r.lock(s, id)
 	if err != nil {
-		return f, stop, err
+		return nil, false, err
 	}
-	held, err := r.held(ctx, s, f.Lock, candidate)
-	if err != nil {
-		return f, stop, denied(err)
+	if held, err = r.held(ctx, s, f.Lock, candidate); err != nil {
+		return nil, false, denied(err)
 	}
-	if held { // what is older was replaced for a reason
+	if held {
 		s.note("%s was rolled back from and is held: name it with --release to promote it again", id)
-		return f, stop, nil
+		return nil, true, nil
 	}
 	if newest != nil && len(newest.declared.Waivers.By) == 0 {
 		// The newest one's verdict is known; another release matters only if it can pass.
 		order, err := r.order(ctx, s, f.Lock)
-		if err != nil {
-			return f, stop, err
-		}
-		if order != nil && order.Result != policy.Pass {
-			return f, skip, nil
+		if err != nil || order.Result != policy.Pass {
+			return nil, false, err
 		}
 	}
-	return f, judgeIt, nil
+	j, err = r.judge(ctx, s, f, candidate)
+	return j, false, err
 }
 
 // oldest returns the last place in the history whose release is not older than what is live.

@@ -31,11 +31,7 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 		if len(declared.Gates) == 0 {
 			continue
 		}
-		request := evidence.Request{Declared: declared, Lock: f.Lock, Files: r.files, Client: r.Client, Now: r.Now()}
-		if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f); err != nil {
-			return nil, err
-		}
-		facts, err := evidence.Collect(ctx, request)
+		facts, err := r.facts(ctx, s, declared, f, evidence.Request{})
 		if err != nil {
 			return nil, err
 		}
@@ -64,15 +60,15 @@ func (r *run) wanted(ctx context.Context, s *stage, name string, l lock.Lock) (b
 	if err != nil || passage.Was || passage.RolledBack {
 		return false, denied(err)
 	}
-	newest, ok, err := r.chain(ctx, later).at(0)
-	if err != nil || !ok {
-		return err == nil, denied(err)
+	newest, ok := r.chain(ctx, later).at(0)
+	if !ok || newest.err != nil {
+		return !ok, denied(newest.err)
 	}
 	history := r.releases(ctx, s.pipeline.Lock)
 	own, err := place(history, l.ReleaseID)
 	if err != nil {
 		return false, err
 	}
-	theirs, err := place(history, newest.To.Release)
+	theirs, err := place(history, newest.value.To.Release)
 	return own >= 0 && (theirs < 0 || own < theirs), err
 }

@@ -70,22 +70,24 @@ func (r *run) attest(ctx context.Context, s *stage, artifact ocispec.Descriptor,
 		return "", err
 	}
 	found := findStatements(statements, rec, summary)
-	// One after the other: some registries lose one of two referrers that are written to one subject at a time.
+	var missing []sign.Statement
 	if !found.summary {
-		if _, err := sign.Attest(ctx, s.repository, artifact, key, summary); err != nil {
-			return "", err
-		}
+		missing = append(missing, summary)
 	}
 	if found.record == "" || s.live.Remote == nil { // without a commit, only the record says when it became live
-		attached, err := sign.Attest(ctx, s.repository, artifact, key, statement)
+		missing = append(missing, statement)
+	}
+	if !found.signature {
+		missing = append(missing, sign.NewSignature(artifact.Digest, rec.Claim))
+	}
+	// One after the other: some registries lose one of two referrers that are written to one subject at a time.
+	for _, m := range missing {
+		attached, err := sign.Attest(ctx, s.repository, artifact, key, m)
 		if err != nil {
 			return "", err
 		}
-		found.record = attached.Digest
-	}
-	if !found.signature {
-		if _, err := sign.Attest(ctx, s.repository, artifact, key, sign.NewSignature(artifact.Digest, rec.Claim)); err != nil {
-			return "", err
+		if m.PredicateType == predicate.TypePromotion {
+			found.record = attached.Digest
 		}
 	}
 	return found.record, sign.SignImage(ctx, s.repository, artifact, key, rec.Claim)

@@ -2,7 +2,7 @@ package promote
 
 import (
 	"context"
-	"fmt"
+	"sync"
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/forge"
@@ -20,46 +20,27 @@ type review struct {
 	forge    *forge.Repository // nil without a token
 }
 
-// forge opens the forge of a stage's pull requests, once a run.
+// forge opens the forge of a stage's pull requests. All stages of a run share one: its writes take turns.
 func (r *run) forge(ctx context.Context, s *stage) (*forge.Repository, error) {
 	url := s.live.Remote.URL()
-	if known, ok := r.forges.Load(url); ok {
-		return known.(*forge.Repository), nil
-	}
-	opened, err := forge.Open(ctx, url, r.Forge)
-	if err != nil {
-		return nil, err
-	}
-	known, _ := r.forges.LoadOrStore(url, opened) // one for all stages: its writes take turns
-	return known.(*forge.Repository), nil
+	open, _ := r.forges.LoadOrStore(url, sync.OnceValues(func() (*forge.Repository, error) { return forge.Open(ctx, url, r.Forge) }))
+	return open.(func() (*forge.Repository, error))()
 }
 
-// judgeReview judges the review of a release; nil if the stage has none.
-func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (*policy.GateResult, error) {
-	if !j.declared.Mirror.Reviewed() {
-		return nil, nil //nolint:nilnil // no such gate
-	}
+// judgeReview judges the review of a release.
+func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.GateResult, error) {
 	j.review = &review{branch: pullrequest.Branch(s.pipeline.Name, s.stage.Name, j.artifact.Release)}
-	var g policy.GateResult
 	if j.declared.Mirror.ShowsLive() {
 		proposal, err := r.proposal(ctx, s, j)
-		if err != nil {
-			return nil, fmt.Errorf("review: %w", err)
-		}
-		g = policy.Approved(proposal)
-	} else {
-		merge, err := r.merge(ctx, s, j)
-		if err != nil {
-			return nil, fmt.Errorf("review: %w", err)
-		}
-		g = policy.Merged(merge)
+		return policy.Approved(proposal), err
 	}
-	return &g, nil
+	merge, err := r.merge(ctx, s, j)
+	return policy.Merged(merge), err
 }
 
 // merge reads what the stage branch shows of the artifact and, if that does not decide, the state of its pull request.
 func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, error) {
-	into := mirror.Place{Branch: j.declared.Mirror.Branch, Path: j.declared.Mirror.Path}
+	into := j.place()
 	m := policy.Merge{Head: j.review.branch}
 	var err error
 	if m.Shown, err = verify.Shown(ctx, s.live.Remote, into, j.artifact.Digest, j.examined.Tree); err != nil {
@@ -94,12 +75,11 @@ func (r *run) pull(ctx context.Context, s *stage, j *judgement) (policy.Pull, er
 		return policy.Pull{}, err
 	}
 	pull, found, err := repository.Find(ctx, j.review.branch, j.declared.Mirror.Branch)
-	if err != nil {
-		return policy.Pull{}, err
+	if err == nil {
+		j.review.pull, j.review.forge = pull, repository
 	}
-	j.review.pull, j.review.forge = pull, repository
-	if !found {
-		return policy.Pull{}, nil
+	if err != nil || !found {
+		return policy.Pull{}, err
 	}
 	return policy.Pull{State: policy.PullState(pull.State), URL: pull.URL, Author: pull.Author, Head: pull.Head.Commit}, nil
 }
@@ -112,7 +92,7 @@ func (r *run) proposal(ctx context.Context, s *stage, j *judgement) (policy.Prop
 		p.Live = current.Commit
 		return p, nil
 	}
-	proposed, err := mirror.Proposed(ctx, s.live.Remote, p.Head, mirror.Place{Branch: m.Branch, Path: m.Path})
+	proposed, err := mirror.Proposed(ctx, s.live.Remote, p.Head, j.place())
 	if err != nil || proposed.Head == "" {
 		return p, err
 	}

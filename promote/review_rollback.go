@@ -28,15 +28,8 @@ func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, chang
 // openRollback opens the pull request of a rollback, or finds it. The error is ErrPending as long as that may be merged.
 func (r *run) openRollback(ctx context.Context, s *stage, j *judgement, change mirror.Change, shown mirror.Result) error {
 	url := s.live.Remote.URL()
-	kept, err := pullrequest.Open(ctx, url, r.Forge).Keep(ctx, pullrequest.Proposal{
-		Change:  change,
-		Commit:  shown.Commit,
-		On:      shown.Base,
-		Remote:  url,
-		Mirror:  j.declared.Mirror,
-		Image:   j.lock.Lock.Image.Pinned(),
-		Changes: pullrequest.Between(s.live.Remote, shown.Base, change),
-	})
+	proposal := pullrequest.Propose(s.live.Remote, change, shown, j.declared.Mirror, j.lock.Lock.Image.Pinned())
+	kept, err := pullrequest.Open(ctx, url, r.Forge).Keep(ctx, proposal)
 	switch {
 	case forge.Unavailable(err):
 		text := fmt.Sprintf("%v; open a pull request from %s into %s", err, change.Review, change.Branch)

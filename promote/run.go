@@ -16,6 +16,7 @@ import (
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
 )
 
 const (
@@ -31,19 +32,15 @@ type run struct {
 	policyRef *workspace.Policy
 	files     fs.FS // at the policy ref's tip
 
-	forges sync.Map // *forge.Repository by the URL of the remote
-
-	mu        sync.Mutex
-	histories map[string]*sequence[string] // by lock directory
-	chains    map[stageKey]*sequence[live.Promotion]
+	forges    sync.Map                              // functions that open a *forge.Repository once, by the URL of the remote
+	histories sequences[string, string]             // releases by lock directory, the newest first
+	chains    sequences[sign.Claim, live.Promotion] // promotions by stage, the newest first
 }
-
-type stageKey struct{ pipeline, stage string }
 
 // start reads the declarations, selects the stages, and does each. Stages of one level run concurrently, and one level
 // after the other, since what is promoted to one stage may be ready for the next.
 func start(ctx context.Context, o Options, do func(*run, context.Context, *stage) error) ([]Result, error) {
-	r := &run{Options: o, histories: map[string]*sequence[string]{}, chains: map[stageKey]*sequence[live.Promotion]{}}
+	r := &run{Options: o}
 	var err error
 	if r.policyRef, err = o.Workspace.Policy(ctx, o.PolicyRef, o.Warn); err != nil {
 		return nil, err
@@ -59,7 +56,8 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 	if err != nil {
 		return nil, err
 	}
-	defer r.close()
+	defer r.histories.close()
+	defer r.chains.close()
 	results := make([]Result, len(stages))
 	last := 0
 	for _, s := range stages {
@@ -144,14 +142,7 @@ func (r *run) lock(s *stage, release string) (lock.File, error) {
 
 // releases returns the releases of a lock directory, the newest first.
 func (r *run) releases(ctx context.Context, dir string) *sequence[string] {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.histories[dir]
-	if s == nil {
-		s = newSequence(r.policyRef.Releases(ctx, r.files, dir))
-		r.histories[dir] = s
-	}
-	return s
+	return r.histories.of(dir, r.policyRef.Releases(ctx, r.files, dir))
 }
 
 // place returns the position of a release in the history, 0 for the newest; -1 if it was never current.
@@ -171,32 +162,5 @@ func place(history *sequence[string], release string) (int, error) {
 
 // chain returns the promotions of a stage, the newest first.
 func (r *run) chain(ctx context.Context, s *stage) *sequence[live.Promotion] {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.chains[s.key()]
-	if c == nil {
-		c = newSequence(live.History(ctx, s.live))
-		r.chains[s.key()] = c
-	}
-	return c
-}
-
-// forget drops what was read of a stage's promotions, because a new one exists.
-func (r *run) forget(s *stage) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c := r.chains[s.key()]; c != nil {
-		c.close()
-		delete(r.chains, s.key())
-	}
-}
-
-// close ends all reading.
-func (r *run) close() {
-	for _, h := range r.histories {
-		h.close()
-	}
-	for _, c := range r.chains {
-		c.close()
-	}
+	return r.chains.of(s.live.Claim, live.History(ctx, s.live))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
-	"github.com/lockage/lockage/sign/predicate"
 )
 
 // stage is one stage of a run: where its state is kept, the state, and the outcome.
@@ -31,8 +29,6 @@ type stage struct {
 // errNoRelease is returned for a pipeline without a release.
 var errNoRelease = errors.New("nothing was released yet")
 
-func (s *stage) key() stageKey { return stageKey{s.pipeline.Name, s.stage.Name} }
-
 // open finds where a stage's state is kept.
 func (r *run) open(ctx context.Context, s *stage) error {
 	current, err := lock.Current(r.files, s.pipeline.Lock)
@@ -47,11 +43,8 @@ func (r *run) open(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	if s.repository, err = r.Client.Repository(declared.Repository); err != nil {
-		return err
-	}
 	s.live, err = live.Open(ctx, r.files, declared, r.Client, r.Workspace.Repository)
-	s.result.Branch = s.live.Place.Branch
+	s.repository, s.result.Branch = s.live.Artifacts, s.live.Place.Branch
 	return err
 }
 
@@ -61,7 +54,9 @@ func (r *run) read(ctx context.Context, s *stage) error {
 	if s.state, err = live.Read(ctx, s.live); err != nil {
 		return denied(err)
 	}
-	s.result.From = artifactOf(s.state.Live)
+	if s.state.Live != nil {
+		s.result.From = &s.state.Live.To
+	}
 	if u := s.state.Unpromoted; u != nil {
 		s.note("branch %s shows %s, which was not promoted: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
 	}
@@ -94,27 +89,10 @@ func (s *stage) note(format string, args ...any) {
 	s.result.Notes = append(s.result.Notes, fmt.Sprintf(format, args...))
 }
 
-// artifactOf returns what is live, as records name it; nil for nothing.
-func artifactOf(p *live.Promotion) *predicate.Artifact {
-	if p == nil {
-		return nil
-	}
-	return &p.To
-}
-
 // denied makes a broken record a denial: nothing is decided on a record that cannot be trusted.
 func denied(err error) error {
 	if errors.Is(err, live.ErrBroken) && !errors.Is(err, policy.ErrDenied) {
 		return fmt.Errorf("%w: %w", policy.ErrDenied, err)
 	}
 	return err
-}
-
-// joined joins errors in one line.
-func joined(errs []error) error {
-	texts := make([]string, len(errs))
-	for i, err := range errs {
-		texts[i] = err.Error()
-	}
-	return errors.New(strings.Join(texts, "; "))
 }

@@ -163,16 +163,9 @@ func (s *stage) change() mirror.Change {
 		Review:     s.reviewBranch(),
 		Attributes: m.Attributes,
 		Time:       s.release.Committed,
-		Tree:       s.pull,
-		Sign:       s.signCommit,
+		Tree: func(ctx context.Context) (fs.FS, error) { // the branch shows what the registry has
+			return s.repository.ReadTree(ctx, s.result.Digest.String())
+		},
+		Sign: s.signCommit,
 	}
-}
-
-// pull reads the published artifact back: the branch shows what the registry has.
-func (s *stage) pull(ctx context.Context) (fs.FS, error) {
-	manifest, err := s.repository.ReadArtifact(ctx, s.result.Digest.String())
-	if err != nil {
-		return nil, err
-	}
-	return s.repository.Pull(ctx, manifest)
 }

@@ -33,12 +33,10 @@ type Environment struct {
 }
 
 // ConfigurationError is a pipeline file that names something that does not exist, or a key that cannot be used.
-type ConfigurationError struct{ err error }
-
-func (e *ConfigurationError) Error() string { return e.err.Error() }
+type ConfigurationError struct{ error }
 
 // Unwrap returns the cause.
-func (e *ConfigurationError) Unwrap() error { return e.err }
+func (e *ConfigurationError) Unwrap() error { return e.error }
 
 // Configurationf formats a ConfigurationError.
 func Configurationf(format string, args ...any) error {
@@ -85,10 +83,7 @@ func (e Environment) CommitSigner(declared pipeline.Expanded) (func(payload []by
 	return signer, nil
 }
 
-// firstPause is the unit of the pauses after a stale push.
-const firstPause = 100 * time.Millisecond
-
 // BranchWriter writes to the branches of a remote.
 func (e Environment) BranchWriter(remote *git.Remote, ancestry mirror.Ancestry) *mirror.Writer {
-	return mirror.NewWriter(remote, ancestry, mirror.Backoff(firstPause, e.Random))
+	return mirror.NewWriter(remote, ancestry, mirror.Backoff(100*time.Millisecond, e.Random))
 }

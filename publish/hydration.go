@@ -48,12 +48,9 @@ func (h *hydration) contents() (objects int, images []string) {
 			continue
 		}
 		for _, b := range provenance.Byproducts {
-			if b.Name != byproductObjects {
-				continue
-			}
-			objects, _ = strconv.Atoi(b.Annotations[annotationCount])
-			if list := b.Annotations[annotationImages]; list != "" {
-				images = strings.Split(list, ",")
+			if b.Name == byproductObjects {
+				objects, _ = strconv.Atoi(b.Annotations[annotationCount])
+				images = strings.FieldsFunc(b.Annotations[annotationImages], func(r rune) bool { return r == ',' })
 			}
 		}
 	}
@@ -180,11 +177,11 @@ func (s *stage) newerCandidate(ctx context.Context) (*hydration, error) {
 	if err != nil || !candidate.isFor(s.claim) {
 		return nil, err
 	}
-	if candidate.input() == s.tipInput {
-		return candidate, nil
+	newer := candidate.input() == s.tipInput
+	if !newer {
+		newer, err = s.later(ctx, []string{s.run.head}, candidate.commits)
 	}
-	newer, err := s.later(ctx, []string{s.run.head}, candidate.commits)
-	if err != nil || !newer {
+	if !newer {
 		return nil, err
 	}
 	return candidate, nil
@@ -195,12 +192,9 @@ func (s *stage) newerCandidate(ctx context.Context) (*hydration, error) {
 func (s *stage) later(ctx context.Context, a, b []string) (bool, error) {
 	for _, candidate := range b {
 		after := !slices.Contains(a, candidate)
-		for _, earlier := range a {
-			if !after {
-				break
-			}
+		for i := 0; after && i < len(a); i++ {
 			var err error
-			if after, err = s.run.policyRef.IsAncestor(ctx, earlier, candidate); err != nil {
+			if after, err = s.run.policyRef.IsAncestor(ctx, a[i], candidate); err != nil {
 				return false, err
 			}
 		}

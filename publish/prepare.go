@@ -42,19 +42,18 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 		if into.Err = p.Err; into.Err == nil {
 			into.Err = lock.CheckRecorded(files, p.Pipeline.Lock, p.Lock)
 		}
-		first := len(stages)
+		var own []*stage
 		for _, planned := range p.Stages {
 			s := &stage{Stage: planned, run: r, release: p, into: into, tipInput: tip[plan.KeyOf(planned.Stage)]}
-			if into.Err == nil {
-				into.Err = s.open(ctx, files)
+			if into.Err == nil { // all that the stage needs, before the first write
+				into.Err = errors.Join(s.openRegistry(files), s.openMirror(ctx))
 			}
-			stages = append(stages, s)
+			own = append(own, s)
 		}
-		if into.Err != nil {
-			stages = stages[:first]
-			continue
+		if into.Err == nil {
+			into.Lock = p.Lock.Lock
+			stages = append(stages, own...)
 		}
-		into.Lock = p.Lock.Lock
 	}
 	return releases, stages
 }
@@ -74,11 +73,6 @@ func (r *run) tipInputs(ctx context.Context) map[plan.Key]digest.Digest {
 	}
 	r.Warn(fmt.Sprintf("%s has moved on, and its declarations cannot be read: %v", r.policyRef.Name(), err))
 	return nil
-}
-
-// open checks all that the stage needs before the first write: registry, identity, keys and remote.
-func (s *stage) open(ctx context.Context, files fs.FS) error {
-	return errors.Join(s.openRegistry(files), s.openMirror(ctx))
 }
 
 // openRegistry does not open the key that signs: that is not needed if nothing has to be written.

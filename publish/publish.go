@@ -52,6 +52,7 @@ import (
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/policy/verify"
 )
 
 // concurrency bounds the stages in progress. Most of a stage is waiting for the registry; renders, which take memory and
@@ -119,10 +120,10 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 		return nil, err // before a request for the policy ref
 	}
 	ref, err := o.Workspace.Policy(ctx, o.PolicyRef, o.Warn)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = o.Workspace.Publishable(ctx, ref)
 	}
-	if err := o.Workspace.Publishable(ctx, ref); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	r.policyRef = ref
@@ -160,8 +161,7 @@ func newRun(o Options) *run {
 // policyRef is the policy ref and its history; *workspace.Policy is one.
 type policyRef interface {
 	mirror.Ancestry
-	Name() string
-	Contains(ctx context.Context, commit string) (bool, error)
+	verify.PolicyRef
 	Tip() string
 	URL() string
 	Files(ctx context.Context) (fs.FS, error)
@@ -169,10 +169,8 @@ type policyRef interface {
 
 // publish publishes stages concurrently.
 func (r *run) publish(ctx context.Context, stages []*stage) {
-	var (
-		group errgroup.Group
-		mu    sync.Mutex
-	)
+	var group errgroup.Group
+	var mu sync.Mutex
 	group.SetLimit(concurrency)
 	for _, s := range stages {
 		group.Go(func() error {

@@ -43,7 +43,9 @@ func (s *stage) review(ctx context.Context, keeper *pullrequest.Keeper) error {
 		}
 		return err
 	}
-	kept, err := keeper.Keep(ctx, s.proposal(ctx))
+	proposal := pullrequest.Propose(s.remote, s.change(), s.shown, s.Declared.Mirror, s.Lock.Image.Pinned())
+	proposal.Older = func(release string) bool { return s.older(ctx, release) }
+	kept, err := keeper.Keep(ctx, proposal)
 	if forge.Unavailable(err) {
 		s.result.Compare = forge.CompareURL(s.remote.URL(), base, branch, s.run.Forge)
 		at := ""
@@ -76,21 +78,6 @@ func (s *stage) review(ctx context.Context, keeper *pullrequest.Keeper) error {
 		s.run.Step(fmt.Sprintf("%s: pull request %s %s", s, kept.URL, kept.Change))
 	}
 	return nil
-}
-
-// proposal describes the stage's pull request.
-func (s *stage) proposal(ctx context.Context) pullrequest.Proposal {
-	change := s.change()
-	return pullrequest.Proposal{
-		Change:  change,
-		Commit:  s.shown.Commit,
-		On:      s.shown.Base,
-		Remote:  s.remote.URL(),
-		Mirror:  s.Declared.Mirror,
-		Image:   s.Lock.Image.Pinned(),
-		Changes: pullrequest.Between(s.remote, s.shown.Base, change),
-		Older:   func(release string) bool { return s.older(ctx, release) },
-	}
 }
 
 // older reports whether a release came before that of the stage, by the policy ref. A release that it does not know is newer

@@ -40,8 +40,7 @@ func (s Shard) of(pipelines []*pipeline.Pipeline) []*pipeline.Pipeline {
 	if s.Of == 0 {
 		return pipelines
 	}
-	byName := slices.Clone(pipelines)
-	slices.SortFunc(byName, func(a, b *pipeline.Pipeline) int { return cmp.Compare(a.Name, b.Name) })
+	byName := slices.SortedFunc(slices.Values(pipelines), func(a, b *pipeline.Pipeline) int { return cmp.Compare(a.Name, b.Name) })
 	var own []*pipeline.Pipeline
 	for i, p := range byName {
 		if i%s.Of == s.Number-1 {

@@ -63,14 +63,14 @@ func (s *stage) tagHydration(ctx context.Context, h *hydration) (*hydration, err
 func (s *stage) staleTags(ctx context.Context, h *hydration) ([]string, error) {
 	var stale []string
 	for _, tag := range []string{s.tags.Candidate, s.tags.Image} {
-		desc, err := s.repository.Resolve(ctx, tag)
-		if notFound(err) != nil {
+		named, err := s.repository.Lookup(ctx, tag)
+		if err != nil {
 			return nil, err
 		}
-		if err == nil && desc.Digest == h.desc().Digest {
+		if named == h.desc().Digest {
 			continue
 		}
-		if err == nil && tag == s.tags.Image && len(stale) == 0 && s.result.Action == Unchanged {
+		if named != "" && tag == s.tags.Image && len(stale) == 0 && s.result.Action == Unchanged {
 			other, err := s.load(ctx, tag)
 			if err != nil {
 				return nil, err
@@ -86,12 +86,9 @@ func (s *stage) staleTags(ctx context.Context, h *hydration) ([]string, error) {
 
 // point points a tag at h, and reports whether that moved it.
 func (s *stage) point(ctx context.Context, tag string, h *hydration) (moved bool, err error) {
-	desc, err := s.repository.Resolve(ctx, tag)
-	switch {
-	case notFound(err) != nil:
+	named, err := s.repository.Lookup(ctx, tag)
+	if err != nil || named == h.desc().Digest {
 		return false, err
-	case err == nil && desc.Digest == h.desc().Digest:
-		return false, nil
 	}
 	return s.writer.Tag(ctx, h.desc(), tag)
 }

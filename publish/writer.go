@@ -11,9 +11,7 @@ import (
 
 // writer makes the writes to a registry.
 type writer interface {
-	// Push stores an artifact under its digest.
 	Push(ctx context.Context, a oci.Artifact) error
-	// Attest attaches a signed statement to its subject.
 	Attest(ctx context.Context, subject ocispec.Descriptor, statement sign.Statement) error
 	// Sign writes the older form of a signature, unless it exists.
 	Sign(ctx context.Context, subject ocispec.Descriptor, claim sign.Claim) error

@@ -99,13 +99,7 @@ func (f Finder) reference(text string) ([]stagediff.Version, error) {
 
 // pulled reads an artifact when its files are asked for.
 func pulled(repository *oci.Repository, tagOrDigest string) func(context.Context) (fs.FS, error) {
-	return func(ctx context.Context) (fs.FS, error) {
-		manifest, err := repository.ReadArtifact(ctx, tagOrDigest)
-		if err != nil {
-			return nil, err
-		}
-		return repository.Pull(ctx, manifest)
-	}
+	return func(ctx context.Context) (fs.FS, error) { return repository.ReadTree(ctx, tagOrDigest) }
 }
 
 // candidates returns the candidates for a stage, of all pipelines that have it.

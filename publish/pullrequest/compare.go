@@ -9,16 +9,18 @@ import (
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 )
 
 // ErrNotComparable is returned by Compare if the files on the stage branch are not a set of Kubernetes objects.
 var ErrNotComparable = errors.New("the files on the stage branch cannot be compared")
 
-// Between returns a function that compares the files of the change's place at a commit, "" for none, with the artifact.
-func Between(remote *git.Remote, commit string, c mirror.Change) func(context.Context) (diff.Changes, error) {
-	return func(ctx context.Context) (diff.Changes, error) {
-		before, err := mirror.Files(ctx, remote, git.Hash(commit), c.Path)
+// Propose proposes a change that was written to its review branch with a result. Image is repository@digest.
+func Propose(remote *git.Remote, c mirror.Change, written mirror.Result, declared *pipeline.Mirror, image string) Proposal {
+	p := Proposal{Change: c, Commit: written.Commit, On: written.Base, Remote: remote.URL(), Mirror: declared, Image: image}
+	p.Changes = func(ctx context.Context) (diff.Changes, error) {
+		before, err := mirror.Files(ctx, remote, git.Hash(p.On), c.Path)
 		if err != nil {
 			return diff.Changes{}, err
 		}
@@ -28,6 +30,7 @@ func Between(remote *git.Remote, commit string, c mirror.Change) func(context.Co
 		}
 		return Compare(before, after)
 	}
+	return p
 }
 
 // Compare compares the files on a stage branch, nil for none, with those of a proposal.
