@@ -69,7 +69,7 @@ func (f Facts) variables() map[string]any {
 	}
 }
 
-// objects is a list as expressions take it: never null.
+// objects returns a list as expressions take it: never null.
 func objects(list []map[string]any) []any {
 	out := make([]any, len(list))
 	for i, o := range list {

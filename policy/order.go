@@ -44,21 +44,20 @@ func WaiveOrder(g GateResult, after pipeline.After, who pipeline.Waivers, f Fact
 func Order(after pipeline.After, passages map[string]Passage) GateResult {
 	g := GateResult{Gate: GateOrder, Result: Pass}
 	var reasons, missing []string
-	passed := 0
 	for _, stage := range after.Stages {
 		p := passages[stage]
+		since := p.Since.UTC().Format(time.RFC3339)
+		if p.RolledBack || !p.Is && !p.Was {
+			missing = append(missing, stage)
+		}
 		switch {
 		case p.RolledBack:
-			missing = append(missing, stage)
-			reasons = append(reasons, fmt.Sprintf("it was rolled back in %s at %s", stage, p.Since.UTC().Format(time.RFC3339)))
+			reasons = append(reasons, fmt.Sprintf("it was rolled back in %s at %s", stage, since))
 		case p.Is:
-			passed++
-			reasons = append(reasons, fmt.Sprintf("live in %s since %s", stage, p.Since.UTC().Format(time.RFC3339)))
+			reasons = append(reasons, fmt.Sprintf("live in %s since %s", stage, since))
 		case p.Was:
-			passed++
-			reasons = append(reasons, fmt.Sprintf("live in %s from %s on, before others", stage, p.Since.UTC().Format(time.RFC3339)))
+			reasons = append(reasons, fmt.Sprintf("live in %s from %s on, before others", stage, since))
 		default:
-			missing = append(missing, stage)
 			reasons = append(reasons, "it was never live in "+stage)
 		}
 		if p.Record != "" {
@@ -69,7 +68,7 @@ func Order(after pipeline.After, passages map[string]Passage) GateResult {
 	case len(after.Stages) == 0:
 		g.Reason = "no stage comes before"
 		return g
-	case passed == 0, after.All && passed < len(after.Stages):
+	case len(missing) == len(after.Stages), after.All && len(missing) > 0:
 		g.Result = Fail
 		reasons = append(reasons, "promote it there first: "+strings.Join(missing, map[bool]string{true: " and ", false: " or "}[after.All]))
 	}

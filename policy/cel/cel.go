@@ -121,17 +121,9 @@ func native(value any) any {
 		}
 		return out
 	case []any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			out[i] = native(item)
-		}
-		return out
+		return natives(v)
 	case []map[string]any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			out[i] = native(item)
-		}
-		return out
+		return natives(v)
 	case json.Number:
 		if i, err := v.Int64(); err == nil {
 			return i
@@ -146,4 +138,12 @@ func native(value any) any {
 		return f
 	}
 	return value
+}
+
+func natives[T any](list []T) []any {
+	out := make([]any, len(list))
+	for i, item := range list {
+		out[i] = native(item)
+	}
+	return out
 }

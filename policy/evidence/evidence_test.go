@@ -15,8 +15,8 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )

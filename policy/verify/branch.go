@@ -13,9 +13,8 @@ import (
 )
 
 // FindBranch makes requests of a stage branch or live ref: one for the artifact that each stage, or the named one, shows at its
-// head.
-// What the branch says of an artifact is its digest only; that it is one, and whose, is for [Artifact] to prove. Files and
-// PolicyRef of the requests are left to the caller.
+// head. It takes only the digest from the branch; the rest is for [Artifact] to prove. Files and PolicyRef of the requests are left
+// to the caller.
 func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client, remotes Remotes) ([]Request, error) {
 	var requests []Request
 	for _, p := range pipelines {
@@ -35,18 +34,16 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 			if m == nil {
 				continue
 			}
-			at, live := mirror.Place{Branch: branch, Path: m.Path}, m.LiveBranch()
-			switch branch {
-			case live: // which shows what was promoted
-			case m.Branch:
-			default:
+			live := branch == m.LiveBranch() // which shows what was promoted
+			if !live && branch != m.Branch {
 				continue
 			}
+			at := mirror.Place{Branch: branch, Path: m.Path}
 			r, err := branchRequest(ctx, p, declared, at, client, remotes)
 			if err != nil {
 				return nil, err
 			}
-			if branch == live {
+			if live {
 				r.Live, r.WithoutMirror = at, true
 			}
 			requests = append(requests, r)

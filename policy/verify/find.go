@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,13 +49,7 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 		if err != nil {
 			return nil, err
 		}
-		requests = append(requests, Request{
-			Pipeline:   p,
-			Stage:      q.Artifact,
-			Repository: repository,
-			Reference:  oci.CandidateTag(q.Artifact, release),
-			Release:    release,
-		})
+		requests = append(requests, Request{Pipeline: p, Stage: q.Artifact, Repository: repository, Reference: oci.CandidateTag(q.Artifact, release), Release: release})
 	}
 	return requests, nil
 }
@@ -100,13 +95,11 @@ func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline,
 	if r.Pipeline == nil {
 		return Request{}, fmt.Errorf("%w: no pipeline keeps its artifacts in %s; name other pipeline files with -f", ErrUnknown, name)
 	}
-	tag := ""
-	if !strings.Contains(tagOrDigest, ":") {
-		tag = tagOrDigest
+	tag := tagOrDigest
+	if strings.Contains(tagOrDigest, ":") {
+		tag = ""
 	}
-	if r.Stage == "" {
-		r.Stage = oci.StageOfTag(tag)
-	}
+	r.Stage = cmp.Or(r.Stage, oci.StageOfTag(tag))
 	if r.Stage == "" && len(stages) == 1 {
 		r.Stage = stages[0]
 	}
@@ -122,11 +115,8 @@ func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline,
 		return Request{}, fmt.Errorf("%w: pipeline %s has no stage %q; say which with --stage: %s",
 			ErrUnknown, r.Pipeline.Name, r.Stage, strings.Join(r.Pipeline.Order(), ", "))
 	}
-	if r.Release == "" {
-		_, r.Release, _ = strings.Cut(tag, ".git-")
-		if r.Release != "" {
-			r.Release = "git-" + r.Release
-		}
+	if _, commit, ok := strings.Cut(tag, ".git-"); ok && r.Release == "" {
+		r.Release = "git-" + commit
 	}
 	return r, nil
 }

@@ -6,6 +6,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,10 +101,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		return deny("shape", err)
 	}
 	e.Manifest = manifest
-	release := r.Release
-	if release == "" {
-		release = manifest.Annotations[oci.AnnotationRelease]
-	}
+	release := cmp.Or(r.Release, manifest.Annotations[oci.AnnotationRelease])
 	if release == "" {
 		return deny("annotations", fmt.Errorf("the manifest has no %s: it is not an artifact of lockage", oci.AnnotationRelease))
 	}
@@ -124,38 +122,39 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		return nil, err
 	}
 	e.GitOpsCommit = gitOpsCommit(ev.Hydration)
-	expected := Expect(file, sign.Claim{
-		Pipeline:   r.Pipeline.Name,
-		Stage:      r.Stage,
-		Release:    release,
-		Repository: r.Repository.Name(),
-	})
+	expected := Expect(file, sign.Claim{Pipeline: r.Pipeline.Name, Stage: r.Stage, Release: release, Repository: r.Repository.Name()})
 	tree, err := r.Repository.Pull(ctx, manifest)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
 	if err != nil {
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			return nil, err
-		}
 		return append(policy.Hydrated(expected, ev.Hydration), policy.Check{Check: "content", Result: policy.Fail, Reason: err.Error()}), nil
 	}
 	e.Tree = tree
 	ev.Content, ev.DiffID = tree.ContentDigest(), tree.ContentDigest()
-	verdict := policy.Artifact(expected, ev)
+	further, err := e.further(ctx, r, declared, desc, expected.Claim)
+	return append(policy.Artifact(expected, ev), further...), err
+}
+
+// further makes the checks that only some requests ask for.
+func (e *Examined) further(ctx context.Context, r Request, declared pipeline.Expanded, desc ocispec.Descriptor, claim sign.Claim) (policy.Verdict, error) {
+	var verdict policy.Verdict
 	for _, name := range r.Identities {
-		check, err := r.signed(ctx, declared, desc, expected.Claim, name)
+		check, err := r.signed(ctx, declared, desc, claim, name)
 		if err != nil {
 			return nil, err
 		}
 		verdict = append(verdict, check)
 	}
+	places := map[string]mirror.Place{"live-ref": r.Live}
 	if m := declared.Mirror; m.ShowsCandidates() && !r.WithoutMirror {
-		check, err := r.shown(ctx, "mirror", declared, mirror.Place{Branch: m.Branch, Path: m.Path}, desc.Digest, tree)
-		if err != nil {
-			return nil, err
-		}
-		verdict = append(verdict, check)
+		places["mirror"] = mirror.Place{Branch: m.Branch, Path: m.Path}
 	}
-	if r.Live != (mirror.Place{}) {
-		check, err := r.shown(ctx, "live-ref", declared, r.Live, desc.Digest, tree)
+	for _, name := range []string{"mirror", "live-ref"} {
+		if places[name] == (mirror.Place{}) {
+			continue
+		}
+		check, err := r.shown(ctx, name, declared, places[name], desc.Digest, e.Tree)
 		if err != nil {
 			return nil, err
 		}
