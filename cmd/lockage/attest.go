@@ -141,7 +141,6 @@ func (t *target) toImage(ctx context.Context) (err error) {
 	return err
 }
 
-// readPredicate reads a JSON object.
 func (a *app) readPredicate(name string) (json.RawMessage, error) {
 	r := a.stdin
 	if name != "-" {

@@ -23,7 +23,6 @@ import (
 // healthTimeout is the default of --timeout-wait.
 const healthTimeout = 5 * time.Minute
 
-// healthFlags belong to attest --health.
 type healthFlags struct {
 	health.Config
 	question           health.Question

@@ -82,7 +82,6 @@ cosign verify --insecure-ignore-tlog --key %[7]s %[6]s:production.git-%[8]s
 	return nil
 }
 
-// exportKeys sets the environment variables that the demonstration's pipeline file names.
 func exportKeys(setup demo.Setup) error {
 	if err := os.Setenv("COSIGN_PASSWORD", ""); err != nil {
 		return err
@@ -127,7 +126,6 @@ func pathHint() string {
 	return fmt.Sprintf("export PATH=%q:$PATH\n", filepath.Dir(program))
 }
 
-// demoDir makes the folder of the demonstration.
 func demoDir(dir string) (string, error) {
 	if dir == "" {
 		return os.MkdirTemp("", "lockage-demo-")

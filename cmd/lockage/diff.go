@@ -159,7 +159,6 @@ func (d *differ) run(ctx context.Context) error {
 // named reports whether the arguments name what is compared.
 func (d *differ) named() bool { return d.base == "" && d.commit == "" }
 
-// check validates the flags and arguments.
 func (d *differ) check() error {
 	switch {
 	case d.named() && len(d.args) != 1 && len(d.args) != 2:
@@ -209,10 +208,7 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, err := w.Files(ctx)
-	if d.worktree {
-		head, err = w.WorkTree()
-	}
+	head, err := headFiles(ctx, w, d.worktree)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +272,6 @@ func (d *differ) color() bool {
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
 }
 
-// writeHTML writes a page for each stage.
 func (d *differ) writeHTML(stages []stagediff.Change) error {
 	pages := map[string][]byte{}
 	for _, s := range stages {

@@ -20,7 +20,6 @@ import (
 
 type historyResults []historyResult
 
-// shownTime is how text shows a time.
 const shownTime = "2006-01-02 15:04:05"
 
 type historyResult struct {

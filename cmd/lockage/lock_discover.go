@@ -38,7 +38,6 @@ Values without a flag come from the current lock.`,
 	return cmd
 }
 
-// lockDiscoverer records what it finds.
 type lockDiscoverer struct {
 	lockWriter
 	search     remotelock.Search

@@ -81,7 +81,6 @@ and path. The registry resolves the digest.`,
 	return cmd
 }
 
-// lockWriter records a release.
 type lockWriter struct {
 	app    *app
 	lock   lock.Lock
@@ -167,7 +166,6 @@ func (l *lockWriter) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// pushTarget returns the branch to push to.
 func (l *lockWriter) pushTarget(ctx context.Context) (remotelock.Branch, error) {
 	policyRef, err := l.workspace.Policy(ctx, l.app.policy, func(string) {})
 	if err != nil {
@@ -189,7 +187,6 @@ func (l *lockWriter) sourceRepo() string {
 	return cmp.Or(l.lock.Packaging.SourceRepo, l.current.Packaging.SourceRepo, l.pipeline.SourceRepo)
 }
 
-// record completes the lock and records it.
 func (l *lockWriter) record(ctx context.Context) error {
 	now := time.Now()
 	if err := l.complete(ctx, now); err != nil {
@@ -256,4 +253,30 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 	var err error
 	l.lock.Image.Digest, err = oci.NewImages(l.app.registries("")).Resolve(ctx, l.lock.Image.Ref)
 	return err
+}
+
+// history reads the history of the source repository.
+type history struct {
+	repository *git.Repository
+	sourceRepo string
+}
+
+func (h history) IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error) {
+	remote, err := h.repository.Remote(ctx, h.sourceRepo)
+	if err != nil {
+		return false, err
+	}
+	return remote.IsAncestor(ctx, git.Hash(ancestor), git.Hash(descendant))
+}
+
+func (h history) HasCommit(ctx context.Context, sourceRepo, commit string) (bool, error) {
+	remote, err := h.repository.Remote(ctx, sourceRepo)
+	if err != nil {
+		return false, err
+	}
+	_, err = remote.Commit(ctx, git.Hash(commit))
+	if errors.Is(err, git.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -71,11 +71,11 @@ and no policy ref and publishes nothing: use it on a pull request, or with --wor
   lockage render production --worktree
   lockage render --to manifests/`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
-			r.app, r.stages = a, stages
+			r.app, r.request.Stages = a, stages
 			return r.run(cmd.Context())
 		},
 	}
-	releaseFlag(cmd, &r.release, "release", "release to render, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &r.request.Release, "release", "release to render, an `ID` git-<40 hex> (default: the current one)")
 	cmd.Flags().BoolVar(&r.worktree, "worktree", false, "files of the GitOps repository as they are on disk, committed or not, instead of HEAD")
 	cmd.Flags().StringVar(&r.to, "to", "", "folder `DIR` for the files, as DIR/PIPELINE/STAGE (default: standard output)")
 	return cmd
@@ -83,8 +83,7 @@ and no policy ref and publishes nothing: use it on a pull request, or with --wor
 
 type rendering struct {
 	app      *app
-	stages   []string
-	release  string
+	request  plan.Request
 	worktree bool
 	to       string
 }
@@ -94,14 +93,10 @@ func (r *rendering) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := w.Files(ctx)
-	if r.worktree {
-		files, err = w.WorkTree()
-	}
-	if err != nil {
+	if r.request.Files, err = headFiles(ctx, w, r.worktree); err != nil {
 		return err
 	}
-	releases, err := r.app.plan(ctx, w, plan.Request{Files: files, Stages: r.stages, Release: r.release})
+	releases, err := r.app.plan(ctx, w, r.request)
 	if err != nil {
 		return err
 	}

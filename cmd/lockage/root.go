@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/lockage/lockage/hydrate/lock"
 )
 
 // app is what all verbs share in one run: standard streams, and the flags that all or many of them have.
@@ -121,7 +123,6 @@ func (a *app) begin(cmd *cobra.Command) error {
 	return nil
 }
 
-// globalFlags adds the flags that all verbs have.
 func (a *app) globalFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&a.dir, "directory", "C", ".", "starting folder `DIR`, inside the GitOps repository")
 	flags.StringArrayVarP(&a.files, "file", "f", nil, "pipeline `FILE` or glob, relative to the starting folder; repeatable (default: lockage.yaml)")
@@ -132,7 +133,6 @@ func (a *app) globalFlags(flags *pflag.FlagSet) {
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "more detail on standard error")
 }
 
-// validate checks the global flags.
 func (a *app) validate() error {
 	switch {
 	case a.format != "text" && a.format != "json":
@@ -183,4 +183,33 @@ func (a *app) completeStages(cmd *cobra.Command, _ []string, _ string) ([]cobra.
 	}
 	slices.Sort(names)
 	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) policyFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.policy, "policy", "", "policy ref, the branch to trust: `REMOTE@REF` (default: the remote's default branch)")
+}
+
+func dryRunFlag(cmd *cobra.Command, dryRun *bool) {
+	cmd.Flags().BoolVar(dryRun, "dry-run", false, "print what would be done; write nothing and open no key")
+}
+
+// releaseFlag adds a flag that names a release; "" means that the verb chooses one. checkReleases refuses invalid ids.
+func releaseFlag(cmd *cobra.Command, id *string, name, usage string) {
+	cmd.Flags().StringVar(id, name, "", usage)
+	cmd.Flags().Lookup(name).Annotations = map[string][]string{annotationRelease: nil}
+}
+
+const annotationRelease = "release"
+
+// checkReleases checks the flags that name releases.
+func checkReleases(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		_, release := f.Annotations[annotationRelease]
+		if id := f.Value.String(); release && id != "" && err == nil {
+			if lerr := lock.CheckID(id); lerr != nil {
+				err = usagef("--%s %w", f.Name, lerr)
+			}
+		}
+	})
+	return err
 }

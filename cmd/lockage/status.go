@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -163,7 +164,7 @@ func (a *app) status(ctx context.Context, names []string) error {
 	var group errgroup.Group
 	group.SetLimit(statusConcurrency)
 	for _, p := range d.pipelines {
-		stages := stagesOf(p, names)
+		stages := slices.DeleteFunc(p.Order(), func(s string) bool { return len(names) > 0 && !slices.Contains(names, s) })
 		if len(stages) == 0 {
 			continue
 		}

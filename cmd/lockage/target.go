@@ -125,17 +125,16 @@ func (t *target) claim() sign.Claim {
 
 // gate returns the digest of a gate of the stage.
 func (t *target) gate(name string) (digest.Digest, error) {
-	var names []string
-	var digests []digest.Digest
-	if stage, ok := t.request.Pipeline.Stage(t.declared.Stage); ok && len(stage.After.Stages) > 0 {
-		names, digests = append(names, policy.GateOrder), append(digests, policy.OrderDigest(stage.After))
-	}
-	names = append(names, policy.GateNames(t.declared.Gates)...)
-	for _, g := range t.declared.Gates {
-		digests = append(digests, policy.GateDigest(g))
-	}
-	if i := slices.Index(names, name); i >= 0 {
-		return digests[i], nil
+	names := policy.GateNames(t.declared.Gates)
+	stage, _ := t.request.Pipeline.Stage(t.declared.Stage)
+	ordered := len(stage.After.Stages) > 0
+	switch i := slices.Index(names, name); {
+	case ordered && name == policy.GateOrder:
+		return policy.OrderDigest(stage.After), nil
+	case i >= 0:
+		return policy.GateDigest(t.declared.Gates[i]), nil
+	case ordered:
+		names = slices.Insert(names, 0, policy.GateOrder)
 	}
 	return "", usagef("--waive %s: stage %s has no such gate; it has %s", name, t.declared.Stage, cmp.Or(strings.Join(names, ", "), "none"))
 }

@@ -226,11 +226,7 @@ func (f Finder) declared(p *pipeline.Pipeline, stage string) (pipeline.Expanded,
 // branch returns the stages that a branch shows: those that declare it, and those that its metadata names.
 func (f Finder) branch(ctx context.Context, name string) ([]stagediff.Version, error) {
 	var versions []stagediff.Version
-	type head struct {
-		remote *git.Remote
-		commit git.Hash
-	}
-	heads := map[string]head{} // by the remote's name
+	tips := map[string]map[string]git.Hash{} // of the branch, by the remote's name
 	for _, p := range f.Pipelines {
 		for _, stage := range p.Order() {
 			declared, err := f.declared(p, stage)
@@ -240,27 +236,25 @@ func (f Finder) branch(ctx context.Context, name string) ([]stagediff.Version, e
 			if declared.Mirror == nil {
 				continue
 			}
-			h, opened := heads[declared.Mirror.Remote]
-			if !opened {
-				if h.remote, err = verify.MirrorRemote(ctx, declared, f.Remotes); err != nil {
-					return nil, err
-				}
-				tips, err := h.remote.Tips(ctx, name)
-				if err != nil {
-					return nil, err
-				}
-				h.commit = tips[name]
-				heads[declared.Mirror.Remote] = h
+			remote, err := verify.MirrorRemote(ctx, declared, f.Remotes)
+			if err != nil {
+				return nil, err
 			}
-			if h.commit == "" {
+			if tips[declared.Mirror.Remote] == nil {
+				if tips[declared.Mirror.Remote], err = remote.Tips(ctx, name); err != nil {
+					return nil, err
+				}
+			}
+			head := tips[declared.Mirror.Remote][name]
+			if head == "" {
 				continue
 			}
-			shows, err := showsStage(ctx, h.remote, name, declared)
+			shows, err := showsStage(ctx, remote, name, declared)
 			if err != nil {
 				return nil, err
 			}
 			if shows {
-				versions = append(versions, onBranch(h.remote, h.commit, name, declared))
+				versions = append(versions, onBranch(remote, head, name, declared))
 			}
 		}
 	}
