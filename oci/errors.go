@@ -37,20 +37,11 @@ const maxMessage = 1000
 
 // opError holds what failed, on which object, the cause and the next step.
 type opError struct {
-	op, thing string
-	cause     string // without secrets
-	hint      string
-	err       error
+	text string // without secrets
+	err  error
 }
 
-func (e *opError) Error() string {
-	s := e.op + " " + e.thing + ": " + e.cause
-	if e.hint != "" {
-		s += "; " + e.hint
-	}
-	return s
-}
-
+func (e *opError) Error() string { return e.text }
 func (e *opError) Unwrap() error { return e.err }
 
 // Is makes all representations of «not found» equal.
@@ -62,11 +53,12 @@ func explain(err error, op, thing, host string) error {
 	if err == nil || errors.As(err, &done) {
 		return err
 	}
-	e := &opError{op: op, thing: thing, cause: describeCause(err), err: err}
-	if host != "" {
-		e.hint = hint(err, e.cause, op, host)
+	cause := describeCause(err)
+	text := op + " " + thing + ": " + cause
+	if next := hint(err, cause, op, host); host != "" && next != "" {
+		text += "; " + next
 	}
-	return e
+	return &opError{text, err}
 }
 
 func isNotFound(err error) bool {

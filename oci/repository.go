@@ -72,10 +72,8 @@ func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (desc ocis
 	if _, err := checkTagOrDigest(tagOrDigest); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if desc, err = r.backend.resolve(ctx, tagOrDigest); err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	return plain(desc), nil
+	desc, err = r.backend.resolve(ctx, tagOrDigest)
+	return plain(desc), err
 }
 
 // Lookup returns the digest of the manifest that a tag names; "" if the tag does not exist.

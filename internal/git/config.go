@@ -203,11 +203,6 @@ func (c *config) last(key string) (string, bool) {
 	return "", false
 }
 
-func (c *config) isTrue(key string) bool {
-	value, _ := c.last(key)
-	return slices.Contains([]string{"true", "yes", "on", "1"}, strings.ToLower(value))
-}
-
 // subsections returns, sorted, those of a section that hold name.
 func (c *config) subsections(section, name string) []string {
 	var found []string

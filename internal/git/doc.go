@@ -13,10 +13,8 @@
 //   - Every object is checked against its id each time it is read. A damaged entry of the cache is dropped and fetched
 //     again.
 //   - The cache may be shared by any number of processes: entries appear by rename and are named by their content.
-//   - [Create] makes a repository of a folder, for demonstrations.
-//   - A [Draft] replaces folders of a commit; everything else stays byte for byte. Its commits may have further parents
-//     that the remote has. [Remote.Push] moves several branches at once, all or none, if they are still the bases of their
-//     drafts; else it returns [ErrStale]. It sends what the server lacks: the new files, their folders, the commits.
+//   - A [Draft] replaces folders of a commit; everything else stays byte for byte. [Remote.Push] moves several branches at
+//     once, all or none, if they are still the bases of their drafts; else it returns [ErrStale].
 //   - A push to a repository on this machine goes through git receive-pack: its hooks run and its configuration holds.
 //   - Errors of a push quote the server's response on one printable line.
 //   - Errors, warnings and the cache contain no secrets.

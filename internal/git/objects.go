@@ -61,10 +61,11 @@ func (w want) String() string {
 	if w.shape != shapeExact && w.shape != shapeDeep {
 		noun = "commit"
 	}
-	if len(w.ids) == 1 {
-		return fmt.Sprintf("%s %s", noun, w.ids[0])
+	text := noun + " " + w.ids[0].String()
+	if more := len(w.ids) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
-	return fmt.Sprintf("%s %s and %d more", noun, w.ids[0], len(w.ids)-1)
+	return text
 }
 
 // loadAs reads the first object of w; if it is absent, w is fetched.

@@ -104,11 +104,8 @@ func (r *Remote) moved(ctx context.Context, updates []Update) string {
 		names = append(names, u.Branch)
 	}
 	tips, err := r.Tips(ctx, names...)
-	if err != nil {
-		return ""
-	}
 	for _, u := range updates {
-		if tips[u.Branch] != u.Draft.base {
+		if err == nil && tips[u.Branch] != u.Draft.base {
 			return u.Branch
 		}
 	}
@@ -305,10 +302,8 @@ func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*
 	if err := req.Encode(&content); err != nil {
 		return nil, "", err
 	}
-	if _, err := content.WriteTo(stdin); err != nil {
-		return nil, "", fmt.Errorf("sending: %w", err)
-	}
-	if err := stdin.Close(); err != nil {
+	_, err = content.WriteTo(stdin)
+	if err = errors.Join(err, stdin.Close()); err != nil {
 		return nil, "", fmt.Errorf("sending: %w", err)
 	}
 	return readReport(reply.r, req)

@@ -266,10 +266,10 @@ func (r *Repository) tip(ctx context.Context, name string) (Hash, string, error)
 			return "", "", err
 		}
 	}
-	if name == "" || name == "HEAD" {
-		return "", "", err
+	if name != "" && name != "HEAD" {
+		err = fmt.Errorf("%q names no branch, tag or full commit id in %s: %w", name, r.opts.Dir, ErrNotFound)
 	}
-	return "", "", fmt.Errorf("%q names no branch, tag or full commit id in %s: %w", name, r.opts.Dir, ErrNotFound)
+	return "", "", err
 }
 
 func refCandidates(name string) []string {
@@ -368,7 +368,8 @@ func (r *Repository) upstream(ctx context.Context) (*Remote, error) {
 		name = promisor
 	}
 	for _, n := range names {
-		if conf.isTrue("remote." + n + ".promisor") {
+		value, _ := conf.last("remote." + n + ".promisor")
+		if slices.Contains([]string{"true", "yes", "on", "1"}, strings.ToLower(value)) {
 			name = n
 		}
 	}

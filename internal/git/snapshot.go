@@ -89,8 +89,8 @@ func (s *Snapshot) tree(ctx context.Context, id plumbing.Hash) (*tree, error) {
 		return nil, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.trees[id] = t
+	s.mu.Unlock()
 	return t, nil
 }
 

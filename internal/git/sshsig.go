@@ -6,7 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -57,14 +57,9 @@ func sshSign(signer ssh.Signer, payload []byte) (string, error) {
 		Namespace, Reserved, Hash string
 		Signature                 []byte
 	}{1, signer.PublicKey().Marshal(), sshNamespace, "", sshHash, ssh.Marshal(signature)})...)
-	text := base64.StdEncoding.EncodeToString(blob)
-	var armour strings.Builder
-	armour.WriteString("-----BEGIN SSH SIGNATURE-----\n")
-	for len(text) > 0 {
-		n := min(sshLine, len(text))
-		armour.WriteString(text[:n] + "\n")
-		text = text[n:]
+	armour := "-----BEGIN SSH SIGNATURE-----\n"
+	for line := range slices.Chunk([]byte(base64.StdEncoding.EncodeToString(blob)), sshLine) {
+		armour += string(line) + "\n"
 	}
-	armour.WriteString("-----END SSH SIGNATURE-----\n")
-	return armour.String(), nil
+	return armour + "-----END SSH SIGNATURE-----\n", nil
 }
