@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
-	"github.com/lockage/lockage/publish/pullrequest"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -149,7 +149,7 @@ func TestHiddenInReview(t *testing.T) {
 	testworld.Git(t, s.demo.GitOpsDir, "remote", "set-url", "origin", strings.Replace(url, "/gitops.git", "/acme/gitops.git", 1))
 
 	// As on a review branch of the second release, whose head shows it, and below which lies the first one's.
-	review := func(release string) string { return pullrequest.Branch("codeai", "staging", release) }
+	review := func(release string) string { return pipeline.ReviewBranch("codeai", "staging", release) }
 	below := testworld.Git(t, server, "rev-parse", review(first))
 	merged := testworld.Git(t, server, "commit-tree", "-p", below, "-m", "Hydrate", review(second)+"^{tree}")
 	testworld.Git(t, server, "update-ref", "refs/heads/stage/staging", merged)

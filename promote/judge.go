@@ -168,7 +168,7 @@ func (r *run) facts(ctx context.Context, s *stage, declared pipeline.Expanded, f
 func (r *run) sibling(ctx context.Context, s *stage, name string) (*stage, error) {
 	declared, ok := s.pipeline.Stage(name)
 	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrNoStage, name)
+		return nil, fmt.Errorf("%w: %q", pipeline.ErrNoStage, name)
 	}
 	other := &stage{pipeline: s.pipeline, stage: declared}
 	return other, r.open(ctx, other)

@@ -62,8 +62,6 @@ const (
 
 // Errors of a run or stage.
 var (
-	// ErrNoStage is returned if no pipeline has a stage of that name.
-	ErrNoStage = errors.New("no such stage")
 	// ErrPending is returned if all gates that do not pass are pending.
 	ErrPending = errors.New("not yet")
 	// ErrConflict is returned if what is live was changed after the decision.

@@ -2,9 +2,9 @@ package promote
 
 import (
 	"context"
-	"sync"
 
 	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/policy"
@@ -23,13 +23,12 @@ type review struct {
 // forge opens the forge of a stage's pull requests. All stages of a run share one: its writes take turns.
 func (r *run) forge(ctx context.Context, s *stage) (*forge.Repository, error) {
 	url := s.live.Remote.URL()
-	open, _ := r.forges.LoadOrStore(url, sync.OnceValues(func() (*forge.Repository, error) { return forge.Open(ctx, url, r.Forge) }))
-	return open.(func() (*forge.Repository, error))()
+	return r.forges.Get(url, func() (*forge.Repository, error) { return forge.Open(ctx, url, r.Forge) })
 }
 
 // judgeReview judges the review of a release.
 func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.GateResult, error) {
-	j.review = &review{branch: pullrequest.Branch(s.pipeline.Name, s.stage.Name, j.artifact.Release)}
+	j.review = &review{branch: pipeline.ReviewBranch(s.pipeline.Name, s.stage.Name, j.artifact.Release)}
 	if j.declared.Mirror.ShowsLive() {
 		proposal, err := r.proposal(ctx, s, j)
 		return policy.Approved(proposal), err

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/forge"
+	"github.com/lockage/lockage/internal/memo"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
@@ -32,7 +32,7 @@ type run struct {
 	policyRef *workspace.Policy
 	files     fs.FS // at the policy ref's tip
 
-	forges    sync.Map                              // functions that open a *forge.Repository once, by the URL of the remote
+	forges    memo.Map[string, *forge.Repository]   // by the URL of the remote
 	histories sequences[string, string]             // releases by lock directory, the newest first
 	chains    sequences[sign.Claim, live.Promotion] // promotions by stage, the newest first
 }
@@ -52,10 +52,10 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 	if err != nil {
 		return nil, err
 	}
-	stages, err := selectStages(pipelines, o.Stages, o.Ready)
-	if err != nil {
+	if err := pipeline.CheckStages(pipelines, o.Stages); err != nil {
 		return nil, err
 	}
+	stages := selectStages(pipelines, o.Stages, o.Ready)
 	defer r.histories.close()
 	defer r.chains.close()
 	results := make([]Result, len(stages))
@@ -80,9 +80,8 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 }
 
 // selectStages finds the named stages in all pipelines.
-func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) ([]*stage, error) {
+func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) []*stage {
 	var stages []*stage
-	var all []string
 	for _, p := range pipelines {
 		levels := map[string]int{}
 		for _, name := range p.Order() {
@@ -90,20 +89,13 @@ func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) ([
 			for _, before := range declared.After.Stages {
 				levels[name] = max(levels[name], levels[before]+1)
 			}
-			all = append(all, name)
 			named := slices.Contains(names, name) || ready && len(names) == 0
 			if named && (declared.Auto || !ready) {
 				stages = append(stages, &stage{pipeline: p, stage: declared, level: levels[name]})
 			}
 		}
 	}
-	slices.Sort(all)
-	for _, name := range names {
-		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("%w: %q; the stages are %s", ErrNoStage, name, strings.Join(slices.Compact(all), ", "))
-		}
-	}
-	return stages, nil
+	return stages
 }
 
 // one does one stage. An error without an action of its own is a failure.

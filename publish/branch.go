@@ -7,9 +7,9 @@ import (
 	"io/fs"
 
 	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/git"
-	"github.com/lockage/lockage/publish/pullrequest"
 )
 
 // maxRounds bounds how often stages are published again because a newer hydration took their tag while their branch was
@@ -134,7 +134,7 @@ func (s *stage) reviewBranch() string {
 	if !s.Declared.Mirror.Reviewed() {
 		return ""
 	}
-	return pullrequest.Branch(s.Pipeline, s.Name, s.Lock.ReleaseID)
+	return pipeline.ReviewBranch(s.Pipeline, s.Name, s.Lock.ReleaseID)
 }
 
 // branch returns the branch that hydration writes.

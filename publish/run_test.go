@@ -12,7 +12,7 @@ import (
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/demo"
 	"github.com/lockage/lockage/internal/git"
@@ -218,7 +218,7 @@ func TestRunUntrustedKey(t *testing.T) {
 func TestRunStops(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	if _, err := s.run(t, func(o *publish.Options) { o.Stages = []string{"moon"} }); !errors.Is(err, plan.ErrNoStage) {
+	if _, err := s.run(t, func(o *publish.Options) { o.Stages = []string{"moon"} }); !errors.Is(err, pipeline.ErrNoStage) {
 		t.Errorf("a stage that does not exist: %v", err)
 	}
 	testworld.Git(t, s.GitOpsDir, "commit", "-q", "--allow-empty", "-m", "Not pushed")

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/hydrate/workspace"
@@ -257,7 +258,7 @@ func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Change, error) {
 func (d *differ) earlier(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
 	releases, err := d.app.plan(ctx, w, request)
 	var selected *workspace.SelectionError
-	if errors.As(err, &selected) || errors.Is(err, plan.ErrNoStage) {
+	if errors.As(err, &selected) || errors.Is(err, pipeline.ErrNoStage) {
 		return nil, nil
 	}
 	if err != nil && d.base != "" {

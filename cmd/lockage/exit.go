@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
@@ -66,7 +66,7 @@ func exitCode(err error) int {
 	case errors.As(err, &rep):
 		return rep.code
 	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &problems),
-		errors.Is(err, plan.ErrNoStage), errors.Is(err, promote.ErrNoStage), errors.Is(err, verify.ErrIdentity),
+		errors.Is(err, pipeline.ErrNoStage), errors.Is(err, verify.ErrIdentity),
 		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoMatch):
 		return exitUsage
 	case errors.Is(err, workspace.ErrOffPolicy), errors.Is(err, policy.ErrDenied):

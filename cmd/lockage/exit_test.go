@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/policy"
@@ -26,7 +26,7 @@ func TestExitCode(t *testing.T) {
 		"failure":       {failed, exitFailed},
 		"usage":         {fmt.Errorf("web: %w", usagef("no such flag")), exitUsage},
 		"configuration": {errors.Join(failed, problems.Err()), exitUsage},
-		"no stage":      {fmt.Errorf("%w: x", plan.ErrNoStage), exitUsage},
+		"no stage":      {fmt.Errorf("%w: x", pipeline.ErrNoStage), exitUsage},
 		"pipeline file": {errors.Join(failed, new(publish.ConfigurationError)), exitUsage},
 		"denied":        {errors.Join(failed, fmt.Errorf("web is %w", policy.ErrDenied)), exitDenied},
 		"off policy":    {fmt.Errorf("commit is %w", workspace.ErrOffPolicy), exitDenied},

@@ -44,7 +44,7 @@ func (a *atlas) addStage(p *Pipeline, stage string, e effective, c *checker) {
 		a.addPlace(e, m, "live", m.Live, owner, c)
 	}
 	if m.Reviewed() {
-		a.addBranch(e, m, "review", "review/"+p.Name+"/"+stage+"/release", owner, c)
+		a.addBranch(e, m, "review", ReviewBranch(p.Name, stage, "release"), owner, c)
 	}
 }
 

@@ -57,6 +57,14 @@ func (m *Mirror) Reviewed() bool { return m != nil && m.Review == PullRequest }
 // Hydrated reports whether hydration writes a branch: the stage branch, or a review branch.
 func (m *Mirror) Hydrated() bool { return m.ShowsCandidates() || m.Reviewed() }
 
+// ReviewPrefix begins the names of all review branches.
+const ReviewPrefix = "review/"
+
+// ReviewBranch returns the review branch of a release of a stage.
+func ReviewBranch(pipeline, stage, release string) string {
+	return ReviewPrefix + pipeline + "/" + stage + "/" + release
+}
+
 // LiveBranch returns the branch of the live ref: the stage branch if promotion writes it, else a branch beside it.
 func (m *Mirror) LiveBranch() string {
 	if m.ShowsLive() {

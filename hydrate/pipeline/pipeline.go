@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -140,4 +142,22 @@ func (p *Pipeline) Order() []string {
 		panic("pipeline: Load refuses cycles: " + strings.Join(cycle, ", "))
 	}
 	return order
+}
+
+// ErrNoStage is returned if no pipeline has a stage of that name.
+var ErrNoStage = errors.New("no such stage")
+
+// CheckStages checks that each of the names is one of a stage of any pipeline.
+func CheckStages(pipelines []*Pipeline, names []string) error {
+	var known []string
+	for _, p := range pipelines {
+		known = append(known, p.Order()...)
+	}
+	slices.Sort(known)
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("%w: %q; the stages are %s", ErrNoStage, name, strings.Join(slices.Compact(known), ", "))
+		}
+	}
+	return nil
 }

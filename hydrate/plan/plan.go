@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -64,7 +63,7 @@ type Stage struct {
 
 // Make plans every pipeline, in their order. The error concerns all of them; that of one pipeline is in its Release.
 func Make(ctx context.Context, r Request) ([]Release, error) {
-	if err := r.checkStages(); err != nil {
+	if err := pipeline.CheckStages(r.Pipelines, r.Stages); err != nil {
 		return nil, err
 	}
 	m := maker{Request: r}
@@ -79,23 +78,6 @@ func Make(ctx context.Context, r Request) ([]Release, error) {
 		})
 	}
 	return releases, group.Wait()
-}
-
-// ErrNoStage is returned if no pipeline has a requested stage.
-var ErrNoStage = errors.New("no such stage")
-
-func (r Request) checkStages() error {
-	for _, name := range r.Stages {
-		var known []string
-		for _, p := range r.Pipelines {
-			known = append(known, p.Order()...)
-		}
-		if !slices.Contains(known, name) {
-			slices.Sort(known)
-			return fmt.Errorf("%w: %q; there are %s", ErrNoStage, name, strings.Join(slices.Compact(known), ", "))
-		}
-	}
-	return nil
 }
 
 // maker makes one plan.

@@ -358,8 +358,8 @@ func TestStages(t *testing.T) {
 
 	asked := s.sources.asked.Load()
 	_, err := s.make(func(r *plan.Request) { r.Stages = []string{"staging", "prod"} }, "other", "app")
-	if !errors.Is(err, plan.ErrNoStage) || !strings.Contains(err.Error(), `"prod"; there are live, production, staging`) {
-		t.Errorf("error is %v, want %v with the stages that there are", err, plan.ErrNoStage)
+	if !errors.Is(err, pipeline.ErrNoStage) || !strings.Contains(err.Error(), `"prod"; the stages are live, production, staging`) {
+		t.Errorf("error is %v, want %v with the stages that there are", err, pipeline.ErrNoStage)
 	}
 	if s.sources.asked.Load() != asked {
 		t.Error("the source was asked for before the stages were checked")

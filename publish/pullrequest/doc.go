@@ -27,6 +27,7 @@ package pullrequest
 import (
 	"context"
 
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 )
 
@@ -48,17 +49,9 @@ type Forge interface {
 	Kind() forge.Kind
 }
 
-// prefix is that of all review branches.
-const prefix = "review/"
-
-// Branch returns the review branch of a release of a stage.
-func Branch(pipeline, stage, release string) string {
-	return prefix + pipeline + "/" + stage + "/" + release
-}
-
 // RollbackBranch returns the review branch that proposes to roll a stage back to a release.
-func RollbackBranch(pipeline, stage, release string) string {
-	return Branch(pipeline, stage, rollback+release)
+func RollbackBranch(p, stage, release string) string {
+	return pipeline.ReviewBranch(p, stage, rollback+release)
 }
 
 const rollback = "rollback-"

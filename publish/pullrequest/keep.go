@@ -56,7 +56,7 @@ func NewKeeper(f Forge) *Keeper { return &Keeper{forge: f} }
 // find returns the index in k.open of the open pull request between two branches, -1 for none. It lists them once.
 func (k *Keeper) find(ctx context.Context, head, base string) (int, error) {
 	if !k.listed {
-		k.open, k.err = k.forge.ListOpen(ctx, prefix)
+		k.open, k.err = k.forge.ListOpen(ctx, pipeline.ReviewPrefix)
 		k.listed = true
 	}
 	return slices.IndexFunc(k.open, func(pull forge.PullRequest) bool {
@@ -161,7 +161,7 @@ func (k *Keeper) supersede(ctx context.Context, p Proposal, kept *Kept) error {
 	if p.Older == nil {
 		return nil
 	}
-	family := Branch(p.Pipeline, p.Stage, "")
+	family := pipeline.ReviewBranch(p.Pipeline, p.Stage, "")
 	for i, other := range k.open {
 		release, ours := strings.CutPrefix(other.Head.Name, family)
 		if !ours || other.Head.Name == p.Review || other.State != forge.StateOpen || strings.HasPrefix(release, rollback) || !p.Older(release) {

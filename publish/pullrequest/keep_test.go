@@ -43,7 +43,7 @@ func proposal(n int) pullrequest.Proposal {
 				GitOps:  mirror.Origin{Commit: fmt.Sprintf("%040x", 50)},
 			},
 			Place:  mirror.Place{Branch: "stage/production", Path: "apps/web"},
-			Review: pullrequest.Branch("web", "production", release),
+			Review: pipeline.ReviewBranch("web", "production", release),
 		},
 		Commit: fmt.Sprintf("%040x", 100+n),
 		On:     fmt.Sprintf("%040x", 1),
@@ -153,7 +153,7 @@ func TestKeepSupersedes(t *testing.T) {
 	back.Older = nil
 	keep(t, f, back)
 	other := proposal(0)
-	other.Stage, other.Review, other.Older = "production-eu", pullrequest.Branch("web", "production-eu", other.Release), nil
+	other.Stage, other.Review, other.Older = "production-eu", pipeline.ReviewBranch("web", "production-eu", other.Release), nil
 	keep(t, f, other)
 	f.asked()
 
