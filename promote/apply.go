@@ -19,8 +19,8 @@ import (
 // maxLooks bounds how often tag and live ref are compared because they keep moving.
 const maxLooks = 10
 
-// apply carries a promotion out: statements, live ref, tag.
-func (r *run) apply(ctx context.Context, s *stage, j *judgement, action predicate.Action) error {
+// apply carries out the result's action: statements, live ref, tag.
+func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 	key, err := r.Signer(ctx, j.declared, "promoter", s.live.Promoter)
 	if err != nil && ctx.Err() == nil {
 		return publish.Configurationf("%w", err)
@@ -31,7 +31,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement, action predicat
 	if err != nil {
 		return err
 	}
-	rec, err := r.record(s, j, action)
+	rec, err := r.record(s, j)
 	if err != nil {
 		return err
 	}
@@ -78,8 +78,8 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 	switch {
 	case errors.Is(err, mirror.ErrMoved):
 		return r.conflict(ctx, s, rec.To)
-	case refusedRollback(ctx, rec.Action, j, err):
-		return r.proposeRollback(ctx, s, j, change, err)
+	case err != nil && s.result.Action == RolledBack && j.declared.Mirror.ShowsLive() && !errors.Is(err, git.ErrStale) && ctx.Err() == nil:
+		return r.proposeRollback(ctx, s, j, change, err) // a pull request may get around the cause
 	case err != nil:
 		return fmt.Errorf("live ref: %w", err)
 	}

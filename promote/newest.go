@@ -10,7 +10,6 @@ import (
 
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/sign/predicate"
 )
 
 // maxJudged bounds how many releases are judged before the newest one's verdict is reported.
@@ -205,5 +204,5 @@ func (r *run) conclude(ctx context.Context, s *stage, j *judgement) error {
 	if r.DryRun {
 		return nil
 	}
-	return r.apply(ctx, s, j, predicate.Action(s.result.Action))
+	return r.apply(ctx, s, j)
 }

@@ -16,14 +16,14 @@ import (
 )
 
 // record returns the record of a promotion.
-func (r *run) record(s *stage, j *judgement, action predicate.Action) (predicate.Promotion, error) {
+func (r *run) record(s *stage, j *judgement) (predicate.Promotion, error) {
 	data, err := fs.ReadFile(r.files, s.pipeline.File)
 	if err != nil {
 		return predicate.Promotion{}, fmt.Errorf("pipeline file: %w", err)
 	}
 	rec := predicate.Promotion{
 		Claim:    s.live.Claim,
-		Action:   action,
+		Action:   predicate.Action(s.result.Action),
 		Sequence: 1,
 		From:     s.result.From,
 		To:       j.artifact,

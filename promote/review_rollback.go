@@ -2,18 +2,16 @@ package promote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/forge"
-	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/publish/pullrequest"
-	"github.com/lockage/lockage/sign/predicate"
 )
 
 // proposeRollback proposes a rollback that the live branch does not take on a review branch, for people to merge. It comes
-// into force, record and all, with the merge. A later run finds the proposal, since it finds the record.
+// into force, record and all, with the merge. A later run finds the proposal, since it finds the record. The error is
+// ErrPending as long as the pull request may be merged.
 func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, change mirror.Change, refusal error) error {
 	change.Review = pullrequest.RollbackBranch(s.pipeline.Name, s.stage.Name, j.artifact.Release)
 	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []mirror.Change{change})
@@ -22,13 +20,8 @@ func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, chang
 	}
 	s.note("branch %s takes no push: %v", change.Branch, refusal)
 	s.result.Record = "" // it is not in force
-	return r.openRollback(ctx, s, j, change, results[0])
-}
-
-// openRollback opens the pull request of a rollback, or finds it. The error is ErrPending as long as that may be merged.
-func (r *run) openRollback(ctx context.Context, s *stage, j *judgement, change mirror.Change, shown mirror.Result) error {
 	url := s.live.Remote.URL()
-	proposal := pullrequest.Propose(s.live.Remote, change, shown, j.declared.Mirror, j.lock.Lock.Image.Pinned())
+	proposal := pullrequest.Propose(s.live.Remote, change, results[0], j.declared.Mirror, j.lock.Lock.Image.Pinned())
 	kept, err := pullrequest.Open(ctx, url, r.Forge).Keep(ctx, proposal)
 	switch {
 	case forge.Unavailable(err):
@@ -43,10 +36,4 @@ func (r *run) openRollback(ctx context.Context, s *stage, j *judgement, change m
 		return fmt.Errorf("branch %s is protected, and %s was closed: reopen it, and merge it to roll back", change.Branch, kept.URL)
 	}
 	return fmt.Errorf("%w: branch %s is protected: merge %s to go back", ErrPending, change.Branch, kept.URL)
-}
-
-// refusedRollback reports whether a push of a rollback failed for a reason that a pull request may get around.
-func refusedRollback(ctx context.Context, action predicate.Action, j *judgement, err error) bool {
-	return err != nil && action == predicate.RolledBack && j.declared.Mirror.ShowsLive() &&
-		!errors.Is(err, mirror.ErrMoved) && !errors.Is(err, git.ErrStale) && ctx.Err() == nil
 }

@@ -47,7 +47,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if r.DryRun {
 		return nil
 	}
-	return r.apply(ctx, s, j, predicate.RolledBack)
+	return r.apply(ctx, s, j)
 }
 
 // before finds the artifact to return to among those that were live.

@@ -20,9 +20,8 @@ const maxRounds = 3
 // only its stages. A stage whose tag moved to another hydration meanwhile is published again, and its branch shows the
 // newer one: that other run may have found the branch up to date, before this one wrote to it.
 func (r *run) mirror(ctx context.Context, stages []*stage) {
-	writers := map[*git.Remote]*mirror.Writer{}
 	for range maxRounds {
-		r.writeBranches(ctx, writers, stages)
+		r.writeBranches(ctx, stages)
 		var superseded []*stage
 		for _, s := range stages {
 			if s.shown.Written && s.result.Err == nil {
@@ -42,7 +41,6 @@ func (r *run) mirror(ctx context.Context, stages []*stage) {
 			failMirrors(stages, err)
 			return
 		}
-		clear(writers) // their policy ref is out of date
 		r.publish(ctx, stages)
 	}
 }
@@ -63,7 +61,7 @@ func (r *run) refresh(ctx context.Context, stages []*stage) error {
 }
 
 // writeBranches writes the branches of stages once, one pipeline at a time.
-func (r *run) writeBranches(ctx context.Context, writers map[*git.Remote]*mirror.Writer, stages []*stage) {
+func (r *run) writeBranches(ctx context.Context, stages []*stage) {
 	byRemote := map[*git.Remote][]*stage{}
 	var order []*git.Remote
 	for _, s := range stages {
@@ -76,11 +74,8 @@ func (r *run) writeBranches(ctx context.Context, writers map[*git.Remote]*mirror
 		byRemote[s.remote] = append(byRemote[s.remote], s)
 	}
 	for _, remote := range order {
-		own := byRemote[remote]
-		if writers[remote] == nil {
-			writers[remote] = r.BranchWriter(remote, r.policyRef)
-		}
-		if err := writers[remote].Look(ctx, changes(own)); err != nil {
+		own, writer := byRemote[remote], r.BranchWriter(remote, r.policyRef)
+		if err := writer.Look(ctx, changes(own)); err != nil {
 			failMirrors(own, err)
 			continue
 		}
@@ -89,7 +84,7 @@ func (r *run) writeBranches(ctx context.Context, writers map[*git.Remote]*mirror
 			for n < len(own) && own[n].into == own[0].into {
 				n++
 			}
-			r.writePipeline(ctx, writers[remote], own[:n])
+			r.writePipeline(ctx, writer, own[:n])
 			own = own[n:]
 		}
 	}

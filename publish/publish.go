@@ -13,7 +13,8 @@
 //
 // For each stage: the manifest by digest; signature and provenance, each read back; the older signature; the tag of this
 // hydration, which never moves; the tags that move. A run that stops between two writes leaves no tag on an unsigned
-// artifact. Each write is made only if its result is missing, so the next run completes it.
+// artifact. Each write is made only if its result is missing, so the next run completes it. The error of a pipeline or stage
+// is in its result and stops no other.
 //
 // # Unchanged
 //
@@ -28,15 +29,8 @@
 // concurrent writers, the one that reads last sees both. A candidate with the inputs of the policy ref's tip stays: the
 // tip led back to them.
 //
-// # Failures
-//
-// The error of a pipeline or stage is in its result and stops no other. The next run completes what a run left undone; it
-// leaves alone what is up to date.
-//
-// # Concurrency
-//
-// Runs may compete, and the branch follows the candidate: after a push, Run reads the candidate again. It publishes and
-// shows a stage that was superseded meanwhile once more, by the policy ref as it is then.
+// The branch follows the candidate: after a push, Run reads the candidate again. It publishes and shows a stage that was
+// superseded meanwhile once more, by the policy ref as it is then.
 package publish
 
 import (
