@@ -19,8 +19,11 @@ import (
 // maxLooks bounds how often tag and live ref are compared because they keep moving.
 const maxLooks = 10
 
-// apply carries out the result's action: statements, live ref, tag.
+// apply carries out the result's action: statements, live ref, tag. A dry run ends here.
 func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
+	if r.DryRun {
+		return nil
+	}
 	key, err := r.Signer(ctx, j.declared, "promoter", s.live.Promoter)
 	if err != nil && ctx.Err() == nil {
 		return publish.Configurationf("%w", err)

@@ -5,9 +5,12 @@ import (
 	"iter"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 const (
@@ -40,4 +43,91 @@ func (r *run) spans(ctx context.Context, s *stage, l lock.Lock) ([]policy.Span, 
 		promotions = append(promotions, p)
 	}
 	return live.Spans(promotions), nil
+}
+
+// rollbacks finds, going back through the promotions of a stage, which of them a rollback left or skipped.
+type rollbacks struct {
+	open map[digest.Digest]live.Promotion // rollbacks by the artifact that they return to, until that is reached
+}
+
+// undid goes back by one promotion. It returns the newest rollback that left or skipped it, nil for none.
+func (b *rollbacks) undid(p live.Promotion) *live.Promotion {
+	delete(b.open, p.To.Digest)
+	var newest *live.Promotion
+	for _, rollback := range b.open {
+		if newest == nil || newest.Sequence < rollback.Sequence {
+			newest = &rollback
+		}
+	}
+	if p.Action == predicate.RolledBack {
+		if b.open == nil {
+			b.open = map[digest.Digest]live.Promotion{}
+		}
+		b.open[p.To.Digest] = p
+	}
+	return newest
+}
+
+// passage returns what the newest record of a stage about a release says.
+func (r *run) passage(ctx context.Context, s *stage, l lock.Lock) (policy.Passage, error) {
+	name, newest := s.stage.Name, true
+	var back rollbacks
+	for p, err := range r.recent(ctx, s, l) {
+		if err != nil {
+			return policy.Passage{}, err
+		}
+		switch by := back.undid(p); {
+		case p.To.Release != l.ReleaseID:
+			newest = false
+		case by != nil:
+			return policy.Passage{Stage: name, RolledBack: true, Since: by.Since, Record: by.Referrer}, nil
+		default:
+			return policy.Passage{Stage: name, Was: true, Is: newest, Since: p.Since, Record: p.Referrer}, nil
+		}
+	}
+	return policy.Passage{Stage: name}, nil
+}
+
+// held reports whether a rollback left a release, or this hydration of it, and nobody promoted it since.
+func (r *run) held(ctx context.Context, s *stage, l lock.Lock, candidate digest.Digest) (bool, error) {
+	var back rollbacks
+	again := false
+	for p, err := range r.recent(ctx, s, l) {
+		if err != nil {
+			return false, err
+		}
+		by, own := back.undid(p), p.To.Digest == candidate
+		switch {
+		case p.To.Release != l.ReleaseID:
+		case by == nil && own:
+			return false, nil
+		case by == nil:
+			again = true
+		case own, !again && by.To.Release != l.ReleaseID:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// leftContents returns the contents that the newest promotion, if it is a rollback, left or skipped: none comes back under
+// the name of another release.
+func (r *run) leftContents(ctx context.Context, s *stage) (map[digest.Digest]bool, error) {
+	left := map[digest.Digest]bool{}
+	var newest *live.Promotion
+	for p, err := range r.chain(ctx, s).first(maxLookback) {
+		switch {
+		case err != nil:
+			return nil, denied(err)
+		case newest == nil && p.Action != predicate.RolledBack:
+			return nil, nil
+		case newest == nil:
+			newest = &p
+		case p.To.Digest == newest.To.Digest:
+			return left, nil
+		default:
+			left[p.To.Content] = true
+		}
+	}
+	return left, nil
 }

@@ -78,18 +78,13 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File, candidate digest
 	return j, r.judgeGates(ctx, s, j)
 }
 
-// place is what the stage branch shows the release in.
-func (j *judgement) place() mirror.Place {
-	return mirror.Place{Branch: j.declared.Mirror.Branch, Path: j.declared.Mirror.Path}
-}
-
 // newest judges whether the candidate is the hydration of the release that the stage branch shows last.
 func (s *stage) newest(ctx context.Context, j *judgement) (policy.Check, error) {
 	m := j.declared.Mirror
 	if !m.ShowsCandidates() {
 		return policy.Newest(j.artifact.Digest, "", "", ""), nil
 	}
-	shown, _, err := mirror.Newest(ctx, s.live.Remote, j.place(), j.artifact.Release)
+	shown, _, err := mirror.Newest(ctx, s.live.Remote, mirror.StagePlace(m), j.artifact.Release)
 	return policy.Newest(j.artifact.Digest, m.Branch, string(shown.Commit), shown.Metadata.Digest()), err
 }
 

@@ -17,9 +17,6 @@ const maxJudged = 25
 
 // promote promotes one stage.
 func (r *run) promote(ctx context.Context, s *stage) error {
-	if err := r.read(ctx, s); err != nil {
-		return err
-	}
 	if r.Release == "" {
 		return r.promoteNewest(ctx, s)
 	}
@@ -147,16 +144,19 @@ func (r *run) oldest(s *stage, history *sequence[string]) (int, error) {
 		return maxReleases - 1, nil
 	}
 	release := s.state.Live.To.Release
-	at, err := place(history, release)
-	if err != nil || at >= 0 {
-		return at, err
+	i := 0
+	for id, err := range history.first(maxReleases) {
+		if err != nil || id == release {
+			return i, err
+		}
+		i++
 	}
 	// It never was current: a hotfix, for example. Then the locks' own times decide.
 	f, err := r.lock(s, release)
 	if err != nil || f.Lock.Created().IsZero() {
 		return 0, fmt.Errorf("release %s is live and was never current in %s, so that newer ones are unknown: name one with --release", release, s.pipeline.Lock)
 	}
-	i := 0
+	i = 0
 	for id, err := range history.first(maxReleases) {
 		if err != nil {
 			return 0, err
@@ -200,9 +200,6 @@ func (r *run) conclude(ctx context.Context, s *stage, j *judgement) error {
 			s.result.Gates = append(s.result.Gates, *held)
 			return fmt.Errorf("%w: %s", ErrPending, held.Reason)
 		}
-	}
-	if r.DryRun {
-		return nil
 	}
 	return r.apply(ctx, s, j)
 }

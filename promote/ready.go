@@ -64,11 +64,13 @@ func (r *run) wanted(ctx context.Context, s *stage, name string, l lock.Lock) (b
 	if !ok || newest.err != nil {
 		return !ok, denied(newest.err)
 	}
-	history := r.releases(ctx, s.pipeline.Lock)
-	own, err := place(history, l.ReleaseID)
-	if err != nil {
-		return false, err
+	for id, err := range r.releases(ctx, s.pipeline.Lock).first(maxReleases) {
+		if err != nil || id == newest.value.To.Release {
+			return false, err
+		}
+		if id == l.ReleaseID {
+			return true, nil
+		}
 	}
-	theirs, err := place(history, newest.value.To.Release)
-	return own >= 0 && (theirs < 0 || own < theirs), err
+	return false, nil // it never was current
 }

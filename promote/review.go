@@ -2,6 +2,7 @@ package promote
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -39,7 +40,7 @@ func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.G
 
 // merge reads what the stage branch shows of the artifact and, if that does not decide, the state of its pull request.
 func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, error) {
-	into := j.place()
+	into := mirror.StagePlace(j.declared.Mirror)
 	m := policy.Merge{Head: j.review.branch}
 	var err error
 	if m.Shown, err = verify.Shown(ctx, s.live.Remote, into, j.artifact.Digest, j.examined.Tree); err != nil {
@@ -91,7 +92,7 @@ func (r *run) proposal(ctx context.Context, s *stage, j *judgement) (policy.Prop
 		p.Live = current.Commit
 		return p, nil
 	}
-	proposed, err := mirror.Proposed(ctx, s.live.Remote, p.Head, j.place())
+	proposed, err := mirror.Proposed(ctx, s.live.Remote, p.Head, mirror.StagePlace(m))
 	if err != nil || proposed.Head == "" {
 		return p, err
 	}
@@ -157,4 +158,33 @@ func (r *run) landed(ctx context.Context, s *stage, j *judgement) {
 	if err != nil {
 		s.note("the release is live, and its pull request does not show that: %v", err)
 	}
+}
+
+// proposeRollback proposes a rollback that the live branch does not take on a review branch, for people to merge. It comes
+// into force, record and all, with the merge. A later run finds the proposal, since it finds the record. The error is
+// ErrPending as long as the pull request may be merged.
+func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, change mirror.Change, refusal error) error {
+	change.Review = pullrequest.RollbackBranch(s.pipeline.Name, s.stage.Name, j.artifact.Release)
+	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []mirror.Change{change})
+	if err != nil || results[0].Landed {
+		return fmt.Errorf("live ref: %w", refusal) // the cause is not a protected branch
+	}
+	s.note("branch %s takes no push: %v", change.Branch, refusal)
+	s.result.Record = "" // it is not in force
+	url := s.live.Remote.URL()
+	proposal := pullrequest.Propose(s.live.Remote, change, results[0], j.declared.Mirror, j.lock.Lock.Image.Pinned())
+	kept, err := pullrequest.Open(ctx, url, r.Forge).Keep(ctx, proposal)
+	switch {
+	case forge.Unavailable(err):
+		text := fmt.Sprintf("%v; open a pull request from %s into %s", err, change.Review, change.Branch)
+		if compare := forge.CompareURL(url, change.Branch, change.Review, r.Forge); compare != "" {
+			text += " at " + compare
+		}
+		return fmt.Errorf("%w: %s, and merge it", ErrPending, text)
+	case err != nil:
+		return err
+	case kept.State == forge.StateClosed:
+		return fmt.Errorf("branch %s is protected, and %s was closed: reopen it, and merge it to roll back", change.Branch, kept.URL)
+	}
+	return fmt.Errorf("%w: branch %s is protected: merge %s to go back", ErrPending, change.Branch, kept.URL)
 }

@@ -12,9 +12,6 @@ import (
 var errNothingBefore = errors.New("nothing to go back to")
 
 func (r *run) rollback(ctx context.Context, s *stage) error {
-	if err := r.read(ctx, s); err != nil {
-		return err
-	}
 	current := s.state.Live
 	if current == nil {
 		return fmt.Errorf("%w: nothing was promoted to %s yet", errNothingBefore, s.stage.Name)
@@ -44,9 +41,6 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 		return fmt.Errorf("%w: by its record, %s has the content %s, but it has %s", policy.ErrDenied, to.Digest, to.Content, j.artifact.Content)
 	}
 	s.result.Action = RolledBack
-	if r.DryRun {
-		return nil
-	}
 	return r.apply(ctx, s, j)
 }
 

@@ -103,7 +103,9 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 	err := r.open(ctx, s)
 	switch {
 	case err == nil:
-		err = do(r, ctx, s)
+		if err = r.read(ctx, s); err == nil {
+			err = do(r, ctx, s)
+		}
 	case r.Ready && errors.Is(err, errNoRelease):
 		s.note("%v", err)
 		s.result.Action, err = Unchanged, nil
@@ -135,21 +137,6 @@ func (r *run) lock(s *stage, release string) (lock.File, error) {
 // releases returns the releases of a lock directory, the newest first.
 func (r *run) releases(ctx context.Context, dir string) *sequence[string] {
 	return r.histories.of(dir, r.policyRef.Releases(ctx, r.files, dir))
-}
-
-// place returns the position of a release in the history, 0 for the newest; -1 if it was never current.
-func place(history *sequence[string], release string) (int, error) {
-	i := 0
-	for id, err := range history.first(maxReleases) {
-		switch {
-		case err != nil:
-			return -1, err
-		case id == release:
-			return i, nil
-		}
-		i++
-	}
-	return -1, nil
 }
 
 // chain returns the promotions of a stage, the newest first.

@@ -154,7 +154,7 @@ func (s *stage) change() mirror.Change {
 			Source:  mirror.Origin{URL: s.release.SourceURL, Commit: s.Lock.GitCommit},
 			GitOps:  mirror.Origin{URL: s.run.policyRef.URL(), Commit: s.gitops},
 		},
-		Place:      mirror.Place{Branch: m.Branch, Path: m.Path},
+		Place:      mirror.StagePlace(m),
 		Review:     s.reviewBranch(),
 		Attributes: m.Attributes,
 		Time:       s.release.Committed,

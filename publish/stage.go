@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/oci"
@@ -52,6 +54,40 @@ func (s *stage) String() string { return s.Pipeline + "/" + s.Name }
 
 // fail makes an error the stage's result.
 func (s *stage) fail(err error) { s.result.Action, s.result.Err = Failed, err }
+
+// openRegistry does not open the key that signs: that is not needed if nothing has to be written.
+func (s *stage) openRegistry(files fs.FS) error {
+	var err error
+	if s.repository, err = s.run.Client.Repository(s.Declared.Repository); err != nil {
+		return err
+	}
+	if s.hydrator, err = verify.Identity(files, s.Declared, pipeline.RoleHydrator); err != nil {
+		return err
+	}
+	if s.writer = (dryRun{}); s.run.DryRun {
+		return nil
+	}
+	s.writer = signedWriter{s.repository, func(ctx context.Context) (sign.Signer, error) {
+		return s.run.Signer(ctx, s.Declared, "hydrator", s.hydrator)
+	}}
+	_, err = signingKey(s.Declared, "hydrator")
+	return err
+}
+
+func (s *stage) openMirror(ctx context.Context) error {
+	m := s.Declared.Mirror
+	if !m.Hydrated() {
+		return nil
+	}
+	var err error
+	if s.remote, err = s.run.Workspace.Repository.Remote(ctx, m.Remote); err != nil {
+		return Configurationf("pipeline %s: mirror.remote of stage %s: %w", s.Pipeline, s.Name, err)
+	}
+	if !s.run.DryRun {
+		s.signCommit, err = s.run.CommitSigner(s.Declared)
+	}
+	return err
+}
 
 // publish brings the registry to what the stage's inputs give. It can be called again, with another policy ref.
 func (s *stage) publish(ctx context.Context) {

@@ -51,7 +51,7 @@ var floorPlan = map[string][]string{
 	"hydrate/plan":            {"hydrate/workspace", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/schema", "internal/git"},
 	"hydrate/diff":            {"hydrate"},
 	"hydrate/stagediff":       {"hydrate", "hydrate/diff", "hydrate/plan"},
-	"hydrate/mirror":          {"internal/git", "oci", "sign"},
+	"hydrate/mirror":          {"internal/git", "hydrate/pipeline", "oci", "sign"},
 
 	"policy":            {"oci", "sign/predicate", "hydrate/pipeline", "policy/cel", "policy/rego", "sign"},
 	"policy/cel":        nil,

@@ -148,7 +148,7 @@ func (e *Examined) further(ctx context.Context, r Request, declared pipeline.Exp
 	}
 	places := map[string]mirror.Place{"live-ref": r.Live}
 	if m := declared.Mirror; m.ShowsCandidates() && !r.WithoutMirror {
-		places["mirror"] = mirror.Place{Branch: m.Branch, Path: m.Path}
+		places["mirror"] = mirror.StagePlace(m)
 	}
 	for _, name := range []string{"mirror", "live-ref"} {
 		if places[name] == (mirror.Place{}) {

@@ -102,7 +102,7 @@ func head(ctx context.Context, declared pipeline.Expanded, remotes verify.Remote
 	if err != nil {
 		return "", shown, err
 	}
-	at := mirror.Place{Branch: declared.Mirror.Branch, Path: declared.Mirror.Path}
+	at := mirror.StagePlace(declared.Mirror)
 	commit, err := mirror.History(ctx, remote, at, func(v mirror.Version) (bool, error) {
 		shown = v
 		return false, nil
