@@ -21,13 +21,8 @@ func gaps[T comparable](a, b []T) []gap {
 		end++
 	}
 	a, b = a[start:len(a)-end], b[start:len(b)-end]
-	if len(a) == 0 && len(b) == 0 {
-		return nil
-	}
-	if len(a) > 0 && len(b) > 0 {
-		if rows := search(a, b); rows != nil {
-			return backtrack(rows, len(a), len(b), start)
-		}
+	if rows := search(a, b); rows != nil {
+		return backtrack(rows, len(a), len(b), start)
 	}
 	return []gap{{start, start + len(a), start, start + len(b)}}
 }

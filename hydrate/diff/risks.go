@@ -1,8 +1,6 @@
 package diff
 
-import (
-	"slices"
-)
+import "slices"
 
 // maxDetails bounds the details of one risk.
 const maxDetails = 12
