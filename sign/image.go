@@ -38,10 +38,9 @@ func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, sig
 	}
 	tag := signatureForm.tag(subject.Digest)
 	fail := func(err error) error { return fmt.Errorf("sign %s@%s: %w", store.Name(), subject.Digest, err) }
-	var mine layer
-	var known []byte // text, once it is signed: in the first attempt that finds it missing
+	var mine layer // made in the first attempt that finds it missing
 	for range maxSignAttempts {
-		layers, err := signatureForm.read(ctx, store, subject.Digest, known)
+		layers, err := signatureForm.read(ctx, store, subject.Digest, mine.payload)
 		if err != nil {
 			return err
 		}
@@ -52,13 +51,13 @@ func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, sig
 		if len(kept) >= signatureForm.maxLayers {
 			return fail(fmt.Errorf("its tag %s holds %d signatures already, and no more are read", tag, len(kept)))
 		}
-		if known == nil {
+		if mine.payload == nil {
 			annotations, err := signer.SignPayload(ctx, text)
 			if err != nil {
 				return fail(err)
 			}
 			blob := oci.Blob{MediaType: signatureForm.mediaType, Data: text, Annotations: annotations}
-			mine, known = layer{desc: blob.Descriptor(), payload: text}, text
+			mine = layer{desc: blob.Descriptor(), payload: text}
 		}
 		if err := writeSignatures(ctx, store, tag, append(kept, mine)); err != nil {
 			return fail(err)
