@@ -20,7 +20,6 @@ import (
 
 // Setup lists the folders and names that the commands of the demonstration use.
 type Setup struct {
-	Dir        string // everything is below it
 	SourceDir  string // the application's source repository
 	GitOpsDir  string // the checkout of the GitOps repository; its remote is the bare repository beside it
 	PrivateKey string // file of the hydrator's key
@@ -44,7 +43,6 @@ func Prepare(ctx context.Context, dir string, o Options) (Setup, error) {
 		o.NewKey = func() (sign.KeyPair, error) { return sign.GenerateKeyPair(nil) }
 	}
 	s := Setup{
-		Dir:        dir,
 		SourceDir:  filepath.Join(dir, "source"),
 		GitOpsDir:  filepath.Join(dir, "gitops"),
 		PrivateKey: filepath.Join(dir, "keys", "hydrator.key"),
