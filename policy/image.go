@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/sign"
@@ -57,32 +58,32 @@ func (g imageGate) Judge(f Facts) GateResult {
 		}
 	}
 	for _, s := range f.Image.Signatures {
-		if name, ok := trusted.trusts(s.KeyFingerprint()); s.Digest() == f.Image.Digest {
-			if ok {
-				signed.add(s.KeyFingerprint(), by(name, s.KeyFingerprint()), "")
-			} else {
-				notes.add("a signature by %s does not count here", by(s.Identity(), s.KeyFingerprint()))
-			}
+		switch name, ok := trusted.trusts(s.KeyFingerprint()); {
+		case s.Digest() != f.Image.Digest:
+		case ok:
+			signed.add(s.KeyFingerprint(), by(name, s.KeyFingerprint()), "")
+		default:
+			notes.add("a signature by %s does not count here", by(s.Identity(), s.KeyFingerprint()))
 		}
 	}
 	image := plain(f.Image.Repository) + "@" + f.Image.Digest.String()
-	unsigned, unproven := signed.count() == 0, g.provenance && proven.count() == 0
-	if !unsigned && !unproven {
-		result := signed.pass("%s is signed by %s", image, signed.String())
-		if g.provenance {
-			result.Reason += ", and provenance by " + proven.String() + " names commit " + f.Commit
-		}
+	var missing []string
+	if signed.count() == 0 {
+		missing = append(missing, "a signature of "+image)
+	}
+	if g.provenance && proven.count() == 0 {
+		missing = append(missing, "SLSA provenance on "+image+" that names commit "+f.Commit)
+	}
+	if len(missing) > 0 {
+		notes.unproven(trusted, f.Image)
+		return fail("it takes %s by %s%s", strings.Join(missing, ", and "), trusted, notes)
+	}
+	result := signed.pass("%s is signed by %s", image, signed.String())
+	if g.provenance {
+		result.Reason += ", and provenance by " + proven.String() + " names commit " + f.Commit
 		result.Evidence = append(result.Evidence, proven.evidence...)
-		return result
 	}
-	notes.unproven(trusted, f.Image)
-	switch {
-	case unsigned && unproven:
-		return fail("it takes a signature of %s, and SLSA provenance on it that names commit %s, by %s%s", image, f.Commit, trusted, notes)
-	case unsigned:
-		return fail("it takes a signature of %s by %s%s", image, trusted, notes)
-	}
-	return fail("it takes SLSA provenance on %s that names commit %s, by %s%s", image, f.Commit, trusted, notes)
+	return result
 }
 
 // names reports whether SLSA provenance says that an image was built from a commit: in version 1 as a resolved dependency

@@ -50,13 +50,8 @@ type Merge struct {
 // Merged judges whether people merged an artifact, by whatever method. What is below others counts only with a pull request of
 // its own that was merged: anybody who may push to review branches can put a commit that shows it below the head of another
 // release's, which no reviewer sees in what that changes. Only the forge can tell, where it can be asked.
-func Merged(m Merge) GateResult {
-	r := m.judge()
-	r.Gate = GateReview
-	return r
-}
-
-func (m Merge) judge() GateResult {
+func Merged(m Merge) (result GateResult) {
+	defer func() { result.Gate = GateReview }()
 	branch := m.Shown.Branch
 	switch {
 	case m.Shown.intact() && m.Newest.Result == Fail:
@@ -99,13 +94,8 @@ type Proposal struct {
 
 // Approved judges whether the review branch shows exactly the artifact, on what the stage branch has now, and somebody approved
 // exactly that commit.
-func Approved(p Proposal) GateResult {
-	r := p.judge()
-	r.Gate = GateReview
-	return r
-}
-
-func (p Proposal) judge() GateResult {
+func Approved(p Proposal) (result GateResult) {
+	defer func() { result.Gate = GateReview }()
 	const again = "hydrate again, and have it reviewed again"
 	switch {
 	case p.Live != "":

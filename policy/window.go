@@ -172,32 +172,25 @@ func (w window) open(t time.Time) (bool, string) {
 	if len(w.allow) == 0 {
 		return true, "nothing denies it"
 	}
+	var hours []string
 	for _, r := range w.allow {
 		if r.holds(wall) {
 			return true, "allowed " + r.text
 		}
+		hours = append(hours, r.text)
 	}
-	return false, "allowed only " + w.hours()
-}
-
-func (w window) hours() string {
-	texts := make([]string, len(w.allow))
-	for i, r := range w.allow {
-		texts[i] = r.text
-	}
-	return plain(strings.Join(texts, ", "))
+	return false, "allowed only " + plain(strings.Join(hours, ", "))
 }
 
 // next finds the first moment after t at which the window is open: zero if it does not open within daysAhead.
 func (w window) next(t time.Time) time.Time {
-	var clocks []int // at which it may open, beside midnight
+	clocks := []int{0} // at which it may open
 	for _, r := range w.allow {
 		clocks = append(clocks, r.from)
 	}
 	for _, r := range w.deny {
 		clocks = append(clocks, r.to%minutesOfDay)
 	}
-	clocks = append(clocks, 0)
 	slices.Sort(clocks)
 	clocks = slices.Compact(clocks)
 	year, month, day := t.In(w.zone).Date()

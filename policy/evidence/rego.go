@@ -39,11 +39,12 @@ func Policies(ctx context.Context, argument string, files fs.FS, client *oci.Cli
 		}
 		return p, nil
 	}
-	b := bundle{}
-	if err := b.pull(ctx, reference, client); err != nil {
-		return nil, fmt.Errorf("rego %s: %w", argument, err)
+	var b bundle
+	var p *rego.Policies
+	err := b.pull(ctx, reference, client)
+	if err == nil {
+		p, err = b.Compile("")
 	}
-	p, err := b.Compile("")
 	if err != nil {
 		return nil, fmt.Errorf("rego %s: %w", argument, err)
 	}
