@@ -33,10 +33,7 @@ func (i *Images) Resolve(ctx context.Context, reference string) (digest.Digest, 
 		return "", err
 	}
 	desc, _, err := repository.Manifest(ctx, tagOrDigest)
-	if err != nil {
-		return "", explainImage(err, reference)
-	}
-	return desc.Digest, nil
+	return desc.Digest, explainImage(err, reference)
 }
 
 // Revision returns the org.opencontainers.image.revision in the annotations of an image's manifest or index, or in the
@@ -47,10 +44,7 @@ func (i *Images) Revision(ctx context.Context, reference string) (string, error)
 		return "", err
 	}
 	revision, err := revisionOf(ctx, repository, tagOrDigest, maxIndexDepth)
-	if err != nil {
-		return "", explainImage(err, reference)
-	}
-	return revision, nil
+	return revision, explainImage(err, reference)
 }
 
 // Repository opens the repository of an image reference, in which the image's referrers are found.

@@ -93,12 +93,14 @@ func unpack(layer io.Reader, desc ocispec.Descriptor, diffID digest.Digest, limi
 }
 
 func readTar(r io.Reader, limit bounds) (*Tree, error) {
-	tree := newTree()
+	tree := &Tree{nodes: map[string]*node{".": {Info: info(".", true, 0)}}}
 	var total int64
 	for tr := tar.NewReader(r); ; {
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			tree.seal()
+			for _, n := range tree.nodes { // in the order of fs.ReadDirFS
+				slices.SortFunc(n.children, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+			}
 			return tree, nil
 		}
 		if err != nil {
@@ -231,10 +233,6 @@ func info(base string, dir bool, size int) memfs.Info {
 	return i
 }
 
-func newTree() *Tree {
-	return &Tree{nodes: map[string]*node{".": {Info: info(".", true, 0)}}}
-}
-
 // add puts one entry of a tar into the tree, and its missing parents.
 func (t *Tree) add(name string, data []byte) error {
 	p := strings.TrimSuffix(name, "/")
@@ -258,13 +256,6 @@ func (t *Tree) add(name string, data []byte) error {
 	t.nodes[p] = n
 	parent.children = append(parent.children, n.Info)
 	return nil
-}
-
-// seal orders the directories, as fs.ReadDirFS wants them.
-func (t *Tree) seal() {
-	for _, n := range t.nodes {
-		slices.SortFunc(n.children, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	}
 }
 
 // node is a file or directory.

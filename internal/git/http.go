@@ -65,7 +65,10 @@ func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpL
 		return values[len(values)-1]
 	}
 	if file := value("GIT_SSL_CAINFO", "sslcainfo"); file != "" {
-		pem, err := os.ReadFile(expandHome(file, opts))
+		if rest, ok := strings.CutPrefix(file, "~/"); ok {
+			file = opts.getenv("HOME") + "/" + rest
+		}
+		pem, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("http.sslCAInfo: %w", err)
 		}
@@ -92,13 +95,6 @@ func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpL
 		},
 		creds: newCredentials(a, conf, opts), retry: retry.Policy{Attempts: maxAttempts, First: cmp.Or(opts.Backoff, defaultBackoff), Longest: maxBackoff}, count: count, base: a.url,
 	}, nil
-}
-
-func expandHome(file string, opts Options) string {
-	if rest, ok := strings.CutPrefix(file, "~/"); ok {
-		return opts.getenv("HOME") + "/" + rest
-	}
-	return file
 }
 
 // advertisement returns the server's capabilities, which it asks for once.
