@@ -149,16 +149,14 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 		Subject:       sign.Subject{Name: subject.Repository, Digest: digest.Digest(cmp.Or(st.About, subject.Digest.String())), Annotations: st.Annotations},
 		PredicateType: cmp.Or(shortTypes[st.Type], st.Type),
 	}
-	switch signed.PredicateType {
-	case predicate.TypeApproval, predicate.TypeWaiver, predicate.TypeHealth:
+	switch t := signed.PredicateType; {
+	case t == predicate.TypeApproval || t == predicate.TypeWaiver || t == predicate.TypeHealth:
 		stated = s.complete(*f, signed.PredicateType, stage, stated, gates, i, j)
 		if st.Annotations == nil {
 			signed.Subject.Annotations = map[string]string{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "repository": subject.Repository}
 		}
-	default:
-		if !strings.Contains(st.Type, ":") {
-			s.problems.Add(at.At("type").Pos, "type: %q is not a predicate type: write a URI, or approval, waiver or health", st.Type)
-		}
+	case !strings.Contains(st.Type, ":"):
+		s.problems.Add(at.At("type").Pos, "type: %q is not a predicate type: write a URI, or approval, waiver or health", st.Type)
 	}
 	var err error
 	if signed.Predicate, err = json.Marshal(stated); err != nil {
