@@ -237,4 +237,8 @@ func appendQuoted(out []byte, s string) []byte {
 	return append(out, '"')
 }
 
-func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys(m map[string]any) []string {
+	keys := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m)) // slices.Sorted would grow it step by step
+	slices.Sort(keys)
+	return keys
+}
