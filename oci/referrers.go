@@ -167,8 +167,9 @@ func (r *remoteRepository) pushIndex(ctx context.Context, index ocispec.Index, t
 // lockIndex keeps the writers of this process from overwriting each other's index.
 func (r *remoteRepository) lockIndex(subject digest.Digest) (unlock func()) {
 	lock, _ := r.indexing.LoadOrStore(subject, new(sync.Mutex))
-	lock.(*sync.Mutex).Lock()
-	return lock.(*sync.Mutex).Unlock
+	writers, _ := lock.(*sync.Mutex)
+	writers.Lock()
+	return writers.Unlock
 }
 
 // FallbackTag returns the tag under which registries without the referrers API list the referrers of subject.

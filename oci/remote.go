@@ -94,7 +94,7 @@ func readBounded(body io.ReadCloser, limit int64) ([]byte, error) {
 
 func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
 	known, _ := r.blobs.LoadOrStore(desc.Digest, new(sentBlob))
-	blob := known.(*sentBlob)
+	blob, _ := known.(*sentBlob)
 	blob.mu.Lock()
 	defer blob.mu.Unlock()
 	if blob.there {
@@ -142,8 +142,9 @@ func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descri
 }
 
 func (r *remoteRepository) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
-	if raw, ok := r.pushed.Load(desc.Digest); ok {
-		return r.writer.Manifests().PushReference(ctx, desc, bytes.NewReader(raw.([]byte)), tag)
+	if pushed, ok := r.pushed.Load(desc.Digest); ok {
+		raw, _ := pushed.([]byte)
+		return r.writer.Manifests().PushReference(ctx, desc, bytes.NewReader(raw), tag)
 	}
 	return r.writer.Manifests().Tag(ctx, desc, tag)
 }

@@ -34,8 +34,8 @@ func TestGateDigest(t *testing.T) {
 	named := g
 	named.Name = "x"
 	for _, other := range []pipeline.Gate{
-		pipeline.Gate{Kind: "approval", Declared: policy.Approval{By: []string{"sre"}, Count: number(1)}},
-		pipeline.Gate{Kind: "approval", Declared: policy.Approval{By: []string{"sre", "ci"}, Count: number(2)}},
+		{Kind: "approval", Declared: policy.Approval{By: []string{"sre"}, Count: number(1)}},
+		{Kind: "approval", Declared: policy.Approval{By: []string{"sre", "ci"}, Count: number(2)}},
 		named,
 	} {
 		if policy.GateDigest(other) == policy.GateDigest(g) {

@@ -45,7 +45,7 @@ func TestHold(t *testing.T) {
 			d.f.Live["test"] = c.spans
 			if c.health != 0 {
 				a := predicate.Health{Time: ago(c.health)}
-				a.Claim.Pipeline, a.Claim.Stage, a.Claim.Release = "app", "test", release
+				a.Pipeline, a.Stage, a.Release = "app", "test", release
 				d.f.Health["test"] = append(d.f.Health["test"], d.verified("test/promoter", inTest, predicate.TypeHealth, a, nil))
 			}
 			gates := []pipeline.Gate{gate(t, "soak", policy.Soak{Stage: "qa", For: "9h"}), gate(t, "soak", c.gate)}

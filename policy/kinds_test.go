@@ -264,12 +264,12 @@ func TestEveryKind(t *testing.T) {
 // TestKindReportsMistakes holds that another kind's mistakes have their place.
 func TestKindReportsMistakes(t *testing.T) {
 	t.Parallel()
-	files := fstest.MapFS{"a.yaml": {Data: []byte(pipelineHead + "stages: [{name: s, gates: [{weekday: {nto: [x]}}, {weekday: {of: x, not: [Friday, Funday]}}, {name: weekday, file: x}]}]\n")}}
+	files := fstest.MapFS{"a.yaml": {Data: []byte(pipelineHead + "stages: [{name: s, gates: [{weekday: {nott: [x]}}, {weekday: {of: x, not: [Friday, Funday]}}, {name: weekday, file: x}]}]\n")}}
 	_, err := pipeline.Load(files, kindsAndWeekday(), "a.yaml")
 	want := `a.yaml:6:38: stages[0].gates[0].weekday.of is missing
-a.yaml:6:39: unknown key "nto" in stages[0].gates[0].weekday (did you mean "not"?)
-a.yaml:6:83: gates[1].weekday.not: "Funday" is not a day
-a.yaml:6:101: gate name "weekday" has a meaning of its own: say what this gate asks for`
+a.yaml:6:39: unknown key "nott" in stages[0].gates[0].weekday (did you mean "not"?)
+a.yaml:6:84: gates[1].weekday.not: "Funday" is not a day
+a.yaml:6:102: gate name "weekday" has a meaning of its own: say what this gate asks for`
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -62,7 +62,7 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 			Claim:   rec.Claim,
 			Digest:  rec.To.Digest,
 			Content: rec.To.Content,
-			Source:  mirror.Origin{URL: j.declared.SourceRepo, Commit: j.lock.Lock.GitCommit},
+			Source:  mirror.Origin{URL: j.declared.SourceRepo, Commit: j.lock.GitCommit},
 			GitOps:  mirror.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
 		},
 		Place: s.live.Place,

@@ -91,7 +91,7 @@ func (s *stage) newest(ctx context.Context, j *judgement) (policy.Check, error) 
 // examine verifies an artifact of a release in the stage's repository. The stage branch need not show it if it was live
 // before, or if people review it: then the review's gate checks more.
 func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact digest.Digest, wasLive bool) (*judgement, error) {
-	j := &judgement{lock: f, artifact: predicate.Artifact{Release: f.Lock.ReleaseID, Digest: artifact}}
+	j := &judgement{lock: f, artifact: predicate.Artifact{Release: f.ReleaseID, Digest: artifact}}
 	var err error
 	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 		Stage:         s.stage.Name,
 		Repository:    s.repository,
 		Reference:     artifact.String(),
-		Release:       f.Lock.ReleaseID,
+		Release:       f.ReleaseID,
 		Files:         r.files,
 		PolicyRef:     r.policyRef,
 		Remotes:       r.Workspace.Repository,
@@ -201,7 +201,7 @@ func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, 
 			return nil, fmt.Errorf("stage %s: %w", name, denied(err))
 		}
 		for _, span := range e.Live {
-			if span.Release == f.Lock.ReleaseID {
+			if span.Release == f.ReleaseID {
 				e.Artifact = span.Digest // the newest one's
 			}
 		}
@@ -218,7 +218,7 @@ func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, 
 // hydrated returns the candidate of a release for another stage; "" for none. Whatever its tag names, it counts only if the
 // hydrator signed it as exactly that.
 func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.Expanded, f lock.File) (digest.Digest, error) {
-	release := f.Lock.ReleaseID
+	release := f.ReleaseID
 	desc, err := other.repository.Resolve(ctx, oci.CandidateTag(declared.Stage, release))
 	if errors.Is(err, oci.ErrNotFound) {
 		return "", nil

@@ -165,7 +165,7 @@ func (r *run) oldest(s *stage, history *sequence[string]) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if !other.Lock.Created().After(f.Lock.Created()) {
+		if !other.Lock.Created().After(f.Created()) {
 			break
 		}
 		i++

@@ -172,7 +172,7 @@ func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, chang
 	s.note("branch %s takes no push: %v", change.Branch, refusal)
 	s.result.Record = "" // it is not in force
 	url := s.live.Remote.URL()
-	proposal := pullrequest.Propose(s.live.Remote, change, results[0], j.declared.Mirror, j.lock.Lock.Image.Pinned())
+	proposal := pullrequest.Propose(s.live.Remote, change, results[0], j.declared.Mirror, j.lock.Image.Pinned())
 	kept, err := pullrequest.Open(ctx, url, r.Forge).Keep(ctx, proposal)
 	switch {
 	case forge.Unavailable(err):

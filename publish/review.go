@@ -89,14 +89,14 @@ func (s *stage) older(ctx context.Context, release string) bool {
 	}
 	dir := s.release.Pipeline.Lock
 	current, err := lock.Current(files, dir)
-	if err != nil || current.Lock.ReleaseID == release {
+	if err != nil || current.ReleaseID == release {
 		return false
 	}
 	other, err := lock.Release(files, dir, release)
 	if err != nil {
 		return false
 	}
-	if current.Lock.ReleaseID == s.Lock.ReleaseID {
+	if current.ReleaseID == s.Lock.ReleaseID {
 		return true
 	}
 	theirs, own := other.Created(), s.Lock.Created()

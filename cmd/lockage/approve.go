@@ -198,7 +198,7 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 	if !attached {
 		result.Action = "unchanged"
 	}
-	result.Pipeline, result.Stage, result.Release = t.declared.Pipeline, t.declared.Stage, t.lock.Lock.ReleaseID
+	result.Pipeline, result.Stage, result.Release = t.declared.Pipeline, t.declared.Stage, t.lock.ReleaseID
 	result.Reference, result.Digest = t.reference, t.desc.Digest
 	result.Type, result.Statement = statement.PredicateType, referrer
 	result.Identity, result.Key = s.names, s.key.Identity().PublicKey.Fingerprint()

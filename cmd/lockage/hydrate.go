@@ -168,7 +168,7 @@ func (a *app) planHydration(ctx context.Context, o publish.Options) error {
 	results := list[planResult]{}
 	var errs []error
 	for _, p := range planned {
-		r := planResult{Pipeline: p.Pipeline.Name, File: p.Pipeline.File, Release: p.Lock.Lock.ReleaseID, Stages: []string{}, Error: messageOf(p.Err)}
+		r := planResult{Pipeline: p.Pipeline.Name, File: p.Pipeline.File, Release: p.Lock.ReleaseID, Stages: []string{}, Error: messageOf(p.Err)}
 		for _, s := range p.Stages {
 			r.Stages = append(r.Stages, s.Name)
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"regexp"
@@ -34,7 +33,7 @@ func TestMemoryOf30LargeStages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("renders 30 stages of a large chart")
 	}
-	var chart fs.FS = samplechart.Large()
+	chart := samplechart.Large()
 	if dir := os.Getenv("LOCKAGE_CHART"); dir != "" {
 		chart = os.DirFS(dir)
 	}

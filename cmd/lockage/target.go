@@ -120,7 +120,7 @@ func (t *target) verify(ctx context.Context) error {
 
 // claim is what a statement about the artifact says of it.
 func (t *target) claim() sign.Claim {
-	return sign.Claim{Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.Lock.ReleaseID, Repository: t.repository.Name()}
+	return sign.Claim{Pipeline: t.declared.Pipeline, Stage: t.declared.Stage, Release: t.lock.ReleaseID, Repository: t.repository.Name()}
 }
 
 // gate returns the digest of a gate of the stage.

@@ -188,7 +188,7 @@ func (d declaration) expand(p *pipeline.Pipeline, stage string) (pipeline.Expand
 		return pipeline.Expanded{}, "", err
 	}
 	declared, err := p.Expand(stage, current.Lock, d.files)
-	return declared, current.Lock.ReleaseID, err
+	return declared, current.ReleaseID, err
 }
 
 // open finds where a stage keeps its state.

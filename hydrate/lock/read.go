@@ -80,8 +80,8 @@ func Release(fsys fs.FS, dir, id string) (File, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return File{}, fmt.Errorf("release %s is not in lock directory %s: %w", id, dir, err)
 	}
-	if err == nil && f.Lock.ReleaseID != id {
-		return File{}, fmt.Errorf("%s holds another release, %s: restore the file from git's history", f.Path, f.Lock.ReleaseID)
+	if err == nil && f.ReleaseID != id {
+		return File{}, fmt.Errorf("%s holds another release, %s: restore the file from git's history", f.Path, f.ReleaseID)
 	}
 	return f, err
 }

@@ -153,12 +153,12 @@ func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []b
 		return "", err
 	case bytes.Equal(current.Data, data):
 		return Unchanged, nil
-	case current.Lock.GitCommit == l.GitCommit:
+	case current.GitCommit == l.GitCommit:
 		return Updated, nil
 	}
-	older, err := ancestry.IsAncestor(ctx, l.GitCommit, current.Lock.GitCommit)
+	older, err := ancestry.IsAncestor(ctx, l.GitCommit, current.GitCommit)
 	if err != nil {
-		return "", fmt.Errorf("is commit %s older than %s, which current.yaml names: %w", l.GitCommit, current.Lock.GitCommit, err)
+		return "", fmt.Errorf("is commit %s older than %s, which current.yaml names: %w", l.GitCommit, current.GitCommit, err)
 	}
 	if older {
 		return Newer, nil

@@ -52,7 +52,7 @@ func TestWriteFullDisk(t *testing.T) {
 	if len(entries) != 2 || err != nil {
 		t.Errorf("files were left: %v, %v", entries, err)
 	}
-	if f, err := Current(root.FS(), "b"); err != nil || f.Lock.GitCommit != strings.Repeat("a", 40) {
+	if f, err := Current(root.FS(), "b"); err != nil || f.GitCommit != strings.Repeat("a", 40) {
 		t.Errorf("current.yaml is %+v, %v", f, err)
 	}
 }

@@ -71,7 +71,8 @@ type GateKind struct {
 // gets the zero value of what could not be decoded, which is reported already.
 func NewGateKind[D any](name, description string, parse func(declared D, d *Declaration) Condition) GateKind {
 	return GateKind{name, description, reflect.TypeFor[D](), func(declared any, d *Declaration) Condition {
-		return parse(*declared.(*D), d)
+		written, _ := declared.(*D)
+		return parse(*written, d)
 	}}
 }
 

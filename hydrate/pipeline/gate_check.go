@@ -87,7 +87,8 @@ func (d *Declaration) OfRelease(key string) bool {
 // Once returns what was made by the same key for another gate of the pipelines that were loaded together, or else makes it.
 func Once[T any](d *Declaration, key string, create func() (T, error)) (T, error) {
 	made, err := d.pipeline.loaded.made.Get(key, func() (any, error) { return create() })
-	return made.(T), err
+	value, _ := made.(T)
+	return value, err
 }
 
 // parseGates parses the gates of a stage, placeholders replaced, and reports problems. The error is one of reading files.

@@ -384,8 +384,8 @@ func TestReleaseAndCommit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			release := s.require(func(r *plan.Request) { r.Release, r.Commit = c.release, c.commit }, "app")[0]
-			if release.Lock.Lock.ReleaseID != c.id || release.Lock.Path != c.path {
-				t.Errorf("lock is %s of %s, want %s of %s", release.Lock.Lock.ReleaseID, release.Lock.Path, c.id, c.path)
+			if release.Lock.ReleaseID != c.id || release.Lock.Path != c.path {
+				t.Errorf("lock is %s of %s, want %s of %s", release.Lock.ReleaseID, release.Lock.Path, c.id, c.path)
 			}
 			for _, stage := range release.Stages {
 				if stage.Package != c.want || stage.Lock.ReleaseID != c.id || "git-"+stage.Lock.GitCommit != c.id {

@@ -119,7 +119,7 @@ func byCreation(files fs.FS, dir string) ([]string, error) {
 			return nil, err
 		}
 		created[id] = math.MaxInt64
-		if t := f.Lock.Created(); !t.IsZero() {
+		if t := f.Created(); !t.IsZero() {
 			created[id] = t.Unix()
 		}
 	}

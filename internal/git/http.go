@@ -228,7 +228,7 @@ func (l *httpLink) do(ctx context.Context, base *url.URL, service, method, path 
 	for {
 		var res *http.Response
 		err := l.retry.Do(ctx, func() (err error) {
-			if res, err = l.once(ctx, base, service, method, path, content); err != nil {
+			if res, err = l.once(ctx, base, service, method, path, content); err != nil { //nolint:bodyclose // handed to the caller, or closed below and by statusError
 				if transient(err) {
 					return retry.Again(err, 0)
 				}

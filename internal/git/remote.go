@@ -60,7 +60,7 @@ func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Re
 		return nil, fmt.Errorf("remote: %w", err)
 	}
 	r := &Remote{addr: addr, opts: opts, warned: map[string]bool{}}
-	r.commits.from = r
+	r.from = r
 	switch {
 	case addr.url == nil:
 		if r.local, err = openLocal(ctx, addr.path, opts); err != nil {

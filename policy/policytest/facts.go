@@ -47,7 +47,7 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 		Release:   l.ReleaseID,
 		Commit:    l.GitCommit,
 		Artifact:  policy.Subject{Repository: artifactRepository, Digest: artifactOf(s.stage, l.ReleaseID)},
-		Image:     policy.Subject{Repository: l.Image.Repository(), Digest: digest.Digest(l.Image.Digest)},
+		Image:     policy.Subject{Repository: l.Image.Repository(), Digest: l.Image.Digest},
 		Stages:    make(map[string]policy.Subject),
 		Live:      make(map[string][]policy.Span),
 		Health:    make(map[string][]sign.Verified),
@@ -168,10 +168,10 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 	}
 	subject.Statements = append(subject.Statements, verified...)
 	subject.Rejected = append(subject.Rejected, rejected...)
-	switch {
-	case on == pipeline.SubjectImage:
+	switch on {
+	case pipeline.SubjectImage:
 		f.Image = subject
-	case on == pipeline.SubjectArtifact:
+	case pipeline.SubjectArtifact:
 		f.Artifact = subject
 	default:
 		f.Stages[stage] = subject

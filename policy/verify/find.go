@@ -43,7 +43,7 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 			if err != nil {
 				return nil, err
 			}
-			release = current.Lock.ReleaseID
+			release = current.ReleaseID
 		}
 		repository, err := client.Repository(p.Repository(q.Artifact))
 		if err != nil {

@@ -102,7 +102,7 @@ func (s *scene) honest(stage string) *hydration {
 	}
 	h := &hydration{
 		repository: s.repository("app"),
-		lock:       digest.Digest(file.Digest),
+		lock:       file.Digest,
 		gitOps:     gitOps,
 		content:    "kind: ConfigMap # " + stage + "\n",
 		key:        s.key,

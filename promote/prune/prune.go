@@ -156,7 +156,7 @@ func (r Request) pipeline(ctx context.Context, p *pipeline.Pipeline, names []str
 	if err != nil {
 		return nil, err
 	}
-	releases, err := r.releases(ctx, p.Lock, current.Lock.ReleaseID, releasesIn(inventories, names))
+	releases, err := r.releases(ctx, p.Lock, current.ReleaseID, releasesIn(inventories, names))
 	if err != nil {
 		return nil, err
 	}

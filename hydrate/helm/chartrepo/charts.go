@@ -124,8 +124,9 @@ func (f *Fetcher) Archive(ctx context.Context, repository, name, version string)
 		return nil, fmt.Errorf("chart %s: %w", name, err)
 	}
 	wanted, _ := f.wanted.LoadOrStore(p, new(sync.Mutex))
-	wanted.(*sync.Mutex).Lock()
-	defer wanted.(*sync.Mutex).Unlock()
+	one, _ := wanted.(*sync.Mutex)
+	one.Lock()
+	defer one.Unlock()
 	data, err := f.cache.get(p)
 	if data != nil || err != nil {
 		return data, err

@@ -110,7 +110,7 @@ func resolve(repository *url.URL, location string) (*url.URL, error) {
 // index returns a repository's index, fetched once a run.
 func (f *Fetcher) index(ctx context.Context, repository *url.URL) ([]byte, error) {
 	kept, _ := f.indexes.kept.LoadOrStore(repository.String(), new(index))
-	i := kept.(*index)
+	i, _ := kept.(*index)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.data != nil {
