@@ -61,6 +61,21 @@ type decoding struct {
 	problems Problems
 }
 
+// appendFields adds the fields of a struct that have a key, those of embedded structs included.
+func appendFields(fields []Field, v reflect.Value) []Field {
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		switch tag, tagged := field.Tag.Lookup("yaml"); {
+		case tagged && tag != "-":
+			key, options, _ := strings.Cut(tag, ",")
+			fields = append(fields, Field{key, v.Field(i).Addr().Interface(), options})
+		case field.Anonymous && field.Type.Kind() == reflect.Struct:
+			fields = appendFields(fields, v.Field(i))
+		}
+	}
+	return fields
+}
+
 // value decodes n into v. path names n in problems; it is empty at the root.
 func (d *decoding) value(n *Node, v reflect.Value, path string, anyScalar bool) {
 	if dec, ok := v.Addr().Interface().(Decoder); ok {
@@ -73,14 +88,7 @@ func (d *decoding) value(n *Node, v reflect.Value, path string, anyScalar bool) 
 		d.value(n, v.Elem(), path, anyScalar)
 	case reflect.Struct:
 		if d.isKind(n, Map, path, "a map") {
-			var fields []Field
-			for _, field := range reflect.VisibleFields(v.Type()) {
-				if tag, ok := field.Tag.Lookup("yaml"); ok && tag != "-" {
-					key, options, _ := strings.Cut(tag, ",")
-					fields = append(fields, Field{key, v.FieldByIndex(field.Index).Addr().Interface(), options})
-				}
-			}
-			d.fields(n, fields, path)
+			d.fields(n, appendFields(nil, v), path)
 		}
 	case reflect.Slice:
 		if d.isKind(n, List, path, "a list") {
