@@ -30,7 +30,7 @@ func ParseShard(s string) (Shard, error) {
 	number, err := strconv.Atoi(k)
 	of, err2 := strconv.Atoi(n)
 	if err != nil || err2 != nil || number < 1 || number > of {
-		return Shard{}, fmt.Errorf("invalid shard %q: write K/N, with K from 1 to N", s)
+		return Shard{}, fmt.Errorf("%q is not a part: write K/N, with K from 1 to N", s)
 	}
 	return Shard{number, of}, nil
 }

@@ -207,7 +207,7 @@ func checkEmpty(dir string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err == nil && len(entries) > 0:
-		return fmt.Errorf("folder %s is not empty; name another one, or remove it", dir)
+		return usagef("folder %s is not empty; name another one, or remove it", dir)
 	}
 	return err
 }

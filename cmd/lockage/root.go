@@ -63,7 +63,7 @@ func newRootCommand(a *app) *cobra.Command {
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see %q", err, cmd.CommandPath()+" --help")
+		return usagef("%w; see %q", plainFlagError(err), cmd.CommandPath()+" --help")
 	})
 	a.globalFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
@@ -158,7 +158,7 @@ func (a *app) prepare(cmd *cobra.Command) {
 	if args := cmd.Args; args != nil {
 		cmd.Args = func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
-				return usagef("%w; see %q", err, cmd.CommandPath()+" --help")
+				return usagef("%w; see %q", plainArgumentError(cmd, given, err), cmd.CommandPath()+" --help")
 			}
 			return nil
 		}
@@ -169,6 +169,34 @@ func (a *app) prepare(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		a.prepare(sub)
 	}
+}
+
+// plainFlagError returns what a flag wants, without the words of the parser.
+func plainFlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	flag := invalid.GetFlag()
+	want := "true or false"
+	if flag.Value.Type() != "bool" {
+		name, _ := pflag.UnquoteUsage(flag)
+		want = "a valid " + name
+	}
+	return fmt.Errorf("--%s %q: want %s", flag.Name, invalid.GetValue(), want)
+}
+
+// plainArgumentError returns how to write a verb that was given too few or too many arguments. A command of subcommands reports
+// one that it does not know.
+func plainArgumentError(cmd *cobra.Command, given []string, err error) error {
+	if cmd.HasSubCommands() {
+		return err
+	}
+	what := "arguments are missing"
+	if len(given) > 0 {
+		what = fmt.Sprintf("too many arguments, %q", given)
+	}
+	return fmt.Errorf("%s: write %s", what, strings.TrimSuffix(cmd.UseLine(), " [flags]"))
 }
 
 // completeStages completes the names of the stages in the checkout's pipelines.

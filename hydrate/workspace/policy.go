@@ -68,6 +68,9 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 		return nil, fmt.Errorf("policy ref: %w", err)
 	}
 	tip, full, err := remote.Tip(ctx, ref)
+	if errors.Is(err, git.ErrNotFound) && ref != "" {
+		return nil, selectionf("policy ref: %w; name a branch that exists with --policy REMOTE@BRANCH", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("policy ref: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
@@ -54,19 +53,16 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 	return requests, nil
 }
 
-// Having returns the pipelines that have a stage. The error is [ErrUnknown] if none has it.
+// Having returns the pipelines that have a stage. The error is [pipeline.ErrNoStage] if none has it.
 func Having(pipelines []*pipeline.Pipeline, stage string) ([]*pipeline.Pipeline, error) {
+	if err := pipeline.CheckStages(pipelines, []string{stage}); err != nil {
+		return nil, err
+	}
 	var found []*pipeline.Pipeline
-	var names []string
 	for _, p := range pipelines {
-		names = append(names, p.Order()...)
 		if _, ok := p.Stage(stage); ok {
 			found = append(found, p)
 		}
-	}
-	if len(found) == 0 {
-		slices.Sort(names)
-		return nil, fmt.Errorf("%w: no pipeline has a stage %q; the stages are %s", ErrUnknown, stage, strings.Join(slices.Compact(names), ", "))
 	}
 	return found, nil
 }

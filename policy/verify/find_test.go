@@ -71,8 +71,8 @@ func TestFindNothing(t *testing.T) {
 		want  error
 		says  string
 	}{
-		"unknown stage":            {verify.Query{Artifact: "test"}, verify.ErrUnknown, `stage "test"; the stages are production, staging`},
-		"none":                     {verify.Query{}, verify.ErrUnknown, "the stages are production, staging"},
+		"unknown stage":            {verify.Query{Artifact: "test"}, pipeline.ErrNoStage, `"test"; the stages are production, staging`},
+		"none":                     {verify.Query{}, pipeline.ErrNoStage, "the stages are production, staging"},
 		"unknown repository":       {verify.Query{Artifact: s.Host + "/acme/unknown:staging"}, verify.ErrUnknown, "no pipeline keeps its artifacts in " + s.Host + "/acme/unknown"},
 		"part of a repository":     {verify.Query{Artifact: s.Host + "/acme:staging"}, verify.ErrUnknown, "no pipeline keeps its artifacts in"},
 		"repository without tag":   {verify.Query{Artifact: app}, verify.ErrUnknown, "add :TAG or @DIGEST"},
