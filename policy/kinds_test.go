@@ -85,9 +85,9 @@ a.yaml:22:48: stages[0].gates[11].window.deny[1]: expected a string, found the t
 a.yaml:25:14: stages[1].waivers.by is missing
 a.yaml:28:9: a gate has exactly one condition, this one has 0: write one list item each
 a.yaml:29:9: a gate has exactly one condition, this one has 2: write one list item each
-a.yaml:29:15: cel does not compile: 1:1: undeclared reference to 'a' (in container '')
+a.yaml:29:15: cel does not compile: 1:1: undeclared reference to 'a'
 a.yaml:29:24: gates[1].rego: "../b" holds ` + "`..`" + `: write it relative to the GitOps repository's root
-a.yaml:30:23: gates[2].soak.stage: there is no stage "x"
+a.yaml:30:23: gates[2].soak.stage: there is no stage "x": there are s, t, u
 a.yaml:30:31: stages[2].gates[2].soak.for: expected a string, found the number 2: write "2" with quotes
 a.yaml:31:31: gates[3].soak.for: "-2h" is not a duration above zero: write one like 2h or 90m
 a.yaml:32:29: gates[4].attestation.type: "x" is not a predicate type: write a URI
@@ -98,7 +98,7 @@ a.yaml:32:71: where does not compile: 1:14: Syntax error: mismatched input '}' e
 a.yaml:33:43: unknown placeholder {nope}: known in stage u are {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {pipeline}, {release}, {stage}
 a.yaml:33:63: gates[5].attestation.by is empty: name who is trusted
 a.yaml:33:75: gates[5].attestation.maxAge: "1d" is not a duration above zero: write one like 2h or 90m
-a.yaml:34:43: gates[6].attestation.subject: there is no stage "nope"
+a.yaml:34:43: gates[6].attestation.subject: there is no stage "nope": there are s, t, u
 a.yaml:34:72: where does not compile: the expression gives a value of type int, and must give true or false
 a.yaml:35:19: stages[2].gates[7].approval.by is missing
 a.yaml:36:21: stages[2].gates[8].image.by: expected a list, found a string
@@ -108,8 +108,8 @@ a.yaml:38:39: gates[10].window.deny: "2026-02-30/2026-03-01" is neither days suc
 a.yaml:38:73: gates[10].window.timezone: "a b" is not a time zone: write one like America/Los_Angeles
 a.yaml:39:55: gates[11].window.timezone: "Mars/Olympus" is not a time zone: write one like America/Los_Angeles
 a.yaml:40:9: unknown key "unknown" in stages[2].gates[12]
-a.yaml:41:14: cel does not compile: 1:16: Syntax error: mismatched input ')' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}
-a.yaml:42:15: rego broken: policies cannot be used: 1 error occurred: broken/main.rego:3: rego_type_error: undefined function http.send
+a.yaml:41:14: cel does not compile: 1:16: Syntax error: mismatched input ')'
+a.yaml:42:15: rego broken: policies cannot be used: broken/main.rego:3:22: rego_type_error: undefined function http.send
 a.yaml:43:15: rego absent: policies cannot be used: the GitOps repository has no such folder
 a.yaml:44:15: rego empty: policies cannot be used: no rule deny, violation or warn in 0 policy files: they would allow everything
 a.yaml:45:15: rego broken/main.rego: policies cannot be used: it is a file; name the folder that it is in`

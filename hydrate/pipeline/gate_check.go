@@ -3,6 +3,7 @@ package pipeline
 import (
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lockage/lockage/internal/memo"
@@ -65,7 +66,7 @@ func (d *Declaration) Duration(key string) time.Duration {
 func (d *Declaration) Stage(name, key string) {
 	n := d.doc.Find(d.at(key)...)
 	if _, ok := d.pipeline.Stage(name); !ok && !d.anyName && n.IsString() && !d.checker.unexpanded[n.Pos] {
-		d.Report(key, "%s: there is no stage %q", pathName(d.at(key)), name)
+		d.Report(key, "%s: there is no stage %q: there are %s", pathName(d.at(key)), name, strings.Join(slices.Sorted(slices.Values(d.pipeline.Order())), ", "))
 	}
 }
 

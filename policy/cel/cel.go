@@ -85,11 +85,14 @@ func Compile(expression string, variables ...string) (*Program, error) {
 	return &Program{program: program}, nil
 }
 
-// problems writes what the compiler found in one line, each with its place.
+// problems writes what the compiler found in one line, each with its place in the expression. It leaves out the parser's list
+// of every token that could have followed.
 func problems(issues *cel.Issues) error {
+	plain := strings.NewReplacer(" (in container '')", "", "'<EOF>'", "the end", "<EOF>", "the end")
 	var all []string
 	for _, e := range issues.Errors() {
-		all = append(all, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, strings.Join(strings.Fields(e.Message), " ")))
+		message, _, _ := strings.Cut(strings.Join(strings.Fields(e.Message), " "), " expecting {")
+		all = append(all, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, plain.Replace(message)))
 	}
 	return errors.New(strings.Join(all, "; "))
 }

@@ -44,7 +44,7 @@ func TestLoadRefuses(t *testing.T) {
 		"reserved/x.rego": {Data: []byte("package lockage\ndeny contains 1")},
 	}
 	for folder, want := range map[string]string{
-		"absent": "no such folder", "broken/x.rego": "it is a file", "broken": "broken/x.rego:3: rego_type_error: undefined function http.send", "large": "more than",
+		"absent": "no such folder", "broken/x.rego": "it is a file", "broken": "broken/x.rego:3:22: rego_type_error: undefined function http.send", "large": "more than",
 		"several": "more than", "only": "they would allow everything", "no-rule": "they would allow everything", "reserved": "name it otherwise",
 	} {
 		if _, err := Load(files, folder); !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), folder+": ") {

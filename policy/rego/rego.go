@@ -91,11 +91,16 @@ func (b *Bundle) compile(folder string) (*Policies, error) {
 	modules := make(map[string]*ast.Module)
 	p := &Policies{data: make(map[string]any)}
 	capabilities := hermetic()
+	var mistakes ast.Errors
 	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
 		text := b.Files[name]
 		switch base := path.Base(name); {
 		case path.Ext(base) == ".rego":
 			module, err := ast.ParseModuleWithOpts(path.Join(folder, name), string(text), ast.ParserOptions{Capabilities: capabilities, RegoVersion: ast.RegoV1})
+			if found := (ast.Errors{}); errors.As(err, &found) {
+				mistakes = append(mistakes, found...)
+				continue
+			}
 			if err != nil {
 				return nil, oneLine(err)
 			}
@@ -111,6 +116,9 @@ func (b *Bundle) compile(folder string) (*Policies, error) {
 			return nil, fmt.Errorf("%s is neither a Rego module nor data.json or data.yaml", name)
 		}
 	}
+	if len(mistakes) > 0 {
+		return nil, located(mistakes)
+	}
 	p.rules = rules(modules)
 	if len(p.rules) == 0 {
 		return nil, fmt.Errorf("no rule deny, violation or warn in %d policy files: they would allow everything", len(b.Files))
@@ -118,7 +126,7 @@ func (b *Bundle) compile(folder string) (*Policies, error) {
 	p.compiler = ast.NewCompiler().WithCapabilities(capabilities).WithDefaultRegoVersion(ast.RegoV1)
 	p.compiler.Compile(modules)
 	if p.compiler.Failed() {
-		return nil, oneLine(p.compiler.Errors)
+		return nil, located(p.compiler.Errors)
 	}
 	return p, nil
 }
@@ -263,6 +271,18 @@ type steps struct{ taken atomic.Int64 }
 func (s *steps) Cancel() { s.taken.Store(MaxSteps) }
 
 func (s *steps) Cancelled() bool { return s.taken.Add(1) > MaxSteps }
+
+// located lists mistakes in modules with file, line and column.
+func located(mistakes ast.Errors) error {
+	lines := make([]string, len(mistakes))
+	for i, m := range mistakes {
+		lines[i] = m.Code + ": " + strings.Join(strings.Fields(m.Message), " ")
+		if at := m.Location; at != nil {
+			lines[i] = fmt.Sprintf("%s:%d:%d: %s", at.File, at.Row, at.Col, lines[i])
+		}
+	}
+	return errors.New(strings.Join(lines, "; "))
+}
 
 func oneLine(err error) error {
 	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
