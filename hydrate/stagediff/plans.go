@@ -20,10 +20,12 @@ func ComparePlans(ctx context.Context, before, after []plan.Release, options dif
 	stages := map[key]*[2]*plan.Stage{}
 	var order []key
 	var failures [2]error
+	failed := [2]map[string]bool{{}, {}} // pipelines whose stages on that side are not known
 	for side, releases := range [][]plan.Release{is: after, was: before} {
 		for _, r := range releases {
 			// A pipeline without a release before the change is new, which is not a failure.
 			if r.Err != nil && (side == is || !errors.Is(r.Err, fs.ErrNotExist)) {
+				failed[side][r.Pipeline.Name] = true
 				failures[side] = errors.Join(failures[side], fmt.Errorf("%s: %w", r.Pipeline.Name, r.Err))
 			}
 			for i, s := range r.Stages {
@@ -38,6 +40,9 @@ func ComparePlans(ctx context.Context, before, after []plan.Release, options dif
 	}
 	var comparisons []Comparison
 	for _, k := range order {
+		if failed[was][k.pipeline] || failed[is][k.pipeline] {
+			continue // the error says why; its stages are neither new nor gone
+		}
 		if s := stages[k]; s[was] == nil || s[is] == nil || s[was].InputDigest() != s[is].InputDigest() {
 			comparisons = append(comparisons, Comparison{Before: rendered(s[was]), After: rendered(s[is])})
 		}
