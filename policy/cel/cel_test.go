@@ -43,6 +43,10 @@ func TestEval(t *testing.T) {
 		`o.kind`:                                          "gave a value of type string, and must give true or false",
 		`o.kind > 1`:                                      "no such overload",
 		`1 / 0 == 1`:                                      "division by zero",
+		`o + 1 == 2`:                                      "no such overload: _+_",
+		`o.spec.replicas.matches("3")`:                    "no such overload: matches",
+		`o + 1 == 2 || o.spec.replicas == 3`:              "true",
+		`[1, "a"].exists(x, x.matches("a"))`:              "true",
 	} {
 		p, err := Compile(expression, "o", "list", "nothing", "objects")
 		if err != nil {

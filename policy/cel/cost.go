@@ -103,15 +103,26 @@ func implementation(declared map[string]*decls.FunctionDecl, call interpreter.In
 			switch {
 			case o.Operator != name:
 			case o.Function != nil:
-				return o.Function, nil
+				return guarded(o, o.Function), nil
 			case o.Binary != nil:
-				return func(args ...ref.Val) ref.Val { return o.Binary(args[0], args[1]) }, nil
+				return guarded(o, func(args ...ref.Val) ref.Val { return o.Binary(args[0], args[1]) }), nil
 			case o.Unary != nil:
-				return func(args ...ref.Val) ref.Val { return o.Unary(args[0]) }, nil
+				return guarded(o, func(args ...ref.Val) ref.Val { return o.Unary(args[0]) }), nil
 			}
 		}
 	}
 	return nil, fmt.Errorf("function %s has no implementation", call.Function())
+}
+
+// guarded refuses what the library refuses before a call: a first argument without the trait that the implementation relies on.
+// The implementation would panic, which no || and no exists gets over.
+func guarded(o *functions.Overload, invoke functions.FunctionOp) functions.FunctionOp {
+	return func(args ...ref.Val) ref.Val {
+		if o.OperandTrait != 0 && !args[0].Type().HasTrait(o.OperandTrait) {
+			return types.NewErr("no such overload: %s", o.Operator)
+		}
+		return invoke(args...)
+	}
 }
 
 // work is how many bytes and values a call reads and makes; more than [MaxCall] means at least that.
