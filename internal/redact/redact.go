@@ -11,6 +11,9 @@ import (
 // URL returns the value of a setting, a URL or a reference, without user, password, query and fragment. A malformed URL may
 // have a password anywhere: only its scheme remains. The user of an scp-like host:path remains, too: it has no password.
 func URL(raw string) string {
+	if strings.HasPrefix(raw, "//") { // it has an authority, too
+		return strings.TrimPrefix(URL("https:"+raw), "https:")
+	}
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
 		return bareUser.ReplaceAllString(raw, "$1")

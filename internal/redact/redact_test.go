@@ -26,6 +26,8 @@ func TestURL(t *testing.T) {
 		"git@example.com:acme/app.git":             "git@example.com:acme/app.git",
 		"oci://r.example:5000/app@sha256:0123":     "oci://r.example:5000/app@sha256:0123",
 		"oci-layout:dir":                           "oci-layout:dir",
+		"//ada:s3cret@example.com/a?s3cret":        "//example.com/a",
+		"//ada:p/s3cret@exa mple/":                 "//…",
 		"../app":                                   "../app",
 		"":                                         "",
 		"://s3cret@":                               "://…",
