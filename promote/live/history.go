@@ -168,5 +168,8 @@ func since(ctx context.Context, s Stage, newest Promotion, now time.Time) (time.
 			break
 		}
 	}
+	if len(promotions) == 0 {
+		return newest.Since, nil // it is gone since it was read
+	}
 	return Starts(promotions, now)[0], nil
 }
