@@ -19,6 +19,9 @@ const maxIndexDepth = 4
 // dockerHub is the name of Docker Hub in references and credentials.
 const dockerHub = "docker.io"
 
+// ErrReference is returned for text that is not an image reference.
+var ErrReference = errors.New("invalid image reference")
+
 // Images looks up application images of any image builder. References are docker's: nginx:1.27 is
 // docker.io/library/nginx:1.27.
 type Images struct{ client *Client }
@@ -57,7 +60,7 @@ func (i *Images) Repository(reference string) (*Repository, error) {
 func (i *Images) open(reference string) (*Repository, string, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
-		return nil, "", fmt.Errorf("invalid image reference %q: write HOST/PATH:TAG", redact.URL(reference))
+		return nil, "", fmt.Errorf("%w %q: write HOST/PATH:TAG", ErrReference, redact.URL(reference))
 	}
 	host := ref.Context().RegistryStr()
 	if host == name.DefaultRegistry {

@@ -80,6 +80,8 @@ func (f *attestFlags) check() error {
 	switch {
 	case f.what == "":
 		return usagef("name a STAGE or REFERENCE, or use attest --health STAGE")
+	case f.predicateType == "" && f.predicate == "":
+		return usagef("--type and --predicate are missing: name the predicate's type, a URI, and a file with a JSON object")
 	case f.predicateType == "":
 		return usagef("--type is missing: name the predicate's type, a URI")
 	case f.predicate == "":

@@ -9,6 +9,7 @@ import (
 	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote"
@@ -67,7 +68,7 @@ func exitCode(err error) int {
 		return rep.code
 	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &problems),
 		errors.Is(err, pipeline.ErrNoStage), errors.Is(err, verify.ErrIdentity),
-		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoMatch):
+		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoMatch), errors.Is(err, oci.ErrReference):
 		return exitUsage
 	case errors.Is(err, workspace.ErrOffPolicy), errors.Is(err, policy.ErrDenied):
 		return exitDenied

@@ -126,6 +126,11 @@ func (l *lockWriter) run(ctx context.Context) error {
 
 // open validates the flags, before anything is read, then finds the lock directory and reads the current lock.
 func (l *lockWriter) open(ctx context.Context) (err error) {
+	if at := l.lock.CreatedAt; at != "" {
+		if _, err := time.Parse(time.RFC3339, at); err != nil {
+			return usagef("--created-at %q: want an RFC 3339 time, such as 2026-03-22T12:34:56Z", at)
+		}
+	}
 	switch {
 	case l.dir != "" && !fs.ValidPath(path.Clean(l.dir)):
 		return usagef("--dir %q: want a folder of the GitOps repository, relative to its root", l.dir)
