@@ -151,7 +151,7 @@ func annotations(e Expectation, ev Evidence) Check {
 			return Check{"annotations", Fail, fmt.Sprintf("%s is %q, expected %q", want.key, got, want.value)}
 		}
 	}
-	return Check{"annotations", Pass, "the manifest describes itself truly"}
+	return Check{"annotations", Pass, "the manifest's annotations agree with what was verified"}
 }
 
 func content(ev Evidence) Check {

@@ -86,7 +86,7 @@ type unknown struct{}
 func (unknown) Signers() pipeline.Signers { return pipeline.Signers{} }
 func (unknown) Need(*Needs)               {}
 func (unknown) Judge(Facts) GateResult {
-	return fail("the gate asks for nothing that this version knows")
+	return fail("this version does not know the kind of the gate")
 }
 
 // Facts are what gates are judged by: verified, or read at the policy ref. What no gate asks for may be absent.

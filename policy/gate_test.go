@@ -171,7 +171,7 @@ func TestWaivers(t *testing.T) {
 		"of tomorrow":         {one, with(func(w *predicate.Waiver) { w.Time, w.Expires = now.Add(24*time.Hour), now.Add(25*time.Hour) }), policy.Fail, "yet to come"},
 		"without reason":      {one, with(func(w *predicate.Waiver) { w.Reason = "" }), policy.Fail, "gives no reason"},
 		"of another gate":     {one, with(func(w *predicate.Waiver) { w.Gate = "soak" }), policy.Fail, "it takes 1 approval of " + candidate.String() + " for production by manager"},
-		"of the gate before":  {one, with(func(w *predicate.Waiver) { w.GateDigest = policy.GateDigest(pipeline.Gate{}) }), policy.Fail, "the gate is declared otherwise by now"},
+		"of the gate before":  {one, with(func(w *predicate.Waiver) { w.GateDigest = policy.GateDigest(pipeline.Gate{}) }), policy.Fail, "the gate was changed since"},
 		"of another release":  {one, with(func(w *predicate.Waiver) { w.Release = older }), policy.Fail, "changes nothing: it is for release"},
 		"for another stage":   {one, with(func(w *predicate.Waiver) { w.Stage = "test" }), policy.Fail, `it is for stage "test"`},
 		"of another pipeline": {one, with(func(w *predicate.Waiver) { w.Pipeline = "other" }), policy.Fail, `it is for pipeline "other"`},

@@ -75,7 +75,7 @@ func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) e
 	}
 	switch {
 	case w.GateDigest != gate:
-		return errors.New("the gate is declared otherwise by now")
+		return errors.New("the gate was changed since")
 	case w.Expires.IsZero() || w.Time.IsZero():
 		return errors.New("it does not say when it was made and when it expires")
 	case !w.Expires.After(f.Now):
