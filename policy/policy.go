@@ -1,39 +1,33 @@
-// Package policy is judgement over verified evidence.
+// Package policy judges verified evidence, and does nothing else: no network, no files, no clock, no context. Statements
+// have the type [sign.Verified], which only verification makes; digests were computed from bytes that were read.
 //
-// It decides, and does nothing else: no network, no files, no clock, no context. Everything it looks at was proven
-// before it came here: statements have the type [sign.Verified], which only verification can build, and digests were
-// computed from bytes that were read, not copied from what somebody claims.
-//
-// A judgement is a list of checks. All of them are made, also after the first that fails, and each says in one
-// sentence what decided it.
+// A judgement is a list of checks. All of them are made, also after the first that fails, and each has a one-sentence reason.
 //
 // # Gates
 //
-// A gate is a name and a [Condition], which its kind parses and compiles when the pipeline file is read: [Kinds] has them all, one
-// file each. [Gates] judges them by [Facts], which packages evidence and verify collect as far as [NeedsOf] says:
+// A gate is a name and a [Condition], which its kind parses and compiles when the pipeline file is read. [Kinds] lists the
+// kinds, one file each. [Gates] judges them by [Facts]; packages evidence and verify collect what [NeedsOf] asks for.
 //
-//   - soak: this release's content was live in another stage without a break. Equal content of several releases is one
-//     stay, several stays do not add up, and a stay that is over still counts. With healthy, time begins with the first
-//     health attestation of the stay.
+//   - soak: the content of this release was live in another stage without a break. Equal content of several releases is one
+//     stay; several stays do not add up; a stay that ended still counts. With healthy, a soak starts with the first health
+//     attestation of the stay.
 //   - attestation, approval, image: statements by declared identities about one digest. Signers are distinguished by their
-//     keys, whatever names these have. An approval is good news by its type; of an attestation's content only its where
-//     judges, and without it a bad report counts as well as a good one. Nothing but a statement of that type is a
-//     signature.
+//     keys, not by names. Only where judges the content of an attestation: without it, a bad report counts like a good one.
 //   - file: a path exists on the policy ref.
-//   - window: what the clocks on the walls of a time zone show. Times that they skip never are, times that they show
-//     twice count twice. Deny wins.
-//   - cel, rego: expressions and policies over the objects, see packages cel and rego below this one.
+//   - window: the local time of a time zone. A time that a clock change skips never comes, one that it repeats counts twice.
+//     Deny wins.
+//   - cel, rego: expressions and policies over the objects, see packages cel and rego.
 //
-// Times in predicates and records are their signers' word, and reasons say so.
+// Times in predicates and records are claimed by their signers; reasons say so.
 //
-// A gate that does not pass fails, and its reason says what would satisfy it; or it is pending, where only time is in
-// the way. Where the content is what is live already ([Facts].Unchanged), soak, attestation and approval pass.
+// A gate that does not pass fails, with a reason that names what would satisfy it, or is pending if only time is in the way.
+// If the content is live already ([Facts].Unchanged), soak, attestation and approval pass.
 //
-// A waiver (of package predicate) turns the result of one gate into [Waived]: signed by enough of those whom the stage
-// names, for exactly this digest, stage, release, gate and its declaration, unexpired, and for no longer than [MaxWaiver].
-// Any other is named in the gate's reason, and changes nothing.
+// A waiver (of package predicate) turns the result of one gate into [Waived]. Enough of the identities that the stage names
+// must have signed it for exactly this digest, stage, release, gate and its declaration; it must not have expired, nor last
+// longer than [MaxWaiver]. The gate's reason names any other waiver.
 //
-// Reasons have what others wrote on one line, cut where it is long, with what a terminal obeys made visible.
+// Reasons quote foreign text on one line, shortened, with control characters escaped.
 package policy
 
 import (

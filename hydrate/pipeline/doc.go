@@ -15,8 +15,8 @@
 // subjectRegexp are not expanded. Only {stage} and {pipeline} are allowed in artifacts and vars, and only {pipeline} in
 // lock, which are needed before a release is known. Braces around anything else, and {{doubled}} braces, are left alone.
 //
-// A gate is one condition and perhaps a name. Package policy evaluates gates; this package checks what a declaration shows.
-// CEL and Rego are not compiled.
+// A gate is one condition and perhaps a name. The kinds that Load is given parse and compile its condition; package policy
+// declares and judges them.
 //
 // A stage's render, mirror and sign override the pipeline's key by key; null removes a key (mirror: null is a stage without
 // mirror).

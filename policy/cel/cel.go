@@ -1,18 +1,12 @@
-// Package cel evaluates expressions of the Common Expression Language (https://cel.dev) that give true or false.
+// Package cel evaluates boolean expressions of the Common Expression Language (https://cel.dev).
 //
-// What is promised:
-//
-//   - An expression sees the variables that it is given, all of them dynamically typed, and nothing else: no clock, no
-//     randomness, no network, no files.
+//   - An expression sees only the variables that it is given, dynamically typed: no clock, randomness, network or files.
 //   - Beside the standard library there are optional types (`o.?spec.?replicas.orValue(1)`), the extensions strings, sets,
 //     and comprehensions over two variables (`m.all(key, value, …)`). Numbers compare across types, `1 < 1.5u`.
-//   - Evaluation ends, and how does not depend on the machine: an expression longer than [MaxExpression], one that costs more
-//     than [MaxCost] and a call that takes more than [MaxCall] steps are errors. Costs are those of cel-go, and what calls read
-//     and make in bytes and values.
-//
-// What is refused: an expression whose type is known and not bool, or that makes a protocol buffer message, which copies all that
-// is below it at no cost; and at evaluation any value that is not a bool. A
-// field that is not there is an error, not false: say `has(o.spec.replicas)` first.
+//   - Evaluation ends alike on every machine: an expression longer than [MaxExpression], one that costs more than [MaxCost] and
+//     a call of more than [MaxCall] steps are errors. Costs are those of cel-go, and the bytes and values that calls read and make.
+//   - An expression that is not a bool is refused, and so is one that makes a protocol buffer message, which cel-go copies at
+//     no cost. A field that does not exist is an error, not false: write `has(o.spec.replicas)` first.
 package cel
 
 import (

@@ -1,28 +1,19 @@
-// Package evidence collects what gates are judged by, and judges nothing itself.
+// Package evidence collects the facts that gates are judged by:
 //
-//	gates of a stage, policy ref's files, registries ──▶ Collect ──▶ policy.Facts
+//		gates of a stage, files of the policy ref, registries ──▶ Collect ──▶ policy.Facts
 //
-// # What it promises
+//	  - Only what the gates ask for is read, each thing once, several at a time.
+//	  - Statements in the facts are verified: signed by an identity that the pipeline declares at the policy ref, about exactly
+//	    that digest. Subject.Rejected has all others, with the reason.
+//	  - A failure to read is an error, never a fact. The absence of a statement or a file is a fact.
+//	  - The caller passes the time in.
 //
-//   - Only what the gates ask for is read, each thing once, several at a time: no image registry without a gate on the image,
-//     no decoded objects without a CEL or Rego gate, no other stage's artifact without a gate that names the stage.
-//   - Statements in the facts are proven: signed by an identity that the pipeline declares at the policy ref, about exactly
-//     that digest. Everything else that hangs there is in Subject.Rejected, with the reason why it counts for nothing.
-//   - Nothing is decided by what could not be read. A registry that fails, a file that cannot be read, a policy that is not
-//     what its digest says are errors. What is not there is a fact: no statements, a file that does not exist.
-//   - The time is given by the caller.
+// A verifier gets each key once: Facts.Keys maps every name to the fingerprint of its key, and a gate that trusts a name
+// trusts the key. Identities of another stage, whose placeholders may select another key, are named STAGE/NAME, such as
+// test/promoter: attestations about the artifacts of a stage are verified with the identities of that stage too.
 //
-// # Identities
-//
-// A verifier gets each key once, however many names have it: Facts.Keys maps every name to the fingerprint of its key, and
-// a gate that trusts a name trusts the key. Identities of another stage, whose placeholders may give another key, are
-// called STAGE/NAME there, such as test/promoter: what is attested about a stage's artifacts is proven by that stage's
-// identities too.
-//
-// Keyless identities and keys in a KMS cannot be verified with yet. They are left out of Facts.Keys, and a gate that names
-// one finds the reason among the rejected of the subject that it asks about.
-//
-// # Rego
+// Keyless identities and keys in a KMS are not supported yet: Facts.Keys omits them, and the rejected statements of a gate's
+// subject say why.
 //
 // A rego gate names a folder of the GitOps repository or oci://REPOSITORY@sha256:DIGEST, see [Policies].
 package evidence
