@@ -25,19 +25,13 @@
 //
 //   - Files outside the path are never touched, in whatever state they are. Below the path, files that are not the
 //     artifact's are removed.
-//
 //   - All branches of one call move in one atomic push, from where they were read. If somebody else pushed first, Write
 //     makes the change again on the new head, a bounded number of times; nothing is rendered again.
-//
 //   - A branch that is up to date gets no commit. A commit repairs what was changed by hand.
-//
 //   - An artifact never replaces one that was hydrated from a descendant of its GitOps commit.
-//
 //   - A promotion replaces exactly the tree that it was decided on (Promotion.Expected); otherwise Write fails with
 //     [ErrMoved]. Changes outside the path do not matter.
-//
 //   - A branch that does not exist begins with our commit, without a parent.
-//
 //   - A path at which something other than a folder is in its place is refused.
 //
 // # Proof

@@ -132,14 +132,6 @@ func giteaForgePullRequest(t *testing.T, g *giteaServer) {
 		if got := ensure(t, repository, request, forge.Unchanged); got.Number != pull.Number || got.State != forge.StateClosed {
 			t.Errorf("%+v", got)
 		}
-		reopen := request
-		reopen.Reopen = true
-		if got := ensure(t, repository, reopen, forge.Updated); got.Number != pull.Number || got.State != forge.StateOpen {
-			t.Errorf("%+v", got)
-		}
-		if _, err := repository.Close(t.Context(), pull.PullRequest); err != nil {
-			t.Fatal(err)
-		}
 	})
 	t.Run("a new commit is a new proposal", func(t *testing.T) {
 		next := request

@@ -21,7 +21,6 @@ type Request struct {
 	Labels     []string
 	Reviewers  []string // names of users, and of teams as owner/team
 	Draft      bool     // on opening only: a «ready for review» is not reverted
-	Reopen     bool     // whether to open one again that was closed with this head
 }
 
 // Change is the effect of a call.
@@ -84,7 +83,7 @@ func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, erro
 		if ensured, err = r.open(ctx, request); err != nil {
 			return ensured, r.fail("open the "+what, err)
 		}
-	case pull.State == StateMerged || pull.State == StateClosed && !request.Reopen:
+	case pull.State != StateOpen:
 		return ensured, nil
 	}
 	err = r.converge(ctx, request, &ensured)
@@ -145,15 +144,12 @@ func (r *Repository) converge(ctx context.Context, request Request, ensured *Ens
 	if !sameText(ensured.Body, request.Body) {
 		change.body = &request.Body
 	}
-	if ensured.State == StateClosed {
-		change.state = StateOpen
-	}
 	updated := func() {
 		if ensured.Change == Unchanged {
 			ensured.Change = Updated
 		}
 	}
-	if change.title != nil || change.body != nil || change.state != "" {
+	if change.title != nil || change.body != nil {
 		pull, err := r.driver.edit(ctx, ensured.PullRequest, change)
 		if err != nil {
 			return err

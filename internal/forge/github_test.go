@@ -222,10 +222,6 @@ func TestGitHubHistory(t *testing.T) {
 	if got := h.ensure(t, next, Unchanged, 1); got.Number != 2 || got.State != StateClosed {
 		t.Errorf("%+v", got)
 	}
-	next.Reopen = true
-	if got := h.ensure(t, next, Updated, 2); got.Number != 2 || got.State != StateOpen {
-		t.Errorf("%+v", got)
-	}
 }
 
 func TestGitHubRaces(t *testing.T) {
