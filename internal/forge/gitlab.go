@@ -137,11 +137,8 @@ func (g *gitLab) update(ctx context.Context, number int, options *gitlab.UpdateM
 
 func (g *gitLab) edit(ctx context.Context, pull PullRequest, change change) (PullRequest, error) {
 	options := &gitlab.UpdateMergeRequestOptions{Title: change.title, Description: change.body}
-	switch change.state {
-	case StateClosed:
+	if change.state == StateClosed {
 		options.StateEvent = gitlab.Ptr("close")
-	case StateOpen:
-		options.StateEvent = gitlab.Ptr("reopen")
 	}
 	return g.update(ctx, pull.Number, options)
 }
