@@ -60,6 +60,7 @@ soak: ## what takes hours: a promotion that fails at each of its requests, many 
 	go test -count=1 -timeout 12h -run TestExactlyWhoUsesItChanges ./hydrate/plan -args -steps=3000
 	$(MAKE) fuzz FUZZTIME=5m
 
+# The linter's cache holds the paths of the checkout that filled it, and looks for exclusions there: one a checkout.
 .PHONY: lint
 lint: ## gofmt, go vet, module files, golangci-lint
 	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
@@ -67,7 +68,7 @@ lint: ## gofmt, go vet, module files, golangci-lint
 	go vet ./...
 	go mod tidy -diff
 	go mod verify
-	tools=$$(internal/e2e/tools.sh golangci-lint) && "$$tools/golangci-lint" run ./...
+	tools=$$(internal/e2e/tools.sh golangci-lint) && GOLANGCI_LINT_CACHE=$(CURDIR)/bin/lint "$$tools/golangci-lint" run ./...
 
 .PHONY: demo
 demo: build ## build, then run the whole flow on a local registry and local repositories
