@@ -24,6 +24,12 @@ const (
 	layerTitle = "manifests.tar.gz"
 )
 
+// Digests identify an artifact.
+type Digests struct {
+	Digest  digest.Digest `json:"digest"`  // of the manifest
+	Content digest.Digest `json:"content"` // of the uncompressed layer: the tree, however it is compressed and annotated
+}
+
 // Artifact is a packed tree, ready to be pushed.
 type Artifact struct {
 	// Descriptor describes Manifest.

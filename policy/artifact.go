@@ -27,10 +27,9 @@ type Expectation struct {
 
 // Evidence is what was found at an artifact's digest.
 type Evidence struct {
-	Digest      digest.Digest
+	oci.Digests                   // Content is computed from the bytes in the registry
 	Annotations map[string]string // of its manifest
 	DiffID      digest.Digest     // of its layer, as its config says
-	Content     digest.Digest     // of its layer's tar, computed from the bytes in the registry
 	Hydration
 }
 

@@ -84,7 +84,7 @@ func (s *scene) expectation() policy.Expectation {
 func (s *scene) evidence() policy.Evidence {
 	s.t.Helper()
 	ev := policy.Evidence{
-		Digest: s.artifact.Descriptor.Digest,
+		Digests: oci.Digests{Digest: s.artifact.Descriptor.Digest, Content: s.artifact.ContentDigest},
 		Annotations: map[string]string{
 			oci.AnnotationPipeline:              s.claim.Pipeline,
 			oci.AnnotationStage:                 s.claim.Stage,
@@ -92,8 +92,7 @@ func (s *scene) evidence() policy.Evidence {
 			oci.AnnotationContentDigest:         s.artifact.ContentDigest.String(),
 			"org.opencontainers.image.revision": "sha1:" + sourceCommit,
 		},
-		DiffID:  s.artifact.ContentDigest,
-		Content: s.artifact.ContentDigest,
+		DiffID: s.artifact.ContentDigest,
 		Hydration: policy.Hydration{
 			PolicyRef:   "origin@main",
 			OnPolicyRef: map[string]bool{gitOpsCommit: true},

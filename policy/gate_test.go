@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -212,7 +213,7 @@ func TestWaivers(t *testing.T) {
 func TestPendingIsWaived(t *testing.T) {
 	t.Parallel()
 	d := newGateScene(t)
-	d.f.Live["test"] = []policy.Span{{Artifact: predicate.Artifact{Release: release, Content: contentA}, From: ago(time.Hour)}}
+	d.f.Live["test"] = []policy.Span{{Artifact: predicate.Artifact{Release: release, Digests: oci.Digests{Content: contentA}}, From: ago(time.Hour)}}
 	gates, err := parse(t, "[{soak: {stage: test, for: 2h}}, {name: long, soak: {stage: test, for: 9h}}]", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -17,7 +18,7 @@ func TestHold(t *testing.T) {
 	h := time.Hour
 	plain, healthy := policy.Soak{Stage: "test", For: "2h"}, policy.Soak{Stage: "test", For: "2h", Healthy: true}
 	span := func(release string, content digest.Digest, from, until time.Duration) policy.Span {
-		s := policy.Span{Artifact: predicate.Artifact{Release: release, Digest: inTest, Content: content}, From: ago(from)}
+		s := policy.Span{Artifact: predicate.Artifact{Release: release, Digests: oci.Digests{Digest: inTest, Content: content}}, From: ago(from)}
 		if until != 0 {
 			s.Until = ago(until)
 		}
@@ -68,10 +69,10 @@ func TestHold(t *testing.T) {
 func TestStarts(t *testing.T) {
 	t.Parallel()
 	spans := []policy.Span{
-		{Artifact: predicate.Artifact{Content: contentA}, From: ago(9 * time.Hour), Until: ago(8 * time.Hour)},
-		{Artifact: predicate.Artifact{Content: contentB}, From: ago(8 * time.Hour), Until: ago(5 * time.Hour)},
-		{Artifact: predicate.Artifact{Content: contentB}, From: ago(5 * time.Hour), Until: ago(4 * time.Hour)},
-		{Artifact: predicate.Artifact{Content: contentB}, From: ago(4 * time.Hour)},
+		{Artifact: predicate.Artifact{Digests: oci.Digests{Content: contentA}}, From: ago(9 * time.Hour), Until: ago(8 * time.Hour)},
+		{Artifact: predicate.Artifact{Digests: oci.Digests{Content: contentB}}, From: ago(8 * time.Hour), Until: ago(5 * time.Hour)},
+		{Artifact: predicate.Artifact{Digests: oci.Digests{Content: contentB}}, From: ago(5 * time.Hour), Until: ago(4 * time.Hour)},
+		{Artifact: predicate.Artifact{Digests: oci.Digests{Content: contentB}}, From: ago(4 * time.Hour)},
 	}
 	starts := policy.Starts(spans, now)
 	if len(starts) != 4 || !starts[0].Equal(ago(9*time.Hour)) || !starts[1].Equal(starts[3]) || !starts[3].Equal(ago(8*time.Hour)) {

@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
@@ -21,7 +22,7 @@ func TestSoak(t *testing.T) {
 	t.Parallel()
 	// live is one stay; until 0 is one that lasts.
 	live := func(release string, content digest.Digest, from, until time.Duration) policy.Span {
-		s := policy.Span{Artifact: predicate.Artifact{Release: release, Digest: digest.FromString(release + content.String()), Content: content}, From: ago(from), Claimed: true}
+		s := policy.Span{Artifact: predicate.Artifact{Release: release, Digests: oci.Digests{Digest: digest.FromString(release + content.String()), Content: content}}, From: ago(from), Claimed: true}
 		if until != 0 {
 			s.Until = ago(until)
 		}
@@ -108,7 +109,7 @@ func TestSoakHealthy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newGateScene(t)
-			span := policy.Span{Artifact: predicate.Artifact{Release: release, Digest: inTest, Content: contentA}, From: ago(4 * h)}
+			span := policy.Span{Artifact: predicate.Artifact{Release: release, Digests: oci.Digests{Digest: inTest, Content: contentA}}, From: ago(4 * h)}
 			if c.ended {
 				span.Until = ago(time.Minute)
 			}

@@ -60,8 +60,7 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 	change := mirror.Change{
 		Artifact: mirror.Artifact{
 			Claim:   rec.Claim,
-			Digest:  rec.To.Digest,
-			Content: rec.To.Content,
+			Digests: rec.To.Digests,
 			Source:  mirror.Origin{URL: j.declared.SourceRepo, Commit: j.lock.GitCommit},
 			GitOps:  mirror.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
 		},

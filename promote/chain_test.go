@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -29,7 +30,7 @@ func TestRollbacks(t *testing.T) {
 		var promotions []live.Promotion
 		for i, word := range strings.Fields(history) {
 			name, back := strings.CutPrefix(word, "<")
-			p := live.Promotion{Promotion: predicate.Promotion{Action: predicate.Promoted, Sequence: i + 1, To: predicate.Artifact{Release: name, Digest: digest.FromString(name)}}}
+			p := live.Promotion{Promotion: predicate.Promotion{Action: predicate.Promoted, Sequence: i + 1, To: predicate.Artifact{Release: name, Digests: oci.Digests{Digest: digest.FromString(name)}}}}
 			if back {
 				p.Action = predicate.RolledBack
 			}

@@ -91,7 +91,7 @@ func (s *stage) newest(ctx context.Context, j *judgement) (policy.Check, error) 
 // examine verifies an artifact of a release in the stage's repository. The stage branch need not show it if it was live
 // before, or if people review it: then the review's gate checks more.
 func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact digest.Digest, wasLive bool) (*judgement, error) {
-	j := &judgement{lock: f, artifact: predicate.Artifact{Release: f.ReleaseID, Digest: artifact}}
+	j := &judgement{lock: f, artifact: predicate.Artifact{Release: f.ReleaseID, Digests: oci.Digests{Digest: artifact}}}
 	var err error
 	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
 		return nil, err

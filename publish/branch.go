@@ -10,6 +10,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
 )
 
 // maxRounds bounds how often stages are published again because a newer hydration took their tag while their branch was
@@ -149,8 +150,7 @@ func (s *stage) change() mirror.Change {
 	return mirror.Change{
 		Artifact: mirror.Artifact{
 			Claim:   s.claim,
-			Digest:  s.result.Digest,
-			Content: s.result.ContentDigest,
+			Digests: oci.Digests{Digest: s.result.Digest, Content: s.result.ContentDigest},
 			Source:  mirror.Origin{URL: s.release.SourceURL, Commit: s.Lock.GitCommit},
 			GitOps:  mirror.Origin{URL: s.run.policyRef.URL(), Commit: s.gitops},
 		},

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -113,8 +114,7 @@ type Verified struct {
 	proof
 	predicateType string
 	predicate     json.RawMessage
-	provenance    Provenance
-	provenanceErr error
+	provenance    func() (Provenance, error)
 	referrer      digest.Digest
 }
 
@@ -130,7 +130,7 @@ func (v Verified) Provenance() (Provenance, error) {
 	if v.predicateType != PredicateProvenance {
 		return Provenance{}, fmt.Errorf("a statement of type %s instead of %s", v.predicateType, PredicateProvenance)
 	}
-	return v.provenance, v.provenanceErr
+	return v.provenance()
 }
 
 // Referrer returns the digest of the manifest by which the statement is attached.
@@ -191,7 +191,7 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 		case cause == nil && err == nil:
 			proven := Verified{proof: t.proves(statement.Subject), predicateType: statement.PredicateType, predicate: statement.Predicate, referrer: b.Referrer}
 			if proven.predicateType == PredicateProvenance {
-				proven.provenance, proven.provenanceErr = parseProvenance(proven.predicate)
+				proven.provenance = sync.OnceValues(func() (Provenance, error) { return parseProvenance(statement.Predicate) })
 			}
 			return proven, nil
 		case cause != nil && !t.signed(parsed):

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/terminal"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -39,10 +40,9 @@ type Change struct {
 // Artifact is an artifact of one stage, with the commits that it was made from.
 type Artifact struct {
 	sign.Claim
-	Digest  digest.Digest
-	Content digest.Digest // of its tar
-	Source  Origin        // the package
-	GitOps  Origin        // the pipeline file and values
+	oci.Digests
+	Source Origin // the package
+	GitOps Origin // the pipeline file and values
 }
 
 // Reference returns repository@digest.

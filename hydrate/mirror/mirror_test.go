@@ -67,8 +67,7 @@ func entry(t testing.TB, stage string, n int, tree fstest.MapFS) mirror.Change {
 	return mirror.Change{
 		Artifact: mirror.Artifact{
 			Claim:   sign.Claim{Pipeline: "web", Stage: stage, Release: testworld.Release(1), Repository: "registry.example.com/web"},
-			Digest:  digest.FromString(stage + string(content)),
-			Content: content,
+			Digests: oci.Digests{Digest: digest.FromString(stage + string(content)), Content: content},
 			Source:  mirror.Origin{URL: "https://git.example.com/app.git", Commit: testworld.CommitID(1)},
 			GitOps:  mirror.Origin{URL: "https://git.example.com/gitops.git", Commit: testworld.CommitID(n)},
 		},

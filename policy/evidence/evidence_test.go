@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
@@ -156,8 +157,8 @@ func TestOtherStages(t *testing.T) {
 		t.Errorf("gates ask about %v", got)
 	}
 	spans := []policy.Span{
-		{Artifact: predicate.Artifact{Release: "git-older", Digest: older.desc.Digest, Content: older.tree.ContentDigest()}},
-		{Artifact: predicate.Artifact{Release: release, Digest: theirs.desc.Digest, Content: theirs.tree.ContentDigest()}},
+		{Artifact: predicate.Artifact{Release: "git-older", Digests: oci.Digests{Digest: older.desc.Digest, Content: older.tree.ContentDigest()}}},
+		{Artifact: predicate.Artifact{Release: release, Digests: oci.Digests{Digest: theirs.desc.Digest, Content: theirs.tree.ContentDigest()}}},
 	}
 	r.Stages["test"] = evidence.Stage{Declared: s.declared("test"), Artifact: theirs.desc.Digest, Live: spans}
 	facts := s.collect(r)

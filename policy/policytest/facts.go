@@ -18,6 +18,7 @@ import (
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/rego"
@@ -112,7 +113,7 @@ func (s *suite) stays(i int, stage string, l lock.Lock) []policy.Span {
 		}
 		release := "git-" + commit
 		spans = append(spans, policy.Span{
-			Artifact: predicate.Artifact{Release: release, Digest: artifactOf(stage, release), Content: digest.FromString(cmp.Or(stay.Content, commit))},
+			Artifact: predicate.Artifact{Release: release, Digests: oci.Digests{Digest: artifactOf(stage, release), Content: digest.FromString(cmp.Or(stay.Content, commit))}},
 			From:     s.time(stay.From, append(at, "from")...),
 			Until:    s.time(stay.Until, append(at, "until")...),
 			Claimed:  true,

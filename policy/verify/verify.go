@@ -117,7 +117,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	if err != nil {
 		return nil, err
 	}
-	ev := policy.Evidence{Digest: desc.Digest, Annotations: manifest.Annotations}
+	ev := policy.Evidence{Digests: oci.Digests{Digest: desc.Digest}, Annotations: manifest.Annotations}
 	if ev.Hydration, err = Hydration(ctx, r.Repository, desc, hydrator, r.PolicyRef); err != nil {
 		return nil, err
 	}

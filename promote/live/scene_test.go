@@ -65,7 +65,7 @@ func (s *scene) release(n int) release {
 	r := release{files: fstest.MapFS{"configmap-web.yaml": {Data: fmt.Appendf(nil, "kind: ConfigMap # %d\n", n)}}}
 	a := testworld.Push(s, s.repository, r.files, nil)
 	r.desc = a.Descriptor
-	r.Artifact = predicate.Artifact{Release: testworld.Release(n), Digest: a.Descriptor.Digest, Content: a.ContentDigest}
+	r.Artifact = predicate.Artifact{Release: testworld.Release(n), Digests: oci.Digests{Digest: a.Descriptor.Digest, Content: a.ContentDigest}}
 	return r
 }
 
@@ -120,7 +120,7 @@ func (s *scene) show(p *promotion, referrer digest.Digest) string {
 	claim.Stage, claim.Release = p.stage, p.To.Release
 	results, err := mirror.NewWriter(s.remote(), testworld.History{}, nil).Write(s.Context(), []mirror.Change{{
 		Artifact: mirror.Artifact{
-			Claim: claim, Digest: p.release.Digest, Content: p.release.Content,
+			Claim: claim, Digests: p.release.Digests,
 			Source: mirror.Origin{Commit: strings.Repeat("1", 40)}, GitOps: mirror.Origin{Commit: strings.Repeat("3", 40)},
 		},
 		Place: at, Promotion: &mirror.Promotion{Record: referrer, Expected: over}, Time: p.Time,

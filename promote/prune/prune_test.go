@@ -134,7 +134,7 @@ func (s *scene) promotion(desc ocispec.Descriptor, sequence int, release string)
 	r := predicate.Promotion{
 		Claim:  sign.Claim{Pipeline: "app", Stage: "staging", Release: release, Repository: s.repository.Name()},
 		Action: predicate.Promoted, Sequence: sequence,
-		To:   predicate.Artifact{Release: release, Digest: desc.Digest, Content: digest.FromString("content")},
+		To:   predicate.Artifact{Release: release, Digests: oci.Digests{Digest: desc.Digest, Content: digest.FromString("content")}},
 		Time: time.Unix(1774180800, 0),
 	}
 	statement, err := r.Statement()
@@ -154,7 +154,7 @@ func TestLiveInAnotherStage(t *testing.T) {
 	r := predicate.Promotion{
 		Claim:  sign.Claim{Pipeline: "app", Stage: "production", Release: release(1), Repository: s.repository.Name()},
 		Action: predicate.Promoted, Sequence: 1,
-		To:   predicate.Artifact{Release: release(1), Digest: live.Digest, Content: digest.FromString("content")},
+		To:   predicate.Artifact{Release: release(1), Digests: oci.Digests{Digest: live.Digest, Content: digest.FromString("content")}},
 		Time: time.Unix(1774180800, 0),
 	}
 	statement, err := r.Statement()

@@ -14,6 +14,7 @@ import (
 	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/publish/pullrequest"
 	"github.com/lockage/lockage/sign"
 )
@@ -37,8 +38,7 @@ func proposal(n int) pullrequest.Proposal {
 		Change: mirror.Change{
 			Artifact: mirror.Artifact{
 				Claim:   sign.Claim{Pipeline: "web", Stage: "production", Release: release, Repository: "registry.example.com/acme/manifests"},
-				Digest:  digest.Digest("sha256:" + strings.Repeat("b", 64)),
-				Content: digest.Digest("sha256:" + strings.Repeat("c", 64)),
+				Digests: oci.Digests{Digest: digest.Digest("sha256:" + strings.Repeat("b", 64)), Content: digest.Digest("sha256:" + strings.Repeat("c", 64))},
 				Source:  mirror.Origin{URL: "https://git.example.com/acme/web", Commit: fmt.Sprintf("%040x", n)},
 				GitOps:  mirror.Origin{Commit: fmt.Sprintf("%040x", 50)},
 			},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -25,9 +26,8 @@ const (
 
 // Artifact is a stage's artifact, as records name it.
 type Artifact struct {
-	Release string        `json:"release"` // git-<40 hex>
-	Digest  digest.Digest `json:"digest"`  // of the manifest
-	Content digest.Digest `json:"content"` // of the tar
+	Release string `json:"release"` // git-<40 hex>
+	oci.Digests
 }
 
 // Policy is the policy under which a promotion was decided.

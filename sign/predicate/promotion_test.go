@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -35,8 +36,8 @@ func example(artifact digest.Digest) predicate.Promotion {
 	return predicate.Promotion{
 		Claim:  sign.Claim{Pipeline: "web", Stage: "production", Release: "git-2", Repository: "registry.example.com/web"},
 		Action: predicate.Promoted, Sequence: 2,
-		From:     &predicate.Artifact{Release: "git-1", Digest: digest.FromString("from"), Content: digest.FromString("old")},
-		To:       predicate.Artifact{Release: "git-2", Digest: artifact, Content: digest.FromString("new")},
+		From:     &predicate.Artifact{Release: "git-1", Digests: oci.Digests{Digest: digest.FromString("from"), Content: digest.FromString("old")}},
+		To:       predicate.Artifact{Release: "git-2", Digests: oci.Digests{Digest: artifact, Content: digest.FromString("new")}},
 		Previous: digest.FromString("previous"),
 		Policy: predicate.Policy{
 			Repository: "https://git.example.com/gitops.git", Ref: "origin@main", Commit: strings.Repeat("3", 40),
@@ -98,7 +99,7 @@ func TestJSON(t *testing.T) {
 			`"to":{"release":"git-2","digest":"` + artifact.String() + `","content":"sha256:1"},` +
 			`"policy":{"ref":"main","commit":"3","file":"lockage.yaml","digest":"sha256:2"},` +
 			`"checks":[{"name":"gate:soak","result":"pass","reason":"2h","evidence":["sha256:3"]}],"time":"2026-04-01T12:00:00Z"}`: statement(predicate.Promotion{
-			Claim: claim, Action: predicate.Promoted, Sequence: 1, To: predicate.Artifact{Release: "git-2", Digest: artifact, Content: "sha256:1"},
+			Claim: claim, Action: predicate.Promoted, Sequence: 1, To: predicate.Artifact{Release: "git-2", Digests: oci.Digests{Digest: artifact, Content: "sha256:1"}},
 			Policy: predicate.Policy{Ref: "main", Commit: "3", File: "lockage.yaml", Digest: "sha256:2"},
 			Checks: []predicate.Check{{Name: "gate:soak", Result: "pass", Reason: "2h", Evidence: []digest.Digest{"sha256:3"}}},
 			Time:   now,
