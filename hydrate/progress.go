@@ -1,0 +1,18 @@
+package hydrate
+
+import "context"
+
+type progressKey struct{}
+
+// WithProgress returns a context whose renders call report with the name of each template, such as
+// "mychart/templates/deployment.yaml", before they execute it. Renders of one context may call report concurrently.
+func WithProgress(ctx context.Context, report func(name string)) context.Context {
+	return context.WithValue(ctx, progressKey{}, report)
+}
+
+// Progress tells whoever made ctx by [WithProgress] what is executed next.
+func Progress(ctx context.Context, name string) {
+	if report, ok := ctx.Value(progressKey{}).(func(string)); ok {
+		report(name)
+	}
+}
