@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -28,7 +27,7 @@ func compile(d *pipeline.Declaration, key, expression string, variables ...strin
 		return cel.Compile(expression, variables...)
 	})
 	if err != nil {
-		d.Report(key, "%s does not compile: %v", cmp.Or(key, "cel"), err)
+		d.Report(key, "does not compile: %v", err)
 	}
 	return program
 }

@@ -51,7 +51,7 @@ func Example_mistakes() {
   - soak: {stage: staging, for: 2 days}
 `))
 	_, _, err := pipeline.ParseGates(policy.Kinds(), doc, "production", lock.Lock{}, fstest.MapFS{})
-	fmt.Printf("%.40s…\n", err)
+	fmt.Printf("%.47s…\n", err)
 	// Output:
-	// gates.yaml:2:10: cel does not compile: 1…
+	// gates.yaml:2:10: gates[0].cel: does not compile…
 }

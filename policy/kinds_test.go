@@ -76,7 +76,7 @@ a.yaml:13:16: gate name "cel" has a meaning of its own: say what this gate asks 
 a.yaml:14:16: gate name "Big" is not at most 63 lower-case letters, digits and dashes
 a.yaml:15:9: a gate has exactly one condition, this one has 0: write one list item each
 a.yaml:16:40: identity "cj" is not declared: add it to identities
-a.yaml:17:39: soak.by says whose health attestations count: write healthy: true beside it
+a.yaml:17:39: gates[6].soak.by: it says whose health attestations count: write healthy: true beside it
 a.yaml:18:41: gates[7].approval.count is 2, and by names fewer: it could never be met
 a.yaml:20:15: gates[9].rego: "oci://ghcr.io/acme/policies:v1" is not a bundle pinned by digest: write one like oci://ghcr.io/acme/policies@sha256:<64 hex>
 a.yaml:21:26: gates[10].window.allow: "Mon 09:00-09:00" begins when it ends: write 00:00-24:00 for a whole day
@@ -85,7 +85,7 @@ a.yaml:22:48: stages[0].gates[11].window.deny[1]: expected a string, found the t
 a.yaml:25:14: stages[1].waivers.by is missing
 a.yaml:28:9: a gate has exactly one condition, this one has 0: write one list item each
 a.yaml:29:9: a gate has exactly one condition, this one has 2: write one list item each
-a.yaml:29:15: cel does not compile: 1:1: undeclared reference to 'a'
+a.yaml:29:15: gates[1].cel: does not compile: 1:1: undeclared reference to 'a'
 a.yaml:29:24: gates[1].rego: "../b" holds ` + "`..`" + `: write it relative to the GitOps repository's root
 a.yaml:30:23: gates[2].soak.stage: there is no stage "x": there are s, t, u
 a.yaml:30:31: stages[2].gates[2].soak.for: expected a string, found the number 2: write "2" with quotes
@@ -94,25 +94,25 @@ a.yaml:32:29: gates[4].attestation.type: "x" is not a predicate type: write a UR
 a.yaml:32:41: gates[4].attestation.subject: "y" is not known: write artifact, image or stage:NAME
 a.yaml:32:49: identity "cj" is not declared: add it to identities
 a.yaml:32:61: gates[4].attestation.count is 0: at least 1
-a.yaml:32:71: where does not compile: 1:14: Syntax error: mismatched input '}' expecting ':'
+a.yaml:32:71: gates[4].attestation.where: does not compile: 1:14: Syntax error: mismatched input '}' expecting ':'
 a.yaml:33:43: unknown placeholder {nope}: known in stage u are {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {pipeline}, {release}, {stage}
 a.yaml:33:63: gates[5].attestation.by is empty: name who is trusted
 a.yaml:33:75: gates[5].attestation.maxAge: "1d" is not a duration above zero: write one like 2h or 90m
 a.yaml:34:43: gates[6].attestation.subject: there is no stage "nope": there are s, t, u
-a.yaml:34:72: where does not compile: the expression gives a value of type int, and must give true or false
+a.yaml:34:72: gates[6].attestation.where: does not compile: the expression gives a value of type int, and must give true or false
 a.yaml:35:19: stages[2].gates[7].approval.by is missing
 a.yaml:36:21: stages[2].gates[8].image.by: expected a list, found a string
-a.yaml:37:17: window: write allow, deny or both
+a.yaml:37:17: gates[9].window: write allow, deny or both
 a.yaml:38:26: gates[10].window.allow: "Mon" is not a weekly time: write one like Mon-Thu 09:00-16:00
 a.yaml:38:39: gates[10].window.deny: "2026-02-30/2026-03-01" is neither days such as 2026-12-20/2027-01-03 nor a weekly time such as Mon-Thu 09:00-16:00
 a.yaml:38:73: gates[10].window.timezone: "a b" is not a time zone: write one like America/Los_Angeles
 a.yaml:39:55: gates[11].window.timezone: "Mars/Olympus" is not a time zone: write one like America/Los_Angeles
 a.yaml:40:9: unknown key "unknown" in stages[2].gates[12]
-a.yaml:41:14: cel does not compile: 1:16: Syntax error: mismatched input ')'
-a.yaml:42:15: rego broken: policies cannot be used: broken/main.rego:3:22: rego_type_error: undefined function http.send
-a.yaml:43:15: rego absent: policies cannot be used: the GitOps repository has no such folder
-a.yaml:44:15: rego empty: policies cannot be used: no rule deny, violation or warn in 0 policy files: they would allow everything
-a.yaml:45:15: rego broken/main.rego: policies cannot be used: it is a file; name the folder that it is in`
+a.yaml:41:14: gates[13].cel: does not compile: 1:16: Syntax error: mismatched input ')'
+a.yaml:42:15: gates[14].rego: broken: policies cannot be used: broken/main.rego:3:22: rego_type_error: undefined function http.send
+a.yaml:43:15: gates[15].rego: absent: policies cannot be used: the GitOps repository has no such folder
+a.yaml:44:15: gates[16].rego: empty: policies cannot be used: no rule deny, violation or warn in 0 policy files: they would allow everything
+a.yaml:45:15: gates[17].rego: broken/main.rego: policies cannot be used: it is a file; name the folder that it is in`
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -154,7 +154,7 @@ func (u unreadable) Open(name string) (fs.File, error) {
 func TestWindowsAreBounded(t *testing.T) {
 	t.Parallel()
 	_, err := parse(t, "[window: {allow: ["+strings.Repeat("Mon 09:00-16:00,", 101)+"]}]", nil)
-	if err == nil || !strings.Contains(err.Error(), "window.allow has 101 entries, at most 100 are read") {
+	if err == nil || !strings.Contains(err.Error(), "window.allow: 101 entries, at most 100 are read") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -39,7 +39,7 @@ func parseRego(argument string, d *pipeline.Declaration) pipeline.Condition {
 	g.policies, err = pipeline.Once(d, "rego "+argument, func() (*rego.Policies, error) { return rego.Load(d.Files(), argument) })
 	switch {
 	case errors.Is(err, rego.ErrUnusable):
-		d.Report("", "rego %v", err)
+		d.Report("", "%v", err)
 	case err != nil:
 		d.Fail(fmt.Errorf("rego %w", err))
 	}

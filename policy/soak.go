@@ -91,7 +91,7 @@ func parseSoak(declared Soak, d *pipeline.Declaration) pipeline.Condition {
 	d.Stage(declared.Stage, "stage")
 	d.Signers(declared.By, nil)
 	if declared.By != nil && !declared.Healthy {
-		d.Report("by", "soak.by says whose health attestations count: write healthy: true beside it")
+		d.Report("by", "it says whose health attestations count: write healthy: true beside it")
 	}
 	by := declared.By
 	if len(by) == 0 {

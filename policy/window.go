@@ -45,11 +45,11 @@ const maxWindowRules = 100
 func parseWindow(declared Window, d *pipeline.Declaration) pipeline.Condition {
 	w := window{zone: time.UTC}
 	if len(declared.Allow) == 0 && len(declared.Deny) == 0 {
-		d.Report("", "window: write allow, deny or both")
+		d.Report("", "write allow, deny or both")
 	}
 	for key, list := range map[string][]string{"allow": declared.Allow, "deny": declared.Deny} {
 		if len(list) > maxWindowRules {
-			d.Report(key, "window.%s has %d entries, at most %d are read", key, len(list), maxWindowRules)
+			d.Report(key, "%d entries, at most %d are read", len(list), maxWindowRules)
 		}
 	}
 	d.Rule("allow", func(text string) string {

@@ -37,9 +37,10 @@ func (d *Declaration) at(key string) []any {
 	return append(slices.Clip(d.path), key)
 }
 
-// Report adds a problem at the value of a key, or at the condition where the key is absent.
+// Report adds a problem at the value of a key, or at the condition where the key is absent. The message names the key.
 func (d *Declaration) Report(key, format string, args ...any) {
-	d.checker.add(d.doc.At(d.at(key)...).Pos, format, args...)
+	path := d.at(key)
+	d.checker.add(d.doc.At(path...).Pos, "%s: "+format, append([]any{pathName(path)}, args...)...)
 }
 
 // Rule applies a rule to the string under a key, or to every string in the list there. A rule returns what is wrong, as the end
@@ -66,7 +67,7 @@ func (d *Declaration) Duration(key string) time.Duration {
 func (d *Declaration) Stage(name, key string) {
 	n := d.doc.Find(d.at(key)...)
 	if _, ok := d.pipeline.Stage(name); !ok && !d.anyName && n.IsString() && !d.checker.unexpanded[n.Pos] {
-		d.Report(key, "%s: there is no stage %q: there are %s", pathName(d.at(key)), name, strings.Join(slices.Sorted(slices.Values(d.pipeline.Order())), ", "))
+		d.Report(key, "there is no stage %q: there are %s", name, strings.Join(slices.Sorted(slices.Values(d.pipeline.Order())), ", "))
 	}
 }
 

@@ -82,7 +82,7 @@ func Compile(expression string, variables ...string) (*Program, error) {
 // problems writes what the compiler found in one line, each with its place in the expression. It leaves out the parser's list
 // of every token that could have followed.
 func problems(issues *cel.Issues) error {
-	plain := strings.NewReplacer(" (in container '')", "", "'<EOF>'", "the end", "<EOF>", "the end")
+	plain := strings.NewReplacer(" (in container '')", "", "mismatched input '<EOF>'", "the expression ends too early", "'<EOF>'", "the end", "<EOF>", "the end")
 	var all []string
 	for _, e := range issues.Errors() {
 		message, _, _ := strings.Cut(strings.Join(strings.Fields(e.Message), " "), " expecting {")

@@ -206,7 +206,7 @@ a.yaml:2:127: about: "x" is not a digest: write sha256:<64 hex>
 a.yaml:2:171: a waiver names one of the gates: cel
 a.yaml:2:208: predicate: expected a map`,
 		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, objects: [{kind: Pod}], liveTree: none}]":                                               `a.yaml:2:42: objects cannot be read: `,
-		"gates: [{rego: none}]\ncases: [{name: a, result: pass}]":                                                                                        "a.yaml:1:16: rego none: ",
+		"gates: [{rego: none}]\ncases: [{name: a, result: pass}]":                                                                                        "a.yaml:1:16: gates[0].rego: none: ",
 		"gates: [{rego: 'oci://a.example/b@sha256:1111111111111111111111111111111111111111111111111111111111111111'}]\ncases: [{name: a, result: pass}]": "tests read no registry",
 		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, live: {test: [{from: x, commit: y}]}}]":                                                 `"x" is not a time`,
 		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, live: {test: [{until: 2026-01-05T12:00:00Z}]}}]":                                        "a.yaml:2:47: from is missing",
