@@ -26,11 +26,18 @@ type File struct {
 	Digest digest.Digest // the SHA-256 of Data
 }
 
+// absent is an fs.ErrNotExist that says what to do.
+type absent string
+
+func (a absent) Error() string { return string(a) }
+
+func (absent) Is(target error) bool { return target == fs.ErrNotExist }
+
 // Current reads the newest release of the lock directory dir. The error is fs.ErrNotExist if it has no release.
 func Current(fsys fs.FS, dir string) (File, error) {
 	f, err := read(fsys, path.Join(dir, currentName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, fmt.Errorf("no release in lock directory %s: %w: write one with `lockage lock write`", dir, err)
+		return File{}, absent("no release in lock directory " + dir + ": write one with `lockage lock write`")
 	}
 	return f, err
 }
@@ -78,7 +85,7 @@ func Release(fsys fs.FS, dir, id string) (File, error) {
 	}
 	f, err := read(fsys, path.Join(dir, id+".yaml"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, fmt.Errorf("release %s is not in lock directory %s: %w", id, dir, err)
+		return File{}, absent("release " + id + " is not in lock directory " + dir + ": write it with `lockage lock write --commit " + strings.TrimPrefix(id, "git-") + "`")
 	}
 	if err == nil && f.ReleaseID != id {
 		return File{}, fmt.Errorf("%s holds another release, %s: restore the file from git's history", f.Path, f.ReleaseID)
