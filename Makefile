@@ -60,6 +60,12 @@ soak: ## what takes hours: a promotion that fails at each of its requests, many 
 	go test -count=1 -timeout 12h -run TestExactlyWhoUsesItChanges ./hydrate/plan -args -steps=3000
 	$(MAKE) fuzz FUZZTIME=5m
 
+.PHONY: charts
+charts: ## compare real charts in CHARTS=DIR, and kustomizations in KUSTOMIZATIONS=DIR, with upstream's helm and kustomize
+	tools=$$(internal/e2e/tools.sh helm kustomize) && \
+	LOCKAGE_HELM="$$tools/helm" LOCKAGE_KUSTOMIZE="$$tools/kustomize" LOCKAGE_CHARTS="$(CHARTS)" LOCKAGE_KUSTOMIZATIONS="$(KUSTOMIZATIONS)" \
+		go test -count=1 -timeout 12h -run 'TestReal' ./hydrate/helm ./hydrate/kustomize
+
 # The linter's cache holds the paths of the checkout that filled it, and looks for exclusions there: one a checkout.
 .PHONY: lint
 lint: ## gofmt, go vet, module files, golangci-lint

@@ -169,7 +169,7 @@ func TestFetchedEqualsDependencyBuild(t *testing.T) {
 			t.Parallel()
 			request := base
 			request.Values = []hydrate.File{{Path: "v", Data: []byte(values)}}
-			want, err := template(t, helm, filepath.Join(built, "app"), request)
+			want, err := judge(helm).Objects(t, template(t, filepath.Join(built, "app"), request)...)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,14 +6,13 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/lockage/lockage/hydrate"
@@ -78,8 +77,13 @@ func pack(t *testing.T, files []txtar.File) []byte {
 	return out.Bytes()
 }
 
-// template runs `helm template` and decodes its output with apimachinery, which knows nothing of our decoder.
-func template(t *testing.T, helm, dir string, request hydrate.Request) (map[string]any, error) {
+// judge is upstream's helm, far from anybody's configuration.
+func judge(program string) testworld.Judge {
+	return testworld.Judge{Program: program, Env: []string{"KUBECONFIG=/dev/null"}}
+}
+
+// template returns the arguments by which helm renders a request.
+func template(t *testing.T, dir string, request hydrate.Request) []string {
 	t.Helper()
 	args := []string{"template", request.ReleaseName, dir, "--namespace", request.Namespace, "--kube-version", request.KubeVersion}
 	for _, v := range request.APIVersions {
@@ -96,77 +100,20 @@ func template(t *testing.T, helm, dir string, request hydrate.Request) (map[stri
 	if request.IncludeCRDs {
 		args = append(args, "--include-crds")
 	}
-	cmd := exec.CommandContext(t.Context(), helm, args...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "KUBECONFIG=/dev/null")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("helm: %s", stderr.String())
-	}
-	return testworld.Objects(t, bytes.NewReader(out)), nil
+	return args
 }
 
 // compare renders with upstream and with us, through decoder, layout and tree, and reports what differs.
-func compare(t *testing.T, helm, dir string, request hydrate.Request) (objects int) {
+func compare(t *testing.T, helm, dir string, request hydrate.Request) {
 	t.Helper()
-	want, wantErr := template(t, helm, dir, request)
-	got, gotErr := render(t, dir, request)
-	if wantErr != nil || gotErr != nil {
-		if wantErr == nil || gotErr == nil {
-			t.Errorf("helm says: %v\nwe say: %v", wantErr, gotErr)
-		} else {
-			t.Logf("both fail:\n%v\n%v", wantErr, gotErr)
+	objects := judge(helm).Compare(t, func() (iter.Seq2[string, []byte], error) {
+		tree, err := render(t, dir, request)
+		if err != nil {
+			return nil, err
 		}
-		return 0
-	}
-	var all bytes.Buffer
-	files := 0
-	for name, data := range got.Files() {
-		files++
-		fmt.Fprintf(&all, "---\n# %s\n%s", name, data)
-	}
-	ours := testworld.Objects(t, &all)
-	if len(want) != len(ours) || len(ours) != files {
-		t.Errorf("%d objects in %d files, helm has %d", len(ours), files, len(want))
-	}
-	again, err := template(t, helm, dir, request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dropRandom(t, want, again, ours)
-	if diff := cmp.Diff(want, ours); diff != "" {
-		t.Errorf("objects differ (-helm +lockage):\n%.4000s", diff)
-	}
-	return len(want)
-}
-
-// dropRandom leaves out what cannot be compared, since upstream itself renders it differently in two runs: objects with
-// random content, and as many objects with random names as upstream has of their kind.
-func dropRandom(t *testing.T, want, again, ours map[string]any) {
-	t.Helper()
-	kind := func(key string) string { return key[:strings.LastIndex(key, "/")] }
-	renamed := map[string]int{}
-	for key := range want {
-		other, there := again[key]
-		if there && cmp.Equal(want[key], other) {
-			continue
-		}
-		t.Logf("random: %s", key)
-		if !there {
-			renamed[kind(key)]++
-		}
-		delete(want, key)
-		if there {
-			delete(ours, key)
-		}
-	}
-	for key := range ours {
-		if _, there := want[key]; !there && renamed[kind(key)] > 0 {
-			renamed[kind(key)]--
-			delete(ours, key)
-		}
-	}
+		return tree.Files(), nil
+	}, template(t, dir, request)...)
+	t.Logf("%d objects", objects)
 }
 
 func render(t *testing.T, dir string, request hydrate.Request) (*hydrate.Tree, error) {
@@ -233,13 +180,14 @@ func TestObjectsEqualHelmTemplate(t *testing.T) {
 			t.Parallel()
 			request := base
 			change(&request)
-			t.Logf("%d objects", compare(t, helm, dir, request))
+			compare(t, helm, dir, request)
 		})
 	}
 }
 
-// TestChartsOfOthers compares with upstream over folders of charts that LOCKAGE_CHARTS names, separated by colons.
-func TestChartsOfOthers(t *testing.T) {
+// TestRealCharts compares with upstream over folders of charts that LOCKAGE_CHARTS names, separated by colons: each chart with
+// its own values, and with those of each ci/*-values.yaml in it.
+func TestRealCharts(t *testing.T) {
 	t.Parallel()
 	folders := filepath.SplitList(os.Getenv("LOCKAGE_CHARTS"))
 	if len(folders) == 0 {
@@ -253,11 +201,20 @@ func TestChartsOfOthers(t *testing.T) {
 		}
 		for _, chart := range charts {
 			dir := filepath.Dir(chart)
-			t.Run(filepath.Base(folder)+"/"+filepath.Base(dir), func(t *testing.T) {
-				t.Parallel()
+			ci, err := filepath.Glob(filepath.Join(dir, "ci", "*-values.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range append([]string{""}, ci...) {
 				request := hydrate.Request{ReleaseName: "web", Namespace: "shop", KubeVersion: "1.34", Hooks: hydrate.HooksAll, IncludeCRDs: true}
-				t.Logf("%d objects", compare(t, helm, dir, request))
-			})
+				if file != "" {
+					request.Values = values(t, "", file)
+				}
+				t.Run(filepath.Base(dir)+"/"+filepath.Base(file), func(t *testing.T) {
+					t.Parallel()
+					compare(t, helm, dir, request)
+				})
+			}
 		}
 	}
 }

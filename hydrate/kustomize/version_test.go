@@ -14,7 +14,7 @@ func TestVersionIsTheOneInGoMod(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := strings.TrimSpace(string(out)); got != version {
-			t.Errorf("go.mod requires %s %s, the input digest says %s", module, got, version)
+			t.Errorf("go.mod requires %s %s, the renderer names %s", module, got, version)
 		}
 	}
 }
