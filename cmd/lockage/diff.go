@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ import (
 
 type diffResults struct {
 	stages   []stagediff.Change
-	none     string // text if no stage changes
+	rest     string // text after the stages
 	color    bool
 	markdown bool
 	limit    int
@@ -37,15 +38,17 @@ type diffResults struct {
 func (rs diffResults) MarshalJSON() ([]byte, error) { return json.Marshal(rs.stages) }
 
 func (rs diffResults) Text(w io.Writer) {
-	if len(rs.stages) == 0 {
-		fmt.Fprintln(w, rs.none)
-		return
+	if err := rs.write(w); err != nil {
+		fmt.Fprintln(w, err) // the writer's own errors show at the end of the run
 	}
-	if rs.markdown {
-		if err := stagediff.WriteMarkdown(w, rs.stages, diff.MarkdownOptions{Limit: rs.limit}); err != nil {
-			fmt.Fprintln(w, err)
-		}
-		return
+	if rs.rest != "" {
+		fmt.Fprintln(w, rs.rest)
+	}
+}
+
+func (rs diffResults) write(w io.Writer) error {
+	if rs.markdown && len(rs.stages) > 0 {
+		return stagediff.WriteMarkdown(w, rs.stages, diff.MarkdownOptions{Limit: rs.limit})
 	}
 	for i, s := range rs.stages {
 		if i > 0 {
@@ -53,24 +56,26 @@ func (rs diffResults) Text(w io.Writer) {
 		}
 		fmt.Fprintf(w, "== %s\n\n", s.Title())
 		if err := s.Changes.WriteText(w, diff.TextOptions{Color: rs.color}); err != nil {
-			return // the writer's own errors show at the end of the run
+			return err
 		}
 	}
+	return nil
 }
 
 func newDiffCommand(a *app) *cobra.Command {
 	var d differ
 	cmd := &cobra.Command{
-		Use:   "diff STAGE|RELEASE | diff A B | diff --base REV|--commit COMMIT [STAGE...]",
+		Use:   "diff STAGE|RELEASE | diff A B | diff --base REV|--commit COMMIT|--set-render KEY=VALUE [STAGE...]",
 		Short: "Show what a change does to the stages, object by object",
 		Long: `Diff compares the manifests of stages, object by object: a summary, the changes that need a reviewer's attention, and the
 changed fields. It needs no key, and publishes nothing.
 
-  diff STAGE             what promoting the candidate would change: the candidate against what is live
-  diff RELEASE           the same for a release, in all stages
-  diff A B               any two of those below
-  diff --base REV        what HEAD changes against another commit of the GitOps repository, in all affected stages
-  diff --commit COMMIT   what another source commit would change against the locked one
+  diff STAGE                    what promoting the candidate would change: the candidate against what is live
+  diff RELEASE                  the same for a release, in all stages
+  diff A B                      any two of those below
+  diff --base REV               what HEAD changes against another commit of the GitOps repository, in all affected stages
+  diff --commit COMMIT          what another source commit would change against the locked one
+  diff --set-render KEY=VALUE   what another render option would change at HEAD, and which stages it would not change
 
 A and B are each one of
   STAGE                  its candidate of the current release, or of --release
@@ -86,6 +91,7 @@ shown once, and schemas in outline.`,
 		Example: `  lockage diff --base origin/main
   lockage diff --base origin/main --comment
   lockage diff --commit "$GITHUB_SHA" production
+  lockage diff --set-render hooks=none -f 'apps/*/lockage.yaml'
   lockage diff production
   lockage diff live:staging live:production
   lockage diff git-1a2b3c git-4d5e6f --markdown`,
@@ -98,9 +104,10 @@ shown once, and schemas in outline.`,
 	f := cmd.Flags()
 	f.StringVar(&d.base, "base", "", "`REV` of the GitOps repository to compare HEAD with")
 	f.StringVar(&d.commit, "commit", "", "source `COMMIT` to compare the locked one with, 40 hex digits")
+	f.StringArrayVar(&d.setRender, "set-render", nil, "render option `KEY=VALUE`, the value in YAML, to compare with those of the pipeline files; repeatable")
 	releaseFlag(cmd, &d.release, "release", "release of a STAGE's candidate, an `ID` git-<40 hex> (default: the current one)")
 	a.policyFlag(cmd)
-	f.BoolVar(&d.worktree, "worktree", false, "with --base: files as they are on disk, committed or not, instead of HEAD")
+	f.BoolVar(&d.worktree, "worktree", false, "with --base or --set-render: files as they are on disk, committed or not, instead of HEAD")
 	f.BoolVar(&d.options.All, "all", false, "every change, those of every release included, field by field")
 	f.StringArrayVar(&d.options.Noise, "noise", nil, "`PATTERN` of fields that change with every release, instead of the usual ones; repeatable")
 	f.BoolVar(&d.markdown, "markdown", false, "Markdown, for a pull request")
@@ -116,6 +123,9 @@ type differ struct {
 	app                                   *app
 	args                                  []string
 	names                                 []sides.Name // of the arguments
+	setRender                             []string
+	overrides                             pipeline.Overrides // of setRender
+	unchanged                             []string           // stages that these do not change
 	base, commit, release, html           string
 	worktree, markdown, comment, exitCode bool
 	limit, pullRequest                    int
@@ -146,34 +156,47 @@ func (d *differ) run(ctx context.Context) error {
 			return errors.Join(err, herr)
 		}
 	}
-	none := "No stage is affected."
-	if d.named() {
-		none = "Both are the same."
-	}
-	d.app.emitVerbatim(diffResults{stages: stages, none: none, color: d.color(), markdown: d.markdown, limit: d.limit})
+	d.app.emitVerbatim(diffResults{stages: stages, rest: d.rest(stages), color: d.color(), markdown: d.markdown, limit: d.limit})
 	if err == nil && d.exitCode && len(stages) > 0 {
 		return reported{exitChange, fmt.Errorf("%d stages change", len(stages))}
 	}
 	return err
 }
 
+// rest returns what there is to say beside the stages that change.
+func (d *differ) rest(changes []stagediff.Change) string {
+	switch {
+	case len(d.unchanged) > 0:
+		return unchangedLine(d.unchanged, len(changes) > 0)
+	case len(changes) > 0:
+		return ""
+	case d.named():
+		return "Both are the same."
+	}
+	return "No stage is affected."
+}
+
 // named reports whether the arguments name what is compared.
-func (d *differ) named() bool { return d.base == "" && d.commit == "" }
+func (d *differ) named() bool { return d.base == "" && d.commit == "" && len(d.setRender) == 0 }
 
 func (d *differ) check() error {
 	switch {
 	case d.named() && len(d.args) != 1 && len(d.args) != 2:
-		return usagef("name a STAGE or RELEASE, or two sides to compare, or use --base REV or --commit COMMIT")
+		return usagef("name a STAGE or RELEASE, or two sides to compare, or use --base REV, --commit COMMIT or --set-render KEY=VALUE")
 	case !d.named() && (d.release != "" || d.app.policy != ""):
-		return usagef("--release and --policy exclude --base and --commit")
-	case d.base != "" && d.commit != "":
-		return usagef("--base and --commit exclude each other")
-	case d.comment && (d.named() || d.worktree):
+		return usagef("--release and --policy exclude --base, --commit and --set-render")
+	case d.base != "" && d.commit != "", (d.base != "" || d.commit != "") && len(d.setRender) > 0:
+		return usagef("--base, --commit and --set-render exclude each other")
+	case d.comment && (d.base == "" && d.commit == "" || d.worktree):
 		return usagef("--comment needs --base or --commit, and excludes --worktree")
 	case d.pullRequest != 0 && !d.comment || d.pullRequest < 0:
 		return usagef("--pull-request NUMBER needs --comment")
-	case d.worktree && d.base == "":
-		return usagef("--worktree needs --base")
+	case d.worktree && d.base == "" && len(d.setRender) == 0:
+		return usagef("--worktree needs --base or --set-render")
+	}
+	var err error
+	if d.overrides, err = pipeline.ParseOverrides("--set-render", d.setRender); err != nil {
+		return err
 	}
 	if d.commit != "" {
 		if _, err := git.ParseHash(d.commit); err != nil {
@@ -219,15 +242,46 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 			return nil, err
 		}
 	}
-	later, err := d.app.plan(ctx, w, after)
-	if err != nil {
+	var earlier, later stagediff.Plan
+	if later.Releases, err = d.app.planOverridden(ctx, w, after, d.overrides); err != nil {
 		return nil, err
 	}
-	earlier, err := d.earlier(ctx, w, before)
-	if err != nil {
+	if earlier.Releases, err = d.earlier(ctx, w, before); err != nil {
 		return nil, err
 	}
-	return stagediff.ComparePlans(ctx, earlier, later, d.options)
+	if len(d.setRender) == 0 {
+		changes, _, err := stagediff.ComparePlans(ctx, earlier, later, d.options)
+		return changes, err
+	}
+	later.With = "with " + strings.Join(d.setRender, ", ")
+	var changes []stagediff.Change
+	changes, d.unchanged, err = stagediff.ComparePlans(ctx, earlier, later, d.options)
+	return slices.DeleteFunc(changes, func(c stagediff.Change) bool {
+		if c.Changes.Empty() {
+			d.unchanged = append(d.unchanged, c.Name())
+		}
+		return c.Changes.Empty()
+	}), err
+}
+
+// unchangedLine counts stages, and names them if there are others.
+func unchangedLine(stages []string, others bool) string {
+	slices.Sort(stages)
+	pipelines := map[string]bool{}
+	for _, stage := range stages {
+		pipelines[path.Dir(stage)] = true
+	}
+	count := func(n int, what string) string {
+		if n != 1 {
+			what += "s"
+		}
+		return fmt.Sprintf("%d %s", n, what)
+	}
+	line := count(len(stages), "stage") + " of " + count(len(pipelines), "pipeline") + ": no change"
+	if others {
+		line += " (" + strings.Join(stages, ", ") + ")"
+	}
+	return line
 }
 
 // compareNamed compares the two sides that the arguments name, or one with what is live.

@@ -77,8 +77,13 @@ func (a *app) registries(root string) *oci.Client {
 
 // plan completes a request, and plans it.
 func (a *app) plan(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
+	return a.planOverridden(ctx, w, request, pipeline.Overrides{})
+}
+
+// planOverridden plans stages with other render options than their pipeline files say.
+func (a *app) planOverridden(ctx context.Context, w *workspace.Workspace, request plan.Request, o pipeline.Overrides) ([]plan.Release, error) {
 	var err error
-	if request.Pipelines, err = w.Pipelines(request.Files, a.files); err != nil {
+	if request.Pipelines, err = w.Overridden(request.Files, a.files, o); err != nil {
 		return nil, err
 	}
 	request.Sources = w.Repository

@@ -25,13 +25,14 @@ const (
 //
 // The error is strictyaml.Problems unless reading failed.
 func Load(files fs.FS, kinds []GateKind, names ...string) ([]*Pipeline, error) {
-	return loader{files: files, loaded: &loaded{kinds: kinds}}.load(names)
+	return LoadOverridden(files, kinds, Overrides{}, names...)
 }
 
 type loader struct {
-	files   fs.FS
-	loaded  *loaded
-	keyless bool // keyless signing passes, which is not supported yet
+	files     fs.FS
+	loaded    *loaded
+	overrides Overrides
+	keyless   bool // keyless signing passes, which is not supported yet
 }
 
 func (ld loader) load(names []string) ([]*Pipeline, error) {
@@ -101,6 +102,7 @@ func (ld loader) one(name string, c *checker) (*Pipeline, error) {
 		}
 		p.doc = strictyaml.Merge(base, root).With("stages", strictyaml.MergeByName(base.Get("stages"), root.Get("stages")))
 	}
+	p.doc = ld.overrides.apply(p.doc)
 	c.addProblems(strictyaml.Decode(p.doc, p))
 	ld.decodeGates(p.doc, false, c)
 	return p, nil

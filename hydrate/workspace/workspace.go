@@ -161,11 +161,16 @@ func (p present) ReadDir(name string) ([]fs.DirEntry, error) {
 // Pipelines reads the pipelines that the patterns name: files or globs relative to the folder that the command was started
 // in. Without a pattern it reads lockage.yaml there, or else at the root.
 func (w *Workspace) Pipelines(files fs.FS, patterns []string) ([]*pipeline.Pipeline, error) {
+	return w.Overridden(files, patterns, pipeline.Overrides{})
+}
+
+// Overridden is Pipelines whose stages have other render options than the files say.
+func (w *Workspace) Overridden(files fs.FS, patterns []string, o pipeline.Overrides) ([]*pipeline.Pipeline, error) {
 	names, err := w.pipelineFiles(files, patterns)
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.Load(files, w.Gates, names...)
+	return pipeline.LoadOverridden(files, w.Gates, o, names...)
 }
 
 func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, error) {
