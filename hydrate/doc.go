@@ -14,13 +14,15 @@
 //     SOPS encrypted (those with a top-level key `sops`) keep their keys in order and their scalars as written, since
 //     their MAC covers both.
 //   - What is written reads back as the same values under YAML 1.1 and YAML 1.2.
-//   - A render that asks for the clock or for randomness is done twice, and names what came out differently.
+//   - The output is a function of the inputs. Templates have the time of the locked commit, and random numbers of a seed that
+//     is the input digest: a render that draws some is done twice, by other numbers, and names what came out differently. So is one
+//     that generates keys or certificates, which is the exception, and has to be allowed.
 //
 // # What it refuses
 //
 //   - documents without apiVersion, kind, or a metadata.name or metadata.generateName that is a string;
 //   - two objects of one group, kind, namespace and name;
-//   - output that differs between renders, Secrets in the clear, a locked image that does not occur and, if required, images
+//   - output that depends on random numbers, which every reader can compute, Secrets in the clear, a locked image that does not occur and, if required, images
 //     without digest, unless the stage waives the rule; no error contains a value of an object;
 //   - input beyond the bounds named in object.go.
 //

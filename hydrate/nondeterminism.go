@@ -3,7 +3,6 @@ package hydrate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -14,42 +13,92 @@ import (
 // maxDifferences bounds the fields that one error names.
 const maxDifferences = 40
 
-// differences renders once more what may come out differently, and names what did: template, object and field, never a
-// value, which may be a password.
-func differences(ctx context.Context, decoder *Decoder, rendered Rendered, objects []Object) ([]string, error) {
-	if rendered.Again == nil {
+// difference is a field that comes out differently in another render: its place, never its value, which may be a password.
+type difference struct{ Source, Object, Field string }
+
+func (d difference) String() string {
+	text := d.Source
+	for _, part := range []string{d.Object, d.Field} {
+		if part != "" {
+			text += ": " + part
+		}
+	}
+	return text
+}
+
+// repeater renders a stage once more, to find what is not a function of its inputs or of what is secret.
+type repeater struct {
+	pkg      Package
+	request  Request
+	decoder  *Decoder
+	rendered Rendered
+	objects  []Object
+}
+
+// random returns what depends on the random numbers that templates drew.
+func (r repeater) random(ctx context.Context) ([]difference, error) {
+	if !r.rendered.Random {
 		return nil, nil
 	}
-	again, err := rendered.Again(ctx)
+	request := r.request
+	request.Redraw = true
+	return r.differences(ctx, request, "with other random numbers")
+}
+
+// generated returns what depends on the keys that templates generated.
+func (r repeater) generated(ctx context.Context) ([]difference, error) {
+	if !r.rendered.Generated {
+		return nil, nil
+	}
+	return r.differences(ctx, r.request, "with other keys")
+}
+
+func (r repeater) differences(ctx context.Context, request Request, circumstance string) ([]difference, error) {
+	again, err := r.pkg.Render(ctx, request)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return []string{"at another time and with other luck the render fails: " + err.Error()}, nil
+		return []difference{{Source: circumstance + " the render fails: " + err.Error()}}, nil
 	}
-	if slices.EqualFunc(rendered.Manifests, again.Manifests, func(a, b Manifest) bool { return string(a.Data) == string(b.Data) }) {
+	if slices.EqualFunc(r.rendered.Manifests, again.Manifests, func(a, b Manifest) bool { return string(a.Data) == string(b.Data) }) {
 		return nil, nil
 	}
-	others, err := decoder.Objects(again.Manifests)
+	others, err := r.decoder.Objects(again.Manifests)
 	if err != nil {
-		return []string{"at another time and with other luck the render gives no objects: " + err.Error()}, nil
+		return []difference{{Source: circumstance + " the render gives no objects: " + err.Error()}}, nil
 	}
-	return compareObjects(objects, others), nil
+	return compareObjects(r.objects, others), nil
 }
 
-// nondeterministic returns the error that lists differences.
-func nondeterministic(found []string) error {
-	return errors.New("the same inputs would not give the same output again, since templates use the clock or randomness:\n  " +
-		strings.Join(firstOf(found, maxDifferences), "\n  ") + "\nset these in the values (an existing Secret by its name, say), or publish whatever comes out (render.nondeterminism: allow)")
+// nondeterministic returns the error that lists what depends on random numbers.
+func nondeterministic(found []difference) error {
+	var lines []string
+	for _, d := range found {
+		lines = append(lines, d.String())
+	}
+	return errors.New("templates draw random numbers, which anybody who reads both repositories can compute, secrets among them:\n  " +
+		strings.Join(firstOf(lines, maxDifferences), "\n  ") + "\nset these in the values (an existing Secret by its name, say), or publish what comes out (render.nondeterminism: allow)")
+}
+
+// generatedAllowances names the fields that hold generated keys and certificates, such as
+// "nondeterminism: Secret web-tls: data.tls.key".
+func generatedAllowances(found []difference) []string {
+	var lines []string
+	for _, d := range found {
+		d.Source = "nondeterminism"
+		lines = append(lines, d.String())
+	}
+	return firstOf(lines, maxDifferences)
 }
 
 // compareObjects lists how two renders of one stage differ, ordered by template and object.
-func compareObjects(first, second []Object) []string {
+func compareObjects(first, second []Object) []difference {
 	byIdentity := map[identity]Object{}
 	for _, o := range second {
 		byIdentity[o.identity()] = o
 	}
-	var found []string
+	var found []difference
 	var alone []Object // of first
 	for _, o := range first {
 		id := o.identity()
@@ -60,12 +109,12 @@ func compareObjects(first, second []Object) []string {
 		}
 		delete(byIdentity, id)
 		for _, field := range differingFields(nil, "", o.content, other.content) {
-			found = append(found, fmt.Sprintf("%s: %v: %s", o.Source, o, field))
+			found = append(found, difference{o.Source, o.String(), field})
 		}
 	}
 	// An object whose name or namespace is random has no counterpart, but the other render made one like it.
 	for _, o := range alone {
-		found = append(found, fmt.Sprintf("%s: %v: is not there, or not by this name, in another render", o.Source, o))
+		found = append(found, difference{o.Source, o.String(), "is not there, or not by this name, in another render"})
 		for id, other := range byIdentity {
 			if other.Source == o.Source && other.Kind == o.Kind && other.Group == o.Group {
 				delete(byIdentity, id)
@@ -74,9 +123,9 @@ func compareObjects(first, second []Object) []string {
 		}
 	}
 	for _, other := range byIdentity {
-		found = append(found, fmt.Sprintf("%s: %s: another render has one more", other.Source, other.Kind))
+		found = append(found, difference{other.Source, other.Kind, "another render has one more"})
 	}
-	slices.Sort(found)
+	slices.SortFunc(found, func(a, b difference) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(found)
 }
 

@@ -1,5 +1,7 @@
 package hydrate
 
+import "time"
+
 // Options are the render options of a stage as they take effect. Their JSON form is part of the input digest: a field that
 // can change the output is in it, a place in the GitOps repository is not.
 type Options struct {
@@ -11,7 +13,7 @@ type Options struct {
 	AssertImage         bool     // every locked digest must occur in the output
 	RewriteImages       bool     // the images of containers that name a locked repository by tag are pinned by digest
 	RequireDigests      bool     // the images of all containers must be pinned by digest
-	AllowNondeterminism bool     // output that another render would not reproduce is published
+	AllowNondeterminism bool     // output that depends on random numbers, or holds generated keys, is published
 	AllowSecrets        []string `json:",omitempty"` // names the Secrets that may hold data in the clear; sorted, each once
 	Validate            bool     // the objects are checked against the schemas of KubeVersion
 	Schemas             string   `json:"-"` // a folder of the GitOps repository, for Validate
@@ -19,6 +21,7 @@ type Options struct {
 
 // Request is everything but the package that a render may look at: there is no cluster, network, environment or clock.
 type Request struct {
+	Helm        int `json:"-"` // the version of Helm that renders, 3 or 4; 0 for 3. The name of the renderer is in the digest
 	ReleaseName string
 	Namespace   string     // "" for the renderer's default
 	KubeVersion string     // e.g. "1.34"; required if the package can ask for it
@@ -27,6 +30,12 @@ type Request struct {
 	Set         []SetValue `json:",omitempty"` // literal strings, set after Values, in this order
 	IncludeCRDs bool
 	Hooks       Hooks
+
+	// [Stage.Render] sets these.
+	Clock    time.Time `json:"-"` // what templates take for the present time
+	Seed     []byte    `json:"-"` // of the random numbers that templates draw
+	Redraw   bool      `json:"-"` // whether each number is another one than the seed gives
+	Generate bool      `json:"-"` // whether keys and certificates may be generated
 }
 
 // Kustomize describes a generated overlay, as a pipeline file declares it.

@@ -10,7 +10,7 @@ func WithProgress(ctx context.Context, report func(name string)) context.Context
 	return context.WithValue(ctx, progressKey{}, report)
 }
 
-// Progress tells whoever made ctx by [WithProgress] what is executed next.
+// Progress reports what is executed next to the function that [WithProgress] put into ctx.
 func Progress(ctx context.Context, name string) {
 	if report, ok := ctx.Value(progressKey{}).(func(string)); ok {
 		report(name)

@@ -11,8 +11,9 @@ import (
 
 // A Renderer opens packages of one kind.
 type Renderer interface {
-	// Version returns name and version, such as "helm v3.22.0". It is part of the input digest.
-	Version() string
+	// Version returns the name and version of what renders by these options, such as "helm v3.22.0". It is part of the input
+	// digest.
+	Version(options Options) string
 	// Overlays reports whether the GitOps repository has a part in every package: each stage then opens its own. Otherwise
 	// stages share a package, and Source.Overlay is nil.
 	Overlays() bool
@@ -42,8 +43,8 @@ type Overlay struct {
 type Package interface {
 	// Inputs lists all of the package that a render may read, ordered by path.
 	Inputs() []Input
-	// Render renders the package for one stage. The result is a function of the package and the request alone, or it can be
-	// rendered [Rendered.Again]. The request is empty if the package is that of one stage.
+	// Render renders the package for one stage. The result is a function of the package and the request alone, unless it is
+	// [Rendered.Generated]. The request holds nothing but what [Stage.Render] sets if the package is that of one stage.
 	Render(ctx context.Context, request Request) (Rendered, error)
 }
 
@@ -71,9 +72,10 @@ const (
 type Rendered struct {
 	Manifests []Manifest
 	Warnings  []string // for people, one line each, in a stable order
-	// Again renders the same once more, as it could come out at another time and with other random numbers. It is nil if
-	// the render cannot have used the time, randomness or the like.
-	Again func(context.Context) (Rendered, error)
+	// Random reports whether random numbers of [Request.Seed] were drawn.
+	Random bool
+	// Generated reports whether keys or certificates were generated, which come out differently in every render.
+	Generated bool
 }
 
 // Manifest is one YAML document as a renderer made it. Data is shared and read-only.

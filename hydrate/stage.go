@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -15,18 +16,20 @@ import (
 )
 
 // outputVersion is part of every input digest: raise it whenever the same objects come out as other bytes.
-const outputVersion = 1
+const outputVersion = 2
 
 // Stage is one stage of a release, ready to be rendered: its output is a function of it.
 type Stage struct {
 	Pipeline string
 	Name     string
 	Lock     lock.File
-	Renderer string // name and version of what renders, such as "helm v3.22.0"
-	Package  Package
-	Options  Options
-	Decoder  *Decoder // shared by the stages of one package, which have most documents in common; nil for its own
-	Schemas  Checker  // checks the objects if Options.Validate is set
+	// Committed is the committer's time of the locked commit, which templates take for the present time.
+	Committed time.Time
+	Renderer  string // name and version of what renders, such as "helm v3.22.0"
+	Package   Package
+	Options   Options
+	Decoder   *Decoder // shared by the stages of one package, which have most documents in common; nil for its own
+	Schemas   Checker  // checks the objects if Options.Validate is set
 }
 
 // A Checker checks all objects of a stage. Its error names every object that is wrong, and no value of a Secret.
@@ -58,7 +61,9 @@ func firstOf(lines []string, limit int) []string {
 
 // Render renders the stage and checks the output by its rules; the error lists all that it breaks, no value of an object.
 func (s Stage) Render(ctx context.Context) (Rendering, error) {
-	rendered, err := s.Package.Render(ctx, s.Options.Request)
+	request := s.Options.Request
+	request.Clock, request.Seed, request.Generate = s.Committed, []byte(s.InputDigest()), s.Options.AllowNondeterminism
+	rendered, err := s.Package.Render(ctx, request)
 	if err != nil {
 		return Rendering{}, err
 	}
@@ -70,7 +75,12 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if len(objects) == 0 {
 		return Rendering{}, fmt.Errorf("the render of %s gave no object; are its values right?", s.Lock.Packaging.SourcePath)
 	}
-	changing, err := differences(ctx, decoder, rendered, objects)
+	again := repeater{s.Package, request, decoder, rendered, objects}
+	random, err := again.random(ctx)
+	if err != nil {
+		return Rendering{}, err
+	}
+	generated, err := again.generated(ctx)
 	if err != nil {
 		return Rendering{}, err
 	}
@@ -79,7 +89,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 			return Rendering{}, err
 		}
 	}
-	allowances, err := s.judge(objects, changing)
+	allowances, err := s.judge(objects, random, generated)
 	if err != nil {
 		return Rendering{}, err
 	}
@@ -91,7 +101,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 }
 
 // judge applies the stage's rules to its output, and returns those that it breaks with permission.
-func (s Stage) judge(objects []Object, changing []string) (allowances []string, err error) {
+func (s Stage) judge(objects []Object, random, generated []difference) (allowances []string, err error) {
 	var problems []error
 	waive := func(err error, waived bool, allowance string) {
 		switch {
@@ -102,9 +112,10 @@ func (s Stage) judge(objects []Object, changing []string) (allowances []string, 
 			problems = append(problems, err)
 		}
 	}
-	if len(changing) > 0 {
-		waive(nondeterministic(changing), s.Options.AllowNondeterminism, "nondeterminism: allow")
+	if len(random) > 0 {
+		waive(nondeterministic(random), s.Options.AllowNondeterminism, "nondeterminism: allow")
 	}
+	allowances = append(allowances, generatedAllowances(generated)...)
 	used, err := guardSecrets(objects, s.Options.AllowSecrets)
 	waive(err, false, "")
 	for _, name := range used {

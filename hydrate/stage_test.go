@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,19 +20,29 @@ const (
 	jobDigest = "sha256:2222222222222222222222222222222222222222222222222222222222222222"
 )
 
-// texts is a package that renders to its documents, and once more to others.
+// texts is a package that renders to its documents, and by another seed, or with other keys, to others.
 type texts struct {
 	documents []string
-	again     []string // nil: it cannot come out differently
+	random    []string      // nil: it draws no random numbers
+	generated []string      // nil: it generates nothing
+	renders   *atomic.Int64 // counts renders, if it generates
 }
 
 func (p texts) Inputs() []Input { return []Input{{Path: "a"}, {Path: "b", SHA256: [32]byte{1}}} }
 
-func (p texts) Render(context.Context, Request) (Rendered, error) {
+func (p texts) Render(_ context.Context, request Request) (Rendered, error) {
 	rendered := manifests(p.documents)
-	if p.again != nil {
-		rendered.Again = func(context.Context) (Rendered, error) { return manifests(p.again), nil }
+	switch {
+	case p.random != nil && request.Redraw && len(p.random) == 0:
+		return Rendered{}, errors.New("bad luck")
+	case p.random != nil && request.Redraw:
+		rendered = manifests(p.random)
+	case p.generated != nil && !request.Generate:
+		return Rendered{}, errors.New("it generates keys")
+	case p.generated != nil && p.renders.Add(1) > 1:
+		rendered = manifests(p.generated)
 	}
+	rendered.Random, rendered.Generated = p.random != nil, p.generated != nil
 	return rendered, nil
 }
 
@@ -74,13 +85,30 @@ func TestStageRules(t *testing.T) {
 		"secret allowed": {stage: stage(deployment, secret), change: func(s *Stage) { s.Options.AllowSecrets = []string{"db", "other"} },
 			images: []string{"ghcr.io/acme/web@" + webDigest}, allowances: []string{"allowSecrets: db"}},
 		"changing": {stage: stage(deployment, secret), change: func(s *Stage) {
-			s.Package = texts{[]string{deployment, secret}, []string{deployment, strings.ReplaceAll(secret, "hunter2", "hunter3")}}
-		}, errs: []string{"would not give the same output again", "  b.yaml: Secret db: stringData.password\n", "Secrets in the clear", "b.yaml: Secret db\n"}},
+			s.Package = texts{documents: []string{deployment, secret}, random: []string{deployment, strings.ReplaceAll(secret, "hunter2", "hunter3")}}
+		}, errs: []string{"draw random numbers, which anybody who reads both repositories can compute", "  b.yaml: Secret db: stringData.password\n", "Secrets in the clear", "b.yaml: Secret db\n"}},
+		"failing": {stage: stage(deployment), change: func(s *Stage) {
+			s.Package = texts{documents: []string{deployment}, random: []string{}}
+		}, errs: []string{"\n  with other random numbers the render fails: bad luck\n"}},
+		"no object": {stage: stage(deployment), change: func(s *Stage) {
+			s.Package = texts{documents: []string{deployment}, random: []string{"kind: Pod"}}
+		}, errs: []string{"\n  with other random numbers the render gives no objects: a.yaml: document 1: "}},
 		"changing, allowed": {stage: stage(deployment), change: func(s *Stage) {
-			s.Package, s.Options.AllowNondeterminism = texts{[]string{deployment}, []string{deployment + "\nstatus: {a: 1}"}}, true
+			s.Package, s.Options.AllowNondeterminism = texts{documents: []string{deployment}, random: []string{deployment + "\nstatus: {a: 1}"}}, true
 		}, images: []string{"ghcr.io/acme/web@" + webDigest}, allowances: []string{"nondeterminism: allow"}},
+		"generated": {stage: stage(deployment), change: func(s *Stage) {
+			s.Package = texts{documents: []string{deployment}, generated: []string{deployment}, renders: new(atomic.Int64)}
+		}, errs: []string{"it generates keys"}},
+		"generated, allowed": {stage: stage(deployment), change: func(s *Stage) {
+			s.Options.AllowNondeterminism, s.Options.AllowSecrets = true, []string{"db"}
+			s.Package = texts{documents: []string{deployment, secret}, generated: []string{deployment, strings.ReplaceAll(secret, "hunter2", "hunter3")}, renders: new(atomic.Int64)}
+		}, images: []string{"ghcr.io/acme/web@" + webDigest}, allowances: []string{"allowSecrets: db", "nondeterminism: Secret db: stringData.password"}},
+		"generated, not used": {stage: stage(deployment), change: func(s *Stage) {
+			s.Options.AllowNondeterminism = true
+			s.Package = texts{documents: []string{deployment}, generated: []string{deployment}, renders: new(atomic.Int64)}
+		}, images: []string{"ghcr.io/acme/web@" + webDigest}},
 		"not changing": {stage: stage(deployment), change: func(s *Stage) {
-			s.Package = texts{[]string{deployment}, []string{deployment + " # a comment"}}
+			s.Package = texts{documents: []string{deployment}, random: []string{deployment + " # a comment"}}
 		}, images: []string{"ghcr.io/acme/web@" + webDigest}},
 		"not pinned": {stage: stage(deployment, tagged), change: func(s *Stage) { s.Options.RequireDigests = true },
 			errs: []string{"  b.yaml: Pod a: container b: busybox\n  b.yaml: Pod a: container i: ghcr.io/acme/web:v1\n", "render.requireDigests"}},
@@ -155,6 +183,9 @@ func TestEveryFieldIsInTheInputDigest(t *testing.T) {
 		"Decoder": true, "Package": true, // its inputs are
 		"Lock.Path": true, "Lock.Data": true, "Lock.Digest": true, // its fields are
 		"Schemas": true, "Options.Schemas": true, // that they are used is
+		"Committed":             true,                                                                                                 // the locked commit is
+		"Options.Request.Helm":  true,                                                                                                 // the renderer is
+		"Options.Request.Clock": true, "Options.Request.Seed": true, "Options.Request.Redraw": true, "Options.Request.Generate": true, // Render sets them
 		"Options.Overlay": true, "Options.Kustomize": true, "Options.Request.Values[0].Path": true, // the content is
 	}
 	full := func() *Stage {

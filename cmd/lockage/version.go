@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/kustomize"
 )
@@ -47,7 +48,7 @@ func newVersionCommand(a *app) *cobra.Command {
 		Example: "  lockage version\n  lockage version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			renderers := helm.Renderer{}.Version() + ", " + kustomize.Renderer{}.Version()
+			renderers := helm.Renderer{}.Version(hydrate.Options{}) + ", " + kustomize.Renderer{}.Version(hydrate.Options{})
 			a.emit(list[versionResult]{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, renderers}})
 			return nil
 		},

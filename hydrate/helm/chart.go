@@ -10,12 +10,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/helm/engine"
+	"github.com/lockage/lockage/internal/memo"
 )
 
 // Renderer opens charts. The zero Renderer is ready, and fetches nothing.
@@ -24,11 +25,8 @@ type Renderer struct {
 	Charts Archives
 }
 
-// version is that of the linked Helm module, and part of every input digest. A test compares it with go.mod.
-const version = "v3.22.0"
-
-// Version names the renderer and its version: "helm v3.22.0".
-func (Renderer) Version() string { return "helm " + version }
+// Version names the version of Helm that renders by these options: "helm v3.22.0".
+func (Renderer) Version(hydrate.Options) string { return "helm " + version3 }
 
 // Overlays implements [hydrate.Renderer].
 func (Renderer) Overlays() bool { return false }
@@ -42,7 +40,7 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 	if err != nil {
 		return nil, err
 	}
-	p := &Package{chart: parsed, documents: map[*chart.File][][]byte{}}
+	p := &Package{chart: parsed, documents: map[*byte][][]byte{}}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -62,13 +60,18 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 type Package struct {
 	chart     *chart.Chart
 	inputs    []hydrate.Input
-	documents map[*chart.File][][]byte // of the files in crds/, which no stage changes
+	documents map[*byte][][]byte // of the files in crds/, which no stage changes, by their address
 	schemas   schemas
 	warnings  []string
+	engines   memo.Map[int, *engine.Engine] // by version of Helm
+}
 
-	parse    sync.Once                // fills the two below, for the first render
-	programs map[*chart.File]*program // of the templates; nil for one that does not parse
-	texts    map[*chart.File]bool     // other files that are relevant if tpl is given them
+// address identifies a file, whose bytes nobody changes.
+func address(data []byte) *byte {
+	if len(data) == 0 {
+		return nil
+	}
+	return &data[0]
 }
 
 // Inputs implements [hydrate.Package].
@@ -117,7 +120,7 @@ func (p *Package) prepare(c *chart.Chart) {
 	c.Raw = nil
 	for _, f := range c.Files {
 		if strings.HasPrefix(f.Name, "crds/") {
-			p.documents[f] = hydrate.SplitStream(append(slices.Clone(f.Data), '\n')) // as Helm prints it
+			p.documents[address(f.Data)] = hydrate.SplitStream(append(slices.Clone(f.Data), '\n')) // as Helm prints it
 		}
 	}
 }

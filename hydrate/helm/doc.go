@@ -16,7 +16,7 @@
 //     outside the chart are refused.
 //   - What crds/ folders define twice, word for word, is rendered once, as Helm would install it.
 //   - Where charts/ holds one subchart twice, Helm picks one at random; here it is always the same one.
-//   - `keys`, whose order Helm leaves to chance, gives them sorted.
+//   - What Helm leaves to chance, clock or host is fixed: see below.
 //
 // Rendering is hermetic: no cluster (`lookup` finds nothing, and a warning says so), no DNS, no network, no environment.
 //
@@ -31,16 +31,11 @@
 //
 // Subcharts of subcharts are taken as they were packed, as Helm does; a warning names those missing or out of range.
 //
-// # Clock and randomness
+// # Execution of templates
 //
-// What templates can ask for (`now`, `randAlphaNum`, `genCA`) is Helm's and not taken away. A render whose templates can
-// reach such a function comes with Again: the same chart, in which `now` is nine years later and numbers and letters are
-// drawn from where the first draw could not come from, so that also a year or a coin's toss comes out otherwise. What can
-// be reached is found by following calls from the templates that are rendered, through include and template, and through
-// tpl into every text of values, files and templates that it might be given. It errs to yes, which costs a render.
-//
-// Not seen: `values` (the function) of a small map, which is in random order and may come twice in the same one, and so
-// `keys` in a text given to tpl; and dates are formatted in the host's time zone.
+// Charts are loaded, and values merged, by Helm's packages. Templates are executed by package engine, which parses each file once a
+// package. Its functions are Helm's, but for those that look at clock, chance or host: they make the output a function of
+// package and request.
 //
 // # What it refuses
 //
@@ -50,7 +45,5 @@
 // # Limits
 //
 // Helm's libraries write some warnings (values that cannot be merged, unknown dependency conditions) with package log's
-// standard logger, which a program must redirect to silence them. One template cannot be interrupted: cancellation is seen
-// between the steps of a render. A template that calls `tpl` on itself without end overflows the stack, which Go does not
-// let a program survive.
+// standard logger, which a program must redirect to silence them.
 package helm

@@ -12,9 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
-	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"sigs.k8s.io/yaml"
@@ -23,120 +21,93 @@ import (
 )
 
 // Render implements [hydrate.Package]. Manifests come definitions of custom resources first, then by template.
-func (p *Package) Render(ctx context.Context, request hydrate.Request) (hydrate.Rendered, error) {
-	return p.render(ctx, request, nil)
-}
-
-// render renders for the first time, or again after change has changed the chart and its values.
-func (p *Package) render(ctx context.Context, request hydrate.Request, change func(*chart.Chart, chartutil.Values)) (rendered hydrate.Rendered, err error) {
+func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered hydrate.Rendered, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			rendered, err = hydrate.Rendered{}, fmt.Errorf("render chart %s: %v", p.chart.Name(), r)
 		}
 	}()
-	p.parse.Do(p.parseTemplates)
-	rendered.Warnings = slices.Clone(p.warnings)
-	c := clone(p.chart)
-	values, err := p.values(c, request, &rendered)
+	if err := check(request); err != nil {
+		return hydrate.Rendered{}, err
+	}
+	d, err := dialectOf(request)
 	if err != nil {
 		return hydrate.Rendered{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	user, err := mergeValues(request.Values, request.Set)
+	if err != nil {
+		return hydrate.Rendered{}, err
+	}
+	root, values, capabilities, err := d.instance(p, request, user)
+	if err != nil {
+		return hydrate.Rendered{}, err
+	}
+	warnings, err := p.schemas.validate(root, values)
+	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return hydrate.Rendered{}, err
 	}
 	if request.IncludeCRDs {
-		rendered.Manifests = p.definitions(c)
+		rendered.Manifests = p.definitions(root)
 	}
-	if change != nil {
-		change(c, values)
-	} else {
-		reached := p.reach(c, values)
-		rendered.Warnings = append(rendered.Warnings, reached.warning()...)
-		if reached.volatile {
-			tpl := reached.tpl
-			rendered.Again = func(ctx context.Context) (hydrate.Rendered, error) {
-				return p.render(ctx, request, func(c *chart.Chart, values chartutil.Values) { p.later(c, values, tpl) })
-			}
-		}
-	}
-	files, err := engine.Engine{}.Render(c, values)
+	result, err := p.execute(ctx, d, root, values, capabilities, request)
 	if err != nil {
-		return hydrate.Rendered{}, templateError(err)
-	}
-	if err := ctx.Err(); err != nil {
 		return hydrate.Rendered{}, err
 	}
-	if change != nil {
-		for name, output := range files {
-			files[name] = originalText(output)
-		}
+	rendered.Random, rendered.Generated = result.Random, result.Generated
+	rendered.Warnings = slices.Concat(p.warnings, warnings, lookupWarning(result.Lookups))
+	return rendered, collect(result.Files, request.Hooks, &rendered)
+}
+
+// check refuses a request that means nothing.
+func check(request hydrate.Request) error {
+	if request.KubeVersion == "" {
+		return errors.New("no Kubernetes version; set render.kubeVersion to that of the stage's cluster")
 	}
-	if err := collect(files, request.Hooks, &rendered); err != nil {
-		return hydrate.Rendered{}, err
+	if err := chartutil.ValidateReleaseName(request.ReleaseName); err != nil {
+		return fmt.Errorf("release name %q: %w", request.ReleaseName, err)
 	}
-	return rendered, nil
+	if !slices.Contains([]hydrate.Hooks{hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone}, request.Hooks) {
+		return fmt.Errorf("hooks %q is none of %q, %q and %q", request.Hooks, hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone)
+	}
+	return nil
+}
+
+func namespace(request hydrate.Request) string { return cmp.Or(request.Namespace, "default") }
+
+func kubeVersionError(request hydrate.Request, err error) error {
+	return fmt.Errorf("kubeVersion %q: %w; write it like 1.34", request.KubeVersion, err)
+}
+
+func (p *Package) incompatible(version string) error {
+	return fmt.Errorf("chart %s asks for Kubernetes %s; render.kubeVersion is %s", p.chart.Name(), p.chart.Metadata.KubeVersion, version)
 }
 
 // definitions returns the content of crds/ folders: of a document that occurs twice, by aliases say, Helm installs the first.
-func (p *Package) definitions(c *chart.Chart) (manifests []hydrate.Manifest) {
+func (p *Package) definitions(root *instance) (manifests []hydrate.Manifest) {
 	met := map[string]bool{}
-	for _, crd := range c.CRDObjects() {
-		for i, document := range p.documents[crd.File] {
+	for _, crd := range root.definitions {
+		for i, document := range p.documents[address(crd.data)] {
 			if !met[string(document)] {
 				met[string(document)] = true
-				manifests = append(manifests, hydrate.Manifest{Source: crd.Filename, Document: i + 1, Data: document})
+				manifests = append(manifests, hydrate.Manifest{Source: crd.name, Document: i + 1, Data: document})
 			}
 		}
 	}
 	return manifests
 }
 
-// values decides which subcharts are part of c, and returns the values of its templates.
-func (p *Package) values(c *chart.Chart, request hydrate.Request, rendered *hydrate.Rendered) (chartutil.Values, error) {
-	capabilities, err := p.capabilities(request)
-	if err != nil {
-		return nil, err
-	}
-	if err := chartutil.ValidateReleaseName(request.ReleaseName); err != nil {
-		return nil, fmt.Errorf("release name %q: %w", request.ReleaseName, err)
-	}
-	if !slices.Contains([]hydrate.Hooks{hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone}, request.Hooks) {
-		return nil, fmt.Errorf("hooks %q is none of %q, %q and %q", request.Hooks, hydrate.HooksDeploy, hydrate.HooksAll, hydrate.HooksNone)
-	}
-	user, err := mergeValues(request.Values, request.Set)
-	if err != nil {
-		return nil, err
-	}
-	if err := chartutil.ProcessDependenciesWithMerge(c, user); err != nil {
-		return nil, fmt.Errorf("dependencies of chart %s: %w", c.Name(), err)
-	}
-	options := chartutil.ReleaseOptions{Name: request.ReleaseName, Namespace: cmp.Or(request.Namespace, "default"), Revision: 1, IsInstall: true}
-	const skipSchemas = true // Helm's own check reads from network and host
-	values, err := chartutil.ToRenderValuesWithSchemaValidation(c, user, options, capabilities, skipSchemas)
-	if err != nil {
-		return nil, fmt.Errorf("values of chart %s: %w", c.Name(), err)
-	}
-	merged, _ := values["Values"].(chartutil.Values)
-	warnings, err := p.schemas.validate(c, merged)
-	rendered.Warnings = append(rendered.Warnings, warnings...)
-	return values, err
-}
+const maxNamedTemplates = 3 // in one warning
 
-func (p *Package) capabilities(request hydrate.Request) (*chartutil.Capabilities, error) {
-	if request.KubeVersion == "" {
-		return nil, errors.New("no Kubernetes version; set render.kubeVersion to that of the stage's cluster")
+// lookupWarning names the templates that called lookup.
+func lookupWarning(templates []string) []string {
+	if len(templates) == 0 {
+		return nil
 	}
-	version, err := chartutil.ParseKubeVersion(request.KubeVersion)
-	if err != nil {
-		return nil, fmt.Errorf("kubeVersion %q: %w; write it like 1.34", request.KubeVersion, err)
+	more := ""
+	if n := len(templates) - maxNamedTemplates; n > 0 {
+		templates, more = templates[:maxNamedTemplates], fmt.Sprintf(" and %d more", n)
 	}
-	if want := p.chart.Metadata.KubeVersion; want != "" && !chartutil.IsCompatibleRange(want, version.Version) {
-		return nil, fmt.Errorf("chart %s asks for Kubernetes %s; render.kubeVersion is %s", p.chart.Name(), want, version.Version)
-	}
-	capabilities := chartutil.DefaultCapabilities.Copy()
-	capabilities.KubeVersion = *version
-	capabilities.APIVersions = slices.Concat(capabilities.APIVersions, request.APIVersions)
-	return capabilities, nil
+	return []string{fmt.Sprintf("%s%s: lookup finds nothing here, as in helm template", strings.Join(templates, ", "), more)}
 }
 
 // collect splits the rendered files into documents and leaves out notes, partials and the hooks not asked for.
@@ -226,33 +197,6 @@ func splitDocuments(file string) (documents [][]byte) {
 	}
 }
 
-// Helm's errors repeat themselves: every template on the way adds `template:`, its file, that it was executing that file,
-// and `error calling include`. File, line, the expression, and the last cause are what matters.
-var (
-	locationError  = regexp.MustCompile(`(?:parse|execution) error (?:at|in) \(([^)]+)\): `)
-	executingError = regexp.MustCompile(`(?:error calling include: )?template: ([^ :]+)(:[0-9:]+): executing "([^"]*)" at (<.*?>): `)
-	yamlError      = regexp.MustCompile(`^(?:error converting YAML to JSON: |error unmarshaling JSON: |while decoding JSON: |yaml: |json: )+`)
-)
-
-// maxMessage bounds a message of Helm's engine, in bytes.
-const maxMessage = 2000
-
-// templateError shortens an error of Helm's engine to a chain of `file:line:column: <expression>: ` and the cause.
-func templateError(err error) error {
-	text := locationError.ReplaceAllString(err.Error(), "$1: ")
-	text = executingError.ReplaceAllStringFunc(text, func(step string) string {
-		m := executingError.FindStringSubmatch(step)
-		file, position, executing, expression := m[1], m[2], m[3], m[4]
-		if executing != file { // a named template in the file
-			expression = `in "` + executing + `": ` + expression
-		}
-		return file + position + ": " + expression + ": "
-	})
-	text = strings.TrimPrefix(text, "template: ")
-	if len(text) > maxMessage { // of templates that include each other without end: keep both ends
-		text = strings.ToValidUTF8(text[:maxMessage/2], "") + " … " + strings.ToValidUTF8(text[len(text)-maxMessage/2:], "")
-	}
-	return errors.New(text)
-}
+var yamlError = regexp.MustCompile(`^(?:error converting YAML to JSON: |error unmarshaling JSON: |while decoding JSON: |yaml: |json: )+`)
 
 func cleanYAML(err error) string { return yamlError.ReplaceAllString(err.Error(), "") }

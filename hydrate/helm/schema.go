@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"helm.sh/helm/v3/pkg/chart"
 
 	"github.com/lockage/lockage/internal/memo"
 )
@@ -25,7 +24,7 @@ type compiledSchema struct {
 }
 
 // validate checks values against the schemas of c and the charts below it, and lists all problems at once.
-func (s *schemas) validate(c *chart.Chart, values map[string]any) (warnings []string, err error) {
+func (s *schemas) validate(c *instance, values map[string]any) (warnings []string, err error) {
 	var problems []string
 	s.visit(c, values, &problems, &warnings)
 	if len(problems) > 0 {
@@ -34,27 +33,27 @@ func (s *schemas) validate(c *chart.Chart, values map[string]any) (warnings []st
 	return warnings, nil
 }
 
-func (s *schemas) visit(c *chart.Chart, values map[string]any, problems, warnings *[]string) {
-	if c.Schema != nil {
-		schema, err := s.compiled.Get(string(c.Schema), func() (compiledSchema, error) { return compileSchema(c.Schema) })
+func (s *schemas) visit(c *instance, values map[string]any, problems, warnings *[]string) {
+	if c.schema != nil {
+		schema, err := s.compiled.Get(string(c.schema), func() (compiledSchema, error) { return compileSchema(c.schema) })
 		for _, w := range schema.warnings {
-			*warnings = append(*warnings, fmt.Sprintf("%s: %s", c.ChartFullPath(), w))
+			*warnings = append(*warnings, fmt.Sprintf("%s: %s", c.path, w))
 		}
 		if err == nil {
 			err = schema.schema.Validate(values)
 		}
 		if err != nil {
 			text := strings.TrimPrefix(err.Error(), "jsonschema validation failed with '"+schemaURL+"#'\n")
-			*problems = append(*problems, fmt.Sprintf("%s:\n%s", c.ChartFullPath(), text))
+			*problems = append(*problems, fmt.Sprintf("%s:\n%s", c.path, text))
 		}
 	}
-	for _, d := range c.Dependencies() {
-		switch below := values[d.Name()].(type) {
+	for _, d := range c.subcharts {
+		switch below := values[d.name].(type) {
 		case nil:
 		case map[string]any:
 			s.visit(d, below, problems, warnings)
 		default:
-			*problems = append(*problems, fmt.Sprintf("%s:\n- at '/%s': want the subchart's values, a map, got %T", c.ChartFullPath(), d.Name(), below))
+			*problems = append(*problems, fmt.Sprintf("%s:\n- at '/%s': want the subchart's values, a map, got %T", c.path, d.name, below))
 		}
 	}
 }

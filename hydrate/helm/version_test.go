@@ -12,7 +12,7 @@ func TestVersionIsTheOneInGoMod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.TrimSpace(string(out)); got != version {
-		t.Errorf("go.mod requires helm %s, the input digest says %s", got, version)
+	if got := strings.TrimSpace(string(out)); got != version3 {
+		t.Errorf("go.mod requires helm %s, the input digest says %s", got, version3)
 	}
 }

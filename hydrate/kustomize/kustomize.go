@@ -34,7 +34,7 @@ const (
 )
 
 // Version names the renderer and the release that it equals: "kustomize v5.8.2".
-func (Renderer) Version() string { return "kustomize " + release }
+func (Renderer) Version(hydrate.Options) string { return "kustomize " + release }
 
 // Package is one stage's overlay, built: only the build itself finds out what it reads.
 type Package struct {

@@ -151,12 +151,13 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 	}
 	out.SourceURL, out.Committed = declared.SourceRepo, src.snapshot.Commit().Committed
 	stage := hydrate.Stage{
-		Pipeline: declared.Pipeline,
-		Name:     declared.Stage,
-		Lock:     out.Lock,
-		Renderer: renderer.Version(),
-		Options:  declared.Render,
-		Decoder:  &src.decoder,
+		Pipeline:  declared.Pipeline,
+		Name:      declared.Stage,
+		Lock:      out.Lock,
+		Committed: out.Committed,
+		Renderer:  renderer.Version(declared.Render),
+		Options:   declared.Render,
+		Decoder:   &src.decoder,
 	}
 	if declared.Render.Validate {
 		if stage.Schemas, err = m.schemas(declared); err != nil {

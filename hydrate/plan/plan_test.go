@@ -26,7 +26,7 @@ const sourceURL = "https://git.example.com/acme/app.git"
 // renderer opens packages whose only input is the file named chart, and counts them.
 type renderer struct{ opens atomic.Int32 }
 
-func (*renderer) Version() string { return "test v1" }
+func (*renderer) Version(hydrate.Options) string { return "test v1" }
 
 func (*renderer) Overlays() bool { return false }
 
@@ -39,7 +39,7 @@ func (r *renderer) Open(_ context.Context, source hydrate.Source) (hydrate.Packa
 // overlayer opens the overlay file of every stage, and counts them.
 type overlayer struct{ opens atomic.Int32 }
 
-func (*overlayer) Version() string { return "overlay v1" }
+func (*overlayer) Version(hydrate.Options) string { return "overlay v1" }
 
 func (*overlayer) Overlays() bool { return true }
 

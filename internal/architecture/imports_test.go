@@ -44,7 +44,8 @@ var floorPlan = map[string][]string{
 	"hydrate/pipeline":        {"internal/strictyaml", "hydrate", "hydrate/lock"},
 	"hydrate/workspace":       {"internal/git", "hydrate/pipeline", "hydrate/lock"},
 	"hydrate":                 {"hydrate/lock"},
-	"hydrate/helm":            {"hydrate"},
+	"hydrate/helm":            {"hydrate", "hydrate/helm/engine"},
+	"hydrate/helm/engine":     {"hydrate"},
 	"hydrate/helm/chartrepo":  {"oci"},
 	"hydrate/kustomize":       {"hydrate"},
 	"hydrate/schema":          {"hydrate"},
@@ -126,7 +127,7 @@ var notByItself = map[string][]string{
 }
 
 // noClock lists the packages that are given the time and never ask for it.
-var noClock = []string{"hydrate", "hydrate/helm", "hydrate/kustomize", "hydrate/lock", "hydrate/pipeline", "policy"}
+var noClock = []string{"hydrate", "hydrate/helm", "hydrate/helm/engine", "hydrate/kustomize", "hydrate/lock", "hydrate/pipeline", "policy"}
 
 type goPackage struct {
 	ImportPath  string
