@@ -66,6 +66,11 @@ charts: ## compare real charts in CHARTS=DIR, and kustomizations in KUSTOMIZATIO
 	LOCKAGE_HELM="$$tools/helm" LOCKAGE_KUSTOMIZE="$$tools/kustomize" LOCKAGE_CHARTS="$(CHARTS)" LOCKAGE_KUSTOMIZATIONS="$(KUSTOMIZATIONS)" \
 		go test -count=1 -timeout 12h -run 'TestReal' ./hydrate/helm ./hydrate/kustomize
 
+.PHONY: fleet
+fleet: build ## measure thirty stages of the chart in CHART=DIR (with VALUES=FILE) against thirty runs of helm template
+	tools=$$(internal/e2e/tools.sh helm) && LOCKAGE_HELM="$$tools/helm" LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_CHART=$(CHART) LOCKAGE_VALUES=$(VALUES) \
+		go test -count=1 -timeout $(TIMEOUT) -v -run TestFleet ./internal/e2e
+
 # The linter's cache holds the paths of the checkout that filled it, and looks for exclusions there: one a checkout.
 .PHONY: lint
 lint: ## gofmt, go vet, module files, golangci-lint

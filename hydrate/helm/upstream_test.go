@@ -206,7 +206,7 @@ func TestRealCharts(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, file := range append([]string{""}, ci...) {
-				request := hydrate.Request{ReleaseName: "web", Namespace: "shop", KubeVersion: "1.34", Hooks: hydrate.HooksAll, IncludeCRDs: true}
+				request := hydrate.Request{ReleaseName: "web", Namespace: "shop", KubeVersion: "1.34", Hooks: hydrate.HooksAll, IncludeCRDs: true, Generate: true}
 				if file != "" {
 					request.Values = values(t, "", file)
 				}
