@@ -17,7 +17,7 @@ type Renderer interface {
 	// Overlays reports whether the GitOps repository has a part in every package: each stage then opens its own. Otherwise
 	// stages share a package, and Source.Overlay is nil.
 	Overlays() bool
-	// Open reads and checks a package. The source is not used after Open returns.
+	// Open reads and checks a package, which may use the source as long as it is used itself.
 	Open(ctx context.Context, source Source) (Package, error)
 }
 

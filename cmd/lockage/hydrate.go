@@ -113,7 +113,9 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 	if o.Environment, err = a.environment(ctx, o.DryRun); err != nil {
 		return err
 	}
-	o.Renderers = a.renderers()
+	if o.Renderers, err = a.renderers(); err != nil {
+		return err
+	}
 	if plan {
 		return a.planHydration(ctx, o)
 	}

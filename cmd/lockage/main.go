@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 	_ "time/tzdata" // gates name time zones, and a container may have no zoneinfo
+
+	"github.com/lockage/lockage/hydrate/worker"
 )
 
 func main() {
@@ -21,19 +23,30 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	// The date functions of chart templates use this time zone, and a render must not depend on the machine.
 	time.Local = time.UTC
+	if isRenderChild(os.Args) {
+		stop()
+		os.Exit(serveRenders(os.Stdin, os.Stdout))
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: func() {}}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: func() {}, bounds: worker.Limits}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	cmd := newRootCommand(a)
 	cmd.SetArgs(args)
-	cmd.SetIn(stdin)
-	cmd.SetOut(stdout)
-	cmd.SetErr(stderr)
+	cmd.SetIn(a.stdin)
+	cmd.SetOut(a.stdout)
+	cmd.SetErr(a.stderr)
 	leaf, err := cmd.ExecuteContextC(ctx)
 	err = stopped(leaf.Context(), err)
 	a.stop()
+	if a.renders != nil {
+		a.renders.Close()
+	}
 	return a.finish(err)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/worker"
 )
 
 // app is what all verbs share in one run: standard streams, and the flags that all or many of them have.
@@ -34,6 +35,8 @@ type app struct {
 
 	stop    context.CancelFunc // releases the timer of --timeout
 	results any                // of the verb, for -o json
+	bounds  worker.Bounds      // of each render
+	renders *worker.Pool       // where something may be rendered
 }
 
 const longHelp = `Lockage renders the Kubernetes manifests of every stage at a locked commit into signed OCI artifacts, tagged by image

@@ -1,21 +1,38 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lockage/lockage/hydrate/worker"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) {
+	if isRenderChild(os.Args) {
+		main()
+	}
 	testscript.Main(m, map[string]func(){
 		"lockage":          main,
+		"lockage-hasty":    runHasty,
 		"lockage-measured": runMeasured,
 	})
+}
+
+// runHasty is the program with bounds on renders that a test reaches within seconds.
+func runHasty() {
+	time.Local = time.UTC
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, stop: func() {}, bounds: worker.Bounds{
+		Memory: 160 << 20, Stack: 8 << 20, Output: 1 << 20, Time: 3 * time.Second,
+	}}
+	os.Exit(a.run(context.Background(), os.Args[1:]))
 }
 
 // TestScript runs every script of testdata/script in a fresh directory, against the real command, a real registry and

@@ -11,10 +11,6 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/lockage/lockage/hydrate"
-	"github.com/lockage/lockage/hydrate/helm"
-	"github.com/lockage/lockage/hydrate/helm/chartrepo"
-	"github.com/lockage/lockage/hydrate/kustomize"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
@@ -87,18 +83,10 @@ func (a *app) planOverridden(ctx context.Context, w *workspace.Workspace, reques
 		return nil, err
 	}
 	request.Sources = w.Repository
-	request.Renderers = a.renderers()
+	if request.Renderers, err = a.renderers(); err != nil {
+		return nil, err
+	}
 	return plan.Make(ctx, request)
-}
-
-// renderers returns the renderers by the lock's packaging.kind. Dependencies of charts are fetched into the cache.
-func (a *app) renderers() map[lock.Kind]hydrate.Renderer {
-	fetcher := chartrepo.New(chartrepo.Options{
-		CacheDir:   a.cacheDir,
-		Registries: a.registries(a.dir),
-		UserAgent:  userAgent(),
-	})
-	return map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: fetcher}, lock.Kustomize: kustomize.Renderer{}}
 }
 
 // keyring opens private keys, with a password from the environment or the terminal.

@@ -48,6 +48,7 @@ var floorPlan = map[string][]string{
 	"hydrate/helm/engine":     {"hydrate"},
 	"hydrate/helm/chartrepo":  {"oci"},
 	"hydrate/kustomize":       {"hydrate"},
+	"hydrate/worker":          {"hydrate"},
 	"hydrate/schema":          {"hydrate"},
 	"hydrate/plan":            {"hydrate/workspace", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/schema", "internal/git"},
 	"hydrate/diff":            {"hydrate"},
@@ -117,6 +118,7 @@ var outOfReach = map[string][]string{
 	"hydrate/helm":           {"github.com/go-git", "github.com/sigstore", "oras.land/oras-go/v2/registry/remote"},
 	"hydrate/helm/chartrepo": {"helm.sh/helm", "github.com/go-git", "github.com/sigstore"},
 	"hydrate/kustomize":      {"helm.sh/helm", "github.com/go-git", "github.com/sigstore", "oras.land"},
+	"hydrate/worker":         {"helm.sh/helm", "sigs.k8s.io/kustomize", "github.com/go-git", "github.com/sigstore", "oras.land"},
 	"oci":                    {"helm.sh/helm", "github.com/go-git", "github.com/sigstore", "k8s.io"},
 	"sign":                   {"helm.sh/helm", "github.com/go-git"},
 }

@@ -1,0 +1,22 @@
+package worker
+
+import (
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// confine bounds the process where the runtime and the system can.
+func confine(b Bounds) {
+	debug.SetMaxStack(int(b.Stack))
+	// Near the bound the collector works harder, so that garbage does not count.
+	debug.SetMemoryLimit(b.Memory * 3 / 4)
+	// One allocation may be larger than all memory. The bound leaves room for what the runtime maps and does not use.
+	limitMemory(2 * b.Memory)
+}
+
+// resident returns the bytes that the runtime has of the system, stacks included.
+func resident() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
+}

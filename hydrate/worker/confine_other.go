@@ -1,0 +1,6 @@
+//go:build !linux
+
+package worker
+
+// limitMemory does nothing: the process watches itself only.
+func limitMemory(int64) {}

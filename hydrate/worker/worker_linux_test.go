@@ -1,0 +1,49 @@
+package worker
+
+import (
+	"bufio"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestEndsWithItsParent kills a parent whose child renders without end.
+func TestEndsWithItsParent(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.Command(program, "parent")
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := filepath.Join("/proc", strings.TrimSpace(line))
+	if environ, err := os.ReadFile(filepath.Join(child, "environ")); err != nil || len(environ) != 0 {
+		t.Errorf("environment of the child: %q, %v", environ, err)
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait()
+	for {
+		status, err := os.ReadFile(filepath.Join(child, "stat"))
+		if errors.Is(err, fs.ErrNotExist) || strings.Contains(string(status), ") Z ") {
+			return
+		}
+		time.Sleep(time.Millisecond) // the test's own limit ends this
+	}
+}
