@@ -19,11 +19,9 @@ func assertImages(objects []Object, locked []lock.NamedImage) error {
 		missing = append(missing, image.Digest.String())
 	}
 	for i := 0; i < len(objects) && len(missing) > 0; i++ {
-		walk("", objects[i].content, func(_ string, v any) {
-			if s, ok := v.(string); ok {
-				missing = slices.DeleteFunc(missing, func(digest string) bool { return strings.Contains(s, digest) })
-			}
-		})
+		for _, s := range objects[i].found().digests {
+			missing = slices.DeleteFunc(missing, func(digest string) bool { return strings.Contains(s, digest) })
+		}
 	}
 	if len(missing) == 0 {
 		return nil
@@ -37,36 +35,23 @@ func assertImages(objects []Object, locked []lock.NamedImage) error {
 func Images(objects []Object) []string {
 	var images []string
 	for _, o := range objects {
-		o.containers(func(container map[string]any) { images = append(images, text(container["image"])) })
+		for _, container := range o.found().containers {
+			images = append(images, text(container["image"]))
+		}
 	}
 	slices.Sort(images)
 	return slices.Compact(images)
-}
-
-// containers visits the containers that name an image.
-func (o Object) containers(visit func(container map[string]any)) {
-	walk("", o.content, func(key string, v any) {
-		if key != "containers" && key != "initContainers" && key != "ephemeralContainers" {
-			return
-		}
-		list, _ := v.([]any)
-		for _, c := range list {
-			if container, _ := c.(map[string]any); text(container["image"]) != "" {
-				visit(container)
-			}
-		}
-	})
 }
 
 // requireDigests refuses containers whose image is not pinned by digest.
 func requireDigests(objects []Object) error {
 	var found []string
 	for _, o := range objects {
-		o.containers(func(container map[string]any) {
+		for _, container := range o.found().containers {
 			if image := text(container["image"]); !pinned.MatchString(image) {
 				found = append(found, fmt.Sprintf("%s: %v: container %s: %s", o.Source, o, text(container["name"]), image))
 			}
-		})
+		}
 	}
 	if len(found) == 0 {
 		return nil
@@ -75,17 +60,34 @@ func requireDigests(objects []Object) error {
 		"set render.rewriteImages", strings.Join(firstOf(found, maxProblems), "\n  "))
 }
 
-// walk visits v and every value below it with the key of the map that holds it, "" for items of lists.
-func walk(key string, v any, visit func(key string, value any)) {
-	visit(key, v)
+// findings are what the rules of a stage look for in an object, wherever it is.
+type findings struct {
+	containers []map[string]any // those that name an image
+	secrets    []string         // names of the Secrets with data in the clear
+	digests    []string         // strings that hold the digest of an image
+}
+
+// add looks at a value and at every value below it. key is that of the map that holds the value, "" for items of lists.
+func (f *findings) add(key string, v any) {
 	switch v := v.(type) {
+	case string:
+		if strings.Contains(v, "sha256:") {
+			f.digests = append(f.digests, v)
+		}
 	case map[string]any:
+		if name, populated := populatedSecret(v); populated {
+			f.secrets = append(f.secrets, name)
+		}
 		for key, item := range v {
-			walk(key, item, visit)
+			f.add(key, item)
 		}
 	case []any:
+		holds := key == "containers" || key == "initContainers" || key == "ephemeralContainers"
 		for _, item := range v {
-			walk("", item, visit)
+			if container, _ := item.(map[string]any); holds && text(container["image"]) != "" {
+				f.containers = append(f.containers, container)
+			}
+			f.add("", item)
 		}
 	}
 }

@@ -38,6 +38,7 @@ type Object struct {
 type document struct {
 	content map[string]any
 	encoded func() []byte
+	found   func() findings
 }
 
 // Content returns the object's fields: map[string]any, []any, string, bool, int64, uint64 (beyond int64), float64 and nil.
@@ -221,6 +222,10 @@ func newObjects(content map[string]any, written any) ([]Object, error) {
 	o := Object{Kind: f.text(content, "", "kind"), document: &document{
 		content: content,
 		encoded: sync.OnceValue(func() []byte { return slices.Clip(appendBlock(nil, written, 0)) }),
+		found: sync.OnceValue(func() (f findings) {
+			f.add("", content)
+			return f
+		}),
 	}}
 	apiVersion := f.text(content, "", "apiVersion")
 	meta, ok := content["metadata"].(map[string]any)

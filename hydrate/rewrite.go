@@ -19,7 +19,7 @@ func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error)
 		}
 		changed := map[string]string{}
 		var ambiguous string
-		o.containers(func(container map[string]any) {
+		for _, container := range o.found().containers {
 			image := text(container["image"])
 			switch candidates := lockedAs(image, locked); len(candidates) {
 			case 0:
@@ -28,7 +28,7 @@ func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error)
 			default:
 				ambiguous = image
 			}
-		})
+		}
 		if ambiguous != "" {
 			return nil, fmt.Errorf("%s: %v: the image %s may be any of several locked images of that repository; name one by its tag or digest", o.Source, o, ambiguous)
 		}
@@ -41,11 +41,13 @@ func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error)
 		}
 		out[i] = copied[0]
 		out[i].Source = o.Source
-		out[i].containers(func(container map[string]any) {
-			if pinned, found := changed[text(container["image"])]; found {
+		var f findings // not found(), which keeps what the copy holds before it is changed
+		f.add("", out[i].content)
+		for _, container := range f.containers {
+			if pinned, locked := changed[text(container["image"])]; locked {
 				container["image"] = pinned
 			}
-		})
+		}
 	}
 	return out, nil
 }

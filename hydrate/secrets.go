@@ -17,7 +17,7 @@ import (
 func guardSecrets(objects []Object, allowed []string) (used []string, err error) {
 	var refused []string
 	for _, o := range objects {
-		for _, name := range o.populatedSecrets() {
+		for _, name := range o.found().secrets {
 			switch {
 			case slices.Contains(allowed, name):
 				used = append(used, name)
@@ -37,21 +37,15 @@ func guardSecrets(objects []Object, allowed []string) (used []string, err error)
 		"SealedSecrets or ExternalSecrets, or name those that may be public (render.allowSecrets)", strings.Join(firstOf(refused, maxProblems), "\n  "))
 }
 
-// populatedSecrets returns the names of the Secrets with data in the clear that o is or holds.
-func (o Object) populatedSecrets() (names []string) {
-	walk("", o.content, func(_ string, v any) {
-		content, _ := v.(map[string]any)
-		if content["kind"] != "Secret" || content["apiVersion"] != "v1" {
-			return
-		}
-		sops, _ := content["sops"].(map[string]any)
-		encrypted := isEncrypted(text(sops["mac"]))
-		if isPopulated(content["data"], encrypted) || isPopulated(content["stringData"], encrypted) {
-			meta, _ := content["metadata"].(map[string]any)
-			names = append(names, cmp.Or(text(meta["name"]), text(meta["generateName"])))
-		}
-	})
-	return names
+// populatedSecret returns the name of a Secret with data in the clear.
+func populatedSecret(content map[string]any) (name string, populated bool) {
+	if content["kind"] != "Secret" || content["apiVersion"] != "v1" {
+		return "", false
+	}
+	sops, _ := content["sops"].(map[string]any)
+	encrypted := isEncrypted(text(sops["mac"]))
+	meta, _ := content["metadata"].(map[string]any)
+	return cmp.Or(text(meta["name"]), text(meta["generateName"])), isPopulated(content["data"], encrypted) || isPopulated(content["stringData"], encrypted)
 }
 
 // isPopulated reports whether data holds a value that is neither empty nor, in an object of SOPS, encrypted.

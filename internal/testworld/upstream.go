@@ -40,7 +40,7 @@ type Judge struct {
 	Env     []string // beside the test's own
 }
 
-// Objects runs the program and returns the objects that it prints, or what it says if it fails.
+// Objects runs the program and returns the objects that it prints, or what it says if it fails. What is no object is an error.
 func (j Judge) Objects(t testing.TB, args ...string) (map[string]any, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), j.Program, args...)
@@ -51,7 +51,7 @@ func (j Judge) Objects(t testing.TB, args ...string) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s", cmd, stderr.String())
 	}
-	return Objects(t, bytes.NewReader(out)), nil
+	return decode(bytes.NewReader(out))
 }
 
 // Compare reports where our files differ from what the program prints, and if only one of both fails. It leaves out what
@@ -158,42 +158,56 @@ func nested(v any) bool {
 // Objects decodes a stream of YAML documents as Kubernetes' clients do, lists unwrapped, by kind, namespace and name.
 func Objects(t testing.TB, stream io.Reader) map[string]any {
 	t.Helper()
-	objects := map[string]any{}
-	var add func(raw []byte)
-	add = func(raw []byte) {
-		var head struct{ Items json.RawMessage }
-		if err := json.Unmarshal(raw, &head); err == nil && head.Items != nil {
-			list := new(unstructured.UnstructuredList)
-			if err := list.UnmarshalJSON(raw); err != nil {
-				t.Fatalf("%v: %s", err, raw)
-			}
-			for _, item := range list.Items {
-				add(must(json.Marshal(item.Object))(t))
-			}
-			return
-		}
-		u := new(unstructured.Unstructured)
-		if err := u.UnmarshalJSON(raw); err != nil {
-			t.Fatalf("%v: %s", err, raw)
-		}
-		key := fmt.Sprint(u.GroupVersionKind(), u.GetNamespace(), "/", u.GetName())
-		if u.GetName() == "" {
-			key += string(raw)
-		}
-		if other := objects[key]; other != nil && (u.GetKind() != "CustomResourceDefinition" || !reflect.DeepEqual(other, u.Object)) {
-			t.Fatalf("%s occurs twice", key)
-		}
-		objects[key] = u.Object
-	}
+	return must(decode(stream))(t)
+}
+
+func decode(stream io.Reader) (objects map[string]any, err error) {
+	objects = map[string]any{}
 	for decoder := yaml.NewYAMLOrJSONDecoder(stream, 4096); ; {
 		var raw runtime.RawExtension
 		if err := decoder.Decode(&raw); errors.Is(err, io.EOF) {
-			return objects
+			return objects, nil
 		} else if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		if len(raw.Raw) > 0 && string(raw.Raw) != "null" {
-			add(raw.Raw)
+			if err := addObjects(objects, raw.Raw); err != nil {
+				return nil, err
+			}
 		}
 	}
+}
+
+// addObjects decodes an object, or a list of them.
+func addObjects(objects map[string]any, raw []byte) error {
+	var head struct{ Items json.RawMessage }
+	if err := json.Unmarshal(raw, &head); err == nil && head.Items != nil {
+		list := new(unstructured.UnstructuredList)
+		if err := list.UnmarshalJSON(raw); err != nil {
+			return fmt.Errorf("%w: %s", err, raw)
+		}
+		for _, item := range list.Items {
+			one, err := json.Marshal(item.Object)
+			if err != nil {
+				return err
+			}
+			if err := addObjects(objects, one); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	u := new(unstructured.Unstructured)
+	if err := u.UnmarshalJSON(raw); err != nil {
+		return fmt.Errorf("%w: %s", err, raw)
+	}
+	key := fmt.Sprint(u.GroupVersionKind(), u.GetNamespace(), "/", u.GetName())
+	if u.GetName() == "" {
+		key += string(raw)
+	}
+	if other := objects[key]; other != nil && (u.GetKind() != "CustomResourceDefinition" || !reflect.DeepEqual(other, u.Object)) {
+		return fmt.Errorf("%s occurs twice", key)
+	}
+	objects[key] = u.Object
+	return nil
 }
