@@ -40,7 +40,7 @@ func Layout(objects []Object, mode Mode) (*Tree, error) {
 		files[i] = File{Path: names[i], Data: o.YAML()}
 	}
 	tree := newTree(files)
-	if mode == PerObject {
+	if mode == PerObject || len(files) == 0 {
 		return tree, nil
 	}
 	var documents [][]byte

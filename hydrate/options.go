@@ -1,6 +1,9 @@
 package hydrate
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Options are the render options of a stage as they take effect. Their JSON form is part of the input digest: a field that
 // can change the output is in it, a place in the GitOps repository is not.
@@ -14,6 +17,7 @@ type Options struct {
 	RewriteImages       bool     // the images of containers that name a locked repository by tag are pinned by digest
 	RequireDigests      bool     // the images of all containers must be pinned by digest
 	AllowNondeterminism bool     // output that depends on random numbers, or holds generated keys, is published
+	AllowEmpty          bool     `json:",omitempty"` // a render without an object is published
 	AllowSecrets        []string `json:",omitempty"` // names the Secrets that may hold data in the clear; sorted, each once
 	Validate            bool     // the objects are checked against the schemas of KubeVersion
 	Schemas             string   `json:"-"` // a folder of the GitOps repository, for Validate
@@ -27,7 +31,7 @@ type Request struct {
 	KubeVersion string     // e.g. "1.34"; required if the package can ask for it
 	APIVersions []string   `json:",omitempty"` // e.g. "monitoring.coreos.com/v1", beyond those that every cluster has
 	Values      []File     `json:",omitempty"` // in layering order: later files win
-	Set         []SetValue `json:",omitempty"` // literal strings, set after Values, in this order
+	Set         []SetValue `json:",omitempty"` // set after Values, in this order
 	IncludeCRDs bool
 	Hooks       Hooks
 
@@ -48,12 +52,13 @@ type Kustomize struct {
 // File is a file by name and content. The name is for messages.
 type File struct {
 	Path string `json:"-"`
-	Data []byte // nil for a values file that is not read yet
+	Data []byte
 }
 
-// SetValue sets the value at Key ("image.tag", "hosts[0]") to the string Value, uninterpreted.
+// SetValue sets the value at Key ("image.tag", "hosts[0]").
 type SetValue struct {
-	Key, Value string
+	Key   string
+	Value json.RawMessage // numbers are exact; null removes a default
 }
 
 // Hooks selects the objects that are rendered of those that a package marks as lifecycle hooks.

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -28,6 +30,7 @@ type Stage struct {
 	Renderer  string // name and version of what renders, such as "helm v3.22.0"
 	Package   Package
 	Options   Options
+	Absent    []string // optional values files that were looked for and do not exist
 	Decoder   *Decoder // shared by the stages of one package, which have most documents in common; nil for its own
 	Schemas   Checker  // checks the objects if Options.Validate is set
 }
@@ -72,8 +75,8 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if err != nil {
 		return Rendering{}, err
 	}
-	if len(objects) == 0 {
-		return Rendering{}, fmt.Errorf("the render of %s gave no object; are its values right?", s.Lock.Packaging.SourcePath)
+	if len(objects) == 0 && !s.Options.AllowEmpty {
+		return Rendering{}, fmt.Errorf("%s gave no object: is anything in it enabled? If the stage is meant to be empty, set render.allowEmpty: true", s.what())
 	}
 	again := repeater{s.Package, request, decoder, rendered, objects}
 	random, err := again.random(ctx)
@@ -100,6 +103,23 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	return Rendering{tree, len(objects), Images(objects), rendered.Warnings, allowances}, nil
 }
 
+// what names for people what the stage renders.
+func (s Stage) what() string {
+	source, o := s.Lock.Packaging.SourcePath, s.Options
+	switch {
+	case s.Lock.Packaging.Kind == lock.Kustomize && o.Kustomize != nil:
+		folders := append([]string{path.Join(source, o.Kustomize.Base)}, o.Kustomize.Components...)
+		return "render.kustomize of " + strings.Join(folders, ", ")
+	case s.Lock.Packaging.Kind == lock.Kustomize:
+		return "overlay " + o.Overlay
+	}
+	var values []string
+	for _, f := range o.Values {
+		values = append(values, f.Path)
+	}
+	return fmt.Sprintf("chart %s with %s", source, cmp.Or(strings.Join(values, ", "), "its own values"))
+}
+
 // judge applies the stage's rules to its output, and returns those that it breaks with permission.
 func (s Stage) judge(objects []Object, random, generated []difference) (allowances []string, err error) {
 	var problems []error
@@ -121,7 +141,11 @@ func (s Stage) judge(objects []Object, random, generated []difference) (allowanc
 	for _, name := range used {
 		allowances = append(allowances, "allowSecrets: "+name)
 	}
-	waive(assertImages(objects, s.Lock.Images()), !s.Options.AssertImage, "assertImage: false")
+	if len(objects) == 0 { // where nothing runs, no image can be missing
+		allowances = append(allowances, "allowEmpty: true")
+	} else {
+		waive(assertImages(objects, s.Lock.Images()), !s.Options.AssertImage, "assertImage: false")
+	}
 	if s.Options.RequireDigests {
 		waive(requireDigests(objects), false, "")
 	}
@@ -144,6 +168,9 @@ func (s Stage) InputDigest() digest.Digest {
 	var files []file
 	for _, in := range s.Package.Inputs() {
 		files = append(files, file{in.Path, in.Kind, hex.EncodeToString(in.SHA256[:])})
+	}
+	for _, name := range s.Absent {
+		files = append(files, file{Path: name, Kind: InputAbsent})
 	}
 	data, err := json.Marshal(struct {
 		Output                    int

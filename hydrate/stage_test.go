@@ -2,6 +2,7 @@ package hydrate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -190,9 +191,9 @@ func TestEveryFieldIsInTheInputDigest(t *testing.T) {
 	}
 	full := func() *Stage {
 		s := stage(deployment)
-		s.Options.AllowSecrets = []string{"db"}
+		s.Options.AllowSecrets, s.Absent = []string{"db"}, []string{"gitops/a"}
 		s.Lock.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/job:1", Digest: jobDigest}}}
-		s.Options.Request = Request{APIVersions: []string{"a/v1"}, Values: []File{{"a", []byte("a")}}, Set: []SetValue{{"a", "b"}}}
+		s.Options.Request = Request{APIVersions: []string{"a/v1"}, Values: []File{{"a", []byte("a")}}, Set: []SetValue{{"a", json.RawMessage("[1]")}}}
 		return &s
 	}
 	base := full().InputDigest()
@@ -205,13 +206,19 @@ func TestEveryFieldIsInTheInputDigest(t *testing.T) {
 			return
 		}
 		v := find(full())
-		switch v.Kind() {
-		case reflect.Struct:
+		switch {
+		case v.Type() == reflect.TypeFor[json.RawMessage]():
+			s := full()
+			if find(s).SetBytes([]byte("[2]")); s.InputDigest() == base {
+				t.Errorf("%s is not in the input digest", path)
+			}
+			return
+		case v.Kind() == reflect.Struct:
 			for i := range v.NumField() {
 				changeEach(strings.TrimPrefix(path+"."+v.Type().Field(i).Name, "."), func(s *Stage) reflect.Value { return find(s).Field(i) })
 			}
 			return
-		case reflect.Slice:
+		case v.Kind() == reflect.Slice:
 			changeEach(path+"[0]", func(s *Stage) reflect.Value { return find(s).Index(0) })
 		}
 		s := full()

@@ -17,7 +17,7 @@
 //   - The layer is compressed by klauspost/compress at a fixed level. Its bytes may change when that module is upgraded (a
 //     golden test says so); the digest of the tar, the content digest, may not.
 //
-// [Pack] refuses links, devices, names that are not clean relative UTF-8 paths, empty trees, and trees beyond [MaxFiles],
+// [Pack] refuses links, devices, names that are not clean relative UTF-8 paths, folders without any file, and trees beyond [MaxFiles],
 // [MaxFileSize] or [MaxTarSize]. [Unpack] refuses the same, and every layer that is not exactly what [Pack] would write for
 // the files in it: nothing can hide in a layer that was pulled.
 //

@@ -151,7 +151,6 @@ func TestPackRefuses(t *testing.T) {
 		annotations map[string]string
 		want        string
 	}{
-		"empty":       {tree: fstest.MapFS{}, want: "no file"},
 		"directories": {tree: fstest.MapFS{"d": {Mode: fs.ModeDir | 0o755}}, want: "no file"},
 		"symlink":     {tree: fstest.MapFS{"l": {Data: []byte("x"), Mode: fs.ModeSymlink}}, want: "neither a regular file"},
 		"device":      {tree: fstest.MapFS{"d": {Mode: fs.ModeDevice}}, want: "neither a regular file"},

@@ -95,8 +95,8 @@ func entries(tree fs.FS) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if files == 0 {
-		return nil, errors.New("pack: the tree holds no file")
+	if files == 0 && len(names) > 0 {
+		return nil, errors.New("pack: the tree holds folders and no file")
 	}
 	slices.Sort(names)
 	return names, nil

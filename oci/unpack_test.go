@@ -89,6 +89,23 @@ func tarOf(t testing.TB, entries ...entry) []byte {
 	return plain.Bytes()
 }
 
+// TestEmptyTree packs a tree without a file: its tar has no entry.
+func TestEmptyTree(t *testing.T) {
+	t.Parallel()
+	packed := mustPack(t, fstest.MapFS{}, nil)
+	layer, desc, diffID := layerOf(t, tarOf(t))
+	if packed.ContentDigest != diffID {
+		t.Errorf("its tar has the digest %s, want %s", packed.ContentDigest, diffID)
+	}
+	tree, err := Unpack(bytes.NewReader(layer), desc, diffID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := tree.ReadDir("."); err != nil || len(entries) > 0 {
+		t.Errorf("it has %v, %v", entries, err)
+	}
+}
+
 func TestUnpackRefusesForms(t *testing.T) {
 	t.Parallel()
 	file := func(name string) entry { return entry{Header: tar.Header{Name: name}, data: "x"} }
@@ -116,7 +133,7 @@ func TestUnpackRefusesForms(t *testing.T) {
 		"no directories": {[]entry{file("a/b")}, "another tool"},
 		"mode":           {[]entry{{Header: tar.Header{Name: "x", Mode: 0o777}, data: "x"}}, "another tool"},
 		"owner":          {[]entry{{Header: tar.Header{Name: "x", Uname: "root"}, data: "x"}}, "another tool"},
-		"nothing":        {nil, "no file"},
+		"folders":        {[]entry{typed("d/", tar.TypeDir, "")}, "no file"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

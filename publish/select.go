@@ -75,7 +75,7 @@ func (r *run) selected(ctx context.Context, files fs.FS) ([]plan.Release, error)
 	var changed []plan.Release
 	for _, p := range planned {
 		p.Stages = slices.DeleteFunc(p.Stages, func(s plan.Stage) bool {
-			return before[plan.KeyOf(s.Stage)] == s.InputDigest()
+			return s.Err == nil && before[plan.KeyOf(s.Stage)] == s.InputDigest()
 		})
 		if p.Err != nil || len(p.Stages) > 0 {
 			changed = append(changed, p)

@@ -91,6 +91,11 @@ func (s *stage) openMirror(ctx context.Context) error {
 
 // publish brings the registry to what the stage's inputs give. It can be called again, with another policy ref.
 func (s *stage) publish(ctx context.Context) {
+	if s.Err != nil {
+		s.result = Stage{Name: s.Name}
+		s.fail(s.Err)
+		return
+	}
 	s.input = s.InputDigest()
 	s.tags = oci.TagsOf(s.Name, s.Lock.Image.Digest, s.Lock.ReleaseID, s.input)
 	s.claim = sign.Claim{Pipeline: s.Pipeline, Stage: s.Name, Release: s.Lock.ReleaseID, Repository: s.repository.Name()}

@@ -121,6 +121,9 @@ func (r *rendering) run(ctx context.Context) error {
 }
 
 func (r *rendering) stage(ctx context.Context, release plan.Release, s plan.Stage) (renderResult, error) {
+	if s.Err != nil {
+		return renderResult{}, s.Err
+	}
 	rendered, err := s.Render(ctx)
 	if err != nil {
 		return renderResult{}, err

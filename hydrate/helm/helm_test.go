@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +51,11 @@ func sources(rendered hydrate.Rendered) (names []string) {
 		names = append(names, fmt.Sprintf("%s#%d", m.Source, m.Document))
 	}
 	return names
+}
+
+// literal sets a string.
+func literal(key, value string) hydrate.SetValue {
+	return hydrate.SetValue{Key: key, Value: json.RawMessage(strconv.Quote(value))}
 }
 
 func TestHooks(t *testing.T) {
@@ -155,11 +162,44 @@ func TestSymbolicLinks(t *testing.T) {
 	}
 }
 
+// TestNumbersOfSet compares numbers of set with those of a values file, which Helm reads as float64: what one holds exactly
+// comes out alike, and what it does not comes out as it is written.
+func TestNumbersOfSet(t *testing.T) {
+	t.Parallel()
+	const text = `{{ .Values.x }} {{ .Values.x | toJson }} {{ .Values.x | int64 }} {{ kindOf .Values.x }}`
+	fsys := chartFS("templates/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {n: \""+text+"\"}")
+	for number, want := range map[string]string{
+		"1":                    "",
+		"1234567":              "",
+		"0.1":                  "",
+		"1.5e300":              "",
+		"-9007199254740992":    "",
+		"9007199254740993":     "9007199254740993 9007199254740993 9007199254740993 int64",
+		"-9223372036854775808": "-9223372036854775808 -9223372036854775808 -9223372036854775808 int64",
+		"18446744073709551615": "18446744073709551615 18446744073709551615 -1 uint64",
+	} {
+		data := func(change func(*hydrate.Request)) string {
+			r := request
+			change(&r)
+			rendered, err := renderFS(t, fsys, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(rendered.Manifests[0].Data)
+		}
+		got := data(func(r *hydrate.Request) { r.Set = []hydrate.SetValue{{Key: "x", Value: json.RawMessage(number)}} })
+		file := data(func(r *hydrate.Request) { r.Values = []hydrate.File{{Path: "v", Data: []byte("x: " + number)}} })
+		if want == "" && got != file || !strings.Contains(got, want) {
+			t.Errorf("%s gives %s, want %q; of a file it gives %s", number, got, want, file)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	template := func(text string) fstest.MapFS { return chartFS("templates/a.yaml", text) }
 	set := func(key, value string) func(*hydrate.Request) {
-		return func(r *hydrate.Request) { r.Set = []hydrate.SetValue{{Key: key, Value: value}} }
+		return func(r *hydrate.Request) { r.Set = []hydrate.SetValue{literal(key, value)} }
 	}
 	for name, c := range map[string]struct {
 		chart  fstest.MapFS
@@ -180,9 +220,12 @@ func TestRefusals(t *testing.T) {
 		"values": {chartFS(), func(r *hydrate.Request) {
 			r.Values = []hydrate.File{{Path: "envs/a.yaml", Data: []byte("a: b\n c: d")}}
 		}, "values file envs/a.yaml: line 2: mapping values"},
-		"set key":    {chartFS(), set("a=b", "c"), `set "a=b": a key is a path`},
-		"set no key": {chartFS(), set("", "c"), `set "": a key is a path`},
-		"set path":   {chartFS("values.yaml", "a: b"), func(r *hydrate.Request) { r.Set = []hydrate.SetValue{{Key: "a", Value: "b"}, {Key: "a.b", Value: "c"}} }, `set "a.b": does the path lead through`},
+		"set key":    {chartFS(), set("a=b", "c"), `set "a=b": a name is empty, or holds =; a key is a path`},
+		"set no key": {chartFS(), set("", "c"), `set "": a name is empty`},
+		"set path":   {chartFS("values.yaml", "a: b"), func(r *hydrate.Request) { r.Set = []hydrate.SetValue{literal("a", "b"), literal("a.b", "c")} }, `set "a.b": the path asks for "b" of what is not a map`},
+		"set index":  {chartFS(), set("a[70000]", "b"), `set "a[70000]": "70000" is not an index from 0 to 65536`},
+		"set item":   {chartFS(), set("a[0]b", "b"), `set "a[0]b": "b" comes after an index`},
+		"set list":   {chartFS(), func(r *hydrate.Request) { r.Set = []hydrate.SetValue{literal("a", "b"), literal("a[0]", "c")} }, `set "a[0]": the path asks for an item of what is not a list`},
 		"parse":      {template("a: b\n{{ if }}"), nil, "c/templates/a.yaml:2: missing value for if"},
 		"nil":        {template("a: b\nc: {{ .Values.x.y }}"), nil, "c/templates/a.yaml:2:13: <.Values.x.y>: nil pointer evaluating interface {}.y"},
 		"fail":       {template("{{ fail \"no: way\" }}"), nil, "c/templates/a.yaml:1:3: no: way"},

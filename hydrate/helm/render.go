@@ -22,6 +22,7 @@ import (
 
 // Render implements [hydrate.Package]. Manifests come definitions of custom resources first, then by template.
 func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered hydrate.Rendered, err error) {
+	defer func() { err = p.explain(err, request.Set) }()
 	defer func() {
 		if r := recover(); r != nil {
 			rendered, err = hydrate.Rendered{}, fmt.Errorf("render chart %s: %v", p.chart.Name(), r)

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -89,18 +90,42 @@ func template(t *testing.T, dir string, request hydrate.Request) []string {
 	for _, v := range request.APIVersions {
 		args = append(args, "--api-versions", v)
 	}
-	for i, f := range request.Values {
+	for i, f := range slices.Concat(request.Values, typedValues(request.Set)) {
 		name := filepath.Join(t.TempDir(), fmt.Sprintf("%d.yaml", i))
 		writeFile(t, name, f.Data)
 		args = append(args, "-f", name)
 	}
 	for _, s := range request.Set {
-		args = append(args, "--set-literal", s.Key+"="+s.Value)
+		switch {
+		case s.Value[0] == '"':
+			var text string
+			if err := json.Unmarshal(s.Value, &text); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, "--set-literal", s.Key+"="+text)
+		case strings.Contains(s.Key, "["): // no file has the like
+			args = append(args, "--set-json", s.Key+"="+string(s.Value))
+		}
 	}
 	if request.IncludeCRDs {
 		args = append(args, "--include-crds")
 	}
 	return args
+}
+
+// typedValues returns values files that say the same as set, its strings and items aside.
+func typedValues(set []hydrate.SetValue) (files []hydrate.File) {
+	for _, s := range set {
+		if s.Value[0] == '"' || strings.Contains(s.Key, "[") {
+			continue
+		}
+		text := string(s.Value)
+		for _, name := range slices.Backward(strings.Split(s.Key, ".")) {
+			text = fmt.Sprintf("{%q: %s}", name, text)
+		}
+		files = append(files, hydrate.File{Path: s.Key, Data: []byte(text)})
+	}
+	return files
 }
 
 // compare renders with upstream and with us, through decoder, layout and tree, and reports what differs.
@@ -168,12 +193,28 @@ func TestObjectsEqualHelmTemplate(t *testing.T) {
 		"sub scalar": func(r *hydrate.Request) { r.Values = []hydrate.File{{Path: "v", Data: []byte("cache: 1")}} },
 		"set": func(r *hydrate.Request) {
 			r.Set = []hydrate.SetValue{
-				{Key: "image", Value: "a@sha256:b,c=d{e}[f] \n'g'"}, {Key: "nested.deep.x", Value: "true"},
-				{Key: "list[1]", Value: ""}, {Key: "global.labels.team", Value: "1"},
+				literal("image", "a@sha256:b,c=d{e}[f] \n'g'"), literal("nested.deep.x", "true"),
+				literal("list[1]", ""), literal("global.labels.team", "1"),
 			}
 		},
+		"typed set": func(r *hydrate.Request) {
+			r.Values = values(t, dir, "stage/other.yaml")
+			for key, value := range map[string]string{
+				"replicas": "5", "float": "0.1", "number": "1234567", "large": "9007199254740992", "flag": "true", "nested.drop": "null",
+				"nested.deep": `{"y": [1.5, null, {"a": "b"}], "x": null}`, "list": `[1, "a", null, [false]]`, "global.labels": `{"more": 1}`,
+				"cache.replicas": "2", "second": `{"enabled": false}`, "empty": "{}", "imageless": `""`,
+			} {
+				r.Set = append(r.Set, hydrate.SetValue{Key: key, Value: json.RawMessage(value)})
+			}
+		},
+		"typed items": func(r *hydrate.Request) {
+			for _, s := range []hydrate.SetValue{{Key: "list[4]", Value: json.RawMessage("4")}, {Key: "list[0].a", Value: json.RawMessage("null")}} {
+				r.Set = append(r.Set, s)
+			}
+		},
+		"typed wrong": func(r *hydrate.Request) { r.Set = []hydrate.SetValue{{Key: "replicas", Value: json.RawMessage(`"5"`)}} },
 		"set through scalar": func(r *hydrate.Request) {
-			r.Set = []hydrate.SetValue{{Key: "image.tag.x", Value: "y"}, {Key: "image.tag", Value: "x"}}
+			r.Set = []hydrate.SetValue{literal("image.tag.x", "y"), literal("image.tag", "x")}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

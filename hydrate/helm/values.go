@@ -3,15 +3,13 @@ package helm
 import (
 	"fmt"
 	"maps"
-	"strings"
 
-	"helm.sh/helm/v3/pkg/strvals"
 	"sigs.k8s.io/yaml"
 
 	"github.com/lockage/lockage/hydrate"
 )
 
-// mergeValues layers values files and sets literal strings over them, as `helm template -f … --set-literal …` does.
+// mergeValues layers values files and sets values over them, as `helm template -f … --set-literal …` does.
 func mergeValues(files []hydrate.File, set []hydrate.SetValue) (map[string]any, error) {
 	merged := map[string]any{}
 	for _, f := range files {
@@ -29,15 +27,7 @@ func mergeValues(files []hydrate.File, set []hydrate.SetValue) (map[string]any, 
 		}
 		merged = mergeMaps(merged, layer)
 	}
-	for _, s := range set {
-		if s.Key == "" || strings.Contains(s.Key, "=") {
-			return nil, fmt.Errorf("set %q: a key is a path into the values, such as image.tag or hosts[0].name", s.Key)
-		}
-		if err := strvals.ParseLiteralInto(s.Key+"="+s.Value, merged); err != nil {
-			return nil, fmt.Errorf("set %q: does the path lead through a value that is not a map or list? (%w)", s.Key, err)
-		}
-	}
-	return merged, nil
+	return setValues(merged, set)
 }
 
 // mergeMaps returns a copy of a with b merged over it: maps are merged, other values are replaced.

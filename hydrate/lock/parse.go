@@ -94,7 +94,7 @@ func (l Lock) check(report func(msg string, at ...any)) {
 		}
 	}
 	if p := l.Packaging.SourcePath; p != "" { // a missing one has its problem already
-		if msg := PathFault(p, "source"); msg != "" {
+		if msg := PathFault(p, "the source repository's root"); msg != "" {
 			report("packaging.sourcePath "+strconv.Quote(p)+" "+msg, "packaging", "sourcePath")
 		}
 	}
@@ -175,10 +175,10 @@ func CheckRepository(address string) error {
 	return nil
 }
 
-// PathFault describes, as the end of a sentence, why p is not a path in a repository of that name; it returns "" for a
-// valid path. The root itself is ".".
-func PathFault(p, repository string) string {
-	remedy := ": write it relative to the " + repository + " repository's root"
+// PathFault describes, as the end of a sentence, why p is not a path below root ("the source repository's root"); it returns
+// "" for a valid path. The root itself is ".".
+func PathFault(p, root string) string {
+	remedy := ": write it relative to " + root
 	switch {
 	case p == "":
 		return "is empty" + remedy

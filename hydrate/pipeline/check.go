@@ -120,7 +120,10 @@ func (c *checker) path(s scope, name string, n *strictyaml.Node) (value string, 
 }
 
 // RepositoryPath is a rule: a path in the GitOps repository.
-func RepositoryPath(p string) string { return lock.PathFault(p, "GitOps") }
+func RepositoryPath(p string) string { return lock.PathFault(p, "the GitOps repository's root") }
+
+// sourcePath is the rule for paths in the package.
+func sourcePath(p string) string { return lock.PathFault(p, "the lock's sourcePath") }
 
 // subdirectory is [RepositoryPath] without the root itself.
 func subdirectory(p string) string {
@@ -243,7 +246,7 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	c.rule(d, matches(namespace, "is not a namespace: at most 63 lower-case letters, digits and dashes"), "render", "namespace")
 	c.rule(d, matches(kubeVersion, `is not a Kubernetes version: write one like "1.34"`), "render", "kubeVersion")
 	c.rule(d, NotEmpty, "render", "apiVersions")
-	c.rule(d, RepositoryPath, "render", "values")
+	e.checkValues(c)
 	c.rule(d, oneOf("deploy", "all", "none"), "render", "hooks")
 	c.rule(d, RepositoryPath, "render", "overlay")
 	c.rule(d, RepositoryPath, "render", "kustomize", "base")

@@ -17,9 +17,10 @@ import (
 type Expanded struct {
 	Pipeline   string
 	Stage      string
-	Repository string // of the stage's artifacts, as Pipeline.Repository returns it
-	SourceRepo string // the lock's, or else the pipeline's
-	Render     hydrate.Options
+	Repository string          // of the stage's artifacts, as Pipeline.Repository returns it
+	SourceRepo string          // the lock's, or else the pipeline's
+	Render     hydrate.Options // without the content of values files
+	Values     []ValuesFile
 	Mirror     *Mirror             `yaml:"mirror"` // nil for a stage without a mirror
 	Sign       Sign                `yaml:"sign"`
 	Identities map[string]Identity `yaml:"identities"`
@@ -54,7 +55,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	expanded := e.Expanded
 	expanded.Pipeline, expanded.Stage, expanded.Repository = p.Name, stage, p.Repository(stage)
 	expanded.SourceRepo = cmp.Or(l.Packaging.SourceRepo, p.SourceRepo)
-	expanded.Render = e.Render.options(stage)
+	expanded.Render, expanded.Values = e.Render.options(stage), e.Render.Values
 	expanded.Mirror = e.Mirror.withDefaults(p.Name, stage)
 	if expanded.SourceRepo == "" {
 		c.add(p.doc.Pos, "sourceRepo is missing, and lock %s names no packaging.sourceRepo: write it in either", l.ReleaseID)
@@ -93,7 +94,9 @@ func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effec
 	if vars == nil {
 		return effective{doc: doc}, nil // reported; problems of the unexpanded stage would only add noise
 	}
-	doc = expandStrings(doc, p.stageScope(stage).with(l, vars), c)
+	values := p.stageScope(stage).with(l, vars)
+	values.checkQuotes(doc.Find("render", "set"), c)
+	doc = expandStrings(doc, values, c)
 	e := effective{doc: doc}
 	// Load reported what does not decode; expanding strings cannot add to it.
 	_ = strictyaml.DecodePartial(doc, &e)
@@ -103,7 +106,7 @@ func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effec
 // expandStrings replaces the placeholders in every string of doc except expressions.
 func expandStrings(doc *strictyaml.Node, values scope, c *checker) *strictyaml.Node {
 	return doc.MapStrings(func(path []string, s *strictyaml.Node) string {
-		if key := path[len(path)-1]; key == "cel" || key == "where" || key == "subjectRegexp" {
+		if key := path[len(path)-1]; path[0] != "render" && (key == "cel" || key == "where" || key == "subjectRegexp") {
 			return s.Value
 		}
 		return c.expand(values, s)
@@ -128,15 +131,13 @@ func (r Render) options(stage string) hydrate.Options {
 		RequireDigests:      r.RequireDigests,
 		RewriteImages:       r.RewriteImages,
 		AllowNondeterminism: r.Nondeterminism == "allow",
+		AllowEmpty:          r.AllowEmpty,
 		AllowSecrets:        slices.Compact(slices.Sorted(slices.Values(r.AllowSecrets))),
 		Validate:            r.Validate,
 		Schemas:             r.Schemas,
 	}
-	for _, name := range r.Values {
-		o.Values = append(o.Values, hydrate.File{Path: name})
-	}
 	for _, key := range slices.Sorted(maps.Keys(r.Set)) {
-		o.Set = append(o.Set, hydrate.SetValue{Key: key, Value: r.Set[key]})
+		o.Set = append(o.Set, hydrate.SetValue{Key: key, Value: r.Set[key].JSON})
 	}
 	return o
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/strictyaml"
 )
 
 func helmLock() lock.Lock {
@@ -16,6 +18,53 @@ func helmLock() lock.Lock {
 	l.Image.Ref = "ghcr.io/acme/app:v1"
 	l.Packaging = lock.Packaging{Kind: lock.Helm, SourcePath: "k8s"}
 	return l
+}
+
+// quoted is a string as JSON.
+func quoted(text string) json.RawMessage { return json.RawMessage(strconv.Quote(text)) }
+
+func TestTypedSet(t *testing.T) {
+	t.Parallel()
+	files := repo("a.yaml", header+`sourceRepo: https://github.com/acme/app.git
+render:
+  kubeVersion: "1.34"
+  set:
+    string: "1"
+    number: 1
+    big: 9223372036854775807
+    bigger: 123456789012345678901234567890
+    hex: 0x10
+    float: 0.1
+    exponent: 1e3
+    yes: true
+    word: yes
+    day: 2026-01-02
+    nothing: null
+    empty: ~
+    list: ["{stage}", 1, null, {deep: "{pipeline}", where: "{stage}"}]
+    map: {a.b: 1.50}
+    none: {}
+`+stages)
+	p, err := Load(files, nil, "a.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := p[0].Expand("s", helmLock(), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, s := range e.Render.Set {
+		got[s.Key] = string(s.Value)
+	}
+	want := map[string]string{
+		"string": `"1"`, "number": "1", "big": "9223372036854775807", "bigger": "123456789012345678901234567890", "hex": "16", "float": "0.1",
+		"exponent": "1000", "yes": "true", "word": `"yes"`, "day": `"2026-01-02"`, "nothing": "null", "empty": "null",
+		"list": `["s",1,null,{"deep":"a","where":"s"}]`, "map": `{"a.b":1.5}`, "none": "{}",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestExpand(t *testing.T) {
@@ -69,26 +118,28 @@ stages:
 	}
 	set := func(stage, literal, owner, size string) []hydrate.SetValue {
 		return []hydrate.SetValue{
-			{Key: "a.release", Value: l.ReleaseID + " " + l.GitCommit + " app"},
-			{Key: "json", Value: `{"stage":"` + stage + `","list":[1],"o":{}} {{stage}} {{ .Values.x }} a{2,3}`},
-			{Key: "literal", Value: literal},
-			{Key: "owner", Value: owner},
-			{Key: "size", Value: size},
-			{Key: "z.image", Value: l.Image.Pinned() + " ghcr.io/acme/app:v1 ghcr.io/acme/app v1 " + l.Image.Digest.String()},
+			{Key: "a.release", Value: quoted(l.ReleaseID + " " + l.GitCommit + " app")},
+			{Key: "json", Value: quoted(`{"stage":"` + stage + `","list":[1],"o":{}} {{stage}} {{ .Values.x }} a{2,3}`)},
+			{Key: "literal", Value: quoted(literal)},
+			{Key: "owner", Value: quoted(owner)},
+			{Key: "size", Value: quoted(size)},
+			{Key: "z.image", Value: quoted(l.Image.Pinned() + " ghcr.io/acme/app:v1 ghcr.io/acme/app v1 " + l.Image.Digest.String())},
 		}
 	}
 	for stage, want := range map[string]Expanded{
 		"test": {
 			Pipeline: "app", Stage: "test", Repository: "ghcr.io/acme/app-test", SourceRepo: "https://github.com/acme/app.git",
-			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "test", Namespace: "app-test", KubeVersion: "1.30", Values: []hydrate.File{{Path: "env/dev.yaml"}, {Path: "common.yaml"}},
+			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "test", Namespace: "app-test", KubeVersion: "1.30",
 				Set: set("test", "{image}", "default", "0x10"), IncludeCRDs: true, Hooks: hydrate.HooksDeploy}, AssertImage: true, Layout: hydrate.PerObject},
+			Values:     []ValuesFile{{File: "env/dev.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 11, Column: 12}}, {File: "common.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 11, Column: 30}}},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/test.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/test.pub"}, "promoter": {Key: "keys/p.pub"}},
 		},
 		"prod": {
 			Pipeline: "app", Stage: "prod", Repository: "ghcr.io/acme/app-prod", SourceRepo: "https://github.com/acme/app.git",
-			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"}, Values: []hydrate.File{{Path: "prod.yaml"}},
+			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"},
 				Set: set("prod", "", "prod", "yes"), Hooks: hydrate.HooksNone}, AllowNondeterminism: true, AllowSecrets: []string{"s"}, Layout: hydrate.Single},
+			Values:     []ValuesFile{{File: "prod.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 28, Column: 16}}},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/prod.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/prod.pub"}, "promoter": {Key: "keys/p.pub"}},
 		},

@@ -66,8 +66,8 @@ func TestLoadFull(t *testing.T) {
 		Vars: "apps/codeai/deployments/{stage}/deployment.yaml",
 		Render: Render{
 			ReleaseName: "{stage}", Namespace: "{namespace}", KubeVersion: "1.34", APIVersions: []string{},
-			Values: []string{"apps/codeai/envTypes/{envType}.values.yaml", "apps/codeai/deployments/{stage}/values.yaml"},
-			Set:    map[string]string{"image": "{image}", "owner": "acme"}, IncludeCRDs: &yes, Hooks: "deploy",
+			Values: []ValuesFile{{File: "apps/codeai/envTypes/{envType}.values.yaml"}, {File: "apps/codeai/deployments/{stage}/values.yaml"}},
+			Set:    map[string]Value{"image": {quoted("{image}")}, "owner": {quoted("acme")}}, IncludeCRDs: &yes, Hooks: "deploy",
 			Overlay: "apps/codeai/deployments/{stage}/deploy", AssertImage: &yes, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object",
 		},
 		Mirror: &Mirror{Remote: "origin", Branch: "stage/{stage}", Path: "apps/codeai/deployments/{stage}/deploy", When: OnHydrate, Review: NoReview,
@@ -86,7 +86,7 @@ func TestLoadFull(t *testing.T) {
 			{Name: "production", After: After{Stages: []string{"test"}}, Mirror: &Mirror{Review: PullRequest}, Gates: []Gate{{}, {}}},
 		},
 	}
-	if diff := cmp.Diff([]*Pipeline{want}, got, cmpopts.IgnoreUnexported(Pipeline{})); diff != "" {
+	if diff := cmp.Diff([]*Pipeline{want}, got, cmpopts.IgnoreUnexported(Pipeline{}), cmpopts.IgnoreFields(ValuesFile{}, "Pos")); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"staging", "test", "production"}, got[0].Order()); diff != "" {
@@ -145,7 +145,7 @@ a.yaml:6:24: unknown key "nam" in stages[1] (did you mean "name"?)`},
 		"vars broken":        {header + "vars: broken.yaml\n" + stages, "broken.yaml:1:9: key \"a\" is given twice, first in line 1\nbroken.yaml:1:15: key \"a\" is given twice, first in line 1"},
 		"vars leave":         {header + "vars: vars.yaml\nrender: {values: [\"x/{up}/y\", \"{sub}/{up}\"], namespace: \"{brace}\"}\n" + stages, "a.yaml:7:19: render.values: \"x/../y\" holds `..`: write it relative to the GitOps repository's root\na.yaml:7:31: render.values: \"{stage}/..\" holds `..`: write it relative to the GitOps repository's root\na.yaml:7:57: render.namespace: \"{stage}\" is not a namespace: at most 63 lower-case letters, digits and dashes"},
 		"unknown name":       {header + "vars: vars.yaml\nrender: {set: {x: \"{envtype}\", y: \"{{envtype}} {\\\"a\\\": {}} {1} { stage }\"}}\n" + stages, "a.yaml:7:19: unknown placeholder {envtype}: known in stage s are {brace}, {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {pipeline}, {release}, {stage}, {sub}, {up}"},
-		"render":             {header + "render: {releaseName: A, namespace: a_b, kubeVersion: latest, apiVersions: [''], values: ['a\\b', a//b], nondeterminism: x, layout: y, allowSecrets: [''], set: {'': x, n: 1}}\n" + stages, "a.yaml:6:23: render.releaseName: \"A\" is not a Helm release name: at most 53 lower-case letters, digits, dashes and dots\na.yaml:6:37: render.namespace: \"a_b\" is not a namespace: at most 63 lower-case letters, digits and dashes\na.yaml:6:55: render.kubeVersion: \"latest\" is not a Kubernetes version: write one like \"1.34\"\na.yaml:6:77: render.apiVersions: \"\" is empty\na.yaml:6:91: render.values: \"a\\\\b\" holds a backslash: write slashes\na.yaml:6:98: render.values: \"a//b\" is not in its shortest form: write \"a/b\"\na.yaml:6:121: render.nondeterminism: \"x\" is not known: write deny or allow\na.yaml:6:132: render.layout: \"y\" is not known: write per-object or single\na.yaml:6:150: render.allowSecrets: \"\" is empty\na.yaml:6:160: render.set: a key is empty\na.yaml:6:171: render.set.n: expected a string, found the number 1: write \"1\" with quotes"},
+		"render":             {header + "render: {releaseName: A, namespace: a_b, kubeVersion: latest, apiVersions: [''], values: ['a\\b', a//b], nondeterminism: x, layout: y, allowSecrets: [''], set: {'': x, n: .inf, m: {stage}}}\n" + stages, "a.yaml:6:23: render.releaseName: \"A\" is not a Helm release name: at most 53 lower-case letters, digits, dashes and dots\na.yaml:6:37: render.namespace: \"a_b\" is not a namespace: at most 63 lower-case letters, digits and dashes\na.yaml:6:55: render.kubeVersion: \"latest\" is not a Kubernetes version: write one like \"1.34\"\na.yaml:6:77: render.apiVersions: \"\" is empty\na.yaml:6:91: render.values: \"a\\\\b\" holds a backslash: write slashes\na.yaml:6:98: render.values: \"a//b\" is not in its shortest form: write \"a/b\"\na.yaml:6:121: render.nondeterminism: \"x\" is not known: write deny or allow\na.yaml:6:132: render.layout: \"y\" is not known: write per-object or single\na.yaml:6:150: render.allowSecrets: \"\" is empty\na.yaml:6:160: render.set: a key is empty\na.yaml:6:171: the number .inf has no place in JSON: write a string, a number, true, false, null, a list or a map\na.yaml:6:180: {stage} without quotes is a YAML map: write \"{stage}\", or {stage: null} if the map is meant"},
 		"identities": {header + "identities:\n  A_: {key: k}\n  both: {key: k, issuer: https://x, subject: y}\n  none: {}\n  half: {issuer: https://x}\n  two: {issuer: https://x, subject: y, subjectRegexp: z}\n  lone: {subject: y}\n  re: {issuer: x, subjectRegexp: '('}\n  out: {key: ../k}\n  hydrator: {key: keys/a}\n  promoter: {key: keys/b}\n" + stages,
 			"a.yaml:7:7: identity name \"A_\" is not lower-case letters, digits and dashes\na.yaml:8:9: identity both: write either key, or issuer and subject\na.yaml:9:9: identity none: write either key, or issuer and subject\na.yaml:10:9: identity half: write exactly one of subject and subjectRegexp\na.yaml:11:8: identity two: write exactly one of subject and subjectRegexp\na.yaml:12:9: identity lone: issuer is missing: a subject means nothing without it\n" +
 				"a.yaml:13:16: identities.re.issuer: \"x\" is not a URL: write one like https://token.actions.githubusercontent.com\na.yaml:13:34: identities.re.subjectRegexp: \"(\" does not compile: error parsing regexp: missing closing ): `^(?:()$`\na.yaml:14:14: identities.out.key: \"../k\" holds `..`: write it relative to the GitOps repository's root\na.yaml:16:13: identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own"},
@@ -331,9 +331,9 @@ func FuzzLoad(f *testing.F) {
 				if err != nil {
 					continue // what only a real lock decides
 				}
-				for _, v := range e.Render.Values {
-					if RepositoryPath(v.Path) != "" {
-						t.Errorf("path %q was let through", v.Path)
+				for _, v := range e.Values {
+					if RepositoryPath(v.File) != "" {
+						t.Errorf("path %q was let through", v.File)
 					}
 				}
 			}

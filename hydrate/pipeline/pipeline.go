@@ -76,8 +76,8 @@ type Render struct {
 	Namespace      string             `yaml:"namespace" jsonschema_description:"The namespace given to the renderer. Default for Helm: default; for render.kustomize: objects stay where they are."`
 	KubeVersion    string             `yaml:"kubeVersion" jsonschema_description:"The Kubernetes version to render for, in quotes. Required for Helm."`
 	APIVersions    []string           `yaml:"apiVersions" jsonschema_description:"Further API versions that charts may ask for."`
-	Values         []string           `yaml:"values" jsonschema_description:"Helm values files in the GitOps repository; later ones win."`
-	Set            map[string]string  `yaml:"set" jsonschema_description:"Helm values by path, as literal strings."`
+	Values         []ValuesFile       `yaml:"values" jsonschema_description:"Helm values files; later ones win."`
+	Set            map[string]Value   `yaml:"set" jsonschema_description:"Helm values by path. Strings are literal; null removes a default; maps are merged."`
 	IncludeCRDs    *bool              `yaml:"includeCRDs" jsonschema:"default=true" jsonschema_description:"Whether a chart's crds/ are part of the output."`
 	Hooks          hydrate.Hooks      `yaml:"hooks" jsonschema:"enum=deploy,enum=all,enum=none,default=deploy" jsonschema_description:"deploy drops delete, rollback and test hooks."`
 	Overlay        string             `yaml:"overlay" jsonschema_description:"A kustomize overlay in the GitOps repository."`
@@ -86,6 +86,7 @@ type Render struct {
 	RequireDigests bool               `yaml:"requireDigests" jsonschema:"default=false" jsonschema_description:"Whether every image must be pinned by digest."`
 	RewriteImages  bool               `yaml:"rewriteImages" jsonschema:"default=false" jsonschema_description:"Whether tags of locked repositories are replaced by digests."`
 	Nondeterminism string             `yaml:"nondeterminism" jsonschema:"enum=deny,enum=allow,default=deny" jsonschema_description:"Whether output may differ between two renders."`
+	AllowEmpty     bool               `yaml:"allowEmpty" jsonschema:"default=false" jsonschema_description:"Whether a render without an object is published."`
 	AllowSecrets   []string           `yaml:"allowSecrets" jsonschema_description:"Names of Secrets that may be published with data."`
 	Validate       bool               `yaml:"validate" jsonschema:"default=false" jsonschema_description:"Whether objects are checked against the schemas of kubeVersion."`
 	Schemas        string             `yaml:"schemas" jsonschema_description:"The folder of JSON schemas in the GitOps repository, for validate."`

@@ -5,10 +5,12 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"time"
 
@@ -59,6 +61,7 @@ type Release struct {
 type Stage struct {
 	hydrate.Stage
 	Declared pipeline.Expanded
+	Err      error // why it cannot be rendered; it has pipeline, name and lock then
 }
 
 // Make plans every pipeline, in their order. The error concerns all of them; that of one pipeline is in its Release.
@@ -133,24 +136,25 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 		if err != nil {
 			return err
 		}
-		out.Stages = append(out.Stages, Stage{stage, declared})
+		out.Stages = append(out.Stages, stage)
 	}
 	return nil
 }
 
-func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expanded) (hydrate.Stage, error) {
+// stage plans a stage. Its own error is in it; the one returned concerns all stages of the release.
+func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expanded) (Stage, error) {
 	l := out.Lock.Lock
 	renderer, ok := m.Renderers[l.Packaging.Kind]
 	if !ok {
-		return hydrate.Stage{}, fmt.Errorf("%s: packaging.kind %s is not supported yet", out.Lock.Path, l.Packaging.Kind)
+		return Stage{}, fmt.Errorf("%s: packaging.kind %s is not supported yet", out.Lock.Path, l.Packaging.Kind)
 	}
 	key := sourceKey{declared.SourceRepo, l.GitCommit}
 	src, err := m.sources.Get(key, func() (*source, error) { return m.read(ctx, key) })
 	if err != nil {
-		return hydrate.Stage{}, fmt.Errorf("source repository: %w", err)
+		return Stage{}, fmt.Errorf("source repository: %w", err)
 	}
 	out.SourceURL, out.Committed = declared.SourceRepo, src.snapshot.Commit().Committed
-	stage := hydrate.Stage{
+	stage := Stage{Declared: declared, Stage: hydrate.Stage{
 		Pipeline:  declared.Pipeline,
 		Name:      declared.Stage,
 		Lock:      out.Lock,
@@ -158,27 +162,34 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 		Renderer:  renderer.Version(declared.Render),
 		Options:   declared.Render,
 		Decoder:   &src.decoder,
-	}
-	if declared.Render.Validate {
-		if stage.Schemas, err = m.schemas(declared); err != nil {
-			return hydrate.Stage{}, err
-		}
-	}
+	}}
 	if !renderer.Overlays() {
 		key := packageKey{src, l.Packaging.SourcePath, l.Packaging.Kind}
 		stage.Package, err = m.packages.Get(key, func() (hydrate.Package, error) { return src.open(ctx, renderer, key.path) })
-		if err == nil {
-			stage.Options.Values, err = m.values(declared)
+		if err != nil {
+			return Stage{}, err
 		}
-		return stage, err
 	}
-	source := src.source(ctx, l.Packaging.SourcePath)
-	source.Overlay = &hydrate.Overlay{GitOps: m.Files, Images: l.Images(), Options: declared.Render}
-	if stage.Package, err = renderer.Open(ctx, source); err != nil {
-		return hydrate.Stage{}, fmt.Errorf("stage %s: %w", declared.Stage, err)
+	stage.Err = m.complete(ctx, src, renderer, &stage)
+	return stage, ctx.Err()
+}
+
+// complete reads what is the stage's alone.
+func (m *maker) complete(ctx context.Context, src *source, renderer hydrate.Renderer, stage *Stage) (err error) {
+	declared := stage.Declared
+	if declared.Render.Validate {
+		if stage.Schemas, err = m.schemas(declared); err != nil {
+			return err
+		}
 	}
+	if !renderer.Overlays() {
+		return m.values(ctx, src, stage)
+	}
+	source := src.source(ctx, stage.Lock.Packaging.SourcePath)
+	source.Overlay = &hydrate.Overlay{GitOps: m.Files, Images: stage.Lock.Images(), Options: declared.Render}
+	stage.Package, err = renderer.Open(ctx, source)
 	stage.Options.Request = hydrate.Request{} // the package has used of it what it needs
-	return stage, nil
+	return err
 }
 
 // schemas returns the schemas of a stage, which stages of one folder and version share.
@@ -197,21 +208,31 @@ func (m *maker) schemas(declared pipeline.Expanded) (*schema.Schemas, error) {
 	})
 }
 
-// values reads the values files of a stage.
-func (m *maker) values(declared pipeline.Expanded) ([]hydrate.File, error) {
-	var values []hydrate.File
-	for _, file := range declared.Render.Values {
-		data, err := bounded.ReadFile(m.Files, file.Path, maxValuesBytes)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("values file %s, for stage %s of pipeline %s, does not exist in the GitOps repository: %w; create and commit it, or take it out of render.values",
-				file.Path, declared.Stage, declared.Pipeline, fs.ErrNotExist)
+// values reads the values files of a stage. The error lists all that are missing.
+func (m *maker) values(ctx context.Context, src *source, stage *Stage) error {
+	var problems []error
+	for _, file := range stage.Declared.Values {
+		files, name, where := m.Files, file.File, "in the GitOps repository"
+		remedy := "create and commit it"
+		if file.From == pipeline.FromSource {
+			dir := stage.Lock.Packaging.SourcePath
+			files, name = src.snapshot.FS(ctx), path.Join(dir, file.File)
+			where, remedy = fmt.Sprintf("below %s in the source at %.12s", dir, src.commit), "commit it there and lock that commit"
 		}
-		if err != nil {
-			return nil, fmt.Errorf("values file %w", err)
+		data, err := bounded.ReadFile(files, name, maxValuesBytes)
+		switch {
+		case err == nil:
+			stage.Options.Values = append(stage.Options.Values, hydrate.File{Path: name, Data: data})
+		case errors.Is(err, fs.ErrNotExist) && file.Optional:
+			stage.Absent = append(stage.Absent, cmp.Or(string(file.From), string(pipeline.FromGitOps))+"/"+file.File)
+		case errors.Is(err, fs.ErrNotExist):
+			problems = append(problems, fmt.Errorf("%s: values file %s does not exist %s: %w; %s, take it out of render.values, or write {file: %q, optional: true}",
+				file.Pos, file.File, where, fs.ErrNotExist, remedy, file.File))
+		default:
+			problems = append(problems, fmt.Errorf("%s: values file %w", file.Pos, err))
 		}
-		values = append(values, hydrate.File{Path: file.Path, Data: data})
 	}
-	return values, nil
+	return errors.Join(problems...)
 }
 
 // read finds a commit of a source repository.
@@ -259,7 +280,9 @@ func InputDigests(releases []Release) map[Key]digest.Digest {
 	digests := map[Key]digest.Digest{}
 	for _, r := range releases {
 		for _, s := range r.Stages {
-			digests[KeyOf(s.Stage)] = s.InputDigest()
+			if s.Err == nil {
+				digests[KeyOf(s.Stage)] = s.InputDigest()
+			}
 		}
 	}
 	return digests

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -241,8 +242,8 @@ func TestStageHasAllThatItIsRenderedWith(t *testing.T) {
 	if len(r.Values) != 1 || r.Values[0].Path != "values/production.yaml" || string(r.Values[0].Data) != "stage: production\n" {
 		t.Errorf("values are %+v", r.Values)
 	}
-	want := hydrate.SetValue{Key: "image", Value: "ghcr.io/acme/app@" + testworld.Image}
-	if !slices.Equal(r.Set, []hydrate.SetValue{want}) {
+	want := hydrate.SetValue{Key: "image", Value: fmt.Appendf(nil, "%q", "ghcr.io/acme/app@"+testworld.Image)}
+	if !reflect.DeepEqual(r.Set, []hydrate.SetValue{want}) {
 		t.Errorf("set is %v, want %v", r.Set, want)
 	}
 }
@@ -268,14 +269,7 @@ func TestOnePipelineThatFailsStopsNoOther(t *testing.T) {
 		spoil func(*scene)
 		want  string
 	}{
-		"no release": {func(s *scene) { delete(s.files, "locks/bad/current.yaml") }, "no release in lock directory locks/bad"},
-		"values missing": {func(s *scene) {
-			s.files["bad.yaml"].Data = bytes.ReplaceAll(s.files["bad.yaml"].Data, []byte("values/{stage}"), []byte("absent/{stage}"))
-		}, "values file absent/staging.yaml, for stage staging of pipeline bad, does not exist"},
-		"values too big": {func(s *scene) {
-			s.files["bad.yaml"].Data = bytes.ReplaceAll(s.files["bad.yaml"].Data, []byte("values/{stage}"), []byte("big/{stage}"))
-			s.files["big/staging.yaml"] = &fstest.MapFile{Data: make([]byte, 16<<20+1)}
-		}, "larger than the limit of 16777216 bytes"},
+		"no release":     {func(s *scene) { delete(s.files, "locks/bad/current.yaml") }, "no release in lock directory locks/bad"},
 		"unknown commit": {func(s *scene) { s.declare("bad", strings.Repeat("d", 40), nil) }, "source repository"},
 		"unknown source": {func(s *scene) {
 			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.SourceRepo = "https://git.example.com/other.git" })
@@ -286,10 +280,6 @@ func TestOnePipelineThatFailsStopsNoOther(t *testing.T) {
 		"package that does not open": {func(s *scene) {
 			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.SourcePath = "." })
 		}, "read chart: file does not exist"},
-		"overlay that does not open": {func(s *scene) {
-			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.Kind = lock.Kustomize })
-			delete(s.files, "overlays/staging/overlay")
-		}, "stage staging: open overlays/staging/overlay"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -310,6 +300,43 @@ func TestOnePipelineThatFailsStopsNoOther(t *testing.T) {
 			}
 			if n := len(plan.InputDigests(releases)); n != 2 {
 				t.Errorf("there are %d input digests, want those of the 2 stages that were planned", n)
+			}
+		})
+	}
+}
+
+func TestOneStageThatFailsStopsNoOther(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spoil func(*scene)
+		want  string
+	}{
+		"values missing": {func(s *scene) { delete(s.files, "values/staging.yaml") },
+			`app.yaml:10:12: values file values/staging.yaml does not exist in the GitOps repository: file does not exist; create and commit it, take it out of render.values, or write {file: "values/staging.yaml", optional: true}`},
+		"values too big": {func(s *scene) { s.files["values/staging.yaml"].Data = make([]byte, 16<<20+1) }, "larger than the limit of 16777216 bytes"},
+		"schemas missing": {func(s *scene) {
+			s.files["app.yaml"].Data = bytes.ReplaceAll(s.files["app.yaml"].Data, []byte("{name: staging}"), []byte("{name: staging, render: {validate: true, schemas: none}}"))
+		}, "none is not a folder of the GitOps repository"},
+		"overlay that does not open": {func(s *scene) {
+			s.declare("app", s.newer, func(l *lock.Lock) { l.Packaging.Kind = lock.Kustomize })
+			delete(s.files, "overlays/staging/overlay")
+		}, "open overlays/staging/overlay"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.declare("app", s.newer, nil)
+			c.spoil(s)
+			releases := s.require(nil, "app")
+			requireShape(t, releases, "app:staging production")
+			if err := releases[0].Stages[0].Err; err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want %q in it", err, c.want)
+			}
+			if err := releases[0].Stages[1].Err; err != nil {
+				t.Errorf("the other stage failed too: %v", err)
+			}
+			if n := len(plan.InputDigests(releases)); n != 1 {
+				t.Errorf("there are %d input digests, want that of the stage that can be rendered", n)
 			}
 		})
 	}

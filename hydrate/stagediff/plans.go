@@ -29,6 +29,7 @@ func ComparePlans(ctx context.Context, before, after Plan, options diff.Options)
 	var order []key
 	var failures [2]error
 	failed := [2]map[string]bool{{}, {}} // pipelines whose stages on that side are not known
+	unknown := map[key]bool{}            // stages that one of the plans cannot render
 	for side, releases := range [][]plan.Release{is: after.Releases, was: before.Releases} {
 		for _, r := range releases {
 			// A pipeline without a release before the change is new, which is not a failure.
@@ -38,6 +39,13 @@ func ComparePlans(ctx context.Context, before, after Plan, options diff.Options)
 			}
 			for i, s := range r.Stages {
 				k := key{s.Pipeline, s.Name}
+				if s.Err != nil {
+					if !unknown[k] { // of two failures the later plan's is the one to mend
+						failures[side] = errors.Join(failures[side], fmt.Errorf("%s/%s: %w", s.Pipeline, s.Name, s.Err))
+					}
+					unknown[k] = true
+					continue
+				}
 				if stages[k] == nil {
 					stages[k] = new([2]*plan.Stage)
 					order = append(order, k)
@@ -48,7 +56,7 @@ func ComparePlans(ctx context.Context, before, after Plan, options diff.Options)
 	}
 	var comparisons []Comparison
 	for _, k := range order {
-		if failed[was][k.pipeline] || failed[is][k.pipeline] {
+		if failed[was][k.pipeline] || failed[is][k.pipeline] || unknown[k] {
 			continue // the error says why; its stages are neither new nor gone
 		}
 		if s := stages[k]; s[was] == nil || s[is] == nil || s[was].InputDigest() != s[is].InputDigest() {
