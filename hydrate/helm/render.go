@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -85,11 +86,11 @@ func (p *Package) incompatible(version string) error {
 
 // definitions returns the content of crds/ folders: of a document that occurs twice, by aliases say, Helm installs the first.
 func (p *Package) definitions(root *instance) (manifests []hydrate.Manifest) {
-	met := map[string]bool{}
+	met := map[[sha256.Size]byte]bool{}
 	for _, crd := range root.definitions {
 		for i, document := range p.documents[address(crd.data)] {
-			if !met[string(document)] {
-				met[string(document)] = true
+			if hash := sha256.Sum256(document); !met[hash] {
+				met[hash] = true
 				manifests = append(manifests, hydrate.Manifest{Source: crd.name, Document: i + 1, Data: document})
 			}
 		}

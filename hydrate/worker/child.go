@@ -35,7 +35,8 @@ type child struct {
 	archives  Archives
 	lastWords *head
 	packages  []uint64 // that it has open, the last used first
-	gone      bool     // it is of no further use
+	kept      map[uint64]*kept
+	gone      bool // it is of no further use
 }
 
 func start(o Options) (*child, error) {
@@ -45,7 +46,7 @@ func start(o Options) (*child, error) {
 	cmd.Dir = "/"
 	cmd.WaitDelay = patience
 	detach(cmd)
-	c := &child{cmd: cmd, bounds: o.Bounds, archives: o.Archives, lastWords: &head{}}
+	c := &child{cmd: cmd, bounds: o.Bounds, archives: o.Archives, lastWords: &head{}, kept: map[uint64]*kept{}}
 	cmd.Stderr = c.lastWords
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -85,6 +86,9 @@ func (c *child) render(ctx context.Context, o *openPackage, request hydrate.Requ
 	r.Trees = [2]ability{abilityOf(answers.trees[0]), abilityOf(answers.trees[1])}
 	at := nameOf(o.source)
 	out, exceeded, err := c.converse(ctx, r, answers, &at)
+	if known := c.kept[o.id]; err == nil && known != nil {
+		err = known.complete(out.Rendered.Manifests, out.Numbers)
+	}
 	if err != nil || exceeded != "" {
 		c.gone = true
 		return reply{}, c.ending(at, exceeded, err)
@@ -101,6 +105,12 @@ func (c *child) keep(id uint64) (drop []uint64) {
 	c.packages = slices.Insert(c.packages, 0, id)
 	if len(c.packages) > maxPackages {
 		drop, c.packages = slices.Clone(c.packages[maxPackages:]), c.packages[:maxPackages]
+	}
+	for _, other := range drop {
+		delete(c.kept, other)
+	}
+	if c.kept[id] == nil {
+		c.kept[id] = new(kept)
 	}
 	return drop
 }

@@ -40,6 +40,7 @@ type job struct {
 type reply struct {
 	Inputs   []hydrate.Input // of a package that overlays
 	Rendered hydrate.Rendered
+	Numbers  []int // of its manifests; see shorten
 	Fault    *fault
 }
 

@@ -33,7 +33,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, renderers func(Arch
 		requests: make(chan job),
 		answers:  make(chan answer),
 		ended:    make(chan struct{}),
-		packages: map[uint64]hydrate.Package{},
+		packages: map[uint64]*opened{},
 	}
 	s.renderers = renderers(s)
 	log.SetOutput(logWriter{s})
@@ -60,8 +60,14 @@ type server struct {
 	ended     chan struct{} // closed when the parent is gone
 	err       error         // why, if it is not the end of the input
 	renderers map[string]hydrate.Renderer
-	packages  map[uint64]hydrate.Package
+	packages  map[uint64]*opened
 	confined  bool
+}
+
+// opened is a package in a child.
+type opened struct {
+	hydrate.Package
+	sent sent
 }
 
 func (s *server) receive() {
@@ -150,7 +156,8 @@ func (s *server) render(ctx context.Context, r job) (out reply, err error) {
 	}
 	pkg, kept := s.packages[r.Package]
 	if !kept {
-		if pkg, err = renderer.Open(ctx, s.source(r)); err != nil {
+		pkg = &opened{}
+		if pkg.Package, err = renderer.Open(ctx, s.source(r)); err != nil {
 			return reply{}, err
 		}
 	}
@@ -162,7 +169,13 @@ func (s *server) render(ctx context.Context, r job) (out reply, err error) {
 	if out.Rendered, err = pkg.Render(ctx, r.Request); err != nil {
 		return reply{}, err
 	}
-	return out, checkOutput(out.Rendered.Manifests, r.Bounds.Output)
+	if err := checkOutput(out.Rendered.Manifests, r.Bounds.Output); err != nil {
+		return reply{}, err
+	}
+	if !renderer.Overlays() {
+		out.Rendered.Manifests, out.Numbers = pkg.sent.shorten(out.Rendered.Manifests)
+	}
+	return out, nil
 }
 
 // checkOutput names the template with the largest part in an output that is too large.
