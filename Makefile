@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/lockage
-JUDGES := cosign crane gitea helm kustomize registry
+JUDGES := cosign crane gitea helm helm4 kustomize registry
 FUZZTIME ?= 10s
 BENCH ?= .
 # No test measures time: this bounds a test that never ends, on a slow or busy machine too.
@@ -51,7 +51,7 @@ race: ## every test under the race detector, the command's scripts too
 e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize, registry and Chromium
 	internal/e2e/browser.sh >/dev/null
 	tools=$$(internal/e2e/tools.sh $(JUDGES)) && \
-	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
+	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" LOCKAGE_HELM4="$$tools/helm4" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
 		go test -count=1 -timeout $(TIMEOUT) ./internal/e2e/... ./hydrate/helm/... ./hydrate/kustomize/...
 
 .PHONY: soak
@@ -62,8 +62,8 @@ soak: ## what takes hours: a promotion that fails at each of its requests, many 
 
 .PHONY: charts
 charts: ## compare real charts in CHARTS=DIR, and kustomizations in KUSTOMIZATIONS=DIR, with upstream's helm and kustomize
-	tools=$$(internal/e2e/tools.sh helm kustomize) && \
-	LOCKAGE_HELM="$$tools/helm" LOCKAGE_KUSTOMIZE="$$tools/kustomize" LOCKAGE_CHARTS="$(CHARTS)" LOCKAGE_KUSTOMIZATIONS="$(KUSTOMIZATIONS)" \
+	tools=$$(internal/e2e/tools.sh helm helm4 kustomize) && \
+	LOCKAGE_HELM="$$tools/helm" LOCKAGE_HELM4="$$tools/helm4" LOCKAGE_KUSTOMIZE="$$tools/kustomize" LOCKAGE_CHARTS="$(CHARTS)" LOCKAGE_KUSTOMIZATIONS="$(KUSTOMIZATIONS)" \
 		go test -count=1 -timeout 12h -run 'TestReal' ./hydrate/helm ./hydrate/kustomize
 
 .PHONY: fleet

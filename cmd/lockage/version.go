@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +49,10 @@ func newVersionCommand(a *app) *cobra.Command {
 		Example: "  lockage version\n  lockage version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			renderers := helm.Renderer{}.Version(hydrate.Options{}) + ", " + kustomize.Renderer{}.Version(hydrate.Options{})
+			renderers := strings.Join([]string{
+				helm.Renderer{}.Version(hydrate.Options{}), helm.Renderer{}.Version(hydrate.Options{Request: hydrate.Request{Helm: 4}}),
+				kustomize.Renderer{}.Version(hydrate.Options{}),
+			}, ", ")
 			a.emit(list[versionResult]{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, renderers}})
 			return nil
 		},

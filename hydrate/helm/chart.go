@@ -13,6 +13,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/helm/engine"
@@ -26,7 +27,12 @@ type Renderer struct {
 }
 
 // Version names the version of Helm that renders by these options: "helm v3.22.0".
-func (Renderer) Version(hydrate.Options) string { return "helm " + version3 }
+func (Renderer) Version(options hydrate.Options) string {
+	if options.Helm == 4 {
+		return "helm " + version4
+	}
+	return "helm " + version3
+}
 
 // Overlays implements [hydrate.Renderer].
 func (Renderer) Overlays() bool { return false }
@@ -40,7 +46,7 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 	if err != nil {
 		return nil, err
 	}
-	p := &Package{chart: parsed, documents: map[*byte][][]byte{}}
+	p := &Package{chart: parsed, documents: map[*byte][][]byte{}, several: map[*chart.Chart][]byte{}}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -60,7 +66,8 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 type Package struct {
 	chart     *chart.Chart
 	inputs    []hydrate.Input
-	documents map[*byte][][]byte // of the files in crds/, which no stage changes, by their address
+	documents map[*byte][][]byte      // of the files in crds/, which no stage changes, by their address
+	several   map[*chart.Chart][]byte // values.yaml of several documents, which Helm 4 merges
 	schemas   schemas
 	warnings  []string
 	engines   memo.Map[int, *engine.Engine] // by version of Helm
@@ -116,6 +123,11 @@ func (p *Package) prepare(c *chart.Chart) {
 	c.SetDependencies(dependencies...)
 	for _, d := range dependencies {
 		p.prepare(d)
+	}
+	for _, f := range c.Raw {
+		if f.Name == chartutil.ValuesfileName && len(hydrate.SplitStream(f.Data)) > 1 {
+			p.several[c] = f.Data
+		}
 	}
 	c.Raw = nil
 	for _, f := range c.Files {

@@ -1,9 +1,9 @@
-// Package helm renders Helm charts in process. It is the only home of Helm's SDK.
+// Package helm renders Helm charts in process, as Helm 3 or as Helm 4. It is the only home of Helm's SDKs.
 //
 // # What it promises
 //
 // The objects equal those of `helm template RELEASE DIR --namespace … --kube-version … --api-versions … -f …
-// --set-literal … --include-crds` of the Helm version that go.mod names: .helmignore, subcharts as folders and archives, conditions, tags,
+// --set-literal … --include-crds` of the Helm versions that go.mod names: .helmignore, subcharts as folders and archives, conditions, tags,
 // aliases, import-values, value schemas, library charts below an application chart, the kubeVersion that a chart asks for,
 // all as Helm does them. Tests compare with the upstream binary. Differences, on purpose:
 //
@@ -33,7 +33,8 @@
 //
 // # Execution of templates
 //
-// Charts are loaded, and values merged, by Helm's packages. Templates are executed by package engine, which parses each file once a
+// Charts are loaded by Helm 3's packages, since Helm 4 reads the same files in the same way, but for values of several documents. Which
+// subcharts are enabled is decided, and values are merged, by the packages of the Helm that is asked for. Templates are executed by package engine, which parses each file once a
 // package. Its functions are Helm's, but for those that look at clock, chance or host: they make the output a function of
 // package and request.
 //

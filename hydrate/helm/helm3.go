@@ -7,6 +7,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
+	"sigs.k8s.io/yaml"
 
 	"github.com/lockage/lockage/hydrate"
 )
@@ -18,6 +19,13 @@ const version3 = "v3.22.0"
 type helm3 struct{}
 
 func (helm3) engine() int { return 3 }
+
+func (helm3) documents(file string) [][]byte { return splitDocuments(file) }
+
+func (helm3) parse(data []byte) (values any, err error) {
+	err = yaml.Unmarshal(data, &values)
+	return values, err
+}
 
 func (helm3) values(values map[string]any) any { return chartutil.Values(values) }
 

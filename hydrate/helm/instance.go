@@ -31,6 +31,8 @@ type file struct {
 
 // dialect is what versions of Helm do differently with a chart that is loaded.
 type dialect interface {
+	// parse parses a values file.
+	parse(data []byte) (any, error)
 	// instance decides by the user's values which subcharts are enabled, and merges all values.
 	instance(p *Package, request hydrate.Request, user map[string]any) (root *instance, values map[string]any, capabilities any, err error)
 	// values returns a map as templates know .Values.
@@ -39,6 +41,8 @@ type dialect interface {
 	table(dot map[string]any, name string) (any, error)
 	// engine is the version of Helm whose functions templates call.
 	engine() int
+	// documents splits a rendered file.
+	documents(file string) [][]byte
 }
 
 // dialectOf returns the dialect that a request names.
@@ -46,8 +50,10 @@ func dialectOf(request hydrate.Request) (dialect, error) {
 	switch request.Helm {
 	case 0, 3:
 		return helm3{}, nil
+	case 4:
+		return helm4{}, nil
 	}
-	return nil, fmt.Errorf("no version %d of Helm; render.helm is 3", request.Helm)
+	return nil, fmt.Errorf("no version %d of Helm: render.helm is 3 or 4", request.Helm)
 }
 
 // execute renders the templates of an instance. release and capabilities are what all its templates see.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/release"
@@ -36,7 +37,7 @@ func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered
 	if err != nil {
 		return hydrate.Rendered{}, err
 	}
-	user, err := mergeValues(request.Values, request.Set)
+	user, err := mergeValues(d, request.Values, request.Set)
 	if err != nil {
 		return hydrate.Rendered{}, err
 	}
@@ -57,7 +58,7 @@ func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered
 	}
 	rendered.Random, rendered.Generated = result.Random, result.Generated
 	rendered.Warnings = slices.Concat(p.warnings, warnings, lookupWarning(result.Lookups))
-	return rendered, collect(result.Files, request.Hooks, &rendered)
+	return rendered, collect(d, result.Files, request.Hooks, &rendered)
 }
 
 // check refuses a request that means nothing.
@@ -113,13 +114,13 @@ func lookupWarning(templates []string) []string {
 }
 
 // collect splits the rendered files into documents and leaves out notes, partials and the hooks not asked for.
-func collect(files map[string]string, hooks hydrate.Hooks, rendered *hydrate.Rendered) error {
+func collect(d dialect, files map[string]string, hooks hydrate.Hooks, rendered *hydrate.Rendered) error {
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if strings.HasPrefix(path.Base(name), "_") || strings.HasSuffix(name, "NOTES.txt") {
 			continue
 		}
-		for i, document := range splitDocuments(files[name]) {
+		for i, document := range d.documents(files[name]) {
 			keep, warning, err := wanted(document, hooks)
 			if err != nil {
 				problems = append(problems, fmt.Errorf("%s: document %d: %w", name, i+1, err))
@@ -197,6 +198,25 @@ func splitDocuments(file string) (documents [][]byte) {
 		add(strings.TrimRight(document, blanks))
 		file = strings.TrimLeft(rest, blanks)
 	}
+}
+
+// splitDocuments4 splits a rendered file as Helm 4 does: at the same places, but blanks at the end of a document stay, which
+// a literal block may keep (`|+`).
+func splitDocuments4(file string) (documents [][]byte) {
+	file = strings.TrimLeftFunc(file, unicode.IsSpace)
+	file, _ = strings.CutPrefix(file, "---")
+	for more := true; more; {
+		var document string
+		if document, file, more = strings.Cut(file, "\n---"); strings.TrimSpace(document) == "" {
+			continue
+		}
+		document = strings.TrimLeftFunc(document, unicode.IsSpace) + "\n"
+		if more {
+			document += "\n" // Helm adds one to the document's own
+		}
+		documents = append(documents, []byte(document))
+	}
+	return documents
 }
 
 var yamlError = regexp.MustCompile(`^(?:error converting YAML to JSON: |error unmarshaling JSON: |while decoding JSON: |yaml: |json: )+`)

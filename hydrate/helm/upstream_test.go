@@ -128,9 +128,13 @@ func typedValues(set []hydrate.SetValue) (files []hydrate.File) {
 	return files
 }
 
+// judges are the programs of upstream by the version of Helm.
+var judges = map[int]string{3: "helm", 4: "helm4"}
+
 // compare renders with upstream and with us, through decoder, layout and tree, and reports what differs.
-func compare(t *testing.T, helm, dir string, request hydrate.Request) {
+func compare(t *testing.T, dir string, request hydrate.Request) {
 	t.Helper()
+	helm := testworld.Upstream(t, judges[request.Helm])
 	objects := judge(helm).Compare(t, func() (iter.Seq2[string, []byte], error) {
 		tree, err := render(t, dir, request)
 		if err != nil {
@@ -172,7 +176,6 @@ func values(t *testing.T, dir string, names ...string) (files []hydrate.File) {
 
 func TestObjectsEqualHelmTemplate(t *testing.T) {
 	t.Parallel()
-	helm := testworld.Upstream(t, "helm")
 	dir := chartDir(t, "kitchen-sink")
 	base := hydrate.Request{ReleaseName: "web", Namespace: "shop", KubeVersion: "1.34", Hooks: hydrate.HooksAll, IncludeCRDs: true}
 	for name, change := range map[string]func(*hydrate.Request){
@@ -217,12 +220,15 @@ func TestObjectsEqualHelmTemplate(t *testing.T) {
 			r.Set = []hydrate.SetValue{literal("image.tag.x", "y"), literal("image.tag", "x")}
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			request := base
-			change(&request)
-			compare(t, helm, dir, request)
-		})
+		for version := range judges {
+			t.Run(fmt.Sprintf("%s/helm %d", name, version), func(t *testing.T) {
+				t.Parallel()
+				request := base
+				request.Helm = version
+				change(&request)
+				compare(t, dir, request)
+			})
+		}
 	}
 }
 
@@ -234,7 +240,6 @@ func TestRealCharts(t *testing.T) {
 	if len(folders) == 0 {
 		t.Skip("LOCKAGE_CHARTS names no folders of charts")
 	}
-	helm := testworld.Upstream(t, "helm")
 	for _, folder := range folders {
 		charts, err := filepath.Glob(filepath.Join(folder, "*", "Chart.yaml"))
 		if err != nil || len(charts) == 0 {
@@ -251,10 +256,14 @@ func TestRealCharts(t *testing.T) {
 				if file != "" {
 					request.Values = values(t, "", file)
 				}
-				t.Run(filepath.Base(dir)+"/"+filepath.Base(file), func(t *testing.T) {
-					t.Parallel()
-					compare(t, helm, dir, request)
-				})
+				for version := range judges {
+					request := request
+					request.Helm = version
+					t.Run(fmt.Sprintf("%s/%s/helm %d", filepath.Base(dir), filepath.Base(file), version), func(t *testing.T) {
+						t.Parallel()
+						compare(t, dir, request)
+					})
+				}
 			}
 		}
 	}

@@ -4,17 +4,15 @@ import (
 	"fmt"
 	"maps"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/lockage/lockage/hydrate"
 )
 
 // mergeValues layers values files and sets values over them, as `helm template -f … --set-literal …` does.
-func mergeValues(files []hydrate.File, set []hydrate.SetValue) (map[string]any, error) {
+func mergeValues(d dialect, files []hydrate.File, set []hydrate.SetValue) (map[string]any, error) {
 	merged := map[string]any{}
 	for _, f := range files {
-		var content any
-		if err := yaml.Unmarshal(f.Data, &content); err != nil {
+		content, err := d.parse(f.Data)
+		if err != nil {
 			return nil, fmt.Errorf("values file %s: %s", f.Path, cleanYAML(err))
 		}
 		layer, isMap := content.(map[string]any)

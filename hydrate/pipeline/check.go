@@ -245,6 +245,9 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	}, "render", "releaseName")
 	c.rule(d, matches(namespace, "is not a namespace: at most 63 lower-case letters, digits and dashes"), "render", "namespace")
 	c.rule(d, matches(kubeVersion, `is not a Kubernetes version: write one like "1.34"`), "render", "kubeVersion")
+	if n := d.At("render", "helm"); e.Render.Helm != nil && n.Tag == "!!int" && n.Value != "3" && n.Value != "4" {
+		c.add(n.Pos, "render.helm: %s is not known: write 3 or 4", n.Value)
+	}
 	c.rule(d, NotEmpty, "render", "apiVersions")
 	e.checkValues(c)
 	c.rule(d, oneOf("deploy", "all", "none"), "render", "hooks")

@@ -136,6 +136,9 @@ func (r Render) options(stage string) hydrate.Options {
 		Validate:            r.Validate,
 		Schemas:             r.Schemas,
 	}
+	if r.Helm != nil {
+		o.Helm = *r.Helm
+	}
 	for _, key := range slices.Sorted(maps.Keys(r.Set)) {
 		o.Set = append(o.Set, hydrate.SetValue{Key: key, Value: r.Set[key].JSON})
 	}

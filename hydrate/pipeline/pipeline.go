@@ -72,6 +72,7 @@ func (a *After) DecodeNode(n *strictyaml.Node, partial bool) strictyaml.Problems
 
 // Render holds the render options as declared. A nil or empty field has the default that its description names.
 type Render struct {
+	Helm           *int               `yaml:"helm" jsonschema:"enum=3,enum=4,default=3" jsonschema_description:"The version of Helm whose output is rendered."`
 	ReleaseName    string             `yaml:"releaseName" jsonschema_description:"Helm's release name. Default: {stage}."`
 	Namespace      string             `yaml:"namespace" jsonschema_description:"The namespace given to the renderer. Default for Helm: default; for render.kustomize: objects stay where they are."`
 	KubeVersion    string             `yaml:"kubeVersion" jsonschema_description:"The Kubernetes version to render for, in quotes. Required for Helm."`

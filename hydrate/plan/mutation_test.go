@@ -282,7 +282,7 @@ func (w *world) lockField() (string, []string) {
 
 // options are the keys of render, with what they can be: one of these, or something new for each "*".
 var options = map[string][]string{
-	"releaseName": {"*"}, "kubeVersion": {`"1.31"`, `"1.32"`, `"1.33"`}, "apiVersions": {"[*/v1]"}, "set": {`{image: "{image}", x: "*"}`, `{"*": y}`},
+	"helm": {"3", "4"}, "releaseName": {"*"}, "kubeVersion": {`"1.31"`, `"1.32"`, `"1.33"`}, "apiVersions": {"[*/v1]"}, "set": {`{image: "{image}", x: "*"}`, `{"*": y}`},
 	"includeCRDs": {"true", "false"}, "hooks": {"deploy", "all", "none"}, "namespace": {"*"},
 	"assertImage": {"true", "false"}, "requireDigests": {"true", "false"}, "rewriteImages": {"true", "false"},
 	"nondeterminism": {"deny", "allow"}, "allowSecrets": {"[*]"}, "layout": {"per-object", "single"},
@@ -290,13 +290,13 @@ var options = map[string][]string{
 
 // initial is what options are where nobody declares them; others are empty.
 var initial = map[string]string{
-	"includeCRDs": "true", "hooks": "deploy", "assertImage": "true", "requireDigests": "false", "rewriteImages": "false", "nondeterminism": "deny", "layout": "per-object",
+	"helm": "3", "includeCRDs": "true", "hooks": "deploy", "assertImage": "true", "requireDigests": "false", "rewriteImages": "false", "nondeterminism": "deny", "layout": "per-object",
 }
 
 // heeded reports whether a pipeline's stages are rendered with an option.
 func (p *pipe) heeded(option string) bool {
 	switch option {
-	case "releaseName", "kubeVersion", "apiVersions", "set", "includeCRDs", "hooks":
+	case "helm", "releaseName", "kubeVersion", "apiVersions", "set", "includeCRDs", "hooks":
 		return p.lock.Packaging.Kind == lock.Helm
 	case "namespace":
 		return p.name != "web" // whose overlays say it themselves

@@ -27,7 +27,7 @@ const sourceURL = "https://git.example.com/acme/app.git"
 // renderer opens packages whose only input is the file named chart, and counts them.
 type renderer struct{ opens atomic.Int32 }
 
-func (*renderer) Version(hydrate.Options) string { return "test v1" }
+func (*renderer) Version(o hydrate.Options) string { return fmt.Sprintf("test v%d", max(o.Helm, 3)) }
 
 func (*renderer) Overlays() bool { return false }
 
