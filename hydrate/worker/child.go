@@ -42,7 +42,7 @@ type child struct {
 func start(o Options) (*child, error) {
 	cmd := exec.Command(o.Program)
 	cmd.Args = o.Args
-	cmd.Env = []string{} // nil would be that of the parent
+	cmd.Env = []string{"TZ=UTC"} // Templates can convert dates to the local time zone.
 	cmd.Dir = "/"
 	cmd.WaitDelay = patience
 	detach(cmd)
