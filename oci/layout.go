@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -28,6 +29,13 @@ type layout struct {
 	mu sync.Mutex
 	// manifests caches the fields of manifests that lists of referrers show.
 	manifests sync.Map // digest.Digest → listing
+	// known is the index as it was read or written last: with many stages, reading it again would cost more than all else here.
+	known atomic.Pointer[knownIndex]
+}
+
+type knownIndex struct {
+	raw   []byte
+	index ocispec.Index
 }
 
 type listing struct {
@@ -195,6 +203,9 @@ func (l *layout) readIndex() (ocispec.Index, error) {
 	if err != nil {
 		return index, err
 	}
+	if known := l.known.Load(); known != nil && bytes.Equal(known.raw, raw) {
+		return known.copied(), nil
+	}
 	if err := json.Unmarshal(raw, &index); err != nil {
 		return index, fmt.Errorf("%s: %w", name, err)
 	}
@@ -203,7 +214,16 @@ func (l *layout) readIndex() (ocispec.Index, error) {
 			return index, fmt.Errorf("%s: digest %q: %w", name, d.Digest, err)
 		}
 	}
-	return index, nil
+	known := &knownIndex{raw, index}
+	l.known.Store(known)
+	return known.copied(), nil
+}
+
+// copied returns the index with a list of manifests that the caller may change.
+func (k *knownIndex) copied() ocispec.Index {
+	index := k.index
+	index.Manifests = slices.Clone(index.Manifests)
+	return index
 }
 
 // updateIndex replaces the index, under the lock.
@@ -219,7 +239,11 @@ func (l *layout) updateIndex(change func(*ocispec.Index)) error {
 	if err != nil {
 		return err
 	}
-	return l.replace(filepath.Join(l.dir, ocispec.ImageIndexFile), raw)
+	if err := l.replace(filepath.Join(l.dir, ocispec.ImageIndexFile), raw); err != nil {
+		return err
+	}
+	l.known.Store(&knownIndex{raw, index})
+	return nil
 }
 
 // write creates the layout, locks it (its file oci-layout, which is never replaced) against other writers, and runs fn.
