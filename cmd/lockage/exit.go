@@ -85,13 +85,9 @@ func stopped(ctx context.Context, err error) error {
 	if err == nil || cause == nil {
 		return err
 	}
-	errs := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		errs = joined.Unwrap()
-	}
 	left := []error{fmt.Errorf("stopped: %w; run it again to continue", cause)}
 	first := true
-	for _, e := range errs {
+	for _, e := range unjoin(err) {
 		consequence := errors.Is(e, cause) || errors.Is(e, context.Canceled) || errors.Is(e, context.DeadlineExceeded)
 		if !consequence || first && e.Error() != cause.Error() {
 			left = append(left, e)
@@ -99,4 +95,17 @@ func stopped(ctx context.Context, err error) error {
 		first = first && !consequence
 	}
 	return reported{exitFailed, errors.Join(left...)}
+}
+
+// unjoin returns the errors that [errors.Join] made an error of, also of several steps.
+func unjoin(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
+		return []error{err}
+	}
+	var errs []error
+	for _, e := range joined.Unwrap() {
+		errs = append(errs, unjoin(e)...)
+	}
+	return errs
 }

@@ -51,6 +51,7 @@ func TestStopped(t *testing.T) {
 		"done all the same":   {interrupt, nil, ""},
 		"where it was":        {interrupt, pushing("a", interrupt), line + "\na: push: interrupt signal received"},
 		"only the first":      {interrupt, errors.Join(pushing("a", context.Canceled), pushing("b", interrupt)), line + "\na: push: context canceled"},
+		"of several joins":    {interrupt, errors.Join(errors.Join(pushing("a", interrupt), interrupt), fmt.Errorf("x: %w and %w", failed, failed)), line + "\na: push: interrupt signal received\nx: " + failed.Error() + " and " + failed.Error()},
 		"failures stay":       {interrupt, errors.Join(pushing("a", interrupt), failed, pushing("b", interrupt)), line + "\na: push: interrupt signal received\n" + failed.Error()},
 		"no line is repeated": {interrupt, usageError{interrupt}, line},
 	} {
