@@ -58,8 +58,7 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 	slices.SortFunc(p.inputs, func(a, b hydrate.Input) int { return strings.Compare(a.Path, b.Path) })
 	p.inputs = slices.Compact(p.inputs)
 	p.warnings = append(p.warnings, nestedWarnings(parsed)...)
-	p.prepare(parsed)
-	return p, nil
+	return p, p.prepare(parsed)
 }
 
 // Package is a parsed chart, shared by the renders of all stages.
@@ -112,7 +111,7 @@ func (p *Package) check() error {
 
 // prepare brings c and its subcharts into the form that renders share: subcharts in a fixed order instead of that of a Go map,
 // definitions of custom resources split.
-func (p *Package) prepare(c *chart.Chart) {
+func (p *Package) prepare(c *chart.Chart) error {
 	dependencies := slices.Clone(c.Dependencies())
 	slices.SortFunc(dependencies, func(a, b *chart.Chart) int {
 		if order := cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(a.Metadata.Version, b.Metadata.Version)); order != 0 {
@@ -122,10 +121,22 @@ func (p *Package) prepare(c *chart.Chart) {
 	})
 	c.SetDependencies(dependencies...)
 	for _, d := range dependencies {
-		p.prepare(d)
+		if err := p.prepare(d); err != nil {
+			return err
+		}
 	}
 	for _, f := range c.Raw {
-		if f.Name == chartutil.ValuesfileName && len(hydrate.SplitStream(f.Data)) > 1 {
+		if f.Name != chartutil.ValuesfileName {
+			continue
+		}
+		documents := hydrate.SplitStream(f.Data)
+		for _, document := range documents {
+			var values any // Helm has decoded it, and taken any of two keys that are one in JSON.
+			if err := engine.DecodeYAML(document, &values); err != nil {
+				return fmt.Errorf("%s of chart %s: %s", f.Name, c.Name(), cleanYAML(err))
+			}
+		}
+		if len(documents) > 1 {
 			p.several[c] = f.Data
 		}
 	}
@@ -135,6 +146,7 @@ func (p *Package) prepare(c *chart.Chart) {
 			p.documents[address(f.Data)] = hydrate.SplitStream(append(slices.Clone(f.Data), '\n')) // as Helm prints it
 		}
 	}
+	return nil
 }
 
 func contentHash(c *chart.Chart) []byte {

@@ -7,9 +7,9 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
-	"sigs.k8s.io/yaml"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/helm/engine"
 )
 
 // version3 is that of the linked Helm 3, and part of input digests. A test compares it with go.mod.
@@ -23,7 +23,7 @@ func (helm3) engine() int { return 3 }
 func (helm3) documents(file string) [][]byte { return splitDocuments(file) }
 
 func (helm3) parse(data []byte) (values any, err error) {
-	err = yaml.Unmarshal(data, &values)
+	err = engine.DecodeYAML(data, &values)
 	return values, err
 }
 

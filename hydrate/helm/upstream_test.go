@@ -80,7 +80,7 @@ func pack(t *testing.T, files []txtar.File) []byte {
 
 // judge is upstream's helm, far from anybody's configuration.
 func judge(program string) testworld.Judge {
-	return testworld.Judge{Program: program, Env: []string{"KUBECONFIG=/dev/null"}}
+	return testworld.Judge{Program: program, Env: []string{"KUBECONFIG=/dev/null", "TZ=UTC"}}
 }
 
 // template returns the arguments by which helm renders a request.
@@ -229,6 +229,21 @@ func TestObjectsEqualHelmTemplate(t *testing.T) {
 				compare(t, dir, request)
 			})
 		}
+	}
+}
+
+// TestFunctionsEqualHelmTemplate compares the result of every function.
+func TestFunctionsEqualHelmTemplate(t *testing.T) {
+	t.Parallel()
+	for version := range judges {
+		t.Run(fmt.Sprintf("helm %d", version), func(t *testing.T) {
+			t.Parallel()
+			dir := chartDir(t, "functions")
+			if version == 4 {
+				addTemplates4(t, dir)
+			}
+			compare(t, dir, hydrate.Request{Helm: version, ReleaseName: "web", Namespace: "shop", KubeVersion: "1.34", Hooks: hydrate.HooksAll})
+		})
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // error; those that cannot decode return the error in place of the content.
 var encodings = template.FuncMap{
 	"toYaml": toYAML, "toYamlPretty": toYAMLPretty, "toJson": lenient(encodeJSON), "toToml": toTOML,
-	"fromYaml": decodeMap(decodeYAML), "fromYamlArray": decodeList(decodeYAML),
+	"fromYaml": decodeMap(DecodeYAML), "fromYamlArray": decodeList(DecodeYAML),
 	"fromJson": decodeMap(json.Unmarshal), "fromJsonArray": decodeList(json.Unmarshal),
 	"fromToml": decodeMap(toml.Unmarshal),
 }
@@ -91,5 +91,3 @@ func decodeList(decode func([]byte, any) error) func(string) []any {
 		return out
 	}
 }
-
-func decodeYAML(data []byte, into any) error { return yaml.Unmarshal(data, into) }

@@ -67,7 +67,7 @@ func (r *run) include(t *template.Template) func(name string, data any) (string,
 		err := t.ExecuteTemplate(&out, name, data)
 		r.included[name]--
 		r.nested--
-		return out.String(), err
+		return out.String(), shorten(err)
 	}
 }
 
@@ -87,7 +87,7 @@ func (r *run) tpl(t *template.Template) func(text string, data any) (string, err
 		defer func() { r.texts--; r.nested-- }()
 		trees, err := r.engine.texts.get(text, r.engine.parse)
 		if err != nil {
-			return "", fmt.Errorf("cannot parse template %q: %w", text, err)
+			return "", fmt.Errorf("parse the text %.*q: %w", maxQuoted, text, err)
 		}
 		executed, err := r.prepare(t, text, trees)
 		if err != nil {
@@ -95,7 +95,7 @@ func (r *run) tpl(t *template.Template) func(text string, data any) (string, err
 		}
 		var out strings.Builder
 		if err := executed.Execute(&out, data); err != nil {
-			return "", fmt.Errorf("error during tpl function execution for %q: %w", text, err)
+			return "", shorten(fmt.Errorf("in the text %.*q: %w", maxQuoted, text, err))
 		}
 		return withoutNoValue(out.String()), nil
 	}
