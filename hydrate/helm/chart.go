@@ -58,7 +58,10 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 	slices.SortFunc(p.inputs, func(a, b hydrate.Input) int { return strings.Compare(a.Path, b.Path) })
 	p.inputs = slices.Compact(p.inputs)
 	p.warnings = append(p.warnings, nestedWarnings(parsed)...)
-	return p, p.prepare(parsed)
+	if err := p.prepare(parsed); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Package is a parsed chart, shared by the renders of all stages.

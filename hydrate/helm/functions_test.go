@@ -208,3 +208,40 @@ func helms(t *testing.T, p *Package, request hydrate.Request) map[string]string 
 	}
 	return files
 }
+
+func TestValuesOfSeveralDocuments(t *testing.T) {
+	t.Parallel()
+	fsys := chartFS("values.yaml", "a: {x: 1}\n---\na: {w: 2}\n", "templates/a.yaml", "a: {{ .Values | toJson }}")
+	for version, want := range map[int]string{3: `a: {"a":{"x":1,"z":3}}`, 4: `a: {"a":{"w":2,"x":1,"z":3},"b":4}`} {
+		request := request
+		request.Helm, request.Values = version, []hydrate.File{{Path: "v", Data: []byte("a: {z: 3}\n---\nb: 4\n")}}
+		rendered, err := renderFS(t, fsys, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSpace(string(rendered.Manifests[0].Data)); got != want {
+			t.Errorf("helm %d: %s, want %s", version, got, want)
+		}
+	}
+}
+
+// TestKeptBlanks: a literal block keeps the blank lines at the end of a document in Helm 4 alone.
+func TestKeptBlanks(t *testing.T) {
+	t.Parallel()
+	fsys := chartFS("templates/a.yaml", "---\na: |+\n  x\n\n---b: 1\n--- \n---\nc: 1\n\n")
+	for version, want := range map[int][]string{3: {"a: |+\n  x\n", "b: 1\n", "---\nc: 1\n"}, 4: {"a: |+\n  x\n\n\n", "b: 1\n\n", "c: 1\n\n\n"}} {
+		request := request
+		request.Helm = version
+		rendered, err := renderFS(t, fsys, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range rendered.Manifests {
+			got = append(got, string(m.Data))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("helm %d: %s", version, diff)
+		}
+	}
+}

@@ -212,11 +212,16 @@ func TestRefusals(t *testing.T) {
 		"not vendored":    {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies: [{name: d, version: 1, repository: 'https://x'}, {name: e, version: 1, repository: 'oci://x/y'}]"), nil, "which versions to fetch: d 1, e 1; run `helm dependency update .` and commit Chart.lock"},
 		"bad .helmignore": {chartFS(".helmignore", "a/**"), nil, ".helmignore: double-star"},
 		"huge file":       {chartFS("big", strings.Repeat("x", 5<<20+1)), nil, "big: larger than the limit of 5242880 bytes for a file of a chart"},
-		"bad archive":     {chartFS("charts/d-1.0.0.tgz", "x"), nil, "error unpacking subchart d-1.0.0.tgz in c"},
-		"kube version":    {chartFS(), func(r *hydrate.Request) { r.KubeVersion = "" }, "set render.kubeVersion"},
-		"old kube":        {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\nkubeVersion: '>=1.35'"), nil, "chart c asks for Kubernetes >=1.35; render.kubeVersion is v1.34"},
-		"release name":    {chartFS(), func(r *hydrate.Request) { r.ReleaseName = "A" }, `release name "A": `},
-		"hooks":           {chartFS(), func(r *hydrate.Request) { r.Hooks = "some" }, `hooks "some" is none of`},
+		"keys that meet":  {chartFS("values.yaml", "a: {1: x, '1': y}"), nil, `values.yaml of chart c: key "1" is given twice, once quoted and once not`},
+		"in a file": {chartFS(), func(r *hydrate.Request) {
+			r.Values = []hydrate.File{{Path: "v", Data: []byte("a: {true: x, 'true': y}")}}
+		}, `values file v: key "true" is given twice`},
+		"other Helm":   {chartFS(), func(r *hydrate.Request) { r.Helm = 2 }, "no version 2 of Helm: render.helm is 3 or 4"},
+		"bad archive":  {chartFS("charts/d-1.0.0.tgz", "x"), nil, "error unpacking subchart d-1.0.0.tgz in c"},
+		"kube version": {chartFS(), func(r *hydrate.Request) { r.KubeVersion = "" }, "set render.kubeVersion"},
+		"old kube":     {chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\nkubeVersion: '>=1.35'"), nil, "chart c asks for Kubernetes >=1.35; render.kubeVersion is v1.34"},
+		"release name": {chartFS(), func(r *hydrate.Request) { r.ReleaseName = "A" }, `release name "A": `},
+		"hooks":        {chartFS(), func(r *hydrate.Request) { r.Hooks = "some" }, `hooks "some" is none of`},
 		"values": {chartFS(), func(r *hydrate.Request) {
 			r.Values = []hydrate.File{{Path: "envs/a.yaml", Data: []byte("a: b\n c: d")}}
 		}, "values file envs/a.yaml: line 2: mapping values"},

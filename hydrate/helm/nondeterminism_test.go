@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -156,5 +157,26 @@ func TestLookupIsReported(t *testing.T) {
 	want := "c/templates/0.yaml, c/templates/1.yaml, c/templates/2.yaml and 2 more: lookup finds nothing here, as in helm template"
 	if len(rendered.Warnings) != 1 || rendered.Warnings[0] != want {
 		t.Errorf("%q", rendered.Warnings)
+	}
+}
+
+// TestEverythingIsPrinted: nothing that templates see is printed as an address in memory.
+func TestEverythingIsPrinted(t *testing.T) {
+	t.Parallel()
+	fsys := chartFS("Chart.yaml", "apiVersion: v2\nname: c\nversion: 0.1.0\nmaintainers: [{name: Ada}]\ndependencies: [{name: d, version: 1.0.0}]\nannotations: {a: b}",
+		"charts/d/Chart.yaml", "apiVersion: v2\nname: d\nversion: 1.0.0\nmaintainers: [{name: Bob}]", "charts/d/templates/a.yaml", "", "f", "x",
+		"templates/a.yaml", "{{ . | toString | quote }}\n{{ print (list . .Capabilities .Chart.Maintainers) | quote }}\n{{ . }}")
+	address := regexp.MustCompile(`0x[0-9a-f]{5,}`)
+	for _, version := range []int{3, 4} {
+		request := request
+		request.Helm = version
+		rendered, err := renderFS(t, fsys, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(rendered.Manifests[0].Data)
+		if found := address.FindString(text); found != "" || !strings.Contains(text, "Ada") || !strings.Contains(text, "v1.34") || strings.Contains(text, "go1.") {
+			t.Errorf("helm %d: %s in\n%s", version, found, text)
+		}
 	}
 }
