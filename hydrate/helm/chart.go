@@ -39,7 +39,8 @@ func (Renderer) Overlays() bool { return false }
 
 // Open implements [hydrate.Renderer]. Dependencies of the chart may be in other folders of the source.
 func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Package, error) {
-	parsed, inputs, err := readChart(ctx, source, source.Path)
+	w := &weight{}
+	parsed, inputs, err := readChart(ctx, source, source.Path, w)
 	if errors.Is(err, errNoChart) {
 		err = fmt.Errorf("%w; check the lock's packaging.sourcePath", err)
 	}
@@ -50,7 +51,7 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	more, err := r.complete(ctx, source, parsed)
+	more, err := r.complete(ctx, source, parsed, w)
 	if err != nil {
 		return nil, err
 	}
@@ -86,13 +87,16 @@ func address(data []byte) *byte {
 // Inputs implements [hydrate.Package].
 func (p *Package) Inputs() []hydrate.Input { return slices.Clone(p.inputs) }
 
-// load parses a chart. Helm's parser may panic on unexpected metadata.
-func load(files []*loader.BufferedFile) (c *chart.Chart, err error) {
+// load parses a chart, if the bounds on what is loaded with it allow that. Helm's parser may panic on unexpected metadata.
+func load(files []*loader.BufferedFile, w *weight) (c *chart.Chart, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("load chart: %v", r)
 		}
 	}()
+	if err := w.add(files, 0); err != nil {
+		return nil, fmt.Errorf("load chart: %w", err)
+	}
 	c, err = loader.LoadFiles(files)
 	if err != nil {
 		return nil, fmt.Errorf("load chart: %w", err)

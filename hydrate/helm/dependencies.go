@@ -35,7 +35,7 @@ type Archives interface {
 }
 
 // readChart reads the chart in a folder of the source.
-func readChart(ctx context.Context, source hydrate.Source, dir string) (*chart.Chart, []hydrate.Input, error) {
+func readChart(ctx context.Context, source hydrate.Source, dir string, w *weight) (*chart.Chart, []hydrate.Input, error) {
 	folder, err := fs.Sub(source.Files, dir)
 	if err != nil {
 		return nil, nil, err
@@ -47,7 +47,7 @@ func readChart(ctx context.Context, source hydrate.Source, dir string) (*chart.C
 	if !slices.ContainsFunc(files, func(f *loader.BufferedFile) bool { return f.Name == "Chart.yaml" }) {
 		return nil, nil, errNoChart
 	}
-	parsed, err := load(files)
+	parsed, err := load(files, w)
 	return parsed, inputs, err
 }
 
@@ -64,7 +64,7 @@ type dependency struct {
 }
 
 // complete adds to c the dependencies that its charts/ folder lacks, and returns what it read for them.
-func (r Renderer) complete(ctx context.Context, source hydrate.Source, c *chart.Chart) ([]hydrate.Input, error) {
+func (r Renderer) complete(ctx context.Context, source hydrate.Source, c *chart.Chart, w *weight) ([]hydrate.Input, error) {
 	missing, err := lacking(c)
 	if err != nil || len(missing) == 0 {
 		return nil, err
@@ -78,7 +78,7 @@ func (r Renderer) complete(ctx context.Context, source hydrate.Source, c *chart.
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(fetchers)
 	for _, d := range missing {
-		group.Go(func() error { return r.obtain(groupCtx, source, d) })
+		group.Go(func() error { return r.obtain(groupCtx, source, d, w) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("chart %s: %w", c.Name(), err)
@@ -225,11 +225,11 @@ func digestOf(value any) string {
 }
 
 // obtain reads or fetches a dependency's chart.
-func (r Renderer) obtain(ctx context.Context, source hydrate.Source, d *dependency) (err error) {
+func (r Renderer) obtain(ctx context.Context, source hydrate.Source, d *dependency, w *weight) (err error) {
 	if isLocal(d.repository) {
-		err = d.readLocal(ctx, source)
+		err = d.readLocal(ctx, source, w)
 	} else {
-		err = d.fetch(ctx, r.Charts)
+		err = d.fetch(ctx, r.Charts, w)
 	}
 	if err != nil {
 		return fmt.Errorf("dependency %s: %w", label(d.Dependency), err)
@@ -240,7 +240,7 @@ func (r Renderer) obtain(ctx context.Context, source hydrate.Source, d *dependen
 	return nil
 }
 
-func (d *dependency) fetch(ctx context.Context, charts Archives) error {
+func (d *dependency) fetch(ctx context.Context, charts Archives, w *weight) error {
 	if charts == nil {
 		return errors.New("charts/ does not hold it, and nothing is fetched here; run `helm dependency build` and commit charts/")
 	}
@@ -253,12 +253,12 @@ func (d *dependency) fetch(ctx context.Context, charts Archives) error {
 	if err != nil {
 		return fmt.Errorf("load chart: %w", err)
 	}
-	d.chart, err = load(files)
+	d.chart, err = load(files, w)
 	return err
 }
 
 // readLocal reads a dependency from the chart's own repository.
-func (d *dependency) readLocal(ctx context.Context, source hydrate.Source) error {
+func (d *dependency) readLocal(ctx context.Context, source hydrate.Source, w *weight) error {
 	relative := strings.TrimPrefix(d.repository, localScheme)
 	dir := path.Join(source.Path, relative)
 	if path.IsAbs(relative) || !fs.ValidPath(dir) {
@@ -269,7 +269,7 @@ func (d *dependency) readLocal(ctx context.Context, source hydrate.Source) error
 			return fmt.Errorf("%s: read %s of the source repository: %w", d.repository, dir, err)
 		}
 	}
-	read, inputs, err := readChart(ctx, source, dir)
+	read, inputs, err := readChart(ctx, source, dir, w)
 	if err != nil {
 		return fmt.Errorf("%s: read %s of the source repository: %w", d.repository, dir, err)
 	}

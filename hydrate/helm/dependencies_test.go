@@ -58,7 +58,7 @@ func locked(t *testing.T, fsys fstest.MapFS, dir string, versions ...string) fst
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := load(files)
+	c, err := load(files, &weight{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func locked(t *testing.T, fsys fstest.MapFS, dir string, versions ...string) fst
 	if files, _, err = readFiles(t.Context(), must(fs.Sub(fsys, dir))); err != nil {
 		t.Fatal(err)
 	}
-	if c, err = load(files); err != nil {
+	if c, err = load(files, &weight{}); err != nil {
 		t.Fatal(err)
 	}
 	lock["digest"] = digestOf([]any{c.Metadata.Dependencies, c.Lock.Dependencies})

@@ -41,7 +41,7 @@ func TestDependenciesOfOthers(t *testing.T) {
 			if err != nil {
 				return nil
 			}
-			c, err := load(files)
+			c, err := load(files, &weight{})
 			if err != nil || len(c.Metadata.Dependencies) == 0 {
 				return nil
 			}
