@@ -6,6 +6,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"helm.sh/helm/v3/pkg/chart/loader"
+
+	"github.com/lockage/lockage/hydrate"
 )
 
 // TestAliasesOfCharts: what Helm's loader would expand to gigabytes is refused before it is loaded.
@@ -56,5 +58,18 @@ func TestArchivesOfCharts(t *testing.T) {
 	w.files.Store(maxChartBytes - 1<<20)
 	if err := w.add(files, 0); err == nil || !strings.HasPrefix(err.Error(), "charts/d.tgz: zeros: the chart and its dependencies have more than 268435456 bytes") {
 		t.Error(err)
+	}
+}
+
+// TestProgressOfParsing: what parses a template without end is named, too.
+func TestProgressOfParsing(t *testing.T) {
+	t.Parallel()
+	chart, err := Renderer{}.Open(t.Context(), folder(chartFS("templates/a.yaml", "{{ if }}", "templates/b.yaml", "b: c")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := ""
+	if _, err := chart.Render(hydrate.WithProgress(t.Context(), func(name string) { at = name }), request); err == nil || at != "c/templates/a.yaml" {
+		t.Errorf("at %q: %v", at, err)
 	}
 }

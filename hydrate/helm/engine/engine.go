@@ -78,7 +78,7 @@ func (e *Engine) Render(ctx context.Context, templates []Template, request Reque
 	}()
 	templates = slices.Clone(templates)
 	slices.SortFunc(templates, deepestFirst)
-	set, err := e.assemble(templates)
+	set, err := e.assemble(ctx, templates)
 	if err != nil {
 		return Result{}, err
 	}
@@ -115,7 +115,7 @@ func deepestFirst(a, b Template) int {
 }
 
 // assemble returns the set of templates that a list of files defines. Renders with the same subcharts share it.
-func (e *Engine) assemble(templates []Template) (*template.Template, error) {
+func (e *Engine) assemble(ctx context.Context, templates []Template) (*template.Template, error) {
 	var key strings.Builder
 	for _, t := range templates {
 		fmt.Fprintf(&key, "%q %p\n", t.Name, t.key().data)
@@ -123,7 +123,10 @@ func (e *Engine) assemble(templates []Template) (*template.Template, error) {
 	return e.sets.Get(key.String(), func() (*template.Template, error) {
 		set := template.New(rootName).Funcs(e.functions)
 		for _, t := range templates {
-			trees, err := e.files.Get(t.key(), func() (map[string]*parse.Tree, error) { return e.parse(t.Name, string(t.Data)) })
+			trees, err := e.files.Get(t.key(), func() (map[string]*parse.Tree, error) {
+				hydrate.Progress(ctx, t.Name) // the parser's stack grows with the text
+				return e.parse(t.Name, string(t.Data))
+			})
 			if err != nil {
 				return nil, templateError(err)
 			}
