@@ -169,7 +169,7 @@ func (s *server) render(ctx context.Context, r job) (out reply, err error) {
 	if out.Rendered, err = pkg.Render(ctx, r.Request); err != nil {
 		return reply{}, err
 	}
-	if err := checkOutput(out.Rendered.Manifests, r.Bounds.Output); err != nil {
+	if err := checkOutput(out.Rendered, r.Bounds.Output); err != nil {
 		return reply{}, err
 	}
 	if !renderer.Overlays() {
@@ -178,15 +178,22 @@ func (s *server) render(ctx context.Context, r job) (out reply, err error) {
 	return out, nil
 }
 
+// documentBytes is what a document counts beside its own bytes: empty ones fill a reply, too.
+const documentBytes = 64
+
 // checkOutput names the template with the largest part in an output that is too large.
-func checkOutput(manifests []hydrate.Manifest, limit int64) error {
+func checkOutput(rendered hydrate.Rendered, limit int64) error {
 	sizes := map[string]int64{}
 	total, largest := int64(0), ""
-	for _, m := range manifests {
-		total += int64(len(m.Data))
-		if sizes[m.Source] += int64(len(m.Data)); sizes[m.Source] > sizes[largest] || largest == "" {
+	for _, m := range rendered.Manifests {
+		size := int64(documentBytes + len(m.Source) + len(m.Data))
+		total += size
+		if sizes[m.Source] += size; sizes[m.Source] > sizes[largest] || largest == "" {
 			largest = m.Source
 		}
+	}
+	for _, w := range rendered.Warnings {
+		total += int64(len(w))
 	}
 	if total <= limit {
 		return nil

@@ -88,7 +88,7 @@ func TestBounds(t *testing.T) {
 		"fine, recurse": "chart/templates/recurse.yaml: the render was stopped at 1 MB of stack; does something include or call itself (tpl) without end?",
 		"fine, eat":     "chart/templates/eat.yaml: the render was stopped at 200 MB of memory; does it build a list or text that grows without end?",
 		"fine, gulp":    "chart/templates/gulp.yaml: the render was stopped at 200 MB of memory; does it build a list or text that grows without end?",
-		"write":         "chart/templates/write.yaml: 2097152 of 2097152 bytes that the stage renders to come from it, and at most 1048576 are allowed; does a loop write more than it should?",
+		"write":         "chart/templates/write.yaml: 2097242 of 2097246 bytes that the stage renders to come from it, and at most 1048576 are allowed; does a loop write more than it should?",
 	} {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()
@@ -99,6 +99,26 @@ func TestBounds(t *testing.T) {
 				t.Errorf("afterwards: %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestOutputOfManyDocuments: documents without content have a size, too, and so have warnings.
+func TestOutputOfManyDocuments(t *testing.T) {
+	t.Parallel()
+	var many hydrate.Rendered
+	for range 20_000 {
+		many.Manifests = append(many.Manifests, hydrate.Manifest{Source: "chart/templates/many.yaml"})
+	}
+	if err := checkOutput(many, 1<<20); err == nil || !strings.HasPrefix(err.Error(), "chart/templates/many.yaml: ") {
+		t.Error(err)
+	}
+	many.Manifests = many.Manifests[:1]
+	if err := checkOutput(many, 1<<20); err != nil {
+		t.Error(err)
+	}
+	many.Warnings = []string{strings.Repeat("x", 1<<20)}
+	if err := checkOutput(many, 1<<20); err == nil {
+		t.Error("a long warning is let through")
 	}
 }
 
