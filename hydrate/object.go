@@ -19,6 +19,7 @@ const (
 	maxDepth         = 256      // of maps and lists nested in one document
 	maxListDepth     = 8        // of lists of objects in lists of objects
 	maxObjects       = 20_000   // of one stage
+	maxMarks         = 2 << 20  // of one stage: bytes that may begin or end a value, which takes some hundred bytes to decode
 )
 
 // Object is one Kubernetes object.
@@ -94,7 +95,12 @@ type parsed struct {
 func (d *Decoder) Objects(manifests []Manifest) ([]Object, error) {
 	var objects []Object
 	var problems []error
+	count := 0
 	for _, m := range manifests {
+		if count += countMarks(m.Data); count > maxMarks {
+			return nil, fmt.Errorf("%s: document %d: more values than can be decoded: the stage has more than %d newlines and characters of %q up to here; "+
+				"does a loop write more than it should?", m.Source, m.Document, maxMarks, marks[1:])
+		}
 		p := d.parse(m.Data)
 		if p.err != nil {
 			if len(problems) == maxProblems {
@@ -116,6 +122,17 @@ func (d *Decoder) Objects(manifests []Manifest) ([]Object, error) {
 		return nil, err
 	}
 	return objects, nil
+}
+
+// marks are what YAML begins or ends values with; text has them, too.
+const marks = "\n,[{:-?"
+
+// countMarks returns how many values a document has at most.
+func countMarks(data []byte) (n int) {
+	for _, mark := range []byte(marks) {
+		n += bytes.Count(data, []byte{mark})
+	}
+	return n
 }
 
 // Objects decodes manifests of one stage; see [Decoder.Objects].

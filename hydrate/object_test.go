@@ -60,6 +60,7 @@ func TestObjects(t *testing.T) {
 		"key twice":            {meta + "data: {1: a, \"1\": b}", nil, `"1" is given twice`},
 		"deep":                 {meta + "data: " + strings.Repeat("[", 300) + strings.Repeat("]", 300), nil, "nested more than"},
 		"long key":             {meta + "data:\n  ? \"" + strings.Repeat(`\x01`, 300) + "\"\n  : a", nil, "YAML allows"},
+		"too many values":      {meta + "data: [" + strings.Repeat("a,", maxMarks) + "]", nil, "more values than can be decoded"},
 		"too large":            {meta + "data: " + strings.Repeat("x", maxDocumentBytes), nil, "more than the"},
 		"aliases that explode": {meta + "a: &a " + strings.Repeat("x", 1<<20) + "\nb: &b [" + strings.Repeat("*a, ", 20) + "]\nc: [" + strings.Repeat("*b, ", 20) + "]", nil, "aliases expanded"},
 		"alias to itself":      {meta + "a: &a [*a]", nil, "contains itself"},
