@@ -282,6 +282,7 @@ func TestStagesDoNotMeet(t *testing.T) {
 			r := request
 			r.ReleaseName = fmt.Sprintf("web-%d", i)
 			r.APIVersions = []string{fmt.Sprintf("x.io/v%d", i)}
+			r.Helm = 3 + i%3/2
 			if i%2 == 0 {
 				r.Values = values(t, dir, "stage/other.yaml")
 			}
@@ -298,6 +299,30 @@ func TestStagesDoNotMeet(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestChangedValuesLeaveNoTrace: templates may change the values that later ones see, of this render alone.
+func TestChangedValuesLeaveNoTrace(t *testing.T) {
+	t.Parallel()
+	const change = "{{- $_ := set .Values.m .Release.Name 1 }}{{ $_ := set .Values.global .Release.Name 1 }}\na: {{ toJson .Values }}"
+	chart, err := Renderer{}.Open(t.Context(), folder(chartFS("values.yaml", "m: {}\nglobal: {g: {}}\nd: {m: {x: {}}}", "templates/a.yaml", change, "templates/b.yaml", change,
+		"charts/d/Chart.yaml", "apiVersion: v2\nname: d\nversion: 1.0.0", "charts/d/values.yaml", "m: {}", "charts/d/templates/a.yaml", change)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 6 {
+		r := request
+		r.ReleaseName, r.Helm = fmt.Sprintf("web-%d", i), 3+i%2
+		rendered, err := chart.Render(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range rendered.Manifests {
+			if got := string(m.Data); strings.Count(got, "web-") != strings.Count(got, r.ReleaseName) || !strings.Contains(got, r.ReleaseName) {
+				t.Errorf("%s: %s", r.ReleaseName, got)
+			}
+		}
+	}
 }
 
 // TestSubchartsInAnyOrder: Helm's loader leaves subcharts in the order of a Go map.

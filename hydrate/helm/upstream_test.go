@@ -211,9 +211,7 @@ func TestObjectsEqualHelmTemplate(t *testing.T) {
 			}
 		},
 		"typed items": func(r *hydrate.Request) {
-			for _, s := range []hydrate.SetValue{{Key: "list[4]", Value: json.RawMessage("4")}, {Key: "list[0].a", Value: json.RawMessage("null")}} {
-				r.Set = append(r.Set, s)
-			}
+			r.Set = []hydrate.SetValue{{Key: "list[4]", Value: json.RawMessage("4")}, {Key: "list[0].a", Value: json.RawMessage("null")}}
 		},
 		"typed wrong": func(r *hydrate.Request) { r.Set = []hydrate.SetValue{{Key: "replicas", Value: json.RawMessage(`"5"`)}} },
 		"set through scalar": func(r *hydrate.Request) {

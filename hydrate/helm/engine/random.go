@@ -11,7 +11,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
-	"golang.org/x/crypto/blowfish"
+	"golang.org/x/crypto/blowfish" //nolint:staticcheck // bcrypt is made of it; what reads the hashes decides that
 )
 
 const (
@@ -105,7 +105,7 @@ func (r *run) shuffle(text string) string {
 	}
 	s := r.random()
 	for i := len(runes) - 1; i > 0; i-- {
-		j := s.below(uint64(i) + 1) //nolint:gosec // i is positive
+		j := s.below(uint64(i) + 1)
 		runes[i], runes[j] = runes[j], runes[i]
 	}
 	return string(runes)
