@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -98,7 +99,7 @@ func lacking(c *chart.Chart) (missing []*dependency, err error) {
 	for _, sub := range c.Dependencies() {
 		if ranges := strays(c, sub); len(ranges) > 0 {
 			problems = append(problems, fmt.Errorf("charts/ of chart %s holds %s %s, and Chart.yaml asks for %s: "+
-				"run `helm dependency update` and commit charts/, or change the range", c.Name(), sub.Name(), sub.Metadata.Version, strings.Join(ranges, " or ")))
+				"run `helm dependency update` and commit charts/, or change the range%s", c.Name(), sub.Name(), sub.Metadata.Version, strings.Join(ranges, " or "), prereleaseHint(ranges, sub.Metadata.Version)))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -133,6 +134,25 @@ func strays(c, sub *chart.Chart) (ranges []string) {
 	return ranges
 }
 
+// plainVersion matches the versions in a constraint that are no pre-releases.
+var plainVersion = regexp.MustCompile(`[0-9]+(\.[0-9xX*]+){0,2}(-[0-9A-Za-z.-]+)?`)
+
+// prereleaseHint says which range would take a pre-release, if that is all that is wrong with the ranges.
+func prereleaseHint(ranges []string, version string) string {
+	for _, r := range ranges {
+		with := plainVersion.ReplaceAllStringFunc(r, func(v string) string {
+			if strings.Contains(v, "-") {
+				return v
+			}
+			return v + "-0"
+		})
+		if inRange(with, version) {
+			return fmt.Sprintf(": only a range with a pre-release takes pre-releases, such as %q", with)
+		}
+	}
+	return ""
+}
+
 // inRange reports, as Helm does, whether a version satisfies a constraint.
 func inRange(constraint, version string) bool {
 	c, err := semver.NewConstraint(constraint)
@@ -143,16 +163,17 @@ func inRange(constraint, version string) bool {
 	return err == nil && c.Check(v)
 }
 
-// pinned reads the exact versions from the lock file.
+// exactVersion matches the constraints that allow one version only, which is as good as a lock.
+var exactVersion = regexp.MustCompile(`^=? *(v?[0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$`)
+
+// pinned reads the exact versions from the lock file, or without one from Chart.yaml.
 func pinned(c *chart.Chart, missing []*dependency, dir string) error {
 	lockFile := "Chart.lock"
 	if c.Metadata.APIVersion == chart.APIVersionV1 {
 		lockFile = "requirements.lock"
 	}
 	update := fmt.Sprintf("run `helm dependency update %s` and commit %s", dir, lockFile)
-	var labels []string
 	for _, d := range missing {
-		labels = append(labels, label(d.Dependency))
 		if isHostAlias(d.Repository) {
 			return fmt.Errorf("chart %s: dependency %s names its repository by %s, which only the configuration of somebody's machine explains; write the URL in Chart.yaml, and %s",
 				c.Name(), d.Name, d.Repository, update)
@@ -163,12 +184,18 @@ func pinned(c *chart.Chart, missing []*dependency, dir string) error {
 		}
 	}
 	if c.Lock == nil {
+		var open []string
 		for _, d := range missing {
-			if !isLocal(d.Repository) {
-				return fmt.Errorf("chart %s declares dependencies that its charts/ folder does not hold, and has no %s to say which versions to fetch: %s; %s",
-					c.Name(), lockFile, strings.Join(labels, ", "), update)
-			}
 			d.locked, d.repository = d.Version, d.Repository
+			if m := exactVersion.FindStringSubmatch(d.Version); m != nil {
+				d.locked = m[1]
+			} else if !isLocal(d.Repository) {
+				open = append(open, label(d.Dependency))
+			}
+		}
+		if len(open) > 0 {
+			return fmt.Errorf("chart %s declares dependencies that its charts/ folder does not hold, and has no %s to say which versions to fetch: %s; %s, or write exact versions in Chart.yaml",
+				c.Name(), lockFile, strings.Join(open, ", "), update)
 		}
 		return nil
 	}

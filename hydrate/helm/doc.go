@@ -8,7 +8,7 @@
 // all as Helm does them. Tests compare with the upstream binary. Differences, on purpose:
 //
 //   - Hooks that run only on delete, rollback or test are left out, unless asked for.
-//   - Dependencies that charts/ does not hold are taken from where Chart.lock pins them, as `helm dependency build` would do
+//   - Dependencies that charts/ does not hold are taken from where Chart.lock, or an exact version in Chart.yaml, pins them, as `helm dependency build` would do
 //     first: see below.
 //   - A subchart in charts/ that has the name of a declared dependency and is outside of its range is an error. Helm takes
 //     it, and then ignores condition and alias.
