@@ -61,12 +61,31 @@ func checkDistinct(objects []Object) error {
 			continue
 		}
 		if len(problems) < maxProblems {
-			problems = append(problems, fmt.Errorf("%v is there twice, from %s and from %s; render it once",
-				o, min(other.Source, o.Source), max(other.Source, o.Source)))
+			remedy := "render it once"
+			if other.hook() != "" || o.hook() != "" {
+				remedy = "Helm runs hooks one after the other, but a tree holds one object of a name: leave hooks out (render.hooks: none), or give each a name of its own"
+			}
+			problems = append(problems, fmt.Errorf("%v is there twice, from %s and from %s; %s",
+				o, min(other.origin(), o.origin()), max(other.origin(), o.origin()), remedy))
 		}
 	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(problems...)
+}
+
+// hook returns the events on which Helm runs an object; "" for one that it installs.
+func (o Object) hook() string {
+	metadata, _ := o.content["metadata"].(map[string]any)
+	annotations, _ := metadata["annotations"].(map[string]any)
+	return text(annotations["helm.sh/hook"])
+}
+
+// origin names for people what an object comes from.
+func (o Object) origin() string {
+	if events := o.hook(); events != "" {
+		return o.Source + " (a hook on " + events + ")"
+	}
+	return o.Source
 }
 
 // fileNames returns the file name of each object.

@@ -131,11 +131,13 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 		r.mirror(ctx, stages)
 		r.review(ctx, stages)
 	}
+	var warnings hydrate.Warnings
 	for _, s := range stages {
 		s.into.Stages = append(s.into.Stages, s.result)
-		for _, warning := range s.warnings {
-			o.Warn(fmt.Sprintf("%s: %s", s, warning))
-		}
+		warnings.Add(s.String(), s.warnings...)
+	}
+	for _, line := range warnings.Lines() {
+		o.Warn(line)
 	}
 	return releases, nil
 }

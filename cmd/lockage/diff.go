@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
@@ -242,7 +243,9 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 			return nil, err
 		}
 	}
-	var earlier, later stagediff.Plan
+	var warnings hydrate.Warnings
+	defer func() { d.app.warnEach(warnings.Lines()) }()
+	earlier, later := stagediff.Plan{}, stagediff.Plan{Warnings: &warnings}
 	if later.Releases, err = d.app.planOverridden(ctx, w, after, d.overrides); err != nil {
 		return nil, err
 	}

@@ -165,6 +165,13 @@ func (a *app) warn(format string, args ...any) { a.warning(fmt.Sprintf(format, a
 // warning is warn for a message as it is.
 func (a *app) warning(message string) { fmt.Fprintln(a.stderr, harmless("lockage: "+message)) }
 
+// warnEach prints messages that are not a result.
+func (a *app) warnEach(messages []string) {
+	for _, message := range messages {
+		a.warning(message)
+	}
+}
+
 // step prints progress on standard error if it is a terminal, or if --progress plain asks for it.
 func (a *app) step(message string) {
 	switch a.progress {

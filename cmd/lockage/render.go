@@ -86,6 +86,7 @@ type rendering struct {
 	request  plan.Request
 	worktree bool
 	to       string
+	warnings hydrate.Warnings
 }
 
 func (r *rendering) run(ctx context.Context) error {
@@ -116,6 +117,7 @@ func (r *rendering) run(ctx context.Context) error {
 			results = append(results, result)
 		}
 	}
+	r.app.warnEach(r.warnings.Lines())
 	r.app.emitVerbatim(results)
 	return errors.Join(errs...)
 }
@@ -128,9 +130,7 @@ func (r *rendering) stage(ctx context.Context, release plan.Release, s plan.Stag
 	if err != nil {
 		return renderResult{}, err
 	}
-	for _, warning := range rendered.Warnings {
-		r.app.warn("%s/%s: %s", s.Pipeline, s.Name, warning)
-	}
+	r.warnings.Add(s.Pipeline+"/"+s.Name, rendered.Warnings...)
 	packed, err := publish.Pack(s.Stage, rendered, release.SourceURL, release.Committed)
 	if err != nil {
 		return renderResult{}, err

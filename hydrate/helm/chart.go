@@ -59,6 +59,9 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 	slices.SortFunc(p.inputs, func(a, b hydrate.Input) int { return strings.Compare(a.Path, b.Path) })
 	p.inputs = slices.Compact(p.inputs)
 	p.warnings = append(p.warnings, nestedWarnings(parsed)...)
+	if err := p.inspect(parsed); err != nil {
+		return nil, err
+	}
 	if err := p.prepare(parsed); err != nil {
 		return nil, err
 	}
@@ -73,6 +76,7 @@ type Package struct {
 	several   map[*chart.Chart][]byte // values.yaml of several documents, which Helm 4 merges
 	schemas   schemas
 	warnings  []string
+	pointers  []pointer
 	engines   memo.Map[int, *engine.Engine] // by version of Helm
 }
 
@@ -94,6 +98,9 @@ func load(files []*loader.BufferedFile, w *weight) (c *chart.Chart, err error) {
 			err = fmt.Errorf("load chart: %v", r)
 		}
 	}()
+	if err := checkPointers(files); err != nil {
+		return nil, err
+	}
 	if err := w.add(files, 0); err != nil {
 		return nil, fmt.Errorf("load chart: %w", err)
 	}

@@ -134,13 +134,13 @@ func strays(c, sub *chart.Chart) (ranges []string) {
 	return ranges
 }
 
-// plainVersion matches the versions in a constraint that are no pre-releases.
-var plainVersion = regexp.MustCompile(`[0-9]+(\.[0-9xX*]+){0,2}(-[0-9A-Za-z.-]+)?`)
+// anyVersion matches the versions in a constraint.
+var anyVersion = regexp.MustCompile(`[0-9]+(\.[0-9xX*]+){0,2}(-[0-9A-Za-z.-]+)?`)
 
-// prereleaseHint says which range would take a pre-release, if that is all that is wrong with the ranges.
+// prereleaseHint returns a range that would take a pre-release, if nothing else is wrong with the ranges.
 func prereleaseHint(ranges []string, version string) string {
 	for _, r := range ranges {
-		with := plainVersion.ReplaceAllStringFunc(r, func(v string) string {
+		with := anyVersion.ReplaceAllStringFunc(r, func(v string) string {
 			if strings.Contains(v, "-") {
 				return v
 			}

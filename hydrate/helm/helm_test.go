@@ -195,6 +195,60 @@ func TestNumbersOfSet(t *testing.T) {
 	}
 }
 
+// TestUnreadable is of files that are not what they seem: pointers to Git LFS, and what SOPS encrypted.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+	const sops = "password: ENC[AES256_GCM,data:YWJj,iv:YWJj,tag:YWJj,type:str]\nsops: {age: [], lastmodified: \"2026-01-01T00:00:00Z\", mac: 'ENC[x]', version: 3.9.0}\n"
+	reads := func(expression string) fstest.MapFS {
+		return chartFS("files/a.json", pointer, "templates/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: {{ "+expression+" }}}")
+	}
+	values := func(text string) func(*hydrate.Request) {
+		return func(r *hydrate.Request) { r.Values = []hydrate.File{{Path: "values/a.yaml", Data: []byte(text)}} }
+	}
+	const content = "c/templates/a.yaml: document 1 holds the content of c/files/a.json, which is a pointer to a file in Git LFS"
+	const warning = "c/files/a.json is a pointer to a file in Git LFS, which lockage does not fetch: commit the file itself, or list it in .helmignore"
+	for name, c := range map[string]struct {
+		chart   fstest.MapFS
+		change  func(*hydrate.Request)
+		want    string // part of the error
+		warning string
+	}{
+		"values":              {chartFS(), values(pointer), "values file values/a.yaml is a pointer to a file in Git LFS, which lockage does not fetch: commit the file itself", ""},
+		"encrypted":           {chartFS(), values(sops), "values file values/a.yaml is encrypted by SOPS, and lockage decrypts nothing", ""},
+		"a key sops":          {chartFS(), values("sops: {enabled: true, version: 1}"), "", ""},
+		"chart's values":      {chartFS("values.yaml", pointer), nil, "values.yaml is a pointer to", ""},
+		"chart's, encrypted":  {chartFS("values.yaml", sops), nil, "values.yaml of chart c is encrypted by SOPS", ""},
+		"subchart, encrypted": {chartFS("charts/d/Chart.yaml", "apiVersion: v2\nname: d\nversion: 1.0.0", "charts/d/values.yaml", sops), nil, "values.yaml of chart c/charts/d is encrypted by SOPS", ""},
+		"template":            {chartFS("templates/_a.tpl", pointer), nil, "templates/_a.tpl is a pointer to", ""},
+		"definition":          {chartFS("crds/a.yaml", pointer), nil, "crds/a.yaml is a pointer to", ""},
+		"subchart":            {chartFS("charts/d-1.0.0.tgz", pointer), nil, "charts/d-1.0.0.tgz is a pointer to", ""},
+		"subchart's template": {chartFS("charts/d/templates/a.yaml", pointer), nil, "charts/d/templates/a.yaml is a pointer to", ""},
+		"not read":            {reads(`"b"`), nil, "", warning},
+		"checksum":            {reads(`.Files.Get "files/a.json" | sha256sum`), nil, "", warning},
+		"as text":             {reads(`.Files.Get "files/a.json" | quote`), nil, content, ""},
+		"in base64":           {reads(`.Files.Get "files/a.json" | b64enc`), nil, content, ""},
+		"as lines":            {reads(`.Files.Lines "files/a.json" | toJson`), nil, content, ""},
+		"ignored":             {chartFS("files/a.json", pointer, ".helmignore", "files/"), nil, "", ""},
+		"text about pointers": {chartFS("README.md", "It begins with `"+pointer+"`"), nil, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := request
+			if c.change != nil {
+				c.change(&r)
+			}
+			rendered, err := renderFS(t, c.chart, r)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("error is %v, want %q in it", err, c.want)
+			}
+			if err == nil && strings.Join(rendered.Warnings, "\n") != c.warning {
+				t.Errorf("warnings are %q, want %q", rendered.Warnings, c.warning)
+			}
+		})
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	template := func(text string) fstest.MapFS { return chartFS("templates/a.yaml", text) }

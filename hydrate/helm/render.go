@@ -58,7 +58,10 @@ func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered
 	}
 	rendered.Random, rendered.Generated = result.Random, result.Generated
 	rendered.Warnings = slices.Concat(p.warnings, warnings, lookupWarning(result.Lookups))
-	return rendered, collect(d, result.Files, request.Hooks, &rendered)
+	if err := collect(d, result.Files, request.Hooks, &rendered); err != nil {
+		return hydrate.Rendered{}, err
+	}
+	return rendered, p.checkOutput(rendered.Manifests)
 }
 
 // check refuses a request that means nothing.

@@ -11,6 +11,9 @@ import (
 func mergeValues(d dialect, files []hydrate.File, set []hydrate.SetValue) (map[string]any, error) {
 	merged := map[string]any{}
 	for _, f := range files {
+		if hydrate.LFSPointer(f.Data) != "" {
+			return nil, fmt.Errorf("values file %s %s", f.Path, lfsError)
+		}
 		content, err := d.parse(f.Data)
 		if err != nil {
 			return nil, fmt.Errorf("values file %s: %s", f.Path, cleanYAML(err))
@@ -22,6 +25,9 @@ func mergeValues(d dialect, files []hydrate.File, set []hydrate.SetValue) (map[s
 				kind = "a list"
 			}
 			return nil, fmt.Errorf("values file %s: values are a map, and this is %s", f.Path, kind)
+		}
+		if encrypted(layer) {
+			return nil, fmt.Errorf("values file %s %s", f.Path, sopsError)
 		}
 		merged = mergeMaps(merged, layer)
 	}

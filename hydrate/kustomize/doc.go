@@ -30,5 +30,6 @@
 // # Limits
 //
 // Kustomize keeps OpenAPI schemas in global variables: builds of one process run one after the other, and each one's
-// schemas are reset before the next. Kustomize writes warnings about deprecated fields to standard error by itself.
+// schemas are reset before the next. Kustomize writes warnings about deprecated fields to standard error by itself; they are
+// among the warnings of the render too, with file and line.
 package kustomize

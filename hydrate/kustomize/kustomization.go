@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -35,6 +36,7 @@ func (b *build) judge(file string, data []byte) ([]byte, error) {
 	if yamlv3.Unmarshal(data, k.lines) != nil {
 		k.lines = new(yamlv3.Node)
 	}
+	k.deprecated()
 	k.changed = len(k.Bases) > 0 || len(k.ImageTags) > 0 //nolint:staticcheck // deprecated: moved as kustomize does, without its warning
 	k.FixKustomization()
 	b.openAPI = b.openAPI || len(k.OpenAPI) > 0
@@ -62,6 +64,18 @@ func (b *build) judge(file string, data []byte) ([]byte, error) {
 		return data, nil
 	}
 	return k.encode(data)
+}
+
+// deprecation matches kustomize's own warnings, which it writes to standard error.
+var deprecation = regexp.MustCompile(`'(\w+)' is deprecated\. Please use '(\w+)' instead`)
+
+// deprecated warns of the fields that kustomize is going to drop.
+func (k *kustomization) deprecated() {
+	for _, message := range *k.CheckDeprecatedFields() {
+		if m := deprecation.FindStringSubmatch(message); m != nil {
+			k.warnings = append(k.warnings, fmt.Sprintf("%s: %s is deprecated, use %s: `kustomize edit fix` changes it", k.field(m[1]), m[1], m[2]))
+		}
+	}
 }
 
 // encode replaces the changed lists of the file.
@@ -96,8 +110,22 @@ func (k *kustomization) refuse(field, entry, format string, args ...any) {
 }
 
 // place returns file and line of an entry, or of its field.
-func (k *kustomization) place(field, entry string) string {
-	line := lineOf(k.lines, field, entry)
+func (k *kustomization) place(field, entry string) string { return k.at(lineOf(k.lines, field, entry)) }
+
+// field returns file and line of a field.
+func (k *kustomization) field(name string) string {
+	for _, root := range k.lines.Content {
+		for i := 0; i+1 < len(root.Content); i += 2 {
+			if strings.EqualFold(root.Content[i].Value, name) {
+				return k.at(root.Content[i].Line)
+			}
+		}
+	}
+	return k.at(0)
+}
+
+// at returns the file and a line of it, if that is known.
+func (k *kustomization) at(line int) string {
 	if line == 0 {
 		return k.where(k.file)
 	}

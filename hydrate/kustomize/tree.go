@@ -195,6 +195,9 @@ func (t *tree) load(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: the build reads more than %d bytes, or more than %d of one file", name, maxBytes, maxFileBytes)
 	}
 	t.size += int64(len(data))
+	if hydrate.LFSPointer(data) != "" {
+		return nil, fmt.Errorf("%s is a pointer to a file in Git LFS, which lockage does not fetch: commit the file itself", strings.TrimPrefix(name, "/"))
+	}
 	return data, err
 }
 

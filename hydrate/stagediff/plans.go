@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/plan"
 )
@@ -17,7 +18,8 @@ type key struct{ pipeline, stage string }
 // Plan is one side of a comparison that is rendered for it.
 type Plan struct {
 	Releases []plan.Release
-	With     string // what distinguishes it from the other side, if not the releases do, such as "with helm=4"
+	With     string            // what distinguishes it from the other side, if not the releases do, such as "with helm=4"
+	Warnings *hydrate.Warnings // receives those of renders; nil for nobody
 }
 
 // ComparePlans returns the stages of two plans that are affected, in the order of the later plan; stages that are gone
@@ -78,6 +80,9 @@ func (p Plan) version(s *plan.Stage) *Version {
 		result, err := s.Render(ctx)
 		if err != nil {
 			return nil, err
+		}
+		if p.Warnings != nil {
+			p.Warnings.Add(s.Pipeline+"/"+s.Name, result.Warnings...)
 		}
 		return result.Tree, nil
 	}}
