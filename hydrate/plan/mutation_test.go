@@ -282,15 +282,15 @@ func (w *world) lockField() (string, []string) {
 
 // options are the keys of render, with what they can be: one of these, or something new for each "*".
 var options = map[string][]string{
-	"helm": {"3", "4"}, "releaseName": {"*"}, "kubeVersion": {`"1.31"`, `"1.32"`, `"1.33"`}, "apiVersions": {"[*/v1]"}, "set": {`{image: "{image}", x: "*"}`, `{"*": y}`},
+	"helm": {"3", "4"}, "releaseName": {"*"}, "kubeVersion": {`"1.31"`, `"1.32"`, `"1.33"`}, "apiVersions": {"[*/v1]"}, "set": {`{image: "{image}", x: "*"}`, `{"*": y}`, `{x: 1, "*": [y, null, {a: 0.5}]}`},
 	"includeCRDs": {"true", "false"}, "hooks": {"deploy", "all", "none"}, "namespace": {"*"},
 	"assertImage": {"true", "false"}, "requireDigests": {"true", "false"}, "rewriteImages": {"true", "false"},
-	"nondeterminism": {"deny", "allow"}, "allowSecrets": {"[*]"}, "layout": {"per-object", "single"},
+	"nondeterminism": {"deny", "allow"}, "allowEmpty": {"true", "false"}, "allowSecrets": {"[*]"}, "layout": {"per-object", "single"},
 }
 
 // initial is what options are where nobody declares them; others are empty.
 var initial = map[string]string{
-	"helm": "3", "includeCRDs": "true", "hooks": "deploy", "assertImage": "true", "requireDigests": "false", "rewriteImages": "false", "nondeterminism": "deny", "layout": "per-object",
+	"helm": "3", "includeCRDs": "true", "hooks": "deploy", "assertImage": "true", "requireDigests": "false", "rewriteImages": "false", "nondeterminism": "deny", "allowEmpty": "false", "layout": "per-object",
 }
 
 // heeded reports whether a pipeline's stages are rendered with an option.
