@@ -36,6 +36,7 @@ type child struct {
 	lastWords *head
 	packages  []uint64 // that it has open, the last used first
 	kept      map[uint64]*kept
+	used      bool // it has rendered
 	gone      bool // it is of no further use
 }
 
@@ -57,7 +58,10 @@ func start(o Options) (*child, error) {
 		return nil, err
 	}
 	c.in, c.link = in, newLink(out, in)
-	return c, cmd.Start()
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start a process that renders: %w", err)
+	}
+	return c, nil
 }
 
 func (c *child) kill() { _ = c.cmd.Process.Kill() }
@@ -84,6 +88,7 @@ func (c *child) render(ctx context.Context, o *openPackage, request hydrate.Requ
 		r.Drop = c.keep(o.id)
 	}
 	r.Trees = [2]ability{abilityOf(answers.trees[0]), abilityOf(answers.trees[1])}
+	c.used = true
 	at := nameOf(o.source)
 	out, exceeded, err := c.converse(ctx, r, answers, &at)
 	if known := c.kept[o.id]; err == nil && known != nil {

@@ -3,12 +3,15 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lockage/lockage/hydrate"
 )
+
+// longWait is after how long a render that waits gets the last of the children; it is longer than most renders take.
+const longWait = 5 * time.Second
 
 // Options say how a pool starts children.
 type Options struct {
@@ -22,15 +25,16 @@ type Options struct {
 // Pool renders in child processes. It starts them when something is to be rendered, and keeps them until it is closed.
 type Pool struct {
 	options Options
-	slots   chan struct{} // holds one element for each render in progress
+	freed   chan struct{} // a child was released
 
 	mu       sync.Mutex
 	packages uint64
 	idle     []*child
+	living   int // idle and busy children
 }
 
 // New returns a pool without children.
-func New(o Options) *Pool { return &Pool{options: o, slots: make(chan struct{}, o.Size)} }
+func New(o Options) *Pool { return &Pool{options: o, freed: make(chan struct{}, o.Size)} }
 
 // Close ends all children. Renders in progress end by their context.
 func (p *Pool) Close() {
@@ -39,6 +43,7 @@ func (p *Pool) Close() {
 	for _, c := range p.idle {
 		c.end()
 	}
+	p.living -= len(p.idle)
 	p.idle = nil
 }
 
@@ -114,50 +119,84 @@ func (o *openPackage) Render(ctx context.Context, request hydrate.Request) (hydr
 }
 
 // render renders in a child. What ran out of memory in one that had rendered before, or ended it, is rendered again in a new one.
-func (p *Pool) render(ctx context.Context, o *openPackage, request hydrate.Request) (reply, error) {
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		return reply{}, ctx.Err()
+func (p *Pool) render(ctx context.Context, o *openPackage, request hydrate.Request) (out reply, err error) {
+	c, err := p.take(ctx, o.id)
+	if err != nil {
+		return reply{}, err
 	}
-	if c := p.take(o.id); c != nil {
-		out, err := p.use(ctx, c, o, request)
-		if end := (*endError)(nil); !errors.As(err, &end) || !end.dependent() {
-			return out, err
+	defer func() { p.release(c) }()
+	before := c.used
+	out, err = c.render(ctx, o, request)
+	if end := (*endError)(nil); before && errors.As(err, &end) && end.dependent() && ctx.Err() == nil {
+		c.end()
+		if c, err = start(p.options); err == nil {
+			out, err = c.render(ctx, o, request)
 		}
 	}
-	c, err := start(p.options)
-	if err != nil {
-		return reply{}, fmt.Errorf("start a process that renders: %w", err)
-	}
-	return p.use(ctx, c, o, request)
-}
-
-func (p *Pool) use(ctx context.Context, c *child, o *openPackage, request hydrate.Request) (reply, error) {
-	out, err := c.render(ctx, o, request)
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	if c.gone {
-		c.end()
-		return out, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle = append(p.idle, c)
 	return out, err
 }
 
-// take returns an idle child, if one exists: rather one that has the package open.
-func (p *Pool) take(id uint64) *child {
+// take waits for a child, or starts one. Of as many children as processors the last is started only if others render for long: the
+// parent needs a processor too, to decode what they render, and a child that helps little takes as much memory as any.
+func (p *Pool) take(ctx context.Context, id uint64) (*child, error) {
+	most := max(1, p.options.Size-1)
+	waited := time.NewTimer(longWait)
+	defer waited.Stop()
+	for {
+		if c, create := p.free(id, most); c != nil {
+			return c, nil
+		} else if create {
+			c, err := start(p.options)
+			if err != nil {
+				p.release(nil)
+			}
+			return c, err
+		}
+		select {
+		case <-p.freed:
+		case <-waited.C:
+			most = p.options.Size
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// free returns an idle child, rather one that has the package open, or reports whether to start one.
+func (p *Pool) free(id uint64, most int) (c *child, create bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.idle) == 0 {
-		return nil
+	if len(p.idle) > 0 {
+		i := max(0, slices.IndexFunc(p.idle, func(c *child) bool { return slices.Contains(c.packages, id) }))
+		c := p.idle[i]
+		p.idle = slices.Delete(p.idle, i, i+1)
+		return c, false
 	}
-	i := max(0, slices.IndexFunc(p.idle, func(c *child) bool { return slices.Contains(c.packages, id) }))
-	c := p.idle[i]
-	p.idle = slices.Delete(p.idle, i, i+1)
-	return c
+	if p.living >= most {
+		return nil, false
+	}
+	p.living++
+	return nil, true
+}
+
+// release gives a child back. One that is gone, or nil for one that did not start, makes room for another.
+func (p *Pool) release(c *child) {
+	alive := c != nil && !c.gone
+	if c != nil && c.gone {
+		c.end()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if alive {
+		p.idle = append(p.idle, c)
+	} else {
+		p.living--
+	}
+	select {
+	case p.freed <- struct{}{}:
+	default: // as many wait to be received as children exist
+	}
 }
