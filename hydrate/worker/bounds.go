@@ -13,7 +13,7 @@ type Bounds struct {
 	Time   time.Duration // processor time of the child
 }
 
-// Limits are the bounds of the program. The largest of some nine hundred stages of public repositories takes a tenth of each, and
+// Limits are the bounds of the program. The largest of some nine hundred stages of public repositories takes a tenth of each,
 // and kube-prometheus-stack less.
 var Limits = Bounds{
 	// Enough for any chart, and little enough for the 7 GB of a CI runner with four processors.
