@@ -37,7 +37,7 @@ var floorPlan = map[string][]string{
 	"oci":            nil,
 	"oci/registry":   nil,
 	"sign":           {"oci", "internal/bounded"},
-	"sign/predicate": {"sign"},
+	"sign/predicate": {"oci", "sign"},
 
 	"hydrate/lock":            {"internal/strictyaml"},
 	"hydrate/lock/remotelock": {"hydrate/lock", "internal/git"},
@@ -60,7 +60,7 @@ var floorPlan = map[string][]string{
 	"policy/rego":       nil,
 	"policy/verify":     {"oci", "sign", "policy", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git"},
 	"policy/evidence":   {"policy/rego", "policy/verify", "sign/predicate", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "oci", "policy", "sign"},
-	"policy/policytest": {"sign/predicate", "policy/evidence", "policy/rego", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "policy", "sign"},
+	"policy/policytest": {"sign/predicate", "policy/evidence", "policy/rego", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "oci", "policy", "sign"},
 
 	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},
 	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "hydrate/mirror", "hydrate/pipeline"},

@@ -40,7 +40,7 @@ type Judge struct {
 	Env     []string // beside the test's own
 }
 
-// Objects runs the program and returns the objects that it prints, or what it says if it fails. What is no object is an error.
+// Objects runs the program and returns the objects that it prints, or what it says if it fails. A document without a kind is an error.
 func (j Judge) Objects(t testing.TB, args ...string) (map[string]any, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), j.Program, args...)
