@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,9 +92,6 @@ func (c *child) render(ctx context.Context, o *openPackage, request hydrate.Requ
 	c.used = true
 	at := nameOf(o.source)
 	out, exceeded, err := c.converse(ctx, r, answers, &at)
-	if known := c.kept[o.id]; err == nil && known != nil {
-		err = known.complete(out.Rendered.Manifests, out.Numbers)
-	}
 	if err != nil || exceeded != "" {
 		c.gone = true
 		return reply{}, c.ending(at, exceeded, err)
@@ -128,12 +126,24 @@ func (c *child) converse(ctx context.Context, r job, answers *source, at *string
 		}
 		return reply{}, "", err
 	}
+	known := cmp.Or(c.kept[r.Package], &kept{})
+	var manifests []hydrate.Manifest
+	left := c.bounds.Output
 	for {
 		m, err := c.link.receive()
 		switch {
 		case err != nil:
 			return reply{}, "", err
+		case m.Manifest != nil:
+			if left -= int64(documentBytes + len(m.Manifest.Source) + len(m.Manifest.Data)); left < 0 {
+				return reply{}, "", errMessage
+			}
+			if err := known.complete(m.Manifest); err != nil {
+				return reply{}, "", err
+			}
+			manifests = append(manifests, m.Manifest.Manifest)
 		case m.Reply != nil:
+			m.Reply.Rendered.Manifests = manifests
 			return *m.Reply, "", nil
 		case m.Exceeded != "":
 			return reply{}, m.Exceeded, nil

@@ -21,7 +21,8 @@ type message struct {
 	Progress string // what is rendered next
 	Log      string
 	Ask      *ask
-	Exceeded bound // the last message
+	Exceeded bound     // the last message
+	Manifest *manifest // of the reply that follows
 	Reply    *reply
 }
 
@@ -36,12 +37,26 @@ type job struct {
 	Bounds  Bounds
 }
 
+// manifest is one of a reply. They go one by one: an encoder keeps a buffer for the largest message that it sent.
+type manifest struct {
+	hydrate.Manifest
+	Number int // see shorten
+}
+
 // reply is what a package rendered to.
 type reply struct {
 	Inputs   []hydrate.Input // of a package that overlays
 	Rendered hydrate.Rendered
-	Numbers  []int // of its manifests; see shorten
 	Fault    *fault
+}
+
+// messages takes the manifests out of a reply, each into a message before it. s is what the parent has of the package.
+func (r reply) messages(s *sent) (messages []message) {
+	for _, m := range r.Rendered.Manifests {
+		messages = append(messages, message{Manifest: s.shorten(m)})
+	}
+	r.Rendered.Manifests = nil
+	return append(messages, message{Reply: &r})
 }
 
 // ask is a question of the child to the parent.
@@ -98,9 +113,11 @@ func newLink(in io.Reader, out io.Writer) *link {
 	return l
 }
 
-func (l *link) send(m message) error {
-	if err := l.encoder.Encode(m); err != nil {
-		return err
+func (l *link) send(messages ...message) error {
+	for _, m := range messages {
+		if err := l.encoder.Encode(m); err != nil {
+			return err
+		}
 	}
 	return l.out.Flush()
 }

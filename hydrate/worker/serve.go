@@ -88,10 +88,10 @@ func (s *server) receive() {
 	}
 }
 
-func (s *server) send(m message) error {
+func (s *server) send(messages ...message) error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	return s.link.send(m)
+	return s.link.send(messages...)
 }
 
 func (s *server) progress(name string) { _ = s.send(message{Progress: name}) }
@@ -120,7 +120,7 @@ func (s *server) work(ctx context.Context, r job) error {
 		case <-s.ended:
 			return s.err
 		case out := <-done:
-			return s.send(message{Reply: &out})
+			return s.send(out.messages(s.opened(r.Package))...)
 		case <-watch.C:
 			exceeded := bound("")
 			switch {
@@ -172,14 +172,19 @@ func (s *server) render(ctx context.Context, r job) (out reply, err error) {
 	if err := checkOutput(out.Rendered, r.Bounds.Output); err != nil {
 		return reply{}, err
 	}
-	if !renderer.Overlays() {
-		out.Rendered.Manifests, out.Numbers = pkg.sent.shorten(out.Rendered.Manifests)
-	}
 	return out, nil
 }
 
 // documentBytes is what a document counts beside its own bytes: empty ones fill a reply, too.
 const documentBytes = 64
+
+// opened returns what the parent has of a package; nothing if the package is not kept.
+func (s *server) opened(id uint64) *sent {
+	if pkg, kept := s.packages[id]; kept {
+		return &pkg.sent
+	}
+	return &sent{}
+}
 
 // checkOutput names the template with the largest part in an output that is too large.
 func checkOutput(rendered hydrate.Rendered, limit int64) error {

@@ -3,7 +3,6 @@ package worker
 import (
 	"crypto/sha256"
 	"fmt"
-	"slices"
 
 	"github.com/lockage/lockage/hydrate"
 )
@@ -24,47 +23,43 @@ type sent struct {
 	bytes int
 }
 
-// shorten returns manifests without the data that the parent keeps, and the number of each, 0 for none.
-func (s *sent) shorten(manifests []hydrate.Manifest) ([]hydrate.Manifest, []int) {
-	short, numbers := slices.Clone(manifests), make([]int, len(manifests))
+// shorten returns a manifest with its number, 0 for none, and without the data that the parent keeps.
+func (s *sent) shorten(m hydrate.Manifest) *manifest {
+	short := &manifest{Manifest: m}
+	if len(m.Data) < minShared {
+		return short
+	}
 	if s.met == nil {
 		s.met = map[[sha256.Size]byte]int{}
 	}
-	for i, m := range manifests {
-		if len(m.Data) < minShared {
-			continue
-		}
-		key := sha256.Sum256(m.Data)
-		number, met := s.met[key]
-		switch {
-		case number > 0:
-			numbers[i], short[i].Data = number, nil
-		case met && s.bytes+len(m.Data) <= maxShared:
-			s.count++
-			s.bytes += len(m.Data)
-			s.met[key], numbers[i] = s.count, s.count
-		case !met && len(s.met) < maxMet:
-			s.met[key] = 0
-		}
+	key := sha256.Sum256(m.Data)
+	number, met := s.met[key]
+	switch {
+	case number > 0:
+		short.Number, short.Data = number, nil
+	case met && s.bytes+len(m.Data) <= maxShared:
+		s.count++
+		s.bytes += len(m.Data)
+		s.met[key], short.Number = s.count, s.count
+	case !met && len(s.met) < maxMet:
+		s.met[key] = 0
 	}
-	return short, numbers
+	return short
 }
 
 // kept are the manifests of a package that have a number, in the parent: the first has 1.
 type kept [][]byte
 
 // complete puts back what shorten took out.
-func (k *kept) complete(manifests []hydrate.Manifest, numbers []int) error {
-	for i, number := range numbers {
-		switch {
-		case number == 0:
-		case i >= len(manifests) || number < 0 || number > len(*k)+1 || number == len(*k)+1 && len(manifests[i].Data) == 0:
-			return fmt.Errorf("a reply names manifest %d of %d that were kept", number, len(*k))
-		case number == len(*k)+1:
-			*k = append(*k, manifests[i].Data)
-		default:
-			manifests[i].Data = (*k)[number-1]
-		}
+func (k *kept) complete(m *manifest) error {
+	switch next := len(*k) + 1; {
+	case m.Number == 0:
+	case m.Number < 0 || m.Number > next || m.Number == next && len(m.Data) == 0:
+		return fmt.Errorf("it names manifest %d of %d that were kept", m.Number, len(*k))
+	case m.Number == next:
+		*k = append(*k, m.Data)
+	default:
+		m.Data = (*k)[m.Number-1]
 	}
 	return nil
 }

@@ -17,28 +17,26 @@ func TestSharedManifestsAreSentOnce(t *testing.T) {
 	for stage, want := range [][]int{{minShared, minShared, 5}, {minShared, minShared, 5}, {0, minShared, 5}, {0, minShared, 5}} {
 		own := bytes.Repeat([]byte{byte(stage)}, minShared)
 		manifests := []hydrate.Manifest{{Source: "crds/a", Document: 1, Data: definition}, {Source: "b", Document: 1, Data: own}, {Source: "c", Document: 2, Data: small}}
-		short, numbers := child.shorten(manifests)
-		var sizes []int
-		for _, m := range short {
-			sizes = append(sizes, len(m.Data))
-		}
-		if !reflect.DeepEqual(sizes, want) {
-			t.Errorf("stage %d: manifests of %d bytes are sent, want %d", stage, sizes, want)
-		}
-		if err := parent.complete(short, numbers); err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(short, manifests) {
-			t.Errorf("stage %d: other manifests arrive", stage)
+		for i, m := range manifests {
+			short := child.shorten(m)
+			if len(short.Data) != want[i] {
+				t.Errorf("stage %d: %d bytes of %s are sent, want %d", stage, len(short.Data), m.Source, want[i])
+			}
+			if err := parent.complete(short); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(short.Manifest, m) {
+				t.Errorf("stage %d: %s arrives as another manifest", stage, m.Source)
+			}
 		}
 	}
 }
 
 func TestNumbersOfABrokenChild(t *testing.T) {
 	t.Parallel()
-	for _, numbers := range [][]int{{-1}, {1}, {2}, {0, 1}} {
-		if err := new(kept).complete([]hydrate.Manifest{{}}, numbers); err == nil {
-			t.Errorf("numbers %d are taken", numbers)
+	for _, number := range []int{-1, 1, 2} {
+		if err := new(kept).complete(&manifest{Number: number}); err == nil {
+			t.Errorf("number %d is taken", number)
 		}
 	}
 }
