@@ -157,7 +157,9 @@ func (p *Package) prepare(c *chart.Chart) error {
 	c.Raw = nil
 	for _, f := range c.Files {
 		if strings.HasPrefix(f.Name, "crds/") {
-			p.documents[address(f.Data)] = hydrate.SplitStream(append(slices.Clone(f.Data), '\n')) // as Helm prints it
+			stream := append(slices.Clone(f.Data), '\n') // as Helm prints it
+			f.Data = stream[: len(stream)-1 : len(stream)-1]
+			p.documents[address(f.Data)] = hydrate.SplitStream(stream)
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ func confine(b Bounds) {
 	// Near the bound the collector works harder, so that garbage does not count.
 	debug.SetMemoryLimit(b.Memory * 3 / 4)
 	// There are as many children as processors, and each has the chart and its parsed templates.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(75)
 	// One allocation may be larger than all memory. The bound leaves room for what the runtime maps and does not use.
 	limitMemory(2 * b.Memory)
 }
