@@ -175,9 +175,6 @@ func (s *server) render(ctx context.Context, r job) (out reply, err error) {
 	return out, nil
 }
 
-// documentBytes is what a document counts beside its own bytes: empty ones fill a reply, too.
-const documentBytes = 64
-
 // opened returns what the parent has of a package; nothing if the package is not kept.
 func (s *server) opened(id uint64) *sent {
 	if pkg, kept := s.packages[id]; kept {
@@ -185,6 +182,9 @@ func (s *server) opened(id uint64) *sent {
 	}
 	return &sent{}
 }
+
+// documentBytes is what a document counts beside its own bytes: empty ones fill a reply, too.
+const documentBytes = 64
 
 // checkOutput names the template with the largest part in an output that is too large.
 func checkOutput(rendered hydrate.Rendered, limit int64) error {
