@@ -33,8 +33,8 @@ const (
 	release = "v5.8.2"
 )
 
-// Version names the renderer and the release that it equals: "kustomize v5.8.2".
-func (Renderer) Version(hydrate.Options) string { return "kustomize " + release }
+// Version names the release that the renderer equals, and the library: "kustomize v5.8.2 (api v0.21.2)".
+func (Renderer) Version(hydrate.Options) string { return "kustomize " + release + " (api " + version + ")" }
 
 // Package is one stage's overlay, built: only the build itself finds out what it reads.
 type Package struct {
