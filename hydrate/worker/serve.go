@@ -28,6 +28,7 @@ type Archives interface {
 func Serve(ctx context.Context, in io.Reader, out io.Writer, renderers func(Archives) map[string]hydrate.Renderer) error {
 	// The parent decides when a run ends. A signal to all processes of a terminal or job is meant for it.
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
+	closeInherited()
 	s := &server{
 		link:     newLink(in, out),
 		requests: make(chan job),
