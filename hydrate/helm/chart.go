@@ -179,6 +179,7 @@ func contentHash(c *chart.Chart) []byte {
 func clone(c *chart.Chart) *chart.Chart {
 	meta := *c.Metadata
 	meta.Annotations = maps.Clone(meta.Annotations)
+	meta.Keywords, meta.Sources = slices.Clone(meta.Keywords), slices.Clone(meta.Sources) // sortAlpha sorts them where they are
 	meta.Dependencies = slices.Clone(meta.Dependencies)
 	for i, d := range meta.Dependencies {
 		dependency := *d

@@ -379,6 +379,32 @@ func TestChangedValuesLeaveNoTrace(t *testing.T) {
 	}
 }
 
+// TestSortedMetadataLeavesNoTrace: sortAlpha sorts a list of texts where it is, for this render alone.
+func TestSortedMetadataLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	const metadata = "apiVersion: v2\nname: d\nversion: 1.0.0\nkeywords: [b, a]\nsources: [b, a]\n"
+	const change = "a: {{ print .Chart.Keywords .Chart.Sources }}{{ range .Chart.Dependencies }}{{ print .Tags }}{{ end }}\n" +
+		"b: {{ print (sortAlpha .Chart.Keywords) (sortAlpha .Chart.Sources) }}{{ range .Chart.Dependencies }}{{ print (sortAlpha .Tags) }}{{ end }}"
+	chart, err := Renderer{}.Open(t.Context(), folder(chartFS("Chart.yaml", metadata+"dependencies: [{name: d, version: 1.0.0, tags: [b, a]}]", "templates/a.yaml", change,
+		"charts/d/Chart.yaml", metadata, "charts/d/templates/a.yaml", change)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 6 {
+		r := request
+		r.Helm = 3 + i%2
+		rendered, err := chart.Render(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range rendered.Manifests {
+			if got := string(m.Data); !strings.HasPrefix(got, "a: [b a] [b a]") || !strings.Contains(got, "b: [a b] [a b]") || strings.Count(got, "[b a]") != strings.Count(got, "[a b]") {
+				t.Errorf("render %d of %s: %s", i, m.Source, got)
+			}
+		}
+	}
+}
+
 // TestSubchartsInAnyOrder: Helm's loader leaves subcharts in the order of a Go map.
 func TestSubchartsInAnyOrder(t *testing.T) {
 	t.Parallel()
