@@ -36,7 +36,7 @@ func TestAliasesOfCharts(t *testing.T) {
 			_, err := Renderer{}.Open(t.Context(), folder(chartFS(c.files...)))
 			if got := ""; err != nil {
 				got = err.Error()
-				if c.want == "" || !strings.HasPrefix(got, c.want) || !strings.HasSuffix(got, "more than 16777216 bytes, aliases expanded") {
+				if c.want == "" || !strings.HasPrefix(got, c.want) || !strings.HasSuffix(got, "more than 8388608 bytes, aliases expanded") {
 					t.Errorf("%.300q, not %q", got, c.want)
 				}
 			} else if c.want != "" {
@@ -61,15 +61,17 @@ func TestArchivesOfCharts(t *testing.T) {
 	}
 }
 
-// TestProgressOfParsing: what parses a template without end is named, too.
-func TestProgressOfParsing(t *testing.T) {
+// TestProgressBeforeTemplates: what is parsed or compiled without end before any template is executed is named, too.
+func TestProgressBeforeTemplates(t *testing.T) {
 	t.Parallel()
-	chart, err := Renderer{}.Open(t.Context(), folder(chartFS("templates/a.yaml", "{{ if }}", "templates/b.yaml", "b: c")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := ""
-	if _, err := chart.Render(hydrate.WithProgress(t.Context(), func(name string) { at = name }), request); err == nil || at != "c/templates/a.yaml" {
-		t.Errorf("at %q: %v", at, err)
+	for name, content := range map[string]string{"templates/a.yaml": "{{ if }}", "values.schema.json": "{"} {
+		chart, err := Renderer{}.Open(t.Context(), folder(chartFS(name, content, "templates/b.yaml", "b: c")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := ""
+		if _, err := chart.Render(hydrate.WithProgress(t.Context(), func(name string) { at = name }), request); err == nil || at != "c/"+name {
+			t.Errorf("at %q: %v", at, err)
+		}
 	}
 }

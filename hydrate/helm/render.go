@@ -45,7 +45,7 @@ func (p *Package) Render(ctx context.Context, request hydrate.Request) (rendered
 	if err != nil {
 		return hydrate.Rendered{}, err
 	}
-	warnings, err := p.schemas.validate(root, values)
+	warnings, err := p.schemas.validate(ctx, root, values)
 	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return hydrate.Rendered{}, err
 	}

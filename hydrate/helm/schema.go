@@ -2,11 +2,13 @@ package helm
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/internal/memo"
 )
 
@@ -24,17 +26,18 @@ type compiledSchema struct {
 }
 
 // validate checks values against the schemas of c and the charts below it, and lists all problems at once.
-func (s *schemas) validate(c *instance, values map[string]any) (warnings []string, err error) {
+func (s *schemas) validate(ctx context.Context, c *instance, values map[string]any) (warnings []string, err error) {
 	var problems []string
-	s.visit(c, values, &problems, &warnings)
+	s.visit(ctx, c, values, &problems, &warnings)
 	if len(problems) > 0 {
 		return warnings, fmt.Errorf("values do not match the chart's values.schema.json:\n%s", strings.Join(problems, "\n"))
 	}
 	return warnings, nil
 }
 
-func (s *schemas) visit(c *instance, values map[string]any, problems, warnings *[]string) {
+func (s *schemas) visit(ctx context.Context, c *instance, values map[string]any, problems, warnings *[]string) {
 	if c.schema != nil {
+		hydrate.Progress(ctx, c.path+"/values.schema.json") // references that branch take time without end
 		schema, err := s.compiled.Get(string(c.schema), func() (compiledSchema, error) { return compileSchema(c.schema) })
 		for _, w := range schema.warnings {
 			*warnings = append(*warnings, fmt.Sprintf("%s: %s", c.path, w))
@@ -51,7 +54,7 @@ func (s *schemas) visit(c *instance, values map[string]any, problems, warnings *
 		switch below := values[d.name].(type) {
 		case nil:
 		case map[string]any:
-			s.visit(d, below, problems, warnings)
+			s.visit(ctx, d, below, problems, warnings)
 		default:
 			*problems = append(*problems, fmt.Sprintf("%s:\n- at '/%s': want the subchart's values, a map, got %T", c.path, d.name, below))
 		}
