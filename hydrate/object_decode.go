@@ -21,39 +21,16 @@ const maxKeyBytes = 1000
 // The result is that of sigs.k8s.io/yaml.Unmarshal with integers kept, by the same parser, without the detour over JSON.
 // Where that package's answer depends on chance (keys 1 and "1" in one map) or mangles (binary data), this is an error.
 func decode(data []byte) (any, error) {
-	if short, literals := cutLiterals(data); len(literals) > 0 {
-		d := decoder{budget: maxDocumentBytes, literals: literals, found: make([]int, len(literals))}
-		if value, err := d.document(short); err == nil && slices.Max(d.found) == 1 && slices.Min(d.found) == 1 {
-			return value, nil
-		}
-	}
-	d := decoder{budget: maxDocumentBytes}
-	return d.document(data)
-}
-
-type decoder struct {
-	budget   int      // bytes that the values may still have; aliases count as what they expand to
-	literals []string // what marks stand for
-	found    []int    // how often each mark was found
-}
-
-func (d *decoder) document(data []byte) (any, error) {
 	var value any
 	if err := yaml11.Unmarshal(data, &value); err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
+	d := decoder{budget: maxDocumentBytes}
 	return d.value(value, 0)
 }
 
-// literal returns what a value stands for if it is a mark.
-func (d *decoder) literal(v string) string {
-	number, ok := strings.CutPrefix(v, literalMark)
-	i, err := strconv.Atoi(number)
-	if !ok || err != nil || i < 0 || i >= len(d.literals) || v != literalMark+strconv.Itoa(i) {
-		return v
-	}
-	d.found[i]++
-	return d.literals[i]
+type decoder struct {
+	budget int // bytes that the values may still have; aliases count as what they expand to
 }
 
 func (d *decoder) spend(n int) error {
@@ -93,9 +70,6 @@ func (d *decoder) value(v any, depth int) (any, error) {
 		}
 		return out, d.spend(0)
 	case string:
-		if d.literals != nil {
-			v = d.literal(v)
-		}
 		if !utf8.ValidString(v) {
 			return nil, errors.New("a value is binary data (tag !!binary); Kubernetes takes such data as a base64 string without the tag")
 		}

@@ -34,7 +34,9 @@ const (
 )
 
 // Version names the release that the renderer equals, and the library: "kustomize v5.8.2 (api v0.21.2)".
-func (Renderer) Version(hydrate.Options) string { return "kustomize " + release + " (api " + version + ")" }
+func (Renderer) Version(hydrate.Options) string {
+	return "kustomize " + release + " (api " + version + ")"
+}
 
 // Package is one stage's overlay, built: only the build itself finds out what it reads.
 type Package struct {

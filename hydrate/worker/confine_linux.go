@@ -21,7 +21,7 @@ func limitMemory(more int64) {
 	if err != nil {
 		return
 	}
-	limit := uint64(pages*int64(os.Getpagesize()) + more)
+	limit := uint64(pages*int64(os.Getpagesize()) + more) //nolint:gosec // neither is negative
 	var now syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_DATA, &now) == nil && now.Cur > limit {
 		now.Cur = limit

@@ -167,15 +167,15 @@ func (s *source) find(ctx context.Context, q ask) (a answer, err error) {
 	}
 	tree := s.trees[q.Tree]
 	links, _ := tree.(fs.ReadLinkFS)
-	switch real, _ := tree.(realPather); {
+	switch paths, _ := tree.(realPather); {
 	case q.Operation == opOpen:
 		return open(tree, q.Name)
 	case q.Operation == opStat:
 		return infoAnswer(fs.Stat(tree, q.Name))
 	case q.Operation == opSub:
 		return s.sub(tree, q.Name)
-	case q.Operation == opRealPath && real != nil:
-		a.Path, err = real.RealPath(q.Name)
+	case q.Operation == opRealPath && paths != nil:
+		a.Path, err = paths.RealPath(q.Name)
 		return a, err
 	case q.Operation == opReadLink && links != nil:
 		a.Path, err = links.ReadLink(q.Name)

@@ -191,7 +191,7 @@ func (p *testPackage) step(ctx context.Context, step string) (string, error) {
 	return step, nil
 }
 
-func recurse(text string) string { return recurse(text+"x") + "y" }
+func recurse(text string) string { return recurse(text+"x") + "y" } //nolint:staticcheck // without end, on purpose
 
 // tellPID prints the process of a child that reads pid/N.
 type tellPID struct{ fstest.MapFS }

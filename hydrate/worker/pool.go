@@ -182,7 +182,7 @@ func (p *Pool) free(id uint64, most int) (c *child, create bool) {
 	return nil, true
 }
 
-// release gives a child back. One that is gone, or nil for one that did not start, makes room for another.
+// release returns a child. One that is gone, or nil for one that did not start, makes room for another.
 func (p *Pool) release(c *child) {
 	alive := c != nil && !c.gone
 	if c != nil && c.gone {
