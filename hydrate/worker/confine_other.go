@@ -2,8 +2,5 @@
 
 package worker
 
-// limitMemory does nothing: the process watches itself only.
-func limitMemory(int64) {}
-
 // closeInherited does nothing.
 func closeInherited() {}
