@@ -213,11 +213,11 @@ func (m *maker) values(ctx context.Context, src *source, stage *Stage) error {
 	var problems []error
 	for _, file := range stage.Declared.Values {
 		files, name, where := m.Files, file.File, "in the GitOps repository"
-		remedy := "create and commit it"
+		remedy, from := "create and commit it", ""
 		if file.From == pipeline.FromSource {
 			dir := stage.Lock.Packaging.SourcePath
 			files, name = src.snapshot.FS(ctx), path.Join(dir, file.File)
-			where, remedy = fmt.Sprintf("below %s in the source at %.12s", dir, src.commit), "commit it there and lock that commit"
+			where, remedy, from = fmt.Sprintf("below %s in the source at %.12s", dir, src.commit), "commit it there and lock that commit", "from: source, "
 		}
 		data, err := bounded.ReadFile(files, name, maxValuesBytes)
 		switch {
@@ -226,8 +226,8 @@ func (m *maker) values(ctx context.Context, src *source, stage *Stage) error {
 		case errors.Is(err, fs.ErrNotExist) && file.Optional:
 			stage.Absent = append(stage.Absent, cmp.Or(string(file.From), string(pipeline.FromGitOps))+"/"+file.File)
 		case errors.Is(err, fs.ErrNotExist):
-			problems = append(problems, fmt.Errorf("%s: values file %s does not exist %s: %w; %s, take it out of render.values, or write {file: %q, optional: true}",
-				file.Pos, file.File, where, fs.ErrNotExist, remedy, file.File))
+			problems = append(problems, fmt.Errorf("%s: values file %s does not exist %s: %w; %s, take it out of render.values, or write {file: %q, %soptional: true}",
+				file.Pos, file.File, where, fs.ErrNotExist, remedy, file.File, from))
 		default:
 			problems = append(problems, fmt.Errorf("%s: values file %w", file.Pos, err))
 		}
