@@ -42,11 +42,11 @@ func TestContent(t *testing.T) {
 		if !strings.HasPrefix(expanded.Repository, demo.Registry+"/") {
 			t.Errorf("%s: artifacts go to %s, not to %s", stage.Name, expanded.Repository, demo.Registry)
 		}
-		if len(expanded.Render.Values) != 2 {
-			t.Errorf("%s: values %v", stage.Name, expanded.Render.Values)
+		if len(expanded.Values) != 2 {
+			t.Errorf("%s: values %v", stage.Name, expanded.Values)
 		}
-		for _, file := range expanded.Render.Values {
-			if _, err := fs.Stat(gitOps, file.Path); err != nil {
+		for _, file := range expanded.Values {
+			if _, err := fs.Stat(gitOps, file.File); err != nil {
 				t.Errorf("%s: %v", stage.Name, err)
 			}
 		}
