@@ -316,3 +316,16 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
 		}
 	}
 }
+
+func BenchmarkSignStatement(b *testing.B) {
+	key := newKey(b)
+	payload, err := NewSignature(artifact("a").Digest, claim("test")).payload()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := key.SignStatement(b.Context(), payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -486,16 +486,3 @@ func BenchmarkVerify30Artifacts(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkSignStatement(b *testing.B) {
-	key := newKey(b)
-	payload, err := NewSignature(artifact("a").Digest, claim("test")).payload()
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := key.SignStatement(b.Context(), payload); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

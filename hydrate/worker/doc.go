@@ -2,7 +2,7 @@
 // own stage, and the others go on.
 //
 // [Pool] wraps renderers for the parent, [Serve] is all of a child. A child is the same program, started by an argument of its own;
-// it has no environment, no credentials and no files open but two pipes and a standard error that is kept for its last words. What it
+// it has no environment but TZ=UTC, no credentials and no files open but two pipes and a standard error that is kept for its last words. What it
 // renders are files of the source and of the GitOps repository and archives of charts, and it asks the parent for each.
 //
 // The child watches itself. It reports what it renders before it begins, and when it exceeds a bound ([Bounds]); a stack that

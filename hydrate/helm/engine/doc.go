@@ -17,7 +17,8 @@
 //     the request allows it. The result says so.
 //   - What comes in the order of a Go map in Helm comes by keys (keys, values, .Files.AsConfig and AsSecrets of files with one base
 //     name). merge and mergeOverwrite of values that do not fit are an error, where Helm returns "" and a random part of
-//     the result. fromYaml reports keys that are one string in JSON (1 and "1"), where Helm takes any. printf refuses to print addresses in memory.
+//     the result. fromYaml reports keys that are one string in JSON (1 and "1"), where Helm takes any. printf refuses to print
+//     addresses in memory.
 //   - There is no environment (env and expandenv do not exist, as in Helm), no DNS (getHostByName returns "", as in Helm), no
 //     operating system (osBase and its like are those of Linux), and no cluster: lookup finds nothing.
 //
