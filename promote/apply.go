@@ -9,8 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign/predicate"
@@ -57,15 +57,15 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 
 // commit writes the promotion to the live ref.
 func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.Promotion, sign func([]byte) (string, error)) error {
-	change := mirror.Change{
-		Artifact: mirror.Artifact{
+	change := ledger.Change{
+		Artifact: ledger.Artifact{
 			Claim:   rec.Claim,
 			Digests: rec.To.Digests,
-			Source:  mirror.Origin{URL: j.declared.SourceRepo, Commit: j.lock.GitCommit},
-			GitOps:  mirror.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
+			Source:  ledger.Origin{URL: j.declared.SourceRepo, Commit: j.lock.GitCommit},
+			GitOps:  ledger.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
 		},
 		Place: s.live.Place,
-		Promotion: &mirror.Promotion{
+		Promotion: &ledger.Promotion{
 			Record:   s.result.Record,
 			RollBack: rec.Action == predicate.RolledBack,
 			Merge:    j.merged(),
@@ -76,9 +76,9 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 		Tree:       func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
 		Sign:       sign,
 	}
-	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []mirror.Change{change})
+	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []ledger.Change{change})
 	switch {
-	case errors.Is(err, mirror.ErrMoved):
+	case errors.Is(err, ledger.ErrMoved):
 		return r.conflict(ctx, s, rec.To)
 	case err != nil && s.result.Action == RolledBack && j.declared.Mirror.ShowsLive() && !errors.Is(err, git.ErrStale) && ctx.Err() == nil:
 		return r.proposeRollback(ctx, s, j, change, err) // a pull request may get around the cause

@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
@@ -84,7 +84,7 @@ func (s *stage) newest(ctx context.Context, j *judgement) (policy.Check, error) 
 	if !m.ShowsCandidates() {
 		return policy.Newest(j.artifact.Digest, "", "", ""), nil
 	}
-	shown, _, err := mirror.Newest(ctx, s.live.Remote, mirror.StagePlace(m), j.artifact.Release)
+	shown, _, err := ledger.Newest(ctx, s.live.Remote, verify.StagePlace(m), j.artifact.Release)
 	return policy.Newest(j.artifact.Digest, m.Branch, string(shown.Commit), shown.Metadata.Digest()), err
 }
 

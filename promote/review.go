@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/publish/pullrequest"
@@ -16,7 +16,7 @@ import (
 // review is the evidence about the review of a release.
 type review struct {
 	branch   string
-	proposal mirror.Proposal
+	proposal ledger.Proposal
 	pull     forge.PullRequest // zero for none
 	forge    *forge.Repository // nil without a token
 }
@@ -40,7 +40,7 @@ func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.G
 
 // merge reads what the stage branch shows of the artifact and, if that does not decide, the state of its pull request.
 func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, error) {
-	into := mirror.StagePlace(j.declared.Mirror)
+	into := verify.StagePlace(j.declared.Mirror)
 	m := policy.Merge{Head: j.review.branch}
 	var err error
 	if m.Shown, err = verify.Shown(ctx, s.live.Remote, into, j.artifact.Digest, j.examined.Tree); err != nil {
@@ -53,7 +53,7 @@ func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, 
 		if m.Newest, err = s.newest(ctx, j); err != nil || m.Newest.Result != policy.Pass {
 			return m, err
 		}
-		top, ok, err := mirror.Shown(ctx, s.live.Remote, into)
+		top, ok, err := ledger.Shown(ctx, s.live.Remote, into)
 		if err != nil {
 			return m, err
 		}
@@ -92,12 +92,12 @@ func (r *run) proposal(ctx context.Context, s *stage, j *judgement) (policy.Prop
 		p.Live = current.Commit
 		return p, nil
 	}
-	proposed, err := mirror.Proposed(ctx, s.live.Remote, p.Head, mirror.StagePlace(m))
+	proposed, err := ledger.Proposed(ctx, s.live.Remote, p.Head, verify.StagePlace(m))
 	if err != nil || proposed.Head == "" {
 		return p, err
 	}
 	p.Commit, p.Current, p.Landed = string(proposed.Head), proposed.Current, proposed.Landed
-	if p.Shown, err = verify.Shown(ctx, s.live.Remote, mirror.Place{Branch: p.Head, Path: m.Path}, j.artifact.Digest, j.examined.Tree); err != nil {
+	if p.Shown, err = verify.Shown(ctx, s.live.Remote, ledger.Place{Branch: p.Head, Path: m.Path}, j.artifact.Digest, j.examined.Tree); err != nil {
 		return p, err
 	}
 	if p.Pull, err = r.pull(ctx, s, j); err != nil || p.Pull.Unknown != "" {
@@ -163,9 +163,9 @@ func (r *run) landed(ctx context.Context, s *stage, j *judgement) {
 // proposeRollback proposes a rollback that the live branch does not take on a review branch, for people to merge. It comes
 // into force, record and all, with the merge. A later run finds the proposal, since it finds the record. The error is
 // ErrPending as long as the pull request may be merged.
-func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, change mirror.Change, refusal error) error {
+func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, change ledger.Change, refusal error) error {
 	change.Review = pullrequest.RollbackBranch(s.pipeline.Name, s.stage.Name, j.artifact.Release)
-	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []mirror.Change{change})
+	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []ledger.Change{change})
 	if err != nil || results[0].Landed {
 		return fmt.Errorf("live ref: %w", refusal) // the cause is not a protected branch
 	}

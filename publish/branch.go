@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/verify"
 )
 
 // maxRounds bounds how often stages are published again because a newer hydration took their tag while their branch was
@@ -92,7 +93,7 @@ func (r *run) writeBranches(ctx context.Context, stages []*stage) {
 }
 
 // writePipeline writes the branches of a pipeline's stages, in one push.
-func (r *run) writePipeline(ctx context.Context, w *mirror.Writer, stages []*stage) {
+func (r *run) writePipeline(ctx context.Context, w *ledger.Writer, stages []*stage) {
 	results, err := w.Write(ctx, changes(stages))
 	if err != nil {
 		failMirrors(stages, err)
@@ -136,8 +137,8 @@ func (s *stage) reviewBranch() string {
 // branch returns the branch that hydration writes.
 func (s *stage) branch() string { return cmp.Or(s.reviewBranch(), s.Declared.Mirror.Branch) }
 
-func changes(stages []*stage) []mirror.Change {
-	changes := make([]mirror.Change, len(stages))
+func changes(stages []*stage) []ledger.Change {
+	changes := make([]ledger.Change, len(stages))
 	for i, s := range stages {
 		changes[i] = s.change()
 	}
@@ -145,16 +146,16 @@ func changes(stages []*stage) []mirror.Change {
 }
 
 // change makes the stage's branch show what was published.
-func (s *stage) change() mirror.Change {
+func (s *stage) change() ledger.Change {
 	m := s.Declared.Mirror
-	return mirror.Change{
-		Artifact: mirror.Artifact{
+	return ledger.Change{
+		Artifact: ledger.Artifact{
 			Claim:   s.claim,
 			Digests: oci.Digests{Digest: s.result.Digest, Content: s.result.ContentDigest},
-			Source:  mirror.Origin{URL: s.release.SourceURL, Commit: s.Lock.GitCommit},
-			GitOps:  mirror.Origin{URL: s.run.policyRef.URL(), Commit: s.gitops},
+			Source:  ledger.Origin{URL: s.release.SourceURL, Commit: s.Lock.GitCommit},
+			GitOps:  ledger.Origin{URL: s.run.policyRef.URL(), Commit: s.gitops},
 		},
-		Place:      mirror.StagePlace(m),
+		Place:      verify.StagePlace(m),
 		Review:     s.reviewBranch(),
 		Attributes: m.Attributes,
 		Time:       s.release.Committed,

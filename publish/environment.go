@@ -6,11 +6,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
@@ -84,6 +84,6 @@ func (e Environment) CommitSigner(declared pipeline.Expanded) (func(payload []by
 }
 
 // BranchWriter writes to the branches of a remote.
-func (e Environment) BranchWriter(remote *git.Remote, ancestry mirror.Ancestry) *mirror.Writer {
-	return mirror.NewWriter(remote, ancestry, mirror.Backoff(100*time.Millisecond, e.Random))
+func (e Environment) BranchWriter(remote *git.Remote, ancestry ledger.Ancestry) *ledger.Writer {
+	return ledger.NewWriter(remote, ancestry, ledger.Backoff(100*time.Millisecond, e.Random))
 }

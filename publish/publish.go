@@ -45,7 +45,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 )
 
@@ -156,7 +156,7 @@ func newRun(o Options) *run {
 
 // policyRef is the policy ref and its history; *workspace.Policy is one.
 type policyRef interface {
-	mirror.Ancestry
+	ledger.Ancestry
 	verify.PolicyRef
 	Tip() string
 	URL() string

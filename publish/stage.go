@@ -12,10 +12,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
@@ -46,7 +46,7 @@ type stage struct {
 	warnings   []string
 	result     Stage
 
-	shown mirror.Result // of its branch
+	shown ledger.Result // of its branch
 }
 
 // String returns pipeline/stage.
@@ -99,7 +99,7 @@ func (s *stage) publish(ctx context.Context) {
 	s.input = s.InputDigest()
 	s.tags = oci.TagsOf(s.Name, s.Lock.Image.Digest, s.Lock.ReleaseID, s.input)
 	s.claim = sign.Claim{Pipeline: s.Pipeline, Stage: s.Name, Release: s.Lock.ReleaseID, Repository: s.repository.Name()}
-	s.gitops, s.warnings, s.allowances, s.shown = s.run.head, nil, nil, mirror.Result{}
+	s.gitops, s.warnings, s.allowances, s.shown = s.run.head, nil, nil, ledger.Result{}
 	s.result = Stage{
 		Name:        s.Name,
 		Action:      Unchanged,

@@ -17,10 +17,10 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 )
 
@@ -184,7 +184,7 @@ func (l *lockWriter) pushTarget(ctx context.Context) (remotelock.Branch, error) 
 		err = usagef("--push: policy ref %s is not a branch; name one with --policy REMOTE@BRANCH", policyRef.Name())
 	}
 	// The random numbers keep concurrent runs apart.
-	return remotelock.Branch{Remote: policyRef.Remote(), Name: name, Wait: mirror.Backoff(lockPause, rand.Int64N)}, err
+	return remotelock.Branch{Remote: policyRef.Remote(), Name: name, Wait: ledger.Backoff(lockPause, rand.Int64N)}, err
 }
 
 // sourceRepo returns the URL of the source repository; "" if neither flag, lock nor pipeline file has it.

@@ -38,6 +38,7 @@ var floorPlan = map[string][]string{
 	"oci/registry":   nil,
 	"sign":           {"oci", "internal/bounded"},
 	"sign/predicate": {"oci", "sign"},
+	"ledger":         {"internal/git", "oci", "sign", "sign/predicate"},
 
 	"hydrate/lock":            {"internal/strictyaml"},
 	"hydrate/lock/remotelock": {"hydrate/lock", "internal/git"},
@@ -53,23 +54,22 @@ var floorPlan = map[string][]string{
 	"hydrate/plan":            {"hydrate/workspace", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/schema", "internal/git"},
 	"hydrate/diff":            {"hydrate"},
 	"hydrate/stagediff":       {"hydrate", "hydrate/diff", "hydrate/plan"},
-	"hydrate/mirror":          {"internal/git", "hydrate/pipeline", "oci", "sign"},
 
 	"policy":            {"oci", "sign/predicate", "hydrate/pipeline", "policy/cel", "policy/rego", "sign"},
 	"policy/cel":        nil,
 	"policy/rego":       nil,
-	"policy/verify":     {"oci", "sign", "policy", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git"},
+	"policy/verify":     {"oci", "sign", "policy", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git"},
 	"policy/evidence":   {"policy/rego", "policy/verify", "sign/predicate", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "oci", "policy", "sign"},
 	"policy/policytest": {"sign/predicate", "policy/evidence", "policy/rego", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "oci", "policy", "sign"},
 
-	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},
-	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "hydrate/mirror", "hydrate/pipeline"},
+	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},
+	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "ledger", "hydrate/pipeline"},
 
-	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
-	"promote/live":   {"policy", "oci", "hydrate/mirror", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
+	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
+	"promote/live":   {"policy", "oci", "ledger", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "sign", "sign/predicate", "policy/verify"},
 	"promote/health": {"oci", "sign/predicate"},
-	"promote/sides":  {"oci", "hydrate/lock", "hydrate/mirror", "hydrate/pipeline", "hydrate/stagediff", "internal/git", "policy/verify", "promote/live"},
+	"promote/sides":  {"oci", "hydrate/lock", "ledger", "hydrate/pipeline", "hydrate/stagediff", "internal/git", "policy/verify", "promote/live"},
 
 	"cmd/lockage": {"*"},
 
@@ -85,7 +85,7 @@ var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/loop
 
 // rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
 // a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.
-var rooms = []string{"cmd", "promote", "publish", "policy", "hydrate", "sign", "oci"}
+var rooms = []string{"cmd", "promote", "publish", "policy", "hydrate", "ledger", "sign", "oci"}
 
 // onlyHomes lists the packages of ours that may import a dependency (any package at or below the path).
 var onlyHomes = map[string][]string{

@@ -6,8 +6,8 @@ import (
 	"io/fs"
 
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 )
@@ -38,7 +38,7 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 			if !live && branch != m.Branch {
 				continue
 			}
-			at := mirror.Place{Branch: branch, Path: m.Path}
+			at := ledger.Place{Branch: branch, Path: m.Path}
 			r, err := branchRequest(ctx, p, declared, at, client, remotes)
 			if err != nil {
 				return nil, err
@@ -55,18 +55,18 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 	return requests, nil
 }
 
-func branchRequest(ctx context.Context, p *pipeline.Pipeline, declared pipeline.Expanded, at mirror.Place, client *oci.Client, remotes Remotes) (Request, error) {
+func branchRequest(ctx context.Context, p *pipeline.Pipeline, declared pipeline.Expanded, at ledger.Place, client *oci.Client, remotes Remotes) (Request, error) {
 	remote, err := MirrorRemote(ctx, declared, remotes)
 	if err != nil {
 		return Request{}, err
 	}
-	shown, ok, err := mirror.Shown(ctx, remote, at)
+	shown, ok, err := ledger.Shown(ctx, remote, at)
 	if err != nil {
 		return Request{}, fmt.Errorf("branch %s: %w", at.Branch, err)
 	}
 	if !ok {
 		return Request{}, fmt.Errorf("branch %s of %s is %w: no %s in %s names an artifact of lockage, of stage %s of pipeline %s",
-			at.Branch, remote, policy.ErrDenied, mirror.MetadataFile, at.Path, declared.Stage, p.Name)
+			at.Branch, remote, policy.ErrDenied, ledger.MetadataFile, at.Path, declared.Stage, p.Name)
 	}
 	repository, err := client.Repository(declared.Repository)
 	if err != nil {

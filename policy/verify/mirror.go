@@ -7,9 +7,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 )
@@ -28,20 +28,23 @@ func MirrorRemote(ctx context.Context, declared pipeline.Expanded, remotes Remot
 	return remote, nil
 }
 
+// StagePlace returns the place of a stage's branch.
+func StagePlace(m *pipeline.Mirror) ledger.Place { return ledger.Place{Branch: m.Branch, Path: m.Path} }
+
 // Shown reads what a branch shows of an artifact, whose files are tree.
-func Shown(ctx context.Context, remote *git.Remote, at mirror.Place, artifact digest.Digest, tree *oci.Tree) (policy.Shown, error) {
+func Shown(ctx context.Context, remote *git.Remote, at ledger.Place, artifact digest.Digest, tree *oci.Tree) (policy.Shown, error) {
 	shown := policy.Shown{Branch: at.Branch, Path: at.Path}
-	commit, differences, err := mirror.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
-	if errors.Is(err, mirror.ErrNotShown) {
+	commit, differences, err := ledger.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
+	if errors.Is(err, ledger.ErrNotShown) {
 		shown.Missing = err.Error()
 		return shown, nil
 	}
-	shown.Commit, shown.Differences = string(commit), mirror.Names(differences)
+	shown.Commit, shown.Differences = string(commit), ledger.Names(differences)
 	return shown, err
 }
 
 // shown judges what a branch shows of an artifact.
-func (r Request) shown(ctx context.Context, name string, declared pipeline.Expanded, at mirror.Place, artifact digest.Digest, tree *oci.Tree) (policy.Check, error) {
+func (r Request) shown(ctx context.Context, name string, declared pipeline.Expanded, at ledger.Place, artifact digest.Digest, tree *oci.Tree) (policy.Check, error) {
 	if r.Remotes == nil {
 		return policy.Check{Check: name, Result: policy.Fail, Reason: "there is nothing to read branches with"}, nil
 	}

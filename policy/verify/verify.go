@@ -16,8 +16,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
@@ -52,7 +52,7 @@ type Request struct {
 	// WithoutMirror leaves out the stage branch, which has moved on where the artifact is an old one.
 	WithoutMirror bool
 	// Live is the place that must show the artifact because it is live there; zero for an artifact that need not be live.
-	Live mirror.Place
+	Live ledger.Place
 	// Identities are those, by their names in the pipeline file, each of whom must have signed the artifact as what it is.
 	Identities []string
 }
@@ -146,12 +146,12 @@ func (e *Examined) further(ctx context.Context, r Request, declared pipeline.Exp
 		}
 		verdict = append(verdict, check)
 	}
-	places := map[string]mirror.Place{"live-ref": r.Live}
+	places := map[string]ledger.Place{"live-ref": r.Live}
 	if m := declared.Mirror; m.ShowsCandidates() && !r.WithoutMirror {
-		places["mirror"] = mirror.StagePlace(m)
+		places["mirror"] = StagePlace(m)
 	}
 	for _, name := range []string{"mirror", "live-ref"} {
-		if places[name] == (mirror.Place{}) {
+		if places[name] == (ledger.Place{}) {
 			continue
 		}
 		check, err := r.shown(ctx, name, declared, places[name], desc.Digest, e.Tree)

@@ -10,26 +10,26 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
 // episode is one promotion on the live ref: the consecutive versions that name its record, ignoring those without a record.
 type episode struct {
-	mirror.Version           // the newest of them
+	ledger.Version           // the newest of them
 	first          git.Hash  // the oldest that shows unchanged what the newest names; "" for none
 	began          time.Time // committer's time of the oldest that names the record
 }
 
 // episodes collects episodes from the versions of a place, the newest first.
 type episodes struct {
-	head *mirror.Version
+	head *ledger.Version
 	all  []episode
 }
 
-func (e *episodes) add(v mirror.Version) {
+func (e *episodes) add(v ledger.Version) {
 	if e.head == nil {
 		e.head = &v
 	}
@@ -47,7 +47,7 @@ func (e *episodes) add(v mirror.Version) {
 }
 
 // unpromoted returns what the head shows without a record; nil for nothing.
-func (e *episodes) unpromoted() *mirror.Metadata {
+func (e *episodes) unpromoted() *ledger.Metadata {
 	if e.head == nil || e.head.Metadata.Lockage.Record != "" {
 		return nil
 	}
@@ -164,7 +164,7 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 
 // intact returns ErrBroken unless an episode's files are those that were promoted: at the head if the episode contains it,
 // and at one of its commits if not, since edits that were repaired do not matter.
-func (s Stage) intact(e episode, head *mirror.Version) error {
+func (s Stage) intact(e episode, head *ledger.Version) error {
 	edited := e.first == "" || head != nil && e.Commit == head.Commit && !e.Intact()
 	if !edited {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lockage/lockage/hydrate/mirror"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 )
 
@@ -50,7 +50,7 @@ type history struct {
 func (h *history) walkRef(ctx context.Context, tag digest.Digest) error {
 	var shown episodes
 	read, batch := 0, 1
-	_, err := mirror.History(ctx, h.stage.Remote, h.stage.Place, func(v mirror.Version) (bool, error) {
+	_, err := ledger.History(ctx, h.stage.Remote, h.stage.Place, func(v ledger.Version) (bool, error) {
 		shown.add(v)
 		if len(shown.all) <= read+batch { // the last one may go on
 			return true, nil
@@ -76,7 +76,7 @@ func (h *history) walkRef(ctx context.Context, tag digest.Digest) error {
 }
 
 // episodes proves some promotions in a row, and yields them.
-func (h *history) episodes(ctx context.Context, some []episode, head *mirror.Version) error {
+func (h *history) episodes(ctx context.Context, some []episode, head *ledger.Version) error {
 	promotions, errs := make([]Promotion, len(some)), make([]error, len(some))
 	var group errgroup.Group
 	group.SetLimit(lookahead)

@@ -22,7 +22,7 @@
 //   - A tag that names something else than the live ref is [State.Drift]: the next promotion moves it.
 //
 // The files at the head are compared with the metadata by Git's ids. Anybody who can write to the branch can write both:
-// mirror.Check proves that the files are the artifact's, bit for bit.
+// ledger.Check proves that the files are the artifact's, bit for bit.
 //
 // Without a mirror there is no live ref. The chain of records then begins at the newest record of the artifact that the
 // stage's tag names: a weaker promise, since anybody who can move a tag can move it back to an older promotion.
@@ -38,9 +38,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
@@ -57,7 +57,7 @@ type Stage struct {
 	Artifacts  *oci.Repository
 	Promoter   *sign.Verifier // trusts the stage's promoter and nobody else
 	Remote     *git.Remote    // of the live ref; nil without a mirror
-	Place      mirror.Place   // branch and path of the live ref
+	Place      ledger.Place   // branch and path of the live ref
 }
 
 // Open finds where a declared stage keeps its state, and whom it trusts to promote. Files are the policy ref's. It makes no
@@ -85,12 +85,12 @@ func Open(ctx context.Context, files fs.FS, declared pipeline.Expanded, client *
 
 // PlaceOf returns the live ref of a declared stage: the stage branch if promotion writes it, else a branch that only
 // promotion writes. It is zero without a mirror.
-func PlaceOf(declared pipeline.Expanded) mirror.Place {
+func PlaceOf(declared pipeline.Expanded) ledger.Place {
 	m := declared.Mirror
 	if m == nil {
-		return mirror.Place{}
+		return ledger.Place{}
 	}
-	return mirror.Place{Branch: m.LiveBranch(), Path: m.Path}
+	return ledger.Place{Branch: m.LiveBranch(), Path: m.Path}
 }
 
 // Promotion is a verified record that the live ref's history names; without a mirror, that the chain reaches.
@@ -113,7 +113,7 @@ type State struct {
 
 	// Unpromoted is what the head shows without a record because somebody merged, pushed or removed it by hand; it is
 	// zero if that names no artifact of lockage. Nil if the head shows what was promoted, or never showed anything.
-	Unpromoted *mirror.Metadata
+	Unpromoted *ledger.Metadata
 }
 
 // Drift reports whether the stage's tag names something else than what is live.
@@ -158,7 +158,7 @@ func Read(ctx context.Context, s Stage) (State, error) {
 
 func readRef(ctx context.Context, s Stage, tag digest.Digest) (State, error) {
 	var shown episodes
-	head, err := mirror.History(ctx, s.Remote, s.Place, func(v mirror.Version) (bool, error) {
+	head, err := ledger.History(ctx, s.Remote, s.Place, func(v ledger.Version) (bool, error) {
 		shown.add(v)
 		return len(shown.all) < 2, nil // the second begins where the first ended
 	})

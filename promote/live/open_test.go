@@ -7,10 +7,10 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 )
@@ -19,14 +19,14 @@ func TestPlaceOf(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		mirror *pipeline.Mirror
-		want   mirror.Place
+		want   ledger.Place
 	}{
-		"no mirror": {nil, mirror.Place{}},
+		"no mirror": {nil, ledger.Place{}},
 		"beside the stage branch": {
-			&pipeline.Mirror{When: pipeline.OnHydrate, Branch: "stage/production", Path: "apps/web", Live: "is-live"}, mirror.Place{Branch: "is-live", Path: "apps/web"},
+			&pipeline.Mirror{When: pipeline.OnHydrate, Branch: "stage/production", Path: "apps/web", Live: "is-live"}, ledger.Place{Branch: "is-live", Path: "apps/web"},
 		},
 		"the stage branch itself": {
-			&pipeline.Mirror{When: pipeline.OnPromote, Branch: "stage/production", Path: "apps/web", Live: "is-live"}, mirror.Place{Branch: "stage/production", Path: "apps/web"},
+			&pipeline.Mirror{When: pipeline.OnPromote, Branch: "stage/production", Path: "apps/web", Live: "is-live"}, ledger.Place{Branch: "stage/production", Path: "apps/web"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/promote/live"
@@ -45,7 +45,7 @@ func newScene(t *testing.T) *scene {
 		Artifacts: s.repository,
 		Promoter:  testworld.Verifier(t, "promoter", s.key),
 		Remote:    s.remote(),
-		Place:     mirror.Place{Branch: branch, Path: path},
+		Place:     ledger.Place{Branch: branch, Path: path},
 	}
 	return s
 }
@@ -109,8 +109,8 @@ func (s *scene) record(p *promotion) *live.Promotion {
 func (s *scene) show(p *promotion, referrer digest.Digest) string {
 	s.Helper()
 	var over git.Hash
-	at := mirror.Place{Branch: branch, Path: path}
-	if _, err := mirror.History(s.Context(), s.remote(), at, func(v mirror.Version) (bool, error) {
+	at := ledger.Place{Branch: branch, Path: path}
+	if _, err := ledger.History(s.Context(), s.remote(), at, func(v ledger.Version) (bool, error) {
 		over = v.Tree
 		return false, nil
 	}); err != nil {
@@ -118,12 +118,12 @@ func (s *scene) show(p *promotion, referrer digest.Digest) string {
 	}
 	claim := p.Claim
 	claim.Stage, claim.Release = p.stage, p.To.Release
-	results, err := mirror.NewWriter(s.remote(), testworld.History{}, nil).Write(s.Context(), []mirror.Change{{
-		Artifact: mirror.Artifact{
+	results, err := ledger.NewWriter(s.remote(), testworld.History{}, nil).Write(s.Context(), []ledger.Change{{
+		Artifact: ledger.Artifact{
 			Claim: claim, Digests: p.release.Digests,
-			Source: mirror.Origin{Commit: strings.Repeat("1", 40)}, GitOps: mirror.Origin{Commit: strings.Repeat("3", 40)},
+			Source: ledger.Origin{Commit: strings.Repeat("1", 40)}, GitOps: ledger.Origin{Commit: strings.Repeat("3", 40)},
 		},
-		Place: at, Promotion: &mirror.Promotion{Record: referrer, Expected: over}, Time: p.Time,
+		Place: at, Promotion: &ledger.Promotion{Record: referrer, Expected: over}, Time: p.Time,
 		Tree: func(context.Context) (fs.FS, error) { return p.release.files, nil },
 	}})
 	if err != nil {

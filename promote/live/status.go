@@ -11,9 +11,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 )
@@ -52,7 +52,7 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 		status.Candidate, err = repository.Lookup(ctx, oci.CandidateTag(declared.Stage, release))
 		return err
 	})
-	shown := mirror.Version{}
+	shown := ledger.Version{}
 	if m := declared.Mirror; m != nil {
 		status.Branch = &Branch{Name: m.Branch}
 		if m.ShowsCandidates() {
@@ -96,14 +96,14 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 }
 
 // head returns what a stage branch shows at its head.
-func head(ctx context.Context, declared pipeline.Expanded, remotes verify.Remotes) (git.Hash, mirror.Version, error) {
-	var shown mirror.Version
+func head(ctx context.Context, declared pipeline.Expanded, remotes verify.Remotes) (git.Hash, ledger.Version, error) {
+	var shown ledger.Version
 	remote, err := verify.MirrorRemote(ctx, declared, remotes)
 	if err != nil {
 		return "", shown, err
 	}
-	at := mirror.StagePlace(declared.Mirror)
-	commit, err := mirror.History(ctx, remote, at, func(v mirror.Version) (bool, error) {
+	at := verify.StagePlace(declared.Mirror)
+	commit, err := ledger.History(ctx, remote, at, func(v ledger.Version) (bool, error) {
 		shown = v
 		return false, nil
 	})

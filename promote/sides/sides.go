@@ -19,10 +19,10 @@ import (
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
@@ -269,7 +269,7 @@ func showsStage(ctx context.Context, remote *git.Remote, branch string, declared
 	if branch == declared.Mirror.Branch || branch == live.PlaceOf(declared).Branch {
 		return true, nil
 	}
-	shown, ok, err := mirror.Shown(ctx, remote, mirror.Place{Branch: branch, Path: declared.Mirror.Path})
+	shown, ok, err := ledger.Shown(ctx, remote, ledger.Place{Branch: branch, Path: declared.Mirror.Path})
 	return ok && shown.Lockage.Pipeline == declared.Pipeline && shown.Lockage.Stage == declared.Stage, err
 }
 

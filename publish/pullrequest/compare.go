@@ -8,19 +8,19 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/diff"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 )
 
 // ErrNotComparable is returned by Compare if the files on the stage branch are not a set of Kubernetes objects.
 var ErrNotComparable = errors.New("the files on the stage branch cannot be compared")
 
 // Propose proposes a change that was written to its review branch with a result. Image is repository@digest.
-func Propose(remote *git.Remote, c mirror.Change, written mirror.Result, declared *pipeline.Mirror, image string) Proposal {
+func Propose(remote *git.Remote, c ledger.Change, written ledger.Result, declared *pipeline.Mirror, image string) Proposal {
 	p := Proposal{Change: c, Commit: written.Commit, On: written.Base, Remote: remote.URL(), Mirror: declared, Image: image}
 	p.Changes = func(ctx context.Context) (diff.Changes, error) {
-		before, err := mirror.Files(ctx, remote, git.Hash(p.On), c.Path)
+		before, err := ledger.Files(ctx, remote, git.Hash(p.On), c.Path)
 		if err != nil {
 			return diff.Changes{}, err
 		}

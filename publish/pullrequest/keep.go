@@ -8,14 +8,14 @@ import (
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/diff"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
+	"github.com/lockage/lockage/ledger"
 )
 
 // Proposal is the content of a pull request. A promotion is proposed for a rollback only.
 type Proposal struct {
-	mirror.Change        // from its review branch into its place
+	ledger.Change        // from its review branch into its place
 	Commit        string // head of the review branch
 	On            string // commit of the stage branch that it is compared with
 	Remote        string // URL of the repository that has both branches
@@ -117,7 +117,7 @@ func (k *Keeper) key(p Proposal) string {
 const version = 2
 
 // link returns the page of a commit, or "".
-func (k *Keeper) link(o mirror.Origin) string { return k.forge.CommitURL(o.URL, o.Commit) }
+func (k *Keeper) link(o ledger.Origin) string { return k.forge.CommitURL(o.URL, o.Commit) }
 
 func (k *Keeper) text(ctx context.Context, p Proposal, key string) (string, error) {
 	changes, err := p.Changes(ctx)

@@ -11,9 +11,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/diff"
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/publish/pullrequest"
 	"github.com/lockage/lockage/sign"
@@ -35,14 +35,14 @@ func files(pairs ...string) fstest.MapFS {
 func proposal(n int) pullrequest.Proposal {
 	release := fmt.Sprintf("git-%040x", n)
 	return pullrequest.Proposal{
-		Change: mirror.Change{
-			Artifact: mirror.Artifact{
+		Change: ledger.Change{
+			Artifact: ledger.Artifact{
 				Claim:   sign.Claim{Pipeline: "web", Stage: "production", Release: release, Repository: "registry.example.com/acme/manifests"},
 				Digests: oci.Digests{Digest: digest.Digest("sha256:" + strings.Repeat("b", 64)), Content: digest.Digest("sha256:" + strings.Repeat("c", 64))},
-				Source:  mirror.Origin{URL: "https://git.example.com/acme/web", Commit: fmt.Sprintf("%040x", n)},
-				GitOps:  mirror.Origin{Commit: fmt.Sprintf("%040x", 50)},
+				Source:  ledger.Origin{URL: "https://git.example.com/acme/web", Commit: fmt.Sprintf("%040x", n)},
+				GitOps:  ledger.Origin{Commit: fmt.Sprintf("%040x", 50)},
 			},
-			Place:  mirror.Place{Branch: "stage/production", Path: "apps/web"},
+			Place:  ledger.Place{Branch: "stage/production", Path: "apps/web"},
 			Review: pipeline.ReviewBranch("web", "production", release),
 		},
 		Commit: fmt.Sprintf("%040x", 100+n),

@@ -1,4 +1,4 @@
-// Package mirror shows artifacts on branches: a stage branch holds the tree of the stage, for people to review and for
+// Package ledger shows artifacts on branches: a stage branch holds the tree of the stage, for people to review and for
 // tools to diff, and the branch provably equals the artifact.
 //
 // # On the branch
@@ -38,7 +38,7 @@
 //
 // [Check] proves that the newest commit that shows an artifact has its files, or names those that differ. [History] returns
 // the versions of a place. It trusts nothing: the record that the metadata names proves that a version was promoted.
-package mirror
+package ledger
 
 // The files beside the artifact's. The attributes mark the others as generated.
 const (

@@ -1,4 +1,4 @@
-package mirror_test
+package ledger_test
 
 import (
 	"errors"
@@ -7,15 +7,15 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 )
 
 const reviewBranch = "review/web/production/git-1"
 
 // proposal proposes a tree for the branch stage/production.
-func proposal(t *testing.T, n int, tree fstest.MapFS) mirror.Change {
+func proposal(t *testing.T, n int, tree fstest.MapFS) ledger.Change {
 	t.Helper()
 	e := entry(t, "production", n, tree)
 	e.Review = reviewBranch
@@ -65,7 +65,7 @@ func TestProposal(t *testing.T) {
 	newer := entry(t, "production", 0, tree("a.yaml", "zero\n"))
 	newer.Branch = e.Branch
 	write(t, f.writer(t), newer)
-	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
+	p, err := ledger.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
 	if err != nil || p.Current || p.Landed || string(p.Head) != first.Commit || string(p.Base) != base {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -83,7 +83,7 @@ func TestProposal(t *testing.T) {
 	if got := write(t, f.writer(t), e)[0]; got.Written || !got.Landed || got.Commit != second.Commit {
 		t.Errorf("merged: %+v", got)
 	}
-	if p, err = mirror.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place); err != nil || !p.Landed {
+	if p, err = ledger.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place); err != nil || !p.Landed {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -112,7 +112,7 @@ func TestProposalEdited(t *testing.T) {
 	testworld.Git(t, dir+"/clone", "commit", "-q", "-m", "by hand")
 	testworld.Git(t, dir+"/clone", "push", "-q", "origin", "HEAD")
 	edited := rev(t, f, reviewBranch)
-	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
+	p, err := ledger.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
 	if err != nil || p.Current {
 		t.Errorf("a commit on top of ours is a current proposal: %+v, %v", p, err)
 	}
@@ -140,8 +140,8 @@ func TestProposalRefused(t *testing.T) {
 		t.Errorf("proposed over a newer one: %+v", got)
 	}
 	e := proposal(t, 1, tree("a.yaml", "one\n"))
-	e.Promotion = &mirror.Promotion{Expected: git.Hash(strings.Repeat("1", 40))}
-	if _, err := f.writer(t).Write(t.Context(), []mirror.Change{e}); !errors.Is(err, mirror.ErrMoved) {
+	e.Promotion = &ledger.Promotion{Expected: git.Hash(strings.Repeat("1", 40))}
+	if _, err := f.writer(t).Write(t.Context(), []ledger.Change{e}); !errors.Is(err, ledger.ErrMoved) {
 		t.Errorf("over what is not there: %v", err)
 	}
 }
@@ -150,7 +150,7 @@ func TestProposalRefused(t *testing.T) {
 func TestManyProposals(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
-	var entries []mirror.Change
+	var entries []ledger.Change
 	for i := range 20 {
 		e := entry(t, fmt.Sprint("stage-", i), 1, tree("a.yaml", fmt.Sprintln(i)))
 		e.Branch, e.Review = "env", fmt.Sprintf("review/web/stage-%d/git-1", i)
@@ -176,8 +176,8 @@ func TestManyProposals(t *testing.T) {
 func TestProposedNothing(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
-	p, err := mirror.Proposed(t.Context(), f.remote(t), reviewBranch, mirror.Place{Branch: "stage/production", Path: "apps"})
-	if err != nil || p != (mirror.Proposal{}) {
+	p, err := ledger.Proposed(t.Context(), f.remote(t), reviewBranch, ledger.Place{Branch: "stage/production", Path: "apps"})
+	if err != nil || p != (ledger.Proposal{}) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

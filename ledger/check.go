@@ -1,4 +1,4 @@
-package mirror
+package ledger
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/oci"
@@ -24,9 +23,6 @@ type Place struct {
 	Branch string
 	Path   string
 }
-
-// StagePlace returns the place of a stage's branch.
-func StagePlace(m *pipeline.Mirror) Place { return Place{m.Branch, m.Path} }
 
 // Difference is one file that differs from the artifact's: in content or mode if it is edited.
 type Difference struct {

@@ -1,4 +1,4 @@
-package mirror_test
+package ledger_test
 
 import (
 	"context"
@@ -20,9 +20,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
@@ -41,8 +41,8 @@ func newForge(t testing.TB) *forge {
 
 func (f *forge) remote(t testing.TB) *git.Remote { return testworld.Remote(t, f.URL) }
 
-func (f *forge) writer(t testing.TB) *mirror.Writer {
-	return mirror.NewWriter(f.remote(t), ordered{}, mirror.Backoff(time.Millisecond, func(n int64) int64 { return n / 2 }))
+func (f *forge) writer(t testing.TB) *ledger.Writer {
+	return ledger.NewWriter(f.remote(t), ordered{}, ledger.Backoff(time.Millisecond, func(n int64) int64 { return n / 2 }))
 }
 
 // pushes reports whether a request is the push itself.
@@ -58,20 +58,20 @@ func (ordered) IsAncestor(_ context.Context, ancestor, descendant string) (bool,
 }
 
 // entry shows a tree of one stage, hydrated from GitOps commit number n.
-func entry(t testing.TB, stage string, n int, tree fstest.MapFS) mirror.Change {
+func entry(t testing.TB, stage string, n int, tree fstest.MapFS) ledger.Change {
 	t.Helper()
 	content, err := oci.ContentDigest(tree)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mirror.Change{
-		Artifact: mirror.Artifact{
+	return ledger.Change{
+		Artifact: ledger.Artifact{
 			Claim:   sign.Claim{Pipeline: "web", Stage: stage, Release: testworld.Release(1), Repository: "registry.example.com/web"},
 			Digests: oci.Digests{Digest: digest.FromString(stage + string(content)), Content: content},
-			Source:  mirror.Origin{URL: "https://git.example.com/app.git", Commit: testworld.CommitID(1)},
-			GitOps:  mirror.Origin{URL: "https://git.example.com/gitops.git", Commit: testworld.CommitID(n)},
+			Source:  ledger.Origin{URL: "https://git.example.com/app.git", Commit: testworld.CommitID(1)},
+			GitOps:  ledger.Origin{URL: "https://git.example.com/gitops.git", Commit: testworld.CommitID(n)},
 		},
-		Place: mirror.Place{Branch: "stage/" + stage, Path: "apps/web/" + stage},
+		Place: ledger.Place{Branch: "stage/" + stage, Path: "apps/web/" + stage},
 		Time:  time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
 		Tree:  func(context.Context) (fs.FS, error) { return tree, nil },
 	}
@@ -85,7 +85,7 @@ func tree(files ...string) fstest.MapFS {
 	return m
 }
 
-func write(t *testing.T, w *mirror.Writer, entries ...mirror.Change) []mirror.Result {
+func write(t *testing.T, w *ledger.Writer, entries ...ledger.Change) []ledger.Result {
 	t.Helper()
 	results, err := w.Write(t.Context(), entries)
 	if err != nil {
@@ -95,14 +95,14 @@ func write(t *testing.T, w *mirror.Writer, entries ...mirror.Change) []mirror.Re
 }
 
 // check returns the findings of Check in one line.
-func check(t *testing.T, r *git.Remote, e mirror.Change) string {
+func check(t *testing.T, r *git.Remote, e ledger.Change) string {
 	t.Helper()
 	files, err := e.Tree(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, differences, err := mirror.Check(t.Context(), r, e.Place, e.Digest, e.Content, files)
-	if errors.Is(err, mirror.ErrNotShown) {
+	_, differences, err := ledger.Check(t.Context(), r, e.Place, e.Digest, e.Content, files)
+	if errors.Is(err, ledger.ErrNotShown) {
 		return "not shown"
 	}
 	if err != nil {
@@ -155,7 +155,7 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + testworld.CommitID(1)
 	again := e
 	again.GitOps.Commit = testworld.CommitID(2)
 	again.Tree = func(context.Context) (fs.FS, error) { return nil, errors.New("asked for the tree") }
-	for _, e := range []mirror.Change{e, again} {
+	for _, e := range []ledger.Change{e, again} {
 		if got := write(t, f.writer(t), e); got[0].Written || got[0].Commit != results[0].Commit {
 			t.Errorf("written again: %+v", got)
 		}
@@ -174,7 +174,7 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + testworld.CommitID(1)
 
 	// Both commits are found, the older one below the newer.
 	r := f.remote(t)
-	for _, e := range []mirror.Change{e, next} {
+	for _, e := range []ledger.Change{e, next} {
 		if got := check(t, r, e); got != "[]" {
 			t.Errorf("check: %s", got)
 		}
@@ -281,7 +281,7 @@ func TestInTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	commitAndPush(t, dir, "in the way")
-	_, err := f.writer(t).Write(t.Context(), []mirror.Change{entry(t, "staging", 2, tree("a.yaml", "b\n"))})
+	_, err := f.writer(t).Write(t.Context(), []ledger.Change{entry(t, "staging", 2, tree("a.yaml", "b\n"))})
 	if !errors.Is(err, git.ErrOccupied) || !strings.Contains(err.Error(), "apps is a file") || !strings.Contains(err.Error(), "stage/staging") {
 		t.Errorf("got %v", err)
 	}
@@ -292,7 +292,7 @@ func TestManyPipelinesOnOneBranch(t *testing.T) {
 	t.Parallel()
 	const n = 20
 	f := newForge(t)
-	pipelines := func(content string) (all []mirror.Change) {
+	pipelines := func(content string) (all []ledger.Change) {
 		for i := range n {
 			e := entry(t, "staging", 1, tree("a.yaml", fmt.Sprintf("%s %d\n", content, i)))
 			e.Pipeline, e.Branch, e.Path = fmt.Sprintf("p%d", i), "all", fmt.Sprintf("apps/p%d", i)
@@ -300,9 +300,9 @@ func TestManyPipelinesOnOneBranch(t *testing.T) {
 		}
 		return all
 	}
-	hydrate := func(entries []mirror.Change) (int64, int) {
+	hydrate := func(entries []ledger.Change) (int64, int) {
 		r := f.remote(t)
-		w := mirror.NewWriter(r, ordered{}, nil) // nobody races with us: not to be called
+		w := ledger.NewWriter(r, ordered{}, nil) // nobody races with us: not to be called
 		if err := w.Look(t.Context(), entries); err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +342,7 @@ func TestRace(t *testing.T) {
 		files := e.Tree
 		e.Tree = func(ctx context.Context) (fs.FS, error) { loads++; return files(ctx) }
 		group.Go(func() {
-			if _, err := w.Write(t.Context(), []mirror.Change{e}); err != nil {
+			if _, err := w.Write(t.Context(), []ledger.Change{e}); err != nil {
 				t.Error(err)
 			}
 			if loads != 1 {
@@ -381,7 +381,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
 	testworld.Hook(t, f.bare, "update", "case $1 in *production) echo 'production is protected: open a pull request' >&2; exit 1;; esac")
-	_, err := f.writer(t).Write(t.Context(), []mirror.Change{
+	_, err := f.writer(t).Write(t.Context(), []ledger.Change{
 		entry(t, "staging", 1, tree("a.yaml", "a\n")), entry(t, "production", 1, tree("a.yaml", "a\n")),
 	})
 	if err == nil || !strings.Contains(err.Error(), "production is protected: open a pull request") {
@@ -407,7 +407,7 @@ func TestLostAnswer(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	})
-	if _, err := f.writer(t).Write(ctx, []mirror.Change{e}); !errors.Is(err, context.Canceled) {
+	if _, err := f.writer(t).Write(ctx, []ledger.Change{e}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	f.Intercept(nil)
@@ -426,13 +426,13 @@ func TestHostileMetadata(t *testing.T) {
 		"git-1\x1b[2K":                          false,
 		strings.Repeat("a", 5000):               false,
 	} {
-		data, err := json.Marshal(mirror.Metadata{Lockage: mirror.Facts{
+		data, err := json.Marshal(ledger.Metadata{Lockage: ledger.Facts{
 			Claim: sign.Claim{Release: release}, Artifact: "registry.example.com/web@" + string(digest.FromString("x")),
 		}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ours := mirror.ParseMetadata(data); ours != ok {
+		if _, ours := ledger.ParseMetadata(data); ours != ok {
 			t.Errorf("%.40q: %v", release, ours)
 		}
 	}
@@ -442,7 +442,7 @@ func FuzzParseMetadata(f *testing.F) {
 	f.Add([]byte(`{"drySha":"x","lockage":{"artifact":"r@sha256:` + strings.Repeat("a", 64) + `"}}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, ours := mirror.ParseMetadata(data)
+		m, ours := ledger.ParseMetadata(data)
 		if ours && !strings.Contains(m.Lockage.Artifact, "@sha256:") && !slices.Contains([]string{"sha384", "sha512"}, digest.Digest(strings.SplitN(m.Lockage.Artifact, "@", 2)[1]).Algorithm().String()) {
 			t.Errorf("accepted %+v", m)
 		}

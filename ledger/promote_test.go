@@ -1,4 +1,4 @@
-package mirror_test
+package ledger_test
 
 import (
 	"errors"
@@ -13,26 +13,26 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/mirror"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 )
 
 // promotion is a change that puts a tree into force, over what the place has.
-func promotion(t *testing.T, n int, over git.Hash, files ...string) mirror.Change {
+func promotion(t *testing.T, n int, over git.Hash, files ...string) ledger.Change {
 	t.Helper()
 	e := entry(t, "production", n, tree(files...))
 	e.Branch = "live/web/production"
 	e.Time = time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)
-	e.Promotion = &mirror.Promotion{Record: digest.FromString(fmt.Sprint("record ", n)), Expected: over}
+	e.Promotion = &ledger.Promotion{Record: digest.FromString(fmt.Sprint("record ", n)), Expected: over}
 	return e
 }
 
 // versions are all versions of a place, and where its branch stands.
-func versions(t *testing.T, r *git.Remote, at mirror.Place) ([]mirror.Version, git.Hash) {
+func versions(t *testing.T, r *git.Remote, at ledger.Place) ([]ledger.Version, git.Hash) {
 	t.Helper()
-	var all []mirror.Version
-	head, err := mirror.History(t.Context(), r, at, func(v mirror.Version) (bool, error) {
+	var all []ledger.Version
+	head, err := ledger.History(t.Context(), r, at, func(v ledger.Version) (bool, error) {
 		all = append(all, v)
 		return true, nil
 	})
@@ -72,12 +72,12 @@ func TestPromotion(t *testing.T) {
 
 	// What was decided over the first one comes too late.
 	late := promotion(t, 2, standing, "a.yaml", "two\n")
-	_, err := f.writer(t).Write(t.Context(), []mirror.Change{late})
-	if !errors.Is(err, mirror.ErrMoved) || !strings.Contains(err.Error(), string(standing)) {
+	_, err := f.writer(t).Write(t.Context(), []ledger.Change{late})
+	if !errors.Is(err, ledger.ErrMoved) || !strings.Contains(err.Error(), string(standing)) {
 		t.Errorf("got %v", err)
 	}
 	empty := promotion(t, 2, "", "a.yaml", "two\n")
-	if _, err := f.writer(t).Write(t.Context(), []mirror.Change{empty}); !errors.Is(err, mirror.ErrMoved) {
+	if _, err := f.writer(t).Write(t.Context(), []ledger.Change{empty}); !errors.Is(err, ledger.ErrMoved) {
 		t.Errorf("got %v", err)
 	}
 	if got := check(t, f.remote(t), again); got != "[]" {
@@ -91,7 +91,7 @@ func TestPromotionRace(t *testing.T) {
 	for _, test := range []struct {
 		name, path string
 		err        error
-	}{{"outside", "apps/web/other", nil}, {"here", "apps/web/production", mirror.ErrMoved}} {
+	}{{"outside", "apps/web/other", nil}, {"here", "apps/web/production", ledger.ErrMoved}} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newForge(t)
@@ -106,7 +106,7 @@ func TestPromotionRace(t *testing.T) {
 					write(t, f.writer(t), theirs)
 				}
 			})
-			_, err := f.writer(t).Write(t.Context(), []mirror.Change{e})
+			_, err := f.writer(t).Write(t.Context(), []ledger.Change{e})
 			if !errors.Is(err, test.err) || !lost.Load() {
 				t.Errorf("got %v", err)
 			}
@@ -123,7 +123,7 @@ func TestMerge(t *testing.T) {
 	first := promotion(t, 1, "", "a.yaml", "one\n")
 	early := promotion(t, 9, "", "a.yaml", "two\n")
 	early.Promotion.Merge = git.Hash(testworld.CommitID(9))
-	if _, err := f.writer(t).Write(t.Context(), []mirror.Change{early}); err == nil {
+	if _, err := f.writer(t).Write(t.Context(), []ledger.Change{early}); err == nil {
 		t.Error("merged into nothing")
 	}
 	write(t, f.writer(t), first)
@@ -215,7 +215,7 @@ func TestHistoryRoundTrips(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
 	w := f.writer(t)
-	var at mirror.Place
+	var at ledger.Place
 	for n := range 40 {
 		e := entry(t, "production", n, tree("a.yaml", fmt.Sprint(n, "\n")))
 		write(t, w, e)
@@ -224,7 +224,7 @@ func TestHistoryRoundTrips(t *testing.T) {
 	for _, test := range []struct{ versions, trips int }{{2, 3}, {40, 12}} {
 		r := f.remote(t)
 		seen := 0
-		if _, err := mirror.History(t.Context(), r, at, func(mirror.Version) (bool, error) {
+		if _, err := ledger.History(t.Context(), r, at, func(ledger.Version) (bool, error) {
 			seen++
 			return seen < test.versions, nil
 		}); err != nil {
