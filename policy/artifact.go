@@ -15,6 +15,7 @@ import (
 const (
 	DependencySource = "source" // the source repository, at the locked commit
 	DependencyGitOps = "gitops" // the GitOps repository, at the commit that was hydrated
+	DependencyPolicy = "policy" // the GitOps repository, at the policy ref's tip then, whose first-parent line held that commit
 )
 
 // Expectation is what an artifact must be: what was asked for, and what the lock on the policy ref says.
@@ -38,7 +39,7 @@ type Hydration struct {
 	Statements  []sign.Verified // by the hydrator's identity; nobody else's
 	Rejected    []sign.Rejected // what else was found there, with the reason why it counts for nothing
 	PolicyRef   string          // its name, for reasons
-	OnPolicyRef map[string]bool // for every GitOps commit that a provenance names: is it the policy ref's tip or its ancestor?
+	OnPolicyRef map[string]bool // for every GitOps commit that a provenance names: does the policy ref contain it, and the tip then?
 }
 
 // Artifact judges whether an artifact is what e says: signed as such by the hydrator, made from the locked commit and
@@ -107,6 +108,10 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 	diff := differences(e.Claim, p.Claim)
 	source, commit := p.Commit(DependencySource), p.Commit(DependencyGitOps)
 	lock := p.Lock.Digest[digest.SHA256.String()]
+	off := fmt.Sprintf("made from GitOps commit %s, which is not on %s", orNone(commit), h.PolicyRef)
+	if tip := p.Commit(DependencyPolicy); tip != commit {
+		off = fmt.Sprintf("made from GitOps commit %s when %s was at %s: not both of them are on it now", orNone(commit), h.PolicyRef, orNone(tip))
+	}
 	return Verdict{
 		check("provenance", diff == "", "by the hydrator, key "+s.KeyFingerprint(), "for another purpose: "+diff),
 		check("source", e.Commit != "" && source == e.Commit,
@@ -119,7 +124,7 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 				orNone(lock), h.PolicyRef, e.Lock.Encoded())),
 		check("policy-ref", commit != "" && h.OnPolicyRef[commit],
 			fmt.Sprintf("made from GitOps commit %s, which is on %s", commit, h.PolicyRef),
-			fmt.Sprintf("made from GitOps commit %s, which is not on %s", orNone(commit), h.PolicyRef)),
+			off),
 	}
 }
 

@@ -47,6 +47,7 @@ func (s *scene) provenance() sign.Provenance {
 		Dependencies: []sign.ResourceDescriptor{
 			sign.GitCommit(policy.DependencySource, "https://github.com/acme/app.git", sourceCommit),
 			sign.GitCommit(policy.DependencyGitOps, "https://github.com/acme/gitops.git", gitOpsCommit),
+			sign.GitCommit(policy.DependencyPolicy, "https://github.com/acme/gitops.git", gitOpsCommit),
 			sign.Image("image", "ghcr.io/acme/app", image),
 		},
 	}

@@ -128,6 +128,7 @@ func (s *stage) provenance() sign.Provenance {
 	dependencies := []sign.ResourceDescriptor{
 		sign.GitCommit(policy.DependencySource, s.release.SourceURL, s.Lock.GitCommit),
 		sign.GitCommit(policy.DependencyGitOps, s.run.policyRef.URL(), s.run.head),
+		sign.GitCommit(policy.DependencyPolicy, s.run.policyRef.URL(), s.run.tip),
 	}
 	for _, image := range s.Lock.Images() {
 		name := "image"

@@ -3,8 +3,8 @@
 //
 // # Order
 //
-// Run reads the GitOps repository at the commit that is checked out, and publishes only from a commit on the policy ref
-// ([workspace.ErrOffPolicy]). It plans all stages of all pipelines, and checks locks, identities, remotes of mirrors and
+// Run reads the GitOps repository at the policy ref's tip, whatever is checked out, or at another commit of the tip's
+// first-parent line ([workspace.ErrOffPolicy]); the provenance names both. It plans all stages of all pipelines, and checks locks, identities, remotes of mirrors and
 // the keys that sign their commits, before it writes anything. It publishes all stages concurrently, then writes their
 // branches in one push per pipeline and remote. Where the pipeline file asks for a review it writes the review branch
 // instead, and keeps a pull request for it after everything else.
@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -45,6 +46,8 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 )
@@ -59,16 +62,18 @@ type Options struct {
 	Stages    []string                       // by name; none means all
 	Release   string                         // git-<40 hex>; "" means the current one of each pipeline
 	Shard     Shard                          // of the pipelines
+	At        string                         // GitOps commit on the policy ref's first-parent line; "" means its tip
 	Since     string                         // a commit: select only stages whose inputs differ from those there; "" for all
 	Renderers map[lock.Kind]hydrate.Renderer // by the lock's packaging.kind
 }
 
 // Release is the outcome of one pipeline's release.
 type Release struct {
-	Pipeline string
-	Lock     lock.Lock // zero if Err is set
-	Stages   []Stage   // in the pipeline's order
-	Err      error     // why there are no stages
+	Pipeline     string
+	GitOpsCommit string    // that was published
+	Lock         lock.Lock // zero if Err is set
+	Stages       []Stage   // in the pipeline's order
+	Err          error     // why there are no stages
 }
 
 // Stage is the outcome of one stage, in registry and branch together: a stage whose branch alone was written is pushed.
@@ -105,23 +110,7 @@ const (
 // Run hydrates. The error is for what concerns all pipelines; nothing was written then. The result has the order of the
 // pipelines.
 func Run(ctx context.Context, o Options) ([]Release, error) {
-	r := newRun(o)
-	files, err := o.Workspace.Files(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := o.Workspace.Pipelines(files, o.Files); err != nil {
-		return nil, err // before a request for the policy ref
-	}
-	ref, err := o.Workspace.Policy(ctx, o.PolicyRef, o.Warn)
-	if err == nil {
-		err = o.Workspace.Publishable(ctx, ref)
-	}
-	if err != nil {
-		return nil, err
-	}
-	r.policyRef = ref
-	planned, err := r.selected(ctx, files)
+	r, files, planned, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -146,12 +135,59 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 type run struct {
 	Options
 	head      string // the GitOps commit that is published
+	tip       string // of the policy ref, whose first-parent line holds head
 	policyRef policyRef
 	renders   chan struct{} // holds one element for each render in progress
 }
 
-func newRun(o Options) *run {
-	return &run{Options: o, head: string(o.Workspace.Head.Hash), renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
+// begin finds the commit to publish and plans its stages. It warns if the checkout is behind that commit.
+func begin(ctx context.Context, o Options) (*run, fs.FS, []plan.Release, error) {
+	r := &run{Options: o, renders: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	ref, err := o.Workspace.Policy(ctx, o.PolicyRef, o.Warn)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if r.head, err = o.Workspace.Publication(ctx, ref, o.At); err != nil {
+		return nil, nil, nil, err
+	}
+	r.policyRef, r.tip = ref, ref.Tip()
+	files, err := o.Workspace.At(ctx, r.head)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	planned, err := r.selected(ctx, files)
+	if err == nil && o.At == "" {
+		err = r.warnBehind(ctx, ref, planned)
+	}
+	return r, files, planned, err
+}
+
+// warnBehind warns if the policy ref's tip, which is published, is not what is checked out, and names what is new there.
+func (r *run) warnBehind(ctx context.Context, ref *workspace.Policy, planned []plan.Release) error {
+	behind, err := r.Workspace.Behind(ctx, ref)
+	if err != nil || behind == "" {
+		return err
+	}
+	files, err := r.Workspace.Files(ctx)
+	if err != nil {
+		return err
+	}
+	var releases []string
+	for _, p := range planned {
+		known, err := lock.Current(files, p.Pipeline.Lock)
+		if now := p.Lock.ReleaseID; now != "" && r.Release == "" && (err != nil || known.ReleaseID != now) && !slices.Contains(releases, now) {
+			releases = append(releases, now)
+		}
+	}
+	switch len(releases) {
+	case 0:
+	case 1:
+		behind += fmt.Sprintf(" (new release %s)", releases[0])
+	default:
+		behind += fmt.Sprintf(" (%d new releases)", len(releases))
+	}
+	r.Warn(fmt.Sprintf("%s: git pull; commit %.12s of %s is published", behind, r.head, ref.Name()))
+	return nil
 }
 
 // policyRef is the policy ref and its history; *workspace.Policy is one.

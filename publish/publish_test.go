@@ -84,6 +84,7 @@ func (w *world) job(gitops, value string) *stage {
 		run: &run{
 			Options:   Options{Environment: Environment{Version: "test"}},
 			head:      gitops,
+			tip:       gitops,
 			policyRef: w.ref,
 			renders:   make(chan struct{}, 1),
 		},

@@ -51,15 +51,11 @@ func (s Shard) of(pipelines []*pipeline.Pipeline) []*pipeline.Pipeline {
 	return own
 }
 
-// Plan returns the releases and stages that Run would publish. It reads neither the registry nor the policy ref, and needs
-// no key.
+// Plan returns the releases and stages that Run would publish. It does not read the registry, and
+// needs no key.
 func Plan(ctx context.Context, o Options) ([]plan.Release, error) {
-	r := newRun(o)
-	files, err := o.Workspace.Files(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return r.selected(ctx, files)
+	_, _, planned, err := begin(ctx, o)
+	return planned, err
 }
 
 // selected plans the stages that the options select.
@@ -124,7 +120,7 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 	var stages []*stage
 	for i := range planned {
 		p, into := &planned[i], &releases[i]
-		into.Pipeline = p.Pipeline.Name
+		into.Pipeline, into.GitOpsCommit = p.Pipeline.Name, r.head
 		if into.Err = p.Err; into.Err == nil {
 			into.Err = lock.CheckRecorded(files, p.Pipeline.Lock, p.Lock)
 		}
@@ -144,7 +140,7 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 	return releases, stages
 }
 
-// tipInputs returns the input digest of each stage at the policy ref's tip, if another commit is checked out: a candidate
+// tipInputs returns the input digest of each stage at the policy ref's tip, if another commit is published: a candidate
 // with these inputs is never replaced.
 func (r *run) tipInputs(ctx context.Context) map[plan.Key]digest.Digest {
 	if r.policyRef.Tip() == r.head {

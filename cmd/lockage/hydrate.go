@@ -84,7 +84,9 @@ push per pipeline, for people to review and tools to diff. The commit names the 
 to a review branch instead, and opens or updates a pull request into the stage's branch; without an API token
 (LOCKAGE_FORGE_TOKEN) it prints the page on which to open the pull request.
 
-Hydrate reads the GitOps repository at HEAD, never uncommitted files, and publishes only if that commit is on the policy ref.`,
+Hydrate reads the GitOps repository at the policy ref's tip, whatever is checked out, and says where HEAD is behind it. A HEAD
+that the policy ref does not contain, a pull request's say, is refused. --at publishes another commit of the policy ref's
+first-parent line: the parts of one commit (--shard), or an old job that runs again.`,
 		Example: `  lockage hydrate
   lockage hydrate staging --dry-run
   lockage hydrate -f 'apps/*/lockage.yaml' --since "$BEFORE"
@@ -98,6 +100,7 @@ Hydrate reads the GitOps repository at HEAD, never uncommitted files, and publis
 	releaseFlag(cmd, &o.Release, "release", "release to hydrate, an `ID` git-<40 hex> (default: the current one)")
 	a.policyFlag(cmd)
 	cmd.Flags().StringVar(&shard, "shard", "", "part `K/N` of the pipelines, for a matrix of CI jobs (default: all)")
+	cmd.Flags().StringVar(&o.At, "at", "", "`COMMIT` of the policy ref to publish (default: its tip)")
 	cmd.Flags().StringVar(&o.Since, "since", "", "`REV` of the GitOps repository; only stages whose inputs changed since then")
 	cmd.Flags().BoolVar(&plan, "plan", false, "print the selected pipelines and stages, a matrix for CI jobs, and do nothing else")
 	dryRunFlag(cmd, &o.DryRun)
@@ -130,7 +133,7 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 			Pipeline:     r.Pipeline,
 			Release:      r.Lock.ReleaseID,
 			GitCommit:    r.Lock.GitCommit,
-			GitopsCommit: string(o.Workspace.Head.Hash),
+			GitopsCommit: r.GitOpsCommit,
 			DryRun:       o.DryRun,
 			Stages:       []hydrateStage{},
 			Error:        messageOf(r.Err),

@@ -217,7 +217,7 @@ func (a *app) completeStages(cmd *cobra.Command, _ []string, _ string) ([]cobra.
 }
 
 func (a *app) policyFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.policy, "policy", "", "policy ref, the branch to trust: `REMOTE@REF` (default: the remote's default branch)")
+	cmd.Flags().StringVar(&a.policy, "policy", "", "policy ref, the branch to trust: `REMOTE@BRANCH` (default: the remote's default branch)")
 }
 
 func dryRunFlag(cmd *cobra.Command, dryRun *bool) {

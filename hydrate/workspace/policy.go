@@ -25,7 +25,7 @@ type Policy struct {
 	tip    git.Hash
 	source source
 	remote *git.Remote // nil for a repository without a remote
-	ref    string      // its full name at the remote
+	branch string      // its name at the remote
 
 	mu    sync.Mutex
 	known map[[2]git.Hash]bool // the answers of isAncestor
@@ -35,19 +35,20 @@ type Policy struct {
 type source interface {
 	Snapshot(ctx context.Context, h git.Hash) (*git.Snapshot, error)
 	IsAncestor(ctx context.Context, ancestor, descendant git.Hash) (bool, error)
+	Log(ctx context.Context, from git.Hash, visit func(git.Commit) (bool, error)) error
 }
 
-// Policy finds the policy ref: spec is REMOTE@REF, REMOTE, or "" for the default branch of the checkout's remote. In a
+// Policy finds the policy ref: spec is REMOTE@BRANCH, REMOTE, or "" for the default branch of the checkout's remote. In a
 // repository without any remote it is the branch that is checked out, with a warning.
 func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) (*Policy, error) {
-	remoteName, ref := splitSpec(spec)
+	remoteName, branch := splitSpec(spec)
 	remotes, err := w.Repository.Remotes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if remoteName == "" {
 		switch {
-		case len(remotes) == 0 && ref == "":
+		case len(remotes) == 0 && branch == "":
 			return w.localPolicy(warn)
 		case slices.Contains(remotes, defaultRemote):
 			remoteName = defaultRemote
@@ -67,8 +68,8 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	if err != nil {
 		return nil, fmt.Errorf("policy ref: %w", err)
 	}
-	tip, full, err := remote.Tip(ctx, ref)
-	if errors.Is(err, git.ErrNotFound) && ref != "" {
+	tip, name, err := remote.Tip(ctx, branch)
+	if errors.Is(err, git.ErrNotFound) && branch != "" {
 		return nil, selectionf("policy ref: %w; name a branch that exists with --policy REMOTE@BRANCH", err)
 	}
 	if err != nil {
@@ -78,7 +79,7 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	if !named {
 		remoteName = remote.URL() // a URL may hold a password
 	}
-	p := &Policy{name: remoteName + "@" + strings.TrimPrefix(full, "refs/heads/"), tip: tip, source: remote, remote: remote, ref: full}
+	p := &Policy{name: remoteName + "@" + name, tip: tip, source: remote, remote: remote, branch: name}
 	if named && (remoteName == defaultRemote || len(remotes) == 1) {
 		// The checkout has most of that remote's history, and fetches the rest from it.
 		p.source = w.Repository
@@ -86,8 +87,8 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	return p, nil
 }
 
-// splitSpec splits REMOTE@REF. REMOTE may be a URL, whose user ends in an @ too.
-func splitSpec(spec string) (remote, ref string) {
+// splitSpec splits REMOTE@BRANCH. REMOTE may be a URL, whose user ends in an @ too.
+func splitSpec(spec string) (remote, branch string) {
 	start := 0
 	if scheme := strings.Index(spec, "://"); scheme >= 0 {
 		start = scheme + len("://")
@@ -99,8 +100,8 @@ func splitSpec(spec string) (remote, ref string) {
 	} else if colon := strings.IndexByte(spec, ':'); colon >= 0 {
 		start = colon // git@host:path
 	}
-	remote, ref, _ = strings.Cut(spec[start:], "@")
-	return spec[:start] + remote, ref
+	remote, branch, _ = strings.Cut(spec[start:], "@")
+	return spec[:start] + remote, branch
 }
 
 func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
@@ -120,13 +121,8 @@ func (p *Policy) Tip() string { return string(p.tip) }
 // Remote returns the policy ref's remote; nil in a repository without one.
 func (p *Policy) Remote() *git.Remote { return p.remote }
 
-// Branch returns the policy ref's name as a branch of the remote; "" for another kind of ref.
-func (p *Policy) Branch() string {
-	if branch, ok := strings.CutPrefix(p.ref, "refs/heads/"); ok {
-		return branch
-	}
-	return ""
-}
+// Branch returns the name of the branch at the remote; "" in a repository without one.
+func (p *Policy) Branch() string { return p.branch }
 
 // URL returns the remote's URL without credentials; "" in a repository without a remote.
 func (p *Policy) URL() string {
@@ -189,15 +185,53 @@ func (p *Policy) isAncestor(ctx context.Context, a, d git.Hash) (bool, error) {
 	return is, nil
 }
 
-// Publishable returns ErrOffPolicy unless the commit that is checked out is on the policy ref.
-func (w *Workspace) Publishable(ctx context.Context, p *Policy) error {
-	on, err := p.Contains(ctx, string(w.Head.Hash))
+// Publication returns the commit that is published: the policy ref's tip, or the commit that a revision names, if the tip's
+// first-parent line holds it. A commit inside a merged branch never was the tip: nobody agreed to its files. Without a
+// revision, the checkout must belong to the policy ref: a pull request's head is refused.
+func (w *Workspace) Publication(ctx context.Context, p *Policy, rev string) (string, error) {
+	if rev == "" {
+		on, err := p.Contains(ctx, string(w.Head.Hash))
+		if err == nil && !on {
+			err = fmt.Errorf("commit %.12s of %s is %w %s: nothing is published from it; merge it there, and look at it meanwhile with `lockage render`",
+				w.Head.Hash, w.Repository, ErrOffPolicy, p.name)
+		}
+		return string(p.tip), err
+	}
+	commit, err := w.Repository.Resolve(ctx, rev)
 	if err != nil {
-		return err
+		return "", selectionf("--at %s: %w", rev, err)
 	}
-	if !on {
-		return fmt.Errorf("commit %.12s of %s is %w %s: nothing is published from it; merge it there, and look at it meanwhile with `lockage render`",
-			w.Head.Hash, w.Repository, ErrOffPolicy, p.name)
+	_, on, err := p.firstParents(ctx, commit)
+	if err == nil && !on {
+		err = fmt.Errorf("commit %.12s is %w %s, but for inside a merged branch or not at all: nothing is published from it; --at takes a commit of `git log --first-parent`",
+			commit, ErrOffPolicy, p.name)
 	}
-	return nil
+	return string(commit), err
+}
+
+// Behind describes how far the checkout is behind the policy ref; "" if it is not.
+func (w *Workspace) Behind(ctx context.Context, p *Policy) (string, error) {
+	if w.Head.Hash == p.tip {
+		return "", nil
+	}
+	count, on, err := p.firstParents(ctx, w.Head.Hash)
+	distance := ""
+	if on {
+		distance = fmt.Sprintf("%d commits ", count)
+	}
+	if count == 1 {
+		distance = "1 commit "
+	}
+	return "HEAD is " + distance + "behind " + strings.TrimSuffix(p.name, "@"+p.branch) + "/" + p.branch, err
+}
+
+// firstParents counts the steps along first parents from the tip to a commit, and reports whether they lead there.
+func (p *Policy) firstParents(ctx context.Context, commit git.Hash) (steps int, on bool, err error) {
+	err = p.source.Log(ctx, p.tip, func(c git.Commit) (bool, error) {
+		if on = c.Hash == commit; !on {
+			steps++
+		}
+		return !on && steps < maxHistory, nil
+	})
+	return steps, on, err
 }

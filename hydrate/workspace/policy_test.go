@@ -191,18 +191,71 @@ func TestPolicyFilesAreThoseOfTheRemotesTip(t *testing.T) {
 	}
 }
 
-func TestPublishable(t *testing.T) {
+func TestPublication(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
-	w := open(t, h.checkout)
-	err := w.Publishable(t.Context(), policy(t, w))
-	if !errors.Is(err, workspace.ErrOffPolicy) || !strings.Contains(err.Error(), "origin@main") {
-		t.Errorf("on a feature branch the error is %v, want %v of origin@main", err, workspace.ErrOffPolicy)
+	// A branch is merged as `git pull` does: its inner commit comes before the tip, but not along first parents.
+	testworld.Git(t, h.checkout, "fetch", "-q", "--unshallow")
+	testworld.Git(t, h.checkout, "switch", "-q", "--detach", h.second)
+	merged := commit(t, h.checkout)
+	testworld.Git(t, h.checkout, "switch", "-q", "--detach", h.second)
+	testworld.Git(t, h.checkout, "merge", "-q", "--no-ff", "-m", "merge", merged)
+	tip := testworld.Git(t, h.checkout, "rev-parse", "HEAD")
+	testworld.Git(t, h.checkout, "push", "-q", "origin", "HEAD:main")
+	for name, c := range map[string]struct {
+		head, at string
+		want     string // what is published; "" if it is off the policy ref
+		behind   string
+	}{
+		"tip":                          {head: tip, want: tip},
+		"behind":                       {head: h.second, want: tip, behind: "HEAD is 1 commit behind origin/main"},
+		"far behind":                   {head: h.first, want: tip, behind: "HEAD is 2 commits behind origin/main"},
+		"inside a merged branch":       {head: merged, want: tip, behind: "HEAD is behind origin/main"},
+		"feature":                      {head: h.feature},
+		"older":                        {head: tip, at: h.second, want: h.second},
+		"older by name":                {head: tip, at: "HEAD~1", want: h.second},
+		"older on a feature":           {head: h.feature, at: h.first, want: h.first},
+		"older inside a merged branch": {head: merged, at: merged},
+		"feature by name":              {head: tip, at: "feature"},
+		"commit that nobody knows":     {head: tip, at: strings.Repeat("d", 40)},
+	} {
+		testworld.Git(t, h.checkout, "switch", "-q", "--detach", c.head)
+		w := open(t, h.checkout)
+		p := policy(t, w)
+		got, err := w.Publication(t.Context(), p, c.at)
+		if c.want == "" {
+			if !errors.Is(err, workspace.ErrOffPolicy) || !strings.Contains(err.Error(), "origin@main") {
+				t.Errorf("%s: error is %v, want %v of origin@main", name, err, workspace.ErrOffPolicy)
+			}
+			continue
+		}
+		if err != nil || got != c.want {
+			t.Errorf("%s: %s (%v) is published, want %s", name, got, err, c.want)
+		}
+		if behind, err := w.Behind(t.Context(), p); c.at == "" && (err != nil || behind != c.behind) {
+			t.Errorf("%s: Behind is %q (%v), want %q", name, behind, err, c.behind)
+		}
 	}
-	testworld.Git(t, h.checkout, "switch", "-q", "--detach", h.first)
-	w = open(t, h.checkout)
-	if err := w.Publishable(t.Context(), policy(t, w)); err != nil {
-		t.Errorf("an ancestor of the tip cannot be published: %v", err)
+	w := open(t, h.checkout)
+	_, err := w.Publication(t.Context(), policy(t, w), "absent")
+	requireSelection(t, err, "--at absent")
+}
+
+// The right to push tags is not the right to push the branch.
+func TestPolicyRefIsABranch(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	testworld.Git(t, h.checkout, "push", "-q", "origin", h.feature+":refs/tags/main", h.feature+":refs/tags/v1", h.feature+":refs/remotes/only")
+	w := open(t, h.checkout)
+	for _, spec := range []string{"", "origin@main", "origin@refs/heads/main"} {
+		p, err := w.Policy(t.Context(), spec, func(string) {})
+		if err != nil || p.Tip() != h.second || p.Name() != "origin@main" {
+			t.Errorf("--policy %q is %s (%v), want origin@main at %s", spec, p.Name(), err, h.second)
+		}
+	}
+	for _, spec := range []string{"v1", "refs/tags/v1", "refs/tags/main", "tags/v1", "refs/remotes/only", "only", "HEAD", h.second} {
+		_, err := w.Policy(t.Context(), "origin@"+spec, func(string) {})
+		requireSelection(t, err, "policy ref")
 	}
 }
 

@@ -84,14 +84,14 @@ func walk(ctx context.Context, from objects, ancestor, descendant plumbing.Hash)
 
 // Log visits a commit and its ancestors along first parents, newest first, until visit returns false or history ends. It
 // fetches commits alone: some generations at first, then all the others.
-func (r *Remote) Log(ctx context.Context, from Hash, visit func(Commit) (bool, error)) error {
+func (c commits) Log(ctx context.Context, from Hash, visit func(Commit) (bool, error)) error {
 	shape := shapeRecent
 	for h := from; h != ""; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		absent := !r.has(ctx, h.id())
-		commit, err := loadCommit(ctx, r, h.id(), shape)
+		absent := !c.from.has(ctx, h.id())
+		commit, err := loadCommit(ctx, c.from, h.id(), shape)
 		if err != nil {
 			return err
 		}

@@ -106,30 +106,45 @@ func (r *Remote) Stats() Stats {
 	return Stats{BytesReceived: r.count.bytes.Load(), RoundTrips: r.count.trips.Load()}
 }
 
-// Tip asks the server for the tip of a reference: a branch, a tag, or a full name; "" is the default branch, to which HEAD
-// points. It returns the commit, tags peeled, and the full name.
-func (r *Remote) Tip(ctx context.Context, ref string) (Hash, string, error) {
-	if r.local != nil {
-		h, name, err := r.local.tip(ctx, ref)
-		if err != nil {
-			err = fmt.Errorf("remote %s: %w", r, err)
+// Tip asks the server for the tip of a branch, named main or refs/heads/main; "" is the default branch, to which HEAD points.
+// It returns the commit and the branch's name. A tag is never a branch: the right to push tags is given to more people.
+func (r *Remote) Tip(ctx context.Context, branch string) (Hash, string, error) {
+	name := "HEAD"
+	if branch != "" {
+		if name = branchPrefix + strings.TrimPrefix(branch, branchPrefix); strings.HasPrefix(name, branchPrefix+"refs/") {
+			return "", "", fmt.Errorf("remote %s: %q is not the name of a branch: %w", r, branch, ErrNotFound)
 		}
-		return h, name, err
 	}
-	candidates := refCandidates(ref)
-	refs, err := r.link.references(ctx, candidates)
-	if err != nil {
+	tip, full, err := r.reference(ctx, name)
+	if branch == "" {
+		name = full // what HEAD points to
+	}
+	short, isBranch := strings.CutPrefix(name, branchPrefix)
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
 		return "", "", fmt.Errorf("remote %s: %w", r, err)
-	}
-	for _, name := range candidates {
-		if i := slices.IndexFunc(refs, func(ref reference) bool { return ref.name == name }); i >= 0 {
-			return hashOf(cmp.Or(refs[i].peeled, refs[i].id)), cmp.Or(refs[i].target, name), nil
-		}
-	}
-	if ref == "" || ref == "HEAD" {
+	case branch == "" && (err != nil || !isBranch):
 		return "", "", fmt.Errorf("remote %s has no default branch with a commit on it: push one, or name a branch: %w", r, ErrNotFound)
+	case err != nil:
+		return "", "", fmt.Errorf("remote %s has no branch %q: %w", r, short, ErrNotFound)
 	}
-	return "", "", fmt.Errorf("remote %s has no branch or tag %q: %w", r, ref, ErrNotFound)
+	return tip, short, nil
+}
+
+// reference asks for the commit that a full name names, and for the name that it points to.
+func (r *Remote) reference(ctx context.Context, name string) (Hash, string, error) {
+	if r.local != nil {
+		return r.local.tip(ctx, name)
+	}
+	refs, err := r.link.references(ctx, []string{name})
+	if err != nil {
+		return "", "", err
+	}
+	i := slices.IndexFunc(refs, func(ref reference) bool { return ref.name == name })
+	if i < 0 {
+		return "", "", ErrNotFound
+	}
+	return hashOf(cmp.Or(refs[i].peeled, refs[i].id)), cmp.Or(refs[i].target, name), nil
 }
 
 func (r *Remote) read(_ context.Context, id plumbing.Hash) (encoded, error) {

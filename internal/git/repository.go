@@ -192,8 +192,9 @@ func (r *Repository) resolveRef(name plumbing.ReferenceName) (plumbing.Reference
 	return name, plumbing.ZeroHash, fmt.Errorf("reference %s in %s: symbolic references nested too deep", name, r.opts.Dir)
 }
 
-// Resolve finds the commit that rev names: a full id, HEAD, a full reference, a tag, a branch, or a remote's branch (in the
-// order of gitrevisions(7)), and of any of these an ancestor, as in HEAD~2 and HEAD^1.
+// Resolve finds the commit that rev names: a full id, HEAD, a full reference, a branch, a remote's branch or a tag, and of any
+// of these an ancestor, as in HEAD~2 and HEAD^1. Unlike in gitrevisions(7), a tag does not hide a branch of its name: a clone
+// fetches the tags of everybody who may push one.
 func (r *Repository) Resolve(ctx context.Context, rev string) (Hash, error) {
 	name, path, err := splitRevision(rev)
 	if err != nil {
@@ -279,7 +280,7 @@ func refCandidates(name string) []string {
 	if strings.HasPrefix(name, "refs/") {
 		return []string{name}
 	}
-	return []string{"refs/tags/" + name, "refs/heads/" + name, "refs/remotes/" + name, "refs/remotes/" + name + "/HEAD"}
+	return []string{branchPrefix + name, "refs/remotes/" + name, "refs/remotes/" + name + "/HEAD", "refs/tags/" + name}
 }
 
 // peel follows annotated tags to their commit.

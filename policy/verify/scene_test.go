@@ -88,6 +88,7 @@ type hydration struct {
 	claim       sign.Claim
 	lock        digest.Digest
 	gitOps      string
+	tip         string // of the policy ref, that the hydrator saw
 	content     string
 	annotations map[string]string
 	key         *sign.Key
@@ -104,6 +105,7 @@ func (s *scene) honest(stage string) *hydration {
 		repository: s.repository("app"),
 		lock:       file.Digest,
 		gitOps:     gitOps,
+		tip:        gitOps,
 		content:    "kind: ConfigMap # " + stage + "\n",
 		key:        s.key,
 	}
@@ -139,6 +141,7 @@ func (s *scene) attest(h *hydration, desc ocispec.Descriptor) {
 		Dependencies: []sign.ResourceDescriptor{
 			sign.GitCommit(policy.DependencySource, "https://github.com/acme/app.git", strings.TrimPrefix(h.claim.Release, "git-")),
 			sign.GitCommit(policy.DependencyGitOps, "https://github.com/acme/gitops.git", h.gitOps),
+			sign.GitCommit(policy.DependencyPolicy, "https://github.com/acme/gitops.git", h.tip),
 			sign.Image("image", "ghcr.io/acme/app", image),
 		},
 	})

@@ -178,7 +178,8 @@ func Expect(file lock.File, claim sign.Claim) policy.Expectation {
 }
 
 // Hydration reads and proves what a hydrator said about an artifact, and asks the policy ref about every GitOps commit that
-// it named.
+// it named, and about the tip that it saw. Today that tip may be an ancestor by any parent: `git pull` makes a merge whose
+// first parent is the local branch.
 func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor, hydrator *sign.Verifier, policyRef PolicyRef) (policy.Hydration, error) {
 	h := policy.Hydration{PolicyRef: policyRef.Name(), OnPolicyRef: map[string]bool{}}
 	var err error
@@ -192,12 +193,18 @@ func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor,
 			continue // the judgement says so
 		}
 		commit := provenance.Commit(policy.DependencyGitOps)
-		if _, known := h.OnPolicyRef[commit]; known || commit == "" {
+		if h.OnPolicyRef[commit] || commit == "" {
 			continue
 		}
-		if h.OnPolicyRef[commit], err = policyRef.Contains(ctx, commit); err != nil {
-			return h, err
+		on := true
+		for _, c := range []string{commit, provenance.Commit(policy.DependencyPolicy)} {
+			contains, err := policyRef.Contains(ctx, c)
+			if err != nil {
+				return h, err
+			}
+			on = on && contains
 		}
+		h.OnPolicyRef[commit] = on
 	}
 	return h, nil
 }

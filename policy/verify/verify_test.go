@@ -150,9 +150,19 @@ func TestAttacksAreDenied(t *testing.T) {
 		}, "lock", "holds another release"},
 		"GitOps commit off the policy ref": {func(s *scene) {
 			h := s.honest("production")
-			h.gitOps = feature
+			h.gitOps, h.tip = feature, feature
 			s.publish(h)
 		}, "policy-ref", feature + ", which is not on origin@main"},
+		"made at a tip off the policy ref": {func(s *scene) {
+			h := s.honest("production")
+			h.tip = feature
+			s.publish(h)
+		}, "policy-ref", "was at " + feature},
+		"made at an unnamed tip": {func(s *scene) {
+			h := s.honest("production")
+			h.tip = ""
+			s.publish(h)
+		}, "policy-ref", "was at (none)"},
 		"annotations of another stage": {func(s *scene) {
 			h := s.honest("production")
 			h.annotations = map[string]string{oci.AnnotationStage: "staging"}

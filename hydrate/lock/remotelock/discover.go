@@ -82,7 +82,7 @@ func (s Search) Newest(ctx context.Context) (git.Hash, error) {
 	if err != nil || w.found != "" {
 		return w.found, err
 	}
-	return "", w.failure(strings.TrimPrefix(branch, "refs/heads/"))
+	return "", w.failure(branch)
 }
 
 // failure describes the search that found no commit.

@@ -166,7 +166,7 @@ func TestNewest(t *testing.T) {
 		"touched, no image":     {all("git-{commit}", app), "git-{commit}", "", []string{"chart"}, "", "touches chart (1 have a tag)"},
 		"no image":              {all("git-{commit}"), "git-{commit}", "", nil, "", "none has a tag git-{commit} in ghcr.io/acme/web"},
 		"no tag at all":         {nil, "git-{commit}", "", nil, "", `no tag that begins with "git-"`},
-		"no such branch":        {all("git-{commit}", app), "git-{commit}", "nosuch", nil, "", `"nosuch" names no branch`},
+		"no such branch":        {all("git-{commit}", app), "git-{commit}", "nosuch", nil, "", `has no branch "nosuch"`},
 		"a path above":          {all("git-{commit}", app), "git-{commit}", "", []string{"../x"}, "", "relative to the source repository's root"},
 	} {
 		t.Run(name, func(t *testing.T) {
