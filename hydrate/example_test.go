@@ -25,9 +25,8 @@ func ExampleStage_Render() {
 		Lock:    lock.File{Lock: lock.Lock{Image: lock.Image{Ref: "app", Digest: "sha256:11"}}},
 		Package: greeting{},
 		Options: hydrate.Options{
-			Request:     hydrate.Request{ReleaseName: "hello", Namespace: "shop"},
-			Layout:      hydrate.PerObject,
-			AssertImage: true,
+			Request: hydrate.Request{ReleaseName: "hello", Namespace: "shop"},
+			Layout:  hydrate.PerObject,
 		},
 	}
 	rendering, err := stage.Render(context.Background())

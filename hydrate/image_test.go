@@ -1,6 +1,7 @@
 package hydrate
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -24,7 +25,23 @@ items:
 - apiVersion: example.com/v1
   kind: Custom
   metadata: {name: a, annotations: {pinned: "tool@sha256:22 and more"}}
-  spec: {image: not-a-container, containers: {image: not-a-list}}
+  spec: {image: not-a-container, containers: {image: no-list}, runner: {image: "quay.io/d"}}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: a, labels: {image: a/label}}
+  spec: {volumes: [{name: v, image: {reference: e, pullPolicy: Always}}], containers: []}
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: a}
+  data: {image: a/file, reference: f}
+- apiVersion: apiextensions.k8s.io/v1
+  kind: CustomResourceDefinition
+  metadata: {name: a}
+  spec: {versions: [{schema: {openAPIV3Schema: {example: {image: an/example}}}}]}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: left, annotations: {config.kubernetes.io/local-config: "true"}}
+  spec: {containers: [{image: "g@sha256:44"}]}
 `
 
 func TestImages(t *testing.T) {
@@ -33,18 +50,31 @@ func TestImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"a", "b@sha256:11", "c"}, Images(objects)); diff != "" {
+	if diff := cmp.Diff([]string{"a", "b@sha256:11", "c", "e", "g@sha256:44", "no-list", "quay.io/d"}, Images(objects)); diff != "" {
 		t.Error(diff)
 	}
-	if err := assertImages(objects, lockedImages("sha256:22", "sha256:11")); err != nil {
-		t.Error(err)
+	for _, test := range []struct {
+		locked []digest.Digest
+		where  Assertion
+		want   string // of the error, "" for none
+	}{
+		{nil, AssertOutsideMetadata, ""},
+		{[]digest.Digest{"sha256:11"}, AssertOutsideMetadata, ""},
+		{[]digest.Digest{"sha256:22", "sha256:11"}, AssertAnywhere, ""},
+		{[]digest.Digest{"sha256:22", "sha256:11"}, AssertOutsideMetadata, "the locked image sha256:22 occurs in none of the 7 rendered objects, outside of metadata; .*render.assertImage: anywhere$"},
+		{[]digest.Digest{"sha256:11", "sha256:33"}, AssertAnywhere, "the locked image sha256:33 occurs in none .*render.assertImage: false"},
+		{[]digest.Digest{"sha256:44"}, AssertAnywhere, "the locked image sha256:44 occurs in none"}, // but in an object that kustomize leaves out
+	} {
+		err := assertImages(objects, lockedImages(test.locked...), test.where)
+		if (err == nil) != (test.want == "") || err != nil && !regexp.MustCompile(test.want).MatchString(err.Error()) {
+			t.Errorf("%v, %q: %v", test.locked, test.where, err)
+		}
 	}
-	if err := assertImages(objects, nil); err != nil {
-		t.Error(err)
-	}
-	err = assertImages(objects, lockedImages("sha256:11", "sha256:33"))
-	if err == nil || !strings.HasPrefix(err.Error(), "the locked image sha256:33 occurs in none of the 3 rendered objects") {
-		t.Error(err)
+	err = requireDigests(objects)
+	for _, want := range []string{": container : a\n", "Pod a: volume v: e\n", "Custom.example.com a: field image: quay.io/d\n"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
 	}
 }
 

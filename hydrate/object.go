@@ -181,7 +181,7 @@ func parseDocument(data []byte) ([]Object, error) {
 		return nil, nil
 	case map[string]any:
 		if _, encrypted := value["sops"].(map[string]any); encrypted && !isList(value) {
-			asWritten, err := decodeOrdered(data)
+			asWritten, err := decodeOrdered(data, value)
 			if err != nil {
 				return nil, fmt.Errorf("object encrypted by SOPS: %w", err)
 			}
@@ -240,7 +240,7 @@ func newObjects(content map[string]any, written any) ([]Object, error) {
 		content: content,
 		encoded: sync.OnceValue(func() []byte { return slices.Clip(appendBlock(nil, written, 0)) }),
 		found: sync.OnceValue(func() (f findings) {
-			f.add("", content)
+			f.add(place{}, content)
 			return f
 		}),
 	}}

@@ -129,50 +129,140 @@ type pairs []pair
 
 type pair struct{ key, value any }
 
-// asWritten is a plain scalar kept letter for letter: the MAC was taken before a YAML 1.1 reader made `yes` true or 1.10 a number.
+// asWritten is a plain scalar kept letter for letter: the MAC may cover 1.10, which is the number 1.1.
 type asWritten string
 
-// decodeOrdered decodes one document, an object that SOPS encrypted, to pairs, []any, string and asWritten.
-func decodeOrdered(data []byte) (any, error) {
+// decodeOrdered decodes one document, an object that SOPS encrypted, to pairs, []any, string and asWritten. read is what
+// decode makes of it. The document is published as it is, so that readers of YAML 1.1 and of YAML 1.2, and those that merge
+// or take the first of two keys, must agree on it: what they may read differently is an error.
+func decodeOrdered(data []byte, read any) (any, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	return orderedValue(doc.Content[0], 0)
+	fields, _ := read.(map[string]any)
+	metadata, _ := fields["metadata"].(map[string]any)
+	if one, other := twins(fields, metadata); one != "" {
+		return nil, fmt.Errorf("keys %.60q and %.60q, which some readers take for one; remove one", one, other)
+	}
+	if len(doc.Content) == 0 {
+		return nil, errors.New("some readers take it for an empty document")
+	}
+	return orderedValue(doc.Content[0], read, 0)
 }
 
-func orderedValue(n *yaml.Node, depth int) (any, error) {
+// twins returns two keys of one map that differ in letter case only.
+func twins(maps ...map[string]any) (one, other string) {
+	for _, m := range maps {
+		met := map[string]string{}
+		for _, key := range sortedKeys(m) {
+			lower := strings.ToLower(key)
+			if before, twice := met[lower]; twice {
+				return before, key
+			}
+			met[lower] = key
+		}
+	}
+	return "", ""
+}
+
+func orderedValue(n *yaml.Node, read any, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("maps and lists nested more than %d deep", maxDepth)
 	}
+	if n.Anchor != "" || n.Kind == yaml.AliasNode {
+		return nil, fmt.Errorf("line %d: an anchor or alias; write the value out, SOPS encrypts none", n.Line)
+	}
 	switch n.Kind {
-	case yaml.MappingNode, yaml.SequenceNode:
-		items := make([]any, len(n.Content))
+	case yaml.MappingNode:
+		return orderedMap(n, read, depth)
+	case yaml.SequenceNode:
+		items, _ := read.([]any)
+		if len(items) != len(n.Content) {
+			return nil, disagreement(n)
+		}
+		out := make([]any, len(items))
 		for i, item := range n.Content {
 			var err error
-			if items[i], err = orderedValue(item, depth+1); err != nil {
+			if out[i], err = orderedValue(item, items[i], depth+1); err != nil {
 				return nil, err
 			}
 		}
-		if n.Kind == yaml.SequenceNode {
-			return items, nil
-		}
-		out := make(pairs, 0, len(items)/2)
-		for entry := range slices.Chunk(items, 2) {
-			out = append(out, pair{entry[0], entry[1]})
-		}
 		return out, nil
-	case yaml.ScalarNode:
-		switch {
-		case n.Style == 0 && n.Value == "":
-			return nil, nil
-		case n.Style == 0 && !strings.ContainsAny(n.Value, "\n"):
-			return asWritten(n.Value), nil
-		case n.Tag == "!!str":
-			return n.Value, nil
-		}
-		return nil, fmt.Errorf("line %d: tag %s; remove it", n.Line, n.Tag)
-	default:
-		return nil, fmt.Errorf("line %d: an alias; SOPS encrypts none, write the value out", n.Line)
 	}
+	switch {
+	case !readsAs(n, read):
+		return nil, disagreement(n)
+	case n.Style == 0 && n.Value == "":
+		return nil, nil
+	case n.Style == 0 && !strings.ContainsAny(n.Value, "\n"):
+		return asWritten(n.Value), nil
+	case n.Tag == "!!str":
+		return n.Value, nil
+	}
+	return nil, fmt.Errorf("line %d: tag %s; remove it", n.Line, n.Tag)
+}
+
+func orderedMap(n *yaml.Node, read any, depth int) (any, error) {
+	met := map[string]bool{}
+	for entry := range slices.Chunk(n.Content, 2) {
+		switch key := entry[0]; {
+		case key.Anchor != "" || key.Kind == yaml.AliasNode:
+			return nil, fmt.Errorf("line %d: an anchor or alias; write the key out", key.Line)
+		case key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge":
+			return nil, fmt.Errorf("line %d: a merge key (<<), which some readers apply and others do not; write its fields out", key.Line)
+		case key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str":
+			return nil, disagreement(key)
+		case met[key.Value]:
+			return nil, fmt.Errorf("line %d: key %.60q is given twice, and readers take one or the other; remove one", key.Line, key.Value)
+		default:
+			met[key.Value] = true
+		}
+	}
+	fields, _ := read.(map[string]any)
+	out := make(pairs, 0, len(met))
+	for entry := range slices.Chunk(n.Content, 2) {
+		key := entry[0]
+		item, has := fields[key.Value]
+		if !has || len(fields) != len(met) {
+			return nil, disagreement(key)
+		}
+		value, err := orderedValue(entry[1], item, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pair{orderedKey(key), value})
+	}
+	return out, nil
+}
+
+// orderedKey keeps plain keys as they are.
+func orderedKey(key *yaml.Node) any {
+	if key.Style == 0 && !strings.Contains(key.Value, "\n") {
+		return asWritten(key.Value)
+	}
+	return key.Value
+}
+
+// disagreement is the error for a value that readers of YAML 1.1 and 1.2 take for different ones.
+func disagreement(n *yaml.Node) error {
+	return fmt.Errorf("line %d: %.60q is one value under YAML 1.1 and another under YAML 1.2; quote it", n.Line, n.Value)
+}
+
+// readsAs reports whether YAML 1.2 reads a scalar as the same value.
+func readsAs(n *yaml.Node, read any) bool {
+	if n.ShortTag() == "!!timestamp" { // a string to all that read objects
+		return read == n.Value
+	}
+	var modern any
+	if err := n.Decode(&modern); err != nil {
+		return false
+	}
+	switch v := modern.(type) {
+	case int:
+		modern = int64(v)
+	case float64:
+		modern, _ = number(v)
+	}
+	return modern == read
 }

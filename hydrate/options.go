@@ -13,14 +13,14 @@ type Options struct {
 	Kustomize *Kustomize `json:"-"` // generates the overlay; excludes Overlay
 	Layout    Mode
 
-	AssertImage         bool     // every locked digest must occur in the output
-	RewriteImages       bool     // the images of containers that name a locked repository by tag are pinned by digest
-	RequireDigests      bool     // the images of all containers must be pinned by digest
-	AllowNondeterminism bool     // output that depends on random numbers, or holds generated keys, is published
-	AllowEmpty          bool     `json:",omitempty"` // a render without an object is published
-	AllowSecrets        []string `json:",omitempty"` // names the Secrets that may hold data in the clear; sorted, each once
-	Validate            bool     // the objects are checked against the schemas of KubeVersion
-	Schemas             string   `json:"-"` // a folder of the GitOps repository, for Validate
+	AssertImage         Assertion // where every locked digest must occur in the output
+	RewriteImages       bool      // images that name a locked repository by tag are pinned by digest
+	RequireDigests      bool      // all images must be pinned by digest
+	AllowNondeterminism bool      // output that depends on random numbers, or holds generated keys, is published
+	AllowEmpty          bool      `json:",omitempty"` // a render without an object is published
+	AllowSecrets        []string  `json:",omitempty"` // names the Secrets that may hold data in the clear; sorted, each once
+	Validate            bool      // the objects are checked against the schemas of KubeVersion
+	Schemas             string    `json:"-"` // a folder of the GitOps repository, for Validate
 }
 
 // Request is everything but the package that a render may look at: there is no cluster, network, environment or clock.

@@ -8,7 +8,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
-// rewriteImages pins by digest the images of containers that name a locked repository with or without a tag: they become
+// rewriteImages pins by digest the images that name a locked repository with or without a tag: they become
 // REPOSITORY@DIGEST, with the repository as written. Pinned images and objects that SOPS encrypted stay. If the lock has
 // two images of one repository, the tag decides.
 func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error) {
@@ -19,8 +19,8 @@ func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error)
 		}
 		changed := map[string]string{}
 		var ambiguous string
-		for _, container := range o.found().containers {
-			image := text(container["image"])
+		for _, found := range o.found().images {
+			image := found.ref()
 			switch candidates := lockedAs(image, locked); len(candidates) {
 			case 0:
 			case 1:
@@ -42,10 +42,10 @@ func rewriteImages(objects []Object, locked []lock.NamedImage) ([]Object, error)
 		out[i] = copied[0]
 		out[i].Source = o.Source
 		var f findings // not found(), which keeps what the copy holds before it is changed
-		f.add("", out[i].content)
-		for _, container := range f.containers {
-			if pinned, locked := changed[text(container["image"])]; locked {
-				container["image"] = pinned
+		f.add(place{}, out[i].content)
+		for _, found := range f.images {
+			if pinned, locked := changed[found.ref()]; locked {
+				found.holder[found.key] = pinned
 			}
 		}
 	}
@@ -59,7 +59,7 @@ func lockedAs(image string, locked []lock.NamedImage) (candidates []lock.NamedIm
 	}
 	written := lock.Image{Ref: image}
 	for _, l := range locked {
-		if normalRepository(l.Repository()) != normalRepository(written.Repository()) {
+		if !l.IsOf(written.Repository()) {
 			continue
 		}
 		if l.Tag() != "" && l.Tag() == written.Tag() {
@@ -70,21 +70,4 @@ func lockedAs(image string, locked []lock.NamedImage) (candidates []lock.NamedIm
 		}
 	}
 	return candidates
-}
-
-// normalRepository writes out short names of Docker Hub: nginx is docker.io/library/nginx, acme/app docker.io/acme/app.
-func normalRepository(repository string) string {
-	host, rest, slash := strings.Cut(repository, "/")
-	switch {
-	case !slash:
-		return "docker.io/library/" + repository
-	case !strings.ContainsAny(host, ".:") && host != "localhost":
-		return "docker.io/" + repository
-	case host == "index.docker.io" || host == "docker.io":
-		if !strings.Contains(rest, "/") {
-			rest = "library/" + rest
-		}
-		return "docker.io/" + rest
-	}
-	return repository
 }

@@ -44,7 +44,7 @@ type Checker interface {
 type Rendering struct {
 	Tree     *Tree
 	Objects  int
-	Images   []string // of the containers in it, as written, sorted
+	Images   []string // in it, as written, sorted
 	Warnings []string
 	// Allowances are the rules that the stage waives and its output breaks, such as "allowSecrets: db", sorted.
 	Allowances []string
@@ -100,7 +100,8 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if err != nil {
 		return Rendering{}, err
 	}
-	return Rendering{tree, len(objects), Images(objects), rendered.Warnings, allowances}, nil
+	warnings := slices.Concat(rendered.Warnings, warnLeftOut(objects))
+	return Rendering{tree, len(objects), Images(objects), warnings, allowances}, nil
 }
 
 // what names for people what the stage renders.
@@ -144,7 +145,7 @@ func (s Stage) judge(objects []Object, random, generated []difference) (allowanc
 	if len(objects) == 0 { // where nothing runs, no image can be missing
 		allowances = append(allowances, "allowEmpty: true")
 	} else {
-		waive(assertImages(objects, s.Lock.Images()), !s.Options.AssertImage, "assertImage: false")
+		s.assert(objects, waive)
 	}
 	if s.Options.RequireDigests {
 		waive(requireDigests(objects), false, "")
@@ -154,6 +155,23 @@ func (s Stage) judge(objects []Object, random, generated []difference) (allowanc
 	}
 	slices.Sort(allowances)
 	return allowances, errors.Join(problems...)
+}
+
+// assert checks that the locked images occur in the output.
+func (s Stage) assert(objects []Object, waive func(err error, waived bool, allowance string)) {
+	err := assertImages(objects, s.Lock.Images(), AssertOutsideMetadata)
+	switch s.Options.AssertImage {
+	case AssertNothing:
+		waive(err, true, "assertImage: false")
+	case AssertAnywhere:
+		if anywhere := assertImages(objects, s.Lock.Images(), AssertAnywhere); anywhere != nil {
+			waive(anywhere, false, "")
+			return
+		}
+		waive(err, true, "assertImage: anywhere")
+	default:
+		waive(err, false, "")
+	}
 }
 
 // InputDigest returns a digest of everything that can change the output: pipeline and stage, the lock, the content of all files

@@ -61,7 +61,7 @@ const (
 
 func stage(documents ...string) Stage {
 	return Stage{
-		Pipeline: "shop", Name: "staging", Renderer: "text v1", Options: Options{Layout: PerObject, AssertImage: true},
+		Pipeline: "shop", Name: "staging", Renderer: "text v1", Options: Options{Layout: PerObject},
 		Lock:    lock.File{Lock: lock.Lock{Image: lock.Image{Ref: "ghcr.io/acme/web:git-1", Digest: webDigest}}},
 		Package: texts{documents: documents},
 	}
@@ -79,9 +79,9 @@ func TestStageRules(t *testing.T) {
 	}{
 		"fine":              {stage: stage(deployment), images: []string{"ghcr.io/acme/web@" + webDigest}},
 		"no image":          {stage: stage(secret), errs: []string{webDigest + " occurs in none of the 1 rendered objects", "a.yaml: Secret db"}},
-		"no image, allowed": {stage: stage("apiVersion: v1\nkind: Pod\nmetadata: {name: a}"), change: func(s *Stage) { s.Options.AssertImage = false }, allowances: []string{"assertImage: false"}},
+		"no image, allowed": {stage: stage("apiVersion: v1\nkind: Pod\nmetadata: {name: a}"), change: func(s *Stage) { s.Options.AssertImage = AssertNothing }, allowances: []string{"assertImage: false"}},
 		"an allowance not needed": {stage: stage(deployment), change: func(s *Stage) {
-			s.Options.AssertImage, s.Options.AllowNondeterminism, s.Options.AllowSecrets = false, true, []string{"db"}
+			s.Options.AssertImage, s.Options.AllowNondeterminism, s.Options.AllowSecrets = AssertNothing, true, []string{"db"}
 		}, images: []string{"ghcr.io/acme/web@" + webDigest}},
 		"secret allowed": {stage: stage(deployment, secret), change: func(s *Stage) { s.Options.AllowSecrets = []string{"db", "other"} },
 			images: []string{"ghcr.io/acme/web@" + webDigest}, allowances: []string{"allowSecrets: db"}},
@@ -158,7 +158,7 @@ func TestRewriteKeepsTheOriginal(t *testing.T) {
 	t.Parallel()
 	s := stage("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: b, image: 'ghcr.io/acme/web:v1'}]}")
 	s.Decoder = &Decoder{}
-	s.Options.AssertImage = false
+	s.Options.AssertImage = AssertNothing
 	for _, rewrite := range []bool{false, false, true, false} {
 		s.Options.RewriteImages = rewrite
 		rendering, err := s.Render(t.Context())

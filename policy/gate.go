@@ -104,9 +104,17 @@ type Facts struct {
 	Objects                  []map[string]any           // of the candidate
 	LiveObjects              []map[string]any           // of what is live
 	Diff                     any                        // the comparison of both, as JSON would give it
+	Applied                  *Applied                   // the same without objects that not everybody applies; nil where everybody applies all
 	Policies                 map[string]*rego.Policies  // by the argument of a rego gate: those that were not loaded with it
 	Unusable                 map[string]string          // by that argument: why they cannot be used
 	Unchanged                bool                       // the content is what is live: time and evidence carry over
+}
+
+// Applied is what expressions see of objects without those that some program leaves out of what it applies.
+type Applied struct {
+	Objects, LiveObjects []map[string]any
+	Diff                 any
+	Without              string // names those of the candidate, and why, for people
 }
 
 // Subject is a digest with everything proven about it, by whichever declared identity.
@@ -172,11 +180,28 @@ func Gates(declared []pipeline.Gate, waivers pipeline.Waivers, f Facts) []GateRe
 	names := GateNames(declared)
 	results := make([]GateResult, len(declared))
 	for i, g := range declared {
-		r := conditionOf(g).Judge(f)
+		r := f.judge(conditionOf(g))
 		r.Gate = names[i]
 		results[i] = f.waive(r, GateDigest(g), waivers)
 	}
 	return results
+}
+
+// judge judges a condition about objects twice where not everybody applies all of them, so that it holds for all that deploy: a
+// gate that asks for an object is not satisfied by one that is left out, and one that forbids it is not escaped.
+func (f Facts) judge(c Condition) GateResult {
+	r := c.Judge(f)
+	var needs Needs
+	c.Need(&needs)
+	if r.Result != Pass || !needs.Objects || f.Applied == nil {
+		return r
+	}
+	f.Objects, f.LiveObjects, f.Diff = f.Applied.Objects, f.Applied.LiveObjects, f.Applied.Diff
+	if without := c.Judge(f); without.Result != Pass {
+		without.Reason += "; this does not count: " + plain(f.Applied.Without)
+		return without
+	}
+	return r
 }
 
 // Outcome is what gates come to together: Fail where one failed, else Pending where one is pending, else Pass. It is

@@ -134,6 +134,28 @@ func TestCELAndRego(t *testing.T) {
 	expect(t, policy.Gates([]pipeline.Gate{gate(t, "cel", `objects.size() + liveObjects.size() == 0 && diff == null`)}, pipeline.Waivers{}, none)[0], policy.Pass)
 }
 
+// TestNotEverybodyAppliesIt is of objects that some program leaves out: they satisfy no gate, and escape none.
+func TestNotEverybodyAppliesIt(t *testing.T) {
+	t.Parallel()
+	object := func(kind string) map[string]any { return map[string]any{"kind": kind} }
+	f := policy.Facts{
+		Objects: []map[string]any{object("Pod"), object("Role")}, Diff: map[string]any{"size": 2},
+		Applied: &policy.Applied{Objects: []map[string]any{object("Pod")}, Diff: map[string]any{"size": 1}, Without: "Role a: kustomize leaves it out"},
+	}
+	for expression, want := range map[string]string{
+		`objects.exists(o, o.kind == "Pod")`:   "",
+		`objects.exists(o, o.kind == "Role")`:  "this does not count: Role a: kustomize leaves it out",
+		`!objects.exists(o, o.kind == "Role")`: "false: it takes: !objects",
+		`diff.size == 2`:                       "this does not count",
+		`diff.size == 1`:                       "false: it takes",
+	} {
+		got := policy.Gates([]pipeline.Gate{gate(t, "cel", expression)}, pipeline.Waivers{}, f)[0]
+		if (got.Result == policy.Pass) != (want == "") || !strings.Contains(got.Reason, want) {
+			t.Errorf("%s: %+v", expression, got)
+		}
+	}
+}
+
 func TestWaivers(t *testing.T) {
 	t.Parallel()
 	asked := gate(t, "approval", policy.Approval{By: []string{"manager"}})

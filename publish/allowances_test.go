@@ -39,7 +39,7 @@ func TestAllowancesTakenAreInTheProvenance(t *testing.T) {
 	job := w.job("g1", "")
 	job.Package = pkg{clearSecret, &w.renders}
 	job.Options.AllowSecrets = []string{"other", "db", "absent"}
-	job.Options.AllowNondeterminism, job.Options.AssertImage = true, false
+	job.Options.AllowNondeterminism, job.Options.AssertImage = true, hydrate.AssertNothing
 	w.run(job, Pushed)
 	want := []string{"allowSecrets: db", "allowSecrets: other"}
 	if got := w.provenance(job).Allowances; !slices.Equal(got, want) {

@@ -79,7 +79,7 @@ func (w *world) job(gitops, value string) *stage {
 	return &stage{
 		Stage: plan.Stage{Stage: hydrate.Stage{
 			Pipeline: "app", Name: "production", Lock: lock.File{Lock: l, Path: "locks/current.yaml", Digest: digest.FromBytes(lock.Format(l))}, Renderer: "test v1",
-			Package: pkg{text, &w.renders}, Options: hydrate.Options{Layout: hydrate.PerObject, AssertImage: true},
+			Package: pkg{text, &w.renders}, Options: hydrate.Options{Layout: hydrate.PerObject},
 		}},
 		run: &run{
 			Options:   Options{Environment: Environment{Version: "test"}},

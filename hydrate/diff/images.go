@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/lockage/lockage/hydrate"
 )
 
 // ImageChange is an image that replaces another one in objects, is new to them (Before is "") or is gone (After is "").
@@ -14,16 +16,14 @@ type ImageChange struct {
 	Objects int    `json:"objects"`
 }
 
-// images collects the images in a value by the path of their field: every `image` that is a text without blanks, so that
-// those of custom resources count too, except a file of a ConfigMap.
+// images collects the images in a value by the path of their field: see [hydrate.IsImage].
 func images(found map[string]string, at Path, value any) map[string]string {
 	switch value := value.(type) {
 	case map[string]any:
 		for key, v := range value {
 			here := at.key(key)
-			ref, _ := v.(string)
-			if key == "image" && ref != "" && !strings.ContainsAny(ref, " \t\r\n") && !at.is("data") && !at.is("binaryData") {
-				found[here.String()] = ref
+			if hydrate.IsImage(at.lastKey(), key, v) {
+				found[here.String()] = text(v)
 			}
 			images(found, here, v)
 		}
@@ -93,7 +93,7 @@ func (c ImageChange) summary() (repository, change string) {
 // image returns the summary of an image change, and reports whether the field is an image of one repository.
 func (f FieldChange) image() (repository, change string, ok bool) {
 	before, after, ok := f.texts()
-	if n := len(f.Path); !ok || len(f.Inside) > 0 || n < 2 || f.Path[n-1] != (step{name: "image"}) {
+	if n := len(f.Path); !ok || len(f.Inside) > 0 || n < 2 || f.Path[n-1].item || !hydrate.IsImage(f.Path[:n-1].lastKey(), f.Path[n-1].name, after) {
 		return "", "", false
 	}
 	old, _ := splitImage(before)

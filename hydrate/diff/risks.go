@@ -26,6 +26,7 @@ const (
 	RiskScale     RiskKind = "scale"
 	RiskSecret    RiskKind = "secret"
 	RiskImage     RiskKind = "image"
+	RiskLeftOut   RiskKind = "left-out" // some program does not apply the object
 )
 
 // Level is how severe a risk is.
@@ -55,7 +56,7 @@ func risk(kind RiskKind, level Level, message string, details []string) []Risk {
 func (c *comparison) risks() []Risk {
 	var risks []Risk
 	for _, judge := range []func(*comparison) []Risk{
-		immutableRisks, deletionRisks, scaleRisks, privilegeRisks, roleRisks, bindingRisks, definitionRisks, secretRisks, imageRisks,
+		immutableRisks, deletionRisks, scaleRisks, privilegeRisks, roleRisks, bindingRisks, definitionRisks, secretRisks, imageRisks, leftOutRisks,
 	} {
 		risks = append(risks, judge(c)...)
 	}
@@ -93,6 +94,24 @@ func deletionRisks(c *comparison) []Risk {
 		return []Risk{{RiskDeletion, Danger, message, nil}}
 	}
 	return []Risk{{RiskDeletion, Warning, "object removed", nil}}
+}
+
+// leftOutRisks names an object that is in the tree, and that not everybody applies.
+func leftOutRisks(c *comparison) []Risk {
+	if c.current == nil {
+		return nil
+	}
+	why, left := c.current.LeftOut()
+	if !left {
+		return nil
+	}
+	level := Warning
+	if c.old != nil {
+		if before, was := c.old.LeftOut(); was && before == why {
+			level = Info
+		}
+	}
+	return risk(RiskLeftOut, level, "not everybody applies it", []string{why})
 }
 
 func scaleRisks(c *comparison) []Risk {

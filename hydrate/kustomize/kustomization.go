@@ -326,7 +326,7 @@ func (k *kustomization) remote(field string, entry *string) {
 func (k *kustomization) pin(image *types.Image) {
 	for _, name := range []string{image.NewName, image.Name} {
 		for _, locked := range k.Overlay.Images {
-			if name == locked.Repository() {
+			if name != "" && locked.IsOf(name) {
 				*image = types.Image{Name: image.Name, NewName: name, Digest: locked.Digest.String()}
 				k.changed = true
 				return

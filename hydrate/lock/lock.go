@@ -78,6 +78,32 @@ func (i Image) Tag() string {
 // Pinned returns the image by digest: repository@sha256:<64 hex>.
 func (i Image) Pinned() string { return i.Repository() + "@" + i.Digest.String() }
 
+// IsOf reports whether the image is of that repository, however either is spelled.
+func (i Image) IsOf(repository string) bool {
+	return normalRepository(i.Repository()) == normalRepository(repository)
+}
+
+// normalRepository returns the one spelling of a repository: the host in lower case and without the port that is the default, and
+// short names of Docker Hub written out (nginx is docker.io/library/nginx, acme/app docker.io/acme/app).
+func normalRepository(repository string) string {
+	const hub = "docker.io"
+	host, rest, slash := strings.Cut(repository, "/")
+	lower := strings.ToLower(host)
+	if !slash || !strings.ContainsAny(host, ".:") && host != "localhost" && host == lower {
+		host, rest = hub, repository
+	} else {
+		host = strings.TrimSuffix(strings.TrimSuffix(lower, ":443"), ".")
+	}
+	switch host {
+	case hub, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		host = hub
+		if !strings.Contains(rest, "/") {
+			rest = "library/" + rest
+		}
+	}
+	return host + "/" + rest
+}
+
 func (i Image) split() (repository, tag string) {
 	ref, _, _ := strings.Cut(i.Ref, "@")
 	// A colon before the last slash belongs to the registry's port.

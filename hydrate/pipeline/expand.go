@@ -127,7 +127,7 @@ func (r Render) options(stage string) hydrate.Options {
 		Overlay:             r.Overlay,
 		Kustomize:           r.Kustomize,
 		Layout:              cmp.Or(r.Layout, hydrate.PerObject),
-		AssertImage:         r.AssertImage == nil || *r.AssertImage,
+		AssertImage:         hydrate.Assertion(r.AssertImage),
 		RequireDigests:      r.RequireDigests,
 		RewriteImages:       r.RewriteImages,
 		AllowNondeterminism: r.Nondeterminism == "allow",

@@ -99,7 +99,7 @@ stages:
       values: [prod.yaml]
       set: {owner: prod}
       includeCRDs: false
-      assertImage: false
+      assertImage: anywhere
       hooks: none
       nondeterminism: allow
       layout: single
@@ -130,7 +130,7 @@ stages:
 		"test": {
 			Pipeline: "app", Stage: "test", Repository: "ghcr.io/acme/app-test", SourceRepo: "https://github.com/acme/app.git",
 			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "test", Namespace: "app-test", KubeVersion: "1.30",
-				Set: set("test", "{image}", "default", "0x10"), IncludeCRDs: true, Hooks: hydrate.HooksDeploy}, AssertImage: true, Layout: hydrate.PerObject},
+				Set: set("test", "{image}", "default", "0x10"), IncludeCRDs: true, Hooks: hydrate.HooksDeploy}, Layout: hydrate.PerObject},
 			Values:     []ValuesFile{{File: "env/dev.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 11, Column: 12}}, {File: "common.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 11, Column: 30}}},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/test.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/test.pub"}, "promoter": {Key: "keys/p.pub"}},
@@ -138,7 +138,7 @@ stages:
 		"prod": {
 			Pipeline: "app", Stage: "prod", Repository: "ghcr.io/acme/app-prod", SourceRepo: "https://github.com/acme/app.git",
 			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"},
-				Set: set("prod", "", "prod", "yes"), Hooks: hydrate.HooksNone}, AllowNondeterminism: true, AllowSecrets: []string{"s"}, Layout: hydrate.Single},
+				Set: set("prod", "", "prod", "yes"), Hooks: hydrate.HooksNone}, AllowNondeterminism: true, AllowSecrets: []string{"s"}, Layout: hydrate.Single, AssertImage: hydrate.AssertAnywhere},
 			Values:     []ValuesFile{{File: "prod.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 28, Column: 16}}},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/prod.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/prod.pub"}, "promoter": {Key: "keys/p.pub"}},
@@ -172,7 +172,7 @@ func TestExpandDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := hydrate.Options{Request: hydrate.Request{ReleaseName: "s", KubeVersion: "1.34", IncludeCRDs: true, Hooks: hydrate.HooksDeploy},
-		AssertImage: true, Layout: hydrate.PerObject}
+		Layout: hydrate.PerObject}
 	if diff := cmp.Diff(want, got.Render); diff != "" {
 		t.Error(diff)
 	}
@@ -181,7 +181,7 @@ func TestExpandDefaults(t *testing.T) {
 	}
 	// The input digest holds these bytes: they change for a reason only.
 	const stable = `{"ReleaseName":"s","Namespace":"","KubeVersion":"1.34","IncludeCRDs":true,"Hooks":"deploy","Layout":"per-object",` +
-		`"AssertImage":true,"RewriteImages":false,"RequireDigests":false,"AllowNondeterminism":false,"Validate":false}`
+		`"AssertImage":"","RewriteImages":false,"RequireDigests":false,"AllowNondeterminism":false,"Validate":false}`
 	if data, err := json.Marshal(got.Render); err != nil || string(data) != stable {
 		t.Errorf("options are encoded as %s, %v", data, err)
 	}

@@ -68,7 +68,7 @@ func TestLoadFull(t *testing.T) {
 			Helm: new(3), ReleaseName: "{stage}", Namespace: "{namespace}", KubeVersion: "1.34", APIVersions: []string{},
 			Values: []ValuesFile{{File: "apps/codeai/envTypes/{envType}.values.yaml"}, {File: "apps/codeai/deployments/{stage}/values.yaml"}},
 			Set:    map[string]Value{"image": {quoted("{image}")}, "owner": {quoted("acme")}}, IncludeCRDs: &yes, Hooks: "deploy",
-			Overlay: "apps/codeai/deployments/{stage}/deploy", AssertImage: &yes, Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object",
+			Overlay: "apps/codeai/deployments/{stage}/deploy", Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object",
 		},
 		Mirror: &Mirror{Remote: "origin", Branch: "stage/{stage}", Path: "apps/codeai/deployments/{stage}/deploy", When: OnHydrate, Review: NoReview,
 			Live: "live/{pipeline}/{stage}", SignCommits: &SignCommits{"env://COMMIT_KEY"}},

@@ -83,7 +83,7 @@ type Render struct {
 	Hooks          hydrate.Hooks      `yaml:"hooks" jsonschema:"enum=deploy,enum=all,enum=none,default=deploy" jsonschema_description:"deploy drops delete, rollback and test hooks."`
 	Overlay        string             `yaml:"overlay" jsonschema_description:"A kustomize overlay in the GitOps repository."`
 	Kustomize      *hydrate.Kustomize `yaml:"kustomize" jsonschema_description:"An overlay that is generated over the lock's sourcePath."`
-	AssertImage    *bool              `yaml:"assertImage" jsonschema:"default=true" jsonschema_description:"Whether the locked digest must occur in the output."`
+	AssertImage    Assertion          `yaml:"assertImage" jsonschema_description:"Whether the locked digest must occur in the output, outside of metadata, or anywhere. Default: true."`
 	RequireDigests bool               `yaml:"requireDigests" jsonschema:"default=false" jsonschema_description:"Whether every image must be pinned by digest."`
 	RewriteImages  bool               `yaml:"rewriteImages" jsonschema:"default=false" jsonschema_description:"Whether tags of locked repositories are replaced by digests."`
 	Nondeterminism string             `yaml:"nondeterminism" jsonschema:"enum=deny,enum=allow,default=deny" jsonschema_description:"Whether output may differ between two renders."`

@@ -5,6 +5,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
@@ -45,6 +46,29 @@ type Value struct{ JSON json.RawMessage }
 func (v *Value) DecodeNode(n *strictyaml.Node, _ bool) (problems strictyaml.Problems) {
 	v.JSON, problems = n.JSON()
 	return problems
+}
+
+// Assertion is [hydrate.Assertion] as declared: true, false or anywhere.
+type Assertion hydrate.Assertion
+
+// DecodeNode reads a boolean, or anywhere.
+func (a *Assertion) DecodeNode(n *strictyaml.Node, _ bool) strictyaml.Problems {
+	switch {
+	case n.Kind == strictyaml.Scalar && n.Tag == "!!bool" && n.Value == "true":
+		*a = Assertion(hydrate.AssertOutsideMetadata)
+	case n.Kind == strictyaml.Scalar && n.Tag == "!!bool" && n.Value == "false":
+		*a = Assertion(hydrate.AssertNothing)
+	case n.Kind == strictyaml.Scalar && n.Value == string(hydrate.AssertAnywhere):
+		*a = Assertion(hydrate.AssertAnywhere)
+	default:
+		return strictyaml.Problems{{Pos: n.Pos, Msg: "assertImage is true, false or anywhere"}}
+	}
+	return nil
+}
+
+// JSONSchema describes the choices.
+func (Assertion) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Enum: []any{true, false, string(hydrate.AssertAnywhere)}, Default: true}
 }
 
 // JSONSchema describes any value.

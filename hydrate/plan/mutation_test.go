@@ -284,7 +284,7 @@ func (w *world) lockField() (string, []string) {
 var options = map[string][]string{
 	"helm": {"3", "4"}, "releaseName": {"*"}, "kubeVersion": {`"1.31"`, `"1.32"`, `"1.33"`}, "apiVersions": {"[*/v1]"}, "set": {`{image: "{image}", x: "*"}`, `{"*": y}`, `{x: 1, "*": [y, null, {a: 0.5}]}`},
 	"includeCRDs": {"true", "false"}, "hooks": {"deploy", "all", "none"}, "namespace": {"*"},
-	"assertImage": {"true", "false"}, "requireDigests": {"true", "false"}, "rewriteImages": {"true", "false"},
+	"assertImage": {"true", "false", "anywhere"}, "requireDigests": {"true", "false"}, "rewriteImages": {"true", "false"},
 	"nondeterminism": {"deny", "allow"}, "allowEmpty": {"true", "false"}, "allowSecrets": {"[*]"}, "layout": {"per-object", "single"},
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
@@ -310,5 +311,28 @@ func TestRoles(t *testing.T) {
 	s.files[file] = &fstest.MapFile{Data: append(s.keys["sre"].PublicKey().PEM(), s.files[file].Data...)}
 	if got, err := evidence.Roles(s.files, s.keys["hydrator"].PublicKey(), stages[0]); err != nil || len(got) != 1 {
 		t.Errorf("a key that was replaced: %v, %v", got, err)
+	}
+}
+
+// TestNotEverybodyAppliesIt is of an object that some program leaves out: gates see it, and again without it.
+func TestNotEverybodyAppliesIt(t *testing.T) {
+	t.Parallel()
+	objects, err := hydrate.Objects([]hydrate.Manifest{{Data: []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: a}")},
+		{Data: []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: b, annotations: {config.kubernetes.io/local-config: x}}")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f policy.Facts
+	if err := evidence.AddObjects(&f, objects, objects[:1]); err != nil {
+		t.Fatal(err)
+	}
+	added := func(changes any) any { return changes.(map[string]any)["counts"].(map[string]any)["added"] }
+	if len(f.Objects) != 2 || added(f.Diff) != json.Number("1") || f.Applied == nil || len(f.Applied.Objects) != 1 || len(f.Applied.LiveObjects) != 1 ||
+		added(f.Applied.Diff) != json.Number("0") || !strings.HasPrefix(f.Applied.Without, "Pod b: kustomize, Flux and Config Sync leave it out") {
+		t.Errorf("%+v", f)
+	}
+	f = policy.Facts{}
+	if err := evidence.AddObjects(&f, objects[:1], nil); err != nil || f.Applied != nil {
+		t.Errorf("%v, %+v", err, f.Applied)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/diff"
@@ -19,17 +20,13 @@ func (c *collector) objects(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("artifact %s: %w", c.Candidate.Digest, err)
 	}
-	if !c.needs.Changes {
-		c.facts.Objects = contents(candidate)
-		return nil
-	}
 	var live []hydrate.Object
-	if c.Live != nil {
+	if c.needs.Changes && c.Live != nil {
 		if live, err = read(c.Live); err != nil {
 			return fmt.Errorf("what is live: %w", err)
 		}
 	}
-	return AddObjects(&c.facts, candidate, live)
+	return addObjects(&c.facts, candidate, live, c.needs.Changes)
 }
 
 func read(tree *oci.Tree) ([]hydrate.Object, error) {
@@ -41,18 +38,60 @@ func read(tree *oci.Tree) ([]hydrate.Object, error) {
 
 // AddObjects adds to facts the objects of a candidate, those that are live, and how they differ.
 func AddObjects(f *policy.Facts, candidate, live []hydrate.Object) error {
-	f.Objects, f.LiveObjects = contents(candidate), contents(live)
-	changes, err := diff.Compare(live, candidate, diff.Options{})
+	return addObjects(f, candidate, live, true)
+}
+
+func addObjects(f *policy.Facts, candidate, live []hydrate.Object, changes bool) (err error) {
+	see := func(candidate, live []hydrate.Object) (seen policy.Applied) {
+		seen.Objects = contents(candidate)
+		if changes && err == nil {
+			seen.LiveObjects = contents(live)
+			seen.Diff, err = compare(live, candidate)
+		}
+		return seen
+	}
+	all := see(candidate, live)
+	f.Objects, f.LiveObjects, f.Diff = all.Objects, all.LiveObjects, all.Diff
+	applied, liveApplied := hydrate.Applied(candidate), hydrate.Applied(live)
+	if len(applied) == len(candidate) && len(liveApplied) == len(live) {
+		return err
+	}
+	without := see(applied, liveApplied)
+	without.Without = named(candidate)
+	f.Applied = &without
+	return err
+}
+
+// named names objects that are left out.
+func named(objects []hydrate.Object) string {
+	const most = 3
+	var names []string
+	for _, o := range objects {
+		if why, left := o.LeftOut(); left {
+			names = append(names, fmt.Sprintf("%v: %s", o, why))
+		}
+	}
+	if more := len(names) - most; more > 0 {
+		names = append(names[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, "; ")
+}
+
+// compare returns how objects differ, as JSON gives it: whole, nothing folded.
+func compare(live, candidate []hydrate.Object) (any, error) {
+	changes, err := diff.Compare(live, candidate, diff.Options{All: true})
 	if err != nil {
-		return fmt.Errorf("compare with what is live: %w", err)
+		return nil, fmt.Errorf("compare with what is live: %w", err)
 	}
 	data, err := json.Marshal(changes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	return decoder.Decode(&f.Diff)
+	var decoded any
+	err = decoder.Decode(&decoded)
+	return decoded, err
 }
 
 // contents returns the fields of objects. They are shared, and nothing that judges changes them.
