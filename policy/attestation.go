@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type Attestation struct {
 	By      []string `yaml:"by,required" json:"by,omitempty" jsonschema:"required,minItems=1" jsonschema_description:"Names of identities."`
 	Where   string   `yaml:"where" json:"where,omitempty" jsonschema_description:"A CEL expression over predicate and subject. Without one the predicate's content is not judged."`
 	MaxAge  string   `yaml:"maxAge" json:"maxAge,omitempty" jsonschema_description:"A duration such as 72h."`
+	Of      string   `yaml:"of" json:"of,omitempty" jsonschema_description:"With subject: image, the locked image of this name alone; image for the application's. Default: all locked images."`
 	Count   *int     `yaml:"count" json:"count,omitempty" jsonschema:"default=1,minimum=1" jsonschema_description:"How many distinct identities."`
 }
 
@@ -56,6 +58,12 @@ func parseAttestation(declared Attestation, d *pipeline.Declaration) pipeline.Co
 	if stage, ok := g.about.Stage(); ok {
 		d.Stage(stage, "subject")
 	}
+	d.Rule("of", func(string) string {
+		if g.about != pipeline.SubjectImage {
+			return "selects an image: write subject: image too"
+		}
+		return ""
+	})
 	d.Signers(declared.By, declared.Count)
 	if d.Rule("where", pipeline.NotEmpty) {
 		g.where = compile(d, "where", declared.Where, "predicate", "subject")
@@ -69,29 +77,34 @@ func (g attestation) Need(n *Needs) {
 	if stage, ok := g.about.Stage(); ok {
 		n.Artifacts = append(n.Artifacts, stage)
 	}
-	n.Image = n.Image || g.about == pipeline.SubjectImage
-}
-
-// subject looks up what an attestation is about.
-func (f Facts) subject(about pipeline.Subject) Subject {
-	if stage, ok := about.Stage(); ok {
-		return f.Stages[stage]
+	if g.about == pipeline.SubjectImage {
+		n.Images = append(n.Images, g.Of)
 	}
-	if about == pipeline.SubjectImage {
-		return f.Image
-	}
-	return f.Artifact
 }
 
 func (g attestation) Judge(f Facts) GateResult {
-	if f.Unchanged {
+	stage, ofStage := g.about.Stage()
+	switch {
+	case g.about == pipeline.SubjectImage: // the content may be equal though the image is another
+		return f.eachImage(g.Of, func(image Subject) GateResult {
+			if f.Unchanged && slices.Contains(f.LiveImages, image.Digest) {
+				return carriedOver()
+			}
+			return g.judge(f, image, "")
+		})
+	case f.Unchanged:
 		return carriedOver()
+	case ofStage:
+		return g.judge(f, f.Stages[stage], stage)
 	}
-	subject := f.subject(g.about)
+	return g.judge(f, f.Artifact, "")
+}
+
+// judge judges the statements about one subject. Identities are those of a stage; "" for this one.
+func (g attestation) judge(f Facts, subject Subject, stage string) GateResult {
 	if subject.Digest == "" {
 		return fail("this release has no %s that a statement could be about", g.about)
 	}
-	stage, _ := g.about.Stage()
 	trusted := f.signers(g.By, stage)
 	counted, notes := trusted.count(subject, g.Type, func(v sign.Verified) (string, error) { return g.counts(f, v, subject.Digest) })
 	if counted.count() >= g.count {

@@ -2,6 +2,8 @@ package policy_test
 
 import (
 	"testing"
+
+	"github.com/opencontainers/go-digest"
 	"time"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -30,17 +32,17 @@ func TestAttestation(t *testing.T) {
 		want    policy.Result
 		reason  string
 	}{
-		"there":                {base, func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, "by ci (key "},
+		"there":                {base, func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed) }, policy.Pass, "by ci (key "},
 		"not there":            {base, func(*gateScene) {}, policy.Fail, "none: it takes 1 statement of type https://acme.dev/ui-tests/v1 on the image sha256:aaaa"},
-		"by somebody else":     {base, func(d *gateScene) { d.attest(&d.f.Image, "sre", uiTests, passed) }, policy.Fail, "one by sre (key "},
-		"of another type":      {base, func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests+"2", passed) }, policy.Fail, "none: "},
+		"by somebody else":     {base, func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "sre", uiTests, passed) }, policy.Fail, "one by sre (key "},
+		"of another type":      {base, func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", uiTests+"2", passed) }, policy.Fail, "none: "},
 		"on the artifact only": {base, func(d *gateScene) { d.attest(&d.f.Artifact, "ci", uiTests, passed) }, policy.Fail, "none: "},
 		"on the wrong digest": {base, func(d *gateScene) {
-			d.f.Image.Statements = append(d.f.Image.Statements, d.verified("ci", otherDigest, uiTests, passed, nil))
+			d.f.Images[0].Statements = append(d.f.Images[0].Statements, d.verified("ci", otherDigest, uiTests, passed, nil))
 		}, policy.Fail, "does not count: it is about sha256:eeee"},
-		"rejected": {base, func(d *gateScene) { d.f.Image.Rejected = []sign.Rejected{{Reason: "not signed\x1b[2J by ci"}} }, policy.Fail, `not counted: not signed\u001b[2J by ci`},
+		"rejected": {base, func(d *gateScene) { d.f.Images[0].Rejected = []sign.Rejected{{Reason: "not signed\x1b[2J by ci"}} }, policy.Fail, `not counted: not signed\u001b[2J by ci`},
 		"no such identity": {with(func(g *policy.Attestation) { g.By = []string{"nobody"} }),
-			func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "no key of nobody is known"},
+			func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed) }, policy.Fail, "no key of nobody is known"},
 		"on the default subject": {with(func(g *policy.Attestation) { g.Subject = "" }), func(d *gateScene) { d.attest(&d.f.Artifact, "ci", uiTests, passed) }, policy.Pass, "on the artifact by ci"},
 		"on another stage's artifact": {with(func(g *policy.Attestation) { g.Subject = "stage:test" }), func(d *gateScene) {
 			s := d.f.Stages["test"]
@@ -54,54 +56,60 @@ func TestAttestation(t *testing.T) {
 		}, policy.Pass, "by promoter (key"},
 		"no artifact there": {with(func(g *policy.Attestation) { g.Subject = "stage:qa" }), func(*gateScene) {}, policy.Fail, "has no stage:qa"},
 
-		"negative, and nobody asks": {base, func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Pass, ""},
-		"negative":                  {where(`predicate.result == "PASSED"`), func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Fail, "where is false of it"},
+		"negative, and nobody asks": {base, func(d *gateScene) {
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"result": "FAILED"})
+		}, policy.Pass, ""},
+		"negative": {where(`predicate.result == "PASSED"`), func(d *gateScene) {
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"result": "FAILED"})
+		}, policy.Fail, "where is false of it"},
 		"failed verification by the right key": {policy.Attestation{Type: "https://slsa.dev/verification_summary/v1", By: []string{"promoter"}, Where: `predicate.verificationResult == "PASSED"`},
 			func(d *gateScene) {
 				d.attest(&d.f.Artifact, "promoter", "https://slsa.dev/verification_summary/v1", map[string]any{"verificationResult": "FAILED"})
 			}, policy.Fail, "where is false of it"},
 		"negative and positive": {where(`predicate.result == "PASSED"`), func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"})
-			d.attest(&d.f.Image, "ci", uiTests, passed)
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"result": "FAILED"})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed)
 		}, policy.Pass, ""},
-		"where holds":                {where(`predicate.result == "PASSED" && predicate.count >= 3 && subject.digest.startsWith("sha256:")`), func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, ""},
-		"where over annotations":     {where(`subject.annotations.suite == "full"`), func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "no such key: suite"},
-		"where over what is missing": {where(`predicate.verdict == "PASSED"`), func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Fail, "where fails on it: no such key: verdict"},
+		"where holds":                {where(`predicate.result == "PASSED" && predicate.count >= 3 && subject.digest.startsWith("sha256:")`), func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed) }, policy.Pass, ""},
+		"where over annotations":     {where(`subject.annotations.suite == "full"`), func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed) }, policy.Fail, "no such key: suite"},
+		"where over what is missing": {where(`predicate.verdict == "PASSED"`), func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed) }, policy.Fail, "where fails on it: no such key: verdict"},
 
-		"young enough": {maxAge, func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, passed) }, policy.Pass, "made at 2026-03-23 12:00:00 UTC by its own account"},
+		"young enough": {maxAge, func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed) }, policy.Pass, "made at 2026-03-23 12:00:00 UTC by its own account"},
 		"too old": {maxAge, func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"timestamp": "2026-03-21T11:59:59Z"})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"timestamp": "2026-03-21T11:59:59Z"})
 		}, policy.Fail, "72h0m1s ago"},
-		"without time": {maxAge, func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{}) }, policy.Fail, "does not say when it was made"},
+		"without time": {maxAge, func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{}) }, policy.Fail, "does not say when it was made"},
 		"of tomorrow": {maxAge, func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"time": "2026-03-25T12:00:00Z"})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"time": "2026-03-25T12:00:00Z"})
 		}, policy.Fail, "yet to come"},
 		"a clock ahead": {maxAge, func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"time": "2026-03-24T12:04:00Z"})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"time": "2026-03-24T12:04:00Z"})
 		}, policy.Pass, ""},
-		"not a time": {maxAge, func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"time": "yesterday"}) }, policy.Fail, "not a time of RFC 3339: yesterday"},
+		"not a time": {maxAge, func(d *gateScene) {
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"time": "yesterday"})
+		}, policy.Fail, "not a time of RFC 3339: yesterday"},
 		"provenance's time": {maxAge, func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"runDetails": map[string]any{"metadata": map[string]any{"finishedOn": "2026-03-24T11:00:00Z"}}})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"runDetails": map[string]any{"metadata": map[string]any{"finishedOn": "2026-03-24T11:00:00Z"}}})
 		}, policy.Pass, ""},
 		"the time that cosign attest --type custom adds": {maxAge, func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"Data": "{}", "Timestamp": "2026-03-24T11:00:00Z"})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"Data": "{}", "Timestamp": "2026-03-24T11:00:00Z"})
 		}, policy.Pass, "made at 2026-03-24 11:00:00 UTC by its own account"},
 		"a summary's time": {maxAge, func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"timeVerified": "2026-03-24T11:00:00Z"})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"timeVerified": "2026-03-24T11:00:00Z"})
 		}, policy.Pass, ""},
 		"a scan's time": {maxAge, func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"metadata": map[string]any{"scanFinishedOn": "2026-03-24T11:00:00Z"}})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"metadata": map[string]any{"scanFinishedOn": "2026-03-24T11:00:00Z"}})
 		}, policy.Pass, ""},
 
 		"two of two": {with(func(g *policy.Attestation) { g.By, g.Count = []string{"ci", "sre"}, number(2) }), func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, passed)
-			d.attest(&d.f.Image, "sre", uiTests, passed)
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed)
+			d.attest(&d.f.Images[0].Subject, "sre", uiTests, passed)
 		}, policy.Pass, ", sre (key "},
 		"one twice": {with(func(g *policy.Attestation) { g.By, g.Count = []string{"ci", "sre"}, number(2) }), func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", uiTests, passed)
-			d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "PASSED", "again": true})
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, passed)
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"result": "PASSED", "again": true})
 		}, policy.Fail, "1 of 2, by ci"},
-		"content is live already": {base, func(d *gateScene) { d.f.Unchanged = true }, policy.Pass, "the content is what is live already"},
+		"content is live already": {base, func(d *gateScene) { d.f.Unchanged, d.f.LiveImages = true, []digest.Digest{image} }, policy.Pass, "the content is what is live already"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -168,11 +176,11 @@ func TestApproval(t *testing.T) {
 
 func TestImage(t *testing.T) {
 	t.Parallel()
-	signed := func(d *gateScene) { d.attest(&d.f.Image, "ci", sign.PredicateSignature, map[string]any{}) }
+	signed := func(d *gateScene) { d.attest(&d.f.Images[0].Subject, "ci", sign.PredicateSignature, map[string]any{}) }
 	proven := func(predicateType string, predicate any) func(d *gateScene) {
 		return func(d *gateScene) {
 			signed(d)
-			d.attest(&d.f.Image, "ci", predicateType, predicate)
+			d.attest(&d.f.Images[0].Subject, "ci", predicateType, predicate)
 		}
 	}
 	commits := func(key, commit string) []any {
@@ -185,19 +193,23 @@ func TestImage(t *testing.T) {
 		want       policy.Result
 		reason     string
 	}{
-		"signed":               {false, signed, policy.Pass, "is signed by ci (key"},
-		"unsigned":             {false, func(*gateScene) {}, policy.Fail, "it takes a signature of ghcr.io/acme/app@sha256:aaaa"},
-		"signed by a stranger": {false, func(d *gateScene) { d.attest(&d.f.Image, "stranger", sign.PredicateSignature, map[string]any{}) }, policy.Fail, "a signature by stranger"},
+		"signed":   {false, signed, policy.Pass, "is signed by ci (key"},
+		"unsigned": {false, func(*gateScene) {}, policy.Fail, "it takes a signature of ghcr.io/acme/app@sha256:aaaa"},
+		"signed by a stranger": {false, func(d *gateScene) {
+			d.attest(&d.f.Images[0].Subject, "stranger", sign.PredicateSignature, map[string]any{})
+		}, policy.Fail, "a signature by stranger"},
 		"another digest signed": {false, func(d *gateScene) {
-			d.f.Image.Statements = []sign.Verified{d.verified("ci", otherDigest, sign.PredicateSignature, map[string]any{}, nil)}
+			d.f.Images[0].Statements = []sign.Verified{d.verified("ci", otherDigest, sign.PredicateSignature, map[string]any{}, nil)}
 		}, policy.Fail, "it takes a signature"},
-		"a negative statement by ci": {false, func(d *gateScene) { d.attest(&d.f.Image, "ci", uiTests, map[string]any{"result": "FAILED"}) }, policy.Fail, "it takes a signature"},
-		"the lock names no image":    {false, func(d *gateScene) { d.f.Image.Digest = "" }, policy.Fail, "names no image"},
+		"a negative statement by ci": {false, func(d *gateScene) {
+			d.attest(&d.f.Images[0].Subject, "ci", uiTests, map[string]any{"result": "FAILED"})
+		}, policy.Fail, "it takes a signature"},
+		"the lock names no image":    {false, func(d *gateScene) { d.f.Images = nil }, policy.Fail, "names no image"},
 		"live already, and unsigned": {false, func(d *gateScene) { d.f.Unchanged = true }, policy.Fail, "it takes a signature"},
 		"without provenance":         {true, signed, policy.Fail, "it takes SLSA provenance"},
 		"neither":                    {true, func(*gateScene) {}, policy.Fail, "it takes a signature of ghcr.io/acme/app@sha256:aaaa"},
 		"provenance, not signed": {true, func(d *gateScene) {
-			d.attest(&d.f.Image, "ci", sign.PredicateProvenance, map[string]any{"buildDefinition": map[string]any{"resolvedDependencies": commits("gitCommit", sourceCommit)}})
+			d.attest(&d.f.Images[0].Subject, "ci", sign.PredicateProvenance, map[string]any{"buildDefinition": map[string]any{"resolvedDependencies": commits("gitCommit", sourceCommit)}})
 		}, policy.Fail, "it takes a signature"},
 		"provenance v1":               {true, proven(sign.PredicateProvenance, map[string]any{"buildDefinition": map[string]any{"resolvedDependencies": commits("gitCommit", sourceCommit)}}), policy.Pass, "names commit " + sourceCommit},
 		"provenance v1, source":       {true, proven(sign.PredicateProvenance, map[string]any{"buildDefinition": map[string]any{"externalParameters": map[string]any{"source": map[string]any{"digest": map[string]string{"sha1": sourceCommit}}, "workflow": "x"}}}), policy.Pass, ""},
@@ -208,7 +220,7 @@ func TestImage(t *testing.T) {
 		"malformed":                   {true, proven(sign.PredicateProvenance, map[string]any{"buildDefinition": 1}), policy.Fail, "does not name commit"},
 		"provenance by a stranger": {true, func(d *gateScene) {
 			signed(d)
-			d.attest(&d.f.Image, "stranger", v02, map[string]any{"materials": commits("sha1", sourceCommit)})
+			d.attest(&d.f.Images[0].Subject, "stranger", v02, map[string]any{"materials": commits("sha1", sourceCommit)})
 		}, policy.Fail, "provenance by stranger"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,6 +230,50 @@ func TestImage(t *testing.T) {
 			expect(t, d.judge(gate(t, "image", policy.ImageGate{By: []string{"ci"}, Provenance: c.provenance})), c.want, c.reason)
 		})
 	}
+}
+
+// TestEveryLockedImage holds that gates about images cover all of a lock, unless they name one.
+func TestEveryLockedImage(t *testing.T) {
+	t.Parallel()
+	const sidecar, proxy = 1, 2
+	attested := policy.Attestation{Type: uiTests, Subject: "image", By: []string{"ci"}}
+	for kind, c := range map[string]struct {
+		gate          func(of string) any
+		predicateType string
+	}{
+		"image":       {func(of string) any { return policy.ImageGate{By: []string{"ci"}, Of: of} }, sign.PredicateSignature},
+		"attestation": {func(of string) any { attested := attested; attested.Of = of; return attested }, uiTests},
+	} {
+		d := newGateScene(t)
+		for name, of := range map[string]digest.Digest{"sidecar": otherDigest, "proxy": inTest} {
+			d.f.Images = append(d.f.Images, policy.LockedImage{Name: name, Subject: policy.Subject{Repository: "ghcr.io/acme/" + name, Digest: of}})
+		}
+		if d.f.Images[proxy].Name != "proxy" {
+			d.f.Images[sidecar], d.f.Images[proxy] = d.f.Images[proxy], d.f.Images[sidecar]
+		}
+		signed := func(i int) {
+			d.f.Images[i].Statements = append(d.f.Images[i].Statements, d.verified("ci", d.f.Images[i].Digest, c.predicateType, map[string]any{}, nil))
+		}
+		signed(0)
+		expect(t, d.judge(gate(t, kind, c.gate(""))), policy.Fail, otherDigest.String())
+		expect(t, d.judge(gate(t, kind, c.gate("image"))), policy.Pass, "by ci (key")
+		expect(t, d.judge(gate(t, kind, c.gate("sidecar"))), policy.Fail, otherDigest.String())
+		expect(t, d.judge(gate(t, kind, c.gate("absent"))), policy.Fail, "the lock names no image absent")
+		signed(proxy)
+		expect(t, d.judge(gate(t, kind, c.gate(""))), policy.Fail, otherDigest.String())
+		signed(sidecar)
+		result := d.judge(gate(t, kind, c.gate("")))
+		expect(t, result, policy.Pass, "by ci (key")
+		if len(result.Evidence) != 3 {
+			t.Errorf("%s: evidence is %v, want a statement of each image", kind, result.Evidence)
+		}
+	}
+	// Equal content does not say that the images are those of what is live.
+	d := newGateScene(t)
+	d.f.Unchanged = true
+	expect(t, d.judge(gate(t, "attestation", attested)), policy.Fail, "none: ")
+	d.f.LiveImages = []digest.Digest{image}
+	expect(t, d.judge(gate(t, "attestation", attested)), policy.Pass, "live already")
 }
 
 // TestImageOlderForm has a signature in the form from before bundles, from a real registry.
@@ -233,11 +289,11 @@ func TestImageOlderForm(t *testing.T) {
 	}
 	d := newGateScene(t)
 	asked := gate(t, "image", policy.ImageGate{By: []string{"ci"}})
-	d.f.Image = policy.Subject{Repository: "ghcr.io/acme/app", Digest: s.artifact.Descriptor.Digest, Signatures: found}
+	d.f.Images[0].Subject = policy.Subject{Repository: "ghcr.io/acme/app", Digest: s.artifact.Descriptor.Digest, Signatures: found}
 	expect(t, d.judge(asked), policy.Fail, "a signature by ci (key ") // ci has another key here
 	d.f.Keys["ci"] = s.key.PublicKey().Fingerprint()
 	expect(t, d.judge(asked), policy.Pass, "is signed by ci (key ")
-	d.f.Image.Digest = otherDigest
+	d.f.Images[0].Digest = otherDigest
 	expect(t, d.judge(asked), policy.Fail, "it takes a signature")
 }
 

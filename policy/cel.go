@@ -53,6 +53,10 @@ func (g celGate) Judge(f Facts) GateResult {
 
 // variables are what CEL expressions see of a promotion, and Rego in data.lockage.
 func (f Facts) variables() map[string]any {
+	var image Subject
+	if len(f.Images) > 0 && f.Images[0].Name == ApplicationImage {
+		image = f.Images[0].Subject
+	}
 	return map[string]any{
 		"objects":     objects(f.Objects),
 		"liveObjects": objects(f.LiveObjects),
@@ -60,9 +64,9 @@ func (f Facts) variables() map[string]any {
 		"pipeline":    f.Pipeline,
 		"stage":       f.Stage,
 		"image": map[string]any{
-			"repository": f.Image.Repository,
-			"digest":     f.Image.Digest.String(),
-			"ref":        f.Image.Repository + "@" + f.Image.Digest.String(),
+			"repository": image.Repository,
+			"digest":     image.Digest.String(),
+			"ref":        image.Repository + "@" + image.Digest.String(),
 		},
 		"diff": f.Diff,
 	}

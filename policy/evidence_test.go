@@ -49,7 +49,7 @@ func newGateScene(t *testing.T) *gateScene {
 		Pipeline: "app", Stage: "production", Release: release,
 		Commit:   sourceCommit,
 		Artifact: policy.Subject{Repository: repository, Digest: candidate},
-		Image:    policy.Subject{Repository: "ghcr.io/acme/app", Digest: image},
+		Images:   []policy.LockedImage{{Name: policy.ApplicationImage, Subject: policy.Subject{Repository: "ghcr.io/acme/app", Digest: image}}},
 		Stages:   map[string]policy.Subject{"test": {Repository: repository, Digest: inTest}},
 		Live:     make(map[string][]policy.Span),
 		Health:   make(map[string][]sign.Verified),

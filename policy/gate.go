@@ -41,8 +41,8 @@ type Condition interface {
 
 // Needs is what gates are judged by, beside statements about the artifact and what is known without asking.
 type Needs struct {
-	Image      bool     // statements about the image
-	Signatures bool     // of the image, in the older form
+	Images     []string // names of locked images with statements about them; "" for all
+	Signatures bool     // of these images, in the older form
 	Spans      []string // stages with what was live there
 	Health     []string // those of them whose health is asked for
 	Artifacts  []string // stages with statements about the artifact of the same release there
@@ -58,7 +58,7 @@ func NeedsOf(gates []pipeline.Gate) Needs {
 	for _, g := range gates {
 		conditionOf(g).Need(&n)
 	}
-	for _, list := range []*[]string{&n.Spans, &n.Health, &n.Artifacts, &n.Files, &n.Policies} {
+	for _, list := range []*[]string{&n.Images, &n.Spans, &n.Health, &n.Artifacts, &n.Files, &n.Policies} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
@@ -96,7 +96,8 @@ type Facts struct {
 	Pipeline, Stage, Release string
 	Commit                   string // the locked source commit
 	Artifact                 Subject
-	Image                    Subject                    // the locked image, in its own repository
+	Images                   []LockedImage              // all of the lock, the application's first, each in its own repository
+	LiveImages               []digest.Digest            // of the lock of what is live
 	Stages                   map[string]Subject         // the same release's artifact in other stages
 	Live                     map[string][]Span          // by stage: when what was live there, oldest first
 	Health                   map[string][]sign.Verified // by stage: health attestations on any artifact of Live
@@ -124,6 +125,46 @@ type Subject struct {
 	Statements []sign.Verified
 	Signatures []sign.VerifiedImage // the older form
 	Rejected   []sign.Rejected
+}
+
+// ApplicationImage is the name by which gates select the image of a lock that has no name.
+const ApplicationImage = "image"
+
+// LockedImage is an image of the lock with everything proven about it.
+type LockedImage struct {
+	Name string // in the lock; ApplicationImage for the one without a name
+	Subject
+}
+
+// Covers reports whether statements about a locked image are needed.
+func (n Needs) Covers(image string) bool {
+	return slices.Contains(n.Images, "") || slices.Contains(n.Images, image)
+}
+
+// eachImage judges all locked images, or those of a name. All must pass.
+func (f Facts) eachImage(name string, judge func(Subject) GateResult) GateResult {
+	var all GateResult
+	for _, image := range f.Images {
+		if image.Digest == "" || name != "" && image.Name != name {
+			continue
+		}
+		r := judge(image.Subject)
+		switch {
+		case all.Result == "" || all.Result == Pass && r.Result != Pass:
+			r.Evidence = append(all.Evidence, r.Evidence...)
+			all = r
+		case r.Result == all.Result:
+			all.Reason += "; " + r.Reason
+			all.Evidence = append(all.Evidence, r.Evidence...)
+		}
+	}
+	switch {
+	case all.Result == "" && name != "":
+		return fail("the lock names no image %s", plain(name))
+	case all.Result == "":
+		return fail("the lock names no image")
+	}
+	return all
 }
 
 // Span is a time during which one content was live in a stage without a break.

@@ -11,42 +11,45 @@ import (
 // predicateProvenanceV02 is the SLSA provenance that many builders still write.
 const predicateProvenanceV02 = "https://slsa.dev/provenance/v0.2"
 
-// ImageGate is the declaration of a gate that asks that the locked image is signed.
+// ImageGate is the declaration of a gate that asks that the locked images are signed.
 type ImageGate struct {
 	By         []string `yaml:"by,required" json:"by,omitempty" jsonschema:"required,minItems=1" jsonschema_description:"Names of identities."`
 	Provenance bool     `yaml:"provenance" json:"provenance,omitempty" jsonschema_description:"Whether SLSA provenance is asked for too."`
+	Of         string   `yaml:"of" json:"of,omitempty" jsonschema_description:"The locked image of this name alone; image for the application's. Default: all locked images."`
 }
 
-// imageGate asks that the locked image is signed and, if asked, that its provenance names the locked commit. A statement of
+// imageGate asks that locked images are signed and, if asked, that their provenance names the locked commit. A statement of
 // another type by the same key does not count as a signature: it may say anything.
 type imageGate struct {
 	by         []string
 	provenance bool
+	of         string
 }
 
 func parseImage(declared ImageGate, d *pipeline.Declaration) pipeline.Condition {
 	d.Signers(declared.By, nil)
-	return imageGate{declared.By, declared.Provenance}
+	return imageGate{declared.By, declared.Provenance, declared.Of}
 }
 
 func (g imageGate) Signers() pipeline.Signers {
 	return pipeline.Signers{About: pipeline.SubjectImage, Names: g.by}
 }
 
-func (imageGate) Need(n *Needs) { n.Image, n.Signatures = true, true }
+func (g imageGate) Need(n *Needs) { n.Images, n.Signatures = append(n.Images, g.of), true }
 
 func (g imageGate) Judge(f Facts) GateResult {
+	return f.eachImage(g.of, func(image Subject) GateResult { return g.judge(f, image) })
+}
+
+func (g imageGate) judge(f Facts, about Subject) GateResult {
 	trusted := f.signers(g.by, "")
-	if f.Image.Digest == "" {
-		return fail("the lock names no image that could be signed")
-	}
 	var signed, proven tally
 	var notes remarks
-	for _, v := range f.Image.Statements {
+	for _, v := range about.Statements {
 		name, ok := trusted.trusts(v.KeyFingerprint())
 		provenance := v.PredicateType() == sign.PredicateProvenance || v.PredicateType() == predicateProvenanceV02
 		switch {
-		case v.Digest() != f.Image.Digest || v.PredicateType() != sign.PredicateSignature && (!provenance || !g.provenance):
+		case v.Digest() != about.Digest || v.PredicateType() != sign.PredicateSignature && (!provenance || !g.provenance):
 		case !ok:
 			notes.add("%s by %s does not count here", map[bool]string{true: "provenance", false: "a signature"}[provenance], signer(v))
 		case !provenance:
@@ -57,16 +60,16 @@ func (g imageGate) Judge(f Facts) GateResult {
 			notes.add("the provenance by %s does not name commit %s", by(name, v.KeyFingerprint()), f.Commit)
 		}
 	}
-	for _, s := range f.Image.Signatures {
+	for _, s := range about.Signatures {
 		switch name, ok := trusted.trusts(s.KeyFingerprint()); {
-		case s.Digest() != f.Image.Digest:
+		case s.Digest() != about.Digest:
 		case ok:
 			signed.add(s.KeyFingerprint(), by(name, s.KeyFingerprint()), "")
 		default:
 			notes.add("a signature by %s does not count here", by(s.Identity(), s.KeyFingerprint()))
 		}
 	}
-	image := plain(f.Image.Repository) + "@" + f.Image.Digest.String()
+	image := plain(about.Repository) + "@" + about.Digest.String()
 	var missing []string
 	if signed.count() == 0 {
 		missing = append(missing, "a signature of "+image)
@@ -75,7 +78,7 @@ func (g imageGate) Judge(f Facts) GateResult {
 		missing = append(missing, "SLSA provenance on "+image+" that names commit "+f.Commit)
 	}
 	if len(missing) > 0 {
-		notes.unproven(trusted, f.Image)
+		notes.unproven(trusted, about)
 		return fail("it takes %s by %s%s", strings.Join(missing, ", and "), trusted, notes)
 	}
 	result := signed.pass("%s is signed by %s", image, signed.String())

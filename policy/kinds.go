@@ -8,7 +8,7 @@ func Kinds() []pipeline.GateKind {
 		pipeline.NewGateKind("soak", "The content was live in another stage, without a break, for a time.", parseSoak),
 		pipeline.NewGateKind("attestation", "Somebody trusted attested something.", parseAttestation),
 		pipeline.NewGateKind("approval", "People approved.", parseApproval),
-		pipeline.NewGateKind("image", "The image is signed.", parseImage),
+		pipeline.NewGateKind("image", "The locked images are signed.", parseImage),
 		pipeline.NewGateKind("file", "A file that must exist in the GitOps repository.", parseFile),
 		pipeline.NewGateKind("window", "Times at which promotion is allowed.", parseWindow),
 		pipeline.NewGateKind("cel", "A CEL expression over the rendered objects.", parseCEL),

@@ -247,7 +247,7 @@ func TestEveryKind(t *testing.T) {
 		t.Error(diff)
 	}
 	needs := policy.Needs{
-		Image: true, Signatures: true, Spans: []string{"test"}, Health: []string{"test"},
+		Images: []string{""}, Signatures: true, Spans: []string{"test"}, Health: []string{"test"},
 		Files: []string{"holidays.yaml", "merged/production/" + release + ".yaml"}, Objects: true, Changes: true,
 	}
 	if diff := cmp.Diff(needs, policy.NeedsOf(expanded.Gates)); diff != "" {

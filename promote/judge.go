@@ -141,12 +141,29 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 		return err
 	}
 	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
+	facts.LiveImages = r.lockedImages(s, current)
 	if len(s.stage.After.Stages) > 0 {
 		j.gates = append(j.gates, policy.WaiveOrder(order, s.stage.After, j.declared.Waivers, facts))
 	}
 	j.gates = append(j.gates, policy.Gates(j.declared.Gates, j.declared.Waivers, facts)...)
 	r.showVerdict(ctx, s, j)
 	return nil
+}
+
+// lockedImages returns the images that the lock of what is live names; none without a lock that can be read.
+func (r *run) lockedImages(s *stage, current *live.Promotion) []digest.Digest {
+	if current == nil {
+		return nil
+	}
+	f, err := lock.Release(r.files, s.pipeline.Lock, current.To.Release)
+	if err != nil {
+		return nil
+	}
+	var digests []digest.Digest
+	for _, image := range f.Images() {
+		digests = append(digests, image.Digest)
+	}
+	return digests
 }
 
 // facts collects what gates need to know about a release in a declared stage of the same pipeline, and adds it to the request.

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/oci"
@@ -69,7 +71,7 @@ statement says. The promoter of a stage may sign that stage's health.`,
 	}
 	a.signFlags(cmd, &f.signFlags)
 	cmd.Flags().StringVar(&f.stage, "stage", "", "`STAGE` of a REFERENCE")
-	cmd.Flags().StringVar(&f.subject, "subject", "artifact", "`SUBJECT` of the statement: artifact or image")
+	cmd.Flags().StringVar(&f.subject, "subject", "artifact", "`SUBJECT` of the statement: artifact, image, or image:NAME for a further image of the lock")
 	cmd.Flags().StringVar(&f.predicateType, "type", "", "type of the predicate, a `URI`")
 	cmd.Flags().StringVar(&f.predicate, "predicate", "", "`FILE` with the predicate, a JSON object; - for standard input")
 	f.health.add(cmd)
@@ -86,8 +88,8 @@ func (f *attestFlags) check() error {
 		return usagef("--type is missing: name the predicate's type, a URI")
 	case f.predicate == "":
 		return usagef("--predicate is missing: name a file with a JSON object, or - for standard input")
-	case f.subject != "artifact" && f.subject != subjectImage:
-		return usagef("--subject %q: want artifact or image", f.subject)
+	case f.subject != "artifact" && !strings.HasPrefix(f.subject+":", subjectImage+":"):
+		return usagef("--subject %q: want artifact, image or image:NAME", f.subject)
 	}
 	if u, err := url.Parse(f.predicateType); err != nil || u.Scheme == "" || len(f.predicateType) > maxText {
 		return usagef("--type %.100q is not a URI", f.predicateType)
@@ -122,8 +124,8 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 		return err
 	}
 	statement := sign.NewSignature(t.desc.Digest, t.claim())
-	if f.subject == subjectImage {
-		if err := t.toImage(ctx); err != nil {
+	if image, ok := strings.CutPrefix(f.subject, subjectImage); ok {
+		if err := t.toImage(ctx, strings.TrimPrefix(image, ":")); err != nil {
 			return err
 		}
 		statement.Subject = sign.Subject{Name: t.repository.Name(), Digest: t.desc.Digest}
@@ -132,9 +134,14 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	return a.attach(ctx, t, s, statement, predicate.SamePredicate(statement), attestResult{Action: "attested"})
 }
 
-// toImage makes the locked image the subject.
-func (t *target) toImage(ctx context.Context) (err error) {
-	image := t.lock.Image
+// toImage makes the locked image of a name the subject; the application's has none.
+func (t *target) toImage(ctx context.Context, name string) (err error) {
+	images := t.lock.Images()
+	i := slices.IndexFunc(images, func(image lock.NamedImage) bool { return image.Name == name })
+	if i < 0 {
+		return usagef("--subject image:%s: the lock of %s names no such image", name, t.lock.ReleaseID)
+	}
+	image := images[i]
 	if t.repository, err = oci.NewImages(t.client).Repository(image.Pinned()); err != nil {
 		return err
 	}

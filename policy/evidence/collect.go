@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,13 +68,18 @@ func newCollector(r Request) (*collector, error) {
 		Release:  r.Lock.ReleaseID,
 		Commit:   r.Lock.GitCommit,
 		Artifact: policy.Subject{Repository: r.Declared.Repository, Digest: r.Candidate.Digest},
-		Image:    policy.Subject{Repository: r.Lock.Image.Repository(), Digest: r.Lock.Image.Digest},
 		Stages:   map[string]policy.Subject{},
 		Live:     map[string][]policy.Span{},
 		Health:   map[string][]sign.Verified{},
 		Exists:   map[string]bool{},
 		Policies: map[string]*rego.Policies{},
 		Unusable: map[string]string{},
+	}
+	for _, image := range r.Lock.Images() {
+		c.facts.Images = append(c.facts.Images, policy.LockedImage{
+			Name:    cmp.Or(image.Name, policy.ApplicationImage),
+			Subject: policy.Subject{Repository: image.Repository(), Digest: image.Digest},
+		})
 	}
 	for name, keys := range all {
 		c.facts.Keys[name] = keys[0].Fingerprint()
@@ -95,8 +101,10 @@ func (c *collector) tasks() []task {
 			return c.prove(ctx, &c.facts.Artifact, c.own, pipeline.SubjectArtifact)
 		})
 	}
-	if c.needs.Image {
-		tasks = append(tasks, c.image)
+	for i := range c.facts.Images {
+		if image := &c.facts.Images[i]; c.needs.Covers(image.Name) {
+			tasks = append(tasks, func(ctx context.Context) error { return c.image(ctx, &image.Subject) })
+		}
 	}
 	for _, name := range c.needs.Artifacts {
 		if c.Stages[name].Artifact != "" {
@@ -194,17 +202,17 @@ func (c *collector) unsupported(about pipeline.Subject) []sign.Rejected {
 	return rejected
 }
 
-func (c *collector) image(ctx context.Context) (err error) {
+func (c *collector) image(ctx context.Context, s *policy.Subject) (err error) {
+	pinned := s.Repository + "@" + s.Digest.String()
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("image %s: %w", c.Lock.Image.Pinned(), err)
+			err = fmt.Errorf("image %s: %w", pinned, err)
 		}
 	}()
-	repository, err := oci.NewImages(c.Client).Repository(c.Lock.Image.Pinned())
+	repository, err := oci.NewImages(c.Client).Repository(pinned)
 	if err != nil {
 		return err
 	}
-	s := &c.facts.Image
 	if err := c.proveIn(ctx, repository, s, c.own, pipeline.SubjectImage); err != nil || !c.needs.Signatures || c.own == nil {
 		return err
 	}

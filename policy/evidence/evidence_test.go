@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
@@ -99,6 +100,11 @@ func TestOnlyWhatIsAskedFor(t *testing.T) {
 	}
 }
 
+func namedImage(t *testing.T, of string) pipeline.Gate {
+	t.Helper()
+	return gate(t, "image", policy.ImageGate{By: []string{"ci"}, Of: of})
+}
+
 func TestImage(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -113,14 +119,27 @@ func TestImage(t *testing.T) {
 	}
 	gate := gate(t, "image", policy.ImageGate{By: []string{"ci"}})
 	facts := s.collect(s.request(p, gate))
-	if got := proven(facts.Image.Statements); got != "ci "+sign.PredicateSignature {
+	if got := proven(facts.Images[0].Statements); got != "ci "+sign.PredicateSignature {
 		t.Errorf("proven are %s", got)
 	}
-	if n := len(facts.Image.Signatures); n != 2 {
+	if n := len(facts.Images[0].Signatures); n != 2 {
 		t.Errorf("%d older signatures, want 2", n)
 	}
-	if facts.Image.Digest != image.desc.Digest || facts.Image.Repository != image.repository.Name() {
-		t.Errorf("the image is %s in %s", facts.Image.Digest, facts.Image.Repository)
+	if facts.Images[0].Digest != image.desc.Digest || facts.Images[0].Repository != image.repository.Name() {
+		t.Errorf("the image is %s in %s", facts.Images[0].Digest, facts.Images[0].Repository)
+	}
+
+	// Further images are read too, unless the gate names one.
+	sidecar := s.push("sidecar", "another image")
+	s.state(sidecar, "ci", sign.PredicateSignature)
+	r := s.request(p, gate)
+	r.Lock.Others = []lock.NamedImage{{Name: "side", Image: lock.Image{Ref: sidecar.repository.Name() + ":v1", Digest: sidecar.desc.Digest}}}
+	if facts := s.collect(r); len(facts.Images) != 2 || facts.Images[1].Name != "side" || proven(facts.Images[1].Statements) != "ci "+sign.PredicateSignature {
+		t.Errorf("images are %+v", facts.Images)
+	}
+	r.Declared.Gates[0].Condition = namedImage(t, "image").Condition
+	if facts := s.collect(r); len(facts.Images[0].Statements) != 1 || len(facts.Images[1].Statements) != 0 {
+		t.Errorf("images are %+v", facts.Images)
 	}
 
 	// A registry that fails is not taken for one without signatures.
@@ -133,10 +152,10 @@ func TestImage(t *testing.T) {
 	s.Intercept(nil)
 
 	// An image that is not there has no signatures.
-	r := s.request(p, gate)
+	r = s.request(p, gate)
 	r.Lock.Image.Digest = digest.FromString("nothing")
-	if facts := s.collect(r); len(facts.Image.Statements)+len(facts.Image.Signatures) > 0 {
-		t.Errorf("proven are %v", facts.Image)
+	if facts := s.collect(r); len(facts.Images[0].Statements)+len(facts.Images[0].Signatures) > 0 {
+		t.Errorf("proven are %v", facts.Images[0])
 	}
 }
 

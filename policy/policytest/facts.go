@@ -48,7 +48,7 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 		Release:   l.ReleaseID,
 		Commit:    l.GitCommit,
 		Artifact:  policy.Subject{Repository: artifactRepository, Digest: artifactOf(s.stage, l.ReleaseID)},
-		Image:     policy.Subject{Repository: l.Image.Repository(), Digest: l.Image.Digest},
+		Images:    []policy.LockedImage{{Name: policy.ApplicationImage, Subject: policy.Subject{Repository: l.Image.Repository(), Digest: l.Image.Digest}}},
 		Stages:    make(map[string]policy.Subject),
 		Live:      make(map[string][]policy.Span),
 		Health:    make(map[string][]sign.Verified),
@@ -58,6 +58,9 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 	}
 	if s.declared != nil {
 		f.Pipeline = s.declared.Name
+	}
+	if c.Unchanged {
+		f.LiveImages = []digest.Digest{l.Image.Digest}
 	}
 	for _, name := range c.Files {
 		f.Exists[name] = true
@@ -171,7 +174,7 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 	subject.Rejected = append(subject.Rejected, rejected...)
 	switch on {
 	case pipeline.SubjectImage:
-		f.Image = subject
+		f.Images[0].Subject = subject
 	case pipeline.SubjectArtifact:
 		f.Artifact = subject
 	default:
@@ -193,7 +196,7 @@ func (s *suite) subject(f policy.Facts, on pipeline.Subject) (stage string, subj
 		}
 		return stage, policy.Subject{Repository: artifactRepository, Digest: artifactOf(stage, f.Release)}
 	case on == pipeline.SubjectImage:
-		return s.stage, f.Image
+		return s.stage, f.Images[0].Subject
 	}
 	return s.stage, f.Artifact
 }
