@@ -87,8 +87,8 @@ A and B are each one of
 For these, pipelines, locks and identities are read from the policy ref, as for verify. Two stages are compared in all
 pipelines that have both.
 
-Without --all, labels and annotations that change with every release are only counted, equal changes of several objects are
-shown once, and schemas in outline.`,
+Without --all, versions and checksums in labels and annotations that nothing uses are only counted, equal changes are shown once,
+and schemas without descriptions.`,
 		Example: `  lockage diff --base origin/main
   lockage diff --base origin/main --comment
   lockage diff --commit "$GITHUB_SHA" production

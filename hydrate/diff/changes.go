@@ -71,7 +71,6 @@ type ObjectChange struct {
 	File       string        `json:"file"` // hydrate.Object.Source of the new object, or of the old one if it is removed
 	Risks      []Risk        `json:"risks"`
 	Fields     []FieldChange `json:"fields"`
-	Omitted    int           `json:"omitted,omitempty"` // further changed fields, of objects with very many
 }
 
 // String names the object for people: "Deployment.apps staging/web".
@@ -98,7 +97,7 @@ type FieldChange struct {
 	Inside Path   `json:"inside,omitempty"`
 	Change Change `json:"change"`
 	// Before and After are JSON values. Before is nil for an added field, After for a removed one; null is nil too. For
-	// reordered lists with keys they are the keys. Long strings are shortened; values of Secrets are hidden.
+	// reordered lists with keys they are the keys. Values of Secrets are hidden.
 	Before any `json:"before,omitempty"`
 	After  any `json:"after,omitempty"`
 	// Lines replaces Before and After if two texts were compared line by line.
@@ -126,7 +125,7 @@ type Options struct {
 	// any number of steps: `**.metadata.annotations["checksum/*"]`, `spec.ports[*].nodePort`. A pattern reaches into a JSON
 	// text: `data["*.json"].panels[*].pluginVersion`.
 	Noise []string
-	// All folds nothing: noise is among the changes, marked, and nothing is joined or left out for brevity.
+	// All folds nothing: noise is among the changes, marked, and nothing is joined.
 	All bool
 }
 

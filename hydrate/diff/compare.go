@@ -9,13 +9,10 @@ import (
 	"github.com/lockage/lockage/hydrate"
 )
 
-// maxFields bounds the fields reported of one object; all of them are judged.
-const maxFields = 500
-
 // Compare returns what changed from before to after. It fails if one side has two objects of one identity or more than
 // 20,000 objects, or if a noise pattern is invalid.
 func Compare(before, after []hydrate.Object, options Options) (Changes, error) {
-	noise, err := newNoiseFilter(options)
+	noise, err := newNoiseFilter(options, before, after)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -73,15 +70,14 @@ func (c *comparison) compare() {
 
 func (c *comparison) report(risks []Risk) ObjectChange {
 	o := c.object()
-	fields := c.fields[:min(len(c.fields), maxFields)]
 	report := ObjectChange{
 		Change: c.change, Group: o.Group, Kind: o.Kind, Namespace: o.Namespace, Name: name(*o), File: o.Source,
-		Risks: append([]Risk{}, risks...), Fields: make([]FieldChange, len(fields)), Omitted: len(c.fields) - len(fields),
+		Risks: append([]Risk{}, risks...), Fields: make([]FieldChange, len(c.fields)),
 	}
 	if c.change == Renamed {
 		report.BeforeName = name(*c.old)
 	}
-	for i, f := range fields {
+	for i, f := range c.fields {
 		report.Fields[i] = f.shown()
 	}
 	return report

@@ -257,22 +257,6 @@ func mutate(at Path, value any, try func(at Path, what string, whole any)) {
 	}
 }
 
-func TestFieldLimit(t *testing.T) {
-	t.Parallel()
-	var before, after strings.Builder
-	for _, b := range []*strings.Builder{&before, &after} {
-		b.WriteString("apiVersion: v1\nkind: A\nmetadata: {name: a}\nspec:\n")
-	}
-	for i := range maxFields + 7 {
-		fmt.Fprintf(&before, "  k%d: 1\n", i)
-		fmt.Fprintf(&after, "  k%d: 2\n", i)
-	}
-	o := compare(t, objects(t, before.String()), objects(t, after.String()), Options{}).Objects[0]
-	if len(o.Fields) != maxFields || o.Omitted != 7 {
-		t.Errorf("%d fields, %d omitted", len(o.Fields), o.Omitted)
-	}
-}
-
 // BenchmarkCompare compares two trees of 300 objects whose chart labels all differ.
 func BenchmarkCompare(b *testing.B) {
 	var trees [2][]hydrate.Object

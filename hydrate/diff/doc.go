@@ -16,8 +16,9 @@
 //
 // # Promises
 //
-//   - Every difference is reported or counted. A change that a cluster refuses is never noise, and an object with a risk
-//     above [Info] is never folded.
+//   - Every difference is shown, however long, or it is counted: as noise that cannot matter (see [DefaultNoise]), as equal to one
+//     that is shown, or as an object that a Markdown page has no room for. A change that a cluster refuses is never noise, and an
+//     object with a risk above [Info] is never folded.
 //   - No value of a Secret enters a [Changes]: only its length and four hexadecimal digits of a hash do, enough to see
 //     that two values differ and too little to confirm a guess. The same holds for binaryData of ConfigMaps.
 //   - JSON lists every field by itself, and with [Options.All] so do text and Markdown.
@@ -26,8 +27,7 @@
 //     such text is in code spans and fences only, so that no mention, reference or HTML works; in HTML html/template
 //     escapes it, and the page's policy loads nothing.
 //
-// Compare refuses two objects of one identity in one tree, and input beyond the bounds named in this package. Long
-// output is cut, and the cut is marked.
+// Compare refuses two objects of one identity in one tree, and input beyond the bounds named in this package.
 //
 // # Why no diff library
 //

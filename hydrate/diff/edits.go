@@ -2,9 +2,12 @@ package diff
 
 import "slices"
 
-// maxEdits bounds the search for a longest common subsequence: its time grows with edits times items, its memory with
-// the square of edits. Of sequences with more edits, all between the common ends is one gap.
-const maxEdits = 1000
+// Bounds on the search for a longest common subsequence: its time grows with edits times items, its memory with the square of edits.
+// Of sequences with more edits, all between the common ends is one gap.
+const (
+	maxEdits = 1000
+	maxSteps = 100_000_000 // edits times items
+)
 
 // gap is a stretch where two sequences differ: items b0 to b1 of the second replace a0 to a1 of the first.
 type gap struct{ a0, a1, b0, b1 int }
@@ -49,7 +52,7 @@ func (r row) origin(k int) int {
 // search returns the rows up to the one whose path reaches the end of both sequences, or nil after too many edits.
 func search[T comparable](a, b []T) []row {
 	var rows []row
-	for d := 0; d <= min(len(a)+len(b), maxEdits); d++ {
+	for d := 0; d <= min(len(a)+len(b), maxEdits, maxSteps/max(len(a)+len(b), 1)); d++ {
 		r := make(row, 2*d+1)
 		for k := -d; k <= d; k += 2 {
 			x := 0

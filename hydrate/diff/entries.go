@@ -11,8 +11,7 @@ import (
 // Bounds on what is shown of changes that are alike.
 const (
 	minAlike    = 3 // fields that are shown as one
-	maxAlike    = 8 // fields that are alike but for their values
-	shownPlaces = 6 // named of them
+	shownPlaces = 6 // named of those in one text, such as a dashboard
 )
 
 // entry is what people are shown of an object: one changed field, or several that changed alike.
@@ -26,32 +25,25 @@ type entry struct {
 	short   string   // replaces the values; may be ""
 }
 
-// remark is what is left out of an object.
-type remark struct {
-	message string // words of this package only
-	words   string // words of the manifests; may be ""
-}
-
 // detail is how much of an object is shown.
 type detail int
 
 const (
-	brief detail = iota // changes that are alike as one, schemas in outline
+	brief detail = iota // changes that are alike as one, schemas without descriptions
 	full                // changes that are alike as one
 	every               // every field by itself, as it is
 )
 
-// entries returns what is shown of the object, and remarks on what is not.
-func (o ObjectChange) entries(d detail) (list []entry, remarks []remark) {
+// entries returns what is shown of the object, and the number of descriptions in schemas that are not.
+func (o ObjectChange) entries(d detail) (list []entry, descriptions int) {
 	definition := o.Group == "apiextensions.k8s.io" && o.Kind == "CustomResourceDefinition"
-	descriptions := 0
 	for _, f := range o.Fields {
 		e := entry{FieldChange: f, heading: f.heading()}
 		switch {
 		case d == every:
 		case len(f.Path) == 0:
 			e.FieldChange = o.withoutTitle(f)
-		case definition && e.outline(d == brief):
+		case definition && e.outline():
 			if d == brief && e.kind == "description" {
 				descriptions++
 				continue
@@ -62,22 +54,15 @@ func (o ObjectChange) entries(d detail) (list []entry, remarks []remark) {
 				e.version = change
 			}
 		}
+		if definition && d == brief {
+			descriptions += e.withoutDescriptions()
+		}
 		list = append(list, e)
 	}
-	if descriptions > 0 {
-		remarks = append(remarks, remark{message: "… " + plural(descriptions, "changed description") + " in the schema"})
-	}
-	if o.Omitted > 0 {
-		remarks = append(remarks, remark{message: "… " + plural(o.Omitted, "more field")})
-	}
 	if d == every {
-		return list, remarks
+		return list, 0
 	}
-	if list = join(list); d == full {
-		return list, remarks
-	}
-	list, more := fewOfAKind(list)
-	return list, append(remarks, more...)
+	return join(list), descriptions
 }
 
 // join makes one entry of those whose fields differ in list items only and changed alike.
@@ -121,31 +106,11 @@ func (e *entry) shareVersion() {
 	}
 }
 
-// fewOfAKind leaves out fields that are alike but for their values if there are many, and counts them in remarks.
-func fewOfAKind(all []entry) (list []entry, remarks []remark) {
-	count := map[string]int{}
-	var kinds []string
-	for _, e := range all {
-		if e.kind != "" && !e.schema {
-			count[e.kind]++
-		}
-		switch n := count[e.kind]; {
-		case n <= maxAlike || e.schema:
-			list = append(list, e)
-		case n == maxAlike+1:
-			kinds = append(kinds, e.kind)
-		}
-	}
-	for _, kind := range kinds {
-		remarks = append(remarks, remark{fmt.Sprintf("… %d more of ", count[kind]-maxAlike), kind})
-	}
-	return list, remarks
-}
-
 // values is a text for what happened to the field, without its path.
 func (e entry) values() string {
-	if e.version != "" {
-		return e.version
+	if before, after, ok := e.texts(); ok && e.version != "" {
+		repository, _ := splitImage(after)
+		return strings.TrimPrefix(before, repository) + " " + strings.TrimPrefix(after, repository)
 	}
 	data, err := json.Marshal([]any{e.Change, e.Before, e.After, e.Lines, e.Noise})
 	if err != nil { // not possible for values from JSON or YAML
@@ -162,12 +127,16 @@ func (e entry) place() string {
 	return strings.Join(append(e.Path.items(), e.Inside.items()...), "/")
 }
 
-// where names the places of an entry, or returns "" for one field.
+// where names the places of an entry, or returns "" for one field: LD_PRELOAD is another place than LOG_LEVEL.
 func (e entry) where() string {
-	if len(e.places) == 0 {
+	places := e.places
+	if len(places) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("in %d places: %s", len(e.places), strings.Join(atMost(e.places, shownPlaces), ", "))
+	if len(e.Inside) > 0 {
+		places = atMost(places, shownPlaces)
+	}
+	return fmt.Sprintf("in %d places: %s", len(e.places), strings.Join(places, ", "))
 }
 
 // withoutTitle returns the change of a whole object without what its title contains.
@@ -199,7 +168,7 @@ const shownOthers = 100
 type bundle struct {
 	ObjectChange
 	entries []entry
-	remarks []remark
+	remark  string // what is left out; "" for nothing
 	others  []ObjectChange
 }
 
@@ -221,7 +190,10 @@ func (c Changes) bundles() []*bundle {
 	alike := map[string]*bundle{}
 	for _, o := range c.Objects {
 		b := &bundle{ObjectChange: o}
-		b.entries, b.remarks = o.entries(d)
+		var descriptions int
+		if b.entries, descriptions = o.entries(d); descriptions > 0 {
+			b.remark = "… " + plural(descriptions, "description") + " in the schema"
+		}
 		key := b.signature()
 		if first := alike[key]; first != nil && key != "" && d != every {
 			first.others = append(first.others, o)
@@ -235,7 +207,9 @@ func (c Changes) bundles() []*bundle {
 			continue
 		}
 		for i, e := range b.entries {
-			b.entries[i].heading, b.entries[i].short = e.everywhere(), e.version
+			if len(e.Inside) > 0 || e.version != "" {
+				b.entries[i].heading, b.entries[i].short = e.everywhere(), e.version
+			}
 		}
 	}
 	return list
@@ -243,7 +217,7 @@ func (c Changes) bundles() []*bundle {
 
 // signature is equal for objects that are shown alike, and "" for an object that is always shown by itself.
 func (b bundle) signature() string {
-	if b.Change != Changed || len(b.remarks) > 0 {
+	if b.Change != Changed || b.remark != "" {
 		return ""
 	}
 	parts := []any{}
@@ -257,6 +231,9 @@ func (b bundle) signature() string {
 			return ""
 		}
 		parts = append(parts, e.everywhere(), e.values(), len(e.places) > 0)
+		if len(e.Inside) == 0 && e.version == "" { // the images have a list of their own
+			parts = append(parts, e.place(), e.places)
+		}
 	}
 	data, _ := json.Marshal(parts) // nil if that fails
 	return string(data)

@@ -47,6 +47,26 @@ func TestAlikeIsShownOnce(t *testing.T) {
 	}
 }
 
+// TestPlacesAreNamed checks that many equal changes are shown with all their places: one of them matters.
+func TestPlacesAreNamed(t *testing.T) {
+	t.Parallel()
+	pod := func(value string) string {
+		var env []string
+		for _, name := range []string{"A", "LD_PRELOAD"} {
+			env = append(env, "{name: "+name+", value: "+value+"}")
+		}
+		for i := range 20 {
+			env = append(env, fmt.Sprintf("{name: B%d, value: %s}", i, value))
+		}
+		return "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, env: [" + strings.Join(env, ", ") + "]}]}\n"
+	}
+	for name, text := range outputs(t, compare(t, objects(t, pod("x")), objects(t, pod("y")), Options{})) {
+		if !strings.Contains(text, "LD_PRELOAD") {
+			t.Errorf("%s does not name it:\n%s", name, text)
+		}
+	}
+}
+
 func TestImagesOfOneVersion(t *testing.T) {
 	t.Parallel()
 	pod := func(name, images string) string {
@@ -81,6 +101,8 @@ func TestDifferentIsNotPutTogether(t *testing.T) {
 		{"a risk", object("a", "{replicas: 1}") + object("b", "{replicas: 0}"), object("a", "{replicas: 0}") + object("b", "{replicas: 1}")},
 		{"one field more", object("a", "{x: 1, y: 1}") + object("b", "{x: 1, y: 1}"), object("a", "{x: 2, y: 1}") + object("b", "{x: 2, y: 2}")},
 		{"new", "", object("a", "{x: 1}") + object("b", "{x: 1}")},
+		{"other items", object("a", "{env: [{name: A, value: 1}]}") + object("b", "{env: [{name: LD_PRELOAD, value: 1}]}"),
+			object("a", "{env: [{name: A, value: 2}]}") + object("b", "{env: [{name: LD_PRELOAD, value: 2}]}")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -99,14 +121,14 @@ func TestSchemaInOutline(t *testing.T) {
 	}
 	before := definition(`{"a":{"type":"integer"},"b":{"type":"integer"},"c":{"items":{"properties":{"x":{"type":"integer"}}}},"d":{"description":"old"},"gone":{"type":"string"}}`)
 	after := definition(`{"a":{"type":"integer","minimum":0},"b":{"type":"integer","minimum":0},"c":{"items":{"properties":{"x":{"type":"integer","minimum":0}}}},` +
-		`"d":{"description":"new"},"description":{"type":"string","enum":["On","Off"]},"list":{"type":"array","items":{"type":"object","properties":{"k":{},"v":{}}}}}`)
+		`"d":{"description":"new"},"description":{"type":"string","enum":["On","Off"]},"list":{"type":"array","items":{"type":"object","properties":{"k":{},"v":{"default":"x","description":"a v"}}}}}`)
 	got := textOf(t, before, after, Options{})
 	for _, want := range []string{
 		"    + v1: minimum: 0\n        in 3 places: spec.a, spec.b, spec.c[].x\n",
-		"    + v1: spec.description: string: On, Off\n",
-		"    + v1: spec.list: list of object: k, v\n",
+		"    + v1: spec.description\n        + enum:\n        +   - \"On\"\n        +   - \"Off\"\n        + type: string\n",
+		"    + v1: spec.list\n        + items:\n        +   properties:\n        +     k: {}\n        +     v:\n        +       default: x\n        +   type: object\n        + type: array\n",
 		"    - v1: spec.gone: string\n",
-		"    … 1 changed description in the schema\n",
+		"    … 2 descriptions in the schema\n",
 		"fields removed from the schema: they are pruned from stored objects: v1: spec.gone\n",
 	} {
 		if !strings.Contains(got, want) {

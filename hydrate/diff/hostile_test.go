@@ -177,13 +177,13 @@ func TestMarkdownLimit(t *testing.T) {
 			t.Errorf("%d bytes, more than %d", len(text), bound)
 		}
 		shown, left := strings.Count(text, "\n<details>"), 0
-		if i := strings.Index(text, " left out here"); i >= 0 {
+		if i := strings.Index(text, " left out below"); i >= 0 {
 			line := text[strings.LastIndexByte(text[:i], '\n')+1 : i]
-			if _, err := fmt.Sscanf(line, "%d object", &left); err != nil {
+			if _, err := fmt.Sscanf(line, "⚠️ **%d object", &left); err != nil {
 				t.Errorf("%q: %v", line, err)
 			}
-			if !strings.HasSuffix(text, "The whole: <https://example.com/a%20b>\n") {
-				t.Errorf("it ends %q", text[max(0, len(text)-100):])
+			if !strings.Contains(text, "for want of room.** The whole: <https://example.com/a%20b>\n") {
+				t.Errorf("it begins %q", text[:400])
 			}
 		}
 		if shown+left != len(changes.Objects) || shown != strings.Count(text, "\n</details>\n") {

@@ -16,7 +16,6 @@ import (
 
 // Bounds on the HTML page.
 const (
-	htmlLines  = 5000 // of one field
 	htmlSearch = 4096 // bytes of an object that the filter looks at
 	htmlOpen   = 300  // lines of an object that is not folded at first
 )
@@ -59,7 +58,6 @@ type htmlObject struct {
 	ID, Mark, Title, Search string
 	Like                    string // title of an earlier object that changed alike
 	Entries                 []htmlEntry
-	More                    []string
 	Open                    bool
 }
 
@@ -126,9 +124,9 @@ func newHTMLObject(id string, o ObjectChange, like string) *htmlObject {
 		search = append(search, r.Message, strings.Join(r.Details, ", "))
 	}
 	length := 0
-	entries, remarks := o.entries(full)
+	entries, _ := o.entries(full)
 	for _, e := range entries {
-		entry := htmlEntry{Heading: e.heading, Note: e.where(), Rows: rows(e.lines(htmlLines))}
+		entry := htmlEntry{Heading: e.heading, Note: e.where(), Rows: rows(e.lines())}
 		switch {
 		case e.Noise:
 			entry.Note = "noise"
@@ -138,9 +136,6 @@ func newHTMLObject(id string, o ObjectChange, like string) *htmlObject {
 		object.Entries = append(object.Entries, entry)
 		length += len(entry.Rows)
 		search = append(search, e.heading)
-	}
-	for _, remark := range remarks {
-		object.More = append(object.More, remark.message+remark.words)
 	}
 	object.Open = length <= htmlOpen && like == ""
 	object.Search = strings.ToLower(clip(clean(strings.Join(search, " ")), htmlSearch))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,13 +13,10 @@ import (
 	"github.com/lockage/lockage/internal/terminal"
 )
 
-// Bounds on what is kept of texts.
+// What is shown around a change in long texts.
 const (
-	maxString     = 4096 // bytes of a string
-	maxLines      = 1000 // of a comparison of two texts
-	maxLine       = 1024 // bytes of a line in it
-	contextLines  = 3    // shown around a change
-	maxLinesInput = 200_000
+	contextLines = 3
+	contextBytes = 128 // in a long line
 )
 
 // Line is one line of a comparison of texts.
@@ -45,21 +43,16 @@ func (op LineOp) mark() string {
 	return string(op)
 }
 
-// shown returns the change with values to show: texts compared by lines, long strings cut, hidden values described.
+// shown returns the change with values to show: texts compared by lines, hidden values described.
 func (f FieldChange) shown() FieldChange {
 	if before, after, ok := f.texts(); ok {
 		if f.Lines = compareTexts(before, after); f.Lines != nil {
 			f.Before, f.After = nil, nil
-		} else {
-			f.Before, f.After = shorten(before, after, maxString)
 		}
 		return f
 	}
 	show := func(scalar any) any {
-		switch scalar := scalar.(type) {
-		case string:
-			return clip(scalar, maxString)
-		case hidden:
+		if scalar, ok := scalar.(hidden); ok {
 			return scalar.String()
 		}
 		return scalar
@@ -83,22 +76,14 @@ func compareTexts(before, after string) []Line {
 func compareLines(before, after string) []Line {
 	before, hadEnd := strings.CutSuffix(before, "\n")
 	after, hasEnd := strings.CutSuffix(after, "\n")
-	out := hunks(strings.SplitN(before, "\n", maxLinesInput), strings.SplitN(after, "\n", maxLinesInput))
+	out := hunks(strings.Split(before, "\n"), strings.Split(after, "\n"))
 	switch {
 	case hadEnd && !hasEnd:
 		out = append(out, Line{LineNote, "newline at the end removed"})
 	case hasEnd && !hadEnd:
 		out = append(out, Line{LineNote, "newline at the end added"})
 	}
-	return firstLines(out, maxLines)
-}
-
-// firstLines cuts a comparison after limit lines and appends the number of lines cut.
-func firstLines(lines []Line, limit int) []Line {
-	if more := len(lines) - limit; more > 0 {
-		return append(lines[:limit:limit], Line{LineNote, "… " + plural(more, "more line")})
-	}
-	return lines
+	return out
 }
 
 // hunks returns the lines that differ and some around them.
@@ -106,7 +91,7 @@ func hunks(before, after []string) []Line {
 	var out []Line
 	add := func(op LineOp, list []string) {
 		for _, line := range list {
-			out = append(out, Line{op, clip(line, maxLine)})
+			out = append(out, Line{op, line})
 		}
 	}
 	done := 0 // lines of before that are written or skipped
@@ -118,7 +103,7 @@ func hunks(before, after []string) []Line {
 		}
 		add(LineSame, before[from:g.a0])
 		if g.a1-g.a0 == 1 && g.b1-g.b0 == 1 {
-			old, current := shorten(before[g.a0], after[g.b0], maxLine)
+			old, current := shorten(before[g.a0], after[g.b0])
 			out = append(out, Line{LineRemoved, old}, Line{LineAdded, current})
 		} else {
 			add(LineRemoved, before[g.a0:g.a1])
@@ -134,12 +119,12 @@ func hunks(before, after []string) []Line {
 	return out
 }
 
-// lines returns the change as lines of YAML, removed and added, at most limit of them.
-func (f FieldChange) lines(limit int) []Line {
-	out := f.Lines
+// lines returns the change as lines of YAML, removed and added.
+func (f FieldChange) lines() []Line {
+	out := slices.Clip(f.Lines)
 	if out == nil {
 		if before, after, ok := f.texts(); ok {
-			f.Before, f.After = shorten(before, after, maxShown)
+			f.Before, f.After = shorten(before, after)
 		}
 		if f.Change != Added {
 			out = appendYAML(out, LineRemoved, f.Before)
@@ -148,7 +133,7 @@ func (f FieldChange) lines(limit int) []Line {
 			out = appendYAML(out, LineAdded, f.After)
 		}
 	}
-	return firstLines(out, limit)
+	return out
 }
 
 func appendYAML(out []Line, op LineOp, value any) []Line {
@@ -159,7 +144,7 @@ func appendYAML(out []Line, op LineOp, value any) []Line {
 		return append(out, Line{LineNote, "not shown: " + err.Error()})
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(b.String(), "\n"), "\n") {
-		out = append(out, Line{op, clip(line, maxLine)})
+		out = append(out, Line{op, line})
 	}
 	return out
 }
@@ -168,7 +153,7 @@ func appendYAML(out []Line, op LineOp, value any) []Line {
 func (f FieldChange) inline(limit int) (string, bool) {
 	var ops string
 	var parts []string
-	for _, line := range f.lines(limit) {
+	for _, line := range f.lines() {
 		ops += string(line.Op)
 		parts = append(parts, clean(line.Text))
 	}
@@ -194,22 +179,18 @@ func clip(s string, limit int) string {
 	return fmt.Sprintf("%s… (%d bytes more)", s[:end], len(s)-end)
 }
 
-// shorten cuts two different texts to what differs, with some text around it, if one is longer than limit.
-func shorten(a, b string, limit int) (shortA, shortB string) {
-	if len(a) <= limit && len(b) <= limit {
-		return a, b
-	}
+// shorten takes off two different texts what both begin and end with, but for some text around the difference.
+func shorten(a, b string) (shortA, shortB string) {
 	prefix, suffix := shared(a, b)
-	context := limit / 8
 	cut := func(s string) string {
-		from, to := max(0, prefix-context), min(len(s), len(s)-suffix+context)
+		from, to := max(0, prefix-contextBytes), min(len(s), len(s)-suffix+contextBytes)
 		for from > 0 && !utf8.RuneStart(s[from]) {
 			from--
 		}
 		for to < len(s) && !utf8.RuneStart(s[to]) {
 			to++
 		}
-		out := clip(s[from:to], limit)
+		out := s[from:to]
 		if from > 0 {
 			out = "…" + out
 		}

@@ -48,37 +48,61 @@ func TestCompareTexts(t *testing.T) {
 	}
 }
 
-func TestManyLines(t *testing.T) {
+// TestNothingIsCut is of texts, fields and risks of any number: what differs is shown to its end.
+func TestNothingIsCut(t *testing.T) {
 	t.Parallel()
-	var before, after strings.Builder
-	for i := range 2 * maxLines {
-		fmt.Fprintf(&before, "a%d\n", i)
-		fmt.Fprintf(&after, "b%d\n", i)
+	var fields, env []string
+	for i := range 1500 {
+		fields = append(fields, fmt.Sprintf("f%04d: VALUE", i))
+		env = append(env, fmt.Sprintf("{name: E%d, value: 'VALUE %d'}", i, i))
 	}
-	got := compareTexts(before.String(), after.String())
-	if len(got) != maxLines+1 || got[maxLines] != (Line{LineNote, "… 3000 more lines"}) {
-		t.Errorf("%d lines, the last is %v", len(got), got[len(got)-1])
+	tree := func(value, text string) []hydrate.Object {
+		object := func(kind, rest string) string {
+			return "apiVersion: v1\nkind: " + kind + "\nmetadata: {name: a}\n" + strings.ReplaceAll(rest, "VALUE", value)
+		}
+		lines := strings.Repeat("  VALUE\n", 3000)
+		return objects(t, strings.Join([]string{
+			object("A", "spec: {"+strings.Join(fields, ", ")+", zz: last-field-"+value+"}"),
+			object("B", "spec: {env: ["+strings.Join(env, ", ")+", {name: E, value: last-item-"+value+"}]}"),
+			object("C", "text: '"+text+"'"),
+			object("D", "text: |\n"+lines+"  last-line-"+value),
+			object("E"+value, "spec: ["+strings.Repeat("x, ", 500)+"last-entry-"+value+"]"),
+		}, "\n---\n"))
+	}
+	long := strings.Repeat("a", 10_000)
+	changes := compare(t, tree("x", "short"), tree("y", long+"last-letter-y"), Options{})
+	for name, text := range outputs(t, changes) {
+		if name == "Markdown" {
+			var b bytes.Buffer
+			if err := changes.WriteMarkdown(&b, MarkdownOptions{Limit: 10 << 20}); err != nil {
+				t.Fatal(err)
+			}
+			text = b.String()
+		}
+		text = strings.NewReplacer("<mark>", "", "</mark>", "").Replace(text)
+		for _, want := range []string{"last-field-y", "last-item-y", "last-letter-y", "last-line-y", "last-entry-x", "last-entry-y"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not hold %s", name, want)
+			}
+		}
 	}
 }
 
-// FuzzShorten checks that texts that differ still differ when they are shortened, are short, and are whole characters.
+// FuzzShorten checks that texts that differ still differ when they are shortened, and are whole characters.
 func FuzzShorten(f *testing.F) {
-	f.Add("aé", "a", 8)
-	f.Add(strings.Repeat("é", 50)+"x", strings.Repeat("é", 50)+"y", 16)
-	f.Fuzz(func(t *testing.T, a, b string, limit int) {
-		if limit < 8 || limit > 100 || !utf8.ValidString(a) || !utf8.ValidString(b) || a == b {
+	f.Add("aé", "a")
+	f.Add(strings.Repeat("é", 150)+"x", strings.Repeat("é", 150)+"y")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if !utf8.ValidString(a) || !utf8.ValidString(b) || a == b {
 			return
 		}
-		x, y := shorten(a, b, limit)
+		x, y := shorten(a, b)
 		if x == y {
 			t.Errorf("%q and %q are both %q", a, b, x)
 		}
 		for _, s := range []string{x, y} {
 			if !utf8.ValidString(s) {
 				t.Errorf("%q is cut within a character", s)
-			}
-			if len(s) > limit+40 {
-				t.Errorf("%d bytes, more than %d", len(s), limit)
 			}
 		}
 	})

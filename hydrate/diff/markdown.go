@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math"
 	"net/url"
 	"strings"
 )
@@ -17,11 +18,9 @@ const (
 	MarkdownLimit = 65_536
 
 	minMarkdown     = 2048
-	markdownLines   = 80  // of one field
-	markdownObject  = 300 // lines of one object
-	markdownDetails = 5   // of one risk
-	markdownText    = 120 // bytes of a name
-	markdownOthers  = 8   // objects that share a risk
+	markdownText    = 400 // bytes of a name
+	markdownOthers  = 8   // objects that share a risk, and
+	markdownDetails = 5   // details of each, if there is no room for all
 )
 
 // MarkdownOptions configures Markdown.
@@ -31,7 +30,8 @@ type MarkdownOptions struct {
 }
 
 // WriteMarkdown writes the changes for a pull request: the summary, risks, images and a table of objects, in at most half
-// of the limit, then the details of objects, folded. Objects that do not fit are left out whole, and counted.
+// of the limit, then the details of objects, folded. Objects are shown whole. Those that do not fit are left out, those with a risk
+// last, and counted at the top.
 func (c Changes) WriteMarkdown(w io.Writer, options MarkdownOptions) error {
 	limit := cmp.Or(options.Limit, MarkdownLimit)
 	link, err := checkLink(options.Link)
@@ -41,23 +41,24 @@ func (c Changes) WriteMarkdown(w io.Writer, options MarkdownOptions) error {
 	if limit < minMarkdown+len(link) {
 		return fmt.Errorf("a limit of %d bytes is too small for Markdown; give at least %d", limit, minMarkdown+len(link))
 	}
-	closing := func(left int) string {
-		s := fmt.Sprintf("\n%s left out here, for want of room.", plural(left, "object"))
+	missing := func(left int) string {
+		s := fmt.Sprintf("\n⚠️ **%s left out below, for want of room.**", plural(left, "object"))
 		if link != "" {
 			s += " The whole: " + link
 		}
 		return s + "\n"
 	}
-	limit -= len(closing(len(c.Objects)))
+	limit -= len(missing(len(c.Objects)))
 	bundles := c.bundles()
 
 	p := markdownPage{limit: limit / 2}
 	p.WriteString("**" + c.Summary() + "**\n")
+	top := p.Len()
 	if noise := c.Noise.summary(code); noise != "" && !p.add("\n"+noise+"\n") {
 		fmt.Fprintf(&p, "\n%s changed only in noise.\n", plural(c.Noise.Objects, "object"))
 	}
 	p.list("\n**Images**\n\n", c.imageItems(), func(from int) string { return fmt.Sprintf("- … %d more images\n", len(c.Images)-from) })
-	risks := c.riskItems()
+	risks := c.riskItems(p.limit - p.Len())
 	p.list("\n**Risks**\n\n", risks, func(from int) string { return fmt.Sprintf("- … %d more risks\n", len(risks)-from) })
 	var rows []string
 	for _, b := range bundles {
@@ -67,18 +68,34 @@ func (c Changes) WriteMarkdown(w io.Writer, options MarkdownOptions) error {
 		return fmt.Sprintf("| | … %d more objects | | |\n", objectsIn(bundles[from:]))
 	})
 
-	p.limit = limit
-	var left []*bundle
-	for _, b := range bundles {
-		if !p.add(b.markdown()) {
-			left = append(left, b)
+	details, left := fitting(bundles, limit-p.Len())
+	page := p.String()
+	if left > 0 {
+		page = page[:top] + missing(left) + page[top:]
+	}
+	_, err = io.WriteString(w, page+details)
+	return err
+}
+
+// fitting returns the details of the objects that fit into so many bytes, in order, and the number of the others. Objects with a risk
+// get room first.
+func fitting(bundles []*bundle, room int) (details string, left int) {
+	shown := make([]string, len(bundles))
+	for _, quietly := range []bool{false, true} {
+		for i, b := range bundles {
+			if quiet(b.Risks) != quietly {
+				continue
+			}
+			text := b.markdown()
+			if len(text) > room {
+				left += objectsIn(bundles[i : i+1])
+				continue
+			}
+			room -= len(text)
+			shown[i] = text
 		}
 	}
-	if len(left) > 0 {
-		p.WriteString(closing(objectsIn(left)))
-	}
-	_, err = w.Write(p.Bytes())
-	return err
+	return strings.Join(shown, ""), left
 }
 
 // checkLink returns a URL as an autolink, without user information.
@@ -123,7 +140,7 @@ func (p *markdownPage) list(head string, items []string, rest func(from int) str
 }
 
 func (b bundle) markdownRow() string {
-	fields := fmt.Sprint(len(b.Fields) + b.Omitted)
+	fields := fmt.Sprint(len(b.Fields))
 	if b.Change == Added || b.Change == Removed {
 		fields = string(b.Change)
 	}
@@ -143,25 +160,30 @@ func (r Risk) markdownMark() string {
 	return ""
 }
 
-// detailSpans writes the details of a risk: ": `a`, `b`".
-func detailSpans(details []string) string {
+// detailSpans writes the details of a risk, at most so many: ": `a`, `b`".
+func detailSpans(details []string, limit int) string {
 	if len(details) == 0 {
 		return ""
 	}
-	return ": " + strings.Join(atMost(codes(details), markdownDetails), ", ")
+	return ": " + strings.Join(atMost(codes(details), limit), ", ")
 }
 
-// riskItems lists what reviewers must see.
-func (c Changes) riskItems() []string {
-	var items []string
-	for _, r := range c.loudRisks() {
-		objects := codes(r.objects)
-		for i := range objects {
-			objects[i] += detailSpans(r.details[i])
+// riskItems lists what reviewers must see: all of it if it fits into room, else the first objects and details of each risk.
+func (c Changes) riskItems(room int) []string {
+	list := func(others, details int) (items []string) {
+		for _, r := range c.loudRisks() {
+			objects := codes(r.objects)
+			for i := range objects {
+				objects[i] += detailSpans(r.details[i], details)
+			}
+			items = append(items, "- "+r.markdownMark()+"**"+r.Message+"** — "+strings.Join(atMost(objects, others), "; ")+"\n")
 		}
-		items = append(items, "- "+r.markdownMark()+"**"+r.Message+"** — "+strings.Join(atMost(objects, markdownOthers), "; ")+"\n")
+		return items
 	}
-	return items
+	if all := list(len(c.Objects), math.MaxInt); len(strings.Join(all, "")) < room/2 {
+		return all
+	}
+	return list(markdownOthers, markdownDetails)
 }
 
 func (c Changes) imageItems() []string {
@@ -186,15 +208,11 @@ func (b bundle) markdown() string {
 	}
 	for _, r := range b.Risks {
 		if len(b.others) == 0 || !r.inFields() { // the fields are of all, the risk of the first only
-			fmt.Fprintf(&s, "- %s%s%s\n", r.markdownMark(), r.Message, detailSpans(r.Details))
+			fmt.Fprintf(&s, "- %s%s%s\n", r.markdownMark(), r.Message, detailSpans(r.Details, len(r.Details)))
 		}
 	}
-	for _, remark := range b.remarks {
-		s.WriteString("- " + remark.message)
-		if remark.words != "" {
-			s.WriteString(code(clip(remark.words, markdownText)))
-		}
-		s.WriteByte('\n')
+	if b.remark != "" {
+		fmt.Fprintf(&s, "- %s\n", b.remark)
 	}
 	diff := b.markdownDiff()
 	fence := strings.Repeat("`", max(3, backticks(diff)+1))
@@ -205,25 +223,20 @@ func (b bundle) markdown() string {
 // markdownDiff writes the fields of a bundle as the lines of a diff.
 func (b bundle) markdownDiff() string {
 	var diff strings.Builder
-	room := markdownObject
-	for i, e := range b.entries {
-		list := e.lines(min(markdownLines, room))
+	for _, e := range b.entries {
+		list := e.lines()
 		if e.short != "" {
 			op := map[Change]LineOp{Added: LineAdded, Removed: LineRemoved}[e.Change]
 			list = []Line{{cmp.Or(op, LineNote), e.short}}
-		}
-		if room -= len(list) + 1; room <= 0 {
-			fmt.Fprintf(&diff, "@@ … %s @@\n", plural(len(b.entries)-i, "more field"))
-			break
 		}
 		if e.heading != "" {
 			note := ""
 			if e.Change == Reordered {
 				note = " (reordered)"
 			}
-			fmt.Fprintf(&diff, "@@ %s%s @@\n", clean(clip(e.heading, maxShown)), note)
+			fmt.Fprintf(&diff, "@@ %s%s @@\n", clean(e.heading), note)
 			if where := e.where(); where != "" {
-				fmt.Fprintf(&diff, "  %s\n", clean(clip(where, maxShown)))
+				fmt.Fprintf(&diff, "  %s\n", clean(where))
 			}
 		}
 		for _, line := range list {

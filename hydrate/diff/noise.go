@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/lockage/lockage/hydrate"
 )
 
 // Bounds on patterns, and on how many of them are named to people.
@@ -14,14 +16,13 @@ const (
 	maxLabel    = 60 // bytes
 )
 
-// DefaultNoise returns the patterns that are noise by default: what charts write on every object of every version, and what
-// controllers fill in. Selectors are not among them: there the same label decides what runs.
+// DefaultNoise returns the patterns of what is noise by default: the versions and checksums that charts write on every object,
+// and `caBundle`, which controllers fill in. Without patterns of the user's they fold only what cannot matter: see [usual].
 func DefaultNoise() []string {
 	return []string{
 		`**.metadata.labels["helm.sh/chart"]`,
 		`**.metadata.labels.chart`, // of charts for Helm 2, and some later ones
 		`**.metadata.labels["app.kubernetes.io/version"]`,
-		`**.metadata.labels["app.kubernetes.io/managed-by"]`,
 		`**.metadata.annotations["checksum/*"]`,
 		`metadata.annotations["controller-gen.kubebuilder.io/version"]`, // on definitions of custom resources
 		`metadata.annotations["operator.prometheus.io/version"]`,
@@ -32,19 +33,21 @@ func DefaultNoise() []string {
 // noiseFilter removes noise from comparisons and counts it.
 type noiseFilter struct {
 	patterns []pattern
+	usual    *usual // nil for patterns of the user's, which fold whatever they match
 	all      bool
 	noise    Noise // with a rule for each pattern
 }
 
-func newNoiseFilter(options Options) (*noiseFilter, error) {
+func newNoiseFilter(options Options, objects ...[]hydrate.Object) (*noiseFilter, error) {
 	texts := options.Noise
+	var own *usual
 	if texts == nil {
-		texts = DefaultNoise()
+		texts, own = DefaultNoise(), &usual{objects: objects, known: map[string]bool{}}
 	}
 	if len(texts) > maxPatterns {
 		return nil, fmt.Errorf("%d noise patterns, more than %d; use * and ** in them", len(texts), maxPatterns)
 	}
-	n := &noiseFilter{all: options.All, noise: Noise{Rules: []NoiseRule{}}}
+	n := &noiseFilter{usual: own, all: options.All, noise: Noise{Rules: []NoiseRule{}}}
 	var problems []error
 	for _, text := range texts {
 		p, err := parsePattern(text)
@@ -62,8 +65,8 @@ func (n *noiseFilter) fold(c *comparison, quiet bool) bool {
 	met := map[int]bool{} // rules
 	for _, f := range c.fields {
 		if whole := len(f.Path) == 0; whole && !n.all {
-			f.Before, f.After = n.prune(nil, f.Before, met), n.prune(nil, f.After, met)
-		} else if rule := n.rule(slices.Concat(f.Path, f.Inside)); !whole && rule >= 0 && !c.immutable(f) {
+			f.Before, f.After = n.prune(c, nil, f.Before, met), n.prune(c, nil, f.After, met)
+		} else if rule := n.rule(c, f); !whole && rule >= 0 && !c.immutable(f) {
 			if !n.all {
 				n.count(rule, met)
 				continue
@@ -83,9 +86,14 @@ func (n *noiseFilter) fold(c *comparison, quiet bool) bool {
 	return true
 }
 
-// rule returns the index of the pattern that covers the path, or -1.
-func (n *noiseFilter) rule(at Path) int {
-	return slices.IndexFunc(n.patterns, func(p pattern) bool { return p.matches(at) })
+// rule returns the index of the pattern by which a change of an object is noise, or -1.
+func (n *noiseFilter) rule(c *comparison, f FieldChange) int {
+	at := slices.Concat(f.Path, f.Inside)
+	rule := slices.IndexFunc(n.patterns, func(p pattern) bool { return p.matches(at) })
+	if rule >= 0 && n.usual != nil && !n.usual.folds(c, f) {
+		return -1
+	}
+	return rule
 }
 
 func (n *noiseFilter) count(rule int, met map[int]bool) {
@@ -95,17 +103,17 @@ func (n *noiseFilter) count(rule int, met map[int]bool) {
 }
 
 // prune returns a value of a new or removed object without the noise in it.
-func (n *noiseFilter) prune(at Path, value any, met map[int]bool) any {
+func (n *noiseFilter) prune(c *comparison, at Path, value any, met map[int]bool) any {
 	switch value := value.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(value))
 		for key, v := range value {
 			here := at.key(key)
-			if rule := n.rule(here); rule >= 0 {
+			if rule := n.rule(c, FieldChange{Path: here, After: v}); rule >= 0 {
 				n.count(rule, met)
 				continue
 			}
-			left := n.prune(here, v, met)
+			left := n.prune(c, here, v, met)
 			if m, ok := left.(map[string]any); ok && len(m) == 0 && splits(key, v) {
 				continue
 			}
@@ -120,7 +128,7 @@ func (n *noiseFilter) prune(at Path, value any, met map[int]bool) any {
 			if keyed {
 				here = at.item(keys[i])
 			}
-			out[i] = n.prune(here, item, met)
+			out[i] = n.prune(c, here, item, met)
 		}
 		return out
 	}

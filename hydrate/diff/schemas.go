@@ -2,16 +2,8 @@ package diff
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
-)
-
-// Bounds on the outline of a field of a schema.
-const (
-	outlineNames = 8
-	outlineBytes = 100
 )
 
 // schemaPlace splits a path in the schema of a definition: the version, the field of custom resources, and the changed
@@ -48,52 +40,67 @@ func schemaField(at Path) string {
 	return version + ": " + field.String()
 }
 
-// outline names an entry in a schema by the field of custom resources that it is about, and describes a new or removed
-// field in a few words if brief. It reports whether the entry is in a schema.
-func (e *entry) outline(brief bool) bool {
+// outline names an entry in a schema by the field of custom resources that it is about. It reports whether the entry is in a schema.
+func (e *entry) outline() bool {
 	version, field, part, ok := schemaPlace(e.Path)
 	if !ok || len(e.Inside) > 0 {
 		return false
 	}
 	e.schema, e.heading = true, version+": "+field.String()
-	switch {
-	case len(part) > 0:
+	if len(part) > 0 {
 		e.kind = part.String()
 		e.heading += " " + e.kind
-	case brief && e.Change == Added:
-		e.short = outlineOf(e.After)
-	case brief && e.Change == Removed:
-		e.short = outlineOf(e.Before)
 	}
 	return true
 }
 
-// outlineOf describes a field by its schema: "string: Always, Never", "list of object: host, port".
-func outlineOf(value any) string {
-	schema, ok := value.(map[string]any)
-	if !ok {
-		return ""
-	}
-	s := cmp.Or(text(schema["type"]), "anything")
-	if schema["x-kubernetes-int-or-string"] == true {
-		s = "integer or string"
-	}
-	var names []string
-	items, list := schema["items"].(map[string]any)
-	properties, object := schema["properties"].(map[string]any)
-	choices, enum := schema["enum"].([]any)
-	switch {
-	case list:
-		return clip("list of "+outlineOf(items), outlineBytes)
-	case object:
-		names = slices.Sorted(maps.Keys(properties))
-	case enum:
-		for _, choice := range choices {
-			names = append(names, fmt.Sprint(choice))
+// withoutDescriptions takes the descriptions off schemas in the values of an entry, which are read by people only, and returns how
+// many there were. A schema that says its type only is shown in a word.
+func (e *entry) withoutDescriptions() (count int) {
+	_, _, part, ok := schemaPlace(e.Path)
+	strip := func(value any) any {
+		if ok && len(part) == 0 {
+			return bare(value, &count)
 		}
+		return bareSchemas(value, &count)
 	}
-	if len(names) > 0 {
-		s += ": " + strings.Join(atMost(names, outlineNames), ", ")
+	e.Before, e.After = strip(e.Before), strip(e.After)
+	if only, _ := cmp.Or(e.Before, e.After).(map[string]any); e.schema && len(part) == 0 && len(only) == 1 && e.Change != Changed {
+		e.short = text(only["type"])
 	}
-	return clip(s, outlineBytes)
+	return count
+}
+
+// bareSchemas returns a part of a definition with the descriptions taken off its schemas.
+func bareSchemas(value any, count *int) any {
+	return mapChildren(value, func(key string, v any) any {
+		if key == "openAPIV3Schema" {
+			return bare(v, count)
+		}
+		return bareSchemas(v, count)
+	})
+}
+
+// bare returns a schema without descriptions. Values of `default`, `enum` and `example` are kept as they are.
+func bare(schema any, count *int) any {
+	fields, ok := schema.(map[string]any)
+	if !ok {
+		return schema
+	}
+	out := make(map[string]any, len(fields))
+	for key, value := range fields {
+		switch key {
+		case "description":
+			if _, prose := value.(string); prose {
+				*count++
+				continue
+			}
+		case "properties", "patternProperties", "definitions", "allOf", "anyOf", "oneOf":
+			value = mapChildren(value, func(_ string, v any) any { return bare(v, count) })
+		case "items", "additionalProperties", "not":
+			value = bare(value, count)
+		}
+		out[key] = value
+	}
+	return out
 }

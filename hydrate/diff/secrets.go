@@ -38,7 +38,7 @@ func conceal(value any) any {
 	secret := isSecret(object)
 	return mapChildren(value, func(key string, v any) any {
 		switch {
-		case !secret && key == "binaryData":
+		case object["kind"] == "ConfigMap" && key == "binaryData":
 			return concealAll(v, true)
 		case !secret || key == "apiVersion" || key == "kind" || key == "type" || key == "immutable":
 			return conceal(v)
@@ -62,8 +62,11 @@ func concealMetadata(value any) any {
 	if !ok {
 		return concealAll(value, false)
 	}
-	if annotations, _ := meta["annotations"].(map[string]any); annotations[lastApplied] != nil {
-		annotations[lastApplied] = concealAll(annotations[lastApplied], false)
+	annotations, _ := meta["annotations"].(map[string]any)
+	for key, v := range annotations {
+		if key == lastApplied || isJSON(text(v)) { // other programs record the object under other keys
+			annotations[key] = concealAll(v, false)
+		}
 	}
 	return meta
 }

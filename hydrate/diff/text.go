@@ -10,8 +10,6 @@ import (
 
 // Bounds on the text output.
 const (
-	textLines  = 60  // of one field
-	textWhole  = 30  // of an object that is new or removed
 	textInline = 100 // bytes of a change in the line of its path
 	textWidth  = 116 // bytes of a line that lists names
 	textOthers = 12  // objects that share a risk
@@ -37,7 +35,6 @@ const (
 type textPage struct {
 	bytes.Buffer
 	colored bool
-	whole   bool // everything is shown
 }
 
 func (t *textPage) paint(c color, s string) string {
@@ -55,7 +52,7 @@ func (t *textPage) line(indent int, c color, s string) {
 
 // WriteText writes the changes for a terminal: the summary, images and risks, then the objects with their fields.
 func (c Changes) WriteText(w io.Writer, options TextOptions) error {
-	t := &textPage{colored: options.Color, whole: c.All}
+	t := &textPage{colored: options.Color}
 	t.line(0, bold, c.Summary())
 	if noise := c.Noise.summary(clean); noise != "" {
 		t.line(0, dim, noise)
@@ -66,7 +63,7 @@ func (c Changes) WriteText(w io.Writer, options TextOptions) error {
 	}
 	for _, image := range c.Images {
 		repository, change := image.summary()
-		t.line(2, "", fmt.Sprintf("%s: %s (%s)", clean(clip(repository, maxShown)), clean(clip(change, maxShown)), plural(image.Objects, "object")))
+		t.line(2, "", fmt.Sprintf("%s: %s (%s)", clean(repository), clean(change), plural(image.Objects, "object")))
 	}
 	risks := c.loudRisks()
 	if len(risks) > 0 {
@@ -121,18 +118,11 @@ func (t *textPage) object(b bundle) {
 		}
 		t.line(4, color, s)
 	}
-	limit := textLines
-	switch {
-	case t.whole:
-		limit = maxLines
-	case b.Change == Added || b.Change == Removed:
-		limit = textWhole
-	}
 	for _, e := range b.entries {
-		t.entry(e, limit)
+		t.entry(e)
 	}
-	for _, remark := range b.remarks {
-		t.line(4, dim, remark.message+clean(clip(remark.words, maxShown)))
+	if b.remark != "" {
+		t.line(4, dim, b.remark)
 	}
 }
 
@@ -146,7 +136,7 @@ func (r Risk) textMark() (string, color) {
 	return "   ", dim
 }
 
-func (t *textPage) entry(e entry, limit int) {
+func (t *textPage) entry(e entry) {
 	indent := 4
 	if e.heading != "" {
 		head := t.paint(e.Change.color(), e.Change.mark()) + " " + clean(e.heading)
@@ -157,14 +147,14 @@ func (t *textPage) entry(e entry, limit int) {
 		if e.short != "" {
 			value, ok = clean(e.short), true
 		} else if repository, change, is := e.image(); is {
-			value, ok = clean(clip(repository+" "+change, maxShown)), true
+			value, ok = clean(repository+" "+change), true
 		}
 		if ok {
 			head += ": " + value
 		}
 		t.line(indent, "", head)
 		if where := e.where(); where != "" {
-			t.line(indent+4, dim, clean(clip(where, maxShown)))
+			t.line(indent+4, dim, clean(where))
 		}
 		if ok {
 			return
@@ -172,7 +162,7 @@ func (t *textPage) entry(e entry, limit int) {
 		indent += 4
 	}
 	colors := map[LineOp]color{LineRemoved: red, LineAdded: green, LineNote: dim}
-	for _, line := range e.lines(limit) {
+	for _, line := range e.lines() {
 		t.line(indent, colors[line.Op], line.Op.mark()+" "+clean(line.Text))
 	}
 }
