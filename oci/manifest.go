@@ -41,6 +41,12 @@ type Referrer struct {
 	Annotations map[string]string
 }
 
+// Descriptor returns what lists of the subject's referrers show of the referrer, once it is attached.
+func (r Referrer) Descriptor(subject ocispec.Descriptor) (ocispec.Descriptor, error) {
+	desc, _, _, err := r.manifest(subject)
+	return desc, err
+}
+
 // manifest returns a referrer's manifest, its descriptor as lists of referrers show it, and the blobs that it names.
 func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []byte, []Blob, error) {
 	empty := Blob{MediaType: ocispec.MediaTypeEmptyJSON, Data: []byte("{}")}

@@ -53,9 +53,9 @@ func (g imageGate) judge(f Facts, about Subject) GateResult {
 		case !ok:
 			notes.add("%s by %s does not count here", map[bool]string{true: "provenance", false: "a signature"}[provenance], signer(v))
 		case !provenance:
-			signed.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer())
+			signed.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Bundle().Digest())
 		case names(v, f.Commit):
-			proven.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Referrer())
+			proven.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Bundle().Digest())
 		default:
 			notes.add("the provenance by %s does not name commit %s", by(name, v.KeyFingerprint()), f.Commit)
 		}

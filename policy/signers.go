@@ -72,7 +72,7 @@ func (s signers) count(about Subject, predicateType string, judge func(sign.Veri
 			notes.add("the one by %s does not count: %s", who, plain(err.Error()))
 			continue
 		}
-		counted.add(v.KeyFingerprint(), who+shown, v.Referrer())
+		counted.add(v.KeyFingerprint(), who+shown, v.Bundle().Digest())
 	}
 	return counted, notes
 }

@@ -181,7 +181,7 @@ func (f Facts) healthy(stage string, trusted signers, r run) (health, bool) {
 			continue
 		}
 		if first.by == "" || h.Time.Before(first.time) {
-			first = health{h.Time, by(name, v.KeyFingerprint()), v.Referrer()}
+			first = health{h.Time, by(name, v.KeyFingerprint()), v.Bundle().Digest()}
 		}
 	}
 	return first, first.by != ""

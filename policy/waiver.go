@@ -41,7 +41,7 @@ func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) Gat
 			continue
 		}
 		shown := fmt.Sprintf("%s for %s until %s: «%s»", by(name, v.KeyFingerprint()), plain(w.Approver), at(w.Expires), plain(w.Reason))
-		counted.add(v.KeyFingerprint(), shown, v.Referrer())
+		counted.add(v.KeyFingerprint(), shown, v.Bundle().Digest())
 	}
 	switch {
 	case counted.count() == 0:

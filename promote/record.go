@@ -87,7 +87,7 @@ func (r *run) attest(ctx context.Context, s *stage, artifact ocispec.Descriptor,
 			return "", err
 		}
 		if m.PredicateType == predicate.TypePromotion {
-			found.record = attached.Digest
+			found.record = attached.Referrer
 		}
 	}
 	return found.record, sign.SignImage(ctx, s.repository, artifact, key, rec.Claim)
@@ -116,7 +116,7 @@ func findStatements(statements []sign.Verified, rec predicate.Promotion, summary
 			found.summary = found.summary || reflect.DeepEqual(timeless(v.Predicate()), timeless(summary.Predicate))
 		case predicate.TypePromotion:
 			if other, err := predicate.ParsePromotion(v); err == nil && reflect.DeepEqual(decision(other), decision(rec)) {
-				found.record = v.Referrer()
+				found.record = v.Bundle().Referrer
 			}
 		}
 	}

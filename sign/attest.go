@@ -3,6 +3,7 @@ package sign
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -36,40 +37,90 @@ func Sign(ctx context.Context, signer Signer, statement Statement) (Bundle, erro
 		return Bundle{}, err
 	}
 	text, err := signer.SignStatement(ctx, payload)
-	return Bundle{Referrer: digest.FromBytes(text), JSON: text}, err
+	return Bundle{JSON: text, predicateType: statement.PredicateType}, err
 }
 
 // Attest signs a statement and attaches it to its subject as a referrer. It attaches the same statement again if asked to:
 // ask [Verify] first. It refuses a statement about another digest, and one statement more than MaxBundles.
-func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, statement Statement) (attached ocispec.Descriptor, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
-		}
-	}()
+func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, statement Statement) (Bundle, error) {
 	if statement.Subject.Digest != subject.Digest {
-		return attached, fmt.Errorf("the statement is about %s", statement.Subject.Digest)
-	}
-	// One too many would make the whole artifact unverifiable, not only this statement.
-	before, err := store.Referrers(ctx, subject, "")
-	if err != nil {
-		return attached, fmt.Errorf("list its signatures: %w", err)
-	}
-	if n := len(mayBeBundles(before)); n >= MaxBundles {
-		return attached, fmt.Errorf("%d signatures and attestations are attached already, and no more are read; delete those not needed", n)
+		return Bundle{}, fmt.Errorf("attest %s@%s: the statement is about %s", store.Name(), subject.Digest, statement.Subject.Digest)
 	}
 	bundle, err := Sign(ctx, signer, statement)
 	if err != nil {
-		return attached, err
+		return bundle, fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
 	}
-	return store.Attach(ctx, subject, oci.Referrer{
+	attached, err := Attach(ctx, store, subject, bundle)
+	if err != nil {
+		return bundle, err
+	}
+	return attached[0], nil
+}
+
+// Attach attaches signed statements to the artifact that they are about, and returns them with their referrers. What is
+// attached already stays as it is. It refuses more than MaxBundles in all, before it attaches any.
+func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundles ...Bundle) ([]Bundle, error) {
+	fail := func(err error) ([]Bundle, error) {
+		return nil, fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
+	}
+	// One too many would make the whole artifact unverifiable, not only this statement.
+	listed, err := store.Referrers(ctx, subject, "")
+	if err != nil {
+		return fail(fmt.Errorf("list its signatures: %w", err))
+	}
+	missing := map[int]oci.Referrer{} // by the bundle's index
+	attached := slices.Clone(bundles)
+	for i, b := range bundles {
+		referrer, err := b.asReferrer(subject.Digest)
+		if err != nil {
+			return fail(err)
+		}
+		desc, err := referrer.Descriptor(subject)
+		if err != nil {
+			return fail(err)
+		}
+		attached[i].Referrer = desc.Digest
+		if !slices.ContainsFunc(listed, func(d ocispec.Descriptor) bool { return d.Digest == desc.Digest }) {
+			missing[i] = referrer
+		}
+	}
+	if n := len(mayBeBundles(listed)); len(missing) > 0 && n+len(missing) > MaxBundles {
+		return fail(fmt.Errorf("%d signatures and attestations are attached already, and no more than %d are read; delete those not needed", n, MaxBundles))
+	}
+	// One after the other: some registries lose one of two referrers that are written to one subject at a time.
+	for i := range attached {
+		if referrer, ok := missing[i]; ok {
+			desc, err := store.Attach(ctx, subject, referrer)
+			if err != nil {
+				return fail(err)
+			}
+			attached[i].Referrer = desc.Digest
+		}
+	}
+	return attached, nil
+}
+
+// asReferrer returns the bundle as a referrer of the artifact that it is about.
+func (b Bundle) asReferrer(artifact digest.Digest) (oci.Referrer, error) {
+	if b.predicateType == "" {
+		parsed, _, err := parseBundle(b.JSON)
+		if err != nil {
+			return oci.Referrer{}, err
+		}
+		statement, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact)
+		if err != nil {
+			return oci.Referrer{}, err
+		}
+		b.predicateType = statement.PredicateType
+	}
+	return oci.Referrer{
 		ArtifactType: BundleMediaType,
-		Layers:       []oci.Blob{{MediaType: BundleMediaType, Data: bundle.JSON}},
+		Layers:       []oci.Blob{{MediaType: BundleMediaType, Data: b.JSON}},
 		Annotations: map[string]string{
 			annotationContent:       contentDSSE,
-			AnnotationPredicateType: statement.PredicateType,
+			AnnotationPredicateType: b.predicateType,
 		},
-	})
+	}, nil
 }
 
 // Reader is a repository that can be verified; *oci.Repository is one. An absent tag or digest is oci.ErrNotFound, and bytes

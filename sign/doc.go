@@ -3,9 +3,10 @@
 //
 // # What is written
 //
-// [Attest] writes one referrer of an artifact's digest: an in-toto Statement v1 about exactly that digest, in a DSSE
-// envelope, in a Sigstore bundle v0.3 that names the key by a hint and holds no time stamp and no log entry. This package
-// makes two kinds of statements: the signature ([PredicateSignature], an empty predicate, and a [Claim] in the subject's
+// [Sign] signs a statement, and [Attach] writes it as a referrer of the artifact that it is about: an in-toto Statement v1
+// about exactly that digest, in a DSSE envelope, in a Sigstore bundle v0.3 that names the key by a hint and holds no time
+// stamp and no log entry. The digest of the bundle's bytes identifies a statement. This package makes two kinds of
+// statements: the signature ([PredicateSignature], an empty predicate, and a [Claim] in the subject's
 // annotations) and SLSA provenance v1 ([Provenance]).
 //
 // [SignImage] writes the older form beside it, for readers that know no bundles: a «simple signing» payload under the tag

@@ -78,7 +78,7 @@ func TestFindEnvelopes(t *testing.T) {
 	if len(verified) != 1 || len(rejected) != 6 {
 		t.Fatalf("%d verified, rejected %+v", len(verified), rejected)
 	}
-	if v := verified[0]; v.Identity() != "ci" || v.PredicateType() != "https://acme.dev/t/v1" || v.Referrer() != good.Descriptor().Digest {
+	if v := verified[0]; v.Identity() != "ci" || v.PredicateType() != "https://acme.dev/t/v1" || v.Bundle().Referrer != good.Descriptor().Digest {
 		t.Errorf("%+v", v)
 	}
 	if !strings.Contains(rejected[1].Reason, "not about "+artifact("a").Digest.String()) && !strings.Contains(rejected[1].Reason, "ci signed it, but") {

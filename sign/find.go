@@ -25,10 +25,15 @@ const (
 
 // Bundle is a Sigstore bundle, or what claims to be one. Nothing in it is proven.
 type Bundle struct {
-	Referrer digest.Digest // of the manifest that attaches it; of JSON if none does
+	Referrer digest.Digest // of the manifest that attaches it; "" if it was not read from a registry
 	JSON     []byte        // nil if Problem is set
 	Problem  string        // why it could not be read as a bundle; empty if it could
+
+	predicateType string // of a bundle that was signed here
 }
+
+// Digest returns the digest of the bundle's bytes, which identifies the statement in registries and in Git alike.
+func (b Bundle) Digest() digest.Digest { return digest.FromBytes(b.JSON) }
 
 // Find reads all bundles attached to a digest, in the order of the registry's list. No bundle is not an error; more than
 // MaxBundles are one, and so is a registry that fails.

@@ -25,52 +25,77 @@ const maxSignAttempts = 8
 // Its subject's name is the docker-reference that was signed.
 type VerifiedImage struct{ proof }
 
-// SignImage writes a simple signing signature beside those that others wrote for the same digest. A key has one
-// signature there: SignImage keeps it if it says the same, and replaces it if not.
+// ImageSignature is a simple signing signature as it is written: a payload, and the annotations that hold its signature.
+type ImageSignature struct {
+	Payload     []byte            `json:"payload"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+// NewImageSignature signs an artifact in the older form, without writing it anywhere.
+func NewImageSignature(ctx context.Context, signer Signer, artifact digest.Digest, claim Claim) (ImageSignature, error) {
+	text, err := simplePayload(artifact, claim)
+	if err != nil {
+		return ImageSignature{}, fmt.Errorf("sign %s: %w", artifact, err)
+	}
+	annotations, err := signer.SignPayload(ctx, text)
+	return ImageSignature{text, annotations}, err
+}
+
+// layer returns the signature as an entry of the manifest that holds it.
+func (s ImageSignature) layer() layer {
+	blob := oci.Blob{MediaType: signatureForm.mediaType, Data: s.Payload, Annotations: s.Annotations}
+	return layer{desc: blob.Descriptor(), payload: s.Payload}
+}
+
+// SignImage is [NewImageSignature] and [AttachImage].
 func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, claim Claim) error { //nolint:revive // sign.Image would read as a thing, and it is one: see [Image]
 	own, err := NewVerifier(signer.Identity())
 	if err != nil {
 		return err
 	}
-	text, err := simplePayload(subject.Digest, claim)
+	signature, err := NewImageSignature(ctx, signer, subject.Digest, claim)
 	if err != nil {
-		return fmt.Errorf("sign %s: %w", subject.Digest, err)
+		return err
 	}
-	tag := signatureForm.tag(subject.Digest)
+	return AttachImage(ctx, store, subject, own, signature)
+}
+
+// AttachImage writes a simple signing signature by a trusted key beside those that others wrote for the same digest. A key
+// has one signature there: AttachImage keeps it if it says the same, and replaces it if not.
+func AttachImage(ctx context.Context, store Store, subject ocispec.Descriptor, trusted *Verifier, signature ImageSignature) error {
+	mine, tag := signature.layer(), signatureForm.tag(subject.Digest)
 	fail := func(err error) error { return fmt.Errorf("sign %s@%s: %w", store.Name(), subject.Digest, err) }
-	var mine layer // made in the first attempt that finds it missing
+	by, err := trusted.signerOf(mine)
+	if err != nil {
+		return fail(err)
+	}
+	var written []byte // a payload that the repository has for certain
 	for range maxSignAttempts {
-		layers, err := signatureForm.read(ctx, store, subject.Digest, mine.payload)
+		layers, err := signatureForm.read(ctx, store, subject.Digest, written)
 		if err != nil {
 			return err
 		}
-		kept, done := withoutOwn(layers, own, text)
+		kept, done := withoutOwn(layers, by, mine.payload)
 		if done {
 			return nil
 		}
 		if len(kept) >= signatureForm.maxLayers {
 			return fail(fmt.Errorf("its tag %s holds %d signatures already, and no more are read", tag, len(kept)))
 		}
-		if mine.payload == nil {
-			annotations, err := signer.SignPayload(ctx, text)
-			if err != nil {
-				return fail(err)
-			}
-			blob := oci.Blob{MediaType: signatureForm.mediaType, Data: text, Annotations: annotations}
-			mine = layer{desc: blob.Descriptor(), payload: text}
-		}
 		if err := writeSignatures(ctx, store, tag, append(kept, mine)); err != nil {
 			return fail(err)
 		}
+		written = mine.payload
 	}
 	return fail(fmt.Errorf("others kept overwriting %s; try again", tag))
 }
 
 // withoutOwn leaves out the layers that own signed, and is done if one of them is a signature of this payload. It also
 // leaves out what was lost: nobody can verify it, and registries refuse a manifest that names it.
-func withoutOwn(layers []layer, own *Verifier, text []byte) (kept []layer, done bool) {
+func withoutOwn(layers []layer, own trusted, text []byte) (kept []layer, done bool) {
+	key := &Verifier{trusted: []trusted{own}}
 	for _, l := range layers {
-		_, err := own.signerOf(l)
+		_, err := key.signerOf(l)
 		switch {
 		case err == nil && bytes.Equal(l.payload, text):
 			return nil, true

@@ -18,14 +18,17 @@ import (
 	"os"
 	"strings"
 
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	cosignbundle "github.com/sigstore/cosign/v2/pkg/cosign/bundle"
 	"github.com/sigstore/cosign/v2/pkg/oci/static"
 	"github.com/sigstore/cosign/v2/pkg/types"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
 	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/sigstore/sigstore/pkg/signature/dsse"
 	"github.com/sigstore/sigstore/pkg/signature/options"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/lockage/lockage/internal/bounded"
 )
@@ -83,11 +86,19 @@ func (k *Key) Identity() Identity { return Identity{PublicKey: k.public} }
 
 // SignStatement implements [Signer].
 func (k *Key) SignStatement(ctx context.Context, statement []byte) ([]byte, error) {
-	envelope, err := dsse.WrapSigner(k.signer, types.IntotoPayloadType).SignMessage(bytes.NewReader(statement), options.WithContext(ctx))
+	message := dsse.PAE(types.IntotoPayloadType, statement)
+	sig, err := k.signer.SignMessage(bytes.NewReader(message), options.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	return cosignbundle.MakeNewBundle(k.public.key, nil, statement, envelope, nil, nil)
+	bundle, err := cosignbundle.MakeProtobufBundle(k.public.hint(), nil, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	bundle.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
+		Payload: statement, PayloadType: types.IntotoPayloadType, Signatures: []*protodsse.Signature{{Sig: sig}},
+	}}
+	return protojson.Marshal(bundle)
 }
 
 // SignPayload implements [Signer].

@@ -161,9 +161,16 @@ func verifierOf(t testing.TB, keys map[string]*Key) *Verifier {
 
 func mustAttest(t testing.TB, store Store, subject ocispec.Descriptor, signer Signer, s Statement) ocispec.Descriptor {
 	t.Helper()
-	desc, err := Attest(t.Context(), store, subject, signer, s)
+	bundle, err := Attest(t.Context(), store, subject, signer, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return desc
+	referrer, err := bundle.asReferrer(subject.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageManifest, Digest: bundle.Referrer,
+		ArtifactType: referrer.ArtifactType, Annotations: referrer.Annotations,
+	}
 }

@@ -115,7 +115,7 @@ type Verified struct {
 	predicateType string
 	predicate     json.RawMessage
 	provenance    func() (Provenance, error)
-	referrer      digest.Digest
+	bundle        Bundle
 }
 
 // PredicateType returns the kind of the statement, a URI.
@@ -133,8 +133,8 @@ func (v Verified) Provenance() (Provenance, error) {
 	return v.provenance()
 }
 
-// Referrer returns the digest of the manifest by which the statement is attached.
-func (v Verified) Referrer() digest.Digest { return v.referrer }
+// Bundle returns the bundle that the statement was read from; the caller must not change it.
+func (v Verified) Bundle() Bundle { return v.bundle }
 
 // Rejected is something attached to an artifact that proves nothing, and why.
 type Rejected struct {
@@ -189,7 +189,7 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 		statement, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact)
 		switch {
 		case cause == nil && err == nil:
-			proven := Verified{proof: t.proves(statement.Subject), predicateType: statement.PredicateType, predicate: statement.Predicate, referrer: b.Referrer}
+			proven := Verified{proof: t.proves(statement.Subject), predicateType: statement.PredicateType, predicate: statement.Predicate, bundle: b}
 			if proven.predicateType == PredicateProvenance {
 				proven.provenance = sync.OnceValues(func() (Provenance, error) { return parseProvenance(statement.Predicate) })
 			}

@@ -50,7 +50,7 @@ func TestAttestAndVerify(t *testing.T) {
 	}
 	s := verified[1]
 	if s.PredicateType() != PredicateSignature || string(s.Predicate()) != "{}" || s.Claim() != claim("test") ||
-		s.SubjectName() != claim("test").Repository || s.Digest() != subject.Digest || s.Referrer() != signed.Digest ||
+		s.SubjectName() != claim("test").Repository || s.Digest() != subject.Digest || s.Bundle().Referrer != signed.Digest ||
 		s.KeyFingerprint() != hydrator.PublicKey().Fingerprint() || s.Annotations()["stage"] != "test" {
 		t.Errorf("signature: %+v", s)
 	}

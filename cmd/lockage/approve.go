@@ -191,7 +191,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 
 // attach signs a statement and attaches it, unless the artifact has the same one. It completes the result and emits it.
 func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.Statement, same func(sign.Verified) bool, result attestResult) error {
-	referrer, attached, err := predicate.Attach(ctx, t.repository, t.desc, s.key, statement, same)
+	bundle, attached, err := predicate.Attach(ctx, t.repository, t.desc, s.key, statement, same)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 	}
 	result.Pipeline, result.Stage, result.Release = t.declared.Pipeline, t.declared.Stage, t.lock.ReleaseID
 	result.Reference, result.Digest = t.reference, t.desc.Digest
-	result.Type, result.Statement = statement.PredicateType, referrer
+	result.Type, result.Statement = statement.PredicateType, bundle.Digest()
 	result.Identity, result.Key = s.names, s.key.Identity().PublicKey.Fingerprint()
 	a.emit(list[attestResult]{result})
 	return nil

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/oci"
@@ -57,10 +56,10 @@ func Tag(t testing.TB, repository *oci.Repository, desc ocispec.Descriptor, tags
 	}
 }
 
-// Attest signs a statement about a manifest, attaches it, and returns the digest of the referrer.
-func Attest(t testing.TB, repository *oci.Repository, desc ocispec.Descriptor, key *sign.Key, statement sign.Statement) digest.Digest {
+// Attest signs a statement about a manifest, attaches it, and returns it.
+func Attest(t testing.TB, repository *oci.Repository, desc ocispec.Descriptor, key *sign.Key, statement sign.Statement) sign.Bundle {
 	t.Helper()
-	return must(sign.Attest(t.Context(), repository, desc, key, statement))(t).Digest
+	return must(sign.Attest(t.Context(), repository, desc, key, statement))(t)
 }
 
 // Key makes a signing key.

@@ -111,7 +111,7 @@ func (s *scene) state(p pushed, identity, predicateType string) digest.Digest {
 	statement := sign.NewSignature(p.desc.Digest, sign.Claim{Pipeline: "app", Stage: "production", Release: release, Repository: p.repository.Name()})
 	statement.PredicateType = predicateType
 	statement.Predicate = []byte(`{"by":"` + identity + `"}`)
-	return testworld.Attest(s.t, p.repository, p.desc, s.keys[identity], statement)
+	return testworld.Attest(s.t, p.repository, p.desc, s.keys[identity], statement).Digest()
 }
 
 func (s *scene) request(p pushed, gates ...pipeline.Gate) evidence.Request {

@@ -159,7 +159,7 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	if v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == "" {
 		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.Release, r.Stage, r.Pipeline, r.Repository)
 	}
-	return Promotion{Promotion: r, Referrer: v.Referrer(), Key: v.KeyFingerprint(), Since: r.Time}, nil
+	return Promotion{Promotion: r, Referrer: v.Bundle().Referrer, Key: v.KeyFingerprint(), Since: r.Time}, nil
 }
 
 // intact returns ErrBroken unless an episode's files are those that were promoted: at the head if the episode contains it,

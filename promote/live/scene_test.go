@@ -101,7 +101,7 @@ func (s *scene) record(p *promotion) *live.Promotion {
 	if err != nil {
 		s.Fatal(err)
 	}
-	referrer := testworld.Attest(s, s.repository, p.release.desc, p.key, statement)
+	referrer := testworld.Attest(s, s.repository, p.release.desc, p.key, statement).Referrer
 	return &live.Promotion{Promotion: p.Promotion, Referrer: referrer, Key: p.key.PublicKey().Fingerprint()}
 }
 

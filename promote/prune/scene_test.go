@@ -145,7 +145,7 @@ func (s *scene) publish(m made) ocispec.Descriptor {
 
 func (s *scene) attest(desc ocispec.Descriptor, key *sign.Key, statement sign.Statement) digest.Digest {
 	s.Helper()
-	return testworld.Attest(s, s.repository, desc, key, statement)
+	return testworld.Attest(s, s.repository, desc, key, statement).Referrer
 }
 
 func (s *scene) tag(desc ocispec.Descriptor, tags ...string) {

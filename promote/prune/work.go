@@ -228,10 +228,10 @@ func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.
 			release := claim.Release
 			if claim.Release = ""; claim == own && s.SubjectName() == own.Repository {
 				signed = append(signed, release)
-				signatures[s.Referrer()] = true
+				signatures[s.Bundle().Referrer] = true
 			}
 		case s.Identity() == pipeline.RolePromoter && s.PredicateType() == predicate.TypePromotion:
-			records[s.Referrer()] = true
+			records[s.Bundle().Referrer] = true
 			r, err := predicate.ParsePromotion(s)
 			unfinished = unfinished || err == nil && r.Sequence > w.sequence
 		}

@@ -88,12 +88,12 @@ func attach(t *testing.T, repository *oci.Repository, a oci.Artifact, key *sign.
 	if err != nil {
 		t.Fatal(err)
 	}
-	referrer, attached, err := predicate.Attach(t.Context(), repository, a.Descriptor, key, statement, stated)
+	bundle, attached, err := predicate.Attach(t.Context(), repository, a.Descriptor, key, statement, stated)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if desc, err := repository.Resolve(t.Context(), referrer.String()); err != nil || desc.Digest != referrer {
-		t.Errorf("the registry has no %s: %v", referrer, err)
+	if desc, err := repository.Resolve(t.Context(), bundle.Referrer.String()); err != nil || desc.Digest != bundle.Referrer {
+		t.Errorf("the registry has no %s: %v", bundle.Referrer, err)
 	}
 	return attached
 }

@@ -123,25 +123,24 @@ func decode(v sign.Verified, predicateType string, predicate any) error {
 }
 
 // Attach signs a statement and attaches it to its subject, unless the same key signed one of the same type, about the same
-// repository, for which stated returns true. It returns the digest of the manifest that attaches the statement, and whether
-// that is new.
+// repository, for which stated returns true. It returns the statement that is attached, and whether it is new.
 func Attach(ctx context.Context, store sign.Store, subject ocispec.Descriptor, signer sign.Signer, statement sign.Statement,
-	stated func(sign.Verified) bool) (referrer digest.Digest, attached bool, err error) {
+	stated func(sign.Verified) bool) (bundle sign.Bundle, attached bool, err error) {
 	own, err := sign.NewVerifier(signer.Identity())
 	if err != nil {
-		return "", false, err
+		return bundle, false, err
 	}
 	before, _, err := sign.Verify(ctx, store, subject, own)
 	if err != nil {
-		return "", false, err
+		return bundle, false, err
 	}
 	for _, v := range before {
 		if v.PredicateType() == statement.PredicateType && v.SubjectName() == statement.Subject.Name && stated(v) {
-			return v.Referrer(), false, nil
+			return v.Bundle(), false, nil
 		}
 	}
-	desc, err := sign.Attest(ctx, store, subject, signer, statement)
-	return desc.Digest, err == nil, err
+	bundle, err = sign.Attest(ctx, store, subject, signer, statement)
+	return bundle, err == nil, err
 }
 
 // StatedBy reports whether a statement is this approval. The times may differ, and so may the comment if this one has none.
