@@ -12,6 +12,7 @@ type atlas struct {
 	names        map[string]string   // pipeline name to file
 	repositories map[string]string   // artifact repository to file
 	mirrors      map[string][]mirror // directories by remote and branch
+	owned        map[string]string   // who writes all of a branch, by remote and name
 	branches     map[string]string   // who writes a branch, by remote and name
 	folders      map[string]string   // a branch by each folder in the path of its name
 }
@@ -34,49 +35,71 @@ func (a *atlas) addStage(p *Pipeline, stage string, e effective, c *checker) {
 	if n := p.doc.Find("artifacts"); n.IsString() {
 		a.addRepository(p, stage, n, c)
 	}
-	m := e.Mirror.withDefaults(p.Name, stage)
-	if m == nil || m.Path == "" {
-		return
-	}
 	owner := "stage " + stage + " of " + p.File
-	a.addPlace(e, m, "branch", m.Branch, owner, c)
-	if m.ShowsCandidates() {
-		a.addPlace(e, m, "live", m.Live, owner, c)
+	m := e.Mirror.withDefaults(stage)
+	l := e.Ledger.withDefaults(p.Name, stage, m)
+	a.addOwned(e, l.Remote, "ledger", "candidates", l.Candidates, "pipeline "+p.File, c)
+	switch {
+	case m.ShowsLive():
+		a.addOwned(e, m.Remote, "mirror", "branch", m.Branch, owner, c)
+	default:
+		a.addOwned(e, l.Remote, "ledger", "live", l.Live, owner, c)
+		if m != nil && m.Path != "" {
+			a.addPlace(e, m, owner, c)
+		}
 	}
 	if m.Reviewed() {
-		a.addBranch(e, m, "review", ReviewBranch(p.Name, stage, "release"), owner, c)
+		a.addBranch(e, m.Remote, "mirror", "review", ReviewBranch(p.Name, stage, "release"), owner, c)
 	}
 }
 
-// addPlace claims a stage's directory on a branch, which the given key of its mirror names.
-func (a *atlas) addPlace(e effective, m *Mirror, key, branch, owner string, c *checker) {
-	place := m.Remote + " " + branch
+// addOwned claims all of a branch, which a key names.
+func (a *atlas) addOwned(e effective, remote, section, key, branch, owner string, c *checker) {
+	place := remote + " " + branch
+	other, taken := a.owned[place]
+	if shared := a.mirrors[place]; !taken && len(shared) > 0 {
+		other = shared[0].owner
+	}
+	if other != "" && other != owner {
+		c.add(e.doc.At(section, key).Pos, "%s.%s: branch %s is written by %s: name a branch of its own, with {pipeline} and {stage} in it", section, key, branch, other)
+		return
+	}
+	a.owned[place] = owner
+	a.addBranch(e, remote, section, key, branch, owner, c)
+}
+
+// addPlace claims a stage's directory on its stage branch.
+func (a *atlas) addPlace(e effective, m *Mirror, owner string, c *checker) {
+	place := m.Remote + " " + m.Branch
+	if other, taken := a.owned[place]; taken {
+		c.add(e.doc.At("mirror", "branch").Pos, "mirror.branch: branch %s is written by %s: name another one", m.Branch, other)
+	}
 	for _, other := range a.mirrors[place] {
 		if within(m.Path, other.dir) || within(other.dir, m.Path) {
 			c.add(e.doc.At("mirror", "path").Pos, "mirror.path %q overlaps %q, which %s writes on branch %s of remote %s",
-				m.Path, other.dir, other.owner, branch, m.Remote)
+				m.Path, other.dir, other.owner, m.Branch, m.Remote)
 		}
 	}
 	a.mirrors[place] = append(a.mirrors[place], mirror{m.Path, owner})
-	a.addBranch(e, m, key, branch, owner, c)
+	a.addBranch(e, m.Remote, "mirror", "branch", m.Branch, owner, c)
 }
 
 // addBranch claims a branch. Git keeps a branch's name as a path: «a» and «a/b» exclude each other.
-func (a *atlas) addBranch(e effective, m *Mirror, key, branch, owner string, c *checker) {
-	name := m.Remote + " " + branch
+func (a *atlas) addBranch(e effective, remote, section, key, branch, owner string, c *checker) {
+	name := remote + " " + branch
 	if _, known := a.branches[name]; known {
 		return
 	}
 	a.branches[name] = owner
 	report := func(other, writer string) {
-		c.add(e.doc.At("mirror", key).Pos, "mirror.%s: Git has no branch %q beside %q, which %s writes: rename one of them",
-			key, branch, strings.TrimPrefix(other, m.Remote+" "), writer)
+		c.add(e.doc.At(section, key).Pos, "%s.%s: Git has no branch %q beside %q, which %s writes: rename one of them",
+			section, key, branch, strings.TrimPrefix(other, remote+" "), writer)
 	}
 	if inside, ok := a.folders[name]; ok {
 		report(inside, a.branches[inside])
 	}
 	for folder := path.Dir(branch); folder != "." && folder != "/"; folder = path.Dir(folder) {
-		above := m.Remote + " " + folder
+		above := remote + " " + folder
 		if writer, ok := a.branches[above]; ok {
 			report(above, writer)
 		}

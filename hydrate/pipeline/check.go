@@ -265,6 +265,7 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 		c.add(d.At("render", "set").Pos, "render.set: a key is empty")
 	}
 	e.checkMirror(c)
+	e.checkLedger(c)
 	for _, role := range []string{"hydrator", "promoter"} {
 		c.rule(d, NotEmpty, "sign", role, "key")
 		c.rule(d, RepositoryPath, "sign", role, "keyless", "signingConfig")

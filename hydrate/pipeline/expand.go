@@ -22,6 +22,7 @@ type Expanded struct {
 	Render     hydrate.Options // without the content of values files
 	Values     []ValuesFile
 	Mirror     *Mirror             `yaml:"mirror"` // nil for a stage without a mirror
+	Ledger     Ledger              `yaml:"ledger"`
 	Sign       Sign                `yaml:"sign"`
 	Identities map[string]Identity `yaml:"identities"`
 	Gates      []Gate              `yaml:"gates"`
@@ -56,7 +57,8 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	expanded.Pipeline, expanded.Stage, expanded.Repository = p.Name, stage, p.Repository(stage)
 	expanded.SourceRepo = cmp.Or(l.Packaging.SourceRepo, p.SourceRepo)
 	expanded.Render, expanded.Values = e.Render.options(stage), e.Render.Values
-	expanded.Mirror = e.Mirror.withDefaults(p.Name, stage)
+	expanded.Mirror = e.Mirror.withDefaults(stage)
+	expanded.Ledger = e.Ledger.withDefaults(p.Name, stage, expanded.Mirror)
 	if expanded.SourceRepo == "" {
 		c.add(p.doc.Pos, "sourceRepo is missing, and lock %s names no packaging.sourceRepo: write it in either", l.ReleaseID)
 	}
@@ -80,7 +82,7 @@ func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effec
 	stage := p.Stages[i].Name
 	declared := p.doc.At("stages", i)
 	doc := p.doc.Pick(func(key string) bool {
-		return slices.Contains([]string{"render", "mirror", "sign", "identities"}, key)
+		return slices.Contains([]string{"render", "mirror", "ledger", "sign", "identities"}, key)
 	})
 	for _, key := range []string{"render", "mirror", "sign"} {
 		doc = doc.With(key, strictyaml.Merge(doc.Get(key), declared.Get(key)))

@@ -132,6 +132,7 @@ stages:
 			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "test", Namespace: "app-test", KubeVersion: "1.30",
 				Set: set("test", "{image}", "default", "0x10"), IncludeCRDs: true, Hooks: hydrate.HooksDeploy}, Layout: hydrate.PerObject},
 			Values:     []ValuesFile{{File: "env/dev.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 11, Column: 12}}, {File: "common.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 11, Column: 30}}},
+			Ledger:     Ledger{"origin", "live/app/test", "candidates/app"},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/test.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/test.pub"}, "promoter": {Key: "keys/p.pub"}},
 		},
@@ -140,6 +141,7 @@ stages:
 			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"},
 				Set: set("prod", "", "prod", "yes"), Hooks: hydrate.HooksNone}, AllowNondeterminism: true, AllowSecrets: []string{"s"}, Layout: hydrate.Single, AssertImage: hydrate.AssertAnywhere},
 			Values:     []ValuesFile{{File: "prod.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 28, Column: 16}}},
+			Ledger:     Ledger{"origin", "live/app/prod", "candidates/app"},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/prod.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/prod.pub"}, "promoter": {Key: "keys/p.pub"}},
 		},
@@ -176,7 +178,7 @@ func TestExpandDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, got.Render); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(&Mirror{Remote: "origin", Branch: "stage/s", Path: "p", When: OnHydrate, Review: NoReview, Live: "live/a/s"}, got.Mirror); diff != "" {
+	if diff := cmp.Diff(&Mirror{Remote: "origin", Branch: "stage/s", Path: "p", When: OnHydrate, Review: NoReview}, got.Mirror); diff != "" {
 		t.Error(diff)
 	}
 	// The input digest holds these bytes: they change for a reason only.

@@ -50,7 +50,7 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 			pipelines = append(pipelines, p)
 		}
 	}
-	a := &atlas{map[string]string{}, map[string]string{}, map[string][]mirror{}, map[string]string{}, map[string]string{}}
+	a := &atlas{map[string]string{}, map[string]string{}, map[string][]mirror{}, map[string]string{}, map[string]string{}, map[string]string{}}
 	for _, p := range pipelines {
 		p.check(c)
 		if !ld.keyless {

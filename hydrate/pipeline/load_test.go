@@ -44,7 +44,7 @@ func fullRepo(t *testing.T) fstest.MapFS {
 func TestLoadFullIsRefusedByKey(t *testing.T) {
 	t.Parallel()
 	_, err := Load(fullRepo(t), someKinds(), "apps/codeai.yaml")
-	want := `apps/codeai.yaml:56:34: sign.hydrator.keyless is not supported yet: remove it`
+	want := `apps/codeai.yaml:57:34: sign.hydrator.keyless is not supported yet: remove it`
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -71,8 +71,9 @@ func TestLoadFull(t *testing.T) {
 			Overlay: "apps/codeai/deployments/{stage}/deploy", Nondeterminism: "deny", AllowSecrets: []string{}, Layout: "per-object",
 		},
 		Mirror: &Mirror{Remote: "origin", Branch: "stage/{stage}", Path: "apps/codeai/deployments/{stage}/deploy", When: OnHydrate, Review: NoReview,
-			Live: "live/{pipeline}/{stage}", SignCommits: &SignCommits{"env://COMMIT_KEY"}},
-		Sign: Sign{&Signer{Key: "env://HYDRATOR_KEY"}, &Signer{Key: "kms://acme/promote-{stage}"}},
+			SignCommits: &SignCommits{"env://COMMIT_KEY"}},
+		Ledger: Ledger{Remote: "origin", Live: "live/{pipeline}/{stage}", Candidates: "candidates/{pipeline}"},
+		Sign:   Sign{&Signer{Key: "env://HYDRATOR_KEY"}, &Signer{Key: "kms://acme/promote-{stage}"}},
 		Identities: map[string]Identity{
 			"hydrator": {Key: "keys/hydrator.pub"}, "promoter": {Key: "keys/promote-{stage}.pub"}, "sre": {Key: "keys/sre.pub"},
 			"ci":               {Issuer: "https://token.actions.githubusercontent.com", Subject: "https://github.com/acme/app/.github/workflows/ci.yml@refs/heads/main"},
@@ -178,7 +179,8 @@ a.yaml:6:24: unknown key "nam" in stages[1] (did you mean "name"?)`},
 // TestLoadRefusesLater judges keys that are not supported yet.
 func TestLoadRefusesLater(t *testing.T) {
 	t.Parallel()
-	in := header + `mirror: {remote: --x, branch: a..b, path: ., when: x, review: y, reviewers: [''], live: x.lock, signCommits: {}}
+	in := header + `mirror: {remote: --x, branch: a..b, path: ., when: x, review: y, reviewers: [''], signCommits: {}}
+ledger: {live: "{stage}.lock", candidates: /x}
 render: {overlay: ../o, kustomize: {base: /x}}
 identities: {ci: {key: k}}
 stages:
@@ -197,12 +199,13 @@ a.yaml:6:43: mirror.path: "." is the whole branch: name a directory
 a.yaml:6:52: mirror.when: "x" is not known: write hydrate or promote
 a.yaml:6:63: mirror.review: "y" is not known: write none or pull-request
 a.yaml:6:78: mirror.reviewers: "" is empty
-a.yaml:6:89: mirror.live: "x.lock" is not a branch name
-a.yaml:6:110: mirror.signCommits.key is missing
-a.yaml:7:19: render.overlay: "../o" holds ` + "`..`" + `: write it relative to the GitOps repository's root
-a.yaml:7:36: render: overlay and kustomize exclude each other: keep one
-a.yaml:7:43: render.kustomize.base: "/x" is absolute: write it relative to the GitOps repository's root
-a.yaml:14:32: mirror.path "p" overlaps "p/q", which stage s of a.yaml writes on branch ok of remote --x`
+a.yaml:6:96: mirror.signCommits.key is missing
+a.yaml:7:16: ledger.live: "plain.lock" is not a branch name
+a.yaml:7:44: ledger.candidates: "/x" is not a branch name
+a.yaml:8:19: render.overlay: "../o" holds ` + "`..`" + `: write it relative to the GitOps repository's root
+a.yaml:8:36: render: overlay and kustomize exclude each other: keep one
+a.yaml:8:43: render.kustomize.base: "/x" is absolute: write it relative to the GitOps repository's root
+a.yaml:15:32: mirror.path "p" overlaps "p/q", which stage s of a.yaml writes on branch ok of remote --x`
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -243,13 +246,15 @@ func TestLoadSeveral(t *testing.T) {
 func TestBranchesThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for mirror, want := range map[string]string{
-		"{path: x, branch: review, review: pull-request}": `Git has no branch "review/a/s/release" beside "review", which stage s of p.yaml writes: rename one of them`,
-		"{path: x, branch: live}":                         `mirror.live: Git has no branch "live/a/s" beside "live"`,
-		"{path: x, branch: live/a/s/more}":                `mirror.live: Git has no branch "live/a/s" beside "live/a/s/more"`,
-		"{path: x, branch: b, live: b}":                   `mirror.path "x" overlaps "x", which stage s of p.yaml writes on branch b of remote origin`,
-		"{path: x, branch: live, when: promote}":          "",
-		"{path: x, branch: /live}":                        "is not a branch name",
-		"{path: x, branch: stage/s, live: stage/l}":       "",
+		"{path: x, branch: review, review: pull-request}":     `Git has no branch "review/a/s/release" beside "review", which stage s of p.yaml writes: rename one of them`,
+		"{path: x, branch: live}":                             `mirror.branch: Git has no branch "live" beside "live/a/s"`,
+		"{path: x, branch: live/a/s/more}":                    `mirror.branch: Git has no branch "live/a/s/more" beside "live/a/s"`,
+		"{path: x, branch: b}\nledger: {live: b}":             `mirror.branch: branch b is written by stage s of p.yaml: name another one`,
+		"{path: x}\nledger: {candidates: live/a/s}":           `ledger.live: branch live/a/s is written by pipeline p.yaml: name a branch of its own, with {pipeline} and {stage} in it`,
+		"{path: x, when: promote}\nledger: {live: l}":         "ledger.live: with mirror.when: promote the stage branch records what is live",
+		"{path: x, branch: live, when: promote}":              "",
+		"{path: x, branch: /live}":                            "is not a branch name",
+		"{path: x, branch: stage/s}\nledger: {live: stage/l}": "",
 	} {
 		text := "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\nname: a\nlock: l\nartifacts: ghcr.io/acme/a\nrender: {kubeVersion: \"1.34\"}\nmirror: " +
 			mirror + "\nstages: [{name: s}]\n"

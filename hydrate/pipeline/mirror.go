@@ -36,7 +36,6 @@ type Mirror struct {
 	Draft       bool         `yaml:"draft" jsonschema_description:"Whether pull requests open as drafts."`
 	AutoMerge   bool         `yaml:"autoMerge" jsonschema_description:"Whether the forge merges once its rules are met."`
 	Attributes  bool         `yaml:"gitattributes" jsonschema:"default=false" jsonschema_description:"Whether a .gitattributes beside the manifests marks them as generated, for the forge's diff view."`
-	Live        string       `yaml:"live" jsonschema_description:"The live ref. Default: live/{pipeline}/{stage}."`
 	SignCommits *SignCommits `yaml:"signCommits" jsonschema_description:"The SSH key that signs commits."`
 }
 
@@ -65,16 +64,8 @@ func ReviewBranch(pipeline, stage, release string) string {
 	return ReviewPrefix + pipeline + "/" + stage + "/" + release
 }
 
-// LiveBranch returns the branch of the live ref: the stage branch if promotion writes it, else a branch beside it.
-func (m *Mirror) LiveBranch() string {
-	if m.ShowsLive() {
-		return m.Branch
-	}
-	return m.Live
-}
-
 // withDefaults returns a copy with the defaults of a stage.
-func (m *Mirror) withDefaults(pipeline, stage string) *Mirror {
+func (m *Mirror) withDefaults(stage string) *Mirror {
 	if m == nil {
 		return nil
 	}
@@ -83,21 +74,22 @@ func (m *Mirror) withDefaults(pipeline, stage string) *Mirror {
 	full.Branch = cmp.Or(m.Branch, "stage/"+stage)
 	full.When = cmp.Or(m.When, OnHydrate)
 	full.Review = cmp.Or(m.Review, NoReview)
-	full.Live = cmp.Or(m.Live, "live/"+pipeline+"/"+stage)
 	return &full
+}
+
+// branch is the rule for names of branches.
+func branch(name string) string {
+	if !branchName.MatchString(name) || strings.Contains(name, "..") || strings.HasSuffix(name, ".") ||
+		slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
+		return "is not a branch name"
+	}
+	return ""
 }
 
 // checkMirror checks the mirror of an expanded stage.
 func (e effective) checkMirror(c *checker) {
 	if e.Mirror == nil {
 		return
-	}
-	branch := func(name string) string {
-		if !branchName.MatchString(name) || strings.Contains(name, "..") || strings.HasSuffix(name, ".") ||
-			slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
-			return "is not a branch name"
-		}
-		return ""
 	}
 	d := e.doc
 	if d.Find("mirror", "path") == nil {
@@ -106,7 +98,6 @@ func (e effective) checkMirror(c *checker) {
 	c.rule(d, subdirectory, "mirror", "path")
 	c.repositoryURL(d, "mirror", "remote")
 	c.rule(d, branch, "mirror", "branch")
-	c.rule(d, branch, "mirror", "live")
 	c.rule(d, oneOf(string(OnHydrate), string(OnPromote)), "mirror", "when")
 	c.rule(d, oneOf(string(NoReview), string(PullRequest)), "mirror", "review")
 	c.rule(d, NotEmpty, "mirror", "reviewers")

@@ -29,6 +29,7 @@ type Pipeline struct {
 	Vars       string              `yaml:"vars" jsonschema_description:"A YAML file in the GitOps repository whose scalar keys become placeholders. {pipeline} and {stage} are expanded in its name."`
 	Render     Render              `yaml:"render" jsonschema_description:"How manifests are rendered; stages override single keys."`
 	Mirror     *Mirror             `yaml:"mirror" jsonschema_description:"Where manifests are committed for review. Absent: no mirror."`
+	Ledger     Ledger              `yaml:"ledger" jsonschema_description:"The branches that record candidates and what is live."`
 	Sign       Sign                `yaml:"sign" jsonschema_description:"The keys that sign."`
 	Identities map[string]Identity `yaml:"identities" jsonschema_description:"Who is trusted, by name. hydrator and promoter are the two roles."`
 	Stages     []Stage             `yaml:"stages,required" jsonschema_description:"The stages. Their order is that of after."`

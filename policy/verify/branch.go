@@ -34,7 +34,7 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 			if m == nil {
 				continue
 			}
-			live := branch == m.LiveBranch() // which shows what was promoted
+			live := branch == declared.LiveRef().Branch // which shows what was promoted
 			if !live && branch != m.Branch {
 				continue
 			}

@@ -17,6 +17,10 @@ import (
 // Remotes opens the repositories that have stage branches; *git.Repository is one.
 type Remotes interface {
 	Remote(ctx context.Context, nameOrURL string) (*git.Remote, error)
+	// Remotes returns the names of the configured remotes.
+	Remotes(ctx context.Context) ([]string, error)
+	// Root is the repository's folder.
+	Root() string
 }
 
 // MirrorRemote opens the repository that has the branches of a stage with a mirror.
@@ -24,6 +28,32 @@ func MirrorRemote(ctx context.Context, declared pipeline.Expanded, remotes Remot
 	remote, err := remotes.Remote(ctx, declared.Mirror.Remote)
 	if err != nil {
 		return nil, fmt.Errorf("pipeline %s: mirror.remote of stage %s: %w", declared.Pipeline, declared.Stage, err)
+	}
+	return remote, nil
+}
+
+// LiveRef opens the repository that records what is live in a stage, and returns the place in it. A GitOps repository without
+// any remote records it itself.
+func LiveRef(ctx context.Context, declared pipeline.Expanded, remotes Remotes) (*git.Remote, ledger.Place, error) {
+	at := declared.LiveRef()
+	remote, err := ledgerRemote(ctx, declared, at.Remote, remotes)
+	return remote, ledger.Place{Branch: at.Branch, Path: at.Path}, err
+}
+
+// LedgerRemote opens the repository that records the candidates of a stage.
+func LedgerRemote(ctx context.Context, declared pipeline.Expanded, remotes Remotes) (*git.Remote, error) {
+	return ledgerRemote(ctx, declared, declared.Ledger.Remote, remotes)
+}
+
+func ledgerRemote(ctx context.Context, declared pipeline.Expanded, name string, remotes Remotes) (*git.Remote, error) {
+	remote, err := remotes.Remote(ctx, name)
+	if errors.Is(err, git.ErrNotFound) && declared.Mirror == nil {
+		if alone, rerr := remotes.Remotes(ctx); rerr == nil && len(alone) == 0 {
+			remote, err = remotes.Remote(ctx, remotes.Root())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %s: ledger.remote: %w", declared.Pipeline, err)
 	}
 	return remote, nil
 }

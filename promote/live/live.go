@@ -86,11 +86,11 @@ func Open(ctx context.Context, files fs.FS, declared pipeline.Expanded, client *
 // PlaceOf returns the live ref of a declared stage: the stage branch if promotion writes it, else a branch that only
 // promotion writes. It is zero without a mirror.
 func PlaceOf(declared pipeline.Expanded) ledger.Place {
-	m := declared.Mirror
-	if m == nil {
+	if declared.Mirror == nil {
 		return ledger.Place{}
 	}
-	return ledger.Place{Branch: m.LiveBranch(), Path: m.Path}
+	at := declared.LiveRef()
+	return ledger.Place{Branch: at.Branch, Path: at.Path}
 }
 
 // Promotion is a verified record that the live ref's history names; without a mirror, that the chain reaches.

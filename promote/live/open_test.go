@@ -10,33 +10,9 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 )
-
-func TestPlaceOf(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		mirror *pipeline.Mirror
-		want   ledger.Place
-	}{
-		"no mirror": {nil, ledger.Place{}},
-		"beside the stage branch": {
-			&pipeline.Mirror{When: pipeline.OnHydrate, Branch: "stage/production", Path: "apps/web", Live: "is-live"}, ledger.Place{Branch: "is-live", Path: "apps/web"},
-		},
-		"the stage branch itself": {
-			&pipeline.Mirror{When: pipeline.OnPromote, Branch: "stage/production", Path: "apps/web", Live: "is-live"}, ledger.Place{Branch: "stage/production", Path: "apps/web"},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if got := live.PlaceOf(pipeline.Expanded{Pipeline: "web", Stage: "production", Mirror: test.mirror}); got != test.want {
-				t.Errorf("got %+v, want %+v", got, test.want)
-			}
-		})
-	}
-}
 
 // remotes opens nothing.
 type remotes struct{}
@@ -44,6 +20,9 @@ type remotes struct{}
 var errNoRemote = errors.New("no such remote")
 
 func (remotes) Remote(context.Context, string) (*git.Remote, error) { return nil, errNoRemote }
+
+func (remotes) Remotes(context.Context) ([]string, error) { return []string{"origin"}, nil }
+func (remotes) Root() string                                { return "" }
 
 func TestOpen(t *testing.T) {
 	t.Parallel()

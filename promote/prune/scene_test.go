@@ -62,6 +62,9 @@ func (noRemotes) Remote(context.Context, string) (*git.Remote, error) {
 	return nil, errors.New("no remote")
 }
 
+func (noRemotes) Remotes(context.Context) ([]string, error) { return []string{"origin"}, nil }
+func (noRemotes) Root() string                                { return "" }
+
 // scene is a pipeline without mirrors, its releases 1 to 4, the newest last, and a registry.
 type scene struct {
 	*testing.T
