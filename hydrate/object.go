@@ -10,12 +10,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/lockage/lockage/internal/memo"
 )
 
 // Bounds on the output of a renderer. They are far above real packages (the largest known charts have some 5 MB of custom
 // resource definitions) and keep a hostile one from exhausting memory.
 const (
 	maxDocumentBytes = 32 << 20 // of one document, and again of the values that its aliases expand to
+	maxWrittenBytes  = 64 << 20 // of the objects of one stage as they are written, which may be one file
 	maxDepth         = 256      // of maps and lists nested in one document
 	maxListDepth     = 8        // of lists of objects in lists of objects
 	maxObjects       = 20_000   // of one stage
@@ -39,6 +42,7 @@ type Object struct {
 type document struct {
 	content map[string]any
 	encoded func() []byte
+	marks   func() int // of encoded
 	found   func() findings
 }
 
@@ -47,7 +51,8 @@ type document struct {
 func (o Object) Content() map[string]any { return o.content }
 
 // YAML returns the object as the tree holds it: block style, keys sorted, long strings unbroken, strings of several lines
-// as literal blocks, a newline at the end. It is shared: callers must not change it.
+// as literal blocks, a newline at the end. It ends early above the bound on one document, which no stage is published with.
+// It is shared: callers must not change it.
 func (o Object) YAML() []byte { return o.encoded() }
 
 // String names the object for people: "Deployment.apps staging/web".
@@ -76,11 +81,18 @@ func (o Object) identity() identity {
 	return id
 }
 
-// Decoder decodes manifests, and keeps documents that it met more than once: what stages share (mostly definitions of custom
-// resources) is decoded and encoded once. The zero Decoder is ready; it is safe for concurrent use.
+// Decoder decodes manifests, and keeps documents that are fixed or that it met more than once: what stages share (mostly definitions
+// of custom resources) is decoded and encoded once. The zero Decoder is ready; it is safe for concurrent use.
 type Decoder struct {
+	fixed memo.Map[location, parsed]
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]parsed // the zero parsed: met once, not kept
+}
+
+// location is where a fixed document lies in memory, which stays in use.
+type location struct {
+	first *byte
+	size  int
 }
 
 // parsed is the result of parsing one document: its objects, without their source, or an error.
@@ -101,7 +113,7 @@ func (d *Decoder) Objects(manifests []Manifest) ([]Object, error) {
 			return nil, fmt.Errorf("%s: document %d: more values than can be decoded: the stage has more than %d newlines and characters of %q up to here; "+
 				"does a loop write more than it should?", m.Source, m.Document, maxMarks, marks[1:])
 		}
-		p := d.parse(m.Data)
+		p := d.parse(m)
 		if p.err != nil {
 			if len(problems) == maxProblems {
 				problems = append(problems, errors.New("and more like these"))
@@ -140,10 +152,19 @@ func Objects(manifests []Manifest) ([]Object, error) {
 	return new(Decoder).Objects(manifests)
 }
 
-func (d *Decoder) parse(data []byte) parsed {
-	if len(data) > maxDocumentBytes {
-		return parsed{err: fmt.Errorf("%d bytes, more than the %d that one document may have", len(data), maxDocumentBytes)}
+func (d *Decoder) parse(m Manifest) parsed {
+	if len(m.Data) > maxDocumentBytes {
+		return parsed{err: fmt.Errorf("%d bytes, more than the %d that one document may have", len(m.Data), maxDocumentBytes)}
 	}
+	if !m.Fixed || len(m.Data) == 0 {
+		return d.parseBytes(m.Data, false)
+	}
+	p, _ := d.fixed.Get(location{&m.Data[0], len(m.Data)}, func() (parsed, error) { return d.parseBytes(m.Data, true), nil })
+	return p
+}
+
+// parseBytes parses a document, and keeps it if keep is set or these bytes come again.
+func (d *Decoder) parseBytes(data []byte, keep bool) parsed {
 	key := sha256.Sum256(data)
 	d.mu.Lock()
 	p, again := d.known[key]
@@ -159,7 +180,7 @@ func (d *Decoder) parse(data []byte) parsed {
 	}
 	p.objects, p.err = parseDocument(data)
 	p.done = true
-	if again {
+	if again || keep {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if first := d.known[key]; first.done {
@@ -236,9 +257,11 @@ func unwrap(content map[string]any, depth int) ([]Object, error) {
 // newObjects makes the object with this content, which is encoded from written.
 func newObjects(content map[string]any, written any) ([]Object, error) {
 	var f fields
+	encoded := sync.OnceValue(func() []byte { return slices.Clip(appendBlock(nil, written, 0)) })
 	o := Object{Kind: f.text(content, "", "kind"), document: &document{
 		content: content,
-		encoded: sync.OnceValue(func() []byte { return slices.Clip(appendBlock(nil, written, 0)) }),
+		encoded: encoded,
+		marks:   sync.OnceValue(func() int { return countMarks(encoded()) }),
 		found: sync.OnceValue(func() (f findings) {
 			f.add(place{}, content)
 			return f

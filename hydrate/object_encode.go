@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // This encoder replaces a YAML library's, because its output is digested, signed and reviewed: libraries change how they fold,
@@ -16,7 +17,8 @@ import (
 const indentStep = 2
 
 // appendBlock writes a map or list of decode or decodeOrdered, beginning where the cursor is, in column indent. Only the map
-// of a whole document may be empty.
+// of a whole document may be empty. What is indented far may be many times as large as it was: no more is written behind
+// the bound on one document.
 func appendBlock(out []byte, value any, indent int) []byte {
 	first := true
 	begin := func() {
@@ -26,6 +28,9 @@ func appendBlock(out []byte, value any, indent int) []byte {
 		first = false
 	}
 	entry := func(key, value any) {
+		if len(out) > maxDocumentBytes {
+			return
+		}
 		begin()
 		out = appendScalar(out, key)
 		out = append(out, ':')
@@ -45,6 +50,9 @@ func appendBlock(out []byte, value any, indent int) []byte {
 		}
 	case []any:
 		for _, item := range value {
+			if len(out) > maxDocumentBytes {
+				return out
+			}
 			begin()
 			out = append(out, '-')
 			if isBlock(item) {
@@ -132,7 +140,7 @@ func formatFloat(f float64) string {
 // isLiteral reports whether s is written as a literal block: several lines without a character that needs an escape.
 func isLiteral(s string) bool {
 	return strings.Contains(s, "\n") && strings.Trim(s, "\n") != "" &&
-		!strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !printable(r) })
+		isWrittenAsItself(s, "\n\t")
 }
 
 func appendLiteral(out []byte, s string, indent int) []byte {
@@ -150,6 +158,9 @@ func appendLiteral(out []byte, s string, indent int) []byte {
 	}
 	out = append(out, '\n')
 	for line := range strings.SplitSeq(body, "\n") {
+		if len(out) > maxDocumentBytes {
+			return out
+		}
 		if line != "" {
 			out = appendIndent(out, indent)
 			out = append(out, line...)
@@ -173,8 +184,19 @@ func printable(r rune) bool {
 		r&0xfffe != 0xfffe && (r < 0xd800 || r >= 0xe000)
 }
 
-func isPrintable(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return !printable(r) })
+func isPrintable(s string) bool { return isWrittenAsItself(s, "") }
+
+// isWrittenAsItself reports whether all runes of s are printable or among others.
+func isWrittenAsItself(s, others string) bool {
+	for i, c := range []byte(s) {
+		switch {
+		case c >= utf8.RuneSelf:
+			return !strings.ContainsFunc(s[i:], func(r rune) bool { return !printable(r) && !strings.ContainsRune(others, r) })
+		case !printable(rune(c)) && strings.IndexByte(others, c) < 0:
+			return false
+		}
+	}
+	return true
 }
 
 // isPlain reports whether every reader takes s without quotes for a string.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,6 +138,24 @@ func TestDecoderSharesWhatIsMetAgain(t *testing.T) {
 	}
 	if objects[1].document != objects[2].document || objects[2].Source != "aaa" {
 		t.Errorf("the third is not the second with its own source: %v %q", objects[2], objects[2].Source)
+	}
+}
+
+// TestDecoderKeepsWhatIsFixed: definitions are decoded once, wherever a child keeps them.
+func TestDecoderKeepsWhatIsFixed(t *testing.T) {
+	t.Parallel()
+	var d Decoder
+	data := []byte("{apiVersion: v1, kind: Pod, metadata: {name: a}}")
+	var documents []*document
+	for _, data := range [][]byte{data, data, slices.Clone(data)} {
+		objects, err := d.Objects([]Manifest{{Source: "a", Data: data, Fixed: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, objects[0].document)
+	}
+	if documents[0] != documents[1] || documents[0] != documents[2] {
+		t.Error("a fixed document is decoded again")
 	}
 }
 

@@ -83,6 +83,8 @@ type Manifest struct {
 	Source   string // the template it came from, e.g. "mychart/templates/deployment.yaml"
 	Document int    // its ordinal among the documents of Source, from 1
 	Data     []byte
+	// Fixed reports that the document is part of the package: renders of all stages that have it share Data.
+	Fixed bool
 }
 
 // SplitStream splits a stream of YAML documents before each document marker in the first column, which ends a document even

@@ -72,7 +72,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	}
 	decoder := cmp.Or(s.Decoder, &Decoder{})
 	objects, err := decoder.Objects(rendered.Manifests)
-	if err != nil {
+	if err := cmp.Or(err, checkReadable(objects)); err != nil {
 		return Rendering{}, err
 	}
 	if len(objects) == 0 && !s.Options.AllowEmpty {
@@ -88,7 +88,8 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 		return Rendering{}, err
 	}
 	if s.Options.RewriteImages {
-		if objects, err = rewriteImages(objects, s.Lock.Images()); err != nil {
+		objects, err = rewriteImages(objects, s.Lock.Images())
+		if err := cmp.Or(err, checkReadable(objects)); err != nil {
 			return Rendering{}, err
 		}
 	}

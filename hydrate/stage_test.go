@@ -172,6 +172,46 @@ func TestRewriteKeepsTheOriginal(t *testing.T) {
 	}
 }
 
+// TestWhatIsWrittenCanBeRead renders stages around the bounds on what is decoded: one that is rendered can be read back.
+func TestWhatIsWrittenCanBeRead(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("decodes millions of values")
+	}
+	const meta = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: "
+	lines := func(n int) string { return `{a: "` + strings.Repeat(`x\n`, n) + `"}}` }
+	for name, c := range map[string]struct{ document, err string }{
+		"long list":        {meta + "[" + strings.Repeat("1,", maxMarks/2) + "1]}", "a.yaml: ConfigMap a: more values than can be read back"},
+		"list below":       {meta + "[" + strings.Repeat("1,", maxMarks/2-20) + "1]}", ""},
+		"lines of a text":  {meta + lines(maxMarks), "more values than can be read back"},
+		"far to the right": {meta + strings.Repeat("[", 200) + strings.Repeat("1,", 100_000) + strings.Repeat("]", 200) + "}", "as it is written, and could not be read back"},
+		"many objects":     {"{apiVersion: v1, kind: List, items: [" + strings.Repeat(meta+strings.Repeat("[", 200)+strings.Repeat("1,", 40_000)+strings.Repeat("]", 200)+"},", 5) + "]}", "the objects up to here have more than"},
+		"text far away":    {meta + strings.Repeat("[", 200) + `"` + strings.Repeat(`x\n`, 100_000) + `"` + strings.Repeat("]", 200) + "}", "as it is written, and could not be read back"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, layout := range []Mode{PerObject, Single} {
+				s := stage(c.document)
+				s.Options.Layout, s.Options.AssertImage = layout, AssertNothing
+				rendering, err := s.Render(t.Context())
+				if c.err != "" {
+					if err == nil || !strings.Contains(err.Error(), c.err) {
+						t.Errorf("%s: %.300v, want %q", layout, err, c.err)
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for name, data := range rendering.Tree.Files() {
+					if _, err := Objects([]Manifest{{Source: name, Data: data}}); err != nil {
+						t.Errorf("%s: %v", layout, err)
+					}
+				}
+			}
+		})
+	}
+}
+
 type noChecker struct{}
 
 func (noChecker) Check([]Object) error { return errors.New("checked") }

@@ -40,8 +40,46 @@ type Artifact struct {
 	Manifest, Config, Layer []byte
 }
 
+// Layer is the layer of a packed tree.
+type Layer struct {
+	// ContentDigest is the sha256 of the uncompressed layer.
+	ContentDigest digest.Digest
+	data          []byte
+}
+
 // Pack makes the artifact of tree, in the form of the package documentation. The annotations become the manifest's.
 func Pack(tree fs.FS, annotations map[string]string) (Artifact, error) {
+	layer, err := PackLayer(tree)
+	if err != nil {
+		return Artifact{}, err
+	}
+	return layer.Artifact(annotations)
+}
+
+// PackLayer packs tree.
+func PackLayer(tree fs.FS) (Layer, error) {
+	var layer bytes.Buffer
+	tarDigest := sha256.New()
+	zw, err := gzip.NewWriterLevel(&layer, gzipLevel)
+	if err != nil {
+		return Layer{}, fmt.Errorf("pack: %w", err)
+	}
+	// The zero Time is not the zero of the header: this encoder would write year 1.
+	zw.ModTime, zw.OS = time.Unix(0, 0), gzipOS
+	if err := writeTar(io.MultiWriter(zw, tarDigest), tree); err != nil {
+		return Layer{}, err
+	}
+	if err := zw.Close(); err != nil {
+		return Layer{}, fmt.Errorf("pack: %w", err)
+	}
+	if layer.Len() > MaxBlobSize {
+		return Layer{}, fmt.Errorf("pack: the compressed layer is larger than %d bytes", MaxBlobSize)
+	}
+	return Layer{digest.NewDigest(digest.SHA256, tarDigest), layer.Bytes()}, nil
+}
+
+// Artifact makes the artifact of a layer. The annotations become the manifest's.
+func (l Layer) Artifact(annotations map[string]string) (Artifact, error) {
 	config := ocispec.Image{Platform: ocispec.Platform{Architecture: "unknown", OS: "unknown"}}
 	if s, ok := annotations[ocispec.AnnotationCreated]; ok {
 		created, err := time.Parse(time.RFC3339, s)
@@ -51,27 +89,9 @@ func Pack(tree fs.FS, annotations map[string]string) (Artifact, error) {
 		created = created.UTC()
 		config.Created = &created
 	}
-
-	var layer bytes.Buffer
-	tarDigest := sha256.New()
-	zw, err := gzip.NewWriterLevel(&layer, gzipLevel)
-	if err != nil {
-		return Artifact{}, fmt.Errorf("pack: %w", err)
-	}
-	// The zero Time is not the zero of the header: this encoder would write year 1.
-	zw.ModTime, zw.OS = time.Unix(0, 0), gzipOS
-	if err := writeTar(io.MultiWriter(zw, tarDigest), tree); err != nil {
-		return Artifact{}, err
-	}
-	if err := zw.Close(); err != nil {
-		return Artifact{}, fmt.Errorf("pack: %w", err)
-	}
-	if layer.Len() > MaxBlobSize {
-		return Artifact{}, fmt.Errorf("pack: the compressed layer is larger than %d bytes", MaxBlobSize)
-	}
-
-	a := Artifact{Layer: layer.Bytes(), ContentDigest: digest.NewDigest(digest.SHA256, tarDigest)}
+	a := Artifact{Layer: l.data, ContentDigest: l.ContentDigest}
 	config.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{a.ContentDigest}}
+	var err error
 	if a.Config, err = json.Marshal(config); err != nil {
 		return Artifact{}, fmt.Errorf("pack: config: %w", err)
 	}

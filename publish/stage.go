@@ -185,7 +185,7 @@ func (s *stage) render(ctx context.Context) (oci.Artifact, error) {
 
 // Pack packs a rendered stage. The result is a function of its arguments alone.
 func Pack(stage hydrate.Stage, rendered hydrate.Rendering, sourceURL string, committed time.Time) (oci.Artifact, error) {
-	content, err := oci.ContentDigest(rendered.Tree)
+	layer, err := oci.PackLayer(rendered.Tree)
 	if err != nil {
 		return oci.Artifact{}, err
 	}
@@ -199,9 +199,9 @@ func Pack(stage hydrate.Stage, rendered hydrate.Rendering, sourceURL string, com
 		oci.AnnotationRelease:       stage.Lock.ReleaseID,
 		oci.AnnotationImage:         stage.Lock.Image.Pinned(),
 		oci.AnnotationInputDigest:   stage.InputDigest().String(),
-		oci.AnnotationContentDigest: content.String(),
+		oci.AnnotationContentDigest: layer.ContentDigest.String(),
 	}
-	return oci.Pack(rendered.Tree, annotations)
+	return layer.Artifact(annotations)
 }
 
 // describe copies the artifact, and what was signed about it, to the result.

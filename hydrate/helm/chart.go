@@ -47,7 +47,7 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 	if err != nil {
 		return nil, err
 	}
-	p := &Package{chart: parsed, documents: map[*byte][][]byte{}, several: map[*chart.Chart][]byte{}}
+	p := &Package{chart: parsed, documents: map[*byte][]document{}, several: map[*chart.Chart][]byte{}}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -65,6 +65,7 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 	if err := p.prepare(parsed); err != nil {
 		return nil, err
 	}
+	p.byName = mergedByName(parsed)
 	return p, nil
 }
 
@@ -72,12 +73,19 @@ func (r Renderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Pack
 type Package struct {
 	chart     *chart.Chart
 	inputs    []hydrate.Input
-	documents map[*byte][][]byte      // of the files in crds/, which no stage changes, by their address
+	documents map[*byte][]document    // of the files in crds/, which no stage changes, by their address
 	several   map[*chart.Chart][]byte // values.yaml of several documents, which Helm 4 merges
+	byName    map[string]bool         // see mergedByName
 	schemas   schemas
 	warnings  []string
 	pointers  []pointer
 	engines   memo.Map[int, *engine.Engine] // by version of Helm
+}
+
+// document is one of a file in crds/.
+type document struct {
+	data []byte
+	hash [sha256.Size]byte
 }
 
 // address identifies a file, whose bytes nobody changes.
@@ -159,7 +167,11 @@ func (p *Package) prepare(c *chart.Chart) error {
 		if strings.HasPrefix(f.Name, "crds/") {
 			stream := append(slices.Clone(f.Data), '\n') // as Helm prints it
 			f.Data = stream[: len(stream)-1 : len(stream)-1]
-			p.documents[address(f.Data)] = hydrate.SplitStream(stream)
+			var documents []document
+			for _, data := range hydrate.SplitStream(stream) {
+				documents = append(documents, document{data, sha256.Sum256(data)})
+			}
+			p.documents[address(f.Data)] = documents
 		}
 	}
 	return nil
@@ -176,7 +188,7 @@ func contentHash(c *chart.Chart) []byte {
 }
 
 // clone copies what a render changes: the tree of charts and their metadata. Helm replaces values instead of changing them.
-func clone(c *chart.Chart) *chart.Chart {
+func clone(c *chart.Chart, u *untouched) *chart.Chart {
 	meta := *c.Metadata
 	meta.Annotations = maps.Clone(meta.Annotations)
 	meta.Keywords, meta.Sources = slices.Clone(meta.Keywords), slices.Clone(meta.Sources) // sortAlpha sorts them where they are
@@ -187,9 +199,9 @@ func clone(c *chart.Chart) *chart.Chart {
 		dependency.ImportValues = slices.Clone(d.ImportValues)
 		meta.Dependencies[i] = &dependency
 	}
-	out := &chart.Chart{Metadata: &meta, Lock: c.Lock, Templates: c.Templates, Values: c.Values, Schema: c.Schema, Files: c.Files}
+	out := &chart.Chart{Metadata: &meta, Lock: c.Lock, Templates: c.Templates, Values: u.valuesOf(c), Schema: c.Schema, Files: c.Files}
 	for _, d := range c.Dependencies() {
-		out.AddDependency(clone(d))
+		out.AddDependency(clone(d, u))
 	}
 	return out
 }

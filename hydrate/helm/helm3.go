@@ -46,7 +46,8 @@ func (helm3) instance(p *Package, request hydrate.Request, user map[string]any) 
 	caps := &capabilities[chartutil.KubeVersion, chartutil.VersionSet, any]{
 		*version, slices.Concat(chartutil.DefaultVersionSet, request.APIVersions), build,
 	}
-	c := clone(p.chart)
+	untouched := p.untouched(user, true)
+	c := clone(p.chart, untouched)
 	if err := chartutil.ProcessDependenciesWithMerge(c, user); err != nil {
 		return nil, nil, nil, fmt.Errorf("dependencies of chart %s: %w", c.Name(), err)
 	}
@@ -54,6 +55,7 @@ func (helm3) instance(p *Package, request hydrate.Request, user map[string]any) 
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("values of chart %s: %w", c.Name(), err)
 	}
+	untouched.putBack(values)
 	root := instance3(c)
 	for _, crd := range c.CRDObjects() {
 		root.definitions = append(root.definitions, file{crd.Filename, crd.File.Data})

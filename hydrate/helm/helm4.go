@@ -55,7 +55,8 @@ func (helm4) instance(p *Package, request hydrate.Request, user map[string]any) 
 	caps := &capabilities[common.KubeVersion, common.VersionSet, any]{
 		*version, slices.Concat(common.DefaultVersionSet, request.APIVersions), build,
 	}
-	c, err := p.chart4(p.chart)
+	untouched := p.untouched(user, false)
+	c, err := p.chart4(p.chart, untouched)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -66,6 +67,7 @@ func (helm4) instance(p *Package, request hydrate.Request, user map[string]any) 
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("values of chart %s: %w", c.Name(), err)
 	}
+	untouched.putBack(values)
 	root, err := instance4(c)
 	if err != nil {
 		return nil, nil, nil, err
@@ -77,8 +79,8 @@ func (helm4) instance(p *Package, request hydrate.Request, user map[string]any) 
 }
 
 // chart4 returns a loaded chart in Helm 4's types. What a render changes is copied.
-func (p *Package) chart4(c *v3chart.Chart) (*v2.Chart, error) {
-	out := &v2.Chart{Metadata: &v2.Metadata{}, Templates: files4(c.Templates), Files: files4(c.Files), Schema: c.Schema, Values: c.Values}
+func (p *Package) chart4(c *v3chart.Chart, u *untouched) (*v2.Chart, error) {
+	out := &v2.Chart{Metadata: &v2.Metadata{}, Templates: files4(c.Templates), Files: files4(c.Files), Schema: c.Schema, Values: u.valuesOf(c)}
 	data, err := json.Marshal(c.Metadata)
 	if err == nil {
 		err = json.Unmarshal(data, out.Metadata)
@@ -90,7 +92,7 @@ func (p *Package) chart4(c *v3chart.Chart) (*v2.Chart, error) {
 		return nil, fmt.Errorf("load chart %s: %w", c.Name(), err)
 	}
 	for _, d := range c.Dependencies() {
-		sub, err := p.chart4(d)
+		sub, err := p.chart4(d, u)
 		if err != nil {
 			return nil, err
 		}

@@ -17,7 +17,7 @@ import (
 // values3 returns a chart and its values as `helm template` of Helm 3 renders them.
 func values3(t *testing.T, p *Package, request hydrate.Request) (*v3chart.Chart, v3util.Values) {
 	t.Helper()
-	c := clone(p.chart)
+	c := clone(p.chart, &untouched{})
 	capabilities := v3util.DefaultCapabilities.Copy()
 	version, err := v3util.ParseKubeVersion(request.KubeVersion)
 	if err != nil {
@@ -40,7 +40,7 @@ func values3(t *testing.T, p *Package, request hydrate.Request) (*v3chart.Chart,
 // values4 returns a chart and its values as `helm template` of Helm 4 renders them.
 func values4(t *testing.T, p *Package, request hydrate.Request) (*v2.Chart, common.Values) {
 	t.Helper()
-	c, err := p.chart4(p.chart)
+	c, err := p.chart4(p.chart, &untouched{})
 	if err != nil {
 		t.Fatal(err)
 	}

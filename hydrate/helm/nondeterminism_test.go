@@ -15,7 +15,7 @@ import (
 
 // accused returns the fields that a stage is accused of drawing at random.
 func accused(ctx context.Context, pkg hydrate.Package, request hydrate.Request) (string, error) {
-	_, err := hydrate.Stage{Package: pkg, Options: hydrate.Options{Request: request, Layout: hydrate.PerObject}}.Render(ctx)
+	_, err := hydrate.Stage{Package: pkg, Options: hydrate.Options{Request: request, Layout: hydrate.PerObject, AssertImage: hydrate.AssertNothing}}.Render(ctx)
 	if err == nil {
 		return "", nil
 	}

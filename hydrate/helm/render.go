@@ -93,9 +93,9 @@ func (p *Package) definitions(root *instance) (manifests []hydrate.Manifest) {
 	met := map[[sha256.Size]byte]bool{}
 	for _, crd := range root.definitions {
 		for i, document := range p.documents[address(crd.data)] {
-			if hash := sha256.Sum256(document); !met[hash] {
-				met[hash] = true
-				manifests = append(manifests, hydrate.Manifest{Source: crd.name, Document: i + 1, Data: document})
+			if !met[document.hash] {
+				met[document.hash] = true
+				manifests = append(manifests, hydrate.Manifest{Source: crd.name, Document: i + 1, Data: document.data, Fixed: true})
 			}
 		}
 	}
@@ -147,13 +147,25 @@ var events = map[release.HookEvent]bool{
 	release.HookTest: false, "test-success": false,
 }
 
-// letterEscape matches escapes of YAML that may be a letter, dot or slash: \x2e, \u002e, \U0000002e, or a broken line.
-var letterEscape = regexp.MustCompile(`\\[xuU\r\n]`)
+// escapesLetters reports whether a document has escapes of YAML that may be a letter, dot or slash: \x2e, \u002e, \U0000002e, or a
+// broken line.
+func escapesLetters(document []byte) bool {
+	for {
+		_, rest, found := bytes.Cut(document, []byte{'\\'})
+		if !found || len(rest) == 0 {
+			return false
+		}
+		if bytes.IndexByte([]byte("xuU\r\n"), rest[0]) >= 0 {
+			return true
+		}
+		document = rest
+	}
+}
 
 // wanted reports whether a document is rendered. Like Helm it drops hooks on an unknown event, with a warning.
 func wanted(document []byte, hooks hydrate.Hooks) (keep bool, warning string, err error) {
 	// This spares the parsing of nearly all documents; only an escape could hide the annotation from it.
-	if !bytes.Contains(document, []byte(release.HookAnnotation)) && !letterEscape.Match(document) {
+	if !bytes.Contains(document, []byte(release.HookAnnotation)) && !escapesLetters(document) {
 		return true, "", nil
 	}
 	var head releaseutil.SimpleHead

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 )
@@ -10,8 +11,9 @@ func confine(b Bounds) {
 	debug.SetMaxStack(int(b.Stack))
 	// Near the bound the collector works harder, so that garbage does not count.
 	debug.SetMemoryLimit(b.Memory * 3 / 4)
-	// There are as many children as processors, and each has the chart and its parsed templates.
-	debug.SetGCPercent(75)
+	// One render uses one processor; there are as many children as processors. The collector costs less if it need not stop others.
+	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(150)
 	// One allocation may be larger than all memory. The bound leaves room for what the runtime maps and does not use.
 	limitMemory(2 * b.Memory)
 }

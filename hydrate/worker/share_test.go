@@ -32,6 +32,30 @@ func TestSharedManifestsAreSentOnce(t *testing.T) {
 	}
 }
 
+// TestFixedManifestsAreSentOnce: a number comes with them at once, and the parent hands out the same bytes.
+func TestFixedManifestsAreSentOnce(t *testing.T) {
+	t.Parallel()
+	definition := hydrate.Manifest{Source: "crds/a", Document: 1, Data: bytes.Repeat([]byte("d"), minShared), Fixed: true}
+	var child sent
+	var parent kept
+	var first *byte
+	for stage, want := range []int{minShared, 0, 0} {
+		short := child.shorten(definition)
+		if len(short.Data) != want {
+			t.Errorf("stage %d: %d bytes are sent, want %d", stage, len(short.Data), want)
+		}
+		if err := parent.complete(short); err != nil {
+			t.Fatal(err)
+		}
+		if stage == 0 {
+			first = &short.Data[0]
+		}
+		if &short.Data[0] != first || !reflect.DeepEqual(short.Manifest, definition) {
+			t.Errorf("stage %d: another manifest arrives", stage)
+		}
+	}
+}
+
 func TestNumbersOfABrokenChild(t *testing.T) {
 	t.Parallel()
 	for _, number := range []int{-1, 1, 2} {
