@@ -26,12 +26,13 @@ const (
 //
 // With [Single] the documents are in one file, ordered as their files would be.
 //
-// Two objects of one group, kind, namespace and name are an error.
-func Layout(objects []Object, mode Mode) (*Tree, error) {
+// Two objects of one group, kind, namespace and name are an error: that is one object in the cluster. An object that names no
+// namespace has that of the release, and one of a kind without namespaces has none, whatever it says.
+func Layout(objects []Object, mode Mode, release string) (*Tree, error) {
 	if mode != PerObject && mode != Single {
 		return nil, fmt.Errorf("layout %q is neither %q nor %q", mode, PerObject, Single)
 	}
-	if err := checkDistinct(objects); err != nil {
+	if err := checkDistinct(objects, release); err != nil {
 		return nil, err
 	}
 	names := fileNames(objects)
@@ -50,11 +51,13 @@ func Layout(objects []Object, mode Mode) (*Tree, error) {
 	return newTree([]File{{Path: singleName, Data: bytes.Join(documents, []byte("---\n"))}}), nil
 }
 
-func checkDistinct(objects []Object) error {
+func checkDistinct(objects []Object, release string) error {
+	scope := scopeOf(objects, release)
 	var problems []error
 	first := make(map[identity]Object, len(objects))
 	for _, o := range objects {
 		id := o.identity()
+		id.namespace = scope.namespace(o)
 		other, twice := first[id]
 		if !twice {
 			first[id] = o
@@ -64,6 +67,9 @@ func checkDistinct(objects []Object) error {
 			remedy := "render it once"
 			if other.hook() != "" || o.hook() != "" {
 				remedy = "Helm runs hooks one after the other, but a tree holds one object of a name: leave hooks out (render.hooks: none), or give each a name of its own"
+			}
+			if other.Namespace != o.Namespace {
+				remedy += fmt.Sprintf("; the cluster takes %v and %v for one", min(other.String(), o.String()), max(other.String(), o.String()))
 			}
 			problems = append(problems, fmt.Errorf("%v is there twice, from %s and from %s; %s",
 				o, min(other.origin(), o.origin()), max(other.origin(), o.origin()), remedy))

@@ -103,7 +103,7 @@ func TestLayoutDoesNotDependOnOrder(t *testing.T) {
 		for seed := range uint64(50) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			r.Shuffle(len(objects), func(i, j int) { objects[i], objects[j] = objects[j], objects[i] })
-			tree, err := Layout(objects, mode)
+			tree, err := Layout(objects, mode, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +122,7 @@ func TestLayoutDoesNotDependOnOrder(t *testing.T) {
 
 func TestLayoutSingle(t *testing.T) {
 	t.Parallel()
-	tree, err := Layout([]Object{object(t, "v1 Service web"), object(t, "v1 Pod web")}, Single)
+	tree, err := Layout([]Object{object(t, "v1 Service web"), object(t, "v1 Pod web")}, Single, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,14 +154,35 @@ func TestLayoutRefuses(t *testing.T) {
 		{[]string{"apps/v1 Deployment a/web", "apps/v1beta1 Deployment a/web"}, PerObject,
 			"Deployment.apps a/web is there twice, from from apps/v1 Deployment a/web and from from apps/v1beta1 Deployment a/web; render it once"},
 		{[]string{"v1 Pod p-*", "v1 Pod p-*"}, Single, "Pod p-* is there twice, from from v1 Pod p-* and from from v1 Pod p-*; render it once"},
+		{[]string{"v1 ConfigMap a", "v1 ConfigMap home/a"}, PerObject,
+			"ConfigMap home/a is there twice, from from v1 ConfigMap a and from from v1 ConfigMap home/a; render it once; the cluster takes ConfigMap a and ConfigMap home/a for one"},
+		{[]string{"v1 ConfigMap a", "v1 ConfigMap b/a"}, PerObject, ""},
+		{[]string{"rbac.authorization.k8s.io/v1 ClusterRole x/a", "rbac.authorization.k8s.io/v1 ClusterRole y/a"}, PerObject,
+			"ClusterRole.rbac.authorization.k8s.io y/a is there twice, from from rbac.authorization.k8s.io/v1 ClusterRole x/a and from from rbac.authorization.k8s.io/v1 ClusterRole y/a; " +
+				"render it once; the cluster takes ClusterRole.rbac.authorization.k8s.io x/a and ClusterRole.rbac.authorization.k8s.io y/a for one"},
 		{nil, "tree", `layout "tree" is neither "per-object" nor "single"`},
 	} {
 		var objects []Object
 		for _, spec := range c.objects {
 			objects = append(objects, object(t, spec))
 		}
-		if _, err := Layout(objects, c.mode); err == nil || err.Error() != c.want {
+		if _, err := Layout(objects, c.mode, "home"); (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
 			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
+// TestScopeOfCustomResources: their definition says whether they have a namespace.
+func TestScopeOfCustomResources(t *testing.T) {
+	t.Parallel()
+	for scope, want := range map[string]bool{"Cluster": true, "Namespaced": false} {
+		objects, err := Objects([]Manifest{{Data: []byte("kind: List\nitems:\n- {apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: x}, spec: {group: a.b, scope: " + scope +
+			", names: {kind: C}}}\n- {apiVersion: a.b/v1, kind: C, metadata: {name: c, namespace: a}}\n- {apiVersion: a.b/v1, kind: C, metadata: {name: c, namespace: b}}")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Layout(objects, PerObject, ""); (err != nil) != want {
+			t.Errorf("%s: %v", scope, err)
 		}
 	}
 }
@@ -179,7 +200,7 @@ func FuzzLayout(f *testing.F) {
 			ids[o.identity()] = true
 			objects = append(objects, o)
 		}
-		tree, err := Layout(objects, PerObject)
+		tree, err := Layout(objects, PerObject, "")
 		if (err == nil) != (len(ids) == len(objects)) {
 			t.Fatalf("%d objects, %d identities, error %v", len(objects), len(ids), err)
 		}

@@ -97,12 +97,20 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if err != nil {
 		return Rendering{}, err
 	}
-	tree, err := Layout(objects, s.Options.Layout)
+	tree, err := Layout(objects, s.Options.Layout, s.namespace())
 	if err != nil {
 		return Rendering{}, err
 	}
 	warnings := slices.Concat(rendered.Warnings, warnLeftOut(objects))
 	return Rendering{tree, len(objects), Images(objects), warnings, allowances}, nil
+}
+
+// namespace returns that of objects that name none; "" if that is decided where they are applied.
+func (s Stage) namespace() string {
+	if s.Lock.Packaging.Kind == lock.Kustomize {
+		return s.Options.Namespace
+	}
+	return cmp.Or(s.Options.Namespace, "default") // Helm's
 }
 
 // what names for people what the stage renders.

@@ -8,7 +8,7 @@ import (
 
 func TestTree(t *testing.T) {
 	t.Parallel()
-	tree, err := Layout([]Object{object(t, "v1 Service b"), object(t, "v1 Service a")}, PerObject)
+	tree, err := Layout([]Object{object(t, "v1 Service b"), object(t, "v1 Service a")}, PerObject, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,10 +111,35 @@ func reunite(removed, added []*comparison) []*comparison {
 			c.change = Renamed
 		}
 	}
-	for _, rest := range candidates {
-		removed = append(removed, rest...)
+	var rest []*comparison
+	for _, left := range candidates {
+		rest = append(rest, left...)
 	}
-	return removed
+	return append(removed, joinMoved(removed, rest)...)
+}
+
+// joinMoved joins a removed and an added object where one leaves its namespace to the release and the other names one: that may be the
+// same. It returns the added objects that are left.
+func joinMoved(removed, added []*comparison) (rest []*comparison) {
+	bare := func(o hydrate.Object) identity { return identity{o.Group, o.Kind, "", name(o)} }
+	olds, news := map[identity][]*comparison{}, map[identity]int{}
+	for _, c := range removed {
+		if c.change == Removed {
+			olds[bare(*c.old)] = append(olds[bare(*c.old)], c)
+		}
+	}
+	for _, c := range added {
+		news[bare(*c.current)]++
+	}
+	for _, c := range added {
+		same := olds[bare(*c.current)]
+		if len(same) != 1 || news[bare(*c.current)] != 1 || (same[0].old.Namespace == "") == (c.current.Namespace == "") {
+			rest = append(rest, c)
+			continue
+		}
+		same[0].change, same[0].current = Changed, c.current
+	}
+	return rest
 }
 
 // lasting returns an identity that survives a move between groups and a new hash.

@@ -1,6 +1,11 @@
 package diff
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/lockage/lockage/hydrate"
+)
 
 // Risk is something a reviewer should not miss.
 type Risk struct {
@@ -53,7 +58,7 @@ func risk(kind RiskKind, level Level, message string, details []string) []Risk {
 func (c *comparison) risks() []Risk {
 	var risks []Risk
 	for _, judge := range []func(*comparison) []Risk{
-		immutableRisks, deletionRisks, scaleRisks, privilegeRisks, roleRisks, bindingRisks, definitionRisks, secretRisks, imageRisks, leftOutRisks,
+		immutableRisks, deletionRisks, namespaceRisks, scaleRisks, privilegeRisks, roleRisks, bindingRisks, definitionRisks, secretRisks, imageRisks, leftOutRisks,
 	} {
 		risks = append(risks, judge(c)...)
 	}
@@ -103,6 +108,15 @@ func leftOutRisks(c *comparison) []Risk {
 		}
 	}
 	return risk(RiskLeftOut, level, "not everybody applies it", []string{why})
+}
+
+// namespaceRisks names an object that leaves its namespace to the release on one side only.
+func namespaceRisks(c *comparison) []Risk {
+	if c.old == nil || c.current == nil || c.old.Namespace == c.current.Namespace {
+		return nil
+	}
+	shown := func(o *hydrate.Object) string { return cmp.Or(o.Namespace, "that of the release") }
+	return risk(RiskDeletion, Warning, "moves to another namespace, where it is made anew, unless that is the release's", []string{shown(c.old) + " → " + shown(c.current)})
 }
 
 func scaleRisks(c *comparison) []Risk {

@@ -96,6 +96,8 @@ func TestRisks(t *testing.T) {
 				"info crd: schema changes [4 places]",
 			}},
 
+		{"namespace", "apiVersion: v1\nkind: Service\nmetadata: {name: a}", "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: b}",
+			[]string{"warning deletion: moves to another namespace, where it is made anew, unless that is the release's [that of the release → b]"}},
 		{"Secret", thing("v1", "Secret", "data: {a: YQ==, b: YQ==}"), thing("v1", "Secret", "data: {a: Yg==, b: YQ==, c: Yw==}"), []string{"warning secret: data of a Secret changes [a c]"}},
 		{"image", pod("containers: [{name: c, image: 'r/x:1@sha256:aa'}]"), pod("containers: [{name: c, image: 'r/x:2'}]"),
 			[]string{"warning image: image is no longer pinned by digest [r/x:2]", "info image: image changes [r/x: 1 @sha256:aa → 2]"}},

@@ -43,7 +43,7 @@ func BenchmarkRender(b *testing.B) {
 						if err != nil {
 							return err
 						}
-						_, err = hydrate.Layout(objects, hydrate.PerObject)
+						_, err = hydrate.Layout(objects, hydrate.PerObject, "")
 						return err
 					})
 				}

@@ -159,7 +159,7 @@ func render(t *testing.T, dir string, request hydrate.Request) (*hydrate.Tree, e
 	if err != nil {
 		return nil, err
 	}
-	return hydrate.Layout(objects, hydrate.PerObject)
+	return hydrate.Layout(objects, hydrate.PerObject, "")
 }
 
 func values(t *testing.T, dir string, names ...string) (files []hydrate.File) {

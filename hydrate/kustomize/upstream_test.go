@@ -54,7 +54,7 @@ func layout(t *testing.T, source hydrate.Source) (*hydrate.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hydrate.Layout(objects, hydrate.PerObject)
+	return hydrate.Layout(objects, hydrate.PerObject, "")
 }
 
 // world is an archive's two repositories.
