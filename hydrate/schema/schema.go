@@ -13,6 +13,9 @@
 //
 // # What it refuses
 //
+// What the API server of Kubernetes refuses for these reasons, and no more: a custom resource is checked as the API server stores it, without
+// nulls where its schema allows none and with its defaults, and formats are those that Kubernetes knows.
+//
 // Objects without a schema: a check that skips them would approve what it did not check. Schemas that refer to other files.
 // Fields that a custom resource's definition does not have, as Kubernetes' own clients do.
 package schema
@@ -59,12 +62,17 @@ func (s *Schemas) Check(objects []hydrate.Object) error {
 	definitions := definitionsOf(objects)
 	var problems []string
 	for _, o := range objects {
+		custom := true
 		schema, err := definitions.schema(o)
 		if schema == nil && err == nil {
-			schema, err = s.lookUp(o)
+			schema, custom, err = s.lookUp(o)
 		}
 		if err == nil {
-			err = schema.Validate(o.Content())
+			var content any = o.Content()
+			if custom {
+				content = (&admission{maxAdmitted}).value(content, schema, 0)
+			}
+			err = schema.Validate(content)
 		}
 		if err == nil {
 			continue
@@ -84,8 +92,8 @@ func (s *Schemas) Check(objects []hydrate.Object) error {
 	return fmt.Errorf("objects do not match the schemas of Kubernetes %s (render.validate):\n  %s", s.version, strings.Join(problems, "\n  "))
 }
 
-// lookUp returns the schema of an object's kind from the folder.
-func (s *Schemas) lookUp(o hydrate.Object) (*jsonschema.Schema, error) {
+// lookUp returns the schema of an object's kind from the folder, and reports whether it is that of a custom resource.
+func (s *Schemas) lookUp(o hydrate.Object) (_ *jsonschema.Schema, custom bool, err error) {
 	kind, version := strings.ToLower(o.Kind), strings.ToLower(o.Version)
 	suffix := "-" + version
 	if o.Group != "" {
@@ -96,16 +104,16 @@ func (s *Schemas) lookUp(o hydrate.Object) (*jsonschema.Schema, error) {
 	if o.Group != "" {
 		names = append(names, o.Group+"/"+kind+"_"+version+".json")
 	}
-	for _, name := range names {
+	for i, name := range names {
 		if strings.Count(name, "/") != 1 || !fs.ValidPath(name) {
 			continue // a malformed kind or group
 		}
 		schema, err := s.file(name)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return schema, err
+			return schema, i == 2, err
 		}
 	}
-	return nil, fmt.Errorf("no schema; the folder render.schemas has no %s", strings.Join(names, ", nor "))
+	return nil, false, fmt.Errorf("no schema; the folder render.schemas has no %s", strings.Join(names, ", nor "))
 }
 
 func (s *Schemas) file(name string) (*jsonschema.Schema, error) {
@@ -138,6 +146,9 @@ func compile(name string, content any) (schema *jsonschema.Schema, err error) {
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft4)
 	compiler.UseLoader(alone{})
+	for _, format := range kubernetesFormats() {
+		compiler.RegisterFormat(format)
+	}
 	const url = "file:///schema.json"
 	if err := compiler.AddResource(url, content); err != nil {
 		return nil, err

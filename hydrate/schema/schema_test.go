@@ -48,6 +48,13 @@ spec:
                 free: {type: object, x-kubernetes-preserve-unknown-fields: true, properties: {a: {type: string}}}
                 labels: {type: object, additionalProperties: {type: object, properties: {a: {type: string}}}}
                 list: {type: array, items: {type: object, properties: {a: {type: string}}}}
+                every: {type: string, format: duration}
+                path: {type: string, format: uri}
+                at: {type: string, format: date-time}
+                net: {type: string, format: cidr}
+                odd: {type: string, format: json-pointer}
+                mode: {type: string, default: slow}
+                deep: {type: object, required: [yep], properties: {yep: {type: boolean, default: true}, list: {type: array, items: {type: string}}}}
                 inner: {type: object, x-kubernetes-embedded-resource: true, properties: {spec: {type: object}}}
     - {name: v0, served: false, schema: {openAPIV3Schema: {type: object}}}
     - {name: v2, served: true}
@@ -88,6 +95,14 @@ func TestCheck(t *testing.T) {
 		"definition":                {toy("{size: 1, color: null, port: http, free: {a: b, c: d}, labels: {x: {a: b}}, list: [{a: b}], inner: {apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {}}}"), nil},
 		"definition, wrong":         {toy("{size: 0, color: blue}"), []string{"Toy.example.com a: spec.color: value must be one of 'red'", "Toy.example.com a: spec.size: exclusiveMinimum"}},
 		"definition, unknown":       {toy("{size: 1, x: 1, free: {a: 1}, labels: {x: {b: b}}, list: [{b: b}], inner: {x: 1}}"), []string{"spec: additional properties 'x'", "spec.free.a: got number, want string", "spec.labels.x: additional", "spec.list.0: additional", "spec.inner: additional"}},
+		"formats":                   {toy("{size: 1, every: 5m, path: /healthz, at: 2026-01-01T00:00:00Z, net: 10.0.0.0/8, odd: x}"), nil},
+		"formats of longer times":   {toy("{size: 1, every: 3d}"), nil},
+		"ISO 8601 durations":        {toy("{size: 1, every: PT5M}"), nil},
+		"formats, wrong":            {toy("{size: 1, every: soon, path: '', at: today, net: 10.0.0.0}"), []string{"spec.every: 'soon' is not valid duration", "spec.at: 'today' is not valid date-time", "spec.net: '10.0.0.0' is not valid cidr"}},
+		"nulls":                     {toy("{size: 1, every: null, mode: null, port: null, deep: {yep: null}, labels: {x: null, y: {a: null}}, list: [{a: null}]}"), nil},
+		"null that is required":     {toy("{size: null}"), []string{"Toy.example.com a: spec: missing property 'size'"}},
+		"null in a list":            {toy("{size: 1, deep: {list: [null]}}"), []string{"spec.deep.list.0: got null, want string"}},
+		"null of Kubernetes' own":   {deployment("{template: null}"), []string{"spec.template: got null, want object"}},
 		"definition, not served":    {strings.Replace(toy("{}"), "/v1", "/v0", 1), []string{"Toy.example.com a: CustomResourceDefinition.apiextensions.k8s.io toys.example.com serves no version v0"}},
 		"definition without schema": {strings.Replace(toy("{}"), "/v1", "/v2", 1), []string{"no schema of CustomResourceDefinition.apiextensions.k8s.io toys.example.com, version v2"}},
 	} {
@@ -107,6 +122,27 @@ func TestCheck(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDefaultsAreBounded is of a default of many values that many items would have.
+func TestDefaultsAreBounded(t *testing.T) {
+	t.Parallel()
+	text := `{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: x}, spec: {group: example.com, names: {kind: Toy}, versions: [{name: v1, served: true, schema: {openAPIV3Schema: {
+		type: object, properties: {spec: {type: array, items: {type: object, properties: {a: {type: array, items: {type: integer}, default: [` + strings.Repeat("1, ", 10_000) + `1]}}}}}}}}]}}`
+	toy := "apiVersion: example.com/v1\nkind: Toy\nmetadata: {name: a}\nspec: [" + strings.Repeat("{}, ", 10_000) + "{}]"
+	objects, err := hydrate.Objects([]hydrate.Manifest{{Data: []byte(text)}, {Data: []byte(toy)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := definitionsOf(objects).schema(objects[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := admission{maxAdmitted}
+	a.value(objects[1].Content(), schema, 0)
+	if a.room > 0 || a.room < -100_000 {
+		t.Errorf("%d of %d values were left", a.room, maxAdmitted)
 	}
 }
 

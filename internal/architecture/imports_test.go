@@ -101,6 +101,7 @@ var onlyHomes = map[string][]string{
 	"github.com/google/cel-go":               {"policy/cel"},
 	"github.com/open-policy-agent":           {"policy/rego"},
 	"k8s.io/client-go":                       {"promote/health"},
+	"k8s.io/kube-openapi":                    {"hydrate/schema"},
 	"github.com/google/go-github":            {"internal/forge"},
 	"gitlab.com/gitlab-org":                  {"internal/forge"},
 	"code.gitea.io/sdk":                      {"internal/forge"},
