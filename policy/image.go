@@ -105,7 +105,7 @@ func names(v sign.Verified, commit string) bool {
 			ConfigSource source `json:"configSource"`
 		} `json:"invocation"`
 	}
-	if json.Unmarshal(v.Predicate(), &p) != nil || commit == "" {
+	if sign.Decode(v.Predicate(), &p) != nil || commit == "" {
 		return false
 	}
 	var sources []source
@@ -114,7 +114,7 @@ func names(v sign.Verified, commit string) bool {
 		sources = p.BuildDefinition.ResolvedDependencies
 		for _, key := range []string{"source", "configSource"} {
 			var s source
-			if json.Unmarshal(p.BuildDefinition.ExternalParameters[key], &s) == nil {
+			if sign.Decode(p.BuildDefinition.ExternalParameters[key], &s) == nil {
 				sources = append(sources, s)
 			}
 		}

@@ -133,7 +133,7 @@ func (v *Verifier) verifyLayer(artifact digest.Digest, l layer) (VerifiedImage, 
 	}
 	// Not payload.Cosign: it does not read references that no registry has, such as those of image layouts.
 	var p payload.SimpleContainerImage
-	if err := json.Unmarshal(l.payload, &p); err != nil {
+	if err := Decode(l.payload, &p); err != nil {
 		return VerifiedImage{}, fmt.Errorf("%s signed it, but it is not a simple signing payload: %w", by.name, err)
 	}
 	if p.Critical.Type != payload.CosignSignatureType {

@@ -120,7 +120,7 @@ func NewProvenance(artifact digest.Digest, p Provenance) (Statement, error) {
 // the specification asks.
 func parseProvenance(predicate json.RawMessage) (Provenance, error) {
 	var w wireProvenance
-	if err := json.Unmarshal(predicate, &w); err != nil {
+	if err := Decode(predicate, &w); err != nil {
 		return Provenance{}, fmt.Errorf("not SLSA provenance: %w", err)
 	}
 	if got := w.BuildDefinition.BuildType; got != BuildTypeHydrate {

@@ -105,6 +105,9 @@ func (s Statement) payload() ([]byte, error) {
 	if !isObject(w.Predicate) {
 		return nil, fmt.Errorf("predicate of %s is not a JSON object", s.PredicateType)
 	}
+	if err := decodeOnce(w.Predicate, new(any)); err != nil {
+		return nil, fmt.Errorf("predicate of %s would not count: %w", s.PredicateType, err)
+	}
 	if len(s.Subject.Annotations) > 0 {
 		w.Subject[0].Annotations = make(map[string]any, len(s.Subject.Annotations))
 		for k, v := range s.Subject.Annotations {
@@ -118,7 +121,7 @@ func (s Statement) payload() ([]byte, error) {
 // that has this digest. Annotations that are not strings are left out.
 func parseStatement(payload []byte, artifact digest.Digest) (Statement, error) {
 	var w wireStatement
-	if err := json.Unmarshal(payload, &w); err != nil {
+	if err := w.envelope(payload); err != nil {
 		return Statement{}, fmt.Errorf("not an in-toto statement: %w", err)
 	}
 	switch {

@@ -3,6 +3,7 @@ package sign
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -158,6 +159,7 @@ func TestStatementRefuses(t *testing.T) {
 		"sha512":           {Subject: Subject{Digest: digest.SHA512.FromString("a")}, PredicateType: "x"},
 		"no type":          {Subject: Subject{Digest: good}},
 		"array":            {Subject: Subject{Digest: good}, PredicateType: "x", Predicate: json.RawMessage(`[]`)},
+		"a key twice":      {Subject: Subject{Digest: good}, PredicateType: "x", Predicate: json.RawMessage(`{"a":1,"a":2}`)},
 		"broken predicate": {Subject: Subject{Digest: good}, PredicateType: "x", Predicate: json.RawMessage(`{"a":`)},
 	} {
 		if payload, err := s.payload(); err == nil {
@@ -184,15 +186,42 @@ func TestParseStatement(t *testing.T) {
 		"predicate a string": {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + sub + `],"predicateType":"p","predicate":"x"}`, "not a JSON object"},
 		"many subjects":      {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + sub + strings.Repeat(","+sub, maxSubjects) + `],"predicateType":"p"}`, "1025 subjects"},
 		"not json":           {`hello`, "not an in-toto statement"},
+		"foreign predicate":  {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + sub + `],"predicateType":"p","predicate":{"env":{"PATH":1,"Path":2}}}`, ""},
+		"key twice":          {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + sub + `],"predicateType":"p","predicateType":"p"}`, "duplicate field \"predicateType\""},
+		"key in two cases":   {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + sub + `],"predicateType":"p","PredicateType":"q"}`, "key \"predicatetype\" in two cases"},
+		"key in other case":  {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + sub + `],"PredicateType":"p"}`, "no predicate type"},
+		"subject twice":      {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + strings.Replace(sub, `"name":"x"`, `"name":"x","name":"x"`, 1) + `],"predicateType":"p"}`, "duplicate field"},
+		"subject's cases":    {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + strings.Replace(sub, `"digest"`, `"Digest":{},"digest"`, 1) + `],"predicateType":"p"}`, "in two cases"},
+		"predicate's keys":   {`{"_type":"https://in-toto.io/Statement/v1","subject":[` + sub + `],"predicateType":"p","predicate":{"a":[{"b":1,"b":2}]}}`, "duplicate field"},
 	} {
 		s, err := parseStatement([]byte(test.text), d)
 		switch {
 		case test.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
-		case test.want == "" && (s.Subject.Name != "x" || s.Subject.Digest != d || s.PredicateType != "p" || string(s.Predicate) != "{}"):
+		case test.want == "" && (s.Subject.Name != "x" || s.Subject.Digest != d || s.PredicateType != "p" || string(s.Predicate) != "{}" && name != "foreign predicate"):
 			t.Errorf("%s: %+v", name, s)
 		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 			t.Errorf("%s: error %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{"buildDefinition":{"buildType":"x"}}`:                         "",
+		`{"buildDefinition":{"buildType":"x","buildType":"y"}}`:         "duplicate field",
+		`{"buildDefinition":{"buildType":"x","BuildType":"y"}}`:         "in two cases",
+		`{"buildDefinition":{"buildType":"x"},"a":[{"b":[],"B":null}]}`: "in two cases",
+		`{"BuildDefinition":{"buildType":"x"}}`:                         "build type is empty",
+	} {
+		var w wireProvenance
+		err := Decode([]byte(text), &w)
+		if err == nil && w.BuildDefinition.BuildType != "x" {
+			err = errors.New("build type is empty")
+		}
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

@@ -116,7 +116,7 @@ func decode(v sign.Verified, predicateType string, predicate any) error {
 	if v.PredicateType() != predicateType {
 		return fmt.Errorf("a statement of type %s instead of %s", v.PredicateType(), predicateType)
 	}
-	if err := json.Unmarshal(v.Predicate(), predicate); err != nil {
+	if err := sign.Decode(v.Predicate(), predicate); err != nil {
 		return fmt.Errorf("statement of type %s: %w", predicateType, err)
 	}
 	return nil
