@@ -20,9 +20,8 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	testscript.Main(m, map[string]func(){
-		"lockage":          main,
-		"lockage-hasty":    runHasty,
-		"lockage-measured": runMeasured,
+		"lockage":       main,
+		"lockage-hasty": runHasty,
 	})
 }
 

@@ -32,10 +32,12 @@ type Changes struct {
 	Images  []ImageChange  `json:"images"`
 	Objects []ObjectChange `json:"objects"`       // by kind, group, namespace and name; definitions of custom resources last
 	All     bool           `json:"all,omitempty"` // Options.All: text and Markdown show every field by itself too
+	// FilesDiffer reports that the objects are equal, and their files are not, as SameFiles finds them: by another layout, say.
+	FilesDiffer bool `json:"filesDiffer,omitempty"`
 }
 
 // Empty reports whether the trees are equal, noise included.
-func (c Changes) Empty() bool { return len(c.Objects) == 0 && c.Noise.Objects == 0 }
+func (c Changes) Empty() bool { return len(c.Objects) == 0 && c.Noise.Objects == 0 && !c.FilesDiffer }
 
 // Counts counts objects, except those in Noise.Objects.
 type Counts struct {
@@ -131,8 +133,12 @@ type Options struct {
 
 // Summary counts the objects, in words of this package only: "1 added, 3 changed, 120 unchanged".
 func (c Changes) Summary() string {
-	if c.Empty() {
-		return "no changes in " + plural(c.Counts.Unchanged, "object")
+	if len(c.Objects) == 0 && c.Noise.Objects == 0 {
+		summary := "no changes in " + plural(c.Counts.Unchanged, "object")
+		if c.FilesDiffer {
+			summary += ", which are in other files or written otherwise"
+		}
+		return summary
 	}
 	if len(c.Objects) == 0 {
 		return "no changes but noise, in " + plural(c.Noise.Objects, "object")

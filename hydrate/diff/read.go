@@ -23,6 +23,25 @@ const (
 // Read decodes the objects in the files of a tree. The Source of each is its file. It reads files that end in .yaml, .yml
 // or .json, in all folders, except names that begin with a dot.
 func Read(tree fs.FS) ([]hydrate.Object, error) {
+	manifests, err := documents(tree)
+	if err != nil {
+		return nil, err
+	}
+	return hydrate.Objects(manifests)
+}
+
+// SameFiles reports whether the files of two trees that Read reads have the same names and bytes.
+func SameFiles(a, b fs.FS) (bool, error) {
+	one, err := documents(a)
+	if err != nil {
+		return false, err
+	}
+	other, err := documents(b)
+	return slices.EqualFunc(one, other, func(a, b hydrate.Manifest) bool { return a.Source == b.Source && bytes.Equal(a.Data, b.Data) }), err
+}
+
+// documents returns the YAML documents of a tree, by file.
+func documents(tree fs.FS) ([]hydrate.Manifest, error) {
 	var manifests []hydrate.Manifest
 	files, room := 0, int64(maxTreeBytes)
 	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -60,5 +79,5 @@ func Read(tree fs.FS) ([]hydrate.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the tree: %w", err)
 	}
-	return hydrate.Objects(manifests)
+	return manifests, nil
 }

@@ -61,15 +61,20 @@ func compareAll(ctx context.Context, comparisons []Comparison, options diff.Opti
 func (c Comparison) compare(ctx context.Context, options diff.Options) (Change, error) {
 	which := cmp.Or(c.After, c.Before)
 	change := Change{Pipeline: which.Pipeline, Stage: which.Stage, Before: c.Before.label(c.After), After: c.After.label(c.Before)}
-	before, err := c.Before.objects(ctx)
+	before, old, err := c.Before.read(ctx)
 	if err != nil {
 		return change, err
 	}
-	after, err := c.After.objects(ctx)
+	after, objects, err := c.After.read(ctx)
 	if err != nil {
 		return change, err
 	}
-	change.Changes, err = diff.Compare(before, after, options)
+	change.Changes, err = diff.Compare(old, objects, options)
+	if err == nil && change.Changes.Empty() && before != nil && after != nil {
+		var same bool
+		same, err = diff.SameFiles(before, after)
+		change.Changes.FilesDiffer = !same
+	}
 	return change, which.named(err)
 }
 
@@ -84,17 +89,17 @@ func (v *Version) label(other *Version) string {
 	return v.Stage + " " + v.Label
 }
 
-// objects reads the objects of a version; nil has none.
-func (v *Version) objects(ctx context.Context) ([]hydrate.Object, error) {
+// read reads the files of a version and the objects in them; nil has none.
+func (v *Version) read(ctx context.Context) (fs.FS, []hydrate.Object, error) {
 	if v == nil || v.Files == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	tree, err := v.Files(ctx)
 	if err != nil {
-		return nil, v.named(err)
+		return nil, nil, v.named(err)
 	}
 	objects, err := diff.Read(tree)
-	return objects, v.named(err)
+	return tree, objects, v.named(err)
 }
 
 func (v *Version) named(err error) error {

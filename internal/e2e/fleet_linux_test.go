@@ -7,11 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/testworld"
@@ -28,28 +25,30 @@ func TestFleet(t *testing.T) {
 		t.Skip("LOCKAGE_CHART names no chart to measure")
 	}
 	f := newFleet(t, chart)
-	upstream := consumption{}
+	upstream := testworld.Consumption{}
 	var stdout []byte
 	for i := range fleetStages {
 		stage := fmt.Sprintf("stage-%02d", i)
 		cmd := exec.CommandContext(t.Context(), testworld.Upstream(t, "helm"), "template", "web", chart, "--namespace", "web-"+stage,
 			"--kube-version", "1.34", "--include-crds", "-f", filepath.Join(f.dir, "gitops", "values", stage+".yaml"))
-		var run consumption
-		stdout, run = measure(t, cmd)
-		upstream.add(run)
+		cmd.Env = f.environment()
+		var run testworld.Consumption
+		stdout, run = testworld.Measure(t, cmd)
+		upstream.Add(run)
 	}
 	objects := len(testworld.Objects(t, bytes.NewReader(stdout)))
 	f.pipeline(secrets(stdout))
 
 	for _, action := range []string{"pushed", "unchanged"} {
 		cmd := exec.CommandContext(t.Context(), os.Getenv("LOCKAGE_BIN"), "hydrate", "-o", "json", "-C", filepath.Join(f.dir, "gitops"), "--cache-dir", filepath.Join(f.dir, "cache"))
-		stdout, ours := measure(t, cmd)
+		cmd.Env = f.environment()
+		stdout, ours := testworld.Measure(t, cmd)
 		if n := bytes.Count(stdout, []byte(`"action": "`+action+`"`)); n != fleetStages {
 			t.Fatalf("%d stages are %s\n%.2000s", n, action, stdout)
 		}
-		t.Logf("%-20s %6.1f s of processor time, %4d MB, %.1f s", "hydrate, "+action, ours.processor.Seconds(), ours.memory>>20, ours.wall.Seconds())
+		t.Logf("%-20s %6.1f s of processor time, %4d MB, %.1f s", "hydrate, "+action, ours.Processor.Seconds(), ours.Memory>>20, ours.Wall.Seconds())
 	}
-	t.Logf("%-20s %6.1f s of processor time, %4d MB, %.1f s; %d objects", "helm template", upstream.processor.Seconds(), upstream.memory>>20, upstream.wall.Seconds(), objects)
+	t.Logf("%-20s %6.1f s of processor time, %4d MB, %.1f s; %d objects", "helm template", upstream.Processor.Seconds(), upstream.Memory>>20, upstream.Wall.Seconds(), objects)
 }
 
 // fleet is a source and a GitOps repository with thirty values files.
@@ -73,6 +72,9 @@ func newFleet(t *testing.T, chart string) *fleet {
 	}
 	return f
 }
+
+// environment has a home of its own, without the caches of Helm.
+func (f *fleet) environment() []string { return append(os.Environ(), "HOME="+f.t.TempDir()) }
 
 func (f *fleet) write(name, content string) {
 	f.t.Helper()
@@ -129,72 +131,4 @@ func secrets(stream []byte) (names []string) {
 		}
 	}
 	return names
-}
-
-// consumption is what a program and its children took: memory is the peak of their shares.
-type consumption struct {
-	processor, wall time.Duration
-	memory          int64
-}
-
-func (c *consumption) add(other consumption) {
-	c.processor += other.processor
-	c.wall += other.wall
-	c.memory = max(c.memory, other.memory)
-}
-
-// measure runs a program and returns what it prints.
-func measure(t *testing.T, cmd *exec.Cmd) ([]byte, consumption) {
-	t.Helper()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
-	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var peak int64
-	var sampling sync.WaitGroup
-	done := make(chan struct{})
-	sampling.Go(func() {
-		for ticks := time.NewTicker(20 * time.Millisecond); ; {
-			peak = max(peak, resident(cmd.Process.Pid))
-			select {
-			case <-done:
-				ticks.Stop()
-				return
-			case <-ticks.C:
-			}
-		}
-	})
-	err := cmd.Wait()
-	close(done)
-	sampling.Wait()
-	if err != nil {
-		t.Fatalf("%v: %v\n%s\n%.2000s", cmd, err, stderr.String(), stdout.String())
-	}
-	return stdout.Bytes(), consumption{cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), time.Since(begin), peak}
-}
-
-var share = regexp.MustCompile(`(?m)^Pss: +(\d+) kB$`)
-
-// resident returns the resident memory of a process and its descendants, each shared page once.
-func resident(pid int) (bytes int64) {
-	process := fmt.Sprintf("/proc/%d/", pid)
-	if rollup, err := os.ReadFile(process + "smaps_rollup"); err == nil {
-		if m := share.FindSubmatch(rollup); m != nil {
-			kilobytes, _ := strconv.ParseInt(string(m[1]), 10, 64)
-			bytes = kilobytes << 10
-		}
-	}
-	tasks, _ := filepath.Glob(process + "task/*/children")
-	for _, task := range tasks {
-		children, _ := os.ReadFile(task)
-		for _, child := range strings.Fields(string(children)) {
-			if n, err := strconv.Atoi(child); err == nil {
-				bytes += resident(n)
-			}
-		}
-	}
-	return bytes
 }
