@@ -48,8 +48,13 @@ const (
 	MaxPathLength   = 1024      // the path of a file in a tree
 	MaxBlobSize     = 64 << 20  // a blob that is read, compressed layers too
 	MaxManifestSize = 4 << 20   // a manifest or index that is read; the distribution specification demands that much
-	MaxReferrers    = 1000      // referrers of one manifest
+	MaxReferrers    = 20_000    // referrers of one manifest
 	MaxTags         = 200_000   // tags that one listing may look at
 
 	maxLayoutIndex = 64 << 20 // the index.json of an image layout
+	maxListSize    = 32 << 20 // one page of tags or referrers
+	maxPages       = 100      // of referrers
+	maxThinPages   = 30       // of tags, before they must have minPerPage entries on average: pages may be empty, for ever
+	minPerPage     = 50
+	maxUndescribed = 100 // referrers that are read because their list does not give their type
 )

@@ -21,6 +21,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/lockage/lockage/oci/registry"
@@ -461,5 +463,79 @@ func TestTagsStop(t *testing.T) {
 	got, err := r.Tags(t.Context(), "prod.git-")
 	if err != nil || len(got) != 1 || len(requests) != 1 || !strings.Contains(requests[0], "last=prod.git&") {
 		t.Errorf("%q, %v after %q", got, err, requests)
+	}
+}
+
+// TestEndlessLists has a registry that names a next page for ever, empty or with one entry each.
+func TestEndlessLists(t *testing.T) {
+	t.Parallel()
+	a := mustPack(t, sample(), nil)
+	for name, entry := range map[string]bool{"empty": false, "one entry": true} {
+		var requests atomic.Int32
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			n := requests.Add(1)
+			w.Header().Set("Link", fmt.Sprintf(`<%s?last=%d>; rel="next"`, req.URL.Path, n))
+			if strings.Contains(req.URL.Path, "/referrers/") {
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+				manifests := ""
+				if entry {
+					manifests = fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":2,"artifactType":"x/y"}`, ocispec.MediaTypeImageManifest, digest.FromString(fmt.Sprint(n)))
+				}
+				_, _ = fmt.Fprintf(w, `{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, ocispec.MediaTypeImageIndex, manifests)
+				return
+			}
+			tags := ""
+			if entry {
+				tags = fmt.Sprintf(`"t%d"`, n)
+			}
+			_, _ = fmt.Fprintf(w, `{"name":"acme/app","tags":[%s]}`, tags)
+		}))
+		t.Cleanup(server.Close)
+		r := open(t, strings.TrimPrefix(server.URL, "http://")+"/acme/app", Options{})
+		if _, err := r.Referrers(t.Context(), a.Descriptor, ""); err == nil || !strings.Contains(err.Error(), "100 pages") {
+			t.Errorf("%s: referrers: %v", name, err)
+		}
+		if _, err := r.Tags(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "names another page") {
+			t.Errorf("%s: tags: %v", name, err)
+		}
+		if n := requests.Load(); n > 200 {
+			t.Errorf("%s: %d requests", name, n)
+		}
+	}
+}
+
+// TestReferrersOfAType asks the API for one type, and a fallback index for all: an index may lack the types.
+func TestReferrersOfAType(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]registry.Options{"API": {}, "fallback": {WithoutReferrers: true}} {
+		backing := registry.New(options)
+		var filtered atomic.Int32
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Method == http.MethodGet && req.URL.Query().Get("artifactType") == "a/wanted" {
+				filtered.Add(1)
+			}
+			backing.ServeHTTP(w, req)
+		}))
+		t.Cleanup(server.Close)
+		path := strings.TrimPrefix(server.URL, "http://") + "/acme/app"
+		a := mustPack(t, sample(), nil)
+		r := open(t, path, Options{})
+		if err := r.PushArtifact(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		for i, artifactType := range []string{"a/wanted", "b/junk", "b/junk", "b/junk"} {
+			if _, err := r.Attach(t.Context(), a.Descriptor, Referrer{ArtifactType: artifactType, Annotations: map[string]string{"n": fmt.Sprint(i)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r = open(t, path, Options{})
+		for range 2 {
+			if found, err := r.Referrers(t.Context(), a.Descriptor, "a/wanted"); err != nil || len(found) != 1 {
+				t.Errorf("%s: %v, %v", name, found, err)
+			}
+		}
+		if n, want := filtered.Load(), map[string]int32{"API": 2, "fallback": 1}[name]; n != want {
+			t.Errorf("%s: the type was asked for %d times, want %d", name, n, want)
+		}
 	}
 }

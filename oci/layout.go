@@ -146,7 +146,7 @@ func (l *layout) tags(_ context.Context, last string, page func([]string) (bool,
 	return err
 }
 
-func (l *layout) referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func (l *layout) referrers(ctx context.Context, subject ocispec.Descriptor, _ string) ([]ocispec.Descriptor, error) {
 	index, err := l.readIndex()
 	if isNotFound(err) {
 		return nil, nil

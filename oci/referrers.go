@@ -30,21 +30,27 @@ const (
 )
 
 // referrers implements backend.
-func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	all, _, err := r.findReferrers(ctx, subject)
+func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+	if r.fallback.Load() {
+		artifactType = "" // entries of indexes often lack the type
+	}
+	all, api, err := r.findReferrers(ctx, subject, artifactType)
+	if err == nil && !api && !r.fallback.Swap(true) && artifactType != "" {
+		all, _, err = r.findReferrers(ctx, subject, "")
+	}
 	return all, err
 }
 
 // findReferrers asks the referrers API (api), or reads the fallback tag (distribution-spec, «Unavailable Referrers API»).
-func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.Descriptor) (all []ocispec.Descriptor, api bool, err error) {
-	all, err = r.listReferrers(ctx, subject)
+func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) (all []ocispec.Descriptor, api bool, err error) {
+	all, err = r.listReferrers(ctx, subject, artifactType)
 	switch statusOf(err) {
 	case http.StatusNotFound:
 		return nil, true, nil // no such repository, which only the API reports
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
 		// Older registries also respond with these; an error if the capability is known by now.
 		if r.repo.SetReferrersCapability(false) == nil {
-			all, err = r.listReferrers(ctx, subject)
+			all, err = r.listReferrers(ctx, subject, artifactType)
 		}
 	}
 	if err != nil {
@@ -54,9 +60,9 @@ func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.De
 	return all, r.repo.SetReferrersCapability(true) == nil, nil
 }
 
-func (r *remoteRepository) listReferrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func (r *remoteRepository) listReferrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
 	var all []ocispec.Descriptor
-	err := r.repo.Referrers(ctx, subject, "", func(page []ocispec.Descriptor) error {
+	err := r.repo.Referrers(ctx, subject, artifactType, func(page []ocispec.Descriptor) error {
 		all = append(all, page...)
 		return tooMany(len(all))
 	})
@@ -77,7 +83,7 @@ func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.D
 	thing := r.repo.Reference.String() + "@" + subject.Digest.String()
 	wait := indexWait
 	for attempt := range listAttempts {
-		all, api, err := r.findReferrers(ctx, subject)
+		all, api, err := r.findReferrers(ctx, subject, "")
 		if err != nil {
 			return explain(err, "list referrers of", thing, r.host)
 		}
@@ -207,6 +213,6 @@ func (r *remoteRepository) delist(ctx context.Context, subject digest.Digest, go
 }
 
 func (r *remoteRepository) outlive(ctx context.Context, subject ocispec.Descriptor) (bool, error) {
-	_, api, err := r.findReferrers(ctx, subject)
+	_, api, err := r.findReferrers(ctx, subject, "")
 	return !api, err
 }

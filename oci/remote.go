@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -42,6 +43,8 @@ type remoteRepository struct {
 	// writer assumes the API, and so leaves the fallback index to list.
 	writer *remote.Repository
 
+	fallback atomic.Bool // the registry is known to lack the referrers API
+
 	indexing sync.Map // digest.Digest → *sync.Mutex: one writer a subject
 	blobs    sync.Map // digest.Digest → *sentBlob: blobs that this process has sent or found
 	pushed   sync.Map // digest.Digest → []byte, manifests: to tag one is to push it again, by another name
@@ -56,8 +59,8 @@ func newRemote(name string, client *Client) (*remoteRepository, error) {
 		}
 		repo.Client = client.http
 		repo.PlainHTTP = loopback.Is(repo.Reference.Registry)
-		repo.MaxMetadataBytes = MaxManifestSize
-		repo.TagListPageSize = tagPage
+		repo.MaxMetadataBytes = maxListSize
+		repo.TagListPageSize, repo.ReferrerListMaxPages = tagPage, maxPages
 		repo.HandleWarning = func(w remote.Warning) { client.warn(repo.Reference.Registry + ": " + w.Text) }
 		*target = repo
 	}
@@ -149,11 +152,28 @@ func (r *remoteRepository) tag(ctx context.Context, desc ocispec.Descriptor, tag
 	return r.writer.Manifests().Tag(ctx, desc, tag)
 }
 
+// pages counts the pages and the entries of a list.
+type pages struct{ seen, entries int }
+
+// add counts a page, and returns an error if the registry goes on to send pages with next to nothing in them.
+func (p *pages) add(entries int) error {
+	p.seen++
+	p.entries += entries
+	if p.seen > maxThinPages+p.entries/minPerPage {
+		return fmt.Errorf("the registry has sent %d pages with %d entries, and names another page", p.seen, p.entries)
+	}
+	return nil
+}
+
 // errStop ends a listing that has seen enough.
 var errStop = errors.New("stop")
 
 func (r *remoteRepository) tags(ctx context.Context, last string, page func([]string) (bool, error)) error {
+	var pages pages
 	err := r.repo.Tags(ctx, last, func(tags []string) error {
+		if err := pages.add(len(tags)); err != nil {
+			return err
+		}
 		more, err := page(tags)
 		if err == nil && !more {
 			return errStop

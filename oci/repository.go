@@ -34,8 +34,8 @@ type backend interface {
 	tag(ctx context.Context, desc ocispec.Descriptor, tag string) error
 	// tags calls page with tags after last, in the order of the repository, until page returns false.
 	tags(ctx context.Context, last string, page func([]string) (more bool, err error)) error
-	// referrers lists at most MaxReferrers, none if subject is missing.
-	referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error)
+	// referrers lists at most MaxReferrers, none if subject is missing. It may leave out those of another type.
+	referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error)
 	// list makes a stored referrer appear among those of subject, and stay.
 	list(ctx context.Context, subject, referrer ocispec.Descriptor, manifest []byte) error
 	// deleteManifest deletes a manifest by its digest, and with it all of its tags.
@@ -234,13 +234,17 @@ func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, 
 	if err := subject.Digest.Validate(); err != nil {
 		return nil, err
 	}
-	if all, err = r.backend.referrers(ctx, plain(subject)); err != nil {
+	if all, err = r.backend.referrers(ctx, plain(subject), artifactType); err != nil {
 		return nil, err
 	}
-	// Other tools' fallback indexes may name the manifest and no more.
+	// Other tools' fallback indexes may name the manifest and no more, or give the type of its config.
+	undescribed := 0
 	for i, d := range all {
-		if d.ArtifactType != "" {
+		if d.ArtifactType != "" && d.ArtifactType != ocispec.MediaTypeEmptyJSON {
 			continue
+		}
+		if undescribed++; undescribed > maxUndescribed {
+			break
 		}
 		_, raw, err := r.Manifest(ctx, d.Digest.String())
 		if isNotFound(err) {

@@ -12,14 +12,8 @@ import (
 )
 
 const (
-	// MaxBundles bounds the bundles of a digest. The referrers of a digest are one list, which every reader fetches; some
-	// registries truncate it, and cosign fetches each entry.
-	MaxBundles = 30
-
 	// BundleMediaType is the type of a Sigstore bundle, as a layer and as the artifact type of the referrer.
-	BundleMediaType = bundleTypePrefix + ".v0.3+json"
-
-	bundleTypePrefix = "application/vnd.dev.sigstore.bundle"
+	BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 	// https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
 	annotationContent = "dev.sigstore.bundle.content"
@@ -28,6 +22,9 @@ const (
 	// AnnotationPredicateType is the annotation of a referrer that repeats the predicate type of its bundle. It is not
 	// signed: use it only to pass over statements of other types.
 	AnnotationPredicateType = "dev.sigstore.bundle.predicateType"
+
+	// annotationKey is the annotation that repeats the hint to the key. It is not signed either: it says what to read first.
+	annotationKey = "dev.lockage.key"
 )
 
 // Sign signs a statement, without attaching it anywhere.
@@ -37,11 +34,11 @@ func Sign(ctx context.Context, signer Signer, statement Statement) (Bundle, erro
 		return Bundle{}, err
 	}
 	text, err := signer.SignStatement(ctx, payload)
-	return Bundle{JSON: text, predicateType: statement.PredicateType}, err
+	return Bundle{JSON: text, predicateType: statement.PredicateType, key: signer.Identity().PublicKey.hint()}, err
 }
 
 // Attest signs a statement and attaches it to its subject as a referrer. It attaches the same statement again if asked to:
-// ask [Verify] first. It refuses a statement about another digest, and one statement more than MaxBundles.
+// ask [Verify] first. It refuses a statement about another digest.
 func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, statement Statement) (Bundle, error) {
 	if statement.Subject.Digest != subject.Digest {
 		return Bundle{}, fmt.Errorf("attest %s@%s: the statement is about %s", store.Name(), subject.Digest, statement.Subject.Digest)
@@ -58,13 +55,12 @@ func Attest(ctx context.Context, store Store, subject ocispec.Descriptor, signer
 }
 
 // Attach attaches signed statements to the artifact that they are about, and returns them with their referrers. What is
-// attached already stays as it is. It refuses more than MaxBundles in all, before it attaches any.
+// attached already stays as it is.
 func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundles ...Bundle) ([]Bundle, error) {
 	fail := func(err error) ([]Bundle, error) {
 		return nil, fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
 	}
-	// One too many would make the whole artifact unverifiable, not only this statement.
-	listed, err := store.Referrers(ctx, subject, "")
+	listed, err := store.Referrers(ctx, subject, BundleMediaType)
 	if err != nil {
 		return fail(fmt.Errorf("list its signatures: %w", err))
 	}
@@ -84,9 +80,6 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 			missing[i] = referrer
 		}
 	}
-	if n := len(mayBeBundles(listed)); len(missing) > 0 && n+len(missing) > MaxBundles {
-		return fail(fmt.Errorf("%d signatures and attestations are attached already, and no more than %d are read; delete those not needed", n, MaxBundles))
-	}
 	// One after the other: some registries lose one of two referrers that are written to one subject at a time.
 	for i := range attached {
 		if referrer, ok := missing[i]; ok {
@@ -103,7 +96,7 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 // asReferrer returns the bundle as a referrer of the artifact that it is about.
 func (b Bundle) asReferrer(artifact digest.Digest) (oci.Referrer, error) {
 	if b.predicateType == "" {
-		parsed, _, err := parseBundle(b.JSON)
+		parsed, hint, err := parseBundle(b.JSON)
 		if err != nil {
 			return oci.Referrer{}, err
 		}
@@ -111,7 +104,7 @@ func (b Bundle) asReferrer(artifact digest.Digest) (oci.Referrer, error) {
 		if err != nil {
 			return oci.Referrer{}, err
 		}
-		b.predicateType = statement.PredicateType
+		b.predicateType, b.key = statement.PredicateType, hint
 	}
 	return oci.Referrer{
 		ArtifactType: BundleMediaType,
@@ -119,6 +112,7 @@ func (b Bundle) asReferrer(artifact digest.Digest) (oci.Referrer, error) {
 		Annotations: map[string]string{
 			annotationContent:       contentDSSE,
 			AnnotationPredicateType: b.predicateType,
+			annotationKey:           b.key,
 		},
 	}, nil
 }

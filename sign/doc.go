@@ -22,8 +22,8 @@
 // proves nothing. Each comes from a signature by a key that the caller named ([Identity]), over a statement whose subject
 // is the artifact asked for. A bundle copied from another digest, a statement of another type, a signature by a
 // certificate or by an unknown key is not an error: it is [Rejected] with a reason, since anybody who can write to a
-// registry can put it there. Only a registry that does not answer is an error, and more than [MaxBundles] bundles,
-// because the proof could be among those not read. Hints and annotations in the registry are not trusted.
+// registry can put it there. Only a registry that does not answer is an error. Of very many bundles some are read, those with
+// the annotations of honest writers first. Hints and annotations in the registry prove nothing.
 //
 // # Keys
 //

@@ -1,12 +1,14 @@
 package sign
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,7 +22,10 @@ const (
 	// megabytes.
 	MaxBundleSize = 4 << 20
 
-	findConcurrency = 4
+	// MaxBundles bounds the bundles of a digest that are read: anybody who may write to a registry can attach any number.
+	MaxBundles = 200
+
+	findConcurrency = 8
 )
 
 // Bundle is a Sigstore bundle, or what claims to be one. Nothing in it is proven.
@@ -29,28 +34,36 @@ type Bundle struct {
 	JSON     []byte        // nil if Problem is set
 	Problem  string        // why it could not be read as a bundle; empty if it could
 
-	predicateType string // of a bundle that was signed here
+	predicateType, key string // of a bundle that was signed here; key is a hint
 }
 
 // Digest returns the digest of the bundle's bytes, which identifies the statement in registries and in Git alike.
 func (b Bundle) Digest() digest.Digest { return digest.FromBytes(b.JSON) }
 
-// Find reads all bundles attached to a digest, in the order of the registry's list. No bundle is not an error; more than
-// MaxBundles are one, and so is a registry that fails.
-func Find(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bundle, error) {
-	referrers, err := store.Referrers(ctx, subject, "")
+// Find reads the bundles attached to a digest, first those that say to be signed by one of the keys, which are fingerprints.
+// No bundle is not an error, but a registry that fails is one. Of very many bundles it reads some: the last one returned says
+// how many it did not.
+func Find(ctx context.Context, store Reader, subject ocispec.Descriptor, keys ...string) ([]Bundle, error) {
+	referrers, err := store.Referrers(ctx, subject, BundleMediaType)
 	if err != nil {
 		return nil, fmt.Errorf("list the signatures of %s: %w", subject.Digest, err)
 	}
-	return Read(ctx, store, subject.Digest, referrers)
+	return Read(ctx, store, subject.Digest, referrers, keys...)
 }
 
 // Read is [Find] among the given referrers of an artifact.
-func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers []ocispec.Descriptor) ([]Bundle, error) {
-	descs := mayBeBundles(referrers)
-	if len(descs) > MaxBundles {
-		return nil, fmt.Errorf("%d signatures and attestations are attached to %s, at most %d are read; delete those that nobody needs", len(descs), artifact, MaxBundles)
+func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers []ocispec.Descriptor, keys ...string) ([]Bundle, error) {
+	descs := slices.DeleteFunc(slices.Clone(referrers), func(d ocispec.Descriptor) bool {
+		return d.ArtifactType != "" && d.ArtifactType != ocispec.MediaTypeEmptyJSON && d.ArtifactType != BundleMediaType
+	})
+	hints := make([]string, len(keys))
+	for i, key := range keys {
+		sum, _ := hex.DecodeString(key)
+		hints[i] = base64.StdEncoding.EncodeToString(sum)
 	}
+	slices.SortStableFunc(descs, func(a, b ocispec.Descriptor) int { return cmp.Compare(plausible(b, hints), plausible(a, hints)) })
+	unread := descs[min(len(descs), MaxBundles):]
+	descs = descs[:len(descs)-len(unread)]
 	bundles := make([]Bundle, len(descs))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(findConcurrency)
@@ -63,15 +76,26 @@ func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers [
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("read the signatures of %s: %w", artifact, err)
 	}
-	return slices.DeleteFunc(bundles, func(b Bundle) bool { return b.Referrer == "" }), nil
+	bundles = slices.DeleteFunc(bundles, func(b Bundle) bool { return b.Referrer == "" })
+	if len(unread) > 0 {
+		problem := fmt.Sprintf("%d more signatures and attestations are attached, and %d are read; delete those that nobody needs", len(unread), MaxBundles)
+		bundles = append(bundles, Bundle{Referrer: unread[0].Digest, Problem: problem})
+	}
+	return bundles, nil
 }
 
-// mayBeBundles leaves out referrers of another kind. It does not ask the registry to: entries of fallback indexes often lack
-// the artifact type, or have that of the config in its place.
-func mayBeBundles(referrers []ocispec.Descriptor) []ocispec.Descriptor {
-	return slices.DeleteFunc(slices.Clone(referrers), func(d ocispec.Descriptor) bool {
-		return d.ArtifactType != "" && d.ArtifactType != ocispec.MediaTypeEmptyJSON && !strings.HasPrefix(d.ArtifactType, bundleTypePrefix)
-	})
+// plausible orders what is read by annotations that honest writers make: those of a key that is asked for come first, then those
+// of other programs, which name no key.
+func plausible(d ocispec.Descriptor, hints []string) int {
+	hint, named := d.Annotations[annotationKey]
+	_, typed := d.Annotations[AnnotationPredicateType]
+	switch {
+	case named && slices.Contains(hints, hint):
+		return 2
+	case typed && !named:
+		return 1
+	}
+	return 0
 }
 
 // readBundle reads one referrer. It returns a zero bundle for another kind of referrer, and an error only if the registry
@@ -90,8 +114,8 @@ func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (Bun
 	if err := json.Unmarshal(raw, &manifest); err != nil {
 		return problem("its manifest cannot be read: %v", err)
 	}
-	if len(manifest.Layers) != 1 || !strings.HasPrefix(manifest.Layers[0].MediaType, bundleTypePrefix) {
-		if strings.HasPrefix(desc.ArtifactType, bundleTypePrefix) {
+	if len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != BundleMediaType {
+		if desc.ArtifactType == BundleMediaType {
 			return problem("its manifest does not have exactly one layer with a bundle")
 		}
 		return Bundle{}, nil

@@ -61,7 +61,7 @@ func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, sig
 }
 
 // AttachImage writes a simple signing signature by a trusted key beside those that others wrote for the same digest. A key
-// has one signature there: AttachImage keeps it if it says the same, and replaces it if not.
+// has one signature there: AttachImage keeps it if it says the same, and replaces it if not. Of very many it keeps the last ones.
 func AttachImage(ctx context.Context, store Store, subject ocispec.Descriptor, trusted *Verifier, signature ImageSignature) error {
 	mine, tag := signature.layer(), signatureForm.tag(subject.Digest)
 	fail := func(err error) error { return fmt.Errorf("sign %s@%s: %w", store.Name(), subject.Digest, err) }
@@ -79,9 +79,7 @@ func AttachImage(ctx context.Context, store Store, subject ocispec.Descriptor, t
 		if done {
 			return nil
 		}
-		if len(kept) >= signatureForm.maxLayers {
-			return fail(fmt.Errorf("its tag %s holds %d signatures already, and no more are read", tag, len(kept)))
-		}
+		kept = kept[max(0, len(kept)+1-maxLayers):] // nobody would read this one otherwise
 		if err := writeSignatures(ctx, store, tag, append(kept, mine)); err != nil {
 			return fail(err)
 		}

@@ -22,23 +22,22 @@ type form struct {
 	what, item string // for messages
 	suffix     string
 	mediaType  string // of a layer
-	maxLayers  int
-	maxSize    int64 // of a layer
+	maxSize    int64  // of a layer
 }
 
-// MaxEnvelopes bounds the attestations of the older form that a digest may have.
-const MaxEnvelopes = 100
+// maxLayers bounds the layers of such a manifest that are read: anybody who may write to the registry can add any number.
+const maxLayers = 100
 
 var (
 	// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 	signatureForm = form{
 		what: "signatures", item: "a simple signing payload", suffix: cosign.SignatureTagSuffix,
-		mediaType: types.SimpleSigningMediaType, maxLayers: 30, maxSize: 64 << 10, // ours have some 400 bytes
+		mediaType: types.SimpleSigningMediaType, maxSize: 64 << 10, // ours have some 400 bytes
 	}
 	// https://github.com/sigstore/cosign/blob/main/specs/ATTESTATION_SPEC.md
 	attestationForm = form{
 		what: "attestations", item: "an attestation", suffix: cosign.AttestationTagSuffix,
-		mediaType: types.DssePayloadType, maxLayers: MaxEnvelopes, maxSize: MaxBundleSize,
+		mediaType: types.DssePayloadType, maxSize: MaxBundleSize,
 	}
 )
 
@@ -54,8 +53,8 @@ type layer struct {
 	gone     bool   // the repository has lost the payload
 }
 
-// read reads the manifest under the tag, and the payloads of its layers unless one is the known payload. It returns no
-// layers if the tag does not exist, and an error for more than maxLayers.
+// read reads the manifest under the tag, and the payloads of its layers unless one is the known payload, of very many those of
+// the last ones. It returns no layers if the tag does not exist.
 func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, known []byte) ([]layer, error) {
 	fail := func(err error) ([]layer, error) {
 		return nil, fmt.Errorf("read the %s of %s: %w", f.what, artifact, err)
@@ -70,9 +69,7 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 	if err := json.Unmarshal(raw, &manifest); err != nil {
 		return fail(fmt.Errorf("manifest of %s: %w", f.tag(artifact), err))
 	}
-	if len(manifest.Layers) > f.maxLayers {
-		return fail(fmt.Errorf("%s holds %d, at most %d are read", f.tag(artifact), len(manifest.Layers), f.maxLayers))
-	}
+	unread := len(manifest.Layers) - maxLayers
 	layers := make([]layer, len(manifest.Layers))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(findConcurrency)
@@ -80,6 +77,8 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 		l := &layers[i]
 		l.manifest, l.desc = desc.Digest, d
 		switch {
+		case i < unread:
+			l.problem = fmt.Sprintf("%s holds %d layers, and %d are read", f.tag(artifact), len(manifest.Layers), maxLayers)
 		case d.MediaType != f.mediaType:
 			l.problem = fmt.Sprintf("layer of type %.100q, not %s", d.MediaType, f.item)
 		case d.Size > f.maxSize:
@@ -104,7 +103,7 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 
 // FindEnvelopes reads the attestations of a digest in the older form, which `cosign attest` writes unless it is asked for
 // bundles. They are returned as bundles of a signature by a key that is not named; Referrer is the digest of the envelope.
-// No attestation is not an error; more than MaxEnvelopes are one, and so is a registry that fails.
+// No attestation is not an error, but a registry that fails is one.
 func FindEnvelopes(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bundle, error) {
 	layers, err := attestationForm.read(ctx, store, subject.Digest, nil)
 	if err != nil {

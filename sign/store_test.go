@@ -58,7 +58,8 @@ func (m *memory) Referrers(_ context.Context, subject ocispec.Descriptor, artifa
 	}
 	var found []ocispec.Descriptor
 	for _, d := range m.referrers[subject.Digest] {
-		if artifactType == "" || artifactType == d.ArtifactType {
+		undescribed := d.ArtifactType == "" || d.ArtifactType == ocispec.MediaTypeEmptyJSON // a registry's client reads the manifest
+		if artifactType == "" || artifactType == d.ArtifactType || undescribed {
 			found = append(found, d)
 		}
 	}

@@ -145,7 +145,7 @@ type Rejected struct {
 // Verify reads everything attached to a digest and proves what can be proven by the verifier's identities. An error
 // means that it could not be read, not that nothing is proven.
 func Verify(ctx context.Context, store Reader, subject ocispec.Descriptor, verifier *Verifier) ([]Verified, []Rejected, error) {
-	bundles, err := Find(ctx, store, subject)
+	bundles, err := Find(ctx, store, subject, verifier.fingerprints()...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -241,6 +241,15 @@ func (v *Verifier) byHint(hint string) []trusted {
 	}
 	order := append([]trusted{v.trusted[i]}, v.trusted[:i]...)
 	return append(order, v.trusted[i+1:]...)
+}
+
+// fingerprints lists the trusted keys.
+func (v *Verifier) fingerprints() []string {
+	keys := make([]string, len(v.trusted))
+	for i, t := range v.trusted {
+		keys[i] = t.fingerprint
+	}
+	return keys
 }
 
 // names lists the identities for a reason that people read.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -286,22 +287,38 @@ func TestFindOddReferrers(t *testing.T) {
 
 func TestBundleLimit(t *testing.T) {
 	t.Parallel()
-	store, subject, key := newMemory(), artifact("a"), newKey(t)
+	store, subject, key, unknown := newMemory(), artifact("a"), newKey(t), newKey(t)
 	v := verifierOf(t, map[string]*Key{"hydrator": key})
-	for range MaxBundles {
+	// Junk, and bundles of others that name other keys, do not hide what counts.
+	junk := func(n int, annotations map[string]string) {
+		list := make([]ocispec.Descriptor, n)
+		for i := range list {
+			list[i] = ocispec.Descriptor{
+				MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(annotations, i)), ArtifactType: BundleMediaType, Annotations: annotations,
+			}
+		}
+		store.referrers[subject.Digest] = append(list, store.referrers[subject.Digest]...)
+	}
+	const own = 30
+	for range own {
 		mustAttest(t, store, subject, key, NewSignature(subject.Digest, claim("test")))
 	}
-	if verified, _, err := Verify(t.Context(), store, subject, v); err != nil || len(verified) != MaxBundles {
-		t.Errorf("%d verified of %d, %v", len(verified), MaxBundles, err)
+	junk(6000, nil)
+	junk(6000, map[string]string{AnnotationPredicateType: PredicateSignature, annotationKey: unknown.PublicKey().hint()})
+	verified, rejected, err := Verify(t.Context(), store, subject, v)
+	if err != nil || len(verified) != own {
+		t.Errorf("%d verified of %d, %v", len(verified), own, err)
 	}
-	if _, err := Attest(t.Context(), store, subject, key, NewSignature(subject.Digest, claim("test"))); err == nil || !strings.Contains(err.Error(), "30 signatures") {
-		t.Errorf("one more was attached: %v", err)
+	if reason := rejected[len(rejected)-1].Reason; len(rejected) != MaxBundles-own+1 || !strings.Contains(reason, "11830 more") {
+		t.Errorf("%d rejected, the last of them: %s", len(rejected), reason)
 	}
-	// Somebody else attaches it anyway: nothing may pass for «not signed», or for all there is.
+	// Other programs name no key.
+	program := newKey(t)
+	mustAttest(t, store, subject, program, NewSignature(subject.Digest, claim("test")))
 	list := store.referrers[subject.Digest]
-	store.referrers[subject.Digest] = append(list, list[0])
-	if _, _, err := Verify(t.Context(), store, subject, v); err == nil || !strings.Contains(err.Error(), "at most 30") {
-		t.Errorf("31 bundles: %v", err)
+	delete(list[len(list)-1].Annotations, annotationKey)
+	if verified, _, err := Verify(t.Context(), store, subject, verifierOf(t, map[string]*Key{"cosign": program})); err != nil || len(verified) != 1 {
+		t.Errorf("%d verified of another program, %v", len(verified), err)
 	}
 }
 

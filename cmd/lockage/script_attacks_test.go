@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -113,4 +114,26 @@ func cmdTransfer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(remote.Write(to, image))
 	cmdReattach(ts, false, []string{from.Name(), to.Name()})
+}
+
+// cmdFlood attaches bundles that prove nothing, with the annotation that bundles of other programs have.
+func cmdFlood(ts *testscript.TestScript, neg bool, args []string) {
+	const usage = "flood REPOSITORY@DIGEST COUNT"
+	refuse(ts, neg || len(args) != 2, usage)
+	count, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	in, reference, ok := strings.Cut(args[0], "@")
+	refuse(ts, !ok, usage)
+	repository, err := oci.NewClient(oci.Options{}).Repository(in)
+	ts.Check(err)
+	desc, err := repository.Resolve(context.Background(), reference)
+	ts.Check(err)
+	for i := range count {
+		_, err := repository.Attach(context.Background(), desc, oci.Referrer{
+			ArtifactType: sign.BundleMediaType,
+			Layers:       []oci.Blob{{MediaType: sign.BundleMediaType, Data: []byte("{}")}},
+			Annotations:  map[string]string{"n": strconv.Itoa(i), sign.AnnotationPredicateType: sign.PredicateSignature},
+		})
+		ts.Check(err)
+	}
 }

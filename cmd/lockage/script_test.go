@@ -83,6 +83,8 @@ func runHasty() {
 //		copies an artifact, with what is signed of it, to another repository
 //	states KEYVAR REPOSITORY@DIGEST TYPE
 //		attaches a statement of some type by the key in $KEYVAR, about what the artifact's annotations claim
+//	flood REPOSITORY@DIGEST COUNT
+//		attaches so many bundles that prove nothing
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {
@@ -115,6 +117,7 @@ func TestScript(t *testing.T) {
 			"tamper":        cmdTamper,
 			"reattach":      cmdReattach,
 			"states":        cmdStates,
+			"flood":         cmdFlood,
 			"transfer":      cmdTransfer,
 			"charts":        cmdCharts,
 			"chart-push":    cmdChartPush,

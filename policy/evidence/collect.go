@@ -158,7 +158,7 @@ func (c *collector) attached(ctx context.Context, repository *oci.Repository, d 
 	read := c.reads[reference]
 	if read == nil {
 		read = sync.OnceValues(func() ([]sign.Bundle, error) {
-			bundles, err := sign.Find(ctx, repository, subjectOf(d))
+			bundles, err := sign.Find(ctx, repository, subjectOf(d), slices.Collect(maps.Values(c.facts.Keys))...)
 			if err != nil {
 				return nil, err
 			}

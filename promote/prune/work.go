@@ -170,6 +170,10 @@ func (w *work) prove(ctx context.Context, f *found) error {
 	if len(f.tags) == 0 && !slices.ContainsFunc(referrers, func(d ocispec.Descriptor) bool { return !isRecord(d) }) {
 		return nil // removed before, or not ours
 	}
+	if n := len(referrers); n > sign.MaxBundles {
+		f.left = fmt.Sprintf("%d manifests are attached to it, and at most %d are read", n, sign.MaxBundles)
+		return nil
+	}
 	bundles, err := sign.Read(ctx, w.repository, f.digest, referrers)
 	if err != nil {
 		if ctx.Err() != nil {
