@@ -24,6 +24,7 @@ import (
 	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/promote/sides"
 )
 
@@ -56,7 +57,9 @@ func (rs diffResults) write(w io.Writer) error {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintf(w, "== %s\n\n", s.Title())
-		if err := s.Changes.WriteText(w, diff.TextOptions{Color: rs.color}); err != nil {
+		if s.Uncompared != "" {
+			fmt.Fprintf(w, "not compared: %s\n", terminal.Escape(s.Uncompared, "\n"))
+		} else if err := s.Changes.WriteText(w, diff.TextOptions{Color: rs.color}); err != nil {
 			return err
 		}
 	}
@@ -87,6 +90,7 @@ A and B are each one of
 For these, pipelines, locks and identities are read from the policy ref, as for verify. Two stages are compared in all
 pipelines that have both.
 
+With --base, stages that cannot be rendered at REV are named, and only rendered at HEAD: a change that mends them passes.
 Without --all, versions and checksums in labels and annotations that nothing uses are only counted, equal changes are shown once,
 and schemas without descriptions.`,
 		Example: `  lockage diff --base origin/main
@@ -240,7 +244,7 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	before, after := plan.Request{Files: head, Stages: d.args}, plan.Request{Files: head, Stages: d.args, Commit: d.commit}
 	if d.base != "" {
 		if before.Files, err = w.At(ctx, d.base); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w; is it fetched? CI checks out the newest commit of one branch: set fetch-depth: 0 (GitHub), GIT_DEPTH: 0 (GitLab), or run git fetch", err)
 		}
 	}
 	var warnings hydrate.Warnings
@@ -249,9 +253,11 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	if later.Releases, err = d.app.planOverridden(ctx, w, after, d.overrides); err != nil {
 		return nil, err
 	}
-	if earlier.Releases, err = d.earlier(ctx, w, before); err != nil {
+	earlier.MayFail = d.base != ""
+	if earlier.Releases, err = d.earlier(ctx, w, before); err != nil && (!earlier.MayFail || ctx.Err() != nil) {
 		return nil, err
 	}
+	earlier.Err = err
 	if len(d.setRender) == 0 {
 		changes, _, err := stagediff.ComparePlans(ctx, earlier, later, d.options)
 		return changes, err
@@ -319,7 +325,7 @@ func (d *differ) earlier(ctx context.Context, w *workspace.Workspace, request pl
 		return nil, nil
 	}
 	if err != nil && d.base != "" {
-		return nil, fmt.Errorf("at %s: %w", d.base, err)
+		err = fmt.Errorf("at %s: %w", d.base, err)
 	}
 	return releases, err
 }
@@ -333,6 +339,9 @@ func (d *differ) color() bool {
 func (d *differ) writeHTML(stages []stagediff.Change) error {
 	pages := map[string][]byte{}
 	for _, s := range stages {
+		if s.Uncompared != "" {
+			continue
+		}
 		var page bytes.Buffer
 		if err := s.Changes.WriteHTML(&page, diff.HTMLOptions{Title: cmp.Or(s.Name(), "Changes"), Before: cmp.Or(s.Before, "nothing"), After: cmp.Or(s.After, "nothing")}); err != nil {
 			return err

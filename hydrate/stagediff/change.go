@@ -16,11 +16,13 @@ import (
 
 // Change is what happens to one stage.
 type Change struct {
-	Pipeline string       `json:"pipeline"`
-	Stage    string       `json:"stage"`
-	Before   string       `json:"before,omitempty"` // label of the version before; "" if the stage is new
-	After    string       `json:"after,omitempty"`  // label of the version after; "" if the stage is gone
-	Changes  diff.Changes `json:"changes"`
+	Pipeline string `json:"pipeline"`
+	Stage    string `json:"stage"`
+	Before   string `json:"before,omitempty"` // label of the version before; "" if the stage is new
+	After    string `json:"after,omitempty"`  // label of the version after; "" if the stage is gone
+	// Uncompared says why the version before cannot be shown, and what there is now; there are no Changes then.
+	Uncompared string       `json:"uncompared,omitempty"`
+	Changes    diff.Changes `json:"changes"`
 }
 
 // Name is pipeline/stage, or "" for artifacts of unknown pipelines.
@@ -38,7 +40,7 @@ func (c Change) Title() string {
 		return fmt.Sprintf("%s to %s", cmp.Or(c.Before, "nothing"), cmp.Or(c.After, "nothing"))
 	}
 	switch {
-	case c.Before == c.After:
+	case c.Before == c.After, c.Uncompared != "":
 		return title + " (" + c.After + ")"
 	case c.Before == "":
 		return title + " (new, " + c.After + ")"
@@ -46,4 +48,12 @@ func (c Change) Title() string {
 		return title + " (gone)"
 	}
 	return fmt.Sprintf("%s (%s to %s)", title, c.Before, c.After)
+}
+
+// summary describes the changes in words of this program only.
+func (c Change) summary() string {
+	if c.Uncompared != "" {
+		return "not compared"
+	}
+	return c.Changes.Summary()
 }

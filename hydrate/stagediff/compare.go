@@ -27,13 +27,17 @@ type Version struct {
 }
 
 // Comparison is two versions to compare; nil if the stage exists on one side only.
-type Comparison struct{ Before, After *Version }
+type Comparison struct {
+	Before, After *Version
+	Broken        error // why the version before cannot be shown: the one after is rendered, and not compared
+	MayFail       bool  // an error of the version before is such a reason
+}
 
 // Compare returns the stages that differ, in the order of the comparisons. The error lists every comparison that failed,
 // and comes with the results of the others.
 func Compare(ctx context.Context, comparisons []Comparison, options diff.Options) ([]Change, error) {
 	changes, err := compareAll(ctx, comparisons, options)
-	return slices.DeleteFunc(changes, func(c Change) bool { return c.Changes.Empty() }), err
+	return slices.DeleteFunc(changes, func(c Change) bool { return c.Changes.Empty() && c.Uncompared == "" }), err
 }
 
 // compareAll is Compare with the results of all comparisons that did not fail.
@@ -62,12 +66,19 @@ func (c Comparison) compare(ctx context.Context, options diff.Options) (Change, 
 	which := cmp.Or(c.After, c.Before)
 	change := Change{Pipeline: which.Pipeline, Stage: which.Stage, Before: c.Before.label(c.After), After: c.After.label(c.Before)}
 	before, old, err := c.Before.read(ctx)
-	if err != nil {
+	switch {
+	case err != nil && c.MayFail && ctx.Err() == nil:
+		c.Broken = err
+	case err != nil:
 		return change, err
 	}
 	after, objects, err := c.After.read(ctx)
 	if err != nil {
 		return change, err
+	}
+	if c.Broken != nil {
+		change.Uncompared = fmt.Sprintf("the version before cannot be shown: %v\nthe stage has %d objects now", c.Broken, len(objects))
+		before, old, objects = nil, nil, nil
 	}
 	change.Changes, err = diff.Compare(old, objects, options)
 	if err == nil && change.Changes.Empty() && before != nil && after != nil {
@@ -127,7 +138,7 @@ type Side struct {
 // Else they are matched by pipeline and stage.
 func Match(before, after Side) ([]Comparison, error) {
 	if len(before.Versions) == 1 && len(after.Versions) == 1 {
-		return []Comparison{{&before.Versions[0], &after.Versions[0]}}, nil
+		return []Comparison{{Before: &before.Versions[0], After: &after.Versions[0]}}, nil
 	}
 	for _, sides := range [][2]Side{{before, after}, {after, before}} {
 		for _, version := range sides[0].Versions {
@@ -152,12 +163,12 @@ func Match(before, after Side) ([]Comparison, error) {
 		was := old[identify(v)]
 		delete(old, identify(v))
 		if was != nil || complete {
-			comparisons = append(comparisons, Comparison{was, v})
+			comparisons = append(comparisons, Comparison{Before: was, After: v})
 		}
 	}
 	for i := range before.Versions {
 		if v := &before.Versions[i]; complete && old[identify(v)] != nil {
-			comparisons = append(comparisons, Comparison{v, nil})
+			comparisons = append(comparisons, Comparison{Before: v})
 		}
 	}
 	if len(comparisons) == 0 {

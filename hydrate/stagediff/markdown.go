@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/internal/terminal"
 )
 
 // minShare is the least bytes for the details of a stage; with less a stage is only named.
@@ -29,7 +30,9 @@ func WriteMarkdown(w io.Writer, changes []Change, options diff.MarkdownOptions) 
 		var b bytes.Buffer
 		fmt.Fprintf(&b, "### %s\n\n", code(c.Title()))
 		options.Limit = room/(shown-i) - b.Len() - len("\n")
-		if err := c.Changes.WriteMarkdown(&b, options); err != nil {
+		if c.Uncompared != "" {
+			fmt.Fprintf(&b, "⚠️ Not compared: %s\n", code(terminal.Words(c.Uncompared, options.Limit/2)))
+		} else if err := c.Changes.WriteMarkdown(&b, options); err != nil {
 			return err
 		}
 		b.WriteByte('\n')
@@ -48,7 +51,7 @@ func named(changes []Change, room int) string {
 	fmt.Fprintf(&b, "### %d more stages change\n\n", len(changes))
 	const last = len("- … 100000 more\n")
 	for i, c := range changes {
-		line := fmt.Sprintf("- %s: %s\n", code(c.Name()), c.Changes.Summary())
+		line := fmt.Sprintf("- %s: %s\n", code(c.Name()), c.summary())
 		if b.Len()+len(line)+last > room {
 			fmt.Fprintf(&b, "- … %d more\n", len(changes)-i)
 			break

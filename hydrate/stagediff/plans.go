@@ -1,6 +1,7 @@
 package stagediff
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,55 +21,90 @@ type Plan struct {
 	Releases []plan.Release
 	With     string            // what distinguishes it from the other side, if not the releases do, such as "with helm=4"
 	Warnings *hydrate.Warnings // receives those of renders; nil for nobody
+
+	// MayFail lets what the earlier side cannot render be named in the changes instead of being an error: a change that mends it must pass.
+	MayFail bool
+	Err     error // why nothing is known of that side
 }
 
 // ComparePlans returns the stages of two plans that are affected, in the order of the later plan; stages that are gone
 // come last. It names those that are not affected, as pipeline/stage. The error lists every stage that could not be
 // rendered, and comes with the results of the others.
 func ComparePlans(ctx context.Context, before, after Plan, options diff.Options) (changes []Change, unaffected []string, err error) {
-	const is, was = 0, 1
-	stages := map[key]*[2]*plan.Stage{}
-	var order []key
-	var failures [2]error
-	failed := [2]map[string]bool{{}, {}} // pipelines whose stages on that side are not known
-	unknown := map[key]bool{}            // stages that one of the plans cannot render
-	for side, releases := range [][]plan.Release{is: after.Releases, was: before.Releases} {
-		for _, r := range releases {
-			// A pipeline without a release before the change is new, which is not a failure.
-			if r.Err != nil && (side == is || !errors.Is(r.Err, fs.ErrNotExist)) {
-				failed[side][r.Pipeline.Name] = true
-				failures[side] = errors.Join(failures[side], fmt.Errorf("%s: %w", r.Pipeline.Name, r.Err))
-			}
-			for i, s := range r.Stages {
-				k := key{s.Pipeline, s.Name}
-				if s.Err != nil {
-					if !unknown[k] { // of two failures the later plan's is the one to mend
-						failures[side] = errors.Join(failures[side], fmt.Errorf("%s/%s: %w", s.Pipeline, s.Name, s.Err))
-					}
-					unknown[k] = true
-					continue
-				}
-				if stages[k] == nil {
-					stages[k] = new([2]*plan.Stage)
-					order = append(order, k)
-				}
-				stages[k][side] = &r.Stages[i]
-			}
-		}
+	was, is := before.side(true), after.side(false)
+	var failures []error
+	if !before.MayFail {
+		failures = was.failures(is) // of two failures the later plan's is the one to mend
 	}
+	failures = append(failures, is.failures(side{})...)
 	var comparisons []Comparison
-	for _, k := range order {
-		if failed[was][k.pipeline] || failed[is][k.pipeline] || unknown[k] {
-			continue // the error says why; its stages are neither new nor gone
-		}
-		if s := stages[k]; s[was] == nil || s[is] == nil || s[was].InputDigest() != s[is].InputDigest() {
-			comparisons = append(comparisons, Comparison{Before: before.version(s[was]), After: after.version(s[is])})
-		} else {
+	for _, k := range append(is.order, was.order...) {
+		old, current := was.stages[k], is.stages[k]
+		broken := was.broken(k)
+		switch {
+		case is.broken(k) != nil, old == nil && current == nil:
+			// The error says why; its stages are neither new nor gone.
+		case broken != nil && before.MayFail && current != nil:
+			comparisons = append(comparisons, Comparison{After: after.version(current), Broken: broken})
+		case broken != nil:
+		case old != nil && current != nil && old.InputDigest() == current.InputDigest():
 			unaffected = append(unaffected, k.pipeline+"/"+k.stage)
+		default:
+			comparisons = append(comparisons, Comparison{Before: before.version(old), After: after.version(current), MayFail: before.MayFail})
 		}
+		delete(was.stages, k)
+		delete(is.stages, k)
 	}
 	changes, err = compareAll(ctx, comparisons, options)
-	return changes, unaffected, errors.Join(failures[was], failures[is], err)
+	return changes, unaffected, errors.Join(append(failures, err)...)
+}
+
+// side is what is known of the stages of a plan.
+type side struct {
+	stages map[key]*plan.Stage // that can be rendered
+	order  []key               // of all stages
+	failed map[key]error       // why others cannot; without a stage, none of the pipeline
+	all    error
+}
+
+// side reads the releases of a plan. A pipeline that has no release in the earlier plan is new, which is not a failure.
+func (p Plan) side(earlier bool) side {
+	s := side{stages: map[key]*plan.Stage{}, failed: map[key]error{}, all: p.Err}
+	for _, r := range p.Releases {
+		unreleased := r.Lock.ReleaseID == "" && errors.Is(r.Err, fs.ErrNotExist)
+		if k := (key{pipeline: r.Pipeline.Name}); r.Err != nil && !(earlier && unreleased) {
+			s.order, s.failed[k] = append(s.order, k), r.Err
+		}
+		for i, stage := range r.Stages {
+			k := key{stage.Pipeline, stage.Name}
+			s.order = append(s.order, k)
+			if stage.Err != nil {
+				s.failed[k] = stage.Err
+			} else {
+				s.stages[k] = &r.Stages[i]
+			}
+		}
+	}
+	return s
+}
+
+// broken returns why a stage cannot be rendered; nil if it can, or does not exist.
+func (s side) broken(k key) error {
+	return cmp.Or(s.all, s.failed[key{pipeline: k.pipeline}], s.failed[k])
+}
+
+// failures returns what cannot be rendered of a side, except what another cannot either.
+func (s side) failures(other side) (failures []error) {
+	for _, k := range s.order {
+		switch err := s.failed[k]; {
+		case err == nil || other.failed[k] != nil && k.stage != "":
+		case k.stage == "":
+			failures = append(failures, fmt.Errorf("%s: %w", k.pipeline, err))
+		default:
+			failures = append(failures, fmt.Errorf("%s/%s: %w", k.pipeline, k.stage, err))
+		}
+	}
+	return failures
 }
 
 // version is a stage of the plan, which renders it.
