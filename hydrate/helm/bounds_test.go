@@ -15,7 +15,7 @@ func TestAliasesOfCharts(t *testing.T) {
 	t.Parallel()
 	const metadata = "apiVersion: v2\nname: c\nversion: 0.1.0\n"
 	bomb := "a: &a " + strings.Repeat("x", 64<<10) + "\nb: [" + strings.Repeat("*a,", 300) + "]\n"
-	large := "a: " + strings.Repeat("x", 4<<20)
+	large := "a: " + strings.Repeat("x", 2<<20)
 	nested := string(pack(t, []txtar.File{{Name: "e/Chart.yaml", Data: []byte(metadata)}, {Name: "e/values.yaml", Data: []byte(bomb)}}))
 	archive := string(pack(t, []txtar.File{{Name: "d/Chart.yaml", Data: []byte(metadata)}, {Name: "d/charts/e.tgz", Data: []byte(nested)}}))
 	for name, c := range map[string]struct {
@@ -36,7 +36,7 @@ func TestAliasesOfCharts(t *testing.T) {
 			_, err := Renderer{}.Open(t.Context(), folder(chartFS(c.files...)))
 			if got := ""; err != nil {
 				got = err.Error()
-				if c.want == "" || !strings.HasPrefix(got, c.want) || !strings.HasSuffix(got, "more than 8388608 bytes, aliases expanded") {
+				if c.want == "" || !strings.HasPrefix(got, c.want) || !strings.HasSuffix(got, "more than 4194304 bytes, aliases expanded") {
 					t.Errorf("%.300q, not %q", got, c.want)
 				}
 			} else if c.want != "" {

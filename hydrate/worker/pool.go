@@ -10,7 +10,8 @@ import (
 	"github.com/lockage/lockage/hydrate"
 )
 
-// longWait is after how long a render that waits gets the last of the children; it is longer than most renders take.
+// longWait is after how long without the end of a render one that waits gets the last of the children; it is longer than most
+// renders take.
 const longWait = 5 * time.Second
 
 // Options say how a pool starts children.
@@ -30,7 +31,8 @@ type Pool struct {
 	mu       sync.Mutex
 	packages uint64
 	idle     []*child
-	living   int // idle and busy children
+	living   int       // idle and busy children
+	ended    time.Time // when a render ended, or a child was started
 }
 
 // New returns a pool without children.
@@ -158,7 +160,11 @@ func (p *Pool) take(ctx context.Context, id uint64) (*child, error) {
 		select {
 		case <-p.freed:
 		case <-waited.C:
-			most = p.options.Size
+			if rest := longWait - p.sinceEnd(); rest > 0 {
+				waited.Reset(rest) // It is the queue that is long.
+			} else {
+				most = p.options.Size
+			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -179,7 +185,14 @@ func (p *Pool) free(id uint64, most int) (c *child, create bool) {
 		return nil, false
 	}
 	p.living++
+	p.ended = time.Now()
 	return nil, true
+}
+
+func (p *Pool) sinceEnd() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.ended)
 }
 
 // release returns a child. One that is gone, or nil for one that did not start, makes room for another.
@@ -190,6 +203,7 @@ func (p *Pool) release(c *child) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ended = time.Now()
 	if alive {
 		p.idle = append(p.idle, c)
 	} else {
