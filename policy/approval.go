@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -48,7 +49,7 @@ func (g approval) Judge(f Facts) GateResult {
 		if a.Comment != "" {
 			shown += ": «" + plain(a.Comment) + "»"
 		}
-		return shown, f.meant(v, a.Claim)
+		return shown, cmp.Or(f.meant(v, a.Claim), f.again(v, a.Time))
 	})
 	if counted.count() >= g.count {
 		return counted.pass("approved by %s", counted.String())

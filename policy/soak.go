@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -58,6 +59,16 @@ func (r run) content() digest.Digest { return r.spans[0].Content }
 
 func (r run) of(release string) bool {
 	return slices.ContainsFunc(r.spans, func(s Span) bool { return s.Release == release })
+}
+
+// inherited describes the part of the run that is of other releases with the same content; "" for none.
+func (r run) inherited(release string) string {
+	first := r.spans[0]
+	i := slices.IndexFunc(r.spans, func(s Span) bool { return s.Release == release })
+	if i <= 0 || first.Release == release {
+		return ""
+	}
+	return fmt.Sprintf(" (until %s as %s, with the same content: its time carries over)", at(r.spans[i].From), first.Release)
 }
 
 // claimed says whose word the times are.
@@ -134,7 +145,7 @@ func (g soak) Judge(f Facts) GateResult {
 }
 
 func (g soak) judge(f Facts, r run) GateResult {
-	start, since, evidence := r.from, "live in "+g.stage+" since "+at(r.from), []digest.Digest(nil)
+	start, since, evidence := r.from, "live in "+g.stage+" since "+at(r.from)+r.inherited(f.Release), []digest.Digest(nil)
 	if g.healthy {
 		trusted := f.signers(g.by, g.stage)
 		h, ok := f.healthy(g.stage, trusted, r)

@@ -50,7 +50,7 @@ func TestSoak(t *testing.T) {
 			policy.Pass, "2h of 2h", 0}, // before that
 		"cut in two": {[]policy.Span{live(release, contentA, 150*m, 60*m), live(older, contentB, 60*m, 59*m), live(release, contentA, 59*m, 0)},
 			policy.Pending, "59m of 2h", 61 * m},
-		"equal content of another release before": {[]policy.Span{live(older, contentA, 3*h, 10*m), live(release, contentA, 10*m, 0)}, policy.Pass, "3h of 2h", 0},
+		"equal content of another release before": {[]policy.Span{live(older, contentA, 3*h, 10*m), live(release, contentA, 10*m, 0)}, policy.Pass, "as " + older + ", with the same content: its time carries over): 3h of 2h", 0},
 		"equal content after a gap":               {[]policy.Span{live(older, contentA, 3*h, 20*m), live(release, contentA, 10*m, 0)}, policy.Pending, "10m of 2h", 110 * m},
 		"no content known":                        {[]policy.Span{live(older, "", 3*h, 10*m), live(release, "", 10*m, 0)}, policy.Pending, "10m of 2h", 110 * m},
 		"other content of the same release": {[]policy.Span{live(release, contentA, 3*h, 2*h), live(release, contentB, 2*h-time.Second, 0)},

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -70,7 +71,7 @@ func mayWaive(who pipeline.Waivers) string {
 
 // waives returns why a waiver by somebody who may sign one does not hold.
 func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) error {
-	if err := f.meant(v, w.Claim); err != nil {
+	if err := cmp.Or(f.meant(v, w.Claim), f.again(v, w.Time)); err != nil {
 		return err
 	}
 	switch {

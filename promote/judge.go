@@ -142,6 +142,9 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	}
 	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
 	facts.LiveImages = r.lockedImages(s, current)
+	if err := r.returns(ctx, s, j.lock.Lock, &facts); err != nil {
+		return denied(err)
+	}
 	if len(s.stage.After.Stages) > 0 {
 		j.gates = append(j.gates, policy.WaiveOrder(order, s.stage.After, j.declared.Waivers, facts))
 	}

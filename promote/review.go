@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
@@ -19,6 +20,26 @@ type review struct {
 	proposal ledger.Proposal
 	pull     forge.PullRequest // zero for none
 	forge    *forge.Repository // nil without a token
+}
+
+// returns adds to the facts that the stage was rolled back from a release, and what was counted for it before.
+func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Facts) error {
+	passage, err := r.passage(ctx, s, l)
+	if err != nil || !passage.RolledBack {
+		return err
+	}
+	f.RolledBack = passage.Since
+	for p, err := range r.recent(ctx, s, l) {
+		if err != nil {
+			return err
+		}
+		for _, c := range p.Checks {
+			if p.To.Release == l.ReleaseID {
+				f.Spent = append(f.Spent, c.Evidence...)
+			}
+		}
+	}
+	return nil
 }
 
 // forge opens the forge of a stage's pull requests. All stages of a run share one: its writes take turns.

@@ -166,6 +166,10 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	if err := t.verify(ctx); err != nil {
 		return err
 	}
+	unspent, err := t.unspent(ctx)
+	if err != nil {
+		return err
+	}
 	now = now.UTC().Truncate(time.Second)
 	if waiver.Gate == "" {
 		a.warnUnneeded(t, s)
@@ -174,7 +178,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 		if err != nil {
 			return err
 		}
-		return a.attach(ctx, t, s, statement, approval.StatedBy, attestResult{Action: "approved"})
+		return a.attach(ctx, t, s, statement, unspent(approval.StatedBy), attestResult{Action: "approved"})
 	}
 	if !intersect(s.names, t.declared.Waivers.By) {
 		a.warn("the key belongs to no identity that may waive gates of stage %s (%s): the waiver will not count",
@@ -186,7 +190,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	return a.attach(ctx, t, s, statement, waiver.StatedBy, attestResult{Action: "waived", Gate: waiver.Gate, Expires: &waiver.Expires})
+	return a.attach(ctx, t, s, statement, unspent(waiver.StatedBy), attestResult{Action: "waived", Gate: waiver.Gate, Expires: &waiver.Expires})
 }
 
 // attach signs a statement and attaches it, unless the artifact has the same one. It completes the result and emits it.
@@ -204,6 +208,31 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 	result.Identity, result.Key = s.names, s.key.Identity().PublicKey.Fingerprint()
 	a.emit(list[attestResult]{result})
 	return nil
+}
+
+// unspent returns what makes a test of statements pass only for those that no promotion counted yet. One that was counted does
+// not let the release return after a rollback: a person can give it again.
+func (t *target) unspent(ctx context.Context) (func(same func(sign.Verified) bool) func(sign.Verified) bool, error) {
+	var statements []sign.Verified
+	if _, declared := t.declared.Identities[pipeline.RolePromoter]; declared {
+		promoter, err := verify.Identity(t.request.Files, t.declared, pipeline.RolePromoter)
+		if err == nil {
+			statements, _, err = sign.Verify(ctx, t.repository, t.desc, promoter)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var spent []digest.Digest
+	for _, v := range statements {
+		record, err := predicate.ParsePromotion(v)
+		for i := 0; err == nil && i < len(record.Checks); i++ {
+			spent = append(spent, record.Checks[i].Evidence...)
+		}
+	}
+	return func(same func(sign.Verified) bool) func(sign.Verified) bool {
+		return func(v sign.Verified) bool { return same(v) && !slices.Contains(spent, v.Bundle().Digest()) }
+	}, nil
 }
 
 // warnUnneeded warns of an approval that no gate waits for.
