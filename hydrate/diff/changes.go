@@ -129,7 +129,12 @@ type Options struct {
 	Noise []string
 	// All folds nothing: noise is among the changes, marked, and nothing is joined.
 	All bool
+	// Stages are those that the objects are of, if they are of two: objects whose names differ by the stage only are one.
+	Stages Stages
 }
+
+// Stages names a stage on each side.
+type Stages struct{ Before, After string }
 
 // Summary counts the objects, in words of this package only: "1 added, 3 changed, 120 unchanged".
 func (c Changes) Summary() string {

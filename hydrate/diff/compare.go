@@ -16,7 +16,7 @@ func Compare(before, after []hydrate.Object, options Options) (Changes, error) {
 	if err != nil {
 		return Changes{}, err
 	}
-	comparisons, unchanged, err := match(before, after)
+	comparisons, unchanged, err := match(before, after, options.Stages)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -75,7 +75,9 @@ func (c *comparison) report(risks []Risk) ObjectChange {
 		Risks: append([]Risk{}, risks...), Fields: make([]FieldChange, len(c.fields)),
 	}
 	if c.change == Renamed {
-		report.BeforeName = name(*c.old)
+		if report.BeforeName = name(*c.old); c.old.Namespace != c.current.Namespace {
+			report.BeforeName = c.old.Namespace + "/" + report.BeforeName
+		}
 	}
 	for i, f := range c.fields {
 		report.Fields[i] = f.shown()

@@ -257,6 +257,35 @@ func mutate(at Path, value any, try func(at Path, what string, whole any)) {
 	}
 }
 
+// TestStages compares two stages whose objects have the stage in their names, or in those of their namespaces.
+func TestStages(t *testing.T) {
+	t.Parallel()
+	object := func(name, rest string) string {
+		namespace, name, _ := strings.Cut(name, "/")
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: " + namespace + "}\n" + rest + "\n---\n"
+	}
+	before := object("a/staging", "data: {a: b}") + object("web-staging/c", "data: {a: b}") + object("a/x-staging-y", "data: {a: b}") + object("a/stagingly", "") + object("a/same", "data: {a: b}")
+	after := object("a/qa", "data: {a: c}") + object("web-qa/c", "data: {a: b}") + object("a/x-qa-y", "data: {a: b}") + object("a/qaly", "") + object("a/same", "data: {a: b}")
+	want := Counts{Added: 1, Removed: 1, Renamed: 3, Unchanged: 1}
+	changes := compare(t, objects(t, before), objects(t, after), Options{Stages: Stages{"staging", "qa"}})
+	if changes.Counts != want {
+		t.Errorf("%+v, want %+v", changes.Counts, want)
+	}
+	for _, o := range changes.Objects {
+		for _, r := range o.Risks {
+			if o.Change == Renamed && r.Level != Info {
+				t.Errorf("%v: %s", o, r.Message)
+			}
+		}
+	}
+	if got := compare(t, objects(t, before), objects(t, after), Options{}).Counts; got.Renamed != 0 {
+		t.Errorf("of no known stages: %+v", got)
+	}
+	if got := compare(t, objects(t, before), objects(t, after), Options{Stages: Stages{"staging", "staging"}}).Counts; got.Renamed != 0 {
+		t.Errorf("of one stage: %+v", got)
+	}
+}
+
 // BenchmarkCompare compares two trees of 300 objects whose chart labels all differ.
 func BenchmarkCompare(b *testing.B) {
 	var trees [2][]hydrate.Object

@@ -25,7 +25,7 @@ func name(o hydrate.Object) string {
 
 // match returns a comparison for each object that differs, in the order of [Changes.Objects], and the number of those
 // that do not.
-func match(before, after []hydrate.Object) (comparisons []*comparison, unchanged int, err error) {
+func match(before, after []hydrate.Object, stages Stages) (comparisons []*comparison, unchanged int, err error) {
 	olds, err := index(before)
 	if err != nil {
 		return nil, 0, fmt.Errorf("tree before: %w", err)
@@ -55,7 +55,7 @@ func match(before, after []hydrate.Object) (comparisons []*comparison, unchanged
 	}
 	slices.SortFunc(removed, inOrder)
 	slices.SortFunc(added, inOrder)
-	comparisons = append(comparisons, reunite(removed, added)...)
+	comparisons = append(comparisons, reunite(removed, added, stages)...)
 	slices.SortStableFunc(comparisons, inOrder)
 	return comparisons, unchanged, nil
 }
@@ -92,22 +92,22 @@ func withoutEqual(gone, come []*hydrate.Object) (restGone, restCome []*hydrate.O
 	return restGone, restCome
 }
 
-// reunite joins a removed and an added object that are one: objects that left the group `extensions`, and generated ones
-// with a new hash in the name. A cluster treats other names as other objects.
-func reunite(removed, added []*comparison) []*comparison {
+// reunite joins a removed and an added object that are one: objects that left the group `extensions`, generated ones with a new hash
+// in the name, and those of two stages that have the stage in their names. A cluster treats other names as other objects.
+func reunite(removed, added []*comparison, stages Stages) []*comparison {
 	candidates := map[identity][]*comparison{}
 	for _, c := range added {
-		key := lasting(*c.current)
+		key := stages.lasting(*c.current, stages.After)
 		candidates[key] = append(candidates[key], c)
 	}
 	for _, c := range removed {
-		key := lasting(*c.old)
+		key := stages.lasting(*c.old, stages.Before)
 		if len(candidates[key]) == 0 || c.old.Name == "" {
 			continue
 		}
 		c.change, c.current = Changed, candidates[key][0].current
 		candidates[key] = candidates[key][1:]
-		if c.old.Name != c.current.Name {
+		if c.old.Name != c.current.Name || c.old.Namespace != c.current.Namespace {
 			c.change = Renamed
 		}
 	}
@@ -142,9 +142,12 @@ func joinMoved(removed, added []*comparison) (rest []*comparison) {
 	return rest
 }
 
-// lasting returns an identity that survives a move between groups and a new hash.
-func lasting(o hydrate.Object) identity {
+// lasting returns an identity that survives a move between groups and a new hash, and is equal in two stages.
+func (s Stages) lasting(o hydrate.Object, stage string) identity {
 	id := identify(o)
+	if s.Before != s.After && stage != "" {
+		id.name, id.namespace = withoutStage(id.name, stage), withoutStage(id.namespace, stage)
+	}
 	switch {
 	case o.Group == "extensions" || o.Group == "apps" || o.Group == "policy" || o.Group == "networking.k8s.io":
 		id.group = "extensions"
@@ -152,6 +155,27 @@ func lasting(o hydrate.Object) identity {
 		id.name = withoutHash(id.name)
 	}
 	return id
+}
+
+// withoutStage replaces the name of a stage, where it is a word of a name, by what no name holds.
+func withoutStage(name, stage string) string {
+	const delimiters = "-._"
+	var out strings.Builder
+	for rest := name; ; {
+		i := strings.Index(rest, stage)
+		if i < 0 {
+			return out.String() + rest
+		}
+		end := i + len(stage)
+		begins := i == 0 && out.Len() == 0 || i > 0 && strings.IndexByte(delimiters, rest[i-1]) >= 0
+		ends := end == len(rest) || strings.IndexByte(delimiters, rest[end]) >= 0
+		if begins && ends {
+			out.WriteString(rest[:i] + "{stage}")
+		} else {
+			out.WriteString(rest[:end])
+		}
+		rest = rest[end:]
+	}
 }
 
 // withoutHash removes the hash that kustomize's generators append: ten hexadecimal digits, some of them written as

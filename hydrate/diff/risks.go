@@ -112,7 +112,7 @@ func leftOutRisks(c *comparison) []Risk {
 
 // namespaceRisks names an object that leaves its namespace to the release on one side only.
 func namespaceRisks(c *comparison) []Risk {
-	if c.old == nil || c.current == nil || c.old.Namespace == c.current.Namespace {
+	if c.change != Changed || c.old.Namespace == c.current.Namespace {
 		return nil
 	}
 	shown := func(o *hydrate.Object) string { return cmp.Or(o.Namespace, "that of the release") }

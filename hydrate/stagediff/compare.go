@@ -80,6 +80,9 @@ func (c Comparison) compare(ctx context.Context, options diff.Options) (Change, 
 		change.Uncompared = fmt.Sprintf("the version before cannot be shown: %v\nthe stage has %d objects now", c.Broken, len(objects))
 		before, old, objects = nil, nil, nil
 	}
+	if c.Before != nil && c.After != nil {
+		options.Stages = diff.Stages{Before: c.Before.Stage, After: c.After.Stage}
+	}
 	change.Changes, err = diff.Compare(old, objects, options)
 	if err == nil && change.Changes.Empty() && before != nil && after != nil {
 		var same bool
