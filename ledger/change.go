@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,8 @@ type Change struct {
 	Review string
 	// Promotion is the promotion that the change puts into force; nil for a candidate.
 	Promotion *Promotion
+	// Hydration is what the change records of a candidate in the ledger; nil for a promotion. Without a place, that is all.
+	Hydration *Hydration
 
 	Attributes bool      // mark the files as generated
 	Time       time.Time // of the commit: the committer's time of the source commit, or that of the promotion's record
@@ -41,8 +44,9 @@ type Change struct {
 type Artifact struct {
 	sign.Claim
 	oci.Digests
-	Source Origin // the package
-	GitOps Origin // the pipeline file and values
+	Files  git.Hash // Git's id of its files alone; "" if it is not known yet
+	Source Origin   // the package
+	GitOps Origin   // the pipeline file and values
 }
 
 // Reference returns repository@digest.
@@ -80,6 +84,19 @@ func committer() git.Signature { return git.Signature{Name: "lockage", Email: "n
 
 // target returns the branch that the change writes to.
 func (c Change) target() string { return cmp.Or(c.Review, c.Branch) }
+
+// candidates returns the candidates branch that the change writes to; "" for none.
+func (c Change) candidates() string {
+	if c.Hydration == nil {
+		return ""
+	}
+	return c.Hydration.Candidates
+}
+
+// branches lists the branches that the change reads or writes.
+func (c Change) branches() []string {
+	return slices.DeleteFunc([]string{c.Branch, c.target(), c.candidates()}, func(b string) bool { return b == "" })
+}
 
 // record returns the digest of the promotion's record; "" for a candidate.
 func (c Change) record() digest.Digest {
@@ -122,16 +139,17 @@ func (c Change) commit(on, reviewed git.Hash) git.NewCommit {
 	return commit
 }
 
-// trailer returns the value of a trailer in the last paragraph of a commit's message; "" if it has none.
-func trailer(message, key string) string {
+// trailers returns the values of a trailer in the last paragraph of a commit's message.
+func trailers(message, key string) []string {
 	message = strings.TrimSpace(message)
 	last := message[strings.LastIndex(message, "\n\n")+1:]
+	var values []string
 	for line := range strings.Lines(last) {
 		if k, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(k), key) {
-			return strings.TrimSpace(value)
+			values = append(values, strings.TrimSpace(value))
 		}
 	}
-	return ""
+	return values
 }
 
 // Metadata is the content of hydrator.metadata.

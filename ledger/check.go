@@ -101,11 +101,11 @@ func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Dig
 	err = remote.Log(ctx, head, func(c git.Commit) (bool, error) {
 		visited++
 		more := visited < maxCommits
-		if named := trailer(c.Message, trailerArtifact); c.Hash != head && digestOf(named) != artifact {
-			if named == "" {
+		if named := trailers(c.Message, trailerArtifact); c.Hash != head && !slices.ContainsFunc(named, func(a string) bool { return digestOf(a) == artifact }) {
+			if len(named) == 0 {
 				foreign++
 			}
-			if named != "" || foreign > maxForeign {
+			if len(named) > 0 || foreign > maxForeign {
 				return more, nil
 			}
 		}
@@ -215,14 +215,22 @@ func (f folder) read(ctx context.Context, d *git.Draft) (Metadata, bool, error) 
 	return m, ours, nil
 }
 
-// shows reports whether the folder is what Write would make of a change, except for the GitOps commit.
+// shows reports whether the folder is what Write would make of a change, except for the GitOps commit of a promotion. All of it
+// is computed from Git's objects: what the metadata says of its own folder proves nothing.
 func (f folder) shows(m Metadata, c Change) bool {
 	want := git.Hash("")
 	if c.Attributes {
 		want = git.BlobID([]byte(attributes))
 	}
 	tree, err := git.TreeID(f.files)
-	return err == nil && f.attributes == want && m.Lockage == c.facts(tree)
+	if err != nil || f.attributes != want {
+		return false
+	}
+	if c.Hydration == nil || c.Review != "" {
+		return m.Lockage == c.facts(tree) && (c.Files == "" || c.Files == tree)
+	}
+	metadata, err := c.metadata(c.Files)
+	return err == nil && tree == c.Files && f.metadata == git.BlobID(metadata)
 }
 
 // as drops the record of a promotion for a candidate: an artifact that is live shows the candidate too.

@@ -47,10 +47,18 @@ const (
 	attributes     = "* linguist-generated gitlab-generated\n"
 )
 
+// entrySuffix ends the names of entries on a candidates branch.
+const entrySuffix = ".jsonl"
+
+// MaxCandidates is the number of entries of a stage above which older ones are removed from the tip.
+const MaxCandidates = 20
+
 // Bounds on reading and on retries.
 const (
 	concurrency      = 8 // artifacts that are read at a time
 	maxMetadataBytes = 1 << 20
+	maxEntryBytes    = 8 << 20
+	maxStatements    = 64     // of an entry
 	maxField         = 4096   // bytes of a metadata field, which reasons show to people
 	maxAttempts      = 25     // pushes of one change
 	maxCommits       = 10000  // commits of a branch that are searched for an artifact

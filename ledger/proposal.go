@@ -85,11 +85,6 @@ func (w *Writer) propose(ctx context.Context, c Change, into git.Hash) (Result, 
 		return write, err // the next commit repairs what was changed by hand
 	}
 	if !f.shows(m.as(c), c) {
-		if c.Promotion == nil {
-			if newer, err := w.newer(ctx, m, c); err != nil || newer {
-				return Result{Commit: string(head), Superseded: true}, err
-			}
-		}
 		return write, nil
 	}
 	p := Proposal{Head: head, Into: into}

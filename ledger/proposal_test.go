@@ -63,7 +63,7 @@ func TestProposal(t *testing.T) {
 
 	// Somebody merged another release: one more commit, on the new base, with their files.
 	newer := entry(t, "production", 0, tree("a.yaml", "zero\n"))
-	newer.Branch = e.Branch
+	newer.Branch, newer.Release = e.Branch, testworld.Release(2)
 	write(t, f.writer(t), newer)
 	p, err := ledger.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
 	if err != nil || p.Current || p.Landed || string(p.Head) != first.Commit || string(p.Base) != base {

@@ -19,19 +19,18 @@ import (
 // ErrMoved is returned by Write if the path of a promotion no longer has the tree that it was decided on.
 var ErrMoved = errors.New("was changed meanwhile")
 
-// Ancestry knows the history of the GitOps repository.
-type Ancestry interface {
-	// IsAncestor reports whether ancestor comes before descendant, or is the same commit.
-	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
-}
-
 // Result is the outcome of one change.
 type Result struct {
 	// Commit shows the change's artifact: the new commit, or the branch's head if nothing had to be written. For a
 	// superseded change it is the head, which shows a newer artifact.
 	Commit     string
 	Written    bool
-	Superseded bool // the branch shows an artifact that was hydrated from a newer GitOps commit
+	Superseded bool // by another hydration: the ledger has a newer one, or the branch shows one of another release
+
+	Entry    *Entry // of a hydration: what the ledger has now
+	Recorded bool   // that is new
+	Replaced *Entry // what it had before; nil for nothing
+	Err      error  // of a hydration: [ErrTaken], which concerns no other change
 
 	// Base is the commit that a proposal was made on. Landed reports that the branch that it is for shows the artifact
 	// already: then nothing is proposed, and Commit is that branch's head.
@@ -41,15 +40,14 @@ type Result struct {
 
 // Writer writes to the branches of one remote. It remembers their tips, and is not safe for concurrent use.
 type Writer struct {
-	remote   *git.Remote
-	ancestry Ancestry
-	wait     func(ctx context.Context, attempt int) error
-	tips     map[string]git.Hash // "" for branches that do not exist
+	remote *git.Remote
+	wait   func(ctx context.Context, attempt int) error
+	tips   map[string]git.Hash // "" for branches that do not exist
 }
 
 // NewWriter writes to a remote's branches. It calls wait after each stale push, before the next attempt; see [Backoff].
-func NewWriter(remote *git.Remote, ancestry Ancestry, wait func(ctx context.Context, attempt int) error) *Writer {
-	return &Writer{remote: remote, ancestry: ancestry, wait: wait, tips: map[string]git.Hash{}}
+func NewWriter(remote *git.Remote, wait func(ctx context.Context, attempt int) error) *Writer {
+	return &Writer{remote: remote, wait: wait, tips: map[string]git.Hash{}}
 }
 
 // Backoff waits before attempt n+1: a random time of up to first·2ⁿ, at most a hundred times first, so that writers that
@@ -66,7 +64,7 @@ func Backoff(first time.Duration, random func(n int64) int64) func(context.Conte
 func (w *Writer) Look(ctx context.Context, changes []Change) error {
 	var branches []string
 	for _, c := range changes {
-		branches = append(branches, c.Branch, c.target())
+		branches = append(branches, c.branches()...)
 	}
 	slices.Sort(branches)
 	branches = slices.Compact(branches)
@@ -87,10 +85,11 @@ func (w *Writer) Write(ctx context.Context, changes []Change) ([]Result, error) 
 	pending := make([]*pendingChange, len(changes))
 	known := true
 	for i, c := range changes {
-		pending[i] = &pendingChange{Change: c}
-		_, branch := w.tips[c.Branch]
-		_, target := w.tips[c.target()]
-		known = known && branch && target
+		pending[i] = &pendingChange{Change: c, as: c.Artifact}
+		for _, b := range c.branches() {
+			_, read := w.tips[b]
+			known = known && read
+		}
 	}
 	for attempt := 1; ; attempt++ {
 		if !known {
@@ -141,6 +140,7 @@ func (w *Writer) attempt(ctx context.Context, changes []*pendingChange) ([]Resul
 	var group errgroup.Group
 	group.SetLimit(concurrency)
 	for i, c := range changes {
+		c.Artifact = c.as
 		if results[i], err = w.judge(ctx, c); err != nil {
 			return nil, fmt.Errorf("branch %s: %w", c.target(), err)
 		}
@@ -151,51 +151,134 @@ func (w *Writer) attempt(ctx context.Context, changes []*pendingChange) ([]Resul
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if err := w.apply(ctx, changes, results); err != nil {
+		return nil, err
+	}
+	if err := w.writeEntries(ctx, changes, results); err != nil {
+		return nil, err
+	}
+	return results, w.push(ctx, updates)
+}
+
+// apply puts the files of the changes into the drafts of their branches. Those of candidates on one branch are one commit.
+func (w *Writer) apply(ctx context.Context, changes []*pendingChange, results []Result) error {
+	together := map[*git.Draft][]*pendingChange{}
 	for i, c := range changes {
 		if !results[i].Written {
 			continue
 		}
 		reviewed := w.tips[c.Review] // as second parent, so that the review branch only moves forward; "" without one
-		commit, err := c.apply(ctx, reviewed)
+		on := c.draft.Head()
+		err := c.replace(ctx)
+		switch {
+		case err != nil:
+		case c.Hydration != nil && c.Review == "":
+			together[c.draft] = append(together[c.draft], c)
+		default:
+			_, err = c.draft.Commit(c.commit(on, reviewed))
+		}
 		if err != nil {
-			return nil, fmt.Errorf("branch %s: %w", c.target(), err)
+			return fmt.Errorf("branch %s: %w", c.target(), err)
 		}
 		if c.Review != "" {
 			c.draft.MovesFrom(reviewed)
 		}
-		results[i].Commit = string(commit)
 	}
-	return results, w.push(ctx, updates)
+	for draft, own := range together {
+		if _, err := draft.Commit(commitOf(own)); err != nil {
+			return fmt.Errorf("branch %s: %w", own[0].target(), err)
+		}
+	}
+	for i, c := range changes {
+		if results[i].Written {
+			results[i].Commit = string(c.draft.Head())
+		}
+	}
+	return nil
 }
 
-// drafts assigns each change the draft of its branch, and reads the folders and their metadata.
+// drafts assigns each change the drafts of its branches, and reads the folders, their metadata and the entries. The stage
+// branches come first: where a server moves branches one by one, no entry is written whose branch is not.
 func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Update, error) {
 	drafts := map[string]*git.Draft{}
 	var updates []git.Update
-	metadata := make([]git.Hash, len(changes))
-	for i, c := range changes {
-		target := c.target()
-		if drafts[target] == nil {
-			d, err := w.remote.Draft(ctx, w.tips[c.Branch])
-			if err != nil {
-				return nil, fmt.Errorf("branch %s: %w", target, err)
-			}
-			drafts[target] = d
-			updates = append(updates, git.Update{Branch: target, Draft: d})
+	draft := func(branch, from string) (*git.Draft, error) {
+		if drafts[branch] != nil {
+			return drafts[branch], nil
 		}
-		c.draft = drafts[target]
+		d, err := w.remote.Draft(ctx, w.tips[from])
+		if err != nil {
+			return nil, fmt.Errorf("branch %s: %w", branch, err)
+		}
+		drafts[branch] = d
+		updates = append(updates, git.Update{Branch: branch, Draft: d})
+		return d, nil
+	}
+	var wanted []git.Hash
+	for _, c := range changes {
+		if c.Branch == "" {
+			continue
+		}
+		var err error
+		if c.draft, err = draft(c.target(), c.Branch); err != nil {
+			return nil, err
+		}
 		items, err := c.draft.Items(ctx, c.Path)
 		if err != nil {
-			return nil, fmt.Errorf("branch %s: %w", target, err)
+			return nil, fmt.Errorf("branch %s: %w", c.target(), err)
 		}
 		c.before = split(items)
-		metadata[i] = c.before.metadata
+		wanted = append(wanted, c.before.metadata)
 	}
-	return updates, w.remote.FetchFiles(ctx, metadata...)
+	shared := map[*git.Draft]*entries{}
+	for _, c := range changes {
+		if c.candidates() == "" {
+			continue
+		}
+		d, err := draft(c.candidates(), c.candidates())
+		if err != nil {
+			return nil, err
+		}
+		if shared[d] == nil {
+			shared[d] = &entries{d, map[string][]git.Item{}}
+		}
+		c.entries = shared[d]
+		items, err := c.entries.of(ctx, c.Stage)
+		if err != nil {
+			return nil, fmt.Errorf("branch %s: %w", c.candidates(), err)
+		}
+		for _, item := range items {
+			if item.Path == entryName(c.Release) {
+				wanted = append(wanted, item.ID)
+			}
+		}
+	}
+	return updates, w.remote.FetchFiles(ctx, wanted...)
 }
 
-// judge decides whether a change has to be written.
+// judge decides what of a change has to be written.
 func (w *Writer) judge(ctx context.Context, c *pendingChange) (Result, error) {
+	if c.Hydration == nil {
+		return w.judgePlace(ctx, c)
+	}
+	if c.Branch != "" {
+		if err := c.taken(ctx); errors.Is(err, ErrTaken) {
+			return Result{Err: err}, nil
+		} else if err != nil {
+			return Result{}, err
+		}
+	}
+	r, err := c.record(ctx)
+	if err != nil || r.Superseded || c.Branch == "" {
+		return r, err
+	}
+	shown, err := w.judgePlace(ctx, c)
+	shown.Entry, shown.Recorded, shown.Replaced = r.Entry, r.Recorded, r.Replaced
+	return shown, err
+}
+
+// judgePlace decides whether a change has to be written to its place.
+func (w *Writer) judgePlace(ctx context.Context, c *pendingChange) (Result, error) {
 	head := string(c.draft.Head())
 	shown, ours, err := c.before.read(ctx, c.draft)
 	if err != nil {
@@ -211,8 +294,8 @@ func (w *Writer) judge(ctx context.Context, c *pendingChange) (Result, error) {
 		if err := c.notMoved(ctx); err != nil {
 			return Result{}, err
 		}
-	case ours:
-		if newer, err := w.newer(ctx, shown, c.Change); err != nil || newer {
+	case ours && c.Hydration != nil:
+		if overtaken, err := c.overtaken(ctx, shown); err != nil || overtaken {
 			return Result{Commit: head, Superseded: true}, err
 		}
 	}
@@ -222,22 +305,15 @@ func (w *Writer) judge(ctx context.Context, c *pendingChange) (Result, error) {
 	return Result{Written: true}, nil
 }
 
-// newer reports whether a branch shows an artifact that was hydrated after the change's. The same artifact is never newer,
-// only broken.
-func (w *Writer) newer(ctx context.Context, shown Metadata, c Change) (bool, error) {
-	if shown.Digest() == c.Digest || shown.DrySHA == c.GitOps.Commit {
-		return false, nil
-	}
-	return w.ancestry.IsAncestor(ctx, c.GitOps.Commit, shown.DrySHA)
-}
-
 // pendingChange is a change under way. It keeps its files from one attempt to the next.
 type pendingChange struct {
 	Change
-	draft  *git.Draft // of the branch that it writes to
-	before folder     // what the draft has below the path
-	files  map[string][]byte
-	tree   git.Hash // of the files alone
+	as      Artifact   // the change's own, which an entry of the same artifact may replace
+	draft   *git.Draft // of the branch that it writes to; nil without a place
+	entries *entries   // of its candidates branch; nil if it has none here
+	before  folder     // what the draft has below the path
+	files   map[string][]byte
+	tree    git.Hash // of the files alone
 }
 
 // notMoved fails unless the path has the tree that the promotion was decided on.
@@ -249,21 +325,18 @@ func (c *pendingChange) notMoved(ctx context.Context) error {
 	return fmt.Errorf("%s %w: its tree was %s and is now %s", c.Path, ErrMoved, cmp.Or(c.Promotion.Expected, "nothing"), cmp.Or(id, "nothing"))
 }
 
-// apply commits the change's files to its draft.
-func (c *pendingChange) apply(ctx context.Context, reviewed git.Hash) (git.Hash, error) {
+// replace puts the change's files into its draft.
+func (c *pendingChange) replace(ctx context.Context) error {
 	metadata, err := c.metadata(c.tree)
 	if err != nil {
-		return "", err
+		return err
 	}
 	files := maps.Clone(c.files)
 	files[MetadataFile] = metadata
 	if c.Attributes {
 		files[attributesFile] = []byte(attributes)
 	}
-	if err := c.draft.Replace(ctx, c.Path, files); err != nil {
-		return "", err
-	}
-	return c.draft.Commit(c.commit(c.draft.Head(), reviewed))
+	return c.draft.Replace(ctx, c.Path, files)
 }
 
 // load reads the change's files, once.
@@ -287,6 +360,9 @@ func (c *pendingChange) load(ctx context.Context) error {
 	if c.tree, err = git.TreeID(itemsOf(files)); err != nil {
 		return fmt.Errorf("files of %s: %w", c.Reference(), err)
 	}
+	if c.Files != "" && c.Files != c.tree {
+		return fmt.Errorf("files of %s: their tree is %s, and what was signed says %s", c.Reference(), c.tree, c.Files)
+	}
 	c.files = files
 	return nil
 }
@@ -301,6 +377,15 @@ func readFiles(tree fs.FS) (map[string][]byte, error) {
 		return err
 	})
 	return files, err
+}
+
+// FilesID returns Git's id of the folder that holds an artifact's files alone.
+func FilesID(tree fs.FS) (git.Hash, error) {
+	files, err := readFiles(tree)
+	if err != nil {
+		return "", err
+	}
+	return git.TreeID(itemsOf(files))
 }
 
 func itemsOf(files map[string][]byte) []git.Item {

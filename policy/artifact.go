@@ -219,12 +219,3 @@ func ShownOn(name string, s Shown, next string) Check {
 	}
 	return Check{name, Pass, fmt.Sprintf("commit %s of branch %s has the same files in %s", s.Commit, s.Branch, s.Path)}
 }
-
-// Newest judges whether a candidate is the hydration of its release that a stage branch shows last, at a commit. All hydrations
-// are signed: nothing in the registry tells one that was replaced, by better values for example, from the one that replaced it
-// but a tag, which anybody who may write there can set back. Without a commit, the branch shows none.
-func Newest(candidate digest.Digest, branch, commit string, shown digest.Digest) Check {
-	return check("newest", commit == "" || shown == candidate, "no later hydration of the release is shown",
-		fmt.Sprintf("the candidate is %s, and commit %s of branch %s shows that the release was hydrated to %s since: the tag was set back; hydrate again",
-			candidate, commit, branch, shown))
-}

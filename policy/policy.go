@@ -32,11 +32,15 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
 // ErrDenied is in the chain of every error that says: this was looked at, and judged, and must not go on.
 var ErrDenied = errors.New("denied")
+
+// ErrPending is in the chain of every error that says: it must not go on yet, and nothing is wrong with it.
+var ErrPending = errors.New("not yet")
 
 // Result is how one check came out.
 type Result string
@@ -57,15 +61,35 @@ type Check struct {
 // Verdict is every check of one judgement, in the order in which they were made.
 type Verdict []Check
 
-// Result is Pass if every check passed, and at least one was made.
+// Result is Pass if every check passed, and at least one was made; Pending if those that did not are pending.
 func (v Verdict) Result() Result {
-	if len(v) == 0 || passed(v) < len(v) {
+	pending := 0
+	for _, c := range v {
+		if c.Result == Pending {
+			pending++
+		}
+	}
+	switch {
+	case len(v) == 0 || passed(v)+pending < len(v):
 		return Fail
+	case pending > 0:
+		return Pending
 	}
 	return Pass
 }
 
-// Reason joins the reasons of the checks that failed: why not, in one line. It is empty for a verdict that passed.
+// Err returns nil for a verdict that passed, else [ErrDenied] or [ErrPending] with the reasons.
+func (v Verdict) Err() error {
+	switch v.Result() {
+	case Pass:
+		return nil
+	case Pending:
+		return fmt.Errorf("%w: %s", ErrPending, v.Reason())
+	}
+	return fmt.Errorf("%w: %s", ErrDenied, v.Reason())
+}
+
+// Reason joins the reasons of the checks that did not pass: why not, in one line. It is empty for a verdict that passed.
 func (v Verdict) Reason() string {
 	var reasons []string
 	for _, c := range v {

@@ -40,11 +40,10 @@ type PullApproval struct {
 
 // Merge is what is known of a release that people have to merge into the stage branch.
 type Merge struct {
-	Head   string // the review branch
-	Shown  Shown  // on the stage branch
-	Newest Check
-	Below  bool // the stage branch shows others above the artifact
-	Pull   Pull // asked for if the artifact is not shown, or below others
+	Head  string // the review branch
+	Shown Shown  // on the stage branch
+	Below bool   // the stage branch shows others above the artifact
+	Pull  Pull   // asked for if the artifact is not shown, or below others
 }
 
 // Merged judges whether people merged an artifact, by whatever method. What is below others counts only with a pull request of
@@ -54,8 +53,6 @@ func Merged(m Merge) (result GateResult) {
 	defer func() { result.Gate = GateReview }()
 	branch := m.Shown.Branch
 	switch {
-	case m.Shown.intact() && m.Newest.Result == Fail:
-		return fail("%s", m.Newest.Reason)
 	case m.Shown.intact() && m.Below && m.Pull.Unknown == "" && m.Pull.State != PullMerged:
 		what := "there is no pull request from " + m.Head
 		if m.Pull.State != PullNone {

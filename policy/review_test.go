@@ -101,10 +101,6 @@ func TestApprovedProposal(t *testing.T) {
 
 func TestMerged(t *testing.T) {
 	t.Parallel()
-	newest, replaced := policy.Newest(candidate, "stage/x", "c", candidate), policy.Newest(candidate, "stage/x", "c", otherDigest)
-	if newest.Result != policy.Pass || policy.Newest(candidate, "", "", "").Result != policy.Pass || replaced.Result != policy.Fail {
-		t.Errorf("newest is %v, replaced is %v", newest, replaced)
-	}
 	shown := policy.Shown{Branch: "stage/x", Path: "x", Commit: "c"}
 	other := shown
 	other.Differences = "a.yaml"
@@ -114,13 +110,12 @@ func TestMerged(t *testing.T) {
 		want   policy.Result
 		reason string
 	}{
-		"merged":                        {policy.Merge{Shown: shown, Newest: newest}, policy.Pass, "merged: commit c of branch stage/x has the artifact's files in x"},
-		"replaced":                      {policy.Merge{Shown: shown, Newest: replaced}, policy.Fail, "the tag was set back"},
-		"other files":                   {policy.Merge{Shown: other, Newest: newest}, policy.Fail, "its files in x are others: a.yaml"},
-		"below, merged":                 {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged"},
-		"below, without a pull request": {policy.Merge{Shown: shown, Newest: newest, Below: true, Head: "review/x"}, policy.Fail, "there is no pull request from review/x"},
-		"below, closed":                 {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "pull request u was not merged"},
-		"below, cannot be asked":        {policy.Merge{Shown: shown, Newest: newest, Below: true, Pull: policy.Pull{Unknown: "no token"}}, policy.Pass, "merged"},
+		"merged":                        {policy.Merge{Shown: shown}, policy.Pass, "merged: commit c of branch stage/x has the artifact's files in x"},
+		"other files":                   {policy.Merge{Shown: other}, policy.Fail, "its files in x are others: a.yaml"},
+		"below, merged":                 {policy.Merge{Shown: shown, Below: true, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged"},
+		"below, without a pull request": {policy.Merge{Shown: shown, Below: true, Head: "review/x"}, policy.Fail, "there is no pull request from review/x"},
+		"below, closed":                 {policy.Merge{Shown: shown, Below: true, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "pull request u was not merged"},
+		"below, cannot be asked":        {policy.Merge{Shown: shown, Below: true, Pull: policy.Pull{Unknown: "no token"}}, policy.Pass, "merged"},
 		"not merged yet":                {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Pending, "pull request u is open: merge it"},
 		"closed":                        {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "was closed without being merged"},
 		"merged, and overwritten":       {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullMerged, URL: "u"}}, policy.Fail, "u was merged, and branch stage/x does not show the artifact"},

@@ -76,7 +76,7 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 		Tree:       func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
 		Sign:       sign,
 	}
-	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []ledger.Change{change})
+	results, err := r.BranchWriter(s.live.Remote).Write(ctx, []ledger.Change{change})
 	switch {
 	case errors.Is(err, ledger.ErrMoved):
 		return r.conflict(ctx, s, rec.To)

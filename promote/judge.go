@@ -2,7 +2,6 @@ package promote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
@@ -34,8 +32,8 @@ type judgement struct {
 
 // outcome returns nil for a release that passes, or else [policy.ErrDenied] or [ErrPending] with all reasons.
 func (j *judgement) outcome() error {
-	if j.checks.Result() != policy.Pass {
-		return fmt.Errorf("%w: %s", policy.ErrDenied, j.checks.Reason())
+	if err := j.checks.Err(); err != nil {
+		return err
 	}
 	var failed, pending []string
 	for _, g := range j.gates {
@@ -65,27 +63,7 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File, candidate digest
 	if err != nil || j.checks.Result() != policy.Pass {
 		return j, err // an artifact that does not verify is not judged further
 	}
-	if !j.declared.Mirror.Reviewed() {
-		newest, err := s.newest(ctx, j)
-		if err != nil {
-			return nil, err
-		}
-		if newest.Result != policy.Pass {
-			j.checks = append(j.checks, newest)
-			return j, nil
-		}
-	}
 	return j, r.judgeGates(ctx, s, j)
-}
-
-// newest judges whether the candidate is the hydration of the release that the stage branch shows last.
-func (s *stage) newest(ctx context.Context, j *judgement) (policy.Check, error) {
-	m := j.declared.Mirror
-	if !m.ShowsCandidates() {
-		return policy.Newest(j.artifact.Digest, "", "", ""), nil
-	}
-	shown, _, err := ledger.Newest(ctx, s.live.Remote, verify.StagePlace(m), j.artifact.Release)
-	return policy.Newest(j.artifact.Digest, m.Branch, string(shown.Commit), shown.Metadata.Digest()), err
 }
 
 // examine verifies an artifact of a release in the stage's repository. The stage branch need not show it if it was live
@@ -96,7 +74,7 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
 		return nil, err
 	}
-	j.examined, err = verify.Examine(ctx, verify.Request{
+	request := verify.Request{
 		Pipeline:      s.pipeline,
 		Stage:         s.stage.Name,
 		Repository:    s.repository,
@@ -106,8 +84,12 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 		PolicyRef:     r.policyRef,
 		Remotes:       r.Workspace.Repository,
 		WithoutMirror: wasLive || j.declared.Mirror.Reviewed(),
-	})
-	if err != nil {
+	}
+	if !wasLive {
+		request.Reference = oci.CandidateTag(s.stage.Name, f.ReleaseID)
+		request.Candidates, request.Name = s.candidates, verify.NameOf(j.declared, f.ReleaseID)
+	}
+	if j.examined, err = verify.Examine(ctx, request); err != nil {
 		return nil, err
 	}
 	if j.checks = j.examined.Report.Checks; j.checks.Result() == policy.Pass {
@@ -235,28 +217,25 @@ func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, 
 	return stages, nil
 }
 
-// hydrated returns the candidate of a release for another stage; "" for none. Whatever its tag names, it counts only if the
-// hydrator signed it as exactly that.
+// hydrated returns the candidate of a release for another stage; "" for none. It counts only if the hydrator signed it as exactly
+// that.
 func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.Expanded, f lock.File) (digest.Digest, error) {
-	release := f.ReleaseID
-	desc, err := other.repository.Resolve(ctx, oci.CandidateTag(declared.Stage, release))
-	if errors.Is(err, oci.ErrNotFound) {
-		return "", nil
-	} else if err != nil {
+	e, ok, err := r.candidate(ctx, other, f.ReleaseID)
+	if err != nil || !ok {
 		return "", err
 	}
 	hydrator, err := verify.Identity(r.files, declared, pipeline.RoleHydrator)
 	if err != nil {
 		return "", err
 	}
-	hydration, err := verify.Hydration(ctx, other.repository, desc, hydrator, r.policyRef)
+	hydration, proven, err := verify.Entry(ctx, e, hydrator, r.policyRef)
 	if err != nil {
 		return "", fmt.Errorf("stage %s: %w", declared.Stage, err)
 	}
-	claim := sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Release: release, Repository: other.repository.Name()}
-	if verdict := policy.Hydrated(verify.Expect(f, claim), hydration); verdict.Result() != policy.Pass {
-		s.note("%s does not count as the release's artifact for stage %s: %s", desc.Digest, declared.Stage, verdict.Reason())
+	claim := sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Release: f.ReleaseID, Repository: other.repository.Name()}
+	if verdict := policy.Hydrated(verify.Expect(f, claim), hydration); !proven || verdict.Result() != policy.Pass {
+		s.note("%s does not count as the release's artifact for stage %s: %s", e.Digest, declared.Stage, verdict.Reason())
 		return "", nil
 	}
-	return desc.Digest, nil
+	return e.Digest, nil
 }

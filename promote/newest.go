@@ -8,7 +8,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 )
 
@@ -25,16 +24,15 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.result.Release = r.Release
-	tag := oci.CandidateTag(s.stage.Name, r.Release)
-	candidate, err := s.repository.Lookup(ctx, tag)
+	candidate, ok, err := r.candidate(ctx, s, r.Release)
 	if err != nil {
 		return err
 	}
-	if candidate == "" {
-		return fmt.Errorf("release %s was not hydrated for this stage: %s does not exist; run `lockage hydrate %s --release %s`",
-			r.Release, s.repository.Reference(tag), s.stage.Name, r.Release)
+	if !ok {
+		return fmt.Errorf("release %s was not hydrated for this stage: branch %s of %s does not have it; run `lockage hydrate %s --release %s`",
+			r.Release, s.entries.Branch, s.candidates.Remote(), s.stage.Name, r.Release)
 	}
-	j, err := r.judge(ctx, s, f, candidate)
+	j, err := r.judge(ctx, s, f, candidate.Digest)
 	if err != nil {
 		return err
 	}
@@ -60,14 +58,15 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 		if err != nil {
 			return err
 		}
-		candidate, err := s.repository.Lookup(ctx, oci.CandidateTag(s.stage.Name, id))
+		entry, ok, err := r.candidate(ctx, s, id)
 		if err != nil {
 			return err
 		}
-		if candidate == "" {
+		if !ok {
 			absent = append(absent, id)
 			continue
 		}
+		candidate := entry.Digest
 		if s.isLive(candidate) || judged == maxJudged {
 			break
 		}

@@ -63,7 +63,7 @@ const (
 // Errors of a run or stage.
 var (
 	// ErrPending is returned if all gates that do not pass are pending.
-	ErrPending = errors.New("not yet")
+	ErrPending = policy.ErrPending
 	// ErrConflict is returned if what is live was changed after the decision.
 	ErrConflict = errors.New("a concurrent change came first")
 )

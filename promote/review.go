@@ -71,9 +71,6 @@ func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, 
 		return m, nil
 	}
 	if m.Shown.Commit != "" {
-		if m.Newest, err = s.newest(ctx, j); err != nil || m.Newest.Result != policy.Pass {
-			return m, err
-		}
 		top, ok, err := ledger.Shown(ctx, s.live.Remote, into)
 		if err != nil {
 			return m, err
@@ -186,7 +183,7 @@ func (r *run) landed(ctx context.Context, s *stage, j *judgement) {
 // ErrPending as long as the pull request may be merged.
 func (r *run) proposeRollback(ctx context.Context, s *stage, j *judgement, change ledger.Change, refusal error) error {
 	change.Review = pullrequest.RollbackBranch(s.pipeline.Name, s.stage.Name, j.artifact.Release)
-	results, err := r.BranchWriter(s.live.Remote, r.policyRef).Write(ctx, []ledger.Change{change})
+	results, err := r.BranchWriter(s.live.Remote).Write(ctx, []ledger.Change{change})
 	if err != nil || results[0].Landed {
 		return fmt.Errorf("live ref: %w", refusal) // the cause is not a protected branch
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
@@ -21,6 +22,8 @@ type stage struct {
 	stage      pipeline.Stage
 	level      int // the most stages in a row before it: stages of one level do not depend on each other
 	repository *oci.Repository
+	candidates *ledger.Candidates
+	entries    ledger.Candidate // the names of the stage's candidates, but for the release
 	live       live.Stage
 	state      live.State
 	result     Result
@@ -41,6 +44,9 @@ func (r *run) open(ctx context.Context, s *stage) error {
 	// The place of the state does not depend on the release; what does is expanded for each release.
 	declared, err := s.pipeline.Expand(s.stage.Name, current.Lock, r.files)
 	if err != nil {
+		return err
+	}
+	if err := r.openCandidates(ctx, s, declared, current.ReleaseID); err != nil {
 		return err
 	}
 	s.live, err = live.Open(ctx, r.files, declared, r.Client, r.Workspace.Repository)

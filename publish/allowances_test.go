@@ -21,7 +21,7 @@ const clearSecret = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind
 func TestSecretsAreRefusedBeforeTheFirstWrite(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	job := w.job("g1", "")
+	job := w.job(g(1), "")
 	job.Package = pkg{clearSecret, &w.renders}
 	job.Options.AllowSecrets = []string{"db"}
 	if out, err := try(t, job); err == nil || out.Action != Failed {
@@ -36,7 +36,7 @@ func TestSecretsAreRefusedBeforeTheFirstWrite(t *testing.T) {
 func TestAllowancesTakenAreInTheProvenance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	job := w.job("g1", "")
+	job := w.job(g(1), "")
 	job.Package = pkg{clearSecret, &w.renders}
 	job.Options.AllowSecrets = []string{"other", "db", "absent"}
 	job.Options.AllowNondeterminism, job.Options.AssertImage = true, hydrate.AssertNothing
@@ -57,7 +57,7 @@ func (d dependent) Inputs() []hydrate.Input {
 func TestFetchedChartsAreInTheProvenance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	job := w.job("g1", "")
+	job := w.job(g(1), "")
 	job.Package = dependent{pkg{clearSecret, &w.renders}}
 	job.Options.AllowSecrets = []string{"other", "db"}
 	w.run(job, Pushed)

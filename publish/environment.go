@@ -84,6 +84,6 @@ func (e Environment) CommitSigner(declared pipeline.Expanded) (func(payload []by
 }
 
 // BranchWriter writes to the branches of a remote.
-func (e Environment) BranchWriter(remote *git.Remote, ancestry ledger.Ancestry) *ledger.Writer {
-	return ledger.NewWriter(remote, ancestry, ledger.Backoff(100*time.Millisecond, e.Random))
+func (e Environment) BranchWriter(remote *git.Remote) *ledger.Writer {
+	return ledger.NewWriter(remote, ledger.Backoff(100*time.Millisecond, e.Random))
 }

@@ -3,220 +3,251 @@ package publish
 import (
 	"context"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
 )
 
-// hydration is an artifact in the registry, with the verified statements of the hydrator.
-type hydration struct {
-	manifest oci.Manifest
-	evidence policy.Hydration
-	commits  []string // GitOps commits of verified provenance that are on the policy ref
-}
-
-func (h *hydration) desc() ocispec.Descriptor { return h.manifest.Descriptor }
-
-// input returns the input digest that the manifest names.
-func (h *hydration) input() digest.Digest {
-	return digest.Digest(h.manifest.Annotations[oci.AnnotationInputDigest])
-}
-
-// isFor reports whether the hydrator signed h for the claim's pipeline, stage and repository, of any release.
-func (h *hydration) isFor(claim sign.Claim) bool {
-	return slices.ContainsFunc(h.evidence.Statements, func(s sign.Verified) bool {
-		got := s.Claim()
-		got.Release = claim.Release
-		return s.PredicateType() == sign.PredicateSignature && got == claim
-	})
-}
-
-// contents reads from verified provenance how many objects and which images the artifact has.
-func (h *hydration) contents() (objects int, images []string) {
-	for _, s := range h.evidence.Statements {
-		provenance, err := s.Provenance()
-		if err != nil {
-			continue
-		}
-		for _, b := range provenance.Byproducts {
-			if b.Name == byproductObjects {
-				objects, _ = strconv.Atoi(b.Annotations[annotationCount])
-				images = strings.FieldsFunc(b.Annotations[annotationImages], func(r rune) bool { return r == ',' })
-			}
-		}
+// hydrate makes the stage's candidate, unless the ledger has it or a newer one.
+func (s *stage) hydrate(ctx context.Context) error {
+	there, ok, err := s.candidates.Entry(ctx, s.candidate())
+	if err != nil && !errors.Is(err, ledger.ErrEntry) { // what is not an entry is written again
+		return err
 	}
-	return objects, images
-}
-
-// load reads the hydration that a tag names; nil if the tag does not exist.
-func (s *stage) load(ctx context.Context, tag string) (*hydration, error) {
-	desc, raw, err := s.repository.Manifest(ctx, tag)
-	if err != nil {
-		return nil, notFound(err)
-	}
-	return s.inspect(ctx, desc, raw)
-}
-
-// inspect reads and verifies what is attached to an artifact.
-func (s *stage) inspect(ctx context.Context, desc ocispec.Descriptor, raw []byte) (*hydration, error) {
-	manifest, err := oci.ParseManifest(desc, raw)
-	if err != nil {
-		return nil, err
-	}
-	h := &hydration{manifest: manifest}
-	h.evidence, err = verify.Hydration(ctx, s.repository, desc, s.hydrator, s.run.policyRef)
-	if err != nil {
-		return nil, err
-	}
-	for commit, on := range h.evidence.OnPolicyRef {
-		if on {
-			h.commits = append(h.commits, commit)
-		}
-	}
-	slices.Sort(h.commits)
-	return h, nil
-}
-
-// attest signs the hydrator's statements that are missing.
-func (s *stage) attest(ctx context.Context, h *hydration) error {
-	verdict := policy.Hydrated(verify.Expect(s.Lock, s.claim), h.evidence)
-	signed := slices.ContainsFunc(verdict, func(c policy.Check) bool { return c.Check == "signature" && c.Result == policy.Pass })
-	// One after the other: some registries lose one of two referrers that are written to one subject at a time.
-	if !signed {
-		if err := s.writer.Attest(ctx, h.desc(), sign.NewSignature(h.desc().Digest, s.claim)); err != nil {
+	if ok {
+		if ok, err = s.stays(ctx, there); err != nil {
 			return err
 		}
 	}
-	if verdict.Result() != policy.Pass {
-		if err := s.attestProvenance(ctx, h); err != nil {
-			return err
-		}
+	if !ok {
+		return s.make(ctx, there)
 	}
-	return s.writer.Sign(ctx, h.desc(), s.claim)
+	s.take(ctx, there)
+	if s.result.Action == Superseded {
+		return nil
+	}
+	return s.restore(ctx)
 }
 
-func (s *stage) attestProvenance(ctx context.Context, h *hydration) error {
-	statement, err := sign.NewProvenance(h.desc().Digest, s.provenance())
+// prove proves an entry of the stage, of any release: the hydrator signed the artifact, and a provenance that says all that the
+// entry does.
+func (s *stage) prove(ctx context.Context, e ledger.Entry) (h policy.Hydration, ok bool, err error) {
+	claim := s.claim
+	if claim.Release = e.Release; e.Claim != claim {
+		return h, false, nil
+	}
+	h, ok, err = verify.Entry(ctx, e, s.hydrator, s.run.ref())
+	return h, ok && policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass, err
+}
+
+// stays reports whether an entry of the stage stays in the ledger: it has the inputs of the stage or of the policy ref's tip, or
+// was hydrated from a descendant of the run's commit.
+func (s *stage) stays(ctx context.Context, there ledger.Entry) (bool, error) {
+	if s.yielded && there.Digest != s.entry.Digest && there.Input == s.input {
+		return false, nil // that is the run's own
+	}
+	if err := s.run.meet(ctx, there.GitOps.Commit); err != nil {
+		return false, err
+	}
+	h, ok, err := s.prove(ctx, there)
+	switch {
+	case err != nil || !ok:
+		return false, err
+	case there.Release == s.claim.Release && there.Input == s.input:
+		return policy.Hydrated(verify.Expect(s.Lock, s.claim), h).Result() == policy.Pass, nil
+	case there.Input == s.tipInput:
+		return true, nil
+	case there.GitOps.Commit == s.run.head:
+		return false, nil
+	}
+	return s.run.ref().IsAncestor(ctx, s.run.head, there.GitOps.Commit)
+}
+
+// take makes a proven entry of the ledger the result.
+func (s *stage) take(ctx context.Context, e ledger.Entry) {
+	s.entry, s.tagged = e, false
+	s.tags = oci.TagsOf(s.Name, e.Image, e.Release, e.Input)
+	if e.Input != s.input {
+		s.result.Action, s.result.InputDigest, s.result.Tags = Superseded, e.Input, []string{s.tags.Candidate}
+		s.warnings = append(s.warnings, fmt.Sprintf("the candidate was hydrated from GitOps commit %.12s, which is newer than %.12s",
+			e.GitOps.Commit, s.run.head))
+	}
+	if h, _, err := s.prove(ctx, e); err == nil {
+		s.result.Objects, s.result.Images = verify.Contents(h)
+	}
+	s.describe()
+}
+
+// describe copies the artifact to the result.
+func (s *stage) describe() {
+	s.result.Digest, s.result.ContentDigest = s.entry.Digest, s.entry.Content
+	s.result.Reference = s.repository.Reference(s.entry.Digest.String())
+}
+
+// make renders the stage, pushes and signs it. An entry of the same inputs, which does not verify any more, must be of the same
+// artifact.
+func (s *stage) make(ctx context.Context, before ledger.Entry) error {
+	packed, files, err := s.render(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.writer.Attest(ctx, h.desc(), statement); err != nil {
+	if before.Input == s.input && before.Digest != packed.Descriptor.Digest {
+		if _, signed, err := s.prove(ctx, before); err != nil || signed {
+			return errors.Join(err, fmt.Errorf("the inputs of %s were hydrated to %s, and they give %s now: the render is not deterministic, or another build of lockage made it; it stays unchanged",
+				s, before.Digest, packed.Descriptor.Digest))
+		}
+	}
+	if err := s.push(ctx, packed); err != nil {
 		return err
 	}
-	h.commits = append(h.commits, s.run.head)
+	s.entry = ledger.Entry{
+		Artifact: ledger.Artifact{
+			Claim:   s.claim,
+			Digests: oci.Digests{Digest: packed.Descriptor.Digest, Content: packed.ContentDigest},
+			Files:   files,
+			Source:  ledger.Origin{URL: s.release.SourceURL, Commit: s.Lock.GitCommit},
+			GitOps:  ledger.Origin{URL: s.run.ref().URL(), Commit: s.run.head},
+		},
+		Input: s.input,
+		Image: s.Lock.Image.Digest,
+	}
+	s.desc = packed.Descriptor
+	s.describe()
 	s.result.Action = Pushed
+	if s.run.DryRun {
+		return nil
+	}
+	return s.sign(ctx, packed.Descriptor)
+}
+
+// push pushes the artifact. It opens the key first: nothing is written that would remain unsigned.
+func (s *stage) push(ctx context.Context, packed oci.Artifact) error {
+	if !s.run.DryRun {
+		if _, err := s.open(ctx); err != nil {
+			return err
+		}
+	}
+	return s.store.PushArtifact(ctx, packed)
+}
+
+// sign signs what the hydrator has to sign of the stage's entry, and attaches it. What an earlier run attached that ended before
+// it came to the ledger is not signed again.
+func (s *stage) sign(ctx context.Context, desc ocispec.Descriptor) error {
+	attached, err := sign.Find(ctx, s.store, desc)
+	if err != nil {
+		return err
+	}
+	verified, _ := s.hydrator.Verify(desc.Digest, attached)
+	key, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	provenance, err := sign.NewProvenance(desc.Digest, s.provenance())
+	if err != nil {
+		return err
+	}
+	for _, wanted := range []struct {
+		statement sign.Statement
+		is        func(sign.Verified) bool
+	}{
+		{sign.NewSignature(desc.Digest, s.claim), func(v sign.Verified) bool {
+			return policy.SignedBy(pipeline.RoleHydrator, s.claim, []sign.Verified{v}, nil).Result == policy.Pass
+		}},
+		{provenance, func(v sign.Verified) bool { return verify.States(v, s.entry) && s.expected(v) }},
+	} {
+		var bundle sign.Bundle
+		if i := slices.IndexFunc(verified, wanted.is); i >= 0 {
+			bundle = verified[i].Bundle()
+		} else if bundle, err = sign.Sign(ctx, key, wanted.statement); err != nil {
+			return fmt.Errorf("sign %s: %w", s.result.Reference, err)
+		}
+		s.entry.Bundles = append(s.entry.Bundles, bundle)
+	}
+	image, err := sign.NewImageSignature(ctx, key, desc.Digest, s.claim)
+	if err != nil {
+		return fmt.Errorf("sign %s: %w", s.result.Reference, err)
+	}
+	s.entry.Images = []sign.ImageSignature{image}
+	return s.attach(ctx, desc)
+}
+
+// expected reports whether a provenance says what the stage's lock does.
+func (s *stage) expected(v sign.Verified) bool {
+	p, err := v.Provenance()
+	return err == nil && p.Lock.Digest[s.Lock.Digest.Algorithm().String()] == s.Lock.Digest.Encoded()
+}
+
+// attach attaches the statements of the stage's entry where they are missing, one after the other: some registries lose one of
+// two referrers that are written to one subject at a time.
+func (s *stage) attach(ctx context.Context, desc ocispec.Descriptor) error {
+	if _, err := sign.Attach(ctx, s.store, desc, s.entry.Bundles...); err != nil {
+		return err
+	}
+	for _, image := range s.entry.Images {
+		if err := sign.AttachImage(ctx, s.store, desc, s.hydrator, image); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// Names of the byproduct of a provenance that holds how many objects and which images the artifact has.
-const (
-	byproductObjects = "objects"
-	annotationCount  = "count"
-	annotationImages = "images"
-)
+// restore puts back what the registry lost of the stage's entry: the artifact and what is attached to it. That needs no key.
+func (s *stage) restore(ctx context.Context) error {
+	desc, err := s.repository.Resolve(ctx, s.tags.Hydration)
+	switch s.tagged = err == nil && desc.Digest == s.entry.Digest; {
+	case s.tagged:
+	case err == nil || errors.Is(err, oci.ErrNotFound):
+		desc, err = s.repository.Resolve(ctx, s.entry.Digest.String())
+	}
+	if errors.Is(err, oci.ErrNotFound) {
+		packed, _, err := s.render(ctx)
+		if err != nil {
+			return err
+		}
+		if packed.Descriptor.Digest != s.entry.Digest {
+			return fmt.Errorf("%s is not in the registry, and its inputs give %s now: the render is not deterministic, or another build of lockage made it",
+				s.result.Reference, packed.Descriptor.Digest)
+		}
+		if err := s.store.PushArtifact(ctx, packed); err != nil {
+			return err
+		}
+		desc = packed.Descriptor
+	} else if err != nil {
+		return err
+	}
+	s.desc = desc
+	return s.attach(ctx, desc)
+}
 
 func (s *stage) provenance() sign.Provenance {
-	dependencies := []sign.ResourceDescriptor{
-		sign.GitCommit(policy.DependencySource, s.release.SourceURL, s.Lock.GitCommit),
-		sign.GitCommit(policy.DependencyGitOps, s.run.policyRef.URL(), s.run.head),
-		sign.GitCommit(policy.DependencyPolicy, s.run.policyRef.URL(), s.run.tip),
-	}
+	p := verify.Provenance(s.entry, s.Lock.Image.Repository(), s.result.Objects, s.result.Images)
+	p.Dependencies = append(p.Dependencies, sign.GitCommit(policy.DependencyPolicy, s.run.ref().URL(), s.run.tip))
 	for _, image := range s.Lock.Images() {
-		name := "image"
 		if image.Name != "" {
-			name += ":" + image.Name
+			p.Dependencies = append(p.Dependencies, sign.Image("image:"+image.Name, image.Repository(), image.Digest))
 		}
-		dependencies = append(dependencies, sign.Image(name, image.Repository(), image.Digest))
 	}
 	for _, in := range s.Package.Inputs() {
 		if in.Kind == hydrate.InputDependency {
-			dependencies = append(dependencies, sign.ResourceDescriptor{
+			p.Dependencies = append(p.Dependencies, sign.ResourceDescriptor{
 				Name: "chart", URI: in.Path, Digest: map[string]string{"sha256": hex.EncodeToString(in.SHA256[:])},
 			})
 		}
 	}
-	return sign.Provenance{
-		Claim: s.claim,
-		Lock: sign.ResourceDescriptor{
-			URI:    s.Lock.Path,
-			Digest: map[string]string{s.Lock.Digest.Algorithm().String(): s.Lock.Digest.Encoded()},
-		},
-		Dependencies: dependencies,
-		Byproducts: []sign.ResourceDescriptor{{
-			Name: byproductObjects,
-			Annotations: map[string]string{
-				annotationCount:  strconv.Itoa(s.result.Objects),
-				annotationImages: strings.Join(s.result.Images, ","),
-			},
-		}},
-		Allowances: s.allowances,
-		Version:    s.run.Version,
+	p.Lock = sign.ResourceDescriptor{
+		URI:    s.Lock.Path,
+		Digest: map[string]string{s.Lock.Digest.Algorithm().String(): s.Lock.Digest.Encoded()},
 	}
-}
-
-// newerCandidate returns the release's candidate if it has other inputs than the stage, and was hydrated from a descendant
-// of the run's GitOps commit or has the inputs of the policy ref's tip; else nil.
-func (s *stage) newerCandidate(ctx context.Context) (*hydration, error) {
-	desc, raw, err := s.repository.Manifest(ctx, s.tags.Candidate)
-	if err != nil {
-		return nil, notFound(err)
-	}
-	manifest, err := oci.ParseManifest(desc, raw)
-	if err != nil || manifest.Annotations[oci.AnnotationInputDigest] == s.input.String() {
-		return nil, err
-	}
-	candidate, err := s.inspect(ctx, desc, raw)
-	if err != nil || !candidate.isFor(s.claim) {
-		return nil, err
-	}
-	newer := candidate.input() == s.tipInput
-	if !newer {
-		newer, err = s.later(ctx, []string{s.run.head}, candidate.commits)
-	}
-	if !newer {
-		return nil, err
-	}
-	return candidate, nil
-}
-
-// later reports whether a hydration made from the GitOps commits b comes after one made from a: some commit of b is a
-// descendant of all of a. A hydration has several commits if later ones led back to the same inputs.
-func (s *stage) later(ctx context.Context, a, b []string) (bool, error) {
-	for _, candidate := range b {
-		after := !slices.Contains(a, candidate)
-		for i := 0; after && i < len(a); i++ {
-			var err error
-			if after, err = s.run.policyRef.IsAncestor(ctx, a[i], candidate); err != nil {
-				return false, err
-			}
-		}
-		if after {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// last returns the commit that comes after the others, "" of none.
-func (s *stage) last(ctx context.Context, commits []string) (string, error) {
-	last := ""
-	for _, c := range commits {
-		after, err := s.run.policyRef.IsAncestor(ctx, last, c)
-		if err != nil {
-			return "", err
-		}
-		if after || last == "" {
-			last = c
-		}
-	}
-	return last, nil
+	p.Allowances, p.Version = s.allowances, s.run.Version
+	return p
 }

@@ -5,38 +5,37 @@
 //
 // Run reads the GitOps repository at the policy ref's tip, whatever is checked out, or at another commit of the tip's
 // first-parent line ([workspace.ErrOffPolicy]); the provenance names both. It plans all stages of all pipelines, and checks locks, identities, remotes of mirrors and
-// the keys that sign their commits, before it writes anything. It publishes all stages concurrently, then writes their
-// branches in one push per pipeline and remote. Where the pipeline file asks for a review it writes the review branch
-// instead, and keeps a pull request for it after everything else.
+// the keys that sign their commits, before it writes anything. It publishes all stages concurrently. Where the pipeline file
+// asks for a review it writes the review branch in place of the stage branch, and keeps a pull request for it after everything
+// else.
 //
 // # Write order
 //
-// For each stage: the manifest by digest; signature and provenance, each read back; the older signature; the tag of this
-// hydration, which never moves; the tags that move. A run that stops between two writes leaves no tag on an unsigned
-// artifact. Each write is made only if its result is missing, so the next run completes it. The error of a pipeline or stage
-// is in its result and stops no other.
+// For each stage: the manifest by digest; signature and provenance, each read back; the older signature. Then one push a remote
+// that holds, for all pipelines together, the entries of the ledger and the stage branches. Then the tags: that of this
+// hydration, which never moves, and those that move. A run that stops between two writes leaves nothing unsigned in the ledger
+// and no tag on what the ledger does not have. Each write is made only if its result is missing, so the next run completes it.
+// The error of a pipeline or stage is in its result and stops no other.
 //
 // # Unchanged
 //
-// A stage is unchanged if the tag of its hydration names a manifest with its full input digest, and the hydrator's
-// signature and a provenance from a commit on the policy ref verify. Then nothing is rendered.
+// A stage is unchanged if the ledger's entry of its release has its full input digest, the hydrator's signature in it and a
+// provenance from a commit on the policy ref verify, and registry and stage branch agree with the entry. Then nothing is
+// rendered, and no key is needed. What the registry lost is put back from the entry.
 //
 // # Superseded
 //
-// Registries have no compare-and-swap on tags. A late hydration of an older GitOps commit yields all the same: it reads the
-// candidate before it writes, and after it moved a tag it reads the hydrations that exist, whose tags never move and are
-// written first. The newest of them, by ancestry of the GitOps commits in their verified provenance, gets the tag. Of two
-// concurrent writers, the one that reads last sees both. A candidate with the inputs of the policy ref's tip stays: the
-// tip led back to them.
-//
-// The branch follows the candidate: after a push, Run reads the candidate again. It publishes and shows a stage that was
-// superseded meanwhile once more, by the policy ref as it is then.
+// Which hydration is newer is decided by the ledger's entry alone, by ancestry of the GitOps commit in its verified provenance:
+// neither by tags nor by what a branch says of itself. The push has a lease, so of two runs the later one sees the other's
+// entry. An entry with the inputs of the policy ref's tip stays: the tip led back to them. The tags follow the ledger: after a
+// run moved one, it reads the ledger again.
 package publish
 
 import (
 	"context"
 	"fmt"
 	"io/fs"
+	"iter"
 	"runtime"
 	"slices"
 	"sync"
@@ -48,7 +47,6 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 )
 
@@ -115,9 +113,8 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 		return nil, err
 	}
 	releases, stages := r.prepare(ctx, planned, files)
-	r.publish(ctx, stages)
+	r.stages(ctx, stages)
 	if !o.DryRun {
-		r.mirror(ctx, stages)
 		r.review(ctx, stages)
 	}
 	var warnings hydrate.Warnings
@@ -134,10 +131,40 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 // run is a run in progress.
 type run struct {
 	Options
-	head      string // the GitOps commit that is published
-	tip       string // of the policy ref, whose first-parent line holds head
+	head    string        // the GitOps commit that is published
+	tip     string        // of the policy ref, whose first-parent line holds head
+	renders chan struct{} // holds one element for each render in progress
+
+	mu        sync.Mutex
 	policyRef policyRef
-	renders   chan struct{} // holds one element for each render in progress
+	policy    func(context.Context) (policyRef, error) // reads the policy ref again
+	asked     map[string]bool                          // commits for which it was
+}
+
+// ref returns the policy ref as it was read last.
+func (r *run) ref() policyRef {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.policyRef
+}
+
+// meet reads the policy ref again if it does not contain a commit: a run that started later may know more of it.
+func (r *run) meet(ctx context.Context, commit string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	on, err := r.policyRef.Contains(ctx, commit)
+	if err != nil || on || r.asked[commit] || r.policy == nil {
+		return err
+	}
+	if r.asked == nil {
+		r.asked = map[string]bool{}
+	}
+	r.asked[commit] = true
+	ref, err := r.policy(ctx)
+	if err == nil {
+		r.policyRef = ref
+	}
+	return err
 }
 
 // begin finds the commit to publish and plans its stages. It warns if the checkout is behind that commit.
@@ -151,6 +178,7 @@ func begin(ctx context.Context, o Options) (*run, fs.FS, []plan.Release, error) 
 		return nil, nil, nil, err
 	}
 	r.policyRef, r.tip = ref, ref.Tip()
+	r.policy = func(ctx context.Context) (policyRef, error) { return o.Workspace.Policy(ctx, o.PolicyRef, o.Warn) }
 	files, err := o.Workspace.At(ctx, r.head)
 	if err != nil {
 		return nil, nil, nil, err
@@ -192,11 +220,25 @@ func (r *run) warnBehind(ctx context.Context, ref *workspace.Policy, planned []p
 
 // policyRef is the policy ref and its history; *workspace.Policy is one.
 type policyRef interface {
-	ledger.Ancestry
 	verify.PolicyRef
+	// IsAncestor reports whether ancestor comes before descendant, or is the same commit.
+	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
 	Tip() string
 	URL() string
 	Files(ctx context.Context) (fs.FS, error)
+	// Releases yields the releases of a lock directory, the newest first.
+	Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error]
+}
+
+// stages brings registry, ledger and branches to what the inputs of the stages give.
+func (r *run) stages(ctx context.Context, stages []*stage) {
+	r.read(ctx, stages)
+	r.publish(ctx, stages)
+	if !r.DryRun {
+		r.record(ctx, stages)
+		r.yield(ctx, stages)
+	}
+	r.tag(ctx, stages)
 }
 
 // publish publishes stages concurrently.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,10 +15,10 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
@@ -47,11 +49,15 @@ type linear struct{ testworld.History }
 func (linear) URL() string                          { return "https://github.com/acme/gitops.git" }
 func (t linear) Tip() string                        { return t.History[len(t.History)-1] }
 func (linear) Files(context.Context) (fs.FS, error) { return nil, errors.New("no files") }
+func (linear) Releases(context.Context, fs.FS, string) iter.Seq2[string, error] {
+	return func(func(string, error) bool) {}
+}
 
-// world is a registry, a hydrator's key and a policy ref.
+// world is a registry, a Git repository that has the ledger, a hydrator's key and a policy ref.
 type world struct {
 	*testworld.Registry
 	t       *testing.T
+	bare    string
 	key     *sign.Key
 	ref     linear
 	renders atomic.Int32
@@ -59,7 +65,28 @@ type world struct {
 
 func newWorld(t *testing.T, options registry.Options) *world {
 	t.Helper()
-	return &world{Registry: testworld.NewRegistry(t, options), t: t, key: testworld.Key(t), ref: linear{testworld.History{"g1", "g2", "g3", "g4"}}}
+	return &world{Registry: testworld.NewRegistry(t, options), t: t, bare: testworld.Bare(t, ""), key: testworld.Key(t), ref: linear{history}}
+}
+
+// history are the GitOps commits g(1) to g(4).
+var history = testworld.History{g(1), g(2), g(3), g(4)}
+
+func g(n int) string { return testworld.CommitID(n) }
+
+// before calls functions, each once and in order, before requests that have a method and a part of the path.
+func (w *world) before(method, part string, do ...func()) {
+	var mu sync.Mutex
+	w.Before(func(r *http.Request) {
+		mu.Lock()
+		if r.Method != method || !strings.Contains(r.URL.Path, part) || len(do) == 0 {
+			mu.Unlock()
+			return
+		}
+		first := do[0]
+		do = do[1:]
+		mu.Unlock()
+		first()
+	})
 }
 
 func (w *world) repository() *oci.Repository { return w.Repository(w.t, "app") }
@@ -77,27 +104,38 @@ func (w *world) job(gitops, value string) *stage {
 	text := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {value: %q, image: %q}\n", value, image)
 	repository := w.repository()
 	return &stage{
-		Stage: plan.Stage{Stage: hydrate.Stage{
-			Pipeline: "app", Name: "production", Lock: lock.File{Lock: l, Path: "locks/current.yaml", Digest: digest.FromBytes(lock.Format(l))}, Renderer: "test v1",
-			Package: pkg{text, &w.renders}, Options: hydrate.Options{Layout: hydrate.PerObject},
-		}},
+		Stage: plan.Stage{
+			Stage: hydrate.Stage{
+				Pipeline: "app", Name: "production", Lock: lock.File{Lock: l, Path: "locks/current.yaml", Digest: digest.FromBytes(lock.Format(l))}, Renderer: "test v1",
+				Package: pkg{text, &w.renders}, Options: hydrate.Options{Layout: hydrate.PerObject},
+			},
+			Declared: pipeline.Expanded{Ledger: pipeline.Ledger{Candidates: "candidates/app"}},
+		},
 		run: &run{
-			Options:   Options{Environment: Environment{Version: "test"}},
+			Options: Options{Environment: Environment{
+				Version: "test",
+				Warn:    func(string) {},
+				Step:    func(string) {},
+				Random:  func(int64) int64 { return 0 },
+			}},
 			head:      gitops,
 			tip:       gitops,
 			policyRef: w.ref,
 			renders:   make(chan struct{}, 1),
 		},
 		release:    &plan.Release{SourceURL: l.Packaging.SourceRepo, Committed: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC)},
+		into:       &Release{},
 		repository: repository,
-		writer:     signedWriter{repository, func(context.Context) (sign.Signer, error) { return w.key, nil }},
+		store:      &store{Repository: repository},
+		open:       func(context.Context) (sign.Signer, error) { return w.key, nil },
 		hydrator:   testworld.Verifier(w.t, "hydrator", w.key),
+		ledger:     testworld.Remote(w.t, w.bare),
 	}
 }
 
 // try publishes a stage.
 func try(t *testing.T, s *stage) (Stage, error) {
-	s.publish(t.Context())
+	s.run.stages(t.Context(), []*stage{s})
 	return s.result, s.result.Err
 }
 
@@ -151,8 +189,8 @@ func TestSecondRunIsUnchangedAndRendersNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, options)
-			first := w.run(w.job("g1", "a"), Pushed)
-			second := w.run(w.job("g1", "a"), Unchanged)
+			first := w.run(w.job(g(1), "a"), Pushed)
+			second := w.run(w.job(g(1), "a"), Unchanged)
 			if first.Digest != second.Digest || first.Digest.String() != w.candidate() {
 				t.Errorf("digests differ: %s, %s, candidate %s", first.Digest, second.Digest, w.candidate())
 			}
@@ -162,7 +200,7 @@ func TestSecondRunIsUnchangedAndRendersNothing(t *testing.T) {
 			if n := w.renders.Load(); n != 1 {
 				t.Errorf("%d renders, want 1", n)
 			}
-			w.requireVerified(w.job("g1", "a"))
+			w.requireVerified(w.job(g(1), "a"))
 		})
 	}
 }
@@ -170,8 +208,8 @@ func TestSecondRunIsUnchangedAndRendersNothing(t *testing.T) {
 func TestOlderGitOpsCommitNeverReplacesNewerCandidate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	newer := w.run(w.job("g2", "new"), Pushed)
-	out := w.run(w.job("g1", "old"), Superseded)
+	newer := w.run(w.job(g(2), "new"), Pushed)
+	out := w.run(w.job(g(1), "old"), Superseded)
 	if out.Digest != newer.Digest || w.candidate() != newer.Digest.String() {
 		t.Errorf("candidate is %s, want %s", w.candidate(), newer.Digest)
 	}
@@ -180,64 +218,62 @@ func TestOlderGitOpsCommitNeverReplacesNewerCandidate(t *testing.T) {
 	}
 }
 
-// The older hydration looked before the newer one wrote, and tags last: it has to give the tag back.
-func TestOlderHydrationThatTagsLastYields(t *testing.T) {
+// The older hydration looked before the newer one wrote, and comes to the ledger last.
+func TestOlderHydrationThatIsRecordedLastYields(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	old := w.job("g1", "old")
 	var newer Stage
-	old.writer = beforeTag{old.writer, oci.CandidateTag("production", release), func() { newer = w.run(w.job("g2", "new"), Pushed) }}
-	out := w.run(old, Superseded)
+	w.before(http.MethodPut, ".sig", func() { newer = w.run(w.job(g(2), "new"), Pushed) })
+	out := w.run(w.job(g(1), "old"), Superseded)
 	if w.candidate() != newer.Digest.String() || out.Digest != newer.Digest {
 		t.Errorf("candidate is %s, want the newer %s", w.candidate(), newer.Digest)
 	}
 }
 
-// A run that yields a tag to a newer hydration may be late in turn: an even newer one was tagged meanwhile.
-func TestYieldingLooksAgain(t *testing.T) {
+// The older hydration is recorded before the newer one, and tags last: it has to give the tag back. A run that gives a tag back may
+// be late in turn: an even newer one was recorded meanwhile.
+func TestOlderHydrationThatTagsLastYields(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	old := w.job("g1", "old")
 	var newest Stage
-	meanwhile := []func(){
-		func() { w.run(w.job("g2", "newer"), Pushed) },
-		func() { newest = w.run(w.job("g3", "newest"), Pushed) },
-		func() {},
-	}
-	old.writer = beforeTag{old.writer, oci.CandidateTag("production", release), func() {
-		meanwhile[0]()
-		meanwhile = meanwhile[1:]
-	}}
-	out := w.run(old, Superseded)
+	w.before(http.MethodPut, "/"+oci.CandidateTag("production", release),
+		func() { w.run(w.job(g(2), "newer"), Pushed) },
+		func() {}, // that of g(2)
+		func() { newest = w.run(w.job(g(3), "newest"), Pushed) },
+	)
+	out := w.run(w.job(g(1), "old"), Superseded)
 	if w.candidate() != newest.Digest.String() || out.Digest != newest.Digest {
 		t.Errorf("candidate is %s, want the newest %s", w.candidate(), newest.Digest)
 	}
 }
 
-// beforeTag calls a function before a tag is written.
-type beforeTag struct {
-	writer
-	tag string
-	do  func()
-}
-
-func (b beforeTag) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) (bool, error) {
-	if tag == b.tag {
-		b.do()
+// A registry writer who sets a tag back changes nothing for long.
+func TestTagThatWasSetBackFollowsTheLedger(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	old := w.run(w.job(g(1), "old"), Pushed)
+	newer := w.run(w.job(g(2), "new"), Pushed)
+	desc, err := w.repository().Resolve(t.Context(), old.Digest.String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return b.writer.Tag(ctx, desc, tag)
+	testworld.Tag(t, w.repository(), desc, oci.CandidateTag("production", release))
+	w.run(w.job(g(2), "new"), Pushed)
+	if w.candidate() != newer.Digest.String() {
+		t.Errorf("candidate is %s, want %s", w.candidate(), newer.Digest)
+	}
 }
 
 func TestRevertedInputsAreNewerThanWhatTheyRevert(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	first := w.run(w.job("g1", "a"), Pushed)
-	w.run(w.job("g2", "b"), Pushed)
-	again := w.run(w.job("g3", "a"), Pushed)
+	first := w.run(w.job(g(1), "a"), Pushed)
+	w.run(w.job(g(2), "b"), Pushed)
+	again := w.run(w.job(g(3), "a"), Pushed)
 	if again.Digest != first.Digest || w.candidate() != first.Digest.String() {
 		t.Fatalf("candidate is %s, want %s", w.candidate(), first.Digest)
 	}
-	w.run(w.job("g2", "b"), Superseded)
+	w.run(w.job(g(2), "b"), Superseded)
 	if w.candidate() != first.Digest.String() {
 		t.Errorf("the reverted commit took the candidate back")
 	}
@@ -246,10 +282,10 @@ func TestRevertedInputsAreNewerThanWhatTheyRevert(t *testing.T) {
 func TestCandidateOfThePolicyRefsTipStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	first := w.run(w.job("g1", "a"), Pushed)
-	w.run(w.job("g3", "a"), Unchanged) // g3 led back to g1's inputs
-	late := w.job("g2", "b")
-	late.tipInput = w.job("g3", "a").InputDigest()
+	first := w.run(w.job(g(1), "a"), Pushed)
+	w.run(w.job(g(3), "a"), Unchanged) // g3 led back to g1's inputs
+	late := w.job(g(2), "b")
+	late.tipInput = w.job(g(3), "a").InputDigest()
 	w.run(late, Superseded)
 	if w.candidate() != first.Digest.String() {
 		t.Errorf("a commit between took the candidate")
@@ -259,14 +295,15 @@ func TestCandidateOfThePolicyRefsTipStays(t *testing.T) {
 func TestUnsignedCandidateIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	unsigned := w.job("g4", "evil")
+	unsigned := w.job(g(4), "evil")
 	other := testworld.Key(t)
-	unsigned.writer = signedWriter{w.repository(), func(context.Context) (sign.Signer, error) { return other, nil }}
+	unsigned.open = func(context.Context) (sign.Signer, error) { return other, nil }
+	unsigned.hydrator = testworld.Verifier(t, "hydrator", other)
 	if _, err := try(t, unsigned); err != nil {
 		t.Fatal(err)
 	}
 	evil := w.candidate()
-	good := w.run(w.job("g1", "a"), Pushed)
+	good := w.run(w.job(g(1), "a"), Pushed)
 	if w.candidate() == evil || w.candidate() != good.Digest.String() {
 		t.Errorf("candidate is %s: an artifact that the hydrator did not sign kept the tag", w.candidate())
 	}
@@ -275,7 +312,7 @@ func TestUnsignedCandidateIsReplaced(t *testing.T) {
 func TestConcurrentHydrationsEndWithTheNewest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{WithoutReferrers: true})
-	jobs := []*stage{w.job("g1", "a"), w.job("g2", "b"), w.job("g3", "c"), w.job("g4", "d"), w.job("g4", "d")}
+	jobs := []*stage{w.job(g(1), "a"), w.job(g(2), "b"), w.job(g(3), "c"), w.job(g(4), "d"), w.job(g(4), "d")}
 	var group sync.WaitGroup
 	outs := make([]Stage, len(jobs))
 	errs := make([]error, len(jobs))
@@ -299,12 +336,17 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 	for name, options := range map[string]registry.Options{"referrers": {}, "fallback": {WithoutReferrers: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for at := int64(1); ; at++ {
+			for at := int64(0); ; at++ { // before the first one, the push
 				w := newWorld(t, options)
-				job := w.job("g1", "a")
-				w.RefuseWrites(at)
+				job := w.job(g(1), "a")
+				if at == 0 {
+					testworld.Hook(t, w.bare, "pre-receive", "exit 1")
+				} else {
+					w.RefuseWrites(at)
+				}
 				_, err := try(t, job)
 				w.Intercept(nil)
+				testworld.Hook(t, w.bare, "pre-receive", "exit 0")
 				if err == nil {
 					if at < 10 {
 						t.Fatalf("only %d writes were seen: the test interrupts nothing", at-1)
@@ -314,7 +356,7 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 				if w.candidate() != "" {
 					w.requireVerified(job)
 				}
-				out, err := try(t, w.job("g1", "a"))
+				out, err := try(t, w.job(g(1), "a"))
 				if err != nil {
 					t.Fatalf("after an end before write %d: %v", at, err)
 				}
@@ -322,7 +364,7 @@ func TestInterruptedAtEveryWrite(t *testing.T) {
 					t.Fatalf("after an end before write %d the candidate is %q, want %s", at, w.candidate(), out.Digest)
 				}
 				w.requireVerified(job)
-				w.run(w.job("g1", "a"), Unchanged)
+				w.run(w.job(g(1), "a"), Unchanged)
 			}
 		})
 	}
@@ -332,14 +374,14 @@ func TestDryRunWritesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
 	w.RefuseWrites(1)
-	job := w.job("g1", "a")
-	job.writer = dryRun{}
+	job := w.job(g(1), "a")
+	job.run.DryRun, job.store.dry = true, true
 	dry := w.run(job, Pushed)
 	w.Intercept(nil)
 	if w.candidate() != "" {
 		t.Error("a dry run left a tag")
 	}
-	if wet := w.run(w.job("g1", "a"), Pushed); wet.Digest != dry.Digest {
+	if wet := w.run(w.job(g(1), "a"), Pushed); wet.Digest != dry.Digest {
 		t.Errorf("the dry run says %s, the run %s", dry.Digest, wet.Digest)
 	}
 }
@@ -347,9 +389,9 @@ func TestDryRunWritesNothing(t *testing.T) {
 func TestOtherBytesForTheSameInputsAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	w.run(w.job("g1", "a"), Pushed)
+	w.run(w.job(g(1), "a"), Pushed)
 	before := w.candidate()
-	job := w.job("g1", "a")
+	job := w.job(g(1), "a")
 	job.Package = lying{job.Package}
 	job.Lock.Digest = digest.FromString("another lock") // so that the provenance no longer fits, and it renders
 	_, err := try(t, job)
@@ -365,36 +407,25 @@ func TestOtherBytesForTheSameInputsAreRefused(t *testing.T) {
 func TestTwinThatRenderedOtherBytesAdoptsTheFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	job := w.job("g1", "a")
+	job := w.job(g(1), "a")
 	job.Package = lying{job.Package}
 	var first Stage
-	job.writer = beforeSign{job.writer, func() { first = w.run(w.job("g1", "a"), Pushed) }}
+	w.before(http.MethodPut, ".sig", func() { first = w.run(w.job(g(1), "a"), Pushed) })
 	out := w.run(job, Pushed)
 	if out.Digest != first.Digest || w.candidate() != first.Digest.String() {
 		t.Errorf("candidate is %s, outcome %s, want the first, %s", w.candidate(), out.Digest, first.Digest)
 	}
 }
 
-// beforeSign calls a function before the older signature is written.
-type beforeSign struct {
-	writer
-	do func()
-}
-
-func (b beforeSign) Sign(ctx context.Context, desc ocispec.Descriptor, claim sign.Claim) error {
-	b.do()
-	return b.writer.Sign(ctx, desc, claim)
-}
-
 func TestRunningAnOlderReleaseAgainLeavesTheImagesTag(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	w.run(w.job("g1", "a"), Pushed)
-	later := w.job("g2", "a")
+	w.run(w.job(g(1), "a"), Pushed)
+	later := w.job(g(2), "a")
 	later.Lock.GitCommit = strings.Repeat("f", 40)
 	later.Lock.ReleaseID = "git-" + later.Lock.GitCommit
 	newest := w.run(later, Pushed)
-	w.run(w.job("g3", "a"), Unchanged)
+	w.run(w.job(g(3), "a"), Unchanged)
 	desc, err := w.repository().Resolve(t.Context(), oci.TagsOf("production", image, release, later.InputDigest()).Image)
 	if err != nil || desc.Digest != newest.Digest {
 		t.Errorf("the image's tag is %s (%v), want the later release's %s", desc.Digest, err, newest.Digest)
@@ -412,9 +443,9 @@ func (lying) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) 
 func TestWrongKeyIsNoticedBeforeTheFirstWrite(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, registry.Options{})
-	job := w.job("g1", "a")
+	job := w.job(g(1), "a")
 	wrong := errors.New("wrong password")
-	job.writer = signedWriter{w.repository(), func(context.Context) (sign.Signer, error) { return nil, wrong }}
+	job.open = func(context.Context) (sign.Signer, error) { return nil, wrong }
 	if _, err := try(t, job); !errors.Is(err, wrong) {
 		t.Errorf("error is %v", err)
 	}

@@ -83,7 +83,7 @@ func (s *stage) review(ctx context.Context, keeper *pullrequest.Keeper) error {
 // older reports whether a release came before that of the stage, by the policy ref. A release that it does not know is newer
 // than this run.
 func (s *stage) older(ctx context.Context, release string) bool {
-	files, err := s.run.policyRef.Files(ctx)
+	files, err := s.run.ref().Files(ctx)
 	if err != nil {
 		return false
 	}

@@ -128,7 +128,7 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 		for _, planned := range p.Stages {
 			s := &stage{Stage: planned, run: r, release: p, into: into, tipInput: tip[plan.KeyOf(planned.Stage)]}
 			if into.Err == nil { // all that the stage needs, before the first write
-				into.Err = errors.Join(s.openRegistry(files), s.openMirror(ctx))
+				into.Err = errors.Join(s.openRegistry(files), s.openGit(ctx))
 			}
 			own = append(own, s)
 		}
@@ -143,16 +143,16 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 // tipInputs returns the input digest of each stage at the policy ref's tip, if another commit is published: a candidate
 // with these inputs is never replaced.
 func (r *run) tipInputs(ctx context.Context) map[plan.Key]digest.Digest {
-	if r.policyRef.Tip() == r.head {
+	if r.ref().Tip() == r.head {
 		return nil
 	}
-	files, err := r.policyRef.Files(ctx)
+	files, err := r.ref().Files(ctx)
 	if err == nil {
 		var releases []plan.Release
 		if releases, err = r.plan(ctx, files, nil); err == nil {
 			return plan.InputDigests(releases)
 		}
 	}
-	r.Warn(fmt.Sprintf("%s has moved on, and its declarations cannot be read: %v", r.policyRef.Name(), err))
+	r.Warn(fmt.Sprintf("%s has moved on, and its declarations cannot be read: %v", r.ref().Name(), err))
 	return nil
 }

@@ -2,166 +2,147 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
+	"sync"
 
-	"github.com/lockage/lockage/oci"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
 )
 
-// tag writes the tag of this hydration, and moves the tags that follow the newest one.
-func (s *stage) tag(ctx context.Context, h *hydration) error {
-	h, err := s.tagHydration(ctx, h)
-	if err != nil {
-		return err
-	}
-	stale, err := s.staleTags(ctx, h)
-	if err != nil || len(stale) == 0 {
-		return err
-	}
-	// The tags are about to move from another hydration to this one. A later comparison of the two must find that this one
-	// belongs to this GitOps commit too, and not only to the older one that it was first made from.
-	if !slices.Contains(h.commits, s.run.head) {
-		if err := s.attestProvenance(ctx, h); err != nil {
-			return err
+// maxLooks bounds how often the ledger is read again because tags had to be moved.
+const maxLooks = 20
+
+// tag makes the tags follow the ledger. Registries have no compare-and-swap on tags: after a tag was moved the ledger is read
+// again, since a run that recorded a newer hydration may have tagged it before this one did.
+func (r *run) tag(ctx context.Context, stages []*stage) {
+	stages = filter(stages, func(s *stage) bool { return s.result.Err == nil })
+	for range maxLooks {
+		moved := r.tagOnce(ctx, stages)
+		if r.DryRun || len(moved) == 0 {
+			return
+		}
+		stages = nil
+		for remote, own := range byRemote(moved, func(s *stage) *git.Remote { return s.ledger }) {
+			now, err := ledger.ReadCandidates(ctx, remote, wanted(own)...)
+			for _, s := range own {
+				changed, err := false, err
+				if err == nil {
+					changed, err = s.follow(ctx, now)
+				}
+				if err != nil {
+					s.fail(fmt.Errorf("ledger: %w", err))
+				} else if changed {
+					stages = append(stages, s)
+				}
+			}
 		}
 	}
-	for _, tag := range stale {
-		if _, err := s.writer.Tag(ctx, h.desc(), tag); err != nil {
-			return err
-		}
+	for _, s := range stages {
+		s.fail(fmt.Errorf("%s: others kept hydrating it; run hydrate again", s))
 	}
-	s.result.Action = Pushed
-	return s.yield(ctx, h)
 }
 
-// tagHydration points the tag of this hydration at h. That tag never moves: if it names another artifact meanwhile, made of
-// the same inputs by a render that is not deterministic, that artifact is the hydration, and h is dropped.
-func (s *stage) tagHydration(ctx context.Context, h *hydration) (*hydration, error) {
-	if s.tagged {
-		return h, nil
+// follow takes over the entry that the ledger has now, and reports whether it is of another artifact.
+func (s *stage) follow(ctx context.Context, now *ledger.Candidates) (bool, error) {
+	s.candidates = now
+	e, ok, err := now.Entry(ctx, s.candidate())
+	if errors.Is(err, ledger.ErrEntry) || err == nil && !ok {
+		return false, fmt.Errorf("%s has no entry of %s any more: somebody set the branch back; run hydrate again", s.Declared.Ledger.Candidates, s)
 	}
-	other, err := s.load(ctx, s.tags.Hydration)
-	switch {
-	case err != nil:
-		return nil, err
-	case other == nil:
-		s.result.Action = Pushed
-		_, err := s.writer.Tag(ctx, h.desc(), s.tags.Hydration)
-		return h, err
-	case other.desc().Digest == h.desc().Digest:
-		return h, nil
-	case other.input() != s.input || !s.hydrated(other):
-		return nil, fmt.Errorf("%s names %s already, which is another artifact, and the tag never moves: delete the tag if nothing uses it, and run hydrate again",
-			s.repository.Reference(s.tags.Hydration), other.desc().Digest)
+	if err != nil || e.Digest == s.entry.Digest {
+		return false, err
 	}
-	s.describe(other)
-	return other, nil
+	if _, ok, err = s.prove(ctx, e); err != nil || !ok {
+		return false, err
+	}
+	s.take(ctx, e)
+	return true, nil
 }
 
-// staleTags lists the moving tags that have to name h and do not. The image's tag stays with a later release of the same
-// image, unless h is new.
-func (s *stage) staleTags(ctx context.Context, h *hydration) ([]string, error) {
-	var stale []string
-	for _, tag := range []string{s.tags.Candidate, s.tags.Image} {
-		named, err := s.repository.Lookup(ctx, tag)
-		if err != nil {
-			return nil, err
-		}
-		if named == h.desc().Digest {
+// tagOnce points the tags of the stages at their entries, and returns the stages that had a tag moved.
+func (r *run) tagOnce(ctx context.Context, stages []*stage) []*stage {
+	var moved []*stage
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(concurrency)
+	for _, s := range stages {
+		group.Go(func() error {
+			is, err := s.tag(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				s.fail(err)
+			} else if is {
+				moved = append(moved, s)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the results hold the errors
+	return moved
+}
+
+// tag points the tags at the stage's entry, the candidate's last, and reports whether it moved one.
+func (s *stage) tag(ctx context.Context) (moved bool, err error) {
+	for _, tag := range []string{s.tags.Hydration, s.tags.Image, s.tags.Candidate} {
+		if tag == s.tags.Hydration && s.tagged {
 			continue
 		}
-		if named != "" && tag == s.tags.Image && len(stale) == 0 && s.result.Action == Unchanged {
-			other, err := s.load(ctx, tag)
-			if err != nil {
-				return nil, err
-			}
-			if other != nil && other.isFor(s.claim) && other.manifest.Annotations[oci.AnnotationRelease] != s.claim.Release {
+		named, err := s.repository.Lookup(ctx, tag)
+		switch {
+		case err != nil:
+			return moved, err
+		case named == s.entry.Digest:
+			continue
+		case named != "" && tag == s.tags.Hydration:
+			return moved, fmt.Errorf("%s names %s, which is another artifact, and the tag never moves: delete the tag if nothing uses it, and run hydrate again",
+				s.repository.Reference(tag), named)
+		case named != "" && tag == s.tags.Image:
+			if later, err := s.isLater(ctx, named); err != nil {
+				return moved, err
+			} else if later {
 				continue
 			}
 		}
-		stale = append(stale, tag)
+		if s.desc.Digest != s.entry.Digest {
+			if s.desc, err = s.repository.Resolve(ctx, s.entry.Digest.String()); err != nil {
+				return moved, err
+			}
+		}
+		if err := s.store.Tag(ctx, s.desc, tag); err != nil {
+			return moved, err
+		}
+		moved = true
+		s.pushed()
 	}
-	return stale, nil
+	return moved, nil
 }
 
-// point points a tag at h, and reports whether that moved it.
-func (s *stage) point(ctx context.Context, tag string, h *hydration) (moved bool, err error) {
-	named, err := s.repository.Lookup(ctx, tag)
-	if err != nil || named == h.desc().Digest {
+// isLater reports whether an artifact is the candidate of another release of the same image, hydrated later than the stage's: the
+// image's tag stays there.
+func (s *stage) isLater(ctx context.Context, named digest.Digest) (bool, error) {
+	at := s.candidate()
+	releases, err := s.candidates.Releases(ctx, at.Branch, s.Name)
+	if err != nil || s.recorded {
 		return false, err
 	}
-	return s.writer.Tag(ctx, h.desc(), tag)
-}
-
-// maxLooks bounds how often the tags are read again because they had to be moved.
-const maxLooks = 20
-
-// yield points the moved tags at the newest hydration of the image, if that is another one: it was written while this one
-// was in progress. After it moved a tag it reads again: an even newer one may have been tagged just before.
-func (s *stage) yield(ctx context.Context, own *hydration) error {
-	for range maxLooks {
-		image, candidate, err := s.newestOf(ctx, own)
-		if err != nil {
-			return err
-		}
-		moved, err := s.point(ctx, s.tags.Image, image)
-		if err != nil {
-			return err
-		}
-		if candidate != own {
-			again, err := s.point(ctx, s.tags.Candidate, candidate)
-			if err != nil {
-				return err
-			}
-			moved = moved || again
-		}
-		switch {
-		case moved: // read again
-		case candidate != own:
-			return s.supersede(ctx, candidate)
-		default:
-			return nil
-		}
-	}
-	return fmt.Errorf("%s: others kept moving it; run hydrate again", s.repository.Reference(s.tags.Candidate))
-}
-
-// newestOf compares all hydrations of the image. It returns the newest one, and the newest of this release.
-func (s *stage) newestOf(ctx context.Context, own *hydration) (image, candidate *hydration, err error) {
-	tags, err := s.repository.Tags(ctx, oci.HydrationPrefix(s.tags.Image))
-	if err != nil {
-		return nil, nil, err
-	}
-	image, candidate = own, own
-	for _, tag := range tags {
-		if tag == s.tags.Hydration {
+	for _, release := range releases {
+		at.Release = release
+		e, ok, err := s.candidates.Entry(ctx, at)
+		if errors.Is(err, ledger.ErrEntry) || err == nil && (!ok || e.Digest != named || e.Release == s.entry.Release) {
 			continue
 		}
-		other, err := s.load(ctx, tag)
 		if err != nil {
-			return nil, nil, err
+			return false, err
 		}
-		if other == nil || !other.isFor(s.claim) {
-			continue
+		if _, ok, err = s.prove(ctx, e); err != nil || !ok {
+			return false, err
 		}
-		if image, err = s.newest(ctx, image, other); err != nil {
-			return nil, nil, err
-		}
-		if other.manifest.Annotations[oci.AnnotationRelease] != s.claim.Release {
-			continue
-		}
-		if candidate, err = s.newest(ctx, candidate, other); err != nil {
-			return nil, nil, err
-		}
+		return s.run.ref().IsAncestor(ctx, s.entry.GitOps.Commit, e.GitOps.Commit)
 	}
-	return image, candidate, nil
-}
-
-// newest returns the hydration of two that was made from the later GitOps commit, and a if neither was.
-func (s *stage) newest(ctx context.Context, a, b *hydration) (*hydration, error) {
-	later, err := s.later(ctx, a.commits, b.commits)
-	if later {
-		return b, err
-	}
-	return a, err
+	return false, nil
 }

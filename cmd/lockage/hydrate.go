@@ -79,10 +79,11 @@ func newHydrateCommand(a *app) *cobra.Command {
 and tags it by image digest and release. It does not touch what the registry has already; the next run completes an
 interrupted one.
 
-If the pipeline has a mirror, hydrate then commits each stage's manifests to its branch, only below its path, in one atomic
-push per pipeline, for people to review and tools to diff. The commit names the artifact. With review: pull-request it commits
-to a review branch instead, and opens or updates a pull request into the stage's branch; without an API token
-(LOCKAGE_FORGE_TOKEN) it prints the page on which to open the pull request.
+What was made and signed is recorded on the branch candidates/PIPELINE, see ledger in the pipeline file: promote, verify and
+approve take the candidate from there, and the registry's tags follow it. If the pipeline has a mirror, the same push commits
+each stage's manifests to its branch, only below its path, for people to review and tools to diff. The commit names the
+artifact. With review: pull-request it commits to a review branch instead, and opens or updates a pull request into the stage's
+branch; without an API token (LOCKAGE_FORGE_TOKEN) it prints the page on which to open the pull request.
 
 Hydrate reads the GitOps repository at the policy ref's tip, whatever is checked out, and says where HEAD is behind it. A HEAD
 that the policy ref does not contain, a pull request's say, is refused. --at publishes another commit of the policy ref's

@@ -101,13 +101,17 @@ func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository
 	if err != nil {
 		return nil, "", err
 	}
-	requests, err := verify.Find(ctx, verify.Query{Artifact: what, Release: release}, d.pipelines, d.files, d.client)
+	requests, err := verify.Find(ctx, verify.Query{Artifact: what, Release: release}, d.pipelines, d.files, d.client, d.workspace.Repository)
 	if err != nil {
 		return nil, "", err
 	}
 	if len(requests) > 1 {
 		return nil, "", usagef("%d pipelines have a stage %s; name one pipeline file with -f", len(requests), what)
 	}
+	entry, err := requests[0].Found(ctx)
+	if err != nil {
+		return nil, "", err
+	}
 	repository, err := d.client.Repository(requests[0].Repository.Name())
-	return repository, requests[0].Reference, err
+	return repository, entry.Digest.String(), err
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +53,7 @@ func (a *app) seek(ctx context.Context, f signFlags, q verify.Query) (*target, e
 		}
 		d.pipelines = d.pipelines[i : i+1]
 	}
-	requests, err := verify.Find(ctx, q, d.pipelines, d.files, d.client)
+	requests, err := verify.Find(ctx, q, d.pipelines, d.files, d.client, d.workspace.Repository)
 	if err != nil {
 		return nil, err
 	}
@@ -71,15 +70,22 @@ func (t *target) resolve(ctx context.Context) error {
 		return err
 	}
 	t.reference = t.repository.Reference(t.request.Reference)
-	desc, raw, err := t.repository.Manifest(ctx, t.request.Reference)
-	if errors.Is(err, oci.ErrNotFound) && t.request.Release != "" {
-		return fmt.Errorf("%w; run `lockage hydrate %s` first", err, t.request.Stage)
+	reference := t.request.Reference
+	if t.request.Candidates != nil {
+		entry, err := t.request.Found(ctx)
+		if err != nil {
+			return err
+		}
+		reference = entry.Digest.String()
 	}
+	desc, raw, err := t.repository.Manifest(ctx, reference)
 	if err != nil {
 		return err
 	}
 	t.desc = desc
-	t.request.Reference = t.desc.Digest.String() // the tag may move while this runs
+	if t.request.Candidates == nil {
+		t.request.Reference = t.desc.Digest.String() // the tag may move while this runs
+	}
 	if t.request.Release == "" {
 		manifest, err := oci.ParseManifest(desc, raw)
 		if err != nil {
@@ -112,8 +118,8 @@ func (t *target) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if report.Result != policy.Pass {
-		return fmt.Errorf("%s is %w: %s", report.Reference, policy.ErrDenied, report.Checks.Reason())
+	if err := report.Checks.Err(); err != nil {
+		return fmt.Errorf("%s is %w", report.Reference, err)
 	}
 	return nil
 }

@@ -92,8 +92,8 @@ func (a *app) verify(ctx context.Context, q verify.Query, identities []string) e
 			report.Result = report.Checks.Result()
 		}
 		results = append(results, report)
-		if report.Result != policy.Pass {
-			errs = append(errs, fmt.Errorf("%s is %w: %s", report.Reference, policy.ErrDenied, report.Checks.Reason()))
+		if err := report.Checks.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("%s is %w", report.Reference, err))
 		}
 	}
 	a.emit(results)
@@ -120,7 +120,7 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 	if branch, ok := strings.CutPrefix(q.Artifact, sides.BranchPrefix); ok {
 		requests, err = verify.FindBranch(ctx, branch, q.Stage, d.pipelines, d.files, d.client, d.workspace.Repository)
 	} else {
-		requests, err = verify.Find(ctx, q, d.pipelines, d.files, d.client)
+		requests, err = verify.Find(ctx, q, d.pipelines, d.files, d.client, d.workspace.Repository)
 	}
 	if err != nil {
 		return nil, err
@@ -146,6 +146,7 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 			}
 			return nil, fmt.Errorf("what is live in stage %s of pipeline %s is %w: %s", r.Stage, r.Pipeline.Name, policy.ErrDenied, reason)
 		case isLive:
+			r.Candidates = nil
 			r.Reference, r.Live = state.Live.To.Digest.String(), live.PlaceOf(declared)
 			r.Release = cmp.Or(q.Release, state.Live.To.Release)
 		}

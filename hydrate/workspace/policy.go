@@ -124,12 +124,12 @@ func (p *Policy) Remote() *git.Remote { return p.remote }
 // Branch returns the name of the branch at the remote; "" in a repository without one.
 func (p *Policy) Branch() string { return p.branch }
 
-// URL returns the remote's URL without credentials; "" in a repository without a remote.
+// URL returns the remote's URL as the user wrote it, without credentials; "" in a repository without a remote.
 func (p *Policy) URL() string {
 	if p.remote == nil {
 		return ""
 	}
-	return p.remote.URL()
+	return p.remote.Written()
 }
 
 // Files returns the files at the policy ref's tip: what is trusted now, whatever is checked out.

@@ -85,3 +85,16 @@ func (a address) String() string {
 	u.User, u.RawQuery = nil, ""
 	return u.String()
 }
+
+// withoutCredentials returns a URL without user, password and query; what is not a URL stays as it is.
+func withoutCredentials(raw string) string {
+	if !strings.Contains(raw, "://") {
+		return raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return redact.URL(raw)
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}

@@ -237,6 +237,40 @@ func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte
 	return d.place(ctx, dir, sub)
 }
 
+// FileID returns the id of a file with the replacements so far, "" without one.
+func (d *Draft) FileID(ctx context.Context, name string) (Hash, error) {
+	at, err := d.find(ctx, path.Dir(name))
+	var entries []entry
+	if err == nil {
+		entries, err = d.tree(ctx, at)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", d.remote, err)
+	}
+	i := indexOf(entries, path.Base(name))
+	if i < 0 || entries[i].raw != ModeFile {
+		return "", nil
+	}
+	return hashOf(entries[i].id), nil
+}
+
+// Remove removes files of a folder by their names, and keeps everything else in it.
+func (d *Draft) Remove(ctx context.Context, dir string, names ...string) error {
+	at, err := d.find(ctx, dir)
+	var entries []entry
+	if err == nil {
+		entries, err = d.tree(ctx, at)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.remote, err)
+	}
+	kept := slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return e.mode != filemode.Dir && slices.Contains(names, e.name) })
+	if len(kept) == len(entries) {
+		return nil
+	}
+	return d.place(ctx, dir, d.keep(encoded{plumbing.TreeObject, encodeTree(kept)}))
+}
+
 // Put writes files to a folder, contents by name, and keeps everything else in it. It creates a missing folder; "." is the
 // root. It replaces files and links of these names; anything else is ErrOccupied.
 func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) error {

@@ -18,12 +18,13 @@ import (
 // Remote is a remote repository. Fetched objects stay in the object cache. It is safe for concurrent use.
 type Remote struct {
 	commits
-	addr  address
-	opts  Options
-	local *Repository // a repository on this machine is read where it lies
-	link  link        // else
-	cache *objectCache
-	count counters
+	addr    address
+	written string // before insteadOf
+	opts    Options
+	local   *Repository // a repository on this machine is read where it lies
+	link    link        // else
+	cache   *objectCache
+	count   counters
 
 	mu     sync.Mutex      // held while fetching
 	warned map[string]bool // reported already
@@ -59,7 +60,7 @@ func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Re
 	if err != nil {
 		return nil, fmt.Errorf("remote: %w", err)
 	}
-	r := &Remote{addr: addr, opts: opts, warned: map[string]bool{}}
+	r := &Remote{addr: addr, written: withoutCredentials(raw), opts: opts, warned: map[string]bool{}}
 	r.from = r
 	switch {
 	case addr.url == nil:
@@ -95,6 +96,9 @@ func openLocal(ctx context.Context, path string, opts Options) (*Repository, err
 	}
 	return nil, fmt.Errorf("no git repository: %w", ErrNotFound)
 }
+
+// Written returns the remote's URL as its user wrote it, before insteadOf and without credentials: the same on every machine.
+func (r *Remote) Written() string { return r.written }
 
 // URL returns the remote's address, after insteadOf and without credentials.
 func (r *Remote) URL() string { return r.addr.String() }

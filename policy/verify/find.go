@@ -23,9 +23,17 @@ type Query struct {
 	Release  string // "" for the current one of a stage, or what a tag or annotation says
 }
 
-// Find makes requests of a query: one for a reference, one for each pipeline that has the stage. Files and PolicyRef of the
-// requests are left to the caller.
-func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client) ([]Request, error) {
+// Find makes requests of a query: one for a reference, one for each pipeline that has the stage. For those of candidates it reads
+// the ledger. Files and PolicyRef of the requests are left to the caller.
+func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client, remotes Remotes) ([]Request, error) {
+	requests, err := find(ctx, q, pipelines, files, client)
+	if err != nil {
+		return nil, err
+	}
+	return requests, ReadCandidates(ctx, requests, files, remotes)
+}
+
+func find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client) ([]Request, error) {
 	if strings.ContainsAny(q.Artifact, ":/@") {
 		r, err := findReference(ctx, q, pipelines, client)
 		return []Request{r}, err
@@ -44,11 +52,11 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 			}
 			release = current.ReleaseID
 		}
-		repository, err := client.Repository(p.Repository(q.Artifact))
+		r, err := CandidateOf(p, q.Artifact, release, client)
 		if err != nil {
 			return nil, err
 		}
-		requests = append(requests, Request{Pipeline: p, Stage: q.Artifact, Repository: repository, Reference: oci.CandidateTag(q.Artifact, release), Release: release})
+		requests = append(requests, r)
 	}
 	return requests, nil
 }

@@ -41,7 +41,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requests, err := verify.Find(t.Context(), c.query, s.pipelines, s.files, testworld.Client())
+			requests, err := verify.Find(t.Context(), c.query, s.pipelines, s.files, testworld.Client(), s)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -48,8 +48,13 @@ func LedgerRemote(ctx context.Context, declared pipeline.Expanded, remotes Remot
 func ledgerRemote(ctx context.Context, declared pipeline.Expanded, name string, remotes Remotes) (*git.Remote, error) {
 	remote, err := remotes.Remote(ctx, name)
 	if errors.Is(err, git.ErrNotFound) && declared.Mirror == nil {
-		if alone, rerr := remotes.Remotes(ctx); rerr == nil && len(alone) == 0 {
+		all, rerr := remotes.Remotes(ctx)
+		switch {
+		case rerr != nil:
+		case len(all) == 0:
 			remote, err = remotes.Remote(ctx, remotes.Root())
+		case len(all) == 1:
+			remote, err = remotes.Remote(ctx, all[0])
 		}
 	}
 	if err != nil {

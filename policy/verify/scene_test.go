@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -39,11 +42,23 @@ type scene struct {
 	key       *sign.Key
 	files     fstest.MapFS
 	pipelines []*pipeline.Pipeline
+	bare      string // has the ledger
 }
+
+// Remote implements [verify.Remotes].
+func (s *scene) Remote(context.Context, string) (*git.Remote, error) {
+	return testworld.Remote(s.t, s.bare), nil
+}
+
+// Remotes implements [verify.Remotes].
+func (s *scene) Remotes(context.Context) ([]string, error) { return []string{"origin"}, nil }
+
+// Root implements [verify.Remotes].
+func (s *scene) Root() string { return "" }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{Registry: testworld.NewRegistry(t, registry.Options{}), t: t, key: testworld.Key(t), files: fstest.MapFS{}}
+	s := &scene{Registry: testworld.NewRegistry(t, registry.Options{}), t: t, key: testworld.Key(t), files: fstest.MapFS{}, bare: testworld.Bare(t, "")}
 	s.files["keys/hydrator.pub"] = &fstest.MapFile{Data: s.key.PublicKey().PEM()}
 	for _, name := range []string{"app", "other"} {
 		s.files[name+".yaml"] = &fstest.MapFile{Data: []byte(testworld.Pipeline(name, s.Host, "hydrator"))}
@@ -113,10 +128,15 @@ func (s *scene) honest(stage string) *hydration {
 	return h
 }
 
+// tree is the content of the artifact.
+func (h *hydration) tree() fstest.MapFS {
+	return fstest.MapFS{"configmap-app.yaml": {Data: []byte(h.content)}}
+}
+
 // push stores the artifact, unsigned, under the tags.
 func (s *scene) push(h *hydration, tags ...string) ocispec.Descriptor {
 	s.t.Helper()
-	files := fstest.MapFS{"configmap-app.yaml": {Data: []byte(h.content)}}
+	files := h.tree()
 	content, err := oci.ContentDigest(files)
 	if err != nil {
 		s.t.Fatal(err)
@@ -132,43 +152,80 @@ func (s *scene) push(h *hydration, tags ...string) ocispec.Descriptor {
 	return testworld.Push(s.t, h.repository, files, annotations, tags...).Descriptor
 }
 
-// attest signs the statements about an artifact.
-func (s *scene) attest(h *hydration, desc ocispec.Descriptor) {
+// entry is what the ledger holds of an artifact, without statements.
+func (s *scene) entry(h *hydration, desc ocispec.Descriptor) ledger.Entry {
 	s.t.Helper()
-	provenance, err := sign.NewProvenance(desc.Digest, sign.Provenance{
-		Claim: h.claim,
-		Lock:  sign.ResourceDescriptor{Digest: map[string]string{"sha256": h.lock.Encoded()}},
-		Dependencies: []sign.ResourceDescriptor{
-			sign.GitCommit(policy.DependencySource, "https://github.com/acme/app.git", strings.TrimPrefix(h.claim.Release, "git-")),
-			sign.GitCommit(policy.DependencyGitOps, "https://github.com/acme/gitops.git", h.gitOps),
-			sign.GitCommit(policy.DependencyPolicy, "https://github.com/acme/gitops.git", h.tip),
-			sign.Image("image", "ghcr.io/acme/app", image),
+	content, err := oci.ContentDigest(h.tree())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	files, err := ledger.FilesID(h.tree())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return ledger.Entry{
+		Artifact: ledger.Artifact{
+			Claim:   h.claim,
+			Digests: oci.Digests{Digest: desc.Digest, Content: content},
+			Files:   files,
+			Source:  ledger.Origin{URL: "https://github.com/acme/app.git", Commit: strings.TrimPrefix(h.claim.Release, "git-")},
+			GitOps:  ledger.Origin{URL: "https://github.com/acme/gitops.git", Commit: h.gitOps},
 		},
-	})
+		Input: digest.FromString(h.content),
+		Image: image,
+	}
+}
+
+// attest signs the statements about an artifact, and returns the entry that has them.
+func (s *scene) attest(h *hydration, desc ocispec.Descriptor) ledger.Entry {
+	s.t.Helper()
+	e := s.entry(h, desc)
+	p := verify.Provenance(e, "ghcr.io/acme/app", 1, nil)
+	p.Lock = sign.ResourceDescriptor{Digest: map[string]string{"sha256": h.lock.Encoded()}}
+	p.Dependencies = append(p.Dependencies, sign.GitCommit(policy.DependencyPolicy, e.GitOps.URL, h.tip))
+	provenance, err := sign.NewProvenance(desc.Digest, p)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	for _, statement := range []sign.Statement{sign.NewSignature(desc.Digest, h.claim), provenance} {
-		testworld.Attest(s.t, h.repository, desc, h.key, statement)
+		e.Bundles = append(e.Bundles, testworld.Attest(s.t, h.repository, desc, h.key, statement))
 	}
+	return e
 }
 
-// publish pushes and attests under the candidate's tag of the stage that it was made for.
+// publish pushes, attests and records under the candidate's tag of the stage that it was made for.
 func (s *scene) publish(h *hydration) ocispec.Descriptor {
 	s.t.Helper()
 	desc := s.push(h, oci.CandidateTag(h.claim.Stage, h.claim.Release))
-	s.attest(h, desc)
+	s.record(s.attest(h, desc))
 	return desc
 }
 
-// request asks for the candidate of the pipeline app for production.
+// record writes an entry to the ledger.
+func (s *scene) record(e ledger.Entry) {
+	s.t.Helper()
+	name := verify.NameOf(pipeline.Expanded{Stage: e.Stage, Ledger: pipeline.Ledger{Candidates: "candidates/" + e.Pipeline}}, e.Release)
+	change := ledger.Change{Artifact: e.Artifact, Hydration: &ledger.Hydration{
+		Candidates: name.Branch, Entry: e,
+		Stays: func(context.Context, ledger.Entry) (bool, error) { return false, nil },
+	}}
+	if _, err := ledger.NewWriter(testworld.Remote(s.t, s.bare), nil).Write(s.t.Context(), []ledger.Change{change}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// request asks for what the candidate's tag of the pipeline app names for production, by digest.
 func (s *scene) request() verify.Request {
 	s.t.Helper()
+	desc, err := s.repository("app").Resolve(s.t.Context(), oci.CandidateTag("production", release))
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	return verify.Request{
 		Pipeline:   s.pipelines[0],
 		Stage:      "production",
 		Repository: s.repository("app"),
-		Reference:  oci.CandidateTag("production", release),
+		Reference:  desc.Digest.String(),
 		Release:    release,
 		Files:      s.files,
 		PolicyRef:  testworld.History{gitOps},
@@ -178,7 +235,7 @@ func (s *scene) request() verify.Request {
 // find is the one request that a query makes.
 func (s *scene) find(q verify.Query) (verify.Request, error) {
 	s.t.Helper()
-	requests, err := verify.Find(s.t.Context(), q, s.pipelines, s.files, testworld.Client())
+	requests, err := verify.Find(s.t.Context(), q, s.pipelines, s.files, testworld.Client(), s)
 	if err != nil {
 		return verify.Request{}, err
 	}

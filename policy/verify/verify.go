@@ -36,6 +36,7 @@ type Repository interface {
 	sign.Reader
 	Name() string
 	Reference(tagOrDigest string) string
+	Lookup(ctx context.Context, tag string) (digest.Digest, error)
 	Pull(ctx context.Context, m oci.Manifest) (*oci.Tree, error)
 }
 
@@ -46,7 +47,10 @@ type Request struct {
 	Repository Repository
 	Reference  string // tag or digest
 	Release    string // that it must be; "" for the one that it says it is
-	Files      fs.FS  // of the GitOps repository at the policy ref
+	// Candidates are those of the ledger, if the artifact must be the candidate of Release there; see [ReadCandidates].
+	Candidates *ledger.Candidates
+	Name       ledger.Candidate // of its entry
+	Files      fs.FS            // of the GitOps repository at the policy ref
 	PolicyRef  PolicyRef
 	Remotes    Remotes // of stage branches
 	// WithoutMirror leaves out the stage branch, which has moved on where the artifact is an old one.
@@ -68,6 +72,7 @@ type Report struct {
 // Examined is an artifact with what was read of it. Where the report does not pass, the rest may be missing.
 type Examined struct {
 	Report       Report
+	Entry        *ledger.Entry // of a candidate
 	Manifest     oci.Manifest
 	Tree         *oci.Tree
 	GitOpsCommit string // on the policy ref, that it was hydrated from; of several, one of them
@@ -82,12 +87,28 @@ func Artifact(ctx context.Context, r Request) (Report, error) {
 // Examine verifies one artifact, and returns what was read for that.
 func Examine(ctx context.Context, r Request) (Examined, error) {
 	e := Examined{Report: Report{Reference: r.Repository.Reference(r.Reference)}}
-	desc, raw, err := r.Repository.Manifest(ctx, r.Reference)
+	reference := r.Reference
+	var verdict policy.Verdict
+	if r.Candidates != nil {
+		var named policy.Check
+		var err error
+		if e.Entry, named, err = r.Candidate(ctx); err != nil {
+			return e, err
+		}
+		verdict = append(verdict, named)
+		if e.Entry == nil {
+			e.Report.Checks, e.Report.Result = verdict, verdict.Result()
+			return e, nil
+		}
+		reference = e.Entry.Digest.String()
+	}
+	desc, raw, err := r.Repository.Manifest(ctx, reference)
 	if err != nil {
 		return e, err
 	}
 	e.Report.Digest = desc.Digest
-	e.Report.Checks, err = e.judge(ctx, r, desc, raw)
+	checks, err := e.judge(ctx, r, desc, raw)
+	e.Report.Checks = append(verdict, checks...)
 	e.Report.Result = e.Report.Checks.Result()
 	return e, err
 }
@@ -118,7 +139,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		return nil, err
 	}
 	ev := policy.Evidence{Digests: oci.Digests{Digest: desc.Digest}, Annotations: manifest.Annotations}
-	if ev.Hydration, err = Hydration(ctx, r.Repository, desc, hydrator, r.PolicyRef); err != nil {
+	if ev.Hydration, err = e.hydration(ctx, r, desc, hydrator); err != nil {
 		return nil, err
 	}
 	e.GitOpsCommit = gitOpsCommit(ev.Hydration)
@@ -134,6 +155,20 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	ev.Content, ev.DiffID = tree.ContentDigest(), tree.ContentDigest()
 	further, err := e.further(ctx, r, declared, desc, expected.Claim)
 	return append(policy.Artifact(expected, ev), further...), err
+}
+
+// hydration proves what the hydrator said: of a candidate what the ledger holds, else what the registry does. An entry that says
+// more than was signed counts for nothing.
+func (e *Examined) hydration(ctx context.Context, r Request, desc ocispec.Descriptor, hydrator *sign.Verifier) (policy.Hydration, error) {
+	if e.Entry == nil {
+		return Hydration(ctx, r.Repository, desc, hydrator, r.PolicyRef)
+	}
+	h, proven, err := Entry(ctx, *e.Entry, hydrator, r.PolicyRef)
+	if err == nil && !proven && len(h.Statements) > 0 {
+		reason := fmt.Sprintf("the entry on branch %s of %s says more than the hydrator signed", r.Name.Branch, r.Candidates.Remote())
+		h.Statements, h.Rejected = nil, []sign.Rejected{{Reason: reason}}
+	}
+	return h, err
 }
 
 // further makes the checks that only some requests ask for.
@@ -177,36 +212,13 @@ func Expect(file lock.File, claim sign.Claim) policy.Expectation {
 	return e
 }
 
-// Hydration reads and proves what a hydrator said about an artifact, and asks the policy ref about every GitOps commit that
-// it named, and about the tip that it saw. Today that tip may be an ancestor by any parent: `git pull` makes a merge whose
-// first parent is the local branch.
+// Hydration reads and proves what a hydrator said about an artifact, see [policy.Hydration].
 func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor, hydrator *sign.Verifier, policyRef PolicyRef) (policy.Hydration, error) {
-	h := policy.Hydration{PolicyRef: policyRef.Name(), OnPolicyRef: map[string]bool{}}
-	var err error
-	h.Statements, h.Rejected, err = sign.Verify(ctx, reader, desc, hydrator)
+	bundles, err := sign.Find(ctx, reader, desc)
 	if err != nil {
-		return h, err
+		return policy.Hydration{}, err
 	}
-	for _, s := range h.Statements {
-		provenance, err := s.Provenance()
-		if err != nil {
-			continue // the judgement says so
-		}
-		commit := provenance.Commit(policy.DependencyGitOps)
-		if h.OnPolicyRef[commit] || commit == "" {
-			continue
-		}
-		on := true
-		for _, c := range []string{commit, provenance.Commit(policy.DependencyPolicy)} {
-			contains, err := policyRef.Contains(ctx, c)
-			if err != nil {
-				return h, err
-			}
-			on = on && contains
-		}
-		h.OnPolicyRef[commit] = on
-	}
-	return h, nil
+	return proven(ctx, hydrator, desc.Digest, bundles, policyRef)
 }
 
 // gitOpsCommit is the commit on the policy ref that verified provenance names; "" for none.

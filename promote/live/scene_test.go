@@ -118,7 +118,7 @@ func (s *scene) show(p *promotion, referrer digest.Digest) string {
 	}
 	claim := p.Claim
 	claim.Stage, claim.Release = p.stage, p.To.Release
-	results, err := ledger.NewWriter(s.remote(), testworld.History{}, nil).Write(s.Context(), []ledger.Change{{
+	results, err := ledger.NewWriter(s.remote(), nil).Write(s.Context(), []ledger.Change{{
 		Artifact: ledger.Artifact{
 			Claim: claim, Digests: p.release.Digests,
 			Source: ledger.Origin{Commit: strings.Repeat("1", 40)}, GitOps: ledger.Origin{Commit: strings.Repeat("3", 40)},

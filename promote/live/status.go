@@ -48,8 +48,18 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 		return status, err
 	}
 	var group errgroup.Group
-	group.Go(func() (err error) {
-		status.Candidate, err = repository.Lookup(ctx, oci.CandidateTag(declared.Stage, release))
+	var candidate ledger.Entry
+	group.Go(func() error {
+		remote, err := verify.LedgerRemote(ctx, declared, remotes)
+		if err != nil {
+			return err
+		}
+		name := verify.NameOf(declared, release)
+		candidates, err := ledger.ReadCandidates(ctx, remote, name)
+		if err == nil {
+			candidate, _, err = candidates.Entry(ctx, name)
+		}
+		status.Candidate = candidate.Digest
 		return err
 	})
 	shown := ledger.Version{}
@@ -83,7 +93,7 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 	err = group.Wait()
 	if b := status.Branch; b != nil {
 		if declared.Mirror.ShowsCandidates() {
-			b.InSync = shown.Intact() && shown.Metadata.Digest() == status.Candidate
+			b.InSync = shown.Ours && shown.Files == candidate.Files && shown.Metadata.Digest() == candidate.Digest
 		} else {
 			b.Commit = status.Head
 			b.InSync = err == nil && broken == nil && status.Unpromoted == nil

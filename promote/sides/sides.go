@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -79,7 +80,7 @@ func (f Finder) side(ctx context.Context, n Name) (stagediff.Side, error) {
 			return f.side(ctx, Name{Stage, n.Text, n.name})
 		}
 		side.Complete = true
-		side.Versions, err = f.release(n.name)
+		side.Versions, err = f.release(ctx, n.name)
 	}
 	return side, err
 }
@@ -104,38 +105,42 @@ func pulled(repository *oci.Repository, tagOrDigest string) func(context.Context
 
 // candidates returns the candidates for a stage, of all pipelines that have it.
 func (f Finder) candidates(ctx context.Context, stage string) ([]stagediff.Version, error) {
-	requests, err := verify.Find(ctx, verify.Query{Artifact: stage, Release: f.Release}, f.Pipelines, f.Files, f.Client)
+	requests, err := verify.Find(ctx, verify.Query{Artifact: stage, Release: f.Release}, f.Pipelines, f.Files, f.Client, f.Remotes)
 	if err != nil {
 		return nil, err
 	}
+	return f.versions(requests)
+}
+
+// versions returns the candidates that requests ask for, as the ledger has them.
+func (f Finder) versions(requests []verify.Request) ([]stagediff.Version, error) {
 	versions := make([]stagediff.Version, len(requests))
+	var once sync.Once
+	var unread error
 	for i, r := range requests {
-		if versions[i], err = f.candidate(r.Pipeline, stage, r.Release); err != nil {
+		repository, err := f.Client.Repository(r.Pipeline.Repository(r.Stage))
+		if err != nil {
 			return nil, err
 		}
+		versions[i] = stagediff.Version{Pipeline: r.Pipeline.Name, Stage: r.Stage, Label: r.Release, Files: func(ctx context.Context) (fs.FS, error) {
+			once.Do(func() { unread = verify.ReadCandidates(ctx, requests, f.Files, f.Remotes) })
+			if unread != nil {
+				return nil, unread
+			}
+			entry, err := requests[i].Found(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return repository.ReadTree(ctx, entry.Digest.String())
+		}}
 	}
 	return versions, nil
 }
 
-func (f Finder) candidate(p *pipeline.Pipeline, stage, release string) (stagediff.Version, error) {
-	repository, err := f.Client.Repository(p.Repository(stage))
-	if err != nil {
-		return stagediff.Version{}, err
-	}
-	read := pulled(repository, oci.CandidateTag(stage, release))
-	return stagediff.Version{Pipeline: p.Name, Stage: stage, Label: release, Files: func(ctx context.Context) (fs.FS, error) {
-		tree, err := read(ctx)
-		if errors.Is(err, oci.ErrNotFound) {
-			err = fmt.Errorf("%w; make it with: lockage hydrate --release %s %s", err, release, stage)
-		}
-		return tree, err
-	}}, nil
-}
-
 // release returns the candidates of a release for all stages of the pipelines that have it. The id may be abbreviated.
-func (f Finder) release(prefix string) ([]stagediff.Version, error) {
+func (f Finder) release(ctx context.Context, prefix string) ([]stagediff.Version, error) {
 	var ids []string
-	var versions []stagediff.Version
+	var requests []verify.Request
 	for _, p := range f.Pipelines {
 		releases, err := lock.Releases(f.Files, p.Lock)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -147,11 +152,11 @@ func (f Finder) release(prefix string) ([]stagediff.Version, error) {
 			}
 			ids = append(ids, id)
 			for _, stage := range p.Order() {
-				s, err := f.candidate(p, stage, id)
+				r, err := verify.CandidateOf(p, stage, id, f.Client)
 				if err != nil {
 					return nil, err
 				}
-				versions = append(versions, s)
+				requests = append(requests, r)
 			}
 		}
 	}
@@ -166,7 +171,7 @@ func (f Finder) release(prefix string) ([]stagediff.Version, error) {
 	case len(ids) > 1:
 		return nil, fmt.Errorf("%w: %s could be %s; write more of it", verify.ErrUnknown, prefix, strings.Join(ids, " or "))
 	}
-	return versions, nil
+	return f.versions(requests)
 }
 
 // everyLive returns what is live in a stage, of all pipelines that have it.

@@ -1,0 +1,267 @@
+package ledger
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/terminal"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/sign"
+)
+
+// ErrEntry is returned for a file of a candidates branch that is not as hydration writes it.
+var ErrEntry = errors.New("is not an entry of the ledger")
+
+// Entry is a candidate: the newest hydration of a release for a stage, and what the hydrator signed about it. Nothing in it is
+// proven; the signed provenance repeats every fact.
+type Entry struct {
+	Artifact
+	Input digest.Digest // of all that can change the output
+	Image digest.Digest // the release's own
+	Statements
+}
+
+// entryFacts is the first line of an entry.
+type entryFacts struct {
+	sign.Claim
+	oci.Digests
+	Tree   git.Hash      `json:"tree"`
+	Input  digest.Digest `json:"input"`
+	Image  digest.Digest `json:"image,omitempty"`
+	Source Origin        `json:"source"`
+	GitOps Origin        `json:"gitops"`
+}
+
+// Encode returns the file of the entry.
+func (e Entry) Encode() ([]byte, error) {
+	facts, err := json.Marshal(entryFacts{e.Claim, e.Digests, e.Files, e.Input, e.Image, e.Source, e.GitOps})
+	if err != nil {
+		return nil, err
+	}
+	statements, err := e.Statements.encode()
+	return slices.Concat(facts, []byte("\n"), statements), err
+}
+
+// ParseEntry reads the file of an entry, byte for byte as [Entry.Encode] writes it. The error is ErrEntry.
+func ParseEntry(data []byte) (Entry, error) {
+	fail := func(err error) (Entry, error) { return Entry{}, fmt.Errorf("%w: %w", ErrEntry, err) }
+	if len(data) > maxEntryBytes {
+		return fail(fmt.Errorf("it has %d bytes, at most %d are read", len(data), maxEntryBytes))
+	}
+	line, rest, _ := bytes.Cut(data, []byte("\n"))
+	var f entryFacts
+	if err := json.Unmarshal(line, &f); err != nil {
+		return fail(err)
+	}
+	statements, err := parseStatements(rest)
+	if err != nil {
+		return fail(err)
+	}
+	e := Entry{Artifact{f.Claim, f.Digests, f.Tree, f.Source, f.GitOps}, f.Input, f.Image, statements}
+	if err := e.check(); err != nil {
+		return fail(err)
+	}
+	if again, err := e.Encode(); err != nil || !bytes.Equal(again, data) {
+		return fail(cmp.Or(err, errors.New("it is written in another way")))
+	}
+	return e, nil
+}
+
+// check refuses what messages and paths could not hold.
+func (e Entry) check() error {
+	for _, d := range []digest.Digest{e.Digest, e.Content, e.Input} {
+		if err := d.Validate(); err != nil {
+			return err
+		}
+	}
+	if e.Image != "" {
+		if err := e.Image.Validate(); err != nil {
+			return err
+		}
+	}
+	for _, h := range []string{string(e.Files), e.Source.Commit, e.GitOps.Commit} {
+		if _, err := git.ParseHash(h); err != nil {
+			return err
+		}
+	}
+	for _, field := range []string{e.Pipeline, e.Stage, e.Release, e.Repository, e.Source.URL, e.GitOps.URL} {
+		if len(field) > maxField || terminal.Blank(field) != field {
+			return errors.New("a field is too long or not printable")
+		}
+	}
+	return nil
+}
+
+// entryPath returns the path of an entry on its branch.
+func entryPath(stage, release string) string { return stage + "/" + entryName(release) }
+
+func entryName(release string) string { return release + entrySuffix }
+
+// Candidate names an entry.
+type Candidate struct {
+	Branch, Stage, Release string
+}
+
+// Candidates are the candidates branches of one remote at their tips.
+type Candidates struct {
+	remote *git.Remote
+	heads  map[string]git.Commit
+}
+
+// ReadCandidates reads the tips of branches, and fetches the named entries of them: their trees and those files alone.
+func ReadCandidates(ctx context.Context, remote *git.Remote, wanted ...Candidate) (*Candidates, error) {
+	var branches []string
+	for _, w := range wanted {
+		branches = append(branches, w.Branch)
+	}
+	slices.Sort(branches)
+	branches = slices.Compact(branches)
+	tips, err := remote.Tips(ctx, branches...)
+	if err != nil {
+		return nil, err
+	}
+	heads := make([]git.Hash, len(branches))
+	for i, b := range branches {
+		heads[i] = tips[b]
+	}
+	if err := remote.FetchTrees(ctx, 1, heads...); err != nil {
+		return nil, err
+	}
+	c := &Candidates{remote, map[string]git.Commit{}}
+	for _, b := range branches {
+		if tips[b] == "" {
+			continue
+		}
+		if c.heads[b], err = remote.Commit(ctx, tips[b]); err != nil {
+			return nil, err
+		}
+	}
+	ids := make([]git.Hash, len(wanted))
+	for i, w := range wanted {
+		if ids[i], err = c.id(ctx, w); err != nil {
+			return nil, err
+		}
+	}
+	return c, remote.FetchFiles(ctx, ids...)
+}
+
+// Remote returns the repository of the branches.
+func (c *Candidates) Remote() *git.Remote { return c.remote }
+
+// Head returns the tip of a branch that was named to ReadCandidates; "" if it does not exist.
+func (c *Candidates) Head(branch string) git.Hash { return c.heads[branch].Hash }
+
+func (c *Candidates) id(ctx context.Context, w Candidate) (git.Hash, error) {
+	head, ok := c.heads[w.Branch]
+	if !ok {
+		return "", nil
+	}
+	ids, err := c.remote.PathIDs(ctx, entryPath(w.Stage, w.Release), head)
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// Entry returns an entry, false if none exists. The error is ErrEntry if there is something else in its place.
+func (c *Candidates) Entry(ctx context.Context, w Candidate) (Entry, bool, error) {
+	id, err := c.id(ctx, w)
+	if err != nil || id == "" {
+		return Entry{}, false, err
+	}
+	e, err := c.read(ctx, id)
+	if err == nil && (e.Stage != w.Stage || e.Release != w.Release) {
+		err = fmt.Errorf("%w: it names %s of stage %s", ErrEntry, e.Release, e.Stage)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s on branch %s of %s: %w", entryPath(w.Stage, w.Release), w.Branch, c.remote, err)
+	}
+	return e, err == nil, err
+}
+
+func (c *Candidates) read(ctx context.Context, id git.Hash) (Entry, error) {
+	data, err := c.remote.File(ctx, id)
+	if err != nil {
+		return Entry{}, err
+	}
+	return ParseEntry(data)
+}
+
+// Releases returns the releases that have an entry for a stage, in no particular order.
+func (c *Candidates) Releases(ctx context.Context, branch, stage string) ([]string, error) {
+	head, ok := c.heads[branch]
+	if !ok {
+		return nil, nil
+	}
+	ids, err := c.remote.PathIDs(ctx, stage, head)
+	if err != nil || ids[0] == "" {
+		return nil, err
+	}
+	items, _, err := c.remote.Entries(ctx, ids[0])
+	if err != nil {
+		return nil, err
+	}
+	var releases []string
+	for _, item := range items {
+		if release, ok := strings.CutSuffix(item.Path, entrySuffix); ok {
+			releases = append(releases, release)
+		}
+	}
+	return releases, nil
+}
+
+// Knew reports whether an entry named an artifact at any commit of its branch.
+func (c *Candidates) Knew(ctx context.Context, w Candidate, artifact digest.Digest) (bool, error) {
+	head, ok := c.heads[w.Branch]
+	if !ok {
+		return false, nil
+	}
+	var batch []git.Commit
+	found, seen, last := false, 0, git.Hash("")
+	flush := func() error {
+		ids, err := c.remote.PathIDs(ctx, entryPath(w.Stage, w.Release), batch...)
+		if err != nil {
+			return err
+		}
+		batch = batch[:0]
+		ids = slices.DeleteFunc(slices.Compact(ids), func(id git.Hash) bool { return id == "" || id == last })
+		if err := c.remote.FetchFiles(ctx, ids...); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			last = id
+			e, err := c.read(ctx, id)
+			if err != nil && !errors.Is(err, ErrEntry) {
+				return err
+			}
+			found = found || err == nil && e.Digest == artifact
+		}
+		return nil
+	}
+	err := c.remote.Log(ctx, head.Hash, func(commit git.Commit) (bool, error) {
+		if seen++; seen > maxHistory {
+			return false, fmt.Errorf("the history is longer than %d commits, the most that are read", maxHistory)
+		}
+		if batch = append(batch, commit); len(batch) < maxBatch {
+			return true, nil
+		}
+		err := flush()
+		return !found, err
+	})
+	if err == nil && !found {
+		err = flush()
+	}
+	if err != nil {
+		err = fmt.Errorf("branch %s of %s: %w", w.Branch, c.remote, err)
+	}
+	return found, err
+}

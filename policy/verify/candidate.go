@@ -1,0 +1,126 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+)
+
+// CandidateOf makes a request for the candidate of a release, which [ReadCandidates] completes.
+func CandidateOf(p *pipeline.Pipeline, stage, release string, client *oci.Client) (Request, error) {
+	repository, err := client.Repository(p.Repository(stage))
+	return Request{Pipeline: p, Stage: stage, Repository: repository, Reference: oci.CandidateTag(stage, release), Release: release}, err
+}
+
+// isCandidate reports whether a request asks for the candidate of a release.
+func (r *Request) isCandidate() bool {
+	return r.Release != "" && r.Reference == oci.CandidateTag(r.Stage, r.Release)
+}
+
+// NameOf names the entry of a release for a declared stage.
+func NameOf(declared pipeline.Expanded, release string) ledger.Candidate {
+	return ledger.Candidate{Branch: declared.Ledger.Candidates, Stage: declared.Stage, Release: release}
+}
+
+// ReadCandidates reads what the ledgers have of the candidates that requests ask for, with as few requests as for one of them.
+func ReadCandidates(ctx context.Context, requests []Request, files fs.FS, remotes Remotes) error {
+	names := map[*git.Remote][]ledger.Candidate{}
+	of := make([]*git.Remote, len(requests))
+	for i := range requests {
+		r := &requests[i]
+		if !r.isCandidate() {
+			continue
+		}
+		current, err := lock.Current(files, r.Pipeline.Lock)
+		if err != nil {
+			return fmt.Errorf("pipeline %s: %w", r.Pipeline.Name, err)
+		}
+		declared, err := r.Pipeline.Expand(r.Stage, current.Lock, files)
+		if err != nil {
+			return err
+		}
+		if of[i], err = LedgerRemote(ctx, declared, remotes); err != nil {
+			return err
+		}
+		r.Name = NameOf(declared, r.Release)
+		names[of[i]] = append(names[of[i]], r.Name)
+	}
+	for remote, wanted := range names {
+		candidates, err := ledger.ReadCandidates(ctx, remote, wanted...)
+		if err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
+		for i := range requests {
+			if of[i] == remote {
+				requests[i].Candidates = candidates
+			}
+		}
+	}
+	return nil
+}
+
+// Candidate returns the ledger's entry that a request for a candidate asks for, and judges whether the candidate's tag agrees. The
+// entry is not proven; it is nil if none exists, and the check fails then. The error is [oci.ErrNotFound] if neither ledger nor
+// registry has the candidate.
+func (r Request) Candidate(ctx context.Context) (*ledger.Entry, policy.Check, error) {
+	check := policy.Check{Check: "candidate", Result: policy.Fail}
+	where := fmt.Sprintf("branch %s of %s", r.Name.Branch, r.Candidates.Remote())
+	tag := r.Repository.Reference(r.Reference)
+	e, ok, err := r.Candidates.Entry(ctx, r.Name)
+	if errors.Is(err, ledger.ErrEntry) {
+		check.Reason = err.Error() + "; hydrate again"
+		return nil, check, nil
+	}
+	var named digest.Digest
+	if err == nil {
+		named, err = r.Repository.Lookup(ctx, r.Reference)
+	}
+	switch {
+	case err != nil:
+		return nil, check, err
+	case !ok && named == "":
+		return nil, check, fmt.Errorf("%s: %w, and %s has no candidate of that release; make it with: lockage hydrate %s --release %s",
+			tag, oci.ErrNotFound, where, r.Stage, r.Release)
+	case !ok:
+		check.Reason = fmt.Sprintf("%s names %s, and %s has no candidate of that release: somebody made the tag; hydrate again", tag, named, where)
+		return nil, check, nil
+	case named == e.Digest:
+		check.Result, check.Reason = policy.Pass, fmt.Sprintf("%s has it, and %s names it", where, tag)
+		return &e, check, nil
+	case named == "":
+		check.Result, check.Reason = policy.Pending, fmt.Sprintf("%s has %s, and the registry has no tag %s yet; the next `lockage hydrate` makes it", where, e.Digest, tag)
+		return &e, check, nil
+	}
+	older, err := r.Candidates.Knew(ctx, r.Name, named)
+	check.Reason = fmt.Sprintf("the candidate is %s, as %s has it, and %s names %s, which is unknown there: somebody moved the tag; hydrate again",
+		e.Digest, where, tag, named)
+	if older {
+		check.Result = policy.Pending
+		check.Reason = fmt.Sprintf("the candidate is %s, as %s has it, and %s names an older hydration, %s: the tag lags or was set back; the next `lockage hydrate` puts it right",
+			e.Digest, where, tag, named)
+	}
+	return &e, check, err
+}
+
+// Found returns the ledger's entry that a request for a candidate asks for, which is not proven, wherever the candidate's tag
+// points. The error is [policy.ErrDenied] if the registry alone has a candidate.
+func (r Request) Found(ctx context.Context) (ledger.Entry, error) {
+	e, check, err := r.Candidate(ctx)
+	if err == nil && e == nil {
+		err = policy.Verdict{check}.Err()
+	}
+	if err != nil {
+		return ledger.Entry{}, err
+	}
+	return *e, nil
+}
