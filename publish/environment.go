@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -81,6 +83,17 @@ func (e Environment) CommitSigner(declared pipeline.Expanded) (func(payload []by
 		return nil, Configurationf("pipeline %s: stage %s: %w", declared.Pipeline, declared.Stage, err)
 	}
 	return signer, nil
+}
+
+// DenyPrivateKeys returns [policy.ErrDenied] for a commit that holds private keys: everybody who reads the repository could sign
+// with them.
+func DenyPrivateKeys(files fs.FS, commit string, pipelines []*pipeline.Pipeline) error {
+	keys, err := workspace.PrivateKeys(files, pipelines)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	return fmt.Errorf("commit %.12s of the GitOps repository is %w: it holds the private key %s, and everybody who reads the repository can sign with it: make another one outside of the checkout, replace its public key, and remove the file",
+		commit, policy.ErrDenied, strings.Join(keys[:min(len(keys), 5)], ", "))
 }
 
 // BranchWriter writes to the branches of a remote.

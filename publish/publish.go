@@ -45,6 +45,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/policy/verify"
@@ -184,6 +185,13 @@ func begin(ctx context.Context, o Options) (*run, fs.FS, []plan.Release, error) 
 		return nil, nil, nil, err
 	}
 	planned, err := r.selected(ctx, files)
+	if err == nil {
+		pipelines := make([]*pipeline.Pipeline, len(planned))
+		for i, p := range planned {
+			pipelines[i] = p.Pipeline
+		}
+		err = DenyPrivateKeys(files, r.head, pipelines)
+	}
 	if err == nil && o.At == "" {
 		err = r.warnBehind(ctx, ref, planned)
 	}

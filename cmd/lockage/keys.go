@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -31,8 +32,8 @@ func newKeysGenerateCommand(a *app) *cobra.Command {
 		Use:   "generate PREFIX",
 		Short: "Make a key pair, PREFIX.key and PREFIX.pub",
 		Long: `Generate makes an ECDSA key pair in cosign's formats. It encrypts the private key with the password in COSIGN_PASSWORD,
-which may be empty, or else with one from the terminal. It never overwrites a file. Keep PREFIX.key outside the GitOps
-repository.`,
+which may be empty, or else with one from the terminal. It never overwrites a file, and refuses a PREFIX inside a Git checkout, where
+the next git add would publish the key.`,
 		Example: `  lockage keys generate ~/.lockage/hydrator`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.generateKeys(cmd.Context(), args[0]) },
@@ -45,6 +46,10 @@ func (a *app) generateKeys(ctx context.Context, prefix string) error {
 		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 			return usagef("%s exists, and is not overwritten; choose another prefix", name)
 		}
+	}
+	if root, err := checkoutOf(prefix); err != nil || root != "" {
+		return errors.Join(err, usagef("%s is inside the Git checkout %s, where `git add .` publishes the private key: choose a prefix outside, such as ~/.lockage/%s",
+			prefix, root, filepath.Base(prefix)))
 	}
 	password, err := sign.PasswordFromEnv(a.newPassword())(ctx)
 	if err != nil {
@@ -67,6 +72,25 @@ func (a *app) generateKeys(ctx context.Context, prefix string) error {
 	}
 	a.emit(list[keyResult]{result})
 	return nil
+}
+
+// checkoutOf returns the root of the checkout that a file would be in; "" for none.
+func checkoutOf(name string) (string, error) {
+	dir, err := filepath.Abs(filepath.Dir(name))
+	if err != nil {
+		return "", err
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", nil
+		}
+	}
 }
 
 // newPassword asks for a password twice.

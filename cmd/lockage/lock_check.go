@@ -12,6 +12,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/publish"
 )
 
 type lockCheckResult struct {
@@ -37,7 +38,7 @@ func newLockCheckCommand(a *app) *cobra.Command {
 		Short: "Check the current lock against itself, Git and the registry",
 		Long: `Check examines the current lock of every pipeline as it is in the work tree: its two files agree, its release is its commit,
 the commit exists in the source repository, the image's tag names its digest, and the commit that the image names in its
-labels, if any, is the locked one. The exit status is 3 if a check fails.`,
+labels, if any, is the locked one. It also looks for private keys that were committed. The exit status is 3 if a check fails.`,
 		Example: `  lockage lock check
   lockage lock check --offline -f 'apps/*/lockage.yaml'`,
 		Args: cobra.NoArgs,
@@ -90,5 +91,9 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 		results = append(results, r)
 	}
 	a.emit(results)
-	return errors.Join(errs...)
+	committed, err := w.Files(ctx)
+	if err == nil {
+		err = publish.DenyPrivateKeys(committed, string(w.Head.Hash), pipelines)
+	}
+	return errors.Join(append(errs, err)...)
 }
