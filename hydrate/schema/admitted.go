@@ -65,7 +65,7 @@ func kubernetesFormats() map[string]*jsonschema.Format {
 		"creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime", "date-time"} {
 		all[name] = &jsonschema.Format{Name: name, Validate: func(value any) error {
 			if s, ok := value.(string); ok && !strfmt.Default.Validates(name, s) {
-				return errors.New("Kubernetes takes it for none")
+				return errors.New("not what Kubernetes takes for one")
 			}
 			return nil
 		}}

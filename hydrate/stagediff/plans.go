@@ -72,7 +72,7 @@ func (p Plan) side(earlier bool) side {
 	s := side{stages: map[key]*plan.Stage{}, failed: map[key]error{}, all: p.Err}
 	for _, r := range p.Releases {
 		unreleased := r.Lock.ReleaseID == "" && errors.Is(r.Err, fs.ErrNotExist)
-		if k := (key{pipeline: r.Pipeline.Name}); r.Err != nil && !(earlier && unreleased) {
+		if k := (key{pipeline: r.Pipeline.Name}); r.Err != nil && (!earlier || !unreleased) {
 			s.order, s.failed[k] = append(s.order, k), r.Err
 		}
 		for i, stage := range r.Stages {
