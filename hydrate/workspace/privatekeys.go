@@ -22,7 +22,7 @@ const (
 
 // PrivateKeys finds files of a commit that hold a private key, encrypted or not: any key at the root, beside a pipeline file
 // or below a folder of public keys, and anywhere else, by its name, one in the format that `lockage keys generate` and cosign
-// write. A test key of an application, elsewhere in the repository, is not looked for.
+// write. A test key of an application, in another folder, is not looked for.
 func PrivateKeys(files fs.FS, pipelines []*pipeline.Pipeline) ([]string, error) {
 	beside, below := map[string]bool{".": true}, []string{}
 	for _, p := range pipelines {
