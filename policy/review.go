@@ -42,23 +42,24 @@ type PullApproval struct {
 type Merge struct {
 	Head  string // the review branch
 	Shown Shown  // on the stage branch
-	Below bool   // the stage branch shows others above the artifact
-	Pull  Pull   // asked for if the artifact is not shown, or below others
+	Pull  Pull
 }
 
-// Merged judges whether people merged an artifact, by whatever method. What is below others counts only with a pull request of
-// its own that was merged: anybody who may push to review branches can put a commit that shows it below the head of another
-// release's, which no reviewer sees in what that changes. Only the forge can tell, where it can be asked.
+// Merged judges whether people merged an artifact, by whatever method. That the stage branch shows it is not enough where the
+// forge can be asked: its own pull request must have been merged. Otherwise a push to the stage branch would do, or a commit
+// below the head of another release's review branch, which no reviewer sees in what that changes.
 func Merged(m Merge) (result GateResult) {
 	defer func() { result.Gate = GateReview }()
 	branch := m.Shown.Branch
 	switch {
-	case m.Shown.intact() && m.Below && m.Pull.Unknown == "" && m.Pull.State != PullMerged:
+	case m.Shown.intact() && m.Pull.Unknown == "" && m.Pull.State != PullMerged:
 		what := "there is no pull request from " + m.Head
 		if m.Pull.State != PullNone {
 			what = "pull request " + m.Pull.URL + " was not merged"
 		}
-		return fail("branch %s shows the artifact below others, and %s: it came there with something else; promote what is newer, or merge it", branch, what)
+		return fail("branch %s shows the artifact, and %s: it came there by a push or with something else; revert that commit and merge the pull request", branch, what)
+	case m.Shown.intact() && m.Pull.Unknown != "":
+		return pass("merged, as branch %s has it, and nobody was asked who merged it (%s): commit %s has the artifact's files in %s", branch, m.Pull.Unknown, m.Shown.Commit, m.Shown.Path)
 	case m.Shown.intact():
 		return pass("merged: commit %s of branch %s has the artifact's files in %s", m.Shown.Commit, branch, m.Shown.Path)
 	case m.Shown.Commit != "":

@@ -110,17 +110,18 @@ func TestMerged(t *testing.T) {
 		want   policy.Result
 		reason string
 	}{
-		"merged":                        {policy.Merge{Shown: shown}, policy.Pass, "merged: commit c of branch stage/x has the artifact's files in x"},
-		"other files":                   {policy.Merge{Shown: other}, policy.Fail, "its files in x are others: a.yaml"},
-		"below, merged":                 {policy.Merge{Shown: shown, Below: true, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged"},
-		"below, without a pull request": {policy.Merge{Shown: shown, Below: true, Head: "review/x"}, policy.Fail, "there is no pull request from review/x"},
-		"below, closed":                 {policy.Merge{Shown: shown, Below: true, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "pull request u was not merged"},
-		"below, cannot be asked":        {policy.Merge{Shown: shown, Below: true, Pull: policy.Pull{Unknown: "no token"}}, policy.Pass, "merged"},
-		"not merged yet":                {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Pending, "pull request u is open: merge it"},
-		"closed":                        {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "was closed without being merged"},
-		"merged, and overwritten":       {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullMerged, URL: "u"}}, policy.Fail, "u was merged, and branch stage/x does not show the artifact"},
-		"no pull request":               {policy.Merge{Shown: absent, Head: "review/x"}, policy.Fail, "there is no pull request from review/x: hydrate again"},
-		"forge that is not asked":       {policy.Merge{Shown: absent, Head: "review/x", Pull: policy.Pull{Unknown: "no token"}}, policy.Fail, "its state is unknown: no token"},
+		"merged":                         {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged: commit c of branch stage/x has the artifact's files in x"},
+		"pushed, open":                   {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Fail, "pull request u was not merged"},
+		"other files":                    {policy.Merge{Shown: other}, policy.Fail, "its files in x are others: a.yaml"},
+		"merged, says the forge":         {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged"},
+		"pushed, without a pull request": {policy.Merge{Shown: shown, Head: "review/x"}, policy.Fail, "there is no pull request from review/x"},
+		"pushed, closed":                 {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "pull request u was not merged"},
+		"cannot be asked":                {policy.Merge{Shown: shown, Pull: policy.Pull{Unknown: "no token"}}, policy.Pass, "merged"},
+		"not merged yet":                 {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Pending, "pull request u is open: merge it"},
+		"closed":                         {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "was closed without being merged"},
+		"merged, and overwritten":        {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullMerged, URL: "u"}}, policy.Fail, "u was merged, and branch stage/x does not show the artifact"},
+		"no pull request":                {policy.Merge{Shown: absent, Head: "review/x"}, policy.Fail, "there is no pull request from review/x: hydrate again"},
+		"forge that is not asked":        {policy.Merge{Shown: absent, Head: "review/x", Pull: policy.Pull{Unknown: "no token"}}, policy.Fail, "its state is unknown: no token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -59,7 +59,7 @@ func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.G
 	return policy.Merged(merge), err
 }
 
-// merge reads what the stage branch shows of the artifact and, if that does not decide, the state of its pull request.
+// merge reads what the stage branch shows of the artifact, and asks the forge, where it can be asked, whether people merged it.
 func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, error) {
 	into := verify.StagePlace(j.declared.Mirror)
 	m := policy.Merge{Head: j.review.branch}
@@ -69,15 +69,6 @@ func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, 
 	}
 	if m.Shown.Differences != "" {
 		return m, nil
-	}
-	if m.Shown.Commit != "" {
-		top, ok, err := ledger.Shown(ctx, s.live.Remote, into)
-		if err != nil {
-			return m, err
-		}
-		if m.Below = !ok || top.Digest() != j.artifact.Digest; !m.Below {
-			return m, nil
-		}
 	}
 	m.Pull, err = r.pull(ctx, s, j)
 	return m, err
