@@ -47,7 +47,7 @@ func (e Entry) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	statements, err := e.Statements.encode()
+	statements, err := e.encode()
 	return slices.Concat(facts, []byte("\n"), statements), err
 }
 

@@ -1,8 +1,15 @@
-// Package ledger shows artifacts on branches: a stage branch holds the tree of the stage, for people to review and for
-// tools to diff, and the branch provably equals the artifact.
+// Package ledger records in Git what is, and shows artifacts on branches.
 //
-// # On the branch
+// # Candidates
 //
+// The branch candidates/PIPELINE has an [Entry] for each stage and release, in the file STAGE/RELEASE.jsonl: a line of facts,
+// then the signed statements, one a line. Nothing in it is proven; readers verify the statements and compare the facts with
+// them. The tip has the newest hydration of each release; what it replaced is in the history, see [Candidates.Knew]. Readers
+// fetch the tip's trees and the entries that they want.
+//
+// # Stage branches
+//
+// A stage branch holds the tree of the stage, for people to review and for tools to diff, and provably equals the artifact.
 // A stage owns one folder of one branch, its path, and nothing else of it. Below the path are the files of the artifact,
 // byte for byte, and beside them
 //
@@ -11,9 +18,10 @@
 //   - on request, .gitattributes, which marks all of it as generated for the diff views of GitHub, GitLab and Gitea. One
 //     with any other content counts as a file that somebody added: it could change how the others are checked out.
 //
-// Each change is a commit of its own, with the trailers Lockage-Release, Lockage-Artifact, Lockage-Content, Lockage-Source
-// and Lockage-Gitops (both URL@commit). Author and committer are lockage, the time is the committer's time of the source
-// commit (that of the parent, if later): a commit is a function of its parent, artifact and GitOps commit. A promotion's
+// The candidates of one call are one commit a branch, with the trailers Lockage-Release, Lockage-Artifact, Lockage-Content,
+// Lockage-Source and Lockage-Gitops (both URL@commit); if there are several, artifact and content have the stage before them.
+// Author and committer are lockage, the time is the committer's time of the source commit (that of the parent, if later): a
+// commit is a function of its parent, artifacts and GitOps commits. A promotion is a commit of its own. A promotion's
 // commit also has the trailer Lockage-Record, and the time of its record; if it merges a review, the reviewed commit is
 // its second parent.
 //
@@ -27,8 +35,10 @@
 //     artifact's are removed.
 //   - All branches of one call move in one atomic push, from where they were read. If somebody else pushed first, Write
 //     makes the change again on the new head, a bounded number of times; nothing is rendered again.
-//   - A branch that is up to date gets no commit. A commit repairs what was changed by hand.
-//   - An artifact never replaces one that was hydrated from a descendant of its GitOps commit.
+//   - A branch that is up to date gets no commit. A commit repairs what was changed by hand. Which of the two it is, Git's ids
+//     say: what metadata says of its own folder is not believed.
+//   - An entry that stays ([Hydration].Stays) is not replaced, nor is the artifact on a stage branch that it is of.
+//   - A folder that metadata gives to another pipeline or stage is refused, and so is one above or below it ([ErrTaken]).
 //   - A promotion replaces exactly the tree that it was decided on (Promotion.Expected); otherwise Write fails with
 //     [ErrMoved]. Changes outside the path do not matter.
 //   - A branch that does not exist begins with our commit, without a parent.

@@ -47,17 +47,6 @@ func History(ctx context.Context, remote *git.Remote, at Place, visit func(Versi
 	return head, nil
 }
 
-// Newest returns the newest version of a place that shows an artifact of a release; false for none.
-func Newest(ctx context.Context, remote *git.Remote, at Place, release string) (newest Version, ok bool, err error) {
-	_, err = History(ctx, remote, at, func(v Version) (bool, error) {
-		if ok = v.Ours && v.Metadata.Lockage.Release == release; ok {
-			newest = v
-		}
-		return !ok, nil
-	})
-	return newest, ok, err
-}
-
 // history is one walk.
 type history struct {
 	remote *git.Remote

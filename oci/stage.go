@@ -40,14 +40,11 @@ type StageTags struct {
 func TagsOf(stage string, image digest.Digest, release string, input digest.Digest) StageTags {
 	img := fmt.Sprintf("%s.img-%s-%s", stage, image.Algorithm(), image.Encoded())
 	return StageTags{
-		Hydration: HydrationPrefix(img) + input.Encoded()[:inputDigits],
+		Hydration: img + "." + input.Encoded()[:inputDigits],
 		Image:     img,
 		Candidate: CandidateTag(stage, release),
 	}
 }
-
-// HydrationPrefix returns the prefix of the tags of all hydrations of the image that the tag names.
-func HydrationPrefix(imageTag string) string { return imageTag + "." }
 
 // CandidateTag returns the tag of a release's candidate for a stage.
 func CandidateTag(stage, release string) string { return stage + "." + release }

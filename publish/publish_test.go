@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
@@ -261,6 +263,64 @@ func TestTagThatWasSetBackFollowsTheLedger(t *testing.T) {
 	w.run(w.job(g(2), "new"), Pushed)
 	if w.candidate() != newer.Digest.String() {
 		t.Errorf("candidate is %s, want %s", w.candidate(), newer.Digest)
+	}
+}
+
+// The run read the policy ref before the commit that a newer run hydrated came there.
+func TestHydrationOfACommitThatTheRunDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{})
+	newer := w.run(w.job(g(3), "new"), Pushed)
+	old := w.job(g(2), "old")
+	old.run.policyRef = linear{history[:2]}
+	old.run.policy = func(context.Context) (policyRef, error) { return w.ref, nil }
+	if out := w.run(old, Superseded); out.Digest != newer.Digest || w.candidate() != newer.Digest.String() {
+		t.Errorf("candidate is %s, want the newer %s", w.candidate(), newer.Digest)
+	}
+	if got := testworld.Git(t, w.bare, "rev-list", "--count", "candidates/app"); got != "1" {
+		t.Errorf("%s commits: it was replaced for a moment", got)
+	}
+}
+
+// The registry lost an artifact with its tags: the ledger has what was signed, and no key is needed.
+func TestWhatTheRegistryLostComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, registry.Options{Deletes: true})
+	first := w.run(w.job(g(1), "a"), Pushed)
+	if err := w.repository().DeleteManifest(t.Context(), first.Digest); err != nil {
+		t.Fatal(err)
+	}
+	if w.candidate() != "" {
+		t.Fatal("nothing is lost")
+	}
+	again := w.job(g(2), "a")
+	again.open = func(context.Context) (sign.Signer, error) { return nil, errors.New("asked for a key") }
+	if out := w.run(again, Pushed); out.Digest != first.Digest || w.candidate() != first.Digest.String() {
+		t.Errorf("candidate is %s, want %s", w.candidate(), first.Digest)
+	}
+	w.requireVerified(again)
+	w.run(w.job(g(2), "a"), Unchanged)
+}
+
+// The tip keeps the newest releases, and all that are not older than what is live.
+func TestNewest(t *testing.T) {
+	t.Parallel()
+	var all []string
+	for n := range 2 * ledger.MaxCandidates {
+		all = append(all, fmt.Sprint(n))
+	}
+	order := func(yield func(string, error) bool) {
+		for _, id := range all {
+			if !yield(id, nil) {
+				return
+			}
+		}
+	}
+	for live, want := range map[string]int{"": 20, "3": 20, "30": 31, "unknown": 40} {
+		got, err := newest(order, all, "5", live)
+		if err != nil || len(got) != want || !slices.Contains(got, "5") || !slices.Contains(got, "0") {
+			t.Errorf("live %q: kept %d, want %d: %v, %v", live, len(got), want, got, err)
+		}
 	}
 }
 

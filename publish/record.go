@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -248,9 +249,15 @@ func (s *stage) keep(ctx context.Context, releases []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	live := shown.Lockage.Release
-	kept := []string{s.claim.Release}
-	for id, err := range s.run.ref().Releases(ctx, files, s.release.Pipeline.Lock) {
+	order := s.run.ref().Releases(ctx, files, s.release.Pipeline.Lock)
+	return newest(order, releases, s.claim.Release, shown.Lockage.Release)
+}
+
+// newest returns the newest of some releases, and all that are not older than what
+// is live ("" for nothing), in an order that begins with the newest. Its own is always among them.
+func newest(order iter.Seq2[string, error], releases []string, own, live string) ([]string, error) {
+	kept := []string{own}
+	for id, err := range order {
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,7 @@ var errNoRemote = errors.New("no such remote")
 func (remotes) Remote(context.Context, string) (*git.Remote, error) { return nil, errNoRemote }
 
 func (remotes) Remotes(context.Context) ([]string, error) { return []string{"origin"}, nil }
-func (remotes) Root() string                                { return "" }
+func (remotes) Root() string                              { return "" }
 
 func TestOpen(t *testing.T) {
 	t.Parallel()

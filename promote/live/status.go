@@ -49,16 +49,8 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 	}
 	var group errgroup.Group
 	var candidate ledger.Entry
-	group.Go(func() error {
-		remote, err := verify.LedgerRemote(ctx, declared, remotes)
-		if err != nil {
-			return err
-		}
-		name := verify.NameOf(declared, release)
-		candidates, err := ledger.ReadCandidates(ctx, remote, name)
-		if err == nil {
-			candidate, _, err = candidates.Entry(ctx, name)
-		}
+	group.Go(func() (err error) {
+		candidate, err = candidateOf(ctx, declared, release, remotes)
 		status.Candidate = candidate.Digest
 		return err
 	})
@@ -103,6 +95,21 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 		err = broken
 	}
 	return status, err
+}
+
+// candidateOf returns the ledger's entry of a release, which is not proven; zero for none.
+func candidateOf(ctx context.Context, declared pipeline.Expanded, release string, remotes verify.Remotes) (ledger.Entry, error) {
+	remote, err := verify.LedgerRemote(ctx, declared, remotes)
+	if err != nil {
+		return ledger.Entry{}, err
+	}
+	name := verify.NameOf(declared, release)
+	candidates, err := ledger.ReadCandidates(ctx, remote, name)
+	if err != nil {
+		return ledger.Entry{}, err
+	}
+	e, _, err := candidates.Entry(ctx, name)
+	return e, err
 }
 
 // head returns what a stage branch shows at its head.

@@ -63,7 +63,7 @@ func (noRemotes) Remote(context.Context, string) (*git.Remote, error) {
 }
 
 func (noRemotes) Remotes(context.Context) ([]string, error) { return []string{"origin"}, nil }
-func (noRemotes) Root() string                                { return "" }
+func (noRemotes) Root() string                              { return "" }
 
 // scene is a pipeline without mirrors, its releases 1 to 4, the newest last, and a registry.
 type scene struct {
