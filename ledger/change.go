@@ -54,9 +54,11 @@ func (a Artifact) Reference() string { return a.Repository + "@" + a.Digest.Stri
 
 // Promotion is what the commit of a promotion records.
 type Promotion struct {
-	Record   digest.Digest // of the manifest that attaches its record
-	RollBack bool          // for the commit's message
-	Merge    git.Hash      // a commit of the remote to be the second parent, such as a reviewed branch's head; "" for none
+	// Attest makes the statements of a commit that follows parent, "" for none, and shows a tree: Git's id of the folder
+	// without the statements. It is called for each attempt to push.
+	Attest   func(ctx context.Context, parent, tree git.Hash) (Statements, error)
+	RollBack bool     // for the commit's message
+	Merge    git.Hash // a commit of the remote to be the second parent, such as a reviewed branch's head; "" for none
 	// Expected is the id of the tree below the path that the promotion was decided on, "" for nothing. Write fails with
 	// ErrMoved if the path has any other.
 	Expected git.Hash
@@ -98,16 +100,9 @@ func (c Change) branches() []string {
 	return slices.DeleteFunc([]string{c.Branch, c.target(), c.candidates()}, func(b string) bool { return b == "" })
 }
 
-// record returns the digest of the promotion's record; "" for a candidate.
-func (c Change) record() digest.Digest {
-	if c.Promotion == nil {
-		return ""
-	}
-	return c.Promotion.Record
-}
-
-// commit describes the change as a commit on a head. Reviewed is the previous head of the review branch, "" for none.
-func (c Change) commit(on, reviewed git.Hash) git.NewCommit {
+// commit describes the change as a commit on a head. Reviewed is the previous head of the review branch, "" for none; record
+// is the digest of the promotion's record, "" for a candidate.
+func (c Change) commit(on, reviewed git.Hash, record digest.Digest) git.NewCommit {
 	verb, base, merged := "Hydrate", "", reviewed
 	if p := c.Promotion; p != nil {
 		verb, merged = "Promote", cmp.Or(reviewed, p.Merge)
@@ -125,8 +120,8 @@ func (c Change) commit(on, reviewed git.Hash) git.NewCommit {
 		{"Lockage-Content", c.Content.String()},
 		{"Lockage-Source", c.Source.String()},
 		{"Lockage-Gitops", c.GitOps.String()},
-		{"Lockage-Record", c.record().String()}, // of promotions only
-		{"Lockage-Base", base},                  // of proposals only: the commit of the stage branch that it was made on
+		{"Lockage-Record", record.String()}, // of promotions only
+		{"Lockage-Base", base},              // of proposals only: the commit of the stage branch that it was made on
 	} {
 		if t.value != "" {
 			message += t.key + ": " + terminal.Blank(t.value) + "\n"
@@ -168,15 +163,14 @@ type Reference struct {
 // Facts are what lockage adds to the format.
 type Facts struct {
 	sign.Claim               // whose repository is written in Artifact alone
-	Artifact   string        `json:"artifact"`         // repository@digest
-	Content    digest.Digest `json:"content"`          // digest of its tar
-	Tree       git.Hash      `json:"tree"`             // id of the files alone
-	Record     digest.Digest `json:"record,omitempty"` // of the promotion that wrote it; "" for a candidate
+	Artifact   string        `json:"artifact"` // repository@digest
+	Content    digest.Digest `json:"content"`  // digest of its tar
+	Tree       git.Hash      `json:"tree"`     // id of the files alone
 }
 
 // facts returns what the metadata of a change says, with the Git id of its files.
 func (c Change) facts(tree git.Hash) Facts {
-	return Facts{c.Claim, c.Reference(), c.Content, tree, c.record()}
+	return Facts{c.Claim, c.Reference(), c.Content, tree}
 }
 
 // metadata returns the metadata file of a change, with the Git id of its files.
@@ -200,7 +194,7 @@ func ParseMetadata(data []byte) (m Metadata, ours bool) {
 	}
 	m.Lockage.Repository, _, _ = strings.Cut(m.Lockage.Artifact, "@")
 	l := m.Lockage
-	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), string(l.Record), string(l.Tree), m.DrySHA} {
+	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), string(l.Tree), m.DrySHA} {
 		if len(field) > maxField || terminal.Blank(field) != field {
 			return Metadata{}, false
 		}

@@ -174,14 +174,14 @@ func (a artifactFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 		return entries, err
 	}
 	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-		return e.Name() == MetadataFile || e.Name() == attributesFile
+		return e.Name() == MetadataFile || e.Name() == attributesFile || e.Name() == StatementsFile
 	}), err
 }
 
 // folder is the content of a path on a branch.
 type folder struct {
-	files                []git.Item // without the two beside the artifact
-	metadata, attributes git.Hash   // "" if absent
+	files                            []git.Item // without those beside the artifact
+	metadata, attributes, statements git.Hash   // "" if absent
 }
 
 // split separates the artifact's files from those beside them. A .gitattributes with other content than ours is one of
@@ -195,6 +195,8 @@ func split(items []git.Item) folder {
 			f.metadata = item.ID
 		case item.Path == attributesFile && item.Mode == git.ModeFile && item.ID == ours:
 			f.attributes = item.ID
+		case item.Path == StatementsFile && item.Mode == git.ModeFile:
+			f.statements = item.ID
 		default:
 			f.files = append(f.files, item)
 		}
@@ -231,14 +233,6 @@ func (f folder) shows(m Metadata, c Change) bool {
 	}
 	metadata, err := c.metadata(c.Files)
 	return err == nil && tree == c.Files && f.metadata == git.BlobID(metadata)
-}
-
-// as drops the record of a promotion for a candidate: an artifact that is live shows the candidate too.
-func (m Metadata) as(c Change) Metadata {
-	if c.Promotion == nil {
-		m.Lockage.Record = ""
-	}
-	return m
 }
 
 // inspect reads what a commit has at a path, and reports whether its metadata is ours.

@@ -21,9 +21,9 @@
 // The candidates of one call are one commit a branch, with the trailers Lockage-Release, Lockage-Artifact, Lockage-Content,
 // Lockage-Source and Lockage-Gitops (both URL@commit); if there are several, artifact and content have the stage before them.
 // Author and committer are lockage, the time is the committer's time of the source commit (that of the parent, if later): a
-// commit is a function of its parent, artifacts and GitOps commits. A promotion is a commit of its own. A promotion's
-// commit also has the trailer Lockage-Record, and the time of its record; if it merges a review, the reviewed commit is
-// its second parent.
+// commit is a function of its parent, artifacts and GitOps commits. A promotion is a commit of its own. It holds the signed
+// statements in attestations.jsonl beside the files, one a line, and has the trailer Lockage-Record and the time of its
+// record; if it merges a review, the reviewed commit is its second parent.
 //
 // A proposal (Change.Review) is a commit on a review branch, for a pull request into the stage branch. Its first parent is
 // the head of the stage branch, which the trailer Lockage-Base repeats; it differs from that below the path alone. The
@@ -53,6 +53,7 @@ package ledger
 // The files beside the artifact's. The attributes mark the others as generated.
 const (
 	MetadataFile   = "hydrator.metadata"
+	StatementsFile = "attestations.jsonl" // of promotions only
 	attributesFile = ".gitattributes"
 	attributes     = "* linguist-generated gitlab-generated\n"
 )
@@ -68,7 +69,7 @@ const (
 	concurrency      = 8 // artifacts that are read at a time
 	maxMetadataBytes = 1 << 20
 	maxEntryBytes    = 8 << 20
-	maxStatements    = 64     // of an entry
+	maxStatements    = 256    // of an entry or a promotion
 	maxField         = 4096   // bytes of a metadata field, which reasons show to people
 	maxAttempts      = 25     // pushes of one change
 	maxCommits       = 10000  // commits of a branch that are searched for an artifact

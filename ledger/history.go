@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lockage/lockage/internal/git"
@@ -11,11 +12,15 @@ import (
 // Version is the content of a place from one commit on.
 type Version struct {
 	Commit   git.Hash  // the first one that shows it
+	Parent   git.Hash  // of that commit; "" for none
 	Time     time.Time // the committer's, as the commit says
 	Tree     git.Hash  // of everything below the path; "" for nothing
 	Files    git.Hash  // of the artifact's files alone; "" if the place is not a folder
+	Promoted git.Hash  // of everything but the statements: what a record names; "" if the place is not a folder
 	Metadata Metadata  // zero unless Ours
 	Ours     bool      // the metadata names an artifact of lockage
+
+	statements git.Hash
 }
 
 // Intact reports whether the files are those that the metadata was written for, by Git's ids. It catches accidents only: a
@@ -92,6 +97,9 @@ func (h *history) flush(ctx context.Context, end bool) error {
 			versions = append(versions, h.last)
 		}
 		h.last = Version{Commit: c.Hash, Time: c.Committed, Tree: ids[i]}
+		if len(c.Parents) > 0 {
+			h.last.Parent = c.Parents[0]
+		}
 	}
 	if end && h.last.Tree != "" {
 		versions = append(versions, h.last)
@@ -130,7 +138,11 @@ func (h *history) read(ctx context.Context, versions []Version) error {
 		// A folder that git itself would refuse has no id, and shows nothing.
 		f := split(items)
 		if id, err := git.TreeID(f.files); ok && err == nil {
-			versions[i].Files, metadata[i] = id, f.metadata
+			versions[i].Files, versions[i].statements, metadata[i] = id, f.statements, f.metadata
+			beside := slices.DeleteFunc(items, func(item git.Item) bool { return item.Path == StatementsFile })
+			if versions[i].Promoted, err = git.TreeID(beside); err != nil {
+				return err
+			}
 		}
 	}
 	if err := h.remote.FetchFiles(ctx, metadata...); err != nil {

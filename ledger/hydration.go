@@ -212,7 +212,7 @@ func (c *pendingChange) outdated(ctx context.Context) ([]string, error) {
 func commitOf(changes []*pendingChange) git.NewCommit {
 	first := changes[0].Change
 	if len(changes) == 1 {
-		return first.commit("", "")
+		return first.commit("", "", "")
 	}
 	var names []string
 	trailers := []struct {

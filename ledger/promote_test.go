@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/sign"
 )
 
 // promotion is a change that puts a tree into force, over what the place has.
@@ -24,8 +24,27 @@ func promotion(t *testing.T, n int, over git.Hash, files ...string) ledger.Chang
 	e := entry(t, "production", n, tree(files...))
 	e.Branch = "live/web/production"
 	e.Time = time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)
-	e.Promotion = &ledger.Promotion{Record: digest.FromString(fmt.Sprint("record ", n)), Expected: over}
+	e.Promotion = &ledger.Promotion{Attest: statements(n), Expected: over}
 	return e
+}
+
+// statements are those of a promotion.
+func statements(n int) func(context.Context, git.Hash, git.Hash) (ledger.Statements, error) {
+	return func(_ context.Context, parent, tree git.Hash) (ledger.Statements, error) {
+		record := sign.Bundle{JSON: fmt.Appendf(nil, `{"record":%d,"parent":%q,"tree":%q}`, n, parent, tree)}
+		image := sign.ImageSignature{Payload: []byte("payload")}
+		return ledger.Statements{Record: record.Digest(), Bundles: []sign.Bundle{record}, Images: []sign.ImageSignature{image}}, nil
+	}
+}
+
+// record returns the record of a version.
+func record(t *testing.T, r *git.Remote, v ledger.Version) string {
+	t.Helper()
+	s, err := v.Statements(t.Context(), r)
+	if err != nil || len(s.Bundles) != 1 || len(s.Images) != 1 || string(s.Images[0].Payload) != "payload" {
+		t.Fatalf("statements %+v, %v", s, err)
+	}
+	return string(s.Bundles[0].JSON)
 }
 
 // versions are all versions of a place, and where its branch stands.
@@ -50,19 +69,14 @@ func TestPromotion(t *testing.T) {
 	if got, want := testworld.Git(t, f.bare, "log", "-1", "--format=%B", first.Branch), "Promote web/production "+first.Release; !strings.HasPrefix(got, want+"\n\n") {
 		t.Errorf("message:\n%s", got)
 	}
-	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Record,valueonly) %cI", first.Branch); got != string(first.Promotion.Record)+"\n 2026-04-01T01:00:00+00:00" {
+	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Record,valueonly) %cI", first.Branch); !strings.HasPrefix(got, "sha256:") || !strings.HasSuffix(got, "\n 2026-04-01T01:00:00+00:00") {
 		t.Errorf("trailer and time: %q", got)
 	}
 	standing := git.Hash(testworld.Git(t, f.bare, "rev-parse", first.Branch+":"+first.Path))
 
-	// The answer was lost: the branch shows it already, and nobody else moved it.
-	if got := write(t, f.writer(t), first); got[0].Written {
-		t.Error("written again")
-	}
-
 	// The same artifact by a newer record, from an older GitOps commit at that: written all the same.
 	again := promotion(t, 1, standing, "a.yaml", "one\n")
-	again.Promotion.Record, again.Promotion.RollBack, again.GitOps.Commit = digest.FromString("another"), true, testworld.CommitID(0)
+	again.Promotion.Attest, again.Promotion.RollBack, again.GitOps.Commit = statements(7), true, testworld.CommitID(0)
 	if got := write(t, f.writer(t), again); !got[0].Written {
 		t.Errorf("a new record: %+v", got)
 	}
@@ -141,7 +155,7 @@ func TestMerge(t *testing.T) {
 	testworld.Git(t, f.bare, "fsck", "--strict", "--no-dangling")
 	// First parents tell the history: the reviewed commit is not one of its versions.
 	all, _ := versions(t, f.remote(t), e.Place)
-	if len(all) != 2 || string(all[0].Commit) != got || all[1].Metadata.Lockage.Record != first.Promotion.Record {
+	if len(all) != 2 || string(all[0].Commit) != got || !strings.HasPrefix(record(t, f.remote(t), all[1]), `{"record":1,"parent":""`) {
 		t.Errorf("versions %+v", all)
 	}
 }
@@ -174,7 +188,7 @@ func TestHistory(t *testing.T) {
 	}
 	for i, v := range all {
 		n := promotions - i
-		if string(v.Commit) != commits[n-1] || !v.Ours || !v.Intact() || v.Metadata.Lockage.Record != digest.FromString(fmt.Sprint("record ", n)) ||
+		if string(v.Commit) != commits[n-1] || !v.Ours || !v.Intact() || !strings.HasPrefix(record(t, r, v), fmt.Sprintf(`{"record":%d,"parent":%q,"tree":%q`, n, v.Parent, v.Promoted)) ||
 			string(v.Tree) != testworld.Git(t, f.bare, "rev-parse", commits[n-1]+":"+at.Path) || !v.Time.Equal(time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)) {
 			t.Errorf("version %d: %+v", n, v)
 		}

@@ -84,7 +84,7 @@ func (w *Writer) propose(ctx context.Context, c Change, into git.Hash) (Result, 
 	if err != nil || !ours {
 		return write, err // the next commit repairs what was changed by hand
 	}
-	if !f.shows(m.as(c), c) {
+	if !f.shows(m, c) {
 		return write, nil
 	}
 	p := Proposal{Head: head, Into: into}

@@ -2,34 +2,55 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/sign"
 )
 
-// Statements are what was signed about an artifact. A file of the ledger holds them as they are, a JSON object a line.
+// Statements are what was signed about an artifact. A file of the ledger holds them, a JSON object a line: enough to put them
+// back into a registry.
 type Statements struct {
 	Bundles []sign.Bundle
 	Images  []sign.ImageSignature // in the older form
+	Record  digest.Digest         // of a promotion's record, which is among Bundles; not in the file
 }
 
-// encode returns the lines of the statements.
+// encode returns the lines of the statements, each once. A bundle of several lines becomes one line.
 func (s Statements) encode() ([]byte, error) {
 	var text bytes.Buffer
-	for _, b := range s.Bundles {
-		if len(b.JSON) == 0 || bytes.ContainsAny(b.JSON, "\r\n") {
-			return nil, errors.New("a signed statement is not a single line, and its bytes must not change")
+	seen := map[digest.Digest]bool{}
+	add := func(line []byte) error {
+		if d := digest.FromBytes(line); seen[d] {
+			return nil
+		} else if seen[d] = true; !bytes.ContainsAny(line, "\r\n") {
+			text.Write(line)
+		} else if err := json.Compact(&text, line); err != nil {
+			return fmt.Errorf("statement %s: %w", d, err)
 		}
-		text.Write(append(b.JSON, '\n'))
+		text.WriteByte('\n')
+		return nil
+	}
+	for _, b := range s.Bundles {
+		if err := add(b.JSON); err != nil {
+			return nil, err
+		}
 	}
 	for _, i := range s.Images {
 		line, err := json.Marshal(i)
+		if err == nil {
+			err = add(line)
+		}
 		if err != nil {
 			return nil, err
 		}
-		text.Write(append(line, '\n'))
+	}
+	if len(seen) > maxStatements || text.Len() > maxEntryBytes {
+		return nil, fmt.Errorf("%d statements of %d bytes, at most %d of %d are recorded", len(seen), text.Len(), maxStatements, maxEntryBytes)
 	}
 	return text.Bytes(), nil
 }
@@ -37,6 +58,9 @@ func (s Statements) encode() ([]byte, error) {
 // parseStatements reads what encode writes. Nothing in it is proven.
 func parseStatements(text []byte) (Statements, error) {
 	var s Statements
+	if len(text) > maxEntryBytes {
+		return s, fmt.Errorf("%d bytes of statements, at most %d are read", len(text), maxEntryBytes)
+	}
 	for line := range bytes.Lines(text) {
 		if len(s.Bundles)+len(s.Images) == maxStatements {
 			return Statements{}, fmt.Errorf("more than %d statements", maxStatements)
@@ -53,6 +77,26 @@ func parseStatements(text []byte) (Statements, error) {
 			continue
 		}
 		s.Bundles = append(s.Bundles, sign.Bundle{JSON: bytes.TrimSuffix(line, []byte("\n"))})
+	}
+	return s, nil
+}
+
+// Statements reads the statements beside a version's files. A version without them, or with a file that lockage did not write,
+// has none.
+func (v Version) Statements(ctx context.Context, remote *git.Remote) (Statements, error) {
+	if v.statements == "" {
+		return Statements{}, nil
+	}
+	if err := remote.FetchFiles(ctx, v.statements); err != nil {
+		return Statements{}, err
+	}
+	text, err := remote.File(ctx, v.statements)
+	if err != nil {
+		return Statements{}, err
+	}
+	s, err := parseStatements(text)
+	if err != nil {
+		return Statements{}, nil //nolint:nilerr // nobody signed that
 	}
 	return s, nil
 }

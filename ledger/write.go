@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/internal/git"
@@ -175,7 +176,7 @@ func (w *Writer) apply(ctx context.Context, changes []*pendingChange, results []
 		case c.Hydration != nil && c.Review == "":
 			together[c.draft] = append(together[c.draft], c)
 		default:
-			_, err = c.draft.Commit(c.commit(on, reviewed))
+			c.pushed, err = c.draft.Commit(c.commit(on, reviewed, c.recorded))
 		}
 		if err != nil {
 			return fmt.Errorf("branch %s: %w", c.target(), err)
@@ -284,11 +285,10 @@ func (w *Writer) judgePlace(ctx context.Context, c *pendingChange) (Result, erro
 	if err != nil {
 		return Result{}, err
 	}
-	if c.Review != "" {
-		shown = shown.as(c.Change)
-	}
 	switch {
-	case ours && c.before.shows(shown, c.Change):
+	case c.pushed != "" && c.pushed == c.draft.Head():
+		return Result{Commit: head}, nil // the answer to the last push was lost
+	case c.Promotion == nil && ours && c.before.shows(shown, c.Change):
 		return Result{Commit: head, Base: head, Landed: c.Review != ""}, nil
 	case c.Promotion != nil:
 		if err := c.notMoved(ctx); err != nil {
@@ -308,12 +308,14 @@ func (w *Writer) judgePlace(ctx context.Context, c *pendingChange) (Result, erro
 // pendingChange is a change under way. It keeps its files from one attempt to the next.
 type pendingChange struct {
 	Change
-	as      Artifact   // the change's own, which an entry of the same artifact may replace
-	draft   *git.Draft // of the branch that it writes to; nil without a place
-	entries *entries   // of its candidates branch; nil if it has none here
-	before  folder     // what the draft has below the path
-	files   map[string][]byte
-	tree    git.Hash // of the files alone
+	as       Artifact   // the change's own, which an entry of the same artifact may replace
+	draft    *git.Draft // of the branch that it writes to; nil without a place
+	entries  *entries   // of its candidates branch; nil if it has none here
+	before   folder     // what the draft has below the path
+	files    map[string][]byte
+	tree     git.Hash      // of the files alone
+	recorded digest.Digest // the promotion's record in the last attempt
+	pushed   git.Hash      // the commit of the last attempt
 }
 
 // notMoved fails unless the path has the tree that the promotion was decided on.
@@ -336,6 +338,22 @@ func (c *pendingChange) replace(ctx context.Context) error {
 	if c.Attributes {
 		files[attributesFile] = []byte(attributes)
 	}
+	if c.Promotion != nil {
+		tree, err := git.TreeID(itemsOf(files))
+		if err != nil {
+			return err
+		}
+		statements, err := c.Promotion.Attest(ctx, c.draft.Head(), tree)
+		if err != nil {
+			return err
+		}
+		if c.recorded = statements.Record; c.recorded == "" {
+			return errors.New("the promotion has no record")
+		}
+		if files[StatementsFile], err = statements.encode(); err != nil {
+			return err
+		}
+	}
 	return c.draft.Replace(ctx, c.Path, files)
 }
 
@@ -352,7 +370,7 @@ func (c *pendingChange) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("files of %s: %w", c.Reference(), err)
 	}
-	for _, name := range []string{MetadataFile, attributesFile} {
+	for _, name := range []string{MetadataFile, attributesFile, StatementsFile} {
 		if _, taken := files[name]; taken {
 			return fmt.Errorf("artifact %s has a file %s, a name that the branch keeps for a file beside the artifact", c.Reference(), name)
 		}

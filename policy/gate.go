@@ -3,6 +3,8 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -111,6 +113,25 @@ type Facts struct {
 	Unchanged                bool                       // the content is what is live: time and evidence carry over
 	RolledBack               time.Time                  // when a rollback left the release, or skipped it; zero if it need not return
 	Spent                    []digest.Digest            // statements that promotions of the release counted before that
+}
+
+// Statements yields all verified statements.
+func (f Facts) Statements() iter.Seq[sign.Verified] {
+	return func(yield func(sign.Verified) bool) {
+		lists := [][]sign.Verified{f.Artifact.Statements}
+		for _, image := range f.Images {
+			lists = append(lists, image.Statements)
+		}
+		for _, s := range f.Stages {
+			lists = append(lists, s.Statements)
+		}
+		lists = slices.AppendSeq(lists, maps.Values(f.Health))
+		for _, v := range slices.Concat(lists...) {
+			if !yield(v) {
+				return
+			}
+		}
+	}
 }
 
 // Applied is what expressions see of objects without those that some program leaves out of what it applies.

@@ -80,9 +80,9 @@ func (r *run) passage(ctx context.Context, s *stage, l lock.Lock) (policy.Passag
 		case p.To.Release != l.ReleaseID:
 			newest = false
 		case by != nil:
-			return policy.Passage{Stage: name, RolledBack: true, Since: by.Since, Record: by.Referrer}, nil
+			return policy.Passage{Stage: name, RolledBack: true, Since: by.Time, Record: by.Record}, nil
 		default:
-			return policy.Passage{Stage: name, Was: true, Is: newest, Since: p.Since, Record: p.Referrer}, nil
+			return policy.Passage{Stage: name, Was: true, Is: newest, Since: p.Time, Record: p.Record}, nil
 		}
 	}
 	return policy.Passage{Stage: name}, nil

@@ -26,6 +26,7 @@ type judgement struct {
 	examined verify.Examined
 	artifact predicate.Artifact
 	checks   policy.Verdict
+	facts    policy.Facts
 	gates    []policy.GateResult
 	review   *review // nil if the stage has none
 }
@@ -56,9 +57,6 @@ func (j *judgement) outcome() error {
 
 // judge decides whether a release may be promoted to a stage: it verifies the candidate, and judges order and gates.
 func (r *run) judge(ctx context.Context, s *stage, f lock.File, candidate digest.Digest) (*judgement, error) {
-	if err := live.CheckArtifact(ctx, s.live, s.state, candidate); err != nil {
-		return nil, denied(err)
-	}
 	j, err := r.examine(ctx, s, f, candidate, false)
 	if err != nil || j.checks.Result() != policy.Pass {
 		return j, err // an artifact that does not verify is not judged further
@@ -127,6 +125,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	if err := r.returns(ctx, s, j.lock.Lock, &facts); err != nil {
 		return denied(err)
 	}
+	j.facts = facts
 	if len(s.stage.After.Stages) > 0 {
 		j.gates = append(j.gates, policy.WaiveOrder(order, s.stage.After, j.declared.Waivers, facts))
 	}

@@ -1,7 +1,6 @@
 package promote_test
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
 )
 
@@ -87,27 +85,5 @@ func TestCandidateMoved(t *testing.T) {
 			}
 			return
 		}
-	}
-}
-
-// Without a live ref, a tag that was moved by hand to what nobody promoted leaves nothing to go on from.
-func TestTagMovedWithoutMirror(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, true, head)
-	older, newer := s.releases[0], s.releases[1]
-	for _, r := range []string{older, newer} {
-		s.must(promote.Promote, r, "staging")
-	}
-	s.must(promote.Promote, older, production)
-	s.retag(production, production+"."+newer)
-	for name, do := range map[string]verb{"promote": promote.Promote, "rollback": promote.Rollback} {
-		if r, err := s.try(do, "", production); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "never promoted") {
-			t.Errorf("%s: %s, %v", name, r.Action, err)
-		}
-	}
-	s.retag(production, production+"."+older)
-	s.must(promote.Promote, newer, production)
-	if _, history := s.sound(production); len(history) != 2 {
-		t.Errorf("history %v", history)
 	}
 }

@@ -10,19 +10,13 @@
 //     If people review a stage, the first gate is [GateReview]; if promotion merges, the commit that they approved becomes
 //     a parent of the live ref's. If people merge, an artifact that the stage branch shows below others counts only if
 //     the forge, where it can be asked, reports that its own pull request was merged.
-//  5. The promoter signs summary, record and signature. Each is read back.
-//  6. One commit to the live ref names the record: the commit point. It replaces only what was live when the decision
-//     was made.
-//  7. The stage's tag follows, until tag and live ref agree.
+//  5. The promoter signs record, summary and signature in memory, and one commit on the live ref publishes them, with the
+//     statements that they rest on: the commit point. It replaces only what was live when the decision was made.
+//  6. The same statements are attached in the registry, and the stage's tag follows, until it agrees with the live ref.
 //
-// Nothing is written before step 5. A run that stops before 6 leaves statements by the promoter on an artifact that passed
-// every gate, and nothing else: no record counts unless the live ref's history names it. The next run with the same decision
-// uses them. A run that stops between 6 and 7 leaves a tag behind the live ref; the next run moves it, without judging a
-// gate again.
-//
-// Without a mirror no live ref exists, and step 7 is the commit point: a weaker promise, since registries have no
-// compare-and-swap on tags. A concurrent promotion is detected unless both move the tag at the same moment; and a tag that
-// was moved by hand to an artifact that was never promoted stops every promotion, since nothing else records what was live.
+// Nothing is written before step 5. A run that stops before its push leaves nothing that the promoter signed: a record counts
+// only in the commit that it was made for. A run that stops after it leaves a registry behind the live ref; the next run
+// completes that without a key and without judging a gate again.
 //
 // # Which release
 //

@@ -2,11 +2,9 @@ package promote_test
 
 import (
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -107,52 +105,6 @@ func TestRaces(t *testing.T) {
 				t.Errorf("history %v, drift %v, where %s won", history, state.Drift(), winner)
 			}
 		})
-	}
-}
-
-// Without a live ref no run knows for certain which was first, but no run reports a success over what is live.
-func TestRaceForATag(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, true, head)
-	older, newer := s.releases[0], s.releases[1]
-	for _, r := range []string{older, newer} {
-		s.must(promote.Promote, r, "staging")
-	}
-	// One is held while it signs, until the other is through.
-	started, done := make(chan struct{}), make(chan struct{})
-	var held atomic.Bool
-	s.faults.before(func(request string) {
-		if strings.HasPrefix(request, "registry "+http.MethodPut) && strings.HasSuffix(request, ".sig") {
-			if held.CompareAndSwap(false, true) {
-				close(started)
-				<-done
-			}
-		}
-	})
-	slow := make(chan outcome)
-	o := s.options(older, production)
-	go func() {
-		results, err := promote.Promote(s.t.Context(), o)
-		if err != nil {
-			slow <- outcome{err: err}
-			return
-		}
-		slow <- outcome{older, results[0], results[0].Err}
-	}()
-	<-started
-	fast, err := s.try(promote.Promote, newer, production)
-	close(done)
-	loser := <-slow
-	s.faults.before(nil)
-	if err != nil || fast.Action != promote.Promoted {
-		t.Fatalf("%s: %v", fast.Action, err)
-	}
-	if !errors.Is(loser.err, promote.ErrConflict) || !strings.Contains(loser.err.Error(), newer) {
-		t.Errorf("the other: %s: %v", loser.result.Action, loser.err)
-	}
-	state, history := s.sound(production)
-	if len(history) != 1 || history[0].Release != newer || state.Drift() {
-		t.Errorf("history %v", history)
 	}
 }
 

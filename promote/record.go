@@ -1,22 +1,21 @@
 package promote
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"reflect"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
 // record returns the record of a promotion.
-func (r *run) record(s *stage, j *judgement) (predicate.Promotion, error) {
+func (r *run) record(ctx context.Context, s *stage, j *judgement) (predicate.Promotion, error) {
 	data, err := fs.ReadFile(r.files, s.pipeline.File)
 	if err != nil {
 		return predicate.Promotion{}, fmt.Errorf("pipeline file: %w", err)
@@ -40,9 +39,13 @@ func (r *run) record(s *stage, j *judgement) (predicate.Promotion, error) {
 	}
 	rec.Release = rec.To.Release
 	if before := s.state.Live; before != nil {
-		rec.Sequence, rec.Previous = before.Sequence+1, before.Referrer
-		if rec.Time.Before(before.Since) {
-			return rec, fmt.Errorf("clock skew: it is %s here, before the previous promotion at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Since.Format(time.RFC3339))
+		rec.Sequence, rec.Previous = before.Sequence+1, before.Record
+		if rec.Time.Before(before.Time) {
+			return rec, fmt.Errorf("clock skew: it is %s here, before the previous promotion at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
+		}
+		if on, err := r.policyRef.Contains(ctx, before.Policy.Commit); err != nil || !on {
+			return rec, cmp.Or(err, fmt.Errorf("%w: %s is not a descendant of commit %.12s, by which the previous promotion was judged: it is an older state of it, or its history was rewritten",
+				policy.ErrDenied, r.policyRef.Name(), before.Policy.Commit))
 		}
 	}
 	for _, c := range j.checks {
@@ -54,91 +57,22 @@ func (r *run) record(s *stage, j *judgement) (predicate.Promotion, error) {
 	return rec, nil
 }
 
-// attest signs the promoter's statements: summary and record, then the signatures that readers accept an artifact by. It
-// returns the digest of the manifest that attaches the record.
-func (r *run) attest(ctx context.Context, s *stage, artifact ocispec.Descriptor, key sign.Signer, rec predicate.Promotion) (digest.Digest, error) {
-	summary, err := rec.Summary()
-	if err != nil {
-		return "", err
-	}
-	statement, err := rec.Statement()
-	if err != nil {
-		return "", err
-	}
-	statements, _, err := sign.Verify(ctx, s.repository, artifact, s.live.Promoter)
-	if err != nil {
-		return "", err
-	}
-	found := findStatements(statements, rec, summary)
-	var missing []sign.Statement
-	if !found.summary {
-		missing = append(missing, summary)
-	}
-	if found.record == "" || s.live.Remote == nil { // without a commit, only the record says when it became live
-		missing = append(missing, statement)
-	}
-	if !found.signature {
-		missing = append(missing, sign.NewSignature(artifact.Digest, rec.Claim))
-	}
-	// One after the other: some registries lose one of two referrers that are written to one subject at a time.
-	for _, m := range missing {
-		attached, err := sign.Attest(ctx, s.repository, artifact, key, m)
-		if err != nil {
-			return "", err
-		}
-		if m.PredicateType == predicate.TypePromotion {
-			found.record = attached.Referrer
+// evidence returns the statements that a promotion rests on: those of the hydrator, and those that a gate counted.
+func (j *judgement) evidence() []sign.Bundle {
+	counted := map[digest.Digest]bool{}
+	for _, g := range j.gates {
+		for _, d := range g.Evidence {
+			counted[d] = true
 		}
 	}
-	return found.record, sign.SignImage(ctx, s.repository, artifact, key, rec.Claim)
-}
-
-// promoterStatements are the statements of a promotion that the promoter signed already.
-type promoterStatements struct {
-	summary, signature bool
-	record             digest.Digest // "" for none
-}
-
-// findStatements finds the statements of an earlier run that did not complete, so that many runs, for example against a Git
-// server that takes no pushes, do not fill an artifact with statements: it takes [sign.MaxBundles] of them. Statements that
-// differ only in time are the same; a record that is older than the commit that names it is valid, see
-// [live.Promotion.Since].
-func findStatements(statements []sign.Verified, rec predicate.Promotion, summary sign.Statement) promoterStatements {
-	var found promoterStatements
-	for _, v := range statements {
-		if v.Claim() != rec.Claim {
-			continue
-		}
-		switch v.PredicateType() {
-		case sign.PredicateSignature:
-			found.signature = true
-		case predicate.TypeSummary:
-			found.summary = found.summary || reflect.DeepEqual(timeless(v.Predicate()), timeless(summary.Predicate))
-		case predicate.TypePromotion:
-			if other, err := predicate.ParsePromotion(v); err == nil && reflect.DeepEqual(decision(other), decision(rec)) {
-				found.record = v.Bundle().Referrer
-			}
+	var bundles []sign.Bundle
+	for _, v := range j.examined.Hydration.Statements {
+		bundles = append(bundles, v.Bundle())
+	}
+	for v := range j.facts.Statements() {
+		if counted[v.Bundle().Digest()] {
+			bundles = append(bundles, v.Bundle())
 		}
 	}
-	return found
-}
-
-// timeless returns a summary without the time of the verification.
-func timeless(predicate []byte) map[string]any {
-	var s map[string]any
-	if err := json.Unmarshal(predicate, &s); err != nil {
-		return nil
-	}
-	delete(s, "timeVerified")
-	return s
-}
-
-// decision returns a record without its time and without the texts of reasons, which name times too.
-func decision(r predicate.Promotion) predicate.Promotion {
-	checks := make([]predicate.Check, len(r.Checks))
-	for i, c := range r.Checks {
-		checks[i] = predicate.Check{Name: c.Name, Result: c.Result, Evidence: c.Evidence}
-	}
-	r.Checks, r.Time = checks, time.Time{}
-	return r
+	return bundles
 }

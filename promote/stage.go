@@ -67,11 +67,6 @@ func (r *run) read(ctx context.Context, s *stage) error {
 		s.note("branch %s shows %s, which was not promoted: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
 	}
 	tag := s.repository.Reference(s.stage.Name)
-	if s.live.Remote == nil && s.state.Live == nil && s.state.Tag != "" {
-		// Nothing else records what was live: a promotion would forget it, and what was rolled back from.
-		return fmt.Errorf("%w: %s names %s, which was never promoted: point it at what was promoted last, or delete it to begin anew",
-			policy.ErrDenied, tag, s.state.Tag)
-	}
 	if s.state.Live == nil || !s.state.Drift() {
 		return nil
 	}
@@ -79,7 +74,7 @@ func (r *run) read(ctx context.Context, s *stage) error {
 		s.note("%s does not name what is live: a run without --dry-run repairs it", tag)
 		return nil
 	}
-	if err := r.follow(ctx, s, s.state.Live.To, s.state.Head); err != nil {
+	if err := r.follow(ctx, s, *s.state.Live, s.state.Head); err != nil {
 		return err
 	}
 	s.note("%s did not name what is live: it names %s again", tag, s.state.Live.To.Digest)

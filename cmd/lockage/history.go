@@ -103,9 +103,10 @@ func newHistoryCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history STAGE",
 		Short: "Show what was promoted to a stage, when, and why it was allowed",
-		Long: `History lists the promotions of a stage, the newest first, and verifies each: the record is the promoter's, is about the
-artifact that the live ref shows, and names the record before it. It shows every gate that was waived. A gap or a forgery
-ends the list, with exit status 3. Pipelines and keys are read at the policy ref, whatever is checked out.`,
+		Long: `History lists the promotions of a stage, the newest first, and verifies each: a promotion is a commit of the live ref with a
+record by the promoter that names its parent and its tree. It shows every gate that was waived. A promotion that the registry
+has and the live ref lacks ends the list, with exit status 3. Pipelines and keys are read at the policy ref, whatever is
+checked out.`,
 		Example: `  lockage history production
   lockage history production --limit 5 -o json`,
 		Args: cobra.ExactArgs(1),
@@ -177,7 +178,7 @@ func showPromotion(p live.Promotion, since time.Time) shownPromotion {
 		Time:         p.Time,
 		Since:        since,
 		PolicyCommit: p.Policy.Commit,
-		Record:       p.Referrer,
+		Record:       p.Record,
 		Commit:       p.Commit,
 		Key:          p.Key,
 		Reason:       p.Reason,

@@ -69,9 +69,9 @@ func newPromoteCommand(a *app) *cobra.Command {
 		Use:   "promote STAGE... | promote --ready [STAGE...]",
 		Short: "Verify a release, judge its gates, and make it live in a stage",
 		Long: `Promote decides whether a release may run in a stage, and makes it live. It verifies the candidate's artifact, checks that
-the release went through the stages before, and judges every gate. If all pass, it signs the artifact as the promoter, writes
-a record, pushes one commit to the stage's live ref, which puts the promotion into force, and moves the stage's tag. Nothing
-is rendered.
+the release went through the stages before, and judges every gate. If all pass, it signs a record as the promoter, pushes it in
+one commit to the stage's live ref, which puts the promotion into force, and then attaches the signatures in the registry and
+moves the stage's tag. Nothing is rendered.
 
 Without --release it takes the newest release that passes, never one older than what is live; after a rollback it takes only
 releases newer than the one that was left. Pipelines, locks, keys and policies are read at the policy ref, whatever is

@@ -101,6 +101,8 @@ func (s stageStatus) candidate() string {
 	switch {
 	case s.Candidate == nil:
 		return "-"
+	case s.Candidate.Digest == "" && s.err != nil:
+		return shortRelease(s.Candidate.Release) + " ?"
 	case s.Candidate.Digest == "":
 		return shortRelease(s.Candidate.Release) + " (not hydrated)"
 	case s.Live != nil && s.Live.Digest == s.Candidate.Digest:

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
@@ -146,8 +147,9 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 			}
 			return nil, fmt.Errorf("what is live in stage %s of pipeline %s is %w: %s", r.Stage, r.Pipeline.Name, policy.ErrDenied, reason)
 		case isLive:
+			at := declared.LiveRef()
 			r.Candidates = nil
-			r.Reference, r.Live = state.Live.To.Digest.String(), live.PlaceOf(declared)
+			r.Reference, r.Live = state.Live.To.Digest.String(), ledger.Place{Branch: at.Branch, Path: at.Path}
 			r.Release = cmp.Or(q.Release, state.Live.To.Release)
 		}
 		subjects = append(subjects, subject{r, check})

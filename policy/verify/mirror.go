@@ -83,7 +83,13 @@ func (r Request) shown(ctx context.Context, name string, declared pipeline.Expan
 	if r.Remotes == nil {
 		return policy.Check{Check: name, Result: policy.Fail, Reason: "there is nothing to read branches with"}, nil
 	}
-	remote, err := MirrorRemote(ctx, declared, r.Remotes)
+	var remote *git.Remote
+	var err error
+	if at == r.Live {
+		remote, _, err = LiveRef(ctx, declared, r.Remotes)
+	} else {
+		remote, err = MirrorRemote(ctx, declared, r.Remotes)
+	}
 	if err != nil {
 		return policy.Check{}, err
 	}

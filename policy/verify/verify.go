@@ -75,6 +75,7 @@ type Examined struct {
 	Entry        *ledger.Entry // of a candidate
 	Manifest     oci.Manifest
 	Tree         *oci.Tree
+	Hydration    policy.Hydration
 	GitOpsCommit string // on the policy ref, that it was hydrated from; of several, one of them
 }
 
@@ -142,7 +143,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	if ev.Hydration, err = e.hydration(ctx, r, desc, hydrator); err != nil {
 		return nil, err
 	}
-	e.GitOpsCommit = gitOpsCommit(ev.Hydration)
+	e.Hydration, e.GitOpsCommit = ev.Hydration, gitOpsCommit(ev.Hydration)
 	expected := Expect(file, sign.Claim{Pipeline: r.Pipeline.Name, Stage: r.Stage, Release: release, Repository: r.Repository.Name()})
 	tree, err := r.Repository.Pull(ctx, manifest)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

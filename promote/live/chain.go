@@ -1,7 +1,6 @@
 package live
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,142 +9,63 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// episode is one promotion on the live ref: the consecutive versions that name its record, ignoring those without a record.
-type episode struct {
-	ledger.Version           // the newest of them
-	first          git.Hash  // the oldest that shows unchanged what the newest names; "" for none
-	began          time.Time // committer's time of the oldest that names the record
-}
-
-// episodes collects episodes from the versions of a place, the newest first.
-type episodes struct {
-	head *ledger.Version
-	all  []episode
-}
-
-func (e *episodes) add(v ledger.Version) {
-	if e.head == nil {
-		e.head = &v
-	}
-	named := v.Metadata.Lockage.Record
-	if named == "" {
-		return
-	}
-	if n := len(e.all); n == 0 || e.all[n-1].Metadata.Lockage.Record != named {
-		e.all = append(e.all, episode{Version: v})
-	}
-	last := &e.all[len(e.all)-1]
-	if last.began = v.Time; v.Intact() && v.Metadata.Lockage == last.Metadata.Lockage {
-		last.first = v.Commit
-	}
-}
-
-// unpromoted returns what the head shows without a record; nil for nothing.
-func (e *episodes) unpromoted() *ledger.Metadata {
-	if e.head == nil || e.head.Metadata.Lockage.Record != "" {
-		return nil
-	}
-	return &e.head.Metadata
-}
-
-// broken returns ErrBroken with a reason.
-func (s Stage) broken(format string, args ...any) error {
-	return fmt.Errorf("stage %s of pipeline %s: %w: %s", s.Stage, s.Pipeline, ErrBroken, fmt.Sprintf(format, args...))
-}
-
-// at describes the place of a promotion, for reasons.
-func (s Stage) at(commit string) string {
-	if commit == "" {
-		return "the record"
-	}
-	return "commit " + commit + " of branch " + s.Place.Branch
-}
-
-// prove proves the record that an episode names, and that it is about what the episode shows.
-func (s Stage) prove(ctx context.Context, e episode) (Promotion, error) {
-	facts := e.Metadata.Lockage
-	where := s.at(string(e.Commit))
-	shown := e.Metadata.Digest()
-	p, err := s.record(ctx, where, shown, facts.Record)
-	if err != nil {
-		return p, err
-	}
-	p.Commit = string(cmp.Or(e.first, e.Commit))
-	if e.began.After(p.Since) {
-		p.Since = e.began
-	}
-	if facts.Claim != p.Claim || facts.Content != p.To.Content {
-		return p, s.broken("%s is forged: it shows %s of %s/%s with content %s, and its record %s promotes %s of %s/%s with content %s",
-			where, facts.Release, facts.Pipeline, facts.Stage, facts.Content,
-			facts.Record, p.Release, p.Pipeline, p.Stage, p.To.Content)
-	}
-	return p, nil
-}
-
-// record reads one record by the digest of its manifest, and proves it. Where describes what names it.
-func (s Stage) record(ctx context.Context, where string, artifact, referrer digest.Digest) (Promotion, error) {
-	if referrer.Validate() != nil || referrer.Algorithm() != digest.SHA256 {
-		return Promotion{}, s.broken("%s is forged: it names %.100q as its record, which is not a sha256 digest", where, string(referrer))
-	}
-	verified, rejected, err := s.verify(ctx, artifact, ocispec.Descriptor{Digest: referrer})
-	if err != nil {
-		return Promotion{}, err
-	}
-	if len(verified) == 0 {
-		reason := "it is not a signed statement"
-		if len(rejected) > 0 {
-			reason = rejected[0].Reason
+// walk visits the promotions on the live ref, the newest first, until visit returns false. Top is the newest version of the
+// place, nil if it never showed anything: it is foreign unless it has the tree of the newest promotion.
+func (s Stage) walk(ctx context.Context, visit func(Promotion) bool) (State, error) {
+	var state State
+	var top *ledger.Version
+	head, err := ledger.History(ctx, s.Remote, s.Place, func(v ledger.Version) (bool, error) {
+		if top == nil {
+			top = &v
 		}
-		return Promotion{}, s.broken("%s names %s as its record, which proves nothing about %s: %s", where, referrer, artifact, reason)
+		p, err := s.prove(ctx, v)
+		if err != nil || p == nil {
+			return err == nil, err
+		}
+		if state.Live == nil {
+			state.Live = p
+		}
+		return visit(*p), nil
+	})
+	if state.Head = head; top != nil {
+		state.Tree = top.Tree
+		if state.Live == nil || top.Tree != state.Live.tree {
+			state.Unpromoted = &top.Metadata
+		}
 	}
-	p, err := s.parse(verified[0])
-	if err != nil {
-		return p, s.broken("%s names %s as its record: %v", where, referrer, err)
-	}
-	return p, nil
+	return state, err
 }
 
-// records returns the proven records of this stage's promotions that an artifact carries, and ignores what else is attached.
-func (s Stage) records(ctx context.Context, artifact digest.Digest) ([]Promotion, error) {
-	if artifact == "" {
-		return nil, nil
-	}
-	all, err := s.Artifacts.Referrers(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}, "")
-	if err != nil {
-		return nil, fmt.Errorf("list the records of %s: %w", artifact, err)
-	}
-	// Anybody who could change the annotation could as well remove the record.
-	others := func(d ocispec.Descriptor) bool {
-		kind, ok := d.Annotations[sign.AnnotationPredicateType]
-		return ok && kind != predicate.TypePromotion
-	}
-	verified, _, err := s.verify(ctx, artifact, slices.DeleteFunc(all, others)...)
+// prove returns the promotion that a version is; nil for a version that somebody else made, or that shows something else than
+// what its record promotes. What is below a promotion is as it was then: its record names the commit that it follows.
+func (s Stage) prove(ctx context.Context, v ledger.Version) (*Promotion, error) {
+	statements, err := v.Statements(ctx, s.Remote)
 	if err != nil {
 		return nil, err
 	}
-	var promotions []Promotion
-	for _, v := range verified {
-		if p, err := s.parse(v); err == nil {
-			promotions = append(promotions, p)
+	for _, verified := range s.proven(v.Metadata.Digest(), statements.Bundles) {
+		p, err := s.parse(verified)
+		if err != nil || p.Parent != string(v.Parent) || p.Tree != string(v.Promoted) {
+			continue
 		}
+		p.Commit, p.Statements, p.tree = string(v.Commit), statements, v.Tree
+		return &p, nil
 	}
-	return promotions, nil
+	return nil, nil //nolint:nilnil // no promotion
 }
 
-// verify proves what the promoter signed of the given referrers.
-func (s Stage) verify(ctx context.Context, artifact digest.Digest, referrers ...ocispec.Descriptor) ([]sign.Verified, []sign.Rejected, error) {
-	bundles, err := sign.Read(ctx, s.Artifacts, artifact, referrers)
-	if err != nil {
-		return nil, nil, err
+// proven returns what the promoter signed about an artifact.
+func (s Stage) proven(artifact digest.Digest, bundles []sign.Bundle) []sign.Verified {
+	if artifact == "" {
+		return nil
 	}
-	verified, rejected := s.Promoter.Verify(artifact, bundles)
-	return verified, rejected, nil
+	verified, _ := s.Promoter.Verify(artifact, bundles)
+	return slices.DeleteFunc(verified, func(v sign.Verified) bool { return v.PredicateType() != predicate.TypePromotion })
 }
 
 // parse reads a record, which must be of this stage.
@@ -159,86 +79,76 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	if v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == "" {
 		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.Release, r.Stage, r.Pipeline, r.Repository)
 	}
-	return Promotion{Promotion: r, Referrer: v.Bundle().Referrer, Key: v.KeyFingerprint(), Since: r.Time}, nil
+	return Promotion{Promotion: r, Record: v.Bundle().Digest(), Key: v.KeyFingerprint()}, nil
 }
 
-// intact returns ErrBroken unless an episode's files are those that were promoted: at the head if the episode contains it,
-// and at one of its commits if not, since edits that were repaired do not matter.
-func (s Stage) intact(e episode, head *ledger.Version) error {
-	edited := e.first == "" || head != nil && e.Commit == head.Commit && !e.Intact()
-	if !edited {
-		return nil
+// witness returns ErrBroken if the registry has a record that comes after the newest promotion on the live ref: on the
+// artifact that the stage's tag names, or on the one that is live. Records are attached after their commit is pushed, so
+// that the live ref was set back, or this is not the repository that has it.
+func (s Stage) witness(ctx context.Context, state State) error {
+	sequence, newest, artifacts := 0, digest.Digest(""), []digest.Digest{state.Tag}
+	if state.Live != nil {
+		sequence, newest = state.Live.Sequence, state.Live.Record
+		artifacts = append(artifacts, state.Live.To.Digest)
 	}
-	return s.broken("%s changed files in %s without a promotion; revert that commit, or push what should run through a promotion",
-		s.at(string(e.Commit)), s.Place.Path)
-}
-
-// follows returns ErrBroken unless a promotion comes right after the one before it, which is nil for none.
-func (s Stage) follows(p Promotion, before *Promotion) error {
-	where := s.at(p.Commit)
-	if before == nil {
-		if p.Sequence == 1 {
-			return nil
+	slices.Sort(artifacts)
+	for _, artifact := range slices.Compact(artifacts) {
+		records, err := s.records(ctx, artifact)
+		if err != nil {
+			return err
 		}
-		return s.broken("there is a gap: %s is promotion %d, and nothing before it is there; "+
-			"the branch was rewritten, or the path of the mirror was changed", where, p.Sequence)
-	}
-	advice := ""
-	if before.Commit != "" {
-		advice = fmt.Sprintf("; set the branch back to commit %s, which is promotion %d, if nobody meant it", before.Commit, before.Sequence)
-	}
-	switch {
-	case p.Sequence < before.Sequence:
-		return s.broken("%s is a replay: it shows promotion %d again (record %s), after promotion %d%s",
-			where, p.Sequence, p.Referrer, before.Sequence, advice)
-	case p.Sequence == before.Sequence:
-		return s.broken("there is a fork: %s and %s are both promotion %d, with the records %s and %s%s",
-			where, s.at(before.Commit), p.Sequence, p.Referrer, before.Referrer, advice)
-	case p.Sequence > before.Sequence+1:
-		return s.broken("there is a gap: %s is promotion %d, and the one before it there is %d%s",
-			where, p.Sequence, before.Sequence, advice)
-	case p.Previous != before.Referrer:
-		return s.broken("there is a fork: %s is promotion %d and follows on record %s, and the one before it there is %s%s",
-			where, p.Sequence, p.Previous, before.Referrer, advice)
+		for _, p := range records {
+			if p.Sequence < sequence || p.Sequence == sequence && p.Record == newest {
+				continue
+			}
+			return fmt.Errorf("stage %s of pipeline %s: %w: the registry has promotion %d (record %s of %s, on %s), which branch %s lacks: "+
+				"the branch was set back, or this is not the repository that records what is live; restore it from a clone or the forge's log of pushes",
+				s.Stage, s.Pipeline, ErrBroken, p.Sequence, p.Record, p.Time.Format(time.RFC3339), artifact, s.Place.Branch)
+		}
 	}
 	return nil
 }
 
-// newest returns the newest promotion that an artifact carries; nil for none. Of two with one number, which an interrupted
-// and repeated run leaves behind, it returns the later one, provided that both follow on the same record.
-func (s Stage) newest(ctx context.Context, artifact digest.Digest) (*Promotion, error) {
-	carried, err := s.records(ctx, artifact)
-	if err != nil {
-		return nil, err
-	}
-	var newest *Promotion
-	for _, p := range carried {
-		switch {
-		case newest == nil || p.Sequence > newest.Sequence:
-			newest = &p
-		case p.Sequence < newest.Sequence:
-		case p.Previous != newest.Previous:
-			return nil, s.broken("there is a fork: %s carries the records %s and %s, which are both promotion %d and follow on others",
-				artifact, newest.Referrer, p.Referrer, p.Sequence)
-		case cmp.Or(p.Time.Compare(newest.Time), cmp.Compare(p.Referrer, newest.Referrer)) > 0:
-			newest = &p
-		}
-	}
-	return newest, nil
-}
-
-// previous reads the promotion that another one names as the one before; nil for the first.
-func (s Stage) previous(ctx context.Context, p Promotion) (*Promotion, error) {
-	if p.Sequence == 1 {
+// records returns the proven records of this stage's promotions that an artifact carries, and ignores what else is attached.
+func (s Stage) records(ctx context.Context, artifact digest.Digest) ([]Promotion, error) {
+	if artifact == "" {
 		return nil, nil
 	}
-	where := fmt.Sprintf("the record %s of promotion %d", p.Referrer, p.Sequence)
-	if p.From == nil {
-		return nil, s.broken("%s does not say what was live before it", where)
+	all, err := s.Artifacts.Referrers(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}, "")
+	if err != nil {
+		return nil, fmt.Errorf("list the records of %s: %w", artifact, err)
 	}
-	before, err := s.record(ctx, where, p.From.Digest, p.Previous)
+	// Anybody who could change the annotation could as well remove the record.
+	bundles, err := sign.Read(ctx, s.Artifacts, artifact, slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
+		kind, ok := d.Annotations[sign.AnnotationPredicateType]
+		return ok && kind != predicate.TypePromotion
+	}))
 	if err != nil {
 		return nil, err
 	}
-	return &before, nil
+	var promotions []Promotion
+	for _, v := range s.proven(artifact, bundles) {
+		if p, err := s.parse(v); err == nil {
+			promotions = append(promotions, p)
+		}
+	}
+	return promotions, nil
+}
+
+// Attach attaches the promoter's statements of a promotion in the registry. What is attached already stays.
+func (s Stage) Attach(ctx context.Context, artifact ocispec.Descriptor, p Promotion) error {
+	var own []sign.Bundle
+	verified, _ := s.Promoter.Verify(artifact.Digest, p.Statements.Bundles)
+	for _, v := range verified {
+		own = append(own, v.Bundle())
+	}
+	if _, err := sign.Attach(ctx, s.Artifacts, artifact, own...); err != nil {
+		return err
+	}
+	for _, image := range p.Statements.Images {
+		if err := sign.AttachImage(ctx, s.Artifacts, artifact, s.Promoter, image); err != nil {
+			return err
+		}
+	}
+	return nil
 }

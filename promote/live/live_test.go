@@ -2,23 +2,21 @@ package live_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 func TestNothingYet(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	if state := s.read(); state != (live.State{}) || state.Drift() {
+	if state := s.read(); state.Live != nil || state.Head != "" || state.Unpromoted != nil || state.Drift() {
 		t.Errorf("state %+v", state)
 	}
 	if numbers, err := s.history(); err != nil || numbers != nil {
@@ -37,7 +35,7 @@ func TestRead(t *testing.T) {
 	all := s.chain(3)
 	state := s.read()
 	want := *all[3]
-	if got := state.Live; got == nil || got.Sequence != 3 || got.To != want.To || *got.From != all[2].To || got.Referrer != want.Referrer ||
+	if got := state.Live; got == nil || got.Sequence != 3 || got.To != want.To || *got.From != all[2].To || got.Record != want.Record ||
 		got.Commit != want.Commit || got.Key != want.Key || !got.Time.Equal(want.Time) {
 		t.Fatalf("live %+v, want %+v", got, want)
 	}
@@ -69,12 +67,12 @@ func TestReadIsCheap(t *testing.T) {
 	s.stage.Remote = s.remote()
 	s.registry.Forget()
 	s.read()
-	// The tag, two records with manifest and bundle, and the list for the tag's artifact with its record once more.
-	if got := len(s.registry.Requests("")); got > 8 {
+	// The tag, and the list for its artifact with one record.
+	if got := len(s.registry.Requests("")); got > 4 {
 		t.Errorf("%d requests of the registry", got)
 	}
-	// References, two fetches, and what the server can do.
-	if got := s.stage.Remote.Stats().RoundTrips; got > 4 {
+	// References, three fetches, and what the server can do.
+	if got := s.stage.Remote.Stats().RoundTrips; got > 5 {
 		t.Errorf("%d requests of the forge", got)
 	}
 }
@@ -114,52 +112,32 @@ func TestRollback(t *testing.T) {
 		t.Errorf("history %v, %v", numbers, err)
 	}
 	// Set back by two, the tag is right and the ref is not.
-	testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, one.Commit)
-	wantBroken(t, s, "was set back", "carries promotion 3")
+	s.setBack(one.Commit)
+	wantBroken(t, s, "has promotion 3", "lacks")
 }
 
-// A run is cut short after the record was written, and after the live ref moved.
+// A run is cut short after the live ref moved: the record in the commit counts, and the registry follows later.
 func TestCutShort(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	one := s.promote(s.next(nil, s.release(1)))
-	second := s.release(2)
-	p := s.next(one, second)
-	s.record(p)
-	state := s.read()
-	if state.Live.Sequence != 1 || state.Drift() {
-		t.Errorf("only recorded: %+v", state)
+	p := s.next(one, s.release(2))
+	two := s.commit(p)
+	if state := s.read(); state.Live.Record != two.Record || !state.Drift() {
+		t.Errorf("not attached yet: %+v", state)
 	}
-	if err := live.CheckArtifact(t.Context(), s.stage, state, second.Digest); err != nil {
-		t.Errorf("what was only recorded: %v", err)
+	if err := s.stage.Attach(t.Context(), p.release.desc, *two); err != nil {
+		t.Fatal(err)
 	}
-	// The next run records it anew: two records with one number, and the commit says which counts.
-	again := s.record(p)
-	s.show(p, again.Referrer)
-	if state = s.read(); state.Live.Referrer != again.Referrer || !state.Drift() {
+	if state := s.read(); state.Live.Record != two.Record || !state.Drift() {
 		t.Errorf("not tagged yet: %+v", state)
 	}
-	s.tag(second)
-	if state = s.read(); state.Drift() {
+	s.tag(p.release)
+	if state := s.read(); state.Drift() {
 		t.Errorf("done: %+v", state)
 	}
 	if numbers, err := s.history(); err != nil || !slices.Equal(numbers, []int{2, 1}) {
 		t.Errorf("history %v, %v", numbers, err)
-	}
-
-	// The ref is set back: the tag does not know, the artifact does. Without the tag, one record may be unfinished.
-	testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, one.Commit)
-	wantBroken(t, s, "was set back", "carries promotion 2")
-	s.tag(s.release(1))
-	state = s.read()
-	if err := live.CheckArtifact(t.Context(), s.stage, state, second.Digest); err != nil {
-		t.Errorf("like one that was not finished: %v", err)
-	}
-	third := s.release(3)
-	ahead := s.next(again, third)
-	s.record(ahead)
-	if err := live.CheckArtifact(t.Context(), s.stage, state, third.Digest); !errors.Is(err, live.ErrBroken) {
-		t.Errorf("two ahead: %v", err)
 	}
 }
 
@@ -181,95 +159,82 @@ func wantBroken(t *testing.T, s *scene, words ...string) {
 	}
 }
 
+// A commit with a record that does not count is one that somebody made by hand.
 func TestForgeries(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		change func(s *scene, p *promotion, all []*live.Promotion)
-		words  string
-	}{
-		"by another key":           {func(_ *scene, p *promotion, _ []*live.Promotion) { p.key = testworld.Key(t) }, "not signed by promoter"},
-		"of another stage":         {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Stage = "staging" }, "in stage staging of pipeline web"},
-		"of another pipeline":      {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Pipeline = "other" }, "of pipeline other"},
-		"of another repository":    {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Repository = "example.com/other" }, "repository example.com/other"},
-		"shown as another stage's": {func(_ *scene, p *promotion, _ []*live.Promotion) { p.stage = "staging" }, "web/staging"},
-		"of other content":         {func(_ *scene, p *promotion, _ []*live.Promotion) { p.To.Content = digest.FromString("other") }, "is forged"},
-		"forked":                   {func(_ *scene, p *promotion, all []*live.Promotion) { p.Previous = all[1].Referrer }, "there is a fork"},
-		"with the same number": {func(_ *scene, p *promotion, all []*live.Promotion) {
-			p.Sequence, p.Previous = 2, all[1].Referrer
-		}, "are both promotion 2"},
-		"begun anew":  {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Sequence, p.Previous = 1, "" }, "is a replay"},
-		"with a gap":  {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Sequence = 5 }, "there is a gap"},
-		"no sequence": {func(_ *scene, p *promotion, _ []*live.Promotion) { p.Sequence = 0 }, "has number 0"},
+	late := func(change func(r *predicate.Promotion)) func(*scene, *promotion, []*live.Promotion) {
+		return func(_ *scene, p *promotion, _ []*live.Promotion) { p.late = change }
+	}
+	for name, change := range map[string]func(s *scene, p *promotion, all []*live.Promotion){
+		"by another key":        func(_ *scene, p *promotion, _ []*live.Promotion) { p.key = testworld.Key(t) },
+		"of another stage":      func(_ *scene, p *promotion, _ []*live.Promotion) { p.Stage = "staging" },
+		"of another pipeline":   func(_ *scene, p *promotion, _ []*live.Promotion) { p.Pipeline = "other" },
+		"of another repository": func(_ *scene, p *promotion, _ []*live.Promotion) { p.Repository = "example.com/other" },
+		"after another commit": func(_ *scene, p *promotion, all []*live.Promotion) {
+			p.late = func(r *predicate.Promotion) { r.Parent = all[1].Commit }
+		},
+		"after no commit":         late(func(r *predicate.Promotion) { r.Parent = "" }),
+		"of another tree":         late(func(r *predicate.Promotion) { r.Tree = strings.Repeat("1", 40) }),
+		"of no tree":              late(func(r *predicate.Promotion) { r.Tree = "" }),
+		"without a random number": late(func(r *predicate.Promotion) { r.Nonce = "" }),
+		"without a number":        func(_ *scene, p *promotion, _ []*live.Promotion) { p.Sequence = 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			all := s.chain(2)
 			p := s.next(all[2], s.release(3))
-			test.change(s, p, all)
-			s.promote(p)
-			wantBroken(t, s, test.words)
+			change(s, p, all)
+			forged := s.commit(p)
+			state := s.read()
+			if state.Live == nil || state.Live.Record != all[2].Record || state.Unpromoted == nil || string(state.Head) != forged.Commit {
+				t.Errorf("state %+v", state)
+			}
+			if numbers, err := s.history(); err != nil || !slices.Equal(numbers, []int{2, 1}) {
+				t.Errorf("history %v, %v", numbers, err)
+			}
+			// What is promoted next follows on what counts.
+			s.promote(s.next(all[2], s.release(4)))
+			if state := s.read(); state.Live.To.Release != testworld.Release(4) || state.Unpromoted != nil {
+				t.Errorf("promoted over it: %+v", state)
+			}
 		})
 	}
 }
 
-// A commit names as its record something that is none.
-func TestNoRecord(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	all := s.chain(1)
-	p := s.next(all[1], s.release(2))
-	for referrer, words := range map[digest.Digest]string{
-		"production":                "which is not a sha256 digest",
-		digest.FromString("absent"): "its manifest is gone",
-		s.release(1).Digest:         "signed statement",
-		all[1].Referrer:             "proves nothing about " + p.release.Digest.String(), // the record of another artifact
-	} {
-		s.show(p, referrer)
-		wantBroken(t, s, words)
-		testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, all[1].Commit)
-	}
-}
-
-// An old record comes back on a new commit; then the branch is set back to it.
+// An old tree with its old record comes back in a new commit; then the branch is set back.
 func TestReplayAndTruncation(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	all := s.chain(3)
-	testworld.Git(t, s.bare, "branch", "kept", branch)
 	for n := 1; n <= 2; n++ {
-		old := s.next(nil, s.release(n))
-		old.Promotion = all[n].Promotion
-		s.show(old, all[n].Referrer)
-		wantBroken(t, s, fmt.Sprintf("shows promotion %d again", n), "set the branch back to commit "+all[3].Commit)
-		s.tag(s.release(n))
-		wantBroken(t, s, "is a replay")
-		s.tag(s.release(3))
-		testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
-		testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, all[n].Commit)
-		wantBroken(t, s, "was set back", fmt.Sprintf("knows promotions up to %d", n))
-		testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
+		replayed := testworld.Git(t, s.bare, "commit-tree", "-p", all[3].Commit, "-m", "replay", all[n].Commit+"^{tree}")
+		s.setBack(replayed)
+		if state := s.read(); state.Live.Record != all[3].Record || state.Unpromoted == nil {
+			t.Errorf("replayed %d: %+v", n, state)
+		}
+		s.setBack(all[n].Commit)
+		wantBroken(t, s, "has promotion 3", "was set back")
+		s.setBack(all[3].Commit)
 	}
+	// With the tag at the older one too, the record of the one that was live since proves nothing: no reader is led to it.
 	testworld.Git(t, s.bare, "update-ref", "-d", "refs/heads/"+branch)
-	wantBroken(t, s, "was set back", "knows no promotion")
-	testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, "kept")
+	wantBroken(t, s, "has promotion 3", "was set back")
+	s.setBack(all[3].Commit)
 	s.read()
-	// What is cut off at the other end: history says so, and what is newer is visited.
+	// The newest promotion on another history follows no commit that it names.
 	orphan := testworld.Git(t, s.bare, "commit-tree", "-m", "cut", all[2].Commit+"^{tree}")
-	newest := testworld.Git(t, s.bare, "commit-tree", "-p", orphan, "-m", "cut", all[3].Commit+"^{tree}")
-	testworld.Git(t, s.bare, "update-ref", "refs/heads/"+branch, newest)
-	if numbers, err := s.history(); !errors.Is(err, live.ErrBroken) || !slices.Equal(numbers, []int{3, 2}) || !strings.Contains(err.Error(), "nothing before it") {
-		t.Errorf("history %v, %v", numbers, err)
-	}
+	s.setBack(testworld.Git(t, s.bare, "commit-tree", "-p", orphan, "-m", "cut", all[3].Commit+"^{tree}"))
+	wantBroken(t, s, "has promotion 3")
 }
 
-// Somebody pushes or merges by hand: a candidate without a record, a removal, an edit.
+// Somebody pushes or merges by hand: a candidate without a record, a removal, an edit, an edit in the commit itself.
 func TestByHand(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	all := s.chain(2)
 	candidate := s.next(all[2], s.release(3))
-	s.show(candidate, "")
+	s.show(candidate, nil)
 	state := s.read()
 	if state.Unpromoted == nil || state.Unpromoted.Digest() != candidate.To.Digest || state.Live.Sequence != 2 || state.Drift() ||
 		string(state.Tree) != testworld.Git(t, s.bare, "rev-parse", branch+":"+path) {
@@ -294,98 +259,35 @@ func TestByHand(t *testing.T) {
 		t.Errorf("promoted: %+v", state)
 	}
 
-	// An edit is broken until it is mended, and then it is as if it had not been.
+	// An edit counts for nothing until it is reverted, and then it is as if it had not been.
 	testworld.Git(t, dir, "pull", "-q")
 	if err := os.WriteFile(file, []byte("kind: ConfigMap # edited\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	edit := s.push(dir, "edit")
-	wantBroken(t, s, "changed files", edit)
-	if numbers, _ := s.history(); !slices.Equal(numbers, []int{3, 2, 1}) {
-		t.Errorf("history %v", numbers)
+	s.push(dir, "edit")
+	if state = s.read(); state.Unpromoted == nil || state.Live.Commit != three.Commit {
+		t.Errorf("edited: %+v", state)
 	}
 	testworld.Git(t, dir, "revert", "--no-edit", "HEAD")
 	testworld.Git(t, dir, "push", "-q", "origin", "HEAD")
-	if state = s.read(); state.Live.Sequence != 3 || state.Live.Commit != three.Commit {
-		t.Errorf("mended: %+v", state.Live)
+	if state = s.read(); state.Unpromoted != nil || state.Live.Commit != three.Commit {
+		t.Errorf("reverted: %+v", state)
 	}
-	// On top of an edit that nobody mended, a promotion goes on too.
+	// On top of an edit that nobody reverted, a promotion goes on too.
 	testworld.Git(t, dir, "revert", "--no-edit", "HEAD")
 	testworld.Git(t, dir, "push", "-q", "origin", "HEAD")
 	s.promote(s.next(three, s.release(4)))
 	if numbers, err := s.history(); err != nil || !slices.Equal(numbers, []int{4, 3, 2, 1}) {
 		t.Errorf("history %v, %v", numbers, err)
 	}
-}
 
-// The first commit that shows a promotion has other files: nothing of it is as it was promoted.
-func TestNeverIntact(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	all := s.chain(1)
-	dir := s.clone()
-	file := filepath.Join(dir, path, "configmap-web.yaml")
+	// The commit of a promotion is replaced by one with its record and other files: the registry knows the promotion.
+	testworld.Git(t, dir, "fetch", "-q")
+	testworld.Git(t, dir, "reset", "-q", "--hard", "origin/"+branch)
 	if err := os.WriteFile(file, []byte("kind: ConfigMap # edited\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	testworld.Git(t, dir, "commit", "-q", "-a", "--amend", "-m", "edited")
 	testworld.Git(t, dir, "push", "-q", "-f", "origin", "HEAD")
-	wantBroken(t, s, "changed files")
-	s.promote(s.next(all[1], s.release(2)))
-	if numbers, err := s.history(); !errors.Is(err, live.ErrBroken) || !slices.Equal(numbers, []int{2, 1}) {
-		t.Errorf("history %v, %v", numbers, err)
-	}
-}
-
-// Without a mirror, the tag leads to the chain.
-func TestWithoutMirror(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	s.stage.Remote = nil
-	if state := s.read(); state != (live.State{}) {
-		t.Errorf("state %+v", state)
-	}
-	var before *live.Promotion
-	promote := func(n int) *live.Promotion {
-		p := s.next(before, s.release(n))
-		before = s.record(p)
-		s.tag(p.release)
-		return before
-	}
-	one := promote(1)
-	promote(2)
-	third := promote(1) // back to it
-	state := s.read()
-	if state.Live == nil || state.Live.Referrer != third.Referrer || state.Live.Commit != "" || state.Drift() {
-		t.Errorf("state %+v", state)
-	}
-	if numbers, err := s.history(); err != nil || !slices.Equal(numbers, []int{3, 2, 1}) {
-		t.Errorf("history %v, %v", numbers, err)
-	}
-	// Recorded twice, since the first run was cut short: the later one.
-	p := s.next(third, s.release(4))
-	s.record(p)
-	p.Reason = "again"
-	p.Time = p.Time.AddDate(0, 0, 1)
-	again := s.record(p)
-	s.tag(p.release)
-	if state := s.read(); state.Live.Referrer != again.Referrer {
-		t.Errorf("live %+v", state.Live)
-	}
-	// One number, on top of two others: a fork.
-	forked := s.next(one, s.release(4))
-	forked.Sequence = 4
-	s.record(forked)
-	wantBroken(t, s, "there is a fork")
-	// A record that names one as the one before that is not.
-	gone := s.next(third, s.release(5))
-	gone.Previous = one.Referrer
-	s.record(gone)
-	s.tag(gone.release)
-	wantBroken(t, s, "there is a gap")
-	lost := s.next(third, s.release(6))
-	lost.Previous = digest.FromString("lost")
-	s.record(lost)
-	s.tag(lost.release)
-	wantBroken(t, s, "is gone")
+	wantBroken(t, s, "has promotion 4")
 }

@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -74,12 +75,12 @@ type promotion struct {
 	predicate.Promotion
 	release release
 	key     *sign.Key
-	stage   string // that the commit shows
+	late    func(*predicate.Promotion) // changes the record when commit and tree are known
 }
 
 // next is the promotion of a release after another one, nil for none.
 func (s *scene) next(after *live.Promotion, to release) *promotion {
-	p := &promotion{release: to, key: s.key, stage: "production"}
+	p := &promotion{release: to, key: s.key, late: func(*predicate.Promotion) {}}
 	p.Promotion = predicate.Promotion{
 		Claim:  sign.Claim{Pipeline: "web", Stage: "production", Release: to.Release, Repository: s.repository.Name()},
 		Action: predicate.Promoted, Sequence: 1, To: to.Artifact,
@@ -88,25 +89,39 @@ func (s *scene) next(after *live.Promotion, to release) *promotion {
 		Time:   time.Date(2026, 4, 1, 10, 0, 0, 0, time.UTC),
 	}
 	if after != nil {
-		p.Sequence, p.Previous, p.From = after.Sequence+1, after.Referrer, &after.To
+		p.Sequence, p.Previous, p.From = after.Sequence+1, after.Record, &after.To
 		p.Time = after.Time.Add(time.Hour)
 	}
 	return p
 }
 
-// record signs the record.
-func (s *scene) record(p *promotion) *live.Promotion {
-	s.Helper()
+// attest signs the record for a commit.
+func (s *scene) attest(ctx context.Context, p *promotion, parent, tree git.Hash) (ledger.Statements, error) {
+	p.Parent, p.Tree, p.Nonce = string(parent), string(tree), rand.Text()
+	p.late(&p.Promotion)
 	statement, err := p.Statement()
 	if err != nil {
-		s.Fatal(err)
+		return ledger.Statements{}, err
 	}
-	referrer := testworld.Attest(s, s.repository, p.release.desc, p.key, statement).Referrer
-	return &live.Promotion{Promotion: p.Promotion, Referrer: referrer, Key: p.key.PublicKey().Fingerprint()}
+	bundle, err := sign.Sign(ctx, p.key, statement)
+	return ledger.Statements{Record: bundle.Digest(), Bundles: []sign.Bundle{bundle}}, err
 }
 
-// show commits a promotion to the live ref, whatever lies there.
-func (s *scene) show(p *promotion, referrer digest.Digest) string {
+// commit makes the live ref show a promotion.
+func (s *scene) commit(p *promotion) *live.Promotion {
+	s.Helper()
+	done := &live.Promotion{Key: p.key.PublicKey().Fingerprint()}
+	done.Commit = s.show(p, func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error) {
+		var err error
+		done.Statements, err = s.attest(ctx, p, parent, tree)
+		return done.Statements, err
+	})
+	done.Promotion, done.Record = p.Promotion, done.Statements.Record
+	return done
+}
+
+// show commits a promotion to the live ref, whatever is there; a candidate without statements.
+func (s *scene) show(p *promotion, attest func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error)) string {
 	s.Helper()
 	var over git.Hash
 	at := ledger.Place{Branch: branch, Path: path}
@@ -116,16 +131,18 @@ func (s *scene) show(p *promotion, referrer digest.Digest) string {
 	}); err != nil {
 		s.Fatal(err)
 	}
-	claim := p.Claim
-	claim.Stage, claim.Release = p.stage, p.To.Release
-	results, err := ledger.NewWriter(s.remote(), nil).Write(s.Context(), []ledger.Change{{
+	change := ledger.Change{
 		Artifact: ledger.Artifact{
-			Claim: claim, Digests: p.release.Digests,
+			Claim: p.Claim, Digests: p.release.Digests,
 			Source: ledger.Origin{Commit: strings.Repeat("1", 40)}, GitOps: ledger.Origin{Commit: strings.Repeat("3", 40)},
 		},
-		Place: at, Promotion: &ledger.Promotion{Record: referrer, Expected: over}, Time: p.Time,
+		Place: at, Time: p.Time,
 		Tree: func(context.Context) (fs.FS, error) { return p.release.files, nil },
-	}})
+	}
+	if attest != nil {
+		change.Promotion = &ledger.Promotion{Attest: attest, Expected: over}
+	}
+	results, err := ledger.NewWriter(s.remote(), nil).Write(s.Context(), []ledger.Change{change})
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -137,11 +154,19 @@ func (s *scene) tag(r release) {
 	testworld.Tag(s, s.repository, r.desc, "production")
 }
 
+// attach attaches a record in the registry.
+func (s *scene) attach(p *promotion, done *live.Promotion) {
+	s.Helper()
+	if _, err := sign.Attach(s.Context(), s.repository, p.release.desc, done.Statements.Bundles...); err != nil {
+		s.Fatal(err)
+	}
+}
+
 // promote does all of it.
 func (s *scene) promote(p *promotion) *live.Promotion {
 	s.Helper()
-	done := s.record(p)
-	done.Commit = s.show(p, done.Referrer)
+	done := s.commit(p)
+	s.attach(p, done)
 	s.tag(p.release)
 	return done
 }
@@ -154,6 +179,12 @@ func (s *scene) chain(n int) []*live.Promotion {
 		all = append(all, s.promote(s.next(all[i-1], s.release(i))))
 	}
 	return all
+}
+
+// setBack points the live ref at a commit, as a forced push does.
+func (s *scene) setBack(commit string) {
+	s.Helper()
+	testworld.Git(s, s.bare, "update-ref", "refs/heads/"+branch, commit)
 }
 
 // clone is a work tree of the live ref, for what people do by hand; it is pushed by push.

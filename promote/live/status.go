@@ -72,13 +72,16 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 		}
 		s, err := Open(ctx, files, declared, client, remotes)
 		if err == nil {
-			status.State, err = Read(ctx, s)
+			status.State, err = ReadGit(ctx, s)
 		}
 		if err == nil && status.Live != nil {
 			status.Since, err = since(ctx, s, *status.Live, now)
 		}
+		if err == nil {
+			err = s.Witness(ctx, &status.State)
+		}
 		if errors.Is(err, ErrBroken) {
-			broken, err = err, nil
+			status.Live, broken, err = nil, err, nil
 		}
 		return err
 	})
@@ -129,13 +132,16 @@ func head(ctx context.Context, declared pipeline.Expanded, remotes verify.Remote
 
 // Consistent reports whether tag and live ref name the same promotion, and returns a sentence for people.
 func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
-	stage, place := declared.Stage, PlaceOf(declared)
+	stage, place := declared.Stage, declared.LiveRef()
 	switch {
 	case s.Live == nil && s.Tag != "":
 		return false, fmt.Sprintf("tag %s names %s, and nothing was promoted: delete the tag, or promote with «lockage promote %s»", stage, s.Tag, stage)
 	case s.Drift():
 		return false, fmt.Sprintf("tag %s names %s, and %s (%s) is live: «lockage promote %s» repairs it",
 			stage, cmp.Or(s.Tag, "nothing"), s.Live.To.Digest, s.Live.To.Release, stage)
+	case s.Unpromoted != nil && s.Live != nil && s.Unpromoted.Digest() == s.Live.To.Digest:
+		return false, fmt.Sprintf("branch %s has other files than promotion %d (commit %s) in %s: somebody changed them there; «lockage promote %s --release %s» puts them back",
+			place.Branch, s.Live.Sequence, s.Live.Commit, place.Path, stage, s.Live.To.Release)
 	case s.Unpromoted != nil:
 		what := "something else than an artifact of lockage"
 		if s.Unpromoted.Lockage.Release != "" {
@@ -146,9 +152,6 @@ func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
 	case s.Live == nil:
 		return true, "nothing was promoted yet"
 	}
-	reason := fmt.Sprintf("tag %s names %s, promotion %d of %s, recorded by key %s", stage, s.Tag, s.Live.Sequence, s.Live.Time.Format(time.RFC3339), s.Live.Key)
-	if s.Live.Commit != "" {
-		reason += fmt.Sprintf(", and so does commit %s of branch %s", s.Live.Commit, place.Branch)
-	}
-	return true, reason
+	return true, fmt.Sprintf("tag %s names %s, promotion %d of %s, recorded by key %s in commit %s of branch %s",
+		stage, s.Tag, s.Live.Sequence, s.Live.Time.Format(time.RFC3339), s.Live.Key, s.Live.Commit, place.Branch)
 }

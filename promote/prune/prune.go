@@ -216,7 +216,6 @@ type stage struct {
 	tag        digest.Digest          // what the stage's tag names
 	kept       map[digest.Digest]bool // what is or was live within N
 	releases   map[string]bool        // of those
-	sequence   int                    // of the newest promotion; 0 for none
 	broken     error
 }
 
@@ -248,7 +247,6 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded) (*stage, 
 		s.kept[u.Digest()] = true
 	}
 	if err == nil && state.Live != nil {
-		s.sequence = state.Live.Sequence
 		err = s.keep(ctx, at, r.Keep)
 	}
 	if errors.Is(err, live.ErrBroken) {
@@ -264,7 +262,6 @@ func (s *stage) keep(ctx context.Context, at live.Stage, last int) error {
 		if err != nil {
 			return err
 		}
-		s.sequence = max(s.sequence, p.Sequence)
 		s.kept[p.To.Digest], s.releases[p.To.Release] = true, true
 		if seen++; seen == last {
 			break

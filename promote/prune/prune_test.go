@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -17,7 +16,6 @@ import (
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/promote/prune"
 	"github.com/lockage/lockage/sign"
-	"github.com/lockage/lockage/sign/predicate"
 )
 
 var deletable = registry.Options{Deletes: true}
@@ -88,22 +86,21 @@ func TestStays(t *testing.T) {
 		after  func(s *scene, desc ocispec.Descriptor)
 		reason string // why it is left; "" if the result does not name it
 	}{
-		"unsigned":                       {change: func(_ *scene, m *made) { m.key = nil }, reason: "the hydrator did not sign it"},
-		"signed by the wrong":            {change: func(s *scene, m *made) { m.key = s.promoter }, reason: "the hydrator did not sign it"},
-		"for another stage":              {change: func(_ *scene, m *made) { m.claim.Stage = "production" }, reason: "the hydrator did not sign it"},
-		"for another pipeline":           {change: func(_ *scene, m *made) { m.claim.Pipeline = "web" }, reason: "the hydrator did not sign it"},
-		"another repository":             {change: func(_ *scene, m *made) { m.claim.Repository = "ghcr.io/acme/app" }, reason: "the hydrator did not sign it"},
-		"another release":                {change: func(_ *scene, m *made) { m.claim.Release = release(2) }, reason: "signed it as " + release(2)},
-		"says another stage":             {change: func(_ *scene, m *made) { m.annotations[oci.AnnotationStage] = "production" }, reason: `stage "production"`},
-		"says no image":                  {change: func(_ *scene, m *made) { delete(m.annotations, oci.AnnotationImage) }, reason: "does not name its image and inputs"},
-		"says a kept release":            {change: func(_ *scene, m *made) { m.annotations[oci.AnnotationRelease] = release(4) }, reason: "somebody moved it"},
-		"under a kept release":           {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("staging", release(4))) }},
-		"under another's tag":            {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("staging", release(2))) }, reason: "somebody moved it"},
-		"under a tag of somebody":        {change: func(_ *scene, m *made) { m.tags = append(m.tags, "incident-42") }},
-		"under another stage's tag":      {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("production", release(1))) }},
-		"under the stage's own tag":      {change: func(_ *scene, m *made) { m.tags = append(m.tags, "staging") }},
-		"under something like ours":      {change: func(_ *scene, m *made) { m.tags = append(m.tags, "staging.git-1") }},
-		"live, and another tag names it": {after: func(s *scene, desc ocispec.Descriptor) { s.promotion(desc, 1, release(1)) }, reason: "a promotion of it is under way"},
+		"unsigned":                  {change: func(_ *scene, m *made) { m.key = nil }, reason: "the hydrator did not sign it"},
+		"signed by the wrong":       {change: func(s *scene, m *made) { m.key = s.promoter }, reason: "the hydrator did not sign it"},
+		"for another stage":         {change: func(_ *scene, m *made) { m.claim.Stage = "production" }, reason: "the hydrator did not sign it"},
+		"for another pipeline":      {change: func(_ *scene, m *made) { m.claim.Pipeline = "web" }, reason: "the hydrator did not sign it"},
+		"another repository":        {change: func(_ *scene, m *made) { m.claim.Repository = "ghcr.io/acme/app" }, reason: "the hydrator did not sign it"},
+		"another release":           {change: func(_ *scene, m *made) { m.claim.Release = release(2) }, reason: "signed it as " + release(2)},
+		"says another stage":        {change: func(_ *scene, m *made) { m.annotations[oci.AnnotationStage] = "production" }, reason: `stage "production"`},
+		"says no image":             {change: func(_ *scene, m *made) { delete(m.annotations, oci.AnnotationImage) }, reason: "does not name its image and inputs"},
+		"says a kept release":       {change: func(_ *scene, m *made) { m.annotations[oci.AnnotationRelease] = release(4) }, reason: "somebody moved it"},
+		"under a kept release":      {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("staging", release(4))) }},
+		"under another's tag":       {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("staging", release(2))) }, reason: "somebody moved it"},
+		"under a tag of somebody":   {change: func(_ *scene, m *made) { m.tags = append(m.tags, "incident-42") }},
+		"under another stage's tag": {change: func(_ *scene, m *made) { m.tags = append(m.tags, oci.CandidateTag("production", release(1))) }},
+		"under the stage's own tag": {change: func(_ *scene, m *made) { m.tags = append(m.tags, "staging") }},
+		"under something like ours": {change: func(_ *scene, m *made) { m.tags = append(m.tags, "staging.git-1") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -128,22 +125,6 @@ func TestStays(t *testing.T) {
 	}
 }
 
-// promotion attaches the record of a promotion to staging.
-func (s *scene) promotion(desc ocispec.Descriptor, sequence int, release string) {
-	s.Helper()
-	r := predicate.Promotion{
-		Claim:  sign.Claim{Pipeline: "app", Stage: "staging", Release: release, Repository: s.repository.Name()},
-		Action: predicate.Promoted, Sequence: sequence,
-		To:   predicate.Artifact{Release: release, Digests: oci.Digests{Digest: desc.Digest, Content: digest.FromString("content")}},
-		Time: time.Unix(1774180800, 0),
-	}
-	statement, err := r.Statement()
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.attest(desc, s.promoter, statement)
-}
-
 // TestLiveInAnotherStage keeps a release in staging because it is live in production.
 func TestLiveInAnotherStage(t *testing.T) {
 	t.Parallel()
@@ -151,17 +132,7 @@ func TestLiveInAnotherStage(t *testing.T) {
 	old := s.publish(s.honest("staging", release(1)))
 	gone := s.publish(s.honest("staging", release(2)))
 	live := s.publish(s.honest("production", release(1)))
-	r := predicate.Promotion{
-		Claim:  sign.Claim{Pipeline: "app", Stage: "production", Release: release(1), Repository: s.repository.Name()},
-		Action: predicate.Promoted, Sequence: 1,
-		To:   predicate.Artifact{Release: release(1), Digests: oci.Digests{Digest: live.Digest, Content: digest.FromString("content")}},
-		Time: time.Unix(1774180800, 0),
-	}
-	statement, err := r.Statement()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.attest(live, s.promoter, statement)
+	s.promote("production", live, release(1))
 	s.tag(live, "production")
 	if got := s.prune(); got.Err != nil || !slices.Equal(removed(got), []digest.Digest{gone.Digest}) || !s.has(old.Digest) {
 		t.Errorf("%+v", got)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,11 +19,13 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/prune"
 	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // history is the policy ref by its releases, the newest first.
@@ -55,15 +58,12 @@ func release(n int) string { return testworld.Release(n) }
 
 func image(release string) digest.Digest { return digest.FromString("image of " + release) }
 
-// noRemotes opens no repository.
-type noRemotes struct{}
+// remotes opens the repository of live refs.
+type remotes struct{ origin *git.Remote }
 
-func (noRemotes) Remote(context.Context, string) (*git.Remote, error) {
-	return nil, errors.New("no remote")
-}
-
-func (noRemotes) Remotes(context.Context) ([]string, error) { return []string{"origin"}, nil }
-func (noRemotes) Root() string                              { return "" }
+func (r remotes) Remote(context.Context, string) (*git.Remote, error) { return r.origin, nil }
+func (remotes) Remotes(context.Context) ([]string, error)             { return []string{"origin"}, nil }
+func (remotes) Root() string                                          { return "" }
 
 // scene is a pipeline without mirrors, its releases 1 to 4, the newest last, and a registry.
 type scene struct {
@@ -92,7 +92,7 @@ func newScene(t *testing.T, options registry.Options) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.request = prune.Request{Pipelines: pipelines, Keep: 1, Files: s.files, PolicyRef: releases, Client: testworld.Client(), Remotes: noRemotes{}}
+	s.request = prune.Request{Pipelines: pipelines, Keep: 1, Files: s.files, PolicyRef: releases, Client: testworld.Client(), Remotes: remotes{testworld.Remote(t, testworld.GitServer(t, testworld.Bare(t, "")).URL)}}
 	return s
 }
 
@@ -144,6 +144,36 @@ func (s *scene) publish(m made) ocispec.Descriptor {
 	}
 	s.tag(a.Descriptor, m.tags...)
 	return a.Descriptor
+}
+
+// promote records on the live ref that an artifact is live in a stage.
+func (s *scene) promote(stage string, desc ocispec.Descriptor, release string) {
+	s.Helper()
+	claim := sign.Claim{Pipeline: "app", Stage: stage, Release: release, Repository: s.repository.Name()}
+	digests := oci.Digests{Digest: desc.Digest, Content: digest.FromString("content")}
+	change := ledger.Change{
+		Artifact: ledger.Artifact{Claim: claim, Digests: digests},
+		Place:    ledger.Place{Branch: "live/app/" + stage, Path: "manifests"},
+		Tree:     func(context.Context) (fs.FS, error) { return fstest.MapFS{"a.yaml": {Data: []byte("a: 1\n")}}, nil },
+		Promotion: &ledger.Promotion{Attest: func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error) {
+			statement, err := predicate.Promotion{
+				Claim: claim, Action: predicate.Promoted, Sequence: 1, To: predicate.Artifact{Release: release, Digests: digests},
+				Parent: string(parent), Tree: string(tree), Nonce: "random", Time: time.Unix(1774180800, 0),
+			}.Statement()
+			if err != nil {
+				return ledger.Statements{}, err
+			}
+			bundle, err := sign.Sign(ctx, s.promoter, statement)
+			return ledger.Statements{Record: bundle.Digest(), Bundles: []sign.Bundle{bundle}}, err
+		}},
+	}
+	origin, err := s.request.Remotes.Remote(s.Context(), "origin")
+	if err != nil {
+		s.Fatal(err)
+	}
+	if _, err := ledger.NewWriter(origin, nil).Write(s.Context(), []ledger.Change{change}); err != nil {
+		s.Fatal(err)
+	}
 }
 
 func (s *scene) attest(desc ocispec.Descriptor, key *sign.Key, statement sign.Statement) digest.Digest {

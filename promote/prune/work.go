@@ -183,16 +183,13 @@ func (w *work) prove(ctx context.Context, f *found) error {
 		return nil
 	}
 	statements, rejected := w.verifier.Verify(f.digest, bundles)
-	signatures, unfinished := w.sort(f, referrers, statements)
+	signatures := w.sort(f, referrers, statements)
 	switch {
 	case len(signatures) == 0:
 		f.left = "the hydrator did not sign it for this stage"
 		if len(rejected) > 0 {
 			f.left += ": " + rejected[0].Reason
 		}
-		return nil
-	case unfinished:
-		f.left = "a promotion of it is under way, or was not finished"
 		return nil
 	case f.release == "":
 		f.release = signatures[0]
@@ -221,8 +218,8 @@ func isRecord(d ocispec.Descriptor) bool {
 }
 
 // sort sorts what is attached to an artifact into records and statements. It returns the releases as which the hydrator
-// signed it for this stage, and whether it carries the record of a promotion that is not in force yet.
-func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.Verified) (signed []string, unfinished bool) {
+// signed it for this stage.
+func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.Verified) (signed []string) {
 	own := sign.Claim{Pipeline: w.declared.Pipeline, Stage: w.declared.Stage, Repository: w.repository.Name()}
 	signatures, records := map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, s := range statements {
@@ -236,8 +233,6 @@ func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.
 			}
 		case s.Identity() == pipeline.RolePromoter && s.PredicateType() == predicate.TypePromotion:
 			records[s.Bundle().Referrer] = true
-			r, err := predicate.ParsePromotion(s)
-			unfinished = unfinished || err == nil && r.Sequence > w.sequence
 		}
 	}
 	var last []digest.Digest
@@ -253,7 +248,7 @@ func (w *work) sort(f *found, referrers []ocispec.Descriptor, statements []sign.
 		}
 	}
 	f.statements = append(f.statements, last...)
-	return signed, unfinished
+	return signed
 }
 
 // remove removes an artifact: tags, manifest, what is attached. It stops after the tags, and returns why, if the artifact was

@@ -271,7 +271,7 @@ func (f Finder) branch(ctx context.Context, name string) ([]stagediff.Version, e
 
 // showsStage reports whether a branch is for a stage: by its declaration, or by the branch's own metadata.
 func showsStage(ctx context.Context, remote *git.Remote, branch string, declared pipeline.Expanded) (bool, error) {
-	if branch == declared.Mirror.Branch || branch == live.PlaceOf(declared).Branch {
+	if branch == declared.Mirror.Branch || branch == declared.LiveRef().Branch {
 		return true, nil
 	}
 	shown, ok, err := ledger.Shown(ctx, remote, ledger.Place{Branch: branch, Path: declared.Mirror.Path})

@@ -27,7 +27,6 @@ package pullrequest
 import (
 	"context"
 
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 )
 
@@ -48,13 +47,6 @@ type Forge interface {
 	MaxBody() int
 	Kind() forge.Kind
 }
-
-// RollbackBranch returns the review branch that proposes to roll a stage back to a release.
-func RollbackBranch(p, stage, release string) string {
-	return pipeline.ReviewBranch(p, stage, rollback+release)
-}
-
-const rollback = "rollback-"
 
 // StatusContext returns the name of a stage's commit status.
 func StatusContext(stage string) string { return "lockage/" + stage }

@@ -13,7 +13,7 @@ import (
 	"github.com/lockage/lockage/ledger"
 )
 
-// Proposal is the content of a pull request. A promotion is proposed for a rollback only.
+// Proposal is the content of a pull request.
 type Proposal struct {
 	ledger.Change        // from its review branch into its place
 	Commit        string // head of the review branch
@@ -27,8 +27,6 @@ type Proposal struct {
 	// Older reports whether a release of the same stage is older than this one. Nil means that none is.
 	Older func(release string) bool
 }
-
-func (p Proposal) rollback() bool { return p.Promotion != nil }
 
 // Kept is the pull request of a proposal.
 type Kept struct {
@@ -73,7 +71,7 @@ func (k *Keeper) Keep(ctx context.Context, p Proposal) (Kept, error) {
 	}
 	request := forge.Request{
 		Head: p.Review, Base: p.Branch, Commit: p.Commit, Title: p.title(),
-		Labels: p.Mirror.Labels, Reviewers: p.Mirror.Reviewers, Draft: p.Mirror.Draft && !p.rollback(),
+		Labels: p.Mirror.Labels, Reviewers: p.Mirror.Reviewers, Draft: p.Mirror.Draft,
 	}
 	var kept Kept
 	var warnings []string
@@ -109,12 +107,12 @@ func (k *Keeper) Keep(ctx context.Context, p Proposal) (Kept, error) {
 
 // key returns a hash of all that the text is made from, except for what the commits determine.
 func (k *Keeper) key(p Proposal) string {
-	return hash(fmt.Sprintf("%d %q %q %q %q %q %t %t %q %q %q", version, p.title(), p.Commit, p.Branch, p.On, p.Reference(), p.Mirror.ShowsLive(), p.rollback(),
+	return hash(fmt.Sprintf("%d %q %q %q %q %q %t %q %q %q", version, p.title(), p.Commit, p.Branch, p.On, p.Reference(), p.Mirror.ShowsLive(),
 		p.Image, k.link(p.Source), k.link(p.GitOps)))
 }
 
 // version of the text: another one replaces all texts.
-const version = 2
+const version = 3
 
 // link returns the page of a commit, or "".
 func (k *Keeper) link(o ledger.Origin) string { return k.forge.CommitURL(o.URL, o.Commit) }
@@ -131,7 +129,7 @@ func (k *Keeper) text(ctx context.Context, p Proposal, key string) (string, erro
 // status returns the commit status of a proposal's head before any decision.
 func (p Proposal) status() forge.Status {
 	s := forge.Status{Context: StatusContext(p.Stage), State: forge.Success, Description: "is artifact " + p.Digest.String()}
-	if p.Mirror.ShowsLive() && !p.rollback() {
+	if p.Mirror.ShowsLive() {
 		s.State, s.Description = forge.Pending, "not promoted yet: artifact "+p.Digest.String()
 	}
 	return s
@@ -141,7 +139,7 @@ func (p Proposal) status() forge.Status {
 // asked already, and is asked for new pull requests only.
 func (k *Keeper) autoMerge(ctx context.Context, p Proposal, kept *Kept) error {
 	switch {
-	case !p.Mirror.AutoMerge || p.rollback():
+	case !p.Mirror.AutoMerge:
 		return nil
 	case p.Mirror.ShowsLive():
 		kept.Warnings = append(kept.Warnings, "mirror.autoMerge has no effect with mirror.when: promote: promotion merges")
@@ -164,7 +162,7 @@ func (k *Keeper) supersede(ctx context.Context, p Proposal, kept *Kept) error {
 	family := pipeline.ReviewBranch(p.Pipeline, p.Stage, "")
 	for i, other := range k.open {
 		release, ours := strings.CutPrefix(other.Head.Name, family)
-		if !ours || other.Head.Name == p.Review || other.State != forge.StateOpen || strings.HasPrefix(release, rollback) || !p.Older(release) {
+		if !ours || other.Head.Name == p.Review || other.State != forge.StateOpen || !p.Older(release) {
 			continue
 		}
 		if err := k.forge.Supersede(ctx, other, kept.PullRequest); err != nil {

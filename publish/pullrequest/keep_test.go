@@ -148,10 +148,6 @@ func TestKeepSupersedes(t *testing.T) {
 		p.Older = nil
 		keep(t, f, p)
 	}
-	back := proposal(0)
-	back.Review = pullrequest.RollbackBranch("web", "production", back.Release)
-	back.Older = nil
-	keep(t, f, back)
 	other := proposal(0)
 	other.Stage, other.Review, other.Older = "production-eu", pipeline.ReviewBranch("web", "production-eu", other.Release), nil
 	keep(t, f, other)
@@ -165,7 +161,7 @@ func TestKeepSupersedes(t *testing.T) {
 	if err != nil || len(kept.Superseded) != 1 || kept.Superseded[0] != "https://forge/1" {
 		t.Errorf("%+v, %v", kept, err)
 	}
-	asks(t, f, "list review/", "supersede 1 by 2") // neither the newer one, nor a rollback, nor another stage's
+	asks(t, f, "list review/", "supersede 1 by 2") // neither the newer one nor another stage's
 	if _, err := k.Keep(t.Context(), p); err != nil {
 		t.Error(err)
 	}

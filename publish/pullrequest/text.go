@@ -15,11 +15,7 @@ const minChanges = 4096
 
 // title returns the pull request's title: «pipeline/stage: release».
 func (p Proposal) title() string {
-	verb := ""
-	if p.rollback() {
-		verb = "back to "
-	}
-	return fmt.Sprintf("%s/%s: %s%s", p.Pipeline, p.Stage, verb, p.Release)
+	return fmt.Sprintf("%s/%s: %s", p.Pipeline, p.Stage, p.Release)
 }
 
 // body writes the description, within the forge's limit.
@@ -61,11 +57,7 @@ func (k *Keeper) body(p Proposal, changes diff.Changes, known bool) (string, err
 }
 
 func (p Proposal) next() string {
-	switch {
-	case p.rollback():
-		return fmt.Sprintf("**Merge this to roll back.** %s is protected, so that lockage could not write it itself. The files are those that were live "+
-			"before; the next run of `lockage promote` or `lockage rollback` moves the registry's tag.", code(p.Branch))
-	case p.Mirror.ShowsLive():
+	if p.Mirror.ShowsLive() {
 		return fmt.Sprintf("**Approve this, and do not merge it.** An approval counts for this head commit only. When all gates of the stage pass, "+
 			"`lockage promote %s` merges it; the status %s shows what is missing. A merge by hand deploys what nobody promoted.",
 			plain(p.Stage), code(StatusContext(p.Stage)))

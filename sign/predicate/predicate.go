@@ -18,8 +18,8 @@
 // anything negative, since many readers take any statement by a trusted key as approval.
 // [Promotion.Summary] is the same as a SLSA verification summary, for readers that do not know lockage.
 //
-// A record proves that the promoter decided. The live ref, whose history names it, proves that it came into force: see
-// package live.
+// A record proves that the promoter decided. It is in force in one commit only: the one on the live ref that holds it, shows
+// the tree that it names, and follows the commit that it names (package live).
 package predicate
 
 import (

@@ -54,7 +54,10 @@ type Promotion struct {
 	Sequence   int           `json:"sequence"` // 1 for the stage's first record
 	From       *Artifact     `json:"from,omitempty"`
 	To         Artifact      `json:"to"`
-	Previous   digest.Digest `json:"previous,omitempty"` // the record before: digest of the manifest that attaches it
+	Previous   digest.Digest `json:"previous,omitempty"` // the record before: digest of its bundle
+	Parent     string        `json:"parent,omitempty"`   // the commit that the record's own follows on the live ref; "" for the first
+	Tree       string        `json:"tree"`               // Git's id of the folder that the commit shows, without the statements in it
+	Nonce      string        `json:"nonce"`              // random: no two records are alike
 	Policy     Policy        `json:"policy"`
 	Checks     []Check       `json:"checks"`
 	Reason     string        `json:"reason,omitempty"` // that a person gave
@@ -82,8 +85,8 @@ func ParsePromotion(v sign.Verified) (Promotion, error) {
 		return r, fmt.Errorf("the record promotes %s, and is about %s", r.To.Digest, v.Digest())
 	case r.Sequence < 1, (r.Sequence == 1) != (r.Previous == ""):
 		return r, fmt.Errorf("the record has number %d and names %q as the one before", r.Sequence, r.Previous)
-	case r.Time.IsZero():
-		return r, errors.New("the record has no time")
+	case r.Time.IsZero(), r.Tree == "", r.Nonce == "":
+		return r, errors.New("the record lacks its time, tree or nonce")
 	case r.Previous != "" && r.Previous.Validate() != nil:
 		return r, fmt.Errorf("the record names %q as the one before", r.Previous)
 	}
