@@ -57,7 +57,7 @@ func (j *judgement) outcome() error {
 
 // judge decides whether a release may be promoted to a stage: it verifies the candidate, and judges order and gates.
 func (r *run) judge(ctx context.Context, s *stage, f lock.File, candidate digest.Digest) (*judgement, error) {
-	j, err := r.examine(ctx, s, f, candidate, false)
+	j, err := r.examine(ctx, s, f, candidate, nil)
 	if err != nil || j.checks.Result() != policy.Pass {
 		return j, err // an artifact that does not verify is not judged further
 	}
@@ -66,7 +66,7 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File, candidate digest
 
 // examine verifies an artifact of a release in the stage's repository. The stage branch need not show it if it was live
 // before, or if people review it: then the review's gate checks more.
-func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact digest.Digest, wasLive bool) (*judgement, error) {
+func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact digest.Digest, was *live.Promotion) (*judgement, error) {
 	j := &judgement{lock: f, artifact: predicate.Artifact{Release: f.ReleaseID, Digests: oci.Digests{Digest: artifact}}}
 	var err error
 	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
@@ -81,9 +81,11 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 		Files:         r.files,
 		PolicyRef:     r.policyRef,
 		Remotes:       r.Workspace.Repository,
-		WithoutMirror: wasLive || j.declared.Mirror.Reviewed(),
+		WithoutMirror: was != nil || j.declared.Mirror.Reviewed(),
 	}
-	if !wasLive {
+	if was != nil {
+		request.Statements = was.Statements.Bundles
+	} else {
 		request.Reference = oci.CandidateTag(s.stage.Name, f.ReleaseID)
 		request.Candidates, request.Name = s.candidates, verify.NameOf(j.declared, f.ReleaseID)
 	}

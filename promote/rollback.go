@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -20,8 +21,8 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.result.Release, s.result.To = to.Release, &to
-	if to.Digest == current.To.Digest {
+	s.result.Release, s.result.To = to.Release, &to.To
+	if to.To.Digest == current.To.Digest {
 		s.result.Action = Unchanged
 		return nil
 	}
@@ -29,7 +30,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	j, err := r.examine(ctx, s, f, to.Digest, true)
+	j, err := r.examine(ctx, s, f, to.To.Digest, to)
 	if err != nil {
 		return err
 	}
@@ -37,33 +38,33 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if err := j.outcome(); err != nil {
 		return err
 	}
-	if j.artifact.Content != to.Content {
-		return fmt.Errorf("%w: by its record, %s has the content %s, but it has %s", policy.ErrDenied, to.Digest, to.Content, j.artifact.Content)
+	if j.artifact.Content != to.To.Content {
+		return fmt.Errorf("%w: by its record, %s has the content %s, but it has %s", policy.ErrDenied, to.To.Digest, to.To.Content, j.artifact.Content)
 	}
 	s.result.Action = RolledBack
 	return r.apply(ctx, s, j)
 }
 
-// before finds the artifact to return to among those that were live.
-func (r *run) before(ctx context.Context, s *stage) (predicate.Artifact, error) {
+// before finds the promotion to return to among those of the stage.
+func (r *run) before(ctx context.Context, s *stage) (*live.Promotion, error) {
 	var back rollbacks
 	again := map[string]bool{} // releases and artifacts that were promoted after they had been left
 	for p, err := range r.chain(ctx, s).first(maxLookback) {
 		if err != nil {
-			return predicate.Artifact{}, denied(err)
+			return nil, denied(err)
 		}
 		left := back.undid(p) != nil && !again[p.To.Release] && !again[p.To.Digest.String()]
 		switch {
 		case r.Release != "" && p.To.Release == r.Release:
-			return p.To, nil
+			return &p, nil
 		case r.Release == "" && p.To.Content != s.state.Live.To.Content && !left:
-			return p.To, nil
+			return &p, nil
 		}
 		again[p.To.Digest.String()] = true
 		again[p.To.Release] = again[p.To.Release] || p.Action != predicate.RolledBack
 	}
 	if r.Release != "" {
-		return predicate.Artifact{}, fmt.Errorf("%w: release %s was not live in %s; see `lockage history %s`", errNothingBefore, r.Release, s.stage.Name, s.stage.Name)
+		return nil, fmt.Errorf("%w: release %s was not live in %s; see `lockage history %s`", errNothingBefore, r.Release, s.stage.Name, s.stage.Name)
 	}
-	return predicate.Artifact{}, fmt.Errorf("%w: nothing else was live in %s before", errNothingBefore, s.stage.Name)
+	return nil, fmt.Errorf("%w: nothing else was live in %s before", errNothingBefore, s.stage.Name)
 }

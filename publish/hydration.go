@@ -143,7 +143,7 @@ func (s *stage) push(ctx context.Context, packed oci.Artifact) error {
 // sign signs what the hydrator has to sign of the stage's entry, and attaches it. What an earlier run attached that ended before
 // it came to the ledger is not signed again.
 func (s *stage) sign(ctx context.Context, desc ocispec.Descriptor) error {
-	attached, err := sign.Find(ctx, s.store, desc)
+	attached, err := sign.Find(ctx, s.store, desc, s.hydrator.Fingerprints()...)
 	if err != nil {
 		return err
 	}

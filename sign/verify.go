@@ -145,7 +145,7 @@ type Rejected struct {
 // Verify reads everything attached to a digest and proves what can be proven by the verifier's identities. An error
 // means that it could not be read, not that nothing is proven.
 func Verify(ctx context.Context, store Reader, subject ocispec.Descriptor, verifier *Verifier) ([]Verified, []Rejected, error) {
-	bundles, err := Find(ctx, store, subject, verifier.fingerprints()...)
+	bundles, err := Find(ctx, store, subject, verifier.Fingerprints()...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -243,8 +243,8 @@ func (v *Verifier) byHint(hint string) []trusted {
 	return append(order, v.trusted[i+1:]...)
 }
 
-// fingerprints lists the trusted keys.
-func (v *Verifier) fingerprints() []string {
+// Fingerprints lists the trusted keys.
+func (v *Verifier) Fingerprints() []string {
 	keys := make([]string, len(v.trusted))
 	for i, t := range v.trusted {
 		keys[i] = t.fingerprint

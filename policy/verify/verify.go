@@ -50,7 +50,9 @@ type Request struct {
 	// Candidates are those of the ledger, if the artifact must be the candidate of Release there; see [ReadCandidates].
 	Candidates *ledger.Candidates
 	Name       ledger.Candidate // of its entry
-	Files      fs.FS            // of the GitOps repository at the policy ref
+	// Statements are those of the hydrator, if a promotion has recorded them; nil to read the registry's.
+	Statements []sign.Bundle
+	Files      fs.FS // of the GitOps repository at the policy ref
 	PolicyRef  PolicyRef
 	Remotes    Remotes // of stage branches
 	// WithoutMirror leaves out the stage branch, which has moved on where the artifact is an old one.
@@ -161,7 +163,10 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 // hydration proves what the hydrator said: of a candidate what the ledger holds, else what the registry does. An entry that says
 // more than was signed counts for nothing.
 func (e *Examined) hydration(ctx context.Context, r Request, desc ocispec.Descriptor, hydrator *sign.Verifier) (policy.Hydration, error) {
-	if e.Entry == nil {
+	switch {
+	case e.Entry == nil && r.Statements != nil:
+		return proven(ctx, hydrator, desc.Digest, r.Statements, r.PolicyRef)
+	case e.Entry == nil:
 		return Hydration(ctx, r.Repository, desc, hydrator, r.PolicyRef)
 	}
 	h, proven, err := Entry(ctx, *e.Entry, hydrator, r.PolicyRef)
@@ -215,7 +220,7 @@ func Expect(file lock.File, claim sign.Claim) policy.Expectation {
 
 // Hydration reads and proves what a hydrator said about an artifact, see [policy.Hydration].
 func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor, hydrator *sign.Verifier, policyRef PolicyRef) (policy.Hydration, error) {
-	bundles, err := sign.Find(ctx, reader, desc)
+	bundles, err := sign.Find(ctx, reader, desc, hydrator.Fingerprints()...)
 	if err != nil {
 		return policy.Hydration{}, err
 	}

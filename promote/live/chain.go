@@ -122,7 +122,7 @@ func (s Stage) records(ctx context.Context, artifact digest.Digest) ([]Promotion
 	bundles, err := sign.Read(ctx, s.Artifacts, artifact, slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
 		kind, ok := d.Annotations[sign.AnnotationPredicateType]
 		return ok && kind != predicate.TypePromotion
-	}))
+	}), s.Promoter.Fingerprints()...)
 	if err != nil {
 		return nil, err
 	}

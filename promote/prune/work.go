@@ -174,7 +174,7 @@ func (w *work) prove(ctx context.Context, f *found) error {
 		f.left = fmt.Sprintf("%d manifests are attached to it, and at most %d are read", n, sign.MaxBundles)
 		return nil
 	}
-	bundles, err := sign.Read(ctx, w.repository, f.digest, referrers)
+	bundles, err := sign.Read(ctx, w.repository, f.digest, referrers, w.verifier.Fingerprints()...)
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
