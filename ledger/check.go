@@ -93,7 +93,7 @@ func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Dig
 	}
 	head := tips[at.Branch]
 	if head == "" {
-		return "", nil, fmt.Errorf("artifact %s is %w: the branch does not exist", artifact, ErrNotShown)
+		return "", nil, fmt.Errorf("artifact %s is %w: no such branch", artifact, ErrNotShown)
 	}
 	var commit git.Hash
 	var items []git.Item

@@ -1,7 +1,6 @@
 package promote
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -43,9 +41,13 @@ func (r *run) record(ctx context.Context, s *stage, j *judgement) (predicate.Pro
 		if rec.Time.Before(before.Time) {
 			return rec, fmt.Errorf("clock skew: it is %s here, before the previous promotion at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
 		}
-		if on, err := r.policyRef.Contains(ctx, before.Policy.Commit); err != nil || !on {
-			return rec, cmp.Or(err, fmt.Errorf("%w: %s is not a descendant of commit %.12s, by which the previous promotion was judged: it is an older state of it, or its history was rewritten",
-				policy.ErrDenied, r.policyRef.Name(), before.Policy.Commit))
+		on, err := r.policyRef.Contains(ctx, before.Policy.Commit)
+		if err != nil {
+			return rec, err
+		}
+		if !on {
+			s.note("%s does not contain commit %.12s, by which the previous promotion was judged: it was set back, or its history was rewritten",
+				r.policyRef.Name(), before.Policy.Commit)
 		}
 	}
 	for _, c := range j.checks {

@@ -72,13 +72,7 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 		}
 		s, err := Open(ctx, files, declared, client, remotes)
 		if err == nil {
-			status.State, err = ReadGit(ctx, s)
-		}
-		if err == nil && status.Live != nil {
-			status.Since, err = since(ctx, s, *status.Live, now)
-		}
-		if err == nil {
-			err = s.Witness(ctx, &status.State)
+			err = status.read(ctx, s, now)
 		}
 		if errors.Is(err, ErrBroken) {
 			status.Live, broken, err = nil, err, nil
@@ -98,6 +92,19 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 		err = broken
 	}
 	return status, err
+}
+
+// read reads what is live, from Git first: where the registry does not answer, that is known all the same.
+func (s *Status) read(ctx context.Context, stage Stage, now time.Time) (err error) {
+	if s.State, err = ReadGit(ctx, stage); err != nil {
+		return err
+	}
+	if s.Live != nil {
+		if s.Since, err = since(ctx, stage, *s.Live, now); err != nil {
+			return err
+		}
+	}
+	return stage.Witness(ctx, &s.State)
 }
 
 // candidateOf returns the ledger's entry of a release, which is not proven; zero for none.
