@@ -51,7 +51,7 @@ func Names(differences []Difference) string {
 // whose content digest is content. No difference means that both are equal, bit for bit. The error is ErrNotShown if no
 // commit shows the artifact.
 func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content digest.Digest, tree fs.FS) (git.Hash, []Difference, error) {
-	commit, items, err := find(ctx, remote, at, artifact)
+	commit, shows, err := find(ctx, remote, at, artifact)
 	if err != nil {
 		return "", nil, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
 	}
@@ -59,7 +59,11 @@ func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content 
 	if err != nil {
 		return commit, nil, err
 	}
-	if differences := compare(items, itemsOf(files)); len(differences) > 0 {
+	differences := compare(shows.files, itemsOf(files))
+	if shows.attributes == "" && !slices.ContainsFunc(differences, func(d Difference) bool { return d.Path == attributesFile }) {
+		differences = append(differences, Difference{"removed", attributesFile})
+	}
+	if len(differences) > 0 {
 		return commit, differences, nil
 	}
 	// Git's ids are equal; the digest that was signed decides.
@@ -86,17 +90,17 @@ func Shown(ctx context.Context, remote *git.Remote, at Place) (Metadata, bool, e
 }
 
 // find walks back from the branch's head. Metadata decides; the trailers of our other commits save reading their files.
-func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Digest) (git.Hash, []git.Item, error) {
+func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Digest) (git.Hash, folder, error) {
 	tips, err := remote.Tips(ctx, at.Branch)
 	if err != nil {
-		return "", nil, err
+		return "", folder{}, err
 	}
 	head := tips[at.Branch]
 	if head == "" {
-		return "", nil, fmt.Errorf("artifact %s is %w: no such branch", artifact, ErrNotShown)
+		return "", folder{}, fmt.Errorf("artifact %s is %w: no such branch", artifact, ErrNotShown)
 	}
 	var commit git.Hash
-	var items []git.Item
+	var shows folder
 	var visited, foreign int
 	err = remote.Log(ctx, head, func(c git.Commit) (bool, error) {
 		visited++
@@ -113,13 +117,13 @@ func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Dig
 		if err != nil || !ok || m.Digest() != artifact {
 			return more, err
 		}
-		commit, items = c.Hash, f.files
+		commit, shows = c.Hash, f
 		return false, nil
 	})
 	if err == nil && commit == "" {
 		err = fmt.Errorf("artifact %s is %w in %s by any of its newest %d commits", artifact, ErrNotShown, at.Path, visited)
 	}
-	return commit, items, err
+	return commit, shows, err
 }
 
 func compare(got, want []git.Item) []Difference {
@@ -184,16 +188,26 @@ type folder struct {
 	metadata, attributes, statements git.Hash   // "" if absent
 }
 
+// resets and generates are Git's ids of our .gitattributes.
+var resets, generates = git.BlobID([]byte(resetAttributes)), git.BlobID([]byte(generatedAttributes))
+
+// attributes returns the content of .gitattributes beside the files of a change.
+func (c Change) attributes() string {
+	if c.Attributes {
+		return generatedAttributes
+	}
+	return resetAttributes
+}
+
 // split separates the artifact's files from those beside them. A .gitattributes with other content than ours is one of
 // the artifact's: it could change how all the others are checked out, and hide them from reviewers.
 func split(items []git.Item) folder {
 	var f folder
-	ours := git.BlobID([]byte(attributes))
 	for _, item := range items {
 		switch {
 		case item.Path == MetadataFile && item.Mode == git.ModeFile:
 			f.metadata = item.ID
-		case item.Path == attributesFile && item.Mode == git.ModeFile && item.ID == ours:
+		case item.Path == attributesFile && item.Mode == git.ModeFile && (item.ID == resets || item.ID == generates):
 			f.attributes = item.ID
 		case item.Path == StatementsFile && item.Mode == git.ModeFile:
 			f.statements = item.ID
@@ -220,12 +234,8 @@ func (f folder) read(ctx context.Context, d *git.Draft) (Metadata, bool, error) 
 // shows reports whether the folder is what Write would make of a change, except for the GitOps commit of a promotion. All of it
 // is computed from Git's objects: what the metadata says of its own folder proves nothing.
 func (f folder) shows(m Metadata, c Change) bool {
-	want := git.Hash("")
-	if c.Attributes {
-		want = git.BlobID([]byte(attributes))
-	}
 	tree, err := git.TreeID(f.files)
-	if err != nil || f.attributes != want {
+	if err != nil || f.attributes != git.BlobID([]byte(c.attributes())) {
 		return false
 	}
 	if c.Hydration == nil || c.Review != "" {

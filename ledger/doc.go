@@ -15,8 +15,9 @@
 //
 //   - hydrator.metadata, in the format of Argo CD's source hydrator: repoURL and drySha name the GitOps commit that was
 //     hydrated, references the source commit. The key lockage holds [Facts].
-//   - on request, .gitattributes, which marks all of it as generated for the diff views of GitHub, GitLab and Gitea. One
-//     with any other content counts as a file that somebody added: it could change how the others are checked out.
+//   - .gitattributes, which resets what another one above the path says, since that could change how the files are checked
+//     out and shown; on request it marks all of them as generated, for the diff views of GitHub, GitLab and Gitea. One with
+//     any other content counts as a file that somebody added.
 //
 // The candidates of one call are one commit a branch, with the trailers Lockage-Release, Lockage-Artifact, Lockage-Content,
 // Lockage-Source and Lockage-Gitops (both URL@commit); if there are several, artifact and content have the stage before them.
@@ -50,12 +51,11 @@
 // the versions of a place. It trusts nothing: the record that the metadata names proves that a version was promoted.
 package ledger
 
-// The files beside the artifact's. The attributes mark the others as generated.
+// The files beside the artifact's.
 const (
 	MetadataFile   = "hydrator.metadata"
 	StatementsFile = "attestations.jsonl" // of promotions only
 	attributesFile = ".gitattributes"
-	attributes     = "* linguist-generated gitlab-generated\n"
 )
 
 // entrySuffix ends the names of entries on a candidates branch.
@@ -63,6 +63,12 @@ const entrySuffix = ".jsonl"
 
 // MaxCandidates is the number of entries of a stage above which older ones are removed from the tip.
 const MaxCandidates = 20
+
+// The contents of .gitattributes. Git takes the file that is nearest to a path, and of its lines the last one.
+const (
+	resetAttributes     = "* !text !eol !crlf !ident !filter !working-tree-encoding !diff !merge !whitespace !export-ignore !export-subst\n"
+	generatedAttributes = resetAttributes + "* linguist-generated gitlab-generated\n"
+)
 
 // Bounds on reading and on retries.
 const (

@@ -155,7 +155,8 @@ Lockage-Gitops: https://git.example.com/gitops.git@` + testworld.CommitID(1)
 	if got := testworld.Git(t, f.bare, "log", "-1", "--format=%an <%ae> %aI %cI", "stage/staging"); got != "lockage <noreply@lockage.dev> 2026-03-22T12:00:00+00:00 2026-03-22T12:00:00+00:00" {
 		t.Errorf("commit: %s", got)
 	}
-	if got := testworld.Git(t, f.bare, "ls-tree", "-r", "--format=%(objectmode) %(path)", "stage/staging"); got != `100644 apps/web/staging/deployment-web.yaml
+	if got := testworld.Git(t, f.bare, "ls-tree", "-r", "--format=%(objectmode) %(path)", "stage/staging"); got != `100644 apps/web/staging/.gitattributes
+100644 apps/web/staging/deployment-web.yaml
 100644 apps/web/staging/hydrator.metadata
 100644 apps/web/staging/service-web.yaml` {
 		t.Errorf("files:\n%s", got)
@@ -336,7 +337,7 @@ func TestManyPipelinesOnOneBranch(t *testing.T) {
 	if got := strings.Count(testworld.Git(t, f.bare, "log", "-1", "--format=%(trailers:key=Lockage-Artifact,valueonly)", "all"), "staging registry.example.com/web@sha256:"); got != n {
 		t.Errorf("%d trailers", got)
 	}
-	if got := strings.Count(testworld.Git(t, f.bare, "ls-tree", "-r", "--name-only", "all"), "\n") + 1; got != 2*n {
+	if got := strings.Count(testworld.Git(t, f.bare, "ls-tree", "-r", "--name-only", "all"), "\n") + 1; got != 3*n {
 		t.Errorf("%d files", got)
 	}
 	for _, e := range entries {
@@ -491,5 +492,11 @@ func TestAttributesByHand(t *testing.T) {
 	}
 	if got := check(t, f.remote(t), e); got != "[]" {
 		t.Errorf("written anew: %s", got)
+	}
+	testworld.Git(t, dir, "pull", "-q")
+	testworld.Git(t, dir, "rm", "-q", e.Path+"/.gitattributes")
+	commitAndPush(t, dir, "no attributes")
+	if got := check(t, f.remote(t), e); got != "[removed .gitattributes]" {
+		t.Errorf("removed: %s", got)
 	}
 }

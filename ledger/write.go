@@ -335,9 +335,7 @@ func (c *pendingChange) replace(ctx context.Context) error {
 	}
 	files := maps.Clone(c.files)
 	files[MetadataFile] = metadata
-	if c.Attributes {
-		files[attributesFile] = []byte(attributes)
-	}
+	files[attributesFile] = []byte(c.attributes())
 	if c.Promotion != nil {
 		tree, err := git.TreeID(itemsOf(files))
 		if err != nil {
