@@ -106,8 +106,8 @@ func sharedBranch(t *testing.T, w forgeWorld) {
 	if len(folders) != pipelines {
 		t.Errorf("the branch has %d folders, want %d", len(folders), pipelines)
 	}
-	if commits := strings.TrimSpace(w.repo.Git(t, "", "rev-list", "--count", "origin/everything")); commits != fmt.Sprint(pipelines) {
-		t.Errorf("%s commits of %d pipelines: two processes made one twice", commits, pipelines)
+	if commits := strings.TrimSpace(w.repo.Git(t, "", "rev-list", "--count", "origin/everything")); commits != "1" && commits != "2" {
+		t.Errorf("%s commits of two processes for %d pipelines", commits, pipelines)
 	}
 	w.command("gitops", w.bin, "verify", "-f", "pipelines/*.yaml", "branch:everything")
 }

@@ -204,7 +204,7 @@ func TestTogether(t *testing.T) {
 			w.command("gitops", bin, "verify", "staging")
 			w.judgeSignatures(first[0])
 
-			older := decode[hydration](t, w.command("older", bin, "hydrate", "-o", "json"))
+			older := decode[hydration](t, w.command("older", bin, "hydrate", "--at", "HEAD", "-o", "json"))
 			for _, stage := range older.Results[0].Stages {
 				want := "unchanged"
 				if stage.Stage == "staging" {

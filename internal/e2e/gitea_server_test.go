@@ -404,6 +404,12 @@ func (r *giteaRepo) Protect(t *testing.T, branches string, rule map[string]any) 
 	r.Server.API(t, "POST", r.api("/branch_protections"), body, nil)
 }
 
+// Unprotect takes a rule away that Protect made.
+func (r *giteaRepo) Unprotect(t *testing.T, branches string) {
+	t.Helper()
+	r.Server.API(t, "DELETE", r.api("/branch_protections/%s", url.PathEscape(branches)), nil, nil)
+}
+
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	source, err := os.Open(from)

@@ -86,7 +86,7 @@ func (w *reviewWorld) judge(want string, args ...string) verdict {
 		w.t.Fatalf("%s: %v %v\n%s%s", strings.Join(args, " "), err, jerr, stdout, stderr)
 	}
 	v := results.Results[0]
-	if code := map[string]int{"denied": 3, "pending": 5}[want]; v.Action != want || exitOf(err) != code {
+	if code := map[string]int{"denied": 3, "pending": 5, "failed": 1}[want]; v.Action != want || exitOf(err) != code {
 		w.t.Fatalf("%s: %s with exit status %d, want %s with %d\n%s%s", strings.Join(args, " "), v.Action, exitOf(err), want, code, stdout, stderr)
 	}
 	return v
@@ -352,7 +352,7 @@ func reviewAttacks(t *testing.T, w *reviewWorld) {
 	})
 }
 
-// Where the live branch takes no push, a rollback is a pull request; merged, it is in force.
+// Where the live branch takes no push, a rollback fails and names the right to give: no record waits in a branch.
 func rollbackOfProtectedBranch(t *testing.T, w *reviewWorld) {
 	g := w.repo.Server
 	ada := g.User(t, "ada")
@@ -364,21 +364,15 @@ func rollbackOfProtectedBranch(t *testing.T, w *reviewWorld) {
 		w.judge("promoted", "promote", "test")
 	}
 	w.repo.Protect(t, "stage/*", map[string]any{"enable_push": false})
-	pending := w.judge("pending", "rollback", "test")
-	pull := w.last("stage/test")
-	wants(t, "error", pending.Error, "not yet", pull.HTMLURL)
-	wants(t, "text", pull.Body, "roll back")
-	if want := "review/codeai/test/rollback-" + releases[0]; pull.Head.Ref != want || pull.State != "open" {
-		t.Errorf("%+v, want head %s", pull, want)
+	failed := w.judge("failed", "rollback", "test")
+	wants(t, "error", failed.Error, "need the right to push to branch stage/test")
+	if pull := w.last("stage/test"); pull.State == "open" {
+		t.Errorf("a pull request waits: %+v", pull)
 	}
-	w.judge("pending", "rollback", "test")
-	if again := w.last("stage/test"); again.Number != pull.Number || again.Head.Sha != pull.Head.Sha {
-		t.Errorf("the second run made %+v", again)
-	}
-	w.repo.Merge(t, pull.Number, ada, "squash")
-	w.judge("unchanged", "promote", "test")
 	status := w.command("gitops", w.bin, "status", "-o", "json")
-	wants(t, "status", status, releases[0])
+	wants(t, "status", status, releases[1])
+	w.repo.Unprotect(t, "stage/*")
+	w.judge("rolled-back", "rollback", "test")
 	w.command("gitops", w.bin, "history", "test")
 	w.command("gitops", w.bin, "verify", "test", "--release", releases[0])
 }
