@@ -139,13 +139,17 @@ func (h *history) read(ctx context.Context, versions []Version) error {
 		f := split(items)
 		if id, err := git.TreeID(f.files); ok && err == nil {
 			versions[i].Files, versions[i].statements, metadata[i] = id, f.statements, f.metadata
-			beside := slices.DeleteFunc(items, func(item git.Item) bool { return item.Path == StatementsFile })
-			if versions[i].Promoted, err = git.TreeID(beside); err != nil {
+			promoted := slices.DeleteFunc(items, func(item git.Item) bool { return item.Path == StatementsFile })
+			if versions[i].Promoted, err = git.TreeID(promoted); err != nil {
 				return err
 			}
 		}
 	}
-	if err := h.remote.FetchFiles(ctx, metadata...); err != nil {
+	beside := slices.Clone(metadata)
+	for _, v := range versions {
+		beside = append(beside, v.statements)
+	}
+	if err := h.remote.FetchFiles(ctx, beside...); err != nil {
 		return err
 	}
 	for i, id := range metadata {

@@ -71,8 +71,22 @@ func TestReadIsCheap(t *testing.T) {
 	if got := len(s.registry.Requests("")); got > 4 {
 		t.Errorf("%d requests of the registry", got)
 	}
-	// References, three fetches, and what the server can do.
-	if got := s.stage.Remote.Stats().RoundTrips; got > 5 {
+	// References, two fetches, and what the server can do.
+	if got := s.stage.Remote.Stats().RoundTrips; got > 4 {
+		t.Errorf("%d requests of the forge", got)
+	}
+}
+
+// All of a history costs a few requests more, and not some for each promotion.
+func TestHistoryIsCheap(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.chain(30)
+	s.stage.Remote = s.remote()
+	if numbers, err := s.history(); err != nil || len(numbers) != 30 {
+		t.Fatalf("history %v, %v", numbers, err)
+	}
+	if got := s.stage.Remote.Stats().RoundTrips; got > 12 {
 		t.Errorf("%d requests of the forge", got)
 	}
 }
