@@ -48,7 +48,8 @@
 // # Proof
 //
 // [Check] proves that the newest commit that shows an artifact has its files, or names those that differ. [History] returns
-// the versions of a place. It trusts nothing: the record that the metadata names proves that a version was promoted.
+// the versions of a place, and proves nothing of them: a record among a version's statements does, if it names the version's
+// parent and tree.
 package ledger
 
 // The files beside the artifact's.

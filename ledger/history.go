@@ -23,10 +23,6 @@ type Version struct {
 	statements git.Hash
 }
 
-// Intact reports whether the files are those that the metadata was written for, by Git's ids. It catches accidents only: a
-// person who can write to the branch can write the metadata too.
-func (v Version) Intact() bool { return v.Ours && v.Files == v.Metadata.Lockage.Tree }
-
 // Batches of commits whose folders are read at once: the first is small, since most callers need the newest version.
 const (
 	firstBatch = 8

@@ -57,7 +57,7 @@ func (e *entries) entry(ctx context.Context, stage, release string) (Entry, bool
 	}
 	there, err := ParseEntry(files[items[i].ID])
 	if err != nil || there.Stage != stage || there.Release != release {
-		return Entry{}, false, nil //nolint:nilerr // see above
+		return Entry{}, false, nil //nolint:nilerr // a file that is not the entry is replaced
 	}
 	return there, true, nil
 }

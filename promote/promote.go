@@ -2,9 +2,9 @@
 //
 // # A promotion
 //
-//  1. The candidate's tag is resolved to a digest once; everything after works on the digest.
-//  2. The artifact is verified as `lockage verify` does, by the policy ref. If the stage branch shows candidates, it must be
-//     the one that was shown last for its release: a tag can be set back to a hydration that was replaced.
+//  1. The candidate is what the ledger has of the release, whatever the registry's tag names; everything after works on its
+//     digest.
+//  2. The artifact is verified as `lockage verify` does, by the policy ref and the statements in the ledger.
 //  3. Order: verified records show that the release was live in the stages before, and was not rolled back there.
 //  4. All gates are judged, even after one that does not pass.
 //     If people review a stage, the first gate is [GateReview]; if promotion merges, the commit that they approved becomes
