@@ -1,8 +1,12 @@
 package hydrate
 
 import (
+	"cmp"
 	"encoding/json"
+	"path"
 	"time"
+
+	"github.com/lockage/lockage/hydrate/lock"
 )
 
 // Options are the render options of a stage as they take effect. Their JSON form is part of the input digest: a field that
@@ -21,6 +25,39 @@ type Options struct {
 	AllowSecrets        []string  `json:",omitempty"` // names the Secrets that may hold data in the clear; sorted, each once
 	Validate            bool      // the objects are checked against the schemas of KubeVersion
 	Schemas             string    `json:"-"` // a folder of the GitOps repository, for Validate
+}
+
+// Named returns the options of a release by name, as a provenance has them: equal ones render equal files to equal output. They have
+// neither the content of values files nor what its kind of package does not look at. Values are JSON as text, in which a reader
+// of statements takes no keys for twins.
+func (o Options) Named(l lock.Lock) json.RawMessage {
+	type setting struct{ Key, Value string }
+	named := struct {
+		Options
+		Helm      int        `json:",omitempty"`
+		Set       []setting  `json:",omitempty"`
+		Overlay   string     `json:",omitempty"`
+		Kustomize *Kustomize `json:",omitempty"`
+	}{Options: o}
+	named.Options.Values = nil
+	if l.Packaging.Kind == lock.Kustomize {
+		named.Request = Request{}
+		if named.Overlay = o.Overlay; o.Kustomize != nil {
+			k := *o.Kustomize
+			k.Base, k.Image = path.Join(".", k.Base), cmp.Or(k.Image, l.Image.Repository())
+			named.Kustomize, named.Namespace = &k, o.Namespace
+		}
+	} else {
+		named.Helm = cmp.Or(o.Helm, 3)
+		for _, v := range o.Set {
+			named.Set = append(named.Set, setting{v.Key, string(v.Value)})
+		}
+	}
+	data, err := json.Marshal(named)
+	if err != nil {
+		panic("hydrate: options: " + err.Error()) // strings, numbers and valid JSON always encode
+	}
+	return data
 }
 
 // Request is everything but the package that a render may look at: there is no cluster, network, environment or clock.

@@ -20,6 +20,9 @@ import (
 // outputVersion is part of every input digest: raise it whenever the same objects come out as other bytes.
 const outputVersion = 2
 
+// Packer names the version of what turns objects into bytes, for provenance.
+func Packer() string { return fmt.Sprintf("output %d", outputVersion) }
+
 // Stage is one stage of a release, ready to be rendered: its output is a function of it.
 type Stage struct {
 	Pipeline string

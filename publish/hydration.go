@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
@@ -231,6 +233,7 @@ func (s *stage) restore(ctx context.Context) error {
 
 func (s *stage) provenance() sign.Provenance {
 	p := verify.Provenance(s.entry, s.Lock.Image.Repository(), s.result.Objects, s.result.Images)
+	p.Dependencies[0] = p.Dependencies[0].CommittedAt(s.release.Committed) // the source
 	p.Dependencies = append(p.Dependencies, sign.GitCommit(policy.DependencyPolicy, s.run.ref().URL(), s.run.tip))
 	for _, image := range s.Lock.Images() {
 		if image.Name != "" {
@@ -248,6 +251,23 @@ func (s *stage) provenance() sign.Provenance {
 		URI:    s.Lock.Path,
 		Digest: map[string]string{s.Lock.Digest.Algorithm().String(): s.Lock.Digest.Encoded()},
 	}
-	p.Allowances, p.Version = s.allowances, s.run.Version
+	p.File = s.release.Pipeline.File
+	p.Options, p.Values, p.Reads = Inputs(s.Stage)
+	p.Allowances, p.Version, p.Renderer, p.Packer = s.allowances, s.run.Version, s.Renderer, hydrate.Packer()
 	return p
+}
+
+// Inputs describes what a planned stage takes from the GitOps repository, and the values files of the source, as its provenance names
+// them.
+func Inputs(s plan.Stage) (options json.RawMessage, values, reads []sign.FileRead) {
+	for i, id := range s.Values {
+		declared := s.Declared.Values[i]
+		values = append(values, sign.FileRead{Name: declared.File, Source: declared.From == pipeline.FromSource, ID: string(id)})
+	}
+	if s.Reads != nil {
+		for _, r := range s.Reads.List() {
+			reads = append(reads, verify.NewRead(r))
+		}
+	}
+	return s.Declared.Render.Named(s.Lock.Lock), values, reads
 }

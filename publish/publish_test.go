@@ -125,7 +125,7 @@ func (w *world) job(gitops, value string) *stage {
 			policyRef: w.ref,
 			renders:   make(chan struct{}, 1),
 		},
-		release:    &plan.Release{SourceURL: l.Packaging.SourceRepo, Committed: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC)},
+		release:    &plan.Release{Pipeline: &pipeline.Pipeline{File: "lockage.yaml"}, SourceURL: l.Packaging.SourceRepo, Committed: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC)},
 		into:       &Release{},
 		repository: repository,
 		store:      &store{Repository: repository},

@@ -19,12 +19,19 @@ const (
 	BuilderID = "https://lockage.dev/hydrator/v1"
 
 	algorithmGit = "gitCommit" // https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md
+
+	// annotationCommitted is that of a dependency which is a commit: its committer's time.
+	annotationCommitted = "committed"
 )
 
 // Provenance describes how a stage's artifact was made: SLSA provenance v1 of build type [BuildTypeHydrate].
 type Provenance struct {
 	Claim                         // what was asked for
+	File       string             // the pipeline file, in the GitOps repository
 	Lock       ResourceDescriptor // the lock file that was hydrated, by its digest
+	Options    json.RawMessage    // of the render, by name, as they took effect
+	Values     []FileRead         // the values files, in their order
+	Reads      []FileRead         // what else the render looked for in the GitOps repository
 	Allowances []string           // rules that the pipeline file waived and the render used, such as allowSecrets: db
 
 	Dependencies []ResourceDescriptor // what was read: source commit, GitOps commit, images, chart dependencies
@@ -32,7 +39,17 @@ type Provenance struct {
 
 	// What is zero is left out.
 	Version           string // of lockage
+	Renderer, Packer  string // with their versions
 	Started, Finished time.Time
+}
+
+// FileRead is a file that was looked for in a repository, at the commit that was read.
+type FileRead struct {
+	Name   string `json:"name"`
+	Source bool   `json:"source,omitempty"` // whether it is below the lock's sourcePath in the source repository
+	Path   string `json:"path,omitempty"`   // that the name led to; "" for the name itself
+	Folder bool   `json:"folder,omitempty"`
+	ID     string `json:"id,omitempty"` // Git's, of a file, or of a folder that was listed
 }
 
 // ResourceDescriptor names something that can be fetched again: the part of in-toto's type of that name that is used here.
@@ -48,19 +65,34 @@ func GitCommit(name, remote, commit string) ResourceDescriptor {
 	return ResourceDescriptor{Name: name, URI: gitURI(remote), Digest: map[string]string{algorithmGit: commit}}
 }
 
+// CommittedAt returns the description of a commit with its committer's time.
+func (d ResourceDescriptor) CommittedAt(t time.Time) ResourceDescriptor {
+	d.Annotations = map[string]string{annotationCommitted: rfc3339(t).Format(time.RFC3339)}
+	return d
+}
+
 // Image describes an image by repository and digest.
 func Image(name, repository string, d digest.Digest) ResourceDescriptor {
 	return ResourceDescriptor{Name: name, URI: "oci://" + repository, Digest: DigestSet(d)}
 }
 
 // Commit returns the Git commit of the dependency of a name; "" for none.
-func (p Provenance) Commit(name string) string {
+func (p Provenance) Commit(name string) string { return p.Dependency(name).Digest[algorithmGit] }
+
+// Committed returns the committer's time of the Git commit of the dependency of a name; false if it is not stated.
+func (p Provenance) Committed(name string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, p.Dependency(name).Annotations[annotationCommitted])
+	return t, err == nil
+}
+
+// Dependency returns the first dependency of a name; the zero one for none.
+func (p Provenance) Dependency(name string) ResourceDescriptor {
 	for _, d := range p.Dependencies {
 		if d.Name == name {
-			return d.Digest[algorithmGit]
+			return d
 		}
 	}
-	return ""
+	return ResourceDescriptor{}
 }
 
 // wireProvenance is provenance on the wire: https://slsa.dev/spec/v1.0/provenance
@@ -69,11 +101,10 @@ type wireProvenance struct {
 		BuildType          string `json:"buildType"`
 		ExternalParameters struct {
 			Claim
+			File string             `json:"file,omitempty"`
 			Lock ResourceDescriptor `json:"lock"`
 		} `json:"externalParameters"`
-		InternalParameters struct {
-			Allowances []string `json:"allowances,omitempty"`
-		} `json:"internalParameters,omitzero"`
+		InternalParameters   wireInternal         `json:"internalParameters,omitzero"`
 		ResolvedDependencies []ResourceDescriptor `json:"resolvedDependencies,omitempty"`
 	} `json:"buildDefinition"`
 	RunDetails struct {
@@ -89,19 +120,40 @@ type wireProvenance struct {
 	} `json:"runDetails"`
 }
 
+type wireInternal struct {
+	Options    json.RawMessage `json:"options,omitempty"`
+	Values     []FileRead      `json:"values,omitempty"`
+	Reads      []FileRead      `json:"reads,omitempty"`
+	Allowances []string        `json:"allowances,omitempty"`
+}
+
+// IsZero reports whether nothing is set.
+func (w wireInternal) IsZero() bool {
+	return len(w.Options)+len(w.Values)+len(w.Reads)+len(w.Allowances) == 0
+}
+
+// What a provenance names the versions of.
+const (
+	componentLockage  = "lockage"
+	componentRenderer = "renderer"
+	componentPacker   = "packer"
+)
+
 // NewProvenance returns the statement that p is how the artifact was made.
 func NewProvenance(artifact digest.Digest, p Provenance) (Statement, error) {
 	var w wireProvenance
 	build, run := &w.BuildDefinition, &w.RunDetails
 	build.BuildType = BuildTypeHydrate
-	build.ExternalParameters.Claim, build.ExternalParameters.Lock = p.Claim, p.Lock
-	if len(p.Allowances) > 0 {
-		build.InternalParameters.Allowances = p.Allowances
-	}
+	external := &build.ExternalParameters
+	external.Claim, external.File, external.Lock = p.Claim, p.File, p.Lock
+	build.InternalParameters = wireInternal{p.Options, p.Values, p.Reads, p.Allowances}
 	build.ResolvedDependencies = p.Dependencies
 	run.Builder.ID = BuilderID
-	if p.Version != "" {
-		run.Builder.Version = map[string]string{"lockage": p.Version}
+	run.Builder.Version = map[string]string{}
+	for component, version := range map[string]string{componentLockage: p.Version, componentRenderer: p.Renderer, componentPacker: p.Packer} {
+		if version != "" {
+			run.Builder.Version[component] = version
+		}
 	}
 	run.Metadata.StartedOn, run.Metadata.FinishedOn = rfc3339(p.Started), rfc3339(p.Finished)
 	run.Byproducts = p.Byproducts
@@ -132,11 +184,17 @@ func parseProvenance(predicate json.RawMessage) (Provenance, error) {
 	build, run := w.BuildDefinition, w.RunDetails
 	p := Provenance{
 		Claim:        build.ExternalParameters.Claim,
+		File:         build.ExternalParameters.File,
 		Lock:         build.ExternalParameters.Lock,
+		Options:      build.InternalParameters.Options,
+		Values:       build.InternalParameters.Values,
+		Reads:        build.InternalParameters.Reads,
 		Allowances:   build.InternalParameters.Allowances,
 		Dependencies: build.ResolvedDependencies,
 		Byproducts:   run.Byproducts,
-		Version:      run.Builder.Version["lockage"],
+		Version:      run.Builder.Version[componentLockage],
+		Renderer:     run.Builder.Version[componentRenderer],
+		Packer:       run.Builder.Version[componentPacker],
 		Started:      run.Metadata.StartedOn,
 		Finished:     run.Metadata.FinishedOn,
 	}

@@ -24,14 +24,20 @@ func provenance() Provenance {
 	commit := strings.Repeat("1", 40)
 	return Provenance{
 		Claim:      claim("production"),
+		File:       "warehouses/codeai/lockage.yaml",
+		Options:    json.RawMessage(`{"KubeVersion":"1.34"}`),
+		Values:     []FileRead{{Name: "values/production.yaml", ID: commit}, {Name: "values.yaml", Source: true}},
+		Reads:      []FileRead{{Name: "base", Path: "bases/2", Folder: true}, {Name: "base/Kustomization"}},
 		Lock:       ResourceDescriptor{Name: "lock", URI: "warehouses/codeai/builds/current.yaml", Digest: map[string]string{"sha256": strings.Repeat("a", 64)}},
 		Allowances: []string{"allowSecrets: db"},
 		Dependencies: []ResourceDescriptor{
-			GitCommit("source", "https://token:hunter2@github.com/acme/app.git?x=hunter2", commit),
+			GitCommit("source", "https://token:hunter2@github.com/acme/app.git?x=hunter2", commit).CommittedAt(time.Date(2026, 3, 22, 14, 0, 0, 0, time.FixedZone("", 2*60*60))),
 			GitCommit("gitops", "git@github.com:acme/gitops.git", strings.Repeat("2", 40)),
 			Image("image", "ghcr.io/acme/app", digest.FromString("image")),
 		},
 		Version:  "v0.1.0",
+		Renderer: "helm v3.22.0",
+		Packer:   "output 2",
 		Started:  time.Date(2026, 3, 22, 14, 0, 0, 5, time.FixedZone("", 2*60*60)),
 		Finished: time.Date(2026, 3, 22, 12, 0, 1, 0, time.UTC),
 	}
@@ -112,6 +118,12 @@ func TestProvenanceRoundTrip(t *testing.T) {
 	}
 	if source, absent := got.Commit("source"), got.Commit("absent"); source != strings.Repeat("1", 40) || absent != "" {
 		t.Errorf("source commit %q, and %q of an absent dependency", source, absent)
+	}
+	if at, ok := got.Committed("source"); !ok || !at.Equal(time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC)) {
+		t.Errorf("the source was committed at %s, %v", at, ok)
+	}
+	if at, ok := got.Committed("gitops"); ok {
+		t.Errorf("the GitOps commit was committed at %s", at)
 	}
 	for old, bad := range map[string]string{
 		BuildTypeHydrate: "https://example.com/other",

@@ -61,7 +61,9 @@ type Release struct {
 type Stage struct {
 	hydrate.Stage
 	Declared pipeline.Expanded
-	Err      error // why it cannot be rendered; it has pipeline, name and lock then
+	Values   []git.Hash // Git's id of each declared values file; "" for one that does not exist
+	Reads    *git.Reads // what the package looked for in the GitOps repository, if that is a commit's
+	Err      error      // why it cannot be rendered; it has pipeline, name and lock then
 }
 
 // Make plans every pipeline, in their order. The error concerns all of them; that of one pipeline is in its Release.
@@ -186,7 +188,12 @@ func (m *maker) complete(ctx context.Context, src *source, renderer hydrate.Rend
 		return m.values(ctx, src, stage)
 	}
 	source := src.source(ctx, stage.Lock.Packaging.SourcePath)
-	source.Overlay = &hydrate.Overlay{GitOps: m.Files, Images: stage.Lock.Images(), Options: declared.Render}
+	gitOps := m.Files
+	if files, ok := gitOps.(*git.FS); ok {
+		stage.Reads = &git.Reads{}
+		gitOps = files.Recording(stage.Reads)
+	}
+	source.Overlay = &hydrate.Overlay{GitOps: gitOps, Images: stage.Lock.Images(), Options: declared.Render}
 	stage.Package, err = renderer.Open(ctx, source)
 	stage.Options.Request = hydrate.Request{} // the package has used of it what it needs
 	return err
@@ -223,7 +230,9 @@ func (m *maker) values(ctx context.Context, src *source, stage *Stage) error {
 		switch {
 		case err == nil:
 			stage.Options.Values = append(stage.Options.Values, hydrate.File{Path: name, Data: data})
+			stage.Values = append(stage.Values, git.BlobID(data))
 		case errors.Is(err, fs.ErrNotExist) && file.Optional:
+			stage.Values = append(stage.Values, "")
 			stage.Absent = append(stage.Absent, cmp.Or(string(file.From), string(pipeline.FromGitOps))+"/"+file.File)
 		case errors.Is(err, fs.ErrNotExist):
 			problems = append(problems, fmt.Errorf("%s: values file %s does not exist %s: %w; %s, take it out of render.values, or write {file: %q, %soptional: true}",

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/memo"
 )
 
 // ErrOffPolicy is returned for a commit that is not on the policy ref: nothing may be published from it.
@@ -29,6 +30,8 @@ type Policy struct {
 
 	mu    sync.Mutex
 	known map[[2]git.Hash]bool // the answers of isAncestor
+
+	snapshots memo.Map[git.Hash, *git.Snapshot]
 }
 
 // source has the policy ref's commits: the remote, or the repository on disk.
@@ -139,6 +142,19 @@ func (p *Policy) Files(ctx context.Context) (fs.FS, error) {
 		return nil, fmt.Errorf("policy ref %s: %w", p.name, err)
 	}
 	return files, nil
+}
+
+// FilesAt returns the files of another commit, which need not be on the policy ref.
+func (p *Policy) FilesAt(ctx context.Context, commit string) (fs.FS, error) {
+	hash, err := git.ParseHash(commit)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := p.snapshots.Get(hash, func() (*git.Snapshot, error) { return p.source.Snapshot(ctx, hash) })
+	if err != nil {
+		return nil, fmt.Errorf("GitOps commit %.12s: %w", commit, err)
+	}
+	return snapshot.FS(ctx), nil
 }
 
 // Contains reports whether a commit is the policy ref's tip or an ancestor of it.

@@ -58,7 +58,7 @@ var floorPlan = map[string][]string{
 	"policy":            {"oci", "sign/predicate", "hydrate/pipeline", "policy/cel", "policy/rego", "sign"},
 	"policy/cel":        nil,
 	"policy/rego":       nil,
-	"policy/verify":     {"oci", "sign", "policy", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git"},
+	"policy/verify":     {"oci", "sign", "policy", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "internal/strictyaml"},
 	"policy/evidence":   {"policy/rego", "policy/verify", "sign/predicate", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "oci", "policy", "sign"},
 	"policy/policytest": {"sign/predicate", "policy/evidence", "policy/rego", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "oci", "policy", "sign"},
 

@@ -22,6 +22,8 @@ type FS struct {
 	ctx  context.Context //nolint:containedctx // io/fs has no place for one
 	snap *Snapshot
 	dir  string
+
+	reads *Reads // nil to record nothing
 }
 
 // FS returns the whole tree. Reading fetches absent objects, with ctx.
@@ -38,7 +40,7 @@ func (f *FS) Sub(dir string) (fs.FS, error) {
 	if at.mode != filemode.Dir {
 		return nil, pathError("sub", dir, errNotFolder)
 	}
-	return &FS{ctx: f.ctx, snap: f.snap, dir: at.path}, nil
+	return &FS{ctx: f.ctx, snap: f.snap, dir: at.path, reads: f.reads}, nil
 }
 
 var errNotFolder = errors.New("is a file, not a folder")
@@ -48,7 +50,9 @@ func pathError(op, name string, err error) error {
 }
 
 func (f *FS) resolve(op, name string) (resolved, error) {
-	return f.snap.lookup(f.ctx, op, f.dir, name)
+	at, err := f.snap.lookup(f.ctx, op, f.dir, name)
+	f.record(op, name, at, err)
+	return at, err
 }
 
 // Open opens a file or a folder.
@@ -58,6 +62,7 @@ func (f *FS) Open(name string) (fs.File, error) {
 		return nil, err
 	}
 	if at.mode == filemode.Dir {
+		f.record("readdir", name, at, nil)
 		entries, err := f.list(name, at)
 		if err != nil {
 			return nil, err
@@ -145,7 +150,7 @@ func (f *FS) list(name string, at resolved) ([]fs.DirEntry, error) {
 		d := &dirEntry{fs: f, name: path.Join(name, e.name), entry: e}
 		if e.mode == filemode.Symlink {
 			// By its full name: a circle shows only on the path that was taken.
-			if target, err := f.resolve("readdir", d.name); err == nil {
+			if target, err := f.snap.lookup(f.ctx, "readdir", f.dir, d.name); err == nil {
 				d.entry.mode, d.entry.id = target.mode, target.id
 			} else if f.ctx.Err() != nil {
 				return nil, err
