@@ -24,7 +24,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 	if r.DryRun {
 		return nil
 	}
-	key, err := r.Signer(ctx, j.declared, "promoter", s.live.Promoter)
+	key, err := r.Signer(ctx, j.declared, "promoter", s.live.Promoter.Verifier)
 	if err != nil && ctx.Err() == nil {
 		return publish.Configurationf("%w", err)
 	} else if err != nil {
@@ -34,7 +34,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 	if err != nil {
 		return err
 	}
-	rec, err := r.record(ctx, s, j)
+	rec, err := r.record(s, j)
 	if err != nil {
 		return err
 	}

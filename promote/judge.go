@@ -225,7 +225,7 @@ func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.E
 	if err != nil || !ok {
 		return "", err
 	}
-	hydrator, err := verify.Identity(r.files, declared, pipeline.RoleHydrator)
+	hydrator, err := verify.KeysOf(r.files, declared, pipeline.RoleHydrator)
 	if err != nil {
 		return "", err
 	}

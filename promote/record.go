@@ -1,7 +1,6 @@
 package promote
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"time"
@@ -13,7 +12,7 @@ import (
 )
 
 // record returns the record of a promotion.
-func (r *run) record(ctx context.Context, s *stage, j *judgement) (predicate.Promotion, error) {
+func (r *run) record(s *stage, j *judgement) (predicate.Promotion, error) {
 	data, err := fs.ReadFile(r.files, s.pipeline.File)
 	if err != nil {
 		return predicate.Promotion{}, fmt.Errorf("pipeline file: %w", err)
@@ -40,14 +39,6 @@ func (r *run) record(ctx context.Context, s *stage, j *judgement) (predicate.Pro
 		rec.Sequence, rec.Previous = before.Sequence+1, before.Record
 		if rec.Time.Before(before.Time) {
 			return rec, fmt.Errorf("clock skew: it is %s here, before the previous promotion at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
-		}
-		on, err := r.policyRef.Contains(ctx, before.Policy.Commit)
-		if err != nil {
-			return rec, err
-		}
-		if !on {
-			s.note("%s does not contain commit %.12s, by which the previous promotion was judged: it was set back, or its history was rewritten",
-				r.policyRef.Name(), before.Policy.Commit)
 		}
 	}
 	for _, c := range j.checks {

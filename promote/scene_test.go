@@ -287,7 +287,7 @@ func (s *scene) stage(name string) live.Stage {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	stage, err := live.Open(s.t.Context(), files, declared, testworld.Client(), w.Repository)
+	stage, err := live.Open(s.t.Context(), files, policyRef, declared, testworld.Client(), w.Repository)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func (s *scene) sound(name string) (live.State, []predicate.Artifact) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		statements, _, err := sign.Verify(s.t.Context(), reader, desc, stage.Promoter)
+		statements, _, err := sign.Verify(s.t.Context(), reader, desc, stage.Promoter.Verifier)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -318,7 +318,7 @@ func (s *scene) sound(name string) (live.State, []predicate.Artifact) {
 		for _, v := range statements {
 			signed = signed || v.PredicateType() == sign.PredicateSignature && v.Claim().Stage == name
 		}
-		images, _, err := sign.VerifyImage(s.t.Context(), reader, desc, stage.Promoter)
+		images, _, err := sign.VerifyImage(s.t.Context(), reader, desc, stage.Promoter.Verifier)
 		if err != nil || len(images) == 0 || !signed {
 			s.t.Errorf("%s: the tag names %s, which the promoter did not sign: %d statements, %d signatures, %v", name, state.Tag, len(statements), len(images), err)
 		}

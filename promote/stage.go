@@ -49,7 +49,7 @@ func (r *run) open(ctx context.Context, s *stage) error {
 	if err := r.openCandidates(ctx, s, declared, current.ReleaseID); err != nil {
 		return err
 	}
-	s.live, err = live.Open(ctx, r.files, declared, r.Client, r.Workspace.Repository)
+	s.live, err = live.Open(ctx, r.files, r.policyRef, declared, r.Client, r.Workspace.Repository)
 	s.repository, s.result.Branch = s.live.Artifacts, s.live.Place.Branch
 	return err
 }
@@ -63,7 +63,13 @@ func (r *run) read(ctx context.Context, s *stage) error {
 	if s.state.Live != nil {
 		s.result.From = &s.state.Live.To
 	}
-	if u := s.state.Unpromoted; u != nil {
+	if err := r.meet(ctx, s); err != nil {
+		return err
+	}
+	switch u := s.state.Unpromoted; {
+	case u != nil && s.state.Refused != "":
+		s.note("branch %s: %s", s.live.Place.Branch, s.state.Refused)
+	case u != nil:
 		s.note("branch %s shows %s, which was not promoted: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
 	}
 	tag := s.repository.Reference(s.stage.Name)
@@ -78,6 +84,38 @@ func (r *run) read(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.note("%s did not name what is live: it names %s again", tag, s.state.Live.To.Digest)
+	return nil
+}
+
+// meet makes sure that the policy ref contains the commit that the last promotion was judged by: what is decided next is decided by
+// no older policy. A policy ref whose history was rewritten does not contain it any more, which is only said.
+func (r *run) meet(ctx context.Context, s *stage) error {
+	if s.state.Live == nil {
+		return nil
+	}
+	commit := s.state.Live.Policy.Commit
+	if on, err := r.policyRef.Contains(ctx, commit); err != nil || on {
+		return err
+	}
+	ref, err := r.Workspace.Policy(ctx, r.PolicyRef, func(string) {})
+	if err != nil {
+		return err
+	}
+	if on, err := ref.Contains(ctx, commit); err != nil {
+		return err
+	} else if on {
+		return fmt.Errorf("%w: %s has moved on to commit %.12s since this run began, and the last promotion was judged by that or an earlier one; run it again",
+			ErrConflict, ref.Name(), ref.Tip())
+	}
+	older, err := ref.Older(ctx, commit)
+	switch {
+	case err != nil:
+		return err
+	case older:
+		return fmt.Errorf("%w: %s is at commit %.12s, which is older than %.12s, by which the last promotion was judged: its remote lags behind another one, or it was set back; take back a commit by `git revert`, on top of %.12s",
+			policy.ErrDenied, ref.Name(), ref.Tip(), commit, commit)
+	}
+	s.note("%s does not contain commit %.12s, by which the last promotion was judged: its history was rewritten, or it is older than that", ref.Name(), commit)
 	return nil
 }
 

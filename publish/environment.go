@@ -45,8 +45,8 @@ func Configurationf(format string, args ...any) error {
 	return &ConfigurationError{fmt.Errorf(format, args...)}
 }
 
-// Signer opens the private key of a role, hydrator or promoter, for a stage. The key must be the one that trusted trusts,
-// the role's identity: otherwise nobody would accept its signatures.
+// Signer opens the private key of a role, hydrator or promoter, for a stage. The key must be the first that trusted trusts, the
+// role's identity: nobody would accept what another one signs, nor what one signs that was put away.
 func (e Environment) Signer(ctx context.Context, declared pipeline.Expanded, role string, trusted *sign.Verifier) (sign.Signer, error) {
 	ref, err := signingKey(declared, role)
 	if err != nil {
@@ -56,7 +56,12 @@ func (e Environment) Signer(ctx context.Context, declared pipeline.Expanded, rol
 	if err != nil {
 		return nil, fmt.Errorf("pipeline %s: sign.%s: %w", declared.Pipeline, role, err)
 	}
-	if !trusted.Trusts(key.Identity()) {
+	trusts, former := trusted.Trusts(key.Identity())
+	if former {
+		return nil, Configurationf("pipeline %s: the key %s (sign.%s) was put away: in %s, the file of identities.%s for stage %s, the key %.12s comes before it; sign with that one",
+			declared.Pipeline, ref, role, declared.Identities[role].Key, role, declared.Stage, trusted.Fingerprints()[0])
+	}
+	if !trusts {
 		return nil, Configurationf("pipeline %s: the key %s (sign.%s) is not the one that identities.%s trusts for stage %s, %s: nobody would accept its signatures",
 			declared.Pipeline, ref, role, role, declared.Stage, declared.Identities[role].Key)
 	}

@@ -150,6 +150,7 @@ func (s *stage) sign(ctx context.Context, desc ocispec.Descriptor) error {
 		return err
 	}
 	verified, _ := s.hydrator.Verify(desc.Digest, attached)
+	verified = slices.DeleteFunc(verified, sign.Verified.Former)
 	key, err := s.open(ctx)
 	if err != nil {
 		return err
@@ -196,7 +197,7 @@ func (s *stage) attach(ctx context.Context, desc ocispec.Descriptor) error {
 		return err
 	}
 	for _, image := range s.entry.Images {
-		if err := sign.AttachImage(ctx, s.store, desc, s.hydrator, image); err != nil {
+		if err := sign.AttachImage(ctx, s.store, desc, s.hydrator.Verifier, image); err != nil {
 			return err
 		}
 	}

@@ -130,7 +130,7 @@ func (w *world) job(gitops, value string) *stage {
 		repository: repository,
 		store:      &store{Repository: repository},
 		open:       func(context.Context) (sign.Signer, error) { return w.key, nil },
-		hydrator:   testworld.Verifier(w.t, "hydrator", w.key),
+		hydrator:   verify.Keys{Verifier: testworld.Verifier(w.t, "hydrator", w.key)},
 		ledger:     testworld.Remote(w.t, w.bare),
 	}
 }
@@ -358,7 +358,7 @@ func TestUnsignedCandidateIsReplaced(t *testing.T) {
 	unsigned := w.job(g(4), "evil")
 	other := testworld.Key(t)
 	unsigned.open = func(context.Context) (sign.Signer, error) { return other, nil }
-	unsigned.hydrator = testworld.Verifier(t, "hydrator", other)
+	unsigned.hydrator = verify.Keys{Verifier: testworld.Verifier(t, "hydrator", other)}
 	if _, err := try(t, unsigned); err != nil {
 		t.Fatal(err)
 	}

@@ -180,7 +180,7 @@ func (s *readsScene) provenance(stage publish.Stage, ref *workspace.Policy) sign
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	h, err := verify.Hydration(s.t.Context(), repository, desc, hydrator, ref)
+	h, err := verify.Hydration(s.t.Context(), repository, desc, verify.Keys{Verifier: hydrator}, ref)
 	if err != nil {
 		s.t.Fatal(err)
 	}

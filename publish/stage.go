@@ -28,7 +28,7 @@ type stage struct {
 	repository *oci.Repository
 	store      *store // makes the writes to it
 	open       func(context.Context) (sign.Signer, error)
-	hydrator   *sign.Verifier                       // trusts the key that is opened
+	hydrator   verify.Keys                          // has the key that is opened
 	tipInput   digest.Digest                        // input digest at the policy ref's tip; "" if that is the run's head
 	ledger     *git.Remote                          // has the candidates
 	remote     *git.Remote                          // of the mirror; nil without one
@@ -63,7 +63,7 @@ func (s *stage) openRegistry(files fs.FS) error {
 	if s.repository, err = s.run.Client.Repository(s.Declared.Repository); err != nil {
 		return err
 	}
-	if s.hydrator, err = verify.Identity(files, s.Declared, pipeline.RoleHydrator); err != nil {
+	if s.hydrator, err = verify.KeysOf(files, s.Declared, pipeline.RoleHydrator); err != nil {
 		return err
 	}
 	s.store = &store{Repository: s.repository, dry: s.run.DryRun}
@@ -71,7 +71,7 @@ func (s *stage) openRegistry(files fs.FS) error {
 		return nil
 	}
 	s.open = func(ctx context.Context) (sign.Signer, error) {
-		return s.run.Signer(ctx, s.Declared, "hydrator", s.hydrator)
+		return s.run.Signer(ctx, s.Declared, "hydrator", s.hydrator.Verifier)
 	}
 	_, err = signingKey(s.Declared, "hydrator")
 	return err

@@ -70,7 +70,7 @@ func TestFindEnvelopes(t *testing.T) {
 	if err != nil || len(bundles) != 7 {
 		t.Fatalf("%d, %v", len(bundles), err)
 	}
-	verifier, err := NewVerifier(Identity{"ci", key.PublicKey()})
+	verifier, err := NewVerifier(Identity{Name: "ci", PublicKey: key.PublicKey()})
 	if err != nil {
 		t.Fatal(err)
 	}

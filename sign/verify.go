@@ -28,6 +28,7 @@ const minBundleVersion = "v0.3"
 type Identity struct {
 	Name      string
 	PublicKey PublicKey
+	Former    bool // the identity signs with another key now
 }
 
 // Verifier proves statements by the identities it was made for. Make it once: it is safe for concurrent use.
@@ -38,6 +39,7 @@ type Verifier struct {
 type trusted struct {
 	name        string
 	fingerprint string
+	former      bool
 	hint        string
 	signatures  signature.Verifier
 	bundles     *verify.Verifier
@@ -54,7 +56,7 @@ func NewVerifier(identities ...Identity) (*Verifier, error) {
 		if id.PublicKey.key == nil {
 			return nil, fmt.Errorf("identity %q has no public key", id.Name)
 		}
-		t := trusted{name: id.Name, fingerprint: id.PublicKey.Fingerprint(), hint: id.PublicKey.hint()}
+		t := trusted{name: id.Name, fingerprint: id.PublicKey.Fingerprint(), former: id.Former, hint: id.PublicKey.hint()}
 		for _, other := range v.trusted {
 			if other.fingerprint == t.fingerprint {
 				return nil, fmt.Errorf("identities %q and %q have the same key", other.name, t.name)
@@ -76,9 +78,14 @@ func NewVerifier(identities ...Identity) (*Verifier, error) {
 	return v, nil
 }
 
-// Trusts reports whether the verifier accepts what an identity signs, whatever its name.
-func (v *Verifier) Trusts(id Identity) bool {
-	return slices.ContainsFunc(v.trusted, func(t trusted) bool { return t.fingerprint == id.PublicKey.Fingerprint() })
+// Trusts reports whether the verifier proves what an identity signs, whatever its name, and whether by a former key.
+func (v *Verifier) Trusts(id Identity) (trusts, former bool) {
+	for _, t := range v.trusted {
+		if t.fingerprint == id.PublicKey.Fingerprint() {
+			return true, t.former
+		}
+	}
+	return false, false
 }
 
 // proof is what verification proves of a signature.
@@ -86,9 +93,10 @@ type proof struct {
 	subject     Subject
 	identity    string
 	fingerprint string
+	former      bool
 }
 
-func (t trusted) proves(s Subject) proof { return proof{s, t.name, t.fingerprint} }
+func (t trusted) proves(s Subject) proof { return proof{s, t.name, t.fingerprint, t.former} }
 
 // SubjectName returns the repository that was signed for the artifact. It may be empty.
 func (p proof) SubjectName() string { return p.subject.Name }
@@ -108,6 +116,9 @@ func (p proof) Identity() string { return p.identity }
 
 // KeyFingerprint returns the fingerprint of the key that signed, see [PublicKey.Fingerprint].
 func (p proof) KeyFingerprint() string { return p.fingerprint }
+
+// Former reports whether that is a former key of the identity: when it signed is for the caller to find out.
+func (p proof) Former() bool { return p.former }
 
 // Verified is a statement that a trusted identity signed about the artifact that was asked for.
 type Verified struct {

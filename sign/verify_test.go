@@ -393,7 +393,7 @@ func TestSeveralKeys(t *testing.T) {
 	if _, err := ParsePublicKeys(append(text, "trailing"...)); err == nil {
 		t.Error("what follows the keys was dropped")
 	}
-	verifier, err := NewVerifier(Identity{"promoter", keys[0]}, Identity{"promoter", keys[1]})
+	verifier, err := NewVerifier(Identity{Name: "promoter", PublicKey: keys[0]}, Identity{Name: "promoter", PublicKey: keys[1], Former: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +404,7 @@ func TestSeveralKeys(t *testing.T) {
 		}
 	}
 	verified, _, err := Verify(t.Context(), store, artifact("a"), verifier)
-	if err != nil || len(verified) != 2 || verified[0].Identity() != "promoter" || verified[1].Identity() != "promoter" {
+	if err != nil || len(verified) != 2 || verified[0].Identity() != "promoter" || verified[1].Identity() != "promoter" || !verified[0].Former() || verified[1].Former() {
 		t.Errorf("verified %v, %v", verified, err)
 	}
 }
@@ -412,9 +412,18 @@ func TestSeveralKeys(t *testing.T) {
 func TestTrusts(t *testing.T) {
 	t.Parallel()
 	key := newKey(t)
-	v := verifierOf(t, map[string]*Key{"a": newKey(t), "b": key})
-	if !v.Trusts(key.Identity()) || v.Trusts(newKey(t).Identity()) {
-		t.Error("Trusts is wrong about a key")
+	before := newKey(t)
+	v, err := NewVerifier(Identity{Name: "a", PublicKey: key.PublicKey()}, Identity{Name: "a", PublicKey: before.PublicKey(), Former: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		key            *Key
+		trusts, former bool
+	}{"current": {key, true, false}, "former": {before, true, true}, "unknown": {newKey(t), false, false}} {
+		if trusts, former := v.Trusts(c.key.Identity()); trusts != c.trusts || former != c.former {
+			t.Errorf("%s: trusted %v, former %v", name, trusts, former)
+		}
 	}
 }
 

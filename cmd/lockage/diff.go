@@ -302,7 +302,7 @@ func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Change, error) {
 			return nil, err
 		}
 		finder.Client, finder.Remotes = declared.client, declared.workspace.Repository
-		finder.Files, finder.Pipelines = declared.files, declared.pipelines
+		finder.Files, finder.PolicyRef, finder.Pipelines = declared.files, declared.policyRef, declared.pipelines
 	} else {
 		finder.Client = d.app.registries(d.app.dir) // references need no checkout
 	}

@@ -202,7 +202,7 @@ func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage str
 		r.err, r.Error = broken(err), err.Error()
 		return r
 	}
-	s, err := live.Survey(ctx, d.files, declared, release, d.client, d.workspace.Repository, time.Now())
+	s, err := live.Survey(ctx, d.files, d.policyRef, declared, release, d.client, d.workspace.Repository, time.Now())
 	r.Tag, r.Branch, r.Candidate = s.Tag, s.Branch, &shownRelease{release, s.Candidate}
 	if s.Live != nil {
 		r.Live = &liveStatus{shownRelease{s.Live.To.Release, s.Live.To.Digest}, s.Since}

@@ -162,7 +162,7 @@ func (d declaration) judgeLive(ctx context.Context, declared pipeline.Expanded) 
 	if !live.Promotes(declared) {
 		return nil, live.State{}, nil
 	}
-	s, err := live.Open(ctx, d.files, declared, d.client, d.workspace.Repository)
+	s, err := live.Open(ctx, d.files, d.policyRef, declared, d.client, d.workspace.Repository)
 	if err != nil {
 		return nil, live.State{}, err
 	}

@@ -190,7 +190,7 @@ func (d declaration) open(ctx context.Context, p *pipeline.Pipeline, stage strin
 	if err != nil {
 		return live.Stage{}, err
 	}
-	return live.Open(ctx, d.files, declared, d.client, d.workspace.Repository)
+	return live.Open(ctx, d.files, d.policyRef, declared, d.client, d.workspace.Repository)
 }
 
 // complete adds to a request of package verify what all requests share.

@@ -16,6 +16,7 @@ import (
 // Expanded is a stage's declaration for one release: overrides applied, placeholders replaced, defaults filled in.
 type Expanded struct {
 	Pipeline   string
+	File       string // that declares the pipeline
 	Stage      string
 	Repository string          // of the stage's artifacts, as Pipeline.Repository returns it
 	SourceRepo string          // the lock's, or else the pipeline's
@@ -54,7 +55,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 		return Expanded{}, err
 	}
 	expanded := e.Expanded
-	expanded.Pipeline, expanded.Stage, expanded.Repository = p.Name, stage, p.Repository(stage)
+	expanded.Pipeline, expanded.File, expanded.Stage, expanded.Repository = p.Name, p.File, stage, p.Repository(stage)
 	expanded.SourceRepo = cmp.Or(l.Packaging.SourceRepo, p.SourceRepo)
 	expanded.Render, expanded.Values = e.Render.options(stage), e.Render.Values
 	expanded.Mirror = e.Mirror.withDefaults(stage)

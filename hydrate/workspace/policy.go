@@ -157,6 +157,19 @@ func (p *Policy) FilesAt(ctx context.Context, commit string) (fs.FS, error) {
 	return snapshot.FS(ctx), nil
 }
 
+// Older reports whether the policy ref's tip comes before a commit: it was set back, or its remote lags.
+func (p *Policy) Older(ctx context.Context, commit string) (bool, error) {
+	c, err := git.ParseHash(commit)
+	if err != nil {
+		return false, nil //nolint:nilerr // such a commit does not exist
+	}
+	older, err := p.source.IsAncestor(ctx, p.tip, c)
+	if errors.Is(err, git.ErrNotFound) {
+		return false, nil
+	}
+	return older && c != p.tip, err
+}
+
 // Contains reports whether a commit is the policy ref's tip or an ancestor of it.
 func (p *Policy) Contains(ctx context.Context, commit string) (bool, error) {
 	return p.IsAncestor(ctx, commit, string(p.tip))

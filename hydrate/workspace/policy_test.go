@@ -191,6 +191,26 @@ func TestPolicyFilesAreThoseOfTheRemotesTip(t *testing.T) {
 	}
 }
 
+// A policy ref that was set back is older than what it was, and not older than what it never knew.
+func TestPolicyRefThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	testworld.Git(t, h.checkout, "fetch", "-q", "--unshallow")
+	unknown := strings.Repeat("d", 40)
+	for tip, want := range map[string]map[string]bool{
+		h.second: {h.first: false, h.second: false, unknown: false, "": false, "main": false},
+		h.first:  {h.first: false, h.second: true, unknown: false},
+	} {
+		testworld.Git(t, h.remote, "update-ref", "refs/heads/main", tip)
+		p := policy(t, open(t, h.checkout))
+		for commit, want := range want {
+			if older, err := p.Older(t.Context(), commit); err != nil || older != want {
+				t.Errorf("%s is older than %q: %v (%v), want %v", tip, commit, older, err, want)
+			}
+		}
+	}
+}
+
 func TestPublication(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)

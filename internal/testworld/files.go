@@ -3,6 +3,7 @@ package testworld
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -76,6 +77,24 @@ func (h History) Contains(_ context.Context, commit string) (bool, error) {
 func (h History) IsAncestor(_ context.Context, ancestor, descendant string) (bool, error) {
 	i, j := slices.Index(h, ancestor), slices.Index(h, descendant)
 	return 0 <= i && i <= j, nil
+}
+
+// FilesAt reads nothing: a History has no files, see [Files].
+func (History) FilesAt(context.Context, string) (fs.FS, error) { return nil, fs.ErrNotExist }
+
+// Files is a policy ref whose commits have files.
+type Files struct {
+	History
+	At map[string]fs.FS // by commit
+}
+
+// FilesAt returns the files at a commit.
+func (f Files) FilesAt(_ context.Context, commit string) (fs.FS, error) {
+	files := f.At[commit]
+	if files == nil {
+		return nil, fs.ErrNotExist
+	}
+	return files, nil
 }
 
 // Demo prepares the demonstration's repositories for a registry. Its pipeline names the hydrator's private key by file.

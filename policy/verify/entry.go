@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -48,8 +49,8 @@ func Provenance(e ledger.Entry, repository string, objects int, images []string)
 }
 
 // Entry proves what an entry of the ledger holds. It returns false if no verified provenance says all that the entry does.
-func Entry(ctx context.Context, e ledger.Entry, hydrator *sign.Verifier, policyRef PolicyRef) (policy.Hydration, bool, error) {
-	h, err := proven(ctx, hydrator, e.Digest, e.Bundles, policyRef)
+func Entry(ctx context.Context, e ledger.Entry, hydrator Keys, policyRef PolicyRef) (policy.Hydration, bool, error) {
+	h, err := hydrator.proven(ctx, e.Digest, e.Bundles, policyRef)
 	if err != nil {
 		return h, false, err
 	}
@@ -92,28 +93,52 @@ func Contents(h policy.Hydration) (objects int, images []string) {
 
 // proven proves statements of a hydrator about an artifact, and asks the policy ref about every GitOps commit that they name, and
 // about the tip that the hydrator saw. Today that tip may be an ancestor by any parent: `git pull` makes a merge whose first
-// parent is the local branch.
-func proven(ctx context.Context, hydrator *sign.Verifier, artifact digest.Digest, bundles []sign.Bundle, policyRef PolicyRef) (policy.Hydration, error) {
+// parent is the local branch. A provenance counts by its GitOps commit, see [Keys.Count], and all else that a former key signed
+// counts if a provenance by that key does.
+func (k Keys) proven(ctx context.Context, artifact digest.Digest, bundles []sign.Bundle, policyRef PolicyRef) (policy.Hydration, error) {
 	h := policy.Hydration{PolicyRef: policyRef.Name(), OnPolicyRef: map[string]bool{}}
-	h.Statements, h.Rejected = hydrator.Verify(artifact, bundles)
+	h.Statements, h.Rejected = k.Verify(artifact, bundles)
+	dropped := map[digest.Digest]bool{}
+	counted := map[string]bool{} // former keys
 	for _, s := range h.Statements {
 		provenance, err := s.Provenance()
 		if err != nil {
 			continue // the judgement says so
 		}
-		commit := provenance.Commit(policy.DependencyGitOps)
-		if h.OnPolicyRef[commit] || commit == "" {
+		counts, why, err := k.Count(ctx, policyRef, s, cmp.Or(provenance.File, k.File), provenance.Commit(policy.DependencyGitOps))
+		if err != nil {
+			return h, err
+		}
+		if !counts {
+			dropped[s.Bundle().Digest()] = true
+			h.Rejected = append(h.Rejected, sign.Rejected{Referrer: s.Bundle().Referrer, Reason: k.Identity + " signed it, but " + why})
 			continue
 		}
-		on := true
-		for _, c := range []string{commit, provenance.Commit(policy.DependencyPolicy)} {
-			contains, err := policyRef.Contains(ctx, c)
-			if err != nil {
-				return h, err
-			}
-			on = on && contains
+		counted[s.KeyFingerprint()] = true
+		if err := meet(ctx, policyRef, provenance, h.OnPolicyRef); err != nil {
+			return h, err
 		}
-		h.OnPolicyRef[commit] = on
 	}
+	h.Statements = slices.DeleteFunc(h.Statements, func(s sign.Verified) bool {
+		return dropped[s.Bundle().Digest()] || s.Former() && !counted[s.KeyFingerprint()]
+	})
 	return h, nil
+}
+
+// meet asks the policy ref about the commits of a provenance.
+func meet(ctx context.Context, policyRef PolicyRef, provenance sign.Provenance, onPolicyRef map[string]bool) error {
+	commit := provenance.Commit(policy.DependencyGitOps)
+	if onPolicyRef[commit] || commit == "" {
+		return nil
+	}
+	on := true
+	for _, c := range []string{commit, provenance.Commit(policy.DependencyPolicy)} {
+		contains, err := policyRef.Contains(ctx, c)
+		if err != nil {
+			return err
+		}
+		on = on && contains
+	}
+	onPolicyRef[commit] = on
+	return nil
 }

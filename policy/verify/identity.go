@@ -19,8 +19,8 @@ var ErrIdentity = errors.New("this identity cannot be used")
 
 const maxKeyBytes = 64 << 10
 
-// Identity returns the verifier for what declared identities sign, their keys read from the GitOps repository. What was signed with
-// a former key goes on to count. What cannot be used is [ErrIdentity].
+// Identity returns the verifier for what declared identities sign, their keys read from the GitOps repository, former ones among
+// them. What cannot be used is [ErrIdentity].
 func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.Verifier, error) {
 	var identities []sign.Identity
 	for _, name := range names {
@@ -28,8 +28,8 @@ func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.V
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: identities.%s: %w", declared.Pipeline, name, err)
 		}
-		for _, key := range keys {
-			identities = append(identities, sign.Identity{Name: name, PublicKey: key})
+		for i, key := range keys {
+			identities = append(identities, sign.Identity{Name: name, PublicKey: key, Former: i > 0})
 		}
 	}
 	return sign.NewVerifier(identities...)

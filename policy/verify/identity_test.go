@@ -102,8 +102,12 @@ func TestIdentityThatCannotBeUsed(t *testing.T) {
 	promoter := testworld.Key(t)
 	s.declare(promoter)
 	v, err := verify.Identity(s.files, expand(), pipeline.RolePromoter)
-	if err != nil || !v.Trusts(promoter.Identity()) || v.Trusts(s.key.Identity()) {
-		t.Errorf("promoter: %v", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, former := v.Trusts(promoter.Identity())
+	if other, _ := v.Trusts(s.key.Identity()); !own || former || other {
+		t.Errorf("promoter: trusts itself %v, as former %v, the hydrator %v", own, former, other)
 	}
 	for name, words := range map[string]string{"lost": "keys/lost.pub", "keyless": "not supported yet", "nobody": "not declared"} {
 		_, err := verify.Identity(s.files, expand(), "hydrator", name)

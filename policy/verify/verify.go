@@ -29,6 +29,9 @@ type PolicyRef interface {
 	Name() string
 	// Contains reports whether a commit is the policy ref's tip or an ancestor of it. A commit that nobody knows is not.
 	Contains(ctx context.Context, commit string) (bool, error)
+	// IsAncestor reports whether ancestor comes before descendant, or is the same commit.
+	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
+	Commits
 }
 
 // Repository is an artifact repository as far as it is read; *oci.Repository is one.
@@ -137,7 +140,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	if err != nil {
 		return nil, err
 	}
-	hydrator, err := Identity(r.Files, declared, pipeline.RoleHydrator)
+	hydrator, err := KeysOf(r.Files, declared, pipeline.RoleHydrator)
 	if err != nil {
 		return nil, err
 	}
@@ -162,10 +165,10 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 
 // hydration proves what the hydrator said: of a candidate what the ledger holds, else what the registry does. An entry that says
 // more than was signed counts for nothing.
-func (e *Examined) hydration(ctx context.Context, r Request, desc ocispec.Descriptor, hydrator *sign.Verifier) (policy.Hydration, error) {
+func (e *Examined) hydration(ctx context.Context, r Request, desc ocispec.Descriptor, hydrator Keys) (policy.Hydration, error) {
 	switch {
 	case e.Entry == nil && r.Statements != nil:
-		return proven(ctx, hydrator, desc.Digest, r.Statements, r.PolicyRef)
+		return hydrator.proven(ctx, desc.Digest, r.Statements, r.PolicyRef)
 	case e.Entry == nil:
 		return Hydration(ctx, r.Repository, desc, hydrator, r.PolicyRef)
 	}
@@ -219,12 +222,12 @@ func Expect(file lock.File, claim sign.Claim) policy.Expectation {
 }
 
 // Hydration reads and proves what a hydrator said about an artifact, see [policy.Hydration].
-func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor, hydrator *sign.Verifier, policyRef PolicyRef) (policy.Hydration, error) {
+func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor, hydrator Keys, policyRef PolicyRef) (policy.Hydration, error) {
 	bundles, err := sign.Find(ctx, reader, desc, hydrator.Fingerprints()...)
 	if err != nil {
 		return policy.Hydration{}, err
 	}
-	return proven(ctx, hydrator, desc.Digest, bundles, policyRef)
+	return hydrator.proven(ctx, desc.Digest, bundles, policyRef)
 }
 
 // gitOpsCommit is the commit on the policy ref that verified provenance names; "" for none.

@@ -9,6 +9,18 @@
 // Foreign commits change nothing of what is live, but what the branch shows: [State.Unpromoted] then holds it, and the next
 // promotion replaces it.
 //
+// # Keys
+//
+// The newest promotion is the newest commit whose record counts by its key, which has to be in the promoter's file at the policy
+// ref's tip. The first key there counts. One further down was put away: it counts for a record if it was the first at the policy
+// commit that the record names, and if no promotion below by another key of the file was judged by a policy commit that this one
+// does not contain. Policy commits never go back, so that a key that was put away does not sign over what its successor signed.
+//
+// Below the newest promotion the chain decides, whatever became of the keys: the one before is the commit with the record that
+// the one above names by digest, since its signer saw that it counted. So a key that is taken out of the file takes the force
+// from its records that no other key has built on since, and from no others. Where that are all, the stage does not begin anew by
+// itself: that is ErrBroken, because holds would be forgotten.
+//
 // A person who can push to the branch, without a promoter's key, can still set it back to an older promotion. The registry
 // witnesses against that: it has the record of each promotion on its artifact, attached after the commit was pushed. A record
 // there that the live ref lacks is ErrBroken.
@@ -37,15 +49,16 @@ var ErrBroken = errors.New("the record of what is live is broken")
 type Stage struct {
 	sign.Claim // without a release
 	Artifacts  *oci.Repository
-	Promoter   *sign.Verifier // trusts the stage's promoter and nobody else
-	Remote     *git.Remote    // of the live ref
-	Place      ledger.Place   // branch and path of the live ref
+	Promoter   verify.Keys      // of the stage's promoter and nobody else
+	PolicyRef  verify.PolicyRef // says which of them was the first when
+	Remote     *git.Remote      // of the live ref
+	Place      ledger.Place     // branch and path of the live ref
 }
 
-// Open finds where a declared stage keeps its state, and whom it trusts to promote. Files are the policy ref's. It makes no
-// request.
-func Open(ctx context.Context, files fs.FS, declared pipeline.Expanded, client *oci.Client, remotes verify.Remotes) (Stage, error) {
-	promoter, err := verify.Identity(files, declared, pipeline.RolePromoter)
+// Open finds where a declared stage keeps its state, and whom it trusts to promote. Files are those at the policy ref's tip. It
+// makes no request.
+func Open(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipeline.Expanded, client *oci.Client, remotes verify.Remotes) (Stage, error) {
+	promoter, err := verify.KeysOf(files, declared, pipeline.RolePromoter)
 	if err != nil {
 		return Stage{}, err
 	}
@@ -57,6 +70,7 @@ func Open(ctx context.Context, files fs.FS, declared pipeline.Expanded, client *
 		Claim:     sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Repository: repository.Name()},
 		Artifacts: repository,
 		Promoter:  promoter,
+		PolicyRef: ref,
 	}
 	s.Remote, s.Place, err = verify.LiveRef(ctx, declared, remotes)
 	return s, err
@@ -70,7 +84,8 @@ type Promotion struct {
 	Key        string        // fingerprint of the promoter's key
 	Statements ledger.Statements
 
-	tree git.Hash // of everything below the path
+	tree   git.Hash // of everything below the path
+	signed sign.Verified
 }
 
 // State is what is live in a stage now.
@@ -83,6 +98,8 @@ type State struct {
 	// Unpromoted is what the head shows because somebody merged, pushed or removed it by hand; it is zero if that names no
 	// artifact of lockage. Nil if the head shows what was promoted, or never showed anything.
 	Unpromoted *ledger.Metadata
+	// Refused says why the newest record above Live does not count, if it is by a key that was put away; "" for none.
+	Refused string
 }
 
 // Drift reports whether the stage's tag names something else than what is live.

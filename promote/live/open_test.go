@@ -38,11 +38,11 @@ func TestOpen(t *testing.T) {
 		Pipeline: "web", Stage: "production", Repository: s.repository.Name(),
 		Ledger: pipeline.Ledger{Remote: "origin", Live: branch}, Mirror: &pipeline.Mirror{Path: path, When: pipeline.OnHydrate},
 	}
-	if _, err := live.Open(t.Context(), files, declared, client, origin); !errors.Is(err, verify.ErrIdentity) || live.Promotes(declared) {
+	if _, err := live.Open(t.Context(), files, testworld.History{policy}, declared, client, origin); !errors.Is(err, verify.ErrIdentity) || live.Promotes(declared) {
 		t.Errorf("no promoter: %v", err)
 	}
 	declared.Identities = map[string]pipeline.Identity{"promoter": {Key: "keys/promoter.pub"}}
-	opened, err := live.Open(t.Context(), files, declared, client, origin)
+	opened, err := live.Open(t.Context(), files, testworld.History{policy}, declared, client, origin)
 	if err != nil || opened.Claim != s.stage.Claim || opened.Place != s.stage.Place || !live.Promotes(declared) {
 		t.Fatalf("opened %+v, %v", opened, err)
 	}
@@ -51,7 +51,7 @@ func TestOpen(t *testing.T) {
 	if state, err := live.Read(t.Context(), opened); err != nil || state.Live == nil {
 		t.Errorf("state %+v, %v", state, err)
 	}
-	if _, err := live.Open(t.Context(), files, declared, client, remotes{}); !errors.Is(err, errNoRemote) || !strings.Contains(err.Error(), "ledger.remote") {
+	if _, err := live.Open(t.Context(), files, testworld.History{policy}, declared, client, remotes{}); !errors.Is(err, errNoRemote) || !strings.Contains(err.Error(), "ledger.remote") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
@@ -36,6 +37,9 @@ type scene struct {
 
 const branch, path = "live/web/production", "apps/web/production"
 
+// policy is the policy commit that promotions are judged by, unless a test says otherwise.
+var policy = strings.Repeat("3", 40)
+
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{T: t, registry: testworld.NewRegistry(t, registry.Options{}), bare: testworld.Bare(t, ""), key: testworld.Key(t)}
@@ -44,11 +48,26 @@ func newScene(t *testing.T) *scene {
 	s.stage = live.Stage{
 		Claim:     sign.Claim{Pipeline: "web", Stage: "production", Repository: s.repository.Name()},
 		Artifacts: s.repository,
-		Promoter:  testworld.Verifier(t, "promoter", s.key),
+		Promoter:  s.promoter(s.key),
+		PolicyRef: testworld.History{policy},
 		Remote:    s.remote(),
 		Place:     ledger.Place{Branch: branch, Path: path},
 	}
 	return s
+}
+
+// promoter trusts keys, the current one first.
+func (s *scene) promoter(keys ...*sign.Key) verify.Keys {
+	s.Helper()
+	var identities []sign.Identity
+	for i, key := range keys {
+		identities = append(identities, sign.Identity{Name: "promoter", PublicKey: key.PublicKey(), Former: i > 0})
+	}
+	verifier, err := sign.NewVerifier(identities...)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return verify.Keys{Verifier: verifier, Identity: "promoter", Pipeline: "web", Stage: "production", File: "lockage.yaml", KeyFile: "keys/promoter.pub"}
 }
 
 // remote is the repository with a cache of its own.
@@ -84,7 +103,7 @@ func (s *scene) next(after *live.Promotion, to release) *promotion {
 	p.Promotion = predicate.Promotion{
 		Claim:  sign.Claim{Pipeline: "web", Stage: "production", Release: to.Release, Repository: s.repository.Name()},
 		Action: predicate.Promoted, Sequence: 1, To: to.Artifact,
-		Policy: predicate.Policy{Ref: "origin@main", Commit: strings.Repeat("3", 40), File: "lockage.yaml", Digest: digest.FromString("policy")},
+		Policy: predicate.Policy{Ref: "origin@main", Commit: policy, File: "lockage.yaml", Digest: digest.FromString("policy")},
 		Checks: []predicate.Check{{Name: "signature", Result: "pass", Reason: "signed"}},
 		Time:   time.Date(2026, 4, 1, 10, 0, 0, 0, time.UTC),
 	}

@@ -41,7 +41,7 @@ func Promotes(declared pipeline.Expanded) bool {
 
 // Survey reads the status of a stage, declared at the policy ref whose files are given. If the stage declares no promoter,
 // nothing is live and the tag is not verified. With an error, the status holds what is known.
-func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes, now time.Time) (Status, error) {
+func Survey(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes, now time.Time) (Status, error) {
 	var status Status
 	repository, err := client.Repository(declared.Repository)
 	if err != nil {
@@ -70,7 +70,7 @@ func Survey(ctx context.Context, files fs.FS, declared pipeline.Expanded, releas
 			status.Tag, err = repository.Lookup(ctx, declared.Stage)
 			return err
 		}
-		s, err := Open(ctx, files, declared, client, remotes)
+		s, err := Open(ctx, files, ref, declared, client, remotes)
 		if err == nil {
 			err = status.read(ctx, s, now)
 		}
@@ -149,6 +149,8 @@ func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
 	case s.Unpromoted != nil && s.Live != nil && s.Unpromoted.Digest() == s.Live.To.Digest:
 		return false, fmt.Sprintf("branch %s has other files than promotion %d (commit %s) in %s: somebody changed them there; «lockage promote %s --release %s» puts them back",
 			place.Branch, s.Live.Sequence, s.Live.Commit, place.Path, stage, s.Live.To.Release)
+	case s.Unpromoted != nil && s.Refused != "":
+		return false, fmt.Sprintf("branch %s: %s", place.Branch, s.Refused)
 	case s.Unpromoted != nil:
 		what := "something else than an artifact of lockage"
 		if s.Unpromoted.Lockage.Release != "" {

@@ -59,8 +59,7 @@ const (
 
 // PolicyRef is the policy ref; *workspace.Policy is one.
 type PolicyRef interface {
-	// Name returns the policy ref's name, for messages.
-	Name() string
+	verify.PolicyRef
 	// Releases yields the releases of a lock directory, the newest first.
 	Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error]
 }
@@ -237,7 +236,7 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded) (*stage, 
 		s.tag, err = s.repository.Lookup(ctx, declared.Stage)
 		return s, err
 	}
-	at, err := live.Open(ctx, r.Files, declared, r.Client, r.Remotes)
+	at, err := live.Open(ctx, r.Files, r.PolicyRef, declared, r.Client, r.Remotes)
 	if err != nil {
 		return nil, err
 	}

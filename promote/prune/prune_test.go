@@ -34,14 +34,14 @@ func TestReleases(t *testing.T) {
 		"more than there are": {keep: 9, removed: 0},
 		"nothing changes":     {keep: 1, removed: 3, change: func(s *scene) { s.request.DryRun = true }},
 		"another order": {keep: 2, removed: 2, change: func(s *scene) {
-			s.request.PolicyRef = history{release(4), release(4), release(1), release(2), release(3)}
+			s.request.PolicyRef = history{releases: []string{release(4), release(4), release(1), release(2), release(3)}}
 		}},
 		"lock files were tidied away": {keep: 1, removed: 3, change: func(s *scene) {
 			delete(s.files, "locks/app/"+release(1)+".yaml")
 		}},
 		"a release that the policy ref does not know": {keep: 1, removed: 2, left: "is not on origin@main", change: func(s *scene) {
 			delete(s.files, "locks/app/"+release(2)+".yaml")
-			s.request.PolicyRef = history{release(4), release(3), release(1)}
+			s.request.PolicyRef = history{releases: []string{release(4), release(3), release(1)}}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

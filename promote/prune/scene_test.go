@@ -29,9 +29,10 @@ import (
 )
 
 // history is the policy ref by its releases, the newest first.
-type history []string
-
-func (history) Name() string { return "origin@main" }
+type history struct {
+	testworld.History
+	releases []string
+}
 
 func (h history) Releases(_ context.Context, _ fs.FS, dir string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
@@ -39,7 +40,7 @@ func (h history) Releases(_ context.Context, _ fs.FS, dir string) iter.Seq2[stri
 			yield("", errors.New("what is "+dir))
 			return
 		}
-		for _, release := range h {
+		for _, release := range h.releases {
 			if !yield(release, nil) {
 				return
 			}
@@ -84,7 +85,7 @@ func newScene(t *testing.T, options registry.Options) *scene {
 	s.files["app.yaml"] = &fstest.MapFile{Data: []byte(testworld.Pipeline("app", s.registry.Host, "hydrator", "promoter"))}
 	var releases history
 	for n := 4; n >= 1; n-- {
-		releases = append(releases, release(n))
+		releases.releases = append(releases.releases, release(n))
 		s.lock(release(n), fmt.Sprintf("2026-03-%02dT12:00:00Z", n))
 	}
 	s.lock(release(4), "2026-03-04T12:00:00Z")

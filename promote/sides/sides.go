@@ -34,6 +34,7 @@ type Finder struct {
 	Client    *oci.Client
 	Remotes   verify.Remotes
 	Files     fs.FS // of the GitOps repository at the policy ref
+	PolicyRef verify.PolicyRef
 	Pipelines []*pipeline.Pipeline
 	Release   string               // of the candidates of stages; "" means the current one
 	Warn      func(message string) // receives what the user should know and is not an error
@@ -201,7 +202,7 @@ func (f Finder) live(ctx context.Context, p *pipeline.Pipeline, stage string) (_
 	if err != nil {
 		return v, err
 	}
-	s, err := live.Open(ctx, f.Files, declared, f.Client, f.Remotes)
+	s, err := live.Open(ctx, f.Files, f.PolicyRef, declared, f.Client, f.Remotes)
 	if err != nil {
 		return v, err
 	}

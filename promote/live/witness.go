@@ -9,64 +9,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
-
-// walk visits the promotions on the live ref, the newest first, until visit returns false. Top is the newest version of the
-// place, nil if it never showed anything: it is foreign unless it has the tree of the newest promotion.
-func (s Stage) walk(ctx context.Context, visit func(Promotion) bool) (State, error) {
-	var state State
-	var top *ledger.Version
-	head, err := ledger.History(ctx, s.Remote, s.Place, func(v ledger.Version) (bool, error) {
-		if top == nil {
-			top = &v
-		}
-		p, err := s.prove(ctx, v)
-		if err != nil || p == nil {
-			return err == nil, err
-		}
-		if state.Live == nil {
-			state.Live = p
-		}
-		return visit(*p), nil
-	})
-	if state.Head = head; top != nil {
-		state.Tree = top.Tree
-		if state.Live == nil || top.Tree != state.Live.tree {
-			state.Unpromoted = &top.Metadata
-		}
-	}
-	return state, err
-}
-
-// prove returns the promotion that a version is; nil for a version that somebody else made, or that shows something else than
-// what its record promotes. What is below a promotion is as it was then: its record names the commit that it follows.
-func (s Stage) prove(ctx context.Context, v ledger.Version) (*Promotion, error) {
-	statements, err := v.Statements(ctx, s.Remote)
-	if err != nil {
-		return nil, err
-	}
-	for _, verified := range s.proven(v.Metadata.Digest(), statements.Bundles) {
-		p, err := s.parse(verified)
-		if err != nil || p.Parent != string(v.Parent) || p.Tree != string(v.Promoted) {
-			continue
-		}
-		p.Commit, p.Statements, p.tree = string(v.Commit), statements, v.Tree
-		return &p, nil
-	}
-	return nil, nil //nolint:nilnil // no promotion
-}
-
-// proven returns what the promoter signed about an artifact.
-func (s Stage) proven(artifact digest.Digest, bundles []sign.Bundle) []sign.Verified {
-	if artifact == "" {
-		return nil
-	}
-	verified, _ := s.Promoter.Verify(artifact, bundles)
-	return slices.DeleteFunc(verified, func(v sign.Verified) bool { return v.PredicateType() != predicate.TypePromotion })
-}
 
 // parse reads a record, which must be of this stage.
 func (s Stage) parse(v sign.Verified) (Promotion, error) {
@@ -79,7 +24,7 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	if v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == "" {
 		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.Release, r.Stage, r.Pipeline, r.Repository)
 	}
-	return Promotion{Promotion: r, Record: v.Bundle().Digest(), Key: v.KeyFingerprint()}, nil
+	return Promotion{Promotion: r, Record: v.Bundle().Digest(), Key: v.KeyFingerprint(), signed: v}, nil
 }
 
 // witness returns ErrBroken if the registry has a record that comes after the newest promotion on the live ref: on the
@@ -99,6 +44,11 @@ func (s Stage) witness(ctx context.Context, state State) error {
 		}
 		for _, p := range records {
 			if p.Sequence < sequence || p.Sequence == sequence && p.Record == newest {
+				continue
+			}
+			if counts, _, err := s.counts(ctx, p, state.Live); err != nil {
+				return err
+			} else if !counts {
 				continue
 			}
 			return fmt.Errorf("stage %s of pipeline %s: %w: the registry has promotion %d (record %s of %s, on %s), which branch %s lacks: "+
@@ -126,13 +76,7 @@ func (s Stage) records(ctx context.Context, artifact digest.Digest) ([]Promotion
 	if err != nil {
 		return nil, err
 	}
-	var promotions []Promotion
-	for _, v := range s.proven(artifact, bundles) {
-		if p, err := s.parse(v); err == nil {
-			promotions = append(promotions, p)
-		}
-	}
-	return promotions, nil
+	return s.proven(artifact, bundles), nil
 }
 
 // Attach attaches the promoter's statements of a promotion in the registry. What is attached already stays.
@@ -146,7 +90,7 @@ func (s Stage) Attach(ctx context.Context, artifact ocispec.Descriptor, p Promot
 		return err
 	}
 	for _, image := range p.Statements.Images {
-		if err := sign.AttachImage(ctx, s.Artifacts, artifact, s.Promoter, image); err != nil {
+		if err := sign.AttachImage(ctx, s.Artifacts, artifact, s.Promoter.Verifier, image); err != nil {
 			return err
 		}
 	}

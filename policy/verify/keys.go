@@ -1,0 +1,89 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/sign"
+)
+
+// Keys are the keys of an identity of a stage. They verify what any key in its file at the policy ref's tip signed. What a former
+// one signed counts if it was the first in the file at the commit of the policy ref under which it was signed, see [Keys.Count].
+type Keys struct {
+	*sign.Verifier
+	Identity        string // its name in the pipeline file
+	Pipeline, Stage string
+	File            string // the pipeline file
+	KeyFile         string // the identity's
+}
+
+// KeysOf returns the keys of a declared identity, read from the files of the policy ref. What cannot be used is [ErrIdentity].
+func KeysOf(files fs.FS, declared pipeline.Expanded, name string) (Keys, error) {
+	verifier, err := Identity(files, declared, name)
+	return Keys{verifier, name, declared.Pipeline, declared.Stage, declared.File, declared.Identities[name].Key}, err
+}
+
+// Count reports whether a statement counts that was signed under a commit of the policy ref, at which the pipeline file had the
+// given name, and why not.
+func (k Keys) Count(ctx context.Context, ref PolicyRef, s sign.Verified, file, commit string) (counts bool, why string, err error) {
+	if !s.Former() {
+		return true, "", nil
+	}
+	first, why, err := k.FirstAt(ctx, ref, file, commit)
+	if err == nil && why == "" && first.Fingerprint() != s.KeyFingerprint() {
+		why = fmt.Sprintf("it was not the first there at commit %.12s", commit)
+	}
+	if err != nil || why == "" {
+		return why == "", "", err
+	}
+	return false, fmt.Sprintf("its key %.12s is not the first in %s now: %s", s.KeyFingerprint(), k.KeyFile, why), nil
+}
+
+// FirstAt returns the key that was the identity's first at a commit of the policy ref, or why none was.
+func (k Keys) FirstAt(ctx context.Context, ref PolicyRef, file, commit string) (key sign.PublicKey, why string, err error) {
+	on, err := ref.Contains(ctx, commit)
+	if err != nil {
+		return key, "", err
+	}
+	if !on {
+		return key, fmt.Sprintf("commit %.12s is not on %s", commit, ref.Name()), nil
+	}
+	keys, err := k.at(ctx, ref, file, commit)
+	if err != nil && unusable(err) {
+		return key, fmt.Sprintf("at commit %.12s: %v", commit, err), nil
+	}
+	if err != nil {
+		return key, "", fmt.Errorf("commit %.12s of %s: %w", commit, ref.Name(), err)
+	}
+	return keys[0], "", nil
+}
+
+// at reads the identity's keys at a commit.
+func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sign.PublicKey, error) {
+	files, err := ref.FilesAt(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	p, err := load(files, sign.Claim{Pipeline: k.Pipeline, Stage: k.Stage}, file)
+	if err != nil {
+		return nil, err
+	}
+	current, err := lock.Current(files, p.Lock)
+	if err != nil {
+		return nil, err
+	}
+	declared, err := p.Expand(k.Stage, current.Lock, files)
+	if err != nil {
+		return nil, err
+	}
+	return publicKeys(files, declared, k.Identity)
+}
+
+// unusable reports whether an error says something of the files that were read, rather than that they could not be.
+func unusable(err error) bool {
+	return errors.Is(declaredError(err), ErrDeclared) || errors.Is(err, ErrIdentity)
+}
