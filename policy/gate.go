@@ -196,6 +196,9 @@ type Span struct {
 	From    time.Time
 	Until   time.Time // zero: it still is
 	Claimed bool      // the times are the promoter's word, signed but not countersigned by anybody
+	// Otherwise says why the span is not one of the release's that is judged, though it names it: its content was made from other
+	// files than those at the candidate's GitOps commit. "" if it is.
+	Otherwise string
 }
 
 // GateNames names gates as results do: by the name given, or else by kind, the second of a kind on with its number

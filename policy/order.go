@@ -23,6 +23,10 @@ type Passage struct {
 	RolledBack bool      // its newest record there is a rollback away from it
 	Since      time.Time // of that record
 	Record     digest.Digest
+	// Otherwise says why it does not count that the release was live there: it had other content than the candidate's GitOps
+	// commit gives it in that stage. It is "" if the release counts, or never was there.
+	Otherwise string
+	Unknown   bool // nobody hydrated it there since what it was made from changed
 }
 
 // OrderDigest is what a waiver of the order names as the gate's declaration.
@@ -43,16 +47,21 @@ func WaiveOrder(g GateResult, after pipeline.After, who pipeline.Waivers, f Fact
 // stage.
 func Order(after pipeline.After, passages map[string]Passage) GateResult {
 	g := GateResult{Gate: GateOrder, Result: Pass}
-	var reasons, missing []string
+	var reasons, missing, unknown []string
 	for _, stage := range after.Stages {
 		p := passages[stage]
 		since := p.Since.UTC().Format(time.RFC3339)
-		if p.RolledBack || !p.Is && !p.Was {
+		switch {
+		case p.Unknown:
+			unknown = append(unknown, stage)
+		case p.RolledBack || !p.Is && !p.Was:
 			missing = append(missing, stage)
 		}
 		switch {
 		case p.RolledBack:
 			reasons = append(reasons, fmt.Sprintf("it was rolled back in %s at %s", stage, since))
+		case p.Otherwise != "":
+			reasons = append(reasons, p.Otherwise)
 		case p.Is:
 			reasons = append(reasons, fmt.Sprintf("live in %s since %s", stage, since))
 		case p.Was:
@@ -64,12 +73,20 @@ func Order(after pipeline.After, passages map[string]Passage) GateResult {
 			g.Evidence = append(g.Evidence, p.Record)
 		}
 	}
+	lacking := len(missing) + len(unknown)
 	switch {
 	case len(after.Stages) == 0:
 		g.Reason = "no stage comes before"
 		return g
-	case len(missing) == len(after.Stages), after.All && len(missing) > 0:
+	case lacking < len(after.Stages) && (!after.All || lacking == 0):
+		g.Reason = strings.Join(reasons, "; ")
+		return g
+	case len(unknown) > 0 && (!after.All || len(missing) == 0):
+		g.Result = Pending
+	default:
 		g.Result = Fail
+	}
+	if len(missing) > 0 {
 		reasons = append(reasons, "promote it there first: "+strings.Join(missing, map[bool]string{true: " and ", false: " or "}[after.All]))
 	}
 	g.Reason = strings.Join(reasons, "; ")

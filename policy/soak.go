@@ -58,7 +58,7 @@ func Starts(spans []Span, now time.Time) []time.Time {
 func (r run) content() digest.Digest { return r.spans[0].Content }
 
 func (r run) of(release string) bool {
-	return slices.ContainsFunc(r.spans, func(s Span) bool { return s.Release == release })
+	return slices.ContainsFunc(r.spans, func(s Span) bool { return s.Release == release && s.Otherwise == "" })
 }
 
 // inherited describes the part of the run that is of other releases with the same content; "" for none.
@@ -138,10 +138,15 @@ func (g soak) Judge(f Facts) GateResult {
 			result, content = judged, r.content()
 		}
 	}
-	if result.Result == "" {
-		return fail("%s was never live in %s: promote it there, where it has to stay for %s", f.Release, g.stage, span(g.want))
+	if result.Result != "" {
+		return result
 	}
-	return result
+	for _, s := range slices.Backward(f.Live[g.stage]) {
+		if s.Release == f.Release {
+			return fail("%s: promote it there, where it has to stay for %s", s.Otherwise, span(g.want))
+		}
+	}
+	return fail("%s was never live in %s: promote it there, where it has to stay for %s", f.Release, g.stage, span(g.want))
 }
 
 func (g soak) judge(f Facts, r run) GateResult {

@@ -28,6 +28,10 @@ func TestSoak(t *testing.T) {
 		}
 		return s
 	}
+	otherwise := func(s policy.Span) policy.Span {
+		s.Otherwise = "it had other content"
+		return s
+	}
 	h, m := time.Hour, time.Minute
 	for name, c := range map[string]struct {
 		spans  []policy.Span
@@ -59,6 +63,9 @@ func TestSoak(t *testing.T) {
 			policy.Pending, "10m of 2h", 110 * m},
 		"hydrated anew, and back": {[]policy.Span{live(release, contentA, 9*h, 2*h), live(release, contentB, 2*h, h), live(release, contentA, h, 0)},
 			policy.Pass, "7h of 2h", 0},
+		"rendered otherwise since":       {[]policy.Span{otherwise(live(release, contentA, 9*h, 0))}, policy.Fail, "it had other content: promote it there, where it has to stay for 2h", 0},
+		"rendered otherwise before":      {[]policy.Span{otherwise(live(release, contentB, 9*h, h)), live(release, contentA, h, 0)}, policy.Pending, "1h of 2h", h},
+		"rendered otherwise now":         {[]policy.Span{live(release, contentA, 9*h, h), otherwise(live(release, contentB, h, 0))}, policy.Pass, "8h of 2h", 0},
 		"hydrated anew, unknown content": {[]policy.Span{live(release, "", 9*h, 10*m), live(release, "", 10*m, 0)}, policy.Pending, "10m of 2h", 110 * m},
 		"begins in the future":           {[]policy.Span{live(release, contentA, -h, 0)}, policy.Pending, "0s of 2h", 3 * h},
 		"ends in the future":             {[]policy.Span{live(release, contentA, h, -2*h), live(older, contentB, -2*h, 0)}, policy.Fail, "1h of 2h", 0},

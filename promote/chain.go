@@ -34,15 +34,28 @@ func (r *run) recent(ctx context.Context, s *stage, l lock.Lock) iter.Seq2[live.
 }
 
 // spans returns when what was live in a stage, as far back as a release can have been, the oldest first.
-func (r *run) spans(ctx context.Context, s *stage, l lock.Lock) ([]policy.Span, error) {
+func (r *run) spans(ctx context.Context, s *stage, t *standing) ([]policy.Span, error) {
 	var promotions []live.Promotion
-	for p, err := range r.recent(ctx, s, l) {
+	for p, err := range r.recent(ctx, s, t.lock.Lock) {
 		if err != nil {
 			return nil, err
 		}
 		promotions = append(promotions, p)
 	}
-	return live.Spans(promotions), nil
+	spans := live.Spans(promotions)
+	for i, p := range promotions {
+		if p.To.Release != t.lock.ReleaseID {
+			continue
+		}
+		ok, err := t.counts(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			spans[len(spans)-1-i].Otherwise, _ = t.otherwise()
+		}
+	}
+	return spans, nil
 }
 
 // rollbacks finds, going back through the promotions of a stage, which of them a rollback left or skipped.
@@ -68,24 +81,38 @@ func (b *rollbacks) undid(p live.Promotion) *live.Promotion {
 	return newest
 }
 
-// passage returns what the newest record of a stage about a release says.
-func (r *run) passage(ctx context.Context, s *stage, l lock.Lock) (policy.Passage, error) {
-	name, newest := s.stage.Name, true
+// passage returns what the newest record of a stage about a release says: of those with a content that counts, unless standing is
+// nil and all do.
+func (r *run) passage(ctx context.Context, s *stage, l lock.Lock, t *standing) (policy.Passage, error) {
+	passage, newest := policy.Passage{Stage: s.stage.Name}, true
 	var back rollbacks
 	for p, err := range r.recent(ctx, s, l) {
 		if err != nil {
 			return policy.Passage{}, err
 		}
-		switch by := back.undid(p); {
+		by := back.undid(p)
+		switch {
 		case p.To.Release != l.ReleaseID:
 			newest = false
+			continue
+		case by != nil && passage.Otherwise == "":
+			return policy.Passage{Stage: s.stage.Name, RolledBack: true, Since: by.Time, Record: by.Record}, nil
 		case by != nil:
-			return policy.Passage{Stage: name, RolledBack: true, Since: by.Time, Record: by.Record}, nil
-		default:
-			return policy.Passage{Stage: name, Was: true, Is: newest, Since: p.Time, Record: p.Record}, nil
+			continue
 		}
+		counts := t == nil
+		if !counts {
+			if counts, err = t.counts(ctx, p); err != nil {
+				return policy.Passage{}, err
+			}
+		}
+		if counts {
+			return policy.Passage{Stage: s.stage.Name, Was: true, Is: newest, Since: p.Time, Record: p.Record}, nil
+		}
+		newest = false
+		passage.Otherwise, passage.Unknown = t.otherwise()
 	}
-	return policy.Passage{Stage: name}, nil
+	return passage, nil
 }
 
 // held reports whether a rollback left a release, or this hydration of it, and nobody promoted it since.

@@ -15,7 +15,6 @@ import (
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
-	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -107,7 +106,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 		}
 		j.gates = append(j.gates, review)
 	}
-	order, err := r.order(ctx, s, j.lock.Lock)
+	order, err := r.order(ctx, s, j.lock, j.commit())
 	if err != nil {
 		return err
 	}
@@ -118,7 +117,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 			return fmt.Errorf("what is live: %w", err)
 		}
 	}
-	facts, err := r.facts(ctx, s, j.declared, j.lock, request)
+	facts, err := r.facts(ctx, s, j.declared, j.lock, j.commit(), request)
 	if err != nil {
 		return err
 	}
@@ -152,11 +151,20 @@ func (r *run) lockedImages(s *stage, current *live.Promotion) []digest.Digest {
 	return digests
 }
 
-// facts collects what gates need to know about a release in a declared stage of the same pipeline, and adds it to the request.
-func (r *run) facts(ctx context.Context, s *stage, declared pipeline.Expanded, f lock.File, request evidence.Request) (policy.Facts, error) {
+// commit returns the GitOps commit that the artifact was hydrated from.
+func (j *judgement) commit() string {
+	if e := j.examined.Entry; e != nil {
+		return e.GitOps.Commit
+	}
+	return j.examined.GitOpsCommit
+}
+
+// facts collects what gates need to know about a release in a declared stage of the same pipeline, hydrated from a GitOps commit, and
+// adds it to the request.
+func (r *run) facts(ctx context.Context, s *stage, declared pipeline.Expanded, f lock.File, commit string, request evidence.Request) (policy.Facts, error) {
 	request.Declared, request.Lock, request.Files, request.Client, request.Now = declared, f.Lock, r.files, r.Client, r.Now()
 	var err error
-	if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f); err != nil {
+	if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f, commit); err != nil {
 		return policy.Facts{}, err
 	}
 	return evidence.Collect(ctx, request)
@@ -172,13 +180,14 @@ func (r *run) sibling(ctx context.Context, s *stage, name string) (*stage, error
 	return other, r.open(ctx, other)
 }
 
-// order judges whether the release went through the stages before. A first stage passes.
-func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (policy.GateResult, error) {
+// order judges whether the release went through the stages before, with the content that it has there at the GitOps commit of its
+// candidate. A first stage passes.
+func (r *run) order(ctx context.Context, s *stage, f lock.File, commit string) (policy.GateResult, error) {
 	passages := map[string]policy.Passage{}
 	for _, name := range s.stage.After.Stages {
-		other, err := r.sibling(ctx, s, name)
+		other, t, err := r.another(ctx, s, name, f, commit)
 		if err == nil {
-			passages[name], err = r.passage(ctx, other, l)
+			passages[name], err = r.passage(ctx, other, f.Lock, t)
 		}
 		if err != nil {
 			return policy.GateResult{}, fmt.Errorf("stage %s: %w", name, denied(err))
@@ -187,56 +196,42 @@ func (r *run) order(ctx context.Context, s *stage, l lock.Lock) (policy.GateResu
 	return policy.Order(s.stage.After, passages), nil
 }
 
+// another opens another stage of the same pipeline, and finds what counts there of a release.
+func (r *run) another(ctx context.Context, s *stage, name string, f lock.File, commit string) (*stage, *standing, error) {
+	other, err := r.sibling(ctx, s, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := r.standing(ctx, other, f, commit)
+	for _, note := range other.result.Notes {
+		if !slices.Contains(s.result.Notes, note) {
+			s.result.Notes = append(s.result.Notes, note)
+		}
+	}
+	return other, t, err
+}
+
 // otherStages reads what gates of a stage need of other stages.
-func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, f lock.File) (map[string]evidence.Stage, error) {
+func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, f lock.File, commit string) (map[string]evidence.Stage, error) {
 	stages := map[string]evidence.Stage{}
-	needs := policy.NeedsOf(gates)
-	for _, name := range needs.Stages() {
-		other, err := r.sibling(ctx, s, name)
+	for _, name := range policy.NeedsOf(gates).Stages() {
+		other, t, err := r.another(ctx, s, name, f, commit)
 		if err != nil {
 			return nil, fmt.Errorf("stage %s: %w", name, err)
 		}
-		var e evidence.Stage
+		e := evidence.Stage{Artifact: t.entry.Digest}
 		if e.Declared, err = s.pipeline.Expand(name, f.Lock, r.files); err != nil {
 			return nil, err
 		}
-		if e.Live, err = r.spans(ctx, other, f.Lock); err != nil {
+		if e.Live, err = r.spans(ctx, other, t); err != nil {
 			return nil, fmt.Errorf("stage %s: %w", name, denied(err))
 		}
 		for _, span := range e.Live {
-			if span.Release == f.ReleaseID {
+			if span.Release == f.ReleaseID && span.Otherwise == "" {
 				e.Artifact = span.Digest // the newest one's
-			}
-		}
-		if e.Artifact == "" && slices.Contains(needs.Artifacts, name) {
-			if e.Artifact, err = r.hydrated(ctx, s, other, e.Declared, f); err != nil {
-				return nil, err
 			}
 		}
 		stages[name] = e
 	}
 	return stages, nil
-}
-
-// hydrated returns the candidate of a release for another stage; "" for none. It counts only if the hydrator signed it as exactly
-// that.
-func (r *run) hydrated(ctx context.Context, s, other *stage, declared pipeline.Expanded, f lock.File) (digest.Digest, error) {
-	e, ok, err := r.candidate(ctx, other, f.ReleaseID)
-	if err != nil || !ok {
-		return "", err
-	}
-	hydrator, err := verify.KeysOf(r.files, declared, pipeline.RoleHydrator)
-	if err != nil {
-		return "", err
-	}
-	hydration, proven, err := verify.Entry(ctx, e, hydrator, r.policyRef)
-	if err != nil {
-		return "", fmt.Errorf("stage %s: %w", declared.Stage, err)
-	}
-	claim := sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Release: f.ReleaseID, Repository: other.repository.Name()}
-	if verdict := policy.Hydrated(verify.Expect(f, claim), hydration); !proven || verdict.Result() != policy.Pass {
-		s.note("%s does not count as the release's artifact for stage %s: %s", e.Digest, declared.Stage, verdict.Reason())
-		return "", nil
-	}
-	return e.Digest, nil
 }

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 )
 
@@ -66,11 +65,10 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 			absent = append(absent, id)
 			continue
 		}
-		candidate := entry.Digest
-		if s.isLive(candidate) || judged == maxJudged {
+		if s.isLive(entry.Digest) || judged == maxJudged {
 			break
 		}
-		j, held, err := r.consider(ctx, s, id, candidate, newest)
+		j, held, err := r.consider(ctx, s, id, entry, newest)
 		if err != nil {
 			return err
 		}
@@ -114,12 +112,12 @@ func (s *stage) keepLive(absent []string) {
 
 // consider judges a release of the history, unless it cannot pass: the judgement is nil then. A held release ends the search:
 // what is older was replaced for a reason. Newest is the judgement of the newest one that was judged, nil for none.
-func (r *run) consider(ctx context.Context, s *stage, id string, candidate digest.Digest, newest *judgement) (j *judgement, held bool, err error) {
+func (r *run) consider(ctx context.Context, s *stage, id string, candidate ledger.Entry, newest *judgement) (j *judgement, held bool, err error) {
 	f, err := r.lock(s, id)
 	if err != nil {
 		return nil, false, err
 	}
-	if held, err = r.held(ctx, s, f.Lock, candidate); err != nil {
+	if held, err = r.held(ctx, s, f.Lock, candidate.Digest); err != nil {
 		return nil, false, denied(err)
 	}
 	if held {
@@ -128,12 +126,12 @@ func (r *run) consider(ctx context.Context, s *stage, id string, candidate diges
 	}
 	if newest != nil && len(newest.declared.Waivers.By) == 0 {
 		// The newest one's verdict is known; another release matters only if it can pass.
-		order, err := r.order(ctx, s, f.Lock)
+		order, err := r.order(ctx, s, f, candidate.GitOps.Commit)
 		if err != nil || order.Result != policy.Pass {
 			return nil, false, err
 		}
 	}
-	j, err = r.judge(ctx, s, f, candidate)
+	j, err = r.judge(ctx, s, f, candidate.Digest)
 	return j, false, err
 }
 

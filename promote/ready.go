@@ -31,7 +31,11 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 		if len(declared.Gates) == 0 {
 			continue
 		}
-		facts, err := r.facts(ctx, s, declared, f, evidence.Request{})
+		commit, err := r.hydratedAt(ctx, s, name, f.ReleaseID)
+		if err != nil {
+			return nil, err
+		}
+		facts, err := r.facts(ctx, s, declared, f, commit, evidence.Request{})
 		if err != nil {
 			return nil, err
 		}
@@ -50,13 +54,23 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 	return nil, nil //nolint:nilnil // nothing is soaking
 }
 
+// hydratedAt returns the GitOps commit of a release's candidate for another stage; "" for none.
+func (r *run) hydratedAt(ctx context.Context, s *stage, name, release string) (string, error) {
+	later, err := r.sibling(ctx, s, name)
+	if err != nil {
+		return "", err
+	}
+	e, _, err := r.candidate(ctx, later, release)
+	return e.GitOps.Commit, err
+}
+
 // wanted reports whether a later stage may still take a release: it did not have it yet, and has none that is newer.
 func (r *run) wanted(ctx context.Context, s *stage, name string, l lock.Lock) (bool, error) {
 	later, err := r.sibling(ctx, s, name)
 	if err != nil {
 		return false, err
 	}
-	passage, err := r.passage(ctx, later, l)
+	passage, err := r.passage(ctx, later, l, nil)
 	if err != nil || passage.Was || passage.RolledBack {
 		return false, denied(err)
 	}

@@ -23,7 +23,7 @@ type review struct {
 
 // returns adds to the facts that the stage was rolled back from a release, and what was counted for it before.
 func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Facts) error {
-	passage, err := r.passage(ctx, s, l)
+	passage, err := r.passage(ctx, s, l, nil)
 	if err != nil || !passage.RolledBack {
 		return err
 	}

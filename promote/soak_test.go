@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
 )
 
@@ -53,6 +54,30 @@ func TestSoak(t *testing.T) {
 	pending(second)
 	s.clock.add(50 * time.Minute)
 	s.must(promote.Promote, second, production)
+}
+
+// The time that staging ran other values does not count for a candidate with changed ones.
+func TestSoakOfValues(t *testing.T) {
+	t.Parallel()
+	s := newSoakingScene(t)
+	release := s.releases[1]
+	s.must(promote.Promote, release, "staging")
+	s.clock.add(3 * time.Hour)
+	for _, stage := range []string{"staging", production} {
+		s.write("apps/codeai/deployments/"+stage+"/values.yaml", "migrations: {backoffLimit: 7}\n")
+	}
+	s.push("changed values")
+	s.hydrate()
+	if r, err := s.try(promote.Promote, release, production); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "other content") {
+		t.Fatalf("%s, %v", r.Action, err)
+	}
+	s.must(promote.Promote, release, "staging")
+	s.clock.add(time.Hour)
+	if r, err := s.try(promote.Promote, release, production); !errors.Is(err, promote.ErrPending) {
+		t.Fatalf("%s, %v", r.Action, err)
+	}
+	s.clock.add(time.Hour)
+	s.must(promote.Promote, release, production)
 }
 
 // A pipeline with releases more often than they soak promotes all the same, with a job that runs now and then; and what

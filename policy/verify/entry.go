@@ -50,7 +50,7 @@ func Provenance(e ledger.Entry, repository string, objects int, images []string)
 
 // Entry proves what an entry of the ledger holds. It returns false if no verified provenance says all that the entry does.
 func Entry(ctx context.Context, e ledger.Entry, hydrator Keys, policyRef PolicyRef) (policy.Hydration, bool, error) {
-	h, err := hydrator.proven(ctx, e.Digest, e.Bundles, policyRef)
+	h, err := hydrator.Prove(ctx, e.Digest, e.Bundles, policyRef)
 	if err != nil {
 		return h, false, err
 	}
@@ -91,11 +91,11 @@ func Contents(h policy.Hydration) (objects int, images []string) {
 	return objects, images
 }
 
-// proven proves statements of a hydrator about an artifact, and asks the policy ref about every GitOps commit that they name, and
+// Prove proves statements of a hydrator about an artifact, and asks the policy ref about every GitOps commit that they name, and
 // about the tip that the hydrator saw. Today that tip may be an ancestor by any parent: `git pull` makes a merge whose first
 // parent is the local branch. A provenance counts by its GitOps commit, see [Keys.Count], and all else that a former key signed
 // counts if a provenance by that key does.
-func (k Keys) proven(ctx context.Context, artifact digest.Digest, bundles []sign.Bundle, policyRef PolicyRef) (policy.Hydration, error) {
+func (k Keys) Prove(ctx context.Context, artifact digest.Digest, bundles []sign.Bundle, policyRef PolicyRef) (policy.Hydration, error) {
 	h := policy.Hydration{PolicyRef: policyRef.Name(), OnPolicyRef: map[string]bool{}}
 	h.Statements, h.Rejected = k.Verify(artifact, bundles)
 	dropped := map[digest.Digest]bool{}

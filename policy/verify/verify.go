@@ -168,7 +168,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 func (e *Examined) hydration(ctx context.Context, r Request, desc ocispec.Descriptor, hydrator Keys) (policy.Hydration, error) {
 	switch {
 	case e.Entry == nil && r.Statements != nil:
-		return hydrator.proven(ctx, desc.Digest, r.Statements, r.PolicyRef)
+		return hydrator.Prove(ctx, desc.Digest, r.Statements, r.PolicyRef)
 	case e.Entry == nil:
 		return Hydration(ctx, r.Repository, desc, hydrator, r.PolicyRef)
 	}
@@ -227,7 +227,7 @@ func Hydration(ctx context.Context, reader sign.Reader, desc ocispec.Descriptor,
 	if err != nil {
 		return policy.Hydration{}, err
 	}
-	return hydrator.proven(ctx, desc.Digest, bundles, policyRef)
+	return hydrator.Prove(ctx, desc.Digest, bundles, policyRef)
 }
 
 // gitOpsCommit is the commit on the policy ref that verified provenance names; "" for none.
