@@ -10,8 +10,10 @@ import (
 	"unicode"
 )
 
-// maxDifferences bounds the fields that one error names.
-const maxDifferences = 40
+const (
+	maxDifferences = 40   // fields that one error names
+	maxGenerated   = 1000 // fields that a provenance names
+)
 
 // difference is a field that comes out differently in another render: its place, never its value, which may be a password.
 type difference struct{ Source, Object, Field string }
@@ -81,15 +83,42 @@ func nondeterministic(found []difference) error {
 		strings.Join(firstOf(lines, maxDifferences), "\n  ") + "\nset these in the values (an existing Secret by its name, say), or publish what comes out (render.nondeterminism: allow)")
 }
 
-// generatedAllowances names the fields that hold generated keys and certificates, such as
-// "nondeterminism: Secret web-tls: data.tls.key".
+// ruleNondeterminism is what the allowance of a field with a generated key begins with: "nondeterminism: Secret web-tls: data.tls.key".
+const ruleNondeterminism = "nondeterminism"
+
+// generatedAllowances names the fields that hold generated keys and certificates.
 func generatedAllowances(found []difference) []string {
 	var lines []string
 	for _, d := range found {
-		d.Source = "nondeterminism"
+		d.Source = ruleNondeterminism
 		lines = append(lines, d.String())
 	}
-	return firstOf(lines, maxDifferences)
+	return firstOf(lines, maxGenerated)
+}
+
+// Generated compares a file of the tree with that of another render, and lists the fields that differ and hold generated keys. It
+// reports whether nothing else differs.
+func (r Rendering) Generated(own, other []byte) (fields []string, only bool) {
+	objects := func(file []byte) ([]Object, error) {
+		var manifests []Manifest
+		for i, document := range SplitStream(file) {
+			manifests = append(manifests, Manifest{Source: ruleNondeterminism, Document: i + 1, Data: document})
+		}
+		return (&Decoder{}).Objects(manifests)
+	}
+	a, errA := objects(own)
+	b, errB := objects(other)
+	if errA != nil || errB != nil {
+		return nil, false
+	}
+	found := compareObjects(a, b)
+	only = len(found) > 0
+	for _, d := range found {
+		if only = only && slices.Contains(r.Allowances, d.String()); only {
+			fields = append(fields, strings.TrimPrefix(d.String(), ruleNondeterminism+": "))
+		}
+	}
+	return fields, only
 }
 
 // compareObjects lists how two renders of one stage differ, ordered by template and object.

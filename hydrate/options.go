@@ -39,7 +39,7 @@ func (o Options) Named(l lock.Lock) json.RawMessage {
 		Overlay   string     `json:",omitempty"`
 		Kustomize *Kustomize `json:",omitempty"`
 	}{Options: o}
-	named.Options.Values = nil
+	named.Values = nil
 	if l.Packaging.Kind == lock.Kustomize {
 		named.Request = Request{}
 		if named.Overlay = o.Overlay; o.Kustomize != nil {

@@ -221,6 +221,11 @@ func (c *Candidates) Releases(ctx context.Context, branch, stage string) ([]stri
 
 // Knew reports whether an entry named an artifact at any commit of its branch.
 func (c *Candidates) Knew(ctx context.Context, w Candidate, artifact digest.Digest) (bool, error) {
+	return c.Had(ctx, w, func(e Entry) (bool, error) { return e.Digest == artifact, nil })
+}
+
+// Had reports whether match is true of an entry at any commit of its branch, the newest first.
+func (c *Candidates) Had(ctx context.Context, w Candidate, match func(Entry) (bool, error)) (bool, error) {
 	head, ok := c.heads[w.Branch]
 	if !ok {
 		return false, nil
@@ -240,10 +245,15 @@ func (c *Candidates) Knew(ctx context.Context, w Candidate, artifact digest.Dige
 		for _, id := range ids {
 			last = id
 			e, err := c.read(ctx, id)
-			if err != nil && !errors.Is(err, ErrEntry) {
+			if errors.Is(err, ErrEntry) {
+				continue
+			}
+			if err == nil && !found {
+				found, err = match(e)
+			}
+			if err != nil {
 				return err
 			}
-			found = found || err == nil && e.Digest == artifact
 		}
 		return nil
 	}

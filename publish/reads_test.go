@@ -13,12 +13,15 @@ import (
 	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/kustomize"
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci/registry"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/publish"
+	"github.com/lockage/lockage/publish/rebuild"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -57,6 +60,9 @@ type readsScene struct {
 	dir   string // of the GitOps repository
 	cache string
 	base  string // its first commit
+
+	private   string               // file of the hydrator's key
+	workspace *workspace.Workspace // as it was opened last
 }
 
 func configMap(name, value string) string {
@@ -92,7 +98,7 @@ func newReadsScene(t *testing.T) *readsScene {
 		}
 	}
 	dir, _ := testworld.Checkout(t, files)
-	s := &readsScene{t: t, dir: dir, cache: t.TempDir()}
+	s := &readsScene{t: t, dir: dir, cache: t.TempDir(), private: private}
 	s.link("b")
 	s.base = string(testworld.Commit(t, dir, "Link"))
 	testworld.Git(t, dir, "remote", "add", "origin", testworld.Bare(t, dir))
@@ -131,6 +137,7 @@ func (s *readsScene) hydrate(dry bool) (map[string]publish.Stage, *workspace.Pol
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.workspace = w
 	releases, err := publish.Run(s.t.Context(), publish.Options{
 		Environment: publish.Environment{
 			Workspace: w, Files: []string{"[ho]*.yaml", "kustomize.yaml"}, DryRun: dry, Client: testworld.Client(), Keys: sign.NewKeyring(sign.PasswordFromEnv(nil)),
@@ -190,6 +197,100 @@ func (s *readsScene) provenance(stage publish.Stage, ref *workspace.Policy) sign
 		s.t.Fatal(err)
 	}
 	return p
+}
+
+// examine verifies the artifact of a stage by its statements in the registry, or by others.
+func (s *readsScene) examine(file string, stage publish.Stage, ref *workspace.Policy, statements ...sign.Bundle) verify.Examined {
+	s.t.Helper()
+	files, err := ref.Files(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pipelines, err := pipeline.Load(files, nil, file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	repository, err := testworld.Client().Repository(pipelines[0].Repository(stage.Name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	e, err := verify.Examine(s.t.Context(), verify.Request{
+		Pipeline: pipelines[0], Stage: stage.Name, Repository: repository, Reference: stage.Digest.String(), Statements: statements, Files: files, PolicyRef: ref,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return e
+}
+
+func (s *readsScene) rebuild(e verify.Examined, ref *workspace.Policy) policy.Check {
+	s.t.Helper()
+	r := rebuild.Rebuilder{Commits: ref, Sources: s.workspace.Repository, Renderers: renderers, Version: "test"}
+	result, err := r.Rebuild(s.t.Context(), e)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return result.Check
+}
+
+// TestRebuild renders charts and overlays again, and finds what a hydrator says in its provenance that it did not do.
+func TestRebuild(t *testing.T) {
+	t.Parallel()
+	s := newReadsScene(t)
+	stages, ref := s.hydrate(false)
+	for name, file := range map[string]string{"staging": "helm.yaml", "overlay": "kustomize.yaml", "generated": "kustomize.yaml"} {
+		e := s.examine(file, stages[name], ref)
+		if check := s.rebuild(e, ref); e.Report.Result != policy.Pass || check.Result != policy.Pass || !strings.HasSuffix(check.Reason, "equal, byte for byte") {
+			t.Errorf("%s: %+v, %+v", name, e.Report.Checks, check)
+		}
+	}
+	key, err := sign.OpenKey(t.Context(), s.private, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const others = "the provenance names other options or files"
+	for name, c := range map[string]struct {
+		stage, file string
+		change      func(*sign.Provenance)
+		want        string
+	}{
+		"options":        {"staging", "helm.yaml", func(p *sign.Provenance) { p.Options = []byte(`{}`) }, others},
+		"values":         {"staging", "helm.yaml", func(p *sign.Provenance) { p.Values[0].ID = s.base }, others},
+		"fewer reads":    {"overlay", "kustomize.yaml", func(p *sign.Provenance) { p.Reads = p.Reads[1:] }, others},
+		"lock":           {"staging", "helm.yaml", func(p *sign.Provenance) { p.Lock.Digest["sha256"] = strings.Repeat("a", 64) }, "names another lock"},
+		"source":         {"staging", "helm.yaml", func(p *sign.Provenance) { p.Dependencies[0].Digest["gitCommit"] = s.base }, "names another source commit"},
+		"pipeline file":  {"staging", "helm.yaml", func(p *sign.Provenance) { p.File = "absent.yaml" }, "names pipeline file absent.yaml"},
+		"other pipeline": {"staging", "helm.yaml", func(p *sign.Provenance) { p.File = "kustomize.yaml" }, "declares no stage staging of a pipeline helm"},
+		"GitOps commit":  {"staging", "helm.yaml", func(p *sign.Provenance) { p.Dependencies[1].Digest["gitCommit"] = s.base[1:] + "0" }, "no provenance of this artifact"},
+	} {
+		p := s.provenance(stages[c.stage], ref)
+		c.change(&p)
+		statement, err := sign.NewProvenance(stages[c.stage].Digest, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundle, err := sign.Sign(t.Context(), key, statement)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if check := s.rebuild(s.examine(c.file, stages[c.stage], ref, bundle), ref); check.Result != policy.Fail || !strings.Contains(check.Reason, c.want) {
+			t.Errorf("%s: %+v, want %q", name, check, c.want)
+		}
+	}
+	p := s.provenance(stages["staging"], ref)
+	p.Renderer, p.Options = "helm v2", nil
+	statement, err := sign.NewProvenance(stages["staging"].Digest, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := sign.Sign(t.Context(), key, statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if check := s.rebuild(s.examine("helm.yaml", stages["staging"], ref, bundle), ref); check.Result != policy.Pass ||
+		!strings.HasPrefix(check.Reason, "made by lockage test with helm v2, output 2, rendered again by lockage test with helm v3") {
+		t.Errorf("by another renderer: %+v", check)
+	}
 }
 
 // renderers render in this process.

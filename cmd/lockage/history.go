@@ -25,6 +25,7 @@ const shownTime = "2006-01-02 15:04:05"
 type historyResult struct {
 	Pipeline   string           `json:"pipeline"`
 	Stage      string           `json:"stage"`
+	Candidate  *foundCandidate  `json:"candidate,omitempty"` // that a digest was found as
 	Promotions []shownPromotion `json:"promotions"`
 	Broken     string           `json:"broken,omitempty"`
 }
@@ -52,7 +53,13 @@ func (rs historyResults) Text(w io.Writer) {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintf(w, "%s/%s\n", r.Pipeline, r.Stage)
-		if len(r.Promotions) == 0 && r.Broken == "" {
+		if c := r.Candidate; c != nil {
+			fmt.Fprintf(w, "  candidate %s %s, made from GitOps commit %s\n", c.Release, c.Digest, c.GitopsCommit)
+			if c.Unproven != "" {
+				fmt.Fprintf(w, "  UNPROVEN: %s\n", c.Unproven)
+			}
+		}
+		if len(r.Promotions) == 0 && r.Broken == "" && r.Candidate == nil {
 			fmt.Fprintln(w, "  nothing was promoted yet")
 		}
 		for _, p := range r.Promotions {
@@ -101,13 +108,17 @@ func (p shownPromotion) details() []string {
 func newHistoryCommand(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "history STAGE",
+		Use:   "history STAGE|DIGEST",
 		Short: "Show what was promoted to a stage, when, and why it was allowed",
 		Long: `History lists the promotions of a stage, the newest first, and verifies each: a promotion is a commit of the live ref with a
 record by the promoter that names its parent and its tree. It shows every gate that was waived. A promotion that the registry
 has and the live ref lacks ends the list, with exit status 3. Pipelines and keys are read at the policy ref, whatever is
-checked out.`,
+checked out.
+
+DIGEST, sha256:<64 hex>, lists the stages that have an artifact of that digest, or of a release with that image, as a candidate
+or had it live.`,
 		Example: `  lockage history production
+  lockage history sha256:60ab… -f 'apps/*/lockage.yaml'
   lockage history production --limit 5 -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.history(cmd.Context(), args[0], limit) },
@@ -120,6 +131,9 @@ checked out.`,
 func (a *app) history(ctx context.Context, stage string, limit int) error {
 	if limit < 0 {
 		return usagef("--limit %d: want a number of promotions", limit)
+	}
+	if bare := digest.Digest(stage); bare.Validate() == nil {
+		return a.historyOf(ctx, bare, limit)
 	}
 	d, err := a.declared(ctx)
 	if err != nil {

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"io/fs"
+	"maps"
 	"strconv"
 	"strings"
+	"testing/fstest"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/lockage/lockage/oci"
@@ -48,6 +52,66 @@ func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(remote.Write(ref.Context().Digest(digest.String()), other))
 	ts.Setenv(args[1], digest.String())
+}
+
+// cmdMisrender does what a hydrator can do who does not publish what it rendered, or one with its key.
+func cmdMisrender(ts *testscript.TestScript, neg bool, args []string) {
+	const usage = "misrender KEYVAR REPOSITORY@DIGEST FILE VAR"
+	refuse(ts, neg || len(args) != 4, usage)
+	in, from, ok := strings.Cut(args[1], "@")
+	refuse(ts, !ok, usage)
+	ctx := context.Background()
+	file := ts.MkAbs("misrender.key")
+	writeFile(ts, file, ts.Getenv(args[0]))
+	key, err := sign.OpenKey(ctx, file, nil)
+	ts.Check(err)
+	repository, err := oci.NewClient(oci.Options{}).Repository(in)
+	ts.Check(err)
+	manifest, err := repository.ReadArtifact(ctx, from)
+	ts.Check(err)
+	tree, err := repository.Pull(ctx, manifest)
+	ts.Check(err)
+	files := fstest.MapFS{}
+	ts.Check(fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			var data []byte
+			data, err = fs.ReadFile(tree, name)
+			files[name] = &fstest.MapFile{Data: data, Mode: 0o644}
+		}
+		return err
+	}))
+	if files[args[2]] == nil {
+		ts.Fatalf("misrender: the artifact has no file %s", args[2])
+	}
+	files[args[2]].Data = append(files[args[2]].Data, "mine: true\n"...)
+	content, err := oci.ContentDigest(files)
+	ts.Check(err)
+	annotations := maps.Clone(manifest.Annotations)
+	annotations[oci.AnnotationContentDigest] = content.String()
+	other, err := oci.Pack(files, annotations)
+	ts.Check(err)
+	ts.Check(repository.PushArtifact(ctx, other))
+	resign(ts, repository, manifest.Descriptor, other, key)
+	ts.Setenv(args[3], other.Descriptor.Digest.String())
+}
+
+// resign signs what is stated of one artifact about another one.
+func resign(ts *testscript.TestScript, repository *oci.Repository, from ocispec.Descriptor, to oci.Artifact, key *sign.Key) {
+	ctx := context.Background()
+	verifier, err := sign.NewVerifier(key.Identity())
+	ts.Check(err)
+	statements, _, err := sign.Verify(ctx, repository, from, verifier)
+	ts.Check(err)
+	for _, v := range statements {
+		statement := sign.NewSignature(to.Descriptor.Digest, v.Claim())
+		if p, err := v.Provenance(); err == nil {
+			p.Byproducts[0].Digest = sign.DigestSet(to.ContentDigest)
+			statement, err = sign.NewProvenance(to.Descriptor.Digest, p)
+			ts.Check(err)
+		}
+		_, err := sign.Attest(ctx, repository, to.Descriptor, key, statement)
+		ts.Check(err)
+	}
 }
 
 func cmdReattach(ts *testscript.TestScript, neg bool, args []string) {

@@ -77,6 +77,9 @@ func runHasty() {
 //		the tag names exactly that digest
 //	tamper REPOSITORY@DIGEST VAR
 //		pushes an artifact that is the same but for an annotation; $VAR becomes its digest
+//	misrender KEYVAR REPOSITORY@DIGEST FILE VAR
+//		pushes an artifact whose FILE has one line more, with the statements of the first one about it, signed anew by the key in
+//		$KEYVAR; $VAR becomes its digest
 //	reattach FROM TO
 //		copies what is signed of one REPOSITORY@DIGEST to another: referrers, whose subject becomes TO, and .sig
 //	transfer REPOSITORY@DIGEST REPOSITORY
@@ -115,6 +118,7 @@ func TestScript(t *testing.T) {
 			"retag":         cmdRetag,
 			"resolves":      cmdResolves,
 			"tamper":        cmdTamper,
+			"misrender":     cmdMisrender,
 			"reattach":      cmdReattach,
 			"states":        cmdStates,
 			"flood":         cmdFlood,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -16,6 +17,8 @@ import (
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/promote/sides"
+	"github.com/lockage/lockage/publish"
+	"github.com/lockage/lockage/publish/rebuild"
 )
 
 type verifyResults []verify.Report
@@ -26,6 +29,9 @@ func (rs verifyResults) Text(w io.Writer) {
 		if r.Digest != "" {
 			fmt.Fprintf(w, "  digest %s\n", r.Digest)
 		}
+		for _, as := range r.As {
+			fmt.Fprintf(w, "  %s\n", as)
+		}
 		table(w, func(w io.Writer) {
 			for _, c := range r.Checks {
 				fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
@@ -34,11 +40,19 @@ func (rs verifyResults) Text(w io.Writer) {
 	}
 }
 
+// verifyFlags select what is verified, and how.
+type verifyFlags struct {
+	verify.Query
+	identities []string
+	rebuild    bool
+	complete   string
+	shard      string
+}
+
 func newVerifyCommand(a *app) *cobra.Command {
-	var query verify.Query
-	var identities []string
+	var f verifyFlags
 	cmd := &cobra.Command{
-		Use:   "verify STAGE|REFERENCE|branch:NAME|live:STAGE",
+		Use:   "verify STAGE|REFERENCE|DIGEST|branch:NAME|live:STAGE | verify --complete COMMIT",
 		Short: "Verify where an artifact comes from",
 		Long: `Verify proves that the hydrator signed an artifact for this pipeline, stage and release, that it was made from the locked
 commit and image under a GitOps commit on the policy ref, and that it is unaltered. Pipelines, locks and keys are read
@@ -48,49 +62,70 @@ names the artifact must have exactly its files; verify lists the files that diff
 STAGE means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
 branch:NAME means what a stage branch shows at its head, for all stages that share it or for the one in --stage.
 live:STAGE means what is live, which the live ref must show bit for bit.
+DIGEST, sha256:<64 hex>, means the artifact of that digest, or all artifacts of releases with that image, in every stage that
+has it as its candidate or had it live.
 
 For STAGE, live:STAGE and the stage's own tag, REPOSITORY:STAGE, the tag must name the artifact that was promoted last,
 according to the promoter's record on the live ref. With --identity NAME, that identity of the pipeline file must have
-signed the artifact too: --identity promoter checks that it was promoted.`,
+signed the artifact too: --identity promoter checks that it was promoted.
+
+With --rebuild, the artifact is rendered again from its provenance alone (GitOps commit, pipeline file, lock, source commit),
+and must be equal byte for byte. Fields that hold generated keys are excepted, and named.
+
+With --complete COMMIT, verify proves that every stage of the pipelines at a GitOps commit was hydrated, on whichever machine,
+and names those that are missing. It reads the ledger alone, and renders nothing.`,
 		Example: `  lockage verify production
+  lockage verify production --rebuild
   lockage verify live:production
   lockage verify branch:stage/production
-  lockage verify ghcr.io/acme/shop-manifests:production --identity promoter`,
-		Args: cobra.ExactArgs(1),
+  lockage verify ghcr.io/acme/shop-manifests:production --identity promoter
+  lockage verify sha256:60ab… -f 'apps/*/lockage.yaml'
+  lockage verify --complete "$COMMIT" -f 'apps/*/lockage.yaml' --shard 2/8`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			query.Artifact = args[0]
-			return a.verify(cmd.Context(), query, identities)
+			if len(args) == 1 {
+				f.Artifact = args[0]
+			}
+			if f.complete != "" {
+				return a.verifyComplete(cmd.Context(), f)
+			}
+			return a.verify(cmd.Context(), f)
 		},
 	}
-	releaseFlag(cmd, &query.Release, "release", "required release, an `ID` git-<40 hex>")
-	cmd.Flags().StringVar(&query.Stage, "stage", "", "required `STAGE` of a REFERENCE or branch")
-	cmd.Flags().StringArrayVar(&identities, "identity", nil, "`NAME` of an identity that must have signed it; repeatable")
+	releaseFlag(cmd, &f.Release, "release", "required release, an `ID` git-<40 hex>")
+	cmd.Flags().StringVar(&f.Stage, "stage", "", "required `STAGE` of a REFERENCE or branch")
+	cmd.Flags().StringArrayVar(&f.identities, "identity", nil, "`NAME` of an identity that must have signed it; repeatable")
+	cmd.Flags().BoolVar(&f.rebuild, "rebuild", false, "render it again from its provenance, and compare all bytes")
+	cmd.Flags().StringVar(&f.complete, "complete", "", "`COMMIT` of the policy ref, all of whose stages must have been hydrated")
+	cmd.Flags().StringVar(&f.shard, "shard", "", "with --complete: part `K/N` of the pipelines (default: all)")
 	a.policyFlag(cmd)
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, q verify.Query, identities []string) error {
+func (a *app) verify(ctx context.Context, f verifyFlags) error {
+	switch {
+	case f.Artifact == "":
+		return usagef("name a STAGE, REFERENCE, DIGEST, branch:NAME or live:STAGE, or use --complete COMMIT")
+	case f.shard != "":
+		return usagef("--shard belongs to --complete COMMIT")
+	}
 	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}
-	subjects, err := d.subjects(ctx, q)
+	subjects, err := d.subjects(ctx, f.Query)
 	if err != nil {
 		return err
 	}
 	results := verifyResults{}
 	var errs []error
 	for _, s := range subjects {
-		request := d.complete(s.Request)
-		request.Identities = identities
-		report, err := verify.Artifact(ctx, request)
+		s.Request = d.complete(s.Request)
+		s.Identities = f.identities
+		report, err := a.examine(ctx, d, s, f.rebuild)
 		if err != nil {
 			errs = append(errs, err)
 			continue
-		}
-		if s.live != nil {
-			report.Checks = append(report.Checks, *s.live)
-			report.Result = report.Checks.Result()
 		}
 		results = append(results, report)
 		if err := report.Checks.Err(); err != nil {
@@ -101,14 +136,79 @@ func (a *app) verify(ctx context.Context, q verify.Query, identities []string) e
 	return errors.Join(errs...)
 }
 
+// examine verifies a subject and, if asked for, renders it again.
+func (a *app) examine(ctx context.Context, d declaration, s subject, again bool) (verify.Report, error) {
+	examined, err := verify.Examine(ctx, s.Request)
+	if err != nil {
+		return examined.Report, err
+	}
+	report := examined.Report
+	report.As = s.as
+	if s.live != nil {
+		report.Checks = append(report.Checks, *s.live)
+	}
+	if again {
+		result, err := a.rebuild(ctx, d, examined)
+		if err != nil {
+			return report, err
+		}
+		report.Checks = append(report.Checks, result.Check)
+	}
+	report.Result = report.Checks.Result()
+	return report, nil
+}
+
+// rebuild renders an artifact again.
+func (a *app) rebuild(ctx context.Context, d declaration, e verify.Examined) (rebuild.Result, error) {
+	renderers, err := a.renderers()
+	if err != nil {
+		return rebuild.Result{}, err
+	}
+	r := rebuild.Rebuilder{Commits: d.policyRef, Sources: d.workspace.Repository, Renderers: renderers, Version: version()}
+	return r.Rebuild(ctx, e)
+}
+
+// verifyComplete verifies that all stages of a GitOps commit were hydrated.
+func (a *app) verifyComplete(ctx context.Context, f verifyFlags) error {
+	if f.Artifact != "" || f.Stage != "" || f.Release != "" || f.rebuild || len(f.identities) > 0 {
+		return usagef("--complete COMMIT is about all stages of that commit: leave out STAGE, --stage, --release, --rebuild and --identity")
+	}
+	o := publish.Options{At: f.complete}
+	var err error
+	if f.shard != "" {
+		if o.Shard, err = publish.ParseShard(f.shard); err != nil {
+			return usagef("--shard %w", err)
+		}
+	}
+	if o.Environment, err = a.environment(ctx, true); err != nil {
+		return err
+	}
+	reports, err := publish.Complete(ctx, o)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range reports {
+		if err := r.Checks.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("%s is %w", r.Reference, err))
+		}
+	}
+	a.emit(verifyResults(reports))
+	return errors.Join(errs...)
+}
+
 // subject is an artifact to verify.
 type subject struct {
 	verify.Request
 	live *policy.Check // of its stage's state; nil if the query does not ask for it
+	as   []string      // what a digest is, if the query names only that
 }
 
 // subjects finds the artifacts that a query names.
 func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, error) {
+	if bare := digest.Digest(q.Artifact); bare.Validate() == nil {
+		return d.having(ctx, bare, q)
+	}
 	stage, isLive := strings.CutPrefix(q.Artifact, sides.LivePrefix)
 	if isLive {
 		if err := d.checkStages([]string{stage}); err != nil { // what follows live: is not a reference
@@ -152,7 +252,7 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 			r.Reference, r.Live = state.Live.To.Digest.String(), ledger.Place{Branch: at.Branch, Path: at.Path}
 			r.Release = cmp.Or(q.Release, state.Live.To.Release)
 		}
-		subjects = append(subjects, subject{r, check})
+		subjects = append(subjects, subject{Request: r, live: check})
 	}
 	return subjects, nil
 }

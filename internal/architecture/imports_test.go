@@ -63,10 +63,11 @@ var floorPlan = map[string][]string{
 	"policy/policytest": {"sign/predicate", "policy/evidence", "policy/rego", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "oci", "policy", "sign"},
 
 	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},
+	"publish/rebuild":     {"publish", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/plan", "ledger", "oci", "policy", "policy/verify", "sign"},
 	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "ledger", "hydrate/pipeline"},
 
 	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
-	"promote/live":   {"policy", "oci", "ledger", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
+	"promote/live":   {"policy", "oci", "ledger", "hydrate/lock", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "sign", "sign/predicate", "policy/verify"},
 	"promote/health": {"oci", "sign/predicate"},
 	"promote/sides":  {"oci", "hydrate/lock", "ledger", "hydrate/pipeline", "hydrate/stagediff", "internal/git", "policy/verify", "promote/live"},

@@ -70,6 +70,7 @@ type Request struct {
 type Report struct {
 	Reference string         `json:"reference"`
 	Digest    digest.Digest  `json:"digest"`
+	As        []string       `json:"as,omitempty"` // what stages have or had it as, if it was found by its digest
 	Result    policy.Result  `json:"result"`
 	Checks    policy.Verdict `json:"checks"`
 }
@@ -77,6 +78,7 @@ type Report struct {
 // Examined is an artifact with what was read of it. Where the report does not pass, the rest may be missing.
 type Examined struct {
 	Report       Report
+	Claim        sign.Claim    // what it must be
 	Entry        *ledger.Entry // of a candidate
 	Manifest     oci.Manifest
 	Tree         *oci.Tree
@@ -150,6 +152,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	}
 	e.Hydration, e.GitOpsCommit = ev.Hydration, gitOpsCommit(ev.Hydration)
 	expected := Expect(file, sign.Claim{Pipeline: r.Pipeline.Name, Stage: r.Stage, Release: release, Repository: r.Repository.Name()})
+	e.Claim = expected.Claim
 	tree, err := r.Repository.Pull(ctx, manifest)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return nil, err
@@ -205,6 +208,17 @@ func (e *Examined) further(ctx context.Context, r Request, declared pipeline.Exp
 		verdict = append(verdict, check)
 	}
 	return verdict, nil
+}
+
+// Provenance returns verified provenance of the artifact as what it must be, from a commit on the policy ref.
+func (e Examined) Provenance() (sign.Provenance, bool) {
+	for _, s := range e.Hydration.Statements {
+		p, err := s.Provenance()
+		if err == nil && p.Claim == e.Claim && e.Hydration.OnPolicyRef[p.Commit(policy.DependencyGitOps)] {
+			return p, true
+		}
+	}
+	return sign.Provenance{}, false
 }
 
 // Expect is what an artifact of a claim must be, by the lock.

@@ -1,0 +1,171 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/verify"
+)
+
+// Found is an artifact that a stage has or had.
+type Found struct {
+	Pipeline   *pipeline.Pipeline
+	Declared   pipeline.Expanded // the stage, for the current release
+	Release    string
+	Digest     digest.Digest // of the artifact
+	Entry      *ledger.Entry // if it is the candidate of the release; not proven
+	Promotions []Promotion   // of it to the stage, the newest first
+	Starts     []time.Time   // of each of them, see [Starts]
+}
+
+// finder looks for a digest in what the policy ref declares.
+type finder struct {
+	digest  digest.Digest
+	files   fs.FS
+	ref     verify.PolicyRef
+	client  *oci.Client
+	remotes verify.Remotes
+	now     time.Time
+}
+
+// Find returns the stages that have a digest as a candidate or had it live: that of an artifact, or of an image that the lock of the
+// artifact's release names. It reads Git, and asks the registry only as a witness. An error that is [ErrBroken] concerns single stages,
+// and comes with what was found.
+func Find(ctx context.Context, d digest.Digest, pipelines []*pipeline.Pipeline, files fs.FS, ref verify.PolicyRef, client *oci.Client, remotes verify.Remotes, now time.Time) ([]Found, error) {
+	f := finder{d, files, ref, client, remotes, now}
+	type result struct {
+		found []Found
+		err   error
+	}
+	var results []*result
+	var group errgroup.Group
+	group.SetLimit(findConcurrency)
+	for _, p := range pipelines {
+		for _, stage := range p.Order() {
+			r := &result{}
+			results = append(results, r)
+			group.Go(func() error {
+				if r.found, r.err = f.stage(ctx, p, stage); r.err != nil {
+					r.err = fmt.Errorf("%s/%s: %w", p.Name, stage, r.err)
+				}
+				return nil
+			})
+		}
+	}
+	_ = group.Wait() // the results hold the errors
+	var found []Found
+	var errs []error
+	for _, r := range results {
+		found = append(found, r.found...)
+		errs = append(errs, r.err)
+	}
+	return found, errors.Join(errs...)
+}
+
+const findConcurrency = 8
+
+func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) ([]Found, error) {
+	current, err := lock.Current(f.files, p.Lock)
+	if err != nil {
+		return nil, err
+	}
+	declared, err := p.Expand(stage, current.Lock, f.files)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Found
+	get := func(release string, artifact digest.Digest) *Found {
+		i := slices.IndexFunc(found, func(f *Found) bool { return f.Release == release && f.Digest == artifact })
+		if i < 0 {
+			i, found = len(found), append(found, &Found{Pipeline: p, Declared: declared, Release: release, Digest: artifact})
+		}
+		return found[i]
+	}
+	err = f.candidates(ctx, declared, func(e ledger.Entry) {
+		if e.Digest == f.digest || e.Image == f.digest || f.locked(p, e.Release) {
+			get(e.Release, e.Digest).Entry = &e
+		}
+	})
+	if err == nil && Promotes(declared) {
+		var promotions []Promotion
+		promotions, err = f.promotions(ctx, declared)
+		starts := Starts(promotions, f.now)
+		for i, t := range promotions {
+			if t.To.Digest == f.digest || f.locked(p, t.To.Release) {
+				of := get(t.To.Release, t.To.Digest)
+				of.Promotions, of.Starts = append(of.Promotions, t), append(of.Starts, starts[i])
+			}
+		}
+	}
+	all := make([]Found, len(found))
+	for i, of := range found {
+		all[i] = *of
+	}
+	return all, err
+}
+
+// locked reports whether the digest is that of an image of a release. A lock that is not there any more names none.
+func (f finder) locked(p *pipeline.Pipeline, release string) bool {
+	l, err := lock.Release(f.files, p.Lock, release)
+	return err == nil && slices.ContainsFunc(l.Images(), func(image lock.NamedImage) bool { return image.Digest == f.digest })
+}
+
+// candidates visits the entries of a stage.
+func (f finder) candidates(ctx context.Context, declared pipeline.Expanded, visit func(ledger.Entry)) error {
+	remote, err := verify.LedgerRemote(ctx, declared, f.remotes)
+	if err != nil {
+		return err
+	}
+	branch := declared.Ledger.Candidates
+	candidates, err := ledger.ReadCandidates(ctx, remote, ledger.Candidate{Branch: branch, Stage: declared.Stage})
+	if err != nil {
+		return err
+	}
+	releases, err := candidates.Releases(ctx, branch, declared.Stage)
+	if err != nil {
+		return err
+	}
+	names := make([]ledger.Candidate, len(releases))
+	for i, release := range releases {
+		names[i] = verify.NameOf(declared, release)
+	}
+	if candidates, err = ledger.ReadCandidates(ctx, remote, names...); err != nil || len(names) == 0 {
+		return err
+	}
+	for _, name := range names {
+		e, ok, err := candidates.Entry(ctx, name)
+		if err != nil && !errors.Is(err, ledger.ErrEntry) {
+			return err
+		}
+		if ok {
+			visit(e)
+		}
+	}
+	return nil
+}
+
+// promotions returns the promotions to a stage, the newest first.
+func (f finder) promotions(ctx context.Context, declared pipeline.Expanded) (promotions []Promotion, err error) {
+	s, err := Open(ctx, f.files, f.ref, declared, f.client, f.remotes)
+	if err != nil {
+		return nil, err
+	}
+	for p, err := range History(ctx, s) {
+		if err != nil {
+			return promotions, err
+		}
+		promotions = append(promotions, p)
+	}
+	return promotions, nil
+}
