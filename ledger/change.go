@@ -56,9 +56,13 @@ func (a Artifact) Reference() string { return a.Repository + "@" + a.Digest.Stri
 type Promotion struct {
 	// Attest makes the statements of a commit that follows parent, "" for none, and shows a tree: Git's id of the folder
 	// without the statements. It is called for each attempt to push.
-	Attest   func(ctx context.Context, parent, tree git.Hash) (Statements, error)
-	RollBack bool     // for the commit's message
-	Merge    git.Hash // a commit of the remote to be the second parent, such as a reviewed branch's head; "" for none
+	Attest func(ctx context.Context, parent, tree git.Hash) (Statements, error)
+	Verb   string   // of the commit's message; "" for Promote
+	Merge  git.Hash // a commit to be the second parent, such as a reviewed branch's head; of a new branch the only one; "" for none
+	// Bare leaves everything below the path as it is, and changes the statements alone: nothing is live.
+	Bare bool
+	// From is another remote that has Merge, which is pushed with all that it follows; nil if the branch's own remote has it.
+	From *git.Remote
 	// Expected is the id of the tree below the path that the promotion was decided on, "" for nothing. Write fails with
 	// ErrMoved if the path has any other.
 	Expected git.Hash
@@ -84,6 +88,14 @@ const trailerArtifact = "Lockage-Artifact"
 // committer is the author of a mirror's commits: the tool, not the person who runs it.
 func committer() git.Signature { return git.Signature{Name: "lockage", Email: "noreply@lockage.dev"} }
 
+// named returns the change's artifact for the trailer; "" for none.
+func (c Change) named() string {
+	if c.Digest == "" {
+		return ""
+	}
+	return c.Reference()
+}
+
 // target returns the branch that the change writes to.
 func (c Change) target() string { return cmp.Or(c.Review, c.Branch) }
 
@@ -105,18 +117,15 @@ func (c Change) branches() []string {
 func (c Change) commit(on, reviewed git.Hash, record digest.Digest) git.NewCommit {
 	verb, base, merged := "Hydrate", "", reviewed
 	if p := c.Promotion; p != nil {
-		verb, merged = "Promote", cmp.Or(reviewed, p.Merge)
-		if p.RollBack {
-			verb = "Roll back"
-		}
+		verb, merged = cmp.Or(p.Verb, "Promote"), cmp.Or(reviewed, p.Merge)
 	}
 	if c.Review != "" {
 		base = string(on)
 	}
-	message := fmt.Sprintf("%s %s/%s %s\n\n", verb, c.Pipeline, c.Stage, c.Release)
+	message := strings.TrimSpace(fmt.Sprintf("%s %s/%s %s", verb, c.Pipeline, c.Stage, c.Release)) + "\n\n"
 	for _, t := range []struct{ key, value string }{
 		{"Lockage-Release", c.Release},
-		{trailerArtifact, c.Reference()},
+		{trailerArtifact, c.named()},
 		{"Lockage-Content", c.Content.String()},
 		{"Lockage-Source", c.Source.String()},
 		{"Lockage-Gitops", c.GitOps.String()},

@@ -41,11 +41,19 @@ func History(ctx context.Context, remote *git.Remote, at Place, visit func(Versi
 	if head == "" {
 		return "", nil
 	}
-	h := history{remote: remote, path: at.Path, visit: visit, limit: firstBatch}
-	if err := h.walk(ctx, head); err != nil {
-		return head, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
+	if err := HistoryFrom(ctx, remote, head, at.Path, visit); err != nil {
+		return head, fmt.Errorf("branch %s: %w", at.Branch, err)
 	}
 	return head, nil
+}
+
+// HistoryFrom is [History] from a commit on.
+func HistoryFrom(ctx context.Context, remote *git.Remote, head git.Hash, path string, visit func(Version) (more bool, err error)) error {
+	h := history{remote: remote, path: path, visit: visit, limit: firstBatch}
+	if err := h.walk(ctx, head); err != nil {
+		return fmt.Errorf("%s of %s: %w", path, remote, err)
+	}
+	return nil
 }
 
 // history is one walk.

@@ -76,7 +76,7 @@ func TestPromotion(t *testing.T) {
 
 	// The same artifact by a newer record, from an older GitOps commit at that: written all the same.
 	again := promotion(t, 1, standing, "a.yaml", "one\n")
-	again.Promotion.Attest, again.Promotion.RollBack, again.GitOps.Commit = statements(7), true, testworld.CommitID(0)
+	again.Promotion.Attest, again.Promotion.Verb, again.GitOps.Commit = statements(7), "Roll back", testworld.CommitID(0)
 	if got := write(t, f.writer(t), again); !got[0].Written {
 		t.Errorf("a new record: %+v", got)
 	}
@@ -135,11 +135,6 @@ func TestMerge(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
 	first := promotion(t, 1, "", "a.yaml", "one\n")
-	early := promotion(t, 9, "", "a.yaml", "two\n")
-	early.Promotion.Merge = git.Hash(testworld.CommitID(9))
-	if _, err := f.writer(t).Write(t.Context(), []ledger.Change{early}); err == nil {
-		t.Error("merged into nothing")
-	}
 	write(t, f.writer(t), first)
 	testworld.Git(t, f.bare, "branch", "review", first.Branch)
 	reviewed := entry(t, "production", 2, tree("a.yaml", "two\n"))

@@ -329,6 +329,9 @@ func (c *pendingChange) notMoved(ctx context.Context) error {
 
 // replace puts the change's files into its draft.
 func (c *pendingChange) replace(ctx context.Context) error {
+	if c.Promotion != nil && c.Promotion.Bare {
+		return c.replaceStatements(ctx)
+	}
 	metadata, err := c.metadata(c.tree)
 	if err != nil {
 		return err
@@ -337,27 +340,56 @@ func (c *pendingChange) replace(ctx context.Context) error {
 	files[MetadataFile] = metadata
 	files[attributesFile] = []byte(c.attributes())
 	if c.Promotion != nil {
-		tree, err := git.TreeID(itemsOf(files))
-		if err != nil {
-			return err
-		}
-		statements, err := c.Promotion.Attest(ctx, c.draft.Head(), tree)
-		if err != nil {
-			return err
-		}
-		if c.recorded = statements.Record; c.recorded == "" {
-			return errors.New("the promotion has no record")
-		}
-		if files[StatementsFile], err = statements.encode(); err != nil {
+		if files[StatementsFile], err = c.attest(ctx, itemsOf(files)); err != nil {
 			return err
 		}
 	}
 	return c.draft.Replace(ctx, c.Path, files)
 }
 
+// replaceStatements changes the statements of the draft's folder alone.
+func (c *pendingChange) replaceStatements(ctx context.Context) error {
+	items, err := c.draft.Items(ctx, c.Path)
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{}
+	items = slices.DeleteFunc(items, func(item git.Item) bool { return item.Path == StatementsFile })
+	if len(items) == 0 {
+		files[attributesFile] = []byte(c.attributes())
+		items = itemsOf(files)
+	}
+	if files[StatementsFile], err = c.attest(ctx, items); err != nil {
+		return err
+	}
+	return c.draft.Put(ctx, c.Path, files)
+}
+
+// attest makes the statements of the promotion for a folder.
+func (c *pendingChange) attest(ctx context.Context, items []git.Item) ([]byte, error) {
+	tree, err := git.TreeID(items)
+	if err != nil {
+		return nil, err
+	}
+	p := c.Promotion
+	if p.From != nil {
+		if err := c.draft.Bring(ctx, p.From, p.Merge); err != nil {
+			return nil, err
+		}
+	}
+	statements, err := p.Attest(ctx, cmp.Or(c.draft.Head(), p.Merge), tree)
+	if err != nil {
+		return nil, err
+	}
+	if c.recorded = statements.Record; c.recorded == "" {
+		return nil, errors.New("the promotion has no record")
+	}
+	return statements.encode()
+}
+
 // load reads the change's files, once.
 func (c *pendingChange) load(ctx context.Context) error {
-	if c.files != nil {
+	if c.files != nil || c.Promotion != nil && c.Promotion.Bare {
 		return nil
 	}
 	tree, err := c.Tree(ctx)

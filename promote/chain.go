@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -125,6 +126,8 @@ func (r *run) held(ctx context.Context, s *stage, l lock.Lock, candidate digest.
 		}
 		by, own := back.undid(p), p.To.Digest == candidate
 		switch {
+		case holds(p, l.ReleaseID, candidate, again):
+			return true, nil
 		case p.To.Release != l.ReleaseID:
 		case by == nil && own:
 			return false, nil
@@ -137,8 +140,15 @@ func (r *run) held(ctx context.Context, s *stage, l lock.Lock, candidate digest.
 	return false, nil
 }
 
-// leftContents returns the contents that the newest promotion, if it is a rollback, left or skipped: none comes back under
-// the name of another release.
+// holds reports whether a new beginning holds a release, or if the release was promoted again since, this hydration of it.
+func holds(p live.Promotion, release string, candidate digest.Digest, again bool) bool {
+	return slices.ContainsFunc(p.Holds, func(h predicate.Artifact) bool {
+		return h.Digest == candidate || !again && h.Release == release
+	})
+}
+
+// leftContents returns the contents that the newest promotion left or skipped, if it is a rollback, or holds, if it is a new
+// beginning: none comes back under the name of another release.
 func (r *run) leftContents(ctx context.Context, s *stage) (map[digest.Digest]bool, error) {
 	left := map[digest.Digest]bool{}
 	var newest *live.Promotion
@@ -146,6 +156,12 @@ func (r *run) leftContents(ctx context.Context, s *stage) (map[digest.Digest]boo
 		switch {
 		case err != nil:
 			return nil, denied(err)
+		case newest == nil && p.Action == predicate.Carried: // what is live stayed
+		case newest == nil && p.Action == predicate.Restarted:
+			for _, h := range p.Holds {
+				left[h.Content] = true
+			}
+			return left, nil
 		case newest == nil && p.Action != predicate.RolledBack:
 			return nil, nil
 		case newest == nil:

@@ -15,6 +15,7 @@ import (
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -84,6 +85,7 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 	}
 	if was != nil {
 		request.Statements = was.Statements.Bundles
+		request.Former = func(ctx context.Context) ([]sign.Claim, error) { return r.formerNames(ctx, s) }
 	} else {
 		request.Reference = oci.CandidateTag(s.stage.Name, f.ReleaseID)
 		request.Candidates, request.Name = s.candidates, verify.NameOf(j.declared, f.ReleaseID)
@@ -95,6 +97,20 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 		j.artifact.Content = j.examined.Tree.ContentDigest()
 	}
 	return j, nil
+}
+
+// formerNames returns the names under which the stage's history was carried over.
+func (r *run) formerNames(ctx context.Context, s *stage) ([]sign.Claim, error) {
+	var names []sign.Claim
+	for p, err := range r.chain(ctx, s).first(maxLookback) {
+		if err != nil {
+			return nil, denied(err)
+		}
+		if p.Carried != nil {
+			names = append(names, p.Carried.Claim)
+		}
+	}
+	return names, nil
 }
 
 // judgeGates judges order and gates.

@@ -2,40 +2,33 @@ package promote
 
 import (
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
 // record returns the record of a promotion.
 func (r *run) record(s *stage, j *judgement) (predicate.Promotion, error) {
-	data, err := fs.ReadFile(r.files, s.pipeline.File)
-	if err != nil {
-		return predicate.Promotion{}, fmt.Errorf("pipeline file: %w", err)
-	}
 	rec := predicate.Promotion{
 		Claim:    s.live.Claim,
 		Action:   predicate.Action(s.result.Action),
 		Sequence: 1,
 		From:     s.result.From,
 		To:       j.artifact,
-		Policy: predicate.Policy{
-			Repository: r.policyRef.URL(),
-			Ref:        r.policyRef.Name(),
-			Commit:     r.policyRef.Tip(),
-			File:       s.pipeline.File,
-			Digest:     digest.FromBytes(data),
-		},
-		Reason:  r.Reason,
-		Time:    r.Now().UTC().Truncate(time.Second),
-		Version: r.Version,
+		Reason:   r.Reason,
+		Time:     r.Now().UTC().Truncate(time.Second),
+		Version:  r.Version,
+	}
+	var err error
+	if rec.Policy, err = live.PolicyOf(r.policyRef, r.files, s.pipeline.File); err != nil {
+		return rec, err
 	}
 	rec.Release = rec.To.Release
-	if before := s.state.Live; before != nil {
+	if before := s.state.Newest(); before != nil {
 		rec.Sequence, rec.Previous = before.Sequence+1, before.Record
 		if rec.Time.Before(before.Time) {
 			return rec, fmt.Errorf("clock skew: it is %s here, before the previous promotion at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))

@@ -80,7 +80,7 @@ func (r *run) read(ctx context.Context, s *stage) error {
 		s.note("%s does not name what is live: a run without --dry-run repairs it", tag)
 		return nil
 	}
-	if err := r.follow(ctx, s, *s.state.Live, s.state.Head); err != nil {
+	if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); err != nil {
 		return err
 	}
 	s.note("%s did not name what is live: it names %s again", tag, s.state.Live.To.Digest)

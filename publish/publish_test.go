@@ -128,7 +128,7 @@ func (w *world) job(gitops, value string) *stage {
 		release:    &plan.Release{Pipeline: &pipeline.Pipeline{File: "lockage.yaml"}, SourceURL: l.Packaging.SourceRepo, Committed: time.Date(2026, 3, 22, 12, 34, 56, 0, time.UTC)},
 		into:       &Release{},
 		repository: repository,
-		store:      &store{Repository: repository},
+		store:      NewStore(repository, false),
 		open:       func(context.Context) (sign.Signer, error) { return w.key, nil },
 		hydrator:   verify.Keys{Verifier: testworld.Verifier(w.t, "hydrator", w.key)},
 		ledger:     testworld.Remote(w.t, w.bare),

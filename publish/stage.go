@@ -26,7 +26,7 @@ type stage struct {
 	into    *Release // receives the result
 
 	repository *oci.Repository
-	store      *store // makes the writes to it
+	store      *Store // makes the writes to it
 	open       func(context.Context) (sign.Signer, error)
 	hydrator   verify.Keys                          // has the key that is opened
 	tipInput   digest.Digest                        // input digest at the policy ref's tip; "" if that is the run's head
@@ -66,7 +66,7 @@ func (s *stage) openRegistry(files fs.FS) error {
 	if s.hydrator, err = verify.KeysOf(files, s.Declared, pipeline.RoleHydrator); err != nil {
 		return err
 	}
-	s.store = &store{Repository: s.repository, dry: s.run.DryRun}
+	s.store = NewStore(s.repository, s.run.DryRun)
 	if s.run.DryRun {
 		return nil
 	}
@@ -107,7 +107,7 @@ func (s *stage) publish(ctx context.Context) {
 	s.result.Action, s.result.InputDigest = Unchanged, s.input
 	s.result.Tags = []string{s.tags.Hydration, s.tags.Image, s.tags.Candidate}
 	err := s.hydrate(ctx)
-	if s.store.wrote.Load() {
+	if s.store.Wrote() {
 		s.pushed()
 	}
 	if err != nil {
@@ -140,21 +140,41 @@ func (s *stage) render(ctx context.Context) (packed oci.Artifact, files git.Hash
 
 // Pack packs a rendered stage. The result is a function of its arguments alone.
 func Pack(stage hydrate.Stage, rendered hydrate.Rendering, sourceURL string, committed time.Time) (oci.Artifact, error) {
-	layer, err := oci.PackLayer(rendered.Tree)
+	return Made{
+		Claim:     sign.Claim{Pipeline: stage.Pipeline, Stage: stage.Name, Release: stage.Lock.ReleaseID},
+		SourceURL: sourceURL,
+		Commit:    stage.Lock.GitCommit,
+		Committed: committed,
+		Image:     stage.Lock.Image.Pinned(),
+		Input:     stage.InputDigest(),
+	}.Pack(rendered.Tree)
+}
+
+// Made is what the manifest of an artifact says of how it was made.
+type Made struct {
+	sign.Claim        // without the repository
+	SourceURL, Commit string
+	Committed         time.Time
+	Image             string // pinned
+	Input             digest.Digest
+}
+
+// Pack packs files.
+func (m Made) Pack(files fs.FS) (oci.Artifact, error) {
+	layer, err := oci.PackLayer(files)
 	if err != nil {
 		return oci.Artifact{}, err
 	}
-	annotations := map[string]string{
-		ocispec.AnnotationCreated:   committed.UTC().Format(time.RFC3339),
-		ocispec.AnnotationSource:    sourceURL,
-		ocispec.AnnotationRevision:  "sha1:" + stage.Lock.GitCommit,
-		ocispec.AnnotationVersion:   stage.Lock.ReleaseID,
-		oci.AnnotationPipeline:      stage.Pipeline,
-		oci.AnnotationStage:         stage.Name,
-		oci.AnnotationRelease:       stage.Lock.ReleaseID,
-		oci.AnnotationImage:         stage.Lock.Image.Pinned(),
-		oci.AnnotationInputDigest:   stage.InputDigest().String(),
+	return layer.Artifact(map[string]string{
+		ocispec.AnnotationCreated:   m.Committed.UTC().Format(time.RFC3339),
+		ocispec.AnnotationSource:    m.SourceURL,
+		ocispec.AnnotationRevision:  "sha1:" + m.Commit,
+		ocispec.AnnotationVersion:   m.Release,
+		oci.AnnotationPipeline:      m.Pipeline,
+		oci.AnnotationStage:         m.Stage,
+		oci.AnnotationRelease:       m.Release,
+		oci.AnnotationImage:         m.Image,
+		oci.AnnotationInputDigest:   m.Input.String(),
 		oci.AnnotationContentDigest: layer.ContentDigest.String(),
-	}
-	return layer.Artifact(annotations)
+	})
 }

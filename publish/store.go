@@ -9,15 +9,23 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// store makes the writes to a stage's repository, and remembers whether it made any. In a dry run it makes none.
-type store struct {
+// Store makes the writes to a stage's repository, and remembers whether it made any. In a dry run it makes none.
+type Store struct {
 	*oci.Repository
 	dry   bool
 	wrote atomic.Bool
 }
 
+// NewStore writes to a repository, or in a dry run does not.
+func NewStore(repository *oci.Repository, dry bool) *Store {
+	return &Store{Repository: repository, dry: dry}
+}
+
+// Wrote reports whether anything was written, or would have been.
+func (s *Store) Wrote() bool { return s.wrote.Load() }
+
 // PushArtifact writes an artifact, without a tag.
-func (s *store) PushArtifact(ctx context.Context, a oci.Artifact) error {
+func (s *Store) PushArtifact(ctx context.Context, a oci.Artifact) error {
 	s.wrote.Store(true)
 	if s.dry {
 		return nil
@@ -26,7 +34,7 @@ func (s *store) PushArtifact(ctx context.Context, a oci.Artifact) error {
 }
 
 // Attach implements [sign.Store].
-func (s *store) Attach(ctx context.Context, subject ocispec.Descriptor, referrer oci.Referrer) (ocispec.Descriptor, error) {
+func (s *Store) Attach(ctx context.Context, subject ocispec.Descriptor, referrer oci.Referrer) (ocispec.Descriptor, error) {
 	s.wrote.Store(true)
 	if s.dry {
 		return referrer.Descriptor(subject)
@@ -35,7 +43,7 @@ func (s *store) Attach(ctx context.Context, subject ocispec.Descriptor, referrer
 }
 
 // PushManifest implements [sign.Store].
-func (s *store) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...oci.Blob) (ocispec.Descriptor, error) {
+func (s *Store) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...oci.Blob) (ocispec.Descriptor, error) {
 	s.wrote.Store(true)
 	if s.dry {
 		return oci.Blob{MediaType: mediaType, Data: manifest}.Descriptor(), nil
@@ -44,7 +52,7 @@ func (s *store) PushManifest(ctx context.Context, mediaType string, manifest []b
 }
 
 // Tag implements [sign.Store].
-func (s *store) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
+func (s *Store) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
 	s.wrote.Store(true)
 	if s.dry {
 		return nil

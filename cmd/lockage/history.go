@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type historyResult struct {
 	Candidate  *foundCandidate  `json:"candidate,omitempty"` // that a digest was found as
 	Promotions []shownPromotion `json:"promotions"`
 	Broken     string           `json:"broken,omitempty"`
+
+	moved bool // Broken says that the history is still in a former place
 }
 
 type shownPromotion struct {
@@ -36,7 +39,7 @@ type shownPromotion struct {
 	Release      string            `json:"release"`
 	From         digest.Digest     `json:"from,omitempty"`
 	FromRelease  string            `json:"fromRelease,omitempty"`
-	To           digest.Digest     `json:"to"`
+	To           digest.Digest     `json:"to"` // "" for a new beginning at nothing
 	Time         time.Time         `json:"time"`
 	Since        time.Time         `json:"since"` // that the content is live without a break, as soak counts it
 	PolicyCommit string            `json:"policyCommit"`
@@ -45,6 +48,9 @@ type shownPromotion struct {
 	Key          string            `json:"key"`
 	Reason       string            `json:"reason,omitempty"`
 	Checks       []predicate.Check `json:"checks"`
+
+	Carried *predicate.Origin    `json:"carried,omitempty"` // from where the history was before
+	Holds   []predicate.Artifact `json:"holds,omitempty"`   // of a new beginning: what comes back by name alone
 }
 
 func (rs historyResults) Text(w io.Writer) {
@@ -68,15 +74,19 @@ func (rs historyResults) Text(w io.Writer) {
 				fmt.Fprintf(w, "       %s\n", line)
 			}
 		}
+		label := "  BROKEN: "
+		if r.moved {
+			label = "  MOVED: "
+		}
 		if r.Broken != "" {
-			fmt.Fprintf(w, "  BROKEN: %s\n", strings.ReplaceAll(r.Broken, "\n", "\n  BROKEN: "))
+			fmt.Fprintf(w, "%s%s\n", label, strings.ReplaceAll(r.Broken, "\n", "\n"+label))
 		}
 	}
 }
 
 // details returns the lines about a promotion after the first. They include every waived gate.
 func (p shownPromotion) details() []string {
-	lines := []string{"to " + p.To.String()}
+	lines := []string{"to " + cmp.Or(p.To.String(), "nothing: a new beginning")}
 	if p.From != "" {
 		lines = append(lines, fmt.Sprintf("from %s %s", p.From, p.FromRelease))
 	}
@@ -98,6 +108,12 @@ func (p shownPromotion) details() []string {
 	lines = append(lines, fmt.Sprintf("%d checks passed", passed))
 	if p.Reason != "" {
 		lines = append(lines, "because: "+p.Reason)
+	}
+	if p.Carried != nil {
+		lines = append(lines, fmt.Sprintf("carried over from %s, stage %s of pipeline %s, commit %s", p.Carried.Path, p.Carried.Stage, p.Carried.Pipeline, p.Carried.Commit))
+	}
+	for _, h := range p.Holds {
+		lines = append(lines, fmt.Sprintf("holds %s %s", h.Digest, h.Release))
 	}
 	for i, line := range lines {
 		lines[i] = terminal.Blank(line)
@@ -148,7 +164,7 @@ func (a *app) history(ctx context.Context, stage string, limit int) error {
 	for _, p := range pipelines {
 		r, err := d.history(ctx, p, stage, limit)
 		if errors.Is(err, live.ErrBroken) {
-			r.Broken = err.Error()
+			r.Broken, r.moved = err.Error(), errors.Is(err, live.ErrMoved)
 		}
 		results = append(results, r)
 		if err != nil {
@@ -197,6 +213,8 @@ func showPromotion(p live.Promotion, since time.Time) shownPromotion {
 		Key:          p.Key,
 		Reason:       p.Reason,
 		Checks:       nonNil(p.Checks),
+		Carried:      p.Carried,
+		Holds:        p.Holds,
 	}
 	if p.From != nil {
 		s.From, s.FromRelease = p.From.Digest, p.From.Release

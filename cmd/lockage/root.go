@@ -80,6 +80,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newRollbackCommand(a),
 		newStatusCommand(a),
 		newHistoryCommand(a),
+		newRepairCommand(a),
 		newPruneCommand(a),
 		newApproveCommand(a),
 		newAttestCommand(a),

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -49,7 +50,13 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	if *hang != "" {
 		handler = hanging(handler, regexp.MustCompile(*hang), ts.MkAbs("hang"), ts.MkAbs("hung"))
 	}
-	server := httptest.NewServer(handler)
+	stored := &losable{handler: handler}
+	server := httptest.NewServer(stored)
+	losables.Store(strings.TrimPrefix(server.URL, "http://"), func() {
+		after := olareg.New(conf)
+		ts.Defer(func() { _ = after.Close() })
+		stored.replace(basicAuth(after, "registry", *auth))
+	})
 	ts.Defer(func() {
 		server.Close()
 		_ = registry.Close()
@@ -60,6 +67,35 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv(variable, strings.TrimPrefix(server.URL, "http://"))
 	ts.Setenv(authVariable, *auth)
+}
+
+// losables are the registries that scripts may empty, by their address.
+var losables sync.Map
+
+// losable is a registry that can lose everything.
+type losable struct {
+	mu      sync.RWMutex
+	handler http.Handler
+}
+
+func (l *losable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.mu.RLock()
+	handler := l.handler
+	l.mu.RUnlock()
+	handler.ServeHTTP(w, r)
+}
+
+func (l *losable) replace(handler http.Handler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.handler = handler
+}
+
+// cmdLose makes the registry lose all that it has.
+func cmdLose(ts *testscript.TestScript, neg bool, args []string) {
+	lose, ok := losables.Load(ts.Getenv("REGISTRY"))
+	refuse(ts, neg || len(args) > 0 || !ok, "lose")
+	lose.(func())()
 }
 
 func cmdGitServer(ts *testscript.TestScript, neg bool, args []string) {

@@ -88,6 +88,8 @@ func runHasty() {
 //		attaches a statement of some type by the key in $KEYVAR, about what the artifact's annotations claim
 //	flood REPOSITORY@DIGEST COUNT
 //		attaches so many bundles that prove nothing
+//	lose
+//		empties the registry at $REGISTRY
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {
@@ -103,6 +105,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: false,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry":      cmdRegistry,
+			"lose":          cmdLose,
 			"gitserver":     cmdGitServer,
 			"fixture":       cmdFixture,
 			"release":       cmdRelease,

@@ -9,6 +9,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/git"
@@ -64,31 +65,65 @@ func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq
 
 // versions visits the distinct versions of a file on the policy ref, newest first along first parents, until visit returns false.
 func (p *Policy) versions(ctx context.Context, name string, visit func(data []byte) (more bool)) error {
-	var batch []git.Commit
 	var last git.Hash
+	return p.log(ctx, []string{name}, func(_ git.Commit, ids []git.Hash) (bool, error) {
+		if ids[0] == "" || ids[0] == last {
+			return true, nil
+		}
+		last = ids[0]
+		data, err := p.reader.File(ctx, last)
+		return err == nil && visit(data), err
+	})
+}
+
+// Change is a commit of the policy ref that changed files, and its first parent.
+type Change struct{ Commit, Before string }
+
+// Changes yields the commits of the policy ref that changed one of the files, the newest first along first parents.
+func (p *Policy) Changes(ctx context.Context, names ...string) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		var after git.Commit
+		var last []git.Hash
+		err := p.log(ctx, names, func(c git.Commit, ids []git.Hash) (bool, error) {
+			more := last == nil || slices.Equal(ids, last) || yield(Change{string(after.Hash), string(c.Hash)}, nil)
+			after, last = c, ids
+			return more, nil
+		})
+		if err != nil {
+			yield(Change{}, err)
+		}
+	}
+}
+
+// log visits the commits of the policy ref along first parents, the newest first, with the ids of files in each, "" for none, until
+// visit returns false.
+func (p *Policy) log(ctx context.Context, names []string, visit func(c git.Commit, ids []git.Hash) (more bool, err error)) error {
+	if p.reader == nil {
+		return nil
+	}
+	var batch []git.Commit
 	seen, more := 0, true
 	flush := func() error {
-		ids, err := p.remote.PathIDs(ctx, name, batch...)
-		if err != nil {
-			return err
-		}
-		batch = batch[:0]
-		for _, id := range ids {
-			if id == "" || id == last {
-				continue
-			}
-			last = id
-			data, err := p.remote.File(ctx, id)
+		ids := make([][]git.Hash, len(batch))
+		for _, name := range names {
+			at, err := p.reader.PathIDs(ctx, name, batch...)
 			if err != nil {
 				return err
 			}
-			if more = visit(data); !more {
-				break
+			for i, id := range at {
+				ids[i] = append(ids[i], id)
 			}
 		}
+		for i, c := range batch {
+			var err error
+			if more, err = visit(c, ids[i]); err != nil || !more {
+				return err
+			}
+		}
+		batch = batch[:0]
 		return nil
 	}
-	err := p.remote.Log(ctx, p.tip, func(c git.Commit) (bool, error) {
+	err := p.reader.Log(ctx, p.tip, func(c git.Commit) (bool, error) {
 		seen++
 		batch = append(batch, c)
 		if len(batch) < min(historyBatch, seen) {
@@ -101,7 +136,7 @@ func (p *Policy) versions(ctx context.Context, name string, visit func(data []by
 		err = flush()
 	}
 	if err != nil {
-		return fmt.Errorf("history of %s on %s: %w", name, p.name, err)
+		return fmt.Errorf("history of %s on %s: %w", strings.Join(names, ", "), p.name, err)
 	}
 	return nil
 }

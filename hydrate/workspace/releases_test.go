@@ -80,3 +80,34 @@ func TestReleasesWithoutRemote(t *testing.T) {
 		t.Errorf("releases %v", got)
 	}
 }
+
+// Changes are the commits of the first-parent line, each with the one before it.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	dir := repository(t, map[string]string{"a.yaml": "1"})
+	commits := []string{testworld.Git(t, dir, "rev-parse", "HEAD")}
+	for _, files := range []map[string]string{{"a.yaml": "2"}, {"other": "1"}, {"b.yaml": "1"}} {
+		testworld.Write(t, dir, files)
+		commit(t, dir)
+		commits = append(commits, testworld.Git(t, dir, "rev-parse", "HEAD"))
+	}
+	for name, w := range map[string]*workspace.Workspace{
+		"a clone":          open(t, testworld.Clone(t, "file://"+testworld.Bare(t, dir), "--depth", "1")),
+		"without a remote": open(t, dir),
+	} {
+		p, err := w.Policy(t.Context(), "", func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []workspace.Change
+		for c, err := range p.Changes(t.Context(), "a.yaml", "b.yaml") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, c)
+		}
+		if want := []workspace.Change{{commits[3], commits[2]}, {commits[1], commits[0]}}; !slices.Equal(got, want) {
+			t.Errorf("%s: changes %v, want %v", name, got, want)
+		}
+	}
+}

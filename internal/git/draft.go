@@ -39,7 +39,7 @@ type NewCommit struct {
 	By      Signature
 	When    time.Time // to the second; written in UTC, and never before the parent's time
 	Message string
-	// Merged are further parents, beside the draft's head. They have to be on the remote.
+	// Merged are further parents, beside the draft's head. They have to be on the remote, or brought from another one.
 	Merged []Hash
 	// Sign returns the value of the gpgsig header for the commit's bytes; nil for no signature.
 	Sign func(payload []byte) (string, error)
@@ -377,11 +377,8 @@ func (d *Draft) Commit(n NewCommit) (Hash, error) {
 		return "", errors.New("the commit has no files")
 	}
 	head := fmt.Sprintf("tree %s\n", root)
-	switch {
-	case d.head != "":
+	if d.head != "" {
 		head += fmt.Sprintf("parent %s\n", d.head)
-	case len(n.Merged) > 0:
-		return "", errors.New("nothing can be merged into a branch that does not exist yet")
 	}
 	for _, parent := range n.Merged {
 		head += fmt.Sprintf("parent %s\n", parent)

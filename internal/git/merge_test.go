@@ -75,10 +75,57 @@ func TestMergeAndFolders(t *testing.T) {
 		if err := empty.Replace(t.Context(), "ours", map[string][]byte{"a": []byte("a\n")}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := empty.Commit(n); err == nil {
-			t.Error("merged into a branch that is not there")
+		if _, err := empty.Commit(n); err != nil {
+			t.Fatal(err)
+		}
+		if err := to.remote.Push(t.Context(), git.Update{Branch: "begun", Draft: empty}); err != nil {
+			t.Fatal(err)
+		}
+		if parents := testworld.Git(t, to.bare, "log", "-1", "--format=%P", "begun"); parents != string(reviewed) {
+			t.Errorf("a branch that begins with a merged commit has the parents %s", parents)
 		}
 	})
+}
+
+// A history goes along to a remote that does not have it: merges, folders and all.
+func TestBring(t *testing.T) {
+	t.Parallel()
+	dir, _ := testworld.Checkout(t, map[string]string{"folder/deep/a": "1\n"})
+	testworld.Git(t, dir, "checkout", "-q", "-b", "side")
+	testworld.Write(t, dir, map[string]string{"b": "side\n"})
+	testworld.Commit(t, dir, "side")
+	testworld.Git(t, dir, "checkout", "-q", "-")
+	testworld.Write(t, dir, map[string]string{"c": "main\n"})
+	testworld.Commit(t, dir, "main")
+	testworld.Git(t, dir, "merge", "-q", "--no-edit", "side")
+	from := serve(t, dir, full...)
+	head := git.Hash(testworld.Git(t, dir, "rev-parse", "HEAD"))
+	for name, there := range map[string]*git.Remote{"over http": testworld.Remote(t, from.url()), "on this machine": testworld.Remote(t, dir)} {
+		bare := testworld.Bare(t, "")
+		to := testworld.Remote(t, testworld.GitServer(t, bare).URL)
+		d, err := to.Draft(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Bring(t.Context(), there, head); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		n := newCommit("Carry over")
+		n.Merged = []git.Hash{head}
+		if err := d.Replace(t.Context(), "ours", map[string][]byte{"a": []byte("a\n")}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Commit(n); err != nil {
+			t.Fatal(err)
+		}
+		if err := to.Push(t.Context(), git.Update{Branch: "live", Draft: d}); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		testworld.Git(t, bare, "fsck", "--strict", "--full")
+		if got := testworld.Git(t, bare, "rev-list", "--count", "live"); got != "5" {
+			t.Errorf("%s: %s commits", name, got)
+		}
+	}
 }
 
 // Generations come with all their trees, in one round trip.

@@ -55,9 +55,12 @@ type Request struct {
 	Name       ledger.Candidate // of its entry
 	// Statements are those of the hydrator, if a promotion has recorded them; nil to read the registry's.
 	Statements []sign.Bundle
-	Files      fs.FS // of the GitOps repository at the policy ref
-	PolicyRef  PolicyRef
-	Remotes    Remotes // of stage branches
+	// Former returns names under which the stage's artifacts were signed before its pipeline file was changed: one of them will do,
+	// if the artifact is not signed under today's. Nil for none.
+	Former    func(context.Context) ([]sign.Claim, error)
+	Files     fs.FS // of the GitOps repository at the policy ref
+	PolicyRef PolicyRef
+	Remotes   Remotes // of stage branches
 	// WithoutMirror leaves out the stage branch, which has moved on where the artifact is an old one.
 	WithoutMirror bool
 	// Live is the place that must show the artifact because it is live there; zero for an artifact that need not be live.
@@ -147,12 +150,18 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		return nil, err
 	}
 	ev := policy.Evidence{Digests: oci.Digests{Digest: desc.Digest}, Annotations: manifest.Annotations}
+	claim := sign.Claim{Pipeline: r.Pipeline.Name, Stage: r.Stage, Release: release, Repository: r.Repository.Name()}
 	if ev.Hydration, err = e.hydration(ctx, r, desc, hydrator); err != nil {
 		return nil, err
 	}
+	if r.Former != nil && !signedBy(claim, ev.Hydration) {
+		if claim, ev.Hydration, err = e.formerly(ctx, r, desc, hydrator, claim, ev.Hydration); err != nil {
+			return nil, err
+		}
+	}
 	e.Hydration, e.GitOpsCommit = ev.Hydration, gitOpsCommit(ev.Hydration)
-	expected := Expect(file, sign.Claim{Pipeline: r.Pipeline.Name, Stage: r.Stage, Release: release, Repository: r.Repository.Name()})
-	e.Claim = expected.Claim
+	expected := Expect(file, claim)
+	e.Claim = claim
 	tree, err := r.Repository.Pull(ctx, manifest)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return nil, err
@@ -164,6 +173,28 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	ev.Content, ev.DiffID = tree.ContentDigest(), tree.ContentDigest()
 	further, err := e.further(ctx, r, declared, desc, expected.Claim)
 	return append(policy.Artifact(expected, ev), further...), err
+}
+
+// signedBy reports whether the hydrator signed an artifact as what a claim says.
+func signedBy(claim sign.Claim, h policy.Hydration) bool {
+	return policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass
+}
+
+// formerly returns the former name under which an artifact is signed, and what the hydrator said; the given ones if none is.
+func (e *Examined) formerly(ctx context.Context, r Request, desc ocispec.Descriptor, hydrator Keys, claim sign.Claim, h policy.Hydration) (sign.Claim, policy.Hydration, error) {
+	names, err := r.Former(ctx)
+	if err != nil {
+		return claim, h, err
+	}
+	for _, name := range names {
+		name.Release = claim.Release
+		hydrator.Pipeline, hydrator.Stage = name.Pipeline, name.Stage
+		then, err := e.hydration(ctx, r, desc, hydrator)
+		if err != nil || signedBy(name, then) {
+			return name, then, err
+		}
+	}
+	return claim, h, nil
 }
 
 // hydration proves what the hydrator said: of a candidate what the ledger holds, else what the registry does. An entry that says

@@ -21,12 +21,22 @@
 // from its records that no other key has built on since, and from no others. Where that are all, the stage does not begin anew by
 // itself: that is ErrBroken, because holds would be forgotten.
 //
+// # Where the history goes on
+//
+// A record of the action carried names the place and the name that the stage had before an edit of its pipeline file, and the
+// commit of the newest promotion there: the chain goes on from that commit, which is among the ancestors of the record's own. A
+// stage that has no such record yet is [ErrMoved]. A record of the action restarted is a new beginning that a person asked for. It may follow nothing, and make nothing
+// live: [State.Anew].
+//
+// # The witness
+//
 // A person who can push to the branch, without a promoter's key, can still set it back to an older promotion. The registry
 // witnesses against that: it has the record of each promotion on its artifact, attached after the commit was pushed. A record
 // there that the live ref lacks is ErrBroken.
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -53,6 +63,8 @@ type Stage struct {
 	PolicyRef  verify.PolicyRef // says which of them was the first when
 	Remote     *git.Remote      // of the live ref
 	Place      ledger.Place     // branch and path of the live ref
+
+	past *past // nil if earlier declarations are unknown
 }
 
 // Open finds where a declared stage keeps its state, and whom it trusts to promote. Files are those at the policy ref's tip. It
@@ -73,6 +85,9 @@ func Open(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipel
 		PolicyRef: ref,
 	}
 	s.Remote, s.Place, err = verify.LiveRef(ctx, declared, remotes)
+	if declarations, ok := ref.(Declarations); ok {
+		s.past = &past{declarations: declarations, declared: declared, now: s, client: client, remotes: remotes}
+	}
 	return s, err
 }
 
@@ -81,7 +96,9 @@ type Promotion struct {
 	predicate.Promotion
 	Record     digest.Digest // of its bundle: what the next one names as the one before
 	Commit     string        // on the live ref
-	Key        string        // fingerprint of the promoter's key
+	Path       string        // that shows it there
+	Metadata   ledger.Metadata
+	Key        string // fingerprint of the promoter's key
 	Statements ledger.Statements
 
 	tree   git.Hash // of everything below the path
@@ -91,6 +108,7 @@ type Promotion struct {
 // State is what is live in a stage now.
 type State struct {
 	Live *Promotion    // the newest promotion; nil if nothing was promoted yet
+	Anew *Promotion    // a new beginning, if that is the newest record and made nothing live; nil for none
 	Tag  digest.Digest // what the stage's tag names; "" for nothing
 	Head git.Hash      // of the live ref; "" if it does not exist
 	Tree git.Hash      // Git's id of what is below the path at Head; "" for nothing
@@ -101,6 +119,9 @@ type State struct {
 	// Refused says why the newest record above Live does not count, if it is by a key that was put away; "" for none.
 	Refused string
 }
+
+// Newest returns the newest record, whether or not it made something live; nil for none.
+func (s State) Newest() *Promotion { return cmp.Or(s.Live, s.Anew) }
 
 // Drift reports whether the stage's tag names something else than what is live.
 func (s State) Drift() bool {
@@ -129,8 +150,14 @@ func ReadGit(ctx context.Context, s Stage) (State, error) {
 }
 
 // Witness reads the stage's tag into a state, and returns ErrBroken if the registry has a promotion that comes after the
-// state's. A promotion that is made meanwhile is in Git before the registry has it: then Witness reads the state again.
+// state's, or [ErrMoved] if it is in the place where the stage was before an edit of its pipeline file. A promotion that is made
+// meanwhile is in Git before the registry has it: then Witness reads the state again.
 func (s Stage) Witness(ctx context.Context, state *State) error {
+	if state.Newest() == nil {
+		if err := s.moved(ctx, *state); err != nil {
+			return err
+		}
+	}
 	for attempt := 1; ; attempt++ {
 		tag, err := s.Artifacts.Lookup(ctx, s.Stage)
 		if err != nil {
@@ -145,8 +172,17 @@ func (s Stage) Witness(ctx context.Context, state *State) error {
 			return rerr
 		}
 		if again.Head == state.Head {
-			return err
+			return cmp.Or(s.moved(ctx, *state), err)
 		}
 		*state = again
 	}
+}
+
+// moved returns [ErrMoved] if a stage has later promotions in a former place.
+func (s Stage) moved(ctx context.Context, state State) error {
+	former, err := s.Former(ctx, state)
+	if err == nil && former != nil {
+		err = former.Err(s)
+	}
+	return err
 }

@@ -8,8 +8,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // walk visits the promotions on the live ref, the newest first, until visit returns false. The newest version of the place is
@@ -23,15 +25,25 @@ func (s Stage) walk(ctx context.Context, visit func(Promotion) bool) (State, err
 			top = &v
 		}
 		err := c.add(ctx, v)
-		return !c.done, err
+		return c.more(), err
 	})
+	if err == nil && c.live == nil {
+		err = c.decide(ctx, nil)
+	}
+	for err == nil && !c.done && c.carried != nil {
+		err = c.follow(ctx)
+	}
 	if err == nil && !c.done {
 		err = c.end(ctx)
 	}
-	state.Head, state.Live, state.Refused = head, c.live, c.refused
+	if state.Head, state.Refused = head, c.refused; c.live != nil && c.live.To.Digest == "" {
+		state.Anew = c.live
+	} else {
+		state.Live = c.live
+	}
 	if top != nil {
 		state.Tree = top.Tree
-		if state.Live == nil || top.Tree != state.Live.tree {
+		if last := state.Newest(); last == nil || top.Tree != last.tree || state.Live == nil && top.Ours {
 			state.Unpromoted = &top.Metadata
 		}
 	}
@@ -42,15 +54,29 @@ func (s Stage) walk(ctx context.Context, visit func(Promotion) bool) (State, err
 type chain struct {
 	Stage
 	visit    func(Promotion) bool
-	live     *Promotion    // the newest one that counts
-	previous digest.Digest // once there is one: the record of the next
-	done     bool          // there is no next, or nobody asks for it
+	live     *Promotion        // the newest one that counts
+	previous digest.Digest     // once there is one: the record of the next
+	done     bool              // there is no next, or nobody asks for it
+	carried  *predicate.Origin // of the one that counted last: the next one is there
 
 	// While none counts:
 	seen    []Promotion // all records, by whomever
 	from    int         // in seen: those before are decided
 	waiting string      // the former key by which those from there on are, as far as they are proven; "" for none
 	refused string      // why the newest one that was proven does not count
+}
+
+// more reports whether versions of the place are left to read.
+func (c *chain) more() bool { return !c.done && c.carried == nil }
+
+// follow goes on where the history was before it was carried over, under the name that the stage had there.
+func (c *chain) follow(ctx context.Context) error {
+	from := *c.carried
+	c.carried, c.Claim, c.Place.Path = nil, from.Claim, from.Path
+	return ledger.HistoryFrom(ctx, c.Remote, git.Hash(from.Commit), from.Path, func(v ledger.Version) (bool, error) {
+		err := c.add(ctx, v)
+		return c.more(), err
+	})
 }
 
 // add goes on with the next version.
@@ -109,7 +135,7 @@ func (c *chain) decide(ctx context.Context, below *Promotion) error {
 func (c *chain) take(i int) {
 	c.count(c.seen[i])
 	for _, p := range c.seen[i+1:] {
-		if !c.done && p.Record == c.previous {
+		if c.more() && p.Record == c.previous {
 			c.count(p)
 		}
 	}
@@ -120,7 +146,7 @@ func (c *chain) count(p Promotion) {
 	if c.live == nil {
 		c.live = &p
 	}
-	c.previous = p.Previous
+	c.previous, c.carried = p.Previous, p.Carried
 	c.done = !c.visit(p) || p.Previous == ""
 }
 
@@ -141,11 +167,6 @@ func (s Stage) counts(ctx context.Context, p Promotion, below *Promotion) (bool,
 
 // end returns ErrBroken if a promotion that has to be there is missing, or if none counts any more.
 func (c *chain) end(ctx context.Context) error {
-	if c.live == nil {
-		if err := c.decide(ctx, nil); err != nil || c.done {
-			return err
-		}
-	}
 	broken := func(format string, args ...any) error {
 		return fmt.Errorf("stage %s of pipeline %s: %w: branch %s: %s", c.Stage.Stage, c.Pipeline, ErrBroken, c.Place.Branch, fmt.Sprintf(format, args...))
 	}
@@ -179,7 +200,7 @@ func (c *chain) once(ctx context.Context, p Promotion) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	verified, _ := then.Verify(p.To.Digest, p.Statements.Bundles)
+	verified, _ := then.Verify(p.Subject(), p.Statements.Bundles)
 	return slices.ContainsFunc(verified, func(v sign.Verified) bool { return v.Bundle().Digest() == p.Record }), nil
 }
 
@@ -190,14 +211,15 @@ func (p Promotion) proven() bool { return p.signed.Identity() != "" }
 // that shows something else than what its record promotes. What is below a promotion is as it was then: its record names the
 // commit that it follows.
 func (c *chain) find(v ledger.Version, statements ledger.Statements, records func(artifact digest.Digest, bundles []sign.Bundle) []Promotion) *Promotion {
-	artifact := v.Metadata.Digest()
-	if artifact == "" {
-		return nil
-	}
-	for _, p := range records(artifact, statements.Bundles) {
-		if p.Parent == string(v.Parent) && p.Tree == string(v.Promoted) {
-			p.Commit, p.Statements, p.tree = string(v.Commit), statements, v.Tree
-			return &p
+	for _, artifact := range []digest.Digest{v.Metadata.Digest(), predicate.Nothing} {
+		if artifact == "" {
+			continue
+		}
+		for _, p := range records(artifact, statements.Bundles) {
+			if p.Parent == string(v.Parent) && p.Tree == string(v.Promoted) {
+				p.Commit, p.Path, p.Metadata, p.Statements, p.tree = string(v.Commit), c.Place.Path, v.Metadata, statements, v.Tree
+				return &p
+			}
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -21,7 +22,7 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	}
 	claim := s.Claim
 	claim.Release = r.Release
-	if v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == "" {
+	if v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == "" && r.Subject() != predicate.Nothing {
 		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.Release, r.Stage, r.Pipeline, r.Repository)
 	}
 	return Promotion{Promotion: r, Record: v.Bundle().Digest(), Key: v.KeyFingerprint(), signed: v}, nil
@@ -32,13 +33,14 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 // that the live ref was set back, or this is not the repository that has it.
 func (s Stage) witness(ctx context.Context, state State) error {
 	sequence, newest, artifacts := 0, digest.Digest(""), []digest.Digest{state.Tag}
-	if state.Live != nil {
-		sequence, newest = state.Live.Sequence, state.Live.Record
-		artifacts = append(artifacts, state.Live.To.Digest)
+	last := state.Newest()
+	if last != nil {
+		sequence, newest = last.Sequence, last.Record
+		artifacts = append(artifacts, last.To.Digest)
 	}
 	slices.Sort(artifacts)
 	for _, artifact := range slices.Compact(artifacts) {
-		records, err := s.records(ctx, artifact)
+		records, err := s.Records(ctx, artifact)
 		if err != nil {
 			return err
 		}
@@ -46,21 +48,27 @@ func (s Stage) witness(ctx context.Context, state State) error {
 			if p.Sequence < sequence || p.Sequence == sequence && p.Record == newest {
 				continue
 			}
-			if counts, _, err := s.counts(ctx, p, state.Live); err != nil {
+			if counts, _, err := s.counts(ctx, p, last); err != nil {
 				return err
 			} else if !counts {
 				continue
 			}
 			return fmt.Errorf("stage %s of pipeline %s: %w: the registry has promotion %d (record %s of %s, on %s), which branch %s lacks: "+
-				"the branch was set back, or this is not the repository that records what is live; restore it from a clone or the forge's log of pushes",
-				s.Stage, s.Pipeline, ErrBroken, p.Sequence, p.Record, p.Time.Format(time.RFC3339), artifact, s.Place.Branch)
+				"the branch was set back, or this is not the repository that records what is live; restore it from a clone or the forge's log of pushes, or if nobody has it, begin anew with `lockage repair %s --apply --reason TEXT`",
+				s.Stage, s.Pipeline, ErrBroken, p.Sequence, p.Record, p.Time.Format(time.RFC3339), artifact, s.Place.Branch, s.Stage)
 		}
 	}
 	return nil
 }
 
-// records returns the proven records of this stage's promotions that an artifact carries, and ignores what else is attached.
-func (s Stage) records(ctx context.Context, artifact digest.Digest) ([]Promotion, error) {
+// Records returns the proven records of this stage's promotions that an artifact carries, and ignores what else is attached.
+func (s Stage) Records(ctx context.Context, artifact digest.Digest) ([]Promotion, error) {
+	bundles, err := s.attached(ctx, artifact)
+	return s.proven(artifact, bundles), err
+}
+
+// attached reads the records that are attached to an artifact; none for "".
+func (s Stage) attached(ctx context.Context, artifact digest.Digest) ([]sign.Bundle, error) {
 	if artifact == "" {
 		return nil, nil
 	}
@@ -69,30 +77,47 @@ func (s Stage) records(ctx context.Context, artifact digest.Digest) ([]Promotion
 		return nil, fmt.Errorf("list the records of %s: %w", artifact, err)
 	}
 	// Anybody who could change the annotation could as well remove the record.
-	bundles, err := sign.Read(ctx, s.Artifacts, artifact, slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
+	return sign.Read(ctx, s.Artifacts, artifact, slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
 		kind, ok := d.Annotations[sign.AnnotationPredicateType]
 		return ok && kind != predicate.TypePromotion
 	}), s.Promoter.Fingerprints()...)
-	if err != nil {
-		return nil, err
-	}
-	return s.proven(artifact, bundles), nil
 }
 
-// Attach attaches the promoter's statements of a promotion in the registry. What is attached already stays.
-func (s Stage) Attach(ctx context.Context, artifact ocispec.Descriptor, p Promotion) error {
-	var own []sign.Bundle
-	verified, _ := s.Promoter.Verify(artifact.Digest, p.Statements.Bundles)
-	for _, v := range verified {
-		own = append(own, v.Bundle())
+// maxClaimed bounds the versions of the live ref whose records are read although they do not count.
+const maxClaimed = 500
+
+// Claimed returns all records of the stage that its live ref shows, and that the registry has of these artifacts and others,
+// by any key. They prove nothing. Highest is the highest number of those in the registry that the promoter signed.
+func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []Promotion, highest int, err error) {
+	c := chain{Stage: s}
+	seen := 0
+	artifacts := map[digest.Digest]bool{}
+	for _, d := range others {
+		artifacts[d] = true
 	}
-	if _, err := sign.Attach(ctx, s.Artifacts, artifact, own...); err != nil {
-		return err
+	_, err = ledger.History(ctx, s.Remote, s.Place, func(v ledger.Version) (bool, error) {
+		statements, err := v.Statements(ctx, s.Remote)
+		for _, artifact := range []digest.Digest{v.Metadata.Digest(), predicate.Nothing} {
+			if artifact != "" {
+				claimed = append(claimed, c.claimed(artifact, statements.Bundles)...)
+			}
+		}
+		seen++
+		return seen < maxClaimed, err
+	})
+	for _, p := range claimed {
+		artifacts[p.To.Digest] = true
 	}
-	for _, image := range p.Statements.Images {
-		if err := sign.AttachImage(ctx, s.Artifacts, artifact, s.Promoter.Verifier, image); err != nil {
-			return err
+	for artifact := range artifacts {
+		if err != nil {
+			break
+		}
+		var bundles []sign.Bundle
+		bundles, err = s.attached(ctx, artifact)
+		claimed = append(claimed, c.claimed(artifact, bundles)...)
+		for _, p := range s.proven(artifact, bundles) {
+			highest = max(highest, p.Sequence)
 		}
 	}
-	return nil
+	return claimed, highest, err
 }

@@ -22,6 +22,8 @@ const (
 	Promoted   Action = "promoted"
 	Noop       Action = "noop"        // the content was live already, under another release or digest
 	RolledBack Action = "rolled-back" // to what was live before; From's release is held
+	Carried    Action = "carried"     // to where the pipeline file says now; what is live stays
+	Restarted  Action = "restarted"   // a new beginning, which a person asked for
 )
 
 // Artifact is a stage's artifact, as records name it.
@@ -47,6 +49,13 @@ type Check struct {
 	Evidence []digest.Digest `json:"evidence,omitempty"` // the statements that decided it
 }
 
+// Origin is where a stage was recorded before its pipeline file was changed.
+type Origin struct {
+	sign.Claim        // of the records there, without a release
+	Path       string `json:"path"`
+	Commit     string `json:"commit"` // of the newest promotion there, an ancestor of the commit that carries it over
+}
+
 // Promotion is one promotion of one stage.
 type Promotion struct {
 	sign.Claim               // of To
@@ -58,6 +67,8 @@ type Promotion struct {
 	Parent     string        `json:"parent,omitempty"`   // the commit that the record's own follows on the live ref; "" for the first
 	Tree       string        `json:"tree"`               // Git's id of the folder that the commit shows, without the statements in it
 	Nonce      string        `json:"nonce"`              // random: no two records are alike
+	Carried    *Origin       `json:"carried,omitempty"`  // of the action carried: where the record before is
+	Holds      []Artifact    `json:"holds,omitempty"`    // of the action restarted: what comes back by name alone
 	Policy     Policy        `json:"policy"`
 	Checks     []Check       `json:"checks"`
 	Reason     string        `json:"reason,omitempty"` // that a person gave
@@ -65,12 +76,23 @@ type Promotion struct {
 	Version    string        `json:"version,omitempty"`
 }
 
+// Nothing is what a record is about that makes nothing live: the digest of no bytes, which is not an artifact.
+const Nothing = digest.Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+// Subject returns the digest that the record is about: the artifact's, or [Nothing] at a new beginning without one.
+func (r Promotion) Subject() digest.Digest {
+	if r.Action == Restarted && r.To.Digest == "" {
+		return Nothing
+	}
+	return r.To.Digest
+}
+
 // Statement returns the record as a statement about the artifact that was promoted.
 func (r Promotion) Statement() (sign.Statement, error) {
 	claim := r.Claim
 	r.Release = "" // it is in To
 	r.Time = r.Time.UTC().Truncate(time.Second)
-	return newStatement(TypePromotion, claim, r.To.Digest, r)
+	return newStatement(TypePromotion, claim, r.Subject(), r)
 }
 
 // ParsePromotion reads a record from a verified statement. It refuses a record of another artifact than its subject.
@@ -81,12 +103,14 @@ func ParsePromotion(v sign.Verified) (Promotion, error) {
 	}
 	r.Release = r.To.Release
 	switch {
-	case r.To.Digest != v.Digest():
+	case r.Subject() != v.Digest():
 		return r, fmt.Errorf("the record promotes %s, and is about %s", r.To.Digest, v.Digest())
-	case r.Sequence < 1, (r.Sequence == 1) != (r.Previous == ""):
+	case r.Sequence < 1, r.Action != Restarted && (r.Sequence == 1) != (r.Previous == ""):
 		return r, fmt.Errorf("the record has number %d and names %q as the one before", r.Sequence, r.Previous)
 	case r.Time.IsZero(), r.Tree == "", r.Nonce == "":
 		return r, errors.New("the record lacks its time, tree or nonce")
+	case (r.Action == Carried) != (r.Carried != nil), r.Action != Restarted && len(r.Holds) > 0:
+		return r, fmt.Errorf("the record is of the action %s, and has what belongs to another one", r.Action)
 	case r.Previous != "" && r.Previous.Validate() != nil:
 		return r, fmt.Errorf("the record names %q as the one before", r.Previous)
 	}

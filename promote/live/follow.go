@@ -1,0 +1,129 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// maxLooks bounds how often tag and live ref are compared because they keep moving.
+const maxLooks = 10
+
+// PolicyOf describes the policy that is decided by: a pipeline file at the policy ref's tip.
+func PolicyOf(ref *workspace.Policy, files fs.FS, file string) (predicate.Policy, error) {
+	data, err := fs.ReadFile(files, file)
+	if err != nil {
+		return predicate.Policy{}, fmt.Errorf("pipeline file: %w", err)
+	}
+	return predicate.Policy{
+		Repository: ref.URL(),
+		Ref:        ref.Name(),
+		Commit:     ref.Tip(),
+		File:       file,
+		Digest:     digest.FromBytes(data),
+	}, nil
+}
+
+// Sign signs the promoter's statements of a promotion, and adds the evidence that they rest on. A record that makes nothing live
+// is all that is signed: it is not about an artifact.
+func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, evidence []sign.Bundle) (ledger.Statements, error) {
+	record, err := rec.Statement()
+	if err != nil {
+		return ledger.Statements{}, err
+	}
+	summary, err := rec.Summary()
+	if err != nil {
+		return ledger.Statements{}, err
+	}
+	// The signature is last: readers accept an artifact by it.
+	s, statements := ledger.Statements{Bundles: evidence}, []sign.Statement{record, summary, sign.NewSignature(rec.To.Digest, rec.Claim)}
+	if rec.To.Digest == "" {
+		statements = statements[:1]
+	}
+	for _, statement := range statements {
+		bundle, err := sign.Sign(ctx, key, statement)
+		if err != nil {
+			return s, err
+		}
+		if statement.PredicateType == predicate.TypePromotion {
+			s.Record = bundle.Digest()
+		}
+		s.Bundles = append(s.Bundles, bundle)
+	}
+	if rec.To.Digest == "" {
+		return s, nil
+	}
+	image, err := sign.NewImageSignature(ctx, key, rec.To.Digest, rec.Claim)
+	s.Images = append(s.Images, image)
+	return s, err
+}
+
+// Follow makes the registry follow what is live, which needs no key: it attaches the promoter's statements and points the
+// stage's tag at the artifact, until both agree: another run may promote meanwhile. Head is where the live ref shows the
+// promotion.
+func (s Stage) Follow(ctx context.Context, p Promotion, head git.Hash) error {
+	for range maxLooks {
+		desc, err := s.Artifacts.Resolve(ctx, p.To.Digest.String())
+		if errors.Is(err, oci.ErrNotFound) {
+			err = fmt.Errorf("%w; `lockage repair %s --apply` puts it back from Git", err, s.Stage)
+		}
+		if err != nil {
+			return fmt.Errorf("what is live: %w", err)
+		}
+		if err := s.Attach(ctx, s.Artifacts, desc, p); err != nil {
+			return fmt.Errorf("%s is live, and the registry does not have its record: %w; run it again", p.To.Digest, err)
+		}
+		if err := s.Artifacts.Tag(ctx, desc, s.Stage); err != nil {
+			return fmt.Errorf("%s is live, and its tag does not follow: %w; run it again", p.To.Digest, err)
+		}
+		branch := s.Place.Branch
+		tips, err := s.Remote.Tips(ctx, branch)
+		if err != nil || tips[branch] == head {
+			return err
+		}
+		now, err := ReadGit(ctx, s)
+		if err != nil {
+			return err
+		}
+		if now.Live == nil {
+			return fmt.Errorf("live ref %s: what was promoted is gone: somebody set it back", branch)
+		}
+		if now.Live.Record == p.Record {
+			return nil
+		}
+		p, head = *now.Live, now.Head
+	}
+	return fmt.Errorf("%s: others kept promoting; run it again", s.Artifacts.Reference(s.Stage))
+}
+
+// Attach attaches the promoter's statements of a promotion in the registry. What is attached already stays.
+func (s Stage) Attach(ctx context.Context, store sign.Store, artifact ocispec.Descriptor, p Promotion) error {
+	var own []sign.Bundle
+	verified, _ := s.Promoter.Verify(artifact.Digest, p.Statements.Bundles)
+	for _, v := range verified {
+		own = append(own, v.Bundle())
+	}
+	if _, err := sign.Attach(ctx, store, artifact, own...); err != nil {
+		return err
+	}
+	for _, image := range p.Statements.Images {
+		if !s.Promoter.TrustsImage(image) {
+			continue // the hydrator's
+		}
+		if err := sign.AttachImage(ctx, store, artifact, s.Promoter.Verifier, image); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/strictyaml"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/sign"
+)
+
+// ErrMoved is returned for a stage that has fewer promotions where its pipeline file says than where an earlier commit of the policy ref
+// does, or under another name or in another repository. Nothing is decided until the history is carried over. It is an
+// [ErrBroken] too.
+var ErrMoved error = movedError("its history is still where it was")
+
+type movedError string
+
+func (e movedError) Error() string { return string(e) }
+
+// Is makes every reader of a broken record read this one alike.
+func (movedError) Is(target error) bool { return target == ErrBroken }
+
+// Declarations knows what pipeline files declared at the commits of the policy ref; *workspace.Policy does. A policy ref without
+// them has no history of declarations.
+type Declarations interface {
+	// Tip returns the newest commit.
+	Tip() string
+	// Changes yields the commits that changed files, the newest first.
+	Changes(ctx context.Context, names ...string) iter.Seq2[workspace.Change, error]
+	verify.Commits
+}
+
+// Former is where a stage was recorded before an edit of its pipeline file.
+type Former struct {
+	Stage
+	State  State  // Live is not nil
+	Commit string // of the policy ref, after which the place was another one
+	Edits  []string
+}
+
+// Err returns [ErrMoved] with what was edited.
+func (f Former) Err(now Stage) error {
+	return fmt.Errorf("stage %s of pipeline %s: commit %.12s of the policy ref changed %s: %w, on branch %s; `lockage repair %s --apply` carries it over",
+		now.Stage, now.Pipeline, f.Commit, strings.Join(f.Edits, " and "), ErrMoved, f.Place.Branch, now.Stage)
+}
+
+var _ Declarations = (*workspace.Policy)(nil)
+
+// past is the search for where a stage was recorded before.
+type past struct {
+	declarations Declarations
+	declared     pipeline.Expanded // at the policy ref's tip
+	now          Stage
+	client       *oci.Client
+	remotes      verify.Remotes
+	sequence     int // of the newest promotion where the stage is now
+}
+
+// Former returns where a stage of some state was recorded before an edit of its pipeline file, if that has later promotions; nil for
+// a stage that is where it belongs. The error is ErrBroken if the former place was set back.
+func (s Stage) Former(ctx context.Context, state State) (*Former, error) {
+	if s.past == nil {
+		return nil, nil //nolint:nilnil // nothing is known
+	}
+	p := *s.past
+	if last := state.Newest(); last != nil {
+		p.sequence = last.Sequence
+	}
+	former, err := p.former(ctx)
+	if err != nil || former == nil {
+		return nil, err
+	}
+	// The registry may know later promotions, of a place that somebody removed.
+	then := former.State
+	return former, s.Witness(ctx, &then)
+}
+
+// former returns the newest earlier place, name or repository of the stage that has a later promotion; nil for none.
+func (p past) former(ctx context.Context) (*Former, error) {
+	after, _, err := p.load(ctx, p.declarations.Tip())
+	if err != nil {
+		return nil, err
+	}
+	files := []string{p.declared.File}
+	if after.Extends != "" {
+		files = append(files, path.Join(path.Dir(p.declared.File), after.Extends))
+	}
+	name, newer := p.declared.Stage, p.declared
+	for change, err := range p.declarations.Changes(ctx, files...) {
+		if err != nil {
+			return nil, err
+		}
+		before, declared, err := p.at(ctx, change.Before, name, after)
+		if errors.Is(err, errUnreadable) {
+			continue
+		}
+		if err != nil || before == nil {
+			return nil, err
+		}
+		after, name = before, declared.Stage
+		if sameRecord(declared, newer) {
+			continue
+		}
+		newer = declared
+		found, err := p.look(ctx, declared)
+		if err != nil {
+			return nil, fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, change.Commit, err)
+		}
+		if found != nil {
+			found.Commit, found.Edits = change.Commit, edits(declared, p.declared)
+			return found, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // it was always there
+}
+
+// errUnreadable says that nothing could be hydrated or promoted by the pipeline file of a commit.
+var errUnreadable = errors.New("not a pipeline of this version")
+
+// load reads the pipeline file at a commit.
+func (p past) load(ctx context.Context, commit string) (*pipeline.Pipeline, fs.FS, error) {
+	files, err := p.declarations.FilesAt(ctx, commit)
+	if err != nil {
+		return nil, nil, err
+	}
+	loaded, err := pipeline.Load(files, policy.Kinds(), p.declared.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	return loaded[0], files, nil
+}
+
+// at returns the declaration of a stage at a commit, under the name that it had there: in the commit in which a name appears,
+// exactly one other went away. The pipeline is nil if the stage did not exist.
+func (p past) at(ctx context.Context, commit, name string, after *pipeline.Pipeline) (*pipeline.Pipeline, pipeline.Expanded, error) {
+	var declared pipeline.Expanded
+	before, files, err := p.load(ctx, commit)
+	var problems strictyaml.Problems
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, declared, nil
+	case errors.As(err, &problems):
+		return nil, declared, errUnreadable
+	case err != nil:
+		return nil, declared, err
+	}
+	if _, ok := before.Stage(name); !ok {
+		gone, came := without(before.Order(), after.Order()), without(after.Order(), before.Order())
+		if len(gone) != 1 || !slices.Equal(came, []string{name}) {
+			return nil, declared, nil
+		}
+		name = gone[0]
+	}
+	current, err := lock.Current(files, before.Lock)
+	if err == nil {
+		declared, err = before.Expand(name, current.Lock, files)
+	}
+	if err != nil {
+		return nil, declared, errUnreadable
+	}
+	return before, declared, nil
+}
+
+// without returns the names that are not among others.
+func without(names, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
+}
+
+// sameRecord reports whether two declarations of a stage record what is live in one place under one name.
+func sameRecord(a, b pipeline.Expanded) bool {
+	return a.LiveRef() == b.LiveRef() && a.Pipeline == b.Pipeline && a.Stage == b.Stage && a.Repository == b.Repository
+}
+
+// look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if nothing was
+// promoted there later.
+func (p past) look(ctx context.Context, declared pipeline.Expanded) (*Former, error) {
+	s := p.now
+	s.past = nil
+	var err error
+	if s.Artifacts, err = p.client.Repository(declared.Repository); err != nil {
+		return nil, err
+	}
+	s.Promoter.Pipeline, s.Promoter.Stage = declared.Pipeline, declared.Stage
+	s.Claim = sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Repository: s.Artifacts.Name()}
+	if s.Remote, s.Place, err = verify.LiveRef(ctx, declared, p.remotes); err != nil {
+		return nil, err
+	}
+	state, err := ReadGit(ctx, s)
+	if err != nil || state.Live == nil || state.Live.Sequence <= p.sequence {
+		return nil, err
+	}
+	return &Former{Stage: s, State: state}, s.Witness(ctx, &state)
+}
+
+// edits describes what differs between two declarations of where a stage is recorded.
+func edits(before, after pipeline.Expanded) []string {
+	was, is := before.LiveRef(), after.LiveRef()
+	var changed []string
+	for _, c := range []struct{ key, from, to string }{
+		{"the pipeline's name", before.Pipeline, after.Pipeline},
+		{"the stage's name", before.Stage, after.Stage},
+		{"artifacts", before.Repository, after.Repository},
+		{"the ledger's remote", was.Remote, is.Remote},
+		{"the branch of the live ref", was.Branch, is.Branch},
+		{"its path", was.Path, is.Path},
+	} {
+		if c.from != c.to {
+			changed = append(changed, fmt.Sprintf("%s from %s to %s", c.key, c.from, c.to))
+		}
+	}
+	return changed
+}

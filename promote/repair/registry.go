@@ -1,0 +1,277 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/publish"
+	"github.com/lockage/lockage/sign"
+)
+
+// registry puts back what the registry lost of what is and was live, and makes the stage's tag follow.
+func (r *run) registry(ctx context.Context, s *stage) error {
+	var order []digest.Digest
+	promotions := map[digest.Digest][]live.Promotion{} // of an artifact, the newest first
+	seen := 0
+	for p, err := range live.History(ctx, s.from) {
+		if err != nil {
+			return err
+		}
+		if p.To.Digest == "" {
+			continue // a new beginning at nothing
+		}
+		if promotions[p.To.Digest] == nil {
+			order = append(order, p.To.Digest)
+		}
+		promotions[p.To.Digest] = append(promotions[p.To.Digest], p)
+		if seen++; seen == maxPromotions {
+			break
+		}
+	}
+	identities := r.identities(s.declared)
+	var lost []error
+	for _, d := range order {
+		err := r.restore(ctx, s, promotions[d], identities)
+		switch {
+		case err == nil:
+		case !errors.Is(err, ErrLost), d == s.state.Live.To.Digest:
+			return err // no tag names what is not there
+		default:
+			lost = append(lost, err)
+		}
+	}
+	return errors.Join(append(lost, r.tag(ctx, s))...)
+}
+
+// tag makes the stage's tag name what is live.
+func (r *run) tag(ctx context.Context, s *stage) error {
+	named, err := s.live.Artifacts.Lookup(ctx, s.result.Stage)
+	if err != nil || named == s.state.Live.To.Digest {
+		return err
+	}
+	what, is := s.live.Artifacts.Reference(s.result.Stage), "names "+named.String()
+	if named == "" {
+		is = "does not exist"
+	}
+	if !r.DryRun {
+		if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); err != nil {
+			return err
+		}
+	}
+	s.found(!r.DryRun, "point it there", "%s %s, and %s (%s) is live", what, is, s.state.Live.To.Digest, s.state.Live.To.Release)
+	return nil
+}
+
+// identities returns a verifier for each identity of a stage that has keys.
+func (r *run) identities(declared pipeline.Expanded) []*sign.Verifier {
+	var all []*sign.Verifier
+	for name := range declared.Identities {
+		if v, err := verify.Identity(r.files, declared, name); err == nil {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// restore puts back an artifact with its statements, by its promotions, the newest first.
+func (r *run) restore(ctx context.Context, s *stage, promotions []live.Promotion, identities []*sign.Verifier) error {
+	store, p := publish.NewStore(s.live.Artifacts, r.DryRun), promotions[0]
+	is, done := "lacks signatures, records or tags", "attach them from Git"
+	desc, err := store.Resolve(ctx, p.To.Digest.String())
+	if errors.Is(err, oci.ErrNotFound) {
+		if p.To.Digest != s.state.Live.To.Digest {
+			if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {
+				return err
+			}
+		}
+		packed, err := r.pack(ctx, s, promotions)
+		if err != nil {
+			s.found(false, "promote another release", "%s (%s) is not in the registry, and %v", p.To.Digest, p.To.Release, err)
+			return err
+		}
+		is, done = "is not in the registry", fmt.Sprintf("put it back from commit %.12s of the live ref", p.Commit)
+		if err := store.PushArtifact(ctx, packed); err != nil {
+			return err
+		}
+		desc = packed.Descriptor
+	} else if err != nil {
+		return err
+	}
+	for _, p := range promotions {
+		if err := attach(ctx, store, desc, p, identities); err != nil {
+			return err
+		}
+	}
+	if err := r.attachImages(ctx, store, desc, promotions, identities); err != nil {
+		return err
+	}
+	if err := r.tagHydration(ctx, s, store, desc, promotions); err != nil {
+		return err
+	}
+	if store.Wrote() {
+		s.found(!r.DryRun, done, "%s (%s) %s", p.To.Digest, p.To.Release, is)
+	}
+	return nil
+}
+
+// pruned reports whether an artifact was removed on purpose: its records are still listed.
+func (s *stage) pruned(ctx context.Context, artifact digest.Digest) (bool, error) {
+	left, err := s.live.Artifacts.Referrers(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}, "")
+	return len(left) > 0, err
+}
+
+// attach attaches what a promotion recorded: the statements about the artifact of identities that the stage declares, and the
+// promotion's own, in the order in which they were recorded.
+func attach(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, p live.Promotion, identities []*sign.Verifier) error {
+	counts := map[digest.Digest]bool{p.Record: true}
+	for _, v := range identities {
+		verified, _ := v.Verify(desc.Digest, p.Statements.Bundles)
+		for _, statement := range verified {
+			counts[statement.Bundle().Digest()] = true
+		}
+	}
+	var bundles []sign.Bundle
+	for _, b := range p.Statements.Bundles {
+		if counts[b.Digest()] {
+			bundles = append(bundles, b)
+		}
+	}
+	_, err := sign.Attach(ctx, store, desc, bundles...)
+	return err
+}
+
+// attachImages attaches the newest signature in the older form of each identity: a key has one there. A dry run does not compare
+// them.
+func (r *run) attachImages(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, promotions []live.Promotion, identities []*sign.Verifier) error {
+	attached := map[*sign.Verifier]bool{}
+	for _, p := range promotions {
+		for _, image := range p.Statements.Images {
+			i := slices.IndexFunc(identities, func(v *sign.Verifier) bool { return v.TrustsImage(image) })
+			if i < 0 || attached[identities[i]] || r.DryRun {
+				continue
+			}
+			attached[identities[i]] = true
+			if err := sign.AttachImage(ctx, store, desc, identities[i], image); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// provenance returns the hydrator's verified provenance among the statements of promotions.
+func (r *run) provenance(s *stage, promotions []live.Promotion) (p sign.Provenance, of live.Promotion, err error) {
+	hydrator, err := verify.Identity(r.files, s.declared, pipeline.RoleHydrator)
+	if err != nil {
+		return p, of, err
+	}
+	for _, of = range promotions {
+		verified, _ := hydrator.Verify(of.To.Digest, of.Statements.Bundles)
+		for _, v := range verified {
+			if p, err := v.Provenance(); err == nil {
+				return p, of, nil
+			}
+		}
+	}
+	return p, of, fmt.Errorf("%s %w: no provenance in Git verifies by a key of the hydrator", promotions[0].To.Digest, ErrLost)
+}
+
+// pack packs an artifact from the files of a promotion's commit. The digest in the record proves the result.
+func (r *run) pack(ctx context.Context, s *stage, promotions []live.Promotion) (packed oci.Artifact, err error) {
+	provenance, p, err := r.provenance(s, promotions)
+	if err != nil {
+		return packed, err
+	}
+	made, err := makes(provenance, p)
+	if err != nil {
+		return packed, err
+	}
+	files, err := ledger.Files(ctx, s.from.Remote, git.Hash(p.Commit), p.Path)
+	if err != nil {
+		return packed, err
+	}
+	if packed, err = made.Pack(files); err == nil && packed.Descriptor.Digest != p.To.Digest {
+		err = fmt.Errorf("%s %w: packed from commit %.12s it has the digest %s: another build of lockage made it", p.To.Digest, ErrLost, p.Commit, packed.Descriptor.Digest)
+	}
+	return packed, err
+}
+
+// makes returns what the manifest of a promotion's artifact says.
+func makes(p sign.Provenance, of live.Promotion) (publish.Made, error) {
+	repository, image := verify.ImageOf(p)
+	made := publish.Made{
+		Claim:  p.Claim,
+		Commit: p.Commit(policy.DependencySource),
+		Image:  repository + "@" + image.String(),
+		Input:  verify.InputsOf(p),
+	}
+	if len(of.Metadata.References) > 0 {
+		made.SourceURL = of.Metadata.References[0].Commit.URL
+	}
+	var ok bool
+	if made.Committed, ok = p.Committed(policy.DependencySource); !ok || made.Input == "" {
+		return made, fmt.Errorf("%s %w: its provenance does not state the time of the source commit, or the inputs", of.To.Digest, ErrLost)
+	}
+	return made, nil
+}
+
+// tagHydration makes the tag of an artifact's hydration, which never moves, if it does not exist.
+func (r *run) tagHydration(ctx context.Context, s *stage, store *publish.Store, desc ocispec.Descriptor, promotions []live.Promotion) error {
+	p, _, err := r.provenance(s, promotions)
+	if err != nil {
+		return nil //nolint:nilerr // it cannot be named; the artifact itself is there
+	}
+	_, image := verify.ImageOf(p)
+	input := verify.InputsOf(p)
+	if image == "" || input == "" {
+		return nil
+	}
+	tag := oci.TagsOf(p.Stage, image, p.Release, input).Hydration
+	named, err := store.Lookup(ctx, tag)
+	if err != nil || named != "" {
+		return err
+	}
+	return store.Tag(ctx, desc, tag)
+}
+
+// candidate reports a candidate that the registry lacks, or whose tag does not name it.
+func (s *stage) candidate(ctx context.Context, all *ledger.Candidates, w ledger.Candidate, repository *oci.Repository) error {
+	e, ok, err := all.Entry(ctx, w)
+	hydrate := fmt.Sprintf("run `lockage hydrate %s --release %s`", w.Stage, w.Release)
+	if errors.Is(err, ledger.ErrEntry) {
+		s.found(false, hydrate, "%v", err)
+		return nil
+	}
+	if err != nil || !ok {
+		return err
+	}
+	tag := oci.CandidateTag(w.Stage, w.Release)
+	named, err := repository.Lookup(ctx, tag)
+	if err != nil {
+		return err
+	}
+	_, err = repository.Resolve(ctx, e.Digest.String())
+	switch {
+	case errors.Is(err, oci.ErrNotFound):
+		s.found(false, hydrate, "candidate %s of %s is not in the registry", e.Digest, w.Release)
+	case err != nil:
+		return err
+	case named == "":
+		s.found(false, hydrate, "%s does not exist, and %s is the candidate", repository.Reference(tag), e.Digest)
+	case named != e.Digest:
+		s.found(false, hydrate, "%s names %s, and %s is the candidate", repository.Reference(tag), named, e.Digest)
+	}
+	return nil
+}
