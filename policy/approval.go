@@ -40,7 +40,18 @@ func (g approval) Judge(f Facts) GateResult {
 		return carriedOver()
 	}
 	trusted := f.signers(g.by, "")
-	counted, notes := trusted.count(f.Artifact, predicate.TypeApproval, func(v sign.Verified) (string, error) {
+	counted, notes := f.approvals(trusted)
+	if counted.count() >= g.count {
+		return counted.pass("approved by %s", counted.String())
+	}
+	notes.unproven(trusted, f.Artifact)
+	return fail("%s: it takes %s of %s for %s by %s%s", counted.progress(g.count), count(g.count, "approval", "approvals by distinct keys"),
+		f.Artifact.Digest, f.Stage, trusted, notes)
+}
+
+// approvals tallies the approvals of the artifact.
+func (f Facts) approvals(trusted signers) (tally, remarks) {
+	return trusted.count(f.Artifact, predicate.TypeApproval, func(v sign.Verified) (string, error) {
 		a, err := predicate.Parse[predicate.Approval](v)
 		if err != nil {
 			return "", err
@@ -51,12 +62,6 @@ func (g approval) Judge(f Facts) GateResult {
 		}
 		return shown, cmp.Or(f.meant(v, a.Claim), f.again(v, a.Time))
 	})
-	if counted.count() >= g.count {
-		return counted.pass("approved by %s", counted.String())
-	}
-	notes.unproven(trusted, f.Artifact)
-	return fail("%s: it takes %s of %s for %s by %s%s", counted.progress(g.count), count(g.count, "approval", "approvals by distinct keys"),
-		f.Artifact.Digest, f.Stage, trusted, notes)
 }
 
 // meant returns an error unless a statement of ours is about this artifact, for this pipeline, stage, release and repository, in

@@ -52,6 +52,9 @@ type Needs struct {
 	Policies   []string // arguments of rego gates whose policies are not loaded
 	Objects    bool     // of the candidate
 	Changes    bool     // objects that are live, and how the candidate's differ
+	Source     bool     // who signed the locked commit
+	Reviewers  []string // users and teams of the forge whose approvals of the pull request are asked for
+	Review     bool     // approvals of the pull request
 }
 
 // NeedsOf is what gates need together: every list is sorted, and has nothing twice.
@@ -60,7 +63,7 @@ func NeedsOf(gates []pipeline.Gate) Needs {
 	for _, g := range gates {
 		conditionOf(g).Need(&n)
 	}
-	for _, list := range []*[]string{&n.Images, &n.Spans, &n.Health, &n.Artifacts, &n.Files, &n.Policies} {
+	for _, list := range []*[]string{&n.Images, &n.Spans, &n.Health, &n.Artifacts, &n.Files, &n.Policies, &n.Reviewers} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
@@ -97,6 +100,8 @@ type Facts struct {
 	Keys                     map[string]string // name to fingerprint; STAGE/NAME is another stage's identity NAME; two names may have one key
 	Pipeline, Stage, Release string
 	Commit                   string // the locked source commit
+	Source                   SignedCommit
+	Review                   Reviewed
 	Artifact                 Subject
 	Images                   []LockedImage              // all of the lock, the application's first, each in its own repository
 	LiveImages               []digest.Digest            // of the lock of what is live

@@ -7,11 +7,13 @@ func Kinds() []pipeline.GateKind {
 	return []pipeline.GateKind{
 		pipeline.NewGateKind("soak", "The content was live in another stage, without a break, for a time.", parseSoak),
 		pipeline.NewGateKind("attestation", "Somebody trusted attested something.", parseAttestation),
-		pipeline.NewGateKind("approval", "People approved.", parseApproval),
+		pipeline.NewGateKind(KindApproval, "People approved.", parseApproval),
 		pipeline.NewGateKind("image", "The locked images are signed.", parseImage),
 		pipeline.NewGateKind("file", "A file that must exist in the GitOps repository.", parseFile),
 		pipeline.NewGateKind("window", "Times at which promotion is allowed.", parseWindow),
 		pipeline.NewGateKind("cel", "A CEL expression over the rendered objects.", parseCEL),
 		pipeline.NewGateKind("rego", "A folder of Rego policies in the GitOps repository, or oci://REPOSITORY@DIGEST.", parseRego),
+		pipeline.NewGateKind(KindReview, "People approved the pull request.", parseReview),
+		pipeline.NewGateKind("source", "The locked commit is signed.", parseSource),
 	}
 }

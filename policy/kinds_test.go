@@ -169,10 +169,12 @@ file: "merged/{stage}/{release}.yaml"
 window: {allow: ["Mon-Thu 09:00-16:00"], deny: ["2026-12-20/2027-01-03"], timezone: America/Los_Angeles}
 cel: 'objects.filter(o, o.kind == "Deployment").all(o, o.spec.replicas >= 2)'
 rego: policies
+review: {by: [lead-developer, acme/platform-team, manager], count: 1}
+source: {by: [ci]}
 weekday: {of: release, not: [Friday]}
 `
 
-// weekday is a ninth kind of gate: it needs what is here, and a line in a list of kinds.
+// weekday is another kind of gate: it needs what is here, and a line in a list of kinds.
 type weekday struct{ not []string }
 
 func (weekday) Signers() pipeline.Signers { return pipeline.Signers{Names: []string{"calendar"}} }
@@ -243,12 +245,13 @@ func TestEveryKind(t *testing.T) {
 	if len(digests) != len(kinds) {
 		t.Errorf("%d digests of %d gates", len(digests), len(kinds))
 	}
-	if diff := cmp.Diff([]string{"promoter", "ci", "manager", "sre", "ci", "calendar"}, signers); diff != "" {
+	if diff := cmp.Diff([]string{"promoter", "ci", "manager", "sre", "ci", "manager", "ci", "calendar"}, signers); diff != "" {
 		t.Error(diff)
 	}
 	needs := policy.Needs{
 		Images: []string{""}, Signatures: true, Spans: []string{"test"}, Health: []string{"test"},
-		Files: []string{"holidays.yaml", "merged/production/" + release + ".yaml"}, Objects: true, Changes: true,
+		Files: []string{"holidays.yaml", "merged/production/" + release + ".yaml"}, Objects: true, Changes: true, Source: true,
+		Review: true, Reviewers: []string{"acme/platform-team", "lead-developer"},
 	}
 	if diff := cmp.Diff(needs, policy.NeedsOf(expanded.Gates)); diff != "" {
 		t.Error(diff)

@@ -2,14 +2,27 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
 )
 
 // GateReview is the name of the gate that a stage's pull request is: people merged exactly the artifact or, where promotion
-// merges, approved exactly the commit that shows it.
-const GateReview = "review"
+// merges, approved exactly the commit that shows it. Where the stage declares a gate of that kind, which says whose approvals
+// count, it is GatePullRequest, and is about the pull request alone.
+const (
+	GateReview      = KindReview
+	GatePullRequest = "pull-request"
+)
+
+// GateOfPull returns the name of the gate that the pull request of a stage with these gates is.
+func GateOfPull(gates []pipeline.Gate) string {
+	if NeedsOf(gates).Review {
+		return GatePullRequest
+	}
+	return GateReview
+}
 
 // Pull is a pull request as the forge shows it.
 type Pull struct {
@@ -36,6 +49,7 @@ type PullApproval struct {
 	User   string
 	Commit string // that was approved; "" if the forge does not show it
 	Time   time.Time
+	Teams  []string // of those that a gate names, the ones that the user belongs to
 }
 
 // Merge is what is known of a release that people have to merge into the stage branch.
@@ -48,8 +62,7 @@ type Merge struct {
 // Merged judges whether people merged an artifact, by whatever method. That the stage branch shows it is not enough where the
 // forge can be asked: its own pull request must have been merged. Otherwise a push to the stage branch would do, or a commit
 // below the head of another release's review branch, which no reviewer sees in what that changes.
-func Merged(m Merge) (result GateResult) {
-	defer func() { result.Gate = GateReview }()
+func Merged(m Merge) GateResult {
 	branch := m.Shown.Branch
 	switch {
 	case m.Shown.intact() && m.Pull.Unknown == "" && m.Pull.State != PullMerged:
@@ -86,14 +99,13 @@ type Proposal struct {
 	Current   bool   // the stage branch has what the proposal is made on
 	Landed    bool   // the stage branch has the proposal already: somebody merged it
 	Pull      Pull
+	Reviewed  bool // a gate says whose approvals count, and counts them
 	Approvals []PullApproval
-	Reviewers []string // whose approval counts: users, or teams as owner/team; none means every user who may write to the repository
 }
 
 // Approved judges whether the review branch shows exactly the artifact, on what the stage branch has now, and somebody approved
 // exactly that commit.
-func Approved(p Proposal) (result GateResult) {
-	defer func() { result.Gate = GateReview }()
+func Approved(p Proposal) GateResult {
 	const again = "hydrate again, and have it reviewed again"
 	switch {
 	case p.Live != "":
@@ -117,6 +129,9 @@ func Approved(p Proposal) (result GateResult) {
 	case p.Pull.Head != p.Commit:
 		return pending(time.Time{}, "pull request %s has the head %.12s, and branch %s is at %.12s: the forge has not seen the push yet", p.Pull.URL, p.Pull.Head, p.Head, p.Commit)
 	}
+	if p.Reviewed {
+		return pass("pull request %s proposes exactly the artifact, in commit %s", p.Pull.URL, p.Commit)
+	}
 	return p.count()
 }
 
@@ -125,22 +140,13 @@ func (p Proposal) Asks() bool {
 	return p.Pull.Head == p.Commit && (p.Pull.State == PullOpen || p.Pull.State == PullMerged && p.Landed)
 }
 
-// count counts the approvals of a pull request.
+// count counts the approvals of a pull request: everybody counts whom the forge lets approve.
 func (p Proposal) count() GateResult {
-	people := slices.DeleteFunc(slices.Clone(p.Reviewers), func(name string) bool { return strings.Contains(name, "/") })
-	if len(people) == 0 && len(p.Reviewers) > 0 {
-		return fail("mirror.reviewers names only teams, whose members are unknown here: add the users whose approval counts")
-	}
-	named := func(user string) bool {
-		return len(people) == 0 || slices.ContainsFunc(people, func(name string) bool { return strings.EqualFold(name, user) })
-	}
 	var counted, others []string
 	for _, a := range p.Approvals {
 		switch {
 		case strings.EqualFold(a.User, p.Pull.Author):
 			others = append(others, fmt.Sprintf("the author %s does not count", a.User))
-		case !named(a.User):
-			others = append(others, fmt.Sprintf("%s is not among mirror.reviewers", a.User))
 		case a.Commit == "":
 			others = append(others, fmt.Sprintf("the forge does not show which commit %s approved", a.User))
 		case a.Commit != p.Commit:
@@ -156,9 +162,6 @@ func (p Proposal) count() GateResult {
 		return fail("pull request %s was merged by hand without an approval of commit %.12s: revert the merge on %s, and run hydrate again", p.Pull.URL, p.Commit, p.Base)
 	}
 	reason := fmt.Sprintf("nobody approved commit %.12s yet: %s", p.Commit, p.Pull.URL)
-	if len(people) > 0 {
-		reason += ", which needs " + strings.Join(people, " or ")
-	}
 	if len(others) > 0 {
 		reason += " (" + strings.Join(others, "; ") + ")"
 	}

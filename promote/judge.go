@@ -137,6 +137,9 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	if err != nil {
 		return err
 	}
+	if facts.Review.Missing = "the stage has no pull request: mirror.review is not pull-request"; j.review != nil {
+		facts.Review = j.review.facts
+	}
 	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
 	facts.LiveImages = r.lockedImages(s, current)
 	if err := r.returns(ctx, s, j.lock.Lock, &facts); err != nil {
@@ -179,6 +182,7 @@ func (j *judgement) commit() string {
 // adds it to the request.
 func (r *run) facts(ctx context.Context, s *stage, declared pipeline.Expanded, f lock.File, commit string, request evidence.Request) (policy.Facts, error) {
 	request.Declared, request.Lock, request.Files, request.Client, request.Now = declared, f.Lock, r.files, r.Client, r.Now()
+	request.Sources = r.Workspace.Repository
 	var err error
 	if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f, commit); err != nil {
 		return policy.Facts{}, err

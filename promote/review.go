@@ -2,6 +2,9 @@ package promote
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -19,6 +22,7 @@ type review struct {
 	proposal ledger.Proposal
 	pull     forge.PullRequest // zero for none
 	forge    *forge.Repository // nil without a token
+	facts    policy.Reviewed
 }
 
 // returns adds to the facts that the stage was rolled back from a release, and what was counted for it before.
@@ -50,12 +54,48 @@ func (r *run) forge(ctx context.Context, s *stage) (*forge.Repository, error) {
 // judgeReview judges the review of a release.
 func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.GateResult, error) {
 	j.review = &review{branch: pipeline.ReviewBranch(s.pipeline.Name, s.stage.Name, j.artifact.Release)}
+	var result policy.GateResult
 	if j.declared.Mirror.ShowsLive() {
 		proposal, err := r.proposal(ctx, s, j)
-		return policy.Approved(proposal), err
+		if err != nil {
+			return result, err
+		}
+		result = policy.Approved(proposal)
+	} else {
+		merge, err := r.merge(ctx, s, j)
+		if err != nil {
+			return result, err
+		}
+		result = policy.Merged(merge)
 	}
-	merge, err := r.merge(ctx, s, j)
-	return policy.Merged(merge), err
+	result.Gate = policy.GateOfPull(j.declared.Gates)
+	return result, nil
+}
+
+// approvals asks the forge who approved the pull request, and which teams that a gate names they belong to.
+func (r *run) approvals(ctx context.Context, s *stage, j *judgement) ([]policy.PullApproval, error) {
+	named := policy.NeedsOf(j.declared.Gates).Reviewers
+	all, err := j.review.forge.Approvals(ctx, j.review.pull)
+	var approvals []policy.PullApproval
+	for _, a := range all {
+		approval := policy.PullApproval{User: a.User, Commit: a.Commit, Time: a.Time}
+		for _, name := range named {
+			if strings.EqualFold(name, a.User) || a.Commit != j.review.pull.Head.Commit {
+				continue
+			}
+			member, err := j.review.forge.Member(ctx, name, a.User)
+			if forge.Refused(err) {
+				s.note("%v", err)
+			} else if err != nil {
+				return nil, err
+			}
+			if member {
+				approval.Teams = append(approval.Teams, name)
+			}
+		}
+		approvals = append(approvals, approval)
+	}
+	return approvals, err
 }
 
 // merge reads what the stage branch shows of the artifact, and asks the forge, where it can be asked, whether people merged it.
@@ -69,8 +109,50 @@ func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, 
 	if m.Shown.Differences != "" {
 		return m, nil
 	}
-	m.Pull, err = r.pull(ctx, s, j)
+	if m.Pull, err = r.pull(ctx, s, j); err != nil || !policy.NeedsOf(j.declared.Gates).Review {
+		return m, err
+	}
+	j.review.facts, err = r.mergedHead(ctx, s, j, m)
 	return m, err
+}
+
+// mergedHead reads who approved the head of a pull request that people merge. It must show what the stage branch does.
+func (r *run) mergedHead(ctx context.Context, s *stage, j *judgement, m policy.Merge) (policy.Reviewed, error) {
+	facts := policy.Reviewed{Pull: m.Pull, Missing: m.Pull.Unknown}
+	switch {
+	case facts.Missing != "":
+		return facts, nil
+	case m.Pull.State == policy.PullNone:
+		facts.Missing = "there is no pull request from " + m.Head
+		return facts, nil
+	case m.Shown.Commit != "":
+		same, err := sameFiles(ctx, s.live.Remote, j.declared.Mirror.Path, m.Pull.Head, m.Shown.Commit)
+		if err != nil || !same {
+			facts.Missing = fmt.Sprintf("commit %.12s, the head of pull request %s, does not have the artifact's files", m.Pull.Head, m.Pull.URL)
+			return facts, err
+		}
+	}
+	facts.Commit = m.Pull.Head
+	var err error
+	facts.Approvals, err = r.approvals(ctx, s, j)
+	return facts, err
+}
+
+// sameFiles reports whether two commits have the same files below a path. One that is gone has none.
+func sameFiles(ctx context.Context, remote *git.Remote, path string, ids ...string) (bool, error) {
+	var commits []git.Commit
+	for _, id := range ids {
+		c, err := remote.Commit(ctx, git.Hash(id))
+		if errors.Is(err, git.ErrNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		commits = append(commits, c)
+	}
+	trees, err := remote.PathIDs(ctx, path, commits...)
+	return err == nil && trees[0] != "" && trees[0] == trees[1], err
 }
 
 // pull asks the forge for the pull request of the release.
@@ -95,7 +177,7 @@ func (r *run) pull(ctx context.Context, s *stage, j *judgement) (policy.Pull, er
 // proposal reads what the review branch proposes, and who approved it.
 func (r *run) proposal(ctx context.Context, s *stage, j *judgement) (policy.Proposal, error) {
 	m := j.declared.Mirror
-	p := policy.Proposal{Head: j.review.branch, Base: m.Branch, Reviewers: m.Reviewers}
+	p := policy.Proposal{Head: j.review.branch, Base: m.Branch, Reviewed: policy.NeedsOf(j.declared.Gates).Review}
 	if current := s.state.Live; current != nil && s.state.Unpromoted == nil && current.To.Content == j.artifact.Content {
 		p.Live = current.Commit
 		return p, nil
@@ -112,12 +194,9 @@ func (r *run) proposal(ctx context.Context, s *stage, j *judgement) (policy.Prop
 		return p, err
 	}
 	j.review.proposal = proposed
-	if !p.Asks() {
-		return p, nil
-	}
-	approvals, err := j.review.forge.Approvals(ctx, j.review.pull)
-	for _, a := range approvals {
-		p.Approvals = append(p.Approvals, policy.PullApproval(a))
+	if p.Asks() {
+		p.Approvals, err = r.approvals(ctx, s, j)
+		j.review.facts = policy.Reviewed{Pull: p.Pull, Commit: p.Commit, Approvals: p.Approvals}
 	}
 	return p, err
 }

@@ -28,6 +28,7 @@ import (
 	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
+	"golang.org/x/crypto/ssh"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/lockage/lockage/internal/bounded"
@@ -70,7 +71,7 @@ var _ Signer = (*Key)(nil)
 
 // NewKey returns a signer by a private key.
 func NewKey(private crypto.Signer) (*Key, error) {
-	public, err := newPublicKey(private.Public())
+	public, err := NewPublicKey(private.Public())
 	if err != nil {
 		return nil, err
 	}
@@ -211,8 +212,8 @@ func decrypt(ctx context.Context, box []byte, ask PasswordFunc) ([]byte, error) 
 }
 
 const (
-	// MaxPublicKeys bounds the public keys of one text.
-	MaxPublicKeys = 16
+	// MaxPublicKeys bounds the public keys of one text: enough for a file of all who sign commits.
+	MaxPublicKeys = 256
 
 	minRSABits = 2048
 	maxRSABits = 8192 // verification time grows with the size, and an unknown key must not decide it
@@ -226,40 +227,73 @@ type PublicKey struct {
 	spki []byte // SubjectPublicKeyInfo in DER
 }
 
-// ParsePublicKeys reads public keys from PEM blocks («PUBLIC KEY», as cosign writes them): the current key of an identity
-// first, then its former ones.
+// ParsePublicKeys reads public keys: the current key of an identity first, then its former ones. They are PEM blocks («PUBLIC KEY», as
+// cosign writes them) or keys of OpenSSH, one a line, as files .pub have them.
 func ParsePublicKeys(text []byte) ([]PublicKey, error) {
 	if len(text) > MaxPublicKeys*maxKeySize {
 		return nil, fmt.Errorf("public key is larger than %d bytes", MaxPublicKeys*maxKeySize)
 	}
 	var keys []PublicKey
-	for rest := text; len(keys) == 0 || len(bytes.TrimSpace(rest)) > 0; {
-		var block *pem.Block
-		block, rest = pem.Decode(rest)
-		switch {
-		case block == nil && len(keys) == 0:
-			return nil, errors.New("public key is not PEM text")
-		case block == nil:
-			return nil, errors.New("public key is followed by something else than another one")
-		case block.Type != pemPublic:
-			return nil, fmt.Errorf("PEM block %.60q is not a public key", block.Type)
-		case len(keys) == MaxPublicKeys:
-			return nil, fmt.Errorf("more than %d public keys in one text", MaxPublicKeys)
+	for rest := bytes.TrimSpace(text); len(rest) > 0; rest = bytes.TrimSpace(rest) {
+		var key PublicKey
+		var err error
+		if bytes.HasPrefix(rest, []byte("-----BEGIN ")) {
+			key, rest, err = parsePEM(rest)
+		} else {
+			var line []byte
+			line, rest, _ = bytes.Cut(rest, []byte("\n"))
+			if line[0] == '#' {
+				continue
+			}
+			key, err = parseOpenSSH(line)
 		}
-		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("public key: %w", err)
-		}
-		key, err := newPublicKey(parsed)
 		if err != nil {
 			return nil, err
 		}
+		if len(keys) == MaxPublicKeys {
+			return nil, fmt.Errorf("more than %d public keys in one text", MaxPublicKeys)
+		}
 		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("there is no public key")
 	}
 	return keys, nil
 }
 
-func newPublicKey(key crypto.PublicKey) (PublicKey, error) {
+func parsePEM(text []byte) (key PublicKey, rest []byte, err error) {
+	block, rest := pem.Decode(text)
+	switch {
+	case block == nil:
+		return key, nil, errors.New("public key is not PEM text")
+	case block.Type != pemPublic:
+		return key, nil, fmt.Errorf("PEM block %.60q is not a public key", block.Type)
+	}
+	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return key, nil, fmt.Errorf("public key: %w", err)
+	}
+	key, err = NewPublicKey(parsed)
+	return key, rest, err
+}
+
+func parseOpenSSH(line []byte) (PublicKey, error) {
+	parsed, _, options, _, err := ssh.ParseAuthorizedKey(line)
+	switch {
+	case err != nil:
+		return PublicKey{}, errors.New("public key is neither PEM text nor a line of OpenSSH")
+	case len(options) > 0:
+		return PublicKey{}, fmt.Errorf("public key of OpenSSH: before its type is %.60q; write the line as the file .pub has it", options[0])
+	}
+	key, ok := parsed.(ssh.CryptoPublicKey)
+	if !ok {
+		return PublicKey{}, fmt.Errorf("keys of type %s are not supported", parsed.Type())
+	}
+	return NewPublicKey(key.CryptoPublicKey())
+}
+
+// NewPublicKey returns a key that signatures can be verified with.
+func NewPublicKey(key crypto.PublicKey) (PublicKey, error) {
 	switch k := key.(type) {
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() && k.Curve != elliptic.P384() && k.Curve != elliptic.P521() {

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/sigstore/cosign/v2/pkg/cosign"
+	"golang.org/x/crypto/ssh"
 )
 
 func newPrivateKey(t testing.TB) []byte {
@@ -313,6 +314,65 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
 	} {
 		if _, err := ParsePublicKeys([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// A file holds keys of OpenSSH and PEM blocks, in any order.
+func TestKeysOfOpenSSH(t *testing.T) {
+	t.Parallel()
+	own := newKey(t).PublicKey()
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs, err := rsa.GenerateKey(rand.Reader, minRSABits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	var want []string
+	for _, private := range []crypto.Signer{ed, ec, rs} {
+		key, err := ssh.NewPublicKey(private.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, err := NewPublicKey(private.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, string(ssh.MarshalAuthorizedKey(key)))
+		want = append(want, same.Fingerprint())
+	}
+	text := "# Ada, Grace, Joan\n" + lines[0] + "\n" + strings.TrimSpace(lines[1]) + " grace@example.com\n" + string(own.PEM()) + lines[2]
+	keys, err := ParsePublicKeys([]byte(text))
+	if err != nil || len(keys) != 4 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	for i, fingerprint := range []string{want[0], want[1], own.Fingerprint(), want[2]} {
+		if keys[i].Fingerprint() != fingerprint {
+			t.Errorf("key %d has the fingerprint %s, want %s", i, keys[i].Fingerprint(), fingerprint)
+		}
+	}
+	// A hardware key's is that of the key in it.
+	hardware := "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fAAAABHNzaDo= key"
+	if keys, err := ParsePublicKeys([]byte(hardware)); err != nil || len(keys) != 1 {
+		t.Errorf("hardware key: %d, %v", len(keys), err)
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"principals of allowed_signers": {"ada@example.com " + lines[0], "before its type is"},
+		"options":                       {`cert-authority ` + lines[0], "before its type is"},
+		"a word":                        {"hello", "neither PEM text nor a line of OpenSSH"},
+		"a word after keys":             {text + "hello", "neither PEM text nor a line of OpenSSH"},
+		"only a comment":                {"# nobody", "there is no public key"},
+		"too many":                      {strings.Repeat(lines[0], MaxPublicKeys+1), "more than 256"},
+	} {
+		if _, err := ParsePublicKeys([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

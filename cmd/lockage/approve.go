@@ -239,7 +239,7 @@ func (t *target) unspent(ctx context.Context) (func(same func(sign.Verified) boo
 func (a *app) warnUnneeded(t *target, s signer) {
 	var trusted []string
 	for _, g := range t.declared.Gates {
-		if g.Kind == policy.KindApproval {
+		if g.Kind == policy.KindApproval || g.Kind == policy.KindReview {
 			trusted = append(trusted, g.Condition.Signers().Names...)
 		}
 	}

@@ -37,6 +37,7 @@ type effective struct {
 
 	doc     *strictyaml.Node
 	anyName bool // every identity and stage that gates name counts as declared
+	anybody bool // a name may mean any number of people
 }
 
 // Expand applies one stage's overrides, its vars, which it reads from files, and release l. files is the GitOps repository

@@ -13,6 +13,9 @@ import (
 // orderGate is the name of the gate that every stage with an after has.
 const orderGate = "order"
 
+// pullGate is the name of the gate of a pull request, beside one that counts approvals.
+const pullGate = "pull-request"
+
 // loaded is what the pipelines of one Load share.
 type loaded struct {
 	kinds []GateKind
@@ -73,6 +76,15 @@ func (d *Declaration) Stage(name, key string) {
 
 // Signers reports identities under the key by that are not declared, and a number under the key count that they cannot reach.
 func (d *Declaration) Signers(by []string, count *int) { d.checkBy(d.checker, by, count, d.path...) }
+
+// People is Signers where names that are not declared mean people whom the forge knows, or teams, which may be any number.
+func (d *Declaration) People(by []string, count *int) {
+	e := d.effective
+	if slices.ContainsFunc(by, func(name string) bool { _, ok := e.Identities[name]; return !ok }) {
+		e.anyName, e.anybody = true, true
+	}
+	e.checkBy(d.checker, by, count, d.path...)
+}
 
 // Files is the GitOps repository.
 func (d *Declaration) Files() fs.FS { return d.files }
@@ -136,7 +148,7 @@ func (e *effective) checkGateName(c *checker, kinds []GateKind, g Gate, i int, t
 	switch {
 	case !longName.MatchString(g.Name):
 		c.add(n.Pos, "gate name %q is not at most 63 lower-case letters, digits and dashes", g.Name)
-	case slices.ContainsFunc(kinds, func(k GateKind) bool { return k.Name == g.Name }) || g.Name == orderGate:
+	case slices.ContainsFunc(kinds, func(k GateKind) bool { return k.Name == g.Name }) || g.Name == orderGate || g.Name == pullGate:
 		c.add(n.Pos, "gate name %q has a meaning of its own: say what this gate asks for", g.Name)
 	case taken[g.Name]:
 		c.add(n.Pos, "gate name %q is given twice in this stage", g.Name)
@@ -163,7 +175,7 @@ func (e *effective) checkBy(c *checker, by []string, count *int, path ...any) {
 	}
 	at := e.doc.At(append(slices.Clip(path), "count")...).Pos
 	// An identity given by an expression may be many people, one given by a key is one.
-	oneEach := !slices.ContainsFunc(by, func(name string) bool { return e.Identities[name].SubjectRegexp != "" })
+	oneEach := !e.anybody && !slices.ContainsFunc(by, func(name string) bool { return e.Identities[name].SubjectRegexp != "" })
 	switch {
 	case *count < 1:
 		c.add(at, "%s.count is %d: at least 1", pathName(path), *count)

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"bytes"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -9,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/lockage/lockage/internal/strictyaml"
 )
@@ -106,7 +110,8 @@ func sameIdentity(a, b Identity, files fs.FS) (bool, error) {
 	return slices.ContainsFunc(keysA, func(key string) bool { return slices.Contains(keysB, key) }), nil
 }
 
-// readKeys returns no keys if the file does not exist or has no PEM text: the uses of the keys report that.
+// readKeys returns the keys of a file, as PEM text and as lines of OpenSSH, in one form. It returns none if the file does not exist
+// or has none: the uses of the keys report that.
 func readKeys(files fs.FS, name string) ([]string, error) {
 	data, err := strictyaml.ReadFile(files, name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -117,6 +122,14 @@ func readKeys(files fs.FS, name string) ([]string, error) {
 	var keys []string
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		keys = append(keys, string(block.Bytes))
+	}
+	for line := range bytes.Lines(data) {
+		parsed, _, _, _, err := ssh.ParseAuthorizedKey(line)
+		if key, ok := parsed.(ssh.CryptoPublicKey); err == nil && ok {
+			if der, err := x509.MarshalPKIXPublicKey(key.CryptoPublicKey()); err == nil {
+				keys = append(keys, string(der))
+			}
+		}
 	}
 	return keys, nil
 }

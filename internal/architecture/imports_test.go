@@ -59,7 +59,7 @@ var floorPlan = map[string][]string{
 	"policy/cel":        nil,
 	"policy/rego":       nil,
 	"policy/verify":     {"oci", "sign", "policy", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "internal/strictyaml"},
-	"policy/evidence":   {"policy/rego", "policy/verify", "sign/predicate", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "oci", "policy", "sign"},
+	"policy/evidence":   {"internal/git", "policy/rego", "policy/verify", "sign/predicate", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "oci", "policy", "sign"},
 	"policy/policytest": {"sign/predicate", "policy/evidence", "policy/rego", "hydrate", "hydrate/diff", "hydrate/lock", "hydrate/pipeline", "internal/strictyaml", "oci", "policy", "sign"},
 
 	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},

@@ -50,7 +50,7 @@ func TestForgeOnGitea(t *testing.T) {
 	t.Parallel()
 	g := gitea(t)
 	for name, test := range map[string]func(*testing.T, *giteaServer){
-		"pull request": giteaForgePullRequest, "race": giteaForgeRaceToOpen, "review": giteaForgeReview,
+		"pull request": giteaForgePullRequest, "race": giteaForgeRaceToOpen, "review": giteaForgeReview, "teams": giteaForgeTeams,
 		"status and comment": giteaForgeStatusAndComment, "merge": giteaForgeMerge, "refusals": giteaForgeRefusals,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, g) })
@@ -250,6 +250,21 @@ func giteaForgeReview(t *testing.T, g *giteaServer) {
 	}
 	if got := approvals(); len(got) != 0 {
 		t.Errorf("ada's was dismissed: %v", got)
+	}
+}
+
+func giteaForgeTeams(t *testing.T, g *giteaServer) {
+	env := g.Repo(t, "teams")
+	g.User(t, "ada")
+	g.User(t, "bob")
+	team := g.Team(t, "crew", "leads", "ada")
+	repository, _ := openForge(t, env, g.Admin)
+	for pair, want := range map[[2]string]bool{
+		{team, "ada"}: true, {"CREW/Leads", "ada"}: true, {team, "bob"}: false, {"crew/none", "ada"}: false, {"nobody-there/leads", "ada"}: false, {"leads", "ada"}: false,
+	} {
+		if got, err := repository.Member(t.Context(), pair[0], pair[1]); err != nil || got != want {
+			t.Errorf("%v: %v (%v), want %v", pair, got, err, want)
+		}
 	}
 }
 

@@ -271,6 +271,18 @@ func (g *giteaServer) User(t *testing.T, name string) giteaUser {
 	return user
 }
 
+// Team makes an organization and a team with these users in it, and returns its name.
+func (g *giteaServer) Team(t *testing.T, organization, name string, users ...string) string {
+	t.Helper()
+	g.Try(t, g.Admin, "POST", "/orgs", map[string]any{"username": organization}, nil) // which may exist
+	var team struct{ ID int }
+	g.API(t, "POST", "/orgs/"+organization+"/teams", map[string]any{"name": name, "permission": "read", "units": []string{"repo.code"}}, &team)
+	for _, user := range users {
+		g.API(t, "PUT", fmt.Sprintf("/teams/%d/members/%s", team.ID, user), nil, nil)
+	}
+	return organization + "/" + name
+}
+
 // Outsider returns a user with a new token, making the user if needed, without any rights but earlier ones.
 func (g *giteaServer) Outsider(t *testing.T, name string) giteaUser {
 	t.Helper()

@@ -173,6 +173,7 @@ func TestPullRequests(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *reviewWorld){
 		"people-merge":      peopleMerge,
 		"promotion-merges":  promotionMerges,
+		"gate":              reviewGate,
 		"attacks":           reviewAttacks,
 		"protected-branch":  rollbackOfProtectedBranch,
 		"two-at-once":       reviewRaces,
@@ -307,6 +308,46 @@ func promotionMerges(t *testing.T, w *reviewWorld) {
 	}
 	w.repo.Approve(t, w.last("stage/test").Number, ada, fifth.Commit)
 	wants(t, "gate", w.judge("promoted", "promote", "test", "--release", release).review(), "pass")
+}
+
+// The gate review says whose approvals count, with either kind of merge.
+func reviewGate(t *testing.T, w *reviewWorld) {
+	g := w.repo.Server
+	ada, bob, cleo := g.User(t, "ada"), g.User(t, "bob"), g.User(t, "cleo")
+	g.Team(t, "acme", "gate-leads", "bob")
+	const leads = "gate-leads"
+	declared := strings.ReplaceAll(reviewPipeline, "REGISTRY", w.registry)
+	declared = strings.Replace(declared, "{name: staging}", "{name: staging, gates: [review: {by: [ada, "+leads+"], count: 2}]}", 1)
+	declared = strings.Replace(declared, "{name: test, ", "{name: test, gates: [review: {by: ["+leads+"]}], ", 1)
+	write(t, w.path("gitops", "lockage.yaml"), declared)
+	w.pushGitOps("whose approvals count")
+
+	first := w.propose("staging")
+	pull := w.last("stage/staging")
+	w.repo.Approve(t, pull.Number, ada, first.Commit)
+	w.repo.Approve(t, pull.Number, cleo, first.Commit)
+	wants(t, "gate", w.judge("pending", "promote", "staging").review(), "pending 1 of 2, by ada", "cleo is not one of them")
+	w.repo.Approve(t, pull.Number, bob, first.Commit)
+	w.repo.Merge(t, pull.Number, ada, "squash")
+	wants(t, "gate", w.judge("promoted", "promote", "staging").review(), "pass approved by ada", "bob at")
+	// Merged without them.
+	w.release()
+	second := w.propose("staging")
+	pull = w.last("stage/staging")
+	w.repo.Approve(t, pull.Number, cleo, second.Commit)
+	w.repo.Merge(t, pull.Number, cleo, "merge")
+	wants(t, "gate", w.judge("denied", "promote", "staging").review(), "fail none", "cleo is not one of them")
+
+	third := w.propose("test")
+	pull = w.last("stage/test")
+	w.repo.Approve(t, pull.Number, ada, third.Commit)
+	pending := w.judge("pending", "promote", "test")
+	wants(t, "gate", pending.review(), "pending none", "ada is not one of them")
+	if pending.Gates[0].Gate != "pull-request" || pending.Gates[0].Result != "pass" {
+		t.Errorf("gates %+v", pending.Gates)
+	}
+	w.repo.Approve(t, pull.Number, bob, third.Commit)
+	wants(t, "gate", w.judge("promoted", "promote", "test").review(), "pass approved by bob")
 }
 
 // What nobody approved is denied, whatever it looks like.

@@ -292,6 +292,28 @@ func (g *giteaForge) reviews(ctx context.Context, pull PullRequest) ([]review, e
 	return out, err
 }
 
+func (g *giteaForge) member(ctx context.Context, owner, team, user string) (bool, error) {
+	for found, err := range pages(giteaNext, func(page int) ([]*gitea.Team, *gitea.Response, error) {
+		return g.client(ctx).SearchOrgTeams(owner, &gitea.SearchTeamsOptions{ListOptions: gitea.ListOptions{Page: page, PageSize: giteaPage}, Query: team})
+	}) {
+		if hasStatus(err, http.StatusNotFound) {
+			return false, nil // the owner is a user
+		}
+		if err != nil {
+			return false, err
+		}
+		if !strings.EqualFold(found.Name, team) {
+			continue
+		}
+		_, _, err := g.client(ctx).GetTeamMember(found.ID, user)
+		if hasStatus(err, http.StatusNotFound) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	return false, nil
+}
+
 func (g *giteaForge) comments(ctx context.Context, number int) ([]comment, error) {
 	all, _, err := g.client(ctx).ListIssueComments(g.owner, g.name, int64(number), gitea.ListIssueCommentOptions{}) // has no pages
 	return convert(all, func(entry *gitea.Comment) comment { return comment{entry.ID, entry.Body} }), err

@@ -213,6 +213,14 @@ func (g *gitHub) mayApprove(ctx context.Context, review review) (bool, error) {
 	return permission == "admin" || permission == "write", err
 }
 
+func (g *gitHub) member(ctx context.Context, owner, team, user string) (bool, error) {
+	membership, _, err := g.client.Teams.GetTeamMembershipBySlug(g.limits(ctx), owner, team, user)
+	if hasStatus(err, http.StatusNotFound) {
+		return false, nil
+	}
+	return membership.GetState() == "active", err
+}
+
 func (g *gitHub) comments(ctx context.Context, number int) ([]comment, error) {
 	all, err := collect(pages(gitHubNext, func(page int) ([]*github.IssueComment, *github.Response, error) {
 		return g.client.Issues.ListComments(g.limits(ctx), g.owner, g.name, number,

@@ -325,6 +325,38 @@ func TestGitHubApprovals(t *testing.T) {
 	}
 }
 
+func TestGitHubMember(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.on("GET /api/v3/orgs/{org}/teams/{team}/memberships/{user}", func(w http.ResponseWriter, r *http.Request) {
+		switch r.PathValue("org") + "/" + r.PathValue("team") + " " + r.PathValue("user") {
+		case "acme/sre ada", "others/sre ada":
+			reply(w, 200, map[string]any{"state": "active"})
+		case "acme/sre bob":
+			reply(w, 200, map[string]any{"state": "pending"})
+		case "acme/secret ada":
+			reply(w, 403, map[string]any{"message": "Forbidden"})
+		default:
+			reply(w, 404, map[string]any{"message": "Not Found"})
+		}
+	})
+	wantMembers(t, h.Repository, map[string]bool{"sre ada": true, "acme/sre ada": true, "others/sre ada": true, "sre bob": false, "sre eve": false, "none ada": false})
+	if _, err := h.Member(t.Context(), "secret", "ada"); !Refused(err) || !strings.Contains(err.Error(), "whether ada belongs to the team secret") {
+		t.Errorf("%v", err)
+	}
+}
+
+// wantMembers asks who belongs to which team: TEAM USER.
+func wantMembers(t *testing.T, r *Repository, want map[string]bool) {
+	t.Helper()
+	for pair, member := range want {
+		team, user, _ := strings.Cut(pair, " ")
+		if got, err := r.Member(t.Context(), team, user); err != nil || got != member {
+			t.Errorf("%s: %v (%v), want %v", pair, got, err, member)
+		}
+	}
+}
+
 func TestGitHubAutoMerge(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)

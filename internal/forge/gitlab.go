@@ -230,6 +230,18 @@ func headAt(versions []*gitlab.MergeRequestDiffVersion, at time.Time) string {
 	return head
 }
 
+func (g *gitLab) member(ctx context.Context, owner, team, user string) (bool, error) {
+	found, _, err := g.client.Groups.ListAllGroupMembers(owner+"/"+team, &gitlab.ListGroupMembersOptions{
+		Query: &user, ListOptions: gitlab.ListOptions{PerPage: pageSize},
+	}, gitlab.WithContext(ctx))
+	if hasStatus(err, http.StatusNotFound) {
+		return false, nil
+	}
+	return slices.ContainsFunc(found, func(m *gitlab.GroupMember) bool {
+		return strings.EqualFold(m.Username, user) && m.State == "active"
+	}), err
+}
+
 func (g *gitLab) notes(ctx context.Context, number int) ([]*gitlab.Note, error) {
 	return collect(pages(gitLabNext, func(page int) ([]*gitlab.Note, *gitlab.Response, error) {
 		return g.client.Notes.ListMergeRequestNotes(g.project, number, &gitlab.ListMergeRequestNotesOptions{

@@ -170,6 +170,25 @@ func TestGitLabApprovals(t *testing.T) {
 	}
 }
 
+func TestGitLabMember(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.on("GET /api/v4/groups/{group}/members/all", func(w http.ResponseWriter, r *http.Request) {
+		if r.PathValue("group") != "acme/sre" {
+			reply(w, 404, map[string]any{"message": "404 Group Not Found"})
+			return
+		}
+		var found []any
+		for _, m := range []map[string]any{{"username": "ada", "state": "active"}, {"username": "adam", "state": "active"}, {"username": "bob", "state": "awaiting"}} {
+			if strings.Contains(m["username"].(string), r.URL.Query().Get("query")) {
+				found = append(found, m)
+			}
+		}
+		reply(w, 200, found)
+	})
+	wantMembers(t, l.Repository, map[string]bool{"sre ada": true, "acme/sre ada": true, "sre adam": true, "sre bob": false, "sre da": false, "none ada": false})
+}
+
 func TestGitLabMergeWaitsForTheCheck(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

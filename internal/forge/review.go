@@ -3,6 +3,7 @@ package forge
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,8 @@ type reviews interface {
 	reviews(ctx context.Context, pull PullRequest) ([]review, error)
 	// mayApprove reports whether the author of a valid approval may write to the repository.
 	mayApprove(ctx context.Context, review review) (bool, error)
+	// member reports whether a user belongs to a team of an owner. One that does not exist has no members.
+	member(ctx context.Context, owner, team, user string) (bool, error)
 }
 
 // countedReviews is the driver of a forge whose reviews show whether they count.
@@ -69,6 +72,18 @@ func (r *Repository) Approvals(ctx context.Context, pull PullRequest) ([]Approva
 		}
 	}
 	return approvals, nil
+}
+
+// Member reports whether a user belongs to a team, named as owner/team or, of the repository's owner, as team. On GitLab it is a
+// group. A team that does not exist has no members. The token must be allowed to read them.
+func (r *Repository) Member(ctx context.Context, team, user string) (bool, error) {
+	at := strings.LastIndexByte(team, '/')
+	owner := r.path[:strings.LastIndexByte(r.path, '/')]
+	if at >= 0 {
+		owner = team[:at]
+	}
+	is, err := r.driver.member(ctx, owner, team[at+1:], user)
+	return is, r.fail(fmt.Sprintf("read whether %s belongs to the team %s", user, team), err)
 }
 
 // latestApprovals returns each user's last review if it approves. A withdrawn review does not restore an earlier one.

@@ -29,6 +29,7 @@ type collector struct {
 	of    map[string]*sign.Verifier // by these and another stage's
 	mu    sync.Mutex
 	reads map[string]func() ([]sign.Bundle, error) // by reference
+	keys  Identities
 	facts policy.Facts
 }
 
@@ -40,6 +41,7 @@ func newCollector(r Request) (*collector, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.keys = own
 	if c.own, err = verifier(own); err != nil {
 		return nil, err
 	}
@@ -124,6 +126,9 @@ func (c *collector) tasks() []task {
 	}
 	if c.needs.Objects {
 		tasks = append(tasks, c.objects)
+	}
+	if c.needs.Source && c.Candidate.Digest != "" {
+		tasks = append(tasks, c.source)
 	}
 	return tasks
 }

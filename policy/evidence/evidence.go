@@ -32,6 +32,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
 )
 
 const (
@@ -52,6 +53,7 @@ type Request struct {
 	Stages    map[string]Stage   // other stages, by name: those that [policy.Needs.Stages] names; one without history may be absent
 	Files     fs.FS              // of the GitOps repository at the policy ref
 	Client    *oci.Client
+	Sources   verify.Remotes // opens the source repository
 	Now       time.Time
 }
 

@@ -44,6 +44,17 @@ func (ids Identities) Names(key sign.PublicKey) []string {
 	return names
 }
 
+// Holders returns the identities that have a key now or had it before, sorted.
+func (ids Identities) Holders(key sign.PublicKey) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(ids)) {
+		if slices.ContainsFunc(ids[name], func(k sign.PublicKey) bool { return k.Fingerprint() == key.Fingerprint() }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Role is a signing role that a key has.
 type Role struct {
 	Name  string // pipeline.RoleHydrator or pipeline.RolePromoter
@@ -62,7 +73,7 @@ func Roles(files fs.FS, key sign.PublicKey, stages ...pipeline.Expanded) ([]Role
 			return nil, err
 		}
 		for _, role := range []string{pipeline.RolePromoter, pipeline.RoleHydrator} {
-			if slices.ContainsFunc(ids[role], func(k sign.PublicKey) bool { return k.Fingerprint() == key.Fingerprint() }) {
+			if slices.Contains(ids.Holders(key), role) {
 				roles = append(roles, Role{role, declared.Stage})
 			}
 		}

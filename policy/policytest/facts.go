@@ -32,6 +32,9 @@ const defaultPipeline = "pipeline"
 // artifactRepository is where the artifacts of a test would be.
 const artifactRepository = "registry.example/manifests"
 
+// pullHead is the head of the pull request.
+const pullHead = "cccccccccccccccccccccccccccccccccccccccc"
+
 // artifactOf is the digest of a release's artifact in a stage.
 func artifactOf(stage, release string) digest.Digest {
 	return digest.FromString("artifact of " + stage + " " + release)
@@ -76,6 +79,16 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 		}
 		f.Keys[name] = key.PublicKey().Fingerprint()
 	}
+	if f.Source.Unsigned = "the case has no source"; c.Source != "" {
+		if _, ok := s.identities[c.Source]; s.declared != nil && !ok {
+			s.problems.Add(s.doc.At("cases", i, "source").Pos, "identity %q is not declared in %s", c.Source, s.declared.File)
+		}
+		f.Source = policy.SignedCommit{Key: f.Keys[c.Source], Signers: []string{c.Source}}
+	}
+	f.Review = policy.Reviewed{Pull: policy.Pull{State: policy.PullOpen, URL: "https://forge.example/pulls/1"}, Commit: pullHead}
+	for _, name := range c.Approvals {
+		f.Review.Approvals = append(f.Review.Approvals, policy.PullApproval{User: name, Commit: pullHead, Time: f.Now})
+	}
 	for j := range c.Statements {
 		if err := s.state(ctx, &f, i, j, gates); err != nil {
 			return f, err
@@ -92,7 +105,7 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 func (s *suite) signers(c testCase, gates []pipeline.Gate, waivers pipeline.Waivers) []string {
 	names := append(slices.Collect(maps.Keys(s.identities)), waivers.By...)
 	if s.declared == nil {
-		names = append(names, "promoter")
+		names = append(names, "promoter", c.Source)
 		for _, g := range gates {
 			names = append(names, g.Condition.Signers().Names...)
 		}

@@ -52,6 +52,8 @@ type testCase struct {
 	Statements []statement            `yaml:"statements"`
 	Stays      map[string][]stay      `yaml:"live"` // by stage, oldest first
 	Files      []string               `yaml:"files"`
+	Source     string                 `yaml:"source"`    // the identity that signed the locked commit
+	Approvals  []string               `yaml:"approvals"` // users and teams of the forge that approved the pull request
 	Unchanged  bool                   `yaml:"unchanged"`
 	Expect     map[string]expectation `yaml:"expect"` // by gate
 	Result     string                 `yaml:"result"`

@@ -1,0 +1,37 @@
+package policy_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/policy"
+)
+
+func TestSource(t *testing.T) {
+	t.Parallel()
+	gates := []pipeline.Gate{gate(t, "source", policy.SourceGate{By: []string{"developers", "robot"}})}
+	key := strings.Repeat("a", 64)
+	for name, c := range map[string]struct {
+		source policy.SignedCommit
+		result policy.Result
+		reason string
+	}{
+		"signed":            {policy.SignedCommit{Key: key, Signers: []string{"ci", "developers"}}, policy.Pass, "is signed by developers (key aaaaaaaaaaaa)"},
+		"signed by another": {policy.SignedCommit{Key: key, Signers: []string{"ci"}}, policy.Fail, "it is that of ci"},
+		"by an unknown key": {policy.SignedCommit{Key: key}, policy.Fail, "no identity has that key"},
+		"not signed":        {policy.SignedCommit{Unsigned: "it has no signature"}, policy.Fail, "it takes an ssh signature by developers or robot on commit 1234: it has no signature"},
+		"not read":          {policy.SignedCommit{}, policy.Fail, "no identity has that key"},
+	} {
+		f := policy.Facts{Commit: "1234", Source: c.source}
+		for _, unchanged := range []bool{false, true} { // nothing carries over
+			f.Unchanged = unchanged
+			if r := policy.Gates(gates, pipeline.Waivers{}, f)[0]; r.Result != c.result || !strings.Contains(r.Reason, c.reason) {
+				t.Errorf("%s: %s: %s", name, r.Result, r.Reason)
+			}
+		}
+	}
+	if needs := policy.NeedsOf(gates); !needs.Source {
+		t.Error("it does not ask who signed the commit")
+	}
+}
