@@ -8,6 +8,7 @@ func Kinds() []pipeline.GateKind {
 		pipeline.NewGateKind("soak", "The content was live in another stage, without a break, for a time.", parseSoak),
 		pipeline.NewGateKind("attestation", "Somebody trusted attested something.", parseAttestation),
 		pipeline.NewGateKind(KindApproval, "People approved.", parseApproval),
+		pipeline.NewGateKind("reproduced", "Others rendered the artifact again, and it came out equal.", parseReproduced),
 		pipeline.NewGateKind("image", "The locked images are signed.", parseImage),
 		pipeline.NewGateKind("file", "A file that must exist in the GitOps repository.", parseFile),
 		pipeline.NewGateKind("window", "Times at which promotion is allowed.", parseWindow),

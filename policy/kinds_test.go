@@ -164,6 +164,7 @@ const examples = `
 soak: {stage: test, for: 2h, healthy: true}
 attestation: {type: https://acme.dev/ui-tests/v1, subject: image, by: [ci], where: 'predicate.result == "PASSED"', maxAge: 72h, count: 1}
 approval: {by: [manager, sre], count: 2}
+reproduced: {by: [ci]}
 image: {by: [ci], provenance: true}
 file: "merged/{stage}/{release}.yaml"
 window: {allow: ["Mon-Thu 09:00-16:00"], deny: ["2026-12-20/2027-01-03"], timezone: America/Los_Angeles}
@@ -245,7 +246,7 @@ func TestEveryKind(t *testing.T) {
 	if len(digests) != len(kinds) {
 		t.Errorf("%d digests of %d gates", len(digests), len(kinds))
 	}
-	if diff := cmp.Diff([]string{"promoter", "ci", "manager", "sre", "ci", "manager", "ci", "calendar"}, signers); diff != "" {
+	if diff := cmp.Diff([]string{"promoter", "ci", "manager", "sre", "ci", "ci", "manager", "ci", "calendar"}, signers); diff != "" {
 		t.Error(diff)
 	}
 	needs := policy.Needs{

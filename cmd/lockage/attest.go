@@ -34,14 +34,15 @@ const (
 type attestFlags struct {
 	signFlags
 	what, stage, subject, predicateType, predicate string
+	rebuilt                                        string
 	health                                         healthFlags
 }
 
 func newAttestCommand(a *app) *cobra.Command {
 	var f attestFlags
 	cmd := &cobra.Command{
-		Use:   "attest STAGE|REFERENCE --type URI --predicate FILE --key KEY | attest --health STAGE --key KEY",
-		Short: "Sign a statement about an artifact: test results, scans, health",
+		Use:   "attest STAGE|REFERENCE --type URI --predicate FILE --key KEY | attest --health STAGE --key KEY | attest --rebuilt STAGE --key KEY",
+		Short: "Sign a statement about an artifact: test results, scans, health, a render that came out equal",
 		Long: `Attest signs an in-toto statement about an artifact, or with --subject image about the image that its release locks, and
 attaches it as a Sigstore bundle, where attestation gates find it. The predicate is a JSON object that you supply, signed as
 it is. The artifact is verified first: attest signs nothing about one that fails.
@@ -52,10 +53,14 @@ With --health it waits until the cluster runs the artifact that is live in the s
 by Argo CD's Application or Flux's OCIRepository and Kustomization, and signs that, for soak gates with healthy: true.
 Anything less is never signed: after --timeout-wait it exits with status 5.
 
+With --rebuilt it renders the candidate of the stage again from its provenance alone, as verify --rebuild does, and signs that
+it came out equal, for reproduced gates. Nothing is signed about an artifact that differs.
+
 The key must not be a hydrator's or promoter's: clusters accept anything signed with that key as approval, whatever the
 statement says. The promoter of a stage may sign that stage's health.`,
 		Example: `  lockage attest production --type https://acme.dev/ui-tests/v1 --predicate result.json --key ~/.lockage/ci.key
   trivy image --format json "$IMAGE" | lockage attest staging --subject image --type https://acme.dev/scan/v1 --predicate - --key ~/.lockage/ci.key
+  lockage attest --rebuilt production --key ~/.lockage/rebuilder.key
   lockage attest --health staging --key ~/.lockage/promote-staging.key
   lockage attest --health staging --key ~/.lockage/promote-staging.key --application argocd/shop-staging --timeout-wait 10m`,
 		Args: cobra.MaximumNArgs(1),
@@ -63,8 +68,13 @@ statement says. The promoter of a stage may sign that stage's health.`,
 			if len(args) == 1 {
 				f.what = args[0]
 			}
-			if f.health.question.Stage != "" {
+			switch {
+			case f.health.question.Stage != "" && f.rebuilt != "":
+				return usagef("--health and --rebuilt are two statements: run attest for each")
+			case f.health.question.Stage != "":
 				return a.attestHealth(cmd.Context(), f)
+			case f.rebuilt != "":
+				return a.attestRebuilt(cmd.Context(), f)
 			}
 			return a.attest(cmd.Context(), f)
 		},
@@ -74,6 +84,7 @@ statement says. The promoter of a stage may sign that stage's health.`,
 	cmd.Flags().StringVar(&f.subject, "subject", "artifact", "`SUBJECT` of the statement: artifact, image, or image:NAME for a further image of the lock")
 	cmd.Flags().StringVar(&f.predicateType, "type", "", "type of the predicate, a `URI`")
 	cmd.Flags().StringVar(&f.predicate, "predicate", "", "`FILE` with the predicate, a JSON object; - for standard input")
+	cmd.Flags().StringVar(&f.rebuilt, "rebuilt", "", "`STAGE` whose candidate to render again, and to attest that it came out equal")
 	f.health.add(cmd)
 	return cmd
 }
@@ -81,7 +92,7 @@ statement says. The promoter of a stage may sign that stage's health.`,
 func (f *attestFlags) check() error {
 	switch {
 	case f.what == "":
-		return usagef("name a STAGE or REFERENCE, or use attest --health STAGE")
+		return usagef("name a STAGE or REFERENCE, or use attest --health STAGE or --rebuilt STAGE")
 	case f.predicateType == "" && f.predicate == "":
 		return usagef("--type and --predicate are missing: name the predicate's type, a URI, and a file with a JSON object")
 	case f.predicateType == "":
@@ -95,7 +106,7 @@ func (f *attestFlags) check() error {
 		return usagef("--type %.100q is not a URI", f.predicateType)
 	}
 	if strings.HasPrefix(f.predicateType, ownTypes) {
-		return usagef("--type %s: only approve, promote and attest --health make statements of this type", f.predicateType)
+		return usagef("--type %s: only approve, promote, attest --health and attest --rebuilt make statements of this type", f.predicateType)
 	}
 	if err := f.health.refuseWithout(); err != nil {
 		return err

@@ -111,17 +111,23 @@ func (t *target) resolve(ctx context.Context) error {
 
 // verify refuses an artifact that does not pass verification.
 func (t *target) verify(ctx context.Context) error {
+	_, err := t.examine(ctx)
+	return err
+}
+
+// examine is verify, and returns what was read.
+func (t *target) examine(ctx context.Context) (verify.Examined, error) {
 	request := t.request
 	// A reviewed branch shows the artifact only after the merge; promotion's gate checks that.
 	request.WithoutMirror = t.declared.Mirror.Reviewed()
-	report, err := verify.Artifact(ctx, request)
+	examined, err := verify.Examine(ctx, request)
 	if err != nil {
-		return err
+		return examined, err
 	}
-	if err := report.Checks.Err(); err != nil {
-		return fmt.Errorf("%s is %w", report.Reference, err)
+	if err := examined.Report.Checks.Err(); err != nil {
+		return examined, fmt.Errorf("%s is %w", examined.Report.Reference, err)
 	}
-	return nil
+	return examined, nil
 }
 
 // claim is what a statement about the artifact says of it.

@@ -200,7 +200,7 @@ a.yaml:2:45: there is no gate "cell": there are cel`,
 a.yaml:2:40: "noon" is not a time: write one like 2026-01-05T12:00:00Z
 a.yaml:2:54: commit: "abc" is not 40 lower-case hex digits
 a.yaml:2:66: image: "app" is not written REPOSITORY@sha256:<64 hex>`,
-		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, statements: [{type: x, by: b}, {type: approval, by: b, on: moon}, {type: 'a:b', by: b, about: x}, {type: waiver, by: b, predicate: {gate: y}}, {type: 'a:b', by: b, predicate: 1}]}]": `a.yaml:2:53: type: "x" is not a predicate type: write a URI, or approval, waiver or health
+		"gates: [{cel: 'true'}]\ncases: [{name: a, result: pass, statements: [{type: x, by: b}, {type: approval, by: b, on: moon}, {type: 'a:b', by: b, about: x}, {type: waiver, by: b, predicate: {gate: y}}, {type: 'a:b', by: b, predicate: 1}]}]": `a.yaml:2:53: type: "x" is not a predicate type: write a URI, or approval, waiver, health or rebuilt
 a.yaml:2:92: on: "moon" is not known: write artifact, image or stage:NAME
 a.yaml:2:127: about: "x" is not a digest: write sha256:<64 hex>
 a.yaml:2:171: a waiver names one of the gates: cel

@@ -167,13 +167,13 @@ func (s *suite) state(ctx context.Context, f *policy.Facts, i, j int, gates []pi
 		PredicateType: cmp.Or(shortTypes[st.Type], st.Type),
 	}
 	switch t := signed.PredicateType; {
-	case t == predicate.TypeApproval || t == predicate.TypeWaiver || t == predicate.TypeHealth:
+	case t == predicate.TypeApproval || t == predicate.TypeWaiver || t == predicate.TypeHealth || t == predicate.TypeRebuilt:
 		stated = s.complete(*f, signed.PredicateType, stage, stated, gates, i, j)
 		if st.Annotations == nil {
 			signed.Subject.Annotations = map[string]string{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "repository": subject.Repository}
 		}
 	case !strings.Contains(st.Type, ":"):
-		s.problems.Add(at.At("type").Pos, "type: %q is not a predicate type: write a URI, or approval, waiver or health", st.Type)
+		s.problems.Add(at.At("type").Pos, "type: %q is not a predicate type: write a URI, or approval, waiver, health or rebuilt", st.Type)
 	}
 	var err error
 	if signed.Predicate, err = json.Marshal(stated); err != nil {
@@ -215,9 +215,9 @@ func (s *suite) subject(f policy.Facts, on pipeline.Subject) (stage string, subj
 }
 
 // shortTypes are the short names of our predicate types.
-var shortTypes = map[string]string{"approval": predicate.TypeApproval, "waiver": predicate.TypeWaiver, "health": predicate.TypeHealth}
+var shortTypes = map[string]string{"approval": predicate.TypeApproval, "waiver": predicate.TypeWaiver, "health": predicate.TypeHealth, "rebuilt": predicate.TypeRebuilt}
 
-// complete adds to an approval, waiver or health attestation what the command that makes it would fill in.
+// complete adds to an approval, waiver, health attestation or rebuild what the command that makes it would fill in.
 func (s *suite) complete(f policy.Facts, predicateType, stage string, stated map[string]any, gates []pipeline.Gate, i, j int) map[string]any {
 	all := map[string]any{"pipeline": f.Pipeline, "stage": stage, "release": f.Release, "time": f.Now.Format(time.RFC3339)}
 	switch predicateType {

@@ -61,7 +61,7 @@ type testCase struct {
 
 // statement is what somebody signed.
 type statement struct {
-	Type        string            `yaml:"type,required"` // a URI, or approval, waiver or health
+	Type        string            `yaml:"type,required"` // a URI, or approval, waiver, health or rebuilt
 	By          string            `yaml:"by,required"`
 	On          string            `yaml:"on"`    // artifact, image or stage:NAME
 	About       string            `yaml:"about"` // the digest in the statement; the subject's own where absent

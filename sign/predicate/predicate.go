@@ -1,5 +1,5 @@
 // Package predicate holds the predicate types that lockage defines: what people and programs state about an artifact
-// before it is promoted ([Approval], [Waiver], [Health]), and how a promotion is recorded ([Promotion] and its summary). Each is
+// before it is promoted ([Approval], [Waiver], [Health], [Rebuilt]), and how a promotion is recorded ([Promotion] and its summary). Each is
 // an in-toto statement about one digest. Package sign proves who signed it; package policy judges whether that is enough.
 //
 // Times in a predicate are claimed by the signer.
@@ -27,6 +27,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -40,6 +41,7 @@ const (
 	TypeApproval = "https://lockage.dev/approval/v1"
 	TypeWaiver   = "https://lockage.dev/waiver/v1"
 	TypeHealth   = "https://lockage.dev/health/v1"
+	TypeRebuilt  = "https://lockage.dev/rebuilt/v1"
 )
 
 // Approval states that an artifact may be promoted to the stage.
@@ -76,6 +78,17 @@ type Source struct {
 	Status    string `json:"status"`   // in its own words
 }
 
+// Rebuilt states that the signer rendered an artifact again from what its provenance names, and that it came out equal, byte for byte
+// but for the fields in Except.
+type Rebuilt struct {
+	sign.Claim
+	GitOps   string    `json:"gitops"`           // the commit, 40 hex digits
+	Except   []string  `json:"except,omitempty"` // fields with keys that every render generates anew
+	Version  string    `json:"version"`          // of lockage
+	Renderer string    `json:"renderer"`         // with its version
+	Time     time.Time `json:"time"`
+}
+
 // attested is implemented by pointers to the predicates that [Parse] reads.
 type attested[T any] interface {
 	*T
@@ -85,8 +98,9 @@ type attested[T any] interface {
 func (a *Approval) attested() (string, *sign.Claim) { return TypeApproval, &a.Claim }
 func (w *Waiver) attested() (string, *sign.Claim)   { return TypeWaiver, &w.Claim }
 func (h *Health) attested() (string, *sign.Claim)   { return TypeHealth, &h.Claim }
+func (r *Rebuilt) attested() (string, *sign.Claim)  { return TypeRebuilt, &r.Claim }
 
-// NewStatement returns an [Approval], [Waiver] or [Health] as a statement about an artifact.
+// NewStatement returns an [Approval], [Waiver], [Health] or [Rebuilt] as a statement about an artifact.
 func NewStatement[T any, P attested[T]](predicate T, artifact digest.Digest) (sign.Statement, error) {
 	predicateType, claim := P(&predicate).attested()
 	whole := *claim
@@ -102,7 +116,7 @@ func newStatement(predicateType string, claim sign.Claim, artifact digest.Digest
 	return statement, err
 }
 
-// Parse reads the [Approval], [Waiver] or [Health] of a verified statement: Parse[Approval](v). A statement of another
+// Parse reads the [Approval], [Waiver], [Health] or [Rebuilt] of a verified statement: Parse[Approval](v). A statement of another
 // type is an error. See [ParsePromotion] for records.
 func Parse[T any, P attested[T]](v sign.Verified) (T, error) {
 	var predicate T
@@ -171,6 +185,12 @@ func (w Waiver) StatedBy(v sign.Verified) bool {
 func (h Health) StatedBy(v sign.Verified, since time.Time) bool {
 	other, err := Parse[Health](v)
 	return err == nil && !other.Time.Before(since) && other.Claim == h.Claim
+}
+
+// StatedBy reports whether a statement is this one. The times may differ, and what rendered.
+func (r Rebuilt) StatedBy(v sign.Verified) bool {
+	other, err := Parse[Rebuilt](v)
+	return err == nil && other.Claim == r.Claim && other.GitOps == r.GitOps && slices.Equal(other.Except, r.Except)
 }
 
 // SamePredicate returns a function that reports whether a statement has the predicate of s, white space aside.
