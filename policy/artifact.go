@@ -209,13 +209,13 @@ func (s Shown) differs() string {
 }
 
 // ShownOn judges whether a branch has the artifact's files. What is reviewed there must be what was signed, and what is live
-// there what was promoted. next is what helps where no commit names the artifact.
+// there what was promoted. next is what helps.
 func ShownOn(name string, s Shown, next string) Check {
 	switch {
 	case s.Commit == "":
 		return Check{name, Fail, s.Missing + "; " + next}
 	case !s.intact():
-		return Check{name, Fail, s.differs()}
+		return Check{name, Fail, s.differs() + "; " + next}
 	}
 	return Check{name, Pass, fmt.Sprintf("commit %s of branch %s has the same files in %s", s.Commit, s.Branch, s.Path)}
 }

@@ -139,7 +139,14 @@ func (r *run) releases(ctx context.Context, dir string) *sequence[string] {
 	return r.histories.of(dir, r.policyRef.Releases(ctx, r.files, dir))
 }
 
-// chain returns the promotions of a stage, the newest first.
+// chain returns the promotions of a stage, the newest first. A broken record is an error before the first of them: a caller that reads
+// the newest alone has to know.
 func (r *run) chain(ctx context.Context, s *stage) *sequence[live.Promotion] {
-	return r.chains.of(s.live.Claim, live.History(ctx, s.live))
+	return r.chains.of(s.live.Claim, func(yield func(live.Promotion, error) bool) {
+		if _, err := live.Read(ctx, s.live); err != nil {
+			yield(live.Promotion{}, err)
+			return
+		}
+		live.History(ctx, s.live)(yield)
+	})
 }
