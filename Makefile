@@ -18,8 +18,8 @@ BENCH ?= .
 # No test measures time: this bounds a test that never ends, on a slow or busy machine too.
 TIMEOUT ?= 60m
 
-# All packages but the command and what only drives it are tested under the race detector.
-DRIVERS = %/cmd/lockage %/internal/demo %/internal/e2e
+# All packages but the command and what only drives it are tested under the race detector; `make race` tests these too.
+DRIVERS = %/cmd/lockage %/internal/demo %/internal/e2e %/internal/model
 RACED = $(filter-out $(DRIVERS),$(shell go list ./...))
 
 .PHONY: build
@@ -41,22 +41,27 @@ test: ## vet, build without cgo, and test; all packages but the command under th
 	go vet ./...
 	go build ./...
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(RACED)
-	go test -timeout $(TIMEOUT) ./cmd/lockage ./internal/demo
+	go test -timeout $(TIMEOUT) ./cmd/lockage ./internal/demo ./internal/model
 
 .PHONY: race
 race: ## every test under the race detector, the command's scripts too
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) ./...
 
+E2E = PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN)
+
 .PHONY: e2e
 e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize, registry and Chromium
 	internal/e2e/browser.sh >/dev/null
 	tools=$$(internal/e2e/tools.sh $(JUDGES)) && \
-	PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_HELM="$$tools/helm" LOCKAGE_HELM4="$$tools/helm4" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
+	$(E2E) LOCKAGE_HELM="$$tools/helm" LOCKAGE_HELM4="$$tools/helm4" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
 		go test -count=1 -timeout $(TIMEOUT) ./internal/e2e/... ./hydrate/helm/... ./hydrate/kustomize/...
 
 .PHONY: soak
-soak: ## what takes hours: a promotion that fails at each of its requests, many more mutated plans, long fuzzing
+soak: build ## what takes hours: crashes at each write, ten thousand random histories, each check taken out, mutated plans, long fuzzing
 	LOCKAGE_SOAK=1 go test -count=1 -timeout 12h -run TestFaults ./promote
+	go test -count=1 -timeout 12h -run TestHistories ./internal/model -args -histories 10000 -moves 20
+	go test -count=1 -timeout 12h -v -run TestGrowth ./internal/model -args -releases 10000 -width 50
+	LOCKAGE_SOAK=1 go test -count=1 -timeout 12h -run TestMutations ./internal/model
 	go test -count=1 -timeout 12h -run TestExactlyWhoUsesItChanges ./hydrate/plan -args -steps=3000
 	$(MAKE) fuzz FUZZTIME=5m
 

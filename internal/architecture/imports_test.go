@@ -78,6 +78,7 @@ var floorPlan = map[string][]string{
 	"internal/demo":         {"*"},
 	"internal/e2e":          {"*"},
 	"internal/architecture": nil,
+	"internal/model":        nil,
 	"internal/samplechart":  nil,
 	"internal/testworld":    {"hydrate/lock", "internal/demo", "internal/git", "oci", "oci/registry", "sign"},
 }

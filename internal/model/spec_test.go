@@ -1,0 +1,148 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lockage/lockage/internal/git"
+)
+
+// artifact names what an artifact of a stage was made of. Two of them differ if and only if this does.
+type artifact struct{ release, values int }
+
+// promotion is a promotion that happened.
+type promotion struct {
+	artifact
+	rollback bool
+	commit   git.Hash // on the live ref
+	digest   string   // of the artifact
+	before   *promotion
+}
+
+// chain returns a promotion and those before it, the oldest first.
+func (p *promotion) chain() []promotion {
+	var all []promotion
+	for ; p != nil; p = p.before {
+		all = append(all, *p)
+	}
+	slices.Reverse(all)
+	return all
+}
+
+// has reports whether a promotion is this one or comes before it.
+func (p *promotion) has(other *promotion) bool {
+	for ; p != nil; p = p.before {
+		if p == other {
+			return true
+		}
+	}
+	return other == nil
+}
+
+// undone returns for each promotion of a chain the rollback that left or skipped it last; -1 for none.
+func undone(chain []promotion) []int {
+	by := make([]int, len(chain))
+	for i, p := range chain {
+		by[i] = -1
+		for j := i - 1; p.rollback && j >= 0 && chain[j].artifact != p.artifact; j-- {
+			by[j] = i
+		}
+	}
+	return by
+}
+
+// last returns the newest promotion of a release in a chain, and the rollback that left it; -1 for none.
+func last(chain []promotion, release int) (at, left int) {
+	by := undone(chain)
+	for i := len(chain) - 1; i >= 0; i-- {
+		if chain[i].release == release {
+			return i, by[i]
+		}
+	}
+	return -1, -1
+}
+
+// left reports whether each promotion of an artifact in a chain was rolled back from, or past.
+func left(chain []promotion, a artifact) bool {
+	by := undone(chain)
+	for i, p := range chain {
+		if p.artifact == a && by[i] < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// passed reports whether a release is or was live in a stage, and was not rolled back from.
+func passed(chain []promotion, release int) bool {
+	at, left := last(chain, release)
+	return at >= 0 && left < 0
+}
+
+// held reports whether a stage does not return to an artifact by itself, since it was rolled back from.
+func held(chain []promotion, a artifact) bool {
+	at, left := last(chain, a.release)
+	if left >= 0 && (chain[at].artifact == a || chain[left].release != a.release) {
+		return true
+	}
+	n := len(chain)
+	if n == 0 || !chain[n-1].rollback {
+		return false
+	}
+	for i := n - 2; i >= 0 && chain[i].artifact != chain[n-1].artifact; i-- {
+		if content(chain[i].artifact) == content(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// spec is what the model knows of a stage.
+type spec struct {
+	// candidates are, by release, the values of its newest hydration: several if a run of hydrate ended in the middle.
+	candidates map[int]map[int]bool
+	// sure are the releases whose candidates nobody touched since a run of hydrate that ended well.
+	sure map[int]bool
+	// approvals are, by artifact, how many promotions the stage had when it was approved.
+	approvals map[artifact][]int
+	// lost says that somebody may have removed approvals from the registry.
+	lost bool
+	made []*promotion // all that happened, in order
+	// followed is the newest promotion after which a run ended well: the registry has it.
+	followed *promotion
+}
+
+func newSpec() *spec {
+	return &spec{candidates: map[int]map[int]bool{}, sure: map[int]bool{}, approvals: map[artifact][]int{}}
+}
+
+// doubt says that somebody may have touched what is not protected.
+func (s *spec) doubt() { clear(s.sure) }
+
+// may returns why an artifact may not be promoted to a stage, nil if it may. Before is the chain of the stage before, nil for a
+// first stage; approval says whether the stage asks for one.
+func (s *spec) may(chain []promotion, a artifact, before *promotion, first, approval, unnamed bool) error {
+	switch {
+	case !s.candidates[a.release][a.values]:
+		return fmt.Errorf("its newest hydration has the values %v", s.candidates[a.release])
+	case !first && !passed(before.chain(), a.release):
+		return fmt.Errorf("the release did not go through the stage before")
+	case unnamed && held(chain, a):
+		return fmt.Errorf("it was rolled back from, and nobody named it")
+	case unnamed && len(chain) > 0 && a.release < chain[len(chain)-1].release:
+		return fmt.Errorf("release %d is live, which is newer, and nobody named it", chain[len(chain)-1].release)
+	case approval && !s.approved(chain, a):
+		return fmt.Errorf("nobody approved it")
+	}
+	return nil
+}
+
+// approved reports whether an artifact is approved, or needs no approval because its content is live. After a rollback from its
+// release, only what was given later counts.
+func (s *spec) approved(chain []promotion, a artifact) bool {
+	if n := len(chain); n > 0 && content(chain[n-1].artifact) == content(a) {
+		return true
+	}
+	_, left := last(chain, a.release)
+	return slices.ContainsFunc(s.approvals[a], func(n int) bool { return n > left })
+}

@@ -1,0 +1,115 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/oci/registry"
+)
+
+// errKilled is the answer to requests of a process that was killed.
+var errKilled = errors.New("killed")
+
+// store is the registry, as the transport of its clients. It can end a process at one of its writes.
+type store struct {
+	mu      sync.Mutex
+	handler *registry.Registry
+	puts    []named // of manifests, in order
+
+	writes int  // of the process
+	at     int  // the write at which it ends; 0 for none
+	done   bool // whether that write is still done
+	kill   context.CancelFunc
+	killed bool
+}
+
+// named is what a tag named from some time on, or a manifest that was pushed by digest: then the tag is "".
+type named struct {
+	tag    string
+	digest digest.Digest
+}
+
+func newStore(t testing.TB) *store {
+	t.Helper()
+	s := &store{handler: registry.New(registry.Options{Deletes: true})}
+	t.Cleanup(func() { _ = s.handler.Close() })
+	return s
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (s *store) RoundTrip(r *http.Request) (*http.Response, error) {
+	before, after := s.turn(r.Method != http.MethodGet && r.Method != http.MethodHead)
+	if before {
+		return nil, errKilled
+	}
+	request := r.Clone(r.Context())
+	if request.Body == nil {
+		request.Body = http.NoBody
+	}
+	recorder := httptest.NewRecorder()
+	s.handler.ServeHTTP(recorder, request)
+	response := recorder.Result()
+	response.Request = r
+	s.remember(r, response)
+	if after {
+		s.kill()
+		return nil, errKilled
+	}
+	return response, nil
+}
+
+// turn reports whether the process is dead before a request is served, and whether it dies after that.
+func (s *store) turn(write bool) (before, after bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.killed && write && s.at > 0 {
+		if s.writes++; s.writes == s.at {
+			if s.killed = true; s.done {
+				return false, true
+			}
+			s.kill()
+		}
+	}
+	return s.killed, false
+}
+
+// remember keeps what was pushed.
+func (s *store) remember(r *http.Request, response *http.Response) {
+	if r.Method != http.MethodPut || path.Base(path.Dir(r.URL.Path)) != "manifests" || response.StatusCode != http.StatusCreated {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := named{path.Base(r.URL.Path), digest.Digest(response.Header.Get("Docker-Content-Digest"))}
+	if digest.Digest(n.tag).Validate() == nil {
+		n.tag = ""
+	}
+	s.puts = append(s.puts, n)
+}
+
+// arm lets the process that follows end before its write number at, counted from 1, or after it is done; 0 for never.
+func (s *store) arm(at int, done bool, kill context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes, s.at, s.done, s.kill, s.killed = 0, at, done, kill, false
+}
+
+// tags returns all tags that were ever written, sorted.
+func (s *store) tags() []string {
+	var all []string
+	for _, n := range s.puts {
+		if n.tag != "" {
+			all = append(all, n.tag)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
