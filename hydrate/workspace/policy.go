@@ -26,7 +26,6 @@ type Policy struct {
 	tip    git.Hash
 	source source
 	remote *git.Remote // nil for a repository without a remote
-	reader *git.Remote // of files in many commits: the remote, or the work tree's repository as one; nil for a bare one
 	branch string      // its name at the remote
 
 	mu    sync.Mutex
@@ -40,6 +39,8 @@ type source interface {
 	Snapshot(ctx context.Context, h git.Hash) (*git.Snapshot, error)
 	IsAncestor(ctx context.Context, ancestor, descendant git.Hash) (bool, error)
 	Log(ctx context.Context, from git.Hash, visit func(git.Commit) (bool, error)) error
+	PathIDs(ctx context.Context, name string, commits ...git.Commit) ([]git.Hash, error)
+	File(ctx context.Context, id git.Hash) ([]byte, error)
 }
 
 // Policy finds the policy ref: spec is REMOTE@BRANCH, REMOTE, or "" for the default branch of the checkout's remote. In a
@@ -53,7 +54,7 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	if remoteName == "" {
 		switch {
 		case len(remotes) == 0 && branch == "":
-			return w.localPolicy(ctx, warn)
+			return w.localPolicy(warn)
 		case slices.Contains(remotes, defaultRemote):
 			remoteName = defaultRemote
 		case len(remotes) == 1:
@@ -83,7 +84,7 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	if !named {
 		remoteName = remote.URL() // a URL may hold a password
 	}
-	p := &Policy{name: remoteName + "@" + name, tip: tip, source: remote, remote: remote, reader: remote, branch: name}
+	p := &Policy{name: remoteName + "@" + name, tip: tip, source: remote, remote: remote, branch: name}
 	if named && (remoteName == defaultRemote || len(remotes) == 1) {
 		// The checkout has most of that remote's history, and fetches the rest from it.
 		p.source = w.Repository
@@ -108,17 +109,12 @@ func splitSpec(spec string) (remote, branch string) {
 	return spec[:start] + remote, branch
 }
 
-func (w *Workspace) localPolicy(ctx context.Context, warn func(string)) (*Policy, error) {
+func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
 	if w.Head.Branch == "" {
 		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
 	}
 	warn(fmt.Sprintf("%s has no remote: the checked-out branch %s is trusted", w.Repository, w.Head.Branch))
-	p := &Policy{name: w.Head.Branch, tip: w.Head.Hash, source: w.Repository}
-	var err error
-	if root := w.Repository.Root(); root != "" {
-		p.reader, err = w.Repository.Remote(ctx, root)
-	}
-	return p, err
+	return &Policy{name: w.Head.Branch, tip: w.Head.Hash, source: w.Repository}, nil
 }
 
 // Name returns REMOTE@BRANCH, or the branch in a repository without a remote.

@@ -71,7 +71,7 @@ func (p *Policy) versions(ctx context.Context, name string, visit func(data []by
 			return true, nil
 		}
 		last = ids[0]
-		data, err := p.reader.File(ctx, last)
+		data, err := p.source.File(ctx, last)
 		return err == nil && visit(data), err
 	})
 }
@@ -98,15 +98,12 @@ func (p *Policy) Changes(ctx context.Context, names ...string) iter.Seq2[Change,
 // log visits the commits of the policy ref along first parents, the newest first, with the ids of files in each, "" for none, until
 // visit returns false.
 func (p *Policy) log(ctx context.Context, names []string, visit func(c git.Commit, ids []git.Hash) (more bool, err error)) error {
-	if p.reader == nil {
-		return nil
-	}
 	var batch []git.Commit
 	seen, more := 0, true
 	flush := func() error {
 		ids := make([][]git.Hash, len(batch))
 		for _, name := range names {
-			at, err := p.reader.PathIDs(ctx, name, batch...)
+			at, err := p.source.PathIDs(ctx, name, batch...)
 			if err != nil {
 				return err
 			}
@@ -123,7 +120,7 @@ func (p *Policy) log(ctx context.Context, names []string, visit func(c git.Commi
 		batch = batch[:0]
 		return nil
 	}
-	err := p.reader.Log(ctx, p.tip, func(c git.Commit) (bool, error) {
+	err := p.source.Log(ctx, p.tip, func(c git.Commit) (bool, error) {
 		seen++
 		batch = append(batch, c)
 		if len(batch) < min(historyBatch, seen) {

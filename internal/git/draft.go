@@ -70,10 +70,10 @@ func (r *Remote) FetchTrees(ctx context.Context, generations int, commits ...Has
 }
 
 // absent returns the ids of objects that are not on disk, each once. It leaves out "".
-func (r *Remote) absent(ctx context.Context, ids []Hash) []plumbing.Hash {
+func (c commits) absent(ctx context.Context, ids []Hash) []plumbing.Hash {
 	var absent []plumbing.Hash
 	for _, h := range ids {
-		if id := h.id(); h != "" && !r.has(ctx, id) && !slices.Contains(absent, id) {
+		if id := h.id(); h != "" && !c.from.has(ctx, id) && !slices.Contains(absent, id) {
 			absent = append(absent, id)
 		}
 	}
@@ -81,12 +81,12 @@ func (r *Remote) absent(ctx context.Context, ids []Hash) []plumbing.Hash {
 }
 
 // FetchFiles fetches absent files by their ids, in one round trip.
-func (r *Remote) FetchFiles(ctx context.Context, ids ...Hash) error {
-	absent := r.absent(ctx, ids)
+func (c commits) FetchFiles(ctx context.Context, ids ...Hash) error {
+	absent := c.absent(ctx, ids)
 	if len(absent) == 0 {
 		return nil
 	}
-	return r.fetch(ctx, want{ids: absent})
+	return c.from.fetch(ctx, want{ids: absent})
 }
 
 // MovesFrom makes the draft one of a branch whose tip is another commit than the draft's first, or "" for a branch that

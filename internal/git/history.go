@@ -109,22 +109,22 @@ func (c commits) Log(ctx context.Context, from Hash, visit func(Commit) (bool, e
 
 // PathIDs returns the ids of the file or folder at a path in each of several commits, "" if it does not exist. It fetches
 // the folders on the path, those of all commits in one round trip a level, and follows no links.
-func (r *Remote) PathIDs(ctx context.Context, name string, commits ...Commit) ([]Hash, error) {
-	at := make([]Hash, len(commits))
-	for i, c := range commits {
-		at[i] = c.Tree
+func (c commits) PathIDs(ctx context.Context, name string, all ...Commit) ([]Hash, error) {
+	at := make([]Hash, len(all))
+	for i, commit := range all {
+		at[i] = commit.Tree
 	}
 	for _, part := range splitPath(name) {
-		if err := r.FetchFiles(ctx, at...); err != nil {
+		if err := c.FetchFiles(ctx, at...); err != nil {
 			return nil, err
 		}
 		for i, h := range at {
 			if h == "" {
 				continue
 			}
-			entries, _, err := r.entries(ctx, h) // none if it is not a folder
+			entries, _, err := c.entries(ctx, h) // none if it is not a folder
 			if err != nil {
-				return nil, fmt.Errorf("commit %s: %w", commits[i].Hash, err)
+				return nil, fmt.Errorf("commit %s: %w", all[i].Hash, err)
 			}
 			at[i] = ""
 			if j := indexOf(entries, part); j >= 0 {

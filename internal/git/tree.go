@@ -105,18 +105,18 @@ func (r *Remote) Entries(ctx context.Context, folder Hash) ([]Item, bool, error)
 	return items, ok, err
 }
 
-func (r *Remote) entries(ctx context.Context, folder Hash) ([]entry, bool, error) {
-	obj, err := loadAs(ctx, r, want{ids: []plumbing.Hash{folder.id()}})
+func (c commits) entries(ctx context.Context, folder Hash) ([]entry, bool, error) {
+	obj, err := loadAs(ctx, c.from, want{ids: []plumbing.Hash{folder.id()}})
 	if err != nil || obj.kind != plumbing.TreeObject {
 		return nil, false, err
 	}
-	entries, err := parseRawTree(obj.data, folder.id(), r)
+	entries, err := parseRawTree(obj.data, folder.id(), c.from)
 	return entries, err == nil, err
 }
 
 // File reads a file by its id.
-func (r *Remote) File(ctx context.Context, id Hash) ([]byte, error) {
-	return loadKind(ctx, r, want{ids: []plumbing.Hash{id.id()}}, plumbing.BlobObject)
+func (c commits) File(ctx context.Context, id Hash) ([]byte, error) {
+	return loadKind(ctx, c.from, want{ids: []plumbing.Hash{id.id()}}, plumbing.BlobObject)
 }
 
 // TreeID returns the id of a folder of these files. Their paths must make one: a file cannot be a folder, too.
