@@ -116,6 +116,7 @@ func (r *run) plan(ctx context.Context, files fs.FS, stages []string) ([]plan.Re
 // prepare begins the results of all releases, and returns the stages of those without an error.
 func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) ([]Release, []*stage) {
 	tip := r.tipInputs(ctx)
+	trusted, trustedErr := r.ref().Files(ctx)
 	releases := make([]Release, len(planned))
 	var stages []*stage
 	for i := range planned {
@@ -128,7 +129,7 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 		for _, planned := range p.Stages {
 			s := &stage{Stage: planned, run: r, release: p, into: into, tipInput: tip[plan.KeyOf(planned.Stage)]}
 			if into.Err == nil { // all that the stage needs, before the first write
-				into.Err = errors.Join(s.openRegistry(files), s.openGit(ctx))
+				into.Err = errors.Join(trustedErr, s.openRegistry(trusted), s.openGit(ctx))
 			}
 			own = append(own, s)
 		}

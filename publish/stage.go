@@ -57,13 +57,14 @@ func (s *stage) String() string { return s.Pipeline + "/" + s.Name }
 // fail makes an error the stage's result.
 func (s *stage) fail(err error) { s.result.Action, s.result.Err = Failed, err }
 
-// openRegistry does not open the key that signs: that is not needed if nothing has to be written.
-func (s *stage) openRegistry(files fs.FS) error {
+// openRegistry reads who signs now from the files at the policy ref's tip, whatever commit is published. It does not open the key:
+// that is not needed if nothing has to be written.
+func (s *stage) openRegistry(trusted fs.FS) error {
 	var err error
 	if s.repository, err = s.run.Client.Repository(s.Declared.Repository); err != nil {
 		return err
 	}
-	if s.hydrator, err = verify.KeysOf(files, s.Declared, pipeline.RoleHydrator); err != nil {
+	if s.hydrator, err = verify.KeysOf(trusted, s.Declared, pipeline.RoleHydrator); err != nil {
 		return err
 	}
 	s.store = NewStore(s.repository, s.run.DryRun)
