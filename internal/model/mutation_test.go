@@ -12,10 +12,8 @@ import (
 // mutations take single checks out of the program. With each of them, some history must fail.
 var mutations = []struct{ file, from, to string }{
 	// What is live.
-	{"promote/live/chain.go", "p.Parent != string(v.Parent)", "false"},
-	{"promote/live/chain.go", "p.Tree != string(v.Promoted)", "false"},
-	{"promote/live/chain.go", "v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == \"\"", "false && claim.Release == \"\""},
-	{"promote/live/chain.go", "p.Sequence < sequence || p.Sequence == sequence && p.Record == newest", "true || newest == \"\" && sequence == 0"},
+	{"promote/live/witness.go", "v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == \"\"", "false && claim.Release == \"\""},
+	{"promote/live/witness.go", "p.Sequence < sequence || p.Sequence == sequence && p.Record == newest", "true || newest == \"\" && sequence == 0"},
 	{"promote/live/live.go", "again.Head == state.Head", "again.Head != state.Head"},
 
 	// Candidates.
@@ -44,7 +42,7 @@ var mutations = []struct{ file, from, to string }{
 
 	// What makes a run whole.
 	{"promote/stage.go", "s.state.Live == nil || !s.state.Drift()", "true"},
-	{"promote/live/chain.go", "own = append(own, v.Bundle())", "_ = v"},
+	{"promote/live/follow.go", "own = append(own, v.Bundle())", "_ = v"},
 }
 
 // TestMutations takes hours on few processors. LOCKAGE_MUTATION=N tries the N-th alone.
