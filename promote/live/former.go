@@ -65,19 +65,19 @@ type past struct {
 	now          Stage
 	client       *oci.Client
 	remotes      verify.Remotes
-	sequence     int // of the newest promotion where the stage is now
+	newest       *Promotion // the newest record where the stage is now; nil for none
 }
 
-// Former returns where a stage of some state was recorded before an edit of its pipeline file, if that has later promotions; nil for
-// a stage that is where it belongs. The error is ErrBroken if the former place was set back.
+// Former returns where a stage of some state was recorded before an edit of its pipeline file, if its history goes on there; nil for
+// a stage that is where it belongs. A stage that has records where it is now has its history there, unless a former place has them too,
+// and later ones: it was moved back. What else is in former places, or is there no more, does not concern it. The error is ErrBroken if the
+// former place was set back.
 func (s Stage) Former(ctx context.Context, state State) (*Former, error) {
 	if s.past == nil {
 		return nil, nil //nolint:nilnil // nothing is known
 	}
 	p := *s.past
-	if last := state.Newest(); last != nil {
-		p.sequence = last.Sequence
-	}
+	p.newest = state.Newest()
 	former, err := p.former(ctx)
 	if err != nil || former == nil {
 		return nil, err
@@ -115,6 +115,9 @@ func (p past) former(ctx context.Context) (*Former, error) {
 		}
 		newer = declared
 		found, err := p.look(ctx, declared)
+		if err != nil && found == nil && p.newest != nil && ctx.Err() == nil {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, change.Commit, err)
 		}
@@ -183,8 +186,8 @@ func sameRecord(a, b pipeline.Expanded) bool {
 	return a.LiveRef() == b.LiveRef() && a.Pipeline == b.Pipeline && a.Stage == b.Stage && a.Repository == b.Repository
 }
 
-// look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if nothing was
-// promoted there later.
+// look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if the history does not
+// go on there.
 func (p past) look(ctx context.Context, declared pipeline.Expanded) (*Former, error) {
 	s := p.now
 	s.past = nil
@@ -197,8 +200,12 @@ func (p past) look(ctx context.Context, declared pipeline.Expanded) (*Former, er
 	if s.Remote, s.Place, err = verify.LiveRef(ctx, declared, p.remotes); err != nil {
 		return nil, err
 	}
-	state, err := ReadGit(ctx, s)
-	if err != nil || state.Live == nil || state.Live.Sequence <= p.sequence {
+	goesOn := p.newest == nil
+	state, err := s.walk(ctx, func(at Promotion) bool {
+		goesOn = goesOn || at.Record == p.newest.Record
+		return !goesOn
+	})
+	if err != nil || state.Live == nil || !goesOn || p.newest != nil && state.Live.Record == p.newest.Record {
 		return nil, err
 	}
 	return &Former{Stage: s, State: state}, s.Witness(ctx, &state)
