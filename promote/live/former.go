@@ -87,46 +87,64 @@ func (s Stage) Former(ctx context.Context, state State) (*Former, error) {
 	return former, s.Witness(ctx, &then)
 }
 
-// former returns the newest earlier place, name or repository of the stage that has a later promotion; nil for none.
+// former returns the newest earlier place, name or repository of the stage where its history goes on; nil for none.
 func (p past) former(ctx context.Context) (*Former, error) {
-	after, _, err := p.load(ctx, p.declarations.Tip())
+	tip, _, err := p.load(ctx, p.declarations.Tip())
 	if err != nil {
 		return nil, err
 	}
-	files := []string{p.declared.File}
-	if after.Extends != "" {
-		files = append(files, path.Join(path.Dir(p.declared.File), after.Extends))
+	for files, more := p.reads(tip, p.declared.Stage), []string(nil); ; files = append(files, more...) {
+		var found *Former
+		if found, more, err = p.search(ctx, tip, files); len(more) == 0 {
+			return found, err
+		}
 	}
+}
+
+// reads returns the files that say where a stage is recorded: the pipeline file, the one that it extends, and the stage's vars.
+func (p past) reads(declared *pipeline.Pipeline, stage string) []string {
+	files := []string{p.declared.File}
+	if declared.Extends != "" {
+		files = append(files, path.Join(path.Dir(p.declared.File), declared.Extends))
+	}
+	if declared.Vars != "" {
+		files = append(files, strings.NewReplacer("{pipeline}", declared.Name, "{stage}", stage).Replace(declared.Vars))
+	}
+	return files
+}
+
+// search searches the commits that changed files. More are files that an earlier declaration reads besides: then it was not finished.
+func (p past) search(ctx context.Context, after *pipeline.Pipeline, files []string) (found *Former, more []string, err error) {
 	name, newer := p.declared.Stage, p.declared
 	for change, err := range p.declarations.Changes(ctx, files...) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		before, declared, err := p.at(ctx, change.Before, name, after)
 		if errors.Is(err, errUnreadable) {
 			continue
 		}
 		if err != nil || before == nil {
-			return nil, err
+			return nil, nil, err
 		}
 		after, name = before, declared.Stage
-		if sameRecord(declared, newer) {
-			continue
+		if !sameRecord(declared, newer) {
+			newer = declared
+			found, err := p.look(ctx, declared)
+			switch {
+			case err != nil && found == nil && p.newest != nil && ctx.Err() == nil: // what was there is not the stage's any more
+			case err != nil:
+				return nil, nil, fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, change.Commit, err)
+			case found != nil:
+				found.Commit, found.Edits = change.Commit, edits(declared, p.declared)
+				return found, nil, nil
+			}
 		}
-		newer = declared
-		found, err := p.look(ctx, declared)
-		if err != nil && found == nil && p.newest != nil && ctx.Err() == nil {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, change.Commit, err)
-		}
-		if found != nil {
-			found.Commit, found.Edits = change.Commit, edits(declared, p.declared)
-			return found, nil
+		if more = without(p.reads(before, name), files); len(more) > 0 {
+			return nil, more, nil
 		}
 	}
-	return nil, nil //nolint:nilnil // it was always there
+	return nil, nil, nil
 }
 
 // errUnreadable says that nothing could be hydrated or promoted by the pipeline file of a commit.
