@@ -122,7 +122,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 		}
 		j.gates = append(j.gates, review)
 	}
-	order, err := r.order(ctx, s, j.lock, j.commit())
+	order, err := r.order(ctx, s, j.lock, j.made())
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 			return fmt.Errorf("what is live: %w", err)
 		}
 	}
-	facts, err := r.facts(ctx, s, j.declared, j.lock, j.commit(), request)
+	facts, err := r.facts(ctx, s, j.declared, j.lock, j.made(), request)
 	if err != nil {
 		return err
 	}
@@ -170,21 +170,22 @@ func (r *run) lockedImages(s *stage, current *live.Promotion) []digest.Digest {
 	return digests
 }
 
-// commit returns the GitOps commit that the artifact was hydrated from.
-func (j *judgement) commit() string {
+// made returns how the artifact was made.
+func (j *judgement) made() verify.Made {
+	m := verify.Made{Stage: j.declared.Stage, Commit: j.examined.GitOpsCommit, Hydration: j.examined.Hydration}
 	if e := j.examined.Entry; e != nil {
-		return e.GitOps.Commit
+		m.Commit = e.GitOps.Commit
 	}
-	return j.examined.GitOpsCommit
+	return m
 }
 
-// facts collects what gates need to know about a release in a declared stage of the same pipeline, hydrated from a GitOps commit, and
+// facts collects what gates need to know about a release in a declared stage of the same pipeline, whose candidate was made so, and
 // adds it to the request.
-func (r *run) facts(ctx context.Context, s *stage, declared pipeline.Expanded, f lock.File, commit string, request evidence.Request) (policy.Facts, error) {
+func (r *run) facts(ctx context.Context, s *stage, declared pipeline.Expanded, f lock.File, made verify.Made, request evidence.Request) (policy.Facts, error) {
 	request.Declared, request.Lock, request.Files, request.Client, request.Now = declared, f.Lock, r.files, r.Client, r.Now()
 	request.Sources = r.Workspace.Repository
 	var err error
-	if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f, commit); err != nil {
+	if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f, made); err != nil {
 		return policy.Facts{}, err
 	}
 	return evidence.Collect(ctx, request)
@@ -202,10 +203,10 @@ func (r *run) sibling(ctx context.Context, s *stage, name string) (*stage, error
 
 // order judges whether the release went through the stages before, with the content that it has there at the GitOps commit of its
 // candidate. A first stage passes.
-func (r *run) order(ctx context.Context, s *stage, f lock.File, commit string) (policy.GateResult, error) {
+func (r *run) order(ctx context.Context, s *stage, f lock.File, made verify.Made) (policy.GateResult, error) {
 	passages := map[string]policy.Passage{}
 	for _, name := range s.stage.After.Stages {
-		other, t, err := r.another(ctx, s, name, f, commit)
+		other, t, err := r.another(ctx, s, name, f, made)
 		if err == nil {
 			passages[name], err = r.passage(ctx, other, f.Lock, t)
 		}
@@ -217,12 +218,12 @@ func (r *run) order(ctx context.Context, s *stage, f lock.File, commit string) (
 }
 
 // another opens another stage of the same pipeline, and finds what counts there of a release.
-func (r *run) another(ctx context.Context, s *stage, name string, f lock.File, commit string) (*stage, *standing, error) {
+func (r *run) another(ctx context.Context, s *stage, name string, f lock.File, made verify.Made) (*stage, *standing, error) {
 	other, err := r.sibling(ctx, s, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := r.standing(ctx, other, f, commit)
+	t, err := r.standing(ctx, other, f, made)
 	for _, note := range other.result.Notes {
 		if !slices.Contains(s.result.Notes, note) {
 			s.result.Notes = append(s.result.Notes, note)
@@ -232,10 +233,10 @@ func (r *run) another(ctx context.Context, s *stage, name string, f lock.File, c
 }
 
 // otherStages reads what gates of a stage need of other stages.
-func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, f lock.File, commit string) (map[string]evidence.Stage, error) {
+func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, f lock.File, made verify.Made) (map[string]evidence.Stage, error) {
 	stages := map[string]evidence.Stage{}
 	for _, name := range policy.NeedsOf(gates).Stages() {
-		other, t, err := r.another(ctx, s, name, f, commit)
+		other, t, err := r.another(ctx, s, name, f, made)
 		if err != nil {
 			return nil, fmt.Errorf("stage %s: %w", name, err)
 		}

@@ -126,7 +126,11 @@ func (r *run) consider(ctx context.Context, s *stage, id string, candidate ledge
 	}
 	if newest != nil && len(newest.declared.Waivers.By) == 0 {
 		// The newest one's verdict is known; another release matters only if it can pass.
-		order, err := r.order(ctx, s, f, candidate.GitOps.Commit)
+		made, err := r.made(ctx, s, f, candidate)
+		if err != nil {
+			return nil, false, err
+		}
+		order, err := r.order(ctx, s, f, made)
 		if err != nil || order.Result != policy.Pass {
 			return nil, false, err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
 )
 
 // hold judges whether a later stage's soak keeps a stage's release where it is. Without it, a pipeline with releases more
@@ -31,11 +32,11 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 		if len(declared.Gates) == 0 {
 			continue
 		}
-		commit, err := r.hydratedAt(ctx, s, name, f.ReleaseID)
+		made, err := r.madeFor(ctx, s, name, f)
 		if err != nil {
 			return nil, err
 		}
-		facts, err := r.facts(ctx, s, declared, f, commit, evidence.Request{})
+		facts, err := r.facts(ctx, s, declared, f, made, evidence.Request{})
 		if err != nil {
 			return nil, err
 		}
@@ -54,14 +55,17 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 	return nil, nil //nolint:nilnil // nothing is soaking
 }
 
-// hydratedAt returns the GitOps commit of a release's candidate for another stage; "" for none.
-func (r *run) hydratedAt(ctx context.Context, s *stage, name, release string) (string, error) {
+// madeFor returns how a release's candidate for another stage was made; zero for none.
+func (r *run) madeFor(ctx context.Context, s *stage, name string, f lock.File) (verify.Made, error) {
 	later, err := r.sibling(ctx, s, name)
 	if err != nil {
-		return "", err
+		return verify.Made{}, err
 	}
-	e, _, err := r.candidate(ctx, later, release)
-	return e.GitOps.Commit, err
+	e, _, err := r.candidate(ctx, later, f.ReleaseID)
+	if err != nil {
+		return verify.Made{}, err
+	}
+	return r.made(ctx, later, f, e)
 }
 
 // wanted reports whether a later stage may still take a release: it did not have it yet, and has none that is newer.

@@ -55,6 +55,24 @@ func TestOverUnpromoted(t *testing.T) {
 	}
 }
 
+// A second rollback does not return to what the first one left, although that was live earlier, too.
+func TestRollbackTwice(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, true, mirrored+head)
+	for _, release := range []string{s.releases[0], s.releases[1], s.releases[0]} {
+		s.must(promote.Promote, release, "staging")
+	}
+	if r := s.must(promote.Rollback, "", "staging"); r.Release != s.releases[1] {
+		t.Fatalf("rolled back to %s", r.Release)
+	}
+	if r, err := s.try(promote.Rollback, "", "staging"); err == nil || !strings.Contains(err.Error(), "nothing else was live") {
+		t.Fatalf("rolled back to %s, %v", r.Release, err)
+	}
+	if r := s.must(promote.Rollback, s.releases[0], "staging"); r.Release != s.releases[0] {
+		t.Fatalf("rolled back by name to %s", r.Release)
+	}
+}
+
 // A rollback past a release holds that one too: it does not come back by itself, and is promoted to no other stage.
 func TestRollbackPast(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
@@ -48,7 +50,8 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 // before finds the promotion to return to among those of the stage.
 func (r *run) before(ctx context.Context, s *stage) (*live.Promotion, error) {
 	var back rollbacks
-	again := map[string]bool{} // releases and artifacts that were promoted after they had been left
+	again := map[string]bool{}       // releases and artifacts that were promoted after they had been left
+	gone := map[digest.Digest]bool{} // contents that were left, and may have been live before that, too
 	for p, err := range r.chain(ctx, s).first(maxLookback) {
 		if err != nil {
 			return nil, denied(err)
@@ -57,7 +60,9 @@ func (r *run) before(ctx context.Context, s *stage) (*live.Promotion, error) {
 		switch {
 		case r.Release != "" && p.To.Release == r.Release:
 			return &p, nil
-		case r.Release == "" && p.To.Content != s.state.Live.To.Content && !left:
+		case left:
+			gone[p.To.Content] = true
+		case r.Release == "" && p.To.Content != s.state.Live.To.Content && !gone[p.To.Content]:
 			return &p, nil
 		}
 		again[p.To.Digest.String()] = true

@@ -21,22 +21,19 @@ type standing struct {
 	run      *run
 	stage    *stage // the other one
 	lock     lock.File
-	commit   string // the candidate's; "" if every content counts
+	made     verify.Made // the candidate; zero if every content counts
 	hydrator verify.Keys
-	entry    ledger.Entry           // of the release's newest hydration there, proven
-	hydrated bool                   // there is such an entry
-	contents map[digest.Digest]bool // those that were looked at; true for one that the commit gives
+	entry    ledger.Entry           // of the release's newest hydration there, proven; zero for none
+	contents map[digest.Digest]bool // those that were looked at; true for one that counts
 	changed  string                 // what the newest hydration that does not count read otherwise
+	hydrate  string                 // the stage that has to be hydrated therefore
 }
 
-// standing returns what counts of a release in another stage for a candidate that was made from a GitOps commit.
-func (r *run) standing(ctx context.Context, other *stage, f lock.File, commit string) (*standing, error) {
-	t := &standing{run: r, stage: other, lock: f, commit: commit, contents: map[digest.Digest]bool{}}
-	declared, err := other.pipeline.Expand(other.stage.Name, f.Lock, r.files)
-	if err != nil {
-		return nil, err
-	}
-	if t.hydrator, err = verify.KeysOf(r.files, declared, pipeline.RoleHydrator); err != nil {
+// standing returns what counts of a release in another stage for a candidate.
+func (r *run) standing(ctx context.Context, other *stage, f lock.File, made verify.Made) (*standing, error) {
+	t := &standing{run: r, stage: other, lock: f, made: made, contents: map[digest.Digest]bool{}}
+	var err error
+	if t.hydrator, err = r.hydrator(other, f); err != nil {
 		return nil, err
 	}
 	e, ok, err := r.candidate(ctx, other, f.ReleaseID)
@@ -53,21 +50,45 @@ func (r *run) standing(ctx context.Context, other *stage, f lock.File, commit st
 		other.note("%s does not count as the release's artifact for stage %s: %s", e.Digest, other.stage.Name, verdict.Reason())
 		return t, nil
 	}
-	t.entry, t.hydrated = e, true
+	t.entry = e
 	return t, t.look(ctx, e.Content, h)
 }
 
-// look decides whether the commit gives a content, by what its hydrator said.
+// hydrator returns the keys of a stage's hydrator.
+func (r *run) hydrator(s *stage, f lock.File) (verify.Keys, error) {
+	declared, err := s.pipeline.Expand(s.stage.Name, f.Lock, r.files)
+	if err != nil {
+		return verify.Keys{}, err
+	}
+	return verify.KeysOf(r.files, declared, pipeline.RoleHydrator)
+}
+
+// made returns how a candidate of a stage was made, as far as that is proven.
+func (r *run) made(ctx context.Context, s *stage, f lock.File, e ledger.Entry) (verify.Made, error) {
+	keys, err := r.hydrator(s, f)
+	if err != nil || e.Digest == "" {
+		return verify.Made{}, err
+	}
+	h, _, err := verify.Entry(ctx, e, keys, r.policyRef)
+	return verify.Made{Stage: s.stage.Name, Commit: e.GitOps.Commit, Hydration: h}, err
+}
+
+// look decides whether a content counts, by what its hydrator said.
 func (t *standing) look(ctx context.Context, content digest.Digest, h policy.Hydration) error {
-	gives, difference, err := verify.Gives(ctx, h, t.commit, t.run.policyRef, t.stage.pipeline.File)
+	if t.made.Commit == "" {
+		return nil
+	}
+	gives, difference, hydrate, err := t.made.Gives(ctx, t.stage.stage.Name, h, t.run.policyRef, t.stage.pipeline.File)
 	t.contents[content] = t.contents[content] || gives
-	t.changed = cmp.Or(t.changed, difference)
+	if t.changed == "" {
+		t.changed, t.hydrate = difference, hydrate
+	}
 	return err
 }
 
-// counts reports whether a promotion of the release in the stage has a content that the commit gives.
+// counts reports whether a promotion of the release in the stage has a content that counts.
 func (t *standing) counts(ctx context.Context, p live.Promotion) (bool, error) {
-	if t.commit == "" || t.contents[p.To.Content] {
+	if t.made.Commit == "" || t.contents[p.To.Content] {
 		return true, nil
 	}
 	h, err := t.hydrator.Prove(ctx, p.To.Digest, p.Statements.Bundles, t.run.policyRef)
@@ -81,8 +102,12 @@ func (t *standing) counts(ctx context.Context, p live.Promotion) (bool, error) {
 func (t *standing) otherwise() (reason string, unknown bool) {
 	name, release := t.stage.stage.Name, t.lock.ReleaseID
 	if t.contents[t.entry.Content] {
-		return fmt.Sprintf("%s was live in %s with other content than it has there at GitOps commit %.12s", release, name, t.commit), false
+		return fmt.Sprintf("%s was live in %s with other content than it has there at GitOps commit %.12s", release, name, t.made.Commit), false
+	}
+	hydrate, changed := cmp.Or(t.hydrate, name), cmp.Or(t.changed, "no provenance counts")
+	if hydrate != name {
+		return fmt.Sprintf("the candidate is older than the hydration of %s in %s (%s): lockage hydrate %s --release %s", release, name, changed, hydrate, release), true
 	}
 	return fmt.Sprintf("what %s was made from in %s changed (%s), and it was not hydrated there since: lockage hydrate %s --release %s",
-		release, name, cmp.Or(t.changed, "no provenance counts"), name, release), true
+		release, name, changed, hydrate, release), true
 }

@@ -244,7 +244,7 @@ func (s *stage) provenance() sign.Provenance {
 	for _, in := range s.Package.Inputs() {
 		if in.Kind == hydrate.InputDependency {
 			p.Dependencies = append(p.Dependencies, sign.ResourceDescriptor{
-				Name: "chart", URI: in.Path, Digest: map[string]string{"sha256": hex.EncodeToString(in.SHA256[:])},
+				Name: verify.DependencyChart, URI: in.Path, Digest: map[string]string{"sha256": hex.EncodeToString(in.SHA256[:])},
 			})
 		}
 	}

@@ -32,7 +32,7 @@ func TestHistories(t *testing.T) {
 	case testing.Short():
 		n = 20
 	default:
-		n = 300
+		n = 200
 	}
 	s := newShared(t)
 	for i := range n {

@@ -15,6 +15,9 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
+// DependencyChart is the name in a provenance of a chart that the package depends on.
+const DependencyChart = "chart"
+
 // What a provenance says of an entry of the ledger, beside the commits.
 const (
 	dependencyInputs = "inputs"

@@ -1,25 +1,87 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"iter"
+	"maps"
 
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
 )
 
-// Gives reports whether a hydration is what its stage has at a GitOps commit: a provenance of it was made at that commit or a later
-// one, or all that it says was read is equal there. Otherwise it returns a difference, for people.
-func Gives(ctx context.Context, h policy.Hydration, commit string, policyRef PolicyRef, file string) (ok bool, difference string, err error) {
-	for _, s := range h.Statements {
-		p, err := s.Provenance()
-		if err != nil || !h.OnPolicyRef[p.Commit(policy.DependencyGitOps)] {
-			continue
-		}
-		if ok, err = policyRef.IsAncestor(ctx, commit, p.Commit(policy.DependencyGitOps)); err != nil || ok {
-			return ok, "", err
-		}
-		if difference, err = ReadsEqual(ctx, p, policyRef, commit, file); err != nil || difference == "" {
-			return err == nil, "", err
+// Made is how a candidate was made: from a GitOps commit, by what its hydrator said.
+type Made struct {
+	Stage     string
+	Commit    string // "" for no candidate
+	Hydration policy.Hydration
+}
+
+// Gives reports whether a hydration in another stage is what that has where the candidate is what its own stage has: all that a
+// provenance of it says was read is equal at the candidate's GitOps commit, or it was made at a later one, at which all is equal that
+// the candidate was made from. Otherwise it returns a difference, for people, and the stage that has to be hydrated.
+func (m Made) Gives(ctx context.Context, stage string, other policy.Hydration, policyRef PolicyRef, file string) (ok bool, difference, hydrate string, err error) {
+	for theirs := range provenances(other) {
+		difference, hydrate, err = m.differs(ctx, stage, theirs, policyRef, file)
+		if err != nil || difference == "" {
+			return err == nil, "", "", err
 		}
 	}
-	return false, difference, nil
+	return false, difference, hydrate, nil
+}
+
+func (m Made) differs(ctx context.Context, stage string, theirs sign.Provenance, policyRef PolicyRef, file string) (difference, hydrate string, err error) {
+	at := theirs.Commit(policy.DependencyGitOps)
+	later, err := policyRef.IsAncestor(ctx, m.Commit, at)
+	if err != nil {
+		return "", "", err
+	}
+	if later && at != m.Commit {
+		hydrate = m.Stage
+	}
+	for own := range provenances(m.Hydration) {
+		if chart := otherChart(own, theirs); chart != "" {
+			return fmt.Sprintf("chart %s is another one", chart), hydrate, nil
+		}
+		if !later {
+			continue
+		}
+		if difference, err = ReadsEqual(ctx, own, policyRef, at, file); err != nil || difference == "" {
+			return "", "", err
+		}
+	}
+	theirsDiffers, err := ReadsEqual(ctx, theirs, policyRef, m.Commit, file)
+	if err != nil || theirsDiffers == "" {
+		return "", "", err
+	}
+	return cmp.Or(difference, theirsDiffers), cmp.Or(hydrate, stage), nil
+}
+
+// otherChart returns a chart dependency that two provenances name by different digests: a repository may replace one. "" for none.
+func otherChart(a, b sign.Provenance) string {
+	digests := map[string]map[string]string{}
+	for _, d := range a.Dependencies {
+		if d.Name == DependencyChart {
+			digests[d.URI] = d.Digest
+		}
+	}
+	for _, d := range b.Dependencies {
+		if was, ok := digests[d.URI]; d.Name == DependencyChart && ok && !maps.Equal(was, d.Digest) {
+			return d.URI
+		}
+	}
+	return ""
+}
+
+// provenances yields those of a hydration that were made on the policy ref.
+func provenances(h policy.Hydration) iter.Seq[sign.Provenance] {
+	return func(yield func(sign.Provenance) bool) {
+		for _, s := range h.Statements {
+			p, err := s.Provenance()
+			if err == nil && h.OnPolicyRef[p.Commit(policy.DependencyGitOps)] && !yield(p) {
+				return
+			}
+		}
+	}
 }
