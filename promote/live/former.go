@@ -88,15 +88,33 @@ func (s Stage) Former(ctx context.Context, state State) (*Former, error) {
 }
 
 // former returns the newest earlier place, name or repository of the stage where its history goes on; nil for none.
-func (p past) former(ctx context.Context) (*Former, error) {
+func (p past) former(ctx context.Context) (former *Former, err error) {
+	err = p.earlier(ctx, func(declared pipeline.Expanded, commit string) (bool, error) {
+		found, err := p.look(ctx, declared)
+		switch {
+		case err != nil && found == nil && p.newest != nil && ctx.Err() == nil: // what was there is not the stage's any more
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, commit, err)
+		case found != nil:
+			found.Commit, found.Edits = commit, edits(declared, p.declared)
+			former = found
+		}
+		return found == nil, nil
+	})
+	return former, err
+}
+
+// earlier visits the declarations that recorded the stage in another place or under another name than the next, with the commit of the
+// policy ref that changed each, the newest first, until visit returns false. It may visit some twice.
+func (p past) earlier(ctx context.Context, visit func(declared pipeline.Expanded, commit string) (more bool, err error)) error {
 	tip, _, err := p.load(ctx, p.declarations.Tip())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for files, more := p.reads(tip, p.declared.Stage), []string(nil); ; files = append(files, more...) {
-		var found *Former
-		if found, more, err = p.search(ctx, tip, files); len(more) == 0 {
-			return found, err
+		if more, err = p.search(ctx, tip, files, visit); len(more) == 0 {
+			return err
 		}
 	}
 }
@@ -114,37 +132,31 @@ func (p past) reads(declared *pipeline.Pipeline, stage string) []string {
 }
 
 // search searches the commits that changed files. More are files that an earlier declaration reads besides: then it was not finished.
-func (p past) search(ctx context.Context, after *pipeline.Pipeline, files []string) (found *Former, more []string, err error) {
+func (p past) search(ctx context.Context, after *pipeline.Pipeline, files []string, visit func(pipeline.Expanded, string) (bool, error)) (more []string, err error) {
 	name, newer := p.declared.Stage, p.declared
 	for change, err := range p.declarations.Changes(ctx, files...) {
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		before, declared, err := p.at(ctx, change.Before, name, after)
 		if errors.Is(err, errUnreadable) {
 			continue
 		}
 		if err != nil || before == nil {
-			return nil, nil, err
+			return nil, err
 		}
 		after, name = before, declared.Stage
 		if !sameRecord(declared, newer) {
 			newer = declared
-			found, err := p.look(ctx, declared)
-			switch {
-			case err != nil && found == nil && p.newest != nil && ctx.Err() == nil: // what was there is not the stage's any more
-			case err != nil:
-				return nil, nil, fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, change.Commit, err)
-			case found != nil:
-				found.Commit, found.Edits = change.Commit, edits(declared, p.declared)
-				return found, nil, nil
+			if more, err := visit(declared, change.Commit); err != nil || !more {
+				return nil, err
 			}
 		}
 		if more = without(p.reads(before, name), files); len(more) > 0 {
-			return nil, more, nil
+			return more, nil
 		}
 	}
-	return nil, nil, nil
+	return nil, nil
 }
 
 // errUnreadable says that nothing could be hydrated or promoted by the pipeline file of a commit.
@@ -207,15 +219,8 @@ func sameRecord(a, b pipeline.Expanded) bool {
 // look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if the history does not
 // go on there.
 func (p past) look(ctx context.Context, declared pipeline.Expanded) (*Former, error) {
-	s := p.now
-	s.past = nil
-	var err error
-	if s.Artifacts, err = p.client.Repository(declared.Repository); err != nil {
-		return nil, err
-	}
-	s.Promoter.Pipeline, s.Promoter.Stage = declared.Pipeline, declared.Stage
-	s.Claim = sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Repository: s.Artifacts.Name()}
-	if s.Remote, s.Place, err = verify.LiveRef(ctx, declared, p.remotes); err != nil {
+	s, err := p.open(ctx, declared)
+	if err != nil {
 		return nil, err
 	}
 	goesOn := p.newest == nil
@@ -227,6 +232,20 @@ func (p past) look(ctx context.Context, declared pipeline.Expanded) (*Former, er
 		return nil, err
 	}
 	return &Former{Stage: s, State: state}, s.Witness(ctx, &state)
+}
+
+// open finds where the stage was recorded by an earlier declaration.
+func (p past) open(ctx context.Context, declared pipeline.Expanded) (Stage, error) {
+	s := p.now
+	s.past = nil
+	var err error
+	if s.Artifacts, err = p.client.Repository(declared.Repository); err != nil {
+		return s, err
+	}
+	s.Promoter.Pipeline, s.Promoter.Stage = declared.Pipeline, declared.Stage
+	s.Claim = sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Repository: s.Artifacts.Name()}
+	s.Remote, s.Place, err = verify.LiveRef(ctx, declared, p.remotes)
+	return s, err
 }
 
 // edits describes what differs between two declarations of where a stage is recorded.

@@ -9,7 +9,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -81,43 +80,4 @@ func (s Stage) attached(ctx context.Context, artifact digest.Digest) ([]sign.Bun
 		kind, ok := d.Annotations[sign.AnnotationPredicateType]
 		return ok && kind != predicate.TypePromotion
 	}), s.Promoter.Fingerprints()...)
-}
-
-// maxClaimed bounds the versions of the live ref whose records are read although they do not count.
-const maxClaimed = 500
-
-// Claimed returns all records of the stage that its live ref shows, and that the registry has of these artifacts and others,
-// by any key. They prove nothing. Highest is the highest number of those in the registry that the promoter signed.
-func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []Promotion, highest int, err error) {
-	c := chain{Stage: s}
-	seen := 0
-	artifacts := map[digest.Digest]bool{}
-	for _, d := range others {
-		artifacts[d] = true
-	}
-	_, err = ledger.History(ctx, s.Remote, s.Place, func(v ledger.Version) (bool, error) {
-		statements, err := v.Statements(ctx, s.Remote)
-		for _, artifact := range []digest.Digest{v.Metadata.Digest(), predicate.Nothing} {
-			if artifact != "" {
-				claimed = append(claimed, c.claimed(artifact, statements.Bundles)...)
-			}
-		}
-		seen++
-		return seen < maxClaimed, err
-	})
-	for _, p := range claimed {
-		artifacts[p.To.Digest] = true
-	}
-	for artifact := range artifacts {
-		if err != nil {
-			break
-		}
-		var bundles []sign.Bundle
-		bundles, err = s.attached(ctx, artifact)
-		claimed = append(claimed, c.claimed(artifact, bundles)...)
-		for _, p := range s.proven(artifact, bundles) {
-			highest = max(highest, p.Sequence)
-		}
-	}
-	return claimed, highest, err
 }
