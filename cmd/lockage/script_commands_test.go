@@ -52,7 +52,11 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	stored := &losable{handler: handler}
 	server := httptest.NewServer(stored)
-	losables.Store(strings.TrimPrefix(server.URL, "http://"), func() {
+	losables.Store(strings.TrimPrefix(server.URL, "http://"), func(gone bool) {
+		if gone {
+			stored.replace(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }))
+			return
+		}
 		after := olareg.New(conf)
 		ts.Defer(func() { _ = after.Close() })
 		stored.replace(basicAuth(after, "registry", *auth))
@@ -91,11 +95,12 @@ func (l *losable) replace(handler http.Handler) {
 	l.handler = handler
 }
 
-// cmdLose makes the registry lose all that it has.
+// cmdLose makes the registry lose all that it has, or go away for good: then it answers nothing else than that.
 func cmdLose(ts *testscript.TestScript, neg bool, args []string) {
 	lose, ok := losables.Load(ts.Getenv("REGISTRY"))
-	refuse(ts, neg || len(args) > 0 || !ok, "lose")
-	lose.(func())()
+	gone := len(args) == 1 && args[0] == "-gone"
+	refuse(ts, neg || len(args) > 0 && !gone || !ok, "lose [-gone]")
+	lose.(func(bool))(gone)
 }
 
 func cmdGitServer(ts *testscript.TestScript, neg bool, args []string) {

@@ -48,6 +48,9 @@ type Former struct {
 	State  State  // Live is not nil
 	Commit string // of the policy ref, after which the place was another one
 	Edits  []string
+
+	// Unwitnessed is why its registry could not be asked whether the place was set back; nil if it could.
+	Unwitnessed error
 }
 
 // Err returns [ErrMoved] with what was edited.
@@ -71,7 +74,7 @@ type past struct {
 // Former returns where a stage of some state was recorded before an edit of its pipeline file, if its history goes on there; nil for
 // a stage that is where it belongs. A stage that has records where it is now has its history there, unless a former place has them too,
 // and later ones: it was moved back. What else is in former places, or is there no more, does not concern it. The error is ErrBroken if the
-// former place was set back.
+// former place was set back. With an error that is [Former.Unwitnessed] only, it returns the former place, too.
 func (s Stage) Former(ctx context.Context, state State) (*Former, error) {
 	if s.past == nil {
 		return nil, nil //nolint:nilnil // nothing is known
@@ -84,7 +87,14 @@ func (s Stage) Former(ctx context.Context, state State) (*Former, error) {
 	}
 	// The registry may know later promotions, of a place that somebody removed.
 	then := former.State
-	return former, s.Witness(ctx, &then)
+	if err := s.Witness(ctx, &then); err != nil {
+		return nil, err
+	}
+	if former.Unwitnessed != nil {
+		err = fmt.Errorf("stage %s of pipeline %s: the registry before commit %.12s of the policy ref, which changed %s, does not say whether the history there is complete: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` carries the history over without it",
+			s.Stage, s.Pipeline, former.Commit, strings.Join(former.Edits, " and "), former.Unwitnessed, s.Stage)
+	}
+	return former, err
 }
 
 // former returns the newest earlier place, name or repository of the stage where its history goes on; nil for none.
@@ -231,7 +241,12 @@ func (p past) look(ctx context.Context, declared pipeline.Expanded) (*Former, er
 	if err != nil || state.Live == nil || !goesOn || p.newest != nil && state.Live.Record == p.newest.Record {
 		return nil, err
 	}
-	return &Former{Stage: s, State: state}, s.Witness(ctx, &state)
+	found := &Former{Stage: s, State: state}
+	err = s.Witness(ctx, &found.State)
+	if err != nil && !errors.Is(err, ErrBroken) && ctx.Err() == nil {
+		found.Unwitnessed, err = err, nil
+	}
+	return found, err
 }
 
 // open finds where the stage was recorded by an earlier declaration.

@@ -28,6 +28,16 @@ func (r *run) place(ctx context.Context, s *stage) error {
 	if err != nil || former == nil {
 		return err
 	}
+	return r.carry(ctx, s, former)
+}
+
+// carry carries the history of a stage over from a former place. If nobody witnesses that it is complete there, the record says so, with
+// the word of the person who answers for it.
+func (r *run) carry(ctx context.Context, s *stage, former *live.Former) (err error) {
+	unwitnessed := ""
+	if former.Unwitnessed != nil {
+		unwitnessed = fmt.Sprintf("; the registry there could not be asked whether it is complete (%v): %s", former.Unwitnessed, r.Reason)
+	}
 	w := &writing{verb: "Carry over", base: *former.State.Live, from: former.Stage}
 	if former.Remote.URL() != s.live.Remote.URL() || former.Place.Branch != s.live.Place.Branch {
 		w.merge = former.State.Head
@@ -40,16 +50,17 @@ func (r *run) place(ctx context.Context, s *stage) error {
 		Sequence: w.base.Sequence + 1,
 		Previous: w.base.Record,
 		Carried:  &predicate.Origin{Claim: former.Claim, Path: w.base.Path, Commit: w.base.Commit},
-		Reason:   fmt.Sprintf("commit %.12s of the policy ref changed %s", former.Commit, strings.Join(former.Edits, " and ")),
+		Reason:   fmt.Sprintf("commit %.12s of the policy ref changed %s", former.Commit, strings.Join(former.Edits, " and ")) + unwitnessed,
 	}
 	if err := r.write(ctx, s, w); err != nil {
 		return err
 	}
 	s.found(!r.DryRun, fmt.Sprintf("carry it over to branch %s, %s", s.live.Place.Branch, s.live.Place.Path),
-		"commit %.12s of the policy ref changed %s, and the history with promotion %d is on branch %s",
-		former.Commit, strings.Join(former.Edits, " and "), w.base.Sequence, former.Place.Branch)
+		"commit %.12s of the policy ref changed %s, and the history with promotion %d is on branch %s%s",
+		former.Commit, strings.Join(former.Edits, " and "), w.base.Sequence, former.Place.Branch, unwitnessed)
 	if r.DryRun {
 		s.from, s.state = former.Stage, former.State
+		s.planned = former.Unwitnessed != nil
 	}
 	return nil
 }

@@ -23,6 +23,8 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 		switch former, err := s.live.Former(ctx, s.state); {
 		case err == nil && former != nil:
 			return fmt.Errorf("%w: leave --reason out", former.Err(s.live))
+		case err != nil && former != nil:
+			return r.carry(ctx, s, former)
 		case errors.Is(err, live.ErrBroken):
 			broken = err
 		case err != nil:
