@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -56,8 +57,8 @@ func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdMisrender does what a hydrator can do who does not publish what it rendered, or one with its key.
 func cmdMisrender(ts *testscript.TestScript, neg bool, args []string) {
-	const usage = "misrender KEYVAR REPOSITORY@DIGEST FILE VAR"
-	refuse(ts, neg || len(args) != 4, usage)
+	const usage = "misrender KEYVAR REPOSITORY@DIGEST FILE VAR [COMMIT]"
+	refuse(ts, neg || len(args) != 4 && len(args) != 5, usage)
 	in, from, ok := strings.Cut(args[1], "@")
 	refuse(ts, !ok, usage)
 	ctx := context.Background()
@@ -91,12 +92,12 @@ func cmdMisrender(ts *testscript.TestScript, neg bool, args []string) {
 	other, err := oci.Pack(files, annotations)
 	ts.Check(err)
 	ts.Check(repository.PushArtifact(ctx, other))
-	resign(ts, repository, manifest.Descriptor, other, key)
+	resign(ts, repository, manifest.Descriptor, other, key, args[4:]...)
 	ts.Setenv(args[3], other.Descriptor.Digest.String())
 }
 
-// resign signs what is stated of one artifact about another one.
-func resign(ts *testscript.TestScript, repository *oci.Repository, from ocispec.Descriptor, to oci.Artifact, key *sign.Key) {
+// resign signs what is stated of one artifact about another one, and says that it was made from a GitOps commit, if one is given.
+func resign(ts *testscript.TestScript, repository *oci.Repository, from ocispec.Descriptor, to oci.Artifact, key *sign.Key, commit ...string) {
 	ctx := context.Background()
 	verifier, err := sign.NewVerifier(key.Identity())
 	ts.Check(err)
@@ -106,6 +107,11 @@ func resign(ts *testscript.TestScript, repository *oci.Repository, from ocispec.
 		statement := sign.NewSignature(to.Descriptor.Digest, v.Claim())
 		if p, err := v.Provenance(); err == nil {
 			p.Byproducts[0].Digest = sign.DigestSet(to.ContentDigest)
+			for i, d := range p.Dependencies {
+				if len(commit) > 0 && (d.Name == policy.DependencyGitOps || d.Name == policy.DependencyPolicy) {
+					p.Dependencies[i] = sign.GitCommit(d.Name, "https://git.example/gitops.git", commit[0])
+				}
+			}
 			statement, err = sign.NewProvenance(to.Descriptor.Digest, p)
 			ts.Check(err)
 		}

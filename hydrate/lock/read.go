@@ -88,7 +88,9 @@ func Release(fsys fs.FS, dir, id string) (File, error) {
 		return File{}, absent("release " + id + " is not in lock directory " + dir + ": write it with `lockage lock write --commit " + strings.TrimPrefix(id, "git-") + "`")
 	}
 	if err == nil && f.ReleaseID != id {
-		return File{}, fmt.Errorf("%s holds another release, %s: restore the file from git's history", f.Path, f.ReleaseID)
+		var problems strictyaml.Problems
+		problems.Add(strictyaml.Pos{File: f.Path}, "holds another release, %s: restore the file from git's history", f.ReleaseID)
+		return File{}, problems
 	}
 	return f, err
 }

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -96,8 +95,8 @@ func Contents(h policy.Hydration) (objects int, images []string) {
 
 // Prove proves statements of a hydrator about an artifact, and asks the policy ref about every GitOps commit that they name, and
 // about the tip that the hydrator saw. Today that tip may be an ancestor by any parent: `git pull` makes a merge whose first
-// parent is the local branch. A provenance counts by its GitOps commit, see [Keys.Count], and all else that a former key signed
-// counts if a provenance by that key does.
+// parent is the local branch. A provenance counts by its GitOps commit, and all else that a former key signed counts if a provenance
+// by that key does.
 func (k Keys) Prove(ctx context.Context, artifact digest.Digest, bundles []sign.Bundle, policyRef PolicyRef) (policy.Hydration, error) {
 	h := policy.Hydration{PolicyRef: policyRef.Name(), OnPolicyRef: map[string]bool{}}
 	h.Statements, h.Rejected = k.Verify(artifact, bundles)
@@ -108,7 +107,7 @@ func (k Keys) Prove(ctx context.Context, artifact digest.Digest, bundles []sign.
 		if err != nil {
 			continue // the judgement says so
 		}
-		counts, why, err := k.Count(ctx, policyRef, s, cmp.Or(provenance.File, k.File), provenance.Commit(policy.DependencyGitOps))
+		counts, why, err := k.countProvenance(ctx, policyRef, s, provenance)
 		if err != nil {
 			return h, err
 		}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,13 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 )
 
 // Keys are the keys of an identity of a stage. They verify what any key in its file at the policy ref's tip signed. What a former
-// one signed counts if it was the first in the file at the commit of the policy ref under which it was signed, see [Keys.Count].
+// one signed counts if it was the first in the file at the commit of the policy ref under which it was signed, see [Keys.Count];
+// of a hydrator's, if the release was locked there, too.
 type Keys struct {
 	*sign.Verifier
 	Identity        string // its name in the pipeline file
@@ -41,6 +44,30 @@ func (k Keys) Count(ctx context.Context, ref PolicyRef, s sign.Verified, file, c
 		return why == "", "", err
 	}
 	return false, fmt.Sprintf("its key %.12s is not the first in %s now: %s", s.KeyFingerprint(), k.KeyFile, why), nil
+}
+
+// countProvenance is [Keys.Count] for a provenance. One by a former key has to be of a release that was locked at its GitOps
+// commit as it says: else a replaced key would sign what was locked since, in the name of an old commit.
+func (k Keys) countProvenance(ctx context.Context, ref PolicyRef, s sign.Verified, p sign.Provenance) (counts bool, why string, err error) {
+	file, commit := cmp.Or(p.File, k.File), p.Commit(policy.DependencyGitOps)
+	counts, why, err = k.Count(ctx, ref, s, file, commit)
+	if err != nil || !counts || !s.Former() {
+		return counts, why, err
+	}
+	why = fmt.Sprintf("its key %.12s is not the first in %s now, and %s was not locked so at commit %.12s", s.KeyFingerprint(), k.KeyFile, p.Release, commit)
+	if lock.CheckID(p.Release) != nil {
+		return false, why, nil
+	}
+	d, err := DeclaredAt(ctx, p.Claim, ref, commit, file)
+	switch {
+	case errors.Is(err, ErrDeclared):
+		return false, why, nil
+	case err != nil:
+		return false, "", fmt.Errorf("commit %.12s of %s: %w", commit, ref.Name(), err)
+	case p.Lock.Digest[d.Lock.Digest.Algorithm().String()] != d.Lock.Digest.Encoded():
+		return false, why, nil
+	}
+	return true, "", nil
 }
 
 // FirstAt returns the key that was the identity's first at a commit of the policy ref, or why none was.

@@ -67,6 +67,21 @@ func TestKeysOfTheHydrator(t *testing.T) {
 			text := strings.ReplaceAll(testworld.Pipeline("app", r.Host, "hydrator"), "production", "elsewhere")
 			r.ref.At[gitOps].(fstest.MapFS)["app.yaml"] = &fstest.MapFile{Data: []byte(text)}
 		}, reason: "declares no stage production of a pipeline app"},
+		"of a release that was locked later": {former: true, gitOps: gitOps, change: func(r rotation) {
+			delete(r.ref.At[gitOps].(fstest.MapFS), "locks/app/"+release+".yaml")
+		}, reason: "and " + release + " was not locked so at commit 333333333333"},
+		"by the new key, of a release that was locked later": {gitOps: gitOps, change: func(r rotation) {
+			delete(r.ref.At[gitOps].(fstest.MapFS), "locks/app/"+release+".yaml")
+		}},
+		"of a release whose lock was rewritten later": {former: true, gitOps: gitOps, change: func(r rotation) {
+			l := testworld.Lock(source)
+			l.CreatedAt = "2026-01-01T00:00:00Z"
+			testworld.AddLock(r.ref.At[gitOps].(fstest.MapFS), "locks/app", l)
+		}, reason: "was not locked so at commit 333333333333"},
+		"of a release whose file held another one": {former: true, gitOps: gitOps, change: func(r rotation) {
+			at := r.ref.At[gitOps].(fstest.MapFS)
+			at["locks/app/"+release+".yaml"] = at["locks/app/git-"+older+".yaml"]
+		}, reason: "was not locked so at commit 333333333333"},
 		"taken out of the file": {former: true, gitOps: gitOps, change: func(r rotation) {
 			r.files["keys/hydrator.pub"] = &fstest.MapFile{Data: r.next.PublicKey().PEM()}
 		}, reason: "not signed by hydrator"},
@@ -129,6 +144,25 @@ func (r rotation) declared(t *testing.T) pipeline.Expanded {
 		t.Fatal(err)
 	}
 	return declared
+}
+
+// What a former key says beside what counts changes nothing, whatever it names.
+func TestWhatAFormerKeySaysBeside(t *testing.T) {
+	t.Parallel()
+	r := newRotation(t)
+	h := r.honest("production")
+	h.key = r.next
+	desc := r.push(h, "a")
+	e := r.attest(h, desc)
+	h.key, h.claim.Release = r.key, "../x"
+	e.Bundles = append(e.Bundles, r.attest(h, desc).Bundles...)
+	keys, err := verify.KeysOf(r.files, r.declared(t), pipeline.RoleHydrator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, proven, err := verify.Entry(t.Context(), e, keys, r.ref); err != nil || !proven || len(got.Statements) != 2 {
+		t.Errorf("%d statements count, proven %v, %v", len(got.Statements), proven, err)
+	}
 }
 
 // A failure to read is an error.
