@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"errors"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,7 +89,7 @@ func TestRepairKilled(t *testing.T) {
 			for at := 1; ; at++ {
 				cmd := exec.Command(bin, "repair", "--apply", "staging")
 				cmd.Dir, cmd.Env = w.path("gitops"), w.env
-				var empty http.Handler = newOlareg(t, referrers)
+				empty := newOlareg(t, referrers)
 				k.set(empty, at, func() { _ = cmd.Process.Kill() })
 				err := cmd.Run()
 				var killed *exec.ExitError
