@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
@@ -25,22 +27,32 @@ type review struct {
 	facts    policy.Reviewed
 }
 
-// returns adds to the facts that the stage was rolled back from a release, and what was counted for it before.
+// returns adds to the facts that the stage was rolled back from a release, and what was counted for it before. A new beginning that
+// held the release knows no more of that than its own time.
 func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Facts) error {
 	passage, err := r.passage(ctx, s, l, nil)
-	if err != nil || !passage.RolledBack {
+	if err != nil {
 		return err
 	}
-	f.RolledBack = passage.Since
+	if passage.RolledBack {
+		f.RolledBack = passage.Since
+	}
+	var spent []digest.Digest
 	for p, err := range r.recent(ctx, s, l) {
 		if err != nil {
 			return err
 		}
+		if holds(p, l.ReleaseID, "", false) && p.Time.After(f.RolledBack) {
+			f.RolledBack = p.Time
+		}
 		for _, c := range p.Checks {
 			if p.To.Release == l.ReleaseID {
-				f.Spent = append(f.Spent, c.Evidence...)
+				spent = append(spent, c.Evidence...)
 			}
 		}
+	}
+	if passage.RolledBack {
+		f.Spent = spent
 	}
 	return nil
 }

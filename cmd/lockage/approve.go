@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -230,9 +232,33 @@ func (t *target) unspent(ctx context.Context) (func(same func(sign.Verified) boo
 			spent = append(spent, record.Checks[i].Evidence...)
 		}
 	}
+	held, err := t.held(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return func(same func(sign.Verified) bool) func(sign.Verified) bool {
-		return func(v sign.Verified) bool { return same(v) && !slices.Contains(spent, v.Bundle().Digest()) }
+		return func(v sign.Verified) bool { return !held && same(v) && !slices.Contains(spent, v.Bundle().Digest()) }
 	}, nil
+}
+
+// held reports whether a new beginning holds the release, and nobody promoted the artifact since: nothing that was given before counts.
+func (t *target) held(ctx context.Context) (bool, error) {
+	if !live.Promotes(t.declared) {
+		return false, nil
+	}
+	s, err := t.open(ctx, t.request.Pipeline, t.request.Stage)
+	if err != nil {
+		return false, err
+	}
+	for p, err := range live.History(ctx, s) {
+		if errors.Is(err, live.ErrBroken) || err == nil && p.To.Digest == t.desc.Digest {
+			return false, nil
+		}
+		if err != nil || slices.ContainsFunc(p.Holds, func(h predicate.Artifact) bool { return h.Release == t.lock.ReleaseID }) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // warnUnneeded warns of an approval that no gate waits for.
