@@ -110,7 +110,7 @@ func (c *claims) registry(ctx context.Context, others []digest.Digest) (highest 
 			return 0, err
 		}
 		c.all = append(c.all, c.claimed(artifact, bundles)...)
-		for _, p := range c.Stage.proven(artifact, bundles) {
+		for _, p := range c.proven(artifact, bundles) {
 			highest = max(highest, p.Sequence)
 		}
 	}
