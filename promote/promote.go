@@ -5,7 +5,8 @@
 //  1. The candidate is what the ledger has of the release, whatever the registry's tag names; everything after works on its
 //     digest.
 //  2. The artifact is verified as `lockage verify` does, by the policy ref and the statements in the ledger.
-//  3. Order: verified records show that the release was live in the stages before, and was not rolled back there.
+//  3. Order: verified records show that the release was live in the stages before, and was not rolled back there; and that with the
+//     content that it has there beside the candidate, at one GitOps commit.
 //  4. All gates are judged, even after one that does not pass.
 //     If people review a stage, the first gate is [GateReview]; if promotion merges, the commit that they approved becomes
 //     a parent of the live ref's. If people merge, an artifact that the stage branch shows below others counts only if

@@ -41,18 +41,9 @@ type run struct {
 // after the other, since what is promoted to one stage may be ready for the next.
 func start(ctx context.Context, o Options, do func(*run, context.Context, *stage) error) ([]Result, error) {
 	r := &run{Options: o}
+	var pipelines []*pipeline.Pipeline
 	var err error
-	if r.policyRef, err = o.Workspace.Policy(ctx, o.PolicyRef, o.Warn); err != nil {
-		return nil, err
-	}
-	if r.files, err = r.policyRef.Files(ctx); err != nil {
-		return nil, err
-	}
-	pipelines, err := o.Workspace.Pipelines(r.files, o.Files)
-	if err != nil {
-		return nil, err
-	}
-	if err := pipeline.CheckStages(pipelines, o.Stages); err != nil {
+	if r.policyRef, r.files, pipelines, err = o.Trusted(ctx, o.Stages); err != nil {
 		return nil, err
 	}
 	stages := selectStages(pipelines, o.Stages, o.Ready)

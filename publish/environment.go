@@ -45,6 +45,23 @@ func Configurationf(format string, args ...any) error {
 	return &ConfigurationError{fmt.Errorf(format, args...)}
 }
 
+// Trusted reads what is declared at the tip of the policy ref, and makes sure that the named stages are.
+func (e Environment) Trusted(ctx context.Context, stages []string) (*workspace.Policy, fs.FS, []*pipeline.Pipeline, error) {
+	ref, err := e.Workspace.Policy(ctx, e.PolicyRef, e.Warn)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	files, err := ref.Files(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	pipelines, err := e.Workspace.Pipelines(files, e.Files)
+	if err == nil {
+		err = pipeline.CheckStages(pipelines, stages)
+	}
+	return ref, files, pipelines, err
+}
+
 // Signer opens the private key of a role, hydrator or promoter, for a stage. The key must be the first that trusted trusts, the
 // role's identity: nobody would accept what another one signs, nor what one signs that was put away.
 func (e Environment) Signer(ctx context.Context, declared pipeline.Expanded, role string, trusted *sign.Verifier) (sign.Signer, error) {

@@ -230,11 +230,11 @@ func (w *Workspace) Publication(ctx context.Context, p *Policy, rev string) (str
 	}
 	commit, err := w.Repository.Resolve(ctx, rev)
 	if err != nil {
-		return "", selectionf("--at %s: %w", rev, err)
+		return "", selectionf("commit %s: %w", rev, err)
 	}
 	_, on, err := p.firstParents(ctx, commit)
 	if err == nil && !on {
-		err = fmt.Errorf("commit %.12s is %w %s, but for inside a merged branch or not at all: nothing is published from it; --at takes a commit of `git log --first-parent`",
+		err = fmt.Errorf("commit %.12s is %w %s, but for inside a merged branch or not at all: nothing is published from it; name a commit of `git log --first-parent`",
 			commit, ErrOffPolicy, p.name)
 	}
 	return string(commit), err

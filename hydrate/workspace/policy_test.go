@@ -258,7 +258,7 @@ func TestPublication(t *testing.T) {
 	}
 	w := open(t, h.checkout)
 	_, err := w.Publication(t.Context(), policy(t, w), "absent")
-	requireSelection(t, err, "--at absent")
+	requireSelection(t, err, "commit absent")
 }
 
 // The right to push tags is not the right to push the branch.

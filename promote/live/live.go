@@ -25,8 +25,8 @@
 //
 // A record of the action carried names the place and the name that the stage had before an edit of its pipeline file, and the
 // commit of the newest promotion there: the chain goes on from that commit, which is among the ancestors of the record's own. A
-// stage that has no such record yet is [ErrMoved]. A record of the action restarted is a new beginning that a person asked for. It may follow nothing, and make nothing
-// live: [State.Anew].
+// stage that has no such record yet is [ErrMoved]. A record of the action restarted is a new beginning that a person asked for. It
+// may follow nothing, and make nothing live: [State.Anew].
 //
 // # The witness
 //

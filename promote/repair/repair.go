@@ -87,18 +87,9 @@ var ErrLost = errors.New("cannot be put back")
 // order of the pipelines, and of their stages' graph.
 func Stages(ctx context.Context, o Options) ([]Result, error) {
 	r := &run{Options: o}
+	var pipelines []*pipeline.Pipeline
 	var err error
-	if r.policyRef, err = o.Workspace.Policy(ctx, o.PolicyRef, o.Warn); err != nil {
-		return nil, err
-	}
-	if r.files, err = r.policyRef.Files(ctx); err != nil {
-		return nil, err
-	}
-	pipelines, err := o.Workspace.Pipelines(r.files, o.Files)
-	if err != nil {
-		return nil, err
-	}
-	if err := pipeline.CheckStages(pipelines, o.Stages); err != nil {
+	if r.policyRef, r.files, pipelines, err = o.Trusted(ctx, o.Stages); err != nil {
 		return nil, err
 	}
 	var stages []*stage
