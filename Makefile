@@ -18,9 +18,17 @@ BENCH ?= .
 # No test measures time: this bounds a test that never ends, on a slow or busy machine too.
 TIMEOUT ?= 60m
 
-# All packages but the command and what only drives it are tested under the race detector; `make race` tests these too.
-DRIVERS = %/cmd/lockage %/internal/demo %/internal/e2e %/internal/model
-RACED = $(filter-out $(DRIVERS),$(shell go list ./...))
+# `make race` tests all under the race detector, which makes tests take many times as long; `make test` all but the command and what
+# only drives it, the packages that start no goroutine, whose shared values are raced where others use them at once, and the renderers,
+# but for what their tests of that name do at once.
+SEQUENTIAL = hydrate hydrate/diff hydrate/helm/engine hydrate/lock hydrate/pipeline hydrate/schema \
+	internal/architecture internal/bounded internal/cachefile internal/loopback internal/memfs internal/redact internal/retry \
+	internal/strictyaml internal/terminal policy policy/cel policy/policytest policy/rego
+RENDERERS = hydrate/helm hydrate/helm/chartrepo hydrate/kustomize
+PLAIN = cmd/lockage internal/demo internal/model $(RENDERERS) $(SEQUENTIAL)
+RACED = $(filter-out $(addprefix %/lockage/,internal/e2e $(PLAIN)),$(shell go list ./...))
+# A program with a race detector waits for a second at its end, unless that is set.
+RACE = CGO_ENABLED=1 GORACE=atexit_sleep_ms=10 go test -race -timeout $(TIMEOUT)
 
 .PHONY: build
 build: ## build bin/lockage (the default)
@@ -37,15 +45,16 @@ quick: ## vet, build and the fast tests, in less than two minutes with warm cach
 	go test -short -timeout $(TIMEOUT) ./...
 
 .PHONY: test
-test: ## vet, build without cgo, and test; all packages but the command under the race detector
+test: ## vet, build without cgo, and test; packages that do several things at once under the race detector
 	go vet ./...
 	go build ./...
-	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(RACED)
-	go test -timeout $(TIMEOUT) ./cmd/lockage ./internal/demo ./internal/model
+	$(RACE) -vet=off $(RACED)
+	$(RACE) -vet=off -run AtOnce $(addprefix ./,$(RENDERERS))
+	go test -vet=off -timeout $(TIMEOUT) $(addprefix ./,$(PLAIN))
 
 .PHONY: race
 race: ## every test under the race detector, the command's scripts too
-	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) ./...
+	$(RACE) ./...
 
 E2E = PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN)
 

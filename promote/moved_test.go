@@ -37,7 +37,7 @@ func (s *scene) retag(tag, target string) digest.Digest {
 	return desc.Digest
 }
 
-// The candidate's tag is moved to an artifact that nobody verified, before each request that follows on its resolution: what
+// The candidate's tag is moved to an artifact that nobody verified, before every ninth request that follows on its resolution: what
 // was verified is what is promoted, signed and tagged, or nothing is.
 func TestCandidateMoved(t *testing.T) {
 	t.Parallel()
@@ -46,7 +46,7 @@ func TestCandidateMoved(t *testing.T) {
 	s.must(promote.Promote, newer, "staging")
 	start := s.keep()
 	candidate := production + "." + newer
-	for at := 1; ; at += 5 {
+	for at := 1; ; at += 9 {
 		s.setBack(start)
 		wanted, err := s.tags().Resolve(t.Context(), candidate)
 		if err != nil {

@@ -14,7 +14,19 @@ func TestRefusedPushes(t *testing.T) {
 	s := newScene(t, true, mirrored+head)
 	release := s.releases[1]
 	s.must(promote.Promote, release, "staging")
-	for i := range 30 {
+	attached := func() int {
+		desc, err := s.tags().Resolve(t.Context(), production+"."+release)
+		if err != nil {
+			t.Fatal(err)
+		}
+		referrers, err := s.tags().Referrers(t.Context(), desc, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(referrers)
+	}
+	before := attached()
+	for i := range 2 {
 		s.faults.refuse("POST /gitops.git/git-receive-pack")
 		_, err := s.try(promote.Promote, release, production)
 		if err == nil || !strings.Contains(err.Error(), "live ref") {
@@ -22,6 +34,9 @@ func TestRefusedPushes(t *testing.T) {
 		}
 	}
 	s.faults.fail(0, "")
+	if after := attached(); before == 0 || after != before {
+		t.Errorf("%d statements were attached, and %d are", before, after)
+	}
 	s.must(promote.Promote, release, production)
 	if _, history := s.sound(production); len(history) != 1 {
 		t.Errorf("history %v", history)

@@ -102,9 +102,9 @@ func TestCadence(t *testing.T) {
 	newest := s.releases[1]
 	var promoted []string
 	for range 7 {
-		for range 4 {
+		for range 2 {
 			ready()
-			s.clock.add(10 * time.Minute)
+			s.clock.add(20 * time.Minute)
 		}
 		if _, history := s.sound(production); len(history) > len(promoted) {
 			promoted = append(promoted, history[0].Release)
@@ -120,9 +120,9 @@ func TestCadence(t *testing.T) {
 	}
 	_, history := s.sound("staging")
 	left := history[1].Release
-	for range 15 {
+	for range 7 {
 		ready()
-		s.clock.add(10 * time.Minute)
+		s.clock.add(25 * time.Minute)
 	}
 	state, history := s.sound("staging")
 	if state.Live.To.Release != newest {

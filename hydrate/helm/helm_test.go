@@ -322,8 +322,8 @@ func TestSchemaIsNotFetched(t *testing.T) {
 	}
 }
 
-// TestStagesDoNotMeet renders stages that enable different dependencies at once, and each again alone.
-func TestStagesDoNotMeet(t *testing.T) {
+// TestStagesAtOnce renders stages that enable different dependencies at once, and each again alone.
+func TestStagesAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := chartDir(t, "kitchen-sink")
 	shared, err := Renderer{}.Open(t.Context(), folder(os.DirFS(dir)))

@@ -277,7 +277,7 @@ func TestPrefetch(t *testing.T) {
 	}
 }
 
-func TestConcurrentBuilds(t *testing.T) {
+func TestBuildsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := readWorld(t, "kitchen-sink", strings.NewReplacer("$SOURCE", "https://github.com/acme/app", "$COMMIT", commit))
 	built := map[string]string{}

@@ -3,8 +3,10 @@
 package architecture
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -14,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -269,29 +272,38 @@ func TestHiddenState(t *testing.T) {
 	}
 }
 
-// load asks the go command for every package of the module and everything they import, tests aside.
+// load returns every package of the module and everything they import, tests aside.
 func load(t *testing.T) map[string]goPackage {
 	t.Helper()
+	packages, err := list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packages
+}
+
+// list asks the go command, once.
+var list = sync.OnceValues(func() (map[string]goPackage, error) {
 	cmd := exec.Command("go", "list", "-e", "-deps", "-json=ImportPath,Dir,Imports,TestImports,GoFiles,Error", module+"/...")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, stderr.String())
+		return nil, fmt.Errorf("go list: %w\n%s", err, stderr.String())
 	}
 	packages := make(map[string]goPackage)
-	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
 		var pkg goPackage
 		err := decoder.Decode(&pkg)
 		if errors.Is(err, io.EOF) {
-			return packages
+			return packages, nil
 		}
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		packages[pkg.ImportPath] = pkg
 	}
-}
+})
 
 // ours lists our packages, without the module's prefix, in order.
 func ours(packages map[string]goPackage) []string {

@@ -59,11 +59,12 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// Reading costs few requests, however long the history is.
-func TestReadIsCheap(t *testing.T) {
+// Reading costs few requests, however long the history is, and all of the history a few more: not some for each promotion.
+func TestReadsAreCheap(t *testing.T) {
 	t.Parallel()
+	const length = 16
 	s := newScene(t)
-	s.chain(12)
+	s.chain(length)
 	s.stage.Remote = s.remote()
 	s.registry.Forget()
 	s.read()
@@ -75,19 +76,12 @@ func TestReadIsCheap(t *testing.T) {
 	if got := s.stage.Remote.Stats().RoundTrips; got > 4 {
 		t.Errorf("%d requests of the forge", got)
 	}
-}
-
-// All of a history costs a few requests more, and not some for each promotion.
-func TestHistoryIsCheap(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	s.chain(30)
 	s.stage.Remote = s.remote()
-	if numbers, err := s.history(); err != nil || len(numbers) != 30 {
+	if numbers, err := s.history(); err != nil || len(numbers) != length {
 		t.Fatalf("history %v, %v", numbers, err)
 	}
 	if got := s.stage.Remote.Stats().RoundTrips; got > 12 {
-		t.Errorf("%d requests of the forge", got)
+		t.Errorf("%d requests of the forge for the history", got)
 	}
 }
 
