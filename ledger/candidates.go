@@ -106,9 +106,11 @@ func entryPath(stage, release string) string { return stage + "/" + entryName(re
 
 func entryName(release string) string { return release + entrySuffix }
 
-// Candidate names an entry.
+// Candidate names an entry, by its branch and what it is of. An entry of another pipeline or repository, which a pipeline file named
+// before it was changed, is none.
 type Candidate struct {
-	Branch, Stage, Release string
+	Branch string
+	sign.Claim
 }
 
 // Candidates are the candidates branches of one remote at their tips.
@@ -185,7 +187,7 @@ func (c *Candidates) Entry(ctx context.Context, w Candidate) (Entry, bool, error
 	if err != nil {
 		err = fmt.Errorf("%s on branch %s of %s: %w", entryPath(w.Stage, w.Release), w.Branch, c.remote, err)
 	}
-	return e, err == nil, err
+	return e, err == nil && e.Claim == w.Claim, err
 }
 
 func (c *Candidates) read(ctx context.Context, id git.Hash) (Entry, error) {

@@ -23,7 +23,7 @@ import (
 
 // nameOf names the entry of a change.
 func nameOf(c ledger.Change) ledger.Candidate {
-	return ledger.Candidate{Branch: "candidates/" + c.Pipeline, Stage: c.Stage, Release: c.Release}
+	return ledger.Candidate{Branch: "candidates/" + c.Pipeline, Claim: c.Claim}
 }
 
 // candidate is the entry that the ledger has in the place of a change's.

@@ -85,7 +85,10 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 	}
 	if was != nil {
 		request.Statements = was.Statements.Bundles
-		request.Former = func(ctx context.Context) ([]sign.Claim, error) { return r.formerNames(ctx, s) }
+		request.Former = func(ctx context.Context, artifact digest.Digest) ([]sign.Claim, error) {
+			names, err := live.FormerNames(r.chain(ctx, s).first(maxLookback), artifact)
+			return names, denied(err)
+		}
 	} else {
 		request.Reference = oci.CandidateTag(s.stage.Name, f.ReleaseID)
 		request.Candidates, request.Name = s.candidates, verify.NameOf(j.declared, f.ReleaseID)
@@ -97,20 +100,6 @@ func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact diges
 		j.artifact.Content = j.examined.Tree.ContentDigest()
 	}
 	return j, nil
-}
-
-// formerNames returns the names under which the stage's history was carried over.
-func (r *run) formerNames(ctx context.Context, s *stage) ([]sign.Claim, error) {
-	var names []sign.Claim
-	for p, err := range r.chain(ctx, s).first(maxLookback) {
-		if err != nil {
-			return nil, denied(err)
-		}
-		if p.Carried != nil {
-			names = append(names, p.Carried.Claim)
-		}
-	}
-	return names, nil
 }
 
 // judgeGates judges order and gates.

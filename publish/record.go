@@ -46,7 +46,7 @@ func wanted(stages []*stage) []ledger.Candidate {
 
 // candidate names the stage's entry.
 func (s *stage) candidate() ledger.Candidate {
-	return ledger.Candidate{Branch: s.Declared.Ledger.Candidates, Stage: s.Name, Release: s.Lock.ReleaseID}
+	return ledger.Candidate{Branch: s.Declared.Ledger.Candidates, Claim: s.claim}
 }
 
 // record writes the entries of the stages to the ledger and, in the same push, their branches. Branches in another repository

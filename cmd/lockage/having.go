@@ -14,6 +14,7 @@ import (
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
 )
 
 // having finds the artifacts that a digest means, in all stages.
@@ -44,18 +45,39 @@ func (d declaration) having(ctx context.Context, bare digest.Digest, q verify.Qu
 	return subjects, nil
 }
 
-// request asks for an artifact that was found: what was promoted must be on the live ref, and a candidate in the ledger.
+// request asks for an artifact that was found: a candidate must be in the ledger. What was promoted is proven by what its promotion
+// recorded, or the ledger has, and must be on the live ref, unless that was another one then.
 func (d declaration) request(f live.Found) (verify.Request, error) {
 	r, err := verify.CandidateOf(f.Pipeline, f.Declared.Stage, f.Release, d.client)
-	if len(f.Promotions) > 0 {
-		at := f.Declared.LiveRef()
-		r.Live = ledger.Place{Branch: at.Branch, Path: at.Path}
-		if f.Entry == nil {
-			r.Reference, r.WithoutMirror = f.Digest.String(), true
-			r.Statements = f.Promotions[0].Statements.Bundles
-		}
+	if err != nil || len(f.Promotions) == 0 {
+		return r, err
 	}
-	return r, err
+	r.Reference, r.WithoutMirror = f.Digest.String(), true
+	r.Statements = f.Promotions[0].Statements.Bundles
+	if f.Entry != nil {
+		r.Statements = slices.Concat(r.Statements, f.Entry.Bundles)
+	}
+	if at := f.Declared.LiveRef(); !f.Carried {
+		r.Live = ledger.Place{Branch: at.Branch, Path: at.Path}
+	}
+	return r, nil
+}
+
+// former returns the names that a stage had when an artifact was live there. A history that is not proven has none.
+func (d declaration) former(ctx context.Context, r verify.Request, artifact digest.Digest) ([]sign.Claim, error) {
+	declared, _, err := d.expand(r.Pipeline, r.Stage)
+	if err != nil || !live.Promotes(declared) {
+		return nil, err
+	}
+	s, err := live.Open(ctx, d.files, d.policyRef, declared, d.client, d.workspace.Repository)
+	if err != nil {
+		return nil, err
+	}
+	names, err := live.FormerNames(live.History(ctx, s), artifact)
+	if errors.Is(err, live.ErrBroken) {
+		return nil, nil
+	}
+	return names, err
 }
 
 // uses describes what a stage has or had an artifact as, for people.

@@ -19,6 +19,7 @@ import (
 	"github.com/lockage/lockage/promote/sides"
 	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/publish/rebuild"
+	"github.com/lockage/lockage/sign"
 )
 
 type verifyResults []verify.Report
@@ -61,9 +62,10 @@ names the artifact must have exactly its files; verify lists the files that diff
 
 STAGE means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
 branch:NAME means what a stage branch shows at its head, for all stages that share it or for the one in --stage.
-live:STAGE means what is live, which the live ref must show bit for bit.
+live:STAGE means what is live, which the live ref must show bit for bit, whatever the stage branch shows.
 DIGEST, sha256:<64 hex>, means the artifact of that digest, or all artifacts of releases with that image, in every stage that
-has it as its candidate or had it live.
+has it as its candidate or had it live. What was live verifies by what its promotion recorded, and under the name that the
+stage had then.
 
 For STAGE, live:STAGE and the stage's own tag, REPOSITORY:STAGE, the tag must name the artifact that was promoted last,
 according to the promoter's record on the live ref. With --identity NAME, that identity of the pipeline file must have
@@ -122,6 +124,9 @@ func (a *app) verify(ctx context.Context, f verifyFlags) error {
 	for _, s := range subjects {
 		s.Request = d.complete(s.Request)
 		s.Identities = f.identities
+		s.Former = func(ctx context.Context, artifact digest.Digest) ([]sign.Claim, error) {
+			return d.former(ctx, s.Request, artifact)
+		}
 		report, err := a.examine(ctx, d, s, f.rebuild)
 		if err != nil {
 			errs = append(errs, err)
@@ -252,6 +257,7 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 			r.Reference, r.Live = state.Live.To.Digest.String(), ledger.Place{Branch: at.Branch, Path: at.Path}
 			r.Release = cmp.Or(q.Release, state.Live.To.Release)
 		}
+		r.WithoutMirror = state.Live != nil && r.Candidates == nil // the stage branch shows candidates
 		subjects = append(subjects, subject{Request: r, live: check})
 	}
 	return subjects, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
 )
 
 // CandidateOf makes a request for the candidate of a release, which [ReadCandidates] completes.
@@ -29,7 +30,8 @@ func (r *Request) isCandidate() bool {
 
 // NameOf names the entry of a release for a declared stage.
 func NameOf(declared pipeline.Expanded, release string) ledger.Candidate {
-	return ledger.Candidate{Branch: declared.Ledger.Candidates, Stage: declared.Stage, Release: release}
+	claim := sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Release: release, Repository: declared.Repository}
+	return ledger.Candidate{Branch: declared.Ledger.Candidates, Claim: claim}
 }
 
 // ReadCandidates reads what the ledgers have of the candidates that requests ask for, with as few requests as for one of them.

@@ -204,7 +204,7 @@ func (s *scene) publish(h *hydration) ocispec.Descriptor {
 // record writes an entry to the ledger.
 func (s *scene) record(e ledger.Entry) {
 	s.t.Helper()
-	name := verify.NameOf(pipeline.Expanded{Stage: e.Stage, Ledger: pipeline.Ledger{Candidates: "candidates/" + e.Pipeline}}, e.Release)
+	name := ledger.Candidate{Branch: "candidates/" + e.Pipeline, Claim: e.Claim}
 	change := ledger.Change{Artifact: e.Artifact, Hydration: &ledger.Hydration{
 		Candidates: name.Branch, Entry: e,
 		Stays: func(context.Context, ledger.Entry) (bool, error) { return false, nil },

@@ -55,9 +55,9 @@ type Request struct {
 	Name       ledger.Candidate // of its entry
 	// Statements are those of the hydrator, if a promotion has recorded them; nil to read the registry's.
 	Statements []sign.Bundle
-	// Former returns names under which the stage's artifacts were signed before its pipeline file was changed: one of them will do,
-	// if the artifact is not signed under today's. Nil for none.
-	Former    func(context.Context) ([]sign.Claim, error)
+	// Former returns names that the stage had when an artifact was live there, before its pipeline file was changed: one of them
+	// will do, if the artifact is not signed under today's. Nil for none.
+	Former    func(context.Context, digest.Digest) ([]sign.Claim, error)
 	Files     fs.FS // of the GitOps repository at the policy ref
 	PolicyRef PolicyRef
 	Remotes   Remotes // of stage branches
@@ -155,9 +155,11 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		return nil, err
 	}
 	if r.Former != nil && !signedBy(claim, ev.Hydration) {
+		today := claim
 		if claim, ev.Hydration, err = e.formerly(ctx, r, desc, hydrator, claim, ev.Hydration); err != nil {
 			return nil, err
 		}
+		r.WithoutMirror = r.WithoutMirror || claim != today
 	}
 	e.Hydration, e.GitOpsCommit = ev.Hydration, gitOpsCommit(ev.Hydration)
 	expected := Expect(file, claim)
@@ -182,7 +184,7 @@ func signedBy(claim sign.Claim, h policy.Hydration) bool {
 
 // formerly returns the former name under which an artifact is signed, and what the hydrator said; the given ones if none is.
 func (e *Examined) formerly(ctx context.Context, r Request, desc ocispec.Descriptor, hydrator Keys, claim sign.Claim, h policy.Hydration) (sign.Claim, policy.Hydration, error) {
-	names, err := r.Former(ctx)
+	names, err := r.Former(ctx, desc.Digest)
 	if err != nil {
 		return claim, h, err
 	}

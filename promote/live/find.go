@@ -27,6 +27,7 @@ type Found struct {
 	Entry      *ledger.Entry // if it is the candidate of the release; not proven
 	Promotions []Promotion   // of it to the stage, the newest first
 	Starts     []time.Time   // of each of them, see [Starts]
+	Carried    bool          // the history was carried over since the newest of them
 }
 
 // finder looks for a digest in what the policy ref declares.
@@ -100,12 +101,14 @@ func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (
 	if err == nil && Promotes(declared) {
 		var promotions []Promotion
 		promotions, err = f.promotions(ctx, declared)
-		starts := Starts(promotions, f.now)
+		starts, carried := Starts(promotions, f.now), false
 		for i, t := range promotions {
 			if t.To.Digest == f.digest || f.locked(p, t.To.Release) {
 				of := get(t.To.Release, t.To.Digest)
+				of.Carried = of.Carried || carried && of.Promotions == nil
 				of.Promotions, of.Starts = append(of.Promotions, t), append(of.Starts, starts[i])
 			}
+			carried = carried || t.Carried != nil
 		}
 	}
 	all := make([]Found, len(found))
@@ -128,7 +131,7 @@ func (f finder) candidates(ctx context.Context, declared pipeline.Expanded, visi
 		return err
 	}
 	branch := declared.Ledger.Candidates
-	candidates, err := ledger.ReadCandidates(ctx, remote, ledger.Candidate{Branch: branch, Stage: declared.Stage})
+	candidates, err := ledger.ReadCandidates(ctx, remote, verify.NameOf(declared, ""))
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
 )
 
 // History yields all promotions of a stage, the newest first, each verified before it is yielded. An error is yielded last;
@@ -28,6 +31,25 @@ func History(ctx context.Context, s Stage) iter.Seq2[Promotion, error] {
 			yield(Promotion{}, err)
 		}
 	}
+}
+
+// FormerNames returns the names that a stage had when an artifact was live there, other than today's, by its promotions, the newest
+// first: what was never live there has none.
+func FormerNames(history iter.Seq2[Promotion, error], artifact digest.Digest) ([]sign.Claim, error) {
+	var names []sign.Claim
+	since := 0 // that many of them, the artifact was live
+	for p, err := range history {
+		if err != nil {
+			return nil, err
+		}
+		if p.Carried != nil {
+			names = append(names, p.Carried.Claim)
+		}
+		if p.To.Digest == artifact {
+			since = len(names)
+		}
+	}
+	return names[:since], nil
 }
 
 // Spans returns when what was live, the oldest first, of promotions in a row, the newest first. The record of another content
