@@ -57,13 +57,16 @@ race: ## every test under the race detector, the command's scripts too
 	$(RACE) ./...
 
 E2E = PATH="$$tools:$$PATH" LOCKAGE_E2E=1 LOCKAGE_BIN=$(CURDIR)/$(BIN)
+# The tests of renderers that upstream judges.
+JUDGED = $(shell sed -nE 's/^func (Test[A-Za-z]*).*/\1/p' hydrate/*/*upstream_test.go | paste -s -d '|' -)
 
 .PHONY: e2e
 e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize, registry and Chromium
 	internal/e2e/browser.sh >/dev/null
 	tools=$$(internal/e2e/tools.sh $(JUDGES)) && \
-	$(E2E) LOCKAGE_HELM="$$tools/helm" LOCKAGE_HELM4="$$tools/helm4" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
-		go test -count=1 -timeout $(TIMEOUT) ./internal/e2e/... ./hydrate/helm/... ./hydrate/kustomize/...
+	$(E2E) go test -count=1 -timeout $(TIMEOUT) ./internal/e2e && \
+	LOCKAGE_E2E=1 LOCKAGE_HELM="$$tools/helm" LOCKAGE_HELM4="$$tools/helm4" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
+		go test -count=1 -timeout $(TIMEOUT) -run '^($(JUDGED))$$' ./hydrate/helm ./hydrate/kustomize
 
 .PHONY: soak
 soak: build ## what takes hours: crashes at each write, ten thousand random histories, each check taken out, mutated plans, long fuzzing

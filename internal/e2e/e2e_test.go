@@ -8,12 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/olareg/olareg"
+	"github.com/olareg/olareg/config"
 
 	"github.com/lockage/lockage/internal/testworld"
 )
@@ -51,6 +55,17 @@ var registries = []struct {
 func startOlareg(t *testing.T) string {
 	t.Helper()
 	return testworld.Serve(t, newOlareg(t, true)).Host
+}
+
+// newOlareg returns an empty registry.
+func newOlareg(t *testing.T, referrers bool) http.Handler {
+	t.Helper()
+	deletes := true
+	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
+	conf.API.DeleteEnabled, conf.API.Referrer.Enabled = &deletes, &referrers
+	registry := olareg.New(conf)
+	t.Cleanup(func() { _ = registry.Close() })
+	return registry
 }
 
 // eventually polls what other programs do in their own time. There is no limit but that of `go test`: how long they take depends

@@ -92,6 +92,16 @@ func (c *distribution) collect() (manifests, blobs int) {
 	return strings.Count(string(out), "manifest eligible for deletion: "), strings.Count(string(out), "blob eligible for deletion: ")
 }
 
+// release finds the candidate's tag among a stage's tags: git-<commit>.
+func release(stage hydrated) string {
+	for _, tag := range stage.Tags {
+		if _, found, ok := strings.Cut(tag, ".git-"); ok {
+			return "git-" + found
+		}
+	}
+	return ""
+}
+
 // shownHistory is what these tests read of `history -o json`.
 type shownHistory struct {
 	Results []struct {

@@ -26,7 +26,7 @@ func TestJudges(t *testing.T) {
 	for _, kind := range registries {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, bin, kind.start(t))
+			w := newWorldOf(t, bin, kind.start(t), encryptedKey)
 			stages := w.hydrate()
 			if len(stages) != 4 {
 				t.Fatalf("the demo has four stages, hydrated were %+v", stages)

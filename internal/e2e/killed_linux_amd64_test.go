@@ -158,22 +158,34 @@ func (m *mortal) keep() string {
 
 func (m *mortal) setBack(kept string) {
 	m.t.Helper()
-	for _, name := range []string{"gitops.git", "registry", "store/docker", "layout"} {
-		if err := os.RemoveAll(filepath.Join(m.state, name)); err != nil {
-			m.t.Fatal(err)
-		}
-	}
+	m.lose("gitops.git")
+	m.lose(artifacts...)
 	m.copyState(kept, m.state)
 	m.open()
 }
 
+// artifacts are the folders of a state that hold images and artifacts.
+var artifacts = []string{"registry", "store/docker", "layout"}
+
+// lose removes folders of the state.
+func (m *mortal) lose(names ...string) {
+	m.t.Helper()
+	for _, name := range names {
+		if err := os.RemoveAll(filepath.Join(m.state, name)); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
 func (m *mortal) copyState(from, to string) {
 	m.t.Helper()
-	for _, name := range []string{"gitops.git", "registry", "store/docker", "layout"} {
+	for _, name := range append([]string{"gitops.git"}, artifacts...) {
 		if _, err := os.Stat(filepath.Join(from, name)); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		copyAll(m.t, filepath.Join(from, name), filepath.Join(to, name))
+		if err := os.CopyFS(filepath.Join(to, name), os.DirFS(filepath.Join(from, name))); err != nil {
+			m.t.Fatal(err)
+		}
 	}
 }
 
@@ -319,29 +331,35 @@ func lags(verdict string) bool {
 	return failures == 1 && strings.Contains(verdict, "\n  fail  live ")
 }
 
-// TestKilled kills hydrate, promote and rollback before each of their writes: requests that write to registry and Git server, each
-// branch of a push that is not atomic, and each file of a layout folder. Whatever a tag names is signed at any time, and the next
-// run ends where an undisturbed one does. Without LOCKAGE_SOAK=1 each combination takes another eighth of the writes, and all pushes.
+// TestKilled kills hydrate, promote, rollback, and the repair of an empty registry before each of their writes: requests that write to
+// registry and Git server, each branch of a push that is not atomic, and each file of a layout folder. Whatever a tag names is signed at
+// any time, and the next run ends where an undisturbed one does. Without LOCKAGE_SOAK=1 each kind of registry takes another sixth of the
+// writes (of a repair, which has most, another eighteenth), and all pushes, to a Git server of one kind.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	bin := requireE2E(t)
-	every := 8
-	if os.Getenv("LOCKAGE_SOAK") == "1" {
-		every = 1
+	every, repairs, soak := 6, 18, os.Getenv("LOCKAGE_SOAK") == "1"
+	if soak {
+		every, repairs = 1, 1
 	}
 	for i, kind := range []string{"distribution", "olareg", "layout"} {
-		for j, atomic := range []bool{true, false} {
+		for _, atomic := range []bool{true, false} {
+			if !soak && atomic == (kind == "olareg") {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/atomic=%t", kind, atomic), func(t *testing.T) {
 				t.Parallel()
 				m := newMortal(t, bin, kind, atomic)
 				first := "git-" + strings.TrimSpace(m.command("source", "git", "rev-parse", "HEAD"))
-				offset := 2*i + j
-				m.enumerate(atomic, every, offset, first, "hydrate", "staging")
-				m.enumerate(atomic, every, offset, first, "promote", "staging")
+				m.enumerate(atomic, every, 2*i, first, "hydrate", "staging")
+				m.enumerate(atomic, every, 2*i, first, "promote", "staging")
 				second := m.release()
 				m.command("gitops", m.bin, "hydrate", "staging")
 				m.command("gitops", m.bin, "promote", "staging", "--release", second)
-				m.enumerate(atomic, every, offset, first, "rollback", "staging", "--to", first)
+				m.enumerate(atomic, every, 2*i, first, "rollback", "staging", "--to", first)
+				m.lose(artifacts...)
+				m.open()
+				m.enumerate(atomic, repairs, 2*i, first, "repair", "--apply", "staging")
 			})
 		}
 	}

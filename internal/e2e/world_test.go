@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/internal/demo"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -28,10 +29,19 @@ type hydrated struct {
 	Objects                                                int
 }
 
-const password = "correct-horse" // of all keys
+const password = "correct-horse" // of all keys that are encrypted
+
+// encryptedKey makes a key as `keys generate` does. Opening it takes a third of a second.
+func encryptedKey() (sign.KeyPair, error) { return sign.GenerateKeyPair([]byte(password)) }
 
 // newWorld makes the demo's repositories, keys, image and lock.
 func newWorld(t *testing.T, bin, registry string) *world {
+	t.Helper()
+	return newWorldOf(t, bin, registry, testworld.KeyPair)
+}
+
+// newWorldOf is newWorld with keys of a kind.
+func newWorldOf(t *testing.T, bin, registry string, newKey func() (sign.KeyPair, error)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), bin: bin, registry: registry}
 	home := w.path("home")
@@ -42,8 +52,7 @@ func newWorld(t *testing.T, bin, registry string) *world {
 		"COSIGN_PASSWORD=" + password,
 	}
 	setup, err := demo.Prepare(t.Context(), w.dir, demo.Options{
-		Registry: registry, Now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
-		NewKey: func() (sign.KeyPair, error) { return sign.GenerateKeyPair([]byte(password)) },
+		Registry: registry, Now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC), NewKey: newKey,
 	})
 	if err != nil {
 		t.Fatal(err)
