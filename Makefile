@@ -89,6 +89,12 @@ fleet: build ## measure thirty stages of the chart in CHART=DIR (with VALUES=FIL
 	tools=$$(internal/e2e/tools.sh helm) && LOCKAGE_HELM="$$tools/helm" LOCKAGE_BIN=$(CURDIR)/$(BIN) LOCKAGE_CHART=$(CHART) LOCKAGE_VALUES=$(VALUES) \
 		go test -count=1 -timeout $(TIMEOUT) -v -run TestFleet ./internal/e2e
 
+COMPARE ?= -stages 3,30
+.PHONY: bench-compare
+bench-compare: build ## measure a release beside a shell pipeline of upstream's programs, also with the chart in CHART=DIR; COMPARE='-stages 300 -runs 3'
+	tools=$$(internal/e2e/tools.sh $(JUDGES) conftest oras) && $(E2E) LOCKAGE_COMPARE=1 LOCKAGE_CHART=$(CHART) LOCKAGE_VALUES=$(VALUES) LOCKAGE_SECRETS=$(SECRETS) \
+		go test -count=1 -timeout 12h -v -run TestCompare ./internal/e2e -args $(COMPARE)
+
 # The linter's cache holds the paths of the checkout that filled it, and looks for exclusions there: one a checkout.
 .PHONY: lint
 lint: ## gofmt, go vet, module files, golangci-lint

@@ -25,20 +25,24 @@ type distribution struct {
 
 func newDistribution(t *testing.T) *distribution {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	c := &distribution{t: t, addr: listener.Addr().String(), conf: filepath.Join(dir, "config.yml")}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	c := &distribution{t: t, addr: freeAddress(t), conf: filepath.Join(dir, "config.yml")}
 	write(t, c.conf, "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+filepath.Join(dir, "store")+
 		"}, delete: {enabled: true}}\nhttp: {addr: "+c.addr+"}\n")
 	c.start()
 	t.Cleanup(c.stop)
 	return c
+}
+
+// freeAddress returns an address on loopback on which nothing listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 func (c *distribution) start() {

@@ -85,14 +85,7 @@ func gitea(t *testing.T) *giteaServer {
 		}
 		program = reachable
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	_, port, _ := net.SplitHostPort(freeAddress(t))
 	home := filepath.Join(dir, "home")
 	conf := filepath.Join(home, "app.ini")
 	write(t, conf, giteaConf(home, account.Username, port))

@@ -12,11 +12,13 @@ version() { go list -m -f '{{.Version}}' "$1"; }
 
 package() {
 	case $1 in
+	conftest) echo "github.com/open-policy-agent/conftest@v0.71.1" ;;
 	cosign) echo "github.com/sigstore/cosign/v2/cmd/cosign@$(version github.com/sigstore/cosign/v2)" ;;
 	crane) echo "github.com/google/go-containerregistry/cmd/crane@$(version github.com/google/go-containerregistry)" ;;
 	gitea) echo "code.gitea.io/gitea@v1.26.0" ;; # built by gitea.sh; newer ones need a newer Go
 	helm) echo "helm.sh/helm/v3/cmd/helm@$(version helm.sh/helm/v3)" ;;
 	helm4) echo "helm.sh/helm/v4/cmd/helm@$(version helm.sh/helm/v4)" ;;
+	oras) echo "oras.land/oras/cmd/oras@v1.3.6" ;;
 	registry) echo "github.com/distribution/distribution/v3/cmd/registry@v3.1.2" ;;
 	kustomize) echo "sigs.k8s.io/kustomize/kustomize/v5@v5.8.2" ;;
 	golangci-lint) echo "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2" ;;
