@@ -70,6 +70,7 @@ e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, ku
 
 .PHONY: soak
 soak: build ## what takes hours: crashes at each write, ten thousand random histories, each check taken out, mutated plans, long fuzzing
+	go mod verify
 	LOCKAGE_SOAK=1 go test -count=1 -timeout 12h -run TestFaults ./promote
 	tools=$$(internal/e2e/tools.sh $(JUDGES)) && $(E2E) LOCKAGE_SOAK=1 go test -count=1 -timeout 12h -run TestKilled ./internal/e2e
 	go test -count=1 -timeout 12h -run TestHistories ./internal/model -args -histories 10000 -moves 20
@@ -95,15 +96,13 @@ bench-compare: build ## measure a release beside a shell pipeline of upstream's 
 	tools=$$(internal/e2e/tools.sh $(JUDGES) conftest oras) && $(E2E) LOCKAGE_COMPARE=1 LOCKAGE_CHART=$(CHART) LOCKAGE_VALUES=$(VALUES) LOCKAGE_SECRETS=$(SECRETS) \
 		go test -count=1 -timeout 12h -v -run TestCompare ./internal/e2e -args $(COMPARE)
 
-# The linter's cache holds the paths of the checkout that filled it, and looks for exclusions there: one a checkout.
+# The linter's cache holds the paths of the checkout that filled it, and looks for exclusions there: one for each path of a checkout.
 .PHONY: lint
-lint: ## gofmt, go vet, module files, golangci-lint
+lint: ## gofmt, module files, golangci-lint with go vet
 	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 		if [ -n "$$out" ]; then echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; fi
-	go vet ./...
 	go mod tidy -diff
-	go mod verify
-	tools=$$(internal/e2e/tools.sh golangci-lint) && GOLANGCI_LINT_CACHE=$(CURDIR)/bin/lint "$$tools/golangci-lint" run ./...
+	tools=$$(internal/e2e/tools.sh golangci-lint) && GOLANGCI_LINT_CACHE="$${tools%/bin}/lint$(CURDIR)" "$$tools/golangci-lint" run ./...
 
 .PHONY: demo
 demo: build ## build, then run the whole flow on a local registry and local repositories
