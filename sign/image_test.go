@@ -203,7 +203,7 @@ func TestSignImageSurvivesOverwriting(t *testing.T) {
 	}
 }
 
-func TestSignImageConcurrently(t *testing.T) {
+func TestSignImageAtOnce(t *testing.T) {
 	t.Parallel()
 	store, subject := newMemory(), artifact("a")
 	keys := map[string]*Key{"a": newKey(t), "b": newKey(t)}

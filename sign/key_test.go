@@ -251,7 +251,7 @@ func TestPasswordFromEnv(t *testing.T) {
 	}
 }
 
-func TestKeyringOpensOnce(t *testing.T) {
+func TestKeyringOpensAtOnce(t *testing.T) {
 	t.Parallel()
 	pair, err := GenerateKeyPair([]byte("pw"))
 	if err != nil {
