@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -42,8 +43,9 @@ func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Fact
 		if err != nil {
 			return err
 		}
-		if holds(p, l.ReleaseID, "", false) && p.Time.After(f.RolledBack) {
-			f.RolledBack = p.Time
+		// What was made within the beginning's second may be from before it.
+		if at := p.Time.Add(time.Second); holds(p, l.ReleaseID, "", false) && at.After(f.RolledBack) {
+			f.RolledBack = at
 		}
 		for _, c := range p.Checks {
 			if p.To.Release == l.ReleaseID {

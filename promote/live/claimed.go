@@ -1,8 +1,10 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 
@@ -18,38 +20,43 @@ import (
 const maxClaimed = 500
 
 // Claimed returns all records of the stage that live refs show, today's and those before edits of its pipeline file, and that the
-// registry has of these artifacts and others, by any key. They prove nothing. Highest is the highest number among them.
+// registry has of these artifacts and others, by any key. They prove nothing. Highest is the highest number among them. With an error
+// that is [ErrUnread], they are those of all other places.
 func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []Promotion, highest int, err error) {
 	if claimed, highest, err = s.claims(ctx, others); err != nil {
 		return nil, 0, err
 	}
-	former, err := s.formerly(ctx, claimed)
+	var unread error // the first one
+	err = s.formerly(ctx, claimed, func(then Stage, err error) error {
+		if err == nil {
+			var also []Promotion
+			var high int
+			also, high, err = then.claims(ctx, others)
+			claimed, highest = append(claimed, also...), max(highest, high)
+		}
+		if err != nil && ctx.Err() == nil && (then.Remote == nil || then.Remote.URL() != s.Remote.URL()) {
+			unread, err = cmp.Or(unread, fmt.Errorf("%w: %w", ErrUnread, err)), nil
+		}
+		return err
+	})
 	if err != nil {
 		return nil, 0, err
-	}
-	for _, then := range former {
-		also, high, err := then.claims(ctx, others)
-		if err != nil {
-			return nil, 0, err
-		}
-		claimed, highest = append(claimed, also...), max(highest, high)
 	}
 	for _, p := range claimed {
 		if p.Sequence < math.MaxInt32 { // one above is forged, to leave no room
 			highest = max(highest, p.Sequence)
 		}
 	}
-	return claimed, highest, nil
+	return claimed, highest, unread
 }
 
-// formerly returns where the stage was recorded before edits of its pipeline file. It leaves out other remotes, which may be gone,
-// from which the history was carried over.
-func (s Stage) formerly(ctx context.Context, claimed []Promotion) ([]Stage, error) {
+// formerly visits where the stage was recorded before edits of its pipeline file, or why that cannot be opened. It leaves out other
+// remotes, which may be gone, from which the history was carried over.
+func (s Stage) formerly(ctx context.Context, claimed []Promotion, visit func(Stage, error) error) error {
 	if s.past == nil {
-		return nil, nil
+		return nil
 	}
-	var stages []Stage
-	err := s.past.earlier(ctx, func(declared pipeline.Expanded, _ string) (bool, error) {
+	return s.past.earlier(ctx, func(declared pipeline.Expanded, _ string) (bool, error) {
 		at := declared.LiveRef()
 		if at.Remote != s.past.declared.LiveRef().Remote && slices.ContainsFunc(claimed, func(p Promotion) bool {
 			return p.Carried != nil && p.Carried.Pipeline == declared.Pipeline && p.Carried.Stage == declared.Stage && p.Carried.Path == at.Path
@@ -57,16 +64,11 @@ func (s Stage) formerly(ctx context.Context, claimed []Promotion) ([]Stage, erro
 			return true, nil
 		}
 		then, err := s.past.open(ctx, declared)
-		if err != nil {
-			return false, err
-		}
-		if then.Artifacts.Name() != s.Artifacts.Name() {
+		if err == nil && then.Artifacts.Name() != s.Artifacts.Name() {
 			then.Artifacts = nil // Git knows what was promoted, and the registry may be gone
 		}
-		stages = append(stages, then)
-		return true, nil
+		return true, visit(then, err)
 	})
-	return stages, err
 }
 
 // claims returns what is claimed of a stage in one place, and where its records say that they were carried from, and the highest number

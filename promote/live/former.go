@@ -13,6 +13,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
@@ -24,6 +25,9 @@ import (
 // does, or under another name or in another repository. Nothing is decided until the history is carried over. It is an
 // [ErrBroken] too.
 var ErrMoved error = movedError("its history is still where it was")
+
+// ErrUnread is returned if a place that the stage had before cannot be read, in a repository that may be gone.
+var ErrUnread = errors.New("a former place cannot be read")
 
 type movedError string
 
@@ -105,7 +109,11 @@ func (p past) former(ctx context.Context) (former *Former, err error) {
 		case err != nil && found == nil && p.newest != nil && ctx.Err() == nil: // what was there is not the stage's any more
 			return true, nil
 		case err != nil:
-			return false, fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, commit, err)
+			err = fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, commit, err)
+			if !errors.Is(err, ErrBroken) && ctx.Err() == nil {
+				err = fmt.Errorf("%w: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` begins the history anew", ErrUnread, err, p.declared.Stage)
+			}
+			return false, err
 		case found != nil:
 			found.Commit, found.Edits = commit, edits(declared, p.declared)
 			former = found
@@ -118,11 +126,11 @@ func (p past) former(ctx context.Context) (former *Former, err error) {
 // earlier visits the declarations that recorded the stage in another place or under another name than the next, with the commit of the
 // policy ref that changed each, the newest first, until visit returns false. It may visit some twice.
 func (p past) earlier(ctx context.Context, visit func(declared pipeline.Expanded, commit string) (more bool, err error)) error {
-	tip, _, err := p.load(ctx, p.declarations.Tip())
+	tip, _, err := p.load(ctx, p.declarations.Tip(), p.declared.File)
 	if err != nil {
 		return err
 	}
-	for files, more := p.reads(tip, p.declared.Stage), []string(nil); ; files = append(files, more...) {
+	for files, more := reads(tip, p.declared.Stage), []string(nil); ; files = append(files, more...) {
 		if more, err = p.search(ctx, tip, files, visit); len(more) == 0 {
 			return err
 		}
@@ -130,10 +138,10 @@ func (p past) earlier(ctx context.Context, visit func(declared pipeline.Expanded
 }
 
 // reads returns the files that say where a stage is recorded: the pipeline file, the one that it extends, and the stage's vars.
-func (p past) reads(declared *pipeline.Pipeline, stage string) []string {
-	files := []string{p.declared.File}
+func reads(declared *pipeline.Pipeline, stage string) []string {
+	files := []string{declared.File}
 	if declared.Extends != "" {
-		files = append(files, path.Join(path.Dir(p.declared.File), declared.Extends))
+		files = append(files, path.Join(path.Dir(declared.File), declared.Extends))
 	}
 	if declared.Vars != "" {
 		files = append(files, strings.NewReplacer("{pipeline}", declared.Name, "{stage}", stage).Replace(declared.Vars))
@@ -148,7 +156,7 @@ func (p past) search(ctx context.Context, after *pipeline.Pipeline, files []stri
 		if err != nil {
 			return nil, err
 		}
-		before, declared, err := p.at(ctx, change.Before, name, after)
+		before, declared, err := p.before(ctx, change, name, after)
 		if errors.Is(err, errUnreadable) {
 			continue
 		}
@@ -162,7 +170,7 @@ func (p past) search(ctx context.Context, after *pipeline.Pipeline, files []stri
 				return nil, err
 			}
 		}
-		if more = without(p.reads(before, name), files); len(more) > 0 {
+		if more = without(reads(before, name), files); len(more) > 0 {
 			return more, nil
 		}
 	}
@@ -172,25 +180,102 @@ func (p past) search(ctx context.Context, after *pipeline.Pipeline, files []stri
 // errUnreadable says that nothing could be hydrated or promoted by the pipeline file of a commit.
 var errUnreadable = errors.New("not a pipeline of this version")
 
-// load reads the pipeline file at a commit.
-func (p past) load(ctx context.Context, commit string) (*pipeline.Pipeline, fs.FS, error) {
+// load reads a pipeline file at a commit.
+func (p past) load(ctx context.Context, commit, name string) (*pipeline.Pipeline, fs.FS, error) {
 	files, err := p.declarations.FilesAt(ctx, commit)
 	if err != nil {
 		return nil, nil, err
 	}
-	loaded, err := pipeline.Load(files, policy.Kinds(), p.declared.File)
+	loaded, err := pipeline.Load(files, policy.Kinds(), name)
 	if err != nil {
 		return nil, nil, err
 	}
 	return loaded[0], files, nil
 }
 
-// at returns the declaration of a stage at a commit, under the name that it had there: in the commit in which a name appears,
-// exactly one other went away. The pipeline is nil if the stage did not exist.
-func (p past) at(ctx context.Context, commit, name string, after *pipeline.Pipeline) (*pipeline.Pipeline, pipeline.Expanded, error) {
-	var declared pipeline.Expanded
-	before, files, err := p.load(ctx, commit)
+// moved returns the name that a pipeline file had before a commit in which it appears: the only file that declared a pipeline of that
+// name before, and does not after. It is "" for none.
+func (p past) moved(ctx context.Context, change workspace.Change, after *pipeline.Pipeline) (string, error) {
+	files, err := p.declarations.FilesAt(ctx, change.Before)
+	if err != nil {
+		return "", err
+	}
+	changed, err := p.declarations.FilesAt(ctx, change.Commit)
+	if err != nil {
+		return "", err
+	}
+	before, ok := files.(*git.FS)
+	now, known := changed.(*git.FS)
+	if !ok || !known {
+		return "", nil
+	}
+	var found []string
+	err = differing(before, now, func(name string) error {
+		was, err := declares(before, name, after.Name)
+		if err != nil || !was {
+			return err
+		}
+		is, err := declares(now, name, after.Name)
+		if !is {
+			found = append(found, name)
+		}
+		return err
+	})
+	if err != nil || len(found) != 1 {
+		return "", err
+	}
+	return found[0], nil
+}
+
+// declares reports whether a file declares a pipeline of some name.
+func declares(files fs.FS, file, name string) (bool, error) {
+	loaded, err := pipeline.Load(files, policy.Kinds(), file)
 	var problems strictyaml.Problems
+	if errors.As(err, &problems) || errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && loaded[0].Name == name, err
+}
+
+// differing visits the YAML files that are others now, or not there any more, except behind symbolic links.
+func differing(before, now *git.FS, visit func(name string) error) error {
+	return fs.WalkDir(before, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || name == "." || entry.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		was, err := before.Find(name, entry.IsDir())
+		if err != nil {
+			return err
+		}
+		is, err := now.Find(name, entry.IsDir())
+		ext := path.Ext(name)
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (was.ID == is.ID || was.Path != name):
+			return fs.SkipDir
+		case !entry.IsDir() && was.ID != is.ID && (ext == ".yaml" || ext == ".yml"):
+			return visit(name)
+		}
+		return nil
+	})
+}
+
+// before returns the declaration of a stage before a change, under the name that it had there: in the commit in which a name appears,
+// exactly one other went away. The pipeline is nil if the stage did not exist.
+func (p past) before(ctx context.Context, change workspace.Change, name string, after *pipeline.Pipeline) (*pipeline.Pipeline, pipeline.Expanded, error) {
+	var declared pipeline.Expanded
+	before, files, err := p.load(ctx, change.Before, after.File)
+	var problems strictyaml.Problems
+	if errors.Is(err, fs.ErrNotExist) || errors.As(err, &problems) {
+		file, merr := p.moved(ctx, change, after)
+		if merr != nil {
+			return nil, declared, merr
+		}
+		if file != "" {
+			before, files, err = p.load(ctx, change.Before, file)
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, declared, nil

@@ -25,7 +25,7 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 			return fmt.Errorf("%w: leave --reason out", former.Err(s.live))
 		case err != nil && former != nil:
 			return r.carry(ctx, s, former)
-		case errors.Is(err, live.ErrBroken):
+		case errors.Is(err, live.ErrBroken), errors.Is(err, live.ErrUnread):
 			broken = err
 		case err != nil:
 			return err
@@ -36,7 +36,7 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 	switch {
 	case broken == nil:
 		return nil // it is proven, or nothing was ever promoted
-	case !errors.Is(broken, live.ErrBroken):
+	case !errors.Is(broken, live.ErrBroken) && !errors.Is(broken, live.ErrUnread):
 		return broken
 	}
 	w := &writing{verb: "Begin anew", from: s.live, rec: predicate.Promotion{Action: predicate.Restarted, Reason: r.Reason}}
@@ -85,7 +85,9 @@ func (r *run) hold(ctx context.Context, s *stage, w *writing) error {
 		return err
 	}
 	claimed, highest, err := s.live.Claimed(ctx, artifacts...)
-	if err != nil {
+	if errors.Is(err, live.ErrUnread) {
+		w.rec.Reason = fmt.Sprintf("%s (%v)", w.rec.Reason, err)
+	} else if err != nil {
 		return err
 	}
 	base := 0
