@@ -197,7 +197,8 @@ func differences(artifact fs.FS, rendered hydrate.Rendering, except *[]string) (
 
 // differingKeys lists the annotations that differ, but for the digest of the files.
 func differingKeys(a, b map[string]string) []string {
-	keys := maps.Clone(a)
+	keys := map[string]string{}
+	maps.Copy(keys, a)
 	maps.Copy(keys, b)
 	delete(keys, oci.AnnotationContentDigest)
 	maps.DeleteFunc(keys, func(key, _ string) bool { return a[key] == b[key] })
