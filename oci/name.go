@@ -40,6 +40,14 @@ func SplitReference(reference string) (name, tagOrDigest string, err error) {
 	return name, tagOrDigest, checkName(name)
 }
 
+// SplitArtifact splits the reference of an artifact as [SplitReference] does: it has a tag or a digest.
+func SplitArtifact(reference string) (name, tagOrDigest string, err error) {
+	if name, tagOrDigest, err = SplitReference(reference); err == nil && tagOrDigest == "" {
+		err = fmt.Errorf("%s names a repository; add :TAG or @DIGEST", name)
+	}
+	return name, tagOrDigest, err
+}
+
 // checkName returns an error unless name is valid for a repository.
 func checkName(name string) error {
 	if dir, ok := strings.CutPrefix(name, layoutPrefix); ok {

@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io/fs"
 	"path"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
+	"github.com/lockage/lockage/internal/git"
 )
 
 func newLockDiscoverCommand(a *app) *cobra.Command {
@@ -73,7 +75,10 @@ func (d *lockDiscoverer) run(ctx context.Context) error {
 		return usagef("--image: %w", err)
 	}
 	commit, err := d.search.Newest(ctx)
-	if err != nil {
+	switch {
+	case d.search.Branch != "" && errors.Is(err, git.ErrNotFound):
+		return usagef("--branch: %w", err)
+	case err != nil:
 		return err
 	}
 	d.lock.GitCommit, d.lock.Image.Ref = string(commit), d.repository+":"+d.search.Tag.Tag(commit)

@@ -87,10 +87,7 @@ func (a *app) pull(ctx context.Context, what, release, dir string) error {
 // locate finds an artifact by its reference, or a stage's candidate by the checkout's pipelines.
 func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository, string, error) {
 	if strings.ContainsAny(what, ":/@") {
-		name, tagOrDigest, err := oci.SplitReference(what)
-		if err == nil && tagOrDigest == "" {
-			err = fmt.Errorf("%s names a repository; add :TAG or @DIGEST", what)
-		}
+		name, tagOrDigest, err := oci.SplitArtifact(what)
 		if err != nil {
 			return nil, "", usageError{err}
 		}

@@ -92,13 +92,29 @@ func newRootCommand(a *app) *cobra.Command {
 		newVersionCommand(a),
 	)
 	cmd.InitDefaultCompletionCmd()
+	cmd.InitDefaultHelpCmd()
 	for _, sub := range cmd.Commands() {
 		if sub.HasSubCommands() && sub.RunE == nil {
 			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // so that cobra checks its arguments
 		}
 	}
 	a.prepare(cmd)
+	if help, _, err := cmd.Find([]string{"help"}); err == nil {
+		help.Args = checkTopic
+	}
 	return cmd
+}
+
+// checkTopic refuses a topic that is not a command.
+func checkTopic(help *cobra.Command, topic []string) error {
+	of, unknown, err := help.Root().Find(topic)
+	if err == nil && len(unknown) > 0 {
+		err = fmt.Errorf("unknown command %q for %q", unknown[0], of.CommandPath())
+	}
+	if err != nil {
+		return usagef("%w; see %q", err, help.Root().Name()+" --help")
+	}
+	return nil
 }
 
 // group makes a command of subcommands.

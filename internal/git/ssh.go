@@ -30,7 +30,7 @@ func open[S transport.Session](ctx context.Context, l *sshLink, service func(*tr
 	}
 	l.count.trips.Add(1)
 	refs, err = session.AdvertisedReferencesContext(ctx)
-	if _, pushes := any(session).(transport.ReceivePackSession); pushes && errors.Is(err, transport.ErrEmptyRemoteRepository) {
+	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
 		return session, packp.NewAdvRefs(), nil
 	}
 	if err != nil {

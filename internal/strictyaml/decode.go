@@ -157,10 +157,10 @@ func (d *decoding) fields(n *Node, fields []Field, path string) {
 	for _, f := range fields {
 		known = append(known, f.Key)
 		switch value := n.Get(f.Key); {
+		case f.options == "required" && value != nil && (value.IsNull() || value.IsString() && value.Value == ""):
+			d.problems.Add(value.Pos, "%s is empty: give it a value", join(path, f.Key))
 		case !value.IsNull():
 			d.value(value, reflect.ValueOf(f.Into).Elem(), join(path, f.Key), f.options == "scalar")
-		case f.options == "required" && value != nil:
-			d.wrongType(value, join(path, f.Key), "a value")
 		case f.options == "required" && !d.partial:
 			d.problems.Add(n.Pos, "%s is missing", join(path, f.Key))
 		}

@@ -76,12 +76,9 @@ func Having(pipelines []*pipeline.Pipeline, stage string) ([]*pipeline.Pipeline,
 }
 
 func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, client *oci.Client) (Request, error) {
-	name, tagOrDigest, err := oci.SplitReference(q.Artifact)
+	name, tagOrDigest, err := oci.SplitArtifact(q.Artifact)
 	if err != nil {
 		return Request{}, fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
-	if tagOrDigest == "" {
-		return Request{}, fmt.Errorf("%w: %s names a repository; add :TAG or @DIGEST", ErrUnknown, q.Artifact)
 	}
 	repository, err := client.Repository(name)
 	if err != nil {

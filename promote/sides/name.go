@@ -49,10 +49,7 @@ func Parse(text string) (Name, error) {
 	case isLive && stageName.MatchString(stage):
 		return Name{Live, text, stage}, nil
 	case strings.ContainsAny(text, ":/@"):
-		repository, tagOrDigest, err := oci.SplitReference(text)
-		if err == nil && tagOrDigest == "" {
-			err = fmt.Errorf("%s names a repository; add :TAG or @DIGEST", repository)
-		}
+		_, _, err := oci.SplitArtifact(text)
 		return Name{Reference, text, text}, err
 	case releasePrefix.MatchString(text):
 		return Name{Release, text, text}, nil
