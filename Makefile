@@ -20,7 +20,7 @@ TIMEOUT ?= 60m
 
 # `make race` tests all under the race detector, which makes tests take many times as long; `make test` all but the command and what
 # only drives it, the packages that start no goroutine, whose shared values are raced where others use them at once, and those that
-# compute for long, of which the tests named «AtOnce» are raced.
+# compute for long, whose tests named «AtOnce» are raced.
 SEQUENTIAL = hydrate hydrate/diff hydrate/helm/engine hydrate/lock hydrate/pipeline hydrate/schema \
 	internal/architecture internal/bounded internal/cachefile internal/loopback internal/memfs internal/redact internal/retry \
 	internal/strictyaml internal/terminal policy policy/cel policy/policytest policy/rego

@@ -11,6 +11,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -232,10 +233,12 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// TestHiddenState refuses init functions and exits outside of main, and clocks where the time is passed in.
+// TestHiddenState refuses init functions and exits outside of main, clocks where the time is passed in, and goroutines where no test
+// would find a race.
 func TestHiddenState(t *testing.T) {
 	t.Parallel()
 	packages := load(t)
+	sequential := notRaced(t)
 	for _, name := range ours(packages) {
 		pkg := packages[module+"/"+name]
 		for _, file := range pkg.GoFiles {
@@ -250,7 +253,14 @@ func TestHiddenState(t *testing.T) {
 					if node.Recv == nil && node.Name.Name == "init" {
 						t.Errorf("%s has an init function", where)
 					}
+				case *ast.GoStmt:
+					if slices.Contains(sequential, name) {
+						t.Errorf("%s starts a goroutine: take %s out of SEQUENTIAL in the Makefile", where, name)
+					}
 				case *ast.SelectorExpr:
+					if node.Sel.Name == "Go" && slices.Contains(sequential, name) {
+						t.Errorf("%s starts goroutines: take %s out of SEQUENTIAL in the Makefile", where, name)
+					}
 					receiver, ok := node.X.(*ast.Ident)
 					if !ok {
 						break
@@ -270,6 +280,21 @@ func TestHiddenState(t *testing.T) {
 			})
 		}
 	}
+}
+
+// notRaced returns the packages that `make test` does not run under the race detector because they start no goroutine.
+func notRaced(t *testing.T) []string {
+	t.Helper()
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(makefile), "\nSEQUENTIAL = ")
+	list, _, found := strings.Cut(strings.ReplaceAll(list, "\\\n", " "), "\n")
+	if !found {
+		t.Fatal("the Makefile has no SEQUENTIAL")
+	}
+	return strings.Fields(list)
 }
 
 // load returns every package of the module and everything they import, tests aside.
