@@ -126,34 +126,38 @@ func ReadCandidates(ctx context.Context, remote *git.Remote, wanted ...Candidate
 		branches = append(branches, w.Branch)
 	}
 	slices.Sort(branches)
-	branches = slices.Compact(branches)
-	tips, err := remote.Tips(ctx, branches...)
+	tips, err := remote.Tips(ctx, slices.Compact(branches)...)
 	if err != nil {
 		return nil, err
 	}
-	heads := make([]git.Hash, len(branches))
-	for i, b := range branches {
-		heads[i] = tips[b]
+	return candidatesAt(ctx, remote, tips, wanted)
+}
+
+// candidatesAt is ReadCandidates at known tips of the branches. It fetches other files in the same round trip.
+func candidatesAt(ctx context.Context, remote *git.Remote, tips map[string]git.Hash, wanted []Candidate, files ...git.Hash) (*Candidates, error) {
+	var heads []git.Hash
+	for _, w := range wanted {
+		heads = append(heads, tips[w.Branch])
 	}
 	if err := remote.FetchTrees(ctx, 1, heads...); err != nil {
 		return nil, err
 	}
 	c := &Candidates{remote, map[string]git.Commit{}}
-	for _, b := range branches {
-		if tips[b] == "" {
-			continue
-		}
-		if c.heads[b], err = remote.Commit(ctx, tips[b]); err != nil {
-			return nil, err
-		}
-	}
-	ids := make([]git.Hash, len(wanted))
 	for i, w := range wanted {
-		if ids[i], err = c.id(ctx, w); err != nil {
+		if _, known := c.heads[w.Branch]; !known && heads[i] != "" {
+			head, err := remote.Commit(ctx, heads[i])
+			if err != nil {
+				return nil, err
+			}
+			c.heads[w.Branch] = head
+		}
+		id, err := c.id(ctx, w)
+		if err != nil {
 			return nil, err
 		}
+		files = append(files, id)
 	}
-	return c, remote.FetchFiles(ctx, ids...)
+	return c, remote.FetchFiles(ctx, files...)
 }
 
 // Remote returns the repository of the branches.
@@ -190,12 +194,51 @@ func (c *Candidates) Entry(ctx context.Context, w Candidate) (Entry, bool, error
 	return e, err == nil && e.Claim == w.Claim, err
 }
 
+// read reads an entry by its id.
 func (c *Candidates) read(ctx context.Context, id git.Hash) (Entry, error) {
+	_, folder, err := c.remote.Entries(ctx, id)
+	if err == nil && folder {
+		err = fmt.Errorf("%w: it is a folder", ErrEntry)
+	}
+	if err != nil {
+		return Entry{}, err
+	}
 	data, err := c.remote.File(ctx, id)
 	if err != nil {
 		return Entry{}, err
 	}
 	return ParseEntry(data)
+}
+
+// All reads the entries of a stage, of all releases. It leaves out what is not an entry.
+func All(ctx context.Context, remote *git.Remote, of Candidate) ([]Entry, error) {
+	c, err := ReadCandidates(ctx, remote, of)
+	if err != nil {
+		return nil, err
+	}
+	releases, err := c.Releases(ctx, of.Branch, of.Stage)
+	if err != nil || len(releases) == 0 {
+		return nil, err
+	}
+	names := make([]Candidate, len(releases))
+	for i, release := range releases {
+		of.Release = release
+		names[i] = of
+	}
+	if c, err = candidatesAt(ctx, remote, map[string]git.Hash{of.Branch: c.heads[of.Branch].Hash}, names); err != nil {
+		return nil, err
+	}
+	var all []Entry
+	for _, name := range names {
+		e, ok, err := c.Entry(ctx, name)
+		if err != nil && !errors.Is(err, ErrEntry) {
+			return nil, err
+		}
+		if ok {
+			all = append(all, e)
+		}
+	}
+	return all, nil
 }
 
 // Releases returns the releases that have an entry for a stage, in no particular order.
@@ -227,53 +270,25 @@ func (c *Candidates) Knew(ctx context.Context, w Candidate, artifact digest.Dige
 }
 
 // Had reports whether match is true of an entry at any commit of its branch, the newest first.
-func (c *Candidates) Had(ctx context.Context, w Candidate, match func(Entry) (bool, error)) (bool, error) {
+func (c *Candidates) Had(ctx context.Context, w Candidate, match func(Entry) (bool, error)) (found bool, err error) {
 	head, ok := c.heads[w.Branch]
 	if !ok {
 		return false, nil
 	}
-	var batch []git.Commit
-	found, seen, last := false, 0, git.Hash("")
-	flush := func() error {
-		ids, err := c.remote.PathIDs(ctx, entryPath(w.Stage, w.Release), batch...)
-		if err != nil {
-			return err
+	err = HistoryFrom(ctx, c.remote, head.Hash, entryPath(w.Stage, w.Release), func(v Version) (bool, error) {
+		if v.Tree == "" {
+			return true, nil // it was taken away
 		}
-		batch = batch[:0]
-		ids = slices.DeleteFunc(slices.Compact(ids), func(id git.Hash) bool { return id == "" || id == last })
-		if err := c.remote.FetchFiles(ctx, ids...); err != nil {
-			return err
+		e, err := c.read(ctx, v.Tree)
+		if err == nil {
+			found, err = match(e)
+		} else if errors.Is(err, ErrEntry) {
+			err = nil
 		}
-		for _, id := range ids {
-			last = id
-			e, err := c.read(ctx, id)
-			if errors.Is(err, ErrEntry) {
-				continue
-			}
-			if err == nil && !found {
-				found, err = match(e)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	err := c.remote.Log(ctx, head.Hash, func(commit git.Commit) (bool, error) {
-		if seen++; seen > maxHistory {
-			return false, fmt.Errorf("the history is longer than %d commits, the most that are read", maxHistory)
-		}
-		if batch = append(batch, commit); len(batch) < maxBatch {
-			return true, nil
-		}
-		err := flush()
 		return !found, err
 	})
-	if err == nil && !found {
-		err = flush()
-	}
 	if err != nil {
-		err = fmt.Errorf("branch %s of %s: %w", w.Branch, c.remote, err)
+		err = fmt.Errorf("branch %s: %w", w.Branch, err)
 	}
 	return found, err
 }

@@ -179,10 +179,10 @@ func TestEntryForged(t *testing.T) {
 // Metadata that somebody wrote to fit what he edited does not keep the branch from being put right.
 func TestForgedMetadataIsMended(t *testing.T) {
 	t.Parallel()
-	for name, forge := range map[string]func(*ledger.Metadata, git.Hash){
-		"tree of the edited files": func(m *ledger.Metadata, edited git.Hash) { m.Lockage.Tree = edited },
-		"a newer GitOps commit":    func(m *ledger.Metadata, _ git.Hash) { m.DrySHA = testworld.CommitID(9) },
-		"a newer release": func(m *ledger.Metadata, _ git.Hash) {
+	for name, forge := range map[string]func(*ledger.Metadata){
+		"as it was":             func(*ledger.Metadata) {},
+		"a newer GitOps commit": func(m *ledger.Metadata) { m.DrySHA = testworld.CommitID(9) },
+		"a newer release": func(m *ledger.Metadata) {
 			m.DrySHA, m.Lockage.Release = testworld.CommitID(9), testworld.Release(9)
 		},
 	} {
@@ -192,17 +192,13 @@ func TestForgedMetadataIsMended(t *testing.T) {
 			c := entry(t, "production", 1, tree("a.yaml", "a\n"))
 			write(t, f.writer(t), c)
 			dir := f.clone(t, c.Branch)
-			edited, err := ledger.FilesID(tree("a.yaml", "edited\n"))
-			if err != nil {
-				t.Fatal(err)
-			}
 			file := filepath.Join(dir, c.Path, ledger.MetadataFile)
 			data, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			m, _ := ledger.ParseMetadata(data)
-			forge(&m, edited)
+			forge(&m)
 			m.Lockage.Repository = ""
 			if data, err = json.MarshalIndent(m, "", "  "); err != nil {
 				t.Fatal(err)

@@ -49,8 +49,13 @@ type Artifact struct {
 	GitOps Origin   // the pipeline file and values
 }
 
-// Reference returns repository@digest.
-func (a Artifact) Reference() string { return a.Repository + "@" + a.Digest.String() }
+// Reference returns repository@digest; "" for no artifact.
+func (a Artifact) Reference() string {
+	if a.Digest == "" {
+		return ""
+	}
+	return a.Repository + "@" + a.Digest.String()
+}
 
 // Promotion is what the commit of a promotion records.
 type Promotion struct {
@@ -82,19 +87,8 @@ func (o Origin) String() string {
 	return terminal.Blank(o.URL) + "@" + o.Commit
 }
 
-// trailerArtifact is the trailer of a mirror's commits that names the artifact (git-interpret-trailers(1)).
-const trailerArtifact = "Lockage-Artifact"
-
 // committer is the author of a mirror's commits: the tool, not the person who runs it.
 func committer() git.Signature { return git.Signature{Name: "lockage", Email: "noreply@lockage.dev"} }
-
-// named returns the change's artifact for the trailer; "" for none.
-func (c Change) named() string {
-	if c.Digest == "" {
-		return ""
-	}
-	return c.Reference()
-}
 
 // target returns the branch that the change writes to.
 func (c Change) target() string { return cmp.Or(c.Review, c.Branch) }
@@ -107,53 +101,47 @@ func (c Change) candidates() string {
 	return c.Hydration.Candidates
 }
 
-// branches lists the branches that the change reads or writes.
-func (c Change) branches() []string {
-	return slices.DeleteFunc([]string{c.Branch, c.target(), c.candidates()}, func(b string) bool { return b == "" })
-}
-
-// commit describes the change as a commit on a head. Reviewed is the previous head of the review branch, "" for none; record
-// is the digest of the promotion's record, "" for a candidate.
-func (c Change) commit(on, reviewed git.Hash, record digest.Digest) git.NewCommit {
-	verb, base, merged := "Hydrate", "", reviewed
-	if p := c.Promotion; p != nil {
-		verb, merged = cmp.Or(p.Verb, "Promote"), cmp.Or(reviewed, p.Merge)
+// commitOf describes changes as one commit. Of several, artifact and content have the stage before them. Record is the digest of a
+// promotion's record; base is the commit of the stage branch that a proposal was made on; "" for none.
+func commitOf(record digest.Digest, base git.Hash, changes ...*pendingChange) git.NewCommit {
+	first := changes[0]
+	verb, several := "Hydrate", len(changes) > 1
+	if first.Promotion != nil {
+		verb = cmp.Or(first.Promotion.Verb, "Promote")
 	}
-	if c.Review != "" {
-		base = string(on)
+	commit := git.NewCommit{By: committer(), Message: strings.TrimSpace(fmt.Sprintf("%s %s/%s %s", verb, first.Pipeline, first.Stage, first.Release)) + "\n"}
+	if several {
+		commit.Message = fmt.Sprintf("Hydrate %d stages\n\n", len(changes))
 	}
-	message := strings.TrimSpace(fmt.Sprintf("%s %s/%s %s", verb, c.Pipeline, c.Stage, c.Release)) + "\n\n"
-	for _, t := range []struct{ key, value string }{
-		{"Lockage-Release", c.Release},
-		{trailerArtifact, c.named()},
-		{"Lockage-Content", c.Content.String()},
-		{"Lockage-Source", c.Source.String()},
-		{"Lockage-Gitops", c.GitOps.String()},
-		{"Lockage-Record", record.String()}, // of promotions only
-		{"Lockage-Base", base},              // of proposals only: the commit of the stage branch that it was made on
-	} {
-		if t.value != "" {
-			message += t.key + ": " + terminal.Blank(t.value) + "\n"
+	var trailers [7][]string // git-interpret-trailers(1)
+	for _, c := range changes {
+		of := ""
+		if several {
+			of = c.Stage + " "
+			commit.Message += c.Pipeline + "/" + c.Stage + "\n"
+		}
+		for i, t := range [len(trailers)]struct{ key, of, value string }{
+			{"Lockage-Release", "", c.Release},
+			{"Lockage-Artifact", of, c.Reference()},
+			{"Lockage-Content", of, c.Content.String()},
+			{"Lockage-Source", "", c.Source.String()},
+			{"Lockage-Gitops", "", c.GitOps.String()},
+			{"Lockage-Record", "", record.String()},
+			{"Lockage-Base", "", string(base)},
+		} {
+			if line := t.key + ": " + terminal.Blank(t.of+t.value) + "\n"; t.value != "" && !slices.Contains(trailers[i], line) {
+				trailers[i] = append(trailers[i], line)
+			}
+		}
+		if c.Time.After(commit.When) {
+			commit.When = c.Time
+		}
+		if commit.Sign == nil {
+			commit.Sign = c.Sign
 		}
 	}
-	commit := git.NewCommit{By: committer(), When: c.Time, Message: message, Sign: c.Sign}
-	if merged != "" {
-		commit.Merged = []git.Hash{merged}
-	}
+	commit.Message += "\n" + strings.Join(slices.Concat(trailers[:]...), "")
 	return commit
-}
-
-// trailers returns the values of a trailer in the last paragraph of a commit's message.
-func trailers(message, key string) []string {
-	message = strings.TrimSpace(message)
-	last := message[strings.LastIndex(message, "\n\n")+1:]
-	var values []string
-	for line := range strings.Lines(last) {
-		if k, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(k), key) {
-			values = append(values, strings.TrimSpace(value))
-		}
-	}
-	return values
 }
 
 // Metadata is the content of hydrator.metadata.
@@ -174,21 +162,18 @@ type Facts struct {
 	sign.Claim               // whose repository is written in Artifact alone
 	Artifact   string        `json:"artifact"` // repository@digest
 	Content    digest.Digest `json:"content"`  // digest of its tar
-	Tree       git.Hash      `json:"tree"`     // id of the files alone
 }
 
-// facts returns what the metadata of a change says, with the Git id of its files.
-func (c Change) facts(tree git.Hash) Facts {
-	return Facts{c.Claim, c.Reference(), c.Content, tree}
-}
+// facts returns what the metadata of a change says.
+func (c Change) facts() Facts { return Facts{c.Claim, c.Reference(), c.Content} }
 
-// metadata returns the metadata file of a change, with the Git id of its files.
-func (c Change) metadata(tree git.Hash) ([]byte, error) {
+// metadata returns the metadata file of a change.
+func (c Change) metadata() ([]byte, error) {
 	m := Metadata{
 		RepoURL:    c.GitOps.URL,
 		DrySHA:     c.GitOps.Commit,
 		References: []Reference{{c.Source}},
-		Lockage:    c.facts(tree),
+		Lockage:    c.facts(),
 	}
 	m.Lockage.Repository = ""
 	data, err := json.MarshalIndent(m, "", "  ")
@@ -203,7 +188,7 @@ func ParseMetadata(data []byte) (m Metadata, ours bool) {
 	}
 	m.Lockage.Repository, _, _ = strings.Cut(m.Lockage.Artifact, "@")
 	l := m.Lockage
-	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), string(l.Tree), m.DrySHA} {
+	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), m.DrySHA} {
 		if len(field) > maxField || terminal.Blank(field) != field {
 			return Metadata{}, false
 		}
@@ -211,12 +196,22 @@ func ParseMetadata(data []byte) (m Metadata, ours bool) {
 	return m, true
 }
 
-// Digest returns the artifact's digest.
-func (m Metadata) Digest() digest.Digest { return digestOf(m.Lockage.Artifact) }
+// readMetadata reads a hydrator.metadata by its id, "" for none, and reports whether it is ours.
+func readMetadata(ctx context.Context, remote *git.Remote, id git.Hash) (Metadata, bool, error) {
+	if id == "" {
+		return Metadata{}, false, nil
+	}
+	data, err := remote.File(ctx, id)
+	if err != nil {
+		return Metadata{}, false, err
+	}
+	m, ours := ParseMetadata(data)
+	return m, ours, nil
+}
 
-// digestOf returns the digest in repository@digest; "" if it has none.
-func digestOf(artifact string) digest.Digest {
-	_, d, _ := strings.Cut(artifact, "@")
+// Digest returns the artifact's digest; "" if the metadata names none.
+func (m Metadata) Digest() digest.Digest {
+	_, d, _ := strings.Cut(m.Lockage.Artifact, "@")
 	if digest.Digest(d).Validate() != nil {
 		return ""
 	}

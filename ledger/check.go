@@ -47,83 +47,63 @@ func Names(differences []Difference) string {
 	return strings.Join(names, ", ")
 }
 
-// Check finds the newest commit of a branch that shows an artifact (by digest) and compares it with the artifact's tree,
-// whose content digest is content. No difference means that both are equal, bit for bit. The error is ErrNotShown if no
-// commit shows the artifact.
+// Check finds the newest version of a place that shows an artifact (by digest), returns the commit that it begins with, and compares it
+// with the artifact's tree, whose content digest is content. No difference means that both are equal, bit for bit. The error is
+// ErrNotShown if no commit shows the artifact.
 func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content digest.Digest, tree fs.FS) (git.Hash, []Difference, error) {
-	commit, shows, err := find(ctx, remote, at, artifact)
+	shows, err := find(ctx, remote, at, artifact)
 	if err != nil {
 		return "", nil, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
 	}
 	files, err := readFiles(tree)
 	if err != nil {
-		return commit, nil, err
+		return shows.Commit, nil, err
 	}
-	differences := compare(shows.files, itemsOf(files))
+	d, err := remote.Draft(ctx, shows.Commit)
+	if err != nil {
+		return shows.Commit, nil, err
+	}
+	items, err := d.Items(ctx, at.Path)
+	if err != nil {
+		return shows.Commit, nil, err
+	}
+	_, there := split(items)
+	differences := compare(there, itemsOf(files))
 	if shows.attributes == "" && !slices.ContainsFunc(differences, func(d Difference) bool { return d.Path == attributesFile }) {
 		differences = append(differences, Difference{"removed", attributesFile})
 	}
 	if len(differences) > 0 {
-		return commit, differences, nil
+		return shows.Commit, differences, nil
 	}
 	// Git's ids are equal; the digest that was signed decides.
-	shown, err := Files(ctx, remote, commit, at.Path)
+	shown, err := Files(ctx, remote, shows.Commit, at.Path)
 	if err != nil {
-		return commit, nil, err
+		return shows.Commit, nil, err
 	}
 	got, err := oci.ContentDigest(shown)
 	if err == nil && got != content {
 		err = fmt.Errorf("branch %s of %s: the files in %s at %s have the digest %s, the artifact's have %s, although their Git ids are equal",
-			at.Branch, remote, at.Path, commit, got, content)
+			at.Branch, remote, at.Path, shows.Commit, got, content)
 	}
-	return commit, nil, err
+	return shows.Commit, nil, err
 }
 
-// Shown returns the metadata that a branch's head has at a place; false if it is not ours.
-func Shown(ctx context.Context, remote *git.Remote, at Place) (Metadata, bool, error) {
-	tips, err := remote.Tips(ctx, at.Branch)
-	if err != nil || tips[at.Branch] == "" {
-		return Metadata{}, false, err
-	}
-	_, m, ok, err := inspect(ctx, remote, tips[at.Branch], at.Path)
-	return m, ok, err
-}
-
-// find walks back from the branch's head. Metadata decides; the trailers of our other commits save reading their files.
-func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Digest) (git.Hash, folder, error) {
-	tips, err := remote.Tips(ctx, at.Branch)
-	if err != nil {
-		return "", folder{}, err
-	}
-	head := tips[at.Branch]
-	if head == "" {
-		return "", folder{}, fmt.Errorf("artifact %s is %w: no such branch", artifact, ErrNotShown)
-	}
-	var commit git.Hash
-	var shows folder
-	var visited, foreign int
-	err = remote.Log(ctx, head, func(c git.Commit) (bool, error) {
-		visited++
-		more := visited < maxCommits
-		if named := trailers(c.Message, trailerArtifact); c.Hash != head && !slices.ContainsFunc(named, func(a string) bool { return digestOf(a) == artifact }) {
-			if len(named) == 0 {
-				foreign++
-			}
-			if len(named) > 0 || foreign > maxForeign {
-				return more, nil
-			}
+// find returns the newest version of a place that shows an artifact.
+func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Digest) (shows Version, err error) {
+	head, err := History(ctx, remote, at, func(v Version) (bool, error) {
+		if v.Metadata.Digest() == artifact {
+			shows = v
 		}
-		f, m, ok, err := inspect(ctx, remote, c.Hash, at.Path)
-		if err != nil || !ok || m.Digest() != artifact {
-			return more, err
-		}
-		commit, shows = c.Hash, f
-		return false, nil
+		return shows.Commit == "", nil
 	})
-	if err == nil && commit == "" {
-		err = fmt.Errorf("artifact %s is %w in %s by any of its newest %d commits", artifact, ErrNotShown, at.Path, visited)
+	switch {
+	case err != nil:
+	case head == "":
+		err = fmt.Errorf("artifact %s is %w: no such branch", artifact, ErrNotShown)
+	case shows.Commit == "":
+		err = fmt.Errorf("artifact %s is %w in %s by any of its commits", artifact, ErrNotShown, at.Path)
 	}
-	return commit, shows, err
+	return shows, err
 }
 
 func compare(got, want []git.Item) []Difference {
@@ -182,10 +162,10 @@ func (a artifactFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 	}), err
 }
 
-// folder is the content of a path on a branch.
+// folder is the content of a path on a branch, by Git's ids, "" for what is absent.
 type folder struct {
-	files                            []git.Item // without those beside the artifact
-	metadata, attributes, statements git.Hash   // "" if absent
+	Files                            git.Hash // the artifact's files alone, as a folder; "" if the place is none, or git itself would refuse it
+	metadata, attributes, statements git.Hash // the files beside them
 }
 
 // resets and generates are Git's ids of our .gitattributes.
@@ -201,8 +181,7 @@ func (c Change) attributes() string {
 
 // split separates the artifact's files from those beside them. A .gitattributes with other content than ours is one of
 // the artifact's: it could change how all the others are checked out, and hide them from reviewers.
-func split(items []git.Item) folder {
-	var f folder
+func split(items []git.Item) (f folder, files []git.Item) {
 	for _, item := range items {
 		switch {
 		case item.Path == MetadataFile && item.Mode == git.ModeFile:
@@ -212,53 +191,24 @@ func split(items []git.Item) folder {
 		case item.Path == StatementsFile && item.Mode == git.ModeFile:
 			f.statements = item.ID
 		default:
-			f.files = append(f.files, item)
+			files = append(files, item)
 		}
 	}
-	return f
+	if id, err := git.TreeID(files); err == nil {
+		f.Files = id
+	}
+	return f, files
 }
 
-// read returns the folder's metadata, and reports whether it is ours.
-func (f folder) read(ctx context.Context, d *git.Draft) (Metadata, bool, error) {
-	if f.metadata == "" {
-		return Metadata{}, false, nil
-	}
-	files, err := d.Files(ctx, f.metadata)
-	if err != nil {
-		return Metadata{}, false, err
-	}
-	m, ours := ParseMetadata(files[f.metadata])
-	return m, ours, nil
-}
-
-// shows reports whether the folder is what Write would make of a change, except for the GitOps commit of a promotion. All of it
-// is computed from Git's objects: what the metadata says of its own folder proves nothing.
+// shows reports whether the folder, which has metadata of ours, is what Write would make of a candidate. On a review branch the GitOps
+// commit may be an older one. All of it is computed from Git's objects: what the metadata says of its own folder proves nothing.
 func (f folder) shows(m Metadata, c Change) bool {
-	tree, err := git.TreeID(f.files)
-	if err != nil || f.attributes != git.BlobID([]byte(c.attributes())) {
+	if f.Files == "" || f.Files != c.Artifact.Files || f.attributes != git.BlobID([]byte(c.attributes())) {
 		return false
 	}
-	if c.Hydration == nil || c.Review != "" {
-		return m.Lockage == c.facts(tree) && (c.Files == "" || c.Files == tree)
+	if c.Review != "" {
+		return m.Lockage == c.facts()
 	}
-	metadata, err := c.metadata(c.Files)
-	return err == nil && tree == c.Files && f.metadata == git.BlobID(metadata)
-}
-
-// inspect reads what a commit has at a path, and reports whether its metadata is ours.
-func inspect(ctx context.Context, remote *git.Remote, commit git.Hash, path string) (folder, Metadata, bool, error) {
-	d, err := remote.Draft(ctx, commit)
-	if err != nil {
-		return folder{}, Metadata{}, false, err
-	}
-	items, err := d.Items(ctx, path)
-	if errors.Is(err, git.ErrOccupied) {
-		return folder{}, Metadata{}, false, nil
-	}
-	if err != nil {
-		return folder{}, Metadata{}, false, err
-	}
-	f := split(items)
-	m, ours, err := f.read(ctx, d)
-	return f, m, ours, err
+	metadata, err := c.metadata()
+	return err == nil && f.metadata == git.BlobID(metadata)
 }

@@ -79,7 +79,5 @@ const (
 	maxStatements    = 256    // of an entry or a promotion
 	maxField         = 4096   // bytes of a metadata field, which reasons show to people
 	maxAttempts      = 25     // pushes of one change
-	maxCommits       = 10000  // commits of a branch that are searched for an artifact
-	maxForeign       = 100    // of them, commits of others whose files are read
 	maxHistory       = 100000 // commits of a branch that are searched for the versions of a place
 )

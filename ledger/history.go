@@ -4,23 +4,20 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/lockage/lockage/internal/git"
 )
 
 // Version is the content of a place from one commit on.
 type Version struct {
-	Commit   git.Hash  // the first one that shows it
-	Parent   git.Hash  // of that commit; "" for none
-	Time     time.Time // the committer's, as the commit says
-	Tree     git.Hash  // of everything below the path; "" for nothing
-	Files    git.Hash  // of the artifact's files alone; "" if the place is not a folder
-	Promoted git.Hash  // of everything but the statements: what a record names; "" if the place is not a folder
-	Metadata Metadata  // zero unless Ours
-	Ours     bool      // the metadata names an artifact of lockage
+	Commit   git.Hash // the first one that shows it
+	Parent   git.Hash // of that commit; "" for none
+	Tree     git.Hash // of everything below the path; "" for nothing
+	Promoted git.Hash // of everything but the statements: what a record names; "" if the place is not a folder
+	Metadata Metadata // zero unless Ours
+	Ours     bool     // the metadata names an artifact of lockage
 
-	statements git.Hash
+	folder
 }
 
 // Batches of commits whose folders are read at once: the first is small, since most callers need the newest version.
@@ -100,7 +97,7 @@ func (h *history) flush(ctx context.Context, end bool) error {
 		if h.last.Commit != "" && ids[i] != h.last.Tree {
 			versions = append(versions, h.last)
 		}
-		h.last = Version{Commit: c.Hash, Time: c.Committed, Tree: ids[i]}
+		h.last = Version{Commit: c.Hash, Tree: ids[i]}
 		if len(c.Parents) > 0 {
 			h.last.Parent = c.Parents[0]
 		}
@@ -124,47 +121,71 @@ func (h *history) flush(ctx context.Context, end bool) error {
 
 // read fills in trees and metadata of the versions, in at most two round trips.
 func (h *history) read(ctx context.Context, versions []Version) error {
-	trees, metadata := make([]git.Hash, len(versions)), make([]git.Hash, len(versions))
+	trees := make([]git.Hash, len(versions))
 	for i, v := range versions {
 		trees[i] = v.Tree
 	}
 	if err := h.remote.FetchFiles(ctx, trees...); err != nil {
 		return err
 	}
-	for i, tree := range trees {
-		if tree == "" {
+	var beside []git.Hash
+	for i := range versions {
+		v := &versions[i]
+		if v.Tree == "" {
 			continue
 		}
-		items, ok, err := h.remote.Entries(ctx, tree)
+		items, ok, err := h.remote.Entries(ctx, v.Tree)
 		if err != nil {
 			return err
 		}
-		// A folder that git itself would refuse has no id, and shows nothing.
-		f := split(items)
-		if id, err := git.TreeID(f.files); ok && err == nil {
-			versions[i].Files, versions[i].statements, metadata[i] = id, f.statements, f.metadata
-			promoted := slices.DeleteFunc(items, func(item git.Item) bool { return item.Path == StatementsFile })
-			if versions[i].Promoted, err = git.TreeID(promoted); err != nil {
-				return err
-			}
+		f, _ := split(items)
+		if !ok || f.Files == "" {
+			continue // it shows nothing
 		}
-	}
-	beside := slices.Clone(metadata)
-	for _, v := range versions {
-		beside = append(beside, v.statements)
+		v.folder, beside = f, append(beside, f.metadata, f.statements)
+		promoted := slices.DeleteFunc(items, func(item git.Item) bool { return item.Path == StatementsFile })
+		if v.Promoted, err = git.TreeID(promoted); err != nil {
+			return err
+		}
 	}
 	if err := h.remote.FetchFiles(ctx, beside...); err != nil {
 		return err
 	}
-	for i, id := range metadata {
-		if id == "" {
-			continue
-		}
-		data, err := h.remote.File(ctx, id)
-		if err != nil {
+	for i := range versions {
+		v := &versions[i]
+		var err error
+		if v.Metadata, v.Ours, err = readMetadata(ctx, h.remote, v.metadata); err != nil {
 			return err
 		}
-		versions[i].Metadata, versions[i].Ours = ParseMetadata(data)
 	}
 	return nil
+}
+
+// Shown returns what a branch's head shows at a place, as if the version began there; zero if the branch does not exist.
+func Shown(ctx context.Context, remote *git.Remote, at Place) (Version, error) {
+	tips, err := remote.Tips(ctx, at.Branch)
+	if err != nil || tips[at.Branch] == "" {
+		return Version{}, err
+	}
+	return shown(ctx, remote, tips[at.Branch], at.Path)
+}
+
+// shown returns what a commit shows at a path.
+func shown(ctx context.Context, remote *git.Remote, commit git.Hash, path string) (Version, error) {
+	v := []Version{{Commit: commit}}
+	err := remote.FetchTrees(ctx, 1, commit)
+	if err != nil {
+		return v[0], err
+	}
+	c, err := remote.Commit(ctx, commit)
+	if err != nil {
+		return v[0], err
+	}
+	ids, err := remote.PathIDs(ctx, path, c)
+	if err != nil {
+		return v[0], err
+	}
+	v[0].Tree = ids[0]
+	err = (&history{remote: remote}).read(ctx, v)
+	return v[0], err
 }

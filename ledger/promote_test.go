@@ -184,7 +184,7 @@ func TestHistory(t *testing.T) {
 	for i, v := range all {
 		n := promotions - i
 		if string(v.Commit) != commits[n-1] || !v.Ours || v.Files == "" || !strings.HasPrefix(record(t, r, v), fmt.Sprintf(`{"record":%d,"parent":%q,"tree":%q`, n, v.Parent, v.Promoted)) ||
-			string(v.Tree) != testworld.Git(t, f.bare, "rev-parse", commits[n-1]+":"+at.Path) || !v.Time.Equal(time.Date(2026, 4, 1, n, 0, 0, 0, time.UTC)) {
+			string(v.Tree) != testworld.Git(t, f.bare, "rev-parse", commits[n-1]+":"+at.Path) {
 			t.Errorf("version %d: %+v", n, v)
 		}
 	}

@@ -80,12 +80,9 @@ func (w *Writer) propose(ctx context.Context, c Change, into git.Hash) (Result, 
 	if head == "" {
 		return write, nil
 	}
-	f, m, ours, err := inspect(ctx, w.remote, head, c.Path)
-	if err != nil || !ours {
+	there, err := shown(ctx, w.remote, head, c.Path)
+	if err != nil || !there.Ours || !there.shows(there.Metadata, c) {
 		return write, err // the next commit repairs what was changed by hand
-	}
-	if !f.shows(m, c) {
-		return write, nil
 	}
 	p := Proposal{Head: head, Into: into}
 	if err := p.compare(ctx, w.remote, c.Path); err != nil {

@@ -60,43 +60,16 @@ func Backoff(first time.Duration, random func(n int64) int64) func(context.Conte
 	}
 }
 
-// Look reads the tips of the branches of the changes, with as few requests as for one of them. Write does so itself if
-// they are not known.
-func (w *Writer) Look(ctx context.Context, changes []Change) error {
-	var branches []string
-	for _, c := range changes {
-		branches = append(branches, c.branches()...)
-	}
-	slices.Sort(branches)
-	branches = slices.Compact(branches)
-	tips, err := w.remote.Tips(ctx, branches...)
-	if err != nil {
-		return err
-	}
-	heads := make([]git.Hash, len(branches))
-	for i, b := range branches {
-		w.tips[b], heads[i] = tips[b], tips[b]
-	}
-	return w.remote.FetchTrees(ctx, 1, heads...)
-}
-
 // Write makes the branches show the changes, in one atomic push, and returns a result for each. An error is about all of
 // them: nothing was pushed then.
 func (w *Writer) Write(ctx context.Context, changes []Change) ([]Result, error) {
 	pending := make([]*pendingChange, len(changes))
-	known := true
 	for i, c := range changes {
 		pending[i] = &pendingChange{Change: c, as: c.Artifact}
-		for _, b := range c.branches() {
-			_, read := w.tips[b]
-			known = known && read
-		}
 	}
 	for attempt := 1; ; attempt++ {
-		if !known {
-			if err := w.Look(ctx, changes); err != nil {
-				return nil, err
-			}
+		if err := w.look(ctx, changes); err != nil {
+			return nil, err
 		}
 		results, err := w.attempt(ctx, pending)
 		if err == nil {
@@ -111,8 +84,33 @@ func (w *Writer) Write(ctx context.Context, changes []Change) ([]Result, error) 
 		if err := w.wait(ctx, attempt); err != nil {
 			return nil, err
 		}
-		known = false
+		clear(w.tips)
 	}
+}
+
+// look reads the tips of the branches of the changes, with as few requests as for one of them, unless all are known.
+func (w *Writer) look(ctx context.Context, changes []Change) error {
+	var branches []string
+	known := true
+	for _, c := range changes {
+		for _, b := range []string{c.Branch, c.Review, c.candidates()} {
+			if _, read := w.tips[b]; b != "" && !slices.Contains(branches, b) {
+				branches, known = append(branches, b), known && read
+			}
+		}
+	}
+	if known {
+		return nil
+	}
+	tips, err := w.remote.Tips(ctx, branches...)
+	if err != nil {
+		return err
+	}
+	heads := make([]git.Hash, len(branches))
+	for i, b := range branches {
+		w.tips[b], heads[i] = tips[b], tips[b]
+	}
+	return w.remote.FetchTrees(ctx, 1, heads...)
 }
 
 // push pushes, and remembers the new tips.
@@ -155,39 +153,37 @@ func (w *Writer) attempt(ctx context.Context, changes []*pendingChange) ([]Resul
 	if err := w.apply(ctx, changes, results); err != nil {
 		return nil, err
 	}
-	if err := w.writeEntries(ctx, changes, results); err != nil {
-		return nil, err
-	}
 	return results, w.push(ctx, updates)
 }
 
-// apply puts the files of the changes into the drafts of their branches. Those of candidates on one branch are one commit.
+// apply puts the files and entries of the changes into the drafts of their branches. The candidates on one branch are one commit.
 func (w *Writer) apply(ctx context.Context, changes []*pendingChange, results []Result) error {
 	together := map[*git.Draft][]*pendingChange{}
 	for i, c := range changes {
-		if !results[i].Written {
-			continue
+		var err error
+		if results[i].Written {
+			err = c.replace(ctx)
 		}
-		reviewed := w.tips[c.Review] // as second parent, so that the review branch only moves forward; "" without one
-		on := c.draft.Head()
-		err := c.replace(ctx)
 		switch {
-		case err != nil:
+		case err != nil || !results[i].Written:
 		case c.Hydration != nil && c.Review == "":
 			together[c.draft] = append(together[c.draft], c)
 		default:
-			c.pushed, err = c.draft.Commit(c.commit(on, reviewed, c.recorded))
+			err = c.commit(w.tips[c.Review])
 		}
 		if err != nil {
 			return fmt.Errorf("branch %s: %w", c.target(), err)
 		}
-		if c.Review != "" {
-			c.draft.MovesFrom(reviewed)
+		if results[i].Recorded {
+			if err := c.enter(ctx); err != nil {
+				return fmt.Errorf("branch %s: %w", c.candidates(), err)
+			}
+			together[c.ledger] = append(together[c.ledger], c)
 		}
 	}
 	for draft, own := range together {
-		if _, err := draft.Commit(commitOf(own)); err != nil {
-			return fmt.Errorf("branch %s: %w", own[0].target(), err)
+		if _, err := draft.Commit(commitOf("", "", own...)); err != nil {
+			return fmt.Errorf("%s: %w", own[0].Reference(), err)
 		}
 	}
 	for i, c := range changes {
@@ -196,6 +192,26 @@ func (w *Writer) apply(ctx context.Context, changes []*pendingChange, results []
 		}
 	}
 	return nil
+}
+
+// commit commits a promotion or a proposal. The previous head of a review branch, "" for none, is a parent, so that the branch only
+// moves forward.
+func (c *pendingChange) commit(reviewed git.Hash) (err error) {
+	merged, base := reviewed, git.Hash("")
+	if c.Promotion != nil {
+		merged = cmp.Or(reviewed, c.Promotion.Merge)
+	}
+	if c.Review != "" {
+		base = c.draft.Head()
+	}
+	commit := commitOf(c.recorded, base, c)
+	if merged != "" {
+		commit.Merged = []git.Hash{merged}
+	}
+	if c.pushed, err = c.draft.Commit(commit); c.Review != "" {
+		c.draft.MovesFrom(reviewed)
+	}
+	return err
 }
 
 // drafts assigns each change the drafts of its branches, and reads the folders, their metadata and the entries. The stage
@@ -228,33 +244,25 @@ func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Up
 		if err != nil {
 			return nil, fmt.Errorf("branch %s: %w", c.target(), err)
 		}
-		c.before = split(items)
+		c.before, c.beside = split(items)
 		wanted = append(wanted, c.before.metadata)
 	}
-	shared := map[*git.Draft]*entries{}
+	var entries []Candidate
 	for _, c := range changes {
 		if c.candidates() == "" {
 			continue
 		}
-		d, err := draft(c.candidates(), c.candidates())
-		if err != nil {
+		var err error
+		if c.ledger, err = draft(c.candidates(), c.candidates()); err != nil {
 			return nil, err
 		}
-		if shared[d] == nil {
-			shared[d] = &entries{d, map[string][]git.Item{}}
-		}
-		c.entries = shared[d]
-		items, err := c.entries.of(ctx, c.Stage)
-		if err != nil {
-			return nil, fmt.Errorf("branch %s: %w", c.candidates(), err)
-		}
-		for _, item := range items {
-			if item.Path == entryName(c.Release) {
-				wanted = append(wanted, item.ID)
-			}
-		}
+		entries = append(entries, c.entry())
 	}
-	return updates, w.remote.FetchFiles(ctx, wanted...)
+	known, err := candidatesAt(ctx, w.remote, w.tips, entries, wanted...)
+	for _, c := range changes {
+		c.entries = known
+	}
+	return updates, err
 }
 
 // judge decides what of a change has to be written.
@@ -263,7 +271,7 @@ func (w *Writer) judge(ctx context.Context, c *pendingChange) (Result, error) {
 		return w.judgePlace(ctx, c)
 	}
 	if c.Branch != "" {
-		if err := c.taken(ctx); errors.Is(err, ErrTaken) {
+		if err := c.taken(ctx, w.remote); errors.Is(err, ErrTaken) {
 			return Result{Err: err}, nil
 		} else if err != nil {
 			return Result{}, err
@@ -281,7 +289,7 @@ func (w *Writer) judge(ctx context.Context, c *pendingChange) (Result, error) {
 // judgePlace decides whether a change has to be written to its place.
 func (w *Writer) judgePlace(ctx context.Context, c *pendingChange) (Result, error) {
 	head := string(c.draft.Head())
-	shown, ours, err := c.before.read(ctx, c.draft)
+	shown, ours, err := readMetadata(ctx, w.remote, c.before.metadata)
 	if err != nil {
 		return Result{}, err
 	}
@@ -310,10 +318,11 @@ type pendingChange struct {
 	Change
 	as       Artifact   // the change's own, which an entry of the same artifact may replace
 	draft    *git.Draft // of the branch that it writes to; nil without a place
-	entries  *entries   // of its candidates branch; nil if it has none here
+	ledger   *git.Draft // of its candidates branch; nil if it has none here
+	entries  *Candidates
 	before   folder     // what the draft has below the path
+	beside   []git.Item // of it, what is not beside an artifact's files
 	files    map[string][]byte
-	tree     git.Hash      // of the files alone
 	recorded digest.Digest // the promotion's record in the last attempt
 	pushed   git.Hash      // the commit of the last attempt
 }
@@ -332,7 +341,7 @@ func (c *pendingChange) replace(ctx context.Context) error {
 	if c.Promotion != nil && c.Promotion.Bare {
 		return c.replaceStatements(ctx)
 	}
-	metadata, err := c.metadata(c.tree)
+	metadata, err := c.metadata()
 	if err != nil {
 		return err
 	}
@@ -405,11 +414,12 @@ func (c *pendingChange) load(ctx context.Context) error {
 			return fmt.Errorf("artifact %s has a file %s, a name that the branch keeps for a file beside the artifact", c.Reference(), name)
 		}
 	}
-	if c.tree, err = git.TreeID(itemsOf(files)); err != nil {
-		return fmt.Errorf("files of %s: %w", c.Reference(), err)
+	id, err := git.TreeID(itemsOf(files))
+	if err == nil && c.Files != "" && c.Files != id {
+		err = fmt.Errorf("their tree is %s, and what was signed says %s", id, c.Files)
 	}
-	if c.Files != "" && c.Files != c.tree {
-		return fmt.Errorf("files of %s: their tree is %s, and what was signed says %s", c.Reference(), c.tree, c.Files)
+	if err != nil {
+		return fmt.Errorf("files of %s: %w", c.Reference(), err)
 	}
 	c.files = files
 	return nil

@@ -245,12 +245,12 @@ func (s *stage) keep(ctx context.Context, releases []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	shown, _, err := ledger.Shown(ctx, remote, at)
+	shown, err := ledger.Shown(ctx, remote, at)
 	if err != nil {
 		return nil, err
 	}
 	order := s.run.ref().Releases(ctx, files, s.release.Pipeline.Lock)
-	return newest(order, releases, s.claim.Release, shown.Lockage.Release)
+	return newest(order, releases, s.claim.Release, shown.Metadata.Lockage.Release)
 }
 
 // newest returns the newest of some releases, and all that are not older than what

@@ -323,7 +323,7 @@ func (h *history) judge(stage string, lived, p *promotion, release int) {
 	if release >= 0 && p.release != release {
 		h.fail("%s: release %d was asked for, and %d is live", stage, release, p.release)
 	}
-	if m, ok, err := ledger.Shown(h.t.Context(), h.remote, ledger.Place{Branch: "stage/" + stage, Path: "deploy/" + stage}); h.shows() && ok && m.Lockage.Artifact == p.digest {
+	if v, err := ledger.Shown(h.t.Context(), h.remote, ledger.Place{Branch: "stage/" + stage, Path: "deploy/" + stage}); h.shows() && v.Ours && v.Metadata.Lockage.Artifact == p.digest {
 		h.must(err)
 		shown, err := says(h.t.Context(), h.remote, ledger.Place{Path: "deploy/" + stage}, h.head("stage/"+stage))
 		h.must(err)

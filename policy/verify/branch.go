@@ -60,11 +60,11 @@ func branchRequest(ctx context.Context, p *pipeline.Pipeline, declared pipeline.
 	if err != nil {
 		return Request{}, err
 	}
-	shown, ok, err := ledger.Shown(ctx, remote, at)
+	shown, err := ledger.Shown(ctx, remote, at)
 	if err != nil {
 		return Request{}, fmt.Errorf("branch %s: %w", at.Branch, err)
 	}
-	if !ok {
+	if !shown.Ours {
 		return Request{}, fmt.Errorf("branch %s of %s is %w: no %s in %s names an artifact of lockage, of stage %s of pipeline %s",
 			at.Branch, remote, policy.ErrDenied, ledger.MetadataFile, at.Path, declared.Stage, p.Name)
 	}
@@ -72,5 +72,5 @@ func branchRequest(ctx context.Context, p *pipeline.Pipeline, declared pipeline.
 	if err != nil {
 		return Request{}, err
 	}
-	return Request{Pipeline: p, Stage: declared.Stage, Repository: repository, Reference: shown.Digest().String(), Release: shown.Lockage.Release}, nil
+	return Request{Pipeline: p, Stage: declared.Stage, Repository: repository, Reference: shown.Metadata.Digest().String(), Release: shown.Metadata.Lockage.Release}, nil
 }

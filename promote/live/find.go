@@ -76,7 +76,8 @@ func Find(ctx context.Context, d digest.Digest, pipelines []*pipeline.Pipeline, 
 
 const findConcurrency = 8
 
-func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) ([]Found, error) {
+// stage finds what a stage has and had.
+func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (found []Found, err error) {
 	current, err := lock.Current(f.files, p.Lock)
 	if err != nil {
 		return nil, err
@@ -85,90 +86,50 @@ func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (
 	if err != nil {
 		return nil, err
 	}
-	var found []*Found
 	get := func(release string, artifact digest.Digest) *Found {
-		i := slices.IndexFunc(found, func(f *Found) bool { return f.Release == release && f.Digest == artifact })
+		i := slices.IndexFunc(found, func(f Found) bool { return f.Release == release && f.Digest == artifact })
 		if i < 0 {
-			i, found = len(found), append(found, &Found{Pipeline: p, Declared: declared, Release: release, Digest: artifact})
+			i, found = len(found), append(found, Found{Pipeline: p, Declared: declared, Release: release, Digest: artifact})
 		}
-		return found[i]
+		return &found[i]
 	}
-	err = f.candidates(ctx, declared, func(e ledger.Entry) {
+	remote, err := verify.LedgerRemote(ctx, declared, f.remotes)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := ledger.All(ctx, remote, verify.NameOf(declared, ""))
+	for _, e := range entries {
 		if e.Digest == f.digest || e.Image == f.digest || f.locked(p, e.Release) {
 			get(e.Release, e.Digest).Entry = &e
 		}
-	})
-	if err == nil && Promotes(declared) {
-		var promotions []Promotion
-		promotions, err = f.promotions(ctx, declared)
-		starts, carried := Starts(promotions, f.now), false
-		for i, t := range promotions {
-			if t.To.Digest == f.digest || f.locked(p, t.To.Release) {
-				of := get(t.To.Release, t.To.Digest)
-				of.Carried = of.Carried || carried && of.Promotions == nil
-				of.Promotions, of.Starts = append(of.Promotions, t), append(of.Starts, starts[i])
-			}
-			carried = carried || t.Carried != nil
+	}
+	if err != nil || !Promotes(declared) {
+		return found, err
+	}
+	s, err := Open(ctx, f.files, f.ref, declared, f.client, f.remotes)
+	if err != nil {
+		return found, err
+	}
+	var promotions []Promotion
+	for t, broken := range History(ctx, s) {
+		if err = broken; err == nil {
+			promotions = append(promotions, t)
 		}
 	}
-	all := make([]Found, len(found))
-	for i, of := range found {
-		all[i] = *of
+	starts, carried := Starts(promotions, f.now), false
+	for i, t := range promotions {
+		if t.To.Digest == f.digest || f.locked(p, t.To.Release) {
+			of := get(t.To.Release, t.To.Digest)
+			of.Carried = of.Carried || carried && of.Promotions == nil
+			of.Promotions, of.Starts = append(of.Promotions, t), append(of.Starts, starts[i])
+		}
+		carried = carried || t.Carried != nil
 	}
-	return all, err
+	return found, err
 }
 
 // locked reports whether the digest is that of an image of a release. A lock that is not there any more names none.
 func (f finder) locked(p *pipeline.Pipeline, release string) bool {
 	l, err := lock.Release(f.files, p.Lock, release)
 	return err == nil && slices.ContainsFunc(l.Images(), func(image lock.NamedImage) bool { return image.Digest == f.digest })
-}
-
-// candidates visits the entries of a stage.
-func (f finder) candidates(ctx context.Context, declared pipeline.Expanded, visit func(ledger.Entry)) error {
-	remote, err := verify.LedgerRemote(ctx, declared, f.remotes)
-	if err != nil {
-		return err
-	}
-	branch := declared.Ledger.Candidates
-	candidates, err := ledger.ReadCandidates(ctx, remote, verify.NameOf(declared, ""))
-	if err != nil {
-		return err
-	}
-	releases, err := candidates.Releases(ctx, branch, declared.Stage)
-	if err != nil {
-		return err
-	}
-	names := make([]ledger.Candidate, len(releases))
-	for i, release := range releases {
-		names[i] = verify.NameOf(declared, release)
-	}
-	if candidates, err = ledger.ReadCandidates(ctx, remote, names...); err != nil || len(names) == 0 {
-		return err
-	}
-	for _, name := range names {
-		e, ok, err := candidates.Entry(ctx, name)
-		if err != nil && !errors.Is(err, ledger.ErrEntry) {
-			return err
-		}
-		if ok {
-			visit(e)
-		}
-	}
-	return nil
-}
-
-// promotions returns the promotions to a stage, the newest first.
-func (f finder) promotions(ctx context.Context, declared pipeline.Expanded) (promotions []Promotion, err error) {
-	s, err := Open(ctx, f.files, f.ref, declared, f.client, f.remotes)
-	if err != nil {
-		return nil, err
-	}
-	for p, err := range History(ctx, s) {
-		if err != nil {
-			return promotions, err
-		}
-		promotions = append(promotions, p)
-	}
-	return promotions, nil
 }

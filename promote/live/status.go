@@ -54,12 +54,15 @@ func Survey(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pip
 		status.Candidate = candidate.Digest
 		return err
 	})
-	shown := ledger.Version{}
+	var shown ledger.Version
 	if m := declared.Mirror; m != nil {
 		status.Branch = &Branch{Name: m.Branch}
 		if m.ShowsCandidates() {
-			group.Go(func() (err error) {
-				status.Branch.Commit, shown, err = head(ctx, declared, remotes)
+			group.Go(func() error {
+				remote, err := verify.MirrorRemote(ctx, declared, remotes)
+				if err == nil {
+					shown, err = ledger.Shown(ctx, remote, verify.StagePlace(m))
+				}
 				return err
 			})
 		}
@@ -82,6 +85,7 @@ func Survey(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pip
 	err = group.Wait()
 	if b := status.Branch; b != nil {
 		if declared.Mirror.ShowsCandidates() {
+			b.Commit = shown.Commit
 			b.InSync = shown.Ours && shown.Files == candidate.Files && shown.Metadata.Digest() == candidate.Digest
 		} else {
 			b.Commit = status.Head
@@ -120,21 +124,6 @@ func candidateOf(ctx context.Context, declared pipeline.Expanded, release string
 	}
 	e, _, err := candidates.Entry(ctx, name)
 	return e, err
-}
-
-// head returns what a stage branch shows at its head.
-func head(ctx context.Context, declared pipeline.Expanded, remotes verify.Remotes) (git.Hash, ledger.Version, error) {
-	var shown ledger.Version
-	remote, err := verify.MirrorRemote(ctx, declared, remotes)
-	if err != nil {
-		return "", shown, err
-	}
-	at := verify.StagePlace(declared.Mirror)
-	commit, err := ledger.History(ctx, remote, at, func(v ledger.Version) (bool, error) {
-		shown = v
-		return false, nil
-	})
-	return commit, shown, err
 }
 
 // Consistent reports whether tag and live ref name the same promotion, and returns a sentence for people.

@@ -39,11 +39,11 @@ func (s Stage) witness(ctx context.Context, state State) error {
 	}
 	slices.Sort(artifacts)
 	for _, artifact := range slices.Compact(artifacts) {
-		records, err := s.Records(ctx, artifact)
+		bundles, err := s.attached(ctx, artifact)
 		if err != nil {
 			return err
 		}
-		for _, p := range records {
+		for _, p := range s.proven(artifact, bundles) {
 			if p.Sequence < sequence || p.Sequence == sequence && p.Record == newest {
 				continue
 			}
@@ -58,12 +58,6 @@ func (s Stage) witness(ctx context.Context, state State) error {
 		}
 	}
 	return nil
-}
-
-// Records returns the proven records of this stage's promotions that an artifact carries, and ignores what else is attached.
-func (s Stage) Records(ctx context.Context, artifact digest.Digest) ([]Promotion, error) {
-	bundles, err := s.attached(ctx, artifact)
-	return s.proven(artifact, bundles), err
 }
 
 // attached reads the records that are attached to an artifact; none for "".

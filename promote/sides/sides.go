@@ -275,8 +275,9 @@ func showsStage(ctx context.Context, remote *git.Remote, branch string, declared
 	if branch == declared.Mirror.Branch || branch == declared.LiveRef().Branch {
 		return true, nil
 	}
-	shown, ok, err := ledger.Shown(ctx, remote, ledger.Place{Branch: branch, Path: declared.Mirror.Path})
-	return ok && shown.Lockage.Pipeline == declared.Pipeline && shown.Lockage.Stage == declared.Stage, err
+	shown, err := ledger.Shown(ctx, remote, ledger.Place{Branch: branch, Path: declared.Mirror.Path})
+	is := shown.Metadata.Lockage // of no stage, unless it is ours
+	return is.Pipeline == declared.Pipeline && is.Stage == declared.Stage, err
 }
 
 // onBranch returns the files that a branch's head has for a stage.
