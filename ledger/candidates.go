@@ -163,9 +163,6 @@ func candidatesAt(ctx context.Context, remote *git.Remote, tips map[string]git.H
 // Remote returns the repository of the branches.
 func (c *Candidates) Remote() *git.Remote { return c.remote }
 
-// Head returns the tip of a branch that was named to ReadCandidates; "" if it does not exist.
-func (c *Candidates) Head(branch string) git.Hash { return c.heads[branch].Hash }
-
 func (c *Candidates) id(ctx context.Context, w Candidate) (git.Hash, error) {
 	head, ok := c.heads[w.Branch]
 	if !ok {

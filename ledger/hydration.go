@@ -93,7 +93,7 @@ func (c *pendingChange) taken(ctx context.Context, remote *git.Remote) error {
 		}
 		found[dir] = id
 	}
-	for _, item := range c.beside { // which has none of its own path
+	for _, item := range c.below { // which has none of its own path
 		if path.Base(item.Path) == MetadataFile && item.Mode == git.ModeFile {
 			found[path.Join(c.Path, path.Dir(item.Path))] = item.ID
 		}

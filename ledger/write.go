@@ -244,7 +244,7 @@ func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Up
 		if err != nil {
 			return nil, fmt.Errorf("branch %s: %w", c.target(), err)
 		}
-		c.before, c.beside = split(items)
+		c.before, c.below = split(items)
 		wanted = append(wanted, c.before.metadata)
 	}
 	var entries []Candidate
@@ -321,7 +321,7 @@ type pendingChange struct {
 	ledger   *git.Draft // of its candidates branch; nil if it has none here
 	entries  *Candidates
 	before   folder     // what the draft has below the path
-	beside   []git.Item // of it, what is not beside an artifact's files
+	below    []git.Item // of that, all but the files beside the artifact's
 	files    map[string][]byte
 	recorded digest.Digest // the promotion's record in the last attempt
 	pushed   git.Hash      // the commit of the last attempt

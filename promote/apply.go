@@ -51,7 +51,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 	if err := r.commit(ctx, s, j, rec, promotion, signCommit); err != nil {
 		return err
 	}
-	r.chains.forget(s.live.Claim) // a new one exists
+	s.changed()
 	if s.result.Action == Unchanged {
 		return nil
 	}

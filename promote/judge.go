@@ -15,7 +15,6 @@ import (
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
-	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -23,6 +22,7 @@ import (
 type judgement struct {
 	lock     lock.File
 	declared pipeline.Expanded // for that release
+	made     verify.Made       // zero for one that was live before
 	examined verify.Examined
 	artifact predicate.Artifact
 	checks   policy.Verdict
@@ -55,51 +55,33 @@ func (j *judgement) outcome() error {
 	return nil
 }
 
-// judge decides whether a release may be promoted to a stage: it verifies the candidate, and judges order and gates.
-func (r *run) judge(ctx context.Context, s *stage, f lock.File, candidate digest.Digest) (*judgement, error) {
-	j, err := r.examine(ctx, s, f, candidate, nil)
+// judge decides whether a release may be promoted to a stage: it verifies the candidate, and judges order and gates. The stage branch
+// need not show a candidate that people review: the review's gate checks more.
+func (r *run) judge(ctx context.Context, s *stage, f lock.File, h hydrated) (*judgement, error) {
+	j := &judgement{lock: f, declared: h.declared, made: h.made(), artifact: predicate.Artifact{Release: f.ReleaseID, Digests: oci.Digests{Digest: h.entry.Digest}}}
+	err := r.examine(ctx, s, j, verify.Request{
+		Reference:     oci.CandidateTag(s.stage.Name, f.ReleaseID),
+		Candidates:    s.candidates,
+		Name:          verify.NameOf(j.declared, f.ReleaseID),
+		WithoutMirror: j.declared.Mirror.Reviewed(),
+	})
 	if err != nil || j.checks.Result() != policy.Pass {
 		return j, err // an artifact that does not verify is not judged further
 	}
 	return j, r.judgeGates(ctx, s, j)
 }
 
-// examine verifies an artifact of a release in the stage's repository. The stage branch need not show it if it was live
-// before, or if people review it: then the review's gate checks more.
-func (r *run) examine(ctx context.Context, s *stage, f lock.File, artifact digest.Digest, was *live.Promotion) (*judgement, error) {
-	j := &judgement{lock: f, artifact: predicate.Artifact{Release: f.ReleaseID, Digests: oci.Digests{Digest: artifact}}}
-	var err error
-	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
-		return nil, err
-	}
-	request := verify.Request{
-		Pipeline:      s.pipeline,
-		Stage:         s.stage.Name,
-		Repository:    s.repository,
-		Reference:     artifact.String(),
-		Release:       f.ReleaseID,
-		Files:         r.files,
-		PolicyRef:     r.policyRef,
-		Remotes:       r.Workspace.Repository,
-		WithoutMirror: was != nil || j.declared.Mirror.Reviewed(),
-	}
-	if was != nil {
-		request.Statements = was.Statements.Bundles
-		request.Former = func(ctx context.Context, artifact digest.Digest) ([]sign.Claim, error) {
-			names, err := live.FormerNames(r.chain(ctx, s).first(maxLookback), artifact)
-			return names, denied(err)
-		}
-	} else {
-		request.Reference = oci.CandidateTag(s.stage.Name, f.ReleaseID)
-		request.Candidates, request.Name = s.candidates, verify.NameOf(j.declared, f.ReleaseID)
-	}
+// examine verifies an artifact of a release in the stage's repository.
+func (r *run) examine(ctx context.Context, s *stage, j *judgement, request verify.Request) (err error) {
+	request.Pipeline, request.Stage, request.Repository, request.Release = s.pipeline, s.stage.Name, s.live.Artifacts, j.lock.ReleaseID
+	request.Files, request.PolicyRef, request.Remotes = r.files, r.policyRef, r.Workspace.Repository
 	if j.examined, err = verify.Examine(ctx, request); err != nil {
-		return nil, err
+		return err
 	}
 	if j.checks = j.examined.Report.Checks; j.checks.Result() == policy.Pass {
 		j.artifact.Content = j.examined.Tree.ContentDigest()
 	}
-	return j, nil
+	return nil
 }
 
 // judgeGates judges order and gates.
@@ -111,18 +93,18 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 		}
 		j.gates = append(j.gates, review)
 	}
-	order, err := r.order(ctx, s, j.lock, j.made())
+	others, err := r.others(ctx, s, slices.Concat(s.stage.After.Stages, policy.NeedsOf(j.declared.Gates).Stages()), j.lock, j.made)
 	if err != nil {
 		return err
 	}
 	request := evidence.Request{Candidate: j.examined.Manifest.Descriptor, Tree: j.examined.Tree}
 	current := s.state.Live
 	if current != nil {
-		if request.Live, err = s.repository.ReadTree(ctx, current.To.Digest.String()); err != nil {
+		if request.Live, err = s.live.Artifacts.ReadTree(ctx, current.To.Digest.String()); err != nil {
 			return fmt.Errorf("what is live: %w", err)
 		}
 	}
-	facts, err := r.facts(ctx, s, j.declared, j.lock, j.made(), request)
+	facts, err := r.facts(ctx, j.declared, j.lock, others, request)
 	if err != nil {
 		return err
 	}
@@ -132,11 +114,11 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
 	facts.LiveImages = r.lockedImages(s, current)
 	if err := r.returns(ctx, s, j.lock.Lock, &facts); err != nil {
-		return denied(err)
+		return err
 	}
 	j.facts = facts
 	if len(s.stage.After.Stages) > 0 {
-		j.gates = append(j.gates, policy.WaiveOrder(order, s.stage.After, j.declared.Waivers, facts))
+		j.gates = append(j.gates, policy.WaiveOrder(s.order(others), s.stage.After, j.declared.Waivers, facts))
 	}
 	j.gates = append(j.gates, policy.Gates(j.declared.Gates, j.declared.Waivers, facts)...)
 	r.showVerdict(ctx, s, j)
@@ -159,89 +141,12 @@ func (r *run) lockedImages(s *stage, current *live.Promotion) []digest.Digest {
 	return digests
 }
 
-// made returns how the artifact was made.
-func (j *judgement) made() verify.Made {
-	m := verify.Made{Stage: j.declared.Stage, Commit: j.examined.GitOpsCommit, Hydration: j.examined.Hydration}
-	if e := j.examined.Entry; e != nil {
-		m.Commit = e.GitOps.Commit
-	}
-	return m
-}
-
-// facts collects what gates need to know about a release in a declared stage of the same pipeline, whose candidate was made so, and
-// adds it to the request.
-func (r *run) facts(ctx context.Context, s *stage, declared pipeline.Expanded, f lock.File, made verify.Made, request evidence.Request) (policy.Facts, error) {
+// facts collects what gates need to know about a release in a declared stage, and adds it to the request.
+func (r *run) facts(ctx context.Context, declared pipeline.Expanded, f lock.File, others map[string]*otherStage, request evidence.Request) (policy.Facts, error) {
 	request.Declared, request.Lock, request.Files, request.Client, request.Now = declared, f.Lock, r.files, r.Client, r.Now()
-	request.Sources = r.Workspace.Repository
-	var err error
-	if request.Stages, err = r.otherStages(ctx, s, declared.Gates, f, made); err != nil {
-		return policy.Facts{}, err
+	request.Sources, request.Stages = r.Workspace.Repository, map[string]evidence.Stage{}
+	for name, e := range others {
+		request.Stages[name] = e.Stage
 	}
 	return evidence.Collect(ctx, request)
-}
-
-// sibling opens another stage of the same pipeline.
-func (r *run) sibling(ctx context.Context, s *stage, name string) (*stage, error) {
-	declared, ok := s.pipeline.Stage(name)
-	if !ok {
-		return nil, fmt.Errorf("%w: %q", pipeline.ErrNoStage, name)
-	}
-	other := &stage{pipeline: s.pipeline, stage: declared}
-	return other, r.open(ctx, other)
-}
-
-// order judges whether the release went through the stages before, with the content that it has there at the GitOps commit of its
-// candidate. A first stage passes.
-func (r *run) order(ctx context.Context, s *stage, f lock.File, made verify.Made) (policy.GateResult, error) {
-	passages := map[string]policy.Passage{}
-	for _, name := range s.stage.After.Stages {
-		other, t, err := r.another(ctx, s, name, f, made)
-		if err == nil {
-			passages[name], err = r.passage(ctx, other, f.Lock, t)
-		}
-		if err != nil {
-			return policy.GateResult{}, fmt.Errorf("stage %s: %w", name, denied(err))
-		}
-	}
-	return policy.Order(s.stage.After, passages), nil
-}
-
-// another opens another stage of the same pipeline, and finds what counts there of a release.
-func (r *run) another(ctx context.Context, s *stage, name string, f lock.File, made verify.Made) (*stage, *standing, error) {
-	other, err := r.sibling(ctx, s, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	t, err := r.standing(ctx, other, f, made)
-	for _, note := range other.result.Notes {
-		if !slices.Contains(s.result.Notes, note) {
-			s.result.Notes = append(s.result.Notes, note)
-		}
-	}
-	return other, t, err
-}
-
-// otherStages reads what gates of a stage need of other stages.
-func (r *run) otherStages(ctx context.Context, s *stage, gates []pipeline.Gate, f lock.File, made verify.Made) (map[string]evidence.Stage, error) {
-	stages := map[string]evidence.Stage{}
-	for _, name := range policy.NeedsOf(gates).Stages() {
-		other, t, err := r.another(ctx, s, name, f, made)
-		if err != nil {
-			return nil, fmt.Errorf("stage %s: %w", name, err)
-		}
-		e := evidence.Stage{Artifact: t.entry.Digest}
-		if e.Declared, err = s.pipeline.Expand(name, f.Lock, r.files); err != nil {
-			return nil, err
-		}
-		if e.Live, err = r.spans(ctx, other, t); err != nil {
-			return nil, fmt.Errorf("stage %s: %w", name, denied(err))
-		}
-		for _, span := range e.Live {
-			if span.Release == f.ReleaseID && span.Otherwise == "" {
-				e.Artifact = span.Digest // the newest one's
-			}
-		}
-		stages[name] = e
-	}
-	return stages, nil
 }

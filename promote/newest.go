@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 )
 
@@ -23,15 +22,15 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.result.Release = r.Release
-	candidate, ok, err := r.candidate(ctx, s, r.Release)
+	h, err := r.hydrated(ctx, s.view, f)
 	if err != nil {
 		return err
 	}
-	if !ok {
+	if h.entry.Digest == "" {
 		return fmt.Errorf("release %s was not hydrated for this stage: branch %s of %s does not have it; run `lockage hydrate %s --release %s`",
-			r.Release, s.entries.Branch, s.candidates.Remote(), s.stage.Name, r.Release)
+			r.Release, s.entry.Branch, s.candidates.Remote(), s.stage.Name, r.Release)
 	}
-	j, err := r.judge(ctx, s, f, candidate.Digest)
+	j, err := r.judge(ctx, s, f, h)
 	if err != nil {
 		return err
 	}
@@ -41,7 +40,7 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 // promoteNewest promotes the newest release that passes its gates. If none does, the verdict on the newest one is the
 // result; so is the verdict on one that does not verify: that has to be investigated, and is not skipped.
 func (r *run) promoteNewest(ctx context.Context, s *stage) error {
-	history := r.releases(ctx, s.pipeline.Lock)
+	history := r.history(ctx, s.pipeline)
 	last, err := r.oldest(s, history)
 	if err != nil {
 		return err
@@ -57,7 +56,7 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 		if err != nil {
 			return err
 		}
-		entry, ok, err := r.candidate(ctx, s, id)
+		entry, ok, err := s.candidate(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -68,7 +67,7 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 		if s.isLive(entry.Digest) || judged == maxJudged {
 			break
 		}
-		j, held, err := r.consider(ctx, s, id, entry, newest)
+		j, held, err := r.consider(ctx, s, id, newest)
 		if err != nil {
 			return err
 		}
@@ -112,30 +111,31 @@ func (s *stage) keepLive(absent []string) {
 
 // consider judges a release of the history, unless it cannot pass: the judgement is nil then. A held release ends the search:
 // what is older was replaced for a reason. Newest is the judgement of the newest one that was judged, nil for none.
-func (r *run) consider(ctx context.Context, s *stage, id string, candidate ledger.Entry, newest *judgement) (j *judgement, held bool, err error) {
+func (r *run) consider(ctx context.Context, s *stage, id string, newest *judgement) (j *judgement, stop bool, err error) {
 	f, err := r.lock(s, id)
 	if err != nil {
 		return nil, false, err
 	}
-	if held, err = r.held(ctx, s, f.Lock, candidate.Digest); err != nil {
-		return nil, false, denied(err)
+	h, err := r.hydrated(ctx, s.view, f)
+	if err != nil {
+		return nil, false, err
 	}
-	if held {
+	past, err := r.past(ctx, s.view, f.Lock)
+	if err != nil {
+		return nil, false, err
+	}
+	if held(past, id, h.entry.Digest) {
 		s.note("%s was rolled back from and is held: name it with --release to promote it again", id)
 		return nil, true, nil
 	}
 	if newest != nil && len(newest.declared.Waivers.By) == 0 {
 		// The newest one's verdict is known; another release matters only if it can pass.
-		made, err := r.made(ctx, s, f, candidate)
-		if err != nil {
-			return nil, false, err
-		}
-		order, err := r.order(ctx, s, f, made)
-		if err != nil || order.Result != policy.Pass {
+		others, err := r.others(ctx, s, s.stage.After.Stages, f, h.made())
+		if err != nil || s.order(others).Result != policy.Pass {
 			return nil, false, err
 		}
 	}
-	j, err = r.judge(ctx, s, f, candidate.Digest)
+	j, err = r.judge(ctx, s, f, h)
 	return j, false, err
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
-	"github.com/lockage/lockage/policy/verify"
 )
 
 // hold judges whether a later stage's soak keeps a stage's release where it is. Without it, a pipeline with releases more
@@ -32,58 +31,52 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 		if len(declared.Gates) == 0 {
 			continue
 		}
-		made, err := r.madeFor(ctx, s, name, f)
-		if err != nil {
-			return nil, err
-		}
-		facts, err := r.facts(ctx, s, declared, f, made, evidence.Request{})
-		if err != nil {
-			return nil, err
-		}
-		held, ok := policy.Hold(s.stage.Name, name, declared.Gates, facts)
-		if !ok {
-			continue // another stage may wait for longer
-		}
-		wanted, err := r.wanted(ctx, s, name, f.Lock)
-		if err != nil {
-			return nil, err
-		}
-		if wanted {
-			return &held, nil
+		if held, err := r.holdFor(ctx, s, declared, f); err != nil || held != nil {
+			return held, err
 		}
 	}
 	return nil, nil //nolint:nilnil // nothing is soaking
 }
 
-// madeFor returns how a release's candidate for another stage was made; zero for none.
-func (r *run) madeFor(ctx context.Context, s *stage, name string, f lock.File) (verify.Made, error) {
-	later, err := r.sibling(ctx, s, name)
+// holdFor judges whether the gates of a later stage keep a release in a stage; nil if they do not.
+func (r *run) holdFor(ctx context.Context, s *stage, declared pipeline.Expanded, f lock.File) (*policy.GateResult, error) {
+	later, err := r.view(ctx, s.pipeline, declared.Stage)
 	if err != nil {
-		return verify.Made{}, err
+		return nil, err
 	}
-	e, _, err := r.candidate(ctx, later, f.ReleaseID)
+	h, err := r.hydrated(ctx, later, f)
 	if err != nil {
-		return verify.Made{}, err
+		return nil, err
 	}
-	return r.made(ctx, later, f, e)
+	others, err := r.others(ctx, s, policy.NeedsOf(declared.Gates).Stages(), f, h.made())
+	if err != nil {
+		return nil, err
+	}
+	facts, err := r.facts(ctx, declared, f, others, evidence.Request{})
+	if err != nil {
+		return nil, err
+	}
+	held, ok := policy.Hold(s.stage.Name, declared.Stage, declared.Gates, facts)
+	if ok {
+		ok, err = r.wanted(ctx, later, f.Lock)
+	}
+	if !ok {
+		return nil, err // another stage may wait for longer
+	}
+	return &held, nil
 }
 
 // wanted reports whether a later stage may still take a release: it did not have it yet, and has none that is newer.
-func (r *run) wanted(ctx context.Context, s *stage, name string, l lock.Lock) (bool, error) {
-	later, err := r.sibling(ctx, s, name)
-	if err != nil {
-		return false, err
+func (r *run) wanted(ctx context.Context, later *view, l lock.Lock) (bool, error) {
+	past, err := r.past(ctx, later, l)
+	if err != nil || len(past) == 0 {
+		return err == nil, err
 	}
-	passage, err := r.passage(ctx, later, l, nil)
-	if err != nil || passage.Was || passage.RolledBack {
-		return false, denied(err)
+	if slices.ContainsFunc(past, func(v visit) bool { return v.To.Release == l.ReleaseID }) {
+		return false, nil
 	}
-	newest, ok := r.chain(ctx, later).at(0)
-	if !ok || newest.err != nil {
-		return !ok, denied(newest.err)
-	}
-	for id, err := range r.releases(ctx, s.pipeline.Lock).first(maxReleases) {
-		if err != nil || id == newest.value.To.Release {
+	for id, err := range r.history(ctx, later.pipeline).first(maxReleases) {
+		if err != nil || id == past[0].To.Release {
 			return false, err
 		}
 		if id == l.ReleaseID {

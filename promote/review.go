@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -31,30 +30,26 @@ type review struct {
 // returns adds to the facts that the stage was rolled back from a release, and what was counted for it before. A new beginning that
 // held the release knows no more of that than its own time.
 func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Facts) error {
-	passage, err := r.passage(ctx, s, l, nil)
+	past, err := r.past(ctx, s.view, l)
 	if err != nil {
 		return err
 	}
-	if passage.RolledBack {
-		f.RolledBack = passage.Since
+	of := func(v visit) bool { return v.To.Release == l.ReleaseID }
+	i := slices.IndexFunc(past, of)
+	left := i >= 0 && past[i].undone != nil
+	if left {
+		f.RolledBack = past[i].undone.Time
 	}
-	var spent []digest.Digest
-	for p, err := range r.recent(ctx, s, l) {
-		if err != nil {
-			return err
-		}
+	for _, v := range past {
 		// What was made within the beginning's second may be from before it.
-		if at := p.Time.Add(time.Second); holds(p, l.ReleaseID, "", false) && at.After(f.RolledBack) {
+		if at := v.Time.Add(time.Second); v.holds(l.ReleaseID, "", false) && at.After(f.RolledBack) {
 			f.RolledBack = at
 		}
-		for _, c := range p.Checks {
-			if p.To.Release == l.ReleaseID {
-				spent = append(spent, c.Evidence...)
+		for _, c := range v.Checks {
+			if left && of(v) {
+				f.Spent = append(f.Spent, c.Evidence...)
 			}
 		}
-	}
-	if passage.RolledBack {
-		f.Spent = spent
 	}
 	return nil
 }

@@ -7,8 +7,11 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -32,7 +35,18 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	j, err := r.examine(ctx, s, f, to.To.Digest, to)
+	j := &judgement{lock: f, artifact: predicate.Artifact{Release: to.Release, Digests: oci.Digests{Digest: to.To.Digest}}}
+	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
+		return err
+	}
+	err = r.examine(ctx, s, j, verify.Request{
+		Reference:  to.To.Digest.String(),
+		Statements: to.Statements.Bundles,
+		Former: func(ctx context.Context, artifact digest.Digest) ([]sign.Claim, error) {
+			return r.formerNames(ctx, s, artifact)
+		},
+		WithoutMirror: true, // it was live before
+	})
 	if err != nil {
 		return err
 	}
@@ -49,21 +63,19 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 
 // before finds the promotion to return to among those of the stage.
 func (r *run) before(ctx context.Context, s *stage) (*live.Promotion, error) {
-	var back rollbacks
 	again := map[string]bool{}       // releases and artifacts that were promoted after they had been left
 	gone := map[digest.Digest]bool{} // contents that were left, and may have been live before that, too
-	for p, err := range r.chain(ctx, s).first(maxLookback) {
-		if err != nil {
-			return nil, denied(err)
-		}
-		left := back.undid(p) != nil && !again[p.To.Release] && !again[p.To.Digest.String()]
+	for p, err := range r.visits(ctx, s.view) {
+		left := p.undone != nil && !again[p.To.Release] && !again[p.To.Digest.String()]
 		switch {
+		case err != nil:
+			return nil, err
 		case r.Release != "" && p.To.Release == r.Release:
-			return &p, nil
+			return &p.Promotion, nil
 		case left:
 			gone[p.To.Content] = true
 		case r.Release == "" && p.To.Content != s.state.Live.To.Content && !gone[p.To.Content]:
-			return &p, nil
+			return &p.Promotion, nil
 		}
 		again[p.To.Digest.String()] = true
 		again[p.To.Release] = again[p.To.Release] || p.Action != predicate.RolledBack
@@ -72,4 +84,15 @@ func (r *run) before(ctx context.Context, s *stage) (*live.Promotion, error) {
 		return nil, fmt.Errorf("%w: release %s was not live in %s; see `lockage history %s`", errNothingBefore, r.Release, s.stage.Name, s.stage.Name)
 	}
 	return nil, fmt.Errorf("%w: nothing else was live in %s before", errNothingBefore, s.stage.Name)
+}
+
+// formerNames returns the names that the stage had when an artifact was live there.
+func (r *run) formerNames(ctx context.Context, s *stage, artifact digest.Digest) ([]sign.Claim, error) {
+	return live.FormerNames(func(yield func(live.Promotion, error) bool) {
+		for v, err := range r.visits(ctx, s.view) {
+			if !yield(v.Promotion, err) {
+				return
+			}
+		}
+	}, artifact)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,8 +16,6 @@ import (
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/memo"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/promote/live"
-	"github.com/lockage/lockage/sign"
 )
 
 const (
@@ -32,9 +31,12 @@ type run struct {
 	policyRef *workspace.Policy
 	files     fs.FS // at the policy ref's tip
 
-	forges    memo.Map[string, *forge.Repository]   // by the URL of the remote
-	histories sequences[string, string]             // releases by lock directory, the newest first
-	chains    sequences[sign.Claim, live.Promotion] // promotions by stage, the newest first
+	forges   memo.Map[string, *forge.Repository] // by the URL of the remote
+	views    map[[2]string]*view                 // of all stages, by pipeline and name
+	releases memo.Map[string, *sequence[string]] // by lock directory, the newest first
+
+	mu    sync.Mutex
+	stops []func() // end the reading of sequences
 }
 
 // start reads the declarations, selects the stages, and does each. Stages of one level run concurrently, and one level
@@ -46,9 +48,12 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 	if r.policyRef, r.files, pipelines, err = o.Trusted(ctx, o.Stages); err != nil {
 		return nil, err
 	}
-	stages := selectStages(pipelines, o.Stages, o.Ready)
-	defer r.histories.close()
-	defer r.chains.close()
+	stages := r.selectStages(pipelines)
+	defer func() {
+		for _, stop := range r.stops {
+			stop()
+		}
+	}()
 	results := make([]Result, len(stages))
 	last := 0
 	for _, s := range stages {
@@ -71,18 +76,21 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 }
 
 // selectStages finds the named stages in all pipelines.
-func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) []*stage {
+func (r *run) selectStages(pipelines []*pipeline.Pipeline) []*stage {
 	var stages []*stage
+	r.views = map[[2]string]*view{}
 	for _, p := range pipelines {
 		levels := map[string]int{}
 		for _, name := range p.Order() {
-			declared, _ := p.Stage(name)
-			for _, before := range declared.After.Stages {
+			v := &view{pipeline: p}
+			v.stage, _ = p.Stage(name)
+			r.views[[2]string{p.Name, name}] = v
+			for _, before := range v.stage.After.Stages {
 				levels[name] = max(levels[name], levels[before]+1)
 			}
-			named := slices.Contains(names, name) || ready && len(names) == 0
-			if named && (declared.Auto || !ready) {
-				stages = append(stages, &stage{pipeline: p, stage: declared, level: levels[name]})
+			named := slices.Contains(r.Stages, name) || r.Ready && len(r.Stages) == 0
+			if named && (v.stage.Auto || !r.Ready) {
+				stages = append(stages, &stage{view: v, level: levels[name]})
 			}
 		}
 	}
@@ -91,7 +99,7 @@ func selectStages(pipelines []*pipeline.Pipeline, names []string, ready bool) []
 
 // one does one stage. An error without an action of its own is a failure.
 func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, *stage) error) Result {
-	err := r.open(ctx, s)
+	_, err := r.view(ctx, s.pipeline, s.stage.Name)
 	switch {
 	case err == nil:
 		if err = r.read(ctx, s); err == nil {
@@ -125,19 +133,10 @@ func (r *run) lock(s *stage, release string) (lock.File, error) {
 	return f, nil
 }
 
-// releases returns the releases of a lock directory, the newest first.
-func (r *run) releases(ctx context.Context, dir string) *sequence[string] {
-	return r.histories.of(dir, r.policyRef.Releases(ctx, r.files, dir))
-}
-
-// chain returns the promotions of a stage, the newest first. A broken record is an error before the first of them: a caller that reads
-// the newest alone has to know.
-func (r *run) chain(ctx context.Context, s *stage) *sequence[live.Promotion] {
-	return r.chains.of(s.live.Claim, func(yield func(live.Promotion, error) bool) {
-		if _, err := live.Read(ctx, s.live); err != nil {
-			yield(live.Promotion{}, err)
-			return
-		}
-		live.History(ctx, s.live)(yield)
+// history returns the releases of a pipeline, the newest first.
+func (r *run) history(ctx context.Context, p *pipeline.Pipeline) *sequence[string] {
+	history, _ := r.releases.Get(p.Lock, func() (*sequence[string], error) {
+		return sequenceOf(r, r.policyRef.Releases(ctx, r.files, p.Lock)), nil
 	})
+	return history
 }

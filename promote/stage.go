@@ -4,61 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/pipeline"
-	"github.com/lockage/lockage/ledger"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
 )
 
-// stage is one stage of a run: where its state is kept, the state, and the outcome.
+// stage is one stage of a run: what is kept of it, and the outcome.
 type stage struct {
-	pipeline   *pipeline.Pipeline
-	stage      pipeline.Stage
-	level      int // the most stages in a row before it: stages of one level do not depend on each other
-	repository *oci.Repository
-	candidates *ledger.Candidates
-	entries    ledger.Candidate // the names of the stage's candidates, but for the release
-	live       live.Stage
-	state      live.State
-	result     Result
-}
-
-// errNoRelease is returned for a pipeline without a release.
-var errNoRelease = errors.New("nothing was released yet")
-
-// open finds where a stage's state is kept.
-func (r *run) open(ctx context.Context, s *stage) error {
-	current, err := lock.Current(r.files, s.pipeline.Lock)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", errNoRelease, err)
-	}
-	if err != nil {
-		return err
-	}
-	// The place of the state does not depend on the release; what does is expanded for each release.
-	declared, err := s.pipeline.Expand(s.stage.Name, current.Lock, r.files)
-	if err != nil {
-		return err
-	}
-	if err := r.openCandidates(ctx, s, declared, current.ReleaseID); err != nil {
-		return err
-	}
-	s.live, err = live.Open(ctx, r.files, r.policyRef, declared, r.Client, r.Workspace.Repository)
-	s.repository, s.result.Branch = s.live.Artifacts, s.live.Place.Branch
-	return err
+	*view
+	level  int // the most stages in a row before it: stages of one level do not depend on each other
+	state  live.State
+	result Result
 }
 
 // read reads what is live, and completes what an earlier run began.
 func (r *run) read(ctx context.Context, s *stage) error {
 	var err error
-	if s.state, err = live.Read(ctx, s.live); err != nil {
-		return denied(err)
+	s.result.Branch = s.live.Place.Branch
+	if s.state, err = s.view.read(ctx); err != nil {
+		return err
 	}
 	if s.state.Live != nil {
 		s.result.From = &s.state.Live.To
@@ -72,7 +39,7 @@ func (r *run) read(ctx context.Context, s *stage) error {
 	case u != nil:
 		s.note("branch %s shows %s, which was not promoted: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
 	}
-	tag := s.repository.Reference(s.stage.Name)
+	tag := s.live.Artifacts.Reference(s.stage.Name)
 	if s.state.Live == nil || !s.state.Drift() {
 		return nil
 	}
@@ -126,6 +93,13 @@ func (s *stage) isLive(d digest.Digest) bool {
 
 func (s *stage) note(format string, args ...any) {
 	s.result.Notes = append(s.result.Notes, fmt.Sprintf(format, args...))
+}
+
+// noteOnce is note for what several releases may lead to.
+func (s *stage) noteOnce(format string, args ...any) {
+	if note := fmt.Sprintf(format, args...); !slices.Contains(s.result.Notes, note) {
+		s.result.Notes = append(s.result.Notes, note)
+	}
 }
 
 // denied makes a broken record a denial: nothing is decided on a record that cannot be trusted.

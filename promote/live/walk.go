@@ -239,25 +239,24 @@ func (s Stage) proven(artifact digest.Digest, bundles []sign.Bundle) []Promotion
 
 // named returns the record that the promotion above names, whatever key signed it.
 func (c *chain) named(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
-	return c.record(c.previous, artifact, bundles)
+	i := slices.IndexFunc(bundles, func(b sign.Bundle) bool { return b.Digest() == c.previous })
+	if i < 0 {
+		return nil
+	}
+	return c.claimed(artifact, bundles[i:i+1])
 }
 
 // claimed returns all records, whatever keys signed them. They prove nothing.
-func (c *chain) claimed(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
+func (s Stage) claimed(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
 	var promotions []Promotion
 	for _, b := range bundles {
-		promotions = append(promotions, c.record(b.Digest(), artifact, []sign.Bundle{b})...)
-	}
-	return promotions
-}
-
-func (c *chain) record(name, artifact digest.Digest, bundles []sign.Bundle) []Promotion {
-	for _, b := range bundles {
-		if v, err := sign.Named(name, artifact, b); err == nil {
-			if p, err := c.parse(v); err == nil {
-				return []Promotion{p}
-			}
+		v, err := sign.Named(b.Digest(), artifact, b)
+		if err != nil {
+			continue
+		}
+		if p, err := s.parse(v); err == nil {
+			promotions = append(promotions, p)
 		}
 	}
-	return nil
+	return promotions
 }

@@ -1,6 +1,7 @@
 package promote
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,13 +41,16 @@ func TestRollbacks(t *testing.T) {
 		for _, name := range strings.Fields(want) {
 			wanted[name] = true
 		}
-		var back rollbacks
 		left := map[string]bool{}
-		for i := len(promotions) - 1; i >= 0; i-- {
-			if by := back.undid(promotions[i]); by != nil {
-				left[promotions[i].To.Release] = true
-				if by.Action != predicate.RolledBack || by.Sequence <= promotions[i].Sequence {
-					t.Errorf("%s: %d was left by %d", history, i+1, by.Sequence)
+		for v := range visits(func(yield func(live.Promotion, error) bool) {
+			for _, p := range slices.Backward(promotions) {
+				yield(p, nil)
+			}
+		}) {
+			if by := v.undone; by != nil {
+				left[v.To.Release] = true
+				if by.Action != predicate.RolledBack || by.Sequence <= v.Sequence {
+					t.Errorf("%s: %d was left by %d", history, v.Sequence, by.Sequence)
 				}
 			}
 		}

@@ -1,0 +1,200 @@
+package promote
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+)
+
+// hydrated is what the ledger has of a release for a stage.
+type hydrated struct {
+	declared  pipeline.Expanded // for the release
+	hydrator  verify.Keys
+	entry     ledger.Entry     // zero for none
+	hydration policy.Hydration // of its artifact, as the hydrator states it
+	proven    bool             // it states all that the entry does
+}
+
+// hydrated reads what the ledger has of a release for a stage, and proves it as far as that goes.
+func (r *run) hydrated(ctx context.Context, v *view, f lock.File) (h hydrated, err error) {
+	if h.declared, err = v.pipeline.Expand(v.stage.Name, f.Lock, r.files); err != nil {
+		return h, err
+	}
+	if h.hydrator, err = verify.KeysOf(r.files, h.declared, pipeline.RoleHydrator); err != nil {
+		return h, err
+	}
+	var known bool
+	if h.entry, known, err = v.candidate(ctx, f.ReleaseID); err != nil || !known {
+		return h, err
+	}
+	h.hydration, h.proven, err = verify.Entry(ctx, h.entry, h.hydrator, r.policyRef)
+	return h, err
+}
+
+// made returns how the candidate was made.
+func (h hydrated) made() verify.Made {
+	return verify.Made{Stage: h.declared.Stage, Commit: h.entry.GitOps.Commit, Hydration: h.hydration}
+}
+
+// otherStage is what another stage of the pipeline has and had of a release, and what of that counts for a candidate: what the release
+// has there by the files of the candidate's GitOps commit. What is rendered otherwise since was not tried there.
+type otherStage struct {
+	evidence.Stage
+	release  string
+	past     []visit
+	made     verify.Made            // the candidate; zero if every content counts
+	contents map[digest.Digest]bool // those that were looked at; true for one that counts
+	changed  string                 // what the first that does not count read otherwise
+	hydrate  string                 // the stage that has to be hydrated therefore
+	reason   string                 // why other contents do not count
+	unknown  bool                   // what would count is unknown
+}
+
+// others returns what stages of the pipeline have and had of a release, for the candidate that was made so.
+func (r *run) others(ctx context.Context, s *stage, names []string, f lock.File, made verify.Made) (map[string]*otherStage, error) {
+	others := map[string]*otherStage{}
+	for _, name := range names {
+		if others[name] != nil {
+			continue
+		}
+		v, err := r.view(ctx, s.pipeline, name)
+		if err == nil {
+			others[name], err = r.otherStage(ctx, s, v, f, made)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("stage %s: %w", name, err)
+		}
+	}
+	return others, nil
+}
+
+// otherStage returns what another stage of the pipeline has and had of a release.
+func (r *run) otherStage(ctx context.Context, s *stage, v *view, f lock.File, made verify.Made) (*otherStage, error) {
+	e := &otherStage{release: f.ReleaseID, made: made, contents: map[digest.Digest]bool{}}
+	h, err := r.hydrated(ctx, v, f)
+	if err != nil {
+		return nil, err
+	}
+	if e.past, err = r.past(ctx, v, f.Lock); err != nil {
+		return nil, err
+	}
+	e.Declared = h.declared
+	claim := v.live.Claim
+	claim.Release = f.ReleaseID
+	newest := digest.Digest("") // content
+	switch verdict := policy.Hydrated(verify.Expect(f, claim), h.hydration); {
+	case h.entry.Digest == "":
+	case !h.proven || verdict.Result() != policy.Pass:
+		s.noteOnce("%s does not count as the release's artifact for stage %s: %s", h.entry.Digest, v.stage.Name, verdict.Reason())
+	default:
+		e.Artifact, newest = h.entry.Digest, h.entry.Content
+		if err := e.look(ctx, r, newest, h.hydration); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range e.past {
+		if p.To.Release != e.release || e.counts(p.To.Content) {
+			continue
+		}
+		hydration, err := h.hydrator.Prove(ctx, p.To.Digest, p.Statements.Bundles, r.policyRef)
+		if err == nil {
+			err = e.look(ctx, r, p.To.Content, hydration)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	e.reason, e.unknown = e.otherwise(newest)
+	e.span()
+	return e, nil
+}
+
+// look decides whether a content counts, by what its hydrator states.
+func (e *otherStage) look(ctx context.Context, r *run, content digest.Digest, h policy.Hydration) error {
+	if e.counts(content) {
+		return nil
+	}
+	gives, difference, hydrate, err := e.made.Gives(ctx, e.Declared.Stage, h, r.policyRef, e.Declared.File)
+	e.contents[content] = gives
+	if e.changed == "" {
+		e.changed, e.hydrate = difference, hydrate
+	}
+	return err
+}
+
+func (e *otherStage) counts(content digest.Digest) bool {
+	return e.made.Commit == "" || e.contents[content]
+}
+
+// otherwise returns why a content does not count, and reports whether it is unknown which one would. Newest is that of the newest
+// hydration; "" for none.
+func (e *otherStage) otherwise(newest digest.Digest) (reason string, unknown bool) {
+	name := e.Declared.Stage
+	if e.contents[newest] {
+		return fmt.Sprintf("%s was live in %s with other content than it has there at GitOps commit %.12s", e.release, name, e.made.Commit), false
+	}
+	hydrate, changed := cmp.Or(e.hydrate, name), cmp.Or(e.changed, "no provenance counts")
+	if hydrate != name {
+		return fmt.Sprintf("the candidate is older than the hydration of %s in %s (%s): lockage hydrate %s --release %s", e.release, name, changed, hydrate, e.release), true
+	}
+	return fmt.Sprintf("what %s was made from in %s changed (%s), and it was not hydrated there since: lockage hydrate %s --release %s",
+		e.release, name, changed, hydrate, e.release), true
+}
+
+// span fills in when what was live, as far back as the release can have been, and the artifact that counts.
+func (e *otherStage) span() {
+	var promotions []live.Promotion
+	for _, p := range e.past {
+		promotions = append(promotions, p.Promotion)
+	}
+	e.Live = live.Spans(promotions) // the oldest first
+	for i := range e.Live {
+		switch span := &e.Live[i]; {
+		case span.Release != e.release:
+		case e.counts(span.Content):
+			e.Artifact = span.Digest
+		default:
+			span.Otherwise = e.reason
+		}
+	}
+}
+
+// passage returns what the newest record about the release says, of those with a content that counts.
+func (e *otherStage) passage() policy.Passage {
+	passage, newest := policy.Passage{Stage: e.Declared.Stage}, true
+	for _, p := range e.past {
+		switch {
+		case p.To.Release != e.release:
+		case p.undone != nil && passage.Otherwise == "":
+			passage.RolledBack, passage.Since, passage.Record = true, p.undone.Time, p.undone.Record
+			return passage
+		case p.undone != nil:
+		case e.counts(p.To.Content):
+			return policy.Passage{Stage: passage.Stage, Was: true, Is: newest, Since: p.Time, Record: p.Record}
+		default:
+			passage.Otherwise, passage.Unknown = e.reason, e.unknown
+		}
+		newest = false
+	}
+	return passage
+}
+
+// order judges whether the release went through the stages before, with the content that it has there at the GitOps commit of its
+// candidate. A first stage passes.
+func (s *stage) order(others map[string]*otherStage) policy.GateResult {
+	passages := map[string]policy.Passage{}
+	for _, name := range s.stage.After.Stages {
+		passages[name] = others[name].passage()
+	}
+	return policy.Order(s.stage.After, passages)
+}

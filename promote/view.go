@@ -1,0 +1,140 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+)
+
+const (
+	// maxLookback bounds how many promotions of a stage are searched for one release.
+	maxLookback = 500
+	// clockSkew bounds how much earlier than its lock a release may seem to have been promoted.
+	clockSkew = time.Hour
+)
+
+// view is what Git and the registry have of a stage. All that a run does with the stage shares one.
+type view struct {
+	pipeline *pipeline.Pipeline
+	stage    pipeline.Stage
+
+	once       sync.Once // opens it
+	err        error
+	live       live.Stage
+	candidates *ledger.Candidates
+	entry      ledger.Candidate // the name of each candidate, but for the release
+
+	mu         sync.Mutex
+	now        *live.State      // what is live; nil until it is read
+	promotions *sequence[visit] // nil until they are read
+}
+
+// errNoRelease is returned for a pipeline without a release.
+var errNoRelease = errors.New("nothing was released yet")
+
+// view opens the view of a stage.
+func (r *run) view(ctx context.Context, p *pipeline.Pipeline, name string) (*view, error) {
+	v := r.views[[2]string{p.Name, name}]
+	v.once.Do(func() { v.err = r.open(ctx, v) })
+	return v, v.err
+}
+
+// open finds where the state of a stage is kept, and reads its candidates.
+func (r *run) open(ctx context.Context, v *view) error {
+	current, err := lock.Current(r.files, v.pipeline.Lock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", errNoRelease, err)
+	}
+	if err != nil {
+		return err
+	}
+	// The place of the state does not depend on the release; what does is expanded for each release.
+	declared, err := v.pipeline.Expand(v.stage.Name, current.Lock, r.files)
+	if err != nil {
+		return err
+	}
+	remote, err := verify.LedgerRemote(ctx, declared, r.Workspace.Repository)
+	if err != nil {
+		return err
+	}
+	v.entry = verify.NameOf(declared, current.ReleaseID)
+	if v.candidates, err = ledger.ReadCandidates(ctx, remote, v.entry); err != nil {
+		return err
+	}
+	v.live, err = live.Open(ctx, r.files, r.policyRef, declared, r.Client, r.Workspace.Repository)
+	return err
+}
+
+// candidate returns the ledger's entry of a release, which is not proven; false for none.
+func (v *view) candidate(ctx context.Context, release string) (ledger.Entry, bool, error) {
+	name := v.entry
+	name.Release = release
+	e, ok, err := v.candidates.Entry(ctx, name)
+	if errors.Is(err, ledger.ErrEntry) {
+		err = fmt.Errorf("%w: %w; hydrate again", policy.ErrDenied, err)
+	}
+	return e, ok, err
+}
+
+// read reads what is live.
+func (v *view) read(ctx context.Context) (live.State, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.now == nil {
+		state, err := live.Read(ctx, v.live)
+		if err != nil {
+			return state, denied(err)
+		}
+		v.now = &state
+	}
+	return *v.now, nil
+}
+
+// changed forgets what was read of a stage that got a new promotion.
+func (v *view) changed() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.now, v.promotions = nil, nil
+}
+
+// visits returns the promotions of a stage, the newest first. A broken record is an error before the first of them: a caller that
+// reads the newest alone has to know.
+func (r *run) visits(ctx context.Context, v *view) iter.Seq2[visit, error] {
+	_, err := v.read(ctx)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil {
+		return func(yield func(visit, error) bool) { yield(visit{}, err) }
+	}
+	if v.promotions == nil {
+		v.promotions = sequenceOf(r, visits(live.History(ctx, v.live)))
+	}
+	return v.promotions.first(maxLookback)
+}
+
+// past returns the promotions of a stage that a release can be among, the newest first: none is older than its lock.
+func (r *run) past(ctx context.Context, v *view, l lock.Lock) ([]visit, error) {
+	var past []visit
+	since := l.Created()
+	for p, err := range r.visits(ctx, v) {
+		if err != nil {
+			return nil, err
+		}
+		past = append(past, p)
+		if !since.IsZero() && p.Time.Before(since.Add(-clockSkew)) {
+			break
+		}
+	}
+	return past, nil
+}
