@@ -23,100 +23,85 @@ const maxClaimed = 500
 // registry has of these artifacts and others, by any key. They prove nothing. Highest is the highest number among them. With an error
 // that is [ErrUnread], they are those of all other places.
 func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []Promotion, highest int, err error) {
-	if claimed, highest, err = s.claims(ctx, others); err != nil {
+	c := claims{followed: map[predicate.Origin]bool{}}
+	if err := c.read(ctx, s, others); err != nil {
 		return nil, 0, err
 	}
 	var unread error // the first one
-	err = s.formerly(ctx, claimed, func(then Stage, err error) error {
-		if err == nil {
-			var also []Promotion
-			var high int
-			also, high, err = then.claims(ctx, others)
-			claimed, highest = append(claimed, also...), max(highest, high)
-		}
-		if err != nil && ctx.Err() == nil && (then.Remote == nil || then.Remote.URL() != s.Remote.URL()) {
-			unread, err = cmp.Or(unread, fmt.Errorf("%w: %w", ErrUnread, err)), nil
-		}
-		return err
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, p := range claimed {
-		if p.Sequence < math.MaxInt32 { // one above is forged, to leave no room
-			highest = max(highest, p.Sequence)
-		}
-	}
-	return claimed, highest, unread
-}
-
-// formerly visits where the stage was recorded before edits of its pipeline file, or why that cannot be opened. It leaves out other
-// remotes, which may be gone, from which the history was carried over.
-func (s Stage) formerly(ctx context.Context, claimed []Promotion, visit func(Stage, error) error) error {
-	if s.past == nil {
-		return nil
-	}
-	return s.past.earlier(ctx, func(declared pipeline.Expanded, _ string) (bool, error) {
+	err = s.earlier(ctx, func(declared pipeline.Expanded, _ string) (bool, error) {
+		// Another remote, from which the history was carried over, may be gone.
 		at := declared.LiveRef()
-		if at.Remote != s.past.declared.LiveRef().Remote && slices.ContainsFunc(claimed, func(p Promotion) bool {
+		if at.Remote != s.declared.LiveRef().Remote && slices.ContainsFunc(c.all, func(p Promotion) bool {
 			return p.Carried != nil && p.Carried.Pipeline == declared.Pipeline && p.Carried.Stage == declared.Stage && p.Carried.Path == at.Path
 		}) {
 			return true, nil
 		}
-		then, err := s.past.open(ctx, declared)
-		if err == nil && then.Artifacts.Name() != s.Artifacts.Name() {
-			then.Artifacts = nil // Git knows what was promoted, and the registry may be gone
+		then, err := s.at(ctx, declared)
+		if err == nil {
+			if then.Artifacts.Name() != s.Artifacts.Name() {
+				then.Artifacts = nil // Git knows what was promoted, and the registry may be gone
+			}
+			err = c.read(ctx, then, others)
 		}
-		return true, visit(then, err)
+		if err != nil && ctx.Err() == nil && (then.Remote == nil || then.Remote.URL() != s.Remote.URL()) {
+			unread, err = cmp.Or(unread, fmt.Errorf("%w: %w", ErrUnread, err)), nil
+		}
+		return true, err
 	})
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, p := range c.all {
+		if p.Sequence < math.MaxInt32 { // one above is forged, to leave no room
+			c.highest = max(c.highest, p.Sequence)
+		}
+	}
+	return c.all, c.highest, unread
 }
 
-// claims returns what is claimed of a stage in one place, and where its records say that they were carried from, and the highest number
-// of those in the registry that the promoter signed.
-func (s Stage) claims(ctx context.Context, others []digest.Digest) ([]Promotion, int, error) {
-	c := claims{chain: chain{Stage: s}, followed: map[predicate.Origin]bool{}}
-	_, err := ledger.History(ctx, s.Remote, s.Place, c.versions(ctx))
-	highest := 0
-	if err == nil && s.Artifacts != nil {
-		highest, err = c.registry(ctx, others)
-	}
-	for i := 0; err == nil && i < len(c.all); i++ {
-		err = c.follow(ctx, c.all[i].Carried)
-	}
-	return c.all, highest, err
-}
-
-// claims collects what is claimed.
+// claims collects what is claimed of a stage.
 type claims struct {
 	chain
 	all      []Promotion
+	highest  int // number of those in a registry that the promoter signed
 	followed map[predicate.Origin]bool
 }
 
-// registry collects what the registry has of the artifacts that are claimed, that the tag names, and of others.
-func (c *claims) registry(ctx context.Context, others []digest.Digest) (highest int, err error) {
-	tag, err := c.Artifacts.Lookup(ctx, c.Stage.Stage)
-	if err != nil {
-		return 0, err
+// read collects what is claimed of a stage in one place, where its records say that they were carried from, and what the registry has
+// of the artifacts that are claimed, that the tag names, and of others.
+func (c *claims) read(ctx context.Context, s Stage, others []digest.Digest) error {
+	c.chain = chain{Stage: s}
+	from := len(c.all)
+	if _, err := ledger.History(ctx, s.Remote, s.Place, c.versions(ctx)); err != nil {
+		return err
 	}
-	artifacts := map[digest.Digest]bool{tag: true}
-	for _, d := range others {
-		artifacts[d] = true
-	}
-	for _, p := range c.all {
-		artifacts[p.To.Digest] = true
-	}
-	for artifact := range artifacts {
-		bundles, err := c.attached(ctx, artifact)
+	if s.Artifacts != nil {
+		tag, err := s.Artifacts.Lookup(ctx, s.Stage)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		c.all = append(c.all, c.claimed(artifact, bundles)...)
-		for _, p := range c.proven(artifact, bundles) {
-			highest = max(highest, p.Sequence)
+		artifacts := append([]digest.Digest{tag}, others...)
+		for _, p := range c.all {
+			artifacts = append(artifacts, p.To.Digest)
+		}
+		slices.Sort(artifacts)
+		for _, artifact := range slices.Compact(artifacts) {
+			bundles, err := s.attached(ctx, artifact)
+			if err != nil {
+				return err
+			}
+			c.all = append(c.all, c.claimed(artifact, bundles)...)
+			for _, p := range s.proven(artifact, bundles) {
+				c.highest = max(c.highest, p.Sequence)
+			}
 		}
 	}
-	return highest, nil
+	for i := from; i < len(c.all); i++ {
+		if err := c.follow(ctx, c.all[i].Carried); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // follow reads the place that a record names as the one before, if there is one.

@@ -15,10 +15,8 @@ import (
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/strictyaml"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
-	"github.com/lockage/lockage/sign"
 )
 
 // ErrMoved is returned for a stage that has fewer promotions where its pipeline file says than where an earlier commit of the policy ref
@@ -65,27 +63,29 @@ func (f Former) Err(now Stage) error {
 
 var _ Declarations = (*workspace.Policy)(nil)
 
-// past is the search for where a stage was recorded before.
-type past struct {
-	declarations Declarations
-	declared     pipeline.Expanded // at the policy ref's tip
-	now          Stage
-	client       *oci.Client
-	remotes      verify.Remotes
-	newest       *Promotion // the newest record where the stage is now; nil for none
-}
-
 // Former returns where a stage of some state was recorded before an edit of its pipeline file, if its history goes on there; nil for
 // a stage that is where it belongs. A stage that has records where it is now has its history there, unless a former place has them too,
 // and later ones: it was moved back. What else is in former places, or is there no more, does not concern it. The error is ErrBroken if the
 // former place was set back. With an error that is [Former.Unwitnessed] only, it returns the former place, too.
-func (s Stage) Former(ctx context.Context, state State) (*Former, error) {
-	if s.past == nil {
-		return nil, nil //nolint:nilnil // nothing is known
-	}
-	p := *s.past
-	p.newest = state.Newest()
-	former, err := p.former(ctx)
+func (s Stage) Former(ctx context.Context, state State) (former *Former, err error) {
+	newest := state.Newest()
+	err = s.earlier(ctx, func(declared pipeline.Expanded, commit string) (bool, error) {
+		found, err := s.look(ctx, declared, newest)
+		switch {
+		case err != nil && found == nil && newest != nil && ctx.Err() == nil: // what was there is not the stage's any more
+			return true, nil
+		case err != nil:
+			err = fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, commit, err)
+			if !errors.Is(err, ErrBroken) && ctx.Err() == nil {
+				err = fmt.Errorf("%w: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` begins the history anew", ErrUnread, err, s.Stage)
+			}
+			return false, err
+		case found != nil:
+			found.Commit, found.Edits = commit, edits(declared, s.declared)
+			former = found
+		}
+		return found == nil, nil
+	})
 	if err != nil || former == nil {
 		return nil, err
 	}
@@ -101,37 +101,18 @@ func (s Stage) Former(ctx context.Context, state State) (*Former, error) {
 	return former, err
 }
 
-// former returns the newest earlier place, name or repository of the stage where its history goes on; nil for none.
-func (p past) former(ctx context.Context) (former *Former, err error) {
-	err = p.earlier(ctx, func(declared pipeline.Expanded, commit string) (bool, error) {
-		found, err := p.look(ctx, declared)
-		switch {
-		case err != nil && found == nil && p.newest != nil && ctx.Err() == nil: // what was there is not the stage's any more
-			return true, nil
-		case err != nil:
-			err = fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, commit, err)
-			if !errors.Is(err, ErrBroken) && ctx.Err() == nil {
-				err = fmt.Errorf("%w: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` begins the history anew", ErrUnread, err, p.declared.Stage)
-			}
-			return false, err
-		case found != nil:
-			found.Commit, found.Edits = commit, edits(declared, p.declared)
-			former = found
-		}
-		return found == nil, nil
-	})
-	return former, err
-}
-
 // earlier visits the declarations that recorded the stage in another place or under another name than the next, with the commit of the
 // policy ref that changed each, the newest first, until visit returns false. It may visit some twice.
-func (p past) earlier(ctx context.Context, visit func(declared pipeline.Expanded, commit string) (more bool, err error)) error {
-	tip, _, err := p.load(ctx, p.declarations.Tip(), p.declared.File)
+func (s Stage) earlier(ctx context.Context, visit func(declared pipeline.Expanded, commit string) (more bool, err error)) error {
+	if s.declarations == nil {
+		return nil
+	}
+	tip, _, err := s.load(ctx, s.declarations.Tip(), s.declared.File)
 	if err != nil {
 		return err
 	}
-	for files, more := reads(tip, p.declared.Stage), []string(nil); ; files = append(files, more...) {
-		if more, err = p.search(ctx, tip, files, visit); len(more) == 0 {
+	for files, more := reads(tip, s.declared.Stage), []string(nil); ; files = append(files, more...) {
+		if more, err = s.search(ctx, tip, files, visit); len(more) == 0 {
 			return err
 		}
 	}
@@ -150,13 +131,13 @@ func reads(declared *pipeline.Pipeline, stage string) []string {
 }
 
 // search searches the commits that changed files. More are files that an earlier declaration reads besides: then it was not finished.
-func (p past) search(ctx context.Context, after *pipeline.Pipeline, files []string, visit func(pipeline.Expanded, string) (bool, error)) (more []string, err error) {
-	name, newer := p.declared.Stage, p.declared
-	for change, err := range p.declarations.Changes(ctx, files...) {
+func (s Stage) search(ctx context.Context, after *pipeline.Pipeline, files []string, visit func(pipeline.Expanded, string) (bool, error)) (more []string, err error) {
+	name, newer := s.declared.Stage, s.declared
+	for change, err := range s.declarations.Changes(ctx, files...) {
 		if err != nil {
 			return nil, err
 		}
-		before, declared, err := p.before(ctx, change, name, after)
+		before, declared, err := s.before(ctx, change, name, after)
 		if errors.Is(err, errUnreadable) {
 			continue
 		}
@@ -181,8 +162,8 @@ func (p past) search(ctx context.Context, after *pipeline.Pipeline, files []stri
 var errUnreadable = errors.New("not a pipeline of this version")
 
 // load reads a pipeline file at a commit.
-func (p past) load(ctx context.Context, commit, name string) (*pipeline.Pipeline, fs.FS, error) {
-	files, err := p.declarations.FilesAt(ctx, commit)
+func (s Stage) load(ctx context.Context, commit, name string) (*pipeline.Pipeline, fs.FS, error) {
+	files, err := s.declarations.FilesAt(ctx, commit)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -193,14 +174,14 @@ func (p past) load(ctx context.Context, commit, name string) (*pipeline.Pipeline
 	return loaded[0], files, nil
 }
 
-// moved returns the name that a pipeline file had before a commit in which it appears: the only file that declared a pipeline of that
+// fileBefore returns the name that a pipeline file had before a commit in which it appears: the only file that declared a pipeline of that
 // name before, and does not after. It is "" for none.
-func (p past) moved(ctx context.Context, change workspace.Change, after *pipeline.Pipeline) (string, error) {
-	files, err := p.declarations.FilesAt(ctx, change.Before)
+func (s Stage) fileBefore(ctx context.Context, change workspace.Change, after *pipeline.Pipeline) (string, error) {
+	files, err := s.declarations.FilesAt(ctx, change.Before)
 	if err != nil {
 		return "", err
 	}
-	changed, err := p.declarations.FilesAt(ctx, change.Commit)
+	changed, err := s.declarations.FilesAt(ctx, change.Commit)
 	if err != nil {
 		return "", err
 	}
@@ -263,17 +244,17 @@ func differing(before, now *git.FS, visit func(name string) error) error {
 
 // before returns the declaration of a stage before a change, under the name that it had there: in the commit in which a name appears,
 // exactly one other went away. The pipeline is nil if the stage did not exist.
-func (p past) before(ctx context.Context, change workspace.Change, name string, after *pipeline.Pipeline) (*pipeline.Pipeline, pipeline.Expanded, error) {
+func (s Stage) before(ctx context.Context, change workspace.Change, name string, after *pipeline.Pipeline) (*pipeline.Pipeline, pipeline.Expanded, error) {
 	var declared pipeline.Expanded
-	before, files, err := p.load(ctx, change.Before, after.File)
+	before, files, err := s.load(ctx, change.Before, after.File)
 	var problems strictyaml.Problems
 	if errors.Is(err, fs.ErrNotExist) || errors.As(err, &problems) {
-		file, merr := p.moved(ctx, change, after)
+		file, merr := s.fileBefore(ctx, change, after)
 		if merr != nil {
 			return nil, declared, merr
 		}
 		if file != "" {
-			before, files, err = p.load(ctx, change.Before, file)
+			before, files, err = s.load(ctx, change.Before, file)
 		}
 	}
 	switch {
@@ -311,41 +292,28 @@ func sameRecord(a, b pipeline.Expanded) bool {
 	return a.LiveRef() == b.LiveRef() && a.Pipeline == b.Pipeline && a.Stage == b.Stage && a.Repository == b.Repository
 }
 
-// look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if the history does not
-// go on there.
-func (p past) look(ctx context.Context, declared pipeline.Expanded) (*Former, error) {
-	s, err := p.open(ctx, declared)
+// look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if the history, whose
+// newest record is given, does not go on there.
+func (s Stage) look(ctx context.Context, declared pipeline.Expanded, newest *Promotion) (*Former, error) {
+	then, err := s.at(ctx, declared)
 	if err != nil {
 		return nil, err
 	}
-	goesOn := p.newest == nil
-	state, err := s.walk(ctx, func(at Promotion) bool {
-		goesOn = goesOn || at.Record == p.newest.Record
+	then.declarations = nil
+	goesOn := newest == nil
+	state, err := then.walk(ctx, func(at Promotion) bool {
+		goesOn = goesOn || at.Record == newest.Record
 		return !goesOn
 	})
-	if err != nil || state.Live == nil || !goesOn || p.newest != nil && state.Live.Record == p.newest.Record {
+	if err != nil || state.Live == nil || !goesOn || newest != nil && state.Live.Record == newest.Record {
 		return nil, err
 	}
-	found := &Former{Stage: s, State: state}
-	err = s.Witness(ctx, &found.State)
+	found := &Former{Stage: then, State: state}
+	err = then.Witness(ctx, &found.State)
 	if err != nil && !errors.Is(err, ErrBroken) && ctx.Err() == nil {
 		found.Unwitnessed, err = err, nil
 	}
 	return found, err
-}
-
-// open finds where the stage was recorded by an earlier declaration.
-func (p past) open(ctx context.Context, declared pipeline.Expanded) (Stage, error) {
-	s := p.now
-	s.past = nil
-	var err error
-	if s.Artifacts, err = p.client.Repository(declared.Repository); err != nil {
-		return s, err
-	}
-	s.Promoter.Pipeline, s.Promoter.Stage = declared.Pipeline, declared.Stage
-	s.Claim = sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Repository: s.Artifacts.Name()}
-	s.Remote, s.Place, err = verify.LiveRef(ctx, declared, p.remotes)
-	return s, err
 }
 
 // edits describes what differs between two declarations of where a stage is recorded.

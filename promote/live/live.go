@@ -64,7 +64,10 @@ type Stage struct {
 	Remote     *git.Remote      // of the live ref
 	Place      ledger.Place     // branch and path of the live ref
 
-	past *past // nil if earlier declarations are unknown
+	declared     pipeline.Expanded
+	declarations Declarations // nil if earlier ones are unknown
+	client       *oci.Client
+	remotes      verify.Remotes
 }
 
 // Open finds where a declared stage keeps its state, and whom it trusts to promote. Files are those at the policy ref's tip. It
@@ -74,20 +77,20 @@ func Open(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipel
 	if err != nil {
 		return Stage{}, err
 	}
-	repository, err := client.Repository(declared.Repository)
-	if err != nil {
-		return Stage{}, err
+	s := Stage{Promoter: promoter, PolicyRef: ref, client: client, remotes: remotes}
+	s.declarations, _ = ref.(Declarations)
+	return s.at(ctx, declared)
+}
+
+// at returns where a stage keeps its state by a declaration.
+func (s Stage) at(ctx context.Context, declared pipeline.Expanded) (_ Stage, err error) {
+	if s.Artifacts, err = s.client.Repository(declared.Repository); err != nil {
+		return s, err
 	}
-	s := Stage{
-		Claim:     sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Repository: repository.Name()},
-		Artifacts: repository,
-		Promoter:  promoter,
-		PolicyRef: ref,
-	}
-	s.Remote, s.Place, err = verify.LiveRef(ctx, declared, remotes)
-	if declarations, ok := ref.(Declarations); ok {
-		s.past = &past{declarations: declarations, declared: declared, now: s, client: client, remotes: remotes}
-	}
+	s.declared = declared
+	s.Promoter.Pipeline, s.Promoter.Stage = declared.Pipeline, declared.Stage
+	s.Claim = sign.Claim{Pipeline: declared.Pipeline, Stage: declared.Stage, Repository: s.Artifacts.Name()}
+	s.Remote, s.Place, err = verify.LiveRef(ctx, declared, s.remotes)
 	return s, err
 }
 
