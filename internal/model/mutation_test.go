@@ -27,8 +27,8 @@ var mutations = []struct{ file, from, to string }{
 	// Order and holds.
 	{"policy/order.go", "p.RolledBack || !p.Is && !p.Was", "p.RolledBack"},
 	{"policy/order.go", "p.RolledBack || !p.Is && !p.Was", "!p.Is && !p.Was && !p.RolledBack"},
-	{"promote/chain.go", "delete(b.open, p.To.Digest)\n", "clear(b.open)\n"},
-	{"promote/chain.go", "case own, !again && by.To.Release != l.ReleaseID:\n\t\t\treturn true, nil", "case own, !again && by.To.Release != l.ReleaseID:\n\t\t\treturn false, nil"},
+	{"promote/visit.go", "delete(open, p.To.Digest)\n", "clear(open)\n"},
+	{"promote/visit.go", "case own, !again && v.undone.To.Release != release:\n\t\t\treturn true", "case own, !again && v.undone.To.Release != release:\n\t\t\treturn false"},
 	{"promote/newest.go", "left[j.artifact.Content]", "false && left[j.artifact.Content]"},
 	{"promote/newest.go", "err != nil || id == release {\n\t\t\treturn i, err", "err != nil {\n\t\t\treturn i, err"},
 	{"promote/rollback.go", "case left:\n", "case false:\n"},
@@ -38,7 +38,7 @@ var mutations = []struct{ file, from, to string }{
 	{"policy/gate.go", "!f.RolledBack.IsZero() &&", "false && !f.RolledBack.IsZero() &&"},
 
 	// The stage branch.
-	{"ledger/check.go", "differences := compare(shows.files, itemsOf(files))", "differences := compare(nil, nil)"},
+	{"ledger/check.go", "differences := compare(there, itemsOf(files))", "differences := compare(there[:0], itemsOf(files)[:0])"},
 
 	// What makes a run whole.
 	{"promote/stage.go", "s.state.Live == nil || !s.state.Drift()", "true"},
