@@ -203,7 +203,7 @@ func split(items []git.Item) (f folder, files []git.Item) {
 // shows reports whether the folder, which has metadata of ours, is what Write would make of a candidate. On a review branch the GitOps
 // commit may be an older one. All of it is computed from Git's objects: what the metadata says of its own folder proves nothing.
 func (f folder) shows(m Metadata, c Change) bool {
-	if f.Files == "" || f.Files != c.Artifact.Files || f.attributes != git.BlobID([]byte(c.attributes())) {
+	if f.Files == "" || f.Files != c.Files || f.attributes != git.BlobID([]byte(c.attributes())) {
 		return false
 	}
 	if c.Review != "" {

@@ -24,7 +24,7 @@ type stage struct {
 func (r *run) read(ctx context.Context, s *stage) error {
 	var err error
 	s.result.Branch = s.live.Place.Branch
-	if s.state, err = s.view.read(ctx); err != nil {
+	if s.state, err = s.read(ctx); err != nil {
 		return err
 	}
 	if s.state.Live != nil {
