@@ -48,6 +48,9 @@ type Client struct {
 	mu     sync.Mutex
 	opened map[string]*Repository
 	warned sync.Map // messages
+	hosts  sync.Map // host → *tagging
+
+	contents contents
 }
 
 // NewClient returns a client. It looks up credentials when a registry asks for them.

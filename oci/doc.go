@@ -27,8 +27,9 @@
 // an image layout on disk. Both have the same methods and promises:
 //
 //   - Everything read is bounded and its digest verified.
-//   - Content is written before the manifest that names it, a manifest before the tag that names it; content that exists is
-//     not sent again, unless it is so small that asking costs more.
+//   - Content is written before the manifest that names it, a manifest before the tag that names it. A client sends no blob twice,
+//     and asks the registry first only about large ones. It keeps what it read or wrote, up to 32 MB, and does not read that
+//     again; tags and lists of referrers it always asks for.
 //   - [Repository.Attach] returns once the referrer is listed. On registries without the referrers API it keeps the
 //     fallback tag index itself and repairs what concurrent writers overwrote; there the guarantee holds against writers
 //     that finish their update within the time it waits before looking again.

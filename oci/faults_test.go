@@ -82,7 +82,7 @@ func TestPassingFaults(t *testing.T) {
 			if err := r.Tag(t.Context(), a.Descriptor, "t"); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.Attach(t.Context(), a.Descriptor, proof("x")); err != nil {
+			if err := r.Attach(t.Context(), a.Descriptor, proof("x")); err != nil {
 				t.Fatal(err)
 			}
 			if failed.Load() < 8 {
@@ -199,7 +199,7 @@ func TestOverwrittenReferrerComesBack(t *testing.T) {
 
 		var wg sync.WaitGroup
 		attach := func(r *Repository, what string) {
-			if _, err := r.Attach(t.Context(), a.Descriptor, proof(what)); err != nil {
+			if err := r.Attach(t.Context(), a.Descriptor, proof(what)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -339,7 +339,7 @@ func TestTokens(t *testing.T) {
 		if err := r.Tag(t.Context(), a.Descriptor, "t"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Attach(t.Context(), a.Descriptor, proof("x")); err != nil {
+		if err := r.Attach(t.Context(), a.Descriptor, proof("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -524,7 +524,7 @@ func TestReferrersOfAType(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, artifactType := range []string{"a/wanted", "b/junk", "b/junk", "b/junk"} {
-			if _, err := r.Attach(t.Context(), a.Descriptor, Referrer{ArtifactType: artifactType, Annotations: map[string]string{"n": fmt.Sprint(i)}}); err != nil {
+			if err := r.Attach(t.Context(), a.Descriptor, Referrer{ArtifactType: artifactType, Annotations: map[string]string{"n": fmt.Sprint(i)}}); err != nil {
 				t.Fatal(err)
 			}
 		}

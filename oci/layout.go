@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,9 @@ type layout struct {
 	manifests sync.Map // digest.Digest → listing
 	// known is the index as it was read or written last: with many stages, reading it again would cost more than all else here.
 	known atomic.Pointer[knownIndex]
+
+	waitingMu sync.Mutex
+	waiting   []*indexChange
 }
 
 type knownIndex struct {
@@ -50,6 +54,10 @@ func (l *layout) resolve(_ context.Context, tagOrDigest string) (ocispec.Descrip
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
+	return l.find(index, tagOrDigest)
+}
+
+func (l *layout) find(index ocispec.Index, tagOrDigest string) (ocispec.Descriptor, error) {
 	for _, d := range index.Manifests {
 		if d.Digest.String() != tagOrDigest && refName(d) != tagOrDigest {
 			continue
@@ -83,26 +91,44 @@ func (l *layout) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []b
 	return l.write(ctx, func() error { return l.writeBlob(desc, data) })
 }
 
-func (l *layout) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
-	return l.write(ctx, func() error {
-		if err := l.writeBlob(desc, data); err != nil {
+func (l *layout) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte, tags ...string) error {
+	return l.push(ctx, []packed{{desc: desc, manifest: data}}, tags)
+}
+
+// push stores manifests, and makes tags name the last one.
+func (l *layout) push(ctx context.Context, manifests []packed, tags []string) error {
+	for _, m := range manifests {
+		if err := l.pushBlob(ctx, m.desc, m.manifest); err != nil {
 			return err
 		}
-		return l.updateIndex(func(index *ocispec.Index) {
-			if !contains(index.Manifests, desc) {
+	}
+	return l.update(ctx, func(index *ocispec.Index) error {
+		for _, m := range manifests {
+			if desc := plain(m.desc); !contains(index.Manifests, desc) {
 				index.Manifests = append(index.Manifests, desc)
 			}
-		})
+		}
+		for _, tag := range tags {
+			setTag(index, manifests[len(manifests)-1].desc, tag)
+		}
+		return nil
 	})
 }
 
-func (l *layout) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
-	return l.write(ctx, func() error {
-		stored, err := l.resolve(ctx, desc.Digest.String())
+func (l *layout) attach(ctx context.Context, _ ocispec.Descriptor, _ bool, referrers []packed) error {
+	return l.push(ctx, referrers, nil)
+}
+
+func (l *layout) tag(ctx context.Context, desc ocispec.Descriptor, tags ...string) error {
+	return l.update(ctx, func(index *ocispec.Index) error {
+		stored, err := l.find(*index, desc.Digest.String())
 		if err != nil {
 			return err
 		}
-		return l.updateIndex(func(index *ocispec.Index) { setTag(index, stored, tag) })
+		for _, tag := range tags {
+			setTag(index, stored, tag)
+		}
+		return nil
 	})
 }
 
@@ -184,11 +210,6 @@ func (l *layout) listing(ctx context.Context, desc ocispec.Descriptor) (listing,
 	return found, nil
 }
 
-// list implements backend: a manifest in the index is listed.
-func (l *layout) list(context.Context, ocispec.Descriptor, ocispec.Descriptor, []byte) error {
-	return nil
-}
-
 func refName(d ocispec.Descriptor) string { return d.Annotations[ocispec.AnnotationRefName] }
 
 func (l *layout) blobPath(d digest.Digest) string {
@@ -226,24 +247,63 @@ func (k *knownIndex) copied() ocispec.Index {
 	return index
 }
 
-// updateIndex replaces the index, under the lock.
-func (l *layout) updateIndex(change func(*ocispec.Index)) error {
+// indexChange is a change of the index that waits for a writer, and what became of it.
+type indexChange struct {
+	make func(*ocispec.Index) error
+	err  error
+}
+
+// update changes the index. Goroutines that wait for the lock have their changes made by the one that gets it, in one write.
+func (l *layout) update(ctx context.Context, change func(*ocispec.Index) error) error {
+	own := &indexChange{make: change}
+	l.waitingMu.Lock()
+	l.waiting = append(l.waiting, own)
+	l.waitingMu.Unlock()
+	err := l.write(ctx, func() error {
+		l.waitingMu.Lock()
+		changes := l.waiting
+		l.waiting = nil
+		l.waitingMu.Unlock()
+		if len(changes) > 0 {
+			l.updateIndex(changes)
+		}
+		return nil
+	})
+	if err != nil { // the lock was not taken, and nobody else is to make the change
+		l.waitingMu.Lock()
+		defer l.waitingMu.Unlock()
+		l.waiting = slices.DeleteFunc(l.waiting, func(c *indexChange) bool { return c == own })
+		return err
+	}
+	return own.err
+}
+
+// updateIndex makes changes and replaces the index, under the lock.
+func (l *layout) updateIndex(changes []*indexChange) {
+	fail := func(err error) {
+		for _, c := range changes {
+			c.err = cmp.Or(c.err, err)
+		}
+	}
 	index, err := l.readIndex()
 	if isNotFound(err) {
 		index = emptyIndex()
 	} else if err != nil {
-		return err
+		fail(err)
+		return
 	}
-	change(&index)
+	for _, c := range changes {
+		c.err = c.make(&index)
+	}
 	raw, err := json.Marshal(index)
-	if err != nil {
-		return err
+	if err == nil {
+		err = l.replace(filepath.Join(l.dir, ocispec.ImageIndexFile), raw)
 	}
-	if err := l.replace(filepath.Join(l.dir, ocispec.ImageIndexFile), raw); err != nil {
-		return err
+	if err != nil {
+		fail(err)
+		return
 	}
 	l.known.Store(&knownIndex{raw, index})
-	return nil
 }
 
 // write creates the layout, locks it (its file oci-layout, which is never replaced) against other writers, and runs fn.
@@ -320,21 +380,25 @@ func notFound(err error) error {
 }
 
 func (l *layout) deleteManifest(ctx context.Context, d digest.Digest) error {
-	return l.remove(ctx, func(index *ocispec.Index) {
+	return l.remove(ctx, func(index *ocispec.Index) error {
 		index.Manifests = slices.DeleteFunc(index.Manifests, func(o ocispec.Descriptor) bool { return o.Digest == d })
+		return nil
 	})
 }
 
 func (l *layout) deleteTag(ctx context.Context, tag string) error {
-	return l.remove(ctx, func(index *ocispec.Index) { removeTag(index, tag) })
+	return l.remove(ctx, func(index *ocispec.Index) error {
+		removeTag(index, tag)
+		return nil
+	})
 }
 
 // remove changes the index of a layout that exists, and creates none.
-func (l *layout) remove(ctx context.Context, change func(*ocispec.Index)) error {
+func (l *layout) remove(ctx context.Context, change func(*ocispec.Index) error) error {
 	if _, err := l.readIndex(); err != nil {
 		return err
 	}
-	return l.write(ctx, func() error { return l.updateIndex(change) })
+	return l.update(ctx, change)
 }
 
 // delist does nothing: a manifest that left the index is not listed.

@@ -44,7 +44,7 @@ func TestLayoutWriter(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := r.Attach(t.Context(), a.Descriptor, proof(os.Getenv(writerID))); err != nil {
+	if err := r.Attach(t.Context(), a.Descriptor, proof(os.Getenv(writerID))); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -43,17 +43,29 @@ type Referrer struct {
 
 // Descriptor returns what lists of the subject's referrers show of the referrer, once it is attached.
 func (r Referrer) Descriptor(subject ocispec.Descriptor) (ocispec.Descriptor, error) {
-	desc, _, _, err := r.manifest(subject)
-	return desc, err
+	p, err := r.pack(subject)
+	return p.desc, err
 }
 
-// manifest returns a referrer's manifest, its descriptor as lists of referrers show it, and the blobs that it names.
-func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []byte, []Blob, error) {
+// Blobs returns what the referrer's manifest names.
+func (r Referrer) Blobs() []Blob {
 	empty := Blob{MediaType: ocispec.MediaTypeEmptyJSON, Data: []byte("{}")}
 	blobs := []Blob{*cmp.Or(r.Config, &empty)}
 	if blobs = append(blobs, r.Layers...); len(r.Layers) == 0 {
 		blobs = append(blobs, empty)
 	}
+	return blobs
+}
+
+// packed is the manifest of a referrer, its descriptor as lists of referrers show it, and the blobs that it names.
+type packed struct {
+	desc     ocispec.Descriptor
+	manifest []byte
+	blobs    []Blob
+}
+
+func (r Referrer) pack(subject ocispec.Descriptor) (packed, error) {
+	blobs := r.Blobs()
 	to := plain(subject)
 	m := ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
@@ -68,11 +80,14 @@ func (r Referrer) manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []by
 	}
 	raw, err := json.Marshal(m)
 	if err != nil {
-		return ocispec.Descriptor{}, nil, nil, fmt.Errorf("referrer of %s: %w", subject.Digest, err)
+		return packed{}, fmt.Errorf("referrer of %s: %w", subject.Digest, err)
+	}
+	if len(raw) > MaxManifestSize {
+		return packed{}, fmt.Errorf("referrer of %s: the manifest is larger than %d bytes", subject.Digest, MaxManifestSize)
 	}
 	desc := describe(m.MediaType, raw)
 	desc.ArtifactType, desc.Annotations = r.ArtifactType, r.Annotations
-	return desc, raw, blobs, nil
+	return packed{desc, raw, blobs}, nil
 }
 
 // plain strips a descriptor to what identifies content.

@@ -81,6 +81,15 @@ func checkTag(tag string) error {
 	return nil
 }
 
+func checkTags(tags []string) error {
+	for _, tag := range tags {
+		if err := checkTag(tag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkTagOrDigest returns an error unless s is a valid tag or digest.
 func checkTagOrDigest(s string) (isDigest bool, err error) {
 	if s == "" {

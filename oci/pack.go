@@ -95,7 +95,7 @@ func (l Layer) Artifact(annotations map[string]string) (Artifact, error) {
 	if a.Config, err = json.Marshal(config); err != nil {
 		return Artifact{}, fmt.Errorf("pack: config: %w", err)
 	}
-	blobs := a.blobs()
+	blobs := a.Blobs()
 	a.Manifest, err = json.Marshal(ocispec.Manifest{
 		Versioned:   specs.Versioned{SchemaVersion: 2},
 		MediaType:   ocispec.MediaTypeImageManifest,
@@ -113,8 +113,8 @@ func (l Layer) Artifact(annotations map[string]string) (Artifact, error) {
 	return a, nil
 }
 
-// blobs returns config and layer, in this order.
-func (a Artifact) blobs() []Blob {
+// Blobs returns config and layer, in this order.
+func (a Artifact) Blobs() []Blob {
 	return []Blob{
 		{MediaType: ocispec.MediaTypeImageConfig, Data: a.Config},
 		{

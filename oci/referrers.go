@@ -29,8 +29,20 @@ const (
 	maxIndexWait = 10 * time.Second
 )
 
-// referrers implements backend.
-func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+// referrers implements backend. The first question finds out whether the registry has the referrers API, and others wait for it.
+func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) (all []ocispec.Descriptor, err error) {
+	first := false
+	r.detecting.Do(func() {
+		first = true
+		all, err = r.listOf(ctx, subject, artifactType)
+	})
+	if !first {
+		all, err = r.listOf(ctx, subject, artifactType)
+	}
+	return all, err
+}
+
+func (r *remoteRepository) listOf(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
 	if r.fallback.Load() {
 		artifactType = "" // entries of indexes often lack the type
 	}
@@ -57,7 +69,9 @@ func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.De
 		return nil, false, err
 	}
 	// By now oras-go knows, and refuses to be set to the opposite.
-	return all, r.repo.SetReferrersCapability(true) == nil, nil
+	api = r.repo.SetReferrersCapability(true) == nil
+	r.api.Store(api)
+	return all, api, nil
 }
 
 func (r *remoteRepository) listReferrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
@@ -76,27 +90,54 @@ func tooMany(referrers int) error {
 	return nil
 }
 
-// list implements backend. With the API the registry lists the referrer, maybe later; some lose it to concurrent writers,
+// attach implements backend. It pushes one manifest after the other: some registries lose one of two referrers that are written to
+// one subject at a time.
+func (r *remoteRepository) attach(ctx context.Context, subject ocispec.Descriptor, alone bool, referrers []packed) error {
+	for _, p := range referrers {
+		if err := r.pushManifest(ctx, p.desc, p.manifest); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !alone || !r.fallback.Load() && !r.api.Load():
+		return r.list(ctx, subject, referrers)
+	case r.api.Load():
+		return nil // the registry lists them
+	}
+	index := emptyIndex()
+	for _, p := range referrers {
+		index.Manifests = append(index.Manifests, p.desc)
+	}
+	return explain(r.pushIndex(ctx, index, FallbackTag(subject.Digest)), "push referrers index of", r.thing(subject), r.host)
+}
+
+func (r *remoteRepository) thing(subject ocispec.Descriptor) string {
+	return r.repo.Reference.String() + "@" + subject.Digest.String()
+}
+
+// list returns when all referrers are listed. With the API the registry lists them, maybe later; some lose one to concurrent writers,
 // and get the manifest again. Without it concurrent writers overwrite each other's entries of one index: it is read again
 // after a pending writer must have finished, and a lost entry is added again.
-func (r *remoteRepository) list(ctx context.Context, subject, referrer ocispec.Descriptor, manifest []byte) error {
-	thing := r.repo.Reference.String() + "@" + subject.Digest.String()
-	wait := indexWait
+func (r *remoteRepository) list(ctx context.Context, subject ocispec.Descriptor, referrers []packed) error {
+	thing, wait := r.thing(subject), indexWait
 	for attempt := range listAttempts {
 		all, api, err := r.findReferrers(ctx, subject, "")
 		if err != nil {
 			return explain(err, "list referrers of", thing, r.host)
 		}
+		missing := slices.DeleteFunc(slices.Clone(referrers), func(p packed) bool { return contains(all, p.desc) })
 		switch {
-		case contains(all, referrer):
+		case len(missing) == 0:
 			return nil
 		case api && attempt == 0: // wait
 		case api:
-			if err := r.pushManifest(ctx, referrer, manifest); err != nil {
-				return explain(err, "push again", thing, r.host)
+			for _, p := range missing {
+				if err := r.pushManifest(ctx, p.desc, p.manifest); err != nil {
+					return explain(err, "push again", thing, r.host)
+				}
 			}
 		default:
-			took, err := r.addToIndex(ctx, subject, referrer)
+			took, err := r.addToIndex(ctx, subject, missing)
 			if err != nil {
 				return explain(err, "push referrers index of", thing, r.host)
 			}
@@ -115,19 +156,24 @@ func contains(list []ocispec.Descriptor, d ocispec.Descriptor) bool {
 	return slices.ContainsFunc(list, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest })
 }
 
-// addToIndex adds referrer to the fallback index and returns how long others could have read that in between.
-func (r *remoteRepository) addToIndex(ctx context.Context, subject, referrer ocispec.Descriptor) (time.Duration, error) {
+// addToIndex adds referrers to the fallback index and returns how long others could have read that in between.
+func (r *remoteRepository) addToIndex(ctx context.Context, subject ocispec.Descriptor, referrers []packed) (time.Duration, error) {
 	defer r.lockIndex(subject.Digest)()
 	start := time.Now()
 	_, index, err := r.readIndex(ctx, subject.Digest)
 	if err != nil && !errors.Is(err, errdef.ErrNotFound) {
 		return 0, err
 	}
-	if contains(index.Manifests, referrer) {
+	before := len(index.Manifests)
+	for _, p := range referrers {
+		if !contains(index.Manifests, p.desc) {
+			index.Manifests = append(index.Manifests, p.desc)
+		}
+	}
+	if len(index.Manifests) == before {
 		return time.Since(start), nil
 	}
 	// The replaced index stays untagged: registries may refuse deletes, and another writer may be reading it.
-	index.Manifests = append(index.Manifests, referrer)
 	if err = tooMany(len(index.Manifests)); err == nil {
 		err = r.pushIndex(ctx, index, FallbackTag(subject.Digest))
 	}

@@ -29,9 +29,7 @@ const (
 	// tagPage is how many tags a listing asks for at a time.
 	tagPage = 1000
 	// smallBlob is the size up to which sending costs less than asking first, in bytes.
-	smallBlob = 64 << 10
-	// maxKept bounds a manifest that is kept for being tagged, in bytes.
-	maxKept = 64 << 10
+	smallBlob = 1 << 20
 )
 
 // remoteRepository is a repository of a registry.
@@ -43,11 +41,12 @@ type remoteRepository struct {
 	// writer assumes the API, and so leaves the fallback index to list.
 	writer *remote.Repository
 
-	fallback atomic.Bool // the registry is known to lack the referrers API
+	fallback  atomic.Bool // the registry is known to lack the referrers API
+	api       atomic.Bool // or to have it
+	detecting sync.Once
 
 	indexing sync.Map // digest.Digest → *sync.Mutex: one writer a subject
 	blobs    sync.Map // digest.Digest → *sentBlob: blobs that this process has sent or found
-	pushed   sync.Map // digest.Digest → []byte, manifests: to tag one is to push it again, by another name
 }
 
 func newRemote(name string, client *Client) (*remoteRepository, error) {
@@ -73,20 +72,54 @@ func (r *remoteRepository) resolve(ctx context.Context, tagOrDigest string) (oci
 }
 
 func (r *remoteRepository) manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+	if raw, ok := r.client.contents.get(r.key(true, digest.Digest(tagOrDigest))); ok {
+		return describe(mediaTypeOf(raw), raw), raw, nil
+	}
 	desc, body, err := r.repo.Manifests().FetchReference(ctx, tagOrDigest)
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
 	raw, err := readBounded(body, MaxManifestSize)
+	if err == nil && verify(desc, raw) == nil {
+		r.keepManifest(desc, raw)
+	}
 	return desc, raw, err
 }
 
+// key is that of a manifest or blob among the client's contents.
+func (r *remoteRepository) key(manifest bool, d digest.Digest) contentKey {
+	return contentKey{r.repo.Reference.Registry + "/" + r.repo.Reference.Repository, manifest, d}
+}
+
+// keepManifest keeps a manifest that states its own type.
+func (r *remoteRepository) keepManifest(desc ocispec.Descriptor, raw []byte) {
+	if mediaTypeOf(raw) == desc.MediaType {
+		r.client.contents.put(r.key(true, desc.Digest), raw)
+	}
+}
+
+// mediaTypeOf returns the media type that a manifest says it has.
+func mediaTypeOf(manifest []byte) string {
+	var m struct {
+		MediaType string `json:"mediaType"`
+	}
+	_ = json.Unmarshal(manifest, &m)
+	return m.MediaType
+}
+
 func (r *remoteRepository) blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	if data, ok := r.client.contents.get(r.key(false, desc.Digest)); ok {
+		return data, nil
+	}
 	body, err := r.repo.Blobs().Fetch(ctx, desc)
 	if err != nil {
 		return nil, err
 	}
-	return readBounded(body, desc.Size)
+	data, err := readBounded(body, desc.Size)
+	if err == nil && verify(desc, data) == nil {
+		r.client.contents.put(r.key(false, desc.Digest), data)
+	}
+	return data, err
 }
 
 // readBounded reads and closes body; more than limit bytes are an error.
@@ -104,7 +137,9 @@ func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor
 		return nil
 	}
 	err := r.sendBlob(ctx, desc, data)
-	blob.there = err == nil
+	if blob.there = err == nil; blob.there {
+		r.client.contents.put(r.key(false, desc.Digest), data)
+	}
 	return err
 }
 
@@ -134,22 +169,29 @@ func uploadLost(err error) bool {
 	return slices.Contains([]int{http.StatusNotFound, http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable}, statusOf(err))
 }
 
-func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
-	if err := r.writer.Manifests().Push(ctx, desc, bytes.NewReader(data)); err != nil {
-		return err
+func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte, tags ...string) error {
+	var err error
+	if len(tags) == 0 {
+		err = r.writer.Manifests().Push(ctx, desc, bytes.NewReader(data))
+	} else {
+		err = r.pushTags(ctx, desc, data, tags)
 	}
-	if len(data) <= maxKept {
-		r.pushed.Store(desc.Digest, data)
+	if err == nil {
+		r.keepManifest(desc, data)
 	}
-	return nil
+	return err
 }
 
-func (r *remoteRepository) tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
-	if pushed, ok := r.pushed.Load(desc.Digest); ok {
-		raw, _ := pushed.([]byte)
-		return r.writer.Manifests().PushReference(ctx, desc, bytes.NewReader(raw), tag)
+// tag pushes the manifest again, to the tags.
+func (r *remoteRepository) tag(ctx context.Context, desc ocispec.Descriptor, tags ...string) error {
+	read, raw, err := r.manifest(ctx, desc.Digest.String())
+	if err == nil {
+		err = verify(ocispec.Descriptor{Digest: desc.Digest, Size: read.Size}, raw)
 	}
-	return r.writer.Manifests().Tag(ctx, desc, tag)
+	if err != nil {
+		return err
+	}
+	return r.pushTags(ctx, describe(read.MediaType, raw), raw, tags)
 }
 
 // pages counts the pages and the entries of a list.
@@ -187,7 +229,7 @@ func (r *remoteRepository) tags(ctx context.Context, last string, page func([]st
 }
 
 func (r *remoteRepository) deleteManifest(ctx context.Context, d digest.Digest) error {
-	r.pushed.Delete(d) // tagging it would bring it back
+	r.client.contents.drop(r.key(true, d)) // tagging it would bring it back
 	return r.deleteReference(ctx, d.String())
 }
 
@@ -197,27 +239,41 @@ func (r *remoteRepository) deleteTag(ctx context.Context, tag string) error {
 
 // deleteReference is distribution-spec v1.1, «Content Management». oras-go deletes no tags, and reads before it deletes.
 func (r *remoteRepository) deleteReference(ctx context.Context, tagOrDigest string) error {
+	ctx = auth.AppendRepositoryScope(ctx, r.repo.Reference, auth.ActionPull, auth.ActionDelete)
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, r.manifestURL(tagOrDigest), nil)
+	if err != nil {
+		return err
+	}
+	_, err = r.do(req)
+	var failed *errcode.ErrorResponse
+	if errors.As(err, &failed) && refusesDelete(failed) {
+		return fmt.Errorf("%w: %w", ErrDeleteRefused, failed)
+	}
+	return err
+}
+
+func (r *remoteRepository) manifestURL(tagOrDigest string) string {
 	ref := r.repo.Reference
-	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull, auth.ActionDelete)
 	u := url.URL{Scheme: "https", Host: ref.Host(), Path: "/v2/" + ref.Repository + "/manifests/" + tagOrDigest}
 	if r.repo.PlainHTTP {
 		u.Scheme = "http"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u.String(), nil)
-	if err != nil {
-		return err
-	}
+	return u.String()
+}
+
+// do makes a request that oras-go does not know, and returns the header of the answer.
+func (r *remoteRepository) do(req *http.Request) (http.Header, error) {
 	resp, err := r.client.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifestSize))
 	if resp.StatusCode < http.StatusMultipleChoices {
-		return nil // done, even if the answer is cut
+		return resp.Header, nil // done, even if the answer is cut
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	failed := &errcode.ErrorResponse{Method: req.Method, URL: req.URL, StatusCode: resp.StatusCode}
 	var answer struct {
@@ -226,10 +282,7 @@ func (r *remoteRepository) deleteReference(ctx context.Context, tagOrDigest stri
 	if json.Unmarshal(raw, &answer) == nil {
 		failed.Errors = answer.Errors
 	}
-	if refusesDelete(failed) {
-		return fmt.Errorf("%w: %w", ErrDeleteRefused, failed)
-	}
-	return failed
+	return nil, failed
 }
 
 // refusesDelete reports whether every delete fails: 405 by the specification, or 400 with the code UNSUPPORTED.

@@ -16,7 +16,7 @@ import (
 )
 
 // blobWorkers bounds the blobs of one manifest that are written at a time.
-const blobWorkers = 4
+const blobWorkers = 8
 
 // backend is a registry or a layout. Arguments are valid; errors satisfy isNotFound if a thing is missing.
 type backend interface {
@@ -28,16 +28,17 @@ type backend interface {
 	blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
 	// pushBlob stores a blob unless it exists.
 	pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error
-	// pushManifest stores a manifest under its digest.
-	pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte) error
-	// tag makes tag name a manifest that exists.
-	tag(ctx context.Context, desc ocispec.Descriptor, tag string) error
+	// pushManifest stores a manifest under its digest and under tags, the last one last.
+	pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte, tags ...string) error
+	// tag makes tags name a manifest that exists, the last one last.
+	tag(ctx context.Context, desc ocispec.Descriptor, tags ...string) error
 	// tags calls page with tags after last, in the order of the repository, until page returns false.
 	tags(ctx context.Context, last string, page func([]string) (more bool, err error)) error
 	// referrers lists at most MaxReferrers, none if subject is missing. It may leave out those of another type.
 	referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error)
-	// list makes a stored referrer appear among those of subject, and stay.
-	list(ctx context.Context, subject, referrer ocispec.Descriptor, manifest []byte) error
+	// attach stores the manifests of referrers and makes them appear among those of subject. Alone says that nobody else writes to
+	// that list, and that it is empty; without it, they stay there although others write.
+	attach(ctx context.Context, subject ocispec.Descriptor, alone bool, referrers []packed) error
 	// deleteManifest deletes a manifest by its digest, and with it all of its tags.
 	deleteManifest(ctx context.Context, d digest.Digest) error
 	// deleteTag deletes a tag and leaves the manifest.
@@ -124,64 +125,58 @@ func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) (data []
 	return data, nil
 }
 
-// PushArtifact stores an artifact under its digest: blobs first, the manifest last, nothing that is there already. It
-// returns after the repository has confirmed that it holds the manifest. No tag is touched.
+// PushArtifact stores an artifact under its digest: blobs first, the manifest last. No tag is touched.
 func (r *Repository) PushArtifact(ctx context.Context, a Artifact) error {
-	_, err := r.PushManifest(ctx, a.Descriptor.MediaType, a.Manifest, a.blobs()...)
+	_, err := r.PushManifest(ctx, a.Descriptor.MediaType, a.Manifest, a.Blobs()...)
 	return err
 }
 
-// PushManifest is [Repository.PushArtifact] for any manifest and its blobs, but those with a subject: see
+// PushManifest stores any manifest under its digest, after the blobs that it names. For manifests with a subject see
 // [Repository.Attach].
-func (r *Repository) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...Blob) (desc ocispec.Descriptor, err error) {
-	desc = describe(mediaType, manifest)
-	defer r.explain(&err, "push", desc.Digest.String())
-	switch _, err := r.backend.resolve(ctx, desc.Digest.String()); {
-	case err == nil:
-		return desc, nil
-	case !isNotFound(err):
-		return desc, err
-	}
-	if err := r.store(ctx, desc, manifest, blobs); err != nil {
-		return desc, err
-	}
-	stored, err := r.backend.resolve(ctx, desc.Digest.String())
-	if err != nil {
-		return desc, r.explained(err, "read back", desc.Digest.String())
-	}
-	if stored.Digest != desc.Digest || stored.Size != desc.Size {
-		return desc, fmt.Errorf("read back: the repository holds %s of %d bytes, pushed were %d", stored.Digest, stored.Size, desc.Size)
-	}
-	return desc, nil
+func (r *Repository) PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...Blob) (ocispec.Descriptor, error) {
+	return r.push(ctx, describe(mediaType, manifest), manifest, blobs)
 }
 
-// store writes blobs, then the manifest.
-func (r *Repository) store(ctx context.Context, desc ocispec.Descriptor, manifest []byte, blobs []Blob) error {
+// PushTagged is [Repository.PushManifest] to a tag.
+func (r *Repository) PushTagged(ctx context.Context, tag, mediaType string, manifest []byte, blobs ...Blob) (ocispec.Descriptor, error) {
+	return r.push(ctx, describe(mediaType, manifest), manifest, blobs, tag)
+}
+
+func (r *Repository) push(ctx context.Context, desc ocispec.Descriptor, manifest []byte, blobs []Blob, tags ...string) (_ ocispec.Descriptor, err error) {
+	defer r.explain(&err, "push", desc.Digest.String())
 	if len(manifest) > MaxManifestSize {
-		return fmt.Errorf("the manifest is larger than %d bytes", MaxManifestSize)
+		return desc, fmt.Errorf("the manifest is larger than %d bytes", MaxManifestSize)
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
+	if err := checkTags(tags); err != nil {
+		return desc, err
+	}
+	if err := r.PushBlobs(ctx, blobs...); err != nil {
+		return desc, err
+	}
+	return desc, r.backend.pushManifest(ctx, desc, manifest, tags...)
+}
+
+// PushBlobs stores blobs that manifests will name, those that this process did not store before.
+func (r *Repository) PushBlobs(ctx context.Context, blobs ...Blob) error {
+	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(blobWorkers)
 	for _, b := range blobs {
 		group.Go(func() error {
 			d := b.Descriptor()
-			return r.explained(r.backend.pushBlob(groupCtx, d, b.Data), "push blob", d.Digest.String())
+			return r.explained(r.backend.pushBlob(ctx, d, b.Data), "push blob", d.Digest.String())
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return r.backend.pushManifest(ctx, desc, manifest)
+	return group.Wait()
 }
 
-// Tag makes tag name the manifest desc, which must be in the repository. It does not read what the tag names before:
-// registries whose tags are immutable may refuse even a push that changes nothing.
-func (r *Repository) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error {
-	err := checkTag(tag)
+// Tag makes tags name the manifest desc, which must be in the repository, the last tag last. It does not read what they name
+// before: registries whose tags are immutable may refuse even a push that changes nothing.
+func (r *Repository) Tag(ctx context.Context, desc ocispec.Descriptor, tags ...string) error {
+	err := checkTags(tags)
 	if err == nil {
-		err = r.backend.tag(ctx, desc, tag)
+		err = r.backend.tag(ctx, desc, tags...)
 	}
-	return r.explained(err, "tag "+desc.Digest.String()+" as", tag)
+	return r.explained(err, "tag "+desc.Digest.String()+" as", strings.Join(tags, ", "))
 }
 
 // Tags returns the sorted tags that begin with prefix. Registries list in lexical order, so it starts near the prefix and
@@ -272,23 +267,33 @@ func referrerFields(raw []byte) (artifactType string, annotations map[string]str
 	return cmp.Or(m.ArtifactType, m.Config.MediaType), m.Annotations, subject // image-spec v1.1, guidelines for artifact usage
 }
 
-// Attach stores a referrer of subject and returns once it is listed. Attaching the same twice changes nothing.
-func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, referrer Referrer) (_ ocispec.Descriptor, err error) {
+// Attach stores referrers of subject and returns once they are listed. Attaching the same twice changes nothing.
+func (r *Repository) Attach(ctx context.Context, subject ocispec.Descriptor, referrers ...Referrer) error {
+	return r.attach(ctx, subject, false, referrers)
+}
+
+// AttachFirst is [Repository.Attach] to a subject that nobody else knows yet, and that has no referrers: it asks nothing.
+func (r *Repository) AttachFirst(ctx context.Context, subject ocispec.Descriptor, referrers ...Referrer) error {
+	return r.attach(ctx, subject, true, referrers)
+}
+
+func (r *Repository) attach(ctx context.Context, subject ocispec.Descriptor, alone bool, referrers []Referrer) (err error) {
 	defer r.explain(&err, "push referrer of", subject.Digest.String())
 	if err := subject.Digest.Validate(); err != nil {
-		return ocispec.Descriptor{}, err
+		return err
 	}
-	desc, raw, blobs, err := referrer.manifest(subject)
-	if err == nil {
-		err = r.store(ctx, desc, raw, blobs)
+	var blobs []Blob
+	all := make([]packed, len(referrers))
+	for i, referrer := range referrers {
+		if all[i], err = referrer.pack(subject); err != nil {
+			return err
+		}
+		blobs = append(blobs, all[i].blobs...)
 	}
-	if err == nil {
-		err = r.backend.list(ctx, plain(subject), desc, raw)
+	if err := r.PushBlobs(ctx, blobs...); err != nil {
+		return err
 	}
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	return desc, nil
+	return r.backend.attach(ctx, plain(subject), alone, all)
 }
 
 // ReadArtifact returns the manifest of the artifact that a tag or digest names. See [ParseManifest] for what it refuses.

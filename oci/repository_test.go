@@ -204,7 +204,7 @@ func TestAttach(t *testing.T) {
 		other.ArtifactType = "application/vnd.example.other"
 		other.Config = &Blob{MediaType: "application/vnd.example.config", Data: []byte(`{"x":1}`)}
 		for _, referrer := range []Referrer{proof("one"), proof("two"), proof("one"), other} {
-			if _, err := open().Attach(ctx, a.Descriptor, referrer); err != nil {
+			if err := open().Attach(ctx, a.Descriptor, referrer); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -250,7 +250,7 @@ func TestAttachConcurrently(t *testing.T) {
 		for i := range writers {
 			r := open()
 			wg.Go(func() {
-				if _, err := r.Attach(t.Context(), a.Descriptor, proof(fmt.Sprint(i))); err != nil {
+				if err := r.Attach(t.Context(), a.Descriptor, proof(fmt.Sprint(i))); err != nil {
 					t.Error(err)
 				}
 			})
@@ -269,14 +269,14 @@ func TestForeignFallbackIndex(t *testing.T) {
 	r := open(t, serve(t, registry.Options{WithoutReferrers: true})+"/acme/app", Options{})
 	a := mustPack(t, sample(), nil)
 	push(t, r, a)
-	desc, raw, blobs, err := proof("bare").manifest(a.Descriptor)
+	bare, err := proof("bare").pack(a.Descriptor)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.PushManifest(ctx, desc.MediaType, raw, blobs...); err != nil {
+	if _, err := r.PushManifest(ctx, bare.desc.MediaType, bare.manifest, bare.blobs...); err != nil {
 		t.Fatal(err)
 	}
-	index, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{plain(desc)}})
+	index, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{plain(bare.desc)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestForeignFallbackIndex(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Annotations["proof"] != "bare" {
 		t.Errorf("referrers %+v, %v", found, err)
 	}
-	if _, err := r.Attach(ctx, a.Descriptor, proof("ours")); err != nil {
+	if err := r.Attach(ctx, a.Descriptor, proof("ours")); err != nil {
 		t.Fatal(err)
 	}
 	if found, err = r.Referrers(ctx, a.Descriptor, testType); err != nil || len(found) != 2 {
@@ -355,7 +355,7 @@ func TestLayoutIsReadByOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := r.Attach(ctx, a.Descriptor, proof("x")); err != nil {
+	if err := r.Attach(ctx, a.Descriptor, proof("x")); err != nil {
 		t.Fatal(err)
 	}
 	index, err := ggcr.ImageIndexFromPath(filepath.Join(base, "out"))

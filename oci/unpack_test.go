@@ -17,7 +17,7 @@ import (
 func TestUnpackReturnsWhatWasPacked(t *testing.T) {
 	t.Parallel()
 	a := mustPack(t, sample(), nil)
-	tree, err := Unpack(bytes.NewReader(a.Layer), a.blobs()[1].Descriptor(), a.ContentDigest)
+	tree, err := Unpack(bytes.NewReader(a.Layer), a.Blobs()[1].Descriptor(), a.ContentDigest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestUnpackRefusesForms(t *testing.T) {
 func TestUnpackRefusesStreams(t *testing.T) {
 	t.Parallel()
 	a := mustPack(t, fstest.MapFS{"x": {Data: []byte("x")}}, nil)
-	good := a.blobs()[1].Descriptor()
+	good := a.Blobs()[1].Descriptor()
 	other := digest.FromString("other")
 	described := func(layer []byte) ocispec.Descriptor { return describe(ocispec.MediaTypeImageLayerGzip, layer) }
 	twice := slices.Concat(a.Layer, a.Layer)

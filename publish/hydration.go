@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -109,9 +110,6 @@ func (s *stage) make(ctx context.Context, before ledger.Entry) error {
 				s, before.Digest, packed.Descriptor.Digest))
 		}
 	}
-	if err := s.push(ctx, packed); err != nil {
-		return err
-	}
 	s.entry = ledger.Entry{
 		Artifact: ledger.Artifact{
 			Claim:   s.claim,
@@ -123,39 +121,56 @@ func (s *stage) make(ctx context.Context, before ledger.Entry) error {
 		Input: s.input,
 		Image: s.Lock.Image.Digest,
 	}
-	s.desc = packed.Descriptor
+	s.desc, s.made = packed.Descriptor, true
 	s.describe()
-	s.result.Action = Pushed
-	if s.run.DryRun {
-		return nil
-	}
-	return s.sign(ctx, packed.Descriptor)
-}
-
-// push pushes the artifact. It opens the key first: nothing is written that would remain unsigned.
-func (s *stage) push(ctx context.Context, packed oci.Artifact) error {
 	if !s.run.DryRun {
-		if _, err := s.open(ctx); err != nil {
-			return err
-		}
+		err = s.push(ctx, packed)
 	}
-	return s.store.PushArtifact(ctx, packed)
+	if err == nil {
+		s.result.Action = Pushed
+	}
+	return err
 }
 
-// sign signs what the hydrator has to sign of the stage's entry, and attaches it. What an earlier run attached that ended before
-// it came to the ledger is not signed again.
-func (s *stage) sign(ctx context.Context, desc ocispec.Descriptor) error {
-	attached, err := sign.Find(ctx, s.store, desc, s.hydrator.Fingerprints()...)
-	if err != nil {
-		return err
-	}
-	verified, _ := s.hydrator.Verify(desc.Digest, attached)
-	verified = slices.DeleteFunc(verified, sign.Verified.Former)
+// push pushes and signs the artifact. It opens the key first: nothing is written that would remain unsigned.
+func (s *stage) push(ctx context.Context, packed oci.Artifact) error {
 	key, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	provenance, err := sign.NewProvenance(desc.Digest, s.provenance())
+	var listed []ocispec.Descriptor
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.store.PushBlobs(groupCtx, packed.Blobs()...) })
+	group.Go(func() (err error) {
+		listed, err = s.store.Referrers(groupCtx, packed.Descriptor, "")
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := s.sign(ctx, key, listed); err != nil {
+		return fmt.Errorf("sign %s: %w", s.result.Reference, err)
+	}
+	if len(listed) == 0 {
+		return sign.AttachFirst(ctx, s.store, sign.First{Artifact: packed, Bundles: s.entry.Bundles, Image: s.entry.Images[0]})
+	}
+	if err := s.store.PushArtifact(ctx, packed); err != nil {
+		return err
+	}
+	return s.attach(ctx, packed.Descriptor)
+}
+
+// sign signs what the hydrator has to sign of the stage's entry. What an earlier run attached that ended before it came to the
+// ledger is not signed again.
+func (s *stage) sign(ctx context.Context, key sign.Signer, listed []ocispec.Descriptor) error {
+	artifact := s.entry.Digest
+	attached, err := sign.Read(ctx, s.store, artifact, listed, s.hydrator.Fingerprints()...)
+	if err != nil {
+		return err
+	}
+	verified, _ := s.hydrator.Verify(artifact, attached)
+	verified = slices.DeleteFunc(verified, sign.Verified.Former)
+	provenance, err := sign.NewProvenance(artifact, s.provenance())
 	if err != nil {
 		return err
 	}
@@ -163,7 +178,7 @@ func (s *stage) sign(ctx context.Context, desc ocispec.Descriptor) error {
 		statement sign.Statement
 		is        func(sign.Verified) bool
 	}{
-		{sign.NewSignature(desc.Digest, s.claim), func(v sign.Verified) bool {
+		{sign.NewSignature(artifact, s.claim), func(v sign.Verified) bool {
 			return policy.SignedBy(pipeline.RoleHydrator, s.claim, []sign.Verified{v}, nil).Result == policy.Pass
 		}},
 		{provenance, func(v sign.Verified) bool { return verify.States(v, s.entry) && s.expected(v) }},
@@ -172,16 +187,13 @@ func (s *stage) sign(ctx context.Context, desc ocispec.Descriptor) error {
 		if i := slices.IndexFunc(verified, wanted.is); i >= 0 {
 			bundle = verified[i].Bundle()
 		} else if bundle, err = sign.Sign(ctx, key, wanted.statement); err != nil {
-			return fmt.Errorf("sign %s: %w", s.result.Reference, err)
+			return err
 		}
 		s.entry.Bundles = append(s.entry.Bundles, bundle)
 	}
-	image, err := sign.NewImageSignature(ctx, key, desc.Digest, s.claim)
-	if err != nil {
-		return fmt.Errorf("sign %s: %w", s.result.Reference, err)
-	}
+	image, err := sign.NewImageSignature(ctx, key, artifact, s.claim)
 	s.entry.Images = []sign.ImageSignature{image}
-	return s.attach(ctx, desc)
+	return err
 }
 
 // expected reports whether a provenance says what the stage's lock does.
@@ -204,14 +216,14 @@ func (s *stage) attach(ctx context.Context, desc ocispec.Descriptor) error {
 	return nil
 }
 
-// restore puts back what the registry lost of the stage's entry: the artifact and what is attached to it. That needs no key.
+// restore puts back what the registry lost of the stage's entry, which needs no key: the artifact and what is attached to it. The
+// candidate's tag is what hydration writes last: if it names the entry, nothing else is asked.
 func (s *stage) restore(ctx context.Context) error {
-	desc, err := s.repository.Resolve(ctx, s.tags.Hydration)
-	switch s.tagged = err == nil && desc.Digest == s.entry.Digest; {
-	case s.tagged:
-	case err == nil || errors.Is(err, oci.ErrNotFound):
-		desc, err = s.repository.Resolve(ctx, s.entry.Digest.String())
+	named, err := s.repository.Lookup(ctx, s.tags.Candidate)
+	if s.tagged = named == s.entry.Digest; err != nil || s.tagged {
+		return err
 	}
+	s.desc, err = s.repository.Resolve(ctx, s.entry.Digest.String())
 	if errors.Is(err, oci.ErrNotFound) {
 		packed, _, err := s.render(ctx)
 		if err != nil {
@@ -224,12 +236,11 @@ func (s *stage) restore(ctx context.Context) error {
 		if err := s.store.PushArtifact(ctx, packed); err != nil {
 			return err
 		}
-		desc = packed.Descriptor
+		s.desc = packed.Descriptor
 	} else if err != nil {
 		return err
 	}
-	s.desc = desc
-	return s.attach(ctx, desc)
+	return s.attach(ctx, s.desc)
 }
 
 func (s *stage) provenance() sign.Provenance {

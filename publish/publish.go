@@ -11,17 +11,18 @@
 //
 // # Write order
 //
-// For each stage: the manifest by digest; signature and provenance, each read back; the older signature. Then one push a remote
+// For each stage: the manifest by digest; signature and provenance; the older signature. Then one push a remote
 // that holds, for all pipelines together, the entries of the ledger and the stage branches. Then the tags: that of this
-// hydration, which never moves, and those that move. A run that stops between two writes leaves nothing unsigned in the ledger
+// hydration, which never moves, that of the image, and the candidate's. A run that stops between two writes leaves nothing unsigned in the ledger
 // and no tag on what the ledger does not have. Each write is made only if its result is missing, so the next run completes it.
 // The error of a pipeline or stage is in its result and stops no other.
 //
 // # Unchanged
 //
 // A stage is unchanged if the ledger's entry of its release has its full input digest, the hydrator's signature in it and a
-// provenance from a commit on the policy ref verify, and registry and stage branch agree with the entry. Then nothing is
-// rendered, and no key is needed. What the registry lost is put back from the entry.
+// provenance from a commit on the policy ref verify, and candidate's tag and stage branch agree with the entry. Then nothing is
+// rendered, no key is needed, and nothing else is asked of the registry: that tag is written last. If it does not agree, what the
+// registry lost is put back from the entry.
 //
 // # Superseded
 //

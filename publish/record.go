@@ -158,6 +158,12 @@ func (s *stage) written(ctx context.Context, c ledger.Change, result ledger.Resu
 		s.take(ctx, *result.Entry) // another run was faster
 	}
 	s.entry = *result.Entry
+	if s.made && s.desc.Digest == s.entry.Digest && !result.Recorded {
+		if err := s.attach(ctx, s.desc); err != nil { // both runs listed their statements as the first ones
+			s.fail(err)
+			return
+		}
+	}
 	if c.Branch == "" {
 		return
 	}

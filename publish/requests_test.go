@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -13,51 +14,60 @@ import (
 // hydration costs. Change a number here only for a known reason.
 func TestRequests(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, registry.Options{})
-	seen := func() map[string]int {
-		kinds := map[string]int{}
-		for _, request := range w.Requests("") {
-			method, path, _ := strings.Cut(request, " ")
-			kinds[method+" "+requestKind(path)]++
-		}
-		w.Forget()
-		return kinds
+	pushed := map[string]int{
+		"POST upload":  6, // config and layer, two statements, .sig's payload, and once a run the empty config
+		"PUT upload":   6,
+		"PUT manifest": 3, // artifact, signature, provenance
+		"PUT .sig":     1,
+		"PUT tag":      3, // hydration, image, candidate
 	}
-	w.run(w.job(g(1), "a"), Pushed)
-	cold := map[string]int{
-		"GET tag":       2, // .sig before and after
-		"HEAD tag":      3, // hydration, image, candidate
-		"PUT tag":       4, // .sig, hydration, candidate, image
-		"HEAD manifest": 4, // artifact and .sig, before and after
-		"PUT manifest":  4, // artifact, signature, provenance, .sig
-		"GET referrers": 4, // of the artifact, twice before and once after each statement
-		"POST upload":   7, // config and layer, two statements, .sig's config and payload, the empty config
-		"PUT upload":    7,
-	}
-	if diff := cmp.Diff(cold, seen()); diff != "" {
-		t.Errorf("cold (-want +got):\n%s", diff)
-	}
-
-	w.run(w.job(g(1), "a"), Unchanged)
-	unchanged := map[string]int{
-		"HEAD tag":      3, // hydration, image, candidate
-		"GET referrers": 1,
-		"GET tag":       1, // .sig
-		"GET blob":      1, // its payload
-	}
-	if diff := cmp.Diff(unchanged, seen()); diff != "" {
-		t.Errorf("unchanged (-want +got):\n%s", diff)
+	for name, c := range map[string]struct {
+		options registry.Options
+		asked   map[string]int
+	}{
+		"referrers": {registry.Options{}, map[string]int{"GET referrers": 1}},
+		"fallback":  {registry.Options{WithoutReferrers: true}, map[string]int{"GET referrers": 1, "GET index": 1, "PUT index": 1}}, // once a run, to find out
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, c.options)
+			want := maps.Clone(pushed)
+			maps.Copy(want, c.asked)
+			for _, run := range []struct {
+				gitops, value string
+				action        Action
+				want          map[string]int
+			}{
+				{g(1), "a", Pushed, want},
+				{g(1), "a", Unchanged, map[string]int{"HEAD tag": 1}},
+				{g(2), "a", Unchanged, map[string]int{"HEAD tag": 1}},
+				{g(3), "b", Pushed, want},
+			} {
+				w.Forget()
+				w.run(w.job(run.gitops, run.value), run.action)
+				got := map[string]int{}
+				for _, request := range w.Requests("") {
+					method, path, _ := strings.Cut(request, " ")
+					got[method+" "+requestKind(path)]++
+				}
+				if diff := cmp.Diff(run.want, got); diff != "" {
+					t.Errorf("%s, value %s (-want +got):\n%s", run.gitops, run.value, diff)
+				}
+			}
+		})
 	}
 }
 
 func requestKind(path string) string {
 	for _, k := range []struct{ part, kind string }{
 		{"/manifests/sha256:", "manifest"},
+		{".sig", ".sig"},
+		{"/manifests/sha256-", "index"},
 		{"/manifests/", "tag"},
 		{"/blobs/uploads/", "upload"},
 		{"/blobs/", "blob"},
 		{"/referrers/", "referrers"},
-		{"/tags/", "tags"},
+		{"/tags/", "list"},
 	} {
 		if strings.Contains(path, k.part) {
 			return k.kind

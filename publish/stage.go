@@ -43,7 +43,8 @@ type stage struct {
 	entry      ledger.Entry       // the stage's, or the one that superseded it
 	desc       ocispec.Descriptor // of its manifest, if it was needed
 	tags       oci.StageTags      // of the entry
-	tagged     bool               // the tag of this hydration names it
+	tagged     bool               // the tags name it
+	made       bool               // this run rendered it
 	recorded   bool               // this run wrote it
 	replaced   *ledger.Entry      // what the ledger had before; nil for nothing
 	yielded    bool               // the ledger gets that back

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/oci"
 )
 
 // maxLooks bounds how often the ledger is read again because tags had to be moved.
@@ -88,10 +89,15 @@ func (r *run) tagOnce(ctx context.Context, stages []*stage) []*stage {
 
 // tag points the tags at the stage's entry, the candidate's last, and reports whether it moved one.
 func (s *stage) tag(ctx context.Context) (moved bool, err error) {
-	for _, tag := range []string{s.tags.Hydration, s.tags.Image, s.tags.Candidate} {
-		if tag == s.tags.Hydration && s.tagged {
-			continue
-		}
+	all := []string{s.tags.Hydration, s.tags.Image, s.tags.Candidate}
+	if s.tagged {
+		return false, nil
+	}
+	if s.recorded && s.desc.Digest == s.entry.Digest && !s.collides() && s.store.Tag(ctx, s.desc, all...) == nil {
+		s.pushed() // what the tags named before does not matter, but to a registry that refuses
+		return true, nil
+	}
+	for _, tag := range all {
 		named, err := s.repository.Lookup(ctx, tag)
 		switch {
 		case err != nil:
@@ -120,6 +126,12 @@ func (s *stage) tag(ctx context.Context) (moved bool, err error) {
 		s.pushed()
 	}
 	return moved, nil
+}
+
+// collides reports whether the entry that this one replaced has the same hydration's tag.
+func (s *stage) collides() bool {
+	before := s.replaced
+	return before != nil && before.Digest != s.entry.Digest && oci.TagsOf(s.Name, before.Image, before.Release, before.Input).Hydration == s.tags.Hydration
 }
 
 // isLater reports whether an artifact is the candidate of another release of the same image, hydrated later than the stage's: the

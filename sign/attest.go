@@ -60,37 +60,81 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 	fail := func(err error) ([]Bundle, error) {
 		return nil, fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err)
 	}
+	referrers, err := asReferrers(subject.Digest, bundles)
+	if err != nil {
+		return fail(err)
+	}
 	listed, err := store.Referrers(ctx, subject, BundleMediaType)
 	if err != nil {
 		return fail(fmt.Errorf("list its signatures: %w", err))
 	}
-	missing := map[int]oci.Referrer{} // by the bundle's index
 	attached := slices.Clone(bundles)
-	for i, b := range bundles {
-		referrer, err := b.asReferrer(subject.Digest)
-		if err != nil {
-			return fail(err)
-		}
+	var missing []oci.Referrer
+	for i, referrer := range referrers {
 		desc, err := referrer.Descriptor(subject)
 		if err != nil {
 			return fail(err)
 		}
 		attached[i].Referrer = desc.Digest
 		if !slices.ContainsFunc(listed, func(d ocispec.Descriptor) bool { return d.Digest == desc.Digest }) {
-			missing[i] = referrer
+			missing = append(missing, referrer)
 		}
 	}
-	// One after the other: some registries lose one of two referrers that are written to one subject at a time.
-	for i := range attached {
-		if referrer, ok := missing[i]; ok {
-			desc, err := store.Attach(ctx, subject, referrer)
-			if err != nil {
-				return fail(err)
-			}
-			attached[i].Referrer = desc.Digest
+	if len(missing) > 0 {
+		if err := store.Attach(ctx, subject, missing...); err != nil {
+			return fail(err)
 		}
 	}
 	return attached, nil
+}
+
+// First are the first statements about a new artifact.
+type First struct {
+	Artifact oci.Artifact
+	Bundles  []Bundle
+	Image    ImageSignature
+}
+
+// AttachFirst pushes an artifact that nobody else knows yet, and attaches the first statements about it, with as few requests as possible.
+func AttachFirst(ctx context.Context, store FirstStore, f First) error {
+	subject := f.Artifact.Descriptor
+	fail := func(err error) error { return fmt.Errorf("attest %s@%s: %w", store.Name(), subject.Digest, err) }
+	referrers, err := asReferrers(subject.Digest, f.Bundles)
+	if err != nil {
+		return fail(err)
+	}
+	// Readers look at the layers alone: the artifact's configuration serves as that of its signatures.
+	manifest, err := signatureManifest([]layer{f.Image.layer()}, f.Artifact.Blobs()[0].Descriptor())
+	if err != nil {
+		return fail(err)
+	}
+	blobs := append(f.Artifact.Blobs(), f.Image.blob())
+	for _, referrer := range referrers {
+		blobs = append(blobs, referrer.Blobs()...)
+	}
+	if err := store.PushBlobs(ctx, blobs...); err != nil { // all at once; what follows sends none of them again
+		return fail(err)
+	}
+	if err := store.PushArtifact(ctx, f.Artifact); err != nil {
+		return fail(err)
+	}
+	if err := store.AttachFirst(ctx, subject, referrers...); err != nil {
+		return fail(err)
+	}
+	if _, err := store.PushTagged(ctx, signatureForm.tag(subject.Digest), ocispec.MediaTypeImageManifest, manifest); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+func asReferrers(artifact digest.Digest, bundles []Bundle) (referrers []oci.Referrer, err error) {
+	referrers = make([]oci.Referrer, len(bundles))
+	for i, b := range bundles {
+		if referrers[i], err = b.asReferrer(artifact); err != nil {
+			return nil, err
+		}
+	}
+	return referrers, nil
 }
 
 // asReferrer returns the bundle as a referrer of the artifact that it is about.
@@ -133,12 +177,19 @@ type Store interface {
 	Reader
 	// Name returns the repository as statements name it, such as ghcr.io/acme/app.
 	Name() string
-	// Attach writes a referrer and returns when readers can find it.
-	Attach(ctx context.Context, subject ocispec.Descriptor, referrer oci.Referrer) (ocispec.Descriptor, error)
-	// PushManifest writes a manifest after the blobs that it names.
-	PushManifest(ctx context.Context, mediaType string, manifest []byte, blobs ...oci.Blob) (ocispec.Descriptor, error)
-	// Tag points a tag at a manifest of this repository.
-	Tag(ctx context.Context, desc ocispec.Descriptor, tag string) error
+	// Attach writes referrers and returns when readers can find them.
+	Attach(ctx context.Context, subject ocispec.Descriptor, referrers ...oci.Referrer) error
+	// PushTagged writes a manifest to a tag, after the blobs that it names.
+	PushTagged(ctx context.Context, tag, mediaType string, manifest []byte, blobs ...oci.Blob) (ocispec.Descriptor, error)
 }
 
-var _ Store = (*oci.Repository)(nil)
+// FirstStore is a repository that a new artifact comes to.
+type FirstStore interface {
+	Store
+	PushBlobs(ctx context.Context, blobs ...oci.Blob) error
+	PushArtifact(ctx context.Context, artifact oci.Artifact) error
+	// AttachFirst is Attach to an artifact that has no referrers, and that nobody else knows.
+	AttachFirst(ctx context.Context, subject ocispec.Descriptor, referrers ...oci.Referrer) error
+}
+
+var _ FirstStore = (*oci.Repository)(nil)

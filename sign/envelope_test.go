@@ -21,11 +21,8 @@ func attachEnvelopes(t *testing.T, store *memory, subject ocispec.Descriptor, la
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc, err := store.PushManifest(t.Context(), ocispec.MediaTypeImageManifest, raw, layers...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Tag(t.Context(), desc, strings.Replace(subject.Digest.String(), ":", "-", 1)+".att"); err != nil {
+	tag := strings.Replace(subject.Digest.String(), ":", "-", 1) + ".att"
+	if _, err := store.PushTagged(t.Context(), tag, ocispec.MediaTypeImageManifest, raw, layers...); err != nil {
 		t.Fatal(err)
 	}
 }

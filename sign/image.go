@@ -41,10 +41,13 @@ func NewImageSignature(ctx context.Context, signer Signer, artifact digest.Diges
 	return ImageSignature{text, annotations}, err
 }
 
+func (s ImageSignature) blob() oci.Blob {
+	return oci.Blob{MediaType: signatureForm.mediaType, Data: s.Payload, Annotations: s.Annotations}
+}
+
 // layer returns the signature as an entry of the manifest that holds it.
 func (s ImageSignature) layer() layer {
-	blob := oci.Blob{MediaType: signatureForm.mediaType, Data: s.Payload, Annotations: s.Annotations}
-	return layer{desc: blob.Descriptor(), payload: s.Payload}
+	return layer{desc: s.blob().Descriptor(), payload: s.Payload}
 }
 
 // SignImage is [NewImageSignature] and [AttachImage].
@@ -190,12 +193,10 @@ func simplePayload(artifact digest.Digest, claim Claim) ([]byte, error) {
 // cosign's pkg/oci/mutate cannot do.
 func writeSignatures(ctx context.Context, store Store, tag string, layers []layer) error {
 	config := ocispec.Image{RootFS: ocispec.RootFS{Type: "layers"}}
-	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	var blobs []oci.Blob
 	for _, l := range layers {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.desc.Digest) // not compressed
-		manifest.Layers = append(manifest.Layers, l.desc)
-		if l.manifest == "" { // the others are in the repository
+		if l.manifest == "" {                                                // the others are in the repository
 			blobs = append(blobs, oci.Blob{MediaType: l.desc.MediaType, Data: l.payload})
 		}
 	}
@@ -204,14 +205,18 @@ func writeSignatures(ctx context.Context, store Store, tag string, layers []laye
 		return err
 	}
 	configBlob := oci.Blob{MediaType: ocispec.MediaTypeImageConfig, Data: configText}
-	manifest.Config = configBlob.Descriptor()
-	text, err := json.Marshal(manifest)
+	text, err := signatureManifest(layers, configBlob.Descriptor())
 	if err != nil {
 		return err
 	}
-	desc, err := store.PushManifest(ctx, manifest.MediaType, text, append(blobs, configBlob)...)
-	if err != nil {
-		return err
+	_, err = store.PushTagged(ctx, tag, ocispec.MediaTypeImageManifest, text, append(blobs, configBlob)...)
+	return err
+}
+
+func signatureManifest(layers []layer, config ocispec.Descriptor) ([]byte, error) {
+	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config}
+	for _, l := range layers {
+		manifest.Layers = append(manifest.Layers, l.desc)
 	}
-	return store.Tag(ctx, desc, tag)
+	return json.Marshal(manifest)
 }

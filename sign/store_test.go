@@ -83,44 +83,41 @@ func (m *memory) Blob(_ context.Context, desc ocispec.Descriptor) ([]byte, error
 	return m.get(desc.Digest)
 }
 
-func (m *memory) Attach(_ context.Context, subject ocispec.Descriptor, referrer oci.Referrer) (ocispec.Descriptor, error) {
+func (m *memory) Attach(_ context.Context, subject ocispec.Descriptor, referrers ...oci.Referrer) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	manifest := ocispec.Manifest{ArtifactType: referrer.ArtifactType, Annotations: referrer.Annotations, Subject: &subject}
-	for _, l := range referrer.Layers {
-		m.put(l.Data)
-		manifest.Layers = append(manifest.Layers, l.Descriptor())
+	for _, referrer := range referrers {
+		desc, err := referrer.Descriptor(subject)
+		if err != nil {
+			return err
+		}
+		manifest := ocispec.Manifest{ArtifactType: referrer.ArtifactType, Annotations: referrer.Annotations, Subject: &subject}
+		for _, l := range referrer.Layers {
+			m.put(l.Data)
+			manifest.Layers = append(manifest.Layers, l.Descriptor())
+		}
+		raw, err := json.Marshal(manifest)
+		if err != nil {
+			return err
+		}
+		m.blobs[desc.Digest] = raw
+		m.referrers[subject.Digest] = append(m.referrers[subject.Digest], desc)
 	}
-	raw, err := json.Marshal(manifest)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	desc := ocispec.Descriptor{
-		MediaType: ocispec.MediaTypeImageManifest, Digest: m.put(raw), Size: int64(len(raw)),
-		ArtifactType: referrer.ArtifactType, Annotations: referrer.Annotations,
-	}
-	m.referrers[subject.Digest] = append(m.referrers[subject.Digest], desc)
-	return desc, nil
+	return nil
 }
 
-func (m *memory) PushManifest(_ context.Context, mediaType string, manifest []byte, blobs ...oci.Blob) (ocispec.Descriptor, error) {
+func (m *memory) PushTagged(_ context.Context, tag, mediaType string, manifest []byte, blobs ...oci.Blob) (ocispec.Descriptor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, b := range blobs {
 		m.put(b.Data)
 	}
-	return ocispec.Descriptor{MediaType: mediaType, Digest: m.put(manifest), Size: int64(len(manifest))}, nil
-}
-
-func (m *memory) Tag(_ context.Context, desc ocispec.Descriptor, tag string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tags[tag] = desc.Digest
+	m.tags[tag] = m.put(manifest)
 	if hook := m.beforeTag; hook != nil {
 		m.beforeTag = nil
 		hook(m)
 	}
-	return nil
+	return ocispec.Descriptor{MediaType: mediaType, Digest: m.tags[tag], Size: int64(len(manifest))}, nil
 }
 
 // artifact is a subject to sign; nothing here reads it.

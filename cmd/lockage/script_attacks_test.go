@@ -199,7 +199,7 @@ func cmdFlood(ts *testscript.TestScript, neg bool, args []string) {
 	desc, err := repository.Resolve(context.Background(), reference)
 	ts.Check(err)
 	for i := range count {
-		_, err := repository.Attach(context.Background(), desc, oci.Referrer{
+		err := repository.Attach(context.Background(), desc, oci.Referrer{
 			ArtifactType: sign.BundleMediaType,
 			Layers:       []oci.Blob{{MediaType: sign.BundleMediaType, Data: []byte("{}")}},
 			Annotations:  map[string]string{"n": strconv.Itoa(i), sign.AnnotationPredicateType: sign.PredicateSignature},

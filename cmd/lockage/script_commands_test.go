@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,8 +53,9 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	if *hang != "" {
 		handler = hanging(handler, regexp.MustCompile(*hang), ts.MkAbs("hang"), ts.MkAbs("hung"))
 	}
-	stored := &losable{handler: handler}
+	stored := &losable{handler: handler, kinds: map[string]int{}}
 	server := httptest.NewServer(stored)
+	counting.Store(strings.TrimPrefix(server.URL, "http://"), stored)
 	losables.Store(strings.TrimPrefix(server.URL, "http://"), func(gone bool) {
 		if gone {
 			stored.replace(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }))
@@ -76,17 +80,66 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 // losables are the registries that scripts may empty, by their address.
 var losables sync.Map
 
-// losable is a registry that can lose everything.
+// counting are all registries, by their address.
+var counting sync.Map
+
+// losable is a registry that can lose everything, and counts what it is asked for.
 type losable struct {
-	mu      sync.RWMutex
+	mu      sync.Mutex
 	handler http.Handler
+	kinds   map[string]int
 }
 
 func (l *losable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l.mu.RLock()
+	l.mu.Lock()
 	handler := l.handler
-	l.mu.RUnlock()
+	l.kinds[r.Method+" "+requestKind(r.URL.Path)]++
+	l.mu.Unlock()
 	handler.ServeHTTP(w, r)
+}
+
+// counted returns the requests since the last call, a line a kind.
+func (l *losable) counted() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out strings.Builder
+	total := 0
+	for _, kind := range slices.Sorted(maps.Keys(l.kinds)) {
+		total += l.kinds[kind]
+		fmt.Fprintf(&out, "%3d %s\n", l.kinds[kind], kind)
+	}
+	l.kinds = map[string]int{}
+	return out.String() + fmt.Sprintf("%3d in all\n", total)
+}
+
+// requestKind names what a path of a registry is about. It tells fallback tags from others.
+func requestKind(path string) string {
+	for _, k := range []struct{ part, kind string }{
+		{"/manifests/sha256:", "manifest"},
+		{".sig", "tag of signatures"},
+		{"/manifests/sha256-", "index of referrers"},
+		{"/manifests/", "tag"},
+		{"/blobs/uploads/", "upload"},
+		{"/blobs/", "blob"},
+		{"/referrers/", "referrers"},
+		{"/tags/", "list of tags"},
+	} {
+		if strings.Contains(path, k.part) {
+			return k.kind
+		}
+	}
+	return path
+}
+
+func cmdRequests(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) > 1, "requests [REGISTRY]")
+	l, ok := counting.Load(ts.Getenv("REGISTRY"))
+	if len(args) == 1 {
+		l, ok = counting.Load(args[0])
+	}
+	refuse(ts, !ok, "requests: no such registry")
+	_, err := io.WriteString(ts.Stdout(), l.(*losable).counted())
+	ts.Check(err)
 }
 
 func (l *losable) replace(handler http.Handler) {

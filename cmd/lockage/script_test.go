@@ -90,6 +90,8 @@ func runHasty() {
 //		attaches so many bundles that prove nothing
 //	lose
 //		empties the registry at $REGISTRY
+//	requests [REGISTRY]
+//		prints how many requests of each kind the registry (default: $REGISTRY) got since the last call
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {
@@ -106,6 +108,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry":      cmdRegistry,
 			"lose":          cmdLose,
+			"requests":      cmdRequests,
 			"gitserver":     cmdGitServer,
 			"fixture":       cmdFixture,
 			"release":       cmdRelease,

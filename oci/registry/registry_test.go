@@ -54,7 +54,7 @@ func TestServeKeepsTheDirectory(t *testing.T) {
 		if err := r.PushArtifact(ctx, a); err != nil {
 			t.Error(err)
 		}
-		if _, err := r.Attach(ctx, a.Descriptor, oci.Referrer{ArtifactType: "application/vnd.example"}); err != nil {
+		if err := r.Attach(ctx, a.Descriptor, oci.Referrer{ArtifactType: "application/vnd.example"}); err != nil {
 			t.Error(err)
 		}
 	})

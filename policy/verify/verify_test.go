@@ -102,7 +102,7 @@ func TestAttacksAreDenied(t *testing.T) {
 			}
 			for _, b := range bundles {
 				copied := oci.Referrer{ArtifactType: sign.BundleMediaType, Layers: []oci.Blob{{MediaType: sign.BundleMediaType, Data: b.JSON}}}
-				if _, err := h.repository.Attach(s.t.Context(), evil, copied); err != nil {
+				if err := h.repository.Attach(s.t.Context(), evil, copied); err != nil {
 					s.t.Fatal(err)
 				}
 			}
