@@ -72,7 +72,7 @@ func NewClient(options Options) *Client {
 	}
 	wait := cmp.Or(options.MaxRetryWait, defaultMaxRetryWait)
 	c.http = &auth.Client{
-		Client:     &http.Client{Transport: newRetrier(transport, wait, c.jitter, c.warn)},
+		Client:     &http.Client{Transport: newRetrier(newPacer(transport, wait), wait, c.jitter, c.warn)},
 		Cache:      auth.NewCache(),
 		Credential: remember(credentials),
 		Header:     http.Header{},
@@ -123,35 +123,41 @@ func (c *Client) warn(message string) {
 
 const (
 	maxRetries  = 6
+	maxRefusals = 12 // retries after 429, which only says that it is too early
 	firstWait   = 250 * time.Millisecond
 	noticedWait = 2 * time.Second // longer waits are reported
 )
 
-// newRetrier repeats transient failures. oras-go's policy waits three seconds at most and reads Retry-After on 429 only.
+// retries repeats transient failures. oras-go's own policy waits three seconds at most and reads Retry-After on 429 only.
+type retries struct {
+	maxWait time.Duration
+	jitter  func() float64
+	warn    func(string)
+}
+
 func newRetrier(base http.RoundTripper, maxWait time.Duration, jitter func() float64, warn func(string)) http.RoundTripper {
-	policy := &orasretry.GenericPolicy{
-		Retryable: func(resp *http.Response, err error) (bool, error) {
-			if err == nil {
-				return retry.Status(resp.StatusCode), nil
-			}
-			if retry.Transient(err) {
-				return true, nil
-			}
-			return false, err
-		},
-		Backoff: func(attempt int, resp *http.Response) time.Duration {
-			wait := time.Duration(float64(firstWait) * math.Pow(2, float64(attempt)) * (0.75 + jitter()/2))
-			if resp == nil {
-				return min(wait, maxWait)
-			}
-			asked, _ := retry.After(resp.Header, time.Time{})
-			if wait = min(max(wait, asked), maxWait); wait >= noticedWait {
-				warn(fmt.Sprintf("%s answered %s; trying again in %s", resp.Request.URL.Host, resp.Status, wait.Round(time.Second)))
-			}
-			return wait
-		},
-		MaxWait:  maxWait,
-		MaxRetry: maxRetries,
-	}
+	policy := retries{maxWait, jitter, warn}
 	return &orasretry.Transport{Base: base, Policy: func() orasretry.Policy { return policy }}
+}
+
+// Retry implements oras-go's policy: it returns the wait before the request is made again, a negative one for never.
+func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Duration, error) {
+	const never = -1
+	switch {
+	case err != nil && !retry.Transient(err):
+		return never, err
+	case err == nil && !retry.Status(resp.StatusCode):
+		return never, nil
+	case attempt >= maxRefusals, attempt >= maxRetries && (err != nil || resp.StatusCode != http.StatusTooManyRequests):
+		return never, nil
+	}
+	wait := time.Duration(float64(firstWait) * math.Pow(2, float64(attempt)) * (0.75 + r.jitter()/2))
+	if err != nil {
+		return min(wait, r.maxWait), nil
+	}
+	asked, _ := retry.After(resp.Header, time.Time{})
+	if wait = min(max(wait, asked), r.maxWait); wait >= noticedWait {
+		r.warn(fmt.Sprintf("%s answered %s; trying again in %s", resp.Request.URL.Host, resp.Status, wait.Round(time.Second)))
+	}
+	return wait, nil
 }

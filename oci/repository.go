@@ -160,9 +160,14 @@ func (r *Repository) push(ctx context.Context, desc ocispec.Descriptor, manifest
 func (r *Repository) PushBlobs(ctx context.Context, blobs ...Blob) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(blobWorkers)
+	begun := map[digest.Digest]bool{}
 	for _, b := range blobs {
+		d := b.Descriptor()
+		if begun[d.Digest] {
+			continue
+		}
+		begun[d.Digest] = true
 		group.Go(func() error {
-			d := b.Descriptor()
 			return r.explained(r.backend.pushBlob(ctx, d, b.Data), "push blob", d.Digest.String())
 		})
 	}
