@@ -43,11 +43,12 @@ func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descri
 }
 
 func (r *remoteRepository) listOf(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	if r.fallback.Load() {
+	known := r.fallback.Load()
+	if known {
 		artifactType = "" // entries of indexes often lack the type
 	}
 	all, api, err := r.findReferrers(ctx, subject, artifactType)
-	if err == nil && !api && !r.fallback.Swap(true) && artifactType != "" {
+	if err == nil && !api && !known && artifactType != "" {
 		all, _, err = r.findReferrers(ctx, subject, "")
 	}
 	return all, err
@@ -71,6 +72,7 @@ func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.De
 	// By now oras-go knows, and refuses to be set to the opposite.
 	api = r.repo.SetReferrersCapability(true) == nil
 	r.api.Store(api)
+	r.fallback.Store(!api)
 	return all, api, nil
 }
 
@@ -121,9 +123,13 @@ func (r *remoteRepository) thing(subject ocispec.Descriptor) string {
 func (r *remoteRepository) list(ctx context.Context, subject ocispec.Descriptor, referrers []packed) error {
 	thing, wait := r.thing(subject), indexWait
 	for attempt := range listAttempts {
-		all, api, err := r.findReferrers(ctx, subject, "")
-		if err != nil {
-			return explain(err, "list referrers of", thing, r.host)
+		var all []ocispec.Descriptor
+		api := false
+		if attempt > 0 || !r.fallback.Load() { // the index is read to be written
+			var err error
+			if all, api, err = r.findReferrers(ctx, subject, ""); err != nil {
+				return explain(err, "list referrers of", thing, r.host)
+			}
 		}
 		missing := slices.DeleteFunc(slices.Clone(referrers), func(p packed) bool { return contains(all, p.desc) })
 		switch {

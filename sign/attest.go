@@ -64,9 +64,11 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 	if err != nil {
 		return fail(err)
 	}
-	listed, err := store.Referrers(ctx, subject, BundleMediaType)
-	if err != nil {
-		return fail(fmt.Errorf("list its signatures: %w", err))
+	var listed []ocispec.Descriptor
+	if slices.ContainsFunc(bundles, func(b Bundle) bool { return b.predicateType == "" }) { // not signed just now
+		if listed, err = store.Referrers(ctx, subject, BundleMediaType); err != nil {
+			return fail(fmt.Errorf("list its signatures: %w", err))
+		}
 	}
 	attached := slices.Clone(bundles)
 	var missing []oci.Referrer

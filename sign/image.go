@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -72,13 +73,18 @@ func AttachImage(ctx context.Context, store Store, subject ocispec.Descriptor, t
 	if err != nil {
 		return fail(err)
 	}
-	var written []byte // a payload that the repository has for certain
-	for range maxSignAttempts {
-		layers, err := signatureForm.read(ctx, store, subject.Digest, written)
+	for attempt := range maxSignAttempts {
+		layers, err := signatureForm.read(ctx, store, subject.Digest, mine.payload)
 		if err != nil {
 			return err
 		}
 		kept, done := withoutOwn(layers, by, mine.payload)
+		if done && attempt == 0 { // its payload was not read
+			_, err := store.Blob(ctx, mine.desc)
+			if done = err == nil; err != nil && !errors.Is(err, oci.ErrNotFound) {
+				return fail(err)
+			}
+		}
 		if done {
 			return nil
 		}
@@ -86,7 +92,6 @@ func AttachImage(ctx context.Context, store Store, subject ocispec.Descriptor, t
 		if err := writeSignatures(ctx, store, tag, append(kept, mine)); err != nil {
 			return fail(err)
 		}
-		written = mine.payload
 	}
 	return fail(fmt.Errorf("others kept overwriting %s; try again", tag))
 }
@@ -104,13 +109,13 @@ func withoutOwn(layers []layer, own trusted, text []byte) (kept []layer, done bo
 	for _, l := range layers {
 		_, err := key.signerOf(l)
 		switch {
-		case err == nil && bytes.Equal(l.payload, text):
-			return nil, true
-		case err != nil && !l.gone:
+		case err == nil:
+			done = done || bytes.Equal(l.payload, text)
+		case !l.gone:
 			kept = append(kept, l)
 		}
 	}
-	return kept, false
+	return kept, done
 }
 
 // VerifyImage reads the simple signing signatures of a digest and proves what can be proven by the verifier's identities.
@@ -189,27 +194,33 @@ func simplePayload(artifact digest.Digest, claim Claim) ([]byte, error) {
 	return json.Marshal(p)
 }
 
-// writeSignatures puts a manifest of these layers under the tag. Those that could not be read are kept as they are, which
-// cosign's pkg/oci/mutate cannot do.
+// writeSignatures puts a manifest of these layers under the tag, the last of which is new. Those that could not be read are kept as
+// they are, which cosign's pkg/oci/mutate cannot do. Where there are others, the manifest's configuration stays what it was, and the
+// payload is not sent if one of them has it too: two keys that sign one claim sign the same bytes.
 func writeSignatures(ctx context.Context, store Store, tag string, layers []layer) error {
-	config := ocispec.Image{RootFS: ocispec.RootFS{Type: "layers"}}
-	var blobs []oci.Blob
-	for _, l := range layers {
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.desc.Digest) // not compressed
-		if l.manifest == "" {                                                // the others are in the repository
-			blobs = append(blobs, oci.Blob{MediaType: l.desc.MediaType, Data: l.payload})
-		}
-	}
-	configText, err := json.Marshal(config)
+	mine := layers[len(layers)-1]
+	payload := oci.Blob{MediaType: mine.desc.MediaType, Data: mine.payload}
+	text, err := json.Marshal(ocispec.Image{RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{mine.desc.Digest}}}) // not compressed
 	if err != nil {
 		return err
 	}
-	configBlob := oci.Blob{MediaType: ocispec.MediaTypeImageConfig, Data: configText}
-	text, err := signatureManifest(layers, configBlob.Descriptor())
+	blobs := []oci.Blob{payload, {MediaType: ocispec.MediaTypeImageConfig, Data: text}}
+	config := blobs[1].Descriptor()
+	shared := false
+	if layers[0].config.Digest != "" {
+		config, blobs = layers[0].config, blobs[:1]
+		shared = slices.ContainsFunc(layers[:len(layers)-1], func(l layer) bool { return l.desc.Digest == mine.desc.Digest })
+	}
+	manifest, err := signatureManifest(layers, config)
 	if err != nil {
 		return err
 	}
-	_, err = store.PushTagged(ctx, tag, ocispec.MediaTypeImageManifest, text, append(blobs, configBlob)...)
+	if shared {
+		if _, err = store.PushTagged(ctx, tag, ocispec.MediaTypeImageManifest, manifest); err == nil {
+			return nil
+		} // if the registry has lost it, it refuses the manifest
+	}
+	_, err = store.PushTagged(ctx, tag, ocispec.MediaTypeImageManifest, manifest, blobs...)
 	return err
 }
 

@@ -46,7 +46,8 @@ func (f form) tag(artifact digest.Digest) string { return oci.FallbackTag(artifa
 
 // layer is one entry of such a manifest. Nothing in it is proven.
 type layer struct {
-	manifest digest.Digest // that it was read from; "" for one that is not written yet
+	manifest digest.Digest      // that it was read from; "" for one that is not written yet
+	config   ocispec.Descriptor // of that manifest
 	desc     ocispec.Descriptor
 	payload  []byte
 	problem  string // why the payload was not read
@@ -75,7 +76,7 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 	group.SetLimit(findConcurrency)
 	for i, d := range manifest.Layers {
 		l := &layers[i]
-		l.manifest, l.desc = desc.Digest, d
+		l.manifest, l.config, l.desc = desc.Digest, manifest.Config, d
 		switch {
 		case i < unread:
 			l.problem = fmt.Sprintf("%s holds %d layers, and %d are read", f.tag(artifact), len(manifest.Layers), maxLayers)
