@@ -194,7 +194,7 @@ func simplePayload(artifact digest.Digest, claim Claim) ([]byte, error) {
 	return json.Marshal(p)
 }
 
-// writeSignatures puts a manifest of these layers under the tag, the last of which is new. Those that could not be read are kept as
+// writeSignatures puts a manifest of these layers, whose last one is new, under the tag. Those that could not be read are kept as
 // they are, which cosign's pkg/oci/mutate cannot do. Where there are others, the manifest's configuration stays what it was, and the
 // payload is not sent if one of them has it too: two keys that sign one claim sign the same bytes.
 func writeSignatures(ctx context.Context, store Store, tag string, layers []layer) error {

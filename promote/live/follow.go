@@ -74,7 +74,7 @@ func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, evidenc
 // promotion.
 func (s Stage) Follow(ctx context.Context, p Promotion, head git.Hash) error {
 	for range maxLooks {
-		desc, err := s.Artifacts.Resolve(ctx, p.To.Digest.String())
+		desc, _, err := s.Artifacts.Manifest(ctx, p.To.Digest.String())
 		if errors.Is(err, oci.ErrNotFound) {
 			err = fmt.Errorf("%w; `lockage repair %s --apply` puts it back from Git", err, s.Stage)
 		}
