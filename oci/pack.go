@@ -78,33 +78,22 @@ func PackLayer(tree fs.FS) (Layer, error) {
 	return Layer{digest.NewDigest(digest.SHA256, tarDigest), layer.Bytes()}, nil
 }
 
-// makeConfig makes the config of a layer whose tar has a digest.
-func makeConfig(diffID digest.Digest, annotations map[string]string) ([]byte, error) {
-	config := ocispec.Image{
-		Platform: ocispec.Platform{Architecture: "unknown", OS: "unknown"},
-		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{diffID}},
-	}
+// Artifact makes the artifact of a layer. The annotations become the manifest's.
+func (l Layer) Artifact(annotations map[string]string) (Artifact, error) {
+	config := ocispec.Image{Platform: ocispec.Platform{Architecture: "unknown", OS: "unknown"}}
 	if s, ok := annotations[ocispec.AnnotationCreated]; ok {
 		created, err := time.Parse(time.RFC3339, s)
 		if err != nil {
-			return nil, fmt.Errorf("pack: annotation %s: %w", ocispec.AnnotationCreated, err)
+			return Artifact{}, fmt.Errorf("pack: annotation %s: %w", ocispec.AnnotationCreated, err)
 		}
 		created = created.UTC()
 		config.Created = &created
 	}
-	data, err := json.Marshal(config)
-	if err != nil {
-		return nil, fmt.Errorf("pack: config: %w", err)
-	}
-	return data, nil
-}
-
-// Artifact makes the artifact of a layer. The annotations become the manifest's.
-func (l Layer) Artifact(annotations map[string]string) (Artifact, error) {
 	a := Artifact{Layer: l.data, ContentDigest: l.ContentDigest}
+	config.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{a.ContentDigest}}
 	var err error
-	if a.Config, err = makeConfig(a.ContentDigest, annotations); err != nil {
-		return Artifact{}, err
+	if a.Config, err = json.Marshal(config); err != nil {
+		return Artifact{}, fmt.Errorf("pack: config: %w", err)
 	}
 	blobs := a.Blobs()
 	a.Manifest, err = json.Marshal(ocispec.Manifest{

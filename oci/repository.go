@@ -323,36 +323,22 @@ func (r *Repository) ReadTree(ctx context.Context, tagOrDigest string) (*Tree, e
 // Pull returns the files of an artifact, whose digests are those in its manifest and config; see [Unpack].
 func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) {
 	defer r.explain(&err, "pull", m.Descriptor.Digest.String())
-	diffID, err := r.diffID(ctx, m)
+	raw, err := r.Blob(ctx, m.Config)
 	if err != nil {
 		return nil, err
+	}
+	var config ocispec.Image
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	if n := len(config.RootFS.DiffIDs); n != 1 {
+		return nil, fmt.Errorf("config %s: it has %d diff_ids, not exactly one", m.Config.Digest, n)
 	}
 	layer, err := r.Blob(ctx, m.Layer)
 	if err != nil {
 		return nil, err
 	}
-	return Unpack(bytes.NewReader(layer), m.Layer, diffID)
-}
-
-// diffID returns the digest of the tar in an artifact's config. The config is not read if it is the one that [Pack] makes for the
-// digest in the annotations.
-func (r *Repository) diffID(ctx context.Context, m Manifest) (digest.Digest, error) {
-	claimed := digest.Digest(m.Annotations[AnnotationContentDigest])
-	if made, err := makeConfig(claimed, m.Annotations); err == nil && digest.FromBytes(made) == m.Config.Digest {
-		return claimed, nil
-	}
-	raw, err := r.Blob(ctx, m.Config)
-	if err != nil {
-		return "", err
-	}
-	var config ocispec.Image
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return "", fmt.Errorf("config %s: %w", m.Config.Digest, err)
-	}
-	if n := len(config.RootFS.DiffIDs); n != 1 {
-		return "", fmt.Errorf("config %s: it has %d diff_ids, not exactly one", m.Config.Digest, n)
-	}
-	return config.RootFS.DiffIDs[0], nil
+	return Unpack(bytes.NewReader(layer), m.Layer, config.RootFS.DiffIDs[0])
 }
 
 // ErrDeleteRefused is returned if a registry deletes nothing, by design or configuration. A lack of permission is another

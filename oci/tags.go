@@ -39,7 +39,7 @@ func (r *remoteRepository) pushTags(ctx context.Context, desc ocispec.Descriptor
 // Manifests»), and returns the tags that it did not take.
 func (r *remoteRepository) pushTogether(ctx context.Context, desc ocispec.Descriptor, manifest []byte, tags []string) []string {
 	host := r.client.tagging(r.host)
-	if len(tags) == 1 || !host.try(int32(len(tags))) {
+	if len(tags) == 1 || !host.try(len(tags)) {
 		return tags
 	}
 	ctx = auth.AppendRepositoryScope(ctx, r.repo.Reference, auth.ActionPull, auth.ActionPush)
@@ -63,7 +63,7 @@ func (r *remoteRepository) pushTogether(ctx context.Context, desc ocispec.Descri
 
 // tagging is what is known of a host: whether it takes several tags in one request.
 type tagging struct {
-	pushed atomic.Int32
+	pushed atomic.Int64
 	state  atomic.Int32
 }
 
@@ -78,11 +78,11 @@ const (
 )
 
 // try reports whether tags are to be pushed together. One caller asks an unknown host.
-func (t *tagging) try(tags int32) bool {
+func (t *tagging) try(tags int) bool {
 	if t.state.Load() == taggingTogether {
 		return true
 	}
-	return t.pushed.Add(tags) > singleTags && t.state.CompareAndSwap(taggingUnknown, taggingAsked)
+	return t.pushed.Add(int64(tags)) > singleTags && t.state.CompareAndSwap(taggingUnknown, taggingAsked)
 }
 
 func (t *tagging) answered(together bool) {

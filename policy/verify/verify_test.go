@@ -285,6 +285,7 @@ func TestTamperingRegistry(t *testing.T) {
 				t.Fatalf("as it was stored, the result is %s (%v)", report.Result, err)
 			}
 			served := s.serveInstead(c.of(m), c.tamper)
+			r.Repository = s.repository("app") // a run reads nothing twice
 			requireNoPass(t, r)
 			if !served.Load() {
 				t.Error("nothing was tampered with")
