@@ -50,7 +50,7 @@ func TestTagsTogether(t *testing.T) {
 					one := req.Clone(req.Context())
 					one.URL.Path, one.URL.RawQuery = path[:strings.LastIndex(path, "/")+1]+tag, ""
 					one.Body = io.NopCloser(bytes.NewReader(manifest))
-					if _, err := transport(one); err != nil { //nolint:bodyclose // a recorder's
+					if _, err := transport(one); err != nil {
 						return nil, err
 					}
 					resp.Header.Add("OCI-Tag", tag)
