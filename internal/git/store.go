@@ -83,6 +83,10 @@ func (w withoutAlternates) Open(name string) (billy.File, error) {
 
 // read returns an object, checked against its id, or errMissing.
 func (s *store) read(id plumbing.Hash) (encoded, error) {
+	name := id.String()
+	if loose, err := readLoose(filepath.Join(s.dir, "objects", name[:2], name[2:]), id); err == nil {
+		return loose, nil // go-git resolves the links of each folder above it
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	obj, err := s.storage.EncodedObject(plumbing.AnyObject, id)
