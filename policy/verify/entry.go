@@ -59,10 +59,10 @@ func Entry(ctx context.Context, e ledger.Entry, hydrator Keys, policyRef PolicyR
 	return h, slices.ContainsFunc(h.Statements, func(s sign.Verified) bool { return States(s, e) }), nil
 }
 
-// States reports whether a statement is a provenance that says all that an entry does.
+// States reports whether a statement about the artifact of an entry is a provenance that says all else that the entry does.
 func States(s sign.Verified, e ledger.Entry) bool {
 	stated, err := s.Provenance()
-	if err != nil || stated.Claim != e.Claim || s.Digest() != e.Digest || s.SubjectName() != e.Repository {
+	if err != nil || stated.Claim != e.Claim {
 		return false
 	}
 	want := Provenance(e, "", 0, nil)

@@ -114,6 +114,9 @@ func Examine(ctx context.Context, r Request) (Examined, error) {
 		reference = e.Entry.Digest.String()
 	}
 	desc, raw, err := r.Repository.Manifest(ctx, reference)
+	if errors.Is(err, oci.ErrNotFound) && e.Entry != nil {
+		err = fmt.Errorf("the candidate: %w; put it back with: lockage hydrate %s --release %s", err, r.Stage, r.Release)
+	}
 	if err != nil {
 		return e, err
 	}

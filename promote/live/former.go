@@ -69,13 +69,19 @@ var _ Declarations = (*workspace.Policy)(nil)
 // former place was set back. With an error that is [Former.Unwitnessed] only, it returns the former place, too.
 func (s Stage) Former(ctx context.Context, state State) (former *Former, err error) {
 	newest := state.Newest()
+	var lost error // of the newest place that lost what the registry knows of
+	var under string
 	err = s.earlier(ctx, func(declared pipeline.Expanded, commit string) (bool, error) {
-		found, err := s.look(ctx, declared, newest)
+		before := fmt.Sprintf("stage %s of pipeline %s before commit %.12s of the policy ref", declared.Stage, declared.Pipeline, commit)
+		found, gone, err := s.look(ctx, declared, newest)
+		if gone != nil && lost == nil {
+			lost, under = fmt.Errorf("%s: %w", before, gone), declared.Pipeline+"/"+declared.Stage
+		}
 		switch {
 		case err != nil && found == nil && newest != nil && ctx.Err() == nil: // what was there is not the stage's any more
 			return true, nil
 		case err != nil:
-			err = fmt.Errorf("stage %s of pipeline %s before commit %.12s of the policy ref: %w", declared.Stage, declared.Pipeline, commit, err)
+			err = fmt.Errorf("%s: %w", before, err)
 			if !errors.Is(err, ErrBroken) && ctx.Err() == nil {
 				err = fmt.Errorf("%w: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` begins the history anew", ErrUnread, err, s.Stage)
 			}
@@ -86,12 +92,17 @@ func (s Stage) Former(ctx context.Context, state State) (former *Former, err err
 		}
 		return found == nil, nil
 	})
+	// Under the same name, the registry's promotion may be in the former place.
+	if err == nil && lost != nil && (former == nil || under != former.Pipeline+"/"+former.Stage.Stage) {
+		err = lost
+	}
 	if err != nil || former == nil {
 		return nil, err
 	}
 	// The registry may know later promotions, of a place that somebody removed.
-	then := former.State
-	if err := s.Witness(ctx, &then); err != nil {
+	then, now := former.State, s
+	now.declarations = nil // which were searched
+	if err := now.Witness(ctx, &then); err != nil {
 		return nil, err
 	}
 	if former.Unwitnessed != nil {
@@ -293,27 +304,32 @@ func sameRecord(a, b pipeline.Expanded) bool {
 }
 
 // look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if the history, whose
-// newest record is given, does not go on there.
-func (s Stage) look(ctx context.Context, declared pipeline.Expanded, newest *Promotion) (*Former, error) {
+// newest record is given, does not go on there. Gone says that nothing is there, and that the registry knows of a promotion.
+func (s Stage) look(ctx context.Context, declared pipeline.Expanded, newest *Promotion) (found *Former, gone, err error) {
 	then, err := s.at(ctx, declared)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	then.declarations = nil
+	then.declarations, then.name = nil, s.Stage
 	goesOn := newest == nil
 	state, err := then.walk(ctx, func(at Promotion) bool {
 		goesOn = goesOn || at.Record == newest.Record
 		return !goesOn
 	})
-	if err != nil || state.Live == nil || !goesOn || newest != nil && state.Live.Record == newest.Record {
-		return nil, err
+	if err == nil && state.Newest() == nil && newest == nil {
+		if gone = then.Witness(ctx, &state); !errors.Is(gone, ErrBroken) {
+			gone = nil
+		}
 	}
-	found := &Former{Stage: then, State: state}
+	if err != nil || state.Live == nil || !goesOn || newest != nil && state.Live.Record == newest.Record {
+		return nil, gone, err
+	}
+	found = &Former{Stage: then, State: state}
 	err = then.Witness(ctx, &found.State)
 	if err != nil && !errors.Is(err, ErrBroken) && ctx.Err() == nil {
 		found.Unwitnessed, err = err, nil
 	}
-	return found, err
+	return found, nil, err
 }
 
 // edits describes what differs between two declarations of where a stage is recorded.

@@ -170,7 +170,7 @@ func (c *chain) end(ctx context.Context) error {
 	broken := func(format string, args ...any) error {
 		return fmt.Errorf("stage %s of pipeline %s: %w: branch %s: %s", c.Stage.Stage, c.Pipeline, ErrBroken, c.Place.Branch, fmt.Sprintf(format, args...))
 	}
-	again := fmt.Sprintf("`lockage repair %s --apply --reason TEXT` begins anew", c.Stage.Stage)
+	again := fmt.Sprintf("`lockage repair %s --apply --reason TEXT` begins anew", c.today())
 	if c.live != nil {
 		return broken("record %s, which a promotion names as the one before it, is missing", c.previous)
 	}
@@ -227,7 +227,10 @@ func (c *chain) find(v ledger.Version, statements ledger.Statements, records fun
 
 // proven returns the records of this stage that the promoter signed by a key of today.
 func (s Stage) proven(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
-	verified, _ := s.Promoter.Verify(artifact, bundles)
+	verified, _ := s.Promoter.Verify(artifact, slices.DeleteFunc(slices.Clone(bundles), func(b sign.Bundle) bool {
+		v, err := sign.Named(b.Digest(), artifact, b) // signatures are checked of what says that it is a record
+		return err != nil || v.PredicateType() != predicate.TypePromotion
+	}))
 	var promotions []Promotion
 	for _, v := range verified {
 		if p, err := s.parse(v); err == nil {

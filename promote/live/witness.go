@@ -21,7 +21,7 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	}
 	claim := s.Claim
 	claim.Release = r.Release
-	if v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == "" && r.Subject() != predicate.Nothing {
+	if r.Claim != claim || r.Release == "" && r.Subject() != predicate.Nothing {
 		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.Release, r.Stage, r.Pipeline, r.Repository)
 	}
 	return Promotion{Promotion: r, Record: v.Bundle().Digest(), Key: v.KeyFingerprint(), signed: v}, nil
@@ -43,6 +43,11 @@ func (s Stage) witness(ctx context.Context, state State) error {
 		if err != nil {
 			return err
 		}
+		if last != nil && s.carriedOn(*last, bundles) {
+			if err := s.moved(ctx, state); err != nil {
+				return err
+			}
+		}
 		for _, p := range s.proven(artifact, bundles) {
 			if p.Sequence < sequence || p.Sequence == sequence && p.Record == newest {
 				continue
@@ -54,10 +59,20 @@ func (s Stage) witness(ctx context.Context, state State) error {
 			}
 			return fmt.Errorf("stage %s of pipeline %s: %w: the registry has promotion %d (record %s of %s, on %s), which branch %s lacks: "+
 				"the branch was set back, or this is not the repository that records what is live; restore it from a clone or the forge's log of pushes, or if nobody has it, begin anew with `lockage repair %s --apply --reason TEXT`",
-				s.Stage, s.Pipeline, ErrBroken, p.Sequence, p.Record, p.Time.Format(time.RFC3339), artifact, s.Place.Branch, s.Stage)
+				s.Stage, s.Pipeline, ErrBroken, p.Sequence, p.Record, p.Time.Format(time.RFC3339), artifact, s.Place.Branch, s.today())
 		}
 	}
 	return nil
+}
+
+// carriedOn reports whether one of the bundles carried a promotion over to another name of the stage: the stage has its former name again,
+// and what was promoted meanwhile is in the other place.
+func (s Stage) carriedOn(last Promotion, bundles []sign.Bundle) bool {
+	verified, _ := s.Promoter.Verify(last.To.Digest, bundles)
+	return slices.ContainsFunc(verified, func(v sign.Verified) bool {
+		r, err := predicate.ParsePromotion(v)
+		return err == nil && r.Carried != nil && r.Carried.Claim == s.Claim && r.Carried.Commit == last.Commit
+	})
 }
 
 // attached reads the records that are attached to an artifact; none for "".
