@@ -1,17 +1,25 @@
 package model
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // Attackers. Each can write to what it is named for, and to nothing else.
@@ -19,16 +27,22 @@ const (
 	nobody         = "nobody"
 	registryWriter = "a writer of the registry"
 	gitWriter      = "a writer of the ledger and of stage branches"
+	keyThief       = "a writer of the ledger with the promoter's former keys"
 )
 
-var thieves = []string{nobody, registryWriter, gitWriter}
+var thieves = []string{nobody, registryWriter, gitWriter, keyThief}
 
 // attack does something that the attacker can.
 func (h *history) attack() {
 	h.t.Helper()
 	switch h.thief {
 	case registryWriter:
+		if len(h.store.of(h.repository)) == 0 {
+			return
+		}
 		oneOf(h, []func(){h.retag, h.retag, h.untag, h.detach, h.reattach, h.forgeArtifact, h.setRegistryBack})()
+	case keyThief:
+		h.forgePromotion()
 	case gitWriter:
 		if !slices.ContainsFunc(h.branches(), func(b string) bool { return h.head(b) != "" }) {
 			return
@@ -46,25 +60,32 @@ func (h *history) attack() {
 
 // retag points a tag at any manifest.
 func (h *history) retag() {
-	tag, to := oneOf(h, h.store.tags()), oneOf(h, h.store.puts).digest
+	tag, to := oneOf(h, h.store.tags(h.repository)), oneOf(h, h.store.of(h.repository)).digest
 	h.say("retag %s as %s", to, tag)
-	repository := h.repository()
+	repository := h.registry()
 	if desc, err := repository.Resolve(h.t.Context(), to.String()); err == nil {
 		h.must(repository.Tag(h.t.Context(), desc, tag))
 	}
 }
 
 func (h *history) untag() {
-	tag := oneOf(h, h.store.tags())
+	tag := oneOf(h, h.store.tags(h.repository))
 	h.say("delete tag %s", tag)
-	h.must(h.repository().DeleteTag(h.t.Context(), tag))
+	h.deleteTag(tag)
+}
+
+// deleteTag deletes a tag, if it is there.
+func (h *history) deleteTag(tag string) {
+	if named, err := h.registry().Lookup(h.t.Context(), tag); err == nil && named != "" {
+		h.must(h.registry().DeleteTag(h.t.Context(), tag))
+	}
 }
 
 // referrer returns a manifest that is attached to another, and that one's digest.
 func (h *history) referrer() (raw []byte, m ocispec.Manifest, at digest.Digest) {
 	for range 20 {
-		at = oneOf(h, h.store.puts).digest
-		_, raw, err := h.repository().Manifest(h.t.Context(), at.String())
+		at = oneOf(h, h.store.of(h.repository)).digest
+		_, raw, err := h.registry().Manifest(h.t.Context(), at.String())
 		if err == nil && json.Unmarshal(raw, &m) == nil && m.Subject != nil {
 			return raw, m, at
 		}
@@ -80,7 +101,14 @@ func (h *history) detach() {
 		return
 	}
 	h.say("delete %s of %s, attached to %s", at, m.Annotations, m.Subject.Digest)
-	h.must(h.repository().DeleteManifest(h.t.Context(), at))
+	h.deleteManifest(at)
+}
+
+// deleteManifest deletes a manifest, if it is there.
+func (h *history) deleteManifest(d digest.Digest) {
+	if _, _, err := h.registry().Manifest(h.t.Context(), d.String()); err == nil {
+		h.must(h.registry().DeleteManifest(h.t.Context(), d))
+	}
 }
 
 // reattach attaches what was signed about one artifact to another.
@@ -94,15 +122,15 @@ func (h *history) reattach() {
 	m.Subject = other.Subject
 	raw, err := json.Marshal(m)
 	h.must(err)
-	_, err = h.repository().PushManifest(h.t.Context(), ocispec.MediaTypeImageManifest, raw)
+	_, err = h.registry().PushManifest(h.t.Context(), ocispec.MediaTypeImageManifest, raw)
 	h.must(err)
 }
 
 // forgeArtifact makes a tag name an artifact that is the same but for its annotations.
 func (h *history) forgeArtifact() {
-	stage := oneOf(h, stages)
+	stage := h.name(oneOf(h, stages))
 	tag := oneOf(h, []string{stage, stage + "." + h.release(h.current)})
-	repository := h.repository()
+	repository := h.registry()
 	_, raw, err := repository.Manifest(h.t.Context(), tag)
 	var m ocispec.Manifest
 	if err != nil || json.Unmarshal(raw, &m) != nil {
@@ -119,25 +147,25 @@ func (h *history) forgeArtifact() {
 
 // setRegistryBack makes tags and attached statements what they were at some time. Artifacts stay.
 func (h *history) setRegistryBack() {
-	n := h.random.IntN(len(h.store.puts))
-	h.say("set the registry back to write %d of %d", n, len(h.store.puts))
-	puts := slices.Clone(h.store.puts)
+	n := h.random.IntN(len(h.store.of(h.repository)))
+	h.say("set the registry back to write %d of %d", n, len(h.store.of(h.repository)))
+	puts := slices.Clone(h.store.of(h.repository))
 	names := map[string]digest.Digest{}
 	for _, p := range puts[:n] {
 		names[p.tag] = p.digest
 	}
-	repository := h.repository()
+	repository := h.registry()
 	for _, p := range puts[n:] {
 		if p.tag == "" && !slices.ContainsFunc(puts[:n], func(o named) bool { return o.digest == p.digest }) {
 			_, raw, err := repository.Manifest(h.t.Context(), p.digest.String())
 			var m ocispec.Manifest
 			if err == nil && json.Unmarshal(raw, &m) == nil && m.Subject != nil {
-				h.must(repository.DeleteManifest(h.t.Context(), p.digest))
+				h.deleteManifest(p.digest)
 			}
 		}
 	}
-	for _, tag := range h.store.tags() {
-		h.must(repository.DeleteTag(h.t.Context(), tag))
+	for _, tag := range h.store.tags(h.repository) {
+		h.deleteTag(tag)
 		if names[tag] == "" {
 			continue
 		}
@@ -212,14 +240,14 @@ func (h *history) amendBranch() {
 // edit commits a changed, added or emptied file to the draft of a branch.
 func (h *history) edit(draft *git.Draft, branch string) {
 	var names []string
-	for _, dir := range []string{staging, production, "deploy", "manifests"} {
+	for _, dir := range []string{h.names[0], h.names[1], h.folder, "manifests"} {
 		items, err := draft.Items(h.t.Context(), dir)
 		h.must(err)
 		for _, item := range items {
 			names = append(names, path.Join(dir, item.Path))
 		}
 	}
-	names = append(names, "deploy/"+staging+"/more.yaml")
+	names = append(names, h.stageBranch(staging).Path+"/more.yaml")
 	name := oneOf(h, names)
 	text := oneOf(h, []string{"", "kind: Evil\n"})
 	h.say("edit %s on %s", name, branch)
@@ -258,13 +286,13 @@ func (h *history) transplant() {
 
 // copyEntry makes the entry of one candidate that of another, with its facts changed to match.
 func (h *history) copyEntry() {
-	head := h.head(candidates)
+	head := h.head(h.candidates())
 	if head == "" {
 		return
 	}
-	draft, err := h.remote.Draft(h.t.Context(), oneOf(h, append(slices.Clone(h.seen[candidates]), head)))
+	draft, err := h.remote.Draft(h.t.Context(), oneOf(h, append(slices.Clone(h.seen[h.candidates()]), head)))
 	h.must(err)
-	from, to := oneOf(h, stages), oneOf(h, stages)
+	from, to := oneOf(h, h.names[:]), oneOf(h, h.names[:])
 	items, err := draft.Items(h.t.Context(), from)
 	h.must(err)
 	if len(items) == 0 {
@@ -283,6 +311,60 @@ func (h *history) copyEntry() {
 	h.must(err)
 	put(h.t, now, git.NewCommit{Message: "copied", When: h.tick()}, map[string]string{to + "/" + release + ".jsonl": facts + "\n" + statements})
 	if now.Head() != head {
-		h.must(h.remote.Push(h.t.Context(), git.Update{Branch: candidates, Draft: now}))
+		h.must(h.remote.Push(h.t.Context(), git.Update{Branch: h.candidates(), Draft: now}))
+	}
+}
+
+// forgePromotion promotes a candidate, or what was live once, by a key that was put away or taken out, in the name of a policy commit of
+// its time.
+func (h *history) forgePromotion() {
+	stage := oneOf(h, stages)
+	var times []int // policy commits of former keys
+	for i := range h.tips {
+		if h.signers[i] != h.promoter[0] {
+			times = append(times, i)
+		}
+	}
+	if len(times) == 0 {
+		return
+	}
+	at, policy := h.liveRef(stage), oneOf(h, times)
+	desc, err := h.registry().Resolve(h.t.Context(), oci.CandidateTag(h.name(stage), h.release(h.random.IntN(h.current+1))))
+	if err != nil {
+		return
+	}
+	tree, err := h.registry().ReadTree(h.t.Context(), desc.Digest.String())
+	h.must(err)
+	manifest, err := h.registry().ReadArtifact(h.t.Context(), desc.Digest.String())
+	h.must(err)
+	truth, before := h.truth(stage), h.head(at.Branch)
+	claim := sign.Claim{Pipeline: h.pipeline, Stage: h.name(stage), Repository: h.repository, Release: manifest.Annotations[oci.AnnotationRelease]}
+	rec := predicate.Promotion{
+		Claim: claim, Action: predicate.Promoted, Sequence: 1, Time: h.tick().Truncate(time.Second),
+		To:     predicate.Artifact{Release: claim.Release, Digests: oci.Digests{Digest: desc.Digest, Content: tree.ContentDigest()}},
+		Policy: predicate.Policy{Ref: "origin@main", Commit: string(h.tips[policy]), File: "lockage.yaml", Digest: desc.Digest},
+	}
+	if truth != nil {
+		rec.Sequence, rec.Previous = 1000, truth.record
+	}
+	draft, err := h.remote.Draft(h.t.Context(), before)
+	h.must(err)
+	expected, err := draft.ID(h.t.Context(), at.Path)
+	h.must(err)
+	h.say("forge a promotion of %s to %s by key %d of policy %d", claim.Release, stage, h.signers[policy], policy)
+	_, err = ledger.NewWriter(h.remote, nil).Write(h.t.Context(), []ledger.Change{{
+		Artifact: ledger.Artifact{Claim: claim, Digests: rec.To.Digests},
+		Place:    at, Time: rec.Time,
+		Tree: func(context.Context) (fs.FS, error) { return tree, nil },
+		Promotion: &ledger.Promotion{Expected: expected, Attest: func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error) {
+			rec.Parent, rec.Tree, rec.Nonce = string(parent), string(tree), fmt.Sprint(h.random.Uint64())
+			return live.Sign(ctx, h.stolen[h.signers[policy]], rec, nil)
+		}},
+	}})
+	h.must(err)
+	own := h.specs[stage]
+	if p := h.landed(stage, before, truth); p != nil {
+		own.made = own.made[:len(own.made)-1] // the registry does not know it
+		p.forged, p.key, p.policy = true, h.signers[policy], policy
 	}
 }

@@ -117,8 +117,9 @@ func old(i int) string { return fmt.Sprintf("%040x", 0xabcde000000+i) }
 // fill makes the history.
 func (g *grown) fill() {
 	g.t.Helper()
-	pipeline := strings.NewReplacer("MIRROR", mirrors[1], "KEYS", g.keys, "GATES", "").Replace(pipelineFile)
-	head, _, _ := strings.Cut(pipeline, "stages:\n")
+	first := first
+	first.mirror = showsNext
+	head, _, _ := strings.Cut(first.file(g.keys)["lockage.yaml"], "stages:\n")
 	head += "stages:\n"
 	values := map[string]string{}
 	for i, stage := range g.stages {
@@ -230,7 +231,7 @@ func (g *grown) promoted(pipeline string) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	key, err := sign.OpenKey(ctx, filepath.Join(g.keys, "promoter.key"), nil)
+	key, err := sign.OpenKey(ctx, filepath.Join(g.keys, keyName("promoter", 0)+".key"), nil)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -10,11 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/promote/live"
@@ -32,29 +33,34 @@ type history struct {
 	trace  []string
 
 	// What the policy ref's tip declares.
-	files    map[string]string
-	current  int // release
-	values   map[string]int
-	newest   int // version of values
-	approval bool
+	files   map[string]string
+	current int // release
+	values  map[string]int
+	newest  int // version of values
 
-	tips    []git.Hash            // of the policy ref
-	seen    map[string][]git.Hash // heads of the other branches, in order
-	thief   string                // who attacks
-	touched bool                  // by the attacker, since the last run of hydrate that ended well for all stages
+	past       []declared            // before each edit of places, names and keys
+	tips       []git.Hash            // of the policy ref
+	signers    []int                 // the promoter's key at each of them
+	seen       map[string][]git.Hash // heads of the other branches, in order
+	thief      string                // who attacks
+	touched    bool                  // by the attacker, since the last run of hydrate that ended well for all stages
+	lost       bool                  // the registry was emptied, and nobody put it right
+	generation map[string]int        // of the newest keys, by role
+	unsure     int                   // the tips by which promotions rest on keys of the hydrator that were taken out
 }
 
-// place is what tells the commit of a promotion: a stage, the commit that it follows, and Git's id of the folder that it shows.
+// place is what tells the commit of a promotion: the claim and the path of its record, the commit that it follows, and Git's id of the
+// folder that it shows.
 type place struct {
-	stage        string
+	claim, path  string
 	parent, tree git.Hash
 }
 
-func (h *history) placeOf(stage string, c git.Commit) place {
+func (h *history) placeOf(claim, path string, c git.Commit) place {
 	h.t.Helper()
-	ids, err := h.remote.PathIDs(h.t.Context(), h.liveRef(stage).Path, c)
+	ids, err := h.remote.PathIDs(h.t.Context(), path, c)
 	h.must(err)
-	at := place{stage: stage, tree: ids[0]}
+	at := place{claim: claim, path: path, tree: ids[0]}
 	if len(c.Parents) > 0 {
 		at.parent = c.Parents[0]
 	}
@@ -65,18 +71,18 @@ func newHistory(t testing.TB, s *shared, seed uint64) *history {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 0))
 	h := &history{
-		world:  newWorld(t, s, mirrors[random.IntN(len(mirrors))]),
+		world:  newWorld(t, s, []string{unmirrored, showsNext, showsLive}[random.IntN(3)]),
 		random: random,
 		specs:  map[string]*spec{staging: newSpec(), production: newSpec()},
 		made:   map[place]*promotion{},
 		files:  map[string]string{},
 		values: map[string]int{staging: 0, production: 0},
-		seen:   map[string][]git.Hash{},
-		thief:  thieves[random.IntN(len(thieves))],
+		seen:   map[string][]git.Hash{}, generation: map[string]int{},
+		thief: thieves[random.IntN(len(thieves))],
 	}
-	h.say("mirror %q, attacked by %s", strings.TrimSpace(h.mirror), h.thief)
+	h.say("mirror %s, attacked by %s", h.mirror, h.thief)
 	h.approval = random.IntN(3) > 0
-	h.declare("begin", h.pipelineNow(), h.locks(0), values(staging, 0), values(production, 0))
+	h.declare("begin", h.file(h.keys), h.locks(0), h.valuesFile(staging, 0), h.valuesFile(production, 0))
 	h.must(h.hydrate(-1, stages, killing{}))
 	return h
 }
@@ -100,16 +106,12 @@ func (h *history) must(err error) {
 // oneOf chooses an element.
 func oneOf[T any](h *history, all []T) T { return all[h.random.IntN(len(all))] }
 
-func (h *history) pipelineNow() map[string]string {
-	return map[string]string{"lockage.yaml": h.pipeline(h.approval)}
-}
-
 // declare pushes files to the policy ref.
 func (h *history) declare(message string, all ...map[string]string) {
 	h.t.Helper()
 	files := h.keep(all...)
 	h.say("%s: %s", message, summary(files))
-	h.tips = append(h.tips, h.commit(message, files))
+	h.tips, h.signers = append(h.tips, h.commit(message, files)), append(h.signers, h.promoter[0])
 }
 
 // summary names files, and the versions of values.
@@ -157,7 +159,7 @@ func (k killing) String() string {
 func (h *history) process(k killing, run func(ctx context.Context, e publish.Environment) error) (killed bool, err error) {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	defer cancel()
-	e := h.environment(h.t.Context())
+	e := h.environment()
 	h.store.arm(k.at, k.done, cancel)
 	err = run(ctx, e)
 	killed = h.store.killed
@@ -176,33 +178,33 @@ func (h *history) hydrate(release int, names []string, k killing) error {
 	results := map[string]error{}
 	killed, err := h.process(k, func(ctx context.Context, e publish.Environment) error {
 		releases, err := publish.Run(ctx, publish.Options{
-			Environment: e, Stages: names, Release: id, Renderers: map[lock.Kind]hydrate.Renderer{lock.Helm: renderer{}},
+			Environment: e, Stages: h.namesOf(names), Release: id, Renderers: map[lock.Kind]hydrate.Renderer{lock.Helm: renderer{}},
 		})
 		if err != nil {
 			return err
 		}
 		for _, s := range releases[0].Stages {
-			results[s.Name] = s.Err
+			results[stages[slices.Index(h.names[:], s.Name)]] = s.Err
 		}
 		return releases[0].Err
 	})
 	good, problem := 0, err
 	for _, name := range names {
-		s := h.specs[name]
+		s, own := h.specs[name], candidate{h.claim(name), n}
 		failed := errors.Join(err, results[name])
 		if _, done := results[name]; killed || failed != nil || !done {
 			problem = errors.Join(problem, failed)
 			if !killed {
 				h.stuck("hydrate", name, failed, h.touched)
 			}
-			if s.candidates[n] == nil {
-				s.candidates[n] = map[int]bool{}
+			if s.candidates[own] == nil {
+				s.candidates[own] = map[int]bool{}
 			}
-			s.candidates[n][h.values[name]] = true
+			s.candidates[own][h.values[name]] = true
 			s.sure[n] = false
 			continue
 		}
-		s.candidates[n] = map[int]bool{h.values[name]: true}
+		s.candidates[own] = map[int]bool{h.values[name]: true}
 		s.sure[n] = true
 		good++
 	}
@@ -212,29 +214,13 @@ func (h *history) hydrate(release int, names []string, k killing) error {
 	return problem
 }
 
-// truth returns the newest promotion of a stage by its live ref: what is below the commit of a promotion is what was there, and
-// nobody else's commits count.
-func (h *history) truth(stage string) *promotion {
-	h.t.Helper()
-	head := h.head(h.liveRef(stage).Branch)
-	if head == "" {
-		return nil
+// namesOf returns the names that stages have now.
+func (h *history) namesOf(all []string) []string {
+	var names []string
+	for _, s := range all {
+		names = append(names, h.name(s))
 	}
-	var found *promotion
-	h.must(h.remote.Log(h.t.Context(), head, func(c git.Commit) (bool, error) {
-		found = h.made[h.placeOf(stage, c)]
-		return found == nil, nil
-	}))
-	return found
-}
-
-// broken reports whether the live ref of a stage lacks a promotion that happened, and whether the registry knows that.
-func (h *history) broken(stage string) (lacks, known bool) {
-	truth, s := h.truth(stage), h.specs[stage]
-	for _, p := range s.made {
-		lacks = lacks || !truth.has(p)
-	}
-	return lacks, !truth.has(s.followed)
+	return names
 }
 
 // promote promotes a release, or the newest one that passes for -1, or rolls back.
@@ -252,7 +238,7 @@ func (h *history) promote(stage string, release int, back, ready bool, k killing
 	lived, head := h.truth(stage), h.head(h.liveRef(stage).Branch)
 	var action promote.Action
 	killed, err := h.process(k, func(ctx context.Context, e publish.Environment) error {
-		results, err := do(ctx, promote.Options{Environment: e, Stages: []string{stage}, Release: id, Ready: ready})
+		results, err := do(ctx, promote.Options{Environment: e, Stages: h.namesOf([]string{stage}), Release: id, Ready: ready})
 		if err != nil {
 			return err
 		}
@@ -276,11 +262,24 @@ func (h *history) promote(stage string, release int, back, ready bool, k killing
 		h.stuck(verb, stage, err, !sure)
 		return err
 	}
-	h.specs[stage].followed = h.truth(stage)
+	h.followed(stage)
 	return nil
 }
 
-// landed returns the promotion that a run pushed to a live ref; nil for none.
+// followed says that the registry has what is live, after a run that ended well.
+func (h *history) followed(stage string) {
+	p := h.truth(stage)
+	if h.specs[stage].followed = p; p != nil {
+		p.registry = h.repository
+	}
+}
+
+// verbs of messages of commits.
+var verbs = map[string]predicate.Action{
+	"Promote": predicate.Promoted, "Roll back": predicate.RolledBack, "Carry over": predicate.Carried, "Begin anew": predicate.Restarted,
+}
+
+// landed returns the record that a run pushed to a live ref, after what was live; nil for none.
 func (h *history) landed(stage string, before git.Hash, lived *promotion) *promotion {
 	h.t.Helper()
 	at := h.liveRef(stage)
@@ -290,22 +289,37 @@ func (h *history) landed(stage string, before git.Hash, lived *promotion) *promo
 	}
 	commit, err := h.remote.Commit(h.t.Context(), head)
 	h.must(err)
-	if parents := strings.Join(hashes(commit.Parents), " "); parents != string(before) {
-		h.fail("%s: the live ref's head follows %q, and not %q alone", stage, parents, before)
-	}
-	text, err := says(h.t.Context(), h.remote, at, head)
-	h.must(err)
 	trailer := func(key string) string {
 		_, value, _ := strings.Cut(commit.Message, "\n"+key+": ")
 		value, _, _ = strings.Cut(value, "\n")
 		return value
 	}
-	a, err := parse(h.number(trailer("Lockage-Release")), text)
-	h.must(err)
-	p := &promotion{a, strings.HasPrefix(commit.Message, "Roll back"), head, trailer("Lockage-Artifact"), lived}
-	h.made[h.placeOf(stage, commit)] = p
+	p := &promotion{
+		artifact: nothing, branch: at.Branch, commit: head, path: at.Path, record: digest.Digest(trailer("Lockage-Record")),
+		key: h.promoter[0], policy: len(h.tips) - 1, proven: len(h.tips) - 1, before: lived,
+	}
+	for verb, action := range verbs {
+		if strings.HasPrefix(commit.Message, verb) {
+			p.action = action
+		}
+	}
+	if _, named, ok := strings.Cut(trailer("Lockage-Artifact"), "@"); ok {
+		p.digest = digest.Digest(named)
+		text, err := says(h.t.Context(), h.remote, at, head)
+		h.must(err)
+		p.artifact, err = parse(h.number(trailer("Lockage-Release")), text)
+		h.must(err)
+		p.as = h.as(stage)
+	}
+	parents := strings.Join(hashes(commit.Parents), " ")
+	switch {
+	case p.action == predicate.Carried:
+	case parents != string(before):
+		h.fail("%s: the live ref's head follows %q, and not %q alone", stage, parents, before)
+	}
+	h.made[h.placeOf(h.claim(stage), at.Path, commit)] = p
 	h.specs[stage].made = append(h.specs[stage].made, p)
-	h.say("  %s has %+v", stage, p.artifact)
+	h.say("  %s: %s %+v", stage, p.action, p.artifact)
 	return p
 }
 
@@ -317,85 +331,11 @@ func hashes(all []git.Hash) []string {
 	return names
 }
 
-// judge fails if a promotion happened that may not.
-func (h *history) judge(stage string, lived, p *promotion, release int) {
-	h.t.Helper()
-	if release >= 0 && p.release != release {
-		h.fail("%s: release %d was asked for, and %d is live", stage, release, p.release)
-	}
-	if v, err := ledger.Shown(h.t.Context(), h.remote, ledger.Place{Branch: "stage/" + stage, Path: "deploy/" + stage}); h.shows() && v.Ours && v.Metadata.Lockage.Artifact == p.digest {
-		h.must(err)
-		shown, err := says(h.t.Context(), h.remote, ledger.Place{Path: "deploy/" + stage}, h.head("stage/"+stage))
-		h.must(err)
-		if shown != content(p.artifact) {
-			h.fail("%s: %+v was promoted, and its branch shows %q in its place", stage, p.artifact, shown)
-		}
-	}
-	first := stage == staging
-	if err := h.specs[stage].may(lived.chain(), p.artifact, h.truth(staging), first, !first && h.approval, release < 0); err != nil {
-		h.fail("%s: %+v was promoted: %v", stage, p.artifact, err)
-	}
-	if _, known := h.broken(staging); known && !first && h.thief != registryWriter {
-		h.fail("%s: %+v was promoted, although the record of %s is known to be broken", stage, p.artifact, staging)
-	}
-}
-
-// judgeBack fails if a stage went back to what it never had.
-func (h *history) judgeBack(stage string, lived, p *promotion, release int) {
-	h.t.Helper()
-	switch {
-	case release >= 0 && p.release != release:
-		h.fail("%s: a rollback to release %d was asked for, and %d is live", stage, release, p.release)
-	case !slices.ContainsFunc(lived.chain(), func(o promotion) bool { return o.artifact == p.artifact }):
-		h.fail("%s: it went back to %+v, which it never had", stage, p.artifact)
-	case release < 0 && content(p.artifact) == content(lived.artifact):
-		h.fail("%s: it went back to what is live", stage)
-	}
-	if release < 0 && left(lived.chain(), p.artifact) {
-		h.fail("%s: it went back to %+v, which was rolled back from", stage, p.artifact)
-	}
-}
-
-// mustPass reports whether a promotion or rollback has to pass: nobody touched what it needs.
-func (h *history) mustPass(stage string, release int, back bool) bool {
-	s, chain := h.specs[stage], h.truth(stage).chain()
-	for _, name := range stages {
-		if lacks, _ := h.broken(name); lacks {
-			return false
-		}
-	}
-	if release < 0 {
-		return false
-	}
-	if back {
-		at, _ := last(chain, release)
-		return at >= 0
-	}
-	if !s.sure[release] || len(s.candidates[release]) != 1 {
-		return false
-	}
-	if stage == staging {
-		return true
-	}
-	before := h.truth(staging).chain()
-	at, _ := last(before, release)
-	a := artifact{release, h.only(stage, release)}
-	return passed(before, release) && before[at].values == h.values[staging] && (!h.approval || !s.lost && s.approved(chain, a))
-}
-
-// only returns the values of the newest hydration of a release.
-func (h *history) only(stage string, release int) int {
-	for v := range h.specs[stage].candidates[release] {
-		return v
-	}
-	return -1
-}
-
 // approve approves the candidate of a release, as `lockage approve` does.
 func (h *history) approve(stage string, release int) error {
 	h.t.Helper()
 	h.say("approve %d for %s", release, stage)
-	e := h.environment(h.t.Context())
+	e := h.environment()
 	a, err := h.approveIn(e, stage, release)
 	if err != nil {
 		h.say("  %v", err)
@@ -415,7 +355,7 @@ func (h *history) approveIn(e publish.Environment, stage string, release int) (a
 	h.must(err)
 	pipelines, err := e.Workspace.Pipelines(files, nil)
 	h.must(err)
-	requests, err := verify.Find(ctx, verify.Query{Artifact: stage, Release: h.release(release)}, pipelines, files, e.Client, e.Workspace.Repository)
+	requests, err := verify.Find(ctx, verify.Query{Artifact: h.name(stage), Release: h.release(release)}, pipelines, files, e.Client, e.Workspace.Repository)
 	if err != nil {
 		return artifact{}, err
 	}
@@ -429,14 +369,15 @@ func (h *history) approveIn(e publish.Environment, stage string, release int) (a
 		return artifact{}, err
 	}
 	desc := examined.Manifest.Descriptor
-	claim := sign.Claim{Pipeline: "web", Stage: stage, Release: h.release(release), Repository: artifacts}
+	claim := sign.Claim{Pipeline: h.pipeline, Stage: h.name(stage), Release: h.release(release), Repository: h.repository}
 	statement, err := predicate.NewStatement(predicate.Approval{Claim: claim, Time: h.tick()}, desc.Digest)
 	h.must(err)
-	testworld.Attest(h.t, h.repository(), desc, h.sre, statement)
+	testworld.Attest(h.t, h.registry(), desc, h.sre, statement)
 	text, err := sayings(examined.Tree)
 	h.must(err)
 	a, err := parse(release, text)
 	h.must(err)
+	a.as = h.as(stage)
 	return a, nil
 }
 
@@ -444,7 +385,7 @@ func (h *history) approveIn(e publish.Environment, stage string, release int) (a
 func parse(release int, text string) (artifact, error) {
 	_, version, _ := strings.Cut(text, " version: ")
 	n, err := strconv.Atoi(version)
-	a := artifact{release, n}
+	a := artifact{release: release, values: n}
 	if err == nil && content(a) != text {
 		err = fmt.Errorf("%q is shown, and release %d is %q", text, release, content(a))
 	}
@@ -466,30 +407,27 @@ func (h *history) check() {
 
 func (h *history) checkStage(name string, stage live.Stage) {
 	h.t.Helper()
-	var found, want []promotion
+	var found []digest.Digest
 	var err error
 	for p, problem := range live.History(h.t.Context(), stage) {
 		if err = problem; err == nil {
-			commit, err := h.remote.Commit(h.t.Context(), git.Hash(p.Commit))
-			h.must(err)
-			if made := h.made[h.placeOf(name, commit)]; made != nil {
-				found = append(found, *made)
-			} else {
-				h.fail("%s: nobody promoted commit %s, which the history has", name, p.Commit)
-			}
+			found = append(found, p.Record)
 		}
 	}
 	slices.Reverse(found)
-	want = h.truth(name).chain()
-	lacks, known := h.broken(name)
+	var want []digest.Digest
+	for _, p := range h.truth(name).chain() {
+		want = append(want, p.record)
+	}
+	c := h.condition(name)
 	switch {
-	case errors.Is(err, live.ErrBroken) && lacks:
+	case errors.Is(err, live.ErrBroken) && c != (condition{}):
 		h.readable(err)
 	case err != nil:
 		h.fail("%s cannot be read: %v", name, err)
-	case known && h.thief != registryWriter:
-		h.fail("%s: the live ref was set back, the registry knows it, and nobody says so", name)
+	case c.unreadable(h.thief):
+		h.fail("%s is %+v, and nobody says so", name, c)
 	case !slices.Equal(found, want):
-		h.fail("%s: the history is %+v, and by the model %+v", name, found, want)
+		h.fail("%s: the history is %s, and by the model %+v", name, found, h.truth(name).chain())
 	}
 }

@@ -1,7 +1,8 @@
-// Package model runs random histories of a pipeline in process: releases, changes of values and of the policy, merges, approvals,
-// promotions and rollbacks, processes that are killed at any of their writes, and the moves of an attacker with one foothold. A
-// simple model ([spec]) says what may be live, which promotions have to pass, and when somebody has to say that the record is
-// broken. After each history the people behind the pipeline do what the errors say, and the newest release must become live.
+// Package model runs random histories of a pipeline in process: releases, changes of values, of the policy, of places, names and
+// keys, merges, approvals, promotions, rollbacks and repairs, a registry that is lost, processes that are killed at any of their
+// writes, and the moves of an attacker with one foothold. A simple model ([spec]) says what may be live, which promotions have to
+// pass, and when somebody has to say that the record is broken. After each history the people behind the pipeline do what the errors
+// say, the newest release must become live, and what ever was live must come back from Git.
 //
 // Nothing is simulated but the renderer, which has one object: the registry is the embedded one, Git is git.
 package model
@@ -10,7 +11,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/lockage/lockage/internal/git"
@@ -18,21 +21,17 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 0, "number of random histories (default: as many as fit into a minute)")
+	histories = flag.Int("histories", 100, "number of random histories; a tenth of them if tests are short")
 	seed      = flag.Uint64("seed", 1, "seed of the first history; each other one has the next number")
-	moves     = flag.Int("moves", 14, "moves of a history")
+	moves     = flag.Int("moves", 8, "moves of a history")
 )
 
 // TestHistories prints the seed of a history that fails: run it alone with -args -seed N -histories 1.
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	n := *histories
-	switch {
-	case n > 0:
-	case testing.Short():
-		n = 20
-	default:
-		n = 200
+	if testing.Short() {
+		n = max(1, n/10)
 	}
 	s := newShared(t)
 	for i := range n {
@@ -60,16 +59,9 @@ func (h *history) move() {
 		k = killing{1 + h.random.IntN(14), h.random.IntN(2) == 0}
 	}
 	switch n := h.random.IntN(100); {
-	case n < 8:
-		h.newRelease()
-	case n < 15:
-		h.changeValues(h.head("main"))
-	case n < 18:
-		h.changeValues(oneOf(h, h.tips))
-	case n < 21:
-		h.approval = !h.approval
-		h.declare("change the policy", h.pipelineNow())
-	case n < 34:
+	case n < 30:
+		h.change()
+	case n < 42:
 		release, names := -1, stages
 		if h.random.IntN(4) == 0 {
 			release = h.random.IntN(h.current + 1)
@@ -78,29 +70,57 @@ func (h *history) move() {
 			names = []string{oneOf(h, stages)}
 		}
 		_ = h.hydrate(release, names, k)
-	case n < 42:
+		return // which moves no live ref
+	case n < 49:
 		_ = h.approve(production, h.someRelease())
-	case n < 64:
+		return
+	case n < 67:
 		release := h.someRelease()
 		if h.random.IntN(3) == 0 {
 			release = -1
 		}
 		_ = h.promote(oneOf(h, stages), release, false, release < 0 && h.random.IntN(2) == 0, k)
-		h.check()
-	case n < 76:
+	case n < 78:
 		release := -1
 		if h.random.IntN(2) == 0 {
 			release = h.someRelease()
 		}
 		_ = h.promote(oneOf(h, stages), release, true, false, k)
-		h.check()
+	case n < 84:
+		if k.at > 0 {
+			_ = h.repair([]string{oneOf(h, stages)}, "", k)
+		} else {
+			_ = h.repair(stages, "", k)
+		}
 	case h.thief != nobody:
 		h.attack()
 		h.check()
 		if h.random.IntN(2) == 0 { // before anybody puts it right
 			_ = h.promote(oneOf(h, stages), h.someRelease(), false, false, killing{})
-			h.check()
 		}
+	}
+	h.check()
+}
+
+// change changes what is declared, or loses the registry.
+func (h *history) change() {
+	h.t.Helper()
+	switch n := h.random.IntN(30); {
+	case n < 8:
+		h.newRelease()
+	case n < 14:
+		h.changeValues(h.head("main"))
+	case n < 17:
+		h.changeValues(oneOf(h, h.tips))
+	case n < 20:
+		h.approval = !h.approval
+		h.declare("change the policy", h.file(h.keys))
+	case n < 23:
+		h.changePlace()
+	case n < 26:
+		h.changeKeys()
+	case n < 28:
+		h.loseRegistry()
 	}
 }
 
@@ -144,9 +164,7 @@ func (h *history) changeValues(on git.Hash) {
 			version = h.random.IntN(h.newest)
 		}
 		h.values[stage] = version
-		for name, text := range values(stage, version) {
-			files[name] = text
-		}
+		maps.Copy(files, h.valuesFile(stage, version))
 	}
 	if len(files) == 0 {
 		return
@@ -156,13 +174,13 @@ func (h *history) changeValues(on git.Hash) {
 		return
 	}
 	h.say("values on %.8s, merged: %s", on, summary(files))
-	h.tips = append(h.tips, h.merge(on, h.keep(files), h.files))
+	h.tips, h.signers = append(h.tips, h.merge(on, h.keep(files), h.files)), append(h.signers, h.promoter[0])
 }
 
 // ways are what errors say that has to be done. An error without one leaves people alone with it.
 var ways = regexp.MustCompile(`run (it|hydrate) again|hydrate again|lockage hydrate|puts it right|delete the tag|restore it from a clone|` +
 	`give it again|it takes 1 approval|promote it|order: |nothing to go back to|rolled back|merge its pull request|remove that folder|` +
-	`run it again if|was not live in`)
+	`run it again if|was not live in|lockage repair|cannot be put back`)
 
 // stuck fails if a run has to succeed, or if its error names no way on.
 func (h *history) stuck(verb, stage string, err error, excused bool) {
@@ -187,9 +205,7 @@ func (h *history) recover() {
 	h.t.Helper()
 	h.say("recover")
 	for _, stage := range stages {
-		if !h.restore(stage) {
-			return
-		}
+		h.restore(stage)
 	}
 	for range 6 {
 		err := h.hydrate(-1, stages, killing{})
@@ -198,18 +214,23 @@ func (h *history) recover() {
 		}
 		for _, m := range deleteTag.FindAllStringSubmatch(err.Error(), -1) {
 			h.say("delete tag %s", m[1])
-			h.must(h.repository().DeleteTag(h.t.Context(), m[1]))
+			h.must(h.registry().DeleteTag(h.t.Context(), m[1]))
 		}
 	}
 	h.touched = false
 	h.must(h.hydrate(-1, stages, killing{}))
+	if h.lost {
+		if err := h.repair(stages, "", killing{}); h.unsure == 0 {
+			h.must(err)
+		}
+	}
 	h.must(h.approve(production, h.current))
 	for _, stage := range stages {
 		h.must(h.promote(stage, h.current, false, false, killing{}))
 	}
 	h.check()
 	for _, stage := range stages {
-		want := artifact{h.current, h.values[stage]}
+		want := artifact{h.current, h.values[stage], h.as(stage)}
 		if p := h.truth(stage); p == nil || p.artifact != want {
 			h.fail("%s: %+v is live in the end, and not %+v", stage, p, want)
 		}
@@ -218,38 +239,57 @@ func (h *history) recover() {
 			h.fail("%s: in the end: %v, drift %v, unpromoted %v", stage, err, state.Drift(), state.Unpromoted)
 		}
 	}
+	if h.random.IntN(2) == 0 {
+		h.rebuild()
+	}
 }
 
-// restore brings back a live ref that was set back, from a clone. It returns false if none does: the registry has the records of
-// two promotions that followed the same one.
-func (h *history) restore(stage string) bool {
+// restore makes a stage readable: by a clone that has the promotions that its live ref lacks, or by what the error names.
+func (h *history) restore(stage string) {
 	h.t.Helper()
-	all := h.specs[stage].made
-	for i := len(all) - 1; ; i-- {
+	if h.readableNow(stage) {
+		return
+	}
+	for _, p := range slices.Backward(slices.Clone(h.specs[stage].made)) {
+		if c := h.condition(stage); !c.lacks || c.moved || c.unproven {
+			continue
+		}
+		h.say("restore %s to %.8s", stage, p.commit)
+		setRef(h.t, h.bare, p.branch, p.commit)
+		if h.readableNow(stage) {
+			return
+		}
+	}
+	for range 3 {
 		_, err := live.Read(h.t.Context(), h.reader(stage))
-		switch {
-		case err == nil:
-			return true
-		case !errors.Is(err, live.ErrBroken):
-			h.fail("%s cannot be read: %v", stage, err)
-		case i < 0:
-			return h.forked(stage)
+		if err == nil {
+			return
 		}
-		h.say("restore %s to %.8s", stage, all[i].commit)
-		setRef(h.t, h.bare, h.liveRef(stage).Branch, all[i].commit)
+		m := repairs.FindStringSubmatch(err.Error())
+		if m == nil {
+			h.fail("%s: the error names no `lockage repair`: %v", stage, err)
+		}
+		reason := ""
+		if m[2] != "" {
+			reason = "nobody has it"
+		}
+		if m[1] != h.name(stage) {
+			h.fail("%s: the error names another stage to repair: %v", stage, err)
+		}
+		h.must(h.repair([]string{stage}, reason, killing{}))
+	}
+	if !h.readableNow(stage) {
+		h.fail("%s: repair does not make it readable", stage)
 	}
 }
 
-// forked fails unless two promotions of a stage followed the same one.
-func (h *history) forked(stage string) bool {
+var repairs = regexp.MustCompile("`lockage repair (\\S+) --apply( --reason TEXT)?`")
+
+func (h *history) readableNow(stage string) bool {
 	h.t.Helper()
-	after := map[*promotion]bool{}
-	for _, p := range h.specs[stage].made {
-		if after[p.before] {
-			return false
-		}
-		after[p.before] = true
+	_, err := live.Read(h.t.Context(), h.reader(stage))
+	if err != nil && !errors.Is(err, live.ErrBroken) {
+		h.fail("%s cannot be read: %v", stage, err)
 	}
-	h.fail("%s: no clone brings back what the registry knows", stage)
-	return false
+	return err == nil
 }

@@ -2,92 +2,332 @@ package model
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// mutations take single checks out of the program. With each of them, some history must fail.
-var mutations = []struct{ file, from, to string }{
-	// What is live.
-	{"promote/live/witness.go", "v.Claim() != claim || r.Claim != claim || v.SubjectName() != claim.Repository || r.Release == \"\"", "false && claim.Release == \"\""},
-	{"promote/live/witness.go", "p.Sequence < sequence || p.Sequence == sequence && p.Record == newest", "true || newest == \"\" && sequence == 0"},
-	{"promote/live/live.go", "again.Head == state.Head", "again.Head != state.Head"},
+// mutation takes a single check out of the program: some test of its package has to fail, or some history. In to, MUTANT is true while it
+// is out; "false" and "true" are for a condition that never or always holds then.
+type mutation struct{ file, from, to string }
 
-	// Candidates.
-	{"policy/verify/candidate.go", `check := policy.Check{Check: "candidate", Result: policy.Fail}`, `check := policy.Check{Check: "candidate", Result: policy.Pass}`},
-	{"policy/verify/verify.go", "err == nil && !proven && len(h.Statements) > 0", "false && !proven"},
-	{"policy/verify/entry.go", "stated.Claim != e.Claim || ", ""},
-	{"publish/hydration.go", "claim.Release = e.Release; e.Claim != claim", "claim.Release = e.Release; false && e.Claim != claim"},
-	{"publish/hydration.go", "return h, ok && policy.SignedBy", "return h, true || policy.SignedBy"},
-	{"publish/tag.go", "case named == s.entry.Digest:", "case named != \"\":"},
-
-	// Order and holds.
-	{"policy/order.go", "p.RolledBack || !p.Is && !p.Was", "p.RolledBack"},
-	{"policy/order.go", "p.RolledBack || !p.Is && !p.Was", "!p.Is && !p.Was && !p.RolledBack"},
-	{"promote/visit.go", "delete(open, p.To.Digest)\n", "clear(open)\n"},
-	{"promote/visit.go", "case own, !again && v.undone.To.Release != release:\n\t\t\treturn true", "case own, !again && v.undone.To.Release != release:\n\t\t\treturn false"},
-	{"promote/newest.go", "left[j.artifact.Content]", "false && left[j.artifact.Content]"},
-	{"promote/newest.go", "err != nil || id == release {\n\t\t\treturn i, err", "err != nil {\n\t\t\treturn i, err"},
-	{"promote/rollback.go", "case left:\n", "case false:\n"},
-
-	// Approvals.
-	{"policy/approval.go", "if f.Unchanged {", "if true || f.Unchanged {"},
-	{"policy/gate.go", "!f.RolledBack.IsZero() &&", "false && !f.RolledBack.IsZero() &&"},
-
-	// The stage branch.
-	{"ledger/check.go", "differences := compare(there, itemsOf(files))", "differences := compare(there[:0], itemsOf(files)[:0])"},
-
-	// What makes a run whole.
-	{"promote/stage.go", "s.state.Live == nil || !s.state.Drift()", "true"},
-	{"promote/live/follow.go", "own = append(own, v.Bundle())", "_ = v"},
+// source returns the code that replaces the check, which is out while on is true.
+func (m mutation) source(on string) string {
+	switch m.to {
+	case "false":
+		return "(!" + on + " && (" + m.from + "))"
+	case "true":
+		return "(" + on + " || (" + m.from + "))"
+	}
+	return strings.ReplaceAll(m.to, "MUTANT", on)
 }
 
-// TestMutations builds this test once a mutation, which takes hours on few processors: LOCKAGE_SOAK=1 does that. Without it, it
-// makes sure that the program has the checks that the mutations take out.
+// mutant is a file that is added to each package with mutations. Another file says which one is on.
+const mutant = `package %s
+
+import ("os"; "sync")
+
+var mutant = sync.OnceValue(func() string { data, _ := os.ReadFile(%q); return string(data) })
+`
+
+// TestMutations builds the program once, with a switch for each mutation, and runs tests with one after the other, which takes hours on
+// few processors: LOCKAGE_SOAK=1 does that. Without it, it makes sure that the program has the checks that the mutations take out.
 func TestMutations(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range mutations {
-		t.Run(m.file+": "+m.from, func(t *testing.T) {
-			file := filepath.Join(root, filepath.FromSlash(m.file))
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.Count(string(text), m.from) != 1 {
-				t.Fatalf("%s has %q %d times", m.file, m.from, strings.Count(string(text), m.from))
-			}
-			if os.Getenv("LOCKAGE_SOAK") != "1" {
-				return
-			}
-			dir := t.TempDir()
-			mutated, overlay := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json")
-			replaced, err := json.Marshal(map[string]any{"Replace": map[string]string{file: mutated}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, data := range map[string][]byte{mutated: []byte(strings.Replace(string(text), m.from, m.to, 1)), overlay: replaced} {
-				if err := os.WriteFile(name, data, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			cmd := exec.Command("go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-run", "^TestHistories$", ".", "-args", "-histories", "1000")
-			out, err := cmd.CombinedOutput()
-			switch {
-			case err == nil:
-				t.Errorf("no history fails without this check")
-			case !strings.Contains(string(out), "--- FAIL: TestHistories/"):
-				t.Fatalf("%v\n%.4000s", err, out)
-			default:
-				_, first, _ := strings.Cut(string(out), "--- FAIL: TestHistories/")
-				t.Logf("%.400s", first)
-			}
-		})
+	dir := t.TempDir()
+	m := mutants{t: t, root: root, dir: dir, on: filepath.Join(dir, "on"), overlay: filepath.Join(dir, "overlay.json"), built: map[string]string{}}
+	m.write()
+	if os.Getenv("LOCKAGE_SOAK") != "1" || t.Failed() {
+		return
 	}
+	whole := map[string]bool{}
+	for i, mutation := range mutations {
+		pkg := path.Dir(mutation.file)
+		if !whole[pkg] && (m.fails("", pkg) || m.fails("", "internal/model", some(20)...)) {
+			t.Fatalf("%s: tests fail with all checks", pkg)
+		}
+		whole[pkg] = true
+		if on := fmt.Sprint(i); !m.fails(on, pkg) && !m.fails(on, "internal/model", some(1000)...) {
+			t.Errorf("%s: nothing fails without %s", mutation.file, mutation.from)
+		}
+	}
+}
+
+func some(n int) []string {
+	return []string{"-test.run", "^TestHistories$", "-histories", fmt.Sprint(n)}
+}
+
+// mutants is the program with all mutations.
+type mutants struct {
+	t                      *testing.T
+	root, dir, on, overlay string
+	built                  map[string]string // tests, by package
+}
+
+// write writes the files that have mutations, and an overlay of go build that puts them in the place of the program's.
+func (m *mutants) write() {
+	texts := map[string]string{}
+	for i, mutation := range mutations {
+		file := filepath.Join(m.root, filepath.FromSlash(mutation.file))
+		if texts[file] == "" {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			texts[file] = string(data)
+			dir := filepath.Dir(file)
+			texts[filepath.Join(dir, "mutant.go")] = fmt.Sprintf(mutant, filepath.Base(dir), m.on)
+		}
+		if n := strings.Count(texts[file], mutation.from); n != 1 {
+			m.t.Errorf("%s has %q %d times", mutation.file, mutation.from, n)
+		}
+		texts[file] = strings.Replace(texts[file], mutation.from, mutation.source(fmt.Sprintf("(mutant() == \"%d\")", i)), 1)
+	}
+	replace := map[string]string{}
+	for file, text := range texts {
+		replace[file] = filepath.Join(m.dir, fmt.Sprintf("%d.go", len(replace)))
+		m.file(replace[file], text)
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.file(m.overlay, string(data))
+}
+
+func (m *mutants) file(name, text string) {
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// fails reports whether a test of a package fails with a mutation, "" for none.
+func (m *mutants) fails(on, pkg string, args ...string) bool {
+	m.t.Helper()
+	dir := filepath.Join(m.root, filepath.FromSlash(pkg))
+	if tests, err := filepath.Glob(filepath.Join(dir, "*_test.go")); err != nil || len(tests) == 0 {
+		return false
+	}
+	if m.built[pkg] == "" {
+		m.built[pkg] = filepath.Join(m.dir, strings.ReplaceAll(pkg, "/", "-")+".test")
+		build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", m.overlay, "-o", m.built[pkg], "./"+pkg)
+		build.Dir = m.root
+		if out, err := build.CombinedOutput(); err != nil {
+			m.t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	m.file(m.on, on)
+	cmd := exec.Command(m.built[pkg], append([]string{"-test.failfast"}, args...)...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	_, first, failed := strings.Cut(string(out), "--- FAIL: ")
+	switch {
+	case err == nil:
+		return false
+	case !failed && !strings.Contains(string(out), "panic: "):
+		m.t.Fatalf("%v\n%.4000s", err, out)
+	}
+	m.t.Logf("%s: %s %.200s", on, pkg, first)
+	return true
+}
+
+// mutations are the checks that decide.
+var mutations = []mutation{
+	{"ledger/candidates.go", "!bytes.Equal(again, data)", "false"},
+	{"ledger/candidates.go", "e.Stage != w.Stage || e.Release != w.Release", "false"},
+	{"ledger/candidates.go", "len(field) > maxField || terminal.Blank(field) != field", "false"},
+
+	{"ledger/change.go", "len(field) > maxField || terminal.Blank(field) != field", "false"},
+
+	{"ledger/check.go", "len(differences) > 0", "false"},
+	{"ledger/check.go", `shows.attributes == ""`, "false"},
+	{"ledger/check.go", "got != content", "false"},
+	{"ledger/check.go", "item.ID == resets || item.ID == generates", "true"},
+	{"ledger/check.go", "f.attributes != git.BlobID([]byte(c.attributes()))", "false"},
+	{"ledger/check.go", "f.metadata == git.BlobID(metadata)", "true"},
+	{"ledger/check.go", "m.Lockage == c.facts()", "true"},
+	{"ledger/check.go", `f.Files == "" || f.Files != c.Files`, "false"},
+
+	{"ledger/hydration.go", "if stays {", "if !MUTANT && stays {"},
+	{"ledger/hydration.go", "ours && (m.Lockage.Pipeline != c.Pipeline || m.Lockage.Stage != c.Stage)", "false"},
+
+	{"ledger/proposal.go", "err != nil || !based", "err != nil || !MUTANT && !based"},
+	{"ledger/proposal.go", "err != nil || merged", "err != nil || !MUTANT && merged"},
+	{"ledger/proposal.go", "then[0] == ids[1]", "true"},
+	{"ledger/proposal.go", "!p.Current", "false"},
+
+	{"ledger/write.go", "id == c.Promotion.Expected", "true"},
+	{"ledger/write.go", `c.pushed != "" && c.pushed == c.draft.Head()`, "false"},
+	{"ledger/write.go", "err != nil || overtaken", "err != nil || !MUTANT && overtaken"},
+	{"ledger/write.go", `c.recorded == ""`, "false"},
+	{"ledger/write.go", "_, taken := files[name]; taken", "_, taken := files[name]; !MUTANT && taken"},
+	{"ledger/write.go", `c.Files != "" && c.Files != id`, "false"},
+
+	{"policy/approval.go", "if f.Unchanged {", "if MUTANT || f.Unchanged {"},
+	{"policy/approval.go", "counted.count() >= g.count", "true"},
+	{"policy/approval.go", "v.Digest() != f.Artifact.Digest", "false"},
+
+	{"policy/gate.go", "!f.RolledBack.IsZero() &&", "!MUTANT && !f.RolledBack.IsZero() &&"},
+
+	{"policy/order.go", "p.RolledBack || !p.Is && !p.Was", "p.RolledBack || !MUTANT && !p.Is && !p.Was"},
+	{"policy/order.go", "case p.RolledBack || ", "case !MUTANT && p.RolledBack || "},
+
+	{"policy/verify/candidate.go", "Result: policy.Fail}", "Result: map[bool]policy.Result{true: policy.Pass, false: policy.Fail}[MUTANT]}"},
+	{"policy/verify/candidate.go", "named == e.Digest", "true"},
+
+	{"policy/verify/entry.go", "stated.Claim != e.Claim", "false"},
+	{"policy/verify/entry.go", "!maps.Equal(stated.Dependencies[i].Digest, d.Digest)", "false"},
+	{"policy/verify/entry.go", "d.Name != dependencyImage && stated.Dependencies[i].URI != d.URI", "false"},
+	{"policy/verify/entry.go", "maps.Equal(stated.Byproducts[i].Digest, want.Byproducts[0].Digest)", "true"},
+	{"policy/verify/entry.go", "slices.ContainsFunc(h.Statements, func(s sign.Verified) bool { return States(s, e) })", "true"},
+	{"policy/verify/entry.go", "if !counts {", "if !MUTANT && !counts {"},
+	{"policy/verify/entry.go", "s.Former() && !counted[s.KeyFingerprint()]", "false"},
+	{"policy/verify/entry.go", "on && contains", "on && (contains || MUTANT)"},
+	{"policy/verify/entry.go", "provenance.Commit(policy.DependencyPolicy)", "map[bool]string{true: commit, false: provenance.Commit(policy.DependencyPolicy)}[MUTANT]"},
+
+	{"policy/verify/gives.go", `chart != ""`, "false"},
+	{"policy/verify/gives.go", "if !later {", "if !MUTANT && !later {"},
+	{"policy/verify/gives.go", `theirsDiffers == ""`, "true"},
+	{"policy/verify/gives.go", "h.OnPolicyRef[p.Commit(policy.DependencyGitOps)]", "true"},
+
+	{"policy/verify/keys.go", "if !s.Former() {", "if MUTANT || !s.Former() {"},
+	{"policy/verify/keys.go", "first.Fingerprint() != s.KeyFingerprint()", "false"},
+	{"policy/verify/keys.go", "p.Lock.Digest[d.Lock.Digest.Algorithm().String()] != d.Lock.Digest.Encoded()", "false"},
+	{"policy/verify/keys.go", "if !on {", "if !MUTANT && !on {"},
+
+	{"policy/verify/mirror.go", "errors.Is(err, ledger.ErrNotShown)", "false"},
+
+	{"policy/verify/reads.go", "p.Lock.Digest[d.Lock.Digest.Algorithm().String()] != d.Lock.Digest.Encoded()", "false"},
+	{"policy/verify/reads.go", "!bytes.Equal(d.Render.Named(d.Lock.Lock), p.Options)", "false"},
+	{"policy/verify/reads.go", "NewRead(now) != was", "false"},
+	{"policy/verify/reads.go", `p.File == "" || len(p.Options) == 0`, "false"},
+	{"policy/verify/reads.go", "!slices.Equal(was, now)", "false"},
+	{"policy/verify/reads.go", "!slices.Equal(gone, absent)", "false"},
+	{"policy/verify/reads.go", "p.Name != claim.Pipeline || !ok", "false"},
+
+	{"policy/verify/verify.go", "!proven && len(h.Statements) > 0", "false"},
+	{"policy/verify/verify.go", "r.Former != nil && !signedBy(claim, ev.Hydration)", "false"},
+	{"policy/verify/verify.go", "signedBy(name, then)", "true"},
+	{"policy/verify/verify.go", "m.ShowsCandidates() && !r.WithoutMirror", "false"},
+	{"policy/verify/verify.go", "e.Entry == nil && r.Statements != nil", "false"},
+	{"policy/verify/verify.go", "places[name] == (ledger.Place{})", "true"},
+
+	{"promote/apply.go", "s.result.Action == Unchanged", "false"},
+	{"promote/apply.go", "now.Live.To.Digest == to.Digest && now.Unpromoted == nil", "false"},
+
+	{"promote/judge.go", "if err := j.checks.Err(); err != nil {", "if err := j.checks.Err(); !MUTANT && err != nil {"},
+	{"promote/judge.go", "current.To.Content == j.artifact.Content", "true"},
+	{"promote/judge.go", "len(s.stage.After.Stages) > 0", "false"},
+
+	{"promote/live/claimed.go", "p.Sequence < math.MaxInt32", "true"},
+
+	{"promote/live/follow.go", "tips[branch] == head", "true"},
+	{"promote/live/follow.go", "own = append(own, v.Bundle())", "if !MUTANT {\n\t\t\town = append(own, v.Bundle())\n\t\t}"},
+	{"promote/live/follow.go", "!s.Promoter.TrustsImage(image)", "false"},
+
+	{"promote/live/former.go", "!sameRecord(declared, newer)", "false"},
+	{"promote/live/former.go", "len(gone) != 1 || !slices.Equal(came, []string{name})", "false"},
+	{"promote/live/former.go", "state.Live == nil || !goesOn", "state.Live == nil || !MUTANT && !goesOn"},
+	{"promote/live/former.go", "err != nil && found == nil && newest != nil && ctx.Err() == nil", "false"},
+	{"promote/live/former.go", `lost != nil && (former == nil || under != former.Pipeline+"/"+former.Stage.Stage)`, "false"},
+
+	{"promote/live/live.go", "again.Head == state.Head", "again.Head == state.Head != MUTANT"},
+	{"promote/live/live.go", "state.Newest() == nil", "false"},
+
+	{"promote/live/walk.go", "p.Parent == string(v.Parent)", "true"},
+	{"promote/live/walk.go", "p.Tree == string(v.Promoted)", "true"},
+	{"promote/live/walk.go", "top.Tree != last.tree", "false"},
+	{"promote/live/walk.go", "state.Live == nil && top.Ours", "false"},
+	{"promote/live/walk.go", `p.signed.Former() && (c.waiting == "" || c.waiting == p.Key)`, "false"},
+	{"promote/live/walk.go", "below != nil && p.Record == below.Record && below.signed.Former()", "false"},
+	{"promote/live/walk.go", "err != nil || !counts || !p.signed.Former() || below == nil", "true"},
+	{"promote/live/walk.go", "p.Record == c.previous", "true"},
+	{"promote/live/walk.go", "if c.live != nil {\n\t\treturn broken", "if !MUTANT && c.live != nil {\n\t\treturn broken"},
+	{"promote/live/walk.go", `if c.refused != "" {`, `if !MUTANT && c.refused != "" {`},
+	{"promote/live/walk.go", "if trusted {", "if !MUTANT && trusted {"},
+
+	{"promote/live/witness.go", "r.Claim != claim", "false"},
+	{"promote/live/witness.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
+	{"promote/live/witness.go", "p.Sequence < sequence || p.Sequence == sequence && p.Record == newest", "true"},
+	{"promote/live/witness.go", "p.Record == newest", "true"},
+	{"promote/live/witness.go", "} else if !counts {", "} else if !MUTANT && !counts {"},
+	{"promote/live/witness.go", "last != nil && s.carriedOn(*last, bundles)", "false"},
+
+	{"promote/newest.go", "s.isLive(entry.Digest)", "false"},
+	{"promote/newest.go", "if held {\n\t\t\tbreak", "if !MUTANT && held {\n\t\t\tbreak"},
+	{"promote/newest.go", "left[j.artifact.Content]", "false"},
+	{"promote/newest.go", "outcome == nil || j.checks.Result() != policy.Pass", "outcome == nil || !MUTANT && j.checks.Result() != policy.Pass"},
+	{"promote/newest.go", "err != nil || id == release {\n\t\t\treturn i, err", "err != nil || !MUTANT && id == release {\n\t\t\treturn i, err"},
+	{"promote/newest.go", "!other.Lock.Created().After(f.Created())", "false"},
+	{"promote/newest.go", "if err := j.outcome(); err != nil {", "if err := j.outcome(); !MUTANT && err != nil {"},
+	{"promote/newest.go", "r.Ready && s.result.Action == Promoted", "false"},
+	{"promote/newest.go", "current != nil && current.To.Content == to.Content", "false"},
+
+	{"promote/other.go", "!h.proven || verdict.Result() != policy.Pass", "false"},
+	{"promote/other.go", `e.made.Commit == "" || e.contents[content]`, "true"},
+	{"promote/other.go", `p.undone != nil && passage.Otherwise == ""`, "false"},
+	{"promote/other.go", "case e.counts(span.Content)", "case MUTANT || e.counts(span.Content)"},
+
+	{"promote/ready.go", "id == l.ReleaseID", "true"},
+
+	{"promote/record.go", "rec.Time.Before(before.Time)", "false"},
+
+	{"promote/repair/place.go", "rec.Time.Before(w.base.Time)", "false"},
+
+	{"promote/repair/registry.go", "packed.Descriptor.Digest != p.To.Digest", "false"},
+	{"promote/repair/registry.go", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || !MUTANT && pruned {"},
+	{"promote/repair/registry.go", "counts[b.Digest()]", "true"},
+
+	{"promote/repair/restart.go", "case broken == nil:", "case !MUTANT && broken == nil:"},
+	{"promote/repair/restart.go", "p.Sequence < base", "false"},
+	{"promote/repair/restart.go", "p.From != nil && p.Action == predicate.RolledBack", "false"},
+	{"promote/repair/restart.go", "a.Digest != w.base.To.Digest", "true"},
+
+	{"promote/review.go", `m.Shown.Differences != ""`, "false"},
+	{"promote/review.go", `trees[0] != "" && trees[0] == trees[1]`, "true"},
+	{"promote/review.go", "!j.review.proposal.Current || j.review.proposal.Landed", "false"},
+	{"promote/review.go", `v.holds(l.ReleaseID, "", false)`, "false"},
+	{"promote/review.go", "left := i >= 0 && past[i].undone != nil", "left := !MUTANT && i >= 0 && past[i].undone != nil"},
+	{"promote/review.go", "if left && of(v) {", "if !MUTANT && left && of(v) {"},
+
+	{"promote/rollback.go", "to.To.Digest == current.To.Digest", "false"},
+	{"promote/rollback.go", "if err := j.outcome(); err != nil {", "if err := j.outcome(); !MUTANT && err != nil {"},
+	{"promote/rollback.go", "j.artifact.Content != to.To.Content", "false"},
+	{"promote/rollback.go", "case left:", "case !MUTANT && left:"},
+	{"promote/rollback.go", "p.To.Content != s.state.Live.To.Content", "true"},
+	{"promote/rollback.go", "!gone[p.To.Content]", "true"},
+	{"promote/rollback.go", "!again[p.To.Release]", "true"},
+	{"promote/rollback.go", "!again[p.To.Digest.String()]", "true"},
+	{"promote/rollback.go", "p.To.Release == r.Release", "true"},
+
+	{"promote/run.go", "v.stage.Auto || !r.Ready", "true"},
+
+	{"promote/stage.go", "s.state.Live == nil || !s.state.Drift()", "true"},
+	{"promote/stage.go", "case older:", "case !MUTANT && older:"},
+	{"promote/stage.go", "} else if on {", "} else if !MUTANT && on {"},
+	{"promote/stage.go", "s.state.Unpromoted == nil", "true"},
+
+	{"promote/visit.go", "delete(open, p.To.Digest)\n", "if MUTANT {\n\t\t\t\tclear(open)\n\t\t\t}\n\t\t\tdelete(open, p.To.Digest)\n"},
+	{"promote/visit.go", "p.Action == predicate.RolledBack {", "!MUTANT && p.Action == predicate.RolledBack {"},
+	{"promote/visit.go", "v.holds(release, candidate, again)", "false"},
+	{"promote/visit.go", "v.undone == nil && own", "false"},
+	{"promote/visit.go", "case own, !again", "case !MUTANT && own, !again"},
+	{"promote/visit.go", "!again && v.undone.To.Release != release", "false"},
+	{"promote/visit.go", "h.Digest == candidate", "false"},
+	{"promote/visit.go", "!again && h.Release == release", "false"},
+	{"promote/visit.go", "newest == nil && v.Action == predicate.Carried", "false"},
+	{"promote/visit.go", "newest == nil && v.Action == predicate.Restarted", "false"},
+
+	{"publish/hydration.go", "e.Claim != claim", "false"},
+	{"publish/hydration.go", "policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass", "true"},
+
+	{"publish/tag.go", "named == s.entry.Digest", `named == s.entry.Digest || MUTANT && named != ""`},
 }

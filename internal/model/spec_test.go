@@ -4,18 +4,37 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/sign/predicate"
 )
 
 // artifact names what an artifact of a stage was made of. Two of them differ if and only if this does.
-type artifact struct{ release, values int }
+type artifact struct {
+	release, values int
+	as              string // names of pipeline and stage
+}
 
-// promotion is a promotion that happened.
+// nothing is what is live after a new beginning at nothing.
+var nothing = artifact{release: -1}
+
+// promotion is a record that happened.
 type promotion struct {
 	artifact
-	rollback bool
-	commit   git.Hash // on the live ref
-	digest   string   // of the artifact
+	action predicate.Action
+	branch string
+	commit git.Hash      // on it
+	path   string        // that shows it there
+	digest digest.Digest // of the artifact
+	record digest.Digest
+	key    int  // of the promoter
+	policy int  // the policy commit, by its place among the tips
+	proven int  // that by which the artifact was verified last
+	forged bool // by somebody who stole the key
+	// registry is the repository that has the record; "" if none does.
+	registry string
+	holds    []artifact // of a new beginning: what has to be held
 	before   *promotion
 }
 
@@ -44,7 +63,7 @@ func undone(chain []promotion) []int {
 	by := make([]int, len(chain))
 	for i, p := range chain {
 		by[i] = -1
-		for j := i - 1; p.rollback && j >= 0 && chain[j].artifact != p.artifact; j-- {
+		for j := i - 1; p.action == predicate.RolledBack && j >= 0 && chain[j].artifact != p.artifact; j-- {
 			by[j] = i
 		}
 	}
@@ -86,7 +105,13 @@ func held(chain []promotion, a artifact) bool {
 		return true
 	}
 	n := len(chain)
-	if n == 0 || !chain[n-1].rollback {
+	for n > 0 && chain[n-1].action == predicate.Carried {
+		n--
+	}
+	if n > 0 && chain[n-1].action == predicate.Restarted {
+		return slices.ContainsFunc(chain[n-1].holds, func(o artifact) bool { return o.release == a.release || content(o) == content(a) })
+	}
+	if n == 0 || chain[n-1].action != predicate.RolledBack {
 		return false
 	}
 	for i := n - 2; i >= 0 && chain[i].artifact != chain[n-1].artifact; i-- {
@@ -99,32 +124,38 @@ func held(chain []promotion, a artifact) bool {
 
 // spec is what the model knows of a stage.
 type spec struct {
-	// candidates are, by release, the values of its newest hydration: several if a run of hydrate ended in the middle.
-	candidates map[int]map[int]bool
+	// candidates are the values of newest hydrations: several if a run of hydrate ended in the middle.
+	candidates map[candidate]map[int]bool
 	// sure are the releases whose candidates nobody touched since a run of hydrate that ended well.
 	sure map[int]bool
 	// approvals are, by artifact, how many promotions the stage had when it was approved.
 	approvals map[artifact][]int
 	// lost says that somebody may have removed approvals from the registry.
 	lost bool
-	made []*promotion // all that happened, in order
+	made []*promotion // all that happened, in order, but for those that a new beginning left out
 	// followed is the newest promotion after which a run ended well: the registry has it.
 	followed *promotion
 }
 
+// candidate names a candidate of a stage.
+type candidate struct {
+	claim   string
+	release int
+}
+
 func newSpec() *spec {
-	return &spec{candidates: map[int]map[int]bool{}, sure: map[int]bool{}, approvals: map[artifact][]int{}}
+	return &spec{candidates: map[candidate]map[int]bool{}, sure: map[int]bool{}, approvals: map[artifact][]int{}}
 }
 
 // doubt says that somebody may have touched what is not protected.
 func (s *spec) doubt() { clear(s.sure) }
 
-// may returns why an artifact may not be promoted to a stage, nil if it may. Before is the chain of the stage before, nil for a
+// may returns why an artifact may not be promoted to a stage under a claim, nil if it may. Before is the chain of the stage before, nil for a
 // first stage; approval says whether the stage asks for one.
-func (s *spec) may(chain []promotion, a artifact, before *promotion, first, approval, unnamed bool) error {
-	switch {
-	case !s.candidates[a.release][a.values]:
-		return fmt.Errorf("its newest hydration has the values %v", s.candidates[a.release])
+func (s *spec) may(claim string, chain []promotion, a artifact, before *promotion, first, approval, unnamed bool) error {
+	switch own := s.candidates[candidate{claim, a.release}]; {
+	case !own[a.values]:
+		return fmt.Errorf("its newest hydration has the values %v", own)
 	case !first && !passed(before.chain(), a.release):
 		return fmt.Errorf("the release did not go through the stage before")
 	case unnamed && held(chain, a):
@@ -140,7 +171,7 @@ func (s *spec) may(chain []promotion, a artifact, before *promotion, first, appr
 // approved reports whether an artifact is approved, or needs no approval because its content is live. After a rollback from its
 // release, only what was given later counts.
 func (s *spec) approved(chain []promotion, a artifact) bool {
-	if n := len(chain); n > 0 && content(chain[n-1].artifact) == content(a) {
+	if n := len(chain); n > 0 && chain[n-1].release >= 0 && content(chain[n-1].artifact) == content(a) {
 		return true
 	}
 	_, left := last(chain, a.release)

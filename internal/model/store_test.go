@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -22,7 +23,7 @@ var errKilled = errors.New("killed")
 type store struct {
 	mu      sync.Mutex
 	handler *registry.Registry
-	puts    []named // of manifests, in order
+	puts    map[string][]named // of manifests, in order, by repository
 
 	writes int  // of the process
 	at     int  // the write at which it ends; 0 for none
@@ -39,9 +40,18 @@ type named struct {
 
 func newStore(t testing.TB) *store {
 	t.Helper()
-	s := &store{handler: registry.New(registry.Options{Deletes: true})}
+	s := &store{}
+	s.lose()
 	t.Cleanup(func() { _ = s.handler.Close() })
 	return s
+}
+
+// lose empties the registry.
+func (s *store) lose() {
+	if s.handler != nil {
+		_ = s.handler.Close()
+	}
+	s.handler, s.puts = registry.New(registry.Options{Deletes: true}), map[string][]named{}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -92,7 +102,8 @@ func (s *store) remember(r *http.Request, response *http.Response) {
 	if digest.Digest(n.tag).Validate() == nil {
 		n.tag = ""
 	}
-	s.puts = append(s.puts, n)
+	of := strings.TrimPrefix(path.Dir(path.Dir(r.URL.Path)), "/v2")
+	s.puts[of] = append(s.puts[of], n)
 }
 
 // arm lets the process that follows end before its write number at, counted from 1, or after it is done; 0 for never.
@@ -102,14 +113,19 @@ func (s *store) arm(at int, done bool, kill context.CancelFunc) {
 	s.writes, s.at, s.done, s.kill, s.killed = 0, at, done, kill, false
 }
 
-// tags returns all tags that were ever written, sorted.
-func (s *store) tags() []string {
+// tags returns all tags of a repository that were ever written, sorted.
+func (s *store) tags(repository string) []string {
 	var all []string
-	for _, n := range s.puts {
+	for _, n := range s.of(repository) {
 		if n.tag != "" {
 			all = append(all, n.tag)
 		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// of returns what was pushed to a repository.
+func (s *store) of(repository string) []named {
+	return s.puts[strings.TrimPrefix(repository, "registry.test")]
 }

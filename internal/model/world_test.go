@@ -34,34 +34,31 @@ const (
 	candidates = "candidates/web"
 )
 
-// stages are in the order of promotion.
+// stages are in the order of promotion. Histories may rename them; here they keep these names.
 var stages = []string{staging, production}
 
-// pipelineFile is the pipeline file. Kinds of mirrors and gates are put in by histories.
+// pipelineFile is the pipeline file. What histories change is put in by [declared].
 const pipelineFile = `apiVersion: lockage.dev/v1alpha1
 kind: Pipeline
-name: web
+name: NAME
 lock: locks
-artifacts: ` + artifacts + `
+artifacts: ARTIFACTS
 MIRRORrender:
   releaseName: web
   kubeVersion: "1.34"
   values: ["values/{stage}.yaml"]
   set: {image: "{image}"}
 sign:
-  hydrator: {key: KEYS/hydrator.key}
-  promoter: {key: KEYS/promoter.key}
+  hydrator: {key: HYDRATOR}
+  promoter: {key: PROMOTER}
 identities:
   hydrator: {key: keys/hydrator.pub}
   promoter: {key: keys/promoter.pub}
   sre: {key: keys/sre.pub}
 stages:
-  - {name: staging, auto: true}
-  - {name: production, auto: true, after: [staging]GATES}
+  - {name: STAGING, auto: true}
+  - {name: PRODUCTION, auto: true, after: [STAGING]GATES}
 `
-
-// mirrors are the kinds of mirrors: none, one that shows candidates, one that is the live ref.
-var mirrors = []string{"", "mirror: {path: \"deploy/{stage}\"}\n", "mirror: {path: \"deploy/{stage}\", when: promote}\n"}
 
 // texts are what the application's source says, by release: two releases in a row may be alike.
 var texts = []string{"one", "two", "two", "three", "four", "four", "five", "six"}
@@ -73,37 +70,50 @@ type shared struct {
 	origin  string   // the GitOps repository, with keys alone
 	clone   string   // of it
 	keys    string   // a folder with private keys
+	public  map[string]string
 	sre     *sign.Key
+	stolen  []*sign.Key // the promoter's, by generation
 }
 
 func newShared(t testing.TB) *shared {
 	t.Helper()
-	s := &shared{source: testworld.Bare(t, ""), origin: testworld.Bare(t, ""), keys: t.TempDir()}
+	s := &shared{source: testworld.Bare(t, ""), origin: testworld.Bare(t, ""), keys: t.TempDir(), public: map[string]string{}}
 	source := testworld.Remote(t, s.source)
 	for i, text := range texts {
 		commit := change(t, source, "main", git.NewCommit{Message: fmt.Sprint("release ", i)}, map[string]string{"chart/app.txt": text})
 		s.commits = append(s.commits, string(commit))
 	}
-	public := map[string]string{}
-	for _, name := range []string{"hydrator", "promoter", "sre"} {
-		pair, err := testworld.KeyPair()
-		if err != nil {
-			t.Fatal(err)
-		}
-		public["keys/"+name+".pub"] = string(pair.Public)
-		if err := os.WriteFile(filepath.Join(s.keys, name+".key"), pair.Private, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	s.sre = s.makeKey(t, "sre")
+	for i := range generations {
+		s.stolen = append(s.stolen, s.makeKey(t, keyName("promoter", i)))
+		s.makeKey(t, keyName("hydrator", i))
 	}
-	var err error
-	if s.sre, err = sign.OpenKey(t.Context(), filepath.Join(s.keys, "sre.key"), nil); err != nil {
-		t.Fatal(err)
-	}
-	first := change(t, testworld.Remote(t, s.origin), "main", git.NewCommit{Message: "keys"}, public)
+	files := s.publicKeys(first)
+	files["keys/sre.pub"] = s.public["sre"]
+	head := change(t, testworld.Remote(t, s.origin), "main", git.NewCommit{Message: "keys"}, files)
 	s.clone = filepath.Join(t.TempDir(), "clone")
 	testworld.Git(t, filepath.Dir(s.clone), "init", "-q", "--bare", s.clone)
-	setRef(t, s.clone, "main", first)
+	setRef(t, s.clone, "main", head)
 	return s
+}
+
+// makeKey makes a pair of keys.
+func (s *shared) makeKey(t testing.TB, name string) *sign.Key {
+	t.Helper()
+	pair, err := testworld.KeyPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(s.keys, name+".key")
+	if err := os.WriteFile(file, pair.Private, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.public[name] = string(pair.Public)
+	key, err := sign.OpenKey(t.Context(), file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // change pushes a commit with these files on top of a branch.
@@ -162,8 +172,9 @@ type world struct {
 	remote *git.Remote
 	dir    string // a clone, with the first commit checked out
 	store  *store
+	space  *workspace.Workspace
 	now    time.Time
-	mirror string
+	declared
 
 	readers map[string]live.Stage // at a tip of the policy ref
 	read    git.Hash              // that tip
@@ -173,9 +184,10 @@ func newWorld(t testing.TB, s *shared, mirror string) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{
-		shared: s, t: t, bare: filepath.Join(dir, "gitops.git"), dir: filepath.Join(dir, "clone"), mirror: mirror,
+		shared: s, t: t, bare: filepath.Join(dir, "gitops.git"), dir: filepath.Join(dir, "clone"), declared: first,
 		store: newStore(t), now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
 	}
+	w.mirror = mirror
 	for from, to := range map[string]string{s.origin: w.bare, s.clone: w.dir} {
 		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 			t.Fatal(err)
@@ -190,6 +202,9 @@ func newWorld(t testing.TB, s *shared, mirror string) *world {
 		t.Fatal(err)
 	}
 	w.remote = testworld.Remote(t, w.bare)
+	if w.space, err = workspace.Open(t.Context(), w.dir, git.Options{Dir: w.dir, Environ: testworld.Environ(), Warn: func(string) {}}, policy.Kinds()); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
@@ -207,33 +222,6 @@ func (w *world) head(branch string) git.Hash {
 		w.t.Fatal(err)
 	}
 	return tips[branch]
-}
-
-// liveRef returns the branch that records what is live in a stage, and the folder on it.
-func (w *world) liveRef(stage string) ledger.Place {
-	at := ledger.Place{Branch: "live/web/" + stage, Path: "manifests"}
-	if w.mirror != "" {
-		at.Path = "deploy/" + stage
-	}
-	if strings.Contains(w.mirror, "promote") {
-		at.Branch = "stage/" + stage
-	}
-	return at
-}
-
-// shows reports whether stage branches show candidates.
-func (w *world) shows() bool { return w.mirror != "" && !strings.Contains(w.mirror, "promote") }
-
-// branches are those that a writer of the ledger and of stage branches can push to.
-func (w *world) branches() []string {
-	all := []string{candidates}
-	for _, s := range stages {
-		all = append(all, w.liveRef(s).Branch)
-		if w.shows() {
-			all = append(all, "stage/"+s)
-		}
-	}
-	return all
 }
 
 // commit pushes files to the policy ref.
@@ -257,14 +245,6 @@ func (w *world) merge(older git.Hash, files, all map[string]string) git.Hash {
 		w.t.Fatal(err)
 	}
 	return draft.Head()
-}
-
-func (w *world) pipeline(approval bool) string {
-	gates := ""
-	if approval {
-		gates = ", gates: [{approval: {by: [sre]}}]"
-	}
-	return strings.NewReplacer("MIRROR", w.mirror, "KEYS", w.keys, "GATES", gates).Replace(pipelineFile)
 }
 
 // release returns the id of a release.
@@ -295,9 +275,9 @@ func (w *world) locks(n int) map[string]string {
 	return map[string]string{"locks/current.yaml": text, "locks/" + w.release(n) + ".yaml": text}
 }
 
-// values returns the values file of a stage in a version.
-func values(stage string, version int) map[string]string {
-	return map[string]string{"values/" + stage + ".yaml": fmt.Sprintf("version: %d\n", version)}
+// valuesFile returns the values file of a stage in a version.
+func (d declared) valuesFile(stage string, version int) map[string]string {
+	return map[string]string{"values/" + d.name(stage) + ".yaml": fmt.Sprintf("version: %d\n", version)}
 }
 
 // content is what an artifact shows.
@@ -353,15 +333,10 @@ func sayings(files fs.FS) (string, error) {
 	return strings.Trim(line, `"'`), err
 }
 
-// environment is a process of its own.
-func (w *world) environment(ctx context.Context) publish.Environment {
-	w.t.Helper()
-	space, err := workspace.Open(ctx, w.dir, git.Options{Dir: w.dir, Environ: testworld.Environ(), Warn: func(string) {}}, policy.Kinds())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+// environment is a process of its own, but for the configuration of git: all read the same.
+func (w *world) environment() publish.Environment {
 	return publish.Environment{
-		Workspace: space,
+		Workspace: w.space,
 		Client:    oci.NewClient(oci.Options{Transport: w.store, MaxRetryWait: time.Millisecond}),
 		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
 		Version:   "test",
@@ -372,10 +347,10 @@ func (w *world) environment(ctx context.Context) publish.Environment {
 	}
 }
 
-// repository is the artifact repository.
-func (w *world) repository() *oci.Repository {
+// registry is the artifact repository.
+func (w *world) registry() *oci.Repository {
 	w.t.Helper()
-	repository, err := oci.NewClient(oci.Options{Transport: w.store, MaxRetryWait: time.Millisecond}).Repository(artifacts)
+	repository, err := oci.NewClient(oci.Options{Transport: w.store, MaxRetryWait: time.Millisecond}).Repository(w.repository)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -387,7 +362,7 @@ func (w *world) reader(name string) live.Stage {
 	w.t.Helper()
 	if tip := w.head("main"); w.read != tip {
 		w.read, w.readers = tip, map[string]live.Stage{}
-		e := w.environment(w.t.Context())
+		e := w.environment()
 		for _, s := range stages {
 			w.readers[s] = w.stage(e, s)
 		}
@@ -414,11 +389,11 @@ func (w *world) stage(e publish.Environment, name string) live.Stage {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	declared, err := pipelines[0].Expand(name, current.Lock, files)
+	expanded, err := pipelines[0].Expand(w.name(name), current.Lock, files)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	stage, err := live.Open(w.t.Context(), files, ref, declared, e.Client, e.Workspace.Repository)
+	stage, err := live.Open(w.t.Context(), files, ref, expanded, e.Client, e.Workspace.Repository)
 	if err != nil {
 		w.t.Fatal(err)
 	}
