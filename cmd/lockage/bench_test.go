@@ -132,9 +132,10 @@ func (s *bench) push(tb testing.TB, name, forge string) string {
 	return string(commit)
 }
 
-// reset empties cache and registry.
+// reset empties cache, registry and ledger.
 func (s *bench) reset(tb testing.TB) {
 	tb.Helper()
+	testworld.Git(tb, filepath.Join(s.dir, "remote", "gitops.git"), "update-ref", "-d", "refs/heads/candidates/web")
 	if err := os.RemoveAll(filepath.Join(s.dir, "cache")); err != nil {
 		tb.Fatal(err)
 	}
