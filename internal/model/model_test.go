@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 100, "number of random histories; a tenth of them if tests are short")
+	histories = flag.Int("histories", 200, "number of random histories; a tenth of them if tests are short")
 	seed      = flag.Uint64("seed", 1, "seed of the first history; each other one has the next number")
 	moves     = flag.Int("moves", 8, "moves of a history")
 )
