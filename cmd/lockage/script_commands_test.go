@@ -148,12 +148,21 @@ func (l *losable) replace(handler http.Handler) {
 	l.handler = handler
 }
 
-// cmdLose makes the registry lose all that it has, or go away for good: then it answers nothing else than that.
+// cmdLose makes the registry lose all that it has, or go away for good: then it answers nothing else than that. Of a repository it
+// loses single tags or manifests.
 func cmdLose(ts *testscript.TestScript, neg bool, args []string) {
 	lose, ok := losables.Load(ts.Getenv("REGISTRY"))
 	gone := len(args) == 1 && args[0] == "-gone"
-	refuse(ts, neg || len(args) > 0 && !gone || !ok, "lose [-gone]")
-	lose.(func(bool))(gone)
+	refuse(ts, neg || !ok, "lose [-gone | REFERENCE...]")
+	if gone || len(args) == 0 {
+		lose.(func(bool))(gone)
+		return
+	}
+	for _, arg := range args {
+		ref, err := name.ParseReference(arg)
+		ts.Check(err)
+		ts.Check(remote.Delete(ref))
+	}
 }
 
 func cmdGitServer(ts *testscript.TestScript, neg bool, args []string) {

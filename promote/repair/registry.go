@@ -109,12 +109,14 @@ func (r *run) restore(ctx context.Context, s *stage, promotions []live.Promotion
 	} else if err != nil {
 		return err
 	}
+	var images []sign.ImageSignature // the newest first
 	for _, p := range promotions {
-		if err := attach(ctx, store, desc, p, identities); err != nil {
+		if err := attach(ctx, store, desc, p.Statements.Bundles, identities, p.Record); err != nil {
 			return err
 		}
+		images = append(images, p.Statements.Images...)
 	}
-	if err := r.attachImages(ctx, store, desc, promotions, identities); err != nil {
+	if err := r.attachImages(ctx, store, desc, images, identities); err != nil {
 		return err
 	}
 	if err := r.tagHydration(ctx, s, store, desc, promotions); err != nil {
@@ -132,40 +134,32 @@ func (s *stage) pruned(ctx context.Context, artifact digest.Digest) (bool, error
 	return len(left) > 0, err
 }
 
-// attach attaches what a promotion recorded: the statements about the artifact of identities that the stage declares, and the
-// promotion's own, in the order in which they were recorded.
-func attach(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, p live.Promotion, identities []*sign.Verifier) error {
-	counts := map[digest.Digest]bool{p.Record: true}
-	for _, v := range identities {
-		verified, _ := v.Verify(desc.Digest, p.Statements.Bundles)
+// attach attaches, of signed statements in Git, those of the given identities, and those with the given digests, in the order in
+// which they were recorded.
+func attach(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, bundles []sign.Bundle, by []*sign.Verifier, also ...digest.Digest) error {
+	for _, v := range by {
+		verified, _ := v.Verify(desc.Digest, bundles)
 		for _, statement := range verified {
-			counts[statement.Bundle().Digest()] = true
+			also = append(also, statement.Bundle().Digest())
 		}
 	}
-	var bundles []sign.Bundle
-	for _, b := range p.Statements.Bundles {
-		if counts[b.Digest()] {
-			bundles = append(bundles, b)
-		}
-	}
-	_, err := sign.Attach(ctx, store, desc, bundles...)
+	wanted := slices.DeleteFunc(slices.Clone(bundles), func(b sign.Bundle) bool { return !slices.Contains(also, b.Digest()) })
+	_, err := sign.Attach(ctx, store, desc, wanted...)
 	return err
 }
 
-// attachImages attaches the newest signature in the older form of each identity: a key has one there. A dry run does not compare
+// attachImages attaches the first signature in the older form of each identity: a key has one there. A dry run does not compare
 // them.
-func (r *run) attachImages(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, promotions []live.Promotion, identities []*sign.Verifier) error {
+func (r *run) attachImages(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, images []sign.ImageSignature, by []*sign.Verifier) error {
 	attached := map[*sign.Verifier]bool{}
-	for _, p := range promotions {
-		for _, image := range p.Statements.Images {
-			i := slices.IndexFunc(identities, func(v *sign.Verifier) bool { return v.TrustsImage(image) })
-			if i < 0 || attached[identities[i]] || r.DryRun {
-				continue
-			}
-			attached[identities[i]] = true
-			if err := sign.AttachImage(ctx, store, desc, identities[i], image); err != nil {
-				return err
-			}
+	for _, image := range images {
+		i := slices.IndexFunc(by, func(v *sign.Verifier) bool { return v.TrustsImage(image) })
+		if i < 0 || attached[by[i]] || r.DryRun {
+			continue
+		}
+		attached[by[i]] = true
+		if err := sign.AttachImage(ctx, store, desc, by[i], image); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -238,16 +232,11 @@ func (r *run) tagHydration(ctx context.Context, s *stage, store *publish.Store, 
 	if image == "" || input == "" {
 		return nil
 	}
-	tag := oci.TagsOf(p.Stage, image, p.Release, input).Hydration
-	named, err := store.Lookup(ctx, tag)
-	if err != nil || named != "" {
-		return err
-	}
-	return store.Tag(ctx, desc, tag)
+	return tagMissing(ctx, store, desc, oci.TagsOf(p.Stage, image, p.Release, input).Hydration)
 }
 
-// candidate reports a candidate that the registry lacks, or whose tag does not name it.
-func (s *stage) candidate(ctx context.Context, all *ledger.Candidates, w ledger.Candidate, repository *oci.Repository) error {
+// candidate reports a candidate that the registry lacks, or whose tag does not name it, and completes another.
+func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w ledger.Candidate, repository *oci.Repository) error {
 	e, ok, err := all.Entry(ctx, w)
 	hydrate := fmt.Sprintf("run `lockage hydrate %s --release %s`", w.Stage, w.Release)
 	if errors.Is(err, ledger.ErrEntry) {
@@ -262,7 +251,7 @@ func (s *stage) candidate(ctx context.Context, all *ledger.Candidates, w ledger.
 	if err != nil {
 		return err
 	}
-	_, err = repository.Resolve(ctx, e.Digest.String())
+	desc, err := repository.Resolve(ctx, e.Digest.String())
 	switch {
 	case errors.Is(err, oci.ErrNotFound):
 		s.found(false, hydrate, "candidate %s of %s is not in the registry", e.Digest, w.Release)
@@ -272,6 +261,43 @@ func (s *stage) candidate(ctx context.Context, all *ledger.Candidates, w ledger.
 		s.found(false, hydrate, "%s does not exist, and %s is the candidate", repository.Reference(tag), e.Digest)
 	case named != e.Digest:
 		s.found(false, hydrate, "%s names %s, and %s is the candidate", repository.Reference(tag), named, e.Digest)
+	default:
+		return r.completeCandidate(ctx, s, publish.NewStore(repository, r.DryRun), desc, e)
 	}
 	return nil
+}
+
+// completeCandidate attaches from the ledger what the registry lost of a candidate, and makes the tags of its hydration and image if they do
+// not exist. Hydration does not look for them: it asks for the candidate's tag alone, which is written last.
+func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.Store, desc ocispec.Descriptor, e ledger.Entry) error {
+	hydrator, err := verify.Identity(r.files, s.declared, pipeline.RoleHydrator)
+	if err != nil {
+		return err
+	}
+	by := []*sign.Verifier{hydrator}
+	if err := attach(ctx, store, desc, e.Bundles, by); err != nil {
+		return err
+	}
+	if err := r.attachImages(ctx, store, desc, e.Images, by); err != nil {
+		return err
+	}
+	tags := oci.TagsOf(e.Stage, e.Image, e.Release, e.Input)
+	for _, tag := range []string{tags.Hydration, tags.Image} {
+		if err := tagMissing(ctx, store, desc, tag); err != nil {
+			return err
+		}
+	}
+	if store.Wrote() {
+		s.found(!r.DryRun, "attach them from the ledger", "candidate %s of %s lacks signatures or tags", e.Digest, e.Release)
+	}
+	return nil
+}
+
+// tagMissing makes a tag that does not exist.
+func tagMissing(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, tag string) error {
+	named, err := store.Lookup(ctx, tag)
+	if err != nil || named != "" {
+		return err
+	}
+	return store.Tag(ctx, desc, tag)
 }

@@ -181,7 +181,7 @@ func (r *run) promoted(ctx context.Context, s *stage) error {
 	return r.registry(ctx, s)
 }
 
-// candidates reports what the registry lacks of the candidates in the ledger, which hydration makes.
+// candidates reports the candidates in the ledger that the registry lacks, which hydration makes, and completes the others.
 func (r *run) candidates(ctx context.Context, s *stage) error {
 	remote, err := verify.LedgerRemote(ctx, s.declared, r.Workspace.Repository)
 	if err != nil {
@@ -206,7 +206,7 @@ func (r *run) candidates(ctx context.Context, s *stage) error {
 		return err
 	}
 	for _, w := range wanted {
-		if err := s.candidate(ctx, all, w, repository); err != nil {
+		if err := r.candidate(ctx, s, all, w, repository); err != nil {
 			return err
 		}
 	}
