@@ -65,8 +65,14 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File, h hydrated) (*ju
 		Name:          verify.NameOf(j.declared, f.ReleaseID),
 		WithoutMirror: j.declared.Mirror.Reviewed(),
 	})
-	if err != nil || j.checks.Result() != policy.Pass {
-		return j, err // an artifact that does not verify is not judged further
+	if err != nil {
+		return j, err
+	}
+	if j.checks.Result() != policy.Pass { // it is not judged further
+		if slices.ContainsFunc(j.checks, func(c policy.Check) bool { return c.Check == "signature" && c.Result == policy.Fail }) {
+			s.noteOnce("if the hydrator has a new key, `lockage hydrate %s --release %s` makes the candidate anew", s.stage.Name, f.ReleaseID)
+		}
+		return j, nil
 	}
 	return j, r.judgeGates(ctx, s, j)
 }

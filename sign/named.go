@@ -29,5 +29,5 @@ func Named(name, artifact digest.Digest, b Bundle) (Verified, error) {
 	if sum, err := base64.StdEncoding.DecodeString(hint); err == nil {
 		by.fingerprint = hex.EncodeToString(sum)
 	}
-	return Verified{proof: by, predicateType: statement.PredicateType, predicate: statement.Predicate, bundle: b}, nil
+	return statement.by(by, b), nil
 }

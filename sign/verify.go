@@ -129,6 +129,11 @@ type Verified struct {
 	bundle        Bundle
 }
 
+// by returns the statement, read from a bundle, as what a proof is of.
+func (s Statement) by(p proof, b Bundle) Verified {
+	return Verified{p, s.PredicateType, s.Predicate, sync.OnceValues(func() (Provenance, error) { return parseProvenance(s.Predicate) }), b}
+}
+
 // PredicateType returns the kind of the statement, a URI.
 func (v Verified) PredicateType() string { return v.predicateType }
 
@@ -200,11 +205,7 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 		statement, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact)
 		switch {
 		case cause == nil && err == nil:
-			proven := Verified{proof: t.proves(statement.Subject), predicateType: statement.PredicateType, predicate: statement.Predicate, bundle: b}
-			if proven.predicateType == PredicateProvenance {
-				proven.provenance = sync.OnceValues(func() (Provenance, error) { return parseProvenance(statement.Predicate) })
-			}
-			return proven, nil
+			return statement.by(t.proves(statement.Subject), b), nil
 		case cause != nil && !t.signed(parsed):
 			continue
 		case err != nil:

@@ -182,24 +182,48 @@ func (r *run) provenance(s *stage, promotions []live.Promotion) (p sign.Provenan
 	return p, of, fmt.Errorf("%s %w: no provenance in Git verifies by a key of the hydrator", promotions[0].To.Digest, ErrLost)
 }
 
-// pack packs an artifact from the files of a promotion's commit. The digest in the record proves the result.
+// pack packs an artifact from the files of a promotion's commit. The digest in the promoter's record proves the result, whoever signed
+// the provenance that says how it was made.
 func (r *run) pack(ctx context.Context, s *stage, promotions []live.Promotion) (packed oci.Artifact, err error) {
-	provenance, p, err := r.provenance(s, promotions)
-	if err != nil {
-		return packed, err
+	wanted := promotions[0].To.Digest
+	err = fmt.Errorf("%s %w: no provenance in Git is about it", wanted, ErrLost)
+	tried := map[publish.Made]bool{}
+	for _, p := range promotions {
+		for _, provenance := range provenances(p) {
+			made, unstated := makes(provenance, p)
+			if unstated != nil {
+				err = unstated
+				continue
+			}
+			if tried[made] {
+				continue
+			}
+			tried[made] = true
+			files, unread := ledger.Files(ctx, s.from.Remote, git.Hash(p.Commit), p.Path)
+			if unread != nil {
+				return packed, unread
+			}
+			if packed, err = made.Pack(files); err == nil && packed.Descriptor.Digest == wanted {
+				return packed, nil
+			}
+			if err == nil {
+				err = fmt.Errorf("%s %w: packed from commit %.12s it has the digest %s: another build of lockage made it", wanted, ErrLost, p.Commit, packed.Descriptor.Digest)
+			}
+		}
 	}
-	made, err := makes(provenance, p)
-	if err != nil {
-		return packed, err
+	return oci.Artifact{}, err
+}
+
+// provenances returns what a promotion's statements say about how its artifact was made, by any key.
+func provenances(p live.Promotion) (all []sign.Provenance) {
+	for _, b := range p.Statements.Bundles {
+		if v, err := sign.Named(b.Digest(), p.To.Digest, b); err == nil {
+			if provenance, err := v.Provenance(); err == nil {
+				all = append(all, provenance)
+			}
+		}
 	}
-	files, err := ledger.Files(ctx, s.from.Remote, git.Hash(p.Commit), p.Path)
-	if err != nil {
-		return packed, err
-	}
-	if packed, err = made.Pack(files); err == nil && packed.Descriptor.Digest != p.To.Digest {
-		err = fmt.Errorf("%s %w: packed from commit %.12s it has the digest %s: another build of lockage made it", p.To.Digest, ErrLost, p.Commit, packed.Descriptor.Digest)
-	}
-	return packed, err
+	return all
 }
 
 // makes returns what the manifest of a promotion's artifact says.
