@@ -320,6 +320,18 @@ func (r *Repository) ReadTree(ctx context.Context, tagOrDigest string) (*Tree, e
 	return r.Pull(ctx, m)
 }
 
+// Whole returns the descriptor of an artifact that is there with all its blobs, and else [ErrNotFound].
+func (r *Repository) Whole(ctx context.Context, artifact digest.Digest) (ocispec.Descriptor, error) {
+	m, err := r.ReadArtifact(ctx, artifact.String())
+	if err == nil {
+		_, err = r.Blob(ctx, m.Config)
+	}
+	if err == nil {
+		_, err = r.Blob(ctx, m.Layer)
+	}
+	return m.Descriptor, err
+}
+
 // Pull returns the files of an artifact, whose digests are those in its manifest and config; see [Unpack].
 func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) {
 	defer r.explain(&err, "pull", m.Descriptor.Digest.String())

@@ -48,12 +48,10 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 			return made, err
 		},
 	}
-	if err := r.commit(ctx, s, j, rec, promotion, signCommit); err != nil {
+	err = r.commit(ctx, s, j, rec, promotion, signCommit)
+	s.changed() // also by somebody else, who was faster
+	if err != nil || s.result.Action == Unchanged {
 		return err
-	}
-	s.changed()
-	if s.result.Action == Unchanged {
-		return nil
 	}
 	s.result.Record = made.Record
 	p := live.Promotion{Promotion: rec, Record: made.Record, Commit: s.result.Commit, Statements: made}

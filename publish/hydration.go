@@ -223,7 +223,7 @@ func (s *stage) restore(ctx context.Context) error {
 	if s.tagged = named == s.entry.Digest; err != nil || s.tagged {
 		return err
 	}
-	s.desc, err = s.repository.Resolve(ctx, s.entry.Digest.String())
+	s.desc, err = s.repository.Whole(ctx, s.entry.Digest)
 	if errors.Is(err, oci.ErrNotFound) {
 		packed, _, err := s.render(ctx)
 		if err != nil {

@@ -100,7 +100,7 @@ func newRootCommand(a *app) *cobra.Command {
 	}
 	a.prepare(cmd)
 	if help, _, err := cmd.Find([]string{"help"}); err == nil {
-		help.Args = checkTopic
+		help.Args, help.Example = checkTopic, "  lockage help promote"
 	}
 	return cmd
 }

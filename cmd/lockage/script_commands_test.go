@@ -46,7 +46,7 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 
 	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
 	deletes, referrers := true, !*noReferrers
-	conf.API.DeleteEnabled = &deletes
+	conf.API.DeleteEnabled, conf.API.Blob.DeleteEnabled = &deletes, &deletes
 	conf.API.Referrer.Enabled = &referrers
 	registry := olareg.New(conf)
 	handler := basicAuth(registry, "registry", *auth)
@@ -149,19 +149,34 @@ func (l *losable) replace(handler http.Handler) {
 }
 
 // cmdLose makes the registry lose all that it has, or go away for good: then it answers nothing else than that. Of a repository it
-// loses single tags or manifests.
+// loses single tags or manifests, or the layer of an artifact.
 func cmdLose(ts *testscript.TestScript, neg bool, args []string) {
 	lose, ok := losables.Load(ts.Getenv("REGISTRY"))
-	gone := len(args) == 1 && args[0] == "-gone"
-	refuse(ts, neg || !ok, "lose [-gone | REFERENCE...]")
-	if gone || len(args) == 0 {
-		lose.(func(bool))(gone)
-		return
-	}
-	for _, arg := range args {
-		ref, err := name.ParseReference(arg)
+	refuse(ts, neg || !ok, "lose [-gone | -layer REPOSITORY@DIGEST | REFERENCE...]")
+	switch {
+	case len(args) == 0 || args[0] == "-gone":
+		lose.(func(bool))(len(args) == 1)
+	case args[0] == "-layer":
+		ref, err := name.ParseReference(args[1])
 		ts.Check(err)
-		ts.Check(remote.Delete(ref))
+		image, err := remote.Image(ref)
+		ts.Check(err)
+		layers, err := image.Layers()
+		ts.Check(err)
+		layer, err := layers[0].Digest()
+		ts.Check(err)
+		request, err := http.NewRequest(http.MethodDelete, fmt.Sprintf("http://%s/v2/%s/blobs/%s", ref.Context().RegistryStr(), ref.Context().RepositoryStr(), layer), nil)
+		ts.Check(err)
+		response, err := http.DefaultClient.Do(request)
+		ts.Check(err)
+		ts.Check(response.Body.Close())
+		refuse(ts, response.StatusCode != http.StatusAccepted, "lose -layer: "+response.Status)
+	default:
+		for _, arg := range args {
+			ref, err := name.ParseReference(arg)
+			ts.Check(err)
+			ts.Check(remote.Delete(ref))
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 			if err != nil {
 				return nil, err
 			}
-			if live {
+			if r.mirrored = !live; live {
 				r.Live, r.WithoutMirror = at, true
 			}
 			requests = append(requests, r)

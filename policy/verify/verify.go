@@ -63,6 +63,7 @@ type Request struct {
 	Remotes   Remotes // of stage branches
 	// WithoutMirror leaves out the stage branch, which has moved on where the artifact is an old one.
 	WithoutMirror bool
+	mirrored      bool // a stage branch names the artifact, and must show it
 	// Live is the place that must show the artifact because it is live there; zero for an artifact that need not be live.
 	Live ledger.Place
 	// Identities are those, by their names in the pipeline file, each of whom must have signed the artifact as what it is.
@@ -162,7 +163,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		if claim, ev.Hydration, err = e.formerly(ctx, r, desc, hydrator, claim, ev.Hydration); err != nil {
 			return nil, err
 		}
-		r.WithoutMirror = r.WithoutMirror || claim != today
+		r.WithoutMirror = r.WithoutMirror || claim != today && !r.mirrored
 	}
 	e.Hydration, e.GitOpsCommit = ev.Hydration, gitOpsCommit(ev.Hydration)
 	expected := Expect(file, claim)

@@ -89,7 +89,7 @@ func (r *run) identities(declared pipeline.Expanded) []*sign.Verifier {
 func (r *run) restore(ctx context.Context, s *stage, promotions []live.Promotion, identities []*sign.Verifier) error {
 	store, p := publish.NewStore(s.live.Artifacts, r.DryRun), promotions[0]
 	is, done := "lacks signatures, records or tags", "attach them from Git"
-	desc, err := store.Resolve(ctx, p.To.Digest.String())
+	desc, err := store.Whole(ctx, p.To.Digest)
 	if errors.Is(err, oci.ErrNotFound) {
 		if p.To.Digest != s.state.Live.To.Digest {
 			if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {
@@ -256,11 +256,12 @@ func (r *run) tagHydration(ctx context.Context, s *stage, store *publish.Store, 
 	if image == "" || input == "" {
 		return nil
 	}
-	return tagMissing(ctx, store, desc, oci.TagsOf(p.Stage, image, p.Release, input).Hydration)
+	_, err = tagMissing(ctx, store, desc, oci.TagsOf(p.Stage, image, p.Release, input).Hydration)
+	return err
 }
 
 // candidate reports a candidate that the registry lacks, or whose tag does not name it, and completes another.
-func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w ledger.Candidate, repository *oci.Repository) error {
+func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w ledger.Candidate, repository *oci.Repository, known []digest.Digest) error {
 	e, ok, err := all.Entry(ctx, w)
 	hydrate := fmt.Sprintf("run `lockage hydrate %s --release %s`", w.Stage, w.Release)
 	if errors.Is(err, ledger.ErrEntry) {
@@ -275,8 +276,10 @@ func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w
 	if err != nil {
 		return err
 	}
-	desc, err := repository.Resolve(ctx, e.Digest.String())
+	desc, err := repository.Whole(ctx, e.Digest)
 	switch {
+	case errors.Is(err, oci.ErrNotFound) && named == e.Digest:
+		s.found(false, fmt.Sprintf("delete the tag %s, and %s", repository.Reference(tag), hydrate), "candidate %s of %s is not whole in the registry", e.Digest, w.Release)
 	case errors.Is(err, oci.ErrNotFound):
 		s.found(false, hydrate, "candidate %s of %s is not in the registry", e.Digest, w.Release)
 	case err != nil:
@@ -286,14 +289,14 @@ func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w
 	case named != e.Digest:
 		s.found(false, hydrate, "%s names %s, and %s is the candidate", repository.Reference(tag), named, e.Digest)
 	default:
-		return r.completeCandidate(ctx, s, publish.NewStore(repository, r.DryRun), desc, e)
+		return r.completeCandidate(ctx, s, publish.NewStore(repository, r.DryRun), desc, e, known)
 	}
 	return nil
 }
 
 // completeCandidate attaches from the ledger what the registry lost of a candidate, and makes the tags of its hydration and image if they do
 // not exist. Hydration does not look for them: it asks for the candidate's tag alone, which is written last.
-func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.Store, desc ocispec.Descriptor, e ledger.Entry) error {
+func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.Store, desc ocispec.Descriptor, e ledger.Entry, known []digest.Digest) error {
 	hydrator, err := verify.Identity(r.files, s.declared, pipeline.RoleHydrator)
 	if err != nil {
 		return err
@@ -307,21 +310,31 @@ func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.St
 	}
 	tags := oci.TagsOf(e.Stage, e.Image, e.Release, e.Input)
 	for _, tag := range []string{tags.Hydration, tags.Image} {
-		if err := tagMissing(ctx, store, desc, tag); err != nil {
+		named, err := tagMissing(ctx, store, desc, tag)
+		if err != nil {
 			return err
+		}
+		switch {
+		case slices.Contains(known, named):
+		case tag == tags.Image: // which moves
+			if err := store.Tag(ctx, desc, tag); err != nil {
+				return err
+			}
+		default:
+			s.found(false, "delete the tag if nothing uses it, and run `lockage repair --apply` again", "%s names %s, which is no candidate", store.Reference(tag), named)
 		}
 	}
 	if store.Wrote() {
-		s.found(!r.DryRun, "attach them from the ledger", "candidate %s of %s lacks signatures or tags", e.Digest, e.Release)
+		s.found(!r.DryRun, "attach them from the ledger", "candidate %s of %s lacks signatures or tags, or its image's tag names something else", e.Digest, e.Release)
 	}
 	return nil
 }
 
-// tagMissing makes a tag that does not exist.
-func tagMissing(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, tag string) error {
+// tagMissing makes a tag that does not exist, and returns what it names.
+func tagMissing(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, tag string) (digest.Digest, error) {
 	named, err := store.Lookup(ctx, tag)
 	if err != nil || named != "" {
-		return err
+		return named, err
 	}
-	return store.Tag(ctx, desc, tag)
+	return desc.Digest, store.Tag(ctx, desc, tag)
 }

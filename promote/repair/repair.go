@@ -205,8 +205,14 @@ func (r *run) candidates(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
+	var known []digest.Digest
 	for _, w := range wanted {
-		if err := r.candidate(ctx, s, all, w, repository); err != nil {
+		if e, ok, err := all.Entry(ctx, w); err == nil && ok {
+			known = append(known, e.Digest)
+		}
+	}
+	for _, w := range wanted {
+		if err := r.candidate(ctx, s, all, w, repository, known); err != nil {
 			return err
 		}
 	}
