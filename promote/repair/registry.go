@@ -182,8 +182,8 @@ func (r *run) provenance(s *stage, promotions []live.Promotion) (p sign.Provenan
 	return p, of, fmt.Errorf("%s %w: no provenance in Git verifies by a key of the hydrator", promotions[0].To.Digest, ErrLost)
 }
 
-// pack packs an artifact from the files of a promotion's commit. The digest in the promoter's record proves the result, whoever signed
-// the provenance that says how it was made.
+// pack packs an artifact from the files of a promotion's commit. The digest in the promoter's record proves the result: the
+// provenance that says how it was made may be signed by any key.
 func (r *run) pack(ctx context.Context, s *stage, promotions []live.Promotion) (packed oci.Artifact, err error) {
 	wanted := promotions[0].To.Digest
 	err = fmt.Errorf("%s %w: no provenance in Git is about it", wanted, ErrLost)
@@ -321,7 +321,7 @@ func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.St
 				return err
 			}
 		default:
-			s.found(false, "delete the tag if nothing uses it, and run `lockage repair --apply` again", "%s names %s, which is no candidate", store.Reference(tag), named)
+			s.found(false, "delete the tag if nothing uses it, and run `lockage repair --apply` again", "%s names %s, which is not a candidate", store.Reference(tag), named)
 		}
 	}
 	if store.Wrote() {
