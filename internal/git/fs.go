@@ -2,8 +2,6 @@ package git
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 
@@ -17,7 +15,7 @@ import (
 //
 // Symbolic links are followed as long as they stay in the commit's tree, also out of the folder that Sub chose; ReadDir
 // shows what they lead to, so that fs.WalkDir goes through them. Any other link is shown as a link, and opening it is an
-// error, like opening a submodule. Files have modes 0644 and 0755, folders 0755, and no times.
+// error, like opening a submodule: fs.ErrInvalid, unless reading failed. Files have modes 0644 and 0755, folders 0755, and no times.
 type FS struct {
 	ctx  context.Context //nolint:containedctx // io/fs has no place for one
 	snap *Snapshot
@@ -43,7 +41,7 @@ func (f *FS) Sub(dir string) (fs.FS, error) {
 	return &FS{ctx: f.ctx, snap: f.snap, dir: at.path, reads: f.reads}, nil
 }
 
-var errNotFolder = errors.New("is a file, not a folder")
+var errNotFolder = invalidf("is a file, not a folder")
 
 func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
@@ -140,7 +138,7 @@ func (f *FS) list(name string, at resolved) ([]fs.DirEntry, error) {
 		return nil, pathError("readdir", name, err)
 	}
 	if t.bad != "" {
-		return nil, pathError("readdir", name, fmt.Errorf("it has an entry named %q, which no checkout may contain", t.bad))
+		return nil, pathError("readdir", name, invalidf("it has an entry named %q, which no checkout may contain", t.bad))
 	}
 	if err := f.snap.fetchLinks(f.ctx, t); err != nil {
 		return nil, pathError("readdir", name, err)

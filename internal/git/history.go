@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
 // IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches absent commits, alone and each once:
@@ -114,7 +115,8 @@ func (c commits) PathIDs(ctx context.Context, name string, all ...Commit) ([]Has
 	for i, commit := range all {
 		at[i] = commit.Tree
 	}
-	for _, part := range splitPath(name) {
+	parts := splitPath(name)
+	for p, part := range parts {
 		if err := c.FetchFiles(ctx, at...); err != nil {
 			return nil, err
 		}
@@ -127,7 +129,7 @@ func (c commits) PathIDs(ctx context.Context, name string, all ...Commit) ([]Has
 				return nil, fmt.Errorf("commit %s: %w", all[i].Hash, err)
 			}
 			at[i] = ""
-			if j := indexOf(entries, part); j >= 0 {
+			if j := indexOf(entries, part); j >= 0 && (entries[j].mode == filemode.Dir || p == len(parts)-1) {
 				at[i] = hashOf(entries[j].id)
 			}
 		}

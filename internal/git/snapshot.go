@@ -2,7 +2,6 @@ package git
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -52,7 +51,7 @@ func parseTree(data []byte, id plumbing.Hash, from fmt.Stringer) (*tree, error) 
 		switch e.mode {
 		case filemode.Dir, filemode.Symlink, filemode.Submodule, filemode.Executable, filemode.Regular:
 		default:
-			return nil, fmt.Errorf("tree %s in %s has an entry of unknown mode %q", id, from, e.raw)
+			return nil, invalidf("tree %s in %s has an entry of unknown mode %q", id, from, e.raw)
 		}
 		if t.bad == "" && !goodName(e.name) {
 			t.bad = e.name
@@ -61,7 +60,7 @@ func parseTree(data []byte, id plumbing.Hash, from fmt.Stringer) (*tree, error) 
 	slices.SortFunc(t.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	for i := 1; i < len(t.entries); i++ {
 		if t.entries[i].name == t.entries[i-1].name {
-			return nil, fmt.Errorf("tree %s in %s has two entries %q", id, from, t.entries[i].name)
+			return nil, invalidf("tree %s in %s has two entries %q", id, from, t.entries[i].name)
 		}
 	}
 	return t, nil
@@ -129,7 +128,7 @@ func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
 			pending = pending[1:]
 			if part == ".." { // in links only
 				if len(up) == 0 {
-					return at, errors.New("a symbolic link leads out of the commit's tree")
+					return at, invalidf("a symbolic link leads out of the commit's tree")
 				}
 				at, up = up[len(up)-1], up[:len(up)-1]
 				continue
@@ -143,7 +142,7 @@ func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
 				continue
 			}
 			if links++; links > maxLinks {
-				return next, fmt.Errorf("more than %d symbolic links on the path", maxLinks)
+				return next, invalidf("more than %d symbolic links on the path", maxLinks)
 			}
 			target, err := s.link(ctx, next)
 			if err != nil {
@@ -152,7 +151,7 @@ func (s *Snapshot) resolve(ctx context.Context, name string) (resolved, error) {
 			pending = append(splitPath(target), pending...)
 		}
 		if at.mode == filemode.Dir && met[at.path] {
-			return at, fmt.Errorf("symbolic links lead in a circle, to folder %s again", at.path)
+			return at, invalidf("symbolic links lead in a circle, to folder %s again", at.path)
 		}
 		met[at.path] = true
 	}
@@ -174,7 +173,7 @@ func (s *Snapshot) step(ctx context.Context, at resolved, part string) (resolved
 	}
 	next := resolved{path: path.Join(at.path, part), entry: e}
 	if e.mode == filemode.Submodule {
-		return next, fmt.Errorf("%s is a submodule, whose files are in another repository: only files of the commit are read", next.path)
+		return next, invalidf("%s is a submodule, whose files are in another repository: only files of the commit are read", next.path)
 	}
 	return next, nil
 }
@@ -201,7 +200,7 @@ func (s *Snapshot) link(ctx context.Context, l resolved) (string, error) {
 	}
 	target := string(data)
 	if len(target) > maxLinkBytes || strings.HasPrefix(target, "/") || target == "" || !utf8.ValidString(target) {
-		return "", fmt.Errorf("symbolic link %s leads to %q, out of the commit's tree", l.path, harmless(target))
+		return "", invalidf("symbolic link %s leads to %q, out of the commit's tree", l.path, harmless(target))
 	}
 	return target, nil
 }

@@ -32,7 +32,7 @@ type encoded struct {
 // as returns the content of an object that was read from a place, if it is of a kind.
 func (e encoded) as(kind plumbing.ObjectType, id plumbing.Hash, from fmt.Stringer) ([]byte, error) {
 	if e.kind != kind {
-		return nil, fmt.Errorf("object %s in %s is a %s, not a %s", id, from, e.kind, kind)
+		return nil, invalidf("object %s in %s is a %s, not a %s", id, from, e.kind, kind)
 	}
 	return e.data, nil
 }

@@ -59,10 +59,10 @@ func parseRawTree(data []byte, id plumbing.Hash, from fmt.Stringer) ([]entry, er
 		head, rest, ok := bytes.Cut(data, []byte{0})
 		mode, name, ok2 := strings.Cut(string(head), " ")
 		if !ok || !ok2 || name == "" || len(rest) < 20 {
-			return nil, fmt.Errorf("tree %s in %s is malformed", id, from)
+			return nil, invalidf("tree %s in %s is malformed", id, from)
 		}
 		if len(entries) == maxTreeEntries {
-			return nil, fmt.Errorf("tree %s in %s has more than %d entries", id, from, maxTreeEntries)
+			return nil, invalidf("tree %s in %s has more than %d entries", id, from, maxTreeEntries)
 		}
 		entries = append(entries, newEntry(mode, name, plumbing.Hash(rest[:20])))
 		data = rest[20:]

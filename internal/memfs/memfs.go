@@ -3,15 +3,19 @@ package memfs
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"io/fs"
 	"slices"
 	"time"
 )
 
-// ErrIsFolder is the cause of the error of reading a folder as a file.
-var ErrIsFolder = errors.New("is a directory")
+// ErrIsFolder is the cause of the error of reading a folder as a file. It is fs.ErrInvalid, too.
+var ErrIsFolder error = folderError{}
+
+type folderError struct{}
+
+func (folderError) Error() string        { return "is a directory" }
+func (folderError) Is(target error) bool { return target == fs.ErrInvalid }
 
 // Info describes a file or folder; it is its own directory entry. Its time is the zero time if Modified is.
 type Info struct {

@@ -201,56 +201,58 @@ func (s Stage) fileBefore(ctx context.Context, change workspace.Change, after *p
 	if !ok || !known {
 		return "", nil
 	}
+	names, err := before.Differing(now, func(name string) bool { return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml" })
+	if err != nil {
+		return "", err
+	}
 	var found []string
-	err = differing(before, now, func(name string) error {
+	for _, name := range names {
 		was, err := declares(before, name, after.Name)
-		if err != nil || !was {
-			return err
+		if err != nil {
+			return "", err
+		}
+		if !was {
+			continue
 		}
 		is, err := declares(now, name, after.Name)
+		if err != nil {
+			return "", err
+		}
 		if !is {
 			found = append(found, name)
 		}
-		return err
-	})
-	if err != nil || len(found) != 1 {
-		return "", err
+	}
+	if len(found) != 1 {
+		return "", nil
 	}
 	return found[0], nil
 }
 
 // declares reports whether a file declares a pipeline of some name.
 func declares(files fs.FS, file, name string) (bool, error) {
-	loaded, err := pipeline.Load(files, policy.Kinds(), file)
-	var problems strictyaml.Problems
-	if errors.As(err, &problems) || errors.Is(err, fs.ErrNotExist) {
+	data, err := strictyaml.ReadFile(files, file)
+	if err == nil {
+		root, _ := strictyaml.Parse(file, data)
+		if own := root.Get("name"); own != nil && own.Value != name {
+			return false, nil // and what else it reads, does not matter
+		}
+	}
+	if err == nil {
+		var loaded []*pipeline.Pipeline
+		if loaded, err = pipeline.Load(files, policy.Kinds(), file); err == nil {
+			return loaded[0].Name == name, nil
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) || unreadable(err) {
 		return false, nil
 	}
-	return err == nil && loaded[0].Name == name, err
+	return false, err
 }
 
-// differing visits the YAML files that are others now, or not there any more, except behind symbolic links.
-func differing(before, now *git.FS, visit func(name string) error) error {
-	return fs.WalkDir(before, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || name == "." || entry.Type()&fs.ModeSymlink != 0 {
-			return err
-		}
-		was, err := before.Find(name, entry.IsDir())
-		if err != nil {
-			return err
-		}
-		is, err := now.Find(name, entry.IsDir())
-		ext := path.Ext(name)
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && (was.ID == is.ID || was.Path != name):
-			return fs.SkipDir
-		case !entry.IsDir() && was.ID != is.ID && (ext == ".yaml" || ext == ".yml"):
-			return visit(name)
-		}
-		return nil
-	})
+// unreadable reports whether a file was read, and is not a pipeline of this version.
+func unreadable(err error) bool {
+	var problems strictyaml.Problems
+	return errors.As(err, &problems) || errors.Is(err, fs.ErrInvalid)
 }
 
 // before returns the declaration of a stage before a change, under the name that it had there: in the commit in which a name appears,
@@ -258,8 +260,7 @@ func differing(before, now *git.FS, visit func(name string) error) error {
 func (s Stage) before(ctx context.Context, change workspace.Change, name string, after *pipeline.Pipeline) (*pipeline.Pipeline, pipeline.Expanded, error) {
 	var declared pipeline.Expanded
 	before, files, err := s.load(ctx, change.Before, after.File)
-	var problems strictyaml.Problems
-	if errors.Is(err, fs.ErrNotExist) || errors.As(err, &problems) {
+	if errors.Is(err, fs.ErrNotExist) || unreadable(err) {
 		file, merr := s.fileBefore(ctx, change, after)
 		if merr != nil {
 			return nil, declared, merr
@@ -271,7 +272,7 @@ func (s Stage) before(ctx context.Context, change workspace.Change, name string,
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, declared, nil
-	case errors.As(err, &problems):
+	case unreadable(err):
 		return nil, declared, errUnreadable
 	case err != nil:
 		return nil, declared, err
