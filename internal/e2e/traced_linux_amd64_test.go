@@ -15,7 +15,6 @@ var errTracedKilled = errors.New("killed by its tracer")
 // ptrace(2)
 const (
 	traceExitKill = 0x100000
-	waitNoThread  = 0x20000000 // children of this thread alone: others run programs too
 	syscallStop   = syscall.SIGTRAP | 0x80
 )
 
@@ -24,7 +23,8 @@ const (
 func traced(cmd *exec.Cmd, n int) (renames int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	// A process group of its own: the children of others, which this thread may have started, are not waited for.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
@@ -38,7 +38,7 @@ func traced(cmd *exec.Cmd, n int) (renames int, err error) {
 	killed := false
 	for err == nil {
 		var thread int
-		if thread, err = syscall.Wait4(-1, &status, syscall.WALL|waitNoThread, nil); err != nil {
+		if thread, err = syscall.Wait4(-pid, &status, syscall.WALL, nil); err != nil {
 			break
 		}
 		switch {
