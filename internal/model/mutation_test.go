@@ -282,9 +282,9 @@ var mutations = []mutation{
 
 	{"promote/repair/place.go", "rec.Time.Before(w.base.Time)", "false"},
 
-	{"promote/repair/registry.go", "packed.Descriptor.Digest != p.To.Digest", "false"},
+	{"promote/repair/registry.go", "err == nil && packed.Descriptor.Digest == wanted", "err == nil && (MUTANT || packed.Descriptor.Digest == wanted)"},
 	{"promote/repair/registry.go", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || !MUTANT && pruned {"},
-	{"promote/repair/registry.go", "counts[b.Digest()]", "true"},
+	{"promote/repair/registry.go", "!slices.Contains(also, b.Digest())", "false"},
 
 	{"promote/repair/restart.go", "case broken == nil:", "case !MUTANT && broken == nil:"},
 	{"promote/repair/restart.go", "p.Sequence < base", "false"},
