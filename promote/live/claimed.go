@@ -29,13 +29,6 @@ func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []
 	}
 	var unread error // the first one
 	err = s.earlier(ctx, func(declared pipeline.Expanded, _ string) (bool, error) {
-		// Another remote, from which the history was carried over, may be gone.
-		at := declared.LiveRef()
-		if at.Remote != s.declared.LiveRef().Remote && slices.ContainsFunc(c.all, func(p Promotion) bool {
-			return p.Carried != nil && p.Carried.Pipeline == declared.Pipeline && p.Carried.Stage == declared.Stage && p.Carried.Path == at.Path
-		}) {
-			return true, nil
-		}
 		then, err := s.at(ctx, declared)
 		if err == nil {
 			if then.Artifacts.Name() != s.Artifacts.Name() {
@@ -44,7 +37,10 @@ func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []
 			err = c.read(ctx, then, others)
 		}
 		if err != nil && ctx.Err() == nil && (then.Remote == nil || then.Remote.URL() != s.Remote.URL()) {
-			unread, err = cmp.Or(unread, fmt.Errorf("%w: %w", ErrUnread, err)), nil
+			if !c.carried(declared) {
+				unread = cmp.Or(unread, fmt.Errorf("%w: %w", ErrUnread, err))
+			}
+			err = nil
 		}
 		return true, err
 	})
@@ -63,8 +59,19 @@ func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []
 type claims struct {
 	chain
 	all      []Promotion
-	highest  int // number of those in a registry that the promoter signed
-	followed map[predicate.Origin]bool
+	highest  int                       // number of those in a registry that the promoter signed
+	followed map[predicate.Origin]bool // whether it was read
+}
+
+// carried reports whether what an earlier declaration's place showed was read where it was carried to: its remote may be gone. A record
+// alone says nothing, since anybody can make one.
+func (c *claims) carried(declared pipeline.Expanded) bool {
+	for from, read := range c.followed {
+		if read && from.Pipeline == declared.Pipeline && from.Stage == declared.Stage && from.Path == declared.LiveRef().Path {
+			return true
+		}
+	}
+	return false
 }
 
 // read collects what is claimed of a stage in one place, where its records say that they were carried from, and what the registry has
@@ -106,10 +113,13 @@ func (c *claims) read(ctx context.Context, s Stage, others []digest.Digest) erro
 
 // follow reads the place that a record names as the one before, if there is one.
 func (c *claims) follow(ctx context.Context, from *predicate.Origin) error {
-	if from == nil || c.followed[*from] || len(c.followed) == maxClaimed {
+	if from == nil || len(c.followed) == maxClaimed {
 		return nil
 	}
-	c.followed[*from] = true
+	if _, met := c.followed[*from]; met {
+		return nil
+	}
+	c.followed[*from] = false
 	commit, err := git.ParseHash(from.Commit)
 	if err != nil {
 		return nil //nolint:nilerr // it claims nothing
@@ -118,6 +128,7 @@ func (c *claims) follow(ctx context.Context, from *predicate.Origin) error {
 	if err = ledger.HistoryFrom(ctx, c.Remote, commit, from.Path, c.versions(ctx)); errors.Is(err, git.ErrNotFound) {
 		return nil // nobody has it
 	}
+	c.followed[*from] = err == nil
 	return err
 }
 
