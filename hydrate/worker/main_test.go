@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -41,7 +40,7 @@ var children = map[string]func() error{
 	"loud":   func() error { return errors.New(strings.Repeat("loud ", 1<<20)) },
 	"panic":  func() error { panic("out of luck") },
 	"garbage": func() error {
-		_, err := io.CopyN(os.Stdout, rand.Reader, 1<<20)
+		_, err := io.WriteString(os.Stdout, strings.Repeat("garbage ", 1<<17)) // random bytes may announce a long message
 		return errors.Join(err, wait())
 	},
 	"truncated": func() error {
