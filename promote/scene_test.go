@@ -93,6 +93,9 @@ stages:
 
 func newScene(t testing.TB, withReferrers bool, declared string) *scene {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a scene starts a registry and a Git server, and hydrates")
+	}
 	s := &scene{t: t, cache: t.TempDir(), withReferrers: withReferrers, clock: clock{now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC)}}
 	s.serve(t.TempDir())
 	t.Cleanup(func() { _ = s.now().registry.Close() })

@@ -11,10 +11,10 @@
 //
 // # Write order
 //
-// For each stage: the manifest by digest; signature and provenance; the older signature. Then one push a remote
-// that holds, for all pipelines together, the entries of the ledger and the stage branches. Then the tags: that of this
-// hydration, which never moves, that of the image, and the candidate's. A run that stops between two writes leaves nothing unsigned in the ledger
-// and no tag on what the ledger does not have. Each write is made only if its result is missing, so the next run completes it.
+// For each stage: the manifest by digest; signature and provenance; the older signature. Then one push a remote that holds, for
+// all pipelines together, the entries of the ledger and the stage branches. Then the tags: that of this hydration, which never
+// moves, that of the image, and the candidate's. A run that stops between two writes leaves nothing unsigned in the ledger and no
+// tag on what the ledger does not have. Each write is made only if its result is missing, so the next run completes it.
 // The error of a pipeline or stage is in its result and stops no other.
 //
 // # Unchanged

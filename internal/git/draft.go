@@ -397,30 +397,3 @@ func (d *Draft) Commit(n NewCommit) (Hash, error) {
 	d.head, d.time = hashOf(d.keep(encoded{plumbing.CommitObject, []byte(head + body)})), when
 	return d.head, nil
 }
-
-// Files reads files by their ids. It fetches the absent ones in one round trip.
-func (d *Draft) Files(ctx context.Context, ids ...Hash) (map[Hash][]byte, error) {
-	remote := slices.DeleteFunc(slices.Clone(ids), func(id Hash) bool {
-		_, made := d.objects[id.id()]
-		return made
-	})
-	if err := d.remote.FetchFiles(ctx, remote...); err != nil {
-		return nil, err
-	}
-	files := make(map[Hash][]byte, len(ids))
-	for _, id := range ids {
-		obj, made := d.objects[id.id()]
-		if !made {
-			var err error
-			if obj, err = loadAs(ctx, d.remote, want{ids: []plumbing.Hash{id.id()}, commit: d.base.id()}); err != nil {
-				return nil, err
-			}
-		}
-		data, err := obj.as(plumbing.BlobObject, id.id(), d.remote)
-		if err != nil {
-			return nil, err
-		}
-		files[id] = data
-	}
-	return files, nil
-}

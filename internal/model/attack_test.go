@@ -271,9 +271,7 @@ func (h *history) transplant() {
 	h.say("begin %s with what %s has", to.Branch, from.Branch)
 	files := map[string][]byte{}
 	for _, item := range items {
-		data, err := source.Files(h.t.Context(), item.ID)
-		h.must(err)
-		files[item.Path] = data[item.ID]
+		files[item.Path] = h.blob(item.ID)
 	}
 	draft, err := h.remote.Draft(h.t.Context(), "")
 	h.must(err)
@@ -282,6 +280,14 @@ func (h *history) transplant() {
 	h.must(err)
 	draft.MovesFrom(h.head(to.Branch))
 	h.must(h.remote.Push(h.t.Context(), git.Update{Branch: to.Branch, Draft: draft}))
+}
+
+// blob reads a file by its id.
+func (h *history) blob(id git.Hash) []byte {
+	h.must(h.remote.FetchFiles(h.t.Context(), id))
+	data, err := h.remote.File(h.t.Context(), id)
+	h.must(err)
+	return data
 }
 
 // copyEntry makes the entry of one candidate that of another, with its facts changed to match.
@@ -299,11 +305,9 @@ func (h *history) copyEntry() {
 		return
 	}
 	item := oneOf(h, items)
-	files, err := draft.Files(h.t.Context(), item.ID)
-	h.must(err)
 	release := h.release(h.random.IntN(h.current + 1))
 	h.say("copy the entry %s of %s to %s of %s", item.Path, from, release, to)
-	facts, statements, _ := strings.Cut(string(files[item.ID]), "\n")
+	facts, statements, _ := strings.Cut(string(h.blob(item.ID)), "\n")
 	if h.random.IntN(2) == 0 {
 		facts = strings.NewReplacer(`"stage":"`+from, `"stage":"`+to, strings.TrimSuffix(item.Path, ".jsonl"), release).Replace(facts)
 	}

@@ -31,7 +31,7 @@ func TestHistories(t *testing.T) {
 	t.Parallel()
 	n := *histories
 	if testing.Short() {
-		n = max(1, n/10)
+		n = max(1, n/50)
 	}
 	s := newShared(t)
 	for i := range n {

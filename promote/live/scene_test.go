@@ -42,6 +42,9 @@ var policy = strings.Repeat("3", 40)
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a scene runs git for each promotion")
+	}
 	s := &scene{T: t, registry: testworld.NewRegistry(t, registry.Options{}), bare: testworld.Bare(t, ""), key: testworld.Key(t)}
 	s.repository = s.registry.Repository(t, "web")
 	s.url = testworld.GitServer(t, s.bare).URL

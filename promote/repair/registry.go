@@ -128,8 +128,11 @@ func (r *run) restore(ctx context.Context, s *stage, promotions []live.Promotion
 	return nil
 }
 
-// pruned reports whether an artifact was removed on purpose: its records are still listed.
+// pruned reports whether an artifact that is not whole was removed on purpose: its manifest is gone, and its records are still listed.
 func (s *stage) pruned(ctx context.Context, artifact digest.Digest) (bool, error) {
+	if _, err := s.live.Artifacts.Resolve(ctx, artifact.String()); !errors.Is(err, oci.ErrNotFound) {
+		return false, err
+	}
 	left, err := s.live.Artifacts.Referrers(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}, "")
 	return len(left) > 0, err
 }
@@ -294,8 +297,8 @@ func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w
 	return nil
 }
 
-// completeCandidate attaches from the ledger what the registry lost of a candidate, and makes the tags of its hydration and image if they do
-// not exist. Hydration does not look for them: it asks for the candidate's tag alone, which is written last.
+// completeCandidate attaches from the ledger what the registry lost of a candidate, and makes the tags of its hydration and image right:
+// hydration asks for the candidate's tag alone, which is written last. Known are the digests of all candidates, which an image's tag may name.
 func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.Store, desc ocispec.Descriptor, e ledger.Entry, known []digest.Digest) error {
 	hydrator, err := verify.Identity(r.files, s.declared, pipeline.RoleHydrator)
 	if err != nil {

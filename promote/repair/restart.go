@@ -136,30 +136,9 @@ func (r *run) known(ctx context.Context, s *stage) ([]digest.Digest, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := verify.NameOf(s.declared, "")
-	all, err := ledger.ReadCandidates(ctx, remote, name)
-	if err != nil {
-		return nil, err
+	entries, err := ledger.All(ctx, remote, verify.NameOf(s.declared, ""))
+	for _, e := range entries {
+		artifacts = append(artifacts, e.Digest)
 	}
-	releases, err := all.Releases(ctx, name.Branch, name.Stage)
-	if err != nil {
-		return nil, err
-	}
-	var wanted []ledger.Candidate
-	for _, release := range releases {
-		wanted = append(wanted, verify.NameOf(s.declared, release))
-	}
-	if all, err = ledger.ReadCandidates(ctx, remote, wanted...); err != nil {
-		return nil, err
-	}
-	for _, w := range wanted {
-		e, ok, err := all.Entry(ctx, w)
-		if err != nil && !errors.Is(err, ledger.ErrEntry) {
-			return nil, err
-		}
-		if ok {
-			artifacts = append(artifacts, e.Digest)
-		}
-	}
-	return artifacts, nil
+	return artifacts, err
 }
