@@ -77,6 +77,9 @@ func TestEntryWithoutPlace(t *testing.T) {
 
 // One fetch reads an entry of a history with many.
 func TestEntriesCostWhatIsWanted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	f := newForge(t)
 	var last ledger.Change
@@ -116,6 +119,9 @@ func TestKnew(t *testing.T) {
 
 // Of many releases, those stay that the caller keeps; the history has the others.
 func TestOldEntriesLeaveTheTip(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	f := newForge(t)
 	asked := 0

@@ -310,6 +310,9 @@ func TestInTheWay(t *testing.T) {
 
 // Many pipelines of one run on one branch cost one look at it, one commit and one push.
 func TestManyPipelinesOnOneBranch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	const n = 20
 	f := newForge(t)
@@ -348,6 +351,9 @@ func TestManyPipelinesOnOneBranch(t *testing.T) {
 }
 
 func TestRace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	f := newForge(t)
 	var group sync.WaitGroup

@@ -156,6 +156,9 @@ func TestMerge(t *testing.T) {
 }
 
 func TestHistory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	f := newForge(t)
 	at := promotion(t, 1, "", "a.yaml", "a\n").Place
@@ -221,6 +224,9 @@ func TestHistory(t *testing.T) {
 
 // The newest versions cost three requests, however long the history is; all of them, not many more.
 func TestHistoryRoundTrips(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	f := newForge(t)
 	w := f.writer(t)

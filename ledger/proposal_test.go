@@ -148,6 +148,9 @@ func TestProposalRefused(t *testing.T) {
 
 // Many proposals for one branch move in one push, and do not disturb each other.
 func TestManyProposals(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	f := newForge(t)
 	var entries []ledger.Change

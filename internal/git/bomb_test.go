@@ -15,6 +15,9 @@ import (
 // Forty folders, each with the next one in it twice, are four objects a level and have a trillion paths, without one file
 // among them. Anybody who can push to a branch can put them there.
 func TestItemsOfTreeBomb(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a large tree")
+	}
 	t.Parallel()
 	targets(t, chart, func(t *testing.T, to target) {
 		dir, files := t.TempDir(), []string{"hash-object", "-t", "tree", "-w"}

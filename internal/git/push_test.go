@@ -288,6 +288,9 @@ func TestPushRefusedInTheServersWords(t *testing.T) {
 }
 
 func TestPushSendsOnlyWhatIsNew(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	dir, _ := testworld.Checkout(t, chart)
 	s := serve(t, dir, append([]string{"http.receivepack=true"}, full...)...)

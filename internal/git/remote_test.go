@@ -297,6 +297,9 @@ func TestHistory(t *testing.T) {
 // TestLongHistory goes beyond the first generations, and then asks only for
 // what is new.
 func TestLongHistory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many commits")
+	}
 	t.Parallel()
 	dir, first := testworld.Checkout(t, chart)
 	var stream strings.Builder
