@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/memo"
 )
@@ -27,11 +28,13 @@ type Policy struct {
 	source source
 	remote *git.Remote // nil for a repository without a remote
 	branch string      // its name at the remote
+	gates  []pipeline.GateKind
 
 	mu    sync.Mutex
 	known map[[2]git.Hash]bool // the answers of isAncestor
 
 	snapshots memo.Map[git.Hash, *git.Snapshot]
+	pipelines memo.Map[[2]string, *pipeline.Pipeline] // by commit and file
 }
 
 // source has the policy ref's commits: the remote, or the repository on disk.
@@ -84,7 +87,7 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	if !named {
 		remoteName = remote.URL() // a URL may hold a password
 	}
-	p := &Policy{name: remoteName + "@" + name, tip: tip, source: remote, remote: remote, branch: name}
+	p := &Policy{name: remoteName + "@" + name, tip: tip, source: remote, remote: remote, branch: name, gates: w.Gates}
 	if named && (remoteName == defaultRemote || len(remotes) == 1) {
 		// The checkout has most of that remote's history, and fetches the rest from it.
 		p.source = w.Repository
@@ -114,7 +117,7 @@ func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
 		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
 	}
 	warn(fmt.Sprintf("%s has no remote: the checked-out branch %s is trusted", w.Repository, w.Head.Branch))
-	return &Policy{name: w.Head.Branch, tip: w.Head.Hash, source: w.Repository}, nil
+	return &Policy{name: w.Head.Branch, tip: w.Head.Hash, source: w.Repository, gates: w.Gates}, nil
 }
 
 // Name returns REMOTE@BRANCH, or the branch in a repository without a remote.
@@ -157,6 +160,21 @@ func (p *Policy) FilesAt(ctx context.Context, commit string) (fs.FS, error) {
 		return nil, fmt.Errorf("GitOps commit %.12s: %w", commit, err)
 	}
 	return snapshot.FS(ctx), nil
+}
+
+// PipelineAt returns the pipeline that a file declares at another commit, which need not be on the policy ref.
+func (p *Policy) PipelineAt(ctx context.Context, commit, file string) (*pipeline.Pipeline, error) {
+	return p.pipelines.Get([2]string{commit, file}, func() (*pipeline.Pipeline, error) {
+		files, err := p.FilesAt(ctx, commit)
+		if err != nil {
+			return nil, err
+		}
+		loaded, err := pipeline.Load(files, p.gates, file)
+		if err != nil {
+			return nil, err
+		}
+		return loaded[0], nil
+	})
 }
 
 // Older reports whether the policy ref's tip comes before a commit: it was set back, or its remote lags.

@@ -84,7 +84,7 @@ var floorPlan = map[string][]string{
 	"internal/architecture": nil,
 	"internal/model":        nil,
 	"internal/samplechart":  nil,
-	"internal/testworld":    {"hydrate/lock", "internal/demo", "internal/git", "oci", "oci/registry", "sign"},
+	"internal/testworld":    {"hydrate/lock", "hydrate/pipeline", "internal/demo", "internal/git", "oci", "oci/registry", "policy", "sign"},
 }
 
 // plumbing may be imported by all: one idea each, which must not exist in two versions.

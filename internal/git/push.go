@@ -70,18 +70,47 @@ func (r *Remote) Tips(ctx context.Context, branches ...string) (map[string]Hash,
 // Push moves branches from the bases of their drafts to their heads, all of them or none, if none has moved meanwhile: else
 // it returns ErrStale and pushes nothing. Errors quote the refusal of a server or its hooks. Pushing the same again returns
 // ErrStale too, so that a push may be repeated after its response was lost.
+//
+// Pushes of one branch each that are made at a time go together, and each is done or fails by itself.
 func (r *Remote) Push(ctx context.Context, updates ...Update) error {
 	updates = slices.DeleteFunc(slices.Clone(updates), func(u Update) bool { return !u.Draft.Changed() })
-	if len(updates) == 0 {
+	switch len(updates) {
+	case 0:
 		return nil
+	case 1:
+		return r.joint.push(ctx, updates[0], r.pushTogether, func(ctx context.Context, u Update) error { return r.pushAll(ctx, u) })
 	}
+	return r.pushAll(ctx, updates...)
+}
+
+// pushTogether pushes branches that do not depend on each other, and reports which of them the server moved.
+func (r *Remote) pushTogether(ctx context.Context, updates []Update) []bool {
+	done := make([]bool, len(updates))
+	report, _, err := r.send(ctx, updates, false)
+	if err != nil || report.UnpackStatus != "ok" {
+		return done
+	}
+	for i, u := range updates {
+		done[i] = slices.ContainsFunc(report.CommandStatuses, func(s *packp.CommandStatus) bool {
+			return s.ReferenceName == plumbing.NewBranchReferenceName(u.Branch) && s.Status == "ok"
+		}) && r.remember([]Update{u}) == nil
+	}
+	return done
+}
+
+// send sends updates to the server, whose report may be that it moved none.
+func (r *Remote) send(ctx context.Context, updates []Update, atomic bool) (*packp.ReportStatus, string, error) {
 	to := receiver(r.link)
 	if r.local != nil {
 		to = localReceiver{dir: r.local.common, opts: r.opts}
 	}
-	report, output, err := to.push(ctx, func(adv *advertisement) (*packp.ReferenceUpdateRequest, error) {
-		return r.updateRequest(adv, updates)
+	return to.push(ctx, func(adv *advertisement) (*packp.ReferenceUpdateRequest, error) {
+		return r.updateRequest(adv, updates, atomic)
 	})
+}
+
+func (r *Remote) pushAll(ctx context.Context, updates ...Update) error {
+	report, output, err := r.send(ctx, updates, true)
 	if err == nil {
 		err = rejection(report, output)
 	}
@@ -113,7 +142,7 @@ func (r *Remote) moved(ctx context.Context, updates []Update) string {
 }
 
 // updateRequest makes the request, with a pack of the drafts' objects.
-func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.ReferenceUpdateRequest, error) {
+func (r *Remote) updateRequest(adv *advertisement, updates []Update, atomic bool) (*packp.ReferenceUpdateRequest, error) {
 	if !adv.has("report-status") {
 		return nil, errors.New("the server does not report the result of a push (report-status): nothing is sent to it")
 	}
@@ -125,6 +154,7 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update) (*packp.Ref
 		}
 	}
 	switch {
+	case !atomic:
 	case adv.has(capability.Atomic.String()):
 		caps = append(caps, capability.Atomic)
 	case len(updates) > 1:

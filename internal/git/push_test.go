@@ -366,6 +366,42 @@ func TestOccupied(t *testing.T) {
 	})
 }
 
+// TestPushesAtATime pushes many branches at a time. A hook refuses one of them: each is done or fails by itself.
+func TestPushesAtATime(t *testing.T) {
+	t.Parallel()
+	for _, hook := range []string{"update", "pre-receive"} {
+		t.Run(hook, func(t *testing.T) {
+			t.Parallel()
+			targets(t, chart, func(t *testing.T, to target) {
+				testworld.Hook(t, to.bare, hook, `case "$1$(cat)" in *refs/heads/b7*) echo no more of these; exit 1;; esac`)
+				errs, heads := make([]error, 20), make([]git.Hash, 20)
+				var group sync.WaitGroup
+				for i := range errs {
+					d := draft(t, to.remote, fmt.Sprint("b", i))
+					if err := d.Replace(t.Context(), "live", map[string][]byte{"a": []byte(fmt.Sprint(i))}); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := d.Commit(newCommit("one of many")); err != nil {
+						t.Fatal(err)
+					}
+					heads[i] = d.Head()
+					group.Go(func() { errs[i] = to.remote.Push(t.Context(), git.Update{Branch: fmt.Sprint("b", i), Draft: d}) })
+				}
+				group.Wait()
+				for i, err := range errs {
+					got := testworld.Git(t, to.bare, "for-each-ref", "--format=%(objectname)", fmt.Sprint("refs/heads/b", i))
+					switch {
+					case i == 7 && (err == nil || !strings.Contains(err.Error(), "no more of these") || got != ""):
+						t.Errorf("b7: got %v, at %q", err, got)
+					case i != 7 && (err != nil || git.Hash(strings.TrimSpace(got)) != heads[i]):
+						t.Errorf("b%d: got %v, at %q", i, err, got)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestPushCredentialsAndAccess(t *testing.T) {
 	t.Parallel()
 	dir, _ := testworld.Checkout(t, chart)

@@ -25,6 +25,7 @@ type Remote struct {
 	link    link        // else
 	cache   *objectCache
 	count   counters
+	joint   joint // of pushes
 
 	mu     sync.Mutex      // held while fetching
 	warned map[string]bool // reported already
@@ -60,7 +61,7 @@ func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Re
 	if err != nil {
 		return nil, fmt.Errorf("remote: %w", err)
 	}
-	r := &Remote{addr: addr, written: withoutCredentials(raw), opts: opts, warned: map[string]bool{}}
+	r := &Remote{addr: addr, written: withoutCredentials(raw), opts: opts, warned: map[string]bool{}, joint: joint{turn: make(chan struct{}, 1)}}
 	r.from = r
 	switch {
 	case addr.url == nil:

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/demo"
+	"github.com/lockage/lockage/policy"
 )
 
 // Image is the digest of the image that a [Lock] names.
@@ -82,6 +84,11 @@ func (h History) IsAncestor(_ context.Context, ancestor, descendant string) (boo
 // FilesAt reads nothing: a History has no files, see [Files].
 func (History) FilesAt(context.Context, string) (fs.FS, error) { return nil, fs.ErrNotExist }
 
+// PipelineAt reads nothing, see [Files].
+func (History) PipelineAt(context.Context, string, string) (*pipeline.Pipeline, error) {
+	return nil, fs.ErrNotExist
+}
+
 // Files is a policy ref whose commits have files.
 type Files struct {
 	History
@@ -95,6 +102,19 @@ func (f Files) FilesAt(_ context.Context, commit string) (fs.FS, error) {
 		return nil, fs.ErrNotExist
 	}
 	return files, nil
+}
+
+// PipelineAt returns the pipeline that a file declares at a commit.
+func (f Files) PipelineAt(ctx context.Context, commit, file string) (*pipeline.Pipeline, error) {
+	files, err := f.FilesAt(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := pipeline.Load(files, policy.Kinds(), file)
+	if err != nil {
+		return nil, err
+	}
+	return loaded[0], nil
 }
 
 // Demo prepares the demonstration's repositories for a registry. Its pipeline names the hydrator's private key by file.

@@ -95,7 +95,7 @@ func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sig
 	if err != nil {
 		return nil, err
 	}
-	p, err := load(files, sign.Claim{Pipeline: k.Pipeline, Stage: k.Stage}, file)
+	p, err := declaredAt(ctx, sign.Claim{Pipeline: k.Pipeline, Stage: k.Stage}, ref, commit, file)
 	if err != nil {
 		return nil, err
 	}

@@ -180,3 +180,7 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 type unread struct{ testworld.Files }
 
 func (unread) FilesAt(context.Context, string) (fs.FS, error) { return nil, errBroken }
+
+func (unread) PipelineAt(context.Context, string, string) (*pipeline.Pipeline, error) {
+	return nil, errBroken
+}

@@ -20,6 +20,8 @@ import (
 // Commits reads the files of commits of the GitOps repository; *workspace.Policy does.
 type Commits interface {
 	FilesAt(ctx context.Context, commit string) (fs.FS, error)
+	// PipelineAt returns the pipeline that a file declares at a commit.
+	PipelineAt(ctx context.Context, commit, file string) (*pipeline.Pipeline, error)
 }
 
 // NewRead describes for a provenance what was found in the GitOps repository.
@@ -47,7 +49,7 @@ func DeclaredAt(ctx context.Context, claim sign.Claim, commits Commits, commit s
 	}
 	err = fmt.Errorf("%w: it has no pipeline file", ErrDeclared)
 	for _, name := range names {
-		if d.Pipeline, err = load(d.Files, claim, name); err == nil || !errors.Is(err, ErrDeclared) {
+		if d.Pipeline, err = declaredAt(ctx, claim, commits, commit, name); err == nil || !errors.Is(err, ErrDeclared) {
 			break
 		}
 	}
@@ -63,12 +65,11 @@ func DeclaredAt(ctx context.Context, claim sign.Claim, commits Commits, commit s
 // ErrDeclared says that what a GitOps commit declares cannot be read as what was asked for.
 var ErrDeclared = errors.New("not declared there")
 
-func load(files fs.FS, claim sign.Claim, name string) (*pipeline.Pipeline, error) {
-	loaded, err := pipeline.Load(files, policy.Kinds(), name)
+func declaredAt(ctx context.Context, claim sign.Claim, commits Commits, commit, name string) (*pipeline.Pipeline, error) {
+	p, err := commits.PipelineAt(ctx, commit, name)
 	if err != nil {
 		return nil, declaredError(err)
 	}
-	p := loaded[0]
 	if _, ok := p.Stage(claim.Stage); p.Name != claim.Pipeline || !ok {
 		return nil, fmt.Errorf("%w: %s declares no stage %s of a pipeline %s", ErrDeclared, name, claim.Stage, claim.Pipeline)
 	}

@@ -178,11 +178,8 @@ func (s Stage) load(ctx context.Context, commit, name string) (*pipeline.Pipelin
 	if err != nil {
 		return nil, nil, err
 	}
-	loaded, err := pipeline.Load(files, policy.Kinds(), name)
-	if err != nil {
-		return nil, nil, err
-	}
-	return loaded[0], files, nil
+	p, err := s.declarations.PipelineAt(ctx, commit, name)
+	return p, files, err
 }
 
 // fileBefore returns the name that a pipeline file had before a commit in which it appears: the only file that declared a pipeline of that
