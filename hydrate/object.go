@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lockage/lockage/internal/memo"
 )
@@ -87,7 +88,19 @@ type Decoder struct {
 	fixed memo.Map[location, parsed]
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]parsed // the zero parsed: met once, not kept
+
+	recent *memo.Recent[[sha256.Size]byte, func() parsed] // instead of known
+	parses atomic.Int64
 }
+
+// NewRecentDecoder returns a Decoder that keeps the documents that it met last, up to a number of their bytes: it decodes each of them
+// once, and what it keeps does not grow with the stages.
+func NewRecentDecoder(limit int) *Decoder {
+	return &Decoder{recent: &memo.Recent[[sha256.Size]byte, func() parsed]{Limit: limit}}
+}
+
+// Parses counts the documents that were parsed.
+func (d *Decoder) Parses() int64 { return d.parses.Load() }
 
 // location is where a fixed document lies in memory, which stays in use.
 type location struct {
@@ -166,6 +179,9 @@ func (d *Decoder) parse(m Manifest) parsed {
 // parseBytes parses a document, and keeps it if keep is set or these bytes come again.
 func (d *Decoder) parseBytes(data []byte, keep bool) parsed {
 	key := sha256.Sum256(data)
+	if d.recent != nil {
+		return d.recent.Put(key, sync.OnceValue(func() parsed { return d.parseOnce(data) }), len(data))()
+	}
 	d.mu.Lock()
 	p, again := d.known[key]
 	if d.known == nil {
@@ -178,8 +194,7 @@ func (d *Decoder) parseBytes(data []byte, keep bool) parsed {
 	if p.done {
 		return p
 	}
-	p.objects, p.err = parseDocument(data)
-	p.done = true
+	p = d.parseOnce(data)
 	if again || keep {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -189,6 +204,12 @@ func (d *Decoder) parseBytes(data []byte, keep bool) parsed {
 		d.known[key] = p
 	}
 	return p
+}
+
+func (d *Decoder) parseOnce(data []byte) parsed {
+	d.parses.Add(1)
+	objects, err := parseDocument(data)
+	return parsed{true, objects, err}
 }
 
 // parseDocument returns the objects in one YAML document: none, one, or those of a list.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -138,6 +139,39 @@ func TestDecoderSharesWhatIsMetAgain(t *testing.T) {
 	}
 	if objects[1].document != objects[2].document || objects[2].Source != "aaa" {
 		t.Errorf("the third is not the second with its own source: %v %q", objects[2], objects[2].Source)
+	}
+}
+
+// TestRecentDecoder parses what it met lately once, however many want it at a time, and keeps no more than its limit.
+func TestRecentDecoder(t *testing.T) {
+	t.Parallel()
+	const size = 1000
+	d := NewRecentDecoder(16 * size)
+	pod := func(i int) []Manifest {
+		text := fmt.Sprintf("{apiVersion: v1, kind: Pod, metadata: {name: a%d}}", i)
+		return []Manifest{{Source: fmt.Sprint(i), Data: []byte(text + strings.Repeat(" ", size-len(text)))}}
+	}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if o, err := d.Objects(pod(0)); err != nil || o[0].Name != "a0" {
+				t.Errorf("%v, %v", err, o)
+			}
+		})
+	}
+	group.Wait()
+	for i := range 100 {
+		for _, i := range []int{0, i} {
+			if o, err := d.Objects(pod(i)); err != nil || o[0].Source != fmt.Sprint(i) {
+				t.Errorf("%v, %v", err, o)
+			}
+		}
+	}
+	if got := d.Parses(); got != 100 {
+		t.Errorf("%d documents are parsed, of 100", got)
+	}
+	if _, err := d.Objects(pod(1)); err != nil || d.Parses() != 101 {
+		t.Errorf("%v: the first of a hundred is still kept", err)
 	}
 }
 

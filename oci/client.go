@@ -11,9 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	orasretry "oras.land/oras-go/v2/registry/remote/retry"
 
+	"github.com/lockage/lockage/internal/memo"
 	"github.com/lockage/lockage/internal/retry"
 )
 
@@ -50,8 +52,19 @@ type Client struct {
 	warned sync.Map // messages
 	hosts  sync.Map // host → *tagging
 
-	contents contents
+	// contents are blobs and manifests that were read from repositories or written to them, so that no run reads one twice. They are
+	// looked up by digest, and verified again.
+	contents memo.Recent[contentKey, []byte]
 }
+
+type contentKey struct {
+	repository string
+	manifest   bool
+	digest     digest.Digest
+}
+
+// maxContents bounds the blobs and manifests that a client keeps, in bytes.
+const maxContents = 32 << 20
 
 // NewClient returns a client. It looks up credentials when a registry asks for them.
 func NewClient(options Options) *Client {
@@ -60,6 +73,7 @@ func NewClient(options Options) *Client {
 		jitter:  rand.Float64,
 		opened:  map[string]*Repository{},
 	}
+	c.contents.Limit = maxContents
 	credentials := options.Credentials
 	if credentials == nil {
 		credentials = dockerCredentials

@@ -72,7 +72,7 @@ func (r *remoteRepository) resolve(ctx context.Context, tagOrDigest string) (oci
 }
 
 func (r *remoteRepository) manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
-	if raw, ok := r.client.contents.get(r.key(true, digest.Digest(tagOrDigest))); ok {
+	if raw, ok := r.client.contents.Get(r.key(true, digest.Digest(tagOrDigest))); ok {
 		return describe(mediaTypeOf(raw), raw), raw, nil
 	}
 	desc, body, err := r.repo.Manifests().FetchReference(ctx, tagOrDigest)
@@ -94,7 +94,7 @@ func (r *remoteRepository) key(manifest bool, d digest.Digest) contentKey {
 // keepManifest keeps a manifest that states its own type.
 func (r *remoteRepository) keepManifest(desc ocispec.Descriptor, raw []byte) {
 	if mediaTypeOf(raw) == desc.MediaType {
-		r.client.contents.put(r.key(true, desc.Digest), raw)
+		r.client.contents.Put(r.key(true, desc.Digest), raw, len(raw))
 	}
 }
 
@@ -108,7 +108,7 @@ func mediaTypeOf(manifest []byte) string {
 }
 
 func (r *remoteRepository) blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	if data, ok := r.client.contents.get(r.key(false, desc.Digest)); ok {
+	if data, ok := r.client.contents.Get(r.key(false, desc.Digest)); ok {
 		return data, nil
 	}
 	body, err := r.repo.Blobs().Fetch(ctx, desc)
@@ -117,7 +117,7 @@ func (r *remoteRepository) blob(ctx context.Context, desc ocispec.Descriptor) ([
 	}
 	data, err := readBounded(body, desc.Size)
 	if err == nil && verify(desc, data) == nil {
-		r.client.contents.put(r.key(false, desc.Digest), data)
+		r.client.contents.Put(r.key(false, desc.Digest), data, len(data))
 	}
 	return data, err
 }
@@ -138,7 +138,7 @@ func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor
 	}
 	err := r.sendBlob(ctx, desc, data)
 	if blob.there = err == nil; blob.there {
-		r.client.contents.put(r.key(false, desc.Digest), data)
+		r.client.contents.Put(r.key(false, desc.Digest), data, len(data))
 	}
 	return err
 }
@@ -229,7 +229,7 @@ func (r *remoteRepository) tags(ctx context.Context, last string, page func([]st
 }
 
 func (r *remoteRepository) deleteManifest(ctx context.Context, d digest.Digest) error {
-	r.client.contents.drop(r.key(true, d)) // tagging it would bring it back
+	r.client.contents.Drop(r.key(true, d)) // tagging it would bring it back
 	return r.deleteReference(ctx, d.String())
 }
 

@@ -16,7 +16,7 @@ type celGate struct {
 func parseCEL(expression string, d *pipeline.Declaration) pipeline.Condition {
 	g := celGate{expression: expression}
 	if d.Rule("", pipeline.NotEmpty) {
-		g.program = compile(d, "", expression, "objects", "liveObjects", "release", "pipeline", "stage", "image", "diff")
+		g.program = compile(d, "", expression, varObjects, varLiveObjects, "release", "pipeline", "stage", "image", varDiff)
 	}
 	return g
 }
@@ -34,11 +34,7 @@ func compile(d *pipeline.Declaration, key, expression string, variables ...strin
 
 func (celGate) Signers() pipeline.Signers { return pipeline.Signers{} }
 
-// Need relies on an expression spelling out the variables that it uses.
-func (g celGate) Need(n *Needs) {
-	n.Objects = true
-	n.Changes = n.Changes || strings.Contains(g.expression, "diff") || strings.Contains(g.expression, "live")
-}
+func (g celGate) Need(n *Needs) { n.Seen.Add(g.program.Names) }
 
 func (g celGate) Judge(f Facts) GateResult {
 	ok, err := g.program.Eval(f.variables())
@@ -51,6 +47,13 @@ func (g celGate) Judge(f Facts) GateResult {
 	return pass("true: %s", plain(g.expression))
 }
 
+// Variables that it takes work to have.
+const (
+	varObjects     = "objects"
+	varLiveObjects = "liveObjects"
+	varDiff        = "diff"
+)
+
 // variables are what CEL expressions see of a promotion, and Rego in data.lockage.
 func (f Facts) variables() map[string]any {
 	var image Subject
@@ -58,17 +61,17 @@ func (f Facts) variables() map[string]any {
 		image = f.Images[0].Subject
 	}
 	return map[string]any{
-		"objects":     objects(f.Objects),
-		"liveObjects": objects(f.LiveObjects),
-		"release":     map[string]any{"id": f.Release, "commit": f.Commit},
-		"pipeline":    f.Pipeline,
-		"stage":       f.Stage,
+		varObjects:     objects(f.Objects),
+		varLiveObjects: objects(f.LiveObjects),
+		"release":      map[string]any{"id": f.Release, "commit": f.Commit},
+		"pipeline":     f.Pipeline,
+		"stage":        f.Stage,
 		"image": map[string]any{
 			"repository": image.Repository,
 			"digest":     image.Digest.String(),
 			"ref":        image.Repository + "@" + image.Digest.String(),
 		},
-		"diff": f.Diff,
+		varDiff: f.Diff,
 	}
 }
 

@@ -50,11 +50,24 @@ type Needs struct {
 	Artifacts  []string // stages with statements about the artifact of the same release there
 	Files      []string // paths that may exist
 	Policies   []string // arguments of rego gates whose policies are not loaded
-	Objects    bool     // of the candidate
-	Changes    bool     // objects that are live, and how the candidate's differ
+	Seen       Seen     // of objects
 	Source     bool     // who signed the locked commit
 	Reviewers  []string // users and teams of the forge whose approvals of the pull request are asked for
 	Review     bool     // approvals of the pull request
+}
+
+// Seen is what expressions and policies see of objects.
+type Seen struct {
+	Objects     bool // of the candidate
+	LiveObjects bool // of what is live
+	Diff        bool // how the candidate's differ from these
+}
+
+// Add adds what an expression, or policies, names of the variables that it may read.
+func (s *Seen) Add(names func(variable string) bool) {
+	s.Objects = s.Objects || names(varObjects)
+	s.LiveObjects = s.LiveObjects || names(varLiveObjects)
+	s.Diff = s.Diff || names(varDiff)
 }
 
 // NeedsOf is what gates need together: every list is sorted, and has nothing twice.
@@ -265,7 +278,7 @@ func (f Facts) judge(c Condition) GateResult {
 	r := c.Judge(f)
 	var needs Needs
 	c.Need(&needs)
-	if r.Result != Pass || !needs.Objects || f.Applied == nil {
+	if r.Result != Pass || needs.Seen == (Seen{}) || f.Applied == nil {
 		return r
 	}
 	f.Objects, f.LiveObjects, f.Diff = f.Applied.Objects, f.Applied.LiveObjects, f.Applied.Diff

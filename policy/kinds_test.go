@@ -251,7 +251,7 @@ func TestEveryKind(t *testing.T) {
 	}
 	needs := policy.Needs{
 		Images: []string{""}, Signatures: true, Spans: []string{"test"}, Health: []string{"test"},
-		Files: []string{"holidays.yaml", "merged/production/" + release + ".yaml"}, Objects: true, Changes: true, Source: true,
+		Files: []string{"holidays.yaml", "merged/production/" + release + ".yaml"}, Seen: policy.Seen{Objects: true}, Source: true,
 		Review: true, Reviewers: []string{"acme/platform-team", "lead-developer"},
 	}
 	if diff := cmp.Diff(needs, policy.NeedsOf(expanded.Gates)); diff != "" {

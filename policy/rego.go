@@ -49,10 +49,12 @@ func parseRego(argument string, d *pipeline.Declaration) pipeline.Condition {
 func (regoGate) Signers() pipeline.Signers { return pipeline.Signers{} }
 
 func (g regoGate) Need(n *Needs) {
+	n.Seen.Objects = true // as input
 	if g.policies == nil {
 		n.Policies = append(n.Policies, g.argument)
+		return
 	}
-	n.Objects, n.Changes = true, true
+	n.Seen.Add(g.policies.Names)
 }
 
 func (g regoGate) Judge(f Facts) GateResult {

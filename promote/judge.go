@@ -106,8 +106,8 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	request := evidence.Request{Candidate: j.examined.Manifest.Descriptor, Tree: j.examined.Tree}
 	current := s.state.Live
 	if current != nil {
-		if request.Live, err = s.live.Artifacts.ReadTree(ctx, current.To.Digest.String()); err != nil {
-			return fmt.Errorf("what is live: %w", err)
+		request.Live = func(ctx context.Context) (*oci.Tree, error) {
+			return s.live.Artifacts.ReadTree(ctx, current.To.Digest.String())
 		}
 	}
 	facts, err := r.facts(ctx, j.declared, j.lock, others, request)
@@ -150,7 +150,7 @@ func (r *run) lockedImages(s *stage, current *live.Promotion) []digest.Digest {
 // facts collects what gates need to know about a release in a declared stage, and adds it to the request.
 func (r *run) facts(ctx context.Context, declared pipeline.Expanded, f lock.File, others map[string]*otherStage, request evidence.Request) (policy.Facts, error) {
 	request.Declared, request.Lock, request.Files, request.Client, request.Now = declared, f.Lock, r.files, r.Client, r.Now()
-	request.Sources, request.Stages = r.Workspace.Repository, map[string]evidence.Stage{}
+	request.Sources, request.Stages, request.Run = r.Workspace.Repository, map[string]evidence.Stage{}, r.evidence
 	for name, e := range others {
 		request.Stages[name] = e.Stage
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/memo"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/evidence"
 )
 
 const (
@@ -34,6 +35,7 @@ type run struct {
 	forges   memo.Map[string, *forge.Repository] // by the URL of the remote
 	views    map[[2]string]*view                 // of all stages, by pipeline and name
 	releases memo.Map[string, *sequence[string]] // by lock directory, the newest first
+	evidence *evidence.Run
 
 	mu    sync.Mutex
 	stops []func() // end the reading of sequences
@@ -42,7 +44,7 @@ type run struct {
 // start reads the declarations, selects the stages, and does each. Stages of one level run concurrently, and one level
 // after the other, since what is promoted to one stage may be ready for the next.
 func start(ctx context.Context, o Options, do func(*run, context.Context, *stage) error) ([]Result, error) {
-	r := &run{Options: o}
+	r := &run{Options: o, evidence: evidence.NewRun()}
 	var pipelines []*pipeline.Pipeline
 	var err error
 	if r.policyRef, r.files, pipelines, err = o.Trusted(ctx, o.Stages); err != nil {

@@ -22,12 +22,15 @@ const (
 
 // Read decodes the objects in the files of a tree. The Source of each is its file. It reads files that end in .yaml, .yml
 // or .json, in all folders, except names that begin with a dot.
-func Read(tree fs.FS) ([]hydrate.Object, error) {
+func Read(tree fs.FS) ([]hydrate.Object, error) { return ReadBy(new(hydrate.Decoder), tree) }
+
+// ReadBy is [Read] by a decoder, which several trees share.
+func ReadBy(decoder *hydrate.Decoder, tree fs.FS) ([]hydrate.Object, error) {
 	manifests, err := documents(tree)
 	if err != nil {
 		return nil, err
 	}
-	return hydrate.Objects(manifests)
+	return decoder.Objects(manifests)
 }
 
 // SameFiles reports whether the files of two trees that Read reads have the same names and bytes.

@@ -1,4 +1,4 @@
-// Package memo makes each of several values once.
+// Package memo makes each of several values once, and keeps what was used lately.
 package memo
 
 import "sync"

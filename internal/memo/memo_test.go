@@ -2,6 +2,7 @@ package memo
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -40,5 +41,33 @@ func TestMap(t *testing.T) {
 	}
 	if calls != 2 {
 		t.Errorf("a failure is tried again: %d calls", calls)
+	}
+}
+
+func TestRecent(t *testing.T) {
+	t.Parallel()
+	r := Recent[int, string]{Limit: 80}
+	for i := range 9 {
+		r.Put(i, "first", 10)
+		if got := r.Put(i, "second", 10); got != "first" {
+			t.Errorf("%d was put twice: %s", i, got)
+		}
+		r.Get(0)
+	}
+	var left []int
+	for i := range 9 {
+		if _, ok := r.Get(i); ok {
+			left = append(left, i)
+		}
+	}
+	if !slices.Contains(left, 0) || !slices.Contains(left, 8) || slices.Contains(left, 1) || len(left) > 8 {
+		t.Errorf("left are %v", left)
+	}
+	r.Drop(0)
+	r.Put(10, "large", 11)
+	for _, key := range []int{0, 10} {
+		if got, ok := r.Get(key); ok {
+			t.Errorf("%d is still there: %s", key, got)
+		}
 	}
 }

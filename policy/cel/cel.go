@@ -14,12 +14,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/google/cel-go/cel"
 	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/ext"
 )
 
@@ -35,7 +37,11 @@ const (
 // Program is a compiled expression. It is safe for concurrent use.
 type Program struct {
 	program cel.Program
+	names   []string
 }
+
+// Names reports whether the expression may read a variable.
+func (p *Program) Names(variable string) bool { return slices.Contains(p.names, variable) }
 
 // Compile reads an expression over the named variables. The error says line and column of what is wrong with it.
 func Compile(expression string, variables ...string) (*Program, error) {
@@ -43,6 +49,7 @@ func Compile(expression string, variables ...string) (*Program, error) {
 		return nil, fmt.Errorf("the expression has %d bytes, at most %d are read", len(expression), MaxExpression)
 	}
 	options := []cel.EnvOption{
+		cel.CustomTypeAdapter(adapter{types.DefaultTypeAdapter}),
 		cel.OptionalTypes(),
 		cel.CrossTypeNumericComparisons(true),
 		cel.ParserRecursionLimit(maxDepth),
@@ -65,7 +72,8 @@ func Compile(expression string, variables ...string) (*Program, error) {
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("the expression gives a value of type %s, and must give true or false", t)
 	}
-	if found := celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.KindMatcher(celast.StructKind)); len(found) > 0 {
+	tree := celast.NavigateAST(ast.NativeRep())
+	if found := celast.MatchDescendants(tree, celast.KindMatcher(celast.StructKind)); len(found) > 0 {
 		return nil, errors.New("the expression makes a protocol buffer message: write a map")
 	}
 	program, err := env.Program(ast,
@@ -76,7 +84,11 @@ func Compile(expression string, variables ...string) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up CEL: %w", err)
 	}
-	return &Program{program: program}, nil
+	p := &Program{program: program}
+	for _, identifier := range celast.MatchDescendants(tree, celast.KindMatcher(celast.IdentKind)) {
+		p.names = append(p.names, identifier.AsIdent())
+	}
+	return p, nil
 }
 
 // problems writes what the compiler found in one line, each with its place in the expression. It leaves out the parser's list
@@ -91,13 +103,10 @@ func problems(issues *cel.Issues) error {
 	return errors.New(strings.Join(all, "; "))
 }
 
-// Eval evaluates the expression. Values are what encoding/json makes of JSON, and integers of Go.
+// Eval evaluates the expression. Values are what encoding/json makes of JSON, and integers of Go. Those that the expression does not
+// reach are not looked at.
 func (p *Program) Eval(variables map[string]any) (bool, error) {
-	activation := make(map[string]any, len(variables))
-	for name, value := range variables {
-		activation[name] = native(value)
-	}
-	value, _, err := p.program.Eval(activation)
+	value, _, err := p.program.Eval(variables)
 	if err != nil {
 		return false, errors.New(strings.Join(strings.Fields(err.Error()), " "))
 	}
@@ -108,39 +117,30 @@ func (p *Program) Eval(variables map[string]any) (bool, error) {
 	return bool(truth), nil
 }
 
-// native converts numbers to the types that CEL computes with, integers exactly.
-func native(value any) any {
+// adapter converts values to those that CEL computes with, one at a time as they are reached. Integers of JSON stay exact.
+type adapter struct{ types.Adapter }
+
+// NativeToValue implements [types.Adapter].
+func (a adapter) NativeToValue(value any) ref.Val {
 	switch v := value.(type) {
 	case map[string]any:
-		out := make(map[string]any, len(v))
-		for key, item := range v {
-			out[key] = native(item)
-		}
-		return out
+		return types.NewStringInterfaceMap(a, v)
 	case []any:
-		return natives(v)
+		return types.NewDynamicList(a, v)
 	case []map[string]any:
-		return natives(v)
+		return types.NewDynamicList(a, v)
 	case json.Number:
 		if i, err := v.Int64(); err == nil {
-			return i
+			return types.Int(i)
 		}
 		if u, err := strconv.ParseUint(v.String(), 10, 64); err == nil {
-			return u
+			return types.Uint(u)
 		}
 		f, err := v.Float64()
 		if err != nil {
-			return math.NaN()
+			f = math.NaN()
 		}
-		return f
+		return types.Double(f)
 	}
-	return value
-}
-
-func natives[T any](list []T) []any {
-	out := make([]any, len(list))
-	for i, item := range list {
-		out[i] = native(item)
-	}
-	return out
+	return a.Adapter.NativeToValue(value)
 }

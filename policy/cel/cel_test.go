@@ -67,6 +67,33 @@ func TestEval(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for expression, want := range map[string]string{
+		`o.kind == "diff" && o.list == []`:                "o",
+		`list.all(x, has(x.o)) && o["diff"] == 1`:         "o list",
+		`[list].map(x, {"a": x.filter(y, y == o)}) == []`: "o list",
+		`[1].exists(i, v, v == 1 && o.diff > 0)`:          "o",
+		`o.?diff.orValue(1) == 1`:                         "o",
+		`true`:                                            "",
+	} {
+		p, err := Compile(expression, "o", "list", "diff")
+		if err != nil {
+			t.Errorf("%s: %v", expression, err)
+			continue
+		}
+		var named []string
+		for _, name := range []string{"o", "list", "diff"} {
+			if p.Names(name) {
+				named = append(named, name)
+			}
+		}
+		if got := strings.Join(named, " "); got != want {
+			t.Errorf("%s: names %q, want %q", expression, got, want)
+		}
+	}
+}
+
 func TestCompileRefuses(t *testing.T) {
 	t.Parallel()
 	for expression, want := range map[string]string{

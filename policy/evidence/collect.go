@@ -86,9 +86,6 @@ func newCollector(r Request) (*collector, error) {
 	for name, keys := range all {
 		c.facts.Keys[name] = keys[0].Fingerprint()
 	}
-	if r.Live != nil && r.Tree != nil {
-		c.facts.Unchanged = r.Live.ContentDigest() == r.Tree.ContentDigest()
-	}
 	for _, name := range c.needs.Spans {
 		c.facts.Live[name] = r.Stages[name].Live
 	}
@@ -123,9 +120,6 @@ func (c *collector) tasks() []task {
 	}
 	if len(c.needs.Files) > 0 {
 		tasks = append(tasks, c.files)
-	}
-	if c.needs.Objects {
-		tasks = append(tasks, c.objects)
 	}
 	if c.needs.Source && c.Candidate.Digest != "" {
 		tasks = append(tasks, c.source)
@@ -283,7 +277,7 @@ func (c *collector) files(context.Context) error {
 }
 
 func (c *collector) policies(ctx context.Context, argument string) error {
-	policies, err := Policies(ctx, argument, c.Files, c.Client)
+	policies, err := c.Run.read(ctx, argument, c.Request)
 	unusable := errors.Is(err, rego.ErrUnusable)
 	if err != nil && !unusable {
 		return err
@@ -294,6 +288,21 @@ func (c *collector) policies(ctx context.Context, argument string) error {
 		c.facts.Unusable[argument] = err.Error()
 	} else {
 		c.facts.Policies[argument] = policies
+		c.needs.Seen.Add(policies.Names)
 	}
 	return nil
+}
+
+// read reads and compiles the policies of a rego gate, once. Others who want them wait.
+func (r *Run) read(ctx context.Context, argument string, from Request) (*rego.Policies, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if policies := r.policies[argument]; policies != nil {
+		return policies, nil
+	}
+	policies, err := Policies(ctx, argument, from.Files, from.Client)
+	if err == nil {
+		r.policies[argument] = policies
+	}
+	return policies, err
 }

@@ -2,7 +2,8 @@
 //
 //		gates of a stage, files of the policy ref, registries ──▶ Collect ──▶ policy.Facts
 //
-//	  - Only what the gates ask for is read, each thing once, several at a time.
+//	  - Only what the gates ask for is read, each thing once, several at a time. Expressions and policies say by the variables that
+//	    they name what they ask for.
 //	  - Statements in the facts are verified: signed by an identity that the pipeline declares at the policy ref, about exactly
 //	    that digest. Subject.Rejected has all others, with the reason.
 //	  - A failure to read is an error, never a fact. The absence of a statement or a file is a fact.
@@ -22,22 +23,28 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/rego"
 	"github.com/lockage/lockage/policy/verify"
 )
 
 const (
 	// concurrency bounds what is read at a time.
 	concurrency = 6
+
+	// maxKept bounds the decoded documents that a run keeps, in bytes as they are written.
+	maxKept = 32 << 20
 
 	// MaxHealthArtifacts bounds the artifacts of a soak's stage whose health attestations are read, the newest of them.
 	MaxHealthArtifacts = 32
@@ -49,12 +56,14 @@ type Request struct {
 	Lock      lock.Lock          // of the release
 	Candidate ocispec.Descriptor // of the artifact, in Declared.Repository
 	Tree      *oci.Tree          // the artifact's files
-	Live      *oci.Tree          // of what is live in the stage; nil where nothing is
 	Stages    map[string]Stage   // other stages, by name: those that [policy.Needs.Stages] names; one without history may be absent
 	Files     fs.FS              // of the GitOps repository at the policy ref
 	Client    *oci.Client
 	Sources   verify.Remotes // opens the source repository
 	Now       time.Time
+	// Live reads the files of what is live in the stage, where a gate asks for them; nil where nothing is.
+	Live func(context.Context) (*oci.Tree, error)
+	Run  *Run // nil for a collection by itself
 }
 
 // Stage is what is known of another stage, from verified records.
@@ -64,18 +73,39 @@ type Stage struct {
 	Live     []policy.Span     // oldest first
 }
 
+// Run is what the collections of one run share, which all read the same files of the GitOps repository.
+type Run struct {
+	// Decoder decodes objects. Those that several artifacts have are decoded once.
+	Decoder *hydrate.Decoder
+
+	mu       sync.Mutex
+	policies map[string]*rego.Policies
+}
+
+// NewRun begins a run.
+func NewRun() *Run {
+	return &Run{Decoder: hydrate.NewRecentDecoder(maxKept), policies: map[string]*rego.Policies{}}
+}
+
 // Collect reads what the declared gates ask for.
 func Collect(ctx context.Context, r Request) (policy.Facts, error) {
+	if r.Run == nil {
+		r.Run = NewRun()
+	}
 	c, err := newCollector(r)
 	if err != nil {
 		return policy.Facts{}, err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, tasks := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
 	for _, task := range c.tasks() {
-		group.Go(func() error { return task(ctx) })
+		group.Go(func() error { return task(tasks) })
 	}
-	if err := group.Wait(); err != nil {
+	err = group.Wait()
+	if err == nil {
+		err = c.objects(ctx) // which policies that were just read may name
+	}
+	if err != nil {
 		return policy.Facts{}, fmt.Errorf("evidence for %s/%s: %w", r.Declared.Pipeline, r.Declared.Stage, err)
 	}
 	return c.facts, nil

@@ -4,51 +4,50 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/diff"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 )
 
 // objects decodes the candidate and what is live, and compares them, as far as that is asked for.
-func (c *collector) objects(context.Context) error {
-	candidate, err := read(c.Tree)
-	if err != nil {
-		return fmt.Errorf("artifact %s: %w", c.Candidate.Digest, err)
+func (c *collector) objects(ctx context.Context) (err error) {
+	seen := c.needs.Seen
+	var candidate, live []hydrate.Object
+	if seen.Objects || seen.Diff {
+		if c.Tree == nil {
+			return fmt.Errorf("artifact %s: its files are not given", c.Candidate.Digest)
+		}
+		if candidate, err = diff.ReadBy(c.Run.Decoder, c.Tree); err != nil {
+			return fmt.Errorf("artifact %s: %w", c.Candidate.Digest, err)
+		}
 	}
-	var live []hydrate.Object
-	if c.needs.Changes && c.Live != nil {
-		if live, err = read(c.Live); err != nil {
+	if (seen.LiveObjects || seen.Diff) && c.Live != nil {
+		tree, err := c.Live(ctx)
+		if err == nil {
+			live, err = diff.ReadBy(c.Run.Decoder, tree)
+		}
+		if err != nil {
 			return fmt.Errorf("what is live: %w", err)
 		}
 	}
-	return addObjects(&c.facts, candidate, live, c.needs.Changes)
-}
-
-func read(tree *oci.Tree) ([]hydrate.Object, error) {
-	if tree == nil {
-		return nil, errors.New("its files are not given")
-	}
-	return diff.Read(tree)
+	return addObjects(&c.facts, candidate, live, seen)
 }
 
 // AddObjects adds to facts the objects of a candidate, those that are live, and how they differ.
 func AddObjects(f *policy.Facts, candidate, live []hydrate.Object) error {
-	return addObjects(f, candidate, live, true)
+	return addObjects(f, candidate, live, policy.Seen{Objects: true, LiveObjects: true, Diff: true})
 }
 
-func addObjects(f *policy.Facts, candidate, live []hydrate.Object, changes bool) (err error) {
-	see := func(candidate, live []hydrate.Object) (seen policy.Applied) {
-		seen.Objects = contents(candidate)
-		if changes && err == nil {
-			seen.LiveObjects = contents(live)
-			seen.Diff, err = compare(live, candidate)
+func addObjects(f *policy.Facts, candidate, live []hydrate.Object, seen policy.Seen) (err error) {
+	see := func(candidate, live []hydrate.Object) (a policy.Applied) {
+		a.Objects, a.LiveObjects = contents(candidate), contents(live)
+		if seen.Diff && err == nil {
+			a.Diff, err = compare(live, candidate)
 		}
-		return seen
+		return a
 	}
 	all := see(candidate, live)
 	f.Objects, f.LiveObjects, f.Diff = all.Objects, all.LiveObjects, all.Diff

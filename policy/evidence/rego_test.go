@@ -29,7 +29,7 @@ const (
 func TestRegoFolder(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.files["policy/"+release+"/deny.rego"] = &fstest.MapFile{Data: []byte("package main\ndeny contains \"no\" if false")}
+	s.files["policy/"+release+"/deny.rego"] = &fstest.MapFile{Data: []byte("package main\ndeny contains \"no\" if data.lockage.diff.counts.added > 2")}
 	facts := s.collect(s.request(s.push("manifests", "hello"), gate(t, "rego", "policy/{release}")))
 	if facts.Policies["policy/"+release] == nil || len(facts.Unusable) > 0 {
 		t.Errorf("policies are %v, unusable %v", facts.Policies, facts.Unusable)

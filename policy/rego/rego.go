@@ -8,6 +8,7 @@
 //   - input is one object at a time, as conftest reads a file of several documents; without any object the rules are
 //     asked once, without input. What is about all of them is in data.lockage, see [Input].
 //   - Data files (data.json, data.yaml, data.yml) are in data below the folder that they are in.
+//   - Of both, only what policies may read is converted: see [Policies.Names]. That makes no difference to what they give.
 //   - A policy sees nothing else, and gives the same answer each time: built-in functions that reach a network, the host, the
 //     clock or randomness do not exist, so that a policy that names one does not compile.
 //   - Evaluation ends, and how does not depend on the machine: [MaxSteps] bounds the expressions that are evaluated and the
@@ -71,12 +72,16 @@ type Report struct {
 	Warnings []Finding
 }
 
-// Policies are compiled modules with their data. They are safe for concurrent use.
+// Policies are compiled modules with their data, ready to be asked. They are safe for concurrent use.
 type Policies struct {
-	rules    []string
-	compiler *ast.Compiler
-	data     map[string]any
+	rules          []string
+	query          rego.PreparedEvalQuery
+	data           map[string]any // of the data files
+	input, lockage *reads
 }
+
+// Names reports whether the policies may read a name of [Input.Data].
+func (p *Policies) Names(name string) bool { return p.lockage.whole || p.lockage.below[name] != nil }
 
 // Compile compiles the bundle. Errors name modules by their path in a folder, "" for none. What cannot be used is [ErrUnusable].
 func (b *Bundle) Compile(folder string) (*Policies, error) {
@@ -123,12 +128,39 @@ func (b *Bundle) compile(folder string) (*Policies, error) {
 	if len(p.rules) == 0 {
 		return nil, fmt.Errorf("no rule deny, violation or warn in %d policy files: they would allow everything", len(b.Files))
 	}
-	p.compiler = ast.NewCompiler().WithCapabilities(capabilities).WithDefaultRegoVersion(ast.RegoV1)
-	p.compiler.Compile(modules)
-	if p.compiler.Failed() {
-		return nil, located(p.compiler.Errors)
+	compiler := ast.NewCompiler().WithCapabilities(capabilities).WithDefaultRegoVersion(ast.RegoV1)
+	compiler.Compile(modules)
+	if compiler.Failed() {
+		return nil, located(compiler.Errors)
 	}
-	return p, nil
+	p.input = document(compiler.Modules, ast.InputRootRef)
+	p.lockage = document(compiler.Modules, ast.DefaultRootRef.Append(ast.StringTerm(namespace)))
+	return p, p.prepare(compiler)
+}
+
+// prepare makes the query for all rules. Undefined rules are left out of a comprehension, where they would make the whole query
+// undefined.
+func (p *Policies) prepare(compiler *ast.Compiler) (err error) {
+	for key, value := range p.data {
+		if p.data[key], err = ast.InterfaceToValue(value); err != nil {
+			return oneLine(err)
+		}
+	}
+	var query []string
+	for _, rule := range p.rules {
+		query = append(query, fmt.Sprintf("[value | value := %s]", rule))
+	}
+	p.query, err = rego.New(
+		rego.Query("["+strings.Join(query, ", ")+"]"),
+		rego.Compiler(compiler),
+		rego.Store(store{inmem.New()}),
+		rego.StrictBuiltinErrors(true),
+		rego.SetRegoVersion(ast.RegoV1),
+	).PrepareForEval(context.Background())
+	if err != nil {
+		return oneLine(err)
+	}
+	return nil
 }
 
 // addData puts a data file below the folder that it is in, as OPA does.
@@ -203,31 +235,22 @@ func (p *Policies) Eval(in Input) (Report, error) { return p.eval(in, &steps{}) 
 
 func (p *Policies) eval(in Input, count *steps) (Report, error) {
 	ctx := context.Background()
-	data := maps.Clone(p.data)
-	data[namespace] = in.Data
-	// Undefined rules are left out of a comprehension, where they would make the whole query undefined.
-	var query []string
-	for _, rule := range p.rules {
-		query = append(query, fmt.Sprintf("[value | value := %s]", rule))
-	}
-	prepared, err := rego.New(
-		rego.Query("["+strings.Join(query, ", ")+"]"),
-		rego.Compiler(p.compiler),
-		rego.Store(inmem.NewFromObject(data)),
-		rego.StrictBuiltinErrors(true),
-		rego.SetRegoVersion(ast.RegoV1),
-	).PrepareForEval(ctx)
+	data, err := p.with(ctx, in.Data)
 	if err != nil {
 		return Report{}, oneLine(err)
 	}
 	a := answers{index: make(map[[2]string]*Finding)}
-	bound := rego.EvalExternalCancel(count)
+	options := []rego.EvalOption{rego.EvalExternalCancel(count), rego.EvalTransaction(data)}
 	if len(in.Objects) == 0 {
-		err = p.ask(ctx, prepared, &a, -1, bound)
+		err = p.ask(ctx, &a, -1, options...)
 	}
 	for i, object := range in.Objects {
+		var input ast.Value
 		if err == nil {
-			err = p.ask(ctx, prepared, &a, i, bound, rego.EvalInput(object))
+			input, err = p.input.of(object)
+		}
+		if err == nil {
+			err = p.ask(ctx, &a, i, append(options, rego.EvalParsedInput(input))...)
 		}
 	}
 	if err != nil {
@@ -236,8 +259,8 @@ func (p *Policies) eval(in Input, count *steps) (Report, error) {
 	return a.report(p.rules), nil
 }
 
-func (p *Policies) ask(ctx context.Context, query rego.PreparedEvalQuery, a *answers, object int, options ...rego.EvalOption) error {
-	results, err := query.Eval(ctx, options...)
+func (p *Policies) ask(ctx context.Context, a *answers, object int, options ...rego.EvalOption) error {
+	results, err := p.query.Eval(ctx, options...)
 	if topdown.IsCancel(err) {
 		return fmt.Errorf("the evaluation takes more than %d steps", MaxSteps)
 	}
