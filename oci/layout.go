@@ -116,6 +116,11 @@ func (l *layout) push(ctx context.Context, manifests []packed, tags []string) er
 }
 
 func (l *layout) attach(ctx context.Context, _ ocispec.Descriptor, _ bool, referrers []packed) error {
+	for _, p := range referrers {
+		if err := pushEmpty(ctx, l, p); err != nil {
+			return err
+		}
+	}
 	return l.push(ctx, referrers, nil)
 }
 

@@ -96,7 +96,13 @@ func tooMany(referrers int) error {
 // one subject at a time.
 func (r *remoteRepository) attach(ctx context.Context, subject ocispec.Descriptor, alone bool, referrers []packed) error {
 	for _, p := range referrers {
-		if err := r.pushManifest(ctx, p.desc, p.manifest); err != nil {
+		err := r.pushManifest(ctx, p.desc, p.manifest)
+		if status := statusOf(err); !alone && status >= http.StatusBadRequest && status < http.StatusInternalServerError {
+			if err = pushEmpty(ctx, r, p); err == nil {
+				err = r.pushManifest(ctx, p.desc, p.manifest)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -113,6 +119,16 @@ func (r *remoteRepository) attach(ctx context.Context, subject ocispec.Descripto
 	return explain(r.pushIndex(ctx, index, FallbackTag(subject.Digest)), "push referrers index of", r.thing(subject), r.host)
 }
 
+// pushEmpty stores the empty blob that a referrer names, if it does.
+func pushEmpty(ctx context.Context, b backend, p packed) error {
+	for _, blob := range p.blobs {
+		if d := blob.Descriptor(); d.MediaType == ocispec.MediaTypeEmptyJSON {
+			return b.pushBlob(ctx, d, blob.Data)
+		}
+	}
+	return nil
+}
+
 func (r *remoteRepository) thing(subject ocispec.Descriptor) string {
 	return r.repo.Reference.String() + "@" + subject.Digest.String()
 }
@@ -123,32 +139,11 @@ func (r *remoteRepository) thing(subject ocispec.Descriptor) string {
 func (r *remoteRepository) list(ctx context.Context, subject ocispec.Descriptor, referrers []packed) error {
 	thing, wait := r.thing(subject), indexWait
 	for attempt := range listAttempts {
-		var all []ocispec.Descriptor
-		api := false
-		if attempt > 0 || !r.fallback.Load() { // the index is read to be written
-			var err error
-			if all, api, err = r.findReferrers(ctx, subject, ""); err != nil {
-				return explain(err, "list referrers of", thing, r.host)
-			}
+		took, listed, err := r.listOnce(ctx, subject, referrers, attempt == 0)
+		if err != nil || listed {
+			return explain(err, "list referrers of", thing, r.host)
 		}
-		missing := slices.DeleteFunc(slices.Clone(referrers), func(p packed) bool { return contains(all, p.desc) })
-		switch {
-		case len(missing) == 0:
-			return nil
-		case api && attempt == 0: // wait
-		case api:
-			for _, p := range missing {
-				if err := r.pushManifest(ctx, p.desc, p.manifest); err != nil {
-					return explain(err, "push again", thing, r.host)
-				}
-			}
-		default:
-			took, err := r.addToIndex(ctx, subject, missing)
-			if err != nil {
-				return explain(err, "push referrers index of", thing, r.host)
-			}
-			wait = max(wait, indexFactor*took)
-		}
+		wait = max(wait, indexFactor*took)
 		// The jitter separates writers that collided once.
 		if err := retry.Sleep(ctx, time.Duration(float64(wait)*(1+r.client.jitter()))); err != nil {
 			return err
@@ -162,28 +157,45 @@ func contains(list []ocispec.Descriptor, d ocispec.Descriptor) bool {
 	return slices.ContainsFunc(list, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest })
 }
 
-// addToIndex adds referrers to the fallback index and returns how long others could have read that in between.
-func (r *remoteRepository) addToIndex(ctx context.Context, subject ocispec.Descriptor, referrers []packed) (time.Duration, error) {
+// listOnce reports whether all referrers are listed. If not, it puts that right, unless the registry was not asked before and does that by
+// itself, and returns how long others could have read the index in between.
+func (r *remoteRepository) listOnce(ctx context.Context, subject ocispec.Descriptor, referrers []packed, first bool) (time.Duration, bool, error) {
 	defer r.lockIndex(subject.Digest)()
 	start := time.Now()
-	_, index, err := r.readIndex(ctx, subject.Digest)
+	index := emptyIndex()
+	api := false
+	var err error
+	if !r.fallback.Load() {
+		index.Manifests, api, err = r.findReferrers(ctx, subject, "")
+	}
+	if err == nil && !api && len(index.Manifests) == 0 { // the tag may name no index
+		_, index, err = r.readIndex(ctx, subject.Digest)
+	}
 	if err != nil && !errors.Is(err, errdef.ErrNotFound) {
-		return 0, err
+		return 0, false, err
 	}
-	before := len(index.Manifests)
-	for _, p := range referrers {
-		if !contains(index.Manifests, p.desc) {
-			index.Manifests = append(index.Manifests, p.desc)
+	missing := slices.DeleteFunc(slices.Clone(referrers), func(p packed) bool { return contains(index.Manifests, p.desc) })
+	switch {
+	case len(missing) == 0:
+		return 0, true, nil
+	case api && first:
+		return 0, false, nil
+	case api:
+		for _, p := range missing {
+			if err := r.pushManifest(ctx, p.desc, p.manifest); err != nil {
+				return 0, false, err
+			}
 		}
+		return 0, false, nil
 	}
-	if len(index.Manifests) == before {
-		return time.Since(start), nil
+	for _, p := range missing {
+		index.Manifests = append(index.Manifests, p.desc)
 	}
 	// The replaced index stays untagged: registries may refuse deletes, and another writer may be reading it.
 	if err = tooMany(len(index.Manifests)); err == nil {
 		err = r.pushIndex(ctx, index, FallbackTag(subject.Digest))
 	}
-	return time.Since(start), err
+	return time.Since(start), false, err
 }
 
 // errNoIndex is returned if the fallback tag names something else: some registries take it for the subject's digest.

@@ -37,7 +37,7 @@ type backend interface {
 	// referrers lists at most MaxReferrers, none if subject is missing. It may leave out those of another type.
 	referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error)
 	// attach stores the manifests of referrers and makes them appear among those of subject. Alone says that nobody else writes to
-	// that list, and that it is empty; without it, they stay there although others write.
+	// that list, and that it is empty; without it, they stay there although others write, and their empty blob may not be there.
 	attach(ctx context.Context, subject ocispec.Descriptor, alone bool, referrers []packed) error
 	// deleteManifest deletes a manifest by its digest, and with it all of its tags.
 	deleteManifest(ctx context.Context, d digest.Digest) error
@@ -293,7 +293,12 @@ func (r *Repository) attach(ctx context.Context, subject ocispec.Descriptor, alo
 		if all[i], err = referrer.pack(subject); err != nil {
 			return err
 		}
-		blobs = append(blobs, all[i].blobs...)
+		for _, b := range all[i].blobs {
+			// What is attached already has the same configuration.
+			if alone || b.MediaType != ocispec.MediaTypeEmptyJSON {
+				blobs = append(blobs, b)
+			}
+		}
 	}
 	if err := r.PushBlobs(ctx, blobs...); err != nil {
 		return err

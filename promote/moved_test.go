@@ -61,7 +61,7 @@ func TestCandidateMoved(t *testing.T) {
 			if resolved {
 				after++
 			}
-			resolved = resolved || strings.HasPrefix(request, "registry "+http.MethodHead) && strings.HasSuffix(request, candidate)
+			resolved = resolved || strings.HasPrefix(request, "registry "+http.MethodGet) && strings.HasSuffix(request, candidate)
 			return after == at
 		}
 		s.faults.before(func(request string) {

@@ -111,14 +111,14 @@ func (v *view) changed() {
 // visits returns the promotions of a stage, the newest first. A broken record is an error before the first of them: a caller that
 // reads the newest alone has to know.
 func (r *run) visits(ctx context.Context, v *view) iter.Seq2[visit, error] {
-	_, err := v.read(ctx)
+	state, err := v.read(ctx)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
 		return func(yield func(visit, error) bool) { yield(visit{}, err) }
 	}
 	if v.promotions == nil {
-		v.promotions = sequenceOf(r, visits(live.History(ctx, v.live)))
+		v.promotions = sequenceOf(r, visits(live.HistorySince(ctx, v.live, &state)))
 	}
 	return v.promotions.first(maxLookback)
 }

@@ -129,6 +129,19 @@ func AttachFirst(ctx context.Context, store FirstStore, f First) error {
 	return nil
 }
 
+// Referrers returns the digests of the referrers that statements about an artifact are attached as. Those about something else have none.
+func Referrers(artifact ocispec.Descriptor, bundles []Bundle) []digest.Digest {
+	var digests []digest.Digest
+	for _, b := range bundles {
+		if referrer, err := b.asReferrer(artifact.Digest); err == nil {
+			if desc, err := referrer.Descriptor(artifact); err == nil {
+				digests = append(digests, desc.Digest)
+			}
+		}
+	}
+	return digests
+}
+
 func asReferrers(artifact digest.Digest, bundles []Bundle) (referrers []oci.Referrer, err error) {
 	referrers = make([]oci.Referrer, len(bundles))
 	for i, b := range bundles {

@@ -85,7 +85,7 @@ func (r Request) Candidate(ctx context.Context) (*ledger.Entry, policy.Check, er
 	}
 	var named digest.Digest
 	if err == nil {
-		named, err = r.Repository.Lookup(ctx, r.Reference)
+		named, err = r.named(ctx)
 	}
 	switch {
 	case err != nil:
@@ -112,6 +112,14 @@ func (r Request) Candidate(ctx context.Context) (*ledger.Entry, policy.Check, er
 			e.Digest, where, tag, named)
 	}
 	return &e, check, err
+}
+
+// named returns what the candidate's tag names; "" for nothing. It reads that manifest, which is wanted next if the tag agrees.
+func (r Request) named(ctx context.Context) (digest.Digest, error) {
+	if desc, _, err := r.Repository.Manifest(ctx, r.Reference); err == nil {
+		return desc.Digest, nil
+	}
+	return r.Repository.Lookup(ctx, r.Reference)
 }
 
 // Found returns the ledger's entry that a request for a candidate asks for, which is not proven, wherever the candidate's tag

@@ -15,6 +15,11 @@ import (
 // History yields all promotions of a stage, the newest first, each verified before it is yielded. An error is yielded last;
 // it is ErrBroken if the registry has a promotion that the live ref lacks, see [Read].
 func History(ctx context.Context, s Stage) iter.Seq2[Promotion, error] {
+	return HistorySince(ctx, s, nil)
+}
+
+// HistorySince is [History] of a stage whose state [Read] has read: it asks the registry again only if the live ref has moved since.
+func HistorySince(ctx context.Context, s Stage, read *State) iter.Seq2[Promotion, error] {
 	return func(yield func(Promotion, error) bool) {
 		more := true
 		state, err := s.walk(ctx, func(p Promotion) bool {
@@ -24,7 +29,7 @@ func History(ctx context.Context, s Stage) iter.Seq2[Promotion, error] {
 		if !more {
 			return
 		}
-		if err == nil {
+		if err == nil && (read == nil || state.Head != read.Head) {
 			err = s.Witness(ctx, &state)
 		}
 		if err != nil {

@@ -166,12 +166,12 @@ func (s Stage) Witness(ctx context.Context, state *State) error {
 		}
 	}
 	for attempt := 1; ; attempt++ {
-		tag, err := s.Artifacts.Lookup(ctx, s.Stage)
-		if err != nil {
+		tagged, err := s.Artifacts.Resolve(ctx, s.Stage)
+		if err != nil && !errors.Is(err, oci.ErrNotFound) {
 			return err
 		}
-		state.Tag = tag
-		if err = s.witness(ctx, *state); err == nil || !errors.Is(err, ErrBroken) || attempt == maxReads {
+		state.Tag = tagged.Digest
+		if err = s.witness(ctx, *state, tagged); err == nil || !errors.Is(err, ErrBroken) || attempt == maxReads {
 			return err
 		}
 		again, rerr := ReadGit(ctx, s)

@@ -30,16 +30,19 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 // witness returns ErrBroken if the registry has a record that comes after the newest promotion on the live ref: on the
 // artifact that the stage's tag names, or on the one that is live. Records are attached after their commit is pushed, so
 // that the live ref was set back, or this is not the repository that has it.
-func (s Stage) witness(ctx context.Context, state State) error {
-	sequence, newest, artifacts := 0, digest.Digest(""), []digest.Digest{state.Tag}
+func (s Stage) witness(ctx context.Context, state State, tagged ocispec.Descriptor) error {
+	sequence, newest, artifacts := 0, digest.Digest(""), []ocispec.Descriptor{tagged}
 	last := state.Newest()
+	var known []sign.Bundle
 	if last != nil {
-		sequence, newest = last.Sequence, last.Record
-		artifacts = append(artifacts, last.To.Digest)
+		sequence, newest, known = last.Sequence, last.Record, last.Statements.Bundles
+		if last.To.Digest != tagged.Digest {
+			artifacts = append(artifacts, manifest(last.To.Digest))
+		}
 	}
-	slices.Sort(artifacts)
-	for _, artifact := range slices.Compact(artifacts) {
-		bundles, err := s.attached(ctx, artifact)
+	for _, subject := range artifacts {
+		artifact := subject.Digest
+		bundles, err := s.attached(ctx, subject, known...)
 		if err != nil {
 			return err
 		}
@@ -75,18 +78,24 @@ func (s Stage) carriedOn(last Promotion, bundles []sign.Bundle) bool {
 	})
 }
 
-// attached reads the records that are attached to an artifact; none for "".
-func (s Stage) attached(ctx context.Context, artifact digest.Digest) ([]sign.Bundle, error) {
-	if artifact == "" {
+// manifest describes an artifact by its digest alone.
+func manifest(artifact digest.Digest) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}
+}
+
+// attached reads the records that are attached to an artifact, but for known statements; none for "".
+func (s Stage) attached(ctx context.Context, artifact ocispec.Descriptor, known ...sign.Bundle) ([]sign.Bundle, error) {
+	if artifact.Digest == "" {
 		return nil, nil
 	}
-	all, err := s.Artifacts.Referrers(ctx, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}, "")
+	all, err := s.Artifacts.Referrers(ctx, artifact, "")
 	if err != nil {
-		return nil, fmt.Errorf("list the records of %s: %w", artifact, err)
+		return nil, fmt.Errorf("list the records of %s: %w", artifact.Digest, err)
 	}
+	read := sign.Referrers(artifact, known)
 	// Anybody who could change the annotation could as well remove the record.
-	return sign.Read(ctx, s.Artifacts, artifact, slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
+	return sign.Read(ctx, s.Artifacts, artifact.Digest, slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
 		kind, ok := d.Annotations[sign.AnnotationPredicateType]
-		return ok && kind != predicate.TypePromotion
+		return ok && kind != predicate.TypePromotion || slices.Contains(read, d.Digest)
 	}), s.Promoter.Fingerprints()...)
 }
