@@ -92,7 +92,7 @@ fleet: build ## measure thirty stages of the chart in CHART=DIR (with VALUES=FIL
 
 COMPARE ?= -stages 3,30
 .PHONY: bench-compare
-bench-compare: build ## measure a release beside a shell pipeline of upstream's programs, also with the chart in CHART=DIR; COMPARE='-stages 300 -runs 3'
+bench-compare: build ## measure a release beside a shell pipeline of upstream's programs, also with the chart in CHART=DIR; COMPARE='-stages 300 -runs 3 -source 1024'
 	tools=$$(internal/e2e/tools.sh $(JUDGES) conftest oras) && $(E2E) LOCKAGE_COMPARE=1 LOCKAGE_CHART=$(CHART) LOCKAGE_VALUES=$(VALUES) LOCKAGE_SECRETS=$(SECRETS) \
 		go test -count=1 -timeout 12h -v -run TestCompare ./internal/e2e -args $(COMPARE)
 

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -24,12 +25,13 @@ import (
 
 var compare = struct {
 	stages, registries, report *string
-	runs                       *int
+	runs, source               *int
 }{
 	flag.String("stages", "3,30", "compare: numbers of stages"),
 	flag.String("registries", "distribution,olareg", "compare: registries, each a process of its own"),
 	flag.String("report", "", "compare: the folder of performance.md, whose table and plots are written anew"),
 	flag.Int("runs", 5, "compare: measured runs of each program"),
+	flag.Int("source", 0, "compare: size of what the source repository has beside the chart, in MB"),
 }
 
 // contenders make a release of all stages, each in its way. They run by turns, the first of each being the one that others are
@@ -68,6 +70,9 @@ func TestCompare(t *testing.T) {
 					t.Fatal(err)
 				}
 				c := comparison{registry: kind, chart: chart.name, stages: n}
+				if *compare.source > 0 {
+					c.chart += fmt.Sprintf(", source of %d MB", *compare.source)
+				}
 				c.measure(t, bin, chart.files)
 				t.Log("\n" + c.String())
 				results = append(results, c)
@@ -104,13 +109,14 @@ func (c *comparison) measure(t *testing.T, bin string, chart fs.FS) {
 	host, pid := serveRegistry(t, bin, c.registry)
 	counted := testworld.Serve(t, httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host}))
 	c.took = make([]taken, len(contenders))
+	source := newSource(t, chart, *compare.source)
 	for run := range 1 + *compare.runs {
 		for i, contender := range contenders {
 			took := &c.took[i]
 			took.contender = contender
 			name := fmt.Sprintf("run%d-%d", run, i)
 			if run == 0 { // what is counted takes time
-				cycle := newCycle(t, bin, chart, counted.Host+"/"+name, c.stages, contender)
+				cycle := newCycle(t, bin, source, counted.Host+"/"+name, c.stages, contender)
 				counted.Forget()
 				_, before := testworld.Measure(t, cycle.command("hydrate"))
 				hydrated := len(counted.Requests(""))
@@ -121,7 +127,7 @@ func (c *comparison) measure(t *testing.T, bin string, chart fs.FS) {
 				cycle.check()
 				continue
 			}
-			cycle := newCycle(t, bin, chart, host+"/"+name, c.stages, contender)
+			cycle := newCycle(t, bin, source, host+"/"+name, c.stages, contender)
 			before := processorTime(t, pid)
 			took.hydrate = append(took.hydrate, timed(t, cycle.command("hydrate")))
 			took.promote = append(took.promote, timed(t, cycle.command("promote")))
@@ -192,31 +198,57 @@ type cycle struct {
 	contender
 }
 
-func newCycle(t *testing.T, bin string, chart fs.FS, prefix string, stages int, by contender) *cycle {
+func newCycle(t *testing.T, bin string, source source, prefix string, stages int, by contender) *cycle {
 	t.Helper()
-	c := &cycle{t: t, dir: t.TempDir(), bin: bin, prefix: prefix, contender: by}
+	c := &cycle{t: t, dir: t.TempDir(), bin: bin, prefix: prefix, commit: source.commit, contender: by}
 	for i := range stages {
 		c.stages = append(c.stages, fmt.Sprintf("s%03d", i+1))
 	}
-	if err := os.CopyFS(filepath.Join(c.dir, "checkout", "chart"), chart); err != nil {
+	if err := os.Symlink(source.bare, filepath.Join(c.dir, "source.git")); err != nil {
 		t.Fatal(err)
 	}
-	c.commit = c.repository("checkout", "source.git")
 	c.gitops()
-	c.repository("gitops-checkout", "gitops.git")
+	repository(t, c.dir, "gitops-checkout", "gitops.git")
 	testworld.Git(t, filepath.Join(c.dir, "gitops-checkout"), "remote", "add", "origin", filepath.Join(c.dir, "gitops.git"))
 	return c
 }
 
+// source is the repository of a chart, which nobody changes.
+type source struct {
+	bare   string
+	commit string // that is locked
+}
+
+// newSource makes a source repository with some megabytes of random bytes beside the chart.
+func newSource(t *testing.T, chart fs.FS, megabytes int) source {
+	t.Helper()
+	dir := t.TempDir()
+	checkout := filepath.Join(dir, "checkout")
+	if err := os.CopyFS(filepath.Join(checkout, "chart"), chart); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.NewChaCha8([32]byte{})
+	data := make([]byte, 1<<20)
+	for i := range megabytes {
+		_, _ = random.Read(data) // never fails
+		testworld.Write(t, checkout, map[string]string{fmt.Sprintf("assets/%d/%d", i%16, i): string(data)})
+	}
+	s := source{filepath.Join(dir, "source.git"), repository(t, dir, "checkout", "source.git")}
+	if err := os.RemoveAll(checkout); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // repository commits a folder and makes a bare repository of it; it returns the commit.
-func (c *cycle) repository(dir, bare string) string {
-	c.t.Helper()
-	folder := filepath.Join(c.dir, dir)
-	testworld.Git(c.t, folder, "init", "-q")
-	testworld.Git(c.t, folder, "add", "-A", "-f")
-	commit := testworld.Commit(c.t, folder, "first")
-	testworld.Git(c.t, c.dir, "clone", "-q", "--bare", folder, bare)
-	testworld.Serveable(c.t, filepath.Join(c.dir, bare))
+func repository(t *testing.T, dir, checkout, bare string) string {
+	t.Helper()
+	folder := filepath.Join(dir, checkout)
+	testworld.Git(t, folder, "init", "-q")
+	testworld.Git(t, folder, "add", "-A", "-f")
+	commit := testworld.Commit(t, folder, "first")
+	testworld.Git(t, dir, "clone", "-q", "--bare", folder, bare)
+	testworld.Serveable(t, filepath.Join(dir, bare))
 	return string(commit)
 }
 

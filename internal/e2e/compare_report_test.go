@@ -84,7 +84,7 @@ func report(t *testing.T, dir string, results []comparison) {
 	}
 	write(t, file, before+begin+table+end+after)
 	for chart, shown := range plots {
-		if err := os.WriteFile(filepath.Join(dir, "compare-"+chart+".svg"), []byte(plot(chart, shown)), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "compare-"+strings.ReplaceAll(strings.ReplaceAll(chart, ", ", "-"), " ", "-")+".svg"), []byte(plot(chart, shown)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
