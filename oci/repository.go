@@ -294,7 +294,7 @@ func (r *Repository) attach(ctx context.Context, subject ocispec.Descriptor, alo
 			return err
 		}
 		for _, b := range all[i].blobs {
-			// What is attached already has the same configuration.
+			// The statements of hydration name the same empty blob: it is sent if the registry refuses what names it.
 			if alone || b.MediaType != ocispec.MediaTypeEmptyJSON {
 				blobs = append(blobs, b)
 			}

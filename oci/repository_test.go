@@ -225,6 +225,9 @@ func TestAttach(t *testing.T) {
 			if err != nil || string(data) != d.Annotations["proof"] || d.ArtifactType != testType {
 				t.Errorf("%+v has %q, %v", d, data, err)
 			}
+			if _, err := open().Blob(ctx, m.Config); err != nil {
+				t.Errorf("the empty blob: %v", err)
+			}
 			if m.Subject.Digest != a.Descriptor.Digest || m.Config.MediaType != ocispec.MediaTypeEmptyJSON || m.ArtifactType != testType {
 				t.Errorf("manifest %s", raw)
 			}

@@ -16,6 +16,7 @@
 //   - A [Draft] replaces folders of a commit; everything else stays byte for byte. [Remote.Push] moves several branches at
 //     once, all or none, if they are still the bases of their drafts; else it returns [ErrStale].
 //   - A push to a repository on this machine goes through git receive-pack: its hooks run and its configuration holds.
+//   - Pushes of one branch each that wait for another one go together, and each is done or refused by itself.
 //   - Errors of a push quote the server's response on one printable line.
 //   - Errors, warnings and the cache contain no secrets.
 //

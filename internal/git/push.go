@@ -109,6 +109,7 @@ func (r *Remote) send(ctx context.Context, updates []Update, atomic bool) (*pack
 	})
 }
 
+// pushAll moves all branches or none.
 func (r *Remote) pushAll(ctx context.Context, updates ...Update) error {
 	report, output, err := r.send(ctx, updates, true)
 	if err == nil {
