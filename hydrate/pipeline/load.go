@@ -15,8 +15,8 @@ import (
 
 // Bounds on what one Load reads.
 const (
-	MaxFiles  = 1000 // pipeline files
-	MaxStages = 200  // of one pipeline
+	MaxFiles  = 10_000 // pipeline files
+	MaxStages = 1000   // of one pipeline
 )
 
 // Load reads pipeline files from the GitOps repository and checks them, each by itself and all against each other. Gates
