@@ -70,18 +70,20 @@ func (r *Remote) FetchTrees(ctx context.Context, generations int, commits ...Has
 }
 
 // absent returns the ids of objects that are not on disk, each once. It leaves out "".
-func (c commits) absent(ctx context.Context, ids []Hash) []plumbing.Hash {
+func (c *commits) absent(ctx context.Context, ids []Hash) []plumbing.Hash {
 	var absent []plumbing.Hash
+	seen := map[Hash]bool{"": true}
 	for _, h := range ids {
-		if id := h.id(); h != "" && !c.from.has(ctx, id) && !slices.Contains(absent, id) {
-			absent = append(absent, id)
+		if !seen[h] && !c.from.has(ctx, h.id()) {
+			absent = append(absent, h.id())
 		}
+		seen[h] = true
 	}
 	return absent
 }
 
 // FetchFiles fetches absent files by their ids, in one round trip.
-func (c commits) FetchFiles(ctx context.Context, ids ...Hash) error {
+func (c *commits) FetchFiles(ctx context.Context, ids ...Hash) error {
 	absent := c.absent(ctx, ids)
 	if len(absent) == 0 {
 		return nil

@@ -12,7 +12,7 @@ import (
 
 // IsAncestor reports whether ancestor is descendant or an ancestor of it. It fetches absent commits, alone and each once:
 // some generations at first, then the whole history.
-func (c commits) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
+func (c *commits) IsAncestor(ctx context.Context, ancestor, descendant Hash) (bool, error) {
 	if _, err := c.Commit(ctx, descendant); err != nil {
 		return false, err
 	}
@@ -85,7 +85,7 @@ func walk(ctx context.Context, from objects, ancestor, descendant plumbing.Hash)
 
 // Log visits a commit and its ancestors along first parents, newest first, until visit returns false or history ends. It
 // fetches commits alone: some generations at first, then all the others.
-func (c commits) Log(ctx context.Context, from Hash, visit func(Commit) (bool, error)) error {
+func (c *commits) Log(ctx context.Context, from Hash, visit func(Commit) (bool, error)) error {
 	shape := shapeRecent
 	for h := from; h != ""; {
 		if err := ctx.Err(); err != nil {
@@ -108,31 +108,75 @@ func (c commits) Log(ctx context.Context, from Hash, visit func(Commit) (bool, e
 	return nil
 }
 
-// PathIDs returns the ids of the file or folder at a path in each of several commits, "" if it does not exist. It fetches
-// the folders on the path, those of all commits in one round trip a level, and follows no links.
-func (c commits) PathIDs(ctx context.Context, name string, all ...Commit) ([]Hash, error) {
-	at := make([]Hash, len(all))
-	for i, commit := range all {
-		at[i] = commit.Tree
+// PathIDs returns the ids of the file or folder at a path in each of several commits, "" if it does not exist, as
+// [Repository.PathsIDs] does.
+func (c *commits) PathIDs(ctx context.Context, name string, all ...Commit) ([]Hash, error) {
+	ids, err := c.PathsIDs(ctx, []string{name}, all...)
+	if err != nil {
+		return nil, err
 	}
-	parts := splitPath(name)
-	for p, part := range parts {
-		if err := c.FetchFiles(ctx, at...); err != nil {
-			return nil, err
+	return ids[0], nil
+}
+
+// PathsIDs returns, for each of several paths, the ids of the file or folder there in each of several commits, "" if it does not
+// exist. It fetches the folders on the paths, those of all in one round trip a level, reads each once, and follows no links.
+func (c *commits) PathsIDs(ctx context.Context, names []string, all ...Commit) ([][]Hash, error) {
+	at, parts, levels := make([][]Hash, len(names)), make([][]string, len(names)), 0
+	for n, name := range names {
+		for _, commit := range all {
+			at[n] = append(at[n], commit.Tree)
 		}
-		for i, h := range at {
-			if h == "" {
-				continue
-			}
-			entries, _, err := c.entries(ctx, h) // none if it is not a folder
-			if err != nil {
-				return nil, fmt.Errorf("commit %s: %w", all[i].Hash, err)
-			}
-			at[i] = ""
-			if j := indexOf(entries, part); j >= 0 && (entries[j].mode == filemode.Dir || p == len(parts)-1) {
-				at[i] = hashOf(entries[j].id)
-			}
+		parts[n] = splitPath(name)
+		levels = max(levels, len(parts[n]))
+	}
+	for level := range levels {
+		if err := c.descend(ctx, level, parts, at); err != nil {
+			return nil, err
 		}
 	}
 	return at, nil
+}
+
+// descend replaces ids of folders by those of what the next parts of the paths name in them.
+func (c *commits) descend(ctx context.Context, level int, parts [][]string, at [][]Hash) error {
+	var folders []Hash
+	below := map[Hash]map[string][]*Hash{} // of each folder, what is looked for in it
+	for n := range at {
+		if level >= len(parts[n]) {
+			continue
+		}
+		for i, folder := range at[n] {
+			if folder == "" {
+				continue
+			}
+			if below[folder] == nil {
+				folders, below[folder] = append(folders, folder), map[string][]*Hash{}
+			}
+			part := parts[n][level]
+			if level < len(parts[n])-1 {
+				part += "/"
+			}
+			below[folder][part] = append(below[folder][part], &at[n][i])
+			at[n][i] = ""
+		}
+	}
+	if err := c.FetchFiles(ctx, folders...); err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		entries, _, err := c.entries(ctx, folder) // none if it is not a folder
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			found := below[folder][e.name]
+			if e.mode == filemode.Dir {
+				found = append(found, below[folder][e.name+"/"]...)
+			}
+			for _, id := range found {
+				*id = hashOf(e.id)
+			}
+		}
+	}
+	return nil
 }

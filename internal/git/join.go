@@ -6,70 +6,71 @@ import (
 	"sync"
 )
 
-// maxJoined bounds how many pushes go together.
-const maxJoined = 64
-
-// joint lets pushes of one branch each go together that wait while another one is under way: a server takes about as long for many
-// branches as for one.
-type joint struct {
-	turn chan struct{} // has an element while somebody pushes
+// joint lets requests go together that wait while another one is under way: a server takes about as long for many as for one, and
+// what waits for others costs no round trip of its own.
+type joint[T any] struct {
+	fits func(batch []T, other T) bool // whether another request can go with these
+	turn chan struct{}                 // has an element while a request is under way
 
 	mu      sync.Mutex
-	waiting []*joined
+	waiting []*joined[T]
 }
 
-// joined is a push that waits. Done says that another one took it along; it changes while somebody has the turn.
-type joined struct {
-	Update
+func newJoint[T any](fits func(batch []T, other T) bool) joint[T] {
+	return joint[T]{fits: fits, turn: make(chan struct{}, 1)}
+}
+
+// joined is a request that waits. Done says that another one took it along; it changes while somebody has the turn.
+type joined[T any] struct {
+	what T
 	done bool
 }
 
-// push pushes one branch: with all others that wait, or alone if it is the only one or if that fails for it. Together reports which
-// branches the server moved.
-func (j *joint) push(ctx context.Context, u Update, together func(context.Context, []Update) []bool, alone func(context.Context, Update) error) error {
-	own := &joined{Update: u}
+// do makes a request: with others that wait, or alone if it is the only one or if that fails for it. Together reports which of several
+// are done.
+func (j *joint[T]) do(ctx context.Context, what T, together func(context.Context, []T) []bool, alone func(context.Context, T) error) error {
+	own := &joined[T]{what: what}
 	j.mu.Lock()
 	j.waiting = append(j.waiting, own)
 	j.mu.Unlock()
 	select {
 	case j.turn <- struct{}{}:
 	case <-ctx.Done():
-		j.take(own, 1)
+		j.take(own, false)
 		return context.Cause(ctx)
 	}
 	defer func() { <-j.turn }()
-	if batch := j.take(own, maxJoined); len(batch) > 1 {
-		updates := make([]Update, len(batch))
+	if batch := j.take(own, true); len(batch) > 1 {
+		all := make([]T, len(batch))
 		for i, b := range batch {
-			updates[i] = b.Update
+			all[i] = b.what
 		}
-		for i, done := range together(ctx, updates) {
+		for i, done := range together(ctx, all) {
 			batch[i].done = done
 		}
 	}
 	if own.done {
 		return nil
 	}
-	return alone(ctx, u)
+	return alone(ctx, what)
 }
 
-// take removes a push and up to most-1 others of other branches from those that wait. It returns none if the push waits no more.
-func (j *joint) take(own *joined, most int) []*joined {
+// take removes a request from those that wait, and the others that fit if they are asked for. It returns none if the request waits no more.
+func (j *joint[T]) take(own *joined[T], others bool) []*joined[T] {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !slices.Contains(j.waiting, own) {
 		return nil
 	}
-	batch, branches := []*joined{own}, map[string]bool{own.Branch: true}
-	j.waiting = slices.DeleteFunc(j.waiting, func(other *joined) bool {
+	batch, all := []*joined[T]{own}, []T{own.what}
+	j.waiting = slices.DeleteFunc(j.waiting, func(other *joined[T]) bool {
 		if other == own {
 			return true
 		}
-		if len(batch) == most || branches[other.Branch] {
+		if !others || !j.fits(all, other.what) {
 			return false
 		}
-		branches[other.Branch] = true
-		batch = append(batch, other)
+		batch, all = append(batch, other), append(all, other.what)
 		return true
 	})
 	return batch

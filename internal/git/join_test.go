@@ -14,7 +14,7 @@ import (
 // does not take, which is repeated alone, and for one that is given up.
 func TestJoined(t *testing.T) {
 	t.Parallel()
-	j := joint{turn: make(chan struct{}, 1)}
+	j := newJoint(pushesFit)
 	first, begun := make(chan struct{}), make(chan struct{})
 	var together [][]string
 	var alone []string
@@ -44,7 +44,7 @@ func TestJoined(t *testing.T) {
 	var mu sync.Mutex
 	push := func(ctx context.Context, branch string) {
 		group.Go(func() {
-			err := j.push(ctx, Update{Branch: branch}, send, single)
+			err := j.do(ctx, Update{Branch: branch}, send, single)
 			mu.Lock()
 			defer mu.Unlock()
 			errs[branch] = errors.Join(errs[branch], err)

@@ -20,15 +20,18 @@ type objects interface {
 }
 
 // commits are the methods that Repository and Remote have in common.
-type commits struct{ from objects }
+type commits struct {
+	from  objects
+	trees trees
+}
 
 // Commit reads one commit, and fetches it if it is absent.
-func (c commits) Commit(ctx context.Context, h Hash) (Commit, error) {
+func (c *commits) Commit(ctx context.Context, h Hash) (Commit, error) {
 	return loadCommit(ctx, c.from, h.id(), shapeCommit)
 }
 
 // Snapshot returns the tree of one commit.
-func (c commits) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
+func (c *commits) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
 	commit, err := c.Commit(ctx, h)
 	if err != nil {
 		return nil, err

@@ -51,20 +51,57 @@ func (r *Remote) Tips(ctx context.Context, branches ...string) (map[string]Hash,
 		}
 		return tips, nil
 	}
-	names := make([]string, len(branches))
-	for i, b := range branches {
-		names[i] = branchPrefix + b
-	}
-	refs, err := r.link.references(ctx, names)
-	if err != nil {
+	q := &question{branches: branches}
+	if err := r.questions.do(ctx, q, r.askTogether, func(ctx context.Context, q *question) error { return r.ask(ctx, q) }); err != nil {
 		return nil, fmt.Errorf("remote %s: %w", r, err)
 	}
-	for _, ref := range refs {
-		if b, ok := strings.CutPrefix(ref.name, branchPrefix); ok && slices.Contains(branches, b) {
-			tips[b] = hashOf(ref.id)
+	return q.tips, nil
+}
+
+// question asks for the tips of branches.
+type question struct {
+	branches []string
+	tips     map[string]Hash // the answer
+}
+
+// ask asks several questions in one request.
+func (r *Remote) ask(ctx context.Context, questions ...*question) error {
+	var names []string
+	for _, q := range questions {
+		for _, b := range q.branches {
+			names = append(names, branchPrefix+b)
 		}
 	}
-	return tips, nil
+	slices.Sort(names)
+	refs, err := r.link.references(ctx, slices.Compact(names))
+	if err != nil {
+		return err
+	}
+	known := map[string]Hash{}
+	for _, ref := range refs {
+		known[ref.name] = hashOf(ref.id)
+	}
+	for _, q := range questions {
+		q.tips = map[string]Hash{}
+		for _, b := range q.branches {
+			if tip, ok := known[branchPrefix+b]; ok {
+				q.tips[b] = tip
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Remote) askTogether(ctx context.Context, questions []*question) []bool {
+	return slices.Repeat([]bool{r.ask(ctx, questions...) == nil}, len(questions))
+}
+
+// maxJoined bounds how many pushes go together.
+const maxJoined = 64
+
+// pushesFit reports whether another push can go with these.
+func pushesFit(batch []Update, other Update) bool {
+	return len(batch) < maxJoined && !slices.ContainsFunc(batch, func(u Update) bool { return u.Branch == other.Branch })
 }
 
 // Push moves branches from the bases of their drafts to their heads, all of them or none, if none has moved meanwhile: else
@@ -78,7 +115,7 @@ func (r *Remote) Push(ctx context.Context, updates ...Update) error {
 	case 0:
 		return nil
 	case 1:
-		return r.joint.push(ctx, updates[0], r.pushTogether, func(ctx context.Context, u Update) error { return r.pushAll(ctx, u) })
+		return r.pushes.do(ctx, updates[0], r.pushTogether, func(ctx context.Context, u Update) error { return r.pushAll(ctx, u) })
 	}
 	return r.pushAll(ctx, updates...)
 }

@@ -18,14 +18,16 @@ import (
 // Remote is a remote repository. Fetched objects stay in the object cache. It is safe for concurrent use.
 type Remote struct {
 	commits
-	addr    address
-	written string // before insteadOf
-	opts    Options
-	local   *Repository // a repository on this machine is read where it lies
-	link    link        // else
-	cache   *objectCache
-	count   counters
-	joint   joint // of pushes
+	addr      address
+	written   string // before insteadOf
+	opts      Options
+	local     *Repository // a repository on this machine is read where it lies
+	link      link        // else
+	cache     *objectCache
+	count     counters
+	pushes    joint[Update]
+	questions joint[*question]
+	fetches   joint[want]
 
 	mu     sync.Mutex      // held while fetching
 	warned map[string]bool // reported already
@@ -61,7 +63,8 @@ func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Re
 	if err != nil {
 		return nil, fmt.Errorf("remote: %w", err)
 	}
-	r := &Remote{addr: addr, written: withoutCredentials(raw), opts: opts, warned: map[string]bool{}, joint: joint{turn: make(chan struct{}, 1)}}
+	r := &Remote{addr: addr, written: withoutCredentials(raw), opts: opts, warned: map[string]bool{},
+		pushes: newJoint(pushesFit), questions: newJoint(func([]*question, *question) bool { return true }), fetches: newJoint(fetchesFit)}
 	r.from = r
 	switch {
 	case addr.url == nil:
@@ -184,19 +187,50 @@ func (r *Remote) fetch(ctx context.Context, w want) error {
 	case r.cache == nil:
 		return fmt.Errorf("%s of %s is not on disk, and no cache folder is configured to fetch it into", w, r)
 	}
+	if err := r.fetches.do(ctx, w, r.fetchTogether, r.fetchAlone); err != nil {
+		return fmt.Errorf("fetching %s from %s: %w", w, r, err)
+	}
+	return nil
+}
+
+// fetchesFit reports whether another fetch can go with these: one of objects that are named, by a server that gives such.
+func fetchesFit(batch []want, other want) bool {
+	named := func(w want) bool { return w.shape == shapeExact || w.shape == shapeTrees }
+	first := batch[0]
+	return named(first) && first.shape == other.shape && first.generations == other.generations
+}
+
+// fetchTogether fetches what several callers want, and reports who got it.
+func (r *Remote) fetchTogether(ctx context.Context, wants []want) []bool {
+	all := wants[0]
+	all.ids = nil
+	for _, w := range wants {
+		for _, id := range w.ids {
+			if !slices.Contains(all.ids, id) {
+				all.ids = append(all.ids, id)
+			}
+		}
+	}
+	done := make([]bool, len(wants))
+	if r.fetchAlone(ctx, all) == nil {
+		for i, w := range wants {
+			done[i] = !slices.ContainsFunc(w.ids, func(id plumbing.Hash) bool { return !r.cache.has(id) })
+		}
+	}
+	return done
+}
+
+// fetchAlone fetches what is still absent: another goroutine may have fetched it meanwhile.
+func (r *Remote) fetchAlone(ctx context.Context, w want) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w.shape == shapeExact || w.shape == shapeCommit {
-		// Another goroutine may have fetched it meanwhile.
 		w.ids = slices.DeleteFunc(slices.Clone(w.ids), r.cache.has)
 		if len(w.ids) == 0 {
 			return nil
 		}
 	}
-	if err := r.fetchBest(ctx, w); err != nil {
-		return fmt.Errorf("fetching %s from %s: %w", w, r, err)
-	}
-	return nil
+	return r.fetchBest(ctx, w)
 }
 
 func (r *Remote) fetchBest(ctx context.Context, w want) error {

@@ -40,7 +40,7 @@ func SSHSigner(key []byte) (func(payload []byte) (string, error), error) {
 
 // Signer returns the public key whose ssh signature a commit carries, as `git commit -S` with gpg.format=ssh makes it. Anybody can
 // sign a commit: who the key belongs to is for the caller to know. A commit without a valid signature is [ErrUnsigned].
-func (c commits) Signer(ctx context.Context, h Hash) (crypto.PublicKey, error) {
+func (c *commits) Signer(ctx context.Context, h Hash) (crypto.PublicKey, error) {
 	data, err := loadKind(ctx, c.from, want{ids: []plumbing.Hash{h.id()}, commit: h.id(), shape: shapeCommit}, plumbing.CommitObject)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -105,17 +106,50 @@ func (r *Remote) Entries(ctx context.Context, folder Hash) ([]Item, bool, error)
 	return items, ok, err
 }
 
-func (c commits) entries(ctx context.Context, folder Hash) ([]entry, bool, error) {
+func (c *commits) entries(ctx context.Context, folder Hash) ([]entry, bool, error) {
+	if entries, ok := c.trees.get(folder); ok {
+		return entries, true, nil
+	}
 	obj, err := loadAs(ctx, c.from, want{ids: []plumbing.Hash{folder.id()}})
 	if err != nil || obj.kind != plumbing.TreeObject {
 		return nil, false, err
 	}
 	entries, err := parseRawTree(obj.data, folder.id(), c.from)
+	if err == nil {
+		c.trees.put(folder, entries)
+	}
 	return entries, err == nil, err
 }
 
+// trees keeps folders that were read, which nobody changes: each stage looks for its own entry in those that all stages share. The
+// zero value is ready.
+type trees struct {
+	mu    sync.Mutex
+	known map[Hash][]entry
+	size  int // entries in all
+}
+
+// maxKeptEntries bounds the entries that are kept, some 100 bytes each.
+const maxKeptEntries = 1 << 17
+
+func (t *trees) get(folder Hash) ([]entry, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	entries, ok := t.known[folder]
+	return entries, ok
+}
+
+func (t *trees) put(folder Hash, entries []entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.size += len(entries) + 1; t.known == nil || t.size > maxKeptEntries {
+		t.known, t.size = map[Hash][]entry{}, len(entries)+1
+	}
+	t.known[folder] = entries
+}
+
 // File reads a file by its id.
-func (c commits) File(ctx context.Context, id Hash) ([]byte, error) {
+func (c *commits) File(ctx context.Context, id Hash) ([]byte, error) {
 	return loadKind(ctx, c.from, want{ids: []plumbing.Hash{id.id()}}, plumbing.BlobObject)
 }
 
