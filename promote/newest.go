@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 )
 
@@ -52,21 +54,14 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 	var newest *judgement // of those that do not pass
 	var absent []string
 	judged := 0
-	for id, err := range history.first(last + 1) {
+	for entry, err := range s.hydrated(ctx, history.first(last+1), &absent) {
 		if err != nil {
 			return err
-		}
-		entry, ok, err := s.candidate(ctx, id)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			absent = append(absent, id)
-			continue
 		}
 		if s.isLive(entry.Digest) || judged == maxJudged {
 			break
 		}
+		id := entry.Release
 		j, held, err := r.consider(ctx, s, id, newest)
 		if err != nil {
 			return err
@@ -96,6 +91,41 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 	}
 	s.keepLive(absent)
 	return nil
+}
+
+// hydrated yields the candidates of releases, the newest first, as long as the ledger has more of the stage. It adds the releases
+// in between that are not hydrated to absent, and notes that there may be older ones than are looked at.
+func (s *stage) hydrated(ctx context.Context, releases iter.Seq2[string, error], absent *[]string) iter.Seq2[ledger.Entry, error] {
+	return func(yield func(ledger.Entry, error) bool) {
+		known, err := s.releases(ctx)
+		if err != nil {
+			yield(ledger.Entry{}, err)
+			return
+		}
+		looked := 0
+		for id, err := range releases {
+			if err == nil && looked > 0 && len(known) == 0 {
+				return
+			}
+			looked++
+			delete(known, id)
+			var entry ledger.Entry
+			ok := false
+			if err == nil {
+				entry, ok, err = s.candidate(ctx, id)
+			}
+			if err == nil && !ok {
+				*absent = append(*absent, id)
+				continue
+			}
+			if !yield(entry, err) || err != nil {
+				return
+			}
+		}
+		if looked == maxReleases && len(known) > 0 {
+			s.note("%d releases were looked at, the newest ones of %s: name an older one with --release", looked, s.pipeline.Lock)
+		}
+	}
 }
 
 // keepLive makes what is live the result. Absent are the releases that are not hydrated.

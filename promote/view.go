@@ -87,6 +87,16 @@ func (v *view) candidate(ctx context.Context, release string) (ledger.Entry, boo
 	return e, ok, err
 }
 
+// releases returns the releases that the ledger has something of for the stage.
+func (v *view) releases(ctx context.Context) (map[string]bool, error) {
+	ids, err := v.candidates.Releases(ctx, v.entry.Branch, v.entry.Stage)
+	known := map[string]bool{}
+	for _, id := range ids {
+		known[id] = true
+	}
+	return known, err
+}
+
 // read reads what is live.
 func (v *view) read(ctx context.Context) (live.State, error) {
 	v.mu.Lock()

@@ -57,6 +57,7 @@ func (e Environment) Trusted(ctx context.Context, stages []string) (*workspace.P
 	}
 	pipelines, err := e.Workspace.Pipelines(files, e.Files)
 	if err == nil {
+		ref.Expect(pipelines)
 		err = pipeline.CheckStages(pipelines, stages)
 	}
 	return ref, files, pipelines, err

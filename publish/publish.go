@@ -191,6 +191,7 @@ func begin(ctx context.Context, o Options) (*run, fs.FS, []plan.Release, error) 
 		for i, p := range planned {
 			pipelines[i] = p.Pipeline
 		}
+		ref.Expect(pipelines)
 		err = DenyPrivateKeys(files, r.head, pipelines)
 	}
 	if err == nil && o.At == "" {

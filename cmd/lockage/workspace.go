@@ -160,7 +160,9 @@ func (a *app) checkedOut(ctx context.Context) (d declaration, err error) {
 func (a *app) withPipelines(d declaration) (declaration, error) {
 	var err error
 	d.client = a.registries(d.workspace.Root())
-	d.pipelines, err = d.workspace.Pipelines(d.files, a.files)
+	if d.pipelines, err = d.workspace.Pipelines(d.files, a.files); err == nil && d.policyRef != nil {
+		d.policyRef.Expect(d.pipelines)
+	}
 	return d, err
 }
 

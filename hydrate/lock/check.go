@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -62,7 +61,7 @@ const (
 // that cannot be read, are skipped. sourceRepo replaces packaging.sourceRepo in the short form. The error is about reading
 // the directory or ctx, never about a check.
 func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Commits, images Images) ([]CheckResult, error) {
-	name := path.Join(dir, currentName)
+	name := CurrentFile(dir)
 	data, err := strictyaml.ReadFile(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("check lock: %w", err)

@@ -33,9 +33,12 @@ func (a absent) Error() string { return string(a) }
 
 func (absent) Is(target error) bool { return target == fs.ErrNotExist }
 
+// CurrentFile returns the file that has the newest release of the lock directory dir.
+func CurrentFile(dir string) string { return path.Join(dir, currentName) }
+
 // Current reads the newest release of the lock directory dir. The error is fs.ErrNotExist if it has no release.
 func Current(fsys fs.FS, dir string) (File, error) {
-	f, err := read(fsys, path.Join(dir, currentName))
+	f, err := read(fsys, CurrentFile(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return File{}, absent("no release in lock directory " + dir + ": write one with `lockage lock write`")
 	}

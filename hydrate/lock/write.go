@@ -119,7 +119,7 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 	plan := Plan{Data: Format(l), Written: Written{
 		Lock:    l,
 		History: WrittenFile{path.Join(dir, historyName), Created},
-		Current: WrittenFile{path.Join(dir, currentName), Created},
+		Current: WrittenFile{CurrentFile(dir), Created},
 	}}
 	kept, err := read(fsys, path.Join(at, historyName))
 	switch {
@@ -145,7 +145,7 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 
 // currentAction decides the action on current.yaml in dir if data is the history file of l.
 func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []byte, ancestry Ancestry) (Action, error) {
-	current, err := read(fsys, path.Join(dir, currentName))
+	current, err := read(fsys, CurrentFile(dir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Created, nil

@@ -33,6 +33,7 @@ type Policy struct {
 	mu    sync.Mutex
 	known map[[2]git.Hash]bool // the answers of isAncestor
 
+	log       *log
 	snapshots memo.Map[git.Hash, *git.Snapshot]
 	pipelines memo.Map[[2]string, *pipeline.Pipeline] // by commit and file
 }
@@ -42,7 +43,8 @@ type source interface {
 	Snapshot(ctx context.Context, h git.Hash) (*git.Snapshot, error)
 	IsAncestor(ctx context.Context, ancestor, descendant git.Hash) (bool, error)
 	Log(ctx context.Context, from git.Hash, visit func(git.Commit) (bool, error)) error
-	PathIDs(ctx context.Context, name string, commits ...git.Commit) ([]git.Hash, error)
+	PathsIDs(ctx context.Context, names []string, commits ...git.Commit) ([][]git.Hash, error)
+	FetchFiles(ctx context.Context, ids ...git.Hash) error
 	File(ctx context.Context, id git.Hash) ([]byte, error)
 }
 
@@ -92,7 +94,7 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 		// The checkout has most of that remote's history, and fetches the rest from it.
 		p.source = w.Repository
 	}
-	return p, nil
+	return p.withLog(warn), nil
 }
 
 // splitSpec splits REMOTE@BRANCH. REMOTE may be a URL, whose user ends in an @ too.
@@ -117,7 +119,12 @@ func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
 		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
 	}
 	warn(fmt.Sprintf("%s has no remote: the checked-out branch %s is trusted", w.Repository, w.Head.Branch))
-	return &Policy{name: w.Head.Branch, tip: w.Head.Hash, source: w.Repository, gates: w.Gates}, nil
+	return (&Policy{name: w.Head.Branch, tip: w.Head.Hash, source: w.Repository, gates: w.Gates}).withLog(warn), nil
+}
+
+func (p *Policy) withLog(warn func(string)) *Policy {
+	p.log = &log{source: p.source, name: p.name, tip: p.tip, warn: warn}
+	return p
 }
 
 // Name returns REMOTE@BRANCH, or the branch in a repository without a remote.
@@ -142,7 +149,7 @@ func (p *Policy) URL() string {
 
 // Files returns the files at the policy ref's tip: what is trusted now, whatever is checked out.
 func (p *Policy) Files(ctx context.Context) (fs.FS, error) {
-	files, err := filesAt(ctx, p.source, p.tip)
+	files, err := p.FilesAt(ctx, string(p.tip))
 	if err != nil {
 		return nil, fmt.Errorf("policy ref %s: %w", p.name, err)
 	}

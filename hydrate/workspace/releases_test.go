@@ -3,9 +3,11 @@ package workspace_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/testworld"
 )
@@ -109,5 +111,65 @@ func TestChanges(t *testing.T) {
 		if want := []workspace.Change{{commits[3], commits[2]}, {commits[1], commits[0]}}; !slices.Equal(got, want) {
 			t.Errorf("%s: changes %v, want %v", name, got, want)
 		}
+	}
+}
+
+// TestLogIsReadOnce: what became of the files of many pipelines is read with as many requests as for one.
+func TestLogIsReadOnce(t *testing.T) {
+	t.Parallel()
+	const pipelines = 20
+	files := map[string]string{}
+	var names []string
+	for i := range pipelines {
+		files[fmt.Sprintf("locks/p%d/current.yaml", i)] = lockFile(1, "2026-03-22T12:34:56Z")
+		names = append(names, fmt.Sprintf("p%d/lockage.yaml", i))
+		files[names[i]] = "1"
+	}
+	dir := repository(t, files)
+	for n := range 5 {
+		for i, name := range names {
+			testworld.Write(t, dir, map[string]string{fmt.Sprintf("locks/p%d/current.yaml", i): lockFile(100*i+n+2, "2026-03-22T12:34:56Z"), name: strings.Repeat("2", 100*i+n+2)})
+		}
+		commit(t, dir)
+	}
+	trips := func(pipelines int) int {
+		server := testworld.GitServer(t, testworld.Bare(t, dir))
+		w := open(t, testworld.Clone(t, server.URL, "--depth", "1"))
+		p, err := w.Policy(t.Context(), "", func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := p.Files(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.Forget()
+		var expected []*pipeline.Pipeline
+		for i := range pipelines {
+			expected = append(expected, &pipeline.Pipeline{File: names[i], Lock: fmt.Sprintf("locks/p%d", i)})
+		}
+		p.Expect(expected)
+		for i, one := range expected {
+			releases, changes := 0, 0
+			for _, err := range p.Releases(t.Context(), at, one.Lock) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				releases++
+			}
+			for _, err := range p.Changes(t.Context(), one.File) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				changes++
+			}
+			if releases != 6 || changes != 5 {
+				t.Errorf("pipeline %d: %d releases, %d changes", i, releases, changes)
+			}
+		}
+		return len(server.Requests(""))
+	}
+	if one, all := trips(4), trips(pipelines); all > one {
+		t.Errorf("%d requests for 4 pipelines, %d for %d", one, all, pipelines)
 	}
 }

@@ -1,0 +1,215 @@
+package workspace
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/git"
+)
+
+const (
+	maxHistory = 20_000 // commits of the policy ref that are read
+	logBatch   = 64     // commits whose folders are read at a time: they cost one round trip a level
+)
+
+// log is the policy ref along first parents, the newest commit first, with what became of some files. It is read once for all
+// pipelines, and as far as somebody asks.
+type log struct {
+	source source
+	name   string // of the policy ref
+	tip    git.Hash
+	warn   func(string)
+
+	mu      sync.Mutex
+	commits []git.Commit // read so far
+	ended   bool         // there are no others, or too many
+	files   map[string]*file
+}
+
+// file is what became of a file.
+type file struct {
+	read     int // commits that were looked at
+	versions []version
+}
+
+// version is what a file is from one place in the log on to the next version's; its id is "" for nothing.
+type version struct {
+	at int
+	id git.Hash
+}
+
+// Expect names the pipelines that will be asked about: what became of their files is then read together.
+func (p *Policy) Expect(pipelines []*pipeline.Pipeline) {
+	p.log.mu.Lock()
+	defer p.log.mu.Unlock()
+	for _, one := range pipelines {
+		p.log.file(one.File)
+		p.log.file(lock.CurrentFile(one.Lock))
+	}
+}
+
+// file returns what is known of a file.
+func (l *log) file(name string) *file {
+	f := l.files[name]
+	if f == nil {
+		f = &file{}
+		if l.files == nil {
+			l.files = map[string]*file{}
+		}
+		l.files[name] = f
+	}
+	return f
+}
+
+// versions visits the ids of the versions of a file, the newest first, until visit returns false.
+func (l *log) versions(ctx context.Context, name string, visit func(git.Hash) (more bool, err error)) error {
+	var last git.Hash
+	for i := 0; ; i++ {
+		v, ok, err := l.version(ctx, name, i)
+		if err != nil || !ok {
+			return err
+		}
+		if v.id == "" || v.id == last { // it was away for a time
+			continue
+		}
+		last = v.id
+		if more, err := visit(v.id); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// version returns the i-th version of a file, false if it had no more.
+func (l *log) version(ctx context.Context, name string, i int) (version, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for f := l.file(name); ; {
+		if i < len(f.versions) {
+			return f.versions[i], true, nil
+		}
+		if more, err := l.advance(ctx, f); err != nil || !more {
+			return version{}, false, err
+		}
+	}
+}
+
+// Change is a commit of the policy ref that changed files, and its first parent.
+type Change struct{ Commit, Before string }
+
+// Changes yields the commits of the policy ref that changed one of the files, the newest first along first parents.
+func (p *Policy) Changes(ctx context.Context, names ...string) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		for after := 0; ; {
+			c, before, ok, err := p.log.change(ctx, after, names)
+			if err != nil {
+				yield(Change{}, err)
+			}
+			if err != nil || !ok || !yield(c, nil) {
+				return
+			}
+			after = before
+		}
+	}
+}
+
+// change returns the next commit after a place in the log that changed one of the files, and the place of its parent.
+func (l *log) change(ctx context.Context, after int, names []string) (c Change, before int, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		before, ok = 0, false
+		least := l.file(names[0]) // is known least far
+		for _, name := range names {
+			f := l.file(name)
+			if at, found := f.older(after); found && (!ok || at < before) {
+				before, ok = at, true
+			}
+			if f.read < least.read {
+				least = f
+			}
+		}
+		if ok && before < least.read {
+			return Change{string(l.commits[before-1].Hash), string(l.commits[before].Hash)}, before, true, nil
+		}
+		if more, err := l.advance(ctx, least); err != nil || !more {
+			return c, 0, false, err
+		}
+	}
+}
+
+// older returns the first place after another one where an older version of the file begins, as far as it is known.
+func (f *file) older(after int) (at int, ok bool) {
+	i, _ := slices.BinarySearchFunc(f.versions, after+1, func(v version, at int) int { return cmp.Compare(v.at, at) })
+	if i == len(f.versions) {
+		return 0, false
+	}
+	return f.versions[i].at, true
+}
+
+// advance looks at further commits for a file, and for all files that are known as far as this one. It returns false at the end.
+func (l *log) advance(ctx context.Context, f *file) (bool, error) {
+	from := f.read
+	to := from + min(max(1, from), logBatch)
+	if err := l.grow(ctx, to); err != nil {
+		return false, fmt.Errorf("history of %s: %w", l.name, err)
+	}
+	to = min(to, len(l.commits))
+	if from == to {
+		return false, nil
+	}
+	var names []string
+	for name, other := range l.files {
+		if other.read == from {
+			names = append(names, name)
+		}
+	}
+	ids, err := l.source.PathsIDs(ctx, names, l.commits[from:to]...)
+	if err != nil {
+		return false, fmt.Errorf("history of %s: %w", l.name, err)
+	}
+	var found []git.Hash
+	for n, name := range names {
+		f := l.files[name]
+		f.read = to
+		for i, id := range ids[n] {
+			if last := len(f.versions) - 1; last < 0 || f.versions[last].id != id {
+				f.versions = append(f.versions, version{from + i, id})
+				found = append(found, id)
+			}
+		}
+	}
+	if err := l.source.FetchFiles(ctx, found...); err != nil {
+		return false, fmt.Errorf("history of %s: %w", l.name, err)
+	}
+	return true, nil
+}
+
+// grow reads commits until there are n of them.
+func (l *log) grow(ctx context.Context, n int) error {
+	if len(l.commits) >= n || l.ended {
+		return nil
+	}
+	next := l.tip
+	if known := len(l.commits); known > 0 {
+		next = l.commits[known-1].Parents[0]
+	}
+	err := l.source.Log(ctx, next, func(c git.Commit) (bool, error) {
+		l.commits = append(l.commits, c)
+		return len(l.commits) < min(n, maxHistory), nil
+	})
+	if err != nil {
+		return err
+	}
+	last := l.commits[len(l.commits)-1]
+	if l.ended = len(last.Parents) == 0; !l.ended && len(l.commits) == maxHistory {
+		l.ended = true
+		l.warn(fmt.Sprintf("%s has more than %d commits: what was locked or declared before the newest ones is not looked at", l.name, maxHistory))
+	}
+	return nil
+}
