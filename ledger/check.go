@@ -55,10 +55,6 @@ func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content 
 	if err != nil {
 		return "", nil, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
 	}
-	files, err := readFiles(tree)
-	if err != nil {
-		return shows.Commit, nil, err
-	}
 	d, err := remote.Draft(ctx, shows.Commit)
 	if err != nil {
 		return shows.Commit, nil, err
@@ -68,24 +64,36 @@ func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content 
 		return shows.Commit, nil, err
 	}
 	_, there := split(items)
+	// The digest that was signed decides. Git's ids only say what differs.
+	var got digest.Digest
+	shown, err := Files(ctx, remote, shows.Commit, at.Path)
+	if err == nil && shown != nil {
+		got, err = oci.ContentDigest(shown)
+	}
+	if err == nil && got == content && shows.attributes != "" && plain(there) {
+		return shows.Commit, nil, nil
+	}
+	files, unread := readFiles(tree)
+	if unread != nil {
+		return shows.Commit, nil, unread
+	}
 	differences := compare(there, itemsOf(files))
 	if shows.attributes == "" && !slices.ContainsFunc(differences, func(d Difference) bool { return d.Path == attributesFile }) {
 		differences = append(differences, Difference{"removed", attributesFile})
 	}
-	if len(differences) > 0 {
+	switch {
+	case len(differences) > 0:
 		return shows.Commit, differences, nil
-	}
-	// Git's ids are equal; the digest that was signed decides.
-	shown, err := Files(ctx, remote, shows.Commit, at.Path)
-	if err != nil {
-		return shows.Commit, nil, err
-	}
-	got, err := oci.ContentDigest(shown)
-	if err == nil && got != content {
+	case err == nil:
 		err = fmt.Errorf("branch %s of %s: the files in %s at %s have the digest %s, the artifact's have %s, although their Git ids are equal",
 			at.Branch, remote, at.Path, shows.Commit, got, content)
 	}
 	return shows.Commit, nil, err
+}
+
+// plain reports whether items are files as an artifact has them, neither links nor executable: their digest does not tell.
+func plain(items []git.Item) bool {
+	return !slices.ContainsFunc(items, func(i git.Item) bool { return i.Mode != git.ModeFile })
 }
 
 // find returns the newest version of a place that shows an artifact.

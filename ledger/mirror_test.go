@@ -224,6 +224,45 @@ func commitAndPush(t *testing.T, dir, message string) {
 	testworld.Git(t, dir, "push", "-q", "origin", "HEAD")
 }
 
+// TestSameBytes has changes by hand that leave the bytes of all files, and are none of the artifact's.
+func TestSameBytes(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(at string) error{
+		"[edited a.yaml]": func(at string) error { return os.Chmod(filepath.Join(at, "a.yaml"), 0o755) },
+		"[edited b.yaml]": func(at string) error {
+			return errors.Join(os.Remove(filepath.Join(at, "b.yaml")), os.Symlink("a.yaml", filepath.Join(at, "b.yaml")))
+		},
+	} {
+		f := newForge(t)
+		e := entry(t, "production", 1, tree("a.yaml", "same\n", "b.yaml", "same\n"))
+		write(t, f.writer(t), e)
+		dir := f.clone(t, "stage/production")
+		if err := change(filepath.Join(dir, "apps/web/production")); err != nil {
+			t.Fatal(err)
+		}
+		commitAndPush(t, dir, "by hand")
+		if got := check(t, f.remote(t), e); got != want {
+			t.Errorf("check: %s, want %s", got, want)
+		}
+	}
+}
+
+// The digest that was signed decides, not Git's ids.
+func TestSignedDigestDecides(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	e := entry(t, "production", 1, tree("a.yaml", "a\n"))
+	write(t, f.writer(t), e)
+	files, err := e.Tree(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = ledger.Check(t.Context(), f.remote(t), e.Place, e.Digest, digest.FromString("other content"), files)
+	if err == nil || !strings.Contains(err.Error(), "although their Git ids are equal") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEditedByHand(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)

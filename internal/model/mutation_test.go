@@ -149,9 +149,10 @@ var mutations = []mutation{
 
 	{"ledger/change.go", "len(field) > maxField || terminal.Blank(field) != field", "false"},
 
-	{"ledger/check.go", "len(differences) > 0", "false"},
-	{"ledger/check.go", `shows.attributes == ""`, "false"},
-	{"ledger/check.go", "got != content", "false"},
+	{"ledger/check.go", "got == content", "true"},
+	{"ledger/check.go", `shows.attributes != ""`, "true"},
+	{"ledger/check.go", "plain(there)", "true"},
+	{"ledger/check.go", "case err == nil:", "case !MUTANT && err == nil:"},
 	{"ledger/check.go", "item.ID == resets || item.ID == generates", "true"},
 	{"ledger/check.go", "f.attributes != git.BlobID([]byte(c.attributes()))", "false"},
 	{"ledger/check.go", "f.metadata == git.BlobID(metadata)", "true"},
