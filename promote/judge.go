@@ -77,9 +77,36 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File, h hydrated) (*ju
 	return j, r.judgeGates(ctx, s, j)
 }
 
+const (
+	// maxUnpacked bounds the unpacked files of all stages in progress, in bytes.
+	maxUnpacked = 20 << 20
+	// unpacks is how many times its size a layer is taken to unpack to: manifests compress well.
+	unpacks = 10
+)
+
+// inRoom is a stage's repository that waits, once a stage, until its artifact may be unpacked beside those of other stages. [run.one]
+// makes the place free again.
+type inRoom struct {
+	*oci.Repository
+	run   *run
+	stage *stage
+}
+
+// Pull implements [verify.Repository].
+func (r inRoom) Pull(ctx context.Context, m oci.Manifest) (*oci.Tree, error) {
+	if r.stage.unpacked == 0 { // else it is the artifact of another release, of about that size
+		size := min(max(0, m.Layer.Size)*unpacks, maxUnpacked)
+		if err := r.run.unpacked.Acquire(ctx, size); err != nil {
+			return nil, err
+		}
+		r.stage.unpacked = size
+	}
+	return r.Repository.Pull(ctx, m)
+}
+
 // examine verifies an artifact of a release in the stage's repository.
 func (r *run) examine(ctx context.Context, s *stage, j *judgement, request verify.Request) (err error) {
-	request.Pipeline, request.Stage, request.Repository, request.Release = s.pipeline, s.stage.Name, s.live.Artifacts, j.lock.ReleaseID
+	request.Pipeline, request.Stage, request.Repository, request.Release = s.pipeline, s.stage.Name, inRoom{s.live.Artifacts, r, s}, j.lock.ReleaseID
 	request.Files, request.PolicyRef, request.Remotes = r.files, r.policyRef, r.Workspace.Repository
 	if j.examined, err = verify.Examine(ctx, request); err != nil {
 		return err
@@ -127,6 +154,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 		j.gates = append(j.gates, policy.WaiveOrder(s.order(others), s.stage.After, j.declared.Waivers, facts))
 	}
 	j.gates = append(j.gates, policy.Gates(j.declared.Gates, j.declared.Waivers, facts)...)
+	j.facts.Objects, j.facts.LiveObjects, j.facts.Diff, j.facts.Applied = nil, nil, nil, nil // which are large
 	r.showVerdict(ctx, s, j)
 	return nil
 }

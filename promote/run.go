@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -36,6 +37,7 @@ type run struct {
 	views    map[[2]string]*view                 // of all stages, by pipeline and name
 	releases memo.Map[string, *sequence[string]] // by lock directory, the newest first
 	evidence *evidence.Run
+	unpacked *semaphore.Weighted // bytes, see [inRoom]
 
 	mu    sync.Mutex
 	stops []func() // end the reading of sequences
@@ -44,7 +46,7 @@ type run struct {
 // start reads the declarations, selects the stages, and does each. Stages of one level run concurrently, and one level
 // after the other, since what is promoted to one stage may be ready for the next.
 func start(ctx context.Context, o Options, do func(*run, context.Context, *stage) error) ([]Result, error) {
-	r := &run{Options: o, evidence: evidence.NewRun()}
+	r := &run{Options: o, evidence: evidence.NewRun(), unpacked: semaphore.NewWeighted(maxUnpacked)}
 	var pipelines []*pipeline.Pipeline
 	var err error
 	if r.policyRef, r.files, pipelines, err = o.Trusted(ctx, o.Stages); err != nil {
@@ -106,6 +108,7 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 	case err == nil:
 		if err = r.read(ctx, s); err == nil {
 			err = do(r, ctx, s)
+			r.unpacked.Release(s.unpacked)
 		}
 	case r.Ready && errors.Is(err, errNoRelease):
 		s.note("%v", err)

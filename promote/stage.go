@@ -15,9 +15,10 @@ import (
 // stage is one stage of a run: what is kept of it, and the outcome.
 type stage struct {
 	*view
-	level  int // the most stages in a row before it: stages of one level do not depend on each other
-	state  live.State
-	result Result
+	level    int // the most stages in a row before it: stages of one level do not depend on each other
+	state    live.State
+	result   Result
+	unpacked int64 // bytes of the run's that it takes
 }
 
 // read reads what is live, and completes what an earlier run began.

@@ -47,6 +47,9 @@ func (e encoded) object() (*plumbing.MemoryObject, error) {
 
 func (e encoded) id() plumbing.Hash { return plumbing.ComputeHash(e.kind, e.data) }
 
+// maxBases bounds the objects of a store that are kept for those that are stored as differences from them, in bytes.
+const maxBases = 8 * cache.MiByte
+
 // store is one object folder in git's format. It is safe for concurrent use and sees objects that other processes add.
 type store struct {
 	dir string // the folder that holds objects/
@@ -64,7 +67,7 @@ func newStore(dir, commonDir string) *store {
 	}
 	s := &store{
 		dir: commonDir,
-		storage: filesystem.NewStorageWithOptions(withoutAlternates{files}, cache.NewObjectLRUDefault(),
+		storage: filesystem.NewStorageWithOptions(withoutAlternates{files}, cache.NewObjectLRU(maxBases),
 			filesystem.Options{LargeObjectThreshold: MaxObjectBytes, MaxOpenDescriptors: 4}),
 	}
 	s.reindex()
