@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,9 +28,31 @@ func (r lockCheckResult) Text(w io.Writer) {
 	fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Lock, r.Result)
 	table(w, func(w io.Writer) {
 		for _, c := range r.Checks {
-			fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, strings.ReplaceAll(c.Reason, "\n", "\n\t\t"))
 		}
 	})
+}
+
+// err names the checks that a lock does not pass; the result has the reasons.
+func (r lockCheckResult) err() error {
+	var failed, unknown []string
+	for _, c := range r.Checks {
+		switch c.Result {
+		case lock.Fail:
+			failed = append(failed, c.Check)
+		case lock.Unknown:
+			unknown = append(unknown, c.Check)
+		}
+	}
+	switch {
+	case slices.Contains(failed, lock.CheckFormat):
+		return usagef("%s is not a lock", r.Lock)
+	case failed != nil:
+		return fmt.Errorf("lock %s is %w: %s", r.Lock, policy.ErrDenied, strings.Join(append(failed, unknown...), ", "))
+	case unknown != nil:
+		return fmt.Errorf("lock %s: who had to answer did not: %s", r.Lock, strings.Join(unknown, ", "))
+	}
+	return nil
 }
 
 func newLockCheckCommand(a *app) *cobra.Command {
@@ -79,14 +103,9 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 			if c.Result == lock.Fail || c.Result == lock.Unknown && r.Result == lock.Pass {
 				r.Result = c.Result
 			}
-			switch {
-			case c.Result == lock.Unknown:
-				errs = append(errs, fmt.Errorf("lock %s: %s: %s", r.Lock, c.Check, c.Reason))
-			case c.Result == lock.Fail && c.Check == lock.CheckFormat:
-				errs = append(errs, usageError{errors.New(c.Reason)})
-			case c.Result == lock.Fail:
-				errs = append(errs, fmt.Errorf("lock %s is %w: %s: %s", r.Lock, policy.ErrDenied, c.Check, c.Reason))
-			}
+		}
+		if !slices.ContainsFunc(results, func(other lockCheckResult) bool { return other.Lock == r.Lock }) {
+			errs = append(errs, r.err())
 		}
 		results = append(results, r)
 	}
