@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/opencontainers/go-digest"
 
@@ -22,7 +23,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if current == nil {
 		return fmt.Errorf("%w: nothing was promoted to %s yet", errNothingBefore, s.stage.Name)
 	}
-	to, err := r.before(ctx, s)
+	to, err := before(r.visits(ctx, s.view), s.stage.Name, r.Release, current.To.Content)
 	if err != nil {
 		return err
 	}
@@ -61,29 +62,39 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	return r.apply(ctx, s, j)
 }
 
-// before finds the promotion to return to among those of the stage.
-func (r *run) before(ctx context.Context, s *stage) (*live.Promotion, error) {
+// before finds the promotion to return to among those of a stage: the newest of a release, or for "" the newest with another content
+// than the live one that no rollback left.
+func before(past iter.Seq2[visit, error], stage, release string, content digest.Digest) (*live.Promotion, error) {
 	again := map[string]bool{}       // releases and artifacts that were promoted after they had been left
 	gone := map[digest.Digest]bool{} // contents that were left, and may have been live before that, too
-	for p, err := range r.visits(ctx, s.view) {
+	looked, what := 0, "nothing else"
+	if release != "" {
+		what = "release " + release
+	}
+	for p, err := range past {
 		left := p.undone != nil && !again[p.To.Release] && !again[p.To.Digest.String()]
 		switch {
 		case err != nil:
 			return nil, err
-		case r.Release != "" && p.To.Release == r.Release:
+		case release != "" && p.To.Release == release:
 			return &p.Promotion, nil
 		case left:
 			gone[p.To.Content] = true
-		case r.Release == "" && p.To.Content != s.state.Live.To.Content && !gone[p.To.Content]:
+		case release == "" && p.To.Content != content && !gone[p.To.Content]:
 			return &p.Promotion, nil
 		}
 		again[p.To.Digest.String()] = true
 		again[p.To.Release] = again[p.To.Release] || p.Action != predicate.RolledBack
+		looked++
 	}
-	if r.Release != "" {
-		return nil, fmt.Errorf("%w: release %s was not live in %s; see `lockage history %s`", errNothingBefore, r.Release, s.stage.Name, s.stage.Name)
+	if looked == maxLookback {
+		return nil, fmt.Errorf("%w: %s was live in %s by its newest %d promotions, and rollback looks at no older ones: `lockage history %s` shows them all, and `lockage hydrate %s --release ID` and `lockage promote %s --release ID` bring one back by name",
+			errNothingBefore, what, stage, looked, stage, stage, stage)
 	}
-	return nil, fmt.Errorf("%w: nothing else was live in %s before", errNothingBefore, s.stage.Name)
+	if release != "" {
+		return nil, fmt.Errorf("%w: %s was not live in %s; see `lockage history %s`", errNothingBefore, what, stage, stage)
+	}
+	return nil, fmt.Errorf("%w: %s was live in %s before", errNothingBefore, what, stage)
 }
 
 // formerNames returns the names that the stage had when an artifact was live there.

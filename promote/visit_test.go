@@ -61,3 +61,23 @@ func TestRollbacks(t *testing.T) {
 		}
 	}
 }
+
+// TestRollbackLooks tells a release that was never live from one that is older than what is looked at.
+func TestRollbackLooks(t *testing.T) {
+	t.Parallel()
+	for length, want := range map[int]string{
+		maxLookback - 1: "release git-old was not live in staging",
+		maxLookback:     "newest 500 promotions, and rollback looks at no older ones",
+	} {
+		past := func(yield func(visit, error) bool) {
+			for range length {
+				if !yield(visit{Promotion: live.Promotion{Promotion: predicate.Promotion{To: predicate.Artifact{Release: "git-live"}}}}, nil) {
+					return
+				}
+			}
+		}
+		if _, err := before(past, "staging", "git-old", ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("after %d promotions: %v", length, err)
+		}
+	}
+}

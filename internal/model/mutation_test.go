@@ -305,11 +305,11 @@ var mutations = []mutation{
 	{"promote/rollback.go", "if err := j.outcome(); err != nil {", "if err := j.outcome(); !MUTANT && err != nil {"},
 	{"promote/rollback.go", "j.artifact.Content != to.To.Content", "false"},
 	{"promote/rollback.go", "case left:", "case !MUTANT && left:"},
-	{"promote/rollback.go", "p.To.Content != s.state.Live.To.Content", "true"},
+	{"promote/rollback.go", "p.To.Content != content", "true"},
 	{"promote/rollback.go", "!gone[p.To.Content]", "true"},
 	{"promote/rollback.go", "!again[p.To.Release]", "true"},
 	{"promote/rollback.go", "!again[p.To.Digest.String()]", "true"},
-	{"promote/rollback.go", "p.To.Release == r.Release", "true"},
+	{"promote/rollback.go", "p.To.Release == release", "true"},
 
 	{"promote/run.go", "v.stage.Auto || !r.Ready", "true"},
 
