@@ -133,7 +133,7 @@ func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
 	case s.Live == nil && s.Tag != "":
 		return false, fmt.Sprintf("tag %s names %s, and nothing was promoted: delete the tag, or promote with «lockage promote %s»", stage, s.Tag, stage)
 	case s.Drift():
-		return false, fmt.Sprintf("tag %s names %s, and %s (%s) is live: «lockage promote %s» repairs it",
+		return false, fmt.Sprintf("tag %s names %s, and %s (%s) is live: `lockage repair %s --apply` puts it right",
 			stage, cmp.Or(s.Tag, "nothing"), s.Live.To.Digest, s.Live.To.Release, stage)
 	case s.Unpromoted != nil && s.Live != nil && s.Unpromoted.Digest() == s.Live.To.Digest:
 		return false, fmt.Sprintf("branch %s has other files than promotion %d (commit %s) in %s: somebody changed them there; «lockage promote %s --release %s» puts them back",
