@@ -3,6 +3,7 @@
 // # What stays
 //
 //   - What is live in a stage, what its tag names, and what was live within its last N promotions.
+//   - What the ledger's tip has of a stage, of however old a release: promotion by name takes it.
 //   - The releases that are the newest N of the lock's history on the policy ref, in every stage, with all their
 //     hydrations; the current one is always among them.
 //   - The releases that were live within the last N promotions of any stage, in every stage of the pipeline: what runs in
@@ -44,6 +45,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
@@ -213,8 +215,8 @@ type stage struct {
 	repository *oci.Repository
 	verifier   *sign.Verifier         // of hydrator and promoter
 	tag        digest.Digest          // what the stage's tag names
-	kept       map[digest.Digest]bool // what is or was live within N
-	releases   map[string]bool        // of those
+	kept       map[digest.Digest]bool // what the ledger's tip names, and what is or was live within N
+	releases   map[string]bool        // of what is or was live within N
 	broken     error
 }
 
@@ -230,6 +232,9 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded) (*stage, 
 		return nil, err
 	}
 	if s.verifier, err = verify.Identity(r.Files, declared, signers...); err != nil {
+		return nil, err
+	}
+	if err = s.keepEntries(ctx, r.Remotes); err != nil {
 		return nil, err
 	}
 	if !live.Promotes(declared) {
@@ -252,6 +257,19 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded) (*stage, 
 		s.broken, err = err, nil
 	}
 	return s, err
+}
+
+// keepEntries keeps what the ledger's tip names.
+func (s *stage) keepEntries(ctx context.Context, remotes verify.Remotes) error {
+	remote, err := verify.LedgerRemote(ctx, s.declared, remotes)
+	if err != nil {
+		return err
+	}
+	entries, err := ledger.All(ctx, remote, verify.NameOf(s.declared, ""))
+	for _, e := range entries {
+		s.kept[e.Digest] = true
+	}
+	return err
 }
 
 // keep keeps what the last promotions name.
