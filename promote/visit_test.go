@@ -62,7 +62,7 @@ func TestRollbacks(t *testing.T) {
 	}
 }
 
-// TestRollbackLooks tells a release that was never live from one that is older than what is looked at.
+// TestRollbackLooks distinguishes a release that was never live from one that is older than what is looked at.
 func TestRollbackLooks(t *testing.T) {
 	t.Parallel()
 	for length, want := range map[int]string{
