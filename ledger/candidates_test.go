@@ -154,43 +154,88 @@ func TestOldEntriesLeaveTheTip(t *testing.T) {
 	}
 }
 
-// What somebody else wrote in an entry's place is an error for readers, and hydration writes the entry again.
+// What somebody else wrote in an entry's place does not count, and hydration writes the entry again. Where it cannot be one of
+// another pipeline file either, it is an error for readers.
 func TestEntryForged(t *testing.T) {
 	t.Parallel()
-	f := newForge(t)
-	c := entry(t, "staging", 1, tree("a.yaml", "a\n"))
-	write(t, f.writer(t), c)
-	dir := f.clone(t, "candidates/web")
-	file := filepath.Join(dir, "staging", c.Release+".jsonl")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+	for name, test := range map[string]struct {
+		forge func(e *ledger.Entry)
+		want  error
+	}{
+		"of another stage":      {func(e *ledger.Entry) { e.Stage = "test" }, ledger.ErrEntry},
+		"of another release":    {func(e *ledger.Entry) { e.Release = testworld.Release(2) }, ledger.ErrEntry},
+		"of another pipeline":   {func(e *ledger.Entry) { e.Pipeline = "infra" }, nil},
+		"of another repository": {func(e *ledger.Entry) { e.Repository = "registry.example.com/other" }, nil},
+		"a space":               {nil, ledger.ErrEntry},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newForge(t)
+			c := entry(t, "staging", 1, tree("a.yaml", "a\n"))
+			write(t, f.writer(t), c)
+			e, space := hydrated(c).Hydration.Entry, " "
+			if test.forge != nil {
+				test.forge(&e)
+				space = ""
+			}
+			text, err := e.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := f.clone(t, "candidates/web")
+			testworld.Write(t, dir, map[string]string{"staging/" + c.Release + ".jsonl": strings.Replace(string(text), "{", "{"+space, 1)})
+			commitAndPush(t, dir, name)
+			all, err := ledger.ReadCandidates(t.Context(), f.remote(t), nameOf(c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, ok, err := all.Entry(t.Context(), nameOf(c))
+			if ok || !errors.Is(err, test.want) || err != nil && !strings.Contains(err.Error(), "candidates/web") {
+				t.Errorf("%v, %v", ok, err)
+			}
+			if got := write(t, f.writer(t), c)[0]; !got.Recorded || got.Written {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
-	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "{", "{ ", 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	commitAndPush(t, dir, "a space")
-	all, err := ledger.ReadCandidates(t.Context(), f.remote(t), nameOf(c))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok, err := all.Entry(t.Context(), nameOf(c)); ok || !errors.Is(err, ledger.ErrEntry) || !strings.Contains(err.Error(), "candidates/web") {
-		t.Errorf("%v, %v", ok, err)
-	}
-	if got := write(t, f.writer(t), c)[0]; !got.Recorded || got.Written {
-		t.Errorf("%+v", got)
+}
+
+// Reasons show the fields of an entry to people, and paths and requests are made of them, before anything is proven.
+func TestHostileEntry(t *testing.T) {
+	t.Parallel()
+	for name, forge := range map[string]func(e *ledger.Entry){
+		"escapes in a URL":         func(e *ledger.Entry) { e.GitOps.URL = "https://g.example/\x1b[2K" },
+		"two lines in a stage":     func(e *ledger.Entry) { e.Stage = "staging\nproduction: promoted" },
+		"a release without end":    func(e *ledger.Entry) { e.Release = strings.Repeat("a", 5000) },
+		"a commit that is none":    func(e *ledger.Entry) { e.Source.Commit = "--all" },
+		"a tree that is none":      func(e *ledger.Entry) { e.Files = "HEAD" },
+		"an artifact without bits": func(e *ledger.Entry) { e.Digest = "sha256:" },
+		"an image that is a tag":   func(e *ledger.Entry) { e.Image = "latest" },
+	} {
+		e := hydrated(entry(t, "staging", 1, tree("a.yaml", "a\n"))).Hydration.Entry
+		forge(&e)
+		text, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ledger.ParseEntry(text); !errors.Is(err, ledger.ErrEntry) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
 // Metadata that somebody wrote to fit what he edited does not keep the branch from being put right.
 func TestForgedMetadataIsMended(t *testing.T) {
 	t.Parallel()
-	for name, forge := range map[string]func(*ledger.Metadata){
-		"as it was":             func(*ledger.Metadata) {},
-		"a newer GitOps commit": func(m *ledger.Metadata) { m.DrySHA = testworld.CommitID(9) },
-		"a newer release": func(m *ledger.Metadata) {
-			m.DrySHA, m.Lockage.Release = testworld.CommitID(9), testworld.Release(9)
-		},
+	newer := func(m *ledger.Metadata) { m.DrySHA, m.Lockage.Release = testworld.CommitID(9), testworld.Release(9) }
+	for name, test := range map[string]struct {
+		forge func(*ledger.Metadata)
+		file  string
+	}{
+		"as it was":             {func(*ledger.Metadata) {}, "edited\n"},
+		"a newer GitOps commit": {func(m *ledger.Metadata) { m.DrySHA = testworld.CommitID(9) }, "edited\n"},
+		"a newer release":       {newer, "edited\n"},
+		"of the same files":     {newer, "a\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,12 +249,12 @@ func TestForgedMetadataIsMended(t *testing.T) {
 				t.Fatal(err)
 			}
 			m, _ := ledger.ParseMetadata(data)
-			forge(&m)
+			test.forge(&m)
 			m.Lockage.Repository = ""
 			if data, err = json.MarshalIndent(m, "", "  "); err != nil {
 				t.Fatal(err)
 			}
-			testworld.Write(t, dir, map[string]string{c.Path + "/a.yaml": "edited\n", c.Path + "/" + ledger.MetadataFile: string(data) + "\n"})
+			testworld.Write(t, dir, map[string]string{c.Path + "/a.yaml": test.file, c.Path + "/" + ledger.MetadataFile: string(data) + "\n"})
 			commitAndPush(t, dir, "forged")
 			if got := write(t, f.writer(t), c)[0]; !got.Written || got.Superseded {
 				t.Errorf("%+v", got)

@@ -480,6 +480,28 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// An artifact is refused whose files a branch cannot show as they are: one takes a name of those beside it, or they are others than
+// was signed.
+func TestFilesThatCannotBeShown(t *testing.T) {
+	t.Parallel()
+	other := entry(t, "staging", 1, tree("a.yaml", "a\n"))
+	other.Files = entry(t, "staging", 1, tree("a.yaml", "b\n")).Files
+	for want, c := range map[string]ledger.Change{
+		"has a file hydrator.metadata":  entry(t, "staging", 1, tree("a.yaml", "a\n", "hydrator.metadata", "{}\n")),
+		"has a file .gitattributes":     entry(t, "staging", 1, tree(".gitattributes", "* -diff\n", "a.yaml", "a\n")),
+		"has a file attestations.jsonl": entry(t, "staging", 1, tree("a.yaml", "a\n", "attestations.jsonl", "{}\n")),
+		"what was signed says":          other,
+	} {
+		f := newForge(t)
+		if _, err := f.writer(t).Write(t.Context(), []ledger.Change{hydrated(c)}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+		if got := testworld.Git(t, f.bare, "for-each-ref"); got != "" {
+			t.Errorf("%s: pushed %s", want, got)
+		}
+	}
+}
+
 // A person who can push to a branch can write its metadata, which reasons show to people.
 func TestHostileMetadata(t *testing.T) {
 	t.Parallel()
@@ -543,5 +565,9 @@ func TestAttributesByHand(t *testing.T) {
 	commitAndPush(t, dir, "no attributes")
 	if got := check(t, f.remote(t), e); got != "[removed .gitattributes]" {
 		t.Errorf("removed: %s", got)
+	}
+	write(t, f.writer(t), e)
+	if got := check(t, f.remote(t), e); got != "[]" {
+		t.Errorf("written anew after it was removed: %s", got)
 	}
 }

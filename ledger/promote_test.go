@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,6 +129,28 @@ func TestPromotionRace(t *testing.T) {
 				t.Errorf("theirs: %s", got)
 			}
 		})
+	}
+}
+
+// The answer to the push of a promotion is lost: it is recognised as done, though its record names the commit before.
+func TestPromotionLostAnswer(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	var lost atomic.Bool
+	f.Intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !pushes(r) || !lost.CompareAndSwap(false, true) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(httptest.NewRecorder(), r)
+		w.WriteHeader(http.StatusBadGateway)
+	})
+	e := promotion(t, 1, "", "a.yaml", "one\n")
+	if got := write(t, f.writer(t), e)[0]; !lost.Load() || got.Commit != rev(t, f, e.Branch) {
+		t.Errorf("%+v", got)
+	}
+	if got := testworld.Git(t, f.bare, "rev-list", "--count", e.Branch); got != "1" {
+		t.Errorf("%s commits", got)
 	}
 }
 

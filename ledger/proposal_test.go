@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -122,6 +123,54 @@ func TestProposalEdited(t *testing.T) {
 	}
 	if got := testworld.Git(t, f.bare, "show", reviewBranch+":"+e.Path+"/a.yaml"); got != "one" {
 		t.Errorf("the file is %q", got)
+	}
+}
+
+// What somebody else made of the branches is not a proposal of the change, though it has its files: it is proposed anew.
+func TestProposalByOthers(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		arrange func(t *testing.T, f *forge, e ledger.Change, head string)
+		current bool
+	}{
+		"merged, and reverted": {arrange: func(t *testing.T, f *forge, e ledger.Change, head string) {
+			before := rev(t, f, e.Branch) + "^{tree}"
+			reverted := testworld.Git(t, f.bare, "commit-tree", "-p", head, "-m", "Revert", before)
+			testworld.Git(t, f.bare, "update-ref", "refs/heads/"+e.Branch, reverted)
+		}},
+		"on a commit of their own": {arrange: func(t *testing.T, f *forge, e ledger.Change, head string) {
+			base := testworld.Git(t, f.bare, "commit-tree", "-m", "Another beginning", rev(t, f, e.Branch)+"^{tree}")
+			own := testworld.Git(t, f.bare, "commit-tree", "-p", base, "-m", "Propose", head+"^{tree}")
+			testworld.Git(t, f.bare, "update-ref", "refs/heads/"+e.Review, own)
+		}},
+		"of another release": {current: true, arrange: func(t *testing.T, f *forge, e ledger.Change, head string) {
+			dir := f.clone(t, e.Review)
+			metadata := filepath.Join(e.Path, ledger.MetadataFile)
+			text := strings.ReplaceAll(testworld.Git(t, f.bare, "show", head+":"+metadata), e.Release, testworld.Release(9))
+			testworld.Write(t, dir, map[string]string{metadata: text + "\n"})
+			testworld.Git(t, dir, "commit", "-q", "-a", "--amend", "-m", "Propose")
+			testworld.Git(t, dir, "push", "-q", "-f", "origin", "HEAD")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newForge(t)
+			e := proposal(t, 1, tree("a.yaml", "one\n"))
+			first := write(t, f.writer(t), e)[0]
+			test.arrange(t, f, e, first.Commit)
+			theirs := rev(t, f, e.Review)
+			p, err := ledger.Proposed(t.Context(), f.remote(t), e.Review, e.Place)
+			if err != nil || p.Current != test.current || p.Landed {
+				t.Errorf("%+v, %v", p, err)
+			}
+			got := write(t, f.writer(t), e)[0]
+			if want := rev(t, f, e.Branch) + " " + theirs; !got.Written || parents(t, f, got.Commit) != want {
+				t.Errorf("%+v, parents %s, want %s", got, parents(t, f, got.Commit), want)
+			}
+			if again := write(t, f.writer(t), e)[0]; again.Written || again.Commit != got.Commit {
+				t.Errorf("again: %+v", again)
+			}
+		})
 	}
 }
 

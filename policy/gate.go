@@ -331,7 +331,7 @@ func carriedOver() GateResult { return pass("carries over: the content is what i
 // again returns an error if a person's statement was made before a rollback left the release: it does not let it return. The time
 // is its signer's word, but no promotion before the rollback can have counted one that was made after it.
 func (f Facts) again(v sign.Verified, made time.Time) error {
-	if !f.RolledBack.IsZero() && (made.Before(f.RolledBack.Truncate(time.Second)) || slices.Contains(f.Spent, v.Bundle().Digest())) {
+	if made.Before(f.RolledBack.Truncate(time.Second)) || slices.Contains(f.Spent, v.Bundle().Digest()) {
 		return fmt.Errorf("it was given before the rollback at %s: give it again", at(f.RolledBack))
 	}
 	return nil

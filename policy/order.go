@@ -54,7 +54,7 @@ func Order(after pipeline.After, passages map[string]Passage) GateResult {
 		switch {
 		case p.Unknown:
 			unknown = append(unknown, stage)
-		case p.RolledBack || !p.Is && !p.Was:
+		case !p.Is && !p.Was:
 			missing = append(missing, stage)
 		}
 		switch {

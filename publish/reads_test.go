@@ -164,8 +164,8 @@ func (s *readsScene) hydrate(dry bool) (map[string]publish.Stage, *workspace.Pol
 	return stages, ref
 }
 
-// provenance returns what the hydrator stated of a stage's artifact.
-func (s *readsScene) provenance(stage publish.Stage, ref *workspace.Policy) sign.Provenance {
+// hydration returns what the hydrator stated of a stage's artifact.
+func (s *readsScene) hydration(stage publish.Stage, ref *workspace.Policy) policy.Hydration {
 	s.t.Helper()
 	repository, err := testworld.Client().Repository(strings.TrimSuffix(stage.Reference, "@"+stage.Digest.String()))
 	if err != nil {
@@ -191,6 +191,13 @@ func (s *readsScene) provenance(stage publish.Stage, ref *workspace.Policy) sign
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return h
+}
+
+// provenance returns the provenance of a stage's artifact.
+func (s *readsScene) provenance(stage publish.Stage, ref *workspace.Policy) sign.Provenance {
+	s.t.Helper()
+	h := s.hydration(stage, ref)
 	i := slices.IndexFunc(h.Statements, func(v sign.Verified) bool { _, err := v.Provenance(); return err == nil })
 	p, err := h.Statements[i].Provenance()
 	if err != nil {
@@ -297,7 +304,8 @@ func TestRebuild(t *testing.T) {
 var renderers = map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{}, lock.Kustomize: kustomize.Renderer{}}
 
 // TestReadsEqual compares, after every kind of change, what provenance says was read with the input digest, which is the judge: a
-// release whose inputs are equal is not hydrated again, so that a difference would never go away.
+// release whose inputs are equal is not hydrated again, so that a difference would never go away. For a candidate at that commit, a
+// hydration of before gives what its stage has there if nothing differs that it read, whatever the candidate reads.
 func TestReadsEqual(t *testing.T) {
 	t.Parallel()
 	s := newReadsScene(t)
@@ -306,6 +314,7 @@ func TestReadsEqual(t *testing.T) {
 	for name, stage := range first {
 		provenances[name], inputs[name] = s.provenance(stage, ref), stage.InputDigest
 	}
+	candidate, before := s.hydration(first["generated"], ref), s.hydration(first["overlay"], ref)
 	write := func(name, content string) { testworld.Write(t, s.dir, map[string]string{name: content}) }
 	for _, c := range []struct {
 		name   string
@@ -370,6 +379,10 @@ func TestReadsEqual(t *testing.T) {
 			if (difference != "") != differs {
 				t.Errorf("%s: what %s read differs is %q, want %v", c.name, name, difference, differs)
 			}
+		}
+		made := verify.Made{Stage: "generated", Commit: string(commit), Hydration: candidate}
+		if ok, _, _, err := made.Gives(t.Context(), "overlay", before, ref, "kustomize.yaml"); err != nil || ok == slices.Contains(strings.Fields(c.differ), "overlay") {
+			t.Errorf("%s: the overlay of before is what the stage has there is %v, %v", c.name, ok, err)
 		}
 	}
 }
