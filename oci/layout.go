@@ -117,7 +117,7 @@ func (l *layout) push(ctx context.Context, manifests []packed, tags []string) er
 
 func (l *layout) attach(ctx context.Context, _ ocispec.Descriptor, _ bool, referrers []packed) error {
 	for _, p := range referrers {
-		if err := pushEmpty(ctx, l, p); err != nil {
+		if err := pushBlobs(ctx, l, p); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,8 @@ type Referrer struct {
 	Layers []Blob
 	// Annotations are in the manifest and in the list of referrers.
 	Annotations map[string]string
+	// Listed says that it is probably attached already: it is written only if it is not listed.
+	Listed bool
 }
 
 // Descriptor returns what lists of the subject's referrers show of the referrer, once it is attached.
@@ -62,6 +64,7 @@ type packed struct {
 	desc     ocispec.Descriptor
 	manifest []byte
 	blobs    []Blob
+	listed   bool // it is not written before the list lacks it
 }
 
 func (r Referrer) pack(subject ocispec.Descriptor) (packed, error) {
@@ -87,7 +90,7 @@ func (r Referrer) pack(subject ocispec.Descriptor) (packed, error) {
 	}
 	desc := describe(m.MediaType, raw)
 	desc.ArtifactType, desc.Annotations = r.ArtifactType, r.Annotations
-	return packed{desc, raw, blobs}, nil
+	return packed{desc, raw, blobs, r.Listed}, nil
 }
 
 // plain strips a descriptor to what identifies content.

@@ -96,9 +96,12 @@ func tooMany(referrers int) error {
 // one subject at a time.
 func (r *remoteRepository) attach(ctx context.Context, subject ocispec.Descriptor, alone bool, referrers []packed) error {
 	for _, p := range referrers {
+		if p.listed && !alone {
+			continue
+		}
 		err := r.pushManifest(ctx, p.desc, p.manifest)
 		if status := statusOf(err); !alone && status >= http.StatusBadRequest && status < http.StatusInternalServerError {
-			if err = pushEmpty(ctx, r, p); err == nil {
+			if err = pushBlobs(ctx, r, p); err == nil {
 				err = r.pushManifest(ctx, p.desc, p.manifest)
 			}
 		}
@@ -119,11 +122,11 @@ func (r *remoteRepository) attach(ctx context.Context, subject ocispec.Descripto
 	return explain(r.pushIndex(ctx, index, FallbackTag(subject.Digest)), "push referrers index of", r.thing(subject), r.host)
 }
 
-// pushEmpty stores the empty blob that a referrer names, if it does.
-func pushEmpty(ctx context.Context, b backend, p packed) error {
+// pushBlobs stores all that a referrer names.
+func pushBlobs(ctx context.Context, b backend, p packed) error {
 	for _, blob := range p.blobs {
-		if d := blob.Descriptor(); d.MediaType == ocispec.MediaTypeEmptyJSON {
-			return b.pushBlob(ctx, d, blob.Data)
+		if err := b.pushBlob(ctx, blob.Descriptor(), blob.Data); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -175,21 +178,24 @@ func (r *remoteRepository) listOnce(ctx context.Context, subject ocispec.Descrip
 		return 0, false, err
 	}
 	missing := slices.DeleteFunc(slices.Clone(referrers), func(p packed) bool { return contains(index.Manifests, p.desc) })
-	switch {
-	case len(missing) == 0:
+	if len(missing) == 0 {
 		return 0, true, nil
-	case api && first:
-		return 0, false, nil
-	case api:
-		for _, p := range missing {
-			if err := r.pushManifest(ctx, p.desc, p.manifest); err != nil {
-				return 0, false, err
-			}
-		}
-		return 0, false, nil
 	}
 	for _, p := range missing {
 		index.Manifests = append(index.Manifests, p.desc)
+		err = nil
+		if p.listed {
+			err = pushBlobs(ctx, r, p)
+		}
+		if err == nil && (p.listed || api && !first) {
+			err = r.pushManifest(ctx, p.desc, p.manifest)
+		}
+		if err != nil {
+			return 0, false, err
+		}
+	}
+	if api {
+		return 0, false, nil
 	}
 	// The replaced index stays untagged: registries may refuse deletes, and another writer may be reading it.
 	if err = tooMany(len(index.Manifests)); err == nil {

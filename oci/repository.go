@@ -293,6 +293,9 @@ func (r *Repository) attach(ctx context.Context, subject ocispec.Descriptor, alo
 		if all[i], err = referrer.pack(subject); err != nil {
 			return err
 		}
+		if referrer.Listed && !alone {
+			continue
+		}
 		for _, b := range all[i].blobs {
 			// The statements of hydration name the same empty blob: it is sent if the registry refuses what names it.
 			if alone || b.MediaType != ocispec.MediaTypeEmptyJSON {

@@ -241,6 +241,32 @@ func TestAttach(t *testing.T) {
 	})
 }
 
+// TestAttachListed attaches what is probably listed, when it is and when it is not.
+func TestAttachListed(t *testing.T) {
+	t.Parallel()
+	onEveryBackend(t, func(t *testing.T, open func() *Repository) {
+		ctx := t.Context()
+		a := mustPack(t, sample(), nil)
+		push(t, open(), a)
+		listed := proof("listed")
+		listed.Listed = true
+		for i, want := range []int{2, 3} {
+			if err := open().Attach(ctx, a.Descriptor, proof(fmt.Sprint(i)), listed); err != nil {
+				t.Fatal(err)
+			}
+			found, err := open().Referrers(ctx, a.Descriptor, testType)
+			if err != nil || len(found) != want {
+				t.Fatalf("%d referrers, %v", len(found), err)
+			}
+			for _, d := range found {
+				if _, _, err := open().Manifest(ctx, d.Digest.String()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}
+
 // TestAttachConcurrently is what loses entries of the fallback index to `oras
 // attach`: eight writers that know nothing of each other.
 func TestAttachConcurrently(t *testing.T) {

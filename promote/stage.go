@@ -40,18 +40,26 @@ func (r *run) read(ctx context.Context, s *stage) error {
 	case u != nil:
 		s.note("branch %s shows %s, which was not promoted: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
 	}
-	tag := s.live.Artifacts.Reference(s.stage.Name)
-	if s.state.Live == nil || !s.state.Drift() {
+	drift, bare := s.state.Drift(), s.state.Bare
+	if s.state.Live == nil || !drift && !bare {
 		return nil
 	}
-	if r.DryRun {
+	if !r.DryRun {
+		if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); err != nil {
+			return err
+		}
+	}
+	tag, artifact := s.live.Artifacts.Reference(s.stage.Name), s.state.Live.To.Digest
+	switch {
+	case drift && r.DryRun:
 		s.note("%s does not name what is live: a run without --dry-run repairs it", tag)
-		return nil
+	case drift:
+		s.note("%s did not name what is live: it names %s again", tag, artifact)
+	case r.DryRun:
+		s.note("%s, which is live, lacks what was signed about it: a run without --dry-run attaches it", artifact)
+	default:
+		s.note("%s, which is live, lacked what was signed about it: it is attached again", artifact)
 	}
-	if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); err != nil {
-		return err
-	}
-	s.note("%s did not name what is live: it names %s again", tag, s.state.Live.To.Digest)
 	return nil
 }
 

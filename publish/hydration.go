@@ -208,12 +208,7 @@ func (s *stage) attach(ctx context.Context, desc ocispec.Descriptor) error {
 	if _, err := sign.Attach(ctx, s.store, desc, s.entry.Bundles...); err != nil {
 		return err
 	}
-	for _, image := range s.entry.Images {
-		if err := sign.AttachImage(ctx, s.store, desc, s.hydrator.Verifier, image); err != nil {
-			return err
-		}
-	}
-	return nil
+	return sign.AttachImages(ctx, s.store, desc, []*sign.Verifier{s.hydrator.Verifier}, s.entry.Images...)
 }
 
 // restore puts back what the registry lost of the stage's entry, which needs no key: the artifact and what is attached to it. The

@@ -65,7 +65,9 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 		return fail(err)
 	}
 	var listed []ocispec.Descriptor
-	if slices.ContainsFunc(bundles, func(b Bundle) bool { return b.predicateType == "" }) { // not signed just now
+	// What was signed just now is not attached yet, and the store reads the list after it is.
+	signed := slices.ContainsFunc(bundles, func(b Bundle) bool { return b.predicateType != "" })
+	if !signed {
 		if listed, err = store.Referrers(ctx, subject, BundleMediaType); err != nil {
 			return fail(fmt.Errorf("list its signatures: %w", err))
 		}
@@ -79,6 +81,7 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 		}
 		attached[i].Referrer = desc.Digest
 		if !slices.ContainsFunc(listed, func(d ocispec.Descriptor) bool { return d.Digest == desc.Digest }) {
+			referrer.Listed = signed && bundles[i].predicateType == ""
 			missing = append(missing, referrer)
 		}
 	}

@@ -51,9 +51,9 @@ func (s ImageSignature) layer() layer {
 	return layer{desc: s.blob().Descriptor(), payload: s.Payload}
 }
 
-// SignImage is [NewImageSignature] and [AttachImage].
+// SignImage is [NewImageSignature] and [AttachImages].
 func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, claim Claim) error { //nolint:revive // sign.Image would read as a thing, and it is one: see [Image]
-	own, err := NewVerifier(signer.Identity())
+	verifier, err := NewVerifier(signer.Identity())
 	if err != nil {
 		return err
 	}
@@ -61,45 +61,85 @@ func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, sig
 	if err != nil {
 		return err
 	}
-	return AttachImage(ctx, store, subject, own, signature)
+	return AttachImages(ctx, store, subject, []*Verifier{verifier}, signature)
 }
 
-// AttachImage writes a simple signing signature by a trusted key beside those that others wrote for the same digest. A key
-// has one signature there: AttachImage keeps it if it says the same, and replaces it if not. Of very many it keeps the last ones.
-func AttachImage(ctx context.Context, store Store, subject ocispec.Descriptor, trusted *Verifier, signature ImageSignature) error {
-	mine, tag := signature.layer(), signatureForm.tag(subject.Digest)
+// AttachImages writes simple signing signatures beside those that others wrote for the same digest: of those that are given, the
+// first by each of the verifiers. A key has one signature there: it stays if it says the same, and is replaced if not. Of very
+// many the last ones are kept.
+func AttachImages(ctx context.Context, store Store, subject ocispec.Descriptor, by []*Verifier, signatures ...ImageSignature) error {
+	tag := signatureForm.tag(subject.Digest)
 	fail := func(err error) error { return fmt.Errorf("sign %s@%s: %w", store.Name(), subject.Digest, err) }
-	by, err := trusted.signerOf(mine)
-	if err != nil {
-		return fail(err)
+	mine := firstOf(by, signatures)
+	if len(mine) == 0 {
+		return nil
+	}
+	var texts [][]byte
+	for _, m := range mine {
+		texts = append(texts, m.payload)
 	}
 	for attempt := range maxSignAttempts {
-		layers, err := signatureForm.read(ctx, store, subject.Digest, mine.payload)
+		layers, err := signatureForm.read(ctx, store, subject.Digest, texts...)
 		if err != nil {
 			return err
 		}
-		kept, done := withoutOwn(layers, by, mine.payload)
-		if done && attempt == 0 { // its payload was not read
-			_, err := store.Blob(ctx, mine.desc)
-			if done = err == nil; err != nil && !errors.Is(err, oci.ErrNotFound) {
+		var missing []own
+		for _, m := range mine {
+			if kept, done := withoutOwn(layers, m.by, m.payload); !done {
+				layers, missing = kept, append(missing, m)
+			}
+		}
+		if len(missing) == 0 && attempt == 0 { // payloads were not read
+			if layers, missing, err = withoutLost(ctx, store, layers, mine); err != nil {
 				return fail(err)
 			}
 		}
-		if done {
+		if len(missing) == 0 {
 			return nil
 		}
-		kept = kept[max(0, len(kept)+1-maxLayers):] // nobody would read this one otherwise
-		if err := writeSignatures(ctx, store, tag, append(kept, mine)); err != nil {
+		layers = layers[max(0, len(layers)+len(missing)-maxLayers):] // nobody would read these otherwise
+		if err := writeSignatures(ctx, store, tag, layers, missing); err != nil {
 			return fail(err)
 		}
 	}
 	return fail(fmt.Errorf("others kept overwriting %s; try again", tag))
 }
 
-// TrustsImage reports whether a trusted identity made a simple signing signature.
-func (v *Verifier) TrustsImage(signature ImageSignature) bool {
-	_, err := v.signerOf(signature.layer())
-	return err == nil
+// own is a signature to write, and the key that made it.
+type own struct {
+	layer
+	by trusted
+}
+
+// firstOf returns the first signature by each of the verifiers.
+func firstOf(by []*Verifier, signatures []ImageSignature) (mine []own) {
+	for _, v := range by {
+		for _, s := range signatures {
+			if key, err := v.signerOf(s.layer()); err == nil {
+				mine = append(mine, own{s.layer(), key})
+				break
+			}
+		}
+	}
+	return mine
+}
+
+// withoutLost leaves out the layers of those signatures whose payload the repository lost, and returns these.
+func withoutLost(ctx context.Context, store Store, layers []layer, mine []own) (kept []layer, lost []own, err error) {
+	there := map[digest.Digest]bool{} // whether it is
+	for _, m := range mine {
+		if _, asked := there[m.desc.Digest]; !asked {
+			_, err := store.Blob(ctx, m.desc)
+			if there[m.desc.Digest] = err == nil; err != nil && !errors.Is(err, oci.ErrNotFound) {
+				return nil, nil, err
+			}
+		}
+		if !there[m.desc.Digest] {
+			layers, _ = withoutOwn(layers, m.by, nil)
+			lost = append(lost, m)
+		}
+	}
+	return layers, lost, nil
 }
 
 // withoutOwn leaves out the layers that own signed, and is done if one of them is a signature of this payload. It also
@@ -121,7 +161,7 @@ func withoutOwn(layers []layer, own trusted, text []byte) (kept []layer, done bo
 // VerifyImage reads the simple signing signatures of a digest and proves what can be proven by the verifier's identities.
 // The signed digest must be the artifact's: a signature copied from another artifact's tag is rejected.
 func VerifyImage(ctx context.Context, store Reader, subject ocispec.Descriptor, verifier *Verifier) ([]VerifiedImage, []Rejected, error) {
-	layers, err := signatureForm.read(ctx, store, subject.Digest, nil)
+	layers, err := signatureForm.read(ctx, store, subject.Digest)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -194,24 +234,30 @@ func simplePayload(artifact digest.Digest, claim Claim) ([]byte, error) {
 	return json.Marshal(p)
 }
 
-// writeSignatures puts a manifest of these layers, whose last one is new, under the tag. Those that could not be read are kept as
-// they are, which cosign's pkg/oci/mutate cannot do. Where there are others, the manifest's configuration stays what it was, and the
-// payload is not sent if one of them has it too: two keys that sign one claim sign the same bytes.
-func writeSignatures(ctx context.Context, store Store, tag string, layers []layer) error {
-	mine := layers[len(layers)-1]
-	payload := oci.Blob{MediaType: mine.desc.MediaType, Data: mine.payload}
-	text, err := json.Marshal(ocispec.Image{RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{mine.desc.Digest}}}) // not compressed
+// writeSignatures puts a manifest of these layers and new ones under the tag. Those that could not be read are kept as they are,
+// which cosign's pkg/oci/mutate cannot do. Where there are others, the manifest's configuration stays what it was, and payloads
+// are not sent if others have them too: two keys that sign one claim sign the same bytes.
+func writeSignatures(ctx context.Context, store Store, tag string, layers []layer, mine []own) error {
+	text, err := json.Marshal(ocispec.Image{RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{mine[0].desc.Digest}}}) // not compressed
 	if err != nil {
 		return err
 	}
-	blobs := []oci.Blob{payload, {MediaType: ocispec.MediaTypeImageConfig, Data: text}}
-	config := blobs[1].Descriptor()
-	shared := false
-	if layers[0].config.Digest != "" {
-		config, blobs = layers[0].config, blobs[:1]
-		shared = slices.ContainsFunc(layers[:len(layers)-1], func(l layer) bool { return l.desc.Digest == mine.desc.Digest })
+	config := oci.Blob{MediaType: ocispec.MediaTypeImageConfig, Data: text}
+	named, shared := config.Descriptor(), len(layers) > 0
+	var blobs []oci.Blob
+	if shared && layers[0].config.Digest != "" {
+		named = layers[0].config
+	} else {
+		blobs = append(blobs, config)
 	}
-	manifest, err := signatureManifest(layers, config)
+	for _, m := range mine {
+		shared = shared && slices.ContainsFunc(layers, func(l layer) bool { return l.desc.Digest == m.desc.Digest })
+		blobs = append(blobs, oci.Blob{MediaType: m.desc.MediaType, Data: m.payload})
+	}
+	for _, m := range mine {
+		layers = append(layers, m.layer)
+	}
+	manifest, err := signatureManifest(layers, named)
 	if err != nil {
 		return err
 	}

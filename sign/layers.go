@@ -54,9 +54,9 @@ type layer struct {
 	gone     bool   // the repository has lost the payload
 }
 
-// read reads the manifest under the tag, and the payloads of its layers unless one is the known payload, of very many those of
+// read reads the manifest under the tag, and the payloads of its layers unless they are known, of very many those of
 // the last ones. It returns no layers if the tag does not exist.
-func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, known []byte) ([]layer, error) {
+func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, known ...[]byte) ([]layer, error) {
 	fail := func(err error) ([]layer, error) {
 		return nil, fmt.Errorf("read the %s of %s: %w", f.what, artifact, err)
 	}
@@ -69,6 +69,10 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(raw, &manifest); err != nil {
 		return fail(fmt.Errorf("manifest of %s: %w", f.tag(artifact), err))
+	}
+	payloads := map[digest.Digest][]byte{}
+	for _, payload := range known {
+		payloads[digest.FromBytes(payload)] = payload
 	}
 	unread := len(manifest.Layers) - maxLayers
 	layers := make([]layer, len(manifest.Layers))
@@ -84,8 +88,8 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 			l.problem = fmt.Sprintf("layer of type %.100q, not %s", d.MediaType, f.item)
 		case d.Size > f.maxSize:
 			l.problem = fmt.Sprintf("the payload has %d bytes, at most %d are read", d.Size, f.maxSize)
-		case known != nil && d.Digest == digest.FromBytes(known):
-			l.payload = known
+		case payloads[d.Digest] != nil:
+			l.payload = payloads[d.Digest]
 		default:
 			group.Go(func() (err error) {
 				l.payload, err = store.Blob(ctx, d)
@@ -106,7 +110,7 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 // bundles. They are returned as bundles of a signature by a key that is not named; Referrer is the digest of the envelope.
 // No attestation is not an error, but a registry that fails is one.
 func FindEnvelopes(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bundle, error) {
-	layers, err := attestationForm.read(ctx, store, subject.Digest, nil)
+	layers, err := attestationForm.read(ctx, store, subject.Digest)
 	if err != nil {
 		return nil, err
 	}

@@ -243,8 +243,7 @@ var mutations = []mutation{
 	{"promote/live/claimed.go", "p.Sequence < math.MaxInt32", "true"},
 
 	{"promote/live/follow.go", "tips[branch] == head", "true"},
-	{"promote/live/follow.go", "own = append(own, v.Bundle())", "if !MUTANT {\n\t\t\town = append(own, v.Bundle())\n\t\t}"},
-	{"promote/live/follow.go", "!s.Promoter.TrustsImage(image)", "false"},
+	{"promote/live/follow.go", "wanted[b.Digest()]", "true"},
 
 	{"promote/live/former.go", "!sameRecord(declared, newer)", "false"},
 	{"promote/live/former.go", "len(gone) != 1 || !slices.Equal(came, []string{name})", "false"},
@@ -297,7 +296,6 @@ var mutations = []mutation{
 
 	{"promote/repair/registry.go", "err == nil && packed.Descriptor.Digest == wanted", "err == nil && (MUTANT || packed.Descriptor.Digest == wanted)"},
 	{"promote/repair/registry.go", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || !MUTANT && pruned {"},
-	{"promote/repair/registry.go", "!slices.Contains(also, b.Digest())", "false"},
 
 	{"promote/repair/restart.go", "case broken == nil:", "case !MUTANT && broken == nil:"},
 	{"promote/repair/restart.go", "p.Sequence < base", "false"},
@@ -323,7 +321,7 @@ var mutations = []mutation{
 
 	{"promote/run.go", "v.stage.Auto || !r.Ready", "true"},
 
-	{"promote/stage.go", "s.state.Live == nil || !s.state.Drift()", "true"},
+	{"promote/stage.go", "s.state.Live == nil || !drift && !bare", "true"},
 	{"promote/stage.go", "case older:", "case !MUTANT && older:"},
 	{"promote/stage.go", "} else if on {", "} else if !MUTANT && on {"},
 	{"promote/stage.go", "s.state.Unpromoted == nil", "true"},

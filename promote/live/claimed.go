@@ -93,7 +93,7 @@ func (c *claims) read(ctx context.Context, s Stage, others []digest.Digest) erro
 		}
 		slices.Sort(artifacts)
 		for _, artifact := range slices.Compact(artifacts) {
-			bundles, err := s.attached(ctx, manifest(artifact))
+			bundles, _, err := s.attached(ctx, manifest(artifact))
 			if err != nil {
 				return err
 			}

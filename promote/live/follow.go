@@ -13,6 +13,7 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -69,8 +70,8 @@ func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, evidenc
 	return s, err
 }
 
-// Follow makes the registry follow what is live, which needs no key: it attaches the promoter's statements and points the
-// stage's tag at the artifact, until both agree: another run may promote meanwhile. Head is where the live ref shows the
+// Follow makes the registry follow what is live, which needs no key: it attaches what the promotion's commit holds, of the identities
+// that the pipeline file declares, and points the stage's tag at the artifact, until both agree: another run may promote meanwhile. Head is where the live ref shows the
 // promotion.
 func (s Stage) Follow(ctx context.Context, p Promotion, head git.Hash) error {
 	for range maxLooks {
@@ -81,7 +82,12 @@ func (s Stage) Follow(ctx context.Context, p Promotion, head git.Hash) error {
 		if err != nil {
 			return fmt.Errorf("what is live: %w", err)
 		}
-		if err := s.Attach(ctx, s.Artifacts, desc, p); err != nil {
+		by := s.Identities()
+		err = Attach(ctx, s.Artifacts, desc, p.Statements.Bundles, by, p.Record)
+		if err == nil {
+			err = sign.AttachImages(ctx, s.Artifacts, desc, by, p.Statements.Images...)
+		}
+		if err != nil {
 			return fmt.Errorf("%s is live, and the registry does not have its record: %w; run it again", p.To.Digest, err)
 		}
 		if err := s.Artifacts.Tag(ctx, desc, s.Stage); err != nil {
@@ -107,23 +113,41 @@ func (s Stage) Follow(ctx context.Context, p Promotion, head git.Hash) error {
 	return fmt.Errorf("%s: others kept promoting; run it again", s.Artifacts.Reference(s.Stage))
 }
 
-// Attach attaches the promoter's statements of a promotion in the registry. What is attached already stays.
-func (s Stage) Attach(ctx context.Context, store sign.Store, artifact ocispec.Descriptor, p Promotion) error {
-	var own []sign.Bundle
-	verified, _ := s.Promoter.Verify(artifact.Digest, p.Statements.Bundles)
-	for _, v := range verified {
-		own = append(own, v.Bundle())
+// Attach attaches, of what was signed about an artifact and is in Git, what the given identities did, and the bundles with the given
+// digests, in the order in which they were recorded. What is attached already stays.
+func Attach(ctx context.Context, store sign.Store, artifact ocispec.Descriptor, bundles []sign.Bundle, by []*sign.Verifier, also ...digest.Digest) error {
+	_, err := sign.Attach(ctx, store, artifact, signedBy(artifact.Digest, bundles, by, also...)...)
+	return err
+}
+
+// signedBy returns the bundles that are signed by identities or have one of the digests, each once.
+func signedBy(artifact digest.Digest, bundles []sign.Bundle, by []*sign.Verifier, also ...digest.Digest) (signed []sign.Bundle) {
+	wanted := map[digest.Digest]bool{}
+	for _, d := range also {
+		wanted[d] = true
 	}
-	if _, err := sign.Attach(ctx, store, artifact, own...); err != nil {
-		return err
-	}
-	for _, image := range p.Statements.Images {
-		if !s.Promoter.TrustsImage(image) {
-			continue // the hydrator's
+	for _, v := range by {
+		verified, _ := v.Verify(artifact, bundles)
+		for _, statement := range verified {
+			wanted[statement.Bundle().Digest()] = true
 		}
-		if err := sign.AttachImage(ctx, store, artifact, s.Promoter.Verifier, image); err != nil {
-			return err
+	}
+	for _, b := range bundles {
+		if wanted[b.Digest()] {
+			delete(wanted, b.Digest())
+			signed = append(signed, b)
 		}
 	}
-	return nil
+	return signed
+}
+
+// Identities returns a verifier for each identity of the stage that has keys.
+func (s Stage) Identities() []*sign.Verifier {
+	var all []*sign.Verifier
+	for name := range s.declared.Identities {
+		if v, err := verify.Identity(s.files, s.declared, name); err == nil {
+			all = append(all, v)
+		}
+	}
+	return all
 }

@@ -64,6 +64,7 @@ type Stage struct {
 	Remote     *git.Remote      // of the live ref
 	Place      ledger.Place     // branch and path of the live ref
 
+	files        fs.FS // at the policy ref's tip
 	declared     pipeline.Expanded
 	declarations Declarations // nil if earlier ones are unknown
 	client       *oci.Client
@@ -81,7 +82,7 @@ func Open(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipel
 	if err != nil {
 		return Stage{}, err
 	}
-	s := Stage{Promoter: promoter, PolicyRef: ref, client: client, remotes: remotes}
+	s := Stage{Promoter: promoter, PolicyRef: ref, files: files, client: client, remotes: remotes}
 	s.declarations, _ = ref.(Declarations)
 	return s.at(ctx, declared)
 }
@@ -117,6 +118,7 @@ type State struct {
 	Live *Promotion    // the newest promotion; nil if nothing was promoted yet
 	Anew *Promotion    // a new beginning, if that is the newest record and made nothing live; nil for none
 	Tag  digest.Digest // what the stage's tag names; "" for nothing
+	Bare bool          // the registry lacks statements that the commit of Live holds
 	Head git.Hash      // of the live ref; "" if it does not exist
 	Tree git.Hash      // Git's id of what is below the path at Head; "" for nothing
 
@@ -171,7 +173,7 @@ func (s Stage) Witness(ctx context.Context, state *State) error {
 			return err
 		}
 		state.Tag = tagged.Digest
-		if err = s.witness(ctx, *state, tagged); err == nil || !errors.Is(err, ErrBroken) || attempt == maxReads {
+		if err = s.witness(ctx, state, tagged); err == nil || !errors.Is(err, ErrBroken) || attempt == maxReads {
 			return err
 		}
 		again, rerr := ReadGit(ctx, s)

@@ -134,7 +134,7 @@ func TestCutShort(t *testing.T) {
 	if state := s.read(); state.Live.Record != two.Record || !state.Drift() {
 		t.Errorf("not attached yet: %+v", state)
 	}
-	if err := s.stage.Attach(t.Context(), s.repository, p.release.desc, *two); err != nil {
+	if err := live.Attach(t.Context(), s.repository, p.release.desc, two.Statements.Bundles, s.stage.Identities()); err != nil {
 		t.Fatal(err)
 	}
 	if state := s.read(); state.Live.Record != two.Record || !state.Drift() {

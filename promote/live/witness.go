@@ -29,11 +29,12 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 
 // witness returns ErrBroken if the registry has a record that comes after the newest promotion on the live ref: on the
 // artifact that the stage's tag names, or on the one that is live. Records are attached after their commit is pushed, so
-// that the live ref was set back, or this is not the repository that has it.
-func (s Stage) witness(ctx context.Context, state State, tagged ocispec.Descriptor) error {
+// that the live ref was set back, or this is not the repository that has it. It notes in the state what the artifact lacks.
+func (s Stage) witness(ctx context.Context, state *State, tagged ocispec.Descriptor) error {
 	sequence, newest, artifacts := 0, digest.Digest(""), []ocispec.Descriptor{tagged}
 	last := state.Newest()
 	var known []sign.Bundle
+	state.Bare = false
 	if last != nil {
 		sequence, newest, known = last.Sequence, last.Record, last.Statements.Bundles
 		if last.To.Digest != tagged.Digest {
@@ -42,12 +43,15 @@ func (s Stage) witness(ctx context.Context, state State, tagged ocispec.Descript
 	}
 	for _, subject := range artifacts {
 		artifact := subject.Digest
-		bundles, err := s.attached(ctx, subject, known...)
+		bundles, missing, err := s.attached(ctx, subject, known...)
 		if err != nil {
 			return err
 		}
+		if last != nil && artifact == last.To.Digest && len(missing) > 0 { // others are not this pipeline's to put back
+			state.Bare = len(signedBy(artifact, missing, s.Identities(), last.Record)) > 0
+		}
 		if last != nil && s.carriedOn(*last, bundles) {
-			if err := s.moved(ctx, state); err != nil {
+			if err := s.moved(ctx, *state); err != nil {
 				return err
 			}
 		}
@@ -83,19 +87,28 @@ func manifest(artifact digest.Digest) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: artifact}
 }
 
-// attached reads the records that are attached to an artifact, but for known statements; none for "".
-func (s Stage) attached(ctx context.Context, artifact ocispec.Descriptor, known ...sign.Bundle) ([]sign.Bundle, error) {
+// attached reads the records that are attached to an artifact, but for known statements; none for "". Missing are those of the known
+// ones about it that are not attached.
+func (s Stage) attached(ctx context.Context, artifact ocispec.Descriptor, known ...sign.Bundle) (records, missing []sign.Bundle, err error) {
 	if artifact.Digest == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	all, err := s.Artifacts.Referrers(ctx, artifact, "")
 	if err != nil {
-		return nil, fmt.Errorf("list the records of %s: %w", artifact.Digest, err)
+		return nil, nil, fmt.Errorf("list the records of %s: %w", artifact.Digest, err)
 	}
-	read := sign.Referrers(artifact, known)
+	var read []digest.Digest
+	for _, b := range known {
+		for _, as := range sign.Referrers(artifact, []sign.Bundle{b}) {
+			if read = append(read, as); !slices.ContainsFunc(all, func(d ocispec.Descriptor) bool { return d.Digest == as }) {
+				missing = append(missing, b)
+			}
+		}
+	}
 	// Anybody who could change the annotation could as well remove the record.
-	return sign.Read(ctx, s.Artifacts, artifact.Digest, slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
+	records, err = sign.Read(ctx, s.Artifacts, artifact.Digest, slices.DeleteFunc(all, func(d ocispec.Descriptor) bool {
 		kind, ok := d.Annotations[sign.AnnotationPredicateType]
 		return ok && kind != predicate.TypePromotion || slices.Contains(read, d.Digest)
 	}), s.Promoter.Fingerprints()...)
+	return records, missing, err
 }

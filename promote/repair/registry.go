@@ -40,7 +40,7 @@ func (r *run) registry(ctx context.Context, s *stage) error {
 			break
 		}
 	}
-	identities := r.identities(s.declared)
+	identities := s.live.Identities()
 	var lost []error
 	for _, d := range order {
 		err := r.restore(ctx, s, promotions[d], identities)
@@ -74,17 +74,6 @@ func (r *run) tag(ctx context.Context, s *stage) error {
 	return nil
 }
 
-// identities returns a verifier for each identity of a stage that has keys.
-func (r *run) identities(declared pipeline.Expanded) []*sign.Verifier {
-	var all []*sign.Verifier
-	for name := range declared.Identities {
-		if v, err := verify.Identity(r.files, declared, name); err == nil {
-			all = append(all, v)
-		}
-	}
-	return all
-}
-
 // restore puts back an artifact with its statements, by its promotions, the newest first.
 func (r *run) restore(ctx context.Context, s *stage, promotions []live.Promotion, identities []*sign.Verifier) error {
 	store, p := publish.NewStore(s.live.Artifacts, r.DryRun), promotions[0]
@@ -111,7 +100,7 @@ func (r *run) restore(ctx context.Context, s *stage, promotions []live.Promotion
 	}
 	var images []sign.ImageSignature // the newest first
 	for _, p := range promotions {
-		if err := attach(ctx, store, desc, p.Statements.Bundles, identities, p.Record); err != nil {
+		if err := live.Attach(ctx, store, desc, p.Statements.Bundles, identities, p.Record); err != nil {
 			return err
 		}
 		images = append(images, p.Statements.Images...)
@@ -137,35 +126,12 @@ func (s *stage) pruned(ctx context.Context, artifact digest.Digest) (bool, error
 	return len(left) > 0, err
 }
 
-// attach attaches, of signed statements in Git, those of the given identities, and those with the given digests, in the order in
-// which they were recorded.
-func attach(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, bundles []sign.Bundle, by []*sign.Verifier, also ...digest.Digest) error {
-	for _, v := range by {
-		verified, _ := v.Verify(desc.Digest, bundles)
-		for _, statement := range verified {
-			also = append(also, statement.Bundle().Digest())
-		}
-	}
-	wanted := slices.DeleteFunc(slices.Clone(bundles), func(b sign.Bundle) bool { return !slices.Contains(also, b.Digest()) })
-	_, err := sign.Attach(ctx, store, desc, wanted...)
-	return err
-}
-
-// attachImages attaches the first signature in the older form of each identity: a key has one there. A dry run does not compare
-// them.
+// attachImages attaches the first signature in the older form of each identity. A dry run does not compare them.
 func (r *run) attachImages(ctx context.Context, store *publish.Store, desc ocispec.Descriptor, images []sign.ImageSignature, by []*sign.Verifier) error {
-	attached := map[*sign.Verifier]bool{}
-	for _, image := range images {
-		i := slices.IndexFunc(by, func(v *sign.Verifier) bool { return v.TrustsImage(image) })
-		if i < 0 || attached[by[i]] || r.DryRun {
-			continue
-		}
-		attached[by[i]] = true
-		if err := sign.AttachImage(ctx, store, desc, by[i], image); err != nil {
-			return err
-		}
+	if r.DryRun {
+		return nil
 	}
-	return nil
+	return sign.AttachImages(ctx, store, desc, by, images...)
 }
 
 // provenance returns the hydrator's verified provenance among the statements of promotions.
@@ -305,7 +271,7 @@ func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.St
 		return err
 	}
 	by := []*sign.Verifier{hydrator}
-	if err := attach(ctx, store, desc, e.Bundles, by); err != nil {
+	if err := live.Attach(ctx, store, desc, e.Bundles, by); err != nil {
 		return err
 	}
 	if err := r.attachImages(ctx, store, desc, e.Images, by); err != nil {
