@@ -34,8 +34,10 @@ type Change struct {
 
 	Attributes bool      // mark the files as generated
 	Time       time.Time // of the commit: the committer's time of the source commit, or that of the promotion's record
-	// Tree returns the artifact's files. It is called once, if they have to be written.
+	// Tree returns the artifact's files. It is called once, if they have to be written and sent.
 	Tree func(context.Context) (fs.FS, error)
+	// Compared is how the files of a remote compared with the artifact's: a remote that has them does not get them again.
+	Compared Comparison
 	// Sign makes the commit's gpgsig; nil for none.
 	Sign func(payload []byte) (string, error)
 }

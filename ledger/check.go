@@ -47,21 +47,31 @@ func Names(differences []Difference) string {
 	return strings.Join(names, ", ")
 }
 
-// Check finds the newest version of a place that shows an artifact (by digest), returns the commit that it begins with, and compares it
-// with the artifact's tree, whose content digest is content. No difference means that both are equal, bit for bit. The error is
-// ErrNotShown if no commit shows the artifact.
-func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content digest.Digest, tree fs.FS) (git.Hash, []Difference, error) {
+// Comparison is what [Check] found.
+type Comparison struct {
+	Commit      git.Hash     // the first of the newest version that names the artifact
+	Differences []Difference // none if it has the artifact's files, bit for bit
+
+	remote  *git.Remote
+	content digest.Digest
+	equal   []git.Item // the files, if they are the artifact's
+}
+
+// Check finds the newest version of a place that shows an artifact (by digest), and compares it with the artifact's tree, whose
+// content digest is content. The error is ErrNotShown if no commit shows the artifact.
+func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content digest.Digest, tree fs.FS) (Comparison, error) {
 	shows, err := find(ctx, remote, at, artifact)
 	if err != nil {
-		return "", nil, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
+		return Comparison{}, fmt.Errorf("branch %s of %s: %w", at.Branch, remote, err)
 	}
+	c := Comparison{Commit: shows.Commit, remote: remote, content: content}
 	d, err := remote.Draft(ctx, shows.Commit)
 	if err != nil {
-		return shows.Commit, nil, err
+		return c, err
 	}
 	items, err := d.Items(ctx, at.Path)
 	if err != nil {
-		return shows.Commit, nil, err
+		return c, err
 	}
 	_, there := split(items)
 	// The digest that was signed decides. Git's ids only say what differs.
@@ -71,24 +81,37 @@ func Check(ctx context.Context, remote *git.Remote, at Place, artifact, content 
 		got, err = oci.ContentDigest(shown)
 	}
 	if err == nil && got == content && shows.attributes != "" && plain(there) {
-		return shows.Commit, nil, nil
+		c.equal = there
+		return c, nil
 	}
 	files, unread := readFiles(tree)
 	if unread != nil {
-		return shows.Commit, nil, unread
+		return c, unread
 	}
-	differences := compare(there, itemsOf(files))
-	if shows.attributes == "" && !slices.ContainsFunc(differences, func(d Difference) bool { return d.Path == attributesFile }) {
-		differences = append(differences, Difference{"removed", attributesFile})
+	c.Differences = compare(there, itemsOf(files))
+	if shows.attributes == "" && !slices.ContainsFunc(c.Differences, func(d Difference) bool { return d.Path == attributesFile }) {
+		c.Differences = append(c.Differences, Difference{"removed", attributesFile})
 	}
 	switch {
-	case len(differences) > 0:
-		return shows.Commit, differences, nil
+	case len(c.Differences) > 0:
+		return c, nil
 	case err == nil:
 		err = fmt.Errorf("branch %s of %s: the files in %s at %s have the digest %s, the artifact's have %s, although their Git ids are equal",
 			at.Branch, remote, at.Path, shows.Commit, got, content)
 	}
-	return shows.Commit, nil, err
+	return c, err
+}
+
+// blobs returns the files of an artifact that a remote has, since they were compared with it there; nil if that is not known.
+func (c Comparison) blobs(remote *git.Remote, content digest.Digest) map[string]git.Blob {
+	if c.equal == nil || c.remote != remote || c.content != content {
+		return nil
+	}
+	files := map[string]git.Blob{}
+	for _, item := range c.equal {
+		files[item.Path] = git.SentBlob(item.ID)
+	}
+	return files
 }
 
 // plain reports whether items are files as an artifact has them, neither links nor executable: their digest does not tell.

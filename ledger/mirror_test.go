@@ -121,14 +121,14 @@ func check(t *testing.T, r *git.Remote, e ledger.Change) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, differences, err := ledger.Check(t.Context(), r, e.Place, e.Digest, e.Content, files)
+	compared, err := ledger.Check(t.Context(), r, e.Place, e.Digest, e.Content, files)
 	if errors.Is(err, ledger.ErrNotShown) {
 		return "not shown"
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprint(differences)
+	return fmt.Sprint(compared.Differences)
 }
 
 func TestWrite(t *testing.T) {
@@ -257,7 +257,7 @@ func TestSignedDigestDecides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = ledger.Check(t.Context(), f.remote(t), e.Place, e.Digest, digest.FromString("other content"), files)
+	_, err = ledger.Check(t.Context(), f.remote(t), e.Place, e.Digest, digest.FromString("other content"), files)
 	if err == nil || !strings.Contains(err.Error(), "although their Git ids are equal") {
 		t.Errorf("got %v", err)
 	}

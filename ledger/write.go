@@ -144,7 +144,7 @@ func (w *Writer) attempt(ctx context.Context, changes []*pendingChange) ([]Resul
 			return nil, fmt.Errorf("branch %s: %w", c.target(), err)
 		}
 		if results[i].Written {
-			group.Go(func() error { return c.load(ctx) })
+			group.Go(func() error { return c.load(ctx, w.remote) })
 		}
 	}
 	if err := group.Wait(); err != nil {
@@ -322,7 +322,7 @@ type pendingChange struct {
 	entries  *Candidates
 	before   folder     // what the draft has below the path
 	below    []git.Item // of that, all but the files beside the artifact's
-	files    map[string][]byte
+	files    map[string]git.Blob
 	recorded digest.Digest // the promotion's record in the last attempt
 	pushed   git.Hash      // the commit of the last attempt
 }
@@ -346,12 +346,14 @@ func (c *pendingChange) replace(ctx context.Context) error {
 		return err
 	}
 	files := maps.Clone(c.files)
-	files[MetadataFile] = metadata
-	files[attributesFile] = []byte(c.attributes())
+	files[MetadataFile] = git.NewBlob(metadata)
+	files[attributesFile] = git.NewBlob([]byte(c.attributes()))
 	if c.Promotion != nil {
-		if files[StatementsFile], err = c.attest(ctx, itemsOf(files)); err != nil {
+		statements, err := c.attest(ctx, itemsOf(files))
+		if err != nil {
 			return err
 		}
+		files[StatementsFile] = git.NewBlob(statements)
 	}
 	return c.draft.Replace(ctx, c.Path, files)
 }
@@ -366,7 +368,7 @@ func (c *pendingChange) replaceStatements(ctx context.Context) error {
 	items = slices.DeleteFunc(items, func(item git.Item) bool { return item.Path == StatementsFile })
 	if len(items) == 0 {
 		files[attributesFile] = []byte(c.attributes())
-		items = itemsOf(files)
+		items = []git.Item{{Path: attributesFile, Mode: git.ModeFile, ID: git.BlobID(files[attributesFile])}}
 	}
 	if files[StatementsFile], err = c.attest(ctx, items); err != nil {
 		return err
@@ -394,9 +396,12 @@ func (c *pendingChange) attest(ctx context.Context, items []git.Item) ([]byte, e
 	return statements.encode()
 }
 
-// load reads the change's files, once.
-func (c *pendingChange) load(ctx context.Context) error {
+// load reads the change's files, once. Those that the remote has already are not read.
+func (c *pendingChange) load(ctx context.Context, remote *git.Remote) error {
 	if c.files != nil || c.Promotion != nil && c.Promotion.Bare {
+		return nil
+	}
+	if c.files = c.Compared.blobs(remote, c.Content); c.files != nil {
 		return nil
 	}
 	tree, err := c.Tree(ctx)
@@ -423,13 +428,16 @@ func (c *pendingChange) load(ctx context.Context) error {
 	return nil
 }
 
-func readFiles(tree fs.FS) (map[string][]byte, error) {
-	files := map[string][]byte{}
+func readFiles(tree fs.FS) (map[string]git.Blob, error) {
+	files := map[string]git.Blob{}
 	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		files[name], err = fs.ReadFile(tree, name)
+		data, err := fs.ReadFile(tree, name)
+		if err == nil {
+			files[name] = git.NewBlob(data)
+		}
 		return err
 	})
 	return files, err
@@ -444,10 +452,10 @@ func FilesID(tree fs.FS) (git.Hash, error) {
 	return git.TreeID(itemsOf(files))
 }
 
-func itemsOf(files map[string][]byte) []git.Item {
+func itemsOf(files map[string]git.Blob) []git.Item {
 	items := make([]git.Item, 0, len(files))
-	for name, data := range files {
-		items = append(items, git.Item{Path: name, Mode: git.ModeFile, ID: git.BlobID(data)})
+	for name, blob := range files {
+		items = append(items, git.Item{Path: name, Mode: git.ModeFile, ID: blob.ID})
 	}
 	return items
 }

@@ -140,6 +140,31 @@ func TestContentDigestIsTheDiffID(t *testing.T) {
 	}
 }
 
+// opened counts how often each file is opened; to ask for a size opens it, too.
+type opened struct {
+	files fs.FS
+	times map[string]int
+}
+
+func (o opened) Open(name string) (fs.File, error) {
+	o.times[name]++
+	return o.files.Open(name)
+}
+
+// The digest of a tree that is read from Git costs one reading of each file.
+func TestContentDigestReadsOnce(t *testing.T) {
+	t.Parallel()
+	tree := opened{sample(), map[string]int{}}
+	if _, err := ContentDigest(tree); err != nil {
+		t.Fatal(err)
+	}
+	for name := range sample() {
+		if tree.times[name] != 1 {
+			t.Errorf("%s was opened %d times", name, tree.times[name])
+		}
+	}
+}
+
 func TestPackRefuses(t *testing.T) {
 	t.Parallel()
 	many := fstest.MapFS{}

@@ -31,39 +31,56 @@ func writeTar(w io.Writer, tree fs.FS) error {
 	if err != nil {
 		return err
 	}
-	var total int64
-	tw := tar.NewWriter(w)
+	t := tarWriter{Writer: tar.NewWriter(w), tree: tree}
 	for _, name := range names {
 		// FileInfoHeader would bring this machine's owner and mode. The writer takes PAX only where a name needs it.
 		hdr := tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0)}
-		isDir := strings.HasSuffix(name, "/")
-		if !isDir {
-			info, err := fs.Stat(tree, name)
-			if err != nil {
-				return fmt.Errorf("pack: %w", err)
-			}
-			if info.Size() > MaxFileSize {
-				return fmt.Errorf("pack %s: larger than %d bytes", name, MaxFileSize)
-			}
-			hdr.Typeflag, hdr.Mode, hdr.Size = tar.TypeReg, 0o644, info.Size()
+		if strings.HasSuffix(name, "/") {
+			err = t.WriteHeader(&hdr)
+		} else {
+			err = t.file(&hdr)
 		}
-		if total += hdr.Size; total > MaxTarSize {
-			return fmt.Errorf("pack: the files sum up to more than %d bytes", MaxTarSize)
-		}
-		if err := tw.WriteHeader(&hdr); err != nil {
-			return fmt.Errorf("pack %s: %w", name, err)
-		}
-		if isDir {
-			continue
-		}
-		if err := copyFile(tw, tree, name); err != nil {
+		if err != nil {
 			return fmt.Errorf("pack %s: %w", name, err)
 		}
 	}
-	if err := tw.Close(); err != nil {
+	if err := t.Close(); err != nil {
 		return fmt.Errorf("pack: %w", err)
 	}
 	return nil
+}
+
+// tarWriter writes files, up to a sum of their sizes.
+type tarWriter struct {
+	*tar.Writer
+	tree  fs.FS
+	total int64
+}
+
+// file writes a file, which is read once: to ask some trees for a size is to read it. The writer refuses more bytes than the header
+// announces, and fewer at the next header.
+func (t *tarWriter) file(hdr *tar.Header) error {
+	f, err := t.tree.Open(hdr.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() > MaxFileSize {
+		return fmt.Errorf("larger than %d bytes", MaxFileSize)
+	}
+	if t.total += info.Size(); t.total > MaxTarSize {
+		return fmt.Errorf("the files sum up to more than %d bytes", MaxTarSize)
+	}
+	hdr.Typeflag, hdr.Mode, hdr.Size = tar.TypeReg, 0o644, info.Size()
+	if err := t.WriteHeader(hdr); err != nil {
+		return err
+	}
+	_, err = io.Copy(t, f)
+	return err
 }
 
 // entries lists tree in the order of the tar; directories end in a slash.
@@ -100,16 +117,6 @@ func entries(tree fs.FS) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// copyFile writes a file's content. The tar's writer refuses more bytes than the header announces, and fewer at the next header.
-func copyFile(w io.Writer, tree fs.FS, name string) error {
-	f, err := tree.Open(name)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(w, f)
-	return errors.Join(err, f.Close())
 }
 
 // checkPath refuses entry names that any system could read as another file.

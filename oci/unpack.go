@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/memfs"
 )
 
@@ -122,8 +123,7 @@ func readTar(r io.Reader, limit bounds) (*Tree, error) {
 		if total += hdr.Size; total > limit.tar {
 			return nil, fmt.Errorf("the files sum up to more than %d bytes", limit.tar)
 		}
-		// Grown as data arrives: the size is only a claim.
-		data, err := io.ReadAll(io.LimitReader(tr, limit.file))
+		data, err := bounded.ReadSized(tr, hdr.Size, limit.file) // the size is only a claim
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", hdr.Name, err)
 		}

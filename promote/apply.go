@@ -74,6 +74,7 @@ func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.
 		Attributes: j.declared.Mirror != nil && j.declared.Mirror.Attributes,
 		Time:       rec.Time,
 		Tree:       func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
+		Compared:   j.examined.Compared,
 		Sign:       sign,
 	}
 	results, err := r.BranchWriter(s.live.Remote).Write(ctx, []ledger.Change{change})

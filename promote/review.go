@@ -112,7 +112,7 @@ func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, 
 	into := verify.StagePlace(j.declared.Mirror)
 	m := policy.Merge{Head: j.review.branch}
 	var err error
-	if m.Shown, err = verify.Shown(ctx, s.live.Remote, into, j.artifact.Digest, j.examined.Tree); err != nil {
+	if m.Shown, j.examined.Compared, err = verify.Shown(ctx, s.live.Remote, into, j.artifact.Digest, j.examined.Tree); err != nil {
 		return m, err
 	}
 	if m.Shown.Differences != "" {
@@ -196,7 +196,7 @@ func (r *run) proposal(ctx context.Context, s *stage, j *judgement) (policy.Prop
 		return p, err
 	}
 	p.Commit, p.Current, p.Landed = string(proposed.Head), proposed.Current, proposed.Landed
-	if p.Shown, err = verify.Shown(ctx, s.live.Remote, ledger.Place{Branch: p.Head, Path: m.Path}, j.artifact.Digest, j.examined.Tree); err != nil {
+	if p.Shown, j.examined.Compared, err = verify.Shown(ctx, s.live.Remote, ledger.Place{Branch: p.Head, Path: m.Path}, j.artifact.Digest, j.examined.Tree); err != nil {
 		return p, err
 	}
 	if p.Pull, err = r.pull(ctx, s, j); err != nil || p.Pull.Unknown != "" {

@@ -2,6 +2,7 @@
 package bounded
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,16 +13,24 @@ import (
 // ErrTooLarge is returned for input above its limit.
 var ErrTooLarge = errors.New("larger than the limit")
 
+// maxClaimed bounds what is allocated for a size that input only claims to have.
+const maxClaimed = 1 << 20
+
 // Read reads r to its end. It fails with [ErrTooLarge] after limit bytes.
-func Read(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+func Read(r io.Reader, limit int64) ([]byte, error) { return ReadSized(r, 0, limit) }
+
+// ReadSized is Read for input that claims a size, so that reading it moves it less often.
+func ReadSized(r io.Reader, claimed, limit int64) ([]byte, error) {
+	room := min(max(claimed, 0), limit, maxClaimed) + bytes.MinRead
+	buf := bytes.NewBuffer(make([]byte, 0, room))
+	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
+	if n > limit {
 		return nil, fmt.Errorf("%w of %d bytes", ErrTooLarge, limit)
 	}
-	return data, nil
+	return buf.Bytes(), nil
 }
 
 // ReadFile reads a file of files by Read. Errors name it.
@@ -36,12 +45,16 @@ func File(name string, limit int64) ([]byte, error) {
 	return file(f, err, name, limit)
 }
 
-func file(f io.ReadCloser, err error, name string, limit int64) ([]byte, error) {
+func file(f fs.File, err error, name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := Read(f, limit)
+	claimed := int64(0)
+	if info, err := f.Stat(); err == nil {
+		claimed = info.Size()
+	}
+	data, err := ReadSized(f, claimed, limit)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

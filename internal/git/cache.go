@@ -97,11 +97,11 @@ func decodeLoose(r io.Reader) (encoded, error) {
 		return encoded{}, err
 	}
 	defer func() { _ = o.Close() }()
-	kind, _, err := o.Header() // the object's id covers its size
+	kind, size, err := o.Header() // the object's id covers its size
 	if err != nil {
 		return encoded{}, err
 	}
-	data, err := bounded.Read(o, MaxObjectBytes)
+	data, err := bounded.ReadSized(o, size, MaxObjectBytes)
 	return encoded{kind, data}, err
 }
 

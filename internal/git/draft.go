@@ -27,7 +27,7 @@ type Draft struct {
 	time    time.Time
 	root    plumbing.Hash // tree with the replacements so far; zero for no files
 	objects map[plumbing.Hash]encoded
-	order   []plumbing.Hash // of objects, in order of creation
+	order   []plumbing.Hash // of objects to push, in order of creation
 	asked   bool            // all trees of base were fetched
 }
 
@@ -211,8 +211,21 @@ func (d *Draft) ID(ctx context.Context, dir string) (Hash, error) {
 	return hashOf(id), nil
 }
 
-// Replace makes a folder hold these files and nothing else: contents by path below it. It creates a missing folder.
-func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte) error {
+// Blob is the content of a file under its id, which is computed once.
+type Blob struct {
+	ID   Hash
+	data []byte
+	sent bool // the remote has it
+}
+
+// NewBlob returns the blob of a content.
+func NewBlob(data []byte) Blob { return Blob{ID: BlobID(data), data: data} }
+
+// SentBlob returns a blob that the remote has, since a branch of it that was read does.
+func SentBlob(id Hash) Blob { return Blob{ID: id, sent: true} }
+
+// Replace makes a folder hold these files and nothing else: blobs by path below it. It creates a missing folder.
+func (d *Draft) Replace(ctx context.Context, dir string, files map[string]Blob) error {
 	before, err := d.Items(ctx, dir)
 	if err != nil {
 		return err
@@ -222,14 +235,13 @@ func (d *Draft) Replace(ctx context.Context, dir string, files map[string][]byte
 		known[item.ID] = true
 	}
 	items := make([]Item, 0, len(files))
-	for name, data := range files {
-		if err := checkSize(path.Join(dir, name), data); err != nil {
+	for name, blob := range files {
+		if err := checkSize(path.Join(dir, name), blob.data); err != nil {
 			return err
 		}
-		id := BlobID(data)
-		items = append(items, Item{name, ModeFile, id})
-		if !known[id] {
-			d.keep(encoded{plumbing.BlobObject, data})
+		items = append(items, Item{name, ModeFile, blob.ID})
+		if !blob.sent && !known[blob.ID] {
+			d.keepAs(blob.ID.id(), encoded{plumbing.BlobObject, blob.data})
 		}
 	}
 	sub, err := buildTree(items, d.keep)
@@ -359,8 +371,9 @@ func (d *Draft) graft(ctx context.Context, at plumbing.Hash, parts []string, pre
 	return d.keep(encoded{plumbing.TreeObject, encodeTree(entries)}), nil
 }
 
-func (d *Draft) keep(obj encoded) plumbing.Hash {
-	id := obj.id()
+func (d *Draft) keep(obj encoded) plumbing.Hash { return d.keepAs(obj.id(), obj) }
+
+func (d *Draft) keepAs(id plumbing.Hash, obj encoded) plumbing.Hash {
 	if _, kept := d.objects[id]; !kept {
 		d.objects[id] = obj
 		d.order = append(d.order, id)

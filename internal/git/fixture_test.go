@@ -170,3 +170,12 @@ func importStream(t testing.TB, dir, stream string) {
 		t.Fatalf("git fast-import: %v\n%s", err, out)
 	}
 }
+
+// blobs returns contents as a draft takes them.
+func blobs(files map[string][]byte) map[string]git.Blob {
+	blobs := map[string]git.Blob{}
+	for name, data := range files {
+		blobs[name] = git.NewBlob(data)
+	}
+	return blobs
+}

@@ -31,7 +31,7 @@ func TestMergeAndFolders(t *testing.T) {
 		if _, err := d.ID(t.Context(), "theirs"); !errors.Is(err, git.ErrOccupied) {
 			t.Errorf("a file: %v", err)
 		}
-		if err := d.Replace(t.Context(), "ours", map[string][]byte{"a": []byte("a\n"), "folder/b": []byte("b\n")}); err != nil {
+		if err := d.Replace(t.Context(), "ours", blobs(map[string][]byte{"a": []byte("a\n"), "folder/b": []byte("b\n")})); err != nil {
 			t.Fatal(err)
 		}
 		n := newCommit("Merge")
@@ -72,7 +72,7 @@ func TestMergeAndFolders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := empty.Replace(t.Context(), "ours", map[string][]byte{"a": []byte("a\n")}); err != nil {
+		if err := empty.Replace(t.Context(), "ours", blobs(map[string][]byte{"a": []byte("a\n")})); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := empty.Commit(n); err != nil {
@@ -112,7 +112,7 @@ func TestBring(t *testing.T) {
 		}
 		n := newCommit("Carry over")
 		n.Merged = []git.Hash{head}
-		if err := d.Replace(t.Context(), "ours", map[string][]byte{"a": []byte("a\n")}); err != nil {
+		if err := d.Replace(t.Context(), "ours", blobs(map[string][]byte{"a": []byte("a\n")})); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := d.Commit(n); err != nil {

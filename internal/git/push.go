@@ -11,10 +11,8 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // ErrStale is returned if a branch moved since the draft started. Make a new draft from the branch's tip.
@@ -205,8 +203,8 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update, atomic bool
 			return nil, err
 		}
 	}
-	objects := memory.NewStorage()
-	var ids []plumbing.Hash
+	var objects []encoded
+	packed := map[plumbing.Hash]bool{}
 	for _, u := range updates {
 		command := &packp.Command{Name: plumbing.NewBranchReferenceName(u.Branch), Old: u.Draft.base.id(), New: u.Draft.head.id()}
 		for _, ref := range adv.refs {
@@ -216,21 +214,14 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update, atomic bool
 		}
 		req.Commands = append(req.Commands, command)
 		for _, id := range u.Draft.order {
-			if _, twice := objects.Objects[id]; twice {
-				continue
+			if !packed[id] {
+				packed[id] = true
+				objects = append(objects, u.Draft.objects[id])
 			}
-			raw, err := u.Draft.objects[id].object()
-			if err != nil {
-				return nil, err
-			}
-			if _, err := objects.SetEncodedObject(raw); err != nil {
-				return nil, err
-			}
-			ids = append(ids, id)
 		}
 	}
 	var pack bytes.Buffer
-	if _, err := packfile.NewEncoder(&pack, objects, false).Encode(ids, 0); err != nil {
+	if err := writePack(&pack, objects); err != nil {
 		return nil, fmt.Errorf("packing the objects to push: %w", err)
 	}
 	req.Packfile = io.NopCloser(&pack)

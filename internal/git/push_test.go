@@ -64,7 +64,7 @@ func draft(t *testing.T, r *git.Remote, branch string) *git.Draft {
 
 func replace(t *testing.T, d *git.Draft, dir string, files map[string][]byte) git.Hash {
 	t.Helper()
-	if err := d.Replace(t.Context(), dir, files); err != nil {
+	if err := d.Replace(t.Context(), dir, blobs(files)); err != nil {
 		t.Fatal(err)
 	}
 	h, err := d.Commit(newCommit("Replace " + dir))
@@ -341,23 +341,23 @@ func TestOccupied(t *testing.T) {
 	targets(t, map[string]string{"apps": "a file\n", "dir/x": "x\n"}, func(t *testing.T, to target) {
 		d := draft(t, to.remote, "main")
 		for _, dir := range []string{"apps", "apps/web/deploy", "dir/x"} {
-			err := d.Replace(t.Context(), dir, map[string][]byte{"y": nil})
+			err := d.Replace(t.Context(), dir, blobs(map[string][]byte{"y": nil}))
 			if !errors.Is(err, git.ErrOccupied) {
 				t.Errorf("%s: %v", dir, err)
 			}
 			wantError(t, err, "is a file")
 		}
 		for _, dir := range []string{"", ".", "../x", "/abs", ".git", "a/.GIT/b"} {
-			if err := d.Replace(t.Context(), dir, map[string][]byte{"y": nil}); err == nil {
+			if err := d.Replace(t.Context(), dir, blobs(map[string][]byte{"y": nil})); err == nil {
 				t.Errorf("%q was accepted", dir)
 			}
 		}
 		for _, name := range []string{"", "../y", ".git/config", "a//b"} {
-			if err := d.Replace(t.Context(), "fine", map[string][]byte{name: nil}); err == nil {
+			if err := d.Replace(t.Context(), "fine", blobs(map[string][]byte{name: nil})); err == nil {
 				t.Errorf("file %q was accepted", name)
 			}
 		}
-		if err := d.Replace(t.Context(), "fine", map[string][]byte{"a": nil, "a/b": nil}); err == nil {
+		if err := d.Replace(t.Context(), "fine", blobs(map[string][]byte{"a": nil, "a/b": nil})); err == nil {
 			t.Error("a file that is a folder was accepted")
 		}
 		if d.Changed() {
@@ -378,7 +378,7 @@ func TestPushesAtATime(t *testing.T) {
 				var group sync.WaitGroup
 				for i := range errs {
 					d := draft(t, to.remote, fmt.Sprint("b", i))
-					if err := d.Replace(t.Context(), "live", map[string][]byte{"a": []byte(fmt.Sprint(i))}); err != nil {
+					if err := d.Replace(t.Context(), "live", blobs(map[string][]byte{"a": []byte(fmt.Sprint(i))})); err != nil {
 						t.Fatal(err)
 					}
 					if _, err := d.Commit(newCommit("one of many")); err != nil {

@@ -47,7 +47,7 @@ func TestSignedCommits(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := draft(t, testworld.Remote(t, bare), kind)
-		if err := d.Replace(t.Context(), "a", map[string][]byte{"x": []byte("x\n")}); err != nil {
+		if err := d.Replace(t.Context(), "a", blobs(map[string][]byte{"x": []byte("x\n")})); err != nil {
 			t.Fatal(err)
 		}
 		n := newCommit("signed\n\nTrailer: yes")

@@ -121,7 +121,7 @@ func decode(obj plumbing.EncodedObject) (encoded, error) {
 	if err != nil {
 		return encoded{}, err
 	}
-	data, err := bounded.Read(r, MaxObjectBytes)
+	data, err := bounded.ReadSized(r, obj.Size(), MaxObjectBytes)
 	return encoded{obj.Type(), data}, errors.Join(err, r.Close())
 }
 

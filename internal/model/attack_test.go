@@ -269,9 +269,9 @@ func (h *history) transplant() {
 		return
 	}
 	h.say("begin %s with what %s has", to.Branch, from.Branch)
-	files := map[string][]byte{}
+	files := map[string]git.Blob{}
 	for _, item := range items {
-		files[item.Path] = h.blob(item.ID)
+		files[item.Path] = git.NewBlob(h.blob(item.ID))
 	}
 	draft, err := h.remote.Draft(h.t.Context(), "")
 	h.must(err)

@@ -282,10 +282,10 @@ func (g *grown) promote(ctx context.Context, draft *git.Draft, key *sign.Key, re
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	files := map[string][]byte{"app.yaml": app, ledger.MetadataFile: metadata}
+	files := map[string]git.Blob{"app.yaml": git.NewBlob(app), ledger.MetadataFile: git.NewBlob(metadata)}
 	var items []git.Item
-	for name, data := range files {
-		items = append(items, git.Item{Path: name, Mode: git.ModeFile, ID: git.BlobID(data)})
+	for name, blob := range files {
+		items = append(items, git.Item{Path: name, Mode: git.ModeFile, ID: blob.ID})
 	}
 	tree, err := git.TreeID(items)
 	if err != nil {
@@ -300,7 +300,7 @@ func (g *grown) promote(ctx context.Context, draft *git.Draft, key *sign.Key, re
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	files[ledger.StatementsFile] = append(slices.Clone(bundle.JSON), '\n')
+	files[ledger.StatementsFile] = git.NewBlob(append(slices.Clone(bundle.JSON), '\n'))
 	if err := draft.Replace(ctx, "deploy/"+record.Stage, files); err != nil {
 		g.t.Fatal(err)
 	}

@@ -164,6 +164,8 @@ var mutations = []mutation{
 	{"ledger/check.go", `shows.attributes != ""`, "true"},
 	{"ledger/check.go", "plain(there)", "true"},
 	{"ledger/check.go", "case err == nil:", "case !MUTANT && err == nil:"},
+	{"ledger/check.go", "c.remote != remote", "false"},
+	{"ledger/check.go", "c.content != content", "false"},
 	{"ledger/check.go", "item.ID == resets || item.ID == generates", "true"},
 	{"ledger/check.go", "f.attributes != git.BlobID([]byte(c.attributes()))", "false"},
 	{"ledger/check.go", "f.metadata == git.BlobID(metadata)", "true"},

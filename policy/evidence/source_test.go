@@ -64,7 +64,7 @@ func TestSourceIsRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Replace(t.Context(), "chart", map[string][]byte{"Chart.yaml": []byte(branch)}); err != nil {
+		if err := d.Replace(t.Context(), "chart", map[string]git.Blob{"Chart.yaml": git.NewBlob([]byte(branch))}); err != nil {
 			t.Fatal(err)
 		}
 		by := git.Signature{Name: "Ada", Email: "ada@example.com"}

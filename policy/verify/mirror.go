@@ -66,20 +66,20 @@ func ledgerRemote(ctx context.Context, declared pipeline.Expanded, name string, 
 // StagePlace returns the place of a stage's branch.
 func StagePlace(m *pipeline.Mirror) ledger.Place { return ledger.Place{Branch: m.Branch, Path: m.Path} }
 
-// Shown reads what a branch shows of an artifact, whose files are tree.
-func Shown(ctx context.Context, remote *git.Remote, at ledger.Place, artifact digest.Digest, tree *oci.Tree) (policy.Shown, error) {
+// Shown reads what a branch shows of an artifact, whose files are tree, and how it compares.
+func Shown(ctx context.Context, remote *git.Remote, at ledger.Place, artifact digest.Digest, tree *oci.Tree) (policy.Shown, ledger.Comparison, error) {
 	shown := policy.Shown{Branch: at.Branch, Path: at.Path}
-	commit, differences, err := ledger.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
+	compared, err := ledger.Check(ctx, remote, at, artifact, tree.ContentDigest(), tree)
 	if errors.Is(err, ledger.ErrNotShown) {
 		shown.Missing = err.Error()
-		return shown, nil
+		return shown, compared, nil
 	}
-	shown.Commit, shown.Differences = string(commit), ledger.Names(differences)
-	return shown, err
+	shown.Commit, shown.Differences = string(compared.Commit), ledger.Names(compared.Differences)
+	return shown, compared, err
 }
 
-// shown judges what a branch shows of an artifact.
-func (r Request) shown(ctx context.Context, name string, declared pipeline.Expanded, at ledger.Place, artifact digest.Digest, tree *oci.Tree) (policy.Check, error) {
+// shown judges what a branch shows of the artifact.
+func (e *Examined) shown(ctx context.Context, r Request, name string, declared pipeline.Expanded, at ledger.Place) (policy.Check, error) {
 	if r.Remotes == nil {
 		return policy.Check{Check: name, Result: policy.Fail, Reason: "there is nothing to read branches with"}, nil
 	}
@@ -93,7 +93,8 @@ func (r Request) shown(ctx context.Context, name string, declared pipeline.Expan
 	if err != nil {
 		return policy.Check{}, err
 	}
-	shown, err := Shown(ctx, remote, at, artifact, tree)
+	shown, compared, err := Shown(ctx, remote, at, e.Manifest.Descriptor.Digest, e.Tree)
+	e.Compared = compared
 	next := "hydrate again"
 	switch {
 	case at == r.Live:

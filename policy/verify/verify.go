@@ -86,6 +86,7 @@ type Examined struct {
 	Entry        *ledger.Entry // of a candidate
 	Manifest     oci.Manifest
 	Tree         *oci.Tree
+	Compared     ledger.Comparison // with a branch that shows it, if one was read
 	Hydration    policy.Hydration
 	GitOpsCommit string // on the policy ref, that it was hydrated from; of several, one of them
 }
@@ -238,7 +239,7 @@ func (e *Examined) further(ctx context.Context, r Request, declared pipeline.Exp
 		if places[name] == (ledger.Place{}) {
 			continue
 		}
-		check, err := r.shown(ctx, name, declared, places[name], desc.Digest, e.Tree)
+		check, err := e.shown(ctx, r, name, declared, places[name])
 		if err != nil {
 			return nil, err
 		}
