@@ -41,8 +41,9 @@ type Condition interface {
 	Judge(f Facts) GateResult
 }
 
-// Needs is what gates are judged by, beside statements about the artifact and what is known without asking.
+// Needs is what gates are judged by, beside what is known without asking.
 type Needs struct {
+	Statements bool     // about the artifact
 	Images     []string // names of locked images with statements about them; "" for all
 	Signatures bool     // of these images, in the older form
 	Spans      []string // stages with what was live there
@@ -74,7 +75,9 @@ func (s *Seen) Add(names func(variable string) bool) {
 func NeedsOf(gates []pipeline.Gate) Needs {
 	var n Needs
 	for _, g := range gates {
-		conditionOf(g).Need(&n)
+		c := conditionOf(g)
+		c.Need(&n)
+		n.Statements = n.Statements || c.Signers().About == pipeline.SubjectArtifact
 	}
 	for _, list := range []*[]string{&n.Images, &n.Spans, &n.Health, &n.Artifacts, &n.Files, &n.Policies, &n.Reviewers} {
 		slices.Sort(*list)

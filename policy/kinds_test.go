@@ -250,7 +250,7 @@ func TestEveryKind(t *testing.T) {
 		t.Error(diff)
 	}
 	needs := policy.Needs{
-		Images: []string{""}, Signatures: true, Spans: []string{"test"}, Health: []string{"test"},
+		Statements: true, Images: []string{""}, Signatures: true, Spans: []string{"test"}, Health: []string{"test"},
 		Files: []string{"holidays.yaml", "merged/production/" + release + ".yaml"}, Seen: policy.Seen{Objects: true}, Source: true,
 		Review: true, Reviewers: []string{"acme/platform-team", "lead-developer"},
 	}
