@@ -47,7 +47,7 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	left, err := r.leftContents(ctx, s)
+	left, err := leftContents(r.visits(ctx, s.view))
 	if err != nil {
 		return err
 	}

@@ -65,14 +65,14 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 // before finds the promotion to return to among those of a stage: the newest of a release, or for "" the newest with another content
 // than the live one that no rollback left.
 func before(past iter.Seq2[visit, error], stage, release string, content digest.Digest) (*live.Promotion, error) {
-	again := map[string]bool{}       // releases and artifacts that were promoted after they had been left
+	again := map[string]bool{}       // releases that were promoted after they had been left
 	gone := map[digest.Digest]bool{} // contents that were left, and may have been live before that, too
 	looked, what := 0, "nothing else"
 	if release != "" {
 		what = "release " + release
 	}
 	for p, err := range past {
-		left := p.undone != nil && !again[p.To.Release] && !again[p.To.Digest.String()]
+		left := p.undone != nil && !again[p.To.Release]
 		switch {
 		case err != nil:
 			return nil, err
@@ -83,7 +83,6 @@ func before(past iter.Seq2[visit, error], stage, release string, content digest.
 		case release == "" && p.To.Content != content && !gone[p.To.Content]:
 			return &p.Promotion, nil
 		}
-		again[p.To.Digest.String()] = true
 		again[p.To.Release] = again[p.To.Release] || p.Action != predicate.RolledBack
 		looked++
 	}

@@ -1,7 +1,6 @@
 package promote
 
 import (
-	"context"
 	"iter"
 	"slices"
 
@@ -68,10 +67,10 @@ func (v visit) holds(release string, candidate digest.Digest, again bool) bool {
 
 // leftContents returns the contents that the newest promotion left or skipped, if it is a rollback, or holds, if it is a new
 // beginning: none comes back under the name of another release.
-func (r *run) leftContents(ctx context.Context, s *stage) (map[digest.Digest]bool, error) {
+func leftContents(past iter.Seq2[visit, error]) (map[digest.Digest]bool, error) {
 	left := map[digest.Digest]bool{}
 	var newest *visit
-	for v, err := range r.visits(ctx, s.view) {
+	for v, err := range past {
 		switch {
 		case err != nil:
 			return nil, err

@@ -318,7 +318,6 @@ var mutations = []mutation{
 	{"promote/rollback.go", "p.To.Content != content", "true"},
 	{"promote/rollback.go", "!gone[p.To.Content]", "true"},
 	{"promote/rollback.go", "!again[p.To.Release]", "true"},
-	{"promote/rollback.go", "!again[p.To.Digest.String()]", "true"},
 	{"promote/rollback.go", "p.To.Release == release", "true"},
 
 	{"promote/run.go", "v.stage.Auto || !r.Ready", "true"},

@@ -2,12 +2,16 @@ package live_test
 
 import (
 	"errors"
+	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
@@ -146,6 +150,56 @@ func TestCutShort(t *testing.T) {
 	}
 	if numbers, err := s.history(); err != nil || !slices.Equal(numbers, []int{2, 1}) {
 		t.Errorf("history %v, %v", numbers, err)
+	}
+}
+
+// A promotion is made between the look at Git and that at the registry: nothing is broken, and it is what is live.
+func TestReadMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	one := s.promote(s.next(nil, s.release(1)))
+	next := s.next(one, s.release(2))
+	var once sync.Once
+	s.registry.Before(func(*http.Request) {
+		once.Do(func() {
+			s.registry.Intercept(nil)
+			s.promote(next)
+		})
+	})
+	if state := s.read(); state.Live.Sequence != 2 || state.Drift() {
+		t.Errorf("state %+v", state)
+	}
+}
+
+// The registry follows what is live, though the run that made it follow promoted something that is not live any more.
+func TestFollowMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	one := s.promote(s.next(nil, s.release(1)))
+	s.commit(s.next(one, s.release(2)))
+	if err := s.stage.Follow(t.Context(), *one, git.Hash(one.Commit)); err != nil {
+		t.Fatal(err)
+	}
+	if state := s.read(); state.Live.Sequence != 2 || state.Drift() {
+		t.Errorf("state %+v", state)
+	}
+	s.setBack(one.Commit)
+	wantBroken(t, s, "has promotion 2") // whose record was attached, too
+}
+
+// Records by any key are numbered as they claim, but for one that would leave no number above it.
+func TestClaimed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	all := s.chain(2)
+	for _, test := range []struct{ number, highest int }{{3, 3}, {math.MaxInt32, 3}, {math.MaxInt, 3}, {7, 7}} {
+		p := s.next(all[2], s.release(3))
+		p.key, p.Sequence = testworld.Key(t), test.number
+		s.commit(p)
+		claimed, highest, err := s.stage.Claimed(t.Context())
+		if err != nil || highest != test.highest || claimed[0].Sequence != test.number {
+			t.Errorf("%d: %d records, the highest %d, %v", test.number, len(claimed), highest, err)
+		}
 	}
 }
 
