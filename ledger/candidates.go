@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -28,6 +29,11 @@ type Entry struct {
 	Input digest.Digest // of all that can change the output
 	Image digest.Digest // the release's own
 	Statements
+}
+
+// Equal reports whether two entries hold the same.
+func (e Entry) Equal(other Entry) bool {
+	return e.Artifact == other.Artifact && e.Input == other.Input && e.Image == other.Image && e.equal(other.Statements)
 }
 
 // entryFacts is the first line of an entry.
@@ -193,14 +199,10 @@ func (c *Candidates) Entry(ctx context.Context, w Candidate) (Entry, bool, error
 
 // read reads an entry by its id.
 func (c *Candidates) read(ctx context.Context, id git.Hash) (Entry, error) {
-	_, folder, err := c.remote.Entries(ctx, id)
-	if err == nil && folder {
+	data, err := c.remote.File(ctx, id)
+	if errors.Is(err, fs.ErrInvalid) {
 		err = fmt.Errorf("%w: it is a folder", ErrEntry)
 	}
-	if err != nil {
-		return Entry{}, err
-	}
-	data, err := c.remote.File(ctx, id)
 	if err != nil {
 		return Entry{}, err
 	}

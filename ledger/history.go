@@ -34,14 +34,18 @@ func History(ctx context.Context, remote *git.Remote, at Place, visit func(Versi
 	if err != nil {
 		return "", err
 	}
-	head := tips[at.Branch]
+	return tips[at.Branch], HistoryOf(ctx, remote, at, tips[at.Branch], visit)
+}
+
+// HistoryOf is [History] of a branch whose head was read, "" for none.
+func HistoryOf(ctx context.Context, remote *git.Remote, at Place, head git.Hash, visit func(Version) (more bool, err error)) error {
 	if head == "" {
-		return "", nil
+		return nil
 	}
 	if err := HistoryFrom(ctx, remote, head, at.Path, visit); err != nil {
-		return head, fmt.Errorf("branch %s: %w", at.Branch, err)
+		return fmt.Errorf("branch %s: %w", at.Branch, err)
 	}
-	return head, nil
+	return nil
 }
 
 // HistoryFrom is [History] from a commit on.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -18,6 +20,14 @@ type Statements struct {
 	Bundles []sign.Bundle
 	Images  []sign.ImageSignature // in the older form
 	Record  digest.Digest         // of a promotion's record, which is among Bundles; not in the file
+}
+
+// equal reports whether two files hold the same.
+func (s Statements) equal(other Statements) bool {
+	return slices.EqualFunc(s.Bundles, other.Bundles, func(a, b sign.Bundle) bool { return bytes.Equal(a.JSON, b.JSON) }) &&
+		slices.EqualFunc(s.Images, other.Images, func(a, b sign.ImageSignature) bool {
+			return bytes.Equal(a.Payload, b.Payload) && maps.Equal(a.Annotations, b.Annotations)
+		})
 }
 
 // encode returns the lines of the statements, each once. A bundle of several lines becomes one line.

@@ -128,7 +128,7 @@ func (r *run) visits(ctx context.Context, v *view) iter.Seq2[visit, error] {
 		return func(yield func(visit, error) bool) { yield(visit{}, err) }
 	}
 	if v.promotions == nil {
-		v.promotions = sequenceOf(r, visits(live.HistorySince(ctx, v.live, &state)))
+		v.promotions = sequenceOf(r, visits(live.HistoryOf(ctx, v.live, state)))
 	}
 	return v.promotions.first(maxLookback)
 }

@@ -49,8 +49,24 @@ func (s *stage) prove(ctx context.Context, e ledger.Entry) (h policy.Hydration, 
 	if claim.Release = e.Release; e.Claim != claim {
 		return h, false, nil
 	}
-	h, ok, err = verify.Entry(ctx, e, s.hydrator, s.run.ref())
-	return h, ok && policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass, err
+	ref := s.run.ref()
+	if p := s.proven; p != nil && p.tip == ref.Tip() && p.entry.Equal(e) {
+		return p.hydration, p.ok, nil
+	}
+	if h, ok, err = verify.Entry(ctx, e, s.hydrator, ref); err != nil {
+		return h, false, err
+	}
+	ok = ok && policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass
+	s.proven = &proven{e, ref.Tip(), h, ok}
+	return h, ok, nil
+}
+
+// proven is what the last proof of an entry found: the same entry is proven for the decision to keep it, for the result, and for the ledger.
+type proven struct {
+	entry     ledger.Entry
+	tip       string // of the policy ref
+	hydration policy.Hydration
+	ok        bool
 }
 
 // stays reports whether an entry of the stage stays in the ledger: it has the inputs of the stage or of the policy ref's tip, or

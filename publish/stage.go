@@ -40,6 +40,7 @@ type stage struct {
 	claim      sign.Claim
 	allowances []string // that the render used
 	warnings   []string
+	proven     *proven            // nil for none yet
 	entry      ledger.Entry       // the stage's, or the one that superseded it
 	desc       ocispec.Descriptor // of its manifest, if it was needed
 	tags       oci.StageTags      // of the entry

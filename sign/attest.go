@@ -34,7 +34,7 @@ func Sign(ctx context.Context, signer Signer, statement Statement) (Bundle, erro
 		return Bundle{}, err
 	}
 	text, err := signer.SignStatement(ctx, payload)
-	return Bundle{JSON: text, predicateType: statement.PredicateType, key: signer.Identity().PublicKey.hint()}, err
+	return Bundle{JSON: text, predicateType: statement.PredicateType, key: signer.Identity().PublicKey.hint(), about: statement.Subject.Digest, fresh: true}, err
 }
 
 // Attest signs a statement and attaches it to its subject as a referrer. It attaches the same statement again if asked to:
@@ -66,7 +66,7 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 	}
 	var listed []ocispec.Descriptor
 	// What was signed just now is not attached yet, and the store reads the list after it is.
-	signed := slices.ContainsFunc(bundles, func(b Bundle) bool { return b.predicateType != "" })
+	signed := slices.ContainsFunc(bundles, func(b Bundle) bool { return b.fresh })
 	if !signed {
 		if listed, err = store.Referrers(ctx, subject, BundleMediaType); err != nil {
 			return fail(fmt.Errorf("list its signatures: %w", err))
@@ -136,6 +136,7 @@ func AttachFirst(ctx context.Context, store FirstStore, f First) error {
 func Referrers(artifact ocispec.Descriptor, bundles []Bundle) []digest.Digest {
 	var digests []digest.Digest
 	for _, b := range bundles {
+		b.glance(artifact.Digest)
 		if referrer, err := b.asReferrer(artifact.Digest); err == nil {
 			if desc, err := referrer.Descriptor(artifact); err == nil {
 				digests = append(digests, desc.Digest)
@@ -157,7 +158,7 @@ func asReferrers(artifact digest.Digest, bundles []Bundle) (referrers []oci.Refe
 
 // asReferrer returns the bundle as a referrer of the artifact that it is about.
 func (b Bundle) asReferrer(artifact digest.Digest) (oci.Referrer, error) {
-	if b.predicateType == "" {
+	if b.about != artifact {
 		parsed, hint, err := parseBundle(b.JSON)
 		if err != nil {
 			return oci.Referrer{}, err

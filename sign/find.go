@@ -1,6 +1,7 @@
 package sign
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
@@ -13,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/lockage/lockage/oci"
 )
@@ -34,11 +36,56 @@ type Bundle struct {
 	JSON     []byte        // nil if Problem is set
 	Problem  string        // why it could not be read as a bundle; empty if it could
 
-	predicateType, key string // of a bundle that was signed here; key is a hint
+	predicateType, key string        // of a bundle that was signed or looked at here; key is a hint
+	about              digest.Digest // the artifact that it was then about; "" if it was not
+	fresh              bool          // it was signed here: nobody has it yet
 }
 
 // Digest returns the digest of the bundle's bytes, which identifies the statement in registries and in Git alike.
 func (b Bundle) Digest() digest.Digest { return digest.FromBytes(b.JSON) }
+
+// Says reports whether the statement may be of a predicate type: false is certain, and true for a reader to find out. Most
+// bundles beside the one that somebody looks for are passed over so, without decoding what they state.
+func (b Bundle) Says(predicateType string) bool {
+	payload, ok := b.payload()
+	return !ok || bytes.Contains(payload, []byte(predicateType)) || bytes.IndexByte(payload, '\\') >= 0
+}
+
+// payload returns the statement of a bundle that is written as here; false for any other.
+func (b Bundle) payload() ([]byte, bool) {
+	encoded, ok := only(b.JSON, "payload")
+	if !ok {
+		return nil, false
+	}
+	payload, err := base64.StdEncoding.AppendDecode(nil, encoded)
+	return payload, err == nil
+}
+
+// only returns the text of the only field of a name in JSON without escapes and spaces.
+func only(text []byte, name string) ([]byte, bool) {
+	key := []byte(`"` + name + `":`)
+	_, rest, ok := bytes.Cut(text, append(key, '"'))
+	value, _, ended := bytes.Cut(rest, []byte(`"`))
+	return value, ok && ended && bytes.Count(text, key[:len(key)-1]) == 1 && bytes.IndexByte(text, '\\') < 0
+}
+
+// glance notes what a bundle says of itself, if it is written as here and about an artifact. That is enough to find it again, and
+// proves nothing.
+func (b *Bundle) glance(artifact digest.Digest) {
+	var statement struct {
+		PredicateType string `json:"predicateType"`
+		Subject       []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+	}
+	payload, ok := b.payload()
+	hint, hinted := only(b.JSON, "hint")
+	if b.about == artifact || !ok || !hinted || kjson.UnmarshalCaseSensitivePreserveInts(payload, &statement) != nil ||
+		len(statement.Subject) != 1 || statement.Subject[0].Digest[artifact.Algorithm().String()] != artifact.Encoded() {
+		return
+	}
+	b.predicateType, b.key, b.about = statement.PredicateType, string(hint), artifact
+}
 
 // Find reads the bundles attached to a digest, first those that say to be signed by one of the keys, which are fingerprints.
 // No bundle is not an error, but a registry that fails is one. Of very many bundles it reads some: the last one returned says

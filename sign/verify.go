@@ -205,6 +205,7 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 		statement, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact)
 		switch {
 		case cause == nil && err == nil:
+			b.predicateType, b.key, b.about = statement.PredicateType, hint, artifact
 			return statement.by(t.proves(statement.Subject), b), nil
 		case cause != nil && !t.signed(parsed):
 			continue

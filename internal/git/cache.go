@@ -45,10 +45,7 @@ func openCache(dir string) (*objectCache, error) {
 
 func cacheError(dir string, err error) error { return cachefile.Explain("object cache "+dir, err) }
 
-func (c *objectCache) path(id plumbing.Hash) string {
-	name := id.String()
-	return filepath.Join(c.dir, "objects", name[:2], name[2:])
-}
+func (c *objectCache) path(id plumbing.Hash) string { return c.packs.loose(id) }
 
 // read returns an object, or errMissing. It removes damaged objects, so that they are fetched again.
 func (c *objectCache) read(id plumbing.Hash) (encoded, error) {
@@ -72,10 +69,7 @@ func (c *objectCache) read(id plumbing.Hash) (encoded, error) {
 	return obj, err
 }
 
-func (c *objectCache) has(id plumbing.Hash) bool {
-	info, err := os.Stat(c.path(id))
-	return err == nil && info.Size() > 0 || c.packs.has(id)
-}
+func (c *objectCache) has(id plumbing.Hash) bool { return c.packs.has(id) }
 
 // readLoose reads one file in the format of git's loose objects and checks it.
 func readLoose(file string, id plumbing.Hash) (encoded, error) {

@@ -51,7 +51,7 @@ func (r *Remote) Draft(ctx context.Context, base Hash) (*Draft, error) {
 	if base == "" {
 		return d, nil
 	}
-	commit, err := loadCommit(ctx, r, base.id(), shapeTrees)
+	commit, err := r.load(ctx, base, shapeTrees)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"path"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -80,18 +81,22 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.content("read", name, at)
+	data, err := f.content("read", name, at)
+	return slices.Clone(data), err
 }
 
 func (f *FS) content(op, name string, at resolved) ([]byte, error) {
 	if at.mode == filemode.Dir {
 		return nil, pathError(op, name, memfs.ErrIsFolder)
 	}
+	if data, ok := f.snap.files.Get(at.id); ok {
+		return data, nil
+	}
 	data, err := f.snap.object(f.ctx, at.id, plumbing.BlobObject)
 	if err != nil {
 		return nil, pathError(op, name, err)
 	}
-	return data, nil
+	return f.snap.files.Put(at.id, data, len(data)), nil
 }
 
 // Stat describes the file or folder that name leads to.

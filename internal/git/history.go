@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -92,7 +93,7 @@ func (c *commits) Log(ctx context.Context, from Hash, visit func(Commit) (bool, 
 			return err
 		}
 		absent := !c.from.has(ctx, h.id())
-		commit, err := loadCommit(ctx, c.from, h.id(), shape)
+		commit, err := c.load(ctx, h, shape)
 		if err != nil {
 			return err
 		}
@@ -160,20 +161,25 @@ func (c *commits) descend(ctx context.Context, level int, parts [][]string, at [
 			at[n][i] = ""
 		}
 	}
-	if err := c.FetchFiles(ctx, folders...); err != nil {
+	unknown := slices.DeleteFunc(slices.Clone(folders), func(id Hash) bool {
+		_, known := c.folders.Get(id)
+		return known
+	})
+	if err := c.FetchFiles(ctx, unknown...); err != nil {
 		return err
 	}
-	for _, folder := range folders {
-		entries, _, err := c.entries(ctx, folder) // none if it is not a folder
+	for _, id := range folders {
+		folder, err := c.folder(ctx, id)
 		if err != nil {
 			return err
 		}
-		for _, e := range entries {
-			found := below[folder][e.name]
-			if e.mode == filemode.Dir {
-				found = append(found, below[folder][e.name+"/"]...)
+		for part, ids := range below[id] {
+			name, isFolder := strings.CutSuffix(part, "/")
+			e, ok := folder.find(name) // nothing if it is not a folder
+			if !ok || isFolder && e.mode != filemode.Dir {
+				continue
 			}
-			for _, id := range found {
+			for _, id := range ids {
 				*id = hashOf(e.id)
 			}
 		}

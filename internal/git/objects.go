@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/lockage/lockage/internal/memo"
 )
 
 // objects is a source of commits, trees and files: a Repository or a Remote.
@@ -21,13 +23,22 @@ type objects interface {
 
 // commits are the methods that Repository and Remote have in common.
 type commits struct {
-	from  objects
-	trees trees
+	from    objects
+	folders memo.Recent[Hash, *folder]
+	known   memo.Recent[Hash, Commit] // those that were read: all stages of a pipeline ask for that of their candidates
+}
+
+// maxKeptCommits bounds the commits that are kept, in bytes.
+const maxKeptCommits = 8 << 20
+
+// newCommits returns the methods of a source of objects.
+func newCommits(from objects) commits {
+	return commits{from: from, folders: memo.Recent[Hash, *folder]{Limit: maxKeptEntries}, known: memo.Recent[Hash, Commit]{Limit: maxKeptCommits}}
 }
 
 // Commit reads one commit, and fetches it if it is absent.
 func (c *commits) Commit(ctx context.Context, h Hash) (Commit, error) {
-	return loadCommit(ctx, c.from, h.id(), shapeCommit)
+	return c.load(ctx, h, shapeCommit)
 }
 
 // Snapshot returns the tree of one commit.
@@ -36,7 +47,7 @@ func (c *commits) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{commit: commit, from: c.from, trees: map[plumbing.Hash]*tree{}}, nil
+	return &Snapshot{commit: commit, from: c.from, trees: map[plumbing.Hash]*tree{}, files: memo.Recent[plumbing.Hash, []byte]{Limit: maxKeptFiles}}, nil
 }
 
 // want is one set of objects to fetch.
@@ -95,10 +106,19 @@ func loadKind(ctx context.Context, from objects, w want, kind plumbing.ObjectTyp
 	return obj.as(kind, w.ids[0], from)
 }
 
-func loadCommit(ctx context.Context, from objects, id plumbing.Hash, shape shape) (Commit, error) {
-	data, err := loadKind(ctx, from, want{ids: []plumbing.Hash{id}, commit: id, shape: shape}, plumbing.CommitObject)
+// load reads one commit; if it is absent, it is fetched in a shape.
+func (c *commits) load(ctx context.Context, h Hash, shape shape) (Commit, error) {
+	if commit, ok := c.known.Get(h); ok {
+		return commit, nil
+	}
+	id := h.id()
+	data, err := loadKind(ctx, c.from, want{ids: []plumbing.Hash{id}, commit: id, shape: shape}, plumbing.CommitObject)
 	if err != nil {
 		return Commit{}, err
 	}
-	return parseCommit(id, data)
+	commit, err := parseCommit(id, data)
+	if err == nil {
+		commit = c.known.Put(h, commit, len(data)+100)
+	}
+	return commit, err
 }

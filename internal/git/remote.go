@@ -65,7 +65,7 @@ func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Re
 	}
 	r := &Remote{addr: addr, written: withoutCredentials(raw), opts: opts, warned: map[string]bool{},
 		pushes: newJoint(pushesFit), questions: newJoint(func([]*question, *question) bool { return true }), fetches: newJoint(fetchesFit)}
-	r.from = r
+	r.commits = newCommits(r)
 	switch {
 	case addr.url == nil:
 		if r.local, err = openLocal(ctx, addr.path, opts); err != nil {

@@ -42,7 +42,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
 	}
 	r := &Repository{remotes: map[string]*Remote{}, opts: opts}
-	r.from = r
+	r.commits = newCommits(r)
 	if r.root, r.gitDir, err = discover(abs); err != nil {
 		return nil, err
 	}

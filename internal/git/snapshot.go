@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"github.com/lockage/lockage/internal/memo"
 )
 
 // Snapshot is the tree of one commit, read on demand. It and its file systems are safe for concurrent use.
@@ -21,7 +23,11 @@ type Snapshot struct {
 
 	mu    sync.Mutex
 	trees map[plumbing.Hash]*tree
+	files memo.Recent[plumbing.Hash, []byte] // small ones: each stage asks for the lock and the keys of its pipeline
 }
+
+// maxKeptFiles bounds the files of a snapshot that are kept, in bytes.
+const maxKeptFiles = 4 << 20
 
 // Commit returns the commit that the tree belongs to.
 func (s *Snapshot) Commit() Commit { return s.commit }

@@ -67,28 +67,36 @@ func newStore(dir, commonDir string) *store {
 	}
 	s := &store{
 		dir: commonDir,
-		storage: filesystem.NewStorageWithOptions(withoutAlternates{files}, cache.NewObjectLRU(maxBases),
+		storage: filesystem.NewStorageWithOptions(onlyPacks{files}, cache.NewObjectLRU(maxBases),
 			filesystem.Options{LargeObjectThreshold: MaxObjectBytes, MaxOpenDescriptors: 4}),
 	}
 	s.reindex()
 	return s
 }
 
-// withoutAlternates hides the list of alternates, which go-git reads for every missing object. Repository opens them once.
-type withoutAlternates struct{ billy.Filesystem }
+// onlyPacks hides what go-git looks for before it looks into packs, for which it resolves the links of each folder above: the list of
+// alternates, which Repository opens once, and loose objects, which the store reads itself.
+type onlyPacks struct{ billy.Filesystem }
 
-func (w withoutAlternates) Open(name string) (billy.File, error) {
-	if filepath.Base(name) == "alternates" {
+func (p onlyPacks) Open(name string) (billy.File, error) {
+	dir, base := filepath.Split(name)
+	if base == "alternates" || len(base) == 38 && len(filepath.Base(dir)) == 2 {
 		return nil, fs.ErrNotExist
 	}
-	return w.Filesystem.Open(name)
+	return p.Filesystem.Open(name)
+}
+
+// loose returns the file of an object that is not in a pack.
+func (s *store) loose(id plumbing.Hash) string {
+	name := id.String()
+	return filepath.Join(s.dir, "objects", name[:2], name[2:])
 }
 
 // read returns an object, checked against its id, or errMissing.
 func (s *store) read(id plumbing.Hash) (encoded, error) {
-	name := id.String()
-	if loose, err := readLoose(filepath.Join(s.dir, "objects", name[:2], name[2:]), id); err == nil {
-		return loose, nil // go-git resolves the links of each folder above it
+	loose, damage := readLoose(s.loose(id), id)
+	if damage == nil {
+		return loose, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +106,10 @@ func (s *store) read(id plumbing.Hash) (encoded, error) {
 		obj, err = s.storage.EncodedObject(plumbing.AnyObject, id)
 	}
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return encoded{}, errMissing
+		if errors.Is(damage, fs.ErrNotExist) {
+			return encoded{}, errMissing
+		}
+		return encoded{}, fmt.Errorf("object %s in %s is damaged (run git fsck there): %w", id, s.dir, damage)
 	}
 	var read encoded
 	if err == nil {
@@ -127,6 +138,9 @@ func decode(obj plumbing.EncodedObject) (encoded, error) {
 
 // has reports whether the object is listed, without reading it.
 func (s *store) has(id plumbing.Hash) bool {
+	if info, err := os.Stat(s.loose(id)); err == nil && info.Size() > 0 {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.storage.HasEncodedObject(id) == nil {

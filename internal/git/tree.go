@@ -98,54 +98,62 @@ type Item struct {
 
 // Entries lists what a folder holds, by its id, folders included. It returns false if the id is not a folder's.
 func (r *Remote) Entries(ctx context.Context, folder Hash) ([]Item, bool, error) {
-	entries, ok, err := r.entries(ctx, folder)
-	items := make([]Item, len(entries))
-	for i, e := range entries {
-		items[i] = Item{e.name, e.raw, hashOf(e.id)}
-	}
-	return items, ok, err
-}
-
-func (c *commits) entries(ctx context.Context, folder Hash) ([]entry, bool, error) {
-	if entries, ok := c.trees.get(folder); ok {
-		return entries, true, nil
-	}
-	obj, err := loadAs(ctx, c.from, want{ids: []plumbing.Hash{folder.id()}})
-	if err != nil || obj.kind != plumbing.TreeObject {
+	f, err := r.folder(ctx, folder)
+	if f == nil || err != nil {
 		return nil, false, err
 	}
-	entries, err := parseRawTree(obj.data, folder.id(), c.from)
-	if err == nil {
-		c.trees.put(folder, entries)
+	items := make([]Item, len(f.entries))
+	for i, e := range f.entries {
+		items[i] = Item{e.name, e.raw, hashOf(e.id)}
 	}
-	return entries, err == nil, err
+	return items, true, nil
 }
 
-// trees keeps folders that were read, which nobody changes: each stage looks for its own entry in those that all stages share. The
-// zero value is ready.
-type trees struct {
-	mu    sync.Mutex
-	known map[Hash][]entry
-	size  int // entries in all
+// folder is a tree that was read. It is not changed: each stage looks for its own entry in those that all stages share.
+type folder struct {
+	entries []entry
+	names   func() map[string]int // the places of entries
 }
 
-// maxKeptEntries bounds the entries that are kept, some 100 bytes each.
+func newFolder(entries []entry) *folder {
+	return &folder{entries, sync.OnceValue(func() map[string]int {
+		names := make(map[string]int, len(entries))
+		for i, e := range entries {
+			names[e.name] = i
+		}
+		return names
+	})}
+}
+
+// find returns the entry of a name. A nil folder has none.
+func (f *folder) find(name string) (entry, bool) {
+	if f == nil {
+		return entry{}, false
+	}
+	i, ok := f.names()[name]
+	if !ok {
+		return entry{}, false
+	}
+	return f.entries[i], true
+}
+
+// maxKeptEntries bounds the entries of folders that are kept, some 150 bytes each.
 const maxKeptEntries = 1 << 17
 
-func (t *trees) get(folder Hash) ([]entry, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	entries, ok := t.known[folder]
-	return entries, ok
-}
-
-func (t *trees) put(folder Hash, entries []entry) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.size += len(entries) + 1; t.known == nil || t.size > maxKeptEntries {
-		t.known, t.size = map[Hash][]entry{}, len(entries)+1
+// folder reads a folder by its id; nil if it is something else.
+func (c *commits) folder(ctx context.Context, id Hash) (*folder, error) {
+	if f, ok := c.folders.Get(id); ok {
+		return f, nil
 	}
-	t.known[folder] = entries
+	obj, err := loadAs(ctx, c.from, want{ids: []plumbing.Hash{id.id()}})
+	if err != nil || obj.kind != plumbing.TreeObject {
+		return nil, err
+	}
+	entries, err := parseRawTree(obj.data, id.id(), c.from)
+	if err != nil {
+		return nil, err
+	}
+	return c.folders.Put(id, newFolder(entries), len(entries)+1), nil
 }
 
 // File reads a file by its id.

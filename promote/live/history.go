@@ -15,11 +15,6 @@ import (
 // History yields all promotions of a stage, the newest first, each verified before it is yielded. An error is yielded last;
 // it is ErrBroken if the registry has a promotion that the live ref lacks, see [Read].
 func History(ctx context.Context, s Stage) iter.Seq2[Promotion, error] {
-	return HistorySince(ctx, s, nil)
-}
-
-// HistorySince is [History] of a stage whose state [Read] has read: it asks the registry again only if the live ref has moved since.
-func HistorySince(ctx context.Context, s Stage, read *State) iter.Seq2[Promotion, error] {
 	return func(yield func(Promotion, error) bool) {
 		more := true
 		state, err := s.walk(ctx, func(p Promotion) bool {
@@ -29,10 +24,31 @@ func HistorySince(ctx context.Context, s Stage, read *State) iter.Seq2[Promotion
 		if !more {
 			return
 		}
-		if err == nil && (read == nil || state.Head != read.Head) {
+		if err == nil {
 			err = s.Witness(ctx, &state)
 		}
 		if err != nil {
+			yield(Promotion{}, err)
+		}
+	}
+}
+
+// HistoryOf is [History] at the state that [Read] has read: it asks nobody again, and reads only what is below the newest promotion.
+func HistoryOf(ctx context.Context, s Stage, state State) iter.Seq2[Promotion, error] {
+	return func(yield func(Promotion, error) bool) {
+		newest := state.Newest()
+		if newest == nil || !yield(*newest, nil) || newest.Previous == "" {
+			return
+		}
+		below, more := false, true
+		_, err := s.walkFrom(ctx, state.Head, func(p Promotion) bool {
+			if below {
+				more = yield(p, nil)
+			}
+			below = true
+			return more
+		})
+		if err != nil && more {
 			yield(Promotion{}, err)
 		}
 	}

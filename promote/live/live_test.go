@@ -89,6 +89,38 @@ func TestReadsAreCheap(t *testing.T) {
 	}
 }
 
+// The history of a state that was read is that of its head: the newest promotion is known, nobody is asked, and what is promoted since is
+// not in it.
+func TestHistoryOfState(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	chain := s.chain(3)
+	s.stage.Remote = s.remote()
+	state := s.read()
+	s.promote(s.next(chain[2], s.release(4)))
+	s.registry.Forget()
+	asked := s.stage.Remote.Stats().RoundTrips
+	for p, err := range live.HistoryOf(t.Context(), s.stage, state) {
+		if err != nil || p.Sequence != 3 {
+			t.Fatalf("%d, %v", p.Sequence, err)
+		}
+		break
+	}
+	if got := s.stage.Remote.Stats().RoundTrips - asked + int64(len(s.registry.Requests(""))); got != 0 {
+		t.Errorf("%d requests for what is known", got)
+	}
+	var numbers []int
+	for p, err := range live.HistoryOf(t.Context(), s.stage, state) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers = append(numbers, p.Sequence)
+	}
+	if !slices.Equal(numbers, []int{3, 2, 1}) || len(s.registry.Requests("")) != 0 {
+		t.Errorf("history %v, requests %v", numbers, s.registry.Requests(""))
+	}
+}
+
 func TestHistoryEndsEarly(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

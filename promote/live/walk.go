@@ -17,10 +17,19 @@ import (
 // walk visits the promotions on the live ref, the newest first, until visit returns false. The newest version of the place is
 // foreign unless it has the tree of the newest promotion.
 func (s Stage) walk(ctx context.Context, visit func(Promotion) bool) (State, error) {
+	tips, err := s.Remote.Tips(ctx, s.Place.Branch)
+	if err != nil {
+		return State{}, err
+	}
+	return s.walkFrom(ctx, tips[s.Place.Branch], visit)
+}
+
+// walkFrom is walk with a head of the live ref, "" for none.
+func (s Stage) walkFrom(ctx context.Context, head git.Hash, visit func(Promotion) bool) (State, error) {
 	var state State
 	var top *ledger.Version
 	c := chain{Stage: s, visit: visit}
-	head, err := ledger.History(ctx, s.Remote, s.Place, func(v ledger.Version) (bool, error) {
+	err := ledger.HistoryOf(ctx, s.Remote, s.Place, head, func(v ledger.Version) (bool, error) {
 		if top == nil {
 			top = &v
 		}
@@ -228,8 +237,7 @@ func (c *chain) find(v ledger.Version, statements ledger.Statements, records fun
 // proven returns the records of this stage that the promoter signed by a key of today.
 func (s Stage) proven(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
 	verified, _ := s.Promoter.Verify(artifact, slices.DeleteFunc(slices.Clone(bundles), func(b sign.Bundle) bool {
-		v, err := sign.Named(b.Digest(), artifact, b) // signatures are checked of what says that it is a record
-		return err != nil || v.PredicateType() != predicate.TypePromotion
+		return !b.Says(predicate.TypePromotion) // signatures are checked of what says that it is a record
 	}))
 	var promotions []Promotion
 	for _, v := range verified {
@@ -253,6 +261,9 @@ func (c *chain) named(artifact digest.Digest, bundles []sign.Bundle) []Promotion
 func (s Stage) claimed(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
 	var promotions []Promotion
 	for _, b := range bundles {
+		if !b.Says(predicate.TypePromotion) {
+			continue
+		}
 		v, err := sign.Named(b.Digest(), artifact, b)
 		if err != nil {
 			continue
