@@ -22,7 +22,7 @@ const (
 type Expectation struct {
 	Claim  sign.Claim
 	Commit string                   // the locked source commit, 40 hex digits
-	Lock   digest.Digest            // sha256 of the lock file's bytes
+	Lock   digest.Digest            // of what the lock means
 	Images map[digest.Digest]string // digest to repository, of every locked image
 }
 
@@ -107,7 +107,6 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 	}
 	diff := differences(e.Claim, p.Claim)
 	source, commit := p.Commit(DependencySource), p.Commit(DependencyGitOps)
-	lock := p.Lock.Digest[digest.SHA256.String()]
 	off := fmt.Sprintf("made from GitOps commit %s, which is not on %s", orNone(commit), h.PolicyRef)
 	if tip := p.Commit(DependencyPolicy); tip != commit {
 		off = fmt.Sprintf("made from GitOps commit %s when %s was at %s: not both of them are on it now", orNone(commit), h.PolicyRef, orNone(tip))
@@ -118,10 +117,10 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 			"made from the locked commit "+e.Commit,
 			fmt.Sprintf("made from commit %s, the lock says %s", orNone(source), e.Commit)),
 		images(e, p),
-		check("lock", e.Lock != "" && lock == e.Lock.Encoded(),
+		check("lock", e.Lock != "" && p.Meaning == e.Lock,
 			"made from the lock that is on "+h.PolicyRef,
-			fmt.Sprintf("made from a lock of sha256 %s, on %s it has %s: it was rewritten after hydration, hydrate again",
-				orNone(lock), h.PolicyRef, e.Lock.Encoded())),
+			fmt.Sprintf("made from another lock than %s has of this release: it was rewritten after hydration, with other content than createdAt; hydrate again",
+				h.PolicyRef)),
 		check("policy-ref", commit != "" && h.OnPolicyRef[commit],
 			fmt.Sprintf("made from GitOps commit %s, which is on %s", commit, h.PolicyRef),
 			off),

@@ -42,8 +42,8 @@ func newScene(t *testing.T) *scene {
 // provenance is what an honest hydrator says.
 func (s *scene) provenance() sign.Provenance {
 	return sign.Provenance{
-		Claim: s.claim,
-		Lock:  sign.ResourceDescriptor{Digest: map[string]string{"sha256": lockFile.Encoded()}},
+		Claim:   s.claim,
+		Meaning: lockFile,
 		Dependencies: []sign.ResourceDescriptor{
 			sign.GitCommit(policy.DependencySource, "https://github.com/acme/app.git", sourceCommit),
 			sign.GitCommit(policy.DependencyGitOps, "https://github.com/acme/gitops.git", gitOpsCommit),

@@ -164,7 +164,7 @@ func (r *run) lockedImages(s *stage, current *live.Promotion) []digest.Digest {
 	if current == nil {
 		return nil
 	}
-	f, err := lock.Release(r.files, s.pipeline.Lock, current.To.Release)
+	f, err := s.pipeline.LockOf(r.files, current.To.Release)
 	if err != nil {
 		return nil
 	}

@@ -43,7 +43,7 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 // result; so is the verdict on one that does not verify: that has to be investigated, and is not skipped.
 func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 	history := r.history(ctx, s.pipeline)
-	last, err := r.oldest(s, history)
+	last, err := r.oldest(ctx, s, history)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (r *run) consider(ctx context.Context, s *stage, id string, newest *judgeme
 }
 
 // oldest returns the last place in the history whose release is not older than what is live.
-func (r *run) oldest(s *stage, history *sequence[string]) (int, error) {
+func (r *run) oldest(ctx context.Context, s *stage, history *sequence[string]) (int, error) {
 	if s.state.Live == nil {
 		return maxReleases - 1, nil
 	}
@@ -182,26 +182,12 @@ func (r *run) oldest(s *stage, history *sequence[string]) (int, error) {
 		}
 		i++
 	}
-	// It never was current: a hotfix, for example. Then the locks' own times decide.
-	f, err := r.lock(s, release)
-	if err != nil || f.Lock.Created().IsZero() {
-		return 0, fmt.Errorf("release %s is live and was never current in %s, so that newer ones are unknown: name one with --release", release, s.pipeline.Lock)
+	// It never was current: a hotfix, for example. Then what became current after it was recorded is newer.
+	since, err := r.policyRef.Since(ctx, s.pipeline.Lock, release)
+	if err != nil {
+		return 0, fmt.Errorf("release %s is live and was never current in %s: %w; name a release with --release", release, s.pipeline.Lock, err)
 	}
-	i = 0
-	for id, err := range history.first(maxReleases) {
-		if err != nil {
-			return 0, err
-		}
-		other, err := r.lock(s, id)
-		if err != nil {
-			return 0, err
-		}
-		if !other.Lock.Created().After(f.Created()) {
-			break
-		}
-		i++
-	}
-	return i - 1, nil
+	return min(len(since), maxReleases) - 1, nil
 }
 
 // conclude makes a judgement the result, and carries it out if it passed.

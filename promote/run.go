@@ -131,7 +131,7 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 
 // lock reads the lock of a release of the stage's pipeline.
 func (r *run) lock(s *stage, release string) (lock.File, error) {
-	f, err := lock.Release(r.files, s.pipeline.Lock, release)
+	f, err := s.pipeline.LockOf(r.files, release)
 	if err != nil {
 		return f, fmt.Errorf("%s: %w", r.policyRef.Name(), err)
 	}

@@ -52,7 +52,7 @@ func (r *run) view(ctx context.Context, p *pipeline.Pipeline, name string) (*vie
 
 // open finds where the state of a stage is kept, and reads its candidates.
 func (r *run) open(ctx context.Context, v *view) error {
-	current, err := lock.Current(r.files, v.pipeline.Lock)
+	current, err := v.pipeline.CurrentLock(r.files)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errNoRelease, err)
 	}

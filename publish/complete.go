@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
@@ -73,7 +72,7 @@ func (s *expectedStage) candidate() ledger.Candidate {
 
 // add adds the stages of a pipeline.
 func (c *completion) add(ctx context.Context, p *pipeline.Pipeline, o Options) error {
-	current, err := lock.Current(c.files, p.Lock)
+	current, err := p.CurrentLock(c.files)
 	if err != nil {
 		return err
 	}

@@ -215,7 +215,7 @@ func (s *stage) sign(ctx context.Context, key sign.Signer, listed []ocispec.Desc
 // expected reports whether a provenance says what the stage's lock does.
 func (s *stage) expected(v sign.Verified) bool {
 	p, err := v.Provenance()
-	return err == nil && p.Lock.Digest[s.Lock.Digest.Algorithm().String()] == s.Lock.Digest.Encoded()
+	return err == nil && p.Meaning == s.Lock.Meaning()
 }
 
 // attach attaches the statements of the stage's entry where they are missing, one after the other: some registries lose one of
@@ -274,6 +274,7 @@ func (s *stage) provenance() sign.Provenance {
 		URI:    s.Lock.Path,
 		Digest: map[string]string{s.Lock.Digest.Algorithm().String(): s.Lock.Digest.Encoded()},
 	}
+	p.Meaning = s.Lock.Meaning()
 	p.File = s.release.Pipeline.File
 	p.Options, p.Values, p.Reads = Inputs(s.Stage)
 	p.Allowances, p.Version, p.Renderer, p.Packer = s.allowances, s.run.Version, s.Renderer, hydrate.Packer()

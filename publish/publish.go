@@ -212,7 +212,7 @@ func (r *run) warnBehind(ctx context.Context, ref *workspace.Policy, planned []p
 	}
 	var releases []string
 	for _, p := range planned {
-		known, err := lock.Current(files, p.Pipeline.Lock)
+		known, err := p.Pipeline.CurrentLock(files)
 		if now := p.Lock.ReleaseID; now != "" && r.Release == "" && (err != nil || known.ReleaseID != now) && !slices.Contains(releases, now) {
 			releases = append(releases, now)
 		}
@@ -238,6 +238,8 @@ type policyRef interface {
 	Files(ctx context.Context) (fs.FS, error)
 	// Releases yields the releases of a lock directory, the newest first.
 	Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error]
+	// Since returns the releases of a lock directory that became current after another one.
+	Since(ctx context.Context, dir, release string) ([]string, error)
 }
 
 // stages brings registry, ledger and branches to what the inputs of the stages give.

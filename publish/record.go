@@ -255,14 +255,22 @@ func (s *stage) keep(ctx context.Context, releases []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := s.run.ref().Releases(ctx, files, s.release.Pipeline.Lock)
-	return newest(order, releases, s.claim.Release, shown.Metadata.Lockage.Release)
+	dir, current, since := s.release.Pipeline.Lock, shown.Metadata.Lockage.Release, []string{}
+	if current != "" {
+		if since, err = s.run.ref().Since(ctx, dir, current); err != nil {
+			return nil, nil //nolint:nilerr,nilnil // nobody knows what is older
+		}
+	}
+	return newest(s.run.ref().Releases(ctx, files, dir), releases, s.claim.Release, current, len(since))
 }
 
-// newest returns the newest of some releases, and all that are not older than what
-// is live ("" for nothing), in an order that begins with the newest. Its own is always among them.
-func newest(order iter.Seq2[string, error], releases []string, own, live string) ([]string, error) {
+// newest returns the newest of some releases, and all of so many that are newer than what is live ("" for nothing), in an order that
+// begins with the newest. Its own and what is live are always among them.
+func newest(order iter.Seq2[string, error], releases []string, own, live string, newer int) ([]string, error) {
 	kept := []string{own}
+	if live != "" && live != own {
+		kept = append(kept, live)
+	}
 	for id, err := range order {
 		if err != nil {
 			return nil, err
@@ -270,10 +278,7 @@ func newest(order iter.Seq2[string, error], releases []string, own, live string)
 		if slices.Contains(releases, id) && !slices.Contains(kept, id) {
 			kept = append(kept, id)
 		}
-		if id == live {
-			live = ""
-		}
-		if live == "" && len(kept) >= ledger.MaxCandidates {
+		if newer--; newer <= 0 && len(kept) >= ledger.MaxCandidates {
 			break
 		}
 	}

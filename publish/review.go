@@ -3,8 +3,8 @@ package publish
 import (
 	"context"
 	"fmt"
+	"slices"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/publish/pullrequest"
@@ -83,22 +83,6 @@ func (s *stage) review(ctx context.Context, keeper *pullrequest.Keeper) error {
 // older reports whether a release came before that of the stage, by the policy ref. A release that it does not know is newer
 // than this run.
 func (s *stage) older(ctx context.Context, release string) bool {
-	files, err := s.run.ref().Files(ctx)
-	if err != nil {
-		return false
-	}
-	dir := s.release.Pipeline.Lock
-	current, err := lock.Current(files, dir)
-	if err != nil || current.ReleaseID == release {
-		return false
-	}
-	other, err := lock.Release(files, dir, release)
-	if err != nil {
-		return false
-	}
-	if current.ReleaseID == s.Lock.ReleaseID {
-		return true
-	}
-	theirs, own := other.Created(), s.Lock.Created()
-	return !theirs.IsZero() && theirs.Before(own)
+	since, err := s.run.ref().Since(ctx, s.release.Pipeline.Lock, release)
+	return err == nil && slices.Contains(since, s.Lock.ReleaseID)
 }

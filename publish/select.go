@@ -123,7 +123,7 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 		p, into := &planned[i], &releases[i]
 		into.Pipeline, into.GitOpsCommit = p.Pipeline.Name, r.head
 		if into.Err = p.Err; into.Err == nil {
-			into.Err = lock.CheckRecorded(files, p.Pipeline.Lock, p.Lock)
+			into.Err = lock.CheckRecorded(files, p.Pipeline.Lock, p.Pipeline.SourceRepo, p.Lock)
 		}
 		var own []*stage
 		for _, planned := range p.Stages {

@@ -29,6 +29,7 @@ type Provenance struct {
 	Claim                         // what was asked for
 	File       string             // the pipeline file, in the GitOps repository
 	Lock       ResourceDescriptor // the lock file that was hydrated, by its digest
+	Meaning    digest.Digest      // of what the lock says of the release: a file that was written again, with another time, is the same lock
 	Options    json.RawMessage    // of the render, by name, as they took effect
 	Values     []FileRead         // the values files, in their order
 	Reads      []FileRead         // what else the render looked for in the GitOps repository
@@ -101,8 +102,9 @@ type wireProvenance struct {
 		BuildType          string `json:"buildType"`
 		ExternalParameters struct {
 			Claim
-			File string             `json:"file,omitempty"`
-			Lock ResourceDescriptor `json:"lock"`
+			File    string             `json:"file,omitempty"`
+			Lock    ResourceDescriptor `json:"lock"`
+			Meaning digest.Digest      `json:"lockMeaning,omitempty"`
 		} `json:"externalParameters"`
 		InternalParameters   wireInternal         `json:"internalParameters,omitzero"`
 		ResolvedDependencies []ResourceDescriptor `json:"resolvedDependencies,omitempty"`
@@ -145,7 +147,7 @@ func NewProvenance(artifact digest.Digest, p Provenance) (Statement, error) {
 	build, run := &w.BuildDefinition, &w.RunDetails
 	build.BuildType = BuildTypeHydrate
 	external := &build.ExternalParameters
-	external.Claim, external.File, external.Lock = p.Claim, p.File, p.Lock
+	external.Claim, external.File, external.Lock, external.Meaning = p.Claim, p.File, p.Lock, p.Meaning
 	build.InternalParameters = wireInternal{p.Options, p.Values, p.Reads, p.Allowances}
 	build.ResolvedDependencies = p.Dependencies
 	run.Builder.ID = BuilderID
@@ -186,6 +188,7 @@ func parseProvenance(predicate json.RawMessage) (Provenance, error) {
 		Claim:        build.ExternalParameters.Claim,
 		File:         build.ExternalParameters.File,
 		Lock:         build.ExternalParameters.Lock,
+		Meaning:      build.ExternalParameters.Meaning,
 		Options:      build.InternalParameters.Options,
 		Values:       build.InternalParameters.Values,
 		Reads:        build.InternalParameters.Reads,

@@ -28,6 +28,7 @@ func provenance() Provenance {
 		Options:    json.RawMessage(`{"KubeVersion":"1.34"}`),
 		Values:     []FileRead{{Name: "values/production.yaml", ID: commit}, {Name: "values.yaml", Source: true}},
 		Reads:      []FileRead{{Name: "base", Path: "bases/2", Folder: true}, {Name: "base/Kustomization"}},
+		Meaning:    digest.FromString("lock"),
 		Lock:       ResourceDescriptor{Name: "lock", URI: "warehouses/codeai/builds/current.yaml", Digest: map[string]string{"sha256": strings.Repeat("a", 64)}},
 		Allowances: []string{"allowSecrets: db"},
 		Dependencies: []ResourceDescriptor{

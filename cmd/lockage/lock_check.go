@@ -60,8 +60,8 @@ func newLockCheckCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the current lock against itself, Git and the registry",
-		Long: `Check examines the current lock of every pipeline as it is in the work tree: its two files agree, its release is its commit,
-the commit exists in the source repository, the image's tag names its digest, and the commit that the image names in its
+		Long: `Check examines the current lock of every pipeline as it is in the work tree: its two files agree, its release is its commit
+and not one that another release replaced before, the commit exists in the source repository, the image's tag names its digest, and the commit that the image names in its
 labels, if any, is the locked one. It also looks for private keys that were committed. The exit status is 3 if a check fails.`,
 		Example: `  lockage lock check
   lockage lock check --offline -f 'apps/*/lockage.yaml'`,
@@ -90,10 +90,12 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 	if !offline {
 		commits, images = history{repository: w.Repository}, oci.NewImages(a.registries(""))
 	}
+	order := w.Checkout("HEAD", a.warning)
+	order.Expect(pipelines)
 	results := list[lockCheckResult]{}
 	var errs []error
 	for _, p := range pipelines {
-		checks, err := lock.Check(ctx, files, p.Lock, p.SourceRepo, commits, images)
+		checks, err := lock.Check(ctx, files, p.Lock, p.SourceRepo, order, commits, images)
 		if err != nil {
 			errs = append(errs, named(err, p.Name))
 			continue

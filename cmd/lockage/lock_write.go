@@ -64,11 +64,15 @@ With --push, write makes one commit of the two files on the policy ref's branch 
 checkout; it reads the pipeline and the current lock from that branch. If others push first, it reads the branch again and
 decides anew. It pushes nothing if the release is recorded already.
 
+With --history-only, current.yaml stays: a hotfix is recorded for ` + "`hydrate --release`" + ` and ` + "`promote STAGE --release`" + `, and
+nobody else follows it.
+
 Values without a flag come from the current lock: the image's repository (with the tag git-COMMIT), kind, source repository
 and path. The registry resolves the digest.`,
 		Example: `  lockage lock write --commit "$(git -C ../shop rev-parse HEAD)" --image ghcr.io/acme/shop:v1.2.3 \
       --kind helm --source-repo https://github.com/acme/shop.git --source-path deploy/chart
-  lockage lock write --commit "$GITHUB_SHA" --push`,
+  lockage lock write --commit "$GITHUB_SHA" --push
+  lockage lock write --commit "$HOTFIX" --history-only --push`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
@@ -77,17 +81,19 @@ and path. The registry resolves the digest.`,
 	f.StringVar(&l.lock.Image.Ref, "image", "", "`IMAGE`, repository and tag (default: the current lock's repository, tag git-COMMIT)")
 	f.StringVar((*string)(&l.lock.Image.Digest), "digest", "", "`DIGEST` of the image (default: that of its tag in the registry)")
 	f.StringVar(&l.branch, "branch", "", "with --push: `BRANCH` of the policy ref's remote (default: the policy ref)")
+	f.BoolVar(&l.history, "history-only", false, "record the release, such as a hotfix, without making it the current one")
 	l.addFlags(cmd)
 	return cmd
 }
 
 type lockWriter struct {
-	app    *app
-	lock   lock.Lock
-	dir    string
-	push   bool
-	branch string // to push to; "" means the policy ref's
-	dryRun bool
+	app     *app
+	lock    lock.Lock
+	dir     string
+	push    bool
+	branch  string // to push to; "" means the policy ref's
+	history bool   // whether current.yaml stays
+	dryRun  bool
 
 	workspace *workspace.Workspace
 	remote    remotelock.Branch  // to push to
@@ -198,7 +204,10 @@ func (l *lockWriter) record(ctx context.Context) error {
 		return err
 	}
 	result := lockWriteResult{Pipeline: l.pipeline.Name, Branch: l.remote.Name, DryRun: l.dryRun}
-	ancestry := history{l.workspace.Repository, l.sourceRepo()}
+	var ancestry lock.Ancestry = history{l.workspace.Repository, l.sourceRepo()}
+	if l.history {
+		ancestry = lock.HistoryOnly
+	}
 	var err error
 	switch {
 	case l.dryRun:

@@ -21,6 +21,7 @@ type statusResults []statusResult
 
 type statusResult struct {
 	Pipeline string        `json:"pipeline"`
+	Newest   string        `json:"newest,omitempty"` // the release that current.yaml went back from
 	Stages   []stageStatus `json:"stages"`
 }
 
@@ -54,6 +55,9 @@ func (rs statusResults) Text(w io.Writer) {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintln(w, r.Pipeline)
+		if r.Newest != "" {
+			fmt.Fprintf(w, "  current.yaml went back from %s: nothing follows it; the way back is `lockage rollback`\n", shortRelease(r.Newest))
+		}
 		table(w, func(w io.Writer) {
 			fmt.Fprintln(w, "  STAGE\tLIVE\tSINCE\tTAG\tCANDIDATE\tBRANCH")
 			for _, s := range r.Stages {
@@ -163,6 +167,7 @@ func (a *app) status(ctx context.Context, names []string) error {
 		return err
 	}
 	results := statusResults{}
+	d.policyRef.Expect(d.pipelines)
 	var group errgroup.Group
 	group.SetLimit(statusConcurrency)
 	for _, p := range d.pipelines {
@@ -171,6 +176,11 @@ func (a *app) status(ctx context.Context, names []string) error {
 			continue
 		}
 		r := statusResult{Pipeline: p.Name, Stages: make([]stageStatus, len(stages))}
+		if current, err := p.CurrentLock(d.files); err == nil {
+			if r.Newest, err = d.policyRef.Newer(ctx, p.Lock, current.ReleaseID); err != nil {
+				return named(err, p.Name)
+			}
+		}
 		for i, stage := range stages {
 			group.Go(func() error {
 				r.Stages[i] = d.status(ctx, p, stage)

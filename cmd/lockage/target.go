@@ -93,7 +93,7 @@ func (t *target) resolve(ctx context.Context) error {
 		}
 		t.request.Release = manifest.Annotations[oci.AnnotationRelease] // verified later
 	}
-	if t.lock, err = lock.Release(t.request.Files, t.request.Pipeline.Lock, t.request.Release); err != nil {
+	if t.lock, err = t.request.Pipeline.LockOf(t.request.Files, t.request.Release); err != nil {
 		return fmt.Errorf("%s: %w", t.request.PolicyRef.Name(), err)
 	}
 	for _, name := range t.request.Pipeline.Order() {

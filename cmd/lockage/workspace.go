@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
@@ -178,7 +177,7 @@ func (d declaration) checkStages(names []string) error {
 
 // expand returns a stage as it is declared for the pipeline's current release, and that release's id.
 func (d declaration) expand(p *pipeline.Pipeline, stage string) (pipeline.Expanded, string, error) {
-	current, err := lock.Current(d.files, p.Lock)
+	current, err := p.CurrentLock(d.files)
 	if err != nil {
 		return pipeline.Expanded{}, "", err
 	}

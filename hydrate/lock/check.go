@@ -29,6 +29,12 @@ type Images interface {
 	Revision(ctx context.Context, ref string) (string, error)
 }
 
+// Order knows in which order releases became current.
+type Order interface {
+	// Newer returns the newest release of a lock directory, if it became current after another one; "" if that is not older.
+	Newer(ctx context.Context, dir, release string) (newest string, err error)
+}
+
 // Outcome is the result of a check.
 type Outcome string
 
@@ -51,7 +57,8 @@ type CheckResult struct {
 const (
 	CheckFormat        = "format"         // current.yaml is a lock
 	CheckReleaseID     = "release-id"     // releaseId is git- and gitCommit
-	CheckFilesAgree    = "files-agree"    // current.yaml equals its history file
+	CheckFilesAgree    = "files-agree"    // current.yaml means what its history file does
+	CheckOrder         = "order"          // current.yaml did not go back to an older release
 	CheckCommit        = "commit"         // the commit exists in the source repository
 	CheckImageDigest   = "image-digest"   // the image's tag resolves to the digest
 	CheckImageRevision = "image-revision" // the image was built from the commit, according to its annotation
@@ -60,7 +67,7 @@ const (
 // Check examines current.yaml of the lock directory dir. All checks run; those that need a nil commits or images, or a lock
 // that cannot be read, are skipped. sourceRepo replaces packaging.sourceRepo in the short form. The error is about reading
 // the directory or ctx, never about a check.
-func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Commits, images Images) ([]CheckResult, error) {
+func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, order Order, commits Commits, images Images) ([]CheckResult, error) {
 	name := CurrentFile(dir)
 	data, err := strictyaml.ReadFile(fsys, name)
 	if err != nil {
@@ -71,18 +78,20 @@ func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, commits Comm
 	add := func(check, reason string, err error) { results = append(results, result(check, reason, err)) }
 	if err := problems.Err(); err != nil {
 		add(CheckFormat, err.Error(), nil)
-		for _, check := range []string{CheckReleaseID, CheckFilesAgree, CheckCommit, CheckImageDigest, CheckImageRevision} {
+		for _, check := range []string{CheckReleaseID, CheckFilesAgree, CheckOrder, CheckCommit, CheckImageDigest, CheckImageRevision} {
 			add(check, "", skipped("the lock cannot be read"))
 		}
 		return results, nil
 	}
 	add(CheckFormat, "", nil)
 	add(CheckReleaseID, l.inconsistency(), nil)
-	reason, err := disagreement(fsys, dir, l, data)
+	reason, err := disagreement(fsys, dir, sourceRepo, l)
 	if err != nil {
 		reason = err.Error()
 	}
 	add(CheckFilesAgree, reason, nil)
+	reason, err = checkOrder(ctx, order, dir, l.ReleaseID)
+	add(CheckOrder, reason, err)
 	reason, err = checkCommit(ctx, commits, cmp.Or(l.Packaging.SourceRepo, sourceRepo), l.GitCommit)
 	add(CheckCommit, reason, err)
 	reason, err = checkDigest(ctx, images, l.Image)
@@ -116,6 +125,14 @@ func result(check, reason string, err error) CheckResult {
 		return CheckResult{check, Fail, err.Error()}
 	}
 	return CheckResult{check, Unknown, err.Error()}
+}
+
+func checkOrder(ctx context.Context, order Order, dir, release string) (reason string, err error) {
+	newest, err := order.Newer(ctx, dir, release)
+	if newest != "" {
+		reason = currentName + " went back from " + newest + ", which nothing follows: write it again with `lockage lock write --commit " + CommitOf(newest) + "`; the way back is `lockage rollback`"
+	}
+	return reason, err
 }
 
 func checkCommit(ctx context.Context, commits Commits, repo, commit string) (reason string, err error) {

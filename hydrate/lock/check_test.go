@@ -19,6 +19,7 @@ type world struct {
 	digest   digest.Digest
 	revision string
 	err      error
+	newest   string
 }
 
 func (w world) HasCommit(_ context.Context, repo, c string) (bool, error) {
@@ -42,11 +43,18 @@ func (w world) Revision(_ context.Context, ref string) (string, error) {
 	return w.revision, w.err
 }
 
+func (w world) Newer(_ context.Context, dir, release string) (string, error) {
+	if dir != "d" || release != "git-"+commit {
+		return "", errors.New("asked for " + dir + "/" + release)
+	}
+	return w.newest, nil
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	history := "d/git-" + commit + ".yaml"
 	good := world{commit: commit, digest: imageDigest, revision: commit}
-	pass := []CheckResult{{CheckFormat, Pass, ""}, {CheckReleaseID, Pass, ""}, {CheckFilesAgree, Pass, ""},
+	pass := []CheckResult{{CheckFormat, Pass, ""}, {CheckReleaseID, Pass, ""}, {CheckFilesAgree, Pass, ""}, {CheckOrder, Pass, ""},
 		{CheckCommit, Pass, ""}, {CheckImageDigest, Pass, ""}, {CheckImageRevision, Pass, ""}}
 	with := func(changes ...CheckResult) []CheckResult {
 		want := append([]CheckResult{}, pass...)
@@ -68,17 +76,20 @@ func TestCheck(t *testing.T) {
 		world world
 		want  []CheckResult
 	}{
-		"all is well":     {both(full), good, pass},
-		"sha1 revision":   {both(full), world{commit, imageDigest, "sha1:" + commit, nil}, pass},
-		"short form":      {both(strings.Replace(full, "  sourceRepo: https://github.com/acme/app.git\n", "", 1)), good, pass},
-		"files differ":    {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}, history: {Data: []byte("---\n" + full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " and current.yaml differ: the history file is the record, copy it over the other"})},
-		"no history file": {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " does not exist: write it with `lockage lock write --commit " + commit + "`"})},
-		"other release": {both(strings.Replace(full, "gitCommit: "+commit, "gitCommit: "+other, 1)), world{other, imageDigest, other, nil},
+		"all is well":             {both(full), good, pass},
+		"sha1 revision":           {both(full), world{commit, imageDigest, "sha1:" + commit, nil, ""}, pass},
+		"short form":              {both(strings.Replace(full, "  sourceRepo: https://github.com/acme/app.git\n", "", 1)), good, pass},
+		"files differ":            {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}, history: {Data: []byte(strings.Replace(full, "sourcePath: ", "sourcePath: other/", 1))}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " and current.yaml differ: the history file is the record, copy it over the other"})},
+		"written at another time": {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}, history: {Data: []byte("---\n" + strings.Replace(full, "createdAt: '20", "createdAt: '19", 1))}}, good, pass},
+		"no history file":         {fstest.MapFS{"d/current.yaml": {Data: []byte(full)}}, good, with(CheckResult{CheckFilesAgree, Fail, history + " does not exist: write it with `lockage lock write --commit " + commit + "`"})},
+		"other release": {both(strings.Replace(full, "gitCommit: "+commit, "gitCommit: "+other, 1)), world{other, imageDigest, other, nil, ""},
 			with(CheckResult{CheckReleaseID, Fail, `releaseId "git-` + commit + `" belongs to another commit: gitCommit is "` + other + `"`})},
-		"everything is wrong": {both(full), world{"", "sha256:0", "main", nil}, with(
+		"everything is wrong": {both(full), world{"", "sha256:0", "main", nil, ""}, with(
 			CheckResult{CheckCommit, Fail, "commit " + commit + " does not exist in the source repository: was it pushed?"},
 			CheckResult{CheckImageDigest, Fail, "ghcr.io/acme/app:git-" + commit + " is now sha256:0, not " + imageDigest + ": the tag was moved, or the lock names another image"},
 			CheckResult{CheckImageRevision, Fail, `the image was built from "main", not from ` + commit})},
+		"an older one": {both(full), world{commit, imageDigest, commit, nil, "git-" + other}, with(CheckResult{CheckOrder, Fail,
+			"current.yaml went back from git-" + other + ", which nothing follows: write it again with `lockage lock write --commit " + other + "`; the way back is `lockage rollback`"})},
 		"nothing answers": {both(full), world{err: errors.New("down")}, with(CheckResult{CheckCommit, Unknown, "down"}, CheckResult{CheckImageDigest, Unknown, "down"}, CheckResult{CheckImageRevision, Unknown, "down"})},
 		"no such image": {both(full), world{commit: commit, err: fmt.Errorf("image: %w", fs.ErrNotExist)}, with(
 			CheckResult{CheckCommit, Fail, "image: file does not exist"}, CheckResult{CheckImageDigest, Fail, "image: file does not exist"},
@@ -90,13 +101,13 @@ func TestCheck(t *testing.T) {
 			append(with(), CheckResult{CheckImageDigest + "/side", Pass, ""})},
 		"unreadable": {both(strings.Replace(full, "v1", "v2", 1)), good, []CheckResult{
 			{CheckFormat, Fail, `d/current.yaml:1:16: schemaVersion "v2" is not known: this version of lockage reads v1`},
-			{CheckReleaseID, Skipped, "the lock cannot be read"}, {CheckFilesAgree, Skipped, "the lock cannot be read"}, {CheckCommit, Skipped, "the lock cannot be read"},
+			{CheckReleaseID, Skipped, "the lock cannot be read"}, {CheckFilesAgree, Skipped, "the lock cannot be read"}, {CheckOrder, Skipped, "the lock cannot be read"}, {CheckCommit, Skipped, "the lock cannot be read"},
 			{CheckImageDigest, Skipped, "the lock cannot be read"}, {CheckImageRevision, Skipped, "the lock cannot be read"}}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Check(t.Context(), test.files, "d", "https://github.com/acme/app.git", test.world, test.world)
+			got, err := Check(t.Context(), test.files, "d", "https://github.com/acme/app.git", test.world, test.world, test.world)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,13 +116,13 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	got, err := Check(t.Context(), both(full), "d", "", nil, nil)
+	got, err := Check(t.Context(), both(full), "d", "", world{}, nil, nil)
 	want := with(CheckResult{CheckCommit, Skipped, "the source repository was not asked"}, CheckResult{CheckImageDigest, Skipped, "the registry was not asked"},
 		CheckResult{CheckImageRevision, Skipped, "the registry was not asked"})
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	if _, err := Check(t.Context(), fstest.MapFS{}, "d", "", nil, nil); err == nil {
+	if _, err := Check(t.Context(), fstest.MapFS{}, "d", "", world{}, nil, nil); err == nil {
 		t.Error("no error for a missing lock")
 	}
 }
@@ -123,10 +134,11 @@ func TestCheckRecorded(t *testing.T) {
 		history *fstest.MapFile
 		want    string
 	}{
-		"the same":  {&fstest.MapFile{Data: []byte(full)}, ""},
-		"different": {&fstest.MapFile{Data: []byte("---\n" + full)}, "d/current.yaml: " + history + " and current.yaml differ"},
-		"missing":   {nil, "d/current.yaml: " + history + " does not exist: write it with `lockage lock write"},
-		"a folder":  {&fstest.MapFile{Mode: fs.ModeDir}, "read lock: "},
+		"the same":                {&fstest.MapFile{Data: []byte(full)}, ""},
+		"written at another time": {&fstest.MapFile{Data: []byte("---\n" + strings.Replace(full, "createdAt: '20", "createdAt: '19", 1))}, ""},
+		"different":               {&fstest.MapFile{Data: []byte(strings.Replace(full, "sourcePath: ", "sourcePath: other/", 1))}, "d/current.yaml: " + history + " and current.yaml differ"},
+		"missing":                 {nil, "d/current.yaml: " + history + " does not exist: write it with `lockage lock write"},
+		"a folder":                {&fstest.MapFile{Mode: fs.ModeDir}, "read lock: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -139,7 +151,7 @@ func TestCheckRecorded(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := ""
-			if err := CheckRecorded(files, "d", current); err != nil {
+			if err := CheckRecorded(files, "d", "", current); err != nil {
 				got = err.Error()
 			}
 			if !strings.HasPrefix(got, test.want) || (got == "") != (test.want == "") {

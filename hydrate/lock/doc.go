@@ -19,8 +19,8 @@
 //	  sourcePath: k8s/helm
 //	createdAt: '2026-03-22T12:34:56Z'
 //
-// A lock directory holds one file a release, git-<commit>.yaml, and current.yaml, which equals the file of the newest
-// release byte for byte.
+// A lock directory holds one file a release, git-<commit>.yaml, and current.yaml, which means what the file of the newest release
+// does: they may differ in createdAt. Write makes them equal byte for byte.
 //
 // Parse refuses unknown keys, another schemaVersion, an abbreviated commit, an empty or malformed digest, a releaseId of
 // another commit, a sourcePath that is absolute or leaves the repository, and a sourceRepo that carries credentials or that

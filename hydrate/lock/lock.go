@@ -2,6 +2,7 @@ package lock
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -113,9 +114,17 @@ func (i Image) split() (repository, tag string) {
 	return ref, ""
 }
 
-// Canonical encodes every field in one order, empty ones included: equal encodings mean equal locks.
+// From returns the lock with the source repository of its pipeline, where the short form leaves it out.
+func (l Lock) From(sourceRepo string) Lock {
+	l.Packaging.SourceRepo = cmp.Or(l.Packaging.SourceRepo, sourceRepo)
+	return l
+}
+
+// Canonical encodes what the lock means: the long form without CreatedAt, in one order, empty fields included. Equal encodings are
+// equal releases, however often a lock was written again. [Lock.From] fills in what the short form leaves out.
 func (l Lock) Canonical() []byte {
 	var b bytes.Buffer
+	l.SchemaVersion, l.CreatedAt = SchemaVersion, ""
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if l.Others == nil {
@@ -126,6 +135,9 @@ func (l Lock) Canonical() []byte {
 	}
 	return b.Bytes()
 }
+
+// Meaning is the digest of what the lock means, see [Lock.Canonical].
+func (l Lock) Meaning() digest.Digest { return digest.FromBytes(l.Canonical()) }
 
 // Format writes l as the package documentation shows, without empty fields. Only Parse of the result validates it.
 func Format(l Lock) []byte {

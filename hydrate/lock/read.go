@@ -53,9 +53,15 @@ func CheckID(id string) error {
 	return nil
 }
 
-// CheckRecorded returns strictyaml.Problems unless f equals the history file of its release, which is what verification reads.
-func CheckRecorded(fsys fs.FS, dir string, f File) error {
-	reason, err := disagreement(fsys, dir, f.Lock, f.Data)
+// CommitOf returns the commit that a release id names.
+func CommitOf(id string) string {
+	commit, _, _ := strings.Cut(strings.TrimPrefix(id, "git-"), "-")
+	return commit
+}
+
+// CheckRecorded returns strictyaml.Problems unless f means the same as the history file of its release, which is what verification reads.
+func CheckRecorded(fsys fs.FS, dir, sourceRepo string, f File) error {
+	reason, err := disagreement(fsys, dir, sourceRepo, f.Lock)
 	if err != nil {
 		return fmt.Errorf("read lock: %w", err)
 	}
@@ -66,16 +72,21 @@ func CheckRecorded(fsys fs.FS, dir string, f File) error {
 	return problems.Err()
 }
 
-// disagreement describes how the history file of l differs from current.yaml; it returns "" if they agree.
-func disagreement(fsys fs.FS, dir string, l Lock, current []byte) (string, error) {
+// disagreement describes how the history file of l means something else than current.yaml; it returns "" if they agree.
+func disagreement(fsys fs.FS, dir, sourceRepo string, l Lock) (string, error) {
 	name := path.Join(dir, l.ReleaseID+".yaml")
-	history, err := strictyaml.ReadFile(fsys, name)
+	data, err := strictyaml.ReadFile(fsys, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return name + " does not exist: write it with `lockage lock write --commit " + l.GitCommit + "`", nil
 	case err != nil:
 		return "", err
-	case !bytes.Equal(history, current):
+	}
+	history, _, problems := decode(name, data)
+	switch {
+	case problems != nil:
+		return problems.Error(), nil
+	case !bytes.Equal(history.From(sourceRepo).Canonical(), l.From(sourceRepo).Canonical()):
 		return name + " and " + currentName + " differ: the history file is the record, copy it over the other", nil
 	}
 	return "", nil
@@ -88,7 +99,7 @@ func Release(fsys fs.FS, dir, id string) (File, error) {
 	}
 	f, err := read(fsys, path.Join(dir, id+".yaml"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, absent("release " + id + " is not in lock directory " + dir + ": write it with `lockage lock write --commit " + strings.TrimPrefix(id, "git-") + "`")
+		return File{}, absent("release " + id + " is not in lock directory " + dir + ": write it with `lockage lock write --commit " + CommitOf(id) + "`")
 	}
 	if err == nil && f.ReleaseID != id {
 		var problems strictyaml.Problems

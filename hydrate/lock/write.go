@@ -19,6 +19,13 @@ type Ancestry interface {
 	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
 }
 
+// HistoryOnly is the Ancestry with which a release is recorded without becoming the current one.
+var HistoryOnly Ancestry = historyOnly{}
+
+type historyOnly struct{}
+
+func (historyOnly) IsAncestor(context.Context, string, string) (bool, error) { return true, nil }
+
 // Action is what Write does with a file.
 type Action string
 
@@ -28,6 +35,7 @@ const (
 	Updated   Action = "updated"   // the file named another release before
 	Unchanged Action = "unchanged" // the file had this content already
 	Newer     Action = "newer"     // the file names a newer release, and is kept
+	Kept      Action = "kept"      // the file names another release, and is kept: this one is recorded as history only
 )
 
 // Written is the result of Write.
@@ -48,7 +56,7 @@ type WrittenFile struct {
 //
 // A history file with the same fields, except CreatedAt and those that the short form leaves out, is kept; other content is
 // an error that names the fields. current.yaml becomes a copy of the history file unless l's commit is an ancestor of the
-// one it names.
+// one it names. With [HistoryOnly], current.yaml stays, and has to be there.
 //
 // Both files are complete on disk, with mode 0644 whatever the umask, before either is renamed into place: a full disk or a
 // crash leaves no half-written file, and the next Write completes what a crash between the renames left undone. Write
@@ -147,12 +155,16 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []byte, ancestry Ancestry) (Action, error) {
 	current, err := read(fsys, CurrentFile(dir))
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && ancestry == HistoryOnly:
+		return "", absent("no release is current yet, and the first one is: record it without --history-only")
 	case errors.Is(err, fs.ErrNotExist):
 		return Created, nil
 	case err != nil:
 		return "", err
 	case bytes.Equal(current.Data, data):
 		return Unchanged, nil
+	case ancestry == HistoryOnly:
+		return Kept, nil
 	case current.GitCommit == l.GitCommit:
 		return Updated, nil
 	}

@@ -116,9 +116,9 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 	p := out.Pipeline
 	var err error
 	if m.Release == "" {
-		out.Lock, err = lock.Current(m.Files, p.Lock)
+		out.Lock, err = p.CurrentLock(m.Files)
 	} else {
-		out.Lock, err = lock.Release(m.Files, p.Lock, m.Release)
+		out.Lock, err = p.LockOf(m.Files, m.Release)
 	}
 	if err != nil {
 		return err

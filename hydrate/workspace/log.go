@@ -67,24 +67,6 @@ func (l *log) file(name string) *file {
 	return f
 }
 
-// versions visits the ids of the versions of a file, the newest first, until visit returns false.
-func (l *log) versions(ctx context.Context, name string, visit func(git.Hash) (more bool, err error)) error {
-	var last git.Hash
-	for i := 0; ; i++ {
-		v, ok, err := l.version(ctx, name, i)
-		if err != nil || !ok {
-			return err
-		}
-		if v.id == "" || v.id == last { // it was away for a time
-			continue
-		}
-		last = v.id
-		if more, err := visit(v.id); err != nil || !more {
-			return err
-		}
-	}
-}
-
 // version returns the i-th version of a file, false if it had no more.
 func (l *log) version(ctx context.Context, name string, i int) (version, bool, error) {
 	l.mu.Lock()

@@ -36,6 +36,7 @@ type Policy struct {
 	log       *log
 	snapshots memo.Map[git.Hash, *git.Snapshot]
 	pipelines memo.Map[[2]string, *pipeline.Pipeline] // by commit and file
+	releases  memo.Map[git.Hash, string]              // by current.yaml; "" for what cannot be read
 }
 
 // source has the policy ref's commits: the remote, or the repository on disk.
@@ -119,7 +120,12 @@ func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
 		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
 	}
 	warn(fmt.Sprintf("%s has no remote: the checked-out branch %s is trusted", w.Repository, w.Head.Branch))
-	return (&Policy{name: w.Head.Branch, tip: w.Head.Hash, source: w.Repository, gates: w.Gates}).withLog(warn), nil
+	return w.Checkout(w.Head.Branch, warn), nil
+}
+
+// Checkout is the commit that is checked out as if it were the policy ref, for questions about it alone.
+func (w *Workspace) Checkout(name string, warn func(string)) *Policy {
+	return (&Policy{name: name, tip: w.Head.Hash, source: w.Repository, gates: w.Gates}).withLog(warn)
 }
 
 func (p *Policy) withLog(warn func(string)) *Policy {

@@ -1,82 +1,161 @@
 package workspace
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
 	"iter"
-	"math"
+	"path"
 	"slices"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/git"
 )
 
-// Releases returns the releases of a lock directory, each once and the newest first: the current one, and those that were
-// current on the policy ref before it. files are the policy ref's. Without a remote that has its history, locks are ordered
-// by createdAt; a lock without it counts as new.
+// Releases returns the releases of a lock directory that were current on the policy ref, each once, in the order in which they first
+// became it, the newest first. A lock that comes back stays where it was: it is no newer for that. files are the policy ref's.
 func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		seen := map[string]bool{}
-		enough := false
-		give := func(id string) bool {
-			if !seen[id] {
-				seen[id] = true
-				enough = !yield(id, nil)
-			}
-			return !enough
+		_, err := lock.Current(files, dir)
+		if err == nil {
+			err = p.appearances(ctx, dir, func(release string, _ int) bool { return yield(release, nil) })
 		}
-		current, err := lock.Current(files, dir)
 		if err != nil {
-			yield("", err)
-			return
-		}
-		if !give(current.ReleaseID) {
-			return
-		}
-		if p.remote != nil {
-			name := lock.CurrentFile(dir)
-			err = p.log.versions(ctx, name, func(id git.Hash) (bool, error) {
-				data, err := p.source.File(ctx, id)
-				if err != nil {
-					return false, err
-				}
-				l, err := lock.Parse(name, data)
-				return err != nil || give(l.ReleaseID), nil // an old file that cannot be read does not count
-			})
-		} else {
-			var ids []string
-			ids, err = byCreation(files, dir)
-			for _, id := range ids {
-				if !give(id) {
-					return
-				}
-			}
-		}
-		if err != nil && !enough {
 			yield("", fmt.Errorf("releases of %s: %w", dir, err))
 		}
 	}
 }
 
-// byCreation lists the releases of a lock directory by createdAt, the newest first.
-func byCreation(files fs.FS, dir string) ([]string, error) {
-	ids, err := lock.Releases(files, dir)
-	if err != nil {
-		return nil, err
+// Since returns the releases that first became current after another one did, or after that was recorded, if it never was current: a
+// hotfix, for example.
+func (p *Policy) Since(ctx context.Context, dir, release string) (since []string, err error) {
+	var places []int
+	found := false
+	if err := p.appearances(ctx, dir, func(id string, at int) bool {
+		if found = id == release; !found {
+			since, places = append(since, id), append(places, at)
+		}
+		return !found
+	}); err != nil || found {
+		return since, err
 	}
-	created := map[string]int64{}
-	for _, id := range ids {
-		f, err := lock.Release(files, dir, id)
+	recorded, err := p.log.recorded(ctx, historyFile(dir, release))
+	if err == nil && recorded < 0 {
+		err = fmt.Errorf("the lock of %s is not on %s", release, p.name)
+	}
+	later, _ := slices.BinarySearch(places, recorded)
+	return since[:later], err
+}
+
+// Newer returns the newest release of a lock directory if another one was current before it on the policy ref; "" if that one is not
+// older, or never was current.
+func (p *Policy) Newer(ctx context.Context, dir, release string) (newest string, err error) {
+	older := false
+	err = p.appearances(ctx, dir, func(id string, _ int) bool {
+		older = id == release
+		if newest == "" {
+			newest = id
+		}
+		return !older
+	})
+	if !older || newest == release {
+		newest = ""
+	}
+	return newest, err
+}
+
+// appearances visits the releases that were current, with the places in the log where they first became it, the newest first, until
+// visit returns false. An old file that cannot be read does not count.
+func (p *Policy) appearances(ctx context.Context, dir string, visit func(release string, at int) bool) error {
+	for i := 0; ; i++ {
+		release, ok, err := p.current(ctx, dir, i)
+		if err != nil || !ok {
+			return err
+		}
+		if release == "" {
+			continue
+		}
+		before, ok, err := p.log.version(ctx, lock.CurrentFile(dir), i+1)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		created[id] = math.MaxInt64
-		if t := f.Created(); !t.IsZero() {
-			created[id] = t.Unix()
+		at := p.log.place(before, ok)
+		if ok {
+			ok, err = p.was(ctx, dir, release, i+1, before.at)
+		}
+		if err != nil || !ok && !visit(release, at) {
+			return err
 		}
 	}
-	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(created[b], created[a]) })
-	return ids, nil
+}
+
+// was reports whether a release was current in the i-th version of current.yaml, which is at a place in the log, or in an older one. A
+// release without its own file there was not.
+func (p *Policy) was(ctx context.Context, dir, release string, i, at int) (bool, error) {
+	known, err := p.log.exists(ctx, historyFile(dir, release), at)
+	for ; err == nil && known; i++ {
+		id, ok, err := p.current(ctx, dir, i)
+		if err != nil || !ok || id == release {
+			return ok, err
+		}
+	}
+	return false, err
+}
+
+// current returns the release of the i-th version of current.yaml, "" if that cannot be read, and false if it had no more.
+func (p *Policy) current(ctx context.Context, dir string, i int) (release string, ok bool, err error) {
+	name := lock.CurrentFile(dir)
+	v, ok, err := p.log.version(ctx, name, i)
+	if err != nil || !ok || v.id == "" {
+		return "", ok, err
+	}
+	release, err = p.releases.Get(v.id, func() (string, error) {
+		data, err := p.source.File(ctx, v.id)
+		if err != nil {
+			return "", err
+		}
+		l, err := lock.Parse(name, data)
+		if err != nil {
+			return "", nil //nolint:nilerr // it counts as nothing
+		}
+		return l.ReleaseID, nil
+	})
+	return release, true, err
+}
+
+func historyFile(dir, release string) string { return path.Join(dir, release+".yaml") }
+
+// place returns the place in the log where a version began, by the version before it, or that it was the first.
+func (l *log) place(before version, ok bool) int {
+	if ok {
+		return before.at - 1
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.commits) - 1
+}
+
+// exists reports whether there is a file at a place that the log was read to.
+func (l *log) exists(ctx context.Context, name string, at int) (bool, error) {
+	l.mu.Lock()
+	c := l.commits[at]
+	l.mu.Unlock()
+	ids, err := l.source.PathsIDs(ctx, []string{name}, c)
+	if err != nil {
+		return false, fmt.Errorf("history of %s: %w", l.name, err)
+	}
+	return ids[0][0] != git.Hash(""), nil
+}
+
+// recorded returns the place since which a file is there; -1 if it is not.
+func (l *log) recorded(ctx context.Context, name string) (int, error) {
+	for i := 0; ; i++ {
+		v, ok, err := l.version(ctx, name, i)
+		switch {
+		case err != nil:
+			return 0, err
+		case !ok || v.id == "":
+			return l.place(v, ok), nil
+		}
+	}
 }

@@ -20,10 +20,7 @@ func lockFile(n int, created string) string {
 
 func releases(t *testing.T, w *workspace.Workspace, atMost int) []int {
 	t.Helper()
-	p, err := w.Policy(t.Context(), "", func(string) {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := policyOf(t, w)
 	files, err := p.Files(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -44,43 +41,63 @@ func releases(t *testing.T, w *workspace.Workspace, atMost int) []int {
 	return found
 }
 
-// TestReleasesAreOrderedByWhatWasCurrent: a release that never was current is not among them, one that came back stands where
-// it came back, and a broken file in between is passed over.
-func TestReleasesAreOrderedByWhatWasCurrent(t *testing.T) {
+// TestReleasesAreOrderedByFirstAppearance: a release that never was current is not among them, one that came back is no newer, one that
+// was recorded before it was current is as new as it is current, and a broken file in between is passed over.
+func TestReleasesAreOrderedByFirstAppearance(t *testing.T) {
 	t.Parallel()
-	created := "2026-03-22T12:34:56Z" // the same for all: it is not asked for
-	dir := repository(t, map[string]string{"README.md": "no lock yet"})
+	dir := repository(t, map[string]string{"README.md": "no lock yet", "locks/" + testworld.Release(5) + ".yaml": lockFile(5, "")})
+	day := 0
 	for _, n := range []int{1, 2, 3, 2} {
+		day++
+		created := fmt.Sprintf("2026-03-%02dT12:34:56Z", day) // it is not asked for
 		testworld.Write(t, dir, map[string]string{"locks/" + testworld.Release(n) + ".yaml": lockFile(n, created), "locks/current.yaml": lockFile(n, created)})
 		commit(t, dir)
 		commit(t, dir) // of other things
 	}
-	testworld.Write(t, dir, map[string]string{"locks/current.yaml": "broken"})
+	testworld.Write(t, dir, map[string]string{"locks/current.yaml": "broken", "locks/" + testworld.Release(8) + ".yaml": lockFile(8, "")})
 	commit(t, dir)
-	testworld.Write(t, dir, map[string]string{"locks/" + testworld.Release(9) + ".yaml": lockFile(9, created), "locks/current.yaml": lockFile(5, created)})
+	testworld.Write(t, dir, map[string]string{"locks/" + testworld.Release(9) + ".yaml": lockFile(9, ""), "locks/current.yaml": lockFile(5, "")})
 	commit(t, dir)
-	for name, args := range map[string][]string{"whole": nil, "shallow": {"--depth", "1"}} {
-		w := open(t, testworld.Clone(t, "file://"+testworld.Bare(t, dir), args...))
-		if got := releases(t, w, 0); !slices.Equal(got, []int{5, 2, 3, 1}) {
+	for name, w := range map[string]*workspace.Workspace{
+		"whole":            open(t, testworld.Clone(t, "file://"+testworld.Bare(t, dir))),
+		"shallow":          open(t, testworld.Clone(t, "file://"+testworld.Bare(t, dir), "--depth", "1")),
+		"without a remote": open(t, dir),
+	} {
+		if got := releases(t, w, 0); !slices.Equal(got, []int{5, 3, 2, 1}) {
 			t.Errorf("%s: releases %v", name, got)
 		}
-		if got := releases(t, w, 2); !slices.Equal(got, []int{5, 2}) {
+		if got := releases(t, w, 2); !slices.Equal(got, []int{5, 3}) {
 			t.Errorf("%s: the newest two are %v", name, got)
+		}
+		p := policyOf(t, w)
+		for n, want := range map[int][]int{1: {5, 3, 2}, 5: nil, 8: {5}, 9: {}} {
+			since, err := p.Since(t.Context(), "locks", testworld.Release(n))
+			var ids []string
+			for _, n := range want {
+				ids = append(ids, testworld.Release(n))
+			}
+			if err != nil || !slices.Equal(since, ids) {
+				t.Errorf("%s: since %d: %v, %v", name, n, since, err)
+			}
+		}
+		if _, err := p.Since(t.Context(), "locks", testworld.Release(7)); err == nil {
+			t.Errorf("%s: something came after a release that is not known", name)
+		}
+		for n, want := range map[int]string{2: testworld.Release(5), 5: "", 9: "", 7: ""} {
+			if newer, err := p.Newer(t.Context(), "locks", testworld.Release(n)); err != nil || newer != want {
+				t.Errorf("%s: newer than %d is %q, %v", name, n, newer, err)
+			}
 		}
 	}
 }
 
-// TestReleasesWithoutRemote are ordered by what the locks say; one that does not say counts as new.
-func TestReleasesWithoutRemote(t *testing.T) {
-	t.Parallel()
-	files := map[string]string{"locks/current.yaml": lockFile(2, "2026-01-02T00:00:00Z")}
-	for n, created := range map[int]string{1: "2026-01-01T00:00:00Z", 2: "2026-01-02T00:00:00Z", 3: "2026-01-03T00:00:00+09:00", 4: ""} {
-		files["locks/"+testworld.Release(n)+".yaml"] = lockFile(n, created)
+func policyOf(t *testing.T, w *workspace.Workspace) *workspace.Policy {
+	t.Helper()
+	p, err := w.Policy(t.Context(), "", func(string) {})
+	if err != nil {
+		t.Fatal(err)
 	}
-	w := open(t, repository(t, files))
-	if got := releases(t, w, 0); !slices.Equal(got, []int{2, 4, 3, 1}) {
-		t.Errorf("releases %v", got)
-	}
+	return p
 }
 
 // Changes are the commits of the first-parent line, each with the one before it.

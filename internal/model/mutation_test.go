@@ -215,12 +215,12 @@ var mutations = []mutation{
 
 	{"policy/verify/keys.go", "if !s.Former() {", "if MUTANT || !s.Former() {"},
 	{"policy/verify/keys.go", "first.Fingerprint() != s.KeyFingerprint()", "false"},
-	{"policy/verify/keys.go", "p.Lock.Digest[d.Lock.Digest.Algorithm().String()] != d.Lock.Digest.Encoded()", "false"},
+	{"policy/verify/keys.go", "p.Meaning != d.Lock.Meaning()", "false"},
 	{"policy/verify/keys.go", "if !on {", "if !MUTANT && !on {"},
 
 	{"policy/verify/mirror.go", "errors.Is(err, ledger.ErrNotShown)", "false"},
 
-	{"policy/verify/reads.go", "p.Lock.Digest[d.Lock.Digest.Algorithm().String()] != d.Lock.Digest.Encoded()", "false"},
+	{"policy/verify/reads.go", "p.Meaning != d.Lock.Meaning()", "false"},
 	{"policy/verify/reads.go", "!bytes.Equal(d.Render.Named(d.Lock.Lock), p.Options)", "false"},
 	{"policy/verify/reads.go", "NewRead(now) != was", "false"},
 	{"policy/verify/reads.go", `p.File == "" || len(p.Options) == 0`, "false"},

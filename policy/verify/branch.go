@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
@@ -18,7 +17,7 @@ import (
 func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client, remotes Remotes) ([]Request, error) {
 	var requests []Request
 	for _, p := range pipelines {
-		current, err := lock.Current(files, p.Lock)
+		current, err := p.CurrentLock(files)
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
 		}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
@@ -43,7 +42,7 @@ func ReadCandidates(ctx context.Context, requests []Request, files fs.FS, remote
 		if !r.isCandidate() {
 			continue
 		}
-		current, err := lock.Current(files, r.Pipeline.Lock)
+		current, err := r.Pipeline.CurrentLock(files)
 		if err != nil {
 			return fmt.Errorf("pipeline %s: %w", r.Pipeline.Name, err)
 		}

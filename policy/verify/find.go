@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 )
@@ -46,7 +45,7 @@ func find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 	for _, p := range found {
 		release := q.Release
 		if release == "" {
-			current, err := lock.Current(files, p.Lock)
+			current, err := p.CurrentLock(files)
 			if err != nil {
 				return nil, err
 			}

@@ -64,7 +64,7 @@ func (k Keys) countProvenance(ctx context.Context, ref PolicyRef, s sign.Verifie
 		return false, why, nil
 	case err != nil:
 		return false, "", fmt.Errorf("commit %.12s of %s: %w", commit, ref.Name(), err)
-	case p.Lock.Digest[d.Lock.Digest.Algorithm().String()] != d.Lock.Digest.Encoded():
+	case p.Meaning != d.Lock.Meaning():
 		return false, why, nil
 	}
 	return true, "", nil
@@ -99,7 +99,7 @@ func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sig
 	if err != nil {
 		return nil, err
 	}
-	current, err := lock.Current(files, p.Lock)
+	current, err := p.CurrentLock(files)
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func TestKeysOfTheHydrator(t *testing.T) {
 		}},
 		"of a release whose lock was rewritten later": {former: true, gitOps: gitOps, change: func(r rotation) {
 			l := testworld.Lock(source)
-			l.CreatedAt = "2026-01-01T00:00:00Z"
+			l.Packaging.SourcePath = "another"
 			testworld.AddLock(r.ref.At[gitOps].(fstest.MapFS), "locks/app", l)
 		}, reason: "was not locked so at commit 333333333333"},
 		"of a release whose file held another one": {former: true, gitOps: gitOps, change: func(r rotation) {

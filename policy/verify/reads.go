@@ -56,7 +56,7 @@ func DeclaredAt(ctx context.Context, claim sign.Claim, commits Commits, commit s
 	if err != nil {
 		return d, err
 	}
-	if d.Lock, err = lock.Release(d.Files, d.Pipeline.Lock, claim.Release); err == nil {
+	if d.Lock, err = d.Pipeline.LockOf(d.Files, claim.Release); err == nil {
 		d.Expanded, err = d.Pipeline.Expand(claim.Stage, d.Lock.Lock, d.Files)
 	}
 	return d, declaredError(err)
@@ -114,7 +114,7 @@ func ReadsEqual(ctx context.Context, p sign.Provenance, commits Commits, commit 
 // Differs is [ReadsEqual] for a stage that was read already.
 func (d Declared) Differs(p sign.Provenance) (string, error) {
 	switch {
-	case p.Lock.Digest[d.Lock.Digest.Algorithm().String()] != d.Lock.Digest.Encoded():
+	case p.Meaning != d.Lock.Meaning():
 		return "the lock of " + p.Release + " is another one", nil
 	case !bytes.Equal(d.Render.Named(d.Lock.Lock), p.Options):
 		return "the render options are others", nil

@@ -118,7 +118,7 @@ func (s *scene) honest(stage string) *hydration {
 	}
 	h := &hydration{
 		repository: s.repository("app"),
-		lock:       file.Digest,
+		lock:       file.Meaning(),
 		gitOps:     gitOps,
 		tip:        gitOps,
 		content:    "kind: ConfigMap # " + stage + "\n",
@@ -181,7 +181,7 @@ func (s *scene) attest(h *hydration, desc ocispec.Descriptor) ledger.Entry {
 	s.t.Helper()
 	e := s.entry(h, desc)
 	p := verify.Provenance(e, "ghcr.io/acme/app", 1, nil)
-	p.Lock = sign.ResourceDescriptor{Digest: map[string]string{"sha256": h.lock.Encoded()}}
+	p.Meaning = h.lock
 	p.Dependencies = append(p.Dependencies, sign.GitCommit(policy.DependencyPolicy, e.GitOps.URL, h.tip))
 	provenance, err := sign.NewProvenance(desc.Digest, p)
 	if err != nil {

@@ -142,7 +142,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 	if release == "" {
 		return deny("annotations", fmt.Errorf("the manifest has no %s: it is not an artifact of lockage", oci.AnnotationRelease))
 	}
-	file, err := lock.Release(r.Files, r.Pipeline.Lock, release)
+	file, err := r.Pipeline.LockOf(r.Files, release)
 	if err != nil {
 		return deny("lock", fmt.Errorf("%s: %w", r.PolicyRef.Name(), err))
 	}
@@ -264,7 +264,7 @@ func Expect(file lock.File, claim sign.Claim) policy.Expectation {
 	e := policy.Expectation{
 		Claim:  claim,
 		Commit: file.GitCommit,
-		Lock:   file.Digest,
+		Lock:   file.Meaning(),
 		Images: map[digest.Digest]string{},
 	}
 	for _, image := range file.Images() {

@@ -136,8 +136,9 @@ func TestAttacksAreDenied(t *testing.T) {
 		}, "provenance", `stage "staging" instead of "production"`},
 		"lock rewritten": {func(s *scene) {
 			s.publish(s.honest("production"))
-			file := s.files["locks/app/"+release+".yaml"]
-			file.Data = append(file.Data, "# changed\n"...)
+			l := testworld.Lock(source)
+			l.Packaging.SourcePath = "another"
+			testworld.AddLock(s.files, "locks/app", l)
 		}, "lock", "it was rewritten after hydration"},
 		"lock rewritten to another image": {func(s *scene) {
 			s.publish(s.honest("production"))

@@ -78,7 +78,7 @@ const findConcurrency = 8
 
 // stage finds what a stage has and had.
 func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (found []Found, err error) {
-	current, err := lock.Current(f.files, p.Lock)
+	current, err := p.CurrentLock(f.files)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +130,6 @@ func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (
 
 // locked reports whether the digest is that of an image of a release. A lock that is not there any more names none.
 func (f finder) locked(p *pipeline.Pipeline, release string) bool {
-	l, err := lock.Release(f.files, p.Lock, release)
+	l, err := p.LockOf(f.files, release)
 	return err == nil && slices.ContainsFunc(l.Images(), func(image lock.NamedImage) bool { return image.Digest == f.digest })
 }

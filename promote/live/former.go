@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
@@ -281,7 +280,7 @@ func (s Stage) before(ctx context.Context, change workspace.Change, name string,
 		}
 		name = gone[0]
 	}
-	current, err := lock.Current(files, before.Lock)
+	current, err := before.CurrentLock(files)
 	if err == nil {
 		declared, err = before.Expand(name, current.Lock, files)
 	}

@@ -135,7 +135,7 @@ func Stages(ctx context.Context, r Request) ([]Result, error) {
 
 // pipeline prunes some stages of a pipeline. With an error, the results are those of the first stages.
 func (r Request) pipeline(ctx context.Context, p *pipeline.Pipeline, names []string) ([]Result, error) {
-	current, err := lock.Current(r.Files, p.Lock)
+	current, err := p.CurrentLock(r.Files)
 	if err != nil {
 		return nil, err
 	}

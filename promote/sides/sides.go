@@ -222,7 +222,7 @@ func (f Finder) live(ctx context.Context, p *pipeline.Pipeline, stage string) (_
 
 // declared returns a stage as the policy ref declares it for the current release.
 func (f Finder) declared(p *pipeline.Pipeline, stage string) (pipeline.Expanded, error) {
-	current, err := lock.Current(f.Files, p.Lock)
+	current, err := p.CurrentLock(f.Files)
 	if err != nil {
 		return pipeline.Expanded{}, fmt.Errorf("pipeline %s: %w", p.Name, err)
 	}

@@ -18,8 +18,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -112,7 +110,7 @@ func (r Rebuilder) plan(ctx context.Context, d verify.Declared) (plan.Release, p
 func misstated(p sign.Provenance, d verify.Declared, stage plan.Stage) string {
 	options, values, reads := publish.Inputs(stage)
 	switch {
-	case p.Lock.Digest[digest.SHA256.String()] != d.Lock.Digest.Encoded():
+	case p.Meaning != d.Lock.Meaning():
 		return fmt.Sprintf("the provenance names another lock than %s has at that GitOps commit", d.Lock.Path)
 	case p.Commit(policy.DependencySource) != d.Lock.GitCommit:
 		return "the provenance names another source commit than the lock"

@@ -1,0 +1,22 @@
+package pipeline
+
+import (
+	"io/fs"
+
+	"github.com/lockage/lockage/hydrate/lock"
+)
+
+// CurrentLock reads the pipeline's newest release from the GitOps repository, with the source repository filled in. The error is
+// fs.ErrNotExist if it has none.
+func (p *Pipeline) CurrentLock(files fs.FS) (lock.File, error) {
+	f, err := lock.Current(files, p.Lock)
+	f.Lock = f.From(p.SourceRepo)
+	return f, err
+}
+
+// LockOf reads a release of the pipeline by its id, with the source repository filled in. The error is fs.ErrNotExist for an unknown one.
+func (p *Pipeline) LockOf(files fs.FS, id string) (lock.File, error) {
+	f, err := lock.Release(files, p.Lock, id)
+	f.Lock = f.From(p.SourceRepo)
+	return f, err
+}
