@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ func (r lockWriteResult) Text(w io.Writer) {
 		dry = " (dry run: nothing was written)"
 	}
 	fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, r.Lock.Image.Pinned(), dry)
+	for _, image := range r.Lock.Others {
+		fmt.Fprintf(w, "  %s=%s\n", image.Name, image.Pinned())
+	}
 	table(w, func(w io.Writer) {
 		for _, f := range []lock.WrittenFile{r.History, r.Current} {
 			fmt.Fprintf(w, "  %s\t%s\n", f.Action, f.Path)
@@ -67,18 +71,19 @@ decides anew. It pushes nothing if the release is recorded already.
 With --history-only, current.yaml stays: a hotfix is recorded for ` + "`hydrate --release`" + ` and ` + "`promote STAGE --release`" + `, and
 nobody else follows it.
 
-Values without a flag come from the current lock: the image's repository (with the tag git-COMMIT), kind, source repository
-and path. The registry resolves the digest.`,
+Values without a flag come from the current lock: the image's repository (with the tag git-COMMIT), further images (a tag that
+held the commit holds the new one, others stay as they are), kind, source repository and path. The registry resolves the digests.`,
 		Example: `  lockage lock write --commit "$(git -C ../shop rev-parse HEAD)" --image ghcr.io/acme/shop:v1.2.3 \
       --kind helm --source-repo https://github.com/acme/shop.git --source-path deploy/chart
   lockage lock write --commit "$GITHUB_SHA" --push
+  lockage lock write --commit "$GITHUB_SHA" --image worker=ghcr.io/acme/worker:v1.2.3
   lockage lock write --commit "$HOTFIX" --history-only --push`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&l.lock.GitCommit, "commit", "", "source `COMMIT`, 40 hex digits")
-	f.StringVar(&l.lock.Image.Ref, "image", "", "`IMAGE`, repository and tag (default: the current lock's repository, tag git-COMMIT)")
+	f.StringArrayVar(&l.images, "image", nil, "image `[NAME=]REF`, repository and tag (default: the current lock's repository, tag git-COMMIT); with NAME, of a further image; repeatable")
 	f.StringVar((*string)(&l.lock.Image.Digest), "digest", "", "`DIGEST` of the image (default: that of its tag in the registry)")
 	f.StringVar(&l.branch, "branch", "", "with --push: `BRANCH` of the policy ref's remote (default: the policy ref)")
 	f.BoolVar(&l.history, "history-only", false, "record the release, such as a hotfix, without making it the current one")
@@ -91,8 +96,9 @@ type lockWriter struct {
 	lock    lock.Lock
 	dir     string
 	push    bool
-	branch  string // to push to; "" means the policy ref's
-	history bool   // whether current.yaml stays
+	branch  string   // to push to; "" means the policy ref's
+	history bool     // whether current.yaml stays
+	images  []string // the values of --image
 	dryRun  bool
 
 	workspace *workspace.Workspace
@@ -123,6 +129,9 @@ func (l *lockWriter) missing(flag string) error {
 func (l *lockWriter) run(ctx context.Context) error {
 	if _, err := git.ParseHash(l.lock.GitCommit); err != nil {
 		return usagef("--commit: %w", err)
+	}
+	if err := l.parseImages(); err != nil {
+		return err
 	}
 	if err := l.open(ctx); err != nil {
 		return err
@@ -259,14 +268,65 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 	); err != nil {
 		return err
 	}
+	l.keepImages()
 	l.lock.SchemaVersion, l.lock.ReleaseID = lock.SchemaVersion, "git-"+l.lock.GitCommit
 	l.lock.CreatedAt = cmp.Or(l.lock.CreatedAt, now.UTC().Format(time.RFC3339))
-	if l.lock.Image.Digest != "" {
-		return nil
+	return l.resolve(ctx)
+}
+
+// parseImages reads the values of --image.
+func (l *lockWriter) parseImages() error {
+	for _, value := range l.images {
+		name, ref, named := strings.Cut(value, "=")
+		known := slices.ContainsFunc(l.lock.Others, func(i lock.NamedImage) bool { return i.Name == name })
+		switch {
+		case !named && l.lock.Image.Ref != "":
+			return usagef("--image %s: %s is the image already; give a further one a name, as --image NAME=%[1]s", value, l.lock.Image.Ref)
+		case known:
+			return usagef("--image: %s is given twice", name)
+		case named:
+			l.lock.Others = append(l.lock.Others, lock.NamedImage{Name: name, Image: lock.Image{Ref: ref}})
+		default:
+			l.lock.Image.Ref = value
+		}
 	}
+	return nil
+}
+
+// keepImages adds the further images of the current lock that no flag names. A tag that held the current commit holds the new one.
+func (l *lockWriter) keepImages() {
+	given := l.lock.Others
+	l.lock.Others = nil
+	for _, image := range l.current.Others {
+		if i := slices.IndexFunc(given, func(g lock.NamedImage) bool { return g.Name == image.Name }); i >= 0 {
+			image, given = given[i], slices.Delete(given, i, i+1)
+		} else if tag := image.Tag(); tag != "" {
+			image.Image = lock.Image{Ref: image.Repository() + ":" + strings.ReplaceAll(tag, l.current.GitCommit, l.lock.GitCommit)}
+		}
+		l.lock.Others = append(l.lock.Others, image)
+	}
+	l.lock.Others = append(l.lock.Others, given...)
+}
+
+// resolve asks the registries for the digests of the images that have none.
+func (l *lockWriter) resolve(ctx context.Context) error {
+	images := oci.NewImages(l.app.registries(""))
 	var err error
-	l.lock.Image.Digest, err = oci.NewImages(l.app.registries("")).Resolve(ctx, l.lock.Image.Ref)
-	return err
+	if l.lock.Image.Digest == "" {
+		if l.lock.Image.Digest, err = images.Resolve(ctx, l.lock.Image.Ref); err != nil {
+			return err
+		}
+	}
+	for i := range l.lock.Others {
+		image := &l.lock.Others[i]
+		if image.Digest != "" {
+			continue
+		}
+		if image.Digest, err = images.Resolve(ctx, image.Ref); err != nil {
+			return fmt.Errorf("image %s: %w; name another with --image %[1]s=REF", image.Name, err)
+		}
+	}
+	return nil
 }
 
 // history reads the history of the source repository.

@@ -82,6 +82,7 @@ render:
   values: ["env/{env}.yaml", common.yaml]
   set:
     z.image: "{image} {image.ref} {image.repository} {image.tag} {image.digest}"
+    z.job: "{images.job} {images.job.ref} {images.job.repository} {images.job.tag} {images.job.digest}"
     a.release: "{release} {commit} {pipeline}"
     json: '{"stage":"{stage}","list":[1],"o":{}} {{stage}} {{ .Values.x }} a{2,3}'
     literal: "{sneaky}"
@@ -113,6 +114,7 @@ stages:
 		t.Fatal(err)
 	}
 	p, l := pipelines[0], helmLock()
+	l.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/job:v2", Digest: l.Image.Digest}}}
 	if p.Lock != "locks/app" {
 		t.Errorf("lock is %s", p.Lock)
 	}
@@ -124,6 +126,7 @@ stages:
 			{Key: "owner", Value: quoted(owner)},
 			{Key: "size", Value: quoted(size)},
 			{Key: "z.image", Value: quoted(l.Image.Pinned() + " ghcr.io/acme/app:v1 ghcr.io/acme/app v1 " + l.Image.Digest.String())},
+			{Key: "z.job", Value: quoted(l.Others[0].Pinned() + " ghcr.io/acme/job:v2 ghcr.io/acme/job v2 " + l.Image.Digest.String())},
 		}
 	}
 	for stage, want := range map[string]Expanded{
@@ -140,7 +143,7 @@ stages:
 			Pipeline: "app", File: "a.yaml", Stage: "prod", Repository: "ghcr.io/acme/app-prod", SourceRepo: "https://github.com/acme/app.git",
 			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"},
 				Set: set("prod", "", "prod", "yes"), Hooks: hydrate.HooksNone}, AllowNondeterminism: true, AllowSecrets: []string{"s"}, Layout: hydrate.Single, AssertImage: hydrate.AssertAnywhere},
-			Values:     []ValuesFile{{File: "prod.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 28, Column: 16}}},
+			Values:     []ValuesFile{{File: "prod.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 29, Column: 16}}},
 			Ledger:     Ledger{"origin", "live/app/prod", "candidates/app"},
 			Sign:       Sign{Hydrator: &Signer{Key: "keys/prod.key"}},
 			Identities: map[string]Identity{"hydrator": {Key: "keys/prod.pub"}, "promoter": {Key: "keys/p.pub"}},
@@ -216,6 +219,7 @@ func TestExpandRefuses(t *testing.T) {
 	t.Parallel()
 	files := repo("a.yaml", header+"sourceRepo: https://x/y\nrender:\n  set: {tag: \"{image.tag}\"}\nstages:\n  - name: s\n  - name: t\n    render: {kubeVersion: \"1.34\", set: {tag: x}}\n  - name: v\n    render: {kubeVersion: \"1.34\", validate: true}\n",
 		"b.yaml", strings.Replace(header, "name: a", "name: b", 1)+"vars: v.yaml\nrender: {kubeVersion: \"1.34\", set: {x: \""+strings.Repeat("{v}", 100)+"\"}}\n"+stages,
+		"c.yaml", strings.Replace(header, "name: a", "name: c", 1)+"sourceRepo: https://x/y\nrender:\n  kubeVersion: \"1.34\"\n  set: {tag: \"{images.job.tag}\"}\nstages:\n  - name: s\n  - {name: t, render: {set: {tag: \"{images.jobs}\"}}}\n",
 		"v.yaml", "v: x")
 	load := func(name string) *Pipeline {
 		p, err := Load(files, nil, name)
@@ -226,16 +230,23 @@ func TestExpandRefuses(t *testing.T) {
 	}
 	a, b := load("a.yaml"), load("b.yaml")
 	untagged, tagged := helmLock(), helmLock()
+	untagged.Others, tagged.Others = nil, nil
 	untagged.Image.Ref = "ghcr.io/acme/app"
+	further := helmLock()
+	further.Others = []lock.NamedImage{{Name: "job", Image: lock.Image{Ref: "ghcr.io/acme/job", Digest: further.Image.Digest}}, {Name: "web", Image: further.Image}}
+	c := load("c.yaml")
 	files["v.yaml"].Data = []byte("v: " + strings.Repeat("x", 1000))
 	for want, test := range map[string]struct {
 		p     *Pipeline
 		stage string
 		lock  lock.Lock
 	}{
-		`a.yaml:8:14: placeholder {image.tag} has no value: the locked image "ghcr.io/acme/app" has no tag`:                                     {a, "s", untagged},
-		`a.yaml:8:3: render.kubeVersion is missing for stage s: write the clusters' version, as kubeVersion: "1.34"`:                            {a, "s", tagged},
-		`pipeline a has no stage "x": it has s, t, v`:                                                                                           {a, "x", tagged},
+		`a.yaml:8:14: placeholder {image.tag} has no value: the locked image "ghcr.io/acme/app" has no tag`:                                           {a, "s", untagged},
+		`c.yaml:9:14: placeholder {images.job.tag} has no value: the locked image "ghcr.io/acme/job" has no tag`:                                      {c, "s", further},
+		`c.yaml:9:14: placeholder {images.job.tag} has no value: the lock of git-0000000000000000000000000000000000000000 has no further images`:      {c, "s", tagged},
+		`c.yaml:12:35: placeholder {images.jobs} has no value: images of the lock of git-0000000000000000000000000000000000000000 are named job, web`: {c, "t", further},
+		`a.yaml:8:3: render.kubeVersion is missing for stage s: write the clusters' version, as kubeVersion: "1.34"`:                                  {a, "s", tagged},
+		`pipeline a has no stage "x": it has s, t, v`: {a, "x", tagged},
 		"a.yaml:14:13: render.schemas is missing for stage v, which render.validate needs: name the folder of schemas in the GitOps repository": {a, "v", tagged},
 		"b.yaml:7:40: grows over 65536 bytes by its placeholders":                                                                               {b, "s", tagged},
 	} {

@@ -78,11 +78,8 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 // sampleLock is the release that files are checked with.
 func sampleLock() lock.Lock {
 	zeros := strings.Repeat("0", 64)
-	return lock.Lock{
-		ReleaseID: "git-" + zeros[:40],
-		GitCommit: zeros[:40],
-		Image:     lock.Image{Ref: "registry.example/image:tag", Digest: digest.Digest("sha256:" + zeros)},
-	}
+	image := lock.Image{Ref: "registry.example/image:tag", Digest: digest.Digest("sha256:" + zeros)}
+	return lock.Lock{ReleaseID: "git-" + zeros[:40], GitCommit: zeros[:40], Image: image, Others: []lock.NamedImage{{Name: anyName, Image: image}}}
 }
 
 // one reads and decodes a file and the file that it extends. It returns nil if that failed with problems.

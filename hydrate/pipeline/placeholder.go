@@ -23,17 +23,26 @@ var placeholder = regexp.MustCompile(`\{\{[^{}]*\}\}|\{[a-zA-Z][a-zA-Z0-9_.-]*\}
 type scope struct {
 	values map[string]string
 	absent map[string]string // explains names that are known and have no value here
+	images string            // explains the names of further images that are not known
 	where  string            // names the scope in messages
 }
+
+// Further images are {images.NAME}, with the endings of {image}. Files are checked with a sample release, which has any image.
+const (
+	imagesPrefix = "images."
+	anyName      = "*"
+)
 
 // releaseNames lists the placeholders whose value comes from the release.
 var releaseNames = []string{"release", "commit", "image", "image.ref", "image.repository", "image.tag", "image.digest"}
 
+const noRelease = "has no value here: this is read before a release is known"
+
 // stageScope returns the scope of what is read before a release is known.
 func (p *Pipeline) stageScope(stage string) scope {
-	s := scope{values: map[string]string{"pipeline": p.Name, "stage": stage}, absent: map[string]string{}, where: "here"}
+	s := scope{values: map[string]string{"pipeline": p.Name, "stage": stage}, absent: map[string]string{}, images: noRelease, where: "here"}
 	for _, name := range releaseNames {
-		s.absent[name] = "has no value here: this is read before a release is known"
+		s.absent[name] = noRelease
 	}
 	return s
 }
@@ -43,15 +52,42 @@ func (s scope) with(l lock.Lock, vars map[string]string) scope {
 	values := maps.Clone(s.values)
 	maps.Copy(values, vars)
 	values["release"], values["commit"] = l.ReleaseID, l.GitCommit
-	values["image"], values["image.ref"] = l.Image.Pinned(), l.Image.Ref
-	values["image.repository"], values["image.digest"] = l.Image.Repository(), l.Image.Digest.String()
 	absent := map[string]string{}
-	if tag := l.Image.Tag(); tag != "" {
-		values["image.tag"] = tag
-	} else {
-		absent["image.tag"] = fmt.Sprintf("has no value: the locked image %q has no tag", l.Image.Ref)
+	var names []string
+	for _, image := range l.Images() {
+		at := "image"
+		if image.Name != "" {
+			at, names = imagesPrefix+image.Name, append(names, image.Name)
+		}
+		values[at], values[at+".ref"] = image.Pinned(), image.Ref
+		values[at+".repository"], values[at+".digest"] = image.Repository(), image.Digest.String()
+		if tag := image.Tag(); tag != "" {
+			values[at+".tag"] = tag
+		} else {
+			absent[at+".tag"] = fmt.Sprintf("has no value: the locked image %q has no tag", image.Ref)
+		}
 	}
-	return scope{values: values, absent: absent, where: "in stage " + s.values["stage"]}
+	images := fmt.Sprintf("has no value: images of the lock of %s are named %s", l.ReleaseID, strings.Join(names, ", "))
+	if names == nil {
+		images = fmt.Sprintf("has no value: the lock of %s has no further images", l.ReleaseID)
+	}
+	return scope{values: values, absent: absent, images: images, where: "in stage " + s.values["stage"]}
+}
+
+// value returns the value of a placeholder, or why a name that is known has none.
+func (s scope) value(name string) (value string, ok bool, why string) {
+	if value, ok = s.values[name]; ok {
+		return value, true, ""
+	}
+	if why = s.absent[name]; why != "" || !strings.HasPrefix(name, imagesPrefix) {
+		return "", false, why
+	}
+	ending := ""
+	if dot := strings.LastIndexByte(name, '.'); slices.Contains(releaseNames, "image"+name[dot:]) {
+		ending = name[dot:]
+	}
+	value, ok = s.values[imagesPrefix+anyName+ending]
+	return value, ok, s.images
 }
 
 // expand replaces the placeholders in text, in one pass. Those without a value are reported and stay.
@@ -62,14 +98,14 @@ func (s scope) expand(text string, report func(format string, args ...any)) stri
 			return found
 		}
 		name := found[1 : len(found)-1]
-		value, ok := s.values[name]
-		if !ok {
-			if why, known := s.absent[name]; known {
-				report("placeholder {%s} %s", name, why)
-			} else {
-				report("unknown placeholder {%s}: known %s are {%s}", name, s.where,
-					strings.Join(slices.Sorted(maps.Keys(s.values)), "}, {"))
-			}
+		value, ok, why := s.value(name)
+		switch {
+		case !ok && why != "":
+			report("placeholder {%s} %s", name, why)
+			return found
+		case !ok:
+			known := strings.ReplaceAll(strings.Join(slices.Sorted(maps.Keys(s.values)), "}, {"), anyName, "NAME")
+			report("unknown placeholder {%s}: known %s are {%s}", name, s.where, known)
 			return found
 		}
 		if size += len(value); size > maxExpanded {
@@ -116,7 +152,7 @@ func (p *Pipeline) readVars(stage string, files fs.FS, c *checker) (map[string]s
 		case e.Key == "<<":
 			c.add(e.KeyPos, "vars: merge keys (<<) are not read: write the keys out")
 		case e.Value.Kind != strictyaml.Scalar || e.Value.IsNull() || placeholder.FindString("{"+e.Key+"}") != "{"+e.Key+"}":
-		case e.Key == "pipeline" || e.Key == "stage" || slices.Contains(releaseNames, e.Key):
+		case e.Key == "pipeline" || e.Key == "stage" || slices.Contains(releaseNames, e.Key) || strings.HasPrefix(e.Key, imagesPrefix):
 			c.add(e.KeyPos, "vars: {%s} has a meaning of its own: rename the key", e.Key)
 		default:
 			vars[e.Key] = e.Value.Value

@@ -81,8 +81,7 @@ func (s scope) checkQuotes(n *strictyaml.Node, c *checker) {
 	}
 	if isBarePlaceholder(n) {
 		name := n.Entries[0].Key
-		_, known := s.values[name]
-		if _, absent := s.absent[name]; known || absent {
+		if _, known, absent := s.value(name); known || absent != "" {
 			c.add(n.Pos, `{%s} without quotes is a YAML map: write "{%s}", or {%s: null} if the map is meant`, name, name, name)
 		}
 	}

@@ -115,5 +115,9 @@ func (e Entry) message() string {
 	if e.Pipeline != "" {
 		subject += " of " + strings.Join(strings.Fields(e.Pipeline), " ")
 	}
-	return subject + "\n\n" + e.Lock.Image.Pinned() + "\n"
+	images := ""
+	for _, image := range e.Lock.Images() {
+		images += image.Pinned() + "\n"
+	}
+	return subject + "\n\n" + images
 }
