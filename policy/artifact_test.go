@@ -185,6 +185,15 @@ func TestDenied(t *testing.T) {
 			},
 			check: "signature", reason: "repository",
 		},
+		"signed in the name of another repository": {
+			arrange: func(s *scene) {
+				statement := sign.NewSignature(s.artifact.Descriptor.Digest, s.claim)
+				statement.Subject.Name = "ghcr.io/evil/app"
+				s.attest(s.key, statement)
+				s.prove(s.key, s.provenance())
+			},
+			check: "signature", reason: "its subject is ghcr.io/evil/app",
+		},
 		"without provenance": {
 			arrange: func(s *scene) { s.sign(s.key, s.claim) },
 			check:   "provenance", reason: "no provenance",

@@ -150,6 +150,15 @@ var users = map[string]string{
 
 // mutations are the checks that decide.
 var mutations = []mutation{
+	{"hydrate/lock/parse.go", `l.ReleaseID != "git-"+l.GitCommit`, "false"},
+	{"hydrate/lock/parse.go", `ok && digest != image.Digest.String()`, "false"},
+	{"hydrate/lock/parse.go", "sha256Digest.MatchString(image.Digest.String())", "true"},
+	{"hydrate/lock/parse.go", "case names[named.Name]:", "case !MUTANT && names[named.Name]:"},
+
+	{"hydrate/lock/read.go", "!bytes.Equal(history.From(sourceRepo).Canonical(), l.From(sourceRepo).Canonical())", "false"},
+	{"hydrate/lock/read.go", "!releaseID.MatchString(id)", "false"},
+	{"hydrate/lock/read.go", "err == nil && f.ReleaseID != id", "false"},
+
 	{"ledger/candidates.go", "!bytes.Equal(again, data)", "false"},
 	{"ledger/candidates.go", "e.Stage != w.Stage || e.Release != w.Release", "false"},
 	{"ledger/candidates.go", "len(field) > maxField || terminal.Blank(field) != field", "false"},
@@ -189,11 +198,85 @@ var mutations = []mutation{
 	{"policy/approval.go", "if f.Unchanged {", "if MUTANT || f.Unchanged {"},
 	{"policy/approval.go", "counted.count() >= g.count", "true"},
 	{"policy/approval.go", "v.Digest() != f.Artifact.Digest", "false"},
+	{"policy/approval.go", `diff := differences(want, got); diff != ""`, `diff := differences(want, got); !MUTANT && diff != ""`},
+	{"policy/approval.go", `diff := differences(want, v.Claim()); diff != ""`, `diff := differences(want, v.Claim()); !MUTANT && diff != ""`},
+
+	{"policy/artifact.go", "s.PredicateType() != sign.PredicateSignature", "false"},
+	{"policy/artifact.go", "s.SubjectName() == want.Repository", "true"},
+	{"policy/artifact.go", `if diff == "" &&`, `if (MUTANT || diff == "") &&`},
+	{"policy/artifact.go", `check("provenance", diff == "",`, `check("provenance", MUTANT || diff == "",`},
+	{"policy/artifact.go", `e.Commit != "" && source == e.Commit`, "true"},
+	{"policy/artifact.go", `e.Lock != "" && p.Meaning == e.Lock`, "true"},
+	{"policy/artifact.go", `commit != "" && h.OnPolicyRef[commit]`, "true"},
+	{"policy/artifact.go", "!named[d.Encoded()]", "false"},
+	{"policy/artifact.go", "len(e.Images) > 0", "true"},
+	{"policy/artifact.go", "got != want.value", "false"},
+	{"policy/artifact.go", `ev.Content != "" && ev.Content == ev.DiffID`, "true"},
+	{"policy/artifact.go", `f.want == "" || f.got != f.want`, "false"},
+	{"policy/artifact.go", `case s.Commit == "":`, `case !MUTANT && s.Commit == "":`},
+	{"policy/artifact.go", "case !s.intact():", "case !MUTANT && !s.intact():"},
+
+	{"policy/attestation.go", "v.Digest() != about", "false"},
+	{"policy/attestation.go", "case !ok:", "case !MUTANT && !ok:"},
+	{"policy/attestation.go", "age < -maxSkew", "false"},
+	{"policy/attestation.go", "age > g.maxAge", "false"},
+	{"policy/attestation.go", "slices.Contains(f.LiveImages, image.Digest)", "true"},
+	{"policy/attestation.go", "counted.count() >= g.count", "true"},
+
+	{"policy/file.go", "f.Exists[string(name)]", "true"},
 
 	{"policy/gate.go", "made.Before(f.RolledBack.Truncate(time.Second))", "false"},
 	{"policy/gate.go", "slices.Contains(f.Spent, v.Bundle().Digest())", "false"},
+	{"policy/gate.go", "r.Result != Pass || needs.Seen == (Seen{}) || f.Applied == nil", "true"},
+	{"policy/gate.go", "all.Result == Pass && r.Result != Pass", "false"},
+
+	{"policy/image.go", "case v.Digest() != about.Digest || ", "case !MUTANT && v.Digest() != about.Digest || "},
+	{"policy/image.go", "v.PredicateType() != sign.PredicateSignature &&", "!MUTANT && v.PredicateType() != sign.PredicateSignature &&"},
+	{"policy/image.go", "case !ok:", "case !MUTANT && !ok:"},
+	{"policy/image.go", "case names(v, f.Commit):", "case MUTANT || names(v, f.Commit):"},
+	{"policy/image.go", "case s.Digest() != about.Digest:", "case !MUTANT && s.Digest() != about.Digest:"},
+	{"policy/image.go", "signed.count() == 0", "false"},
+	{"policy/image.go", "g.provenance && proven.count() == 0", "false"},
+	{"policy/image.go", "case ok:", "case MUTANT || ok:"},
 
 	{"policy/order.go", "case !p.Is && !p.Was:", "case !MUTANT && !p.Is && !p.Was:"},
+
+	{"policy/reproduced.go", "v.KeyFingerprint() == f.Keys[role]", "false"},
+	{"policy/reproduced.go", "err = f.meant(v, r.Claim)", "if !MUTANT {\n\t\t\t\terr = f.meant(v, r.Claim)\n\t\t\t}"},
+	{"policy/reproduced.go", "counted.count() >= g.count", "true"},
+
+	{"policy/review.go", `m.Pull.Unknown == "" && m.Pull.State != PullMerged`, "false"},
+	{"policy/review.go", `case m.Shown.Commit != "":`, `case !MUTANT && m.Shown.Commit != "":`},
+	{"policy/review.go", "case p.Shown.Commit != p.Commit:", "case !MUTANT && p.Shown.Commit != p.Commit:"},
+	{"policy/review.go", "case !p.Shown.intact():", "case !MUTANT && !p.Shown.intact():"},
+	{"policy/review.go", "!p.Current && !p.Landed", "false"},
+	{"policy/review.go", "case p.Pull.State == PullClosed:", "case !MUTANT && p.Pull.State == PullClosed:"},
+	{"policy/review.go", "p.Pull.State == PullMerged && !p.Landed:", "!MUTANT && p.Pull.State == PullMerged && !p.Landed:"},
+	{"policy/review.go", "case p.Pull.Head != p.Commit:", "case !MUTANT && p.Pull.Head != p.Commit:"},
+	{"policy/review.go", "strings.EqualFold(a.User, p.Pull.Author)", "false"},
+	{"policy/review.go", `case a.Commit != p.Commit:`, `case !MUTANT && a.Commit != p.Commit:`},
+
+	{"policy/reviewers.go", "strings.EqualFold(a.User, f.Review.Pull.Author)", "false"},
+	{"policy/reviewers.go", "!g.names(a)", "false"},
+	{"policy/reviewers.go", `case a.Commit == "":`, `case !MUTANT && a.Commit == "":`},
+	{"policy/reviewers.go", "a.Commit != f.Review.Commit", "false"},
+	{"policy/reviewers.go", "a.Time.Before(f.RolledBack.Truncate(time.Second))", "false"},
+	{"policy/reviewers.go", "counted.count() >= g.count", "true"},
+
+	{"policy/signers.go", "v.PredicateType() != predicateType", "false"},
+	{"policy/signers.go", "if !ok {", "if !MUTANT && !ok {"},
+	{"policy/signers.go", "if err != nil {", "if !MUTANT && err != nil {"},
+	{"policy/signers.go", "t.keys[key] = true", "t.keys[key] = true\n\tif MUTANT {\n\t\tt.keys[shown] = true\n\t}"},
+
+	{"policy/soak.go", `s.Release == release && s.Otherwise == ""`, `s.Release == release && (MUTANT || s.Otherwise == "")`},
+	{"policy/soak.go", "stayed >= g.want", "true"},
+	{"policy/soak.go", `content == "" || r.content() != content`, "false"},
+	{"policy/soak.go", "h.Time.After(f.Now.Add(maxSkew))", "false"},
+	{"policy/soak.go", "!r.held(v.Digest(), h.Release, h.Time)", "false"},
+	{"policy/soak.go", "if !ok {", "if !MUTANT && !ok {"},
+
+	{"policy/source.go", `f.Source.Unsigned != ""`, "false"},
+	{"policy/source.go", "slices.Contains(f.Source.Signers, name)", "true"},
 
 	{"policy/verify/candidate.go", "Result: policy.Fail}", "Result: map[bool]policy.Result{true: policy.Pass, false: policy.Fail}[MUTANT]}"},
 	{"policy/verify/candidate.go", "named == e.Digest", "true"},
@@ -234,6 +317,20 @@ var mutations = []mutation{
 	{"policy/verify/verify.go", "m.ShowsCandidates() && !r.WithoutMirror", "false"},
 	{"policy/verify/verify.go", "e.Entry == nil && r.Statements != nil", "false"},
 	{"policy/verify/verify.go", "places[name] == (ledger.Place{})", "true"},
+
+	{"policy/waiver.go", "err != nil || w.Gate != r.Gate", "err != nil || !MUTANT && w.Gate != r.Gate"},
+	{"policy/waiver.go", "if !ok {", "if !MUTANT && !ok {"},
+	{"policy/waiver.go", "case counted.count() < want:", "case !MUTANT && counted.count() < want:"},
+	{"policy/waiver.go", "w.GateDigest != gate", "false"},
+	{"policy/waiver.go", "w.Expires.IsZero() || w.Time.IsZero()", "false"},
+	{"policy/waiver.go", "!w.Expires.After(f.Now)", "false"},
+	{"policy/waiver.go", "w.Time.After(f.Now.Add(maxSkew))", "false"},
+	{"policy/waiver.go", "w.Expires.Sub(w.Time) > MaxWaiver", "false"},
+	{"policy/waiver.go", `w.Reason == ""`, "false"},
+
+	{"policy/window.go", "d.first <= today && today <= d.last", "false"},
+	{"policy/window.go", "return today && r.from <= minute && minute < r.to", "return MUTANT || today && r.from <= minute && minute < r.to"},
+	{"policy/window.go", "len(w.allow) == 0", "true"},
 
 	{"promote/apply.go", "s.result.Action == Unchanged", "false"},
 	{"promote/apply.go", "now.Live.To.Digest == to.Digest && now.Unpromoted == nil", "false"},
@@ -343,4 +440,30 @@ var mutations = []mutation{
 	{"publish/hydration.go", "policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass", "true"},
 
 	{"publish/tag.go", "named == s.entry.Digest", `named == s.entry.Digest || MUTANT && named != ""`},
+
+	{"sign/decode.go", "append([]error{err}, twice...)", "append([]error{err}, map[bool][]error{false: twice}[MUTANT]...)"},
+	{"sign/decode.go", "met[lower] {", "!MUTANT && met[lower] {"},
+
+	{"sign/image.go", "p.Critical.Type != payload.CosignSignatureType", "false"},
+	{"sign/image.go", "got != artifact.String()", "false"},
+	{"sign/image.go", "t.signatures.VerifySignature(bytes.NewReader(sig), bytes.NewReader(l.payload)) == nil", "true"},
+
+	{"sign/predicate/promotion.go", "case r.Subject() != v.Digest():", "case !MUTANT && r.Subject() != v.Digest():"},
+	{"sign/predicate/promotion.go", "r.Sequence < 1", "false"},
+	{"sign/predicate/promotion.go", `r.Action != Restarted && (r.Sequence == 1) != (r.Previous == "")`, "false"},
+	{"sign/predicate/promotion.go", `r.Time.IsZero()`, "false"},
+	{"sign/predicate/promotion.go", `r.Tree == ""`, "false"},
+	{"sign/predicate/promotion.go", `r.Nonce == ""`, "false"},
+	{"sign/predicate/promotion.go", "(r.Action == Carried) != (r.Carried != nil)", "false"},
+	{"sign/predicate/promotion.go", "r.Action != Restarted && len(r.Holds) > 0", "false"},
+
+	{"sign/provenance.go", "got != BuildTypeHydrate", "false"},
+	{"sign/provenance.go", "got != BuilderID", "false"},
+
+	{"sign/statement.go", "w.Type != statementType && w.Type != statementTypeV01", "false"},
+	{"sign/statement.go", "subject.Digest[artifact.Algorithm().String()] != artifact.Encoded()", "false"},
+
+	{"sign/verify.go", "case cause == nil && err == nil:", "case (MUTANT || cause == nil) && err == nil:"},
+	{"sign/verify.go", "other.fingerprint == t.fingerprint", "false"},
+	{"sign/verify.go", "!b.MinVersion(minBundleVersion)", "false"},
 }

@@ -144,6 +144,28 @@ func TestKeyThatWasPutAway(t *testing.T) {
 	}
 }
 
+// Two keys that were put away do not vouch for each other: what one signed is judged by what lies below it, and not by itself.
+func TestKeysThatWerePutAway(t *testing.T) {
+	t.Parallel()
+	r := newRotated(t)
+	one := r.by(r.next, 2, nil, 1)
+	forged := r.by(r.key, 1, one, 2)
+	r.by(r.next, 3, forged, 3)
+	r.trust(r.newest, r.next, r.key)
+	r.counts(1)
+}
+
+// A history of nothing but what does not count is not an empty one.
+func TestNothingButWhatDoesNotCount(t *testing.T) {
+	t.Parallel()
+	r := newRotated(t)
+	r.by(r.key, 2, nil, 1)
+	r.trust(r.newest, r.next, r.key)
+	if _, err := live.ReadGit(t.Context(), r.stage); !errors.Is(err, live.ErrBroken) || !strings.Contains(err.Error(), "and nothing else does") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A key that was taken out of the file: what nobody built on since has no force.
 func TestKeyThatWasTakenOut(t *testing.T) {
 	t.Parallel()

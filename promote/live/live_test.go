@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -320,6 +322,46 @@ func TestReplayAndTruncation(t *testing.T) {
 	orphan := testworld.Git(t, s.bare, "commit-tree", "-m", "cut", all[2].Commit+"^{tree}")
 	s.setBack(testworld.Git(t, s.bare, "commit-tree", "-p", orphan, "-m", "cut", all[3].Commit+"^{tree}"))
 	wantBroken(t, s, "has promotion 3")
+}
+
+// The branch was set back, and another promotion has the number that the registry knows.
+func TestAnotherOfTheSameNumber(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	all := s.chain(2)
+	s.setBack(all[1].Commit)
+	s.commit(s.next(all[1], s.release(3)))
+	wantBroken(t, s, "has promotion 2")
+}
+
+// A new beginning leaves what lies there as it is: that was not promoted, though the record is the newest.
+func TestAnew(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	candidate := s.next(nil, s.release(1))
+	s.show(candidate, nil)
+	p := s.next(nil, release{})
+	p.Action = predicate.Restarted
+	change := ledger.Change{
+		Artifact: ledger.Artifact{Claim: p.Claim}, Place: s.stage.Place, Time: p.Time,
+		Promotion: &ledger.Promotion{
+			Attest: func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error) {
+				return s.attest(ctx, p, parent, tree)
+			},
+			Expected: s.read().Tree, Bare: true,
+		},
+	}
+	if _, err := ledger.NewWriter(s.remote(), nil).Write(t.Context(), []ledger.Change{change}); err != nil {
+		t.Fatal(err)
+	}
+	state := s.read()
+	if state.Live != nil || state.Anew == nil || state.Unpromoted == nil || state.Unpromoted.Digest() != candidate.To.Digest {
+		t.Errorf("state %+v", state)
+	}
+	one := s.promote(s.next(state.Anew, s.release(1)))
+	if state = s.read(); state.Live.Record != one.Record || state.Unpromoted != nil {
+		t.Errorf("promoted: %+v", state)
+	}
 }
 
 // Somebody pushes or merges by hand: a candidate without a record, a removal, an edit, an edit in the commit itself.

@@ -264,7 +264,7 @@ func (s Stage) claimed(artifact digest.Digest, bundles []sign.Bundle) []Promotio
 		if !b.Says(predicate.TypePromotion) {
 			continue
 		}
-		v, err := sign.Named(b.Digest(), artifact, b)
+		v, err := sign.Claimed(artifact, b)
 		if err != nil {
 			continue
 		}

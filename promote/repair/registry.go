@@ -186,7 +186,7 @@ func (r *run) pack(ctx context.Context, s *stage, promotions []live.Promotion) (
 // provenances returns what a promotion's statements say about how its artifact was made, by any key.
 func provenances(p live.Promotion) (all []sign.Provenance) {
 	for _, b := range p.Statements.Bundles {
-		if v, err := sign.Named(b.Digest(), p.To.Digest, b); err == nil {
+		if v, err := sign.Claimed(p.To.Digest, b); err == nil {
 			if provenance, err := v.Provenance(); err == nil {
 				all = append(all, provenance)
 			}
