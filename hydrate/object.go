@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -118,10 +119,24 @@ type parsed struct {
 // Objects decodes manifests, unwraps lists and drops empty documents. Objects are in the order of the manifests. One error
 // lists all problems, each with its template, document and line.
 func (d *Decoder) Objects(manifests []Manifest) ([]Object, error) {
+	return d.ObjectsOf(func(yield func(Manifest, error) bool) {
+		for _, m := range manifests {
+			if !yield(m, nil) {
+				return
+			}
+		}
+	})
+}
+
+// ObjectsOf is [Decoder.Objects] for manifests that are read one after the other, up to the first error.
+func (d *Decoder) ObjectsOf(manifests iter.Seq2[Manifest, error]) ([]Object, error) {
 	var objects []Object
 	var problems []error
 	count := 0
-	for _, m := range manifests {
+	for m, err := range manifests {
+		if err != nil {
+			return nil, err
+		}
 		if count += countMarks(m.Data); count > maxMarks {
 			return nil, fmt.Errorf("%s: document %d: more values than can be decoded: the stage has more than %d newlines and characters of %q up to here; "+
 				"does a loop write more than it should?", m.Source, m.Document, maxMarks, marks[1:])

@@ -3,6 +3,7 @@ package hydrate
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -172,6 +173,29 @@ func TestRecentDecoder(t *testing.T) {
 	}
 	if _, err := d.Objects(pod(1)); err != nil || d.Parses() != 101 {
 		t.Errorf("%v: the first of a hundred is still kept", err)
+	}
+}
+
+// TestObjectsOfReadsOneByOne has each document decoded before the next one is read, and ends with an error of reading.
+func TestObjectsOfReadsOneByOne(t *testing.T) {
+	t.Parallel()
+	var d Decoder
+	broken := errors.New("broken")
+	_, err := d.ObjectsOf(func(yield func(Manifest, error) bool) {
+		for i := range 3 {
+			if d.Parses() != int64(i) {
+				t.Errorf("document %d is read after %d were decoded", i, d.Parses())
+			}
+			if !yield(Manifest{Source: "a", Data: fmt.Appendf(nil, "{apiVersion: v1, kind: Pod, metadata: {name: a%d}}", i)}, nil) {
+				return
+			}
+		}
+		if yield(Manifest{}, broken) {
+			t.Error("it goes on after an error")
+		}
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
 	}
 }
 

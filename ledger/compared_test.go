@@ -3,9 +3,12 @@ package ledger_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -100,5 +103,36 @@ func TestComparedOtherwise(t *testing.T) {
 	}
 	if loads, _ := promoteCompared(t, g, remote, candidate, different); loads != 1 {
 		t.Errorf("differences: %d loads", loads)
+	}
+}
+
+// What stages have in common is in memory once while they are written together.
+//
+//nolint:paralleltest // it measures the heap
+func TestSharedContentIsKeptOnce(t *testing.T) {
+	const stages, size = 32, 1 << 20
+	f := newForge(t)
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	changes := make([]ledger.Change, stages)
+	for i := range changes {
+		changes[i] = hydrated(entry(t, fmt.Sprint("s", i), 1, tree("a.yaml", strings.Repeat("x", size))))
+		changes[i].Tree = func(context.Context) (fs.FS, error) { return tree("a.yaml", strings.Repeat("x", size)), nil }
+	}
+	before, kept := heap(), int64(0)
+	f.Before(func(r *http.Request) {
+		if pushes(r) {
+			kept = heap() - before
+		}
+	})
+	if _, err := f.writer(t).Write(t.Context(), changes); err != nil {
+		t.Fatal(err)
+	}
+	if kept == 0 || kept > stages*size/4 {
+		t.Errorf("%d bytes are kept of %d stages with the same %d bytes", kept, stages, size)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -64,8 +66,9 @@ func Backoff(first time.Duration, random func(n int64) int64) func(context.Conte
 // them: nothing was pushed then.
 func (w *Writer) Write(ctx context.Context, changes []Change) ([]Result, error) {
 	pending := make([]*pendingChange, len(changes))
+	var shared contents
 	for i, c := range changes {
-		pending[i] = &pendingChange{Change: c, as: c.Artifact}
+		pending[i] = &pendingChange{Change: c, as: c.Artifact, shared: &shared}
 	}
 	for attempt := 1; ; attempt++ {
 		if err := w.look(ctx, changes); err != nil {
@@ -137,7 +140,7 @@ func (w *Writer) attempt(ctx context.Context, changes []*pendingChange) ([]Resul
 	}
 	results := make([]Result, len(changes))
 	var group errgroup.Group
-	group.SetLimit(concurrency)
+	group.SetLimit(min(concurrency, 2*runtime.GOMAXPROCS(0))) // it unpacks and hashes
 	for i, c := range changes {
 		c.Artifact = c.as
 		if results[i], err = w.judge(ctx, c); err != nil {
@@ -323,6 +326,7 @@ type pendingChange struct {
 	before   folder     // what the draft has below the path
 	below    []git.Item // of that, all but the files beside the artifact's
 	files    map[string]git.Blob
+	shared   *contents     // of the changes that are written together
 	recorded digest.Digest // the promotion's record in the last attempt
 	pushed   git.Hash      // the commit of the last attempt
 }
@@ -412,6 +416,7 @@ func (c *pendingChange) load(ctx context.Context, remote *git.Remote) error {
 	if err != nil {
 		return fmt.Errorf("files of %s: %w", c.Reference(), err)
 	}
+	c.shared.share(files)
 	for _, name := range []string{MetadataFile, attributesFile, StatementsFile} {
 		if _, taken := files[name]; taken {
 			return fmt.Errorf("artifact %s has a file %s, a name that the branch keeps for a file beside the artifact", c.Reference(), name)
@@ -426,6 +431,28 @@ func (c *pendingChange) load(ctx context.Context, remote *git.Remote) error {
 	}
 	c.files = files
 	return nil
+}
+
+// contents are those of files, each kept once: stages have most of their definitions in common. The zero value is empty.
+type contents struct {
+	mu    sync.Mutex
+	known map[git.Hash]git.Blob
+}
+
+// share replaces contents that are known by those that are kept.
+func (c *contents) share(files map[string]git.Blob) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil {
+		c.known = map[git.Hash]git.Blob{}
+	}
+	for name, blob := range files {
+		if known, ok := c.known[blob.ID]; ok {
+			files[name] = known
+		} else {
+			c.known[blob.ID] = blob
+		}
+	}
 }
 
 func readFiles(tree fs.FS) (map[string]git.Blob, error) {

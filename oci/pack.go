@@ -75,7 +75,7 @@ func PackLayer(tree fs.FS) (Layer, error) {
 	if layer.Len() > MaxBlobSize {
 		return Layer{}, fmt.Errorf("pack: the compressed layer is larger than %d bytes", MaxBlobSize)
 	}
-	return Layer{digest.NewDigest(digest.SHA256, tarDigest), layer.Bytes()}, nil
+	return Layer{digest.NewDigest(digest.SHA256, tarDigest), bytes.Clone(layer.Bytes())}, nil // without the room to grow, as it is kept
 }
 
 // Artifact makes the artifact of a layer. The annotations become the manifest's.

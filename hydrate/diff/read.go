@@ -2,8 +2,10 @@ package diff
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -26,61 +28,75 @@ func Read(tree fs.FS) ([]hydrate.Object, error) { return ReadBy(new(hydrate.Deco
 
 // ReadBy is [Read] by a decoder, which several trees share.
 func ReadBy(decoder *hydrate.Decoder, tree fs.FS) ([]hydrate.Object, error) {
-	manifests, err := documents(tree)
-	if err != nil {
-		return nil, err
-	}
-	return decoder.Objects(manifests)
+	return decoder.ObjectsOf(documents(tree))
 }
 
 // SameFiles reports whether the files of two trees that Read reads have the same names and bytes.
 func SameFiles(a, b fs.FS) (bool, error) {
-	one, err := documents(a)
-	if err != nil {
-		return false, err
+	next, stop := iter.Pull2(documents(b))
+	defer stop()
+	for one, err := range documents(a) {
+		other, err2, _ := next()
+		if err = cmp.Or(err, err2); err != nil {
+			return false, err
+		}
+		if one.Source != other.Source || !bytes.Equal(one.Data, other.Data) {
+			return false, nil
+		}
 	}
-	other, err := documents(b)
-	return slices.EqualFunc(one, other, func(a, b hydrate.Manifest) bool { return a.Source == b.Source && bytes.Equal(a.Data, b.Data) }), err
+	_, err, more := next()
+	return !more, err
 }
 
-// documents returns the YAML documents of a tree, by file.
-func documents(tree fs.FS) ([]hydrate.Manifest, error) {
-	var manifests []hydrate.Manifest
-	files, room := 0, int64(maxTreeBytes)
-	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+// documents yields the YAML documents of a tree, by file, and ends with the first error.
+func documents(tree fs.FS) iter.Seq2[hydrate.Manifest, error] {
+	return func(yield func(hydrate.Manifest, error) bool) {
+		r := reader{tree: tree, room: maxTreeBytes, yield: yield}
+		if err := fs.WalkDir(tree, ".", r.visit); err != nil {
+			yield(hydrate.Manifest{}, fmt.Errorf("read the tree: %w", err))
 		}
-		hidden := name != "." && strings.HasPrefix(entry.Name(), ".")
-		if hidden && entry.IsDir() {
-			return fs.SkipDir
-		}
-		if hidden || !entry.Type().IsRegular() || !slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(name)) {
-			return nil
-		}
-		if files++; files > maxFiles {
-			return fmt.Errorf("more than %d files", maxFiles)
-		}
-		data, err := bounded.ReadFile(tree, name, min(room, maxFileBytes))
-		if err != nil {
-			return err
-		}
-		room -= int64(len(data))
-		number := 0
-		for _, document := range hydrate.SplitStream(data) {
-			if len(bytes.TrimSpace(bytes.TrimPrefix(document, []byte("---")))) == 0 {
-				continue
-			}
-			if len(manifests) == maxDocuments {
-				return fmt.Errorf("more than %d YAML documents", maxDocuments)
-			}
-			number++
-			manifests = append(manifests, hydrate.Manifest{Source: name, Document: number, Data: document})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the tree: %w", err)
 	}
-	return manifests, nil
+}
+
+// reader reads the files of a tree.
+type reader struct {
+	tree             fs.FS
+	files, documents int
+	room             int64 // bytes that may still come
+	yield            func(hydrate.Manifest, error) bool
+}
+
+func (r *reader) visit(name string, entry fs.DirEntry, err error) error {
+	if err != nil {
+		return err
+	}
+	hidden := name != "." && strings.HasPrefix(entry.Name(), ".")
+	if hidden && entry.IsDir() {
+		return fs.SkipDir
+	}
+	if hidden || !entry.Type().IsRegular() || !slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(name)) {
+		return nil
+	}
+	if r.files++; r.files > maxFiles {
+		return fmt.Errorf("more than %d files", maxFiles)
+	}
+	data, err := bounded.ReadFile(r.tree, name, min(r.room, maxFileBytes))
+	if err != nil {
+		return err
+	}
+	r.room -= int64(len(data))
+	number := 0
+	for _, document := range hydrate.SplitStream(data) {
+		if len(bytes.TrimSpace(bytes.TrimPrefix(document, []byte("---")))) == 0 {
+			continue
+		}
+		if r.documents++; r.documents > maxDocuments {
+			return fmt.Errorf("more than %d YAML documents", maxDocuments)
+		}
+		number++
+		if !r.yield(hydrate.Manifest{Source: name, Document: number, Data: document}, nil) {
+			return fs.SkipAll
+		}
+	}
+	return nil
 }

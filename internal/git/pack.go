@@ -40,7 +40,7 @@ func writePack(w io.Writer, objects []encoded) error {
 // packHeader is the kind and size of an object: four bits of the size, and seven in each byte that follows.
 func packHeader(o encoded) []byte {
 	size := uint64(len(o.data))
-	first := byte(o.kind)<<4 | byte(size&0xf)
+	first := byte(o.kind)<<4 | byte(size&0xf) //nolint:gosec // kinds are 1 to 4
 	if size >>= 4; size == 0 {
 		return []byte{first}
 	}

@@ -44,7 +44,7 @@ const (
 	concurrency = 6
 
 	// maxKept bounds the decoded documents that a run keeps, in bytes as they are written.
-	maxKept = 16 << 20
+	maxKept = 12 << 20
 
 	// MaxHealthArtifacts bounds the artifacts of a soak's stage whose health attestations are read, the newest of them.
 	MaxHealthArtifacts = 32
