@@ -2,16 +2,16 @@ package promote
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/promote/live"
-	"github.com/lockage/lockage/publish"
+	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -20,74 +20,45 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 	if r.DryRun {
 		return nil
 	}
-	key, err := r.Signer(ctx, j.declared, "promoter", s.live.Promoter.Verifier)
-	if err != nil && ctx.Err() == nil {
-		return publish.Configurationf("%w", err)
-	} else if err != nil {
-		return err
-	}
-	signCommit, err := r.CommitSigner(j.declared)
+	rec, err := s.live.Record(r.Environment, r.policyRef, s.state.Newest())
 	if err != nil {
 		return err
 	}
-	rec, err := r.record(s, j)
-	if err != nil {
-		return err
-	}
-	var made ledger.Statements
-	promotion := &ledger.Promotion{
+	rec.Action, rec.Reason = predicate.Action(s.result.Action), r.Reason
+	rec.From, rec.To, rec.Checks = s.result.From, j.artifact, j.recorded()
+	p, err := s.live.Write(ctx, r.Environment, j.declared, live.Writing{
+		Record:   rec,
+		Rests:    ledger.Statements{Bundles: j.evidence(), Images: j.images},
+		Files:    j.examined.Tree,
+		Compared: j.examined.Compared,
+		Source:   ledger.Origin{URL: j.declared.SourceRepo, Commit: j.lock.GitCommit},
+		GitOps:   ledger.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
 		Verb:     map[predicate.Action]string{predicate.RolledBack: "Roll back"}[rec.Action],
 		Merge:    j.merged(),
 		Expected: s.state.Tree,
-		Attest: func(ctx context.Context, parent, tree git.Hash) (_ ledger.Statements, err error) {
-			rec.Parent, rec.Tree, rec.Nonce = string(parent), string(tree), rand.Text()
-			made, err = live.Sign(ctx, key, rec, j.evidence())
-			if e := j.examined.Entry; e != nil {
-				made.Images = append(made.Images, e.Images...)
-			}
-			return made, err
-		},
-	}
-	err = r.commit(ctx, s, j, rec, promotion, signCommit)
+	})
 	s.changed() // also by somebody else, who was faster
-	if err != nil || s.result.Action == Unchanged {
+	if errors.Is(err, ledger.ErrMoved) {
+		return r.conflict(ctx, s, rec.To)
+	}
+	if err != nil {
 		return err
 	}
-	s.result.Record = made.Record
-	p := live.Promotion{Promotion: rec, Record: made.Record, Commit: s.result.Commit, Statements: made}
-	err = s.live.Follow(ctx, p, git.Hash(s.result.Commit))
+	s.result.Record, s.result.Commit = p.Record, p.Commit
+	err = s.live.Follow(ctx, p, git.Hash(p.Commit))
 	r.landed(ctx, s, j)
 	return err
 }
 
-// commit writes the promotion to the live ref.
-func (r *run) commit(ctx context.Context, s *stage, j *judgement, rec predicate.Promotion, promotion *ledger.Promotion, sign func([]byte) (string, error)) error {
-	change := ledger.Change{
-		Artifact: ledger.Artifact{
-			Claim:   rec.Claim,
-			Digests: rec.To.Digests,
-			Source:  ledger.Origin{URL: j.declared.SourceRepo, Commit: j.lock.GitCommit},
-			GitOps:  ledger.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
-		},
-		Place:      s.live.Place,
-		Promotion:  promotion,
-		Attributes: j.declared.Mirror != nil && j.declared.Mirror.Attributes,
-		Time:       rec.Time,
-		Tree:       func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
-		Compared:   j.examined.Compared,
-		Sign:       sign,
+// recorded returns what was checked, as the record holds it.
+func (j *judgement) recorded() (checks []predicate.Check) {
+	for _, c := range j.checks {
+		checks = append(checks, predicate.Check{Name: c.Check, Result: string(c.Result), Reason: c.Reason})
 	}
-	results, err := r.BranchWriter(s.live.Remote).Write(ctx, []ledger.Change{change})
-	switch {
-	case errors.Is(err, ledger.ErrMoved):
-		return r.conflict(ctx, s, rec.To)
-	case err != nil && !errors.Is(err, git.ErrStale) && ctx.Err() == nil:
-		return fmt.Errorf("live ref: %w; promotion and rollback need the right to push to branch %s", err, s.live.Place.Branch)
-	case err != nil:
-		return fmt.Errorf("live ref: %w", err)
+	for _, g := range j.gates {
+		checks = append(checks, predicate.Check{Name: "gate:" + g.Gate, Result: string(g.Result), Reason: g.Reason, Evidence: g.Evidence})
 	}
-	s.result.Commit = results[0].Commit
-	return nil
+	return checks
 }
 
 // conflict describes the change that came first. It is none if that promoted the same artifact.
@@ -105,4 +76,24 @@ func (r *run) conflict(ctx context.Context, s *stage, to predicate.Artifact) err
 	}
 	return fmt.Errorf("%w: %s was %s at %s by the key %.12s (record %s); run it again if %s is still wanted",
 		ErrConflict, now.Live.To.Release, now.Live.Action, now.Live.Time.Format(time.RFC3339), now.Live.Key, now.Live.Record, to.Release)
+}
+
+// evidence returns the statements that a promotion rests on: those of the hydrator, and those that a gate counted.
+func (j *judgement) evidence() []sign.Bundle {
+	counted := map[digest.Digest]bool{}
+	for _, g := range j.gates {
+		for _, d := range g.Evidence {
+			counted[d] = true
+		}
+	}
+	var bundles []sign.Bundle
+	for _, v := range j.examined.Hydration.Statements {
+		bundles = append(bundles, v.Bundle())
+	}
+	for v := range j.facts.Statements() {
+		if counted[v.Bundle().Digest()] {
+			bundles = append(bundles, v.Bundle())
+		}
+	}
+	return bundles
 }

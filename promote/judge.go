@@ -15,6 +15,7 @@ import (
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -24,6 +25,7 @@ type judgement struct {
 	declared pipeline.Expanded // for that release
 	made     verify.Made       // zero for one that was live before
 	examined verify.Examined
+	images   []sign.ImageSignature // of the hydrator, in the older form
 	artifact predicate.Artifact
 	checks   policy.Verdict
 	facts    policy.Facts
@@ -58,7 +60,7 @@ func (j *judgement) outcome() error {
 // judge decides whether a release may be promoted to a stage: it verifies the candidate, and judges order and gates. The stage branch
 // need not show a candidate that people review: the review's gate checks more.
 func (r *run) judge(ctx context.Context, s *stage, f lock.File, h hydrated) (*judgement, error) {
-	j := &judgement{lock: f, declared: h.declared, made: h.made(), artifact: predicate.Artifact{Release: f.ReleaseID, Digests: oci.Digests{Digest: h.entry.Digest}}}
+	j := &judgement{lock: f, declared: h.declared, made: h.made(), images: h.entry.Images, artifact: predicate.Artifact{Release: f.ReleaseID, Digests: oci.Digests{Digest: h.entry.Digest}}}
 	err := r.examine(ctx, s, j, verify.Request{
 		Reference:     oci.CandidateTag(s.stage.Name, f.ReleaseID),
 		Candidates:    s.candidates,

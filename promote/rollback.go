@@ -36,7 +36,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	j := &judgement{lock: f, artifact: predicate.Artifact{Release: to.Release, Digests: oci.Digests{Digest: to.To.Digest}}}
+	j := &judgement{lock: f, images: s.live.Others(*to).Images, artifact: predicate.Artifact{Release: to.Release, Digests: oci.Digests{Digest: to.To.Digest}}}
 	if j.declared, err = s.pipeline.Expand(s.stage.Name, f.Lock, r.files); err != nil {
 		return err
 	}

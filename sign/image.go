@@ -142,6 +142,12 @@ func withoutLost(ctx context.Context, store Store, layers []layer, mine []own) (
 	return layers, lost, nil
 }
 
+// TrustsImage reports whether a trusted identity made a simple signing signature.
+func (v *Verifier) TrustsImage(signature ImageSignature) bool {
+	_, err := v.signerOf(signature.layer())
+	return err == nil
+}
+
 // withoutOwn leaves out the layers that own signed, and is done if one of them is a signature of this payload. It also
 // leaves out what was lost: nobody can verify it, and registries refuse a manifest that names it.
 func withoutOwn(layers []layer, own trusted, text []byte) (kept []layer, done bool) {

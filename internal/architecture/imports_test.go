@@ -71,7 +71,7 @@ var floorPlan = map[string][]string{
 	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "ledger", "hydrate/pipeline"},
 
 	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
-	"promote/live":   {"hydrate/lock", "hydrate/workspace", "internal/strictyaml", "policy", "oci", "ledger", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
+	"promote/live":   {"hydrate/lock", "hydrate/workspace", "internal/strictyaml", "policy", "publish", "oci", "ledger", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "ledger", "sign", "sign/predicate", "policy/verify"},
 	"promote/repair": {"oci", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "sign", "sign/predicate", "policy/verify"},
 	"promote/health": {"oci", "sign/predicate"},

@@ -332,7 +332,6 @@ var mutations = []mutation{
 	{"policy/window.go", "return today && r.from <= minute && minute < r.to", "return MUTANT || today && r.from <= minute && minute < r.to"},
 	{"policy/window.go", "len(w.allow) == 0", "true"},
 
-	{"promote/apply.go", "s.result.Action == Unchanged", "false"},
 	{"promote/apply.go", "now.Live.To.Digest == to.Digest && now.Unpromoted == nil", "false"},
 
 	{"promote/judge.go", "if err := j.checks.Err(); err != nil {", "if err := j.checks.Err(); !MUTANT && err != nil {"},
@@ -374,6 +373,9 @@ var mutations = []mutation{
 
 	{"hydrate/workspace/releases.go", "err != nil || !ok || id == release {", "err != nil || !ok || !MUTANT && id == release {"},
 	{"hydrate/workspace/releases.go", "err == nil && recorded < 0", "false"},
+
+	{"promote/live/write.go", "rec.Time.Before(before.Time)", "false"},
+
 	{"promote/newest.go", "s.isLive(entry.Digest)", "false"},
 	{"promote/newest.go", "if held {\n\t\t\tbreak", "if !MUTANT && held {\n\t\t\tbreak"},
 	{"promote/newest.go", "left[j.artifact.Content]", "false"},
@@ -390,17 +392,13 @@ var mutations = []mutation{
 
 	{"promote/ready.go", "id == l.ReleaseID", "true"},
 
-	{"promote/record.go", "rec.Time.Before(before.Time)", "false"},
-
-	{"promote/repair/place.go", "rec.Time.Before(w.base.Time)", "false"},
-
 	{"promote/repair/registry.go", "err == nil && packed.Descriptor.Digest == wanted", "err == nil && (MUTANT || packed.Descriptor.Digest == wanted)"},
 	{"promote/repair/registry.go", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || !MUTANT && pruned {"},
 
 	{"promote/repair/restart.go", "case broken == nil:", "case !MUTANT && broken == nil:"},
 	{"promote/repair/restart.go", "p.Sequence < base", "false"},
 	{"promote/repair/restart.go", "p.From != nil && p.Action == predicate.RolledBack", "false"},
-	{"promote/repair/restart.go", "a.Digest != w.base.To.Digest", "true"},
+	{"promote/repair/restart.go", "a.Digest != current.Digest", "true"},
 
 	{"promote/review.go", `m.Shown.Differences != ""`, "false"},
 	{"promote/review.go", `trees[0] != "" && trees[0] == trees[1]`, "true"},

@@ -8,7 +8,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
@@ -39,29 +38,30 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 	case !errors.Is(broken, live.ErrBroken) && !errors.Is(broken, live.ErrUnread):
 		return broken
 	}
-	w := &writing{verb: "Begin anew", from: s.live, rec: predicate.Promotion{Action: predicate.Restarted, Reason: r.Reason}}
+	var base live.Promotion
 	if s.state.Live != nil {
-		w.base = *s.state.Live
-		var err error
-		if w.files, err = ledger.Files(ctx, s.live.Remote, git.Hash(w.base.Commit), w.base.Path); err != nil {
-			return err
-		}
+		base = *s.state.Live
 	}
-	if last := s.state.Newest(); last != nil && !unread {
-		w.rec.Previous = last.Record
-	}
-	if err := r.hold(ctx, s, w); err != nil {
+	rec, err := s.live.Record(r.Environment, r.policyRef, s.state.Live)
+	if err != nil {
 		return err
 	}
-	if err := r.write(ctx, s, w); err != nil {
+	rec.Action, rec.Reason, rec.Previous = predicate.Restarted, r.Reason, ""
+	if last := s.state.Newest(); last != nil && !unread {
+		rec.Previous = last.Record
+	}
+	if err := r.hold(ctx, s, &rec, base.To); err != nil {
+		return err
+	}
+	if err := r.write(ctx, s, live.Writing{Record: rec, Verb: "Begin anew"}, s.live, base); err != nil {
 		return err
 	}
 	s.planned = r.DryRun
 	at := "nothing"
-	if w.base.To.Digest != "" {
-		at = w.base.To.Release
+	if base.To.Digest != "" {
+		at = base.To.Release
 	}
-	s.found(!r.DryRun, fmt.Sprintf("begin anew at %s, with number %d; held: %s", at, w.rec.Sequence, held(w.rec.Holds)), "%v", broken)
+	s.found(!r.DryRun, fmt.Sprintf("begin anew at %s, with number %d; held: %s", at, rec.Sequence, held(rec.Holds)), "%v", broken)
 	return nil
 }
 
@@ -78,15 +78,15 @@ func held(holds []predicate.Artifact) string {
 }
 
 // hold numbers the record of a new beginning above every one that counted, and holds what any store shows as promoted or left
-// after the base.
-func (r *run) hold(ctx context.Context, s *stage, w *writing) error {
+// after the base: it comes back by name alone, unless it is what is live.
+func (r *run) hold(ctx context.Context, s *stage, rec *predicate.Promotion, current predicate.Artifact) error {
 	artifacts, err := r.known(ctx, s)
 	if err != nil {
 		return err
 	}
 	claimed, highest, err := s.live.Claimed(ctx, artifacts...)
 	if errors.Is(err, live.ErrUnread) {
-		w.rec.Reason = fmt.Sprintf("%s (%v)", w.rec.Reason, err)
+		rec.Reason = fmt.Sprintf("%s (%v)", rec.Reason, err)
 	} else if err != nil {
 		return err
 	}
@@ -94,17 +94,20 @@ func (r *run) hold(ctx context.Context, s *stage, w *writing) error {
 	if last := s.state.Newest(); last != nil {
 		base = last.Sequence
 	}
-	w.rec.Sequence = max(base, highest) + 1
+	rec.Sequence = max(base, highest) + 1
 	slices.SortFunc(claimed, func(a, b live.Promotion) int { return a.Sequence - b.Sequence })
 	for _, p := range claimed {
 		if p.Sequence < base || last(s.state, p) {
 			continue
 		}
-		for _, a := range append([]predicate.Artifact{p.To}, p.Holds...) {
-			w.hold(a)
-		}
+		left := append([]predicate.Artifact{p.To}, p.Holds...)
 		if p.From != nil && p.Action == predicate.RolledBack {
-			w.hold(*p.From)
+			left = append(left, *p.From)
+		}
+		for _, a := range left {
+			if a.Digest != "" && a.Digest != current.Digest && !slices.Contains(rec.Holds, a) {
+				rec.Holds = append(rec.Holds, a)
+			}
 		}
 	}
 	return nil
@@ -113,13 +116,6 @@ func (r *run) hold(ctx context.Context, s *stage, w *writing) error {
 // last reports whether a record is the newest that is proven.
 func last(state live.State, p live.Promotion) bool {
 	return state.Newest() != nil && state.Newest().Record == p.Record
-}
-
-// hold makes an artifact come back by name alone, unless it is the one that is live.
-func (w *writing) hold(a predicate.Artifact) {
-	if a.Digest != "" && a.Digest != w.base.To.Digest && !slices.Contains(w.rec.Holds, a) {
-		w.rec.Holds = append(w.rec.Holds, a)
-	}
 }
 
 // known returns artifacts that may carry records of the stage.

@@ -1,0 +1,105 @@
+package live
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/publish"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// Record begins the record of what follows a promotion, nil for the first, and is decided by the policy ref.
+func (s Stage) Record(e publish.Environment, ref *workspace.Policy, before *Promotion) (predicate.Promotion, error) {
+	rec := predicate.Promotion{Claim: s.Claim, Sequence: 1, Time: e.Now().UTC().Truncate(time.Second), Version: e.Version}
+	if before != nil {
+		rec.Sequence, rec.Previous = before.Sequence+1, before.Record
+		if rec.Time.Before(before.Time) {
+			return rec, fmt.Errorf("clock skew: it is %s here, before the previous promotion at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
+		}
+	}
+	var err error
+	rec.Policy, err = PolicyOf(ref, s.files, s.declared.File)
+	return rec, err
+}
+
+// Others returns the statements of a promotion that others than the promoter signed: it signs anew.
+func (s Stage) Others(p Promotion) (others ledger.Statements) {
+	own, _ := s.Promoter.Verify(p.To.Digest, p.Statements.Bundles)
+	others.Bundles = slices.DeleteFunc(slices.Clone(p.Statements.Bundles), func(b sign.Bundle) bool {
+		return slices.ContainsFunc(own, func(v sign.Verified) bool { return v.Bundle().Digest() == b.Digest() })
+	})
+	others.Images = slices.DeleteFunc(slices.Clone(p.Statements.Images), s.Promoter.TrustsImage)
+	return others
+}
+
+// Writing is a record to put into force.
+type Writing struct {
+	Record predicate.Promotion
+	Rests  ledger.Statements // what the record rests on: signed by others than the promoter
+
+	// Files are those of the artifact that it makes live, which was made from these commits. Compared is as [ledger.Change] has it.
+	Files          fs.FS
+	Source, GitOps ledger.Origin
+	Compared       ledger.Comparison
+
+	Verb     string      // of the commit's message; "" for Promote
+	Merge    git.Hash    // a commit to be the second parent; "" for none
+	From     *git.Remote // that has it; nil for the live ref's own
+	Expected git.Hash    // what the live ref shows, as it was decided on
+}
+
+// Write signs a record as the promoter, and pushes it to the live ref. The error is [ledger.ErrMoved] if that was changed meanwhile.
+func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeline.Expanded, w Writing) (p Promotion, err error) {
+	key, err := e.Signer(ctx, declared, pipeline.RolePromoter, s.Promoter.Verifier)
+	if err != nil && ctx.Err() == nil {
+		return p, publish.Configurationf("%w", err)
+	} else if err != nil {
+		return p, err
+	}
+	signCommit, err := e.CommitSigner(declared)
+	if err != nil {
+		return p, err
+	}
+	p.Promotion = w.Record
+	p.Release = p.To.Release
+	results, err := e.BranchWriter(s.Remote).Write(ctx, []ledger.Change{{
+		Artifact: ledger.Artifact{Claim: p.Claim, Digests: p.To.Digests, Source: w.Source, GitOps: w.GitOps},
+		Place:    s.Place,
+		Promotion: &ledger.Promotion{
+			Verb:     w.Verb,
+			Bare:     p.To.Digest == "",
+			Merge:    w.Merge,
+			From:     w.From,
+			Expected: w.Expected,
+			Attest: func(ctx context.Context, parent, tree git.Hash) (_ ledger.Statements, err error) {
+				p.Parent, p.Tree, p.Nonce = string(parent), string(tree), rand.Text()
+				p.Statements, err = Sign(ctx, key, p.Promotion, slices.Clip(w.Rests.Bundles))
+				p.Statements.Images = append(p.Statements.Images, w.Rests.Images...)
+				return p.Statements, err
+			},
+		},
+		Compared:   w.Compared,
+		Attributes: declared.Mirror != nil && declared.Mirror.Attributes,
+		Time:       p.Time,
+		Tree:       func(context.Context) (fs.FS, error) { return w.Files, nil },
+		Sign:       signCommit,
+	}})
+	switch branch := s.Place.Branch; {
+	case errors.Is(err, ledger.ErrMoved), errors.Is(err, git.ErrStale), err != nil && ctx.Err() != nil:
+		return p, fmt.Errorf("live ref %s: %w; run it again", branch, err)
+	case err != nil:
+		return p, fmt.Errorf("live ref: %w; promotion, rollback and repair need the right to push to branch %s", err, branch)
+	}
+	p.Record, p.Commit, p.Path = p.Statements.Record, results[0].Commit, s.Place.Path
+	return p, nil
+}
