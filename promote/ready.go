@@ -22,8 +22,9 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 	}
 	for _, name := range s.pipeline.Order() {
 		declared, err := s.pipeline.Expand(name, f.Lock, r.files)
-		if err != nil {
-			return nil, err
+		if err != nil { // nothing can be promoted there
+			s.noteOnce("stage %s holds nothing: %v", name, err)
+			continue
 		}
 		declared.Gates = slices.DeleteFunc(declared.Gates, func(g pipeline.Gate) bool {
 			return !slices.Contains(policy.NeedsOf([]pipeline.Gate{g}).Spans, s.stage.Name)

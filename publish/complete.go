@@ -61,6 +61,7 @@ type completion struct {
 type expectedStage struct {
 	verify.Declared
 	claim     sign.Claim
+	broken    error // why it cannot be expanded
 	hydrator  verify.Keys
 	ledger    *git.Remote
 	artifacts *oci.Repository
@@ -78,10 +79,12 @@ func (c *completion) add(ctx context.Context, p *pipeline.Pipeline, o Options) e
 	}
 	for _, name := range p.Order() {
 		s := &expectedStage{Declared: verify.Declared{Pipeline: p, Lock: current, Files: c.files}}
-		if s.Expanded, err = p.Expand(name, current.Lock, c.files); err != nil {
-			return err
-		}
+		s.Expanded, s.broken = p.Expand(name, current.Lock, c.files)
+		c.stages = append(c.stages, s)
 		s.claim = sign.Claim{Pipeline: p.Name, Stage: name, Release: current.ReleaseID}
+		if s.broken != nil {
+			continue
+		}
 		if s.hydrator, err = verify.KeysOf(c.trusted, s.Expanded, pipeline.RoleHydrator); err != nil {
 			return err
 		}
@@ -92,7 +95,6 @@ func (c *completion) add(ctx context.Context, p *pipeline.Pipeline, o Options) e
 		if s.ledger, err = verify.LedgerRemote(ctx, s.Expanded, o.Workspace.Repository); err != nil {
 			return err
 		}
-		c.stages = append(c.stages, s)
 	}
 	return nil
 }
@@ -101,6 +103,9 @@ func (c *completion) add(ctx context.Context, p *pipeline.Pipeline, o Options) e
 func (c *completion) reports(ctx context.Context) ([]verify.Report, error) {
 	names := map[*git.Remote][]ledger.Candidate{}
 	for _, s := range c.stages {
+		if s.broken != nil {
+			continue
+		}
 		names[s.ledger] = append(names[s.ledger], s.candidate())
 	}
 	read := map[*git.Remote]*ledger.Candidates{}
@@ -125,6 +130,11 @@ func (c *completion) reports(ctx context.Context) ([]verify.Report, error) {
 // report judges a stage by its entry, or by one that was there before: another commit with other inputs may have replaced it, and old
 // releases have none at the tip. An entry that is not proven is replaced by the next hydration.
 func (c *completion) report(ctx context.Context, s *expectedStage, candidates *ledger.Candidates) (verify.Report, error) {
+	if s.broken != nil {
+		report := verify.Report{Reference: s.claim.Pipeline + "/" + s.claim.Stage, Result: policy.Fail}
+		report.Checks = policy.Verdict{{Check: "hydrated", Result: report.Result, Reason: s.broken.Error()}}
+		return report, nil
+	}
 	report := verify.Report{Reference: s.artifacts.Reference(oci.CandidateTag(s.Stage, s.claim.Release)), Result: policy.Fail}
 	where := fmt.Sprintf("branch %s of %s", s.candidate().Branch, candidates.Remote())
 	reason := where + " has no such release"

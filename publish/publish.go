@@ -115,12 +115,17 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 		return nil, err
 	}
 	releases, stages := r.prepare(ctx, planned, files)
-	r.stages(ctx, stages)
+	declared := filter(stages, (*stage).declared)
+	r.stages(ctx, declared)
 	if !o.DryRun {
-		r.review(ctx, stages)
+		r.review(ctx, declared)
 	}
 	var warnings hydrate.Warnings
 	for _, s := range stages {
+		if !s.declared() {
+			s.result.Name = s.Name
+			s.fail(s.Err)
+		}
 		s.into.Stages = append(s.into.Stages, s.result)
 		warnings.Add(s.String(), s.warnings...)
 	}

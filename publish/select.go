@@ -128,7 +128,7 @@ func (r *run) prepare(ctx context.Context, planned []plan.Release, files fs.FS) 
 		var own []*stage
 		for _, planned := range p.Stages {
 			s := &stage{Stage: planned, run: r, release: p, into: into, tipInput: tip[plan.KeyOf(planned.Stage)]}
-			if into.Err == nil { // all that the stage needs, before the first write
+			if into.Err == nil && s.declared() { // all that the stage needs, before the first write
 				into.Err = errors.Join(trustedErr, s.openRegistry(trusted), s.openGit(ctx))
 			}
 			own = append(own, s)

@@ -59,6 +59,9 @@ func (s *stage) String() string { return s.Pipeline + "/" + s.Name }
 // fail makes an error the stage's result.
 func (s *stage) fail(err error) { s.result.Action, s.result.Err = Failed, err }
 
+// declared reports whether the pipeline file declares what the stage is to be.
+func (s *stage) declared() bool { return s.Declared.Stage != "" }
+
 // openRegistry reads who signs now from the files at the policy ref's tip, whatever commit is published. It does not open the key:
 // that is not needed if nothing has to be written.
 func (s *stage) openRegistry(trusted fs.FS) error {

@@ -48,7 +48,11 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 		return Expanded{}, fmt.Errorf("pipeline %s has no stage %q: it has %s", p.Name, stage, strings.Join(p.Order(), ", "))
 	}
 	c := newChecker()
-	e, err := p.effective(i, l, files, c)
+	var e effective
+	vars, err := p.readVars(stage, files, c, c)
+	if vars != nil {
+		e, err = p.effective(i, l, vars, files, c)
+	}
 	if err == nil {
 		err = c.problems.Err()
 	}
@@ -80,7 +84,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 }
 
 // effective merges, expands, decodes and checks stage i. Problems go to c; the error is one of reading files.
-func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effective, error) {
+func (p *Pipeline) effective(i int, l lock.Lock, vars map[string]string, files fs.FS, c *checker) (effective, error) {
 	stage := p.Stages[i].Name
 	declared := p.doc.At("stages", i)
 	doc := p.doc.Pick(func(key string) bool {
@@ -91,13 +95,6 @@ func (p *Pipeline) effective(i int, l lock.Lock, files fs.FS, c *checker) (effec
 	}
 	doc = doc.With("gates", declared.Get("gates")).With("waivers", declared.Get("waivers"))
 
-	vars, err := p.readVars(stage, files, c)
-	if err != nil {
-		return effective{}, err
-	}
-	if vars == nil {
-		return effective{doc: doc}, nil // reported; problems of the unexpanded stage would only add noise
-	}
 	values := p.stageScope(stage).with(l, vars)
 	values.checkQuotes(doc.Find("render", "set"), c)
 	doc = expandStrings(doc, values, c)

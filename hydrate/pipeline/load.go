@@ -21,7 +21,7 @@ const (
 
 // Load reads pipeline files from the GitOps repository and checks them, each by itself and all against each other. Gates
 // are of the given kinds. Names are relative to the repository's root. Pipelines are in the order of names. Load reads vars
-// files too: what placeholders expand to is checked.
+// files too: what placeholders expand to is checked, but of a stage whose file is missing or cannot be read, which Expand reports.
 //
 // The error is strictyaml.Problems unless reading failed.
 func Load(files fs.FS, kinds []GateKind, names ...string) ([]*Pipeline, error) {
@@ -62,7 +62,14 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 		}
 		a.addPipeline(p, c)
 		for i, s := range p.Stages {
-			e, err := p.effective(i, sampleLock(), ld.files, c)
+			vars, err := p.readVars(s.Name, ld.files, c, newChecker()) // what is wrong in the file concerns the stage alone
+			if err != nil {
+				return nil, err
+			}
+			if vars == nil {
+				continue
+			}
+			e, err := p.effective(i, sampleLock(), vars, ld.files, c)
 			if err != nil {
 				return nil, err
 			}

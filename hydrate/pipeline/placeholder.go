@@ -117,8 +117,9 @@ func (s scope) expand(text string, report func(format string, args ...any)) stri
 }
 
 // readVars reads the vars file of a stage: its scalar keys that may be placeholders, as written. It returns nil if that
-// failed with problems, which go to c. The error is one of reading.
-func (p *Pipeline) readVars(stage string, files fs.FS, c *checker) (map[string]string, error) {
+// failed with problems. Those of its name in the pipeline file go to c, and what is wrong in the file to own. The error is one of
+// reading.
+func (p *Pipeline) readVars(stage string, files fs.FS, c, own *checker) (map[string]string, error) {
 	n := p.doc.Get("vars")
 	if n.IsNull() {
 		return map[string]string{}, nil
@@ -132,31 +133,34 @@ func (p *Pipeline) readVars(stage string, files fs.FS, c *checker) (map[string]s
 	}
 	data, err := strictyaml.ReadFile(files, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		c.add(n.Pos, "vars file %s of stage %s does not exist", name, stage)
+		own.add(n.Pos, "vars file %s of stage %s does not exist", name, stage)
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("read vars of stage %s: %w", stage, err)
 	}
 	root, problems := strictyaml.Parse(name, data)
 	if root == nil {
-		c.addProblems(problems)
+		own.addProblems(problems)
 		return nil, nil
 	}
 	if root.Kind != strictyaml.Map {
-		c.add(root.Pos, "vars: expected a map")
+		own.add(root.Pos, "vars: expected a map")
 		return nil, nil
 	}
 	vars := make(map[string]string)
 	for _, e := range root.Entries {
 		switch {
 		case e.Key == "<<":
-			c.add(e.KeyPos, "vars: merge keys (<<) are not read: write the keys out")
+			own.add(e.KeyPos, "vars: merge keys (<<) are not read: write the keys out")
 		case e.Value.Kind != strictyaml.Scalar || e.Value.IsNull() || placeholder.FindString("{"+e.Key+"}") != "{"+e.Key+"}":
 		case e.Key == "pipeline" || e.Key == "stage" || slices.Contains(releaseNames, e.Key) || strings.HasPrefix(e.Key, imagesPrefix):
-			c.add(e.KeyPos, "vars: {%s} has a meaning of its own: rename the key", e.Key)
+			own.add(e.KeyPos, "vars: {%s} has a meaning of its own: rename the key", e.Key)
 		default:
 			vars[e.Key] = e.Value.Value
 		}
+	}
+	if len(own.problems) > 0 {
+		return nil, nil
 	}
 	return vars, nil
 }

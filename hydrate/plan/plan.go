@@ -60,10 +60,10 @@ type Release struct {
 // Stage is one stage, ready to be rendered.
 type Stage struct {
 	hydrate.Stage
-	Declared pipeline.Expanded
-	Values   []git.Hash // Git's id of each declared values file; "" for one that does not exist
-	Reads    *git.Reads // what the package looked for in the GitOps repository, if that is a commit's
-	Err      error      // why it cannot be rendered; it has pipeline, name and lock then
+	Declared pipeline.Expanded // zero if Err says that it cannot be expanded
+	Values   []git.Hash        // Git's id of each declared values file; "" for one that does not exist
+	Reads    *git.Reads        // what the package looked for in the GitOps repository, if that is a commit's
+	Err      error             // why it cannot be rendered; it has pipeline, name and lock then
 }
 
 // Make plans every pipeline, in their order. The error concerns all of them; that of one pipeline is in its Release.
@@ -132,7 +132,8 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 		}
 		declared, err := p.Expand(name, out.Lock.Lock, m.Files)
 		if err != nil {
-			return err
+			out.Stages = append(out.Stages, Stage{Stage: hydrate.Stage{Pipeline: p.Name, Name: name, Lock: out.Lock}, Err: err})
+			continue
 		}
 		stage, err := m.stage(ctx, out, declared)
 		if err != nil {
