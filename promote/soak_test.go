@@ -2,10 +2,14 @@ package promote_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
 )
@@ -71,6 +75,13 @@ func TestSoakOfValues(t *testing.T) {
 	if r, err := s.try(promote.Promote, release, production); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "other content") {
 		t.Fatalf("%s, %v", r.Action, err)
 	}
+	// Somebody writes to the ledger that the new hydration has the content that soaked.
+	_, history := s.sound("staging")
+	s.forge("staging/"+release+".jsonl", func(e *ledger.Entry) { e.Content = history[0].Content })
+	if r, err := s.try(promote.Promote, release, production); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "not hydrated there since") {
+		t.Fatalf("%s, %v", r.Action, err)
+	}
+	s.hydrate()
 	s.must(promote.Promote, release, "staging")
 	s.clock.add(time.Hour)
 	if r, err := s.try(promote.Promote, release, production); !errors.Is(err, promote.ErrPending) {
@@ -78,6 +89,27 @@ func TestSoakOfValues(t *testing.T) {
 	}
 	s.clock.add(time.Hour)
 	s.must(promote.Promote, release, production)
+}
+
+// forge changes a file of the candidates branch.
+func (s *scene) forge(name string, change func(e *ledger.Entry)) {
+	s.t.Helper()
+	dir := testworld.Clone(s.t, filepath.Join(s.now().root, "gitops.git"), "-b", "candidates/codeai")
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	e, err := ledger.ParseEntry(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	change(&e)
+	if text, err = e.Encode(); err != nil {
+		s.t.Fatal(err)
+	}
+	testworld.Write(s.t, dir, map[string]string{name: string(text)})
+	testworld.Commit(s.t, dir, "forged")
+	testworld.Git(s.t, dir, "push", "-q", "origin", "HEAD")
 }
 
 // A pipeline with releases more often than they soak promotes all the same, with a job that runs now and then; and what

@@ -146,6 +146,9 @@ func (m *mutants) fails(on, pkg string, args ...string) bool {
 var users = map[string]string{
 	"policy/verify/gives.go": "publish", // by hydrations that read what their provenance says
 	"policy/verify/reads.go": "publish",
+
+	"promote/live/former.go":  "promote/repair", // by edits of a pipeline file
+	"promote/live/witness.go": "promote/repair",
 }
 
 // mutations are the checks that decide.

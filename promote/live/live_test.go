@@ -264,6 +264,7 @@ func TestForgeries(t *testing.T) {
 	for name, change := range map[string]func(s *scene, p *promotion, all []*live.Promotion){
 		"by another key":        func(_ *scene, p *promotion, _ []*live.Promotion) { p.key = testworld.Key(t) },
 		"of another stage":      func(_ *scene, p *promotion, _ []*live.Promotion) { p.Stage = "staging" },
+		"of no release":         func(_ *scene, p *promotion, _ []*live.Promotion) { p.To.Release, p.Release = "", "" },
 		"of another pipeline":   func(_ *scene, p *promotion, _ []*live.Promotion) { p.Pipeline = "other" },
 		"of another repository": func(_ *scene, p *promotion, _ []*live.Promotion) { p.Repository = "example.com/other" },
 		"after another commit": func(_ *scene, p *promotion, all []*live.Promotion) {

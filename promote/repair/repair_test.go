@@ -109,7 +109,13 @@ func (s *scene) environment() publish.Environment {
 // repair runs repair on the stage.
 func (s *scene) repair(dryRun bool, reason string) repair.Result {
 	s.Helper()
-	o := repair.Options{Environment: s.environment(), Stages: []string{"staging"}, Reason: reason}
+	return s.repairStage("staging", dryRun, reason)
+}
+
+// repairStage runs repair on a stage that has another name.
+func (s *scene) repairStage(name string, dryRun bool, reason string) repair.Result {
+	s.Helper()
+	o := repair.Options{Environment: s.environment(), Stages: []string{name}, Reason: reason}
 	o.DryRun = dryRun
 	results, err := repair.Stages(s.Context(), o)
 	if err != nil || len(results) != 1 {
@@ -187,6 +193,40 @@ func TestPlace(t *testing.T) {
 	}
 	s.findings(s.repair(false, ""), true)
 	s.findings(s.repair(false, "nothing is broken"), true)
+}
+
+// TestName carries a history over to another name and back. Where two names came at once, neither has it, and a history that is gone
+// was set back under another name, too.
+func TestName(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	for _, name := range []string{"one", "two", "live"} {
+		if err := os.CopyFS(filepath.Join(s.demo.GitOpsDir, "apps/codeai/deployments", name), os.DirFS(filepath.Join(s.demo.GitOpsDir, "apps/codeai/deployments/staging"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.edit("{name: staging}", "{name: one}\n  - {name: two}")
+	s.findings(s.repairStage("one", true, ""), false)
+	s.edit("{name: one}\n  - {name: two}", "{name: staging}")
+	s.edit("{name: staging}", "{name: live}")
+	head := testworld.Git(t, s.demo.GitOpsDir, "ls-remote", "origin", "refs/heads/live/codeai/staging")[:40]
+	testworld.Git(t, s.demo.GitOpsDir, "fetch", "-q", "origin", head)
+	testworld.Git(t, s.demo.GitOpsDir, "push", "-q", "origin", ":refs/heads/live/codeai/staging")
+	if r := s.repairStage("live", true, ""); !errors.Is(r.Err, policy.ErrDenied) || !strings.Contains(r.Err.Error(), "set back") {
+		t.Errorf("without its history: %+v", r)
+	}
+	testworld.Git(t, s.demo.GitOpsDir, "push", "-q", "origin", head+":refs/heads/live/codeai/staging")
+	if r := s.repairStage("live", false, ""); r.Err != nil || r.Record == "" || !strings.Contains(r.Findings[0].What, "the stage's name from staging to live") {
+		t.Errorf("renamed: %+v", r)
+	}
+	s.edit("{name: live}", "{name: staging}")
+	results, err := promote.Promote(t.Context(), promote.Options{Environment: s.environment(), Stages: []string{"staging"}})
+	if err != nil || !errors.Is(results[0].Err, policy.ErrDenied) || !strings.Contains(results[0].Err.Error(), "still where it was") {
+		t.Errorf("promoted where it was before: %+v, %v", results, err)
+	}
+	if r := s.repair(false, ""); r.Err != nil || r.Record == "" || !strings.Contains(r.Findings[0].What, "the stage's name from live to staging") {
+		t.Errorf("and back: %+v", r)
+	}
 }
 
 // TestSetBack refuses to choose what is live where the registry proves that a promotion is lost, unless a person gives a reason.
