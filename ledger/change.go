@@ -24,12 +24,12 @@ type Change struct {
 	Place
 
 	// Review names a review branch that proposes the change to the branch of the place; "" writes to that branch itself.
-	// It gets a commit on the head of the other branch, with its previous head as second parent, unless the other branch
-	// shows the artifact, or the review branch does and the proposal is current. Two changes cannot share a review branch.
+	// It becomes one commit on the head of the other branch, whatever it was, unless the other branch shows the artifact, or the
+	// review branch does and the proposal is current. Two changes cannot share a review branch.
 	Review string
 	// Promotion is the promotion that the change puts into force; nil for a candidate.
 	Promotion *Promotion
-	// Hydration is what the change records of a candidate in the ledger; nil for a promotion. Without a place, that is all.
+	// Hydration is what the change records of a candidate in the ledger; nil for a promotion or proposal. Without a place, that is all.
 	Hydration *Hydration
 
 	Attributes bool      // mark the files as generated

@@ -26,9 +26,9 @@
 // statements in attestations.jsonl beside the files, one a line, and has the trailer Lockage-Record and the time of its
 // record; if it merges a review, the reviewed commit is its second parent.
 //
-// A proposal (Change.Review) is a commit on a review branch, for a pull request into the stage branch. Its first parent is
-// the head of the stage branch, which the trailer Lockage-Base repeats; it differs from that below the path alone. The
-// review branch only moves forward, so that an approval of an older head never seems to be one of the new head.
+// A proposal (Change.Review) is a commit on a review branch, for a pull request into the stage branch. Its parent is the head of
+// the stage branch, which the trailer Lockage-Base repeats; it differs from that below the path alone. The next proposal takes its
+// place: the review branch is one commit ahead of the stage branch.
 //
 // # Promises of Write
 //

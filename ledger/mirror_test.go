@@ -103,7 +103,7 @@ func write(t *testing.T, w *ledger.Writer, entries ...ledger.Change) []ledger.Re
 	t.Helper()
 	entries = slices.Clone(entries)
 	for i, e := range entries {
-		if e.Promotion == nil {
+		if e.Promotion == nil && e.Review == "" {
 			entries[i] = hydrated(e)
 		}
 	}

@@ -10,9 +10,10 @@ import (
 
 // Proposal compares a review branch with the place on the stage branch that it is for.
 type Proposal struct {
-	Head git.Hash // of the review branch; "" if it does not exist
-	Base git.Hash // first parent of Head: the commit of the stage branch that the proposal was made on; "" for none
-	Into git.Hash // head of the stage branch; "" if it does not exist
+	Head  git.Hash // of the review branch; "" if it does not exist
+	Shows Metadata // of Head, which proves nothing; zero for none of ours
+	Base  git.Hash // first parent of Head: the commit of the stage branch that the proposal was made on; "" for none
+	Into  git.Hash // head of the stage branch; "" if it does not exist
 
 	// Current reports that the stage branch still has below the path what it had at Base: the comparison that a reviewer
 	// read still holds, regardless of changes outside the path. Base is on the stage branch then, and Head is not: a
@@ -29,8 +30,12 @@ func Proposed(ctx context.Context, remote *git.Remote, branch string, into Place
 		return Proposal{}, err
 	}
 	p := Proposal{Head: tips[branch], Into: tips[into.Branch]}
-	if p.Head == "" || p.Into == "" {
+	if p.Head == "" {
 		return p, nil
+	}
+	head, err := shown(ctx, remote, p.Head, into.Path)
+	if p.Shows = head.Metadata; err != nil || p.Into == "" {
+		return p, err
 	}
 	return p, p.compare(ctx, remote, into.Path)
 }

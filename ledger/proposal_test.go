@@ -8,12 +8,11 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/ledger"
 )
 
-const reviewBranch = "review/web/production/git-1"
+const reviewBranch = "review/web/production"
 
 // proposal proposes a tree for the branch stage/production.
 func proposal(t *testing.T, n int, tree fstest.MapFS) ledger.Change {
@@ -72,7 +71,7 @@ func TestProposal(t *testing.T) {
 	}
 	second := write(t, f.writer(t), e)[0]
 	moved := rev(t, f, e.Branch)
-	if !second.Written || second.Base != moved || parents(t, f, second.Commit) != moved+" "+first.Commit {
+	if !second.Written || second.Base != moved || parents(t, f, second.Commit) != moved {
 		t.Errorf("%+v, parents %s", second, parents(t, f, second.Commit))
 	}
 	if got := testworld.Git(t, f.bare, "diff", "--name-only", moved, second.Commit); got != e.Path+"/a.yaml\n"+e.Path+"/hydrator.metadata" {
@@ -101,7 +100,7 @@ func TestProposalOfWhatIsLive(t *testing.T) {
 	}
 }
 
-// A commit by hand on the review branch is put right by a commit that comes after it.
+// A commit by hand on the review branch is put right by a commit that takes its place.
 func TestProposalEdited(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
@@ -112,13 +111,12 @@ func TestProposalEdited(t *testing.T) {
 	testworld.Git(t, dir+"/clone", "rm", "-q", e.Path+"/a.yaml")
 	testworld.Git(t, dir+"/clone", "commit", "-q", "-m", "by hand")
 	testworld.Git(t, dir+"/clone", "push", "-q", "origin", "HEAD")
-	edited := rev(t, f, reviewBranch)
 	p, err := ledger.Proposed(t.Context(), f.remote(t), reviewBranch, e.Place)
 	if err != nil || p.Current {
 		t.Errorf("a commit on top of ours is a current proposal: %+v, %v", p, err)
 	}
 	got := write(t, f.writer(t), e)[0]
-	if !got.Written || parents(t, f, got.Commit) != rev(t, f, e.Branch)+" "+edited {
+	if !got.Written || parents(t, f, got.Commit) != rev(t, f, e.Branch) {
 		t.Errorf("%+v, parents %s", got, parents(t, f, got.Commit))
 	}
 	if got := testworld.Git(t, f.bare, "show", reviewBranch+":"+e.Path+"/a.yaml"); got != "one" {
@@ -158,13 +156,12 @@ func TestProposalByOthers(t *testing.T) {
 			e := proposal(t, 1, tree("a.yaml", "one\n"))
 			first := write(t, f.writer(t), e)[0]
 			test.arrange(t, f, e, first.Commit)
-			theirs := rev(t, f, e.Review)
 			p, err := ledger.Proposed(t.Context(), f.remote(t), e.Review, e.Place)
 			if err != nil || p.Current != test.current || p.Landed {
 				t.Errorf("%+v, %v", p, err)
 			}
 			got := write(t, f.writer(t), e)[0]
-			if want := rev(t, f, e.Branch) + " " + theirs; !got.Written || parents(t, f, got.Commit) != want {
+			if want := rev(t, f, e.Branch); !got.Written || parents(t, f, got.Commit) != want {
 				t.Errorf("%+v, parents %s, want %s", got, parents(t, f, got.Commit), want)
 			}
 			if again := write(t, f.writer(t), e)[0]; again.Written || again.Commit != got.Commit {
@@ -174,24 +171,23 @@ func TestProposalByOthers(t *testing.T) {
 	}
 }
 
-// An older hydration never lands on top of a newer one, and a rollback only over what it was decided over.
-func TestProposalRefused(t *testing.T) {
+// The next proposal takes the place of the one before, and a folder of another stage is not written to.
+func TestProposalNext(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
-	newer := write(t, f.writer(t), proposal(t, 2, tree("a.yaml", "two\n")))[0]
-	if got := write(t, f.writer(t), proposal(t, 1, tree("a.yaml", "one\n")))[0]; !got.Superseded || rev(t, f, reviewBranch) != newer.Commit {
+	write(t, f.writer(t), proposal(t, 1, tree("a.yaml", "one\n")))
+	second := write(t, f.writer(t), proposal(t, 2, tree("a.yaml", "two\n")))[0]
+	if !second.Written || parents(t, f, second.Commit) != rev(t, f, "stage/production") || rev(t, f, reviewBranch) != second.Commit {
+		t.Errorf("%+v, parents %s", second, parents(t, f, second.Commit))
+	}
+	if p, err := ledger.Proposed(t.Context(), f.remote(t), reviewBranch, proposal(t, 2, nil).Place); err != nil || p.Shows.Lockage.Release != proposal(t, 2, nil).Release {
+		t.Errorf("%+v, %v", p, err)
+	}
+	taken := proposal(t, 1, tree("a.yaml", "one\n"))
+	testworld.Git(t, f.bare, "update-ref", "refs/heads/"+taken.Branch, second.Commit) // merged
+	taken.Stage, taken.Review = "other", "review/web/other"
+	if got := write(t, f.writer(t), taken)[0]; !errors.Is(got.Err, ledger.ErrTaken) || got.Written {
 		t.Errorf("%+v", got)
-	}
-	testworld.Git(t, f.bare, "update-ref", "refs/heads/stage/production", newer.Commit) // merged
-	other := proposal(t, 1, tree("a.yaml", "one\n"))
-	other.Review = "review/web/production/git-0"
-	if got := write(t, f.writer(t), other)[0]; !got.Superseded || got.Written {
-		t.Errorf("proposed over a newer one: %+v", got)
-	}
-	e := proposal(t, 1, tree("a.yaml", "one\n"))
-	e.Promotion = &ledger.Promotion{Expected: git.Hash(strings.Repeat("1", 40))}
-	if _, err := f.writer(t).Write(t.Context(), []ledger.Change{e}); !errors.Is(err, ledger.ErrMoved) {
-		t.Errorf("over what is not there: %v", err)
 	}
 }
 
@@ -205,7 +201,7 @@ func TestManyProposals(t *testing.T) {
 	var entries []ledger.Change
 	for i := range 20 {
 		e := entry(t, fmt.Sprint("stage-", i), 1, tree("a.yaml", fmt.Sprintln(i)))
-		e.Branch, e.Review = "env", fmt.Sprintf("review/web/stage-%d/git-1", i)
+		e.Branch, e.Review = "env", fmt.Sprintf("review/web/stage-%d", i)
 		entries = append(entries, e)
 	}
 	for i, want := range []int{2, 0} { // one more for the branch that they are for
@@ -229,7 +225,7 @@ func TestProposedNothing(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
 	p, err := ledger.Proposed(t.Context(), f.remote(t), reviewBranch, ledger.Place{Branch: "stage/production", Path: "apps"})
-	if err != nil || p != (ledger.Proposal{}) {
+	if err != nil || p.Head != "" || p.Current || p.Landed || p.Shows.Digest() != "" {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

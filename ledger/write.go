@@ -33,7 +33,7 @@ type Result struct {
 	Entry    *Entry // of a hydration: what the ledger has now
 	Recorded bool   // that is new
 	Replaced *Entry // what it had before; nil for nothing
-	Err      error  // of a hydration: [ErrTaken], which concerns no other change
+	Err      error  // [ErrTaken], which concerns no other change
 
 	// Base is the commit that a proposal was made on. Landed reports that the branch that it is for shows the artifact
 	// already: then nothing is proposed, and Commit is that branch's head.
@@ -169,7 +169,7 @@ func (w *Writer) apply(ctx context.Context, changes []*pendingChange, results []
 		}
 		switch {
 		case err != nil || !results[i].Written:
-		case c.Hydration != nil && c.Review == "":
+		case c.Hydration != nil:
 			together[c.draft] = append(together[c.draft], c)
 		default:
 			err = c.commit(w.tips[c.Review])
@@ -197,19 +197,16 @@ func (w *Writer) apply(ctx context.Context, changes []*pendingChange, results []
 	return nil
 }
 
-// commit commits a promotion or a proposal. The previous head of a review branch, "" for none, is a parent, so that the branch only
-// moves forward.
+// commit commits a promotion, or a proposal that replaces the head of its review branch, "" for none: reviewers see one commit, which
+// a forge may merge, squash or rebase.
 func (c *pendingChange) commit(reviewed git.Hash) (err error) {
-	merged, base := reviewed, git.Hash("")
-	if c.Promotion != nil {
-		merged = cmp.Or(reviewed, c.Promotion.Merge)
-	}
+	base := git.Hash("")
 	if c.Review != "" {
 		base = c.draft.Head()
 	}
 	commit := commitOf(c.recorded, base, c)
-	if merged != "" {
-		commit.Merged = []git.Hash{merged}
+	if c.Promotion != nil && c.Promotion.Merge != "" {
+		commit.Merged = []git.Hash{c.Promotion.Merge}
 	}
 	if c.pushed, err = c.draft.Commit(commit); c.Review != "" {
 		c.draft.MovesFrom(reviewed)
@@ -270,7 +267,7 @@ func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Up
 
 // judge decides what of a change has to be written.
 func (w *Writer) judge(ctx context.Context, c *pendingChange) (Result, error) {
-	if c.Hydration == nil {
+	if c.Promotion != nil {
 		return w.judgePlace(ctx, c)
 	}
 	if c.Branch != "" {
@@ -279,6 +276,9 @@ func (w *Writer) judge(ctx context.Context, c *pendingChange) (Result, error) {
 		} else if err != nil {
 			return Result{}, err
 		}
+	}
+	if c.Hydration == nil {
+		return w.judgePlace(ctx, c)
 	}
 	r, err := c.record(ctx)
 	if err != nil || r.Superseded || c.Branch == "" {

@@ -310,6 +310,27 @@ func Outcome(results []GateResult) Result {
 	return outcome
 }
 
+// Due reports whether a release may be proposed to people, by the results of its gates, the declared ones last: all that programs
+// decide passed. What people and the clock decide holds nothing back.
+func Due(results []GateResult, declared []pipeline.Gate) bool {
+	first := len(results) - len(declared)
+	for i, r := range results {
+		kind := r.Gate
+		if i >= first {
+			kind = declared[i-first].Kind
+		}
+		if r.Result != Pass && r.Result != Waived && kind != GatePullRequest && kind != KindReview && !OfPeople(kind) {
+			return false
+		}
+	}
+	return true
+}
+
+// OfPeople reports whether people or the clock satisfy gates of a kind, beside the review of a pull request.
+func OfPeople(kind string) bool {
+	return kind == KindApproval || kind == KindWindow || kind == KindFile
+}
+
 func pass(format string, args ...any) GateResult {
 	return GateResult{Result: Pass, Reason: fmt.Sprintf(format, args...)}
 }

@@ -2,6 +2,12 @@ package policy
 
 import "github.com/lockage/lockage/hydrate/pipeline"
 
+// Kinds of gates that people or the clock satisfy, beside [KindApproval] and [KindReview].
+const (
+	KindFile   = "file"
+	KindWindow = "window"
+)
+
 // Kinds are all kinds of gates, in the order of the documentation.
 func Kinds() []pipeline.GateKind {
 	return []pipeline.GateKind{
@@ -10,8 +16,8 @@ func Kinds() []pipeline.GateKind {
 		pipeline.NewGateKind(KindApproval, "People approved.", parseApproval),
 		pipeline.NewGateKind("reproduced", "Others rendered the artifact again, and it came out equal.", parseReproduced),
 		pipeline.NewGateKind("image", "The locked images are signed.", parseImage),
-		pipeline.NewGateKind("file", "A file that must exist in the GitOps repository.", parseFile),
-		pipeline.NewGateKind("window", "Times at which promotion is allowed.", parseWindow),
+		pipeline.NewGateKind(KindFile, "A file that must exist in the GitOps repository.", parseFile),
+		pipeline.NewGateKind(KindWindow, "Times at which promotion is allowed.", parseWindow),
 		pipeline.NewGateKind("cel", "A CEL expression over the rendered objects.", parseCEL),
 		pipeline.NewGateKind("rego", "A folder of Rego policies in the GitOps repository, or oci://REPOSITORY@DIGEST.", parseRego),
 		pipeline.NewGateKind(KindReview, "People approved the pull request.", parseReview),

@@ -31,6 +31,18 @@ type Pull struct {
 	URL     string
 	Author  string
 	Head    string // commit
+	Shows   string // the release that the review branch shows; "" for none
+}
+
+// follows is the result for a release that the pull request of its stage does not show.
+func (p Pull) follows() GateResult {
+	switch {
+	case p.Shows == "":
+		return pending(time.Time{}, "no pull request shows it yet: promote opens one when the release is due")
+	case p.URL == "":
+		return pending(time.Time{}, "the review branch shows %s, and shows this release when it is due and that one was promoted, closed or nobody approved it", p.Shows)
+	}
+	return pending(time.Time{}, "pull request %s shows %s, and shows this release when it is due and that one was promoted, closed or nobody approved it", p.URL, p.Shows)
 }
 
 // PullState is what became of a pull request.
@@ -54,39 +66,37 @@ type PullApproval struct {
 
 // Merge is what is known of a release that people have to merge into the stage branch.
 type Merge struct {
-	Head  string // the review branch
-	Shown Shown  // on the stage branch
-	Pull  Pull
+	Head     string // the review branch
+	Proposed bool   // that shows it
+	Shown    Shown  // on the stage branch
+	Pull     Pull   // that brought it there, or is to
 }
 
 // Merged judges whether people merged an artifact, by whatever method. That the stage branch shows it is not enough where the
-// forge can be asked: its own pull request must have been merged. Otherwise a push to the stage branch would do, or a commit
-// below the head of another release's review branch, which no reviewer sees in what that changes.
+// forge can be asked: the stage's pull request must have brought it there. Otherwise a push to the stage branch would do, or a commit
+// below the head of a review branch, which no reviewer sees in what that changes.
 func Merged(m Merge) GateResult {
 	branch := m.Shown.Branch
 	switch {
 	case m.Shown.intact() && m.Pull.Unknown == "" && m.Pull.State != PullMerged:
-		what := "there is no pull request from " + m.Head
-		if m.Pull.State != PullNone {
-			what = "pull request " + m.Pull.URL + " was not merged"
-		}
-		return fail("branch %s shows the artifact, and %s: it came there by a push or with something else; revert that commit and merge the pull request", branch, what)
+		return fail("branch %s shows the artifact since commit %s, and no pull request from %s brought it there: it came by a push or with something else; revert that commit and merge the pull request",
+			branch, m.Shown.Commit, m.Head)
 	case m.Shown.intact() && m.Pull.Unknown != "":
 		return pass("merged, as branch %s has it, and nobody was asked who merged it (%s): commit %s has the artifact's files in %s", branch, m.Pull.Unknown, m.Shown.Commit, m.Shown.Path)
 	case m.Shown.intact():
 		return pass("merged: commit %s of branch %s has the artifact's files in %s", m.Shown.Commit, branch, m.Shown.Path)
 	case m.Shown.Commit != "":
 		return fail("%s", m.Shown.differs())
-	case m.Pull.Unknown != "":
-		return fail("branch %s does not show the artifact: merge the pull request from %s (its state is unknown: %s)", branch, m.Head, m.Pull.Unknown)
-	case m.Pull.State == PullNone:
-		return fail("branch %s does not show the artifact, and there is no pull request from %s: hydrate again", branch, m.Head)
+	case m.Proposed && m.Pull.Unknown != "":
+		return pending(time.Time{}, "branch %s does not show the artifact: merge the pull request from %s (its state is unknown: %s)", branch, m.Head, m.Pull.Unknown)
+	case !m.Proposed || m.Pull.State == PullNone:
+		return m.Pull.follows()
 	case m.Pull.State == PullOpen:
 		return pending(time.Time{}, "pull request %s is open: merge it", m.Pull.URL)
 	case m.Pull.State == PullClosed:
 		return fail("pull request %s was closed without being merged", m.Pull.URL)
 	}
-	return fail("pull request %s was merged, and branch %s does not show the artifact: hydrate again", m.Pull.URL, branch)
+	return fail("pull request %s was merged, and branch %s does not show the artifact: delete branch %s to have it proposed again", m.Pull.URL, branch, m.Head)
 }
 
 // Proposal is what is known of a release that people have to approve before promotion merges it.
@@ -106,14 +116,12 @@ type Proposal struct {
 // Approved judges whether the review branch shows exactly the artifact, on what the stage branch has now, and somebody approved
 // exactly that commit.
 func Approved(p Proposal) GateResult {
-	const again = "hydrate again, and have it reviewed again"
+	const again = "promote proposes it again, and it has to be approved again"
 	switch {
 	case p.Live != "":
 		return pass("the same content is live since commit %s: there is nothing to review", p.Live)
-	case p.Commit == "":
-		return fail("there is no branch %s: hydrate again", p.Head)
-	case p.Shown.Commit != p.Commit:
-		return fail("the head of branch %s, %s, does not name the artifact: %s", p.Head, p.Commit, again)
+	case p.Commit == "" || p.Shown.Commit != p.Commit:
+		return p.Pull.follows()
 	case !p.Shown.intact():
 		return fail("%s; %s", p.Shown.differs(), again)
 	case !p.Current && !p.Landed:
@@ -121,11 +129,11 @@ func Approved(p Proposal) GateResult {
 	case p.Pull.Unknown != "":
 		return fail("whether commit %s of branch %s is approved cannot be asked: %s", p.Commit, p.Head, p.Pull.Unknown)
 	case p.Pull.State == PullNone:
-		return fail("there is no pull request from %s into %s: run hydrate again, with an API token", p.Head, p.Base)
+		return pending(time.Time{}, "there is no pull request from %s into %s yet: promote opens it, with an API token", p.Head, p.Base)
 	case p.Pull.State == PullClosed:
 		return fail("pull request %s was closed without being merged: reopen it if the release is wanted", p.Pull.URL)
 	case p.Pull.State == PullMerged && !p.Landed:
-		return fail("pull request %s was merged before, and %s has other files now: run hydrate again", p.Pull.URL, p.Base)
+		return fail("pull request %s was merged before, and %s has other files now: delete branch %s to have it proposed again", p.Pull.URL, p.Base, p.Head)
 	case p.Pull.Head != p.Commit:
 		return pending(time.Time{}, "pull request %s has the head %.12s, and branch %s is at %.12s: the forge has not seen the push yet", p.Pull.URL, p.Pull.Head, p.Head, p.Commit)
 	}
@@ -159,7 +167,7 @@ func (p Proposal) count() GateResult {
 		return pass("commit %s was approved by %s: %s", p.Commit, strings.Join(counted, ", "), p.Pull.URL)
 	}
 	if p.Pull.State == PullMerged {
-		return fail("pull request %s was merged by hand without an approval of commit %.12s: revert the merge on %s, and run hydrate again", p.Pull.URL, p.Commit, p.Base)
+		return fail("pull request %s was merged by hand without an approval of commit %.12s: revert the merge on %s, and promote proposes it again", p.Pull.URL, p.Commit, p.Base)
 	}
 	reason := fmt.Sprintf("nobody approved commit %.12s yet: %s", p.Commit, p.Pull.URL)
 	if len(others) > 0 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
 )
 
@@ -24,7 +25,7 @@ func TestApproved(t *testing.T) {
 		reason    string
 	}{
 		"approved":                     {approvals: []policy.PullApproval{by("ada", head)}, want: policy.Pass, reason: "ada at 2026-04-01T12:00:00Z"},
-		"no pull request":              {none: true, want: policy.Fail, reason: "there is no pull request"},
+		"no pull request":              {none: true, want: policy.Pending, reason: "there is no pull request"},
 		"nobody":                       {want: policy.Pending, reason: "nobody approved"},
 		"an older head":                {approvals: []policy.PullApproval{by("ada", older)}, want: policy.Pending, reason: "ada approved 222222222222, another commit"},
 		"a commit the forge withholds": {approvals: []policy.PullApproval{by("ada", "")}, want: policy.Pending, reason: "does not show which commit"},
@@ -35,7 +36,7 @@ func TestApproved(t *testing.T) {
 		},
 		"merged, and the branch has something else": {
 			change: func(p *policy.Pull) { p.State = policy.PullMerged }, approvals: []policy.PullApproval{by("ada", head)},
-			want: policy.Fail, reason: "hydrate again",
+			want: policy.Fail, reason: "delete branch review/x",
 		},
 		"merged by hand, approved": {
 			change: func(p *policy.Pull) { p.State = policy.PullMerged }, approvals: []policy.PullApproval{by("ada", head)},
@@ -76,10 +77,10 @@ func TestApprovedProposal(t *testing.T) {
 		reason string
 	}{
 		"live already":     {func(p *policy.Proposal) { p.Live, p.Commit = "abc", "" }, policy.Pass, "live since commit abc"},
-		"no branch":        {func(p *policy.Proposal) { p.Commit = "" }, policy.Fail, "there is no branch review/x"},
-		"another artifact": {func(p *policy.Proposal) { p.Shown.Commit = "" }, policy.Fail, "does not name the artifact"},
-		"below the head":   {func(p *policy.Proposal) { p.Shown.Commit = "abc" }, policy.Fail, "does not name the artifact"},
-		"other files":      {func(p *policy.Proposal) { p.Shown.Differences = "a.yaml" }, policy.Fail, "its files in x are others: a.yaml; hydrate again"},
+		"no branch":        {func(p *policy.Proposal) { p.Commit = "" }, policy.Pending, "no pull request shows it yet"},
+		"another artifact": {func(p *policy.Proposal) { p.Shown.Commit, p.Pull.Shows = "", "git-2" }, policy.Pending, "shows git-2"},
+		"below the head":   {func(p *policy.Proposal) { p.Shown.Commit, p.Pull.URL, p.Pull.Shows = "abc", "u", "git-2" }, policy.Pending, "pull request u shows git-2"},
+		"other files":      {func(p *policy.Proposal) { p.Shown.Differences = "a.yaml" }, policy.Fail, "its files in x are others: a.yaml; promote proposes it again"},
 		"overtaken":        {func(p *policy.Proposal) { p.Current = false }, policy.Fail, "branch stage/x has something else in x"},
 		"no token":         {func(p *policy.Proposal) { p.Pull = policy.Pull{Unknown: "no token"} }, policy.Fail, "cannot be asked: no token"},
 	} {
@@ -113,17 +114,18 @@ func TestMerged(t *testing.T) {
 		reason string
 	}{
 		"merged":                         {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged: commit c of branch stage/x has the artifact's files in x"},
-		"pushed, open":                   {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Fail, "pull request u was not merged"},
+		"pushed, open":                   {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Fail, "no pull request"},
 		"other files":                    {policy.Merge{Shown: other}, policy.Fail, "its files in x are others: a.yaml"},
 		"merged, says the forge":         {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullMerged}}, policy.Pass, "merged"},
-		"pushed, without a pull request": {policy.Merge{Shown: shown, Head: "review/x"}, policy.Fail, "there is no pull request from review/x"},
-		"pushed, closed":                 {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "pull request u was not merged"},
+		"pushed, without a pull request": {policy.Merge{Shown: shown, Head: "review/x"}, policy.Fail, "no pull request from review/x brought it there"},
+		"pushed, closed":                 {policy.Merge{Shown: shown, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "no pull request"},
 		"cannot be asked":                {policy.Merge{Shown: shown, Pull: policy.Pull{Unknown: "no token"}}, policy.Pass, "merged"},
-		"not merged yet":                 {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Pending, "pull request u is open: merge it"},
-		"closed":                         {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "was closed without being merged"},
-		"merged, and overwritten":        {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullMerged, URL: "u"}}, policy.Fail, "u was merged, and branch stage/x does not show the artifact"},
-		"no pull request":                {policy.Merge{Shown: absent, Head: "review/x"}, policy.Fail, "there is no pull request from review/x: hydrate again"},
-		"forge that is not asked":        {policy.Merge{Shown: absent, Head: "review/x", Pull: policy.Pull{Unknown: "no token"}}, policy.Fail, "its state is unknown: no token"},
+		"not merged yet":                 {policy.Merge{Proposed: true, Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u"}}, policy.Pending, "pull request u is open: merge it"},
+		"closed":                         {policy.Merge{Proposed: true, Shown: absent, Pull: policy.Pull{State: policy.PullClosed, URL: "u"}}, policy.Fail, "was closed without being merged"},
+		"merged, and overwritten":        {policy.Merge{Proposed: true, Shown: absent, Pull: policy.Pull{State: policy.PullMerged, URL: "u"}}, policy.Fail, "u was merged, and branch stage/x does not show the artifact"},
+		"no pull request":                {policy.Merge{Shown: absent, Proposed: true}, policy.Pending, "no pull request shows it yet"},
+		"another release":                {policy.Merge{Shown: absent, Pull: policy.Pull{State: policy.PullOpen, URL: "u", Shows: "git-2"}}, policy.Pending, "pull request u shows git-2"},
+		"forge that is not asked":        {policy.Merge{Proposed: true, Shown: absent, Head: "review/x", Pull: policy.Pull{Unknown: "no token"}}, policy.Pending, "its state is unknown: no token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,6 +135,25 @@ func TestMerged(t *testing.T) {
 	for next, s := range map[string]policy.Shown{"": shown, "others: a.yaml": other, "no commit names it; promote it": absent} {
 		if check := policy.ShownOn("mirror", s, "promote it"); (check.Result == policy.Pass) != (next == "") || !strings.Contains(check.Reason, next) {
 			t.Errorf("%v: %+v", s, check)
+		}
+	}
+}
+
+func TestDue(t *testing.T) {
+	t.Parallel()
+	declared := []pipeline.Gate{{Kind: "soak"}, {Kind: policy.KindApproval}, {Kind: policy.KindWindow, Name: "soak"}, {Kind: policy.KindFile}}
+	results := func(order, soak policy.Result) []policy.GateResult {
+		return []policy.GateResult{
+			{Gate: policy.GateReview, Result: policy.Pending}, {Gate: policy.GateOrder, Result: order},
+			{Gate: "soak", Result: soak}, {Gate: "approval", Result: policy.Fail}, {Gate: "soak", Result: policy.Pending}, {Gate: "file", Result: policy.Fail},
+		}
+	}
+	for _, c := range []struct {
+		order, soak policy.Result
+		want        bool
+	}{{policy.Pass, policy.Pass, true}, {policy.Waived, policy.Waived, true}, {policy.Pending, policy.Pass, false}, {policy.Pass, policy.Pending, false}, {policy.Pass, policy.Fail, false}} {
+		if got := policy.Due(results(c.order, c.soak), declared); got != c.want {
+			t.Errorf("order %s, soak %s: %t", c.order, c.soak, got)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 		Source:   ledger.Origin{URL: j.declared.SourceRepo, Commit: j.lock.GitCommit},
 		GitOps:   ledger.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
 		Verb:     map[predicate.Action]string{predicate.RolledBack: "Roll back"}[rec.Action],
-		Merge:    j.merged(),
+		Merge:    s.merges(j),
 		Expected: s.state.Tree,
 	})
 	s.changed() // also by somebody else, who was faster

@@ -1,6 +1,7 @@
 package promote_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
@@ -119,16 +119,20 @@ func TestCandidateSetBack(t *testing.T) {
 	}
 }
 
-// gitea is a forge that knows one pull request, or none.
-type gitea struct{ merged bool }
+// gitea is a forge that knows one merged pull request, which brought a commit to the stage branch, or none.
+type gitea struct{ merged string }
 
 func (g gitea) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, body := http.StatusOK, "[]"
 	_, head, asked := strings.Cut(r.URL.Path, "/pulls/stage/staging/")
+	_, commit, _ := strings.Cut(r.URL.Path, "/commits/")
+	commit, askedOf := strings.CutSuffix(commit, "/pull")
 	switch {
-	case !asked:
-	case g.merged:
-		body = `{"number": 1, "state": "closed", "merged": true, "head": {"ref": "` + head + `"}, "base": {"ref": "stage/staging"}}`
+	case strings.Contains(r.URL.Path, "/git/refs/"):
+		status, body = http.StatusNotFound, "{}"
+	case !asked && !askedOf:
+	case g.merged != "" && (asked || commit == g.merged):
+		body = `{"number": 1, "state": "closed", "merged": true, "merge_commit_sha": "` + g.merged + `", "head": {"ref": "` + cmp.Or(head, "review/codeai/staging") + `"}, "base": {"ref": "stage/staging"}}`
 	default:
 		status, body = http.StatusNotFound, "{}"
 	}
@@ -148,10 +152,16 @@ func TestHiddenInReview(t *testing.T) {
 	url := testworld.Git(t, s.demo.GitOpsDir, "remote", "get-url", "origin")
 	testworld.Git(t, s.demo.GitOpsDir, "remote", "set-url", "origin", strings.Replace(url, "/gitops.git", "/acme/gitops.git", 1))
 
-	// As on a review branch of the second release, whose head shows it, and below which lies the first one's.
-	review := func(release string) string { return pipeline.ReviewBranch("codeai", "staging", release) }
-	below := testworld.Git(t, server, "rev-parse", review(first))
-	merged := testworld.Git(t, server, "commit-tree", "-p", below, "-m", "Hydrate", review(second)+"^{tree}")
+	// As on a review branch whose head shows the second release, and below which lies the first one.
+	var proposed []string
+	for _, release := range []string{first, second} {
+		results, err := promote.Promote(t.Context(), s.options(release, "staging"))
+		if err != nil || results[0].Proposal == nil {
+			t.Fatal(results, err)
+		}
+		proposed = append(proposed, results[0].Proposal.Commit)
+	}
+	merged := testworld.Git(t, server, "commit-tree", "-p", proposed[0], "-m", "Hydrate", proposed[1]+"^{tree}")
 	testworld.Git(t, server, "update-ref", "refs/heads/stage/staging", merged)
 	promote := func(release string, forged gitea) error {
 		o := s.options(release, "staging")
@@ -164,11 +174,14 @@ func TestHiddenInReview(t *testing.T) {
 		return results[0].Err
 	}
 	for name, release := range map[string]string{"below": first, "on top": second} {
-		if err := promote(release, gitea{}); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "it came there by a push") {
+		if err := promote(release, gitea{}); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "it came by a push") {
 			t.Errorf("%s, and nobody merged it: %v", name, err)
 		}
-		if err := promote(release, gitea{merged: true}); err != nil {
-			t.Errorf("%s, and merged: %v", name, err)
-		}
+	}
+	if err := promote(second, gitea{merged: merged}); err != nil {
+		t.Errorf("merged: %v", err)
+	}
+	if err := promote(first, gitea{merged: merged}); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "it came by a push") {
+		t.Errorf("below what was merged: %v", err)
 	}
 }

@@ -30,7 +30,8 @@ type judgement struct {
 	checks   policy.Verdict
 	facts    policy.Facts
 	gates    []policy.GateResult
-	review   *review // nil if the stage has none
+	review   policy.Reviewed
+	proposed bool // the stage's review branch shows it
 }
 
 // outcome returns nil for a release that passes, or else [policy.ErrDenied] or [ErrPending] with all reasons.
@@ -143,8 +144,8 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	if err != nil {
 		return err
 	}
-	if facts.Review.Missing = "the stage has no pull request: mirror.review is not pull-request"; j.review != nil {
-		facts.Review = j.review.facts
+	if facts.Review = j.review; !j.declared.Mirror.Reviewed() {
+		facts.Review.Missing = "the stage has no pull request: mirror.review is not pull-request"
 	}
 	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
 	facts.LiveImages = r.lockedImages(s, current)

@@ -3,6 +3,7 @@ package promote
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -36,12 +37,25 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	return r.conclude(ctx, s, j)
+	if err = r.conclude(ctx, s, j); err != nil && s.due(j) {
+		r.keepReview(ctx, s, asked{due: j}) // a person names it, whatever was approved
+	}
+	return err
 }
 
 // promoteNewest promotes the newest release that passes its gates. If none does, the verdict on the newest one is the
 // result; so is the verdict on one that does not verify: that has to be investigated, and is not skipped.
 func (r *run) promoteNewest(ctx context.Context, s *stage) error {
+	var people asked
+	err := r.searchNewest(ctx, s, &people)
+	if err == nil || errors.Is(err, ErrPending) || errors.Is(err, policy.ErrDenied) {
+		r.keepReview(ctx, s, people)
+	}
+	return err
+}
+
+// searchNewest is promoteNewest but for the pull request. It adds what people may be asked about.
+func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 	history := r.history(ctx, s.pipeline)
 	last, err := r.oldest(ctx, s, history)
 	if err != nil {
@@ -58,8 +72,11 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 		if err != nil {
 			return err
 		}
-		if s.isLive(entry.Digest) || judged == maxJudged {
+		if s.isLive(entry.Digest) || judged >= maxJudged && s.review == nil {
 			break
+		}
+		if judged >= maxJudged && s.review.proposal.Shows.Digest() != entry.Digest {
+			continue // people take their time
 		}
 		id := entry.Release
 		j, held, err := r.consider(ctx, s, id, newest)
@@ -73,9 +90,12 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) error {
 			continue
 		}
 		judged++
-		outcome := j.outcome()
+		outcome, back := j.outcome(), left[j.artifact.Content]
+		if s.due(j) && !back {
+			people.add(j)
+		}
 		switch {
-		case outcome == nil && left[j.artifact.Content]:
+		case outcome == nil && back:
 			s.note("%s has the content that was rolled back from, and is held: name it with --release to promote it", id)
 			continue
 		case outcome == nil && newest != nil:
@@ -199,6 +219,9 @@ func (r *run) conclude(ctx context.Context, s *stage, j *judgement) error {
 		return err
 	}
 	current := s.state.Live
+	if s.proposes {
+		return fmt.Errorf("%w: %s passes all gates, and `lockage promote %s` promotes it", ErrPending, to.Release, s.stage.Name)
+	}
 	switch {
 	case s.isLive(to.Digest):
 		s.result.Action = Unchanged

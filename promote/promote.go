@@ -25,6 +25,12 @@
 // is live, and after a rollback none up to the release that was left, nor its content under another name. A release that is
 // named may be any of these. Releases whose gates do not pass yet are skipped, one that does not verify is not.
 //
+// # Which pull request
+//
+// A stage that people review has one pull request. It shows the newest release that is due, which is newer than what is live, has
+// other content, and passes all gates but those that people and the clock satisfy. It stays with a release that is due while
+// somebody approves it, and moves on otherwise: [run.keepReview].
+//
 // # Trust
 //
 // Pipelines, locks, identities, keys and policies are those at the policy ref's tip, regardless of what is checked out.
@@ -36,6 +42,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign/predicate"
@@ -68,8 +75,10 @@ type Options struct {
 	publish.Environment
 	Stages  []string // by name, at least one; with Ready, none means all
 	Release string   // git-<40 hex>; "" for the newest that passes
-	Ready   bool     // only stages that the pipeline file calls auto; a stage that is not ready is not a failure
+	Ready   bool     // only stages that the pipeline file calls auto, or that people review; a stage that is not ready is not a failure
 	Reason  string   // given by a person, for the record
+
+	selected func(*pipeline.Pipeline, pipeline.Stage) bool // nil for all that are named
 }
 
 // Result is the outcome of one stage.
@@ -78,19 +87,37 @@ type Result struct {
 	Stage    string              `json:"stage"`
 	Release  string              `json:"release,omitempty"` // that was judged; "" for none
 	Action   Action              `json:"action"`
-	From, To *predicate.Artifact `json:"-"`                // live before, and live now or to become live; nil for nothing
-	Checks   policy.Verdict      `json:"checks,omitempty"` // of the artifact's verification
-	Gates    []policy.GateResult `json:"gates"`            // order, and the gates that the pipeline file declares
-	Record   digest.Digest       `json:"record,omitempty"` // of the promotion; "" if none was made
-	Branch   string              `json:"branch,omitempty"` // of the live ref; "" without a mirror
-	Commit   string              `json:"commit,omitempty"` // on it; "" if none was made
-	Notes    []string            `json:"notes,omitempty"`  // other findings and repairs
-	Err      error               `json:"-"`                // why it is denied, pending or failed
+	From, To *predicate.Artifact `json:"-"`                  // live before, and live now or to become live; nil for nothing
+	Checks   policy.Verdict      `json:"checks,omitempty"`   // of the artifact's verification
+	Gates    []policy.GateResult `json:"gates"`              // order, and the gates that the pipeline file declares
+	Record   digest.Digest       `json:"record,omitempty"`   // of the promotion; "" if none was made
+	Branch   string              `json:"branch,omitempty"`   // of the live ref; "" without a mirror
+	Commit   string              `json:"commit,omitempty"`   // on it; "" if none was made
+	Proposal *Proposal           `json:"proposal,omitempty"` // to the people who review the stage; nil for none
+	Notes    []string            `json:"notes,omitempty"`    // other findings and repairs
+	Err      error               `json:"-"`                  // why it is denied, pending or failed
+}
+
+// Proposal is what the pull request of a stage proposes.
+type Proposal struct {
+	Release     string `json:"release"`
+	Branch      string `json:"branch"` // the review branch, or the stage branch once that has it
+	Commit      string `json:"commit"`
+	PullRequest string `json:"pullRequest,omitempty"` // URL; "" for none
+	Compare     string `json:"compare,omitempty"`     // URL of the page on which a person opens it, without a token
+	Changed     bool   `json:"-"`                     // by this run
 }
 
 // Promote promotes stages of all pipelines that have them. The error is for what concerns all of them; nothing was
 // written then. Results come in the order of the pipelines, and of their stages' graph.
 func Promote(ctx context.Context, o Options) ([]Result, error) { return start(ctx, o, (*run).promote) }
+
+// Propose keeps the pull requests of some stages that people review, and promotes nothing. Stages are by pipeline and name.
+func Propose(ctx context.Context, e publish.Environment, stages map[[2]string]bool) ([]Result, error) {
+	o := Options{Environment: e, Ready: true}
+	o.selected = func(p *pipeline.Pipeline, s pipeline.Stage) bool { return stages[[2]string{p.Name, s.Name}] }
+	return start(ctx, o, (*run).promote)
+}
 
 // Rollback takes stages of all pipelines that have them back to what was live before: the release in Options.Release, or
 // else the newest other content. Nothing is rendered; the artifact is verified again, by the policy ref of today. No gate

@@ -18,13 +18,15 @@ import (
 	"github.com/lockage/lockage/publish/pullrequest"
 )
 
-// review is the evidence about the review of a release.
+// review is what the review branch of a stage shows, and its pull request.
 type review struct {
+	remote   *git.Remote // of the mirror
 	branch   string
+	into     ledger.Place
 	proposal ledger.Proposal
-	pull     forge.PullRequest // zero for none
-	forge    *forge.Repository // nil without a token
-	facts    policy.Reviewed
+	forge    *forge.Repository // nil if it cannot be asked
+	unknown  string            // why not
+	pull     forge.PullRequest // the newest one between both branches; zero for none
 }
 
 // returns adds to the facts that the stage was rolled back from a release, and what was counted for it before. A new beginning that
@@ -54,24 +56,53 @@ func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Fact
 	return nil
 }
 
-// forge opens the forge of a stage's pull requests. All stages of a run share one: its writes take turns.
-func (r *run) forge(ctx context.Context, s *stage) (*forge.Repository, error) {
-	url := s.live.Remote.URL()
-	return r.forges.Get(url, func() (*forge.Repository, error) { return forge.Open(ctx, url, r.Forge) })
+// reviewed reads what the review branch of a stage shows, once a run.
+func (r *run) reviewed(ctx context.Context, s *stage, declared pipeline.Expanded) (*review, error) {
+	if s.review != nil {
+		return s.review, nil
+	}
+	v := &review{branch: pipeline.ReviewBranch(s.pipeline.Name, s.stage.Name), into: verify.StagePlace(declared.Mirror)}
+	var err error
+	if v.remote, err = verify.MirrorRemote(ctx, declared, r.Workspace.Repository); err != nil {
+		return nil, err
+	}
+	if v.proposal, err = ledger.Proposed(ctx, v.remote, v.branch, v.into); err != nil {
+		return nil, err
+	}
+	// All stages of a run share the forge: its writes take turns.
+	url := v.remote.URL()
+	v.forge, err = r.forges.Get(url, func() (*forge.Repository, error) { return forge.Open(ctx, url, r.Forge) })
+	switch {
+	case forge.Unavailable(err):
+		v.unknown = err.Error()
+	case err != nil:
+		return nil, err
+	case v.proposal.Head != "":
+		if v.pull, _, err = v.forge.Find(ctx, v.branch, v.into.Branch); err != nil {
+			return nil, err
+		}
+	}
+	s.review = v
+	return v, nil
 }
 
 // judgeReview judges the review of a release.
 func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.GateResult, error) {
-	j.review = &review{branch: pipeline.ReviewBranch(s.pipeline.Name, s.stage.Name, j.artifact.Release)}
+	v, err := r.reviewed(ctx, s, j.declared)
+	if err != nil {
+		return policy.GateResult{}, err
+	}
+	j.proposed = v.proposal.Shows.Digest() == j.artifact.Digest
+	j.review.Pull = v.named(v.pull)
 	var result policy.GateResult
 	if j.declared.Mirror.ShowsLive() {
-		proposal, err := r.proposal(ctx, s, j)
+		proposal, err := r.approved(ctx, s, j)
 		if err != nil {
 			return result, err
 		}
 		result = policy.Approved(proposal)
 	} else {
-		merge, err := r.merge(ctx, s, j)
+		merge, err := r.merged(ctx, s, j)
 		if err != nil {
 			return result, err
 		}
@@ -81,18 +112,26 @@ func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.G
 	return result, nil
 }
 
-// approvals asks the forge who approved the pull request, and which teams that a gate names they belong to.
-func (r *run) approvals(ctx context.Context, s *stage, j *judgement) ([]policy.PullApproval, error) {
+// named describes a pull request of the stage, zero for none.
+func (v *review) named(pull forge.PullRequest) policy.Pull {
+	return policy.Pull{
+		State: policy.PullState(pull.State), URL: pull.URL, Author: pull.Author, Head: pull.Head.Commit,
+		Shows: v.proposal.Shows.Lockage.Release, Unknown: v.unknown,
+	}
+}
+
+// approvals asks the forge who approved a pull request, and which teams that a gate names they belong to.
+func (r *run) approvals(ctx context.Context, s *stage, j *judgement, pull forge.PullRequest) ([]policy.PullApproval, error) {
 	named := policy.NeedsOf(j.declared.Gates).Reviewers
-	all, err := j.review.forge.Approvals(ctx, j.review.pull)
+	all, err := s.review.forge.Approvals(ctx, pull)
 	var approvals []policy.PullApproval
 	for _, a := range all {
 		approval := policy.PullApproval{User: a.User, Commit: a.Commit, Time: a.Time}
 		for _, name := range named {
-			if strings.EqualFold(name, a.User) || a.Commit != j.review.pull.Head.Commit {
+			if strings.EqualFold(name, a.User) || a.Commit != pull.Head.Commit {
 				continue
 			}
-			member, err := j.review.forge.Member(ctx, name, a.User)
+			member, err := s.review.forge.Member(ctx, name, a.User)
 			if forge.Refused(err) {
 				s.note("%v", err)
 			} else if err != nil {
@@ -107,44 +146,54 @@ func (r *run) approvals(ctx context.Context, s *stage, j *judgement) ([]policy.P
 	return approvals, err
 }
 
-// merge reads what the stage branch shows of the artifact, and asks the forge, where it can be asked, whether people merged it.
-func (r *run) merge(ctx context.Context, s *stage, j *judgement) (policy.Merge, error) {
-	into := verify.StagePlace(j.declared.Mirror)
-	m := policy.Merge{Head: j.review.branch}
+// merged reads what the stage branch shows of the artifact, and asks the forge, where it can be asked, whether people merged it.
+func (r *run) merged(ctx context.Context, s *stage, j *judgement) (policy.Merge, error) {
+	v := s.review
+	m := policy.Merge{Head: v.branch, Proposed: j.proposed}
 	var err error
-	if m.Shown, j.examined.Compared, err = verify.Shown(ctx, s.live.Remote, into, j.artifact.Digest, j.examined.Tree); err != nil {
+	if m.Shown, err = s.shown(ctx, j, v.into); err != nil || m.Shown.Differences != "" {
 		return m, err
 	}
-	if m.Shown.Differences != "" {
+	pull := v.pull
+	if m.Shown.Commit != "" && v.forge != nil {
+		if pull, _, err = v.forge.Merged(ctx, v.branch, v.into.Branch, m.Shown.Commit); err != nil {
+			return m, err
+		}
+	}
+	m.Pull = v.named(pull)
+	if !policy.NeedsOf(j.declared.Gates).Review {
 		return m, nil
 	}
-	if m.Pull, err = r.pull(ctx, s, j); err != nil || !policy.NeedsOf(j.declared.Gates).Review {
-		return m, err
-	}
-	j.review.facts, err = r.mergedHead(ctx, s, j, m)
-	return m, err
+	return m, r.mergedHead(ctx, s, j, m, pull)
+}
+
+// shown reads what a branch of the mirror shows of the artifact.
+func (s *stage) shown(ctx context.Context, j *judgement, at ledger.Place) (shown policy.Shown, err error) {
+	shown, j.examined.Compared, err = verify.Shown(ctx, s.review.remote, at, j.artifact.Digest, j.examined.Tree)
+	return shown, err
 }
 
 // mergedHead reads who approved the head of a pull request that people merge. It must show what the stage branch does.
-func (r *run) mergedHead(ctx context.Context, s *stage, j *judgement, m policy.Merge) (policy.Reviewed, error) {
-	facts := policy.Reviewed{Pull: m.Pull, Missing: m.Pull.Unknown}
+func (r *run) mergedHead(ctx context.Context, s *stage, j *judgement, m policy.Merge, pull forge.PullRequest) error {
+	j.review.Pull = m.Pull
 	switch {
-	case facts.Missing != "":
-		return facts, nil
-	case m.Pull.State == policy.PullNone:
-		facts.Missing = "there is no pull request from " + m.Head
-		return facts, nil
+	case m.Pull.Unknown != "":
+		j.review.Missing = m.Pull.Unknown
+		return nil
+	case m.Shown.Commit == "" && !j.proposed || pull.Number == 0:
+		j.review.Missing = "no pull request shows the artifact"
+		return nil
 	case m.Shown.Commit != "":
-		same, err := sameFiles(ctx, s.live.Remote, j.declared.Mirror.Path, m.Pull.Head, m.Shown.Commit)
+		same, err := sameFiles(ctx, s.review.remote, s.review.into.Path, pull.Head.Commit, m.Shown.Commit)
 		if err != nil || !same {
-			facts.Missing = fmt.Sprintf("commit %.12s, the head of pull request %s, does not have the artifact's files", m.Pull.Head, m.Pull.URL)
-			return facts, err
+			j.review.Missing = fmt.Sprintf("commit %.12s, the head of pull request %s, does not have the artifact's files", pull.Head.Commit, pull.URL)
+			return err
 		}
 	}
-	facts.Commit = m.Pull.Head
+	j.review.Commit = pull.Head.Commit
 	var err error
-	facts.Approvals, err = r.approvals(ctx, s, j)
-	return facts, err
+	j.review.Approvals, err = r.approvals(ctx, s, j, pull)
+	return err
 }
 
 // sameFiles reports whether two commits have the same files below a path. One that is gone has none.
@@ -164,92 +213,71 @@ func sameFiles(ctx context.Context, remote *git.Remote, path string, ids ...stri
 	return err == nil && trees[0] != "" && trees[0] == trees[1], err
 }
 
-// pull asks the forge for the pull request of the release.
-func (r *run) pull(ctx context.Context, s *stage, j *judgement) (policy.Pull, error) {
-	repository, err := r.forge(ctx, s)
-	if forge.Unavailable(err) {
-		return policy.Pull{Unknown: err.Error()}, nil
-	}
-	if err != nil {
-		return policy.Pull{}, err
-	}
-	pull, found, err := repository.Find(ctx, j.review.branch, j.declared.Mirror.Branch)
-	if err == nil {
-		j.review.pull, j.review.forge = pull, repository
-	}
-	if err != nil || !found {
-		return policy.Pull{}, err
-	}
-	return policy.Pull{State: policy.PullState(pull.State), URL: pull.URL, Author: pull.Author, Head: pull.Head.Commit}, nil
-}
-
-// proposal reads what the review branch proposes, and who approved it.
-func (r *run) proposal(ctx context.Context, s *stage, j *judgement) (policy.Proposal, error) {
-	m := j.declared.Mirror
-	p := policy.Proposal{Head: j.review.branch, Base: m.Branch, Reviewed: policy.NeedsOf(j.declared.Gates).Review}
+// approved reads what the review branch proposes, and who approved it.
+func (r *run) approved(ctx context.Context, s *stage, j *judgement) (policy.Proposal, error) {
+	v := s.review
+	p := policy.Proposal{Head: v.branch, Base: v.into.Branch, Reviewed: policy.NeedsOf(j.declared.Gates).Review, Pull: j.review.Pull}
 	if current := s.state.Live; current != nil && s.state.Unpromoted == nil && current.To.Content == j.artifact.Content {
 		p.Live = current.Commit
 		return p, nil
 	}
-	proposed, err := ledger.Proposed(ctx, s.live.Remote, p.Head, verify.StagePlace(m))
-	if err != nil || proposed.Head == "" {
+	if !j.proposed {
+		return p, nil
+	}
+	p.Commit, p.Current, p.Landed = string(v.proposal.Head), v.proposal.Current, v.proposal.Landed
+	var err error
+	if p.Shown, err = s.shown(ctx, j, ledger.Place{Branch: v.branch, Path: v.into.Path}); err != nil {
 		return p, err
 	}
-	p.Commit, p.Current, p.Landed = string(proposed.Head), proposed.Current, proposed.Landed
-	if p.Shown, j.examined.Compared, err = verify.Shown(ctx, s.live.Remote, ledger.Place{Branch: p.Head, Path: m.Path}, j.artifact.Digest, j.examined.Tree); err != nil {
-		return p, err
-	}
-	if p.Pull, err = r.pull(ctx, s, j); err != nil || p.Pull.Unknown != "" {
-		return p, err
-	}
-	j.review.proposal = proposed
 	if p.Asks() {
-		p.Approvals, err = r.approvals(ctx, s, j)
-		j.review.facts = policy.Reviewed{Pull: p.Pull, Commit: p.Commit, Approvals: p.Approvals}
+		p.Approvals, err = r.approvals(ctx, s, j, v.pull)
+		j.review.Commit, j.review.Approvals = p.Commit, p.Approvals
 	}
 	return p, err
 }
 
-// merged returns the commit that a promotion merges: the approved head, so that the forge shows its pull request as merged.
-func (j *judgement) merged() git.Hash {
-	if j.review == nil || j.review.pull.Number == 0 || !j.review.proposal.Current || j.review.proposal.Landed {
+// merges returns the commit that a promotion merges: the approved head, so that the forge shows its pull request as merged.
+func (s *stage) merges(j *judgement) git.Hash {
+	if !j.proposed || !j.declared.Mirror.ShowsLive() || s.review.pull.Number == 0 || !s.review.proposal.Current || s.review.proposal.Landed {
 		return ""
 	}
-	return j.review.proposal.Head
+	return s.review.proposal.Head
+}
+
+// open reports whether an open pull request shows the release that was judged.
+func (s *stage) open(j *judgement) bool {
+	return j.proposed && s.review.pull.State == forge.StateOpen && s.review.pull.Head.Commit == string(s.review.proposal.Head)
 }
 
 // showVerdict writes what delays a promotion to the head of its pull request. A failure to write does not change the
 // promotion.
 func (r *run) showVerdict(ctx context.Context, s *stage, j *judgement) {
 	err := j.outcome()
-	if err == nil || r.DryRun || !j.review.open() {
+	if err == nil || r.DryRun || !s.open(j) || !j.declared.Mirror.ShowsLive() {
 		return
 	}
-	state := forge.Status{Context: pullrequest.StatusContext(s.stage.Name), State: forge.Pending, Description: err.Error(), URL: j.review.pull.URL}
-	if _, err := j.review.forge.SetStatus(ctx, string(j.review.proposal.Head), state); err != nil {
+	v := s.review
+	state := forge.Status{Context: pullrequest.StatusContext(s.stage.Name), State: forge.Pending, Description: err.Error(), URL: v.pull.URL}
+	if _, err := v.forge.SetStatus(ctx, string(v.proposal.Head), state); err != nil {
 		s.note("the verdict is not on the pull request: %v", err)
 	}
 }
 
-// open reports whether the head that was judged has an open pull request.
-func (v *review) open() bool {
-	return v != nil && v.forge != nil && v.pull.State == forge.StateOpen && v.pull.Head.Commit == string(v.proposal.Head)
-}
-
 // landed shows on the forge that the release is live: a commit status, and a pull request that is merged or else closed with
-// a pointer. It notes a failure, which the next hydration repairs.
+// a pointer. It notes a failure, which the next promotion repairs.
 func (r *run) landed(ctx context.Context, s *stage, j *judgement) {
-	if j.review == nil || j.review.forge == nil || j.review.proposal.Head == "" {
+	if !j.proposed || !j.declared.Mirror.ShowsLive() || s.review.forge == nil {
 		return
 	}
-	_, err := j.review.forge.SetStatus(ctx, string(j.review.proposal.Head), forge.Status{
+	v := s.review
+	_, err := v.forge.SetStatus(ctx, string(v.proposal.Head), forge.Status{
 		Context:     pullrequest.StatusContext(s.stage.Name),
 		State:       forge.Success,
 		Description: "promoted: record " + s.result.Record.String(),
-		URL:         j.review.forge.CommitURL(s.live.Remote.URL(), s.result.Commit),
+		URL:         v.forge.CommitURL(v.remote.URL(), s.result.Commit),
 	})
-	if err == nil && j.review.open() {
-		_, err = pullrequest.CloseLanded(ctx, j.review.forge, j.review.pull, s.result.Commit)
+	if err == nil && s.open(j) {
+		v.pull, err = pullrequest.CloseLanded(ctx, v.forge, v.pull, s.result.Commit)
 	}
 	if err != nil {
 		s.note("the release is live, and its pull request does not show that: %v", err)

@@ -58,7 +58,7 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 			stop()
 		}
 	}()
-	results := make([]Result, len(stages))
+	results := make([]*Result, len(stages))
 	last := 0
 	for _, s := range stages {
 		last = max(last, s.level)
@@ -69,14 +69,23 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 		for i, s := range stages {
 			if s.level == level {
 				group.Go(func() error {
-					results[i] = r.one(ctx, s, do)
+					result := r.one(ctx, s, do)
+					if !s.proposes || result.Proposal != nil || result.Action == Failed {
+						results[i] = &result
+					}
 					return nil
 				})
 			}
 		}
 		_ = group.Wait() // the results hold the errors
 	}
-	return results, nil
+	var done []Result
+	for _, result := range results {
+		if result != nil {
+			done = append(done, *result)
+		}
+	}
+	return done, nil
 }
 
 // selectStages finds the named stages in all pipelines.
@@ -92,13 +101,27 @@ func (r *run) selectStages(pipelines []*pipeline.Pipeline) []*stage {
 			for _, before := range v.stage.After.Stages {
 				levels[name] = max(levels[name], levels[before]+1)
 			}
+			s := &stage{view: v, level: levels[name], proposes: r.selected != nil || r.Ready && !v.stage.Auto}
 			named := slices.Contains(r.Stages, name) || r.Ready && len(r.Stages) == 0
-			if named && (v.stage.Auto || !r.Ready) {
-				stages = append(stages, &stage{view: v, level: levels[name]})
+			if r.selected != nil {
+				named = r.selected(p, v.stage)
+			}
+			if named && (!s.proposes || r.asksPeople(p, name)) {
+				stages = append(stages, s)
 			}
 		}
 	}
 	return stages
+}
+
+// asksPeople reports whether people review a stage, for the current release.
+func (r *run) asksPeople(p *pipeline.Pipeline, stage string) bool {
+	current, err := p.CurrentLock(r.files)
+	if err != nil {
+		return false
+	}
+	declared, err := p.Expand(stage, current.Lock, r.files)
+	return err == nil && declared.Mirror.Reviewed()
 }
 
 // one does one stage. An error without an action of its own is a failure.

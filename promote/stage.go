@@ -17,6 +17,8 @@ type stage struct {
 	*view
 	level    int // the most stages in a row before it: stages of one level do not depend on each other
 	state    live.State
+	review   *review // nil until it is read, and for a stage that people do not review
+	proposes bool    // it is only proposed, and not promoted
 	result   Result
 	unpacked int64 // bytes of the run's that it takes
 }

@@ -5,9 +5,8 @@
 //
 // Run reads the GitOps repository at the policy ref's tip, whatever is checked out, or at another commit of the tip's
 // first-parent line ([workspace.ErrOffPolicy]); the provenance names both. It plans all stages of all pipelines, and checks locks, identities, remotes of mirrors and
-// the keys that sign their commits, before it writes anything. It publishes all stages concurrently. Where the pipeline file
-// asks for a review it writes the review branch in place of the stage branch, and keeps a pull request for it after everything
-// else.
+// the keys that sign their commits, before it writes anything. It publishes all stages concurrently. Where people
+// review what a stage branch is to show, it writes none: see package promote.
 //
 // # Write order
 //
@@ -88,12 +87,12 @@ type Stage struct {
 	Objects       int           `json:"objects,omitempty"`
 	Images        []string      `json:"images,omitempty"`
 
-	Branch      string `json:"branch,omitempty"`      // the stage branch or, until the review is merged, the review branch; "" without a mirror or an artifact
-	Commit      string `json:"commit,omitempty"`      // that shows it; "" if none does, or a newer one does
-	PullRequest string `json:"pullRequest,omitempty"` // URL; "" for none
-	Compare     string `json:"compare,omitempty"`     // URL of the page on which a person opens the pull request, without a token
+	Branch string `json:"branch,omitempty"` // the stage branch; "" without a mirror or an artifact, or where people review it first
+	Commit string `json:"commit,omitempty"` // that shows it; "" if none does, or a newer one does
 
-	Err error `json:"-"`
+	// Review reports that people may be asked about the release now: they review the stage, and no stage comes before it.
+	Review bool  `json:"-"`
+	Err    error `json:"-"`
 }
 
 // Action is what publishing did to a stage.
@@ -115,17 +114,14 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 		return nil, err
 	}
 	releases, stages := r.prepare(ctx, planned, files)
-	declared := filter(stages, (*stage).declared)
-	r.stages(ctx, declared)
-	if !o.DryRun {
-		r.review(ctx, declared)
-	}
+	r.stages(ctx, filter(stages, (*stage).declared))
 	var warnings hydrate.Warnings
 	for _, s := range stages {
 		if !s.declared() {
 			s.result.Name = s.Name
 			s.fail(s.Err)
 		}
+		s.result.Review = s.reviewed()
 		s.into.Stages = append(s.into.Stages, s.result)
 		warnings.Add(s.String(), s.warnings...)
 	}

@@ -1,14 +1,12 @@
 package publish
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
 	"iter"
 	"slices"
 
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
@@ -167,14 +165,13 @@ func (s *stage) written(ctx context.Context, c ledger.Change, result ledger.Resu
 	if c.Branch == "" {
 		return
 	}
-	s.shown = result
 	if result.Superseded {
-		s.run.Warn(fmt.Sprintf("%s: branch %s shows a newer hydration; it stays unchanged", s, s.branch()))
+		s.run.Warn(fmt.Sprintf("%s: branch %s shows a newer hydration; it stays unchanged", s, s.Declared.Mirror.Branch))
 		return
 	}
 	s.result.Commit = result.Commit
 	if result.Written {
-		s.run.Step(fmt.Sprintf("%s on branch %s", s, s.branch()))
+		s.run.Step(fmt.Sprintf("%s on branch %s", s, s.Declared.Mirror.Branch))
 	}
 }
 
@@ -184,17 +181,6 @@ func (s *stage) pushed() {
 		s.result.Action = Pushed
 	}
 }
-
-// reviewBranch returns the branch that proposes the stage for review; "" without a review.
-func (s *stage) reviewBranch() string {
-	if !s.Declared.Mirror.Reviewed() {
-		return ""
-	}
-	return pipeline.ReviewBranch(s.Pipeline, s.Name, s.Lock.ReleaseID)
-}
-
-// branch returns the branch that hydration writes.
-func (s *stage) branch() string { return cmp.Or(s.reviewBranch(), s.Declared.Mirror.Branch) }
 
 // change records the stage's entry, and makes its branch show it if that is in the same repository.
 func (s *stage) change() ledger.Change {
@@ -235,7 +221,7 @@ func (s *stage) branchChange() ledger.Change {
 // show adds the stage's branch to a change.
 func (s *stage) show(c *ledger.Change) {
 	m := s.Declared.Mirror
-	c.Place, c.Review, c.Attributes = verify.StagePlace(m), s.reviewBranch(), m.Attributes
+	c.Place, c.Attributes = verify.StagePlace(m), m.Attributes
 	c.Tree = func(ctx context.Context) (fs.FS, error) { // the branch shows what the registry has
 		return s.repository.ReadTree(ctx, c.Digest.String())
 	}

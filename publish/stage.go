@@ -49,7 +49,6 @@ type stage struct {
 	recorded   bool               // this run wrote it
 	replaced   *ledger.Entry      // what the ledger had before; nil for nothing
 	yielded    bool               // the ledger gets that back
-	shown      ledger.Result      // of its branch
 	result     Stage
 }
 
@@ -100,6 +99,12 @@ func (s *stage) openGit(ctx context.Context) error {
 	return err
 }
 
+// reviewed reports whether people may be asked about what the ledger has of the stage now.
+func (s *stage) reviewed() bool {
+	declared, _ := s.release.Pipeline.Stage(s.Name)
+	return s.result.Err == nil && !s.run.DryRun && s.Declared.Mirror.Reviewed() && len(declared.After.Stages) == 0
+}
+
 // publish brings the registry to what the stage's inputs give, but for the tags.
 func (s *stage) publish(ctx context.Context) {
 	s.result = Stage{Name: s.Name}
@@ -119,7 +124,7 @@ func (s *stage) publish(ctx context.Context) {
 	if err != nil {
 		s.fail(err)
 	} else if s.Declared.Mirror.Hydrated() {
-		s.result.Branch = s.branch()
+		s.result.Branch = s.Declared.Mirror.Branch
 	}
 }
 

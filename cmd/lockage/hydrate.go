@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/internal/strictyaml"
+	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/publish"
 )
 
@@ -28,7 +29,9 @@ type hydrateResult struct {
 
 type hydrateStage struct {
 	publish.Stage
-	Error string `json:"error,omitempty"`
+	PullRequest string `json:"pullRequest,omitempty"` // URL
+	Compare     string `json:"compare,omitempty"`     // URL of the page on which a person opens it
+	Error       string `json:"error,omitempty"`
 }
 
 func (rs hydrateResults) Text(w io.Writer) {
@@ -82,8 +85,8 @@ interrupted one.
 What was made and signed is recorded on the branch candidates/PIPELINE, see ledger in the pipeline file: promote, verify and
 approve take the candidate from there, and the registry's tags follow it. If the pipeline has a mirror, the same push commits
 each stage's manifests to its branch, only below its path, for people to review and tools to diff. The commit names the
-artifact. With review: pull-request it commits to a review branch instead, and opens or updates a pull request into the stage's
-branch; without an API token (LOCKAGE_FORGE_TOKEN) it prints the page on which to open the pull request.
+artifact. With review: pull-request it writes no stage branch: promote opens a pull request into it when the release is due, and hydrate
+does for a stage that nothing comes before; without an API token (LOCKAGE_FORGE_TOKEN) they print the page on which to open it.
 
 Hydrate reads the GitOps repository at the policy ref's tip, whatever is checked out, and says where HEAD is behind it. A HEAD
 that the policy ref does not contain, a pull request's say, is refused. --at publishes another commit of the policy ref's
@@ -127,6 +130,10 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 	if err != nil {
 		return err
 	}
+	proposals, err := a.proposals(ctx, o.Environment, releases)
+	if err != nil {
+		return err
+	}
 	results := make(hydrateResults, len(releases))
 	var errs, stageErrs []error
 	for i, r := range releases {
@@ -143,7 +150,9 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 			errs = append(errs, named(r.Err, r.Pipeline))
 		}
 		for _, s := range r.Stages {
-			results[i].Stages = append(results[i].Stages, hydrateStage{s, messageOf(s.Err)})
+			shown := hydrateStage{Stage: s, Error: messageOf(s.Err)}
+			shown.propose(proposals[[2]string{r.Pipeline, s.Name}])
+			results[i].Stages = append(results[i].Stages, shown)
 			if s.Err != nil {
 				stageErrs = append(stageErrs, fmt.Errorf("%s/%s: %w", r.Pipeline, s.Name, s.Err))
 			}
@@ -151,6 +160,44 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 	}
 	a.emit(results)
 	return errors.Join(append(errs, stageErrs...)...)
+}
+
+// proposals keeps the pull requests of the stages whose hydration people may be asked about at once, by pipeline and stage.
+func (a *app) proposals(ctx context.Context, e publish.Environment, releases []publish.Release) (map[[2]string]*promote.Proposal, error) {
+	stages := map[[2]string]bool{}
+	for _, r := range releases {
+		for _, s := range r.Stages {
+			if s.Review {
+				stages[[2]string{r.Pipeline, s.Name}] = true
+			}
+		}
+	}
+	if len(stages) == 0 {
+		return nil, nil //nolint:nilnil // none
+	}
+	results, err := promote.Propose(ctx, e, stages)
+	proposals := map[[2]string]*promote.Proposal{}
+	for _, r := range results {
+		proposals[[2]string{r.Pipeline, r.Stage}] = r.Proposal
+		for _, note := range r.Notes {
+			e.Warn(fmt.Sprintf("%s/%s: %s", r.Pipeline, r.Stage, note))
+		}
+		if r.Action == promote.Failed {
+			e.Warn(fmt.Sprintf("%s/%s: its pull request is not kept: %v", r.Pipeline, r.Stage, r.Err))
+		}
+	}
+	return proposals, err
+}
+
+// propose adds what the stage's pull request shows, which may be another release that somebody approved.
+func (s *hydrateStage) propose(p *promote.Proposal) {
+	if p == nil {
+		return
+	}
+	s.Branch, s.Commit, s.PullRequest, s.Compare = p.Branch, p.Commit, p.PullRequest, p.Compare
+	if p.Changed && s.Action == publish.Unchanged {
+		s.Action = publish.Pushed
+	}
 }
 
 // planResult is a pipeline that hydrate selects: one job of a matrix.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ type promoteResult struct {
 
 func (rs promoteResults) Text(w io.Writer) {
 	if len(rs) == 0 {
-		fmt.Fprintln(w, "No stage has auto: true.")
+		fmt.Fprintln(w, "No stage has auto: true, and there is nothing to review.")
 	}
 	for _, r := range rs {
 		fmt.Fprintf(w, "%s/%s: %s", r.Pipeline, r.Stage, r.Action)
@@ -57,6 +58,9 @@ func (rs promoteResults) Text(w io.Writer) {
 				fmt.Fprintf(w, "  %s\t%s\t%s\n", g.Result, g.Gate, g.Reason)
 			}
 		})
+		if p := r.Proposal; p != nil {
+			fmt.Fprintf(w, "  review %s %s\n", p.Release, cmp.Or(p.PullRequest, p.Compare, p.Branch))
+		}
 		for _, note := range r.Notes {
 			fmt.Fprintf(w, "  note: %s\n", note)
 		}
@@ -77,7 +81,11 @@ Without --release it takes the newest release that passes, never one older than 
 releases newer than the one that was left. Pipelines, locks, keys and policies are read at the policy ref, whatever is
 checked out.
 
-With --ready it examines all stages with auto: true, in the order of the graph, and succeeds if nothing is ready.`,
+A stage with review: pull-request has one pull request, which shows the newest release that is due: order, soak and what programs
+attest pass. It moves on with the next one until somebody approves it.
+
+With --ready it examines all stages with auto: true, in the order of the graph, and succeeds if nothing is ready. Of stages that
+people review it keeps the pull requests, auto or not.`,
 		Example: `  lockage promote staging
   lockage promote production --dry-run
   lockage promote production --release git-3f5c0e0a8f4b7f2d9c6f1f0f0c7f4a6d1c2b3a49 --reason "change 1042"
@@ -89,7 +97,7 @@ With --ready it examines all stages with auto: true, in the order of the graph, 
 	}
 	a.promoteFlags(cmd, &o)
 	releaseFlag(cmd, &o.Release, "release", "release to promote, an `ID` git-<40 hex> (default: the newest that passes)")
-	cmd.Flags().BoolVar(&o.Ready, "ready", false, "all stages with auto: true that have a release ready")
+	cmd.Flags().BoolVar(&o.Ready, "ready", false, "all stages with auto: true that have a release ready; keep the pull requests of the others")
 	return cmd
 }
 

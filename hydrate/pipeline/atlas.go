@@ -49,7 +49,7 @@ func (a *atlas) addStage(p *Pipeline, stage string, e effective, c *checker) {
 		}
 	}
 	if m.Reviewed() {
-		a.addBranch(e, m.Remote, "mirror", "review", ReviewBranch(p.Name, stage, "release"), owner, c)
+		a.addBranch(e, m.Remote, "mirror", "review", ReviewBranch(p.Name, stage), owner, c)
 	}
 }
 

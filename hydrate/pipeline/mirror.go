@@ -53,16 +53,14 @@ func (m *Mirror) ShowsLive() bool { return m != nil && m.When == OnPromote }
 // Reviewed reports whether people review what the stage branch is to show.
 func (m *Mirror) Reviewed() bool { return m != nil && m.Review == PullRequest }
 
-// Hydrated reports whether hydration writes a branch: the stage branch, or a review branch.
-func (m *Mirror) Hydrated() bool { return m.ShowsCandidates() || m.Reviewed() }
+// Hydrated reports whether hydration writes the stage branch: nobody reviews what it shows first.
+func (m *Mirror) Hydrated() bool { return m.ShowsCandidates() && !m.Reviewed() }
 
 // ReviewPrefix begins the names of all review branches.
 const ReviewPrefix = "review/"
 
-// ReviewBranch returns the review branch of a release of a stage.
-func ReviewBranch(pipeline, stage, release string) string {
-	return ReviewPrefix + pipeline + "/" + stage + "/" + release
-}
+// ReviewBranch returns the review branch of a stage.
+func ReviewBranch(pipeline, stage string) string { return ReviewPrefix + pipeline + "/" + stage }
 
 // withDefaults returns a copy with the defaults of a stage.
 func (m *Mirror) withDefaults(stage string) *Mirror {

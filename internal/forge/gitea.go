@@ -3,6 +3,7 @@ package forge
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -14,6 +15,9 @@ import (
 
 // giteaPage is the default maximum of entries in one response of Gitea.
 const giteaPage = 50
+
+// maxLooked bounds the pull requests that are looked at for the newest closed one between two branches.
+const maxLooked = 10 * giteaPage
 
 const labelColor = "#1d76db"
 
@@ -62,7 +66,7 @@ func (g *giteaForge) find(ctx context.Context, head, base string) ([]PullRequest
 	if hasStatus(err, http.StatusNotFound) {
 		return nil, nil
 	}
-	oldest := best.Number
+	oldest, looked := best.Number, 0
 	for _, state := range []gitea.StateType{gitea.StateOpen, gitea.StateAll} {
 		if err != nil || best.State == StateOpen {
 			break
@@ -71,7 +75,7 @@ func (g *giteaForge) find(ctx context.Context, head, base string) ([]PullRequest
 			if err != nil {
 				return nil, err
 			}
-			if pull.Number <= oldest {
+			if looked++; pull.Number <= oldest || looked == maxLooked {
 				break
 			}
 			if pull.Head.Name == head && pull.Base.Name == base {
@@ -87,16 +91,34 @@ func (g *giteaForge) find(ctx context.Context, head, base string) ([]PullRequest
 	return []PullRequest{best}, err
 }
 
-// withHead sets the last head of a pull request that is not open. Gitea shows the branch's tip, which may have moved since.
+// merged asks for the pull request of the commit. Of a branch that is gone Gitea has another name.
+func (g *giteaForge) merged(ctx context.Context, head, base, commit string) ([]PullRequest, error) {
+	pull, err := g.one(g.client(ctx).GetCommitPullRequest(g.owner, g.name, commit))
+	if hasStatus(err, http.StatusNotFound) {
+		return nil, nil
+	}
+	if err == nil && pull.Head.Name == fmt.Sprintf("refs/pull/%d/head", pull.Number) {
+		pull.Head.Name = head
+	}
+	if err == nil {
+		pull, err = g.withHead(ctx, pull)
+	}
+	return []PullRequest{pull}, err
+}
+
+// withHead sets the last head of a pull request that is not open, "" if it is gone. Gitea shows the branch's tip, which may have moved
+// since.
 func (g *giteaForge) withHead(ctx context.Context, pull PullRequest) (PullRequest, error) {
 	if pull.State == StateOpen {
 		return pull, nil
 	}
-	commits, _, err := g.client(ctx).ListPullRequestCommits(g.owner, g.name, int64(pull.Number), gitea.ListPullRequestCommitsOptions{
-		ListOptions: gitea.ListOptions{Page: 1, PageSize: 1},
-	})
-	if err == nil && len(commits) > 0 && commits[0].CommitMeta != nil {
-		pull.Head.Commit = commits[0].SHA // the newest comes first
+	ref, _, err := g.client(ctx).GetRepoRef(g.owner, g.name, fmt.Sprintf("pull/%d/head", pull.Number))
+	pull.Head.Commit = ""
+	if hasStatus(err, http.StatusNotFound) {
+		return pull, nil
+	}
+	if err == nil && ref.Object != nil {
+		pull.Head.Commit = ref.Object.SHA
 	}
 	return pull, err
 }
@@ -148,6 +170,9 @@ func (g *giteaForge) pull(pull *gitea.PullRequest) PullRequest {
 	switch {
 	case pull.HasMerged:
 		out.State = StateMerged
+		if pull.MergedCommitID != nil {
+			out.MergeCommit = *pull.MergedCommitID
+		}
 	case pull.State == gitea.StateClosed:
 		out.State = StateClosed
 	}

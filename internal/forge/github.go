@@ -63,6 +63,10 @@ func (g *gitHub) find(ctx context.Context, head, base string) ([]PullRequest, er
 	return g.pulls(all), err
 }
 
+func (g *gitHub) merged(ctx context.Context, head, base, _ string) ([]PullRequest, error) {
+	return g.find(ctx, head, base)
+}
+
 func (g *gitHub) list(ctx context.Context) ([]PullRequest, error) {
 	all, err := collect(pages(gitHubNext, func(page int) ([]*github.PullRequest, *github.Response, error) {
 		return g.client.PullRequests.List(g.limits(ctx), g.owner, g.name, &github.PullRequestListOptions{
@@ -97,7 +101,7 @@ func (g *gitHub) pull(pull *github.PullRequest) PullRequest {
 	}
 	switch {
 	case pull.MergedAt != nil:
-		out.State = StateMerged
+		out.State, out.MergeCommit = StateMerged, pull.GetMergeCommitSHA()
 	case pull.GetState() == "closed":
 		out.State = StateClosed
 	}

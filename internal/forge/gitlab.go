@@ -58,6 +58,10 @@ func (g *gitLab) find(ctx context.Context, head, base string) ([]PullRequest, er
 	return g.pulls(all), err
 }
 
+func (g *gitLab) merged(ctx context.Context, head, base, _ string) ([]PullRequest, error) {
+	return g.find(ctx, head, base)
+}
+
 func (g *gitLab) list(ctx context.Context) ([]PullRequest, error) {
 	all, err := collect(pages(gitLabNext, func(page int) ([]*gitlab.BasicMergeRequest, *gitlab.Response, error) {
 		return g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
@@ -94,7 +98,7 @@ func (g *gitLab) pull(request *gitlab.BasicMergeRequest, base string) PullReques
 	out.cutDraftMark()
 	switch request.State {
 	case "merged":
-		out.State = StateMerged
+		out.State, out.MergeCommit = StateMerged, cmp.Or(request.MergeCommitSHA, request.SquashCommitSHA)
 	case "closed": // and «locked» is one that is being merged
 		out.State = StateClosed
 	}

@@ -38,6 +38,7 @@ type PullRequest struct {
 	Draft       bool
 	Author      string
 	Labels      []string
+	MergeCommit string // that brought a merged one to the base; "" if the forge does not show it
 
 	// AutoMerge reports whether the forge will merge by itself. It is always false on Gitea.
 	AutoMerge bool
@@ -73,6 +74,8 @@ type pulls interface {
 	find(ctx context.Context, head, base string) ([]PullRequest, error)
 	// list returns the open ones, whatever their base.
 	list(ctx context.Context) ([]PullRequest, error)
+	// merged returns pull requests, among them the one from head into base that brought a commit there, if it is among the newest.
+	merged(ctx context.Context, head, base, commit string) ([]PullRequest, error)
 	get(ctx context.Context, number int) (PullRequest, error)
 	// create fails with errExists if an open one exists, and with errNoDrafts.
 	create(ctx context.Context, request Request) (PullRequest, error)
@@ -110,6 +113,19 @@ func (r *Repository) Find(ctx context.Context, head, base string) (PullRequest, 
 		return candidates[i], true, nil // a forge has one at most
 	}
 	return slices.MaxFunc(candidates, func(a, b PullRequest) int { return a.Number - b.Number }), true, nil
+}
+
+// Merged returns the pull request from head into base that brought a commit to the base; false for none. It looks for it among the
+// newest ones. One request, two on Gitea.
+func (r *Repository) Merged(ctx context.Context, head, base, commit string) (PullRequest, bool, error) {
+	all, err := r.driver.merged(ctx, head, base, commit)
+	i := slices.IndexFunc(all, func(pull PullRequest) bool {
+		return pull.State == StateMerged && pull.Head.Name == head && pull.Base.Name == base && (pull.MergeCommit == commit || pull.Head.Commit == commit)
+	})
+	if err != nil || i < 0 {
+		return PullRequest{}, false, r.fail(fmt.Sprintf("look for the pull request that brought %.12s into %s", commit, base), err)
+	}
+	return all[i], true, nil
 }
 
 // ListOpen returns the open pull requests whose head's name begins with prefix, into whatever base, newest first. One

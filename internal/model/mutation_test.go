@@ -250,7 +250,7 @@ var mutations = []mutation{
 
 	{"policy/review.go", `m.Pull.Unknown == "" && m.Pull.State != PullMerged`, "false"},
 	{"policy/review.go", `case m.Shown.Commit != "":`, `case !MUTANT && m.Shown.Commit != "":`},
-	{"policy/review.go", "case p.Shown.Commit != p.Commit:", "case !MUTANT && p.Shown.Commit != p.Commit:"},
+	{"policy/review.go", "p.Commit == \"\" || p.Shown.Commit != p.Commit", "false"},
 	{"policy/review.go", "case !p.Shown.intact():", "case !MUTANT && !p.Shown.intact():"},
 	{"policy/review.go", "!p.Current && !p.Landed", "false"},
 	{"policy/review.go", "case p.Pull.State == PullClosed:", "case !MUTANT && p.Pull.State == PullClosed:"},
@@ -405,7 +405,7 @@ var mutations = []mutation{
 
 	{"promote/review.go", `m.Shown.Differences != ""`, "false"},
 	{"promote/review.go", `trees[0] != "" && trees[0] == trees[1]`, "true"},
-	{"promote/review.go", "!j.review.proposal.Current || j.review.proposal.Landed", "false"},
+	{"promote/review.go", "!s.review.proposal.Current || s.review.proposal.Landed", "false"},
 	{"promote/review.go", `v.holds(l.ReleaseID, "", false)`, "false"},
 	{"promote/review.go", "left := i >= 0 && past[i].undone != nil", "left := !MUTANT && i >= 0 && past[i].undone != nil"},
 	{"promote/review.go", "if left && of(v) {", "if !MUTANT && left && of(v) {"},
@@ -419,7 +419,7 @@ var mutations = []mutation{
 	{"promote/rollback.go", "!again[p.To.Release]", "true"},
 	{"promote/rollback.go", "p.To.Release == release", "true"},
 
-	{"promote/run.go", "v.stage.Auto || !r.Ready", "true"},
+	{"promote/run.go", "r.Ready && !v.stage.Auto", "false"},
 
 	{"promote/stage.go", "s.state.Live == nil || !drift && !bare", "true"},
 	{"promote/stage.go", "case older:", "case !MUTANT && older:"},

@@ -1,6 +1,7 @@
 package pullrequest_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,17 +12,25 @@ import (
 
 // fake is a forge in memory. It keeps what it was asked, one line a call.
 type fake struct {
-	calls     []string
-	pulls     []forge.PullRequest
-	approvals []forge.Approval
-	statuses  map[string]forge.Status
-	comments  []string
-	kind      forge.Kind
-	lands     bool  // a head that is in the base is shown as merged
-	refuse    error // of Ensure and Refresh
-	noList    error
-	noStatus  error
-	maxBody   int
+	calls    []string
+	pulls    []forge.PullRequest
+	statuses map[string]forge.Status
+	comments []string
+	kind     forge.Kind
+	lands    bool  // a head that is in the base is shown as merged
+	refuse   error // of Ensure and Refresh
+	noStatus error
+	maxBody  int
+}
+
+// found returns the newest pull request from a branch; zero for none.
+func (f *fake) found(head string) forge.PullRequest {
+	own := slices.DeleteFunc(slices.Clone(f.pulls), func(p forge.PullRequest) bool { return p.Head.Name != head })
+	slices.SortFunc(own, func(a, b forge.PullRequest) int { return cmp.Compare(a.Number, b.Number) })
+	if len(own) == 0 {
+		return forge.PullRequest{}
+	}
+	return own[len(own)-1]
 }
 
 func (f *fake) call(format string, args ...any) {
@@ -33,23 +42,6 @@ func (f *fake) asked() string {
 	calls := strings.Join(f.calls, "\n")
 	f.calls = nil
 	return calls
-}
-
-func (f *fake) ListOpen(_ context.Context, prefix string) ([]forge.PullRequest, error) {
-	f.call("list %s", prefix)
-	if f.noList != nil {
-		return nil, f.noList
-	}
-	return slices.DeleteFunc(slices.Clone(f.pulls), func(p forge.PullRequest) bool { return p.State != forge.StateOpen }), nil
-}
-
-func (f *fake) Find(_ context.Context, head, base string) (forge.PullRequest, bool, error) {
-	f.call("find %s", head)
-	i := slices.IndexFunc(f.pulls, func(p forge.PullRequest) bool { return p.Head.Name == head && p.Base.Name == base })
-	if i < 0 {
-		return forge.PullRequest{}, false, nil
-	}
-	return f.pulls[i], true, nil
 }
 
 func (f *fake) Ensure(_ context.Context, r forge.Request) (forge.Ensured, error) {
@@ -83,12 +75,6 @@ func (f *fake) Refresh(_ context.Context, p forge.PullRequest, r forge.Request) 
 	return forge.Ensured{PullRequest: f.pulls[i], Change: forge.Updated}, nil
 }
 
-func (f *fake) Supersede(_ context.Context, old, by forge.PullRequest) error {
-	f.call("supersede %d by %d", old.Number, by.Number)
-	f.pulls[old.Number-1].State = forge.StateClosed
-	return nil
-}
-
 func (f *fake) Comment(_ context.Context, number int, marker, body string) (forge.Change, error) {
 	f.call("comment %d %s", number, marker)
 	f.comments = append(f.comments, body)
@@ -112,11 +98,6 @@ func (f *fake) Landed(_ context.Context, p forge.PullRequest, commit string) (fo
 		f.pulls[p.Number-1].State = forge.StateMerged
 	}
 	return f.pulls[p.Number-1], nil
-}
-
-func (f *fake) Approvals(_ context.Context, p forge.PullRequest) ([]forge.Approval, error) {
-	f.call("approvals %d", p.Number)
-	return f.approvals, nil
 }
 
 func (f *fake) SetStatus(_ context.Context, commit string, s forge.Status) (forge.Change, error) {

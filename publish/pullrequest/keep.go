@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -22,102 +20,70 @@ type Proposal struct {
 	Mirror        *pipeline.Mirror
 	Image         string // repository@digest
 
+	Waits []string // names of gates that people or the clock have yet to satisfy
+
 	// Changes compares the stage branch with the proposal. It is called if the text has to be made; see [ErrNotComparable].
 	Changes func(context.Context) (diff.Changes, error)
-	// Older reports whether a release of the same stage is older than this one. Nil means that none is.
-	Older func(release string) bool
 }
 
-// Kept is the pull request of a proposal.
-type Kept struct {
-	forge.Ensured
-	Superseded []string // URLs of pull requests that were closed for it
-}
-
-// Keeper keeps the pull requests of one repository. It is not safe for concurrent use.
-type Keeper struct {
-	forge  Forge
-	listed bool
-	open   []forge.PullRequest
-	err    error // of opening or listing: a forge that does not answer is not asked again for each stage
-}
-
-// Open keeps the pull requests of the repository behind a remote. Errors of [forge.Open] are those of the Keeper's methods.
-func Open(ctx context.Context, remoteURL string, o forge.Options) *Keeper {
-	repository, err := forge.Open(ctx, remoteURL, o)
-	return &Keeper{forge: repository, listed: err != nil, err: err}
-}
-
-// NewKeeper keeps the pull requests of a repository. It makes no request.
-func NewKeeper(f Forge) *Keeper { return &Keeper{forge: f} }
-
-// find returns the index in k.open of the open pull request between two branches, -1 for none. It lists them once.
-func (k *Keeper) find(ctx context.Context, head, base string) (int, error) {
-	if !k.listed {
-		k.open, k.err = k.forge.ListOpen(ctx, pipeline.ReviewPrefix)
-		k.listed = true
+// Keep opens the proposal's pull request, or brings one that was found between its branches up to date. One that was closed by hand
+// with this head stays closed, and one that was merged stays merged; Keep returns either unchanged.
+func Keep(ctx context.Context, f Forge, found forge.PullRequest, p Proposal) (forge.Ensured, error) {
+	if found.State != "" && found.State != forge.StateOpen && found.Head.Commit == p.Commit {
+		return forge.Ensured{PullRequest: found, Change: forge.Unchanged}, nil
 	}
-	return slices.IndexFunc(k.open, func(pull forge.PullRequest) bool {
-		return pull.Head.Name == head && pull.Base.Name == base
-	}), k.err
-}
-
-// Keep opens the proposal's pull request, or finds and updates it. One that was closed by hand with this head stays closed,
-// and one that was merged stays merged; Keep returns either unchanged.
-func (k *Keeper) Keep(ctx context.Context, p Proposal) (Kept, error) {
-	at, err := k.find(ctx, p.Review, p.Branch)
-	if err != nil {
-		return Kept{}, err
-	}
+	k := keeper{f}
 	request := forge.Request{
 		Head: p.Review, Base: p.Branch, Commit: p.Commit, Title: p.title(),
 		Labels: p.Mirror.Labels, Reviewers: p.Mirror.Reviewers, Draft: p.Mirror.Draft,
 	}
-	var kept Kept
+	open := found.State == forge.StateOpen
 	var warnings []string
-	if key := k.key(p); at >= 0 && sealed(key, k.open[at].Body) {
-		request.Body = k.open[at].Body
+	if key := k.key(p); open && sealed(key, found.Body) {
+		request.Body = found.Body
 	} else {
 		// The status first: an up-to-date text implies that the status exists, and it is not requested again.
-		_, err := k.forge.SetStatus(ctx, p.Commit, p.status())
+		_, err := f.SetStatus(ctx, p.Commit, p.status())
 		if err != nil && !forge.Refused(err) {
-			return Kept{}, err
+			return forge.Ensured{}, err
 		}
 		if err != nil { // a review works without it
 			warnings = append(warnings, err.Error())
 		}
 		if request.Body, err = k.text(ctx, p, key); err != nil {
-			return Kept{}, err
+			return forge.Ensured{}, err
 		}
 	}
-	if at >= 0 {
-		kept.Ensured, err = k.forge.Refresh(ctx, k.open[at], request)
+	var kept forge.Ensured
+	var err error
+	if open {
+		kept, err = f.Refresh(ctx, found, request)
 	} else {
-		kept.Ensured, err = k.forge.Ensure(ctx, request)
+		kept, err = f.Ensure(ctx, request)
 	}
 	kept.Warnings = append(warnings, kept.Warnings...)
 	if err != nil || kept.State != forge.StateOpen {
 		return kept, err
 	}
-	if err := k.autoMerge(ctx, p, &kept); err != nil {
-		return kept, err
-	}
-	return kept, k.supersede(ctx, p, &kept)
+	return kept, k.autoMerge(ctx, p, &kept)
 }
 
+// keeper writes the text of pull requests of one repository.
+type keeper struct{ forge Forge }
+
 // key returns a hash of all that the text is made from, except for what the commits determine.
-func (k *Keeper) key(p Proposal) string {
-	return hash(fmt.Sprintf("%d %q %q %q %q %q %t %q %q %q", version, p.title(), p.Commit, p.Branch, p.On, p.Reference(), p.Mirror.ShowsLive(),
-		p.Image, k.link(p.Source), k.link(p.GitOps)))
+func (k keeper) key(p Proposal) string {
+	return hash(fmt.Sprintf("%d %q %q %q %q %q %t %q %q %q %q", version, p.title(), p.Commit, p.Branch, p.On, p.Reference(), p.Mirror.ShowsLive(),
+		p.Image, k.link(p.Source), k.link(p.GitOps), p.Waits))
 }
 
 // version of the text: another one replaces all texts.
-const version = 3
+const version = 4
 
 // link returns the page of a commit, or "".
-func (k *Keeper) link(o ledger.Origin) string { return k.forge.CommitURL(o.URL, o.Commit) }
+func (k keeper) link(o ledger.Origin) string { return k.forge.CommitURL(o.URL, o.Commit) }
 
-func (k *Keeper) text(ctx context.Context, p Proposal, key string) (string, error) {
+func (k keeper) text(ctx context.Context, p Proposal, key string) (string, error) {
 	changes, err := p.Changes(ctx)
 	if err != nil && !errors.Is(err, ErrNotComparable) {
 		return "", fmt.Errorf("compare with branch %s: %w", p.Branch, err)
@@ -137,7 +103,7 @@ func (p Proposal) status() forge.Status {
 
 // autoMerge lets the forge merge the pull request, if the pipeline file asks for that. Gitea does not show whether it was
 // asked already, and is asked for new pull requests only.
-func (k *Keeper) autoMerge(ctx context.Context, p Proposal, kept *Kept) error {
+func (k keeper) autoMerge(ctx context.Context, p Proposal, kept *forge.Ensured) error {
 	switch {
 	case !p.Mirror.AutoMerge:
 		return nil
@@ -155,36 +121,6 @@ func (k *Keeper) autoMerge(ctx context.Context, p Proposal, kept *Kept) error {
 	return err
 }
 
-func (k *Keeper) supersede(ctx context.Context, p Proposal, kept *Kept) error {
-	if p.Older == nil {
-		return nil
-	}
-	family := pipeline.ReviewBranch(p.Pipeline, p.Stage, "")
-	for i, other := range k.open {
-		release, ours := strings.CutPrefix(other.Head.Name, family)
-		if !ours || other.Head.Name == p.Review || other.State != forge.StateOpen || !p.Older(release) {
-			continue
-		}
-		if err := k.forge.Supersede(ctx, other, kept.PullRequest); err != nil {
-			return err
-		}
-		k.open[i].State = forge.StateClosed
-		kept.Superseded = append(kept.Superseded, other.URL)
-	}
-	return nil
-}
-
-// CloseLanded closes the open pull request between two branches, if any, whose content the base has at a commit, however
-// it got there.
-func (k *Keeper) CloseLanded(ctx context.Context, head, base, commit string) (forge.PullRequest, bool, error) {
-	at, err := k.find(ctx, head, base)
-	if err != nil || at < 0 || k.open[at].State != forge.StateOpen {
-		return forge.PullRequest{}, false, err
-	}
-	k.open[at], err = CloseLanded(ctx, k.forge, k.open[at], commit)
-	return k.open[at], true, err
-}
-
 // CloseLanded lets the forge show a pull request as merged whose content the stage branch has at a commit. If the forge does
 // not recognise the merge, the pull request is closed with a comment that names the commit.
 func CloseLanded(ctx context.Context, f Forge, pull forge.PullRequest, commit string) (forge.PullRequest, error) {
@@ -197,4 +133,13 @@ func CloseLanded(ctx context.Context, f Forge, pull forge.PullRequest, commit st
 		return now, err
 	}
 	return f.Close(ctx, now)
+}
+
+// CloseOlder closes a pull request of a release that is older than what the stage has.
+func CloseOlder(ctx context.Context, f Forge, pull forge.PullRequest, live string) (forge.PullRequest, error) {
+	text := fmt.Sprintf("Release %s is live, which is newer or has the same content.", code(live))
+	if _, err := f.Comment(ctx, pull.Number, "older", text); err != nil {
+		return pull, err
+	}
+	return f.Close(ctx, pull)
 }

@@ -43,7 +43,7 @@ func proposal(n int) pullrequest.Proposal {
 				GitOps:  ledger.Origin{Commit: fmt.Sprintf("%040x", 50)},
 			},
 			Place:  ledger.Place{Branch: "stage/production", Path: "apps/web"},
-			Review: pipeline.ReviewBranch("web", "production", release),
+			Review: pipeline.ReviewBranch("web", "production"),
 		},
 		Commit: fmt.Sprintf("%040x", 100+n),
 		On:     fmt.Sprintf("%040x", 1),
@@ -52,13 +52,12 @@ func proposal(n int) pullrequest.Proposal {
 		Changes: func(context.Context) (diff.Changes, error) {
 			return pullrequest.Compare(files("a.yaml", configMap("web", "old")), files("a.yaml", configMap("web", "new")))
 		},
-		Older: func(other string) bool { return other < release },
 	}
 }
 
-func keep(t *testing.T, f *fake, p pullrequest.Proposal) pullrequest.Kept {
+func keep(t *testing.T, f *fake, p pullrequest.Proposal) forge.Ensured {
 	t.Helper()
-	kept, err := pullrequest.NewKeeper(f).Keep(t.Context(), p)
+	kept, err := pullrequest.Keep(t.Context(), f, f.found(p.Review), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +76,7 @@ func TestKeep(t *testing.T) {
 	f := &fake{}
 	p := proposal(2)
 	kept := keep(t, f, p)
-	asks(t, f, "list review/", "status "+p.Commit+" lockage/production success", "ensure "+p.Review)
+	asks(t, f, "status "+p.Commit+" lockage/production success", "ensure "+p.Review)
 	if kept.Change != forge.Created || kept.Title != "web/production: "+p.Release {
 		t.Errorf("%+v", kept)
 	}
@@ -90,13 +89,13 @@ func TestKeep(t *testing.T) {
 		}
 	}
 
-	// As it should be: nothing but the list, and nothing is rendered or compared.
+	// As it should be: nothing is asked, rendered or compared.
 	p.Changes = func(context.Context) (diff.Changes, error) { return diff.Changes{}, errors.New("compared again") }
 	f.pulls[0].Body = strings.ReplaceAll(f.pulls[0].Body, "\n", "\r\n") + "\r\n" // as forges do
 	if kept = keep(t, f, p); kept.Change != forge.Unchanged || kept.Number != 1 {
 		t.Errorf("%+v", kept)
 	}
-	asks(t, f, "list review/")
+	asks(t, f)
 
 	// A text that was edited is made anew; so is one for another head.
 	p.Changes = proposal(2).Changes
@@ -107,7 +106,7 @@ func TestKeep(t *testing.T) {
 	f.asked()
 	p.Commit = strings.Repeat("9", 40)
 	keep(t, f, p)
-	asks(t, f, "list review/", "status "+p.Commit+" lockage/production success", "edit 1")
+	asks(t, f, "status "+p.Commit+" lockage/production success", "edit 1")
 }
 
 func TestKeepPromotes(t *testing.T) {
@@ -137,80 +136,64 @@ func TestKeepAutoMerge(t *testing.T) {
 		t.Errorf("asked %s", got)
 	}
 	keep(t, f, p)
-	asks(t, f, "list review/") // Gitea was asked when it was opened
+	asks(t, f) // Gitea was asked when it was opened
 }
 
-func TestKeepSupersedes(t *testing.T) {
-	t.Parallel()
-	f := &fake{}
-	for n := range 3 {
-		p := proposal(n)
-		p.Older = nil
-		keep(t, f, p)
-	}
-	other := proposal(0)
-	other.Stage, other.Review, other.Older = "production-eu", pipeline.ReviewBranch("web", "production-eu", other.Release), nil
-	keep(t, f, other)
-	f.asked()
-
-	k := pullrequest.NewKeeper(f)
-	newer := proposal(2).Release
-	p := proposal(1)
-	p.Older = func(release string) bool { return release != newer }
-	kept, err := k.Keep(t.Context(), p)
-	if err != nil || len(kept.Superseded) != 1 || kept.Superseded[0] != "https://forge/1" {
-		t.Errorf("%+v, %v", kept, err)
-	}
-	asks(t, f, "list review/", "supersede 1 by 2") // neither the newer one nor another stage's
-	if _, err := k.Keep(t.Context(), p); err != nil {
-		t.Error(err)
-	}
-	asks(t, f)
-}
-
-// What was closed by hand stays closed, and supersedes nothing.
+// What was closed by hand stays closed with that head; the next release has a pull request of its own.
 func TestKeepClosed(t *testing.T) {
 	t.Parallel()
 	f := &fake{}
-	first := proposal(1)
-	first.Older = nil
-	keep(t, f, first)
-	keep(t, f, proposal(2))
-	f.pulls[0].State, f.pulls[1].State = forge.StateOpen, forge.StateClosed
-	if kept := keep(t, f, proposal(2)); kept.State != forge.StateClosed || len(kept.Superseded) != 0 {
+	keep(t, f, proposal(1))
+	f.pulls[0].State = forge.StateClosed
+	f.asked()
+	if kept := keep(t, f, proposal(1)); kept.State != forge.StateClosed || kept.Number != 1 {
 		t.Errorf("%+v", kept)
 	}
+	asks(t, f)
+	if kept := keep(t, f, proposal(2)); kept.State != forge.StateOpen || kept.Number != 2 {
+		t.Errorf("%+v", kept)
+	}
+}
+
+// The pull request moves on to the next release, and names the gates that people satisfy beside it.
+func TestKeepMoves(t *testing.T) {
+	t.Parallel()
+	f := &fake{}
+	keep(t, f, proposal(1))
+	p := proposal(2)
+	p.Waits = []string{"approval", "change|window"}
+	kept := keep(t, f, p)
+	if kept.Number != 1 || kept.Change != forge.Updated || kept.Title != "web/production: "+p.Release || !strings.Contains(kept.Body, "`approval`, `change/window`") {
+		t.Errorf("%+v", kept)
+	}
+	f.asked()
+	if kept, err := pullrequest.CloseOlder(t.Context(), f, kept.PullRequest, "git-9"); err != nil || kept.State != forge.StateClosed {
+		t.Errorf("%+v, %v", kept, err)
+	}
+	asks(t, f, "comment 1 older", "close 1")
 }
 
 func TestKeepFails(t *testing.T) {
 	t.Parallel()
 	refusal := errors.New("refused")
-	if _, err := pullrequest.NewKeeper(&fake{refuse: refusal}).Keep(t.Context(), proposal(1)); !errors.Is(err, refusal) {
+	if _, err := pullrequest.Keep(t.Context(), &fake{refuse: refusal}, forge.PullRequest{}, proposal(1)); !errors.Is(err, refusal) {
 		t.Errorf("%v", err)
 	}
 	p := proposal(1)
 	p.Changes = func(context.Context) (diff.Changes, error) { return diff.Changes{}, refusal }
 	f := &fake{}
-	if _, err := pullrequest.NewKeeper(f).Keep(t.Context(), p); !errors.Is(err, refusal) || len(f.pulls) != 0 {
+	if _, err := pullrequest.Keep(t.Context(), f, forge.PullRequest{}, p); !errors.Is(err, refusal) || len(f.pulls) != 0 {
 		t.Errorf("%v", err)
 	}
-	f = &fake{noList: refusal}
-	k := pullrequest.NewKeeper(f)
-	for range 2 {
-		if _, err := k.Keep(t.Context(), proposal(1)); !errors.Is(err, refusal) {
-			t.Errorf("%v", err)
-		}
-	}
-	asks(t, f, "list review/") // and not once more for each stage
 	f = &fake{noStatus: &forge.Error{Status: 403}}
 	if kept := keep(t, f, proposal(1)); kept.Change != forge.Created || len(kept.Warnings) != 1 {
 		t.Errorf("without the right to write statuses: %+v", kept)
 	}
 	f = &fake{noStatus: &forge.Error{Status: 500}}
-	if _, err := pullrequest.NewKeeper(f).Keep(t.Context(), proposal(1)); err == nil || len(f.pulls) != 0 {
+	if _, err := pullrequest.Keep(t.Context(), f, forge.PullRequest{}, proposal(1)); err == nil || len(f.pulls) != 0 {
 		t.Error("a status that is not there, and a text that says it is")
 	}
-	if _, err := pullrequest.NewKeeper(&fake{maxBody: 1000}).Keep(t.Context(), proposal(1)); err == nil {
+	if _, err := pullrequest.Keep(t.Context(), &fake{maxBody: 1000}, forge.PullRequest{}, proposal(1)); err == nil {
 		t.Error("a text for which there is no room")
 	}
 }
@@ -268,19 +251,14 @@ func TestCloseLanded(t *testing.T) {
 		p := proposal(1)
 		keep(t, f, p)
 		f.asked()
-		k := pullrequest.NewKeeper(f)
-		pull, found, err := k.CloseLanded(t.Context(), p.Review, p.Branch, "abc")
-		want, calls := forge.StateClosed, []string{"list review/", "landed 1 abc", "comment 1 landed", "close 1"}
+		pull, err := pullrequest.CloseLanded(t.Context(), f, f.pulls[0], "abc")
+		want, calls := forge.StateClosed, []string{"landed 1 abc", "comment 1 landed", "close 1"}
 		if lands {
-			want, calls = forge.StateMerged, calls[:2]
+			want, calls = forge.StateMerged, calls[:1]
 		}
-		if err != nil || !found || pull.State != want {
-			t.Errorf("%+v, %t, %v", pull, found, err)
+		if err != nil || pull.State != want {
+			t.Errorf("%+v, %v", pull, err)
 		}
 		asks(t, f, calls...)
-		if _, found, err := k.CloseLanded(t.Context(), p.Review, p.Branch, "abc"); found || err != nil {
-			t.Errorf("a second time: %t, %v", found, err)
-		}
-		asks(t, f)
 	}
 }

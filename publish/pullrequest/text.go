@@ -19,7 +19,7 @@ func (p Proposal) title() string {
 }
 
 // body writes the description, within the forge's limit.
-func (k *Keeper) body(p Proposal, changes diff.Changes, known bool) (string, error) {
+func (k keeper) body(p Proposal, changes diff.Changes, known bool) (string, error) {
 	limit := k.forge.MaxBody()
 	var b bytes.Buffer
 	stage := code(p.Pipeline + "/" + p.Stage)
@@ -40,6 +40,13 @@ func (k *Keeper) body(p Proposal, changes diff.Changes, known bool) (string, err
 			value = fmt.Sprintf("[%s](%s)", value, link(row.link))
 		}
 		fmt.Fprintf(&b, "| %s | %s |\n", row.name, value)
+	}
+	if len(p.Waits) > 0 {
+		waits := make([]string, len(p.Waits))
+		for i, name := range p.Waits {
+			waits[i] = code(name)
+		}
+		fmt.Fprintf(&b, "\nStill open: %s.\n", strings.Join(waits, ", "))
 	}
 	fmt.Fprintf(&b, "\n%s\n\n### What changes in %s\n\n", p.next(), stage)
 	room := min(limit-maxMark-b.Len(), diff.MarkdownLimit)
