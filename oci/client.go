@@ -86,7 +86,7 @@ func NewClient(options Options) *Client {
 	}
 	wait := cmp.Or(options.MaxRetryWait, defaultMaxRetryWait)
 	c.http = &auth.Client{
-		Client:     &http.Client{Transport: newRetrier(newPacer(transport, wait), wait, c.jitter, c.warn)},
+		Client:     &http.Client{Transport: newRetrier(newPacer(transport, wait), wait, c.jitter, c.warnOf)},
 		Cache:      auth.NewCache(),
 		Credential: remember(credentials),
 		Header:     http.Header{},
@@ -125,13 +125,15 @@ func (c *Client) Repository(name string) (*Repository, error) {
 }
 
 // warn passes a message on, once.
-func (c *Client) warn(message string) {
+func (c *Client) warn(message string) { c.warnOf(message, message) }
+
+// warnOf passes a message on, if it is the first about something.
+func (c *Client) warnOf(what, message string) {
 	if c.options.Warn == nil {
 		return
 	}
-	message = harmless(message)
-	if _, known := c.warned.LoadOrStore(message, true); !known {
-		c.options.Warn(message)
+	if _, known := c.warned.LoadOrStore(what, true); !known {
+		c.options.Warn(harmless(message))
 	}
 }
 
@@ -146,10 +148,10 @@ const (
 type retries struct {
 	maxWait time.Duration
 	jitter  func() float64
-	warn    func(string)
+	warn    func(what, message string)
 }
 
-func newRetrier(base http.RoundTripper, maxWait time.Duration, jitter func() float64, warn func(string)) http.RoundTripper {
+func newRetrier(base http.RoundTripper, maxWait time.Duration, jitter func() float64, warn func(what, message string)) http.RoundTripper {
 	policy := retries{maxWait, jitter, warn}
 	return &orasretry.Transport{Base: base, Policy: func() orasretry.Policy { return policy }}
 }
@@ -171,7 +173,8 @@ func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Durati
 	}
 	asked, _ := retry.After(resp.Header, time.Time{})
 	if wait = min(max(wait, asked), r.maxWait); wait >= noticedWait {
-		r.warn(fmt.Sprintf("%s answered %s; trying again in %s", resp.Request.URL.Host, resp.Status, wait.Round(time.Second)))
+		what := fmt.Sprintf("%s answered %s", resp.Request.URL.Host, resp.Status)
+		r.warn(what, fmt.Sprintf("%s; trying again in %s", what, wait.Round(time.Second)))
 	}
 	return wait, nil
 }

@@ -13,6 +13,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -130,7 +132,7 @@ func TestRetryWaits(t *testing.T) {
 			}
 			return answer(req, 200, ""), nil
 		})
-		r := newRetrier(limited, 2*time.Second, func() float64 { return 0.5 }, func(s string) { reports = append(reports, s) })
+		r := newRetrier(limited, 2*time.Second, func() float64 { return 0.5 }, func(_, s string) { reports = append(reports, s) })
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second-1)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://r.example/v2/", nil)
@@ -146,6 +148,34 @@ func TestRetryWaits(t *testing.T) {
 		}
 		if len(reports) != 1 || reports[0] != "r.example answered 429 Too Many Requests; trying again in 2s" {
 			t.Errorf("reports %q", reports)
+		}
+	})
+}
+
+// A host that lets wait for seconds is named once, however long each wait is.
+func TestWaitsAreSaidOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		limited := roundTripper(func(req *http.Request) (*http.Response, error) {
+			if n := calls.Add(1); n < 4 {
+				return answer(req, 429, "", "Retry-After", strconv.Itoa(int(n)*10)), nil
+			}
+			return answer(req, 200, ""), nil
+		})
+		var said []string
+		client := NewClient(Options{Transport: limited, Warn: func(s string) { said = append(said, s) }})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://r.example/v2/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.http.Client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if want := []string{"r.example answered 429 Too Many Requests; trying again in 10s"}; !slices.Equal(said, want) {
+			t.Errorf("said %q", said)
 		}
 	})
 }

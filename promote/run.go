@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	// concurrency bounds the stages in progress.
-	concurrency = 8
+	// concurrency bounds the stages in progress. Most of a promotion is waiting for servers; what artifacts unpack to has a bound of its
+	// own, see [inRoom].
+	concurrency = 32
 	// maxReleases bounds how far back in the lock's history a release is searched for.
 	maxReleases = 500
 )

@@ -137,8 +137,8 @@ func shortRelease(release string) string {
 	return name + "-" + hex[:min(shortDigits, len(hex))]
 }
 
-// statusConcurrency bounds the stages that are read at the same time.
-const statusConcurrency = 8
+// statusConcurrency bounds the stages that are read at the same time: most of that is waiting for servers.
+const statusConcurrency = 32
 
 func newStatusCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{

@@ -74,7 +74,7 @@ func Find(ctx context.Context, d digest.Digest, pipelines []*pipeline.Pipeline, 
 	return found, errors.Join(errs...)
 }
 
-const findConcurrency = 8
+const findConcurrency = 32
 
 // stage finds what a stage has and had.
 func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (found []Found, err error) {
