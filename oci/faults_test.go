@@ -153,7 +153,7 @@ func TestRetryWaits(t *testing.T) {
 }
 
 // A host that lets wait for seconds is named once, however long each wait is.
-func TestWaitsAreSaidOnce(t *testing.T) {
+func TestWaitsAreReportedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
@@ -163,8 +163,8 @@ func TestWaitsAreSaidOnce(t *testing.T) {
 			}
 			return answer(req, 200, ""), nil
 		})
-		var said []string
-		client := NewClient(Options{Transport: limited, Warn: func(s string) { said = append(said, s) }})
+		var messages []string
+		client := NewClient(Options{Transport: limited, Warn: func(s string) { messages = append(messages, s) }})
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://r.example/v2/", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -174,8 +174,8 @@ func TestWaitsAreSaidOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		if want := []string{"r.example answered 429 Too Many Requests; trying again in 10s"}; !slices.Equal(said, want) {
-			t.Errorf("said %q", said)
+		if want := []string{"r.example answered 429 Too Many Requests; trying again in 10s"}; !slices.Equal(messages, want) {
+			t.Errorf("reported %q", messages)
 		}
 	})
 }

@@ -1,10 +1,13 @@
 package publish_test
 
 import (
+	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -61,6 +64,8 @@ type readsScene struct {
 	cache string
 	base  string // its first commit
 
+	since     string               // of the hydrations
+	opened    counting             // overlays
 	private   string               // file of the hydrator's key
 	workspace *workspace.Workspace // as it was opened last
 }
@@ -143,7 +148,8 @@ func (s *readsScene) hydrate(dry bool) (map[string]publish.Stage, *workspace.Pol
 			Workspace: w, Files: []string{"[ho]*.yaml", "kustomize.yaml"}, DryRun: dry, Client: testworld.Client(), Keys: sign.NewKeyring(sign.PasswordFromEnv(nil)),
 			Version: "test", Random: func(int64) int64 { return 0 }, Warn: func(string) {}, Step: func(string) {},
 		},
-		Renderers: renderers,
+		Since:     s.since,
+		Renderers: map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{}, lock.Kustomize: &s.opened},
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -300,6 +306,32 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
+// counting counts the overlays that are opened.
+type counting struct {
+	kustomize.Renderer
+	overlays atomic.Int32
+}
+
+func (c *counting) Open(ctx context.Context, source hydrate.Source) (hydrate.Package, error) {
+	c.overlays.Add(1)
+	return c.Renderer.Open(ctx, source)
+}
+
+// TestSince opens no overlay a second time that finds at the earlier commit what it finds now.
+func TestSince(t *testing.T) {
+	t.Parallel()
+	s := newReadsScene(t)
+	testworld.Write(t, s.dir, map[string]string{"overlays/a/own.yaml": configMap("own", "other")})
+	testworld.Commit(t, s.dir, "An overlay")
+	s.since = s.base
+	if stages, _ := s.hydrate(true); len(stages) != 1 || stages["overlay"].Name == "" {
+		t.Errorf("selected %v", stages)
+	}
+	if got := s.opened.overlays.Load(); got != 3 { // both now, and the one that changed before
+		t.Errorf("%d overlays were opened", got)
+	}
+}
+
 // renderers render in this process.
 var renderers = map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{}, lock.Kustomize: kustomize.Renderer{}}
 
@@ -366,6 +398,12 @@ func TestReadsEqual(t *testing.T) {
 		testworld.Git(t, s.dir, "clean", "-qfd")
 		c.change()
 		commit := testworld.Commit(t, s.dir, c.name)
+		s.since = s.base
+		selected, _ := s.hydrate(true)
+		if names := slices.Sorted(maps.Keys(selected)); !slices.Equal(names, strings.Fields(c.differ)) {
+			t.Errorf("%s: --since selects %v", c.name, names)
+		}
+		s.since = ""
 		now, ref := s.hydrate(true)
 		for name, p := range provenances {
 			difference, err := verify.ReadsEqual(t.Context(), p, ref, string(commit), "other.yaml")

@@ -64,7 +64,7 @@ func (r *run) selected(ctx context.Context, files fs.FS) ([]plan.Release, error)
 	if err != nil || r.Since == "" {
 		return planned, err
 	}
-	before, err := r.before(ctx)
+	before, err := r.before(ctx, planned)
 	if err != nil {
 		return nil, err
 	}
@@ -81,13 +81,13 @@ func (r *run) selected(ctx context.Context, files fs.FS) ([]plan.Release, error)
 }
 
 // before returns the input digests of all stages at the commit Since. If it has no pipelines, or none that can be read,
-// every stage counts as changed.
-func (r *run) before(ctx context.Context) (map[plan.Key]digest.Digest, error) {
+// every stage counts as changed. Beside is the plan of what is published.
+func (r *run) before(ctx context.Context, beside []plan.Release) (map[plan.Key]digest.Digest, error) {
 	files, err := r.Workspace.At(ctx, r.Since)
 	if err != nil {
 		return nil, err
 	}
-	planned, err := r.plan(ctx, files, nil)
+	planned, err := r.plan(ctx, files, nil, beside...)
 	var selected *workspace.SelectionError
 	var problems strictyaml.Problems
 	if errors.As(err, &selected) || errors.As(err, &problems) {
@@ -98,7 +98,7 @@ func (r *run) before(ctx context.Context) (map[plan.Key]digest.Digest, error) {
 }
 
 // plan plans the stages that a commit's files declare; no names mean all.
-func (r *run) plan(ctx context.Context, files fs.FS, stages []string) ([]plan.Release, error) {
+func (r *run) plan(ctx context.Context, files fs.FS, stages []string, beside ...plan.Release) ([]plan.Release, error) {
 	pipelines, err := r.Workspace.Pipelines(files, r.Files)
 	if err != nil {
 		return nil, err
@@ -110,6 +110,7 @@ func (r *run) plan(ctx context.Context, files fs.FS, stages []string) ([]plan.Re
 		Release:   r.Release,
 		Sources:   r.Workspace.Repository,
 		Renderers: r.Renderers,
+		Beside:    beside,
 	})
 }
 

@@ -253,7 +253,7 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	if later.Releases, err = d.app.planOverridden(ctx, w, after, d.overrides); err != nil {
 		return nil, err
 	}
-	earlier.MayFail = d.base != ""
+	earlier.MayFail, before.Beside = d.base != "", later.Releases
 	if earlier.Releases, err = d.earlier(ctx, w, before); err != nil && (!earlier.MayFail || ctx.Err() != nil) {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"reflect"
 	"slices"
 	"time"
 
@@ -45,6 +46,7 @@ type Request struct {
 	Commit    string   // to read the source at instead of the locked one; "" for that. Nothing of such a plan is ever published
 	Sources   Sources
 	Renderers map[lock.Kind]hydrate.Renderer // by the lock's packaging.kind
+	Beside    []Release                      // planned at another commit: overlays that find the same here are not opened again
 }
 
 // Release is one pipeline's release.
@@ -71,7 +73,14 @@ func Make(ctx context.Context, r Request) ([]Release, error) {
 	if err := pipeline.CheckStages(r.Pipelines, r.Stages); err != nil {
 		return nil, err
 	}
-	m := maker{Request: r}
+	m := maker{Request: r, beside: map[Key]Stage{}}
+	for _, other := range r.Beside {
+		for _, s := range other.Stages {
+			if s.Err == nil && s.Reads != nil {
+				m.beside[KeyOf(s.Stage)] = s
+			}
+		}
+	}
 	releases := make([]Release, len(r.Pipelines))
 	var group errgroup.Group
 	group.SetLimit(concurrency)
@@ -88,6 +97,7 @@ func Make(ctx context.Context, r Request) ([]Release, error) {
 // maker makes one plan.
 type maker struct {
 	Request
+	beside map[Key]Stage // overlays of the plan at another commit
 
 	sources  memo.Map[sourceKey, *source]
 	packages memo.Map[packageKey, hydrate.Package] // those that stages share
@@ -191,6 +201,10 @@ func (m *maker) complete(ctx context.Context, src *source, renderer hydrate.Rend
 	source := src.source(ctx, stage.Lock.Packaging.SourcePath)
 	gitOps := m.Files
 	if files, ok := gitOps.(*git.FS); ok {
+		if other, ok := m.beside[KeyOf(stage.Stage)]; ok && other.opensAlike(*stage, files) {
+			stage.Package, stage.Reads, stage.Options.Request = other.Package, other.Reads, hydrate.Request{}
+			return nil
+		}
 		stage.Reads = &git.Reads{}
 		gitOps = files.Recording(stage.Reads)
 	}
@@ -198,6 +212,19 @@ func (m *maker) complete(ctx context.Context, src *source, renderer hydrate.Rend
 	stage.Package, err = renderer.Open(ctx, source)
 	stage.Options.Request = hydrate.Request{} // the package has used of it what it needs
 	return err
+}
+
+// opensAlike reports whether another stage's overlay would open to the same at the commit of files: it has the same options, lock and
+// source, and what was looked for leads there to what it led to.
+func (s Stage) opensAlike(other Stage, files *git.FS) bool {
+	if s.Renderer != other.Renderer || !reflect.DeepEqual(s.Lock.Lock, other.Lock.Lock) || s.Declared.SourceRepo != other.Declared.SourceRepo ||
+		!reflect.DeepEqual(s.Declared.Render, other.Declared.Render) {
+		return false
+	}
+	return !slices.ContainsFunc(s.Reads.List(), func(r git.Read) bool {
+		found, err := files.Find(r.Name, r.ID != "")
+		return err != nil || found != r
+	})
 }
 
 // schemas returns the schemas of a stage, which stages of one folder and version share.
