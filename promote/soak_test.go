@@ -91,6 +91,19 @@ func TestSoakOfValues(t *testing.T) {
 	s.must(promote.Promote, release, production)
 }
 
+// A clock that is behind that of the last promotion signs nothing: a soak that it began would be too long.
+func TestClockSkew(t *testing.T) {
+	t.Parallel()
+	s := newSoakingScene(t)
+	s.must(promote.Promote, s.releases[0], "staging")
+	s.clock.add(-time.Hour)
+	if r, err := s.try(promote.Promote, s.releases[1], "staging"); err == nil || !strings.Contains(err.Error(), "clock skew") {
+		t.Errorf("%s, %v", r.Action, err)
+	}
+	s.clock.add(time.Hour)
+	s.must(promote.Promote, s.releases[1], "staging")
+}
+
 // forge changes a file of the candidates branch.
 func (s *scene) forge(name string, change func(e *ledger.Entry)) {
 	s.t.Helper()

@@ -149,6 +149,7 @@ var users = map[string]string{
 
 	"promote/live/former.go":  "promote/repair", // by edits of a pipeline file
 	"promote/live/witness.go": "promote/repair",
+	"promote/live/write.go":   "promote",
 }
 
 // mutations are the checks that decide.
