@@ -81,7 +81,7 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 		}
 		attached[i].Referrer = desc.Digest
 		if !slices.ContainsFunc(listed, func(d ocispec.Descriptor) bool { return d.Digest == desc.Digest }) {
-			referrer.Listed = signed && !bundles[i].fresh
+			referrer.Listed = signed && !attached[i].fresh
 			missing = append(missing, referrer)
 		}
 	}
