@@ -20,7 +20,7 @@ const (
 // inputDigits is how much of the input digest a hydration's tag shows. The manifest has all of it.
 const inputDigits = 12
 
-// StageTags are the tags under which hydration publishes a stage's artifact. For stage S, release git-C and image sha256:X,
+// StageTags are the tags under which hydration publishes a stage's artifact. For stage S, release git-C (or git-C-M) and image sha256:X,
 // with the tag that promotion moves, they are:
 //
 //	S.img-sha256-X.<12 hex of the input digest>   one hydration; never moved

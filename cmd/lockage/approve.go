@@ -59,7 +59,7 @@ type signFlags struct {
 
 func (a *app) signFlags(cmd *cobra.Command, f *signFlags) {
 	cmd.Flags().StringVar(&f.key, "key", "", "`KEY` to sign with: a file, or env://NAME")
-	releaseFlag(cmd, &f.release, "release", "release of the artifact, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &f.release, "release", "release of the artifact, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
 	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "`NAME` of the pipeline, if several have the stage")
 	a.policyFlag(cmd)
 }

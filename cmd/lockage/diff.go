@@ -110,7 +110,7 @@ and schemas without descriptions.`,
 	f.StringVar(&d.base, "base", "", "`REV` of the GitOps repository to compare HEAD with")
 	f.StringVar(&d.commit, "commit", "", "source `COMMIT` to compare the locked one with, 40 hex digits")
 	f.StringArrayVar(&d.setRender, "set-render", nil, "render option `KEY=VALUE`, the value in YAML, to compare with those of the pipeline files; repeatable")
-	releaseFlag(cmd, &d.release, "release", "release of a STAGE's candidate, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &d.release, "release", "release of a STAGE's candidate, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
 	a.policyFlag(cmd)
 	f.BoolVar(&d.worktree, "worktree", false, "with --base or --set-render: files as they are on disk, committed or not, instead of HEAD")
 	f.BoolVar(&d.options.All, "all", false, "every change, those of every release included, field by field")

@@ -101,7 +101,7 @@ first-parent line: the parts of one commit (--shard), or an old job that runs ag
 			return a.hydrate(cmd.Context(), o, shard, plan)
 		},
 	}
-	releaseFlag(cmd, &o.Release, "release", "release to hydrate, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &o.Release, "release", "release to hydrate, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
 	a.policyFlag(cmd)
 	cmd.Flags().StringVar(&shard, "shard", "", "part `K/N` of the pipelines, for a matrix of CI jobs (default: all)")
 	cmd.Flags().StringVar(&o.At, "at", "", "`COMMIT` of the policy ref to publish (default: its tip)")

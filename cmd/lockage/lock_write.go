@@ -61,7 +61,8 @@ func newLockWriteCommand(a *app) *cobra.Command {
 		Use:   "write --commit COMMIT [--image REF]",
 		Short: "Record a release in the lock directory",
 		Long: `Write records a release in the work tree: git-COMMIT.yaml and current.yaml in the pipeline's lock directory, both or
-neither. It does not change a release that is recorded already, and an older commit never replaces a newer current.yaml.
+neither. It does not change a release that is recorded already: the same commit with other images is a further release,
+git-COMMIT-<12 hex>. An older commit never replaces a newer current.yaml.
 Commit and push the two files.
 
 With --push, write makes one commit of the two files on the policy ref's branch at the remote, and does not touch the

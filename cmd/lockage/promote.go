@@ -96,7 +96,7 @@ people review it keeps the pull requests, auto or not.`,
 		},
 	}
 	a.promoteFlags(cmd, &o)
-	releaseFlag(cmd, &o.Release, "release", "release to promote, an `ID` git-<40 hex> (default: the newest that passes)")
+	releaseFlag(cmd, &o.Release, "release", "release to promote, an `ID` git-<40 hex>[-<12 hex>] (default: the newest that passes)")
 	cmd.Flags().BoolVar(&o.Ready, "ready", false, "all stages with auto: true that have a release ready; keep the pull requests of the others")
 	return cmd
 }
@@ -118,7 +118,7 @@ signed and recorded like a promotion. The release that is left is held: only pro
 		},
 	}
 	a.promoteFlags(cmd, &o)
-	releaseFlag(cmd, &o.Release, "to", "release to go back to, an `ID` git-<40 hex> (default: the previous one)")
+	releaseFlag(cmd, &o.Release, "to", "release to go back to, an `ID` git-<40 hex>[-<12 hex>] (default: the previous one)")
 	return cmd
 }
 

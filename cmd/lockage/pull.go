@@ -51,7 +51,7 @@ STAGE means its candidate of the current release. A REFERENCE, REPOSITORY:TAG or
 			return a.pull(cmd.Context(), args[0], release, dir)
 		},
 	}
-	releaseFlag(cmd, &release, "release", "release of a STAGE, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &release, "release", "release of a STAGE, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
 	return cmd
 }
 

@@ -75,7 +75,7 @@ and no policy ref and publishes nothing: use it on a pull request, or with --wor
 			return r.run(cmd.Context())
 		},
 	}
-	releaseFlag(cmd, &r.request.Release, "release", "release to render, an `ID` git-<40 hex> (default: the current one)")
+	releaseFlag(cmd, &r.request.Release, "release", "release to render, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
 	cmd.Flags().BoolVar(&r.worktree, "worktree", false, "files of the GitOps repository as they are on disk, committed or not, instead of HEAD")
 	cmd.Flags().StringVar(&r.to, "to", "", "folder `DIR` for the files, as DIR/PIPELINE/STAGE (default: standard output)")
 	return cmd

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/promote/live"
 )
@@ -133,8 +134,8 @@ func (s stageStatus) branch() string {
 const shortDigits = 12
 
 func shortRelease(release string) string {
-	name, hex, _ := strings.Cut(release, "-")
-	return name + "-" + hex[:min(shortDigits, len(hex))]
+	commit := lock.CommitOf(release)
+	return strings.Replace(release, commit, commit[:min(shortDigits, len(commit))], 1)
 }
 
 // statusConcurrency bounds the stages that are read at the same time: most of that is waiting for servers.

@@ -94,7 +94,7 @@ and names those that are missing. It reads the ledger alone, and renders nothing
 			return a.verify(cmd.Context(), f)
 		},
 	}
-	releaseFlag(cmd, &f.Release, "release", "required release, an `ID` git-<40 hex>")
+	releaseFlag(cmd, &f.Release, "release", "required release, an `ID` git-<40 hex>[-<12 hex>]")
 	cmd.Flags().StringVar(&f.Stage, "stage", "", "required `STAGE` of a REFERENCE or branch")
 	cmd.Flags().StringArrayVar(&f.identities, "identity", nil, "`NAME` of an identity that must have signed it; repeatable")
 	cmd.Flags().BoolVar(&f.rebuild, "rebuild", false, "render it again from its provenance, and compare all bytes")

@@ -56,7 +56,7 @@ type CheckResult struct {
 // The checks, in the order of their results. Those of a named image have its name appended: image-digest/sidecar.
 const (
 	CheckFormat        = "format"         // current.yaml is a lock
-	CheckReleaseID     = "release-id"     // releaseId is git- and gitCommit
+	CheckReleaseID     = "release-id"     // releaseId belongs to gitCommit and to what the lock means
 	CheckFilesAgree    = "files-agree"    // current.yaml means what its history file does
 	CheckOrder         = "order"          // current.yaml did not go back to an older release
 	CheckCommit        = "commit"         // the commit exists in the source repository
@@ -130,7 +130,7 @@ func result(check, reason string, err error) CheckResult {
 func checkOrder(ctx context.Context, order Order, dir, release string) (reason string, err error) {
 	newest, err := order.Newer(ctx, dir, release)
 	if newest != "" {
-		reason = currentName + " went back from " + newest + ", which nothing follows: write it again with `lockage lock write --commit " + CommitOf(newest) + "`; the way back is `lockage rollback`"
+		reason = currentName + " went back from " + newest + ", which nothing follows: copy " + newest + ".yaml over it; the way back is `lockage rollback`"
 	}
 	return reason, err
 }

@@ -89,7 +89,7 @@ func TestCheck(t *testing.T) {
 			CheckResult{CheckImageDigest, Fail, "ghcr.io/acme/app:git-" + commit + " is now sha256:0, not " + imageDigest + ": the tag was moved, or the lock names another image"},
 			CheckResult{CheckImageRevision, Fail, `the image was built from "main", not from ` + commit})},
 		"an older one": {both(full), world{commit, imageDigest, commit, nil, "git-" + other}, with(CheckResult{CheckOrder, Fail,
-			"current.yaml went back from git-" + other + ", which nothing follows: write it again with `lockage lock write --commit " + other + "`; the way back is `lockage rollback`"})},
+			"current.yaml went back from git-" + other + ", which nothing follows: copy git-" + other + ".yaml over it; the way back is `lockage rollback`"})},
 		"nothing answers": {both(full), world{err: errors.New("down")}, with(CheckResult{CheckCommit, Unknown, "down"}, CheckResult{CheckImageDigest, Unknown, "down"}, CheckResult{CheckImageRevision, Unknown, "down"})},
 		"no such image": {both(full), world{commit: commit, err: fmt.Errorf("image: %w", fs.ErrNotExist)}, with(
 			CheckResult{CheckCommit, Fail, "image: file does not exist"}, CheckResult{CheckImageDigest, Fail, "image: file does not exist"},

@@ -4,7 +4,7 @@
 // images is optional):
 //
 //	schemaVersion: v1
-//	releaseId: git-<40 hex>
+//	releaseId: git-<40 hex>            # or git-<40 hex>-<12 hex>, a further release of the commit
 //	gitCommit: <40 hex>
 //	image:
 //	  ref: ghcr.io/acme/app:git-<40 hex>

@@ -43,7 +43,7 @@ func ExampleParse_problems() {
 	_, err := lock.Parse("current.yaml", []byte("releaseId: v1\ngitCommit: 0123456\nimage: {ref: app}\npackaging: {kind: helm, sourcePath: ../k8s}\n"))
 	fmt.Println(err)
 	// Output:
-	// current.yaml:1:12: releaseId "v1" is not "git-" and a full commit id of 40 lower-case hex digits
+	// current.yaml:1:12: releaseId "v1" is not "git-" and a full commit id of 40 lower-case hex digits, with or without "-" and 12 digits of what the lock means
 	// current.yaml:2:12: gitCommit "0123456" is abbreviated: write the full id that git rev-parse 0123456 prints
 	// current.yaml:3:8: image.digest is empty: write what `crane digest app` prints
 	// current.yaml:4:37: packaging.sourcePath "../k8s" holds `..`: write it relative to the source repository's root

@@ -26,7 +26,7 @@ const (
 // Lock is one release.
 type Lock struct {
 	SchemaVersion string       `yaml:"schemaVersion" json:"schemaVersion"`  // SchemaVersion, or empty in the short form
-	ReleaseID     string       `yaml:"releaseId,required" json:"releaseId"` // "git-" and GitCommit
+	ReleaseID     string       `yaml:"releaseId,required" json:"releaseId"` // "git-" and GitCommit, and "-" and 12 digits of the meaning in a further release of the commit
 	GitCommit     string       `yaml:"gitCommit,scalar" json:"gitCommit"`   // the source commit, 40 lower-case hex digits
 	Image         Image        `yaml:"image,required" json:"image"`         // the application's
 	Others        []NamedImage `yaml:"images" json:"images"`                // their names are unique
@@ -138,6 +138,13 @@ func (l Lock) Canonical() []byte {
 
 // Meaning is the digest of what the lock means, see [Lock.Canonical].
 func (l Lock) Meaning() digest.Digest { return digest.FromBytes(l.Canonical()) }
+
+// furtherID returns the id of the lock as a further release of its commit, with other images, say: the digits are of what it means but
+// for the id.
+func (l Lock) furtherID() string {
+	l.ReleaseID = ""
+	return "git-" + l.GitCommit + "-" + l.Meaning().Encoded()[:12]
+}
 
 // Format writes l as the package documentation shows, without empty fields. Only Parse of the result validates it.
 func Format(l Lock) []byte {

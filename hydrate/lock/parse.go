@@ -51,7 +51,7 @@ func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Proble
 var (
 	abbreviated  = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
 	commitID     = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	releaseID    = regexp.MustCompile(`^git-[0-9a-f]{40}$`)
+	releaseID    = regexp.MustCompile(`^git-[0-9a-f]{40}(-[0-9a-f]{12})?$`)
 	sha256Digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	// imageRef is the distribution specification's grammar of references, with an optional digest.
 	imageRef = regexp.MustCompile(`^([a-zA-Z0-9.-]+(:[0-9]+)?/|\[[0-9a-fA-F:]+\](:[0-9]+)?/)?` +
@@ -67,7 +67,7 @@ func (l Lock) check(report func(msg string, at ...any)) {
 		report("schemaVersion "+strconv.Quote(l.SchemaVersion)+" is not known: this version of lockage reads "+SchemaVersion, "schemaVersion")
 	}
 	if l.ReleaseID != "" && !releaseID.MatchString(l.ReleaseID) {
-		report("releaseId "+strconv.Quote(l.ReleaseID)+` is not "git-" and a full commit id of 40 lower-case hex digits`, "releaseId")
+		report("releaseId "+strconv.Quote(l.ReleaseID)+` is not "git-" and a full commit id of 40 lower-case hex digits, with or without "-" and 12 digits of what the lock means`, "releaseId")
 	}
 	report(commitFault(l.GitCommit), "gitCommit")
 	report(refFault(l.Image), "image", "ref")
@@ -107,8 +107,14 @@ func (l Lock) check(report func(msg string, at ...any)) {
 
 // inconsistency describes how the well-formed releaseId and gitCommit contradict each other; "" if they agree.
 func (l Lock) inconsistency() string {
-	if l.ReleaseID != "git-"+l.GitCommit {
+	_, further, _ := strings.Cut(strings.TrimPrefix(l.ReleaseID, "git-"), "-")
+	switch {
+	case CommitOf(l.ReleaseID) != l.GitCommit:
 		return "releaseId " + strconv.Quote(l.ReleaseID) + " belongs to another commit: gitCommit is " + strconv.Quote(l.GitCommit)
+	case further != "" && l.Packaging.SourceRepo == "":
+		return "releaseId " + strconv.Quote(l.ReleaseID) + " depends on packaging.sourceRepo, which is missing: write it"
+	case further != "" && l.furtherID() != l.ReleaseID:
+		return "releaseId " + strconv.Quote(l.ReleaseID) + " belongs to another lock of the commit: this one would be " + l.furtherID()
 	}
 	return ""
 }

@@ -94,7 +94,7 @@ func TestParseRefuses(t *testing.T) {
 		"short sha":         {"gitCommit: " + commit, "gitCommit: 0123abc", `f:3:12: gitCommit "0123abc" is abbreviated: write the full id that git rev-parse 0123abc prints`},
 		"branch for sha":    {"gitCommit: " + commit, "gitCommit: main", `f:3:12: gitCommit "main" is not a commit id of 40 lower-case hex digits`},
 		"other release":     {"gitCommit: " + commit, "gitCommit: " + other, `f:2:12: releaseId "git-` + commit + `" belongs to another commit: gitCommit is "` + other + `"`},
-		"malformed release": {"releaseId: git-", "releaseId: v", `f:2:12: releaseId "v` + commit + `" is not "git-" and a full commit id of 40 lower-case hex digits`},
+		"malformed release": {"releaseId: git-", "releaseId: v", `f:2:12: releaseId "v` + commit + `" is not "git-" and a full commit id of 40 lower-case hex digits, with or without "-" and 12 digits of what the lock means`},
 		"bad ref":           {"ref: ghcr.io/acme/app", "ref: ghcr.io/Acme/app", `f:5:8: image reference "ghcr.io/Acme/app:git-` + commit + `" is malformed: write one like ghcr.io/acme/app:v1`},
 		"ref pins another":  {"app:git-" + commit, "app@sha256:" + strings.Repeat("c", 64), `f:5:8: image reference "ghcr.io/acme/app@sha256:` + strings.Repeat("c", 64) + `" names another digest than the digest beside it`},
 		"bad kind":          {"kind: helm", "kind: jsonnet", `f:8:9: packaging.kind "jsonnet" is not known: write helm or kustomize`},

@@ -48,9 +48,16 @@ func Current(fsys fs.FS, dir string) (File, error) {
 // CheckID returns an error unless id has the form of a release id.
 func CheckID(id string) error {
 	if !releaseID.MatchString(id) {
-		return fmt.Errorf("%q is not a release id: write git- and a full commit id of 40 lower-case hex digits", id)
+		return fmt.Errorf("%q is not a release id: write git- and a full commit id of 40 lower-case hex digits, and for a further release of the commit - and 12 digits", id)
 	}
 	return nil
+}
+
+// Abbreviates reports whether short is a release's id, or the beginning of its commit and of what follows the commit.
+func Abbreviates(short, id string) bool {
+	shortCommit, shortFurther, named := strings.Cut(strings.TrimPrefix(short, "git-"), "-")
+	commit, further, _ := strings.Cut(strings.TrimPrefix(id, "git-"), "-")
+	return strings.HasPrefix(commit, shortCommit) && strings.HasPrefix(further, shortFurther) && (!named || further != "")
 }
 
 // CommitOf returns the commit that a release id names.
@@ -92,7 +99,7 @@ func disagreement(fsys fs.FS, dir, sourceRepo string, l Lock) (string, error) {
 	return "", nil
 }
 
-// Release reads a release of the lock directory dir by its id, git-<40 hex>. The error is fs.ErrNotExist for an unknown one.
+// Release reads a release of the lock directory dir by its id. The error is fs.ErrNotExist for an unknown one.
 func Release(fsys fs.FS, dir, id string) (File, error) {
 	if err := CheckID(id); err != nil {
 		return File{}, err

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"strconv"
-	"strings"
 )
 
 // Ancestry orders commits of the source repository.
@@ -54,8 +53,8 @@ type WrittenFile struct {
 // Write records release l in the lock directory dir below root, which it creates if it is missing: the history file, and
 // current.yaml unless that names a newer release.
 //
-// A history file with the same fields, except CreatedAt and those that the short form leaves out, is kept; other content is
-// an error that names the fields. current.yaml becomes a copy of the history file unless l's commit is an ancestor of the
+// A history file with the same fields, except CreatedAt and those that the short form leaves out, is kept. If it has other content, l
+// becomes a further release of its commit, with an id of its own. current.yaml becomes a copy of the history file unless l's commit is an ancestor of the
 // one it names. With [HistoryOnly], current.yaml stays, and has to be there.
 //
 // Both files are complete on disk, with mode 0644 whatever the umask, before either is renamed into place: a full disk or a
@@ -132,9 +131,13 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 	kept, err := read(fsys, path.Join(at, historyName))
 	switch {
 	case err == nil:
-		if fields := differences(kept.Lock, l); len(fields) > 0 {
-			return Plan{}, fmt.Errorf("release %s was written before with other content (%s): a release is never rewritten, "+
-				"release a new commit instead", l.ReleaseID, strings.Join(fields, "; "))
+		if same := bytes.Equal(kept.From(l.Packaging.SourceRepo).Canonical(), l.From(kept.Packaging.SourceRepo).Canonical()); !same {
+			further := l.furtherID()
+			if further == l.ReleaseID {
+				return Plan{}, fmt.Errorf("lock directory %s: %s has other content than its name says", dir, historyName)
+			}
+			l.ReleaseID = further
+			return prepare(ctx, fsys, at, dir, l, ancestry)
 		}
 		plan.Data, plan.Lock, plan.History.Action = kept.Data, kept.Lock, Unchanged
 	case !errors.Is(err, fs.ErrNotExist):
@@ -142,7 +145,7 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 	default:
 		plan.Paths = append(plan.Paths, plan.History.Path)
 	}
-	if plan.Current.Action, err = currentAction(ctx, fsys, at, l, plan.Data, ancestry); err != nil {
+	if plan.Current.Action, err = currentAction(ctx, fsys, at, plan, ancestry); err != nil {
 		return Plan{}, fmt.Errorf("lock directory %s: %w", dir, err)
 	}
 	if a := plan.Current.Action; a == Created || a == Updated {
@@ -151,8 +154,10 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 	return plan, nil
 }
 
-// currentAction decides the action on current.yaml in dir if data is the history file of l.
-func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []byte, ancestry Ancestry) (Action, error) {
+// currentAction decides the action on current.yaml in dir, by what becomes of the history file. A release that was recorded before another
+// one of its commit became current does not replace that.
+func currentAction(ctx context.Context, fsys fs.FS, dir string, plan Plan, ancestry Ancestry) (Action, error) {
+	l := plan.Lock
 	current, err := read(fsys, CurrentFile(dir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && ancestry == HistoryOnly:
@@ -161,10 +166,12 @@ func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []b
 		return Created, nil
 	case err != nil:
 		return "", err
-	case bytes.Equal(current.Data, data):
+	case bytes.Equal(current.Data, plan.Data):
 		return Unchanged, nil
 	case ancestry == HistoryOnly:
 		return Kept, nil
+	case current.GitCommit == l.GitCommit && current.ReleaseID != l.ReleaseID && plan.History.Action == Unchanged:
+		return Newer, nil
 	case current.GitCommit == l.GitCommit:
 		return Updated, nil
 	}
@@ -176,34 +183,6 @@ func currentAction(ctx context.Context, fsys fs.FS, dir string, l Lock, data []b
 		return Newer, nil
 	}
 	return Updated, nil
-}
-
-// differences lists the fields in which two locks of one release differ, except CreatedAt and what the short form leaves out.
-func differences(old, l Lock) []string {
-	var diffs []string
-	compare := func(field, a, b string) {
-		if a != b {
-			diffs = append(diffs, fmt.Sprintf("%s is %q, not %q", field, a, b))
-		}
-	}
-	compare("gitCommit", old.GitCommit, l.GitCommit)
-	images := l.Images()
-	for i, a := range old.Images()[:min(len(old.Others), len(l.Others))+1] {
-		at := "image."
-		if i > 0 {
-			at = fmt.Sprintf("images[%d].", i-1)
-		}
-		compare(at+"name", a.Name, images[i].Name)
-		compare(at+"ref", a.Ref, images[i].Ref)
-		compare(at+"digest", a.Digest.String(), images[i].Digest.String())
-	}
-	compare("images (number)", strconv.Itoa(len(old.Others)), strconv.Itoa(len(l.Others)))
-	compare("packaging.kind", string(old.Packaging.Kind), string(l.Packaging.Kind))
-	if old.Packaging.SourceRepo != "" && l.Packaging.SourceRepo != "" {
-		compare("packaging.sourceRepo", old.Packaging.SourceRepo, l.Packaging.SourceRepo)
-	}
-	compare("packaging.sourcePath", old.Packaging.SourcePath, l.Packaging.SourcePath)
-	return diffs
 }
 
 // writeTemp writes data beside name and returns the temporary name. It skips some names that killed processes left.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -172,16 +173,12 @@ func TestWriteRefuses(t *testing.T) {
 		return files
 	}
 	want := state()
-	otherImage, shortCommit := before.Lock, before.Lock
-	otherImage.Image.Digest = digest.FromString("another")
-	otherImage.Packaging.SourcePath = "x"
-	otherImage.Others = []NamedImage{{"a", Image{"b:1", imageDigest}}}
+	shortCommit := before.Lock
 	shortCommit.GitCommit = commit[:7]
 	for name, test := range map[string]struct {
 		dir, want string
 		lock      Lock
 	}{
-		"rewriting":     {"b", `written before with other content (image.digest is "` + imageDigest + `", not "` + otherImage.Image.Digest.String() + `"; images (number) is "0", not "1"; packaging.sourcePath is "k8s/helm", not "x")`, otherImage},
 		"a bad lock":    {"b", `gitCommit "0123456" is abbreviated`, shortCommit},
 		"no ancestry":   {"b", "is commit " + strings.Repeat("a", 40) + " older than " + commit + ", which current.yaml names: no such commit", at(strings.Repeat("a", 40))},
 		"outside":       {"../x", "escapes", fullLock()},
@@ -194,6 +191,52 @@ func TestWriteRefuses(t *testing.T) {
 		if diff := cmp.Diff(want, state()); diff != "" {
 			t.Errorf("%s changed files: %s", name, diff)
 		}
+	}
+}
+
+// TestWriteFurther: another lock of a commit is a further release of it, with an id of its own, which the lock's content gives.
+func TestWriteFurther(t *testing.T) {
+	t.Parallel()
+	root, _ := openRoot(t)
+	first, err := Write(t.Context(), root, "b", fullLock(), line{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rebuilt := fullLock()
+	rebuilt.Image.Digest = digest.FromString("another")
+	further, err := Write(t.Context(), root, "b", rebuilt, line{})
+	if err != nil || !regexp.MustCompile("^git-"+commit+"-[0-9a-f]{12}$").MatchString(further.Lock.ReleaseID) || further.History.Action != Created || further.Current.Action != Updated {
+		t.Fatalf("%+v, %v", further, err)
+	}
+	rebuilt.CreatedAt = "2027-01-01T00:00:00Z"
+	again, err := Write(t.Context(), root, "b", rebuilt, line{})
+	if err != nil || again.Lock.ReleaseID != further.Lock.ReleaseID || again.History.Action != Unchanged || again.Current.Action != Unchanged {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+	// The first one comes late: it does not replace what came after it.
+	late, err := Write(t.Context(), root, "b", fullLock(), line{})
+	if err != nil || late.Lock.ReleaseID != first.Lock.ReleaseID || late.History.Action != Unchanged || late.Current.Action != Newer {
+		t.Errorf("late: %+v, %v", late, err)
+	}
+	f, err := Release(root.FS(), "b", further.Lock.ReleaseID)
+	if err != nil || f.Image.Digest != rebuilt.Image.Digest {
+		t.Errorf("read: %+v, %v", f, err)
+	}
+	for want, text := range map[string]string{
+		"belongs to another lock of the commit: this one would be " + further.Lock.ReleaseID: strings.Replace(string(f.Data), further.Lock.ReleaseID, "git-"+commit+"-000000000000", 1),
+		"depends on packaging.sourceRepo, which is missing":                                  strings.Replace(string(f.Data), "  sourceRepo: https://github.com/acme/app.git\n", "", 1),
+	} {
+		if _, err := Parse("f", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	for short, want := range map[string]bool{"git-0123": true, "git-0124": false, further.Lock.ReleaseID: true, "git-0123-": true, further.Lock.ReleaseID[:46]: true, "git-0123-x": false} {
+		if Abbreviates(short, further.Lock.ReleaseID) != want {
+			t.Errorf("%s: want %v", short, want)
+		}
+	}
+	if Abbreviates("git-0123-", first.Lock.ReleaseID) || !Abbreviates(first.Lock.ReleaseID, first.Lock.ReleaseID) {
+		t.Error("the first release of a commit has nothing behind the commit")
 	}
 }
 

@@ -154,7 +154,8 @@ var users = map[string]string{
 
 // mutations are the checks that decide.
 var mutations = []mutation{
-	{"hydrate/lock/parse.go", `l.ReleaseID != "git-"+l.GitCommit`, "false"},
+	{"hydrate/lock/parse.go", "CommitOf(l.ReleaseID) != l.GitCommit", "false"},
+	{"hydrate/lock/parse.go", "further != \"\" && l.furtherID() != l.ReleaseID", "false"},
 	{"hydrate/lock/parse.go", `ok && digest != image.Digest.String()`, "false"},
 	{"hydrate/lock/parse.go", "sha256Digest.MatchString(image.Digest.String())", "true"},
 	{"hydrate/lock/parse.go", "case names[named.Name]:", "case !MUTANT && names[named.Name]:"},

@@ -36,7 +36,7 @@ type Name struct {
 
 var (
 	stageName     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
-	releasePrefix = regexp.MustCompile(`^git-[0-9a-f]{4,40}$`)
+	releasePrefix = regexp.MustCompile(`^git-[0-9a-f]{4,40}(-[0-9a-f]{1,12})?$`)
 )
 
 // Parse determines the kind of a name by its spelling.

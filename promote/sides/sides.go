@@ -148,7 +148,7 @@ func (f Finder) release(ctx context.Context, prefix string) ([]stagediff.Version
 			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
 		}
 		for _, id := range releases {
-			if !strings.HasPrefix(id, prefix) {
+			if !lock.Abbreviates(prefix, id) || slices.Contains(releases, prefix) && id != prefix {
 				continue
 			}
 			ids = append(ids, id)

@@ -99,6 +99,7 @@ func (b Branch) prepare(ctx context.Context, e Entry) (*git.Draft, Recorded, err
 	if err != nil || len(plan.Paths) == 0 {
 		return draft, Recorded{Written: plan.Written}, err
 	}
+	e.Lock = plan.Lock
 	files := map[string][]byte{}
 	for _, name := range plan.Paths {
 		files[path.Base(name)] = plan.Data
