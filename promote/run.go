@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -103,7 +102,7 @@ func (r *run) selectStages(pipelines []*pipeline.Pipeline) []*stage {
 				levels[name] = max(levels[name], levels[before]+1)
 			}
 			s := &stage{view: v, level: levels[name], proposes: r.selected != nil || r.Ready && !v.stage.Auto}
-			named := slices.Contains(r.Stages, name) || r.Ready && len(r.Stages) == 0
+			named := p.Names(name, r.Stages...) || r.Ready && len(r.Stages) == 0
 			if r.selected != nil {
 				named = r.selected(p, v.stage)
 			}

@@ -172,7 +172,7 @@ func (a *app) status(ctx context.Context, names []string) error {
 	var group errgroup.Group
 	group.SetLimit(statusConcurrency)
 	for _, p := range d.pipelines {
-		stages := slices.DeleteFunc(p.Order(), func(s string) bool { return len(names) > 0 && !slices.Contains(names, s) })
+		stages := slices.DeleteFunc(p.Order(), func(s string) bool { return len(names) > 0 && !p.Names(s, names...) })
 		if len(stages) == 0 {
 			continue
 		}

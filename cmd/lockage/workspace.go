@@ -167,12 +167,7 @@ func (a *app) withPipelines(d declaration) (declaration, error) {
 
 // checkStages refuses names of stages that no pipeline has.
 func (d declaration) checkStages(names []string) error {
-	for _, name := range names {
-		if _, err := verify.Having(d.pipelines, name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return pipeline.CheckStages(d.pipelines, names)
 }
 
 // expand returns a stage as it is declared for the pipeline's current release, and that release's id.

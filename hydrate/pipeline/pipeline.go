@@ -150,17 +150,26 @@ func (p *Pipeline) Order() []string {
 // ErrNoStage is returned if no pipeline has a stage of that name.
 var ErrNoStage = errors.New("no such stage")
 
-// CheckStages checks that each of the names is one of a stage of any pipeline.
+// CheckStages checks that each of the names is one of a stage of any pipeline: STAGE, or PIPELINE/STAGE.
 func CheckStages(pipelines []*Pipeline, names []string) error {
-	var known []string
+	known := map[string]bool{}
+	var stages []string
 	for _, p := range pipelines {
-		known = append(known, p.Order()...)
+		for _, stage := range p.Order() {
+			known[stage], known[p.Name+"/"+stage] = true, true
+			stages = append(stages, stage)
+		}
 	}
-	slices.Sort(known)
+	slices.Sort(stages)
 	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return fmt.Errorf("%w: %q; the stages are %s", ErrNoStage, name, strings.Join(slices.Compact(known), ", "))
+		if !known[name] {
+			return fmt.Errorf("%w: %q; the stages are %s", ErrNoStage, name, strings.Join(slices.Compact(stages), ", "))
 		}
 	}
 	return nil
+}
+
+// Names reports whether one of the names is that of a stage: STAGE, or PIPELINE/STAGE as results print it.
+func (p *Pipeline) Names(stage string, names ...string) bool {
+	return slices.Contains(names, stage) || slices.Contains(names, p.Name+"/"+stage)
 }

@@ -137,7 +137,7 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 		out.Lock.GitCommit, out.Lock.ReleaseID = m.Commit, "git-"+m.Commit
 	}
 	for _, name := range p.Order() {
-		if len(m.Stages) > 0 && !slices.Contains(m.Stages, name) {
+		if len(m.Stages) > 0 && !p.Names(name, m.Stages...) {
 			continue
 		}
 		declared, err := p.Expand(name, out.Lock.Lock, m.Files)

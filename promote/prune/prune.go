@@ -117,7 +117,7 @@ func Stages(ctx context.Context, r Request) ([]Result, error) {
 	var results []Result
 	for _, p := range r.Pipelines {
 		names := slices.DeleteFunc(slices.Clone(p.Order()), func(name string) bool {
-			return len(r.Stages) > 0 && !slices.Contains(r.Stages, name)
+			return len(r.Stages) > 0 && !p.Names(name, r.Stages...)
 		})
 		if len(names) == 0 {
 			continue

@@ -35,7 +35,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -94,7 +93,7 @@ func Stages(ctx context.Context, o Options) ([]Result, error) {
 	var stages []*stage
 	for _, p := range pipelines {
 		for _, name := range p.Order() {
-			if len(o.Stages) == 0 || slices.Contains(o.Stages, name) {
+			if len(o.Stages) == 0 || p.Names(name, o.Stages...) {
 				stages = append(stages, &stage{pipeline: p, result: Result{Pipeline: p.Name, Stage: name}})
 			}
 		}
