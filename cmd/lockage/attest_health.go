@@ -91,6 +91,7 @@ func (a *app) attestHealth(ctx context.Context, f attestFlags) error {
 	if err != nil {
 		return err
 	}
+	q.Stage = t.declared.Stage
 	s, err := a.signer(ctx, f.key, t)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func (d declaration) having(ctx context.Context, bare digest.Digest, q verify.Qu
 		return nil, broken(err)
 	}
 	found = slices.DeleteFunc(found, func(f live.Found) bool {
-		return q.Stage != "" && f.Declared.Stage != q.Stage || q.Release != "" && f.Release != q.Release
+		return q.Stage != "" && !f.Pipeline.Names(f.Declared.Stage, q.Stage) || q.Release != "" && f.Release != q.Release
 	})
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%s is %w: no stage of these pipelines has it as a candidate, or had it live; name other pipeline files with -f", bare, policy.ErrDenied)

@@ -144,18 +144,18 @@ or had it live.`,
 	return cmd
 }
 
-func (a *app) history(ctx context.Context, stage string, limit int) error {
+func (a *app) history(ctx context.Context, name string, limit int) error {
 	if limit < 0 {
 		return usagef("--limit %d: want a number of promotions", limit)
 	}
-	if bare := digest.Digest(stage); bare.Validate() == nil {
+	if bare := digest.Digest(name); bare.Validate() == nil {
 		return a.historyOf(ctx, bare, limit)
 	}
 	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}
-	pipelines, err := verify.Having(d.pipelines, stage)
+	pipelines, stage, err := verify.Having(d.pipelines, name)
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (a *app) pull(ctx context.Context, what, release, dir string) error {
 
 // locate finds an artifact by its reference, or a stage's candidate by the checkout's pipelines.
 func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository, string, error) {
-	if strings.ContainsAny(what, ":/@") {
+	if strings.ContainsAny(what, ":@") {
 		name, tagOrDigest, err := oci.SplitArtifact(what)
 		if err != nil {
 			return nil, "", usageError{err}
@@ -98,17 +98,19 @@ func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository
 	if err != nil {
 		return nil, "", err
 	}
-	requests, err := verify.Find(ctx, verify.Query{Artifact: what, Release: release}, d.pipelines, d.files, d.client, d.workspace.Repository)
+	q := verify.Query{Artifact: what, Release: release}
+	requests, err := verify.Find(ctx, q, d.pipelines, d.files, d.client, d.workspace.Repository)
 	if err != nil {
 		return nil, "", err
 	}
-	if len(requests) > 1 {
-		return nil, "", usagef("%d pipelines have a stage %s; name one pipeline file with -f", len(requests), what)
-	}
-	entry, err := requests[0].Found(ctx)
+	request, err := verify.Only(requests, q)
 	if err != nil {
 		return nil, "", err
 	}
-	repository, err := d.client.Repository(requests[0].Repository.Name())
+	entry, err := request.Found(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	repository, err := d.client.Repository(request.Repository.Name())
 	return repository, entry.Digest.String(), err
 }

@@ -57,10 +57,11 @@ func (a *app) seek(ctx context.Context, f signFlags, q verify.Query) (*target, e
 	if err != nil {
 		return nil, err
 	}
-	if len(requests) > 1 {
-		return nil, usagef("%d pipelines have a stage %s; name one with --pipeline NAME, or its file with -f", len(requests), q.Artifact)
+	request, err := verify.Only(requests, q)
+	if err != nil {
+		return nil, err
 	}
-	return &target{declaration: d, request: d.complete(requests[0])}, nil
+	return &target{declaration: d, request: d.complete(request)}, nil
 }
 
 // resolve turns the reference into a digest, and reads what is declared for it.

@@ -233,7 +233,7 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 	}
 	var subjects []subject
 	for _, r := range requests {
-		if q.Artifact != r.Stage && r.Reference != r.Stage { // neither STAGE, live:STAGE nor REPOSITORY:STAGE
+		if r.Candidates == nil && r.Reference != r.Stage { // neither STAGE, live:STAGE nor REPOSITORY:STAGE
 			subjects = append(subjects, subject{Request: r})
 			continue
 		}

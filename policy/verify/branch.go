@@ -22,7 +22,7 @@ func FindBranch(ctx context.Context, branch, stage string, pipelines []*pipeline
 			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
 		}
 		for _, name := range p.Order() {
-			if stage != "" && stage != name {
+			if stage != "" && !p.Names(name, stage) {
 				continue
 			}
 			declared, err := p.Expand(name, current.Lock, files)

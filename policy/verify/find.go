@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -17,7 +18,7 @@ var ErrUnknown = errors.New("unknown artifact")
 
 // Query is an artifact as a user names it.
 type Query struct {
-	Artifact string // a stage, repository:tag or repository@digest
+	Artifact string // STAGE, PIPELINE/STAGE, repository:tag or repository@digest
 	Stage    string // of a repository's artifact; "" for what its tag or annotation says
 	Release  string // "" for the current one of a stage, or what a tag or annotation says
 }
@@ -33,11 +34,11 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 }
 
 func find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client) ([]Request, error) {
-	if strings.ContainsAny(q.Artifact, ":/@") {
+	if strings.ContainsAny(q.Artifact, ":@") {
 		r, err := findReference(ctx, q, pipelines, client)
 		return []Request{r}, err
 	}
-	found, err := Having(pipelines, q.Artifact)
+	found, stage, err := Having(pipelines, q.Artifact)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 			}
 			release = current.ReleaseID
 		}
-		r, err := CandidateOf(p, q.Artifact, release, client)
+		r, err := CandidateOf(p, stage, release, client)
 		if err != nil {
 			return nil, err
 		}
@@ -60,18 +61,32 @@ func find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 	return requests, nil
 }
 
-// Having returns the pipelines that have a stage. The error is [pipeline.ErrNoStage] if none has it.
-func Having(pipelines []*pipeline.Pipeline, stage string) ([]*pipeline.Pipeline, error) {
-	if err := pipeline.CheckStages(pipelines, []string{stage}); err != nil {
-		return nil, err
+// Having returns the pipelines that have a stage, STAGE or PIPELINE/STAGE, and its name without the pipeline's. The error is
+// [pipeline.ErrNoStage] if none has it.
+func Having(pipelines []*pipeline.Pipeline, name string) (found []*pipeline.Pipeline, stage string, err error) {
+	if err := pipeline.CheckStages(pipelines, []string{name}); err != nil {
+		return nil, "", err
 	}
-	var found []*pipeline.Pipeline
+	stage = path.Base(name)
 	for _, p := range pipelines {
-		if _, ok := p.Stage(stage); ok {
+		if _, ok := p.Stage(stage); ok && p.Names(stage, name) {
 			found = append(found, p)
 		}
 	}
-	return found, nil
+	return found, stage, nil
+}
+
+// Only returns the one request of a query that names an artifact to act on, and else names what the user can choose from.
+func Only(requests []Request, q Query) (Request, error) {
+	if len(requests) == 1 {
+		return requests[0], nil
+	}
+	names := make([]string, len(requests))
+	for i, r := range requests {
+		names[i] = r.Pipeline.Name + "/" + r.Stage
+	}
+	return Request{}, fmt.Errorf("%w: %d pipelines have a stage %s; name one as PIPELINE/STAGE: %s",
+		ErrUnknown, len(requests), q.Artifact, strings.Join(names, ", "))
 }
 
 func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, client *oci.Client) (Request, error) {

@@ -35,7 +35,7 @@ type Name struct {
 }
 
 var (
-	stageName     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+	stageName     = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*/)?[a-z0-9][a-z0-9-]*$`) // STAGE or PIPELINE/STAGE
 	releasePrefix = regexp.MustCompile(`^git-[0-9a-f]{4,40}(-[0-9a-f]{1,12})?$`)
 )
 
@@ -48,7 +48,7 @@ func Parse(text string) (Name, error) {
 		return Name{Branch, text, branch}, nil
 	case isLive && stageName.MatchString(stage):
 		return Name{Live, text, stage}, nil
-	case strings.ContainsAny(text, ":/@"):
+	case strings.ContainsAny(text, ":@"):
 		_, _, err := oci.SplitArtifact(text)
 		return Name{Reference, text, text}, err
 	case releasePrefix.MatchString(text):

@@ -1,6 +1,6 @@
 // Package sides finds the two sides of a comparison by the names that a user gives them:
 //
-//	STAGE             its candidate of the current release, or of the one in Finder.Release
+//	STAGE             or PIPELINE/STAGE: its candidate of the current release, or of the one in Finder.Release
 //	live:STAGE        what is live in it, according to verified records
 //	git-<4 to 40 hex> a release: its candidates for all stages
 //	branch:NAME       the files at the head of a stage branch, live ref or review branch
@@ -77,7 +77,7 @@ func (f Finder) side(ctx context.Context, n Name) (stagediff.Side, error) {
 		side.Complete = true
 		side.Versions, err = f.branch(ctx, n.name)
 	case Release:
-		if _, err := verify.Having(f.Pipelines, n.name); err == nil { // a stage may have such a name
+		if _, _, err := verify.Having(f.Pipelines, n.name); err == nil { // a stage may have such a name
 			return f.side(ctx, Name{Stage, n.Text, n.name})
 		}
 		side.Complete = true
@@ -176,8 +176,8 @@ func (f Finder) release(ctx context.Context, prefix string) ([]stagediff.Version
 }
 
 // everyLive returns what is live in a stage, of all pipelines that have it.
-func (f Finder) everyLive(ctx context.Context, stage string) ([]stagediff.Version, error) {
-	found, err := verify.Having(f.Pipelines, stage)
+func (f Finder) everyLive(ctx context.Context, name string) ([]stagediff.Version, error) {
+	found, stage, err := verify.Having(f.Pipelines, name)
 	if err != nil {
 		return nil, err
 	}
