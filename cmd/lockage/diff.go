@@ -130,7 +130,7 @@ type differ struct {
 	names                                 []sides.Name // of the arguments
 	setRender                             []string
 	overrides                             pipeline.Overrides // of setRender
-	unchanged                             []string           // stages that these do not change
+	unchanged                             []string           // stages of which other inputs make the same manifests
 	base, commit, release, html           string
 	worktree, markdown, comment, exitCode bool
 	limit, pullRequest                    int
@@ -163,7 +163,7 @@ func (d *differ) run(ctx context.Context) error {
 	}
 	d.app.emitVerbatim(diffResults{stages: stages, rest: d.rest(stages), color: d.color(), markdown: d.markdown, limit: d.limit})
 	if err == nil && d.exitCode && len(stages) > 0 {
-		return reported{exitChange, fmt.Errorf("%d stages change", len(stages))}
+		return reported{exitChange, errors.New(counted(len(stages), "stage") + " changed")}
 	}
 	return err
 }
@@ -258,18 +258,19 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 		return nil, err
 	}
 	earlier.Err = err
-	if len(d.setRender) == 0 {
-		changes, _, err := stagediff.ComparePlans(ctx, earlier, later, d.options)
-		return changes, err
+	if len(d.setRender) > 0 {
+		later.With = "with " + strings.Join(d.setRender, ", ")
 	}
-	later.With = "with " + strings.Join(d.setRender, ", ")
-	var changes []stagediff.Change
-	changes, d.unchanged, err = stagediff.ComparePlans(ctx, earlier, later, d.options)
+	changes, unaffected, err := stagediff.ComparePlans(ctx, earlier, later, d.options)
+	if len(d.setRender) > 0 {
+		d.unchanged = unaffected
+	}
 	return slices.DeleteFunc(changes, func(c stagediff.Change) bool {
-		if c.Changes.Empty() {
+		same := c.Changes.Empty() && c.Uncompared == ""
+		if same {
 			d.unchanged = append(d.unchanged, c.Name())
 		}
-		return c.Changes.Empty()
+		return same
 	}), err
 }
 
@@ -280,13 +281,7 @@ func unchangedLine(stages []string, others bool) string {
 	for _, stage := range stages {
 		pipelines[path.Dir(stage)] = true
 	}
-	count := func(n int, what string) string {
-		if n != 1 {
-			what += "s"
-		}
-		return fmt.Sprintf("%d %s", n, what)
-	}
-	line := count(len(stages), "stage") + " of " + count(len(pipelines), "pipeline") + ": no change"
+	line := counted(len(stages), "stage") + " of " + counted(len(pipelines), "pipeline") + ": no change"
 	if others {
 		line += " (" + strings.Join(stages, ", ") + ")"
 	}

@@ -199,6 +199,14 @@ func messageOf(err error) string {
 	return err.Error()
 }
 
+// counted is a number of things.
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
 // nonNil makes a nil list an empty one, in JSON too.
 func nonNil[T any](list []T) []T {
 	if list == nil {

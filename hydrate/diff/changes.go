@@ -139,14 +139,13 @@ type Stages struct{ Before, After string }
 // Summary counts the objects, in words of this package only: "1 added, 3 changed, 120 unchanged".
 func (c Changes) Summary() string {
 	if len(c.Objects) == 0 && c.Noise.Objects == 0 {
-		summary := "no changes in " + plural(c.Counts.Unchanged, "object")
 		if c.FilesDiffer {
-			summary += ", which are in other files or written otherwise"
+			return "the same " + plural(c.Counts.Unchanged, "object") + ", in other files or written otherwise"
 		}
-		return summary
+		return "no changes in " + plural(c.Counts.Unchanged, "object")
 	}
 	if len(c.Objects) == 0 {
-		return "no changes but noise, in " + plural(c.Noise.Objects, "object")
+		return "noise only, in " + plural(c.Noise.Objects, "object")
 	}
 	var parts []string
 	for i, n := range []int{c.Counts.Added, c.Counts.Removed, c.Counts.Changed, c.Counts.Renamed, c.Counts.Unchanged} {
