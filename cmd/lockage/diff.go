@@ -130,7 +130,7 @@ type differ struct {
 	names                                 []sides.Name // of the arguments
 	setRender                             []string
 	overrides                             pipeline.Overrides // of setRender
-	unchanged                             []string           // stages of which other inputs make the same manifests
+	unchanged                             []string           // stages that get the same manifests from other inputs
 	base, commit, release, html           string
 	worktree, markdown, comment, exitCode bool
 	limit, pullRequest                    int

@@ -112,6 +112,9 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 		results = append(results, r)
 	}
 	a.emit(results)
+	if w.Head.Hash == "" { // nothing is committed yet
+		return errors.Join(errs...)
+	}
 	committed, err := w.Files(ctx)
 	if err == nil {
 		err = publish.DenyPrivateKeys(committed, string(w.Head.Hash), pipelines)

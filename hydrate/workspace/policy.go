@@ -83,6 +83,9 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 	if errors.Is(err, git.ErrNotFound) && branch != "" {
 		return nil, selectionf("policy ref: %w; name a branch that exists with --policy REMOTE@BRANCH", err)
 	}
+	if errors.Is(err, git.ErrNotFound) {
+		return nil, fmt.Errorf("policy ref: %w; push the first commit there (git push -u %s HEAD), or name a branch with --policy REMOTE@BRANCH", err, remoteName)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("policy ref: %w", err)
 	}
@@ -116,6 +119,9 @@ func splitSpec(spec string) (remote, branch string) {
 }
 
 func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
+	if err := w.unborn(); err != nil {
+		return nil, err
+	}
 	if w.Head.Branch == "" {
 		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
 	}
@@ -129,7 +135,7 @@ func (w *Workspace) Checkout(name string, warn func(string)) *Policy {
 }
 
 func (p *Policy) withLog(warn func(string)) *Policy {
-	p.log = &log{source: p.source, name: p.name, tip: p.tip, warn: warn}
+	p.log = &log{source: p.source, name: p.name, tip: p.tip, warn: warn, ended: p.tip == ""}
 	return p
 }
 
@@ -252,6 +258,9 @@ func (p *Policy) isAncestor(ctx context.Context, a, d git.Hash) (bool, error) {
 // revision, the checkout must belong to the policy ref: a pull request's head is refused.
 func (w *Workspace) Publication(ctx context.Context, p *Policy, rev string) (string, error) {
 	if rev == "" {
+		if err := w.unborn(); err != nil {
+			return "", err
+		}
 		on, err := p.Contains(ctx, string(w.Head.Hash))
 		if err == nil && !on {
 			err = fmt.Errorf("commit %.12s of %s is %w %s: nothing is published from it; merge it there, and look at it meanwhile with `lockage render`",
@@ -273,7 +282,7 @@ func (w *Workspace) Publication(ctx context.Context, p *Policy, rev string) (str
 
 // Behind describes how far the checkout is behind the policy ref; "" if it is not.
 func (w *Workspace) Behind(ctx context.Context, p *Policy) (string, error) {
-	if w.Head.Hash == p.tip {
+	if w.Head.Hash == p.tip || w.Head.Hash == "" {
 		return "", nil
 	}
 	count, on, err := p.firstParents(ctx, w.Head.Hash)

@@ -7,6 +7,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func selectionf(format string, args ...any) error {
 // Workspace is a checkout of the GitOps repository and the folder in it that the command was started in.
 type Workspace struct {
 	Repository *git.Repository
-	Head       git.Head
+	Head       git.Head            // without Hash before the first commit
 	Gates      []pipeline.GateKind // that pipeline files may declare
 
 	prefix string // of the starting folder, relative to the root, "." for the root
@@ -58,7 +59,7 @@ func Open(ctx context.Context, dir string, opts git.Options, gates []pipeline.Ga
 	if err == nil {
 		head, err = repository.Head(ctx)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, git.ErrNoCommit) {
 		return nil, fmt.Errorf("GitOps repository: %w", err)
 	}
 	w := &Workspace{Repository: repository, Head: head, Gates: gates, prefix: "."}
@@ -86,7 +87,19 @@ func (w *Workspace) Root() string { return w.Repository.Root() }
 
 // Files returns the files of the commit that is checked out.
 func (w *Workspace) Files(ctx context.Context) (fs.FS, error) {
+	if err := w.unborn(); err != nil {
+		return nil, err
+	}
 	return filesAt(ctx, w.Repository, w.Head.Hash)
+}
+
+// unborn returns an error before the first commit.
+func (w *Workspace) unborn() error {
+	if w.Head.Hash != "" {
+		return nil
+	}
+	return fmt.Errorf("GitOps repository: %s has %w: add and commit the pipeline file, the keys and the lock first; lock write, lock check and render --worktree work without",
+		w.Repository, git.ErrNoCommit)
 }
 
 func filesAt(ctx context.Context, source source, commit git.Hash) (fs.FS, error) {
@@ -118,8 +131,11 @@ func (w *Workspace) WorkTree() (fs.FS, error) {
 	return root.FS(), nil
 }
 
-// Present returns the files of the work tree; those that a sparse checkout or bare repository lacks are of the commit.
+// Present returns the files of the work tree; those that a sparse checkout or bare repository lacks are of the commit, if there is one.
 func (w *Workspace) Present(ctx context.Context) (fs.FS, error) {
+	if w.Head.Hash == "" {
+		return w.WorkTree()
+	}
 	committed, err := w.Files(ctx)
 	if err != nil || w.Root() == "" {
 		return committed, err
@@ -209,7 +225,7 @@ func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, err
 			return nil, selectionf("-f %s: %w", pattern, err)
 		}
 		if len(found) == 0 {
-			return nil, selectionf("-f %s: %w of that name is in commit %.12s of %s; is it committed?", pattern, ErrNoPipeline, w.Head.Hash, w.Repository)
+			return nil, selectionf("-f %s: %w of that name is in commit %.12s of %s; is it committed?", pattern, ErrNoPipeline, cmp.Or(w.Head.Hash, "none"), w.Repository)
 		}
 		names = append(names, found...)
 	}

@@ -14,6 +14,9 @@ import (
 // ErrNotFound is returned if an object or a reference does not exist. Errors that wrap it name the object and the place.
 var ErrNotFound = errors.New("not found")
 
+// ErrNoCommit is returned for the head of a repository that has no commit yet.
+var ErrNoCommit = errors.New("no commit yet")
+
 // ErrNoRepository is returned if a folder belongs to no repository.
 var ErrNoRepository = errors.New("no git repository")
 

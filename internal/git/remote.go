@@ -132,7 +132,7 @@ func (r *Remote) Tip(ctx context.Context, branch string) (Hash, string, error) {
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return "", "", fmt.Errorf("remote %s: %w", r, err)
 	case branch == "" && (err != nil || !isBranch):
-		return "", "", fmt.Errorf("remote %s has no default branch with a commit on it: push one, or name a branch: %w", r, ErrNotFound)
+		return "", "", fmt.Errorf("remote %s has no default branch with a commit on it: %w", r, ErrNotFound)
 	case err != nil:
 		return "", "", fmt.Errorf("remote %s has no branch %q: %w", r, short, ErrNotFound)
 	}

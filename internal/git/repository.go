@@ -155,18 +155,18 @@ func (r *Repository) checkFormat() error {
 // Root returns the work tree's root folder; empty for a bare repository.
 func (r *Repository) Root() string { return r.root }
 
-// Head returns the commit that is checked out.
+// Head returns the commit that is checked out; with ErrNoCommit, the branch that the first one will be on.
 func (r *Repository) Head(ctx context.Context) (Head, error) {
 	name, id, err := r.resolveRef(plumbing.HEAD)
-	if errors.Is(err, ErrNotFound) {
-		return Head{}, fmt.Errorf("repository %s has no commit checked out yet (%s): %w", r.opts.Dir, name, ErrNotFound)
-	}
-	if err != nil {
-		return Head{}, err
-	}
 	head := Head{}
 	if name.IsBranch() {
 		head.Branch = name.Short()
+	}
+	if errors.Is(err, ErrNotFound) {
+		return head, fmt.Errorf("repository %s has %w (%s)", r.opts.Dir, ErrNoCommit, name)
+	}
+	if err != nil {
+		return Head{}, err
 	}
 	head.Commit, err = r.Commit(ctx, hashOf(id))
 	return head, err
