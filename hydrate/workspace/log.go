@@ -28,7 +28,8 @@ type log struct {
 
 	mu      sync.Mutex
 	commits []git.Commit // read so far
-	ended   bool         // there are no others, or too many
+	places  map[git.Hash]int
+	ended   bool // there are no others, or too many
 	files   map[string]*file
 }
 
@@ -50,6 +51,7 @@ func (p *Policy) Expect(pipelines []*pipeline.Pipeline) {
 	defer p.log.mu.Unlock()
 	for _, one := range pipelines {
 		p.log.file(one.File)
+		p.log.file(one.Lock)
 		p.log.file(lock.CurrentFile(one.Lock))
 	}
 }
@@ -79,6 +81,20 @@ func (l *log) version(ctx context.Context, name string, i int) (version, bool, e
 			return version{}, false, err
 		}
 	}
+}
+
+// idAt returns what a file is at a place that the log was read to.
+func (l *log) idAt(ctx context.Context, name string, at int) (git.Hash, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.file(name)
+	for f.read <= at {
+		if more, err := l.advance(ctx, f); err != nil || !more {
+			return "", err
+		}
+	}
+	i, _ := slices.BinarySearchFunc(f.versions, at+1, func(v version, at int) int { return cmp.Compare(v.at, at) })
+	return f.versions[i-1].id, nil
 }
 
 // Change is a commit of the policy ref that changed files, and its first parent.
@@ -182,6 +198,10 @@ func (l *log) grow(ctx context.Context, n int) error {
 		next = l.commits[known-1].Parents[0]
 	}
 	err := l.source.Log(ctx, next, func(c git.Commit) (bool, error) {
+		if l.places == nil {
+			l.places = map[git.Hash]int{}
+		}
+		l.places[c.Hash] = len(l.commits)
 		l.commits = append(l.commits, c)
 		return len(l.commits) < min(n, maxHistory), nil
 	})

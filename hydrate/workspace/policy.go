@@ -37,6 +37,7 @@ type Policy struct {
 	snapshots memo.Map[git.Hash, *git.Snapshot]
 	pipelines memo.Map[[2]string, *pipeline.Pipeline] // by commit and file
 	releases  memo.Map[git.Hash, string]              // by current.yaml; "" for what cannot be read
+	timelines memo.Map[string, *timeline]             // by lock directory
 }
 
 // source has the policy ref's commits: the remote, or the repository on disk.

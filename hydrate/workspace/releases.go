@@ -65,62 +65,23 @@ func (p *Policy) Newer(ctx context.Context, dir, release string) (newest string,
 }
 
 // appearances visits the releases that were current, with the places in the log where they first became it, the newest first, until
-// visit returns false. An old file that cannot be read does not count.
+// visit returns false. An old file that cannot be read does not count, and neither does a release that a merge does not bring the file of.
 func (p *Policy) appearances(ctx context.Context, dir string, visit func(release string, at int) bool) error {
-	for i := 0; ; i++ {
-		release, ok, err := p.current(ctx, dir, i)
+	t, err := p.timelines.Get(dir, func() (*timeline, error) { return &timeline{policy: p, dir: dir}, nil })
+	for i := 0; err == nil; i++ {
+		m, ok, err := t.moment(ctx, i)
 		if err != nil || !ok {
 			return err
 		}
-		if release == "" {
+		if m.release == "" {
 			continue
 		}
-		before, ok, err := p.log.version(ctx, lock.CurrentFile(dir), i+1)
-		if err != nil {
-			return err
-		}
-		at := p.log.place(before, ok)
-		if ok {
-			ok, err = p.was(ctx, dir, release, i+1, before.at)
-		}
-		if err != nil || !ok && !visit(release, at) {
+		before, err := t.before(ctx, i)
+		if err != nil || !before && !visit(m.release, m.at) {
 			return err
 		}
 	}
-}
-
-// was reports whether a release was current in the i-th version of current.yaml, which is at a place in the log, or in an older one. A
-// release without its own file there was not.
-func (p *Policy) was(ctx context.Context, dir, release string, i, at int) (bool, error) {
-	known, err := p.log.exists(ctx, historyFile(dir, release), at)
-	for ; err == nil && known; i++ {
-		id, ok, err := p.current(ctx, dir, i)
-		if err != nil || !ok || id == release {
-			return ok, err
-		}
-	}
-	return false, err
-}
-
-// current returns the release of the i-th version of current.yaml, "" if that cannot be read, and false if it had no more.
-func (p *Policy) current(ctx context.Context, dir string, i int) (release string, ok bool, err error) {
-	name := lock.CurrentFile(dir)
-	v, ok, err := p.log.version(ctx, name, i)
-	if err != nil || !ok || v.id == "" {
-		return "", ok, err
-	}
-	release, err = p.releases.Get(v.id, func() (string, error) {
-		data, err := p.source.File(ctx, v.id)
-		if err != nil {
-			return "", err
-		}
-		l, err := lock.Parse(name, data)
-		if err != nil {
-			return "", nil //nolint:nilerr // it counts as nothing
-		}
-		return l.ReleaseID, nil
-	})
-	return release, true, err
+	return err
 }
 
 func historyFile(dir, release string) string { return path.Join(dir, release+".yaml") }
@@ -135,12 +96,16 @@ func (l *log) place(before version, ok bool) int {
 	return len(l.commits) - 1
 }
 
-// exists reports whether there is a file at a place that the log was read to.
+// exists reports whether there is a file at a place in the log.
 func (l *log) exists(ctx context.Context, name string, at int) (bool, error) {
 	l.mu.Lock()
-	c := l.commits[at]
+	err := l.grow(ctx, at+1)
+	known := l.commits
 	l.mu.Unlock()
-	ids, err := l.source.PathsIDs(ctx, []string{name}, c)
+	if err != nil || at >= len(known) {
+		return false, err
+	}
+	ids, err := l.source.PathsIDs(ctx, []string{name}, known[at])
 	if err != nil {
 		return false, fmt.Errorf("history of %s: %w", l.name, err)
 	}
