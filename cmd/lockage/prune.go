@@ -43,9 +43,9 @@ func newPruneCommand(a *app) *cobra.Command {
 		Short: "Remove old candidates from the registry",
 		Long: `Prune removes the artifacts of old releases from the registry: tags, manifests, and their signatures and attestations.
 
-It keeps what is live, what was live within the last N promotions, the newest N releases of the lock's history, and what the
-ledger has as a candidate, which are at least the newest 20 hydrated ones of a stage; a release that is kept for one stage as
-one of the newest, or for having been live, is kept for all. It never removes an artifact that the hydrator did not sign for this
+It keeps what is live, what was live within the last N promotions, the newest N releases of the lock's history, and the
+candidates of releases that never were the current one, such as a hotfix; a release that is kept for one stage as one of the
+newest, or for having been live, is kept for all. It never removes an artifact that the hydrator did not sign for this
 stage, that another tag names, or whose release the policy ref does not know, nor the record of a promotion. If the registry
 may drop records with their artifact, prune keeps every artifact that ever was live. It leaves a stage alone whose record of
 what is live is broken, with exit status 3. Pipelines, locks and keys are read at the policy ref, whatever is checked out.

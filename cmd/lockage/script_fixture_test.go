@@ -79,19 +79,6 @@ func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Chdir(at))
 }
 
-// cmdForget takes entries out of the ledger's tip.
-func cmdForget(ts *testscript.TestScript, neg bool, args []string) {
-	refuse(ts, neg || len(args) == 0, "forget FILE...")
-	at := ts.MkAbs(".")
-	ts.Check(ts.Chdir(ts.Getenv("WORK")))
-	runGit(ts, ".", "clone", "-q", "-b", "candidates/web", "remote/gitops.git", "ledger")
-	runGit(ts, "ledger", append([]string{"rm", "-q"}, args...)...)
-	runGit(ts, "ledger", "commit", "-q", "-m", "older ones")
-	runGit(ts, "ledger", "push", "-q", "origin", "HEAD")
-	ts.Check(os.RemoveAll(ts.MkAbs("ledger")))
-	ts.Check(ts.Chdir(at))
-}
-
 // cmdIdentity makes a key: the private one in NAME_KEY, the public one in keys/NAME.pub of the GitOps repository.
 func cmdIdentity(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg || len(args) == 0, "identity NAME...")

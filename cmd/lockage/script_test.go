@@ -92,8 +92,6 @@ func runHasty() {
 //		empties the registry at $REGISTRY
 //	requests [REGISTRY]
 //		prints how many requests of each kind the registry (default: $REGISTRY) got since the last call
-//	forget FILE...
-//		takes entries, such as STAGE/RELEASE.jsonl, out of candidates/web, as hydration of many newer releases does
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {
@@ -124,7 +122,6 @@ func TestScript(t *testing.T) {
 			"json-env":      cmdJSONEnv,
 			"tags":          cmdTags,
 			"retag":         cmdRetag,
-			"forget":        cmdForget,
 			"resolves":      cmdResolves,
 			"tamper":        cmdTamper,
 			"misrender":     cmdMisrender,

@@ -107,14 +107,15 @@ func (inv *inventory) attached(d digest.Digest) []string {
 
 // releases holds what the policy ref knows of releases.
 type releases struct {
-	known map[string]bool // of those that were asked about
-	kept  map[string]bool
+	known   map[string]bool // of those that were asked about
+	current map[string]bool // of these, the ones that once were
+	kept    map[string]bool
 }
 
 // releases finds the newest releases of a lock directory, and which of those that are asked about were ever released: their
-// lock exists, or was the current one.
+// lock exists, or was the current one, which is found too.
 func (r Request) releases(ctx context.Context, dir, current string, asked map[string]bool) (releases, error) {
-	found := releases{known: map[string]bool{current: true}, kept: map[string]bool{current: true}}
+	found := releases{known: map[string]bool{current: true}, kept: map[string]bool{current: true}, current: map[string]bool{}}
 	ids, err := lock.Releases(r.Files, dir)
 	if err != nil {
 		return found, err
@@ -123,16 +124,12 @@ func (r Request) releases(ctx context.Context, dir, current string, asked map[st
 		found.known[id] = true
 	}
 	missing := maps.Clone(asked)
-	maps.DeleteFunc(missing, func(id string, _ bool) bool { return found.known[id] })
 	more := func() bool { return len(found.kept) < r.Keep || len(missing) > 0 }
-	if !more() {
-		return found, nil
-	}
 	for id, err := range r.PolicyRef.Releases(ctx, r.Files, dir) {
 		if err != nil {
 			return found, err
 		}
-		if found.known[id] = true; len(found.kept) < r.Keep {
+		if found.known[id], found.current[id] = true, true; len(found.kept) < r.Keep {
 			found.kept[id] = true
 		}
 		if delete(missing, id); !more() {

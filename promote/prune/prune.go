@@ -3,7 +3,7 @@
 // # What stays
 //
 //   - What is live in a stage, what its tag names, and what was live within its last N promotions.
-//   - What the ledger's tip has of a stage, of however old a release: promotion by name takes it.
+//   - What the ledger's tip has of releases that never were the current one, however old: promotion by name takes a hotfix.
 //   - The releases that are the newest N of the lock's history on the policy ref, in every stage, with all their
 //     hydrations; the current one is always among them.
 //   - The releases that were live within the last N promotions of any stage, in every stage of the pipeline: what runs in
@@ -165,6 +165,11 @@ func (r Request) pipeline(ctx context.Context, p *pipeline.Pipeline, names []str
 		for release := range s.releases {
 			releases.kept[release] = true
 		}
+		for _, e := range s.entries {
+			if !releases.current[e.Release] {
+				s.kept[e.Digest] = true
+			}
+		}
 	}
 	var results []Result
 	for i, name := range p.Order() {
@@ -215,7 +220,8 @@ type stage struct {
 	repository *oci.Repository
 	verifier   *sign.Verifier         // of hydrator and promoter
 	tag        digest.Digest          // what the stage's tag names
-	kept       map[digest.Digest]bool // what the ledger's tip names, and what is or was live within N
+	entries    []ledger.Entry         // at the ledger's tip
+	kept       map[digest.Digest]bool // what is or was live within N, or waits to be promoted by name
 	releases   map[string]bool        // of what is or was live within N
 	broken     error
 }
@@ -234,7 +240,11 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded) (*stage, 
 	if s.verifier, err = verify.Identity(r.Files, declared, signers...); err != nil {
 		return nil, err
 	}
-	if err = s.keepEntries(ctx, r.Remotes); err != nil {
+	remote, err := verify.LedgerRemote(ctx, declared, r.Remotes)
+	if err != nil {
+		return nil, err
+	}
+	if s.entries, err = ledger.All(ctx, remote, verify.NameOf(declared, "")); err != nil {
 		return nil, err
 	}
 	if !live.Promotes(declared) {
@@ -257,19 +267,6 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded) (*stage, 
 		s.broken, err = err, nil
 	}
 	return s, err
-}
-
-// keepEntries keeps what the ledger's tip names.
-func (s *stage) keepEntries(ctx context.Context, remotes verify.Remotes) error {
-	remote, err := verify.LedgerRemote(ctx, s.declared, remotes)
-	if err != nil {
-		return err
-	}
-	entries, err := ledger.All(ctx, remote, verify.NameOf(s.declared, ""))
-	for _, e := range entries {
-		s.kept[e.Digest] = true
-	}
-	return err
 }
 
 // keep keeps what the last promotions name.
