@@ -17,6 +17,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/worker"
+	"github.com/lockage/lockage/internal/strictyaml"
 )
 
 // app is what all verbs share in one run: standard streams, and the flags that all or many of them have.
@@ -62,13 +63,19 @@ func newRootCommand(a *app) *cobra.Command {
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		Args:              cobra.NoArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see %q", plainFlagError(err), cmd.CommandPath()+" --help")
+		return usagef("%w; see %q", plainFlagError(cmd, err), cmd.CommandPath()+" --help")
 	})
 	a.globalFlags(cmd.PersistentFlags())
+	showVersion := cmd.Flags().Bool("version", false, "versions of lockage and its renderers, as the verb version prints them")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *showVersion {
+			return a.showVersion()
+		}
+		return cmd.Help()
+	}
 	cmd.AddCommand(
 		group("lock", "Write, find and check locks: one source commit and one image digest",
 			newLockWriteCommand(a), newLockDiscoverCommand(a), newLockCheckCommand(a)),
@@ -109,7 +116,7 @@ func newRootCommand(a *app) *cobra.Command {
 func checkTopic(help *cobra.Command, topic []string) error {
 	of, unknown, err := help.Root().Find(topic)
 	if err == nil && len(unknown) > 0 {
-		err = fmt.Errorf("unknown command %q for %q", unknown[0], of.CommandPath())
+		err = plainArgumentError(of, unknown, fmt.Errorf("unknown command %q for %q", unknown[0], of.CommandPath()))
 	}
 	if err != nil {
 		return usagef("%w; see %q", err, help.Root().Name()+" --help")
@@ -186,13 +193,20 @@ func (a *app) prepare(cmd *cobra.Command) {
 	if strings.Contains(cmd.Use, "STAGE") {
 		cmd.ValidArgsFunction = a.completeStages
 	}
+	a.completeFlags(cmd)
 	for _, sub := range cmd.Commands() {
 		a.prepare(sub)
 	}
 }
 
-// plainFlagError returns what a flag wants, without the words of the parser.
-func plainFlagError(err error) error {
+// plainFlagError returns what a flag wants, without the words of the parser, or the flag that an unknown one resembles.
+func plainFlagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		return didYouMean(err, "--", unknown.GetSpecifiedName(), names)
+	}
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {
 		return err
@@ -206,11 +220,23 @@ func plainFlagError(err error) error {
 	return fmt.Errorf("--%s %q: want %s", flag.Name, invalid.GetValue(), want)
 }
 
+// didYouMean adds to an error the name that an unknown one resembles, if any.
+func didYouMean(err error, prefix, unknown string, names []string) error {
+	if near := strictyaml.Nearest(unknown, names); near != "" {
+		return fmt.Errorf("%w (did you mean %s%s?)", err, prefix, near)
+	}
+	return err
+}
+
 // plainArgumentError returns how to write a verb that was given too few or too many arguments. A command of subcommands reports
 // one that it does not know.
 func plainArgumentError(cmd *cobra.Command, given []string, err error) error {
 	if cmd.HasSubCommands() {
-		return err
+		var names []string
+		for _, sub := range cmd.Commands() {
+			names = append(names, sub.Name())
+		}
+		return didYouMean(err, "", given[0], names)
 	}
 	what := "arguments are missing"
 	if len(given) > 0 {
@@ -219,8 +245,36 @@ func plainArgumentError(cmd *cobra.Command, given []string, err error) error {
 	return fmt.Errorf("%s: write %s", what, strings.TrimSuffix(cmd.UseLine(), " [flags]"))
 }
 
-// completeStages completes the names of the stages in the checkout's pipelines.
-func (a *app) completeStages(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeFlags completes the values of flags that are stages, pipelines or words.
+func (a *app) completeFlags(cmd *cobra.Command) {
+	values := map[string]cobra.CompletionFunc{
+		"output":   cobra.FixedCompletions([]cobra.Completion{"text", "json"}, cobra.ShellCompDirectiveNoFileComp),
+		"progress": cobra.FixedCompletions([]cobra.Completion{"auto", "plain", "none"}, cobra.ShellCompDirectiveNoFileComp),
+		"kind":     cobra.FixedCompletions([]cobra.Completion{"helm", "kustomize"}, cobra.ShellCompDirectiveNoFileComp),
+		"pipeline": a.completePipelines, "stage": a.completeStages, "health": a.completeStages, "rebuilt": a.completeStages,
+	}
+	for name, complete := range values {
+		if flag := cmd.Flag(name); flag != nil && (cmd.LocalNonPersistentFlags().Lookup(name) == flag || !cmd.HasParent()) {
+			_ = cmd.RegisterFlagCompletionFunc(name, complete) // it fails for a second one of the same flag
+		}
+	}
+}
+
+// completePipelines completes the names of the checkout's pipelines.
+func (a *app) completePipelines(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	d, err := a.checkedOut(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	var names []string
+	for _, p := range d.pipelines {
+		names = append(names, p.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeStages completes the names of the stages in the checkout's pipelines, and after a / or for several pipelines PIPELINE/STAGE.
+func (a *app) completeStages(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	d, err := a.checkedOut(cmd.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveDefault
@@ -228,6 +282,11 @@ func (a *app) completeStages(cmd *cobra.Command, _ []string, _ string) ([]cobra.
 	var names []string
 	for _, p := range d.pipelines {
 		names = append(names, p.Order()...)
+		for _, stage := range p.Order() {
+			if len(d.pipelines) > 1 || strings.Contains(typed, "/") {
+				names = append(names, p.Name+"/"+stage)
+			}
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp

@@ -48,13 +48,15 @@ func newVersionCommand(a *app) *cobra.Command {
 		Short:   "Print the versions of lockage and of its renderers",
 		Example: "  lockage version\n  lockage version -o json",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			renderers := strings.Join([]string{
-				helm.Renderer{}.Version(hydrate.Options{}), helm.Renderer{}.Version(hydrate.Options{Request: hydrate.Request{Helm: 4}}),
-				kustomize.Renderer{}.Version(hydrate.Options{}),
-			}, ", ")
-			a.emit(list[versionResult]{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, renderers}})
-			return nil
-		},
+		RunE:    func(*cobra.Command, []string) error { return a.showVersion() },
 	}
+}
+
+func (a *app) showVersion() error {
+	renderers := strings.Join([]string{
+		helm.Renderer{}.Version(hydrate.Options{}), helm.Renderer{}.Version(hydrate.Options{Request: hydrate.Request{Helm: 4}}),
+		kustomize.Renderer{}.Version(hydrate.Options{}),
+	}, ", ")
+	a.emit(list[versionResult]{{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, renderers}})
+	return nil
 }

@@ -173,7 +173,7 @@ func (d *decoding) fields(n *Node, fields []Field, path string) {
 		if path != "" {
 			msg += " in " + path
 		}
-		if near := nearest(e.Key, known); near != "" {
+		if near := Nearest(e.Key, known); near != "" {
 			msg += fmt.Sprintf(" (did you mean %q?)", near)
 		}
 		d.problems.Add(e.KeyPos, "%s", msg)
@@ -230,8 +230,8 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// nearest returns the known key that word is probably a misspelling of, or "".
-func nearest(word string, known []string) string {
+// Nearest returns the known key that word is probably a misspelling of, or "".
+func Nearest(word string, known []string) string {
 	const maxDistance, maxLength = 2, 64
 	if len(word) > maxLength {
 		return ""
