@@ -250,7 +250,7 @@ func TestLoadSeveral(t *testing.T) {
 func TestBranchesThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for mirror, want := range map[string]string{
-		"{path: x, branch: review, review: pull-request}":     `Git has no branch "review/a/s/release" beside "review", which stage s of p.yaml writes: rename one of them`,
+		"{path: x, branch: review, review: pull-request}":     `Git has no branch "review/a/s" beside "review", which stage s of p.yaml writes: rename one of them`,
 		"{path: x, branch: live}":                             `mirror.branch: Git has no branch "live" beside "live/a/s"`,
 		"{path: x, branch: live/a/s/more}":                    `mirror.branch: Git has no branch "live/a/s/more" beside "live/a/s"`,
 		"{path: x, branch: b}\nledger: {live: b}":             `mirror.branch: branch b is written by stage s of p.yaml: name another one`,
