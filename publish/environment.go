@@ -32,6 +32,18 @@ type Environment struct {
 	Random  func(n int64) int64   // returns a number in [0, n) that differs between processes
 	Warn    func(message string)  // receives what is not part of a result
 	Step    func(progress string) // receives a line for each stage that is done
+
+	// LeftOut receives the problems of pipeline files that a run leaves out, and goes on with the others; without it, none is left out.
+	LeftOut func(problems error)
+}
+
+// Usable lets a run go on with the pipelines that were read if the files of others have problems.
+func (e Environment) Usable(pipelines []*pipeline.Pipeline, err error) ([]*pipeline.Pipeline, error) {
+	if err != nil && len(pipelines) > 0 && e.LeftOut != nil {
+		e.LeftOut(err)
+		return pipelines, nil
+	}
+	return pipelines, err
 }
 
 // ConfigurationError is a pipeline file that names something that does not exist, or a key that cannot be used.
@@ -55,7 +67,7 @@ func (e Environment) Trusted(ctx context.Context, stages []string) (*workspace.P
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	pipelines, err := e.Workspace.Pipelines(files, e.Files)
+	pipelines, err := e.Usable(e.Workspace.Pipelines(files, e.Files))
 	if err == nil {
 		ref.Expect(pipelines)
 		err = pipeline.CheckStages(pipelines, stages)

@@ -60,7 +60,11 @@ func Plan(ctx context.Context, o Options) ([]plan.Release, error) {
 
 // selected plans the stages that the options select.
 func (r *run) selected(ctx context.Context, files fs.FS) ([]plan.Release, error) {
-	planned, err := r.plan(ctx, files, r.Stages)
+	pipelines, err := r.Usable(r.Workspace.Pipelines(files, r.Files))
+	if err != nil {
+		return nil, err
+	}
+	planned, err := r.planOf(ctx, files, pipelines, r.Stages)
 	if err != nil || r.Since == "" {
 		return planned, err
 	}
@@ -87,7 +91,7 @@ func (r *run) before(ctx context.Context, beside []plan.Release) (map[plan.Key]d
 	if err != nil {
 		return nil, err
 	}
-	planned, err := r.plan(ctx, files, nil, beside...)
+	planned, err := r.plan(ctx, files, beside...)
 	var selected *workspace.SelectionError
 	var problems strictyaml.Problems
 	if errors.As(err, &selected) || errors.As(err, &problems) {
@@ -97,12 +101,17 @@ func (r *run) before(ctx context.Context, beside []plan.Release) (map[plan.Key]d
 	return plan.InputDigests(planned), err
 }
 
-// plan plans the stages that a commit's files declare; no names mean all.
-func (r *run) plan(ctx context.Context, files fs.FS, stages []string, beside ...plan.Release) ([]plan.Release, error) {
+// plan plans all stages that a commit's files declare.
+func (r *run) plan(ctx context.Context, files fs.FS, beside ...plan.Release) ([]plan.Release, error) {
 	pipelines, err := r.Workspace.Pipelines(files, r.Files)
 	if err != nil {
 		return nil, err
 	}
+	return r.planOf(ctx, files, pipelines, nil, beside...)
+}
+
+// planOf plans stages of pipelines; no names mean all.
+func (r *run) planOf(ctx context.Context, files fs.FS, pipelines []*pipeline.Pipeline, stages []string, beside ...plan.Release) ([]plan.Release, error) {
 	return plan.Make(ctx, plan.Request{
 		Files:     files,
 		Pipelines: r.Shard.of(pipelines),
@@ -151,7 +160,7 @@ func (r *run) tipInputs(ctx context.Context) map[plan.Key]digest.Digest {
 	files, err := r.ref().Files(ctx)
 	if err == nil {
 		var releases []plan.Release
-		if releases, err = r.plan(ctx, files, nil); err == nil {
+		if releases, err = r.plan(ctx, files); err == nil {
 			return plan.InputDigests(releases)
 		}
 	}

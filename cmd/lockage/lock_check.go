@@ -81,7 +81,7 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 	if err != nil {
 		return err
 	}
-	pipelines, err := w.Pipelines(files, a.files)
+	pipelines, err := a.usable(w.Pipelines(files, a.files))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -43,7 +44,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
 	leaf, err := cmd.ExecuteContextC(ctx)
-	err = stopped(leaf.Context(), err)
+	err = errors.Join(stopped(leaf.Context(), err), a.leftOut)
 	a.stop()
 	if a.renders != nil {
 		a.renders.Close()

@@ -97,6 +97,9 @@ func (r *rendering) run(ctx context.Context) error {
 	if r.request.Files, err = headFiles(ctx, w, r.worktree); err != nil {
 		return err
 	}
+	if r.request.Pipelines, err = r.app.usable(w.Pipelines(r.request.Files, r.app.files)); err != nil {
+		return err
+	}
 	releases, err := r.app.plan(ctx, w, r.request)
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ type app struct {
 
 	stop    context.CancelFunc // releases the timer of --timeout
 	results any                // of the verb, for -o json
+	leftOut error              // what is wrong with pipeline files that the run went on without
 	bounds  worker.Bounds      // of each render
 	renders *worker.Pool       // where something may be rendered
 }

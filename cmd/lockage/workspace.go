@@ -58,6 +58,7 @@ func (a *app) environment(ctx context.Context, dryRun bool) (publish.Environment
 		Random:    rand.Int64N,
 		Warn:      a.warning,
 		Step:      a.step,
+		LeftOut:   a.leaveOut,
 	}, nil
 }
 
@@ -75,17 +76,26 @@ func (a *app) plan(ctx context.Context, w *workspace.Workspace, request plan.Req
 	return a.planOverridden(ctx, w, request, pipeline.Overrides{})
 }
 
-// planOverridden plans stages with other render options than their pipeline files say.
+// planOverridden plans stages, of all pipelines unless the request names them, with other render options than their pipeline files say.
 func (a *app) planOverridden(ctx context.Context, w *workspace.Workspace, request plan.Request, o pipeline.Overrides) ([]plan.Release, error) {
 	var err error
-	if request.Pipelines, err = w.Overridden(request.Files, a.files, o); err != nil {
-		return nil, err
+	if request.Pipelines == nil {
+		if request.Pipelines, err = w.Overridden(request.Files, a.files, o); err != nil {
+			return nil, err
+		}
 	}
 	request.Sources = w.Repository
 	if request.Renderers, err = a.renderers(); err != nil {
 		return nil, err
 	}
 	return plan.Make(ctx, request)
+}
+
+// leaveOut keeps what is wrong with pipeline files that a run goes on without, for the end of the run.
+func (a *app) leaveOut(problems error) { a.leftOut = problems }
+
+func (a *app) usable(pipelines []*pipeline.Pipeline, err error) ([]*pipeline.Pipeline, error) {
+	return publish.Environment{LeftOut: a.leaveOut}.Usable(pipelines, err)
 }
 
 // keyring opens private keys, with a password from the environment or the terminal.
@@ -159,7 +169,7 @@ func (a *app) checkedOut(ctx context.Context) (d declaration, err error) {
 func (a *app) withPipelines(d declaration) (declaration, error) {
 	var err error
 	d.client = a.registries(d.workspace.Root())
-	if d.pipelines, err = d.workspace.Pipelines(d.files, a.files); err == nil && d.policyRef != nil {
+	if d.pipelines, err = a.usable(d.workspace.Pipelines(d.files, a.files)); err == nil && d.policyRef != nil {
 		d.policyRef.Expect(d.pipelines)
 	}
 	return d, err

@@ -32,6 +32,7 @@ const layoutPrefix = "oci-layout:"
 type checker struct {
 	problems strictyaml.Problems
 	reported map[string]bool
+	found    bool // whether there was a problem since somebody reset this, also one that was reported before
 	// unexpanded are strings whose placeholders were reported: they are not checked further.
 	unexpanded map[strictyaml.Pos]bool
 	// ofRelease are strings with placeholders of a release.
@@ -43,13 +44,17 @@ func newChecker() *checker {
 }
 
 func (c *checker) add(pos strictyaml.Pos, format string, args ...any) {
+	c.found = true
 	if key := pos.String() + format; !c.reported[key] {
 		c.reported[key] = true
 		c.problems.Add(pos, format, args...)
 	}
 }
 
-func (c *checker) addProblems(ps strictyaml.Problems) { c.problems = append(c.problems, ps...) }
+func (c *checker) addProblems(ps strictyaml.Problems) {
+	c.found = c.found || len(ps) > 0
+	c.problems = append(c.problems, ps...)
+}
 
 // expand replaces the placeholders of the string n, and reports those without a value.
 func (c *checker) expand(s scope, n *strictyaml.Node) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -23,7 +24,8 @@ const (
 // are of the given kinds. Names are relative to the repository's root. Pipelines are in the order of names. Load reads vars
 // files too: what placeholders expand to is checked, but of a stage whose file is missing or cannot be read, which Expand reports.
 //
-// The error is strictyaml.Problems unless reading failed.
+// The error is strictyaml.Problems unless reading failed, and comes with the pipelines that have none. What contradicts another file
+// is a problem of the later one, or of the one that has others too.
 func Load(files fs.FS, kinds []GateKind, names ...string) ([]*Pipeline, error) {
 	return LoadOverridden(files, kinds, Overrides{}, names...)
 }
@@ -41,45 +43,59 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 	}
 	c := newChecker()
 	var pipelines []*Pipeline
+	broken := map[*Pipeline]bool{}
 	for _, name := range names {
+		c.found = false
 		p, err := ld.one(name, c)
 		if err != nil {
 			return nil, err
 		}
-		if p != nil {
-			pipelines = append(pipelines, p)
+		if p == nil {
+			continue
 		}
-	}
-	a := &atlas{map[string]string{}, map[string]string{}, map[string][]mirror{}, map[string]string{}, map[string]string{}, map[string]string{}}
-	for _, p := range pipelines {
 		p.check(c)
 		if !ld.keyless {
 			p.refuseKeyless(c)
 		}
+		broken[p] = c.found
+		pipelines = append(pipelines, p)
+	}
+	if err := ld.compare(pipelines, broken, c); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(pipelines, func(p *Pipeline) bool { return broken[p] }), c.problems.Err()
+}
+
+// compare checks the stages of pipelines against each other, those of broken ones last, so that they cost no other pipeline.
+func (ld loader) compare(pipelines []*Pipeline, broken map[*Pipeline]bool, c *checker) error {
+	whole := slices.DeleteFunc(slices.Clone(pipelines), func(p *Pipeline) bool { return broken[p] })
+	others := slices.DeleteFunc(slices.Clone(pipelines), func(p *Pipeline) bool { return !broken[p] })
+	a := &atlas{map[string]string{}, map[string]string{}, map[string][]mirror{}, map[string]string{}, map[string]string{}, map[string]string{}}
+	for _, p := range slices.Concat(whole, others) {
+		c.found = broken[p]
 		if len(p.Stages) > MaxStages {
 			c.add(p.doc.At("stages").Pos, "stages: more than %d: split the pipeline", MaxStages)
+			broken[p] = true
 			continue
 		}
 		a.addPipeline(p, c)
 		for i, s := range p.Stages {
 			vars, err := p.readVars(s.Name, ld.files, c, newChecker()) // what is wrong in the file concerns the stage alone
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if vars == nil {
 				continue
 			}
 			e, err := p.effective(i, sampleLock(), vars, ld.files, c)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			a.addStage(p, s.Name, e, c)
 		}
+		broken[p] = c.found
 	}
-	if err := c.problems.Err(); err != nil {
-		return nil, err
-	}
-	return pipelines, nil
+	return nil
 }
 
 // sampleLock is the release that files are checked with.
