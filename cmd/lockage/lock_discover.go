@@ -4,12 +4,19 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
+	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 )
 
@@ -24,9 +31,15 @@ records it like write. If no commit has one, it fails and names the tags that it
 It follows first parents, the states of the branch itself: an image that was built on a side branch does not count for its
 merge. With --path, only commits count that change something at a path, compared with their first parent.
 
-Values without a flag come from the current lock.`,
+With --image-tag or --image-semver, the image is found on its own, and recorded with the newest commit of the branch (with --path, the newest
+that changes something there): where only the image moved, as a further release of the commit. Versions are tags of three numbers, with or without
+a v; pre-releases count if the range names one.
+
+Values without a flag come from the current lock. If -f matches several pipelines, each is searched, and a mistake in one stops no other.`,
 		Example: `  lockage lock discover --push
   lockage lock discover --path deploy/chart --path src --tag 'main-{commit}' --push
+  lockage lock discover --image-semver '>=1.2 <2' --path deploy/chart --push
+  lockage lock discover -f 'apps/*/lockage.yaml' --push
   lockage lock discover --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
@@ -34,7 +47,9 @@ Values without a flag come from the current lock.`,
 	f := cmd.Flags()
 	f.StringVar(&d.search.Branch, "branch", "", "`BRANCH` of the source repository (default: its default branch)")
 	f.StringArrayVar(&d.search.Paths, "path", nil, "`PATH` in the source repository that the commit must change; repeatable, one of them is enough")
-	f.StringVar(&d.tag, "tag", "git-{commit}", "`PATTERN` of the image's tag, with {commit} for the full commit id")
+	f.StringVar(&d.tag, "tag", "", "`PATTERN` of the image's tag, with {commit} for the full commit id (default: git-{commit})")
+	f.StringVar(&d.imageTag, "image-tag", "", "`TAG` of the image, such as latest, whatever the commit")
+	f.StringVar(&d.versions, "image-semver", "", "`RANGE` of versions: the image with the highest one, whatever the commit")
 	f.StringVar(&d.repository, "image", "", "`REPOSITORY` of the image, without a tag (default: the current lock's)")
 	d.addFlags(cmd)
 	return cmd
@@ -44,22 +59,128 @@ type lockDiscoverer struct {
 	lockWriter
 	search     remotelock.Search
 	tag        string
+	imageTag   string
+	versions   string
+	within     *semver.Constraints // that versions is
 	repository string
 }
 
+// discoverResults is one result in full, and several in a line each.
+type discoverResults []lockWriteResult
+
+func (rs discoverResults) Text(w io.Writer) {
+	if len(rs) == 1 {
+		if rs[0].Written != nil {
+			rs[0].Text(w)
+		}
+		return
+	}
+	counts := map[string]int{}
+	table(w, func(w io.Writer) {
+		for _, r := range rs {
+			action, release := "failed", "-"
+			if r.Written != nil {
+				action, release = string(r.Current.Action), r.Lock.ReleaseID
+			}
+			counts[action]++
+			fmt.Fprintf(w, "%s\t%s\t%s\n", r.Pipeline, action, release)
+		}
+	})
+	var summary []string
+	for _, action := range slices.Sorted(maps.Keys(counts)) {
+		summary = append(summary, fmt.Sprintf("%d %s", counts[action], action))
+	}
+	dry := ""
+	if rs[0].DryRun {
+		dry = " (dry run: nothing was written)"
+	}
+	fmt.Fprintf(w, "%d pipelines: %s%s\n", len(rs), strings.Join(summary, ", "), dry)
+}
+
 func (d *lockDiscoverer) run(ctx context.Context) error {
-	var err error
-	if d.search.Tag, err = remotelock.ParsePattern(d.tag); err != nil {
+	if err := d.parse(); err != nil {
+		return err
+	}
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	files := []string{""}
+	if d.dir == "" {
+		var err error
+		if files, err = d.workspace.PipelineFiles(d.files, d.app.files); err != nil {
+			return err
+		}
+	}
+	if d.repository != "" && len(files) > 1 {
+		return usagef("--image is of one pipeline, and %d match; name one with -f", len(files))
+	}
+	var results discoverResults
+	var errs []error
+	for _, file := range files {
+		one := *d
+		result, err := one.discover(ctx, file)
+		if err != nil {
+			result.Error = messageOf(err)
+		}
+		if err != nil && len(files) > 1 {
+			err = named(err, result.Pipeline)
+		}
+		results, errs = append(results, result), append(errs, err)
+	}
+	d.app.emit(results)
+	return errors.Join(errs...)
+}
+
+// parse validates what is searched for.
+func (d *lockDiscoverer) parse() (err error) {
+	if d.search.Tag, err = remotelock.ParsePattern(cmp.Or(d.tag, "git-{commit}")); err != nil {
 		return usagef("--tag: %w", err)
+	}
+	given := 0
+	for _, way := range []string{d.tag, d.imageTag, d.versions} {
+		if way != "" {
+			given++
+		}
+	}
+	if given > 1 {
+		return usagef("--tag, --image-tag and --image-semver are three ways to find the image: give one of them")
+	}
+	if d.versions != "" {
+		if d.within, err = semver.NewConstraint(d.versions); err != nil {
+			return usagef("--image-semver %q: want a range such as '>=1.2 <2' or '^1.4': %w", d.versions, err)
+		}
 	}
 	for i, p := range d.search.Paths {
 		if d.search.Paths[i] = path.Clean(p); !fs.ValidPath(d.search.Paths[i]) {
 			return usagef("--path %q: want a path in the source repository, relative to its root", p)
 		}
 	}
-	if err := d.open(ctx); err != nil {
-		return err
+	return nil
+}
+
+// discover finds and records the newest release of the pipeline that a file declares, or that of --dir without one.
+func (d *lockDiscoverer) discover(ctx context.Context, file string) (lockWriteResult, error) {
+	failed := lockWriteResult{Pipeline: cmp.Or(file, d.dir), DryRun: d.dryRun}
+	d.pipeline = new(pipeline.Pipeline)
+	if file != "" {
+		loaded, err := pipeline.Load(d.files, d.workspace.Gates, file)
+		if err != nil {
+			return failed, err
+		}
+		d.pipeline, d.dir = loaded[0], loaded[0].Lock
+		failed.Pipeline = d.pipeline.Name
 	}
+	if err := d.readCurrent(); err != nil {
+		return failed, err
+	}
+	if err := d.find(ctx); err != nil {
+		return failed, err
+	}
+	return d.record(ctx)
+}
+
+// find fills in the commit and the image of the lock.
+func (d *lockDiscoverer) find(ctx context.Context) (err error) {
 	sourceRepo := d.sourceRepo()
 	d.repository = cmp.Or(d.repository, d.current.Image.Repository())
 	switch {
@@ -71,8 +192,18 @@ func (d *lockDiscoverer) run(ctx context.Context) error {
 	if d.search.Source, err = d.workspace.Repository.Remote(ctx, sourceRepo); err != nil {
 		return err
 	}
-	if d.search.Images, err = d.app.registries("").Repository(d.repository); err != nil {
+	images, err := d.app.registries("").Repository(d.repository)
+	if err != nil {
 		return usagef("--image: %w", err)
+	}
+	tag := d.imageTag
+	switch {
+	case d.within != nil:
+		if tag, err = remotelock.NewestVersion(ctx, images, d.within); err != nil {
+			return err
+		}
+	case tag == "":
+		d.search.Images = images
 	}
 	commit, err := d.search.Newest(ctx)
 	switch {
@@ -81,6 +212,6 @@ func (d *lockDiscoverer) run(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	d.lock.GitCommit, d.lock.Image.Ref = string(commit), d.repository+":"+d.search.Tag.Tag(commit)
-	return d.record(ctx)
+	d.lock.GitCommit, d.lock.Image.Ref = string(commit), d.repository+":"+cmp.Or(tag, d.search.Tag.Tag(commit))
+	return nil
 }

@@ -30,10 +30,11 @@ const lockPause = 100 * time.Millisecond
 
 type lockWriteResult struct {
 	Pipeline string `json:"pipeline,omitempty"`
-	lock.Written
+	*lock.Written
 	Branch string `json:"branch,omitempty"` // with --push
 	Commit string `json:"commit,omitempty"` // that was pushed
 	DryRun bool   `json:"dryRun,omitempty"`
+	Error  string `json:"error,omitempty"`
 }
 
 func (r lockWriteResult) Text(w io.Writer) {
@@ -137,10 +138,28 @@ func (l *lockWriter) run(ctx context.Context) error {
 	if err := l.open(ctx); err != nil {
 		return err
 	}
-	return l.record(ctx)
+	l.pipeline = new(pipeline.Pipeline)
+	if l.dir == "" {
+		pipelines, err := l.workspace.Pipelines(l.files, l.app.files)
+		if err != nil {
+			return err
+		}
+		if len(pipelines) != 1 {
+			return usagef("%d pipelines match; name one with -f, or a lock directory with --dir", len(pipelines))
+		}
+		l.pipeline, l.dir = pipelines[0], pipelines[0].Lock
+	}
+	if err := l.readCurrent(); err != nil {
+		return err
+	}
+	result, err := l.record(ctx)
+	if err == nil {
+		l.app.emit(list[lockWriteResult]{result})
+	}
+	return err
 }
 
-// open validates the flags, before anything is read, then finds the lock directory and reads the current lock.
+// open validates the flags, before anything is read, and opens the repository's files.
 func (l *lockWriter) open(ctx context.Context) (err error) {
 	if at := l.lock.CreatedAt; at != "" {
 		if _, err := time.Parse(time.RFC3339, at); err != nil {
@@ -164,20 +183,11 @@ func (l *lockWriter) open(ctx context.Context) (err error) {
 	} else {
 		l.files, err = l.workspace.WorkTree()
 	}
-	if err != nil {
-		return err
-	}
-	l.pipeline = new(pipeline.Pipeline)
-	if l.dir == "" {
-		pipelines, err := l.workspace.Pipelines(l.files, l.app.files)
-		if err != nil {
-			return err
-		}
-		if len(pipelines) != 1 {
-			return usagef("%d pipelines match; name one with -f, or a lock directory with --dir", len(pipelines))
-		}
-		l.pipeline, l.dir = pipelines[0], pipelines[0].Lock
-	}
+	return err
+}
+
+// readCurrent reads the current lock, if there is one.
+func (l *lockWriter) readCurrent() error {
 	l.dir = path.Clean(l.dir)
 	current, err := lock.Current(l.files, l.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -208,34 +218,34 @@ func (l *lockWriter) sourceRepo() string {
 	return cmp.Or(l.lock.Packaging.SourceRepo, l.current.Packaging.SourceRepo, l.pipeline.SourceRepo)
 }
 
-func (l *lockWriter) record(ctx context.Context) error {
+func (l *lockWriter) record(ctx context.Context) (lockWriteResult, error) {
+	result := lockWriteResult{Pipeline: l.pipeline.Name, Branch: l.remote.Name, DryRun: l.dryRun}
 	now := time.Now()
 	if err := l.complete(ctx, now); err != nil {
-		return err
+		return result, err
 	}
-	result := lockWriteResult{Pipeline: l.pipeline.Name, Branch: l.remote.Name, DryRun: l.dryRun}
 	var ancestry lock.Ancestry = history{l.workspace.Repository, l.sourceRepo()}
 	if l.history {
 		ancestry = lock.HistoryOnly
 	}
+	var written lock.Written
 	var err error
 	switch {
 	case l.dryRun:
 		var plan lock.Plan
 		plan, err = lock.Prepare(ctx, l.files, l.dir, l.lock, ancestry)
-		result.Written = plan.Written
+		written = plan.Written
 	case l.push:
 		var recorded remotelock.Recorded
 		recorded, err = l.remote.Record(ctx, remotelock.Entry{Lock: l.lock, Dir: l.dir, Pipeline: l.pipeline.Name, Time: now, Ancestry: ancestry})
-		result.Written, result.Commit = recorded.Written, string(recorded.Commit)
+		written, result.Commit = recorded.Written, string(recorded.Commit)
 	default:
-		result.Written, err = l.write(ctx, ancestry)
+		written, err = l.write(ctx, ancestry)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		result.Written = &written
 	}
-	l.app.emit(list[lockWriteResult]{result})
-	return nil
+	return result, err
 }
 
 // write records the lock in the files of the checkout.

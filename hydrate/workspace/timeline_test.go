@@ -121,7 +121,7 @@ func TestReleasesOfMergedBranches(t *testing.T) {
 // TestReleasesOfRandomHistories compares the order with a plain walk: the first parent, then each other one, then the commit.
 func TestReleasesOfRandomHistories(t *testing.T) {
 	t.Parallel()
-	const histories, size = 40, 16
+	const histories, size = 25, 16
 	random := rand.New(rand.NewPCG(1, 2))
 	var stream strings.Builder
 	var want [histories][]int

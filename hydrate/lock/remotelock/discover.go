@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/lockage/lockage/internal/git"
 )
 
@@ -17,6 +19,9 @@ const commitPlaceholder = "{commit}"
 
 // ErrNoImage is returned by Newest if no commit has an image.
 var ErrNoImage = errors.New("no commit with an image")
+
+// ErrNoCommit is returned by Newest if no commit touches a path.
+var ErrNoCommit = errors.New("no commit")
 
 // Pattern makes an image's tag from the commit.
 type Pattern struct{ prefix, suffix string }
@@ -44,36 +49,58 @@ type Tags interface {
 	Tags(ctx context.Context, prefix string) ([]string, error)
 }
 
+// NewestVersion returns the tag of the highest semantic version in a range, with or without a v before it: three numbers, and a
+// pre-release only if the range names one. The error is ErrNoImage if no tag is one.
+func NewestVersion(ctx context.Context, images Tags, within *semver.Constraints) (newest string, err error) {
+	tags, err := images.Tags(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	var highest *semver.Version
+	slices.Sort(tags) // of equal versions the last one
+	for _, tag := range tags {
+		v, err := semver.StrictNewVersion(strings.TrimPrefix(tag, "v"))
+		if err == nil && within.Check(v) && (highest == nil || !v.LessThan(highest)) {
+			newest, highest = tag, v
+		}
+	}
+	if highest == nil {
+		err = fmt.Errorf("%w: none of the %d tags of %s is a version %s, such as 1.2.3 or v1.2.3", ErrNoImage, len(tags), images.Name(), within)
+	}
+	return newest, err
+}
+
 // Search looks for the newest commit of a branch that has an image.
 type Search struct {
 	Source *git.Remote
 	Branch string   // "" is the default branch
 	Paths  []string // the commit touches one of these; none for any commit
-	Images Tags
+	Images Tags     // nil for commits without an image of their own
 	Tag    Pattern
 }
 
-// Newest finds the commit. The error is ErrNoImage if no commit qualifies, and describes the search.
+// Newest finds the commit. The error is ErrNoImage if no commit qualifies, and describes the search; without images it is ErrNoCommit.
 func (s Search) Newest(ctx context.Context) (git.Hash, error) {
 	for _, name := range s.Paths {
 		if !fs.ValidPath(name) {
 			return "", fmt.Errorf("path %q: want one relative to the source repository's root", name)
 		}
 	}
-	tags, err := s.Images.Tags(ctx, s.Tag.prefix)
-	if err != nil {
-		return "", err
-	}
-	tagged := map[string]bool{}
-	for _, tag := range tags {
-		tagged[tag] = true
+	w := walk{Search: s, tags: map[string]bool{}}
+	if s.Images != nil {
+		tags, err := s.Images.Tags(ctx, s.Tag.prefix)
+		if err != nil {
+			return "", err
+		}
+		for _, tag := range tags {
+			w.tags[tag] = true
+		}
 	}
 	tip, branch, err := s.Source.Tip(ctx, s.Branch)
 	if err != nil {
 		return "", err
 	}
-	w := walk{Search: s, tags: tagged}
-	if len(tags) > 0 {
+	if s.Images == nil || len(w.tags) > 0 {
 		err = s.Source.Log(ctx, tip, func(c git.Commit) (bool, error) { return w.visit(ctx, c) })
 		if err == nil {
 			err = w.judge(ctx)
@@ -88,11 +115,14 @@ func (s Search) Newest(ctx context.Context) (git.Hash, error) {
 // failure describes the search that found no commit.
 func (w *walk) failure(branch string) error {
 	extent := fmt.Sprintf("all %d commits", w.seen)
+	if w.seen == maxCommits {
+		extent = fmt.Sprintf("the newest %d commits", w.seen)
+	}
 	switch {
+	case w.Images == nil:
+		return fmt.Errorf("%w: of %s of branch %s of %s, along first parents, none touches %s", ErrNoCommit, extent, branch, w.Source, strings.Join(w.Paths, " or "))
 	case len(w.tags) == 0:
 		return fmt.Errorf("%w: %s has no tag that begins with %q, as %s would; was an image pushed?", ErrNoImage, w.Images.Name(), w.Tag.prefix, w.Tag)
-	case w.seen == maxCommits:
-		extent = fmt.Sprintf("the newest %d commits", w.seen)
 	}
 	touching := ""
 	if len(w.Paths) > 0 {
@@ -115,7 +145,7 @@ type walk struct {
 // visit reports whether to go on.
 func (w *walk) visit(ctx context.Context, c git.Commit) (bool, error) {
 	w.seen++
-	tagged := w.tags[w.Tag.Tag(c.Hash)]
+	tagged := w.Images == nil || w.tags[w.Tag.Tag(c.Hash)]
 	if tagged {
 		w.tagged++
 		w.pending = append(w.pending, c)

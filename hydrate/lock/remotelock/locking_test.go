@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
@@ -180,6 +182,23 @@ func TestNewest(t *testing.T) {
 				t.Errorf("got %q %v, want %q", got, err, test.want)
 			}
 		})
+	}
+}
+
+func TestNewestVersion(t *testing.T) {
+	t.Parallel()
+	images := repository{"latest", "v1.9.0", "1.10.0", "1.11.0-rc.1", "v2.0.0", "20261130", "1.99", "v2.0.0-rc.2", "vv3.0.0", "2.0.0"}
+	for within, want := range map[string]string{
+		">=1.2 <2": "1.10.0", ">=1.2.0-0 <2.0.0-0": "1.11.0-rc.1", "*": "v2.0.0", "^1": "1.10.0", "1.9.x": "v1.9.0", ">2": "",
+	} {
+		constraint, err := semver.NewConstraint(within)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := remotelock.NewestVersion(t.Context(), images, constraint)
+		if got != want || errors.Is(err, remotelock.ErrNoImage) != (want == "") {
+			t.Errorf("%s: %q, %v", within, got, err)
+		}
 	}
 }
 
