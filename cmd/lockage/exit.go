@@ -25,6 +25,8 @@ const (
 	exitDenied = 3 // denied by verification or policy
 	exitChange = 4 // diff --exit-code found changes
 	exitNotYet = 5 // only pending gates are left
+
+	exitInterrupted = 130 // by a signal, as shells have it
 )
 
 // usageError is a mistake on the command line.
@@ -78,23 +80,66 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// stopped reports in one line that a run was interrupted or took longer than --timeout, in place of the failures that follow
-// from it. The first of those is kept, because it says where the run was.
-func stopped(ctx context.Context, err error) error {
+// actionStopped is the action of a stage that a run did not come to because it was stopped, for -o json; text leaves it out.
+const actionStopped = "stopped"
+
+// tally counts the stages of a run.
+type tally struct {
+	done, all int
+	met       bool // whether a stage was met that the stop of the run ended
+}
+
+// add counts a stage with its error, and reports whether the run did not come to it because it was stopped. The first such stage
+// counts as failed, because its error says where the run was.
+func (t *tally) add(ctx context.Context, err error) bool {
+	t.all++
+	switch {
+	case err == nil:
+		t.done++
+	case follows(ctx, err):
+		first := !t.met
+		t.met = true
+		return !first
+	}
+	return false
+}
+
+// follows reports whether an error follows from the end of a context.
+func follows(ctx context.Context, err error) bool {
+	cause := context.Cause(ctx)
+	return cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
+}
+
+// stopped reports in one line that a run was interrupted or took longer than --timeout, and how far it came, in place of the
+// failures that follow from it. The first of those is kept, because it says where the run was.
+func stopped(ctx context.Context, t tally, err error) error {
 	cause := context.Cause(ctx)
 	if err == nil || cause == nil {
 		return err
 	}
-	left := []error{fmt.Errorf("stopped: %w; run it again to continue", cause)}
+	if rep, ok := err.(reported); ok { //nolint:errorlint // the outermost
+		err = rep.err
+	}
+	code, line := exitFailed, cause.Error()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		code = exitInterrupted
+	}
+	switch {
+	case t.all > 0 && code == exitInterrupted:
+		line = fmt.Sprintf("%d of %d done", t.done, t.all)
+	case t.all > 0:
+		line += fmt.Sprintf(", %d of %d done", t.done, t.all)
+	}
+	left := []error{errors.New("stopped: " + line + "; run it again to continue")}
 	first := true
 	for _, e := range unjoin(err) {
-		consequence := errors.Is(e, cause) || errors.Is(e, context.Canceled) || errors.Is(e, context.DeadlineExceeded)
+		consequence := follows(ctx, e)
 		if !consequence || first && e.Error() != cause.Error() {
 			left = append(left, e)
 		}
 		first = first && !consequence
 	}
-	return reported{exitFailed, errors.Join(left...)}
+	return reported{code, errors.Join(left...)}
 }
 
 // unjoin returns the errors that [errors.Join] made an error of, also of several steps.

@@ -59,7 +59,7 @@ func TestStopped(t *testing.T) {
 		if test.cause != nil {
 			cancel(test.cause)
 		}
-		err := stopped(ctx, test.err)
+		err := stopped(ctx, tally{}, test.err)
 		cancel(nil)
 		got := ""
 		if err != nil {
@@ -68,7 +68,7 @@ func TestStopped(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s:\n%s\nwant:\n%s", name, got, test.want)
 		}
-		if code := exitCode(err); err != nil && code != exitFailed {
+		if code := exitCode(err); err != nil && code != exitFailed && code != exitInterrupted || test.cause != nil && err != nil && code != exitInterrupted {
 			t.Errorf("%s: exit status %d", name, code)
 		}
 	}

@@ -56,6 +56,9 @@ func (r hydrateResult) rows(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%s %s (GitOps commit %.12s%s)\n", r.Pipeline, r.Release, r.GitopsCommit, dry)
 	for _, s := range r.Stages {
+		if s.Action == actionStopped {
+			continue
+		}
 		if s.Error != "" {
 			fmt.Fprintf(w, "  %s\t%s\n", s.Name, s.Action)
 			continue
@@ -130,9 +133,11 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 	if err != nil {
 		return err
 	}
-	proposals, err := a.proposals(ctx, o.Environment, releases)
-	if err != nil {
-		return err
+	var proposals map[[2]string]*promote.Proposal
+	if ctx.Err() == nil {
+		if proposals, err = a.proposals(ctx, o.Environment, releases); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
 	results := make(hydrateResults, len(releases))
 	var errs, stageErrs []error
@@ -151,6 +156,9 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 		}
 		for _, s := range r.Stages {
 			shown := hydrateStage{Stage: s, Error: messageOf(s.Err)}
+			if a.tally.add(ctx, s.Err) {
+				shown.Action = actionStopped
+			}
 			shown.propose(proposals[[2]string{r.Pipeline, s.Name}])
 			results[i].Stages = append(results[i].Stages, shown)
 			if s.Err != nil {

@@ -44,7 +44,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
 	leaf, err := cmd.ExecuteContextC(ctx)
-	err = errors.Join(stopped(leaf.Context(), err), a.leftOut)
+	err = errors.Join(stopped(leaf.Context(), a.tally, err), a.leftOut)
 	a.stop()
 	if a.renders != nil {
 		a.renders.Close()

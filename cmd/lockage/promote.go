@@ -31,6 +31,9 @@ func (rs promoteResults) Text(w io.Writer) {
 		fmt.Fprintln(w, "No stage has auto: true, and there is nothing to review.")
 	}
 	for _, r := range rs {
+		if r.Action == actionStopped {
+			continue
+		}
 		fmt.Fprintf(w, "%s/%s: %s", r.Pipeline, r.Stage, r.Action)
 		if r.Release != "" {
 			fmt.Fprintf(w, " %s", r.Release)
@@ -146,6 +149,9 @@ func (a *app) promote(ctx context.Context, o promote.Options, do func(context.Co
 	shown := promoteResults{}
 	var errs []error
 	for _, r := range results {
+		if a.tally.add(ctx, r.Err) {
+			r.Action = actionStopped
+		}
 		shown = append(shown, promotionResult(r, o.DryRun))
 		if r.Err != nil && (!o.Ready || !notReady(r)) {
 			errs = append(errs, fmt.Errorf("%s/%s: %w", r.Pipeline, r.Stage, r.Err))

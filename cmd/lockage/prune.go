@@ -96,7 +96,7 @@ func (a *app) prune(ctx context.Context, r prune.Request) error {
 		}
 	}
 	a.emit(shown)
-	return stopped(ctx, worst(errs))
+	return worst(errs)
 }
 
 // showPruned completes a result for -o json, where no list is null.

@@ -100,5 +100,5 @@ func (a *app) repair(ctx context.Context, o repair.Options, dryRun bool) (err er
 	if results != nil {
 		a.emit(shown)
 	}
-	return stopped(ctx, worst(errs))
+	return worst(errs)
 }

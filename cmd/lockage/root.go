@@ -36,6 +36,7 @@ type app struct {
 
 	stop    context.CancelFunc // releases the timer of --timeout
 	results any                // of the verb, for -o json
+	tally   tally              // of the stages that a verb acts on
 	leftOut error              // what is wrong with pipeline files that the run went on without
 	bounds  worker.Bounds      // of each render
 	renders *worker.Pool       // where something may be rendered
@@ -45,7 +46,7 @@ const longHelp = `Lockage renders the Kubernetes manifests of every stage at a l
 digest, verifies them, and promotes them from stage to stage. Git and an OCI registry are its only state.
 
 Exit status: 0 success; 1 an operation failed; 2 wrong usage or configuration; 3 denied by verification or policy;
-4 diff --exit-code found changes; 5 not yet: only pending gates are left.`
+4 diff --exit-code found changes; 5 not yet: only pending gates are left; 130 interrupted.`
 
 const examples = `  lockage demo                  # the whole workflow on a temporary registry
   lockage lock check            # check the lock against Git and the registry

@@ -192,7 +192,7 @@ func (a *app) status(ctx context.Context, names []string) error {
 	}
 	_ = group.Wait()
 	if err := ctx.Err(); err != nil {
-		return stopped(ctx, err)
+		return err
 	}
 	var errs []error
 	for _, r := range results {
