@@ -104,26 +104,25 @@ func (d *lockDiscoverer) run(ctx context.Context) error {
 	if err := d.open(ctx); err != nil {
 		return err
 	}
-	files := []string{""}
+	pipelines := []*pipeline.Pipeline{{Lock: d.dir}}
 	if d.dir == "" {
 		var err error
-		if files, err = d.workspace.PipelineFiles(d.files, d.app.files); err != nil {
+		if pipelines, err = d.app.usable(d.workspace.Pipelines(d.files, d.app.files)); err != nil {
 			return err
 		}
 	}
-	if d.repository != "" && len(files) > 1 {
-		return usagef("--image is of one pipeline, and %d match; name one with -f", len(files))
+	alone := len(pipelines) == 1 && d.app.leftOut == nil
+	if d.repository != "" && !alone {
+		return usagef("--image is of one pipeline, and several match; name one with -f")
 	}
 	var results discoverResults
 	var errs []error
-	for _, file := range files {
+	for _, p := range pipelines {
 		one := *d
-		result, err := one.discover(ctx, file)
-		if err != nil {
-			result.Error = messageOf(err)
-		}
-		if err != nil && len(files) > 1 {
-			err = named(err, result.Pipeline)
+		result, err := one.discover(ctx, p)
+		result.Error = messageOf(err)
+		if err != nil && !alone {
+			err = named(err, p.Name)
 		}
 		results, errs = append(results, result), append(errs, err)
 	}
@@ -158,23 +157,15 @@ func (d *lockDiscoverer) parse() (err error) {
 	return nil
 }
 
-// discover finds and records the newest release of the pipeline that a file declares, or that of --dir without one.
-func (d *lockDiscoverer) discover(ctx context.Context, file string) (lockWriteResult, error) {
-	failed := lockWriteResult{Pipeline: cmp.Or(file, d.dir), DryRun: d.dryRun}
-	d.pipeline = new(pipeline.Pipeline)
-	if file != "" {
-		loaded, err := pipeline.Load(d.files, d.workspace.Gates, file)
-		if err != nil {
-			return failed, err
-		}
-		d.pipeline, d.dir = loaded[0], loaded[0].Lock
-		failed.Pipeline = d.pipeline.Name
+// discover finds and records the newest release of a pipeline.
+func (d *lockDiscoverer) discover(ctx context.Context, p *pipeline.Pipeline) (lockWriteResult, error) {
+	d.pipeline, d.dir = p, p.Lock
+	err := d.readCurrent()
+	if err == nil {
+		err = d.find(ctx)
 	}
-	if err := d.readCurrent(); err != nil {
-		return failed, err
-	}
-	if err := d.find(ctx); err != nil {
-		return failed, err
+	if err != nil {
+		return lockWriteResult{Pipeline: p.Name, DryRun: d.dryRun}, err
 	}
 	return d.record(ctx)
 }

@@ -182,15 +182,14 @@ func (w *Workspace) Pipelines(files fs.FS, patterns []string) ([]*pipeline.Pipel
 
 // Overridden is Pipelines whose stages have other render options than the files say.
 func (w *Workspace) Overridden(files fs.FS, patterns []string, o pipeline.Overrides) ([]*pipeline.Pipeline, error) {
-	names, err := w.PipelineFiles(files, patterns)
+	names, err := w.pipelineFiles(files, patterns)
 	if err != nil {
 		return nil, err
 	}
 	return pipeline.LoadOverridden(files, w.Gates, o, names...)
 }
 
-// PipelineFiles lists the pipeline files that the patterns name.
-func (w *Workspace) PipelineFiles(files fs.FS, patterns []string) ([]string, error) {
+func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, error) {
 	if len(patterns) == 0 {
 		for _, name := range []string{path.Join(w.prefix, DefaultFile), DefaultFile} {
 			_, err := fs.Stat(files, name)
