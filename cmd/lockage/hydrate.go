@@ -43,6 +43,16 @@ func (rs hydrateResults) Text(w io.Writer) {
 			r.rows(w)
 		}
 	})
+	var actions []string
+	for _, r := range rs {
+		if r.Error != "" {
+			actions = append(actions, string(publish.Failed))
+		}
+		for _, s := range r.Stages {
+			actions = append(actions, string(s.Action))
+		}
+	}
+	summarize(w, actions)
 }
 
 func (r hydrateResult) rows(w io.Writer) {

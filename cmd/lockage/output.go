@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode"
@@ -197,6 +200,25 @@ func messageOf(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// longList is how many rows a reader counts by themselves.
+const longList = 10
+
+// summarize writes a line with how many rows have each outcome, the most frequent first, if there are many of them.
+func summarize(w io.Writer, outcomes []string) {
+	if len(outcomes) <= longList {
+		return
+	}
+	counts := map[string]int{}
+	for _, o := range outcomes {
+		counts[o]++
+	}
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b)) })
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%d %s", counts[name], name)
+	}
+	fmt.Fprintln(w, strings.Join(names, ", "))
 }
 
 // counted is a number of things.

@@ -30,7 +30,9 @@ func (rs promoteResults) Text(w io.Writer) {
 	if len(rs) == 0 {
 		fmt.Fprintln(w, "No stage has auto: true, and there is nothing to review.")
 	}
+	var actions []string
 	for _, r := range rs {
+		actions = append(actions, string(r.Action))
 		if r.Action == actionStopped {
 			continue
 		}
@@ -68,6 +70,7 @@ func (rs promoteResults) Text(w io.Writer) {
 			fmt.Fprintf(w, "  note: %s\n", note)
 		}
 	}
+	summarize(w, actions)
 }
 
 func newPromoteCommand(a *app) *cobra.Command {

@@ -51,6 +51,7 @@ type shownRelease struct {
 }
 
 func (rs statusResults) Text(w io.Writer) {
+	var outcomes []string
 	for i, r := range rs {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -67,6 +68,7 @@ func (rs statusResults) Text(w io.Writer) {
 			}
 		})
 		for _, s := range r.Stages {
+			outcomes = append(outcomes, s.outcome())
 			for _, note := range []string{s.note, s.Error} {
 				if note != "" {
 					fmt.Fprintf(w, "  %s: %s\n", s.Stage, note)
@@ -74,6 +76,20 @@ func (rs statusResults) Text(w io.Writer) {
 			}
 		}
 	}
+	summarize(w, outcomes)
+}
+
+// outcome is what the summary counts a stage as.
+func (s stageStatus) outcome() string {
+	switch {
+	case s.Drift:
+		return "drifted"
+	case s.err != nil:
+		return "unknown"
+	case s.Live == nil:
+		return "with nothing live"
+	}
+	return "in order"
 }
 
 func (s stageStatus) live() (release, since string) {
