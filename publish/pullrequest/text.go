@@ -46,7 +46,7 @@ func (k keeper) body(p Proposal, changes diff.Changes, known bool) (string, erro
 		for i, name := range p.Waits {
 			waits[i] = code(name)
 		}
-		fmt.Fprintf(&b, "\nStill open: %s.\n", strings.Join(waits, ", "))
+		fmt.Fprintf(&b, "\nBeside this review, the stage asks for: %s.\n", strings.Join(waits, ", "))
 	}
 	fmt.Fprintf(&b, "\n%s\n\n### What changes in %s\n\n", p.next(), stage)
 	room := min(limit-maxMark-b.Len(), diff.MarkdownLimit)
