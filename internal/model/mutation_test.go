@@ -376,7 +376,7 @@ var mutations = []mutation{
 	{"promote/live/witness.go", "} else if !counts {", "} else if !MUTANT && !counts {"},
 	{"promote/live/witness.go", "last != nil && s.carriedOn(*last, bundles)", "false"},
 
-	{"hydrate/workspace/releases.go", "err != nil || !ok || id == release {", "err != nil || !ok || !MUTANT && id == release {"},
+	{"hydrate/workspace/timeline.go", "if older.release == m.release {", "if !MUTANT && older.release == m.release {"},
 	{"hydrate/workspace/releases.go", "err == nil && recorded < 0", "false"},
 
 	{"promote/live/write.go", "rec.Time.Before(before.Time)", "false"},
