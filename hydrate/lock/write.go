@@ -54,8 +54,8 @@ type WrittenFile struct {
 // current.yaml unless that names a newer release.
 //
 // A history file with the same fields, except CreatedAt and those that the short form leaves out, is kept. If it has other content, l
-// becomes a further release of its commit, with an id of its own. current.yaml becomes a copy of the history file unless l's commit is an ancestor of the
-// one it names. With [HistoryOnly], current.yaml stays, and has to be there.
+// becomes a further release of its commit, with an id of its own. current.yaml becomes a copy of the history file unless l's
+// commit is an ancestor of the one it names. With [HistoryOnly], current.yaml stays, and has to be there.
 //
 // Both files are complete on disk, with mode 0644 whatever the umask, before either is renamed into place: a full disk or a
 // crash leaves no half-written file, and the next Write completes what a crash between the renames left undone. Write

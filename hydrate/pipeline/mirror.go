@@ -56,11 +56,8 @@ func (m *Mirror) Reviewed() bool { return m != nil && m.Review == PullRequest }
 // Hydrated reports whether hydration writes the stage branch: nobody reviews what it shows first.
 func (m *Mirror) Hydrated() bool { return m.ShowsCandidates() && !m.Reviewed() }
 
-// ReviewPrefix begins the names of all review branches.
-const ReviewPrefix = "review/"
-
 // ReviewBranch returns the review branch of a stage.
-func ReviewBranch(pipeline, stage string) string { return ReviewPrefix + pipeline + "/" + stage }
+func ReviewBranch(pipeline, stage string) string { return "review/" + pipeline + "/" + stage }
 
 // withDefaults returns a copy with the defaults of a stage.
 func (m *Mirror) withDefaults(stage string) *Mirror {

@@ -90,7 +90,7 @@ func (r *Repository) Ensure(ctx context.Context, request Request) (Ensured, erro
 	return ensured, r.fail("update the "+what, err)
 }
 
-// Refresh is [Repository.Ensure] for an open pull request as [Repository.ListOpen] returned it: no request if nothing is to
+// Refresh is [Repository.Ensure] for an open pull request as [Repository.Find] returned it: no request if nothing is to
 // do, one to update, and as many more for labels and reviewers. One more finds out whether a reviewer has responded
 // already.
 func (r *Repository) Refresh(ctx context.Context, pull PullRequest, request Request) (Ensured, error) {

@@ -67,15 +67,6 @@ func (g *gitHub) merged(ctx context.Context, head, base, _ string) ([]PullReques
 	return g.find(ctx, head, base)
 }
 
-func (g *gitHub) list(ctx context.Context) ([]PullRequest, error) {
-	all, err := collect(pages(gitHubNext, func(page int) ([]*github.PullRequest, *github.Response, error) {
-		return g.client.PullRequests.List(g.limits(ctx), g.owner, g.name, &github.PullRequestListOptions{
-			State: "open", ListOptions: github.ListOptions{Page: page, PerPage: pageSize},
-		})
-	}))
-	return g.pulls(all), err
-}
-
 // pulls leaves out those of forks, and of forks that are gone.
 func (g *gitHub) pulls(all []*github.PullRequest) []PullRequest {
 	return convert(slices.DeleteFunc(all, func(pull *github.PullRequest) bool {

@@ -62,15 +62,6 @@ func (g *gitLab) merged(ctx context.Context, head, base, _ string) ([]PullReques
 	return g.find(ctx, head, base)
 }
 
-func (g *gitLab) list(ctx context.Context) ([]PullRequest, error) {
-	all, err := collect(pages(gitLabNext, func(page int) ([]*gitlab.BasicMergeRequest, *gitlab.Response, error) {
-		return g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
-			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize}, State: gitlab.Ptr("opened"),
-		}, gitlab.WithContext(ctx))
-	}))
-	return g.pulls(all), err
-}
-
 // pulls leaves out those of forks.
 func (g *gitLab) pulls(all []*gitlab.BasicMergeRequest) []PullRequest {
 	all = slices.DeleteFunc(all, func(request *gitlab.BasicMergeRequest) bool {

@@ -219,11 +219,11 @@ func TestGitLabMergeWaitsForTheCheck(t *testing.T) {
 	}
 }
 
-func TestGitLabCommentStatusAndSupersede(t *testing.T) {
+func TestGitLabCommentStatusAndClose(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.request = map[string]any{"iid": 1, "state": "opened"}
-	notes := []any{map[string]any{"id": 1, "system": true, "body": "<!-- lockage:superseded -->"}}
+	notes := []any{map[string]any{"id": 1, "system": true, "body": "<!-- lockage:older -->"}}
 	l.on("GET /api/v4/projects/{project}/merge_requests/1/notes", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, notes) })
 	l.on("POST /api/v4/projects/{project}/merge_requests/1/notes", func(w http.ResponseWriter, r *http.Request) {
 		notes = append(notes, map[string]any{"id": len(notes) + 1, "body": read(t, r)["body"]})
@@ -231,11 +231,14 @@ func TestGitLabCommentStatusAndSupersede(t *testing.T) {
 	})
 	old := PullRequest{Number: 1, State: StateOpen}
 	for range 2 { // as after a crash
-		if err := l.Supersede(t.Context(), old, PullRequest{Number: 2}); err != nil {
+		if _, err := l.Comment(t.Context(), old.Number, "older", "!2 is newer"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Close(t.Context(), old); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if l.request["state"] != "closed" || len(notes) != 2 || !strings.Contains(notes[1].(map[string]any)["body"].(string), "Superseded by !2.") {
+	if l.request["state"] != "closed" || len(notes) != 2 || !strings.Contains(notes[1].(map[string]any)["body"].(string), "!2 is newer") {
 		t.Errorf("%v %v", l.request, notes)
 	}
 

@@ -72,8 +72,6 @@ const (
 type pulls interface {
 	// find returns pull requests, among them the open one from head into base, else the newest one.
 	find(ctx context.Context, head, base string) ([]PullRequest, error)
-	// list returns the open ones, whatever their base.
-	list(ctx context.Context) ([]PullRequest, error)
 	// merged returns pull requests, among them the one from head into base that brought a commit there, if it is among the newest.
 	merged(ctx context.Context, head, base, commit string) ([]PullRequest, error)
 	get(ctx context.Context, number int) (PullRequest, error)
@@ -128,15 +126,6 @@ func (r *Repository) Merged(ctx context.Context, head, base, commit string) (Pul
 	return all[i], true, nil
 }
 
-// ListOpen returns the open pull requests whose head's name begins with prefix, into whatever base, newest first. One
-// request for a hundred open ones, for fifty on Gitea.
-func (r *Repository) ListOpen(ctx context.Context, prefix string) ([]PullRequest, error) {
-	all, err := r.driver.list(ctx)
-	all = slices.DeleteFunc(all, func(pull PullRequest) bool { return !strings.HasPrefix(pull.Head.Name, prefix) })
-	slices.SortFunc(all, func(a, b PullRequest) int { return b.Number - a.Number })
-	return all, r.fail("list pull requests", err)
-}
-
 // Get returns a pull request as it is now.
 func (r *Repository) Get(ctx context.Context, number int) (PullRequest, error) {
 	pull, err := r.driver.get(ctx, number)
@@ -153,20 +142,6 @@ func (r *Repository) Close(ctx context.Context, pull PullRequest) (PullRequest, 
 		return pull, r.fail("close pull request "+r.reference(pull.Number), err)
 	}
 	return closed, nil
-}
-
-// Supersede closes old with a comment that points to by; one that is not open stays as it is. Repeated after a crash, it
-// completes the rest. Three requests.
-func (r *Repository) Supersede(ctx context.Context, old, by PullRequest) error {
-	if old.State != StateOpen || old.Number == by.Number {
-		return nil
-	}
-	text := fmt.Sprintf("Superseded by %s.", r.reference(by.Number))
-	if _, err := r.Comment(ctx, old.Number, "superseded", text); err != nil {
-		return err
-	}
-	_, err := r.Close(ctx, old)
-	return err
 }
 
 // AutoMerge makes the forge merge by itself as soon as its requirements are met; if they are, Gitea and GitLab merge at

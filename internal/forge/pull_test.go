@@ -7,35 +7,6 @@ import (
 	"testing"
 )
 
-func TestListOpen(t *testing.T) {
-	t.Parallel()
-	side := func(ref string, repository int) map[string]any {
-		return map[string]any{"ref": ref, "sha": "c1", "repo_id": repository, "repo": map[string]any{"id": repository}}
-	}
-	entry := func(number int, head, base string, from int) map[string]any {
-		return map[string]any{
-			"number": number, "iid": number, "state": "open", "title": "x",
-			"head": side(head, from), "base": side(base, 7),
-			"source_branch": head, "target_branch": base, "source_project_id": from, "target_project_id": 7,
-		}
-	}
-	for kind, path := range map[Kind]string{
-		GitHub: hubAPI + "/pulls", GitLab: "/api/v4/projects/{project}/merge_requests", Gitea: "/api/v1/repos/acme/env/pulls",
-	} {
-		f := newFake(t)
-		f.on("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
-			reply(w, 200, []any{entry(1, "review/a", "stage/a", 7), entry(2, "more", "stage/a", 7), entry(3, "review/b", "stage/b", 7), entry(4, "review/c", "stage/b", 8)})
-		})
-		got, err := f.open(t, kind).ListOpen(t.Context(), "review/")
-		if err != nil || len(got) != 2 || got[0].Number != 3 || got[0].Base.Name != "stage/b" || got[1].Number != 1 {
-			t.Errorf("%s: %+v, %v", kind, got, err)
-		}
-		if len(f.asked) != 1 || strings.Contains(f.asked[0], "base=") || strings.Contains(f.asked[0], "target_branch=") {
-			t.Errorf("%s was asked %q", kind, f.asked)
-		}
-	}
-}
-
 func TestRefresh(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)

@@ -71,8 +71,8 @@ func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, evidenc
 }
 
 // Follow makes the registry follow what is live, which needs no key: it attaches what the promotion's commit holds, of the identities
-// that the pipeline file declares, and points the stage's tag at the artifact, until both agree: another run may promote meanwhile. Head is where the live ref shows the
-// promotion.
+// that the pipeline file declares, and points the stage's tag at the artifact, until both agree: another run may promote meanwhile.
+// Head is where the live ref shows the promotion.
 func (s Stage) Follow(ctx context.Context, p Promotion, head git.Hash) error {
 	for range maxLooks {
 		desc, _, err := s.Artifacts.Manifest(ctx, p.To.Digest.String())

@@ -6,7 +6,8 @@
 // current.yaml stays. Package lock makes these decisions, as it does in a work tree.
 //
 // A search follows first parents, the history of the branch itself: it does not find an image that was built on a merged
-// side branch. An image can also be found on its own, by the highest version among its tags, and the newest commit without one. A commit touches a path if it differs there from its first parent; links are not followed. The search costs
+// side branch. An image can also be found on its own, by the highest version among its tags, and the newest commit without one.
+// A commit touches a path if it differs there from its first parent; links are not followed. The search costs
 // one listing of tags and one or two fetches of commits without any files; with paths, one more fetch for each folder on
 // the way to them, for every hundred commits.
 package remotelock
