@@ -70,7 +70,7 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 			if s.level == level {
 				group.Go(func() error {
 					result := r.one(ctx, s, do)
-					if !s.proposes || result.Proposal != nil || result.Action == Failed {
+					if !s.proposes || result.Proposal != nil || result.Err != nil && len(result.Gates) == 0 {
 						results[i] = &result
 					}
 					return nil

@@ -200,7 +200,7 @@ func (a *app) proposals(ctx context.Context, e publish.Environment, releases []p
 		for _, note := range r.Notes {
 			e.Warn(fmt.Sprintf("%s/%s: %s", r.Pipeline, r.Stage, note))
 		}
-		if r.Action == promote.Failed {
+		if r.Err != nil && r.Proposal == nil {
 			e.Warn(fmt.Sprintf("%s/%s: its pull request is not kept: %v", r.Pipeline, r.Stage, r.Err))
 		}
 	}
