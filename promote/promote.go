@@ -42,7 +42,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign/predicate"
@@ -78,7 +77,7 @@ type Options struct {
 	Ready   bool     // only stages that the pipeline file calls auto, or that people review; a stage that is not ready is not a failure
 	Reason  string   // given by a person, for the record
 
-	selected func(*pipeline.Pipeline, pipeline.Stage) bool // nil for all that are named
+	proposed map[[2]string]bool // stages by pipeline and name that are only proposed; nil for all that are named
 }
 
 // Result is the outcome of one stage.
@@ -114,9 +113,7 @@ func Promote(ctx context.Context, o Options) ([]Result, error) { return start(ct
 
 // Propose keeps the pull requests of some stages that people review, and promotes nothing. Stages are by pipeline and name.
 func Propose(ctx context.Context, e publish.Environment, stages map[[2]string]bool) ([]Result, error) {
-	o := Options{Environment: e, Ready: true}
-	o.selected = func(p *pipeline.Pipeline, s pipeline.Stage) bool { return stages[[2]string{p.Name, s.Name}] }
-	return start(ctx, o, (*run).promote)
+	return start(ctx, Options{Environment: e, Ready: true, proposed: stages}, (*run).promote)
 }
 
 // Rollback takes stages of all pipelines that have them back to what was live before: the release in Options.Release, or

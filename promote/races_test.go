@@ -94,8 +94,8 @@ func TestRaces(t *testing.T) {
 			}
 			for _, o := range outcomes {
 				switch {
-				case o.err == nil && o.release == winner: // the same was wanted
-				case errors.Is(o.err, promote.ErrConflict) && strings.Contains(o.err.Error(), winner) && strings.Contains(o.err.Error(), "by the key "):
+				case o.release == winner && o.err == nil: // the same was wanted
+				case o.release != winner && errors.Is(o.err, promote.ErrConflict) && strings.Contains(o.err.Error(), winner) && strings.Contains(o.err.Error(), "by the key "):
 				default:
 					t.Errorf("%s, where %s won: %s: %v", o.release, winner, o.result.Action, o.err)
 				}

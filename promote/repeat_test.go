@@ -92,7 +92,7 @@ func TestRollbackTwice(t *testing.T) {
 func TestRollbackPast(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true, mirrored+head)
-	third := s.release()
+	third := testworld.DemoRelease(t, s.demo)
 	s.hydrate()
 	first, second := s.releases[0], s.releases[1]
 	for _, r := range []string{first, second, third} {

@@ -151,7 +151,7 @@ func (r *run) merged(ctx context.Context, s *stage, j *judgement) (policy.Merge,
 	v := s.review
 	m := policy.Merge{Head: v.branch, Proposed: j.proposed}
 	var err error
-	if m.Shown, err = s.shown(ctx, j, v.into); err != nil || m.Shown.Differences != "" {
+	if m.Shown, err = s.shown(ctx, j, v.into); err != nil {
 		return m, err
 	}
 	pull := v.pull

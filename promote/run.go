@@ -101,10 +101,10 @@ func (r *run) selectStages(pipelines []*pipeline.Pipeline) []*stage {
 			for _, before := range v.stage.After.Stages {
 				levels[name] = max(levels[name], levels[before]+1)
 			}
-			s := &stage{view: v, level: levels[name], proposes: r.selected != nil || r.Ready && !v.stage.Auto}
+			s := &stage{view: v, level: levels[name], proposes: r.proposed != nil || r.Ready && !v.stage.Auto}
 			named := p.Names(name, r.Stages...) || r.Ready && len(r.Stages) == 0
-			if r.selected != nil {
-				named = r.selected(p, v.stage)
+			if r.proposed != nil {
+				named = r.proposed[[2]string{p.Name, name}]
 			}
 			if named && (!s.proposes || r.asksPeople(p, name)) {
 				stages = append(stages, s)

@@ -113,7 +113,7 @@ func newScene(t testing.TB, withReferrers bool, declared string) *scene {
 	s.push("the stages")
 	s.releases[0] = "git-" + s.demo.Commit
 	s.hydrate()
-	s.releases[1] = s.release()
+	s.releases[1] = testworld.DemoRelease(t, s.demo)
 	s.hydrate()
 	return s
 }
@@ -169,32 +169,6 @@ func (s *scene) push(message string) {
 	s.t.Helper()
 	testworld.Commit(s.t, s.demo.GitOpsDir, message)
 	testworld.Git(s.t, s.demo.GitOpsDir, "push", "-q", "origin", "HEAD")
-}
-
-// release makes a release with one object more than those before.
-func (s *scene) release() string {
-	s.t.Helper()
-	n := testworld.Git(s.t, s.demo.SourceDir, "rev-list", "--count", "HEAD")
-	testworld.Write(s.t, s.demo.SourceDir, map[string]string{
-		demo.ChartPath + "/templates/more-" + n + ".yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more-" + n + "}\n",
-	})
-	commit := string(testworld.Commit(s.t, s.demo.SourceDir, "more"))
-	current, err := lock.Current(os.DirFS(s.demo.GitOpsDir), demo.LockDir)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	next := current.Lock
-	next.ReleaseID, next.GitCommit, next.CreatedAt = "git-"+commit, commit, current.CreatedAt
-	root, err := os.OpenRoot(s.demo.GitOpsDir)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer root.Close()
-	if _, err := lock.Write(s.t.Context(), root, demo.LockDir, next, testworld.History{}); err != nil {
-		s.t.Fatal(err)
-	}
-	s.push("release " + commit)
-	return next.ReleaseID
 }
 
 func (s *scene) workspace() *workspace.Workspace {

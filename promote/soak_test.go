@@ -125,36 +125,60 @@ func (s *scene) forge(name string, change func(e *ledger.Entry)) {
 	testworld.Git(s.t, dir, "push", "-q", "origin", "HEAD")
 }
 
+// ready promotes what is ready, as a job does now and then.
+func (s *scene) ready() {
+	s.t.Helper()
+	o := s.options("")
+	o.Ready = true
+	results, err := promote.Promote(s.t.Context(), o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Err != nil && !errors.Is(r.Err, promote.ErrPending) && r.Action != promote.Denied {
+			s.t.Fatalf("%s: %v", r.Stage, r.Err)
+		}
+	}
+}
+
+// A release that is older than what a later stage has soaks for nobody, and what is ready replaces it. The later stage is not auto, and gets
+// nothing without its name.
+func TestSoakForNobody(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, true, strings.Replace(soaking, "{name: production, auto: true, after: [staging]}", "name: production\n    after: [staging]", 1))
+	older, newer := s.releases[0], s.releases[1]
+	s.must(promote.Promote, newer, "staging")
+	s.clock.add(3 * time.Hour)
+	s.ready()
+	if state, _ := s.sound(production); state.Live != nil {
+		t.Errorf("production is not auto, and got %s", state.Live.To.Release)
+	}
+	s.must(promote.Promote, newer, production)
+	s.must(promote.Promote, older, "staging")
+	newest := testworld.DemoRelease(t, s.demo)
+	s.hydrate()
+	s.ready()
+	if state, _ := s.sound("staging"); state.Live.To.Release != newest {
+		t.Errorf("staging keeps %s, which production left behind", state.Live.To.Release)
+	}
+}
+
 // A pipeline with releases more often than they soak promotes all the same, with a job that runs now and then; and what
 // was rolled back does not come back by itself.
 func TestCadence(t *testing.T) {
 	t.Parallel()
 	s := newSoakingScene(t)
-	ready := func() {
-		t.Helper()
-		o := s.options("")
-		o.Ready = true
-		results, err := promote.Promote(t.Context(), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range results {
-			if r.Err != nil && !errors.Is(r.Err, promote.ErrPending) && r.Action != promote.Denied {
-				t.Fatalf("%s: %v", r.Stage, r.Err)
-			}
-		}
-	}
 	newest := s.releases[1]
 	var promoted []string
 	for range 7 {
 		for range 2 {
-			ready()
+			s.ready()
 			s.clock.add(20 * time.Minute)
 		}
 		if _, history := s.sound(production); len(history) > len(promoted) {
 			promoted = append(promoted, history[0].Release)
 		}
-		newest = s.release()
+		newest = testworld.DemoRelease(t, s.demo)
 		s.hydrate()
 	}
 	if len(promoted) < 2 {
@@ -166,7 +190,7 @@ func TestCadence(t *testing.T) {
 	_, history := s.sound("staging")
 	left := history[1].Release
 	for range 7 {
-		ready()
+		s.ready()
 		s.clock.add(25 * time.Minute)
 	}
 	state, history := s.sound("staging")

@@ -7,10 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -26,7 +29,10 @@ func past(history string) iter.Seq2[visit, error] {
 	for i, word := range strings.Fields(history) {
 		action := map[byte]predicate.Action{'<': predicate.RolledBack, '!': predicate.Restarted, '~': predicate.Carried}[word[0]]
 		name, holds, _ := strings.Cut(strings.TrimLeft(word, "<!~"), ":")
-		p := predicate.Promotion{Action: cmp.Or(action, predicate.Promoted), Sequence: i + 1, To: artifact(name)}
+		p := predicate.Promotion{
+			Action: cmp.Or(action, predicate.Promoted), Sequence: i + 1, To: artifact(name), Time: time.Unix(int64(i+1), 0),
+			Checks: []predicate.Check{{Evidence: []digest.Digest{digest.FromString(word)}}},
+		}
 		for _, held := range strings.FieldsFunc(holds, func(r rune) bool { return r == ',' }) {
 			p.Holds = append(p.Holds, artifact(held))
 		}
@@ -95,6 +101,44 @@ func TestLeftContents(t *testing.T) {
 			if !left[contentOf(name)] {
 				t.Errorf("%s: %s is not left", history, name)
 			}
+		}
+	}
+}
+
+// TestReturns says since when evidence about a release counts, and what was counted for it before that.
+func TestReturns(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		history, release string
+		since            int64 // 0 for ever
+		spent            string
+	}{
+		{"a b", "b", 0, ""},
+		{"a b <a", "b", 3, "b"},
+		{"a b <a", "a", 0, ""},
+		{"a b c <a", "b", 4, "b"},
+		{"a b b2 <a", "b", 4, "b2 b"},
+		{"a b <a b", "b", 0, ""},
+		{"a b !a:b", "b", 4, ""}, // a second later: both are whole seconds
+		{"a b !a:b", "a", 0, ""},
+		{"a b <a !a:b", "b", 5, "b"},
+	} {
+		r := &run{}
+		s := &stage{view: &view{now: &live.State{}, promotions: sequenceOf(r, past(test.history))}}
+		var got policy.Facts
+		if err := r.returns(t.Context(), s, lock.Lock{ReleaseID: test.release}, &got); err != nil {
+			t.Fatal(err)
+		}
+		var since time.Time
+		if test.since > 0 {
+			since = time.Unix(test.since, 0)
+		}
+		var spent []digest.Digest
+		for _, word := range strings.Fields(test.spent) {
+			spent = append(spent, digest.FromString(word))
+		}
+		if !got.RolledBack.Equal(since) || !slices.Equal(got.Spent, spent) {
+			t.Errorf("%s: %s counts since %v, and %d pieces of evidence are spent", test.history, test.release, got.RolledBack, len(got.Spent))
 		}
 	}
 }

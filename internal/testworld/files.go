@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -124,4 +125,23 @@ func Demo(t testing.TB, registry string, now time.Time) demo.Setup {
 	return must(demo.Prepare(t.Context(), dir, demo.Options{Registry: registry, Now: now, NewKey: KeyPair, Change: func(pipeline string) string {
 		return strings.ReplaceAll(pipeline, "env://"+demo.PrivateKeyVariable, dir+"/keys/hydrator.key")
 	}}))(t)
+}
+
+// DemoRelease commits a release of the demonstration with one object more than those before, makes it current on the policy ref, and returns
+// its id.
+func DemoRelease(t testing.TB, setup demo.Setup) string {
+	t.Helper()
+	n := Git(t, setup.SourceDir, "rev-list", "--count", "HEAD")
+	Write(t, setup.SourceDir, map[string]string{
+		demo.ChartPath + "/templates/more-" + n + ".yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more-" + n + "}\n",
+	})
+	commit := string(Commit(t, setup.SourceDir, "more"))
+	next := must(lock.Current(os.DirFS(setup.GitOpsDir), demo.LockDir))(t).Lock
+	next.ReleaseID, next.GitCommit = "git-"+commit, commit
+	root := must(os.OpenRoot(setup.GitOpsDir))(t)
+	defer root.Close()
+	must(lock.Write(t.Context(), root, demo.LockDir, next, History{}))(t)
+	Commit(t, setup.GitOpsDir, "release "+commit)
+	Git(t, setup.GitOpsDir, "push", "-q", "origin", "HEAD")
+	return next.ReleaseID
 }

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
@@ -20,21 +18,6 @@ import (
 
 // maxLooks bounds how often tag and live ref are compared because they keep moving.
 const maxLooks = 10
-
-// PolicyOf describes the policy that is decided by: a pipeline file at the policy ref's tip.
-func PolicyOf(ref *workspace.Policy, files fs.FS, file string) (predicate.Policy, error) {
-	data, err := fs.ReadFile(files, file)
-	if err != nil {
-		return predicate.Policy{}, fmt.Errorf("pipeline file: %w", err)
-	}
-	return predicate.Policy{
-		Repository: ref.URL(),
-		Ref:        ref.Name(),
-		Commit:     ref.Tip(),
-		File:       file,
-		Digest:     digest.FromBytes(data),
-	}, nil
-}
 
 // Sign signs the promoter's statements of a promotion, and adds the evidence that they rest on. A record that makes nothing live
 // is all that is signed: it is not about an artifact.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/policy/verify"
 )
 
 // ErrMoved is returned for a stage that has fewer promotions where its pipeline file says than where an earlier commit of the policy ref
@@ -33,16 +31,6 @@ func (e movedError) Error() string { return string(e) }
 // Is makes every reader of a broken record read this one alike.
 func (movedError) Is(target error) bool { return target == ErrBroken }
 
-// Declarations knows what pipeline files declared at the commits of the policy ref; *workspace.Policy does. A policy ref without
-// them has no history of declarations.
-type Declarations interface {
-	// Tip returns the newest commit.
-	Tip() string
-	// Changes yields the commits that changed files, the newest first.
-	Changes(ctx context.Context, names ...string) iter.Seq2[workspace.Change, error]
-	verify.Commits
-}
-
 // Former is where a stage was recorded before an edit of its pipeline file.
 type Former struct {
 	Stage
@@ -59,8 +47,6 @@ func (f Former) Err(now Stage) error {
 	return fmt.Errorf("stage %s of pipeline %s: commit %.12s of the policy ref changed %s: %w, on branch %s; `lockage repair %s --apply` carries it over",
 		now.Stage, now.Pipeline, f.Commit, strings.Join(f.Edits, " and "), ErrMoved, f.Place.Branch, now.Stage)
 }
-
-var _ Declarations = (*workspace.Policy)(nil)
 
 // Former returns where a stage of some state was recorded before an edit of its pipeline file, if its history goes on there; nil for
 // a stage that is where it belongs. A stage that has records where it is now has its history there, unless a former place has them too,

@@ -44,6 +44,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
@@ -66,7 +67,7 @@ type Stage struct {
 
 	files        fs.FS // at the policy ref's tip
 	declared     pipeline.Expanded
-	declarations Declarations // nil if earlier ones are unknown
+	declarations *workspace.Policy // whose earlier commits declared other places; nil if they are unknown
 	client       *oci.Client
 	remotes      verify.Remotes
 	name         string // of the stage today; "" for the one in Claim
@@ -83,7 +84,7 @@ func Open(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipel
 		return Stage{}, err
 	}
 	s := Stage{Promoter: promoter, PolicyRef: ref, files: files, client: client, remotes: remotes}
-	s.declarations, _ = ref.(Declarations)
+	s.declarations, _ = ref.(*workspace.Policy)
 	return s.at(ctx, declared)
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
@@ -27,9 +29,13 @@ func (s Stage) Record(e publish.Environment, ref *workspace.Policy, before *Prom
 			return rec, fmt.Errorf("clock skew: it is %s here, before the previous promotion at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
 		}
 	}
-	var err error
-	rec.Policy, err = PolicyOf(ref, s.files, s.declared.File)
-	return rec, err
+	file := s.declared.File
+	data, err := fs.ReadFile(s.files, file)
+	if err != nil {
+		return rec, fmt.Errorf("pipeline file: %w", err)
+	}
+	rec.Policy = predicate.Policy{Repository: ref.URL(), Ref: ref.Name(), Commit: ref.Tip(), File: file, Digest: digest.FromBytes(data)}
+	return rec, nil
 }
 
 // Others returns the statements of a promotion that others than the promoter signed: it signs anew.

@@ -134,23 +134,6 @@ func (r *run) attachImages(ctx context.Context, store *publish.Store, desc ocisp
 	return sign.AttachImages(ctx, store, desc, by, images...)
 }
 
-// provenance returns the hydrator's verified provenance among the statements of promotions.
-func (r *run) provenance(s *stage, promotions []live.Promotion) (p sign.Provenance, of live.Promotion, err error) {
-	hydrator, err := verify.Identity(r.files, s.declared, pipeline.RoleHydrator)
-	if err != nil {
-		return p, of, err
-	}
-	for _, of = range promotions {
-		verified, _ := hydrator.Verify(of.To.Digest, of.Statements.Bundles)
-		for _, v := range verified {
-			if p, err := v.Provenance(); err == nil {
-				return p, of, nil
-			}
-		}
-	}
-	return p, of, fmt.Errorf("%s %w: no provenance in Git verifies by a key of the hydrator", promotions[0].To.Digest, ErrLost)
-}
-
 // pack packs an artifact from the files of a promotion's commit. The digest in the promoter's record proves the result: the
 // provenance that says how it was made may be signed by any key.
 func (r *run) pack(ctx context.Context, s *stage, promotions []live.Promotion) (packed oci.Artifact, err error) {
@@ -214,19 +197,25 @@ func makes(p sign.Provenance, of live.Promotion) (publish.Made, error) {
 	return made, nil
 }
 
-// tagHydration makes the tag of an artifact's hydration, which never moves, if it does not exist.
+// tagHydration makes the tag of an artifact's hydration, which never moves, if it does not exist. It cannot be named without a provenance by
+// a key of the hydrator.
 func (r *run) tagHydration(ctx context.Context, s *stage, store *publish.Store, desc ocispec.Descriptor, promotions []live.Promotion) error {
-	p, _, err := r.provenance(s, promotions)
+	hydrator, err := verify.Identity(r.files, s.declared, pipeline.RoleHydrator)
 	if err != nil {
-		return nil //nolint:nilerr // it cannot be named; the artifact itself is there
+		return nil //nolint:nilerr // the artifact itself is there
 	}
-	_, image := verify.ImageOf(p)
-	input := verify.InputsOf(p)
-	if image == "" || input == "" {
-		return nil
+	for _, of := range promotions {
+		verified, _ := hydrator.Verify(of.To.Digest, of.Statements.Bundles)
+		for _, v := range verified {
+			p, err := v.Provenance()
+			_, image := verify.ImageOf(p)
+			if input := verify.InputsOf(p); err == nil && image != "" && input != "" {
+				_, err = tagMissing(ctx, store, desc, oci.TagsOf(p.Stage, image, p.Release, input).Hydration)
+				return err
+			}
+		}
 	}
-	_, err = tagMissing(ctx, store, desc, oci.TagsOf(p.Stage, image, p.Release, input).Hydration)
-	return err
+	return nil
 }
 
 // candidate reports a candidate that the registry lacks, or whose tag does not name it, and completes another.

@@ -1,6 +1,7 @@
 package repair_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"os"
@@ -58,21 +59,40 @@ stages:
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{T: t, registry: testworld.NewRegistry(t, registry.Options{}), cache: t.TempDir()}
+	s := &scene{T: t, registry: testworld.NewRegistry(t, registry.Options{Deletes: true}), cache: t.TempDir()}
 	s.demo = testworld.Demo(t, s.registry.Host, time.Now().Add(-24*time.Hour))
 	s.declare(strings.NewReplacer("HOST", s.registry.Host, "KEYS", filepath.Dir(s.demo.PrivateKey)).Replace(declared))
-	releases, err := publish.Run(t.Context(), publish.Options{
+	s.hydrate()
+	s.artifact = s.must(promote.Promote, "").To.Digest.String()
+	return s
+}
+
+func (s *scene) hydrate() {
+	s.Helper()
+	releases, err := publish.Run(s.Context(), publish.Options{
 		Environment: s.environment(), Renderers: map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{}},
 	})
 	if err != nil || releases[0].Err != nil || releases[0].Stages[0].Err != nil {
-		t.Fatal(err, releases)
+		s.Fatal(err, releases)
 	}
-	results, err := promote.Promote(t.Context(), promote.Options{Environment: s.environment(), Stages: []string{"staging"}})
+}
+
+// must promotes a release, or rolls back to it.
+func (s *scene) must(do func(context.Context, promote.Options) ([]promote.Result, error), release string) promote.Result {
+	s.Helper()
+	results, err := do(s.Context(), promote.Options{Environment: s.environment(), Stages: []string{"staging"}, Release: release})
 	if err != nil || results[0].Err != nil {
-		t.Fatal(err, results)
+		s.Fatal(err, results)
 	}
-	s.artifact = results[0].To.Digest.String()
-	return s
+	return results[0]
+}
+
+// next makes the next release, and makes it live.
+func (s *scene) next() promote.Result {
+	s.Helper()
+	testworld.DemoRelease(s, s.demo)
+	s.hydrate()
+	return s.must(promote.Promote, "")
 }
 
 // declare writes the pipeline file, on the policy ref.

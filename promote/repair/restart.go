@@ -1,10 +1,12 @@
 package repair
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -32,11 +34,8 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 			broken = s.live.Witness(ctx, &s.state)
 		}
 	}
-	switch {
-	case broken == nil:
-		return nil // it is proven, or nothing was ever promoted
-	case !errors.Is(broken, live.ErrBroken) && !errors.Is(broken, live.ErrUnread):
-		return broken
+	if !errors.Is(broken, live.ErrBroken) && !errors.Is(broken, live.ErrUnread) {
+		return broken // nil if it is proven, or if nothing was ever promoted
 	}
 	var base live.Promotion
 	if s.state.Live != nil {
@@ -67,14 +66,11 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 
 // held lists the releases that are held.
 func held(holds []predicate.Artifact) string {
-	names := ""
+	var names []string
 	for _, h := range holds {
-		names += h.Release + " "
+		names = append(names, h.Release)
 	}
-	if names == "" {
-		return "nothing"
-	}
-	return names[:len(names)-1]
+	return cmp.Or(strings.Join(names, " "), "nothing")
 }
 
 // hold numbers the record of a new beginning above every one that counted, and holds what any store shows as promoted or left
@@ -90,14 +86,14 @@ func (r *run) hold(ctx context.Context, s *stage, rec *predicate.Promotion, curr
 	} else if err != nil {
 		return err
 	}
-	base := 0
+	var base live.Promotion // the newest that is proven
 	if last := s.state.Newest(); last != nil {
-		base = last.Sequence
+		base = *last
 	}
-	rec.Sequence = max(base, highest) + 1
+	rec.Sequence = max(base.Sequence, highest) + 1
 	slices.SortFunc(claimed, func(a, b live.Promotion) int { return a.Sequence - b.Sequence })
 	for _, p := range claimed {
-		if p.Sequence < base || last(s.state, p) {
+		if p.Sequence < base.Sequence || p.Record == base.Record {
 			continue
 		}
 		left := append([]predicate.Artifact{p.To}, p.Holds...)
@@ -111,11 +107,6 @@ func (r *run) hold(ctx context.Context, s *stage, rec *predicate.Promotion, curr
 		}
 	}
 	return nil
-}
-
-// last reports whether a record is the newest that is proven.
-func last(state live.State, p live.Promotion) bool {
-	return state.Newest() != nil && state.Newest().Record == p.Record
 }
 
 // known returns artifacts that may carry records of the stage.

@@ -1,0 +1,100 @@
+package repair_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/predicate"
+)
+
+// TestPruned leaves away what was removed on purpose: its records are still listed.
+func TestPruned(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.next()
+	repository := s.registry.Repository(t, "codeai-manifests")
+	if err := repository.DeleteManifest(t.Context(), digest.Digest(s.artifact)); err != nil {
+		t.Fatal(err)
+	}
+	s.findings(s.repair(false, ""), true)
+}
+
+// TestOtherBuild puts nothing else back than what was promoted: files that another build of lockage packed have another digest.
+func TestOtherBuild(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	e := s.environment()
+	ref, files, pipelines, err := e.Trusted(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	current, err := pipelines[0].CurrentLock(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared, err := pipelines[0].Expand("staging", current.Lock, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage, err := live.Open(t.Context(), files, ref, declared, e.Client, e.Workspace.Repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := live.ReadGit(t.Context(), stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := *state.Live
+	w := live.Writing{Expected: state.Tree, Source: before.Metadata.References[0].Commit, GitOps: ledger.Origin{URL: before.Metadata.RepoURL, Commit: before.Metadata.DrySHA}}
+	if w.Record, err = stage.Record(e, ref, &before); err != nil {
+		t.Fatal(err)
+	}
+	w.Record.Action, w.Record.From, w.Record.To, w.Record.Checks = predicate.Promoted, &before.To, before.To, before.Checks
+	w.Record.To.Digest = digest.FromString("packed by another build")
+	w.Rests.Bundles = s.provenance(before, w.Record.To.Digest)
+	if w.Files, err = ledger.Files(t.Context(), stage.Remote, git.Hash(before.Commit), before.Path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stage.Write(t.Context(), e, declared, w); err != nil {
+		t.Fatal(err)
+	}
+	s.registry.Forget()
+	if r := s.repair(false, ""); r.Err == nil || !strings.Contains(r.Err.Error(), "another build of lockage made it") || s.registry.Writes() > 0 {
+		t.Errorf("%d writes, %+v", s.registry.Writes(), r)
+	}
+}
+
+// provenance signs what was stated of a promotion's artifact about another one.
+func (s *scene) provenance(of live.Promotion, about digest.Digest) (signed []sign.Bundle) {
+	s.Helper()
+	key, err := sign.OpenKey(s.Context(), s.demo.PrivateKey, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, b := range of.Statements.Bundles {
+		v, err := sign.Claimed(of.To.Digest, b)
+		if err != nil {
+			s.Fatal(err)
+		}
+		p, err := v.Provenance()
+		if err != nil {
+			continue // it is another statement
+		}
+		statement, err := sign.NewProvenance(about, p)
+		if err != nil {
+			s.Fatal(err)
+		}
+		bundle, err := sign.Sign(s.Context(), key, statement)
+		if err != nil {
+			s.Fatal(err)
+		}
+		signed = append(signed, bundle)
+	}
+	return signed
+}
