@@ -108,6 +108,35 @@ func TestRaces(t *testing.T) {
 	}
 }
 
+// Another run makes the first promotion, by a newer commit of the policy ref, while this one has the older one: this one decides nothing by
+// that, and takes the other's record in the registry for none that the live ref lost.
+func TestPolicyMovesOn(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, true, mirrored+head)
+	older, newer := s.releases[0], s.releases[1]
+	o := s.options(newer, "staging")
+	var once sync.Once
+	s.faults.before(func(request string) {
+		if strings.HasPrefix(request, "registry ") {
+			once.Do(func() {
+				s.faults.before(nil)
+				s.edit("lockage.yaml", "stages:\n", "# in order\nstages:\n")
+				s.must(promote.Promote, older, "staging")
+			})
+		}
+	})
+	results, err := promote.Promote(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := results[0].Err; !errors.Is(err, promote.ErrConflict) || !strings.Contains(err.Error(), "has moved on") {
+		t.Errorf("%s, %v", results[0].Action, err)
+	}
+	if _, history := s.sound("staging"); len(history) != 1 {
+		t.Errorf("history %v", history)
+	}
+}
+
 // The run that lost may run again at once: its statements do not block it.
 func TestLoserRunsAgain(t *testing.T) {
 	t.Parallel()

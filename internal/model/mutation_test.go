@@ -357,7 +357,7 @@ var mutations = []mutation{
 	{"promote/live/former.go", "err != nil && found == nil && newest != nil && ctx.Err() == nil", "false"},
 	{"promote/live/former.go", `lost != nil && (former == nil || under != former.Pipeline+"/"+former.Stage.Stage)`, "false"},
 
-	{"promote/live/live.go", "again.Head == state.Head", "again.Head == state.Head != MUTANT"},
+	{"promote/live/live.go", "again.Head != state.Head", "again.Head != state.Head != MUTANT"},
 	{"promote/live/live.go", "state.Newest() == nil", "false"},
 
 	{"promote/live/walk.go", "p.Parent == string(v.Parent)", "true"},

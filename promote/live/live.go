@@ -163,28 +163,29 @@ func ReadGit(ctx context.Context, s Stage) (State, error) {
 // state's, or [ErrMoved] if it is in the place where the stage was before an edit of its pipeline file. A promotion that is made
 // meanwhile is in Git before the registry has it: then Witness reads the state again.
 func (s Stage) Witness(ctx context.Context, state *State) error {
-	if state.Newest() == nil {
-		if err := s.moved(ctx, *state); err != nil {
-			return err
-		}
-	}
 	for attempt := 1; ; attempt++ {
-		tagged, err := s.Artifacts.Resolve(ctx, s.Stage)
-		if err != nil && !errors.Is(err, oci.ErrNotFound) {
-			return err
+		var err error
+		nothing := state.Newest() == nil
+		if nothing {
+			err = s.moved(ctx, *state)
 		}
-		state.Tag = tagged.Digest
-		if err = s.witness(ctx, state, tagged); err == nil || !errors.Is(err, ErrBroken) || attempt == maxReads {
+		if err == nil {
+			err = s.witness(ctx, state)
+		}
+		if err == nil || !errors.Is(err, ErrBroken) || attempt == maxReads {
 			return err
 		}
 		again, rerr := ReadGit(ctx, s)
-		if rerr != nil {
+		switch {
+		case rerr != nil:
 			return rerr
-		}
-		if again.Head == state.Head {
+		case again.Head != state.Head:
+			*state = again
+		case nothing:
+			return err
+		default:
 			return cmp.Or(s.moved(ctx, *state), err)
 		}
-		*state = again
 	}
 }
 

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -30,7 +32,12 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 // witness returns ErrBroken if the registry has a record that comes after the newest promotion on the live ref: on the
 // artifact that the stage's tag names, or on the one that is live. Records are attached after their commit is pushed, so
 // that the live ref was set back, or this is not the repository that has it. It notes in the state what the artifact lacks.
-func (s Stage) witness(ctx context.Context, state *State, tagged ocispec.Descriptor) error {
+func (s Stage) witness(ctx context.Context, state *State) error {
+	tagged, err := s.Artifacts.Resolve(ctx, s.Stage)
+	if err != nil && !errors.Is(err, oci.ErrNotFound) {
+		return err
+	}
+	state.Tag = tagged.Digest
 	sequence, newest, artifacts := 0, digest.Digest(""), []ocispec.Descriptor{tagged}
 	last := state.Newest()
 	var known []sign.Bundle
