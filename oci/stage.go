@@ -1,7 +1,9 @@
 package oci
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -28,22 +30,29 @@ const inputDigits = 12
 //	S.git-C                                       the candidate of this release; promotion resolves this one
 //	S                                             the live artifact; only promotion and rollback move it
 //
+// Without an image, the hydration's tag is S.git-C.<12 hex of the input digest>, and no tag of an image exists.
+//
 // Stage names hold no dot, so no tag of one stage is a prefix of another's, and no tag begins like the fallback tag of the
 // referrers API.
 type StageTags struct {
 	Hydration string // this hydration, never moved
-	Image     string // the newest hydration of the image
+	Image     string // the newest hydration of the image; "" without one
 	Candidate string // the candidate of the release
 }
 
-// TagsOf returns the tags for an image, a release and an input digest in a stage.
+// TagsOf returns the tags for an image, "" for none, a release and an input digest in a stage.
 func TagsOf(stage string, image digest.Digest, release string, input digest.Digest) StageTags {
-	img := fmt.Sprintf("%s.img-%s-%s", stage, image.Algorithm(), image.Encoded())
-	return StageTags{
-		Hydration: img + "." + input.Encoded()[:inputDigits],
-		Image:     img,
-		Candidate: CandidateTag(stage, release),
+	tags := StageTags{Candidate: CandidateTag(stage, release)}
+	if image != "" {
+		tags.Image = fmt.Sprintf("%s.img-%s-%s", stage, image.Algorithm(), image.Encoded())
 	}
+	tags.Hydration = cmp.Or(tags.Image, tags.Candidate) + "." + input.Encoded()[:inputDigits]
+	return tags
+}
+
+// All returns the tags in the order in which they are written, the candidate's last.
+func (t StageTags) All() []string {
+	return slices.DeleteFunc([]string{t.Hydration, t.Image, t.Candidate}, func(tag string) bool { return tag == "" })
 }
 
 // CandidateTag returns the tag of a release's candidate for a stage.

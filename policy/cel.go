@@ -56,9 +56,10 @@ const (
 
 // variables are what CEL expressions see of a promotion, and Rego in data.lockage.
 func (f Facts) variables() map[string]any {
-	var image Subject
+	image, ref := Subject{}, "" // empty texts without an image
 	if len(f.Images) > 0 && f.Images[0].Name == ApplicationImage {
 		image = f.Images[0].Subject
+		ref = image.Repository + "@" + image.Digest.String()
 	}
 	return map[string]any{
 		varObjects:     objects(f.Objects),
@@ -69,7 +70,7 @@ func (f Facts) variables() map[string]any {
 		"image": map[string]any{
 			"repository": image.Repository,
 			"digest":     image.Digest.String(),
-			"ref":        image.Repository + "@" + image.Digest.String(),
+			"ref":        ref,
 		},
 		varDiff: f.Diff,
 	}

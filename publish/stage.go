@@ -116,7 +116,7 @@ func (s *stage) publish(ctx context.Context) {
 	s.tags = oci.TagsOf(s.Name, s.Lock.Image.Digest, s.Lock.ReleaseID, s.input)
 	s.claim = sign.Claim{Pipeline: s.Pipeline, Stage: s.Name, Release: s.Lock.ReleaseID, Repository: s.repository.Name()}
 	s.result.Action, s.result.InputDigest = Unchanged, s.input
-	s.result.Tags = []string{s.tags.Hydration, s.tags.Image, s.tags.Candidate}
+	s.result.Tags = s.tags.All()
 	err := s.hydrate(ctx)
 	if s.store.Wrote() {
 		s.pushed()
@@ -166,7 +166,7 @@ type Made struct {
 	sign.Claim        // without the repository
 	SourceURL, Commit string
 	Committed         time.Time
-	Image             string // pinned
+	Image             string // pinned; "" for none
 	Input             digest.Digest
 }
 
@@ -176,7 +176,7 @@ func (m Made) Pack(files fs.FS) (oci.Artifact, error) {
 	if err != nil {
 		return oci.Artifact{}, err
 	}
-	return layer.Artifact(map[string]string{
+	annotations := map[string]string{
 		ocispec.AnnotationCreated:   m.Committed.UTC().Format(time.RFC3339),
 		ocispec.AnnotationSource:    m.SourceURL,
 		ocispec.AnnotationRevision:  "sha1:" + m.Commit,
@@ -187,5 +187,9 @@ func (m Made) Pack(files fs.FS) (oci.Artifact, error) {
 		oci.AnnotationImage:         m.Image,
 		oci.AnnotationInputDigest:   m.Input.String(),
 		oci.AnnotationContentDigest: layer.ContentDigest.String(),
-	})
+	}
+	if m.Image == "" {
+		delete(annotations, oci.AnnotationImage)
+	}
+	return layer.Artifact(annotations)
 }

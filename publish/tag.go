@@ -89,7 +89,7 @@ func (r *run) tagOnce(ctx context.Context, stages []*stage) []*stage {
 
 // tag points the tags at the stage's entry, the candidate's last, and reports whether it moved one.
 func (s *stage) tag(ctx context.Context) (moved bool, err error) {
-	all := []string{s.tags.Hydration, s.tags.Image, s.tags.Candidate}
+	all := s.tags.All()
 	if s.tagged {
 		return false, nil
 	}

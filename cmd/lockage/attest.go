@@ -149,6 +149,9 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 func (t *target) toImage(ctx context.Context, name string) (err error) {
 	images := t.lock.Images()
 	i := slices.IndexFunc(images, func(image lock.NamedImage) bool { return image.Name == name })
+	if i < 0 && name == "" {
+		return usagef("--subject image: the lock of %s names no image", t.lock.ReleaseID)
+	}
 	if i < 0 {
 		return usagef("--subject image:%s: the lock of %s names no such image", name, t.lock.ReleaseID)
 	}

@@ -31,6 +31,9 @@ records it like write. If no commit has one, it fails and names the tags that it
 It follows first parents, the states of the branch itself: an image that was built on a side branch does not count for its
 merge. With --path, only commits count that change something at a path, compared with their first parent.
 
+Without an image, neither in the current lock nor by --image, it records the newest commit of the branch: with --path, the newest that changes
+something there.
+
 With --image-tag or --image-semver, the image is found on its own, and recorded with the newest commit of the branch (with --path, the newest
 that changes something there): where only the image moved, as a further release of the commit. Versions are tags of three numbers, with or without
 a v; pre-releases count if the range names one.
@@ -173,28 +176,19 @@ func (d *lockDiscoverer) discover(ctx context.Context, p *pipeline.Pipeline) (lo
 // find fills in the commit and the image of the lock.
 func (d *lockDiscoverer) find(ctx context.Context) (err error) {
 	sourceRepo := d.sourceRepo()
-	d.repository = cmp.Or(d.repository, d.current.Image.Repository())
+	d.repository = cmp.Or(d.repository, d.ownRepository())
 	switch {
-	case d.repository == "":
-		return d.missing("--image")
+	case d.repository == "" && d.tag+d.imageTag+d.versions != "":
+		return usagef("--image is missing: name the repository that has the tags; %s has no current lock with an image", d.dir)
 	case sourceRepo == "":
 		return d.missing("--source-repo")
 	}
 	if d.search.Source, err = d.workspace.Repository.Remote(ctx, sourceRepo); err != nil {
 		return err
 	}
-	images, err := d.app.registries("").Repository(d.repository)
+	tag, err := d.findTag(ctx)
 	if err != nil {
-		return usagef("--image: %w", err)
-	}
-	tag := d.imageTag
-	switch {
-	case d.within != nil:
-		if tag, err = remotelock.NewestVersion(ctx, images, d.within); err != nil {
-			return err
-		}
-	case tag == "":
-		d.search.Images = images
+		return err
 	}
 	commit, err := d.search.Newest(ctx)
 	switch {
@@ -203,6 +197,26 @@ func (d *lockDiscoverer) find(ctx context.Context) (err error) {
 	case err != nil:
 		return err
 	}
-	d.lock.GitCommit, d.lock.Image.Ref = string(commit), d.repository+":"+cmp.Or(tag, d.search.Tag.Tag(commit))
+	if d.lock.GitCommit = string(commit); d.repository != "" {
+		d.lock.Image.Ref = d.repository + ":" + cmp.Or(tag, d.search.Tag.Tag(commit))
+	}
 	return nil
+}
+
+// findTag returns the tag of an image that is found on its own. If the commit makes the tag, it returns "", and the search asks for the
+// images of commits; without an image neither.
+func (d *lockDiscoverer) findTag(ctx context.Context) (tag string, err error) {
+	if d.repository == "" {
+		return "", nil
+	}
+	images, err := d.app.registries("").Repository(d.repository)
+	switch {
+	case err != nil:
+		return "", usagef("--image: %w", err)
+	case d.within != nil:
+		return remotelock.NewestVersion(ctx, images, d.within)
+	case d.imageTag == "":
+		d.search.Images = images
+	}
+	return d.imageTag, nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
 )
 
 // lockPause is the unit of the pauses after a push that lost a race.
@@ -42,7 +43,7 @@ func (r lockWriteResult) Text(w io.Writer) {
 	if r.DryRun {
 		dry = " (dry run: nothing was written)"
 	}
-	fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, r.Lock.Image.Pinned(), dry)
+	fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, cmp.Or(r.Lock.Image.Pinned(), "(no image of its own)"), dry)
 	for _, image := range r.Lock.Others {
 		fmt.Fprintf(w, "  %s=%s\n", image.Name, image.Pinned())
 	}
@@ -74,11 +75,13 @@ With --history-only, current.yaml stays: a hotfix is recorded for ` + "`hydrate 
 nobody else follows it.
 
 Values without a flag come from the current lock: the image's repository (with the tag git-COMMIT), further images (a tag that
-held the commit holds the new one, others stay as they are), kind, source repository and path. The registry resolves the digests.`,
+held the commit holds the new one, others stay as they are), kind, source repository and path. The registry resolves the digests.
+A package may have no image of its own: leave --image out of the first lock, or take the image out of later ones with --drop-image.`,
 		Example: `  lockage lock write --commit "$(git -C ../shop rev-parse HEAD)" --image ghcr.io/acme/shop:v1.2.3 \
       --kind helm --source-repo https://github.com/acme/shop.git --source-path deploy/chart
   lockage lock write --commit "$GITHUB_SHA" --push
   lockage lock write --commit "$GITHUB_SHA" --image worker=ghcr.io/acme/worker:v1.2.3
+  lockage lock write --commit "$GITHUB_SHA" --drop-image worker
   lockage lock write --commit "$HOTFIX" --history-only --push`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
@@ -101,6 +104,7 @@ type lockWriter struct {
 	branch  string   // to push to; "" means the policy ref's
 	history bool     // whether current.yaml stays
 	images  []string // the values of --image
+	drop    []string // names of images that the current lock has, and this one not
 	dryRun  bool
 
 	workspace *workspace.Workspace
@@ -118,6 +122,7 @@ func (l *lockWriter) addFlags(cmd *cobra.Command) {
 	f.StringVar(&l.lock.Packaging.SourcePath, "source-path", "", "`PATH` of the chart or kustomization in the source repository")
 	f.StringVar(&l.lock.CreatedAt, "created-at", "", "`TIME` to record, RFC 3339 (default: now)")
 	f.StringVar(&l.dir, "dir", "", "lock directory `DIR` (default: the pipeline's)")
+	f.StringArrayVar(&l.drop, "drop-image", nil, "`NAME` of an image of the current lock that this one has not, image for the one without a name; repeatable")
 	f.BoolVar(&l.push, "push", false, "one commit on the policy ref's branch at the remote, instead of files in the work tree")
 	l.app.policyFlag(cmd)
 	dryRunFlag(cmd, &l.dryRun)
@@ -266,13 +271,14 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 		}
 		return nil
 	}
-	image := ""
-	if l.current.Image.Ref != "" {
-		image = l.current.Image.Repository() + ":git-" + l.lock.GitCommit
+	if image := l.ownRepository(); l.lock.Image.Ref == "" && image != "" {
+		l.lock.Image.Ref = image + ":git-" + l.lock.GitCommit
+	}
+	if l.lock.Image.Ref == "" && l.lock.Image.Digest != "" {
+		return usagef("--digest is that of an image: name the image with --image")
 	}
 	p := &l.lock.Packaging
 	if err := errors.Join(
-		fill(&l.lock.Image.Ref, image, "--image"),
 		fill((*string)(&p.Kind), string(l.current.Packaging.Kind), "--kind"),
 		fill(&p.SourcePath, l.current.Packaging.SourcePath, "--source-path"),
 		fill(&p.SourceRepo, l.sourceRepo(), "--source-repo"),
@@ -280,17 +286,45 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 		return err
 	}
 	l.keepImages()
+	l.warnDropped()
 	l.lock.SchemaVersion, l.lock.ReleaseID = lock.SchemaVersion, "git-"+l.lock.GitCommit
 	l.lock.CreatedAt = cmp.Or(l.lock.CreatedAt, now.UTC().Format(time.RFC3339))
 	return l.resolve(ctx)
+}
+
+// dropped reports whether --drop-image names an image, the one without a name as a gate does.
+func (l *lockWriter) dropped(name string) bool {
+	return slices.Contains(l.drop, cmp.Or(name, policy.ApplicationImage))
+}
+
+// ownRepository returns the repository of the image without a name that the current lock hands on; "" for none.
+func (l *lockWriter) ownRepository() string {
+	if l.dropped("") {
+		return ""
+	}
+	return l.current.Image.Repository()
+}
+
+// warnDropped warns of names that drop nothing.
+func (l *lockWriter) warnDropped() {
+	for _, name := range l.drop {
+		if !slices.ContainsFunc(l.current.Images(), func(i lock.NamedImage) bool { return cmp.Or(i.Name, policy.ApplicationImage) == name }) {
+			l.app.warning(fmt.Sprintf("--drop-image %s: the current lock in %s has no such image", name, l.dir))
+		}
+	}
 }
 
 // parseImages reads the values of --image.
 func (l *lockWriter) parseImages() error {
 	for _, value := range l.images {
 		name, ref, named := strings.Cut(value, "=")
+		if !named {
+			name, ref = "", value
+		}
 		known := slices.ContainsFunc(l.lock.Others, func(i lock.NamedImage) bool { return i.Name == name })
 		switch {
+		case l.dropped(name):
+			return usagef("--image %s and --drop-image exclude each other", value)
 		case !named && l.lock.Image.Ref != "":
 			return usagef("--image %s: %s is the image already; give a further one a name, as --image NAME=%[1]s", value, l.lock.Image.Ref)
 		case known:
@@ -298,7 +332,7 @@ func (l *lockWriter) parseImages() error {
 		case named:
 			l.lock.Others = append(l.lock.Others, lock.NamedImage{Name: name, Image: lock.Image{Ref: ref}})
 		default:
-			l.lock.Image.Ref = value
+			l.lock.Image.Ref = ref
 		}
 	}
 	return nil
@@ -311,6 +345,8 @@ func (l *lockWriter) keepImages() {
 	for _, image := range l.current.Others {
 		if i := slices.IndexFunc(given, func(g lock.NamedImage) bool { return g.Name == image.Name }); i >= 0 {
 			image, given = given[i], slices.Delete(given, i, i+1)
+		} else if l.dropped(image.Name) {
+			continue
 		} else if tag := image.Tag(); tag != "" {
 			image.Image = lock.Image{Ref: image.Repository() + ":" + strings.ReplaceAll(tag, l.current.GitCommit, l.lock.GitCommit)}
 		}
@@ -323,7 +359,7 @@ func (l *lockWriter) keepImages() {
 func (l *lockWriter) resolve(ctx context.Context) error {
 	images := oci.NewImages(l.app.registries(""))
 	var err error
-	if l.lock.Image.Digest == "" {
+	if l.lock.Image.Ref != "" && l.lock.Image.Digest == "" {
 		if l.lock.Image.Digest, err = images.Resolve(ctx, l.lock.Image.Ref); err != nil {
 			return err
 		}

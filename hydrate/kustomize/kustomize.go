@@ -181,9 +181,9 @@ func (b *build) generate(g hydrate.Kustomize) error {
 		}
 		k.Components = append(k.Components, path.Join("..", folder))
 	}
-	for i, image := range b.Overlay.Images {
+	for _, image := range b.Overlay.Images {
 		name := image.Repository()
-		if i == 0 && g.Image != "" {
+		if image.Name == "" && g.Image != "" {
 			name = g.Image
 		}
 		k.Images = append(k.Images, types.Image{Name: name, NewName: image.Repository(), Digest: image.Digest.String()})

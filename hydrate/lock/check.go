@@ -148,6 +148,8 @@ func checkCommit(ctx context.Context, commits Commits, repo, commit string) (rea
 
 func checkDigest(ctx context.Context, images Images, image Image) (reason string, err error) {
 	switch {
+	case image == (Image{}):
+		return "", skipped(noImage)
 	case images == nil:
 		return "", skipped("the registry was not asked")
 	case image.Tag() == "":
@@ -160,8 +162,14 @@ func checkDigest(ctx context.Context, images Images, image Image) (reason string
 	return reason, err
 }
 
+// noImage is why images of a lock without one are not checked.
+const noImage = "the lock names no image"
+
 func checkRevision(ctx context.Context, images Images, image Image, commit string) (reason string, err error) {
-	if images == nil {
+	switch {
+	case image == (Image{}):
+		return "", skipped(noImage)
+	case images == nil:
 		return "", skipped("the registry was not asked")
 	}
 	revision, err := images.Revision(ctx, image.Pinned())

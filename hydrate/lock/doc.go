@@ -1,7 +1,7 @@
 // Package lock reads, writes and checks locks. A lock is the record of a release: its exact source commit and images.
 //
 // A lock is one YAML document of this form (the short form leaves out schemaVersion, packaging.sourceRepo and createdAt;
-// images is optional):
+// images is optional, and so is image, for a package without an image of its own):
 //
 //	schemaVersion: v1
 //	releaseId: git-<40 hex>            # or git-<40 hex>-<12 hex>, a further release of the commit

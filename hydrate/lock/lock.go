@@ -28,14 +28,17 @@ type Lock struct {
 	SchemaVersion string       `yaml:"schemaVersion" json:"schemaVersion"`  // SchemaVersion, or empty in the short form
 	ReleaseID     string       `yaml:"releaseId,required" json:"releaseId"` // "git-" and GitCommit, and "-" and 12 digits of the meaning in a further release of the commit
 	GitCommit     string       `yaml:"gitCommit,scalar" json:"gitCommit"`   // the source commit, 40 lower-case hex digits
-	Image         Image        `yaml:"image,required" json:"image"`         // the application's
+	Image         Image        `yaml:"image" json:"image,omitzero"`         // the application's; zero for a package without an image of its own
 	Others        []NamedImage `yaml:"images" json:"images"`                // their names are unique
 	Packaging     Packaging    `yaml:"packaging,required" json:"packaging"` // locates the manifests in the source
 	CreatedAt     string       `yaml:"createdAt,scalar" json:"createdAt"`   // an RFC 3339 time as written, or empty in the short form
 }
 
-// Images returns all images of the release, Image first and without a name.
+// Images returns all images of the release, Image first and without a name, if there is one.
 func (l Lock) Images() []NamedImage {
+	if l.Image == (Image{}) {
+		return l.Others
+	}
 	return append([]NamedImage{{Image: l.Image}}, l.Others...)
 }
 
@@ -76,8 +79,13 @@ func (i Image) Tag() string {
 	return tag
 }
 
-// Pinned returns the image by digest: repository@sha256:<64 hex>.
-func (i Image) Pinned() string { return i.Repository() + "@" + i.Digest.String() }
+// Pinned returns the image by digest: repository@sha256:<64 hex>; "" for none.
+func (i Image) Pinned() string {
+	if i == (Image{}) {
+		return ""
+	}
+	return i.Repository() + "@" + i.Digest.String()
+}
 
 // IsOf reports whether the image is of that repository, however either is spelled.
 func (i Image) IsOf(repository string) bool {
@@ -120,7 +128,7 @@ func (l Lock) From(sourceRepo string) Lock {
 	return l
 }
 
-// Canonical encodes what the lock means: the long form without CreatedAt, in one order, empty fields included. Equal encodings are
+// Canonical encodes what the lock means: the long form without CreatedAt, in one order. Equal encodings are
 // equal releases, however often a lock was written again. [Lock.From] fills in what the short form leaves out.
 func (l Lock) Canonical() []byte {
 	var b bytes.Buffer

@@ -40,6 +40,9 @@ func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Proble
 	for _, p := range problems {
 		failed[p.Pos] = true
 	}
+	if n := root.Find("image"); n != nil && n.IsNull() {
+		problems.Add(n.Pos, "image is empty: write ref and digest, or take the key out if the release has no image")
+	}
 	l.check(func(msg string, at ...any) {
 		if n := root.Find(at...); msg != "" && (n == nil || !failed[n.Pos]) {
 			problems.Add(root.At(at...).Pos, "%s", msg)

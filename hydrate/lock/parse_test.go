@@ -108,12 +108,13 @@ func TestParseRefuses(t *testing.T) {
 		"repo with token":   {"https://github.com", "https://hunter2@github.com", "f:9:15: packaging.sourceRepo carries credentials: revoke them, remove them from the URL and use git's credential helpers"},
 		"repo no URL":       {"https://github.com", "https://x:hunter2%zz@github.com", "f:9:15: packaging.sourceRepo is not a valid URL: write one like https://github.com/acme/app.git"},
 		"bad time":          {"2026-03-22T12:34:56Z", "yesterday", `f:11:12: createdAt "yesterday" is not an RFC 3339 time: write one like '2026-03-22T12:34:56Z'`},
-		"no image":          {"image:\n  ref: ghcr.io/acme/app:git-" + commit + "\n  digest: " + imageDigest + "\n", "", "f:1:1: image is missing"},
+		"image of nothing":  {"image:\n  ref: ghcr.io/acme/app:git-" + commit + "\n  digest: " + imageDigest + "\n", "image:\n", "f:4:7: image is empty: write ref and digest, or take the key out if the release has no image"},
+		"image without ref": {"image:\n  ref: ghcr.io/acme/app:git-" + commit + "\n", "image:\n", "f:5:3: image.ref is missing"},
 		"digest a list":     {imageDigest, "[]", "f:6:11: image.digest: expected a string, found a list"},
 		"named images": {"packaging:", "images:\n  - {name: a, ref: x:1, digest: " + imageDigest + "}\n  - {name: a, ref: x:2, digest: ''}\n  - {name: A/b, ref: x:2, digest: " + imageDigest + "}\npackaging:",
 			"f:9:12: image name \"a\" is given twice\nf:9:33: images.a.digest is empty: write what `crane digest x:2` prints\n" +
 				"f:10:12: image name \"A/b\" is not lower-case letters, digits, dots, dashes and underscores"},
-		"everything is missing": {full, "{}", "f:1:1: gitCommit is missing: write the full id that git rev-parse HEAD prints in the source repository\nf:1:1: image is missing\nf:1:1: packaging is missing\nf:1:1: releaseId is missing"},
+		"everything is missing": {full, "{}", "f:1:1: gitCommit is missing: write the full id that git rev-parse HEAD prints in the source repository\nf:1:1: packaging is missing\nf:1:1: releaseId is missing"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -37,6 +37,8 @@ type checker struct {
 	unexpanded map[strictyaml.Pos]bool
 	// ofRelease are strings with placeholders of a release.
 	ofRelease map[strictyaml.Pos]bool
+	// unrendered, unless nil, gets the placeholders of render that have no value, which concern only who renders.
+	unrendered *strictyaml.Problems
 }
 
 func newChecker() *checker {
@@ -51,19 +53,37 @@ func (c *checker) add(pos strictyaml.Pos, format string, args ...any) {
 	}
 }
 
+// all returns all problems as an error; nil if only placeholders of render have no value.
+func (c *checker) all() error {
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return slices.Concat(c.problems, *c.unrendered).Err()
+}
+
 func (c *checker) addProblems(ps strictyaml.Problems) {
 	c.found = c.found || len(ps) > 0
 	c.problems = append(c.problems, ps...)
 }
 
 // expand replaces the placeholders of the string n, and reports those without a value.
-func (c *checker) expand(s scope, n *strictyaml.Node) string {
+func (c *checker) expand(s scope, n *strictyaml.Node) string { return c.expandTo(s, n, c.add) }
+
+// expandRender is expand for a string of render.
+func (c *checker) expandRender(s scope, n *strictyaml.Node) string {
+	if c.unrendered == nil {
+		return c.expand(s, n)
+	}
+	return c.expandTo(s, n, c.unrendered.Add)
+}
+
+func (c *checker) expandTo(s scope, n *strictyaml.Node, add func(pos strictyaml.Pos, format string, args ...any)) string {
 	if slices.ContainsFunc(releaseNames, func(name string) bool { return strings.Contains(n.Value, "{"+name+"}") }) {
 		c.ofRelease[n.Pos] = true
 	}
 	return s.expand(n.Value, func(format string, args ...any) {
 		c.unexpanded[n.Pos] = true
-		c.add(n.Pos, format, args...)
+		add(n.Pos, format, args...)
 	})
 }
 

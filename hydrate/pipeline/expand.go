@@ -28,6 +28,7 @@ type Expanded struct {
 	Identities map[string]Identity `yaml:"identities"`
 	Gates      []Gate              `yaml:"gates"`
 	Waivers    Waivers             `yaml:"waivers"`
+	Unrendered error               // names the placeholders of render that the release has no value for, which matters to a render alone
 }
 
 // effective is a stage with its overrides applied and without defaults. Of Expanded it has what is decoded.
@@ -48,18 +49,20 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 		return Expanded{}, fmt.Errorf("pipeline %s has no stage %q: it has %s", p.Name, stage, strings.Join(p.Order(), ", "))
 	}
 	c := newChecker()
+	c.unrendered = &strictyaml.Problems{}
 	var e effective
 	vars, err := p.readVars(stage, files, c, c)
 	if vars != nil {
 		e, err = p.effective(i, l, vars, files, c)
 	}
 	if err == nil {
-		err = c.problems.Err()
+		err = c.all()
 	}
 	if err != nil {
 		return Expanded{}, err
 	}
 	expanded := e.Expanded
+	expanded.Unrendered = c.unrendered.Err()
 	expanded.Pipeline, expanded.File, expanded.Stage, expanded.Repository = p.Name, p.File, stage, p.Repository(stage)
 	expanded.SourceRepo = cmp.Or(l.Packaging.SourceRepo, p.SourceRepo)
 	expanded.Render, expanded.Values = e.Render.options(stage), e.Render.Values
@@ -77,7 +80,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	if (l.Packaging.Kind == lock.Helm || expanded.Render.Validate) && expanded.Render.KubeVersion == "" {
 		c.add(e.doc.At("render").Pos, `render.kubeVersion is missing for stage %s: write the clusters' version, as kubeVersion: "1.34"`, stage)
 	}
-	if err := c.problems.Err(); err != nil {
+	if err := c.all(); err != nil {
 		return Expanded{}, err
 	}
 	return expanded, nil
@@ -107,7 +110,11 @@ func (p *Pipeline) effective(i int, l lock.Lock, vars map[string]string, files f
 // expandStrings replaces the placeholders in every string of doc except expressions.
 func expandStrings(doc *strictyaml.Node, values scope, c *checker) *strictyaml.Node {
 	return doc.MapStrings(func(path []string, s *strictyaml.Node) string {
-		if key := path[len(path)-1]; path[0] != "render" && (key == "cel" || key == "where" || key == "subjectRegexp") {
+		key := path[len(path)-1]
+		switch {
+		case path[0] == "render":
+			return c.expandRender(values, s)
+		case key == "cel" || key == "where" || key == "subjectRegexp":
 			return s.Value
 		}
 		return c.expand(values, s)

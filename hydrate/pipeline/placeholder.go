@@ -53,6 +53,11 @@ func (s scope) with(l lock.Lock, vars map[string]string) scope {
 	maps.Copy(values, vars)
 	values["release"], values["commit"] = l.ReleaseID, l.GitCommit
 	absent := map[string]string{}
+	for _, name := range releaseNames {
+		if strings.HasPrefix(name, "image") {
+			absent[name] = fmt.Sprintf("has no value: the lock of %s has no image", l.ReleaseID)
+		}
+	}
 	var names []string
 	for _, image := range l.Images() {
 		at := "image"

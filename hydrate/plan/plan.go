@@ -141,7 +141,7 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 			continue
 		}
 		declared, err := p.Expand(name, out.Lock.Lock, m.Files)
-		if err != nil {
+		if err := cmp.Or(err, declared.Unrendered); err != nil {
 			out.Stages = append(out.Stages, Stage{Stage: hydrate.Stage{Pipeline: p.Name, Name: name, Lock: out.Lock}, Err: err})
 			continue
 		}

@@ -217,7 +217,6 @@ var mutations = []mutation{
 	{"policy/artifact.go", `e.Lock != "" && p.Meaning == e.Lock`, "true"},
 	{"policy/artifact.go", `commit != "" && h.OnPolicyRef[commit]`, "true"},
 	{"policy/artifact.go", "!named[d.Encoded()]", "false"},
-	{"policy/artifact.go", "len(e.Images) > 0", "true"},
 	{"policy/artifact.go", "got != want.value", "false"},
 	{"policy/artifact.go", `ev.Content != "" && ev.Content == ev.DiffID`, "true"},
 	{"policy/artifact.go", `f.want == "" || f.got != f.want`, "false"},
@@ -290,6 +289,7 @@ var mutations = []mutation{
 	{"policy/verify/candidate.go", "named == e.Digest", "true"},
 
 	{"policy/verify/entry.go", "stated.Claim != e.Claim", "false"},
+	{"policy/verify/entry.go", `e.Image == "" && stated.Dependency(dependencyImage).Name != ""`, "false"},
 	{"policy/verify/entry.go", "!maps.Equal(stated.Dependencies[i].Digest, d.Digest)", "false"},
 	{"policy/verify/entry.go", "d.Name != dependencyImage && stated.Dependencies[i].URI != d.URI", "false"},
 	{"policy/verify/entry.go", "maps.Equal(stated.Byproducts[i].Digest, want.Byproducts[0].Digest)", "true"},

@@ -66,6 +66,9 @@ func States(s sign.Verified, e ledger.Entry) bool {
 		return false
 	}
 	want := Provenance(e, "", 0, nil)
+	if e.Image == "" && stated.Dependency(dependencyImage).Name != "" {
+		return false
+	}
 	for _, d := range want.Dependencies {
 		i := slices.IndexFunc(stated.Dependencies, func(o sign.ResourceDescriptor) bool { return o.Name == d.Name })
 		if i < 0 || !maps.Equal(stated.Dependencies[i].Digest, d.Digest) || d.Name != dependencyImage && stated.Dependencies[i].URI != d.URI {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 )
@@ -89,6 +90,18 @@ func Only(requests []Request, q Query) (Request, error) {
 		ErrUnknown, len(requests), q.Artifact, strings.Join(names, ", "))
 }
 
+// releaseOf returns the release that the tag of a candidate or of its hydration names; "" for none.
+func releaseOf(tag string) string {
+	_, release, _ := strings.Cut(tag, ".")
+	if lock.CheckID(release) != nil {
+		release = release[:max(0, strings.LastIndexByte(release, '.'))]
+	}
+	if lock.CheckID(release) != nil {
+		return ""
+	}
+	return release
+}
+
 func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, client *oci.Client) (Request, error) {
 	name, tagOrDigest, err := oci.SplitArtifact(q.Artifact)
 	if err != nil {
@@ -130,8 +143,6 @@ func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline,
 		return Request{}, fmt.Errorf("%w: pipeline %s has no stage %q; say which with --stage: %s",
 			ErrUnknown, r.Pipeline.Name, r.Stage, strings.Join(r.Pipeline.Order(), ", "))
 	}
-	if _, commit, ok := strings.Cut(tag, ".git-"); ok && r.Release == "" {
-		r.Release = "git-" + commit
-	}
+	r.Release = cmp.Or(r.Release, releaseOf(tag))
 	return r, nil
 }

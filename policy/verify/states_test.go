@@ -40,6 +40,7 @@ func TestStates(t *testing.T) {
 		"files":         func(e *ledger.Entry) { e.Files = "0123456789012345678901234567890123456789" },
 		"input":         func(e *ledger.Entry) { e.Input = other },
 		"image":         func(e *ledger.Entry) { e.Image = other },
+		"no image":      func(e *ledger.Entry) { e.Image = "" },
 		"source commit": func(e *ledger.Entry) { e.Source.Commit = commit },
 		"source":        func(e *ledger.Entry) { e.Source.URL = "https://example.com/other.git" },
 		"GitOps commit": func(e *ledger.Entry) { e.GitOps.Commit = commit },

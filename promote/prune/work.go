@@ -146,14 +146,14 @@ func (w *work) describes(desc ocispec.Descriptor, raw []byte, tags []string) (re
 	if a[oci.AnnotationPipeline] != w.declared.Pipeline || a[oci.AnnotationStage] != w.declared.Stage {
 		return "", fmt.Sprintf("its manifest names pipeline %.64q, stage %.64q", a[oci.AnnotationPipeline], a[oci.AnnotationStage])
 	}
-	_, image, _ := strings.Cut(a[oci.AnnotationImage], "@")
+	_, image, named := strings.Cut(a[oci.AnnotationImage], "@")
 	input := digest.Digest(a[oci.AnnotationInputDigest])
-	if digest.Digest(image).Validate() != nil || input.Validate() != nil {
+	if named && digest.Digest(image).Validate() != nil || input.Validate() != nil {
 		return "", "its manifest does not name its image and inputs"
 	}
 	own := oci.TagsOf(w.declared.Stage, digest.Digest(image), a[oci.AnnotationRelease], input)
 	for _, tag := range tags {
-		if tag != own.Candidate && tag != own.Image && tag != own.Hydration {
+		if !slices.Contains(own.All(), tag) {
 			return "", fmt.Sprintf("tag %s does not match its manifest: somebody moved it there", tag)
 		}
 	}

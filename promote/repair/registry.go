@@ -184,8 +184,10 @@ func makes(p sign.Provenance, of live.Promotion) (publish.Made, error) {
 	made := publish.Made{
 		Claim:  p.Claim,
 		Commit: p.Commit(policy.DependencySource),
-		Image:  repository + "@" + image.String(),
 		Input:  verify.InputsOf(p),
+	}
+	if image != "" {
+		made.Image = repository + "@" + image.String()
 	}
 	if len(of.Metadata.References) > 0 {
 		made.SourceURL = of.Metadata.References[0].Commit.URL
@@ -209,7 +211,7 @@ func (r *run) tagHydration(ctx context.Context, s *stage, store *publish.Store, 
 		for _, v := range verified {
 			p, err := v.Provenance()
 			_, image := verify.ImageOf(p)
-			if input := verify.InputsOf(p); err == nil && image != "" && input != "" {
+			if input := verify.InputsOf(p); err == nil && input != "" {
 				_, err = tagMissing(ctx, store, desc, oci.TagsOf(p.Stage, image, p.Release, input).Hydration)
 				return err
 			}
@@ -267,7 +269,8 @@ func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.St
 		return err
 	}
 	tags := oci.TagsOf(e.Stage, e.Image, e.Release, e.Input)
-	for _, tag := range []string{tags.Hydration, tags.Image} {
+	all := tags.All()
+	for _, tag := range all[:len(all)-1] { // the candidate's is right
 		named, err := tagMissing(ctx, store, desc, tag)
 		if err != nil {
 			return err

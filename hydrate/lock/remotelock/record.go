@@ -112,13 +112,15 @@ func (b Branch) prepare(ctx context.Context, e Entry) (*git.Draft, Recorded, err
 }
 
 func (e Entry) message() string {
-	subject := "Lock " + e.Lock.ReleaseID
+	message := "Lock " + e.Lock.ReleaseID
 	if e.Pipeline != "" {
-		subject += " of " + strings.Join(strings.Fields(e.Pipeline), " ")
+		message += " of " + strings.Join(strings.Fields(e.Pipeline), " ")
 	}
-	images := ""
-	for _, image := range e.Lock.Images() {
-		images += image.Pinned() + "\n"
+	for i, image := range e.Lock.Images() {
+		if i == 0 {
+			message += "\n"
+		}
+		message += "\n" + image.Pinned()
 	}
-	return subject + "\n\n" + images
+	return message + "\n"
 }
