@@ -207,14 +207,14 @@ func TestUnreadable(t *testing.T) {
 		return func(r *hydrate.Request) { r.Values = []hydrate.File{{Path: "values/a.yaml", Data: []byte(text)}} }
 	}
 	const content = "c/templates/a.yaml: document 1 holds the content of c/files/a.json, which is a pointer to a file in Git LFS"
-	const warning = "c/files/a.json is a pointer to a file in Git LFS, which lockage does not fetch: commit the file itself, or list it in .helmignore"
+	const warning = "c/files/a.json is a pointer to a file in Git LFS, whose content is not to be had: push or pull it with git lfs, or commit the file itself, or list it in .helmignore"
 	for name, c := range map[string]struct {
 		chart   fstest.MapFS
 		change  func(*hydrate.Request)
 		want    string // part of the error
 		warning string
 	}{
-		"values":              {chartFS(), values(pointer), "values file values/a.yaml is a pointer to a file in Git LFS, which lockage does not fetch: commit the file itself", ""},
+		"values":              {chartFS(), values(pointer), "values file values/a.yaml is a pointer to a file in Git LFS, whose content is not to be had: push or pull it with git lfs, or commit the file itself", ""},
 		"encrypted":           {chartFS(), values(sops), "values file values/a.yaml is encrypted by SOPS, and lockage decrypts nothing", ""},
 		"a key sops":          {chartFS(), values("sops: {enabled: true, version: 1}"), "", ""},
 		"chart's values":      {chartFS("values.yaml", pointer), nil, "values.yaml is a pointer to", ""},

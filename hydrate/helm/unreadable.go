@@ -12,13 +12,11 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/internal/lfs"
 )
 
-const (
-	lfsError  = "is a pointer to a file in Git LFS, which lockage does not fetch: commit the file itself"
-	sopsError = "is encrypted by SOPS, and lockage decrypts nothing: the chart would render the ciphertext; hand it an existing Secret by its name, " +
-		"or keep what is secret in a Secret that SOPS encrypts, an ExternalSecret or a SealedSecret"
-)
+const sopsError = "is encrypted by SOPS, and lockage decrypts nothing: the chart would render the ciphertext; hand it an existing Secret by its name, " +
+	"or keep what is secret in a Secret that SOPS encrypts, an ExternalSecret or a SealedSecret"
 
 // encrypted reports whether SOPS encrypted a values file, by the metadata that it adds.
 func encrypted(values map[string]any) bool {
@@ -31,8 +29,8 @@ func encrypted(values map[string]any) bool {
 // checkPointers refuses pointers to Git LFS in place of files that Helm itself reads.
 func checkPointers(files []*loader.BufferedFile) error {
 	for _, f := range files {
-		if hydrate.LFSPointer(f.Data) != "" && essential(f.Name) {
-			return fmt.Errorf("%s %s", f.Name, lfsError)
+		if _, ok := lfs.Parse(f.Data); ok && essential(f.Name) {
+			return fmt.Errorf("%s %s", f.Name, lfs.Unread)
 		}
 	}
 	return nil
@@ -65,11 +63,11 @@ func (p *Package) inspect(c *chart.Chart) error {
 		return fmt.Errorf("values.yaml of chart %s %s", c.ChartFullPath(), sopsError)
 	}
 	for _, f := range c.Files {
-		if digest := hydrate.LFSPointer(f.Data); digest != "" {
+		if found, ok := lfs.Parse(f.Data); ok {
 			name := c.ChartFullPath() + "/" + f.Name
 			encoded := base64.StdEncoding.AppendEncode(nil, bytes.TrimSpace(f.Data))
-			p.pointers = append(p.pointers, pointer{name, digest, encoded[:len(encoded)-4]})
-			p.warnings = append(p.warnings, name+" is a pointer to a file in Git LFS, which lockage does not fetch: commit the file itself, or list it in .helmignore")
+			p.pointers = append(p.pointers, pointer{name, "sha256:" + found.ID, encoded[:len(encoded)-4]})
+			p.warnings = append(p.warnings, name+" "+lfs.Unread+", or list it in .helmignore")
 		}
 	}
 	for _, d := range c.Dependencies() {
@@ -85,7 +83,7 @@ func (p *Package) checkOutput(manifests []hydrate.Manifest) error {
 	for _, m := range manifests {
 		for _, file := range p.pointers {
 			if bytes.Contains(m.Data, []byte(file.digest)) || bytes.Contains(m.Data, file.encoded) {
-				return fmt.Errorf("%s: document %d holds the content of %s, which %s", m.Source, m.Document, file.name, lfsError)
+				return fmt.Errorf("%s: document %d holds the content of %s, which %s", m.Source, m.Document, file.name, lfs.Unread)
 			}
 		}
 	}

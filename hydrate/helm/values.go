@@ -5,14 +5,15 @@ import (
 	"maps"
 
 	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/internal/lfs"
 )
 
 // mergeValues layers values files and sets values over them, as `helm template -f … --set-literal …` does.
 func mergeValues(d dialect, files []hydrate.File, set []hydrate.SetValue) (map[string]any, error) {
 	merged := map[string]any{}
 	for _, f := range files {
-		if hydrate.LFSPointer(f.Data) != "" {
-			return nil, fmt.Errorf("values file %s %s", f.Path, lfsError)
+		if _, ok := lfs.Parse(f.Data); ok {
+			return nil, fmt.Errorf("values file %s %s", f.Path, lfs.Unread)
 		}
 		content, err := d.parse(f.Data)
 		if err != nil {

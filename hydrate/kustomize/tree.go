@@ -17,6 +17,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/internal/bounded"
+	"github.com/lockage/lockage/internal/lfs"
 )
 
 // Bounds on one build.
@@ -195,8 +196,8 @@ func (t *tree) load(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: the build reads more than %d bytes, or more than %d of one file", name, maxBytes, maxFileBytes)
 	}
 	t.size += int64(len(data))
-	if hydrate.LFSPointer(data) != "" {
-		return nil, fmt.Errorf("%s is a pointer to a file in Git LFS, which lockage does not fetch: commit the file itself", strings.TrimPrefix(name, "/"))
+	if _, ok := lfs.Parse(data); ok {
+		return nil, fmt.Errorf("%s %s", strings.TrimPrefix(name, "/"), lfs.Unread)
 	}
 	return data, err
 }

@@ -251,14 +251,14 @@ func (m *maker) values(ctx context.Context, src *source, stage *Stage) error {
 		remedy, from := "create and commit it", ""
 		if file.From == pipeline.FromSource {
 			dir := stage.Lock.Packaging.SourcePath
-			files, name = src.snapshot.FS(ctx), path.Join(dir, file.File)
+			files, name = src.snapshot.FS(ctx).Whole(), path.Join(dir, file.File)
 			where, remedy, from = fmt.Sprintf("below %s in the source at %.12s", dir, src.commit), "commit it there and lock that commit", "from: source, "
 		}
 		data, err := bounded.ReadFile(files, name, maxValuesBytes)
 		switch {
 		case err == nil:
 			stage.Options.Values = append(stage.Options.Values, hydrate.File{Path: name, Data: data})
-			stage.Values = append(stage.Values, git.BlobID(data))
+			stage.Values = append(stage.Values, fileID(files, name, data))
 		case errors.Is(err, fs.ErrNotExist) && file.Optional:
 			stage.Values = append(stage.Values, "")
 			stage.Absent = append(stage.Absent, cmp.Or(string(file.From), string(pipeline.FromGitOps))+"/"+file.File)
@@ -270,6 +270,16 @@ func (m *maker) values(ctx context.Context, src *source, stage *Stage) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// fileID returns Git's id of a file that was read: of the pointer to it, if the file is in Git LFS.
+func fileID(files fs.FS, name string, data []byte) git.Hash {
+	if commit, ok := files.(*git.FS); ok {
+		if read, err := commit.Find(name, false); err == nil && read.ID != "" {
+			return read.ID
+		}
+	}
+	return git.BlobID(data)
 }
 
 // read finds a commit of a source repository.
@@ -303,7 +313,7 @@ func (s *source) open(ctx context.Context, renderer hydrate.Renderer, dir string
 
 // source returns the commit as renderers see it.
 func (s *source) source(ctx context.Context, dir string) hydrate.Source {
-	return hydrate.Source{Files: s.snapshot.FS(ctx), Path: dir, Repository: s.repo, Commit: s.commit, Prefetch: s.snapshot.Prefetch}
+	return hydrate.Source{Files: s.snapshot.FS(ctx).Whole(), Path: dir, Repository: s.repo, Commit: s.commit, Prefetch: s.snapshot.Prefetch}
 }
 
 // Key names a stage of a release.

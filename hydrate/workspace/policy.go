@@ -179,7 +179,7 @@ func (p *Policy) FilesAt(ctx context.Context, commit string) (fs.FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("GitOps commit %.12s: %w", commit, err)
 	}
-	return snapshot.FS(ctx), nil
+	return snapshot.FS(ctx).Whole(), nil
 }
 
 // PipelineAt returns the pipeline that a file declares at another commit, which need not be on the policy ref.

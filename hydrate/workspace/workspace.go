@@ -107,7 +107,7 @@ func filesAt(ctx context.Context, source source, commit git.Hash) (fs.FS, error)
 	if err != nil {
 		return nil, err
 	}
-	return snapshot.FS(ctx), nil
+	return snapshot.FS(ctx).Whole(), nil
 }
 
 // At returns the files of another commit: a full id, a branch, a tag or a remote's branch.

@@ -28,6 +28,7 @@ const module = "github.com/lockage/lockage"
 var floorPlan = map[string][]string{
 	"internal/bounded":    nil,
 	"internal/cachefile":  nil,
+	"internal/lfs":        nil,
 	"internal/loopback":   nil,
 	"internal/memfs":      nil,
 	"internal/memo":       nil,
@@ -88,7 +89,7 @@ var floorPlan = map[string][]string{
 }
 
 // plumbing may be imported by all: one idea each, which must not exist in two versions.
-var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/loopback", "internal/memfs", "internal/memo", "internal/redact", "internal/retry", "internal/terminal"}
+var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/redact", "internal/retry", "internal/terminal"}
 
 // rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
 // a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.

@@ -14,7 +14,7 @@ import (
 type address struct {
 	url  *url.URL // http, https, ssh; without userinfo but ssh's user name
 	user *url.Userinfo
-	path string // of a repository on this machine; url is nil then
+	path string // of a repository on this machine, where url is nil, or of one at the end of ssh, which may begin in a home folder
 }
 
 // parseAddress reads a URL, an scp-like host:path or a path, relative to dir. Errors quote nothing that may hold a secret.
@@ -42,14 +42,21 @@ func parseAddress(raw, dir string) (address, error) {
 			if u.User != nil {
 				u.User = url.User(u.User.Username())
 			}
+			a.path = u.Path
+			if strings.HasPrefix(u.Path, "/~") {
+				a.path = u.Path[1:]
+			}
+			if u.Hostname() == "" || a.path == "" {
+				return address{}, fmt.Errorf("%s has no host or no path", redact.URL(raw))
+			}
 		default:
 			return address{}, fmt.Errorf("%s: scheme %s is not supported: use https, ssh, file or a path", redact.URL(raw), u.Scheme)
 		}
 		a.url = u
 		return a, nil
 	}
-	if u, ok := parseSCP(raw); ok {
-		return address{url: u}, nil
+	if u, path, ok := parseSCP(raw); ok {
+		return address{url: u, path: path}, nil
 	}
 	path := filepath.FromSlash(raw)
 	if !filepath.IsAbs(path) {
@@ -58,22 +65,27 @@ func parseAddress(raw, dir string) (address, error) {
 	return address{path: path}, nil
 }
 
-// parseSCP reads [user@]host:path, with no slash before the colon. A host of one letter is a drive.
-func parseSCP(raw string) (*url.URL, bool) {
+// parseSCP reads [user@]host:path, with no slash before the colon, or [user@host:port]:path in these brackets. A path without a slash
+// before it begins in the user's home folder there, which a URL does not show. A host of one letter is a drive.
+func parseSCP(raw string) (u *url.URL, path string, ok bool) {
 	at := strings.LastIndexByte(raw[:max(0, strings.IndexByte(raw, ':'))], '@')
-	host, path, ok := strings.Cut(raw[at+1:], ":")
-	if inner, found := strings.CutPrefix(raw[at+1:], "["); found {
+	user, rest := raw[:max(0, at)], raw[at+1:]
+	host, path, ok := strings.Cut(rest, ":")
+	if strings.HasPrefix(raw, "[") && strings.Count(strings.SplitN(raw, "]", 2)[0], ":") == 1 {
+		user = strings.TrimPrefix(user, "[")
+		host, path, ok = strings.Cut(strings.TrimPrefix(rest, "["), "]:")
+	} else if inner, found := strings.CutPrefix(rest, "["); found {
 		host, path, ok = strings.Cut(inner, "]:")
 		host = "[" + host + "]"
 	}
-	if !ok || len(host) < 2 || path == "" || strings.ContainsAny(host, "/\\") || strings.ContainsAny(raw[:at+1], "/:") {
-		return nil, false
+	if !ok || len(host) < 2 || path == "" || strings.ContainsAny(host, "/\\") || strings.ContainsAny(user, "/:") {
+		return nil, "", false
 	}
-	u := &url.URL{Scheme: "ssh", Host: host, Path: "/" + strings.TrimPrefix(path, "/")}
-	if at > 0 {
-		u.User = url.User(raw[:at])
+	u = &url.URL{Scheme: "ssh", Host: host, Path: "/" + strings.TrimPrefix(path, "/")}
+	if user != "" {
+		u.User = url.User(user)
 	}
-	return u, true
+	return u, path, true
 }
 
 // String returns the address without user, password and query.

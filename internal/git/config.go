@@ -22,6 +22,7 @@ import (
 // config is git's effective configuration, in the order in which it was read: the later one of two values counts.
 type config struct {
 	entries []setting
+	notices notices
 }
 
 // setting is one value. Section and variable names are in lower case; a subsection between them is kept as written.
@@ -66,7 +67,12 @@ const killWait = time.Second
 
 // gitCommand returns the git command without any way to prompt.
 func gitCommand(ctx context.Context, opts Options, args ...string) (*exec.Cmd, error) {
-	path, err := lookPath(opts)
+	return command(ctx, opts, "git", args...)
+}
+
+// command returns a command of git's or for it, without any way to prompt.
+func command(ctx context.Context, opts Options, name string, args ...string) (*exec.Cmd, error) {
+	path, err := lookPath(opts, name)
 	if err != nil {
 		return nil, err
 	}
@@ -105,14 +111,14 @@ func runGit(ctx context.Context, opts Options, stdin []byte, args ...string) ([]
 	return out.Bytes(), nil
 }
 
-// lookPath finds git in the PATH of opts.
-func lookPath(opts Options) (string, error) {
-	if opts.Environ == nil {
-		return exec.LookPath("git")
+// lookPath finds a program in the PATH of opts.
+func lookPath(opts Options, name string) (string, error) {
+	if opts.Environ == nil || filepath.IsAbs(name) {
+		return exec.LookPath(name)
 	}
 	for _, dir := range filepath.SplitList(opts.getenv("PATH")) {
 		if filepath.IsAbs(dir) {
-			if path, err := exec.LookPath(filepath.Join(dir, "git")); err == nil {
+			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
 				return path, nil
 			}
 		}
@@ -215,24 +221,71 @@ func (c *config) subsections(section, name string) []string {
 	return slices.Compact(found)
 }
 
-// rewrite applies url.<base>.insteadOf with the longest matching prefix.
-func (c *config) rewrite(raw string) string {
+// rewrite applies url.<base>.insteadOf, or pushInsteadOf, with the longest matching prefix.
+func (c *config) rewrite(raw, setting string) (rewritten string, ok bool) {
 	best, base := "", ""
 	for _, e := range c.entries {
 		section, sub, name := splitKey(e.key)
-		if section == "url" && name == "insteadof" && e.value != "" && strings.HasPrefix(raw, e.value) && len(e.value) > len(best) {
+		if section == "url" && name == setting && e.value != "" && strings.HasPrefix(raw, e.value) && len(e.value) > len(best) {
 			best, base = e.value, sub
 		}
 	}
 	if best == "" {
-		return raw
+		return raw, false
 	}
-	return base + raw[len(best):]
+	return base + raw[len(best):], true
+}
+
+// fetchURL returns where to read what is named by a URL.
+func (c *config) fetchURL(raw string) string {
+	rewritten, _ := c.rewrite(raw, "insteadof")
+	return rewritten
+}
+
+// pushURL returns where to push to, if that is another place than where the remote of a name is read; "" if not. Lockage reads
+// there, too: what it replaces has to be what it read. The error says why nothing can be pushed.
+func (c *config) pushURL(name, raw string) (string, error) {
+	another, rewritten := c.rewrite(raw, "pushinsteadof")
+	if name == "" {
+		if rewritten {
+			return "", errors.New("url.<base>.pushInsteadOf applies to its URL: give it a name (git remote add), and write that")
+		}
+		return "", nil
+	}
+	explicit := c.all("remote." + name + ".pushurl")
+	switch {
+	case len(explicit) > 1 || len(explicit) == 0 && len(c.all("remote."+name+".url")) > 1:
+		return "", fmt.Errorf("remote %s has several URLs to push to, and no push could move all or none: leave one (git remote set-url --delete --push)", name)
+	case len(explicit) == 1:
+		return c.fetchURL(explicit[0]), nil
+	case rewritten:
+		return another, nil
+	}
+	return "", nil
 }
 
 // forURL lists the values of section.name and of section.<url>.name whose URL matches u (git-config(1), «http.<url>.*»): a
 // less specific value than an earlier one does not count, an empty value clears those before it.
 func (c *config) forURL(section, name string, u *url.URL) []string {
+	var values []string
+	for _, value := range c.matching(section, name, u) {
+		if values = append(values, value); value == "" {
+			values = nil
+		}
+	}
+	return values
+}
+
+// lastForURL returns the most specific value for u; an empty one is a value, too.
+func (c *config) lastForURL(section, name string, u *url.URL) (string, bool) {
+	values := c.matching(section, name, u)
+	if len(values) == 0 {
+		return "", false
+	}
+	return values[len(values)-1], true
+}
+
+func (c *config) matching(section, name string, u *url.URL) []string {
 	var values []string
 	best := -1
 	for _, e := range c.entries {
@@ -244,12 +297,9 @@ func (c *config) forURL(section, name string, u *url.URL) []string {
 		if sub != "" {
 			score, ok = matchURL(sub, u)
 		}
-		if !ok || score < best {
-			continue
-		}
-		best = score
-		if values = append(values, e.value); e.value == "" {
-			values = nil
+		if ok && score >= best {
+			best = score
+			values = append(values, e.value)
 		}
 	}
 	return values

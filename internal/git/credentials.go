@@ -19,10 +19,11 @@ import (
 )
 
 // credentials authenticates requests. It uses the first of these: userinfo in the URL, an Authorization header of
-// http.extraHeader, LOCKAGE_GIT_TOKEN, netrc, and, after the server has refused, git's credential helpers. A header is
-// configured for a URL, and the token is for all hosts: a credential that may push can coexist with one that may only read.
+// http.extraHeader, LOCKAGE_GIT_TOKEN, netrc. If the server refuses them, it goes on to netrc and git's
+// credential helpers: for the service that was refused alone, since credentials that may push can coexist with some that may
+// only read.
 //
-// Userinfo and token are sent to the remote's origin only; the others are looked up for the URL of each request.
+// Userinfo, token and a helper's answer are sent to the remote's origin only; the others are looked up for the URL of each request.
 type credentials struct {
 	origin address // as configured, before redirects
 	token  string
@@ -31,12 +32,14 @@ type credentials struct {
 	opts   Options
 
 	mu     sync.Mutex
-	helped *url.Userinfo // from a helper
+	found  map[string]*url.Userinfo // by service, instead of what was refused
+	sent   map[string][]string      // by service: users and passwords that were tried
+	helped *url.Userinfo            // from a helper
 	asked  bool
 }
 
 func newCredentials(origin address, conf *config, opts Options) *credentials {
-	c := &credentials{origin: origin, conf: conf, opts: opts}
+	c := &credentials{origin: origin, conf: conf, opts: opts, found: map[string]*url.Userinfo{}, sent: map[string][]string{}}
 	if origin.url.Scheme == "https" || loopback.Is(origin.url.Host) {
 		c.token = opts.getenv("LOCKAGE_GIT_TOKEN")
 	}
@@ -51,7 +54,7 @@ func sameOrigin(a, b *url.URL) bool {
 }
 
 // apply sets the headers of one request to the repository at base.
-func (c *credentials) apply(req *http.Request, base *url.URL) error {
+func (c *credentials) apply(req *http.Request, base *url.URL, service string) error {
 	own := sameOrigin(c.origin.url, base)
 	matched := *base
 	if own {
@@ -65,7 +68,7 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 		req.Header.Add(strings.TrimSpace(key), strings.TrimSpace(value))
 	}
 	header := req.Header.Get("Authorization") != ""
-	user := c.choose(own, header)
+	user := c.choose(own, header, service)
 	if user == nil && !header {
 		var err error
 		if user, err = readNetrc(c.netrc, base.Hostname()); err != nil {
@@ -75,12 +78,17 @@ func (c *credentials) apply(req *http.Request, base *url.URL) error {
 	if user != nil {
 		password, _ := user.Password()
 		req.SetBasicAuth(user.Username(), password)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !slices.Contains(c.sent[service], user.String()) {
+			c.sent[service] = append(c.sent[service], user.String())
+		}
 	}
 	return nil
 }
 
 // choose returns the user and password that belong to the origin; nil without any, or if a header has precedence.
-func (c *credentials) choose(own, header bool) *url.Userinfo {
+func (c *credentials) choose(own, header bool, service string) *url.Userinfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := c.origin.user.Username() // also of nil
@@ -89,8 +97,8 @@ func (c *credentials) choose(own, header bool) *url.Userinfo {
 		return nil
 	case ok:
 		return c.origin.user
-	case c.helped != nil:
-		return c.helped
+	case c.found[service] != nil:
+		return c.found[service]
 	case header:
 		return nil
 	case c.token != "":
@@ -101,28 +109,43 @@ func (c *credentials) choose(own, header bool) *url.Userinfo {
 	return nil
 }
 
-// challenged asks git's credential helpers, once, and reports whether to repeat the request.
-func (c *credentials) challenged(ctx context.Context, base *url.URL) (bool, error) {
+// refused goes on to the next credentials for a service, and reports whether there are any, so that the request is worth repeating.
+func (c *credentials) refused(ctx context.Context, base *url.URL, service string) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.asked || !sameOrigin(c.origin.url, base) {
-		return false, nil
+	if _, ok := c.origin.user.Password(); ok || !sameOrigin(c.origin.url, base) {
+		return false, nil // explicit ones
+	}
+	for _, source := range []func() (*url.Userinfo, error){
+		func() (*url.Userinfo, error) { return readNetrc(c.netrc, base.Hostname()) },
+		func() (*url.Userinfo, error) { return c.helper(ctx, base) },
+	} {
+		user, err := source()
+		if err != nil {
+			return false, err
+		}
+		if user != nil && !slices.Contains(c.sent[service], user.String()) {
+			c.found[service] = user
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// helper returns the answer of git's credential helpers, which it asks once; nil for none.
+func (c *credentials) helper(ctx context.Context, base *url.URL) (*url.Userinfo, error) {
+	path, name := strings.TrimPrefix(base.Path, "/"), c.origin.user.Username()
+	if c.asked || strings.ContainsAny(base.Host+path+name, "\n\x00") {
+		return c.helped, nil
 	}
 	c.asked = true
-	if _, ok := c.origin.user.Password(); ok || c.token != "" {
-		return false, nil // explicit ones, which failed
-	}
-	path, name := strings.TrimPrefix(base.Path, "/"), c.origin.user.Username()
-	if strings.ContainsAny(base.Host+path+name, "\n\x00") {
-		return false, nil
-	}
 	ask := fmt.Sprintf("protocol=%s\nhost=%s\npath=%s\n", base.Scheme, base.Host, path)
 	if name != "" {
 		ask += "username=" + name + "\n"
 	}
 	answer, err := runGit(ctx, c.opts, []byte(ask+"\n"), "credential", "fill")
 	if err != nil {
-		return false, ctx.Err() // else no git, or no helper with an answer
+		return nil, ctx.Err() // else no git, or no helper with an answer
 	}
 	var user, password string
 	for line := range strings.Lines(string(answer)) {
@@ -134,11 +157,10 @@ func (c *credentials) challenged(ctx context.Context, base *url.URL) (bool, erro
 			password = value
 		}
 	}
-	if password == "" {
-		return false, nil
+	if password != "" {
+		c.helped = url.UserPassword(user, password)
 	}
-	c.helped = url.UserPassword(user, password)
-	return true, nil
+	return c.helped, nil
 }
 
 // readNetrc finds the entry for host, or the default one.

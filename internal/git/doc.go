@@ -16,6 +16,9 @@
 //   - A [Draft] replaces folders of a commit; everything else stays byte for byte. [Remote.Push] moves several branches at
 //     once, all or none, if they are still the bases of their drafts; else it returns [ErrStale].
 //   - A push to a repository on this machine goes through git receive-pack: its hooks run and its configuration holds.
+//   - A repository is reached as git's configuration says, as far as [Settings] lists: over HTTP, or by the ssh command. What it says
+//     beyond that is named by a warning or an error, never ignored.
+//   - A file of Git LFS has the size and the SHA-256 that its pointer names.
 //   - Pushes of one branch each that wait for another one go together, and each is done or refused by itself.
 //   - Errors of a push quote the server's response on one printable line.
 //   - Errors, warnings and the cache contain no secrets.
@@ -27,9 +30,10 @@
 //   - Symbolic links that lead out of the commit's tree, submodules, names that are not UTF-8 or that a checkout refuses,
 //     objects above [MaxObjectBytes].
 //   - A redirect of anything but the first request; credentials never follow one to another origin.
+//   - Hosts and paths that ssh would take for options; a server of Git LFS at another origin.
 //
 // The git command is run for three purposes only: to read the effective configuration and to ask its credential helpers, if
-// it is installed, and to push to a repository on this machine. Grafts and replacement objects are ignored.
+// it is installed, and to push to a repository on this machine. The ssh command is run for repositories at its end. Grafts and replacement objects are ignored.
 package git
 
 // Bounds on everything read from outside.

@@ -23,6 +23,7 @@ type FS struct {
 	dir  string
 
 	reads *Reads // nil to record nothing
+	whole bool   // files of Git LFS instead of the pointers to them
 }
 
 // FS returns the whole tree. Reading fetches absent objects, with ctx.
@@ -39,7 +40,9 @@ func (f *FS) Sub(dir string) (fs.FS, error) {
 	if at.mode != filemode.Dir {
 		return nil, pathError("sub", dir, errNotFolder)
 	}
-	return &FS{ctx: f.ctx, snap: f.snap, dir: at.path, reads: f.reads}, nil
+	sub := *f
+	sub.dir = at.path
+	return &sub, nil
 }
 
 var errNotFolder = invalidf("is a file, not a folder")
@@ -89,14 +92,22 @@ func (f *FS) content(op, name string, at resolved) ([]byte, error) {
 	if at.mode == filemode.Dir {
 		return nil, pathError(op, name, memfs.ErrIsFolder)
 	}
-	if data, ok := f.snap.files.Get(at.id); ok {
+	data, ok := f.snap.files.Get(at.id)
+	if !ok {
+		var err error
+		if data, err = f.snap.object(f.ctx, at.id, plumbing.BlobObject); err != nil {
+			return nil, pathError(op, name, err)
+		}
+		data = f.snap.files.Put(at.id, data, len(data))
+	}
+	if !f.whole {
 		return data, nil
 	}
-	data, err := f.snap.object(f.ctx, at.id, plumbing.BlobObject)
+	data, err := f.large(at.path, data)
 	if err != nil {
 		return nil, pathError(op, name, err)
 	}
-	return f.snap.files.Put(at.id, data, len(data)), nil
+	return data, nil
 }
 
 // Stat describes the file or folder that name leads to.

@@ -100,7 +100,7 @@ func FuzzConfigList(f *testing.F) {
 		conf := parseConfigList(data)
 		u := &url.URL{Scheme: "https", Host: "example.com"}
 		conf.forURL("http", "extraheader", u)
-		conf.rewrite("https://example.com/a")
+		conf.fetchURL("https://example.com/a")
 		conf.subsections("remote", "url")
 	})
 }

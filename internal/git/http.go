@@ -5,14 +5,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +34,7 @@ type httpLink struct {
 	creds  *credentials
 	retry  retry.Policy
 	count  *counters
+	stay   bool // follows no redirect at all
 
 	mu   sync.Mutex
 	base *url.URL // of the repository, after redirects
@@ -45,55 +44,20 @@ type httpLink struct {
 // counters are those of Stats.
 type counters struct{ bytes, trips atomic.Int64 }
 
-func newHTTPLink(a address, conf *config, opts Options, count *counters) (*httpLink, error) {
-	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:     true,
-		TLSHandshakeTimeout:   30 * time.Second,
-		ResponseHeaderTimeout: 5 * time.Minute, // the server may pack first
-		IdleConnTimeout:       90 * time.Second,
-		DialContext:           (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+// newHTTPLink returns a link to the repository at an address, which is the remote of a name, if it has one.
+func newHTTPLink(a address, conf *config, name string, opts Options, count *counters) (*httpLink, error) {
+	transport, err := newTransport(conf, name, a.url, opts)
+	if err != nil {
+		return nil, err
 	}
-	value := func(env, name string) string {
-		if v := opts.getenv(env); v != "" {
-			return v
-		}
-		values := conf.forURL("http", name, a.url)
-		if len(values) == 0 {
-			return ""
-		}
-		return values[len(values)-1]
-	}
-	if file := value("GIT_SSL_CAINFO", "sslcainfo"); file != "" {
-		if rest, ok := strings.CutPrefix(file, "~/"); ok {
-			file = opts.getenv("HOME") + "/" + rest
-		}
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("http.sslCAInfo: %w", err)
-		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("http.sslCAInfo: %s holds no certificate", file)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	}
-	if proxy := value("", "proxy"); proxy != "" {
-		if !strings.Contains(proxy, "://") {
-			proxy = "http://" + proxy
-		}
-		u, err := url.Parse(proxy)
-		if err != nil {
-			return nil, fmt.Errorf("http.proxy: invalid URL %s", redact.URL(proxy))
-		}
-		transport.Proxy = http.ProxyURL(u)
-	}
+	follow, _ := conf.lastForURL("http", "followredirects", a.url)
 	return &httpLink{
 		client: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		creds: newCredentials(a, conf, opts), retry: retry.Policy{Attempts: maxAttempts, First: cmp.Or(opts.Backoff, defaultBackoff), Longest: maxBackoff}, count: count, base: a.url,
+		creds: newCredentials(a, conf, opts), count: count, base: a.url, stay: follow != "" && slices.Contains(off, strings.ToLower(follow)),
+		retry: retry.Policy{Attempts: maxAttempts, First: cmp.Or(opts.Backoff, defaultBackoff), Longest: maxBackoff},
 	}, nil
 }
 
@@ -119,9 +83,12 @@ const infoRefs = "/info/refs"
 func (l *httpLink) discover(ctx context.Context, service string) (*advertisement, error) {
 	base := l.base
 	for range maxRedirects + 1 {
-		body, moved, err := l.do(ctx, base, service, http.MethodGet, infoRefs+"?service="+service, nil)
+		body, moved, err := l.do(ctx, base, gitCall(service, http.MethodGet, infoRefs+"?service="+service, nil))
 		if err != nil {
 			return nil, err
+		}
+		if moved != nil && l.stay {
+			return nil, fmt.Errorf("redirected to %s, and http.followRedirects forbids to go there", redact.URL(moved.String()))
 		}
 		if moved == nil {
 			adv, err := readAdvertisement(newPktReader(io.LimitReader(body, maxAdvertisement)))
@@ -215,20 +182,40 @@ func (l *httpLink) post(ctx context.Context, service string, content []byte) (io
 	l.mu.Lock()
 	base := l.base
 	l.mu.Unlock()
-	body, moved, err := l.do(ctx, base, service, http.MethodPost, "/"+service, content)
+	body, moved, err := l.do(ctx, base, gitCall(service, http.MethodPost, "/"+service, content))
 	if err == nil && moved != nil {
 		err = fmt.Errorf("redirected to %s after the first request", redact.URL(moved.String()))
 	}
 	return body, err
 }
 
-// do makes a request, again after a fault that may pass, and once more with a helper's credentials. That is safe: the
+// call is a request to the server.
+type call struct {
+	service string // whose credentials it takes
+	method  string
+	path    string // behind the base
+	header  http.Header
+	content []byte
+	kind    string // what the content type of the answer begins with; "" for any
+}
+
+// gitCall returns a request to one of git's services.
+func gitCall(service, method, path string, content []byte) call {
+	header := http.Header{"Git-Protocol": {"version=2"}}
+	if method == http.MethodPost {
+		header.Set("Content-Type", "application/x-"+service+"-request")
+		header.Set("Accept", "application/x-"+service+"-result")
+	}
+	return call{service, method, path, header, content, "application/x-" + service + "-"}
+}
+
+// do makes a request, again after a fault that may pass, and once more with other credentials that there are. That is safe: the
 // server refuses a push that was done, since its old value is gone. It returns a body or a redirect's target.
-func (l *httpLink) do(ctx context.Context, base *url.URL, service, method, path string, content []byte) (io.ReadCloser, *url.URL, error) {
+func (l *httpLink) do(ctx context.Context, base *url.URL, c call) (io.ReadCloser, *url.URL, error) {
 	for {
 		var res *http.Response
 		err := l.retry.Do(ctx, func() (err error) {
-			if res, err = l.once(ctx, base, service, method, path, content); err != nil { //nolint:bodyclose // handed to the caller, or closed below and by statusError
+			if res, err = l.once(ctx, base, c); err != nil { //nolint:bodyclose // handed to the caller, or closed below and by statusError
 				if transient(err) {
 					return retry.Again(err, 0)
 				}
@@ -254,32 +241,35 @@ func (l *httpLink) do(ctx context.Context, base *url.URL, service, method, path 
 			return nil, moved, nil
 		}
 		refused := statusError(res)
-		if res.StatusCode != http.StatusUnauthorized {
+		if !slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}, res.StatusCode) {
 			return nil, nil, refused
 		}
-		if again, err := l.creds.challenged(ctx, base); err != nil || !again {
+		if again, err := l.creds.refused(ctx, base, c.service); err != nil || !again {
 			return nil, nil, errors.Join(err, refused)
 		}
 	}
 }
 
-func (l *httpLink) once(ctx context.Context, base *url.URL, service, method, path string, content []byte) (*http.Response, error) {
-	target := strings.TrimRight(base.String(), "/") + path
-	if base.RawQuery != "" {
+func (l *httpLink) once(ctx context.Context, base *url.URL, c call) (*http.Response, error) {
+	target := base.String()
+	if c.path != "" {
+		target = strings.TrimRight(target, "/") + c.path
+	}
+	if base.RawQuery != "" && c.path != "" {
 		return nil, errors.New("a query in a repository's URL is not supported")
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(content))
+	req, err := http.NewRequestWithContext(ctx, c.method, target, bytes.NewReader(c.content))
 	if err != nil {
 		return nil, errors.New("the remote's URL is malformed")
 	}
-	req.Header.Set("User-Agent", "git/lockage") // some servers serve git to git only
-	req.Header.Set("Git-Protocol", "version=2")
-	if method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/x-"+service+"-request")
-		req.Header.Set("Accept", "application/x-"+service+"-result")
+	for key, values := range c.header {
+		req.Header[key] = slices.Clone(values)
 	}
-	if err := l.creds.apply(req, base); err != nil {
-		return nil, err
+	req.Header.Set("User-Agent", "git/lockage") // some servers serve git to git only
+	if req.Header.Get("Authorization") == "" {
+		if err := l.creds.apply(req, base, c.service); err != nil {
+			return nil, err
+		}
 	}
 	l.count.trips.Add(1)
 	res, err := l.client.Do(req)
@@ -288,17 +278,25 @@ func (l *httpLink) once(ctx context.Context, base *url.URL, service, method, pat
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err // it adds the URL, which the caller names
 		}
-		return nil, err
+		return nil, explainTLS(err)
 	}
 	if res.StatusCode == http.StatusOK {
 		kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
-		if !strings.HasPrefix(kind, "application/x-"+service+"-") {
+		if !strings.HasPrefix(kind, c.kind) {
 			_ = res.Body.Close()
 			return nil, fmt.Errorf("the response is not git's (content type %q): check the URL", harmless(kind))
 		}
 	}
 	return res, nil
 }
+
+// statusFault is an unsuccessful answer of a server.
+type statusFault struct {
+	status int
+	text   string
+}
+
+func (f *statusFault) Error() string { return f.text }
 
 // statusError closes a response's body, and returns its status with the next step.
 func statusError(res *http.Response) error {
@@ -310,15 +308,16 @@ func statusError(res *http.Response) error {
 	case http.StatusForbidden:
 		return fmt.Errorf("access denied (HTTP 403) %s: check what the credentials allow", harmless(string(text)))
 	case http.StatusNotFound:
-		return errors.New("no such repository, or none that these credentials may see (HTTP 404): check the URL, and LOCKAGE_GIT_TOKEN or the credential helper")
+		return &statusFault{res.StatusCode, "no such repository, or none that these credentials may see (HTTP 404): check the URL, and LOCKAGE_GIT_TOKEN or the credential helper"}
 	}
-	return fmt.Errorf("the server answered HTTP %d %s", res.StatusCode, harmless(string(text)))
+	return &statusFault{res.StatusCode, fmt.Sprintf("the server answered HTTP %d %s", res.StatusCode, harmless(string(text)))}
 }
 
 // transient reports whether to repeat a request. Not after a timeout: a server that packed for minutes would do so again.
 func transient(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	var alert tls.AlertError // of the server, which stays with it
+	return errors.As(err, &op) && !errors.As(err, &alert) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 // countingBody counts the bytes read.

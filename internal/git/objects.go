@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"github.com/lockage/lockage/internal/lfs"
 	"github.com/lockage/lockage/internal/memo"
 )
 
@@ -19,11 +21,15 @@ type objects interface {
 	has(ctx context.Context, id plumbing.Hash) bool
 	// fetch fetches objects to disk.
 	fetch(ctx context.Context, w want) error
+	// large returns a file of Git LFS; configured is where the commit says that the server is.
+	large(ctx context.Context, p lfs.Pointer, configured func() (*url.URL, error)) ([]byte, error)
 }
 
 // commits are the methods that Repository and Remote have in common.
 type commits struct {
 	from    objects
+	warn    func(string) // may be nil
+	lost    *notices     // files of Git LFS that are not to be had
 	folders memo.Recent[Hash, *folder]
 	known   memo.Recent[Hash, Commit] // those that were read: all stages of a pipeline ask for that of their candidates
 }
@@ -32,8 +38,8 @@ type commits struct {
 const maxKeptCommits = 8 << 20
 
 // newCommits returns the methods of a source of objects.
-func newCommits(from objects) commits {
-	return commits{from: from, folders: memo.Recent[Hash, *folder]{Limit: maxKeptEntries}, known: memo.Recent[Hash, Commit]{Limit: maxKeptCommits}}
+func newCommits(from objects, opts Options) commits {
+	return commits{from: from, warn: opts.Warn, lost: &notices{}, folders: memo.Recent[Hash, *folder]{Limit: maxKeptEntries}, known: memo.Recent[Hash, Commit]{Limit: maxKeptCommits}}
 }
 
 // Commit reads one commit, and fetches it if it is absent.
@@ -47,7 +53,7 @@ func (c *commits) Snapshot(ctx context.Context, h Hash) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{commit: commit, from: c.from, trees: map[plumbing.Hash]*tree{}, files: memo.Recent[plumbing.Hash, []byte]{Limit: maxKeptFiles}}, nil
+	return &Snapshot{commit: commit, from: c.from, warn: c.warn, lost: c.lost, trees: map[plumbing.Hash]*tree{}, files: memo.Recent[plumbing.Hash, []byte]{Limit: maxKeptFiles}}, nil
 }
 
 // want is one set of objects to fetch.

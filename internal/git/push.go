@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -109,6 +109,9 @@ func pushesFit(batch []Update, other Update) bool {
 // Pushes of one branch each that are made at a time go together, and each is done or fails by itself.
 func (r *Remote) Push(ctx context.Context, updates ...Update) error {
 	updates = slices.DeleteFunc(slices.Clone(updates), func(u Update) bool { return !u.Draft.Changed() })
+	if len(updates) > 0 && r.noPush != nil {
+		return fmt.Errorf("pushing to %s: %w", r, r.noPush)
+	}
 	switch len(updates) {
 	case 0:
 		return nil
@@ -203,6 +206,9 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update, atomic bool
 			return nil, err
 		}
 	}
+	if err := clash(adv.refs, updates); err != nil {
+		return nil, err
+	}
 	var objects []encoded
 	packed := map[plumbing.Hash]bool{}
 	for _, u := range updates {
@@ -258,7 +264,7 @@ func rejection(report *packp.ReportStatus, output string) error {
 		if !slices.Contains(reasons, s.Status) {
 			reasons = append(reasons, s.Status)
 		}
-		stale = stale || lostRace(s.Status)
+		stale = stale || lostRace(s.Status, output)
 	}
 	if len(reasons) == 0 {
 		return nil
@@ -276,10 +282,48 @@ func rejection(report *packp.ReportStatus, output string) error {
 	return err
 }
 
-// lostRace reports whether receive-pack's reason means that another push moved or locked the reference at the same time.
-func lostRace(reason string) bool {
-	return slices.ContainsFunc([]string{"failed to update ref", "failed to lock", "cannot lock ref", "incorrect old value", "reference already exists"},
-		func(words string) bool { return strings.Contains(reason, words) })
+// lostRace reports whether a reason of receive-pack means that another push moved or locked the reference at the same time: by the
+// server's words, or if it gives no other reason.
+func lostRace(reason, output string) bool {
+	contains := func(text string, phrases ...string) bool {
+		return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(text, p) })
+	}
+	switch {
+	case !contains(reason, "failed to update ref", "failed to lock", "cannot lock ref", "incorrect old value", "reference already exists"):
+		return false
+	case contains(reason+" "+output, "but expected", "incorrect old value", "reference already exists", "File exists"):
+		return true
+	}
+	return strings.TrimSpace(output) == "" && !strings.Contains(reason, ":")
+}
+
+// clash returns an error if an update makes a branch that cannot be beside one of the server's, or of the other updates: Git keeps no
+// branch a/b beside a branch a.
+func clash(refs []reference, updates []Update) error {
+	names, folders := map[string]bool{}, map[string]string{} // folders of names, with one that lies in each
+	add := func(name string) {
+		names[name] = true
+		for dir := path.Dir(name); len(dir) > len(branchPrefix); dir = path.Dir(dir) {
+			folders[dir] = name
+		}
+	}
+	for _, ref := range refs {
+		add(ref.name)
+	}
+	for _, u := range updates {
+		name := branchPrefix + u.Branch
+		other := folders[name]
+		for dir := path.Dir(name); len(dir) > len(branchPrefix); dir = path.Dir(dir) {
+			if names[dir] {
+				other = dir
+			}
+		}
+		if other != "" {
+			return fmt.Errorf("branch %s: '%s' exists, and Git keeps no branch below the name of another: delete it, or write another name", u.Branch, other)
+		}
+		add(name)
+	}
+	return nil
 }
 
 // readReport reads the response to a push: the report, and the server's output.
@@ -310,60 +354,4 @@ func (p *prefix) Write(data []byte) (int, error) {
 		_, _ = p.Buffer.Write(data[:min(room, len(data))]) // never fails
 	}
 	return len(data), nil
-}
-
-// localReceiver pushes through git-receive-pack on this machine: its hooks and configuration apply.
-type localReceiver struct {
-	dir  string
-	opts Options
-}
-
-func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, output string, err error) {
-	cmd, err := gitCommand(ctx, l.opts, "receive-pack", l.dir)
-	if err != nil {
-		return nil, "", fmt.Errorf("pushing to a repository on this machine takes the git command: %w", err)
-	}
-	stderr := &prefix{max: maxPrinted}
-	cmd.Stderr = stderr
-	cmd.WaitDelay = 10 * time.Second
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, "", err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, "", err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, "", fmt.Errorf("git receive-pack: %w", err)
-	}
-	defer func() {
-		// A command that still writes would block without a reader.
-		_ = stdin.Close()
-		_, _ = io.Copy(io.Discard, stdout)
-		if werr := cmd.Wait(); werr != nil && err != nil {
-			err = fmt.Errorf("git receive-pack: %w: %s", errors.Join(context.Cause(ctx), err), harmless(stderr.String()))
-		}
-		output += stderr.String()
-	}()
-	// The response follows the list: both are read from one buffer.
-	reply := newPktReader(io.LimitReader(stdout, maxAdvertisement))
-	adv, err := readAdvertisement(reply)
-	if err != nil {
-		return nil, "", err
-	}
-	req, err := request(adv)
-	if err != nil {
-		_, _ = io.WriteString(stdin, "0000") // ends the protocol cleanly
-		return nil, "", err
-	}
-	var content bytes.Buffer
-	if err := req.Encode(&content); err != nil {
-		return nil, "", err
-	}
-	_, err = content.WriteTo(stdin)
-	if err = errors.Join(err, stdin.Close()); err != nil {
-		return nil, "", fmt.Errorf("sending: %w", err)
-	}
-	return readReport(reply.r, req)
 }

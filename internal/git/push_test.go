@@ -437,3 +437,48 @@ func TestPushIntoTheBranchThatIsCheckedOut(t *testing.T) {
 	replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
 	wantError(t, remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}), "branch is currently checked out")
 }
+
+// TestPushOfABranchThatCannotBe pushes branches below and above the names of others, to servers with and without atomic pushes.
+func TestPushOfABranchThatCannotBe(t *testing.T) {
+	t.Parallel()
+	targets(t, chart, func(t *testing.T, to target) {
+		testworld.Git(t, to.bare, "branch", "stage", "main")
+		testworld.Git(t, to.bare, "branch", "live/shop/staging", "main")
+		for _, atomic := range []string{"true", "false"} {
+			testworld.Git(t, to.bare, "config", "receive.advertiseAtomic", atomic)
+			for branches, other := range map[string]string{
+				"stage/staging": "refs/heads/stage", "stage/a/b": "refs/heads/stage", "live": "refs/heads/live/shop/staging", "live/shop": "refs/heads/live/shop/staging", "new new/a": "refs/heads/new",
+				"new/a new": "refs/heads/new/a",
+			} {
+				var updates []git.Update
+				for _, branch := range strings.Fields(branches) {
+					d := draft(t, to.remote, branch)
+					replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
+					updates = append(updates, git.Update{Branch: branch, Draft: d})
+				}
+				err := to.remote.Push(t.Context(), updates...)
+				wantError(t, err, "'"+other+"' exists")
+				if errors.Is(err, git.ErrStale) {
+					t.Errorf("%s: taken for a lost race: %v", branches, err)
+				}
+			}
+		}
+		// Names that only begin alike.
+		d := draft(t, to.remote, "stages/staging")
+		replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
+		if err := to.remote.Push(t.Context(), git.Update{Branch: "stages/staging", Draft: d}); err != nil {
+			t.Error(err)
+		}
+		if got := testworld.Git(t, to.bare, "for-each-ref", "--format=%(refname:lstrip=2)"); got != "live/shop/staging\nmain\nstage\nstages/staging" {
+			t.Errorf("refs %s", got)
+		}
+		// What the server refuses for another reason is not taken for a race either.
+		testworld.Hook(t, to.bare, "reference-transaction", "[ $1 != prepared ]")
+		d = draft(t, to.remote, "other")
+		replace(t, d, "a", map[string][]byte{"x": []byte("x\n")})
+		err := to.remote.Push(t.Context(), git.Update{Branch: "other", Draft: d})
+		if err == nil || errors.Is(err, git.ErrStale) {
+			t.Errorf("taken for a lost race: %v", err)
+		}
+	})
+}

@@ -47,7 +47,9 @@ func (r *Reads) add(read Read) {
 
 // Recording returns the file system, which adds what is looked for in it to reads.
 func (f *FS) Recording(reads *Reads) *FS {
-	return &FS{ctx: f.ctx, snap: f.snap, dir: f.dir, reads: reads}
+	recording := *f
+	recording.reads = reads
+	return &recording
 }
 
 // Find looks for a name. Nothing there is not an error; a link that leads out of the tree is one. A folder has an id if it is

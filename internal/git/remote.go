@@ -20,6 +20,7 @@ type Remote struct {
 	commits
 	addr      address
 	written   string // before insteadOf
+	noPush    error  // why nothing can be pushed, if the configuration says so
 	opts      Options
 	local     *Repository // a repository on this machine is read where it lies
 	link      link        // else
@@ -43,6 +44,8 @@ type link interface {
 	references(ctx context.Context, prefixes []string) ([]reference, error)
 	// pack passes the pack of a response to keep.
 	pack(ctx context.Context, q request, keep func(io.Reader) error) error
+	// large returns the server of Git LFS.
+	large(ctx context.Context) (*lfsServer, error)
 }
 
 // OpenRemote opens a remote by URL or path, with the git configuration that applies in opts.Dir. It makes no request.
@@ -51,41 +54,54 @@ func OpenRemote(ctx context.Context, rawURL string, opts Options) (*Remote, erro
 	if err != nil {
 		return nil, err
 	}
-	return newRemote(ctx, rawURL, conf, opts)
+	return newRemote(ctx, "", rawURL, conf, opts)
 }
 
-func newRemote(ctx context.Context, raw string, conf *config, opts Options) (*Remote, error) {
+// newRemote opens the remote of a name, or a URL if that is "".
+func newRemote(ctx context.Context, name, raw string, conf *config, opts Options) (*Remote, error) {
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil {
 		return nil, err
 	}
-	addr, err := parseAddress(conf.rewrite(raw), dir)
-	if err != nil {
+	pushed, noPush := conf.pushURL(name, raw)
+	r := &Remote{written: withoutCredentials(raw), noPush: noPush, opts: opts, warned: map[string]bool{},
+		pushes: newJoint(pushesFit), questions: newJoint(func([]*question, *question) bool { return true }), fetches: newJoint(fetchesFit)}
+	r.commits = newCommits(r, opts)
+	if pushed != "" {
+		if r.addr, err = parseAddress(pushed, dir); err == nil {
+			err = r.connect(ctx, name, conf)
+		}
+		if err == nil {
+			return r, nil
+		}
+		r.noPush = fmt.Errorf("the URL to push to, by remote.%s.pushurl or pushInsteadOf: %w", name, err) // «no_push», say, to forbid pushes
+	}
+	if r.addr, err = parseAddress(conf.fetchURL(raw), dir); err != nil {
 		return nil, fmt.Errorf("remote: %w", err)
 	}
-	r := &Remote{addr: addr, written: withoutCredentials(raw), opts: opts, warned: map[string]bool{},
-		pushes: newJoint(pushesFit), questions: newJoint(func([]*question, *question) bool { return true }), fetches: newJoint(fetchesFit)}
-	r.commits = newCommits(r)
+	return r, r.connect(ctx, name, conf)
+}
+
+// connect makes what r reads and writes through. It makes no request.
+func (r *Remote) connect(ctx context.Context, name string, conf *config) error {
+	err := conf.check(name, r.addr.url, r.opts)
 	switch {
-	case addr.url == nil:
-		if r.local, err = openLocal(ctx, addr.path, opts); err != nil {
-			return nil, fmt.Errorf("remote %s: %w", addr, err)
-		}
-		return r, nil
-	case addr.url.Scheme == "ssh":
-		r.link = &sshLink{address: addr.url.String(), count: &r.count}
+	case err != nil:
+	case r.addr.url == nil:
+		r.local, err = openLocal(ctx, r.addr.path, r.opts)
+	case r.addr.url.Scheme == "ssh":
+		r.link, err = newSSHLink(r.addr, conf, r.opts, &r.count)
 	default:
-		if r.link, err = newHTTPLink(addr, conf, opts, &r.count); err != nil {
-			return nil, fmt.Errorf("remote %s: %w", addr, err)
-		}
+		r.link, err = newHTTPLink(r.addr, conf, name, r.opts, &r.count)
 	}
-	if opts.CacheDir != "" {
-		name := fmt.Sprintf("%x", sha256.Sum256([]byte(addr.String())))[:32]
-		if r.cache, err = openCache(filepath.Join(opts.CacheDir, "git", name)); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return fmt.Errorf("remote %s: %w", r.addr, err)
 	}
-	return r, nil
+	if r.addr.url != nil && r.opts.CacheDir != "" {
+		dir := fmt.Sprintf("%x", sha256.Sum256([]byte(r.addr.String())))[:32]
+		r.cache, err = openCache(filepath.Join(r.opts.CacheDir, "git", dir))
+	}
+	return err
 }
 
 // openLocal opens a path as git does: a work tree, a .git folder, a bare repository, with or without its suffix.
@@ -104,7 +120,7 @@ func openLocal(ctx context.Context, path string, opts Options) (*Repository, err
 // Written returns the remote's URL as its user wrote it, before insteadOf and without credentials: the same on every machine.
 func (r *Remote) Written() string { return r.written }
 
-// URL returns the remote's address, after insteadOf and without credentials.
+// URL returns the remote's address, after insteadOf and without credentials: that to push to, if there are two.
 func (r *Remote) URL() string { return r.addr.String() }
 
 func (r *Remote) String() string { return r.addr.String() }

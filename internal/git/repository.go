@@ -42,7 +42,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
 	}
 	r := &Repository{remotes: map[string]*Remote{}, opts: opts}
-	r.commits = newCommits(r)
+	r.commits = newCommits(r, opts)
 	if r.root, r.gitDir, err = discover(abs); err != nil {
 		return nil, err
 	}
@@ -318,22 +318,27 @@ func (r *Repository) Remote(ctx context.Context, nameOrURL string) (*Remote, err
 	if err != nil {
 		return nil, err
 	}
-	raw := nameOrURL
+	raw, name := nameOrURL, ""
 	if urls := conf.all("remote." + nameOrURL + ".url"); len(urls) > 0 {
-		raw = urls[0]
+		raw, name = urls[0], nameOrURL
 	} else if !strings.ContainsAny(nameOrURL, "/:\\.") {
 		return nil, fmt.Errorf("repository %s has no remote %q: %w", r.opts.Dir, nameOrURL, ErrNotFound)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if remote, ok := r.remotes[raw]; ok {
+	key := raw
+	pushed, noPush := conf.pushURL(name, raw)
+	if _, proxied := conf.last("remote." + name + ".proxy"); pushed != "" || noPush != nil || proxied {
+		key = name + "\n" + raw
+	}
+	if remote, ok := r.remotes[key]; ok {
 		return remote, nil
 	}
-	remote, err := newRemote(ctx, raw, conf, r.opts)
+	remote, err := newRemote(ctx, name, raw, conf, r.opts)
 	if err != nil {
 		return nil, err
 	}
-	r.remotes[raw] = remote
+	r.remotes[key] = remote
 	return remote, nil
 }
 

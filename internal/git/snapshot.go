@@ -20,6 +20,8 @@ import (
 type Snapshot struct {
 	commit Commit
 	from   objects
+	warn   func(string) // may be nil
+	lost   *notices     // files of Git LFS that are not to be had
 
 	mu    sync.Mutex
 	trees map[plumbing.Hash]*tree

@@ -5,123 +5,187 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/transport"
-	"github.com/go-git/go-git/v5/plumbing/transport/ssh"
 )
 
-// sshLink speaks version 0 over ssh, with the ssh agent's keys and known_hosts, in one session per operation.
+// sshLink runs git's services on another machine by the ssh command that git would run, in one session per operation.
 type sshLink struct {
-	address string
-	count   *counters
+	addr  address
+	conf  *config
+	opts  Options
+	count *counters
 }
 
-// open starts a session of one of the client's services, and reads the references.
-func open[S transport.Session](ctx context.Context, l *sshLink, service func(*transport.Endpoint, transport.AuthMethod) (S, error)) (session S, refs *packp.AdvRefs, err error) {
-	endpoint, err := transport.NewEndpoint(l.address)
-	if err != nil {
-		return session, nil, err
+// newSSHLink returns a link to the repository at an address. What looks like an option of ssh or of git's services is refused.
+func newSSHLink(a address, conf *config, opts Options, count *counters) (*sshLink, error) {
+	l := &sshLink{a, conf, opts, count}
+	if strings.HasPrefix(l.host(), "-") || strings.HasPrefix(a.path, "-") || strings.ContainsAny(l.host()+a.path, "\n\x00") {
+		return nil, errors.New("the URL's host or path would be taken for an option of ssh")
 	}
-	if session, err = service(endpoint, nil); err != nil {
-		return session, nil, fmt.Errorf("ssh: %w: is the key in the ssh agent, and the host in known_hosts?", err)
-	}
-	l.count.trips.Add(1)
-	refs, err = session.AdvertisedReferencesContext(ctx)
-	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
-		return session, packp.NewAdvRefs(), nil
-	}
-	if err != nil {
-		return session, nil, errors.Join(err, session.Close())
-	}
-	return session, refs, nil
+	return l, nil
 }
 
-func (l *sshLink) advertisement(ctx context.Context) (*advertisement, error) {
-	session, refs, err := open(ctx, l, ssh.NewClient(nil).NewUploadPackSession)
+// host returns [user@]host, as ssh takes it.
+func (l *sshLink) host() string {
+	host := l.addr.url.Hostname()
+	if user := l.addr.url.User.Username(); user != "" {
+		return user + "@" + host
+	}
+	return host
+}
+
+// command returns the command that runs a line of shell on the other machine, as git-config(1) says of core.sshCommand and ssh.variant.
+func (l *sshLink) command(ctx context.Context, line string) (*exec.Cmd, error) {
+	custom := l.opts.getenv("GIT_SSH_COMMAND")
+	if custom == "" {
+		custom, _ = l.conf.last("core.sshcommand")
+	}
+	program := l.opts.getenv("GIT_SSH")
+	if program == "" {
+		program = "ssh"
+	}
+	named := program
+	if words := strings.Fields(custom); len(words) > 0 {
+		named = strings.Trim(words[0], `"'`)
+	}
+	args, err := l.options(named)
 	if err != nil {
 		return nil, err
 	}
-	return fromAdvRefs(refs), session.Close()
+	args = append(args, l.host(), line)
+	if custom != "" {
+		args = append([]string{"-c", custom + ` "$@"`, named}, args...)
+		program = "sh"
+	}
+	opts := l.opts
+	opts.Environ = append(slices.Clone(opts.environ()), "GIT_PROTOCOL=version=2")
+	cmd, err := command(ctx, opts, program, args...)
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, fmt.Errorf("no %s in PATH: install OpenSSH, name a command with core.sshCommand or GIT_SSH_COMMAND, or write an https URL: %w", program, err)
+	}
+	return cmd, err
 }
 
-func fromAdvRefs(refs *packp.AdvRefs) *advertisement {
-	a := &advertisement{caps: map[string][]string{}}
-	for _, c := range refs.Capabilities.All() {
-		if a.caps[c.String()] = refs.Capabilities.Get(c); len(a.caps[c.String()]) == 0 {
-			a.caps[c.String()] = []string{""}
+// options returns the options before the host, for the program that is named.
+func (l *sshLink) options(named string) ([]string, error) {
+	base := strings.TrimSuffix(strings.ToLower(path.Base(filepath.ToSlash(named))), ".exe")
+	variant := l.opts.getenv("GIT_SSH_VARIANT")
+	if variant == "" {
+		variant, _ = l.conf.last("ssh.variant")
+	}
+	if variant == "" || variant == "auto" {
+		variant = base
+	}
+	number := l.addr.url.Port()
+	var args []string
+	switch variant {
+	case "simple":
+		if number != "" {
+			return nil, fmt.Errorf("ssh.variant=simple takes no port, and the URL has port %s", number)
+		}
+		return nil, nil
+	case "plink", "putty", "tortoiseplink":
+		if variant == "tortoiseplink" {
+			args = append(args, "-batch")
+		}
+		if number != "" {
+			args = append(args, "-P", number)
+		}
+		return args, nil
+	}
+	if base == "ssh" {
+		args = append(args, "-o", "BatchMode=yes", "-o", "SendEnv=GIT_PROTOCOL")
+		if known := l.opts.getenv("SSH_KNOWN_HOSTS"); known != "" {
+			args = append(args, "-o", "UserKnownHostsFile="+strings.Join(filepath.SplitList(known), " "))
 		}
 	}
-	links := map[string]string{}
-	for _, link := range a.caps["symref"] {
-		name, target, _ := strings.Cut(link, ":")
-		links[name] = target
+	if number != "" {
+		args = append(args, "-p", number)
 	}
-	if refs.Head != nil {
-		a.refs = append(a.refs, reference{name: "HEAD", id: *refs.Head, target: links["HEAD"]})
-	}
-	for name, id := range refs.References {
-		a.refs = append(a.refs, reference{name: name, id: id, peeled: refs.Peeled[name], target: links[name]})
-	}
-	return a
+	return args, nil
 }
 
-func (l *sshLink) references(ctx context.Context, _ []string) ([]reference, error) {
-	a, err := l.advertisement(ctx)
+// sshFailed is the exit status of ssh if it did not come to run the command.
+const sshFailed = 255
+
+// quote quotes an argument for a shell, as git does.
+func quote(s string) string {
+	return "'" + strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(s) + "'"
+}
+
+// open starts one of git's services, and reads what it shows.
+func (l *sshLink) open(ctx context.Context, service string) (*process, error) {
+	cmd, err := l.command(ctx, service+" "+quote(l.addr.path))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ssh: %w", err)
 	}
-	return a.refs, nil
+	l.count.trips.Add(1)
+	p, err := start(ctx, "ssh", cmd)
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && ended.ExitCode() == sshFailed {
+		return nil, fmt.Errorf("%w: does «ssh %s» work? Keys are taken from ssh-agent (ssh-add), ~/.ssh and core.sshCommand, hosts from known_hosts", err, l.host())
+	}
+	return p, err
 }
 
-func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) error) (err error) {
-	session, refs, err := open(ctx, l, ssh.NewClient(nil).NewUploadPackSession)
+// with runs f with a service.
+func (l *sshLink) with(ctx context.Context, service string, f func(*process) error) error {
+	p, err := l.open(ctx, service)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, session.Close()) }()
-	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
-	req.Wants, req.Haves, req.Depth, req.Filter = q.wants, q.haves, packp.DepthCommits(q.depth), packp.Filter(q.filter)
-	for c, needed := range map[capability.Capability]bool{capability.Shallow: q.depth > 0, capability.Filter: q.filter != ""} {
-		if needed {
-			if err := req.Capabilities.Set(c); err != nil {
-				return err
-			}
+	return p.end(ctx, f(p))
+}
+
+func (l *sshLink) advertisement(ctx context.Context) (adv *advertisement, err error) {
+	err = l.with(ctx, uploadPack, func(p *process) error {
+		adv = p.adv
+		_, _ = io.WriteString(p.stdin, "0000") // asks for nothing
+		return nil
+	})
+	return adv, err
+}
+
+func (l *sshLink) references(ctx context.Context, prefixes []string) (refs []reference, err error) {
+	err = l.with(ctx, uploadPack, func(p *process) error {
+		if p.adv.version != 2 {
+			refs = p.adv.refs
+			_, _ = io.WriteString(p.stdin, "0000")
+			return nil
 		}
-	}
-	res, err := session.UploadPack(ctx, req)
-	if err != nil {
-		return refusal(harmless(err.Error()))
-	}
-	defer func() { _ = res.Close() }()
-	counted := &countingBody{ReadCloser: res, n: &l.count.bytes}
-	if req.Capabilities.Supports(capability.Sideband64k) {
-		return keep(&bandReader{p: newPktReader(counted)})
-	}
-	return keep(counted)
+		if _, err := p.stdin.Write(encodeLsRefs(prefixes)); err != nil {
+			return fmt.Errorf("sending: %w", err)
+		}
+		refs, err = readLsRefs(p.reply.r)
+		return err
+	})
+	return refs, err
+}
+
+func (l *sshLink) pack(ctx context.Context, q request, keep func(io.Reader) error) error {
+	return l.with(ctx, uploadPack, func(p *process) error {
+		if _, err := p.stdin.Write(q.encode(p.adv)); err != nil {
+			return fmt.Errorf("sending: %w", err)
+		}
+		r, err := openPack(p.reply.r, q, p.adv)
+		if err != nil {
+			return err
+		}
+		return keep(&countingBody{ReadCloser: io.NopCloser(r), n: &l.count.bytes})
+	})
 }
 
 // push implements receiver.
-func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (report *packp.ReportStatus, output string, err error) {
-	session, refs, err := open(ctx, l, ssh.NewClient(nil).NewReceivePackSession)
+func (l *sshLink) push(ctx context.Context, request func(*advertisement) (*packp.ReferenceUpdateRequest, error)) (*packp.ReportStatus, string, error) {
+	p, err := l.open(ctx, receivePack)
 	if err != nil {
 		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, session.Close()) }()
-	req, err := request(fromAdvRefs(refs))
-	if err != nil {
-		return nil, "", err
-	}
-	printed := &prefix{max: maxPrinted}
-	req.Progress = printed
-	report, err = session.ReceivePack(ctx, req)
-	if report != nil {
-		return report, printed.String(), nil // it describes the failure
-	}
-	if err != nil {
-		err = refusal(harmless(printed.String() + " " + err.Error()))
-	}
-	return nil, "", err
+	return p.push(ctx, request)
 }
