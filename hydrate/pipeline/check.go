@@ -22,7 +22,7 @@ var (
 	releaseName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 	namespace   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	kubeVersion = regexp.MustCompile(`^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+][0-9A-Za-z.+-]+)?$`)
-	branchName  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$`)
+	branchName  = regexp.MustCompile(`^[\pL\pN_][\pL\pM\pN._-]*(/[\pL\pN_][\pL\pM\pN._-]*)*$`)
 )
 
 // layoutPrefix marks an artifact repository that is a directory.

@@ -258,6 +258,10 @@ func TestBranchesThatCannotBe(t *testing.T) {
 		"{path: x, when: promote}\nledger: {live: l}":         "ledger.live: with mirror.when: promote the stage branch records what is live",
 		"{path: x, branch: live, when: promote}":              "",
 		"{path: x, branch: /live}":                            "is not a branch name",
+		"{path: x, branch: größe/日本/env-١}":                   "",
+		"{path: x, branch: \"a\u202eb\"}":                     "is not a branch name",
+		"{path: x, branch: \"a\u200bb\"}":                     "is not a branch name",
+		"{path: x, branch: a b}":                              "is not a branch name",
 		"{path: x, branch: stage/s}\nledger: {live: stage/l}": "",
 	} {
 		text := "apiVersion: lockage.dev/v1alpha1\nkind: Pipeline\nname: a\nlock: l\nartifacts: ghcr.io/acme/a\nrender: {kubeVersion: \"1.34\"}\nmirror: " +

@@ -209,6 +209,7 @@ func headerOf(values map[string]string) http.Header {
 }
 
 const (
+	lfsService = "git-lfs" // its answers say nothing of the credentials for git's own services
 	lfsType    = "application/vnd.git-lfs+json"
 	maxLFSInfo = 1 << 20 // bytes of an answer of the batch API
 )
@@ -242,7 +243,7 @@ func (s *lfsServer) ask(ctx context.Context, p lfs.Pointer) (lfsAction, error) {
 	}
 	header.Set("Accept", lfsType)
 	header.Set("Content-Type", lfsType)
-	body, moved, err := s.link.do(ctx, s.base, call{uploadPack, http.MethodPost, "/objects/batch", header, content, "application/"})
+	body, moved, err := s.link.do(ctx, s.base, call{lfsService, http.MethodPost, "/objects/batch", header, content, "application/"})
 	var refused *statusFault
 	switch {
 	case errors.As(err, &refused) && slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}, refused.status):
@@ -295,7 +296,7 @@ func (s *lfsServer) download(ctx context.Context, action lfsAction, p lfs.Pointe
 		if from.Scheme != "https" && (from.Scheme != "http" || s.base.Scheme != "http") || from.User != nil {
 			return nil, fmt.Errorf("the server names %s, which is not to be trusted with it", redact.URL(from.String()))
 		}
-		body, moved, err := s.link.do(ctx, from, call{service: uploadPack, method: http.MethodGet, header: header})
+		body, moved, err := s.link.do(ctx, from, call{service: lfsService, method: http.MethodGet, header: header})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", redact.URL(from.String()), err)
 		}

@@ -17,17 +17,17 @@ type process struct {
 	name   string // for errors
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
-	stdout io.Reader
+	stdout io.ReadCloser
 	reply  *pktReader // of stdout
 	words  *prefix    // what it prints to standard error
 	adv    *advertisement
+	free   func() bool // of what waits for the end of the context
 }
 
 // start starts a service, and reads what it shows first. The caller ends it.
 func start(ctx context.Context, name string, cmd *exec.Cmd) (*process, error) {
 	p := &process{name: name, cmd: cmd, words: &prefix{max: maxPrinted}}
 	cmd.Stderr = p.words
-	cmd.WaitDelay = 10 * time.Second
 	var err error
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -38,6 +38,7 @@ func start(ctx context.Context, name string, cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	p.free = context.AfterFunc(ctx, func() { _ = p.stdout.Close() }) // what the command started itself may hold it open
 	limit := &io.LimitedReader{R: p.stdout, N: maxAdvertisement}
 	p.reply = newPktReader(limit) // what follows is read from the same buffer
 	if p.adv, err = readAdvertisement(p.reply); err != nil {
@@ -55,6 +56,7 @@ var errNotBegun = errors.New("the service did not begin")
 
 // end ends the service. If err is an error, it returns it with how the service ended and what it printed.
 func (p *process) end(ctx context.Context, err error) error {
+	defer p.free()
 	// A command that still writes would block without a reader.
 	_ = p.stdin.Close()
 	_, _ = io.Copy(io.Discard, p.stdout)
@@ -106,6 +108,7 @@ func (l localReceiver) push(ctx context.Context, request func(*advertisement) (*
 	if err != nil {
 		return nil, "", fmt.Errorf("pushing to a repository on this machine takes the git command: %w", err)
 	}
+	cmd.WaitDelay = 10 * time.Second // its hooks
 	p, err := start(ctx, "git receive-pack", cmd)
 	if err != nil {
 		return nil, "", err

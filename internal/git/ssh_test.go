@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -342,4 +344,32 @@ func TestSSHCommand(t *testing.T) {
 	wantError(t, read("", "GIT_SSH_COMMAND=exit 7;"), "exit status 7")
 	wantError(t, read("[ssh]\n variant = simple\n"), "ssh.variant=simple", "port")
 	wantError(t, read("", "PATH="+scripts, "GIT_SSH=ssh"), "install OpenSSH", "core.sshCommand")
+}
+
+// TestSSHIsCancelled cancels a run whose ssh command waits in a process of its own, which keeps the output open.
+func TestSSHIsCancelled(t *testing.T) {
+	t.Parallel()
+	begun, end := filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "end")
+	for _, pipe := range []string{begun, end} {
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Skip(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var group sync.WaitGroup
+	group.Go(func() {
+		if _, err := os.ReadFile(begun); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	})
+	remote := openRemote(t, "ssh://git@127.0.0.1:1/app.git", testworld.GitOptions(t, "GIT_SSH_COMMAND=echo >"+begun+"; cat "+end+"; true"))
+	if _, _, err := remote.Tip(ctx, "main"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	group.Wait()
+	if err := os.WriteFile(end, nil, 0); err != nil { // ends the process
+		t.Error(err)
+	}
 }
