@@ -104,7 +104,11 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(append(documents, examples...), "../../README.md", "../../SECURITY.md") {
+	pages, err := filepath.Glob("../../docs/howto/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Concat(documents, pages, examples, []string{"../../README.md", "../../SECURITY.md"}) {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

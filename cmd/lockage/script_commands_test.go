@@ -272,16 +272,21 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg || len(args) < 2, "exits CODE PROGRAM ARG…")
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
+	execute(ts, want, args[1], args[2:]...)
+}
+
+// execute runs a program, which must end with an exit status.
+func execute(ts *testscript.TestScript, want int, program string, args ...string) {
+	err := ts.Exec(program, args...)
 	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Fatalf("%s: %v", args[1], err)
-		}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
 		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%s: %v", program, err)
 	}
 	if got != want {
-		ts.Fatalf("%s: exit status %d, want %d", strings.Join(args[1:], " "), got, want)
+		ts.Fatalf("%s %s: exit status %d, want %d", program, strings.Join(args, " "), got, want)
 	}
 }
 

@@ -92,6 +92,11 @@ func runHasty() {
 //		empties the registry at $REGISTRY
 //	requests [REGISTRY]
 //		prints how many requests of each kind the registry (default: $REGISTRY) got since the last call
+//	page FILE
+//		opens a document of the repository
+//	step [CODE]
+//		does its next step in the current folder: writes the YAML blocks that begin with «# PATH», runs the block of shell, which
+//		must end with CODE, and looks for the lines of the block «text» in what that prints. ghcr.io is $REGISTRY
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {
@@ -132,6 +137,8 @@ func TestScript(t *testing.T) {
 			"charts":        cmdCharts,
 			"chart-push":    cmdChartPush,
 			"chart-lock":    cmdChartLock,
+			"page":          cmdPage,
+			"step":          cmdStep,
 		},
 	})
 }
