@@ -22,6 +22,7 @@ type ReviewGate struct {
 type Reviewed struct {
 	Pull      Pull
 	Commit    string // its head, which shows exactly the artifact; "" for none
+	Due       bool   // it does not show the release, but may yet
 	Missing   string // why it is not known
 	Approvals []PullApproval
 }
@@ -87,7 +88,7 @@ func (g reviewers) Judge(f Facts) GateResult {
 	}
 	reason := fmt.Sprintf("%s: it takes %s by %s of %s%s", counted.progress(g.count), count(g.count, "approval", "approvals by distinct people"),
 		strings.Join(slices.Concat(g.people, g.identities), " or "), what, notes)
-	if f.Review.Commit != "" && f.Review.Pull.State == PullOpen {
+	if f.Review.Due || f.Review.Commit != "" && f.Review.Pull.State == PullOpen {
 		return pending(time.Time{}, "%s", reason)
 	}
 	return fail("%s", reason)

@@ -80,6 +80,11 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File, h hydrated) (*ju
 	return j, r.judgeGates(ctx, s, j)
 }
 
+// gone reports whether the ledger has the release's artifact, and the registry has not.
+func (j *judgement) gone() bool {
+	return j.checks.Result() == policy.Pending && j.examined.Report.Digest == ""
+}
+
 const (
 	// maxUnpacked bounds the unpacked files of all stages in progress, in bytes.
 	maxUnpacked = 20 << 20

@@ -89,6 +89,10 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 		if j == nil {
 			continue
 		}
+		if newest != nil && j.gone() {
+			s.note("%s is not in the registry any more: `lockage hydrate %s --release %s` puts it back", id, s.stage.Name, id)
+			continue
+		}
 		judged++
 		outcome, back := j.outcome(), left[j.artifact.Content]
 		if s.due(j) && !back {

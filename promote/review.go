@@ -180,7 +180,10 @@ func (r *run) mergedHead(ctx context.Context, s *stage, j *judgement, m policy.M
 	case m.Pull.Unknown != "":
 		j.review.Missing = m.Pull.Unknown
 		return nil
-	case m.Shown.Commit == "" && !j.proposed || pull.Number == 0:
+	case m.Shown.Commit == "" && !j.proposed:
+		j.review.Due = true
+		return nil
+	case pull.Number == 0:
 		j.review.Missing = "no pull request shows the artifact"
 		return nil
 	case m.Shown.Commit != "":
@@ -221,7 +224,7 @@ func (r *run) approved(ctx context.Context, s *stage, j *judgement) (policy.Prop
 		p.Live = current.Commit
 		return p, nil
 	}
-	if !j.proposed {
+	if j.review.Due = !j.proposed; j.review.Due {
 		return p, nil
 	}
 	p.Commit, p.Current, p.Landed = string(v.proposal.Head), v.proposal.Current, v.proposal.Landed

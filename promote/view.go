@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"iter"
 	"sync"
-	"time"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -17,12 +16,8 @@ import (
 	"github.com/lockage/lockage/promote/live"
 )
 
-const (
-	// maxLookback bounds how many promotions of a stage are searched for one release.
-	maxLookback = 500
-	// clockSkew bounds how much earlier than its lock a release may seem to have been promoted.
-	clockSkew = time.Hour
-)
+// maxLookback bounds how many promotions of a stage are searched for one release.
+const maxLookback = 500
 
 // view is what Git and the registry have of a stage. All that a run does with the stage shares one.
 type view struct {
@@ -133,17 +128,17 @@ func (r *run) visits(ctx context.Context, v *view) iter.Seq2[visit, error] {
 	return v.promotions.first(maxLookback)
 }
 
-// past returns the promotions of a stage that a release can be among, the newest first: none is older than its lock.
+// past returns the promotions of a stage that a release can be among, the newest first: none was judged by a policy commit without its
+// lock, but for the last of them.
 func (r *run) past(ctx context.Context, v *view, l lock.Lock) ([]visit, error) {
 	var past []visit
-	since := l.Created()
 	for p, err := range r.visits(ctx, v) {
 		if err != nil {
 			return nil, err
 		}
 		past = append(past, p)
-		if !since.IsZero() && p.Time.Before(since.Add(-clockSkew)) {
-			break
+		if had, err := r.policyRef.Had(ctx, v.pipeline.Lock, l.ReleaseID, p.Policy.Commit); err != nil || !had {
+			return past, err
 		}
 	}
 	return past, nil

@@ -38,6 +38,7 @@ type Policy struct {
 	pipelines memo.Map[[2]string, *pipeline.Pipeline] // by commit and file
 	releases  memo.Map[git.Hash, string]              // by current.yaml; "" for what cannot be read
 	timelines memo.Map[string, *timeline]             // by lock directory
+	had       memo.Map[string, bool]                  // by a lock file, and the commit that may have it
 }
 
 // source has the policy ref's commits: the remote, or the repository on disk.

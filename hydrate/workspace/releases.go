@@ -84,6 +84,24 @@ func (p *Policy) appearances(ctx context.Context, dir string, visit func(release
 	return err
 }
 
+// Had reports whether the lock of a release may have been there at a commit: the commit has it, or has no locks in that directory, which
+// were somewhere else then, or is not on the policy ref.
+func (p *Policy) Had(ctx context.Context, dir, release, commit string) (bool, error) {
+	on, err := p.Contains(ctx, commit)
+	if err != nil || !on {
+		return true, err
+	}
+	name := historyFile(dir, release)
+	return p.had.Get(name+"@"+commit, func() (had bool, err error) {
+		err = p.source.Log(ctx, git.Hash(commit), func(c git.Commit) (bool, error) {
+			ids, err := p.source.PathsIDs(ctx, []string{name, dir}, c)
+			had = err == nil && (ids[0][0] != "" || ids[1][0] == "")
+			return false, err
+		})
+		return had, err
+	})
+}
+
 func historyFile(dir, release string) string { return path.Join(dir, release+".yaml") }
 
 // place returns the place in the log where a version began, by the version before it, or that it was the first.

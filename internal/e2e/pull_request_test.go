@@ -47,7 +47,12 @@ type reviewWorld struct {
 
 func newReviewWorld(t *testing.T, g *giteaServer, bin, name string) *reviewWorld {
 	t.Helper()
-	w := &reviewWorld{world: newWorld(t, bin, startOlareg(t)), repo: g.Repo(t, name)}
+	return newReviewWorldOn(t, g, bin, name, startOlareg(t))
+}
+
+func newReviewWorldOn(t *testing.T, g *giteaServer, bin, name, registry string) *reviewWorld {
+	t.Helper()
+	w := &reviewWorld{world: newWorld(t, bin, registry), repo: g.Repo(t, name)}
 	write(t, w.path("gitops", "lockage.yaml"), strings.ReplaceAll(reviewPipeline, "REGISTRY", w.registry))
 	w.env = append(w.env, "LOCKAGE_FORGE=gitea", "LOCKAGE_FORGE_TOKEN="+g.Admin.Token)
 	w.command("gitops", "git", "remote", "set-url", "origin", w.repo.As(g.Admin))

@@ -117,7 +117,9 @@ func Examine(ctx context.Context, r Request) (Examined, error) {
 	}
 	desc, raw, err := r.Repository.Manifest(ctx, reference)
 	if errors.Is(err, oci.ErrNotFound) && e.Entry != nil {
-		err = fmt.Errorf("the candidate: %w; put it back with: lockage hydrate %s --release %s", err, r.Stage, r.Release)
+		verdict[0].Reason += fmt.Sprintf("; the artifact is not there either: lockage hydrate %s --release %s puts it back", r.Stage, r.Release)
+		e.Report.Checks, e.Report.Result = verdict, verdict.Result()
+		return e, nil
 	}
 	if err != nil {
 		return e, err
