@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"oras.land/oras-go/v2/registry/remote/auth"
 	orasretry "oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/lockage/lockage/internal/memo"
@@ -27,8 +26,8 @@ const (
 
 // Options configure a [Client]. The zero value is ready to use.
 type Options struct {
-	// Credentials finds the credential for a registry "host[:port]"; nil means [DockerCredentials].
-	Credentials auth.CredentialFunc
+	// Credentials finds the credential for a repository; nil means [DockerCredentials].
+	Credentials CredentialFunc
 	// UserAgent is sent with every request, if not empty.
 	UserAgent string
 	// Transport carries the requests; nil means a copy of net/http's default. Retries and authentication are laid over it.
@@ -44,7 +43,7 @@ type Options struct {
 // Client opens repositories. They share connections, tokens and credentials. It is safe for concurrent use.
 type Client struct {
 	options Options
-	http    *auth.Client
+	auth    *authenticator
 	jitter  func() float64 // in [0, 1)
 
 	mu     sync.Mutex
@@ -76,23 +75,24 @@ func NewClient(options Options) *Client {
 	c.contents.Limit = maxContents
 	credentials := options.Credentials
 	if credentials == nil {
-		credentials = dockerCredentials
+		credentials = dockerCredentials()
 	}
 	transport := cmp.Or(options.Transport, http.DefaultTransport)
 	if t, ok := transport.(*http.Transport); ok && options.Transport == nil {
 		t = t.Clone()
 		t.MaxIdleConnsPerHost = maxIdlePerHost
+		t.DisableCompression = true // net/http would unpack layers that servers label as gzip-encoded
 		transport = t
 	}
 	wait := cmp.Or(options.MaxRetryWait, defaultMaxRetryWait)
-	c.http = &auth.Client{
-		Client:     &http.Client{Transport: newRetrier(newPacer(transport, wait), wait, c.jitter, c.warnOf)},
-		Cache:      auth.NewCache(),
-		Credential: remember(credentials),
-		Header:     http.Header{},
-	}
-	if options.UserAgent != "" {
-		c.http.SetUserAgent(options.UserAgent)
+	c.auth = &authenticator{
+		http: &http.Client{
+			Transport:     newRetrier(newPacer(transport, wait), wait, c.jitter, c.warnOf),
+			CheckRedirect: checkRedirect,
+		},
+		credentials: remember(credentials),
+		userAgent:   options.UserAgent,
+		lookup:      lookup,
 	}
 	return c
 }

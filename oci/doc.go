@@ -35,8 +35,10 @@
 //     that finish their update within the time it waits before looking again.
 //   - Failed requests (408, 429, 5xx, reset connections) are repeated with exponential backoff, honouring Retry-After.
 //   - Plain HTTP is used for loopback hosts (127.0.0.0/8, ::1, localhost) only.
-//   - Credentials come from Docker's configuration and helpers. No error or warning holds a secret, a query string or a
-//     user name from a URL.
+//   - Credentials come from Docker's and Podman's configuration and helpers, by host and path. They are sent to the origin that asked,
+//     and to the token service that it may name (docs/registries.md). No error or warning holds a secret, a query string or
+//     a user name from a URL.
+//   - What the specification only recommends is not relied on: a digest that is not named is computed, a HEAD that is refused is a GET.
 //   - A layout is created by the first write, never by a read. Writers of several processes exclude each other with an
 //     advisory lock if the system has flock; index.json is replaced atomically, so that readers need none.
 package oci

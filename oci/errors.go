@@ -5,19 +5,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"syscall"
-
-	"oras.land/oras-go/v2/errdef"
-	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/lockage/lockage/internal/loopback"
 	"github.com/lockage/lockage/internal/redact"
@@ -62,48 +56,31 @@ func explain(err error, op, thing, host string) error {
 }
 
 func isNotFound(err error) bool {
-	return statusOf(err) == http.StatusNotFound || errors.Is(err, errdef.ErrNotFound) || errors.Is(err, ErrNotFound)
+	return statusOf(err) == http.StatusNotFound || errors.Is(err, ErrNotFound)
 }
 
 func statusOf(err error) int {
-	var resp *errcode.ErrorResponse
-	if errors.As(err, &resp) {
-		return resp.StatusCode
+	var failed *refused
+	if errors.As(err, &failed) {
+		return failed.status
 	}
 	return 0
 }
 
 // describeCause returns the cause without URLs: those of uploads and redirects carry tokens.
 func describeCause(err error) string {
-	var resp *errcode.ErrorResponse
 	var via *url.Error
 	var store credentialError
 	switch {
 	case errors.As(err, &store):
 		return harmless(store.Error())
-	case errors.Is(err, auth.ErrBasicCredentialNotFound):
-		return "the registry asks for credentials, and none are configured"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was closed before the response arrived"
-	case errors.As(err, &resp):
-		s := fmt.Sprintf("HTTP %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-		for _, e := range resp.Errors {
-			s += ": " + strings.ToLower(e.Code)
-			if e.Message != "" {
-				s += ": " + e.Message
-			}
-		}
-		return harmless(s)
-	case errors.Is(err, errdef.ErrNotFound):
-		return ErrNotFound.Error()
 	case errors.As(err, &via):
 		return harmless(via.Err.Error())
 	}
-	return harmless(requestLine.ReplaceAllString(err.Error(), ""))
+	return harmless(err.Error())
 }
-
-// requestLine is oras-go's prefix of an error, which names the object once more.
-var requestLine = regexp.MustCompile(`^[A-Z]+ "[^"]*": `)
 
 func hint(err error, cause, op, host string) string {
 	lower := strings.ToLower(cause)
@@ -118,7 +95,9 @@ func hint(err error, cause, op, host string) string {
 		return "exclude this tag from the registry's immutability rule"
 	case errors.As(err, &store):
 		return "check Docker's config.json and its credential helpers"
-	case status == http.StatusUnauthorized, errors.Is(err, auth.ErrBasicCredentialNotFound):
+	case errors.Is(err, ErrNotFound):
+		return ""
+	case status == http.StatusUnauthorized, errors.Is(err, errNoCredentials):
 		return "log in with: docker login " + host
 	case status == http.StatusForbidden:
 		return "the account lacks permission; log in with another one: docker login " + host
@@ -132,8 +111,8 @@ func hint(err error, cause, op, host string) string {
 		return "plain HTTP is used for loopback hosts only; give " + host + " a certificate"
 	case errors.As(err, &unknownCA):
 		return "trust its certificate authority on this system, or name it in SSL_CERT_FILE"
-	case loopback.Is(host) && (status == http.StatusBadRequest || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)):
-		return "plain HTTP is used for loopback hosts; does " + host + " expect TLS?"
+	case loopback.Is(host) && wantsTLS(lower):
+		return "plain HTTP is used for loopback hosts, and " + host + " expects TLS"
 	case errors.As(err, &unknown) && unknown.IsNotFound:
 		return "check the name of the host"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -142,6 +121,12 @@ func hint(err error, cause, op, host string) string {
 		return "allow more time, or check that " + host + " responds"
 	}
 	return ""
+}
+
+// wantsTLS reports whether a server answered to plain HTTP as those of TLS do: in words (Go, nginx, Apache), or with an alert.
+func wantsTLS(cause string) bool {
+	return strings.Contains(cause, "http request to an https server") || strings.Contains(cause, "plain http request was sent to https port") ||
+		strings.Contains(cause, "speaking plain http to an ssl-enabled server") || strings.Contains(cause, `malformed http response "\x15\x03`)
 }
 
 // harmless takes secrets and control sequences out of a registry's words, and bounds them.

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -25,7 +26,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/lockage/lockage/oci/registry"
 )
@@ -169,7 +169,7 @@ func TestWaitsAreReportedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := client.http.Client.Do(req)
+		resp, err := client.auth.http.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +251,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	tests := map[string]struct {
 		transport roundTripper
 		do        func(context.Context, *Repository) error
+		name      string
 		want      []string
+		never     []string
 	}{
 		"unauthorized": {transport: refuse(401, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`),
 			want: []string{"HTTP 401 Unauthorized: unauthorized: who are you", "docker login r.example"}},
@@ -266,6 +268,27 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"TLS": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}
 		}, want: []string{"plain HTTP is used for loopback hosts only"}},
+		"another 400": {name: "127.0.0.1:1/acme/app", transport: refuse(400, `{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}`),
+			want: []string{"digest_invalid"}, never: []string{"TLS"}},
+		"broken off": {name: "127.0.0.1:1/acme/app", transport: func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("read tcp: %w", syscall.EPIPE) },
+			want: []string{"broken pipe"}, never: []string{"TLS"}},
+		"TLS on this machine": {name: "127.0.0.1:1/acme/app", transport: func(req *http.Request) (*http.Response, error) {
+			resp := answer(req, 400, "Client sent an HTTP request to an HTTPS server.\n")
+			resp.Header.Set("Content-Type", "text/plain")
+			return resp, nil
+		}, want: []string{"plain HTTP is used for loopback hosts, and 127.0.0.1:1 expects TLS"}},
+		"another scheme": {transport: func(req *http.Request) (*http.Response, error) {
+			return answer(req, 401, "", "WWW-Authenticate", "Negotiate"), nil
+		}, want: []string{"by negotiate, and lockage knows basic and bearer"}, never: []string{"docker login"}},
+		"redirected to plain HTTP": {transport: func(req *http.Request) (*http.Response, error) {
+			return answer(req, 307, "", "Location", "http://r.example/v2/"), nil
+		}, want: []string{"redirected to r.example, which is not https"}},
+		"upload at plain HTTP": {transport: func(req *http.Request) (*http.Response, error) {
+			return answer(req, 202, "", "Location", "http://store.example/upload"), nil
+		}, want: []string{"the upload to go on at store.example, which is not https"}},
+		"upload without location": {transport: func(req *http.Request) (*http.Response, error) {
+			return answer(req, 202, ""), nil
+		}, want: []string{"valid location"}},
 		"no credentials": {transport: func(req *http.Request) (*http.Response, error) {
 			return answer(req, 401, "", "WWW-Authenticate", `Basic realm="r"`), nil
 		}, want: []string{"asks for credentials, and none are configured", "docker login r.example"}},
@@ -306,16 +329,17 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			if do == nil {
 				do = func(ctx context.Context, r *Repository) error { return r.PushArtifact(ctx, mustPack(t, sample(), nil)) }
 			}
-			err := do(t.Context(), open(t, "r.example/acme/app", Options{Transport: test.transport}))
+			name := cmp.Or(test.name, "r.example/acme/app")
+			err := do(t.Context(), open(t, name, Options{Transport: test.transport, MaxRetryWait: time.Millisecond}))
 			if err == nil {
 				t.Fatal("no error")
 			}
-			for _, want := range append(test.want, "r.example/acme/app") {
+			for _, want := range append(test.want, name) {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("error %q lacks %q", err, want)
 				}
 			}
-			for _, never := range []string{"SECRET", "\x1b", "\n"} {
+			for _, never := range append(test.never, "SECRET", "\x1b", "\n") {
 				if strings.Contains(err.Error(), never) {
 					t.Errorf("error %q holds %q", err, never)
 				}
@@ -353,12 +377,12 @@ func TestTokens(t *testing.T) {
 	a := mustPack(t, sample(), nil)
 
 	var asked atomic.Int32
-	client := NewClient(Options{Credentials: func(_ context.Context, hostport string) (auth.Credential, error) {
+	client := NewClient(Options{Credentials: func(_ context.Context, name string) (Credential, error) {
 		asked.Add(1)
-		if hostport != host {
-			t.Errorf("asked for %s", hostport)
+		if name != host+"/acme/app" {
+			t.Errorf("asked for %s", name)
 		}
-		return auth.Credential{Username: user, Password: password}, nil
+		return Credential{Username: user, Password: password}, nil
 	}})
 	for range 3 {
 		r, err := client.Repository(host + "/acme/app")
@@ -377,7 +401,7 @@ func TestTokens(t *testing.T) {
 		t.Errorf("%d credential look-ups, %d tokens; want 1 and at most 2", asked.Load(), issued.Load())
 	}
 
-	wrong := open(t, host+"/acme/app", Options{Credentials: auth.StaticCredential(host, auth.Credential{Username: user, Password: "wr0ng"})})
+	wrong := open(t, host+"/acme/app", Options{Credentials: login(user, "wr0ng")})
 	err := wrong.PushArtifact(t.Context(), a)
 	if err == nil || !strings.Contains(err.Error(), "docker login "+host) || strings.Contains(err.Error(), "wr0ng") || refused.Load() == 0 {
 		t.Errorf("error %v", err)
@@ -393,15 +417,15 @@ func TestDockerCredentials(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "auth.json"), `{"auths":{"a.example":{"auth":"`+encode("other:9")+`"},"b.example":{"auth":"`+encode("bob:2")+`"}}}`)
 	t.Setenv("DOCKER_CONFIG", dir)
 	find, err := DockerCredentials(func(name string) string {
-		return map[string]string{"REGISTRY_AUTH_FILE": filepath.Join(dir, "auth.json")}[name]
+		return map[string]string{"DOCKER_CONFIG": dir, "REGISTRY_AUTH_FILE": filepath.Join(dir, "auth.json")}[name]
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for host, want := range map[string]auth.Credential{
+	for host, want := range map[string]Credential{
 		"a.example": {Username: "ann", Password: "1"},
 		"b.example": {Username: "bob", Password: "2"},
-		"c.example": auth.EmptyCredential,
+		"c.example": {},
 	} {
 		if got, err := find(t.Context(), host); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", host, got, err)

@@ -58,7 +58,7 @@ func TestPlainHTTPIsForLoopback(t *testing.T) {
 		"ghcr.io": false, "0.0.0.0:5000": false, "[::2]:80": false, "127.0.0.1.nip.io:5000": false,
 	} {
 		r := open(t, host+"/app", Options{})
-		if got := r.backend.(*remoteRepository).repo.PlainHTTP; got != want {
+		if got := (r.backend.(*remoteRepository).id.base.Scheme == "http"); got != want {
 			t.Errorf("%s: plain HTTP %v", host, got)
 		}
 	}

@@ -1,12 +1,12 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +14,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/errdef"
 
 	"github.com/lockage/lockage/internal/retry"
 )
@@ -43,46 +42,77 @@ func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descri
 }
 
 func (r *remoteRepository) listOf(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	known := r.fallback.Load()
-	if known {
-		artifactType = "" // entries of indexes often lack the type
-	}
-	all, api, err := r.findReferrers(ctx, subject, artifactType)
-	if err == nil && !api && !known && artifactType != "" {
-		all, _, err = r.findReferrers(ctx, subject, "")
-	}
+	all, _, err := r.findReferrers(ctx, subject, artifactType)
 	return all, err
 }
 
-// findReferrers asks the referrers API (api), or reads the fallback tag (distribution-spec, «Unavailable Referrers API»).
+// findReferrers asks the referrers API (api), or reads the fallback tag (distribution-spec, «Unavailable Referrers API»). It may return
+// referrers of other types.
 func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) (all []ocispec.Descriptor, api bool, err error) {
-	all, err = r.listReferrers(ctx, subject, artifactType)
-	switch statusOf(err) {
-	case http.StatusNotFound:
-		return nil, true, nil // no such repository, which only the API reports
-	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
-		// Older registries also respond with these; an error if the capability is known by now.
-		if r.repo.SetReferrersCapability(false) == nil {
-			all, err = r.listReferrers(ctx, subject, artifactType)
+	if !r.fallback.Load() {
+		all, err = r.askReferrers(ctx, subject, artifactType)
+		var failed *refused
+		switch {
+		case err == nil:
+			r.api.Store(true)
+			return all, true, nil
+		case errors.As(err, &failed) && failed.status == http.StatusNotFound && failed.has("NAME_UNKNOWN"):
+			return nil, true, nil // no such repository, which only the API reports
+		case r.api.Load() || !lacksAPI(err):
+			return nil, r.api.Load(), err
 		}
 	}
-	if err != nil {
+	_, index, err := r.readIndex(ctx, subject.Digest)
+	if err != nil && !isNotFound(err) && !errors.Is(err, errNoIndex) {
 		return nil, false, err
 	}
-	// By now oras-go knows, and refuses to be set to the opposite.
-	api = r.repo.SetReferrersCapability(true) == nil
-	r.api.Store(api)
-	r.fallback.Store(!api)
-	return all, api, nil
+	r.fallback.Store(true)
+	return index.Manifests, false, nil
 }
 
-func (r *remoteRepository) listReferrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	var all []ocispec.Descriptor
-	err := r.repo.Referrers(ctx, subject, artifactType, func(page []ocispec.Descriptor) error {
-		all = append(all, page...)
-		return tooMany(len(all))
-	})
-	return all, err
+// errNoAPI is returned if something else answers to the path of the referrers API.
+var errNoAPI = errors.New("the answer is not a list of referrers")
+
+// lacksAPI reports whether a registry may answer so because it does not know the referrers API: it takes the request for another one,
+// or one that nobody may make.
+func lacksAPI(err error) bool {
+	switch statusOf(err) {
+	case http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented,
+		http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	}
+	return errors.Is(err, errNoAPI)
+}
+
+// askReferrers asks the referrers API.
+func (r *remoteRepository) askReferrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+	query := url.Values{}
+	if artifactType != "" {
+		query.Set("artifactType", artifactType)
+	}
+	all := []ocispec.Descriptor{}
+	at := r.at("referrers/"+subject.Digest.String(), query)
+	for range maxPages {
+		a, err := r.do(ctx, call{method: http.MethodGet, url: at, actions: toPull, limit: maxListSize})
+		if err != nil {
+			return nil, err
+		}
+		if mediaType(a.header) != ocispec.MediaTypeImageIndex {
+			return nil, errNoAPI
+		}
+		var index ocispec.Index
+		if err := json.Unmarshal(a.body, &index); err != nil {
+			return nil, fmt.Errorf("the list of referrers: %w", err)
+		}
+		all = append(all, index.Manifests...)
+		if err := tooMany(len(all)); err != nil {
+			return nil, err
+		}
+		if at, err = a.next(); err != nil || at == nil {
+			return all, err
+		}
+	}
+	return nil, fmt.Errorf("the registry has sent %d pages of referrers, and names another page", maxPages)
 }
 
 func tooMany(referrers int) error {
@@ -133,7 +163,7 @@ func pushBlobs(ctx context.Context, b backend, p packed) error {
 }
 
 func (r *remoteRepository) thing(subject ocispec.Descriptor) string {
-	return r.repo.Reference.String() + "@" + subject.Digest.String()
+	return r.id.name + "@" + subject.Digest.String()
 }
 
 // list returns when all referrers are listed. With the API the registry lists them, maybe later; some lose one to concurrent writers,
@@ -174,7 +204,7 @@ func (r *remoteRepository) listOnce(ctx context.Context, subject ocispec.Descrip
 	if err == nil && !api && len(index.Manifests) == 0 { // the tag may name no index
 		_, index, err = r.readIndex(ctx, subject.Digest)
 	}
-	if err != nil && !errors.Is(err, errdef.ErrNotFound) {
+	if err != nil && !isNotFound(err) {
 		return 0, false, err
 	}
 	missing := slices.DeleteFunc(slices.Clone(referrers), func(p packed) bool { return contains(index.Manifests, p.desc) })
@@ -237,7 +267,7 @@ func (r *remoteRepository) pushIndex(ctx context.Context, index ocispec.Index, t
 	if err != nil {
 		return err
 	}
-	return r.writer.Manifests().PushReference(ctx, describe(ocispec.MediaTypeImageIndex, raw), bytes.NewReader(raw), tag)
+	return r.putManifest(ctx, describe(ocispec.MediaTypeImageIndex, raw), raw, tag)
 }
 
 // lockIndex keeps the writers of this process from overwriting each other's index.

@@ -1,94 +1,136 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote"
-	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/errcode"
-
-	"github.com/lockage/lockage/internal/bounded"
-	"github.com/lockage/lockage/internal/loopback"
+	"oras.land/oras-go/v2/registry"
 )
 
-const (
-	// uploadAttempts bounds how often a blob is sent from the beginning: a broken session cannot be resumed.
-	uploadAttempts = 3
-	// tagPage is how many tags a listing asks for at a time.
-	tagPage = 1000
-	// smallBlob is the size up to which sending costs less than asking first, in bytes.
-	smallBlob = 1 << 20
-)
+// manifestTypes is what a registry may answer with for a manifest.
+var manifestTypes = strings.Join([]string{
+	ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex,
+	"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json",
+	"application/vnd.oci.artifact.manifest.v1+json",
+}, ", ")
 
 // remoteRepository is a repository of a registry.
 type remoteRepository struct {
 	host   string
 	client *Client
-	// repo reads, and detects whether the registry has the referrers API.
-	repo *remote.Repository
-	// writer assumes the API, and so leaves the fallback index to list.
-	writer *remote.Repository
+	id     repositoryID
 
 	fallback  atomic.Bool // the registry is known to lack the referrers API
 	api       atomic.Bool // or to have it
 	detecting sync.Once
+	headless  atomic.Bool // HEAD does not describe manifests
+	listable  atomic.Bool // the account may list the tags
 
 	indexing sync.Map // digest.Digest → *sync.Mutex: one writer a subject
 	blobs    sync.Map // digest.Digest → *sentBlob: blobs that this process has sent or found
 }
 
 func newRemote(name string, client *Client) (*remoteRepository, error) {
-	r := &remoteRepository{client: client}
-	for _, target := range []**remote.Repository{&r.repo, &r.writer} {
-		repo, err := remote.NewRepository(name)
-		if err != nil {
-			return nil, err
-		}
-		repo.Client = client.http
-		repo.PlainHTTP = loopback.Is(repo.Reference.Registry)
-		repo.MaxMetadataBytes = maxListSize
-		repo.TagListPageSize, repo.ReferrerListMaxPages = tagPage, maxPages
-		repo.HandleWarning = func(w remote.Warning) { client.warn(repo.Reference.Registry + ": " + w.Text) }
-		*target = repo
+	ref, err := registry.ParseReference(name)
+	if err != nil {
+		return nil, err
 	}
-	r.host = r.repo.Reference.Registry
-	return r, r.writer.SetReferrersCapability(true)
+	base := &url.URL{Scheme: schemeOf(ref.Registry), Host: ref.Host(), Path: "/v2/" + ref.Repository + "/"}
+	id := repositoryID{name: ref.Registry + "/" + ref.Repository, path: ref.Repository, base: base}
+	return &remoteRepository{host: ref.Registry, client: client, id: id}, nil
 }
 
+// resolve asks by HEAD, and by GET if the registry refuses that or does not name the digest, which it only should.
 func (r *remoteRepository) resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
-	return r.repo.Manifests().Resolve(ctx, tagOrDigest)
+	if !r.headless.Load() {
+		a, err := r.do(ctx, call{method: http.MethodHead, url: r.manifestURL(tagOrDigest), actions: toPull, header: map[string]string{"Accept": manifestTypes}})
+		if err != nil && !headRefused(err) {
+			return ocispec.Descriptor{}, err
+		}
+		named := digest.Digest(a.header.Get("Docker-Content-Digest"))
+		if named == "" && strings.Contains(tagOrDigest, ":") {
+			named = digest.Digest(tagOrDigest)
+		}
+		if err == nil && a.size >= 0 && mediaType(a.header) != "" && named.Validate() == nil {
+			if strings.Contains(tagOrDigest, ":") && named != digest.Digest(tagOrDigest) {
+				return ocispec.Descriptor{}, fmt.Errorf("the registry names the digest %s", named)
+			}
+			return ocispec.Descriptor{MediaType: mediaType(a.header), Digest: named, Size: a.size}, nil
+		}
+	}
+	desc, raw, err := r.readManifest(ctx, tagOrDigest)
+	if err == nil {
+		r.headless.Store(true)
+		err = verify(desc, raw)
+	}
+	return desc, err
+}
+
+// headRefused reports whether a registry, or a proxy before it, refuses HEAD, or may say more to GET.
+func headRefused(err error) bool {
+	status := statusOf(err)
+	return status >= http.StatusBadRequest && status < http.StatusInternalServerError && status != http.StatusNotFound && status != http.StatusUnauthorized &&
+		status != http.StatusTooManyRequests || status == http.StatusNotImplemented
 }
 
 func (r *remoteRepository) manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
 	if raw, ok := r.client.contents.Get(r.key(true, digest.Digest(tagOrDigest))); ok {
 		return describe(mediaTypeOf(raw), raw), raw, nil
 	}
-	desc, body, err := r.repo.Manifests().FetchReference(ctx, tagOrDigest)
-	if err != nil {
-		return ocispec.Descriptor{}, nil, err
-	}
-	raw, err := readBounded(body, MaxManifestSize)
+	desc, raw, err := r.readManifest(ctx, tagOrDigest)
 	if err == nil && verify(desc, raw) == nil {
 		r.keepManifest(desc, raw)
 	}
 	return desc, raw, err
 }
 
+// readManifest reads a manifest. Its digest is the one that the registry names, else that of the bytes.
+func (r *remoteRepository) readManifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+	a, err := r.do(ctx, call{
+		method: http.MethodGet, url: r.manifestURL(tagOrDigest), actions: toPull, header: map[string]string{"Accept": manifestTypes}, limit: MaxManifestSize,
+	})
+	if err != nil {
+		return ocispec.Descriptor{}, nil, r.unlessHidden(ctx, err)
+	}
+	desc := describe(mediaType(a.header), a.body)
+	if own := mediaTypeOf(a.body); own != "" && !strings.Contains(manifestTypes, desc.MediaType) {
+		desc.MediaType = own // a server of files does not know it
+	}
+	if named := digest.Digest(a.header.Get("Docker-Content-Digest")); named.Validate() == nil {
+		desc.Digest = named
+	}
+	return desc, a.body, nil
+}
+
+// unlessHidden makes a 403 for a manifest «not found» if the account may list the tags, or the repository does not exist: some
+// registries (Artifactory) answer so for what they lack.
+func (r *remoteRepository) unlessHidden(ctx context.Context, err error) error {
+	if statusOf(err) != http.StatusForbidden {
+		return err
+	}
+	if !r.listable.Load() {
+		_, listErr := r.do(ctx, call{method: http.MethodGet, url: r.at("tags/list", pageQuery(1, "")), actions: toPull, limit: maxListSize})
+		if listErr != nil && !isNotFound(listErr) {
+			return err
+		}
+		r.listable.Store(listErr == nil)
+	}
+	return fmt.Errorf("%w (%w)", ErrNotFound, err)
+}
+
 // key is that of a manifest or blob among the client's contents.
 func (r *remoteRepository) key(manifest bool, d digest.Digest) contentKey {
-	return contentKey{r.repo.Reference.Registry + "/" + r.repo.Reference.Repository, manifest, d}
+	return contentKey{r.id.name, manifest, d}
 }
 
 // keepManifest keeps a manifest that states its own type.
@@ -111,73 +153,33 @@ func (r *remoteRepository) blob(ctx context.Context, desc ocispec.Descriptor) ([
 	if data, ok := r.client.contents.Get(r.key(false, desc.Digest)); ok {
 		return data, nil
 	}
-	body, err := r.repo.Blobs().Fetch(ctx, desc)
-	if err != nil {
-		return nil, err
+	a, err := r.do(ctx, call{method: http.MethodGet, url: r.at("blobs/"+desc.Digest.String(), nil), actions: toPull, limit: desc.Size})
+	if err == nil && verify(desc, a.body) == nil {
+		r.client.contents.Put(r.key(false, desc.Digest), a.body, len(a.body))
 	}
-	data, err := readBounded(body, desc.Size)
-	if err == nil && verify(desc, data) == nil {
-		r.client.contents.Put(r.key(false, desc.Digest), data, len(data))
-	}
-	return data, err
-}
-
-// readBounded reads and closes body; more than limit bytes are an error.
-func readBounded(body io.ReadCloser, limit int64) ([]byte, error) {
-	data, err := bounded.Read(body, limit)
-	return data, errors.Join(err, body.Close())
-}
-
-func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
-	known, _ := r.blobs.LoadOrStore(desc.Digest, new(sentBlob))
-	blob, _ := known.(*sentBlob)
-	blob.mu.Lock()
-	defer blob.mu.Unlock()
-	if blob.there {
-		return nil
-	}
-	err := r.sendBlob(ctx, desc, data)
-	if blob.there = err == nil; blob.there {
-		r.client.contents.Put(r.key(false, desc.Digest), data, len(data))
-	}
-	return err
-}
-
-// sentBlob is a blob that one goroutine sends while the others wait: all referrers share the empty config.
-type sentBlob struct {
-	mu    sync.Mutex
-	there bool
-}
-
-func (r *remoteRepository) sendBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
-	for attempt := 1; ; attempt++ {
-		if desc.Size > smallBlob || attempt > 1 {
-			exists, err := r.repo.Blobs().Exists(ctx, desc)
-			if err != nil || exists {
-				return err
-			}
-		}
-		err := r.repo.Blobs().Push(ctx, desc, bytes.NewReader(data))
-		if err == nil || attempt == uploadAttempts || !uploadLost(err) {
-			return err
-		}
-	}
-}
-
-// uploadLost reports whether the registry may have dropped the upload session after one of its requests failed.
-func uploadLost(err error) bool {
-	return slices.Contains([]int{http.StatusNotFound, http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable}, statusOf(err))
+	return a.body, err
 }
 
 func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descriptor, data []byte, tags ...string) error {
 	var err error
 	if len(tags) == 0 {
-		err = r.writer.Manifests().Push(ctx, desc, bytes.NewReader(data))
+		err = r.putManifest(ctx, desc, data, desc.Digest.String())
 	} else {
 		err = r.pushTags(ctx, desc, data, tags)
 	}
 	if err == nil {
 		r.keepManifest(desc, data)
+	}
+	return err
+}
+
+// putManifest writes a manifest under its digest or a tag.
+func (r *remoteRepository) putManifest(ctx context.Context, desc ocispec.Descriptor, data []byte, tagOrDigest string) error {
+	a, err := r.do(ctx, call{
+		method: http.MethodPut, url: r.manifestURL(tagOrDigest), actions: toPush, header: map[string]string{"Content-Type": desc.MediaType}, body: data,
+	})
+	if named := digest.Digest(a.header.Get("Docker-Content-Digest")); err == nil && named.Validate() == nil && named != desc.Digest {
+		err = fmt.Errorf("the registry stored it under the digest %s", named)
 	}
 	return err
 }
@@ -207,25 +209,53 @@ func (p *pages) add(entries int) error {
 	return nil
 }
 
-// errStop ends a listing that has seen enough.
-var errStop = errors.New("stop")
+// tagPages are the numbers of tags that a listing asks for at a time, one after the other if the registry refuses it; 0 is the
+// registry's own.
+var tagPages = []int{1000, 100, 10, 0}
 
 func (r *remoteRepository) tags(ctx context.Context, last string, page func([]string) (bool, error)) error {
+	size := r.client.tagPage(r.host)
+	first := int(size.Load())
+	var refusal error
+	for i := first; i < len(tagPages); i++ {
+		err := r.listTags(ctx, r.at("tags/list", pageQuery(tagPages[i], last)), page)
+		if status := statusOf(err); !slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, status) {
+			if err == nil {
+				size.Store(int32(i)) //nolint:gosec // an index of tagPages
+			}
+			return err
+		} else if refusal == nil {
+			refusal = err
+		}
+	}
+	return refusal
+}
+
+// listTags reads from one page on.
+func (r *remoteRepository) listTags(ctx context.Context, at *url.URL, page func([]string) (bool, error)) error {
 	var pages pages
-	err := r.repo.Tags(ctx, last, func(tags []string) error {
-		if err := pages.add(len(tags)); err != nil {
+	for at != nil {
+		a, err := r.do(ctx, call{method: http.MethodGet, url: at, actions: toPull, limit: maxListSize})
+		if err != nil {
 			return err
 		}
-		more, err := page(tags)
-		if err == nil && !more {
-			return errStop
+		var list struct {
+			Tags []string `json:"tags"`
 		}
-		return err
-	})
-	if errors.Is(err, errStop) {
-		err = nil
+		if err := json.Unmarshal(a.body, &list); err != nil {
+			return fmt.Errorf("the list of tags: %w", err)
+		}
+		if err := pages.add(len(list.Tags)); err != nil {
+			return err
+		}
+		if more, err := page(list.Tags); err != nil || !more {
+			return err
+		}
+		if at, err = a.next(); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (r *remoteRepository) deleteManifest(ctx context.Context, d digest.Digest) error {
@@ -237,61 +267,27 @@ func (r *remoteRepository) deleteTag(ctx context.Context, tag string) error {
 	return r.deleteReference(ctx, tag)
 }
 
-// deleteReference is distribution-spec v1.1, «Content Management». oras-go deletes no tags, and reads before it deletes.
+// deleteReference is distribution-spec v1.1, «Content Management».
 func (r *remoteRepository) deleteReference(ctx context.Context, tagOrDigest string) error {
-	ctx = auth.AppendRepositoryScope(ctx, r.repo.Reference, auth.ActionPull, auth.ActionDelete)
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, r.manifestURL(tagOrDigest), nil)
-	if err != nil {
-		return err
-	}
-	_, err = r.do(req)
-	var failed *errcode.ErrorResponse
+	_, err := r.do(ctx, call{method: http.MethodDelete, url: r.manifestURL(tagOrDigest), actions: toDelete})
+	var failed *refused
 	if errors.As(err, &failed) && refusesDelete(failed) {
 		return fmt.Errorf("%w: %w", ErrDeleteRefused, failed)
 	}
 	return err
 }
 
-func (r *remoteRepository) manifestURL(tagOrDigest string) string {
-	ref := r.repo.Reference
-	u := url.URL{Scheme: "https", Host: ref.Host(), Path: "/v2/" + ref.Repository + "/manifests/" + tagOrDigest}
-	if r.repo.PlainHTTP {
-		u.Scheme = "http"
-	}
-	return u.String()
-}
-
-// do makes a request that oras-go does not know, and returns the header of the answer.
-func (r *remoteRepository) do(req *http.Request) (http.Header, error) {
-	resp, err := r.client.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifestSize))
-	if resp.StatusCode < http.StatusMultipleChoices {
-		return resp.Header, nil // done, even if the answer is cut
-	}
-	if err != nil {
-		return nil, err
-	}
-	failed := &errcode.ErrorResponse{Method: req.Method, URL: req.URL, StatusCode: resp.StatusCode}
-	var answer struct {
-		Errors errcode.Errors `json:"errors"`
-	}
-	if json.Unmarshal(raw, &answer) == nil {
-		failed.Errors = answer.Errors
-	}
-	return nil, failed
+func (r *remoteRepository) manifestURL(tagOrDigest string) *url.URL {
+	return r.at("manifests/"+tagOrDigest, nil)
 }
 
 // refusesDelete reports whether every delete fails: 405 by the specification, or 400 with the code UNSUPPORTED.
-func refusesDelete(e *errcode.ErrorResponse) bool {
-	switch e.StatusCode {
+func refusesDelete(e *refused) bool {
+	switch e.status {
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
 	case http.StatusBadRequest:
-		return slices.ContainsFunc(e.Errors, func(e errcode.Error) bool { return e.Code == errcode.ErrorCodeUnsupported })
+		return e.has("UNSUPPORTED")
 	}
 	return false
 }

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"net/url"
@@ -11,7 +10,6 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
-	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
 // pushTags pushes a manifest that the registry has to tags, the last one after the others.
@@ -21,8 +19,8 @@ func (r *remoteRepository) pushTags(ctx context.Context, desc ocispec.Descriptor
 		return nil
 	}
 	push := func(ctx context.Context, tag string) error {
-		err := r.writer.Manifests().PushReference(ctx, desc, bytes.NewReader(manifest), tag)
-		return explain(err, "tag "+desc.Digest.String()+" as", r.repo.Reference.Registry+"/"+r.repo.Reference.Repository+":"+tag, r.host)
+		err := r.putManifest(ctx, desc, manifest, tag)
+		return explain(err, "tag "+desc.Digest.String()+" as", r.id.name+":"+tag, r.host)
 	}
 	last := len(tags) - 1
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -42,17 +40,12 @@ func (r *remoteRepository) pushTogether(ctx context.Context, desc ocispec.Descri
 	if len(tags) == 1 || !host.try(len(tags)) {
 		return tags
 	}
-	ctx = auth.AppendRepositoryScope(ctx, r.repo.Reference, auth.ActionPull, auth.ActionPush)
-	address := r.manifestURL(desc.Digest.String()) + "?" + url.Values{"tag": tags}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, address, bytes.NewReader(manifest))
-	if err != nil {
-		return tags
-	}
-	req.Header.Set("Content-Type", desc.MediaType)
-	header, err := r.do(req)
+	together := call{method: http.MethodPut, url: r.manifestURL(desc.Digest.String()), actions: toPush, header: map[string]string{"Content-Type": desc.MediaType}, body: manifest}
+	together.url.RawQuery = url.Values{"tag": tags}.Encode()
+	a, err := r.do(ctx, together)
 	var taken []string
 	if err == nil { // a registry that refuses it says why when it is asked for one tag
-		for _, tag := range strings.Split(strings.Join(header.Values("OCI-Tag"), ","), ",") {
+		for _, tag := range strings.Split(strings.Join(a.header.Values("OCI-Tag"), ","), ",") {
 			taken = append(taken, strings.TrimSpace(tag))
 		}
 	}
@@ -61,10 +54,11 @@ func (r *remoteRepository) pushTogether(ctx context.Context, desc ocispec.Descri
 	return left
 }
 
-// tagging is what is known of a host: whether it takes several tags in one request.
+// tagging is what is known of a host: whether it takes several tags in one request, and how many it lists in one.
 type tagging struct {
 	pushed atomic.Int64
 	state  atomic.Int32
+	page   atomic.Int32 // index of tagPages
 }
 
 const (
@@ -92,6 +86,9 @@ func (t *tagging) answered(together bool) {
 		t.state.Store(taggingSingly)
 	}
 }
+
+// tagPage returns which of [tagPages] a host allows.
+func (c *Client) tagPage(host string) *atomic.Int32 { return &c.tagging(host).page }
 
 func (c *Client) tagging(host string) *tagging {
 	loaded, _ := c.hosts.LoadOrStore(host, new(tagging))

@@ -33,7 +33,7 @@ func cmdRetag(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdResolves(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, len(args) != 2, "resolves REPOSITORY:TAG DIGEST")
-	tag, err := name.NewTag(args[0])
+	tag, err := name.NewTag(behind(args[0]))
 	ts.Check(err)
 	desc, err := remote.Head(tag)
 	ts.Check(err)

@@ -41,8 +41,9 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	noReferrers := flags.Bool("no-referrers", false, "")
 	auth := flags.String("auth", "", "")
 	hang := flags.String("hang", "", "")
+	odd := flags.String("quirks", "", "")
 	ts.Check(flags.Parse(args))
-	refuse(ts, neg || flags.NArg() > 1, "registry [-no-referrers] [-auth USER:PASSWORD] [-hang REGEXP] [NAME]")
+	refuse(ts, neg || flags.NArg() > 1, "registry [-no-referrers] [-auth USER:PASSWORD] [-hang REGEXP] [-quirks NAME,NAME…] [NAME]")
 
 	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
 	deletes, referrers := true, !*noReferrers
@@ -55,6 +56,11 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	stored := &losable{handler: handler, kinds: map[string]int{}}
 	server := httptest.NewServer(stored)
+	wrap := func(handler http.Handler) http.Handler { return handler }
+	if *odd != "" {
+		wrap = quirky(ts, strings.TrimPrefix(server.URL, "http://"), strings.Split(*odd, ","))
+		stored.replace(wrap(registry))
+	}
 	counting.Store(strings.TrimPrefix(server.URL, "http://"), stored)
 	losables.Store(strings.TrimPrefix(server.URL, "http://"), func(gone bool) {
 		if gone {
@@ -63,7 +69,7 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		after := olareg.New(conf)
 		ts.Defer(func() { _ = after.Close() })
-		stored.replace(basicAuth(after, "registry", *auth))
+		stored.replace(wrap(basicAuth(after, "registry", *auth)))
 	})
 	ts.Defer(func() {
 		server.Close()
@@ -236,7 +242,7 @@ func cmdGenImage(ts *testscript.TestScript, neg bool, args []string) {
 		image, err = mutate.Config(image, conf)
 		ts.Check(err)
 	}
-	ref, err := name.ParseReference(args[0])
+	ref, err := name.ParseReference(behind(args[0]))
 	ts.Check(err)
 	ts.Check(remote.Write(ref, image, remote.WithAuth(registryAuth(ts))))
 	digest, err := image.Digest()

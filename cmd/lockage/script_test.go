@@ -37,9 +37,12 @@ func runHasty() {
 // TestScript runs every script of testdata/script in a fresh directory, against the real command, a real registry and
 // real git remotes; $EXAMPLES is the folder of the examples. Beside testscript's own commands a script may use:
 //
-//	registry [-no-referrers] [-auth USER:PASSWORD] [-hang REGEXP] [NAME]
+//	registry [-no-referrers] [-auth USER:PASSWORD] [-hang REGEXP] [-quirks NAME,NAME…] [NAME]
 //		starts an empty registry on a loopback port; $REGISTRY (or $NAME) becomes its host:port. While the file hang exists,
-//		requests that match («PUT /v2/…») get no answer; the first of them makes the file hung
+//		requests that match («PUT /v2/…») get no answer; the first of them makes the file hung. Of the quirks (package
+//		internal/quirks) genimage and resolves see nothing
+//	wrongs
+//		prints what was done to a registry with quirks that no client may do
 //	gitserver DIR [USER:PASSWORD]
 //		serves the bare repositories below DIR over smart HTTP; $GITSERVER becomes its URL
 //	fixture [-no-lock]
@@ -104,12 +107,16 @@ func TestScript(t *testing.T) {
 	if testing.Short() {
 		t.Skip("scripts start registries and git servers")
 	}
-	testscript.Run(t, testscript.Params{
-		Dir:                 "../../testdata/script",
-		Setup:               setup,
-		RequireUniqueNames:  true,
-		UpdateScripts:       *update,
-		RequireExplicitExec: false,
+	p := scriptParams()
+	p.Dir, p.UpdateScripts = "../../testdata/script", *update
+	testscript.Run(t, p)
+}
+
+// scriptParams are what scripts run with.
+func scriptParams() testscript.Params {
+	return testscript.Params{
+		Setup:              setup,
+		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry":      cmdRegistry,
 			"lose":          cmdLose,
@@ -139,8 +146,9 @@ func TestScript(t *testing.T) {
 			"chart-lock":    cmdChartLock,
 			"page":          cmdPage,
 			"step":          cmdStep,
+			"wrongs":        cmdWrongs,
 		},
-	})
+	}
 }
 
 // setup makes for each script a home, a cache and a git identity of its own, and commits the same ids in every run.

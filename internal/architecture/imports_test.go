@@ -32,6 +32,7 @@ var floorPlan = map[string][]string{
 	"internal/loopback":   nil,
 	"internal/memfs":      nil,
 	"internal/memo":       nil,
+	"internal/origin":     {"internal/loopback"},
 	"internal/redact":     nil,
 	"internal/retry":      nil,
 	"internal/terminal":   nil,
@@ -84,12 +85,13 @@ var floorPlan = map[string][]string{
 	"internal/e2e":          {"*"},
 	"internal/architecture": nil,
 	"internal/model":        nil,
+	"internal/quirks":       nil,
 	"internal/samplechart":  nil,
 	"internal/testworld":    {"hydrate/lock", "hydrate/pipeline", "internal/demo", "internal/git", "oci", "oci/registry", "policy", "sign"},
 }
 
 // plumbing may be imported by all: one idea each, which must not exist in two versions.
-var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/redact", "internal/retry", "internal/terminal"}
+var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/origin", "internal/redact", "internal/retry", "internal/terminal"}
 
 // rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
 // a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.
@@ -116,7 +118,7 @@ var onlyHomes = map[string][]string{
 }
 
 // testsOnly lists the packages that no program may contain.
-var testsOnly = []string{module + "/internal/testworld", "testing"}
+var testsOnly = []string{module + "/internal/testworld", module + "/internal/quirks", "testing"}
 
 // outOfReach lists what a package may not even reach through others.
 var outOfReach = map[string][]string{

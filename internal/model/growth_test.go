@@ -84,7 +84,7 @@ func TestGrowth(t *testing.T) {
 
 func newGrown(t *testing.T, s *shared, n, width int) *grown {
 	t.Helper()
-	g := &grown{shared: s, t: t, bare: filepath.Join(t.TempDir(), "gitops.git"), store: newStore(t), n: n}
+	g := &grown{shared: s, t: t, bare: filepath.Join(t.TempDir(), "gitops.git"), store: newStore(t, nil), n: n}
 	for i := range width {
 		g.stages = append(g.stages, fmt.Sprintf("s%02d", i))
 	}

@@ -67,11 +67,11 @@ func (h *history) placeOf(claim, path string, c git.Commit) place {
 	return at
 }
 
-func newHistory(t testing.TB, s *shared, seed uint64) *history {
+func newHistory(t testing.TB, s *shared, seed uint64, quirks ...string) *history {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 0))
 	h := &history{
-		world:  newWorld(t, s, []string{unmirrored, showsNext, showsLive}[random.IntN(3)]),
+		world:  newWorld(t, s, []string{unmirrored, showsNext, showsLive}[random.IntN(3)], quirks...),
 		random: random,
 		specs:  map[string]*spec{staging: newSpec(), production: newSpec()},
 		made:   map[place]*promotion{},
@@ -80,7 +80,7 @@ func newHistory(t testing.TB, s *shared, seed uint64) *history {
 		seen:   map[string][]git.Hash{}, generation: map[string]int{},
 		thief: thieves[random.IntN(len(thieves))],
 	}
-	h.say("mirror %s, attacked by %s", h.mirror, h.thief)
+	h.say("mirror %s, attacked by %s, quirks %v", h.mirror, h.thief, quirks)
 	h.approval = random.IntN(3) > 0
 	h.declare("begin", h.file(h.keys), h.locks(0), h.valuesFile(staging, 0), h.valuesFile(production, 0))
 	h.must(h.hydrate(-1, stages, killing{}))

@@ -10,9 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/internal/quirks"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 )
 
@@ -23,6 +26,8 @@ var errKilled = errors.New("killed")
 type store struct {
 	mu      sync.Mutex
 	handler *registry.Registry
+	quirks  []string           // see package quirks
+	front   *quirks.Registry   // before the handler
 	puts    map[string][]named // of manifests, in order, by repository
 
 	writes int  // of the process
@@ -38,12 +43,22 @@ type named struct {
 	digest digest.Digest
 }
 
-func newStore(t testing.TB) *store {
+func newStore(t testing.TB, quirks []string) *store {
 	t.Helper()
-	s := &store{}
+	s := &store{quirks: quirks}
 	s.lose()
 	t.Cleanup(func() { _ = s.handler.Close() })
 	return s
+}
+
+// client returns a client of the registry, in a process of its own. It has a password if the registry wants one.
+func (s *store) client() *oci.Client {
+	return oci.NewClient(oci.Options{Transport: s, MaxRetryWait: time.Millisecond, Credentials: func(context.Context, string) (oci.Credential, error) {
+		if len(s.quirks) == 0 {
+			return oci.Credential{}, nil
+		}
+		return oci.Credential{Username: quirks.User, Password: quirks.Password}, nil
+	}})
 }
 
 // lose empties the registry.
@@ -52,6 +67,10 @@ func (s *store) lose() {
 		_ = s.handler.Close()
 	}
 	s.handler, s.puts = registry.New(registry.Options{Deletes: true}), map[string][]named{}
+	var err error
+	if s.front, err = quirks.New(s.handler, quirks.Options{Switches: s.quirks, Storage: "storage.test"}); err != nil {
+		panic(err)
+	}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -64,8 +83,9 @@ func (s *store) RoundTrip(r *http.Request) (*http.Response, error) {
 	if request.Body == nil {
 		request.Body = http.NoBody
 	}
+	request.Host = request.URL.Host
 	recorder := httptest.NewRecorder()
-	s.handler.ServeHTTP(recorder, request)
+	s.front.ServeHTTP(recorder, request)
 	response := recorder.Result()
 	response.Request = r
 	s.remember(r, response)

@@ -180,12 +180,12 @@ type world struct {
 	read    git.Hash              // that tip
 }
 
-func newWorld(t testing.TB, s *shared, mirror string) *world {
+func newWorld(t testing.TB, s *shared, mirror string, quirks ...string) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{
 		shared: s, t: t, bare: filepath.Join(dir, "gitops.git"), dir: filepath.Join(dir, "clone"), declared: first,
-		store: newStore(t), now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
+		store: newStore(t, quirks), now: time.Date(2026, 3, 22, 12, 0, 0, 0, time.UTC),
 	}
 	w.mirror = mirror
 	for from, to := range map[string]string{s.origin: w.bare, s.clone: w.dir} {
@@ -337,7 +337,7 @@ func sayings(files fs.FS) (string, error) {
 func (w *world) environment() publish.Environment {
 	return publish.Environment{
 		Workspace: w.space,
-		Client:    oci.NewClient(oci.Options{Transport: w.store, MaxRetryWait: time.Millisecond}),
+		Client:    w.store.client(),
 		Keys:      sign.NewKeyring(sign.PasswordFromEnv(nil)),
 		Version:   "test",
 		Now:       w.tick,
@@ -350,7 +350,7 @@ func (w *world) environment() publish.Environment {
 // registry is the artifact repository.
 func (w *world) registry() *oci.Repository {
 	w.t.Helper()
-	repository, err := oci.NewClient(oci.Options{Transport: w.store, MaxRetryWait: time.Millisecond}).Repository(w.repository)
+	repository, err := w.store.client().Repository(w.repository)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -19,9 +19,9 @@
 //
 // # Credentials
 //
-// Registries receive those that package oci finds. A chart repository that responds with 401 receives Docker's credentials
-// for its host, as basic authentication; archives and redirects on other hosts, ports or schemes receive none. A repository
-// with a password in its URL is refused. Errors never show a URL's user or query.
+// Registries receive those that package oci finds. A chart repository that responds with 401, 403 or 404, as some hide what they have,
+// receives Docker's credentials for its host and path, as basic authentication; archives and redirects of another origin (package
+// internal/origin) receive none. A repository with a password in its URL is refused. Errors never show a URL's user or query.
 //
 // # The cache
 //
@@ -69,8 +69,8 @@ type Options struct {
 	Registries *oci.Client
 	// Transport carries the requests to chart repositories; nil means a copy of net/http's default.
 	Transport http.RoundTripper
-	// Credentials finds a user, "" for none, and password for a chart repository's host[:port]; nil asks Docker's.
-	Credentials func(ctx context.Context, host string) (user, password string, err error)
+	// Credentials finds a user, "" for none, and password for a chart repository's host[:port]/path; nil asks Docker's.
+	Credentials func(ctx context.Context, name string) (user, password string, err error)
 	// UserAgent is sent with every request, if not empty.
 	UserAgent string
 	// Backoff is the first pause before a request is repeated; it doubles each time. 0 is half a second.
@@ -167,11 +167,11 @@ func parseRepository(repository string) (*url.URL, error) {
 }
 
 // dockerCredentials finds credentials as Docker does.
-func dockerCredentials(ctx context.Context, host string) (user, password string, err error) {
+func dockerCredentials(ctx context.Context, name string) (user, password string, err error) {
 	find, err := oci.DockerCredentials(os.Getenv)
 	if err != nil {
 		return "", "", err
 	}
-	credential, err := find(ctx, host)
+	credential, err := find(ctx, name)
 	return credential.Username, credential.Password, err
 }

@@ -426,15 +426,44 @@ func TestCredentialsStayAtHome(t *testing.T) {
 		home.publish(archive, "")
 		home.put("/stable/index.yaml", []byte("entries:\n  web:\n  - version: 1.2.3\n    urls: ["+url+"]\n"))
 		asked := 0
-		f := fetcher(t, chartrepo.Options{Credentials: func(_ context.Context, host string) (string, string, error) {
+		f := fetcher(t, chartrepo.Options{Credentials: func(_ context.Context, name string) (string, string, error) {
 			asked++
-			if "http://"+host != home.URL {
-				t.Errorf("asked for credentials for %s", host)
+			if "http://"+name != home.URL+"/stable" {
+				t.Errorf("asked for credentials for %s", name)
 			}
 			return "ada", "hunter2", nil
 		}})
 		if got, err := f.Archive(t.Context(), home.URL+"/stable", "web", "1.2.3"); err != nil || !bytes.Equal(got, archive) || asked != 1 {
 			t.Errorf("%s: %d bytes, asked %d times, %v", name, len(got), asked, err)
+		}
+	}
+}
+
+// TestHidden: a repository that hides what it has from a user that is not logged in gets the credentials that there are.
+func TestHidden(t *testing.T) {
+	t.Parallel()
+	archive := packed(t, "web", "1.2.3", "a: b")
+	for _, status := range []int{http.StatusNotFound, http.StatusForbidden} {
+		s := newSite(t)
+		s.publish(archive, "")
+		s.put("/stable/index.yaml", []byte("entries:\n  web:\n  - version: 1.2.3\n    urls: ["+strings.ToUpper(s.URL)+"/stable/web-1.2.3.tgz]\n"))
+		s.before = func(w http.ResponseWriter, r *http.Request) bool {
+			if user, password, _ := r.BasicAuth(); user+":"+password != "ada:hunter2" {
+				w.WriteHeader(status)
+				return true
+			}
+			return false
+		}
+		find := func(context.Context, string) (string, string, error) { return "ada", "hunter2", nil }
+		if got, err := fetcher(t, chartrepo.Options{Credentials: find}).Archive(t.Context(), s.URL+"/stable", "web", "1.2.3"); err != nil || !bytes.Equal(got, archive) {
+			t.Errorf("%d: %d bytes, %v", status, len(got), err)
+		}
+		broken := func(context.Context, string) (string, string, error) { return "", "", errors.New("no helper") }
+		for _, none := range []func(context.Context, string) (string, string, error){nil, broken} {
+			_, err := fetcher(t, chartrepo.Options{Credentials: none}).Archive(t.Context(), s.URL+"/stable", "web", "1.2.3")
+			if want := fmt.Sprintf("answered %d", status); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "docker login") {
+				t.Errorf("got %v, want %s", err, want)
+			}
 		}
 	}
 }

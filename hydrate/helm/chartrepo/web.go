@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/internal/bounded"
-	"github.com/lockage/lockage/internal/loopback"
+	"github.com/lockage/lockage/internal/origin"
 	"github.com/lockage/lockage/internal/redact"
 	"github.com/lockage/lockage/internal/retry"
 )
@@ -27,10 +27,10 @@ const (
 // web reads from chart repositories.
 type web struct {
 	client      *http.Client
-	credentials func(context.Context, string) (string, string, error)
+	credentials func(ctx context.Context, name string) (user, password string, err error)
 	userAgent   string
 	retry       retry.Policy
-	users       sync.Map // scheme://host → login, once requested
+	users       sync.Map // URL of a repository → login, once requested
 }
 
 type login struct{ name, password string }
@@ -56,21 +56,19 @@ func newWeb(options Options) *web {
 
 // safe refuses a target whose connection is less safe than the repository's own.
 func safe(repository, target *url.URL) error {
-	if target.Scheme == "https" || target.Scheme == "http" && loopback.Is(target.Host) && repository.Scheme == "http" {
+	if origin.Safe(repository, target) {
 		return nil
 	}
 	return fmt.Errorf("the repository refers to %s, which is not https", redact.URL(target.String()))
 }
 
-func sameHost(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
-
-// checkRedirect follows safe redirects, and sends credentials to no other host.
+// checkRedirect follows safe redirects, and sends credentials to no other origin.
 func checkRedirect(request *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("redirected more than %d times", maxRedirects)
 	}
 	request.Header.Del("Referer")
-	if !sameHost(request.URL, via[0].URL) {
+	if !origin.Same(request.URL, via[0].URL) {
 		request.Header.Del("Authorization")
 	}
 	return safe(via[0].URL, request.URL)
@@ -100,6 +98,8 @@ func (w *web) once(ctx context.Context, repository, target *url.URL, limit int64
 		return nil, retry.Again(fmt.Errorf("the server answered %d", status), wait)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return nil, fmt.Errorf("the server answered %d; run `docker login %s`", status, target.Host)
+	case status == http.StatusNotFound:
+		return nil, fmt.Errorf("the server answered %d; if it hides what is private, run `docker login %s`", status, target.Host)
 	case status != http.StatusOK:
 		return nil, fmt.Errorf("the server answered %d", status)
 	case response.ContentLength > limit:
@@ -118,10 +118,10 @@ func (w *web) once(ctx context.Context, repository, target *url.URL, limit int64
 	return data, err
 }
 
-// send makes a request, and repeats it with credentials if the repository's host asks for them.
+// send makes a request, and repeats it with the repository's credentials if its origin asks for them, or may hide that it has what is
+// asked for.
 func (w *web) send(ctx context.Context, repository, target *url.URL, compressed bool) (*http.Response, error) {
-	ours := sameHost(repository, target)
-	host := target.Scheme + "://" + target.Host
+	ours := origin.Same(repository, target)
 	for {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 		if err != nil {
@@ -133,7 +133,7 @@ func (w *web) send(ctx context.Context, repository, target *url.URL, compressed 
 		if compressed {
 			request.Header.Set("Accept-Encoding", "gzip")
 		}
-		known, asked := w.users.Load(host)
+		known, asked := w.users.Load(repository.String())
 		if user, _ := known.(login); ours && user.name != "" {
 			request.SetBasicAuth(user.name, user.password)
 		}
@@ -141,15 +141,20 @@ func (w *web) send(ctx context.Context, repository, target *url.URL, compressed 
 		if err != nil {
 			return nil, judge(ctx, err)
 		}
-		if response.StatusCode != http.StatusUnauthorized || !ours || asked || !sameHost(response.Request.URL, target) {
+		status := response.StatusCode
+		hidden := status == http.StatusForbidden || status == http.StatusNotFound
+		if status != http.StatusUnauthorized && !hidden || !ours || asked || !origin.Same(response.Request.URL, target) {
+			return response, nil
+		}
+		user, password, err := w.credentials(ctx, repository.Host+repository.Path)
+		if hidden && (err != nil || user == "") {
 			return response, nil
 		}
 		_ = response.Body.Close()
-		user, password, err := w.credentials(ctx, target.Host)
 		if err != nil {
 			return nil, fmt.Errorf("credentials for %s: %w", target.Host, err)
 		}
-		w.users.Store(host, login{user, password})
+		w.users.Store(repository.String(), login{user, password})
 	}
 }
 

@@ -1,0 +1,219 @@
+package quirks
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// switches returns all quirks by name.
+func switches() map[string]quirk {
+	return map[string]quirk{
+		"basic":              {auth: func(a *auth) { a.basic = true }},
+		"bearer":             {auth: func(a *auth) { a.bearer = true }},
+		"negotiate":          {auth: func(a *auth) { a.negotiate, a.basic = true, true }},
+		"hides-from-unknown": {auth: func(a *auth) { a.hides, a.basic = true, true }},
+		"one-request-tokens": {auth: func(a *auth) { a.bearer, a.uses = true, 1 }},
+		"uploads-end-tokens": {auth: func(a *auth) { a.bearer, a.uploads = true, true }},
+		"failing-tokens":     {auth: func(a *auth) { a.bearer, a.failing = true, true }},
+
+		"no-digest":       {after: (*Registry).noDigest},
+		"no-length":       {after: (*Registry).noLength},
+		"no-head":         {before: refuseHead(http.StatusMethodNotAllowed)},
+		"head-denied":     {before: refuseHead(http.StatusForbidden)},
+		"absent-denied":   {after: (*Registry).absentDenied},
+		"busy":            {front: (*Registry).busy},
+		"small-pages":     {before: (*Registry).smallPages},
+		"thin-pages":      {after: (*Registry).thinPages},
+		"no-referrers":    {before: refuseReferrers(http.StatusNotFound)},
+		"referrers-deny":  {before: refuseReferrers(http.StatusForbidden)},
+		"referrers-401":   {before: refuseReferrers(http.StatusUnauthorized)},
+		"referrers-pages": {before: (*Registry).referrersPage},
+		"no-deletes":      {before: (*Registry).noDeletes},
+		"immutable-tags":  {before: (*Registry).immutable},
+		"lost-uploads":    {before: (*Registry).loseUploads},
+		"separate-upload": {before: (*Registry).separateUpload},
+		"blobs-moved":     {before: (*Registry).moveBlobs},
+		"gzip-label":      {after: (*Registry).labelGzip},
+		"uploads-moved":   {after: (*Registry).moveUploads},
+		"proxied-http":    {after: (*Registry).proxied},
+	}
+}
+
+// noDigest leaves out what the specification only recommends.
+func (q *Registry) noDigest(_ *http.Request, answer *httptest.ResponseRecorder) {
+	answer.Header().Del("Docker-Content-Digest")
+}
+
+// noLength sends in chunks, as proxies do that compress.
+func (q *Registry) noLength(r *http.Request, answer *httptest.ResponseRecorder) {
+	if r.Method == http.MethodHead || answer.Code == http.StatusOK {
+		answer.Header().Del("Content-Length")
+		answer.Header().Set("Transfer-Encoding", "chunked")
+	}
+}
+
+func refuseHead(status int) func(*Registry, http.ResponseWriter, *http.Request) bool {
+	return func(_ *Registry, w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodHead {
+			return false
+		}
+		w.WriteHeader(status)
+		return true
+	}
+}
+
+// absentDenied answers 403 for manifests that do not exist, as Artifactory does.
+func (q *Registry) absentDenied(r *http.Request, answer *httptest.ResponseRecorder) {
+	if about(r, "manifests") && answer.Code == http.StatusNotFound && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		replace(answer, http.StatusForbidden, "UNAUTHORIZED", "The client does not have permission for manifest")
+	}
+}
+
+func (q *Registry) busy(w http.ResponseWriter, _ *http.Request) bool {
+	if !q.every(9, "requests") {
+		return false
+	}
+	w.Header().Set("Retry-After", "0")
+	return fail(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "slow down")
+}
+
+// smallPages refuses long pages instead of sending shorter ones.
+func (q *Registry) smallPages(w http.ResponseWriter, r *http.Request) bool {
+	n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+	return n > 50 && path.Base(r.URL.Path) == "list" && fail(w, http.StatusBadRequest, "PAGINATION_NUMBER_INVALID", "invalid number of results requested")
+}
+
+// thinPages sends two tags a page, and names the next one by an address that only a proxy knows.
+func (q *Registry) thinPages(r *http.Request, answer *httptest.ResponseRecorder) {
+	if path.Base(r.URL.Path) != "list" || answer.Code != http.StatusOK {
+		return
+	}
+	const size = 2
+	all := httptest.NewRecorder()
+	whole := r.Clone(r.Context())
+	whole.URL.RawQuery = url.Values{"last": r.URL.Query()["last"]}.Encode()
+	q.next.ServeHTTP(all, whole)
+	var list struct {
+		Name string   `json:"name"`
+		Tags []string `json:"tags"`
+	}
+	if json.Unmarshal(all.Body.Bytes(), &list) != nil || len(list.Tags) <= size {
+		return
+	}
+	slices.Sort(list.Tags)
+	list.Tags = list.Tags[:size]
+	answer.Body.Reset()
+	_ = json.NewEncoder(answer.Body).Encode(list)
+	answer.Header().Del("Content-Length")
+	answer.Header().Set("Link", fmt.Sprintf(`<http://inner.example:8080%s?last=%s>; rel="next"`, r.URL.Path, list.Tags[size-1]))
+}
+
+func refuseReferrers(status int) func(*Registry, http.ResponseWriter, *http.Request) bool {
+	return func(_ *Registry, w http.ResponseWriter, r *http.Request) bool {
+		return about(r, "referrers") && fail(w, status, "DENIED", "no such route")
+	}
+}
+
+// referrersPage sends one referrer a page.
+func (q *Registry) referrersPage(w http.ResponseWriter, r *http.Request) bool {
+	if !about(r, "referrers") {
+		return false
+	}
+	all := httptest.NewRecorder()
+	q.next.ServeHTTP(all, r)
+	var index map[string]json.RawMessage
+	var manifests []json.RawMessage
+	if all.Code != http.StatusOK || json.Unmarshal(all.Body.Bytes(), &index) != nil || json.Unmarshal(index["manifests"], &manifests) != nil {
+		return false
+	}
+	at, _ := strconv.Atoi(r.URL.Query().Get("page"))
+	query := r.URL.Query()
+	if at+1 < len(manifests) {
+		query.Set("page", strconv.Itoa(at+1))
+		w.Header().Set("Link", fmt.Sprintf(`<%s?%s>; rel=next`, r.URL.Path, query.Encode()))
+	}
+	if at < len(manifests) {
+		manifests = manifests[at : at+1]
+	}
+	index["manifests"], _ = json.Marshal(manifests)
+	w.Header().Set("Content-Type", all.Header().Get("Content-Type")+"; charset=utf-8")
+	_ = json.NewEncoder(w).Encode(index)
+	return true
+}
+
+func (q *Registry) noDeletes(w http.ResponseWriter, r *http.Request) bool {
+	return r.Method == http.MethodDelete && fail(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "deletes are disabled")
+}
+
+// immutable refuses to write a tag that exists, even if nothing would change. The tags of stages and of referrers have to move.
+func (q *Registry) immutable(w http.ResponseWriter, r *http.Request) bool {
+	tag := path.Base(r.URL.Path)
+	if r.Method != http.MethodPut || !about(r, "manifests") || !strings.Contains(tag, ".") || strings.HasPrefix(tag, "sha256-") {
+		return false
+	}
+	look, there := httptest.NewRequestWithContext(r.Context(), http.MethodHead, r.URL.Path, nil), httptest.NewRecorder()
+	q.next.ServeHTTP(there, look)
+	return there.Code == http.StatusOK && fail(w, http.StatusBadRequest, "TAG_INVALID", "the tag exists, and tags of this repository are immutable")
+}
+
+// loseUploads forgets the first upload of each blob.
+func (q *Registry) loseUploads(w http.ResponseWriter, r *http.Request) bool {
+	return r.Method == http.MethodPut && about(r, "uploads") && q.first("upload "+r.URL.Query().Get("digest")) && fail(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "no such upload")
+}
+
+// separateUpload takes a blob in a request of its own only, as `docker push` sends it.
+func (q *Registry) separateUpload(w http.ResponseWriter, r *http.Request) bool {
+	return r.Method == http.MethodPut && about(r, "uploads") && r.ContentLength > 0 && fail(w, http.StatusBadRequest, "BLOB_UPLOAD_INVALID", "send the blob by PATCH")
+}
+
+// moveBlobs redirects to the storage.
+func (q *Registry) moveBlobs(w http.ResponseWriter, r *http.Request) bool {
+	if q.options.Storage == "" || r.Method != http.MethodGet || !about(r, "blobs") {
+		return false
+	}
+	w.Header().Set("Location", scheme(r)+"://"+q.options.Storage+r.URL.Path+"?signature=secret")
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return true
+}
+
+// labelGzip calls a blob compressed in transit, as a storage of files does by the file's type.
+func (q *Registry) labelGzip(r *http.Request, answer *httptest.ResponseRecorder) {
+	if r.Method == http.MethodGet && about(r, "blobs") {
+		answer.Header().Set("Content-Encoding", "gzip")
+	}
+}
+
+// moveUploads lets uploads go on at the storage.
+func (q *Registry) moveUploads(r *http.Request, answer *httptest.ResponseRecorder) {
+	location, err := url.Parse(answer.Header().Get("Location"))
+	if q.options.Storage == "" || answer.Code != http.StatusAccepted || err != nil {
+		return
+	}
+	location.Scheme, location.Host = scheme(r), q.options.Storage
+	answer.Header().Set("Location", location.String())
+}
+
+// proxied names locations as a registry does that knows nothing of the TLS before it, and its host in other letters.
+func (q *Registry) proxied(r *http.Request, answer *httptest.ResponseRecorder) {
+	location, err := url.Parse(answer.Header().Get("Location"))
+	if answer.Code != http.StatusAccepted || err != nil || location.Host == q.options.Storage && location.Host != "" {
+		return
+	}
+	location.Scheme, location.Host = "HTTP", strings.ToUpper(r.Host)
+	answer.Header().Set("Location", location.String())
+}
+
+// scheme returns that of a request to this server: plain HTTP on loopback.
+func scheme(r *http.Request) string {
+	if strings.HasPrefix(r.Host, "127.") || strings.HasPrefix(r.Host, "localhost") {
+		return "http"
+	}
+	return "https"
+}
