@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/lockage/lockage/internal/redact"
@@ -16,6 +17,9 @@ type address struct {
 	user *url.Userinfo
 	path string // of a repository on this machine, where url is nil, or of one at the end of ssh, which may begin in a home folder
 }
+
+// remoteHelper matches what is before the :: of a URL for a program of that name (gitremote-helpers(7)).
+var remoteHelper = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 
 // parseAddress reads a URL, an scp-like host:path or a path, relative to dir. Errors quote nothing that may hold a secret.
 func parseAddress(raw, dir string) (address, error) {
@@ -54,6 +58,9 @@ func parseAddress(raw, dir string) (address, error) {
 		}
 		a.url = u
 		return a, nil
+	}
+	if helper, _, ok := strings.Cut(raw, "::"); ok && remoteHelper.MatchString(helper) {
+		return address{}, fmt.Errorf("remote helpers (%s::) are not supported: use https, ssh, file or a path", helper)
 	}
 	if u, path, ok := parseSCP(raw); ok {
 		return address{url: u, path: path}, nil

@@ -23,6 +23,7 @@ import (
 type config struct {
 	entries []setting
 	notices notices
+	foreign bool // core.sshCommand is set by somebody whose commands git would not run
 }
 
 // setting is one value. Section and variable names are in lower case; a subsection between them is kept as written.
@@ -38,7 +39,12 @@ func readConfig(ctx context.Context, gitDir, commonDir string, opts Options) (*c
 	}
 	out, err := runGit(ctx, opts, nil, args...)
 	if err == nil {
-		return parseConfigList(out), nil
+		conf := parseConfigList(out)
+		if _, set := conf.last("core.sshcommand"); set && gitDir != "" {
+			_, err := runGit(ctx, opts, nil, "config", "core.sshCommand")
+			conf.foreign = err != nil // git by itself does not read the repository's
+		}
+		return conf, nil
 	}
 	if !errors.Is(err, exec.ErrNotFound) {
 		return nil, fmt.Errorf("reading git's configuration: %w", err)

@@ -273,6 +273,7 @@ func TestAddresses(t *testing.T) {
 		"ftp://user:s3cret@example.com/": "ftp",
 		"https://user:s3/cret@exa mple/": "invalid URL",
 		"https://":                       "has no host",
+		"ext::sh -c touch":               "remote helpers",
 	} {
 		_, err := git.OpenRemote(t.Context(), raw, testworld.GitOptions(t))
 		wantError(t, err, part, "!s3cret", "!s3", "!cret")

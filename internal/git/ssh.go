@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 )
@@ -20,11 +21,13 @@ type sshLink struct {
 	conf  *config
 	opts  Options
 	count *counters
+
+	known atomic.Pointer[advertisement] // of version 2, which has no references that could be old
 }
 
 // newSSHLink returns a link to the repository at an address. What looks like an option of ssh or of git's services is refused.
 func newSSHLink(a address, conf *config, opts Options, count *counters) (*sshLink, error) {
-	l := &sshLink{a, conf, opts, count}
+	l := &sshLink{addr: a, conf: conf, opts: opts, count: count}
 	if strings.HasPrefix(l.host(), "-") || strings.HasPrefix(a.path, "-") || strings.ContainsAny(l.host()+a.path, "\n\x00") {
 		return nil, errors.New("the URL's host or path would be taken for an option of ssh")
 	}
@@ -45,6 +48,9 @@ func (l *sshLink) command(ctx context.Context, line string) (*exec.Cmd, error) {
 	custom := l.opts.getenv("GIT_SSH_COMMAND")
 	if custom == "" {
 		custom, _ = l.conf.last("core.sshcommand")
+		if l.conf.foreign {
+			return nil, fmt.Errorf("core.sshCommand is set in a repository of another owner, and not run: trust it with git config --global --add safe.directory %s", l.opts.Dir)
+		}
 	}
 	program := l.opts.getenv("GIT_SSH")
 	if program == "" {
@@ -131,6 +137,9 @@ func (l *sshLink) open(ctx context.Context, service string) (*process, error) {
 	if errors.As(err, &ended) && ended.ExitCode() == sshFailed {
 		return nil, fmt.Errorf("%w: does «ssh %s» work? Keys are taken from ssh-agent (ssh-add), ~/.ssh and core.sshCommand, hosts from known_hosts", err, l.host())
 	}
+	if err == nil && p.adv.version == 2 {
+		l.known.Store(p.adv)
+	}
 	return p, err
 }
 
@@ -144,6 +153,9 @@ func (l *sshLink) with(ctx context.Context, service string, f func(*process) err
 }
 
 func (l *sshLink) advertisement(ctx context.Context) (adv *advertisement, err error) {
+	if adv := l.known.Load(); adv != nil {
+		return adv, nil
+	}
 	err = l.with(ctx, uploadPack, func(p *process) error {
 		adv = p.adv
 		_, _ = io.WriteString(p.stdin, "0000") // asks for nothing

@@ -346,6 +346,36 @@ func TestSSHCommand(t *testing.T) {
 	wantError(t, read("", "PATH="+scripts, "GIT_SSH=ssh"), "install OpenSSH", "core.sshCommand")
 }
 
+// TestSSHCommandOfAnotherOwner has a command in the configuration of a repository that git does not trust.
+func TestSSHCommandOfAnotherOwner(t *testing.T) {
+	t.Parallel()
+	dir, _ := testworld.Checkout(t, chart)
+	ran := filepath.Join(t.TempDir(), "ran")
+	testworld.Git(t, dir, "config", "core.sshCommand", "touch "+ran+"; false")
+	testworld.Git(t, dir, "remote", "add", "origin", "ssh://git@127.0.0.1:1/app.git")
+	if err := os.Chown(dir, 12345, 12345); err != nil {
+		t.Skip(err)
+	}
+	read := func(environ ...string) error {
+		remote, err := openRepository(t, dir, testworld.GitOptions(t, environ...)).Remote(t.Context(), "origin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = remote.Tip(t.Context(), "main")
+		return err
+	}
+	wantError(t, read(), "core.sshCommand", "safe.directory "+dir)
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("the command ran")
+	}
+	wantError(t, read("GIT_SSH_COMMAND=exit 7;"), "exit status 7")
+	trusted := gitConfig(t, "[safe]\n directory = "+dir+"\n")
+	wantError(t, read(trusted...), "did not begin")
+	if _, err := os.Stat(ran); err != nil {
+		t.Error("the command of a trusted repository did not run")
+	}
+}
+
 // TestSSHIsCancelled cancels a run whose ssh command waits in a process of its own, which keeps the output open.
 func TestSSHIsCancelled(t *testing.T) {
 	t.Parallel()
