@@ -44,8 +44,8 @@ type giteaRepo struct {
 	work   string // a clone that Push works in
 }
 
-// gitea starts a server, or skips the test where there are no end-to-end tests.
-func gitea(t *testing.T) *giteaServer {
+// gitea starts a server, with more lines of its configuration, or skips the test where there are no end-to-end tests.
+func gitea(t *testing.T, more ...string) *giteaServer {
 	t.Helper()
 	if os.Getenv("LOCKAGE_E2E") != "1" {
 		t.Skip("end-to-end tests need upstream's tools: run `make e2e`")
@@ -88,7 +88,7 @@ func gitea(t *testing.T) *giteaServer {
 	_, port, _ := net.SplitHostPort(freeAddress(t))
 	home := filepath.Join(dir, "home")
 	conf := filepath.Join(home, "app.ini")
-	write(t, conf, giteaConf(home, account.Username, port))
+	write(t, conf, giteaConf(home, account.Username, port)+strings.Join(more, "\n")+"\n")
 	if credential != nil {
 		for _, path := range []string{home, conf} {
 			if err := os.Chown(path, int(credential.Uid), int(credential.Gid)); err != nil {
