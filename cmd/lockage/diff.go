@@ -118,41 +118,40 @@ and schemas without descriptions.`,
 	f.BoolVar(&d.markdown, "markdown", false, "Markdown, for a pull request")
 	f.IntVar(&d.limit, "limit", diff.MarkdownLimit, "with --markdown: maximum number of `BYTES`")
 	f.StringVar(&d.html, "html", "", "folder `DIR` for one HTML page per stage, which must be new or empty")
-	f.BoolVar(&d.comment, "comment", false, "with --base or --commit: one comment on the pull request of this CI job, kept up to date; needs an API token")
-	f.IntVar(&d.pullRequest, "pull-request", 0, "with --comment: `NUMBER` of the pull request (default: that of the CI job)")
+	d.comment.flags(f, "with --base or --commit: ")
 	f.BoolVar(&d.exitCode, "exit-code", false, "exit status 4 if there are changes")
 	return cmd
 }
 
 type differ struct {
-	app                                   *app
-	args                                  []string
-	names                                 []sides.Name // of the arguments
-	setRender                             []string
-	overrides                             pipeline.Overrides // of setRender
-	unchanged                             []string           // stages that get the same manifests from other inputs
-	base, commit, release, html           string
-	worktree, markdown, comment, exitCode bool
-	limit, pullRequest                    int
-	options                               diff.Options
+	app                          *app
+	args                         []string
+	names                        []sides.Name // of the arguments
+	setRender                    []string
+	overrides                    pipeline.Overrides // of setRender
+	unchanged                    []string           // stages that get the same manifests from other inputs
+	base, commit, release, html  string
+	worktree, markdown, exitCode bool
+	comment                      commenter
+	limit                        int
+	options                      diff.Options
 }
 
 func (d *differ) run(ctx context.Context) error {
 	if err := d.check(); err != nil {
 		return err
 	}
-	comment, err := d.openComment(ctx)
-	if err != nil {
+	if err := d.openComment(ctx); err != nil {
 		return err
 	}
 	stages, err := d.compare(ctx)
 	if err != nil && len(stages) == 0 {
 		return err
 	}
-	if comment != nil {
-		change, cerr := comment.write(ctx, stages, err)
+	if d.comment.wanted {
+		change, cerr := d.comment.changes(ctx, stages, err)
 		if cerr == nil {
-			d.app.step(fmt.Sprintf("comment on pull request %d %s", comment.number, change))
+			d.app.step(fmt.Sprintf("comment on pull request %d %s", d.comment.number, change))
 		}
 		err = errors.Join(err, cerr)
 	}
@@ -192,12 +191,13 @@ func (d *differ) check() error {
 		return usagef("--release and --policy exclude --base, --commit and --set-render")
 	case d.base != "" && d.commit != "", (d.base != "" || d.commit != "") && len(d.setRender) > 0:
 		return usagef("--base, --commit and --set-render exclude each other")
-	case d.comment && (d.base == "" && d.commit == "" || d.worktree):
+	case d.comment.wanted && (d.base == "" && d.commit == "" || d.worktree):
 		return usagef("--comment needs --base or --commit, and excludes --worktree")
-	case d.pullRequest != 0 && !d.comment || d.pullRequest < 0:
-		return usagef("--pull-request NUMBER needs --comment")
 	case d.worktree && d.base == "" && len(d.setRender) == 0:
 		return usagef("--worktree needs --base or --set-render")
+	}
+	if err := d.comment.validate(); err != nil {
+		return err
 	}
 	var err error
 	if d.overrides, err = pipeline.ParseOverrides("--set-render", d.setRender); err != nil {

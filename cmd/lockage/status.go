@@ -36,8 +36,9 @@ type stageStatus struct {
 	Unpromoted *shownRelease `json:"unpromoted,omitempty"` // on the live ref
 	Error      string        `json:"error,omitempty"`
 
-	note string // about drift, for Text
-	err  error
+	note  string   // about drift, for Text
+	after []string // the stages before it
+	err   error
 }
 
 type liveStatus struct {
@@ -158,6 +159,7 @@ func shortRelease(release string) string {
 const statusConcurrency = 32
 
 func newStatusCommand(a *app) *cobra.Command {
+	var panel commenter
 	cmd := &cobra.Command{
 		Use:   "status [STAGE...]",
 		Short: "Show what is live, what comes next, and what has drifted",
@@ -165,23 +167,35 @@ func newStatusCommand(a *app) *cobra.Command {
 release, and whether the stage branch is in sync. The live ref says what is live, and the promoter's record proves it.
 Pipelines and keys are read at the policy ref, whatever is checked out.
 
+With --comment the same is on a pull request, as a graph and a table, in one comment that each run brings up to date.
+
 The exit status is 3 if a tag was moved by hand, or if the record of what is live is broken.`,
 		Example: `  lockage status
   lockage status production -o json
-  lockage status -f 'apps/*/lockage.yaml'`,
-		RunE: func(cmd *cobra.Command, stages []string) error { return a.status(cmd.Context(), stages) },
+  lockage status -f 'apps/*/lockage.yaml'
+  lockage status --comment --pull-request 17`,
+		RunE: func(cmd *cobra.Command, stages []string) error { return a.status(cmd.Context(), stages, &panel) },
 	}
 	a.policyFlag(cmd)
+	panel.flags(cmd.Flags(), "")
 	return cmd
 }
 
-func (a *app) status(ctx context.Context, names []string) error {
+func (a *app) status(ctx context.Context, names []string, panel *commenter) error {
+	if err := panel.validate(); err != nil {
+		return err
+	}
 	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}
 	if err := d.checkStages(names); err != nil {
 		return err
+	}
+	if panel.wanted {
+		if err := panel.open(ctx, d.policyRef, a.marker(d.workspace.Root(), "status", "status", names)); err != nil {
+			return err
+		}
 	}
 	results := statusResults{}
 	d.policyRef.Expect(d.pipelines)
@@ -219,11 +233,19 @@ func (a *app) status(ctx context.Context, names []string) error {
 		}
 	}
 	a.emit(results)
+	if panel.wanted {
+		change, err := panel.status(ctx, results)
+		if err == nil {
+			a.step(fmt.Sprintf("comment on pull request %d %s", panel.number, change))
+		}
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
 func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage string) stageStatus {
-	r := stageStatus{Stage: stage}
+	of, _ := p.Stage(stage)
+	r := stageStatus{Stage: stage, after: of.After.Stages}
 	declared, release, err := d.expand(p, stage)
 	if err != nil {
 		r.err, r.Error = broken(err), err.Error()

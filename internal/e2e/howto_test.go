@@ -72,6 +72,7 @@ func TestHowto(t *testing.T) {
 	g := gitea(t)
 	for page, test := range map[string]func(*howto){
 		"production-by-pull-request": productionByPullRequest,
+		"promote-by-comment":         promoteByComment,
 	} {
 		t.Run(page, func(t *testing.T) {
 			h := newHowto(t, newReviewWorld(t, g, bin, "howto-"+page), "../../docs/howto/"+page+".md")
@@ -89,4 +90,32 @@ func productionByPullRequest(h *howto) {
 	h.step(5)
 	h.repo.Approve(h.t, pull.Number, ada, pull.Head.Sha)
 	h.step(0)
+}
+
+// The change is a pull request of the GitOps repository, the first one there.
+func promoteByComment(h *howto) {
+	h.step(0)
+	head := h.repo.Push(h.t, "change", "main", map[string]string{"apps/web/production.yaml": "replicas: 4\n"})
+	var pull giteaPull
+	h.repo.Server.API(h.t, "POST", h.repo.api("/pulls"), map[string]any{"head": "change", "base": "main", "title": "More replicas"}, &pull)
+	if pull.Number != 1 || pull.Head.Sha != head {
+		h.t.Fatalf("%+v", pull)
+	}
+	h.repo.Merge(h.t, pull.Number, h.repo.Server.User(h.t, "ada"), "merge")
+	panel := func() string {
+		h.t.Helper()
+		var comments []struct{ Body string }
+		h.repo.Server.API(h.t, "GET", h.repo.api("/issues/%d/comments", pull.Number), nil, &comments)
+		if len(comments) != 1 {
+			h.t.Fatalf("%d comments: %+v", len(comments), comments)
+		}
+		return comments[0].Body
+	}
+	h.step(0)
+	wants(h.t, "panel", panel(), "flowchart LR", "s0 --> s1", "`promote web/production`")
+	h.step(0)
+	wants(h.t, "panel", panel(), "s1[\"production<br/>git-")
+	if strings.Contains(panel(), "`promote web/production`") {
+		h.t.Errorf("the panel is\n%s", panel())
+	}
 }

@@ -8,26 +8,27 @@ import (
 
 // Step is a piece of a document that a reader types: files to write, then shell, and what it prints.
 type Step struct {
-	Files map[string]string // by the path in the first line of a YAML block, «# PATH»
+	Files map[string]string // by the path in the first line of a block, «# PATH»
 	Shell string
 	Shown string // the block «text» after it; "" without one
 }
 
 var (
 	codeBlock = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
-	named     = regexp.MustCompile(`^# ([\w./-]+\.ya?ml)\n`)
+	named     = regexp.MustCompile(`^# ([\w./-]+\.(?:ya?ml|sh))\n`)
 )
 
-// Steps returns the steps of a document in Markdown. A YAML block without a path is an illustration, and no part of a step.
+// Steps returns the steps of a document in Markdown. They leave out blocks of other languages without a path.
 func Steps(document string) []Step {
 	var steps []Step
 	next := Step{Files: map[string]string{}}
 	for _, block := range codeBlock.FindAllStringSubmatch(document, -1) {
-		switch language, body := block[1], block[2]; language {
-		case "yaml":
-			if path := named.FindStringSubmatch(body); path != nil {
-				next.Files[path[1]] = body
-			}
+		language, body := block[1], block[2]
+		if path := named.FindStringSubmatch(body); path != nil {
+			next.Files[path[1]] = body
+			continue
+		}
+		switch language {
 		case "sh":
 			next.Shell = body
 			steps, next = append(steps, next), Step{Files: map[string]string{}}
