@@ -1,10 +1,12 @@
 package promote_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote"
 )
 
@@ -85,6 +87,15 @@ func TestRollbackTwice(t *testing.T) {
 	}
 	if r := s.must(promote.Rollback, s.releases[0], "staging"); r.Release != s.releases[0] {
 		t.Fatalf("rolled back by name to %s", r.Release)
+	}
+	if r := s.must(promote.Rollback, s.releases[0], "staging"); r.Action != promote.Unchanged {
+		t.Errorf("%s to what is live", r.Action)
+	}
+	_, other := testworld.KeyFile(t)
+	s.write("keys/hydrator.pub", other)
+	s.push("another hydrator")
+	if r, err := s.try(promote.Rollback, s.releases[1], "staging"); !errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), "signature") {
+		t.Errorf("nobody trusts who signed it: %s, %v", r.Action, err)
 	}
 }
 

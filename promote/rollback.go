@@ -9,7 +9,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/oci"
-	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
@@ -54,9 +53,6 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	s.result.Checks = j.checks
 	if err := j.outcome(); err != nil {
 		return err
-	}
-	if j.artifact.Content != to.To.Content {
-		return fmt.Errorf("%w: by its record, %s has the content %s, but it has %s", policy.ErrDenied, to.To.Digest, to.To.Content, j.artifact.Content)
 	}
 	s.result.Action = RolledBack
 	return r.apply(ctx, s, j)

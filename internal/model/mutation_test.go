@@ -415,7 +415,6 @@ var mutations = []mutation{
 
 	{"promote/rollback.go", "to.To.Digest == current.To.Digest", "false"},
 	{"promote/rollback.go", "if err := j.outcome(); err != nil {", "if err := j.outcome(); !MUTANT && err != nil {"},
-	{"promote/rollback.go", "j.artifact.Content != to.To.Content", "false"},
 	{"promote/rollback.go", "case left:", "case !MUTANT && left:"},
 	{"promote/rollback.go", "p.To.Content != content", "true"},
 	{"promote/rollback.go", "!gone[p.To.Content]", "true"},

@@ -1,0 +1,44 @@
+package promote_test
+
+import (
+	"errors"
+	"testing"
+	"testing/fstest"
+
+	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/promote"
+)
+
+// The search for the newest release that passes ends at one that does not verify, at one that was rolled back from, and at what is live,
+// whatever gates say of that by now.
+func TestSearchEnds(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, true, mirrored+head)
+	first, second := s.releases[0], s.releases[1]
+	third := testworld.DemoRelease(t, s.demo)
+	s.hydrate()
+	s.must(promote.Promote, first, "staging")
+
+	candidate := oci.CandidateTag("staging", third)
+	s.retag("right", candidate)
+	artifact := testworld.Push(t, s.tags(), fstest.MapFS{"app.yaml": {Data: []byte("kind: ConfigMap\n")}}, nil)
+	s.retag(candidate, artifact.Descriptor.Digest.String())
+	if r, err := s.try(promote.Promote, "", "staging"); !errors.Is(err, policy.ErrDenied) || r.Release != third {
+		t.Errorf("not as it was hydrated: %s %s, %v", r.Action, r.Release, err)
+	}
+	s.retag(candidate, "right")
+
+	s.must(promote.Promote, third, "staging")
+	s.must(promote.Rollback, "", "staging")
+	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged {
+		t.Errorf("%s is older than what was rolled back from, and %s %s", second, r.Release, r.Action)
+	}
+
+	s.must(promote.Promote, third, "staging")
+	s.edit("lockage.yaml", "{name: staging, auto: true}", "{name: staging, auto: true, gates: [file: absent]}")
+	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged || r.Release != third {
+		t.Errorf("live: %s %s", r.Action, r.Release)
+	}
+}
