@@ -230,7 +230,7 @@ func (p *Policy) IsAncestor(ctx context.Context, ancestor, descendant string) (b
 	// One walk at a time: the first one fetches what is missing for all.
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if on, err := p.isAncestor(ctx, d, p.tip); err != nil || !on {
+	if on, err := p.isAncestor(ctx, d, p.tip); err != nil || !on || a == p.tip { // which comes before nothing that it contains
 		return false, err
 	}
 	return p.isAncestor(ctx, a, d)

@@ -290,3 +290,19 @@ func TestPolicyRefKeepsPasswords(t *testing.T) {
 		}
 	}
 }
+
+// TestTipComesBeforeNothing answers without the history of the policy ref what its tip, which a run has most times, does not come before.
+func TestTipComesBeforeNothing(t *testing.T) {
+	t.Parallel()
+	dir := repository(t, map[string]string{"README.md": "1"})
+	for range 2 {
+		commit(t, dir)
+	}
+	server := testworld.GitServer(t, testworld.Bare(t, dir))
+	p := policyOf(t, open(t, testworld.Clone(t, server.URL, "--depth", "1")))
+	server.Forget()
+	before := testworld.Git(t, dir, "rev-parse", "HEAD~1")
+	if is, err := p.IsAncestor(t.Context(), p.Tip(), before); err != nil || is || len(server.Requests("")) > 0 {
+		t.Errorf("the tip comes before its parent: %v, %v, asked %q", is, err, server.Requests(""))
+	}
+}
