@@ -76,6 +76,7 @@ soak: build ## what takes hours: crashes at each write, ten thousand random hist
 	go test -count=1 -timeout 12h -run TestHistories ./internal/model -args -histories 10000 -moves 20
 	go test -count=1 -timeout 12h -run TestQuirks ./internal/model -args -quirky 1000
 	go test -count=1 -timeout 12h -v -run TestGrowth ./internal/model -args -releases 10000 -width 50
+	go test -count=1 -timeout 12h -v -run TestGrowth ./internal/model -args -releases 3000 -depth 1
 	LOCKAGE_SOAK=1 go test -count=1 -timeout 24h -run TestMutations ./internal/model -args -histories 1000
 	go test -count=1 -timeout 12h -run TestExactlyWhoUsesItChanges ./hydrate/plan -args -steps=3000
 	$(MAKE) fuzz FUZZTIME=5m

@@ -45,11 +45,8 @@ func (s *stage) hydrate(ctx context.Context) error {
 // prove proves an entry of the stage, of any release: the hydrator signed the artifact, and a provenance that says all that the
 // entry does.
 func (s *stage) prove(ctx context.Context, e ledger.Entry) (h policy.Hydration, ok bool, err error) {
-	claim := s.claim
-	if claim.Release = e.Release; e.Claim != claim {
-		return h, false, nil
-	}
-	ref := s.run.ref()
+	claim, ref := s.claim, s.run.ref()
+	claim.Release = e.Release
 	if p := s.proven; p != nil && p.tip == ref.Tip() && p.entry.Equal(e) {
 		return p.hydration, p.ok, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/lockage/lockage/internal/demo"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/oci/registry"
 	"github.com/lockage/lockage/publish"
@@ -155,6 +157,45 @@ func TestRun(t *testing.T) {
 		if stage.Branch != "stage/"+stage.Name || stage.Commit == "" || stage.Commit != tip {
 			t.Errorf("%s: branch %s at %s, want %s", stage.Name, stage.Branch, stage.Commit, tip)
 		}
+	}
+}
+
+// A newer hydration supersedes an older one only as long as its entry has the hydrator's signature: a provenance alone is no candidate.
+func TestRunUnsignedEntry(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	run := func(at string) string {
+		releases, err := s.run(t, func(o *publish.Options) { o.Stages, o.At = []string{"test"}, at })
+		return actions(t, releases, err)
+	}
+	run("")
+	older := testworld.Git(t, s.GitOpsDir, "rev-parse", "HEAD")
+	testworld.Write(t, s.GitOpsDir, map[string]string{"apps/codeai/deployments/test/values.yaml": "migrations: {backoffLimit: 7}\n"})
+	testworld.Commit(t, s.GitOpsDir, "Other values")
+	testworld.Git(t, s.GitOpsDir, "push", "-q", "origin", "HEAD")
+	run("")
+	if got := run(older); got != "test superseded" {
+		t.Errorf("by a newer hydration: %s", got)
+	}
+	dir := testworld.Clone(t, s.GitOpsDir+".git", "-b", "candidates/codeai")
+	name := "test/git-" + s.Commit + ".jsonl"
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := ledger.ParseEntry(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Bundles = slices.DeleteFunc(e.Bundles, func(b sign.Bundle) bool { return b.Says(sign.PredicateSignature) })
+	if text, err = e.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	testworld.Write(t, dir, map[string]string{name: string(text)})
+	testworld.Commit(t, dir, "Remove a signature")
+	testworld.Git(t, dir, "push", "-q", "origin", "HEAD")
+	if got := run(older); got != "test pushed" {
+		t.Errorf("by one that nobody signed: %s", got)
 	}
 }
 

@@ -439,7 +439,6 @@ var mutations = []mutation{
 	{"promote/visit.go", "newest == nil && v.Action == predicate.Carried", "false"},
 	{"promote/visit.go", "newest == nil && v.Action == predicate.Restarted", "false"},
 
-	{"publish/hydration.go", "e.Claim != claim", "false"},
 	{"publish/hydration.go", "policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass", "true"},
 
 	{"publish/tag.go", "named == s.entry.Digest", `named == s.entry.Digest || MUTANT && named != ""`},
