@@ -154,9 +154,11 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	}
 	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
 	facts.LiveImages = r.lockedImages(s, current)
-	if err := r.returns(ctx, s, j.lock.Lock, &facts); err != nil {
+	past, err := r.past(ctx, s.view, j.lock.Lock)
+	if err != nil {
 		return err
 	}
+	returns(past, j.lock.ReleaseID, &facts)
 	j.facts = facts
 	if len(s.stage.After.Stages) > 0 {
 		j.gates = append(j.gates, policy.WaiveOrder(s.order(others), s.stage.After, j.declared.Waivers, facts))

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/git"
@@ -31,12 +30,8 @@ type review struct {
 
 // returns adds to the facts that the stage was rolled back from a release, and what was counted for it before. A new beginning that
 // held the release knows no more of that than its own time.
-func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Facts) error {
-	past, err := r.past(ctx, s.view, l)
-	if err != nil {
-		return err
-	}
-	of := func(v visit) bool { return v.To.Release == l.ReleaseID }
+func returns(past []visit, release string, f *policy.Facts) {
+	of := func(v visit) bool { return v.To.Release == release }
 	i := slices.IndexFunc(past, of)
 	left := i >= 0 && past[i].undone != nil
 	if left {
@@ -44,7 +39,7 @@ func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Fact
 	}
 	for _, v := range past {
 		// What was made within the beginning's second may be from before it.
-		if at := v.Time.Add(time.Second); v.holds(l.ReleaseID, "", false) && at.After(f.RolledBack) {
+		if at := v.Time.Add(time.Second); v.holds(release, "", false) && at.After(f.RolledBack) {
 			f.RolledBack = at
 		}
 		for _, c := range v.Checks {
@@ -53,7 +48,6 @@ func (r *run) returns(ctx context.Context, s *stage, l lock.Lock, f *policy.Fact
 			}
 		}
 	}
-	return nil
 }
 
 // reviewed reads what the review branch of a stage shows, once a run.

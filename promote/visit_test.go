@@ -11,7 +11,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
@@ -123,12 +122,12 @@ func TestReturns(t *testing.T) {
 		{"a b !a:b", "a", 0, ""},
 		{"a b <a !a:b", "b", 5, "b"},
 	} {
-		r := &run{}
-		s := &stage{view: &view{now: &live.State{}, promotions: sequenceOf(r, past(test.history))}}
-		var got policy.Facts
-		if err := r.returns(t.Context(), s, lock.Lock{ReleaseID: test.release}, &got); err != nil {
-			t.Fatal(err)
+		var visited []visit
+		for v := range past(test.history) {
+			visited = append(visited, v)
 		}
+		var got policy.Facts
+		returns(visited, test.release, &got)
 		var since time.Time
 		if test.since > 0 {
 			since = time.Unix(test.since, 0)

@@ -160,7 +160,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A newer hydration supersedes an older one only as long as its entry has the hydrator's signature: a provenance alone is no candidate.
+// A newer hydration supersedes an older one only as long as its entry has the hydrator's signature: a provenance alone does not count.
 func TestRunUnsignedEntry(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

@@ -409,7 +409,7 @@ var mutations = []mutation{
 
 	{"promote/review.go", `trees[0] != "" && trees[0] == trees[1]`, "true"},
 	{"promote/review.go", "!s.review.proposal.Current || s.review.proposal.Landed", "false"},
-	{"promote/review.go", `v.holds(l.ReleaseID, "", false)`, "false"},
+	{"promote/review.go", `v.holds(release, "", false)`, "false"},
 	{"promote/review.go", "left := i >= 0 && past[i].undone != nil", "left := !MUTANT && i >= 0 && past[i].undone != nil"},
 	{"promote/review.go", "if left && of(v) {", "if !MUTANT && left && of(v) {"},
 
