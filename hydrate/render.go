@@ -23,10 +23,11 @@ type Renderer interface {
 
 // Source is the locked source of a package.
 type Source struct {
-	Files      fs.FS  // the whole tree of the locked commit
+	Files      fs.FS  // the whole tree of the locked commit, or of a packaged chart
+	Packaged   bool   // Files are those of a packaged chart, from which nothing is left out
 	Path       string // the package's folder in Files
 	Repository string // the URL by which remote bases name the source repository
-	Commit     string // the locked commit, 40 hex digits
+	Commit     string // the locked commit, 40 hex digits; "" for a packaged chart
 	// Prefetch may fetch the files at and below paths of Files in one go, before they are read. It may be nil.
 	Prefetch func(ctx context.Context, paths ...string) error
 	Overlay  *Overlay

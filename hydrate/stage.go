@@ -28,7 +28,7 @@ type Stage struct {
 	Pipeline string
 	Name     string
 	Lock     lock.File
-	// Committed is the committer's time of the locked commit, which templates take for the present time.
+	// Committed is the committer's time of the locked commit, which templates take for the present time; 1970-01-01 for a packaged chart.
 	Committed time.Time
 	Renderer  string // name and version of what renders, such as "helm v3.22.0"
 	Package   Package
@@ -119,6 +119,9 @@ func (s Stage) namespace() string {
 // what names for people what the stage renders.
 func (s Stage) what() string {
 	source, o := s.Lock.Packaging.SourcePath, s.Options
+	if s.Lock.Packaging.Kind == lock.Packaged {
+		source = s.Lock.Chart.String()
+	}
 	switch {
 	case s.Lock.Packaging.Kind == lock.Kustomize && o.Kustomize != nil:
 		folders := append([]string{path.Join(source, o.Kustomize.Base)}, o.Kustomize.Components...)

@@ -27,13 +27,21 @@ var ErrEntry = errors.New("is not an entry of the ledger")
 type Entry struct {
 	Artifact
 	Input digest.Digest // of all that can change the output
-	Image digest.Digest // the release's own
+	Image digest.Digest // the release's own; "" for none
 	Statements
 }
 
 // Equal reports whether two entries hold the same.
 func (e Entry) Equal(other Entry) bool {
 	return e.Artifact == other.Artifact && e.Input == other.Input && e.Image == other.Image && e.equal(other.Statements)
+}
+
+// Tagged returns the digest that the artifact's tags name: that of the image, or of a packaged chart; "" for neither.
+func (e Entry) Tagged() digest.Digest {
+	if d := digest.Digest(e.Source.Commit); d.Validate() == nil {
+		return d
+	}
+	return e.Image
 }
 
 // entryFacts is the first line of an entry.
@@ -94,7 +102,11 @@ func (e Entry) check() error {
 			return err
 		}
 	}
-	for _, h := range []string{string(e.Files), e.Source.Commit, e.GitOps.Commit} {
+	hashes := []string{string(e.Files), e.GitOps.Commit}
+	if digest.Digest(e.Source.Commit).Validate() != nil {
+		hashes = append(hashes, e.Source.Commit)
+	}
+	for _, h := range hashes {
 		if _, err := git.ParseHash(h); err != nil {
 			return err
 		}

@@ -75,9 +75,9 @@ type Promotion struct {
 	Expected git.Hash
 }
 
-// Origin is a commit of a repository, as hydrator.metadata names it.
+// Origin is a commit of a repository, or a packaged chart, as hydrator.metadata names it.
 type Origin struct {
-	Commit string `json:"sha"`               // 40 hex digits
+	Commit string `json:"sha"`               // 40 hex digits, or the digest of a chart's archive, sha256:<64 hex>
 	URL    string `json:"repoURL,omitempty"` // without credentials; "" for a repository without a remote
 }
 

@@ -19,6 +19,15 @@ const (
 	AnnotationContentDigest = "dev.lockage.content-digest"
 )
 
+// Revision returns the org.opencontainers.image.revision of what was made from a Git commit, or from a packaged chart with the digest
+// sha256:<64 hex>.
+func Revision(source string) string {
+	if strings.Contains(source, ":") {
+		return source
+	}
+	return "sha1:" + source
+}
+
 // inputDigits is how much of the input digest a hydration's tag shows. The manifest has all of it.
 const inputDigits = 12
 
@@ -30,21 +39,27 @@ const inputDigits = 12
 //	S.git-C                                       the candidate of this release; promotion resolves this one
 //	S                                             the live artifact; only promotion and rollback move it
 //
-// Without an image, the hydration's tag is S.git-C.<12 hex of the input digest>, and no tag of an image exists.
+// A release of a packaged chart, chart-V-D, has the tags S.chart-sha256-X of the archive's digest in place of the image's. Without an
+// image, the hydration's tag is S.git-C.<12 hex of the input digest>, and no tag of an image exists.
 //
 // Stage names hold no dot, so no tag of one stage is a prefix of another's, and no tag begins like the fallback tag of the
 // referrers API.
 type StageTags struct {
 	Hydration string // this hydration, never moved
-	Image     string // the newest hydration of the image; "" without one
+	Image     string // the newest hydration of the image or packaged chart; "" without one
 	Candidate string // the candidate of the release
 }
 
-// TagsOf returns the tags for an image, "" for none, a release and an input digest in a stage.
-func TagsOf(stage string, image digest.Digest, release string, input digest.Digest) StageTags {
+// TagsOf returns the tags of a release and an input digest in a stage. tagged is the digest of the release's image, or of the chart that it
+// is; "" for none.
+func TagsOf(stage string, tagged digest.Digest, release string, input digest.Digest) StageTags {
 	tags := StageTags{Candidate: CandidateTag(stage, release)}
-	if image != "" {
-		tags.Image = fmt.Sprintf("%s.img-%s-%s", stage, image.Algorithm(), image.Encoded())
+	if tagged != "" {
+		kind := "img"
+		if strings.HasPrefix(release, "chart-") {
+			kind = "chart"
+		}
+		tags.Image = fmt.Sprintf("%s.%s-%s-%s", stage, kind, tagged.Algorithm(), tagged.Encoded())
 	}
 	tags.Hydration = cmp.Or(tags.Image, tags.Candidate) + "." + input.Encoded()[:inputDigits]
 	return tags
@@ -61,7 +76,7 @@ func CandidateTag(stage, release string) string { return stage + "." + release }
 // StageOfTag returns the stage that a tag belongs to, or "".
 func StageOfTag(tag string) string {
 	stage, rest, dotted := strings.Cut(tag, ".")
-	if dotted && !strings.HasPrefix(rest, "git-") && !strings.HasPrefix(rest, "img-sha256-") {
+	if dotted && !strings.HasPrefix(rest, "git-") && !strings.HasPrefix(rest, "img-sha256-") && !strings.HasPrefix(rest, "chart-") {
 		return ""
 	}
 	return stage

@@ -13,7 +13,7 @@ import (
 
 // Names of what a provenance says was read.
 const (
-	DependencySource = "source" // the source repository, at the locked commit
+	DependencySource = "source" // the source repository, at the locked commit, or the locked packaged chart
 	DependencyGitOps = "gitops" // the GitOps repository, at the commit that was hydrated
 	DependencyPolicy = "policy" // the GitOps repository, at the policy ref's tip then, whose first-parent line held that commit
 )
@@ -21,7 +21,7 @@ const (
 // Expectation is what an artifact must be: what was asked for, and what the lock on the policy ref says.
 type Expectation struct {
 	Claim  sign.Claim
-	Commit string                   // the locked source commit, 40 hex digits
+	Source string                   // the locked source commit, 40 hex digits, or the digest of the locked chart, sha256:<64 hex>
 	Lock   digest.Digest            // of what the lock means
 	Images map[digest.Digest]string // digest to repository, of every locked image
 }
@@ -106,16 +106,16 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 		return Verdict{{"provenance", Fail, err.Error()}}
 	}
 	diff := differences(e.Claim, p.Claim)
-	source, commit := p.Commit(DependencySource), p.Commit(DependencyGitOps)
+	source, commit := p.Revision(DependencySource), p.Commit(DependencyGitOps)
 	off := fmt.Sprintf("made from GitOps commit %s, which is not on %s", orNone(commit), h.PolicyRef)
 	if tip := p.Commit(DependencyPolicy); tip != commit {
 		off = fmt.Sprintf("made from GitOps commit %s when %s was at %s: not both of them are on it now", orNone(commit), h.PolicyRef, orNone(tip))
 	}
 	return Verdict{
 		check("provenance", diff == "", "by the hydrator, key "+s.KeyFingerprint(), "for another purpose: "+diff),
-		check("source", e.Commit != "" && source == e.Commit,
-			"made from the locked commit "+e.Commit,
-			fmt.Sprintf("made from commit %s, the lock says %s", orNone(source), e.Commit)),
+		check("source", e.Source != "" && source == e.Source,
+			"made from the locked "+sourceName(e.Source),
+			fmt.Sprintf("made from %s, the lock says %s", sourceName(source), orNone(e.Source))),
 		images(e, p),
 		check("lock", e.Lock != "" && p.Meaning == e.Lock,
 			"made from the lock that is on "+h.PolicyRef,
@@ -125,6 +125,14 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 			fmt.Sprintf("made from GitOps commit %s, which is on %s", commit, h.PolicyRef),
 			off),
 	}
+}
+
+// sourceName names a source commit or a packaged chart for people.
+func sourceName(revision string) string {
+	if strings.Contains(revision, ":") {
+		return "chart " + revision
+	}
+	return "commit " + orNone(revision)
 }
 
 func images(e Expectation, p sign.Provenance) Check {
@@ -151,7 +159,7 @@ func annotations(e Expectation, ev Evidence) Check {
 		{oci.AnnotationStage, e.Claim.Stage},
 		{oci.AnnotationRelease, e.Claim.Release},
 		{oci.AnnotationContentDigest, ev.Content.String()},
-		{"org.opencontainers.image.revision", "sha1:" + e.Commit},
+		{"org.opencontainers.image.revision", oci.Revision(e.Source)},
 	} {
 		if got := ev.Annotations[want.key]; got != want.value {
 			return Check{"annotations", Fail, fmt.Sprintf("%s is %q, expected %q", want.key, got, want.value)}

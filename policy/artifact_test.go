@@ -75,7 +75,7 @@ func (s *scene) attest(key *sign.Key, statement sign.Statement) {
 func (s *scene) expectation() policy.Expectation {
 	return policy.Expectation{
 		Claim:  s.claim,
-		Commit: sourceCommit,
+		Source: sourceCommit,
 		Lock:   lockFile,
 		Images: map[digest.Digest]string{image: "ghcr.io/acme/app"},
 	}
@@ -214,7 +214,7 @@ func TestDenied(t *testing.T) {
 			},
 			check: "provenance", reason: `pipeline "other"`,
 		},
-		"another source commit":     {expect: func(e *policy.Expectation) { e.Commit = strings.Repeat("3", 40) }, check: "source", reason: "the lock says"},
+		"another source commit":     {expect: func(e *policy.Expectation) { e.Source = strings.Repeat("3", 40) }, check: "source", reason: "the lock says"},
 		"lock rewritten":            {expect: func(e *policy.Expectation) { e.Lock = image }, check: "lock", reason: "rewritten"},
 		"image not in provenance":   {expect: func(e *policy.Expectation) { e.Images[lockFile] = "ghcr.io/acme/sidecar" }, check: "image", reason: "sidecar"},
 		"commit off the policy ref": {find: func(ev *policy.Evidence) { ev.OnPolicyRef = nil }, check: "policy-ref", reason: "not on origin@main"},

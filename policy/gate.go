@@ -52,7 +52,7 @@ type Needs struct {
 	Files      []string // paths that may exist
 	Policies   []string // arguments of rego gates whose policies are not loaded
 	Seen       Seen     // of objects
-	Source     bool     // who signed the locked commit
+	Source     bool     // who signed the locked commit or chart
 	Reviewers  []string // users and teams of the forge whose approvals of the pull request are asked for
 	Review     bool     // approvals of the pull request
 }
@@ -116,7 +116,8 @@ type Facts struct {
 	Keys                     map[string]string // name to fingerprint; STAGE/NAME is another stage's identity NAME; two names may have one key
 	Pipeline, Stage, Release string
 	Commit                   string // the locked source commit
-	Source                   SignedCommit
+	Chart                    string // the locked chart in place of a commit, with its version
+	Source                   SignedSource
 	Review                   Reviewed
 	Artifact                 Subject
 	Images                   []LockedImage              // all of the lock, the application's first, each in its own repository

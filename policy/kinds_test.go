@@ -95,7 +95,7 @@ a.yaml:32:41: gates[4].attestation.subject: "y" is not known: write artifact, im
 a.yaml:32:49: identity "cj" is not declared: add it to identities
 a.yaml:32:61: gates[4].attestation.count is 0: at least 1
 a.yaml:32:71: gates[4].attestation.where: does not compile: 1:14: Syntax error: mismatched input '}' expecting ':'
-a.yaml:33:43: unknown placeholder {nope}: known in stage u are {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {images.NAME}, {images.NAME.digest}, {images.NAME.ref}, {images.NAME.repository}, {images.NAME.tag}, {pipeline}, {release}, {stage}
+a.yaml:33:43: unknown placeholder {nope}: known in stage u are {chart.digest}, {chart.version}, {commit}, {image}, {image.digest}, {image.ref}, {image.repository}, {image.tag}, {images.NAME}, {images.NAME.digest}, {images.NAME.ref}, {images.NAME.repository}, {images.NAME.tag}, {pipeline}, {release}, {stage}
 a.yaml:33:63: gates[5].attestation.by is empty: name who is trusted
 a.yaml:33:75: gates[5].attestation.maxAge: "1d" is not a duration above zero: write one like 2h or 90m
 a.yaml:34:43: gates[6].attestation.subject: there is no stage "nope": there are s, t, u

@@ -13,15 +13,15 @@ func TestSource(t *testing.T) {
 	gates := []pipeline.Gate{gate(t, "source", policy.SourceGate{By: []string{"developers", "robot"}})}
 	key := strings.Repeat("a", 64)
 	for name, c := range map[string]struct {
-		source policy.SignedCommit
+		source policy.SignedSource
 		result policy.Result
 		reason string
 	}{
-		"signed":            {policy.SignedCommit{Key: key, Signers: []string{"ci", "developers"}}, policy.Pass, "is signed by developers (key aaaaaaaaaaaa)"},
-		"signed by another": {policy.SignedCommit{Key: key, Signers: []string{"ci"}}, policy.Fail, "it is that of ci"},
-		"by an unknown key": {policy.SignedCommit{Key: key}, policy.Fail, "no identity has that key"},
-		"not signed":        {policy.SignedCommit{Unsigned: "it has no signature"}, policy.Fail, "it takes an ssh signature by developers or robot on commit 1234: it has no signature"},
-		"not read":          {policy.SignedCommit{}, policy.Fail, "no identity has that key"},
+		"signed":            {policy.SignedSource{Key: key, Signers: map[string]string{"ci": key, "developers": key}}, policy.Pass, "is signed by developers (key aaaaaaaaaaaa)"},
+		"signed by another": {policy.SignedSource{Key: key, Signers: map[string]string{"ci": key}}, policy.Fail, "it is that of ci"},
+		"by an unknown key": {policy.SignedSource{Key: key}, policy.Fail, "no identity has that key"},
+		"not signed":        {policy.SignedSource{Unsigned: "it has no signature"}, policy.Fail, "it takes an ssh signature by developers or robot on commit 1234: it has no signature"},
+		"not read":          {policy.SignedSource{}, policy.Fail, "no identity has that key"},
 	} {
 		f := policy.Facts{Commit: "1234", Source: c.source}
 		for _, unchanged := range []bool{false, true} { // nothing carries over
@@ -30,6 +30,10 @@ func TestSource(t *testing.T) {
 				t.Errorf("%s: %s: %s", name, r.Result, r.Reason)
 			}
 		}
+	}
+	f := policy.Facts{Chart: "oci://ghcr.io/acme/redis:1.0.0", Source: policy.SignedSource{Unsigned: "none"}}
+	if r := policy.Gates(gates, pipeline.Waivers{}, f)[0]; !strings.Contains(r.Reason, "it takes a cosign signature by developers or robot on chart oci://ghcr.io/acme/redis:1.0.0: none") {
+		t.Errorf("a chart: %s", r.Reason)
 	}
 	if needs := policy.NeedsOf(gates); !needs.Source {
 		t.Error("it does not ask who signed the commit")

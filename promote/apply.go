@@ -31,7 +31,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 		Rests:    ledger.Statements{Bundles: j.evidence(), Images: j.images},
 		Files:    j.examined.Tree,
 		Compared: j.examined.Compared,
-		Source:   ledger.Origin{URL: j.declared.SourceRepo, Commit: j.lock.GitCommit},
+		Source:   ledger.Origin{URL: j.declared.SourceRepo, Commit: j.lock.Revision()},
 		GitOps:   ledger.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
 		Verb:     map[predicate.Action]string{predicate.RolledBack: "Roll back"}[rec.Action],
 		Merge:    s.merges(j),

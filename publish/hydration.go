@@ -92,7 +92,7 @@ func (s *stage) stays(ctx context.Context, there ledger.Entry) (bool, error) {
 // take makes a proven entry of the ledger the result.
 func (s *stage) take(ctx context.Context, e ledger.Entry) {
 	s.entry, s.tagged = e, false
-	s.tags = oci.TagsOf(s.Name, e.Image, e.Release, e.Input)
+	s.tags = oci.TagsOf(s.Name, e.Tagged(), e.Release, e.Input)
 	if e.Input != s.input {
 		s.result.Action, s.result.InputDigest, s.result.Tags = Superseded, e.Input, []string{s.tags.Candidate}
 		s.warnings = append(s.warnings, fmt.Sprintf("the candidate was hydrated from GitOps commit %.12s, which is newer than %.12s",
@@ -128,7 +128,7 @@ func (s *stage) make(ctx context.Context, before ledger.Entry) error {
 			Claim:   s.claim,
 			Digests: oci.Digests{Digest: packed.Descriptor.Digest, Content: packed.ContentDigest},
 			Files:   files,
-			Source:  ledger.Origin{URL: s.release.SourceURL, Commit: s.Lock.GitCommit},
+			Source:  ledger.Origin{URL: s.release.SourceURL, Commit: s.Lock.Revision()},
 			GitOps:  ledger.Origin{URL: s.run.ref().URL(), Commit: s.run.head},
 		},
 		Input: s.input,

@@ -64,6 +64,7 @@ type Options struct {
 	At        string                         // GitOps commit on the policy ref's first-parent line; "" means its tip
 	Since     string                         // a commit: select only stages whose inputs differ from those there; "" for all
 	Renderers map[lock.Kind]hydrate.Renderer // by the lock's packaging.kind
+	Charts    plan.Charts                    // nil to refuse packaged charts
 }
 
 // Release is the outcome of one pipeline's release.

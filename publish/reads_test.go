@@ -271,7 +271,7 @@ func TestRebuild(t *testing.T) {
 		"values":         {"staging", "helm.yaml", func(p *sign.Provenance) { p.Values[0].ID = s.base }, others},
 		"fewer reads":    {"overlay", "kustomize.yaml", func(p *sign.Provenance) { p.Reads = p.Reads[1:] }, others},
 		"lock":           {"staging", "helm.yaml", func(p *sign.Provenance) { p.Meaning = digest.FromString("a") }, "names another lock"},
-		"source":         {"staging", "helm.yaml", func(p *sign.Provenance) { p.Dependencies[0].Digest["gitCommit"] = s.base }, "names another source commit"},
+		"source":         {"staging", "helm.yaml", func(p *sign.Provenance) { p.Dependencies[0].Digest["gitCommit"] = s.base }, "names another source than the lock"},
 		"pipeline file":  {"staging", "helm.yaml", func(p *sign.Provenance) { p.File = "absent.yaml" }, "names pipeline file absent.yaml"},
 		"other pipeline": {"staging", "helm.yaml", func(p *sign.Provenance) { p.File = "kustomize.yaml" }, "declares no stage staging of a pipeline helm"},
 		"GitOps commit":  {"staging", "helm.yaml", func(p *sign.Provenance) { p.Dependencies[1].Digest["gitCommit"] = s.base[1:] + "0" }, "no provenance of this artifact"},

@@ -119,6 +119,7 @@ func (r *run) planOf(ctx context.Context, files fs.FS, pipelines []*pipeline.Pip
 		Release:   r.Release,
 		Sources:   r.Workspace.Repository,
 		Renderers: r.Renderers,
+		Charts:    r.Charts,
 		Beside:    beside,
 	})
 }

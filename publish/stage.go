@@ -113,7 +113,7 @@ func (s *stage) publish(ctx context.Context) {
 		return
 	}
 	s.input = s.InputDigest()
-	s.tags = oci.TagsOf(s.Name, s.Lock.Image.Digest, s.Lock.ReleaseID, s.input)
+	s.tags = oci.TagsOf(s.Name, s.Lock.Tagged(), s.Lock.ReleaseID, s.input)
 	s.claim = sign.Claim{Pipeline: s.Pipeline, Stage: s.Name, Release: s.Lock.ReleaseID, Repository: s.repository.Name()}
 	s.result.Action, s.result.InputDigest = Unchanged, s.input
 	s.result.Tags = s.tags.All()
@@ -154,7 +154,7 @@ func Pack(stage hydrate.Stage, rendered hydrate.Rendering, sourceURL string, com
 	return Made{
 		Claim:     sign.Claim{Pipeline: stage.Pipeline, Stage: stage.Name, Release: stage.Lock.ReleaseID},
 		SourceURL: sourceURL,
-		Commit:    stage.Lock.GitCommit,
+		Source:    stage.Lock.Revision(),
 		Committed: committed,
 		Image:     stage.Lock.Image.Pinned(),
 		Input:     stage.InputDigest(),
@@ -163,8 +163,8 @@ func Pack(stage hydrate.Stage, rendered hydrate.Rendering, sourceURL string, com
 
 // Made is what the manifest of an artifact says of how it was made.
 type Made struct {
-	sign.Claim        // without the repository
-	SourceURL, Commit string
+	sign.Claim               // without the repository
+	SourceURL, Source string // Source is a commit, or the digest of a packaged chart
 	Committed         time.Time
 	Image             string // pinned; "" for none
 	Input             digest.Digest
@@ -179,7 +179,7 @@ func (m Made) Pack(files fs.FS) (oci.Artifact, error) {
 	annotations := map[string]string{
 		ocispec.AnnotationCreated:   m.Committed.UTC().Format(time.RFC3339),
 		ocispec.AnnotationSource:    m.SourceURL,
-		ocispec.AnnotationRevision:  "sha1:" + m.Commit,
+		ocispec.AnnotationRevision:  oci.Revision(m.Source),
 		ocispec.AnnotationVersion:   m.Release,
 		oci.AnnotationPipeline:      m.Pipeline,
 		oci.AnnotationStage:         m.Stage,

@@ -131,7 +131,7 @@ func (s *stage) tag(ctx context.Context) (moved bool, err error) {
 // collides reports whether the entry that this one replaced has the same hydration's tag.
 func (s *stage) collides() bool {
 	before := s.replaced
-	return before != nil && before.Digest != s.entry.Digest && oci.TagsOf(s.Name, before.Image, before.Release, before.Input).Hydration == s.tags.Hydration
+	return before != nil && before.Digest != s.entry.Digest && oci.TagsOf(s.Name, before.Tagged(), before.Release, before.Input).Hydration == s.tags.Hydration
 }
 
 // isLater reports whether an artifact is the candidate of another release of the same image, hydrated later than the stage's: the

@@ -66,6 +66,15 @@ func GitCommit(name, remote, commit string) ResourceDescriptor {
 	return ResourceDescriptor{Name: name, URI: gitURI(remote), Digest: map[string]string{algorithmGit: commit}}
 }
 
+// Source describes what a release was made from: a commit of a remote repository, or a packaged chart by its URL and the digest of its
+// archive, sha256:<64 hex>.
+func Source(name, where, revision string) ResourceDescriptor {
+	if d := digest.Digest(revision); d.Validate() == nil {
+		return ResourceDescriptor{Name: name, URI: plainURL(where), Digest: DigestSet(d)}
+	}
+	return GitCommit(name, where, revision)
+}
+
 // CommittedAt returns the description of a commit with its committer's time.
 func (d ResourceDescriptor) CommittedAt(t time.Time) ResourceDescriptor {
 	d.Annotations = map[string]string{annotationCommitted: rfc3339(t).Format(time.RFC3339)}
@@ -79,6 +88,15 @@ func Image(name, repository string, d digest.Digest) ResourceDescriptor {
 
 // Commit returns the Git commit of the dependency of a name; "" for none.
 func (p Provenance) Commit(name string) string { return p.Dependency(name).Digest[algorithmGit] }
+
+// Revision returns the Git commit, or as sha256:<64 hex> the packaged chart, that is the dependency of a name; "" for none.
+func (p Provenance) Revision(name string) string {
+	d := p.Dependency(name).Digest
+	if commit := d[algorithmGit]; commit != "" || d[digest.SHA256.String()] == "" {
+		return commit
+	}
+	return digest.NewDigestFromEncoded(digest.SHA256, d[digest.SHA256.String()]).String()
+}
 
 // Committed returns the committer's time of the Git commit of the dependency of a name; false if it is not stated.
 func (p Provenance) Committed(name string) (time.Time, bool) {
@@ -220,10 +238,19 @@ func gitURI(remote string) string {
 		host = host[strings.LastIndexByte(host, '@')+1:]
 		return "git+ssh://" + host + "/" + strings.TrimPrefix(path, "/")
 	}
-	u, err := url.Parse(remote)
+	plain := plainURL(remote)
+	if plain == "" {
+		return ""
+	}
+	return "git+" + strings.TrimPrefix(plain, "git+")
+}
+
+// plainURL returns a URL without anything that could be a secret; "" for what is none.
+func plainURL(text string) string {
+	u, err := url.Parse(text)
 	if err != nil {
 		return "" // it may hold a secret
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return "git+" + strings.TrimPrefix(u.String(), "git+")
+	return u.String()
 }

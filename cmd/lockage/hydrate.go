@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/publish"
@@ -136,6 +137,7 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 	if o.Renderers, err = a.renderers(); err != nil {
 		return err
 	}
+	o.Charts = helm.Charts{Archives: a.chartFetcher()}
 	if plan {
 		return a.planHydration(ctx, o)
 	}

@@ -62,7 +62,7 @@ func newLockCheckCommand(a *app) *cobra.Command {
 		Short: "Check the current lock against itself, Git and the registry",
 		Long: `Check examines the current lock of every pipeline as it is in the work tree: its two files agree, its release is its commit
 and not one that another release replaced before, the commit exists in the source repository, the image's tag names its digest, and the commit that the image names in its
-labels, if any, is the locked one. It also looks for private keys that were committed. The exit status is 3 if a check fails.`,
+labels, if any, is the locked one. Of an upstream chart it asks whether the version is still the archive that was locked. It also looks for private keys that were committed. The exit status is 3 if a check fails.`,
 		Example: `  lockage lock check
   lockage lock check --offline -f 'apps/*/lockage.yaml'`,
 		Args: cobra.NoArgs,
@@ -85,17 +85,16 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 	if err != nil {
 		return err
 	}
-	var commits lock.Commits
-	var images lock.Images
+	var asked lock.Asked
 	if !offline {
-		commits, images = history{repository: w.Repository}, oci.NewImages(a.registries(""))
+		asked = lock.Asked{Commits: history{repository: w.Repository}, Images: oci.NewImages(a.registries("")), Charts: chartArchives{a.chartFetcher()}}
 	}
 	order := w.Checkout("HEAD", a.warning)
 	order.Expect(pipelines)
 	results := list[lockCheckResult]{}
 	var errs []error
 	for _, p := range pipelines {
-		checks, err := lock.Check(ctx, files, p.Lock, p.SourceRepo, order, commits, images)
+		checks, err := lock.Check(ctx, files, p.Lock, p.SourceRepo, order, asked)
 		if err != nil {
 			errs = append(errs, named(err, p.Name))
 			continue

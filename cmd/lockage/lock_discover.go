@@ -15,6 +15,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
@@ -38,10 +39,13 @@ With --image-tag or --image-semver, the image is found on its own, and recorded 
 that changes something there): where only the image moved, as a further release of the commit. Versions are tags of three numbers, with or without
 a v; pre-releases count if the range names one.
 
+With --chart-version or --chart, or if the current lock is of an upstream chart, it records the chart's highest version in the range.
+
 Values without a flag come from the current lock. If -f matches several pipelines, each is searched, and a mistake in one stops no other.`,
 		Example: `  lockage lock discover --push
   lockage lock discover --path deploy/chart --path src --tag 'main-{commit}' --push
   lockage lock discover --image-semver '>=1.2 <2' --path deploy/chart --push
+  lockage lock discover --chart-version '^87' --push
   lockage lock discover -f 'apps/*/lockage.yaml' --push
   lockage lock discover --dry-run`,
 		Args: cobra.NoArgs,
@@ -53,6 +57,7 @@ Values without a flag come from the current lock. If -f matches several pipeline
 	f.StringVar(&d.tag, "tag", "", "`PATTERN` of the image's tag, with {commit} for the full commit id (default: git-{commit})")
 	f.StringVar(&d.imageTag, "image-tag", "", "`TAG` of the image, such as latest, whatever the commit")
 	f.StringVar(&d.versions, "image-semver", "", "`RANGE` of versions: the image with the highest one, whatever the commit")
+	f.StringVar(&d.chart.versions, "chart-version", "", "`RANGE` of versions: the highest one of a packaged chart (default: those of the current lock's major version)")
 	f.StringVar(&d.repository, "image", "", "`REPOSITORY` of the image, without a tag (default: the current lock's)")
 	d.addFlags(cmd)
 	return cmd
@@ -115,8 +120,10 @@ func (d *lockDiscoverer) run(ctx context.Context) error {
 		}
 	}
 	alone := len(pipelines) == 1 && d.app.leftOut == nil
-	if d.repository != "" && !alone {
-		return usagef("--image is of one pipeline, and several match; name one with -f")
+	for flag, value := range map[string]string{"--image": d.repository, "--chart": d.chart.place} {
+		if value != "" && !alone {
+			return usagef("%s is of one pipeline, and several match; name one with -f", flag)
+		}
 	}
 	var results discoverResults
 	var errs []error
@@ -152,6 +159,12 @@ func (d *lockDiscoverer) parse() (err error) {
 			return usagef("--image-semver %q: want a range such as '>=1.2 <2' or '^1.4': %w", d.versions, err)
 		}
 	}
+	if d.chart.given() {
+		if given > 0 || d.repository != "" || d.search.Branch != "" || len(d.search.Paths) > 0 {
+			return usagef("--chart and --chart-version find a packaged chart, which has neither image, branch nor paths: leave the other flags out")
+		}
+		return d.parseChart()
+	}
 	for i, p := range d.search.Paths {
 		if d.search.Paths[i] = path.Clean(p); !fs.ValidPath(d.search.Paths[i]) {
 			return usagef("--path %q: want a path in the source repository, relative to its root", p)
@@ -173,8 +186,11 @@ func (d *lockDiscoverer) discover(ctx context.Context, p *pipeline.Pipeline) (lo
 	return d.record(ctx)
 }
 
-// find fills in the commit and the image of the lock.
+// find fills in the commit and the image of the lock, or the version of a chart.
 func (d *lockDiscoverer) find(ctx context.Context) (err error) {
+	if d.chart.given() || d.current.Packaging.Kind == lock.Packaged && d.repository+d.tag+d.imageTag+d.versions+d.lock.Packaging.SourceRepo == "" {
+		return d.findChart(ctx)
+	}
 	sourceRepo := d.sourceRepo()
 	d.repository = cmp.Or(d.repository, d.ownRepository())
 	switch {

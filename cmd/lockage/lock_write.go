@@ -43,7 +43,11 @@ func (r lockWriteResult) Text(w io.Writer) {
 	if r.DryRun {
 		dry = " (dry run: nothing was written)"
 	}
-	fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, cmp.Or(r.Lock.Image.Pinned(), "(no image of its own)"), dry)
+	what := cmp.Or(r.Lock.Image.Pinned(), "(no image of its own)")
+	if r.Lock.Packaging.Kind == lock.Packaged {
+		what = r.Lock.Chart.String() + "@" + r.Lock.Chart.Digest.String()
+	}
+	fmt.Fprintf(w, "%s  %s%s\n", r.Lock.ReleaseID, what, dry)
 	for _, image := range r.Lock.Others {
 		fmt.Fprintf(w, "  %s=%s\n", image.Name, image.Pinned())
 	}
@@ -60,7 +64,7 @@ func (r lockWriteResult) Text(w io.Writer) {
 func newLockWriteCommand(a *app) *cobra.Command {
 	l := lockWriter{app: a}
 	cmd := &cobra.Command{
-		Use:   "write --commit COMMIT [--image REF]",
+		Use:   "write --commit COMMIT [--image REF] | --chart URL --version VERSION",
 		Short: "Record a release in the lock directory",
 		Long: `Write records a release in the work tree: git-COMMIT.yaml and current.yaml in the pipeline's lock directory, both or
 neither. It does not change a release that is recorded already: the same commit with other images is a further release,
@@ -76,12 +80,16 @@ nobody else follows it.
 
 Values without a flag come from the current lock: the image's repository (with the tag git-COMMIT), further images (a tag that
 held the commit holds the new one, others stay as they are), kind, source repository and path. The registry resolves the digests.
-A package may have no image of its own: leave --image out of the first lock, or take the image out of later ones with --drop-image.`,
+A package may have no image of its own: leave --image out of the first lock, or take the image out of later ones with --drop-image.
+
+An upstream chart is released as it is packed, with --chart and --version, or with --version alone if the current lock is of that chart: its
+release is chart-VERSION-<12 hex>, and the lock holds the SHA-256 of the archive. A lower version never replaces a higher one in current.yaml.`,
 		Example: `  lockage lock write --commit "$(git -C ../shop rev-parse HEAD)" --image ghcr.io/acme/shop:v1.2.3 \
       --kind helm --source-repo https://github.com/acme/shop.git --source-path deploy/chart
   lockage lock write --commit "$GITHUB_SHA" --push
   lockage lock write --commit "$GITHUB_SHA" --image worker=ghcr.io/acme/worker:v1.2.3
   lockage lock write --commit "$GITHUB_SHA" --drop-image worker
+  lockage lock write --chart oci://ghcr.io/prometheus-community/charts/kube-prometheus-stack --version 87.1.0
   lockage lock write --commit "$HOTFIX" --history-only --push`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
@@ -90,6 +98,7 @@ A package may have no image of its own: leave --image out of the first lock, or 
 	f.StringVar(&l.lock.GitCommit, "commit", "", "source `COMMIT`, 40 hex digits")
 	f.StringArrayVar(&l.images, "image", nil, "image `[NAME=]REF`, repository and tag (default: the current lock's repository, tag git-COMMIT); with NAME, of a further image; repeatable")
 	f.StringVar((*string)(&l.lock.Image.Digest), "digest", "", "`DIGEST` of the image (default: that of its tag in the registry)")
+	f.StringVar(&l.chart.version, "version", "", "`VERSION` of the chart")
 	f.StringVar(&l.branch, "branch", "", "with --push: `BRANCH` of the policy ref's remote (default: the policy ref)")
 	f.BoolVar(&l.history, "history-only", false, "record the release, such as a hotfix, without making it the current one")
 	l.addFlags(cmd)
@@ -105,6 +114,7 @@ type lockWriter struct {
 	history bool     // whether current.yaml stays
 	images  []string // the values of --image
 	drop    []string // names of images that the current lock has, and this one not
+	chart   chartFlags
 	dryRun  bool
 
 	workspace *workspace.Workspace
@@ -120,6 +130,7 @@ func (l *lockWriter) addFlags(cmd *cobra.Command) {
 	f.StringVar((*string)(&l.lock.Packaging.Kind), "kind", "", "`KIND` of packaging: helm or kustomize")
 	f.StringVar(&l.lock.Packaging.SourceRepo, "source-repo", "", "`URL` of the source repository")
 	f.StringVar(&l.lock.Packaging.SourcePath, "source-path", "", "`PATH` of the chart or kustomization in the source repository")
+	f.StringVar(&l.chart.place, "chart", "", "`URL` of a packaged chart, the repository's with the chart's name: oci://HOST/PATH/NAME or https://HOST/PATH/NAME (default: the current lock's)")
 	f.StringVar(&l.lock.CreatedAt, "created-at", "", "`TIME` to record, RFC 3339 (default: now)")
 	f.StringVar(&l.dir, "dir", "", "lock directory `DIR` (default: the pipeline's)")
 	f.StringArrayVar(&l.drop, "drop-image", nil, "`NAME` of an image of the current lock that this one has not, image for the one without a name; repeatable")
@@ -134,10 +145,7 @@ func (l *lockWriter) missing(flag string) error {
 }
 
 func (l *lockWriter) run(ctx context.Context) error {
-	if _, err := git.ParseHash(l.lock.GitCommit); err != nil {
-		return usagef("--commit: %w", err)
-	}
-	if err := l.parseImages(); err != nil {
+	if err := l.parse(); err != nil {
 		return err
 	}
 	if err := l.open(ctx); err != nil {
@@ -162,6 +170,17 @@ func (l *lockWriter) run(ctx context.Context) error {
 		l.app.emit(list[lockWriteResult]{result})
 	}
 	return err
+}
+
+// parse validates the flags that say what is released.
+func (l *lockWriter) parse() error {
+	if l.chart.given() {
+		return l.parseChart()
+	}
+	if _, err := git.ParseHash(l.lock.GitCommit); err != nil {
+		return usagef("--commit: %w", err)
+	}
+	return l.parseImages()
 }
 
 // open validates the flags, before anything is read, and opens the repository's files.
@@ -271,15 +290,21 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 		}
 		return nil
 	}
+	if l.lock.SchemaVersion, l.lock.CreatedAt = lock.SchemaVersion, cmp.Or(l.lock.CreatedAt, now.UTC().Format(time.RFC3339)); l.lock.GitCommit == "" {
+		return l.completeChart(ctx)
+	}
 	if image := l.ownRepository(); l.lock.Image.Ref == "" && image != "" {
 		l.lock.Image.Ref = image + ":git-" + l.lock.GitCommit
 	}
 	if l.lock.Image.Ref == "" && l.lock.Image.Digest != "" {
 		return usagef("--digest is that of an image: name the image with --image")
 	}
-	p := &l.lock.Packaging
+	p, kind := &l.lock.Packaging, l.current.Packaging.Kind
+	if kind == lock.Packaged {
+		kind = ""
+	}
 	if err := errors.Join(
-		fill((*string)(&p.Kind), string(l.current.Packaging.Kind), "--kind"),
+		fill((*string)(&p.Kind), string(kind), "--kind"),
 		fill(&p.SourcePath, l.current.Packaging.SourcePath, "--source-path"),
 		fill(&p.SourceRepo, l.sourceRepo(), "--source-repo"),
 	); err != nil {
@@ -287,8 +312,7 @@ func (l *lockWriter) complete(ctx context.Context, now time.Time) error {
 	}
 	l.keepImages()
 	l.warnDropped()
-	l.lock.SchemaVersion, l.lock.ReleaseID = lock.SchemaVersion, "git-"+l.lock.GitCommit
-	l.lock.CreatedAt = cmp.Or(l.lock.CreatedAt, now.UTC().Format(time.RFC3339))
+	l.lock.ReleaseID = "git-" + l.lock.GitCommit
 	return l.resolve(ctx)
 }
 

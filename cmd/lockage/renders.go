@@ -37,11 +37,7 @@ func serveRenders(in io.Reader, out io.Writer) int {
 // renderers returns the renderers by the lock's packaging.kind. They render in child processes. Dependencies of charts are fetched
 // into the cache.
 func (a *app) renderers() (map[lock.Kind]hydrate.Renderer, error) {
-	charts := chartrepo.New(chartrepo.Options{
-		CacheDir:   a.cacheDir,
-		Registries: a.registries(a.dir),
-		UserAgent:  userAgent(),
-	})
+	charts := a.chartFetcher()
 	if a.renders == nil {
 		program, err := thisProgram()
 		if err != nil {
@@ -62,9 +58,22 @@ func (a *app) renderers() (map[lock.Kind]hydrate.Renderer, error) {
 	return renderers, nil
 }
 
+// chartFetcher returns the one fetcher of charts, so that each is fetched once.
+func (a *app) chartFetcher() *chartrepo.Fetcher {
+	if a.charts == nil {
+		a.charts = chartrepo.New(chartrepo.Options{
+			CacheDir:   a.cacheDir,
+			Registries: a.registries(a.dir),
+			UserAgent:  userAgent(),
+		})
+	}
+	return a.charts
+}
+
 // localRenderers returns the renderers that render in this process.
 func localRenderers(charts helm.Archives) map[lock.Kind]hydrate.Renderer {
-	return map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{Charts: charts}, lock.Kustomize: kustomize.Renderer{}}
+	charted := helm.Renderer{Charts: charts}
+	return map[lock.Kind]hydrate.Renderer{lock.Helm: charted, lock.Packaged: charted, lock.Kustomize: kustomize.Renderer{}}
 }
 
 // thisProgram returns the path of the running program, on Linux even if another version has replaced it on disk.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lockage/lockage/hydrate/helm/chartrepo"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/worker"
 	"github.com/lockage/lockage/internal/strictyaml"
@@ -40,6 +41,7 @@ type app struct {
 	leftOut error              // what is wrong with pipeline files that the run went on without
 	bounds  worker.Bounds      // of each render
 	renders *worker.Pool       // where something may be rendered
+	charts  *chartrepo.Fetcher // once something was fetched
 }
 
 const longHelp = `Lockage renders the Kubernetes manifests of every stage at a locked commit into signed OCI artifacts, tagged by image

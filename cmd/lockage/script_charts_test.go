@@ -89,7 +89,7 @@ func pushChart(ts *testscript.TestScript, repository, tag string, archive []byte
 	ts.Check(err)
 	desc, err := repo.PushManifest(context.Background(), ocispec.MediaTypeImageManifest, manifest, config, layer)
 	ts.Check(err)
-	ts.Check(repo.Tag(context.Background(), desc, tag))
+	ts.Check(repo.Tag(context.Background(), desc, strings.ReplaceAll(tag, "+", "_")))
 }
 
 // cmdChartLock writes a Chart.lock with these versions, in the order of Chart.yaml, as `helm dependency update` does.

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
@@ -169,7 +170,7 @@ func (a *app) rebuild(ctx context.Context, d declaration, e verify.Examined) (re
 	if err != nil {
 		return rebuild.Result{}, err
 	}
-	r := rebuild.Rebuilder{Commits: d.policyRef, Sources: d.workspace.Repository, Renderers: renderers, Version: version()}
+	r := rebuild.Rebuilder{Commits: d.policyRef, Sources: d.workspace.Repository, Charts: helm.Charts{Archives: a.chartFetcher()}, Renderers: renderers, Version: version()}
 	return r.Rebuild(ctx, e)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/lockage/lockage/hydrate/helm"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
@@ -84,7 +85,7 @@ func (a *app) planOverridden(ctx context.Context, w *workspace.Workspace, reques
 			return nil, err
 		}
 	}
-	request.Sources = w.Repository
+	request.Sources, request.Charts = w.Repository, helm.Charts{Archives: a.chartFetcher()}
 	if request.Renderers, err = a.renderers(); err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func readChart(ctx context.Context, source hydrate.Source, dir string, w *weight
 	if err != nil {
 		return nil, nil, err
 	}
-	files, inputs, err := readFiles(ctx, folder)
+	files, inputs, err := readFiles(ctx, folder, source.Packaged)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -54,7 +54,7 @@ func library(t *testing.T, name, version, text string) []byte {
 // locked adds to a chart a lock file that is in sync, made from the dependencies and the versions that are given.
 func locked(t *testing.T, fsys fstest.MapFS, dir string, versions ...string) fstest.MapFS {
 	t.Helper()
-	files, _, err := readFiles(t.Context(), must(fs.Sub(fsys, dir)))
+	files, _, err := readFiles(t.Context(), must(fs.Sub(fsys, dir)), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func locked(t *testing.T, fsys fstest.MapFS, dir string, versions ...string) fst
 	name := path.Join(dir, "Chart.lock")
 	fsys = maps.Clone(fsys)
 	fsys[name] = &fstest.MapFile{Data: must(yaml.Marshal(lock))}
-	if files, _, err = readFiles(t.Context(), must(fs.Sub(fsys, dir))); err != nil {
+	if files, _, err = readFiles(t.Context(), must(fs.Sub(fsys, dir)), false); err != nil {
 		t.Fatal(err)
 	}
 	if c, err = load(files, &weight{}); err != nil {

@@ -37,7 +37,7 @@ func TestDependenciesOfOthers(t *testing.T) {
 				return err
 			}
 			dir := filepath.Dir(name)
-			files, _, err := readFiles(t.Context(), os.DirFS(dir))
+			files, _, err := readFiles(t.Context(), os.DirFS(dir), false)
 			if err != nil {
 				return nil
 			}

@@ -27,21 +27,33 @@ var utf8BOM = []byte{0xEF, 0xBB, 0xBF}
 
 // readFiles reads a chart's folder as Helm's directory loader does: .helmignore applied, symbolic links followed as far as source
 // follows them, byte order marks removed. .helmignore, which decides the rest, is among the inputs.
-func readFiles(ctx context.Context, source fs.FS) ([]*loader.BufferedFile, []hydrate.Input, error) {
+//
+// From a packaged chart, nothing is left out: .helmignore was applied when it was packed, and names nothing in subcharts.
+func readFiles(ctx context.Context, source fs.FS, packaged bool) ([]*loader.BufferedFile, []hydrate.Input, error) {
 	r := reader{source: source, rules: ignore.Empty()}
-	switch data, err := r.read(ignore.HelmIgnore); {
-	case err == nil:
-		if r.rules, err = ignore.Parse(bytes.NewReader(data)); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", ignore.HelmIgnore, err)
+	if !packaged {
+		if err := r.readRules(); err != nil {
+			return nil, nil, err
 		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, nil, fmt.Errorf("read chart: %w", err)
 	}
-	r.rules.AddDefaults()
 	if err := r.dir(ctx, ".", 0); err != nil {
 		return nil, nil, fmt.Errorf("read chart: %w", err)
 	}
 	return r.files, r.inputs, nil
+}
+
+// readRules reads .helmignore.
+func (r *reader) readRules() error {
+	switch data, err := r.read(ignore.HelmIgnore); {
+	case err == nil:
+		if r.rules, err = ignore.Parse(bytes.NewReader(data)); err != nil {
+			return fmt.Errorf("%s: %w", ignore.HelmIgnore, err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("read chart: %w", err)
+	}
+	r.rules.AddDefaults()
+	return nil
 }
 
 type reader struct {

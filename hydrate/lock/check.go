@@ -29,6 +29,13 @@ type Images interface {
 	Revision(ctx context.Context, ref string) (string, error)
 }
 
+// Charts looks up packaged charts in their repositories.
+type Charts interface {
+	// Resolve returns the digest of the archive that the repository has of a chart and version now. The error is fs.ErrNotExist if
+	// it has none.
+	Resolve(ctx context.Context, c Chart) (digest.Digest, error)
+}
+
 // Order knows in which order releases became current.
 type Order interface {
 	// Newer returns the newest release of a lock directory, if it became current after another one; "" if that is not older.
@@ -62,12 +69,20 @@ const (
 	CheckCommit        = "commit"         // the commit exists in the source repository
 	CheckImageDigest   = "image-digest"   // the image's tag resolves to the digest
 	CheckImageRevision = "image-revision" // the image was built from the commit, according to its annotation
+	CheckChartDigest   = "chart-digest"   // in place of the last three: the chart's version is the archive of the digest
 )
 
-// Check examines current.yaml of the lock directory dir. All checks run; those that need a nil commits or images, or a lock
-// that cannot be read, are skipped. sourceRepo replaces packaging.sourceRepo in the short form. The error is about reading
-// the directory or ctx, never about a check.
-func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, order Order, commits Commits, images Images) ([]CheckResult, error) {
+// Asked are those who answer the checks that need more than the lock directory; nil for those that are not asked.
+type Asked struct {
+	Commits Commits
+	Images  Images
+	Charts  Charts
+}
+
+// Check examines current.yaml of the lock directory dir. All checks run; those that nobody is asked for, or that a lock which cannot be
+// read has, are skipped. sourceRepo replaces packaging.sourceRepo in the short form. The error is about reading the directory or ctx,
+// never about a check.
+func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, order Order, asked Asked) ([]CheckResult, error) {
 	name := CurrentFile(dir)
 	data, err := strictyaml.ReadFile(fsys, name)
 	if err != nil {
@@ -92,6 +107,12 @@ func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, order Order,
 	add(CheckFilesAgree, reason, nil)
 	reason, err = checkOrder(ctx, order, dir, l.ReleaseID)
 	add(CheckOrder, reason, err)
+	if l.Packaging.Kind == Packaged {
+		reason, err = checkChart(ctx, asked.Charts, l.Chart)
+		add(CheckChartDigest, reason, err)
+		return results, ctx.Err()
+	}
+	commits, images := asked.Commits, asked.Images
 	reason, err = checkCommit(ctx, commits, cmp.Or(l.Packaging.SourceRepo, sourceRepo), l.GitCommit)
 	add(CheckCommit, reason, err)
 	reason, err = checkDigest(ctx, images, l.Image)
@@ -142,6 +163,17 @@ func checkCommit(ctx context.Context, commits Commits, repo, commit string) (rea
 	exists, err := commits.HasCommit(ctx, repo, commit)
 	if !exists {
 		reason = "commit " + commit + " does not exist in the source repository: was it pushed?"
+	}
+	return reason, err
+}
+
+func checkChart(ctx context.Context, charts Charts, c Chart) (reason string, err error) {
+	if charts == nil {
+		return "", skipped("the chart's repository was not asked")
+	}
+	now, err := charts.Resolve(ctx, c)
+	if now != c.Digest {
+		reason = c.String() + " is now " + now.String() + ", not " + c.Digest.String() + ": the owner of the repository replaced the archive"
 	}
 	return reason, err
 }

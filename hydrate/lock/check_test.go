@@ -107,7 +107,7 @@ func TestCheck(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Check(t.Context(), test.files, "d", "https://github.com/acme/app.git", test.world, test.world, test.world)
+			got, err := Check(t.Context(), test.files, "d", "https://github.com/acme/app.git", test.world, Asked{test.world, test.world, nil})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,13 +116,13 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	got, err := Check(t.Context(), both(full), "d", "", world{}, nil, nil)
+	got, err := Check(t.Context(), both(full), "d", "", world{}, Asked{})
 	want := with(CheckResult{CheckCommit, Skipped, "the source repository was not asked"}, CheckResult{CheckImageDigest, Skipped, "the registry was not asked"},
 		CheckResult{CheckImageRevision, Skipped, "the registry was not asked"})
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	if _, err := Check(t.Context(), fstest.MapFS{}, "d", "", world{}, nil, nil); err == nil {
+	if _, err := Check(t.Context(), fstest.MapFS{}, "d", "", world{}, Asked{}); err == nil {
 		t.Error("no error for a missing lock")
 	}
 }

@@ -19,6 +19,17 @@
 //	  sourcePath: k8s/helm
 //	createdAt: '2026-03-22T12:34:56Z'
 //
+// A lock of a packaged chart has, in place of gitCommit, images and source, the chart and the kind chart:
+//
+//	releaseId: chart-<version>-<12 hex of the digest>
+//	chart:
+//	  repo: oci://ghcr.io/acme/charts    # or https://
+//	  name: redis
+//	  version: 1.2.3
+//	  digest: sha256:<64 hex>            # of the archive
+//	packaging:
+//	  kind: chart
+//
 // A lock directory holds one file a release, git-<commit>.yaml, and current.yaml, which means what the file of the newest release
 // does: they may differ in createdAt. Write makes them equal byte for byte.
 //

@@ -21,17 +21,19 @@ type Kind string
 const (
 	Helm      Kind = "helm"
 	Kustomize Kind = "kustomize"
+	Packaged  Kind = "chart" // a packaged chart of a repository, which Helm renders
 )
 
 // Lock is one release.
 type Lock struct {
-	SchemaVersion string       `yaml:"schemaVersion" json:"schemaVersion"`  // SchemaVersion, or empty in the short form
-	ReleaseID     string       `yaml:"releaseId,required" json:"releaseId"` // "git-" and GitCommit, and "-" and 12 digits of the meaning in a further release of the commit
-	GitCommit     string       `yaml:"gitCommit,scalar" json:"gitCommit"`   // the source commit, 40 lower-case hex digits
-	Image         Image        `yaml:"image" json:"image,omitzero"`         // the application's; zero for a package without an image of its own
-	Others        []NamedImage `yaml:"images" json:"images"`                // their names are unique
-	Packaging     Packaging    `yaml:"packaging,required" json:"packaging"` // locates the manifests in the source
-	CreatedAt     string       `yaml:"createdAt,scalar" json:"createdAt"`   // an RFC 3339 time as written, or empty in the short form
+	SchemaVersion string       `yaml:"schemaVersion" json:"schemaVersion"`          // SchemaVersion, or empty in the short form
+	ReleaseID     string       `yaml:"releaseId,required" json:"releaseId"`         // "git-" and GitCommit, and "-" and 12 digits of the meaning in a further release of the commit; or [Chart.ReleaseID]
+	GitCommit     string       `yaml:"gitCommit,scalar" json:"gitCommit,omitempty"` // the source commit, 40 lower-case hex digits; "" for a packaged chart
+	Chart         Chart        `yaml:"chart" json:"chart,omitzero"`                 // zero but for a packaged chart
+	Image         Image        `yaml:"image" json:"image,omitzero"`                 // the application's; zero for a package without an image of its own
+	Others        []NamedImage `yaml:"images" json:"images"`                        // their names are unique
+	Packaging     Packaging    `yaml:"packaging,required" json:"packaging"`         // locates the manifests in the source
+	CreatedAt     string       `yaml:"createdAt,scalar" json:"createdAt"`           // an RFC 3339 time as written, or empty in the short form
 }
 
 // Images returns all images of the release, Image first and without a name, if there is one.
@@ -40,6 +42,20 @@ func (l Lock) Images() []NamedImage {
 		return l.Others
 	}
 	return append([]NamedImage{{Image: l.Image}}, l.Others...)
+}
+
+// Revision returns what the release was made from: the source commit, or the digest of a chart's archive, sha256:<64 hex>.
+func (l Lock) Revision() string { return cmp.Or(l.GitCommit, l.Chart.Digest.String()) }
+
+// Tagged returns the digest that the tags of the release's artifacts name: that of its own image, or of a chart's archive; "" for neither.
+func (l Lock) Tagged() digest.Digest { return cmp.Or(l.Image.Digest, l.Chart.Digest) }
+
+// SourceURL returns the place of what is rendered: the source repository, or a chart in its repository.
+func (l Lock) SourceURL() string {
+	if l.Packaging.Kind == Packaged {
+		return l.Chart.URL()
+	}
+	return l.Packaging.SourceRepo
 }
 
 // Created parses CreatedAt. It returns the zero time in the short form.
@@ -63,8 +79,8 @@ type NamedImage struct {
 // Packaging is the package of manifests in the source repository.
 type Packaging struct {
 	Kind       Kind   `yaml:"kind,required" json:"kind"`
-	SourceRepo string `yaml:"sourceRepo" json:"sourceRepo"`          // a URL; empty in the short form, where the pipeline file names it
-	SourcePath string `yaml:"sourcePath,required" json:"sourcePath"` // of the folder, relative to the repository's root; "." for the root
+	SourceRepo string `yaml:"sourceRepo" json:"sourceRepo,omitempty"` // a URL; empty in the short form, where the pipeline file names it
+	SourcePath string `yaml:"sourcePath" json:"sourcePath,omitempty"` // of the folder, relative to the repository's root; "." for the root
 }
 
 // Repository returns the reference without tag and digest.
@@ -124,6 +140,9 @@ func (i Image) split() (repository, tag string) {
 
 // From returns the lock with the source repository of its pipeline, where the short form leaves it out.
 func (l Lock) From(sourceRepo string) Lock {
+	if l.Packaging.Kind == Packaged {
+		return l
+	}
 	l.Packaging.SourceRepo = cmp.Or(l.Packaging.SourceRepo, sourceRepo)
 	return l
 }
@@ -147,11 +166,14 @@ func (l Lock) Canonical() []byte {
 // Meaning is the digest of what the lock means, see [Lock.Canonical].
 func (l Lock) Meaning() digest.Digest { return digest.FromBytes(l.Canonical()) }
 
+// shortDigits is how much of a digest an id shows.
+const shortDigits = 12
+
 // furtherID returns the id of the lock as a further release of its commit, with other images, say: the digits are of what it means but
 // for the id.
 func (l Lock) furtherID() string {
 	l.ReleaseID = ""
-	return "git-" + l.GitCommit + "-" + l.Meaning().Encoded()[:12]
+	return "git-" + l.GitCommit + "-" + l.Meaning().Encoded()[:shortDigits]
 }
 
 // Format writes l as the package documentation shows, without empty fields. Only Parse of the result validates it.
@@ -176,6 +198,11 @@ func (l Lock) node() *yaml.Node {
 		entry{"schemaVersion", text(l.SchemaVersion)},
 		entry{"releaseId", text(l.ReleaseID)},
 		entry{"gitCommit", text(l.GitCommit)},
+		entry{"chart", mapping(
+			entry{"repo", text(l.Chart.Repo)},
+			entry{"name", text(l.Chart.Name)},
+			entry{"version", text(l.Chart.Version)},
+			entry{"digest", text(l.Chart.Digest.String())})},
 		entry{"image", l.Image.node()},
 		entry{"images", others},
 		entry{"packaging", mapping(

@@ -18,11 +18,12 @@ import (
 // Parse reads a lock file; problems name it file. The error lists every problem, one a line, with file, line and column.
 func Parse(file string, data []byte) (Lock, error) {
 	l, root, problems := decode(file, data)
-	if msg := l.inconsistency(); msg != "" && len(problems) == 0 {
-		problems.Add(root.At("releaseId").Pos, "%s", msg)
-	}
 	if err := problems.Err(); err != nil {
 		return Lock{}, err
+	}
+	if msg := l.inconsistency(); msg != "" {
+		problems.Add(root.At("releaseId").Pos, "%s", msg)
+		return Lock{}, problems.Err()
 	}
 	return l, nil
 }
@@ -40,8 +41,10 @@ func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Proble
 	for _, p := range problems {
 		failed[p.Pos] = true
 	}
-	if n := root.Find("image"); n != nil && n.IsNull() {
-		problems.Add(n.Pos, "image is empty: write ref and digest, or take the key out if the release has no image")
+	for key, fields := range map[string]string{"image": "ref and digest", "chart": "repo, name, version and digest"} {
+		if n := root.Find(key); n != nil && n.IsNull() {
+			problems.Add(n.Pos, "%s is empty: write %s, or take the key out if the release has no %[1]s", key, fields)
+		}
 	}
 	l.check(func(msg string, at ...any) {
 		if n := root.Find(at...); msg != "" && (n == nil || !failed[n.Pos]) {
@@ -52,10 +55,11 @@ func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Proble
 }
 
 var (
-	abbreviated  = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
-	commitID     = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	releaseID    = regexp.MustCompile(`^git-[0-9a-f]{40}(-[0-9a-f]{12})?$`)
-	sha256Digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	abbreviated = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
+	commitID    = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	// commitReleaseID matches the ids of releases of a commit, chartID those of packaged charts.
+	commitReleaseID = regexp.MustCompile(`^git-[0-9a-f]{40}(-[0-9a-f]{12})?$`)
+	sha256Digest    = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	// imageRef is the distribution specification's grammar of references, with an optional digest.
 	imageRef = regexp.MustCompile(`^([a-zA-Z0-9.-]+(:[0-9]+)?/|\[[0-9a-fA-F:]+\](:[0-9]+)?/)?` +
 		`[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*` +
@@ -69,7 +73,31 @@ func (l Lock) check(report func(msg string, at ...any)) {
 	if l.SchemaVersion != "" && l.SchemaVersion != SchemaVersion {
 		report("schemaVersion "+strconv.Quote(l.SchemaVersion)+" is not known: this version of lockage reads "+SchemaVersion, "schemaVersion")
 	}
-	if l.ReleaseID != "" && !releaseID.MatchString(l.ReleaseID) {
+	if l.CreatedAt != "" {
+		if _, err := time.Parse(time.RFC3339, l.CreatedAt); err != nil {
+			report("createdAt "+strconv.Quote(l.CreatedAt)+" is not an RFC 3339 time: write one like '2026-03-22T12:34:56Z'", "createdAt")
+		}
+	}
+	switch l.Packaging.Kind {
+	case Packaged:
+		if l.ReleaseID != "" && !chartID.MatchString(l.ReleaseID) {
+			report("releaseId "+strconv.Quote(l.ReleaseID)+` is not "chart-", a version, "-" and 12 lower-case hex digits of the archive's digest`, "releaseId")
+		}
+		l.Chart.check(l, report)
+		return
+	case "", Helm, Kustomize:
+	default:
+		report("packaging.kind "+strconv.Quote(string(l.Packaging.Kind))+" is not known: write helm, kustomize or chart", "packaging", "kind")
+	}
+	if l.Chart != (Chart{}) {
+		report("chart is for packaging.kind: chart alone: change the kind, or take it out", "chart")
+	}
+	l.checkSource(report)
+}
+
+// checkSource is check for what a lock of a commit has.
+func (l Lock) checkSource(report func(msg string, at ...any)) {
+	if l.ReleaseID != "" && !commitReleaseID.MatchString(l.ReleaseID) {
 		report("releaseId "+strconv.Quote(l.ReleaseID)+` is not "git-" and a full commit id of 40 lower-case hex digits, with or without "-" and 12 digits of what the lock means`, "releaseId")
 	}
 	report(commitFault(l.GitCommit), "gitCommit")
@@ -88,28 +116,29 @@ func (l Lock) check(report func(msg string, at ...any)) {
 		}
 		names[named.Name] = true
 	}
-	if k := l.Packaging.Kind; k != "" && k != Helm && k != Kustomize {
-		report("packaging.kind "+strconv.Quote(string(k))+" is not known: write helm or kustomize", "packaging", "kind")
-	}
 	if l.Packaging.SourceRepo != "" {
 		if err := CheckRepository(l.Packaging.SourceRepo); err != nil {
 			report("packaging.sourceRepo "+err.Error(), "packaging", "sourceRepo")
 		}
 	}
-	if p := l.Packaging.SourcePath; p != "" { // a missing one has its problem already
+	switch p := l.Packaging.SourcePath; {
+	case p == "" && l.Packaging.Kind != "": // else the kind is missing, which is reported
+		report("packaging.sourcePath is missing", "packaging", "sourcePath")
+	case p != "":
 		if msg := PathFault(p, "the source repository's root"); msg != "" {
 			report("packaging.sourcePath "+strconv.Quote(p)+" "+msg, "packaging", "sourcePath")
-		}
-	}
-	if l.CreatedAt != "" {
-		if _, err := time.Parse(time.RFC3339, l.CreatedAt); err != nil {
-			report("createdAt "+strconv.Quote(l.CreatedAt)+" is not an RFC 3339 time: write one like '2026-03-22T12:34:56Z'", "createdAt")
 		}
 	}
 }
 
 // inconsistency describes how the well-formed releaseId and gitCommit contradict each other; "" if they agree.
 func (l Lock) inconsistency() string {
+	if l.Packaging.Kind == Packaged {
+		if own := l.Chart.ReleaseID(); own != l.ReleaseID {
+			return "releaseId " + strconv.Quote(l.ReleaseID) + " belongs to another chart: this one is " + own
+		}
+		return ""
+	}
 	_, further, _ := strings.Cut(strings.TrimPrefix(l.ReleaseID, "git-"), "-")
 	switch {
 	case CommitOf(l.ReleaseID) != l.GitCommit:

@@ -87,7 +87,7 @@ func TestParseRefuses(t *testing.T) {
 		"empty digest":      {imageDigest, "''", "f:6:11: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
 		"empty reference":   {"ghcr.io/acme/app:git-" + commit, "''", "f:5:8: image.ref is empty: give it a value"},
 		"empty kind":        {"kind: helm", "kind: ''", "f:8:9: packaging.kind is empty: give it a value"},
-		"empty path":        {"sourcePath: k8s/helm", "sourcePath: ''", "f:10:15: packaging.sourcePath is empty: give it a value"},
+		"empty path":        {"sourcePath: k8s/helm", "sourcePath: ''", "f:10:15: packaging.sourcePath is missing"},
 		"null digest":       {imageDigest, "", "f:6:10: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
 		"no digest":         {"  digest: " + imageDigest + "\n", "", "f:5:3: image.digest is empty: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
 		"digest too short":  {imageDigest, "sha256:abc", "f:6:11: image.digest \"sha256:abc\" is not sha256: and 64 lower-case hex digits: write what `crane digest ghcr.io/acme/app:git-" + commit + "` prints"},
@@ -97,7 +97,7 @@ func TestParseRefuses(t *testing.T) {
 		"malformed release": {"releaseId: git-", "releaseId: v", `f:2:12: releaseId "v` + commit + `" is not "git-" and a full commit id of 40 lower-case hex digits, with or without "-" and 12 digits of what the lock means`},
 		"bad ref":           {"ref: ghcr.io/acme/app", "ref: ghcr.io/Acme/app", `f:5:8: image reference "ghcr.io/Acme/app:git-` + commit + `" is malformed: write one like ghcr.io/acme/app:v1`},
 		"ref pins another":  {"app:git-" + commit, "app@sha256:" + strings.Repeat("c", 64), `f:5:8: image reference "ghcr.io/acme/app@sha256:` + strings.Repeat("c", 64) + `" names another digest than the digest beside it`},
-		"bad kind":          {"kind: helm", "kind: jsonnet", `f:8:9: packaging.kind "jsonnet" is not known: write helm or kustomize`},
+		"bad kind":          {"kind: helm", "kind: jsonnet", `f:8:9: packaging.kind "jsonnet" is not known: write helm, kustomize or chart`},
 		"absolute path":     {"k8s/helm", "/k8s", `f:10:15: packaging.sourcePath "/k8s" is absolute: write it relative to the source repository's root`},
 		"path leaves":       {"k8s/helm", "k8s/../../x", "f:10:15: packaging.sourcePath \"k8s/../../x\" holds `..`: write it relative to the source repository's root"},
 		"path backslash":    {"k8s/helm", `k8s\helm`, `f:10:15: packaging.sourcePath "k8s\\helm" holds a backslash: write slashes`},
@@ -213,6 +213,7 @@ func TestCanonical(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
+	f.Add([]byte(chartLock))
 	f.Add([]byte("---\n" + strings.ReplaceAll(full, "'", `"`)))
 	f.Add([]byte(strings.Replace(full, "packaging:", "images:\n  - {name: a, ref: x:1, digest: "+imageDigest+"}\npackaging:", 1)))
 	f.Add([]byte("image: {ref: &a x, digest: *a}"))

@@ -47,23 +47,41 @@ func Current(fsys fs.FS, dir string) (File, error) {
 
 // CheckID returns an error unless id has the form of a release id.
 func CheckID(id string) error {
-	if !releaseID.MatchString(id) {
-		return fmt.Errorf("%q is not a release id: write git- and a full commit id of 40 lower-case hex digits, and for a further release of the commit - and 12 digits", id)
+	if !isReleaseID(id) {
+		return fmt.Errorf("%q is not a release id: write git- and a full commit id of 40 lower-case hex digits, and for a further release of the commit - and 12 digits; of a chart chart-VERSION- and 12 digits", id)
 	}
 	return nil
 }
 
-// Abbreviates reports whether short is a release's id, or the beginning of its commit and of what follows the commit.
+func isReleaseID(id string) bool { return commitReleaseID.MatchString(id) || chartID.MatchString(id) }
+
+// Abbreviates reports whether short is a release's id, or the beginning of its commit and of what follows the commit; of a chart's the
+// beginning of the id, with or without chart-.
 func Abbreviates(short, id string) bool {
+	if version, ok := strings.CutPrefix(id, chartPrefix); ok {
+		return strings.HasPrefix(version, strings.TrimPrefix(short, chartPrefix))
+	}
 	shortCommit, shortFurther, named := strings.Cut(strings.TrimPrefix(short, "git-"), "-")
 	commit, further, _ := strings.Cut(strings.TrimPrefix(id, "git-"), "-")
 	return strings.HasPrefix(commit, shortCommit) && strings.HasPrefix(further, shortFurther) && (!named || further != "")
 }
 
-// CommitOf returns the commit that a release id names.
+// CommitOf returns the commit that a release id names; "" for that of a chart.
 func CommitOf(id string) string {
-	commit, _, _ := strings.Cut(strings.TrimPrefix(id, "git-"), "-")
+	rest, _ := strings.CutPrefix(id, "git-")
+	if strings.HasPrefix(id, chartPrefix) {
+		return ""
+	}
+	commit, _, _ := strings.Cut(rest, "-")
 	return commit
+}
+
+// recording is the command that records a release.
+func recording(id string) string {
+	if commit := CommitOf(id); commit != "" {
+		return "`lockage lock write --commit " + commit + "`"
+	}
+	return "`lockage lock write --chart`"
 }
 
 // CheckRecorded returns strictyaml.Problems unless f means the same as the history file of its release, which is what verification reads.
@@ -85,7 +103,7 @@ func disagreement(fsys fs.FS, dir, sourceRepo string, l Lock) (string, error) {
 	data, err := strictyaml.ReadFile(fsys, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return name + " does not exist: write it with `lockage lock write --commit " + l.GitCommit + "`", nil
+		return name + " does not exist: write it with " + recording(l.ReleaseID), nil
 	case err != nil:
 		return "", err
 	}
@@ -106,7 +124,7 @@ func Release(fsys fs.FS, dir, id string) (File, error) {
 	}
 	f, err := read(fsys, path.Join(dir, id+".yaml"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, absent("release " + id + " is not in lock directory " + dir + ": write it with `lockage lock write --commit " + CommitOf(id) + "`")
+		return File{}, absent("release " + id + " is not in lock directory " + dir + ": write it with " + recording(id))
 	}
 	if err == nil && f.ReleaseID != id {
 		var problems strictyaml.Problems
@@ -128,7 +146,7 @@ func Releases(fsys fs.FS, dir string) ([]string, error) {
 	}
 	var ids []string
 	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && releaseID.MatchString(id) {
+		if id, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && isReleaseID(id) {
 			ids = append(ids, id)
 		}
 	}

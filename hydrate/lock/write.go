@@ -132,6 +132,9 @@ func prepare(ctx context.Context, fsys fs.FS, at, dir string, l Lock, ancestry A
 	switch {
 	case err == nil:
 		if same := bytes.Equal(kept.From(l.Packaging.SourceRepo).Canonical(), l.From(kept.Packaging.SourceRepo).Canonical()); !same {
+			if l.Packaging.Kind == Packaged {
+				return Plan{}, fmt.Errorf("lock directory %s: release %s is recorded already, as %s: one archive is one release, wherever it lies", dir, l.ReleaseID, kept.Chart)
+			}
 			further := l.furtherID()
 			if further == l.ReleaseID {
 				return Plan{}, fmt.Errorf("lock directory %s: %s has other content than its name says", dir, historyName)
@@ -170,6 +173,8 @@ func currentAction(ctx context.Context, fsys fs.FS, dir string, plan Plan, ances
 		return Unchanged, nil
 	case ancestry == HistoryOnly:
 		return Kept, nil
+	case current.Packaging.Kind == Packaged || l.Packaging.Kind == Packaged:
+		return chartAction(current.Chart, plan), nil
 	case current.GitCommit == l.GitCommit && current.ReleaseID != l.ReleaseID && plan.History.Action == Unchanged:
 		return Newer, nil
 	case current.GitCommit == l.GitCommit:
@@ -183,6 +188,19 @@ func currentAction(ctx context.Context, fsys fs.FS, dir string, plan Plan, ances
 		return Newer, nil
 	}
 	return Updated, nil
+}
+
+// chartAction decides the action on current.yaml where that or the release is of a chart. Of a chart of one repository a lower version is older. Otherwise
+// no history orders them: what is recorded already is older.
+func chartAction(current Chart, plan Plan) Action {
+	order := 0
+	if c := plan.Lock.Chart; c != (Chart{}) && c.URL() == current.URL() {
+		order = compareVersions(c.Version, current.Version)
+	}
+	if order < 0 || order == 0 && plan.History.Action == Unchanged {
+		return Newer
+	}
+	return Updated
 }
 
 // writeTemp writes data beside name and returns the temporary name. It skips some names that killed processes left.

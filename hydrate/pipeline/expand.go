@@ -19,7 +19,7 @@ type Expanded struct {
 	File       string // that declares the pipeline
 	Stage      string
 	Repository string          // of the stage's artifacts, as Pipeline.Repository returns it
-	SourceRepo string          // the lock's, or else the pipeline's
+	SourceRepo string          // the lock's, or else the pipeline's; of a packaged chart its URL
 	Render     hydrate.Options // without the content of values files
 	Values     []ValuesFile
 	Mirror     *Mirror             `yaml:"mirror"` // nil for a stage without a mirror
@@ -64,7 +64,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	expanded := e.Expanded
 	expanded.Unrendered = c.unrendered.Err()
 	expanded.Pipeline, expanded.File, expanded.Stage, expanded.Repository = p.Name, p.File, stage, p.Repository(stage)
-	expanded.SourceRepo = cmp.Or(l.Packaging.SourceRepo, p.SourceRepo)
+	expanded.SourceRepo = cmp.Or(l.SourceURL(), p.SourceRepo)
 	expanded.Render, expanded.Values = e.Render.options(stage), e.Render.Values
 	expanded.Mirror = e.Mirror.withDefaults(stage)
 	expanded.Ledger = e.Ledger.withDefaults(p.Name, stage, expanded.Mirror)
@@ -77,7 +77,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	if expanded.Render.Validate && expanded.Render.Schemas == "" {
 		c.add(e.doc.At("render").Pos, "render.schemas is missing for stage %s, which render.validate needs: name the folder of schemas in the GitOps repository", stage)
 	}
-	if (l.Packaging.Kind == lock.Helm || expanded.Render.Validate) && expanded.Render.KubeVersion == "" {
+	if (l.Packaging.Kind == lock.Helm || l.Packaging.Kind == lock.Packaged || expanded.Render.Validate) && expanded.Render.KubeVersion == "" {
 		c.add(e.doc.At("render").Pos, `render.kubeVersion is missing for stage %s: write the clusters' version, as kubeVersion: "1.34"`, stage)
 	}
 	if err := c.all(); err != nil {

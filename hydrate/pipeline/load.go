@@ -102,7 +102,10 @@ func (ld loader) compare(pipelines []*Pipeline, broken map[*Pipeline]bool, c *ch
 func sampleLock() lock.Lock {
 	zeros := strings.Repeat("0", 64)
 	image := lock.Image{Ref: "registry.example/image:tag", Digest: digest.Digest("sha256:" + zeros)}
-	return lock.Lock{ReleaseID: "git-" + zeros[:40], GitCommit: zeros[:40], Image: image, Others: []lock.NamedImage{{Name: anyName, Image: image}}}
+	return lock.Lock{
+		ReleaseID: "git-" + zeros[:40], GitCommit: zeros[:40], Image: image, Others: []lock.NamedImage{{Name: anyName, Image: image}},
+		Chart: lock.Chart{Version: "0.0.0", Digest: image.Digest},
+	}
 }
 
 // one reads and decodes a file and the file that it extends. It returns nil if that failed with problems.

@@ -34,7 +34,7 @@ const (
 )
 
 // releaseNames lists the placeholders whose value comes from the release.
-var releaseNames = []string{"release", "commit", "image", "image.ref", "image.repository", "image.tag", "image.digest"}
+var releaseNames = []string{"release", "commit", "image", "image.ref", "image.repository", "image.tag", "image.digest", "chart.version", "chart.digest"}
 
 const noRelease = "has no value here: this is read before a release is known"
 
@@ -51,12 +51,17 @@ func (p *Pipeline) stageScope(stage string) scope {
 func (s scope) with(l lock.Lock, vars map[string]string) scope {
 	values := maps.Clone(s.values)
 	maps.Copy(values, vars)
-	values["release"], values["commit"] = l.ReleaseID, l.GitCommit
 	absent := map[string]string{}
 	for _, name := range releaseNames {
-		if strings.HasPrefix(name, "image") {
-			absent[name] = fmt.Sprintf("has no value: the lock of %s has no image", l.ReleaseID)
-		}
+		what, _, _ := strings.Cut(name, ".")
+		absent[name] = fmt.Sprintf("has no value: the lock of %s has no %s", l.ReleaseID, what)
+	}
+	values["release"] = l.ReleaseID
+	if l.GitCommit != "" {
+		values["commit"] = l.GitCommit
+	}
+	if l.Chart != (lock.Chart{}) {
+		values["chart.version"], values["chart.digest"] = l.Chart.Version, l.Chart.Digest.String()
 	}
 	var names []string
 	for _, image := range l.Images() {

@@ -37,6 +37,12 @@ type Sources interface {
 	Remote(ctx context.Context, nameOrURL string) (*git.Remote, error)
 }
 
+// Charts opens packaged charts.
+type Charts interface {
+	// Open returns the files of the archive of a locked chart.
+	Open(ctx context.Context, locked lock.Chart) (fs.FS, error)
+}
+
 // Request selects what is planned.
 type Request struct {
 	Files     fs.FS // of the GitOps repository
@@ -45,6 +51,7 @@ type Request struct {
 	Release   string   // git-<40 hex>; "" means the one of each current.yaml
 	Commit    string   // to read the source at instead of the locked one; "" for that. Nothing of such a plan is ever published
 	Sources   Sources
+	Charts    Charts                         // nil to refuse locks of packaged charts
 	Renderers map[lock.Kind]hydrate.Renderer // by the lock's packaging.kind
 	Beside    []Release                      // planned at another commit: overlays that find the same here are not opened again
 }
@@ -53,8 +60,8 @@ type Request struct {
 type Release struct {
 	Pipeline  *pipeline.Pipeline
 	Lock      lock.File
-	SourceURL string    // as lock or pipeline write it
-	Committed time.Time // the committer's time of the locked commit
+	SourceURL string    // as lock or pipeline write it, [lock.Lock.SourceURL]
+	Committed time.Time // the committer's time of the locked commit; 1970-01-01 for a packaged chart
 	Stages    []Stage
 	Err       error // why there are no stages; of this pipeline only
 }
@@ -104,16 +111,37 @@ type maker struct {
 	checkers memo.Map[schemaKey, *schema.Schemas]
 }
 
-type sourceKey struct{ repo, commit string }
+type sourceKey struct {
+	repo, commit string
+	chart        lock.Chart // in place of a commit
+}
 
 type schemaKey struct{ dir, kubeVersion string }
 
-// source is a commit of a source repository.
+// source is a commit of a source repository, or a packaged chart.
 type source struct {
 	sourceKey
-	url      string
-	snapshot *git.Snapshot
-	decoder  hydrate.Decoder // of what its stages have in common
+	url       string
+	committed time.Time
+	snapshot  *git.Snapshot   // nil for a packaged chart
+	unpacked  fs.FS           // the packaged chart's files
+	decoder   hydrate.Decoder // of what its stages have in common
+}
+
+// files returns all files of the source.
+func (s *source) files(ctx context.Context) fs.FS {
+	if s.snapshot == nil {
+		return s.unpacked
+	}
+	return s.snapshot.FS(ctx).Whole()
+}
+
+// at names a folder of the source for people.
+func (s *source) at(dir string) string {
+	if s.snapshot == nil {
+		return s.chart.String()
+	}
+	return fmt.Sprintf("%s at %.12s of %s", dir, s.commit, s.url)
 }
 
 type packageKey struct {
@@ -133,7 +161,10 @@ func (m *maker) release(ctx context.Context, out *Release) error {
 	if err != nil {
 		return err
 	}
-	if m.Commit != "" {
+	switch {
+	case m.Commit != "" && out.Lock.Packaging.Kind == lock.Packaged:
+		return fmt.Errorf("release %s of pipeline %s is a packaged chart: there is no other commit to read it at", out.Lock.ReleaseID, p.Name)
+	case m.Commit != "":
 		out.Lock.GitCommit, out.Lock.ReleaseID = m.Commit, "git-"+m.Commit
 	}
 	for _, name := range p.Order() {
@@ -161,12 +192,12 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 	if !ok {
 		return Stage{}, fmt.Errorf("%s: packaging.kind %s is not supported yet", out.Lock.Path, l.Packaging.Kind)
 	}
-	key := sourceKey{declared.SourceRepo, l.GitCommit}
+	key := sourceKey{declared.SourceRepo, l.GitCommit, l.Chart}
 	src, err := m.sources.Get(key, func() (*source, error) { return m.read(ctx, key) })
 	if err != nil {
-		return Stage{}, fmt.Errorf("source repository: %w", err)
+		return Stage{}, err
 	}
-	out.SourceURL, out.Committed = declared.SourceRepo, src.snapshot.Commit().Committed
+	out.SourceURL, out.Committed = declared.SourceRepo, src.committed
 	stage := Stage{Declared: declared, Stage: hydrate.Stage{
 		Pipeline:  declared.Pipeline,
 		Name:      declared.Stage,
@@ -177,7 +208,7 @@ func (m *maker) stage(ctx context.Context, out *Release, declared pipeline.Expan
 		Decoder:   &src.decoder,
 	}}
 	if !renderer.Overlays() {
-		key := packageKey{src, l.Packaging.SourcePath, l.Packaging.Kind}
+		key := packageKey{src, path.Join(".", l.Packaging.SourcePath), l.Packaging.Kind}
 		stage.Package, err = m.packages.Get(key, func() (hydrate.Package, error) { return src.open(ctx, renderer, key.path) })
 		if err != nil {
 			return Stage{}, err
@@ -251,8 +282,11 @@ func (m *maker) values(ctx context.Context, src *source, stage *Stage) error {
 		remedy, from := "create and commit it", ""
 		if file.From == pipeline.FromSource {
 			dir := stage.Lock.Packaging.SourcePath
-			files, name = src.snapshot.FS(ctx).Whole(), path.Join(dir, file.File)
+			files, name = src.files(ctx), path.Join(dir, file.File)
 			where, remedy, from = fmt.Sprintf("below %s in the source at %.12s", dir, src.commit), "commit it there and lock that commit", "from: source, "
+			if src.snapshot == nil {
+				where, remedy = "in "+src.at(dir), "lock a version that has it"
+			}
 		}
 		data, err := bounded.ReadFile(files, name, maxValuesBytes)
 		switch {
@@ -282,23 +316,38 @@ func fileID(files fs.FS, name string, data []byte) git.Hash {
 	return git.BlobID(data)
 }
 
-// read finds a commit of a source repository.
+// read finds a commit of a source repository, or fetches a packaged chart.
 func (m *maker) read(ctx context.Context, key sourceKey) (*source, error) {
+	if key.chart != (lock.Chart{}) {
+		return m.readChart(ctx, key)
+	}
+	fail := func(err error) (*source, error) { return nil, fmt.Errorf("source repository: %w", err) }
 	remote, err := m.Sources.Remote(ctx, key.repo)
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
 	hash, err := git.ParseHash(key.commit)
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
 	snapshot, err := remote.Snapshot(ctx, hash)
-	return &source{sourceKey: key, url: remote.URL(), snapshot: snapshot}, err
+	if err != nil {
+		return fail(err)
+	}
+	return &source{sourceKey: key, url: remote.URL(), snapshot: snapshot, committed: snapshot.Commit().Committed}, nil
+}
+
+func (m *maker) readChart(ctx context.Context, key sourceKey) (*source, error) {
+	if m.Charts == nil {
+		return nil, fmt.Errorf("%s is a packaged chart, and none is fetched here", key.chart)
+	}
+	files, err := m.Charts.Open(ctx, key.chart)
+	return &source{sourceKey: key, unpacked: files, committed: time.Unix(0, 0).UTC()}, err
 }
 
 // open fetches and opens a package that stages share.
 func (s *source) open(ctx context.Context, renderer hydrate.Renderer, dir string) (hydrate.Package, error) {
-	if err := s.snapshot.Prefetch(ctx, dir); err != nil {
+	if err := s.prefetch(ctx, dir); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("no folder %s at %.12s of %s: is the lock's packaging.sourcePath right? %w", dir, s.commit, s.url, fs.ErrNotExist)
 		}
@@ -306,14 +355,22 @@ func (s *source) open(ctx context.Context, renderer hydrate.Renderer, dir string
 	}
 	pkg, err := renderer.Open(ctx, s.source(ctx, dir))
 	if err != nil {
-		return nil, fmt.Errorf("%s at %.12s of %s: %w", dir, s.commit, s.url, err)
+		return nil, fmt.Errorf("%s: %w", s.at(dir), err)
 	}
 	return pkg, nil
 }
 
 // source returns the commit as renderers see it.
 func (s *source) source(ctx context.Context, dir string) hydrate.Source {
-	return hydrate.Source{Files: s.snapshot.FS(ctx).Whole(), Path: dir, Repository: s.repo, Commit: s.commit, Prefetch: s.snapshot.Prefetch}
+	return hydrate.Source{Files: s.files(ctx), Packaged: s.snapshot == nil, Path: dir, Repository: s.repo, Commit: s.commit, Prefetch: s.prefetch}
+}
+
+// prefetch fetches files before they are read, in one go; those of a packaged chart are there.
+func (s *source) prefetch(ctx context.Context, paths ...string) error {
+	if s.snapshot == nil {
+		return nil
+	}
+	return s.snapshot.Prefetch(ctx, paths...)
 }
 
 // Key names a stage of a release.

@@ -51,7 +51,7 @@ var floorPlan = map[string][]string{
 	"hydrate/pipeline":        {"internal/strictyaml", "hydrate", "hydrate/lock"},
 	"hydrate/workspace":       {"internal/git", "hydrate/pipeline", "hydrate/lock"},
 	"hydrate":                 {"hydrate/lock"},
-	"hydrate/helm":            {"hydrate", "hydrate/helm/engine"},
+	"hydrate/helm":            {"hydrate", "hydrate/helm/engine", "hydrate/lock"},
 	"hydrate/helm/engine":     {"hydrate"},
 	"hydrate/helm/chartrepo":  {"oci"},
 	"hydrate/kustomize":       {"hydrate"},

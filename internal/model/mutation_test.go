@@ -164,7 +164,7 @@ var mutations = []mutation{
 	{"hydrate/lock/parse.go", "case names[named.Name]:", "case !MUTANT && names[named.Name]:"},
 
 	{"hydrate/lock/read.go", "!bytes.Equal(history.From(sourceRepo).Canonical(), l.From(sourceRepo).Canonical())", "false"},
-	{"hydrate/lock/read.go", "!releaseID.MatchString(id)", "false"},
+	{"hydrate/lock/read.go", "!isReleaseID(id)", "false"},
 	{"hydrate/lock/read.go", "err == nil && f.ReleaseID != id", "false"},
 
 	{"ledger/candidates.go", "!bytes.Equal(again, data)", "false"},
@@ -213,7 +213,7 @@ var mutations = []mutation{
 	{"policy/artifact.go", "s.SubjectName() == want.Repository", "true"},
 	{"policy/artifact.go", `if diff == "" &&`, `if (MUTANT || diff == "") &&`},
 	{"policy/artifact.go", `check("provenance", diff == "",`, `check("provenance", MUTANT || diff == "",`},
-	{"policy/artifact.go", `e.Commit != "" && source == e.Commit`, "true"},
+	{"policy/artifact.go", `e.Source != "" && source == e.Source`, "true"},
 	{"policy/artifact.go", `e.Lock != "" && p.Meaning == e.Lock`, "true"},
 	{"policy/artifact.go", `commit != "" && h.OnPolicyRef[commit]`, "true"},
 	{"policy/artifact.go", "!named[d.Encoded()]", "false"},
@@ -283,11 +283,13 @@ var mutations = []mutation{
 	{"policy/soak.go", "if !ok {", "if !MUTANT && !ok {"},
 
 	{"policy/source.go", `f.Source.Unsigned != ""`, "false"},
-	{"policy/source.go", "slices.Contains(f.Source.Signers, name)", "true"},
+	{"policy/source.go", "f.Source.Signers[name]; ok {", "f.Source.Signers[name]; ok || MUTANT {"},
 
 	{"policy/verify/candidate.go", "Result: policy.Fail}", "Result: map[bool]policy.Result{true: policy.Pass, false: policy.Fail}[MUTANT]}"},
 	{"policy/verify/candidate.go", "named == e.Digest", "true"},
 
+	{"policy/evidence/source.go", "s.PredicateType() == sign.PredicateSignature && s.Digest() == desc.Digest", "true"},
+	{"policy/evidence/source.go", "!slices.ContainsFunc(manifest.Layers, func(l ocispec.Descriptor) bool { return l.Digest == chart.Digest })", "false"},
 	{"policy/verify/entry.go", "stated.Claim != e.Claim", "false"},
 	{"policy/verify/entry.go", `e.Image == "" && stated.Dependency(dependencyImage).Name != ""`, "false"},
 	{"policy/verify/entry.go", "!maps.Equal(stated.Dependencies[i].Digest, d.Digest)", "false"},

@@ -69,6 +69,7 @@ func newCollector(r Request) (*collector, error) {
 		Stage:    r.Declared.Stage,
 		Release:  r.Lock.ReleaseID,
 		Commit:   r.Lock.GitCommit,
+		Chart:    chartOf(r.Lock),
 		Artifact: policy.Subject{Repository: r.Declared.Repository, Digest: r.Candidate.Digest},
 		Stages:   map[string]policy.Subject{},
 		Live:     map[string][]policy.Span{},

@@ -55,6 +55,16 @@ func (ids Identities) Holders(key sign.PublicKey) []string {
 	return names
 }
 
+// named returns the identities whose current key has a fingerprint, sorted.
+func (ids Identities) named(fingerprint string) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(ids)) {
+		if ids[name][0].Fingerprint() == fingerprint {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Role is a signing role that a key has.
 type Role struct {
 	Name  string // pipeline.RoleHydrator or pipeline.RolePromoter

@@ -2,15 +2,25 @@ package evidence
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
 
-// source reads who signed the locked commit.
+// source reads who signed the locked commit, or the locked chart.
 func (c *collector) source(ctx context.Context) error {
+	if c.Lock.Packaging.Kind == lock.Packaged {
+		return c.chart(ctx)
+	}
 	remote, err := c.Sources.Remote(ctx, c.Declared.SourceRepo)
 	if err != nil {
 		return fmt.Errorf("source repository: %w", err)
@@ -28,6 +38,84 @@ func (c *collector) source(ctx context.Context) error {
 		c.facts.Source.Unsigned = err.Error()
 		return nil
 	}
-	c.facts.Source.Key, c.facts.Source.Signers = key.Fingerprint(), c.keys.Holders(key)
+	c.signedBy(key.Fingerprint(), c.keys.Holders(key)...)
 	return nil
+}
+
+// signedBy notes who signed the source.
+func (c *collector) signedBy(key string, names ...string) {
+	if c.facts.Source.Key = key; c.facts.Source.Signers == nil {
+		c.facts.Source.Signers = map[string]string{}
+	}
+	for _, name := range names {
+		c.facts.Source.Signers[name] = key
+	}
+}
+
+// chartOf returns the chart that a lock is of; "" for none.
+func chartOf(l lock.Lock) string {
+	if l.Packaging.Kind != lock.Packaged {
+		return ""
+	}
+	return l.Chart.String()
+}
+
+// chart reads who signed the artifact of a registry that has the locked archive. Charts of other repositories have no such signature.
+func (c *collector) chart(ctx context.Context) error {
+	chart := c.Lock.Chart
+	unsigned := func(format string, args ...any) error {
+		c.facts.Source.Unsigned = fmt.Sprintf(format, args...)
+		return nil
+	}
+	name, registry := strings.CutPrefix(chart.URL(), "oci://")
+	if !registry {
+		return unsigned("cosign signs charts in registries, at oci:// URLs, and no others")
+	}
+	if c.own == nil {
+		return unsigned("no identity has a key")
+	}
+	repository, err := c.Client.Repository(name)
+	if err != nil {
+		return err
+	}
+	tag := strings.ReplaceAll(chart.Version, "+", "_")
+	desc, raw, err := repository.Manifest(ctx, tag)
+	if errors.Is(err, oci.ErrNotFound) {
+		return unsigned("%s does not exist any more", repository.Reference(tag))
+	}
+	if err != nil {
+		return err
+	}
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(raw, &manifest); err != nil || !slices.ContainsFunc(manifest.Layers, func(l ocispec.Descriptor) bool { return l.Digest == chart.Digest }) {
+		return unsigned("%s has another archive now than %s", repository.Reference(tag), chart.Digest)
+	}
+	if err := c.chartSigners(ctx, repository, desc); err != nil {
+		return err
+	}
+	if c.facts.Source.Signers == nil {
+		return unsigned("no signature by an identity is attached to %s", repository.Reference(desc.Digest.String()))
+	}
+	return nil
+}
+
+// chartSigners notes who signed an artifact, in either form.
+func (c *collector) chartSigners(ctx context.Context, repository *oci.Repository, desc ocispec.Descriptor) error {
+	bundles, err := c.attached(ctx, repository, desc.Digest)
+	if err != nil {
+		return err
+	}
+	statements, _ := c.own.Verify(desc.Digest, bundles)
+	for _, s := range statements {
+		if s.PredicateType() == sign.PredicateSignature && s.Digest() == desc.Digest {
+			c.signedBy(s.KeyFingerprint(), c.keys.named(s.KeyFingerprint())...)
+		}
+	}
+	signatures, _, err := sign.VerifyImage(ctx, repository, subjectOf(desc.Digest), c.own)
+	for _, s := range signatures {
+		if s.Digest() == desc.Digest {
+			c.signedBy(s.KeyFingerprint(), c.keys.named(s.KeyFingerprint())...)
+		}
+	}
+	return err
 }

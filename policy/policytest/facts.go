@@ -83,7 +83,7 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 		if _, ok := s.identities[c.Source]; s.declared != nil && !ok {
 			s.problems.Add(s.doc.At("cases", i, "source").Pos, "identity %q is not declared in %s", c.Source, s.declared.File)
 		}
-		f.Source = policy.SignedCommit{Key: f.Keys[c.Source], Signers: []string{c.Source}}
+		f.Source = policy.SignedSource{Key: f.Keys[c.Source], Signers: map[string]string{c.Source: f.Keys[c.Source]}}
 	}
 	f.Review = policy.Reviewed{Pull: policy.Pull{State: policy.PullOpen, URL: "https://forge.example/pulls/1"}, Commit: pullHead}
 	for _, name := range c.Approvals {

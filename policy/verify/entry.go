@@ -33,7 +33,7 @@ func Provenance(e ledger.Entry, repository string, objects int, images []string)
 	p := sign.Provenance{
 		Claim: e.Claim,
 		Dependencies: []sign.ResourceDescriptor{
-			sign.GitCommit(policy.DependencySource, e.Source.URL, e.Source.Commit),
+			sign.Source(policy.DependencySource, e.Source.URL, e.Source.Commit),
 			sign.GitCommit(policy.DependencyGitOps, e.GitOps.URL, e.GitOps.Commit),
 			{Name: dependencyInputs, Digest: sign.DigestSet(e.Input)},
 		},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -12,6 +13,15 @@ import (
 func ImageOf(p sign.Provenance) (repository string, d digest.Digest) {
 	image := p.Dependency(dependencyImage)
 	return strings.TrimPrefix(image.URI, "oci://"), digestOf(image)
+}
+
+// TaggedOf returns the digest that the tags of an artifact name by its provenance: that of its packaged chart or image; "" for neither.
+func TaggedOf(p sign.Provenance) digest.Digest {
+	if chart := digest.Digest(p.Revision(policy.DependencySource)); chart.Validate() == nil {
+		return chart
+	}
+	_, image := ImageOf(p)
+	return image
 }
 
 // InputsOf returns the input digest that a provenance states; "" for none.

@@ -265,7 +265,7 @@ func (e Examined) Provenance() (sign.Provenance, bool) {
 func Expect(file lock.File, claim sign.Claim) policy.Expectation {
 	e := policy.Expectation{
 		Claim:  claim,
-		Commit: file.GitCommit,
+		Source: file.Revision(),
 		Lock:   file.Meaning(),
 		Images: map[digest.Digest]string{},
 	}

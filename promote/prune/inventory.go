@@ -55,7 +55,7 @@ func takeInventory(ctx context.Context, repository *oci.Repository) (*inventory,
 }
 
 // written matches what follows the stage in the tags that hydration writes.
-var written = regexp.MustCompile(`^\.(git-[0-9a-f]{40}(-[0-9a-f]{12})?|img-sha256-[0-9a-f]{64})(\.[0-9a-f]{12})?$`)
+var written = regexp.MustCompile(`^\.(git-[0-9a-f]{40}(-[0-9a-f]{12})?|chart-[v0-9][0-9A-Za-z._-]{0,39}-[0-9a-f]{12}|(img|chart)-sha256-[0-9a-f]{64})(\.[0-9a-f]{12})?$`)
 
 // ofStage reports whether hydration could have written a tag for a stage. Promotion writes the stage's own tag.
 func ofStage(tag, stage string) bool {

@@ -147,11 +147,14 @@ func (w *work) describes(desc ocispec.Descriptor, raw []byte, tags []string) (re
 		return "", fmt.Sprintf("its manifest names pipeline %.64q, stage %.64q", a[oci.AnnotationPipeline], a[oci.AnnotationStage])
 	}
 	_, image, named := strings.Cut(a[oci.AnnotationImage], "@")
-	input := digest.Digest(a[oci.AnnotationInputDigest])
-	if named && digest.Digest(image).Validate() != nil || input.Validate() != nil {
+	input, tagged := digest.Digest(a[oci.AnnotationInputDigest]), digest.Digest(image)
+	if named && tagged.Validate() != nil || input.Validate() != nil {
 		return "", "its manifest does not name its image and inputs"
 	}
-	own := oci.TagsOf(w.declared.Stage, digest.Digest(image), a[oci.AnnotationRelease], input)
+	if source := digest.Digest(a[ocispec.AnnotationRevision]); !named && source.Validate() == nil { // a packaged chart
+		tagged = source
+	}
+	own := oci.TagsOf(w.declared.Stage, tagged, a[oci.AnnotationRelease], input)
 	for _, tag := range tags {
 		if !slices.Contains(own.All(), tag) {
 			return "", fmt.Sprintf("tag %s does not match its manifest: somebody moved it there", tag)

@@ -183,7 +183,7 @@ func makes(p sign.Provenance, of live.Promotion) (publish.Made, error) {
 	repository, image := verify.ImageOf(p)
 	made := publish.Made{
 		Claim:  p.Claim,
-		Commit: p.Commit(policy.DependencySource),
+		Source: p.Revision(policy.DependencySource),
 		Input:  verify.InputsOf(p),
 	}
 	if image != "" {
@@ -210,9 +210,8 @@ func (r *run) tagHydration(ctx context.Context, s *stage, store *publish.Store, 
 		verified, _ := hydrator.Verify(of.To.Digest, of.Statements.Bundles)
 		for _, v := range verified {
 			p, err := v.Provenance()
-			_, image := verify.ImageOf(p)
 			if input := verify.InputsOf(p); err == nil && input != "" {
-				_, err = tagMissing(ctx, store, desc, oci.TagsOf(p.Stage, image, p.Release, input).Hydration)
+				_, err = tagMissing(ctx, store, desc, oci.TagsOf(p.Stage, verify.TaggedOf(p), p.Release, input).Hydration)
 				return err
 			}
 		}
@@ -268,7 +267,7 @@ func (r *run) completeCandidate(ctx context.Context, s *stage, store *publish.St
 	if err := r.attachImages(ctx, store, desc, e.Images, by); err != nil {
 		return err
 	}
-	tags := oci.TagsOf(e.Stage, e.Image, e.Release, e.Input)
+	tags := oci.TagsOf(e.Stage, e.Tagged(), e.Release, e.Input)
 	all := tags.All()
 	for _, tag := range all[:len(all)-1] { // the candidate's is right
 		named, err := tagMissing(ctx, store, desc, tag)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/pipeline"
@@ -80,8 +81,13 @@ func (k keeper) key(p Proposal) string {
 // version of the text: another one replaces all texts.
 const version = 4
 
-// link returns the page of a commit, or "".
-func (k keeper) link(o ledger.Origin) string { return k.forge.CommitURL(o.URL, o.Commit) }
+// link returns the page of a commit, or "": a packaged chart has none.
+func (k keeper) link(o ledger.Origin) string {
+	if strings.Contains(o.Commit, ":") {
+		return ""
+	}
+	return k.forge.CommitURL(o.URL, o.Commit)
+}
 
 func (k keeper) text(ctx context.Context, p Proposal, key string) (string, error) {
 	changes, err := p.Changes(ctx)

@@ -30,10 +30,11 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// Rebuilder renders artifacts again. All fields are required.
+// Rebuilder renders artifacts again. All fields but Charts are required.
 type Rebuilder struct {
 	Commits   verify.Commits // of the GitOps repository
 	Sources   plan.Sources
+	Charts    plan.Charts // nil to refuse packaged charts
 	Renderers map[lock.Kind]hydrate.Renderer
 	Version   string // of lockage
 }
@@ -93,7 +94,7 @@ func failed(reason string) policy.Check {
 func (r Rebuilder) plan(ctx context.Context, d verify.Declared) (plan.Release, plan.Stage, error) {
 	planned, err := plan.Make(ctx, plan.Request{
 		Files: d.Files, Pipelines: []*pipeline.Pipeline{d.Pipeline}, Stages: []string{d.Stage}, Release: d.Lock.ReleaseID,
-		Sources: r.Sources, Renderers: r.Renderers,
+		Sources: r.Sources, Charts: r.Charts, Renderers: r.Renderers,
 	})
 	if err != nil {
 		return plan.Release{}, plan.Stage{}, err
@@ -112,8 +113,8 @@ func misstated(p sign.Provenance, d verify.Declared, stage plan.Stage) string {
 	switch {
 	case p.Meaning != d.Lock.Meaning():
 		return fmt.Sprintf("the provenance names another lock than %s has at that GitOps commit", d.Lock.Path)
-	case p.Commit(policy.DependencySource) != d.Lock.GitCommit:
-		return "the provenance names another source commit than the lock"
+	case p.Revision(policy.DependencySource) != d.Lock.Revision():
+		return "the provenance names another source than the lock"
 	case p.Renderer == stage.Renderer && p.Packer == hydrate.Packer() &&
 		(!bytes.Equal(options, p.Options) || !slices.Equal(values, p.Values) || !slices.Equal(reads, p.Reads)):
 		return "the provenance names other options or files than those that are read"

@@ -30,7 +30,7 @@ func inspect(data []byte, name, version string) error {
 	case err != nil:
 		return fmt.Errorf("the archive's Chart.yaml: %w", err)
 	case chart.Name != name || !sameVersion(chart.Version, version):
-		return fmt.Errorf("the archive holds chart %.200q of version %.200q: the repository has changed since Chart.lock was made", chart.Name, chart.Version)
+		return fmt.Errorf("the archive holds chart %.200q of version %.200q: the repository has changed since that was locked", chart.Name, chart.Version)
 	}
 	return nil
 }

@@ -45,6 +45,11 @@ func (c *cache) get(p pin) ([]byte, error) {
 		}
 		sum = strings.TrimSpace(string(note))
 	}
+	return c.find(sum)
+}
+
+// find returns the archive of a digest, or nil if it is missing or damaged.
+func (c *cache) find(sum string) ([]byte, error) {
 	if raw, err := hex.DecodeString(sum); err != nil || len(raw) != sha256.Size {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-// Package chartrepo fetches packaged Helm charts from the repositories in Chart.lock.
+// Package chartrepo fetches packaged Helm charts from the repositories in Chart.lock, and those that a lock names by digest.
 //
 // # Where from
 //
@@ -30,12 +30,15 @@
 // ones are fetched again. An archive without a digest in its index has no note: it is fetched once a run.
 //
 // Neither Chart.lock nor a tag fixes an archive's bytes: the owner of the repository can replace it. Callers record the
-// digest of the archive. Without charts/ in the cache folder, everything is fetched again.
+// digest of the archive, or ask for one by its digest ([Fetcher.Pinned]), which a note does not decide. Without charts/ in the cache
+// folder, everything is fetched again.
 package chartrepo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -98,7 +101,7 @@ func New(options Options) *Fetcher {
 	}
 }
 
-// pin is one dependency in Chart.lock.
+// pin is one version of a chart in its repository.
 type pin struct{ repository, name, version string }
 
 func (p pin) String() string {
@@ -110,45 +113,128 @@ var (
 	validVersion = regexp.MustCompile(`^v?[0-9]+(\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 )
 
-// Archive returns the packaged chart, a gzipped tar, of this name and exact version.
+// Archive returns the packaged chart, a gzipped tar, of this name and exact version, which a Chart.lock or Chart.yaml names.
 func (f *Fetcher) Archive(ctx context.Context, repository, name, version string) ([]byte, error) {
-	p := pin{strings.TrimRight(repository, "/"), name, version}
-	if len(name) > maxNameBytes || !validName.MatchString(name) {
-		return nil, fmt.Errorf("invalid chart name %q", name)
-	}
-	if len(version) > maxNameBytes || !validVersion.MatchString(version) {
-		return nil, fmt.Errorf("chart %s: %q is not an exact version", name, version)
-	}
-	where, err := parseRepository(p.repository)
+	p, where, err := parse(repository, name, version)
 	if err != nil {
-		return nil, fmt.Errorf("chart %s: %w", name, err)
+		return nil, err
 	}
-	wanted, _ := f.wanted.LoadOrStore(p, new(sync.Mutex))
-	one, _ := wanted.(*sync.Mutex)
-	one.Lock()
-	defer one.Unlock()
+	defer f.alone(p)()
 	data, err := f.cache.get(p)
 	if data != nil || err != nil {
 		return data, err
 	}
-	named := true // the repository has the archive's digest
-	if where.Scheme == ociScheme {
-		data, err = f.pull(ctx, where.Host+where.Path+"/"+name, strings.ReplaceAll(version, "+", "_"))
-	} else {
-		data, named, err = f.download(ctx, where, p)
-	}
-	if err == nil {
-		err = inspect(data, name, version)
+	data, named, err := f.fetch(ctx, where, p)
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoChart) {
+		err = fmt.Errorf("%w; run `helm dependency update` on the chart and commit Chart.lock", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p, err)
+		return nil, err
 	}
 	return data, f.cache.put(p, data, named)
 }
 
+// Current returns the packaged chart that the repository has now of this name and exact version. The error is [fs.ErrNotExist] for none.
+func (f *Fetcher) Current(ctx context.Context, repository, name, version string) ([]byte, error) {
+	p, where, err := parse(repository, name, version)
+	if err != nil {
+		return nil, err
+	}
+	data, _, err := f.fetch(ctx, where, p)
+	return data, err
+}
+
+// Pinned returns the packaged chart of this name and exact version whose archive has a SHA-256, in hexadecimal.
+func (f *Fetcher) Pinned(ctx context.Context, repository, name, version, sum string) ([]byte, error) {
+	p, where, err := parse(repository, name, version)
+	if err != nil {
+		return nil, err
+	}
+	defer f.alone(p)()
+	data, err := f.cache.find(sum)
+	if err != nil {
+		return nil, err
+	}
+	if data != nil {
+		return data, inspect(data, name, version)
+	}
+	if data, _, err = f.fetch(ctx, where, p); err != nil {
+		return nil, err
+	}
+	if got := digest(data); got != sum {
+		return nil, fmt.Errorf("%s: the repository has the archive sha256:%s now, and sha256:%s is locked: its owner replaced it", p, got, sum)
+	}
+	return data, write(f.cache.archive(sum), data)
+}
+
+// Versions lists the versions of a chart in its repository.
+func (f *Fetcher) Versions(ctx context.Context, repository, name string) (versions []string, err error) {
+	p, where, err := parse(repository, name, anyVersion)
+	if err != nil {
+		return nil, err
+	}
+	if where.Scheme == ociScheme {
+		versions, err = f.tags(ctx, p.artifact(where))
+	} else {
+		versions, err = f.indexed(ctx, where, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("chart %s of %s: %w", name, redact.URL(p.repository), err)
+	}
+	return versions, nil
+}
+
+// anyVersion is a version for requests that name none.
+const anyVersion = "0.0.0"
+
+// parse checks a name and version, and parses the repository's URL.
+func parse(repository, name, version string) (pin, *url.URL, error) {
+	p := pin{strings.TrimRight(repository, "/"), name, version}
+	if len(name) > maxNameBytes || !validName.MatchString(name) {
+		return p, nil, fmt.Errorf("invalid chart name %q", name)
+	}
+	if len(version) > maxNameBytes || !validVersion.MatchString(version) {
+		return p, nil, fmt.Errorf("chart %s: %q is not an exact version", name, version)
+	}
+	where, err := parseRepository(p.repository)
+	if err != nil {
+		return p, nil, fmt.Errorf("chart %s: %w", name, err)
+	}
+	return p, where, nil
+}
+
+// alone waits until nobody else fetches the chart, and returns what lets others.
+func (f *Fetcher) alone(p pin) (done func()) {
+	wanted, _ := f.wanted.LoadOrStore(p, new(sync.Mutex))
+	one, _ := wanted.(*sync.Mutex)
+	one.Lock()
+	return one.Unlock
+}
+
+// fetch fetches the chart, and reports whether the repository names the archive's digest. The error is [fs.ErrNotExist] if it has no such
+// chart or version.
+func (f *Fetcher) fetch(ctx context.Context, where *url.URL, p pin) (data []byte, named bool, err error) {
+	if where.Scheme == ociScheme {
+		data, err = f.pull(ctx, p.artifact(where), strings.ReplaceAll(p.version, "+", "_"))
+		named = true
+	} else {
+		data, named, err = f.download(ctx, where, p)
+	}
+	if err == nil {
+		err = inspect(data, p.name, p.version)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: %w", p, err)
+	}
+	return data, named, nil
+}
+
+// artifact returns the repository that a registry has the chart in.
+func (p pin) artifact(where *url.URL) string { return where.Host + where.Path + "/" + p.name }
+
 const ociScheme = "oci"
 
-// parseRepository parses a repository's URL in Chart.yaml or Chart.lock.
+// parseRepository parses a repository's URL in Chart.yaml, Chart.lock or a lock.
 func parseRepository(repository string) (*url.URL, error) {
 	u, err := url.Parse(repository)
 	if err != nil || u.Host == "" || u.Opaque != "" {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"strings"
 	"sync"
@@ -47,13 +48,9 @@ type index struct {
 
 // download fetches an archive from a chart repository.
 func (f *Fetcher) download(ctx context.Context, repository *url.URL, p pin) (data []byte, named bool, err error) {
-	var entries []entry
-	raw, err := f.index(ctx, repository)
-	if err == nil {
-		entries, err = find(raw, p.name)
-	}
+	entries, err := f.entries(ctx, repository, p.name)
 	if err != nil {
-		return nil, false, fmt.Errorf("read its index: %w", err)
+		return nil, false, err
 	}
 	e, err := choose(entries, p.version)
 	if err != nil {
@@ -147,10 +144,43 @@ func choose(entries []entry, version string) (entry, error) {
 		return *same, nil
 	}
 	if len(others) == 0 {
-		return entry{}, errors.New("the repository has no such chart; check the repository in Chart.yaml")
+		return entry{}, errNoChart
 	}
-	return entry{}, fmt.Errorf("the repository has no such version, but %s and maybe more; run `helm dependency update` on the chart and commit Chart.lock",
-		strings.Join(others, ", "))
+	return entry{}, missing(fmt.Sprintf("the repository has no such version, but %s and maybe more", strings.Join(others, ", ")))
+}
+
+// missing is an [fs.ErrNotExist] in other words.
+type missing string
+
+func (m missing) Error() string        { return string(m) }
+func (m missing) Is(target error) bool { return target == fs.ErrNotExist }
+
+var errNoChart error = missing("the repository has no such chart; check its URL")
+
+// indexed lists the versions of a chart in the index of its repository.
+func (f *Fetcher) indexed(ctx context.Context, repository *url.URL, name string) (versions []string, err error) {
+	entries, err := f.entries(ctx, repository, name)
+	for _, e := range entries {
+		if len(e.URLs) > 0 {
+			versions = append(versions, e.Version)
+		}
+	}
+	if err == nil && len(versions) == 0 {
+		err = errNoChart
+	}
+	return versions, err
+}
+
+// entries reads the versions of a chart from the index of its repository.
+func (f *Fetcher) entries(ctx context.Context, repository *url.URL, name string) (entries []entry, err error) {
+	raw, err := f.index(ctx, repository)
+	if err == nil {
+		entries, err = find(raw, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read its index: %w", err)
+	}
+	return entries, nil
 }
 
 // find returns the entries of one chart. With Helm's layout, only these few of the index's many kilobytes are decoded.
@@ -180,7 +210,7 @@ func find(index []byte, name string) ([]entry, error) {
 	}
 	decoded.Entries = nil
 	if err := yaml.Unmarshal(index, &decoded); err != nil {
-		return nil, errors.New("not the YAML of a chart repository; check the repository in Chart.yaml")
+		return nil, errors.New("not the YAML of a chart repository; check its URL")
 	}
 	return decoded.Entries[name], nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -26,7 +27,7 @@ func (f *Fetcher) pull(ctx context.Context, repository, tag string) ([]byte, err
 	}
 	desc, raw, err := repo.Manifest(ctx, tag)
 	if errors.Is(err, oci.ErrNotFound) {
-		return nil, fmt.Errorf("%s: %w; run `helm dependency update` on the chart and commit Chart.lock", repo.Reference(tag), oci.ErrNotFound)
+		return nil, missing(repo.Reference(tag) + ": " + oci.ErrNotFound.Error())
 	}
 	if err != nil {
 		return nil, err
@@ -48,4 +49,17 @@ func (f *Fetcher) pull(ctx context.Context, repository, tag string) ([]byte, err
 		return repo.Blob(ctx, layer)
 	}
 	return nil, fmt.Errorf("%s has no layer with a chart", repo.Reference(desc.Digest.String()))
+}
+
+// tags lists the versions that the tags of a chart's repository name.
+func (f *Fetcher) tags(ctx context.Context, repository string) ([]string, error) {
+	repo, err := f.registries.Repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := repo.Tags(ctx, "")
+	for i, tag := range tags {
+		tags[i] = strings.ReplaceAll(tag, "_", "+")
+	}
+	return tags, err
 }

@@ -56,18 +56,22 @@ func NewestVersion(ctx context.Context, images Tags, within *semver.Constraints)
 	if err != nil {
 		return "", err
 	}
-	var highest *semver.Version
-	slices.Sort(tags) // of equal versions the last one
-	for _, tag := range tags {
-		v, err := semver.StrictNewVersion(strings.TrimPrefix(tag, "v"))
-		if err == nil && within.Check(v) && (highest == nil || !v.LessThan(highest)) {
-			newest, highest = tag, v
-		}
-	}
-	if highest == nil {
+	if newest = Highest(tags, within); newest == "" {
 		err = fmt.Errorf("%w: none of the %d tags of %s is a version %s, such as 1.2.3 or v1.2.3", ErrNoImage, len(tags), images.Name(), within)
 	}
 	return newest, err
+}
+
+// Highest returns the highest of some semantic versions that is in a range, as [NewestVersion] reads them; "" for none.
+func Highest(versions []string, within *semver.Constraints) (newest string) {
+	var highest *semver.Version
+	for _, version := range slices.Sorted(slices.Values(versions)) { // of equal versions the last one
+		v, err := semver.StrictNewVersion(strings.TrimPrefix(version, "v"))
+		if err == nil && within.Check(v) && (highest == nil || !v.LessThan(highest)) {
+			newest, highest = version, v
+		}
+	}
+	return newest
 }
 
 // Search looks for the newest commit of a branch that has an image.

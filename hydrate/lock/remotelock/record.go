@@ -116,11 +116,12 @@ func (e Entry) message() string {
 	if e.Pipeline != "" {
 		message += " of " + strings.Join(strings.Fields(e.Pipeline), " ")
 	}
-	for i, image := range e.Lock.Images() {
-		if i == 0 {
-			message += "\n"
-		}
-		message += "\n" + image.Pinned()
+	var lines []string
+	if e.Lock.Packaging.Kind == lock.Packaged {
+		lines = append(lines, e.Lock.Chart.String()+"@"+e.Lock.Chart.Digest.String())
 	}
-	return message + "\n"
+	for _, image := range e.Lock.Images() {
+		lines = append(lines, image.Pinned())
+	}
+	return strings.TrimSpace(message+"\n\n"+strings.Join(lines, "\n")) + "\n"
 }
