@@ -125,8 +125,8 @@ func TestCredentialsByPath(t *testing.T) {
 		}
 		return `{"auths":{` + strings.Join(append(entries, `"empty.example/acme":{}`), ",") + `}}`
 	}
-	writeFile(t, filepath.Join(dir, "config.json"), auths("a.example", "b.example/other", "c.example/acme", "https://d.example/v1/", "https://index.docker.io/v1/", "Case.Example:443", "127.0.0.1:80", "exact.example:443", "exact.example"))
-	writeFile(t, filepath.Join(dir, "auth.json"), auths("a.example/acme/", "a.example/acme/web", "a.example/acme/we", "c.example", "https://u.example/team", "empty.example"))
+	writeFile(t, filepath.Join(dir, "config.json"), auths("a.example", "b.example/other", "c.example/acme", "f.example/acme/web", "https://d.example/v1/", "https://index.docker.io/v1/", "Case.Example:443", "127.0.0.1:80", "exact.example:443", "exact.example"))
+	writeFile(t, filepath.Join(dir, "auth.json"), auths("a.example/acme/", "a.example/acme/web", "a.example/acme/we", "f.example/acme", "c.example", "https://u.example/team", "empty.example"))
 	find, err := DockerCredentials(func(name string) string {
 		return map[string]string{"DOCKER_CONFIG": dir, "REGISTRY_AUTH_FILE": filepath.Join(dir, "auth.json")}[name]
 	})
@@ -145,6 +145,8 @@ func TestCredentialsByPath(t *testing.T) {
 		"b.example/others":           "",
 		"c.example/acme":             "c.example/acme",
 		"c.example/x":                "c.example",
+		"f.example/acme/web/x":       "f.example/acme/web",
+		"f.example/acme/x":           "f.example/acme",
 		"d.example/x":                "https://d.example/v1/",
 		"docker.io/library/nginx":    "https://index.docker.io/v1/",
 		"case.example/x":             "Case.Example:443",

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -60,54 +61,90 @@ func known() Options {
 	return Options{Credentials: login(quirks.User, quirks.Password), MaxRetryWait: time.Millisecond}
 }
 
-// TestQuirks does all that a repository can do over registries with one quirk each.
+// TestQuirks does all that a repository can do over registries with one quirk each, open ones and those with a token service.
 func TestQuirks(t *testing.T) {
 	t.Parallel()
 	for _, name := range quirks.Names() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			host, _ := odd(t, name)
-			r := open(t, host+"/acme/app", known())
-			a := mustPack(t, sample(), nil)
-			if d, err := r.Lookup(t.Context(), "absent"); err != nil || d != "" {
-				t.Errorf("absent: %s, %v", d, err)
+		for _, on := range [][]string{{name}, {name, "bearer"}} {
+			t.Run(strings.Join(on, " "), func(t *testing.T) {
+				t.Parallel()
+				host, _ := odd(t, on...)
+				useQuirky(t, host+"/acme/app", name != "no-deletes")
+			})
+		}
+	}
+}
+
+func useQuirky(t *testing.T, name string, deletes bool) {
+	t.Helper()
+	r := open(t, name, known())
+	a := mustPack(t, sample(), nil)
+	if d, err := r.Lookup(t.Context(), "absent"); err != nil || d != "" {
+		t.Errorf("absent: %s, %v", d, err)
+	}
+	push(t, r, a)
+	tags := []string{"a.git-1", "a.git-2", "a.git-3", "b", "c.git-1"}
+	if err := r.Tag(t.Context(), a.Descriptor, tags...); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Attach(t.Context(), a.Descriptor, proof("x"), proof("y"), proof("z")); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, name, known())
+	if d, err := r.Lookup(t.Context(), "b"); err != nil || d != a.Descriptor.Digest {
+		t.Errorf("b names %s, %v", d, err)
+	}
+	if got, err := r.Tags(t.Context(), "a.git-"); err != nil || len(got) != 3 {
+		t.Errorf("tags %q, %v", got, err)
+	}
+	if got, err := r.Referrers(t.Context(), a.Descriptor, testType); err != nil || len(got) != 3 {
+		t.Errorf("referrers %v, %v", got, err)
+	}
+	if _, err := r.ReadTree(t.Context(), "b"); err != nil {
+		t.Error(err)
+	}
+	if err := r.DeleteManifest(t.Context(), a.Descriptor.Digest); (err == nil) != deletes {
+		t.Errorf("delete: %v", err)
+	}
+}
+
+// TestCredentialsStayAtHome redirects to other origins, also to another port of the same host, and back.
+func TestCredentialsStayAtHome(t *testing.T) {
+	t.Parallel()
+	for _, other := range []string{"https://r.example:8443", "https://store.example"} {
+		var visited []string
+		options := known()
+		options.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+			at := req.URL.Scheme + "://" + req.URL.Host
+			visited = append(visited, at)
+			switch sent := req.Header.Get("Authorization"); {
+			case sent != "" && (at != "https://r.example" || req.URL.Path == "/back"):
+				t.Errorf("%s got credentials", req.URL)
+			case req.URL.Path == "/away":
+				return answer(req, 307, "", "Location", "https://r.example/back"), nil
+			case req.URL.Path == "/back":
+				return answer(req, 404, ""), nil
+			case sent == "":
+				return answer(req, 401, "", "WWW-Authenticate", "Basic"), nil
 			}
-			push(t, r, a)
-			tags := []string{"a.git-1", "a.git-2", "a.git-3", "b", "c.git-1"}
-			if err := r.Tag(t.Context(), a.Descriptor, tags...); err != nil {
-				t.Fatal(err)
-			}
-			if err := r.Attach(t.Context(), a.Descriptor, proof("x"), proof("y"), proof("z")); err != nil {
-				t.Fatal(err)
-			}
-			r = open(t, host+"/acme/app", known())
-			if d, err := r.Lookup(t.Context(), "b"); err != nil || d != a.Descriptor.Digest {
-				t.Errorf("b names %s, %v", d, err)
-			}
-			if got, err := r.Tags(t.Context(), "a.git-"); err != nil || len(got) != 3 {
-				t.Errorf("tags %q, %v", got, err)
-			}
-			if got, err := r.Referrers(t.Context(), a.Descriptor, testType); err != nil || len(got) != 3 {
-				t.Errorf("referrers %v, %v", got, err)
-			}
-			if _, err := r.ReadTree(t.Context(), "b"); err != nil {
-				t.Error(err)
-			}
-			if err := r.DeleteManifest(t.Context(), a.Descriptor.Digest); (err == nil) == (name == "no-deletes") {
-				t.Errorf("delete: %v", err)
-			}
+			return answer(req, 307, "", "Location", other+"/away"), nil
 		})
+		r := open(t, "r.example/acme/app", options)
+		if _, _, err := r.Manifest(t.Context(), "t"); !errors.Is(err, ErrNotFound) || len(visited) != 4 {
+			t.Errorf("%v by way of %q", err, visited)
+		}
 	}
 }
 
 // TestOneAuthentication counts: a token is asked for once to read, and once more to write; a password is not held back from the second
-// repository on.
+// repository on, and nothing is sent twice because of it.
 func TestOneAuthentication(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string][2]int{"bearer": {2 * 3, 3}, "basic": {0, 1}} {
+	const repositories, blobs = 3, 2
+	for name, want := range map[string]struct{ tokens, without int }{"bearer": {2 * repositories, repositories}, "basic": {0, 1}} {
 		host, requests := odd(t, name)
 		client := NewClient(known())
-		for i := range 3 {
+		for i := range repositories {
 			r, err := client.Repository(fmt.Sprintf("%s/acme/app%d", host, i))
 			if err != nil {
 				t.Fatal(err)
@@ -123,11 +160,9 @@ func TestOneAuthentication(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if tokens, anonymous := requests("/token"), requests(" /v2/")-requests(" Bearer")-requests(" /v2/ Basic"); name == "bearer" && (tokens != want[0] || anonymous != want[1]) {
-			t.Errorf("%s: %d tokens and %d requests without one, want %v", name, tokens, anonymous, want)
-		}
-		if name == "basic" && requests("")-requests(" Basic") != want[1] {
-			t.Errorf("%d requests without a password, want %d", requests("")-requests(" Basic"), want[1])
+		tokens, uploads := requests("/token"), requests("POST ")
+		if without := requests("") - requests(" Bearer") - requests(" Basic"); tokens != want.tokens || without != want.without || uploads != repositories*blobs {
+			t.Errorf("%s: %d tokens, %d requests without one, %d uploads; want %+v", name, tokens, without, uploads, want)
 		}
 	}
 }

@@ -15,10 +15,15 @@ import (
 
 	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/origin"
+	"github.com/lockage/lockage/internal/retry"
 )
 
-// maxRefusal bounds what is read of an answer with an error, in bytes.
-const maxRefusal = 64 << 10
+const (
+	// maxRefusal bounds what is read of an answer with an error, in bytes.
+	maxRefusal = 64 << 10
+	// readAttempts bounds how often something is read whose answers break off.
+	readAttempts = 3
+)
 
 // Actions that a token is asked for.
 var (
@@ -103,8 +108,23 @@ func mediaType(header http.Header) string {
 	return mediaType
 }
 
-// do makes a request, and reads the answer. Errors of the registry are *[refused].
+// brokenOff is the error of an answer that ended too early.
+type brokenOff struct{ error }
+
+func (e *brokenOff) Unwrap() error { return e.error }
+
+// do makes a request, and reads the answer, again if it breaks off. Errors of the registry are *[refused].
 func (r *remoteRepository) do(ctx context.Context, c call) (reply, error) {
+	for attempt := 1; ; attempt++ {
+		a, err := r.once(ctx, c)
+		var cut *brokenOff
+		if attempt == readAttempts || !errors.As(err, &cut) {
+			return a, err
+		}
+	}
+}
+
+func (r *remoteRepository) once(ctx context.Context, c call) (reply, error) {
 	req, err := http.NewRequestWithContext(ctx, c.method, c.url.String(), bytes.NewReader(c.body))
 	if err != nil {
 		return reply{}, err
@@ -132,7 +152,9 @@ func (r *remoteRepository) do(ctx context.Context, c call) (reply, error) {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxRefusal)) // done, even if the answer is cut; the connection is used again
 		return a, nil
 	}
-	a.body, err = bounded.ReadSized(resp.Body, resp.ContentLength, c.limit)
+	if a.body, err = bounded.ReadSized(resp.Body, resp.ContentLength, c.limit); retry.Transient(err) {
+		err = &brokenOff{err}
+	}
 	return a, err
 }
 
@@ -179,8 +201,6 @@ func (a reply) location() (*url.URL, error) {
 	}
 	u.User = nil
 	switch {
-	case origin.Same(a.url, u):
-		u.Host = a.url.Host
 	case origin.Safe(a.url, u):
 	case strings.EqualFold(a.url.Hostname(), u.Hostname()):
 		u.Scheme, u.Host = a.url.Scheme, a.url.Host

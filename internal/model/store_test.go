@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -88,6 +90,9 @@ func (s *store) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.front.ServeHTTP(recorder, request)
 	response := recorder.Result()
 	response.Request = r
+	if r.Method != http.MethodHead && response.ContentLength > int64(recorder.Body.Len()) { // as a connection that breaks off
+		response.Body = io.NopCloser(io.MultiReader(response.Body, iotest.ErrReader(io.ErrUnexpectedEOF)))
+	}
 	s.remember(r, response)
 	if after {
 		s.kill()

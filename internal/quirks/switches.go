@@ -40,6 +40,7 @@ func switches() map[string]quirk {
 		"lost-uploads":    {before: (*Registry).loseUploads},
 		"separate-upload": {before: (*Registry).separateUpload},
 		"blobs-moved":     {before: (*Registry).moveBlobs},
+		"breaks-off":      {after: (*Registry).breakOff},
 		"gzip-label":      {after: (*Registry).labelGzip},
 		"uploads-moved":   {after: (*Registry).moveUploads},
 		"proxied-http":    {after: (*Registry).proxied},
@@ -187,6 +188,14 @@ func (q *Registry) moveBlobs(w http.ResponseWriter, r *http.Request) bool {
 func (q *Registry) labelGzip(r *http.Request, answer *httptest.ResponseRecorder) {
 	if r.Method == http.MethodGet && about(r, "blobs") {
 		answer.Header().Set("Content-Encoding", "gzip")
+	}
+}
+
+// breakOff sends half of each blob and manifest when it is first read.
+func (q *Registry) breakOff(r *http.Request, answer *httptest.ResponseRecorder) {
+	if size := answer.Body.Len(); size > 1 && r.Method == http.MethodGet && (about(r, "blobs") || about(r, "manifests")) && q.first("half of "+r.URL.Path) {
+		answer.Header().Set("Content-Length", strconv.Itoa(size))
+		answer.Body.Truncate(size / 2)
 	}
 }
 
