@@ -26,8 +26,8 @@ func (p *Policy) Releases(ctx context.Context, files fs.FS, dir string) iter.Seq
 	}
 }
 
-// Since returns the releases that first became current after another one did, or after that was recorded, if it never was current: a
-// hotfix, for example.
+// Since returns the releases that first became current after another one did. If that never was current, a hotfix for example, they are
+// those that did so in the commit that recorded it, such as the only one of a history that was squashed, or afterwards.
 func (p *Policy) Since(ctx context.Context, dir, release string) (since []string, err error) {
 	var places []int
 	found := false
@@ -43,7 +43,7 @@ func (p *Policy) Since(ctx context.Context, dir, release string) (since []string
 	if err == nil && recorded < 0 {
 		err = fmt.Errorf("the lock of %s is not on %s", release, p.name)
 	}
-	later, _ := slices.BinarySearch(places, recorded)
+	later, _ := slices.BinarySearch(places, recorded+1)
 	return since[:later], err
 }
 
