@@ -187,7 +187,10 @@ func TestRunUnsignedEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Bundles = slices.DeleteFunc(e.Bundles, func(b sign.Bundle) bool { return b.Says(sign.PredicateSignature) })
+	e.Bundles = slices.DeleteFunc(e.Bundles, func(b sign.Bundle) bool {
+		v, err := sign.Claimed(e.Digest, b)
+		return err == nil && v.PredicateType() == sign.PredicateSignature
+	})
 	if text, err = e.Encode(); err != nil {
 		t.Fatal(err)
 	}
