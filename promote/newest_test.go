@@ -12,7 +12,7 @@ import (
 )
 
 // The search for the newest release that passes ends at one that does not verify, at one that was rolled back from, and at what is live,
-// whatever gates say of that by now.
+// whatever gates say of that by now. It passes over what was rolled back from under another name.
 func TestSearchEnds(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true, mirrored+head)
@@ -36,9 +36,16 @@ func TestSearchEnds(t *testing.T) {
 		t.Errorf("%s is older than what was rolled back from, and %s %s", second, r.Release, r.Action)
 	}
 
-	s.must(promote.Promote, third, "staging")
+	testworld.Write(t, s.demo.SourceDir, map[string]string{"notes": "This is not rendered.\n"})
+	same := testworld.DemoCommit(t, s.demo)
+	s.hydrate()
+	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged {
+		t.Errorf("%s has the content that was rolled back from, and %s %s", same, r.Release, r.Action)
+	}
+
+	s.must(promote.Promote, same, "staging")
 	s.edit("lockage.yaml", "{name: staging, auto: true}", "{name: staging, auto: true, gates: [file: absent]}")
-	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged || r.Release != third {
+	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged || r.Release != same {
 		t.Errorf("live: %s %s", r.Action, r.Release)
 	}
 }

@@ -127,14 +127,19 @@ func Demo(t testing.TB, registry string, now time.Time) demo.Setup {
 	}}))(t)
 }
 
-// DemoRelease commits a release of the demonstration with one object more than those before, makes it current on the policy ref, and returns
-// its id.
+// DemoRelease makes a release of the demonstration with one object more than those before.
 func DemoRelease(t testing.TB, setup demo.Setup) string {
 	t.Helper()
 	n := Git(t, setup.SourceDir, "rev-list", "--count", "HEAD")
 	Write(t, setup.SourceDir, map[string]string{
 		demo.ChartPath + "/templates/more-" + n + ".yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more-" + n + "}\n",
 	})
+	return DemoCommit(t, setup)
+}
+
+// DemoCommit commits what is in the demonstration's source as a release, makes it current on the policy ref, and returns its id.
+func DemoCommit(t testing.TB, setup demo.Setup) string {
+	t.Helper()
 	commit := string(Commit(t, setup.SourceDir, "more"))
 	next := must(lock.Current(os.DirFS(setup.GitOpsDir), demo.LockDir))(t).Lock
 	next.ReleaseID, next.GitCommit = "git-"+commit, commit
