@@ -104,7 +104,7 @@ func (s Stage) Render(ctx context.Context) (Rendering, error) {
 	if err != nil {
 		return Rendering{}, err
 	}
-	warnings := slices.Concat(rendered.Warnings, warnLeftOut(objects))
+	warnings := slices.Concat(rendered.Warnings, warnLeftOut(objects), warnVersion(request.KubeVersion))
 	return Rendering{tree, len(objects), Images(objects), warnings, allowances}, nil
 }
 

@@ -3,6 +3,7 @@ package hydrate
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -43,4 +44,16 @@ func (w *Warnings) Lines() []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// newestMinor is the newest minor version of Kubernetes 1 that may exist: a later one is taken for a slip of the pen.
+const newestMinor = 50
+
+// warnVersion warns of a version of Kubernetes that does not exist: charts would render for it what no cluster has.
+func warnVersion(version string) []string {
+	digits, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(version, "v"), "1."), ".")
+	if minor, err := strconv.Atoi(digits); err != nil || minor <= newestMinor {
+		return nil
+	}
+	return []string{"render.kubeVersion is " + version + ", and no such Kubernetes exists: write the version of the stage's cluster"}
 }

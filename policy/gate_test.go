@@ -176,7 +176,7 @@ func TestWaivers(t *testing.T) {
 		reason  string
 	}{
 		"waived":              {one, plain, policy.Waived, "for Ada until 2026-03-24 13:00:00 UTC: «the shop is down»; without that: none: it takes 1 approval"},
-		"nobody may":          {pipeline.Waivers{}, plain, policy.Fail, "changes nothing: this stage declares nobody who may waive gates"},
+		"nobody may":          {pipeline.Waivers{}, plain, policy.Fail, "does not count: this stage declares nobody who may waive gates"},
 		"not by a stranger":   {one, func(d *gateScene) { d.waive("stranger", d.waiver("approval", asked)) }, policy.Fail, "a waiver by stranger (key "},
 		"not by the approver": {one, func(d *gateScene) { d.waive("manager", d.waiver("approval", asked)) }, policy.Fail, "only sre or sre-again or ci may waive"},
 		"two of two": {two, func(d *gateScene) {
@@ -195,7 +195,7 @@ func TestWaivers(t *testing.T) {
 		"without reason":      {one, with(func(w *predicate.Waiver) { w.Reason = "" }), policy.Fail, "gives no reason"},
 		"of another gate":     {one, with(func(w *predicate.Waiver) { w.Gate = "soak" }), policy.Fail, "it takes 1 approval of " + candidate.String() + " for production by manager"},
 		"of the gate before":  {one, with(func(w *predicate.Waiver) { w.GateDigest = policy.GateDigest(pipeline.Gate{}) }), policy.Fail, "the gate was changed since"},
-		"of another release":  {one, with(func(w *predicate.Waiver) { w.Release = older }), policy.Fail, "changes nothing: it is for release"},
+		"of another release":  {one, with(func(w *predicate.Waiver) { w.Release = older }), policy.Fail, "does not count: it is for release"},
 		"for another stage":   {one, with(func(w *predicate.Waiver) { w.Stage = "test" }), policy.Fail, `it is for stage "test"`},
 		"of another pipeline": {one, with(func(w *predicate.Waiver) { w.Pipeline = "other" }), policy.Fail, `it is for pipeline "other"`},
 		"replayed on another digest": {one, func(d *gateScene) {

@@ -8,6 +8,9 @@ const (
 	KindWindow = "window"
 )
 
+// KindSource is the kind of gate that asks for a signature on the locked commit.
+const KindSource = "source"
+
 // Kinds are all kinds of gates, in the order of the documentation.
 func Kinds() []pipeline.GateKind {
 	return []pipeline.GateKind{
@@ -21,6 +24,6 @@ func Kinds() []pipeline.GateKind {
 		pipeline.NewGateKind("cel", "A CEL expression over the rendered objects.", parseCEL),
 		pipeline.NewGateKind("rego", "A folder of Rego policies in the GitOps repository, or oci://REPOSITORY@DIGEST.", parseRego),
 		pipeline.NewGateKind(KindReview, "People approved the pull request.", parseReview),
-		pipeline.NewGateKind("source", "The locked commit is signed.", parseSource),
+		pipeline.NewGateKind(KindSource, "The locked commit is signed.", parseSource),
 	}
 }

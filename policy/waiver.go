@@ -19,7 +19,7 @@ const MaxWaiver = 30 * 24 * time.Hour
 
 // waive turns the result of a gate that did not pass into Waived where enough of those who may do so signed a waiver for
 // exactly this gate, as it is declared now, of this artifact. Whatever else claims to be a waiver of the gate is named,
-// and changes nothing.
+// and does not count.
 func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) GateResult {
 	trusted, want := f.signers(who.By, ""), atLeast(who.Count)
 	var counted tally
@@ -34,11 +34,11 @@ func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) Gat
 		}
 		name, ok := trusted.trusts(v.KeyFingerprint())
 		if !ok {
-			notes.add("a waiver by %s changes nothing: %s", signer(v), mayWaive(who))
+			notes.add("a waiver by %s does not count: %s", signer(v), mayWaive(who))
 			continue
 		}
 		if err := f.waives(v, w, gate); err != nil {
-			notes.add("a waiver by %s changes nothing: %s", by(name, v.KeyFingerprint()), plain(err.Error()))
+			notes.add("a waiver by %s does not count: %s", by(name, v.KeyFingerprint()), plain(err.Error()))
 			continue
 		}
 		shown := fmt.Sprintf("%s for %s until %s: «%s»", by(name, v.KeyFingerprint()), plain(w.Approver), at(w.Expires), plain(w.Reason))

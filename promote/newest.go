@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 )
@@ -20,18 +21,22 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 	if r.Release == "" {
 		return r.promoteNewest(ctx, s)
 	}
-	f, err := r.lock(s, r.Release)
+	f, input, err := r.named(s)
 	if err != nil {
 		return err
 	}
-	s.result.Release = r.Release
+	s.result.Release = f.ReleaseID
 	h, err := r.hydrated(ctx, s.view, f)
 	if err != nil {
 		return err
 	}
 	if h.entry.Digest == "" {
 		return fmt.Errorf("release %s was not hydrated for this stage: branch %s of %s does not have it; run `lockage hydrate %s --release %s`",
-			r.Release, s.entry.Branch, s.candidates.Remote(), s.stage.Name, r.Release)
+			f.ReleaseID, s.entry.Branch, s.candidates.Remote(), s.stage.Name, f.ReleaseID)
+	}
+	if !lock.BeginsWith(h.entry.Input, input) {
+		return fmt.Errorf("the candidate of %s is %s, and promote takes no other hydration of it than the newest; `lockage rollback %s --to %s@%s` takes one that was live",
+			f.ReleaseID, lock.Hydration(f.ReleaseID, h.entry.Input), s.stage.Name, f.ReleaseID, input)
 	}
 	j, err := r.judge(ctx, s, f, h)
 	if err != nil {
@@ -106,11 +111,13 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 			s.note("%s is newer and does not pass: %v", newest.artifact.Release, newest.outcome())
 		}
 		if outcome == nil || j.checks.Result() != policy.Pass {
+			s.noteAbsent(absent)
 			return r.conclude(ctx, s, j)
 		}
 		newest = cmp.Or(newest, j)
 	}
 	if newest != nil {
+		s.noteAbsent(absent)
 		return r.conclude(ctx, s, newest)
 	}
 	s.keepLive(absent)
@@ -152,11 +159,22 @@ func (s *stage) hydrated(ctx context.Context, releases iter.Seq2[string, error],
 	}
 }
 
+// noteAbsent notes the releases that are not hydrated for the stage and would have been judged before all others.
+func (s *stage) noteAbsent(absent []string) {
+	if len(absent) == 0 {
+		return
+	}
+	const named = 3
+	names, more := strings.Join(absent[:min(len(absent), named)], ", "), ""
+	if n := len(absent) - named; n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	s.note("not hydrated for this stage, because hydration failed or did not run: %s%s; `lockage hydrate %s` says why", names, more, s.stage.Name)
+}
+
 // keepLive makes what is live the result. Absent are the releases that are not hydrated.
 func (s *stage) keepLive(absent []string) {
-	if len(absent) > 0 {
-		s.note("not hydrated for this stage: %s", strings.Join(absent, ", "))
-	}
+	s.noteAbsent(absent)
 	s.result.Action = Unchanged
 	if s.state.Live != nil {
 		s.result.Release, s.result.To = s.state.Live.To.Release, &s.state.Live.To

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
@@ -22,7 +23,18 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if current == nil {
 		return fmt.Errorf("%w: nothing was promoted to %s yet", errNothingBefore, s.stage.Name)
 	}
-	to, err := before(r.visits(ctx, s.view), s.stage.Name, r.Release, current.To.Content)
+	past := r.visits(ctx, s.view)
+	named := ""
+	if r.Release != "" {
+		f, input, err := r.named(s)
+		if err != nil {
+			return err
+		}
+		if named = f.ReleaseID; input != "" {
+			past = hydratedFrom(past, s.live, input)
+		}
+	}
+	to, err := before(past, s.stage.Name, named, current.To.Content)
 	if err != nil {
 		return err
 	}
@@ -56,6 +68,17 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	}
 	s.result.Action = RolledBack
 	return r.apply(ctx, s, j)
+}
+
+// hydratedFrom leaves out the promotions of artifacts whose input digest does not begin with some digits.
+func hydratedFrom(past iter.Seq2[visit, error], of live.Stage, input string) iter.Seq2[visit, error] {
+	return func(yield func(visit, error) bool) {
+		for v, err := range past {
+			if (err != nil || lock.BeginsWith(of.Inputs(v.Promotion), input)) && !yield(v, err) {
+				return
+			}
+		}
+	}
 }
 
 // before finds the promotion to return to among those of a stage: the newest of a release, or for "" the newest with another content

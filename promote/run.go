@@ -133,7 +133,7 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 			err = do(r, ctx, s)
 			r.unpacked.Release(s.unpacked)
 		}
-	case r.Ready && errors.Is(err, errNoRelease):
+	case r.Ready && errors.Is(err, lock.ErrNoRelease):
 		s.note("%v", err)
 		s.result.Action, err = Unchanged, nil
 	}
@@ -159,6 +159,17 @@ func (r *run) lock(s *stage, release string) (lock.File, error) {
 		return f, fmt.Errorf("%s: %w", r.policyRef.Name(), err)
 	}
 	return f, nil
+}
+
+// named reads the lock of the release that the options name, and returns the digits of the hydration that they name, if any.
+func (r *run) named(s *stage) (f lock.File, input string, err error) {
+	name, input := lock.SplitName(r.Release)
+	id, err := s.pipeline.FindRelease(r.files, name)
+	if err != nil {
+		return f, input, fmt.Errorf("%s: %w", r.policyRef.Name(), err)
+	}
+	f, err = r.lock(s, id)
+	return f, input, err
 }
 
 // history returns the releases of a pipeline, the newest first.

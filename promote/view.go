@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"sync"
 
@@ -35,9 +34,6 @@ type view struct {
 	promotions *sequence[visit] // nil until they are read
 }
 
-// errNoRelease is returned for a pipeline without a release.
-var errNoRelease = errors.New("nothing was released yet")
-
 // view opens the view of a stage.
 func (r *run) view(ctx context.Context, p *pipeline.Pipeline, name string) (*view, error) {
 	v := r.views[[2]string{p.Name, name}]
@@ -48,9 +44,6 @@ func (r *run) view(ctx context.Context, p *pipeline.Pipeline, name string) (*vie
 // open finds where the state of a stage is kept, and reads its candidates.
 func (r *run) open(ctx context.Context, v *view) error {
 	current, err := v.pipeline.CurrentLock(r.files)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", errNoRelease, err)
-	}
 	if err != nil {
 		return err
 	}

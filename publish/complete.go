@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
@@ -36,12 +37,12 @@ func Complete(ctx context.Context, o Options) ([]verify.Report, error) {
 	if c.files, err = ref.FilesAt(ctx, head); err != nil {
 		return nil, err
 	}
-	pipelines, err := o.Workspace.Pipelines(c.files, o.Files)
+	pipelines, err := o.Usable(o.Workspace.Pipelines(c.files, o.Files))
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range o.Shard.of(pipelines) {
-		if err := c.add(ctx, p, o); err != nil {
+		if err := c.add(ctx, p, o); err != nil && !errors.Is(err, lock.ErrNoRelease) {
 			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
 		}
 	}

@@ -33,11 +33,13 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -129,7 +131,27 @@ func Run(ctx context.Context, o Options) ([]Release, error) {
 	for _, line := range warnings.Lines() {
 		o.Warn(line)
 	}
-	return releases, nil
+	return releases, r.warnBack(ctx, releases, planned)
+}
+
+// warnBack warns of a lock that went back to an older release and was hydrated: no run follows it. Where nothing is written, the policy
+// ref's history is not read for that.
+func (r *run) warnBack(ctx context.Context, releases []Release, planned []plan.Release) error {
+	for i, release := range releases {
+		pushed := slices.ContainsFunc(release.Stages, func(s Stage) bool { return s.Action == Pushed })
+		if !pushed || r.Release != "" {
+			continue
+		}
+		newest, err := r.ref().Newer(ctx, planned[i].Pipeline.Lock, release.Lock.ReleaseID)
+		if err != nil {
+			return err
+		}
+		if newest != "" {
+			r.Warn(fmt.Sprintf("%s: current.yaml went back from %s, and promote --ready does not follow it: hydrate that with --release %s; the way back is `lockage rollback`",
+				release.Pipeline, newest, newest))
+		}
+	}
+	return nil
 }
 
 // run is a run in progress.
@@ -197,7 +219,7 @@ func begin(ctx context.Context, o Options) (*run, fs.FS, []plan.Release, error) 
 		err = DenyPrivateKeys(files, r.head, pipelines)
 	}
 	if err == nil && o.At == "" {
-		err = r.warnBehind(ctx, ref, planned)
+		err = errors.Join(r.warnBehind(ctx, ref, planned), r.warnUncommitted(ctx, planned))
 	}
 	return r, files, planned, err
 }
@@ -230,6 +252,20 @@ func (r *run) warnBehind(ctx context.Context, ref *workspace.Policy, planned []p
 	return nil
 }
 
+// warnUncommitted warns if files that the stages read are edited on disk: what is committed is published.
+func (r *run) warnUncommitted(ctx context.Context, planned []plan.Release) error {
+	var names []string
+	for _, p := range planned {
+		names = append(names, p.Files()...)
+	}
+	differ, err := r.Workspace.Uncommitted(ctx, names)
+	if err != nil || len(differ) == 0 {
+		return err
+	}
+	r.Warn(fmt.Sprintf("not committed: %s; commit %.12s is published, without such edits", strings.Join(differ[:min(len(differ), 5)], ", "), r.head))
+	return nil
+}
+
 // policyRef is the policy ref and its history; *workspace.Policy is one.
 type policyRef interface {
 	verify.PolicyRef
@@ -242,6 +278,8 @@ type policyRef interface {
 	Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error]
 	// Since returns the releases of a lock directory that became current after another one.
 	Since(ctx context.Context, dir, release string) ([]string, error)
+	// Newer returns the newest release of a lock directory, if it became current after another one; "" if that is not older.
+	Newer(ctx context.Context, dir, release string) (string, error)
 }
 
 // stages brings registry, ledger and branches to what the inputs of the stages give.

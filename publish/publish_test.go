@@ -56,6 +56,8 @@ func (linear) Releases(context.Context, fs.FS, string) iter.Seq2[string, error] 
 }
 func (linear) Since(context.Context, string, string) ([]string, error) { return nil, nil }
 
+func (linear) Newer(context.Context, string, string) (string, error) { return "", nil }
+
 // world is a registry, a Git repository that has the ledger, a hydrator's key and a policy ref.
 type world struct {
 	*testworld.Registry

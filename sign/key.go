@@ -180,7 +180,7 @@ func parseKey(ctx context.Context, text []byte, password PasswordFunc) (*Key, er
 	case pemPublic:
 		return nil, errors.New("it is a public key; signing needs the private one")
 	default:
-		return nil, fmt.Errorf("PEM block %.60q is not a key that can sign; make one with `cosign import-key-pair`", block.Type)
+		return nil, fmt.Errorf("PEM block %.60q is not a key that can sign: make one with `lockage keys generate`", block.Type)
 	}
 	if err != nil {
 		return nil, errors.New("the PEM block does not hold a private key") // the cause may quote key material

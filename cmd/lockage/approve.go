@@ -59,7 +59,7 @@ type signFlags struct {
 
 func (a *app) signFlags(cmd *cobra.Command, f *signFlags) {
 	cmd.Flags().StringVar(&f.key, "key", "", "`KEY` to sign with: a file, or env://NAME")
-	releaseFlag(cmd, &f.release, "release", "release of the artifact, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
+	releaseFlag(cmd, &f.release, "release", "release of the artifact, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "`NAME` of the pipeline, if several have the stage")
 	a.policyFlag(cmd)
 }
@@ -183,7 +183,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 		return a.attach(ctx, t, s, statement, unspent(approval.StatedBy), attestResult{Action: "approved"})
 	}
 	if !intersect(s.names, t.declared.Waivers.By) {
-		a.warn("the key belongs to no identity that may waive gates of stage %s (%s): the waiver will not count",
+		a.warn("the key belongs to no identity that may waive gates of stage %s (%s): the waiver does not count now; it will from when waivers.by names one, until it expires",
 			t.declared.Stage, orNobody(t.declared.Waivers.By))
 	}
 	waiver.Claim, waiver.Time = t.claim(), now
@@ -271,9 +271,9 @@ func (a *app) warnUnneeded(t *target, s signer) {
 	}
 	switch {
 	case len(trusted) == 0:
-		a.warn("stage %s has no approval gate: the approval will not count", t.declared.Stage)
+		a.warn("stage %s has no approval gate: the approval does not count now; it will from when one names the key's identity", t.declared.Stage)
 	case !intersect(s.names, trusted):
-		a.warn("the key belongs to no identity whose approval stage %s asks for (%s): the approval will not count", t.declared.Stage, orNobody(trusted))
+		a.warn("the key belongs to no identity whose approval stage %s asks for (%s): the approval does not count now; it will from when the gate names one", t.declared.Stage, orNobody(trusted))
 	}
 }
 

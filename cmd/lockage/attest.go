@@ -47,7 +47,7 @@ func newAttestCommand(a *app) *cobra.Command {
 attaches it as a Sigstore bundle, where attestation gates find it. The predicate is a JSON object that you supply, signed as
 it is. The artifact is verified first: attest signs nothing about one that fails.
 
-STAGE means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
+STAGE, or candidate:STAGE, means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
 
 With --health it waits until the cluster runs the artifact that is live in the stage and reports it as synced and healthy,
 by Argo CD's Application or Flux's OCIRepository and Kustomization, and signs that, for soak gates with healthy: true.

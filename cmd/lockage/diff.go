@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/promote/sides"
 )
@@ -33,8 +35,12 @@ type diffResults struct {
 	rest     string // text after the stages
 	color    bool
 	markdown bool
+	wide     bool // with whole ids and all names
 	limit    int
 }
+
+// alikeShown is how many stages with an equal change the text names.
+const alikeShown = 200
 
 // MarshalJSON returns the list of stages.
 func (rs diffResults) MarshalJSON() ([]byte, error) { return json.Marshal(rs.stages) }
@@ -52,11 +58,19 @@ func (rs diffResults) write(w io.Writer) error {
 	if rs.markdown && len(rs.stages) > 0 {
 		return stagediff.WriteMarkdown(w, rs.stages, diff.MarkdownOptions{Limit: rs.limit})
 	}
-	for i, s := range rs.stages {
+	shorten, most := func(text string) string { return wrap(short(text)) }, alikeShown
+	if rs.wide {
+		shorten, most = func(text string) string { return text }, len(rs.stages)
+	}
+	for i, s := range stagediff.Groups(rs.stages) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "== %s\n\n", s.Title())
+		fmt.Fprintln(w, shorten("== "+s.Title()))
+		if others := s.Others(most); others != "" {
+			fmt.Fprintln(w, shorten("   "+others))
+		}
+		fmt.Fprintln(w)
 		if s.Uncompared != "" {
 			fmt.Fprintf(w, "not compared: %s\n", terminal.Escape(s.Uncompared, "\n"))
 		} else if err := s.Changes.WriteText(w, diff.TextOptions{Color: rs.color}); err != nil {
@@ -82,17 +96,18 @@ changed fields. It needs no key, and publishes nothing.
   diff --set-render KEY=VALUE   what another render option would change at HEAD, and which stages it would not change
 
 A and B are each one of
-  STAGE                  its candidate of the current release, or of --release
+  STAGE, candidate:STAGE its candidate of the current release, or of --release
   live:STAGE             what is live in it, according to verified records
   git-<4 to 40 hex>      a release: its candidates for all stages, compared stage by stage
+  git-…@<4 hex>          one hydration of a release, by the first digits of its input digest
   branch:NAME            the files at the head of a stage branch, live ref or review branch, not verified
   REFERENCE              REPOSITORY:TAG or REPOSITORY@DIGEST; two of these need no checkout
 For these, pipelines, locks and identities are read from the policy ref, as for verify. Two stages are compared in all
 pipelines that have both.
 
 With --base, stages that cannot be rendered at REV are named, and only rendered at HEAD: a change that mends them passes.
-Without --all, versions and checksums in labels and annotations that nothing uses are only counted, equal changes are shown once,
-and schemas without descriptions.`,
+A change that stages have in common is shown once, with their names. Without --all, versions and checksums in labels and annotations
+that nothing uses are only counted, equal changes are shown once, and schemas without descriptions.`,
 		Example: `  lockage diff --base origin/main
   lockage diff --base origin/main --comment
   lockage diff --commit "$GITHUB_SHA" production
@@ -110,7 +125,7 @@ and schemas without descriptions.`,
 	f.StringVar(&d.base, "base", "", "`REV` of the GitOps repository to compare HEAD with")
 	f.StringVar(&d.commit, "commit", "", "source `COMMIT` to compare the locked one with, 40 hex digits")
 	f.StringArrayVar(&d.setRender, "set-render", nil, "render option `KEY=VALUE`, the value in YAML, to compare with those of the pipeline files; repeatable")
-	releaseFlag(cmd, &d.release, "release", "release of a STAGE's candidate, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
+	releaseFlag(cmd, &d.release, "release", "release of a STAGE's candidate, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	a.policyFlag(cmd)
 	f.BoolVar(&d.worktree, "worktree", false, "with --base or --set-render: files as they are on disk, committed or not, instead of HEAD")
 	f.BoolVar(&d.options.All, "all", false, "every change, those of every release included, field by field")
@@ -129,6 +144,7 @@ type differ struct {
 	names                        []sides.Name // of the arguments
 	setRender                    []string
 	overrides                    pipeline.Overrides // of setRender
+	head                         fs.FS              // what is compared with the base
 	unchanged                    []string           // stages that get the same manifests from other inputs
 	base, commit, release, html  string
 	worktree, markdown, exitCode bool
@@ -160,7 +176,7 @@ func (d *differ) run(ctx context.Context) error {
 			return errors.Join(err, herr)
 		}
 	}
-	d.app.emitVerbatim(diffResults{stages: stages, rest: d.rest(stages), color: d.color(), markdown: d.markdown, limit: d.limit})
+	d.app.emitVerbatim(diffResults{stages: stages, rest: d.rest(stages), color: d.color(), markdown: d.markdown, wide: d.app.format == "wide", limit: d.limit})
 	if err == nil && d.exitCode && len(stages) > 0 {
 		return reported{exitChange, errors.New(counted(len(stages), "stage") + " changed")}
 	}
@@ -171,7 +187,7 @@ func (d *differ) run(ctx context.Context) error {
 func (d *differ) rest(changes []stagediff.Change) string {
 	switch {
 	case len(d.unchanged) > 0:
-		return unchangedLine(d.unchanged, len(changes) > 0)
+		return d.unchangedLine(len(changes) > 0)
 	case len(changes) > 0:
 		return ""
 	case d.named():
@@ -237,11 +253,10 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, err := headFiles(ctx, w, d.worktree)
-	if err != nil {
+	if d.head, err = headFiles(ctx, w, d.worktree); err != nil {
 		return nil, err
 	}
-	before, after := plan.Request{Files: head, Stages: d.args}, plan.Request{Files: head, Stages: d.args, Commit: d.commit}
+	before, after := plan.Request{Files: d.head, Stages: d.args}, plan.Request{Files: d.head, Stages: d.args, Commit: d.commit}
 	if d.base != "" {
 		if before.Files, err = w.At(ctx, d.base); err != nil {
 			return nil, fmt.Errorf("%w; is it fetched? CI checks out the newest commit of one branch: set fetch-depth: 0 (GitHub), GIT_DEPTH: 0 (GitLab), or run git fetch", err)
@@ -274,18 +289,21 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	}), err
 }
 
-// unchangedLine counts stages, and names them if there are others.
-func unchangedLine(stages []string, others bool) string {
-	slices.Sort(stages)
+// unchangedLine counts the stages without a change, and names them if there are others: all of them where somebody asks for that.
+func (d *differ) unchangedLine(others bool) string {
+	stages := slices.Sorted(slices.Values(d.unchanged))
 	pipelines := map[string]bool{}
 	for _, stage := range stages {
 		pipelines[path.Dir(stage)] = true
 	}
 	line := counted(len(stages), "stage") + " of " + counted(len(pipelines), "pipeline") + ": no change"
-	if others {
+	switch {
+	case others && len(d.setRender) > 0:
 		line += " (" + strings.Join(stages, ", ") + ")"
+	case others:
+		line += " (" + few(stages) + ")"
 	}
-	return line
+	return wrap(line)
 }
 
 // compareNamed compares the two sides that the arguments name, or one with what is live.
@@ -313,16 +331,44 @@ func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Change, error) {
 }
 
 // earlier plans the stages before the change; none if the pipeline file or the stage did not exist yet.
-func (d *differ) earlier(ctx context.Context, w *workspace.Workspace, request plan.Request) ([]plan.Release, error) {
-	releases, err := d.app.plan(ctx, w, request)
+func (d *differ) earlier(ctx context.Context, w *workspace.Workspace, request plan.Request) (releases []plan.Release, err error) {
+	if d.base != "" {
+		request.Pipelines, releases, err = d.pipelinesBefore(w, request)
+	}
+	if err == nil {
+		var planned []plan.Release
+		planned, err = d.app.plan(ctx, w, request)
+		releases = append(releases, planned...)
+	}
 	var selected *workspace.SelectionError
 	if errors.As(err, &selected) || errors.Is(err, pipeline.ErrNoStage) {
-		return nil, nil
+		return releases, nil
 	}
 	if err != nil && d.base != "" {
 		err = fmt.Errorf("at %s: %w", d.base, err)
 	}
 	return releases, err
+}
+
+// pipelinesBefore reads the pipelines at the base, but for those whose files cannot be read any more. A file that could not be read there
+// is why nothing is known of its own pipeline.
+func (d *differ) pipelinesBefore(w *workspace.Workspace, request plan.Request) (known []*pipeline.Pipeline, broken []plan.Release, err error) {
+	known, err = w.Pipelines(request.Files, d.app.files)
+	var problems strictyaml.Problems
+	if err != nil && (len(known) == 0 || !errors.As(err, &problems)) {
+		return nil, nil, err
+	}
+	for _, after := range request.Beside {
+		file := after.Pipeline.File
+		_, absent := fs.Stat(request.Files, file)
+		if absent == nil && !slices.ContainsFunc(known, func(p *pipeline.Pipeline) bool { return p.File == file }) {
+			broken = append(broken, plan.Release{Pipeline: after.Pipeline, Err: fmt.Errorf("at %s: %w", d.base, problems)})
+		}
+	}
+	return slices.DeleteFunc(known, func(p *pipeline.Pipeline) bool {
+		_, absent := fs.Stat(d.head, p.File)
+		return absent == nil && !slices.ContainsFunc(request.Beside, func(r plan.Release) bool { return r.Pipeline.File == p.File })
+	}), broken, nil
 }
 
 // color reports whether standard output is a terminal and the user wants colours.

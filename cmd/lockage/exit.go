@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/stagediff"
@@ -53,6 +54,48 @@ func broken(err error) error {
 		return reported{exitDenied, err}
 	}
 	return err
+}
+
+// beside is an error that the text of the results has beside its row: standard error names the row alone.
+type beside struct {
+	error
+	row     string
+	outcome string // such as denied
+}
+
+func (e beside) Unwrap() error { return e.error }
+
+// brief is the text of an error without the reasons that the results have.
+func brief(err error) string {
+	var lines, outcomes []string
+	rows := map[string][]string{}
+	for _, e := range flatten(err) {
+		b, ok := e.(beside) //nolint:errorlint // as it was collected
+		switch {
+		case !ok:
+			lines = append(lines, e.Error())
+			continue
+		case rows[b.outcome] == nil:
+			outcomes = append(outcomes, b.outcome)
+		}
+		rows[b.outcome] = append(rows[b.outcome], short(b.row))
+	}
+	for _, outcome := range outcomes {
+		lines = append(lines, few(rows[outcome])+": "+outcome)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// flatten returns the errors that an error was made of by [errors.Join], whatever their exit status is.
+func flatten(err error) (all []error) {
+	for _, e := range unjoin(err) {
+		if rep, ok := e.(reported); ok { //nolint:errorlint // the outermost
+			all = append(all, flatten(rep.err)...)
+		} else if e != nil {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 func exitCode(err error) int {

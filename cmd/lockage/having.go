@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
@@ -17,6 +19,9 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
+// bareDigest is a digest without a repository, with at least the digits that text shows.
+var bareDigest = regexp.MustCompile(`^sha256:[0-9a-f]{12,64}$`)
+
 // having finds the artifacts that a digest means, in all stages.
 func (d declaration) having(ctx context.Context, bare digest.Digest, q verify.Query) ([]subject, error) {
 	found, err := live.Find(ctx, bare, d.pipelines, d.files, d.policyRef, d.client, d.workspace.Repository, time.Now())
@@ -24,7 +29,7 @@ func (d declaration) having(ctx context.Context, bare digest.Digest, q verify.Qu
 		return nil, broken(err)
 	}
 	found = slices.DeleteFunc(found, func(f live.Found) bool {
-		return q.Stage != "" && !f.Pipeline.Names(f.Declared.Stage, q.Stage) || q.Release != "" && f.Release != q.Release
+		return q.Stage != "" && !f.Pipeline.Names(f.Declared.Stage, q.Stage) || q.Release != "" && !lock.Abbreviates(q.Release, f.Release)
 	})
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%s is %w: no stage of these pipelines has it as a candidate, or had it live; name other pipeline files with -f", bare, policy.ErrDenied)

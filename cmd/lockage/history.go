@@ -6,16 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/terminal"
+	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/sides"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -39,7 +44,8 @@ type shownPromotion struct {
 	Release      string            `json:"release"`
 	From         digest.Digest     `json:"from,omitempty"`
 	FromRelease  string            `json:"fromRelease,omitempty"`
-	To           digest.Digest     `json:"to"` // "" for a new beginning at nothing
+	To           digest.Digest     `json:"to"`                    // "" for a new beginning at nothing
+	Input        digest.Digest     `json:"inputDigest,omitempty"` // of what was rendered to it
 	Time         time.Time         `json:"time"`
 	Since        time.Time         `json:"since"` // that the content is live without a break, as soak counts it
 	PolicyCommit string            `json:"policyCommit"`
@@ -48,6 +54,8 @@ type shownPromotion struct {
 	Key          string            `json:"key"`
 	Reason       string            `json:"reason,omitempty"`
 	Checks       []predicate.Check `json:"checks"`
+	Source       *ledger.Origin    `json:"source,omitempty"` // the commit that was rendered
+	Gitops       *ledger.Origin    `json:"gitops,omitempty"` // under which it was
 
 	Carried *predicate.Origin    `json:"carried,omitempty"` // from where the history was before
 	Holds   []predicate.Artifact `json:"holds,omitempty"`   // of a new beginning: what comes back by name alone
@@ -69,7 +77,11 @@ func (rs historyResults) Text(w io.Writer) {
 			fmt.Fprintln(w, "  nothing was promoted yet")
 		}
 		for _, p := range r.Promotions {
-			fmt.Fprintf(w, "  %d  %s  %s %s\n", p.Sequence, p.Time.UTC().Format(shownTime), p.Action, p.Release)
+			release := p.Release
+			if slices.ContainsFunc(r.Promotions, func(o shownPromotion) bool { return o.Release == release && o.To != p.To }) {
+				release = lock.Hydration(release, p.Input) // one of several
+			}
+			fmt.Fprintf(w, "  %d  %s  %s %s\n", p.Sequence, p.Time.UTC().Format(shownTime), p.Action, release)
 			for _, line := range p.details() {
 				fmt.Fprintf(w, "       %s\n", line)
 			}
@@ -84,7 +96,7 @@ func (rs historyResults) Text(w io.Writer) {
 	}
 }
 
-// details returns the lines about a promotion after the first. They include every waived gate.
+// details returns the lines about a promotion after the first: what it was made from, who signed it, what people approved and waived.
 func (p shownPromotion) details() []string {
 	lines := []string{"to " + cmp.Or(p.To.String(), "nothing: a new beginning")}
 	if p.From != "" {
@@ -93,19 +105,27 @@ func (p shownPromotion) details() []string {
 	if p.Since.Before(p.Time) {
 		lines = append(lines, "the content is live since "+p.Since.UTC().Format(shownTime))
 	}
-	if p.Commit != "" {
-		lines = append(lines, "commit "+p.Commit)
+	if p.Source != nil && p.Gitops != nil {
+		lines = append(lines, fmt.Sprintf("source commit %s of %s", p.Source.Commit, p.Source.URL), fmt.Sprintf("GitOps commit %s of %s", p.Gitops.Commit, p.Gitops.URL))
 	}
-	lines = append(lines, fmt.Sprintf("record %s, policy %s, key %s", p.Record, p.PolicyCommit, p.Key))
+	if p.Commit != "" {
+		lines = append(lines, fmt.Sprintf("commit %s, record %s", p.Commit, p.Record))
+	}
+	lines = append(lines, fmt.Sprintf("signed by %s (key %s), by the policy of commit %s", pipeline.RolePromoter, p.Key, p.PolicyCommit))
 	passed := 0
 	for _, c := range p.Checks {
-		if c.Result == "pass" {
+		name, isGate := strings.CutPrefix(c.Name, "gate:")
+		kind, _, _ := strings.Cut(name, "#")
+		switch {
+		case c.Result != "pass":
+			lines = append(lines, fmt.Sprintf("%s %s: %s", strings.ToUpper(c.Result), c.Name, c.Reason))
+		case len(c.Evidence) > 0, isGate && slices.Contains([]string{policy.KindReview, policy.GatePullRequest, policy.KindFile, policy.KindSource}, kind):
+			lines = append(lines, name+": "+c.Reason)
+		default:
 			passed++
-			continue
 		}
-		lines = append(lines, fmt.Sprintf("%s %s: %s", strings.ToUpper(c.Result), c.Name, c.Reason))
 	}
-	lines = append(lines, fmt.Sprintf("%d checks passed", passed))
+	lines = append(lines, fmt.Sprintf("%d more checks passed", passed))
 	if p.Reason != "" {
 		lines = append(lines, "because: "+p.Reason)
 	}
@@ -131,7 +151,7 @@ record by the promoter that names its parent and its tree. It shows every gate t
 has and the live ref lacks ends the list, with exit status 3. Pipelines and keys are read at the policy ref, whatever is
 checked out.
 
-DIGEST, sha256:<64 hex>, lists the stages that have an artifact of that digest, or of a release with that image, as a candidate
+DIGEST, sha256:<12 to 64 hex>, lists the stages that have an artifact of that digest, or of a release with that image, as a candidate
 or had it live.`,
 		Example: `  lockage history production
   lockage history sha256:60ab… -f 'apps/*/lockage.yaml'
@@ -148,14 +168,14 @@ func (a *app) history(ctx context.Context, name string, limit int) error {
 	if limit < 0 {
 		return usagef("--limit %d: want a number of promotions", limit)
 	}
-	if bare := digest.Digest(name); bare.Validate() == nil {
+	if bare := digest.Digest(name); bareDigest.MatchString(name) {
 		return a.historyOf(ctx, bare, limit)
 	}
 	d, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}
-	pipelines, stage, err := verify.Having(d.pipelines, name)
+	pipelines, stage, err := verify.Having(d.pipelines, strings.TrimPrefix(name, sides.LivePrefix))
 	if err != nil {
 		return err
 	}
@@ -178,6 +198,9 @@ func (a *app) history(ctx context.Context, name string, limit int) error {
 func (d declaration) history(ctx context.Context, p *pipeline.Pipeline, stage string, limit int) (historyResult, error) {
 	r := historyResult{Pipeline: p.Name, Stage: stage, Promotions: []shownPromotion{}}
 	s, err := d.open(ctx, p, stage)
+	if errors.Is(err, lock.ErrNoRelease) {
+		return r, nil
+	}
 	if err != nil {
 		return r, err
 	}
@@ -193,7 +216,9 @@ func (d declaration) history(ctx context.Context, p *pipeline.Pipeline, stage st
 	}
 	for i, start := range live.Starts(promotions, time.Now()) {
 		if i < limit || limit == 0 {
-			r.Promotions = append(r.Promotions, showPromotion(promotions[i], start))
+			shown := showPromotion(promotions[i], start)
+			shown.Input = s.Inputs(promotions[i])
+			r.Promotions = append(r.Promotions, shown)
 		}
 	}
 	return r, err
@@ -215,6 +240,9 @@ func showPromotion(p live.Promotion, since time.Time) shownPromotion {
 		Checks:       nonNil(p.Checks),
 		Carried:      p.Carried,
 		Holds:        p.Holds,
+	}
+	if m := p.Metadata; len(m.References) > 0 {
+		s.Source, s.Gitops = &m.References[0].Commit, &ledger.Origin{URL: m.RepoURL, Commit: m.DrySHA}
 	}
 	if p.From != nil {
 		s.From, s.FromRelease = p.From.Digest, p.From.Release

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/helm"
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/publish"
@@ -25,7 +26,10 @@ type hydrateResult struct {
 	GitopsCommit string         `json:"gitopsCommit"`
 	DryRun       bool           `json:"dryRun,omitempty"`
 	Stages       []hydrateStage `json:"stages"`
+	Note         string         `json:"note,omitempty"` // why there are no stages, if the run does not fail by that
 	Error        string         `json:"error,omitempty"`
+
+	wide bool // the text names references instead of digests
 }
 
 type hydrateStage struct {
@@ -39,9 +43,10 @@ func (rs hydrateResults) Text(w io.Writer) {
 	if len(rs) == 0 {
 		fmt.Fprintln(w, "Nothing to hydrate.")
 	}
+	seen := map[string]string{} // where a reason of a failure was shown
 	table(w, func(w io.Writer) {
 		for _, r := range rs {
-			r.rows(w)
+			r.rows(w, seen)
 		}
 	})
 	var actions []string
@@ -56,13 +61,17 @@ func (rs hydrateResults) Text(w io.Writer) {
 	summarize(w, actions)
 }
 
-func (r hydrateResult) rows(w io.Writer) {
+func (r hydrateResult) rows(w io.Writer, seen map[string]string) {
 	dry := ""
 	if r.DryRun {
 		dry = ", dry run: nothing was written"
 	}
 	if r.Error != "" {
-		fmt.Fprintf(w, "%s: failed%s\n", r.Pipeline, dry)
+		fmt.Fprintf(w, "%s: failed%s\n  %s\n", r.Pipeline, dry, once(seen, r.Error, r.Pipeline, "\n  "))
+		return
+	}
+	if r.Note != "" {
+		fmt.Fprintf(w, "%s: %s\n", r.Pipeline, r.Note)
 		return
 	}
 	fmt.Fprintf(w, "%s %s (GitOps commit %.12s%s)\n", r.Pipeline, r.Release, r.GitopsCommit, dry)
@@ -71,10 +80,14 @@ func (r hydrateResult) rows(w io.Writer) {
 			continue
 		}
 		if s.Error != "" {
-			fmt.Fprintf(w, "  %s\t%s\n", s.Name, s.Action)
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", s.Name, s.Action, once(seen, s.Error, r.Pipeline+"/"+s.Name, "\n\t\t"))
 			continue
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%d objects\t%s", s.Name, s.Action, s.Objects, s.Reference)
+		artifact := s.Reference
+		if !r.wide {
+			artifact = short(s.Digest.String())
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%d objects\t%s", s.Name, s.Action, s.Objects, artifact)
 		if s.Commit != "" {
 			fmt.Fprintf(w, "\t%s %.12s", s.Branch, s.Commit)
 		}
@@ -83,6 +96,15 @@ func (r hydrateResult) rows(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
+}
+
+// once returns a reason at its first row, and for later rows where that is. A new line of it begins with lead.
+func once(seen map[string]string, reason, row, lead string) string {
+	if first, ok := seen[reason]; ok {
+		return "as " + first
+	}
+	seen[reason] = row
+	return strings.ReplaceAll(reason, "\n", lead)
 }
 
 func newHydrateCommand(a *app) *cobra.Command {
@@ -115,7 +137,7 @@ first-parent line: the parts of one commit (--shard), or an old job that runs ag
 			return a.hydrate(cmd.Context(), o, shard, plan)
 		},
 	}
-	releaseFlag(cmd, &o.Release, "release", "release to hydrate, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
+	releaseFlag(cmd, &o.Release, "release", "release to hydrate, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	a.policyFlag(cmd)
 	cmd.Flags().StringVar(&shard, "shard", "", "part `K/N` of the pipelines, for a matrix of CI jobs (default: all)")
 	cmd.Flags().StringVar(&o.At, "at", "", "`COMMIT` of the policy ref to publish (default: its tip)")
@@ -161,10 +183,11 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 			GitopsCommit: r.GitOpsCommit,
 			DryRun:       o.DryRun,
 			Stages:       []hydrateStage{},
-			Error:        messageOf(r.Err),
+			wide:         a.format == "wide",
 		}
-		if r.Err != nil {
-			errs = append(errs, named(r.Err, r.Pipeline))
+		if results[i].Note, r.Err = unreleased(r.Err); r.Err != nil {
+			results[i].Error = r.Err.Error()
+			errs = append(errs, beside{named(r.Err, r.Pipeline), r.Pipeline, string(publish.Failed)})
 		}
 		for _, s := range r.Stages {
 			shown := hydrateStage{Stage: s, Error: messageOf(s.Err)}
@@ -174,7 +197,8 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 			shown.propose(proposals[[2]string{r.Pipeline, s.Name}])
 			results[i].Stages = append(results[i].Stages, shown)
 			if s.Err != nil {
-				stageErrs = append(stageErrs, fmt.Errorf("%s/%s: %w", r.Pipeline, s.Name, s.Err))
+				name := r.Pipeline + "/" + s.Name
+				stageErrs = append(stageErrs, beside{fmt.Errorf("%s: %w", name, s.Err), name, string(publish.Failed)})
 			}
 		}
 	}
@@ -226,10 +250,15 @@ type planResult struct {
 	File     string   `json:"file"` // for -f, relative to the repository's root
 	Release  string   `json:"release,omitempty"`
 	Stages   []string `json:"stages"`
+	Note     string   `json:"note,omitempty"`
 	Error    string   `json:"error,omitempty"`
 }
 
 func (r planResult) Text(w io.Writer) {
+	if r.Note != "" {
+		fmt.Fprintf(w, "%s: %s\n", r.Pipeline, r.Note)
+		return
+	}
 	fmt.Fprintf(w, "%s %s: %s\n", r.Pipeline, r.Release, strings.Join(r.Stages, " "))
 }
 
@@ -241,17 +270,26 @@ func (a *app) planHydration(ctx context.Context, o publish.Options) error {
 	results := list[planResult]{}
 	var errs []error
 	for _, p := range planned {
-		r := planResult{Pipeline: p.Pipeline.Name, File: p.Pipeline.File, Release: p.Lock.ReleaseID, Stages: []string{}, Error: messageOf(p.Err)}
+		r := planResult{Pipeline: p.Pipeline.Name, File: p.Pipeline.File, Release: p.Lock.ReleaseID, Stages: []string{}}
 		for _, s := range p.Stages {
 			r.Stages = append(r.Stages, s.Name)
 		}
-		if p.Err != nil {
+		if r.Note, p.Err = unreleased(p.Err); p.Err != nil {
+			r.Error = p.Err.Error()
 			errs = append(errs, named(p.Err, p.Pipeline.Name))
 		}
 		results = append(results, r)
 	}
 	a.emit(results)
 	return errors.Join(errs...)
+}
+
+// unreleased makes a note of the error of a pipeline that has no first release yet: it fails no run.
+func unreleased(err error) (note string, _ error) {
+	if errors.Is(err, lock.ErrNoRelease) {
+		return err.Error(), nil
+	}
+	return "", err
 }
 
 // named puts a pipeline's name before an error that does not contain it. Problems of files begin with file and line instead.

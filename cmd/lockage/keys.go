@@ -51,7 +51,11 @@ func (a *app) generateKeys(ctx context.Context, prefix string) error {
 		return errors.Join(err, usagef("%s is inside the Git checkout %s, where `git add .` publishes the private key: choose a prefix outside, such as ~/.lockage/%s",
 			prefix, root, filepath.Base(prefix)))
 	}
-	password, err := sign.PasswordFromEnv(a.newPassword())(ctx)
+	ask := a.newPassword()
+	if _, given := os.LookupEnv(sign.PasswordVariable); !given && ask == nil {
+		return usagef("there is no terminal to ask for a password: set %s to the one that the private key is to be encrypted with, which may be empty", sign.PasswordVariable)
+	}
+	password, err := sign.PasswordFromEnv(ask)(ctx)
 	if err != nil {
 		return usageError{err}
 	}

@@ -100,6 +100,9 @@ func (a *app) checkLocks(ctx context.Context, offline bool) error {
 			continue
 		}
 		r := lockCheckResult{Pipeline: p.Name, Lock: path.Join(p.Lock, "current.yaml"), Result: lock.Pass, Checks: checks}
+		if len(checks) == 1 { // there is no lock yet
+			r.Result = checks[0].Result
+		}
 		for _, c := range checks {
 			if c.Result == lock.Fail || c.Result == lock.Unknown && r.Result == lock.Pass {
 				r.Result = c.Result

@@ -45,6 +45,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	cmd.SetErr(a.stderr)
 	leaf, err := cmd.ExecuteContextC(ctx)
 	err = errors.Join(stopped(leaf.Context(), a.tally, err), a.leftOut)
+	if a.opened != nil && exitCode(err) == exitUsage {
+		if where := a.opened.ReadAt(leaf.Context()); where != "" {
+			a.warning(where)
+		}
+	}
 	a.stop()
 	if a.renders != nil {
 		a.renders.Close()

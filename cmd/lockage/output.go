@@ -46,17 +46,25 @@ type document struct {
 // emit prints results in the format of -o. As JSON they are kept until finish, so that a later error is in the same document.
 func (a *app) emit(r result) {
 	a.results = r
-	if a.format == "text" {
-		var b strings.Builder
-		r.Text(&b)
-		_, _ = io.WriteString(a.stdout, harmless(b.String()))
+	if a.format != "json" {
+		_, _ = io.WriteString(a.stdout, harmless(a.text(r)))
 	}
+}
+
+// text returns the text of a result, in the width that -o asks for.
+func (a *app) text(r result) string {
+	var b strings.Builder
+	r.Text(&b)
+	if a.format == "wide" || a.verbatim {
+		return b.String()
+	}
+	return narrow(b.String())
 }
 
 // emitVerbatim is emit for results whose text is manifests, byte for byte, or has colours and is escaped by its writer.
 func (a *app) emitVerbatim(r result) {
-	a.results = r
-	if a.format == "text" {
+	a.results, a.verbatim = r, true
+	if a.format != "json" {
 		r.Text(a.stdout)
 	}
 }
@@ -74,11 +82,15 @@ func (a *app) finish(err error) int {
 			err, code = werr, exitFailed
 		}
 	}
+	message := doc.Error
+	if a.format != "json" {
+		message = brief(err)
+	}
 	if err != nil {
-		fmt.Fprintln(a.stderr, harmless("lockage: "+err.Error()))
+		fmt.Fprintln(a.stderr, harmless("lockage: "+message))
 	}
 	if reportable && os.Getenv("GITHUB_ACTIONS") == "true" {
-		a.writeActions(doc)
+		a.writeActions(doc, message)
 	}
 	return code
 }
@@ -130,16 +142,15 @@ func harmless(text string) string {
 const maxSummary = 512 << 10
 
 // writeActions hands the results to GitHub Actions: the step's output `results` is the JSON document, and the step summary
-// shows the text.
-func (a *app) writeActions(doc document) {
+// shows the text and the message.
+func (a *app) writeActions(doc document, message string) {
 	if data, err := json.Marshal(doc); err == nil {
 		a.appendActions("GITHUB_OUTPUT", "results="+string(data)+"\n")
 	}
-	var b strings.Builder
 	if r, ok := a.results.(result); ok {
-		r.Text(&b)
+		message = a.text(r) + message
 	}
-	text := harmless(strings.TrimRight(b.String()+doc.Error, "\n"))
+	text := harmless(strings.TrimRight(message, "\n"))
 	if len(text) > maxSummary {
 		text = strings.ToValidUTF8(text[:maxSummary], "") + "\n(and more)"
 	}
@@ -219,6 +230,15 @@ func summarize(w io.Writer, outcomes []string) {
 		names[i] = fmt.Sprintf("%d %s", counts[name], name)
 	}
 	fmt.Fprintln(w, strings.Join(names, ", "))
+}
+
+// few lists names on one line, the first of them if there are many.
+func few(names []string) string {
+	line := strings.Join(names[:min(len(names), longList)], ", ")
+	if more := len(names) - longList; more > 0 {
+		line += fmt.Sprintf(" and %d more", more)
+	}
+	return line
 }
 
 // counted is a number of things.

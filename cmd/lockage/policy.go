@@ -86,6 +86,9 @@ func (a *app) testPolicy(ctx context.Context, names []string, markdown bool) err
 	if err := problems.Err(); err != nil {
 		return err
 	}
+	if markdown {
+		a.format = "wide" // no line of it is broken
+	}
 	a.emit(policyTests{reports: reports, options: policytest.Options{Verbose: a.verbose, Markdown: markdown}})
 	failed := 0
 	for _, r := range reports {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -24,6 +25,8 @@ type promoteResult struct {
 	FromRelease string        `json:"fromRelease,omitempty"`
 	To          digest.Digest `json:"to,omitempty"`
 	Error       string        `json:"error,omitempty"`
+
+	folds bool // many such results are one in the text
 }
 
 func (rs promoteResults) Text(w io.Writer) {
@@ -31,46 +34,71 @@ func (rs promoteResults) Text(w io.Writer) {
 		fmt.Fprintln(w, "No stage has auto: true, and there is nothing to review.")
 	}
 	var actions []string
+	var kinds []string // of folded results, by what there is to say of them
+	folded := map[string][]string{}
 	for _, r := range rs {
 		actions = append(actions, string(r.Action))
-		if r.Action == actionStopped {
-			continue
-		}
-		fmt.Fprintf(w, "%s/%s: %s", r.Pipeline, r.Stage, r.Action)
-		if r.Release != "" {
-			fmt.Fprintf(w, " %s", r.Release)
-		}
-		if r.DryRun {
-			fmt.Fprint(w, " (dry run: nothing was written)")
-		}
-		fmt.Fprintln(w)
-		if r.From != "" && r.From != r.To {
-			fmt.Fprintf(w, "  from %s %s\n", r.From, r.FromRelease)
-		}
-		if r.To != "" {
-			fmt.Fprintf(w, "  to   %s\n", r.To)
-		}
-		if r.Commit != "" {
-			fmt.Fprintf(w, "  on   %s %.12s\n", r.Branch, r.Commit)
-		}
-		table(w, func(w io.Writer) {
-			for _, c := range r.Checks {
-				if c.Result != policy.Pass {
-					fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
-				}
+		notes := strings.Join(r.Notes, "\n")
+		switch {
+		case r.Action == actionStopped:
+		case !r.folds:
+			r.write(w)
+		default:
+			if folded[notes] == nil {
+				kinds = append(kinds, notes)
 			}
-			for _, g := range r.Gates {
-				fmt.Fprintf(w, "  %s\t%s\t%s\n", g.Result, g.Gate, g.Reason)
-			}
-		})
-		if p := r.Proposal; p != nil {
-			fmt.Fprintf(w, "  review %s %s\n", p.Release, cmp.Or(p.PullRequest, p.Compare, p.Branch))
+			folded[notes] = append(folded[notes], r.Pipeline+"/"+r.Stage)
 		}
-		for _, note := range r.Notes {
-			fmt.Fprintf(w, "  note: %s\n", note)
+	}
+	for _, notes := range kinds {
+		fmt.Fprintf(w, "%s: %s\n", few(folded[notes]), promote.Unchanged)
+		for line := range strings.Lines(notes) {
+			fmt.Fprintf(w, "  note: %s\n", strings.TrimSuffix(line, "\n"))
 		}
 	}
 	summarize(w, actions)
+}
+
+func (r promoteResult) write(w io.Writer) {
+	fmt.Fprintf(w, "%s/%s: %s", r.Pipeline, r.Stage, r.Action)
+	if r.Release != "" {
+		fmt.Fprintf(w, " %s", r.Release)
+	}
+	if r.DryRun {
+		fmt.Fprint(w, " (dry run: nothing was written)")
+	}
+	fmt.Fprintln(w)
+	if r.From != "" && r.From != r.To {
+		fmt.Fprintf(w, "  from %s %s\n", r.From, r.FromRelease)
+	}
+	if r.To != "" {
+		fmt.Fprintf(w, "  to   %s\n", r.To)
+	}
+	if r.Commit != "" {
+		fmt.Fprintf(w, "  on   %s %.12s\n", r.Branch, r.Commit)
+	}
+	judged := false // that it does not pass: the reasons are in the rows
+	table(w, func(w io.Writer) {
+		for _, c := range r.Checks {
+			if c.Result != policy.Pass {
+				judged = true
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Result, c.Check, c.Reason)
+			}
+		}
+		for _, g := range r.Gates {
+			judged = judged || g.Result == policy.Fail || g.Result == policy.Pending
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", g.Result, g.Gate, g.Reason)
+		}
+	})
+	if r.Error != "" && !judged {
+		fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(r.Error, "\n", "\n  "))
+	}
+	if p := r.Proposal; p != nil {
+		fmt.Fprintf(w, "  review %s %s\n", p.Release, cmp.Or(p.PullRequest, p.Compare, p.Branch))
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "  note: %s\n", note)
+	}
 }
 
 func newPromoteCommand(a *app) *cobra.Command {
@@ -102,7 +130,7 @@ people review it keeps the pull requests, auto or not.`,
 		},
 	}
 	a.promoteFlags(cmd, &o)
-	releaseFlag(cmd, &o.Release, "release", "release to promote, an `ID` git-<40 hex>[-<12 hex>] (default: the newest that passes)")
+	releaseFlag(cmd, &o.Release, "release", "release to promote, an `ID` git-<4 to 40 hex>[-<hex>] (default: the newest that passes)")
 	cmd.Flags().BoolVar(&o.Ready, "ready", false, "all stages with auto: true that have a release ready; keep the pull requests of the others")
 	return cmd
 }
@@ -124,7 +152,7 @@ signed and recorded like a promotion. The release that is left is held: only pro
 		},
 	}
 	a.promoteFlags(cmd, &o)
-	releaseFlag(cmd, &o.Release, "to", "release to go back to, an `ID` git-<40 hex>[-<12 hex>] (default: the previous one)")
+	releaseFlag(cmd, &o.Release, "to", "release to go back to, an `ID` git-<4 to 40 hex>[-<hex>] (default: the previous one)")
 	return cmd
 }
 
@@ -156,8 +184,10 @@ func (a *app) promote(ctx context.Context, o promote.Options, do func(context.Co
 			r.Action = actionStopped
 		}
 		shown = append(shown, promotionResult(r, o.DryRun))
+		shown[len(shown)-1].folds = o.Ready && r.Action == promote.Unchanged && r.Proposal == nil
 		if r.Err != nil && (!o.Ready || !notReady(r)) {
-			errs = append(errs, fmt.Errorf("%s/%s: %w", r.Pipeline, r.Stage, r.Err))
+			name := r.Pipeline + "/" + r.Stage
+			errs = append(errs, beside{fmt.Errorf("%s: %w", name, r.Err), name, string(r.Action)})
 		}
 	}
 	a.emit(shown)

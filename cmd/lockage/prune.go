@@ -73,7 +73,7 @@ func (a *app) prune(ctx context.Context, r prune.Request) error {
 		return usagef("--keep %d: want at least 1", r.Keep)
 	}
 	d, err := a.declared(ctx)
-	if err != nil || a.leftOut != nil { // whose artifacts are to be kept is not known
+	if err != nil {
 		return err
 	}
 	if err := d.checkStages(r.Stages); err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/sides"
 )
 
 type pullResult struct {
@@ -34,13 +36,15 @@ func (r pullResult) Text(w io.Writer) {
 func newPullCommand(a *app) *cobra.Command {
 	var release string
 	cmd := &cobra.Command{
-		Use:   "pull STAGE|REFERENCE [DIR]",
+		Use:   "pull STAGE|live:STAGE|REFERENCE [DIR]",
 		Short: "Print or write the manifests of an artifact",
 		Long: `Pull writes the manifests of an artifact to standard output, or as files to DIR, which must be new or empty. It checks the
 bytes against their digests, but no signature: use verify for that.
 
-STAGE means its candidate of the current release. A REFERENCE, REPOSITORY:TAG or REPOSITORY@DIGEST, needs no checkout.`,
+STAGE, or candidate:STAGE, means its candidate of the current release, and live:STAGE what is live, by the policy ref. A REFERENCE,
+REPOSITORY:TAG or REPOSITORY@DIGEST, needs no checkout.`,
 		Example: `  lockage pull production
+  lockage pull live:production
   lockage pull ghcr.io/acme/shop-manifests:production manifests/`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,7 +55,7 @@ STAGE means its candidate of the current release. A REFERENCE, REPOSITORY:TAG or
 			return a.pull(cmd.Context(), args[0], release, dir)
 		},
 	}
-	releaseFlag(cmd, &release, "release", "release of a STAGE, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
+	releaseFlag(cmd, &release, "release", "release of a STAGE, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	return cmd
 }
 
@@ -84,9 +88,12 @@ func (a *app) pull(ctx context.Context, what, release, dir string) error {
 	return nil
 }
 
-// locate finds an artifact by its reference, or a stage's candidate by the checkout's pipelines.
+// locate finds an artifact by its reference, a stage's candidate by the checkout's pipelines, or what is live in a stage.
 func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository, string, error) {
-	if strings.ContainsAny(what, ":@") {
+	if stage, ok := strings.CutPrefix(what, sides.LivePrefix); ok {
+		return a.locateLive(ctx, stage, release)
+	}
+	if strings.ContainsAny(strings.TrimPrefix(what, sides.CandidatePrefix), ":@") {
 		name, tagOrDigest, err := oci.SplitArtifact(what)
 		if err != nil {
 			return nil, "", usageError{err}
@@ -113,4 +120,34 @@ func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository
 	}
 	repository, err := d.client.Repository(request.Repository.Name())
 	return repository, entry.Digest.String(), err
+}
+
+// locateLive finds what is live in a stage, by the policy ref.
+func (a *app) locateLive(ctx context.Context, name, release string) (*oci.Repository, string, error) {
+	if release != "" {
+		return nil, "", usagef("--release selects a candidate: leave it out for live:%s", name)
+	}
+	d, err := a.declared(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	pipelines, stage, err := verify.Having(d.pipelines, name)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(pipelines) > 1 {
+		return nil, "", usagef("%d pipelines have a stage %s: name one as live:PIPELINE/STAGE", len(pipelines), name)
+	}
+	s, err := d.open(ctx, pipelines[0], stage)
+	if err != nil {
+		return nil, "", err
+	}
+	state, err := live.Read(ctx, s)
+	if err == nil && state.Live == nil {
+		err = fmt.Errorf("nothing is live in %s/%s yet", pipelines[0].Name, stage)
+	}
+	if err != nil {
+		return nil, "", broken(err)
+	}
+	return s.Artifacts, state.Live.To.Digest.String(), nil
 }

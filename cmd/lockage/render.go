@@ -75,7 +75,7 @@ and no policy ref and publishes nothing: use it on a pull request, or with --wor
 			return r.run(cmd.Context())
 		},
 	}
-	releaseFlag(cmd, &r.request.Release, "release", "release to render, an `ID` git-<40 hex>[-<12 hex>] (default: the current one)")
+	releaseFlag(cmd, &r.request.Release, "release", "release to render, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	cmd.Flags().BoolVar(&r.worktree, "worktree", false, "files of the GitOps repository as they are on disk, committed or not, instead of HEAD")
 	cmd.Flags().StringVar(&r.to, "to", "", "folder `DIR` for the files, as DIR/PIPELINE/STAGE (default: standard output)")
 	return cmd
@@ -107,8 +107,12 @@ func (r *rendering) run(ctx context.Context) error {
 	results := renderResults{}
 	var errs []error
 	for _, release := range releases {
-		if release.Err != nil {
-			errs = append(errs, named(release.Err, release.Pipeline.Name))
+		note, err := unreleased(release.Err)
+		if note != "" {
+			r.app.warn("%s: %s", release.Pipeline.Name, note)
+		}
+		if err != nil {
+			errs = append(errs, named(err, release.Pipeline.Name))
 			continue
 		}
 		for _, s := range release.Stages {

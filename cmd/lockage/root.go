@@ -18,6 +18,7 @@ import (
 	"github.com/lockage/lockage/hydrate/helm/chartrepo"
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/worker"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
@@ -35,13 +36,15 @@ type app struct {
 	verbose  bool
 	policy   string // of the verbs that read the policy ref
 
-	stop    context.CancelFunc // releases the timer of --timeout
-	results any                // of the verb, for -o json
-	tally   tally              // of the stages that a verb acts on
-	leftOut error              // what is wrong with pipeline files that the run went on without
-	bounds  worker.Bounds      // of each render
-	renders *worker.Pool       // where something may be rendered
-	charts  *chartrepo.Fetcher // once something was fetched
+	stop     context.CancelFunc   // releases the timer of --timeout
+	results  any                  // of the verb, for -o json
+	tally    tally                // of the stages that a verb acts on
+	leftOut  error                // what is wrong with pipeline files that the run went on without
+	bounds   worker.Bounds        // of each render
+	renders  *worker.Pool         // where something may be rendered
+	charts   *chartrepo.Fetcher   // once something was fetched
+	opened   *workspace.Workspace // nil for none
+	verbatim bool                 // the text of the results stays as it is
 }
 
 const longHelp = `Lockage renders the Kubernetes manifests of every stage at a locked commit into signed OCI artifacts, tagged by image
@@ -157,7 +160,7 @@ func (a *app) begin(cmd *cobra.Command) error {
 func (a *app) globalFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&a.dir, "directory", "C", ".", "starting folder `DIR`, inside the GitOps repository")
 	flags.StringArrayVarP(&a.files, "file", "f", nil, "pipeline `FILE` or glob, relative to the starting folder; repeatable (default: lockage.yaml)")
-	flags.StringVarP(&a.format, "output", "o", "text", "`FORMAT` of the results: text or json")
+	flags.StringVarP(&a.format, "output", "o", "text", "`FORMAT` of the results: text, wide (text with whole ids) or json")
 	flags.StringVar(&a.progress, "progress", "auto", "`MODE` of the progress on standard error: auto, plain or none")
 	flags.StringVar(&a.cacheDir, "cache-dir", "", "cache `DIR` for Git objects and charts (default: the user's cache directory)")
 	flags.DurationVar(&a.timeout, "timeout", 0, "time limit of the run, a `DURATION` such as 5m (default: none)")
@@ -166,8 +169,8 @@ func (a *app) globalFlags(flags *pflag.FlagSet) {
 
 func (a *app) validate() error {
 	switch {
-	case a.format != "text" && a.format != "json":
-		return usagef("--output %q: want text or json", a.format)
+	case a.format != "text" && a.format != "wide" && a.format != "json":
+		return usagef("--output %q: want text, wide or json", a.format)
 	case a.progress != "auto" && a.progress != "plain" && a.progress != "none":
 		return usagef("--progress %q: want auto, plain or none", a.progress)
 	case a.timeout < 0:
@@ -252,7 +255,7 @@ func plainArgumentError(cmd *cobra.Command, given []string, err error) error {
 // completeFlags completes the values of flags that are stages, pipelines or words.
 func (a *app) completeFlags(cmd *cobra.Command) {
 	values := map[string]cobra.CompletionFunc{
-		"output":   cobra.FixedCompletions([]cobra.Completion{"text", "json"}, cobra.ShellCompDirectiveNoFileComp),
+		"output":   cobra.FixedCompletions([]cobra.Completion{"text", "wide", "json"}, cobra.ShellCompDirectiveNoFileComp),
 		"progress": cobra.FixedCompletions([]cobra.Completion{"auto", "plain", "none"}, cobra.ShellCompDirectiveNoFileComp),
 		"kind":     cobra.FixedCompletions([]cobra.Completion{"helm", "kustomize"}, cobra.ShellCompDirectiveNoFileComp),
 		"pipeline": a.completePipelines, "stage": a.completeStages, "health": a.completeStages, "rebuilt": a.completeStages,
@@ -317,7 +320,7 @@ func checkReleases(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		_, release := f.Annotations[annotationRelease]
 		if id := f.Value.String(); release && id != "" && err == nil {
-			if lerr := lock.CheckID(id); lerr != nil {
+			if lerr := lock.CheckName(id); lerr != nil {
 				err = usagef("--%s %w", f.Name, lerr)
 			}
 		}

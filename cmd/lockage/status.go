@@ -23,6 +23,7 @@ type statusResults []statusResult
 type statusResult struct {
 	Pipeline string        `json:"pipeline"`
 	Newest   string        `json:"newest,omitempty"` // the release that current.yaml went back from
+	Note     string        `json:"note,omitempty"`   // why there is nothing of any stage, if the run does not fail by that
 	Stages   []stageStatus `json:"stages"`
 }
 
@@ -36,6 +37,7 @@ type stageStatus struct {
 	Unpromoted *shownRelease `json:"unpromoted,omitempty"` // on the live ref
 	Error      string        `json:"error,omitempty"`
 
+	wide  bool
 	note  string   // about drift, for Text
 	after []string // the stages before it
 	err   error
@@ -49,6 +51,7 @@ type liveStatus struct {
 type shownRelease struct {
 	Release string        `json:"release,omitempty"`
 	Digest  digest.Digest `json:"digest,omitempty"`
+	Input   digest.Digest `json:"inputDigest,omitempty"`
 }
 
 func (rs statusResults) Text(w io.Writer) {
@@ -58,8 +61,11 @@ func (rs statusResults) Text(w io.Writer) {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintln(w, r.Pipeline)
+		if r.Note != "" {
+			fmt.Fprintf(w, "  %s\n", r.Note)
+		}
 		if r.Newest != "" {
-			fmt.Fprintf(w, "  current.yaml went back from %s: nothing follows it; the way back is `lockage rollback`\n", shortRelease(r.Newest))
+			fmt.Fprintf(w, "  current.yaml went back from %s: nothing follows it; the way back is `lockage rollback`\n", r.Newest)
 		}
 		table(w, func(w io.Writer) {
 			fmt.Fprintln(w, "  STAGE\tLIVE\tSINCE\tTAG\tCANDIDATE\tBRANCH")
@@ -70,14 +76,32 @@ func (rs statusResults) Text(w io.Writer) {
 		})
 		for _, s := range r.Stages {
 			outcomes = append(outcomes, s.outcome())
-			for _, note := range []string{s.note, s.Error} {
-				if note != "" {
-					fmt.Fprintf(w, "  %s: %s\n", s.Stage, note)
-				}
-			}
+		}
+		notes, stages := r.notes()
+		for _, note := range notes {
+			fmt.Fprintf(w, "  %s: %s\n", few(stages[note]), strings.ReplaceAll(note, "\n", "\n  "))
 		}
 	}
 	summarize(w, outcomes)
+}
+
+// notes returns what there is to say beside the rows, once if it is the same but for the names of stages, and those stages.
+func (r statusResult) notes() (notes []string, stages map[string][]string) {
+	stages = map[string][]string{}
+	alike := map[string]string{}
+	for _, s := range r.Stages {
+		for _, note := range []string{s.note, s.Error} {
+			if note == "" {
+				continue
+			}
+			key := strings.ReplaceAll(note, s.Stage, "{stage}")
+			if alike[key] == "" {
+				alike[key], notes = note, append(notes, note)
+			}
+			stages[alike[key]] = append(stages[alike[key]], s.Stage)
+		}
+	}
+	return notes, stages
 }
 
 // outcome is what the summary counts a stage as.
@@ -93,10 +117,27 @@ func (s stageStatus) outcome() string {
 	return "in order"
 }
 
+// id returns a release or digest as the width of the text allows: columns are aligned with short ones.
+func (s stageStatus) id(whole string) string {
+	if s.wide {
+		return whole
+	}
+	return strings.TrimPrefix(short(whole), "sha256:")
+}
+
+// name names a release, and which hydration of it that is, if another one is live or the candidate.
+func (s stageStatus) name(r shownRelease) string {
+	name := s.id(r.Release)
+	if s.Live != nil && s.Candidate != nil && s.Live.Release == s.Candidate.Release && s.Candidate.Digest != "" && s.Live.Digest != s.Candidate.Digest {
+		return lock.Hydration(name, r.Input)
+	}
+	return name
+}
+
 func (s stageStatus) live() (release, since string) {
 	switch {
 	case s.Live != nil:
-		return shortRelease(s.Live.Release), s.Live.Since.UTC().Format("2006-01-02 15:04")
+		return s.name(s.Live.shownRelease), s.Live.Since.UTC().Format("2006-01-02 15:04")
 	case s.err != nil:
 		return "?", "-"
 	}
@@ -112,7 +153,7 @@ func (s stageStatus) tag() string {
 	case s.Tag == "":
 		return "-"
 	case s.Live == nil && s.Tag.Validate() == nil:
-		return s.Tag.Encoded()[:shortDigits]
+		return s.id(s.Tag.String())
 	case s.Live == nil:
 		return "-"
 	}
@@ -124,13 +165,13 @@ func (s stageStatus) candidate() string {
 	case s.Candidate == nil:
 		return "-"
 	case s.Candidate.Digest == "" && s.err != nil:
-		return shortRelease(s.Candidate.Release) + " ?"
+		return s.name(*s.Candidate) + " ?"
 	case s.Candidate.Digest == "":
-		return shortRelease(s.Candidate.Release) + " (not hydrated)"
+		return s.name(*s.Candidate) + " (not hydrated)"
 	case s.Live != nil && s.Live.Digest == s.Candidate.Digest:
-		return shortRelease(s.Candidate.Release) + " (live)"
+		return s.name(*s.Candidate) + " (live)"
 	}
-	return shortRelease(s.Candidate.Release)
+	return s.name(*s.Candidate)
 }
 
 func (s stageStatus) branch() string {
@@ -145,14 +186,6 @@ func (s stageStatus) branch() string {
 		return s.Branch.Name + " (differs)"
 	}
 	return s.Branch.Name
-}
-
-// shortDigits is the number of digits that a table shows of an id.
-const shortDigits = 12
-
-func shortRelease(release string) string {
-	commit := lock.CommitOf(release)
-	return strings.Replace(release, commit, commit[:min(shortDigits, len(commit))], 1)
 }
 
 // statusConcurrency bounds the stages that are read at the same time: most of that is waiting for servers.
@@ -207,14 +240,20 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter) erro
 			continue
 		}
 		r := statusResult{Pipeline: p.Name, Stages: make([]stageStatus, len(stages))}
-		if current, err := p.CurrentLock(d.files); err == nil {
+		current, err := p.CurrentLock(d.files)
+		if r.Note, _ = unreleased(err); err == nil {
 			if r.Newest, err = d.policyRef.Newer(ctx, p.Lock, current.ReleaseID); err != nil {
 				return named(err, p.Name)
 			}
 		}
 		for i, stage := range stages {
+			if r.Note != "" {
+				r.Stages[i] = stageStatus{Stage: stage}
+				continue
+			}
 			group.Go(func() error {
 				r.Stages[i] = d.status(ctx, p, stage)
+				r.Stages[i].wide = a.format == "wide"
 				return nil
 			})
 		}
@@ -228,7 +267,8 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter) erro
 	for _, r := range results {
 		for _, s := range r.Stages {
 			if s.err != nil {
-				errs = append(errs, fmt.Errorf("%s/%s: %w", r.Pipeline, s.Stage, s.err))
+				name := r.Pipeline + "/" + s.Stage
+				errs = append(errs, beside{fmt.Errorf("%s: %w", name, s.err), name, s.outcome()})
 			}
 		}
 	}
@@ -252,12 +292,12 @@ func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage str
 		return r
 	}
 	s, err := live.Survey(ctx, d.files, d.policyRef, declared, release, d.client, d.workspace.Repository, time.Now())
-	r.Tag, r.Branch, r.Candidate = s.Tag, s.Branch, &shownRelease{release, s.Candidate}
+	r.Tag, r.Branch, r.Candidate = s.Tag, s.Branch, &shownRelease{release, s.Candidate, s.Input}
 	if s.Live != nil {
-		r.Live = &liveStatus{shownRelease{s.Live.To.Release, s.Live.To.Digest}, s.Since}
+		r.Live = &liveStatus{shownRelease{s.Live.To.Release, s.Live.To.Digest, s.LiveInput}, s.Since}
 	}
 	if s.Unpromoted != nil {
-		r.Unpromoted = &shownRelease{s.Unpromoted.Lockage.Release, s.Unpromoted.Digest()}
+		r.Unpromoted = &shownRelease{Release: s.Unpromoted.Lockage.Release, Digest: s.Unpromoted.Digest()}
 	}
 	if err != nil {
 		r.err, r.Error = broken(err), err.Error()

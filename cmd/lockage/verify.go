@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,10 +60,10 @@ commit and image under a GitOps commit on the policy ref, and that it is unalter
 from the policy ref, whatever is checked out. If the pipeline has a mirror, the newest commit of the stage branch that
 names the artifact must have exactly its files; verify lists the files that differ.
 
-STAGE means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
+STAGE, or candidate:STAGE, means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
 branch:NAME means what a stage branch shows at its head, for all stages that share it or for the one in --stage.
 live:STAGE means what is live, which the live ref must show bit for bit, whatever the stage branch shows.
-DIGEST, sha256:<64 hex>, means the artifact of that digest, or all artifacts of releases with that image, in every stage that
+DIGEST, sha256:<12 to 64 hex>, means the artifact of that digest, or all artifacts of releases with that image, in every stage that
 has it as its candidate or had it live. What was live verifies by what its promotion recorded, and under the name that the
 stage had then.
 
@@ -95,7 +94,7 @@ and names those that are missing. It reads the ledger alone, and renders nothing
 			return a.verify(cmd.Context(), f)
 		},
 	}
-	releaseFlag(cmd, &f.Release, "release", "required release, an `ID` git-<40 hex>[-<12 hex>]")
+	releaseFlag(cmd, &f.Release, "release", "required release, an `ID` git-<4 to 40 hex>[-<hex>]")
 	cmd.Flags().StringVar(&f.Stage, "stage", "", "required `STAGE` of a REFERENCE or branch")
 	cmd.Flags().StringArrayVar(&f.identities, "identity", nil, "`NAME` of an identity that must have signed it; repeatable")
 	cmd.Flags().BoolVar(&f.rebuild, "rebuild", false, "render it again from its provenance, and compare all bytes")
@@ -135,7 +134,7 @@ func (a *app) verify(ctx context.Context, f verifyFlags) error {
 		}
 		results = append(results, report)
 		if err := report.Checks.Err(); err != nil {
-			errs = append(errs, fmt.Errorf("%s is %w", report.Reference, err))
+			errs = append(errs, unverified(report, err))
 		}
 	}
 	a.emit(results)
@@ -196,11 +195,26 @@ func (a *app) verifyComplete(ctx context.Context, f verifyFlags) error {
 	var errs []error
 	for _, r := range reports {
 		if err := r.Checks.Err(); err != nil {
-			errs = append(errs, fmt.Errorf("%s is %w", r.Reference, err))
+			errs = append(errs, unverified(r, err))
 		}
 	}
 	a.emit(verifyResults(reports))
 	return errors.Join(errs...)
+}
+
+// unverified is the error of a report whose checks do not all pass. It names them; the report has the reasons.
+func unverified(r verify.Report, err error) error {
+	var names []string
+	for _, c := range r.Checks {
+		if c.Result != policy.Pass {
+			names = append(names, c.Check)
+		}
+	}
+	outcome := "denied"
+	if errors.Is(err, policy.ErrPending) {
+		outcome = "not yet"
+	}
+	return beside{fmt.Errorf("%s is %w", r.Reference, err), r.Reference, outcome + " (" + strings.Join(names, ", ") + ")"}
 }
 
 // subject is an artifact to verify.
@@ -212,7 +226,7 @@ type subject struct {
 
 // subjects finds the artifacts that a query names.
 func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, error) {
-	if bare := digest.Digest(q.Artifact); bare.Validate() == nil {
+	if bare := digest.Digest(q.Artifact); bareDigest.MatchString(q.Artifact) {
 		return d.having(ctx, bare, q)
 	}
 	stage, isLive := strings.CutPrefix(q.Artifact, sides.LivePrefix)
@@ -256,7 +270,9 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 			at := declared.LiveRef()
 			r.Candidates = nil
 			r.Reference, r.Live = state.Live.To.Digest.String(), ledger.Place{Branch: at.Branch, Path: at.Path}
-			r.Release = cmp.Or(q.Release, state.Live.To.Release)
+			if q.Release == "" {
+				r.Release = state.Live.To.Release
+			}
 		}
 		r.WithoutMirror = state.Live != nil && r.Candidates == nil // the stage branch shows candidates
 		subjects = append(subjects, subject{Request: r, live: check})

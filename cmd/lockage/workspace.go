@@ -25,8 +25,10 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-func (a *app) workspace(ctx context.Context) (*workspace.Workspace, error) {
-	return workspace.Open(ctx, a.dir, git.Options{Dir: a.dir, CacheDir: a.cacheDir, Warn: a.warning}, policy.Kinds())
+func (a *app) workspace(ctx context.Context) (w *workspace.Workspace, err error) {
+	w, err = workspace.Open(ctx, a.dir, git.Options{Dir: a.dir, CacheDir: a.cacheDir, Warn: a.warning}, policy.Kinds())
+	a.opened = w
+	return w, err
 }
 
 // headFiles returns the files at HEAD, or with worktree those on disk.
@@ -81,7 +83,7 @@ func (a *app) plan(ctx context.Context, w *workspace.Workspace, request plan.Req
 func (a *app) planOverridden(ctx context.Context, w *workspace.Workspace, request plan.Request, o pipeline.Overrides) ([]plan.Release, error) {
 	var err error
 	if request.Pipelines == nil {
-		if request.Pipelines, err = w.Overridden(request.Files, a.files, o); err != nil {
+		if request.Pipelines, err = a.usable(w.Overridden(request.Files, a.files, o)); err != nil {
 			return nil, err
 		}
 	}

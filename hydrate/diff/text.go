@@ -11,7 +11,7 @@ import (
 // Bounds on the text output.
 const (
 	textInline = 100 // bytes of a change in the line of its path
-	textWidth  = 116 // bytes of a line that lists names
+	textWidth  = 96  // bytes of a line that lists names
 	textOthers = 12  // objects that share a risk
 )
 

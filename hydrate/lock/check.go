@@ -85,6 +85,9 @@ type Asked struct {
 func Check(ctx context.Context, fsys fs.FS, dir, sourceRepo string, order Order, asked Asked) ([]CheckResult, error) {
 	name := CurrentFile(dir)
 	data, err := strictyaml.ReadFile(fsys, name)
+	if _, none := Current(fsys, dir); errors.Is(none, ErrNoRelease) {
+		return []CheckResult{result(CheckFormat, "", skipped(none.Error()))}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("check lock: %w", err)
 	}

@@ -122,7 +122,12 @@ func TestCheck(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	if _, err := Check(t.Context(), fstest.MapFS{}, "d", "", world{}, Asked{}); err == nil {
+	if got, err := Check(t.Context(), fstest.MapFS{}, "d", "", world{}, Asked{}); err != nil || len(got) != 1 || got[0].Result != Skipped {
+		t.Errorf("no lock yet: %v, %v", got, err)
+	}
+	lost := both(full)
+	delete(lost, "d/current.yaml")
+	if _, err := Check(t.Context(), lost, "d", "", world{}, Asked{}); err == nil {
 		t.Error("no error for a missing lock")
 	}
 }

@@ -54,12 +54,18 @@ func decode(file string, data []byte) (Lock, *strictyaml.Node, strictyaml.Proble
 	return l, root, problems
 }
 
+// nameOf is the form of a release's id, or of the beginning of one.
+const nameOf = `git-[0-9a-f]{4,40}(-[0-9a-f]{1,12})?|chart-[v0-9][0-9A-Za-z._-]{0,52}`
+
 var (
 	abbreviated = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
 	commitID    = regexp.MustCompile(`^[0-9a-f]{40}$`)
 	// commitReleaseID matches the ids of releases of a commit, chartID those of packaged charts.
 	commitReleaseID = regexp.MustCompile(`^git-[0-9a-f]{40}(-[0-9a-f]{12})?$`)
 	sha256Digest    = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	// releaseName matches whole ids of releases and the beginnings of them, hydrationName also with digits of an input digest.
+	releaseName   = regexp.MustCompile(`^(` + nameOf + `)$`)
+	hydrationName = regexp.MustCompile(`^(` + nameOf + `)(@[0-9a-f]{4,64})?$`)
 	// imageRef is the distribution specification's grammar of references, with an optional digest.
 	imageRef = regexp.MustCompile(`^([a-zA-Z0-9.-]+(:[0-9]+)?/|\[[0-9a-fA-F:]+\](:[0-9]+)?/)?` +
 		`[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*` +

@@ -2,10 +2,12 @@ package lock
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -33,16 +35,23 @@ func (a absent) Error() string { return string(a) }
 
 func (absent) Is(target error) bool { return target == fs.ErrNotExist }
 
+// ErrNoRelease is returned for a lock directory that never had a release. It is an fs.ErrNotExist.
+const ErrNoRelease = absent("nothing was released yet")
+
 // CurrentFile returns the file that has the newest release of the lock directory dir.
 func CurrentFile(dir string) string { return path.Join(dir, currentName) }
 
-// Current reads the newest release of the lock directory dir. The error is fs.ErrNotExist if it has no release.
+// Current reads the newest release of the lock directory dir. The error is [ErrNoRelease] if it has none, and fs.ErrNotExist too if only
+// current.yaml is missing.
 func Current(fsys fs.FS, dir string) (File, error) {
 	f, err := read(fsys, CurrentFile(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, absent("no release in lock directory " + dir + ": write one with `lockage lock write`")
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
 	}
-	return f, err
+	if releases, err := Releases(fsys, dir); err == nil && len(releases) > 0 {
+		return File{}, absent("lock directory " + dir + " has releases and no " + currentName + ": restore it from Git's history")
+	}
+	return File{}, fmt.Errorf("%w: lock directory %s has no lock; write the first one with `lockage lock write` or `lockage lock discover`", ErrNoRelease, dir)
 }
 
 // CheckID returns an error unless id has the form of a release id.
@@ -64,6 +73,64 @@ func Abbreviates(short, id string) bool {
 	shortCommit, shortFurther, named := strings.Cut(strings.TrimPrefix(short, "git-"), "-")
 	commit, further, _ := strings.Cut(strings.TrimPrefix(id, "git-"), "-")
 	return strings.HasPrefix(commit, shortCommit) && strings.HasPrefix(further, shortFurther) && (!named || further != "")
+}
+
+// CheckName returns an error unless name has the form of a release id or of the beginning of one: of its commit, at least 4 digits, and of
+// what follows the commit. It may name a hydration of the release, see [SplitName].
+func CheckName(name string) error {
+	if !hydrationName.MatchString(name) {
+		return fmt.Errorf("%q is not a release id, nor the beginning of one: write git- and at least 4 hex digits of its commit, and for a further release of the commit - and digits of that; of a chart chart-VERSION", name)
+	}
+	return nil
+}
+
+// SplitName splits the name of a hydration, RELEASE@DIGITS, the first ones of its input digest; without digits it is a release's.
+func SplitName(name string) (release, input string) {
+	release, input, _ = strings.Cut(name, "@")
+	return release, input
+}
+
+// BeginsWith reports whether an input digest begins with the digits that a name has of it.
+func BeginsWith(input digest.Digest, digits string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(string(input), "sha256:"), digits)
+}
+
+// Hydration names a hydration of a release, as [SplitName] reads it.
+func Hydration(release string, input digest.Digest) string {
+	const digits = 4
+	if input.Validate() != nil {
+		return release
+	}
+	return release + "@" + input.Encoded()[:digits]
+}
+
+// Find returns the id of the one release of the lock directory dir that a name means. A whole id means itself, whether it is there or not.
+// The error is fs.ErrNotExist if it means no release.
+func Find(fsys fs.FS, dir, name string) (string, error) {
+	if isReleaseID(name) {
+		return name, nil
+	}
+	if !releaseName.MatchString(name) {
+		return "", cmp.Or(CheckName(name), fmt.Errorf("%s names one hydration of a release, and this is about the release: leave @ and what follows out", name))
+	}
+	releases, err := Releases(fsys, dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	found := slices.DeleteFunc(releases, func(id string) bool { return !Abbreviates(name, id) })
+	if commit := CommitOf(name); "git-"+commit == name && len(found) > 1 && !slices.ContainsFunc(found[1:], func(id string) bool { return CommitOf(id) != CommitOf(found[0]) }) {
+		found = slices.DeleteFunc(found, func(id string) bool { return len(id) > len(found[0]) }) // further releases of the commit are named by more
+	}
+	const shown = 5
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) == 0:
+		return "", absent("lock directory " + dir + " has no release " + name + ": write it with `lockage lock write`")
+	case len(found) > shown:
+		return "", fmt.Errorf("%s could be any of %d releases, %s …; write more of it", name, len(found), strings.Join(found[:shown], ", "))
+	}
+	return "", fmt.Errorf("%s could be %s; write more of it", name, strings.Join(found, " or "))
 }
 
 // CommitOf returns the commit that a release id names; "" for that of a chart.

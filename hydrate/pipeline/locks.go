@@ -1,13 +1,14 @@
 package pipeline
 
 import (
+	"fmt"
 	"io/fs"
 
 	"github.com/lockage/lockage/hydrate/lock"
 )
 
 // CurrentLock reads the pipeline's newest release from the GitOps repository, with the source repository filled in. The error is
-// fs.ErrNotExist if it has none.
+// [lock.ErrNoRelease] if it has none.
 func (p *Pipeline) CurrentLock(files fs.FS) (lock.File, error) {
 	f, err := lock.Current(files, p.Lock)
 	f.Lock = f.From(p.SourceRepo)
@@ -19,4 +20,13 @@ func (p *Pipeline) LockOf(files fs.FS, id string) (lock.File, error) {
 	f, err := lock.Release(files, p.Lock, id)
 	f.Lock = f.From(p.SourceRepo)
 	return f, err
+}
+
+// FindRelease returns the id of the pipeline's one release that a name means: a whole id, or the beginning of one, see [lock.Find].
+func (p *Pipeline) FindRelease(files fs.FS, name string) (string, error) {
+	id, err := lock.Find(files, p.Lock, name)
+	if err != nil {
+		return "", fmt.Errorf("pipeline %s: %w", p.Name, err)
+	}
+	return id, nil
 }

@@ -66,6 +66,22 @@ type Release struct {
 	Err       error // why there are no stages; of this pipeline only
 }
 
+// Unreleased reports whether the pipeline never had a release.
+func (r Release) Unreleased() bool { return errors.Is(r.Err, lock.ErrNoRelease) }
+
+// Files returns the files of the GitOps repository that a release names: pipeline file, lock and values files.
+func (r Release) Files() []string {
+	names := []string{r.Pipeline.File, lock.CurrentFile(r.Pipeline.Lock)}
+	for _, s := range r.Stages {
+		for _, file := range s.Declared.Values {
+			if file.From != pipeline.FromSource {
+				names = append(names, file.File)
+			}
+		}
+	}
+	return names
+}
+
 // Stage is one stage, ready to be rendered.
 type Stage struct {
 	hydrate.Stage
@@ -153,10 +169,10 @@ type packageKey struct {
 func (m *maker) release(ctx context.Context, out *Release) error {
 	p := out.Pipeline
 	var err error
-	if m.Release == "" {
+	if release := m.Release; release == "" {
 		out.Lock, err = p.CurrentLock(m.Files)
-	} else {
-		out.Lock, err = p.LockOf(m.Files, m.Release)
+	} else if release, err = p.FindRelease(m.Files, release); err == nil {
+		out.Lock, err = p.LockOf(m.Files, release)
 	}
 	if err != nil {
 		return err

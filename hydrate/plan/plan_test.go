@@ -269,7 +269,7 @@ func TestOnePipelineThatFailsStopsNoOther(t *testing.T) {
 		spoil func(*scene)
 		want  string
 	}{
-		"no release":     {func(s *scene) { delete(s.files, "locks/bad/current.yaml") }, "no release in lock directory locks/bad"},
+		"no release":     {func(s *scene) { delete(s.files, "locks/bad/current.yaml") }, "lock directory locks/bad has releases and no current.yaml"},
 		"unknown commit": {func(s *scene) { s.declare("bad", strings.Repeat("d", 40), nil) }, "source repository"},
 		"unknown source": {func(s *scene) {
 			s.declare("bad", s.newer, func(l *lock.Lock) { l.Packaging.SourceRepo = "https://git.example.com/other.git" })

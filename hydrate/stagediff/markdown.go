@@ -14,21 +14,28 @@ import (
 // minShare is the least bytes for the details of a stage; with less a stage is only named.
 const minShare = 4096
 
-// WriteMarkdown writes the changes of stages for a pull request, in at most the limit of the options. Each stage gets an
+// alikeNamed is how many stages with an equal change are named.
+const alikeNamed = 20
+
+// WriteMarkdown writes the changes of stages for a pull request, in at most the limit of the options. Stages that change alike are shown once. Each gets an
 // equal share of the bytes, and what one leaves goes to the next ones. If there are too many, the last are only named.
 func WriteMarkdown(w io.Writer, changes []Change, options diff.MarkdownOptions) error {
 	room := cmp.Or(options.Limit, diff.MarkdownLimit)
-	shown := len(changes)
+	groups := Groups(changes)
+	shown := len(groups)
 	var tail string
-	if len(changes)*minShare > room {
-		tail = named(changes, room/4)
+	if len(groups)*minShare > room {
+		tail = named(groups, room/4)
 		shown = max(1, (room-len(tail))/minShare)
-		tail = named(changes[shown:], room/4)
+		tail = named(groups[shown:], room/4)
 	}
 	room -= len(tail)
-	for i, c := range changes[:shown] {
+	for i, c := range groups[:shown] {
 		var b bytes.Buffer
 		fmt.Fprintf(&b, "### %s\n\n", code(c.Title()))
+		if others := c.Others(alikeNamed); others != "" {
+			fmt.Fprintf(&b, "%s\n\n", code(terminal.Words(others, minShare/4)))
+		}
 		options.Limit = room/(shown-i) - b.Len() - len("\n")
 		if c.Uncompared != "" {
 			fmt.Fprintf(&b, "⚠️ Not compared: %s\n", code(terminal.Words(c.Uncompared, options.Limit/2)))
@@ -46,7 +53,11 @@ func WriteMarkdown(w io.Writer, changes []Change, options diff.MarkdownOptions) 
 }
 
 // named lists stages in at most room bytes.
-func named(changes []Change, room int) string {
+func named(groups []Group, room int) string {
+	var changes []Change
+	for _, g := range groups {
+		changes = append(append(changes, g.Change), g.Alike...)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %d more stages change\n\n", len(changes))
 	const last = len("- … 100000 more\n")

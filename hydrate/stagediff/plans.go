@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate"
@@ -36,6 +37,7 @@ func ComparePlans(ctx context.Context, before, after Plan, options diff.Options)
 	if !before.MayFail {
 		failures = was.failures(is) // of two failures the later plan's is the one to mend
 	}
+	is.forgive(was)
 	failures = append(failures, is.failures(side{})...)
 	var comparisons []Comparison
 	for _, k := range append(is.order, was.order...) {
@@ -65,15 +67,16 @@ type side struct {
 	order  []key               // of all stages
 	failed map[key]error       // why others cannot; without a stage, none of the pipeline
 	all    error
+
+	unreleased map[key]bool // pipelines that never had a release
 }
 
 // side reads the releases of a plan. A pipeline that has no release in the earlier plan is new, which is not a failure.
 func (p Plan) side(earlier bool) side {
-	s := side{stages: map[key]*plan.Stage{}, failed: map[key]error{}, all: p.Err}
+	s := side{stages: map[key]*plan.Stage{}, failed: map[key]error{}, unreleased: map[key]bool{}, all: p.Err}
 	for _, r := range p.Releases {
-		unreleased := r.Lock.ReleaseID == "" && errors.Is(r.Err, fs.ErrNotExist)
-		if k := (key{pipeline: r.Pipeline.Name}); r.Err != nil && (!earlier || !unreleased) {
-			s.order, s.failed[k] = append(s.order, k), r.Err
+		if k := (key{pipeline: r.Pipeline.Name}); r.Err != nil && (!earlier || !r.Unreleased()) {
+			s.order, s.failed[k], s.unreleased[k] = append(s.order, k), r.Err, r.Unreleased()
 		}
 		for i, stage := range r.Stages {
 			k := key{stage.Pipeline, stage.Name}
@@ -86,6 +89,16 @@ func (p Plan) side(earlier bool) side {
 		}
 	}
 	return s
+}
+
+// forgive lets pipelines of the later plan be that have no release yet, and had none in the earlier one.
+func (s side) forgive(earlier side) {
+	for k := range s.failed {
+		had := slices.ContainsFunc(earlier.order, func(o key) bool { return o.pipeline == k.pipeline })
+		if s.unreleased[k] && !had {
+			delete(s.failed, k)
+		}
+	}
 }
 
 // broken returns why a stage cannot be rendered; nil if it can, or does not exist.

@@ -100,7 +100,7 @@ func (w *Workspace) Policy(ctx context.Context, spec string, warn func(string)) 
 		// The checkout has most of that remote's history, and fetches the rest from it.
 		p.source = w.Repository
 	}
-	return p.withLog(warn), nil
+	return w.reads(p.withLog(warn)), nil
 }
 
 // splitSpec splits REMOTE@BRANCH. REMOTE may be a URL, whose user ends in an @ too.
@@ -128,7 +128,7 @@ func (w *Workspace) localPolicy(warn func(string)) (*Policy, error) {
 		return nil, selectionf("repository %s has no remote and no branch checked out: nothing says which commits are trusted; check a branch out", w.Repository)
 	}
 	warn(fmt.Sprintf("%s has no remote: the checked-out branch %s is trusted", w.Repository, w.Head.Branch))
-	return w.Checkout(w.Head.Branch, warn), nil
+	return w.reads(w.Checkout(w.Head.Branch, warn)), nil
 }
 
 // Checkout is the commit that is checked out as if it were the policy ref, for questions about it alone.

@@ -7,7 +7,6 @@
 package workspace
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
@@ -47,6 +47,10 @@ type Workspace struct {
 	Gates      []pipeline.GateKind // that pipeline files may declare
 
 	prefix string // of the starting folder, relative to the root, "." for the root
+
+	mu     sync.Mutex
+	policy *Policy  // that was read last; nil for none
+	names  []string // of pipeline files that were wanted
 }
 
 // Open opens the checkout that dir is in. Its pipeline files may declare gates of the given kinds.
@@ -193,6 +197,7 @@ func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, err
 	if len(patterns) == 0 {
 		for _, name := range []string{path.Join(w.prefix, DefaultFile), DefaultFile} {
 			_, err := fs.Stat(files, name)
+			w.asks(name)
 			if err == nil {
 				return []string{name}, nil
 			}
@@ -221,11 +226,12 @@ func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, err
 			return nil, selectionf("-f %q: want a file or glob inside the repository %s", pattern, w.Repository)
 		}
 		found, err := fs.Glob(files, rooted)
+		w.asks(append(found, rooted)...)
 		if err != nil {
 			return nil, selectionf("-f %s: %w", pattern, err)
 		}
 		if len(found) == 0 {
-			return nil, selectionf("-f %s: %w of that name is in commit %.12s of %s; is it committed?", pattern, ErrNoPipeline, cmp.Or(w.Head.Hash, "none"), w.Repository)
+			return nil, selectionf("-f %s: %w of that name in %s; is it committed?", pattern, ErrNoPipeline, w.Repository)
 		}
 		names = append(names, found...)
 	}

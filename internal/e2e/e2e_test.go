@@ -113,7 +113,7 @@ func (w *world) refused(dir, program string, args ...string) string {
 	if err == nil {
 		w.t.Fatalf("%s %s: succeeded, and must not\n%s%s", program, strings.Join(args, " "), stdout, stderr)
 	}
-	return stdout + stderr
+	return strings.Join(strings.Fields(stdout+stderr), " ") // in one line: text is wrapped
 }
 
 func (w *world) path(elements ...string) string {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
@@ -20,6 +23,14 @@ import (
 func CandidateOf(p *pipeline.Pipeline, stage, release string, client *oci.Client) (Request, error) {
 	repository, err := client.Repository(p.Repository(stage))
 	return Request{Pipeline: p, Stage: stage, Repository: repository, Reference: oci.CandidateTag(stage, release), Release: release}, err
+}
+
+// Label names the release, or the hydration of it, that a request asks for.
+func (r *Request) Label() string {
+	if r.Input != "" {
+		return r.Release + "@" + r.Input
+	}
+	return r.Release
 }
 
 // isCandidate reports whether a request asks for the candidate of a release.
@@ -82,6 +93,10 @@ func (r Request) Candidate(ctx context.Context) (*ledger.Entry, policy.Check, er
 		check.Reason = err.Error() + "; hydrate again"
 		return nil, check, nil
 	}
+	if err == nil && ok && !lock.BeginsWith(e.Input, r.Input) {
+		check.Reason = fmt.Sprintf("%s has %s as the candidate, and no other hydration of the release counts", where, lock.Hydration(r.Release, e.Input))
+		return nil, check, nil
+	}
 	var named digest.Digest
 	if err == nil {
 		named, err = r.named(ctx)
@@ -124,6 +139,9 @@ func (r Request) named(ctx context.Context) (digest.Digest, error) {
 // Found returns the ledger's entry that a request for a candidate asks for, which is not proven, wherever the candidate's tag
 // points. The error is [policy.ErrDenied] if the registry alone has a candidate.
 func (r Request) Found(ctx context.Context) (ledger.Entry, error) {
+	if r.Input != "" {
+		return r.hydration(ctx)
+	}
 	e, check, err := r.Candidate(ctx)
 	if err == nil && e == nil {
 		err = policy.Verdict{check}.Err()
@@ -132,4 +150,25 @@ func (r Request) Found(ctx context.Context) (ledger.Entry, error) {
 		return ledger.Entry{}, err
 	}
 	return *e, nil
+}
+
+// hydration returns the entry of the one hydration of a release that a request names, which may be replaced since.
+func (r Request) hydration(ctx context.Context) (found ledger.Entry, err error) {
+	var known []string
+	matches := 0
+	_, err = r.Candidates.Had(ctx, r.Name, func(e ledger.Entry) (bool, error) {
+		name := lock.Hydration(r.Release, e.Input)
+		if e.Claim != r.Name.Claim || slices.Contains(known, name) && e.Digest == found.Digest {
+			return false, nil
+		}
+		known = append(known, name)
+		if lock.BeginsWith(e.Input, r.Input) {
+			found, matches = e, matches+1
+		}
+		return false, nil
+	})
+	if err == nil && matches != 1 {
+		err = fmt.Errorf("%w: %d hydrations of stage %s are %s@%s; the ledger has %s", ErrUnknown, matches, r.Stage, r.Release, r.Input, strings.Join(known, ", "))
+	}
+	return found, err
 }

@@ -79,6 +79,18 @@ func States(s sign.Verified, e ledger.Entry) bool {
 	return i >= 0 && maps.Equal(stated.Byproducts[i].Digest, want.Byproducts[0].Digest)
 }
 
+// Inputs reads from verified statements of the hydrator the digest of all that can change the output; "" if none states it.
+func Inputs(statements []sign.Verified) digest.Digest {
+	for _, s := range statements {
+		if provenance, err := s.Provenance(); err == nil {
+			if hex := provenance.Dependency(dependencyInputs).Digest[string(digest.SHA256)]; hex != "" {
+				return digest.NewDigestFromEncoded(digest.SHA256, hex)
+			}
+		}
+	}
+	return ""
+}
+
 // Contents reads from verified provenance how many objects and which images an artifact has.
 func Contents(h policy.Hydration) (objects int, images []string) {
 	for _, s := range h.Statements {

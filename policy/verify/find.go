@@ -17,9 +17,12 @@ import (
 // ErrUnknown says that no pipeline has what was asked for.
 var ErrUnknown = errors.New("unknown artifact")
 
+// CandidatePrefix comes before a STAGE where somebody wants to say that its candidate is meant, as it is without.
+const CandidatePrefix = "candidate:"
+
 // Query is an artifact as a user names it.
 type Query struct {
-	Artifact string // STAGE, PIPELINE/STAGE, repository:tag or repository@digest
+	Artifact string // STAGE, PIPELINE/STAGE, candidate:STAGE, repository:tag or repository@digest
 	Stage    string // of a repository's artifact; "" for what its tag or annotation says
 	Release  string // "" for the current one of a stage, or what a tag or annotation says
 }
@@ -35,19 +38,37 @@ func Find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 }
 
 func find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs.FS, client *oci.Client) ([]Request, error) {
+	q.Artifact = strings.TrimPrefix(q.Artifact, CandidatePrefix)
+	if strings.HasPrefix(q.Artifact, "live:") {
+		return nil, fmt.Errorf("%w: %s is what is live, and this is about candidates: write STAGE, or REPOSITORY@DIGEST", ErrUnknown, q.Artifact)
+	}
 	if strings.ContainsAny(q.Artifact, ":@") {
 		r, err := findReference(ctx, q, pipelines, client)
+		if err == nil && q.Release != "" {
+			q.Release, r.Input = lock.SplitName(q.Release)
+			r.Release, err = r.Pipeline.FindRelease(files, q.Release)
+		}
 		return []Request{r}, err
 	}
 	found, stage, err := Having(pipelines, q.Artifact)
 	if err != nil {
 		return nil, err
 	}
+	named, input := lock.SplitName(q.Release)
 	var requests []Request
+	var unreleased error // of the last pipeline that never had a release, which counts if none had
 	for _, p := range found {
-		release := q.Release
-		if release == "" {
+		release := named
+		if release != "" {
+			if release, err = p.FindRelease(files, release); err != nil {
+				return nil, err
+			}
+		} else {
 			current, err := p.CurrentLock(files)
+			if errors.Is(err, lock.ErrNoRelease) {
+				unreleased = fmt.Errorf("pipeline %s: %w", p.Name, err)
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -57,9 +78,13 @@ func find(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, files fs
 		if err != nil {
 			return nil, err
 		}
+		r.Input = input
 		requests = append(requests, r)
 	}
-	return requests, nil
+	if len(requests) > 0 {
+		unreleased = nil
+	}
+	return requests, unreleased
 }
 
 // Having returns the pipelines that have a stage, STAGE or PIPELINE/STAGE, and its name without the pipeline's. The error is

@@ -53,6 +53,7 @@ type Request struct {
 	// Candidates are those of the ledger, if the artifact must be the candidate of Release there; see [ReadCandidates].
 	Candidates *ledger.Candidates
 	Name       ledger.Candidate // of its entry
+	Input      string           // digits that the input digest begins with, if one hydration of Release is meant
 	// Statements are those of the hydrator, if a promotion has recorded them; nil to read the registry's.
 	Statements []sign.Bundle
 	// Former returns names that the stage had when an artifact was live there, before its pipeline file was changed: one of them

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -40,7 +41,7 @@ type finder struct {
 	now     time.Time
 }
 
-// Find returns the stages that have a digest as a candidate or had it live: that of an artifact, or of an image that the lock of the
+// Find returns the stages that have a digest, or one that begins with it, as a candidate or had it live: that of an artifact, or of an image that the lock of the
 // artifact's release names. It reads Git, and asks the registry only as a witness. An error that is [ErrBroken] concerns single stages,
 // and comes with what was found.
 func Find(ctx context.Context, d digest.Digest, pipelines []*pipeline.Pipeline, files fs.FS, ref verify.PolicyRef, client *oci.Client, remotes verify.Remotes, now time.Time) ([]Found, error) {
@@ -79,6 +80,9 @@ const findConcurrency = 32
 // stage finds what a stage has and had.
 func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (found []Found, err error) {
 	current, err := p.CurrentLock(f.files)
+	if errors.Is(err, lock.ErrNoRelease) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +103,7 @@ func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (
 	}
 	entries, err := ledger.All(ctx, remote, verify.NameOf(declared, ""))
 	for _, e := range entries {
-		if e.Digest == f.digest || e.Image == f.digest || f.locked(p, e.Release) {
+		if f.is(e.Digest) || f.is(e.Image) || f.locked(p, e.Release) {
 			get(e.Release, e.Digest).Entry = &e
 		}
 	}
@@ -118,7 +122,7 @@ func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (
 	}
 	starts, carried := Starts(promotions, f.now), false
 	for i, t := range promotions {
-		if t.To.Digest == f.digest || f.locked(p, t.To.Release) {
+		if f.is(t.To.Digest) || f.locked(p, t.To.Release) {
 			of := get(t.To.Release, t.To.Digest)
 			of.Carried = of.Carried || carried && of.Promotions == nil
 			of.Promotions, of.Starts = append(of.Promotions, t), append(of.Starts, starts[i])
@@ -128,8 +132,11 @@ func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (
 	return found, err
 }
 
+// is reports whether a digest is the one that is looked for, or begins with it.
+func (f finder) is(d digest.Digest) bool { return strings.HasPrefix(string(d), string(f.digest)) }
+
 // locked reports whether the digest is that of an image of a release. A lock that is not there any more names none.
 func (f finder) locked(p *pipeline.Pipeline, release string) bool {
 	l, err := p.LockOf(f.files, release)
-	return err == nil && slices.ContainsFunc(l.Images(), func(image lock.NamedImage) bool { return image.Digest == f.digest })
+	return err == nil && slices.ContainsFunc(l.Images(), func(image lock.NamedImage) bool { return f.is(image.Digest) })
 }

@@ -114,6 +114,16 @@ type Promotion struct {
 	signed sign.Verified
 }
 
+// Inputs returns the input digest of what was promoted, as its hydrator states it; "" if that is not proven by a key of today's file.
+func (s Stage) Inputs(p Promotion) digest.Digest {
+	hydrator, err := verify.Identity(s.files, s.declared, pipeline.RoleHydrator)
+	if err != nil {
+		return ""
+	}
+	statements, _ := hydrator.Verify(p.To.Digest, p.Statements.Bundles)
+	return verify.Inputs(statements)
+}
+
 // State is what is live in a stage now.
 type State struct {
 	Live *Promotion    // the newest promotion; nil if nothing was promoted yet

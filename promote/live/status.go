@@ -23,6 +23,8 @@ type Status struct {
 	State
 	Since     time.Time     // that the content of Live is live without a break; zero if nothing is
 	Candidate digest.Digest // of the release asked for; "" if it was not hydrated
+	Input     digest.Digest // of the candidate's inputs
+	LiveInput digest.Digest // of those of Live; "" if they are not proven
 	Branch    *Branch       // the stage branch; nil without a mirror
 }
 
@@ -51,7 +53,7 @@ func Survey(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pip
 	var candidate ledger.Entry
 	group.Go(func() (err error) {
 		candidate, err = candidateOf(ctx, declared, release, remotes)
-		status.Candidate = candidate.Digest
+		status.Candidate, status.Input = candidate.Digest, candidate.Input
 		return err
 	})
 	var shown ledger.Version
@@ -104,6 +106,7 @@ func (s *Status) read(ctx context.Context, stage Stage, now time.Time) (err erro
 		return err
 	}
 	if s.Live != nil {
+		s.LiveInput = stage.Inputs(*s.Live)
 		if s.Since, err = since(ctx, stage, *s.Live, now); err != nil {
 			return err
 		}

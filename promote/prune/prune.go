@@ -123,6 +123,9 @@ func Stages(ctx context.Context, r Request) ([]Result, error) {
 			continue
 		}
 		some, err := r.pipeline(ctx, p, names)
+		if errors.Is(err, lock.ErrNoRelease) {
+			continue // there is nothing to remove yet
+		}
 		if err != nil {
 			for _, name := range names[len(some):] {
 				some = append(some, Result{Pipeline: p.Name, Stage: name, Err: err})

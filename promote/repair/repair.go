@@ -39,6 +39,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/ledger"
@@ -139,7 +140,7 @@ func (s *stage) found(done bool, mend, format string, args ...any) {
 // one repairs one stage. A pipeline that released nothing has nothing to repair.
 func (r *run) one(ctx context.Context, s *stage) error {
 	current, err := s.pipeline.CurrentLock(r.files)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, lock.ErrNoRelease) {
 		return nil
 	}
 	if err == nil {

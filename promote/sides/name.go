@@ -5,13 +5,16 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy/verify"
 )
 
 // A prefix determines the kind of a name.
 const (
-	LivePrefix   = "live:"
-	BranchPrefix = "branch:"
+	CandidatePrefix = verify.CandidatePrefix
+	LivePrefix      = "live:"
+	BranchPrefix    = "branch:"
 )
 
 // Kind is what a name names; its text describes it to users.
@@ -34,27 +37,29 @@ type Name struct {
 	name string // without its prefix
 }
 
-var (
-	stageName     = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*/)?[a-z0-9][a-z0-9-]*$`) // STAGE or PIPELINE/STAGE
-	releasePrefix = regexp.MustCompile(`^git-[0-9a-f]{4,40}(-[0-9a-f]{1,12})?$`)
-)
+var stageName = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*/)?[a-z0-9][a-z0-9-]*$`) // STAGE or PIPELINE/STAGE
 
 // Parse determines the kind of a name by its spelling.
 func Parse(text string) (Name, error) {
 	branch, isBranch := strings.CutPrefix(text, BranchPrefix)
 	stage, isLive := strings.CutPrefix(text, LivePrefix)
+	candidate, isCandidate := strings.CutPrefix(text, CandidatePrefix)
 	switch {
+	case isCandidate && stageName.MatchString(candidate):
+		return Name{Stage, text, candidate}, nil
 	case isBranch && branch != "":
 		return Name{Branch, text, branch}, nil
 	case isLive && stageName.MatchString(stage):
 		return Name{Live, text, stage}, nil
+	case strings.Contains(text, "@") && lock.CheckName(text) == nil:
+		return Name{Release, text, text}, nil
 	case strings.ContainsAny(text, ":@"):
 		_, _, err := oci.SplitArtifact(text)
 		return Name{Reference, text, text}, err
-	case releasePrefix.MatchString(text):
+	case lock.CheckName(text) == nil:
 		return Name{Release, text, text}, nil
 	case stageName.MatchString(text):
 		return Name{Stage, text, text}, nil
 	}
-	return Name{}, fmt.Errorf("%q is not a STAGE, live:STAGE, RELEASE (git-<4 to 40 hex digits>), branch:NAME or REFERENCE", text)
+	return Name{}, fmt.Errorf("%q is not a STAGE, candidate:STAGE, live:STAGE, RELEASE (git-<4 to 40 hex digits>[@<4 of its input digest>]), branch:NAME or REFERENCE", text)
 }

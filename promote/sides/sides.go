@@ -1,6 +1,6 @@
 // Package sides finds the two sides of a comparison by the names that a user gives them:
 //
-//	STAGE             or PIPELINE/STAGE: its candidate of the current release, or of the one in Finder.Release
+//	STAGE             or PIPELINE/STAGE, candidate:STAGE: its candidate of the current release, or of the one in Finder.Release
 //	live:STAGE        what is live in it, according to verified records
 //	git-<4 to 40 hex> a release: its candidates for all stages
 //	branch:NAME       the files at the head of a stage branch, live ref or review branch
@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -123,7 +124,7 @@ func (f Finder) versions(requests []verify.Request) ([]stagediff.Version, error)
 		if err != nil {
 			return nil, err
 		}
-		versions[i] = stagediff.Version{Pipeline: r.Pipeline.Name, Stage: r.Stage, Label: r.Release, Files: func(ctx context.Context) (fs.FS, error) {
+		versions[i] = stagediff.Version{Pipeline: r.Pipeline.Name, Stage: r.Stage, Label: r.Label(), Files: func(ctx context.Context) (fs.FS, error) {
 			once.Do(func() { unread = verify.ReadCandidates(ctx, requests, f.Files, f.Remotes) })
 			if unread != nil {
 				return nil, unread
@@ -138,41 +139,63 @@ func (f Finder) versions(requests []verify.Request) ([]stagediff.Version, error)
 	return versions, nil
 }
 
-// release returns the candidates of a release for all stages of the pipelines that have it. The id may be abbreviated.
-func (f Finder) release(ctx context.Context, prefix string) ([]stagediff.Version, error) {
+// release returns the candidates of a release for all stages of the pipelines that have it. The id may be abbreviated, but for one release
+// in all pipelines together.
+func (f Finder) release(ctx context.Context, name string) ([]stagediff.Version, error) {
+	name, input := lock.SplitName(name)
 	var ids []string
 	var requests []verify.Request
 	for _, p := range f.Pipelines {
-		releases, err := lock.Releases(f.Files, p.Lock)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
+		id, err := p.FindRelease(f.Files, name)
+		if err == nil {
+			_, err = fs.Stat(f.Files, path.Join(p.Lock, id+".yaml"))
 		}
-		for _, id := range releases {
-			if !lock.Abbreviates(prefix, id) || slices.Contains(releases, prefix) && id != prefix {
-				continue
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", verify.ErrUnknown, err)
+		}
+		ids = append(ids, id)
+		for _, stage := range p.Order() {
+			r, err := verify.CandidateOf(p, stage, id, f.Client)
+			if err != nil {
+				return nil, err
 			}
-			ids = append(ids, id)
-			for _, stage := range p.Order() {
-				r, err := verify.CandidateOf(p, stage, id, f.Client)
-				if err != nil {
-					return nil, err
+			if r.Input = input; input != "" {
+				if r, err = f.hydration(ctx, r); errors.Is(err, verify.ErrUnknown) {
+					continue // it is another stage's
 				}
-				requests = append(requests, r)
 			}
+			if err != nil {
+				return nil, err
+			}
+			requests = append(requests, r)
 		}
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	const named = 5
+	const shown = 5
 	switch {
 	case len(ids) == 0:
-		return nil, fmt.Errorf("%w: no pipeline has a lock of a release %s", verify.ErrUnknown, prefix)
-	case len(ids) > named:
-		return nil, fmt.Errorf("%w: %s could be any of %d releases, %s …; write more of it", verify.ErrUnknown, prefix, len(ids), strings.Join(ids[:named], ", "))
+		return nil, fmt.Errorf("%w: no pipeline has a lock of a release %s", verify.ErrUnknown, name)
 	case len(ids) > 1:
-		return nil, fmt.Errorf("%w: %s could be %s; write more of it", verify.ErrUnknown, prefix, strings.Join(ids, " or "))
+		return nil, fmt.Errorf("%w: pipelines have %d releases %s, %s; write more of it", verify.ErrUnknown, len(ids), name, strings.Join(ids[:min(len(ids), shown)], ", "))
+	}
+	if len(requests) == 0 {
+		return nil, fmt.Errorf("%w: no stage has a hydration %s@%s", verify.ErrUnknown, name, input)
 	}
 	return f.versions(requests)
+}
+
+// hydration reads the ledger for a request for one hydration. The error is [verify.ErrUnknown] if its stage has none.
+func (f Finder) hydration(ctx context.Context, r verify.Request) (verify.Request, error) {
+	one := []verify.Request{r}
+	err := verify.ReadCandidates(ctx, one, f.Files, f.Remotes)
+	if err == nil {
+		_, err = one[0].Found(ctx)
+	}
+	return one[0], err
 }
 
 // everyLive returns what is live in a stage, of all pipelines that have it.
@@ -199,6 +222,10 @@ func (f Finder) live(ctx context.Context, p *pipeline.Pipeline, stage string) (_
 		}
 	}()
 	declared, err := f.declared(p, stage)
+	if errors.Is(err, lock.ErrNoRelease) {
+		f.Warn(err.Error())
+		return v, nil
+	}
 	if err != nil {
 		return v, err
 	}
