@@ -232,7 +232,8 @@ func TestLargeFilesOverSSH(t *testing.T) {
 	if got, err := readLarge(t, url, opts, head); err != nil || got != pointer || !strings.Contains(w.String(), "git-lfs-authenticate") {
 		t.Errorf("got %q %v, warned of %q", got, err, w.String())
 	}
-	s.lfs = fmt.Sprintf(`{"href": %q, "header": {"Authorization": "RemoteAuth t1cket"}}`, web.URL+"/x/info/lfs")
+	answer := fmt.Sprintf(`{"href": %q, "header": {"Authorization": "RemoteAuth t1cket"}}`, web.URL+"/x/info/lfs")
+	s.lfs.Store(&answer)
 	if got, err := readLarge(t, url, testworld.GitOptions(t, s.environ()...), head); err != nil || got != largeFile {
 		t.Errorf("got %q %v", got, err)
 	}

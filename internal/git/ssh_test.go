@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -29,11 +30,11 @@ import (
 // sshServer runs commands, in a home folder of its own, for users with the key.
 type sshServer struct {
 	addr, home string
-	known      string // file of known hosts
-	key        string // file of the user's key
-	agent      string // socket of an agent with the key
-	protocol   bool   // takes GIT_PROTOCOL
-	lfs        string // what git-lfs-authenticate prints; "" for no such command
+	known      string                 // file of known hosts
+	key        string                 // file of the user's key
+	agent      string                 // socket of an agent with the key
+	protocol   atomic.Bool            // takes GIT_PROTOCOL
+	lfs        atomic.Pointer[string] // what git-lfs-authenticate prints; nil for no such command
 
 	mu    sync.Mutex
 	lines []string // that were run
@@ -60,7 +61,8 @@ func newSSHServer(t *testing.T) *sshServer {
 	if _, err := exec.LookPath("ssh"); err != nil {
 		t.Skip("ssh is not installed")
 	}
-	s := &sshServer{home: t.TempDir(), protocol: true}
+	s := &sshServer{home: t.TempDir()}
+	s.protocol.Store(true)
 	_, hostKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -153,10 +155,10 @@ func (s *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 		case "env":
 			var variable struct{ Name, Value string }
 			_ = ssh.Unmarshal(r.Payload, &variable)
-			if s.protocol {
+			if s.protocol.Load() {
 				environ = append(environ, variable.Name+"="+variable.Value)
 			}
-			_ = r.Reply(s.protocol, nil)
+			_ = r.Reply(s.protocol.Load(), nil)
 		case "exec":
 			var command struct{ Line string }
 			_ = ssh.Unmarshal(r.Payload, &command)
@@ -174,8 +176,8 @@ func (s *sshServer) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 
 // run runs a line of shell.
 func (s *sshServer) run(channel ssh.Channel, environ []string, line string) uint32 {
-	if s.lfs != "" && strings.HasPrefix(line, "git-lfs-authenticate ") {
-		_, _ = io.WriteString(channel, s.lfs)
+	if lfs := s.lfs.Load(); lfs != nil && strings.HasPrefix(line, "git-lfs-authenticate ") {
+		_, _ = io.WriteString(channel, *lfs)
 		return 0
 	}
 	cmd := exec.Command("/bin/sh", "-c", line)
@@ -193,7 +195,7 @@ func TestPushOverSSH(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []bool{true, false} {
 		s := newSSHServer(t)
-		s.protocol = protocol
+		s.protocol.Store(protocol)
 		dir, head := testworld.Checkout(t, chart)
 		root := t.TempDir()
 		testworld.Git(t, root, "clone", "-q", "--bare", dir, "repo.git")
@@ -248,7 +250,7 @@ func TestReadOverSSH(t *testing.T) {
 	for _, protocol := range []bool{true, false} {
 		for _, config := range [][]string{nil, full} {
 			s := newSSHServer(t)
-			s.protocol = protocol
+			s.protocol.Store(protocol)
 			testworld.Git(t, s.home, "clone", "-q", "--bare", dir, "app.git")
 			for _, setting := range config {
 				key, value, _ := strings.Cut(setting, "=")
@@ -399,7 +401,11 @@ func TestSSHIsCancelled(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	group.Wait()
-	if err := os.WriteFile(end, nil, 0); err != nil { // ends the process
+	pipe, err := os.OpenFile(end, os.O_RDWR, 0) // waits for no reader: the process may be gone before it reads
+	if err == nil {
+		err = pipe.Close() // ends the process
+	}
+	if err != nil {
 		t.Error(err)
 	}
 }
