@@ -230,6 +230,24 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter) erro
 			return err
 		}
 	}
+	results, err := a.survey(ctx, d, names)
+	if err != nil {
+		return err
+	}
+	a.emit(results)
+	err = results.err()
+	if panel.wanted {
+		change, cerr := panel.status(ctx, results)
+		if cerr == nil {
+			a.step(fmt.Sprintf("comment on pull request %d %s", panel.number, change))
+		}
+		err = errors.Join(err, cerr)
+	}
+	return err
+}
+
+// survey reads what the stages have.
+func (a *app) survey(ctx context.Context, d declaration, names []string) (statusResults, error) {
 	results := statusResults{}
 	d.policyRef.Expect(d.pipelines)
 	var group errgroup.Group
@@ -243,7 +261,8 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter) erro
 		current, err := p.CurrentLock(d.files)
 		if r.Note, _ = unreleased(err); err == nil {
 			if r.Newest, err = d.policyRef.Newer(ctx, p.Lock, current.ReleaseID); err != nil {
-				return named(err, p.Name)
+				_ = group.Wait()
+				return nil, named(err, p.Name)
 			}
 		}
 		for i, stage := range stages {
@@ -260,25 +279,19 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter) erro
 		results = append(results, r)
 	}
 	_ = group.Wait()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+	return results, ctx.Err()
+}
+
+// err returns what is wrong with the stages.
+func (rs statusResults) err() error {
 	var errs []error
-	for _, r := range results {
+	for _, r := range rs {
 		for _, s := range r.Stages {
 			if s.err != nil {
 				name := r.Pipeline + "/" + s.Stage
 				errs = append(errs, beside{fmt.Errorf("%s: %w", name, s.err), name, s.outcome()})
 			}
 		}
-	}
-	a.emit(results)
-	if panel.wanted {
-		change, err := panel.status(ctx, results)
-		if err == nil {
-			a.step(fmt.Sprintf("comment on pull request %d %s", panel.number, change))
-		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -49,13 +49,13 @@ func TestCosignAttestations(t *testing.T) {
 				}
 			}
 
-			denied("fail  attestation")
+			denied("fail attestation")
 			cosign("attest", "--type", "https://acme.dev/ui-tests/v1", "--predicate", w.path("failed.json"))
-			denied("fail  attestation")
+			denied("fail attestation")
 			cosign("sign")
 			cosign("attest", "--type", "https://acme.dev/ui-tests/v1", "--predicate", w.path("passed.json"))
-			denied("pass  attestation")
-			denied("fail  image")
+			denied("pass attestation")
+			denied("fail image")
 			cosign("attest", "--new-bundle-format", "--type", "slsaprovenance1", "--predicate", w.path("provenance.json"))
 			w.command("gitops", bin, "promote", "staging")
 		})

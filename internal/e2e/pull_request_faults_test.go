@@ -74,7 +74,7 @@ func forgeFails(t *testing.T, w *reviewWorld) {
 				t.Fatalf("%s: the next run: %v\n%s%s\nafter\n%s%s", name, err, again, stderrAgain, output, stderr)
 			}
 			w.command("gitops", w.bin, "verify", "live:test", "--release", release)
-			if history := w.command("gitops", w.bin, "history", "test"); strings.Count(history, "promoted "+release) != 1 {
+			if history := w.command("gitops", w.bin, "history", "test", "-o", "wide"); strings.Count(history, "promoted "+release) != 1 {
 				t.Errorf("%s: history\n%s", name, history)
 			}
 		}
