@@ -11,6 +11,7 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/notify"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -45,6 +46,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 		return err
 	}
 	s.result.Record, s.result.Commit = p.Record, p.Commit
+	s.notice = notify.Notice{Event: notify.About(s.live, p, time.Time{}), Receivers: j.declared.Notify}
 	err = s.live.Follow(ctx, p, git.Hash(p.Commit))
 	r.landed(ctx, s, j)
 	return err

@@ -31,6 +31,10 @@
 // other content, and passes all gates but those that people and the clock satisfy. It stays with a release that is due while
 // somebody approves it, and moves on otherwise: [run.keepReview].
 //
+// # Who is called
+//
+// Once all stages are done, the receivers of those whose live ref or tag moved are called: package [notify].
+//
 // # Trust
 //
 // Pipelines, locks, identities, keys and policies are those at the policy ref's tip, regardless of what is checked out.
@@ -43,6 +47,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/promote/notify"
 	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -94,6 +99,7 @@ type Result struct {
 	Commit   string              `json:"commit,omitempty"`   // on it; "" if none was made
 	Proposal *Proposal           `json:"proposal,omitempty"` // to the people who review the stage; nil for none
 	Notes    []string            `json:"notes,omitempty"`    // other findings and repairs
+	Notified []notify.Outcome    `json:"notified,omitempty"` // who was called because the stage moved
 	Err      error               `json:"-"`                  // why it is denied, pending or failed
 }
 

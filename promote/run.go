@@ -17,6 +17,7 @@ import (
 	"github.com/lockage/lockage/internal/memo"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/promote/notify"
 )
 
 const (
@@ -79,6 +80,7 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 		}
 		_ = group.Wait() // the results hold the errors
 	}
+	r.call(ctx, stages, results)
 	var done []Result
 	for _, result := range results {
 		if result != nil {
@@ -86,6 +88,19 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 		}
 	}
 	return done, nil
+}
+
+// call calls the receivers of the stages that moved.
+func (r *run) call(ctx context.Context, stages []*stage, results []*Result) {
+	notices := make([]notify.Notice, len(stages))
+	for i, s := range stages {
+		notices[i] = s.notice
+	}
+	for i, outcomes := range notify.Send(ctx, r.Environment, notices) {
+		if results[i] != nil {
+			results[i].Notified = outcomes
+		}
+	}
 }
 
 // selectStages finds the named stages in all pipelines.

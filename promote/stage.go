@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/notify"
 )
 
 // stage is one stage of a run: what is kept of it, and the outcome.
@@ -20,7 +21,8 @@ type stage struct {
 	review   *review // nil until it is read, and for a stage that people do not review
 	proposes bool    // it is only proposed, and not promoted
 	result   Result
-	unpacked int64 // bytes of the run's that it takes
+	notice   notify.Notice // of what moved; without receivers for nothing
+	unpacked int64         // bytes of the run's that it takes
 }
 
 // read reads what is live, and completes what an earlier run began.
@@ -49,6 +51,9 @@ func (r *run) read(ctx context.Context, s *stage) error {
 	if !r.DryRun {
 		if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); err != nil {
 			return err
+		}
+		if drift {
+			s.notice = notify.Notice{Event: notify.About(s.live, *s.state.Live, r.Now()), Receivers: s.receivers}
 		}
 	}
 	tag, artifact := s.live.Artifacts.Reference(s.stage.Name), s.state.Live.To.Digest

@@ -28,6 +28,7 @@ type view struct {
 	live       live.Stage
 	candidates *ledger.Candidates
 	entry      ledger.Candidate // the name of each candidate, but for the release
+	receivers  []pipeline.Receiver
 
 	mu         sync.Mutex
 	now        *live.State      // what is live; nil until it is read
@@ -56,6 +57,7 @@ func (r *run) open(ctx context.Context, v *view) error {
 	if err != nil {
 		return err
 	}
+	v.receivers = declared.Notify
 	v.entry = verify.NameOf(declared, current.ReleaseID)
 	if v.candidates, err = ledger.ReadCandidates(ctx, remote, v.entry); err != nil {
 		return err

@@ -27,6 +27,7 @@ type Environment struct {
 	Client  *oci.Client
 	Forge   forge.Options // of the forges that have pull requests; the zero value has no token
 	Keys    *sign.Keyring
+	Getenv  func(string) string   // the environment, for who is called afterwards
 	Version string                // of lockage, for what is signed
 	Now     func() time.Time      // the clock
 	Random  func(n int64) int64   // returns a number in [0, n) that differs between processes

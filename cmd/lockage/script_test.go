@@ -45,6 +45,9 @@ func runHasty() {
 //		prints what was done to a registry with quirks that no client may do
 //	gitserver DIR [USER:PASSWORD]
 //		serves the bare repositories below DIR over smart HTTP; $GITSERVER becomes its URL
+//	receiver [-secret SECRET] [-answers CODE,CODE…] FILE
+//		starts a server at $RECEIVER that gives these answers first, and then 200. What it takes is in FILE, a JSON list of path, headers
+//		and body, in the order of paths. Without a signature by the secret nothing is taken
 //	fixture [-no-lock]
 //		makes the source repository (source), the GitOps repository (gitops) and their bare remotes (remote/app.git,
 //		remote/gitops.git), whose URLs are https://git.example.com/acme/ by insteadOf (at $GITSERVER, if one was started);
@@ -147,6 +150,7 @@ func scriptParams() testscript.Params {
 			"page":          cmdPage,
 			"step":          cmdStep,
 			"wrongs":        cmdWrongs,
+			"receiver":      cmdReceiver,
 		},
 	}
 }

@@ -56,6 +56,7 @@ func (a *app) environment(ctx context.Context, dryRun bool) (publish.Environment
 		Client:    a.registries(w.Root()),
 		Forge:     forgeOptions(),
 		Keys:      a.keyring(),
+		Getenv:    os.Getenv,
 		Version:   version(),
 		Now:       time.Now,
 		Random:    rand.Int64N,

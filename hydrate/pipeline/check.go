@@ -291,6 +291,7 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	}
 	e.checkMirror(c)
 	e.checkLedger(c)
+	e.checkNotify(c)
 	for _, role := range []string{"hydrator", "promoter"} {
 		c.rule(d, NotEmpty, "sign", role, "key")
 		c.rule(d, RepositoryPath, "sign", role, "keyless", "signingConfig")

@@ -26,6 +26,7 @@ type Expanded struct {
 	Ledger     Ledger              `yaml:"ledger"`
 	Sign       Sign                `yaml:"sign"`
 	Identities map[string]Identity `yaml:"identities"`
+	Notify     []Receiver          `yaml:"notify"`
 	Gates      []Gate              `yaml:"gates"`
 	Waivers    Waivers             `yaml:"waivers"`
 	Unrendered error               // names the placeholders of render that the release has no value for, which matters to a render alone
@@ -91,9 +92,9 @@ func (p *Pipeline) effective(i int, l lock.Lock, vars map[string]string, files f
 	stage := p.Stages[i].Name
 	declared := p.doc.At("stages", i)
 	doc := p.doc.Pick(func(key string) bool {
-		return slices.Contains([]string{"render", "mirror", "ledger", "sign", "identities"}, key)
+		return slices.Contains([]string{"render", "mirror", "ledger", "sign", "identities", "notify"}, key)
 	})
-	for _, key := range []string{"render", "mirror", "sign"} {
+	for _, key := range []string{"render", "mirror", "sign", "notify"} {
 		doc = doc.With(key, strictyaml.Merge(doc.Get(key), declared.Get(key)))
 	}
 	doc = doc.With("gates", declared.Get("gates")).With("waivers", declared.Get("waivers"))

@@ -32,6 +32,7 @@ type Pipeline struct {
 	Ledger     Ledger              `yaml:"ledger" jsonschema_description:"The branches that record candidates and what is live."`
 	Sign       Sign                `yaml:"sign" jsonschema_description:"The keys that sign."`
 	Identities map[string]Identity `yaml:"identities" jsonschema_description:"Who is trusted, by name. hydrator and promoter are the two roles."`
+	Notify     []Receiver          `yaml:"notify" jsonschema_description:"Who is called once a stage's tag moved; stages override the list."`
 	Stages     []Stage             `yaml:"stages,required" jsonschema_description:"The stages. Their order is that of after."`
 
 	doc    *strictyaml.Node
@@ -40,14 +41,15 @@ type Pipeline struct {
 
 // Stage is one environment. Its Render, Mirror and Sign hold overrides only.
 type Stage struct {
-	Name    string  `yaml:"name,required" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,35}$" jsonschema_description:"The stage's name."`
-	Auto    bool    `yaml:"auto" jsonschema_description:"Whether promote --ready promotes to this stage."`
-	After   After   `yaml:"after" jsonschema_description:"The stages a release must have been live in before."`
-	Render  Render  `yaml:"render" jsonschema_description:"Overrides of the pipeline's render."`
-	Mirror  *Mirror `yaml:"mirror" jsonschema_description:"Overrides of the pipeline's mirror; null: no mirror."`
-	Sign    Sign    `yaml:"sign" jsonschema_description:"Overrides of the pipeline's sign."`
-	Gates   []Gate  `yaml:"gates" jsonschema_description:"What promotion to this stage asks for; all must pass."`
-	Waivers Waivers `yaml:"waivers" jsonschema_description:"Who may waive gates of this stage. Absent: nobody."`
+	Name    string     `yaml:"name,required" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,35}$" jsonschema_description:"The stage's name."`
+	Auto    bool       `yaml:"auto" jsonschema_description:"Whether promote --ready promotes to this stage."`
+	After   After      `yaml:"after" jsonschema_description:"The stages a release must have been live in before."`
+	Render  Render     `yaml:"render" jsonschema_description:"Overrides of the pipeline's render."`
+	Mirror  *Mirror    `yaml:"mirror" jsonschema_description:"Overrides of the pipeline's mirror; null: no mirror."`
+	Sign    Sign       `yaml:"sign" jsonschema_description:"Overrides of the pipeline's sign."`
+	Notify  []Receiver `yaml:"notify" jsonschema_description:"Who is called instead of the pipeline's receivers; null: nobody."`
+	Gates   []Gate     `yaml:"gates" jsonschema_description:"What promotion to this stage asks for; all must pass."`
+	Waivers Waivers    `yaml:"waivers" jsonschema_description:"Who may waive gates of this stage. Absent: nobody."`
 }
 
 // After are the stages that come before a stage.

@@ -72,10 +72,11 @@ var floorPlan = map[string][]string{
 	"publish/rebuild":     {"publish", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/plan", "ledger", "oci", "policy", "policy/verify", "sign"},
 	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "ledger", "hydrate/pipeline"},
 
-	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
+	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "promote/notify", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},
 	"promote/live":   {"hydrate/lock", "hydrate/workspace", "internal/strictyaml", "policy", "publish", "oci", "ledger", "hydrate/pipeline", "internal/git", "sign", "sign/predicate", "policy/verify"},
+	"promote/notify": {"hydrate/pipeline", "promote/live", "publish", "sign/predicate"},
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "ledger", "sign", "sign/predicate", "policy/verify"},
-	"promote/repair": {"oci", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "policy", "publish", "sign", "sign/predicate", "policy/verify"},
+	"promote/repair": {"oci", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "promote/notify", "policy", "publish", "sign", "sign/predicate", "policy/verify"},
 	"promote/health": {"oci", "sign/predicate"},
 	"promote/sides":  {"oci", "hydrate/lock", "ledger", "hydrate/pipeline", "hydrate/stagediff", "internal/git", "policy/verify", "promote/live"},
 

@@ -16,6 +16,7 @@ import (
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/notify"
 	"github.com/lockage/lockage/publish"
 	"github.com/lockage/lockage/sign"
 )
@@ -69,6 +70,7 @@ func (r *run) tag(ctx context.Context, s *stage) error {
 		if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); err != nil {
 			return err
 		}
+		s.notice = notify.Notice{Event: notify.About(s.live, *s.state.Live, r.Now()), Receivers: s.declared.Notify}
 	}
 	s.found(!r.DryRun, "point it there", "%s %s, and %s (%s) is live", what, is, s.state.Live.To.Digest, s.state.Live.To.Release)
 	return nil

@@ -46,6 +46,7 @@ import (
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/notify"
 	"github.com/lockage/lockage/publish"
 )
 
@@ -71,12 +72,13 @@ type Finding struct {
 
 // Result is the outcome of one stage.
 type Result struct {
-	Pipeline string        `json:"pipeline"`
-	Stage    string        `json:"stage"`
-	Findings []Finding     `json:"findings"`
-	Record   digest.Digest `json:"record,omitempty"` // that the promoter signed; "" for none
-	Commit   string        `json:"commit,omitempty"` // that holds it, on the live ref
-	Err      error         `json:"-"`
+	Pipeline string           `json:"pipeline"`
+	Stage    string           `json:"stage"`
+	Findings []Finding        `json:"findings"`
+	Record   digest.Digest    `json:"record,omitempty"`   // that the promoter signed; "" for none
+	Commit   string           `json:"commit,omitempty"`   // that holds it, on the live ref
+	Notified []notify.Outcome `json:"notified,omitempty"` // who was called because the stage moved
+	Err      error            `json:"-"`
 }
 
 // ErrLost is returned for an artifact that cannot be put back.
@@ -111,6 +113,13 @@ func Stages(ctx context.Context, o Options) ([]Result, error) {
 		})
 	}
 	_ = group.Wait() // the results hold the errors
+	notices := make([]notify.Notice, len(stages))
+	for i, s := range stages {
+		notices[i] = s.notice
+	}
+	for i, outcomes := range notify.Send(ctx, o.Environment, notices) {
+		results[i].Notified = outcomes
+	}
 	return results, ctx.Err()
 }
 
@@ -127,8 +136,9 @@ type stage struct {
 	declared pipeline.Expanded
 	live     live.Stage
 	state    live.State
-	from     live.Stage // whose history is read: live, or until it is carried over where it was before
-	planned  bool       // a new beginning was planned by a dry run: nothing else is proven
+	from     live.Stage    // whose history is read: live, or until it is carried over where it was before
+	planned  bool          // a new beginning was planned by a dry run: nothing else is proven
+	notice   notify.Notice // of what moved; without receivers for nothing
 	result   Result
 }
 
