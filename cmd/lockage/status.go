@@ -64,8 +64,8 @@ func (rs statusResults) Text(w io.Writer) {
 		if r.Note != "" {
 			fmt.Fprintf(w, "  %s\n", r.Note)
 		}
-		if r.Newest != "" {
-			fmt.Fprintf(w, "  current.yaml went back from %s: nothing follows it; the way back is `lockage rollback`\n", r.Newest)
+		if note := r.wentBack(); note != "" {
+			fmt.Fprintf(w, "  %s\n", note)
 		}
 		table(w, func(w io.Writer) {
 			fmt.Fprintln(w, "  STAGE\tLIVE\tSINCE\tTAG\tCANDIDATE\tBRANCH")
@@ -83,6 +83,14 @@ func (rs statusResults) Text(w io.Writer) {
 		}
 	}
 	summarize(w, outcomes)
+}
+
+// wentBack describes a current.yaml that went back; "" for one that did not.
+func (r statusResult) wentBack() string {
+	if r.Newest == "" {
+		return ""
+	}
+	return fmt.Sprintf("current.yaml went back from %s: nothing follows it; the way back is `lockage rollback`", r.Newest)
 }
 
 // notes returns what there is to say beside the rows, once if it is the same but for the names of stages, and those stages.
@@ -193,6 +201,7 @@ const statusConcurrency = 32
 
 func newStatusCommand(a *app) *cobra.Command {
 	var panel commenter
+	var html string
 	cmd := &cobra.Command{
 		Use:   "status [STAGE...]",
 		Short: "Show what is live, what comes next, and what has drifted",
@@ -202,21 +211,31 @@ Pipelines and keys are read at the policy ref, whatever is checked out.
 
 With --comment the same is on a pull request, as a graph and a table, in one comment that each run brings up to date.
 
+With --html it is a static site, which any web server, bucket or folder serves: the graph of the stages, and for each release a page
+with its verdicts, what it changes, its provenance, signatures and promotions. What promote would find is asked of a dry run.
+
 The exit status is 3 if a tag was moved by hand, or if the record of what is live is broken.`,
 		Example: `  lockage status
   lockage status production -o json
   lockage status -f 'apps/*/lockage.yaml'
-  lockage status --comment --pull-request 17`,
-		RunE: func(cmd *cobra.Command, stages []string) error { return a.status(cmd.Context(), stages, &panel) },
+  lockage status --comment --pull-request 17
+  lockage status -f 'apps/*/lockage.yaml' --html public`,
+		RunE: func(cmd *cobra.Command, stages []string) error { return a.status(cmd.Context(), stages, &panel, html) },
 	}
 	a.policyFlag(cmd)
+	cmd.Flags().StringVar(&html, "html", "", "folder `DIR` for a static site: new, empty, or with the site of an earlier run")
 	panel.flags(cmd.Flags(), "")
 	return cmd
 }
 
-func (a *app) status(ctx context.Context, names []string, panel *commenter) error {
+func (a *app) status(ctx context.Context, names []string, panel *commenter, html string) error {
 	if err := panel.validate(); err != nil {
 		return err
+	}
+	if html != "" {
+		if err := checkBoard(html); err != nil {
+			return err
+		}
 	}
 	d, err := a.declared(ctx)
 	if err != nil {
@@ -236,6 +255,9 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter) erro
 	}
 	a.emit(results)
 	err = results.err()
+	if html != "" {
+		err = errors.Join(err, a.writeBoard(ctx, d, results, html))
+	}
 	if panel.wanted {
 		change, cerr := panel.status(ctx, results)
 		if cerr == nil {

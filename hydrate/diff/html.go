@@ -1,17 +1,16 @@
 package diff
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/sha256"
 	_ "embed" // the page's template, style and script
-	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/lockage/lockage/internal/webpage"
 )
 
 // Bounds on the HTML page.
@@ -33,14 +32,12 @@ var pageJS string
 type HTMLOptions struct {
 	Title         string // "" means "Changes"
 	Before, After string // headings of the columns; "" mean "before" and "after"
+	Back          string // URL of the page that links to this one; "" for none
 }
 
 // htmlPage is the data of the template, which cleans the words of manifests in it.
 type htmlPage struct {
 	HTMLOptions
-	Policy         template.HTMLAttr
-	Style          template.CSS
-	Script         template.JS
 	Summary, Noise string
 	Images         []ImageChange
 	Risks          []htmlRisk
@@ -66,27 +63,20 @@ type htmlEntry struct {
 	Rows          []htmlRow
 }
 
-// WriteHTML writes one page with a tree of files and all changes side by side. It needs no network and works from a file:
-// it contains its style and script, and its policy lets nothing else load or run.
+// WriteHTML writes one page with a tree of files and all changes side by side, see package webpage.
 func (c Changes) WriteHTML(w io.Writer, options HTMLOptions) error {
-	t, err := template.New("page").Funcs(template.FuncMap{
-		"clean": clean,
-		"list":  func(words []string) string { return clean(strings.Join(words, ", ")) },
+	t, err := webpage.New(pageHTML, pageCSS, pageJS, template.FuncMap{
+		"list": func(words []string) string { return clean(strings.Join(words, ", ")) },
 		"image": func(c ImageChange) []string {
 			repository, change := c.summary()
 			return []string{clean(repository), clean(change), plural(c.Objects, "object")}
 		},
-	}).Parse(pageHTML)
+	})
 	if err != nil {
-		return fmt.Errorf("the template of the HTML page: %w", err)
+		return err
 	}
-	sum := sha256.Sum256([]byte(pageJS))
-	policy := "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
 	page := htmlPage{
-		HTMLOptions: HTMLOptions{cmp.Or(options.Title, "Changes"), cmp.Or(options.Before, "before"), cmp.Or(options.After, "after")},
-		Policy:      template.HTMLAttr(`content="` + policy + `"`), //nolint:gosec // of constants only
-		Style:       template.CSS(pageCSS),                         //nolint:gosec // a constant
-		Script:      template.JS(pageJS),                           //nolint:gosec // a constant
+		HTMLOptions: HTMLOptions{cmp.Or(options.Title, "Changes"), cmp.Or(options.Before, "before"), cmp.Or(options.After, "after"), options.Back},
 		Summary:     c.Summary(),
 		Noise:       c.Noise.summary(clean),
 		Images:      c.Images,
@@ -109,12 +99,7 @@ func (c Changes) WriteHTML(w io.Writer, options HTMLOptions) error {
 	}
 	slices.SortStableFunc(page.Risks, func(a, b htmlRisk) int { return bySeverity(a.Risk, b.Risk) })
 	page.Tree.sort()
-	var b bytes.Buffer
-	if err := t.Execute(&b, page); err != nil {
-		return fmt.Errorf("the HTML page: %w", err)
-	}
-	_, err = w.Write(b.Bytes())
-	return err
+	return t.Write(w, page.Title, page)
 }
 
 func newHTMLObject(id string, o ObjectChange, like string) *htmlObject {

@@ -1,4 +1,3 @@
-'use strict';
 (function () {
   const all = (selector, root) => Array.from((root || document).querySelectorAll(selector));
   const objects = all('.object');

@@ -36,6 +36,7 @@ var floorPlan = map[string][]string{
 	"internal/redact":     nil,
 	"internal/retry":      nil,
 	"internal/terminal":   nil,
+	"internal/webpage":    nil,
 	"internal/strictyaml": nil,
 	"internal/git":        nil,
 	"internal/forge":      nil,
@@ -78,6 +79,7 @@ var floorPlan = map[string][]string{
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "ledger", "sign", "sign/predicate", "policy/verify"},
 	"promote/repair": {"oci", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "promote/notify", "policy", "publish", "sign", "sign/predicate", "policy/verify"},
 	"promote/health": {"oci", "sign/predicate"},
+	"promote/board":  {"hydrate/diff", "hydrate/lock", "hydrate/pipeline", "hydrate/stagediff", "hydrate/workspace", "ledger", "policy", "policy/verify", "promote", "promote/live", "publish", "sign"},
 	"promote/sides":  {"oci", "hydrate/lock", "ledger", "hydrate/pipeline", "hydrate/stagediff", "internal/git", "policy/verify", "promote/live"},
 
 	"cmd/lockage": {"*"},
@@ -92,7 +94,7 @@ var floorPlan = map[string][]string{
 }
 
 // plumbing may be imported by all: one idea each, which must not exist in two versions.
-var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/origin", "internal/redact", "internal/retry", "internal/terminal"}
+var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/origin", "internal/redact", "internal/retry", "internal/terminal", "internal/webpage"}
 
 // rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
 // a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.

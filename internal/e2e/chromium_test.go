@@ -196,6 +196,17 @@ func (b *browser) typeText(text string) {
 	b.call("Input.insertText", map[string]any{"text": text}, nil)
 }
 
+// key presses a key.
+func (b *browser) key(name string) {
+	b.t.Helper()
+	down := map[string]any{"type": "keyDown", "key": name}
+	if len(name) == 1 {
+		down["text"] = name
+	}
+	b.call("Input.dispatchKeyEvent", down, nil)
+	b.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": name}, nil)
+}
+
 // resize shows the page at a width, in pixels, and in a colour scheme: light or dark.
 func (b *browser) resize(width int, scheme string) {
 	b.t.Helper()
