@@ -164,15 +164,15 @@ func TestApproval(t *testing.T) {
 			claim["stage"] = "test"
 			d.f.Artifact.Statements = append(d.f.Artifact.Statements, d.verified("sre", candidate, predicate.TypeApproval, d.approval(), claim))
 		}, policy.Fail, `its subject is stage "test"`},
-		"before a rollback": {one, func(d *gateScene) { d.approve("sre", d.approval()); d.f.RolledBack = ago(time.Minute) }, policy.Fail, "before the rollback at 2026-03-24 11:59:00 UTC: give it again"},
-		"after a rollback":  {one, func(d *gateScene) { d.approve("sre", d.approval()); d.f.RolledBack = ago(2 * time.Hour) }, policy.Pass, ""},
+		"before a rollback": {one, func(d *gateScene) { d.approve("sre", d.approval()); d.f.Held.Since = ago(time.Minute) }, policy.Fail, "before the rollback at 2026-03-24 11:59:00 UTC: give it again"},
+		"after a rollback":  {one, func(d *gateScene) { d.approve("sre", d.approval()); d.f.Held.Since = ago(2 * time.Hour) }, policy.Pass, ""},
 		"in a rollback's second": {one, func(d *gateScene) {
 			d.approve("sre", d.approval())
-			d.f.RolledBack = ago(time.Hour).Add(time.Second / 2)
+			d.f.Held.Since = ago(time.Hour)
 		}, policy.Pass, ""},
 		"counted before a rollback": {one, func(d *gateScene) { // its time is its signer's word
 			d.approve("sre", d.approval())
-			d.f.RolledBack, d.f.Spent = ago(2*time.Hour), []digest.Digest{d.f.Artifact.Statements[0].Bundle().Digest()}
+			d.f.Held = predicate.Hold{Since: ago(2 * time.Hour), Spent: []digest.Digest{d.f.Artifact.Statements[0].Bundle().Digest()}}
 		}, policy.Fail, "give it again"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -133,8 +133,7 @@ type Facts struct {
 	Policies                 map[string]*rego.Policies  // by the argument of a rego gate: those that were not loaded with it
 	Unusable                 map[string]string          // by that argument: why they cannot be used
 	Unchanged                bool                       // the content is what is live: time and evidence carry over
-	RolledBack               time.Time                  // when a rollback left the release, or skipped it; zero if it need not return
-	Spent                    []digest.Digest            // statements that promotions of the release counted before that
+	Held                     predicate.Hold             // of the artifact, since a rollback left or skipped it; zero if it need not return
 }
 
 // Statements yields all verified statements.
@@ -353,11 +352,10 @@ func pending(then time.Time, format string, args ...any) GateResult {
 // carriedOver is the result of gates about time and evidence where the content is live already.
 func carriedOver() GateResult { return pass("carries over: the content is what is live already") }
 
-// again returns an error if a person's statement was made before a rollback left the release: it does not let it return. The time
-// is its signer's word, but no promotion before the rollback can have counted one that was made after it.
+// again returns an error if a person's statement was made before a rollback left the release: it does not let it return.
 func (f Facts) again(v sign.Verified, made time.Time) error {
-	if made.Before(f.RolledBack.Truncate(time.Second)) || slices.Contains(f.Spent, v.Bundle().Digest()) {
-		return fmt.Errorf("it was given before the rollback at %s: give it again", at(f.RolledBack))
+	if f.Held.Voids(v, made) {
+		return fmt.Errorf("it was given before the rollback at %s: give it again", at(f.Held.Since))
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func TestReproduced(t *testing.T) {
 		}, policy.Fail, "it is about " + otherDigest.String()},
 		"an approval":           {one, func(d *gateScene) { d.approve("ci", d.approval()) }, policy.Fail, "none: "},
 		"content that is live":  {two, func(d *gateScene) { d.f.Unchanged = true }, policy.Pass, "carries over"},
-		"a rollback in between": {one, func(d *gateScene) { state(d, "ci", same); d.f.RolledBack = now }, policy.Pass, ""},
+		"a rollback in between": {one, func(d *gateScene) { state(d, "ci", same); d.f.Held.Since = now }, policy.Pass, ""},
 		"a subject of another one": {one, func(d *gateScene) {
 			about := d.claim()
 			about["stage"] = "test"

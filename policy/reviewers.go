@@ -70,8 +70,8 @@ func (g reviewers) Judge(f Facts) GateResult {
 			notes.add("the forge does not show which commit %s approved", who)
 		case a.Commit != f.Review.Commit:
 			notes.add("%s approved %.12s, another commit", who, a.Commit)
-		case a.Time.Before(f.RolledBack.Truncate(time.Second)):
-			notes.add("%s approved before the rollback at %s: approve again", who, at(f.RolledBack))
+		case a.Time.Before(f.Held.Since):
+			notes.add("%s approved before the rollback at %s: approve again", who, at(f.Held.Since))
 		default:
 			counted.add("user "+strings.ToLower(a.User), who+" at "+at(a.Time), "")
 		}

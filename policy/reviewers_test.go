@@ -40,8 +40,8 @@ func TestReviewers(t *testing.T) {
 		"no pull request":              {one, 1, nil, func(d *gateScene) { d.f.Review = policy.Reviewed{Missing: "nobody opened it"} }, policy.Fail, []string{"of " + candidate.String(), "; nobody opened it"}},
 		"of another release":           {one, 1, nil, func(d *gateScene) { d.f.Review.Commit, d.f.Review.Due = "", true }, policy.Pending, []string{"none: "}},
 		"a zero head":                  {one, 1, []policy.PullApproval{by("ada", "")}, func(d *gateScene) { d.f.Review.Commit = "" }, policy.Fail, nil},
-		"before a rollback":            {one, 1, []policy.PullApproval{by("ada", head)}, func(d *gateScene) { d.f.RolledBack = ago(time.Minute) }, policy.Pending, []string{"approved before the rollback at"}},
-		"after a rollback":             {one, 1, []policy.PullApproval{by("ada", head)}, func(d *gateScene) { d.f.RolledBack = ago(2 * time.Hour) }, policy.Pass, nil},
+		"before a rollback":            {one, 1, []policy.PullApproval{by("ada", head)}, func(d *gateScene) { d.f.Held.Since = ago(time.Minute) }, policy.Pending, []string{"approved before the rollback at"}},
+		"after a rollback":             {one, 1, []policy.PullApproval{by("ada", head)}, func(d *gateScene) { d.f.Held.Since = ago(2 * time.Hour) }, policy.Pass, nil},
 		"content is live already":      {one, 1, nil, func(d *gateScene) { d.f.Unchanged = true }, policy.Pass, []string{"carries over"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,12 +21,15 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 	if r.DryRun {
 		return nil
 	}
-	rec, err := s.live.Record(r.Environment, r.policyRef, s.state.Newest())
+	rec, err := s.live.Record(r.Environment, r.policyRef, predicate.Action(s.result.Action), j.artifact, s.state.Newest())
 	if err != nil {
 		return err
 	}
-	rec.Action, rec.Reason = predicate.Action(s.result.Action), r.Reason
-	rec.From, rec.To, rec.Checks = s.result.From, j.artifact, j.recorded()
+	rec.Reason, rec.Checks = r.Reason, j.recorded()
+	if len(j.left) > 0 {
+		rec.Holds = rec.Holds.With(rec.Time, j.left...)
+		rec.Holds = rec.Holds[:min(len(rec.Holds), maxHolds)]
+	}
 	p, err := s.live.Write(ctx, r.Environment, j.declared, live.Writing{
 		Record:   rec,
 		Rests:    ledger.Statements{Bundles: j.evidence(), Images: j.images},
@@ -67,7 +70,7 @@ func (j *judgement) recorded() (checks []predicate.Check) {
 func (r *run) conflict(ctx context.Context, s *stage, to predicate.Artifact) error {
 	now, err := live.ReadGit(ctx, s.live)
 	if err != nil {
-		return denied(err)
+		return err
 	}
 	if now.Live == nil {
 		return fmt.Errorf("%w: branch %s was changed meanwhile, and not by a promotion", ErrConflict, s.live.Place.Branch)

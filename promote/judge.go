@@ -31,7 +31,8 @@ type judgement struct {
 	facts    policy.Facts
 	gates    []policy.GateResult
 	review   policy.Reviewed
-	proposed bool // the stage's review branch shows it
+	proposed bool            // the stage's review branch shows it
+	left     predicate.Holds // by a rollback
 }
 
 // outcome returns nil for a release that passes, or else [policy.ErrDenied] or [ErrPending] with all reasons.
@@ -154,11 +155,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	}
 	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
 	facts.LiveImages = r.lockedImages(s, current)
-	past, err := r.past(ctx, s.view, j.lock.Lock)
-	if err != nil {
-		return err
-	}
-	returns(past, j.lock.ReleaseID, &facts)
+	facts.Held, _ = s.state.Holds().Of(j.lock.ReleaseID, j.artifact.Digest)
 	j.facts = facts
 	if len(s.stage.After.Stages) > 0 {
 		j.gates = append(j.gates, policy.WaiveOrder(s.order(others), s.stage.After, j.declared.Waivers, facts))

@@ -66,10 +66,6 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 	if err != nil {
 		return err
 	}
-	left, err := leftContents(r.visits(ctx, s.view))
-	if err != nil {
-		return err
-	}
 	var newest *judgement // of those that do not pass
 	var absent []string
 	judged := 0
@@ -99,7 +95,7 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 			continue
 		}
 		judged++
-		outcome, back := j.outcome(), left[j.artifact.Content]
+		outcome, back := j.outcome(), s.state.Holds().Content(j.artifact.Content)
 		if s.due(j) && !back {
 			people.add(j)
 		}
@@ -192,11 +188,7 @@ func (r *run) consider(ctx context.Context, s *stage, id string, newest *judgeme
 	if err != nil {
 		return nil, false, err
 	}
-	past, err := r.past(ctx, s.view, f.Lock)
-	if err != nil {
-		return nil, false, err
-	}
-	if held(past, id, h.entry.Digest) {
+	if _, held := s.state.Holds().Of(id, h.entry.Digest); held {
 		s.note("%s was rolled back from and is held: name it with --release to promote it again", id)
 		return nil, true, nil
 	}

@@ -51,7 +51,8 @@ func (h hydrated) made() verify.Made {
 type otherStage struct {
 	evidence.Stage
 	release  string
-	past     []visit
+	now      live.State
+	past     []live.Promotion
 	made     verify.Made            // the candidate; zero if every content counts
 	contents map[digest.Digest]bool // those that were looked at; true for one that counts
 	changed  string                 // what the first that does not count read otherwise
@@ -85,7 +86,10 @@ func (r *run) otherStage(ctx context.Context, s *stage, v *view, f lock.File, ma
 	if err != nil {
 		return nil, err
 	}
-	if e.past, err = r.past(ctx, v, f.Lock); err != nil {
+	if e.now, err = v.read(ctx); err != nil {
+		return nil, err
+	}
+	if e.past, err = v.past(ctx, r, f.ReleaseID); err != nil {
 		return nil, err
 	}
 	e.Declared = h.declared
@@ -153,11 +157,7 @@ func (e *otherStage) otherwise(newest digest.Digest) (reason string, unknown boo
 
 // span fills in when what was live, as far back as the release can have been, and the artifact that counts.
 func (e *otherStage) span() {
-	var promotions []live.Promotion
-	for _, p := range e.past {
-		promotions = append(promotions, p.Promotion)
-	}
-	e.Live = live.Spans(promotions) // the oldest first
+	e.Live = live.Spans(e.past) // the oldest first
 	for i := range e.Live {
 		switch span := &e.Live[i]; {
 		case span.Release != e.release:
@@ -171,20 +171,19 @@ func (e *otherStage) span() {
 
 // passage returns what the newest record about the release says, of those with a content that counts.
 func (e *otherStage) passage() policy.Passage {
-	passage, newest := policy.Passage{Stage: e.Declared.Stage}, true
-	for _, p := range e.past {
-		switch {
-		case p.To.Release != e.release:
-		case p.undone != nil && passage.Otherwise == "":
-			passage.RolledBack, passage.Since, passage.Record = true, p.undone.Time, p.undone.Record
-			return passage
-		case p.undone != nil:
+	passage := policy.Passage{Stage: e.Declared.Stage}
+	if hold, held := e.now.Holds().Of(e.release, ""); held {
+		passage.RolledBack, passage.Since, passage.Record = true, hold.Since, e.now.Newest().Record
+		return passage
+	}
+	for i, p := range e.past {
+		switch _, held := e.now.Holds().Of("", p.To.Digest); {
+		case p.To.Release != e.release, held:
 		case e.counts(p.To.Content):
-			return policy.Passage{Stage: passage.Stage, Was: true, Is: newest, Since: p.Time, Record: p.Record}
+			return policy.Passage{Stage: passage.Stage, Was: true, Is: i == 0, Since: p.Time, Record: p.Record}
 		default:
 			passage.Otherwise, passage.Unknown = e.reason, e.unknown
 		}
-		newest = false
 	}
 	return passage
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/policy"
@@ -59,7 +61,7 @@ func (r *run) holdFor(ctx context.Context, s *stage, declared pipeline.Expanded,
 	}
 	held, ok := policy.Hold(s.stage.Name, declared.Stage, declared.Gates, facts)
 	if ok {
-		ok, err = r.wanted(ctx, later, f.Lock)
+		ok, err = r.wanted(ctx, later, f.ReleaseID, h.entry.Digest)
 	}
 	if !ok {
 		return nil, err // another stage may wait for longer
@@ -67,20 +69,17 @@ func (r *run) holdFor(ctx context.Context, s *stage, declared pipeline.Expanded,
 	return &held, nil
 }
 
-// wanted reports whether a later stage may still take a release: it did not have it yet, and has none that is newer.
-func (r *run) wanted(ctx context.Context, later *view, l lock.Lock) (bool, error) {
-	past, err := r.past(ctx, later, l)
-	if err != nil || len(past) == 0 {
-		return err == nil, err
-	}
-	if slices.ContainsFunc(past, func(v visit) bool { return v.To.Release == l.ReleaseID }) {
-		return false, nil
+// wanted reports whether a later stage may still take a release by itself: it does not hold it, and has none that is newer.
+func (r *run) wanted(ctx context.Context, later *view, release string, candidate digest.Digest) (bool, error) {
+	state, err := later.read(ctx)
+	if _, held := state.Holds().Of(release, candidate); err != nil || held || state.Live == nil {
+		return err == nil && !held, err
 	}
 	for id, err := range r.history(ctx, later.pipeline).first(maxReleases) {
-		if err != nil || id == past[0].To.Release {
+		if err != nil || id == state.Live.To.Release {
 			return false, err
 		}
-		if id == l.ReleaseID {
+		if id == release {
 			return true, nil
 		}
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/forge"
@@ -26,28 +24,6 @@ type review struct {
 	forge    *forge.Repository // nil if it cannot be asked
 	unknown  string            // why not
 	pull     forge.PullRequest // the newest one between both branches; zero for none
-}
-
-// returns adds to the facts that the stage was rolled back from a release, and what was counted for it before. A new beginning that
-// held the release knows no more of that than its own time.
-func returns(past []visit, release string, f *policy.Facts) {
-	of := func(v visit) bool { return v.To.Release == release }
-	i := slices.IndexFunc(past, of)
-	left := i >= 0 && past[i].undone != nil
-	if left {
-		f.RolledBack = past[i].undone.Time
-	}
-	for _, v := range past {
-		// What was made within the beginning's second may be from before it.
-		if at := v.Time.Add(time.Second); v.holds(release, "", false) && at.After(f.RolledBack) {
-			f.RolledBack = at
-		}
-		for _, c := range v.Checks {
-			if left && of(v) {
-				f.Spent = append(f.Spent, c.Evidence...)
-			}
-		}
-	}
 }
 
 // reviewed reads what the review branch of a stage shows, once a run.

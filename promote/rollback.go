@@ -23,8 +23,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if current == nil {
 		return fmt.Errorf("%w: nothing was promoted to %s yet", errNothingBefore, s.stage.Name)
 	}
-	past := r.visits(ctx, s.view)
-	named := ""
+	past, named := s.history(ctx, r), ""
 	if r.Release != "" {
 		f, input, err := r.named(s)
 		if err != nil {
@@ -34,7 +33,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 			past = hydratedFrom(past, s.live, input)
 		}
 	}
-	to, err := before(past, s.stage.Name, named, current.To.Content)
+	to, err := before(past, s.state.Holds(), s.stage.Name, named, current.To.Content)
 	if err != nil {
 		return err
 	}
@@ -55,7 +54,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 		Reference:  to.To.Digest.String(),
 		Statements: to.Statements.Bundles,
 		Former: func(ctx context.Context, artifact digest.Digest) ([]sign.Claim, error) {
-			return r.formerNames(ctx, s, artifact)
+			return live.FormerNames(s.history(ctx, r), artifact)
 		},
 		WithoutMirror: true, // it was live before
 	})
@@ -67,14 +66,17 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.result.Action = RolledBack
+	if j.left, err = left(s.history(ctx, r), to.To); err != nil {
+		return err
+	}
 	return r.apply(ctx, s, j)
 }
 
 // hydratedFrom leaves out the promotions of artifacts whose input digest does not begin with some digits.
-func hydratedFrom(past iter.Seq2[visit, error], of live.Stage, input string) iter.Seq2[visit, error] {
-	return func(yield func(visit, error) bool) {
-		for v, err := range past {
-			if (err != nil || lock.BeginsWith(of.Inputs(v.Promotion), input)) && !yield(v, err) {
+func hydratedFrom(past iter.Seq2[live.Promotion, error], of live.Stage, input string) iter.Seq2[live.Promotion, error] {
+	return func(yield func(live.Promotion, error) bool) {
+		for p, err := range past {
+			if (err != nil || lock.BeginsWith(of.Inputs(p), input)) && !yield(p, err) {
 				return
 			}
 		}
@@ -82,27 +84,25 @@ func hydratedFrom(past iter.Seq2[visit, error], of live.Stage, input string) ite
 }
 
 // before finds the promotion to return to among those of a stage: the newest of a release, or for "" the newest with another content
-// than the live one that no rollback left.
-func before(past iter.Seq2[visit, error], stage, release string, content digest.Digest) (*live.Promotion, error) {
-	again := map[string]bool{}       // releases that were promoted after they had been left
-	gone := map[digest.Digest]bool{} // contents that were left, and may have been live before that, too
+// than the live one that the stage does not hold.
+func before(past iter.Seq2[live.Promotion, error], holds predicate.Holds, stage, release string, content digest.Digest) (*live.Promotion, error) {
+	gone := map[digest.Digest]bool{} // contents that are held, and may have been live before that, too
 	looked, what := 0, "nothing else"
 	if release != "" {
 		what = "release " + release
 	}
 	for p, err := range past {
-		left := p.undone != nil && !again[p.To.Release]
+		_, held := holds.Of(p.To.Release, p.To.Digest)
 		switch {
 		case err != nil:
 			return nil, err
 		case release != "" && p.To.Release == release:
-			return &p.Promotion, nil
-		case left:
+			return &p, nil
+		case held:
 			gone[p.To.Content] = true
 		case release == "" && p.To.Content != content && !gone[p.To.Content]:
-			return &p.Promotion, nil
+			return &p, nil
 		}
-		again[p.To.Release] = again[p.To.Release] || p.Action != predicate.RolledBack
 		looked++
 	}
 	if looked == maxLookback {
@@ -115,13 +115,33 @@ func before(past iter.Seq2[visit, error], stage, release string, content digest.
 	return nil, fmt.Errorf("%w: %s was live in %s before", errNothingBefore, what, stage)
 }
 
-// formerNames returns the names that the stage had when an artifact was live there.
-func (r *run) formerNames(ctx context.Context, s *stage, artifact digest.Digest) ([]sign.Claim, error) {
-	return live.FormerNames(func(yield func(live.Promotion, error) bool) {
-		for v, err := range r.visits(ctx, s.view) {
-			if !yield(v.Promotion, err) {
-				return
+// left returns what a rollback to an artifact leaves and skips, of the promotions of a stage, the newest first. What people gave for
+// it is spent, also where it was rolled back from before and came back.
+func left(past iter.Seq2[live.Promotion, error], to predicate.Artifact) (all predicate.Holds, err error) {
+	for p, err := range past {
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			earlier, _ := p.Holds.Of("", all[i].Digest)
+			all[i].Spent = append(all[i].Spent, earlier.Spent...)
+		}
+		if p.To.Digest == to.Digest {
+			break
+		}
+		if p.To.Digest == "" {
+			continue // a new beginning at nothing
+		}
+		h := p.To.Hold()
+		if h.Release == to.Release {
+			h.Release = ""
+		}
+		for _, b := range p.Statements.Bundles {
+			if b.Says(predicate.TypeApproval) || b.Says(predicate.TypeWaiver) {
+				h.Spent = append(h.Spent, b.Digest())
 			}
 		}
-	}, artifact)
+		all = append(all, h)
+	}
+	return all, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/lockage/lockage/internal/memo"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
+	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/promote/notify"
 )
 
@@ -26,6 +27,8 @@ const (
 	concurrency = 32
 	// maxReleases bounds how far back in the lock's history a release is searched for.
 	maxReleases = 500
+	// maxHolds bounds how many releases that were rolled back from, and that nobody promoted since, are held.
+	maxHolds = 50
 )
 
 // run is a run in progress.
@@ -151,6 +154,9 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 	case r.Ready && errors.Is(err, lock.ErrNoRelease):
 		s.note("%v", err)
 		s.result.Action, err = Unchanged, nil
+	}
+	if errors.Is(err, live.ErrBroken) && !errors.Is(err, policy.ErrDenied) { // nothing is decided on a record that cannot be trusted
+		err = fmt.Errorf("%w: %w", policy.ErrDenied, err)
 	}
 	result := s.result
 	result.Pipeline, result.Stage, result.Err = s.pipeline.Name, s.stage.Name, err

@@ -2,7 +2,6 @@ package promote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -116,12 +115,4 @@ func (s *stage) noteOnce(format string, args ...any) {
 	if note := fmt.Sprintf(format, args...); !slices.Contains(s.result.Notes, note) {
 		s.result.Notes = append(s.result.Notes, note)
 	}
-}
-
-// denied makes a broken record a denial: nothing is decided on a record that cannot be trusted.
-func denied(err error) error {
-	if errors.Is(err, live.ErrBroken) && !errors.Is(err, policy.ErrDenied) {
-		return fmt.Errorf("%w: %w", policy.ErrDenied, err)
-	}
-	return err
 }

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"sync"
 
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
@@ -31,8 +30,8 @@ type view struct {
 	receivers  []pipeline.Receiver
 
 	mu         sync.Mutex
-	now        *live.State      // what is live; nil until it is read
-	promotions *sequence[visit] // nil until they are read
+	now        *live.State               // what is live; nil until it is read
+	promotions *sequence[live.Promotion] // nil until they are read
 }
 
 // view opens the view of a stage.
@@ -94,7 +93,7 @@ func (v *view) read(ctx context.Context) (live.State, error) {
 	if v.now == nil {
 		state, err := live.Read(ctx, v.live)
 		if err != nil {
-			return state, denied(err)
+			return state, err
 		}
 		v.now = &state
 	}
@@ -108,31 +107,31 @@ func (v *view) changed() {
 	v.now, v.promotions = nil, nil
 }
 
-// visits returns the promotions of a stage, the newest first. A broken record is an error before the first of them: a caller that
+// history returns the promotions of a stage, the newest first. A broken record is an error before the first of them: a caller that
 // reads the newest alone has to know.
-func (r *run) visits(ctx context.Context, v *view) iter.Seq2[visit, error] {
+func (v *view) history(ctx context.Context, r *run) iter.Seq2[live.Promotion, error] {
 	state, err := v.read(ctx)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
-		return func(yield func(visit, error) bool) { yield(visit{}, err) }
+		return func(yield func(live.Promotion, error) bool) { yield(live.Promotion{}, err) }
 	}
 	if v.promotions == nil {
-		v.promotions = sequenceOf(r, visits(live.HistoryOf(ctx, v.live, state)))
+		v.promotions = sequenceOf(r, live.HistoryOf(ctx, v.live, state))
 	}
 	return v.promotions.first(maxLookback)
 }
 
 // past returns the promotions of a stage that a release can be among, the newest first: none was judged by a policy commit without its
 // lock, but for the last of them.
-func (r *run) past(ctx context.Context, v *view, l lock.Lock) ([]visit, error) {
-	var past []visit
-	for p, err := range r.visits(ctx, v) {
+func (v *view) past(ctx context.Context, r *run, release string) ([]live.Promotion, error) {
+	var past []live.Promotion
+	for p, err := range v.history(ctx, r) {
 		if err != nil {
 			return nil, err
 		}
 		past = append(past, p)
-		if had, err := r.policyRef.Had(ctx, v.pipeline.Lock, l.ReleaseID, p.Policy.Commit); err != nil || !had {
+		if had, err := r.policyRef.Had(ctx, v.pipeline.Lock, release, p.Policy.Commit); err != nil || !had {
 			return past, err
 		}
 	}

@@ -168,7 +168,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	if err := t.verify(ctx); err != nil {
 		return err
 	}
-	unspent, err := t.unspent(ctx)
+	hold, err := t.hold(ctx)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 		if err != nil {
 			return err
 		}
-		return a.attach(ctx, t, s, statement, unspent(approval.StatedBy), attestResult{Action: "approved"})
+		return a.attach(ctx, t, s, statement, func(v sign.Verified) bool { return approval.StatedBy(v, hold) }, attestResult{Action: "approved"})
 	}
 	if !intersect(s.names, t.declared.Waivers.By) {
 		a.warn("the key belongs to no identity that may waive gates of stage %s (%s): the waiver does not count now; it will from when waivers.by names one, until it expires",
@@ -192,7 +192,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	return a.attach(ctx, t, s, statement, unspent(waiver.StatedBy), attestResult{Action: "waived", Gate: waiver.Gate, Expires: &waiver.Expires})
+	return a.attach(ctx, t, s, statement, func(v sign.Verified) bool { return waiver.StatedBy(v, hold) }, attestResult{Action: "waived", Gate: waiver.Gate, Expires: &waiver.Expires})
 }
 
 // attach signs a statement and attaches it, unless the artifact has the same one. It completes the result and emits it.
@@ -212,53 +212,22 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 	return nil
 }
 
-// unspent returns what makes a test of statements pass only for those that no promotion counted yet. One that was counted does
-// not let the release return after a rollback: a person can give it again.
-func (t *target) unspent(ctx context.Context) (func(same func(sign.Verified) bool) func(sign.Verified) bool, error) {
-	var statements []sign.Verified
-	if _, declared := t.declared.Identities[pipeline.RolePromoter]; declared {
-		promoter, err := verify.Identity(t.request.Files, t.declared, pipeline.RolePromoter)
-		if err == nil {
-			statements, _, err = sign.Verify(ctx, t.repository, t.desc, promoter)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	var spent []digest.Digest
-	for _, v := range statements {
-		record, err := predicate.ParsePromotion(v)
-		for i := 0; err == nil && i < len(record.Checks); i++ {
-			spent = append(spent, record.Checks[i].Evidence...)
-		}
-	}
-	held, err := t.held(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return func(same func(sign.Verified) bool) func(sign.Verified) bool {
-		return func(v sign.Verified) bool { return !held && same(v) && !slices.Contains(spent, v.Bundle().Digest()) }
-	}, nil
-}
-
-// held reports whether a new beginning holds the release, and nobody promoted the artifact since: nothing that was given before counts.
-func (t *target) held(ctx context.Context) (bool, error) {
+// hold returns what the stage holds of the artifact: what people gave before does not let it return, and they can give it again. It is
+// zero for an artifact that is not held.
+func (t *target) hold(ctx context.Context) (hold predicate.Hold, err error) {
 	if !live.Promotes(t.declared) {
-		return false, nil
+		return hold, nil
 	}
 	s, err := t.open(ctx, t.request.Pipeline, t.request.Stage)
 	if err != nil {
-		return false, err
+		return hold, err
 	}
-	for p, err := range live.History(ctx, s) {
-		if errors.Is(err, live.ErrBroken) || err == nil && p.To.Digest == t.desc.Digest {
-			return false, nil
-		}
-		if err != nil || slices.ContainsFunc(p.Holds, func(h predicate.Artifact) bool { return h.Release == t.lock.ReleaseID }) {
-			return err == nil, err
-		}
+	state, err := live.ReadGit(ctx, s)
+	if errors.Is(err, live.ErrBroken) {
+		return hold, nil // promote says so
 	}
-	return false, nil
+	hold, _ = state.Holds().Of(t.lock.ReleaseID, t.desc.Digest)
+	return hold, err
 }
 
 // warnUnneeded warns of an approval that no gate waits for.

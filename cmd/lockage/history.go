@@ -57,8 +57,8 @@ type shownPromotion struct {
 	Source       *ledger.Origin    `json:"source,omitempty"` // the commit that was rendered
 	Gitops       *ledger.Origin    `json:"gitops,omitempty"` // under which it was
 
-	Carried *predicate.Origin    `json:"carried,omitempty"` // from where the history was before
-	Holds   []predicate.Artifact `json:"holds,omitempty"`   // of a new beginning: what comes back by name alone
+	Carried *predicate.Origin `json:"carried,omitempty"` // from where the history was before
+	Holds   predicate.Holds   `json:"holds,omitempty"`   // what comes back by name alone from then on
 }
 
 func (rs historyResults) Text(w io.Writer) {
@@ -133,7 +133,9 @@ func (p shownPromotion) details() []string {
 		lines = append(lines, fmt.Sprintf("carried over from %s, stage %s of pipeline %s, commit %s", p.Carried.Path, p.Carried.Stage, p.Carried.Pipeline, p.Carried.Commit))
 	}
 	for _, h := range p.Holds {
-		lines = append(lines, fmt.Sprintf("holds %s %s", h.Digest, h.Release))
+		if !h.Since.Before(p.Time) {
+			lines = append(lines, fmt.Sprintf("holds %s %s", h.Digest, h.Release))
+		}
 	}
 	for i, line := range lines {
 		lines[i] = terminal.Blank(line)

@@ -305,7 +305,7 @@ func (h *history) copyEntry() {
 		return
 	}
 	item := oneOf(h, items)
-	release := h.release(h.random.IntN(h.current + 1))
+	release := h.release(h.random.IntN(len(h.order)))
 	h.say("copy the entry %s of %s to %s of %s", item.Path, from, release, to)
 	facts, statements, _ := strings.Cut(string(h.blob(item.ID)), "\n")
 	if h.random.IntN(2) == 0 {
@@ -333,7 +333,7 @@ func (h *history) forgePromotion() {
 		return
 	}
 	at, policy := h.liveRef(stage), oneOf(h, times)
-	desc, err := h.registry().Resolve(h.t.Context(), oci.CandidateTag(h.name(stage), h.release(h.random.IntN(h.current+1))))
+	desc, err := h.registry().Resolve(h.t.Context(), oci.CandidateTag(h.name(stage), h.release(h.random.IntN(len(h.order)))))
 	if err != nil {
 		return
 	}

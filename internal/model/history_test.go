@@ -34,12 +34,14 @@ type history struct {
 
 	// What the policy ref's tip declares.
 	files   map[string]string
-	current int // release
+	current int   // release
+	order   []int // of releases, the newest last
 	values  map[string]int
 	newest  int // version of values
 
 	past       []declared            // before each edit of places, names and keys
 	tips       []git.Hash            // of the policy ref
+	merges     int                   // the first of them on which commits are made that are merged later
 	signers    []int                 // the promoter's key at each of them
 	seen       map[string][]git.Hash // heads of the other branches, in order
 	thief      string                // who attacks
@@ -75,7 +77,7 @@ func newHistory(t testing.TB, s *shared, seed uint64, quirks ...string) *history
 		random: random,
 		specs:  map[string]*spec{staging: newSpec(), production: newSpec()},
 		made:   map[place]*promotion{},
-		files:  map[string]string{},
+		files:  map[string]string{}, order: []int{0},
 		values: map[string]int{staging: 0, production: 0},
 		seen:   map[string][]git.Hash{}, generation: map[string]int{},
 		thief: thieves[random.IntN(len(thieves))],

@@ -22,6 +22,9 @@ func (h *history) judge(stage string, lived, p *promotion, release int) {
 			h.fail("%s: %+v was promoted, and its branch shows %q in its place", stage, p.artifact, shown)
 		}
 	}
+	if release < 0 && lived != nil && slices.Index(h.order, p.release) < slices.Index(h.order, lived.release) {
+		h.fail("%s: %+v was promoted: release %d is live, which is newer, and nobody named it", stage, p.artifact, lived.release)
+	}
 	first := stage == staging
 	if err := h.specs[stage].may(h.claim(stage), lived.chain(), p.artifact, h.truth(staging), first, !first && h.approval, release < 0); err != nil {
 		h.fail("%s: %+v was promoted: %v", stage, p.artifact, err)

@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"testing"
@@ -64,7 +65,7 @@ func (h *history) move() {
 	case n < 42:
 		release, names := -1, stages
 		if h.random.IntN(4) == 0 {
-			release = h.random.IntN(h.current + 1)
+			release = h.random.IntN(len(h.order))
 		}
 		if k.at > 0 { // in one order, so that the history can be repeated
 			names = []string{oneOf(h, stages)}
@@ -111,7 +112,7 @@ func (h *history) change() {
 	case n < 14:
 		h.changeValues(h.head("main"))
 	case n < 17:
-		h.changeValues(oneOf(h, h.tips))
+		h.changeValues(oneOf(h, h.tips[h.merges:]))
 	case n < 20:
 		h.approval = !h.approval
 		h.declare("change the policy", h.file(h.keys))
@@ -121,6 +122,8 @@ func (h *history) change() {
 		h.changeKeys()
 	case n < 28:
 		h.loseRegistry()
+	default:
+		h.reviveRelease()
 	}
 }
 
@@ -139,15 +142,56 @@ func (h *history) someRelease() int {
 	if h.random.IntN(3) > 0 {
 		return h.current
 	}
-	return h.random.IntN(h.current + 1)
+	return h.random.IntN(len(h.order))
 }
 
 func (h *history) newRelease() {
-	if h.current+1 == len(texts) {
+	if len(h.order) == len(texts) {
 		return
 	}
-	h.current++
+	h.current = len(h.order)
+	h.order = append(h.order, h.current)
 	h.declare("release", h.locks(h.current))
+}
+
+// reviveRelease deletes the lock of a release, one that a stage went back from if there is any, has the stage promote another one, and
+// brings the lock back, in most cases as the current one: a writer of locks can do that.
+func (h *history) reviveRelease() {
+	h.t.Helper()
+	stage := oneOf(h, stages)
+	chain, n := h.truth(stage).chain(), h.someRelease()
+	for i, left := range undone(chain) {
+		if left >= 0 {
+			n = chain[i].release
+		}
+	}
+	if n == h.current {
+		h.newRelease()
+	}
+	if n < 0 || n == h.current {
+		return
+	}
+	name := "locks/" + h.release(n) + ".yaml"
+	h.say("delete the lock of %d", n)
+	draft, err := h.remote.Draft(h.t.Context(), h.head("main"))
+	h.must(err)
+	h.must(draft.Remove(h.t.Context(), "locks", path.Base(name)))
+	put(h.t, draft, git.NewCommit{Message: "delete a lock", When: h.tick()}, nil)
+	h.must(h.remote.Push(h.t.Context(), git.Update{Branch: "main", Draft: draft}))
+	h.tips, h.signers = append(h.tips, draft.Head()), append(h.signers, h.promoter[0])
+	_ = h.hydrate(-1, stages, killing{})
+	_ = h.promote(stage, h.current, false, false, killing{})
+	h.check()
+	files := map[string]string{name: h.files[name]}
+	if h.random.IntN(3) > 0 {
+		files["locks/current.yaml"] = h.files[name]
+		h.current = n
+		h.order = append(slices.DeleteFunc(h.order, func(o int) bool { return o == n }), n)
+	}
+	h.declare("bring it back", files)
+	h.merges = len(h.tips) - 1
+	_ = h.hydrate(-1, stages, killing{})
+	_ = h.promote(stage, -1, false, h.random.IntN(2) == 0, killing{})
 }
 
 // changeValues declares other values for stages: new ones, or some that they had. On an older commit it is merged, as `git pull` does.

@@ -152,6 +152,8 @@ var users = map[string]string{
 	"promote/live/witness.go": "promote/repair",
 	"promote/live/write.go":   "promote",
 
+	"sign/predicate/hold.go": "promote",
+
 	"promote/stage.go": "cmd/lockage TestScript/^attack-rotation$", // by a policy ref that is set back
 }
 
@@ -232,8 +234,7 @@ var mutations = []mutation{
 
 	{"policy/file.go", "f.Exists[string(name)]", "true"},
 
-	{"policy/gate.go", "made.Before(f.RolledBack.Truncate(time.Second))", "false"},
-	{"policy/gate.go", "slices.Contains(f.Spent, v.Bundle().Digest())", "false"},
+	{"policy/gate.go", "f.Held.Voids(v, made)", "false"},
 	{"policy/gate.go", "r.Result != Pass || needs.Seen == (Seen{}) || f.Applied == nil", "true"},
 	{"policy/gate.go", "all.Result == Pass && r.Result != Pass", "false"},
 
@@ -267,7 +268,7 @@ var mutations = []mutation{
 	{"policy/reviewers.go", "!g.names(a)", "false"},
 	{"policy/reviewers.go", `case a.Commit == "":`, `case !MUTANT && a.Commit == "":`},
 	{"policy/reviewers.go", "a.Commit != f.Review.Commit", "false"},
-	{"policy/reviewers.go", "a.Time.Before(f.RolledBack.Truncate(time.Second))", "false"},
+	{"policy/reviewers.go", "a.Time.Before(f.Held.Since)", "false"},
 	{"policy/reviewers.go", "counted.count() >= g.count", "true"},
 
 	{"policy/signers.go", "v.PredicateType() != predicateType", "false"},
@@ -384,11 +385,12 @@ var mutations = []mutation{
 	{"hydrate/workspace/timeline.go", "if older.release == m.release {", "if !MUTANT && older.release == m.release {"},
 	{"hydrate/workspace/releases.go", "err == nil && recorded < 0", "false"},
 
+	{"promote/live/write.go", "before.Holds.After(action, to)", "map[bool]predicate.Holds{false: before.Holds.After(action, to)}[MUTANT]"},
 	{"promote/live/write.go", "rec.Time.Before(before.Time)", "false"},
 
 	{"promote/newest.go", "s.isLive(entry.Digest)", "false"},
 	{"promote/newest.go", "if held {\n\t\t\tbreak", "if !MUTANT && held {\n\t\t\tbreak"},
-	{"promote/newest.go", "left[j.artifact.Content]", "false"},
+	{"promote/newest.go", "s.state.Holds().Content(j.artifact.Content)", "false"},
 	{"promote/newest.go", "outcome == nil || j.checks.Result() != policy.Pass", "outcome == nil || !MUTANT && j.checks.Result() != policy.Pass"},
 	{"promote/newest.go", "err != nil || id == release {\n\t\t\treturn i, err", "err != nil || !MUTANT && id == release {\n\t\t\treturn i, err"},
 	{"promote/newest.go", "if err := j.outcome(); err != nil {", "if err := j.outcome(); !MUTANT && err != nil {"},
@@ -397,30 +399,30 @@ var mutations = []mutation{
 
 	{"promote/other.go", "!h.proven || verdict.Result() != policy.Pass", "false"},
 	{"promote/other.go", `e.made.Commit == "" || e.contents[content]`, "true"},
-	{"promote/other.go", `p.undone != nil && passage.Otherwise == ""`, "false"},
+	{"promote/other.go", "if hold, held := e.now.Holds().Of(e.release, \"\"); held {", "if hold, held := e.now.Holds().Of(e.release, \"\"); !MUTANT && held {"},
+	{"promote/other.go", "p.To.Release != e.release, held:", "p.To.Release != e.release, !MUTANT && held:"},
 	{"promote/other.go", "case e.counts(span.Content)", "case MUTANT || e.counts(span.Content)"},
 
-	{"promote/ready.go", "id == l.ReleaseID", "true"},
+	{"promote/ready.go", "id == release", "true"},
 
 	{"promote/repair/registry.go", "err == nil && packed.Descriptor.Digest == wanted", "err == nil && (MUTANT || packed.Descriptor.Digest == wanted)"},
 	{"promote/repair/registry.go", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || !MUTANT && pruned {"},
 
 	{"promote/repair/restart.go", "p.Sequence < base.Sequence", "false"},
 	{"promote/repair/restart.go", "p.From != nil && p.Action == predicate.RolledBack", "false"},
-	{"promote/repair/restart.go", "a.Digest != current.Digest", "true"},
+	{"promote/repair/restart.go", "h.Digest == current.Digest", "false"},
 
 	{"promote/review.go", `trees[0] != "" && trees[0] == trees[1]`, "true"},
 	{"promote/review.go", "!s.review.proposal.Current || s.review.proposal.Landed", "false"},
-	{"promote/review.go", `v.holds(release, "", false)`, "false"},
-	{"promote/review.go", "left := i >= 0 && past[i].undone != nil", "left := !MUTANT && i >= 0 && past[i].undone != nil"},
-	{"promote/review.go", "if left && of(v) {", "if !MUTANT && left && of(v) {"},
 
 	{"promote/rollback.go", "to.To.Digest == current.To.Digest", "false"},
 	{"promote/rollback.go", "if err := j.outcome(); err != nil {", "if err := j.outcome(); !MUTANT && err != nil {"},
-	{"promote/rollback.go", "case left:", "case !MUTANT && left:"},
+	{"promote/rollback.go", "case held:", "case !MUTANT && held:"},
 	{"promote/rollback.go", "p.To.Content != content", "true"},
 	{"promote/rollback.go", "!gone[p.To.Content]", "true"},
-	{"promote/rollback.go", "!again[p.To.Release]", "true"},
+	{"promote/rollback.go", "h.Release == to.Release", "false"},
+	{"promote/rollback.go", "b.Says(predicate.TypeApproval) || b.Says(predicate.TypeWaiver)", "false"},
+	{"promote/rollback.go", "append(all[i].Spent, earlier.Spent...)", "append(all[i].Spent, map[bool][]digest.Digest{false: earlier.Spent}[MUTANT]...)"},
 	{"promote/rollback.go", "p.To.Release == release", "true"},
 
 	{"promote/run.go", "r.Ready && !v.stage.Auto", "false"},
@@ -429,17 +431,6 @@ var mutations = []mutation{
 	{"promote/stage.go", "case older:", "case !MUTANT && older:"},
 	{"promote/stage.go", "} else if on {", "} else if !MUTANT && on {"},
 	{"promote/stage.go", "s.state.Unpromoted == nil", "true"},
-
-	{"promote/visit.go", "delete(open, p.To.Digest)\n", "if MUTANT {\n\t\t\t\tclear(open)\n\t\t\t}\n\t\t\tdelete(open, p.To.Digest)\n"},
-	{"promote/visit.go", "p.Action == predicate.RolledBack {", "!MUTANT && p.Action == predicate.RolledBack {"},
-	{"promote/visit.go", "v.holds(release, candidate, again)", "false"},
-	{"promote/visit.go", "v.undone == nil && own", "false"},
-	{"promote/visit.go", "case own, !again", "case !MUTANT && own, !again"},
-	{"promote/visit.go", "!again && v.undone.To.Release != release", "false"},
-	{"promote/visit.go", "h.Digest == candidate", "false"},
-	{"promote/visit.go", "!again && h.Release == release", "false"},
-	{"promote/visit.go", "newest == nil && v.Action == predicate.Carried", "false"},
-	{"promote/visit.go", "newest == nil && v.Action == predicate.Restarted", "false"},
 
 	{"publish/hydration.go", "policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass", "true"},
 
@@ -459,7 +450,14 @@ var mutations = []mutation{
 	{"sign/predicate/promotion.go", `r.Tree == ""`, "false"},
 	{"sign/predicate/promotion.go", `r.Nonce == ""`, "false"},
 	{"sign/predicate/promotion.go", "(r.Action == Carried) != (r.Carried != nil)", "false"},
-	{"sign/predicate/promotion.go", "r.Action != Restarted && len(r.Holds) > 0", "false"},
+
+	{"sign/predicate/hold.go", "h.Digest != artifact && (", "(MUTANT || h.Digest != artifact) && ("},
+	{"sign/predicate/hold.go", `release == "" || h.Release != release`, "true"},
+	{"sign/predicate/hold.go", "made.Before(h.Since)", "false"},
+	{"sign/predicate/hold.go", "slices.Contains(h.Spent, v.Bundle().Digest())", "false"},
+	{"sign/predicate/hold.go", "action == Carried || action == Restarted", "false"},
+	{"sign/predicate/hold.go", "h.Digest != to.Digest", "true"},
+	{"sign/predicate/hold.go", "h.Release == to.Release", "false"},
 
 	{"sign/provenance.go", "got != BuildTypeHydrate", "false"},
 	{"sign/provenance.go", "got != BuilderID", "false"},

@@ -58,11 +58,15 @@ func (p *promotion) has(other *promotion) bool {
 	return other == nil
 }
 
-// undone returns for each promotion of a chain the rollback that left or skipped it last; -1 for none.
+// undone returns for each promotion of a chain the rollback that left or skipped it last; -1 for none. A record by a stolen key forgets all of
+// that.
 func undone(chain []promotion) []int {
 	by := make([]int, len(chain))
 	for i, p := range chain {
 		by[i] = -1
+		for j := 0; p.forged && j < i; j++ {
+			by[j] = -1
+		}
 		for j := i - 1; p.action == predicate.RolledBack && j >= 0 && chain[j].artifact != p.artifact; j-- {
 			by[j] = i
 		}
@@ -160,8 +164,6 @@ func (s *spec) may(claim string, chain []promotion, a artifact, before *promotio
 		return fmt.Errorf("the release did not go through the stage before")
 	case unnamed && held(chain, a):
 		return fmt.Errorf("it was rolled back from, and nobody named it")
-	case unnamed && len(chain) > 0 && a.release < chain[len(chain)-1].release:
-		return fmt.Errorf("release %d is live, which is newer, and nobody named it", chain[len(chain)-1].release)
 	case approval && !s.approved(chain, a):
 		return fmt.Errorf("nobody approved it")
 	}
@@ -169,11 +171,16 @@ func (s *spec) may(claim string, chain []promotion, a artifact, before *promotio
 }
 
 // approved reports whether an artifact is approved, or needs no approval because its content is live. After a rollback from its
-// release, only what was given later counts.
+// release, or from it alone, only what was given later counts.
 func (s *spec) approved(chain []promotion, a artifact) bool {
 	if n := len(chain); n > 0 && chain[n-1].release >= 0 && content(chain[n-1].artifact) == content(a) {
 		return true
 	}
 	_, left := last(chain, a.release)
+	for i, by := range undone(chain) {
+		if chain[i].artifact == a && !slices.ContainsFunc(chain[i+1:], func(p promotion) bool { return p.artifact == a }) {
+			left = max(left, by)
+		}
+	}
 	return slices.ContainsFunc(s.approvals[a], func(n int) bool { return n > left })
 }

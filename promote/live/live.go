@@ -143,6 +143,14 @@ type State struct {
 // Newest returns the newest record, whether or not it made something live; nil for none.
 func (s State) Newest() *Promotion { return cmp.Or(s.Live, s.Anew) }
 
+// Holds returns what the stage does not return to by itself.
+func (s State) Holds() predicate.Holds {
+	if newest := s.Newest(); newest != nil {
+		return newest.Holds
+	}
+	return nil
+}
+
 // Drift reports whether the stage's tag names something else than what is live.
 func (s State) Drift() bool {
 	if s.Live == nil {

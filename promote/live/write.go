@@ -20,11 +20,14 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// Record begins the record of what follows a promotion, nil for the first, and is decided by the policy ref.
-func (s Stage) Record(e publish.Environment, ref *workspace.Policy, before *Promotion) (predicate.Promotion, error) {
-	rec := predicate.Promotion{Claim: s.Claim, Sequence: 1, Time: e.Now().UTC().Truncate(time.Second), Version: e.Version}
+// Record begins the record of an action that makes an artifact live after a promotion, nil for the first, and is decided by the policy ref.
+func (s Stage) Record(e publish.Environment, ref *workspace.Policy, action predicate.Action, to predicate.Artifact, before *Promotion) (predicate.Promotion, error) {
+	rec := predicate.Promotion{Claim: s.Claim, Action: action, To: to, Sequence: 1, Time: e.Now().UTC().Truncate(time.Second), Version: e.Version}
 	if before != nil {
-		rec.Sequence, rec.Previous = before.Sequence+1, before.Record
+		rec.Sequence, rec.Previous, rec.Holds = before.Sequence+1, before.Record, before.Holds.After(action, to)
+		if before.To.Digest != "" {
+			rec.From = &before.To
+		}
 		if rec.Time.Before(before.Time) {
 			return rec, fmt.Errorf("clock skew: it is %s here, before the previous promotion at %s: set the clock right", rec.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
 		}

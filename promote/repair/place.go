@@ -32,11 +32,10 @@ func (r *run) carry(ctx context.Context, s *stage, former *live.Former) (err err
 		unwitnessed = fmt.Sprintf("; the registry there could not be asked whether it is complete (%v): %s", former.Unwitnessed, r.Reason)
 	}
 	base := *former.State.Live
-	rec, err := s.live.Record(r.Environment, r.policyRef, &base)
+	rec, err := s.live.Record(r.Environment, r.policyRef, predicate.Carried, base.To, &base)
 	if err != nil {
 		return err
 	}
-	rec.Action = predicate.Carried
 	rec.Carried = &predicate.Origin{Claim: former.Claim, Path: base.Path, Commit: base.Commit}
 	rec.Reason = fmt.Sprintf("commit %.12s of the policy ref changed %s", former.Commit, strings.Join(former.Edits, " and ")) + unwitnessed
 	w := live.Writing{Record: rec, Verb: "Carry over"}
@@ -63,9 +62,6 @@ func (r *run) carry(ctx context.Context, s *stage, former *live.Former) (err err
 // commit then. A dry run writes nothing.
 func (r *run) write(ctx context.Context, s *stage, w live.Writing, from live.Stage, base live.Promotion) (err error) {
 	rec := &w.Record
-	if rec.To = base.To; rec.To.Digest != "" {
-		rec.From = &base.To
-	}
 	rec.Checks = []predicate.Check{{Name: string(rec.Action), Result: string(policy.Pass), Reason: rec.Reason}}
 	if r.DryRun {
 		return nil

@@ -52,10 +52,10 @@ func TestOtherBuild(t *testing.T) {
 	}
 	before := *state.Live
 	w := live.Writing{Expected: state.Tree, Source: before.Metadata.References[0].Commit, GitOps: ledger.Origin{URL: before.Metadata.RepoURL, Commit: before.Metadata.DrySHA}}
-	if w.Record, err = stage.Record(e, ref, &before); err != nil {
+	if w.Record, err = stage.Record(e, ref, predicate.Promoted, before.To, &before); err != nil {
 		t.Fatal(err)
 	}
-	w.Record.Action, w.Record.From, w.Record.To, w.Record.Checks = predicate.Promoted, &before.To, before.To, before.Checks
+	w.Record.Checks = before.Checks
 	w.Record.To.Digest = digest.FromString("packed by another build")
 	w.Rests.Bundles = s.provenance(before, w.Record.To.Digest)
 	if w.Files, err = ledger.Files(t.Context(), stage.Remote, git.Hash(before.Commit), before.Path); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -41,13 +42,12 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 	if s.state.Live != nil {
 		base = *s.state.Live
 	}
-	rec, err := s.live.Record(r.Environment, r.policyRef, s.state.Live)
+	rec, err := s.live.Record(r.Environment, r.policyRef, predicate.Restarted, base.To, s.state.Newest())
 	if err != nil {
 		return err
 	}
-	rec.Action, rec.Reason, rec.Previous = predicate.Restarted, r.Reason, ""
-	if last := s.state.Newest(); last != nil && !unread {
-		rec.Previous = last.Record
+	if rec.Reason = r.Reason; unread {
+		rec.Previous = ""
 	}
 	if err := r.hold(ctx, s, &rec, base.To); err != nil {
 		return err
@@ -65,10 +65,10 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 }
 
 // held lists the releases that are held.
-func held(holds []predicate.Artifact) string {
+func held(holds predicate.Holds) string {
 	var names []string
 	for _, h := range holds {
-		names = append(names, h.Release)
+		names = append(names, cmp.Or(h.Release, h.Digest.String()))
 	}
 	return cmp.Or(strings.Join(names, " "), "nothing")
 }
@@ -91,21 +91,19 @@ func (r *run) hold(ctx context.Context, s *stage, rec *predicate.Promotion, curr
 		base = *last
 	}
 	rec.Sequence = max(base.Sequence, highest) + 1
-	slices.SortFunc(claimed, func(a, b live.Promotion) int { return a.Sequence - b.Sequence })
+	slices.SortFunc(claimed, func(a, b live.Promotion) int { return b.Sequence - a.Sequence })
+	var held predicate.Holds
 	for _, p := range claimed {
 		if p.Sequence < base.Sequence || p.Record == base.Record {
 			continue
 		}
-		left := append([]predicate.Artifact{p.To}, p.Holds...)
+		held = append(append(held, p.To.Hold()), p.Holds...)
 		if p.From != nil && p.Action == predicate.RolledBack {
-			left = append(left, *p.From)
-		}
-		for _, a := range left {
-			if a.Digest != "" && a.Digest != current.Digest && !slices.Contains(rec.Holds, a) {
-				rec.Holds = append(rec.Holds, a)
-			}
+			held = append(held, p.From.Hold())
 		}
 	}
+	held = slices.DeleteFunc(held, func(h predicate.Hold) bool { return h.Digest == "" || h.Digest == current.Digest })
+	rec.Holds = rec.Holds.With(rec.Time.Add(time.Second), held...) // what was given within this second may be from before it
 	return nil
 }
 

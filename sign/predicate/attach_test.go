@@ -29,17 +29,18 @@ func TestAttachOnce(t *testing.T) {
 	approval := predicate.Approval{Claim: claim, Comment: "good", Time: now}
 	waiver := predicate.Waiver{Claim: claim, Gate: "soak", GateDigest: "sha256:1", Reason: "outage", Expires: now.Add(time.Hour), Time: now}
 	healthy := predicate.Health{Claim: claim, Time: now}
+	var hold predicate.Hold
 	approve := func(key *sign.Key, change func(*predicate.Approval)) bool {
 		a2 := approval
 		change(&a2)
 		statement, err := predicate.NewStatement(a2, a.Descriptor.Digest)
-		return attach(t, repository, a, key, statement, err, a2.StatedBy)
+		return attach(t, repository, a, key, statement, err, func(v sign.Verified) bool { return a2.StatedBy(v, hold) })
 	}
 	waive := func(change func(*predicate.Waiver)) bool {
 		w := waiver
 		change(&w)
 		statement, err := predicate.NewStatement(w, a.Descriptor.Digest)
-		return attach(t, repository, a, grace, statement, err, w.StatedBy)
+		return attach(t, repository, a, grace, statement, err, func(v sign.Verified) bool { return w.StatedBy(v, hold) })
 	}
 	health := func(at, since time.Time) bool {
 		h := healthy
@@ -68,6 +69,14 @@ func TestAttachOnce(t *testing.T) {
 		{"expires earlier", func() bool { return waive(func(w *predicate.Waiver) { w.Expires = later }) }, false},
 		{"expires later", func() bool { return waive(func(w *predicate.Waiver) { w.Expires = now.Add(2 * time.Hour) }) }, true},
 		{"gate changed", func() bool { return waive(func(w *predicate.Waiver) { w.GateDigest = "sha256:2" }) }, true},
+		{"since a rollback", func() bool {
+			hold.Since = later
+			return approve(ada, func(a *predicate.Approval) { a.Time = later })
+		}, true},
+		{"again since then", func() bool { return approve(ada, func(a *predicate.Approval) { a.Time = later }) }, false},
+		{"waived since then", func() bool {
+			return waive(func(w *predicate.Waiver) { w.Time, w.Expires = later, now.Add(2*time.Hour) })
+		}, true},
 		{"other reason", func() bool { return waive(func(w *predicate.Waiver) { w.Reason = "fire" }) }, true},
 		{"first health", func() bool { return health(now, now) }, true},
 		{"health of one stay", func() bool { return health(later, now) }, false},

@@ -13,8 +13,8 @@
 // # Promotions
 //
 // A promotion is two statements by the promoter about the artifact that was promoted, and about no other. [Promotion] says
-// what was promoted from where to where, under which policy and on which evidence. It names the record before it, so that a
-// stage's records are a chain. A rollback is a record about the artifact that the stage went back to: lockage never states
+// what was promoted from where to where, under which policy and on which evidence, and carries what the stage does not return to by
+// itself ([Holds]). It names the record before it, so that a stage's records are a chain. A rollback is a record about the artifact that the stage went back to: lockage never states
 // anything negative, since many readers take any statement by a trusted key as approval.
 // [Promotion.Summary] is the same as a SLSA verification summary, for readers that do not know lockage.
 //
@@ -157,10 +157,11 @@ func Attach(ctx context.Context, store sign.Store, subject ocispec.Descriptor, s
 	return bundle, err == nil, err
 }
 
-// StatedBy reports whether a statement is this approval. The times may differ, and so may the comment if this one has none.
-func (a Approval) StatedBy(v sign.Verified) bool {
+// StatedBy reports whether a statement is this approval, and counts for an artifact that is held. The times may differ, and so may the
+// comment if this one has none.
+func (a Approval) StatedBy(v sign.Verified, h Hold) bool {
 	other, err := Parse[Approval](v)
-	if err != nil {
+	if err != nil || h.Voids(v, other.Time) {
 		return false
 	}
 	if a.Comment == "" {
@@ -170,10 +171,10 @@ func (a Approval) StatedBy(v sign.Verified) bool {
 	return other == a
 }
 
-// StatedBy reports whether a statement is this waiver and expires no earlier. The times may differ.
-func (w Waiver) StatedBy(v sign.Verified) bool {
+// StatedBy reports whether a statement is this waiver, expires no earlier, and counts for an artifact that is held. The times may differ.
+func (w Waiver) StatedBy(v sign.Verified, h Hold) bool {
 	other, err := Parse[Waiver](v)
-	if err != nil || other.Expires.Before(w.Expires) {
+	if err != nil || h.Voids(v, other.Time) || other.Expires.Before(w.Expires) {
 		return false
 	}
 	other.Time, other.Expires = w.Time, w.Expires

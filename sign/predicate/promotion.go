@@ -68,7 +68,7 @@ type Promotion struct {
 	Tree       string        `json:"tree"`               // Git's id of the folder that the commit shows, without the statements in it
 	Nonce      string        `json:"nonce"`              // random: no two records are alike
 	Carried    *Origin       `json:"carried,omitempty"`  // of the action carried: where the record before is
-	Holds      []Artifact    `json:"holds,omitempty"`    // of the action restarted: what comes back by name alone
+	Holds      Holds         `json:"holds,omitempty"`    // what comes back by name alone from then on
 	Policy     Policy        `json:"policy"`
 	Checks     []Check       `json:"checks"`
 	Reason     string        `json:"reason,omitempty"` // that a person gave
@@ -109,7 +109,7 @@ func ParsePromotion(v sign.Verified) (Promotion, error) {
 		return r, fmt.Errorf("the record has number %d and names %q as the one before", r.Sequence, r.Previous)
 	case r.Time.IsZero(), r.Tree == "", r.Nonce == "":
 		return r, errors.New("the record lacks its time, tree or nonce")
-	case (r.Action == Carried) != (r.Carried != nil), r.Action != Restarted && len(r.Holds) > 0:
+	case (r.Action == Carried) != (r.Carried != nil):
 		return r, fmt.Errorf("the record is of the action %s, and has what belongs to another one", r.Action)
 	case r.Previous != "" && r.Previous.Validate() != nil:
 		return r, fmt.Errorf("the record names %q as the one before", r.Previous)

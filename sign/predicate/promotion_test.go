@@ -131,7 +131,6 @@ func TestParseRefuses(t *testing.T) {
 		"no random number":       {func(r *predicate.Promotion) { r.Nonce = "" }, "or nonce"},
 		"carried from no place":  {func(r *predicate.Promotion) { r.Action = predicate.Carried }, "belongs to another"},
 		"promoted from a place":  {func(r *predicate.Promotion) { r.Carried = &predicate.Origin{Commit: r.Tree} }, "belongs to another"},
-		"holds while it is none": {func(r *predicate.Promotion) { r.Holds = []predicate.Artifact{*r.From} }, "belongs to another"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
