@@ -15,7 +15,6 @@ import (
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/terminal"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -26,14 +25,16 @@ var ErrEntry = errors.New("is not an entry of the ledger")
 // proven; the signed provenance repeats every fact.
 type Entry struct {
 	Artifact
-	Input digest.Digest // of all that can change the output
-	Image digest.Digest // the release's own; "" for none
-	Statements
+	Input      digest.Digest `json:"input"`           // of all that can change the output
+	Image      digest.Digest `json:"image,omitempty"` // the release's own; "" for none
+	Statements `json:"-"`
 }
 
 // Equal reports whether two entries hold the same.
 func (e Entry) Equal(other Entry) bool {
-	return e.Artifact == other.Artifact && e.Input == other.Input && e.Image == other.Image && e.equal(other.Statements)
+	a, err := e.Encode()
+	b, otherErr := other.Encode()
+	return err == nil && otherErr == nil && bytes.Equal(a, b)
 }
 
 // Tagged returns the digest that the artifact's tags name: that of the image, or of a packaged chart; "" for neither.
@@ -44,20 +45,9 @@ func (e Entry) Tagged() digest.Digest {
 	return e.Image
 }
 
-// entryFacts is the first line of an entry.
-type entryFacts struct {
-	sign.Claim
-	oci.Digests
-	Tree   git.Hash      `json:"tree"`
-	Input  digest.Digest `json:"input"`
-	Image  digest.Digest `json:"image,omitempty"`
-	Source Origin        `json:"source"`
-	GitOps Origin        `json:"gitops"`
-}
-
-// Encode returns the file of the entry.
+// Encode returns the file of the entry. Its facts are the first line.
 func (e Entry) Encode() ([]byte, error) {
-	facts, err := json.Marshal(entryFacts{e.Claim, e.Digests, e.Files, e.Input, e.Image, e.Source, e.GitOps})
+	facts, err := json.Marshal(e)
 	if err != nil {
 		return nil, err
 	}
@@ -72,16 +62,15 @@ func ParseEntry(data []byte) (Entry, error) {
 		return fail(fmt.Errorf("it has %d bytes, at most %d are read", len(data), maxEntryBytes))
 	}
 	line, rest, _ := bytes.Cut(data, []byte("\n"))
-	var f entryFacts
-	if err := json.Unmarshal(line, &f); err != nil {
+	var e Entry
+	if err := json.Unmarshal(line, &e); err != nil {
 		return fail(err)
 	}
-	statements, err := parseStatements(rest)
+	var err error
+	if e.Statements, err = parseStatements(rest); err == nil {
+		err = e.check()
+	}
 	if err != nil {
-		return fail(err)
-	}
-	e := Entry{Artifact{f.Claim, f.Digests, f.Tree, f.Source, f.GitOps}, f.Input, f.Image, statements}
-	if err := e.check(); err != nil {
 		return fail(err)
 	}
 	if again, err := e.Encode(); err != nil || !bytes.Equal(again, data) {
@@ -92,13 +81,8 @@ func ParseEntry(data []byte) (Entry, error) {
 
 // check refuses what messages and paths could not hold.
 func (e Entry) check() error {
-	for _, d := range []digest.Digest{e.Digest, e.Content, e.Input} {
+	for _, d := range []digest.Digest{e.Digest, e.Content, e.Input, cmp.Or(e.Image, e.Digest)} {
 		if err := d.Validate(); err != nil {
-			return err
-		}
-	}
-	if e.Image != "" {
-		if err := e.Image.Validate(); err != nil {
 			return err
 		}
 	}
@@ -275,18 +259,13 @@ func (c *Candidates) Releases(ctx context.Context, branch, stage string) ([]stri
 	return releases, nil
 }
 
-// Knew reports whether an entry named an artifact at any commit of its branch.
-func (c *Candidates) Knew(ctx context.Context, w Candidate, artifact digest.Digest) (bool, error) {
-	return c.Had(ctx, w, func(e Entry) (bool, error) { return e.Digest == artifact, nil })
-}
-
 // Had reports whether match is true of an entry at any commit of its branch, the newest first.
 func (c *Candidates) Had(ctx context.Context, w Candidate, match func(Entry) (bool, error)) (found bool, err error) {
 	head, ok := c.heads[w.Branch]
 	if !ok {
 		return false, nil
 	}
-	err = HistoryFrom(ctx, c.remote, head.Hash, entryPath(w.Stage, w.Release), func(v Version) (bool, error) {
+	err = History(ctx, c.remote, head.Hash, entryPath(w.Stage, w.Release), func(v Version) (bool, error) {
 		if v.Tree == "" {
 			return true, nil // it was taken away
 		}

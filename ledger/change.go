@@ -46,9 +46,9 @@ type Change struct {
 type Artifact struct {
 	sign.Claim
 	oci.Digests
-	Files  git.Hash // Git's id of its files alone; "" if it is not known yet
-	Source Origin   // the package
-	GitOps Origin   // the pipeline file and values
+	Files  git.Hash `json:"tree"`   // Git's id of its files alone; "" if it is not known yet
+	Source Origin   `json:"source"` // the package
+	GitOps Origin   `json:"gitops"` // the pipeline file and values
 }
 
 // Reference returns repository@digest; "" for no artifact.

@@ -121,15 +121,18 @@ func plain(items []git.Item) bool {
 
 // find returns the newest version of a place that shows an artifact.
 func find(ctx context.Context, remote *git.Remote, at Place, artifact digest.Digest) (shows Version, err error) {
-	head, err := History(ctx, remote, at, func(v Version) (bool, error) {
-		if v.Metadata.Digest() == artifact {
-			shows = v
-		}
-		return shows.Commit == "", nil
-	})
+	tips, err := remote.Tips(ctx, at.Branch)
+	if err == nil {
+		err = History(ctx, remote, tips[at.Branch], at.Path, func(v Version) (bool, error) {
+			if v.Metadata.Digest() == artifact {
+				shows = v
+			}
+			return shows.Commit == "", nil
+		})
+	}
 	switch {
 	case err != nil:
-	case head == "":
+	case tips[at.Branch] == "":
 		err = fmt.Errorf("artifact %s is %w: no such branch", artifact, ErrNotShown)
 	case shows.Commit == "":
 		err = fmt.Errorf("artifact %s is %w in %s by any of its commits", artifact, ErrNotShown, at.Path)

@@ -4,7 +4,7 @@
 //
 // The branch candidates/PIPELINE has an [Entry] for each stage and release, in the file STAGE/RELEASE.jsonl: a line of facts,
 // then the signed statements, one a line. Nothing in it is proven; readers verify the statements and compare the facts with
-// them. The tip has the newest hydration of each release; what it replaced is in the history, see [Candidates.Knew]. Readers
+// them. The tip has the newest hydration of each release; what it replaced is in the history, see [Candidates.Had]. Readers
 // fetch the tip's trees and the entries that they want.
 //
 // # Stage branches

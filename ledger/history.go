@@ -26,30 +26,13 @@ const (
 	maxBatch   = 256
 )
 
-// History visits the versions of a place along the branch's first parents, the newest first, until visit returns false. It
-// returns the head of the branch, "" if it does not exist. Commits that do not change the place are not versions. A hundred
-// thousand commits without an end are an error, since those that are not read might matter.
-func History(ctx context.Context, remote *git.Remote, at Place, visit func(Version) (more bool, err error)) (git.Hash, error) {
-	tips, err := remote.Tips(ctx, at.Branch)
-	if err != nil {
-		return "", err
-	}
-	return tips[at.Branch], HistoryOf(ctx, remote, at, tips[at.Branch], visit)
-}
-
-// HistoryOf is [History] of a branch whose head was read, "" for none.
-func HistoryOf(ctx context.Context, remote *git.Remote, at Place, head git.Hash, visit func(Version) (more bool, err error)) error {
+// History visits the versions of a path along the first parents of a commit, "" for none, the newest first, until visit returns
+// false. Commits that do not change the path are not versions. A hundred thousand commits without an end are an error, since those that
+// are not read might matter.
+func History(ctx context.Context, remote *git.Remote, head git.Hash, path string, visit func(Version) (more bool, err error)) error {
 	if head == "" {
 		return nil
 	}
-	if err := HistoryFrom(ctx, remote, head, at.Path, visit); err != nil {
-		return fmt.Errorf("branch %s: %w", at.Branch, err)
-	}
-	return nil
-}
-
-// HistoryFrom is [History] from a commit on.
-func HistoryFrom(ctx context.Context, remote *git.Remote, head git.Hash, path string, visit func(Version) (more bool, err error)) error {
 	h := history{remote: remote, path: path, visit: visit, limit: firstBatch}
 	if err := h.walk(ctx, head); err != nil {
 		return fmt.Errorf("%s of %s: %w", path, remote, err)

@@ -52,14 +52,17 @@ func record(t *testing.T, r *git.Remote, v ledger.Version) string {
 func versions(t *testing.T, r *git.Remote, at ledger.Place) ([]ledger.Version, git.Hash) {
 	t.Helper()
 	var all []ledger.Version
-	head, err := ledger.History(t.Context(), r, at, func(v ledger.Version) (bool, error) {
-		all = append(all, v)
-		return true, nil
-	})
+	tips, err := r.Tips(t.Context(), at.Branch)
+	if err == nil {
+		err = ledger.History(t.Context(), r, tips[at.Branch], at.Path, func(v ledger.Version) (bool, error) {
+			all = append(all, v)
+			return true, nil
+		})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all, head
+	return all, tips[at.Branch]
 }
 
 func TestPromotion(t *testing.T) {
@@ -262,10 +265,14 @@ func TestHistoryRoundTrips(t *testing.T) {
 	for _, test := range []struct{ versions, trips int }{{2, 3}, {40, 12}} {
 		r := f.remote(t)
 		seen := 0
-		if _, err := ledger.History(t.Context(), r, at, func(ledger.Version) (bool, error) {
-			seen++
-			return seen < test.versions, nil
-		}); err != nil {
+		tips, err := r.Tips(t.Context(), at.Branch)
+		if err == nil {
+			err = ledger.History(t.Context(), r, tips[at.Branch], at.Path, func(ledger.Version) (bool, error) {
+				seen++
+				return seen < test.versions, nil
+			})
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		// One request more asks what the server can do.

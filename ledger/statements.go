@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -22,42 +20,32 @@ type Statements struct {
 	Record  digest.Digest         // of a promotion's record, which is among Bundles; not in the file
 }
 
-// equal reports whether two files hold the same.
-func (s Statements) equal(other Statements) bool {
-	return slices.EqualFunc(s.Bundles, other.Bundles, func(a, b sign.Bundle) bool { return bytes.Equal(a.JSON, b.JSON) }) &&
-		slices.EqualFunc(s.Images, other.Images, func(a, b sign.ImageSignature) bool {
-			return bytes.Equal(a.Payload, b.Payload) && maps.Equal(a.Annotations, b.Annotations)
-		})
-}
-
 // encode returns the lines of the statements, each once. A bundle of several lines becomes one line.
 func (s Statements) encode() ([]byte, error) {
-	var text bytes.Buffer
-	seen := map[digest.Digest]bool{}
-	add := func(line []byte) error {
-		if d := digest.FromBytes(line); seen[d] {
-			return nil
-		} else if seen[d] = true; !bytes.ContainsAny(line, "\r\n") {
-			text.Write(line)
-		} else if err := json.Compact(&text, line); err != nil {
-			return fmt.Errorf("statement %s: %w", d, err)
-		}
-		text.WriteByte('\n')
-		return nil
-	}
+	var lines [][]byte
 	for _, b := range s.Bundles {
-		if err := add(b.JSON); err != nil {
-			return nil, err
-		}
+		lines = append(lines, b.JSON)
 	}
 	for _, i := range s.Images {
 		line, err := json.Marshal(i)
-		if err == nil {
-			err = add(line)
-		}
 		if err != nil {
 			return nil, err
 		}
+		lines = append(lines, line)
+	}
+	var text bytes.Buffer
+	seen := map[digest.Digest]bool{}
+	for _, line := range lines {
+		d := digest.FromBytes(line)
+		if seen[d] {
+			continue
+		}
+		if seen[d] = true; !bytes.ContainsAny(line, "\r\n") {
+			text.Write(line)
+		} else if err := json.Compact(&text, line); err != nil {
+			return nil, fmt.Errorf("statement %s: %w", d, err)
+		}
+		text.WriteByte('\n')
 	}
 	if len(seen) > maxStatements || text.Len() > maxEntryBytes {
 		return nil, fmt.Errorf("%d statements of %d bytes, at most %d of %d are recorded", len(seen), text.Len(), maxStatements, maxEntryBytes)

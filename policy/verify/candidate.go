@@ -117,7 +117,7 @@ func (r Request) Candidate(ctx context.Context) (*ledger.Entry, policy.Check, er
 		check.Result, check.Reason = policy.Pending, fmt.Sprintf("%s has %s, and the registry has no tag %s yet; the next `lockage hydrate` makes it", where, e.Digest, tag)
 		return &e, check, nil
 	}
-	older, err := r.Candidates.Knew(ctx, r.Name, named)
+	older, err := r.Candidates.Had(ctx, r.Name, func(e ledger.Entry) (bool, error) { return e.Digest == named, nil })
 	check.Reason = fmt.Sprintf("the candidate is %s, as %s has it, and %s names %s, which is unknown there: somebody moved the tag; hydrate again",
 		e.Digest, where, tag, named)
 	if older {

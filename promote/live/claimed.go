@@ -79,7 +79,11 @@ func (c *claims) carried(declared pipeline.Expanded) bool {
 func (c *claims) read(ctx context.Context, s Stage, others []digest.Digest) error {
 	c.chain = chain{Stage: s}
 	from := len(c.all)
-	if _, err := ledger.History(ctx, s.Remote, s.Place, c.versions(ctx)); err != nil {
+	tips, err := s.Remote.Tips(ctx, s.Place.Branch)
+	if err == nil {
+		err = ledger.History(ctx, s.Remote, tips[s.Place.Branch], s.Place.Path, c.versions(ctx))
+	}
+	if err != nil {
 		return err
 	}
 	if s.Artifacts != nil {
@@ -125,7 +129,7 @@ func (c *claims) follow(ctx context.Context, from *predicate.Origin) error {
 		return nil //nolint:nilerr // it claims nothing
 	}
 	c.Claim = from.Claim
-	if err = ledger.HistoryFrom(ctx, c.Remote, commit, from.Path, c.versions(ctx)); errors.Is(err, git.ErrNotFound) {
+	if err = ledger.History(ctx, c.Remote, commit, from.Path, c.versions(ctx)); errors.Is(err, git.ErrNotFound) {
 		return nil // nobody has it
 	}
 	c.followed[*from] = err == nil

@@ -145,14 +145,12 @@ func (s *scene) commit(p *promotion) *live.Promotion {
 // show commits a promotion to the live ref, whatever is there; a candidate without statements.
 func (s *scene) show(p *promotion, attest func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error)) string {
 	s.Helper()
-	var over git.Hash
 	at := ledger.Place{Branch: branch, Path: path}
-	if _, err := ledger.History(s.Context(), s.remote(), at, func(v ledger.Version) (bool, error) {
-		over = v.Tree
-		return false, nil
-	}); err != nil {
+	shown, err := ledger.Shown(s.Context(), s.remote(), at)
+	if err != nil {
 		s.Fatal(err)
 	}
+	over := shown.Tree
 	change := ledger.Change{
 		Artifact: ledger.Artifact{
 			Claim: p.Claim, Digests: p.release.Digests,

@@ -29,7 +29,7 @@ func (s Stage) walkFrom(ctx context.Context, head git.Hash, visit func(Promotion
 	var state State
 	var top *ledger.Version
 	c := chain{Stage: s, visit: visit}
-	err := ledger.HistoryOf(ctx, s.Remote, s.Place, head, func(v ledger.Version) (bool, error) {
+	err := ledger.History(ctx, s.Remote, head, s.Place.Path, func(v ledger.Version) (bool, error) {
 		if top == nil {
 			top = &v
 		}
@@ -82,7 +82,7 @@ func (c *chain) more() bool { return !c.done && c.carried == nil }
 func (c *chain) follow(ctx context.Context) error {
 	from := *c.carried
 	c.carried, c.Claim, c.Place.Path = nil, from.Claim, from.Path
-	return ledger.HistoryFrom(ctx, c.Remote, git.Hash(from.Commit), from.Path, func(v ledger.Version) (bool, error) {
+	return ledger.History(ctx, c.Remote, git.Hash(from.Commit), from.Path, func(v ledger.Version) (bool, error) {
 		err := c.add(ctx, v)
 		return c.more(), err
 	})
