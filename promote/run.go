@@ -62,47 +62,38 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 			stop()
 		}
 	}()
-	results := make([]*Result, len(stages))
-	last := 0
-	for _, s := range stages {
-		last = max(last, s.level)
-	}
-	for level := range last + 1 {
+	for level, left := 0, len(stages); left > 0; level++ {
 		var group errgroup.Group
 		group.SetLimit(concurrency)
-		for i, s := range stages {
+		for _, s := range stages {
 			if s.level == level {
+				left--
 				group.Go(func() error {
-					result := r.one(ctx, s, do)
-					if !s.proposes || result.Proposal != nil || result.Err != nil && len(result.Gates) == 0 {
-						results[i] = &result
-					}
+					r.one(ctx, s, do)
 					return nil
 				})
 			}
 		}
 		_ = group.Wait() // the results hold the errors
 	}
-	r.call(ctx, stages, results)
-	var done []Result
-	for _, result := range results {
-		if result != nil {
-			done = append(done, *result)
+	r.call(ctx, stages)
+	var results []Result
+	for _, s := range stages {
+		if !s.proposes || s.result.Proposal != nil || s.result.Err != nil && len(s.result.Gates) == 0 {
+			results = append(results, s.result)
 		}
 	}
-	return done, nil
+	return results, nil
 }
 
 // call calls the receivers of the stages that moved.
-func (r *run) call(ctx context.Context, stages []*stage, results []*Result) {
+func (r *run) call(ctx context.Context, stages []*stage) {
 	notices := make([]notify.Notice, len(stages))
 	for i, s := range stages {
 		notices[i] = s.notice
 	}
 	for i, outcomes := range notify.Send(ctx, r.Environment, notices) {
-		if results[i] != nil {
-			results[i].Notified = outcomes
-		}
+		stages[i].result.Notified = outcomes
 	}
 }
 
@@ -134,16 +125,12 @@ func (r *run) selectStages(pipelines []*pipeline.Pipeline) []*stage {
 
 // asksPeople reports whether people review a stage, for the current release.
 func (r *run) asksPeople(p *pipeline.Pipeline, stage string) bool {
-	current, err := p.CurrentLock(r.files)
-	if err != nil {
-		return false
-	}
-	declared, err := p.Expand(stage, current.Lock, r.files)
+	declared, _, err := p.ExpandCurrent(stage, r.files)
 	return err == nil && declared.Mirror.Reviewed()
 }
 
 // one does one stage. An error without an action of its own is a failure.
-func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, *stage) error) Result {
+func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, *stage) error) {
 	_, err := r.view(ctx, s.pipeline, s.stage.Name)
 	switch {
 	case err == nil:
@@ -158,7 +145,7 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 	if errors.Is(err, live.ErrBroken) && !errors.Is(err, policy.ErrDenied) { // nothing is decided on a record that cannot be trusted
 		err = fmt.Errorf("%w: %w", policy.ErrDenied, err)
 	}
-	result := s.result
+	result := &s.result
 	result.Pipeline, result.Stage, result.Err = s.pipeline.Name, s.stage.Name, err
 	switch {
 	case err == nil:
@@ -170,7 +157,6 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 		result.Action = Failed
 	}
 	r.Step(fmt.Sprintf("%s/%s %s", s.pipeline.Name, s.stage.Name, result.Action))
-	return result
 }
 
 // lock reads the lock of a release of the stage's pipeline.

@@ -55,17 +55,15 @@ func (r *run) read(ctx context.Context, s *stage) error {
 			s.notice = notify.Notice{Event: notify.About(s.live, *s.state.Live, r.Now()), Receivers: s.receivers}
 		}
 	}
-	tag, artifact := s.live.Artifacts.Reference(s.stage.Name), s.state.Live.To.Digest
-	switch {
-	case drift && r.DryRun:
-		s.note("%s does not name what is live: a run without --dry-run repairs it", tag)
-	case drift:
-		s.note("%s did not name what is live: it names %s again", tag, artifact)
-	case r.DryRun:
-		s.note("%s, which is live, lacks what was signed about it: a run without --dry-run attaches it", artifact)
-	default:
-		s.note("%s, which is live, lacked what was signed about it: it is attached again", artifact)
+	artifact := s.state.Live.To.Digest
+	what, done := fmt.Sprintf("%s, which is live, lacked what was signed about it", artifact), "it is attached again"
+	if drift {
+		what, done = s.live.Artifacts.Reference(s.stage.Name)+" did not name what is live", fmt.Sprintf("it names %s again", artifact)
 	}
+	if r.DryRun {
+		done = "a run without --dry-run puts it right"
+	}
+	s.note("%s: %s", what, done)
 	return nil
 }
 

@@ -43,12 +43,8 @@ func (r *run) view(ctx context.Context, p *pipeline.Pipeline, name string) (*vie
 
 // open finds where the state of a stage is kept, and reads its candidates.
 func (r *run) open(ctx context.Context, v *view) error {
-	current, err := v.pipeline.CurrentLock(r.files)
-	if err != nil {
-		return err
-	}
 	// The place of the state does not depend on the release; what does is expanded for each release.
-	declared, err := v.pipeline.Expand(v.stage.Name, current.Lock, r.files)
+	declared, release, err := v.pipeline.ExpandCurrent(v.stage.Name, r.files)
 	if err != nil {
 		return err
 	}
@@ -57,7 +53,7 @@ func (r *run) open(ctx context.Context, v *view) error {
 		return err
 	}
 	v.receivers = declared.Notify
-	v.entry = verify.NameOf(declared, current.ReleaseID)
+	v.entry = verify.NameOf(declared, release)
 	if v.candidates, err = ledger.ReadCandidates(ctx, remote, v.entry); err != nil {
 		return err
 	}

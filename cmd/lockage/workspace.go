@@ -186,12 +186,7 @@ func (d declaration) checkStages(names []string) error {
 
 // expand returns a stage as it is declared for the pipeline's current release, and that release's id.
 func (d declaration) expand(p *pipeline.Pipeline, stage string) (pipeline.Expanded, string, error) {
-	current, err := p.CurrentLock(d.files)
-	if err != nil {
-		return pipeline.Expanded{}, "", err
-	}
-	declared, err := p.Expand(stage, current.Lock, d.files)
-	return declared, current.ReleaseID, err
+	return p.ExpandCurrent(stage, d.files)
 }
 
 // open finds where a stage keeps its state.

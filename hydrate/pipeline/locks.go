@@ -15,6 +15,15 @@ func (p *Pipeline) CurrentLock(files fs.FS) (lock.File, error) {
 	return f, err
 }
 
+// ExpandCurrent expands a stage for the current release, and returns that release's id.
+func (p *Pipeline) ExpandCurrent(stage string, files fs.FS) (declared Expanded, release string, err error) {
+	current, err := p.CurrentLock(files)
+	if err == nil {
+		declared, err = p.Expand(stage, current.Lock, files)
+	}
+	return declared, current.ReleaseID, err
+}
+
 // LockOf reads a release of the pipeline by its id, with the source repository filled in. The error is fs.ErrNotExist for an unknown one.
 func (p *Pipeline) LockOf(files fs.FS, id string) (lock.File, error) {
 	f, err := lock.Release(files, p.Lock, id)

@@ -99,11 +99,7 @@ func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sig
 	if err != nil {
 		return nil, err
 	}
-	current, err := p.CurrentLock(files)
-	if err != nil {
-		return nil, err
-	}
-	declared, err := p.Expand(k.Stage, current.Lock, files)
+	declared, _, err := p.ExpandCurrent(k.Stage, files)
 	if err != nil {
 		return nil, err
 	}

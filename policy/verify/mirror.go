@@ -45,6 +45,15 @@ func LedgerRemote(ctx context.Context, declared pipeline.Expanded, remotes Remot
 	return ledgerRemote(ctx, declared, declared.Ledger.Remote, remotes)
 }
 
+// Entries reads the candidates of a stage, of all releases.
+func Entries(ctx context.Context, declared pipeline.Expanded, remotes Remotes) ([]ledger.Entry, error) {
+	remote, err := LedgerRemote(ctx, declared, remotes)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.All(ctx, remote, NameOf(declared, ""))
+}
+
 func ledgerRemote(ctx context.Context, declared pipeline.Expanded, name string, remotes Remotes) (*git.Remote, error) {
 	remote, err := remotes.Remote(ctx, name)
 	if errors.Is(err, git.ErrNotFound) && declared.Mirror == nil {

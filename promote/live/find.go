@@ -79,14 +79,10 @@ const findConcurrency = 32
 
 // stage finds what a stage has and had.
 func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (found []Found, err error) {
-	current, err := p.CurrentLock(f.files)
+	declared, _, err := p.ExpandCurrent(stage, f.files)
 	if errors.Is(err, lock.ErrNoRelease) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	declared, err := p.Expand(stage, current.Lock, f.files)
 	if err != nil {
 		return nil, err
 	}
@@ -97,11 +93,7 @@ func (f finder) stage(ctx context.Context, p *pipeline.Pipeline, stage string) (
 		}
 		return &found[i]
 	}
-	remote, err := verify.LedgerRemote(ctx, declared, f.remotes)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := ledger.All(ctx, remote, verify.NameOf(declared, ""))
+	entries, err := verify.Entries(ctx, declared, f.remotes)
 	for _, e := range entries {
 		if f.is(e.Digest) || f.is(e.Image) || f.locked(p, e.Release) {
 			get(e.Release, e.Digest).Entry = &e

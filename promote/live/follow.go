@@ -21,32 +21,25 @@ const maxLooks = 10
 
 // Sign signs the promoter's statements of a promotion, and adds the evidence that they rest on. A record that makes nothing live
 // is all that is signed: it is not about an artifact.
-func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, evidence []sign.Bundle) (ledger.Statements, error) {
-	record, err := rec.Statement()
-	if err != nil {
-		return ledger.Statements{}, err
-	}
-	summary, err := rec.Summary()
-	if err != nil {
-		return ledger.Statements{}, err
-	}
-	// The signature is last: readers accept an artifact by it.
-	s, statements := ledger.Statements{Bundles: evidence}, []sign.Statement{record, summary, sign.NewSignature(rec.To.Digest, rec.Claim)}
-	if rec.To.Digest == "" {
-		statements = statements[:1]
-	}
-	for _, statement := range statements {
-		bundle, err := sign.Sign(ctx, key, statement)
-		if err != nil {
-			return s, err
-		}
-		if statement.PredicateType == predicate.TypePromotion {
-			s.Record = bundle.Digest()
+func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, evidence []sign.Bundle) (s ledger.Statements, err error) {
+	s.Bundles = evidence
+	add := func(statement sign.Statement, err error) error {
+		var bundle sign.Bundle
+		if err == nil {
+			bundle, err = sign.Sign(ctx, key, statement)
 		}
 		s.Bundles = append(s.Bundles, bundle)
+		return err
 	}
-	if rec.To.Digest == "" {
-		return s, nil
+	err = add(rec.Statement())
+	if s.Record = s.Bundles[len(evidence)].Digest(); err != nil || rec.To.Digest == "" {
+		return s, err
+	}
+	if err = add(rec.Summary()); err == nil {
+		err = add(sign.NewSignature(rec.To.Digest, rec.Claim), nil) // the last one: readers accept an artifact by it
+	}
+	if err != nil {
+		return s, err
 	}
 	image, err := sign.NewImageSignature(ctx, key, rec.To.Digest, rec.Claim)
 	s.Images = append(s.Images, image)

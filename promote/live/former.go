@@ -266,11 +266,7 @@ func (s Stage) before(ctx context.Context, change workspace.Change, name string,
 		}
 		name = gone[0]
 	}
-	current, err := before.CurrentLock(files)
-	if err == nil {
-		declared, err = before.Expand(name, current.Lock, files)
-	}
-	if err != nil {
+	if declared, _, err = before.ExpandCurrent(name, files); err != nil {
 		return nil, declared, errUnreadable
 	}
 	return before, declared, nil

@@ -98,18 +98,16 @@ func Starts(promotions []Promotion, now time.Time) []time.Time {
 // Continues reports whether a promotion left the content as it was: its start is that of an older one.
 func (p Promotion) Continues() bool { return p.From != nil && p.From.Content == p.To.Content }
 
-// since returns since when the content of the newest promotion is live.
-func since(ctx context.Context, s Stage, newest Promotion, now time.Time) (time.Time, error) {
-	if !newest.Continues() {
-		return newest.Time, nil
-	}
+// since returns since when the content of what is live is live.
+func since(ctx context.Context, s Stage, state State, now time.Time) (time.Time, error) {
 	var promotions []Promotion
-	_, err := s.walk(ctx, func(p Promotion) bool {
-		promotions = append(promotions, p)
-		return p.Continues()
-	})
-	if err != nil || len(promotions) == 0 {
-		return newest.Time, err
+	for p, err := range HistoryOf(ctx, s, state) {
+		if err != nil {
+			return time.Time{}, err
+		}
+		if promotions = append(promotions, p); !p.Continues() {
+			break
+		}
 	}
 	return Starts(promotions, now)[0], nil
 }

@@ -107,7 +107,7 @@ func (s *Status) read(ctx context.Context, stage Stage, now time.Time) (err erro
 	}
 	if s.Live != nil {
 		s.LiveInput = stage.Inputs(*s.Live)
-		if s.Since, err = since(ctx, stage, *s.Live, now); err != nil {
+		if s.Since, err = since(ctx, stage, s.State, now); err != nil {
 			return err
 		}
 	}

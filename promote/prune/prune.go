@@ -243,11 +243,7 @@ func (r Request) open(ctx context.Context, declared pipeline.Expanded) (*stage, 
 	if s.verifier, err = verify.Identity(r.Files, declared, signers...); err != nil {
 		return nil, err
 	}
-	remote, err := verify.LedgerRemote(ctx, declared, r.Remotes)
-	if err != nil {
-		return nil, err
-	}
-	if s.entries, err = ledger.All(ctx, remote, verify.NameOf(declared, "")); err != nil {
+	if s.entries, err = verify.Entries(ctx, declared, r.Remotes); err != nil {
 		return nil, err
 	}
 	if !live.Promotes(declared) {

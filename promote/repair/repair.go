@@ -149,12 +149,9 @@ func (s *stage) found(done bool, mend, format string, args ...any) {
 
 // one repairs one stage. A pipeline that released nothing has nothing to repair.
 func (r *run) one(ctx context.Context, s *stage) error {
-	current, err := s.pipeline.CurrentLock(r.files)
-	if errors.Is(err, lock.ErrNoRelease) {
+	var err error
+	if s.declared, _, err = s.pipeline.ExpandCurrent(s.result.Stage, r.files); errors.Is(err, lock.ErrNoRelease) {
 		return nil
-	}
-	if err == nil {
-		s.declared, err = s.pipeline.Expand(s.result.Stage, current.Lock, r.files)
 	}
 	if err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
@@ -117,11 +116,7 @@ func (r *run) known(ctx context.Context, s *stage) ([]digest.Digest, error) {
 	if s.state.Live != nil {
 		artifacts = append(artifacts, s.state.Live.To.Digest)
 	}
-	remote, err := verify.LedgerRemote(ctx, s.declared, r.Workspace.Repository)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := ledger.All(ctx, remote, verify.NameOf(s.declared, ""))
+	entries, err := verify.Entries(ctx, s.declared, r.Workspace.Repository)
 	for _, e := range entries {
 		artifacts = append(artifacts, e.Digest)
 	}
