@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/lockage
-JUDGES := cosign crane gitea helm helm4 kustomize registry
+JUDGES := actionlint cosign crane gitea helm helm4 kustomize registry
 FUZZTIME ?= 10s
 BENCH ?= .
 # No test measures time: this bounds a test that never ends, on a slow or busy machine too.

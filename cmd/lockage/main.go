@@ -15,6 +15,8 @@ import (
 	"time"
 	_ "time/tzdata" // gates name time zones, and a container may have no zoneinfo
 
+	_ "golang.org/x/crypto/x509roots/fallback" // a container may have no certificate authorities
+
 	"github.com/lockage/lockage/hydrate/worker"
 )
 

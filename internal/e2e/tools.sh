@@ -12,10 +12,13 @@ version() { go list -m -f '{{.Version}}' "$1"; }
 
 package() {
 	case $1 in
+	actionlint) echo "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12" ;;
 	conftest) echo "github.com/open-policy-agent/conftest@v0.71.1" ;;
 	cosign) echo "github.com/sigstore/cosign/v2/cmd/cosign@$(version github.com/sigstore/cosign/v2)" ;;
 	crane) echo "github.com/google/go-containerregistry/cmd/crane@$(version github.com/google/go-containerregistry)" ;;
+	cyclonedx-gomod) echo "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0" ;;
 	gitea) echo "code.gitea.io/gitea@v1.26.0" ;; # built by gitea.sh; newer ones need a newer Go
+	goreleaser) echo "github.com/goreleaser/goreleaser/v2@v2.14.0" ;;
 	helm) echo "helm.sh/helm/v3/cmd/helm@$(version helm.sh/helm/v3)" ;;
 	helm4) echo "helm.sh/helm/v4/cmd/helm@$(version helm.sh/helm/v4)" ;;
 	oras) echo "oras.land/oras/cmd/oras@v1.3.6" ;;
