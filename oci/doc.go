@@ -24,7 +24,8 @@
 // # Repositories
 //
 // A [Client] opens [Repository] values by name: "host[:port]/path" is a registry (distribution-spec v1.1), "oci-layout:DIR"
-// an image layout on disk. Both have the same methods and promises:
+// an image layout on disk, "oci-layout:FILE.tar" one in a tar file, which is only read; see [PackLayout]. All have the same methods and
+// promises:
 //
 //   - Everything read is bounded and its digest verified.
 //   - Content is written before the manifest that names it, a manifest before the tag that names it. A client sends no blob twice,

@@ -10,8 +10,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +28,8 @@ import (
 // processes lose each other's tags.
 type layout struct {
 	dir string
+	// archive has the files of a layout that is one tar file; nil for a folder.
+	archive func() (*archive, error)
 	// mu excludes the goroutines of this process, which share the file lock.
 	mu sync.Mutex
 	// manifests caches the fields of manifests that lists of referrers show.
@@ -47,7 +51,43 @@ type listing struct {
 	desc    ocispec.Descriptor
 }
 
-func newLayout(dir string) *layout { return &layout{dir: dir} }
+func newLayout(dir string) *layout {
+	l := &layout{dir: dir}
+	if strings.HasSuffix(dir, archiveSuffix) {
+		l.archive = sync.OnceValues(func() (*archive, error) { return openArchive(dir) })
+	}
+	return l
+}
+
+// read reads a file of the layout, by its path there. The error is ErrNotFound if it does not exist.
+func (l *layout) read(name string, limit int64) ([]byte, error) {
+	if l.archive == nil {
+		return readFile(l.path(name), limit)
+	}
+	a, err := l.archive()
+	if err != nil {
+		return nil, err
+	}
+	return a.read(name, limit)
+}
+
+// size returns the size of a file of the layout, see read.
+func (l *layout) size(name string) (int64, error) {
+	if l.archive == nil {
+		info, err := os.Stat(l.path(name))
+		if err != nil {
+			return 0, notFound(err)
+		}
+		return info.Size(), nil
+	}
+	a, err := l.archive()
+	if err != nil {
+		return 0, err
+	}
+	return a.size(name)
+}
+
+func (l *layout) path(name string) string { return filepath.Join(l.dir, filepath.FromSlash(name)) }
 
 func (l *layout) resolve(_ context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
 	index, err := l.readIndex()
@@ -62,12 +102,12 @@ func (l *layout) find(index ocispec.Index, tagOrDigest string) (ocispec.Descript
 		if d.Digest.String() != tagOrDigest && refName(d) != tagOrDigest {
 			continue
 		}
-		info, err := os.Stat(l.blobPath(d.Digest))
+		size, err := l.size(blobName(d.Digest))
 		if err != nil {
-			return ocispec.Descriptor{}, notFound(err)
+			return ocispec.Descriptor{}, err
 		}
-		if info.Size() != d.Size {
-			return ocispec.Descriptor{}, fmt.Errorf("%s has %d bytes, %d by the index", l.blobPath(d.Digest), info.Size(), d.Size)
+		if size != d.Size {
+			return ocispec.Descriptor{}, fmt.Errorf("%s has %d bytes, %d by the index", l.path(blobName(d.Digest)), size, d.Size)
 		}
 		return d, nil
 	}
@@ -79,13 +119,27 @@ func (l *layout) manifest(ctx context.Context, tagOrDigest string) (ocispec.Desc
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	raw, err := readFile(l.blobPath(desc.Digest), MaxManifestSize)
+	raw, err := l.read(blobName(desc.Digest), MaxManifestSize)
 	return desc, raw, err
 }
 
 func (l *layout) blob(_ context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	return readFile(l.blobPath(desc.Digest), desc.Size)
+	return l.read(blobName(desc.Digest), desc.Size)
 }
+
+func (l *layout) hasBlob(_ context.Context, desc ocispec.Descriptor) (bool, error) {
+	size, err := l.size(blobName(desc.Digest))
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil && size == desc.Size, err
+}
+
+// mount does nothing: a folder has no others.
+func (l *layout) mount(context.Context, ocispec.Descriptor, backend) (bool, error) { return false, nil }
+
+// forget does nothing: files are read whenever they are asked for.
+func (l *layout) forget(bool, digest.Digest) {}
 
 func (l *layout) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
 	return l.write(ctx, func() error { return l.writeBlob(desc, data) })
@@ -205,7 +259,7 @@ func (l *layout) listing(ctx context.Context, desc ocispec.Descriptor) (listing,
 	if err := ctx.Err(); err != nil {
 		return listing{}, err
 	}
-	raw, err := readFile(l.blobPath(desc.Digest), MaxManifestSize)
+	raw, err := l.read(blobName(desc.Digest), MaxManifestSize)
 	if err != nil {
 		return listing{}, fmt.Errorf("manifest %s: %w", desc.Digest, err)
 	}
@@ -217,15 +271,15 @@ func (l *layout) listing(ctx context.Context, desc ocispec.Descriptor) (listing,
 
 func refName(d ocispec.Descriptor) string { return d.Annotations[ocispec.AnnotationRefName] }
 
-func (l *layout) blobPath(d digest.Digest) string {
-	return filepath.Join(l.dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
+func blobName(d digest.Digest) string {
+	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
 }
 
 // readIndex returns ErrNotFound if the layout does not exist.
 func (l *layout) readIndex() (ocispec.Index, error) {
 	var index ocispec.Index
-	name := filepath.Join(l.dir, ocispec.ImageIndexFile)
-	raw, err := readFile(name, maxLayoutIndex)
+	name := l.path(ocispec.ImageIndexFile)
+	raw, err := l.read(ocispec.ImageIndexFile, maxLayoutIndex)
 	if err != nil {
 		return index, err
 	}
@@ -313,6 +367,9 @@ func (l *layout) updateIndex(changes []*indexChange) {
 
 // write creates the layout, locks it (its file oci-layout, which is never replaced) against other writers, and runs fn.
 func (l *layout) write(ctx context.Context, fn func() error) error {
+	if l.archive != nil {
+		return fmt.Errorf("%s is one file, which only `lockage copy` writes, and as a whole", l.dir)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	blobs := filepath.Join(l.dir, ocispec.ImageBlobsDir, digest.SHA256.String())
@@ -354,7 +411,7 @@ func checkMarker(f *os.File) error {
 }
 
 func (l *layout) writeBlob(desc ocispec.Descriptor, data []byte) error {
-	name := l.blobPath(desc.Digest)
+	name := l.path(blobName(desc.Digest))
 	if info, err := os.Stat(name); err == nil && info.Size() == desc.Size {
 		return nil
 	}

@@ -35,6 +35,7 @@ type remoteRepository struct {
 	detecting sync.Once
 	headless  atomic.Bool // HEAD does not describe manifests
 	listable  atomic.Bool // the account may list the tags
+	mountless atomic.Bool // blobs of other repositories are not mounted
 
 	indexing sync.Map // digest.Digest → *sync.Mutex: one writer a subject
 	blobs    sync.Map // digest.Digest → *sentBlob: blobs that this process has sent or found

@@ -26,6 +26,12 @@ type backend interface {
 	manifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error)
 	// blob returns a blob of at most desc.Size bytes, not yet verified.
 	blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
+	// hasBlob reports whether a blob exists; false if that cannot be asked.
+	hasBlob(ctx context.Context, desc ocispec.Descriptor) (bool, error)
+	// mount makes a blob of another repository one of this, without its bytes, and reports whether it did.
+	mount(ctx context.Context, desc ocispec.Descriptor, from backend) (bool, error)
+	// forget makes the next read of a manifest, or blob, a request.
+	forget(manifest bool, d digest.Digest)
 	// pushBlob stores a blob unless it exists.
 	pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error
 	// pushManifest stores a manifest under its digest and under tags, the last one last.

@@ -45,6 +45,7 @@ type call struct {
 // reply is a registry's answer.
 type reply struct {
 	url    *url.URL // of the request
+	status int
 	header http.Header
 	size   int64 // of a HEAD's answer; -1 if unknown
 	body   []byte
@@ -147,7 +148,7 @@ func (r *remoteRepository) once(ctx context.Context, c call) (reply, error) {
 		failed.absent = failed.status == http.StatusNotFound && (c.method == http.MethodGet || c.method == http.MethodHead)
 		return reply{}, failed
 	}
-	a := reply{url: c.url, header: resp.Header, size: resp.ContentLength}
+	a := reply{url: c.url, status: resp.StatusCode, header: resp.Header, size: resp.ContentLength}
 	if c.method != http.MethodGet {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxRefusal)) // done, even if the answer is cut; the connection is used again
 		return a, nil

@@ -103,12 +103,7 @@ func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers [
 	descs := slices.DeleteFunc(slices.Clone(referrers), func(d ocispec.Descriptor) bool {
 		return d.ArtifactType != "" && d.ArtifactType != ocispec.MediaTypeEmptyJSON && d.ArtifactType != BundleMediaType
 	})
-	hints := make([]string, len(keys))
-	for i, key := range keys {
-		sum, _ := hex.DecodeString(key)
-		hints[i] = base64.StdEncoding.EncodeToString(sum)
-	}
-	slices.SortStableFunc(descs, func(a, b ocispec.Descriptor) int { return cmp.Compare(plausible(b, hints), plausible(a, hints)) })
+	Rank(descs, keys...)
 	unread := descs[min(len(descs), MaxBundles):]
 	descs = descs[:len(descs)-len(unread)]
 	bundles := make([]Bundle, len(descs))
@@ -129,6 +124,17 @@ func Read(ctx context.Context, store Reader, artifact digest.Digest, referrers [
 		bundles = append(bundles, Bundle{Referrer: unread[0].Digest, Problem: problem})
 	}
 	return bundles, nil
+}
+
+// Rank sorts referrers by what their annotations claim, which proves nothing: what of very many is read is read from the beginning.
+// First come those of the keys, which are fingerprints.
+func Rank(referrers []ocispec.Descriptor, keys ...string) {
+	hints := make([]string, len(keys))
+	for i, key := range keys {
+		sum, _ := hex.DecodeString(key)
+		hints[i] = base64.StdEncoding.EncodeToString(sum)
+	}
+	slices.SortStableFunc(referrers, func(a, b ocispec.Descriptor) int { return cmp.Compare(plausible(b, hints), plausible(a, hints)) })
 }
 
 // plausible orders what is read by annotations that honest writers make: those of a key that is asked for come first, then those

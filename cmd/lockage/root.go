@@ -100,6 +100,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newAttestCommand(a),
 		group("policy", "Test gates", newPolicyTestCommand(a)),
 		newPullCommand(a),
+		newCopyCommand(a),
 		group("keys", "Make signing keys", newKeysGenerateCommand(a)),
 		group("registry", "Run a small registry", newRegistryServeCommand(a)),
 		newDemoCommand(a),

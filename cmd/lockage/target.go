@@ -61,6 +61,9 @@ func (a *app) seek(ctx context.Context, f signFlags, q verify.Query) (*target, e
 	if err != nil {
 		return nil, err
 	}
+	if of := request.Pipeline.Repository(request.Stage); request.Repository.Name() != of {
+		return nil, usagef("%s is a copy, whose statements no promotion reads: name the artifact in %s", q.Artifact, of)
+	}
 	return &target{declaration: d, request: d.complete(request)}, nil
 }
 

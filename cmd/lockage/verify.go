@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -256,7 +257,7 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 		if err != nil {
 			return nil, err
 		}
-		check, state, err := d.judgeLive(ctx, declared)
+		check, state, err := d.judgeLive(ctx, declared, r.Repository.Name())
 		switch {
 		case err != nil:
 			return nil, err
@@ -280,12 +281,16 @@ func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, e
 	return subjects, nil
 }
 
-// judgeLive reads what is live in a declared stage, and checks whether its tag agrees. The check is nil if nothing is live.
-func (d declaration) judgeLive(ctx context.Context, declared pipeline.Expanded) (*policy.Check, live.State, error) {
+// judgeLive reads what is live in a declared stage, and checks whether its tag agrees in a repository: the stage's, or one with a copy. The
+// check is nil if nothing is live.
+func (d declaration) judgeLive(ctx context.Context, declared pipeline.Expanded, repository string) (*policy.Check, live.State, error) {
 	if !live.Promotes(declared) {
 		return nil, live.State{}, nil
 	}
 	s, err := live.Open(ctx, d.files, d.policyRef, declared, d.client, d.workspace.Repository)
+	if err == nil {
+		s.Artifacts, err = d.client.Repository(repository)
+	}
 	if err != nil {
 		return nil, live.State{}, err
 	}
@@ -298,6 +303,10 @@ func (d declaration) judgeLive(ctx context.Context, declared pipeline.Expanded) 
 	ok, reason := state.Consistent(declared)
 	if err != nil || ok && state.Live == nil {
 		return nil, state, err
+	}
+	if repository != declared.Repository && state.Live != nil && state.Drift() {
+		reason = fmt.Sprintf("the tag of the copy names %s, and %s (%s) is live: `lockage copy live:%s %s` brings it there",
+			cmp.Or(state.Tag, "nothing"), state.Live.To.Digest, state.Live.To.Release, declared.Stage, repository)
 	}
 	if check.Reason = reason; ok {
 		check.Result = policy.Pass

@@ -10,12 +10,15 @@ import (
 // atlas records what every pipeline and stage claims for itself, and reports what is claimed twice.
 type atlas struct {
 	names        map[string]string   // pipeline name to file
-	repositories map[string]string   // artifact repository to file
+	repositories map[string]claimed  // artifact repository to who uses it
 	mirrors      map[string][]mirror // directories by remote and branch
 	owned        map[string]string   // who writes all of a branch, by remote and name
 	branches     map[string]string   // who writes a branch, by remote and name
 	folders      map[string]string   // a branch by each folder in the path of its name
 }
+
+// claimed is the file, and the key in it, that names a repository.
+type claimed struct{ file, key string }
 
 // mirror is one directory that a stage writes.
 type mirror struct{ dir, owner string }
@@ -33,7 +36,14 @@ func (a *atlas) addPipeline(p *Pipeline, c *checker) {
 
 func (a *atlas) addStage(p *Pipeline, stage string, e effective, c *checker) {
 	if n := p.doc.Find("artifacts"); n.IsString() {
-		a.addRepository(p, stage, n, c)
+		a.addRepository(p, stage, "artifacts", n, c)
+	}
+	if copies := p.doc.Find("copies"); copies != nil {
+		for _, n := range copies.Items {
+			if n.IsString() {
+				a.addRepository(p, stage, "copies", n, c)
+			}
+		}
 	}
 	owner := "stage " + stage + " of " + p.File
 	m := e.Mirror.withDefaults(stage)
@@ -107,26 +117,30 @@ func (a *atlas) addBranch(e effective, remote, section, key, branch, owner strin
 	}
 }
 
-func (a *atlas) addRepository(p *Pipeline, stage string, n *strictyaml.Node, c *checker) {
+func (a *atlas) addRepository(p *Pipeline, stage, key string, n *strictyaml.Node, c *checker) {
 	name := c.expand(p.stageScope(stage), n)
 	if c.unexpanded[n.Pos] {
 		return
 	}
 	if dir, ok := strings.CutPrefix(name, layoutPrefix); ok {
 		if dir == "" {
-			c.add(n.Pos, "artifacts: oci-layout: names no directory")
+			c.add(n.Pos, "%s: oci-layout: names no directory", key)
 		}
 		name = layoutPrefix + path.Clean(dir)
 	} else if strings.Contains(name, "@") {
-		c.add(n.Pos, "artifacts names a user or a digest: write the registry's host and a name only; credentials come from docker login")
+		c.add(n.Pos, "%s names a user or a digest: write the registry's host and a name only; credentials come from docker login", key)
 	} else if !repository.MatchString(name) {
-		c.add(n.Pos, "artifacts: %q is not a repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR", name)
+		c.add(n.Pos, "%s: %q is not a repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR", key, name)
 	}
-	if file, taken := a.repositories[name]; taken && file != p.File {
-		c.add(n.Pos, "artifacts: repository %s is used by %s: one repository a pipeline", name, file)
-		return
+	other, taken := a.repositories[name]
+	switch {
+	case taken && other.file != p.File:
+		c.add(n.Pos, "%s: repository %s is used by %s: one repository a pipeline", key, name, other.file)
+	case taken && other.key != key:
+		c.add(n.Pos, "%s: repository %s is the pipeline's own: a copy is another one", key, name)
+	default:
+		a.repositories[name] = claimed{p.File, key}
 	}
-	a.repositories[name] = p.File
 }
 
 // within reports whether directory dir is base or lies below it.

@@ -70,7 +70,7 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 func (ld loader) compare(pipelines []*Pipeline, broken map[*Pipeline]bool, c *checker) error {
 	whole := slices.DeleteFunc(slices.Clone(pipelines), func(p *Pipeline) bool { return broken[p] })
 	others := slices.DeleteFunc(slices.Clone(pipelines), func(p *Pipeline) bool { return !broken[p] })
-	a := &atlas{map[string]string{}, map[string]string{}, map[string][]mirror{}, map[string]string{}, map[string]string{}, map[string]string{}}
+	a := &atlas{map[string]string{}, map[string]claimed{}, map[string][]mirror{}, map[string]string{}, map[string]string{}, map[string]string{}}
 	for _, p := range slices.Concat(whole, others) {
 		c.found = broken[p]
 		if len(p.Stages) > MaxStages {

@@ -26,6 +26,7 @@ type Pipeline struct {
 	Lock       string              `yaml:"lock,required" jsonschema_description:"The directory of locks in the GitOps repository."`
 	SourceRepo string              `yaml:"sourceRepo" jsonschema_description:"The source repository, for locks that do not name it."`
 	Artifacts  string              `yaml:"artifacts,required" jsonschema_description:"The repository of artifacts, host included, or oci-layout:DIR. {pipeline} and {stage} are expanded."`
+	Copies     []string            `yaml:"copies" jsonschema_description:"Repositories that hold copies of the artifacts, which verify as what they are copies of. {pipeline} and {stage} are expanded."`
 	Vars       string              `yaml:"vars" jsonschema_description:"A YAML file in the GitOps repository whose scalar keys become placeholders. {pipeline} and {stage} are expanded in its name."`
 	Render     Render              `yaml:"render" jsonschema_description:"How manifests are rendered; stages override single keys."`
 	Mirror     *Mirror             `yaml:"mirror" jsonschema_description:"Where manifests are committed for review. Absent: no mirror."`
@@ -138,6 +139,15 @@ func (p *Pipeline) index(stage string) int {
 // Repository returns the artifact repository of a stage: a repository name with its registry's host, or oci-layout:DIR.
 func (p *Pipeline) Repository(stage string) string {
 	return p.stageScope(stage).expand(p.Artifacts, func(string, ...any) {}) // Load reported what is unknown
+}
+
+// CopiesOf returns the repositories that hold copies of a stage's artifacts.
+func (p *Pipeline) CopiesOf(stage string) []string {
+	names := make([]string, len(p.Copies))
+	for i, name := range p.Copies {
+		names[i] = p.stageScope(stage).expand(name, func(string, ...any) {})
+	}
+	return names
 }
 
 // Order returns the names of all stages, each behind those it comes after, and otherwise in the order of the file.

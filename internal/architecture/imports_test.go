@@ -71,6 +71,7 @@ var floorPlan = map[string][]string{
 
 	"publish":             {"internal/forge", "hydrate/workspace", "hydrate", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "internal/strictyaml", "oci", "hydrate/plan", "policy", "publish/pullrequest", "sign", "policy/verify"},
 	"publish/rebuild":     {"publish", "hydrate", "hydrate/lock", "hydrate/pipeline", "hydrate/plan", "ledger", "oci", "policy", "policy/verify", "sign"},
+	"publish/copies":      {"oci", "policy", "sign"},
 	"publish/pullrequest": {"internal/forge", "internal/git", "hydrate", "hydrate/diff", "ledger", "hydrate/pipeline"},
 
 	"promote":        {"oci", "policy/evidence", "internal/forge", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "promote/notify", "policy", "publish", "publish/pullrequest", "sign", "sign/predicate", "policy/verify"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
@@ -140,7 +141,7 @@ func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline,
 	var stages []string
 	for _, p := range pipelines {
 		for _, stage := range p.Order() {
-			if p.Repository(stage) == name {
+			if p.Repository(stage) == name || slices.Contains(p.CopiesOf(stage), name) {
 				r.Pipeline, stages = p, append(stages, stage)
 			}
 		}

@@ -75,7 +75,7 @@ func (r Request) signed(ctx context.Context, declared pipeline.Expanded, desc oc
 	}
 	statements, rejected, err := sign.Verify(ctx, r.Repository, desc, verifier)
 	check := policy.SignedBy(name, claim, statements, rejected)
-	if claim.Pipeline, claim.Stage, claim.Repository = r.Pipeline.Name, r.Stage, r.Repository.Name(); check.Result != policy.Pass {
+	if claim.Pipeline, claim.Stage, claim.Repository = r.Pipeline.Name, r.Stage, r.Pipeline.Repository(r.Stage); check.Result != policy.Pass {
 		check = policy.SignedBy(name, claim, statements, rejected)
 	}
 	return check, err

@@ -47,9 +47,9 @@ type Repository interface {
 type Request struct {
 	Pipeline   *pipeline.Pipeline
 	Stage      string
-	Repository Repository
-	Reference  string // tag or digest
-	Release    string // that it must be; "" for the one that it says it is
+	Repository Repository // that is read: the stage's, or one with a copy. What is signed must name the stage's
+	Reference  string     // tag or digest
+	Release    string     // that it must be; "" for the one that it says it is
 	// Candidates are those of the ledger, if the artifact must be the candidate of Release there; see [ReadCandidates].
 	Candidates *ledger.Candidates
 	Name       ledger.Candidate // of its entry
@@ -158,7 +158,7 @@ func (e *Examined) judge(ctx context.Context, r Request, desc ocispec.Descriptor
 		return nil, err
 	}
 	ev := policy.Evidence{Digests: oci.Digests{Digest: desc.Digest}, Annotations: manifest.Annotations}
-	claim := sign.Claim{Pipeline: r.Pipeline.Name, Stage: r.Stage, Release: release, Repository: r.Repository.Name()}
+	claim := sign.Claim{Pipeline: r.Pipeline.Name, Stage: r.Stage, Release: release, Repository: r.Pipeline.Repository(r.Stage)}
 	if ev.Hydration, err = e.hydration(ctx, r, desc, hydrator); err != nil {
 		return nil, err
 	}

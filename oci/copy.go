@@ -1,0 +1,192 @@
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxNested bounds how deep the indexes of a copy may name each other, and maxParts the manifests and blobs that one manifest names.
+const (
+	maxNested = 4
+	maxParts  = 500
+)
+
+var errNested = fmt.Errorf("indexes name each other more than %d deep", maxNested)
+
+// parts are what a manifest names, whatever program wrote it.
+type parts struct {
+	Config    *ocispec.Descriptor  `json:"config"`
+	Layers    []ocispec.Descriptor `json:"layers"`
+	Blobs     []ocispec.Descriptor `json:"blobs"` // of the artifact manifests that image-spec 1.1 dropped
+	Manifests []ocispec.Descriptor `json:"manifests"`
+}
+
+func partsOf(manifest []byte) (blobs, manifests []ocispec.Descriptor, err error) {
+	var p parts
+	if err := json.Unmarshal(manifest, &p); err != nil {
+		return nil, nil, err
+	}
+	if p.Config != nil {
+		blobs = append(blobs, *p.Config)
+	}
+	blobs = append(append(blobs, p.Layers...), p.Blobs...)
+	if len(blobs)+len(p.Manifests) > maxParts {
+		return nil, nil, fmt.Errorf("it names more than %d blobs and manifests", maxParts)
+	}
+	return blobs, p.Manifests, nil
+}
+
+// Copy copies a manifest of another repository, with all that it names, byte for byte: what is there already is not sent again, and
+// within one registry blobs are mounted. Tags and referrers are not copied.
+func (r *Repository) Copy(ctx context.Context, from *Repository, manifest digest.Digest) error {
+	desc, raw, err := r.copyParts(ctx, from, manifest, 0)
+	if err == nil {
+		_, err = r.push(ctx, desc, raw, nil)
+	}
+	return err
+}
+
+// copyParts copies what a manifest names, and returns the manifest.
+func (r *Repository) copyParts(ctx context.Context, from *Repository, manifest digest.Digest, depth int) (ocispec.Descriptor, []byte, error) {
+	desc, raw, err := from.Manifest(ctx, manifest.String())
+	if err != nil {
+		return desc, nil, sourceError{err}
+	}
+	blobs, manifests, err := partsOf(raw)
+	if err == nil && len(manifests) > 0 && depth == maxNested {
+		err = errNested
+	}
+	if err != nil {
+		return desc, nil, from.explained(err, "copy", manifest.String())
+	}
+	for _, m := range manifests {
+		below, raw, err := r.copyParts(ctx, from, m.Digest, depth+1)
+		if err == nil {
+			_, err = r.push(ctx, below, raw, nil)
+		}
+		if err != nil {
+			return desc, nil, err
+		}
+	}
+	for _, b := range blobs {
+		if err := r.copyBlob(ctx, from, b); err != nil {
+			return desc, nil, err
+		}
+	}
+	return desc, raw, nil
+}
+
+// copyBlob copies a blob unless it is there.
+func (r *Repository) copyBlob(ctx context.Context, from *Repository, desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return from.explained(err, "copy blob", desc.Digest.String())
+	}
+	exists, err := r.backend.hasBlob(ctx, desc)
+	if err == nil && !exists {
+		exists, err = r.backend.mount(ctx, desc, from.backend)
+	}
+	if err != nil || exists {
+		return r.explained(err, "push blob", desc.Digest.String())
+	}
+	data, err := from.Blob(ctx, desc)
+	if err != nil {
+		return sourceError{err}
+	}
+	return r.explained(r.backend.pushBlob(ctx, plain(desc), data), "push blob", desc.Digest.String())
+}
+
+// CopyReferrers copies manifests that are attached to a subject in another repository, and returns once they are listed here. The
+// subject must be here already. A list of referrers proves nothing: it returns those that the other repository lists and does not have
+// whole, or that are attached to something else.
+func (r *Repository) CopyReferrers(ctx context.Context, from *Repository, subject ocispec.Descriptor, referrers ...digest.Digest) (left []digest.Digest, err error) {
+	var all []packed
+	for _, d := range referrers {
+		desc, raw, err := r.copyParts(ctx, from, d, 0)
+		var source sourceError
+		if errors.As(err, &source) && isNotFound(source.error) {
+			left = append(left, d)
+			continue
+		}
+		if err != nil {
+			return left, err
+		}
+		artifactType, annotations, named := referrerFields(raw)
+		if named != subject.Digest {
+			left = append(left, d)
+			continue
+		}
+		desc.ArtifactType, desc.Annotations = artifactType, annotations
+		all = append(all, packed{desc: desc, manifest: raw})
+	}
+	if len(all) == 0 {
+		return left, nil
+	}
+	return left, r.explained(r.backend.attach(ctx, plain(subject), false, all), "push referrer of", subject.Digest.String())
+}
+
+// sourceError is an error of the repository that is copied from.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+
+// ReadBack reads a manifest, and all that it names, from the registry, whatever this client has read or written before, and checks the
+// bytes against their digests.
+func (r *Repository) ReadBack(ctx context.Context, manifest digest.Digest) error {
+	return r.readBack(ctx, manifest, 0)
+}
+
+func (r *Repository) readBack(ctx context.Context, manifest digest.Digest, depth int) error {
+	r.backend.forget(true, manifest)
+	_, raw, err := r.Manifest(ctx, manifest.String())
+	if err != nil {
+		return err
+	}
+	blobs, manifests, err := partsOf(raw)
+	if err == nil && len(manifests) > 0 && depth == maxNested {
+		err = errNested
+	}
+	if err != nil {
+		return r.explained(err, "read back", manifest.String())
+	}
+	for _, b := range blobs {
+		r.backend.forget(false, b.Digest)
+		if _, err := r.Blob(ctx, b); err != nil {
+			return err
+		}
+	}
+	for _, m := range manifests {
+		if err := r.readBack(ctx, m.Digest, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mount makes a blob of another repository of the registry one of this (distribution-spec, «Mounting a blob from another repository»).
+// A registry that does not, or may not, is not asked again: the blob is sent then.
+func (r *remoteRepository) mount(ctx context.Context, desc ocispec.Descriptor, from backend) (mounted bool, err error) {
+	source, ok := from.(*remoteRepository)
+	if !ok || source.host != r.host || r.mountless.Load() {
+		return false, nil
+	}
+	query := url.Values{"mount": {desc.Digest.String()}, "from": {source.id.path}}
+	a, err := r.do(ctx, call{method: http.MethodPost, url: r.at("blobs/uploads/", query), actions: toPush})
+	if status := statusOf(err); status >= http.StatusBadRequest && status < http.StatusInternalServerError {
+		err = nil
+	} else if err == nil && a.status == http.StatusCreated {
+		return true, nil
+	}
+	r.mountless.Store(true)
+	return false, err
+}
+
+func (r *remoteRepository) forget(manifest bool, d digest.Digest) {
+	r.client.contents.Drop(r.key(manifest, d))
+}
