@@ -376,10 +376,10 @@ var mutations = []mutation{
 
 	{"promote/live/witness.go", "r.Claim != claim", "false"},
 	{"promote/live/witness.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
-	{"promote/live/witness.go", "p.Sequence < sequence || p.Sequence == sequence && p.Record == newest", "true"},
-	{"promote/live/witness.go", "p.Record == newest", "true"},
+	{"promote/live/witness.go", "p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record", "true"},
+	{"promote/live/witness.go", "p.Record == last.Record", "true"},
 	{"promote/live/witness.go", "} else if !counts {", "} else if !MUTANT && !counts {"},
-	{"promote/live/witness.go", "last != nil && s.carriedOn(*last, bundles)", "false"},
+	{"promote/live/witness.go", "newest != nil && s.carriedOn(last, bundles)", "false"},
 
 	{"hydrate/workspace/timeline.go", "if older.release == m.release {", "if !MUTANT && older.release == m.release {"},
 	{"hydrate/workspace/releases.go", "err == nil && recorded < 0", "false"},
@@ -389,7 +389,7 @@ var mutations = []mutation{
 
 	{"promote/newest.go", "s.isLive(entry.Digest)", "false"},
 	{"promote/newest.go", "if held {\n\t\t\tbreak", "if !MUTANT && held {\n\t\t\tbreak"},
-	{"promote/newest.go", "s.state.Holds().Content(j.artifact.Content)", "false"},
+	{"promote/newest.go", "s.state.Holds().Content(h.entry.Content)", "false"},
 	{"promote/newest.go", "outcome == nil || j.checks.Result() != policy.Pass", "outcome == nil || !MUTANT && j.checks.Result() != policy.Pass"},
 	{"promote/newest.go", "err != nil || id == release {\n\t\t\treturn i, err", "err != nil || !MUTANT && id == release {\n\t\t\treturn i, err"},
 	{"promote/newest.go", "if err := j.outcome(); err != nil {", "if err := j.outcome(); !MUTANT && err != nil {"},

@@ -57,7 +57,7 @@ func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []
 
 // claims collects what is claimed of a stage.
 type claims struct {
-	chain
+	Stage    // that is read
 	all      []Promotion
 	highest  int                       // number of those in a registry that the promoter signed
 	followed map[predicate.Origin]bool // whether it was read
@@ -77,7 +77,7 @@ func (c *claims) carried(declared pipeline.Expanded) bool {
 // read collects what is claimed of a stage in one place, where its records say that they were carried from, and what the registry has
 // of the artifacts that are claimed, that the tag names, and of others.
 func (c *claims) read(ctx context.Context, s Stage, others []digest.Digest) error {
-	c.chain = chain{Stage: s}
+	c.Stage = s
 	from := len(c.all)
 	tips, err := s.Remote.Tips(ctx, s.Place.Branch)
 	if err == nil {

@@ -190,17 +190,14 @@ func (s Stage) fileBefore(ctx context.Context, change workspace.Change, after *p
 	var found []string
 	for _, name := range names {
 		was, err := declares(before, name, after.Name)
+		is := false
+		if err == nil && was {
+			is, err = declares(now, name, after.Name)
+		}
 		if err != nil {
 			return "", err
 		}
-		if !was {
-			continue
-		}
-		is, err := declares(now, name, after.Name)
-		if err != nil {
-			return "", err
-		}
-		if !is {
+		if was && !is {
 			found = append(found, name)
 		}
 	}

@@ -38,35 +38,34 @@ func (s Stage) witness(ctx context.Context, state *State) error {
 		return err
 	}
 	state.Tag = tagged.Digest
-	sequence, newest, artifacts := 0, digest.Digest(""), []ocispec.Descriptor{tagged}
-	last := state.Newest()
-	var known []sign.Bundle
-	state.Bare = false
-	if last != nil {
-		sequence, newest, known = last.Sequence, last.Record, last.Statements.Bundles
-		if last.To.Digest != tagged.Digest {
-			artifacts = append(artifacts, manifest(last.To.Digest))
-		}
+	newest, artifacts := state.Newest(), []ocispec.Descriptor{tagged}
+	var last Promotion // zero for none
+	if newest != nil {
+		last = *newest
 	}
+	if last.To.Digest != tagged.Digest {
+		artifacts = append(artifacts, manifest(last.To.Digest))
+	}
+	state.Bare = false
 	for _, subject := range artifacts {
 		artifact := subject.Digest
-		bundles, missing, err := s.attached(ctx, subject, known...)
+		bundles, missing, err := s.attached(ctx, subject, last.Statements.Bundles...)
 		if err != nil {
 			return err
 		}
-		if last != nil && artifact == last.To.Digest && len(missing) > 0 { // others are not this pipeline's to put back
+		if artifact == last.To.Digest && len(missing) > 0 { // others are not this pipeline's to put back
 			state.Bare = len(signedBy(artifact, missing, s.Identities(), last.Record)) > 0
 		}
-		if last != nil && s.carriedOn(*last, bundles) {
+		if newest != nil && s.carriedOn(last, bundles) {
 			if err := s.moved(ctx, *state); err != nil {
 				return err
 			}
 		}
 		for _, p := range s.proven(artifact, bundles) {
-			if p.Sequence < sequence || p.Sequence == sequence && p.Record == newest {
+			if p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record {
 				continue
 			}
-			if counts, _, err := s.counts(ctx, p, last); err != nil {
+			if counts, _, err := s.counts(ctx, p, newest); err != nil {
 				return err
 			} else if !counts {
 				continue
