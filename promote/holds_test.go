@@ -119,6 +119,7 @@ func TestHeldContents(t *testing.T) {
 		"a b c <a":      "b c",
 		"b b2 <b":       "b2",
 		"a b <a c":      "",
+		"a b=a c <a":    "c", // and not what is live
 		"a b <a ~a":     "b",
 		"a b c !a:b,c":  "b c",
 		"a b !a:b ~a":   "b",

@@ -11,6 +11,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/verify"
 )
 
 // maxJudged bounds how many releases are judged before the newest one's verdict is reported.
@@ -95,15 +96,11 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 			continue
 		}
 		judged++
-		outcome, back := j.outcome(), s.state.Holds().Content(j.artifact.Content)
-		if s.due(j) && !back {
+		outcome := j.outcome()
+		if s.due(j) {
 			people.add(j)
 		}
-		switch {
-		case outcome == nil && back:
-			s.note("%s has the content that was rolled back from, and is held: name it with --release to promote it", id)
-			continue
-		case outcome == nil && newest != nil:
+		if outcome == nil && newest != nil {
 			s.note("%s is newer and does not pass: %v", newest.artifact.Release, newest.outcome())
 		}
 		if outcome == nil || j.checks.Result() != policy.Pass {
@@ -192,6 +189,10 @@ func (r *run) consider(ctx context.Context, s *stage, id string, newest *judgeme
 		s.note("%s was rolled back from and is held: name it with --release to promote it again", id)
 		return nil, true, nil
 	}
+	if s.state.Holds().Content(h.entry.Content) {
+		s.note("%s has the content that was rolled back from, and is held: name it with --release to promote it", id)
+		return nil, false, nil
+	}
 	if newest != nil && len(newest.declared.Waivers.By) == 0 {
 		// The newest one's verdict is known; another release matters only if it can pass.
 		others, err := r.others(ctx, s, s.stage.After.Stages, f, h.made())
@@ -224,11 +225,21 @@ func (r *run) oldest(ctx context.Context, s *stage, history *sequence[string]) (
 	return min(len(since), maxReleases) - 1, nil
 }
 
+// noteStale notes that a candidate is older than a change of what it was made from: it was not hydrated since, or that failed.
+func (r *run) noteStale(ctx context.Context, s *stage, j *judgement) {
+	tip := verify.Made{Stage: s.stage.Name, Commit: r.policyRef.Tip()}
+	if _, changed, _, err := tip.Gives(ctx, s.stage.Name, j.made.Hydration, r.policyRef, j.declared.File); err == nil && changed != "" {
+		s.note("the candidate of %s is older than a change of what it was made from (%s), because hydration failed or did not run; `lockage hydrate %s --release %s` says why",
+			j.artifact.Release, changed, s.stage.Name, j.artifact.Release)
+	}
+}
+
 // conclude makes a judgement the result, and carries it out if it passed.
 func (r *run) conclude(ctx context.Context, s *stage, j *judgement) error {
 	to := j.artifact
 	s.result.Release, s.result.To = to.Release, &to
 	s.result.Checks, s.result.Gates = j.checks, j.gates
+	r.noteStale(ctx, s, j)
 	if err := j.outcome(); err != nil {
 		return err
 	}

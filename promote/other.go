@@ -99,7 +99,7 @@ func (r *run) otherStage(ctx context.Context, s *stage, v *view, f lock.File, ma
 	switch verdict := policy.Hydrated(verify.Expect(f, claim), h.hydration); {
 	case h.entry.Digest == "":
 	case !h.proven || verdict.Result() != policy.Pass:
-		s.noteOnce("%s does not count as the release's artifact for stage %s: %s", h.entry.Digest, v.stage.Name, verdict.Reason())
+		s.note("%s does not count as the release's artifact for stage %s: %s", h.entry.Digest, v.stage.Name, verdict.Reason())
 	default:
 		e.Artifact, newest = h.entry.Digest, h.entry.Content
 		if err := e.look(ctx, r, newest, h.hydration); err != nil {

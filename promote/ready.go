@@ -25,7 +25,7 @@ func (r *run) hold(ctx context.Context, s *stage) (*policy.GateResult, error) {
 	for _, name := range s.pipeline.Order() {
 		declared, err := s.pipeline.Expand(name, f.Lock, r.files)
 		if err != nil { // nothing can be promoted there
-			s.noteOnce("stage %s holds nothing: %v", name, err)
+			s.note("stage %s holds nothing: %v", name, err)
 			continue
 		}
 		declared.Gates = slices.DeleteFunc(declared.Gates, func(g pipeline.Gate) bool {

@@ -136,6 +136,9 @@ func left(past iter.Seq2[live.Promotion, error], to predicate.Artifact) (all pre
 		if h.Release == to.Release {
 			h.Release = ""
 		}
+		if h.Content == to.Content {
+			h.Content = ""
+		}
 		for _, b := range p.Statements.Bundles {
 			if b.Says(predicate.TypeApproval) || b.Says(predicate.TypeWaiver) {
 				h.Spent = append(h.Spent, b.Digest())

@@ -104,12 +104,8 @@ func (s *stage) isLive(d digest.Digest) bool {
 	return s.state.Live != nil && s.state.Unpromoted == nil && s.state.Live.To.Digest == d
 }
 
+// note adds a note once: several releases may lead to it.
 func (s *stage) note(format string, args ...any) {
-	s.result.Notes = append(s.result.Notes, fmt.Sprintf(format, args...))
-}
-
-// noteOnce is note for what several releases may lead to.
-func (s *stage) noteOnce(format string, args ...any) {
 	if note := fmt.Sprintf(format, args...); !slices.Contains(s.result.Notes, note) {
 		s.result.Notes = append(s.result.Notes, note)
 	}

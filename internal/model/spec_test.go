@@ -119,7 +119,7 @@ func held(chain []promotion, a artifact) bool {
 		return false
 	}
 	for i := n - 2; i >= 0 && chain[i].artifact != chain[n-1].artifact; i-- {
-		if content(chain[i].artifact) == content(a) {
+		if content(chain[i].artifact) == content(a) && content(a) != content(chain[n-1].artifact) {
 			return true
 		}
 	}
