@@ -3,7 +3,6 @@ package ledger
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -31,6 +30,9 @@ type Change struct {
 	Promotion *Promotion
 	// Hydration is what the change records of a candidate in the ledger; nil for a promotion or proposal. Without a place, that is all.
 	Hydration *Hydration
+
+	// Commit reads a GitOps commit, for what the metadata says of it; nil to leave that out.
+	Commit func(ctx context.Context, commit string) (git.Commit, error)
 
 	Attributes bool      // mark the files as generated
 	Time       time.Time // of the commit: the committer's time of the source commit, or that of the promotion's record
@@ -144,78 +146,4 @@ func commitOf(record digest.Digest, base git.Hash, changes ...*pendingChange) gi
 	}
 	commit.Message += "\n" + strings.Join(slices.Concat(trailers[:]...), "")
 	return commit
-}
-
-// Metadata is the content of hydrator.metadata.
-type Metadata struct {
-	RepoURL    string      `json:"repoURL,omitempty"`
-	DrySHA     string      `json:"drySha"`
-	References []Reference `json:"references,omitempty"`
-	Lockage    Facts       `json:"lockage"`
-}
-
-// Reference is a commit that the hydrated one stems from.
-type Reference struct {
-	Commit Origin `json:"commit"`
-}
-
-// Facts are what lockage adds to the format.
-type Facts struct {
-	sign.Claim               // whose repository is written in Artifact alone
-	Artifact   string        `json:"artifact"` // repository@digest
-	Content    digest.Digest `json:"content"`  // digest of its tar
-}
-
-// facts returns what the metadata of a change says.
-func (c Change) facts() Facts { return Facts{c.Claim, c.Reference(), c.Content} }
-
-// metadata returns the metadata file of a change.
-func (c Change) metadata() ([]byte, error) {
-	m := Metadata{
-		RepoURL:    c.GitOps.URL,
-		DrySHA:     c.GitOps.Commit,
-		References: []Reference{{c.Source}},
-		Lockage:    c.facts(),
-	}
-	m.Lockage.Repository = ""
-	data, err := json.MarshalIndent(m, "", "  ")
-	return append(data, '\n'), err
-}
-
-// ParseMetadata reads a hydrator.metadata of ours. It returns false for that of another hydrator, which names no artifact,
-// and for fields that lockage does not write: too long, or not printable.
-func ParseMetadata(data []byte) (m Metadata, ours bool) {
-	if len(data) > maxMetadataBytes || json.Unmarshal(data, &m) != nil || m.Digest() == "" {
-		return Metadata{}, false
-	}
-	m.Lockage.Repository, _, _ = strings.Cut(m.Lockage.Artifact, "@")
-	l := m.Lockage
-	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), m.DrySHA} {
-		if len(field) > maxField || terminal.Blank(field) != field {
-			return Metadata{}, false
-		}
-	}
-	return m, true
-}
-
-// readMetadata reads a hydrator.metadata by its id, "" for none, and reports whether it is ours.
-func readMetadata(ctx context.Context, remote *git.Remote, id git.Hash) (Metadata, bool, error) {
-	if id == "" {
-		return Metadata{}, false, nil
-	}
-	data, err := remote.File(ctx, id)
-	if err != nil {
-		return Metadata{}, false, err
-	}
-	m, ours := ParseMetadata(data)
-	return m, ours, nil
-}
-
-// Digest returns the artifact's digest; "" if the metadata names none.
-func (m Metadata) Digest() digest.Digest {
-	_, d, _ := strings.Cut(m.Lockage.Artifact, "@")
-	if digest.Digest(d).Validate() != nil {
-		return ""
-	}
-	return digest.Digest(d)
 }

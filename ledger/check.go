@@ -236,13 +236,13 @@ func split(items []git.Item) (f folder, files []git.Item) {
 
 // shows reports whether the folder, which has metadata of ours, is what Write would make of a candidate. On a review branch the GitOps
 // commit may be an older one. All of it is computed from Git's objects: what the metadata says of its own folder proves nothing.
-func (f folder) shows(m Metadata, c Change) bool {
+func (f folder) shows(ctx context.Context, m Metadata, c Change) (bool, error) {
 	if f.Files == "" || f.Files != c.Files || f.attributes != git.BlobID([]byte(c.attributes())) {
-		return false
+		return false, nil
 	}
 	if c.Review != "" {
-		return m.Lockage == c.facts()
+		return m.Lockage == c.facts(), nil
 	}
-	metadata, err := c.metadata()
-	return err == nil && f.metadata == git.BlobID(metadata)
+	metadata, err := c.metadata(ctx)
+	return f.metadata == git.BlobID(metadata), err
 }

@@ -13,8 +13,8 @@
 // A stage owns one folder of one branch, its path, and nothing else of it. Below the path are the files of the artifact,
 // byte for byte, and beside them
 //
-//   - hydrator.metadata, in the format of Argo CD's source hydrator: repoURL and drySha name the GitOps commit that was
-//     hydrated, references the source commit. The key lockage holds [Facts].
+//   - hydrator.metadata, in the format of Argo CD's source hydrator and GitOps Promoter: repoURL and drySha name the GitOps commit
+//     that was hydrated, author, date, subject and body are its own, and references has the source commit. The key lockage holds [Facts].
 //   - .gitattributes, which resets what another one above the path says, since that could change how the files are checked
 //     out and shown; on request it marks all of them as generated, for the diff views of GitHub, GitLab and Gitea. One with
 //     any other content counts as a file that somebody added.
@@ -76,8 +76,10 @@ const (
 	concurrency      = 8 // artifacts that are read at a time
 	maxMetadataBytes = 1 << 20
 	maxEntryBytes    = 8 << 20
-	maxStatements    = 256    // of an entry or a promotion
-	maxField         = 4096   // bytes of a metadata field, which reasons show to people
+	maxStatements    = 256  // of an entry or a promotion
+	maxField         = 4096 // bytes of a metadata field, which reasons show to people
+	maxSubject       = 1024 // bytes of an author or subject in metadata
+	maxBody          = 8 << 10
 	maxAttempts      = 25     // pushes of one change
 	maxHistory       = 100000 // commits of a branch that are searched for the versions of a place
 )

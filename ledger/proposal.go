@@ -86,7 +86,10 @@ func (w *Writer) propose(ctx context.Context, c Change, into git.Hash) (Result, 
 		return write, nil
 	}
 	there, err := shown(ctx, w.remote, head, c.Path)
-	if err != nil || !there.Ours || !there.shows(there.Metadata, c) {
+	if err != nil || !there.Ours {
+		return write, err
+	}
+	if same, err := there.shows(ctx, there.Metadata, c); err != nil || !same {
 		return write, err // the next commit repairs what was changed by hand
 	}
 	p := Proposal{Head: head, Into: into}

@@ -296,10 +296,16 @@ func (w *Writer) judgePlace(ctx context.Context, c *pendingChange) (Result, erro
 	if err != nil {
 		return Result{}, err
 	}
+	shows := false
+	if c.Promotion == nil && ours {
+		if shows, err = c.before.shows(ctx, shown, c.Change); err != nil {
+			return Result{}, err
+		}
+	}
 	switch {
 	case c.pushed != "" && c.pushed == c.draft.Head():
 		return Result{Commit: head}, nil // the answer to the last push was lost
-	case c.Promotion == nil && ours && c.before.shows(shown, c.Change):
+	case shows:
 		return Result{Commit: head, Base: head, Landed: c.Review != ""}, nil
 	case c.Promotion != nil:
 		if err := c.notMoved(ctx); err != nil {
@@ -345,7 +351,7 @@ func (c *pendingChange) replace(ctx context.Context) error {
 	if c.Promotion != nil && c.Promotion.Bare {
 		return c.replaceStatements(ctx)
 	}
-	metadata, err := c.metadata()
+	metadata, err := c.metadata(ctx)
 	if err != nil {
 		return err
 	}

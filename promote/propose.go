@@ -144,6 +144,7 @@ func (r *run) propose(ctx context.Context, s *stage, j *judgement) error {
 	created, _ := time.Parse(time.RFC3339, j.examined.Manifest.Annotations[ocispec.AnnotationCreated])
 	change := ledger.Change{
 		Artifact:   j.examined.Entry.Artifact,
+		Commit:     r.policyRef.Commit,
 		Place:      v.into,
 		Review:     v.branch,
 		Attributes: m.Attributes,

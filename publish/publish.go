@@ -50,6 +50,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/policy/verify"
 )
 
@@ -273,6 +274,8 @@ type policyRef interface {
 	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
 	Tip() string
 	URL() string
+	// Commit reads a commit of the same repository.
+	Commit(ctx context.Context, commit string) (git.Commit, error)
 	Files(ctx context.Context) (fs.FS, error)
 	// Releases yields the releases of a lock directory, the newest first.
 	Releases(ctx context.Context, files fs.FS, dir string) iter.Seq2[string, error]

@@ -21,6 +21,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
+	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
@@ -48,7 +49,10 @@ func (p pkg) Render(context.Context, hydrate.Request) (hydrate.Rendered, error) 
 // linear is a policy ref with a linear history.
 type linear struct{ testworld.History }
 
-func (linear) URL() string                          { return "https://github.com/acme/gitops.git" }
+func (linear) URL() string { return "https://github.com/acme/gitops.git" }
+func (linear) Commit(context.Context, string) (git.Commit, error) {
+	return git.Commit{}, git.ErrNotFound
+}
 func (t linear) Tip() string                        { return t.History[len(t.History)-1] }
 func (linear) Files(context.Context) (fs.FS, error) { return nil, errors.New("no files") }
 func (linear) Releases(context.Context, fs.FS, string) iter.Seq2[string, error] {

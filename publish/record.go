@@ -186,6 +186,7 @@ func (s *stage) pushed() {
 func (s *stage) change() ledger.Change {
 	c := ledger.Change{
 		Artifact: s.entry.Artifact,
+		Commit:   s.run.ref().Commit,
 		Time:     s.release.Committed,
 		Sign:     s.signCommit,
 		Hydration: &ledger.Hydration{

@@ -243,8 +243,8 @@ func showPromotion(p live.Promotion, since time.Time) shownPromotion {
 		Carried:      p.Carried,
 		Holds:        p.Holds,
 	}
-	if m := p.Metadata; len(m.References) > 0 {
-		s.Source, s.Gitops = &m.References[0].Commit, &ledger.Origin{URL: m.RepoURL, Commit: m.DrySHA}
+	if m := p.Metadata; m.Lockage.Source.Commit != "" {
+		s.Source, s.Gitops = &m.Lockage.Source, &ledger.Origin{URL: m.RepoURL, Commit: m.DrySHA}
 	}
 	if p.From != nil {
 		s.From, s.FromRelease = p.From.Digest, p.From.Release

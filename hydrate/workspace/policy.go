@@ -43,6 +43,7 @@ type Policy struct {
 
 // source has the policy ref's commits: the remote, or the repository on disk.
 type source interface {
+	Commit(ctx context.Context, h git.Hash) (git.Commit, error)
 	Snapshot(ctx context.Context, h git.Hash) (*git.Snapshot, error)
 	IsAncestor(ctx context.Context, ancestor, descendant git.Hash) (bool, error)
 	Log(ctx context.Context, from git.Hash, visit func(git.Commit) (bool, error)) error
@@ -181,6 +182,15 @@ func (p *Policy) FilesAt(ctx context.Context, commit string) (fs.FS, error) {
 		return nil, fmt.Errorf("GitOps commit %.12s: %w", commit, err)
 	}
 	return snapshot.FS(ctx).Whole(), nil
+}
+
+// Commit reads another commit, which need not be on the policy ref.
+func (p *Policy) Commit(ctx context.Context, commit string) (git.Commit, error) {
+	hash, err := git.ParseHash(commit)
+	if err != nil {
+		return git.Commit{}, err
+	}
+	return p.source.Commit(ctx, hash)
 }
 
 // PipelineAt returns the pipeline that a file declares at another commit, which need not be on the policy ref.

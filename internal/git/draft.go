@@ -34,6 +34,9 @@ type Draft struct {
 // Signature is the author of a commit.
 type Signature struct{ Name, Email string }
 
+// String returns NAME <EMAIL>.
+func (s Signature) String() string { return s.Name + " <" + s.Email + ">" }
+
 // NewCommit is a commit to make. Its author is its committer.
 type NewCommit struct {
 	By      Signature

@@ -46,6 +46,8 @@ type Commit struct {
 	Tree      Hash
 	Parents   []Hash
 	Committed time.Time // the committer's time, in UTC, to the second
+	Author    Signature
+	Authored  time.Time // the author's time, in UTC, to the second
 	Message   string    // unchanged
 }
 
@@ -104,7 +106,8 @@ func parseCommit(id plumbing.Hash, data []byte) (Commit, error) {
 	if c.TreeHash.IsZero() {
 		return Commit{}, fmt.Errorf("commit %s cannot be read: it has no tree", id)
 	}
-	out := Commit{Hash: hashOf(id), Tree: hashOf(c.TreeHash), Committed: c.Committer.When.UTC(), Message: c.Message}
+	out := Commit{Hash: hashOf(id), Tree: hashOf(c.TreeHash), Committed: c.Committer.When.UTC(), Message: c.Message,
+		Author: Signature{c.Author.Name, c.Author.Email}, Authored: c.Author.When.UTC()}
 	for _, p := range c.ParentHashes {
 		out.Parents = append(out.Parents, hashOf(p))
 	}

@@ -81,7 +81,7 @@ func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeli
 	}
 	p.Promotion = w.Record
 	p.Release = p.To.Release
-	results, err := e.BranchWriter(s.Remote).Write(ctx, []ledger.Change{{
+	change := ledger.Change{
 		Artifact: ledger.Artifact{Claim: p.Claim, Digests: p.To.Digests, Source: w.Source, GitOps: w.GitOps},
 		Place:    s.Place,
 		Promotion: &ledger.Promotion{
@@ -102,7 +102,11 @@ func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeli
 		Time:       p.Time,
 		Tree:       func(context.Context) (fs.FS, error) { return w.Files, nil },
 		Sign:       signCommit,
-	}})
+	}
+	if s.declarations != nil {
+		change.Commit = s.declarations.Commit
+	}
+	results, err := e.BranchWriter(s.Remote).Write(ctx, []ledger.Change{change})
 	switch branch := s.Place.Branch; {
 	case errors.Is(err, ledger.ErrMoved), errors.Is(err, git.ErrStale), err != nil && ctx.Err() != nil:
 		return p, fmt.Errorf("live ref %s: %w; run it again", branch, err)

@@ -71,10 +71,7 @@ func (r *run) write(ctx context.Context, s *stage, w live.Writing, from live.Sta
 	}
 	w.Rests, w.Expected = s.live.Others(base), s.state.Tree
 	m := base.Metadata
-	w.GitOps = ledger.Origin{URL: m.RepoURL, Commit: m.DrySHA}
-	if len(m.References) > 0 {
-		w.Source = m.References[0].Commit
-	}
+	w.Source, w.GitOps = m.Lockage.Source, ledger.Origin{URL: m.RepoURL, Commit: m.DrySHA}
 	p, err := s.live.Write(ctx, r.Environment, s.declared, w)
 	if err != nil {
 		return err

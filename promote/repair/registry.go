@@ -191,9 +191,7 @@ func makes(p sign.Provenance, of live.Promotion) (publish.Made, error) {
 	if image != "" {
 		made.Image = repository + "@" + image.String()
 	}
-	if len(of.Metadata.References) > 0 {
-		made.SourceURL = of.Metadata.References[0].Commit.URL
-	}
+	made.SourceURL = of.Metadata.Lockage.Source.URL
 	var ok bool
 	if made.Committed, ok = p.Committed(policy.DependencySource); !ok || made.Input == "" {
 		return made, fmt.Errorf("%s %w: its provenance does not state the time of the source commit, or the inputs", of.To.Digest, ErrLost)

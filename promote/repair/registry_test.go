@@ -51,7 +51,7 @@ func TestOtherBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := *state.Live
-	w := live.Writing{Expected: state.Tree, Source: before.Metadata.References[0].Commit, GitOps: ledger.Origin{URL: before.Metadata.RepoURL, Commit: before.Metadata.DrySHA}}
+	w := live.Writing{Expected: state.Tree, Source: before.Metadata.Lockage.Source, GitOps: ledger.Origin{URL: before.Metadata.RepoURL, Commit: before.Metadata.DrySHA}}
 	if w.Record, err = stage.Record(e, ref, predicate.Promoted, before.To, &before); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,119 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/terminal"
+	"github.com/lockage/lockage/sign"
+)
+
+// Metadata is the content of hydrator.metadata.
+type Metadata struct {
+	RepoURL    string      `json:"repoURL,omitempty"`
+	DrySHA     string      `json:"drySha"`
+	Author     string      `json:"author,omitempty"` // NAME <EMAIL>, of the commit DrySHA, as all up to Body
+	Date       string      `json:"date,omitempty"`   // RFC 3339
+	Subject    string      `json:"subject,omitempty"`
+	Body       string      `json:"body,omitempty"`
+	References []Reference `json:"references,omitempty"`
+	Lockage    Facts       `json:"lockage"`
+}
+
+// Reference is a commit that went into the hydration beside DrySHA. GitOps Promoter takes ids of commits and web addresses only.
+type Reference struct {
+	Commit Origin `json:"commit"`
+}
+
+// Facts are what lockage adds to the format.
+type Facts struct {
+	sign.Claim               // whose repository is written in Artifact alone
+	Artifact   string        `json:"artifact"` // repository@digest
+	Content    digest.Digest `json:"content"`  // digest of its tar
+	Source     Origin        `json:"source"`   // the package
+}
+
+// facts returns what the metadata of a change says.
+func (c Change) facts() Facts { return Facts{c.Claim, c.Reference(), c.Content, c.Source} }
+
+// metadata returns the metadata file of a change.
+func (c Change) metadata(ctx context.Context) ([]byte, error) {
+	m := Metadata{RepoURL: c.GitOps.URL, DrySHA: c.GitOps.Commit, Lockage: c.facts()}
+	m.Lockage.Repository = ""
+	if c.Commit != nil {
+		commit, err := c.Commit(ctx, c.GitOps.Commit)
+		if err == nil {
+			m.describe(commit)
+		} else if !errors.Is(err, git.ErrNotFound) { // a history that was rewritten has no more of it
+			return nil, fmt.Errorf("GitOps commit %.12s: %w", c.GitOps.Commit, err)
+		}
+	}
+	if _, err := git.ParseHash(c.Source.Commit); err == nil {
+		source := c.Source
+		if !strings.HasPrefix(source.URL, "https://") && !strings.HasPrefix(source.URL, "http://") {
+			source.URL = ""
+		}
+		m.References = []Reference{{source}}
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(m)
+	return b.Bytes(), err
+}
+
+// describe adds what a commit says of itself, as Argo CD does: the subject is the first paragraph of the message.
+func (m *Metadata) describe(commit git.Commit) {
+	m.Author = terminal.Clip(commit.Author.String(), maxSubject)
+	m.Date = commit.Authored.Format(time.RFC3339)
+	subject, body, _ := strings.Cut(strings.TrimSpace(strings.ReplaceAll(commit.Message, "\r\n", "\n")), "\n\n")
+	m.Subject = terminal.Clip(strings.Join(strings.Fields(subject), " "), maxSubject)
+	m.Body = terminal.Clip(strings.TrimSpace(body), maxBody)
+}
+
+// ParseMetadata reads a hydrator.metadata of ours. It returns false for that of another hydrator, which names no artifact,
+// and for fields that lockage does not write: too long, or not printable.
+func ParseMetadata(data []byte) (m Metadata, ours bool) {
+	if len(data) > maxMetadataBytes || json.Unmarshal(data, &m) != nil || m.Digest() == "" {
+		return Metadata{}, false
+	}
+	m.Lockage.Repository, _, _ = strings.Cut(m.Lockage.Artifact, "@")
+	l := m.Lockage
+	for _, field := range []string{l.Pipeline, l.Stage, l.Release, l.Artifact, string(l.Content), l.Source.URL, l.Source.Commit, m.DrySHA} {
+		if len(field) > maxField || terminal.Blank(field) != field {
+			return Metadata{}, false
+		}
+	}
+	return m, true
+}
+
+// readMetadata reads a hydrator.metadata by its id, "" for none, and reports whether it is ours.
+func readMetadata(ctx context.Context, remote *git.Remote, id git.Hash) (Metadata, bool, error) {
+	if id == "" {
+		return Metadata{}, false, nil
+	}
+	data, err := remote.File(ctx, id)
+	if err != nil {
+		return Metadata{}, false, err
+	}
+	m, ours := ParseMetadata(data)
+	return m, ours, nil
+}
+
+// Digest returns the artifact's digest; "" if the metadata names none.
+func (m Metadata) Digest() digest.Digest {
+	_, d, _ := strings.Cut(m.Lockage.Artifact, "@")
+	if digest.Digest(d).Validate() != nil {
+		return ""
+	}
+	return digest.Digest(d)
+}
