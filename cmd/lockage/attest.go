@@ -17,6 +17,7 @@ import (
 	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/sides"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -41,13 +42,13 @@ type attestFlags struct {
 func newAttestCommand(a *app) *cobra.Command {
 	var f attestFlags
 	cmd := &cobra.Command{
-		Use:   "attest STAGE|REFERENCE --type URI --predicate FILE --key KEY | attest --health STAGE --key KEY | attest --rebuilt STAGE --key KEY",
+		Use:   "attest STAGE|live:STAGE|REFERENCE --type URI --predicate FILE --key KEY | attest --health STAGE --key KEY | attest --rebuilt STAGE --key KEY",
 		Short: "Sign a statement about an artifact: test results, scans, health, a render that came out equal",
 		Long: `Attest signs an in-toto statement about an artifact, or with --subject image about the image that its release locks, and
 attaches it as a Sigstore bundle, where attestation gates find it. The predicate is a JSON object that you supply, signed as
 it is. The artifact is verified first: attest signs nothing about one that fails.
 
-STAGE, or candidate:STAGE, means its candidate of the current release. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
+STAGE, or candidate:STAGE, means its candidate of the current release, and live:STAGE what is live. REFERENCE is REPOSITORY:TAG or REPOSITORY@DIGEST.
 
 With --health it waits until the cluster runs the artifact that is live in the stage and reports it as synced and healthy,
 by Argo CD's Application or Flux's OCIRepository and Kustomization, and signs that, for soak gates with healthy: true.
@@ -114,6 +115,20 @@ func (f *attestFlags) check() error {
 	return f.signFlags.check()
 }
 
+// attested finds the artifact that a statement is to be about.
+func (a *app) attested(ctx context.Context, f attestFlags) (*target, error) {
+	stage, isLive := strings.CutPrefix(f.what, sides.LivePrefix)
+	switch {
+	case !isLive:
+		return a.target(ctx, f.signFlags, verify.Query{Artifact: f.what, Stage: f.stage, Release: f.release})
+	case f.release != "" || f.stage != "":
+		return nil, usagef("--release and --stage are those of a candidate or REFERENCE: leave them out for live:%s", stage)
+	}
+	f.health.question.Stage = stage
+	t, _, err := a.promoted(ctx, f, "")
+	return t, err
+}
+
 func (a *app) attest(ctx context.Context, f attestFlags) error {
 	if err := f.check(); err != nil {
 		return err
@@ -122,7 +137,7 @@ func (a *app) attest(ctx context.Context, f attestFlags) error {
 	if err != nil {
 		return err
 	}
-	t, err := a.target(ctx, f.signFlags, verify.Query{Artifact: f.what, Stage: f.stage, Release: f.release})
+	t, err := a.attested(ctx, f)
 	if err != nil {
 		return err
 	}

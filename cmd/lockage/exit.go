@@ -81,7 +81,7 @@ func brief(err error) string {
 		rows[b.outcome] = append(rows[b.outcome], short(b.row))
 	}
 	for _, outcome := range outcomes {
-		lines = append(lines, few(rows[outcome])+": "+outcome)
+		lines = append(lines, strings.TrimPrefix(wrap("lockage: "+few(rows[outcome])+": "+outcome), "lockage: "))
 	}
 	return strings.Join(lines, "\n")
 }

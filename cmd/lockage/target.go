@@ -25,7 +25,8 @@ type target struct {
 	request    verify.Request
 	lock       lock.File
 	declared   pipeline.Expanded
-	stages     []pipeline.Expanded // all of the pipeline
+	stages     []pipeline.Expanded // of the pipeline, but those in unread
+	unread     []string            // stages whose declaration has a mistake
 	repository *oci.Repository
 	desc       ocispec.Descriptor
 	reference  string
@@ -102,11 +103,14 @@ func (t *target) resolve(ctx context.Context) error {
 	}
 	for _, name := range t.request.Pipeline.Order() {
 		declared, err := t.request.Pipeline.Expand(name, t.lock.Lock, t.request.Files)
-		if err != nil {
-			return err
-		}
-		if name == t.request.Stage {
+		switch {
+		case err == nil && name == t.request.Stage:
 			t.declared = declared
+		case err != nil && name == t.request.Stage:
+			return err
+		case err != nil:
+			t.unread = append(t.unread, name)
+			continue
 		}
 		t.stages = append(t.stages, declared)
 	}
@@ -180,7 +184,11 @@ func (a *app) signer(ctx context.Context, ref string, t *target, refused ...stri
 	if s.roles, err = evidence.Roles(t.request.Files, public, t.stages...); err != nil {
 		return s, err
 	}
-	return s, s.refuse(refused...)
+	if err := s.refuse(refused...); err != nil || len(t.unread) == 0 {
+		return s, err
+	}
+	a.warn("whether the key has a role in %s is not known, whose declaration has a mistake: `lockage doctor` names it", few(t.unread))
+	return s, nil
 }
 
 // refuse returns an error if the key has one of the roles in any stage.

@@ -286,6 +286,43 @@ func TestStages(t *testing.T) {
 	}
 }
 
+// TestStagesWithoutAWord compares a stage whose objects have its name in theirs with one whose objects have nothing there.
+func TestStagesWithoutAWord(t *testing.T) {
+	t.Parallel()
+	object := func(name string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\n---\n"
+	}
+	for name, test := range map[string]struct {
+		before, after []string
+		want          Counts
+	}{
+		"suffix":          {[]string{"web-staging", "db-staging"}, []string{"web", "db"}, Counts{Renamed: 2}},
+		"prefix":          {[]string{"web"}, []string{"production-web"}, Counts{Renamed: 1}},
+		"in between":      {[]string{"a-staging-b"}, []string{"a-b"}, Counts{Renamed: 1}},
+		"ambiguous":       {[]string{"web-staging", "staging-web"}, []string{"web"}, Counts{Added: 1, Removed: 2}},
+		"both have it":    {[]string{"web-staging", "web"}, []string{"web-production", "web"}, Counts{Renamed: 1, Unchanged: 1}},
+		"one has both":    {[]string{"web-staging", "web"}, []string{"web"}, Counts{Removed: 1, Unchanged: 1}},
+		"no whole word":   {[]string{"webstaging"}, []string{"web"}, Counts{Added: 1, Removed: 1}},
+		"the whole name":  {[]string{"staging"}, []string{"web"}, Counts{Added: 1, Removed: 1}},
+		"another's stage": {[]string{"web-production"}, []string{"web"}, Counts{Added: 1, Removed: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var before, after string
+			for _, n := range test.before {
+				before += object(n)
+			}
+			for _, n := range test.after {
+				after += object(n)
+			}
+			got := compare(t, objects(t, before), objects(t, after), Options{Stages: Stages{"staging", "production"}}).Counts
+			if got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
 // BenchmarkCompare compares two trees of 300 objects whose chart labels all differ.
 func BenchmarkCompare(b *testing.B) {
 	var trees [2][]hydrate.Object

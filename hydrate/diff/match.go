@@ -115,31 +115,64 @@ func reunite(removed, added []*comparison, stages Stages) []*comparison {
 	for _, left := range candidates {
 		rest = append(rest, left...)
 	}
-	return append(removed, joinMoved(removed, rest)...)
+	if stages.two() {
+		rest = stages.joinOnly(removed, rest, Renamed, stages.stageless, func(_, _ *hydrate.Object) bool { return true })
+	}
+	// One leaves its namespace to the release, and the other names one: that may be the same.
+	rest = stages.joinOnly(removed, rest, Changed, func(o hydrate.Object, _ string) identity { return identity{o.Group, o.Kind, "", name(o)} },
+		func(a, b *hydrate.Object) bool { return (a.Namespace == "") != (b.Namespace == "") })
+	return append(removed, rest...)
 }
 
-// joinMoved joins a removed and an added object where one leaves its namespace to the release and the other names one: that may be the
-// same. It returns the added objects that are left.
-func joinMoved(removed, added []*comparison) (rest []*comparison) {
-	bare := func(o hydrate.Object) identity { return identity{o.Group, o.Kind, "", name(o)} }
+// joinOnly joins a removed and an added object that are the only ones with their key. It returns the added objects that are left.
+func (s Stages) joinOnly(removed, added []*comparison, as Change, key func(o hydrate.Object, stage string) identity, may func(a, b *hydrate.Object) bool) (rest []*comparison) {
 	olds, news := map[identity][]*comparison{}, map[identity]int{}
 	for _, c := range removed {
 		if c.change == Removed {
-			olds[bare(*c.old)] = append(olds[bare(*c.old)], c)
+			olds[key(*c.old, s.Before)] = append(olds[key(*c.old, s.Before)], c)
 		}
 	}
 	for _, c := range added {
-		news[bare(*c.current)]++
+		news[key(*c.current, s.After)]++
 	}
 	for _, c := range added {
-		same := olds[bare(*c.current)]
-		if len(same) != 1 || news[bare(*c.current)] != 1 || (same[0].old.Namespace == "") == (c.current.Namespace == "") {
+		id := key(*c.current, s.After)
+		same := olds[id]
+		if len(same) != 1 || news[id] != 1 || !may(same[0].old, c.current) {
 			rest = append(rest, c)
 			continue
 		}
-		same[0].change, same[0].current = Changed, c.current
+		same[0].change, same[0].current = as, c.current
 	}
 	return rest
+}
+
+// two reports whether the objects are of two stages.
+func (s Stages) two() bool { return s.Before != s.After && s.Before != "" && s.After != "" }
+
+// stageless returns an identity without the name of the stage, which names of the other stage may have nothing in place of.
+func (s Stages) stageless(o hydrate.Object, stage string) identity {
+	id := s.lasting(o, stage)
+	id.name, id.namespace = dropStage(id.name), dropStage(id.namespace)
+	return id
+}
+
+// dropStage removes what [withoutStage] left of a stage, with a delimiter beside it.
+func dropStage(name string) string {
+	const stage = "{stage}"
+	for {
+		i := strings.Index(name, stage)
+		if i < 0 {
+			return name
+		}
+		before, after := name[:i], name[i+len(stage):]
+		if before != "" {
+			before = before[:len(before)-1]
+		} else if after != "" {
+			after = after[1:]
+		}
+		name = before + after
+	}
 }
 
 // lasting returns an identity that survives a move between groups and a new hash, and is equal in two stages.

@@ -51,7 +51,6 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 		Release:   l.ReleaseID,
 		Commit:    l.GitCommit,
 		Artifact:  policy.Subject{Repository: artifactRepository, Digest: artifactOf(s.stage, l.ReleaseID)},
-		Images:    []policy.LockedImage{{Name: policy.ApplicationImage, Subject: policy.Subject{Repository: l.Image.Repository(), Digest: l.Image.Digest}}},
 		Stages:    make(map[string]policy.Subject),
 		Live:      make(map[string][]policy.Span),
 		Health:    make(map[string][]sign.Verified),
@@ -62,7 +61,10 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 	if s.declared != nil {
 		f.Pipeline = s.declared.Name
 	}
-	if c.Unchanged {
+	if l.Image.Digest != "" {
+		f.Images = []policy.LockedImage{{Name: policy.ApplicationImage, Subject: policy.Subject{Repository: l.Image.Repository(), Digest: l.Image.Digest}}}
+	}
+	if c.Unchanged && l.Image.Digest != "" {
 		f.LiveImages = []digest.Digest{l.Image.Digest}
 	}
 	for _, name := range c.Files {
@@ -120,16 +122,18 @@ func (s *suite) stays(i int, stage string, l lock.Lock) []policy.Span {
 	var spans []policy.Span
 	for j, stay := range s.file.Cases[i].Stays[stage] {
 		at := []any{"cases", i, "live", stage, j}
-		commit := cmp.Or(stay.Commit, l.GitCommit)
-		if !isCommit(commit) {
-			s.problems.Add(s.doc.At(append(at, "commit")...).Pos, "commit: %q is not 40 lower-case hex digits", commit)
+		release, content := l.ReleaseID, cmp.Or(stay.Content, l.Revision())
+		if commit := stay.Commit; commit != "" {
+			release, content = "git-"+commit, cmp.Or(stay.Content, commit)
+		}
+		if stay.Commit != "" && !isCommit(stay.Commit) {
+			s.problems.Add(s.doc.At(append(at, "commit")...).Pos, "commit: %q is not 40 lower-case hex digits", stay.Commit)
 		}
 		if stay.From == "" {
 			s.problems.Add(s.doc.At(at...).Pos, "from is missing: since when was it live?")
 		}
-		release := "git-" + commit
 		spans = append(spans, policy.Span{
-			Artifact: predicate.Artifact{Release: release, Digests: oci.Digests{Digest: artifactOf(stage, release), Content: digest.FromString(cmp.Or(stay.Content, commit))}},
+			Artifact: predicate.Artifact{Release: release, Digests: oci.Digests{Digest: artifactOf(stage, release), Content: digest.FromString(content)}},
 			From:     s.time(stay.From, append(at, "from")...),
 			Until:    s.time(stay.Until, append(at, "until")...),
 			Claimed:  true,

@@ -45,6 +45,7 @@ type testCase struct {
 	Now        string                 `yaml:"now,scalar"`
 	Commit     string                 `yaml:"commit,scalar"`
 	Image      string                 `yaml:"image"` // REPOSITORY@DIGEST
+	Chart      string                 `yaml:"chart"` // VERSION@DIGEST of a packaged chart, instead of commit and image
 	Objects    []value                `yaml:"objects"`
 	Live       []value                `yaml:"liveObjects"`
 	Tree       string                 `yaml:"tree"` // a folder of manifests, instead of objects
@@ -212,6 +213,9 @@ func (s *suite) time(text string, path ...any) time.Time {
 // lockOf is the lock of a case.
 func (s *suite) lockOf(i int) lock.Lock {
 	c := s.file.Cases[i]
+	if c.Chart != "" {
+		return s.chartLock(i)
+	}
 	commit, image := cmp.Or(c.Commit, Commit), cmp.Or(c.Image, Image)
 	ref, pinned, _ := strings.Cut(image, "@")
 	l := lock.Lock{
@@ -227,6 +231,21 @@ func (s *suite) lockOf(i int) lock.Lock {
 		s.problems.Add(s.doc.At("cases", i, "image").Pos, "image: %q is not written REPOSITORY@sha256:<64 hex>", image)
 	}
 	return l
+}
+
+// chartLock is the lock of a case about a packaged chart.
+func (s *suite) chartLock(i int) lock.Lock {
+	c, at := s.file.Cases[i], s.doc.At("cases", i, "chart").Pos
+	version, archive, _ := strings.Cut(c.Chart, "@")
+	if version == "" || !isDigest(archive) {
+		s.problems.Add(at, "chart: %q is not written VERSION@sha256:<64 hex>", c.Chart)
+		return lock.Lock{}
+	}
+	if c.Commit != "" || c.Image != "" {
+		s.problems.Add(at, "chart: a packaged chart has no commit and no image: remove them, or chart")
+	}
+	chart := lock.Chart{Repo: "oci://registry.example/charts", Name: "app", Version: version, Digest: digest.Digest(archive)}
+	return lock.Lock{ReleaseID: chart.ReleaseID(), Chart: chart, Packaging: lock.Packaging{Kind: lock.Packaged}}
 }
 
 func isCommit(s string) bool {
