@@ -114,6 +114,10 @@ demo: build ## build, then run the whole flow on a local registry and local repo
 bench: ## benchmarks (BENCH=regexp chooses)
 	go test -p 1 -run '^$$' -bench '$(BENCH)' $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
+.PHONY: release-check
+release-check: ## check .goreleaser.yaml, and build the release of this commit twice: half an hour on two cores
+	tools=$$(internal/e2e/tools.sh goreleaser cyclonedx-gomod) && PATH="$$tools:$$PATH" packaging/check.sh
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
@@ -129,4 +133,4 @@ docs: ## regenerate docs that are made from code
 
 .PHONY: clean
 clean: ## remove what make built
-	rm -rf bin dist dist-completions
+	rm -rf bin dist dist-extras

@@ -105,6 +105,7 @@ func newRootCommand(a *app) *cobra.Command {
 		group("registry", "Run a small registry", newRegistryServeCommand(a)),
 		newDemoCommand(a),
 		newVersionCommand(a),
+		newManCommand(),
 	)
 	cmd.InitDefaultCompletionCmd()
 	cmd.InitDefaultHelpCmd()
