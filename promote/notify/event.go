@@ -83,11 +83,13 @@ func (e Event) id() string {
 type message struct {
 	header http.Header
 	body   []byte
+	exact  bool // 200 alone says that it was taken
 }
 
 // messages returns what a receiver is sent.
 func (e Event) messages(r pipeline.Receiver, secret string) ([]message, error) {
-	if kind, _ := r.Address(); kind == "argocd" {
+	kind, _ := r.Address()
+	if kind == "argocd" {
 		return e.pushes(secret)
 	}
 	body, err := json.Marshal(map[string]any{
@@ -100,7 +102,7 @@ func (e Event) messages(r pipeline.Receiver, secret string) ([]message, error) {
 		"datacontenttype": "application/json",
 		"data":            e,
 	})
-	m := message{http.Header{"Content-Type": {"application/cloudevents+json"}}, body}
+	m := message{http.Header{"Content-Type": {"application/cloudevents+json"}}, body, kind == "flux"}
 	m.sign("X-Signature", secret)
 	return []message{m}, err
 }

@@ -64,7 +64,17 @@ func TestSendIsBounded(t *testing.T) {
 	}
 }
 
-// A fleet is not held up by a server that is away.
+// TestSendToTheWrongServerOfFlux calls the server for events of the notification-controller, which takes every call.
+func TestSendToTheWrongServerOfFlux(t *testing.T) {
+	t.Parallel()
+	s := &sender{getenv: noEnvironment, transport: server(func(*http.Request) (*http.Response, error) { return answer(202), nil })}
+	got := s.send(t.Context(), []Notice{{Receivers: []pipeline.Receiver{{Flux: "https://a.example.com/hook/x"}}}})
+	if !strings.Contains(got[0][0].Error, "name the service webhook-receiver") {
+		t.Errorf("got %+v", got[0][0])
+	}
+}
+
+// TestSendGivesUpOnAServer calls a server that is away for a fleet.
 func TestSendGivesUpOnAServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,9 @@ func (s *sender) post(ctx context.Context, address string, m message) error {
 	}
 	defer func() { _ = response.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
+	if m.exact && response.StatusCode/100 == 2 && response.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %d %s, as Flux's own event server does: name the service webhook-receiver", response.StatusCode, http.StatusText(response.StatusCode))
+	}
 	return refusal(response)
 }
 
