@@ -9,7 +9,7 @@ import (
 )
 
 // TestTagTakenForADigest uses a registry without the referrers API that takes the fallback tag for the digest of the subject, as GitLab's
-// does: the subject is no index, nothing is listed, and what cannot be listed is an error that leaves the subject as it was.
+// does: the subject is not an index, nothing is listed, and what cannot be listed is an error that leaves the subject as it was.
 func TestTagTakenForADigest(t *testing.T) {
 	t.Parallel()
 	handler := registry.New(registry.Options{WithoutReferrers: true})
