@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -62,6 +63,7 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 			stop()
 		}
 	}()
+	var ended atomic.Int32
 	for level, left := 0, len(stages); left > 0; level++ {
 		var group errgroup.Group
 		group.SetLimit(concurrency)
@@ -70,6 +72,7 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 				left--
 				group.Go(func() error {
 					r.one(ctx, s, do)
+					r.Step(fmt.Sprintf("%d/%d %s/%s %s", ended.Add(1), len(stages), s.pipeline.Name, s.stage.Name, s.result.Action))
 					return nil
 				})
 			}
@@ -156,7 +159,6 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 	default:
 		result.Action = Failed
 	}
-	r.Step(fmt.Sprintf("%s/%s %s", s.pipeline.Name, s.stage.Name, result.Action))
 }
 
 // lock reads the lock of a release of the stage's pipeline.

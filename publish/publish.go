@@ -300,13 +300,15 @@ func (r *run) stages(ctx context.Context, stages []*stage) {
 func (r *run) publish(ctx context.Context, stages []*stage) {
 	var group errgroup.Group
 	var mu sync.Mutex
+	done := 0
 	group.SetLimit(concurrency)
 	for _, s := range stages {
 		group.Go(func() error {
 			s.publish(ctx)
 			mu.Lock()
 			defer mu.Unlock()
-			r.Step(fmt.Sprintf("%s %s", s, s.result.Action))
+			done++
+			r.Step(fmt.Sprintf("%d/%d %s %s", done, len(stages), s, s.result.Action))
 			return nil
 		})
 	}

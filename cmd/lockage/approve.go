@@ -209,6 +209,7 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 	result.Type, result.Statement = statement.PredicateType, bundle.Digest()
 	result.Identity, result.Key = s.names, s.key.Identity().PublicKey.Fingerprint()
 	a.emit(list[attestResult]{result})
+	a.next("lockage promote " + result.Pipeline + "/" + result.Stage + a.fileFlags())
 	return nil
 }
 

@@ -119,23 +119,6 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestReadme checks that the README's pipeline file is the one that the script readme runs.
-func TestReadme(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := os.ReadFile("../../testdata/script/readme.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := regexp.MustCompile("(?s)```yaml\n(apiVersion.*?)```").FindSubmatch(readme)
-	if block == nil || !strings.HasSuffix(string(script), "-- lockage.yaml --\n"+string(block[1])) {
-		t.Error("testdata/script/readme.txtar: lockage.yaml is not the README's")
-	}
-}
-
 var (
 	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 	shellWord  = regexp.MustCompile(`(?:"[^"]*"|'[^']*'|\\.|[^\s"'])+`)

@@ -203,7 +203,11 @@ func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan
 		}
 	}
 	a.emit(results)
-	return errors.Join(append(errs, stageErrs...)...)
+	if err := errors.Join(append(errs, stageErrs...)...); err != nil || o.DryRun {
+		return err
+	}
+	a.next("lockage promote --ready"+a.fileFlags(), "lockage status"+a.fileFlags())
+	return nil
 }
 
 // proposals keeps the pull requests of the stages whose hydration people may be asked about at once, by pipeline and stage.

@@ -41,8 +41,23 @@ the next git add would publish the key.`,
 }
 
 func (a *app) generateKeys(ctx context.Context, prefix string) error {
-	result := keyResult{PrivateKey: prefix + ".key", PublicKey: prefix + ".pub"}
-	for _, name := range []string{result.PrivateKey, result.PublicKey} {
+	if err := checkKeyPlace(prefix); err != nil {
+		return err
+	}
+	password, err := a.keyPassword(ctx)
+	if err != nil {
+		return err
+	}
+	result, err := generateKey(prefix, password)
+	if err == nil {
+		a.emit(list[keyResult]{result})
+	}
+	return err
+}
+
+// checkKeyPlace refuses a place that has a key, or that a Git checkout would publish.
+func checkKeyPlace(prefix string) error {
+	for _, name := range []string{prefix + ".key", prefix + ".pub"} {
 		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 			return usagef("%s exists, and is not overwritten; choose another prefix", name)
 		}
@@ -51,31 +66,41 @@ func (a *app) generateKeys(ctx context.Context, prefix string) error {
 		return errors.Join(err, usagef("%s is inside the Git checkout %s, where `git add .` publishes the private key: choose a prefix outside, such as ~/.lockage/%s",
 			prefix, root, filepath.Base(prefix)))
 	}
+	return nil
+}
+
+// keyPassword returns the password that new private keys are encrypted with.
+func (a *app) keyPassword(ctx context.Context) ([]byte, error) {
 	ask := a.newPassword()
 	if _, given := os.LookupEnv(sign.PasswordVariable); !given && ask == nil {
-		return usagef("there is no terminal to ask for a password: set %s to the one that the private key is to be encrypted with, which may be empty", sign.PasswordVariable)
+		return nil, usagef("there is no terminal to ask for a password: set %s to the one that the private key is to be encrypted with, which may be empty", sign.PasswordVariable)
 	}
 	password, err := sign.PasswordFromEnv(ask)(ctx)
 	if err != nil {
-		return usageError{err}
+		return nil, usageError{err}
 	}
+	return password, nil
+}
+
+// generateKey writes a new key pair.
+func generateKey(prefix string, password []byte) (keyResult, error) {
+	result := keyResult{PrivateKey: prefix + ".key", PublicKey: prefix + ".pub"}
 	pair, err := sign.GenerateKeyPair(password)
 	if err != nil {
-		return err
+		return result, err
 	}
 	public, err := sign.ParsePublicKeys(pair.Public)
 	if err != nil {
-		return err
+		return result, err
 	}
 	result.Fingerprint = public[0].Fingerprint()
 	if err := writeNew(result.PrivateKey, pair.Private, 0o600); err != nil {
-		return err
+		return result, err
 	}
 	if err := writeNew(result.PublicKey, pair.Public, 0o644); err != nil {
-		return errors.Join(err, os.Remove(result.PrivateKey))
+		return result, errors.Join(err, os.Remove(result.PrivateKey))
 	}
-	a.emit(list[keyResult]{result})
-	return nil
+	return result, nil
 }
 
 // checkoutOf returns the root of the checkout that a file would be in; "" for none.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/lock/remotelock"
@@ -51,7 +52,13 @@ Values without a flag come from the current lock. If -f matches several pipeline
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
-	f := cmd.Flags()
+	d.searchFlags(cmd.Flags())
+	d.addFlags(cmd)
+	return cmd
+}
+
+// searchFlags adds the flags that say where a release is looked for.
+func (d *lockDiscoverer) searchFlags(f *pflag.FlagSet) {
 	f.StringVar(&d.search.Branch, "branch", "", "`BRANCH` of the source repository (default: its default branch)")
 	f.StringArrayVar(&d.search.Paths, "path", nil, "`PATH` in the source repository that the commit must change; repeatable, one of them is enough")
 	f.StringVar(&d.tag, "tag", "", "`PATTERN` of the image's tag, with {commit} for the full commit id (default: git-{commit})")
@@ -59,8 +66,6 @@ Values without a flag come from the current lock. If -f matches several pipeline
 	f.StringVar(&d.versions, "image-semver", "", "`RANGE` of versions: the image with the highest one, whatever the commit")
 	f.StringVar(&d.chart.versions, "chart-version", "", "`RANGE` of versions: the highest one of a packaged chart (default: those of the current lock's major version)")
 	f.StringVar(&d.repository, "image", "", "`REPOSITORY` of the image, without a tag (default: the current lock's)")
-	d.addFlags(cmd)
-	return cmd
 }
 
 type lockDiscoverer struct {

@@ -168,6 +168,9 @@ func (l *lockWriter) run(ctx context.Context) error {
 	result, err := l.record(ctx)
 	if err == nil {
 		l.app.emit(list[lockWriteResult]{result})
+		if !l.push && !l.dryRun {
+			l.app.next("git add "+l.dir+" && git commit -m 'Release' && git push", "lockage hydrate"+l.app.fileFlags())
+		}
 	}
 	return err
 }
@@ -270,6 +273,14 @@ func (l *lockWriter) record(ctx context.Context) (lockWriteResult, error) {
 		result.Written = &written
 	}
 	return result, err
+}
+
+// prepare decides which files a first lock is.
+func (l *lockWriter) prepare(ctx context.Context) (lock.Plan, error) {
+	if err := l.complete(ctx, time.Now()); err != nil {
+		return lock.Plan{}, err
+	}
+	return lock.Prepare(ctx, l.files, l.dir, l.lock, history{l.workspace.Repository, l.sourceRepo()})
 }
 
 // write records the lock in the files of the checkout.

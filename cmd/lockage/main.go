@@ -35,7 +35,7 @@ func main() {
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: func() {}, bounds: worker.Limits}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: func() {}, line: &progressLine{}, bounds: worker.Limits}
 	return a.run(ctx, args)
 }
 

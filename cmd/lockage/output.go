@@ -17,8 +17,6 @@ import (
 	"unicode"
 	"unicode/utf16"
 
-	"golang.org/x/term"
-
 	"github.com/lockage/lockage/internal/terminal"
 )
 
@@ -46,9 +44,15 @@ type document struct {
 // emit prints results in the format of -o. As JSON they are kept until finish, so that a later error is in the same document.
 func (a *app) emit(r result) {
 	a.results = r
-	if a.format != "json" {
-		_, _ = io.WriteString(a.stdout, harmless(a.text(r)))
+	a.clear()
+	if a.format == "json" {
+		return
 	}
+	text := harmless(a.text(r))
+	if a.colours() {
+		text = coloured(text)
+	}
+	_, _ = io.WriteString(a.stdout, text)
 }
 
 // text returns the text of a result, in the width that -o asks for.
@@ -64,6 +68,7 @@ func (a *app) text(r result) string {
 // emitVerbatim is emit for results whose text is manifests, byte for byte, or has colours and is escaped by its writer.
 func (a *app) emitVerbatim(r result) {
 	a.results, a.verbatim = r, true
+	a.clear()
 	if a.format != "json" {
 		r.Text(a.stdout)
 	}
@@ -86,8 +91,8 @@ func (a *app) finish(err error) int {
 	if a.format != "json" {
 		message = brief(err)
 	}
-	if err != nil {
-		fmt.Fprintln(a.stderr, harmless("lockage: "+message))
+	if a.clear(); err != nil {
+		a.warning(message)
 	}
 	if reportable && os.Getenv("GITHUB_ACTIONS") == "true" {
 		a.writeActions(doc, message)
@@ -177,26 +182,19 @@ func (a *app) appendActions(variable, text string) {
 func (a *app) warn(format string, args ...any) { a.warning(fmt.Sprintf(format, args...)) }
 
 // warning is warn for a message as it is.
-func (a *app) warning(message string) { fmt.Fprintln(a.stderr, harmless("lockage: "+message)) }
+func (a *app) warning(message string) { a.print("lockage: " + message) }
+
+// print prints a message on standard error, above the line of progress.
+func (a *app) print(message string) {
+	a.clear()
+	fmt.Fprintln(a.stderr, harmless(message))
+}
 
 // warnEach prints messages that are not a result.
 func (a *app) warnEach(messages []string) {
 	for _, message := range messages {
 		a.warning(message)
 	}
-}
-
-// step prints progress on standard error if it is a terminal, or if --progress plain asks for it.
-func (a *app) step(message string) {
-	switch a.progress {
-	case "none":
-		return
-	case "auto":
-		if f, ok := a.stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
-			return
-		}
-	}
-	fmt.Fprintln(a.stderr, harmless(message))
 }
 
 func table(w io.Writer, rows func(w io.Writer)) {

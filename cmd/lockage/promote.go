@@ -191,7 +191,21 @@ func (a *app) promote(ctx context.Context, o promote.Options, do func(context.Co
 		}
 	}
 	a.emit(shown)
+	a.next(a.after(shown)...)
 	return worst(errs)
+}
+
+// after returns the commands that may come after a promotion: of what does not pass, the one that explains it.
+func (a *app) after(results promoteResults) (commands []string) {
+	for _, r := range results {
+		if (r.Action == promote.Denied || r.Action == promote.Pending) && !r.DryRun {
+			commands = append(commands, "lockage explain "+r.Pipeline+"/"+r.Stage+a.fileFlags())
+		}
+	}
+	if len(commands) == 0 {
+		commands = []string{"lockage status" + a.fileFlags()}
+	}
+	return commands[:min(len(commands), 3)]
 }
 
 // worst joins the errors of several stages. The exit status is that of a failure before a denial, and of a denial before a

@@ -36,6 +36,7 @@ type app struct {
 	verbose  bool
 	policy   string // of the verbs that read the policy ref
 
+	line     *progressLine        // nil for none
 	stop     context.CancelFunc   // releases the timer of --timeout
 	results  any                  // of the verb, for -o json
 	tally    tally                // of the stages that a verb acts on
@@ -54,11 +55,13 @@ Exit status: 0 success; 1 an operation failed; 2 wrong usage or configuration; 3
 4 diff --exit-code found changes; 5 not yet: only pending gates are left; 130 interrupted.`
 
 const examples = `  lockage demo                  # the whole workflow on a temporary registry
+  lockage init                  # write the pipeline file of a repository
   lockage lock check            # check the lock against Git and the registry
   lockage render staging        # print the manifests of a stage
   lockage hydrate               # render, pack, sign and push every stage
   lockage verify staging        # verify the artifact in the registry
   lockage promote staging       # judge a release, record the decision, and make it live
+  lockage explain production    # why not yet, and what lets it pass
   lockage status                # what is live, and what has drifted`
 
 func newRootCommand(a *app) *cobra.Command {
@@ -84,15 +87,18 @@ func newRootCommand(a *app) *cobra.Command {
 		return cmd.Help()
 	}
 	cmd.AddCommand(
+		newInitCommand(a),
 		group("lock", "Write, find and check locks: one source commit and one image digest",
 			newLockWriteCommand(a), newLockDiscoverCommand(a), newLockCheckCommand(a)),
 		newRenderCommand(a),
 		newHydrateCommand(a),
+		newUpCommand(a),
 		newDiffCommand(a),
 		newVerifyCommand(a),
 		newPromoteCommand(a),
 		newRollbackCommand(a),
 		newStatusCommand(a),
+		newExplainCommand(a),
 		newHistoryCommand(a),
 		newRepairCommand(a),
 		newPruneCommand(a),
@@ -142,6 +148,9 @@ func group(name, short string, verbs ...*cobra.Command) *cobra.Command {
 
 // begin validates what all verbs share, before a verb does anything, and starts the timer of --timeout.
 func (a *app) begin(cmd *cobra.Command) error {
+	if a.format == formatMermaid && cmd.Name() != "status" {
+		return usagef("--output %s is of status alone: want text, wide or json", formatMermaid)
+	}
 	if err := errors.Join(a.validate(), checkReleases(cmd.Flags())); err != nil {
 		return err
 	}
@@ -169,9 +178,12 @@ func (a *app) globalFlags(flags *pflag.FlagSet) {
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "more detail on standard error")
 }
 
+// formatMermaid is the format of a graph in Mermaid's language.
+const formatMermaid = "mermaid"
+
 func (a *app) validate() error {
 	switch {
-	case a.format != "text" && a.format != "wide" && a.format != "json":
+	case !slices.Contains([]string{"text", "wide", "json", formatMermaid}, a.format):
 		return usagef("--output %q: want text, wide or json", a.format)
 	case a.progress != "auto" && a.progress != "plain" && a.progress != "none":
 		return usagef("--progress %q: want auto, plain or none", a.progress)

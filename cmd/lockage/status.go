@@ -209,6 +209,8 @@ func newStatusCommand(a *app) *cobra.Command {
 release, and whether the stage branch is in sync. The live ref says what is live, and the promoter's record proves it.
 Pipelines and keys are read at the policy ref, whatever is checked out.
 
+With -o mermaid it prints the graph of the stages of each pipeline in Mermaid's language, which GitHub, GitLab and Gitea draw.
+
 With --comment the same is on a pull request, as a graph and a table, in one comment that each run brings up to date.
 
 With --html it is a static site, which any web server, bucket or folder serves: the graph of the stages, and for each release a page
@@ -217,6 +219,7 @@ with its verdicts, what it changes, its provenance, signatures and promotions. W
 The exit status is 3 if a tag was moved by hand, or if the record of what is live is broken.`,
 		Example: `  lockage status
   lockage status production -o json
+  lockage status -o mermaid
   lockage status -f 'apps/*/lockage.yaml'
   lockage status --comment --pull-request 17
   lockage status -f 'apps/*/lockage.yaml' --html public`,
@@ -253,7 +256,11 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter, html
 	if err != nil {
 		return err
 	}
-	a.emit(results)
+	if a.format == formatMermaid {
+		a.emitVerbatim(graphs(results))
+	} else {
+		a.emit(results)
+	}
 	err = results.err()
 	if html != "" {
 		err = errors.Join(err, a.writeBoard(ctx, d, results, html))

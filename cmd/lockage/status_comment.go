@@ -57,6 +57,18 @@ func (r statusResult) panel(w io.Writer, graph bool) {
 	fmt.Fprintln(w)
 }
 
+// graphs are the graphs of pipelines, with a title where there are several.
+type graphs statusResults
+
+func (gs graphs) Text(w io.Writer) {
+	for _, r := range gs {
+		if len(gs) > 1 {
+			fmt.Fprintf(w, "---\ntitle: %s\n---\n", r.Pipeline)
+		}
+		fmt.Fprint(w, r.mermaid())
+	}
+}
+
 // mermaid is the graph of the stages, in Mermaid's language. One that has its candidate is green, one that drifted red.
 func (r statusResult) mermaid() string {
 	var b strings.Builder

@@ -148,6 +148,12 @@ func (w *Workspace) Present(ctx context.Context) (fs.FS, error) {
 	return present{onDisk, committed}, err
 }
 
+// Beside returns the files of the work tree as they would be with others, which come first.
+func (w *Workspace) Beside(others fs.FS) (fs.FS, error) {
+	onDisk, err := w.WorkTree()
+	return present{others, onDisk}, err
+}
+
 // present reads from the first file system, and from the second what the first lacks.
 type present struct{ onDisk, committed fs.FS }
 

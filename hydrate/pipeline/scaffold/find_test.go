@@ -1,0 +1,81 @@
+package scaffold_test
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/lockage/lockage/hydrate/pipeline/scaffold"
+)
+
+// repository makes a file system of kustomizations and charts, by their folders.
+func repository(folders ...string) fs.FS {
+	files := fstest.MapFS{}
+	for _, dir := range folders {
+		name, uses, _ := strings.Cut(dir, " ")
+		content := "resources: [" + uses + "]\n"
+		if strings.HasSuffix(name, "Chart.yaml") {
+			content = "name: " + uses + "\n"
+		} else if !strings.HasSuffix(name, ".yaml") {
+			name += "/kustomization.yaml"
+		}
+		files[name] = &fstest.MapFile{Data: []byte(content)}
+	}
+	return files
+}
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		folders []string
+		want    string // NAME PATH: STAGES, and so on
+	}{
+		"overlays":                     {[]string{"base", "overlays/dev ../../base", "overlays/eu-1 ../../base"}, "repo .: dev eu-1"},
+		"one without environments":     {[]string{"deploy/kustomize"}, "repo deploy/kustomize: staging production"},
+		"environments of a monorepo":   {[]string{"apps/cart/staging", "apps/cart/prod", "apps/web/overlays/prod"}, "cart apps/cart: staging prod; web apps/web: prod"},
+		"clusters of environments":     {[]string{"components/cart/staging/base", "components/cart/staging/lightwell-dev ../base", "components/cart/production/eu"}, "cart components/cart: staging-lightwell-dev production-eu"},
+		"an application of that name":  {[]string{"components/integration/staging", "components/integration/production"}, "integration components/integration: staging production"},
+		"applications of environments": {[]string{"environments/staging/cart", "environments/prod/cart"}, "cart .: staging prod"},
+		"a remote base":                {[]string{"cart/production", "cart/production/broken"}, "cart cart: production production-broken"},
+		"a chart":                      {[]string{"chart/Chart.yaml shop", "chart/values-dev.yaml", "chart/prod.values.yaml", "chart/charts/sub/Chart.yaml sub", "chart/ci/test-values.yaml"}, "shop chart: dev prod"},
+		"a chart of one environment":   {[]string{"Chart.yaml shop", "values-prod.yaml"}, "shop .: staging prod"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := repository(c.folders...)
+			drafts, err := scaffold.Find(files, files, scaffold.Options{Repository: "repo", Stages: []string{"staging", "production"}, SameSource: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, d := range drafts {
+				var stages []string
+				for _, s := range d.Stages {
+					stages = append(stages, s.Name)
+				}
+				got = append(got, d.Name+" "+d.SourcePath+": "+strings.Join(stages, " "))
+			}
+			if got := strings.Join(got, "; "); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestFileLoads checks that a file with names that YAML reads in other ways loads as it is meant.
+func TestFileQuotes(t *testing.T) {
+	t.Parallel()
+	d := scaffold.Draft{Name: "shop", Locks: "locks/yes", Stages: []scaffold.Stage{{Name: "on"}, {Name: "1"}, {Name: "old", Off: "a reason\nof two lines"}}}
+	d.Order()
+	file := string(d.File(scaffold.Shared{Artifacts: "127.0.0.1:5000/a/{pipeline}"}, "", false))
+	for _, want := range []string{`artifacts: "127.0.0.1:5000/a/{pipeline}"`, `{name: "on"}`, `{name: "1"}`, "# old is left out: a reason of two lines\n", "  # - {name: old}\n"} {
+		if !strings.Contains(file, want) {
+			t.Errorf("%s is not in\n%s", want, file)
+		}
+	}
+	if lines := strings.Split(file, "\n"); !slices.Contains(lines, "lock: locks/yes # the folder of releases: lockage lock write or lockage lock discover adds to it") {
+		t.Error(file)
+	}
+}
