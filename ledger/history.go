@@ -160,19 +160,26 @@ func Shown(ctx context.Context, remote *git.Remote, at Place) (Version, error) {
 // shown returns what a commit shows at a path.
 func shown(ctx context.Context, remote *git.Remote, commit git.Hash, path string) (Version, error) {
 	v := []Version{{Commit: commit}}
-	err := remote.FetchTrees(ctx, 1, commit)
-	if err != nil {
-		return v[0], err
+	_, ids, err := trees(ctx, remote, path, commit)
+	if err == nil {
+		v[0].Tree = ids[0]
+		err = (&history{remote: remote}).read(ctx, v)
 	}
-	c, err := remote.Commit(ctx, commit)
-	if err != nil {
-		return v[0], err
-	}
-	ids, err := remote.PathIDs(ctx, path, c)
-	if err != nil {
-		return v[0], err
-	}
-	v[0].Tree = ids[0]
-	err = (&history{remote: remote}).read(ctx, v)
 	return v[0], err
+}
+
+// trees reads commits, and Git's ids of what they have at a path.
+func trees(ctx context.Context, remote *git.Remote, path string, hashes ...git.Hash) (commits []git.Commit, ids []git.Hash, err error) {
+	err = remote.FetchTrees(ctx, 1, hashes...)
+	for _, hash := range hashes {
+		var c git.Commit
+		if err == nil {
+			c, err = remote.Commit(ctx, hash)
+		}
+		commits = append(commits, c)
+	}
+	if err == nil {
+		ids, err = remote.PathIDs(ctx, path, commits...)
+	}
+	return commits, ids, err
 }

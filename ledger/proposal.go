@@ -43,37 +43,22 @@ func Proposed(ctx context.Context, remote *git.Remote, branch string, into Place
 // compare fills in what follows from Head and Into. Who pushed to the review branch does not matter: the parents of the
 // commits decide, as they do for the changes that a forge shows to reviewers.
 func (p *Proposal) compare(ctx context.Context, remote *git.Remote, path string) error {
-	if err := remote.FetchTrees(ctx, 1, p.Head, p.Into); err != nil {
-		return err
-	}
-	head, err := remote.Commit(ctx, p.Head)
-	if err != nil {
-		return err
-	}
-	into, err := remote.Commit(ctx, p.Into)
-	if err != nil {
-		return err
-	}
-	ids, err := remote.PathIDs(ctx, path, head, into)
+	commits, ids, err := trees(ctx, remote, path, p.Head, p.Into)
 	if err != nil {
 		return err
 	}
 	p.Landed = ids[0] == ids[1]
-	if len(head.Parents) == 0 {
+	if len(commits[0].Parents) == 0 {
 		return nil
 	}
-	p.Base = head.Parents[0]
+	p.Base = commits[0].Parents[0]
 	if based, err := remote.IsAncestor(ctx, p.Base, p.Into); err != nil || !based {
 		return err
 	}
 	if merged, err := remote.IsAncestor(ctx, p.Head, p.Into); err != nil || merged {
 		return err
 	}
-	base, err := remote.Commit(ctx, p.Base)
-	if err != nil {
-		return err
-	}
-	then, err := remote.PathIDs(ctx, path, base)
+	_, then, err := trees(ctx, remote, path, p.Base)
 	p.Current = err == nil && then[0] == ids[1]
 	return err
 }

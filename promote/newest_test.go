@@ -49,3 +49,18 @@ func TestSearchEnds(t *testing.T) {
 		t.Errorf("live: %s %s", r.Action, r.Release)
 	}
 }
+
+// What was rolled back from stays held when another release is promoted.
+func TestHeldOn(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, true, head)
+	third := testworld.DemoRelease(t, s.demo)
+	s.hydrate()
+	s.must(promote.Promote, s.releases[0], "staging")
+	s.must(promote.Promote, third, "staging")
+	s.must(promote.Rollback, "", "staging")
+	s.must(promote.Promote, s.releases[1], "staging")
+	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged {
+		t.Errorf("%s was rolled back from, and %s %s", third, r.Release, r.Action)
+	}
+}
