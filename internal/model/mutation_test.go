@@ -176,7 +176,7 @@ var mutations = []mutation{
 	{"ledger/candidates.go", "if _, err := git.ParseHash(h); err != nil {", "if _, err := git.ParseHash(h); !MUTANT && err != nil {"},
 	{"ledger/candidates.go", "e.Claim == w.Claim", "true"},
 
-	{"ledger/change.go", "len(field) > maxField || terminal.Blank(field) != field", "false"},
+	{"ledger/metadata.go", "len(field) > maxField || terminal.Blank(field) != field", "false"},
 
 	{"ledger/check.go", "got == content", "true"},
 	{"ledger/check.go", `shows.attributes != ""`, "true"},
