@@ -13,6 +13,7 @@ export GOTOOLCHAIN := local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/lockage
 JUDGES := actionlint cosign crane gitea helm helm4 kustomize registry
+READERS := admission-reader argocd-reader kubectl-reader slsa-verifier
 FUZZTIME ?= 10s
 BENCH ?= .
 # No test measures time: this bounds a test that never ends, on a slow or busy machine too.
@@ -63,7 +64,7 @@ JUDGED = $(shell sed -nE 's/^func (Test[A-Za-z]*).*/\1/p' hydrate/*/*upstream_te
 .PHONY: e2e
 e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, kustomize, registry and Chromium
 	internal/e2e/browser.sh >/dev/null
-	tools=$$(internal/e2e/tools.sh $(JUDGES)) && \
+	tools=$$(internal/e2e/tools.sh $(JUDGES) $(READERS)) && \
 	$(E2E) go test -count=1 -timeout $(TIMEOUT) ./internal/e2e && \
 	LOCKAGE_E2E=1 LOCKAGE_HELM="$$tools/helm" LOCKAGE_HELM4="$$tools/helm4" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
 		go test -count=1 -timeout $(TIMEOUT) -run '^($(JUDGED))$$' ./hydrate/helm ./hydrate/kustomize

@@ -18,15 +18,21 @@ func (w *world) promotable() {
 	).Replace(read(w.t, pipeline))
 	write(w.t, pipeline, text)
 	for _, stage := range []string{"staging", "test", "review", "production"} {
-		pair, err := testworld.KeyPair()
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		write(w.t, w.path("promote-"+stage+".key"), string(pair.Private))
-		write(w.t, w.path("promote-"+stage+".pub"), string(pair.Public))
-		write(w.t, w.path("gitops", "keys", "promote-"+stage+".pub"), string(pair.Public))
+		w.promoterKey(stage)
 	}
 	w.pushGitOps("promoters")
+}
+
+// promoterKey makes a stage's promoter: its keys beside the GitOps repository, the public one in there, too.
+func (w *world) promoterKey(stage string) {
+	w.t.Helper()
+	pair, err := testworld.KeyPair()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	write(w.t, w.path("promote-"+stage+".key"), string(pair.Private))
+	write(w.t, w.path("promote-"+stage+".pub"), string(pair.Public))
+	write(w.t, w.path("gitops", "keys", "promote-"+stage+".pub"), string(pair.Public))
 }
 
 // signedBy reports whether stock cosign finds a reference signed by a stage's promoter.

@@ -24,13 +24,23 @@ package() {
 	oras) echo "oras.land/oras/cmd/oras@v1.3.6" ;;
 	registry) echo "github.com/distribution/distribution/v3/cmd/registry@v3.1.2" ;;
 	kustomize) echo "sigs.k8s.io/kustomize/kustomize/v5@v5.8.2" ;;
+	# The code of readers of artifacts, built by reader.sh.
+	admission-reader) echo "k8s.io/apiserver@$(version k8s.io/client-go)" ;;
+	argocd-reader | kubectl-reader) echo "github.com/argoproj/argo-cd/v3@v3.1.0" ;;
+	slsa-verifier) echo "github.com/slsa-framework/slsa-verifier/v2@v2.7.1" ;;
 	golangci-lint) echo "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2" ;;
 	*) echo "tools.sh: no such tool: $1" >&2; exit 2 ;;
 	esac
 }
 
+# ours prints what of a tool's source is in this repository, shortened to a sum.
+ours() {
+	[ ! -d "testdata/readers/$1" ] || cat reader.sh "testdata/readers/$1/main.go" | cksum | sed 's/ .*//; s/^/+/'
+}
+
 build() { # TOOL PACKAGE FOLDER
 	case $1 in
+	*-reader | slsa-verifier) ./reader.sh "$1" "${2##*@}" "$3/$1" ;;
 	gitea) ./gitea.sh "${2##*@}" "$3/gitea" ;;
 	*) GOBIN=$3 GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$2" ;;
 	esac
@@ -39,7 +49,7 @@ build() { # TOOL PACKAGE FOLDER
 
 for tool; do
 	pkg=$(package "$tool")
-	want=$cache/bin/$tool@${pkg##*@}
+	want=$cache/bin/$tool@${pkg##*@}$(ours "$tool")
 	if [ ! -x "$want" ]; then
 		echo "building $pkg" >&2
 		tmp=$(mktemp -d "$cache/build.XXXXXX")
@@ -47,6 +57,6 @@ for tool; do
 		mv "$tmp/$tool" "$want"
 		rm -rf "$tmp"
 	fi
-	ln -sfn "$tool@${pkg##*@}" "$cache/bin/$tool"
+	ln -sfn "${want##*/}" "$cache/bin/$tool"
 done
 echo "$cache/bin"

@@ -1,0 +1,237 @@
+package e2e
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/lockage/lockage/internal/testworld"
+)
+
+// consumers is a world with the pipeline of docs/consumers, whose first release is live and whose second one was hydrated only.
+type consumers struct {
+	*world
+	live, candidate hydrated // of production
+}
+
+// requireReaders skips the test, or makes sure that the programs around the readers' code are there.
+func requireReaders(t *testing.T, readers ...string) string {
+	t.Helper()
+	bin := requireE2E(t)
+	for _, reader := range readers {
+		if _, err := exec.LookPath(reader); err != nil {
+			t.Fatalf("LOCKAGE_E2E=1, but a reader is missing: %v; run `make e2e`", err)
+		}
+	}
+	return bin
+}
+
+// page returns the files that a page of docs/consumers shows, by name, for this world.
+func (w *world) page(name string) map[string]string {
+	w.t.Helper()
+	files := map[string]string{}
+	for _, step := range testworld.Steps(read(w.t, "../../docs/consumers/"+name+".md")) {
+		maps.Copy(files, step.Files)
+	}
+	key := strings.TrimSpace(read(w.t, w.path("promote-production.pub")))
+	for path, content := range files {
+		content = strings.ReplaceAll(content, "ghcr.io/", w.registry+"/")
+		files[path] = shownKey.ReplaceAllStringFunc(content, func(shown string) string {
+			indent := shownKey.FindStringSubmatch(shown)[1]
+			return indent + strings.ReplaceAll(key, "\n", "\n"+indent) + "\n"
+		})
+	}
+	return files
+}
+
+var shownKey = regexp.MustCompile(`(?m)^( *)-----BEGIN PUBLIC KEY-----\n *…\n *-----END PUBLIC KEY-----\n`)
+
+// fluxAsks is what the OCIRepository of Flux's page asks for.
+const fluxAsks = "ref: {tag: production}"
+
+// other returns a manifest with one thing replaced, which has to be in it.
+func other(t *testing.T, manifest, old, changed string) string {
+	t.Helper()
+	if !strings.Contains(manifest, old) {
+		t.Fatalf("%q is not in\n%s", old, manifest)
+	}
+	return strings.ReplaceAll(manifest, old, changed)
+}
+
+func newConsumers(t *testing.T, bin, registry string) *consumers {
+	t.Helper()
+	w := newWorld(t, bin, registry)
+	for _, stage := range []string{"staging", "production"} {
+		w.promoterKey(stage)
+	}
+	w.env = append(w.env, "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
+	write(t, w.path("gitops", "lockage.yaml"), w.page("README")["lockage.yaml"])
+	write(t, w.path("source", "k8s/web/Chart.yaml"), "apiVersion: v2\nname: web\nversion: 1.0.0\n")
+	write(t, w.path("source", "k8s/web/values.yaml"), "image: \"\"\nenabled: true\n")
+	write(t, w.path("source", "k8s/web/templates/web.yaml"), `{{- if .Values.enabled }}
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: {{ .Release.Namespace }}}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: {{ .Release.Namespace }}, labels: {release: "one"}}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: {{ .Values.image }}}]}
+{{- end }}
+`)
+	c := &consumers{world: w}
+	c.lock()
+	step := testworld.Steps(read(t, "../../docs/consumers/README.md"))[0]
+	w.command("gitops", "bash", "-e", "-o", "pipefail", "-c", step.Shell)
+	c.live = c.hydrate()[1]
+	template := w.path("source", "k8s/web/templates/web.yaml")
+	write(t, template, other(t, read(t, template), `"one"`, `"two"`))
+	c.lock()
+	c.pushGitOps("release")
+	c.candidate = c.hydrate()[1]
+	return c
+}
+
+// lock releases what the source repository has.
+func (c *consumers) lock(args ...string) {
+	c.t.Helper()
+	c.command("source", "git", "add", "-A")
+	c.command("source", "git", "commit", "-q", "--allow-empty", "-m", "web")
+	commit := strings.TrimSpace(c.command("source", "git", "rev-parse", "HEAD"))
+	image := c.registry + "/acme/web:git-" + commit
+	pushImage(c.t, image, commit)
+	c.command("gitops", c.bin, append([]string{"lock", "write", "--commit", commit, "--image", image, "--kind", "helm",
+		"--source-repo", c.path("source"), "--source-path", "k8s/web"}, args...)...)
+}
+
+// TestReaders lets the code of Argo CD, kubectl and slsa-verifier read artifacts, by the manifests that docs/consumers shows.
+func TestReaders(t *testing.T) {
+	t.Parallel()
+	bin := requireReaders(t, "argocd-reader", "kubectl-reader", "slsa-verifier")
+	for _, kind := range registries {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			c := newConsumers(t, bin, kind.start(t))
+			c.readBySLSAVerifier()
+			c.readByArgoCD(c.shapes())
+		})
+	}
+}
+
+func (c *consumers) readBySLSAVerifier() {
+	c.t.Helper()
+	steps := testworld.Steps(read(c.t, "../../docs/consumers/slsa-verifier.md"))
+	shell := strings.ReplaceAll(steps[0].Shell, "ghcr.io/", c.registry+"/")
+	c.command("gitops", "bash", "-e", "-o", "pipefail", "-c",
+		other(c.t, shell, "cosign verify-attestation", "cosign "+strings.Join(c.cosign("verify-attestation"), " ")))
+	repository := c.registry + "/acme/web-manifests"
+	refused := func(digest, repository, key string) {
+		c.t.Helper()
+		c.refused("gitops", "slsa-verifier", "verify-vsa", "--attestation-path", "summary.json", "--subject-digest", digest,
+			"--resource-uri", "oci://"+repository+"@"+digest, "--verifier-id", "https://lockage.dev/promoter/v1", "--public-key-path", key)
+	}
+	refused(c.live.Digest, repository, "keys/promote-staging.pub")
+	refused(c.live.Digest, repository+"2", "keys/promote-production.pub")
+	refused(c.candidate.Digest, repository, "keys/promote-production.pub")
+
+	// Git has the same envelope.
+	type envelope struct {
+		Payload, PayloadType string
+		Signatures           []struct{ Sig string }
+	}
+	want, found := decode[envelope](c.t, read(c.t, c.path("gitops", "summary.json"))), false
+	c.command("gitops", "git", "fetch", "-q")
+	for line := range strings.Lines(c.command("gitops", "git", "show", "origin/stage/production:apps/web/production/deploy/attestations.jsonl")) {
+		statement := decode[struct{ DSSEEnvelope envelope }](c.t, line)
+		found = found || reflect.DeepEqual(statement.DSSEEnvelope, want)
+	}
+	if !found {
+		c.t.Errorf("the branch does not have the summary %+v", want)
+	}
+}
+
+// shapes hydrates artifacts of every other shape, and returns them with the files that they hold: all objects in one file, an empty
+// stage, an upstream chart.
+func (c *consumers) shapes() map[string][]string {
+	c.t.Helper()
+	common := `apiVersion: lockage.dev/v1alpha1
+kind: Pipeline
+name: NAME
+lock: warehouses/NAME
+artifacts: ` + c.registry + `/acme/NAME-manifests
+sign: {hydrator: {key: env://HYDRATOR_KEY}}
+identities: {hydrator: {key: keys/hydrator.pub}}
+render: {releaseName: web, namespace: web, kubeVersion: "1.34"}
+`
+	write(c.t, c.path("gitops", "shapes.yaml"), strings.ReplaceAll(common, "NAME", "shapes")+`stages:
+  - {name: single, render: {layout: single, set: {image: "{image}"}}}
+  - {name: empty, render: {allowEmpty: true, set: {enabled: false}, assertImage: false}}
+`)
+	c.lock("-f", "shapes.yaml")
+	c.command("source", "helm", "package", "k8s/web", "-d", c.dir)
+	c.command(".", "helm", "push", "web-1.0.0.tgz", "oci://"+c.registry+"/charts", "--plain-http")
+	write(c.t, c.path("gitops", "chart.yaml"), strings.ReplaceAll(common, "NAME", "chart")+"stages: [{name: chart, render: {set: {image: example.com/web:1}}}]\n")
+	c.command("gitops", c.bin, "lock", "discover", "-f", "chart.yaml", "--chart", "oci://"+c.registry+"/charts/web", "--chart-version", "^1")
+	c.pushGitOps("shapes")
+	made := map[string]string{}
+	for _, file := range []string{"shapes.yaml", "chart.yaml"} {
+		for _, stage := range c.hydrate("-f", file) {
+			made[stage.Stage] = stage.Reference
+		}
+	}
+	return map[string][]string{
+		made["single"]: {"manifest.yaml"},
+		made["empty"]:  {},
+		made["chart"]:  {"deployment-web.yaml", "service-web.yaml"},
+	}
+}
+
+// TestAdmissionPolicy lets the code of the API server judge the objects that other pages show, and others, by the policies of the page.
+func TestAdmissionPolicy(t *testing.T) {
+	t.Parallel()
+	requireReaders(t, "admission-reader")
+	w := &world{t: t, dir: t.TempDir(), env: os.Environ(), registry: "ghcr.io"}
+	write(t, w.path("promote-production.pub"), "key")
+	write(t, w.path("policy.yaml"), w.page("admission-policy")["policy.yaml"])
+	source := strings.Split(w.page("flux")["flux.yaml"], "\n---\n")[1] + "\n"
+	application, fromGit := w.page("argo-cd")["application.yaml"], w.page("argo-cd")["application-git.yaml"]
+	for what, object := range map[string]string{
+		"the OCIRepository of the page": source, "the Application of the page": application, "the Application that reads Git": fromGit,
+		"another kind": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: b}\n",
+	} {
+		write(t, w.path("object.yaml"), object)
+		if stdout, stderr, err := w.try(".", "admission-reader", "policy.yaml", "object.yaml"); err != nil {
+			t.Errorf("%s is denied: %v\n%s%s", what, err, stdout, stderr)
+		}
+	}
+	verify := source[strings.Index(source, "  verify:"):]
+	for _, denied := range []struct{ object, message string }{
+		{other(t, source, fluxAsks, "ref: {tag: staging}"), "spec.ref must be"},
+		{other(t, source, fluxAsks, "ref: {tag: production, semver: '>=0'}"), "spec.ref must be"},
+		{other(t, source, "  "+fluxAsks+"\n", ""), "spec.ref must be"},
+		{other(t, source, "ghcr.io/acme/", "ghcr.io/mallory/"), "artifacts come from"},
+		{other(t, source, verify, ""), "spec.verify must name"},
+		{other(t, source, "name: promote-production", "name: another"), "spec.verify must name"},
+		{other(t, source, "    secretRef: {name: promote-production}\n", ""), "spec.verify must name"},
+		{other(t, application, "targetRevision: production", "targetRevision: staging"), "a source must be"},
+		{other(t, application, "ghcr.io/acme/", "ghcr.io/mallory/"), "a source must be"},
+		{other(t, fromGit, "stage/production", "main"), "a source must be"},
+		{other(t, application, "  source:\n", "  sources:\n  - repoURL: https://example.com/else.git\n    targetRevision: production\n  source:\n"), "a source must be"},
+	} {
+		write(t, w.path("object.yaml"), denied.object)
+		_, stderr, err := w.try(".", "admission-reader", "policy.yaml", "object.yaml")
+		if exitOf(err) != 3 || !strings.Contains(stderr, denied.message) {
+			t.Errorf("want %q, got %v: %s\n%s", denied.message, err, stderr, denied.object)
+		}
+	}
+}
