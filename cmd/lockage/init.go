@@ -330,6 +330,7 @@ func (a *app) ask(question, fallback, flag string) (string, error) {
 	if fallback != "" {
 		question += " [" + fallback + "]"
 	}
+	a.clear()
 	fmt.Fprint(a.stderr, question+": ")
 	line, err := bufio.NewReader(f).ReadString('\n')
 	if answer := cmp.Or(strings.TrimSpace(line), fallback); answer != "" {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -59,6 +60,7 @@ func (i *initializer) try(ctx context.Context, locks []scaffoldFile) (err error)
 		return err
 	}
 	var group errgroup.Group
+	var done atomic.Int32
 	group.SetLimit(tryConcurrency)
 	for _, r := range releases {
 		d := i.draft(r.Pipeline.Name)
@@ -68,7 +70,7 @@ func (i *initializer) try(ctx context.Context, locks []scaffoldFile) (err error)
 					if err := renders(ctx, r, s.Name); err != nil {
 						s.Off = err.Error()
 					}
-					i.app.step(fmt.Sprintf("%s/%s looked at", d.Name, s.Name))
+					i.app.step(fmt.Sprintf("%d %s/%s rendered", done.Add(1), d.Name, s.Name))
 					return ctx.Err()
 				})
 			}

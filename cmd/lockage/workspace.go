@@ -118,6 +118,7 @@ func (a *app) askPassword(prompt string) sign.PasswordFunc {
 		if err != nil {
 			return nil, err
 		}
+		a.clear()
 		fmt.Fprint(a.stderr, prompt)
 		defer fmt.Fprintln(a.stderr)
 		var password []byte
