@@ -50,6 +50,10 @@
       card.classList.toggle('dim', !inList && !match);
       if (match) {
         count++;
+        if (active && !kept.has(card.closest('.pipeline')) && !inList) {
+          const scroll = card.closest('.scroll');
+          scroll.scrollLeft = card.parentElement.offsetLeft + card.offsetWidth - scroll.clientWidth;
+        }
         kept.add(card.closest('.pipeline'));
         if (inList && active) {
           unfold(inList.parentElement);

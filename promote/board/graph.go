@@ -6,12 +6,15 @@ import (
 	"strings"
 )
 
-// Pixels of the graph. The style has the same numbers.
+// Pixels of the graph. The style has the same numbers, but for the height of the cards: that is what the fullest one of a graph needs.
 const (
-	cardWidth  = 256
-	cardHeight = 152
-	gapX       = 48
-	gapY       = 16
+	cardWidth = 256
+	gapX      = 48
+	gapY      = 16
+
+	cardLow  = 76  // what is live
+	cardNext = 96  // and what comes next
+	cardHigh = 152 // and the gates in front of it
 )
 
 // maxColumn is how many stages that follow the same stages are cards of their own; more of them are one card, and a
@@ -31,6 +34,7 @@ type graph struct {
 	Nodes         []*node
 	Edges         []string // as paths of SVG
 	Width, Height int
+	Card          int // height of the cards
 }
 
 // newGraph places the stages, which are in an order in which none comes before those that it follows.
@@ -54,14 +58,22 @@ func newGraph(stages []*Stage) graph {
 		}
 		kinds[k] = append(kinds[k], s)
 	}
-	var g graph
+	g := graph{Card: cardLow}
+	for _, s := range stages {
+		g.Card = max(g.Card, height(s))
+	}
+	for _, alike := range kinds {
+		if len(alike) > maxColumn {
+			g.Card = cardHigh // with a line a state
+		}
+	}
 	rows, of := map[int]int{}, map[string]*node{}
 	add := func(n *node) {
 		rows[n.Column]++
 		n.Row = rows[n.Column]
 		g.Nodes = append(g.Nodes, n)
 		g.Width = max(g.Width, n.Column*(cardWidth+gapX)-gapX)
-		g.Height = max(g.Height, n.Row*(cardHeight+gapY)-gapY)
+		g.Height = max(g.Height, n.Row*(g.Card+gapY)-gapY)
 	}
 	for _, k := range order {
 		alike := kinds[k]
@@ -83,6 +95,17 @@ func newGraph(stages []*Stage) graph {
 	return g
 }
 
+// height is what the card of a stage needs.
+func height(s *Stage) int {
+	switch {
+	case len(s.Gates()) > 0 || s.Branch != nil && !s.Branch.InSync:
+		return cardHigh
+	case s.Next() != nil:
+		return cardNext
+	}
+	return cardLow
+}
+
 // connect draws an edge from each node to those that follow it.
 func (g *graph) connect(stages []*Stage, of map[string]*node) {
 	type edge struct{ from, to *node }
@@ -94,15 +117,15 @@ func (g *graph) connect(stages []*Stage, of map[string]*node) {
 				continue
 			}
 			drawn[e] = true
-			x1, y1 := e.from.Column*(cardWidth+gapX)-gapX, e.from.middle()
-			x2, y2 := (e.to.Column-1)*(cardWidth+gapX), e.to.middle()
+			x1, y1 := e.from.Column*(cardWidth+gapX)-gapX, g.middle(e.from)
+			x2, y2 := (e.to.Column-1)*(cardWidth+gapX), g.middle(e.to)
 			bend := x2 - gapX/2
 			g.Edges = append(g.Edges, fmt.Sprintf("M%d %dH%dC%d %d %d %d %d %d", x1, y1, bend-gapX/2, bend, y1, bend, y2, x2, y2))
 		}
 	}
 }
 
-func (n *node) middle() int { return (n.Row-1)*(cardHeight+gapY) + cardHeight/2 }
+func (g *graph) middle(n *node) int { return (n.Row-1)*(g.Card+gapY) + g.Card/2 }
 
 // Title names a group by what its stages have in common.
 func (n *node) Title() string {
