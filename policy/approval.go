@@ -45,7 +45,7 @@ func (g approval) Judge(f Facts) GateResult {
 		return counted.pass("approved by %s", counted.String())
 	}
 	notes.unproven(trusted, f.Artifact)
-	return fail("%s: it takes %s of %s for %s by %s%s", counted.progress(g.count), count(g.count, "approval", "approvals by distinct keys"),
+	return fail("%s: it takes %s of %s for %s by %s%s", counted.progress(g.count), count(g.count, "approval", "approvals by distinct signers"),
 		f.Artifact.Digest, f.Stage, trusted, notes)
 }
 
@@ -56,11 +56,12 @@ func (f Facts) approvals(trusted signers) (tally, remarks) {
 		if err != nil {
 			return "", err
 		}
-		shown := " at " + at(a.Time) + " by its own account"
+		made, whose := signedAt(v, a.Time)
+		shown := " at " + at(made) + whose
 		if a.Comment != "" {
 			shown += ": «" + plain(a.Comment) + "»"
 		}
-		return shown, cmp.Or(f.meant(v, a.Claim), f.again(v, a.Time))
+		return shown, cmp.Or(f.meant(v, a.Claim), f.again(v, made))
 	})
 }
 

@@ -74,7 +74,7 @@ func signedBy(check, who string, want sign.Claim, statements []sign.Verified, re
 		}
 		diff := differences(want, s.Claim())
 		if diff == "" && s.SubjectName() == want.Repository {
-			return Check{check, Pass, "signed by " + who + ", key " + s.KeyFingerprint()}
+			return Check{check, Pass, "signed by " + who + ", " + as(s.Author())}
 		}
 		reason = fmt.Sprintf("signed by %s, but for another purpose: %s", who, cmp.Or(diff, "its subject is "+s.SubjectName()))
 	}
@@ -112,7 +112,7 @@ func judgeProvenance(e Expectation, h Hydration, s sign.Verified) Verdict {
 		off = fmt.Sprintf("made from GitOps commit %s when %s was at %s: not both of them are on it now", orNone(commit), h.PolicyRef, orNone(tip))
 	}
 	return Verdict{
-		check("provenance", diff == "", "by the hydrator, key "+s.KeyFingerprint(), "for another purpose: "+diff),
+		check("provenance", diff == "", "by the hydrator, "+as(s.Author()), "for another purpose: "+diff),
 		check("source", e.Source != "" && source == e.Source,
 			"made from the locked "+sourceName(e.Source),
 			fmt.Sprintf("made from %s, the lock says %s", sourceName(source), orNone(e.Source))),

@@ -111,7 +111,7 @@ func (g attestation) judge(f Facts, subject Subject, stage string) GateResult {
 		return counted.pass("%s on the %s by %s", plain(g.Type), g.about, counted.String())
 	}
 	notes.unproven(trusted, subject)
-	return fail("%s: it takes %s of type %s on the %s %s by %s%s%s", counted.progress(g.count), count(g.count, "statement", "statements by distinct keys"),
+	return fail("%s: it takes %s of type %s on the %s %s by %s%s%s", counted.progress(g.count), count(g.count, "statement", "statements by distinct signers"),
 		plain(g.Type), g.about, subject.Digest, trusted, g.conditions(), notes)
 }
 
@@ -158,8 +158,14 @@ func (g attestation) counts(f Facts, v sign.Verified, about digest.Digest) (stri
 		return "", nil
 	}
 	made, err := claimedTime(predicate)
-	if err != nil {
+	signed, whose := signedAt(v, made)
+	switch proven := !v.Time().IsZero(); {
+	case err != nil && !proven:
 		return "", err
+	case proven && made.After(signed.Add(maxSkew)):
+		return "", fmt.Errorf("it says that it was made at %s, and it was signed before that, at %s%s", at(made), at(signed), whose)
+	case proven && (err != nil || made.After(signed)):
+		made = signed // the older time counts: what was found out earlier may be signed late
 	}
 	switch age := f.Now.Sub(made); {
 	case age < -maxSkew:
@@ -167,7 +173,10 @@ func (g attestation) counts(f Facts, v sign.Verified, about digest.Digest) (stri
 	case age > g.maxAge:
 		return "", fmt.Errorf("it says that it was made at %s, %s ago", at(made), span(age))
 	}
-	return ", made at " + at(made) + " by its own account", nil
+	if !v.Time().IsZero() {
+		return ", made at " + at(made) + ", signed at " + at(signed) + whose, nil
+	}
+	return ", made at " + at(made) + whose, nil
 }
 
 // claimedTime reads from a predicate when it was made. The places are those of SLSA provenance v1 and v0.2, of

@@ -301,7 +301,7 @@ func TestImageOlderForm(t *testing.T) {
 	asked := gate(t, "image", policy.ImageGate{By: []string{"ci"}})
 	d.f.Images[0].Subject = policy.Subject{Repository: "ghcr.io/acme/app", Digest: s.artifact.Descriptor.Digest, Signatures: found}
 	expect(t, d.judge(asked), policy.Fail, "a signature by ci (key ") // ci has another key here
-	d.f.Keys["ci"] = s.key.PublicKey().Fingerprint()
+	d.f.Identities["ci"] = s.key.Identity()
 	expect(t, d.judge(asked), policy.Pass, "is signed by ci (key ")
 	d.f.Images[0].Digest = otherDigest
 	expect(t, d.judge(asked), policy.Fail, "it takes a signature")

@@ -44,9 +44,9 @@ func newGateScene(t *testing.T) *gateScene {
 	t.Helper()
 	d := &gateScene{t: t, keys: make(map[string]*sign.Key)}
 	d.f = policy.Facts{
-		Now:      now,
-		Keys:     make(map[string]string),
-		Pipeline: "app", Stage: "production", Release: release,
+		Now:        now,
+		Identities: make(map[string]sign.Identity),
+		Pipeline:   "app", Stage: "production", Release: release,
 		Commit:   sourceCommit,
 		Artifact: policy.Subject{Repository: repository, Digest: candidate},
 		Images:   []policy.LockedImage{{Name: policy.ApplicationImage, Subject: policy.Subject{Repository: "ghcr.io/acme/app", Digest: image}}},
@@ -56,10 +56,10 @@ func newGateScene(t *testing.T) *gateScene {
 	}
 	for _, name := range []string{"ci", "sre", "manager", "promoter", "test/promoter", "stranger"} {
 		d.keys[name] = testworld.Key(t)
-		d.f.Keys[name] = d.keys[name].PublicKey().Fingerprint()
+		d.f.Identities[name] = d.keys[name].Identity()
 	}
 	d.keys["sre-again"] = d.keys["sre"] // one person, two names
-	d.f.Keys["sre-again"] = d.f.Keys["sre"]
+	d.f.Identities["sre-again"] = d.f.Identities["sre"]
 	return d
 }
 

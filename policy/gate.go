@@ -113,7 +113,7 @@ func (unknown) Judge(Facts) GateResult {
 // Facts are what gates are judged by: verified, or read at the policy ref. What no gate asks for may be absent.
 type Facts struct {
 	Now                      time.Time
-	Keys                     map[string]string // name to fingerprint; STAGE/NAME is another stage's identity NAME; two names may have one key
+	Identities               map[string]sign.Identity // by name; STAGE/NAME is another stage's identity NAME; two names may have one key
 	Pipeline, Stage, Release string
 	Commit                   string // the locked source commit
 	Chart                    string // the locked chart in place of a commit, with its version

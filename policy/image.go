@@ -46,27 +46,27 @@ func (g imageGate) judge(f Facts, about Subject) GateResult {
 	var signed, proven tally
 	var notes remarks
 	for _, v := range about.Statements {
-		name, ok := trusted.trusts(v.KeyFingerprint())
+		name, ok := trusted.trusts(v.Author())
 		provenance := v.PredicateType() == sign.PredicateProvenance || v.PredicateType() == predicateProvenanceV02
 		switch {
 		case v.Digest() != about.Digest || v.PredicateType() != sign.PredicateSignature && (!provenance || !g.provenance):
 		case !ok:
 			notes.add("%s by %s does not count here", map[bool]string{true: "provenance", false: "a signature"}[provenance], signer(v))
 		case !provenance:
-			signed.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Bundle().Digest())
+			signed.add(v.KeyFingerprint(), by(name, v.Author()), v.Bundle().Digest())
 		case names(v, f.Commit):
-			proven.add(v.KeyFingerprint(), by(name, v.KeyFingerprint()), v.Bundle().Digest())
+			proven.add(v.KeyFingerprint(), by(name, v.Author()), v.Bundle().Digest())
 		default:
-			notes.add("the provenance by %s does not name commit %s", by(name, v.KeyFingerprint()), f.Commit)
+			notes.add("the provenance by %s does not name commit %s", by(name, v.Author()), f.Commit)
 		}
 	}
 	for _, s := range about.Signatures {
-		switch name, ok := trusted.trusts(s.KeyFingerprint()); {
+		switch name, ok := trusted.trusts(s.Author()); {
 		case s.Digest() != about.Digest:
 		case ok:
-			signed.add(s.KeyFingerprint(), by(name, s.KeyFingerprint()), "")
+			signed.add(s.KeyFingerprint(), by(name, s.Author()), "")
 		default:
-			notes.add("a signature by %s does not count here", by(s.Identity(), s.KeyFingerprint()))
+			notes.add("a signature by %s does not count here", by(s.Identity(), s.Author()))
 		}
 	}
 	image := plain(about.Repository) + "@" + about.Digest.String()

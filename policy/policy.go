@@ -18,7 +18,8 @@
 //     Deny wins.
 //   - cel, rego: expressions and policies over the objects, see packages cel and rego.
 //
-// Times in predicates and records are claimed by their signers; reasons say so.
+// Times come from timestamps and logs where a statement has them. Others are claimed by their signers, in predicates and records; reasons
+// say so.
 //
 // A gate that does not pass fails, with a reason that names what would satisfy it, or is pending if only time is in the way.
 // If the content is live already ([Facts].Unchanged), soak, attestation and approval pass.

@@ -44,7 +44,7 @@ func (g reproduced) Judge(f Facts) GateResult {
 			err = f.meant(v, r.Claim)
 		}
 		for _, role := range []string{pipeline.RoleHydrator, pipeline.RolePromoter} {
-			if v.KeyFingerprint() == f.Keys[role] {
+			if f.Identities[role].Made(v.Author()) {
 				err = errors.New("its key is the " + role + "'s, who cannot confirm a render")
 			}
 		}
@@ -59,5 +59,5 @@ func (g reproduced) Judge(f Facts) GateResult {
 	}
 	notes.unproven(trusted, f.Artifact)
 	return fail("%s: it takes %s of %s by %s, each with «lockage attest --rebuilt %s»%s", counted.progress(g.count),
-		count(g.count, "render", "renders by distinct keys"), f.Artifact.Digest, trusted, f.Stage, notes)
+		count(g.count, "render", "renders by distinct signers"), f.Artifact.Digest, trusted, f.Stage, notes)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/lockage/lockage/sign/predicate"
 )
 
-// TestReproduced counts renders by distinct keys of others than hydrator and promoter, about exactly this artifact.
+// TestReproduced counts renders by distinct signers of others than hydrator and promoter, about exactly this artifact.
 func TestReproduced(t *testing.T) {
 	t.Parallel()
 	one, two := policy.Reproduced{By: []string{"ci", "sre", "promoter"}}, policy.Reproduced{By: []string{"ci", "sre", "sre-again"}, Count: number(2)}
@@ -35,7 +35,7 @@ func TestReproduced(t *testing.T) {
 		"somebody else":           {one, func(d *gateScene) { state(d, "stranger", same) }, policy.Fail, "one by stranger"},
 		"the promoter":            {one, func(d *gateScene) { state(d, "promoter", same) }, policy.Fail, "its key is the promoter's"},
 		"the hydrator": {one, func(d *gateScene) {
-			d.f.Keys["hydrator"] = d.f.Keys["ci"]
+			d.f.Identities["hydrator"] = d.f.Identities["ci"]
 			state(d, "ci", same)
 		}, policy.Fail, "its key is the hydrator's"},
 		"of another release": {one, func(d *gateScene) { state(d, "ci", func(r *predicate.Rebuilt) { r.Release = older }) }, policy.Fail, `release "` + older},

@@ -17,34 +17,36 @@ const maxSkew = 5 * time.Minute
 // signers are the identities that a gate trusts.
 type signers struct {
 	names   []string
-	keys    map[string]string // fingerprint to name
-	keyless []string          // names without a known key
+	known   []sign.Identity // each under the first of its names
+	unknown []string        // names without a known key or subject
 }
 
 // signers looks up names. About the artifact of another stage, an identity is who has that name there: its key may
 // depend on the stage. stage is empty for this one.
 func (f Facts) signers(names []string, stage string) signers {
-	s := signers{names: names, keys: make(map[string]string)}
+	s := signers{names: names}
 	for _, name := range names {
-		key := f.Keys[name]
-		if theirs := f.Keys[stage+"/"+name]; stage != "" && theirs != "" {
-			key = theirs
+		id, known := f.Identities[name]
+		if theirs, ok := f.Identities[stage+"/"+name]; stage != "" && ok {
+			id, known = theirs, true
 		}
-		if key == "" {
-			s.keyless = append(s.keyless, name)
+		if !known {
+			s.unknown = append(s.unknown, name)
 			continue
 		}
-		if _, taken := s.keys[key]; !taken {
-			s.keys[key] = name
-		}
+		id.Name = name
+		s.known = append(s.known, id)
 	}
 	return s
 }
 
-// trusts returns the name by which a key is trusted. No key is trusted by none.
-func (s signers) trusts(fingerprint string) (name string, ok bool) {
-	name, ok = s.keys[fingerprint]
-	return name, ok && fingerprint != ""
+// trusts returns the name by which somebody who signed is trusted.
+func (s signers) trusts(who sign.Author) (name string, ok bool) {
+	i := slices.IndexFunc(s.known, func(id sign.Identity) bool { return id.Made(who) })
+	if i < 0 {
+		return "", false
+	}
+	return s.known[i].Name, true
 }
 
 func (s signers) String() string {
@@ -61,12 +63,12 @@ func (s signers) count(about Subject, predicateType string, judge func(sign.Veri
 		if v.PredicateType() != predicateType {
 			continue
 		}
-		name, ok := s.trusts(v.KeyFingerprint())
+		name, ok := s.trusts(v.Author())
 		if !ok {
 			notes.add("one by %s does not count here", signer(v))
 			continue
 		}
-		who := by(name, v.KeyFingerprint())
+		who := by(name, v.Author())
 		shown, err := judge(v)
 		if err != nil {
 			notes.add("the one by %s does not count: %s", who, plain(err.Error()))
@@ -77,14 +79,14 @@ func (s signers) count(about Subject, predicateType string, judge func(sign.Veri
 	return counted, notes
 }
 
-// tally counts distinct keys and keeps what each of them showed first.
+// tally counts distinct signers and keeps what each of them showed first.
 type tally struct {
 	shown    []string
 	evidence []digest.Digest
 	keys     map[string]bool
 }
 
-// add counts a key, once.
+// add counts a signer, by its fingerprint, once.
 func (t *tally) add(key, shown string, evidence digest.Digest) {
 	if t.keys[key] {
 		return
@@ -108,7 +110,7 @@ func (t *tally) pass(format string, args ...any) GateResult {
 	return result
 }
 
-// progress counts the keys towards those that are wanted.
+// progress counts the signers towards those that are wanted.
 func (t *tally) progress(want int) string {
 	if t.count() == 0 {
 		return "none"
@@ -144,7 +146,7 @@ func (r remarks) String() string {
 
 // unproven adds names that nothing can be proven of, and what is attached to a subject and proves nothing.
 func (r *remarks) unproven(by signers, s Subject) {
-	for _, name := range by.keyless {
+	for _, name := range by.unknown {
 		r.add("no key of %s is known", name)
 	}
 	for _, rejected := range s.Rejected[:min(len(s.Rejected), maxRemarks)] {
@@ -152,16 +154,30 @@ func (r *remarks) unproven(by signers, s Subject) {
 	}
 }
 
-// by names who signed: the name by which it is trusted, and the key.
-func by(name, fingerprint string) string {
-	return fmt.Sprintf("%s (key %s)", name, prefix(fingerprint))
+// by names who signed: the name by which it is trusted, and the key or the subject.
+func by(name string, who sign.Author) string {
+	return fmt.Sprintf("%s (%s)", name, plain(who.String()))
+}
+
+// signedAt returns when a statement was signed, and whose word that is: a timestamp authority's or a log's, which cannot be claimed, or
+// else the signer's own.
+func signedAt(v sign.Verified, claimed time.Time) (when time.Time, whose string) {
+	if proven := v.Time(); !proven.IsZero() {
+		return proven.Time, ", as " + plain(proven.Source) + " says"
+	}
+	return claimed, " by its own account"
+}
+
+// as names who signed by all of the key's fingerprint, or by the subject.
+func as(who sign.Author) string {
+	if who.Issuer == "" {
+		return "key " + who.Fingerprint()
+	}
+	return plain(who.String())
 }
 
 // signer names who signed a statement that the gate does not trust.
-func signer(v sign.Verified) string { return by(v.Identity(), v.KeyFingerprint()) }
-
-// prefix is enough of a fingerprint for people to recognise it.
-func prefix(fingerprint string) string { return fingerprint[:min(len(fingerprint), 12)] }
+func signer(v sign.Verified) string { return by(v.Identity(), v.Author()) }
 
 func count(n int, one, many string) string {
 	if n == 1 {

@@ -179,7 +179,7 @@ func (g soak) judge(f Facts, r run) GateResult {
 }
 
 type health struct {
-	time     time.Time // that it names, the signer's word
+	time     time.Time // of its timestamp, or else that it names, the signer's word
 	by       string
 	evidence digest.Digest
 }
@@ -188,16 +188,20 @@ type health struct {
 func (f Facts) healthy(stage string, trusted signers, r run) (health, bool) {
 	var first health
 	for _, v := range f.Health[stage] {
-		name, ok := trusted.trusts(v.KeyFingerprint())
+		name, ok := trusted.trusts(v.Author())
 		if !ok {
 			continue
 		}
 		h, err := predicate.Parse[predicate.Health](v)
-		if err != nil || h.Pipeline != f.Pipeline || h.Stage != stage || h.Time.After(f.Now.Add(maxSkew)) || !r.held(v.Digest(), h.Release, h.Time) {
+		if err != nil {
 			continue
 		}
-		if first.by == "" || h.Time.Before(first.time) {
-			first = health{h.Time, by(name, v.KeyFingerprint()), v.Bundle().Digest()}
+		when, _ := signedAt(v, h.Time)
+		if h.Pipeline != f.Pipeline || h.Stage != stage || h.Time.After(f.Now.Add(maxSkew)) || !r.held(v.Digest(), h.Release, when) {
+			continue
+		}
+		if first.by == "" || when.Before(first.time) {
+			first = health{when, by(name, v.Author()), v.Bundle().Digest()}
 		}
 	}
 	return first, first.by != ""

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/sign"
 )
 
 // SourceGate is the declaration of a gate that asks who signed the locked commit, or the locked chart.
@@ -35,20 +36,20 @@ func (g source) Judge(f Facts) GateResult {
 		return fail("it takes %s by %s on %s: %s", form, want, what, plain(f.Source.Unsigned))
 	}
 	for _, name := range g {
-		if key, ok := f.Source.Signers[name]; ok {
-			return pass("%s is signed by %s", what, by(name, key))
+		if who, ok := f.Source.Signers[name]; ok {
+			return pass("%s is signed by %s", what, by(name, who))
 		}
 	}
 	whose := "no identity has that key"
 	if len(f.Source.Signers) > 0 {
 		whose = "it is that of " + strings.Join(slices.Sorted(maps.Keys(f.Source.Signers)), ", ")
 	}
-	return fail("%s is signed by the key %s, and not by %s: %s", what, prefix(f.Source.Key), want, whose)
+	return fail("%s is signed by the %s, and not by %s: %s", what, f.Source.By, want, whose)
 }
 
 // SignedSource says who signed the commit of the source repository, or the packaged chart.
 type SignedSource struct {
-	Key      string            // fingerprint of a key that signed
-	Signers  map[string]string // declared identities to the fingerprint of the key of theirs that signed: of a commit also a former one
-	Unsigned string            // why nobody signed; "" if somebody did
+	By       sign.Author            // one who signed
+	Signers  map[string]sign.Author // declared identities that did: of a commit also by a former key
+	Unsigned string                 // why nobody signed; "" if somebody did
 }

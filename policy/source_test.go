@@ -5,21 +5,23 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/sign"
 )
 
 func TestSource(t *testing.T) {
 	t.Parallel()
 	gates := []pipeline.Gate{gate(t, "source", policy.SourceGate{By: []string{"developers", "robot"}})}
-	key := strings.Repeat("a", 64)
+	key := testworld.Key(t).Identity().Author()
 	for name, c := range map[string]struct {
 		source policy.SignedSource
 		result policy.Result
 		reason string
 	}{
-		"signed":            {policy.SignedSource{Key: key, Signers: map[string]string{"ci": key, "developers": key}}, policy.Pass, "is signed by developers (key aaaaaaaaaaaa)"},
-		"signed by another": {policy.SignedSource{Key: key, Signers: map[string]string{"ci": key}}, policy.Fail, "it is that of ci"},
-		"by an unknown key": {policy.SignedSource{Key: key}, policy.Fail, "no identity has that key"},
+		"signed":            {policy.SignedSource{By: key, Signers: map[string]sign.Author{"ci": key, "developers": key}}, policy.Pass, "is signed by developers (key " + key.Fingerprint()[:12] + ")"},
+		"signed by another": {policy.SignedSource{By: key, Signers: map[string]sign.Author{"ci": key}}, policy.Fail, "it is that of ci"},
+		"by an unknown key": {policy.SignedSource{By: key}, policy.Fail, "no identity has that key"},
 		"not signed":        {policy.SignedSource{Unsigned: "it has no signature"}, policy.Fail, "it takes an ssh signature by developers or robot on commit 1234: it has no signature"},
 		"not read":          {policy.SignedSource{}, policy.Fail, "no identity has that key"},
 	} {

@@ -32,16 +32,16 @@ func (f Facts) waive(r GateResult, gate digest.Digest, who pipeline.Waivers) Gat
 		if err != nil || w.Gate != r.Gate {
 			continue
 		}
-		name, ok := trusted.trusts(v.KeyFingerprint())
+		name, ok := trusted.trusts(v.Author())
 		if !ok {
 			notes.add("a waiver by %s does not count: %s", signer(v), mayWaive(who))
 			continue
 		}
 		if err := f.waives(v, w, gate); err != nil {
-			notes.add("a waiver by %s does not count: %s", by(name, v.KeyFingerprint()), plain(err.Error()))
+			notes.add("a waiver by %s does not count: %s", by(name, v.Author()), plain(err.Error()))
 			continue
 		}
-		shown := fmt.Sprintf("%s for %s until %s: «%s»", by(name, v.KeyFingerprint()), plain(w.Approver), at(w.Expires), plain(w.Reason))
+		shown := fmt.Sprintf("%s for %s until %s: «%s»", by(name, v.Author()), plain(w.Approver), at(w.Expires), plain(w.Reason))
 		counted.add(v.KeyFingerprint(), shown, v.Bundle().Digest())
 	}
 	switch {
@@ -71,7 +71,8 @@ func mayWaive(who pipeline.Waivers) string {
 
 // waives returns why a waiver by somebody who may sign one does not hold.
 func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) error {
-	if err := cmp.Or(f.meant(v, w.Claim), f.again(v, w.Time)); err != nil {
+	made, _ := signedAt(v, w.Time)
+	if err := cmp.Or(f.meant(v, w.Claim), f.again(v, made)); err != nil {
 		return err
 	}
 	switch {
@@ -83,7 +84,7 @@ func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) e
 		return fmt.Errorf("it expired at %s", at(w.Expires))
 	case w.Time.After(f.Now.Add(maxSkew)):
 		return fmt.Errorf("it says that it was made at %s, which is yet to come", at(w.Time))
-	case w.Expires.Sub(w.Time) > MaxWaiver:
+	case w.Expires.Sub(made) > MaxWaiver:
 		return fmt.Errorf("it holds for longer than %d days", MaxWaiver/(24*time.Hour))
 	case w.Reason == "":
 		return errors.New("it gives no reason")

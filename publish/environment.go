@@ -76,12 +76,15 @@ func (e Environment) Trusted(ctx context.Context, stages []string) (*workspace.P
 	return ref, files, pipelines, err
 }
 
-// Signer opens the private key of a role, hydrator or promoter, for a stage. The key must be the first that trusted trusts, the
-// role's identity: nobody would accept what another one signs, nor what one signs that was put away.
+// Signer opens the private key of a role, hydrator or promoter, for a stage, or signs in without one. The signer must be the first that
+// trusted trusts, the role's identity: nobody would accept what another one signs, nor what one signs that was put away.
 func (e Environment) Signer(ctx context.Context, declared pipeline.Expanded, role string, trusted *sign.Verifier) (sign.Signer, error) {
 	ref, err := signingKey(declared, role)
 	if err != nil {
 		return nil, err
+	}
+	if ref == "" {
+		return e.keyless(ctx, declared, role, trusted)
 	}
 	key, err := e.Keys.Open(ctx, e.Workspace.KeyFile(ref))
 	if err != nil {
@@ -99,11 +102,40 @@ func (e Environment) Signer(ctx context.Context, declared pipeline.Expanded, rol
 	return key, nil
 }
 
-// signingKey returns the reference of a role's private key.
+// keyless is Signer for a role that has no key.
+func (e Environment) keyless(ctx context.Context, declared pipeline.Expanded, role string, trusted *sign.Verifier) (sign.Signer, error) {
+	known := trusted.First()
+	if known.Issuer == "" {
+		return nil, Configurationf("pipeline %s: sign.%s is keyless, and identities.%s has a key for stage %s: write issuer and subject there; what was signed with the key goes on to count if the identity has former: {key: %s}",
+			declared.Pipeline, role, role, declared.Stage, declared.Identities[role].Key)
+	}
+	token := declaredSigner(declared, role).Keyless.Token
+	if token != "" {
+		token = e.Workspace.KeyFile(token)
+	}
+	signer, err := e.Keys.Keyless(ctx, known.Instance, token)
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %s: sign.%s: %w", declared.Pipeline, role, err)
+	}
+	if trusts, former := trusted.Trusts(signer.Identity()); !trusts || former {
+		return nil, Configurationf("pipeline %s: sign.%s signs as %s, and identities.%s for stage %s is %s: nobody would accept its signatures",
+			declared.Pipeline, role, signer.Identity(), role, declared.Stage, known)
+	}
+	return signer, nil
+}
+
+func declaredSigner(declared pipeline.Expanded, role string) *pipeline.Signer {
+	return map[string]*pipeline.Signer{pipeline.RoleHydrator: declared.Sign.Hydrator, pipeline.RolePromoter: declared.Sign.Promoter}[role]
+}
+
+// signingKey returns the reference of a role's private key; "" for one that signs without a key.
 func signingKey(declared pipeline.Expanded, role string) (string, error) {
-	signer := map[string]*pipeline.Signer{"hydrator": declared.Sign.Hydrator, "promoter": declared.Sign.Promoter}[role]
+	signer := declaredSigner(declared, role)
+	if signer != nil && signer.Keyless != nil {
+		return "", nil
+	}
 	if signer == nil || signer.Key == "" {
-		return "", Configurationf("pipeline %s: sign.%s.key is missing for stage %s: name the private key that signs, such as env://%s_KEY",
+		return "", Configurationf("pipeline %s: sign.%s.key is missing for stage %s: name the private key that signs, such as env://%s_KEY, or write keyless: {}",
 			declared.Pipeline, role, declared.Stage, strings.ToUpper(role))
 	}
 	return signer.Key, nil

@@ -165,7 +165,7 @@ func (s *stage) push(ctx context.Context, packed oci.Artifact) error {
 		return fmt.Errorf("sign %s: %w", s.result.Reference, err)
 	}
 	if len(listed) == 0 {
-		return sign.AttachFirst(ctx, s.store, sign.First{Artifact: packed, Bundles: s.entry.Bundles, Image: s.entry.Images[0]})
+		return sign.AttachFirst(ctx, s.store, sign.First{Artifact: packed, Bundles: s.entry.Bundles, Images: s.entry.Images})
 	}
 	if err := s.store.PushArtifact(ctx, packed); err != nil {
 		return err
@@ -205,7 +205,9 @@ func (s *stage) sign(ctx context.Context, key sign.Signer, listed []ocispec.Desc
 		s.entry.Bundles = append(s.entry.Bundles, bundle)
 	}
 	image, err := sign.NewImageSignature(ctx, key, artifact, s.claim)
-	s.entry.Images = []sign.ImageSignature{image}
+	if s.entry.Images = nil; !image.None() {
+		s.entry.Images = []sign.ImageSignature{image}
+	}
 	return err
 }
 

@@ -34,7 +34,7 @@ func Sign(ctx context.Context, signer Signer, statement Statement) (Bundle, erro
 		return Bundle{}, err
 	}
 	text, err := signer.SignStatement(ctx, payload)
-	return Bundle{JSON: text, predicateType: statement.PredicateType, key: signer.Identity().PublicKey.hint(), about: statement.Subject.Digest, fresh: true}, err
+	return Bundle{JSON: text, predicateType: statement.PredicateType, key: signer.Identity().Author().hint(), about: statement.Subject.Digest, fresh: true}, err
 }
 
 // Attest signs a statement and attaches it to its subject as a referrer. It attaches the same statement again if asked to:
@@ -97,7 +97,7 @@ func Attach(ctx context.Context, store Store, subject ocispec.Descriptor, bundle
 type First struct {
 	Artifact oci.Artifact
 	Bundles  []Bundle
-	Image    ImageSignature
+	Images   []ImageSignature // in the older form, at most one
 }
 
 // AttachFirst pushes an artifact that nobody else knows yet, and attaches the first statements about it, with as few requests as possible.
@@ -108,12 +108,16 @@ func AttachFirst(ctx context.Context, store FirstStore, f First) error {
 	if err != nil {
 		return fail(err)
 	}
+	blobs := f.Artifact.Blobs()
+	var layers []layer
+	for _, image := range f.Images {
+		blobs, layers = append(blobs, image.blob()), append(layers, image.layer())
+	}
 	// Readers look at the layers alone: the artifact's configuration serves as that of its signatures.
-	manifest, err := signatureManifest([]layer{f.Image.layer()}, f.Artifact.Blobs()[0].Descriptor())
+	manifest, err := signatureManifest(layers, f.Artifact.Blobs()[0].Descriptor())
 	if err != nil {
 		return fail(err)
 	}
-	blobs := append(f.Artifact.Blobs(), f.Image.blob())
 	for _, referrer := range referrers {
 		blobs = append(blobs, referrer.Blobs()...)
 	}
@@ -125,6 +129,9 @@ func AttachFirst(ctx context.Context, store FirstStore, f First) error {
 	}
 	if err := store.AttachFirst(ctx, subject, referrers...); err != nil {
 		return fail(err)
+	}
+	if len(layers) == 0 {
+		return nil
 	}
 	if _, err := store.PushTagged(ctx, signatureForm.tag(subject.Digest), ocispec.MediaTypeImageManifest, manifest); err != nil {
 		return fail(err)
@@ -159,7 +166,7 @@ func asReferrers(artifact digest.Digest, bundles []Bundle) (referrers []oci.Refe
 // asReferrer returns the bundle as a referrer of the artifact that it is about.
 func (b Bundle) asReferrer(artifact digest.Digest) (oci.Referrer, error) {
 	if b.about != artifact {
-		parsed, hint, err := parseBundle(b.JSON)
+		parsed, author, err := parseBundle(b.JSON)
 		if err != nil {
 			return oci.Referrer{}, err
 		}
@@ -167,7 +174,7 @@ func (b Bundle) asReferrer(artifact digest.Digest) (oci.Referrer, error) {
 		if err != nil {
 			return oci.Referrer{}, err
 		}
-		b.predicateType, b.key = statement.PredicateType, hint
+		b.predicateType, b.key = statement.PredicateType, author.hint
 	}
 	return oci.Referrer{
 		ArtifactType: BundleMediaType,

@@ -1,10 +1,12 @@
 package sign
 
 import (
-	"encoding/base64"
+	"bytes"
 	"encoding/hex"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sigstore/sigstore-go/pkg/verify"
 )
 
 // Claimed returns the statement about an artifact in a bundle. No key is asked, since the one that signed it may be gone: it proves
@@ -13,7 +15,7 @@ func Claimed(artifact digest.Digest, b Bundle) (Verified, error) {
 	if err := checkDigest(artifact); err != nil {
 		return Verified{}, err
 	}
-	parsed, hint, err := parseBundle(b.JSON)
+	parsed, author, err := parseBundle(b.JSON)
 	if err != nil {
 		return Verified{}, err
 	}
@@ -21,9 +23,27 @@ func Claimed(artifact digest.Digest, b Bundle) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	by := proof{subject: statement.Subject}
-	if sum, err := base64.StdEncoding.DecodeString(hint); err == nil {
-		by.fingerprint = hex.EncodeToString(sum)
+	return statement.by(proof{subject: statement.Subject, author: author.Author}, b), nil
+}
+
+// Timed returns when a bundle about an artifact was signed at the latest, by any signer, as an instance of Sigstore of the verifier's identities
+// proves; zero if none does.
+func (v *Verifier) Timed(artifact digest.Digest, b Bundle) Time {
+	raw, err := hex.DecodeString(artifact.Encoded())
+	if err != nil {
+		return Time{}
 	}
-	return statement.by(by, b), nil
+	i := slices.IndexFunc(v.trusted, func(t trusted) bool { return t.Instance != nil })
+	if i < 0 || bytes.Contains(b.JSON, []byte(`"publicKey":`)) {
+		return Time{}
+	}
+	parsed, author, err := parseBundle(b.JSON)
+	if err != nil || author.Issuer == "" {
+		return Time{}
+	}
+	_, at, err := v.trusted[i].Instance.prove(parsed, verify.WithArtifactDigest("sha256", raw))
+	if err != nil {
+		return Time{}
+	}
+	return at
 }

@@ -16,9 +16,9 @@ func TestSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, hint, err := parseBundle(bundle.JSON)
-	if err != nil || hint == "" {
-		t.Fatal(hint, err)
+	_, by, err := parseBundle(bundle.JSON)
+	if err != nil || by.hint == "" {
+		t.Fatal(by, err)
 	}
 	escaped := base64.StdEncoding.EncodeToString([]byte(`{"predicateType":"https:\/\/sigstore.dev\/cosign\/sign\/v1"}`))
 	for name, test := range map[string]struct {

@@ -39,8 +39,14 @@ func NewImageSignature(ctx context.Context, signer Signer, artifact digest.Diges
 		return ImageSignature{}, fmt.Errorf("sign %s: %w", artifact, err)
 	}
 	annotations, err := signer.SignPayload(ctx, text)
+	if annotations == nil {
+		text = nil
+	}
 	return ImageSignature{text, annotations}, err
 }
+
+// None reports whether the signer has no signature in the older form, see [Signer].
+func (s ImageSignature) None() bool { return s.Annotations == nil }
 
 func (s ImageSignature) blob() oci.Blob {
 	return oci.Blob{MediaType: signatureForm.mediaType, Data: s.Payload, Annotations: s.Annotations}
@@ -60,6 +66,9 @@ func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, sig
 	signature, err := NewImageSignature(ctx, signer, subject.Digest, claim)
 	if err != nil {
 		return err
+	}
+	if signature.None() {
+		return nil
 	}
 	return AttachImages(ctx, store, subject, []*Verifier{verifier}, signature)
 }
@@ -115,7 +124,7 @@ type own struct {
 func firstOf(by []*Verifier, signatures []ImageSignature) (mine []own) {
 	for _, v := range by {
 		for _, s := range signatures {
-			if key, err := v.signerOf(s.layer()); err == nil {
+			if key, _, _, err := v.signerOf(s.layer()); err == nil {
 				mine = append(mine, own{s.layer(), key})
 				break
 			}
@@ -144,7 +153,7 @@ func withoutLost(ctx context.Context, store Store, layers []layer, mine []own) (
 
 // TrustsImage reports whether a trusted identity made a simple signing signature.
 func (v *Verifier) TrustsImage(signature ImageSignature) bool {
-	_, err := v.signerOf(signature.layer())
+	_, _, _, err := v.signerOf(signature.layer())
 	return err == nil
 }
 
@@ -153,7 +162,7 @@ func (v *Verifier) TrustsImage(signature ImageSignature) bool {
 func withoutOwn(layers []layer, own trusted, text []byte) (kept []layer, done bool) {
 	key := &Verifier{trusted: []trusted{own}}
 	for _, l := range layers {
-		_, err := key.signerOf(l)
+		_, _, _, err := key.signerOf(l)
 		switch {
 		case err == nil:
 			done = done || bytes.Equal(l.payload, text)
@@ -185,40 +194,48 @@ func VerifyImage(ctx context.Context, store Reader, subject ocispec.Descriptor, 
 }
 
 func (v *Verifier) verifyLayer(artifact digest.Digest, l layer) (VerifiedImage, error) {
-	by, err := v.signerOf(l)
+	by, author, at, err := v.signerOf(l)
 	if err != nil {
 		return VerifiedImage{}, err
 	}
 	// Not payload.Cosign: it does not read references that no registry has, such as those of image layouts.
 	var p payload.SimpleContainerImage
 	if err := Decode(l.payload, &p); err != nil {
-		return VerifiedImage{}, fmt.Errorf("%s signed it, but it is not a simple signing payload: %w", by.name, err)
+		return VerifiedImage{}, fmt.Errorf("%s signed it, but it is not a simple signing payload: %w", by.Name, err)
 	}
 	if p.Critical.Type != payload.CosignSignatureType {
-		return VerifiedImage{}, fmt.Errorf("%s signed it, but as %.80q", by.name, p.Critical.Type)
+		return VerifiedImage{}, fmt.Errorf("%s signed it, but as %.80q", by.Name, p.Critical.Type)
 	}
 	if got := p.Critical.Image.DockerManifestDigest; got != artifact.String() {
-		return VerifiedImage{}, fmt.Errorf("%s signed it, but for another artifact than %s", by.name, artifact)
+		return VerifiedImage{}, fmt.Errorf("%s signed it, but for another artifact than %s", by.Name, artifact)
 	}
 	subject := Subject{Name: p.Critical.Identity.DockerReference, Digest: artifact, Annotations: texts(p.Optional)}
-	return VerifiedImage{by.proves(subject)}, nil
+	return VerifiedImage{by.proves(subject, author, at)}, nil
 }
 
-// signerOf finds the trusted identity that signed a layer's payload.
-func (v *Verifier) signerOf(l layer) (trusted, error) {
+// signerOf finds the trusted identity that signed a layer's payload, who that was, and when.
+func (v *Verifier) signerOf(l layer) (trusted, Author, Time, error) {
+	fail := func(err error) (trusted, Author, Time, error) { return trusted{}, Author{}, Time{}, err }
 	if l.problem != "" {
-		return trusted{}, errors.New(l.problem)
+		return fail(errors.New(l.problem))
 	}
 	sig, err := base64.StdEncoding.DecodeString(l.desc.Annotations[static.SignatureAnnotationKey])
 	if err != nil || len(sig) == 0 {
-		return trusted{}, errors.New("its annotations hold no signature")
+		return fail(errors.New("its annotations hold no signature"))
+	}
+	m, mediaType, err := material(l.desc.Annotations)
+	if err != nil {
+		return fail(err)
+	}
+	if m != nil {
+		return v.certifiedLayer(l, m, mediaType, sig)
 	}
 	for _, t := range v.trusted {
-		if t.signatures.VerifySignature(bytes.NewReader(sig), bytes.NewReader(l.payload)) == nil {
-			return t, nil
+		if t.signatures != nil && t.signatures.VerifySignature(bytes.NewReader(sig), bytes.NewReader(l.payload)) == nil {
+			return t, t.author, Time{}, nil
 		}
 	}
-	return trusted{}, fmt.Errorf("not signed by %s", v.names())
+	return fail(fmt.Errorf("not signed by %s", v.names()))
 }
 
 // simplePayload returns what is signed: https://github.com/containers/image/blob/main/docs/containers-signature.5.md

@@ -121,7 +121,8 @@ func GenerateKeyPair(password []byte) (KeyPair, error) {
 	return KeyPair{Private: pair.PrivateBytes, Public: pair.PublicBytes}, nil
 }
 
-// OpenKey opens a private key in PEM text for signing. A reference is a path, or env://NAME for an environment variable.
+// OpenKey opens a private key for signing: PEM text, as cosign, OpenSSL and ssh-keygen write it, or the public key of one that the ssh
+// agent holds. A reference is a path, or env://NAME for an environment variable.
 // Opening an encrypted key takes a few tenths of a second by design: do it once a run, see [Keyring].
 func OpenKey(ctx context.Context, ref string, password PasswordFunc) (*Key, error) {
 	var key *Key
@@ -133,6 +134,14 @@ func OpenKey(ctx context.Context, ref string, password PasswordFunc) (*Key, erro
 		return nil, fmt.Errorf("signing key %s: %w", ref, err)
 	}
 	return key, nil
+}
+
+// plainKey returns a key of package ssh as those of the standard library are.
+func plainKey(key any) any {
+	if k, ok := key.(*ed25519.PrivateKey); ok {
+		return *k
+	}
+	return key
 }
 
 // readKey returns the bytes behind a reference.
@@ -161,7 +170,10 @@ func readKey(ref string) ([]byte, error) {
 func parseKey(ctx context.Context, text []byte, password PasswordFunc) (*Key, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, errors.New("not PEM text")
+		if public, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil {
+			return openAgent(public)
+		}
+		return nil, errors.New("neither PEM text nor a public key of OpenSSH")
 	}
 	var private any
 	var err error
@@ -177,6 +189,10 @@ func parseKey(ctx context.Context, text []byte, password PasswordFunc) (*Key, er
 		private, err = x509.ParseECPrivateKey(block.Bytes)
 	case cosign.RSAPrivateKeyPemType:
 		private, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case pemOpenSSH:
+		if private, err = parseOpenSSHPrivate(ctx, text, password); err != nil {
+			return nil, err
+		}
 	case pemPublic:
 		return nil, errors.New("it is a public key; signing needs the private one")
 	default:

@@ -107,7 +107,8 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 }
 
 // FindEnvelopes reads the attestations of a digest in the older form, which `cosign attest` writes unless it is asked for
-// bundles. They are returned as bundles of a signature by a key that is not named; Referrer is the digest of the envelope.
+// bundles. They are returned as bundles, of a signature by a key that is not named or with a certificate; Referrer is the digest of
+// the envelope.
 // No attestation is not an error, but a registry that fails is one.
 func FindEnvelopes(ctx context.Context, store Reader, subject ocispec.Descriptor) ([]Bundle, error) {
 	layers, err := attestationForm.read(ctx, store, subject.Digest)
@@ -122,7 +123,9 @@ func FindEnvelopes(ctx context.Context, store Reader, subject ocispec.Descriptor
 		case !isObject(l.payload):
 			b.Problem = "not a DSSE envelope"
 		default:
-			b.JSON = fmt.Appendf(nil, `{"mediaType":%q,"verificationMaterial":{"publicKey":{}},"dsseEnvelope":%s}`, BundleMediaType, l.payload)
+			if b.JSON, err = olderEnvelope(l); err != nil {
+				b.Problem = err.Error()
+			}
 		}
 		bundles = append(bundles, b)
 	}

@@ -3,9 +3,9 @@ package sign
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Signer signs in the two forms that are published.
@@ -14,14 +14,15 @@ type Signer interface {
 	Identity() Identity
 	// SignStatement puts an in-toto statement in a signed envelope and returns a Sigstore bundle v0.3, in JSON.
 	SignStatement(ctx context.Context, statement []byte) ([]byte, error)
-	// SignPayload signs bytes as they are, and returns the annotations with which cosign finds such a signature.
+	// SignPayload signs bytes as they are, and returns the annotations with which cosign finds such a signature; nil if that form has no
+	// place for it.
 	SignPayload(ctx context.Context, payload []byte) (map[string]string, error)
 }
 
 // schemeEnv is the scheme of references to environment variables.
 const schemeEnv = "env"
 
-// Open opens a signer by its reference: the path of a key file, env://NAME, or SCHEME:REST for another kind of signer.
+// Open opens a signer by its reference: the path of a key file, env://NAME, or SCHEME://REST for a key in a key service.
 func Open(ctx context.Context, ref string, password PasswordFunc) (Signer, error) {
 	switch {
 	case ref == "":
@@ -36,8 +37,8 @@ func Open(ctx context.Context, ref string, password PasswordFunc) (Signer, error
 			return nil, err
 		}
 		return key, nil
-	default: // without the rest of the reference, which may be a secret
-		return nil, fmt.Errorf("signing keys of the kind %s are not supported yet; name a key file or env://NAME", scheme)
+	default:
+		return openService(ctx, scheme, ref)
 	}
 }
 
@@ -57,8 +58,26 @@ func IsFile(ref string) bool { return ref != "" && schemeOf(ref) == "" }
 type Keyring struct {
 	password PasswordFunc
 
+	tokens func(ref string) TokenFunc
+	now    func() time.Time
+
 	mu      sync.Mutex
 	signers map[string]Signer
+}
+
+// WithTokens lets the keyring sign without keys: tokens returns where the token of a reference comes from, of "" the one that is there,
+// and now is the clock. It returns the keyring.
+func (r *Keyring) WithTokens(tokens func(ref string) TokenFunc, now func() time.Time) *Keyring {
+	r.tokens, r.now = tokens, now
+	return r
+}
+
+// Keyless is [NewKeyless] with the token of a reference, called once for each instance and reference.
+func (r *Keyring) Keyless(ctx context.Context, instance *Instance, ref string) (Signer, error) {
+	if r.tokens == nil || instance == nil {
+		return nil, errors.New("nothing signs without a key here")
+	}
+	return r.once("keyless "+instance.id+" "+ref, func() (Signer, error) { return NewKeyless(ctx, instance, r.tokens(ref), r.now) })
 }
 
 // NewKeyring returns an empty keyring that opens encrypted keys with the given password.
@@ -68,15 +87,19 @@ func NewKeyring(password PasswordFunc) *Keyring {
 
 // Open is the function [Open], called once for each reference.
 func (r *Keyring) Open(ctx context.Context, ref string) (Signer, error) {
-	r.mu.Lock() // held while opening: those who wait want this key, or would compete for the processor
+	return r.once("key "+ref, func() (Signer, error) { return Open(ctx, ref, r.password) })
+}
+
+func (r *Keyring) once(name string, open func() (Signer, error)) (Signer, error) {
+	r.mu.Lock() // held while opening: those who wait want this signer, or would compete for the processor
 	defer r.mu.Unlock()
-	if signer, ok := r.signers[ref]; ok {
+	if signer, ok := r.signers[name]; ok {
 		return signer, nil
 	}
-	signer, err := Open(ctx, ref, r.password)
+	signer, err := open()
 	if err != nil {
 		return nil, err
 	}
-	r.signers[ref] = signer
+	r.signers[name] = signer
 	return signer, nil
 }

@@ -3,6 +3,7 @@ package sign
 import (
 	"context"
 	"crypto"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -24,12 +25,9 @@ import (
 // minBundleVersion is what cosign reads and writes; older bundles may hold several signatures or a chain of certificates.
 const minBundleVersion = "v0.3"
 
-// Identity is a trusted signer, and what it is known by.
-type Identity struct {
-	Name      string
-	PublicKey PublicKey
-	Former    bool // the identity signs with another key now
-}
+// minCertifiedVersion is that of what [FindEnvelopes] returns of signers without a key: the log's older form of an entry has no place in
+// later versions.
+const minCertifiedVersion = "v0.1"
 
 // Verifier proves statements by the identities it was made for. Make it once: it is safe for concurrent use.
 type Verifier struct {
@@ -37,29 +35,32 @@ type Verifier struct {
 }
 
 type trusted struct {
-	name        string
-	fingerprint string
-	former      bool
-	hint        string
-	signatures  signature.Verifier
-	bundles     *verify.Verifier
+	Identity
+	author     Author // zero for an identity that may be several
+	hint       string
+	signatures signature.Verifier
+	bundles    *verify.Verifier // both nil for an identity without a key
 }
 
 // NewVerifier trusts the given identities, at least one. One that has several keys is given once for each. No key may
-// have two names: a statement has one signer.
+// have two names: a statement has one signer. Of identities with issuers and subjects, the first that matches has the name.
 func NewVerifier(identities ...Identity) (*Verifier, error) {
 	if len(identities) == 0 {
 		return nil, errors.New("no trusted identity is given; nothing can be verified")
 	}
 	v := &Verifier{}
 	for _, id := range identities {
-		if id.PublicKey.key == nil {
-			return nil, fmt.Errorf("identity %q has no public key", id.Name)
+		if err := id.known(); err != nil {
+			return nil, err
 		}
-		t := trusted{name: id.Name, fingerprint: id.PublicKey.Fingerprint(), former: id.Former, hint: id.PublicKey.hint()}
+		t := trusted{Identity: id, author: id.Author(), hint: id.Author().hint()}
+		if id.PublicKey.key == nil {
+			v.trusted = append(v.trusted, t)
+			continue
+		}
 		for _, other := range v.trusted {
-			if other.fingerprint == t.fingerprint {
-				return nil, fmt.Errorf("identities %q and %q have the same key", other.name, t.name)
+			if other.author == t.author {
+				return nil, fmt.Errorf("identities %q and %q have the same key", other.Name, t.Name)
 			}
 		}
 		var err error
@@ -81,22 +82,28 @@ func NewVerifier(identities ...Identity) (*Verifier, error) {
 // Trusts reports whether the verifier proves what an identity signs, whatever its name, and whether by a former key.
 func (v *Verifier) Trusts(id Identity) (trusts, former bool) {
 	for _, t := range v.trusted {
-		if t.fingerprint == id.PublicKey.Fingerprint() {
-			return true, t.former
+		if t.Made(id.Author()) {
+			return true, t.Former
 		}
 	}
 	return false, false
 }
 
+// First returns the identity that was given first.
+func (v *Verifier) First() Identity { return v.trusted[0].Identity }
+
 // proof is what verification proves of a signature.
 type proof struct {
-	subject     Subject
-	identity    string
-	fingerprint string
-	former      bool
+	subject  Subject
+	identity string
+	author   Author
+	former   bool
+	time     Time
 }
 
-func (t trusted) proves(s Subject) proof { return proof{s, t.name, t.fingerprint, t.former} }
+func (t trusted) proves(s Subject, by Author, at Time) proof {
+	return proof{s, t.Name, by, t.Former, at}
+}
 
 // SubjectName returns the repository that was signed for the artifact. It may be empty.
 func (p proof) SubjectName() string { return p.subject.Name }
@@ -114,8 +121,14 @@ func (p proof) Claim() Claim { return claimOf(p.subject.Annotations) }
 // Identity returns the name of the identity that signed.
 func (p proof) Identity() string { return p.identity }
 
-// KeyFingerprint returns the fingerprint of the key that signed, see [PublicKey.Fingerprint].
-func (p proof) KeyFingerprint() string { return p.fingerprint }
+// Author returns who signed.
+func (p proof) Author() Author { return p.author }
+
+// KeyFingerprint returns the fingerprint of who signed: of a key [PublicKey.Fingerprint].
+func (p proof) KeyFingerprint() string { return p.author.fingerprint }
+
+// Time returns when it was signed at the latest, as a timestamp authority or a log proves; zero if none does.
+func (p proof) Time() Time { return p.time }
 
 // Former reports whether that is a former key of the identity: when it signed is for the caller to find out.
 func (p proof) Former() bool { return p.former }
@@ -195,48 +208,108 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	parsed, hint, err := parseBundle(b.JSON)
+	parsed, author, err := parseBundle(b.JSON)
 	if err != nil {
 		return Verified{}, err
 	}
-	about := verify.NewPolicy(verify.WithArtifactDigest("sha256", raw), verify.WithKey())
-	for _, t := range v.byHint(hint) {
-		_, cause := t.bundles.Verify(parsed, about)
+	proven := func(t trusted, by Author, at Time) (Verified, error) {
 		statement, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact)
-		switch {
-		case cause == nil && err == nil:
-			b.predicateType, b.key, b.about = statement.PredicateType, hint, artifact
-			return statement.by(t.proves(statement.Subject), b), nil
-		case cause != nil && !t.signed(parsed):
+		if err != nil {
+			return Verified{}, fmt.Errorf("%s signed it, but: %w", t.Name, err)
+		}
+		b.predicateType, b.key, b.about = statement.PredicateType, author.hint, artifact
+		return statement.by(t.proves(statement.Subject, by, at), b), nil
+	}
+	if author.Issuer != "" {
+		t, by, at, err := v.certified(author.Author, func(i *Instance) (Author, Time, error) {
+			return i.prove(parsed, verify.WithArtifactDigest("sha256", raw))
+		})
+		if err != nil {
+			return Verified{}, err
+		}
+		return proven(t, by, at)
+	}
+	for _, t := range v.byHint(author.hint) {
+		_, cause := t.bundles.Verify(parsed, verify.NewPolicy(verify.WithArtifactDigest("sha256", raw), verify.WithKey()))
+		if cause == nil {
+			return proven(t, t.author, Time{})
+		}
+		if !t.signed(parsed) {
 			continue
-		case err != nil:
+		}
+		if _, err := parseStatement(parsed.GetDsseEnvelope().GetPayload(), artifact); err != nil {
 			cause = err
 		}
-		return Verified{}, fmt.Errorf("%s signed it, but: %w", t.name, cause)
+		return Verified{}, fmt.Errorf("%s signed it, but: %w", t.Name, cause)
 	}
 	return Verified{}, fmt.Errorf("not signed by %s", v.names())
 }
 
-// parseBundle reads a bundle that holds an envelope signed by a key, and the hint that names the key.
-func parseBundle(text []byte) (*bundle.Bundle, string, error) {
+// certified finds the trusted identity that signed with a certificate, which names somebody, and proves that.
+func (v *Verifier) certified(claimed Author, prove func(*Instance) (Author, Time, error)) (trusted, Author, Time, error) {
+	var asked []*Instance
+	for _, t := range v.trusted {
+		if t.Instance == nil || slices.Contains(asked, t.Instance) || !t.Made(claimed) {
+			continue
+		}
+		asked = append(asked, t.Instance)
+		by, at, err := prove(t.Instance)
+		if err != nil {
+			return trusted{}, by, at, fmt.Errorf("it says to be signed by %s, but: %w", claimed, err)
+		}
+		if t.Made(by) {
+			return t, by, at, nil
+		}
+	}
+	return trusted{}, claimed, Time{}, fmt.Errorf("it claims to be signed by %s, not by %s", claimed, v.described())
+}
+
+// parsedAuthor is whom a bundle names as its signer, before anything is proven.
+type parsedAuthor struct {
+	Author
+	hint string
+}
+
+// parseBundle reads a bundle that holds an envelope with one signature, and whom it names as the signer.
+func parseBundle(text []byte) (*bundle.Bundle, parsedAuthor, error) {
+	var by parsedAuthor
 	if len(text) > MaxBundleSize {
-		return nil, "", fmt.Errorf("the bundle has %d bytes, at most %d are read", len(text), MaxBundleSize)
+		return nil, by, fmt.Errorf("the bundle has %d bytes, at most %d are read", len(text), MaxBundleSize)
 	}
 	var b bundle.Bundle
 	if err := b.UnmarshalJSON(text); err != nil {
-		return nil, "", fmt.Errorf("not a Sigstore bundle: %w", err)
-	}
-	if !b.MinVersion(minBundleVersion) {
-		return nil, "", fmt.Errorf("a bundle of type %.100q; %s is the oldest that is read", b.MediaType, minBundleVersion)
-	}
-	if b.GetDsseEnvelope() == nil {
-		return nil, "", errors.New("the bundle holds no statement, only a signature of bytes")
+		return nil, by, fmt.Errorf("not a Sigstore bundle: %w", err)
 	}
 	key := b.GetVerificationMaterial().GetPublicKey()
+	oldest := minBundleVersion
 	if key == nil {
-		return nil, "", errors.New("signed with a certificate; keyless identities are not supported yet")
+		oldest = minCertifiedVersion
 	}
-	return &b, key.GetHint(), nil
+	if !b.MinVersion(oldest) {
+		return nil, by, fmt.Errorf("a bundle of type %.100q; %s is the oldest that is read", b.MediaType, oldest)
+	}
+	if b.GetDsseEnvelope() == nil {
+		return nil, by, errors.New("the bundle holds no statement, only a signature of bytes")
+	}
+	if key != nil {
+		by.hint = key.GetHint()
+		if sum, err := base64.StdEncoding.DecodeString(by.hint); err == nil {
+			by.fingerprint = hex.EncodeToString(sum)
+		}
+		return &b, by, nil
+	}
+	if n := len(b.GetDsseEnvelope().GetSignatures()); n != 1 {
+		return nil, by, fmt.Errorf("its envelope has %d signatures instead of one", n)
+	}
+	content, err := b.VerificationContent()
+	if err != nil {
+		return nil, by, fmt.Errorf("not a Sigstore bundle: %w", err)
+	}
+	if by.Author, err = certified(content.Certificate()); err != nil {
+		return nil, by, err
+	}
+	by.hint = by.Author.hint()
+	return &b, by, nil
 }
 
 // signed reports whether the identity signed a bundle that proves nothing: for the reasons that people read, never for a
@@ -246,21 +319,28 @@ func (t trusted) signed(b *bundle.Bundle) bool {
 	return err == nil
 }
 
-// byHint puts first the key that the hint names. The others follow, since not every signer writes such a hint.
+// byHint returns the trusted keys, first the one that the hint names. The others follow, since not every signer writes such a hint.
 func (v *Verifier) byHint(hint string) []trusted {
-	i := slices.IndexFunc(v.trusted, func(t trusted) bool { return t.hint == hint })
-	if i <= 0 {
-		return v.trusted
+	var first, others []trusted
+	for _, t := range v.trusted {
+		switch {
+		case t.Issuer != "":
+		case t.hint == hint:
+			first = append(first, t)
+		default:
+			others = append(others, t)
+		}
 	}
-	order := append([]trusted{v.trusted[i]}, v.trusted[:i]...)
-	return append(order, v.trusted[i+1:]...)
+	return append(first, others...)
 }
 
-// Fingerprints lists the trusted keys.
+// Fingerprints lists the fingerprints of those who are trusted, as far as each is one.
 func (v *Verifier) Fingerprints() []string {
-	keys := make([]string, len(v.trusted))
-	for i, t := range v.trusted {
-		keys[i] = t.fingerprint
+	var keys []string
+	for _, t := range v.trusted {
+		if t.author.fingerprint != "" {
+			keys = append(keys, t.author.fingerprint)
+		}
 	}
 	return keys
 }
@@ -269,7 +349,16 @@ func (v *Verifier) Fingerprints() []string {
 func (v *Verifier) names() string {
 	var names []string
 	for _, t := range v.trusted {
-		names = append(names, t.name)
+		names = append(names, t.Name)
 	}
 	return strings.Join(slices.Compact(names), " or ")
+}
+
+// described lists the identities with what each is known by.
+func (v *Verifier) described() string {
+	var names []string
+	for _, t := range v.trusted {
+		names = append(names, fmt.Sprintf("%s (%s)", t.Name, t.Identity))
+	}
+	return strings.Join(names, " or ")
 }

@@ -180,7 +180,7 @@ func TestVerifyRejects(t *testing.T) {
 			strange{Key: key, bundle: func(b map[string]any) any {
 				b["verificationMaterial"] = map[string]any{"certificate": map[string]any{"rawBytes": "AAAA"}}
 				return b
-			}}, "keyless identities are not supported yet",
+			}}, "malformed certificate",
 		},
 		"no material": {strange{Key: key, bundle: func(b map[string]any) any { delete(b, "verificationMaterial"); return b }}, "not a Sigstore bundle"},
 		"an array":    {strange{Key: key, bundle: func(map[string]any) any { return []int{1} }}, "not a Sigstore bundle"},
@@ -429,11 +429,11 @@ func TestTrusts(t *testing.T) {
 
 func TestByHint(t *testing.T) {
 	t.Parallel()
-	v := &Verifier{trusted: []trusted{{name: "a", hint: "a"}, {name: "b", hint: "b"}, {name: "c", hint: "c"}}}
+	v := &Verifier{trusted: []trusted{{Identity: Identity{Name: "a"}, hint: "a"}, {Identity: Identity{Name: "b"}, hint: "b"}, {Identity: Identity{Name: "c"}, hint: "c"}}}
 	for hint, want := range map[string]string{"a": "abc", "b": "bac", "c": "cab", "": "abc"} {
 		var got string
 		for _, tr := range v.byHint(hint) {
-			got += tr.name
+			got += tr.Name
 		}
 		if got != want {
 			t.Errorf("hint %q: order %s, want %s", hint, got, want)

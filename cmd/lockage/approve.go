@@ -18,6 +18,7 @@ import (
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
+	"github.com/lockage/lockage/sign/idtoken"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -33,8 +34,10 @@ type attestResult struct {
 	Expires   *time.Time    `json:"expires,omitempty"`
 	Statement digest.Digest `json:"statement"`          // digest of the manifest that attaches it
 	Identity  []string      `json:"identity,omitempty"` // names of the key in the pipeline file
-	Key       string        `json:"key"`                // its fingerprint
-	Sources   []string      `json:"sources,omitempty"`  // of health: the resources that were read
+	Key       string        `json:"key,omitempty"`      // its fingerprint
+	Issuer    string        `json:"issuer,omitempty"`   // without a key: who vouched for the subject
+	Subject   string        `json:"subject,omitempty"`
+	Sources   []string      `json:"sources,omitempty"` // of health: the resources that were read
 }
 
 func (r attestResult) Text(w io.Writer) {
@@ -47,26 +50,30 @@ func (r attestResult) Text(w io.Writer) {
 		fmt.Fprintf(w, "  healthy    %s\n", s)
 	}
 	fmt.Fprintf(w, "  statement  %s\n", r.Statement)
-	if len(r.Identity) > 0 {
-		fmt.Fprintf(w, "  signed by  %s\n", strings.Join(r.Identity, ", "))
+	if names := strings.Join(r.Identity, ", "); r.Subject != "" {
+		fmt.Fprintf(w, "  signed by  %s\n  subject    %s\n  issuer     %s\n", cmp.Or(names, "nobody whom the pipeline names"), r.Subject, r.Issuer)
+	} else if names != "" {
+		fmt.Fprintf(w, "  signed by  %s\n", names)
 	}
 }
 
 // signFlags are the flags that approve and attest share.
 type signFlags struct {
 	key, pipeline, release string
+	signsIn                func() bool // whether it can be signed without a key
 }
 
 func (a *app) signFlags(cmd *cobra.Command, f *signFlags) {
-	cmd.Flags().StringVar(&f.key, "key", "", "`KEY` to sign with: a file, or env://NAME")
+	f.signsIn = a.signsIn
+	cmd.Flags().StringVar(&f.key, "key", "", "`KEY` to sign with: a file, or env://NAME (default: none, by the job's token or a login at the terminal)")
 	releaseFlag(cmd, &f.release, "release", "release of the artifact, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "`NAME` of the pipeline, if several have the stage")
 	a.policyFlag(cmd)
 }
 
 func (f *signFlags) check() error {
-	if f.key == "" {
-		return usagef("--key is missing: name the key to sign with, a file or env://NAME")
+	if f.key == "" && !f.signsIn() {
+		return usagef("--key is missing: name the key to sign with, a file or env://NAME; without one, run it at a terminal to log in, or with a token in %s", idtoken.Variable)
 	}
 	return nil
 }
@@ -80,7 +87,7 @@ type approveFlags struct {
 func newApproveCommand(a *app) *cobra.Command {
 	var f approveFlags
 	cmd := &cobra.Command{
-		Use:   "approve STAGE --key KEY",
+		Use:   "approve STAGE [--key KEY]",
 		Short: "Approve a release for a stage, or waive one of its gates",
 		Long: `Approve signs that the candidate of a release may be promoted to a stage, and attaches the statement to the artifact, where
 the stage's approval gates find it. It verifies the artifact first, and approves none that fails. An approval counts for the
@@ -89,8 +96,12 @@ digest that the candidate has now, and for no later one.
 With --waive it signs that one gate need not pass for this artifact until the waiver expires. A waiver counts if the stage's
 waivers name the key's identity, and only while the gate is declared as it is now. All output about the gate shows it.
 
+Without --key it signs without one: as whom the token of the CI job names, or, at a terminal, as the person who logs in at the issuer
+of the pipeline's Sigstore instance.
+
 The key must not be a promoter's: clusters accept anything signed with that key as a promotion.`,
-		Example: `  lockage approve production --key ~/.lockage/sre.key --comment "load test passed"
+		Example: `  lockage approve production
+  lockage approve production --key ~/.lockage/sre.key --comment "load test passed"
   lockage approve production --key env://SRE_KEY --release git-3f5c0e0a8f4b7f2d9c6f1f0f0c7f4a6d1c2b3a49
   lockage approve production --key ~/.lockage/sre.key --waive soak --reason "incident 4711" --expires 2h`,
 		Args: cobra.ExactArgs(1),
@@ -114,9 +125,10 @@ const maxText = 4 << 10
 // check validates the flags, and computes when a waiver expires.
 func (f *approveFlags) check(now time.Time) error {
 	w := &f.waiver
+	if err := f.signFlags.check(); err != nil {
+		return err
+	}
 	switch {
-	case f.key == "":
-		return f.signFlags.check()
 	case w.Gate == "" && w.Reason+f.expires+w.Approver != "":
 		return usagef("--reason, --expires and --approver belong to --waive GATE")
 	case w.Gate == "" && len(f.comment) > maxText:
@@ -207,7 +219,12 @@ func (a *app) attach(ctx context.Context, t *target, s signer, statement sign.St
 	result.Pipeline, result.Stage, result.Release = t.declared.Pipeline, t.declared.Stage, t.lock.ReleaseID
 	result.Reference, result.Digest = t.reference, t.desc.Digest
 	result.Type, result.Statement = statement.PredicateType, bundle.Digest()
-	result.Identity, result.Key = s.names, s.key.Identity().PublicKey.Fingerprint()
+	result.Identity = s.names
+	if by := s.key.Identity().Author(); by.Issuer != "" {
+		result.Issuer, result.Subject = by.Issuer, by.Subject
+	} else {
+		result.Key = by.Fingerprint()
+	}
 	a.emit(list[attestResult]{result})
 	a.next("lockage promote " + result.Pipeline + "/" + result.Stage + a.fileFlags())
 	return nil

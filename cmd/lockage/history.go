@@ -47,7 +47,8 @@ type shownPromotion struct {
 	To           digest.Digest     `json:"to"`                    // "" for a new beginning at nothing
 	Input        digest.Digest     `json:"inputDigest,omitempty"` // of what was rendered to it
 	Time         time.Time         `json:"time"`
-	Since        time.Time         `json:"since"` // that the content is live without a break, as soak counts it
+	TimeSource   string            `json:"timeSource"` // whose word it is: the URL of a timestamp authority or log, or claimed by the promoter
+	Since        time.Time         `json:"since"`      // that the content is live without a break, as soak counts it
 	PolicyCommit string            `json:"policyCommit"`
 	Record       digest.Digest     `json:"record"`
 	Commit       string            `json:"commit,omitempty"`
@@ -232,7 +233,8 @@ func showPromotion(p live.Promotion, since time.Time) shownPromotion {
 		Action:       p.Action,
 		Release:      p.To.Release,
 		To:           p.To.Digest,
-		Time:         p.Time,
+		Time:         p.When(),
+		TimeSource:   cmp.Or(p.Signed.Source, "claimed"),
 		Since:        since,
 		PolicyCommit: p.Policy.Commit,
 		Record:       p.Record,

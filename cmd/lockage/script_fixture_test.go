@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -96,7 +97,7 @@ func cmdStages(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg || len(args) != 1, "stages FILE")
 	at := ts.MkAbs(".")
 	content := os.Expand(ts.ReadFile(args[0]), func(name string) string {
-		if name == "REGISTRY" {
+		if slices.Contains([]string{"REGISTRY", "ISSUER", "WORK"}, name) {
 			return ts.Getenv(name)
 		}
 		return "$" + name

@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/lockage/lockage/hydrate/worker"
+	"github.com/lockage/lockage/sign/signtest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -20,8 +21,9 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	testscript.Main(m, map[string]func(){
-		"lockage":       main,
-		"lockage-hasty": runHasty,
+		"lockage":           main,
+		"lockage-hasty":     runHasty,
+		"sigstore-kms-test": signtest.Plugin,
 	})
 }
 
@@ -57,6 +59,11 @@ func runHasty() {
 //		makes another release of the fixture and pushes its lock to the policy ref; $VAR becomes its id
 //	identity NAME…
 //		makes a key for each: $NAME_KEY, and keys/NAME.pub in the GitOps repository, which stages commits
+//	sigstore [log] [tsa] | sigstore stop|resume ca|log|tsa | sigstore advance DURATION
+//		starts a Sigstore instance with these services besides the certificate authority; $ISSUER becomes its URL, and the files
+//		keys/trusted_root.json and keys/signing_config.json in the GitOps repository name it. Or changes the one that runs
+//	token VAR SUBJECT
+//		$VAR becomes a token of that instance for a subject
 //	stages FILE
 //		makes FILE the pipeline file, with $REGISTRY replaced, and pushes it and all else in gitops to the policy ref
 //	genimage REF [REVISION]
@@ -128,6 +135,8 @@ func scriptParams() testscript.Params {
 			"fixture":       cmdFixture,
 			"release":       cmdRelease,
 			"identity":      cmdIdentity,
+			"sigstore":      cmdSigstore,
+			"token":         cmdToken,
 			"stages":        cmdStages,
 			"genimage":      cmdGenImage,
 			"exits":         cmdExits,

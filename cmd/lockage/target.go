@@ -166,22 +166,28 @@ type signer struct {
 	roles []evidence.Role // in any stage of the pipeline
 }
 
-// signer opens a key. It refuses one that has one of these roles in any stage.
+// signer opens a key, or without one signs in. It refuses a signer that has one of these roles in any stage.
 func (a *app) signer(ctx context.Context, ref string, t *target, refused ...string) (s signer, err error) {
-	s.key, err = a.keyring().Open(ctx, ref)
+	if ref == "" {
+		s.key, err = a.signIn(ctx, t)
+	} else {
+		s.key, err = a.keyring().Open(ctx, ref)
+	}
 	switch {
+	case err != nil && ref == "":
+		return s, err
 	case err != nil && ctx.Err() == nil:
 		return s, usagef("--key: %w", err)
 	case err != nil:
 		return s, err
 	}
-	public := s.key.Identity().PublicKey
+	by := s.key.Identity().Author()
 	ids, err := evidence.ReadIdentities(t.request.Files, t.declared)
 	if err != nil {
 		return s, err
 	}
-	s.names = ids.Names(public)
-	if s.roles, err = evidence.Roles(t.request.Files, public, t.stages...); err != nil {
+	s.names = ids.Names(by)
+	if s.roles, err = evidence.Roles(t.request.Files, by, t.stages...); err != nil {
 		return s, err
 	}
 	if err := s.refuse(refused...); err != nil || len(t.unread) == 0 {
@@ -195,6 +201,9 @@ func (a *app) signer(ctx context.Context, ref string, t *target, refused ...stri
 func (s signer) refuse(roles ...string) error {
 	for _, r := range s.roles {
 		if slices.Contains(roles, r.Name) {
+			if by := s.key.Identity(); by.Issuer != "" {
+				return usagef("%s is %s, and clusters accept anything signed by it in that role: sign as somebody else", by, r)
+			}
 			return usagef("this key belongs to %s, and clusters accept anything signed with it in that role: sign with another key", r)
 		}
 	}

@@ -102,9 +102,11 @@ func (a *app) usable(pipelines []*pipeline.Pipeline, err error) ([]*pipeline.Pip
 	return publish.Environment{LeftOut: a.leaveOut}.Usable(pipelines, err)
 }
 
-// keyring opens private keys, with a password from the environment or the terminal.
+// keyring opens private keys, with a password from the environment or the terminal, and signs as whom a token names.
 func (a *app) keyring() *sign.Keyring {
-	return sign.NewKeyring(sign.PasswordFromEnv(a.askPassword("Password of the signing key: ")))
+	return sign.NewKeyring(sign.PasswordFromEnv(a.askPassword("Password of the signing key: "))).WithTokens(func(ref string) sign.TokenFunc {
+		return func(ctx context.Context) (string, error) { return tokens().Token(ctx, ref) }
+	}, time.Now)
 }
 
 // askPassword asks for a password at the terminal; it is nil if standard input is not one.

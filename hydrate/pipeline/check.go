@@ -294,9 +294,9 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	e.checkNotify(c)
 	for _, role := range []string{"hydrator", "promoter"} {
 		c.rule(d, NotEmpty, "sign", role, "key")
-		c.rule(d, RepositoryPath, "sign", role, "keyless", "signingConfig")
-		c.rule(d, RepositoryPath, "sign", role, "keyless", "trustedRoot")
+		c.rule(d, NotEmpty, "sign", role, "keyless", "token")
 	}
+	e.checkSigstore(c)
 	e.checkSigners(c)
 	if err := e.parseGates(p, files, c); err != nil {
 		return err

@@ -27,6 +27,7 @@ type Expanded struct {
 	Sign       Sign                `yaml:"sign"`
 	Identities map[string]Identity `yaml:"identities"`
 	Notify     []Receiver          `yaml:"notify"`
+	Sigstore   Sigstore            `yaml:"sigstore"`
 	Gates      []Gate              `yaml:"gates"`
 	Waivers    Waivers             `yaml:"waivers"`
 	Unrendered error               // names the placeholders of render that the release has no value for, which matters to a render alone
@@ -92,7 +93,7 @@ func (p *Pipeline) effective(i int, l lock.Lock, vars map[string]string, files f
 	stage := p.Stages[i].Name
 	declared := p.doc.At("stages", i)
 	doc := p.doc.Pick(func(key string) bool {
-		return slices.Contains([]string{"render", "mirror", "ledger", "sign", "identities", "notify"}, key)
+		return slices.Contains([]string{"render", "mirror", "ledger", "sign", "identities", "notify", "sigstore"}, key)
 	})
 	for _, key := range []string{"render", "mirror", "sign", "notify"} {
 		doc = doc.With(key, strictyaml.Merge(doc.Get(key), declared.Get(key)))

@@ -42,21 +42,9 @@ func fullRepo(t *testing.T) fstest.MapFS {
 	return files
 }
 
-func TestLoadFullIsRefusedByKey(t *testing.T) {
-	t.Parallel()
-	_, err := Load(fullRepo(t), someKinds(), "apps/codeai.yaml")
-	want := `apps/codeai.yaml:57:34: sign.hydrator.keyless is not supported yet: remove it`
-	if err == nil {
-		t.Fatal("no error")
-	}
-	if diff := cmp.Diff(want, err.Error()); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestLoadFull(t *testing.T) {
 	t.Parallel()
-	got, err := loader{files: fullRepo(t), loaded: &loaded{kinds: someKinds()}, keyless: true}.load([]string{"apps/codeai.yaml"})
+	got, err := loader{files: fullRepo(t), loaded: &loaded{kinds: someKinds()}}.load([]string{"apps/codeai.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +138,7 @@ a.yaml:6:24: unknown key "nam" in stages[1] (did you mean "name"?)`},
 		"render":             {header + "render: {releaseName: A, namespace: a_b, kubeVersion: latest, apiVersions: [''], values: ['a\\b', a//b], nondeterminism: x, layout: y, allowSecrets: [''], set: {'': x, n: .inf, m: {stage}}, helm: 2}\n" + stages, "a.yaml:6:23: render.releaseName: \"A\" is not a Helm release name: at most 53 lower-case letters, digits, dashes and dots\na.yaml:6:37: render.namespace: \"a_b\" is not a namespace: at most 63 lower-case letters, digits and dashes\na.yaml:6:55: render.kubeVersion: \"latest\" is not a Kubernetes version: write one like \"1.34\"\na.yaml:6:77: render.apiVersions: \"\" is empty\na.yaml:6:91: render.values: \"a\\\\b\" holds a backslash: write slashes\na.yaml:6:98: render.values: \"a//b\" is not in its shortest form: write \"a/b\"\na.yaml:6:121: render.nondeterminism: \"x\" is not known: write deny or allow\na.yaml:6:132: render.layout: \"y\" is not known: write per-object or single\na.yaml:6:150: render.allowSecrets: \"\" is empty\na.yaml:6:160: render.set: a key is empty\na.yaml:6:171: the number .inf has no place in JSON: write a string, a number, true, false, null, a list or a map\na.yaml:6:180: {stage} without quotes is a YAML map: write \"{stage}\", or {stage: null} if the map is meant\na.yaml:6:196: render.helm: 2 is not known: write 3 or 4"},
 		"identities": {header + "identities:\n  A_: {key: k}\n  both: {key: k, issuer: https://x, subject: y}\n  none: {}\n  half: {issuer: https://x}\n  two: {issuer: https://x, subject: y, subjectRegexp: z}\n  lone: {subject: y}\n  re: {issuer: x, subjectRegexp: '('}\n  out: {key: ../k}\n  hydrator: {key: keys/a}\n  promoter: {key: keys/b}\n" + stages,
 			"a.yaml:7:7: identity name \"A_\" is not lower-case letters, digits and dashes\na.yaml:8:9: identity both: write either key, or issuer and subject\na.yaml:9:9: identity none: write either key, or issuer and subject\na.yaml:10:9: identity half: write exactly one of subject and subjectRegexp\na.yaml:11:8: identity two: write exactly one of subject and subjectRegexp\na.yaml:12:9: identity lone: issuer is missing: a subject means nothing without it\n" +
-				"a.yaml:13:16: identities.re.issuer: \"x\" is not a URL: write one like https://token.actions.githubusercontent.com\na.yaml:13:34: identities.re.subjectRegexp: \"(\" does not compile: error parsing regexp: missing closing ): `^(?:()$`\na.yaml:14:14: identities.out.key: \"../k\" holds `..`: write it relative to the GitOps repository's root\na.yaml:16:13: identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own"},
+				"a.yaml:13:16: identities.re.issuer: \"x\" is not a URL: write one like https://token.actions.githubusercontent.com\na.yaml:13:34: identities.re.subjectRegexp: \"(\" does not compile: error parsing regexp: missing closing ): `(`\na.yaml:14:14: identities.out.key: \"../k\" holds `..`: write it relative to the GitOps repository's root\na.yaml:16:13: identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own"},
 		"one key for both":   {header + "identities: {hydrator: {key: k}, promoter: {key: k}}\nsign: {hydrator: {key: x}, promoter: {key: x}}\n" + stages, "a.yaml:6:44: identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own\na.yaml:7:44: sign: hydrator and promoter use one key: give each role its own"},
 		"signer without key": {header + "sign: {hydrator: {}, promoter: {key: ''}}\n" + stages, "a.yaml:6:18: sign.hydrator: write either key or keyless\na.yaml:6:32: sign.promoter: write either key or keyless\na.yaml:6:38: sign.promoter.key: \"\" is empty"},
 		"extends outside":    {header + "extends: ../x\n" + stages, "a.yaml:6:10: extends: \"../x\" leaves the GitOps repository"},

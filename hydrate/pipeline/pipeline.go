@@ -34,6 +34,7 @@ type Pipeline struct {
 	Sign       Sign                `yaml:"sign" jsonschema_description:"The keys that sign."`
 	Identities map[string]Identity `yaml:"identities" jsonschema_description:"Who is trusted, by name. hydrator and promoter are the two roles."`
 	Notify     []Receiver          `yaml:"notify" jsonschema_description:"Who is called once a stage's tag moved; stages override the list."`
+	Sigstore   Sigstore            `yaml:"sigstore" jsonschema_description:"The Sigstore instance of keyless signers and identities. Default: the public one."`
 	Stages     []Stage             `yaml:"stages,required" jsonschema_description:"The stages. Their order is that of after."`
 
 	doc    *strictyaml.Node
@@ -107,13 +108,18 @@ type Sign struct {
 // Signer is exactly one of a key and keyless signing.
 type Signer struct {
 	Key     string   `yaml:"key" jsonschema_description:"A key file, env://NAME or a KMS URI."`
-	Keyless *Keyless `yaml:"keyless" jsonschema_description:"Signs with a short-lived certificate; {} for the public instance."`
+	Keyless *Keyless `yaml:"keyless" jsonschema_description:"Signs with a short-lived certificate; {} takes the token that the CI job has."`
 }
 
-// Keyless names a Sigstore instance; both files are absent for the public one.
+// Keyless says where the token comes from for which a certificate is given.
 type Keyless struct {
-	SigningConfig string `yaml:"signingConfig" jsonschema_description:"A Sigstore signing config in the GitOps repository."`
+	Token string `yaml:"token" jsonschema_description:"Where the token is that names who signs: a file, or env://NAME. Default: SIGSTORE_ID_TOKEN, or what the CI job provides."`
+}
+
+// Sigstore names the files of a private Sigstore instance; both are absent for the public one.
+type Sigstore struct {
 	TrustedRoot   string `yaml:"trustedRoot" jsonschema_description:"A Sigstore trusted root in the GitOps repository."`
+	SigningConfig string `yaml:"signingConfig" jsonschema_description:"A Sigstore signing config in the GitOps repository. Absent: nobody signs with the instance here."`
 }
 
 // Identity is a public key, or an OIDC issuer and either a subject or an expression that matches the whole subject.
@@ -122,6 +128,8 @@ type Identity struct {
 	Issuer        string `yaml:"issuer" jsonschema_description:"An OIDC issuer's URL."`
 	Subject       string `yaml:"subject" jsonschema_description:"The certificate's subject."`
 	SubjectRegexp string `yaml:"subjectRegexp" jsonschema_description:"An RE2 expression, matched against the whole subject."`
+	// Former is what the identity was known by before; nil for nothing.
+	Former *Identity `yaml:"former" jsonschema_description:"What the identity was known by before: what it signed then goes on to count as far as that of a former key does."`
 }
 
 // Stage returns the stage of that name.

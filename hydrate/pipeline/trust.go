@@ -23,24 +23,15 @@ const (
 	RolePromoter = "promoter" // «this may run in this stage»
 )
 
-// refuseKeyless reports keyless signing, which is read and checked but not supported yet.
-func (p *Pipeline) refuseKeyless(c *checker) {
-	docs := []*strictyaml.Node{p.doc}
-	if stages := p.doc.Get("stages"); stages != nil {
-		docs = append(docs, stages.Items...)
-	}
-	for _, doc := range docs {
-		for _, role := range []string{RoleHydrator, RolePromoter} {
-			signer := doc.Find("sign", role)
-			if signer == nil {
-				continue
-			}
-			for _, e := range signer.Entries {
-				if e.Key == "keyless" && !e.Value.IsNull() {
-					c.add(e.KeyPos, "sign.%s.keyless is not supported yet: remove it", role)
-				}
-			}
-		}
+// MaxFormer bounds how many identities one was before.
+const MaxFormer = 8
+
+// checkSigstore checks the files of a private instance.
+func (e effective) checkSigstore(c *checker) {
+	c.rule(e.doc, RepositoryPath, "sigstore", "trustedRoot")
+	c.rule(e.doc, RepositoryPath, "sigstore", "signingConfig")
+	if e.Sigstore.SigningConfig != "" && e.Sigstore.TrustedRoot == "" {
+		c.add(e.doc.At("sigstore", "signingConfig").Pos, "sigstore.trustedRoot is missing: nobody could verify what is signed with this signing config")
 	}
 }
 
@@ -60,29 +51,18 @@ func (e effective) checkSigners(c *checker) {
 // checkIdentities checks who is trusted. The error is one of reading keys.
 func (e effective) checkIdentities(files fs.FS, c *checker) error {
 	for _, name := range slices.Sorted(maps.Keys(e.Identities)) {
-		id, at := e.Identities[name], e.doc.At("identities", name).Pos
-		c.rule(e.doc, keyFile, "identities", name, "key")
-		keyless := id.Issuer != "" || id.Subject != "" || id.SubjectRegexp != ""
-		switch {
-		case id.Key != "" && keyless, id.Key == "" && !keyless:
-			c.add(at, "identity %s: write either key, or issuer and subject", name)
-		case keyless && id.Issuer == "":
-			c.add(at, "identity %s: issuer is missing: a subject means nothing without it", name)
-		case keyless && (id.Subject == "") == (id.SubjectRegexp == ""):
-			c.add(at, "identity %s: write exactly one of subject and subjectRegexp", name)
+		id, at := e.Identities[name], []any{"identities", name}
+		for depth := 0; ; depth++ {
+			e.checkIdentity(name, id, at, c)
+			if id.Former == nil {
+				break
+			}
+			if depth == MaxFormer {
+				c.add(e.doc.At(at...).Pos, "identity %s: more than %d former ones", name, MaxFormer)
+				break
+			}
+			id, at = *id.Former, append(slices.Clip(at), "former")
 		}
-		c.rule(e.doc, func(expr string) string {
-			if _, err := regexp.Compile("^(?:" + expr + ")$"); err != nil {
-				return "does not compile: " + err.Error()
-			}
-			return ""
-		}, "identities", name, "subjectRegexp")
-		c.rule(e.doc, func(issuer string) string {
-			if !strings.HasPrefix(issuer, "https://") && !strings.HasPrefix(issuer, "http://") {
-				return "is not a URL: write one like https://token.actions.githubusercontent.com"
-			}
-			return ""
-		}, "identities", name, "issuer")
 	}
 	same, err := sameIdentity(e.Identities[RoleHydrator], e.Identities[RolePromoter], files)
 	if same {
@@ -91,10 +71,61 @@ func (e effective) checkIdentities(files fs.FS, c *checker) error {
 	return err
 }
 
+// checkIdentity checks what an identity is known by, at a place of the file.
+func (e effective) checkIdentity(name string, id Identity, place []any, c *checker) {
+	at, field := e.doc.At(place...).Pos, func(key string) []any { return append(slices.Clip(place), key) }
+	c.rule(e.doc, keyFile, field("key")...)
+	keyless := id.Issuer != "" || id.Subject != "" || id.SubjectRegexp != ""
+	switch {
+	case id.Key != "" && keyless, id.Key == "" && !keyless:
+		c.add(at, "identity %s: write either key, or issuer and subject", name)
+	case keyless && id.Issuer == "":
+		c.add(at, "identity %s: issuer is missing: a subject means nothing without it", name)
+	case keyless && (id.Subject == "") == (id.SubjectRegexp == ""):
+		c.add(at, "identity %s: write exactly one of subject and subjectRegexp", name)
+	}
+	c.rule(e.doc, func(expr string) string {
+		if _, err := regexp.Compile(expr); err != nil { // alone, so that it cannot leave the group that anchors it
+			return "does not compile: " + err.Error()
+		}
+		if len(expr) > maxExpression {
+			return fmt.Sprintf("has %d bytes, at most %d are read", len(expr), maxExpression)
+		}
+		return ""
+	}, field("subjectRegexp")...)
+	c.rule(e.doc, func(issuer string) string {
+		if !strings.HasPrefix(issuer, "https://") && !strings.HasPrefix(issuer, "http://") {
+			return "is not a URL: write one like https://token.actions.githubusercontent.com"
+		}
+		return ""
+	}, field("issuer")...)
+}
+
+// maxExpression bounds subjectRegexp, as package sign does.
+const maxExpression = 1 << 10
+
+// sameSubject reports whether a subject that one identity names exactly is the other's too.
+func sameSubject(a, b Identity) bool {
+	if a.Issuer == "" || a.Issuer != b.Issuer {
+		return false
+	}
+	if a.Subject == "" {
+		a, b = b, a
+	}
+	if a.Subject == "" || b.Subject != "" {
+		return a.Subject == b.Subject && a.SubjectRegexp == b.SubjectRegexp
+	}
+	expr, err := regexp.Compile(`\A(?:` + b.SubjectRegexp + `)\z`)
+	return err == nil && expr.MatchString(a.Subject)
+}
+
 // sameIdentity compares two identities by their fields, and by content if both keys are files in the repository.
 func sameIdentity(a, b Identity, files fs.FS) (bool, error) {
 	if a == b {
 		return a != (Identity{}), nil
+	}
+	if a.Issuer != "" || b.Issuer != "" {
+		return sameSubject(a, b), nil
 	}
 	if RepositoryPath(a.Key) != "" || RepositoryPath(b.Key) != "" {
 		return false, nil

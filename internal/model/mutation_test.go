@@ -248,7 +248,7 @@ var mutations = []mutation{
 
 	{"policy/order.go", "case !p.Is && !p.Was:", "case !MUTANT && !p.Is && !p.Was:"},
 
-	{"policy/reproduced.go", "v.KeyFingerprint() == f.Keys[role]", "false"},
+	{"policy/reproduced.go", "f.Identities[role].Made(v.Author())", "false"},
 	{"policy/reproduced.go", "err = f.meant(v, r.Claim)", "if !MUTANT {\n\t\t\t\terr = f.meant(v, r.Claim)\n\t\t\t}"},
 	{"policy/reproduced.go", "counted.count() >= g.count", "true"},
 
@@ -307,7 +307,7 @@ var mutations = []mutation{
 	{"policy/verify/gives.go", "h.OnPolicyRef[p.Commit(policy.DependencyGitOps)]", "true"},
 
 	{"policy/verify/keys.go", "if !s.Former() {", "if MUTANT || !s.Former() {"},
-	{"policy/verify/keys.go", "first.Fingerprint() != s.KeyFingerprint()", "false"},
+	{"policy/verify/keys.go", "!first.Made(s.Author())", "false"},
 	{"policy/verify/keys.go", "p.Meaning != d.Lock.Meaning()", "false"},
 	{"policy/verify/keys.go", "if !on {", "if !MUTANT && !on {"},
 

@@ -63,20 +63,20 @@ func newCollector(r Request) (*collector, error) {
 	}
 	maps.Copy(all, own) // which keep their names, whatever others are called
 	c.facts = policy.Facts{
-		Now:      r.Now,
-		Keys:     map[string]string{},
-		Pipeline: r.Declared.Pipeline,
-		Stage:    r.Declared.Stage,
-		Release:  r.Lock.ReleaseID,
-		Commit:   r.Lock.GitCommit,
-		Chart:    chartOf(r.Lock),
-		Artifact: policy.Subject{Repository: r.Declared.Repository, Digest: r.Candidate.Digest},
-		Stages:   map[string]policy.Subject{},
-		Live:     map[string][]policy.Span{},
-		Health:   map[string][]sign.Verified{},
-		Exists:   map[string]bool{},
-		Policies: map[string]*rego.Policies{},
-		Unusable: map[string]string{},
+		Now:        r.Now,
+		Identities: map[string]sign.Identity{},
+		Pipeline:   r.Declared.Pipeline,
+		Stage:      r.Declared.Stage,
+		Release:    r.Lock.ReleaseID,
+		Commit:     r.Lock.GitCommit,
+		Chart:      chartOf(r.Lock),
+		Artifact:   policy.Subject{Repository: r.Declared.Repository, Digest: r.Candidate.Digest},
+		Stages:     map[string]policy.Subject{},
+		Live:       map[string][]policy.Span{},
+		Health:     map[string][]sign.Verified{},
+		Exists:     map[string]bool{},
+		Policies:   map[string]*rego.Policies{},
+		Unusable:   map[string]string{},
 	}
 	for _, image := range r.Lock.Images() {
 		c.facts.Images = append(c.facts.Images, policy.LockedImage{
@@ -85,7 +85,7 @@ func newCollector(r Request) (*collector, error) {
 		})
 	}
 	for name, keys := range all {
-		c.facts.Keys[name] = keys[0].Fingerprint()
+		c.facts.Identities[name] = keys[0]
 	}
 	for _, name := range c.needs.Spans {
 		c.facts.Live[name] = r.Stages[name].Live
@@ -158,7 +158,7 @@ func (c *collector) attached(ctx context.Context, repository *oci.Repository, d 
 	read := c.reads[reference]
 	if read == nil {
 		read = sync.OnceValues(func() ([]sign.Bundle, error) {
-			bundles, err := sign.Find(ctx, repository, subjectOf(d), slices.Collect(maps.Values(c.facts.Keys))...)
+			bundles, err := sign.Find(ctx, repository, subjectOf(d), c.fingerprints()...)
 			if err != nil {
 				return nil, err
 			}
@@ -169,6 +169,17 @@ func (c *collector) attached(ctx context.Context, repository *oci.Repository, d 
 	}
 	c.mu.Unlock()
 	return read()
+}
+
+// fingerprints lists those of whom the facts know, as far as each is one.
+func (c *collector) fingerprints() []string {
+	var all []string
+	for _, id := range c.facts.Identities {
+		if key := id.Author().Fingerprint(); key != "" {
+			all = append(all, key)
+		}
+	}
+	return all
 }
 
 // subjectOf is enough of a descriptor to find what refers to it.
@@ -186,14 +197,10 @@ func (c *collector) unsupported(about pipeline.Subject) []sign.Rejected {
 		}
 		for _, name := range signers.Names {
 			id, ok := c.Declared.Identities[name]
-			if !ok || sign.IsFile(id.Key) {
+			if !ok || id.Issuer != "" || sign.IsFile(id.Key) {
 				continue
 			}
-			kind := "is keyless"
-			if id.Key != "" {
-				kind = "has no key file"
-			}
-			r := sign.Rejected{Reason: fmt.Sprintf("identity %s %s, which is not supported yet: what it signs counts for nothing", name, kind)}
+			r := sign.Rejected{Reason: fmt.Sprintf("identity %s has no key in a file of the GitOps repository: what it signs counts for nothing", name)}
 			if !slices.Contains(rejected, r) {
 				rejected = append(rejected, r)
 			}

@@ -9,12 +9,12 @@
 //	  - A failure to read is an error, never a fact. The absence of a statement or a file is a fact.
 //	  - The caller passes the time in.
 //
-// A verifier gets each key once: Facts.Keys maps every name to the fingerprint of its key, and a gate that trusts a name
+// A verifier gets each key once: Facts.Identities maps every name to its key, or to issuer and subject, and a gate that trusts a name
 // trusts the key. Identities of another stage, whose placeholders may select another key, are named STAGE/NAME, such as
 // test/promoter: attestations about the artifacts of a stage are verified with the identities of that stage too.
 //
-// Keyless identities and keys in a KMS are not supported yet: Facts.Keys omits them, and the rejected statements of a gate's
-// subject say why.
+// An identity whose key is in no file of the repository is not among Facts.Identities, and the rejected statements of a gate's subject
+// say why.
 //
 // A rego gate names a folder of the GitOps repository or oci://REPOSITORY@sha256:DIGEST, see [Policies].
 package evidence

@@ -48,17 +48,15 @@ func TestStatementsAreProven(t *testing.T) {
 			t.Error("the rejected statement has no referrer")
 		}
 	}
-	if all := strings.Join(reasons, "\n"); len(reasons) != 2 || !strings.Contains(all, "release-managers is keyless") || !strings.Contains(all, "not signed by") {
+	if all := strings.Join(reasons, "\n"); len(reasons) != 1 || !strings.Contains(all, "not signed by") {
 		t.Errorf("rejected for %q", reasons)
 	}
 
-	if facts.Keys["ci"] != facts.Keys["robot"] || facts.Keys["ci"] != s.keys["ci"].PublicKey().Fingerprint() {
-		t.Errorf("keys of ci and robot are %s and %s", facts.Keys["ci"], facts.Keys["robot"])
+	if ci := facts.Identities["ci"].Author(); ci != facts.Identities["robot"].Author() || ci != s.keys["ci"].Identity().Author() {
+		t.Errorf("keys of ci and robot are %s and %s", facts.Identities["ci"], facts.Identities["robot"])
 	}
-	for _, unsupported := range []string{"release-managers", "vault"} {
-		if key, ok := facts.Keys[unsupported]; ok {
-			t.Errorf("%s has the key %q, and nothing can be verified with it", unsupported, key)
-		}
+	if id, ok := facts.Identities["vault"]; ok {
+		t.Errorf("vault is %s, and nothing can be verified with it", id)
 	}
 	if facts.Release != release || facts.Commit != commit || facts.Pipeline != "app" || facts.Stage != "production" || facts.Now.IsZero() {
 		t.Errorf("facts are about %s %s of %s/%s at %s", facts.Release, facts.Commit, facts.Pipeline, facts.Stage, facts.Now)
@@ -194,8 +192,8 @@ func TestOtherStages(t *testing.T) {
 	if got := s.Requests(older.desc.Digest.String()); len(got) > 0 {
 		t.Errorf("of another release's content, asked %v", got)
 	}
-	if facts.Keys["promoter"] == facts.Keys["test/promoter"] || facts.Keys["test/promoter"] != s.keys["promote-test"].PublicKey().Fingerprint() {
-		t.Errorf("keys are %v", facts.Keys)
+	if test := facts.Identities["test/promoter"].Author(); test == facts.Identities["promoter"].Author() || test != s.keys["promote-test"].Identity().Author() {
+		t.Errorf("keys are %v", facts.Identities)
 	}
 	if got := facts.Stages["test"]; got.Digest != theirs.desc.Digest || !strings.Contains(proven(got.Statements), "ci "+tests+", ") {
 		t.Errorf("of stage test, proven are %s", proven(got.Statements))
@@ -307,9 +305,9 @@ func TestNobodyToTrust(t *testing.T) {
 	p := s.push("manifests", "hello")
 	s.state(p, "ci", tests)
 	r := s.request(p, attested(t, "release-managers"))
-	r.Declared.Identities = map[string]pipeline.Identity{"release-managers": {Issuer: "https://accounts.example.com", Subject: "x"}}
+	r.Declared.Identities = map[string]pipeline.Identity{"release-managers": {Key: "kms://keys/managers"}}
 	facts := s.collect(r)
-	if len(facts.Artifact.Statements) > 0 || len(facts.Keys) > 0 || len(facts.Artifact.Rejected) != 1 {
+	if len(facts.Artifact.Statements) > 0 || len(facts.Identities) > 0 || len(facts.Artifact.Rejected) != 1 {
 		t.Errorf("proven are %s, rejected %v", proven(facts.Artifact.Statements), facts.Artifact.Rejected)
 	}
 }
@@ -323,14 +321,14 @@ func TestRoles(t *testing.T) {
 		"hydrator":     {{Name: "hydrator", Stage: "test"}, {Name: "hydrator", Stage: "production"}},
 		"ci":           nil,
 	} {
-		got, err := evidence.Roles(s.files, s.keys[identity].PublicKey(), stages...)
+		got, err := evidence.Roles(s.files, s.keys[identity].Identity().Author(), stages...)
 		if err != nil || !cmp.Equal(got, want) {
 			t.Errorf("%s: %v, %v, want %v", identity, got, err, want)
 		}
 	}
 	file := s.declared("test").Identities["hydrator"].Key
 	s.files[file] = &fstest.MapFile{Data: append(s.keys["sre"].PublicKey().PEM(), s.files[file].Data...)}
-	if got, err := evidence.Roles(s.files, s.keys["hydrator"].PublicKey(), stages[0]); err != nil || len(got) != 1 {
+	if got, err := evidence.Roles(s.files, s.keys["hydrator"].Identity().Author(), stages[0]); err != nil || len(got) != 1 {
 		t.Errorf("a key that was replaced: %v, %v", got, err)
 	}
 }

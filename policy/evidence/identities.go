@@ -11,54 +11,40 @@ import (
 	"github.com/lockage/lockage/sign"
 )
 
-// Identities are the keys of those whom a pipeline declares for a stage, by name, the current one first. An identity without a
-// key file is not among them: nothing can be verified with it yet.
-type Identities map[string][]sign.PublicKey
+// Identities are those whom a pipeline declares for a stage, by name: what each is known by now, and then what it was known by before.
+type Identities map[string][]sign.Identity
 
-// ReadIdentities reads the keys of all declared identities from the files of the policy ref. A key that is missing or
-// malformed is [verify.ErrIdentity].
+// ReadIdentities reads all declared identities from the files of the policy ref. What cannot be used is [verify.ErrIdentity]. An identity
+// whose key is in no file of the repository is not among them: nothing can be verified with it.
 func ReadIdentities(files fs.FS, declared pipeline.Expanded) (Identities, error) {
 	ids := Identities{}
 	for _, name := range slices.Sorted(maps.Keys(declared.Identities)) {
-		file := declared.Identities[name].Key
-		if !sign.IsFile(file) {
+		if id := declared.Identities[name]; id.Issuer == "" && !sign.IsFile(id.Key) {
 			continue
 		}
-		keys, err := verify.PublicKeys(files, file)
+		known, err := verify.Identities(files, declared, name)
 		if err != nil {
-			return nil, fmt.Errorf("pipeline %s: identities.%s for stage %s: %w", declared.Pipeline, name, declared.Stage, err)
+			return nil, err
 		}
-		ids[name] = keys
+		ids[name] = known
 	}
 	return ids, nil
 }
 
-// Names returns the identities that have a key now, sorted.
-func (ids Identities) Names(key sign.PublicKey) []string {
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(ids)) {
-		if ids[name][0].Fingerprint() == key.Fingerprint() {
-			names = append(names, name)
-		}
-	}
-	return names
+// Names returns the identities that somebody who signs is now, sorted.
+func (ids Identities) Names(by sign.Author) []string {
+	return ids.having(by, func(known []sign.Identity) []sign.Identity { return known[:1] })
 }
 
-// Holders returns the identities that have a key now or had it before, sorted.
-func (ids Identities) Holders(key sign.PublicKey) []string {
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(ids)) {
-		if slices.ContainsFunc(ids[name], func(k sign.PublicKey) bool { return k.Fingerprint() == key.Fingerprint() }) {
-			names = append(names, name)
-		}
-	}
-	return names
+// Holders returns the identities that somebody who signs is now or was before, sorted.
+func (ids Identities) Holders(by sign.Author) []string {
+	return ids.having(by, func(known []sign.Identity) []sign.Identity { return known })
 }
 
-// named returns the identities whose current key has a fingerprint, sorted.
-func (ids Identities) named(fingerprint string) (names []string) {
+func (ids Identities) having(by sign.Author, among func([]sign.Identity) []sign.Identity) []string {
+	var names []string
 	for _, name := range slices.Sorted(maps.Keys(ids)) {
-		if ids[name][0].Fingerprint() == fingerprint {
+		if slices.ContainsFunc(among(ids[name]), func(id sign.Identity) bool { return id.Made(by) }) {
 			names = append(names, name)
 		}
 	}
@@ -73,9 +59,9 @@ type Role struct {
 
 func (r Role) String() string { return fmt.Sprintf("the %s of stage %s", r.Name, r.Stage) }
 
-// Roles returns the signing roles that a key has in stages, or had: what a former key signs goes on to count. It matters before
-// anything else is signed with the key: cosign, Flux and policy controllers take any statement by a trusted key as approval.
-func Roles(files fs.FS, key sign.PublicKey, stages ...pipeline.Expanded) ([]Role, error) {
+// Roles returns the signing roles that somebody has in stages, or had: what a former key signs goes on to count. It matters before
+// anything else is signed as they: cosign, Flux and policy controllers take any statement by a trusted key as approval.
+func Roles(files fs.FS, by sign.Author, stages ...pipeline.Expanded) ([]Role, error) {
 	var roles []Role
 	for _, declared := range stages {
 		ids, err := ReadIdentities(files, declared)
@@ -83,7 +69,7 @@ func Roles(files fs.FS, key sign.PublicKey, stages ...pipeline.Expanded) ([]Role
 			return nil, err
 		}
 		for _, role := range []string{pipeline.RolePromoter, pipeline.RoleHydrator} {
-			if slices.Contains(ids.Holders(key), role) {
+			if slices.Contains(ids.Holders(by), role) {
 				roles = append(roles, Role{role, declared.Stage})
 			}
 		}
@@ -100,18 +86,20 @@ func (ids Identities) of(stage string) Identities {
 	return renamed
 }
 
-// verifier trusts the current key of every identity, each under the first of its names. It is nil without a key.
+// verifier trusts what every identity is known by now, a key under the first of its names. It is nil without an identity.
 func verifier(sets ...Identities) (*sign.Verifier, error) {
 	var trusted []sign.Identity
 	taken := map[string]bool{} // names and fingerprints
 	for _, ids := range sets {
 		for _, name := range slices.Sorted(maps.Keys(ids)) {
-			key := ids[name][0] // what a former key signs does not count for what is to come
-			if taken[name] || taken[key.Fingerprint()] {
+			id := ids[name][0] // what a former key signs does not count for what is to come
+			key := id.Author().Fingerprint()
+			if taken[name] || key != "" && taken[key] {
 				continue
 			}
-			taken[name], taken[key.Fingerprint()] = true, true
-			trusted = append(trusted, sign.Identity{Name: name, PublicKey: key})
+			taken[name], taken[key] = true, true
+			id.Name = name
+			trusted = append(trusted, id)
 		}
 	}
 	if len(trusted) == 0 {

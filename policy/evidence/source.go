@@ -38,17 +38,18 @@ func (c *collector) source(ctx context.Context) error {
 		c.facts.Source.Unsigned = err.Error()
 		return nil
 	}
-	c.signedBy(key.Fingerprint(), c.keys.Holders(key)...)
+	by := sign.Identity{PublicKey: key}.Author()
+	c.signedBy(by, c.keys.Holders(by)...)
 	return nil
 }
 
 // signedBy notes who signed the source.
-func (c *collector) signedBy(key string, names ...string) {
-	if c.facts.Source.Key = key; c.facts.Source.Signers == nil {
-		c.facts.Source.Signers = map[string]string{}
+func (c *collector) signedBy(by sign.Author, names ...string) {
+	if c.facts.Source.By = by; c.facts.Source.Signers == nil {
+		c.facts.Source.Signers = map[string]sign.Author{}
 	}
 	for _, name := range names {
-		c.facts.Source.Signers[name] = key
+		c.facts.Source.Signers[name] = by
 	}
 }
 
@@ -108,13 +109,13 @@ func (c *collector) chartSigners(ctx context.Context, repository *oci.Repository
 	statements, _ := c.own.Verify(desc.Digest, bundles)
 	for _, s := range statements {
 		if s.PredicateType() == sign.PredicateSignature && s.Digest() == desc.Digest {
-			c.signedBy(s.KeyFingerprint(), c.keys.named(s.KeyFingerprint())...)
+			c.signedBy(s.Author(), c.keys.Names(s.Author())...)
 		}
 	}
 	signatures, _, err := sign.VerifyImage(ctx, repository, subjectOf(desc.Digest), c.own)
 	for _, s := range signatures {
 		if s.Digest() == desc.Digest {
-			c.signedBy(s.KeyFingerprint(), c.keys.named(s.KeyFingerprint())...)
+			c.signedBy(s.Author(), c.keys.Names(s.Author())...)
 		}
 	}
 	return err

@@ -19,6 +19,7 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
+	lockagesign "github.com/lockage/lockage/sign"
 )
 
 // sources has one source repository.
@@ -92,7 +93,7 @@ func TestSourceIsRead(t *testing.T) {
 		r.Lock.GitCommit = commit(strings.ReplaceAll(name, " ", "-"), c.sign)
 		r.Sources = sources{testworld.Remote(t, bare)}
 		got := s.collect(r).Source
-		if !slices.Equal(slices.Sorted(maps.Keys(got.Signers)), c.signers) || !strings.Contains(got.Unsigned, c.unsigned) || (got.Unsigned == "") != (c.unsigned == "") || (got.Key == "") != (c.unsigned != "") {
+		if !slices.Equal(slices.Sorted(maps.Keys(got.Signers)), c.signers) || !strings.Contains(got.Unsigned, c.unsigned) || (got.Unsigned == "") != (c.unsigned == "") || (got.By == lockagesign.Author{}) != (c.unsigned != "") {
 			t.Errorf("%s: %+v", name, got)
 		}
 		// Nobody reads the source repository for other gates.

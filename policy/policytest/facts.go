@@ -44,19 +44,19 @@ func artifactOf(stage, release string) digest.Digest {
 func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers pipeline.Waivers, l lock.Lock) (policy.Facts, error) {
 	c := s.file.Cases[i]
 	f := policy.Facts{
-		Now:       s.time(cmp.Or(c.Now, Now), "cases", i, "now"),
-		Keys:      make(map[string]string),
-		Pipeline:  defaultPipeline,
-		Stage:     s.stage,
-		Release:   l.ReleaseID,
-		Commit:    l.GitCommit,
-		Artifact:  policy.Subject{Repository: artifactRepository, Digest: artifactOf(s.stage, l.ReleaseID)},
-		Stages:    make(map[string]policy.Subject),
-		Live:      make(map[string][]policy.Span),
-		Health:    make(map[string][]sign.Verified),
-		Exists:    make(map[string]bool),
-		Policies:  make(map[string]*rego.Policies),
-		Unchanged: c.Unchanged,
+		Now:        s.time(cmp.Or(c.Now, Now), "cases", i, "now"),
+		Identities: make(map[string]sign.Identity),
+		Pipeline:   defaultPipeline,
+		Stage:      s.stage,
+		Release:    l.ReleaseID,
+		Commit:     l.GitCommit,
+		Artifact:   policy.Subject{Repository: artifactRepository, Digest: artifactOf(s.stage, l.ReleaseID)},
+		Stages:     make(map[string]policy.Subject),
+		Live:       make(map[string][]policy.Span),
+		Health:     make(map[string][]sign.Verified),
+		Exists:     make(map[string]bool),
+		Policies:   make(map[string]*rego.Policies),
+		Unchanged:  c.Unchanged,
 	}
 	if s.declared != nil {
 		f.Pipeline = s.declared.Name
@@ -79,13 +79,14 @@ func (s *suite) facts(ctx context.Context, i int, gates []pipeline.Gate, waivers
 		if err != nil {
 			return f, err
 		}
-		f.Keys[name] = key.PublicKey().Fingerprint()
+		f.Identities[name] = key.Identity()
 	}
 	if f.Source.Unsigned = "the case has no source"; c.Source != "" {
 		if _, ok := s.identities[c.Source]; s.declared != nil && !ok {
 			s.problems.Add(s.doc.At("cases", i, "source").Pos, "identity %q is not declared in %s", c.Source, s.declared.File)
 		}
-		f.Source = policy.SignedSource{Key: f.Keys[c.Source], Signers: map[string]string{c.Source: f.Keys[c.Source]}}
+		who := f.Identities[c.Source].Author()
+		f.Source = policy.SignedSource{By: who, Signers: map[string]sign.Author{c.Source: who}}
 	}
 	f.Review = policy.Reviewed{Pull: policy.Pull{State: policy.PullOpen, URL: "https://forge.example/pulls/1"}, Commit: pullHead}
 	for _, name := range c.Approvals {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -22,31 +23,121 @@ const maxKeyBytes = 64 << 10
 // Identity returns the verifier for what declared identities sign, their keys read from the GitOps repository, former ones among
 // them. What cannot be used is [ErrIdentity].
 func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.Verifier, error) {
-	var identities []sign.Identity
+	var all []sign.Identity
 	for _, name := range names {
-		keys, err := publicKeys(files, declared, name)
+		ids, err := Identities(files, declared, name)
 		if err != nil {
-			return nil, fmt.Errorf("pipeline %s: identities.%s: %w", declared.Pipeline, name, err)
+			return nil, err
 		}
-		for i, key := range keys {
-			identities = append(identities, sign.Identity{Name: name, PublicKey: key, Former: i > 0})
-		}
+		all = append(all, ids...)
 	}
-	return sign.NewVerifier(identities...)
+	return sign.NewVerifier(all...)
 }
 
-func publicKeys(files fs.FS, declared pipeline.Expanded, name string) ([]sign.PublicKey, error) {
+// Identities returns what a declared identity is known by now, and then what it was known by before.
+func Identities(files fs.FS, declared pipeline.Expanded, name string) ([]sign.Identity, error) {
+	ids, err := knownBy(files, declared, name)
+	if err == nil {
+		err = certify(files, declared, ids)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %s: identities.%s for stage %s: %w", declared.Pipeline, name, declared.Stage, err)
+	}
+	return ids, nil
+}
+
+// certify notes which instance of Sigstore proves the certificates of identities that have some.
+func certify(files fs.FS, declared pipeline.Expanded, ids []sign.Identity) error {
+	i := slices.IndexFunc(ids, func(id sign.Identity) bool { return id.Issuer != "" })
+	if i < 0 {
+		return nil
+	}
+	instance, err := Instance(files, declared)
+	for ; i < len(ids); i++ {
+		ids[i].Instance = instance
+	}
+	return err
+}
+
+// Instance returns the instance of Sigstore that a pipeline file names: the public one if it names none.
+func Instance(files fs.FS, declared pipeline.Expanded) (*sign.Instance, error) {
+	if declared.Sigstore.TrustedRoot == "" {
+		return sign.PublicInstance(), nil
+	}
+	trusted, err := instanceFile(files, "trustedRoot", declared.Sigstore.TrustedRoot)
+	if err != nil {
+		return nil, err
+	}
+	var config []byte
+	if declared.Sigstore.SigningConfig != "" {
+		if config, err = instanceFile(files, "signingConfig", declared.Sigstore.SigningConfig); err != nil {
+			return nil, err
+		}
+	}
+	instance, err := sign.NewInstance(trusted, config)
+	if err != nil {
+		return nil, fmt.Errorf("%w: sigstore: %w", ErrIdentity, err)
+	}
+	return instance, nil
+}
+
+func instanceFile(files fs.FS, key, name string) ([]byte, error) {
+	text, err := bounded.ReadFile(files, name, sign.MaxInstanceFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || errors.Is(err, bounded.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrIdentity, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sigstore.%s: %s in the GitOps repository: %w", key, name, err)
+	}
+	return text, nil
+}
+
+// knownBy is Identities without the instance that proves certificates.
+func knownBy(files fs.FS, declared pipeline.Expanded, name string) ([]sign.Identity, error) {
 	id, ok := declared.Identities[name]
 	task := map[string]string{pipeline.RoleHydrator: "render", pipeline.RolePromoter: "promote"}[name]
 	switch {
 	case !ok && task != "":
-		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to %s; name the public key", ErrIdentity, task)
+		return nil, fmt.Errorf("%w: it is not declared, and nobody is trusted to %s; name the public key, or issuer and subject", ErrIdentity, task)
 	case !ok:
 		return nil, fmt.Errorf("%w: it is not declared", ErrIdentity)
-	case id.Key == "":
-		return nil, fmt.Errorf("%w: it has no key, and keyless identities are not supported yet", ErrIdentity)
 	}
-	return PublicKeys(files, id.Key)
+	var known []sign.Identity
+	for depth := 0; depth <= pipeline.MaxFormer; depth++ {
+		ids, err := knownAs(files, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range ids {
+			i.Name, i.Former = name, len(known) > 0
+			known = append(known, i)
+		}
+		if id.Former == nil {
+			break
+		}
+		id = *id.Former
+	}
+	return known, nil
+}
+
+// knownAs returns what an identity is known by, but for what it was before.
+func knownAs(files fs.FS, id pipeline.Identity) ([]sign.Identity, error) {
+	if id.Issuer != "" {
+		known := sign.Identity{Issuer: id.Issuer, Subject: id.Subject}
+		if id.SubjectRegexp != "" {
+			var err error
+			if known.Subjects, err = sign.ParseExpression(id.SubjectRegexp); err != nil {
+				return nil, fmt.Errorf("%w: subjectRegexp: %w", ErrIdentity, err)
+			}
+		}
+		return []sign.Identity{known}, nil
+	}
+	keys, err := PublicKeys(files, id.Key)
+	known := make([]sign.Identity, len(keys))
+	for i, key := range keys {
+		known[i].PublicKey = key
+	}
+	return known, err
 }
 
 // PublicKeys reads a file of the GitOps repository that holds the keys of one identity, the current one first. What cannot be used

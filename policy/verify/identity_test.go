@@ -21,6 +21,7 @@ func (s *scene) declare(promoter *sign.Key) {
 	text = strings.Replace(text, "stages:", `  promoter: {key: keys/promoter.pub}
   lost: {key: keys/lost.pub}
   keyless: {issuer: https://accounts.example.com, subject: ada@example.com}
+sigstore: {trustedRoot: keys/root.json}
 stages:`, 1)
 	s.files["app.yaml"] = &fstest.MapFile{Data: []byte(text)}
 	s.files["keys/promoter.pub"] = &fstest.MapFile{Data: promoter.PublicKey().PEM()}
@@ -109,7 +110,7 @@ func TestIdentityThatCannotBeUsed(t *testing.T) {
 	if other, _ := v.Trusts(s.key.Identity()); !own || former || other {
 		t.Errorf("promoter: trusts itself %v, as former %v, the hydrator %v", own, former, other)
 	}
-	for name, words := range map[string]string{"lost": "keys/lost.pub", "keyless": "not supported yet", "nobody": "not declared"} {
+	for name, words := range map[string]string{"lost": "keys/lost.pub", "keyless": "keys/root.json", "nobody": "not declared"} {
 		_, err := verify.Identity(s.files, expand(), "hydrator", name)
 		if !errors.Is(err, verify.ErrIdentity) || !strings.Contains(err.Error(), "identities."+name) || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v", name, err)

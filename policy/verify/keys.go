@@ -21,7 +21,7 @@ type Keys struct {
 	Identity        string // its name in the pipeline file
 	Pipeline, Stage string
 	File            string // the pipeline file
-	KeyFile         string // the identity's
+	KeyFile         string // the identity's; "" for one that is known by issuer and subject
 }
 
 // KeysOf returns the keys of a declared identity, read from the files of the policy ref. What cannot be used is [ErrIdentity].
@@ -37,13 +37,13 @@ func (k Keys) Count(ctx context.Context, ref PolicyRef, s sign.Verified, file, c
 		return true, "", nil
 	}
 	first, why, err := k.FirstAt(ctx, ref, file, commit)
-	if err == nil && why == "" && first.Fingerprint() != s.KeyFingerprint() {
+	if err == nil && why == "" && !first.Made(s.Author()) {
 		why = fmt.Sprintf("it was not the first there at commit %.12s", commit)
 	}
 	if err != nil || why == "" {
 		return why == "", "", err
 	}
-	return false, fmt.Sprintf("its key %.12s is not the first in %s now: %s", s.KeyFingerprint(), k.KeyFile, why), nil
+	return false, k.putAway(s) + ": " + why, nil
 }
 
 // countProvenance is [Keys.Count] for a provenance. One by a former key has to be of a release that was locked at its GitOps
@@ -54,7 +54,7 @@ func (k Keys) countProvenance(ctx context.Context, ref PolicyRef, s sign.Verifie
 	if err != nil || !counts || !s.Former() {
 		return counts, why, err
 	}
-	why = fmt.Sprintf("its key %.12s is not the first in %s now, and %s was not locked so at commit %.12s", s.KeyFingerprint(), k.KeyFile, p.Release, commit)
+	why = fmt.Sprintf("%s, and %s was not locked so at commit %.12s", k.putAway(s), p.Release, commit)
 	if lock.CheckID(p.Release) != nil {
 		return false, why, nil
 	}
@@ -70,8 +70,17 @@ func (k Keys) countProvenance(ctx context.Context, ref PolicyRef, s sign.Verifie
 	return true, "", nil
 }
 
-// FirstAt returns the key that was the identity's first at a commit of the policy ref, or why none was.
-func (k Keys) FirstAt(ctx context.Context, ref PolicyRef, file, commit string) (key sign.PublicKey, why string, err error) {
+// putAway says that a statement is by what the identity was known by before.
+func (k Keys) putAway(s sign.Verified) string {
+	if s.Author().Issuer != "" || k.KeyFile == "" {
+		return fmt.Sprintf("%s signs no more as %s", s.Author(), k.Identity)
+	}
+	return fmt.Sprintf("its key %.12s is not the first in %s now", s.KeyFingerprint(), k.KeyFile)
+}
+
+// FirstAt returns what the identity was known by at a commit of the policy ref, the first of its keys, or why it was not. Certificates are
+// proven by the trusted root of today.
+func (k Keys) FirstAt(ctx context.Context, ref PolicyRef, file, commit string) (key sign.Identity, why string, err error) {
 	on, err := ref.Contains(ctx, commit)
 	if err != nil {
 		return key, "", err
@@ -86,11 +95,13 @@ func (k Keys) FirstAt(ctx context.Context, ref PolicyRef, file, commit string) (
 	if err != nil {
 		return key, "", fmt.Errorf("commit %.12s of %s: %w", commit, ref.Name(), err)
 	}
-	return keys[0], "", nil
+	key = keys[0]
+	key.Instance = k.First().Instance
+	return key, "", nil
 }
 
 // at reads the identity's keys at a commit.
-func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sign.PublicKey, error) {
+func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sign.Identity, error) {
 	files, err := ref.FilesAt(ctx, commit)
 	if err != nil {
 		return nil, err
@@ -103,7 +114,7 @@ func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sig
 	if err != nil {
 		return nil, err
 	}
-	return publicKeys(files, declared, k.Identity)
+	return knownBy(files, declared, k.Identity)
 }
 
 // unusable reports whether an error says something of the files that were read, rather than that they could not be.

@@ -42,7 +42,9 @@ func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, evidenc
 		return s, err
 	}
 	image, err := sign.NewImageSignature(ctx, key, rec.To.Digest, rec.Claim)
-	s.Images = append(s.Images, image)
+	if !image.None() {
+		s.Images = append(s.Images, image)
+	}
 	return s, err
 }
 

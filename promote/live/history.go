@@ -78,13 +78,21 @@ func FormerNames(history iter.Seq2[Promotion, error], artifact digest.Digest) ([
 func Spans(promotions []Promotion) []policy.Span {
 	spans := make([]policy.Span, len(promotions))
 	for i, p := range promotions {
-		spans[i] = policy.Span{Artifact: p.To, From: p.Time, Claimed: true}
+		spans[i] = policy.Span{Artifact: p.To, From: p.When(), Claimed: p.Signed.IsZero()}
 		if i > 0 {
-			spans[i].Until = promotions[i-1].Time
+			spans[i].Until = promotions[i-1].When()
 		}
 	}
 	slices.Reverse(spans)
 	return spans
+}
+
+// When returns the time of the promotion: that of the record's timestamp, or else the one that the promoter claims.
+func (p Promotion) When() time.Time {
+	if !p.Signed.IsZero() {
+		return p.Signed.Time
+	}
+	return p.Time
 }
 
 // Starts returns since when the content of each promotion was live without a break, under however many releases: the time that

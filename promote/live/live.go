@@ -110,7 +110,8 @@ type Promotion struct {
 	Key        string // fingerprint of the promoter's key
 	Statements ledger.Statements
 
-	tree   git.Hash // of everything below the path
+	tree   git.Hash  // of everything below the path
+	Signed sign.Time // when the record was signed, as a timestamp authority or a log proves; zero if none does
 	signed sign.Verified
 }
 

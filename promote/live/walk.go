@@ -205,7 +205,10 @@ func (c *chain) once(ctx context.Context, p Promotion) (bool, error) {
 	if err != nil || why != "" {
 		return false, err
 	}
-	then, err := sign.NewVerifier(sign.Identity{Name: c.Promoter.Identity, PublicKey: key})
+	if key.Issuer != "" && key.Instance == nil {
+		return false, nil // nothing proves certificates any more
+	}
+	then, err := sign.NewVerifier(key)
 	if err != nil {
 		return false, err
 	}
@@ -269,6 +272,7 @@ func (s Stage) claimed(artifact digest.Digest, bundles []sign.Bundle) []Promotio
 			continue
 		}
 		if p, err := s.parse(v); err == nil {
+			p.Signed = s.Promoter.Timed(artifact, b)
 			promotions = append(promotions, p)
 		}
 	}

@@ -1,0 +1,147 @@
+package sign
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/tuf"
+	"github.com/sigstore/sigstore-go/pkg/verify"
+)
+
+// Instance is an instance of Sigstore: the trusted root that proves what was signed with its certificates, and the services that
+// sign. It is safe for concurrent use.
+type Instance struct {
+	name     string // for messages
+	id       string // of its files
+	material func() (root.TrustedMaterial, error)
+	services func() (*root.SigningConfig, error)
+	verifier func() (*verify.Verifier, error)
+}
+
+// MaxInstanceFile bounds a trusted root and a signing config that are read; those of the public instance have 7 KB and 2 KB.
+const MaxInstanceFile = 1 << 20
+
+// NewInstance reads the trusted root of an instance, and its signing config, nil for one that only verifies. Both are JSON in the formats
+// of Sigstore's protobuf-specs.
+func NewInstance(trustedRoot, signingConfig []byte) (*Instance, error) {
+	if len(trustedRoot) > MaxInstanceFile || len(signingConfig) > MaxInstanceFile {
+		return nil, fmt.Errorf("a trusted root and a signing config have at most %d bytes", MaxInstanceFile)
+	}
+	material, err := root.NewTrustedRootFromJSON(trustedRoot)
+	if err != nil {
+		return nil, fmt.Errorf("trusted root: %w", err)
+	}
+	i := newInstance("the Sigstore instance of this pipeline", func() (root.TrustedMaterial, error) { return material, nil }, func() (*root.SigningConfig, error) {
+		return nil, errors.New("no signing config says where it signs: name one beside the trusted root, as sigstore.signingConfig")
+	})
+	if _, err := i.verifier(); err != nil {
+		return nil, err
+	}
+	i.id = string(digest.FromBytes(trustedRoot) + digest.FromBytes(signingConfig))
+	if signingConfig != nil {
+		services, err := root.NewSigningConfigFromJSON(signingConfig)
+		if err != nil {
+			return nil, fmt.Errorf("signing config: %w", err)
+		}
+		i.services = func() (*root.SigningConfig, error) { return services, nil }
+	}
+	return i, nil
+}
+
+// publicCacheDays is how long the files of the public instance are used without asking its repository for newer ones.
+const publicCacheDays = 1
+
+// PublicInstance returns Sigstore's public instance. Its files come from its TUF repository when something is verified or signed with a
+// certificate, and are kept in the cache that cosign uses, ~/.sigstore/root.
+func PublicInstance() *Instance {
+	client := sync.OnceValues(func() (*tuf.Client, error) {
+		client, err := tuf.New(tuf.DefaultOptions().WithCacheValidity(publicCacheDays))
+		if err != nil {
+			return nil, fmt.Errorf("the public Sigstore instance is not reachable: %w; where it is not meant, name the trusted root of another one as sigstore.trustedRoot", err)
+		}
+		return client, nil
+	})
+	return newInstance("the public Sigstore instance", func() (root.TrustedMaterial, error) {
+		c, err := client()
+		if err != nil {
+			return nil, err
+		}
+		return root.GetTrustedRoot(c)
+	}, func() (*root.SigningConfig, error) {
+		c, err := client()
+		if err != nil {
+			return nil, err
+		}
+		return root.GetSigningConfig(c)
+	})
+}
+
+func newInstance(name string, material func() (root.TrustedMaterial, error), services func() (*root.SigningConfig, error)) *Instance {
+	i := &Instance{name: name, material: sync.OnceValues(material), services: sync.OnceValues(services)}
+	i.verifier = sync.OnceValues(i.newVerifier)
+	return i
+}
+
+// newVerifier asks for all that the trusted root can prove: an entry of the log and of the certificate log where it has such logs, and in
+// any case a time, of a timestamp authority or of the log.
+func (i *Instance) newVerifier() (*verify.Verifier, error) {
+	material, err := i.material()
+	if err != nil {
+		return nil, err
+	}
+	if len(material.FulcioCertificateAuthorities()) == 0 {
+		return nil, errors.New("trusted root: it has no certificate authority")
+	}
+	options := []verify.VerifierOption{verify.WithObserverTimestamps(1), verify.WithoutStatementPredicate()}
+	if len(material.RekorLogs()) > 0 {
+		options = append(options, verify.WithTransparencyLog(1))
+	} else if len(material.TimestampingAuthorities()) == 0 {
+		return nil, errors.New("trusted root: it has neither a log nor a timestamp authority, and nothing proves when a certificate was used")
+	}
+	if len(material.CTLogs()) > 0 {
+		options = append(options, verify.WithSignedCertificateTimestamps(1))
+	}
+	return verify.NewVerifier(material, options...)
+}
+
+// prove proves a bundle that was signed with a certificate of the instance, and returns whose it is and when that was.
+func (i *Instance) prove(b *bundle.Bundle, about verify.ArtifactPolicyOption) (Author, Time, error) {
+	verifier, err := i.verifier()
+	if err != nil {
+		return Author{}, Time{}, err
+	}
+	result, err := verifier.Verify(b, verify.NewPolicy(about, verify.WithoutIdentitiesUnsafe()))
+	if err != nil {
+		return Author{}, Time{}, fmt.Errorf("%s does not prove it: %w", i.name, err)
+	}
+	if result.Signature == nil || result.Signature.Certificate == nil {
+		return Author{}, Time{}, errors.New("it was not signed with a certificate")
+	}
+	c := result.Signature.Certificate
+	if c.SubjectAlternativeName == "" || c.Issuer == "" {
+		return Author{}, Time{}, errors.New("its certificate names no subject or no issuer")
+	}
+	return subjectOf(c.Issuer, c.SubjectAlternativeName), observed(result.VerifiedTimestamps), nil
+}
+
+// Time is when something was signed at the latest, and who says so.
+type Time struct {
+	time.Time
+	Source string // the URL of a timestamp authority or log
+}
+
+// observed returns the earliest of the times that were proven: from then on the signature existed. Anybody can have a later one added.
+func observed(times []verify.TimestampVerificationResult) Time {
+	if len(times) == 0 {
+		return Time{}
+	}
+	first := slices.MinFunc(times, func(a, b verify.TimestampVerificationResult) int { return a.Timestamp.Compare(b.Timestamp) })
+	return Time{first.Timestamp.UTC(), cmp.Or(first.URI, first.Type)}
+}

@@ -1,0 +1,226 @@
+package sign
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sigstore/cosign/v2/pkg/types"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/sign"
+	"github.com/sigstore/sigstore-go/pkg/verify"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+const (
+	// Audience is that of the tokens which an instance of Sigstore gives certificates for.
+	Audience = "sigstore"
+
+	serviceRetries = 3
+	renewBefore    = time.Minute // the end of a certificate
+	rekorV2        = 2
+)
+
+// TokenFunc returns a token of OpenID Connect that names who signs. It is called again when a run outlives its certificate.
+type TokenFunc func(ctx context.Context) (string, error)
+
+// Keyless is a [Signer] whose identity is the subject of a short-lived certificate. It is safe for concurrent use.
+type Keyless struct {
+	instance *Instance
+	token    TokenFunc
+	now      func() time.Time
+	key      sign.Keypair
+	fulcio   *sign.Fulcio
+	logs     []root.Service
+	clocks   []clock
+	author   Author
+
+	mu          sync.Mutex
+	certificate *x509.Certificate
+	until       time.Time
+}
+
+var _ Signer = (*Keyless)(nil)
+
+// NewKeyless makes a key that leaves the process never, and has an instance certify it as that of whom a token names.
+func NewKeyless(ctx context.Context, instance *Instance, token TokenFunc, now func() time.Time) (*Keyless, error) {
+	if instance == nil {
+		return nil, errors.New("no Sigstore instance is named")
+	}
+	services, err := instance.services()
+	if err != nil {
+		return nil, err
+	}
+	k := &Keyless{instance: instance, token: token, now: now}
+	if err := k.find(services, now()); err != nil {
+		return nil, fmt.Errorf("signing config: %w", err)
+	}
+	if k.key, err = sign.NewEphemeralKeypair(nil); err != nil {
+		return nil, err
+	}
+	cert, err := k.certify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k.author, err = certified(cert)
+	return k, err
+}
+
+// find chooses the services of an instance.
+func (k *Keyless) find(services *root.SigningConfig, now time.Time) error {
+	authority, err := root.SelectService(services.FulcioCertificateAuthorityURLs(), sign.FulcioAPIVersions, now)
+	if err != nil {
+		return fmt.Errorf("certificate authority: %w", err)
+	}
+	k.fulcio = sign.NewFulcio(&sign.FulcioOptions{BaseURL: authority.URL, Retries: serviceRetries})
+	if urls := services.RekorLogURLs(); len(urls) > 0 {
+		if k.logs, err = root.SelectServices(urls, services.RekorLogURLsConfig(), sign.RekorAPIVersions, now); err != nil {
+			return fmt.Errorf("log: %w", err)
+		}
+	}
+	if urls := services.TimestampAuthorityURLs(); len(urls) > 0 {
+		clocks, err := root.SelectServices(urls, services.TimestampAuthorityURLsConfig(), sign.TimestampAuthorityAPIVersions, now)
+		if err != nil {
+			return fmt.Errorf("timestamp authority: %w", err)
+		}
+		for _, c := range clocks {
+			k.clocks = append(k.clocks, clock{c.URL, sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.URL, Retries: serviceRetries})})
+		}
+	}
+	return nil
+}
+
+// certify returns a certificate that holds for a while yet. The end of one is computed from its span, since the authority may have
+// another clock.
+func (k *Keyless) certify(ctx context.Context) (*x509.Certificate, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	asked := k.now()
+	if k.certificate != nil && asked.Before(k.until) {
+		return k.certificate, nil
+	}
+	token, err := k.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	der, err := k.fulcio.GetCertificate(ctx, k.key, &sign.CertificateProviderOptions{IDToken: token})
+	if err != nil {
+		return nil, fmt.Errorf("%s gives no certificate for the token: %w", k.instance.name, err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	if by, err := certified(cert); err != nil || k.author != (Author{}) && by != k.author {
+		return nil, errors.Join(err, fmt.Errorf("the certificate is for %s now, and the run began as %s", by, k.author))
+	}
+	k.certificate, k.until = cert, asked.Add(cert.NotAfter.Sub(cert.NotBefore)-renewBefore)
+	return cert, nil
+}
+
+// GetCertificate implements [sign.CertificateProvider].
+func (k *Keyless) GetCertificate(ctx context.Context, _ sign.Keypair, _ *sign.CertificateProviderOptions) ([]byte, error) {
+	cert, err := k.certify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return cert.Raw, nil
+}
+
+// Identity implements [Signer].
+func (k *Keyless) Identity() Identity {
+	return Identity{Issuer: k.author.Issuer, Subject: k.author.Subject, Instance: k.instance}
+}
+
+// SignStatement implements [Signer].
+func (k *Keyless) SignStatement(ctx context.Context, statement []byte) ([]byte, error) {
+	b, err := k.sign(ctx, &sign.DSSEData{Data: statement, PayloadType: types.IntotoPayloadType}, verify.WithoutArtifactUnsafe())
+	if err != nil {
+		return nil, err
+	}
+	return protojson.Marshal(b)
+}
+
+// SignPayload implements [Signer]. The older form has no place for what a log of Rekor v2 returns: there are no annotations then.
+func (k *Keyless) SignPayload(ctx context.Context, payload []byte) (map[string]string, error) {
+	for _, log := range k.logs {
+		if log.MajorAPIVersion >= rekorV2 {
+			return nil, nil
+		}
+	}
+	b, err := k.sign(ctx, &sign.PlainData{Data: payload}, verify.WithArtifact(bytes.NewReader(payload)))
+	if err != nil {
+		return nil, err
+	}
+	return annotations(b)
+}
+
+// sign signs, and proves what it signed as everybody else does: a log whose key is not in the trusted root is found now.
+func (k *Keyless) sign(ctx context.Context, content sign.Content, about verify.ArtifactPolicyOption) (*protobundle.Bundle, error) {
+	options := sign.BundleOptions{CertificateProvider: k, CertificateProviderOptions: &sign.CertificateProviderOptions{}, Context: ctx}
+	for _, c := range k.clocks {
+		options.TransparencyLogs = append(options.TransparencyLogs, c)
+	}
+	for _, log := range k.logs { // their clients are not safe for concurrent use
+		rekor := sign.NewRekor(&sign.RekorOptions{BaseURL: log.URL, Version: log.MajorAPIVersion, Retries: serviceRetries})
+		options.TransparencyLogs = append(options.TransparencyLogs, witness{log.URL, rekor})
+	}
+	signed, err := sign.Bundle(content, k.key, options)
+	if err != nil {
+		return nil, fmt.Errorf("keyless signing as %s: %w", k.author, err)
+	}
+	b, err := bundle.NewBundle(signed)
+	if err != nil {
+		return nil, fmt.Errorf("keyless signing as %s: %w", k.author, err)
+	}
+	if _, _, err := k.instance.prove(b, about); err != nil {
+		return nil, fmt.Errorf("keyless signing as %s: what was signed is not proven by the trusted root: %w", k.author, err)
+	}
+	return signed, nil
+}
+
+// clock adds a timestamp of an authority to what is signed. It stands among the logs so that an error names the authority.
+type clock struct {
+	url       string
+	authority *sign.TimestampAuthority
+}
+
+// GetTransparencyLogEntry implements [sign.Transparency].
+func (c clock) GetTransparencyLogEntry(ctx context.Context, _ []byte, b *protobundle.Bundle) error {
+	sig := b.GetMessageSignature().GetSignature()
+	if e := b.GetDsseEnvelope(); e != nil {
+		sig = e.GetSignatures()[0].GetSig()
+	}
+	stamp, err := c.authority.GetTimestamp(ctx, sig)
+	if err != nil {
+		return fmt.Errorf("timestamp authority %s: %w", c.url, err)
+	}
+	m := b.GetVerificationMaterial()
+	if m.GetTimestampVerificationData() == nil {
+		m.TimestampVerificationData = &protobundle.TimestampVerificationData{}
+	}
+	all := m.GetTimestampVerificationData()
+	all.Rfc3161Timestamps = append(all.Rfc3161Timestamps, &protocommon.RFC3161SignedTimestamp{SignedTimestamp: stamp})
+	return nil
+}
+
+// witness is a log whose errors name it.
+type witness struct {
+	url string
+	log *sign.Rekor
+}
+
+// GetTransparencyLogEntry implements [sign.Transparency].
+func (w witness) GetTransparencyLogEntry(ctx context.Context, by []byte, b *protobundle.Bundle) error {
+	if err := w.log.GetTransparencyLogEntry(ctx, by, b); err != nil {
+		return fmt.Errorf("log %s: %w", w.url, err)
+	}
+	return nil
+}
