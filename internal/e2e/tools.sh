@@ -17,11 +17,14 @@ package() {
 	cosign) echo "github.com/sigstore/cosign/v2/cmd/cosign@$(version github.com/sigstore/cosign/v2)" ;;
 	crane) echo "github.com/google/go-containerregistry/cmd/crane@$(version github.com/google/go-containerregistry)" ;;
 	cyclonedx-gomod) echo "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0" ;;
+	fulcio) echo "github.com/sigstore/fulcio@v1.8.8" ;;
 	gitea) echo "code.gitea.io/gitea@v1.26.0" ;; # built by gitea.sh; newer ones need a newer Go
 	goreleaser) echo "github.com/goreleaser/goreleaser/v2@v2.14.0" ;;
 	helm) echo "helm.sh/helm/v3/cmd/helm@$(version helm.sh/helm/v3)" ;;
 	helm4) echo "helm.sh/helm/v4/cmd/helm@$(version helm.sh/helm/v4)" ;;
 	oras) echo "oras.land/oras/cmd/oras@v1.3.6" ;;
+	rekor-server) echo "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@v2.2.1" ;; # newer ones refuse DSSE
+	timestamp-server) echo "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@v2.0.3" ;;
 	registry) echo "github.com/distribution/distribution/v3/cmd/registry@v3.1.2" ;;
 	kustomize) echo "sigs.k8s.io/kustomize/kustomize/v5@v5.8.2" ;;
 	# The code of readers of artifacts, built by reader.sh.
@@ -44,7 +47,10 @@ build() { # TOOL PACKAGE FOLDER
 	gitea) ./gitea.sh "${2##*@}" "$3/gitea" ;;
 	*) GOBIN=$3 GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$2" ;;
 	esac
-	[ "$1" != helm4 ] || mv "$3/helm" "$3/helm4"
+	case $1 in
+	helm4) mv "$3/helm" "$3/helm4" ;;
+	rekor-server) mv "$3/posix" "$3/rekor-server" ;;
+	esac
 }
 
 for tool; do

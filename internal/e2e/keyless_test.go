@@ -1,0 +1,311 @@
+package e2e
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sigstore is Fulcio, Rekor v2 and a timestamp authority, built from upstream, with an issuer of tokens, all on loopback ports.
+type sigstore struct {
+	t      *testing.T
+	dir    string
+	issuer *httptest.Server
+	key    *rsa.PrivateKey
+	fulcio string
+	rekor  string
+	clock  string
+	log    *exec.Cmd
+}
+
+const since = "2020-01-01T00:00:00Z"
+
+// startSigstore starts the services, and writes trusted_root.json and signing_config.json with cosign.
+func startSigstore(t *testing.T, w *world) *sigstore {
+	t.Helper()
+	s := &sigstore{t: t, dir: t.TempDir()}
+	s.startIssuer()
+	s.fulcio, s.rekor, s.clock = "http://"+freePort(t), "http://"+freePort(t), "http://"+freePort(t)
+	s.writeAuthority()
+	s.start("fulcio", "serve", "--ca", "fileca", "--fileca-cert", s.path("ca.pem"), "--fileca-key", s.path("ca.key"), "--fileca-key-passwd", password, "--fileca-watch=false",
+		"--ct-log-url=", "--config-path", s.path("fulcio.yaml"), "--host", "127.0.0.1", "--port", port(s.fulcio), "--grpc-host", "127.0.0.1", "--grpc-port", port(freePort(t)),
+		"--metrics-port", port(freePort(t)), "--legacy-unix-domain-socket", s.path("fulcio.sock"))
+	s.start("timestamp-server", "serve", "--host", "127.0.0.1", "--port", port(s.clock), "--timestamp-signer", "memory", "--disable-ntp-monitoring")
+	s.startLog()
+	s.await(s.fulcio + "/api/v2/configuration")
+	s.await(s.clock + "/api/v1/timestamp/certchain")
+	s.await(s.rekor + "/healthz")
+	write(t, s.path("tsa.pem"), s.get(s.clock+"/api/v1/timestamp/certchain"))
+	service := func(url, version string) string {
+		return fmt.Sprintf("url=%s,api-version=%s,start-time=%s,operator=test", url, version, since)
+	}
+	w.command(".", "cosign", "trusted-root", "create", "--fulcio", "url="+s.fulcio+",certificate-chain="+s.path("ca.pem")+",start-time="+since,
+		"--rekor", "url="+s.rekor+",public-key="+s.path("rekor.pub")+",start-time="+since+",origin=127.0.0.1",
+		"--tsa", "url="+s.clock+"/api/v1/timestamp,certificate-chain="+s.path("tsa.pem")+",start-time="+since, "--out", w.path("gitops", "keys", "trusted_root.json"))
+	w.command(".", "cosign", "signing-config", "create", "--fulcio", service(s.fulcio, "1"), "--rekor", service(s.rekor, "2"), "--rekor-config", "ANY",
+		"--tsa", service(s.clock+"/api/v1/timestamp", "1"), "--tsa-config", "ANY", "--oidc-provider", service(s.issuer.URL, "1"),
+		"--out", w.path("gitops", "keys", "signing_config.json"))
+	return s
+}
+
+func (s *sigstore) path(name string) string { return filepath.Join(s.dir, name) }
+
+func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs a service until the test ends.
+func (s *sigstore) start(name string, args ...string) *exec.Cmd {
+	s.t.Helper()
+	out, err := os.Create(s.path(name + ".log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command(name, args...) //nolint:gosec // a service of this test, which stops it
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, out, out
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = out.Close()
+		if s.t.Failed() {
+			s.t.Logf("%s:\n%s", name, read(s.t, out.Name()))
+		}
+	})
+	return cmd
+}
+
+func (s *sigstore) startLog() {
+	s.log = s.start("rekor-server", "serve", "--storage-dir", s.path("rekor"), "--hostname", "127.0.0.1", "--signer-filepath", s.path("rekor.key"), "--http-address", "127.0.0.1",
+		"--http-port", port(s.rekor), "--grpc-port", port(freePort(s.t)), "--http-metrics-port", port(freePort(s.t)), "--checkpoint-interval", "1s", "--batch-max-age", "200ms")
+}
+
+// await waits until a service answers, or its process has ended.
+func (s *sigstore) await(url string) {
+	eventually(func() bool {
+		response, err := http.Get(url) //nolint:gosec // of this test's own service
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
+func (s *sigstore) get(url string) string {
+	s.t.Helper()
+	response, err := http.Get(url) //nolint:gosec // of this test's own service
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// writeAuthority writes the files of the certificate authority and of the log.
+func (s *sigstore) writeAuthority() {
+	s.t.Helper()
+	check := func(err error) {
+		s.t.Helper()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"test"}, CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}, BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	check(err)
+	write(s.t, s.path("ca.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	private, err := x509.MarshalECPrivateKey(key)
+	check(err)
+	box, err := x509.EncryptPEMBlock(rand.Reader, "EC PRIVATE KEY", private, []byte(password), x509.PEMCipherAES256) //nolint:staticcheck // what fulcio reads
+	check(err)
+	write(s.t, s.path("ca.key"), string(pem.EncodeToMemory(box)))
+	write(s.t, s.path("fulcio.yaml"), fmt.Sprintf("oidc-issuers:\n  %s:\n    issuer-url: %s\n    client-id: sigstore\n    type: email\n", s.issuer.URL, s.issuer.URL))
+	public, log, err := ed25519.GenerateKey(rand.Reader)
+	check(err)
+	der, err = x509.MarshalPKCS8PrivateKey(log)
+	check(err)
+	write(s.t, s.path("rekor.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	der, err = x509.MarshalPKIXPublicKey(public)
+	check(err)
+	write(s.t, s.path("rekor.pub"), string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
+	check(os.MkdirAll(s.path("rekor"), 0o700))
+}
+
+// startIssuer serves the keys of an issuer of tokens.
+func (s *sigstore) startIssuer() {
+	s.t.Helper()
+	var err error
+	if s.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+		s.t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, value any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(value)
+	}
+	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, map[string]any{"issuer": s.issuer.URL, "jwks_uri": s.issuer.URL + "/keys", "authorization_endpoint": s.issuer.URL + "/auth", "token_endpoint": s.issuer.URL + "/token",
+			"response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"}})
+	})
+	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "kid": "k", "use": "sig", "alg": "RS256", "n": encode(s.key.N.Bytes()), "e": "AQAB"}}})
+	})
+	s.issuer = httptest.NewServer(mux)
+	s.t.Cleanup(s.issuer.Close)
+}
+
+// token returns a token for an e-mail address.
+func (s *sigstore) token(email string) string {
+	s.t.Helper()
+	now := time.Now()
+	claims, err := json.Marshal(map[string]any{"iss": s.issuer.URL, "aud": "sigstore", "sub": email, "email": email, "email_verified": true,
+		"iat": now.Unix(), "nbf": now.Add(-time.Minute).Unix(), "exp": now.Add(time.Hour).Unix()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	text := encode([]byte(`{"alg":"RS256","kid":"k","typ":"JWT"}`)) + "." + encode(claims)
+	sum := sha256.Sum256([]byte(text))
+	signed, err := rsa.SignPKCS1v15(rand.Reader, s.key, crypto.SHA256, sum[:])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return text + "." + encode(signed)
+}
+
+// TestKeyless hydrates, promotes and approves without keys, with upstream's Fulcio, Rekor v2 and timestamp authority, and lets cosign judge.
+func TestKeyless(t *testing.T) {
+	bin := requireE2E(t)
+	for _, service := range []string{"fulcio", "rekor-server", "timestamp-server"} {
+		if _, err := exec.LookPath(service); err != nil {
+			t.Fatalf("LOCKAGE_E2E=1, but a service is missing: %v; run `make e2e`", err)
+		}
+	}
+	w := newWorld(t, bin, startOlareg(t))
+	s := startSigstore(t, w)
+	w.keyless(s)
+	as := func(email string) func() { return w.as(s.token(email)) }
+
+	// A log that stops half-way fails the run; the next one completes it.
+	back := as("hydrator@example.com")
+	if err := s.log.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.log.Wait()
+	if out := w.refused("gitops", bin, "hydrate"); !strings.Contains(out, s.rekor) {
+		t.Errorf("hydrate without the log does not name it: %s", out)
+	}
+	s.startLog()
+	s.await(s.rekor + "/healthz")
+	stages := w.hydrate()
+	back()
+	w.judgeKeyless(s, stages[0], "hydrator@example.com")
+
+	defer as("promoter@example.com")()
+	w.command("gitops", bin, "promote", stages[0].Stage)
+	w.judgeKeyless(s, stages[0], "promoter@example.com")
+	w.command("gitops", bin, "verify", "live:"+stages[0].Stage)
+	next := stages[1].Stage
+	for i, email := range []string{"ada@release.example.com", "ada@release.example.com", "eve@release.example.com.evil.example"} {
+		done := as(email)
+		w.command("gitops", bin, "approve", next, "--comment", fmt.Sprint(i))
+		done()
+		if out := w.refused("gitops", bin, "promote", next); !strings.Contains(out, "1 of 2, by managers (ada@release.example.com of") {
+			t.Errorf("approved by %s: %s", email, out)
+		}
+	}
+	done := as("grace@release.example.com")
+	w.command("gitops", bin, "approve", next)
+	done()
+	w.command("gitops", bin, "promote", next)
+	w.command("gitops", bin, "verify", "live:"+next)
+	if out := w.command("gitops", bin, "history", next); !strings.Contains(out, "grace@release.example.com") && !strings.Contains(out, "promoted") {
+		t.Errorf("history: %s", out)
+	}
+}
+
+// keyless makes the demo's pipeline one without keys.
+func (w *world) keyless(s *sigstore) {
+	w.t.Helper()
+	name := w.path("gitops", "lockage.yaml")
+	text := read(w.t, name)
+	before, _, found := strings.Cut(text, "sign:")
+	if !found {
+		w.t.Fatalf("the demo's pipeline has no sign: %s", text)
+	}
+	text = before + fmt.Sprintf(`sigstore: {trustedRoot: keys/trusted_root.json, signingConfig: keys/signing_config.json}
+sign: {hydrator: {keyless: {}}, promoter: {keyless: {}}}
+identities:
+  hydrator: {issuer: "%[1]s", subject: hydrator@example.com}
+  promoter: {issuer: "%[1]s", subject: promoter@example.com}
+  managers: {issuer: "%[1]s", subjectRegexp: '[a-z]+@release\.example\.com'}
+stages:
+  - name: %[2]s
+  - name: %[3]s
+    after: [%[2]s]
+    gates:
+      - approval: {by: [managers], count: 2}
+`, s.issuer.URL, "staging", "production")
+	write(w.t, name, text)
+	w.pushGitOps("keyless")
+}
+
+// as puts a token into the environment of what runs next, until the returned function is called.
+func (w *world) as(token string) func() {
+	before := w.env
+	w.env = append(w.env[:len(w.env):len(w.env)], "SIGSTORE_ID_TOKEN="+token)
+	return func() { w.env = before }
+}
+
+// judgeKeyless asks cosign, offline, and makes sure that it can say no.
+func (w *world) judgeKeyless(s *sigstore, stage hydrated, email string) {
+	w.t.Helper()
+	verify := func(subject string) []string {
+		return []string{"verify", "--new-bundle-format=true", "--trusted-root", w.path("gitops", "keys", "trusted_root.json"), "--certificate-oidc-issuer", s.issuer.URL,
+			"--certificate-identity", subject, "--insecure-ignore-sct", "--use-signed-timestamps", "--allow-http-registry", stage.Reference}
+	}
+	w.command(".", "cosign", verify(email)...)
+	w.refused(".", "cosign", verify("eve@example.com")...)
+}
