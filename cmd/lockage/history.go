@@ -146,6 +146,7 @@ func (p shownPromotion) details() []string {
 
 func newHistoryCommand(a *app) *cobra.Command {
 	var limit int
+	var release, file string
 	cmd := &cobra.Command{
 		Use:   "history STAGE|DIGEST",
 		Short: "Show what was promoted to a stage, when, and why it was allowed",
@@ -155,13 +156,29 @@ has and the live ref lacks ends the list, with exit status 3. Pipelines and keys
 checked out.
 
 DIGEST, sha256:<12 to 64 hex>, lists the stages that have an artifact of that digest, or of a release with that image, as a candidate
-or had it live.`,
+or had it live.
+
+With --export, everything that proves one promotion is written to one tar file: the artifact, the statements as Sigstore bundles, the
+keys and the policy that it was judged by, and in VERIFY.md the commands with which cosign verifies them without a network.`,
 		Example: `  lockage history production
+  lockage history production --export promotion.tar
   lockage history sha256:60ab… -f 'apps/*/lockage.yaml'
   lockage history production --limit 5 -o json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.history(cmd.Context(), args[0], limit) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case file != "" && limit != 0:
+				return usagef("--export writes one promotion: leave out --limit")
+			case file != "":
+				return a.export(cmd.Context(), args[0], release, file)
+			case release != "":
+				return usagef("--release selects the promotion that --export FILE writes")
+			}
+			return a.history(cmd.Context(), args[0], limit)
+		},
 	}
+	cmd.Flags().StringVar(&file, "export", "", "`FILE` for all that proves one promotion, a tar")
+	releaseFlag(cmd, &release, "release", "with --export: release whose last promotion is written, an `ID` (default: that of the newest promotion)")
 	cmd.Flags().IntVar(&limit, "limit", 0, "`NUMBER` of promotions to show, the newest first; older ones are not verified (default: all)")
 	a.policyFlag(cmd)
 	return cmd

@@ -107,6 +107,7 @@ func newRootCommand(a *app) *cobra.Command {
 		group("policy", "Test gates", newPolicyTestCommand(a)),
 		newPullCommand(a),
 		newCopyCommand(a),
+		newDoctorCommand(a),
 		group("keys", "Make signing keys", newKeysGenerateCommand(a)),
 		group("registry", "Run a small registry", newRegistryServeCommand(a)),
 		newDemoCommand(a),

@@ -42,14 +42,20 @@ type Registry struct {
 
 // quirk is one deviation: front and before may answer a request, before and after the user is known, and after changes an answer.
 type quirk struct {
+	refuses bool // lockage does not work with it, and says so
+
 	auth   func(*auth) // what it adds to authentication
 	front  func(q *Registry, w http.ResponseWriter, r *http.Request) (answered bool)
 	before func(q *Registry, w http.ResponseWriter, r *http.Request) (answered bool)
 	after  func(q *Registry, r *http.Request, answer *httptest.ResponseRecorder)
 }
 
-// Names returns the names of all quirks, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(switches())) }
+// Names returns the names of all quirks that lockage works with, sorted.
+func Names() []string {
+	all := switches()
+	maps.DeleteFunc(all, func(_ string, q quirk) bool { return q.refuses })
+	return slices.Sorted(maps.Keys(all))
+}
 
 // New returns a registry with quirks. An unknown name is an error.
 func New(next http.Handler, options Options) (*Registry, error) {

@@ -1,8 +1,10 @@
 package quirks
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -43,6 +45,9 @@ func switches() map[string]quirk {
 		"breaks-off":      {after: (*Registry).breakOff},
 		"gzip-label":      {after: (*Registry).labelGzip},
 		"uploads-moved":   {after: (*Registry).moveUploads},
+		"frozen-tags":     {before: (*Registry).frozen, refuses: true},
+		"slow-clock":      {after: (*Registry).slowClock},
+		"no-bundles":      {before: (*Registry).noBundles, refuses: true},
 		"proxied-http":    {after: (*Registry).proxied},
 	}
 }
@@ -225,4 +230,30 @@ func scheme(r *http.Request) string {
 		return "http"
 	}
 	return "https"
+}
+
+// slowClock dates answers as a machine does whose clock is behind.
+func (q *Registry) slowClock(_ *http.Request, answer *httptest.ResponseRecorder) {
+	answer.Header().Set("Date", "Sun, 22 Mar 2020 12:00:00 GMT")
+}
+
+// noBundles refuses manifests with an artifact type.
+func (q *Registry) noBundles(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodPut || !about(r, "manifests") {
+		return false
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, 4<<20))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return err == nil && bytes.Contains(body, []byte(`"artifactType"`)) && fail(w, http.StatusBadRequest, "MANIFEST_INVALID", "unknown media type")
+}
+
+// frozen refuses to move any tag but those of referrers.
+func (q *Registry) frozen(w http.ResponseWriter, r *http.Request) bool {
+	if tag := path.Base(r.URL.Path); r.Method != http.MethodPut || !about(r, "manifests") || strings.HasPrefix(tag, "sha256") {
+		return false
+	}
+	look, there := httptest.NewRequestWithContext(r.Context(), http.MethodHead, r.URL.Path, nil), httptest.NewRecorder()
+	look.Header.Set("Accept", r.Header.Get("Content-Type"))
+	q.next.ServeHTTP(there, look)
+	return there.Code == http.StatusOK && fail(w, http.StatusConflict, "DENIED", "tags of this repository are immutable")
 }

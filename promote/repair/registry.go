@@ -87,7 +87,7 @@ func (r *run) restore(ctx context.Context, s *stage, promotions []live.Promotion
 				return err
 			}
 		}
-		packed, err := r.pack(ctx, s, promotions)
+		packed, err := Pack(ctx, s.from.Remote, promotions)
 		if err != nil {
 			s.found(false, "promote another release", "%s (%s) is not in the registry, and %v", p.To.Digest, p.To.Release, err)
 			return err
@@ -136,9 +136,9 @@ func (r *run) attachImages(ctx context.Context, store *publish.Store, desc ocisp
 	return sign.AttachImages(ctx, store, desc, by, images...)
 }
 
-// pack packs an artifact from the files of a promotion's commit. The digest in the promoter's record proves the result: the
+// Pack packs an artifact from the files of a commit that promoted it; of several promotions, the newest come first. The digest in the promoter's record proves the result: the
 // provenance that says how it was made may be signed by any key.
-func (r *run) pack(ctx context.Context, s *stage, promotions []live.Promotion) (packed oci.Artifact, err error) {
+func Pack(ctx context.Context, remote *git.Remote, promotions []live.Promotion) (packed oci.Artifact, err error) {
 	wanted := promotions[0].To.Digest
 	err = fmt.Errorf("%s %w: no provenance in Git is about it", wanted, ErrLost)
 	tried := map[publish.Made]bool{}
@@ -153,7 +153,7 @@ func (r *run) pack(ctx context.Context, s *stage, promotions []live.Promotion) (
 				continue
 			}
 			tried[made] = true
-			files, unread := ledger.Files(ctx, s.from.Remote, git.Hash(p.Commit), p.Path)
+			files, unread := ledger.Files(ctx, remote, git.Hash(p.Commit), p.Path)
 			if unread != nil {
 				return packed, unread
 			}

@@ -1,0 +1,209 @@
+// Package proof writes all that proves one promotion to one tar file, which stock programs verify without a network.
+//
+// The file has the artifact (manifest.json, config.json, manifests.tar.gz), packed from the commit that shows it and equal to the
+// digest in the promoter's record; every statement of the promotion as a Sigstore bundle; the older signatures as payload and signature; the
+// public keys, the pipeline file and the lock at the policy commit by which it was judged; and the commands of cosign that verify each
+// statement. Its bytes are a function of these.
+package proof
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/bounded"
+	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/repair"
+	"github.com/lockage/lockage/sign"
+)
+
+// maxFile bounds a key, pipeline file or lock that is written, in bytes.
+const maxFile = 1 << 20
+
+// signatureAnnotation is where cosign keeps the signature of a payload.
+const signatureAnnotation = "dev.cosignproject.cosign/signature"
+
+// emptyRoot is a trusted root without any service: keys prove by themselves.
+const emptyRoot = `{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}` + "\n"
+
+// Promotion is a proven promotion, and where to find what it was judged by.
+type Promotion struct {
+	live.Promotion
+	Stage    live.Stage
+	Pipeline *pipeline.Pipeline // at the policy commit of the record
+	Files    fs.FS              // of the GitOps repository there
+	Shown    any                // what people see of it, as JSON
+}
+
+// Write writes the file.
+func Write(ctx context.Context, w io.Writer, p Promotion) error {
+	artifact, err := repair.Pack(ctx, p.Stage.Remote, []live.Promotion{p.Promotion})
+	if err != nil {
+		return err
+	}
+	shown, err := json.MarshalIndent(p.Shown, "", "  ")
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{
+		"artifact/manifest.json": artifact.Manifest, "artifact/config.json": artifact.Config, "artifact/manifests.tar.gz": artifact.Layer,
+		"promotion.json": append(shown, '\n'), "trusted_root.json": []byte(emptyRoot),
+	}
+	keys, err := p.policy(files)
+	if err != nil {
+		return err
+	}
+	files["VERIFY.md"] = []byte(p.statements(files, keys))
+	return pack(w, files)
+}
+
+// policy adds what the promotion was judged by, and returns verifiers by the names of their key files.
+func (p Promotion) policy(files map[string][]byte) (map[string]*sign.Verifier, error) {
+	file, err := p.Pipeline.LockOf(p.Files, p.To.Release)
+	if err != nil {
+		return nil, err
+	}
+	declared, err := p.Pipeline.Expand(p.Promotion.Stage, file.Lock, p.Files)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{p.Pipeline.File, path.Join(strings.ReplaceAll(p.Pipeline.Lock, "{pipeline}", p.Pipeline.Name), p.To.Release+".yaml")} {
+		text, err := bounded.ReadFile(p.Files, name, maxFile)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil {
+			files["policy/"+name] = text
+		}
+	}
+	verifiers := map[string]*sign.Verifier{}
+	for _, name := range slices.Sorted(maps.Keys(declared.Identities)) {
+		id := declared.Identities[name]
+		if id.Key == "" || strings.Contains(id.Key, "://") {
+			continue
+		}
+		keys, err := verify.PublicKeys(p.Files, id.Key)
+		if err != nil {
+			return nil, err
+		}
+		text, err := bounded.ReadFile(p.Files, id.Key, maxFile)
+		if err != nil {
+			return nil, err
+		}
+		to := "keys/" + name + ".pub"
+		files[to] = text
+		if verifiers[to], err = sign.NewVerifier(sign.Identity{Name: name, PublicKey: keys[0]}); err != nil {
+			return nil, err
+		}
+	}
+	return verifiers, nil
+}
+
+// statements adds the statements, and returns how each is verified.
+func (p Promotion) statements(files map[string][]byte, keys map[string]*sign.Verifier) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Promotion %d of %s\n\n%s of pipeline %s, %s, by commit %s of the live ref.\nThe artifact is %s: `sha256sum artifact/manifest.json`.\n\n",
+		p.Sequence, p.Promotion.Stage, p.To.Release, p.Promotion.Pipeline, p.Action, p.Commit, p.To.Digest)
+	const cosign = "cosign verify-blob-attestation --new-bundle-format --insecure-ignore-tlog --trusted-root trusted_root.json \\\n  --key %s --bundle %s \\\n  --type %s %s"
+	for n, bundle := range p.Statements.Bundles {
+		s := read(bundle.JSON)
+		name := fmt.Sprintf("statements/%02d-%s.sigstore.json", n+1, s.name())
+		files[name] = append(slices.Clone(bundle.JSON), '\n')
+		about := "artifact/manifest.json"
+		if s.digest != p.To.Digest {
+			about = fmt.Sprintf("--digest %s --digestAlg sha256", s.digest.Encoded())
+		}
+		fmt.Fprintf(&b, "%s", block(s.kind, fmt.Sprintf(cosign, keyOf(keys, s.digest, bundle), name, s.kind, about)))
+	}
+	for n, image := range p.Statements.Images {
+		name := fmt.Sprintf("statements/image-%02d", n+1)
+		files[name+".payload"], files[name+".sig"] = image.Payload, []byte(image.Annotations[signatureAnnotation])
+		fmt.Fprintf(&b, "%s", block("signature in the older form", fmt.Sprintf("cosign verify-blob --insecure-ignore-tlog \\\n  --key %s --signature %s.sig %s.payload", imageKey(keys, image), name, name)))
+	}
+	return b.String()
+}
+
+func block(what, command string) string { return what + "\n\n```sh\n" + command + "\n```\n\n" }
+
+// keyOf returns the file of the key that signed a bundle.
+func keyOf(keys map[string]*sign.Verifier, about digest.Digest, bundle sign.Bundle) string {
+	for _, file := range slices.Sorted(maps.Keys(keys)) {
+		if verified, _ := keys[file].Verify(about, []sign.Bundle{bundle}); len(verified) > 0 {
+			return file
+		}
+	}
+	return "KEY"
+}
+
+func imageKey(keys map[string]*sign.Verifier, image sign.ImageSignature) string {
+	for _, file := range slices.Sorted(maps.Keys(keys)) {
+		if keys[file].TrustsImage(image) {
+			return file
+		}
+	}
+	return "KEY"
+}
+
+// statement is what a bundle claims.
+type statement struct {
+	kind   string
+	digest digest.Digest
+}
+
+// name returns the last words of the predicate type.
+func (s statement) name() string {
+	words := strings.FieldsFunc(s.kind, func(r rune) bool {
+		return r != '-' && (r < 'a' || r > 'z') && (r < '0' || r > '9') && (r < 'A' || r > 'Z')
+	})
+	return strings.Join(words[max(0, len(words)-2):], "-")
+}
+
+func read(bundle []byte) statement {
+	var b struct {
+		Envelope struct {
+			Payload string `json:"payload"`
+		} `json:"dsseEnvelope"`
+	}
+	var s struct {
+		Type    string `json:"predicateType"`
+		Subject []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+	}
+	_ = json.Unmarshal(bundle, &b) // it was verified before
+	payload, _ := base64.StdEncoding.DecodeString(b.Envelope.Payload)
+	_ = json.Unmarshal(payload, &s)
+	read := statement{kind: s.Type}
+	if len(s.Subject) == 1 {
+		read.digest = digest.NewDigestFromEncoded(digest.SHA256, s.Subject[0].Digest["sha256"])
+	}
+	return read
+}
+
+// pack writes files to a tar.
+func pack(w io.Writer, files map[string][]byte) error {
+	tw := tar.NewWriter(w)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(files[name])), Mode: 0o644, Format: tar.FormatPAX})
+		if err == nil {
+			_, err = tw.Write(files[name])
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return tw.Close()
+}
