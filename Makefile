@@ -13,7 +13,7 @@ export GOTOOLCHAIN := local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/lockage
 JUDGES := actionlint cosign crane fulcio gitea helm helm4 kustomize registry rekor-server timestamp-server
-READERS := admission-reader argocd-reader kubectl-reader slsa-verifier
+READERS := admission-reader argocd-reader flux-reader kubectl-reader slsa-verifier
 FUZZTIME ?= 10s
 BENCH ?= .
 # No test measures time: this bounds a test that never ends, on a slow or busy machine too.

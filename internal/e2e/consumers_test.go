@@ -114,16 +114,18 @@ func (c *consumers) lock(args ...string) {
 		"--source-repo", c.path("source"), "--source-path", "k8s/web"}, args...)...)
 }
 
-// TestReaders lets the code of Argo CD, kubectl and slsa-verifier read artifacts, by the manifests that docs/consumers shows.
+// TestReaders lets the code of Argo CD, Flux, kubectl and slsa-verifier read artifacts, by the manifests that docs/consumers shows.
 func TestReaders(t *testing.T) {
 	t.Parallel()
-	bin := requireReaders(t, "argocd-reader", "kubectl-reader", "slsa-verifier")
+	bin := requireReaders(t, "argocd-reader", "flux-reader", "kubectl-reader", "slsa-verifier")
 	for _, kind := range registries {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			c := newConsumers(t, bin, kind.start(t))
 			c.readBySLSAVerifier()
-			c.readByArgoCD(c.shapes())
+			shapes := c.shapes()
+			c.readByArgoCD(shapes)
+			c.readByFlux(shapes)
 		})
 	}
 }

@@ -10,6 +10,7 @@ ours=$(realpath ../..)
 place=lockage
 case $name in
 argocd-reader) module=github.com/argoproj/argo-cd/v3 ;;
+flux-reader) module=github.com/fluxcd/source-controller ;;
 admission-reader) module=k8s.io/apiserver ;;
 kubectl-reader) module=github.com/argoproj/argo-cd/v3 ;; # whose dependencies hold kubectl's loader
 slsa-verifier) module=github.com/slsa-framework/slsa-verifier/v2 place=verifiers/lockage ;; # its parent may import what is internal
@@ -33,4 +34,14 @@ fi
 mkdir -p "$place"
 cp "$main" "$place/"
 
+if [ "$name" = flux-reader ]; then
+	# The API is a module of its own in the same repository, which a copy of this one does not hold.
+	sed -i '/^replace .*\/api => /d' go.mod
+	export GOFLAGS=-mod=mod
+	# Only the reconciler of OCIRepository is built, a third less.
+	cd internal/controller
+	rm -f ./*_test.go bucket_* gitrepository_* helm*
+	cp "${main%/*}/controller/"* .
+	cd ../..
+fi
 go build -trimpath -buildvcs=false -ldflags=-s -o "$out" "./$place"

@@ -30,6 +30,7 @@ package() {
 	# The code of readers of artifacts, built by reader.sh.
 	admission-reader) echo "k8s.io/apiserver@$(version k8s.io/client-go)" ;;
 	argocd-reader | kubectl-reader) echo "github.com/argoproj/argo-cd/v3@v3.1.0" ;;
+	flux-reader) echo "github.com/fluxcd/source-controller@v1.8.0" ;;
 	slsa-verifier) echo "github.com/slsa-framework/slsa-verifier/v2@v2.7.1" ;;
 	golangci-lint) echo "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2" ;;
 	*) echo "tools.sh: no such tool: $1" >&2; exit 2 ;;
