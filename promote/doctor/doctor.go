@@ -109,24 +109,27 @@ func stages(files fs.FS, p *pipeline.Pipeline, expand func(p *pipeline.Pipeline,
 	for _, key := range slices.Sorted(maps.Keys(promoters)) {
 		if of := promoters[key]; len(of) > 1 {
 			found = append(found, Finding{p.Name, "shared-promoter", Warning,
-				fmt.Sprintf("stages %s have one promoter, key %.12s: a user who may write to the registry can tag the artifact of one as that of another, and clusters accept it", strings.Join(of, ", "), key),
-				`give each stage its own key: identities: {promoter: {key: "keys/promote-{stage}.pub"}}`})
+				fmt.Sprintf("stages %s have one promoter, %s: a user who may write to the registry can tag the artifact of one as that of another, and clusters accept it", strings.Join(of, ", "), key),
+				`give each stage its own: identities: {promoter: {key: "keys/promote-{stage}.pub"}}, or {stage} in the subject`})
 		}
 	}
 	return found, nil
 }
 
-// keyOf returns the fingerprint of an identity's key; "" for one without a key file.
+// keyOf returns what an identity is known by; "" for one whose key is not in the repository.
 func keyOf(files fs.FS, declared pipeline.Expanded, name string) (string, error) {
 	id := declared.Identities[name]
-	if id.Key == "" && id.Issuer != "" || strings.Contains(id.Key, "://") {
+	switch {
+	case id.Key == "" && id.Issuer != "":
+		return fmt.Sprintf("%s%s of %s", id.Subject, id.SubjectRegexp, id.Issuer), nil
+	case strings.Contains(id.Key, "://"):
 		return "", nil
 	}
 	keys, err := verify.PublicKeys(files, id.Key)
 	if err != nil {
 		return "", err
 	}
-	return keys[0].Fingerprint(), nil
+	return fmt.Sprintf("key %.12s", keys[0].Fingerprint()), nil
 }
 
 // reviewed examines whether files of the repository say who has to review the policy, which lies beside the locks.
