@@ -55,7 +55,7 @@ func (r *Repository) Probe(ctx context.Context, artifactType, nonce string, now 
 		p.Moves = errors.Join(p.Moves, r.moves(ctx, tag, all))
 	}
 	p.Immutable = r.moves(ctx, tags.Hydration, all) != nil
-	p.Deletes, p.Left = r.clean(ctx, all, []string{ProbeStage, tags.Candidate, tags.Hydration})
+	p.Left, p.Deletes = r.clean(ctx, all, []string{ProbeStage, tags.Candidate, tags.Hydration})
 	return p, ctx.Err()
 }
 
@@ -84,7 +84,7 @@ func (r *Repository) moves(ctx context.Context, tag string, all []ocispec.Descri
 }
 
 // clean deletes what a probe wrote.
-func (r *Repository) clean(ctx context.Context, all []ocispec.Descriptor, tags []string) (failed error, left []string) { //nolint:revive // the tags explain the error
+func (r *Repository) clean(ctx context.Context, all []ocispec.Descriptor, tags []string) (left []string, failed error) {
 	if failed = r.CheckDelete(ctx); failed == nil {
 		for _, a := range all {
 			referrers, err := r.Referrers(ctx, a, "")
@@ -106,7 +106,7 @@ func (r *Repository) clean(ctx context.Context, all []ocispec.Descriptor, tags [
 			left = append(left, tag)
 		}
 	}
-	return failed, left
+	return left, failed
 }
 
 // skew returns by how much the registry's clock is ahead.

@@ -80,7 +80,7 @@ func (s agentSigner) with(use func(agent.ExtendedAgent) error) error {
 	if socket == "" {
 		return errors.New("it is a public key, and no ssh agent runs here that could hold its private half: name the private key")
 	}
-	connection, err := net.Dial("unix", socket)
+	connection, err := net.Dial("unix", socket) //nolint:gosec // the socket of the user's agent
 	if err != nil {
 		return fmt.Errorf("ssh agent: %w", err)
 	}

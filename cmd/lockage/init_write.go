@@ -90,7 +90,7 @@ func (i *initializer) breaks(p strictyaml.Problem) {
 	for n := range i.drafts {
 		d := &i.drafts[n]
 		for m := range d.Stages {
-			if len(i.drafts) == 1 || pipelineFile(*d) == p.Pos.File {
+			if len(i.drafts) == 1 || pipelineFile(*d) == p.File {
 				d.Stages[m].Off = cmp.Or(d.Stages[m].Off, p.Msg)
 			}
 		}

@@ -90,7 +90,7 @@ func (s *sigstore) start(name string, args ...string) *exec.Cmd {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(name, args...) //nolint:gosec // a service of this test, which stops it
+	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, out, out
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -114,7 +114,7 @@ func (s *sigstore) startLog() {
 // await waits until a service answers, or its process has ended.
 func (s *sigstore) await(url string) {
 	eventually(func() bool {
-		response, err := http.Get(url) //nolint:gosec // of this test's own service
+		response, err := http.Get(url)
 		if err != nil {
 			return false
 		}
@@ -125,7 +125,7 @@ func (s *sigstore) await(url string) {
 
 func (s *sigstore) get(url string) string {
 	s.t.Helper()
-	response, err := http.Get(url) //nolint:gosec // of this test's own service
+	response, err := http.Get(url)
 	if err != nil {
 		s.t.Fatal(err)
 	}

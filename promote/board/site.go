@@ -85,7 +85,7 @@ func (s site) pages(p *Pipeline, of *release, create func(string, func(io.Writer
 			continue
 		}
 		err := create(path.Join(p.Name, c.File), func(w io.Writer) error {
-			return c.Change.Changes.WriteHTML(w, diff.HTMLOptions{Title: c.Name(), Before: cmp.Or(c.Before, "nothing"), After: c.After, Back: of.file()})
+			return c.Changes.WriteHTML(w, diff.HTMLOptions{Title: c.Name(), Before: cmp.Or(c.Before, "nothing"), After: c.After, Back: of.file()})
 		})
 		if err != nil {
 			return err

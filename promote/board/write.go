@@ -41,7 +41,7 @@ func earlier(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close() //nolint:errcheck // read only
+	defer root.Close()
 	list, err := root.ReadFile(listFile)
 	files, ours := strings.CutPrefix(string(list), listHead)
 	if err != nil || !ours {
