@@ -48,6 +48,19 @@ func NewImageSignature(ctx context.Context, signer Signer, artifact digest.Diges
 // None reports whether the signer has no signature in the older form, see [Signer].
 func (s ImageSignature) None() bool { return s.Annotations == nil }
 
+// Bundle returns a signature with a certificate as a Sigstore bundle of its payload, in JSON; nil for one by a key.
+func (s ImageSignature) Bundle() ([]byte, error) {
+	m, mediaType, err := material(s.Annotations)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	sig, err := base64.StdEncoding.DecodeString(s.Annotations[static.SignatureAnnotationKey])
+	if err != nil {
+		return nil, err
+	}
+	return compactJSON(payloadBundle(s.Payload, m, mediaType, sig))
+}
+
 func (s ImageSignature) blob() oci.Blob {
 	return oci.Blob{MediaType: signatureForm.mediaType, Data: s.Payload, Annotations: s.Annotations}
 }
@@ -153,8 +166,14 @@ func withoutLost(ctx context.Context, store Store, layers []layer, mine []own) (
 
 // TrustsImage reports whether a trusted identity made a simple signing signature.
 func (v *Verifier) TrustsImage(signature ImageSignature) bool {
-	_, _, _, err := v.signerOf(signature.layer())
-	return err == nil
+	_, ok := v.SignerOfImage(signature)
+	return ok
+}
+
+// SignerOfImage returns who made a simple signing signature, if it was a trusted identity.
+func (v *Verifier) SignerOfImage(signature ImageSignature) (Author, bool) {
+	_, by, _, err := v.signerOf(signature.layer())
+	return by, err == nil
 }
 
 // withoutOwn leaves out the layers that own signed, and is done if one of them is a signature of this payload. It also

@@ -20,7 +20,8 @@ import (
 type Instance struct {
 	name     string // for messages
 	id       string // of its files
-	material func() (root.TrustedMaterial, error)
+	trusted  func() ([]byte, error)
+	material func() (*root.TrustedRoot, error)
 	services func() (*root.SigningConfig, error)
 	verifier func() (*verify.Verifier, error)
 }
@@ -34,11 +35,7 @@ func NewInstance(trustedRoot, signingConfig []byte) (*Instance, error) {
 	if len(trustedRoot) > MaxInstanceFile || len(signingConfig) > MaxInstanceFile {
 		return nil, fmt.Errorf("a trusted root and a signing config have at most %d bytes", MaxInstanceFile)
 	}
-	material, err := root.NewTrustedRootFromJSON(trustedRoot)
-	if err != nil {
-		return nil, fmt.Errorf("trusted root: %w", err)
-	}
-	i := newInstance("the Sigstore instance of this pipeline", func() (root.TrustedMaterial, error) { return material, nil }, func() (*root.SigningConfig, error) {
+	i := newInstance("the Sigstore instance of this pipeline", func() ([]byte, error) { return trustedRoot, nil }, func() (*root.SigningConfig, error) {
 		return nil, errors.New("no signing config says where it signs: name one beside the trusted root, as sigstore.signingConfig")
 	})
 	if _, err := i.verifier(); err != nil {
@@ -55,8 +52,12 @@ func NewInstance(trustedRoot, signingConfig []byte) (*Instance, error) {
 	return i, nil
 }
 
-// publicCacheDays is how long the files of the public instance are used without asking its repository for newer ones.
-const publicCacheDays = 1
+const (
+	// publicCacheDays is how long the files of the public instance are used without asking its repository for newer ones.
+	publicCacheDays = 1
+
+	trustedRootTarget = "trusted_root.json" // its name in that repository
+)
 
 // PublicInstance returns Sigstore's public instance. Its files come from its TUF repository when something is verified or signed with a
 // certificate, and are kept in the cache that cosign uses, ~/.sigstore/root.
@@ -68,12 +69,12 @@ func PublicInstance() *Instance {
 		}
 		return client, nil
 	})
-	return newInstance("the public Sigstore instance", func() (root.TrustedMaterial, error) {
+	return newInstance("the public Sigstore instance", func() ([]byte, error) {
 		c, err := client()
 		if err != nil {
 			return nil, err
 		}
-		return root.GetTrustedRoot(c)
+		return c.GetTarget(trustedRootTarget)
 	}, func() (*root.SigningConfig, error) {
 		c, err := client()
 		if err != nil {
@@ -83,8 +84,19 @@ func PublicInstance() *Instance {
 	})
 }
 
-func newInstance(name string, material func() (root.TrustedMaterial, error), services func() (*root.SigningConfig, error)) *Instance {
-	i := &Instance{name: name, material: sync.OnceValues(material), services: sync.OnceValues(services)}
+func newInstance(name string, trusted func() ([]byte, error), services func() (*root.SigningConfig, error)) *Instance {
+	i := &Instance{name: name, trusted: sync.OnceValues(trusted), services: sync.OnceValues(services)}
+	i.material = sync.OnceValues(func() (*root.TrustedRoot, error) {
+		text, err := i.trusted()
+		if err != nil {
+			return nil, err
+		}
+		material, err := root.NewTrustedRootFromJSON(text)
+		if err != nil {
+			return nil, fmt.Errorf("trusted root: %w", err)
+		}
+		return material, nil
+	})
 	i.verifier = sync.OnceValues(i.newVerifier)
 	return i
 }
@@ -109,6 +121,25 @@ func (i *Instance) newVerifier() (*verify.Verifier, error) {
 		options = append(options, verify.WithSignedCertificateTimestamps(1))
 	}
 	return verify.NewVerifier(material, options...)
+}
+
+// Cosign returns the trusted root, in JSON, and the options with which cosign asks for as much as a [Verifier] does.
+func (i *Instance) Cosign() (trustedRoot []byte, options []string, err error) {
+	material, err := i.material()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(material.RekorLogs()) == 0 {
+		options = append(options, "--insecure-ignore-tlog")
+	}
+	if len(material.CTLogs()) == 0 {
+		options = append(options, "--insecure-ignore-sct")
+	}
+	if len(material.TimestampingAuthorities()) > 0 {
+		options = append(options, "--use-signed-timestamps")
+	}
+	trustedRoot, err = i.trusted()
+	return trustedRoot, options, err
 }
 
 // prove proves a bundle that was signed with a certificate of the instance, and returns whose it is and when that was.

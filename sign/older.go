@@ -18,6 +18,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 // olderMediaType is the type of the bundles that the older forms are read as if the log made a promise of inclusion, and no proof.
@@ -130,7 +131,7 @@ func olderEnvelope(l layer) ([]byte, error) {
 	}
 	text := []byte(`{"publicKey":{}}`)
 	if m != nil {
-		if text, err = protojson.Marshal(m); err != nil {
+		if text, err = compactJSON(m); err != nil {
 			return nil, err
 		}
 	} else {
@@ -139,15 +140,31 @@ func olderEnvelope(l layer) ([]byte, error) {
 	return fmt.Appendf(nil, `{"mediaType":%q,"verificationMaterial":%s,"dsseEnvelope":%s}`, mediaType, text, l.payload), nil
 }
 
-// certifiedLayer finds the trusted identity that signed a payload of the older form with a certificate.
-func (v *Verifier) certifiedLayer(l layer, m *protobundle.VerificationMaterial, mediaType string, sig []byte) (trusted, Author, Time, error) {
-	sum := sha256.Sum256(l.payload)
-	b, err := bundle.NewBundle(&protobundle.Bundle{
+// payloadBundle returns a signature of a payload as a bundle.
+func payloadBundle(payload []byte, m *protobundle.VerificationMaterial, mediaType string, sig []byte) *protobundle.Bundle {
+	sum := sha256.Sum256(payload)
+	return &protobundle.Bundle{
 		MediaType: mediaType, VerificationMaterial: m,
 		Content: &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
 			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: sum[:]}, Signature: sig,
 		}},
-	})
+	}
+}
+
+// compactJSON returns a message as JSON that is the same in every build: protojson varies its spaces.
+func compactJSON(m proto.Message) ([]byte, error) {
+	text, err := protojson.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = json.Compact(&b, text)
+	return b.Bytes(), err
+}
+
+// certifiedLayer finds the trusted identity that signed a payload of the older form with a certificate.
+func (v *Verifier) certifiedLayer(l layer, m *protobundle.VerificationMaterial, mediaType string, sig []byte) (trusted, Author, Time, error) {
+	b, err := bundle.NewBundle(payloadBundle(l.payload, m, mediaType, sig))
 	if err != nil {
 		return trusted{}, Author{}, Time{}, err
 	}

@@ -83,7 +83,7 @@ var floorPlan = map[string][]string{
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "ledger", "sign", "sign/predicate", "policy/verify"},
 	"promote/repair": {"oci", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "promote/notify", "policy", "publish", "sign", "sign/predicate", "policy/verify"},
 	"promote/doctor": {"hydrate/lock", "hydrate/pipeline", "hydrate/workspace", "oci", "policy/verify", "sign"},
-	"promote/proof":  {"hydrate/pipeline", "policy/verify", "promote/live", "promote/repair", "sign"},
+	"promote/proof":  {"hydrate/pipeline", "policy/evidence", "promote/live", "promote/repair", "sign"},
 	"promote/health": {"oci", "sign/predicate"},
 	"promote/board":  {"hydrate/diff", "hydrate/lock", "hydrate/pipeline", "hydrate/stagediff", "hydrate/workspace", "ledger", "policy", "policy/verify", "promote", "promote/live", "publish", "sign"},
 	"promote/sides":  {"oci", "hydrate/lock", "ledger", "hydrate/pipeline", "hydrate/stagediff", "internal/git", "policy/verify", "promote/live"},

@@ -21,27 +21,34 @@ func TestExportedProof(t *testing.T) {
 	w.promotable()
 	w.command("gitops", bin, "hydrate")
 	w.command("gitops", bin, "promote", "staging")
-	file, dir := w.path("proof.tar"), w.path("proof")
-	w.command("gitops", bin, "history", "staging", "--export", file)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	w.command(".", "tar", "-C", dir, "-xf", file)
-	var commands []string
-	for _, block := range strings.Split(read(t, filepath.Join(dir, "VERIFY.md")), "```sh\n")[1:] {
-		command, _, _ := strings.Cut(block, "\n```")
-		commands = append(commands, command)
-	}
-	if len(commands) < 5 {
-		t.Fatalf("only %d commands", len(commands))
-	}
-	for _, command := range commands {
-		w.command("proof", "sh", "-c", command)
-	}
+	commands := w.proven("staging", 5)
+	dir := w.path("proof")
 	write(t, filepath.Join(dir, "artifact", "manifest.json"), "{}")
 	if _, _, err := w.try("proof", "sh", "-c", commands[0]); err == nil {
 		t.Errorf("cosign verifies another manifest: %s", commands[0])
 	}
+}
+
+// proven exports what proves the newest promotion of a stage, and has cosign run the commands there.
+func (w *world) proven(stage string, atLeast int) (commands []string) {
+	w.t.Helper()
+	file, dir := w.path("proof.tar"), w.path("proof")
+	w.command("gitops", w.bin, "history", stage, "--export", file)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	w.command(".", "tar", "-C", dir, "-xf", file)
+	for _, block := range strings.Split(read(w.t, filepath.Join(dir, "VERIFY.md")), "```sh\n")[1:] {
+		command, _, _ := strings.Cut(block, "\n```")
+		commands = append(commands, command)
+	}
+	if len(commands) < atLeast {
+		w.t.Fatalf("only %d commands", len(commands))
+	}
+	for _, command := range commands {
+		w.command("proof", "sh", "-c", command)
+	}
+	return commands
 }
 
 // TestCopyVerifies has stock cosign verify a copy, by the promoter's key, that no first registry backs.

@@ -264,6 +264,13 @@ func TestKeyless(t *testing.T) {
 	if out := w.command("gitops", bin, "history", next); !strings.Contains(out, "grace@release.example.com") && !strings.Contains(out, "promoted") {
 		t.Errorf("history: %s", out)
 	}
+	for _, command := range w.proven(next, 7) { // the hydrator's two, the promoter's three and two approvals
+		if forged := strings.ReplaceAll(command, "@", "@evil."); forged == command {
+			t.Errorf("cosign is not asked who signed: %s", command)
+		} else if _, _, err := w.try("proof", "sh", "-c", forged); err == nil {
+			t.Errorf("cosign finds another subject: %s", forged)
+		}
+	}
 }
 
 // keyless makes the demo's pipeline one without keys.

@@ -119,6 +119,9 @@ func signedBy(artifact digest.Digest, bundles []sign.Bundle, by []*sign.Verifier
 	return signed
 }
 
+// Instance returns the instance of Sigstore that proves certificates, by the trusted root of the policy ref's tip.
+func (s Stage) Instance() (*sign.Instance, error) { return verify.Instance(s.files, s.declared) }
+
 // Identities returns a verifier for each identity of the stage that has keys.
 func (s Stage) Identities() []*sign.Verifier {
 	var all []*sign.Verifier

@@ -2,8 +2,8 @@
 //
 // The file has the artifact (manifest.json, config.json, manifests.tar.gz), packed from the commit that shows it and equal to the
 // digest in the promoter's record; every statement of the promotion as a Sigstore bundle; the older signatures as payload and signature; the
-// public keys, the pipeline file and the lock at the policy commit by which it was judged; and the commands of cosign that verify each
-// statement. Its bytes are a function of these.
+// public keys, the pipeline file and the lock at the policy commit by which it was judged; the trusted root that proves certificates; and the
+// commands of cosign that verify each statement. Its bytes are a function of these.
 package proof
 
 import (
@@ -24,10 +24,9 @@ import (
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/internal/bounded"
-	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/promote/repair"
-	"github.com/lockage/lockage/sign"
 )
 
 // maxFile bounds a key, pipeline file or lock that is written, in bytes.
@@ -35,6 +34,9 @@ const maxFile = 1 << 20
 
 // signatureAnnotation is where cosign keeps the signature of a payload.
 const signatureAnnotation = "dev.cosignproject.cosign/signature"
+
+// trustedRoot is the file with the trusted root that the commands name.
+const trustedRoot = "trusted_root.json"
 
 // emptyRoot is a trusted root without any service: keys prove by themselves.
 const emptyRoot = `{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}` + "\n"
@@ -60,18 +62,22 @@ func Write(ctx context.Context, w io.Writer, p Promotion) error {
 	}
 	files := map[string][]byte{
 		"artifact/manifest.json": artifact.Manifest, "artifact/config.json": artifact.Config, "artifact/manifests.tar.gz": artifact.Layer,
-		"promotion.json": append(shown, '\n'), "trusted_root.json": []byte(emptyRoot),
+		"promotion.json": append(shown, '\n'), trustedRoot: []byte(emptyRoot),
 	}
-	keys, err := p.policy(files)
+	signers, err := p.policy(files)
 	if err != nil {
 		return err
 	}
-	files["VERIFY.md"] = []byte(p.statements(files, keys))
+	text, err := p.statements(files, signers)
+	if err != nil {
+		return err
+	}
+	files["VERIFY.md"] = []byte(text)
 	return pack(w, files)
 }
 
-// policy adds what the promotion was judged by, and returns verifiers by the names of their key files.
-func (p Promotion) policy(files map[string][]byte) (map[string]*sign.Verifier, error) {
+// policy adds what the promotion was judged by, and returns those whom it trusts.
+func (p Promotion) policy(files map[string][]byte) ([]signer, error) {
 	file, err := p.Pipeline.LockOf(p.Files, p.To.Release)
 	if err != nil {
 		return nil, err
@@ -89,35 +95,19 @@ func (p Promotion) policy(files map[string][]byte) (map[string]*sign.Verifier, e
 			files["policy/"+name] = text
 		}
 	}
-	verifiers := map[string]*sign.Verifier{}
-	for _, name := range slices.Sorted(maps.Keys(declared.Identities)) {
-		id := declared.Identities[name]
-		if id.Key == "" || strings.Contains(id.Key, "://") {
-			continue
-		}
-		keys, err := verify.PublicKeys(p.Files, id.Key)
-		if err != nil {
-			return nil, err
-		}
-		text, err := bounded.ReadFile(p.Files, id.Key, maxFile)
-		if err != nil {
-			return nil, err
-		}
-		to := "keys/" + name + ".pub"
-		files[to] = text
-		if verifiers[to], err = sign.NewVerifier(sign.Identity{Name: name, PublicKey: keys[0]}); err != nil {
-			return nil, err
-		}
+	ids, err := evidence.ReadIdentities(p.Files, declared)
+	if err != nil {
+		return nil, err
 	}
-	return verifiers, nil
+	return p.signers(files, ids)
 }
 
 // statements adds the statements, and returns how each is verified.
-func (p Promotion) statements(files map[string][]byte, keys map[string]*sign.Verifier) string {
+func (p Promotion) statements(files map[string][]byte, signers []signer) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Promotion %d of %s\n\n%s of pipeline %s, %s, by commit %s of the live ref.\nThe artifact is %s: `sha256sum artifact/manifest.json`.\n\n",
 		p.Sequence, p.Promotion.Stage, p.To.Release, p.Promotion.Pipeline, p.Action, p.Commit, p.To.Digest)
-	const cosign = "cosign verify-blob-attestation --new-bundle-format --insecure-ignore-tlog --trusted-root trusted_root.json \\\n  --key %s --bundle %s \\\n  --type %s %s"
+	const cosign = "cosign verify-blob-attestation --new-bundle-format --trusted-root " + trustedRoot + " \\\n  %s --bundle %s \\\n  --type %s %s"
 	for n, bundle := range p.Statements.Bundles {
 		s := read(bundle.JSON)
 		name := fmt.Sprintf("statements/%02d-%s.sigstore.json", n+1, s.name())
@@ -126,36 +116,28 @@ func (p Promotion) statements(files map[string][]byte, keys map[string]*sign.Ver
 		if s.digest != p.To.Digest {
 			about = fmt.Sprintf("--digest %s --digestAlg sha256", s.digest.Encoded())
 		}
-		fmt.Fprintf(&b, "%s", block(s.kind, fmt.Sprintf(cosign, keyOf(keys, s.digest, bundle), name, s.kind, about)))
+		fmt.Fprintf(&b, "%s", block(s.kind, fmt.Sprintf(cosign, ofBundle(signers, s.digest, bundle), name, s.kind, about)))
 	}
 	for n, image := range p.Statements.Images {
 		name := fmt.Sprintf("statements/image-%02d", n+1)
-		files[name+".payload"], files[name+".sig"] = image.Payload, []byte(image.Annotations[signatureAnnotation])
-		fmt.Fprintf(&b, "%s", block("signature in the older form", fmt.Sprintf("cosign verify-blob --insecure-ignore-tlog \\\n  --key %s --signature %s.sig %s.payload", imageKey(keys, image), name, name)))
+		files[name+".payload"] = image.Payload
+		certified, err := image.Bundle()
+		if err != nil {
+			return "", err
+		}
+		command := fmt.Sprintf("cosign verify-blob %s \\\n  --signature %s.sig %s.payload", ofImage(signers, image), name, name)
+		if certified != nil {
+			files[name+".sigstore.json"] = append(certified, '\n')
+			command = fmt.Sprintf("cosign verify-blob --new-bundle-format --trusted-root "+trustedRoot+" \\\n  %s \\\n  --bundle %s.sigstore.json %s.payload", ofImage(signers, image), name, name)
+		} else {
+			files[name+".sig"] = []byte(image.Annotations[signatureAnnotation])
+		}
+		fmt.Fprintf(&b, "%s", block("signature in the older form", command))
 	}
-	return b.String()
+	return b.String(), nil
 }
 
 func block(what, command string) string { return what + "\n\n```sh\n" + command + "\n```\n\n" }
-
-// keyOf returns the file of the key that signed a bundle.
-func keyOf(keys map[string]*sign.Verifier, about digest.Digest, bundle sign.Bundle) string {
-	for _, file := range slices.Sorted(maps.Keys(keys)) {
-		if verified, _ := keys[file].Verify(about, []sign.Bundle{bundle}); len(verified) > 0 {
-			return file
-		}
-	}
-	return "KEY"
-}
-
-func imageKey(keys map[string]*sign.Verifier, image sign.ImageSignature) string {
-	for _, file := range slices.Sorted(maps.Keys(keys)) {
-		if keys[file].TrustsImage(image) {
-			return file
-		}
-	}
-	return "KEY"
-}
 
 // statement is what a bundle claims.
 type statement struct {
