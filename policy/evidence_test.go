@@ -36,13 +36,13 @@ func ago(d time.Duration) time.Time { return now.Add(-d) }
 // gateScene signs statements with real keys and has them verified, as promotion does.
 type gateScene struct {
 	t    *testing.T
-	keys map[string]*sign.Key
+	keys map[string]sign.Signer
 	f    policy.Facts
 }
 
 func newGateScene(t *testing.T) *gateScene {
 	t.Helper()
-	d := &gateScene{t: t, keys: make(map[string]*sign.Key)}
+	d := &gateScene{t: t, keys: make(map[string]sign.Signer)}
 	d.f = policy.Facts{
 		Now:        now,
 		Identities: make(map[string]sign.Identity),
@@ -79,7 +79,13 @@ func (d *gateScene) verified(who string, about digest.Digest, predicateType stri
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	found, rejected := testworld.Verifier(d.t, who, d.keys[who]).Verify(about, []sign.Bundle{{Referrer: digest.FromBytes(bundle), JSON: bundle}})
+	id := d.keys[who].Identity()
+	id.Name = who
+	verifier, err := sign.NewVerifier(id)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	found, rejected := verifier.Verify(about, []sign.Bundle{{Referrer: digest.FromBytes(bundle), JSON: bundle}})
 	if len(found) != 1 {
 		d.t.Fatalf("not verified: %v", rejected)
 	}

@@ -91,6 +91,14 @@ func (e Environment) Signer(ctx context.Context, declared pipeline.Expanded, rol
 		return nil, fmt.Errorf("pipeline %s: sign.%s: %w", declared.Pipeline, role, err)
 	}
 	trusts, former := trusted.Trusts(key.Identity())
+	if known := trusted.First(); known.Issuer != "" {
+		state := "is not the one that is trusted"
+		if former {
+			state = "was put away"
+		}
+		return nil, Configurationf("pipeline %s: the key %s (sign.%s) %s: identities.%s for stage %s is %s; write keyless: {} in sign.%s",
+			declared.Pipeline, ref, role, state, role, declared.Stage, known, role)
+	}
 	if former {
 		return nil, Configurationf("pipeline %s: the key %s (sign.%s) was put away: in %s, the file of identities.%s for stage %s, the key %.12s comes before it; sign with that one",
 			declared.Pipeline, ref, role, declared.Identities[role].Key, role, declared.Stage, trusted.Fingerprints()[0])

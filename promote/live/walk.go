@@ -191,6 +191,10 @@ func (c *chain) end(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if trusted && c.Promoter.KeyFile == "" {
+			return broken("promotion %d (commit %.12s) was signed by the promoter of commit %.12s, and identities.%s is %s at %s, without that as former, and no promotion by another one follows it: if it signs in another way now, write what it was known by before as former: there; if its key was stolen, %s",
+				p.Sequence, p.Commit, p.Policy.Commit, c.Promoter.Identity, c.Promoter.First(), c.PolicyRef.Name(), again)
+		}
 		if trusted {
 			return broken("promotion %d (commit %.12s) was signed by the key that was the promoter's at commit %.12s, which is not in %s at %s any more, and no promotion by another key follows it: if the key was replaced, put it back below the new one; if it was stolen, %s",
 				p.Sequence, p.Commit, p.Policy.Commit, c.Promoter.KeyFile, c.PolicyRef.Name(), again)
