@@ -62,8 +62,13 @@ const (
 // PublicInstance returns Sigstore's public instance. Its files come from its TUF repository when something is verified or signed with a
 // certificate, and are kept in the cache that cosign uses, ~/.sigstore/root.
 func PublicInstance() *Instance {
+	return publicInstance(tuf.DefaultOptions().WithCacheValidity(publicCacheDays))
+}
+
+// publicInstance returns the instance whose files are in a TUF repository.
+func publicInstance(repository *tuf.Options) *Instance {
 	client := sync.OnceValues(func() (*tuf.Client, error) {
-		client, err := tuf.New(tuf.DefaultOptions().WithCacheValidity(publicCacheDays))
+		client, err := tuf.New(repository)
 		if err != nil {
 			return nil, fmt.Errorf("the public Sigstore instance is not reachable: %w; where it is not meant, name the trusted root of another one as sigstore.trustedRoot", err)
 		}
