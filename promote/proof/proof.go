@@ -8,6 +8,7 @@ package proof
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -109,14 +111,14 @@ func (p Promotion) statements(files map[string][]byte, signers []signer) (string
 		p.Sequence, p.Promotion.Stage, p.To.Release, p.Promotion.Pipeline, p.Action, p.Commit, p.To.Digest)
 	const cosign = "cosign verify-blob-attestation --new-bundle-format --trusted-root " + trustedRoot + " \\\n  %s --bundle %s \\\n  --type %s %s"
 	for n, bundle := range p.Statements.Bundles {
-		s := read(bundle.JSON)
+		s := read(bundle.JSON, p.To.Digest)
 		name := fmt.Sprintf("statements/%02d-%s.sigstore.json", n+1, s.name())
 		files[name] = append(slices.Clone(bundle.JSON), '\n')
 		about := "artifact/manifest.json"
 		if s.digest != p.To.Digest {
 			about = fmt.Sprintf("--digest %s --digestAlg sha256", s.digest.Encoded())
 		}
-		fmt.Fprintf(&b, "%s", block(s.kind, fmt.Sprintf(cosign, ofBundle(signers, s.digest, bundle), name, s.kind, about)))
+		fmt.Fprintf(&b, "%s", block(word(s.kind), fmt.Sprintf(cosign, ofBundle(signers, s.digest, bundle), name, word(s.kind), about)))
 	}
 	for n, image := range p.Statements.Images {
 		name := fmt.Sprintf("statements/image-%02d", n+1)
@@ -137,6 +139,16 @@ func (p Promotion) statements(files map[string][]byte, signers []signer) (string
 	return b.String(), nil
 }
 
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9:/._+-]+$`)
+
+// word writes a text as one word of a shell, in one line: others than the promoter choose the types of statements.
+func word(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return quote(text)
+}
+
 func block(what, command string) string { return what + "\n\n```sh\n" + command + "\n```\n\n" }
 
 // statement is what a bundle claims.
@@ -153,7 +165,8 @@ func (s statement) name() string {
 	return strings.Join(words[max(0, len(words)-2):], "-")
 }
 
-func read(bundle []byte) statement {
+// read reads a bundle about an artifact, or about something else.
+func read(bundle []byte, artifact digest.Digest) statement {
 	var b struct {
 		Envelope struct {
 			Payload string `json:"payload"`
@@ -169,9 +182,13 @@ func read(bundle []byte) statement {
 	payload, _ := base64.StdEncoding.DecodeString(b.Envelope.Payload)
 	_ = json.Unmarshal(payload, &s)
 	read := statement{kind: s.Type}
-	if len(s.Subject) == 1 {
-		read.digest = digest.NewDigestFromEncoded(digest.SHA256, s.Subject[0].Digest["sha256"])
+	for _, subject := range s.Subject {
+		d := digest.NewDigestFromEncoded(digest.SHA256, subject.Digest["sha256"])
+		if d == artifact || read.digest == "" && d.Validate() == nil {
+			read.digest = d
+		}
 	}
+	read.digest = cmp.Or(read.digest, artifact)
 	return read
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/sign"
 )
@@ -67,9 +68,9 @@ func (s signer) optionsFor(by sign.Author) string {
 	return strings.TrimSpace(fmt.Sprintf("%s --certificate-oidc-issuer %s --certificate-identity %s", s.options, quote(by.Issuer), quote(by.Subject)))
 }
 
-// quote makes one word of a text for a shell.
+// quote makes one word of a text for a shell, in one line.
 func quote(text string) string {
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	return "'" + strings.ReplaceAll(terminal.Escape(text, ""), "'", `'\''`) + "'"
 }
 
 // ofBundle returns the options that verify a bundle.
