@@ -274,7 +274,7 @@ func (f *finder) deploys(d *Draft) {
 			s.Render = append(s.Render, fmt.Sprintf("values: [%s]", strings.Join(values, ", ")))
 		}
 		if namespace := concrete(a.namespace); namespace != "" {
-			s.Render = append(s.Render, "namespace: "+namespace)
+			s.Render = append(s.Render, "namespace: "+quote(namespace))
 		}
 		d.Stages = append(d.Stages, s)
 	}

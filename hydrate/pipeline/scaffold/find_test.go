@@ -1,11 +1,14 @@
 package scaffold_test
 
 import (
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/lockage/lockage/hydrate/pipeline/scaffold"
 )
@@ -77,5 +80,36 @@ func TestFileQuotes(t *testing.T) {
 	}
 	if lines := strings.Split(file, "\n"); !slices.Contains(lines, "lock: locks/yes # the folder of releases: lockage lock write or lockage lock discover adds to it") {
 		t.Error(file)
+	}
+}
+
+// TestApplicationThatIsNoName lets an Application of the repository write into the pipeline file.
+func TestApplicationThatIsNoName(t *testing.T) {
+	t.Parallel()
+	application := func(name, namespace string) string {
+		return fmt.Sprintf("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: %s}\nspec:\n  source: {path: chart, helm: {releaseName: %q}}\n  destination: {namespace: %q}\n---\n", name, namespace, namespace)
+	}
+	for _, namespace := range []string{"a://b\nartifacts:\tevil.example.com/x", "a://b\rname:\tx", "x}, gates: [], notify: {url: y", "no"} {
+		files := fstest.MapFS{
+			"chart/Chart.yaml": {Data: []byte("name: shop\n")},
+			"apps.yaml":        {Data: []byte(application("shop-dev", namespace) + application("shop-prod", namespace))},
+		}
+		drafts, err := scaffold.Find(files, files, scaffold.Options{Repository: "repo", SameSource: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read struct {
+			Artifacts string
+			Render    map[string]any
+			Stages    []map[string]any
+		}
+		file := drafts[0].File(scaffold.Shared{Artifacts: "ghcr.io/acme/x"}, "", false)
+		if err := yaml.Unmarshal(file, &read); err != nil || read.Artifacts != "ghcr.io/acme/x" || read.Render["namespace"] != namespace || read.Render["releaseName"] != namespace || len(read.Stages) != 2 {
+			t.Errorf("%q: %+v, %v\n%s", namespace, read, err, file)
+			continue
+		}
+		if render, ok := read.Stages[0]["render"].(map[string]any); !ok || render["namespace"] != namespace || len(render) != 1 {
+			t.Errorf("%q: %v", namespace, read.Stages[0])
+		}
 	}
 }

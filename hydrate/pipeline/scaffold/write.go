@@ -215,7 +215,7 @@ func quote(text string) string {
 			return text
 		}
 	}
-	if strings.Contains(text, "://") && !strings.ContainsAny(text, "{}[],&*!|>'\"%@`# ") {
+	if strings.Contains(text, "://") && !strings.ContainsAny(text, "{}[],&*!|>'\"%@`# \t\r\n\u0085\u2028\u2029") {
 		return text
 	}
 	return fmt.Sprintf("%q", text)
