@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 )
@@ -24,6 +25,7 @@ type Identity struct {
 	Subject  string      // of the certificate
 	Subjects *Expression // or what matches it
 	Instance *Instance   // that proves its certificates
+	Except   []Identity  // whom it is not, although their subjects match
 }
 
 // known reports whether a signature can be proven to be the identity's.
@@ -49,7 +51,7 @@ func (id Identity) Made(a Author) bool {
 	case id.Issuer == "" || a.Issuer != id.Issuer || a.Subject == "":
 		return false
 	case id.Subjects != nil:
-		return id.Subjects.compiled.MatchString(a.Subject)
+		return id.Subjects.compiled.MatchString(a.Subject) && !slices.ContainsFunc(id.Except, func(other Identity) bool { return other.Made(a) })
 	}
 	return a.Subject == id.Subject
 }
@@ -71,7 +73,11 @@ func (id Identity) String() string {
 	case id.PublicKey.key != nil:
 		return id.Author().String()
 	case id.Subjects != nil:
-		return fmt.Sprintf("a subject that matches %s, of %s", id.Subjects.text, id.Issuer)
+		text := fmt.Sprintf("a subject that matches %s, of %s", id.Subjects.text, id.Issuer)
+		for _, other := range id.Except {
+			text += fmt.Sprintf(", that the %s does not have", other.Name)
+		}
+		return text
 	}
 	return fmt.Sprintf("%s of %s", id.Subject, id.Issuer)
 }

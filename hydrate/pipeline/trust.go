@@ -64,11 +64,28 @@ func (e effective) checkIdentities(files fs.FS, c *checker) error {
 			id, at = *id.Former, append(slices.Clip(at), "former")
 		}
 	}
-	same, err := sameIdentity(e.Identities[RoleHydrator], e.Identities[RolePromoter], files)
-	if same {
-		c.add(e.doc.At("identities", RolePromoter).Pos, "identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own")
+	for _, h := range e.Identities[RoleHydrator].andFormer() {
+		for _, p := range e.Identities[RolePromoter].andFormer() {
+			same, err := sameIdentity(h, p, files)
+			if same {
+				c.add(e.doc.At("identities", RolePromoter).Pos, "identities: hydrator and promoter are one identity: the one that renders must not promote, give each its own")
+			}
+			if same || err != nil {
+				return err
+			}
+		}
 	}
-	return err
+	return nil
+}
+
+// andFormer returns an identity and what it was before, each without the others.
+func (id Identity) andFormer() (all []Identity) {
+	for former := &id; former != nil && len(all) <= MaxFormer; {
+		one := *former
+		former, one.Former = one.Former, nil
+		all = append(all, one)
+	}
+	return all
 }
 
 // checkIdentity checks what an identity is known by, at a place of the file.

@@ -34,11 +34,30 @@ func Identity(files fs.FS, declared pipeline.Expanded, names ...string) (*sign.V
 	return sign.NewVerifier(all...)
 }
 
-// Identities returns what a declared identity is known by now, and then what it was known by before.
+// otherRole names the role that who has one must not have.
+var otherRole = map[string]string{pipeline.RoleHydrator: pipeline.RolePromoter, pipeline.RolePromoter: pipeline.RoleHydrator}
+
+// Identities returns what a declared identity is known by now, and then what it was known by before. A subject that the expressions of
+// hydrator and promoter both match is neither.
 func Identities(files fs.FS, declared pipeline.Expanded, name string) ([]sign.Identity, error) {
 	ids, err := knownBy(files, declared, name)
 	if err == nil {
 		err = certify(files, declared, ids)
+	}
+	for id, other := declared.Identities[otherRole[name]], otherRole[name]; err == nil && other != ""; id = *id.Former {
+		if id.SubjectRegexp != "" {
+			var known []sign.Identity
+			known, err = knownAs(files, id)
+			for _, k := range known {
+				k.Name = other
+				for i := range ids {
+					ids[i].Except = append(ids[i].Except, k)
+				}
+			}
+		}
+		if id.Former == nil {
+			break
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pipeline %s: identities.%s for stage %s: %w", declared.Pipeline, name, declared.Stage, err)
