@@ -222,7 +222,7 @@ func decrypt(ctx context.Context, box []byte, ask PasswordFunc) ([]byte, error) 
 	der, err := encrypted.Decrypt(box, password)
 	if err != nil {
 		// The cause distinguishes a damaged file from a wrong password no better than this.
-		return nil, fmt.Errorf("%w, or a damaged key file", ErrPassword)
+		return nil, fmt.Errorf("%w (in %s, or as typed), or a damaged key file", ErrPassword, PasswordVariable)
 	}
 	return der, nil
 }

@@ -70,7 +70,7 @@ func TestCosignKeys(t *testing.T) {
 			t.Errorf("public key:\n%s\nwant\n%s", key.PublicKey().PEM(), theirs.PublicBytes)
 		}
 		_, err = OpenKey(t.Context(), path, password("not-the-secret"))
-		if !errors.Is(err, ErrPassword) || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), path) {
+		if !errors.Is(err, ErrPassword) || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "COSIGN_PASSWORD") {
 			t.Errorf("wrong password: %v", err)
 		}
 	})

@@ -32,7 +32,7 @@ func parseOpenSSHPrivate(ctx context.Context, text []byte, ask PasswordFunc) (an
 			return nil, fmt.Errorf("its password: %w", err)
 		}
 		if key, err = ssh.ParseRawPrivateKeyWithPassphrase(text, password); err != nil {
-			return nil, fmt.Errorf("%w, or a damaged key file", ErrPassword)
+			return nil, fmt.Errorf("%w (in %s, or as typed), or a damaged key file", ErrPassword, PasswordVariable)
 		}
 		return plainKey(key), nil
 	}

@@ -265,7 +265,11 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	var warnings hydrate.Warnings
 	defer func() { d.app.warnEach(warnings.Lines()) }()
 	earlier, later := stagediff.Plan{}, stagediff.Plan{Warnings: &warnings}
-	if later.Releases, err = d.app.planOverridden(ctx, w, after, d.overrides); err != nil {
+	later.Releases, err = d.app.planOverridden(ctx, w, after, d.overrides)
+	if err == nil && !d.worktree {
+		err = d.app.warnUncommitted(ctx, w, later.Releases)
+	}
+	if err != nil {
 		return nil, err
 	}
 	earlier.MayFail, before.Beside = d.base != "", later.Releases

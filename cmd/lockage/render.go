@@ -101,6 +101,9 @@ func (r *rendering) run(ctx context.Context) error {
 		return err
 	}
 	releases, err := r.app.plan(ctx, w, r.request)
+	if err == nil && !r.worktree {
+		err = r.app.warnUncommitted(ctx, w, releases)
+	}
 	if err != nil {
 		return err
 	}

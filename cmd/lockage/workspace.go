@@ -39,6 +39,19 @@ func headFiles(ctx context.Context, w *workspace.Workspace, worktree bool) (fs.F
 	return w.Files(ctx)
 }
 
+// warnUncommitted warns if files that stages were planned with are edited on disk: what is committed is shown.
+func (a *app) warnUncommitted(ctx context.Context, w *workspace.Workspace, planned []plan.Release) error {
+	var names []string
+	for _, p := range planned {
+		names = append(names, p.Files()...)
+	}
+	differ, err := w.Uncommitted(ctx, names)
+	if err == nil && len(differ) > 0 {
+		a.warn("not committed: %s; commit %.12s is shown, without such edits: --worktree has them", few(differ), w.Head.Hash)
+	}
+	return err
+}
+
 // forgeOptions returns how to reach the forges that have pull requests.
 func forgeOptions() forges.Options { return forges.Options{Getenv: os.Getenv, UserAgent: userAgent()} }
 

@@ -57,7 +57,7 @@ type Workspace struct {
 func Open(ctx context.Context, dir string, opts git.Options, gates []pipeline.GateKind) (*Workspace, error) {
 	repository, err := git.Open(ctx, dir, opts)
 	if errors.Is(err, git.ErrNoRepository) {
-		return nil, selectionf("GitOps repository: %w; -C names a folder inside its checkout", err)
+		return nil, selectionf("GitOps repository: %w; -C names a folder inside its checkout, and git init or git clone makes one", err)
 	}
 	var head git.Head
 	if err == nil {

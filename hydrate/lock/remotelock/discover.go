@@ -126,7 +126,7 @@ func (w *walk) failure(branch string) error {
 	case w.Images == nil:
 		return fmt.Errorf("%w: of %s of branch %s of %s, along first parents, none touches %s", ErrNoCommit, extent, branch, w.Source, strings.Join(w.Paths, " or "))
 	case len(w.tags) == 0:
-		return fmt.Errorf("%w: %s has no tag that begins with %q, as %s would; was an image pushed?", ErrNoImage, w.Images.Name(), w.Tag.prefix, w.Tag)
+		return fmt.Errorf("%w: %s has no tag that begins with %q, as %s would; was an image pushed? --tag names another pattern, and --image-semver or --image-tag an image whatever its commit", ErrNoImage, w.Images.Name(), w.Tag.prefix, w.Tag)
 	}
 	touching := ""
 	if len(w.Paths) > 0 {
