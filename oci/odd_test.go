@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,11 @@ func odd(t *testing.T, names ...string) (host string, requests func(part string)
 		for _, wrong := range quirky.Wrongs() {
 			t.Error(wrong)
 		}
+		for _, name := range names {
+			if !slices.Contains(quirky.Fired(), name) {
+				t.Errorf("%s changed no answer", name)
+			}
+		}
 	})
 	return host, func(part string) int {
 		mu.Lock()
@@ -69,13 +75,35 @@ func TestQuirks(t *testing.T) {
 			t.Run(strings.Join(on, " "), func(t *testing.T) {
 				t.Parallel()
 				host, _ := odd(t, on...)
-				useQuirky(t, host+"/acme/app", name != "no-deletes")
+				useQuirky(t, host+"/acme/app", name != "no-deletes", name != "immutable-tags")
 			})
 		}
 	}
 }
 
-func useQuirky(t *testing.T, name string, deletes bool) {
+// TestRefusedQuirks meets each quirk that lockage does not work with, and says what the registry refuses.
+func TestRefusedQuirks(t *testing.T) {
+	t.Parallel()
+	for _, name := range quirks.Refused() {
+		host, _ := odd(t, name)
+		r := open(t, host+"/acme/app", known())
+		a := mustPack(t, sample(), nil)
+		push(t, r, a)
+		err := r.Tag(t.Context(), a.Descriptor, "b")
+		if err == nil {
+			err = errors.Join(r.Tag(t.Context(), a.Descriptor, "b"), r.Attach(t.Context(), a.Descriptor, proof("x")))
+		}
+		want := map[string]string{
+			"frozen-tags": "acme/app:b: HTTP 409 Conflict: denied: tags of this repository are immutable; exclude this tag from the registry's immutability rule",
+			"no-bundles":  "unknown media type",
+		}[name]
+		if err == nil || want == "" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func useQuirky(t *testing.T, name string, deletes, again bool) {
 	t.Helper()
 	r := open(t, name, known())
 	a := mustPack(t, sample(), nil)
@@ -89,6 +117,13 @@ func useQuirky(t *testing.T, name string, deletes bool) {
 	}
 	if err := r.Attach(t.Context(), a.Descriptor, proof("x"), proof("y"), proof("z")); err != nil {
 		t.Fatal(err)
+	}
+	moves := TagsOf("a", a.Descriptor.Digest, "git-1", a.Descriptor.Digest)
+	for i, tag := range []string{moves.Hydration, moves.Hydration, moves.Image, moves.Image, moves.Candidate, "b"} {
+		err := r.Tag(t.Context(), a.Descriptor, tag)
+		if want := again || i != 1; (err == nil) != want {
+			t.Errorf("%s: %v", tag, err)
+		}
 	}
 	r = open(t, name, known())
 	if d, err := r.Lookup(t.Context(), "b"); err != nil || d != a.Descriptor.Digest {

@@ -91,17 +91,26 @@ func behind(reference string) string {
 	return reference
 }
 
+// cmdWrongs prints what clients did that no client may do, and cmdFired the quirks that changed an answer.
 func cmdWrongs(ts *testscript.TestScript, neg bool, args []string) {
-	refuse(ts, neg || len(args) != 0, "wrongs")
+	printQuirks(ts, neg || len(args) != 0, "wrongs", (*quirks.Registry).Wrongs)
+}
+
+func cmdFired(ts *testscript.TestScript, neg bool, args []string) {
+	printQuirks(ts, neg || len(args) != 0, "fired", (*quirks.Registry).Fired)
+}
+
+func printQuirks(ts *testscript.TestScript, misused bool, usage string, of func(*quirks.Registry) []string) {
+	refuse(ts, misused, usage)
 	known, ok := odd.Load(ts.Getenv("REGISTRY"))
-	refuse(ts, !ok, "wrongs: the registry has no quirks")
+	refuse(ts, !ok, usage+": the registry has no quirks")
 	o, _ := known.(*oddRegistry)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var all strings.Builder
 	for _, one := range o.quirky {
-		for _, wrong := range one.Wrongs() {
-			fmt.Fprintln(&all, wrong)
+		for _, line := range of(one) {
+			fmt.Fprintln(&all, line)
 		}
 	}
 	_, err := io.WriteString(ts.Stdout(), all.String()) // also if it is empty, so that it is the last stdout

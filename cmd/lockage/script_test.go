@@ -45,6 +45,8 @@ func runHasty() {
 //		internal/quirks) genimage and resolves see nothing
 //	wrongs
 //		prints what was done to a registry with quirks that no client may do
+//	fired
+//		prints the quirks that changed an answer of the registry
 //	gitserver DIR [USER:PASSWORD]
 //		serves the bare repositories below DIR over smart HTTP; $GITSERVER becomes its URL
 //	receiver [-secret SECRET] [-answers CODE,CODE…] FILE
@@ -159,6 +161,7 @@ func scriptParams() testscript.Params {
 			"page":          cmdPage,
 			"step":          cmdStep,
 			"wrongs":        cmdWrongs,
+			"fired":         cmdFired,
 			"receiver":      cmdReceiver,
 		},
 	}

@@ -53,19 +53,20 @@ func (q *Registry) refuse(w http.ResponseWriter, r *http.Request) bool {
 	case strings.HasPrefix(sent, "Basic ") && sent != password():
 		q.wrong("%s %s: a wrong password was sent", r.Method, r.URL.Path)
 	case a.hides && sent == "" && r.URL.Path != "/v2/":
+		q.fires("hides-from-unknown", true)
 		return fail(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry")
 	}
-	if a.negotiate {
+	if q.fires("negotiate", a.negotiate) {
 		w.Header().Add("WWW-Authenticate", "Negotiate")
 	}
-	if a.bearer {
+	if q.fires("bearer", a.bearer) {
 		host := q.options.Tokens
 		if host == "" {
 			host = r.Host
 		}
 		w.Header().Add("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s://%s/token",service="the, registry",scope="repository:%s:pull"`, scheme(r), host, repository(r)))
 	}
-	if a.basic {
+	if q.fires("basic", a.basic) {
 		w.Header().Add("WWW-Authenticate", `Digest realm="x, y", Basic realm="registry"`)
 	}
 	return fail(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
@@ -76,7 +77,11 @@ func (q *Registry) spend(a auth, r *http.Request, name string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := q.tokens[name]
-	if t == nil || a.uses > 0 && t.used >= a.uses {
+	if t != nil && a.uses > 0 && t.used >= a.uses {
+		q.fired["one-request-tokens"] = true
+		return false
+	}
+	if t == nil {
 		return false
 	}
 	t.used++
@@ -89,6 +94,7 @@ func (q *Registry) spend(a auth, r *http.Request, name string) bool {
 		return ok && slices.Contains(strings.Split(actions, ","), action)
 	})
 	if allowed && a.uploads && r.Method == http.MethodPost {
+		q.fired["uploads-end-tokens"] = true
 		delete(q.tokens, name)
 	}
 	return allowed
@@ -109,7 +115,7 @@ func (q *Registry) serveToken(w http.ResponseWriter, r *http.Request) {
 	case r.Header.Get("Authorization") != password():
 		fail(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong user or password")
 		return
-	case a.failing && q.every(2, "tokens"):
+	case q.fires("failing-tokens", a.failing && q.every(2, "tokens")):
 		fail(w, http.StatusServiceUnavailable, "UNAVAILABLE", "try again")
 		return
 	}

@@ -37,11 +37,13 @@ type Registry struct {
 	mu     sync.Mutex
 	tokens map[string]*token
 	counts map[string]int
+	fired  map[string]bool
 	wrongs []string
 }
 
 // quirk is one deviation: front and before may answer a request, before and after the user is known, and after changes an answer.
 type quirk struct {
+	name    string
 	refuses bool // lockage does not work with it, and says so
 
 	auth   func(*auth) // what it adds to authentication
@@ -51,21 +53,27 @@ type quirk struct {
 }
 
 // Names returns the names of all quirks that lockage works with, sorted.
-func Names() []string {
+func Names() []string { return names(false) }
+
+// Refused returns the names of all quirks that lockage does not work with, sorted.
+func Refused() []string { return names(true) }
+
+func names(refused bool) []string {
 	all := switches()
-	maps.DeleteFunc(all, func(_ string, q quirk) bool { return q.refuses })
+	maps.DeleteFunc(all, func(_ string, q quirk) bool { return q.refuses != refused })
 	return slices.Sorted(maps.Keys(all))
 }
 
 // New returns a registry with quirks. An unknown name is an error.
 func New(next http.Handler, options Options) (*Registry, error) {
-	q := &Registry{next: next, options: options, tokens: map[string]*token{}, counts: map[string]int{}}
+	q := &Registry{next: next, options: options, tokens: map[string]*token{}, counts: map[string]int{}, fired: map[string]bool{}}
 	all := switches()
 	for _, name := range options.Switches {
 		one, ok := all[name]
 		if !ok {
-			return nil, fmt.Errorf("no quirk %q; there are %v", name, Names())
+			return nil, fmt.Errorf("no quirk %q; there are %v", name, slices.Concat(Names(), Refused()))
 		}
+		one.name = name
 		q.on = append(q.on, one)
 	}
 	return q, nil
@@ -84,6 +92,23 @@ func (q *Registry) wrong(format string, args ...any) {
 	q.wrongs = append(q.wrongs, fmt.Sprintf(format, args...))
 }
 
+// Fired returns the names of the quirks that changed an answer, sorted: a test that names another one tests nothing.
+func (q *Registry) Fired() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Sorted(maps.Keys(q.fired))
+}
+
+// fires notes that a quirk changed an answer, and returns changed.
+func (q *Registry) fires(name string, changed bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if changed {
+		q.fired[name] = true
+	}
+	return changed
+}
+
 // every reports whether this is one of every n calls for a name, the first one included.
 func (q *Registry) every(n int, name string) bool {
 	q.mu.Lock()
@@ -98,7 +123,7 @@ func (q *Registry) first(name string) bool { return q.every(1<<62, name) }
 // ServeHTTP implements [http.Handler].
 func (q *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, one := range q.on {
-		if one.front != nil && one.front(q, w, r) {
+		if one.front != nil && q.fires(one.name, one.front(q, w, r)) {
 			return
 		}
 	}
@@ -115,7 +140,7 @@ func (q *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		for _, one := range q.on {
-			if one.before != nil && one.before(q, w, r) {
+			if one.before != nil && q.fires(one.name, one.before(q, w, r)) {
 				return
 			}
 		}
@@ -124,7 +149,10 @@ func (q *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q.next.ServeHTTP(answer, r)
 	for _, one := range q.on {
 		if one.after != nil {
+			code, header, body := answer.Code, answer.Header().Clone(), answer.Body.String()
 			one.after(q, r, answer)
+			same := answer.Code == code && answer.Body.String() == body && maps.EqualFunc(answer.Header(), header, slices.Equal[[]string])
+			q.fires(one.name, !same)
 		}
 	}
 	maps.Copy(w.Header(), answer.Header())

@@ -39,13 +39,13 @@ func switches() map[string]quirk {
 		"referrers-pages": {before: (*Registry).referrersPage},
 		"no-deletes":      {before: (*Registry).noDeletes},
 		"immutable-tags":  {before: (*Registry).immutable},
+		"frozen-tags":     {before: (*Registry).frozen, refuses: true},
 		"lost-uploads":    {before: (*Registry).loseUploads},
 		"separate-upload": {before: (*Registry).separateUpload},
 		"blobs-moved":     {before: (*Registry).moveBlobs},
 		"breaks-off":      {after: (*Registry).breakOff},
 		"gzip-label":      {after: (*Registry).labelGzip},
 		"uploads-moved":   {after: (*Registry).moveUploads},
-		"frozen-tags":     {before: (*Registry).frozen, refuses: true},
 		"slow-clock":      {after: (*Registry).slowClock},
 		"no-bundles":      {before: (*Registry).noBundles, refuses: true},
 		"proxied-http":    {after: (*Registry).proxied},
@@ -158,15 +158,31 @@ func (q *Registry) noDeletes(w http.ResponseWriter, r *http.Request) bool {
 	return r.Method == http.MethodDelete && fail(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "deletes are disabled")
 }
 
-// immutable refuses to write a tag that exists, even if nothing would change. The tags of stages and of referrers have to move.
+// immutable refuses to write the tag of a hydration that exists, even if nothing would change: it has the rules that docs/artifact.md advises.
 func (q *Registry) immutable(w http.ResponseWriter, r *http.Request) bool {
-	tag := path.Base(r.URL.Path)
-	if r.Method != http.MethodPut || !about(r, "manifests") || !strings.Contains(tag, ".") || strings.HasPrefix(tag, "sha256-") {
+	matches := func(pattern string) bool {
+		ok, _ := path.Match(pattern, path.Base(r.URL.Path))
+		return ok
+	}
+	return slices.ContainsFunc([]string{"*.img-sha256-*.*", "*.chart-sha256-*.*", "*.git-*.*"}, matches) && q.rewrites(r) &&
+		fail(w, http.StatusBadRequest, "TAG_INVALID", "the tag exists, and this repository has a rule that makes it immutable")
+}
+
+// frozen refuses to write any tag that exists, but those of referrers.
+func (q *Registry) frozen(w http.ResponseWriter, r *http.Request) bool {
+	return !strings.HasPrefix(path.Base(r.URL.Path), "sha256") && q.rewrites(r) && fail(w, http.StatusConflict, "DENIED", "tags of this repository are immutable")
+}
+
+// rewrites reports whether a request writes a manifest where there is one.
+func (q *Registry) rewrites(r *http.Request) bool {
+	if r.Method != http.MethodPut || !about(r, "manifests") {
 		return false
 	}
 	look, there := httptest.NewRequestWithContext(r.Context(), http.MethodHead, r.URL.Path, nil), httptest.NewRecorder()
+	// Registries may answer 404 to a request that accepts none of the media types that they have.
+	look.Header.Set("Accept", "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json")
 	q.next.ServeHTTP(there, look)
-	return there.Code == http.StatusOK && fail(w, http.StatusBadRequest, "TAG_INVALID", "the tag exists, and tags of this repository are immutable")
+	return there.Code == http.StatusOK
 }
 
 // loseUploads forgets the first upload of each blob.
@@ -245,15 +261,4 @@ func (q *Registry) noBundles(w http.ResponseWriter, r *http.Request) bool {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 4<<20))
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return err == nil && bytes.Contains(body, []byte(`"artifactType"`)) && fail(w, http.StatusBadRequest, "MANIFEST_INVALID", "unknown media type")
-}
-
-// frozen refuses to move any tag but those of referrers.
-func (q *Registry) frozen(w http.ResponseWriter, r *http.Request) bool {
-	if tag := path.Base(r.URL.Path); r.Method != http.MethodPut || !about(r, "manifests") || strings.HasPrefix(tag, "sha256") {
-		return false
-	}
-	look, there := httptest.NewRequestWithContext(r.Context(), http.MethodHead, r.URL.Path, nil), httptest.NewRecorder()
-	look.Header.Set("Accept", r.Header.Get("Content-Type"))
-	q.next.ServeHTTP(there, look)
-	return there.Code == http.StatusOK && fail(w, http.StatusConflict, "DENIED", "tags of this repository are immutable")
 }
