@@ -279,7 +279,7 @@ var mutations = []mutation{
 	{"policy/soak.go", "stayed >= g.want", "true"},
 	{"policy/soak.go", `content == "" || r.content() != content`, "false"},
 	{"policy/soak.go", "h.Time.After(f.Now.Add(maxSkew))", "false"},
-	{"policy/soak.go", "!r.held(v.Digest(), h.Release, h.Time)", "false"},
+	{"policy/soak.go", "!r.held(v.Digest(), h.Release, when)", "false"},
 	{"policy/soak.go", "if !ok {", "if !MUTANT && !ok {"},
 
 	{"policy/source.go", `f.Source.Unsigned != ""`, "false"},
@@ -335,7 +335,7 @@ var mutations = []mutation{
 	{"policy/waiver.go", "w.Expires.IsZero() || w.Time.IsZero()", "false"},
 	{"policy/waiver.go", "!w.Expires.After(f.Now)", "false"},
 	{"policy/waiver.go", "w.Time.After(f.Now.Add(maxSkew))", "false"},
-	{"policy/waiver.go", "w.Expires.Sub(w.Time) > MaxWaiver", "false"},
+	{"policy/waiver.go", "w.Expires.Sub(made) > MaxWaiver", "false"},
 	{"policy/waiver.go", `w.Reason == ""`, "false"},
 
 	{"policy/window.go", "d.first <= today && today <= d.last", "false"},
@@ -464,7 +464,11 @@ var mutations = []mutation{
 	{"sign/statement.go", "w.Type != statementType && w.Type != statementTypeV01", "false"},
 	{"sign/statement.go", "subject.Digest[artifact.Algorithm().String()] != artifact.Encoded()", "false"},
 
-	{"sign/verify.go", "case cause == nil && err == nil:", "case (MUTANT || cause == nil) && err == nil:"},
-	{"sign/verify.go", "other.fingerprint == t.fingerprint", "false"},
-	{"sign/verify.go", "!b.MinVersion(minBundleVersion)", "false"},
+	{"sign/identity.go", "a.Issuer != id.Issuer", "false"},
+	{"sign/identity.go", "return id.Subjects.compiled.MatchString(a.Subject)", "return MUTANT || id.Subjects.compiled.MatchString(a.Subject)"},
+	{"sign/identity.go", "return a.Subject == id.Subject", "return MUTANT || a.Subject == id.Subject"},
+
+	{"sign/verify.go", "if cause == nil {", "if MUTANT || cause == nil {"},
+	{"sign/verify.go", "other.author == t.author", "false"},
+	{"sign/verify.go", "!b.MinVersion(oldest)", "false"},
 }
