@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/lockage/lockage/internal/loopback"
 )
 
 const (
@@ -78,6 +81,9 @@ func (k *Keyless) find(services *root.SigningConfig, now time.Time) error {
 	authority, err := root.SelectService(services.FulcioCertificateAuthorityURLs(), sign.FulcioAPIVersions, now)
 	if err != nil {
 		return fmt.Errorf("certificate authority: %w", err)
+	}
+	if at, err := url.Parse(authority.URL); err != nil || at.Scheme != "https" && !loopback.Is(at.Host) {
+		return fmt.Errorf("certificate authority: %s is not https: everybody on the way could read the token", authority.URL)
 	}
 	k.fulcio = sign.NewFulcio(&sign.FulcioOptions{BaseURL: authority.URL, Retries: serviceRetries})
 	if urls := services.RekorLogURLs(); len(urls) > 0 {

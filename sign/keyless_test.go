@@ -229,3 +229,25 @@ func TestLogin(t *testing.T) {
 		t.Fatal(signer, err)
 	}
 }
+
+// TestKeylessSendsNoTokenInTheClear has a signing config name a certificate authority that is not https, on another machine.
+func TestKeylessSendsNoTokenInTheClear(t *testing.T) {
+	t.Parallel()
+	s := signtest.New(t)
+	trusted, err := s.TrustedRoot("tsa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := s.SigningConfig("tsa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := sign.NewInstance(trusted, []byte(strings.ReplaceAll(string(config), s.URL, "http://ca.example.com")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sign.NewKeyless(t.Context(), i, func(context.Context) (string, error) { return "", errors.New("a token was asked for") }, time.Now)
+	if err == nil || !strings.Contains(err.Error(), "http://ca.example.com is not https") {
+		t.Errorf("got %v", err)
+	}
+}

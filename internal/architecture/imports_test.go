@@ -43,7 +43,7 @@ var floorPlan = map[string][]string{
 
 	"oci":            nil,
 	"oci/registry":   nil,
-	"sign":           {"oci", "internal/bounded"},
+	"sign":           {"oci", "internal/bounded", "internal/loopback"},
 	"sign/idtoken":   nil,
 	"sign/predicate": {"oci", "sign"},
 	"sign/signtest":  nil,

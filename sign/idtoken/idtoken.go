@@ -162,6 +162,11 @@ func (s Source) buildkite(ctx context.Context) (string, error) {
 
 // google asks the metadata server for a token of the machine's service account, with its e-mail address.
 func (s Source) google(ctx context.Context, host string) (string, error) {
+	if direct, ok := http.DefaultTransport.(*http.Transport); ok { // a proxy would see the token, and has a metadata server of its own at best
+		direct = direct.Clone()
+		direct.Proxy = nil
+		s.Client = &http.Client{Transport: direct}
+	}
 	if host == "" {
 		host = "metadata.google.internal"
 	}
