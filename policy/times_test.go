@@ -45,7 +45,9 @@ func TestTrustedTimes(t *testing.T) {
 	maxAge := gate(t, "attestation", policy.Attestation{Type: uiTests, By: []string{"ci"}, MaxAge: "3h"})
 	approval := gate(t, "approval", policy.Approval{By: []string{"ci"}})
 	healthy := gate(t, "soak", policy.Soak{Stage: "test", For: "2h", Healthy: true, By: []string{"ci"}})
-	attest := func(d *gateScene, claimed time.Time) { d.attest(&d.f.Artifact, "ci", uiTests, map[string]any{"time": claimed}) }
+	attest := func(d *gateScene, claimed time.Time) {
+		d.attest(&d.f.Artifact, "ci", uiTests, map[string]any{"time": claimed})
+	}
 	approve := func(d *gateScene, claimed time.Time) {
 		a := d.approval()
 		a.Time = claimed
