@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -352,7 +353,7 @@ func (i *initializer) lock(ctx context.Context) (files []scaffoldFile, err error
 		}
 		l := lockWriter{app: i.app, dir: d.Locks, files: worktree, workspace: i.workspace, pipeline: &pipeline.Pipeline{Name: d.Name}}
 		l.lock.GitCommit, l.lock.Packaging = string(i.commit), lock.Packaging{Kind: d.Kind, SourceRepo: i.source, SourcePath: d.SourcePath}
-		if l.lock.Image.Digest = digestOf(i.digest); i.image != "" {
+		if l.lock.Image.Digest = digest.Digest(i.digest); i.image != "" {
 			l.images = []string{i.image}
 		}
 		if err := errors.Join(l.parse(), l.readCurrent()); err != nil {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/hydrate/pipeline/scaffold"
@@ -21,8 +20,6 @@ import (
 
 // tryConcurrency bounds the stages that are rendered at the same time.
 const tryConcurrency = 4
-
-func digestOf(text string) digest.Digest { return digest.Digest(text) }
 
 // try renders every stage, as the files would say it, and comments out those that do not render.
 func (i *initializer) try(ctx context.Context, locks []scaffoldFile) (err error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/sign"
@@ -35,6 +36,7 @@ const (
 	maxSkew       = 2 * time.Minute // of a registry's clock; signatures and windows are judged by minutes
 	maxReferrers  = 30              // of one digest, that Flux reads
 	nearReferrers = 25
+	maxOwners     = 3 << 20 // of a CODEOWNERS file, as GitHub bounds it
 )
 
 // Finding is what was found about a subject.
@@ -137,7 +139,7 @@ func reviewed(files fs.FS, policyRef string, pipelines []*pipeline.Pipeline) []F
 	var unowned []string
 	rules := ""
 	for _, name := range owners {
-		if text, err := fs.ReadFile(files, name); err == nil {
+		if text, err := bounded.ReadFile(files, name, maxOwners); err == nil {
 			rules += "\n" + string(text)
 		}
 	}
