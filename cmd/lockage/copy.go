@@ -21,7 +21,7 @@ func (r copyResult) Text(w io.Writer) {
 	if r.Err != nil {
 		return // its reason is on standard error
 	}
-	fmt.Fprintf(w, "  digest %s, with %s\n", r.Digest, counted(r.Referrers, "signature and attestation"))
+	fmt.Fprintf(w, "  digest %s, with %s\n", r.Digest, counted(r.Referrers, "attached statement"))
 	if len(r.Tags) > 1 {
 		fmt.Fprintf(w, "  tags %s\n", few(r.Tags))
 	}

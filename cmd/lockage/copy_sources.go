@@ -265,7 +265,7 @@ func (c *copier) repository(ctx context.Context, reference string) error {
 		}
 	}
 	if len(c.items[c.to]) == 0 {
-		return fmt.Errorf("%s: no tag names an artifact of lockage: %w", name, oci.ErrNotFound)
+		return fmt.Errorf("%s: it does not exist, or no tag there names an artifact of lockage: %w", name, oci.ErrNotFound)
 	}
 	return nil
 }

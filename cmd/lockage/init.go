@@ -183,6 +183,11 @@ func (i *initializer) run(ctx context.Context) (err error) {
 	if err := i.find(ctx); err != nil {
 		return err
 	}
+	if files := i.files(); len(files) > 0 && !i.dryRun { // before it asks anything
+		if err := absent(i.workspace.Root(), files[:1]); err != nil {
+			return err
+		}
+	}
 	if err := i.chooseArtifacts(ctx); err != nil {
 		return err
 	}

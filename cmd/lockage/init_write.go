@@ -127,20 +127,27 @@ func writeBelow(root string, f scaffoldFile) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // to be committed
 		return err
 	}
-	err := writeNew(name, f.data, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return usagef("%s exists, and init overwrites nothing: remove it, or add a pipeline by hand (docs/lockage.schema.json)", f.path)
+	return writeNew(name, f.data, 0o644)
+}
+
+// absent returns an error if one of the files exists.
+func absent(root string, files []scaffoldFile) error {
+	for _, f := range files {
+		switch _, err := os.Lstat(filepath.Join(root, filepath.FromSlash(f.path))); {
+		case err == nil:
+			return usagef("%s exists, and init overwrites nothing: remove it, or add a pipeline by hand (docs/pipeline.md)", f.path)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // write writes keys and files; if it fails, it removes what it wrote.
 func (i *initializer) write(ctx context.Context, files []scaffoldFile) (err error) {
 	root := i.workspace.Root()
-	for _, f := range files {
-		if _, err := os.Lstat(filepath.Join(root, filepath.FromSlash(f.path))); !errors.Is(err, fs.ErrNotExist) {
-			return writeBelow(root, f)
-		}
+	if err := absent(root, files); err != nil {
+		return err
 	}
 	var written []string
 	defer func() {
