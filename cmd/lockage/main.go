@@ -18,6 +18,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // a container may have no certificate authorities
 
 	"github.com/lockage/lockage/hydrate/worker"
+	_ "github.com/lockage/lockage/internal/startup" // a start collects no garbage
 )
 
 func main() {

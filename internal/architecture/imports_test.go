@@ -37,6 +37,7 @@ var floorPlan = map[string][]string{
 	"internal/retry":      nil,
 	"internal/terminal":   nil,
 	"internal/webpage":    nil,
+	"internal/startup":    nil,
 	"internal/strictyaml": nil,
 	"internal/git":        nil,
 	"internal/forge":      nil,
