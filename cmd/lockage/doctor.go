@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	forges "github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/promote/doctor"
 )
@@ -41,7 +42,8 @@ func newDoctorCommand(a *app) *cobra.Command {
 		Use:   "doctor [REFERENCE]",
 		Short: "Find what is wrong with a configuration, a registry or an artifact",
 		Long: `Doctor examines the configuration at the policy ref: private keys in the repository, keys that stages or roles share, who could
-change policy beside locks, and who reads manifests. It writes nothing.
+change policy beside locks, and who reads manifests. Where the environment has a token for the forge (LOCKAGE_FORGE_TOKEN, GITHUB_TOKEN …)
+that may read the rules of branches, it examines who may push to the policy ref, candidates and live refs. It writes nothing.
 
 With a REFERENCE, REPOSITORY:TAG or REPOSITORY@DIGEST, it examines whether cosign 2 and 3, Flux, Kyverno and Argo CD read that
 artifact and find its signatures. ` + "`lockage verify`" + ` proves them.
@@ -89,10 +91,18 @@ func (a *app) doctorConfiguration(ctx context.Context) ([]doctor.Finding, error)
 	if err != nil {
 		return nil, err
 	}
-	return doctor.Configuration(d.files, d.policyRef.Name(), d.pipelines, func(p *pipeline.Pipeline, stage string) (pipeline.Expanded, error) {
+	expand := func(p *pipeline.Pipeline, stage string) (pipeline.Expanded, error) {
 		declared, _, err := d.expand(p, stage)
 		return declared, err
+	}
+	found, err := doctor.Configuration(d.files, d.policyRef.Name(), d.pipelines, expand)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := doctor.Forges(ctx, d.policyRef, d.workspace.Repository, d.pipelines, expand, func(url string) (*forges.Repository, error) {
+		return forges.Open(ctx, url, forgeOptions())
 	})
+	return append(found, rules...), err
 }
 
 func (a *app) doctorRegistry(ctx context.Context, name string) ([]doctor.Finding, error) {

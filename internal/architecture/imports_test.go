@@ -83,7 +83,7 @@ var floorPlan = map[string][]string{
 	"promote/notify": {"hydrate/pipeline", "promote/live", "publish", "sign/predicate"},
 	"promote/prune":  {"oci", "hydrate/workspace", "hydrate/lock", "hydrate/pipeline", "promote/live", "ledger", "sign", "sign/predicate", "policy/verify"},
 	"promote/repair": {"oci", "hydrate/workspace", "hydrate/lock", "ledger", "hydrate/pipeline", "internal/git", "promote/live", "promote/notify", "policy", "publish", "sign", "sign/predicate", "policy/verify"},
-	"promote/doctor": {"hydrate/lock", "hydrate/pipeline", "hydrate/workspace", "internal/bounded", "oci", "policy/verify", "sign"},
+	"promote/doctor": {"hydrate/lock", "hydrate/pipeline", "hydrate/workspace", "internal/bounded", "internal/forge", "oci", "policy/verify", "sign"},
 	"promote/proof":  {"hydrate/pipeline", "policy/evidence", "promote/live", "promote/repair", "sign"},
 	"promote/health": {"oci", "sign/predicate"},
 	"promote/board":  {"hydrate/diff", "hydrate/lock", "hydrate/pipeline", "hydrate/stagediff", "hydrate/workspace", "ledger", "policy", "policy/verify", "promote", "promote/live", "publish", "sign"},

@@ -21,6 +21,7 @@ func TestBranchesOnGitea(t *testing.T) {
 	t.Run("thousand files", func(t *testing.T) { thousandFiles(t, newForgeWorld(t, g, bin, registry, "large")) })
 	t.Run("shared", func(t *testing.T) { sharedBranch(t, newForgeWorld(t, g, bin, registry, "shared")) })
 	t.Run("neighbours", func(t *testing.T) { neighbours(t, newForgeWorld(t, g, bin, registry, "neighbours")) })
+	t.Run("doctor", func(t *testing.T) { examinedRules(t, newForgeWorld(t, g, bin, registry, "examined")) })
 	t.Run("protected", func(t *testing.T) { protectedBranch(t, newForgeWorld(t, g, bin, registry, "protected")) })
 }
 
@@ -154,4 +155,45 @@ func protectedBranch(t *testing.T, w forgeWorld) {
 	}
 	w.hydrate()
 	w.command("gitops", w.bin, "verify", "production")
+}
+
+// examinedRules has doctor ask the forge who may push where.
+func examinedRules(t *testing.T, w forgeWorld) {
+	w.promotable()
+	bot := w.repo.Server.User(t, "bot")
+	doctor := func(token string) string {
+		t.Helper()
+		before := w.env
+		defer func() { w.env = before }()
+		w.env = append(before[:len(before):len(before)], "LOCKAGE_FORGE=gitea", "LOCKAGE_FORGE_TOKEN="+token)
+		return strings.Join(strings.Fields(w.command("gitops", w.bin, "doctor")), " ")
+	}
+	has := func(output string, want ...string) {
+		t.Helper()
+		for _, text := range want {
+			if !strings.Contains(output, text) {
+				t.Errorf("%q is not in %s", text, output)
+			}
+		}
+	}
+	admin := w.repo.Server.Admin.Token
+	has(doctor(admin), "unprotected-branch: no rule protects main, candidates/examined, live/examined/staging, live/examined/test", "rebase: pull requests into main may be rebased")
+	w.repo.Protect(t, "main", map[string]any{"enable_push": false})
+	w.repo.Protect(t, "candidates/*", map[string]any{"enable_push": true})
+	w.repo.Protect(t, "live/**", map[string]any{"enable_push": true, "enable_push_whitelist": true, "push_whitelist_usernames": []string{"bot"}, "enable_force_push": true})
+	if status, answer := w.repo.Server.Try(t, w.repo.Server.Admin, "PATCH", w.repo.api(""), map[string]any{"allow_rebase": false, "allow_fast_forward_only_merge": false}, nil); status != http.StatusOK {
+		t.Fatal(status, answer)
+	}
+	output := doctor(admin)
+	has(output, "pushed-by-anybody: who may write to the repository may push to candidates/examined",
+		"force-push: force-pushes to live/examined/staging, live/examined/test, live/examined/review, live/examined/production are allowed", "live/examined/production: only bot may push")
+	for _, absent := range []string{"unprotected-branch", "rebase:", "pushed-past-review", "deletion:"} {
+		if strings.Contains(output, absent) {
+			t.Errorf("%s is in %s", absent, output)
+		}
+	}
+	has(doctor(bot.Token), "branch-rules: the rules of its branches could not be read", "shows the rules of branches to administrators: 403")
+	if output := w.command("gitops", w.bin, "doctor"); strings.Contains(output, "branch-rules") || strings.Contains(output, "pushers") {
+		t.Errorf("without a token the forge is not asked: %s", output)
+	}
 }

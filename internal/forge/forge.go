@@ -1,5 +1,5 @@
-// Package forge opens and keeps pull requests, reads their reviews, and writes comments and commit statuses, on GitHub,
-// GitLab, and Gitea or Forgejo. It is the only home of their client libraries, and knows nothing of what is reviewed.
+// Package forge opens and keeps pull requests, reads their reviews and the rules of branches, and writes comments and commit statuses,
+// on GitHub, GitLab, and Gitea or Forgejo. It is the only home of their client libraries, and knows nothing of what is reviewed.
 //
 // # Promises
 //
@@ -116,6 +116,7 @@ type driver interface {
 	reviews
 	comments
 	statuses
+	protections
 }
 
 // family is what distinguishes a kind of forge before any request. A new kind is a file with a driver and its family, and a

@@ -3,6 +3,7 @@ package forge
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"code.gitea.io/sdk/gitea"
+	"github.com/gobwas/glob"
 )
 
 // giteaPage is the default maximum of entries in one response of Gitea.
@@ -372,4 +374,61 @@ func (g *giteaForge) setStatus(ctx context.Context, commit string, status Status
 		State: gitea.StatusState(status.State), Context: status.Context, Description: status.Description, TargetURL: status.URL,
 	})
 	return err
+}
+
+// giteaRule is a rule as Gitea 1.23 has it; the library knows less of it.
+type giteaRule struct {
+	gitea.BranchProtection
+	EnableForcePush bool `json:"enable_force_push"`
+}
+
+// protection reads all rules, which have no pages. Of several that match a branch the first one counts.
+func (g *giteaForge) protection(ctx context.Context, branches []string) ([]Protection, error) {
+	repository, _, err := g.client(ctx).GetRepo(g.owner, g.name)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := g.rules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return convert(branches, func(branch string) Protection {
+		p := unprotected()
+		if i := slices.IndexFunc(rules, func(r giteaRule) bool { return r.covers(branch) }); i >= 0 {
+			p = rules[i].protection()
+		}
+		p.Rebase = repository.AllowRebase || repository.AllowFastForwardOnlyMerge
+		return p
+	}), nil
+}
+
+func (g *giteaForge) rules(ctx context.Context) (rules []giteaRule, err error) {
+	at := fmt.Sprintf("%s/api/v1/repos/%s/%s/branch_protections", g.root, url.PathEscape(g.owner), url.PathEscape(g.name))
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := g.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	return rules, json.NewDecoder(response.Body).Decode(&rules)
+}
+
+// covers reports whether the rule is about a branch: it names it, or is a pattern whose * ends at a slash.
+func (r giteaRule) covers(branch string) bool {
+	pattern, err := glob.Compile(r.RuleName, '/')
+	return r.RuleName == branch || err == nil && pattern.Match(branch)
+}
+
+func (r giteaRule) protection() Protection {
+	p := Protection{Covered: true, Force: r.EnableForcePush, Anybody: r.EnablePush && !r.EnablePushWhitelist}
+	if r.EnablePush && r.EnablePushWhitelist {
+		p.Pushers = slices.Concat(r.PushWhitelistUsernames, r.PushWhitelistTeams)
+		if r.PushWhitelistDeployKeys {
+			p.Pushers = append(p.Pushers, "deploy keys")
+		}
+	}
+	return p
 }

@@ -261,3 +261,58 @@ func (g *gitHub) setStatus(ctx context.Context, commit string, status Status) er
 	_, _, err := g.client.Repositories.CreateStatus(g.limits(ctx), g.owner, g.name, commit, out)
 	return err
 }
+
+// protection asks for the rulesets of each branch, which everybody may read, and for its older protection, which administrators may. All that
+// any of them forbids is forbidden.
+func (g *gitHub) protection(ctx context.Context, branches []string) (all []Protection, err error) {
+	repository, _, err := g.client.Repositories.Get(g.limits(ctx), g.owner, g.name)
+	for _, branch := range branches {
+		if err != nil {
+			break
+		}
+		p := unprotected()
+		p.Rebase = repository.GetAllowRebaseMerge()
+		if err = g.rulesets(ctx, branch, &p); err == nil {
+			err = g.older(ctx, branch, &p)
+		}
+		all = append(all, p)
+	}
+	return all, err
+}
+
+// rulesets takes away what rulesets forbid but to those who may bypass them.
+func (g *gitHub) rulesets(ctx context.Context, branch string, p *Protection) error {
+	rules, _, err := g.client.Repositories.GetRulesForBranch(g.limits(ctx), g.owner, g.name, url.PathEscape(branch), &github.ListOptions{PerPage: pageSize})
+	if err != nil || rules == nil {
+		return err
+	}
+	restricted := len(rules.Update)+len(rules.PullRequest) > 0
+	p.Covered = restricted || len(rules.Creation)+len(rules.NonFastForward)+len(rules.Deletion) > 0
+	p.Anybody = !restricted
+	p.Force, p.Delete = len(rules.NonFastForward) == 0, len(rules.Deletion) == 0
+	for _, rule := range rules.PullRequest {
+		if methods := rule.Parameters.AllowedMergeMethods; len(methods) > 0 && !slices.Contains(methods, github.PullRequestMergeMethodRebase) {
+			p.Rebase = false
+		}
+	}
+	return nil
+}
+
+// older takes away what the protection of a branch forbids. A token that may not read it is enough where rulesets say something.
+func (g *gitHub) older(ctx context.Context, branch string, p *Protection) error {
+	rule, _, err := g.client.Repositories.GetBranchProtection(g.limits(ctx), g.owner, g.name, branch)
+	if hasStatus(err, http.StatusNotFound) || hasStatus(err, http.StatusForbidden) && p.Covered {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.Covered = true
+	p.Force = p.Force && rule.AllowForcePushes != nil && rule.AllowForcePushes.Enabled
+	p.Delete = p.Delete && rule.AllowDeletions != nil && rule.AllowDeletions.Enabled
+	if only := rule.Restrictions; only != nil {
+		p.Pushers = slices.Concat(convert(only.Users, (*github.User).GetLogin), convert(only.Teams, (*github.Team).GetSlug), convert(only.Apps, (*github.App).GetSlug))
+	}
+	p.Anybody = p.Anybody && rule.Restrictions == nil && rule.RequiredPullRequestReviews == nil
+	return nil
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gobwas/glob"
 	gitlab "gitlab.com/gitlab-org/api/client-go"
 )
 
@@ -294,4 +295,43 @@ func (g *gitLab) setStatus(ctx context.Context, commit string, status Status) er
 		return nil // it is pending already
 	}
 	return err
+}
+
+// protection reads all protected branches. Of several that match a branch the most permissive counts; nobody deletes any of them by a push.
+func (g *gitLab) protection(ctx context.Context, branches []string) ([]Protection, error) {
+	project, _, err := g.client.Projects.GetProject(g.project, nil, gitlab.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	rules, err := collect(pages(gitLabNext, func(page int) ([]*gitlab.ProtectedBranch, *gitlab.Response, error) {
+		return g.client.ProtectedBranches.ListProtectedBranches(g.project, &gitlab.ListProtectedBranchesOptions{
+			ListOptions: gitlab.ListOptions{Page: page, PerPage: pageSize},
+		}, gitlab.WithContext(ctx))
+	}))
+	return convert(branches, func(branch string) Protection {
+		p := unprotected()
+		for _, rule := range rules {
+			if pattern, err := glob.Compile(strings.ReplaceAll(glob.QuoteMeta(rule.Name), `\*`, "*")); rule.Name == branch || err == nil && pattern.Match(branch) {
+				p.allow(rule)
+			}
+		}
+		p.Rebase = project.MergeMethod == gitlab.FastForwardMerge
+		return p
+	}), err
+}
+
+// allow adds what a rule of GitLab allows.
+func (p *Protection) allow(rule *gitlab.ProtectedBranch) {
+	if !p.Covered {
+		*p = Protection{Covered: true}
+	}
+	p.Force = p.Force || rule.AllowForcePush
+	for _, access := range rule.PushAccessLevels {
+		switch named := access.UserID != 0 || access.GroupID != 0 || access.DeployKeyID != 0; {
+		case named || access.AccessLevel > gitlab.DeveloperPermissions:
+			p.Pushers = append(p.Pushers, access.AccessLevelDescription)
+		case access.AccessLevel == gitlab.DeveloperPermissions:
+			p.Anybody = true
+		}
+	}
 }

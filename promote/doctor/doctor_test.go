@@ -1,10 +1,13 @@
 package doctor
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"testing/fstest"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/forge"
 )
 
 func TestOwned(t *testing.T) {
@@ -42,5 +45,40 @@ func TestKeyOf(t *testing.T) {
 	}
 	if _, err := keyOf(fstest.MapFS{}, declared, "hydrator"); err == nil {
 		t.Error("a missing key was accepted")
+	}
+}
+
+// TestJudged has rules that allow too much, one at a time.
+func TestJudged(t *testing.T) {
+	t.Parallel()
+	main, live := branch{"main", true}, branch{name: "live/web/production"}
+	safe := forge.Protection{Covered: true, Pushers: []string{"bot"}}
+	for want, test := range map[string]struct {
+		of    branch
+		rules forge.Protection
+	}{
+		"pushers":            {live, safe},
+		"unprotected-branch": {live, forge.Protection{Anybody: true, Force: true, Delete: true}},
+		"pushed-by-anybody":  {live, forge.Protection{Covered: true, Anybody: true}},
+		"pushed-past-review": {main, forge.Protection{Covered: true, Anybody: true}},
+		"force-push":         {live, forge.Protection{Covered: true, Force: true}},
+		"deletion":           {live, forge.Protection{Covered: true, Delete: true}},
+		"rebase":             {main, forge.Protection{Covered: true, Rebase: true}},
+	} {
+		found := judged("forge/acme/env", []branch{main, live}, []forge.Protection{{Covered: true}, {Covered: true, Rebase: true}})
+		if len(found) != 0 {
+			t.Errorf("nothing is wrong: %v", found)
+		}
+		found = judged("forge/acme/env", []branch{test.of}, []forge.Protection{test.rules})
+		if len(found) != 1 || found[0].Finding != want || (found[0].Next == "") != (found[0].Severity == Good) {
+			t.Errorf("%s: %+v", want, found)
+		}
+	}
+	var many []string
+	for i := range 10 {
+		many = append(many, fmt.Sprint(i))
+	}
+	if got := listed(slices.Clone(many)); got != "0, 1, 2, 3, 4, 5 and 4 more" {
+		t.Error(got)
 	}
 }
