@@ -30,7 +30,7 @@
 // Key files as cosign writes them, the same text in an environment variable (env://NAME), unencrypted PEM (PKCS #8,
 // SEC 1, PKCS #1), and keys of OpenSSH in files or held by the agent: ECDSA on P-256, P-384 and P-521, RSA of at least 2048
 // bits and Ed25519, with SHA-256 as `cosign verify --key` assumes. SCHEME://REST is a key in a key service, which a program
-// signs with, see openService. A key's identity is its fingerprint: SHA-256 of the DER of its SubjectPublicKeyInfo.
+// signs with, or the service's client in builds with its tag, see openService; pkcs11:… is one on a token, in builds with pkcs11key. A key's identity is its fingerprint: SHA-256 of the DER of its SubjectPublicKeyInfo.
 //
 // # Certificates
 //

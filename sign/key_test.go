@@ -192,7 +192,7 @@ func TestOpenKeyRefuses(t *testing.T) {
 		"absent":         {ref: filepath.Join(dir, "absent.key"), want: "absent.key"},
 		"a folder":       {ref: dir, want: dir},
 		"kms":            {ref: "awskms:///alias/x", want: "sigstore-kms-awskms is not on the PATH"},
-		"pkcs11":         {ref: "pkcs11:token=x?pin-value=1234", want: `"pkcs11" are not supported`},
+		"pkcs11":         {ref: "pkcs11:token=x?pin-value=1234", want: "PKCS #11 token"},
 		"url":            {ref: "https://user:hunter2@host/key", want: `"https" are not supported`},
 		"a key":          {ref: string(newPrivateKey(t)), want: "holds a key itself"},
 		"text":           {text: []byte("hello"), want: "neither PEM text"},

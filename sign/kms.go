@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 
+	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/kms"
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin"
 	"github.com/sigstore/sigstore/pkg/signature/options"
@@ -17,21 +18,30 @@ import (
 var serviceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
 // notServices are schemes that name no key service.
-var notServices = map[string]bool{"http": true, "https": true, "file": true, "oci": true, "ssh": true, "pkcs11": true}
+var notServices = map[string]bool{"http": true, "https": true, "file": true, "oci": true, "ssh": true}
 
-// openService opens a key that never leaves a key service or a token, such as awskms:///alias/promote. The program sigstore-kms-SCHEME
-// signs with it, by the plugin protocol of Sigstore: https://github.com/sigstore/sigstore/tree/main/pkg/signature/kms/cliplugin
+// clients are the build tags by which this program has the client of a key service itself, by scheme.
+var clients = map[string]string{"awskms": "awskms", "azurekms": "azurekms", "gcpkms": "gcpkms", "hashivault": "hashivault", "openbao": "hashivault"}
+
+// openService opens a key that never leaves a key service, such as awskms:///alias/promote. The service's client signs with it where the
+// program was built with that, see clients; else the program sigstore-kms-SCHEME does, by the plugin protocol of Sigstore:
+// https://github.com/sigstore/sigstore/tree/main/pkg/signature/kms/cliplugin
 func openService(ctx context.Context, scheme, ref string) (Signer, error) {
 	if !serviceName.MatchString(scheme) || notServices[scheme] { // without the rest of the reference, which may be a secret
 		return nil, fmt.Errorf("signing keys of the kind %.32q are not supported; name a key file, env://NAME, or a key of a key service that has a program sigstore-kms-NAME", scheme)
 	}
 	key, err := kms.Get(ctx, ref, crypto.SHA256)
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fmt.Errorf("signing key %s: the program %s%s is not on the PATH; it is the plugin that signs with keys of this service", ref, cliplugin.PluginBinaryPrefix, scheme)
+		return nil, fmt.Errorf("signing key %s: the program %s%s is not on the PATH; it is the plugin that signs with keys of this service%s", ref, cliplugin.PluginBinaryPrefix, scheme, otherBuild(clients[scheme]))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("signing key %s: %w", ref, err)
 	}
+	return remoteKey(ctx, ref, key)
+}
+
+// remoteKey returns a signer by a key that another program or a device has.
+func remoteKey(ctx context.Context, ref string, key signature.Signer) (Signer, error) {
 	public, err := key.PublicKey(options.WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("signing key %s: its public key: %w", ref, err)
@@ -41,4 +51,12 @@ func openService(ctx context.Context, scheme, ref string) (Signer, error) {
 		return nil, fmt.Errorf("signing key %s: %w", ref, err)
 	}
 	return &Key{signer: key, public: known}, nil
+}
+
+// otherBuild names the build that has what this one lacks.
+func otherBuild(tag string) string {
+	if tag == "" {
+		return ""
+	}
+	return fmt.Sprintf(". Or build lockage with `go build -tags %s ./cmd/lockage`, which needs no plugin for it", tag)
 }

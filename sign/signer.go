@@ -19,10 +19,13 @@ type Signer interface {
 	SignPayload(ctx context.Context, payload []byte) (map[string]string, error)
 }
 
-// schemeEnv is the scheme of references to environment variables.
-const schemeEnv = "env"
+const (
+	schemeEnv   = "env"    // of references to environment variables
+	schemeToken = "pkcs11" // of references to keys on tokens
+)
 
-// Open opens a signer by its reference: the path of a key file, env://NAME, or SCHEME://REST for a key in a key service.
+// Open opens a signer by its reference: the path of a key file, env://NAME, SCHEME://REST for a key in a key service, or the
+// URI of a key on a PKCS #11 token.
 func Open(ctx context.Context, ref string, password PasswordFunc) (Signer, error) {
 	switch {
 	case ref == "":
@@ -37,6 +40,8 @@ func Open(ctx context.Context, ref string, password PasswordFunc) (Signer, error
 			return nil, err
 		}
 		return key, nil
+	case schemeToken:
+		return openToken(ctx, ref)
 	default:
 		return openService(ctx, scheme, ref)
 	}
@@ -45,7 +50,7 @@ func Open(ctx context.Context, ref string, password PasswordFunc) (Signer, error
 // schemeOf returns the kind of signer that a reference names; "" for a file.
 func schemeOf(ref string) string {
 	scheme, rest, _ := strings.Cut(ref, ":")
-	if strings.HasPrefix(rest, "//") || scheme == "pkcs11" {
+	if strings.HasPrefix(rest, "//") || scheme == schemeToken {
 		return scheme
 	}
 	return ""

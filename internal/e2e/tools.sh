@@ -15,6 +15,7 @@ package() {
 	actionlint) echo "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12" ;;
 	conftest) echo "github.com/open-policy-agent/conftest@v0.71.1" ;;
 	cosign) echo "github.com/sigstore/cosign/v2/cmd/cosign@$(version github.com/sigstore/cosign/v2)" ;;
+	cosign3) echo "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3" ;;
 	crane) echo "github.com/google/go-containerregistry/cmd/crane@$(version github.com/google/go-containerregistry)" ;;
 	cyclonedx-gomod) echo "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0" ;;
 	fulcio) echo "github.com/sigstore/fulcio@v1.8.8" ;;
@@ -49,6 +50,7 @@ build() { # TOOL PACKAGE FOLDER
 	*) GOBIN=$3 GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$2" ;;
 	esac
 	case $1 in
+	cosign3) mv "$3/cosign" "$3/cosign3" ;;
 	helm4) mv "$3/helm" "$3/helm4" ;;
 	rekor-server) mv "$3/posix" "$3/rekor-server" ;;
 	esac

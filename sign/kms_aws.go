@@ -1,0 +1,5 @@
+//go:build awskms
+
+package sign
+
+import _ "github.com/sigstore/sigstore/pkg/signature/kms/aws" // signs with awskms://…

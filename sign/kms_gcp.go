@@ -1,0 +1,5 @@
+//go:build gcpkms
+
+package sign
+
+import _ "github.com/sigstore/sigstore/pkg/signature/kms/gcp" // signs with gcpkms://…
