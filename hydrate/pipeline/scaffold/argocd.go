@@ -220,8 +220,8 @@ func (a application) deploys(dir string) bool {
 	return matched && err == nil
 }
 
-// leftOut reports whether Argo CD deploys packages of this repository, and not this one. A kustomization counts with the other environments
-// of its application: what a generator knows of clusters may choose any of them.
+// leftOut reports whether Argo CD deploys packages of this repository, and not this one, which no option names either. A kustomization
+// counts with the other environments of its application: what a generator knows of clusters may choose any of them.
 func (f *finder) leftOut(dir string, chart bool) bool {
 	if !f.SameSource || len(f.applications) == 0 {
 		return false
@@ -237,10 +237,12 @@ func (f *finder) leftOut(dir string, chart bool) bool {
 			}
 		}
 	}
-	if chart {
-		return len(f.wanted) > 0 && !of(dir)
+	deployed := of(dir)
+	if !chart {
+		dir = split(dir).app
+		deployed = f.wanted[dir]
 	}
-	return len(f.wanted) > 0 && !f.wanted[split(dir).app]
+	return len(f.wanted) > 0 && !deployed && (len(f.SourcePaths) == 0 || !f.wants(dir))
 }
 
 // deploys adds to the draft of a chart how Argo CD deploys it: each application is a stage, unless there are stages already.

@@ -67,6 +67,31 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFindNamed names a package that no Application of the repository deploys.
+func TestFindNamed(t *testing.T) {
+	t.Parallel()
+	files := fstest.MapFS{
+		"cart/Chart.yaml":                {Data: []byte("name: cart\n")},
+		"shop/Chart.yaml":                {Data: []byte("name: shop\n")},
+		"web/staging/kustomization.yaml": {Data: []byte("resources: []\n")},
+		"apps.yaml":                      {Data: []byte("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: shop-dev}\nspec:\n  source: {path: shop}\n")},
+	}
+	for named, want := range map[string]string{"": "shop", "cart": "cart", "web": "web", "*": "cart shop web"} {
+		o := scaffold.Options{Repository: "repo", SameSource: true}
+		if named != "" {
+			o.SourcePaths = []string{named}
+		}
+		drafts, err := scaffold.Find(files, files, o)
+		var got []string
+		for _, d := range drafts {
+			got = append(got, d.SourcePath)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("--source-path %q: got %v, want %s: %v", named, got, want, err)
+		}
+	}
+}
+
 // TestFileLoads checks that a file with names that YAML reads in other ways loads as it is meant.
 func TestFileQuotes(t *testing.T) {
 	t.Parallel()
