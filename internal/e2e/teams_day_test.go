@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lockage/lockage/internal/demo"
@@ -27,8 +28,9 @@ type day struct {
 	reviewed []string // what ada approved
 }
 
-// TestTeamsDay lives through a day of a busy team, on a forge and a registry that are not ours: releases come faster than people
-// approve them, CI jobs that run again rewrite locks, and there are a noop, a hotfix, a rollback and a lost registry.
+// TestTeamsDay lives through an hour of a busy team, on a forge and a registry that are not ours: releases come faster than people
+// approve them, CI jobs that run again rewrite locks, two run at once, values are broken, and there are a noop, a hotfix, a rollback and
+// a lost registry. With LOCKAGE_SOAK a release comes every three minutes of that hour, else as many as the events need.
 func TestTeamsDay(t *testing.T) {
 	t.Parallel()
 	bin := requireE2E(t)
@@ -40,27 +42,21 @@ func TestTeamsDay(t *testing.T) {
 	d.copyStage("test", "levelbuilder")
 	d.pushGitOps("the stages")
 
-	for hour := range 4 {
-		for range 2 {
+	events := []func(){d.approve, d.noop, d.approveLate, d.hotfix, d.atOnce, func() { d.rollback("levelbuilder") }, d.breakValues, d.loseRegistry, d.approve}
+	every := 1
+	if os.Getenv("LOCKAGE_SOAK") == "1" {
+		every = 3
+	}
+	for i, event := range events {
+		for n := range every {
 			d.next()
-			if hour%2 == 1 {
+			if (i+n)%2 == 1 {
 				d.rewriteLock()
 			}
 			d.job()
 			d.proposes(d.released[len(d.released)-1])
 		}
-		switch hour {
-		case 0:
-			d.approve()
-			d.noop()
-		case 1:
-			d.hotfix()
-		case 2:
-			d.rollback("levelbuilder")
-		case 3:
-			d.loseRegistry()
-			d.approve()
-		}
+		event()
 	}
 	d.proven()
 }
@@ -131,6 +127,70 @@ func (d *day) approve() {
 	d.lives("production", shown)
 	d.reviewed = append(d.reviewed, shown)
 	d.proposes(d.released[len(d.released)-1])
+}
+
+// approveLate lets ada approve what the pull request showed when she began to read. It has moved on meanwhile: that approval counts
+// for nothing, and she is shown the newer release.
+func (d *day) approveLate() {
+	d.t.Helper()
+	before, read := d.live("production"), d.open()[0]
+	d.next()
+	d.job()
+	d.repo.Approve(d.t, read.Number, d.ada, read.Head.Sha)
+	d.job()
+	d.lives("production", before)
+	d.proposes(d.released[len(d.released)-1])
+	d.approve()
+}
+
+// atOnce lets the jobs of two pushes run at the same time, in two checkouts.
+func (d *day) atOnce() {
+	d.t.Helper()
+	d.next()
+	clone := d.path("clone")
+	d.command(".", "git", "clone", "-q", d.repo.As(d.repo.Server.Admin), clone)
+	var both sync.WaitGroup
+	for _, dir := range []string{"gitops", "clone"} {
+		both.Go(func() {
+			for _, args := range [][]string{{"hydrate"}, {"promote", "--ready"}} {
+				if stdout, stderr, err := d.try(dir, d.bin, args...); err != nil {
+					d.t.Errorf("%s: %s: %v\n%s%s", dir, args, err, stdout, stderr)
+				}
+			}
+		})
+	}
+	both.Wait()
+	d.job()
+	d.proposes(d.released[len(d.released)-1])
+	if err := os.RemoveAll(clone); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// breakValues breaks the values of one stage: it stays where it is, with a word, the others go on, and it follows when they are mended.
+func (d *day) breakValues() {
+	d.t.Helper()
+	path := d.path("gitops", "apps/codeai/deployments/production/values.yaml")
+	before, good := d.open()[0].Title, read(d.t, path)
+	write(d.t, path, "- not a map\n")
+	d.pushGitOps("a mistake")
+	d.next()
+	stdout, stderr, err := d.try("gitops", d.bin, "hydrate")
+	if exitOf(err) != 1 || !strings.Contains(stdout, "deployments/production/values.yaml: values are a map") {
+		d.t.Fatalf("exit status %d of hydrate:\n%s%s", exitOf(err), stdout, stderr)
+	}
+	latest := d.released[len(d.released)-1]
+	wants(d.t, "promote", d.command("gitops", d.bin, "promote", "--ready", "-o", "wide"), "not hydrated for this stage, because hydration failed or did not run: "+latest)
+	d.lives("levelbuilder", latest)
+	if open := d.open(); len(open) != 1 || open[0].Title != before {
+		d.t.Fatalf("want the pull request %s: %+v", before, open)
+	}
+	wants(d.t, "status", d.command("gitops", d.bin, "status", "-o", "wide"), latest+" (not hydrated)")
+
+	write(d.t, path, good)
+	d.pushGitOps("mended")
+	d.job()
+	d.proposes(latest)
 }
 
 // rewriteLock is a CI job that runs again: the same lock with another time.
@@ -241,19 +301,26 @@ func (d *day) loseRegistry() {
 }
 
 // proven checks what an auditor would: everything was live that was released, what production had was approved, every pull request
-// ended with a promotion or waits, and all of it verifies.
+// ended with a promotion or waits, and all of it verifies, and can be rendered again.
 func (d *day) proven() {
 	d.t.Helper()
+	digest := decode[struct {
+		Results []struct{ Promotions []struct{ To string } }
+	}](d.t, d.command("gitops", d.bin, "history", "production", "--limit", "1", "-o", "json")).Results[0].Promotions[0].To
+	wants(d.t, "history", d.command("gitops", d.bin, "history", digest), "review: ", "ada", "source commit ")
+	wants(d.t, "verify", d.command("gitops", d.bin, "verify", digest, "--rebuild"), "pass  rebuild ")
 	for _, stage := range []string{"staging", "test", "levelbuilder", "production"} {
 		d.command("gitops", d.bin, "verify", "live:"+stage)
 	}
-	had := d.history("staging")
-	for _, release := range d.released {
-		if !slices.Contains(had, release) {
-			d.t.Errorf("staging never had %s", release)
+	for _, stage := range []string{"staging", "test", "levelbuilder"} {
+		had := d.history(stage)
+		for _, release := range d.released {
+			if !slices.Contains(had, release) {
+				d.t.Errorf("%s never had %s", stage, release)
+			}
 		}
 	}
-	had = d.history("production")
+	had := d.history("production")
 	for _, release := range d.reviewed {
 		if !slices.Contains(had, release) {
 			d.t.Errorf("production never had %s, which was approved", release)
@@ -261,6 +328,7 @@ func (d *day) proven() {
 	}
 	for _, pull := range d.pulls("stage/production") {
 		release := strings.TrimPrefix(pull.Title, "codeai/production: ")
+		wants(d.t, pull.HTMLURL, pull.Body, release, "sha256:", "Approve this", "`review`")
 		if pull.State != "open" && !slices.Contains(d.reviewed, release) {
 			d.t.Errorf("%s ended, and nobody approved it: %s", pull.HTMLURL, pull.Title)
 		}
