@@ -165,6 +165,7 @@ type initializer struct {
 	source        string
 	image, digest string
 	keys          string
+	password      []byte // for new private keys
 	dryRun        bool
 	options       scaffold.Options
 	shared        scaffold.Shared
@@ -191,7 +192,7 @@ func (i *initializer) run(ctx context.Context) (err error) {
 	if err := i.chooseArtifacts(ctx); err != nil {
 		return err
 	}
-	if err := i.planKeys(); err != nil {
+	if err := i.planKeys(ctx); err != nil {
 		return err
 	}
 	locks, err := i.lock(ctx)
@@ -203,7 +204,7 @@ func (i *initializer) run(ctx context.Context) (err error) {
 	}
 	files := append(i.files(), locks...)
 	if !i.dryRun {
-		if err := i.write(ctx, files); err != nil {
+		if err := i.write(files); err != nil {
 			return err
 		}
 	}
@@ -465,7 +466,7 @@ func underHome(name string) string {
 }
 
 // planKeys decides where keys are: those that are in the repository are used, and else new ones are made in i.write.
-func (i *initializer) planKeys() error {
+func (i *initializer) planKeys(ctx context.Context) (err error) {
 	if i.keys == noKeys {
 		return nil
 	}
@@ -486,6 +487,12 @@ func (i *initializer) planKeys() error {
 		if err := checkKeyPlace(name); err != nil {
 			return fmt.Errorf("%w; with init: --keys DIR", err)
 		}
+	}
+	if i.dryRun {
+		return nil
+	}
+	if i.password, err = i.app.keyPassword(ctx); err != nil {
+		return fmt.Errorf("%w; or leave keys out with --keys none", err)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func absent(root string, files []scaffoldFile) error {
 }
 
 // write writes keys and files; if it fails, it removes what it wrote.
-func (i *initializer) write(ctx context.Context, files []scaffoldFile) (err error) {
+func (i *initializer) write(files []scaffoldFile) (err error) {
 	root := i.workspace.Root()
 	if err := absent(root, files); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (i *initializer) write(ctx context.Context, files []scaffoldFile) (err erro
 		}
 	}()
 	if i.keys != noKeys && !i.haveKeys() {
-		public, err := i.makeKeys(ctx, &written)
+		public, err := i.makeKeys(&written)
 		if err != nil {
 			return err
 		}
@@ -175,16 +175,12 @@ func (i *initializer) write(ctx context.Context, files []scaffoldFile) (err erro
 }
 
 // makeKeys makes the keys of both roles, and returns the public ones.
-func (i *initializer) makeKeys(ctx context.Context, written *[]string) (public []scaffoldFile, err error) {
-	password, err := i.app.keyPassword(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w; or leave keys out with --keys none", err)
-	}
+func (i *initializer) makeKeys(written *[]string) (public []scaffoldFile, err error) {
 	if err := os.MkdirAll(i.keys, 0o700); err != nil {
 		return nil, err
 	}
 	for _, prefix := range i.privateKeys() {
-		key, err := generateKey(prefix, password)
+		key, err := generateKey(prefix, i.password)
 		if err != nil {
 			return nil, err
 		}
