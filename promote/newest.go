@@ -9,9 +9,10 @@ import (
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
-	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/live"
 )
 
 // maxJudged bounds how many releases are judged before the newest one's verdict is reported.
@@ -74,7 +75,11 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 		if err != nil {
 			return err
 		}
-		if s.isLive(entry.Digest) || judged >= maxJudged && s.review == nil {
+		if s.isLive(entry.Digest) {
+			r.noteLiveStale(ctx, s, entry.Release, newest)
+			break
+		}
+		if judged >= maxJudged && s.review == nil {
 			break
 		}
 		if judged >= maxJudged && s.review.proposal.Shows.Digest() != entry.Digest {
@@ -226,11 +231,23 @@ func (r *run) oldest(ctx context.Context, s *stage, history *sequence[string]) (
 }
 
 // noteStale notes that a candidate is older than a change of what it was made from: it was not hydrated since, or that failed.
-func (r *run) noteStale(ctx context.Context, s *stage, j *judgement) {
-	tip := verify.Made{Stage: s.stage.Name, Commit: r.policyRef.Tip()}
-	if _, changed, _, err := tip.Gives(ctx, s.stage.Name, j.made.Hydration, r.policyRef, j.declared.File); err == nil && changed != "" {
-		s.note("the candidate of %s is older than a change of what it was made from (%s), because hydration failed or did not run; `lockage hydrate %s --release %s` says why",
-			j.artifact.Release, changed, s.stage.Name, j.artifact.Release)
+func (r *run) noteStale(ctx context.Context, s *stage, declared pipeline.Expanded, release string, h policy.Hydration) {
+	if stale, err := live.Stale(ctx, declared, release, h, r.policyRef); err == nil && stale != "" {
+		s.note("%s", stale)
+	}
+}
+
+// noteLiveStale is noteStale for a candidate that is live, unless a newer one was judged.
+func (r *run) noteLiveStale(ctx context.Context, s *stage, release string, newest *judgement) {
+	if newest != nil {
+		return
+	}
+	f, err := r.lock(s, release)
+	if err != nil {
+		return
+	}
+	if h, err := r.hydrated(ctx, s.view, f); err == nil {
+		r.noteStale(ctx, s, h.declared, release, h.hydration)
 	}
 }
 
@@ -239,7 +256,7 @@ func (r *run) conclude(ctx context.Context, s *stage, j *judgement) error {
 	to := j.artifact
 	s.result.Release, s.result.To = to.Release, &to
 	s.result.Checks, s.result.Gates = j.checks, j.gates
-	r.noteStale(ctx, s, j)
+	r.noteStale(ctx, s, j.declared, j.artifact.Release, j.made.Hydration)
 	if err := j.outcome(); err != nil {
 		return err
 	}

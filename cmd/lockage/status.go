@@ -32,6 +32,7 @@ type stageStatus struct {
 	Live       *liveStatus   `json:"live,omitempty"`
 	Tag        digest.Digest `json:"tag,omitempty"`
 	Candidate  *shownRelease `json:"candidate,omitempty"`
+	Stale      string        `json:"stale,omitempty"` // why the candidate is older than what it would be made from
 	Branch     *live.Branch  `json:"branch,omitempty"`
 	Drift      bool          `json:"drift"`
 	Unpromoted *shownRelease `json:"unpromoted,omitempty"` // on the live ref
@@ -98,7 +99,7 @@ func (r statusResult) notes() (notes []string, stages map[string][]string) {
 	stages = map[string][]string{}
 	alike := map[string]string{}
 	for _, s := range r.Stages {
-		for _, note := range []string{s.note, s.Error} {
+		for _, note := range []string{s.note, s.Stale, s.Error} {
 			if note == "" {
 				continue
 			}
@@ -121,6 +122,8 @@ func (s stageStatus) outcome() string {
 		return "unknown"
 	case s.Live == nil:
 		return "with nothing live"
+	case s.Stale != "" || s.Candidate != nil && s.Candidate.Digest == "":
+		return "not hydrated"
 	}
 	return "in order"
 }
@@ -176,6 +179,8 @@ func (s stageStatus) candidate() string {
 		return s.name(*s.Candidate) + " ?"
 	case s.Candidate.Digest == "":
 		return s.name(*s.Candidate) + " (not hydrated)"
+	case s.Stale != "":
+		return s.name(*s.Candidate) + " (stale)"
 	case s.Live != nil && s.Live.Digest == s.Candidate.Digest:
 		return s.name(*s.Candidate) + " (live)"
 	}
@@ -206,8 +211,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status [STAGE...]",
 		Short: "Show what is live, what comes next, and what has drifted",
 		Long: `Status shows for each stage what is live, since when, whether the registry's tag agrees, the candidate of the current
-release, and whether the stage branch is in sync. The live ref says what is live, and the promoter's record proves it.
-Pipelines and keys are read at the policy ref, whatever is checked out.
+release, whether its inputs changed since it was hydrated (stale), and whether the stage branch is in sync. The live ref says what is
+live, and the promoter's record proves it. Pipelines and keys are read at the policy ref, whatever is checked out.
 
 With -o mermaid it prints the graph of the stages of each pipeline in Mermaid's language, which GitHub, GitLab and Gitea draw.
 
@@ -334,7 +339,8 @@ func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage str
 		return r
 	}
 	s, err := live.Survey(ctx, d.files, d.policyRef, declared, release, d.client, d.workspace.Repository, time.Now())
-	r.Tag, r.Branch, r.Candidate = s.Tag, s.Branch, &shownRelease{release, s.Candidate, s.Input}
+	r.Tag, r.Branch, r.Stale = s.Tag, s.Branch, s.Stale
+	r.Candidate = &shownRelease{release, s.Candidate, s.Input}
 	if s.Live != nil {
 		r.Live = &liveStatus{shownRelease{s.Live.To.Release, s.Live.To.Digest, s.LiveInput}, s.Since}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/oci"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 )
 
@@ -24,6 +25,7 @@ type Status struct {
 	Since     time.Time     // that the content of Live is live without a break; zero if nothing is
 	Candidate digest.Digest // of the release asked for; "" if it was not hydrated
 	Input     digest.Digest // of the candidate's inputs
+	Stale     string        // why the candidate is older than what it would be made from, for people; "" if it is not
 	LiveInput digest.Digest // of those of Live; "" if they are not proven
 	Branch    *Branch       // the stage branch; nil without a mirror
 }
@@ -41,9 +43,15 @@ func Promotes(declared pipeline.Expanded) bool {
 	return ok
 }
 
+// PolicyTip is the policy ref, with the commit at its tip.
+type PolicyTip interface {
+	verify.PolicyRef
+	Tip() string
+}
+
 // Survey reads the status of a stage, declared at the policy ref whose files are given. If the stage declares no promoter,
 // nothing is live and the tag is not verified. With an error, the status holds what is known.
-func Survey(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes, now time.Time) (Status, error) {
+func Survey(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes, now time.Time) (Status, error) {
 	var status Status
 	repository, err := client.Repository(declared.Repository)
 	if err != nil {
@@ -54,6 +62,9 @@ func Survey(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pip
 	group.Go(func() (err error) {
 		candidate, err = candidateOf(ctx, declared, release, remotes)
 		status.Candidate, status.Input = candidate.Digest, candidate.Input
+		if err == nil && candidate.Digest != "" {
+			status.Stale, err = staleEntry(ctx, files, ref, declared, candidate)
+		}
 		return err
 	})
 	var shown ledger.Version
@@ -127,6 +138,31 @@ func candidateOf(ctx context.Context, declared pipeline.Expanded, release string
 	}
 	e, _, err := candidates.Entry(ctx, name)
 	return e, err
+}
+
+// staleEntry is [Stale] for an entry of the ledger.
+func staleEntry(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.Expanded, candidate ledger.Entry) (string, error) {
+	hydrator, err := verify.KeysOf(files, declared, pipeline.RoleHydrator)
+	if err != nil {
+		return "", err
+	}
+	h, _, err := verify.Entry(ctx, candidate, hydrator, ref)
+	if err != nil {
+		return "", err
+	}
+	return Stale(ctx, declared, candidate.Release, h, ref)
+}
+
+// Stale describes for people what changed up to the policy ref's tip of what a candidate was made from, as its hydrator states it: it
+// was not hydrated since, or that failed. It is "" if nothing changed.
+func Stale(ctx context.Context, declared pipeline.Expanded, release string, candidate policy.Hydration, ref PolicyTip) (string, error) {
+	tip := verify.Made{Stage: declared.Stage, Commit: ref.Tip()}
+	_, changed, _, err := tip.Gives(ctx, declared.Stage, candidate, ref, declared.File)
+	if err != nil || changed == "" {
+		return "", err
+	}
+	return fmt.Sprintf("the candidate of %s is older than a change of what it was made from (%s), because hydration failed or did not run; `lockage hydrate %s --release %s` says why",
+		release, changed, declared.Stage, release), nil
 }
 
 // Consistent reports whether tag and live ref name the same promotion, and returns a sentence for people.
