@@ -65,8 +65,11 @@ type Repository struct {
 // Name returns the name in signed statements: "host/path", or "oci-layout:DIR", as the repository was opened.
 func (r *Repository) Name() string { return r.name }
 
-// Reference returns "name:tag" or "name@digest".
+// Reference returns "name:tag" or "name@digest", and the name alone without either.
 func (r *Repository) Reference(tagOrDigest string) string {
+	if tagOrDigest == "" {
+		return r.name
+	}
 	if strings.Contains(tagOrDigest, ":") {
 		return r.name + "@" + tagOrDigest
 	}

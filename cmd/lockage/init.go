@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
 	"path"
@@ -15,12 +14,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/pipeline/scaffold"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
@@ -43,6 +40,7 @@ type initResult struct {
 	Pipelines   []initPipeline `json:"pipelines"`
 	Next        []string       `json:"next"` // commands
 
+	broken   bool           // no stage renders
 	contents []scaffoldFile // in a dry run
 }
 
@@ -51,13 +49,14 @@ type initPipeline struct {
 	File       string      `json:"file,omitempty"` // "" for one that is left out
 	Kind       lock.Kind   `json:"kind"`
 	SourcePath string      `json:"sourcePath"`
+	Chart      string      `json:"chart,omitempty"` // URL of an upstream chart
 	Release    string      `json:"release,omitempty"`
 	Stages     []initStage `json:"stages"`
 }
 
 type initStage struct {
 	Stage   string `json:"stage"`
-	LeftOut string `json:"leftOut,omitempty"` // why it is commented out
+	LeftOut string `json:"leftOut,omitempty"` // why it does not render, and is commented out unless no stage renders
 }
 
 // scaffoldFile is a file to write.
@@ -74,7 +73,9 @@ func (r initResult) Text(w io.Writer) {
 			fmt.Fprintf(w, "# %s\n%s\n", f.path, f.data)
 		}
 	}
-	fmt.Fprintf(w, "%s at %.12s%s\n", r.Source, r.GitCommit, dry)
+	if r.Source != "" {
+		fmt.Fprintf(w, "%s at %.12s%s\n", r.Source, r.GitCommit, dry)
+	}
 	reasons, leftOut := []string{}, map[string][]string{}
 	table(w, func(w io.Writer) {
 		for _, p := range r.Pipelines {
@@ -89,11 +90,15 @@ func (r initResult) Text(w io.Writer) {
 				}
 				leftOut[s.LeftOut] = append(leftOut[s.LeftOut], p.Pipeline+"/"+s.Stage)
 			}
-			fmt.Fprintf(w, "  %s\t%s %s\t%s\n", p.Pipeline, p.Kind, p.SourcePath, cmp.Or(someOf(names), "-"))
+			fmt.Fprintf(w, "  %s\t%s %s\t%s\n", p.Pipeline, p.Kind, cmp.Or(p.Chart, p.SourcePath), cmp.Or(someOf(names), "-"))
 		}
 	})
+	verdict := "Left out"
+	if r.broken {
+		verdict = "Does not render yet:"
+	}
 	for _, reason := range reasons[:min(len(reasons), longList)] {
-		fmt.Fprintf(w, "Left out %s: %s\n", few(leftOut[reason]), strings.Join(strings.Fields(reason), " "))
+		fmt.Fprintf(w, verdict+" %s: %s\n", few(leftOut[reason]), strings.Join(strings.Fields(reason), " "))
 	}
 	if more := len(reasons) - longList; more > 0 {
 		fmt.Fprintf(w, "%d more reasons are in the comments of the files, and in -o json\n", more)
@@ -137,12 +142,15 @@ Helm charts and the values files of environments, kustomizations and their overl
 
 The package is in another repository, which --source names, or in this one. One application gives lockage.yaml, several give
 pipelines/NAME.yaml, which extend pipeline-defaults.yaml. Every stage is rendered once: one that does not render is commented out, with the
-reason. Init overwrites nothing, and writes private keys outside of the checkout.
+reason, unless there is no other. Init overwrites nothing, and writes private keys outside of the checkout.
+
+With --chart, the package is an upstream chart, as its repository has it packed. Those that Argo CD's Applications deploy are found.
 
 What it cannot know it asks for at a terminal, and else the error names the flag.`,
 		Example: `  lockage init
   lockage init --source https://github.com/acme/shop.git --artifacts ghcr.io/acme/shop-manifests --image ghcr.io/acme/shop:v1.2.3
   lockage init --source-path charts/shop --stages dev,staging,production
+  lockage init --chart oci://ghcr.io/stefanprodan/charts/podinfo --chart-version '^6'
   lockage init --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return i.run(cmd.Context()) },
@@ -150,6 +158,8 @@ What it cannot know it asks for at a terminal, and else the error names the flag
 	f := cmd.Flags()
 	f.StringVar(&i.source, "source", "", "`URL` of the repository that has the chart or kustomization (default: that of the current lock, or this repository)")
 	f.StringArrayVar(&i.options.SourcePaths, "source-path", nil, "`PATH` or glob of a package in the source repository; repeatable (default: all)")
+	f.StringVar(&i.options.Chart, "chart", "", "`URL` of an upstream chart, oci://HOST/PATH/NAME or https://HOST/PATH/NAME, instead of a source repository")
+	f.StringVar(&i.options.Versions, "chart-version", "", "`RANGE` of the chart's versions: the highest one of it is the first release (default: any)")
 	f.StringVar(&i.shared.Artifacts, "artifacts", "", "`REPOSITORY` of the signed manifests (default: the registry of GitHub or GitLab, if the repository is there)")
 	f.StringVar(&i.image, "image", "", "`REF` of the application's image for the first lock, repository and tag (default: none)")
 	f.StringVar(&i.digest, "digest", "", "`DIGEST` of the image (default: that of its tag in the registry)")
@@ -178,6 +188,9 @@ type initializer struct {
 }
 
 func (i *initializer) run(ctx context.Context) (err error) {
+	if i.options.Chart != "" && i.source+i.image+i.digest+strings.Join(i.options.SourcePaths, "") != "" {
+		return usagef("--source, --source-path, --image and --digest are of a package in a repository: leave them out for an upstream chart")
+	}
 	if i.workspace, err = i.app.workspace(ctx); err != nil {
 		return err
 	}
@@ -219,6 +232,11 @@ func (i *initializer) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if i.options.Chart != "" {
+		i.options.SameSource = true
+		i.drafts, err = scaffold.Find(worktree, worktree, i.options)
+		return err
+	}
 	own, err := i.ownURL(ctx)
 	if err != nil {
 		return err
@@ -235,7 +253,7 @@ func (i *initializer) find(ctx context.Context) error {
 	if i.remote, err = i.workspace.Repository.Remote(ctx, i.source); err != nil {
 		return err
 	}
-	i.options.SameSource = i.source == own
+	i.options.SameSource, i.options.Warn = i.source == own, i.app.warning
 	i.options.Repository, i.options.Images = repositoryName(i.source), i.image != ""
 	if i.commit, _, err = i.remote.Tip(ctx, ""); err != nil {
 		if i.options.SameSource && errors.Is(err, git.ErrNotFound) {
@@ -346,35 +364,9 @@ func (a *app) ask(question, fallback, flag string) (string, error) {
 	return "", errors.Join(err, usagef("%s is missing: %s", flag, question))
 }
 
-// lock makes the locks of the first releases.
-func (i *initializer) lock(ctx context.Context) (files []scaffoldFile, err error) {
-	worktree, err := i.workspace.WorkTree()
-	if err != nil {
-		return nil, err
-	}
-	for n := range i.drafts {
-		d := &i.drafts[n]
-		if d.Lock != nil {
-			continue
-		}
-		l := lockWriter{app: i.app, dir: d.Locks, files: worktree, workspace: i.workspace, pipeline: &pipeline.Pipeline{Name: d.Name}}
-		l.lock.GitCommit, l.lock.Packaging = string(i.commit), lock.Packaging{Kind: d.Kind, SourceRepo: i.source, SourcePath: d.SourcePath}
-		if l.lock.Image.Digest = digest.Digest(i.digest); i.image != "" {
-			l.images = []string{i.image}
-		}
-		if err := errors.Join(l.parse(), l.readCurrent()); err != nil {
-			return nil, err
-		}
-		plan, err := l.prepare(ctx)
-		if err != nil {
-			return nil, err
-		}
-		d.Lock = &plan.Lock
-		for _, name := range plan.Paths {
-			files = append(files, scaffoldFile{name, plan.Data})
-		}
-	}
-	return files, nil
+// broken reports whether no stage renders. All are written then, for somebody to mend.
+func (i *initializer) broken() bool {
+	return !slices.ContainsFunc(i.drafts, func(d scaffold.Draft) bool { return !d.Broken() })
 }
 
 // files returns the pipeline files.
@@ -385,7 +377,7 @@ func (i *initializer) files() (files []scaffoldFile) {
 	}
 	files = []scaffoldFile{{defaultsFile, scaffold.Defaults(i.shared)}}
 	for _, d := range i.drafts {
-		if !d.Broken() {
+		if !d.Broken() || i.broken() {
 			files = append(files, scaffoldFile{pipelineFile(d), d.File(i.shared, "../"+defaultsFile, images(d))})
 		}
 	}
@@ -397,16 +389,16 @@ func pipelineFile(d scaffold.Draft) string { return path.Join(pipelinesFolder, d
 // finish fills in the result.
 func (i *initializer) finish(files []scaffoldFile) {
 	r := &i.result
-	r.Source, r.GitCommit, r.DryRun = i.source, string(i.commit), i.dryRun
+	r.Source, r.GitCommit, r.DryRun, r.broken = i.source, string(i.commit), i.dryRun, i.broken()
 	r.Pipelines, r.Files = []initPipeline{}, nonNil(r.Files)
 	if i.dryRun {
 		r.contents = files
 	}
 	several := len(i.drafts) > 1
 	for _, d := range i.drafts {
-		p := initPipeline{Pipeline: d.Name, File: workspace.DefaultFile, Kind: d.Kind, SourcePath: d.SourcePath, Stages: []initStage{}}
+		p := initPipeline{Pipeline: d.Name, File: workspace.DefaultFile, Kind: d.Kind, SourcePath: d.SourcePath, Chart: d.Chart, Stages: []initStage{}}
 		if several {
-			if p.File = pipelineFile(d); d.Broken() {
+			if p.File = pipelineFile(d); d.Broken() && !r.broken {
 				p.File = ""
 			}
 		}
@@ -435,6 +427,9 @@ func (i *initializer) commands(several bool) []string {
 	if several {
 		files = " -f '" + pipelinesFolder + "/*.yaml'"
 	}
+	if i.result.broken {
+		commands = append([]string{"lockage render " + i.drafts[0].Stages[0].Name + " --worktree" + files + " # until it renders: mend the pipeline file"}, commands...)
+	}
 	return append(commands, "lockage hydrate"+files, "lockage promote "+i.first()+files)
 }
 
@@ -444,7 +439,7 @@ func (i *initializer) first() string {
 	for _, d := range i.drafts {
 		for _, s := range d.Stages {
 			switch {
-			case s.Off != "":
+			case s.Off != "" && !i.result.broken:
 			case s.Auto:
 				return "--ready"
 			case stage == "STAGE":
@@ -463,50 +458,4 @@ func underHome(name string) string {
 		}
 	}
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
-}
-
-// planKeys decides where keys are: those that are in the repository are used, and else new ones are made in i.write.
-func (i *initializer) planKeys(ctx context.Context) (err error) {
-	if i.keys == noKeys {
-		return nil
-	}
-	s := &i.shared
-	s.Hydrator, s.Promoter = "env://HYDRATOR_KEY", "env://PROMOTER_KEY"
-	s.HydratorPub, s.PromoterPub = path.Join(keysFolder, "hydrator.pub"), path.Join(keysFolder, "promoter.pub")
-	if i.haveKeys() {
-		return nil
-	}
-	if i.keys == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return usagef("--keys is missing, and there is no home folder: %w", err)
-		}
-		i.keys = filepath.Join(home, ".lockage", filepath.Base(i.workspace.Root()))
-	}
-	for _, name := range i.privateKeys() {
-		if err := checkKeyPlace(name); err != nil {
-			return fmt.Errorf("%w; with init: --keys DIR", err)
-		}
-	}
-	if i.dryRun {
-		return nil
-	}
-	if i.password, err = i.app.keyPassword(ctx); err != nil {
-		return fmt.Errorf("%w; or leave keys out with --keys none", err)
-	}
-	return nil
-}
-
-// haveKeys reports whether the repository has public keys.
-func (i *initializer) haveKeys() bool {
-	for _, name := range []string{i.shared.HydratorPub, i.shared.PromoterPub} {
-		if _, err := os.Lstat(filepath.Join(i.workspace.Root(), filepath.FromSlash(name))); errors.Is(err, fs.ErrNotExist) {
-			return false
-		}
-	}
-	return true
-}
-
-func (i *initializer) privateKeys() []string {
-	return []string{filepath.Join(i.keys, "hydrator"), filepath.Join(i.keys, "promoter")}
 }

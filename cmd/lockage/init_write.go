@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/pipeline/scaffold"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/internal/strictyaml"
@@ -28,6 +31,9 @@ func (i *initializer) try(ctx context.Context, locks []scaffoldFile) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if i.broken() {
+		return nil
+	}
 	pipelines := i.files()
 	for _, f := range append(pipelines, locks...) {
 		if err := writeBelow(dir, f); err != nil {
@@ -77,7 +83,9 @@ func (i *initializer) try(ctx context.Context, locks []scaffoldFile) (err error)
 		return err
 	}
 	for n := range i.drafts {
-		i.drafts[n].Order()
+		if d := &i.drafts[n]; !d.Broken() {
+			d.Order()
+		}
 	}
 	return nil
 }
@@ -193,4 +201,101 @@ func (i *initializer) makeKeys(written *[]string) (public []scaffoldFile, err er
 		public = append(public, scaffoldFile{path.Join(keysFolder, filepath.Base(key.PublicKey)), data})
 	}
 	return public, nil
+}
+
+// planKeys decides where keys are: those that are in the repository are used, and else new ones are made in i.write.
+func (i *initializer) planKeys(ctx context.Context) (err error) {
+	if i.keys == noKeys {
+		return nil
+	}
+	s := &i.shared
+	s.Hydrator, s.Promoter = "env://HYDRATOR_KEY", "env://PROMOTER_KEY"
+	s.HydratorPub, s.PromoterPub = path.Join(keysFolder, "hydrator.pub"), path.Join(keysFolder, "promoter.pub")
+	if i.haveKeys() {
+		return nil
+	}
+	if i.keys == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return usagef("--keys is missing, and there is no home folder: %w", err)
+		}
+		i.keys = filepath.Join(home, ".lockage", filepath.Base(i.workspace.Root()))
+	}
+	for _, name := range i.privateKeys() {
+		if err := checkKeyPlace(name); err != nil {
+			return fmt.Errorf("%w; with init: --keys DIR", err)
+		}
+	}
+	if i.dryRun {
+		return nil
+	}
+	if i.password, err = i.app.keyPassword(ctx); err != nil {
+		return fmt.Errorf("%w; or leave keys out with --keys none", err)
+	}
+	return nil
+}
+
+// haveKeys reports whether the repository has public keys.
+func (i *initializer) haveKeys() bool {
+	for _, name := range []string{i.shared.HydratorPub, i.shared.PromoterPub} {
+		if _, err := os.Lstat(filepath.Join(i.workspace.Root(), filepath.FromSlash(name))); errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
+func (i *initializer) privateKeys() []string {
+	return []string{filepath.Join(i.keys, "hydrator"), filepath.Join(i.keys, "promoter")}
+}
+
+// lock makes the locks of the first releases.
+func (i *initializer) lock(ctx context.Context) (files []scaffoldFile, err error) {
+	worktree, err := i.workspace.WorkTree()
+	if err != nil {
+		return nil, err
+	}
+	for n := range i.drafts {
+		d := &i.drafts[n]
+		if d.Lock != nil {
+			continue
+		}
+		l := lockDiscoverer{lockWriter: lockWriter{app: i.app, dir: d.Locks, files: worktree, workspace: i.workspace, pipeline: &pipeline.Pipeline{Name: d.Name}}}
+		plan, err := i.release(ctx, *d, &l)
+		if err != nil && d.Chart != "" && len(i.drafts) > 1 {
+			for m := range d.Stages {
+				d.Stages[m].Off = err.Error()
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		d.Lock = &plan.Lock
+		for _, name := range plan.Paths {
+			files = append(files, scaffoldFile{name, plan.Data})
+		}
+	}
+	return files, nil
+}
+
+// release plans the first release of a draft: the source's tip with the image, or the highest version of a chart.
+func (i *initializer) release(ctx context.Context, d scaffold.Draft, l *lockDiscoverer) (lock.Plan, error) {
+	if d.Chart != "" {
+		l.chart = chartFlags{place: d.Chart, versions: d.Versions}
+	} else {
+		l.lock.GitCommit, l.lock.Packaging = string(i.commit), lock.Packaging{Kind: d.Kind, SourceRepo: i.source, SourcePath: d.SourcePath}
+		if l.lock.Image.Digest = digest.Digest(i.digest); i.image != "" {
+			l.images = []string{i.image}
+		}
+	}
+	if err := errors.Join(l.lockWriter.parse(), l.readCurrent()); err != nil {
+		return lock.Plan{}, err
+	}
+	if d.Chart != "" {
+		if err := l.findChart(ctx); err != nil {
+			return lock.Plan{}, err
+		}
+	}
+	return l.prepare(ctx)
 }

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"sort"
+	"strings"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/opencontainers/go-digest"
@@ -61,10 +65,15 @@ func (l *lockWriter) completeChart(ctx context.Context) error {
 	case c.Name == "":
 		return usagef("--chart is missing, and the current lock in %s is of no chart", l.dir)
 	case c.Version == "":
-		return usagef("--version is missing: name the version of %s, or find the newest with `lockage lock discover`", c.URL())
+		return usagef("--chart-version is missing: name the version of %s, or find the newest with `lockage lock discover`", c.URL())
 	}
 	var err error
 	if c.Digest, err = (chartArchives{l.app.chartFetcher()}).Resolve(ctx, *c); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			if versions, listed := l.app.chartFetcher().Versions(ctx, c.Repo, c.Name); listed == nil {
+				return fmt.Errorf("chart %s has no version %s%s", c.URL(), c.Version, newest(versions))
+			}
+		}
 		return err
 	}
 	l.lock.Packaging = lock.Packaging{Kind: lock.Packaged}
@@ -96,9 +105,31 @@ func (d *lockDiscoverer) findChart(ctx context.Context) error {
 		return err
 	}
 	if c.Version = remotelock.Highest(versions, d.chart.within); c.Version == "" {
-		return fmt.Errorf("none of the %d versions of chart %s is one of %s", len(versions), c.URL(), d.chart.within)
+		return fmt.Errorf("none of the %d versions of chart %s is one of %s%s", len(versions), c.URL(), d.chart.within, newest(versions))
 	}
 	return nil
+}
+
+// maxNewest bounds the versions that a message names.
+const maxNewest = 5
+
+// newest is the end of a message about a version that is not there: it names the highest ones.
+func newest(versions []string) string {
+	var known semver.Collection
+	for _, version := range versions {
+		if v, err := semver.NewVersion(version); err == nil {
+			known = append(known, v)
+		}
+	}
+	sort.Sort(sort.Reverse(known))
+	var names []string
+	for _, v := range known[:min(len(known), maxNewest)] {
+		names = append(names, v.Original())
+	}
+	if len(names) == 0 {
+		return "; it has none that is a semantic version"
+	}
+	return "; the newest are " + strings.Join(names, ", ") + ": name one with --chart-version"
 }
 
 // chartArchives asks repositories of charts.

@@ -64,7 +64,7 @@ func (r lockWriteResult) Text(w io.Writer) {
 func newLockWriteCommand(a *app) *cobra.Command {
 	l := lockWriter{app: a}
 	cmd := &cobra.Command{
-		Use:   "write --commit COMMIT [--image REF] | --chart URL --version VERSION",
+		Use:   "write --commit COMMIT [--image REF] | --chart URL --chart-version VERSION",
 		Short: "Record a release in the lock directory",
 		Long: `Write records a release in the work tree: git-COMMIT.yaml and current.yaml in the pipeline's lock directory, both or
 neither. It does not change a release that is recorded already: the same commit with other images is a further release,
@@ -82,14 +82,14 @@ Values without a flag come from the current lock: the image's repository (with t
 held the commit holds the new one, others stay as they are), kind, source repository and path. The registry resolves the digests.
 A package may have no image of its own: leave --image out of the first lock, or take the image out of later ones with --drop-image.
 
-An upstream chart is released as it is packed, with --chart and --version, or with --version alone if the current lock is of that chart: its
+An upstream chart is released as it is packed, with --chart and --chart-version, or with --chart-version alone if the current lock is of that chart: its
 release is chart-VERSION-<12 hex>, and the lock holds the SHA-256 of the archive. A lower version never replaces a higher one in current.yaml.`,
 		Example: `  lockage lock write --commit "$(git -C ../shop rev-parse HEAD)" --image ghcr.io/acme/shop:v1.2.3 \
       --kind helm --source-repo https://github.com/acme/shop.git --source-path deploy/chart
   lockage lock write --commit "$GITHUB_SHA" --push
   lockage lock write --commit "$GITHUB_SHA" --image worker=ghcr.io/acme/worker:v1.2.3
   lockage lock write --commit "$GITHUB_SHA" --drop-image worker
-  lockage lock write --chart oci://ghcr.io/prometheus-community/charts/kube-prometheus-stack --version 87.1.0
+  lockage lock write --chart oci://ghcr.io/prometheus-community/charts/kube-prometheus-stack --chart-version 87.1.0
   lockage lock write --commit "$HOTFIX" --history-only --push`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
@@ -98,7 +98,9 @@ release is chart-VERSION-<12 hex>, and the lock holds the SHA-256 of the archive
 	f.StringVar(&l.lock.GitCommit, "commit", "", "source `COMMIT`, 40 hex digits")
 	f.StringArrayVar(&l.images, "image", nil, "image `[NAME=]REF`, repository and tag (default: the current lock's repository, tag git-COMMIT); with NAME, of a further image; repeatable")
 	f.StringVar((*string)(&l.lock.Image.Digest), "digest", "", "`DIGEST` of the image (default: that of its tag in the registry)")
-	f.StringVar(&l.chart.version, "version", "", "`VERSION` of the chart")
+	f.StringVar(&l.chart.version, "chart-version", "", "`VERSION` of the chart")
+	f.StringVar(&l.chart.version, "version", "", "the former name of --chart-version")
+	_ = f.MarkHidden("version")
 	f.StringVar(&l.branch, "branch", "", "with --push: `BRANCH` of the policy ref's remote (default: the policy ref)")
 	f.BoolVar(&l.history, "history-only", false, "record the release, such as a hotfix, without making it the current one")
 	l.addFlags(cmd)

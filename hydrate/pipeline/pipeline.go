@@ -183,6 +183,9 @@ func CheckStages(pipelines []*Pipeline, names []string) error {
 	slices.Sort(stages)
 	for _, name := range names {
 		if !known[name] {
+			if strings.HasSuffix(name, ".yaml") {
+				return fmt.Errorf("%w: %q; if the shell expanded a pattern of -f, quote it: -f 'DIR/*.yaml'", ErrNoStage, name)
+			}
 			return fmt.Errorf("%w: %q; the stages are %s", ErrNoStage, name, strings.Join(slices.Compact(stages), ", "))
 		}
 	}

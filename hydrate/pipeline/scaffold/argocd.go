@@ -2,6 +2,7 @@ package scaffold
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lockage/lockage/hydrate/lock"
 )
 
 // application is what Argo CD deploys from a folder: of an ApplicationSet once for all that it generates.
@@ -17,7 +20,10 @@ type application struct {
 	path      string // the same
 	namespace string
 	release   string
-	values    []string // files, relative to the path
+	values    []string // files, relative to the path; with "$NAME/" those of the repository
+	chart     string   // URL of an upstream chart, instead of the path
+	version   string   // of the chart, or a range of versions
+	inline    bool     // whether it has values of its own
 	file      string   // that declares it
 }
 
@@ -48,10 +54,16 @@ type applicationSpec struct {
 }
 
 type applicationSource struct {
-	Path string `yaml:"path"`
-	Helm struct {
-		ReleaseName string   `yaml:"releaseName"`
-		ValueFiles  []string `yaml:"valueFiles"`
+	Path           string `yaml:"path"`
+	Chart          string `yaml:"chart"`
+	RepoURL        string `yaml:"repoURL"`
+	TargetRevision string `yaml:"targetRevision"`
+	Helm           struct {
+		ReleaseName  string    `yaml:"releaseName"`
+		ValueFiles   []string  `yaml:"valueFiles"`
+		Values       string    `yaml:"values"`
+		ValuesObject yaml.Node `yaml:"valuesObject"`
+		Parameters   yaml.Node `yaml:"parameters"`
 	} `yaml:"helm"`
 }
 
@@ -95,12 +107,25 @@ func (m manifest) applications() (all []application) {
 			for _, file := range s.Helm.ValueFiles {
 				a.values = append(a.values, fill(file, filling))
 			}
-			if s.Path != "" {
+			if s.Chart != "" {
+				a.path, a.chart, a.version = "", s.chartURL(filling), fill(s.TargetRevision, filling)
+				a.inline = s.Helm.Values != "" || !s.Helm.ValuesObject.IsZero() || !s.Helm.Parameters.IsZero()
+			}
+			if s.Path+s.Chart != "" {
 				all = append(all, a)
 			}
 		}
 	}
 	return all
+}
+
+// chartURL returns the place of an upstream chart. A registry has no scheme there.
+func (s applicationSource) chartURL(filling map[string]string) string {
+	place := strings.TrimRight(fill(s.RepoURL, filling), "/") + "/" + fill(s.Chart, filling)
+	if !strings.Contains(place, "://") {
+		return "oci://" + place
+	}
+	return place
 }
 
 // expression matches what an ApplicationSet fills in: {{path.basename}}, {{ .path.basename }}.
@@ -217,7 +242,15 @@ func directoryParameters(dir string) map[string]string {
 // deploys reports whether an application deploys a folder.
 func (a application) deploys(dir string) bool {
 	matched, err := path.Match(a.path, dir)
-	return matched && err == nil
+	return matched && err == nil && a.chart == ""
+}
+
+// of reports whether an application deploys the package of a draft.
+func (a application) of(d *Draft) bool {
+	if d.Chart != "" {
+		return a.chart == d.Chart
+	}
+	return a.deploys(d.SourcePath)
 }
 
 // leftOut reports whether Argo CD deploys packages of this repository, and not this one, which no option names either. A kustomization
@@ -249,7 +282,7 @@ func (f *finder) leftOut(dir string, chart bool) bool {
 func (f *finder) deploys(d *Draft) {
 	var all []application
 	for _, a := range f.applications {
-		if a.deploys(d.SourcePath) {
+		if a.of(d) {
 			all = append(all, a)
 		}
 	}
@@ -266,13 +299,7 @@ func (f *finder) deploys(d *Draft) {
 		if s.Name == "" || slices.ContainsFunc(d.Stages, func(other Stage) bool { return other.Name == s.Name }) {
 			continue
 		}
-		var values []string
-		for _, file := range a.values {
-			if name := path.Join(d.SourcePath, file); !strings.ContainsAny(name, "*$") && f.source.has(name) {
-				values = append(values, f.valuesItem(d, name, false))
-			}
-		}
-		if len(values) > 0 {
+		if values := f.applied(d, a); len(values) > 0 {
 			s.Render = append(s.Render, fmt.Sprintf("values: [%s]", strings.Join(values, ", ")))
 		}
 		if namespace := concrete(a.namespace); namespace != "" {
@@ -280,6 +307,51 @@ func (f *finder) deploys(d *Draft) {
 		}
 		d.Stages = append(d.Stages, s)
 	}
+	if len(d.Stages) == 0 {
+		d.Values = append(d.Values, f.applied(d, all[0])...)
+	}
+}
+
+// applied returns the values files of an application as items of render.values, as far as the repositories have them.
+func (f *finder) applied(d *Draft, a application) (values []string) {
+	for _, file := range a.values {
+		name := path.Join(d.SourcePath, file)
+		if rest, ok := strings.CutPrefix(file, "$"); ok { // of another source of the application: $NAME/path
+			if _, name, _ = strings.Cut(rest, "/"); f.gitops.has(path.Clean(name)) {
+				values = append(values, quote(path.Clean(name)))
+			}
+		} else if d.Chart == "" && !strings.Contains(name, "*") && f.source.has(name) {
+			values = append(values, f.valuesItem(d, name, false))
+		}
+	}
+	return values
+}
+
+// upstream makes a draft of the chart of the options, or of each upstream chart that Argo CD deploys.
+func (f *finder) upstream() (drafts []Draft) {
+	if f.Chart != "" {
+		drafts = []Draft{{Chart: f.Chart, Versions: f.Versions, Found: []string{"chart " + f.Chart}}}
+	}
+	for _, a := range f.applications {
+		known := slices.ContainsFunc(drafts, func(d Draft) bool { return d.Chart == a.chart })
+		if a.chart == "" || strings.Contains(a.chart, "*") || known || f.Chart != "" {
+			continue
+		}
+		drafts = append(drafts, Draft{Chart: a.chart, Versions: a.version, Found: []string{"chart " + a.chart}})
+	}
+	for i := range drafts {
+		d := &drafts[i]
+		d.Name, d.Kind = Slug(path.Base(d.Chart)), lock.Packaged
+		f.addValues(d)
+		f.deploys(d)
+		d.Release = cmp.Or(d.Release, d.Name)
+		for _, a := range f.applications {
+			if a.of(d) && a.inline {
+				d.Found = append(d.Found, a.file+", whose own values are not here: put them into a file that render.values names")
+			}
+		}
+	}
+	return drafts
 }
 
 // concrete returns a name that is fully known; "" for another.

@@ -1,6 +1,7 @@
 package scaffold
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -44,7 +45,7 @@ func (f *finder) charts() (drafts []Draft) {
 // addValues finds the values files of environments: in the chart, and if the source is the GitOps repository beside it.
 func (f *finder) addValues(d *Draft) {
 	patterns := map[string]map[string]string{} // name with {stage}, and the files by environment
-	for _, name := range f.gitopsAnd(d.SourcePath) {
+	for _, name := range f.gitopsAnd(cmp.Or(d.Chart, d.SourcePath)) {
 		inside := strings.TrimPrefix(name, d.SourcePath+"/")
 		for _, shape := range stageValues {
 			at := shape.FindStringSubmatchIndex(inside)
@@ -104,7 +105,7 @@ func (f *finder) valuesItem(d *Draft, name string, optional bool) string {
 }
 
 // gitopsAnd returns the YAML files of a chart, and those of the GitOps repository that may be values of it: below a folder of its name, or
-// any beside the only chart.
+// any beside the only chart. An upstream chart is its URL.
 func (f *finder) gitopsAnd(chart string) (names []string) {
 	others := f.source.yaml
 	if !f.SameSource {
@@ -113,7 +114,7 @@ func (f *finder) gitopsAnd(chart string) (names []string) {
 	for _, name := range others {
 		in := chart == "." || strings.HasPrefix(name, chart+"/")
 		beside := f.SameSource || !slices.Contains(f.source.yaml, name)
-		named := len(f.source.charts) == 1 || slices.Contains(strings.Split(path.Dir(name), "/"), path.Base(chart))
+		named := len(f.source.charts) == 1 && f.source.charts[0] == chart || slices.Contains(strings.Split(path.Dir(name), "/"), path.Base(chart))
 		inOther := slices.ContainsFunc(f.source.charts, func(other string) bool {
 			return other != chart && other != "." && strings.HasPrefix(name, other+"/") && len(other) > len(chart)
 		})

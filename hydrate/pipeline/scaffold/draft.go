@@ -9,6 +9,10 @@ type Options struct {
 	Stages      []string // of packages without environments
 	SameSource  bool     // the source is the GitOps repository
 	Images      bool     // locks have an image
+	Chart       string   // the URL of an upstream chart, which is the only package then; "" for those of the source
+	Versions    string   // the range of its versions
+
+	Warn func(message string) // is given what was not looked at
 }
 
 // Draft is a pipeline before it is written.
@@ -16,6 +20,8 @@ type Draft struct {
 	Name       string
 	Kind       lock.Kind
 	SourcePath string // of the package in the source repository
+	Chart      string // the URL of an upstream chart instead
+	Versions   string // the range of its versions; "" for the highest
 	Locks      string // the folder of its locks
 	Lock       *lock.Lock
 
@@ -35,7 +41,7 @@ type Draft struct {
 type Stage struct {
 	Name   string
 	Render []string // its own options, each a line of YAML
-	Off    string   // why it is commented out; "" for a stage that counts
+	Off    string   // why it does not render, and is commented out unless no stage does; "" for a stage that counts
 
 	Auto bool // whether promote --ready promotes to it
 

@@ -17,7 +17,7 @@ import (
 // Bounds on what is looked at.
 const (
 	maxFolders = 50_000
-	maxDepth   = 8
+	maxDepth   = 12
 	maxFile    = 1 << 20 // bytes of one file
 )
 
@@ -27,21 +27,24 @@ var ErrNothing = errors.New("no Helm chart and no kustomization")
 // Find returns what can be released of a source, in the order of names: gitops is the GitOps repository, which may be the source as well.
 func Find(gitops, source fs.FS, o Options) ([]Draft, error) {
 	t := &tree{files: source}
-	if err := t.walk(".", 0); err != nil {
+	if err := t.look(o); err != nil {
 		return nil, err
 	}
 	own := t
 	if !o.SameSource {
 		own = &tree{files: gitops}
-		if err := own.walk(".", 0); err != nil {
+		if err := own.look(Options{Warn: o.Warn}); err != nil {
 			return nil, err
 		}
 	}
 	f := finder{Options: o, source: t, gitops: own, locks: own.findLocks()}
 	f.applications = own.findApplications()
 	drafts := f.deployed()
-	if len(drafts) == 0 {
-		drafts = append(f.charts(), f.kustomizations()...)
+	switch {
+	case o.Chart != "":
+		drafts = f.upstream()
+	case len(drafts) == 0:
+		drafts = slices.Concat(f.charts(), f.kustomizations(), f.upstream())
 	}
 	drafts = slices.DeleteFunc(drafts, func(d Draft) bool { return !o.wants(d.SourcePath) })
 	if len(drafts) == 0 {
@@ -79,13 +82,35 @@ type tree struct {
 	yaml           []string // files outside of charts' templates
 	charts         []string
 	kustomizations map[string]kustomization
+	unseen         []string // folders that a bound left out
+}
+
+// look visits all folders within the bounds, and those that the options name whatever their depth.
+func (t *tree) look(o Options) error {
+	if err := t.walk(".", 0); err != nil {
+		return err
+	}
+	for _, dir := range o.SourcePaths {
+		if slices.Contains(t.unseen, path.Clean(dir)) || slices.ContainsFunc(t.unseen, func(above string) bool { return strings.HasPrefix(path.Clean(dir), above+"/") }) {
+			if err := t.walk(path.Clean(dir), 0); err != nil {
+				return err
+			}
+		}
+	}
+	if len(t.unseen) > 0 && o.Warn != nil && len(o.SourcePaths) == 0 {
+		o.Warn(fmt.Sprintf("not looked at: folders beyond %d levels and %d folders, %d in all and what is below, such as %s: name a package in them with --source-path",
+			maxDepth, maxFolders, len(t.unseen), t.unseen[0]))
+	}
+	return nil
 }
 
 // walk visits a folder and those below. Folders of charts' templates and hidden folders are left out.
 func (t *tree) walk(dir string, depth int) error {
-	if t.folders = append(t.folders, dir); len(t.folders) > maxFolders || depth > maxDepth {
+	if len(t.folders) >= maxFolders || depth > maxDepth {
+		t.unseen = append(t.unseen, dir)
 		return nil
 	}
+	t.folders = append(t.folders, dir)
 	entries, err := fs.ReadDir(t.files, dir)
 	if err != nil {
 		return fmt.Errorf("look for packages: %w", err)
@@ -160,7 +185,7 @@ func (t *tree) findLocks() (locks []found) {
 // LockedSource returns the source repository that the locks of a repository name; "" if they name none, or several.
 func LockedSource(files fs.FS) (sourceRepo string) {
 	t := &tree{files: files}
-	if t.walk(".", 0) != nil {
+	if t.look(Options{}) != nil {
 		return ""
 	}
 	for _, l := range t.findLocks() {
@@ -181,6 +206,9 @@ func (f *finder) complete(d *Draft) {
 	for i := range f.locks {
 		l := &f.locks[i]
 		named := slices.Contains(strings.Split(l.dir, "/"), d.Name)
+		if d.Chart != "" && l.lock.Chart.URL() != d.Chart {
+			continue
+		}
 		if named || len(f.locks) == 1 && (l.lock.Packaging.SourcePath == d.SourcePath || d.SourcePath == "") {
 			d.Locks, d.Lock = l.dir, &l.lock
 			d.Kind, d.SourcePath = l.lock.Packaging.Kind, l.lock.Packaging.SourcePath

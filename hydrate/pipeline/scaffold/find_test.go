@@ -92,6 +92,24 @@ func TestFindNamed(t *testing.T) {
 	}
 }
 
+// TestFindBounds names what is not looked at, unless a package is named.
+func TestFindBounds(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("a/", 14) + "deep"
+	files := repository("top", deep)
+	for path, want := range map[string][2]string{"": {"top", "such as a/a/a/a/a/a/a/a/a/a/a/a/a"}, deep: {"deep", ""}} {
+		var warning string
+		o := scaffold.Options{SameSource: true, Stages: []string{"production"}, Warn: func(message string) { warning = message }}
+		if path != "" {
+			o.SourcePaths = []string{path}
+		}
+		drafts, err := scaffold.Find(files, files, o)
+		if err != nil || len(drafts) != 1 || drafts[0].Name != want[0] || !strings.Contains(warning, want[1]) || (warning == "") != (want[1] == "") {
+			t.Errorf("%q: %v, %v, %q", path, drafts, err, warning)
+		}
+	}
+}
+
 // TestFileLoads checks that a file with names that YAML reads in other ways loads as it is meant.
 func TestFileQuotes(t *testing.T) {
 	t.Parallel()

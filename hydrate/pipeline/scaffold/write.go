@@ -76,6 +76,9 @@ func (d Draft) File(s Shared, extends string, images bool) []byte {
 			fmt.Fprintf(&b, "lock: %s\n", quote(d.Locks))
 		}
 	} else {
+		if d.Chart != "" {
+			s.SourceRepo = ""
+		}
 		s.write(&b, d.Locks)
 	}
 	if d.Vars != "" {
@@ -130,7 +133,9 @@ func (d Draft) render(b *strings.Builder, kubeVersion string, images bool) {
 	} else {
 		line("# values: [values/{stage}.yaml] # files of this repository; later ones win")
 	}
-	d.set(line, images)
+	if d.Chart == "" {
+		d.set(line, images)
+	}
 	if b.Len() == start {
 		line("{}")
 	}
@@ -156,7 +161,10 @@ func (d Draft) stages(b *strings.Builder) {
 	b.WriteString("stages:\n")
 	for _, s := range d.Stages {
 		lead := "  "
-		if s.Off != "" {
+		switch {
+		case s.Off != "" && d.Broken():
+			fmt.Fprintf(b, "  # %s does not render yet: %s\n", s.Name, comment(s.Off))
+		case s.Off != "":
 			fmt.Fprintf(b, "  # %s is left out: %s\n", s.Name, comment(s.Off))
 			lead = "  # "
 		}
