@@ -136,6 +136,15 @@ func (a *authenticator) authorization(ctx context.Context, g *grant, repo reposi
 	return g.header, nil
 }
 
+// takesTokens reports whether the registry asked for a token of a repository.
+func (a *authenticator) takesTokens(repo repositoryID) bool {
+	known, _ := a.grants.LoadOrStore(repo.name, new(grant))
+	g, _ := known.(*grant)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bearer != nil
+}
+
 func covers(granted, actions []string) bool {
 	return !slices.ContainsFunc(actions, func(action string) bool { return !slices.Contains(granted, action) })
 }

@@ -49,7 +49,7 @@ type Client struct {
 	mu     sync.Mutex
 	opened map[string]*Repository
 	warned sync.Map // messages
-	hosts  sync.Map // host → *tagging
+	hosts  sync.Map // name → *host
 
 	// contents are blobs and manifests that were read from repositories or written to them, so that no run reads one twice. They are
 	// looked up by digest, and verified again.

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -169,22 +167,14 @@ func (r *Repository) readBack(ctx context.Context, manifest digest.Digest, depth
 	return nil
 }
 
-// mount makes a blob of another repository of the registry one of this (distribution-spec, «Mounting a blob from another repository»).
-// A registry that does not, or may not, is not asked again: the blob is sent then.
+// mount makes a blob of another repository of the registry one of this. The blob is sent if the registry does not do that.
 func (r *remoteRepository) mount(ctx context.Context, desc ocispec.Descriptor, from backend) (mounted bool, err error) {
 	source, ok := from.(*remoteRepository)
-	if !ok || source.host != r.host || r.mountless.Load() {
+	if !ok || source.host != r.host || r.known.mountless.Load() {
 		return false, nil
 	}
-	query := url.Values{"mount": {desc.Digest.String()}, "from": {source.id.path}}
-	a, err := r.do(ctx, call{method: http.MethodPost, url: r.at("blobs/uploads/", query), actions: toPush})
-	if status := statusOf(err); status >= http.StatusBadRequest && status < http.StatusInternalServerError {
-		err = nil
-	} else if err == nil && a.status == http.StatusCreated {
-		return true, nil
-	}
-	r.mountless.Store(true)
-	return false, err
+	_, mounted, err = r.mountOf(ctx, desc, source.id.path)
+	return mounted, err
 }
 
 func (r *remoteRepository) forget(manifest bool, d digest.Digest) {

@@ -106,7 +106,7 @@ func TestPassingFaults(t *testing.T) {
 func TestLostUpload(t *testing.T) {
 	t.Parallel()
 	var dropped atomic.Int32
-	r := open(t, serve(t, registry.Options{})+"/acme/app", Options{
+	r := open(t, serve(t, registry.Options{WithoutReferrers: true})+"/acme/app", Options{
 		Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 			if req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/uploads/") && dropped.Add(1) == 1 {
 				return answer(req, 404, `{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}`), nil

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,15 +31,11 @@ const (
 
 // referrers implements backend. The first question finds out whether the registry has the referrers API, and others wait for it.
 func (r *remoteRepository) referrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) (all []ocispec.Descriptor, err error) {
-	first := false
-	r.detecting.Do(func() {
-		first = true
-		all, err = r.listOf(ctx, subject, artifactType)
-	})
-	if !first {
+	did, waiting := r.known.asking.do(ctx, func() { all, err = r.listOf(ctx, subject, artifactType) })
+	if !did && waiting == nil {
 		all, err = r.listOf(ctx, subject, artifactType)
 	}
-	return all, err
+	return all, cmp.Or(err, waiting)
 }
 
 func (r *remoteRepository) listOf(ctx context.Context, subject ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
@@ -49,7 +46,7 @@ func (r *remoteRepository) listOf(ctx context.Context, subject ocispec.Descripto
 // findReferrers asks the referrers API (api), or reads the fallback tag (distribution-spec, «Unavailable Referrers API»). It may return
 // referrers of other types.
 func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) (all []ocispec.Descriptor, api bool, err error) {
-	if !r.fallback.Load() {
+	if !r.lacksReferrers() {
 		all, err = r.askReferrers(ctx, subject, artifactType)
 		var failed *refused
 		switch {
@@ -61,6 +58,9 @@ func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.De
 		case r.api.Load() || !lacksAPI(err):
 			return nil, r.api.Load(), err
 		}
+		if unknownPath(err) {
+			r.known.noReferrers.Store(true)
+		}
 	}
 	_, index, err := r.readIndex(ctx, subject.Digest)
 	if err != nil && !isNotFound(err) && !errors.Is(err, errNoIndex) {
@@ -68,6 +68,18 @@ func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.De
 	}
 	r.fallback.Store(true)
 	return index.Manifests, false, nil
+}
+
+// lacksReferrers reports whether the registry, or this repository of it, is known to lack the referrers API.
+func (r *remoteRepository) lacksReferrers() bool {
+	return r.fallback.Load() || r.known.noReferrers.Load()
+}
+
+// unknownPath reports whether the registry does not know the path that was asked for, in any repository: what it lacks of one has a code.
+func unknownPath(err error) bool {
+	var failed *refused
+	return errors.As(err, &failed) && failed.status == http.StatusNotFound &&
+		!slices.ContainsFunc(failed.errors, func(e registryError) bool { return e.Code != "" })
 }
 
 // errNoAPI is returned if something else answers to the path of the referrers API.
@@ -140,7 +152,7 @@ func (r *remoteRepository) attach(ctx context.Context, subject ocispec.Descripto
 		}
 	}
 	switch {
-	case !alone || !r.fallback.Load() && !r.api.Load():
+	case !alone || !r.lacksReferrers() && !r.api.Load():
 		return r.list(ctx, subject, referrers)
 	case r.api.Load():
 		return nil // the registry lists them
@@ -198,7 +210,7 @@ func (r *remoteRepository) listOnce(ctx context.Context, subject ocispec.Descrip
 	index := emptyIndex()
 	api := false
 	var err error
-	if !r.fallback.Load() {
+	if !r.lacksReferrers() {
 		index.Manifests, api, err = r.findReferrers(ctx, subject, "")
 	}
 	if err == nil && !api && len(index.Manifests) == 0 { // the tag may name no index

@@ -27,15 +27,14 @@ var manifestTypes = strings.Join([]string{
 // remoteRepository is a repository of a registry.
 type remoteRepository struct {
 	host   string
+	known  *host
 	client *Client
 	id     repositoryID
 
-	fallback  atomic.Bool // the registry is known to lack the referrers API
-	api       atomic.Bool // or to have it
-	detecting sync.Once
-	headless  atomic.Bool // HEAD does not describe manifests
-	listable  atomic.Bool // the account may list the tags
-	mountless atomic.Bool // blobs of other repositories are not mounted
+	fallback atomic.Bool // the repository is known to lack the referrers API
+	api      atomic.Bool // or to have it
+	headless atomic.Bool // HEAD does not describe manifests
+	listable atomic.Bool // the account may list the tags
 
 	indexing sync.Map // digest.Digest → *sync.Mutex: one writer a subject
 	blobs    sync.Map // digest.Digest → *sentBlob: blobs that this process has sent or found
@@ -48,7 +47,7 @@ func newRemote(name string, client *Client) (*remoteRepository, error) {
 	}
 	base := &url.URL{Scheme: schemeOf(ref.Registry), Host: ref.Host(), Path: "/v2/" + ref.Repository + "/"}
 	id := repositoryID{name: ref.Registry + "/" + ref.Repository, path: ref.Repository, base: base}
-	return &remoteRepository{host: ref.Registry, client: client, id: id}, nil
+	return &remoteRepository{host: ref.Registry, known: client.host(ref.Registry), client: client, id: id}, nil
 }
 
 // resolve asks by HEAD, and by GET if the registry refuses that or does not name the digest, which it only should.
@@ -215,7 +214,7 @@ func (p *pages) add(entries int) error {
 var tagPages = []int{1000, 100, 10, 0}
 
 func (r *remoteRepository) tags(ctx context.Context, last string, page func([]string) (bool, error)) error {
-	size := r.client.tagPage(r.host)
+	size := &r.known.page
 	first := int(size.Load())
 	var refusal error
 	for i := first; i < len(tagPages); i++ {

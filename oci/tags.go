@@ -36,7 +36,7 @@ func (r *remoteRepository) pushTags(ctx context.Context, desc ocispec.Descriptor
 // pushTogether pushes a manifest to several tags in one request, where the registry takes that (distribution-spec 1.2, «Pushing
 // Manifests»), and returns the tags that it did not take.
 func (r *remoteRepository) pushTogether(ctx context.Context, desc ocispec.Descriptor, manifest []byte, tags []string) []string {
-	host := r.client.tagging(r.host)
+	host := &r.known.tags
 	if len(tags) == 1 || !host.try(len(tags)) {
 		return tags
 	}
@@ -54,11 +54,10 @@ func (r *remoteRepository) pushTogether(ctx context.Context, desc ocispec.Descri
 	return left
 }
 
-// tagging is what is known of a host: whether it takes several tags in one request, and how many it lists in one.
+// tagging finds out whether a host takes several tags in one request.
 type tagging struct {
 	pushed atomic.Int64
 	state  atomic.Int32
-	page   atomic.Int32 // index of tagPages
 }
 
 const (
@@ -85,13 +84,4 @@ func (t *tagging) answered(together bool) {
 	} else {
 		t.state.Store(taggingSingly)
 	}
-}
-
-// tagPage returns which of [tagPages] a host allows.
-func (c *Client) tagPage(host string) *atomic.Int32 { return &c.tagging(host).page }
-
-func (c *Client) tagging(host string) *tagging {
-	loaded, _ := c.hosts.LoadOrStore(host, new(tagging))
-	known, _ := loaded.(*tagging)
-	return known
 }

@@ -26,11 +26,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/olareg/olareg"
-	"github.com/olareg/olareg/config"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/oci/registry"
 )
 
 // authVariable holds the USER:PASSWORD that genimage and tags show to the registry.
@@ -45,12 +44,9 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(flags.Parse(args))
 	refuse(ts, neg || flags.NArg() > 1, "registry [-no-referrers] [-auth USER:PASSWORD] [-hang REGEXP] [-quirks NAME,NAME…] [NAME]")
 
-	conf := config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}}
-	deletes, referrers := true, !*noReferrers
-	conf.API.DeleteEnabled, conf.API.Blob.DeleteEnabled = &deletes, &deletes
-	conf.API.Referrer.Enabled = &referrers
-	registry := olareg.New(conf)
-	handler := basicAuth(registry, "registry", *auth)
+	options := registry.Options{Deletes: true, WithoutReferrers: *noReferrers}
+	served := registry.New(options)
+	handler := basicAuth(served, "registry", *auth)
 	if *hang != "" {
 		handler = hanging(handler, regexp.MustCompile(*hang), ts.MkAbs("hang"), ts.MkAbs("hung"))
 	}
@@ -59,7 +55,7 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	wrap := func(handler http.Handler) http.Handler { return handler }
 	if *odd != "" {
 		wrap = quirky(ts, strings.TrimPrefix(server.URL, "http://"), strings.Split(*odd, ","))
-		stored.replace(wrap(registry))
+		stored.replace(wrap(served))
 	}
 	counting.Store(strings.TrimPrefix(server.URL, "http://"), stored)
 	losables.Store(strings.TrimPrefix(server.URL, "http://"), func(gone bool) {
@@ -67,13 +63,13 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 			stored.replace(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }))
 			return
 		}
-		after := olareg.New(conf)
+		after := registry.New(options)
 		ts.Defer(func() { _ = after.Close() })
 		stored.replace(wrap(basicAuth(after, "registry", *auth)))
 	})
 	ts.Defer(func() {
 		server.Close()
-		_ = registry.Close()
+		_ = served.Close()
 	})
 	variable := "REGISTRY"
 	if flags.NArg() == 1 {

@@ -187,11 +187,20 @@ func (q *Registry) rewrites(r *http.Request) bool {
 
 // loseUploads forgets the first upload of each blob.
 func (q *Registry) loseUploads(w http.ResponseWriter, r *http.Request) bool {
+	beginOnly(r)
 	return r.Method == http.MethodPut && about(r, "uploads") && q.first("upload "+r.URL.Query().Get("digest")) && fail(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "no such upload")
+}
+
+// beginOnly makes a request begin an upload, whatever comes with it.
+func beginOnly(r *http.Request) {
+	if r.Method == http.MethodPost && about(r, "uploads") {
+		r.URL.RawQuery = ""
+	}
 }
 
 // separateUpload takes a blob in a request of its own only, as `docker push` sends it.
 func (q *Registry) separateUpload(w http.ResponseWriter, r *http.Request) bool {
+	beginOnly(r)
 	return r.Method == http.MethodPut && about(r, "uploads") && r.ContentLength > 0 && fail(w, http.StatusBadRequest, "BLOB_UPLOAD_INVALID", "send the blob by PATCH")
 }
 

@@ -39,7 +39,8 @@ type Options struct {
 	Dir string
 	// Deletes allows tags, manifests and blobs to be deleted.
 	Deletes bool
-	// WithoutReferrers switches the referrers API off, as older registries are.
+	// WithoutReferrers switches off what distribution and older registries lack: the referrers API, and blobs in the request that begins
+	// their upload.
 	WithoutReferrers bool
 	// AllowRemote lets Serve accept a listener that other machines can reach, and so write to.
 	AllowRemote bool
@@ -53,6 +54,8 @@ type Registry struct {
 	// lock is held for writing while a manifest is written or an upload begins: olareg v0.1.2 rewrites lists of referrers
 	// without a lock, and makes a repository's directory while others look for it.
 	lock sync.RWMutex
+	// largest bounds a blob that is taken with the request that begins its upload, in bytes.
+	largest int
 }
 
 // New returns a registry. Nothing is read or written before the first request.
@@ -79,7 +82,11 @@ func New(options Options) *Registry {
 	if options.Dir != "" {
 		conf.Storage.StoreType, conf.Storage.RootDir = config.StoreDir, options.Dir
 	}
-	return &Registry{server: olareg.New(conf)}
+	r := &Registry{server: olareg.New(conf), largest: maxManifest}
+	if options.WithoutReferrers {
+		r.largest = 0
+	}
+	return r
 }
 
 // ServeHTTP implements [http.Handler].
@@ -88,18 +95,41 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case req.Method == http.MethodGet || req.Method == http.MethodHead:
 		r.lock.RLock()
 		defer r.lock.RUnlock()
-	case manifest || req.ContentLength == 0:
-		// The body is read before locking: a slow client blocks no other. The server refuses one that is too large.
+	case manifest || req.Method == http.MethodPost:
+		// The body is read before locking: a slow client blocks no other. The server refuses a manifest that is too large, and a blob is
+		// taken in another request.
 		body, err := io.ReadAll(io.LimitReader(req.Body, maxManifest+1))
 		if err != nil {
 			http.Error(w, "the request did not arrive", http.StatusBadRequest)
 			return
+		}
+		if !manifest {
+			w = &once{ResponseWriter: w}
+			if len(body) > r.largest {
+				query := req.URL.Query()
+				query.Del("digest")
+				body, req.URL.RawQuery = nil, query.Encode()
+			}
 		}
 		req.Body = io.NopCloser(bytes.NewReader(body))
 		r.lock.Lock()
 		defer r.lock.Unlock()
 	}
 	r.server.ServeHTTP(w, req)
+}
+
+// once drops a second status: olareg v0.1.2 sends another one after it took a blob with the request that begins its upload.
+type once struct {
+	http.ResponseWriter
+	sent bool
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *once) WriteHeader(status int) {
+	if !w.sent {
+		w.sent = true
+		w.ResponseWriter.WriteHeader(status)
+	}
 }
 
 // Close releases the storage. No request may be under way.

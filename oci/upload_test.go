@@ -1,0 +1,73 @@
+package oci
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/lockage/lockage/oci/registry"
+)
+
+// TestUploads counts the requests of three small blobs, and of one that three repositories have, in registries that take a blob with the
+// request that begins its upload, ignore it, refuse it, or only claim to have it; and that mount blobs, ignore that, or refuse it.
+func TestUploads(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		options registry.Options
+		whole   int // answer to a blob with the request that begins its upload; 0 for that of the registry
+		mount   int // and to one to be mounted
+		want    int32
+	}{
+		"taken, mounted":      {registry.Options{}, 0, 0, 3 + 1 + 1 + 2},
+		"taken, not mounted":  {registry.Options{}, 0, http.StatusAccepted, 3 + 1 + 1 + 2 + 1},
+		"taken, mount denied": {registry.Options{}, 0, http.StatusForbidden, 3 + 1 + 1 + 1 + 2},
+		"ignored":             {registry.Options{WithoutReferrers: true}, 0, 0, 3*2 + 2 + 2},
+		"refused":             {registry.Options{}, http.StatusMethodNotAllowed, 0, 1 + 3*2 + 2 + 2},
+		"claimed":             {registry.Options{}, http.StatusCreated, 0, 2 + 3*2 + 2 + 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			backing := registry.New(c.options)
+			t.Cleanup(func() { _ = backing.Close() })
+			transport := inProcess(backing)
+			var requests atomic.Int32
+			client := NewClient(Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+				requests.Add(1)
+				query := req.URL.Query()
+				switch begins := req.Method == http.MethodPost; {
+				case begins && query.Has("mount") && c.mount == http.StatusAccepted:
+					req.URL.RawQuery = ""
+				case begins && query.Has("mount") && c.mount != 0:
+					return answer(req, c.mount, ""), nil
+				case begins && query.Has("digest") && c.whole != 0:
+					return answer(req, c.whole, ""), nil
+				}
+				return transport(req)
+			})})
+			for n := range 3 {
+				repository, err := client.Repository(fmt.Sprintf("127.0.0.1:1/acme/app%d", n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				shared := Blob{Data: []byte(strings.Repeat("x", 1000))}
+				all := []Blob{{Data: fmt.Append(nil, n)}, shared}
+				for _, b := range all {
+					if err := repository.PushBlobs(t.Context(), b); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, b := range all {
+					if exists, err := repository.backend.hasBlob(t.Context(), b.Descriptor()); err != nil || !exists {
+						t.Errorf("%s lacks a blob: %v", repository.Name(), err)
+					}
+					requests.Add(-1)
+				}
+			}
+			if n := requests.Load(); n != c.want {
+				t.Errorf("%d requests, want %d", n, c.want)
+			}
+		})
+	}
+}
