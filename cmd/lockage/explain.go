@@ -106,20 +106,29 @@ The exit status is 0 whatever the verdict: promote --dry-run is the check for sc
 	return cmd
 }
 
-func (a *app) explain(ctx context.Context, o promote.Options) (err error) {
+func (a *app) explain(ctx context.Context, o promote.Options) error {
+	shown, err := a.explanations(ctx, o)
+	if shown != nil {
+		a.emit(shown)
+	}
+	return err
+}
+
+// explanations judges stages as promote does, and writes nothing. They are nil if nothing was judged.
+func (a *app) explanations(ctx context.Context, o promote.Options) (shown explanations, err error) {
 	o.DryRun = true
 	if o.Environment, err = a.environment(ctx, true); err != nil {
-		return err
+		return nil, err
 	}
 	d, err := a.declared(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	results, err := promote.Promote(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	shown := explanations{}
+	shown = explanations{}
 	var errs []error
 	for _, r := range results {
 		e := explanation{promoteResult: promotionResult(r, true), Needs: []need{}}
@@ -134,8 +143,7 @@ func (a *app) explain(ctx context.Context, o promote.Options) (err error) {
 			errs = append(errs, beside{fmt.Errorf("%s/%s: %w", r.Pipeline, r.Stage, r.Err), r.Pipeline + "/" + r.Stage, string(r.Action)})
 		}
 	}
-	a.emit(shown)
-	return errors.Join(errs...)
+	return shown, errors.Join(errs...)
 }
 
 // explain adds what the verdict needs.

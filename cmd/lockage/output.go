@@ -152,15 +152,36 @@ func (a *app) writeActions(doc document, message string) {
 	if data, err := json.Marshal(doc); err == nil {
 		a.appendActions("GITHUB_OUTPUT", "results="+string(data)+"\n")
 	}
-	if r, ok := a.results.(result); ok {
-		message = a.text(r) + message
+	sections := []section{{text: message}}
+	switch r := a.results.(type) {
+	case sectioned:
+		sections = append(r.Sections(), sections...)
+	case result:
+		sections[0].text = a.text(r) + message
 	}
-	text := harmless(strings.TrimRight(message, "\n"))
+	for _, s := range sections {
+		a.summarize(s)
+	}
+}
+
+// section is a part of the step summary.
+type section struct{ title, text string }
+
+// sectioned is a result that has several.
+type sectioned interface{ Sections() []section }
+
+func (a *app) summarize(s section) {
+	text := harmless(strings.TrimRight(s.text, "\n"))
 	if len(text) > maxSummary {
 		text = strings.ToValidUTF8(text[:maxSummary], "") + "\n(and more)"
 	}
+	if s.title != "" {
+		a.appendActions("GITHUB_STEP_SUMMARY", "### "+s.title+"\n\n")
+	}
 	// Nothing in an indented block is Markdown or HTML.
-	a.appendActions("GITHUB_STEP_SUMMARY", "    "+strings.ReplaceAll(text, "\n", "\n    ")+"\n\n")
+	if text != "" {
+		a.appendActions("GITHUB_STEP_SUMMARY", "    "+strings.ReplaceAll(text, "\n", "\n    ")+"\n\n")
+	}
 }
 
 func (a *app) appendActions(variable, text string) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -37,15 +38,47 @@ func (r upResult) name() string {
 	return r.Step
 }
 
-// upResults are the steps of a run.
-type upResults []upResult
+// upResults are the steps of a run, and what waits for somebody after it.
+type upResults struct {
+	steps []upResult
+	waits explanations
+}
+
+// MarshalJSON returns the steps.
+func (rs upResults) MarshalJSON() ([]byte, error) { return json.Marshal(rs.steps) }
 
 func (rs upResults) Text(w io.Writer) {
 	table(w, func(w io.Writer) {
-		for _, r := range rs {
+		for _, r := range rs.steps {
 			r.Text(w)
 		}
 	})
+	if len(rs.waits) > 0 {
+		fmt.Fprintln(w, "\nWaits for somebody:")
+		rs.waits.Text(w)
+	}
+}
+
+// Sections implements sectioned: each step with its own results.
+func (rs upResults) Sections() (all []section) {
+	for _, r := range rs.steps {
+		s := section{title: r.name() + ": done"}
+		if r.Error != "" {
+			s.title = r.name() + ": not done"
+		}
+		var b strings.Builder
+		if results, ok := r.Results.(result); ok {
+			results.Text(&b)
+		}
+		s.text = narrow(b.String()) + r.Error
+		all = append(all, s)
+	}
+	if len(rs.waits) > 0 {
+		var b strings.Builder
+		rs.waits.Text(&b)
+		all = append(all, section{"waits for somebody", narrow(b.String())})
+	}
+	return all
 }
 
 func newUpCommand(a *app) *cobra.Command {
@@ -55,7 +88,7 @@ func newUpCommand(a *app) *cobra.Command {
 		Short: "Discover, hydrate, promote what is ready, and attest health: the one job of a small team",
 		Long: `Up does what a scheduled job of the GitOps repository does, in order: lock discover --push, hydrate, promote --ready, and attest
 --health for each stage in --health. It goes on after what fails, because that may be of one pipeline only, and its exit status is that of
-the step that went worst.
+the step that went worst. At the end it says what the other stages wait for, as explain does; the step summary of a job has all of it.
 
 Where the application's own CI writes locks, leave the first step out with --no-discover.`,
 		Example: `  lockage up
@@ -119,8 +152,40 @@ func (u *upper) run(ctx context.Context) error {
 			return a.attestHealth(ctx, f)
 		})
 	}
+	if err := u.explain(ctx); err != nil {
+		u.app.warn("what waits for somebody is not known: %v", err)
+	}
 	u.app.emit(u.results)
 	return worst(u.errs)
+}
+
+// explain finds what the stages without auto wait for, as explain prints it.
+func (u *upper) explain(ctx context.Context) error {
+	if u.dryRun || u.app.format == "json" && os.Getenv("GITHUB_ACTIONS") != "true" {
+		return nil
+	}
+	d, err := u.app.declared(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // the steps failed by it
+	}
+	var o promote.Options
+	for _, p := range d.pipelines {
+		for _, s := range p.Stages {
+			if !s.Auto {
+				o.Stages = append(o.Stages, p.Name+"/"+s.Name)
+			}
+		}
+	}
+	if len(o.Stages) == 0 || ctx.Err() != nil {
+		return nil
+	}
+	found, err := u.app.explanations(ctx, o)
+	for _, e := range found {
+		if e.Action != promote.Unchanged && e.Action != promote.Failed {
+			u.results.waits = append(u.results.waits, e)
+		}
+	}
+	return err
 }
 
 // do runs a step as the verb of that name would run, and keeps what came out.
@@ -141,7 +206,7 @@ func (u *upper) do(ctx context.Context, r upResult, step func(a *app) error) {
 		r.Results = []any{}
 	}
 	r.Error = messageOf(err)
-	if u.results = append(u.results, r); err != nil {
+	if u.results.steps = append(u.results.steps, r); err != nil {
 		u.errs = append(u.errs, err)
 	}
 	if part.leftOut != nil && u.app.leftOut == nil {

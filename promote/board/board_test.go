@@ -196,3 +196,28 @@ func BenchmarkIndex(b *testing.B) {
 		index(b, board)
 	}
 }
+
+// TestManyChanges has more candidates than the board compares: the pages say so of the others.
+func TestManyChanges(t *testing.T) {
+	t.Parallel()
+	b := large(1, 12, false)
+	var all []*declared
+	for _, s := range b.Pipelines[0].Stages {
+		d := &declared{Stage: s}
+		d.as.Pipeline = b.Pipelines[0].Name
+		all = append(all, d)
+	}
+	if some := changing(all, 2); len(some) != 2 || some[0].Name != "stage-1" || some[1].Name != "stage-4" || some[1].change != nil {
+		t.Errorf("compared are %d stages", len(some))
+	}
+	shown := 0
+	err := b.files(func(_ string, render func(io.Writer) error) error {
+		var page bytes.Buffer
+		err := render(&page)
+		shown += strings.Count(page.String(), "lockage diff live:app-0/stage-7 candidate:app-0/stage-7 shows this one")
+		return err
+	})
+	if err != nil || shown != 1 {
+		t.Errorf("%d pages say what is not compared: %v", shown, err)
+	}
+}

@@ -3,6 +3,7 @@ package board
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -215,19 +216,29 @@ func proven(keys []verify.Keys, artifact digest.Digest, bundles []sign.Bundle) p
 	return p
 }
 
+// changing returns the stages whose candidate is not live, up to a limit; others say that they are not compared.
+func changing(all []*declared, limit int) (some []*declared) {
+	for _, d := range all {
+		c := d.Candidate
+		switch {
+		case c == nil || c.Digest == "" || d.Live != nil && d.Live.Digest == c.Digest:
+		case len(some) < limit:
+			some = append(some, d)
+		default:
+			of := d.as.Pipeline + "/" + d.Name
+			d.change = &stagediff.Change{Pipeline: d.as.Pipeline, Stage: d.Name,
+				Uncompared: fmt.Sprintf("the board compares %d stages; lockage diff live:%s candidate:%s shows this one", limit, of, of)}
+		}
+	}
+	return some
+}
+
 // compare finds what the promotion of each candidate would change.
 func (r Reader) compare(ctx context.Context, all []*declared) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	compared := 0
-	for _, d := range all {
+	for _, d := range changing(all, maxChanges) {
 		c := d.Candidate
-		if c == nil || c.Digest == "" || d.Live != nil && d.Live.Digest == c.Digest {
-			continue
-		}
-		if compared++; compared > maxChanges {
-			break
-		}
 		group.Go(func() error {
 			repository, err := r.Client.Repository(d.as.Repository)
 			if err != nil {
