@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,8 +31,11 @@ func cmdPage(ts *testscript.TestScript, neg bool, args []string) {
 	openPages.Store(ts.Getenv("WORK"), &openPage{file: args[0], rest: testworld.Steps(string(document))})
 }
 
+// innerHost is the registry that pages copy to.
+const innerHost = "registry.internal:5000"
+
 // cmdStep does the document's next step, in the current folder: it writes the files and runs the shell, which must end with CODE
-// and print what the document shows. ghcr.io is the script's registry.
+// and print what the document shows. ghcr.io is the script's registry, and innerHost the one that it named INNER.
 func cmdStep(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg || len(args) > 1, "step [CODE]")
 	open, ok := openPages.Load(ts.Getenv("WORK"))
@@ -42,7 +46,9 @@ func cmdStep(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	step := p.rest[0]
 	p.rest = p.rest[1:]
-	here := strings.NewReplacer("ghcr.io/", ts.Getenv("REGISTRY")+"/")
+	inner := cmp.Or(ts.Getenv("INNER"), innerHost)
+	here := strings.NewReplacer("ghcr.io/", ts.Getenv("REGISTRY")+"/", innerHost, inner)
+	there := strings.NewReplacer(ts.Getenv("REGISTRY"), "ghcr.io", inner, innerHost)
 	for path, content := range step.Files {
 		writeFile(ts, ts.MkAbs(path), here.Replace(content))
 	}
@@ -53,7 +59,7 @@ func cmdStep(ts *testscript.TestScript, neg bool, args []string) {
 		want = code
 	}
 	execute(ts, want, "bash", "-e", "-o", "pipefail", "-c", here.Replace(step.Shell))
-	if err := step.Prints(strings.ReplaceAll(ts.ReadFile("stdout"), ts.Getenv("REGISTRY"), "ghcr.io")); err != nil {
+	if err := step.Prints(there.Replace(ts.ReadFile("stdout"))); err != nil {
 		ts.Fatalf("%s: after\n%s%v", p.file, step.Shell, err)
 	}
 }

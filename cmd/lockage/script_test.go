@@ -111,7 +111,8 @@ func runHasty() {
 //		opens a document of the repository
 //	step [CODE]
 //		does its next step in the current folder: writes the YAML blocks that begin with «# PATH», runs the block of shell, which
-//		must end with CODE, and looks for the lines of the block «text» in what that prints. ghcr.io is $REGISTRY
+//		must end with CODE, and looks for the lines of the block «text» in what that prints. ghcr.io is $REGISTRY, and
+//		registry.internal:5000 is $INNER
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {

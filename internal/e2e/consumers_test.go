@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/oci/registry"
 )
 
 // consumers is a world with the pipeline of docs/consumers, whose first release is live and whose second one was hydrated only.
@@ -126,7 +127,25 @@ func TestReaders(t *testing.T) {
 			shapes := c.shapes()
 			c.readByArgoCD(shapes)
 			c.readByFlux(shapes)
+			c.readFromInside()
 		})
+	}
+}
+
+// readFromInside lets Flux and Argo CD read, from a registry of their own, what a file brought there: by the same manifests with that
+// registry's name.
+func (c *consumers) readFromInside() {
+	c.t.Helper()
+	inside := testworld.NewRegistry(c.t, registry.Options{}).Host
+	c.command("gitops", c.bin, "copy", "live:production", c.path("web.tar"))
+	c.command(".", c.bin, "copy", "web.tar", inside+"/acme/web-manifests")
+	flux := other(c.t, c.page("flux")["flux.yaml"], c.registry, inside)
+	if got := c.flux(flux); got.Ready != "True" || got.Verified != "True" || got.Revision != "production@"+c.live.Digest {
+		c.t.Errorf("Flux refuses what was copied: %+v", got)
+	}
+	want := objects(c.t, c.command("gitops", c.bin, "pull", "live:production"))
+	if got := c.argoCD(other(c.t, c.page("argo-cd")["application.yaml"], c.registry, inside)); !reflect.DeepEqual(got, want) {
+		c.t.Errorf("Argo CD reads from the copy\n%v, not\n%v", got, want)
 	}
 }
 
