@@ -42,9 +42,7 @@ func Complete(ctx context.Context, o Options) ([]verify.Report, error) {
 		return nil, err
 	}
 	for _, p := range o.Shard.of(pipelines) {
-		if err := c.add(ctx, p, o); err != nil && !errors.Is(err, lock.ErrNoRelease) {
-			return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
-		}
+		c.add(ctx, p, o)
 	}
 	return c.reports(ctx)
 }
@@ -62,7 +60,7 @@ type completion struct {
 type expectedStage struct {
 	verify.Declared
 	claim     sign.Claim
-	broken    error // why it cannot be expanded
+	broken    error // why it cannot be judged
 	hydrator  verify.Keys
 	ledger    *git.Remote
 	artifacts *oci.Repository
@@ -72,32 +70,36 @@ func (s *expectedStage) candidate() ledger.Candidate {
 	return verify.NameOf(s.Expanded, s.claim.Release)
 }
 
-// add adds the stages of a pipeline.
-func (c *completion) add(ctx context.Context, p *pipeline.Pipeline, o Options) error {
+// add adds the stages of a pipeline; none if it has no release yet.
+func (c *completion) add(ctx context.Context, p *pipeline.Pipeline, o Options) {
 	current, err := p.CurrentLock(c.files)
-	if err != nil {
-		return err
+	if errors.Is(err, lock.ErrNoRelease) {
+		return
 	}
 	for _, name := range p.Order() {
-		s := &expectedStage{Declared: verify.Declared{Pipeline: p, Lock: current, Files: c.files}}
-		s.Expanded, s.broken = p.Expand(name, current.Lock, c.files)
-		c.stages = append(c.stages, s)
+		s := &expectedStage{Declared: verify.Declared{Pipeline: p, Lock: current, Files: c.files}, broken: err}
 		s.claim = sign.Claim{Pipeline: p.Name, Stage: name, Release: current.ReleaseID}
-		if s.broken != nil {
-			continue
+		if err == nil {
+			s.broken = s.open(ctx, c.trusted, o)
 		}
-		if s.hydrator, err = verify.KeysOf(c.trusted, s.Expanded, pipeline.RoleHydrator); err != nil {
-			return err
-		}
-		if s.artifacts, err = o.Client.Repository(s.Repository); err != nil {
-			return err
-		}
-		s.claim.Repository = s.artifacts.Name()
-		if s.ledger, err = verify.LedgerRemote(ctx, s.Expanded, o.Workspace.Repository); err != nil {
-			return err
-		}
+		c.stages = append(c.stages, s)
 	}
-	return nil
+}
+
+// open expands the stage, and finds what its hydration is in and who signs it.
+func (s *expectedStage) open(ctx context.Context, trusted fs.FS, o Options) (err error) {
+	if s.Expanded, err = s.Declared.Pipeline.Expand(s.claim.Stage, s.Lock.Lock, s.Files); err != nil {
+		return err
+	}
+	if s.hydrator, err = verify.KeysOf(trusted, s.Expanded, pipeline.RoleHydrator); err != nil {
+		return err
+	}
+	if s.artifacts, err = o.Client.Repository(s.Repository); err != nil {
+		return err
+	}
+	s.claim.Repository = s.artifacts.Name()
+	s.ledger, err = verify.LedgerRemote(ctx, s.Expanded, o.Workspace.Repository)
+	return err
 }
 
 // reports reads the ledgers, with as few requests as for one stage, and judges every stage.

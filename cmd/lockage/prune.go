@@ -18,10 +18,33 @@ type pruneResult struct {
 	Error  string `json:"error,omitempty"`
 }
 
-func (r pruneResult) Text(w io.Writer) {
-	verb, dry := "removed", ""
+type pruneResults []pruneResult
+
+// Text writes a long list without the stages that have nothing to remove, and counts what it has.
+func (rs pruneResults) Text(w io.Writer) {
+	removed, kept, verb := 0, 0, ""
+	for _, r := range rs {
+		if len(rs) <= longList || len(r.Removed) > 0 || len(r.Left) > 0 {
+			r.Text(w)
+		}
+		removed, kept, verb = removed+len(r.Removed), kept+r.Kept, r.verb()
+	}
+	if len(rs) > longList {
+		fmt.Fprintf(w, "%s: %d %s, %d kept\n", counted(len(rs), "stage"), removed, verb, kept)
+	}
+}
+
+func (r pruneResult) verb() string {
 	if r.DryRun {
-		verb, dry = "to remove", " (dry run: nothing was removed)"
+		return "to remove"
+	}
+	return "removed"
+}
+
+func (r pruneResult) Text(w io.Writer) {
+	verb, dry := r.verb(), ""
+	if r.DryRun {
+		dry = " (dry run: nothing was removed)"
 	}
 	fmt.Fprintf(w, "%s/%s: %d %s, %d kept", r.Pipeline, r.Stage, len(r.Removed), verb, r.Kept)
 	if r.Held > 0 {
@@ -82,7 +105,7 @@ func (a *app) prune(ctx context.Context, r prune.Request) error {
 	r.Pipelines, r.Files, r.PolicyRef = d.pipelines, d.files, d.policyRef
 	r.Client, r.Remotes, r.Step = d.client, d.workspace.Repository, a.step
 	results, err := prune.Stages(ctx, r)
-	shown := list[pruneResult]{}
+	shown := pruneResults{}
 	var errs []error
 	if err != nil {
 		errs = append(errs, err)

@@ -175,7 +175,7 @@ func (d *day) breakValues() {
 	write(d.t, path, "- not a map\n")
 	d.pushGitOps("a mistake")
 	d.next()
-	stdout, stderr, err := d.try("gitops", d.bin, "hydrate")
+	stdout, stderr, err := d.try("gitops", d.bin, "hydrate", "-o", "wide")
 	if exitOf(err) != 1 || !strings.Contains(stdout, "deployments/production/values.yaml: values are a map") {
 		d.t.Fatalf("exit status %d of hydrate:\n%s%s", exitOf(err), stdout, stderr)
 	}
@@ -328,7 +328,7 @@ func (d *day) proven() {
 	}
 	for _, pull := range d.pulls("stage/production") {
 		release := strings.TrimPrefix(pull.Title, "codeai/production: ")
-		wants(d.t, pull.HTMLURL, pull.Body, release, "sha256:", "Approve this", "`review`")
+		wants(d.t, pull.HTMLURL, pull.Body, release, "sha256:", "Approve this", "What changes in")
 		if pull.State != "open" && !slices.Contains(d.reviewed, release) {
 			d.t.Errorf("%s ended, and nobody approved it: %s", pull.HTMLURL, pull.Title)
 		}
