@@ -91,14 +91,19 @@ func (j *judgement) evidence() []sign.Bundle {
 			counted[d] = true
 		}
 	}
-	var bundles []sign.Bundle
-	for _, v := range j.examined.Hydration.Statements {
-		bundles = append(bundles, v.Bundle())
-	}
+	bundles := j.statements()
 	for v := range j.facts.Statements() {
 		if counted[v.Bundle().Digest()] {
 			bundles = append(bundles, v.Bundle())
 		}
+	}
+	return bundles
+}
+
+// statements returns those of the hydrator.
+func (j *judgement) statements() (bundles []sign.Bundle) {
+	for _, v := range j.examined.Hydration.Statements {
+		bundles = append(bundles, v.Bundle())
 	}
 	return bundles
 }

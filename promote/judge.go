@@ -139,7 +139,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	if err != nil {
 		return err
 	}
-	request := evidence.Request{Candidate: j.examined.Manifest.Descriptor, Tree: j.examined.Tree}
+	request := evidence.Request{Candidate: j.examined.Manifest.Descriptor, Known: j.statements(), Tree: j.examined.Tree}
 	current := s.state.Live
 	if current != nil {
 		request.Live = func(ctx context.Context) (*oci.Tree, error) {

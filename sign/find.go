@@ -91,11 +91,26 @@ func (b *Bundle) glance(artifact digest.Digest) {
 // No bundle is not an error, but a registry that fails is one. Of very many bundles it reads some: the last one returned says
 // how many it did not.
 func Find(ctx context.Context, store Reader, subject ocispec.Descriptor, keys ...string) ([]Bundle, error) {
+	return FindBeside(ctx, store, subject, nil, keys...)
+}
+
+// FindBeside is [Find] that does not read what is known of the subject: that is returned if it is attached.
+func FindBeside(ctx context.Context, store Reader, subject ocispec.Descriptor, known []Bundle, keys ...string) ([]Bundle, error) {
 	referrers, err := store.Referrers(ctx, subject, BundleMediaType)
 	if err != nil {
 		return nil, fmt.Errorf("list the signatures of %s: %w", subject.Digest, err)
 	}
-	return Read(ctx, store, subject.Digest, referrers, keys...)
+	var attached []Bundle
+	for _, b := range known {
+		for _, b.Referrer = range Referrers(subject, []Bundle{b}) {
+			is := func(d ocispec.Descriptor) bool { return d.Digest == b.Referrer }
+			if slices.ContainsFunc(referrers, is) {
+				attached, referrers = append(attached, b), slices.DeleteFunc(slices.Clone(referrers), is)
+			}
+		}
+	}
+	others, err := Read(ctx, store, subject.Digest, referrers, keys...)
+	return append(attached, others...), err
 }
 
 // Read is [Find] among the given referrers of an artifact.

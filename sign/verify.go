@@ -197,6 +197,25 @@ func (v *Verifier) Verify(artifact digest.Digest, bundles []Bundle) ([]Verified,
 	return verified, rejected
 }
 
+// SignedBy returns the bundles on a digest that one of the verifiers proves. It asks those first whom a bundle names.
+func SignedBy(artifact digest.Digest, bundles []Bundle, by ...*Verifier) (signed []Bundle) {
+	for _, b := range bundles {
+		named := b
+		named.glance(artifact)
+		others := func(v *Verifier) bool {
+			return !slices.ContainsFunc(v.trusted, func(t trusted) bool { return t.hint == named.key })
+		}
+		first, last := slices.DeleteFunc(slices.Clone(by), others), slices.DeleteFunc(slices.Clone(by), func(v *Verifier) bool { return !others(v) })
+		if slices.ContainsFunc(append(first, last...), func(v *Verifier) bool {
+			_, err := v.verify(artifact, b)
+			return err == nil
+		}) {
+			signed = append(signed, b)
+		}
+	}
+	return signed
+}
+
 func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 	if b.Problem != "" {
 		return Verified{}, errors.New(b.Problem)

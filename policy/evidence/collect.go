@@ -158,11 +158,15 @@ func (c *collector) attached(ctx context.Context, repository *oci.Repository, d 
 	read := c.reads[reference]
 	if read == nil {
 		read = sync.OnceValues(func() ([]sign.Bundle, error) {
-			bundles, err := sign.Find(ctx, repository, subjectOf(d), c.fingerprints()...)
+			subject, known := subjectOf(d), []sign.Bundle(nil)
+			if d == c.Candidate.Digest {
+				subject, known = c.Candidate, c.Known
+			}
+			bundles, err := sign.FindBeside(ctx, repository, subject, known, c.fingerprints()...)
 			if err != nil {
 				return nil, err
 			}
-			older, err := sign.FindEnvelopes(ctx, repository, subjectOf(d))
+			older, err := sign.FindEnvelopes(ctx, repository, subject)
 			return append(bundles, older...), err
 		})
 		c.reads[reference] = read

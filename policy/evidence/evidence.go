@@ -37,6 +37,7 @@ import (
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/rego"
 	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/sign"
 )
 
 const (
@@ -55,6 +56,7 @@ type Request struct {
 	Declared  pipeline.Expanded  // the stage with its gates, as expanded for the release at the policy ref
 	Lock      lock.Lock          // of the release
 	Candidate ocispec.Descriptor // of the artifact, in Declared.Repository
+	Known     []sign.Bundle      // statements about it, which are not read where they are attached
 	Tree      *oci.Tree          // the artifact's files
 	Stages    map[string]Stage   // other stages, by name: those that [policy.Needs.Stages] names; one without history may be absent
 	Files     fs.FS              // of the GitOps repository at the policy ref

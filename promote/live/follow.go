@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
@@ -61,11 +63,10 @@ func (s Stage) Follow(ctx context.Context, p Promotion, head git.Hash) error {
 			return fmt.Errorf("what is live: %w", err)
 		}
 		by := s.Identities()
-		err = Attach(ctx, s.Artifacts, desc, p.Statements.Bundles, by, p.Record)
-		if err == nil {
-			err = sign.AttachImages(ctx, s.Artifacts, desc, by, p.Statements.Images...)
-		}
-		if err != nil {
+		group, both := errgroup.WithContext(ctx) // in registries without the referrers API, the first one waits for others that write to the list
+		group.Go(func() error { return Attach(both, s.Artifacts, desc, p.Statements.Bundles, by, p.Record) })
+		group.Go(func() error { return sign.AttachImages(both, s.Artifacts, desc, by, p.Statements.Images...) })
+		if err := group.Wait(); err != nil {
 			return fmt.Errorf("%s is live, and the registry does not have its record: %w; run it again", p.To.Digest, err)
 		}
 		if err := s.Artifacts.Tag(ctx, desc, s.Stage); err != nil {
@@ -100,21 +101,13 @@ func Attach(ctx context.Context, store sign.Store, artifact ocispec.Descriptor, 
 
 // signedBy returns the bundles that are signed by identities or have one of the digests, each once.
 func signedBy(artifact digest.Digest, bundles []sign.Bundle, by []*sign.Verifier, also ...digest.Digest) (signed []sign.Bundle) {
-	wanted := map[digest.Digest]bool{}
-	for _, d := range also {
-		wanted[d] = true
-	}
-	for _, v := range by {
-		verified, _ := v.Verify(artifact, bundles)
-		for _, statement := range verified {
-			wanted[statement.Bundle().Digest()] = true
-		}
-	}
+	met := map[digest.Digest]bool{}
 	for _, b := range bundles {
-		if wanted[b.Digest()] {
-			delete(wanted, b.Digest())
+		d := b.Digest()
+		if !met[d] && (slices.Contains(also, d) || len(sign.SignedBy(artifact, []sign.Bundle{b}, by...)) > 0) {
 			signed = append(signed, b)
 		}
+		met[d] = true
 	}
 	return signed
 }
