@@ -148,6 +148,7 @@ var users = map[string]string{
 	"policy/verify/gives.go": "publish", // by hydrations that read what their provenance says
 	"policy/verify/reads.go": "publish",
 
+	"promote/live/clock.go":   "cmd/lockage TestScript/^keyless-clock$",
 	"promote/live/former.go":  "promote/repair", // by edits of a pipeline file
 	"promote/live/witness.go": "promote/repair",
 	"promote/live/write.go":   "promote",
@@ -383,6 +384,8 @@ var mutations = []mutation{
 
 	{"hydrate/workspace/timeline.go", "if older.release == m.release {", "if !MUTANT && older.release == m.release {"},
 	{"hydrate/workspace/releases.go", "err == nil && recorded < 0", "false"},
+
+	{"promote/live/clock.go", "now.Sub(at.Time).Abs() > maxSkew", "false"},
 
 	{"promote/live/write.go", "before.Holds.After(action, to)", "map[bool]predicate.Holds{false: before.Holds.After(action, to)}[MUTANT]"},
 	{"promote/live/write.go", "rec.Time.Before(before.Time)", "false"},

@@ -94,6 +94,9 @@ func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeli
 				p.Parent, p.Tree, p.Nonce = string(parent), string(tree), rand.Text()
 				p.Statements, err = Sign(ctx, key, p.Promotion, slices.Clip(w.Rests.Bundles))
 				p.Statements.Images = append(p.Statements.Images, w.Rests.Images...)
+				if err == nil && w.Verb == "" {
+					err = s.onTime(p, e.Now())
+				}
 				return p.Statements, err
 			},
 		},
