@@ -53,8 +53,9 @@ type authEntry struct {
 }
 
 // DockerCredentials reads credentials as Docker and Podman do: the config.json of DOCKER_CONFIG or ~/.docker with its credsStore and
-// credHelpers, then REGISTRY_AUTH_FILE and containers/auth.json below XDG_RUNTIME_DIR, as getenv has them. A key of auths is a host,
-// or a host and a path that counts for the repositories at and below it: the longest one is used, and a key with another path never.
+// credHelpers, then REGISTRY_AUTH_FILE, and containers/auth.json below XDG_RUNTIME_DIR and below XDG_CONFIG_HOME or ~/.config, as getenv
+// has them. A key of auths is a host, or a host and a path that counts for the repositories at and below it: the longest one is used,
+// and a key with another path never.
 func DockerCredentials(getenv func(string) string) (CredentialFunc, error) {
 	var files []*authFile
 	for _, name := range credentialFiles(getenv) {
@@ -83,9 +84,10 @@ func DockerCredentials(getenv func(string) string) (CredentialFunc, error) {
 
 func credentialFiles(getenv func(string) string) []string {
 	var names []string
+	home, err := os.UserHomeDir()
 	if dir := getenv("DOCKER_CONFIG"); dir != "" {
 		names = append(names, filepath.Join(dir, "config.json"))
-	} else if home, err := os.UserHomeDir(); err == nil {
+	} else if err == nil {
 		names = append(names, filepath.Join(home, ".docker", "config.json"))
 	}
 	if file := getenv("REGISTRY_AUTH_FILE"); file != "" {
@@ -93,6 +95,11 @@ func credentialFiles(getenv func(string) string) []string {
 	}
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
 		names = append(names, filepath.Join(dir, "containers", "auth.json"))
+	}
+	if dir := getenv("XDG_CONFIG_HOME"); dir != "" {
+		names = append(names, filepath.Join(dir, "containers", "auth.json"))
+	} else if err == nil {
+		names = append(names, filepath.Join(home, ".config", "containers", "auth.json"))
 	}
 	return names
 }

@@ -44,7 +44,7 @@ type call struct {
 
 // reply is a registry's answer.
 type reply struct {
-	url    *url.URL // of the request
+	url    *url.URL // of the request, the last one if it was redirected
 	status int
 	header http.Header
 	size   int64 // of a HEAD's answer; -1 if unknown
@@ -149,6 +149,9 @@ func (r *remoteRepository) once(ctx context.Context, c call) (reply, error) {
 		return reply{}, failed
 	}
 	a := reply{url: c.url, status: resp.StatusCode, header: resp.Header, size: resp.ContentLength}
+	if resp.Request != nil {
+		a.url = resp.Request.URL
+	}
 	if c.method != http.MethodGet {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxRefusal)) // done, even if the answer is cut; the connection is used again
 		return a, nil
@@ -211,12 +214,10 @@ func (a reply) location() (*url.URL, error) {
 	return u, nil
 }
 
-// withDigest adds the digest that completes an upload.
+// withDigest adds the digest that completes an upload, and leaves the query as it is: it may be signed.
 func withDigest(u *url.URL, digest string) *url.URL {
-	query := u.Query()
-	query.Set("digest", digest)
 	completed := *u
-	completed.RawQuery = query.Encode()
+	completed.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+url.Values{"digest": {digest}}.Encode(), "&")
 	return &completed
 }
 

@@ -46,6 +46,8 @@ func switches() map[string]quirk {
 		"breaks-off":      {after: (*Registry).breakOff},
 		"gzip-label":      {after: (*Registry).labelGzip},
 		"uploads-moved":   {after: (*Registry).moveUploads},
+		"uploads-leave":   {before: (*Registry).redirectUploads},
+		"signed-uploads":  {before: (*Registry).unsigned, after: (*Registry).signUploads},
 		"slow-clock":      {after: (*Registry).slowClock},
 		"no-bundles":      {before: (*Registry).noBundles, refuses: true},
 		"proxied-http":    {after: (*Registry).proxied},
@@ -237,6 +239,38 @@ func (q *Registry) moveUploads(r *http.Request, answer *httptest.ResponseRecorde
 	}
 	location.Scheme, location.Host = scheme(r), q.options.Storage
 	answer.Header().Set("Location", location.String())
+}
+
+// redirectUploads has uploads begin at the storage, which names their locations without its host.
+func (q *Registry) redirectUploads(w http.ResponseWriter, r *http.Request) bool {
+	if q.options.Storage == "" || !about(r, "uploads") {
+		return false
+	}
+	if r.Method != http.MethodPost {
+		return fail(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "no such upload")
+	}
+	w.Header().Set("Location", scheme(r)+"://"+q.options.Storage+r.URL.RequestURI())
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return true
+}
+
+// signature is in the query of an upload's location, in an encoding that no client would choose.
+const signature = "signature=a%2fb;c+d%20e"
+
+// signUploads signs the locations of uploads, and unsigned refuses any other.
+func (q *Registry) signUploads(_ *http.Request, answer *httptest.ResponseRecorder) {
+	if location := answer.Header().Get("Location"); answer.Code == http.StatusAccepted && location != "" {
+		separator := "?"
+		if strings.Contains(location, "?") {
+			separator = "&"
+		}
+		answer.Header().Set("Location", location+separator+signature)
+	}
+}
+
+func (q *Registry) unsigned(w http.ResponseWriter, r *http.Request) bool {
+	return about(r, "uploads") && r.Method != http.MethodPost && !strings.Contains(r.URL.RawQuery, signature) &&
+		fail(w, http.StatusForbidden, "DENIED", "the signature does not match")
 }
 
 // proxied names locations as a registry does that knows nothing of the TLS before it, and its host in other letters.
