@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -106,10 +107,22 @@ func parseCommit(id plumbing.Hash, data []byte) (Commit, error) {
 	if c.TreeHash.IsZero() {
 		return Commit{}, fmt.Errorf("commit %s cannot be read: it has no tree", id)
 	}
-	out := Commit{Hash: hashOf(id), Tree: hashOf(c.TreeHash), Committed: c.Committer.When.UTC(), Message: c.Message,
-		Author: Signature{c.Author.Name, c.Author.Email}, Authored: c.Author.When.UTC()}
+	out := Commit{Hash: hashOf(id), Tree: hashOf(c.TreeHash), Committed: c.Committer.When.UTC(), Message: utf8Of(c.Message),
+		Author: Signature{utf8Of(c.Author.Name), utf8Of(c.Author.Email)}, Authored: c.Author.When.UTC()}
 	for _, p := range c.ParentHashes {
 		out.Parents = append(out.Parents, hashOf(p))
 	}
 	return out, nil
+}
+
+// utf8Of returns text of a commit as UTF-8. Text in another encoding is taken as ISO 8859-1, in which most of it is, and nothing is lost.
+func utf8Of(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	var converted strings.Builder
+	for i := range len(text) {
+		converted.WriteRune(rune(text[i]))
+	}
+	return converted.String()
 }
