@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 
@@ -67,7 +68,7 @@ func newStore(dir, commonDir string) *store {
 	}
 	s := &store{
 		dir: commonDir,
-		storage: filesystem.NewStorageWithOptions(onlyPacks{files}, cache.NewObjectLRU(maxBases),
+		storage: filesystem.NewStorageWithOptions(onlyPacks{files, map[string]string{}}, cache.NewObjectLRU(maxBases),
 			filesystem.Options{LargeObjectThreshold: MaxObjectBytes, MaxOpenDescriptors: 4}),
 	}
 	s.reindex()
@@ -75,16 +76,59 @@ func newStore(dir, commonDir string) *store {
 }
 
 // onlyPacks hides what go-git looks for before it looks into packs, for which it resolves the links of each folder above: the list of
-// alternates, which Repository opens once, and loose objects, which the store reads itself.
-type onlyPacks struct{ billy.Filesystem }
+// alternates, which Repository opens once, and loose objects, which the store reads itself. Packs have the names that go-git asks for,
+// their checksums: former versions of git and JGit name them by the objects in them.
+type onlyPacks struct {
+	billy.Filesystem
+	named map[string]string // the names of packs without endings, by what they are shown as
+}
 
 func (p onlyPacks) Open(name string) (billy.File, error) {
 	dir, base := filepath.Split(name)
 	if base == "alternates" || len(base) == 38 && len(filepath.Base(dir)) == 2 {
 		return nil, fs.ErrNotExist
 	}
+	ending := filepath.Ext(base)
+	if actual, ok := p.named[strings.TrimSuffix(base, ending)]; ok {
+		name = filepath.Join(dir, actual+ending)
+	}
 	return p.Filesystem.Open(name)
 }
+
+// ReadDir shows packs by their checksums.
+func (p onlyPacks) ReadDir(name string) ([]os.FileInfo, error) {
+	files, err := p.Filesystem.ReadDir(name)
+	for i, file := range files {
+		actual, isPack := strings.CutSuffix(file.Name(), ".pack")
+		if !isPack {
+			continue
+		}
+		if sum, err := p.checksum(filepath.Join(name, file.Name()), file.Size()); err == nil && actual != "pack-"+sum {
+			p.named["pack-"+sum] = actual
+			files[i] = shown{file, "pack-" + sum + ".pack"}
+		}
+	}
+	return files, err
+}
+
+// checksum returns the end of a pack (gitformat-pack(5)).
+func (p onlyPacks) checksum(name string, size int64) (string, error) {
+	file, err := p.Filesystem.Open(name)
+	if err != nil {
+		return "", err
+	}
+	var sum plumbing.Hash
+	_, err = file.ReadAt(sum[:], size-int64(len(sum)))
+	return sum.String(), errors.Join(err, file.Close())
+}
+
+// shown is a file by another name.
+type shown struct {
+	os.FileInfo
+	name string
+}
+
+func (s shown) Name() string { return s.name }
 
 // loose returns the file of an object that is not in a pack.
 func (s *store) loose(id plumbing.Hash) string {
@@ -114,6 +158,9 @@ func (s *store) read(id plumbing.Hash) (encoded, error) {
 	var read encoded
 	if err == nil {
 		read, err = decode(obj)
+	}
+	if errors.Is(err, idxfile.ErrMalformedIdxFile) {
+		err = fmt.Errorf("the index of a pack is damaged, or not of version 2 (run git -c pack.indexVersion=2 repack -ad there): %w", err)
 	}
 	if err != nil {
 		return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, err)
