@@ -26,11 +26,11 @@ func encrypted(values map[string]any) bool {
 	return hasMAC || hasTime
 }
 
-// checkPointers refuses pointers to Git LFS in place of files that Helm itself reads.
+// checkPointers refuses pointers to Git LFS, and what git-crypt encrypted, in place of files that Helm itself reads.
 func checkPointers(files []*loader.BufferedFile) error {
 	for _, f := range files {
-		if _, ok := lfs.Parse(f.Data); ok && essential(f.Name) {
-			return fmt.Errorf("%s %s", f.Name, lfs.Unread)
+		if reason, ok := lfs.Unreadable(f.Data); ok && essential(f.Name) {
+			return fmt.Errorf("%s %s", f.Name, reason)
 		}
 	}
 	return nil

@@ -12,8 +12,8 @@ import (
 func mergeValues(d dialect, files []hydrate.File, set []hydrate.SetValue) (map[string]any, error) {
 	merged := map[string]any{}
 	for _, f := range files {
-		if _, ok := lfs.Parse(f.Data); ok {
-			return nil, fmt.Errorf("values file %s %s", f.Path, lfs.Unread)
+		if reason, ok := lfs.Unreadable(f.Data); ok {
+			return nil, fmt.Errorf("values file %s %s", f.Path, reason)
 		}
 		content, err := d.parse(f.Data)
 		if err != nil {

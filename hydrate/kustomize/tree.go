@@ -196,8 +196,8 @@ func (t *tree) load(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: the build reads more than %d bytes, or more than %d of one file", name, maxBytes, maxFileBytes)
 	}
 	t.size += int64(len(data))
-	if _, ok := lfs.Parse(data); ok {
-		return nil, fmt.Errorf("%s %s", strings.TrimPrefix(name, "/"), lfs.Unread)
+	if reason, ok := lfs.Unreadable(data); ok {
+		return nil, fmt.Errorf("%s %s", strings.TrimPrefix(name, "/"), reason)
 	}
 	return data, err
 }

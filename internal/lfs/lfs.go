@@ -33,3 +33,12 @@ func Parse(data []byte) (Pointer, bool) {
 
 // Unread says of a file that it is a pointer, and what to do.
 const Unread = "is a pointer to a file in Git LFS, whose content is not to be had: push or pull it with git lfs, or commit the file itself"
+
+// Unreadable reports whether a file was committed in a form that only a filter of Git's can read, and why.
+func Unreadable(data []byte) (reason string, unreadable bool) {
+	if bytes.HasPrefix(data, []byte("\x00GITCRYPT\x00")) {
+		return "is encrypted by git-crypt, and lockage decrypts nothing: keep what is secret in a Secret that SOPS encrypts, an ExternalSecret or a SealedSecret", true
+	}
+	_, unreadable = Parse(data)
+	return Unread, unreadable
+}
