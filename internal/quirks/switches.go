@@ -249,7 +249,7 @@ func (q *Registry) redirectUploads(w http.ResponseWriter, r *http.Request) bool 
 	if r.Method != http.MethodPost {
 		return fail(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "no such upload")
 	}
-	w.Header().Set("Location", scheme(r)+"://"+q.options.Storage+r.URL.RequestURI())
+	w.Header().Set("Location", scheme(r)+"://"+q.options.Storage+r.URL.Path)
 	w.WriteHeader(http.StatusTemporaryRedirect)
 	return true
 }
@@ -257,7 +257,7 @@ func (q *Registry) redirectUploads(w http.ResponseWriter, r *http.Request) bool 
 // signature is in the query of an upload's location, in an encoding that no client would choose.
 const signature = "signature=a%2fb;c+d%20e"
 
-// signUploads signs the locations of uploads, and unsigned refuses any other.
+// signUploads signs the locations of uploads.
 func (q *Registry) signUploads(_ *http.Request, answer *httptest.ResponseRecorder) {
 	if location := answer.Header().Get("Location"); answer.Code == http.StatusAccepted && location != "" {
 		separator := "?"
@@ -268,9 +268,16 @@ func (q *Registry) signUploads(_ *http.Request, answer *httptest.ResponseRecorde
 	}
 }
 
+// unsigned refuses all other locations. A blob is sent to one, and not in the request that begins an upload.
 func (q *Registry) unsigned(w http.ResponseWriter, r *http.Request) bool {
-	return about(r, "uploads") && r.Method != http.MethodPost && !strings.Contains(r.URL.RawQuery, signature) &&
-		fail(w, http.StatusForbidden, "DENIED", "the signature does not match")
+	if !about(r, "uploads") {
+		return false
+	}
+	if r.Method == http.MethodPost {
+		r.URL.RawQuery, r.Body, r.ContentLength = "", http.NoBody, 0
+		return false
+	}
+	return !strings.Contains(r.URL.RawQuery, signature) && fail(w, http.StatusForbidden, "DENIED", "the signature does not match")
 }
 
 // proxied names locations as a registry does that knows nothing of the TLS before it, and its host in other letters.
