@@ -116,7 +116,7 @@ func PackLayout(dir, file string) error {
 	if err != nil {
 		return err
 	}
-	temp := fmt.Sprintf("%s.incoming-%d", file, os.Getpid())
+	temp := filepath.Join(dir, fmt.Sprintf(".incoming-%d", os.Getpid())) // which goes with the folder if this process is killed
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644) //nolint:gosec // content for everyone, as umask allows
 	if err != nil {
 		return err

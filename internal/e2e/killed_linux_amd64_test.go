@@ -34,6 +34,7 @@ type mortal struct {
 	kind  string // of the registry: distribution, olareg, or a layout folder
 	state string // holds gitops.git, and images and artifacts
 	name  string // of the artifact repository
+	copy  string // where copies go; "" for none
 
 	mu      sync.Mutex
 	olareg  *registry.Registry
@@ -165,7 +166,7 @@ func (m *mortal) setBack(kept string) {
 }
 
 // artifacts are the folders of a state that hold images and artifacts.
-var artifacts = []string{"registry", "store/docker", "layout"}
+var artifacts = []string{"registry", "store/docker", "layout", "copies"}
 
 // lose removes folders of the state.
 func (m *mortal) lose(names ...string) {
@@ -252,9 +253,30 @@ func (m *mortal) killedAt(at moment, args ...string) {
 // are functions of their inputs, and how many commits the others have.
 func (m *mortal) outcome() map[string]string {
 	m.t.Helper()
-	ctx := m.t.Context()
 	found := map[string]string{}
-	repository, err := oci.NewClient(oci.Options{}).Repository(m.name)
+	m.holds(m.name, "", found)
+	if m.copy != "" {
+		m.holds(m.copy, copied, found)
+	}
+	bare := filepath.Join(m.state, "gitops.git")
+	for line := range strings.Lines(testworld.Git(m.t, bare, "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads")) {
+		branch, commit, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasPrefix(branch, "stage/") {
+			commit = testworld.Git(m.t, bare, "rev-list", "--count", branch) + " commits"
+		}
+		found["branch "+branch] = commit
+	}
+	return found
+}
+
+// copied begins the keys of an outcome that are about the copy.
+const copied = "copy: "
+
+// holds adds what a repository holds.
+func (m *mortal) holds(name, prefix string, found map[string]string) {
+	m.t.Helper()
+	ctx := m.t.Context()
+	repository, err := oci.NewClient(oci.Options{}).Repository(name)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -270,7 +292,7 @@ func (m *mortal) outcome() map[string]string {
 		if err != nil {
 			m.t.Fatal(err)
 		}
-		found["tag "+tag] = desc.Digest.String()
+		found[prefix+"tag "+tag] = desc.Digest.String()
 		referrers, err := repository.Referrers(ctx, desc, "")
 		if err != nil {
 			m.t.Fatal(err)
@@ -280,19 +302,10 @@ func (m *mortal) outcome() map[string]string {
 			counts[r.Annotations["dev.sigstore.bundle.predicateType"]]++
 		}
 		for kind, n := range counts {
-			found[fmt.Sprintf("%s on %s", kind, desc.Digest)] = fmt.Sprint(n)
+			found[fmt.Sprintf("%s%s on %s", prefix, kind, desc.Digest)] = fmt.Sprint(n)
 		}
-		found["signatures of "+desc.Digest.String()] = fmt.Sprint(m.signatures(repository, desc.Digest))
+		found[prefix+"signatures of "+desc.Digest.String()] = fmt.Sprint(m.signatures(repository, desc.Digest))
 	}
-	bare := filepath.Join(m.state, "gitops.git")
-	for line := range strings.Lines(testworld.Git(m.t, bare, "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads")) {
-		branch, commit, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if !strings.HasPrefix(branch, "stage/") {
-			commit = testworld.Git(m.t, bare, "rev-list", "--count", branch) + " commits"
-		}
-		found["branch "+branch] = commit
-	}
-	return found
 }
 
 func (m *mortal) signatures(repository *oci.Repository, d digest.Digest) int {
@@ -309,6 +322,19 @@ func (m *mortal) signatures(repository *oci.Repository, d digest.Digest) int {
 		m.t.Fatal(err)
 	}
 	return len(manifest.Layers)
+}
+
+// wholeCopy fails if a tag of the copy names what does not have all that an undisturbed run copies. Tags come last.
+func (m *mortal) wholeCopy(at moment, want map[string]string) {
+	m.t.Helper()
+	about := func(outcome map[string]string) map[string]string {
+		only := maps.Clone(outcome)
+		maps.DeleteFunc(only, func(key, _ string) bool { return !strings.HasPrefix(key, copied) })
+		return only
+	}
+	if found := about(m.outcome()); len(found) > 0 && !maps.Equal(found, about(want)) {
+		m.t.Errorf("%s: a tag names a copy that is not whole:\n got %v\nwant %v", at.name, lines(found), lines(about(want)))
+	}
 }
 
 // sound fails if a tag names what is not signed for that. A candidate is whole whatever happened to a command that makes one; later
@@ -334,7 +360,7 @@ func lags(verdict string) bool {
 	return failures == 1 && strings.Contains(verdict, "\n  fail  live ")
 }
 
-// TestKilled kills hydrate, promote, rollback, and the repair of an empty registry before each of their writes: requests that write to
+// TestKilled kills hydrate, promote, rollback, copy, and the repair of an empty registry before each of their writes: requests that write to
 // registry and Git server, each branch of a push that is not atomic, and each file of a layout folder. Whatever a tag names is signed at
 // any time, and the next run ends where an undisturbed one does. Without LOCKAGE_SOAK=1 each kind of registry takes another sixth of the
 // writes (of a repair, which has most, another eighteenth), and all pushes, to a Git server of one kind.
@@ -360,12 +386,28 @@ func TestKilled(t *testing.T) {
 				m.command("gitops", m.bin, "hydrate", "staging")
 				m.command("gitops", m.bin, "promote", "staging", "--release", second)
 				m.enumerate(atomic, every, 2*i, first, "rollback", "staging", "--to", first)
+				for _, m.copy = range m.destinations() {
+					m.enumerate(atomic, every, 2*i, first, "copy", "live:staging", m.copy)
+				}
+				m.copy = ""
 				m.lose(artifacts...)
 				m.open()
 				m.enumerate(atomic, repairs, 2*i, first, "repair", "--apply", "staging")
 			})
 		}
 	}
+}
+
+// destinations are where copies go: another repository of the registry, or a folder and a file.
+func (m *mortal) destinations() []string {
+	if m.kind != "layout" {
+		return []string{strings.TrimSuffix(m.name, "codeai-manifests") + "copy"}
+	}
+	folder := filepath.Join(m.state, "copies")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	return []string{"oci-layout:" + filepath.Join(folder, "layout"), "oci-layout:" + filepath.Join(folder, "airgap.tar")}
 }
 
 // enumerate kills a command at its writes, and leaves the state as the command leaves it undisturbed. The object cache is as a
@@ -385,7 +427,9 @@ func (m *mortal) enumerate(atomic bool, every, offset int, release string, args 
 		tried++
 		m.setBack(start)
 		m.killedAt(at, args...)
-		m.sound(at, args[0], release)
+		if m.sound(at, args[0], release); m.copy != "" {
+			m.wholeCopy(at, want)
+		}
 		m.command("gitops", m.bin, args...)
 		if got := m.outcome(); !maps.Equal(got, want) {
 			m.t.Errorf("%v, killed at %s (%d of %d):\n got %v\nwant %v", args, at.name, n+1, len(all), lines(got), lines(want))
