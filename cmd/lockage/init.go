@@ -318,6 +318,10 @@ func (i *initializer) chooseArtifacts(ctx context.Context) error {
 			return err
 		}
 	}
+	name := strings.NewReplacer("{pipeline}", "pipeline", "{stage}", "stage").Replace(i.shared.Artifacts)
+	if _, err := i.app.registries(i.workspace.Root()).Repository(name); err != nil {
+		return usagef("--artifacts: %w", err)
+	}
 	i.shared.SourceRepo = i.source
 	if len(i.drafts) > 1 {
 		if i.image != "" {
