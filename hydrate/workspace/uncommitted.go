@@ -62,12 +62,12 @@ func (w *Workspace) ReadAt(ctx context.Context) string {
 	w.mu.Lock()
 	p, names := w.policy, w.names
 	w.mu.Unlock()
-	if p == nil {
-		return ""
-	}
-	read := fmt.Sprintf("pipelines are read at %s, commit %.12s", p.name, p.tip)
-	if w.Head.Hash != p.tip {
-		return read + fmt.Sprintf("; the checkout is at %.12s, which may have others", w.Head.Hash)
+	read := fmt.Sprintf("pipelines are read at commit %.12s", w.Head.Hash)
+	if p != nil {
+		read = fmt.Sprintf("pipelines are read at %s, commit %.12s", p.name, p.tip)
+		if w.Head.Hash != p.tip {
+			return read + fmt.Sprintf("; the checkout is at %.12s, which may have others", w.Head.Hash)
+		}
 	}
 	differ, err := w.Uncommitted(ctx, names)
 	if err != nil || len(differ) == 0 {
@@ -84,8 +84,11 @@ func (w *Workspace) reads(p *Policy) *Policy {
 	return p
 }
 
-// asks remembers which pipeline files were wanted.
-func (w *Workspace) asks(names ...string) {
+// asks remembers which pipeline files of a commit were wanted.
+func (w *Workspace) asks(files fs.FS, names ...string) {
+	if _, ok := files.(*git.FS); !ok {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range names {

@@ -203,7 +203,7 @@ func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, err
 	if len(patterns) == 0 {
 		for _, name := range []string{path.Join(w.prefix, DefaultFile), DefaultFile} {
 			_, err := fs.Stat(files, name)
-			w.asks(name)
+			w.asks(files, name)
 			if err == nil {
 				return []string{name}, nil
 			}
@@ -232,7 +232,7 @@ func (w *Workspace) pipelineFiles(files fs.FS, patterns []string) ([]string, err
 			return nil, selectionf("-f %q: want a file or glob inside the repository %s", pattern, w.Repository)
 		}
 		found, err := fs.Glob(files, rooted)
-		w.asks(append(found, rooted)...)
+		w.asks(files, append(found, rooted)...)
 		if err != nil {
 			return nil, selectionf("-f %s: %w", pattern, err)
 		}
