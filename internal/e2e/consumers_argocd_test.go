@@ -1,10 +1,15 @@
 package e2e
 
 import (
+	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/lockage/lockage/internal/testworld"
 )
@@ -64,4 +69,63 @@ func (c *consumers) readByKubectl(checkout string) {
 	if got := c.command(".", "kubectl-reader", checkout); got != want {
 		c.t.Errorf("kubectl reads from Git %s", got)
 	}
+}
+
+// TestArgoCDWebhook lets Argo CD's own handler take what notify sends: it refreshes the Applications of the stage, and no other.
+func TestArgoCDWebhook(t *testing.T) {
+	t.Parallel()
+	bin := requireReaders(t, "argocd-reader")
+	c := newConsumers(t, bin, startOlareg(t))
+	address, pages := freeAddress(t), c.page("argo-cd")
+	args := []string{"-webhook", address, "-secret", password}
+	for name, manifest := range map[string]string{
+		"from-git": pages["application-git.yaml"],
+		"live":     pages["application.yaml"],
+		"another":  other(t, pages["application.yaml"], "targetRevision: production", "targetRevision: another"),
+		"image":    other(t, pages["application.yaml"], "/acme/web-manifests", "/acme/web"),
+	} {
+		write(t, c.path(name+".yaml"), other(t, manifest, "name: web-production,", "name: "+name+","))
+		args = append(args, c.path(name+".yaml"))
+	}
+	hook := exec.Command("argocd-reader", args...)
+	if err := hook.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = hook.Process.Kill()
+		_ = hook.Wait()
+	})
+	refreshed := func() string {
+		response, err := http.Get("http://" + address + "/refreshed")
+		if err != nil {
+			return err.Error()
+		}
+		defer response.Body.Close()
+		names, _ := io.ReadAll(response.Body)
+		return string(names)
+	}
+	eventually(func() bool { return refreshed() == "" })
+
+	c.command("gitops", "git", "remote", "set-url", "origin", "https://git.example.com/acme/gitops.git")
+	c.command("gitops", "git", "config", "url."+c.path("gitops.git")+".insteadOf", "https://git.example.com/acme/gitops.git")
+	write(t, c.path("gitops", "lockage.yaml"), read(t, c.path("gitops", "lockage.yaml"))+
+		"notify: [{argocd: \"http://"+address+"/api/webhook\", secret: env://ARGOCD_WEBHOOK_SECRET}]\n")
+	c.pushGitOps("notify")
+	promote := func(stage, secret string) string {
+		env := c.env
+		defer func() { c.env = env }()
+		c.env = append(slices.Clone(env), "ARGOCD_WEBHOOK_SECRET="+secret)
+		_, stderr, err := c.try("gitops", c.bin, "promote", stage)
+		if err != nil {
+			t.Fatalf("%v: %s", err, stderr)
+		}
+		return stderr
+	}
+	if warned := promote("staging", "wrong"); !strings.Contains(warned, "was not notified: it answers 400 Bad Request: compare the secret") {
+		t.Errorf("a wrong secret: %s", warned)
+	}
+	if warned := promote("production", password); warned != "" {
+		t.Error(warned)
+	}
+	eventually(func() bool { return refreshed() == "from-git\nlive\n" })
 }
