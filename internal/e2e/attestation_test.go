@@ -5,13 +5,14 @@ import (
 	"testing"
 )
 
-// TestCosignAttestations promotes by what stock cosign attests, in its older form and in bundles.
+// TestCosignAttestations promotes by what stock cosign attests, in its older form and in bundles: one version on each kind of registry.
 func TestCosignAttestations(t *testing.T) {
 	t.Parallel()
 	bin := requireE2E(t)
-	for _, kind := range registries {
+	for n, kind := range registries {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
+			stock := []string{"cosign", "cosign3"}[n]
 			w := newWorld(t, bin, kind.start(t))
 			w.promotable()
 			w.command(".", bin, "keys", "generate", "ci")
@@ -40,7 +41,7 @@ func TestCosignAttestations(t *testing.T) {
 				"runDetails": {"builder": {"id": "https://acme.dev/ci"}}}`)
 			cosign := func(verb string, args ...string) {
 				t.Helper()
-				w.command(".", "cosign", append([]string{verb, "--tlog-upload=false", "--allow-http-registry=true", "--yes", "--key", w.path("ci.key")}, append(args, image)...)...)
+				w.command(".", stock, append([]string{verb, "--use-signing-config=false", "--tlog-upload=false", "--allow-http-registry=true", "--yes", "--key", w.path("ci.key")}, append(args, image)...)...)
 			}
 			denied := func(want string) {
 				t.Helper()
@@ -50,10 +51,11 @@ func TestCosignAttestations(t *testing.T) {
 			}
 
 			denied("fail attestation")
-			cosign("attest", "--type", "https://acme.dev/ui-tests/v1", "--predicate", w.path("failed.json"))
+			const older = "--new-bundle-format=false"
+			cosign("attest", older, "--type", "https://acme.dev/ui-tests/v1", "--predicate", w.path("failed.json"))
 			denied("fail attestation")
-			cosign("sign")
-			cosign("attest", "--type", "https://acme.dev/ui-tests/v1", "--predicate", w.path("passed.json"))
+			cosign("sign", older)
+			cosign("attest", older, "--type", "https://acme.dev/ui-tests/v1", "--predicate", w.path("passed.json"))
 			denied("pass attestation")
 			denied("fail image")
 			cosign("attest", "--new-bundle-format", "--type", "slsaprovenance1", "--predicate", w.path("provenance.json"))

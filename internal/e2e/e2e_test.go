@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,7 +24,7 @@ import (
 )
 
 // judges are the programs that LOCKAGE_E2E=1 needs on the PATH.
-var judges = []string{"cosign", "crane", "git", "helm", "registry"}
+var judges = []string{"cosign", "cosign3", "crane", "git", "helm", "registry"}
 
 // requireE2E skips the test, or makes sure that every judge is there; it returns the program under test.
 func requireE2E(t *testing.T) string {
@@ -98,12 +99,34 @@ func (w *world) command(dir, program string, args ...string) string {
 func (w *world) try(dir, program string, args ...string) (stdout, stderr string, err error) {
 	w.t.Helper()
 	var outBuf, errBuf strings.Builder
-	cmd := exec.CommandContext(w.t.Context(), program, args...)
+	cmd := exec.CommandContext(w.t.Context(), "env", append([]string{program}, args...)...) // which looks it up in the world's PATH
 	cmd.Dir = filepath.Join(w.dir, dir)
 	cmd.Env = w.env
 	cmd.Stdout, cmd.Stderr = &outBuf, &errBuf
 	err = cmd.Run()
 	return outBuf.String(), errBuf.String(), err
+}
+
+// eachCosign calls judge for each version of cosign that people have, which is the `cosign` of the world meanwhile.
+func (w *world) eachCosign(judge func()) {
+	w.t.Helper()
+	before := w.env
+	for _, name := range []string{"cosign", "cosign3"} {
+		program, err := exec.LookPath(name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		bin := w.path("bin-" + name)
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := os.Symlink(program, filepath.Join(bin, "cosign")); err != nil && !errors.Is(err, fs.ErrExist) {
+			w.t.Fatal(err)
+		}
+		w.env = append(before[:len(before):len(before)], "PATH="+bin+":"+os.Getenv("PATH"))
+		judge()
+	}
+	w.env = before
 }
 
 // refused runs a program that must fail, and returns its output.

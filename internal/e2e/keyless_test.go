@@ -15,16 +15,22 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lockage/lockage/internal/testworld"
 )
 
 // sigstore is Fulcio, Rekor v2 and a timestamp authority, built from upstream, with an issuer of tokens, all on loopback ports.
@@ -36,7 +42,12 @@ type sigstore struct {
 	fulcio string
 	rekor  string
 	clock  string
+	logAt  string
 	log    *exec.Cmd
+
+	authority    *x509.Certificate
+	authorityKey *ecdsa.PrivateKey
+	entry        atomic.Pointer[func()] // called before an entry of the log; nil for nothing
 }
 
 const since = "2020-01-01T00:00:00Z"
@@ -46,7 +57,8 @@ func startSigstore(t *testing.T, w *world) *sigstore {
 	t.Helper()
 	s := &sigstore{t: t, dir: t.TempDir()}
 	s.startIssuer()
-	s.fulcio, s.rekor, s.clock = "http://"+freePort(t), "http://"+freePort(t), "http://"+freePort(t)
+	s.fulcio, s.clock, s.logAt = "http://"+freePort(t), "http://"+freePort(t), "http://"+freePort(t)
+	s.rekor = s.watchLog()
 	s.writeAuthority()
 	s.start("fulcio", "serve", "--ca", "fileca", "--fileca-cert", s.path("ca.pem"), "--fileca-key", s.path("ca.key"), "--fileca-key-passwd", password, "--fileca-watch=false",
 		"--ct-log-url=", "--config-path", s.path("fulcio.yaml"), "--host", "127.0.0.1", "--port", port(s.fulcio), "--grpc-host", "127.0.0.1", "--grpc-port", port(freePort(t)),
@@ -60,13 +72,19 @@ func startSigstore(t *testing.T, w *world) *sigstore {
 	service := func(url, version string) string {
 		return fmt.Sprintf("url=%s,api-version=%s,start-time=%s,operator=test", url, version, since)
 	}
-	w.command(".", "cosign", "trusted-root", "create", "--fulcio", "url="+s.fulcio+",certificate-chain="+s.path("ca.pem")+",start-time="+since,
-		"--rekor", "url="+s.rekor+",public-key="+s.path("rekor.pub")+",start-time="+since+",origin=127.0.0.1",
-		"--tsa", "url="+s.clock+"/api/v1/timestamp,certificate-chain="+s.path("tsa.pem")+",start-time="+since, "--out", w.path("gitops", "keys", "trusted_root.json"))
+	w.trustedRoot(s)
 	w.command(".", "cosign", "signing-config", "create", "--fulcio", service(s.fulcio, "1"), "--rekor", service(s.rekor, "2"), "--rekor-config", "ANY",
 		"--tsa", service(s.clock+"/api/v1/timestamp", "1"), "--tsa-config", "ANY", "--oidc-provider", service(s.issuer.URL, "1"),
 		"--out", w.path("gitops", "keys", "signing_config.json"))
 	return s
+}
+
+// trustedRoot writes the trusted root of the services' keys.
+func (w *world) trustedRoot(s *sigstore) {
+	w.t.Helper()
+	w.command(".", "cosign", "trusted-root", "create", "--fulcio", "url="+s.fulcio+",certificate-chain="+s.path("ca.pem")+",start-time="+since,
+		"--rekor", "url="+s.rekor+",public-key="+s.path("rekor.pub")+",start-time="+since+",origin=127.0.0.1",
+		"--tsa", "url="+s.clock+"/api/v1/timestamp,certificate-chain="+s.path("tsa.pem")+",start-time="+since, "--out", w.path("gitops", "keys", "trusted_root.json"))
 }
 
 func (s *sigstore) path(name string) string { return filepath.Join(s.dir, name) }
@@ -108,7 +126,26 @@ func (s *sigstore) start(name string, args ...string) *exec.Cmd {
 
 func (s *sigstore) startLog() {
 	s.log = s.start("rekor-server", "serve", "--storage-dir", s.path("rekor"), "--hostname", "127.0.0.1", "--signer-filepath", s.path("rekor.key"), "--http-address", "127.0.0.1",
-		"--http-port", port(s.rekor), "--grpc-port", port(freePort(s.t)), "--http-metrics-port", port(freePort(s.t)), "--checkpoint-interval", "1s", "--batch-max-age", "200ms")
+		"--http-port", port(s.logAt), "--grpc-port", port(freePort(s.t)), "--http-metrics-port", port(freePort(s.t)), "--checkpoint-interval", "1s", "--batch-max-age", "200ms")
+}
+
+// watchLog serves the log behind a proxy that sees its entries.
+func (s *sigstore) watchLog() string {
+	s.t.Helper()
+	target, err := url.Parse(s.logAt)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	log := httputil.NewSingleHostReverseProxy(target)
+	log.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if before := s.entry.Load(); before != nil && r.Method == http.MethodPost {
+			(*before)()
+		}
+		log.ServeHTTP(w, r)
+	}))
+	s.t.Cleanup(server.Close)
+	return server.URL
 }
 
 // await waits until a service answers, or its process has ended.
@@ -155,6 +192,9 @@ func (s *sigstore) writeAuthority() {
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	check(err)
 	write(s.t, s.path("ca.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	s.authority, err = x509.ParseCertificate(der)
+	check(err)
+	s.authorityKey = key
 	private, err := x509.MarshalECPrivateKey(key)
 	check(err)
 	box, err := x509.EncryptPEMBlock(rand.Reader, "EC PRIVATE KEY", private, []byte(password), x509.PEMCipherAES256) //nolint:staticcheck // what fulcio reads
@@ -223,54 +263,70 @@ func TestKeyless(t *testing.T) {
 			t.Fatalf("LOCKAGE_E2E=1, but a service is missing: %v; run `make e2e`", err)
 		}
 	}
-	w := newWorld(t, bin, startOlareg(t))
+	first := testworld.Serve(t, newOlareg(t, true))
+	w := newWorld(t, bin, first.Host)
 	s := startSigstore(t, w)
 	w.keyless(s)
-	as := func(email string) func() { return w.as(s.token(email)) }
 
-	// A log that stops half-way fails the run; the next one completes it.
-	back := as("hydrator@example.com")
-	if err := s.log.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = s.log.Wait()
-	if out := w.refused("gitops", bin, "hydrate"); !strings.Contains(out, s.rekor) {
-		t.Errorf("hydrate without the log does not name it: %s", out)
-	}
-	s.startLog()
-	s.await(s.rekor + "/healthz")
+	done := w.as(s.token("promoter@example.com"))
+	w.denies("sign.hydrator signs as promoter@example.com", "hydrate")
+	done()
+	done = w.as(s.token("hydrator@example.com"))
+	w.stopsHalfWay(s)
 	stages := w.hydrate()
-	back()
 	w.judgeKeyless(s, stages[0], "hydrator@example.com")
+	done()
 
-	defer as("promoter@example.com")()
+	defer w.as(s.token("promoter@example.com"))()
+	w.judgeCertificates(s, stages[0])
+	done = w.as(s.token("hydrator@example.com"))
+	w.denies("sign.promoter signs as hydrator@example.com", "promote", stages[0].Stage)
+	done()
 	w.command("gitops", bin, "promote", stages[0].Stage)
 	w.judgeKeyless(s, stages[0], "promoter@example.com")
 	w.command("gitops", bin, "verify", "live:"+stages[0].Stage)
 	next := stages[1].Stage
-	for i, email := range []string{"ada@release.example.com", "ada@release.example.com", "eve@release.example.com.evil.example"} {
-		done := as(email)
-		w.command("gitops", bin, "approve", next, "--comment", fmt.Sprint(i))
-		done()
-		if out := w.refused("gitops", bin, "promote", next); !strings.Contains(out, "1 of 2, by managers (ada@release.example.com of") {
-			t.Errorf("approved by %s: %s", email, out)
-		}
-	}
-	done := as("grace@release.example.com")
-	w.command("gitops", bin, "approve", next)
-	done()
-	w.command("gitops", bin, "promote", next)
+	w.approve(s, next)
 	w.command("gitops", bin, "verify", "live:"+next)
 	if out := w.command("gitops", bin, "history", next); !strings.Contains(out, "grace@release.example.com") && !strings.Contains(out, "promoted") {
 		t.Errorf("history: %s", out)
 	}
-	for _, command := range w.proven(next, 7) { // the hydrator's two, the promoter's three and two approvals
-		if forged := strings.ReplaceAll(command, "@", "@evil."); forged == command {
-			t.Errorf("cosign is not asked who signed: %s", command)
-		} else if _, _, err := w.try("proof", "sh", "-c", forged); err == nil {
-			t.Errorf("cosign finds another subject: %s", forged)
+	commands := w.proven(next, 7) // the hydrator's two, the promoter's three and two approvals
+	w.eachCosign(func() {
+		for _, command := range commands {
+			if forged := strings.ReplaceAll(command, "@", "@evil."); forged == command {
+				t.Errorf("cosign is not asked who signed: %s", command)
+			} else if _, _, err := w.try("proof", "sh", "-c", forged); err == nil {
+				t.Errorf("cosign finds another subject: %s", forged)
+			}
 		}
+	})
+	w.swapped(s, next)
+	w.replacedRoot(s, next)
+	w.copied(s, next, first)
+}
+
+// denies makes sure that a verb of lockage fails, with a text.
+func (w *world) denies(want string, args ...string) {
+	w.t.Helper()
+	if out := w.refused("gitops", w.bin, args...); !strings.Contains(out, want) {
+		w.t.Errorf("%v: not refused for %q: %s", args, want, out)
 	}
+}
+
+// approve has people approve until a stage is promoted: twice the same, one whose address matches in part, and another.
+func (w *world) approve(s *sigstore, stage string) {
+	w.t.Helper()
+	for i, email := range []string{"ada@release.example.com", "ada@release.example.com", "eve@release.example.com.evil.example"} {
+		done := w.as(s.token(email))
+		w.command("gitops", w.bin, "approve", stage, "--comment", fmt.Sprint(i))
+		done()
+		w.denies("1 of 2, by managers (ada@release.example.com of", "promote", stage)
+	}
+	done := w.as(s.token("grace@release.example.com"))
+	w.command("gitops", w.bin, "approve", stage)
+	done()
+	w.command("gitops", w.bin, "promote", stage)
 }
 
 // keyless makes the demo's pipeline one without keys.
@@ -288,8 +344,11 @@ identities:
   hydrator: {issuer: "%[1]s", subject: hydrator@example.com}
   promoter: {issuer: "%[1]s", subject: promoter@example.com}
   managers: {issuer: "%[1]s", subjectRegexp: '[a-z]+@release\.example\.com'}
+  officers: {issuer: "%[1]s", subject: officer@example.com}
 stages:
   - name: %[2]s
+    gates:
+      - approval: {by: [officers]}
   - name: %[3]s
     after: [%[2]s]
     gates:
@@ -313,6 +372,8 @@ func (w *world) judgeKeyless(s *sigstore, stage hydrated, email string) {
 		return []string{"verify", "--new-bundle-format=true", "--trusted-root", w.path("gitops", "keys", "trusted_root.json"), "--certificate-oidc-issuer", s.issuer.URL,
 			"--certificate-identity", subject, "--insecure-ignore-sct", "--use-signed-timestamps", "--allow-http-registry", stage.Reference}
 	}
-	w.command(".", "cosign", verify(email)...)
-	w.refused(".", "cosign", verify("eve@example.com")...)
+	w.eachCosign(func() {
+		w.command(".", "cosign", verify(email)...)
+		w.refused(".", "cosign", verify("eve@example.com")...)
+	})
 }

@@ -35,11 +35,18 @@ func (w *world) promoterKey(stage string) {
 	write(w.t, w.path("gitops", "keys", "promote-"+stage+".pub"), string(pair.Public))
 }
 
-// signedBy reports whether stock cosign finds a reference signed by a stage's promoter.
+// signedBy reports whether stock cosign finds a reference signed by a stage's promoter, in all its versions.
 func (w *world) signedBy(stage, reference string) bool {
 	w.t.Helper()
-	_, _, err := w.try(".", "cosign", w.cosign("verify", "--new-bundle-format=true", "--key", w.path("promote-"+stage+".pub"), reference)...)
-	return err == nil
+	var verdicts []bool
+	w.eachCosign(func() {
+		_, _, err := w.try(".", "cosign", w.cosign("verify", "--new-bundle-format=true", "--key", w.path("promote-"+stage+".pub"), reference)...)
+		verdicts = append(verdicts, err == nil)
+	})
+	if verdicts[0] != verdicts[1] {
+		w.t.Errorf("versions of cosign differ on %s by %s: %v", reference, stage, verdicts)
+	}
+	return verdicts[0]
 }
 
 // TestPromoterSignature has cosign distinguish what was promoted to production from everything else.
