@@ -23,6 +23,7 @@ func (d *Draft) Bring(ctx context.Context, from *Remote, commit Hash) error {
 			return fmt.Errorf("history of commit %.12s of %s: %w", commit, from, err)
 		}
 	}
+	d.done = len(d.order) // the commit that merges it names it
 	return nil
 }
 

@@ -28,6 +28,7 @@ type Draft struct {
 	root    plumbing.Hash // tree with the replacements so far; zero for no files
 	objects map[plumbing.Hash]encoded
 	order   []plumbing.Hash // of objects to push, in order of creation
+	done    int             // objects at the beginning of order that commits name, or will
 	asked   bool            // all trees of base were fetched
 }
 
@@ -412,6 +413,45 @@ func (d *Draft) Commit(n NewCommit) (Hash, error) {
 		// Further lines of a header begin with a space.
 		head += "gpgsig " + strings.ReplaceAll(strings.TrimRight(signature, "\n"), "\n", "\n ") + "\n"
 	}
+	if err := d.drop(); err != nil {
+		return "", fmt.Errorf("%s: %w", d.remote, err)
+	}
 	d.head, d.time = hashOf(d.keep(encoded{plumbing.CommitObject, []byte(head + body)})), when
+	d.done = len(d.order)
 	return d.head, nil
+}
+
+// drop forgets what was replaced since the last commit: many folders of one commit make one root after the other.
+func (d *Draft) drop() error {
+	named := map[plumbing.Hash]bool{} // objects since the last commit, whether the root leads to them
+	for _, id := range d.order[d.done:] {
+		named[id] = false
+	}
+	at := []plumbing.Hash{d.root}
+	for len(at) > 0 {
+		id := at[len(at)-1]
+		at = at[:len(at)-1]
+		if reached, kept := named[id]; reached || !kept {
+			continue
+		}
+		named[id] = true
+		if d.objects[id].kind != plumbing.TreeObject {
+			continue
+		}
+		entries, err := parseRawTree(d.objects[id].data, id, d.remote)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			at = append(at, e.id)
+		}
+	}
+	d.order = slices.DeleteFunc(d.order, func(id plumbing.Hash) bool {
+		reached, kept := named[id]
+		if kept && !reached {
+			delete(d.objects, id)
+		}
+		return kept && !reached
+	})
+	return nil
 }

@@ -130,6 +130,32 @@ func TestPushKeepsWhatIsForeign(t *testing.T) {
 	})
 }
 
+// TestPushesNothingElse writes many folders in one commit, some of them twice: what was replaced before the commit is not sent.
+func TestPushesNothingElse(t *testing.T) {
+	t.Parallel()
+	targets(t, chart, func(t *testing.T, to target) {
+		d := draft(t, to.remote, "main")
+		for n := range 20 {
+			files := map[string][]byte{"a.txt": fmt.Append(nil, n%7), "b.txt": []byte("b\n")}
+			if err := d.Put(t.Context(), fmt.Sprintf("stages/s%d", n%15), files); err != nil {
+				t.Fatal(err)
+			}
+			if n%10 != 9 {
+				continue
+			}
+			if _, err := d.Commit(newCommit(fmt.Sprint(n))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := to.remote.Push(t.Context(), git.Update{Branch: "main", Draft: d}); err != nil {
+			t.Fatal(err)
+		}
+		if left := testworld.Git(t, to.bare, "fsck", "--no-progress", "--unreachable", "--no-reflogs"); left != "" {
+			t.Errorf("nothing names what was sent:\n%s", left)
+		}
+	})
+}
+
 func TestPutFiles(t *testing.T) {
 	t.Parallel()
 	targets(t, chart, func(t *testing.T, to target) {
