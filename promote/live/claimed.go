@@ -101,9 +101,10 @@ func (c *claims) read(ctx context.Context, s Stage, others []digest.Digest) erro
 			if err != nil {
 				return err
 			}
-			c.all = append(c.all, c.claimed(artifact, bundles)...)
-			for _, p := range s.proven(artifact, bundles) {
-				c.highest = max(c.highest, p.Sequence)
+			for _, p := range s.records(bundles, artifact) {
+				if c.all = append(c.all, p); s.prove(&p) {
+					c.highest = max(c.highest, p.Sequence)
+				}
 			}
 		}
 	}
@@ -140,12 +141,8 @@ func (c *claims) follow(ctx context.Context, from *predicate.Origin) error {
 func (c *claims) versions(ctx context.Context) func(ledger.Version) (bool, error) {
 	left := maxClaimed
 	return func(v ledger.Version) (bool, error) {
-		statements, err := v.Statements(ctx, c.Remote)
-		for _, artifact := range []digest.Digest{v.Metadata.Digest(), predicate.Nothing} {
-			if artifact != "" {
-				c.all = append(c.all, c.claimed(artifact, statements.Bundles)...)
-			}
-		}
+		records, err := c.beside(ctx, v)
+		c.all = append(c.all, records...)
 		left--
 		return left > 0, err
 	}

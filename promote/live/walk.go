@@ -90,21 +90,16 @@ func (c *chain) follow(ctx context.Context) error {
 
 // add goes on with the next version.
 func (c *chain) add(ctx context.Context, v ledger.Version) error {
-	statements, err := v.Statements(ctx, c.Remote)
+	records, err := c.beside(ctx, v)
 	if err != nil {
 		return err
 	}
-	if c.live != nil {
-		if p := c.find(v, statements, c.named); p != nil {
-			c.count(*p)
-		}
+	p := c.find(v, records)
+	if p == nil {
 		return nil
 	}
-	p := c.find(v, statements, c.proven)
-	if p == nil {
-		p = c.find(v, statements, c.claimed)
-	}
-	if p == nil {
+	if c.live != nil {
+		c.count(*p)
 		return nil
 	}
 	c.seen = append(c.seen, *p)
@@ -223,62 +218,59 @@ func (c *chain) once(ctx context.Context, p Promotion) (bool, error) {
 // proven reports whether a key of today signed the record.
 func (p Promotion) proven() bool { return p.signed.Identity() != "" }
 
-// find returns the promotion that a version is, by the records among its statements; nil for a version that somebody else made, or
-// that shows something else than what its record promotes. What is below a promotion is as it was then: its record names the
-// commit that it follows.
-func (c *chain) find(v ledger.Version, statements ledger.Statements, records func(artifact digest.Digest, bundles []sign.Bundle) []Promotion) *Promotion {
-	for _, artifact := range []digest.Digest{v.Metadata.Digest(), predicate.Nothing} {
-		if artifact == "" {
+// find returns the promotion that a version is, by the records beside it; nil for a version that somebody else made, or that shows
+// something else than what its record promotes. Once a promotion counts, that is the one that it names as the one before, whatever key signed
+// it: what is below is as it was then, since each record names the commit that it follows. Until then it is one that is proven, or else any.
+func (c *chain) find(v ledger.Version, records []Promotion) (found *Promotion) {
+	for _, p := range records {
+		if p.Parent != string(v.Parent) || p.Tree != string(v.Promoted) || c.live != nil && p.Record != c.previous {
 			continue
 		}
-		for _, p := range records(artifact, statements.Bundles) {
-			if p.Parent == string(v.Parent) && p.Tree == string(v.Promoted) {
-				p.Commit, p.Path, p.Metadata, p.Statements, p.tree = string(v.Commit), c.Place.Path, v.Metadata, statements, v.Tree
-				return &p
-			}
+		if c.live == nil && c.prove(&p) {
+			return &p
 		}
+		found = cmp.Or(found, &p)
 	}
-	return nil
+	if found != nil {
+		found.Signed = c.Promoter.Timed(found.Subject(), found.signed.Bundle())
+	}
+	return found
 }
 
-// proven returns the records of this stage that the promoter signed by a key of today.
-func (s Stage) proven(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
-	verified, _ := s.Promoter.Verify(artifact, slices.DeleteFunc(slices.Clone(bundles), func(b sign.Bundle) bool {
-		return !b.Says(predicate.TypePromotion) // signatures are checked of what says that it is a record
-	}))
-	var promotions []Promotion
-	for _, v := range verified {
-		if p, err := s.parse(v); err == nil {
-			promotions = append(promotions, p)
-		}
+// beside returns the records beside the files of a version, see [Stage.records].
+func (s Stage) beside(ctx context.Context, v ledger.Version) ([]Promotion, error) {
+	statements, err := v.Statements(ctx, s.Remote)
+	records := s.records(statements.Bundles, v.Metadata.Digest(), predicate.Nothing)
+	for i := range records {
+		p := &records[i]
+		p.Commit, p.Path, p.Metadata, p.Statements, p.tree = string(v.Commit), s.Place.Path, v.Metadata, statements, v.Tree
 	}
-	return promotions
+	return records, err
 }
 
-// named returns the record that the promotion above names, whatever key signed it.
-func (c *chain) named(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
-	i := slices.IndexFunc(bundles, func(b sign.Bundle) bool { return b.Digest() == c.previous })
-	if i < 0 {
-		return nil
-	}
-	return c.claimed(artifact, bundles[i:i+1])
-}
-
-// claimed returns all records, whatever keys signed them. They prove nothing.
-func (s Stage) claimed(artifact digest.Digest, bundles []sign.Bundle) []Promotion {
-	var promotions []Promotion
+// records returns the records of this stage about artifacts, "" for none, whatever keys signed them. They prove nothing, see [Stage.prove].
+func (s Stage) records(bundles []sign.Bundle, artifacts ...digest.Digest) (all []Promotion) {
 	for _, b := range bundles {
 		if !b.Says(predicate.TypePromotion) {
 			continue
 		}
-		v, err := sign.Claimed(artifact, b)
-		if err != nil {
-			continue
-		}
-		if p, err := s.parse(v); err == nil {
-			p.Signed = s.Promoter.Timed(artifact, b)
-			promotions = append(promotions, p)
+		for _, artifact := range artifacts {
+			if v, err := sign.Claimed(artifact, b); err == nil {
+				if p, err := s.parse(v); err == nil {
+					all = append(all, p)
+				}
+			}
 		}
 	}
-	return promotions
+	return all
+}
+
+// prove reports whether the promoter signed a record by a key of today, and notes when.
+func (s Stage) prove(p *Promotion) bool {
+	verified, _ := s.Promoter.Verify(p.Subject(), []sign.Bundle{p.signed.Bundle()})
+	if len(verified) == 0 {
+		return false
+	}
+	p.Key, p.Signed, p.signed = verified[0].KeyFingerprint(), verified[0].Time(), verified[0]
+	return true
 }

@@ -26,7 +26,7 @@ func (s Stage) parse(v sign.Verified) (Promotion, error) {
 	if r.Claim != claim || r.Release == "" && r.Subject() != predicate.Nothing {
 		return Promotion{}, fmt.Errorf("it promotes %s in stage %s of pipeline %s, repository %s", r.Release, r.Stage, r.Pipeline, r.Repository)
 	}
-	return Promotion{Promotion: r, Record: v.Bundle().Digest(), Key: v.KeyFingerprint(), Signed: v.Time(), signed: v}, nil
+	return Promotion{Promotion: r, Record: v.Bundle().Digest(), Key: v.KeyFingerprint(), signed: v}, nil
 }
 
 // witness returns ErrBroken if the registry has a record that comes after the newest promotion on the live ref: on the
@@ -61,8 +61,8 @@ func (s Stage) witness(ctx context.Context, state *State) error {
 				return err
 			}
 		}
-		for _, p := range s.proven(artifact, bundles) {
-			if p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record {
+		for _, p := range s.records(bundles, artifact) {
+			if p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record || !s.prove(&p) {
 				continue
 			}
 			if counts, _, err := s.counts(ctx, p, newest); err != nil {
