@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/internal/bounded"
+	"github.com/lockage/lockage/internal/wholefile"
 )
 
 const (
@@ -117,19 +118,7 @@ func PackLayout(dir, file string) error {
 		return err
 	}
 	temp := filepath.Join(dir, fmt.Sprintf(".incoming-%d", os.Getpid())) // which goes with the folder if this process is killed
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644) //nolint:gosec // content for everyone, as umask allows
-	if err != nil {
-		return err
-	}
-	err = l.packTo(tar.NewWriter(f), sorted)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(temp, file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return nil
+	return wholefile.Create(file, temp, func(f *os.File) error { return errors.Join(l.packTo(tar.NewWriter(f), sorted), f.Sync()) })
 }
 
 // packTo writes the layout's files, its index last.

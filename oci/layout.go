@@ -21,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/internal/bounded"
+	"github.com/lockage/lockage/internal/wholefile"
 )
 
 // layout is an image layout (image-spec v1.1). Its index lists every manifest: once a tag under
@@ -422,10 +423,7 @@ func (l *layout) writeBlob(desc ocispec.Descriptor, data []byte) error {
 func (l *layout) replace(name string, data []byte) error {
 	// One writer at a time, hence one name; the process number serves systems without file locks.
 	temp := filepath.Join(l.dir, fmt.Sprintf(".incoming-%d", os.Getpid()))
-	if err := os.WriteFile(temp, data, 0o644); err != nil { //nolint:gosec // content for everyone, as umask allows
-		return errors.Join(err, os.Remove(temp))
-	}
-	return os.Rename(temp, name)
+	return wholefile.Create(name, temp, wholefile.Bytes(data))
 }
 
 // readFile returns ErrNotFound if the file does not exist.

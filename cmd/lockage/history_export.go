@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/wholefile"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/promote/proof"
@@ -67,25 +67,9 @@ func (a *app) export(ctx context.Context, name, release, file string) error {
 	if p.Files, err = d.policyRef.FilesAt(ctx, p.Policy.Commit); err != nil {
 		return err
 	}
-	if err := writeWhole(file, func(w io.Writer) error { return proof.Write(ctx, w, p) }); err != nil {
+	if err := wholefile.Create(file, fmt.Sprintf("%s.incoming-%d", file, os.Getpid()), func(f *os.File) error { return proof.Write(ctx, f, p) }); err != nil {
 		return err
 	}
 	a.emit(list[exportResult]{{p.Promotion.Pipeline, p.Promotion.Stage, p.Sequence, p.To.Release, p.To.Digest, file}})
-	return nil
-}
-
-// writeWhole writes a file, which replaces another one only when it is complete.
-func writeWhole(file string, write func(io.Writer) error) error {
-	temp := fmt.Sprintf("%s.incoming-%d", file, os.Getpid())
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644) //nolint:gosec // content for everyone, as umask allows
-	if err != nil {
-		return err
-	}
-	if err = errors.Join(write(f), f.Close()); err == nil {
-		err = os.Rename(temp, file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
 	return nil
 }

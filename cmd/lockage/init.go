@@ -21,6 +21,7 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline/scaffold"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/shell"
 )
 
 // The places of what init writes, in the GitOps repository.
@@ -461,5 +462,5 @@ func underHome(name string) string {
 			return "~/" + filepath.ToSlash(rest)
 		}
 	}
-	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+	return shell.Quote(name)
 }

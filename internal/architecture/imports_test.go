@@ -35,9 +35,11 @@ var floorPlan = map[string][]string{
 	"internal/origin":     {"internal/loopback"},
 	"internal/redact":     nil,
 	"internal/retry":      nil,
+	"internal/shell":      nil,
 	"internal/terminal":   nil,
 	"internal/webpage":    nil,
 	"internal/startup":    nil,
+	"internal/wholefile":  nil,
 	"internal/strictyaml": nil,
 	"internal/git":        nil,
 	"internal/forge":      nil,
@@ -101,7 +103,7 @@ var floorPlan = map[string][]string{
 }
 
 // plumbing may be imported by all: one idea each, which must not exist in two versions.
-var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/origin", "internal/redact", "internal/retry", "internal/terminal", "internal/webpage"}
+var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/origin", "internal/redact", "internal/retry", "internal/shell", "internal/terminal", "internal/webpage", "internal/wholefile"}
 
 // rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
 // a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.

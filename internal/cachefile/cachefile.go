@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/lockage/lockage/internal/wholefile"
 )
 
 // Write replaces a file in one step: readers see the old or the new content. It makes the folder, for this user only.
@@ -18,14 +20,7 @@ func Write(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return wholefile.Finish(f, name, wholefile.Bytes(data))
 }
 
 // Explain names the cache in an error of its files, and the next step if the disk is full. It returns nil for nil.

@@ -21,6 +21,7 @@ import (
 	"github.com/lockage/lockage/internal/cachefile"
 	"github.com/lockage/lockage/internal/lfs"
 	"github.com/lockage/lockage/internal/redact"
+	"github.com/lockage/lockage/internal/shell"
 )
 
 // Whole returns the file system with the files of Git LFS instead of the pointers to them: from the repository's own folder or the cache,
@@ -169,7 +170,7 @@ func (l *httpLink) large(context.Context) (*lfsServer, error) {
 
 // large asks git-lfs-authenticate, by ssh, for the server and what to send to it.
 func (l *sshLink) large(ctx context.Context) (*lfsServer, error) {
-	cmd, err := l.command(ctx, "git-lfs-authenticate "+quote(l.addr.path)+" download")
+	cmd, err := l.command(ctx, "git-lfs-authenticate "+shell.Quote(l.addr.path)+" download")
 	if err != nil {
 		return nil, fmt.Errorf("ssh: %w", err)
 	}

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+
+	"github.com/lockage/lockage/internal/shell"
 )
 
 // sshLink runs git's services on another machine by the ssh command that git would run, in one session per operation.
@@ -120,14 +122,9 @@ func (l *sshLink) options(named string) ([]string, error) {
 // sshFailed is the exit status of ssh if it did not come to run the command.
 const sshFailed = 255
 
-// quote quotes an argument for a shell, as git does.
-func quote(s string) string {
-	return "'" + strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(s) + "'"
-}
-
 // open starts one of git's services, and reads what it shows.
 func (l *sshLink) open(ctx context.Context, service string) (*process, error) {
-	cmd, err := l.command(ctx, service+" "+quote(l.addr.path))
+	cmd, err := l.command(ctx, service+" "+shell.Quote(l.addr.path))
 	if err != nil {
 		return nil, fmt.Errorf("ssh: %w", err)
 	}

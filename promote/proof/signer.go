@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/internal/shell"
 	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/sign"
@@ -70,7 +71,7 @@ func (s signer) optionsFor(by sign.Author) string {
 
 // quote makes one word of a text for a shell, in one line.
 func quote(text string) string {
-	return "'" + strings.ReplaceAll(terminal.Escape(text, ""), "'", `'\''`) + "'"
+	return shell.Quote(terminal.Escape(text, ""))
 }
 
 // ofBundle returns the options that verify a bundle.
