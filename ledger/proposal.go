@@ -63,28 +63,25 @@ func (p *Proposal) compare(ctx context.Context, remote *git.Remote, path string)
 	return err
 }
 
-// propose decides whether a change that the head of the stage branch does not show has to be written to its review branch.
-func (w *Writer) propose(ctx context.Context, c Change, into git.Hash) (Result, error) {
-	write := Result{Written: true, Base: string(into)}
-	head := w.tips[c.Review]
-	if head == "" {
-		return write, nil
+// propose decides whether a change that the head of the stage branch, r.Commit, does not show has to be written to its review branch.
+func (w *Writer) propose(ctx context.Context, c Change, r *Result) error {
+	p := Proposal{Head: w.tips[c.Review], Into: git.Hash(r.Commit)}
+	r.Written, r.Base = true, r.Commit
+	if p.Head == "" {
+		return nil
 	}
-	there, err := shown(ctx, w.remote, head, c.Path)
+	there, err := shown(ctx, w.remote, p.Head, c.Path)
 	if err != nil || !there.Ours {
-		return write, err
+		return err
 	}
 	if same, err := there.shows(ctx, there.Metadata, c); err != nil || !same {
-		return write, err // the next commit repairs what was changed by hand
+		return err // the next commit repairs what was changed by hand
 	}
-	p := Proposal{Head: head, Into: into}
-	if err := p.compare(ctx, w.remote, c.Path); err != nil {
-		return Result{}, err
+	if err := p.compare(ctx, w.remote, c.Path); err != nil || !p.Current {
+		return err
 	}
-	if !p.Current {
-		return write, nil
-	}
-	return Result{Commit: string(head), Base: string(p.Base)}, nil
+	r.Written, r.Commit, r.Base = false, string(p.Head), string(p.Base)
+	return nil
 }
 
 // begin creates the branches that changes are proposed to, if they do not exist: forges need both sides of a pull request.

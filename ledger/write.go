@@ -266,60 +266,56 @@ func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Up
 }
 
 // judge decides what of a change has to be written.
-func (w *Writer) judge(ctx context.Context, c *pendingChange) (Result, error) {
-	if c.Promotion != nil {
-		return w.judgePlace(ctx, c)
-	}
-	if c.Branch != "" {
+func (w *Writer) judge(ctx context.Context, c *pendingChange) (r Result, err error) {
+	if c.Promotion == nil && c.Branch != "" {
 		if err := c.taken(ctx, w.remote); errors.Is(err, ErrTaken) {
 			return Result{Err: err}, nil
 		} else if err != nil {
-			return Result{}, err
+			return r, err
 		}
 	}
-	if c.Hydration == nil {
-		return w.judgePlace(ctx, c)
+	if c.Hydration != nil {
+		if r, err = c.record(ctx); err != nil || r.Superseded || c.Branch == "" {
+			return r, err
+		}
 	}
-	r, err := c.record(ctx)
-	if err != nil || r.Superseded || c.Branch == "" {
-		return r, err
-	}
-	shown, err := w.judgePlace(ctx, c)
-	shown.Entry, shown.Recorded, shown.Replaced = r.Entry, r.Recorded, r.Replaced
-	return shown, err
+	return r, w.judgePlace(ctx, c, &r)
 }
 
 // judgePlace decides whether a change has to be written to its place.
-func (w *Writer) judgePlace(ctx context.Context, c *pendingChange) (Result, error) {
-	head := string(c.draft.Head())
+func (w *Writer) judgePlace(ctx context.Context, c *pendingChange, r *Result) error {
 	shown, ours, err := readMetadata(ctx, w.remote, c.before.metadata)
 	if err != nil {
-		return Result{}, err
+		return err
 	}
 	shows := false
 	if c.Promotion == nil && ours {
 		if shows, err = c.before.shows(ctx, shown, c.Change); err != nil {
-			return Result{}, err
+			return err
 		}
 	}
+	r.Commit = string(c.draft.Head())
 	switch {
-	case c.pushed != "" && c.pushed == c.draft.Head():
-		return Result{Commit: head}, nil // the answer to the last push was lost
+	case c.pushed != "" && c.pushed == c.draft.Head(): // the answer to the last push was lost
+		return nil
 	case shows:
-		return Result{Commit: head, Base: head, Landed: c.Review != ""}, nil
+		r.Base, r.Landed = r.Commit, c.Review != ""
+		return nil
 	case c.Promotion != nil:
 		if err := c.notMoved(ctx); err != nil {
-			return Result{}, err
+			return err
 		}
 	case ours && c.Hydration != nil:
 		if overtaken, err := c.overtaken(ctx, shown); err != nil || overtaken {
-			return Result{Commit: head, Superseded: true}, err
+			r.Superseded = true
+			return err
 		}
 	}
 	if c.Review != "" {
-		return w.propose(ctx, c.Change, c.draft.Head())
+		return w.propose(ctx, c.Change, r)
 	}
-	return Result{Written: true}, nil
+	r.Written = true
+	return nil
 }
 
 // pendingChange is a change under way. It keeps its files from one attempt to the next.
