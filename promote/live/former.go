@@ -169,19 +169,12 @@ func (s Stage) load(ctx context.Context, commit, name string) (*pipeline.Pipelin
 
 // fileBefore returns the name that a pipeline file had before a commit in which it appears: the only file that declared a pipeline of that
 // name before, and does not after. It is "" for none.
-func (s Stage) fileBefore(ctx context.Context, change workspace.Change, after *pipeline.Pipeline) (string, error) {
-	files, err := s.declarations.FilesAt(ctx, change.Before)
-	if err != nil {
-		return "", err
-	}
-	changed, err := s.declarations.FilesAt(ctx, change.Commit)
-	if err != nil {
-		return "", err
-	}
+func (s Stage) fileBefore(ctx context.Context, files fs.FS, commit string, after *pipeline.Pipeline) (string, error) {
+	changed, err := s.declarations.FilesAt(ctx, commit)
 	before, ok := files.(*git.FS)
 	now, known := changed.(*git.FS)
-	if !ok || !known {
-		return "", nil
+	if err != nil || !ok || !known {
+		return "", err
 	}
 	names, err := before.Differing(now, func(name string) bool { return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml" })
 	if err != nil {
@@ -201,31 +194,25 @@ func (s Stage) fileBefore(ctx context.Context, change workspace.Change, after *p
 			found = append(found, name)
 		}
 	}
-	if len(found) != 1 {
-		return "", nil
+	if len(found) == 1 {
+		return found[0], nil
 	}
-	return found[0], nil
+	return "", nil
 }
 
 // declares reports whether a file declares a pipeline of some name.
 func declares(files fs.FS, file, name string) (bool, error) {
-	data, err := strictyaml.ReadFile(files, file)
-	if err == nil {
+	if data, err := strictyaml.ReadFile(files, file); err == nil {
 		root, _ := strictyaml.Parse(file, data)
 		if own := root.Get("name"); own != nil && own.Value != name {
 			return false, nil // and what else it reads, does not matter
 		}
 	}
-	if err == nil {
-		var loaded []*pipeline.Pipeline
-		if loaded, err = pipeline.Load(files, policy.Kinds(), file); err == nil {
-			return loaded[0].Name == name, nil
-		}
-	}
+	loaded, err := pipeline.Load(files, policy.Kinds(), file)
 	if errors.Is(err, fs.ErrNotExist) || unreadable(err) {
 		return false, nil
 	}
-	return false, err
+	return err == nil && loaded[0].Name == name, err
 }
 
 // unreadable reports whether a file was read, and is not a pipeline of this version.
@@ -240,7 +227,7 @@ func (s Stage) before(ctx context.Context, change workspace.Change, name string,
 	var declared pipeline.Expanded
 	before, files, err := s.load(ctx, change.Before, after.File)
 	if errors.Is(err, fs.ErrNotExist) || unreadable(err) {
-		file, merr := s.fileBefore(ctx, change, after)
+		file, merr := s.fileBefore(ctx, files, change.Commit, after)
 		if merr != nil {
 			return nil, declared, merr
 		}

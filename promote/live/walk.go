@@ -27,20 +27,15 @@ func (s Stage) walk(ctx context.Context, visit func(Promotion) bool) (State, err
 // walkFrom is walk with a head of the live ref, "" for none.
 func (s Stage) walkFrom(ctx context.Context, head git.Hash, visit func(Promotion) bool) (State, error) {
 	var state State
-	var top *ledger.Version
 	c := chain{Stage: s, visit: visit}
-	err := ledger.History(ctx, s.Remote, head, s.Place.Path, func(v ledger.Version) (bool, error) {
-		if top == nil {
-			top = &v
-		}
-		err := c.add(ctx, v)
-		return c.more(), err
-	})
+	err := c.read(ctx, head)
 	if err == nil && c.live == nil {
 		err = c.decide(ctx, nil)
 	}
-	for err == nil && !c.done && c.carried != nil {
-		err = c.follow(ctx)
+	for err == nil && !c.done && c.carried != nil { // it goes on where it was before, under the name that the stage had there
+		from := *c.carried
+		c.carried, c.Claim, c.Place.Path = nil, from.Claim, from.Path
+		err = c.read(ctx, git.Hash(from.Commit))
 	}
 	if err == nil && !c.done {
 		err = c.end(ctx)
@@ -50,7 +45,7 @@ func (s Stage) walkFrom(ctx context.Context, head git.Hash, visit func(Promotion
 	} else {
 		state.Live = c.live
 	}
-	if top != nil {
+	if top := c.top; top != nil {
 		state.Tree = top.Tree
 		if last := state.Newest(); last == nil || top.Tree != last.tree || state.Live == nil && top.Ours {
 			state.Unpromoted = &top.Metadata
@@ -63,6 +58,7 @@ func (s Stage) walkFrom(ctx context.Context, head git.Hash, visit func(Promotion
 type chain struct {
 	Stage
 	visit    func(Promotion) bool
+	top      *ledger.Version   // the newest version of the first place
 	live     *Promotion        // the newest one that counts
 	previous digest.Digest     // once there is one: the record of the next
 	done     bool              // there is no next, or nobody asks for it
@@ -78,11 +74,10 @@ type chain struct {
 // more reports whether versions of the place are left to read.
 func (c *chain) more() bool { return !c.done && c.carried == nil }
 
-// follow goes on where the history was before it was carried over, under the name that the stage had there.
-func (c *chain) follow(ctx context.Context) error {
-	from := *c.carried
-	c.carried, c.Claim, c.Place.Path = nil, from.Claim, from.Path
-	return ledger.History(ctx, c.Remote, git.Hash(from.Commit), from.Path, func(v ledger.Version) (bool, error) {
+// read adds the versions of a place up to a commit, as far as somebody asks.
+func (c *chain) read(ctx context.Context, head git.Hash) error {
+	return ledger.History(ctx, c.Remote, head, c.Place.Path, func(v ledger.Version) (bool, error) {
+		c.top = cmp.Or(c.top, &v)
 		err := c.add(ctx, v)
 		return c.more(), err
 	})
