@@ -6,15 +6,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/policy/verify"
-	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
@@ -79,11 +76,6 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File, h hydrated) (*ju
 		return j, nil
 	}
 	return j, r.judgeGates(ctx, s, j)
-}
-
-// gone reports whether the ledger has the release's artifact, and the registry has not.
-func (j *judgement) gone() bool {
-	return j.checks.Result() == policy.Pending && j.examined.Report.Digest == ""
 }
 
 const (
@@ -153,8 +145,14 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	if facts.Review = j.review; !j.declared.Mirror.Reviewed() {
 		facts.Review.Missing = "the stage has no pull request: mirror.review is not pull-request"
 	}
-	facts.Unchanged = current != nil && current.To.Content == j.artifact.Content
-	facts.LiveImages = r.lockedImages(s, current)
+	if current != nil {
+		facts.Unchanged = current.To.Content == j.artifact.Content
+		if f, err := s.pipeline.LockOf(r.files, current.To.Release); err == nil {
+			for _, image := range f.Images() {
+				facts.LiveImages = append(facts.LiveImages, image.Digest)
+			}
+		}
+	}
 	facts.Held, _ = s.state.Holds().Of(j.lock.ReleaseID, j.artifact.Digest)
 	j.facts = facts
 	if len(s.stage.After.Stages) > 0 {
@@ -164,22 +162,6 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	j.facts.Objects, j.facts.LiveObjects, j.facts.Diff, j.facts.Applied = nil, nil, nil, nil // which are large
 	r.showVerdict(ctx, s, j)
 	return nil
-}
-
-// lockedImages returns the images that the lock of what is live names; none without a lock that can be read.
-func (r *run) lockedImages(s *stage, current *live.Promotion) []digest.Digest {
-	if current == nil {
-		return nil
-	}
-	f, err := s.pipeline.LockOf(r.files, current.To.Release)
-	if err != nil {
-		return nil
-	}
-	var digests []digest.Digest
-	for _, image := range f.Images() {
-		digests = append(digests, image.Digest)
-	}
-	return digests
 }
 
 // facts collects what gates need to know about a release in a declared stage, and adds it to the request.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
@@ -21,7 +22,11 @@ const maxJudged = 25
 // promote promotes one stage.
 func (r *run) promote(ctx context.Context, s *stage) error {
 	if r.Release == "" {
-		return r.promoteNewest(ctx, s)
+		people, err := r.promoteNewest(ctx, s)
+		if err == nil || errors.Is(err, ErrPending) || errors.Is(err, policy.ErrDenied) {
+			r.keepReview(ctx, s, people)
+		}
+		return err
 	}
 	f, input, err := r.named(s)
 	if err != nil {
@@ -50,30 +55,19 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 	return err
 }
 
-// promoteNewest promotes the newest release that passes its gates. If none does, the verdict on the newest one is the
-// result; so is the verdict on one that does not verify: that has to be investigated, and is not skipped.
-func (r *run) promoteNewest(ctx context.Context, s *stage) error {
-	var people asked
-	err := r.searchNewest(ctx, s, &people)
-	if err == nil || errors.Is(err, ErrPending) || errors.Is(err, policy.ErrDenied) {
-		r.keepReview(ctx, s, people)
-	}
-	return err
-}
-
-// searchNewest is promoteNewest but for the pull request. It adds what people may be asked about.
-func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
-	history := r.history(ctx, s.pipeline)
-	last, err := r.oldest(ctx, s, history)
+// promoteNewest promotes the newest release that passes its gates, and returns what people may be asked about. If none does, the verdict
+// on the newest one is the result; so is the verdict on one that does not verify: that has to be investigated, and is not skipped.
+func (r *run) promoteNewest(ctx context.Context, s *stage) (people asked, err error) {
+	last, err := r.oldest(ctx, s)
 	if err != nil {
-		return err
+		return people, err
 	}
 	var newest *judgement // of those that do not pass
 	var absent []string
 	judged := 0
-	for entry, err := range s.hydrated(ctx, history.first(last+1), &absent) {
+	for entry, err := range s.hydrated(ctx, r.history(ctx, s.pipeline, last+1), &absent) {
 		if err != nil {
-			return err
+			return people, err
 		}
 		if s.isLive(entry.Digest) {
 			r.noteLiveStale(ctx, s, entry.Release, newest)
@@ -88,7 +82,7 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 		id := entry.Release
 		j, held, err := r.consider(ctx, s, id, newest)
 		if err != nil {
-			return err
+			return people, err
 		}
 		if held {
 			break
@@ -96,7 +90,7 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 		if j == nil {
 			continue
 		}
-		if newest != nil && j.gone() {
+		if newest != nil && j.checks.Result() == policy.Pending && j.examined.Report.Digest == "" {
 			s.note("%s is not in the registry any more: `lockage hydrate %s --release %s` puts it back", id, s.stage.Name, id)
 			continue
 		}
@@ -110,23 +104,27 @@ func (r *run) searchNewest(ctx context.Context, s *stage, people *asked) error {
 		}
 		if outcome == nil || j.checks.Result() != policy.Pass {
 			s.noteAbsent(absent)
-			return r.conclude(ctx, s, j)
+			return people, r.conclude(ctx, s, j)
 		}
 		newest = cmp.Or(newest, j)
 	}
 	if newest != nil {
 		s.noteAbsent(absent)
-		return r.conclude(ctx, s, newest)
+		return people, r.conclude(ctx, s, newest)
 	}
-	s.keepLive(absent)
-	return nil
+	s.noteAbsent(absent)
+	s.result.Action = Unchanged
+	if s.state.Live != nil {
+		s.result.Release, s.result.To = s.state.Live.To.Release, &s.state.Live.To
+	}
+	return people, nil
 }
 
 // hydrated yields the candidates of releases, the newest first, as long as the ledger has more of the stage. It adds the releases
 // in between that are not hydrated to absent, and notes that there may be older ones than are looked at.
 func (s *stage) hydrated(ctx context.Context, releases iter.Seq2[string, error], absent *[]string) iter.Seq2[ledger.Entry, error] {
 	return func(yield func(ledger.Entry, error) bool) {
-		known, err := s.releases(ctx)
+		known, err := s.candidates.Releases(ctx, s.entry.Branch, s.entry.Stage)
 		if err != nil {
 			yield(ledger.Entry{}, err)
 			return
@@ -137,7 +135,7 @@ func (s *stage) hydrated(ctx context.Context, releases iter.Seq2[string, error],
 				return
 			}
 			looked++
-			delete(known, id)
+			known = slices.DeleteFunc(known, func(release string) bool { return release == id })
 			var entry ledger.Entry
 			ok := false
 			if err == nil {
@@ -168,15 +166,6 @@ func (s *stage) noteAbsent(absent []string) {
 		more = fmt.Sprintf(" and %d more", n)
 	}
 	s.note("not hydrated for this stage, because hydration failed or did not run: %s%s; `lockage hydrate %s` says why", names, more, s.stage.Name)
-}
-
-// keepLive makes what is live the result. Absent are the releases that are not hydrated.
-func (s *stage) keepLive(absent []string) {
-	s.noteAbsent(absent)
-	s.result.Action = Unchanged
-	if s.state.Live != nil {
-		s.result.Release, s.result.To = s.state.Live.To.Release, &s.state.Live.To
-	}
 }
 
 // consider judges a release of the history, unless it cannot pass: the judgement is nil then. A held release ends the search:
@@ -210,13 +199,13 @@ func (r *run) consider(ctx context.Context, s *stage, id string, newest *judgeme
 }
 
 // oldest returns the last place in the history whose release is not older than what is live.
-func (r *run) oldest(ctx context.Context, s *stage, history *sequence[string]) (int, error) {
+func (r *run) oldest(ctx context.Context, s *stage) (int, error) {
 	if s.state.Live == nil {
 		return maxReleases - 1, nil
 	}
 	release := s.state.Live.To.Release
 	i := 0
-	for id, err := range history.first(maxReleases) {
+	for id, err := range r.history(ctx, s.pipeline, maxReleases) {
 		if err != nil || id == release {
 			return i, err
 		}

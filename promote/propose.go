@@ -121,7 +121,7 @@ func (r *run) passed(ctx context.Context, s *stage, now predicate.Artifact) (boo
 	if shows.Content == now.Content {
 		return true, nil
 	}
-	for id, err := range r.history(ctx, s.pipeline).first(maxReleases) {
+	for id, err := range r.history(ctx, s.pipeline, maxReleases) {
 		switch {
 		case err != nil:
 			return false, err

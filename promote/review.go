@@ -66,20 +66,16 @@ func (r *run) judgeReview(ctx context.Context, s *stage, j *judgement) (policy.G
 	j.review.Pull = v.named(v.pull)
 	var result policy.GateResult
 	if j.declared.Mirror.ShowsLive() {
-		proposal, err := r.approved(ctx, s, j)
-		if err != nil {
-			return result, err
-		}
+		var proposal policy.Proposal
+		proposal, err = r.approved(ctx, s, j)
 		result = policy.Approved(proposal)
 	} else {
-		merge, err := r.merged(ctx, s, j)
-		if err != nil {
-			return result, err
-		}
+		var merge policy.Merge
+		merge, err = r.merged(ctx, s, j)
 		result = policy.Merged(merge)
 	}
 	result.Gate = policy.GateOfPull(j.declared.Gates)
-	return result, nil
+	return result, err
 }
 
 // named describes a pull request of the stage, zero for none.

@@ -23,7 +23,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	if current == nil {
 		return fmt.Errorf("%w: nothing was promoted to %s yet", errNothingBefore, s.stage.Name)
 	}
-	past, named := s.history(ctx, r), ""
+	past, named := s.history(ctx), ""
 	if r.Release != "" {
 		f, input, err := r.named(s)
 		if err != nil {
@@ -54,7 +54,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 		Reference:  to.To.Digest.String(),
 		Statements: to.Statements.Bundles,
 		Former: func(ctx context.Context, artifact digest.Digest) ([]sign.Claim, error) {
-			return live.FormerNames(s.history(ctx, r), artifact)
+			return live.FormerNames(s.history(ctx), artifact)
 		},
 		WithoutMirror: true, // it was live before
 	})
@@ -66,7 +66,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.result.Action = RolledBack
-	if j.left, err = left(s.history(ctx, r), to.To); err != nil {
+	if j.left, err = left(s.history(ctx), to.To); err != nil {
 		return err
 	}
 	return r.apply(ctx, s, j)

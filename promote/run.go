@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
+	"iter"
+	"slices"
 	"sync/atomic"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
@@ -40,12 +42,8 @@ type run struct {
 
 	forges   memo.Map[string, *forge.Repository] // by the URL of the remote
 	views    map[[2]string]*view                 // of all stages, by pipeline and name
-	releases memo.Map[string, *sequence[string]] // by lock directory, the newest first
 	evidence *evidence.Run
 	unpacked *semaphore.Weighted // bytes, see [inRoom]
-
-	mu    sync.Mutex
-	stops []func() // end the reading of sequences
 }
 
 // start reads the declarations, selects the stages, and does each. Stages of one level run concurrently, and one level
@@ -59,8 +57,8 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 	}
 	stages := r.selectStages(pipelines)
 	defer func() {
-		for _, stop := range r.stops {
-			stop()
+		for _, v := range r.views {
+			v.close()
 		}
 	}()
 	var ended atomic.Int32
@@ -79,25 +77,19 @@ func start(ctx context.Context, o Options, do func(*run, context.Context, *stage
 		}
 		_ = group.Wait() // the results hold the errors
 	}
-	r.call(ctx, stages)
+	notices := make([]notify.Notice, len(stages)) // of those that moved
+	for i, s := range stages {
+		notices[i] = s.notice
+	}
+	notified := notify.Send(ctx, r.Environment, notices)
 	var results []Result
-	for _, s := range stages {
+	for i, s := range stages {
+		s.result.Notified = notified[i]
 		if !s.proposes || s.result.Proposal != nil || s.result.Err != nil && len(s.result.Gates) == 0 {
 			results = append(results, s.result)
 		}
 	}
 	return results, nil
-}
-
-// call calls the receivers of the stages that moved.
-func (r *run) call(ctx context.Context, stages []*stage) {
-	notices := make([]notify.Notice, len(stages))
-	for i, s := range stages {
-		notices[i] = s.notice
-	}
-	for i, outcomes := range notify.Send(ctx, r.Environment, notices) {
-		stages[i].result.Notified = outcomes
-	}
 }
 
 // selectStages finds the named stages in all pipelines.
@@ -118,18 +110,16 @@ func (r *run) selectStages(pipelines []*pipeline.Pipeline) []*stage {
 			if r.proposed != nil {
 				named = r.proposed[[2]string{p.Name, name}]
 			}
-			if named && (!s.proposes || r.asksPeople(p, name)) {
+			if named && s.proposes {
+				declared, _, err := p.ExpandCurrent(name, r.files)
+				named = err == nil && declared.Mirror.Reviewed()
+			}
+			if named {
 				stages = append(stages, s)
 			}
 		}
 	}
 	return stages
-}
-
-// asksPeople reports whether people review a stage, for the current release.
-func (r *run) asksPeople(p *pipeline.Pipeline, stage string) bool {
-	declared, _, err := p.ExpandCurrent(stage, r.files)
-	return err == nil && declared.Mirror.Reviewed()
 }
 
 // one does one stage. An error without an action of its own is a failure.
@@ -181,10 +171,116 @@ func (r *run) named(s *stage) (f lock.File, input string, err error) {
 	return f, input, err
 }
 
-// history returns the releases of a pipeline, the newest first.
-func (r *run) history(ctx context.Context, p *pipeline.Pipeline) *sequence[string] {
-	history, _ := r.releases.Get(p.Lock, func() (*sequence[string], error) {
-		return sequenceOf(r, r.policyRef.Releases(ctx, r.files, p.Lock)), nil
-	})
-	return history
+// history yields the n newest releases of a pipeline, the newest first.
+func (r *run) history(ctx context.Context, p *pipeline.Pipeline, n int) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		left := n
+		if left == 0 {
+			return
+		}
+		for id, err := range r.policyRef.Releases(ctx, r.files, p.Lock) {
+			if left--; !yield(id, err) || left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// stage is one stage of a run: what is kept of it, and the outcome.
+type stage struct {
+	*view
+	level    int // the most stages in a row before it: stages of one level do not depend on each other
+	state    live.State
+	review   *review // nil until it is read, and for a stage that people do not review
+	proposes bool    // it is only proposed, and not promoted
+	result   Result
+	notice   notify.Notice // of what moved; without receivers for nothing
+	unpacked int64         // bytes of the run's that it takes
+}
+
+// read reads what is live, and completes what an earlier run began.
+func (r *run) read(ctx context.Context, s *stage) error {
+	var err error
+	s.result.Branch = s.live.Place.Branch
+	if s.state, err = s.read(ctx); err != nil {
+		return err
+	}
+	if s.state.Live != nil {
+		s.result.From = &s.state.Live.To
+	}
+	if err := r.meet(ctx, s); err != nil {
+		return err
+	}
+	switch u := s.state.Unpromoted; {
+	case u != nil && s.state.Refused != "":
+		s.note("branch %s: %s", s.live.Place.Branch, s.state.Refused)
+	case u != nil:
+		s.note("branch %s shows %s, which was not promoted: it is unpromoted until it passes", s.live.Place.Branch, u.Lockage.Release)
+	}
+	drift, bare := s.state.Drift(), s.state.Bare
+	if s.state.Live == nil || !drift && !bare {
+		return nil
+	}
+	if !r.DryRun {
+		if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); err != nil {
+			return err
+		}
+		if drift {
+			s.notice = notify.Notice{Event: notify.About(s.live, *s.state.Live, r.Now()), Receivers: s.receivers}
+		}
+	}
+	artifact := s.state.Live.To.Digest
+	what, done := fmt.Sprintf("%s, which is live, lacked what was signed about it", artifact), "it is attached again"
+	if drift {
+		what, done = s.live.Artifacts.Reference(s.stage.Name)+" did not name what is live", fmt.Sprintf("it names %s again", artifact)
+	}
+	if r.DryRun {
+		done = "a run without --dry-run puts it right"
+	}
+	s.note("%s: %s", what, done)
+	return nil
+}
+
+// meet makes sure that the policy ref contains the commit that the last promotion was judged by: what is decided next is decided by
+// no older policy. A policy ref whose history was rewritten does not contain it any more, which is only said.
+func (r *run) meet(ctx context.Context, s *stage) error {
+	if s.state.Live == nil {
+		return nil
+	}
+	commit := s.state.Live.Policy.Commit
+	if on, err := r.policyRef.Contains(ctx, commit); err != nil || on {
+		return err
+	}
+	ref, err := r.Workspace.Policy(ctx, r.PolicyRef, func(string) {})
+	if err != nil {
+		return err
+	}
+	if on, err := ref.Contains(ctx, commit); err != nil {
+		return err
+	} else if on {
+		return fmt.Errorf("%w: %s has moved on to commit %.12s since this run began, and the last promotion was judged by that or an earlier one; run it again",
+			ErrConflict, ref.Name(), ref.Tip())
+	}
+	older, err := ref.Older(ctx, commit)
+	switch {
+	case err != nil:
+		return err
+	case older:
+		return fmt.Errorf("%w: %s is at commit %.12s, which is older than %.12s, by which the last promotion was judged: its remote lags behind another one, or it was set back; take back a commit by `git revert`, on top of %.12s",
+			policy.ErrDenied, ref.Name(), ref.Tip(), commit, commit)
+	}
+	s.note("%s does not contain commit %.12s, by which the last promotion was judged: its history was rewritten, or it is older than that", ref.Name(), commit)
+	return nil
+}
+
+// isLive reports whether an artifact is live, and the live ref shows it.
+func (s *stage) isLive(d digest.Digest) bool {
+	return s.state.Live != nil && s.state.Unpromoted == nil && s.state.Live.To.Digest == d
+}
+
+// note adds a note once: several releases may lead to it.
+func (s *stage) note(format string, args ...any) {
+	if note := fmt.Sprintf(format, args...); !slices.Contains(s.result.Notes, note) {
+		s.result.Notes = append(s.result.Notes, note)
+	}
 }

@@ -30,8 +30,16 @@ type view struct {
 	receivers  []pipeline.Receiver
 
 	mu         sync.Mutex
-	now        *live.State               // what is live; nil until it is read
-	promotions *sequence[live.Promotion] // nil until they are read
+	now        *live.State // what is live; nil until it is read
+	promotions *promotions // nil until they are read
+	stops      []func()    // end the reading of promotions
+}
+
+// promotions are those of a stage, the newest first, which are read once, and only as far as somebody asks.
+type promotions struct {
+	next  func() (live.Promotion, error, bool)
+	known []live.Promotion
+	err   error // that ended them
 }
 
 // view opens the view of a stage.
@@ -72,16 +80,6 @@ func (v *view) candidate(ctx context.Context, release string) (ledger.Entry, boo
 	return e, ok, err
 }
 
-// releases returns the releases that the ledger has something of for the stage.
-func (v *view) releases(ctx context.Context) (map[string]bool, error) {
-	ids, err := v.candidates.Releases(ctx, v.entry.Branch, v.entry.Stage)
-	known := map[string]bool{}
-	for _, id := range ids {
-		known[id] = true
-	}
-	return known, err
-}
-
 // read reads what is live.
 func (v *view) read(ctx context.Context) (live.State, error) {
 	v.mu.Lock()
@@ -103,33 +101,64 @@ func (v *view) changed() {
 	v.now, v.promotions = nil, nil
 }
 
-// history returns the promotions of a stage, the newest first. A broken record is an error before the first of them: a caller that
-// reads the newest alone has to know.
-func (v *view) history(ctx context.Context, r *run) iter.Seq2[live.Promotion, error] {
-	state, err := v.read(ctx)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if err != nil {
-		return func(yield func(live.Promotion, error) bool) { yield(live.Promotion{}, err) }
+// close ends what is being read.
+func (v *view) close() {
+	for _, stop := range v.stops {
+		stop()
 	}
-	if v.promotions == nil {
-		v.promotions = sequenceOf(r, live.HistoryOf(ctx, v.live, state))
-	}
-	return v.promotions.first(maxLookback)
 }
 
-// past returns the promotions of a stage that a release can be among, the newest first: none was judged by a policy commit without its
+// history yields the promotions of a stage, the newest first. A broken record is an error before the first of them: a caller that
+// reads the newest alone has to know.
+func (v *view) history(ctx context.Context) iter.Seq2[live.Promotion, error] {
+	return func(yield func(live.Promotion, error) bool) {
+		state, err := v.read(ctx)
+		if err != nil {
+			yield(live.Promotion{}, err)
+			return
+		}
+		v.mu.Lock()
+		if v.promotions == nil {
+			next, stop := iter.Pull2(live.HistoryOf(ctx, v.live, state))
+			v.promotions, v.stops = &promotions{next: next}, append(v.stops, stop)
+		}
+		all := v.promotions
+		v.mu.Unlock()
+		for i := range maxLookback {
+			if p, ok, err := v.promotion(all, i); !ok || !yield(p, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// promotion returns one of the promotions of a stage, or the error before it; false after the last one.
+func (v *view) promotion(all *promotions, i int) (p live.Promotion, ok bool, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for len(all.known) <= i {
+		if all.err == nil {
+			p, all.err, ok = all.next()
+		}
+		if all.err != nil || !ok {
+			return p, all.err != nil, all.err
+		}
+		all.known = append(all.known, p)
+	}
+	return all.known[i], true, nil
+}
+
+// since returns the promotions of a stage that a release can be among, the newest first: none was judged by a policy commit without its
 // lock, but for the last of them.
-func (v *view) past(ctx context.Context, r *run, release string) ([]live.Promotion, error) {
-	var past []live.Promotion
-	for p, err := range v.history(ctx, r) {
+func (v *view) since(ctx context.Context, r *run, release string) (since []live.Promotion, err error) {
+	for p, err := range v.history(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		past = append(past, p)
+		since = append(since, p)
 		if had, err := r.policyRef.Had(ctx, v.pipeline.Lock, release, p.Policy.Commit); err != nil || !had {
-			return past, err
+			return since, err
 		}
 	}
-	return past, nil
+	return since, nil
 }

@@ -150,12 +150,12 @@ var users = map[string]string{
 
 	"promote/live/clock.go":   "cmd/lockage TestScript/^keyless-clock$",
 	"promote/live/former.go":  "promote/repair", // by edits of a pipeline file
-	"promote/live/witness.go": "promote/repair",
+	"promote/live/registry.go": "promote/repair",
 	"promote/live/write.go":   "promote",
 
 	"sign/predicate/hold.go": "promote",
 
-	"promote/stage.go": "cmd/lockage TestScript/^attack-rotation$", // by a policy ref that is set back
+	"promote/run.go": "cmd/lockage TestScript/^attack-rotation$", // by a policy ref that is set back
 }
 
 // mutations are the checks that decide.
@@ -177,7 +177,7 @@ var mutations = []mutation{
 	{"ledger/candidates.go", "if _, err := git.ParseHash(h); err != nil {", "if _, err := git.ParseHash(h); !MUTANT && err != nil {"},
 	{"ledger/candidates.go", "e.Claim == w.Claim", "true"},
 
-	{"ledger/metadata.go", "len(field) > maxField || terminal.Blank(field) != field", "false"},
+	{"ledger/beside.go", "len(field) > maxField || terminal.Blank(field) != field", "false"},
 
 	{"ledger/check.go", "got == content", "true"},
 	{"ledger/check.go", `shows.attributes != ""`, "true"},
@@ -351,8 +351,8 @@ var mutations = []mutation{
 
 	{"promote/live/claimed.go", "p.Sequence < math.MaxInt32", "true"},
 
-	{"promote/live/follow.go", "tips[branch] == head", "true"},
-	{"promote/live/follow.go", "wanted[b.Digest()]", "true"},
+	{"promote/live/registry.go", "tips[branch] == head", "true"},
+	{"promote/live/registry.go", "wanted[b.Digest()]", "true"},
 
 	{"promote/live/former.go", "!sameRecord(declared, newer)", "false"},
 	{"promote/live/former.go", "len(gone) != 1 || !slices.Equal(came, []string{name})", "false"},
@@ -363,8 +363,8 @@ var mutations = []mutation{
 	{"promote/live/live.go", "again.Head != state.Head", "again.Head != state.Head != MUTANT"},
 	{"promote/live/live.go", "state.Newest() == nil", "false"},
 
-	{"promote/live/walk.go", "p.Parent == string(v.Parent)", "true"},
-	{"promote/live/walk.go", "p.Tree == string(v.Promoted)", "true"},
+	{"promote/live/walk.go", "p.Parent != string(v.Parent)", "false"},
+	{"promote/live/walk.go", "p.Tree != string(v.Promoted)", "false"},
 	{"promote/live/walk.go", "top.Tree != last.tree", "false"},
 	{"promote/live/walk.go", "state.Live == nil && top.Ours", "false"},
 	{"promote/live/walk.go", `p.signed.Former() && (c.waiting == "" || c.waiting == p.Key)`, "false"},
@@ -375,12 +375,12 @@ var mutations = []mutation{
 	{"promote/live/walk.go", `if c.refused != "" {`, `if !MUTANT && c.refused != "" {`},
 	{"promote/live/walk.go", "if trusted {", "if !MUTANT && trusted {"},
 
-	{"promote/live/witness.go", "r.Claim != claim", "false"},
-	{"promote/live/witness.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
-	{"promote/live/witness.go", "p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record", "true"},
-	{"promote/live/witness.go", "p.Record == last.Record", "true"},
-	{"promote/live/witness.go", "} else if !counts {", "} else if !MUTANT && !counts {"},
-	{"promote/live/witness.go", "newest != nil && s.carriedOn(last, bundles)", "false"},
+	{"promote/live/registry.go", "r.Claim != claim", "false"},
+	{"promote/live/registry.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
+	{"promote/live/registry.go", "p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record", "true"},
+	{"promote/live/registry.go", "p.Record == last.Record", "true"},
+	{"promote/live/registry.go", "} else if !counts {", "} else if !MUTANT && !counts {"},
+	{"promote/live/registry.go", "newest != nil && s.carriedOn(last, bundles)", "false"},
 
 	{"hydrate/workspace/timeline.go", "if older.release == m.release {", "if !MUTANT && older.release == m.release {"},
 	{"hydrate/workspace/releases.go", "err == nil && recorded < 0", "false"},
@@ -405,7 +405,7 @@ var mutations = []mutation{
 	{"promote/other.go", "p.To.Release != e.release, held:", "p.To.Release != e.release, !MUTANT && held:"},
 	{"promote/other.go", "case e.counts(span.Content)", "case MUTANT || e.counts(span.Content)"},
 
-	{"promote/ready.go", "id == release", "true"},
+	{"promote/other.go", "id == release", "true"},
 
 	{"promote/repair/registry.go", "err == nil && packed.Descriptor.Digest == wanted", "err == nil && (MUTANT || packed.Descriptor.Digest == wanted)"},
 	{"promote/repair/registry.go", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || !MUTANT && pruned {"},
@@ -429,10 +429,10 @@ var mutations = []mutation{
 
 	{"promote/run.go", "r.Ready && !v.stage.Auto", "false"},
 
-	{"promote/stage.go", "s.state.Live == nil || !drift && !bare", "true"},
-	{"promote/stage.go", "case older:", "case !MUTANT && older:"},
-	{"promote/stage.go", "} else if on {", "} else if !MUTANT && on {"},
-	{"promote/stage.go", "s.state.Unpromoted == nil", "true"},
+	{"promote/run.go", "s.state.Live == nil || !drift && !bare", "true"},
+	{"promote/run.go", "case older:", "case !MUTANT && older:"},
+	{"promote/run.go", "} else if on {", "} else if !MUTANT && on {"},
+	{"promote/run.go", "s.state.Unpromoted == nil", "true"},
 
 	{"publish/hydration.go", "policy.SignedBy(pipeline.RoleHydrator, claim, h.Statements, h.Rejected).Result == policy.Pass", "true"},
 
