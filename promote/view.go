@@ -56,13 +56,9 @@ func (r *run) open(ctx context.Context, v *view) error {
 	if err != nil {
 		return err
 	}
-	remote, err := verify.LedgerRemote(ctx, declared, r.Workspace.Repository)
-	if err != nil {
-		return err
-	}
 	v.receivers = declared.Notify
 	v.entry = verify.NameOf(declared, release)
-	if v.candidates, err = ledger.ReadCandidates(ctx, remote, v.entry); err != nil {
+	if v.candidates, err = verify.Candidates(ctx, declared, r.Workspace.Repository, release); err != nil {
 		return err
 	}
 	v.live, err = live.Open(ctx, r.files, r.policyRef, declared, r.Client, r.Workspace.Repository)

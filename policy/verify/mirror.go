@@ -45,6 +45,29 @@ func LedgerRemote(ctx context.Context, declared pipeline.Expanded, remotes Remot
 	return ledgerRemote(ctx, declared, declared.Ledger.Remote, remotes)
 }
 
+// Candidates reads what the ledger of a stage has of releases.
+func Candidates(ctx context.Context, declared pipeline.Expanded, remotes Remotes, releases ...string) (*ledger.Candidates, error) {
+	remote, err := LedgerRemote(ctx, declared, remotes)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]ledger.Candidate, len(releases))
+	for i, release := range releases {
+		names[i] = NameOf(declared, release)
+	}
+	return ledger.ReadCandidates(ctx, remote, names...)
+}
+
+// EntryOf reads the candidate of a release, which is not proven; zero for none.
+func EntryOf(ctx context.Context, declared pipeline.Expanded, remotes Remotes, release string) (ledger.Entry, error) {
+	candidates, err := Candidates(ctx, declared, remotes, release)
+	if err != nil {
+		return ledger.Entry{}, err
+	}
+	e, _, err := candidates.Entry(ctx, NameOf(declared, release))
+	return e, err
+}
+
 // Entries reads the candidates of a stage, of all releases.
 func Entries(ctx context.Context, declared pipeline.Expanded, remotes Remotes) ([]ledger.Entry, error) {
 	remote, err := LedgerRemote(ctx, declared, remotes)

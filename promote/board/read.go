@@ -17,7 +17,6 @@ import (
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/hydrate/workspace"
-	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote"
@@ -181,16 +180,7 @@ func (r Reader) prove(ctx context.Context, d *declared) {
 
 // entry returns what the ledger has about the candidate of a stage.
 func (r Reader) entry(ctx context.Context, d *declared) ([]sign.Bundle, error) {
-	remote, err := verify.LedgerRemote(ctx, d.as, r.Workspace.Repository)
-	if err != nil {
-		return nil, err
-	}
-	name := verify.NameOf(d.as, d.Candidate.Release)
-	candidates, err := ledger.ReadCandidates(ctx, remote, name)
-	if err != nil {
-		return nil, err
-	}
-	e, _, err := candidates.Entry(ctx, name)
+	e, err := verify.EntryOf(ctx, d.as, r.Workspace.Repository, d.Candidate.Release)
 	return e.Bundles, err
 }
 

@@ -60,7 +60,7 @@ func Survey(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.E
 	var group errgroup.Group
 	var candidate ledger.Entry
 	group.Go(func() (err error) {
-		candidate, err = candidateOf(ctx, declared, release, remotes)
+		candidate, err = verify.EntryOf(ctx, declared, remotes, release)
 		status.Candidate, status.Input = candidate.Digest, candidate.Input
 		if err == nil && candidate.Digest != "" {
 			status.Stale, err = staleEntry(ctx, files, ref, declared, candidate)
@@ -123,21 +123,6 @@ func (s *Status) read(ctx context.Context, stage Stage, now time.Time) (err erro
 		}
 	}
 	return stage.Witness(ctx, &s.State)
-}
-
-// candidateOf returns the ledger's entry of a release, which is not proven; zero for none.
-func candidateOf(ctx context.Context, declared pipeline.Expanded, release string, remotes verify.Remotes) (ledger.Entry, error) {
-	remote, err := verify.LedgerRemote(ctx, declared, remotes)
-	if err != nil {
-		return ledger.Entry{}, err
-	}
-	name := verify.NameOf(declared, release)
-	candidates, err := ledger.ReadCandidates(ctx, remote, name)
-	if err != nil {
-		return ledger.Entry{}, err
-	}
-	e, _, err := candidates.Entry(ctx, name)
-	return e, err
 }
 
 // staleEntry is [Stale] for an entry of the ledger.

@@ -189,15 +189,11 @@ func (r *run) promoted(ctx context.Context, s *stage) error {
 
 // candidates reports the candidates in the ledger that the registry lacks, which hydration makes, and completes the others.
 func (r *run) candidates(ctx context.Context, s *stage) error {
-	remote, err := verify.LedgerRemote(ctx, s.declared, r.Workspace.Repository)
-	if err != nil {
-		return err
-	}
 	repository, err := r.Client.Repository(s.declared.Repository)
 	if err != nil {
 		return err
 	}
-	var wanted []ledger.Candidate
+	var wanted []string
 	for release, err := range r.policyRef.Releases(ctx, r.files, s.pipeline.Lock) {
 		if err != nil {
 			return err
@@ -205,20 +201,20 @@ func (r *run) candidates(ctx context.Context, s *stage) error {
 		if s.state.Live != nil && s.state.Live.To.Release == release || len(wanted) == ledger.MaxCandidates {
 			break // what is older is hydrated when it is wanted
 		}
-		wanted = append(wanted, verify.NameOf(s.declared, release))
+		wanted = append(wanted, release)
 	}
-	all, err := ledger.ReadCandidates(ctx, remote, wanted...)
+	all, err := verify.Candidates(ctx, s.declared, r.Workspace.Repository, wanted...)
 	if err != nil {
 		return err
 	}
 	var known []digest.Digest
-	for _, w := range wanted {
-		if e, ok, err := all.Entry(ctx, w); err == nil && ok {
+	for _, release := range wanted {
+		if e, ok, err := all.Entry(ctx, verify.NameOf(s.declared, release)); err == nil && ok {
 			known = append(known, e.Digest)
 		}
 	}
-	for _, w := range wanted {
-		if err := r.candidate(ctx, s, all, w, repository, known); err != nil {
+	for _, release := range wanted {
+		if err := r.candidate(ctx, s, all, verify.NameOf(s.declared, release), repository, known); err != nil {
 			return err
 		}
 	}
