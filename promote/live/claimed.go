@@ -81,7 +81,7 @@ func (c *claims) read(ctx context.Context, s Stage, others []digest.Digest) erro
 	from := len(c.all)
 	tips, err := s.Remote.Tips(ctx, s.Place.Branch)
 	if err == nil {
-		err = ledger.History(ctx, s.Remote, tips[s.Place.Branch], s.Place.Path, c.versions(ctx))
+		err = c.add(ctx, tips[s.Place.Branch])
 	}
 	if err != nil {
 		return err
@@ -129,21 +129,20 @@ func (c *claims) follow(ctx context.Context, from *predicate.Origin) error {
 	if err != nil {
 		return nil //nolint:nilerr // it claims nothing
 	}
-	c.Claim = from.Claim
-	if err = ledger.History(ctx, c.Remote, commit, from.Path, c.versions(ctx)); errors.Is(err, git.ErrNotFound) {
+	c.Claim, c.Place.Path = from.Claim, from.Path
+	if err = c.add(ctx, commit); errors.Is(err, git.ErrNotFound) {
 		return nil // nobody has it
 	}
 	c.followed[*from] = err == nil
 	return err
 }
 
-// versions collects what versions of a place claim, of no more of them than are read.
-func (c *claims) versions(ctx context.Context) func(ledger.Version) (bool, error) {
+// add collects what the versions of the place up to a commit claim, of no more of them than are read.
+func (c *claims) add(ctx context.Context, head git.Hash) error {
 	left := maxClaimed
-	return func(v ledger.Version) (bool, error) {
-		records, err := c.beside(ctx, v)
+	return c.versions(ctx, head, func(_ ledger.Version, records []Promotion) (bool, error) {
 		c.all = append(c.all, records...)
 		left--
-		return left > 0, err
-	}
+		return left > 0, nil
+	})
 }

@@ -76,19 +76,15 @@ func (c *chain) more() bool { return !c.done && c.carried == nil }
 
 // read adds the versions of a place up to a commit, as far as somebody asks.
 func (c *chain) read(ctx context.Context, head git.Hash) error {
-	return ledger.History(ctx, c.Remote, head, c.Place.Path, func(v ledger.Version) (bool, error) {
+	return c.versions(ctx, head, func(v ledger.Version, records []Promotion) (bool, error) {
 		c.top = cmp.Or(c.top, &v)
-		err := c.add(ctx, v)
+		err := c.add(ctx, v, records)
 		return c.more(), err
 	})
 }
 
 // add goes on with the next version.
-func (c *chain) add(ctx context.Context, v ledger.Version) error {
-	records, err := c.beside(ctx, v)
-	if err != nil {
-		return err
-	}
+func (c *chain) add(ctx context.Context, v ledger.Version, records []Promotion) error {
 	p := c.find(v, records)
 	if p == nil {
 		return nil
@@ -232,15 +228,20 @@ func (c *chain) find(v ledger.Version, records []Promotion) (found *Promotion) {
 	return found
 }
 
-// beside returns the records beside the files of a version, see [Stage.records].
-func (s Stage) beside(ctx context.Context, v ledger.Version) ([]Promotion, error) {
-	statements, err := v.Statements(ctx, s.Remote)
-	records := s.records(statements.Bundles, v.Metadata.Digest(), predicate.Nothing)
-	for i := range records {
-		p := &records[i]
-		p.Commit, p.Path, p.Metadata, p.Statements, p.tree = string(v.Commit), s.Place.Path, v.Metadata, statements, v.Tree
-	}
-	return records, err
+// versions visits the versions of the stage's place up to a commit, with the records beside the files, see [Stage.records].
+func (s Stage) versions(ctx context.Context, head git.Hash, visit func(ledger.Version, []Promotion) (more bool, err error)) error {
+	return ledger.History(ctx, s.Remote, head, s.Place.Path, func(v ledger.Version) (bool, error) {
+		statements, err := v.Statements(ctx, s.Remote)
+		if err != nil {
+			return false, err
+		}
+		records := s.records(statements.Bundles, v.Metadata.Digest(), predicate.Nothing)
+		for i := range records {
+			p := &records[i]
+			p.Commit, p.Path, p.Metadata, p.Statements, p.tree = string(v.Commit), s.Place.Path, v.Metadata, statements, v.Tree
+		}
+		return visit(v, records)
+	})
 }
 
 // records returns the records of this stage about artifacts, "" for none, whatever keys signed them. They prove nothing, see [Stage.prove].
