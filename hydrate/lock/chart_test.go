@@ -102,8 +102,8 @@ func TestChartIDs(t *testing.T) {
 			t.Errorf("%s abbreviates %s: %t", short, id, !want)
 		}
 	}
-	if CommitOf(id) != "" {
-		t.Errorf("the commit of a chart is %s", CommitOf(id))
+	if commitOf(id) != "" {
+		t.Errorf("the commit of a chart is %s", commitOf(id))
 	}
 	files := fstest.MapFS{"d/" + id + ".yaml": {Data: []byte(chartLock)}, "d/current.yaml": {Data: []byte(chartLock)}}
 	if ids, err := Releases(files, "d"); err != nil || len(ids) != 1 || ids[0] != id {

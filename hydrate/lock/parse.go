@@ -147,7 +147,7 @@ func (l Lock) inconsistency() string {
 	}
 	_, further, _ := strings.Cut(strings.TrimPrefix(l.ReleaseID, "git-"), "-")
 	switch {
-	case CommitOf(l.ReleaseID) != l.GitCommit:
+	case commitOf(l.ReleaseID) != l.GitCommit:
 		return "releaseId " + strconv.Quote(l.ReleaseID) + " belongs to another commit: gitCommit is " + strconv.Quote(l.GitCommit)
 	case further != "" && l.Packaging.SourceRepo == "":
 		return "releaseId " + strconv.Quote(l.ReleaseID) + " depends on packaging.sourceRepo, which is missing: write it"

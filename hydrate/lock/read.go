@@ -118,7 +118,7 @@ func Find(fsys fs.FS, dir, name string) (string, error) {
 		return "", err
 	}
 	found := slices.DeleteFunc(releases, func(id string) bool { return !Abbreviates(name, id) })
-	if commit := CommitOf(name); "git-"+commit == name && len(found) > 1 && !slices.ContainsFunc(found[1:], func(id string) bool { return CommitOf(id) != CommitOf(found[0]) }) {
+	if commit := commitOf(name); "git-"+commit == name && len(found) > 1 && !slices.ContainsFunc(found[1:], func(id string) bool { return commitOf(id) != commitOf(found[0]) }) {
 		found = slices.DeleteFunc(found, func(id string) bool { return len(id) > len(found[0]) }) // further releases of the commit are named by more
 	}
 	const shown = 5
@@ -133,8 +133,8 @@ func Find(fsys fs.FS, dir, name string) (string, error) {
 	return "", fmt.Errorf("%s could be %s; write more of it", name, strings.Join(found, " or "))
 }
 
-// CommitOf returns the commit that a release id names; "" for that of a chart.
-func CommitOf(id string) string {
+// commitOf returns the commit that a release id names; "" for that of a chart.
+func commitOf(id string) string {
 	rest, _ := strings.CutPrefix(id, "git-")
 	if strings.HasPrefix(id, chartPrefix) {
 		return ""
@@ -145,7 +145,7 @@ func CommitOf(id string) string {
 
 // recording is the command that records a release.
 func recording(id string) string {
-	if commit := CommitOf(id); commit != "" {
+	if commit := commitOf(id); commit != "" {
 		return "`lockage lock write --commit " + commit + "`"
 	}
 	return "`lockage lock write --chart`"

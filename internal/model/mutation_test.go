@@ -148,10 +148,10 @@ var users = map[string]string{
 	"policy/verify/gives.go": "publish", // by hydrations that read what their provenance says
 	"policy/verify/reads.go": "publish",
 
-	"promote/live/clock.go":   "cmd/lockage TestScript/^keyless-clock$",
-	"promote/live/former.go":  "promote/repair", // by edits of a pipeline file
+	"promote/live/clock.go":    "cmd/lockage TestScript/^keyless-clock$",
+	"promote/live/former.go":   "promote/repair", // by edits of a pipeline file
 	"promote/live/registry.go": "promote/repair",
-	"promote/live/write.go":   "promote",
+	"promote/live/write.go":    "promote",
 
 	"sign/predicate/hold.go": "promote",
 
@@ -160,7 +160,7 @@ var users = map[string]string{
 
 // mutations are the checks that decide.
 var mutations = []mutation{
-	{"hydrate/lock/parse.go", "CommitOf(l.ReleaseID) != l.GitCommit", "false"},
+	{"hydrate/lock/parse.go", "commitOf(l.ReleaseID) != l.GitCommit", "false"},
 	{"hydrate/lock/parse.go", "further != \"\" && l.furtherID() != l.ReleaseID", "false"},
 	{"hydrate/lock/parse.go", `ok && digest != image.Digest.String()`, "false"},
 	{"hydrate/lock/parse.go", "sha256Digest.MatchString(image.Digest.String())", "true"},

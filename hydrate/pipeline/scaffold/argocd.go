@@ -341,7 +341,7 @@ func (f *finder) upstream() (drafts []Draft) {
 	}
 	for i := range drafts {
 		d := &drafts[i]
-		d.Name, d.Kind = Slug(path.Base(d.Chart)), lock.Packaged
+		d.Name, d.Kind = slug(path.Base(d.Chart)), lock.Packaged
 		f.addValues(d)
 		f.deploys(d)
 		d.Release = cmp.Or(d.Release, d.Name)
@@ -367,14 +367,14 @@ func concrete(name string) string {
 func (a application) environment(pkg string) string {
 	name := concrete(a.name)
 	for _, rest := range []string{strings.TrimPrefix(name, pkg+"-"), strings.TrimSuffix(name, "-"+pkg)} {
-		if _, known := environment(rest); known && rest != name && Slug(rest) == rest && len(rest) <= maxStage {
+		if _, known := environment(rest); known && rest != name && slug(rest) == rest && len(rest) <= maxStage {
 			return rest
 		}
 	}
 	for _, file := range a.values {
 		for _, shape := range stageValues {
 			if match := shape.FindStringSubmatch(file); match != nil {
-				if _, known := environment(match[1]); known && Slug(match[1]) == match[1] {
+				if _, known := environment(match[1]); known && slug(match[1]) == match[1] {
 					return match[1]
 				}
 			}

@@ -32,7 +32,7 @@ func (f *finder) charts() (drafts []Draft) {
 		if !f.source.decode(path.Join(dir, "Chart.yaml"), &chart) || chart.Type == "library" || f.leftOut(dir, true) {
 			continue
 		}
-		d := Draft{Name: Slug(chart.Name), Kind: lock.Helm, SourcePath: dir, Found: []string{"chart " + dir}}
+		d := Draft{Name: slug(chart.Name), Kind: lock.Helm, SourcePath: dir, Found: []string{"chart " + dir}}
 		d.Release = d.Name
 		d.Set = f.imageValues(dir)
 		f.addValues(&d)
@@ -54,7 +54,7 @@ func (f *finder) addValues(d *Draft) {
 			}
 			at[2], at[3] = at[2]+len(name)-len(inside), at[3]+len(name)-len(inside)
 			stage := name[at[2]:at[3]]
-			if _, known := environment(stage); !known || Slug(stage) != stage || len(stage) > maxStage {
+			if _, known := environment(stage); !known || slug(stage) != stage || len(stage) > maxStage {
 				continue
 			}
 			pattern := name[:at[2]] + "{stage}" + name[at[3]:]

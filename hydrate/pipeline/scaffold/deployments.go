@@ -21,7 +21,7 @@ func (f *finder) deployed() (drafts []Draft) {
 		if path.Base(dir) != deploymentsFolder || f.locks == nil && len(f.source.charts)+len(f.source.kustomizations) == 0 {
 			continue
 		}
-		stages := slices.DeleteFunc(f.gitops.subfolders(dir), func(s string) bool { return Slug(s) != s || len(s) > maxStage })
+		stages := slices.DeleteFunc(f.gitops.subfolders(dir), func(s string) bool { return slug(s) != s || len(s) > maxStage })
 		if len(stages) == 0 {
 			continue
 		}

@@ -101,8 +101,8 @@ var unnamed = regexp.MustCompile(`[^a-z0-9-]+`)
 // maxName bounds the name of a pipeline.
 const maxName = 63
 
-// Slug makes a name of a pipeline or stage of any text.
-func Slug(text string) string {
+// slug makes a name of a pipeline or stage of any text.
+func slug(text string) string {
 	name := strings.Trim(unnamed.ReplaceAllString(strings.ToLower(text), "-"), "-")
 	return strings.TrimRight(name[:min(len(name), maxName)], "-")
 }

@@ -229,11 +229,11 @@ func (f *finder) complete(d *Draft) {
 // name is that of the application in a package: its folder's, or that of the nearest folder above that says something.
 func (f *finder) name(dir string) string {
 	for at := dir; at != "."; at = path.Dir(at) {
-		if names(path.Base(at)) && Slug(path.Base(at)) != "" {
-			return Slug(path.Base(at))
+		if names(path.Base(at)) && slug(path.Base(at)) != "" {
+			return slug(path.Base(at))
 		}
 	}
-	return Slug(f.Repository)
+	return slug(f.Repository)
 }
 
 // unique renames drafts of one name, by their folders and kinds.
@@ -246,8 +246,8 @@ func unique(drafts []Draft) {
 	for i := range drafts {
 		d := &drafts[i]
 		if used[d.Name] > 1 {
-			if d.Name = Slug(d.SourcePath); d.Name == "" {
-				d.Name = Slug(d.Locks[strings.LastIndexByte(d.Locks, '/')+1:])
+			if d.Name = slug(d.SourcePath); d.Name == "" {
+				d.Name = slug(d.Locks[strings.LastIndexByte(d.Locks, '/')+1:])
 			}
 			if taken[d.Name] {
 				d.Name += "-" + string(d.Kind)

@@ -81,11 +81,11 @@ func split(dir string) part {
 	}
 	rest := parts[at+1:]
 	if len(rest) > 0 && !slices.ContainsFunc(app, says) { // the applications are below the environments
-		return part{app: path.Join(append(slices.Clone(app), rest...)...), stage: Slug(parts[at]), base: dir}
+		return part{app: path.Join(append(slices.Clone(app), rest...)...), stage: slug(parts[at]), base: dir}
 	}
 	return part{
 		app:   path.Join(append([]string{"."}, app...)...),
-		stage: Slug(strings.Join(append([]string{parts[at]}, rest...), "-")),
+		stage: slug(strings.Join(append([]string{parts[at]}, rest...), "-")),
 		base:  strings.Join(parts[len(app):], "/"),
 	}
 }
