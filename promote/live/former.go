@@ -141,7 +141,7 @@ func (s Stage) search(ctx context.Context, after *pipeline.Pipeline, files []str
 			return nil, err
 		}
 		after, name = before, declared.Stage
-		if !sameRecord(declared, newer) {
+		if len(edits(declared, newer)) > 0 {
 			newer = declared
 			if more, err := visit(declared, change.Commit); err != nil || !more {
 				return nil, err
@@ -261,11 +261,6 @@ func without(names, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
 }
 
-// sameRecord reports whether two declarations of a stage record what is live in one place under one name.
-func sameRecord(a, b pipeline.Expanded) bool {
-	return a.LiveRef() == b.LiveRef() && a.Pipeline == b.Pipeline && a.Stage == b.Stage && a.Repository == b.Repository
-}
-
 // look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if the history, whose
 // newest record is given, does not go on there. Gone says that nothing is there, and that the registry knows of a promotion.
 func (s Stage) look(ctx context.Context, declared pipeline.Expanded, newest *Promotion) (found *Former, gone, err error) {
@@ -295,7 +290,7 @@ func (s Stage) look(ctx context.Context, declared pipeline.Expanded, newest *Pro
 	return found, nil, err
 }
 
-// edits describes what differs between two declarations of where a stage is recorded.
+// edits describes what differs between two declarations of a stage in where, and under which name, they record what is live.
 func edits(before, after pipeline.Expanded) []string {
 	was, is := before.LiveRef(), after.LiveRef()
 	var changed []string
