@@ -290,9 +290,7 @@ func TestEveryLockedImage(t *testing.T) {
 func TestImageOlderForm(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	if err := sign.SignImage(t.Context(), s.repository, s.artifact.Descriptor, s.key, sign.Claim{Repository: "ghcr.io/acme/app"}); err != nil {
-		t.Fatal(err)
-	}
+	testworld.SignImage(t, s.repository, s.artifact.Descriptor, s.key, sign.Claim{Repository: "ghcr.io/acme/app"})
 	found, _, err := sign.VerifyImage(t.Context(), s.repository, s.artifact.Descriptor, testworld.Verifier(t, "ci", s.key))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v", found, err)

@@ -18,7 +18,7 @@ import (
 	"github.com/lockage/lockage/oci"
 )
 
-// maxSignAttempts bounds the repetitions of SignImage: two signers that write at once overwrite each other's manifest, and
+// maxSignAttempts bounds the repetitions of AttachImages: two signers that write at once overwrite each other's manifest, and
 // each reads it again and repeats.
 const maxSignAttempts = 8
 
@@ -68,22 +68,6 @@ func (s ImageSignature) blob() oci.Blob {
 // layer returns the signature as an entry of the manifest that holds it.
 func (s ImageSignature) layer() layer {
 	return layer{desc: s.blob().Descriptor(), payload: s.Payload}
-}
-
-// SignImage is [NewImageSignature] and [AttachImages].
-func SignImage(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, claim Claim) error { //nolint:revive // sign.Image would read as a thing, and it is one: see [Image]
-	verifier, err := NewVerifier(signer.Identity())
-	if err != nil {
-		return err
-	}
-	signature, err := NewImageSignature(ctx, signer, subject.Digest, claim)
-	if err != nil {
-		return err
-	}
-	if signature.None() {
-		return nil
-	}
-	return AttachImages(ctx, store, subject, []*Verifier{verifier}, signature)
 }
 
 // AttachImages writes simple signing signatures beside those that others wrote for the same digest: of those that are given, the

@@ -2,6 +2,7 @@ package sign
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"strings"
 	"sync"
@@ -22,9 +23,22 @@ func readManifest(t *testing.T, m *memory, tag string) ocispec.Manifest {
 
 func mustSignImage(t *testing.T, store Store, subject ocispec.Descriptor, signer Signer, c Claim) {
 	t.Helper()
-	if err := SignImage(t.Context(), store, subject, signer, c); err != nil {
+	if err := signImage(t.Context(), store, subject, signer, c); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// signImage makes a signature and attaches it.
+func signImage(ctx context.Context, store Store, subject ocispec.Descriptor, signer Signer, c Claim) error {
+	verifier, err := NewVerifier(signer.Identity())
+	if err != nil {
+		return err
+	}
+	signature, err := NewImageSignature(ctx, signer, subject.Digest, c)
+	if err != nil {
+		return err
+	}
+	return AttachImages(ctx, store, subject, []*Verifier{verifier}, signature)
 }
 
 func TestSignImage(t *testing.T) {
@@ -183,7 +197,7 @@ func TestSignImageBounds(t *testing.T) {
 		}
 	}
 	sha512 := ocispec.Descriptor{Digest: digest.SHA512.FromString("a")}
-	if err := SignImage(t.Context(), newMemory(), sha512, key, claim("test")); err == nil {
+	if err := signImage(t.Context(), newMemory(), sha512, key, claim("test")); err == nil {
 		t.Error("signed a sha512 digest")
 	}
 }
@@ -207,7 +221,7 @@ func TestSignImageAtOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for _, key := range keys {
 		group.Go(func() {
-			if err := SignImage(t.Context(), store, subject, key, claim("test")); err != nil {
+			if err := signImage(t.Context(), store, subject, key, claim("test")); err != nil {
 				t.Error(err)
 			}
 		})

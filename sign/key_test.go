@@ -133,7 +133,7 @@ func TestOpenPlainKeys(t *testing.T) {
 			}
 			store, subject := newMemory(), artifact("a")
 			mustAttest(t, store, subject, key, NewSignature(subject.Digest, claim("test")))
-			if err := SignImage(t.Context(), store, subject, key, claim("test")); err != nil {
+			if err := signImage(t.Context(), store, subject, key, claim("test")); err != nil {
 				t.Fatal(err)
 			}
 			v := verifierOf(t, map[string]*Key{"me": key})

@@ -326,7 +326,7 @@ func TestRegistryFailureIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	store, subject, key := newMemory(), artifact("a"), newKey(t)
 	mustAttest(t, store, subject, key, NewSignature(subject.Digest, claim("test")))
-	if err := SignImage(t.Context(), store, subject, key, claim("test")); err != nil {
+	if err := signImage(t.Context(), store, subject, key, claim("test")); err != nil {
 		t.Fatal(err)
 	}
 	down := errors.New("registry down")
@@ -338,7 +338,7 @@ func TestRegistryFailureIsNoVerdict(t *testing.T) {
 	if _, _, err := VerifyImage(t.Context(), store, subject, v); !errors.Is(err, down) {
 		t.Errorf("VerifyImage: %v", err)
 	}
-	if err := SignImage(t.Context(), store, subject, key, claim("test")); !errors.Is(err, down) {
+	if err := signImage(t.Context(), store, subject, key, claim("test")); !errors.Is(err, down) {
 		t.Errorf("SignImage: %v", err)
 	}
 	// The list answers, the rest does not.

@@ -62,6 +62,13 @@ func Attest(t testing.TB, repository *oci.Repository, desc ocispec.Descriptor, k
 	return must(sign.Attest(t.Context(), repository, desc, key, statement))(t)
 }
 
+// SignImage signs a manifest in the older form.
+func SignImage(t testing.TB, repository *oci.Repository, desc ocispec.Descriptor, key *sign.Key, claim sign.Claim) {
+	t.Helper()
+	signature := must(sign.NewImageSignature(t.Context(), key, desc.Digest, claim))(t)
+	check(t, sign.AttachImages(t.Context(), repository, desc, []*sign.Verifier{must(sign.NewVerifier(key.Identity()))(t)}, signature))
+}
+
 // Key makes a signing key.
 func Key(t testing.TB) *sign.Key {
 	t.Helper()

@@ -113,9 +113,7 @@ func TestImage(t *testing.T) {
 	s.state(image, "ci", sign.PredicateSignature)
 	claim := sign.Claim{Repository: image.repository.Name()}
 	for _, identity := range []string{"sre", "ci"} {
-		if err := sign.SignImage(t.Context(), image.repository, image.desc, s.keys[identity], claim); err != nil {
-			t.Fatal(err)
-		}
+		testworld.SignImage(t, image.repository, image.desc, s.keys[identity], claim)
 	}
 	gate := gate(t, "image", policy.ImageGate{By: []string{"ci"}})
 	facts := s.collect(s.request(p, gate))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lockage/lockage/hydrate/lock"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
 )
@@ -23,9 +24,7 @@ func TestChartSignatures(t *testing.T) {
 	}{
 		"unsigned": {func(pushed, *lock.Chart) {}, "", "no signature by an identity is attached"},
 		"older form": {func(chart pushed, _ *lock.Chart) {
-			if err := sign.SignImage(t.Context(), chart.repository, chart.desc, s.keys["ci"], sign.Claim{Repository: "ghcr.io/acme/redis"}); err != nil {
-				t.Error(err)
-			}
+			testworld.SignImage(t, chart.repository, chart.desc, s.keys["ci"], sign.Claim{Repository: "ghcr.io/acme/redis"})
 		}, "ci robot", ""},
 		"bundle":            {func(chart pushed, _ *lock.Chart) { s.state(chart, "sre", sign.PredicateSignature) }, "sre", ""},
 		"another statement": {func(chart pushed, _ *lock.Chart) { s.state(chart, "sre", "https://acme.dev/scan/v1") }, "", "no signature by an identity"},

@@ -86,10 +86,7 @@ func TestAttacksAreDenied(t *testing.T) {
 		}, "provenance", "no provenance by the hydrator"},
 		"the older signature only": {func(s *scene) {
 			h := s.honest("production")
-			desc := s.push(h, candidate)
-			if err := sign.SignImage(s.t.Context(), h.repository, desc, h.key, h.claim); err != nil {
-				s.t.Fatal(err)
-			}
+			testworld.SignImage(s.t, h.repository, s.push(h, candidate), h.key, h.claim)
 		}, "signature", "no signature by the hydrator"},
 		"statements of another artifact": {func(s *scene) {
 			h := s.honest("production")

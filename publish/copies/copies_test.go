@@ -50,7 +50,7 @@ func (s scene) sign(in *oci.Repository, key *sign.Key) {
 	s.Helper()
 	claim := sign.Claim{Pipeline: "shop", Stage: "production", Release: "git-1", Repository: s.from.Name()}
 	testworld.Attest(s.T, in, s.artifact, key, sign.NewSignature(s.artifact.Digest, claim))
-	s.check(sign.SignImage(s.Context(), in, s.artifact, key, claim))
+	testworld.SignImage(s.T, in, s.artifact, key, claim)
 }
 
 func (s scene) check(err error) {
