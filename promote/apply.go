@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -30,16 +31,18 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 		rec.Holds = rec.Holds.With(rec.Time, j.left...)
 		rec.Holds = rec.Holds[:min(len(rec.Holds), maxHolds)]
 	}
-	p, err := s.live.Write(ctx, r.Environment, j.declared, live.Writing{
-		Record:   rec,
-		Rests:    ledger.Statements{Bundles: j.evidence(), Images: j.images},
-		Files:    j.examined.Tree,
+	p, err := s.live.Write(ctx, r.Environment, j.declared, rec, ledger.Statements{Bundles: j.evidence(), Images: j.images}, ledger.Change{
+		Artifact: ledger.Artifact{
+			Source: ledger.Origin{URL: j.declared.SourceRepo, Commit: j.lock.Revision()},
+			GitOps: ledger.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
+		},
+		Tree:     func(context.Context) (fs.FS, error) { return j.examined.Tree, nil },
 		Compared: j.examined.Compared,
-		Source:   ledger.Origin{URL: j.declared.SourceRepo, Commit: j.lock.Revision()},
-		GitOps:   ledger.Origin{URL: r.policyRef.URL(), Commit: j.examined.GitOpsCommit},
-		Verb:     map[predicate.Action]string{predicate.RolledBack: "Roll back"}[rec.Action],
-		Merge:    s.merges(j),
-		Expected: s.state.Tree,
+		Promotion: &ledger.Promotion{
+			Verb:     map[predicate.Action]string{predicate.RolledBack: "Roll back"}[rec.Action],
+			Merge:    s.merges(j),
+			Expected: s.state.Tree,
+		},
 	})
 	s.changed() // also by somebody else, who was faster
 	if errors.Is(err, ledger.ErrMoved) {

@@ -51,24 +51,10 @@ func (s Stage) Others(p Promotion) (others ledger.Statements) {
 	return others
 }
 
-// Writing is a record to put into force.
-type Writing struct {
-	Record predicate.Promotion
-	Rests  ledger.Statements // what the record rests on: signed by others than the promoter
-
-	// Files are those of the artifact that it makes live, which was made from these commits. Compared is as [ledger.Change] has it.
-	Files          fs.FS
-	Source, GitOps ledger.Origin
-	Compared       ledger.Comparison
-
-	Verb     string      // of the commit's message; "" for Promote
-	Merge    git.Hash    // a commit to be the second parent; "" for none
-	From     *git.Remote // that has it; nil for the live ref's own
-	Expected git.Hash    // what the live ref shows, as it was decided on
-}
-
-// Write signs a record as the promoter, and pushes it to the live ref. The error is [ledger.ErrMoved] if that was changed meanwhile.
-func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeline.Expanded, w Writing) (p Promotion, err error) {
+// Write signs a record as the promoter, and pushes it to the live ref. Rests are what it rests on: signed by others. The change has what
+// record and stage do not say: the files and their origins, and of its Promotion what it follows. The error is [ledger.ErrMoved] if the
+// live ref was changed meanwhile.
+func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeline.Expanded, rec predicate.Promotion, rests ledger.Statements, change ledger.Change) (p Promotion, err error) {
 	key, err := e.Signer(ctx, declared, pipeline.RolePromoter, s.Promoter.Verifier)
 	if err != nil && ctx.Err() == nil {
 		return p, publish.Configurationf("%w", err)
@@ -79,32 +65,19 @@ func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeli
 	if err != nil {
 		return p, err
 	}
-	p.Promotion = w.Record
+	p.Promotion = rec
 	p.Release = p.To.Release
-	change := ledger.Change{
-		Artifact: ledger.Artifact{Claim: p.Claim, Digests: p.To.Digests, Source: w.Source, GitOps: w.GitOps},
-		Place:    s.Place,
-		Promotion: &ledger.Promotion{
-			Verb:     w.Verb,
-			Bare:     p.To.Digest == "",
-			Merge:    w.Merge,
-			From:     w.From,
-			Expected: w.Expected,
-			Attest: func(ctx context.Context, parent, tree git.Hash) (_ ledger.Statements, err error) {
-				p.Parent, p.Tree, p.Nonce = string(parent), string(tree), rand.Text()
-				p.Statements, err = Sign(ctx, key, p.Promotion, slices.Clip(w.Rests.Bundles))
-				p.Statements.Images = append(p.Statements.Images, w.Rests.Images...)
-				if err == nil && w.Verb == "" {
-					err = s.onTime(p, e.Now())
-				}
-				return p.Statements, err
-			},
-		},
-		Compared:   w.Compared,
-		Attributes: declared.Mirror != nil && declared.Mirror.Attributes,
-		Time:       p.Time,
-		Tree:       func(context.Context) (fs.FS, error) { return w.Files, nil },
-		Sign:       signCommit,
+	change.Claim, change.Digests, change.Place, change.Time, change.Sign = p.Claim, p.To.Digests, s.Place, p.Time, signCommit
+	change.Attributes = declared.Mirror != nil && declared.Mirror.Attributes
+	change.Promotion.Bare = p.To.Digest == ""
+	change.Promotion.Attest = func(ctx context.Context, parent, tree git.Hash) (_ ledger.Statements, err error) {
+		p.Parent, p.Tree, p.Nonce = string(parent), string(tree), rand.Text()
+		p.Statements, err = Sign(ctx, key, p.Promotion, slices.Clip(rests.Bundles))
+		p.Statements.Images = append(p.Statements.Images, rests.Images...)
+		if err == nil && change.Promotion.Verb == "" {
+			err = s.onTime(p, e.Now())
+		}
+		return p.Statements, err
 	}
 	if s.declarations != nil {
 		change.Commit = s.declarations.Commit

@@ -3,6 +3,7 @@ package repair
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/lockage/lockage/internal/git"
@@ -38,14 +39,14 @@ func (r *run) carry(ctx context.Context, s *stage, former *live.Former) (err err
 	}
 	rec.Carried = &predicate.Origin{Claim: former.Claim, Path: base.Path, Commit: base.Commit}
 	rec.Reason = fmt.Sprintf("commit %.12s of the policy ref changed %s", former.Commit, strings.Join(former.Edits, " and ")) + unwitnessed
-	w := live.Writing{Record: rec, Verb: "Carry over"}
+	after := &ledger.Promotion{Verb: "Carry over"}
 	if former.Remote.URL() != s.live.Remote.URL() {
-		w.From = former.Remote
+		after.From = former.Remote
 	}
-	if w.From != nil || former.Place.Branch != s.live.Place.Branch {
-		w.Merge = former.State.Head
+	if after.From != nil || former.Place.Branch != s.live.Place.Branch {
+		after.Merge = former.State.Head
 	}
-	if err := r.write(ctx, s, w, former.Stage, base); err != nil {
+	if err := r.write(ctx, s, rec, after, former.Stage, base); err != nil {
 		return err
 	}
 	s.found(!r.DryRun, fmt.Sprintf("carry it over to branch %s, %s", s.live.Place.Branch, s.live.Place.Path),
@@ -60,19 +61,22 @@ func (r *run) carry(ctx context.Context, s *stage, former *live.Former) (err err
 
 // write puts a record into force that makes a promotion live again, which another place has, or nothing. The state is that of the new
 // commit then. A dry run writes nothing.
-func (r *run) write(ctx context.Context, s *stage, w live.Writing, from live.Stage, base live.Promotion) (err error) {
-	rec := &w.Record
+func (r *run) write(ctx context.Context, s *stage, rec predicate.Promotion, after *ledger.Promotion, from live.Stage, base live.Promotion) error {
 	rec.Checks = []predicate.Check{{Name: string(rec.Action), Result: string(policy.Pass), Reason: rec.Reason}}
 	if r.DryRun {
 		return nil
 	}
-	if w.Files, err = ledger.Files(ctx, from.Remote, git.Hash(base.Commit), base.Path); err != nil {
+	files, err := ledger.Files(ctx, from.Remote, git.Hash(base.Commit), base.Path)
+	if err != nil {
 		return err
 	}
-	w.Rests, w.Expected = s.live.Others(base), s.state.Tree
+	after.Expected = s.state.Tree
 	m := base.Metadata
-	w.Source, w.GitOps = m.Lockage.Source, ledger.Origin{URL: m.RepoURL, Commit: m.DrySHA}
-	p, err := s.live.Write(ctx, r.Environment, s.declared, w)
+	p, err := s.live.Write(ctx, r.Environment, s.declared, rec, s.live.Others(base), ledger.Change{
+		Artifact:  ledger.Artifact{Source: m.Lockage.Source, GitOps: ledger.Origin{URL: m.RepoURL, Commit: m.DrySHA}},
+		Tree:      func(context.Context) (fs.FS, error) { return files, nil },
+		Promotion: after,
+	})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package repair_test
 
 import (
+	"context"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -51,17 +53,22 @@ func TestOtherBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := *state.Live
-	w := live.Writing{Expected: state.Tree, Source: before.Metadata.Lockage.Source, GitOps: ledger.Origin{URL: before.Metadata.RepoURL, Commit: before.Metadata.DrySHA}}
-	if w.Record, err = stage.Record(e, ref, predicate.Promoted, before.To, &before); err != nil {
+	rec, err := stage.Record(e, ref, predicate.Promoted, before.To, &before)
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.Record.Checks = before.Checks
-	w.Record.To.Digest = digest.FromString("packed by another build")
-	w.Rests.Bundles = s.provenance(before, w.Record.To.Digest)
-	if w.Files, err = ledger.Files(t.Context(), stage.Remote, git.Hash(before.Commit), before.Path); err != nil {
+	rec.Checks = before.Checks
+	rec.To.Digest = digest.FromString("packed by another build")
+	files, err = ledger.Files(t.Context(), stage.Remote, git.Hash(before.Commit), before.Path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stage.Write(t.Context(), e, declared, w); err != nil {
+	rests := ledger.Statements{Bundles: s.provenance(before, rec.To.Digest)}
+	if _, err := stage.Write(t.Context(), e, declared, rec, rests, ledger.Change{
+		Artifact:  ledger.Artifact{Source: before.Metadata.Lockage.Source, GitOps: ledger.Origin{URL: before.Metadata.RepoURL, Commit: before.Metadata.DrySHA}},
+		Tree:      func(context.Context) (fs.FS, error) { return files, nil },
+		Promotion: &ledger.Promotion{Expected: state.Tree},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	s.registry.Forget()

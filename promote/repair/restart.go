@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/sign/predicate"
@@ -51,7 +52,7 @@ func (r *run) restart(ctx context.Context, s *stage, broken error) error {
 	if err := r.hold(ctx, s, &rec, base.To); err != nil {
 		return err
 	}
-	if err := r.write(ctx, s, live.Writing{Record: rec, Verb: "Begin anew"}, s.live, base); err != nil {
+	if err := r.write(ctx, s, rec, &ledger.Promotion{Verb: "Begin anew"}, s.live, base); err != nil {
 		return err
 	}
 	s.planned = r.DryRun
