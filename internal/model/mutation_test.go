@@ -352,7 +352,7 @@ var mutations = []mutation{
 	{"promote/live/claimed.go", "p.Sequence < math.MaxInt32", "true"},
 
 	{"promote/live/registry.go", "tips[branch] == head", "true"},
-	{"promote/live/registry.go", "wanted[b.Digest()]", "true"},
+	{"promote/live/registry.go", "len(sign.SignedBy(artifact, []sign.Bundle{b}, by...)) > 0", "true"},
 
 	{"promote/live/former.go", "len(edits(declared, newer)) > 0", "false"},
 	{"promote/live/former.go", "len(gone) != 1 || !slices.Equal(came, []string{name})", "false"},
