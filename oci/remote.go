@@ -98,6 +98,7 @@ func (r *remoteRepository) manifest(ctx context.Context, tagOrDigest string) (oc
 func (r *remoteRepository) readManifest(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
 	a, err := r.do(ctx, call{
 		method: http.MethodGet, url: r.manifestURL(tagOrDigest), actions: toPull, header: map[string]string{"Accept": manifestTypes}, limit: MaxManifestSize,
+		digest: digest.Digest(tagOrDigest),
 	})
 	if err != nil {
 		return ocispec.Descriptor{}, nil, r.unlessHidden(ctx, err)
@@ -153,7 +154,7 @@ func (r *remoteRepository) blob(ctx context.Context, desc ocispec.Descriptor) ([
 	if data, ok := r.client.contents.Get(r.key(false, desc.Digest)); ok {
 		return data, nil
 	}
-	a, err := r.do(ctx, call{method: http.MethodGet, url: r.at("blobs/"+desc.Digest.String(), nil), actions: toPull, limit: desc.Size})
+	a, err := r.do(ctx, call{method: http.MethodGet, url: r.at("blobs/"+desc.Digest.String(), nil), actions: toPull, limit: desc.Size, digest: desc.Digest})
 	if err == nil && verify(desc, a.body) == nil {
 		r.client.contents.Put(r.key(false, desc.Digest), a.body, len(a.body))
 	}

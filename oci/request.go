@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/origin"
 	"github.com/lockage/lockage/internal/retry"
@@ -39,7 +41,8 @@ type call struct {
 	actions []string
 	header  map[string]string
 	body    []byte
-	limit   int64 // of the answer, in bytes
+	limit   int64         // of the answer, in bytes
+	digest  digest.Digest // of what is asked for, "" if unknown
 }
 
 // reply is a registry's answer.
@@ -49,6 +52,7 @@ type reply struct {
 	header http.Header
 	size   int64 // of a HEAD's answer; -1 if unknown
 	body   []byte
+	cut    bool // it ended too early
 }
 
 // refused is an answer with an error (distribution-spec, «Error Codes»).
@@ -109,17 +113,23 @@ func mediaType(header http.Header) string {
 	return mediaType
 }
 
-// brokenOff is the error of an answer that ended too early.
-type brokenOff struct{ error }
-
-func (e *brokenOff) Unwrap() error { return e.error }
+// whole reports whether the body is what was asked for, by its digest, or if nobody says that, at least complete JSON. Without a length, an
+// answer that broke off ends like any other.
+func (a reply) whole(want digest.Digest) bool {
+	if want.Validate() != nil {
+		want = digest.Digest(a.header.Get("Docker-Content-Digest"))
+	}
+	if want.Validate() != nil {
+		return json.Valid(a.body)
+	}
+	return want.Algorithm().FromBytes(a.body) == want
+}
 
 // do makes a request, and reads the answer, again if it breaks off. Errors of the registry are *[refused].
 func (r *remoteRepository) do(ctx context.Context, c call) (reply, error) {
 	for attempt := 1; ; attempt++ {
 		a, err := r.once(ctx, c)
-		var cut *brokenOff
-		if attempt == readAttempts || !errors.As(err, &cut) {
+		if attempt == readAttempts || !a.cut {
 			return a, err
 		}
 	}
@@ -156,9 +166,8 @@ func (r *remoteRepository) once(ctx context.Context, c call) (reply, error) {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxRefusal)) // done, even if the answer is cut; the connection is used again
 		return a, nil
 	}
-	if a.body, err = bounded.ReadSized(resp.Body, resp.ContentLength, c.limit); retry.Transient(err) {
-		err = &brokenOff{err}
-	}
+	a.body, err = bounded.ReadSized(resp.Body, resp.ContentLength, c.limit)
+	a.cut = retry.Transient(err) || err == nil && a.size < 0 && !a.whole(c.digest)
 	return a, err
 }
 

@@ -44,6 +44,7 @@ func switches() map[string]quirk {
 		"separate-upload": {before: (*Registry).separateUpload},
 		"blobs-moved":     {before: (*Registry).moveBlobs},
 		"breaks-off":      {after: (*Registry).breakOff},
+		"ends-early":      {after: (*Registry).endEarly},
 		"gzip-label":      {after: (*Registry).labelGzip},
 		"uploads-moved":   {after: (*Registry).moveUploads},
 		"uploads-leave":   {before: (*Registry).redirectUploads},
@@ -225,10 +226,25 @@ func (q *Registry) labelGzip(r *http.Request, answer *httptest.ResponseRecorder)
 
 // breakOff sends half of each blob and manifest when it is first read.
 func (q *Registry) breakOff(r *http.Request, answer *httptest.ResponseRecorder) {
-	if size := answer.Body.Len(); size > 1 && r.Method == http.MethodGet && (about(r, "blobs") || about(r, "manifests")) && q.first("half of "+r.URL.Path) {
+	if size := answer.Body.Len(); q.halves(r, answer) {
 		answer.Header().Set("Content-Length", strconv.Itoa(size))
-		answer.Body.Truncate(size / 2)
 	}
+}
+
+// endEarly sends half of each blob and manifest when it is first read, in chunks, as if that were all.
+func (q *Registry) endEarly(r *http.Request, answer *httptest.ResponseRecorder) {
+	if q.halves(r, answer) {
+		q.noLength(r, answer)
+	}
+}
+
+func (q *Registry) halves(r *http.Request, answer *httptest.ResponseRecorder) bool {
+	size := answer.Body.Len()
+	if size < 2 || r.Method != http.MethodGet || !about(r, "blobs") && !about(r, "manifests") || !q.first("half of "+r.URL.Path) {
+		return false
+	}
+	answer.Body.Truncate(size / 2)
+	return true
 }
 
 // moveUploads lets uploads go on at the storage.
