@@ -12,10 +12,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
 
@@ -184,6 +187,41 @@ func TestCutShort(t *testing.T) {
 	}
 	if numbers, err := s.history(); err != nil || !slices.Equal(numbers, []int{2, 1}) {
 		t.Errorf("history %v, %v", numbers, err)
+	}
+}
+
+// Of what a commit holds, that of the given identities is attached, and what is named by its digest, each once.
+func TestAttach(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	desc := s.release(1).desc
+	signed := func(key *sign.Key, release int) sign.Bundle {
+		bundle, err := sign.Sign(t.Context(), key, sign.NewSignature(desc.Digest, sign.Claim{Pipeline: "web", Release: testworld.Release(release)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bundle
+	}
+	stranger := testworld.Key(t)
+	own, foreign, named := signed(s.key, 1), signed(stranger, 2), signed(stranger, 3)
+	bundles := []sign.Bundle{own, foreign, own, named}
+	if err := live.Attach(t.Context(), s.repository, desc, bundles, []*sign.Verifier{s.promoter(s.key).Verifier}, named.Digest()); err != nil {
+		t.Fatal(err)
+	}
+	referrers, err := s.repository.Referrers(t.Context(), desc, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	attached, err := sign.Read(t.Context(), s.repository, desc.Digest, referrers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []digest.Digest
+	for _, bundle := range attached {
+		got = append(got, bundle.Digest())
+	}
+	if want := []digest.Digest{own.Digest(), named.Digest()}; !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("attached %v, want %v", got, want)
 	}
 }
 
