@@ -46,23 +46,24 @@ func (r *remoteRepository) listOf(ctx context.Context, subject ocispec.Descripto
 // findReferrers asks the referrers API (api), or reads the fallback tag (distribution-spec, «Unavailable Referrers API»). It may return
 // referrers of other types.
 func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.Descriptor, artifactType string) (all []ocispec.Descriptor, api bool, err error) {
+	var unknown error // why the registry may not know the path
 	if !r.lacksReferrers() {
 		all, err = r.askReferrers(ctx, subject, artifactType)
-		var failed *refused
 		switch {
 		case err == nil:
 			r.api.Store(true)
 			return all, true, nil
-		case errors.As(err, &failed) && failed.status == http.StatusNotFound && failed.has("NAME_UNKNOWN"):
+		case statusOf(err) == http.StatusNotFound && hasCode(err, "NAME_UNKNOWN"):
 			return nil, true, nil // no such repository, which only the API reports
 		case r.api.Load() || !lacksAPI(err):
 			return nil, r.api.Load(), err
 		}
-		if unknownPath(err) {
-			r.known.noReferrers.Store(true)
-		}
+		unknown = err
 	}
 	_, index, err := r.readIndex(ctx, subject.Digest)
+	if unknownPath(unknown) && (err == nil || errors.Is(err, errNoIndex) || hasCode(err, "MANIFEST_UNKNOWN")) {
+		r.known.noReferrers.Store(true) // the repository is there
+	}
 	if err != nil && !isNotFound(err) && !errors.Is(err, errNoIndex) {
 		return nil, false, err
 	}
@@ -72,14 +73,20 @@ func (r *remoteRepository) findReferrers(ctx context.Context, subject ocispec.De
 
 // lacksReferrers reports whether the registry, or this repository of it, is known to lack the referrers API.
 func (r *remoteRepository) lacksReferrers() bool {
-	return r.fallback.Load() || r.known.noReferrers.Load()
+	return r.fallback.Load() || r.known.noReferrers.Load() && !r.api.Load()
 }
 
-// unknownPath reports whether the registry does not know the path that was asked for, in any repository: what it lacks of one has a code.
+// unknownPath reports whether the registry does not know the path that was asked for: what it lacks of a repository has a code. Some answer
+// so for a repository that does not exist.
 func unknownPath(err error) bool {
 	var failed *refused
 	return errors.As(err, &failed) && failed.status == http.StatusNotFound &&
 		!slices.ContainsFunc(failed.errors, func(e registryError) bool { return e.Code != "" })
+}
+
+func hasCode(err error, code string) bool {
+	var failed *refused
+	return errors.As(err, &failed) && failed.has(code)
 }
 
 // errNoAPI is returned if something else answers to the path of the referrers API.

@@ -1,0 +1,66 @@
+package oci
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/lockage/lockage/oci/registry"
+)
+
+// TestReferrersOfAnotherRepository has a registry that lists referrers, and answers without a code where it does not: in a repository that
+// does not exist, as zot does, or one that a proxy sends to another server. Referrers in others are found nonetheless.
+func TestReferrersOfAnotherRepository(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		manifest string // the code for a manifest that the other repository lacks
+		before   bool   // whether the registry listed referrers before
+	}{
+		"absent":          {"NAME_UNKNOWN", false},
+		"without a code":  {"", false},
+		"of another kind": {"MANIFEST_UNKNOWN", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handler := registry.New(registry.Options{})
+			t.Cleanup(func() { _ = handler.Close() })
+			transport := inProcess(handler)
+			client := NewClient(Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+				switch {
+				case !strings.HasPrefix(req.URL.Path, "/v2/acme/other/"):
+					return transport(req)
+				case c.manifest == "" || strings.Contains(req.URL.Path, "/referrers/"):
+					return answer(req, http.StatusNotFound, ""), nil
+				}
+				return answer(req, http.StatusNotFound, `{"errors":[{"code":"`+c.manifest+`"}]}`), nil
+			})})
+			const host = "127.0.0.1:1/acme/"
+			a := mustPack(t, sample(), nil)
+			writer := open(t, host+"app", Options{Transport: transport})
+			push(t, writer, a)
+			if err := writer.Attach(t.Context(), a.Descriptor, Referrer{ArtifactType: "application/x"}); err != nil {
+				t.Fatal(err)
+			}
+			listed := func(path string) int {
+				repository, err := client.Repository(host + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				referrers, err := repository.Referrers(t.Context(), a.Descriptor, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(referrers)
+			}
+			if c.before {
+				listed("app")
+			}
+			if n := listed("other"); n != 0 {
+				t.Errorf("%d referrers, want none", n)
+			}
+			if n := listed("app"); n != 1 {
+				t.Errorf("%d referrers, want 1", n)
+			}
+		})
+	}
+}
