@@ -136,9 +136,9 @@ func (a *authenticator) authorization(ctx context.Context, g *grant, repo reposi
 	return g.header, nil
 }
 
-// takesTokens reports whether the registry asked for a token of a repository.
-func (a *authenticator) takesTokens(repo repositoryID) bool {
-	known, _ := a.grants.LoadOrStore(repo.name, new(grant))
+// takesTokens reports whether the registry asked for a token of a repository, by its name.
+func (a *authenticator) takesTokens(name string) bool {
+	known, _ := a.grants.LoadOrStore(name, new(grant))
 	g, _ := known.(*grant)
 	g.mu.Lock()
 	defer g.mu.Unlock()

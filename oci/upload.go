@@ -59,6 +59,9 @@ func (r *remoteRepository) shareBlob(ctx context.Context, desc ocispec.Descripto
 // sendBlob uploads with as few requests as the registry allows, and the second time in three, as Docker does. From is a repository
 // that has the blob; "" for none.
 func (r *remoteRepository) sendBlob(ctx context.Context, desc ocispec.Descriptor, data []byte, from string) error {
+	if from != "" && !r.mounts(from) {
+		from = ""
+	}
 	for attempt := 1; ; attempt++ {
 		if from == "" && desc.Size > smallBlob || attempt > 1 {
 			exists, err := r.hasBlob(ctx, desc)
@@ -86,7 +89,7 @@ func (r *remoteRepository) hasBlob(ctx context.Context, desc ocispec.Descriptor)
 func (r *remoteRepository) upload(ctx context.Context, desc ocispec.Descriptor, data []byte, from string, attempt int) (err error) {
 	var to *url.URL
 	done := false
-	if attempt == 1 && from != "" && r.mounts() {
+	if attempt == 1 && from != "" {
 		to, done, err = r.mountOf(ctx, desc, from)
 	}
 	switch {
@@ -145,7 +148,7 @@ func (r *remoteRepository) beginWith(ctx context.Context, desc ocispec.Descripto
 		err = cmp.Or(err, waiting)
 	}
 	switch {
-	case found || err != nil && !clientError(err):
+	case found || err != nil && statusOf(err) == 0:
 		return to, err
 	case desc.Size <= smallBlob && r.known.whole.Load():
 		return r.begin(ctx, whole, data)
@@ -153,10 +156,10 @@ func (r *remoteRepository) beginWith(ctx context.Context, desc ocispec.Descripto
 	return r.begin(ctx, nil, nil)
 }
 
-// mounts reports whether blobs of other repositories are mounted: not if the registry refused that, nor where it takes a token of both
-// repositories, which costs more than it saves.
-func (r *remoteRepository) mounts() bool {
-	return !r.known.mountless.Load() && !r.client.auth.takesTokens(r.id)
+// mounts reports whether blobs of another repository, which was written to, are mounted: not if the registry refused that, nor where it takes
+// a token of both repositories, which costs more than it saves.
+func (r *remoteRepository) mounts(from string) bool {
+	return !r.known.mountless.Load() && !r.client.auth.takesTokens(r.host+"/"+from)
 }
 
 // mountOf makes a blob of another repository of the registry one of this (distribution-spec, «Mounting a blob from another repository»),
@@ -166,16 +169,10 @@ func (r *remoteRepository) mountOf(ctx context.Context, desc ocispec.Descriptor,
 	if done = to == nil && err == nil; !done {
 		r.known.mountless.Store(true)
 	}
-	if clientError(err) {
+	if statusOf(err) != 0 {
 		err = nil
 	}
 	return to, done, err
-}
-
-// clientError reports whether a registry refused a request as a wrong one.
-func clientError(err error) bool {
-	status := statusOf(err)
-	return status >= http.StatusBadRequest && status < http.StatusInternalServerError
 }
 
 // uploadRefused reports whether the registry may have dropped the upload session after one of its requests failed, or may want the

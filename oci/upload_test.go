@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lockage/lockage/oci/registry"
 )
@@ -26,6 +27,9 @@ func TestUploads(t *testing.T) {
 		"ignored":             {registry.Options{WithoutReferrers: true}, 0, 0, 3*2 + 2 + 2},
 		"refused":             {registry.Options{}, http.StatusMethodNotAllowed, 0, 1 + 3*2 + 2 + 2},
 		"claimed":             {registry.Options{}, http.StatusCreated, 0, 2 + 3*2 + 2 + 2},
+		"mount not known":     {registry.Options{}, 0, http.StatusNotImplemented, 3 + 1 + 1 + 1 + 2},
+		"mount fails":         {registry.Options{}, 0, http.StatusInternalServerError, 3 + 1 + 7 + 1 + 2},
+		"whole fails":         {registry.Options{}, http.StatusInternalServerError, 0, 7 + 3*2 + 2 + 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -33,7 +37,7 @@ func TestUploads(t *testing.T) {
 			t.Cleanup(func() { _ = backing.Close() })
 			transport := inProcess(backing)
 			var requests atomic.Int32
-			client := NewClient(Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			client := NewClient(Options{MaxRetryWait: time.Millisecond, Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 				requests.Add(1)
 				query := req.URL.Query()
 				switch begins := req.Method == http.MethodPost; {
@@ -69,5 +73,69 @@ func TestUploads(t *testing.T) {
 				t.Errorf("%d requests, want %d", n, c.want)
 			}
 		})
+	}
+}
+
+// TestLargeBlobIsThere pushes a large blob to two repositories that have it, of a registry that mounts nothing: it is not sent again.
+func TestLargeBlobIsThere(t *testing.T) {
+	t.Parallel()
+	backing := registry.New(registry.Options{})
+	t.Cleanup(func() { _ = backing.Close() })
+	transport := inProcess(backing)
+	var sent atomic.Int32
+	transported := roundTripper(func(req *http.Request) (*http.Response, error) {
+		if req.ContentLength > smallBlob {
+			sent.Add(1)
+		}
+		if req.URL.Query().Has("mount") {
+			return answer(req, http.StatusForbidden, ""), nil
+		}
+		return transport(req)
+	})
+	small, large := Blob{Data: []byte("small")}, Blob{Data: []byte(strings.Repeat("x", smallBlob+1))}
+	for range 2 {
+		client := NewClient(Options{Transport: transported})
+		for n := range 2 {
+			repository, err := client.Repository(fmt.Sprintf("127.0.0.1:1/acme/app%d", n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range []Blob{small, large} {
+				if err := repository.PushBlobs(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if n := sent.Load(); n != 2 {
+		t.Errorf("sent %d times, want once for each repository", n)
+	}
+}
+
+// TestNoMountWithTokens pushes a blob to two repositories of a registry that takes tokens: one for both is not asked for, even if nothing else
+// was asked of the second one yet.
+func TestNoMountWithTokens(t *testing.T) {
+	t.Parallel()
+	host, _ := odd(t, "bearer")
+	options := known()
+	var mounts atomic.Int32
+	options.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Query().Has("mount") {
+			mounts.Add(1)
+		}
+		return http.DefaultTransport.RoundTrip(req)
+	})
+	client := NewClient(options)
+	for n := range 2 {
+		repository, err := client.Repository(fmt.Sprintf("%s/acme/app%d", host, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := repository.PushBlobs(t.Context(), Blob{Data: []byte("shared")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := mounts.Load(); n != 0 {
+		t.Errorf("asked to mount %d times", n)
 	}
 }
