@@ -289,11 +289,8 @@ func (q *Registry) unsigned(w http.ResponseWriter, r *http.Request) bool {
 	if !about(r, "uploads") {
 		return false
 	}
-	if r.Method == http.MethodPost {
-		r.URL.RawQuery, r.Body, r.ContentLength = "", http.NoBody, 0
-		return false
-	}
-	return !strings.Contains(r.URL.RawQuery, signature) && fail(w, http.StatusForbidden, "DENIED", "the signature does not match")
+	beginOnly(r)
+	return r.Method != http.MethodPost && !strings.Contains(r.URL.RawQuery, signature) && fail(w, http.StatusForbidden, "DENIED", "the signature does not match")
 }
 
 // proxied names locations as a registry does that knows nothing of the TLS before it, and its host in other letters.
