@@ -202,8 +202,8 @@ func TestAttach(t *testing.T) {
 		}
 		return bundle
 	}
-	stranger := testworld.Key(t)
-	own, foreign, named := signed(s.key, 1), signed(stranger, 2), signed(stranger, 3)
+	unknownKey := testworld.Key(t)
+	own, foreign, named := signed(s.key, 1), signed(unknownKey, 2), signed(unknownKey, 3)
 	bundles := []sign.Bundle{own, foreign, own, named}
 	if err := live.Attach(t.Context(), s.repository, desc, bundles, []*sign.Verifier{s.promoter(s.key).Verifier}, named.Digest()); err != nil {
 		t.Fatal(err)
