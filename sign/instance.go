@@ -128,6 +128,15 @@ func (i *Instance) newVerifier() (*verify.Verifier, error) {
 	return verify.NewVerifier(material, options...)
 }
 
+// Ready returns an error if the instance can prove nothing, since its trusted root cannot be read. A nil one has nothing to read.
+func (i *Instance) Ready() error {
+	if i == nil {
+		return nil
+	}
+	_, err := i.verifier()
+	return err
+}
+
 // Cosign returns the trusted root, in JSON, and the options with which cosign asks for as much as a [Verifier] does.
 func (i *Instance) Cosign() (trustedRoot []byte, options []string, err error) {
 	material, err := i.material()

@@ -96,4 +96,7 @@ func TestPublicInstance(t *testing.T) {
 	if _, err := read(); err == nil || !strings.Contains(err.Error(), "name the trusted root of another one as sigstore.trustedRoot") {
 		t.Errorf("without cache and repository: %v", err)
 	}
+	if err := publicInstance(options).Ready(); err == nil || !strings.Contains(err.Error(), "is not reachable") {
+		t.Errorf("it is ready without cache and repository: %v", err)
+	}
 }

@@ -78,9 +78,19 @@ func (k Keys) putAway(s sign.Verified) string {
 	return fmt.Sprintf("its key %.12s is not the first in %s now", s.KeyFingerprint(), k.KeyFile)
 }
 
-// FirstAt returns what the identity was known by at a commit of the policy ref, the first of its keys, or why it was not. Certificates are
-// proven by the trusted root of today.
+// FirstAt returns what the identity was known by at a commit of the policy ref, the first of its keys, or why it was not. It does not say
+// what proves certificates.
 func (k Keys) FirstAt(ctx context.Context, ref PolicyRef, file, commit string) (key sign.Identity, why string, err error) {
+	return k.firstAt(ctx, ref, file, commit, knownBy)
+}
+
+// FirstProvenAt is [Keys.FirstAt], with the trusted root of that commit to prove certificates.
+func (k Keys) FirstProvenAt(ctx context.Context, ref PolicyRef, file, commit string) (key sign.Identity, why string, err error) {
+	return k.firstAt(ctx, ref, file, commit, Identities)
+}
+
+// firstAt returns the first of the identities that are read at a commit.
+func (k Keys) firstAt(ctx context.Context, ref PolicyRef, file, commit string, read identitiesFunc) (key sign.Identity, why string, err error) {
 	on, err := ref.Contains(ctx, commit)
 	if err != nil {
 		return key, "", err
@@ -88,20 +98,20 @@ func (k Keys) FirstAt(ctx context.Context, ref PolicyRef, file, commit string) (
 	if !on {
 		return key, fmt.Sprintf("commit %.12s is not on %s", commit, ref.Name()), nil
 	}
-	keys, err := k.at(ctx, ref, file, commit)
+	keys, err := k.at(ctx, ref, file, commit, read)
 	if err != nil && unusable(err) {
 		return key, fmt.Sprintf("at commit %.12s: %v", commit, err), nil
 	}
 	if err != nil {
 		return key, "", fmt.Errorf("commit %.12s of %s: %w", commit, ref.Name(), err)
 	}
-	key = keys[0]
-	key.Instance = k.First().Instance
-	return key, "", nil
+	return keys[0], "", nil
 }
 
+type identitiesFunc func(files fs.FS, declared pipeline.Expanded, name string) ([]sign.Identity, error)
+
 // at reads the identity's keys at a commit.
-func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sign.Identity, error) {
+func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string, read identitiesFunc) ([]sign.Identity, error) {
 	files, err := ref.FilesAt(ctx, commit)
 	if err != nil {
 		return nil, err
@@ -114,7 +124,7 @@ func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string) ([]sig
 	if err != nil {
 		return nil, err
 	}
-	return knownBy(files, declared, k.Identity)
+	return read(files, declared, k.Identity)
 }
 
 // unusable reports whether an error says something of the files that were read, rather than that they could not be.

@@ -19,7 +19,8 @@
 // Below the newest promotion the chain decides, whatever became of the keys: the one before is the commit with the record that
 // the one above names by digest, since its signer saw that it counted. So a key that is taken out of the file takes the force
 // from its records that no other key has built on since, and from no others. Where that are all, the stage does not begin anew by
-// itself: that is ErrBroken, because holds would be forgotten.
+// itself: that is ErrBroken, because holds would be forgotten. Certificates are proven by the trusted root at the policy ref's tip. That of the
+// policy commit which a record names only says whether the promoter signed it once.
 //
 // # Where the history goes on
 //

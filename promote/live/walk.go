@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -173,37 +172,53 @@ func (c *chain) end(ctx context.Context) error {
 		return broken("%s, and nothing else does: %s", c.refused, again)
 	}
 	for _, p := range c.seen {
-		trusted, err := c.once(ctx, p)
+		by, trusted, err := c.once(ctx, p)
 		if err != nil {
 			return err
 		}
-		if trusted && c.Promoter.KeyFile == "" {
-			return broken("promotion %d (commit %.12s) was signed by the promoter of commit %.12s, and identities.%s is %s at %s, without that as former, and no promotion by another one follows it: if it signs in another way now, write what it was known by before as former: there; if its key was stolen, %s",
-				p.Sequence, p.Commit, p.Policy.Commit, c.Promoter.Identity, c.Promoter.First(), c.PolicyRef.Name(), again)
-		}
 		if trusted {
-			return broken("promotion %d (commit %.12s) was signed by the key that was the promoter's at commit %.12s, which is not in %s at %s any more, and no promotion by another key follows it: if the key was replaced, put it back below the new one; if it was stolen, %s",
-				p.Sequence, p.Commit, p.Policy.Commit, c.Promoter.KeyFile, c.PolicyRef.Name(), again)
+			return broken("promotion %d (commit %.12s) was signed by %s %s", p.Sequence, p.Commit, c.lost(p, by), again)
 		}
 	}
 	return nil
 }
 
-// once reports whether a promotion is signed by the key that was the promoter's first at the policy commit that it names.
-func (c *chain) once(ctx context.Context, p Promotion) (bool, error) {
-	key, why, err := c.Promoter.FirstAt(ctx, c.PolicyRef, p.Policy.File, p.Policy.Commit)
-	if err != nil || why != "" {
-		return false, err
+// lost says of a promotion that the promoter once signed why it is not proven any more, and what proves it again.
+func (c *chain) lost(p Promotion, by sign.Author) string {
+	at := c.PolicyRef.Name()
+	switch known, _ := c.Promoter.Trusts(sign.Identity{Issuer: by.Issuer, Subject: by.Subject}); {
+	case known:
+		return fmt.Sprintf("%s with a certificate that the trusted root of commit %.12s proves, and not the one at %s, and no promotion that this one proves follows it: if the services were replaced, put the former ones back beside the new ones in the file that sigstore.trustedRoot names; if they cannot be trusted,",
+			by, p.Policy.Commit, at)
+	case c.Promoter.KeyFile != "" && by.Issuer == "":
+		return fmt.Sprintf("the key that was the promoter's at commit %.12s, which is not in %s at %s any more, and no promotion by another key follows it: if the key was replaced, put it back below the new one; if it was stolen,",
+			p.Policy.Commit, c.Promoter.KeyFile, at)
 	}
-	if key.Issuer != "" && key.Instance == nil {
-		return false, nil // nothing proves certificates any more
+	return fmt.Sprintf("the promoter of commit %.12s, and identities.%s is %s at %s, without that as former, and no promotion by another one follows it: if it signs in another way now, write what it was known by before as former: there; if its key was stolen,",
+		p.Policy.Commit, c.Promoter.Identity, c.Promoter.First(), at)
+}
+
+// once reports whether a promotion is signed by the one who was the promoter first at the policy commit that it names, as the trusted root of
+// that commit proves, and who that is.
+func (c *chain) once(ctx context.Context, p Promotion) (by sign.Author, trusted bool, err error) {
+	key, why, err := c.Promoter.FirstProvenAt(ctx, c.PolicyRef, p.Policy.File, p.Policy.Commit)
+	if err == nil && why == "" {
+		err = key.Instance.Ready()
+	}
+	if err != nil || why != "" {
+		return by, false, err
 	}
 	then, err := sign.NewVerifier(key)
 	if err != nil {
-		return false, err
+		return by, false, err
 	}
 	verified, _ := then.Verify(p.Subject(), p.Statements.Bundles)
-	return slices.ContainsFunc(verified, func(v sign.Verified) bool { return v.Bundle().Digest() == p.Record }), nil
+	for _, v := range verified {
+		if v.Bundle().Digest() == p.Record {
+			return v.Author(), true, nil
+		}
+	}
+	return by, false, nil
 }
 
 // proven reports whether a key of today signed the record.
