@@ -2,6 +2,7 @@ package forge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -298,10 +299,15 @@ func (g *gitHub) rulesets(ctx context.Context, branch string, p *Protection) err
 	return nil
 }
 
-// older takes away what the protection of a branch forbids. A token that may not read it is enough where rulesets say something.
+// older takes away what the protection of a branch forbids. A token that may not read it, to which GitHub may say that nothing is there, is enough
+// where rulesets say something.
 func (g *gitHub) older(ctx context.Context, branch string, p *Protection) error {
 	rule, _, err := g.client.Repositories.GetBranchProtection(g.limits(ctx), g.owner, g.name, branch)
-	if hasStatus(err, http.StatusNotFound) || hasStatus(err, http.StatusForbidden) && p.Covered {
+	refusal, _ := errors.AsType[*Error](err)
+	switch {
+	case hasStatus(err, http.StatusNotFound) && refusal.Message != "Not Found": // of the branch, or its protection
+		return nil
+	case hasStatus(err, http.StatusNotFound, http.StatusForbidden) && p.Covered:
 		return nil
 	}
 	if err != nil {

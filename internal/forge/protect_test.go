@@ -102,3 +102,32 @@ func TestProtectionsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestProtectionHidden has a token of a user without administration, to whom GitHub says that there is nothing.
+func TestProtectionHidden(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.on("GET /api/v3/repos/acme/env", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, map[string]any{}) })
+	f.on("GET /api/v3/repos/acme/env/rules/branches/{branch}", func(w http.ResponseWriter, r *http.Request) {
+		rules := []any{}
+		if r.PathValue("branch") == "main" {
+			rules = append(rules, map[string]any{"type": "update"})
+		}
+		reply(w, 200, rules)
+	})
+	hidden := "Not Found"
+	f.on("GET /api/v3/repos/acme/env/branches/{branch}/protection", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, 404, map[string]any{"message": hidden})
+	})
+	repository := f.open(t, GitHub)
+	if got, err := repository.Protections(t.Context(), []string{"main"}); err != nil || !got[0].Covered {
+		t.Errorf("a ruleset protects it: %+v, %v", got, err)
+	}
+	if got, err := repository.Protections(t.Context(), []string{"other"}); err == nil || !strings.Contains(err.Error(), "to administrators: ") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	hidden = "Branch not found"
+	if got, err := repository.Protections(t.Context(), []string{"other"}); err != nil || got[0].Covered {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
