@@ -51,8 +51,8 @@ type Options struct {
 // Registry is an [http.Handler] that serves /v2/. Close it when done.
 type Registry struct {
 	server *olareg.Server
-	// lock is held for writing while a manifest is written or an upload begins: olareg v0.1.2 rewrites lists of referrers
-	// without a lock, and makes a repository's directory while others look for it.
+	// lock is held for writing but while blobs are read and sent: olareg v0.1.2 rewrites lists of referrers without a lock, and reads or
+	// makes a repository's directory while others look for it.
 	lock sync.RWMutex
 	// largest bounds a blob that is taken with the request that begins its upload, in bytes.
 	largest int
@@ -91,8 +91,12 @@ func New(options Options) *Registry {
 
 // ServeHTTP implements [http.Handler].
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
 	switch manifest := strings.Contains(req.URL.Path, "/manifests/"); {
-	case req.Method == http.MethodGet || req.Method == http.MethodHead:
+	case reads && !strings.Contains(req.URL.Path, "/blobs/"):
+		r.lock.Lock()
+		defer r.lock.Unlock()
+	case reads:
 		r.lock.RLock()
 		defer r.lock.RUnlock()
 	case manifest || req.Method == http.MethodPost:
