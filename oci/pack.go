@@ -80,10 +80,20 @@ func PackLayer(tree fs.FS) (Layer, error) {
 
 // Artifact makes the artifact of a layer. The annotations become the manifest's.
 func (l Layer) Artifact(annotations map[string]string) (Artifact, error) {
+	config := ocispec.Image{Platform: ocispec.Platform{Architecture: "unknown", OS: "unknown"}}
+	if s, ok := annotations[ocispec.AnnotationCreated]; ok {
+		created, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			return Artifact{}, fmt.Errorf("pack: annotation %s: %w", ocispec.AnnotationCreated, err)
+		}
+		created = created.UTC()
+		config.Created = &created
+	}
 	a := Artifact{Layer: l.data, ContentDigest: l.ContentDigest}
+	config.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{a.ContentDigest}}
 	var err error
-	if a.Config, err = configOf(a.ContentDigest, annotations); err != nil {
-		return Artifact{}, fmt.Errorf("pack: %w", err)
+	if a.Config, err = json.Marshal(config); err != nil {
+		return Artifact{}, fmt.Errorf("pack: config: %w", err)
 	}
 	blobs := a.Blobs()
 	a.Manifest, err = json.Marshal(ocispec.Manifest{
@@ -101,23 +111,6 @@ func (l Layer) Artifact(annotations map[string]string) (Artifact, error) {
 	}
 	a.Descriptor = describe(ocispec.MediaTypeImageManifest, a.Manifest)
 	return a, nil
-}
-
-// configOf returns the configuration of an artifact, which its content and the manifest's annotations determine.
-func configOf(content digest.Digest, annotations map[string]string) ([]byte, error) {
-	config := ocispec.Image{
-		Platform: ocispec.Platform{Architecture: "unknown", OS: "unknown"},
-		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{content}},
-	}
-	if s, ok := annotations[ocispec.AnnotationCreated]; ok {
-		created, err := time.Parse(time.RFC3339, s)
-		if err != nil {
-			return nil, fmt.Errorf("annotation %s: %w", ocispec.AnnotationCreated, err)
-		}
-		created = created.UTC()
-		config.Created = &created
-	}
-	return json.Marshal(config)
 }
 
 // Blobs returns config and layer, in this order.

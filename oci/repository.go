@@ -352,36 +352,22 @@ func (r *Repository) Whole(ctx context.Context, artifact digest.Digest) (ocispec
 // Pull returns the files of an artifact, whose digests are those in its manifest and config; see [Unpack].
 func (r *Repository) Pull(ctx context.Context, m Manifest) (_ *Tree, err error) {
 	defer r.explain(&err, "pull", m.Descriptor.Digest.String())
-	content, err := r.contentOf(ctx, m)
+	raw, err := r.Blob(ctx, m.Config)
 	if err != nil {
 		return nil, err
+	}
+	var config ocispec.Image
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	if n := len(config.RootFS.DiffIDs); n != 1 {
+		return nil, fmt.Errorf("config %s: it has %d diff_ids, not exactly one", m.Config.Digest, n)
 	}
 	layer, err := r.Blob(ctx, m.Layer)
 	if err != nil {
 		return nil, err
 	}
-	return Unpack(bytes.NewReader(layer), m.Layer, content)
-}
-
-// contentOf returns the digest of an artifact's content, which its config holds. That is not read if it is what [Pack] makes of the
-// manifest's annotations: it has the digest then.
-func (r *Repository) contentOf(ctx context.Context, m Manifest) (digest.Digest, error) {
-	content := digest.Digest(m.Annotations[AnnotationContentDigest])
-	raw, err := configOf(content, m.Annotations)
-	if err == nil && verify(m.Config, raw) == nil {
-		return content, nil
-	}
-	if raw, err = r.Blob(ctx, m.Config); err != nil {
-		return "", err
-	}
-	var config ocispec.Image
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return "", fmt.Errorf("config %s: %w", m.Config.Digest, err)
-	}
-	if n := len(config.RootFS.DiffIDs); n != 1 {
-		return "", fmt.Errorf("config %s: it has %d diff_ids, not exactly one", m.Config.Digest, n)
-	}
-	return config.RootFS.DiffIDs[0], nil
+	return Unpack(bytes.NewReader(layer), m.Layer, config.RootFS.DiffIDs[0])
 }
 
 // ErrDeleteRefused is returned if a registry deletes nothing, by design or configuration. A lack of permission is another
