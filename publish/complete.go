@@ -88,7 +88,7 @@ func (c *completion) add(ctx context.Context, p *pipeline.Pipeline, o Options) {
 
 // open expands the stage, and finds what its hydration is in and who signs it.
 func (s *expectedStage) open(ctx context.Context, trusted fs.FS, o Options) (err error) {
-	if s.Expanded, err = s.Declared.Pipeline.Expand(s.claim.Stage, s.Lock.Lock, s.Files); err != nil {
+	if s.Expanded, err = s.Pipeline.Expand(s.claim.Stage, s.Lock.Lock, s.Files); err != nil {
 		return err
 	}
 	if s.hydrator, err = verify.KeysOf(trusted, s.Expanded, pipeline.RoleHydrator); err != nil {

@@ -34,29 +34,9 @@ func (i *initializer) try(ctx context.Context, locks []scaffoldFile) (err error)
 	if i.broken() {
 		return nil
 	}
-	pipelines := i.files()
-	for _, f := range append(pipelines, locks...) {
-		if err := writeBelow(dir, f); err != nil {
-			return err
-		}
-	}
-	files, err := i.workspace.Beside(os.DirFS(dir))
+	files, loaded, err := i.load(dir, locks)
 	if err != nil {
 		return err
-	}
-	var names []string
-	for _, f := range pipelines {
-		if f.path != defaultsFile {
-			names = append(names, filepath.Join(i.workspace.Root(), f.path))
-		}
-	}
-	loaded, err := i.workspace.Pipelines(files, names)
-	var problems strictyaml.Problems
-	if err != nil && !errors.As(err, &problems) {
-		return err
-	}
-	for _, p := range problems {
-		i.breaks(p)
 	}
 	releases, err := i.app.plan(ctx, i.workspace, plan.Request{Files: files, Pipelines: loaded})
 	if err != nil {
@@ -88,6 +68,36 @@ func (i *initializer) try(ctx context.Context, locks []scaffoldFile) (err error)
 		}
 	}
 	return nil
+}
+
+// load writes the pipeline files and locks into a folder, and reads them beside the repository's. What is wrong with a pipeline comments out
+// its stages.
+func (i *initializer) load(dir string, locks []scaffoldFile) (fs.FS, []*pipeline.Pipeline, error) {
+	pipelines := i.files()
+	for _, f := range append(pipelines, locks...) {
+		if err := writeBelow(dir, f); err != nil {
+			return nil, nil, err
+		}
+	}
+	files, err := i.workspace.Beside(os.DirFS(dir))
+	if err != nil {
+		return nil, nil, err
+	}
+	var names []string
+	for _, f := range pipelines {
+		if f.path != defaultsFile {
+			names = append(names, filepath.Join(i.workspace.Root(), f.path))
+		}
+	}
+	loaded, err := i.workspace.Pipelines(files, names)
+	var problems strictyaml.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return nil, nil, err
+	}
+	for _, p := range problems {
+		i.breaks(p)
+	}
+	return files, loaded, nil
 }
 
 // breaks comments out the stages of the pipeline that has a problem.

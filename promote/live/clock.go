@@ -12,8 +12,8 @@ const maxSkew = 5 * time.Minute
 func (s Stage) onTime(p Promotion, now time.Time) error {
 	for _, b := range p.Statements.Bundles {
 		at := s.Promoter.Timed(p.To.Digest, b)
-		if b.Digest() == p.Statements.Record && !at.Time.IsZero() && now.Sub(at.Time).Abs() > maxSkew {
-			return fmt.Errorf("clock skew: it is %s here, and %s by %s: set the clock right", now.UTC().Format(time.RFC3339), at.Time.UTC().Format(time.RFC3339), at.Source)
+		if b.Digest() == p.Statements.Record && !at.IsZero() && now.Sub(at.Time).Abs() > maxSkew {
+			return fmt.Errorf("clock skew: it is %s here, and %s by %s: set the clock right", now.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339), at.Source)
 		}
 	}
 	return nil
