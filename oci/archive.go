@@ -54,7 +54,7 @@ func openArchive(name string) (*archive, error) {
 			}
 			return a, nil
 		case err != nil:
-			return nil, fmt.Errorf("%s: not a tar file of an image layout, or compressed: %w", name, err)
+			return nil, fmt.Errorf("%s: not a tar file of an image layout, compressed, or cut off: %w", name, err)
 		case h.Typeflag != tar.TypeReg:
 			continue
 		case len(a.files) == maxArchiveFiles:

@@ -47,7 +47,7 @@ func explain(err error, op, thing, host string) error {
 	if err == nil || errors.As(err, &done) {
 		return err
 	}
-	cause := describeCause(err)
+	cause := describeCause(err, host)
 	text := op + " " + thing + ": " + cause
 	if next := hint(err, cause, op, host); host != "" && next != "" {
 		text += "; " + next
@@ -68,13 +68,13 @@ func statusOf(err error) int {
 }
 
 // describeCause returns the cause without URLs: those of uploads and redirects carry tokens.
-func describeCause(err error) string {
+func describeCause(err error, host string) string {
 	var via *url.Error
 	var store credentialError
 	switch {
 	case errors.As(err, &store):
 		return harmless(store.Error())
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case host != "" && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 		return "the connection was closed before the response arrived"
 	case errors.As(err, &via):
 		return harmless(via.Err.Error())

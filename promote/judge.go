@@ -71,7 +71,7 @@ func (r *run) judge(ctx context.Context, s *stage, f lock.File, h hydrated) (*ju
 	}
 	if j.checks.Result() != policy.Pass { // it is not judged further
 		if slices.ContainsFunc(j.checks, func(c policy.Check) bool { return c.Check == "signature" && c.Result == policy.Fail }) {
-			s.note("if the hydrator has a new key, `lockage hydrate %s --release %s` makes the candidate anew", s.stage.Name, f.ReleaseID)
+			s.note("if the hydrator has a new key, `lockage hydrate %s --release %s` makes the candidate anew", s.pipeline.Argument(s.stage.Name), f.ReleaseID)
 		}
 		return j, nil
 	}

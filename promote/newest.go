@@ -39,11 +39,11 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 	}
 	if h.entry.Digest == "" {
 		return fmt.Errorf("release %s was not hydrated for this stage: branch %s of %s does not have it; run `lockage hydrate %s --release %s`",
-			f.ReleaseID, s.entry.Branch, s.candidates.Remote(), s.stage.Name, f.ReleaseID)
+			f.ReleaseID, s.entry.Branch, s.candidates.Remote(), s.pipeline.Argument(s.stage.Name), f.ReleaseID)
 	}
 	if !lock.BeginsWith(h.entry.Input, input) {
 		return fmt.Errorf("the candidate of %s is %s, and promote takes no other hydration of it than the newest; `lockage rollback %s --to %s@%s` takes one that was live",
-			f.ReleaseID, lock.Hydration(f.ReleaseID, h.entry.Input), s.stage.Name, f.ReleaseID, input)
+			f.ReleaseID, lock.Hydration(f.ReleaseID, h.entry.Input), s.pipeline.Argument(s.stage.Name), f.ReleaseID, input)
 	}
 	j, err := r.judge(ctx, s, f, h)
 	if err != nil {
@@ -91,7 +91,7 @@ func (r *run) promoteNewest(ctx context.Context, s *stage) (people asked, err er
 			continue
 		}
 		if newest != nil && j.checks.Result() == policy.Pending && j.examined.Report.Digest == "" {
-			s.note("%s is not in the registry any more: `lockage hydrate %s --release %s` puts it back", id, s.stage.Name, id)
+			s.note("%s is not in the registry any more: `lockage hydrate %s --release %s` puts it back", id, s.pipeline.Argument(s.stage.Name), id)
 			continue
 		}
 		judged++
@@ -165,7 +165,7 @@ func (s *stage) noteAbsent(absent []string) {
 	if n := len(absent) - named; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	s.note("not hydrated for this stage, because hydration failed or did not run: %s%s; `lockage hydrate %s` says why", names, more, s.stage.Name)
+	s.note("not hydrated for this stage, because hydration failed or did not run: %s%s; `lockage hydrate %s` says why", names, more, s.pipeline.Argument(s.stage.Name))
 }
 
 // consider judges a release of the history, unless it cannot pass: the judgement is nil then. A held release ends the search:
@@ -251,7 +251,7 @@ func (r *run) conclude(ctx context.Context, s *stage, j *judgement) error {
 	}
 	current := s.state.Live
 	if s.proposes {
-		return fmt.Errorf("%w: %s passes all gates, and `lockage promote %s` promotes it", ErrPending, to.Release, s.stage.Name)
+		return fmt.Errorf("%w: %s passes all gates, and `lockage promote %s` promotes it", ErrPending, to.Release, s.pipeline.Argument(s.stage.Name))
 	}
 	switch {
 	case s.isLive(to.Digest):

@@ -51,6 +51,7 @@ func (h hydrated) made() verify.Made {
 // has there by the files of the candidate's GitOps commit. What is rendered otherwise since was not tried there.
 type otherStage struct {
 	evidence.Stage
+	pipeline *pipeline.Pipeline
 	release  string
 	now      live.State
 	past     []live.Promotion
@@ -82,7 +83,7 @@ func (r *run) others(ctx context.Context, s *stage, names []string, f lock.File,
 
 // otherStage returns what another stage of the pipeline has and had of a release.
 func (r *run) otherStage(ctx context.Context, s *stage, v *view, f lock.File, made verify.Made) (*otherStage, error) {
-	e := &otherStage{release: f.ReleaseID, made: made, contents: map[digest.Digest]bool{}}
+	e := &otherStage{pipeline: v.pipeline, release: f.ReleaseID, made: made, contents: map[digest.Digest]bool{}}
 	h, err := r.hydrated(ctx, v, f)
 	if err != nil {
 		return nil, err
@@ -149,11 +150,12 @@ func (e *otherStage) otherwise(newest digest.Digest) (reason string, unknown boo
 		return fmt.Sprintf("%s was live in %s with other content than it has there at GitOps commit %.12s", e.release, name, e.made.Commit), false
 	}
 	hydrate, changed := cmp.Or(e.hydrate, name), cmp.Or(e.changed, "no provenance counts")
+	again := fmt.Sprintf("lockage hydrate %s --release %s", e.pipeline.Argument(hydrate), e.release)
 	if hydrate != name {
-		return fmt.Sprintf("the candidate is older than the hydration of %s in %s (%s): lockage hydrate %s --release %s", e.release, name, changed, hydrate, e.release), true
+		return fmt.Sprintf("the candidate is older than the hydration of %s in %s (%s): %s", e.release, name, changed, again), true
 	}
-	return fmt.Sprintf("what %s was made from in %s changed (%s), and it was not hydrated there since: lockage hydrate %s --release %s",
-		e.release, name, changed, hydrate, e.release), true
+	return fmt.Sprintf("what %s was made from in %s changed (%s), and it was not hydrated there since: %s",
+		e.release, name, changed, again), true
 }
 
 // span fills in when what was live, as far back as the release can have been, and the artifact that counts.

@@ -33,7 +33,7 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 			past = hydratedFrom(past, s.live, input)
 		}
 	}
-	to, err := before(past, s.state.Holds(), s.stage.Name, named, current.To.Content)
+	to, err := before(past, s.state.Holds(), s.pipeline.Argument(s.stage.Name), named, current.To.Content)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func hydratedFrom(past iter.Seq2[live.Promotion, error], of live.Stage, input st
 	}
 }
 
-// before finds the promotion to return to among those of a stage: the newest of a release, or for "" the newest with another content
+// before finds the promotion to return to among those of a stage, which commands call so: the newest of a release, or for "" the newest with another content
 // than the live one that the stage does not hold.
 func before(past iter.Seq2[live.Promotion, error], holds predicate.Holds, stage, release string, content digest.Digest) (*live.Promotion, error) {
 	gone := map[digest.Digest]bool{} // contents that are held, and may have been live before that, too

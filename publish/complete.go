@@ -166,7 +166,7 @@ func (c *completion) report(ctx context.Context, s *expectedStage, candidates *l
 		}
 	}
 	if !found {
-		reason = fmt.Sprintf("it was not hydrated at GitOps commit %.12s: %s; make it with: lockage hydrate %s --at %.12s", c.head, reason, s.Stage, c.head)
+		reason = fmt.Sprintf("it was not hydrated at GitOps commit %.12s: %s; make it with: lockage hydrate %s --at %.12s", c.head, reason, s.Argument, c.head)
 	}
 	report.Checks = policy.Verdict{{Check: "hydrated", Result: report.Result, Reason: reason}}
 	return report, err

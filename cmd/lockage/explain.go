@@ -150,7 +150,7 @@ func (a *app) explanations(ctx context.Context, o promote.Options) (shown explan
 func (e *explanation) explain(d declaration) {
 	for _, c := range e.Checks {
 		if c.Result != policy.Pass {
-			e.Needs = append(e.Needs, need{Gate: c.Check, Result: c.Result, Reason: c.Reason, Do: "lockage verify " + e.Stage})
+			e.Needs = append(e.Needs, need{Gate: c.Check, Result: c.Result, Reason: c.Reason, Do: "lockage verify " + e.Pipeline + "/" + e.Stage})
 		}
 	}
 	kinds := e.kinds(d)

@@ -105,8 +105,8 @@ func (a *app) historyOf(ctx context.Context, bare digest.Digest, limit int) erro
 		return err
 	}
 	found, findErr := live.Find(ctx, bare, d.pipelines, d.files, d.policyRef, d.client, d.workspace.Repository, time.Now())
-	if findErr != nil && !errors.Is(findErr, live.ErrBroken) {
-		return findErr
+	if findErr != nil && len(found) == 0 {
+		return broken(findErr)
 	}
 	results := historyResults{}
 	for _, f := range found {
@@ -124,7 +124,7 @@ func (a *app) historyOf(ctx context.Context, bare digest.Digest, limit int) erro
 		results = append(results, r)
 	}
 	a.emit(results)
-	if len(found) == 0 && findErr == nil {
+	if len(found) == 0 {
 		return fmt.Errorf("%w: no stage of these pipelines has %s as a candidate, or had it live; name other pipeline files with -f", verify.ErrUnknown, bare)
 	}
 	return broken(findErr)

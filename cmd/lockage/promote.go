@@ -38,21 +38,23 @@ func (rs promoteResults) Text(w io.Writer) {
 	folded := map[string][]string{}
 	for _, r := range rs {
 		actions = append(actions, string(r.Action))
+		name := r.Pipeline + "/" + r.Stage
 		notes := strings.Join(r.Notes, "\n")
+		like := strings.ReplaceAll(notes, name, "{stage}") // which the command in a note names
 		switch {
 		case r.Action == actionStopped:
 		case !r.folds:
 			r.write(w)
 		default:
-			if folded[notes] == nil {
-				kinds = append(kinds, notes)
+			if folded[like] == nil {
+				kinds = append(kinds, like)
 			}
-			folded[notes] = append(folded[notes], r.Pipeline+"/"+r.Stage)
+			folded[like] = append(folded[like], name)
 		}
 	}
-	for _, notes := range kinds {
-		fmt.Fprintf(w, "%s: %s\n", few(folded[notes]), promote.Unchanged)
-		for line := range strings.Lines(notes) {
+	for _, like := range kinds {
+		fmt.Fprintf(w, "%s: %s\n", few(folded[like]), promote.Unchanged)
+		for line := range strings.Lines(strings.ReplaceAll(like, "{stage}", folded[like][0])) {
 			fmt.Fprintf(w, "  note: %s\n", strings.TrimSuffix(line, "\n"))
 		}
 	}

@@ -18,6 +18,7 @@ type Expanded struct {
 	Pipeline   string
 	File       string // that declares the pipeline
 	Stage      string
+	Argument   string          // as Pipeline.Argument returns it
 	Repository string          // of the stage's artifacts, as Pipeline.Repository returns it
 	SourceRepo string          // the lock's, or else the pipeline's; of a packaged chart its URL
 	Render     hydrate.Options // without the content of values files
@@ -66,6 +67,7 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	expanded := e.Expanded
 	expanded.Unrendered = c.unrendered.Err()
 	expanded.Pipeline, expanded.File, expanded.Stage, expanded.Repository = p.Name, p.File, stage, p.Repository(stage)
+	expanded.Argument = p.Argument(stage)
 	expanded.SourceRepo = cmp.Or(l.SourceURL(), p.SourceRepo)
 	expanded.Render, expanded.Values = e.Render.options(stage), e.Render.Values
 	expanded.Mirror = e.Mirror.withDefaults(stage)

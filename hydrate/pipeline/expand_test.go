@@ -133,7 +133,7 @@ stages:
 	}
 	for stage, want := range map[string]Expanded{
 		"test": {
-			Pipeline: "app", File: "a.yaml", Stage: "test", Repository: "ghcr.io/acme/app-test", SourceRepo: "https://github.com/acme/app.git",
+			Pipeline: "app", File: "a.yaml", Stage: "test", Argument: "test", Repository: "ghcr.io/acme/app-test", SourceRepo: "https://github.com/acme/app.git",
 			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "test", Namespace: "app-test", KubeVersion: "1.30",
 				Set: set("test", "{image}", "default", "0x10"), IncludeCRDs: true, Hooks: hydrate.HooksDeploy}, Layout: hydrate.PerObject},
 			Values:     []ValuesFile{{File: "env/dev.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 11, Column: 12}}, {File: "common.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 11, Column: 30}}},
@@ -142,7 +142,7 @@ stages:
 			Identities: map[string]Identity{"hydrator": {Key: "keys/test.pub"}, "promoter": {Key: "keys/p.pub"}},
 		},
 		"prod": {
-			Pipeline: "app", File: "a.yaml", Stage: "prod", Repository: "ghcr.io/acme/app-prod", SourceRepo: "https://github.com/acme/app.git",
+			Pipeline: "app", File: "a.yaml", Stage: "prod", Argument: "prod", Repository: "ghcr.io/acme/app-prod", SourceRepo: "https://github.com/acme/app.git",
 			Render: hydrate.Options{Request: hydrate.Request{ReleaseName: "app", Namespace: "app-prod", KubeVersion: "v1.31.2", APIVersions: []string{"x/v1"},
 				Set: set("prod", "", "prod", "yes"), Hooks: hydrate.HooksNone}, AllowNondeterminism: true, AllowSecrets: []string{"s"}, Layout: hydrate.Single, AssertImage: hydrate.AssertAnywhere},
 			Values:     []ValuesFile{{File: "prod.yaml", Pos: strictyaml.Pos{File: "a.yaml", Line: 29, Column: 16}}},

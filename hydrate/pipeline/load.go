@@ -52,6 +52,7 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 		if p == nil {
 			continue
 		}
+		p.beside = len(names) > 1
 		p.check(c)
 		broken[p] = c.found
 		pipelines = append(pipelines, p)

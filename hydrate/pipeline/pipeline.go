@@ -39,6 +39,7 @@ type Pipeline struct {
 
 	doc    *strictyaml.Node
 	loaded *loaded
+	beside bool // other files were loaded with it
 }
 
 // Stage is one environment. Its Render, Mirror and Sign hold overrides only.
@@ -190,6 +191,15 @@ func CheckStages(pipelines []*Pipeline, names []string) error {
 		}
 	}
 	return nil
+}
+
+// Argument returns the name of a stage that commands take for it alone: PIPELINE/STAGE if other pipelines were loaded with this one, which may
+// have a stage of that name, or else STAGE.
+func (p *Pipeline) Argument(stage string) string {
+	if p.beside {
+		return p.Name + "/" + stage
+	}
+	return stage
 }
 
 // Names reports whether one of the names is that of a stage: STAGE, or PIPELINE/STAGE as results print it.

@@ -45,7 +45,7 @@ type Former struct {
 // Err returns [ErrMoved] with what was edited.
 func (f Former) Err(now Stage) error {
 	return fmt.Errorf("stage %s of pipeline %s: commit %.12s of the policy ref changed %s: %w, on branch %s; `lockage repair %s --apply` carries it over",
-		now.Stage, now.Pipeline, f.Commit, strings.Join(f.Edits, " and "), ErrMoved, f.Place.Branch, now.Stage)
+		now.Stage, now.Pipeline, f.Commit, strings.Join(f.Edits, " and "), ErrMoved, f.Place.Branch, now.today())
 }
 
 // Former returns where a stage of some state was recorded before an edit of its pipeline file, if its history goes on there; nil for
@@ -68,7 +68,7 @@ func (s Stage) Former(ctx context.Context, state State) (former *Former, err err
 		case err != nil:
 			err = fmt.Errorf("%s: %w", before, err)
 			if !errors.Is(err, ErrBroken) && ctx.Err() == nil {
-				err = fmt.Errorf("%w: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` begins the history anew", ErrUnread, err, s.Stage)
+				err = fmt.Errorf("%w: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` begins the history anew", ErrUnread, err, s.today())
 			}
 			return false, err
 		case found != nil:
@@ -92,7 +92,7 @@ func (s Stage) Former(ctx context.Context, state State) (former *Former, err err
 	}
 	if former.Unwitnessed != nil {
 		err = fmt.Errorf("stage %s of pipeline %s: the registry before commit %.12s of the policy ref, which changed %s, does not say whether the history there is complete: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` carries the history over without it",
-			s.Stage, s.Pipeline, former.Commit, strings.Join(former.Edits, " and "), former.Unwitnessed, s.Stage)
+			s.Stage, s.Pipeline, former.Commit, strings.Join(former.Edits, " and "), former.Unwitnessed, s.today())
 	}
 	return former, err
 }
@@ -268,7 +268,7 @@ func (s Stage) look(ctx context.Context, declared pipeline.Expanded, newest *Pro
 	if err != nil {
 		return nil, nil, err
 	}
-	then.declarations, then.name = nil, s.Stage
+	then.declarations, then.name = nil, s.today()
 	goesOn := newest == nil
 	state, err := then.walk(ctx, func(at Promotion) bool {
 		goesOn = goesOn || at.Record == newest.Record

@@ -153,8 +153,8 @@ type finder struct {
 }
 
 // Find returns the stages that have a digest, or one that begins with it, as a candidate or had it live: that of an artifact, or of an image that the lock of the
-// artifact's release names. It reads Git, and asks the registry only as a witness. An error that is [ErrBroken] concerns single stages,
-// and comes with what was found.
+// artifact's release names. It reads Git, and asks the registry only as a witness. An error concerns single stages, which it
+// names, and comes with what was found.
 func Find(ctx context.Context, d digest.Digest, pipelines []*pipeline.Pipeline, files fs.FS, ref verify.PolicyRef, client *oci.Client, remotes verify.Remotes, now time.Time) ([]Found, error) {
 	f := finder{d, files, ref, client, remotes, now}
 	type of struct {
@@ -172,13 +172,27 @@ func Find(ctx context.Context, d digest.Digest, pipelines []*pipeline.Pipeline, 
 	group.SetLimit(32)
 	for i, s := range stages {
 		group.Go(func() error {
-			if found[i], errs[i] = f.stage(ctx, s.Pipeline, s.stage); errs[i] != nil {
-				errs[i] = fmt.Errorf("%s/%s: %w", s.Name, s.stage, errs[i])
-			}
+			found[i], errs[i] = f.stage(ctx, s.Pipeline, s.stage)
 			return nil
 		})
 	}
-	_ = group.Wait() // errs has the errors
+	_ = group.Wait()                                   // errs has the errors
+	alike, names := map[string]int{}, map[int]string{} // the first stage of each error, which may differ in names
+	for i, s := range stages {
+		if errs[i] == nil {
+			continue
+		}
+		key := strings.NewReplacer(s.Name, "{pipeline}", s.stage, "{stage}").Replace(errs[i].Error())
+		if first, ok := alike[key]; ok {
+			names[first] += ", " + s.Name + "/" + s.stage
+			errs[i] = nil
+			continue
+		}
+		alike[key], names[i] = i, s.Name+"/"+s.stage
+	}
+	for i, of := range names {
+		errs[i] = fmt.Errorf("%s: %w", of, errs[i])
+	}
 	return slices.Concat(found...), errors.Join(errs...)
 }
 

@@ -71,11 +71,11 @@ type Stage struct {
 	declarations *workspace.Policy // whose earlier commits declared other places; nil if they are unknown
 	client       *oci.Client
 	remotes      verify.Remotes
-	name         string // of the stage today; "" for the one in Claim
+	name         string // that commands take for the stage today; "" for that of declared
 }
 
 // today returns the name that commands take, also for a place where the stage had another one.
-func (s Stage) today() string { return cmp.Or(s.name, s.Stage) }
+func (s Stage) today() string { return cmp.Or(s.name, s.declared.Argument, s.Stage) }
 
 // Open finds where a declared stage keeps its state, and whom it trusts to promote. Files are those at the policy ref's tip. It
 // makes no request.

@@ -162,7 +162,7 @@ func (s Stage) Follow(ctx context.Context, p Promotion, head git.Hash) error {
 	for range maxLooks {
 		desc, _, err := s.Artifacts.Manifest(ctx, p.To.Digest.String())
 		if errors.Is(err, oci.ErrNotFound) {
-			err = fmt.Errorf("%w; `lockage repair %s --apply` puts it back from Git", err, s.Stage)
+			err = fmt.Errorf("%w; `lockage repair %s --apply` puts it back from Git", err, s.today())
 		}
 		if err != nil {
 			return fmt.Errorf("what is live: %w", err)

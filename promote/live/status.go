@@ -147,21 +147,21 @@ func Stale(ctx context.Context, declared pipeline.Expanded, release string, cand
 		return "", err
 	}
 	return fmt.Sprintf("the candidate of %s is older than a change of what it was made from (%s), because hydration failed or did not run; `lockage hydrate %s --release %s` says why",
-		release, changed, declared.Stage, release), nil
+		release, changed, declared.Argument, release), nil
 }
 
 // Consistent reports whether tag and live ref name the same promotion, and returns a sentence for people.
 func (s State) Consistent(declared pipeline.Expanded) (bool, string) {
-	stage, place := declared.Stage, declared.LiveRef()
+	stage, argument, place := declared.Stage, declared.Argument, declared.LiveRef()
 	switch {
 	case s.Live == nil && s.Tag != "":
-		return false, fmt.Sprintf("tag %s names %s, and nothing was promoted: delete the tag, or promote with «lockage promote %s»", stage, s.Tag, stage)
+		return false, fmt.Sprintf("tag %s names %s, and nothing was promoted: delete the tag, or promote with «lockage promote %s»", stage, s.Tag, argument)
 	case s.Drift():
 		return false, fmt.Sprintf("tag %s names %s, and %s (%s) is live: `lockage repair %s --apply` puts it right",
-			stage, cmp.Or(s.Tag, "nothing"), s.Live.To.Digest, s.Live.To.Release, stage)
+			stage, cmp.Or(s.Tag, "nothing"), s.Live.To.Digest, s.Live.To.Release, argument)
 	case s.Unpromoted != nil && s.Live != nil && s.Unpromoted.Digest() == s.Live.To.Digest:
 		return false, fmt.Sprintf("branch %s has other files than promotion %d (commit %s) in %s: somebody changed them there; «lockage promote %s --release %s» puts them back",
-			place.Branch, s.Live.Sequence, s.Live.Commit, place.Path, stage, s.Live.To.Release)
+			place.Branch, s.Live.Sequence, s.Live.Commit, place.Path, argument, s.Live.To.Release)
 	case s.Unpromoted != nil && s.Refused != "":
 		return false, fmt.Sprintf("branch %s: %s", place.Branch, s.Refused)
 	case s.Unpromoted != nil:

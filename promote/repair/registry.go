@@ -222,7 +222,7 @@ func (r *run) tagHydration(ctx context.Context, s *stage, store *publish.Store, 
 // candidate reports a candidate that the registry lacks, or whose tag does not name it, and completes another.
 func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w ledger.Candidate, repository *oci.Repository, known []digest.Digest) error {
 	e, ok, err := all.Entry(ctx, w)
-	hydrate := fmt.Sprintf("run `lockage hydrate %s --release %s`", w.Stage, w.Release)
+	hydrate := fmt.Sprintf("run `lockage hydrate %s --release %s`", s.declared.Argument, w.Release)
 	if errors.Is(err, ledger.ErrEntry) {
 		s.found(false, hydrate, "%v", err)
 		return nil
