@@ -123,7 +123,12 @@ func Run(ctx context.Context, client *oci.Client, to *oci.Repository, items []It
 	if err := oci.PackLayout(folder, file); err != nil {
 		return results, fmt.Errorf("write %s: %w", file, err)
 	}
-	return results, os.RemoveAll(folder)
+	// No run may go on in a folder that a killed one removed in part.
+	done := folder + ".done"
+	if err := errors.Join(os.RemoveAll(done), os.Rename(folder, done)); err != nil {
+		return results, err
+	}
+	return results, os.RemoveAll(done)
 }
 
 // plan identifies what is copied.
