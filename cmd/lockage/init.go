@@ -192,6 +192,9 @@ func (i *initializer) run(ctx context.Context) (err error) {
 	if i.options.Chart != "" && i.source+i.image+i.digest+strings.Join(i.options.SourcePaths, "") != "" {
 		return usagef("--source, --source-path, --image and --digest are of a package in a repository: leave them out for an upstream chart")
 	}
+	if i.options.Chart == "" && i.options.Versions != "" {
+		return usagef("--chart-version is of the chart that --chart names: name that too, or leave --chart-version out")
+	}
 	if i.workspace, err = i.app.workspace(ctx); err != nil {
 		return err
 	}

@@ -66,6 +66,8 @@ func (l *lockWriter) completeChart(ctx context.Context) error {
 		return usagef("--chart is missing, and the current lock in %s is of no chart", l.dir)
 	case c.Version == "":
 		return usagef("--chart-version is missing: name the version of %s, or find the newest with `lockage lock discover`", c.URL())
+	case strings.ContainsAny(c.Version, "^~*<>=|, "):
+		return usagef("--chart-version %q is a range: name one version, or find the newest of it with `lockage lock discover --chart-version '%s'`", c.Version, c.Version)
 	}
 	var err error
 	if c.Digest, err = (chartArchives{l.app.chartFetcher()}).Resolve(ctx, *c); err != nil {
