@@ -279,7 +279,8 @@ func (w *Writer) judge(ctx context.Context, c *pendingChange) (r Result, err err
 			return r, err
 		}
 	}
-	return r, w.judgePlace(ctx, c, &r)
+	err = w.judgePlace(ctx, c, &r)
+	return r, err
 }
 
 // judgePlace decides whether a change has to be written to its place.

@@ -10,8 +10,8 @@
 // annotations) and SLSA provenance v1 ([Provenance]).
 //
 // [NewImageSignature] and [AttachImages] write the older form beside it, for readers that know no bundles: a «simple signing»
-// payload under the tag sha256-<hex>.sig, in cosign's layout, beside the signatures of other keys. Write bundles first and this
-// form last: cosign and Flux ignore it once any bundle is attached to the digest.
+// payload under the tag sha256-<hex>.sig, in cosign's layout, beside the signatures of other keys. cosign and Flux ignore it once any bundle is
+// attached to the digest.
 //
 // Many readers take any statement by a trusted key as «this key signed that», whatever its predicate says. So never sign
 // a negative statement about a digest («rejected», «rolled back from») with a key that is trusted for deployment.

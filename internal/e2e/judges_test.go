@@ -38,7 +38,6 @@ func TestJudges(t *testing.T) {
 				w.judgeArtifact(stage)
 				w.judgeObjects(stage)
 			}
-			w.unbundled(stages[0])
 			w.command(".", w.bin, "keys", "generate", "stranger")
 			w.eachCosign(func() {
 				w.judgeSignatures(stages[0])
@@ -217,20 +216,12 @@ func (w *world) judgeSignatures(stage hydrated) {
 		w.t.Errorf("verify-attestation printed no statement: %q", statement)
 	}
 
-	_, digest, _ := strings.Cut(stage.Reference, "@")
-	w.command(".", "cosign", w.cosign("verify", "--new-bundle-format=false", "--key", key, w.registry+withoutBundles+"@"+digest)...)
-}
-
-const withoutBundles = "/acme/without-bundles"
-
-// unbundled copies an artifact with its signature in the older form.
-func (w *world) unbundled(stage hydrated) {
-	w.t.Helper()
 	repository, digest, _ := strings.Cut(stage.Reference, "@")
-	older := w.registry + withoutBundles
+	older := w.registry + "/acme/without-bundles"
 	signature := strings.Replace(digest, ":", "-", 1) + ".sig"
 	w.command(".", "crane", "copy", "--insecure", stage.Reference, older+":copy")
 	w.command(".", "crane", "copy", "--insecure", repository+":"+signature, older+":"+signature)
+	w.command(".", "cosign", w.cosign("verify", "--new-bundle-format=false", "--key", key, older+"@"+digest)...)
 }
 
 // judgeRefusals makes sure that the judges can say no: another key, and an image that nobody signed.
