@@ -189,7 +189,7 @@ func (w *world) replacedRoot(s *sigstore, stage string) {
 	w.pushGitOps("another root")
 	w.denies("does not prove it", "verify", stage)
 	w.denies("is denied", "verify", "live:"+stage)
-	w.denies("no signature by the hydrator", "promote", stage)
+	w.denies("put the former ones back beside the new ones", "promote", stage)
 	write(w.t, root, before)
 	w.pushGitOps("the root of before")
 	w.command("gitops", w.bin, "verify", "live:"+stage)
