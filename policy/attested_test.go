@@ -307,10 +307,15 @@ func TestImageOlderForm(t *testing.T) {
 
 func TestFile(t *testing.T) {
 	t.Parallel()
-	f := policy.Facts{Now: now, Exists: map[string]bool{"a": true, "b": false}, Unchanged: true}
-	for name, want := range map[string]policy.Result{"a": policy.Pass, "b": policy.Fail, "c": policy.Fail} {
-		expect(t, policy.Gates([]pipeline.Gate{gate(t, "file", name)}, pipeline.Waivers{}, f)[0], want, name)
+	f := policy.Facts{Now: now, Exists: map[string]bool{"a": true, "b": false}}
+	judge := func(name string) policy.GateResult {
+		return policy.Gates([]pipeline.Gate{gate(t, "file", name)}, pipeline.Waivers{}, f)[0]
 	}
+	for name, want := range map[string]policy.Result{"a": policy.Pass, "b": policy.Fail, "c": policy.Fail} {
+		expect(t, judge(name), want, name)
+	}
+	f.Unchanged = true
+	expect(t, judge("b"), policy.Pass, "the content is what is live already")
 }
 
 func TestClaimedTimesOfApprovals(t *testing.T) {

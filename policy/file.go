@@ -15,6 +15,9 @@ func (file) Signers() pipeline.Signers { return pipeline.Signers{} }
 func (name file) Need(n *Needs) { n.Files = append(n.Files, string(name)) }
 
 func (name file) Judge(f Facts) GateResult {
+	if f.Unchanged {
+		return carriedOver()
+	}
 	if f.Exists[string(name)] {
 		return pass("%s exists on the policy ref", plain(string(name)))
 	}

@@ -22,7 +22,8 @@
 // say so.
 //
 // A gate that does not pass fails, with a reason that names what would satisfy it, or is pending if only time is in the way.
-// If the content is live already ([Facts].Unchanged), soak, attestation and approval pass.
+// If the content is live already ([Facts].Unchanged), gates about time and evidence pass: soak, window, attestation, approval, review, file
+// and reproduced.
 //
 // A waiver (of package predicate) turns the result of one gate into [Waived]. Enough of the identities that the stage names
 // must have signed it for exactly this digest, stage, release, gate and its declaration; it must not have expired, nor last

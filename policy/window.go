@@ -86,6 +86,9 @@ func (window) Signers() pipeline.Signers { return pipeline.Signers{} }
 func (window) Need(*Needs) {}
 
 func (w window) Judge(f Facts) GateResult {
+	if f.Unchanged {
+		return carriedOver()
+	}
 	open, why := w.open(f.Now)
 	now := f.Now.In(w.zone).Format("Mon 2006-01-02 15:04 MST")
 	if open {
