@@ -128,6 +128,9 @@ func (s *Status) read(ctx context.Context, stage Stage, now time.Time) (err erro
 // staleEntry is [Stale] for an entry of the ledger.
 func staleEntry(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.Expanded, candidate ledger.Entry) (string, error) {
 	hydrator, err := verify.KeysOf(files, declared, pipeline.RoleHydrator)
+	if errors.Is(err, verify.ErrIdentity) {
+		return "", nil // nobody is trusted to say what it was made from, which promotion refuses
+	}
 	if err != nil {
 		return "", err
 	}
