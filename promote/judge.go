@@ -147,7 +147,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 	}
 	if current != nil {
 		facts.Unchanged = current.To.Content == j.artifact.Content
-		if f, err := s.pipeline.LockOf(r.files, current.To.Release); err == nil {
+		if f, err := r.lock(s, current.To.Release); err == nil {
 			for _, image := range f.Images() {
 				facts.LiveImages = append(facts.LiveImages, image.Digest)
 			}

@@ -41,6 +41,7 @@ type run struct {
 	files     fs.FS // at the policy ref's tip
 
 	forges   memo.Map[string, *forge.Repository] // by the URL of the remote
+	locks    memo.Map[[2]string, lock.File]      // by pipeline and release
 	views    map[[2]string]*view                 // of all stages, by pipeline and name
 	evidence *evidence.Run
 	unpacked *semaphore.Weighted // bytes, see [inRoom]
@@ -151,13 +152,15 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 	}
 }
 
-// lock reads the lock of a release of the stage's pipeline.
+// lock reads the lock of a release of the stage's pipeline, once.
 func (r *run) lock(s *stage, release string) (lock.File, error) {
-	f, err := s.pipeline.LockOf(r.files, release)
-	if err != nil {
-		return f, fmt.Errorf("%s: %w", r.policyRef.Name(), err)
-	}
-	return f, nil
+	return r.locks.Get([2]string{s.pipeline.Name, release}, func() (lock.File, error) {
+		f, err := s.pipeline.LockOf(r.files, release)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", r.policyRef.Name(), err)
+		}
+		return f, err
+	})
 }
 
 // named reads the lock of the release that the options name, and returns the digits of the hydration that they name, if any.

@@ -59,11 +59,12 @@ func Survey(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.E
 	}
 	var group errgroup.Group
 	var candidate ledger.Entry
+	var made policy.Hydration // of the candidate
 	group.Go(func() (err error) {
 		candidate, err = verify.EntryOf(ctx, declared, remotes, release)
 		status.Candidate, status.Input = candidate.Digest, candidate.Input
 		if err == nil && candidate.Digest != "" {
-			status.Stale, err = staleEntry(ctx, files, ref, declared, candidate)
+			status.Stale, made, err = staleEntry(ctx, files, ref, declared, candidate)
 		}
 		return err
 	})
@@ -81,14 +82,15 @@ func Survey(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.E
 		}
 	}
 	var broken error
+	var stage Stage
 	group.Go(func() (err error) {
 		if !Promotes(declared) {
 			status.Tag, err = repository.Lookup(ctx, declared.Stage)
 			return err
 		}
-		s, err := Open(ctx, files, ref, declared, client, remotes)
+		stage, err = Open(ctx, files, ref, declared, client, remotes)
 		if err == nil {
-			err = status.read(ctx, s, now)
+			err = status.read(ctx, stage, now)
 		}
 		if errors.Is(err, ErrBroken) {
 			status.Live, broken, err = nil, err, nil
@@ -96,6 +98,13 @@ func Survey(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.E
 		return err
 	})
 	err = group.Wait()
+	switch {
+	case status.Live == nil:
+	case status.Live.To.Digest == candidate.Digest && len(made.Statements) > 0:
+		status.LiveInput = verify.Inputs(made.Statements)
+	default:
+		status.LiveInput = stage.Inputs(*status.Live)
+	}
 	if b := status.Branch; b != nil {
 		if declared.Mirror.ShowsCandidates() {
 			b.Commit = shown.Commit
@@ -117,7 +126,6 @@ func (s *Status) read(ctx context.Context, stage Stage, now time.Time) (err erro
 		return err
 	}
 	if s.Live != nil {
-		s.LiveInput = stage.Inputs(*s.Live)
 		if s.Since, err = since(ctx, stage, s.State, now); err != nil {
 			return err
 		}
@@ -125,20 +133,19 @@ func (s *Status) read(ctx context.Context, stage Stage, now time.Time) (err erro
 	return stage.Witness(ctx, &s.State)
 }
 
-// staleEntry is [Stale] for an entry of the ledger.
-func staleEntry(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.Expanded, candidate ledger.Entry) (string, error) {
+// staleEntry is [Stale] for an entry of the ledger; it returns also what the hydrator states of that.
+func staleEntry(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.Expanded, candidate ledger.Entry) (stale string, h policy.Hydration, err error) {
 	hydrator, err := verify.KeysOf(files, declared, pipeline.RoleHydrator)
 	if errors.Is(err, verify.ErrIdentity) {
-		return "", nil // nobody is trusted to say what it was made from, which promotion refuses
+		return "", h, nil // nobody is trusted to say what it was made from, which promotion refuses
 	}
-	if err != nil {
-		return "", err
+	if err == nil {
+		h, _, err = verify.Entry(ctx, candidate, hydrator, ref)
 	}
-	h, _, err := verify.Entry(ctx, candidate, hydrator, ref)
-	if err != nil {
-		return "", err
+	if err == nil {
+		stale, err = Stale(ctx, declared, candidate.Release, h, ref)
 	}
-	return Stale(ctx, declared, candidate.Release, h, ref)
+	return stale, h, err
 }
 
 // Stale describes for people what changed up to the policy ref's tip of what a candidate was made from, as its hydrator states it: it
