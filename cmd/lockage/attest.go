@@ -52,7 +52,7 @@ STAGE, or candidate:STAGE, means its candidate of the current release, and live:
 
 With --health it waits until the cluster runs the artifact that is live in the stage and reports it as synced and healthy,
 by Argo CD's Application or Flux's OCIRepository and Kustomization, and signs that, for soak gates with healthy: true.
-Anything less is never signed: after --timeout-wait it exits with status 5.
+Anything less is never signed: after --timeout-wait, or after --timeout if only that is given, it exits with status 5.
 
 With --rebuilt it renders the candidate of the stage again from its provenance alone, as verify --rebuild does, and signs that
 it came out equal, for reproduced gates. Nothing is signed about an artifact that differs.
@@ -73,6 +73,7 @@ statement says. The promoter of a stage may sign that stage's health.`,
 			case f.health.question.Stage != "" && f.rebuilt != "":
 				return usagef("--health and --rebuilt are two statements: run attest for each")
 			case f.health.question.Stage != "":
+				f.health.question.Timeout = a.waitTimeout(cmd, f.health.question.Timeout)
 				return a.attestHealth(cmd.Context(), f)
 			case f.rebuilt != "":
 				return a.attestRebuilt(cmd.Context(), f)

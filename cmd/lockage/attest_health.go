@@ -36,7 +36,15 @@ func (f *healthFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar((*string)(&f.question.Digest), "digest", "", "with --health: `DIGEST` that must run, one that was promoted to the stage (default: the live one)")
 	cmd.Flags().StringVar(&f.Kubeconfig, "kubeconfig", "", "with --health: kubeconfig `FILE` (default: as kubectl, or the pod's service account)")
 	cmd.Flags().StringVar(&f.Context, "context", "", "with --health: `NAME` of the kubeconfig's context")
-	cmd.Flags().DurationVar(&f.question.Timeout, "timeout-wait", healthTimeout, "with --health: `DURATION` to wait for the cluster; 0 checks once")
+	cmd.Flags().DurationVar(&f.question.Timeout, "timeout-wait", healthTimeout, "with --health: `DURATION` to wait for the cluster, unless --timeout says; 0 checks once")
+}
+
+// waitTimeout returns how long to wait for a cluster: the value of --timeout-wait, or that of --timeout if only that is given.
+func (a *app) waitTimeout(cmd *cobra.Command, wait time.Duration) time.Duration {
+	if a.timeout > 0 && !cmd.Flags().Changed("timeout-wait") {
+		return a.timeout
+	}
+	return wait
 }
 
 // refuseWithout refuses flags that need --health.

@@ -161,6 +161,9 @@ func stopped(ctx context.Context, t tally, err error) error {
 		return err
 	}
 	if rep, ok := err.(reported); ok { //nolint:errorlint // the outermost
+		if rep.code == exitNotYet && !follows(ctx, rep.err) {
+			return err // that something is not there yet is what the wait was for
+		}
 		err = rep.err
 	}
 	code, line := exitFailed, cause.Error()

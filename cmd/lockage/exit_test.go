@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/workspace"
@@ -71,5 +72,10 @@ func TestStopped(t *testing.T) {
 		if code := exitCode(err); err != nil && code != exitFailed && code != exitInterrupted || test.cause != nil && err != nil && code != exitInterrupted {
 			t.Errorf("%s: exit status %d", name, code)
 		}
+	}
+	ctx, cancel := context.WithDeadlineCause(t.Context(), time.Time{}, errors.New("not finished within --timeout 1s"))
+	defer cancel()
+	if err := stopped(ctx, tally{}, reported{exitNotYet, errors.New("web is not healthy yet")}); exitCode(err) != exitNotYet || err.Error() != "web is not healthy yet" {
+		t.Errorf("what was waited for: exit status %d of %v", exitCode(err), err)
 	}
 }

@@ -95,14 +95,17 @@ Where the application's own CI writes locks, leave the first step out with --no-
   lockage up -f 'apps/*/lockage.yaml' --no-discover
   lockage up --path deploy/chart --health staging --key env://PROMOTER_KEY`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return u.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			u.wait = a.waitTimeout(cmd, u.wait)
+			return u.run(cmd.Context())
+		},
 	}
 	f := cmd.Flags()
 	u.discoverer.searchFlags(f)
 	f.BoolVar(&u.noDiscover, "no-discover", false, "leave out the search for new releases")
 	f.StringArrayVar(&u.health, "health", nil, "`STAGE` whose live artifact to attest the health of, with --key; repeatable")
 	f.StringVar(&u.key, "key", "", "`KEY` to attest health with: a file, or env://NAME")
-	f.DurationVar(&u.wait, "timeout-wait", healthTimeout, "with --health: `DURATION` to wait for the cluster; 0 checks once")
+	f.DurationVar(&u.wait, "timeout-wait", healthTimeout, "with --health: `DURATION` to wait for the cluster, unless --timeout says; 0 checks once")
 	a.policyFlag(cmd)
 	dryRunFlag(cmd, &u.dryRun)
 	return cmd

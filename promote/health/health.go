@@ -88,7 +88,7 @@ func isName(s string) bool {
 	return s != "" && len(s) <= 253 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-.") == "" && s[0] != '.' && s[0] != '-'
 }
 
-// NotReady is returned by Wait after the timeout, with the last state of each object.
+// NotReady is returned by Wait after the timeout, or at the deadline of its context, with the last state of each object.
 type NotReady struct {
 	Digest digest.Digest
 	States []State
@@ -134,7 +134,7 @@ func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, err
 		case err == nil && ready(states):
 			return sources(states), nil
 		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+			return nil, ended(ctx, last)
 		case err != nil && !temporary(err):
 			return nil, err
 		case err == nil:
@@ -148,7 +148,7 @@ func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, err
 		if retry.Sleep(waiting, pause) != nil {
 			switch {
 			case ctx.Err() != nil:
-				return nil, context.Cause(ctx)
+				return nil, ended(ctx, last)
 			case last.States == nil:
 				return nil, last.Cause // the cluster never answered
 			}
@@ -156,6 +156,17 @@ func (c *Cluster) Wait(ctx context.Context, q Question) ([]predicate.Source, err
 		}
 		polling, pause = waiting, min(2*pause, LongestPause)
 	}
+}
+
+// ended returns the error of a wait whose context ended: the last state of the objects, if that was because of a deadline.
+func ended(ctx context.Context, last *NotReady) error {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && last.States != nil:
+		return &NotReady{Digest: last.Digest, States: last.States}
+	case last.Cause != nil:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), last.Cause)
+	}
+	return context.Cause(ctx)
 }
 
 func ready(states []State) bool {
@@ -175,7 +186,7 @@ func (c *Cluster) poll(ctx context.Context, q Question) ([]State, error) {
 	if len(q.Applications) == 0 && len(q.Kustomizations) == 0 {
 		states, err := c.find(ctx, q)
 		if apierrors.IsForbidden(err) { // the account may not list the objects of a whole cluster
-			err = fmt.Errorf("%w; objects that are named with --application or --flux are read by themselves", err)
+			err = fmt.Errorf("%w; let the account list Applications, OCIRepositories and Kustomizations of all namespaces, or name the objects with attest --application or --flux", err)
 		}
 		return states, err
 	}

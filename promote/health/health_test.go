@@ -252,6 +252,27 @@ func TestTimeout(t *testing.T) {
 	if _, err := a.connect(t).Wait(ctx, q); !errors.Is(err, context.Canceled) || errors.As(err, &not) {
 		t.Errorf("error is %v, want the cancellation", err)
 	}
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	if _, err := a.connect(t).Wait(overdue{ctx}, q); !errors.As(err, &not) || len(not.States) != 1 || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error is %v, want the last status", err)
+	}
+	a.refused[applications] = http.StatusInternalServerError
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	if _, err := a.connect(t).Wait(overdue{ctx}, q); err == nil || errors.As(err, &not) || !strings.Contains(err.Error(), "list Application") && !strings.Contains(err.Error(), "read Application") {
+		t.Errorf("error is %v, want what the cluster answered", err)
+	}
+}
+
+// overdue is a context whose deadline passes when it is cancelled.
+type overdue struct{ context.Context }
+
+func (o overdue) Err() error {
+	if o.Context.Err() != nil {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // A cluster that never answered says nothing about health: that is a failure, and no «not yet».
