@@ -10,13 +10,19 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxNested bounds how deep the indexes of a copy may name each other, and maxParts the manifests and blobs that one manifest names.
 const (
-	maxNested = 4
-	maxParts  = 500
+	// MaxParts bounds the manifests and blobs that one manifest names of those that are copied.
+	MaxParts = 500
+
+	maxNested = 4 // indexes of a copy that name each other
 )
 
-var errNested = fmt.Errorf("indexes name each other more than %d deep", maxNested)
+// unfitError is returned for what is not copied by its form, whatever the registry does.
+type unfitError struct{ error }
+
+func (e unfitError) Unwrap() error { return e.error }
+
+var errNested = unfitError{fmt.Errorf("indexes name each other more than %d deep", maxNested)}
 
 // parts are what a manifest names, whatever program wrote it.
 type parts struct {
@@ -29,14 +35,19 @@ type parts struct {
 func partsOf(manifest []byte) (blobs, manifests []ocispec.Descriptor, err error) {
 	var p parts
 	if err := json.Unmarshal(manifest, &p); err != nil {
-		return nil, nil, err
+		return nil, nil, unfitError{err}
 	}
 	if p.Config != nil {
 		blobs = append(blobs, *p.Config)
 	}
 	blobs = append(append(blobs, p.Layers...), p.Blobs...)
-	if len(blobs)+len(p.Manifests) > maxParts {
-		return nil, nil, fmt.Errorf("it names more than %d blobs and manifests", maxParts)
+	if len(blobs)+len(p.Manifests) > MaxParts {
+		return nil, nil, unfitError{fmt.Errorf("it names more than %d blobs and manifests", MaxParts)}
+	}
+	for _, b := range blobs {
+		if b.Size > MaxBlobSize {
+			return nil, nil, unfitError{fmt.Errorf("it names a blob of %d bytes; at most %d are copied", b.Size, MaxBlobSize)}
+		}
 	}
 	return blobs, p.Manifests, nil
 }
@@ -102,13 +113,14 @@ func (r *Repository) copyBlob(ctx context.Context, from *Repository, desc ocispe
 
 // CopyReferrers copies manifests that are attached to a subject in another repository, and returns once they are listed here. The
 // subject must be here already. A list of referrers proves nothing: it returns those that the other repository lists and does not have
-// whole, or that are attached to something else.
+// whole, that name more or larger blobs than are copied, or that are attached to something else.
 func (r *Repository) CopyReferrers(ctx context.Context, from *Repository, subject ocispec.Descriptor, referrers ...digest.Digest) (left []digest.Digest, err error) {
 	var all []packed
 	for _, d := range referrers {
 		desc, raw, err := r.copyParts(ctx, from, d, 0)
 		var source sourceError
-		if errors.As(err, &source) && isNotFound(source.error) {
+		var unfit unfitError
+		if errors.As(err, &unfit) || errors.As(err, &source) && isNotFound(source.error) {
 			left = append(left, d)
 			continue
 		}

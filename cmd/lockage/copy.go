@@ -13,11 +13,16 @@ import (
 
 type copyResult struct {
 	copies.Result
-	Error string `json:"error,omitempty"`
+	DryRun bool   `json:"dryRun,omitempty"`
+	Error  string `json:"error,omitempty"`
 }
 
 func (r copyResult) Text(w io.Writer) {
-	fmt.Fprintf(w, "%s %s\n  %s\n", r.Action, r.Source, r.Reference)
+	dry, there := "", " there"
+	if r.DryRun {
+		dry, there = " (dry run: nothing was written)", ""
+	}
+	fmt.Fprintf(w, "%s %s%s\n  %s\n", r.Action, r.Source, dry, r.Reference)
 	if r.Err != nil {
 		return // its reason is on standard error
 	}
@@ -28,16 +33,19 @@ func (r copyResult) Text(w io.Writer) {
 	if r.LeftOut > 0 {
 		fmt.Fprintf(w, "  not copied: %s, too many or not whole: delete those that nobody needs\n", counted(r.LeftOut, "attached manifest"))
 	}
-	if r.Verified {
-		fmt.Fprintln(w, "  verified there by the pipeline file")
-	} else {
+	switch {
+	case r.Verified:
+		fmt.Fprintf(w, "  verified%s by the pipeline file\n", there)
+	case r.DryRun:
+		fmt.Fprintln(w, "  no pipeline file here says who had to sign it")
+	default:
 		fmt.Fprintln(w, "  compared there byte for byte; no pipeline file here says who had to sign it")
 	}
 }
 
 func newCopyCommand(a *app) *cobra.Command {
 	var release string
-	var all bool
+	var all, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "copy SOURCE... DESTINATION",
 		Short: "Copy artifacts with their signatures to another registry, a folder or one file",
@@ -69,17 +77,18 @@ was live; the exit status is 3 if not. Others are compared byte for byte. Images
 			case !all && len(args) < 2:
 				return usagef("name at least one SOURCE, and the DESTINATION; see %q", cmd.CommandPath()+" --help")
 			}
-			return a.copy(cmd.Context(), args, release, all)
+			return a.copy(cmd.Context(), args, release, all, dryRun)
 		},
 	}
 	releaseFlag(cmd, &release, "release", "release of a STAGE, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	cmd.Flags().BoolVar(&all, "all", false, "what is live and the candidates of all stages (default DESTINATION: the pipeline's copies)")
+	dryRunFlag(cmd, &dryRun)
 	a.policyFlag(cmd)
 	return cmd
 }
 
-func (a *app) copy(ctx context.Context, args []string, release string, all bool) error {
-	c := &copier{app: a, client: a.registries(a.dir), release: release, items: map[string][]copies.Item{}}
+func (a *app) copy(ctx context.Context, args []string, release string, all, dryRun bool) error {
+	c := &copier{app: a, client: a.registries(a.dir), release: release, dryRun: dryRun, items: map[string][]copies.Item{}}
 	if len(args) > 0 {
 		if err := c.destination(args[len(args)-1]); err != nil {
 			return err
@@ -114,12 +123,12 @@ func (c *copier) run(ctx context.Context) error {
 		if err != nil {
 			return usageError{err}
 		}
-		results, err := copies.Run(ctx, c.client, to, c.items[name], c.step)
+		results, err := copies.Run(ctx, c.client, to, c.items[name], copies.Options{DryRun: c.dryRun, Step: c.step})
 		if err != nil {
 			errs = append(errs, err)
 		}
 		for _, r := range results {
-			shown = append(shown, copyResult{r, messageOf(r.Err)})
+			shown = append(shown, copyResult{r, c.dryRun, messageOf(r.Err)})
 			if r.Err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", r.Source, r.Err))
 			}

@@ -27,6 +27,7 @@ type copier struct {
 	*app
 	client  *oci.Client // of repositories that the user names
 	release string
+	dryRun  bool
 	d       *declaration // nil if no pipeline file is here
 	to      string       // the destination; "" for the declared copies
 	tag     string       // of the copy; "" for those of the source

@@ -4,7 +4,8 @@
 //
 // The artifact; the manifests that are attached to it, that is signatures, provenance, promotion records and other attestations; and
 // the manifests that cosign keeps under tags of its digest (.sig, .att, .sbom). All of it is copied byte for byte, so that whatever was
-// signed stays signed. Of more than [MaxReferrers] attached manifests those are copied that name a key that counts, and then others.
+// signed stays signed. Of more than [MaxReferrers] attached manifests those are copied that name a key that counts, and then others; one
+// that names more, or larger, than can be copied is left out.
 //
 // # Order
 //
@@ -16,7 +17,7 @@
 // # One file
 //
 // A destination that is one tar file is made beside it as a folder, which an unfinished run leaves for the next one, and replaces
-// the file as a whole when all is verified.
+// the file as a whole when all is verified. A file that has all of it, and nothing else, stays.
 package copies
 
 import (
@@ -86,23 +87,42 @@ type Result struct {
 	Tags      []string       `json:"tags"`
 	Action    Action         `json:"action"`
 	Referrers int            `json:"referrers"`         // attached manifests that the copy has from the source
-	LeftOut   int            `json:"leftOut,omitempty"` // attached manifests that were not copied: too many, or not whole
+	LeftOut   int            `json:"leftOut,omitempty"` // attached manifests that were not copied: too many or too large, or not whole
 	Verified  bool           `json:"verified"`          // by the rules of a pipeline file; else its bytes were compared only
 	Checks    policy.Verdict `json:"checks,omitempty"`  // of that verification
 	Err       error          `json:"-"`
 }
 
+// Options are how artifacts are copied.
+type Options struct {
+	DryRun bool                  // write nothing; what is missing at the destination is verified at the source
+	Step   func(progress string) // receives a line for each artifact
+}
+
 // Run copies artifacts to one repository, to, which client opened. The error concerns all of them, and comes without results if
 // nothing was begun. Results are in the order of the items.
-func Run(ctx context.Context, client *oci.Client, to *oci.Repository, items []Item, step func(progress string)) ([]Result, error) {
+func Run(ctx context.Context, client *oci.Client, to *oci.Repository, items []Item, o Options) ([]Result, error) {
 	if err := disjoint(items); err != nil {
 		return nil, err
 	}
 	if !oci.IsArchive(to.Name()) {
-		return all(ctx, to, to, items, step), nil
+		return all(ctx, to, to, items, o), nil
 	}
-	if _, err := to.Tags(ctx, ""); err != nil {
+	tags, err := to.Tags(ctx, "")
+	if err != nil {
 		return nil, fmt.Errorf("%w; it is replaced only if it is an image layout", err)
+	}
+	if results := present(ctx, to, items, tags); results != nil {
+		return results, nil
+	}
+	if o.DryRun {
+		results := all(ctx, to, to, items, o)
+		for i := range results {
+			if results[i].Action == Unchanged { // the file is replaced as a whole
+				results[i].Action = Copied
+			}
+		}
+		return results, nil
 	}
 	file, err := filepath.Abs(to.Folder())
 	if err != nil {
@@ -114,7 +134,7 @@ func Run(ctx context.Context, client *oci.Client, to *oci.Repository, items []It
 	if err != nil {
 		return nil, err
 	}
-	results := all(ctx, partial, to, items, step)
+	results := all(ctx, partial, to, items, o)
 	for _, r := range results {
 		if r.Err != nil {
 			return results, nil // the file stays as it was
@@ -129,6 +149,29 @@ func Run(ctx context.Context, client *oci.Client, to *oci.Repository, items []It
 		return results, err
 	}
 	return results, os.RemoveAll(done)
+}
+
+// present returns the results of an archive that has all of the artifacts, with their tags and no others; nil for any other.
+func present(ctx context.Context, to *oci.Repository, items []Item, tags []string) []Result {
+	wanted, has := map[string]bool{}, map[string]bool{}
+	for _, i := range items {
+		for _, tag := range i.Tags {
+			wanted[tag] = true
+		}
+	}
+	for _, tag := range tags {
+		if !strings.HasPrefix(tag, digest.SHA256.String()+"-") { // what cosign keeps beside an artifact
+			has[tag] = true
+		}
+	}
+	if !maps.Equal(wanted, has) {
+		return nil
+	}
+	results := all(ctx, to, to, items, Options{DryRun: true, Step: func(string) {}})
+	if slices.ContainsFunc(results, func(r Result) bool { return r.Action != Unchanged }) {
+		return nil
+	}
+	return results
 }
 
 // plan identifies what is copied.
@@ -155,15 +198,15 @@ func disjoint(items []Item) error {
 }
 
 // all copies artifacts to at, which people know by the name of shown.
-func all(ctx context.Context, at, shown *oci.Repository, items []Item, step func(string)) []Result {
+func all(ctx context.Context, at, shown *oci.Repository, items []Item, o Options) []Result {
 	results := make([]Result, len(items))
 	var group errgroup.Group
 	group.SetLimit(concurrency)
 	for n, i := range items {
 		group.Go(func() error {
-			results[n] = one(ctx, at, i)
+			results[n] = one(ctx, at, i, o.DryRun)
 			results[n].Reference = shown.Reference(reference(i))
-			step(fmt.Sprintf("%s: %s", i.Source, results[n].Action))
+			o.Step(fmt.Sprintf("%s: %s", i.Source, results[n].Action))
 			return nil
 		})
 	}
@@ -179,17 +222,21 @@ func reference(i Item) string {
 }
 
 // one copies an artifact.
-func one(ctx context.Context, to *oci.Repository, i Item) Result {
-	c := &copying{Item: i, to: to}
+func one(ctx context.Context, to *oci.Repository, i Item, dryRun bool) Result {
+	c := &copying{Item: i, to: to, dryRun: dryRun}
 	r := Result{Source: i.Source, Digest: i.Digest, Tags: append([]string{}, i.Tags...), Action: Unchanged}
 	r.Err = c.content(ctx)
 	r.Referrers, r.LeftOut = c.referrers, c.left
+	at := to
+	if dryRun && c.wrote.Load() {
+		at = c.From
+	}
 	for _, verify := range i.Verify {
 		if r.Err != nil {
 			break
 		}
 		var checks policy.Verdict
-		if checks, r.Err = verify(ctx, to); r.Err == nil {
+		if checks, r.Err = verify(ctx, at); r.Err == nil {
 			r.Err = checks.Err()
 		}
 		r.Checks = append(r.Checks, checks...)
@@ -213,7 +260,8 @@ func one(ctx context.Context, to *oci.Repository, i Item) Result {
 type copying struct {
 	Item
 	to              *oci.Repository
-	wrote           atomic.Bool
+	dryRun          bool
+	wrote           atomic.Bool // or would have, in a dry run
 	referrers, left int
 }
 
@@ -240,7 +288,9 @@ func (c *copying) whole(ctx context.Context, manifest digest.Digest, write func(
 	if !errors.Is(err, oci.ErrNotFound) {
 		return err
 	}
-	c.wrote.Store(true)
+	if c.wrote.Store(true); c.dryRun {
+		return nil
+	}
 	if err := write(); err != nil {
 		return err
 	}
@@ -272,8 +322,11 @@ func (c *copying) attached(ctx context.Context, subject ocispec.Descriptor) erro
 			missing = append(missing, d.Digest)
 		}
 	}
-	if len(missing) > 0 {
-		c.wrote.Store(true)
+	if c.referrers = len(listed); c.dryRun {
+		if len(missing) > 0 {
+			c.wrote.Store(true)
+		}
+		return nil
 	}
 	left, err := c.to.CopyReferrers(ctx, c.From, subject, missing...)
 	if err != nil {
@@ -285,6 +338,9 @@ func (c *copying) attached(ctx context.Context, subject ocispec.Descriptor) erro
 				return err
 			}
 		}
+	}
+	if len(left) < len(missing) {
+		c.wrote.Store(true)
 	}
 	c.left += len(left)
 	c.referrers = len(listed) - len(left)
@@ -304,6 +360,10 @@ func (c *copying) beside(ctx context.Context, tag string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.From.Reference(tag), err)
 	}
+	if unfit(own) {
+		c.left++
+		return nil
+	}
 	for range attempts {
 		named, raw, err := c.to.Manifest(ctx, tag)
 		if err != nil && !errors.Is(err, oci.ErrNotFound) {
@@ -318,12 +378,19 @@ func (c *copying) beside(ctx context.Context, tag string) error {
 				return err
 			}
 		}
-		c.wrote.Store(true)
+		if c.wrote.Store(true); c.dryRun {
+			return nil
+		}
 		if err := c.merge(ctx, tag, source, own, without(other.Layers, own.Layers)); err != nil {
 			return err
 		}
 	}
 	return fmt.Errorf("others keep writing to %s; run it again", c.to.Reference(tag))
+}
+
+// unfit reports whether a manifest names more, or larger, than is copied: anybody who may write to a registry can make one.
+func unfit(m ocispec.Manifest) bool {
+	return len(m.Layers) >= oci.MaxParts || slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return l.Size > oci.MaxBlobSize })
 }
 
 // merge writes the source's manifest to a tag, with further layers that the destination has.
@@ -357,10 +424,6 @@ func without(layers, others []ocispec.Descriptor) (left []ocispec.Descriptor) {
 
 // tag makes the tags of the copy name it, and reads them back.
 func (c *copying) tag(ctx context.Context) error {
-	desc, err := c.to.Resolve(ctx, c.Digest.String())
-	if err != nil {
-		return err
-	}
 	var missing []string
 	for _, tag := range c.Tags {
 		named, err := c.to.Lookup(ctx, tag)
@@ -374,7 +437,13 @@ func (c *copying) tag(ctx context.Context) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	c.wrote.Store(true)
+	if c.wrote.Store(true); c.dryRun {
+		return nil
+	}
+	desc, err := c.to.Resolve(ctx, c.Digest.String())
+	if err != nil {
+		return err
+	}
 	if err := c.to.Tag(ctx, desc, missing...); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package copies_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"testing/fstest"
 
 	"github.com/opencontainers/go-digest"
+	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/lockage/lockage/internal/testworld"
@@ -90,7 +92,7 @@ func (s scene) run(to string, item copies.Item) (copies.Result, error) {
 	if item.From, err = client.Repository(s.from.Name()); err != nil {
 		s.Fatal(err)
 	}
-	results, err := copies.Run(s.Context(), client, repository, []copies.Item{item}, func(string) {})
+	results, err := copies.Run(s.Context(), client, repository, []copies.Item{item}, copies.Options{Step: func(string) {}})
 	if err == nil {
 		err = results[0].Err
 		return results[0], err
@@ -345,5 +347,35 @@ func TestJunk(t *testing.T) {
 	s.check(err)
 	if result.Referrers != copies.MaxReferrers || result.LeftOut != 2 {
 		t.Errorf("%d copied, %d left out", result.Referrers, result.LeftOut)
+	}
+}
+
+// What is attached and cannot be copied by its form is left out, and holds up nothing.
+func TestUnfit(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	empty := oci.Blob{MediaType: "application/octet-stream", Data: []byte("{}")}
+	large := oci.Referrer{ArtifactType: sign.BundleMediaType}
+	for range oci.MaxParts {
+		large.Layers = append(large.Layers, empty)
+	}
+	s.check(s.from.Attach(t.Context(), s.artifact, large))
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: empty.Descriptor()}
+	for range oci.MaxParts {
+		m.Layers = append(m.Layers, empty.Descriptor())
+	}
+	raw, err := json.Marshal(m)
+	s.check(err)
+	_, err = s.from.PushTagged(t.Context(), oci.FallbackTag(s.artifact.Digest)+".att", m.MediaType, raw, empty)
+	s.check(err)
+	name := testworld.NewRegistry(t, registry.Options{}).Host + "/acme/copy"
+	result, err := s.run(name, s.item(s.verified))
+	s.check(err)
+	s.complete(name)
+	if result.Referrers != 2 || result.LeftOut != 2 {
+		t.Errorf("%d copied, %d left out", result.Referrers, result.LeftOut)
+	}
+	if result, err = s.run(name, s.item(s.verified)); err != nil || result.Action != copies.Unchanged {
+		t.Errorf("%+v, %v", result, err)
 	}
 }
