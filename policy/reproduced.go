@@ -58,6 +58,7 @@ func (g reproduced) Judge(f Facts) GateResult {
 		return counted.pass("rendered again, and equal, by %s", counted.String())
 	}
 	notes.unproven(trusted, f.Artifact)
-	return fail("%s: it takes %s of %s by %s, each with «lockage attest --rebuilt %s»%s", counted.progress(g.count),
-		count(g.count, "render", "renders by distinct signers"), f.Artifact.Digest, trusted, f.Stage, notes)
+	stage := f.Pipeline + "/" + f.Stage
+	return fail("%s: it takes %s of %s by %s, each with «lockage attest --rebuilt %s»; «lockage verify %s --release %s --rebuild» names the files where renders differ%s",
+		counted.progress(g.count), count(g.count, "render", "renders by distinct signers"), f.Artifact.Digest, trusted, stage, stage, f.Release, notes)
 }

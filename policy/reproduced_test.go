@@ -26,7 +26,7 @@ func TestReproduced(t *testing.T) {
 		reason  string
 	}{
 		"one did":    {one, func(d *gateScene) { state(d, "ci", same) }, policy.Pass, "from GitOps commit " + sourceCommit},
-		"nobody did": {one, func(*gateScene) {}, policy.Fail, "none: it takes 1 render of " + candidate.String() + " by ci or sre or promoter, each with «lockage attest --rebuilt production»"},
+		"nobody did": {one, func(*gateScene) {}, policy.Fail, "none: it takes 1 render of " + candidate.String() + " by ci or sre or promoter, each with «lockage attest --rebuilt app/production»; «lockage verify app/production --release "},
 		"but for generated keys": {one, func(d *gateScene) {
 			state(d, "ci", func(r *predicate.Rebuilt) { r.Except = []string{"Secret tls: data.key"} })
 		}, policy.Pass, "but for what every render generates anew: Secret tls: data.key"},

@@ -193,7 +193,7 @@ var remedies = map[string]string{
 	policy.GateOrder:    "promote the release to the stages before: lockage explain shows one of them",
 	policy.KindApproval: "lockage approve STAGE --key KEY",
 	"attestation":       "lockage attest STAGE --type URI --predicate FILE --key KEY, by one of the identities that the gate names",
-	"reproduced":        "lockage attest --rebuilt STAGE --key KEY",
+	"reproduced":        "lockage attest --rebuilt STAGE --key KEY; lockage verify STAGE --release RELEASE --rebuild names the files that differ",
 	"image":             "sign the image by one of the identities that the gate names: cosign sign",
 	policy.KindFile:     "commit the file to the policy ref",
 	policy.KindReview:   "approve the pull request of the stage",
