@@ -61,7 +61,8 @@ func (f Facts) approvals(trusted signers) (tally, remarks) {
 		if a.Comment != "" {
 			shown += ": «" + plain(a.Comment) + "»"
 		}
-		return shown, cmp.Or(f.meant(v, a.Claim), f.again(v, made))
+		given := earliest(v, a.Time)
+		return shown, cmp.Or(f.meant(v, a.Claim), f.again(v, given), f.begun(given))
 	})
 }
 

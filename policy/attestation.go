@@ -159,12 +159,14 @@ func (g attestation) counts(f Facts, v sign.Verified, about digest.Digest) (stri
 	}
 	made, err := claimedTime(predicate)
 	signed, whose := signedAt(v, made)
-	switch proven := !v.Time().IsZero(); {
-	case err != nil && !proven:
+	switch proven := v.Time(); {
+	case err != nil && proven.Since.IsZero():
 		return "", err
-	case proven && made.After(signed.Add(maxSkew)):
+	case err != nil:
+		made = proven.Since
+	case !proven.IsZero() && made.After(signed.Add(maxSkew)):
 		return "", fmt.Errorf("it says that it was made at %s, and it was signed before that, at %s%s", at(made), at(signed), whose)
-	case proven && (err != nil || made.After(signed)):
+	case !proven.IsZero() && made.After(signed):
 		made = signed // the older time counts: what was found out earlier may be signed late
 	}
 	switch age := f.Now.Sub(made); {

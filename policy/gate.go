@@ -359,3 +359,11 @@ func (f Facts) again(v sign.Verified, made time.Time) error {
 	}
 	return nil
 }
+
+// begun returns an error for a time that is yet to come.
+func (f Facts) begun(made time.Time) error {
+	if made.After(f.Now.Add(maxSkew)) {
+		return fmt.Errorf("it says that it was made at %s, which is yet to come", at(made))
+	}
+	return nil
+}

@@ -168,6 +168,19 @@ func signedAt(v sign.Verified, claimed time.Time) (when time.Time, whose string)
 	return claimed, " by its own account"
 }
 
+// earliest returns a time before which a statement was not made: a timestamp proves that it existed by then, and somebody who has a later one put
+// in its place makes it no younger. It is the claimed time, between the time before which it was not signed and that of its timestamp.
+func earliest(v sign.Verified, claimed time.Time) time.Time {
+	proven := v.Time()
+	if !proven.IsZero() && proven.Before(claimed) {
+		claimed = proven.Time
+	}
+	if proven.Since.After(claimed) {
+		return proven.Since
+	}
+	return claimed
+}
+
 // as names who signed by all of the key's fingerprint, or by the subject.
 func as(who sign.Author) string {
 	if who.Issuer == "" {

@@ -197,7 +197,8 @@ func (f Facts) healthy(stage string, trusted signers, r run) (health, bool) {
 			continue
 		}
 		when, _ := signedAt(v, h.Time)
-		if h.Pipeline != f.Pipeline || h.Stage != stage || h.Time.After(f.Now.Add(maxSkew)) || !r.held(v.Digest(), h.Release, when) {
+		if h.Pipeline != f.Pipeline || h.Stage != stage || h.Time.After(f.Now.Add(maxSkew)) ||
+			!r.held(v.Digest(), h.Release, when) || !r.held(v.Digest(), h.Release, earliest(v, h.Time)) {
 			continue
 		}
 		if first.by == "" || when.Before(first.time) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/testworld"
 	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/sign"
@@ -36,6 +37,22 @@ func (d *gateScene) signAt(who string, before time.Duration) {
 		d.t.Fatal(err)
 	}
 	d.keys[who], d.f.Identities[who] = signer, signer.Identity()
+}
+
+// stampAt lets a name sign with a key, stamped at a time before today's by the clock of a timestamp authority, and makes today the scene's time. It
+// may have been signed long before: anybody who has a statement can have it stamped again.
+func (d *gateScene) stampAt(who string, before time.Duration) {
+	d.t.Helper()
+	d.signAt(who, before)
+	instance, key := d.f.Identities[who].Instance, testworld.Key(d.t)
+	if instance == nil {
+		d.t.Fatal("no instance")
+	}
+	stamped, err := instance.Stamped(key, time.Now)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.keys[who], d.f.Identities[who] = stamped, sign.Identity{PublicKey: key.PublicKey(), Instance: instance}
 }
 
 // TestTrustedTimes has statements whose signers claim another time than a timestamp authority saw.
@@ -105,7 +122,46 @@ func TestTrustedTimes(t *testing.T) {
 			expect(t, policy.Gates([]pipeline.Gate{c.gate}, pipeline.Waivers{By: []string{"ci"}}, d.f)[0], c.want, c.reason)
 		})
 	}
+	undated := func(d *gateScene, _ time.Time) {
+		d.attest(&d.f.Artifact, "ci", uiTests, map[string]any{"result": "PASSED"})
+	}
+	for name, c := range map[string]struct {
+		gate             pipeline.Gate
+		arrange          func(d *gateScene, claimed time.Time)
+		stamped, claimed time.Duration // ago
+		want             policy.Result
+		reason           string
+	}{
+		"maxAge":                        {maxAge, attest, h, h, policy.Pass, ", signed at "},
+		"maxAge, stamped again":         {maxAge, attest, h, 4 * h, policy.Fail, "ago"},
+		"maxAge, claimed to be younger": {maxAge, attest, 4 * h, h, policy.Fail, "and it was signed before that, at "},
+		"maxAge, undated":               {maxAge, undated, h, h, policy.Fail, "when it was made"},
+
+		"approval":                            {approval, approve, h, h, policy.Pass, "api/v1/timestamp says"},
+		"approval, stamped again":             {approval, approve, h, 3 * h, policy.Fail, "given before the rollback"},
+		"approval, claimed to be given since": {approval, approve, 3 * h, h, policy.Fail, "given before the rollback"},
+
+		"health":                       {healthy, live, 3 * h, 3 * h, policy.Pass, "healthy in test since"},
+		"health, stamped later":        {healthy, live, h, 3 * h, policy.Pending, "of 2h"},
+		"health of before it was live": {healthy, live, 3 * h, 7 * h, policy.Pending, "waiting for a health attestation"},
+
+		"waiver":                {approval, waive(h), h, h, policy.Waived, "«the shop is down»"},
+		"waiver, stamped again": {approval, waive(policy.MaxWaiver - h), 0, 3 * h, policy.Fail, "for longer than 30 days"},
+	} {
+		t.Run("by a key/"+name, func(t *testing.T) {
+			t.Parallel()
+			d := newGateScene(t)
+			d.stampAt("ci", c.stamped)
+			c.arrange(d, d.f.Now.Add(-c.claimed))
+			expect(t, policy.Gates([]pipeline.Gate{c.gate}, pipeline.Waivers{By: []string{"ci"}}, d.f)[0], c.want, c.reason)
+		})
+	}
 	d := newGateScene(t)
 	d.approve("ci", d.approval())
 	expect(t, d.judge(approval), policy.Pass, "by its own account")
+	d = newGateScene(t)
+	a := d.approval()
+	a.Time = d.f.Now.Add(h)
+	d.approve("ci", a)
+	expect(t, d.judge(approval), policy.Fail, "which is yet to come")
 }

@@ -71,7 +71,7 @@ func mayWaive(who pipeline.Waivers) string {
 
 // waives returns why a waiver by somebody who may sign one does not hold.
 func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) error {
-	made, _ := signedAt(v, w.Time)
+	made := earliest(v, w.Time)
 	if err := cmp.Or(f.meant(v, w.Claim), f.again(v, made)); err != nil {
 		return err
 	}

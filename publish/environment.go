@@ -107,7 +107,16 @@ func (e Environment) Signer(ctx context.Context, declared pipeline.Expanded, rol
 		return nil, Configurationf("pipeline %s: the key %s (sign.%s) is not the one that identities.%s trusts for stage %s, %s: nobody would accept its signatures",
 			declared.Pipeline, ref, role, role, declared.Stage, declared.Identities[role].Key)
 	}
-	return key, nil
+	instance := trusted.First().Instance
+	if instance == nil && declared.Sigstore.SigningConfig != "" {
+		return nil, Configurationf("pipeline %s: sigstore: the trusted root %s or the signing config %s cannot be used, and what the key of sign.%s signs would have no timestamp: `lockage doctor` says why",
+			declared.Pipeline, declared.Sigstore.TrustedRoot, declared.Sigstore.SigningConfig, role)
+	}
+	signer, err := instance.Stamped(key, e.Now)
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %s: sign.%s: %w", declared.Pipeline, role, err)
+	}
+	return signer, nil
 }
 
 // keyless is Signer for a role that has no key.

@@ -34,12 +34,15 @@ func (v *Verifier) Timed(artifact digest.Digest, b Bundle) Time {
 		return Time{}
 	}
 	i := slices.IndexFunc(v.trusted, func(t trusted) bool { return t.Instance != nil })
-	if i < 0 || bytes.Contains(b.JSON, []byte(`"publicKey":`)) {
+	if i < 0 || bytes.Contains(b.JSON, []byte(`"publicKey":`)) && !bytes.Contains(b.JSON, []byte(`"rfc3161Timestamps":`)) {
 		return Time{}
 	}
 	parsed, author, err := parseBundle(b.JSON)
-	if err != nil || author.Issuer == "" {
+	switch {
+	case err != nil:
 		return Time{}
+	case author.Issuer == "":
+		return v.trusted[i].Instance.stamp(parsed)
 	}
 	_, at, err := v.trusted[i].Instance.prove(parsed, verify.WithArtifactDigest("sha256", raw))
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
@@ -24,6 +23,7 @@ type Instance struct {
 	material func() (*root.TrustedRoot, error)
 	services func() (*root.SigningConfig, error)
 	verifier func() (*verify.Verifier, error)
+	stamps   bool // its signing config names a timestamp authority
 }
 
 // MaxInstanceFile bounds a trusted root and a signing config that are read; those of the public instance have 7 KB and 2 KB.
@@ -38,7 +38,11 @@ func NewInstance(trustedRoot, signingConfig []byte) (*Instance, error) {
 	i := newInstance("the Sigstore instance of this pipeline", func() ([]byte, error) { return trustedRoot, nil }, func() (*root.SigningConfig, error) {
 		return nil, errors.New("no signing config says where it signs: name one beside the trusted root, as sigstore.signingConfig")
 	})
-	if _, err := i.verifier(); err != nil {
+	material, err := i.material()
+	if err == nil && (len(material.FulcioCertificateAuthorities()) > 0 || len(material.TimestampingAuthorities()) == 0) {
+		_, err = i.verifier() // else it proves the times of what keys sign, and nothing else
+	}
+	if err != nil {
 		return nil, err
 	}
 	i.id = string(digest.FromBytes(trustedRoot) + digest.FromBytes(signingConfig))
@@ -48,6 +52,7 @@ func NewInstance(trustedRoot, signingConfig []byte) (*Instance, error) {
 			return nil, fmt.Errorf("signing config: %w", err)
 		}
 		i.services = func() (*root.SigningConfig, error) { return services, nil }
+		i.stamps = len(services.TimestampAuthorityURLs()) > 0
 	}
 	return i, nil
 }
@@ -133,7 +138,7 @@ func (i *Instance) Ready() error {
 	if i == nil {
 		return nil
 	}
-	_, err := i.verifier()
+	_, err := i.material()
 	return err
 }
 
@@ -173,13 +178,17 @@ func (i *Instance) prove(b *bundle.Bundle, about verify.ArtifactPolicyOption) (A
 	if c.SubjectAlternativeName == "" || c.Issuer == "" {
 		return Author{}, Time{}, errors.New("its certificate names no subject or no issuer")
 	}
-	return subjectOf(c.Issuer, c.SubjectAlternativeName), observed(result.VerifiedTimestamps), nil
-}
-
-// Time is when something was signed at the latest, and who says so.
-type Time struct {
-	time.Time
-	Source string // the URL of a timestamp authority or log
+	at := observed(result.VerifiedTimestamps)
+	// The library takes one timestamp of each authority, the first.
+	if stamp := i.stamp(b); !stamp.IsZero() && stamp.Before(at.Time) {
+		at = stamp
+	}
+	content, err := b.VerificationContent()
+	if err != nil {
+		return Author{}, Time{}, err
+	}
+	at.Since = content.Certificate().NotBefore.UTC()
+	return subjectOf(c.Issuer, c.SubjectAlternativeName), at, nil
 }
 
 // observed returns the earliest of the times that were proven: from then on the signature existed. Anybody can have a later one added.
@@ -188,5 +197,5 @@ func observed(times []verify.TimestampVerificationResult) Time {
 		return Time{}
 	}
 	first := slices.MinFunc(times, func(a, b verify.TimestampVerificationResult) int { return a.Timestamp.Compare(b.Timestamp) })
-	return Time{first.Timestamp.UTC(), cmp.Or(first.URI, first.Type)}
+	return Time{Time: first.Timestamp.UTC(), Source: cmp.Or(first.URI, first.Type)}
 }

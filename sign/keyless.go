@@ -12,7 +12,6 @@ import (
 
 	"github.com/sigstore/cosign/v2/pkg/types"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
-	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/sign"
@@ -91,16 +90,8 @@ func (k *Keyless) find(services *root.SigningConfig, now time.Time) error {
 			return fmt.Errorf("log: %w", err)
 		}
 	}
-	if urls := services.TimestampAuthorityURLs(); len(urls) > 0 {
-		clocks, err := root.SelectServices(urls, services.TimestampAuthorityURLsConfig(), sign.TimestampAuthorityAPIVersions, now)
-		if err != nil {
-			return fmt.Errorf("timestamp authority: %w", err)
-		}
-		for _, c := range clocks {
-			k.clocks = append(k.clocks, clock{c.URL, sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: c.URL, Retries: serviceRetries})})
-		}
-	}
-	return nil
+	k.clocks, err = clocksOf(services, now)
+	return err
 }
 
 // certify returns a certificate that holds for a while yet. The end of one is computed from its span, since the authority may have
@@ -190,31 +181,6 @@ func (k *Keyless) sign(ctx context.Context, content sign.Content, about verify.A
 		return nil, fmt.Errorf("keyless signing as %s: what was signed is not proven by the trusted root: %w", k.author, err)
 	}
 	return signed, nil
-}
-
-// clock adds a timestamp of an authority to what is signed. It stands among the logs so that an error names the authority.
-type clock struct {
-	url       string
-	authority *sign.TimestampAuthority
-}
-
-// GetTransparencyLogEntry implements [sign.Transparency].
-func (c clock) GetTransparencyLogEntry(ctx context.Context, _ []byte, b *protobundle.Bundle) error {
-	sig := b.GetMessageSignature().GetSignature()
-	if e := b.GetDsseEnvelope(); e != nil {
-		sig = e.GetSignatures()[0].GetSig()
-	}
-	stamp, err := c.authority.GetTimestamp(ctx, sig)
-	if err != nil {
-		return fmt.Errorf("timestamp authority %s: %w", c.url, err)
-	}
-	m := b.GetVerificationMaterial()
-	if m.GetTimestampVerificationData() == nil {
-		m.TimestampVerificationData = &protobundle.TimestampVerificationData{}
-	}
-	all := m.GetTimestampVerificationData()
-	all.Rfc3161Timestamps = append(all.Rfc3161Timestamps, &protocommon.RFC3161SignedTimestamp{SignedTimestamp: stamp})
-	return nil
 }
 
 // witness is a log whose errors name it.

@@ -251,7 +251,7 @@ func (v *Verifier) verify(artifact digest.Digest, b Bundle) (Verified, error) {
 	for _, t := range v.byHint(author.hint) {
 		_, cause := t.bundles.Verify(parsed, verify.NewPolicy(verify.WithArtifactDigest("sha256", raw), verify.WithKey()))
 		if cause == nil {
-			return proven(t, t.author, Time{})
+			return proven(t, t.author, t.Instance.stamp(parsed))
 		}
 		if !t.signed(parsed) {
 			continue

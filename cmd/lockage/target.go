@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -171,7 +172,7 @@ func (a *app) signer(ctx context.Context, ref string, t *target, refused ...stri
 	if ref == "" {
 		s.key, err = a.signIn(ctx, t)
 	} else {
-		s.key, err = a.keyring().Open(ctx, ref)
+		s.key, err = a.openKey(ctx, ref, t)
 	}
 	switch {
 	case err != nil && ref == "":
@@ -195,6 +196,19 @@ func (a *app) signer(ctx context.Context, ref string, t *target, refused ...stri
 	}
 	a.warn("whether the key has a role in %s is not known, whose declaration has a mistake: `lockage doctor` names it", few(t.unread))
 	return s, nil
+}
+
+// openKey opens a key, whose statements get timestamps where the pipeline's Sigstore instance has an authority for them.
+func (a *app) openKey(ctx context.Context, ref string, t *target) (sign.Signer, error) {
+	key, err := a.keyring().Open(ctx, ref)
+	if err != nil || t.declared.Sigstore.SigningConfig == "" {
+		return key, err
+	}
+	instance, err := verify.Instance(t.request.Files, t.declared)
+	if err != nil {
+		return nil, err
+	}
+	return instance.Stamped(key, time.Now)
 }
 
 // refuse returns an error if the key has one of the roles in any stage.

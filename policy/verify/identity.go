@@ -65,15 +65,21 @@ func Identities(files fs.FS, declared pipeline.Expanded, name string) ([]sign.Id
 	return ids, nil
 }
 
-// certify notes which instance of Sigstore proves the certificates of identities that have some.
+// certify notes which instance of Sigstore proves the certificates of identities, and the times of what is signed: of keys too, if the
+// pipeline file names an instance. Without its files keys prove what they did, and no time.
 func certify(files fs.FS, declared pipeline.Expanded, ids []sign.Identity) error {
-	i := slices.IndexFunc(ids, func(id sign.Identity) bool { return id.Issuer != "" })
-	if i < 0 {
+	certificates := slices.ContainsFunc(ids, func(id sign.Identity) bool { return id.Issuer != "" })
+	if !certificates && declared.Sigstore.TrustedRoot == "" {
 		return nil
 	}
 	instance, err := Instance(files, declared)
-	for ; i < len(ids); i++ {
-		ids[i].Instance = instance
+	if !certificates && errors.Is(err, ErrIdentity) {
+		return nil
+	}
+	for i := range ids {
+		if ids[i].Issuer != "" || declared.Sigstore.TrustedRoot != "" {
+			ids[i].Instance = instance
+		}
 	}
 	return err
 }

@@ -89,6 +89,9 @@ func stages(files fs.FS, p *pipeline.Pipeline, expand func(p *pipeline.Pipeline,
 		if _, err := keyOf(files, declared, pipeline.RoleHydrator); err != nil {
 			found = append(found, Finding{subject, "identity", Bad, err.Error(), "write the public key to that file, and push it to the policy ref"})
 		}
+		if _, err := verify.Instance(files, declared); err != nil {
+			found = append(found, Finding{subject, "sigstore", Bad, err.Error(), "write the file, as docs/identities.md says, and push it to the policy ref: without it nothing proves certificates and times"})
+		}
 		if _, ok := declared.Identities[pipeline.RolePromoter]; !ok {
 			continue
 		}
