@@ -375,6 +375,8 @@ var mutations = []mutation{
 	{"promote/live/walk.go", `if c.refused != "" {`, `if !MUTANT && c.refused != "" {`},
 	{"promote/live/walk.go", "if trusted {", "if !MUTANT && trusted {"},
 
+	{"promote/live/registry.go", "if newest != nil {", "if !MUTANT && newest != nil {"},
+	{"promote/live/registry.go", "return trusted, err", "return trusted && !MUTANT, err"},
 	{"promote/live/registry.go", "r.Claim != claim", "false"},
 	{"promote/live/registry.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
 	{"promote/live/registry.go", "p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record", "true"},

@@ -102,8 +102,8 @@ func (h *history) condition(stage string) condition {
 		}
 	}
 	lacks := func(p *promotion) bool {
-		return p != nil && !newest.has(p) && slices.Contains(h.promoter, p.key) &&
-			(p.key == h.promoter[0] || newest == nil || newest.policy <= p.policy)
+		return p != nil && !newest.has(p) &&
+			(newest == nil || p.key == h.promoter[0] || slices.Contains(h.promoter, p.key) && newest.policy <= p.policy)
 	}
 	c.lacks, c.known = slices.ContainsFunc(s.made, lacks), lacks(s.followed)
 	return c

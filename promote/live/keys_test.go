@@ -252,3 +252,28 @@ func TestChainThatIsCut(t *testing.T) {
 		t.Errorf("history %v, %v", numbers, err)
 	}
 }
+
+// What nobody can prove any more, since the key was taken out, is not forgotten where the live ref is deleted besides: the registry shows that
+// the promoter of that time signed it. A key that never was the promoter's stops nobody, and nothing that was taken out stops whoever
+// has begun anew.
+func TestDeletedAfterKeyWasTakenOut(t *testing.T) {
+	t.Parallel()
+	r := newRotated(t)
+	forged := r.next
+	p := r.scene.next(nil, r.release(1))
+	p.key, p.Policy.Commit = forged, r.at[1] // at which another one was the first
+	r.promote(p)
+	testworld.Git(t, r.bare, "update-ref", "-d", "refs/heads/"+branch)
+	r.trust(r.newest)
+	if state := r.read(); state.Newest() != nil {
+		t.Errorf("live %+v", state.Live)
+	}
+	one := r.by(r.key, 1, nil, 2)
+	r.by(r.key, 1, one, 3)
+	testworld.Git(t, r.bare, "update-ref", "-d", "refs/heads/"+branch)
+	if _, err := live.Read(t.Context(), r.stage); !errors.Is(err, live.ErrBroken) || !strings.Contains(err.Error(), "--reason TEXT") {
+		t.Errorf("got %v", err)
+	}
+	r.by(r.newest, 3, nil, 3)
+	r.counts(1)
+}

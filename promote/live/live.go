@@ -33,7 +33,9 @@
 //
 // A person who can push to the branch, without a promoter's key, can still set it back to an older promotion. The registry
 // witnesses against that: it has the record of each promotion on its artifact, attached after the commit was pushed. A record
-// there that the live ref lacks is ErrBroken.
+// there that the live ref lacks is ErrBroken. Where no promotion counts on the live ref, it need not be proven by today's file: who was the
+// promoter by the policy commit that the record names signed it, so that a key or trusted root that was replaced makes nothing begin anew in silence.
+// Above a promotion that counts, a record that does not changes nothing.
 package live
 
 import (

@@ -66,12 +66,12 @@ func (s Stage) witness(ctx context.Context, state *State) error {
 			}
 		}
 		for _, p := range s.records(bundles, artifact) {
-			if p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record || !s.prove(&p) {
+			if p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record {
 				continue
 			}
-			if counts, _, err := s.counts(ctx, p, newest); err != nil {
+			if follows, err := s.follows(ctx, p, newest); err != nil {
 				return err
-			} else if !counts {
+			} else if !follows {
 				continue
 			}
 			return fmt.Errorf("stage %s of pipeline %s: %w: the registry has promotion %d (record %s of %s, on %s), which branch %s lacks: "+
@@ -80,6 +80,21 @@ func (s Stage) witness(ctx context.Context, state *State) error {
 		}
 	}
 	return nil
+}
+
+// follows reports whether a record proves that a stage was promoted after the newest promotion on its live ref, nil for none. Above one, only
+// what counts does. Where there is none, the word of whoever was the promoter then is enough, whatever became of the key: nothing begins
+// anew because nobody can prove it any more. A key that never was the promoter's proves nothing.
+func (s Stage) follows(ctx context.Context, p Promotion, newest *Promotion) (bool, error) {
+	if s.prove(&p) {
+		counts, _, err := s.counts(ctx, p, newest)
+		return counts, err
+	}
+	if newest != nil {
+		return false, nil
+	}
+	_, trusted, err := s.once(ctx, p)
+	return trusted, err
 }
 
 // carriedOn reports whether one of the bundles carried a promotion over to another name of the stage: the stage has its former name again,

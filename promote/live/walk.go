@@ -200,8 +200,8 @@ func (c *chain) lost(p Promotion, by sign.Author) string {
 
 // once reports whether a promotion is signed by the one who was the promoter first at the policy commit that it names, as the trusted root of
 // that commit proves, and who that is.
-func (c *chain) once(ctx context.Context, p Promotion) (by sign.Author, trusted bool, err error) {
-	key, why, err := c.Promoter.FirstProvenAt(ctx, c.PolicyRef, p.Policy.File, p.Policy.Commit)
+func (s Stage) once(ctx context.Context, p Promotion) (by sign.Author, trusted bool, err error) {
+	key, why, err := s.Promoter.FirstProvenAt(ctx, s.PolicyRef, p.Policy.File, p.Policy.Commit)
 	if err == nil && why == "" {
 		err = key.Instance.Ready()
 	}
@@ -212,13 +212,11 @@ func (c *chain) once(ctx context.Context, p Promotion) (by sign.Author, trusted 
 	if err != nil {
 		return by, false, err
 	}
-	verified, _ := then.Verify(p.Subject(), p.Statements.Bundles)
-	for _, v := range verified {
-		if v.Bundle().Digest() == p.Record {
-			return v.Author(), true, nil
-		}
+	verified, _ := then.Verify(p.Subject(), []sign.Bundle{p.signed.Bundle()})
+	if len(verified) == 0 {
+		return by, false, nil
 	}
-	return by, false, nil
+	return verified[0].Author(), true, nil
 }
 
 // proven reports whether a key of today signed the record.
