@@ -67,7 +67,7 @@ const MaxCandidates = 20
 
 // The contents of .gitattributes. Git takes the file that is nearest to a path, and of its lines the last one.
 const (
-	resetAttributes     = "* !text !eol !crlf !ident !filter !working-tree-encoding !diff !merge !whitespace !export-ignore !export-subst\n"
+	resetAttributes     = "* !text !eol !crlf !ident !filter !working-tree-encoding !diff !merge !whitespace !export-ignore !export-subst !linguist-generated !gitlab-generated\n"
 	generatedAttributes = resetAttributes + "* linguist-generated gitlab-generated\n"
 )
 

@@ -120,7 +120,7 @@ func (c *commits) PathIDs(ctx context.Context, name string, all ...Commit) ([]Ha
 }
 
 // PathsIDs returns, for each of several paths, the ids of the file or folder there in each of several commits, "" if it does not
-// exist. It fetches the folders on the paths, those of all in one round trip a level, reads each once, and follows no links.
+// exist, or if another repository has it. It fetches the folders on the paths, those of all in one round trip a level, reads each once, and follows no links.
 func (c *commits) PathsIDs(ctx context.Context, names []string, all ...Commit) ([][]Hash, error) {
 	at, parts, levels := make([][]Hash, len(names)), make([][]string, len(names)), 0
 	for n, name := range names {
@@ -176,7 +176,7 @@ func (c *commits) descend(ctx context.Context, level int, parts [][]string, at [
 		for part, ids := range below[id] {
 			name, isFolder := strings.CutSuffix(part, "/")
 			e, ok := folder.find(name) // nothing if it is not a folder
-			if !ok || isFolder && e.mode != filemode.Dir {
+			if !ok || isFolder && e.mode != filemode.Dir || e.mode == filemode.Submodule {
 				continue
 			}
 			for _, id := range ids {
