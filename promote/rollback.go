@@ -63,6 +63,8 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 	}
 	s.result.Checks = j.checks
 	if err := j.outcome(); err != nil {
+		argument := s.pipeline.Argument(s.stage.Name)
+		s.note("`lockage rollback %s --to RELEASE` goes back to another release, and `lockage promote %s --release %s` judges this one by the gates", argument, argument, to.Release)
 		return err
 	}
 	s.result.Action = RolledBack

@@ -245,7 +245,10 @@ func (h *history) promote(stage string, release int, back, ready bool, k killing
 			return err
 		}
 		action = results[0].Action
-		return results[0].Err
+		if results[0].Err != nil {
+			return fmt.Errorf("%w\n%s", results[0].Err, strings.Join(results[0].Notes, "\n"))
+		}
+		return nil
 	})
 	p := h.landed(stage, head, lived)
 	switch {

@@ -154,15 +154,23 @@ func (h *history) newRelease() {
 	h.declare("release", h.locks(h.current))
 }
 
-// reviveRelease deletes the lock of a release, one that a stage went back from if there is any, has the stage promote another one, and
-// brings the lock back, in most cases as the current one: a writer of locks can do that.
+// reviveRelease deletes the lock of a release that a stage went back from, has the stage promote another one, and
+// brings the lock back, in most cases as the current one: a writer of locks can do that. If the stage went back from none, it does before.
 func (h *history) reviveRelease() {
 	h.t.Helper()
 	stage := oneOf(h, stages)
-	chain, n := h.truth(stage).chain(), h.someRelease()
-	for i, left := range undone(chain) {
-		if left >= 0 {
-			n = chain[i].release
+	n := h.wentBackFrom(stage)
+	if n < 0 {
+		_ = h.hydrate(-1, stages, killing{})
+		_ = h.promote(staging, h.current, false, false, killing{})
+		if stage == production {
+			_ = h.approve(production, h.current)
+			_ = h.promote(production, h.current, false, false, killing{})
+		}
+		_ = h.promote(stage, -1, true, false, killing{})
+		h.check()
+		if n = h.wentBackFrom(stage); n < 0 {
+			n = h.someRelease()
 		}
 	}
 	if n == h.current {
@@ -192,6 +200,18 @@ func (h *history) reviveRelease() {
 	h.merges = len(h.tips) - 1
 	_ = h.hydrate(-1, stages, killing{})
 	_ = h.promote(stage, -1, false, h.random.IntN(2) == 0, killing{})
+}
+
+// wentBackFrom returns the newest release that a stage was rolled back from; -1 for none.
+func (h *history) wentBackFrom(stage string) int {
+	h.t.Helper()
+	chain, n := h.truth(stage).chain(), -1
+	for i, left := range undone(chain) {
+		if left >= 0 {
+			n = chain[i].release
+		}
+	}
+	return n
 }
 
 // changeValues declares other values for stages: new ones, or some that they had. On an older commit it is merged, as `git pull` does.
@@ -224,7 +244,7 @@ func (h *history) changeValues(on git.Hash) {
 // ways are what errors say that has to be done. An error without one leaves people alone with it.
 var ways = regexp.MustCompile(`run (it|hydrate) again|hydrate again|lockage hydrate|puts it right|delete the tag|restore it from a clone|` +
 	`give it again|it takes 1 approval|promote it|order: |nothing to go back to|rolled back|merge its pull request|remove that folder|` +
-	`run it again if|was not live in|lockage repair|cannot be put back`)
+	`run it again if|was not live in|lockage repair|cannot be put back|lockage promote`)
 
 // stuck fails if a run has to succeed, or if its error names no way on.
 func (h *history) stuck(verb, stage string, err error, excused bool) {
@@ -240,6 +260,32 @@ func (h *history) readable(err error) {
 	if !ways.MatchString(err.Error()) {
 		h.fail("the error names no way on: %v", err)
 	}
+}
+
+// removeFolder matches what is said of a folder that has another name of a stage or pipeline.
+var removeFolder = regexp.MustCompile(`\(git switch (\S+) && git rm -r (\S+)\)`)
+
+// removeFolder removes a folder that nobody writes any more, in a commit.
+func (h *history) removeFolder(branch, folder string) {
+	h.t.Helper()
+	head := h.head(branch)
+	if head == "" {
+		return
+	}
+	draft, err := h.remote.Draft(h.t.Context(), head)
+	h.must(err)
+	items, err := draft.Items(h.t.Context(), folder)
+	h.must(err)
+	if len(items) == 0 { // another stage's error said so, too
+		return
+	}
+	h.say("remove %s on %s", folder, branch)
+	for _, item := range items {
+		h.must(draft.Remove(h.t.Context(), path.Join(folder, path.Dir(item.Path)), path.Base(item.Path)))
+	}
+	_, err = draft.Commit(git.NewCommit{By: git.Signature{Name: "Ada", Email: "ada@acme.example"}, Message: "remove a folder", When: h.tick()})
+	h.must(err)
+	h.must(h.remote.Push(h.t.Context(), git.Update{Branch: branch, Draft: draft}))
 }
 
 var deleteTag = regexp.MustCompile(`registry\.test/acme/web:(\S+) names \S+, which is another artifact, and the tag never moves`)
@@ -259,6 +305,9 @@ func (h *history) recover() {
 		for _, m := range deleteTag.FindAllStringSubmatch(err.Error(), -1) {
 			h.say("delete tag %s", m[1])
 			h.must(h.registry().DeleteTag(h.t.Context(), m[1]))
+		}
+		for _, m := range removeFolder.FindAllStringSubmatch(err.Error(), -1) {
+			h.removeFolder(m[1], m[2])
 		}
 	}
 	h.touched = false
