@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,21 +143,30 @@ func (s Statements) encode() ([]byte, error) {
 	var text bytes.Buffer
 	seen := map[digest.Digest]bool{}
 	for _, line := range lines {
-		d := digest.FromBytes(line)
-		if seen[d] {
-			continue
+		if bytes.ContainsAny(line, "\r\n") {
+			var one bytes.Buffer
+			if err := json.Compact(&one, line); err != nil {
+				return nil, fmt.Errorf("statement %s: %w", digest.FromBytes(line), err)
+			}
+			line = one.Bytes()
 		}
-		if seen[d] = true; !bytes.ContainsAny(line, "\r\n") {
+		if d := digest.FromBytes(line); !seen[d] {
+			seen[d] = true
 			text.Write(line)
-		} else if err := json.Compact(&text, line); err != nil {
-			return nil, fmt.Errorf("statement %s: %w", d, err)
+			text.WriteByte('\n')
 		}
-		text.WriteByte('\n')
 	}
 	if len(seen) > maxStatements || text.Len() > maxEntryBytes {
 		return nil, fmt.Errorf("%d statements of %d bytes, at most %d of %d are recorded", len(seen), text.Len(), maxStatements, maxEntryBytes)
 	}
 	return text.Bytes(), nil
+}
+
+// Beside returns the digest of what the file holds beside a record: the record names it, so that nobody adds or takes away what it rests on.
+func (s Statements) Beside(record digest.Digest) (digest.Digest, error) {
+	s.Bundles = slices.DeleteFunc(slices.Clone(s.Bundles), func(b sign.Bundle) bool { return b.Digest() == record })
+	text, err := s.encode()
+	return digest.FromBytes(text), err
 }
 
 // parseStatements reads what encode writes. Nothing in it is proven.

@@ -60,7 +60,8 @@ Below the path on the live ref (¬mirror.path¬, or ¬manifests¬ without a mirr
 
 ## What puts a record in force
 
-A record is a statement by the promoter. It counts in one commit only: the one on the live ref that has ¬parent¬ as its parent and shows ¬tree¬. ¬previous¬ is
+A record is a statement by the promoter. It counts in one commit only: the one on the live ref that has ¬parent¬ as its parent,
+shows ¬tree¬, and has no other statements besides than those whose lines have the digest ¬beside¬. ¬previous¬ is
 the digest of the bundle of the record before, so that a stage's records are a chain from ¬sequence¬ 1; ¬policy.commit¬ never goes back along it.
 [Promotion](promotion.md) says how a gate's verdict comes about, [identities](identities.md) whose key counts.
 

@@ -362,7 +362,7 @@ func (h *history) forgePromotion() {
 		Tree: func(context.Context) (fs.FS, error) { return tree, nil },
 		Promotion: &ledger.Promotion{Expected: expected, Attest: func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error) {
 			rec.Parent, rec.Tree, rec.Nonce = string(parent), string(tree), fmt.Sprint(h.random.Uint64())
-			return live.Sign(ctx, h.stolen[h.signers[policy]], rec, nil)
+			return live.Sign(ctx, h.stolen[h.signers[policy]], rec, ledger.Statements{})
 		}},
 	}})
 	h.must(err)

@@ -259,7 +259,7 @@ func (g *grown) promoted(pipeline string) {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		record := predicate.Promotion{Action: predicate.Promoted, Policy: predicate.Policy{
+		record := predicate.Promotion{Action: predicate.Promoted, Beside: predicate.Nothing, Policy: predicate.Policy{
 			Ref: "origin@main", Commit: string(tip), File: "lockage.yaml", Digest: digest.FromString(pipeline),
 		}}
 		for i := max(0, g.n-signed); i < g.n; i++ {

@@ -262,7 +262,7 @@ func (h *history) readable(err error) {
 	}
 }
 
-// removeFolder matches what is said of a folder that has another name of a stage or pipeline.
+// removeFolder matches what an error names to do about a folder that is of another pipeline or stage.
 var removeFolder = regexp.MustCompile(`\(git switch (\S+) && git rm -r (\S+)\)`)
 
 // removeFolder removes a folder that nobody writes any more, in a commit.

@@ -365,6 +365,7 @@ var mutations = []mutation{
 
 	{"promote/live/walk.go", "p.Parent != string(v.Parent)", "false"},
 	{"promote/live/walk.go", "p.Tree != string(v.Promoted)", "false"},
+	{"promote/live/walk.go", "beside != p.Beside", "false"},
 	{"promote/live/walk.go", "top.Tree != last.tree", "false"},
 	{"promote/live/walk.go", "state.Live == nil && top.Ours", "false"},
 	{"promote/live/walk.go", `p.signed.Former() && (c.waiting == "" || c.waiting == p.Key)`, "false"},
@@ -375,13 +376,13 @@ var mutations = []mutation{
 	{"promote/live/walk.go", `if c.refused != "" {`, `if !MUTANT && c.refused != "" {`},
 	{"promote/live/walk.go", "if trusted {", "if !MUTANT && trusted {"},
 
-	{"promote/live/registry.go", "if newest != nil {", "if !MUTANT && newest != nil {"},
+	{"promote/live/registry.go", "if newest != nil {\n\t\treturn false, nil", "if !MUTANT && newest != nil {\n\t\treturn false, nil"},
 	{"promote/live/registry.go", "return trusted, err", "return trusted && !MUTANT, err"},
 	{"promote/live/registry.go", "r.Claim != claim", "false"},
 	{"promote/live/registry.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
 	{"promote/live/registry.go", "p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record", "true"},
 	{"promote/live/registry.go", "p.Record == last.Record", "true"},
-	{"promote/live/registry.go", "} else if !counts {", "} else if !MUTANT && !counts {"},
+	{"promote/live/registry.go", "return counts, err", "return MUTANT || counts, err"},
 	{"promote/live/registry.go", "newest != nil && s.carriedOn(last, bundles)", "false"},
 
 	{"hydrate/workspace/timeline.go", "if older.release == m.release {", "if !MUTANT && older.release == m.release {"},
@@ -453,6 +454,7 @@ var mutations = []mutation{
 	{"sign/predicate/promotion.go", `r.Time.IsZero()`, "false"},
 	{"sign/predicate/promotion.go", `r.Tree == ""`, "false"},
 	{"sign/predicate/promotion.go", `r.Nonce == ""`, "false"},
+	{"sign/predicate/promotion.go", `r.Beside == ""`, "false"},
 	{"sign/predicate/promotion.go", "(r.Action == Carried) != (r.Carried != nil)", "false"},
 
 	{"sign/predicate/hold.go", "h.Digest != artifact && (", "(MUTANT || h.Digest != artifact) && ("},

@@ -254,7 +254,7 @@ func TestChainThatIsCut(t *testing.T) {
 }
 
 // What nobody can prove any more, since the key was taken out, is not forgotten where the live ref is deleted besides: the registry shows that
-// the promoter of that time signed it. A key that never was the promoter's stops nobody, and nothing that was taken out stops whoever
+// the promoter of that time signed it. A key that never was the promoter's stops nobody, and nothing that was taken out stops a stage that
 // has begun anew.
 func TestDeletedAfterKeyWasTakenOut(t *testing.T) {
 	t.Parallel()

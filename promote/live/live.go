@@ -4,7 +4,7 @@
 // writes them, with the signed statements of the promotion beside the files. The registry's tag of the stage only follows it.
 //
 // A commit is a promotion if the record in it is signed by the promoter for this pipeline, stage and repository, names the
-// commit's first parent, and names the tree that the commit shows. All that is below a promotion is what was there when it was
+// commit's first parent, the tree that the commit shows, and the digest of the other statements in it. All that is below a promotion is what was there when it was
 // signed, since Git's ids hold it. Every other commit is foreign: somebody edited, merged or reverted something by hand.
 // Foreign commits change nothing of what is live, but what the branch shows: [State.Unpromoted] then holds it, and the next
 // promotion replaces it.

@@ -312,6 +312,7 @@ func TestForgeries(t *testing.T) {
 		"of another tree":         late(func(r *predicate.Promotion) { r.Tree = strings.Repeat("1", 40) }),
 		"of no tree":              late(func(r *predicate.Promotion) { r.Tree = "" }),
 		"without a random number": late(func(r *predicate.Promotion) { r.Nonce = "" }),
+		"beside other statements": late(func(r *predicate.Promotion) { r.Beside = digest.FromString("what was taken away") }),
 		"without a number":        func(_ *scene, p *promotion, _ []*live.Promotion) { p.Sequence = 0 },
 	} {
 		t.Run(name, func(t *testing.T) {

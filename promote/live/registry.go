@@ -83,7 +83,7 @@ func (s Stage) witness(ctx context.Context, state *State) error {
 }
 
 // follows reports whether a record proves that a stage was promoted after the newest promotion on its live ref, nil for none. Above one, only
-// what counts does. Where there is none, the word of whoever was the promoter then is enough, whatever became of the key: nothing begins
+// what counts does. Without one, the word of the promoter of that time is enough, whatever became of the key: nothing begins
 // anew because nobody can prove it any more. A key that never was the promoter's proves nothing.
 func (s Stage) follows(ctx context.Context, p Promotion, newest *Promotion) (bool, error) {
 	if s.prove(&p) {
@@ -141,27 +141,40 @@ func (s Stage) attached(ctx context.Context, artifact ocispec.Descriptor, known 
 // maxLooks bounds how often tag and live ref are compared because they keep moving.
 const maxLooks = 10
 
-// Sign signs the promoter's statements of a promotion, and adds the evidence that they rest on. A record that makes nothing live
-// is all that is signed: it is not about an artifact.
-func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, evidence []sign.Bundle) (s ledger.Statements, err error) {
-	s.Bundles = evidence
-	add := func(statement sign.Statement, err error) error {
-		var bundle sign.Bundle
-		if err == nil {
-			bundle, err = sign.Sign(ctx, key, statement)
-		}
-		s.Bundles = append(s.Bundles, bundle)
-		return err
-	}
-	err = add(rec.Statement())
-	if s.Record = s.Bundles[len(evidence)].Digest(); err != nil || rec.To.Digest == "" {
-		return s, err
-	}
-	if err = add(rec.Summary()); err == nil {
-		err = add(sign.NewSignature(rec.To.Digest, rec.Claim), nil) // the last one: readers accept an artifact by it
+// Sign signs the promoter's statements of a promotion, and adds those that they rest on. The record is signed last, since it names what is
+// beside it. One that makes nothing live is all that is signed: it is not about an artifact.
+func Sign(ctx context.Context, key sign.Signer, rec predicate.Promotion, rests ledger.Statements) (s ledger.Statements, err error) {
+	if rec.To.Digest != "" {
+		s, err = signArtifact(ctx, key, rec)
 	}
 	if err != nil {
 		return s, err
+	}
+	s.Bundles, s.Images = slices.Concat(rests.Bundles, s.Bundles), append(s.Images, rests.Images...)
+	if rec.Beside, err = s.Beside(""); err != nil {
+		return s, err
+	}
+	statement, err := rec.Statement()
+	if err != nil {
+		return s, err
+	}
+	record, err := sign.Sign(ctx, key, statement)
+	s.Record, s.Bundles = record.Digest(), slices.Insert(s.Bundles, len(rests.Bundles), record)
+	return s, err
+}
+
+// signArtifact signs what other programs read of a promotion: the summary, and that the artifact may run.
+func signArtifact(ctx context.Context, key sign.Signer, rec predicate.Promotion) (s ledger.Statements, err error) {
+	summary, err := rec.Summary()
+	if err != nil {
+		return s, err
+	}
+	for _, statement := range []sign.Statement{summary, sign.NewSignature(rec.To.Digest, rec.Claim)} { // readers accept an artifact by the last one
+		bundle, err := sign.Sign(ctx, key, statement)
+		if err != nil {
+			return s, err
+		}
+		s.Bundles = append(s.Bundles, bundle)
 	}
 	image, err := sign.NewImageSignature(ctx, key, rec.To.Digest, rec.Claim)
 	if !image.None() {

@@ -119,7 +119,7 @@ func (s *scene) next(after *live.Promotion, to release) *promotion {
 
 // attest signs the record for a commit.
 func (s *scene) attest(ctx context.Context, p *promotion, parent, tree git.Hash) (ledger.Statements, error) {
-	p.Parent, p.Tree, p.Nonce = string(parent), string(tree), rand.Text()
+	p.Parent, p.Tree, p.Nonce, p.Beside = string(parent), string(tree), rand.Text(), predicate.Nothing
 	p.late(&p.Promotion)
 	statement, err := p.Statement()
 	if err != nil {

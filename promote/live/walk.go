@@ -230,6 +230,9 @@ func (c *chain) find(v ledger.Version, records []Promotion) (found *Promotion) {
 		if p.Parent != string(v.Parent) || p.Tree != string(v.Promoted) || c.live != nil && p.Record != c.previous {
 			continue
 		}
+		if beside, err := p.Statements.Beside(p.Record); err != nil || beside != p.Beside {
+			continue
+		}
 		if c.live == nil && c.prove(&p) {
 			return &p
 		}

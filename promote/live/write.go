@@ -72,8 +72,7 @@ func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeli
 	change.Promotion.Bare = p.To.Digest == ""
 	change.Promotion.Attest = func(ctx context.Context, parent, tree git.Hash) (_ ledger.Statements, err error) {
 		p.Parent, p.Tree, p.Nonce = string(parent), string(tree), rand.Text()
-		p.Statements, err = Sign(ctx, key, p.Promotion, slices.Clip(rests.Bundles))
-		p.Statements.Images = append(p.Statements.Images, rests.Images...)
+		p.Statements, err = Sign(ctx, key, p.Promotion, rests)
 		if err == nil && change.Promotion.Verb == "" {
 			err = s.onTime(p, e.Now())
 		}

@@ -157,7 +157,7 @@ func (s *scene) promote(stage string, desc ocispec.Descriptor, release string) {
 		Promotion: &ledger.Promotion{Attest: func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error) {
 			statement, err := predicate.Promotion{
 				Claim: claim, Action: predicate.Promoted, Sequence: 1, To: predicate.Artifact{Release: release, Digests: digests},
-				Parent: string(parent), Tree: string(tree), Nonce: "random", Time: time.Unix(1774180800, 0),
+				Parent: string(parent), Tree: string(tree), Nonce: "random", Beside: predicate.Nothing, Time: time.Unix(1774180800, 0),
 			}.Statement()
 			if err != nil {
 				return ledger.Statements{}, err

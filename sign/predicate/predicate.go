@@ -19,7 +19,7 @@
 // [Promotion.Summary] is the same as a SLSA verification summary, for readers that do not know lockage.
 //
 // A record proves that the promoter decided. It is in force in one commit only: the one on the live ref that holds it, shows
-// the tree that it names, and follows the commit that it names (package live).
+// the tree and the statements that it names, and follows the commit that it names (package live).
 package predicate
 
 import (

@@ -66,6 +66,7 @@ type Promotion struct {
 	Previous   digest.Digest `json:"previous,omitempty"` // the record before: digest of its bundle
 	Parent     string        `json:"parent,omitempty"`   // the commit that the record's own follows on the live ref; "" for the first
 	Tree       string        `json:"tree"`               // Git's id of the folder that the commit shows, without the statements in it
+	Beside     digest.Digest `json:"beside"`             // of the statements beside the record in the commit, as the ledger keeps them
 	Nonce      string        `json:"nonce"`              // random: no two records are alike
 	Carried    *Origin       `json:"carried,omitempty"`  // of the action carried: where the record before is
 	Holds      Holds         `json:"holds,omitempty"`    // what comes back by name alone from then on
@@ -107,8 +108,8 @@ func ParsePromotion(v sign.Verified) (Promotion, error) {
 		return r, fmt.Errorf("the record promotes %s, and is about %s", r.To.Digest, v.Digest())
 	case r.Sequence < 1, r.Action != Restarted && (r.Sequence == 1) != (r.Previous == ""):
 		return r, fmt.Errorf("the record has number %d and names %q as the one before", r.Sequence, r.Previous)
-	case r.Time.IsZero(), r.Tree == "", r.Nonce == "":
-		return r, errors.New("the record lacks its time, tree or nonce")
+	case r.Time.IsZero(), r.Tree == "", r.Nonce == "", r.Beside == "":
+		return r, errors.New("the record lacks its time, tree, nonce or the digest of what is beside it")
 	case (r.Action == Carried) != (r.Carried != nil):
 		return r, fmt.Errorf("the record is of the action %s, and has what belongs to another one", r.Action)
 	case r.Previous != "" && r.Previous.Validate() != nil:

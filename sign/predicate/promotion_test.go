@@ -38,7 +38,7 @@ func example(artifact digest.Digest) predicate.Promotion {
 		Action: predicate.Promoted, Sequence: 2,
 		From:     &predicate.Artifact{Release: "git-1", Digests: oci.Digests{Digest: digest.FromString("from"), Content: digest.FromString("old")}},
 		To:       predicate.Artifact{Release: "git-2", Digests: oci.Digests{Digest: artifact, Content: digest.FromString("new")}},
-		Previous: digest.FromString("previous"), Parent: strings.Repeat("5", 40), Tree: strings.Repeat("6", 40), Nonce: "random",
+		Previous: digest.FromString("previous"), Parent: strings.Repeat("5", 40), Tree: strings.Repeat("6", 40), Nonce: "random", Beside: predicate.Nothing,
 		Policy: predicate.Policy{
 			Repository: "https://git.example.com/gitops.git", Ref: "origin@main", Commit: strings.Repeat("3", 40),
 			File: "lockage.yaml", Digest: digest.FromString("pipeline"),
@@ -97,10 +97,10 @@ func TestJSON(t *testing.T) {
 		}, artifact)),
 		`{"pipeline":"web","stage":"production","repository":"registry.example.com/web","action":"promoted","sequence":1,` +
 			`"to":{"release":"git-2","digest":"` + artifact.String() + `","content":"sha256:1"},` +
-			`"tree":"6","nonce":"random","policy":{"ref":"main","commit":"3","file":"lockage.yaml","digest":"sha256:2"},` +
+			`"tree":"6","beside":"sha256:4","nonce":"random","policy":{"ref":"main","commit":"3","file":"lockage.yaml","digest":"sha256:2"},` +
 			`"checks":[{"name":"gate:soak","result":"pass","reason":"2h","evidence":["sha256:3"]}],"time":"2026-04-01T12:00:00Z"}`: statement(predicate.Promotion{
 			Claim: claim, Action: predicate.Promoted, Sequence: 1, To: predicate.Artifact{Release: "git-2", Digests: oci.Digests{Digest: artifact, Content: "sha256:1"}},
-			Tree: "6", Nonce: "random",
+			Tree: "6", Nonce: "random", Beside: "sha256:4",
 			Policy: predicate.Policy{Ref: "main", Commit: "3", File: "lockage.yaml", Digest: "sha256:2"},
 			Checks: []predicate.Check{{Name: "gate:soak", Result: "pass", Reason: "2h", Evidence: []digest.Digest{"sha256:3"}}},
 			Time:   now,
@@ -128,7 +128,8 @@ func TestParseRefuses(t *testing.T) {
 		"no digest":              {func(r *predicate.Promotion) { r.Previous = "latest" }, "latest"},
 		"no time":                {func(r *predicate.Promotion) { r.Time = time.Time{} }, "lacks its time"},
 		"no tree":                {func(r *predicate.Promotion) { r.Tree = "" }, "lacks its time, tree"},
-		"no random number":       {func(r *predicate.Promotion) { r.Nonce = "" }, "or nonce"},
+		"no random number":       {func(r *predicate.Promotion) { r.Nonce = "" }, "nonce"},
+		"nothing beside it":      {func(r *predicate.Promotion) { r.Beside = "" }, "beside it"},
 		"carried from no place":  {func(r *predicate.Promotion) { r.Action = predicate.Carried }, "belongs to another"},
 		"promoted from a place":  {func(r *predicate.Promotion) { r.Carried = &predicate.Origin{Commit: r.Tree} }, "belongs to another"},
 	} {
