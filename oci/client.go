@@ -164,6 +164,8 @@ func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Durati
 		return never, err
 	case err == nil && !retry.Status(resp.StatusCode):
 		return never, nil
+	case err == nil && resp.StatusCode != http.StatusTooManyRequests && resp.Request.URL.Query().Has("mount"):
+		return never, nil // the blob is sent instead
 	case attempt >= maxRefusals, attempt >= maxRetries && (err != nil || resp.StatusCode != http.StatusTooManyRequests):
 		return never, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -49,7 +50,7 @@ func explain(err error, op, thing, host string) error {
 	}
 	cause := describeCause(err, host)
 	text := op + " " + thing + ": " + cause
-	if next := hint(err, cause, op, host); host != "" && next != "" {
+	if next := hint(err, cause, op, thing, host); host != "" && next != "" {
 		text += "; " + next
 	}
 	return &opError{text, err}
@@ -82,7 +83,7 @@ func describeCause(err error, host string) string {
 	return harmless(err.Error())
 }
 
-func hint(err error, cause, op, host string) string {
+func hint(err error, cause, op, thing, host string) string {
 	lower := strings.ToLower(cause)
 	var (
 		store     credentialError
@@ -91,6 +92,8 @@ func hint(err error, cause, op, host string) string {
 		unknown   *net.DNSError
 	)
 	switch status := statusOf(err); {
+	case hydrationTag.MatchString(thing) && strings.HasPrefix(op, "tag") && (status == http.StatusConflict || strings.Contains(lower, "immutable")):
+		return "this tag never moves, and another artifact has it: delete the tag if nothing uses it, and run hydrate again"
 	case strings.Contains(lower, "immutable"):
 		return "exclude this tag from the registry's immutability rule"
 	case errors.As(err, &store):
@@ -122,6 +125,9 @@ func hint(err error, cause, op, host string) string {
 	}
 	return ""
 }
+
+// hydrationTag matches a reference by the tag of a hydration, see [StageTags].
+var hydrationTag = regexp.MustCompile(`\.(git-|img-sha256-|chart-)[^:/]*\.[0-9a-f]{12}$`)
 
 // wantsTLS reports whether a server answered to plain HTTP as those of TLS do: in words (Go, nginx, Apache), or with an alert.
 func wantsTLS(cause string) bool {

@@ -28,7 +28,7 @@ func TestUploads(t *testing.T) {
 		"refused":             {registry.Options{}, http.StatusMethodNotAllowed, 0, 1 + 3*2 + 2 + 2},
 		"claimed":             {registry.Options{}, http.StatusCreated, 0, 2 + 3*2 + 2 + 2},
 		"mount not known":     {registry.Options{}, 0, http.StatusNotImplemented, 3 + 1 + 1 + 1 + 2},
-		"mount fails":         {registry.Options{}, 0, http.StatusInternalServerError, 3 + 1 + 7 + 1 + 2},
+		"mount fails":         {registry.Options{}, 0, http.StatusInternalServerError, 3 + 1 + 1 + 1 + 2},
 		"whole fails":         {registry.Options{}, http.StatusInternalServerError, 0, 7 + 3*2 + 2 + 2},
 	} {
 		t.Run(name, func(t *testing.T) {
