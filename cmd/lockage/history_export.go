@@ -59,7 +59,7 @@ func (a *app) export(ctx context.Context, name, release, file string) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("%s/%s: no promotion of %s: `lockage history %s` lists them", pipelines[0].Name, stage, release, stage)
+		return fmt.Errorf("%s/%s: no promotion of %s: `lockage history %s` lists them", pipelines[0].Name, stage, release, pipelines[0].Argument(stage))
 	}
 	if p.Pipeline, err = d.policyRef.PipelineAt(ctx, p.Policy.Commit, p.Policy.File); err != nil {
 		return err

@@ -322,7 +322,7 @@ func (r *Repository) Remote(ctx context.Context, nameOrURL string) (*Remote, err
 	if urls := conf.all("remote." + nameOrURL + ".url"); len(urls) > 0 {
 		raw, name = urls[0], nameOrURL
 	} else if !strings.ContainsAny(nameOrURL, "/:\\.") {
-		return nil, fmt.Errorf("repository %s has no remote %q: %w", r.opts.Dir, nameOrURL, ErrNotFound)
+		return nil, fmt.Errorf("repository %s has no remote %q (`git remote add` makes one): %w", r.opts.Dir, nameOrURL, ErrNotFound)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -106,7 +106,7 @@ func (r Request) Candidate(ctx context.Context) (*ledger.Entry, policy.Check, er
 		return nil, check, err
 	case !ok && named == "":
 		return nil, check, fmt.Errorf("%s: %w, and %s has no candidate of that release; make it with: lockage hydrate %s --release %s",
-			tag, oci.ErrNotFound, where, r.Stage, r.Release)
+			tag, oci.ErrNotFound, where, r.Pipeline.Argument(r.Stage), r.Release)
 	case !ok:
 		check.Reason = fmt.Sprintf("%s names %s, and %s has no candidate of that release: somebody made the tag; hydrate again", tag, named, where)
 		return nil, check, nil

@@ -118,7 +118,7 @@ func Examine(ctx context.Context, r Request) (Examined, error) {
 	}
 	desc, raw, err := r.Repository.Manifest(ctx, reference)
 	if errors.Is(err, oci.ErrNotFound) && e.Entry != nil {
-		verdict[0].Reason += fmt.Sprintf("; the artifact is not there either: lockage hydrate %s --release %s puts it back", r.Stage, r.Release)
+		verdict[0].Reason += fmt.Sprintf("; the artifact is not there either: lockage hydrate %s --release %s puts it back", r.Pipeline.Argument(r.Stage), r.Release)
 		e.Report.Checks, e.Report.Result = verdict, verdict.Result()
 		return e, nil
 	}

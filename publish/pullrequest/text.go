@@ -15,14 +15,17 @@ const minChanges = 4096
 
 // title returns the pull request's title: «pipeline/stage: release».
 func (p Proposal) title() string {
-	return fmt.Sprintf("%s/%s: %s", p.Pipeline, p.Stage, p.Release)
+	return fmt.Sprintf("%s: %s", p.argument(), p.Release)
 }
+
+// argument names the stage as every checkout's commands take it, whichever pipelines they read.
+func (p Proposal) argument() string { return p.Pipeline + "/" + p.Stage }
 
 // body writes the description, within the forge's limit.
 func (k keeper) body(p Proposal, changes diff.Changes, known bool) (string, error) {
 	limit := k.forge.MaxBody()
 	var b bytes.Buffer
-	stage := code(p.Pipeline + "/" + p.Stage)
+	stage := code(p.argument())
 	fmt.Fprintf(&b, "%s is to run release %s.\n\n| | |\n|---|---|\n", stage, code(p.Release))
 	for _, row := range []struct{ name, value, link string }{
 		{"source", p.Source.Commit, k.link(p.Source)},
@@ -67,9 +70,9 @@ func (p Proposal) next() string {
 	if p.Mirror.ShowsLive() {
 		return fmt.Sprintf("**Approve this, and do not merge it.** An approval counts for this head commit only. When all gates of the stage pass, "+
 			"`lockage promote %s` merges it; the status %s shows what is missing. A merge by hand deploys what nobody promoted.",
-			plain(p.Stage), code(StatusContext(p.Stage)))
+			plain(p.argument()), code(StatusContext(p.Stage)))
 	}
-	return fmt.Sprintf("**Merge this** if the stage may have it. `lockage promote %s` promotes what is merged, byte for byte, and nothing else.", plain(p.Stage))
+	return fmt.Sprintf("**Merge this** if the stage may have it. `lockage promote %s` promotes what is merged, byte for byte, and nothing else.", plain(p.argument()))
 }
 
 // code returns text in a code span that neutralises markup, also in a table.
