@@ -438,6 +438,9 @@ func (i *initializer) commands(several bool) []string {
 	if i.result.broken {
 		commands = append([]string{"lockage render " + i.drafts[0].Stages[0].Name + " --worktree" + files + " # until it renders: mend the pipeline file"}, commands...)
 	}
+	if i.keys == noKeys {
+		return append(commands, "lockage render"+files+" # hydrate and promote want keys: sign and identities in the file")
+	}
 	return append(commands, "lockage hydrate"+files, "lockage promote "+i.first()+files)
 }
 

@@ -26,6 +26,9 @@ func (f *finder) deployed() (drafts []Draft) {
 			continue
 		}
 		d := Draft{Name: f.name(path.Dir(dir)), Found: []string{"deployments in " + dir}, SourcePath: f.onlyPackage()}
+		if f.SameSource && f.locks == nil && d.SourcePath == "" {
+			continue // folders of another program's environments: nothing says which package they are of
+		}
 		if slices.Contains(f.source.charts, d.SourcePath) {
 			d.Kind, d.Release, d.Set = lock.Helm, d.Name, f.imageValues(d.SourcePath)
 		} else {

@@ -48,7 +48,15 @@ func (s Shared) write(b *strings.Builder, locks string) {
 
 func (s Shared) keys(b *strings.Builder) {
 	if s.HydratorPub == "" {
-		b.WriteString("\n# sign and identities are missing: see docs/verification.md, and lockage keys generate\n")
+		b.WriteString(`
+# sign and identities are missing. lockage keys generate makes two keys, whose public halves belong into keys/; then:
+# sign:
+#   hydrator: {key: env://HYDRATOR_KEY}
+#   promoter: {key: env://PROMOTER_KEY}
+# identities:
+#   hydrator: {key: keys/hydrator.pub}
+#   promoter: {key: keys/promoter.pub}
+`)
 		return
 	}
 	fmt.Fprintf(b, `
