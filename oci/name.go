@@ -19,6 +19,9 @@ func SplitReference(reference string) (name, tagOrDigest string, err error) {
 	if strings.Contains(reference, "://") {
 		return "", "", checkName(reference)
 	}
+	if strings.HasPrefix(reference, "sha256:") {
+		return "", "", fmt.Errorf("%q is a digest without its repository: write REPOSITORY@DIGEST", reference)
+	}
 	name, tagOrDigest, hasDigest := strings.Cut(reference, "@")
 	// A colon before the last slash belongs to a port or a drive letter, the first one of a layout to its prefix.
 	start := strings.LastIndex(name, "/") + 1

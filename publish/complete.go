@@ -20,7 +20,7 @@ import (
 
 // Complete reports for every stage of a GitOps commit whether it was hydrated, by whichever run: the ledger has an entry of the
 // commit's current release whose provenance is verified, and names the inputs that the stage has at that commit. It renders nothing and
-// reads neither source repositories nor the registry. Of the options it takes the environment, At and Shard.
+// reads neither source repositories nor the registry. Of the options it takes the environment and At.
 func Complete(ctx context.Context, o Options) ([]verify.Report, error) {
 	ref, err := o.Workspace.Policy(ctx, o.PolicyRef, o.Warn)
 	if err != nil {
@@ -41,7 +41,7 @@ func Complete(ctx context.Context, o Options) ([]verify.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range o.Shard.of(pipelines) {
+	for _, p := range o.Shard.Select(pipelines) {
 		c.add(ctx, p, o)
 	}
 	return c.reports(ctx)

@@ -23,6 +23,7 @@ type Environment struct {
 	Files     []string // patterns of pipeline files, as [workspace.Workspace.Pipelines] takes them
 	PolicyRef string   // as [workspace.Workspace.Policy] takes it
 	DryRun    bool     // write nothing and open no key
+	Shard     Shard    // of the pipelines
 
 	Client  *oci.Client
 	Forge   forge.Options // of the forges that have pull requests; the zero value has no token
@@ -58,7 +59,7 @@ func Configurationf(format string, args ...any) error {
 	return &ConfigurationError{fmt.Errorf(format, args...)}
 }
 
-// Trusted reads what is declared at the tip of the policy ref, and makes sure that the named stages are.
+// Trusted reads what is declared at the tip of the policy ref, and makes sure that the named stages are. It returns the pipelines of the shard.
 func (e Environment) Trusted(ctx context.Context, stages []string) (*workspace.Policy, fs.FS, []*pipeline.Pipeline, error) {
 	ref, err := e.Workspace.Policy(ctx, e.PolicyRef, e.Warn)
 	if err != nil {
@@ -73,7 +74,7 @@ func (e Environment) Trusted(ctx context.Context, stages []string) (*workspace.P
 		ref.Expect(pipelines)
 		err = pipeline.CheckStages(pipelines, stages)
 	}
-	return ref, files, pipelines, err
+	return ref, files, e.Shard.Select(pipelines), err
 }
 
 // Signer opens the private key of a role, hydrator or promoter, for a stage, or signs in without one. The signer must be the first that

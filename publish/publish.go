@@ -63,7 +63,6 @@ type Options struct {
 	Environment
 	Stages    []string                       // by name; none means all
 	Release   string                         // git-<40 hex>; "" means the current one of each pipeline
-	Shard     Shard                          // of the pipelines
 	At        string                         // GitOps commit on the policy ref's first-parent line; "" means its tip
 	Since     string                         // a commit: select only stages whose inputs differ from those there; "" for all
 	Renderers map[lock.Kind]hydrate.Renderer // by the lock's packaging.kind

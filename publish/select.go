@@ -24,20 +24,55 @@ type Shard struct {
 	Number, Of int // from 1 to Of
 }
 
-// ParseShard reads K/N.
-func ParseShard(s string) (Shard, error) {
+// counters are the variables in which runners tell a job its number among equal jobs, and how many those are. An indexed Job of Kubernetes
+// does not tell that.
+var counters = []struct {
+	number, of string
+	first      int
+}{
+	{"CI_NODE_INDEX", "CI_NODE_TOTAL", 1}, // GitLab
+	{"BUILDKITE_PARALLEL_JOB", "BUILDKITE_PARALLEL_JOB_COUNT", 0},
+	{"CIRCLE_NODE_INDEX", "CIRCLE_NODE_TOTAL", 0},
+	{"CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", 0},
+	{"SYSTEM_JOBPOSITIONINPHASE", "SYSTEM_TOTALJOBSINPHASE", 1}, // Azure Pipelines
+	{"JOB_COMPLETION_INDEX", "", 0},                             // Kubernetes
+}
+
+// ParseShard reads K/N, /N with K from the runner's variables, or «auto» with both from them.
+func ParseShard(s string, getenv func(string) string) (Shard, error) {
 	k, n, _ := strings.Cut(s, "/")
+	shift := 0
+	if automatic := s == "auto"; automatic || k == "" && n != "" {
+		var names []string
+		for _, c := range counters {
+			names = append(names, c.number)
+			if k = getenv(c.number); k == "" {
+				continue
+			}
+			if shift = 1 - c.first; automatic {
+				n = getenv(c.of)
+			}
+			if n == "" {
+				return Shard{}, fmt.Errorf("%q: %s does not come with the number of jobs: write /N", s, c.number)
+			}
+			break
+		}
+		if k == "" {
+			return Shard{}, fmt.Errorf("%q: none of %s is set: write K/N", s, strings.Join(names, ", "))
+		}
+		s = k + "/" + n
+	}
 	number, err := strconv.Atoi(k)
 	of, err2 := strconv.Atoi(n)
-	if err != nil || err2 != nil || number < 1 || number > of {
+	if number += shift; err != nil || err2 != nil || number < 1 || number > of {
 		return Shard{}, fmt.Errorf("%q is not a part: write K/N, with K from 1 to N", s)
 	}
 	return Shard{number, of}, nil
 }
 
-// of returns the shard's pipelines: every Of-th in the order of their names. The shards of one commit together have each
+// Select returns the shard's pipelines: every Of-th in the order of their names. The shards of one commit together have each
 // pipeline once.
-func (s Shard) of(pipelines []*pipeline.Pipeline) []*pipeline.Pipeline {
+func (s Shard) Select(pipelines []*pipeline.Pipeline) []*pipeline.Pipeline {
 	if s.Of == 0 {
 		return pipelines
 	}
@@ -114,7 +149,7 @@ func (r *run) plan(ctx context.Context, files fs.FS, beside ...plan.Release) ([]
 func (r *run) planOf(ctx context.Context, files fs.FS, pipelines []*pipeline.Pipeline, stages []string, beside ...plan.Release) ([]plan.Release, error) {
 	return plan.Make(ctx, plan.Request{
 		Files:     files,
-		Pipelines: r.Shard.of(pipelines),
+		Pipelines: r.Shard.Select(pipelines),
 		Stages:    stages,
 		Release:   r.Release,
 		Sources:   r.Workspace.Repository,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding"
 	"fmt"
 	"io"
 	"os"
@@ -12,8 +13,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/stagediff"
 	"github.com/lockage/lockage/policy"
+	"github.com/lockage/lockage/policy/policytest"
 	"github.com/lockage/lockage/policy/verify"
+	"github.com/lockage/lockage/promote/doctor"
 )
 
 // generated checks that a document is what the code generates, or with -update writes it.
@@ -195,9 +199,9 @@ func TestDocsOfJSON(t *testing.T) {
 	}{
 		{"init", initResult{}}, {"lock write, lock discover", lockWriteResult{}}, {"lock check", lockCheckResult{}},
 		{"render", renderResult{}}, {"hydrate", hydrateResult{}}, {"hydrate --plan", planResult{}}, {"up", upResult{}},
-		{"verify", verify.Report{}}, {"promote, rollback", promoteResult{}}, {"explain", explanation{}}, {"status", statusResult{}},
-		{"history", historyResult{}}, {"approve, attest", attestResult{}}, {"pull", pullResult{}}, {"repair", repairResult{}},
-		{"prune", pruneResult{}}, {"keys generate", keyResult{}}, {"version", versionResult{}},
+		{"verify", verify.Report{}}, {"promote, rollback", promoteResult{}}, {"explain", explanation{}}, {"status", statusResult{}}, {"diff", stagediff.Change{}},
+		{"history", historyResult{}}, {"approve, attest", attestResult{}}, {"history --export", exportResult{}}, {"pull", pullResult{}}, {"copy", copyResult{}}, {"repair", repairResult{}},
+		{"prune", pruneResult{}}, {"doctor", doctor.Finding{}}, {"policy test", policytest.Report{}}, {"keys generate", keyResult{}}, {"version", versionResult{}},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n```\n", verb.name)
 		shape(&b, reflect.TypeOf(verb.result), "", nil)
@@ -236,6 +240,9 @@ func shape(w io.Writer, of reflect.Type, indent string, above []reflect.Type) {
 
 // element returns the type of what a field holds, and a word for it.
 func element(of reflect.Type) (reflect.Type, string) {
+	if of.Implements(reflect.TypeFor[encoding.TextMarshaler]()) && of.Kind() == reflect.Slice {
+		return of, "string"
+	}
 	switch of.Kind() {
 	case reflect.Pointer:
 		return element(of.Elem())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -21,6 +22,14 @@ import (
 
 // bareDigest is a digest without a repository, with at least the digits that text shows.
 var bareDigest = regexp.MustCompile(`^sha256:[0-9a-f]{12,64}$`)
+
+// isDigest reports whether a name is a digest without a repository. One that is cut off, or written otherwise, is an error.
+func isDigest(name string) (bool, error) {
+	if !strings.HasPrefix(name, "sha256:") || bareDigest.MatchString(name) {
+		return bareDigest.MatchString(name), nil
+	}
+	return false, usagef("%q is not a digest: write sha256: and 12 to 64 lower-case hex digits", name)
+}
 
 // having finds the artifacts that a digest means, in all stages.
 func (d declaration) having(ctx context.Context, bare digest.Digest, q verify.Query) ([]subject, error) {

@@ -188,8 +188,10 @@ func (a *app) history(ctx context.Context, name string, limit int) error {
 	if limit < 0 {
 		return usagef("--limit %d: want a number of promotions", limit)
 	}
-	if bare := digest.Digest(name); bareDigest.MatchString(name) {
-		return a.historyOf(ctx, bare, limit)
+	if bare, err := isDigest(name); err != nil {
+		return err
+	} else if bare {
+		return a.historyOf(ctx, digest.Digest(name), limit)
 	}
 	d, err := a.declared(ctx)
 	if err != nil {

@@ -109,7 +109,6 @@ func once(seen map[string]string, reason, row, lead string) string {
 
 func newHydrateCommand(a *app) *cobra.Command {
 	var o publish.Options
-	var shard string
 	var plan bool
 	cmd := &cobra.Command{
 		Use:   "hydrate [STAGE...]",
@@ -134,12 +133,12 @@ first-parent line: the parts of one commit (--shard), or an old job that runs ag
   lockage hydrate --plan -o json`,
 		RunE: func(cmd *cobra.Command, stages []string) error {
 			o.Stages = stages
-			return a.hydrate(cmd.Context(), o, shard, plan)
+			return a.hydrate(cmd.Context(), o, plan)
 		},
 	}
 	releaseFlag(cmd, &o.Release, "release", "release to hydrate, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	a.policyFlag(cmd)
-	cmd.Flags().StringVar(&shard, "shard", "", "part `K/N` of the pipelines, for a matrix of CI jobs (default: all)")
+	a.shardFlag(cmd, "")
 	cmd.Flags().StringVar(&o.At, "at", "", "`COMMIT` of the policy ref to publish (default: its tip)")
 	cmd.Flags().StringVar(&o.Since, "since", "", "`REV` of the GitOps repository; only stages whose inputs changed since then")
 	cmd.Flags().BoolVar(&plan, "plan", false, "print the selected pipelines and stages, a matrix for CI jobs, and do nothing else")
@@ -147,12 +146,7 @@ first-parent line: the parts of one commit (--shard), or an old job that runs ag
 	return cmd
 }
 
-func (a *app) hydrate(ctx context.Context, o publish.Options, shard string, plan bool) (err error) {
-	if shard != "" {
-		if o.Shard, err = publish.ParseShard(shard); err != nil {
-			return usagef("--shard %w", err)
-		}
-	}
+func (a *app) hydrate(ctx context.Context, o publish.Options, plan bool) (err error) {
 	if o.Environment, err = a.environment(ctx, o.DryRun); err != nil {
 		return err
 	}

@@ -53,9 +53,29 @@ func (a *app) run(ctx context.Context, args []string) int {
 			a.warning(where)
 		}
 	}
+	if exitCode(err) == exitUsage && asksForJSON(args) {
+		a.format = "json"
+	}
 	a.stop()
 	if a.renders != nil {
 		a.renders.Close()
 	}
 	return a.finish(err)
+}
+
+// asksForJSON reports whether arguments ask for JSON, also behind one that ended their parsing.
+func asksForJSON(args []string) bool {
+	for i, arg := range args {
+		switch arg {
+		case "--":
+			return false
+		case "-ojson", "-o=json", "--output=json":
+			return true
+		case "-o", "--output":
+			if i+1 < len(args) && args[i+1] == "json" {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -52,7 +52,8 @@ func (a *app) emit(r result) {
 	if a.colours() {
 		text = coloured(text)
 	}
-	_, _ = io.WriteString(a.stdout, text)
+	_, err := io.WriteString(a.stdout, text)
+	a.unshown = cmp.Or(a.unshown, err)
 }
 
 // text returns the text of a result, in the width that -o asks for.
@@ -70,12 +71,27 @@ func (a *app) emitVerbatim(r result) {
 	a.results, a.verbatim = r, true
 	a.clear()
 	if a.format != "json" {
-		r.Text(a.stdout)
+		w := &checkedWriter{Writer: a.stdout}
+		r.Text(w)
+		a.unshown = cmp.Or(a.unshown, w.err)
 	}
+}
+
+// checkedWriter keeps the first error of a writer.
+type checkedWriter struct {
+	io.Writer
+	err error
+}
+
+func (w *checkedWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.err = cmp.Or(w.err, err)
+	return n, err
 }
 
 // finish prints the error and, as JSON, the results; it returns the exit status.
 func (a *app) finish(err error) int {
+	err = errors.Join(err, a.unshown)
 	code := exitCode(err)
 	reportable := a.results != nil || err != nil
 	doc := document{Results: a.results, Error: messageOf(err)}
@@ -83,11 +99,11 @@ func (a *app) finish(err error) int {
 		doc.Results = []any{}
 	}
 	if a.format == "json" && reportable {
-		if werr := writeJSON(a.stdout, doc); werr != nil && err == nil {
-			err, code = werr, exitFailed
+		if werr := writeJSON(a.stdout, doc); werr != nil {
+			err, code = errors.Join(err, werr), cmp.Or(code, exitFailed)
 		}
 	}
-	message := doc.Error
+	message := messageOf(err)
 	if a.format != "json" {
 		message = brief(err)
 	}

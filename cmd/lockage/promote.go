@@ -31,7 +31,7 @@ type promoteResult struct {
 
 func (rs promoteResults) Text(w io.Writer) {
 	if len(rs) == 0 {
-		fmt.Fprintln(w, "No stage has auto: true, and there is nothing to review.")
+		fmt.Fprintln(w, "Nothing to promote: no stage here has auto: true, or is reviewed.")
 	}
 	var actions []string
 	var kinds []string // of folded results, by what there is to say of them
@@ -134,6 +134,7 @@ people review it keeps the pull requests, auto or not.`,
 	a.promoteFlags(cmd, &o)
 	releaseFlag(cmd, &o.Release, "release", "release to promote, an `ID` git-<4 to 40 hex>[-<hex>] (default: the newest that passes)")
 	cmd.Flags().BoolVar(&o.Ready, "ready", false, "all stages with auto: true that have a release ready; keep the pull requests of the others")
+	a.shardFlag(cmd, "")
 	return cmd
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/lockage/lockage/hydrate/worker"
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/strictyaml"
+	"github.com/lockage/lockage/publish"
 )
 
 // app is what all verbs share in one run: standard streams, and the flags that all or many of them have.
@@ -35,9 +36,12 @@ type app struct {
 	timeout  time.Duration
 	verbose  bool
 	policy   string // of the verbs that read the policy ref
+	shard    string // of the verbs that work on part of the pipelines
 
 	line     *progressLine        // nil for none
+	part     publish.Shard        // that shard names
 	stop     context.CancelFunc   // releases the timer of --timeout
+	unshown  error                // why results were not written
 	results  any                  // of the verb, for -o json
 	tally    tally                // of the stages that a verb acts on
 	leftOut  error                // what is wrong with pipeline files that the run went on without
@@ -191,6 +195,12 @@ func (a *app) validate() error {
 	case a.timeout < 0:
 		return usagef("--timeout %s: want a positive duration", a.timeout)
 	}
+	if a.shard != "" {
+		var err error
+		if a.part, err = publish.ParseShard(a.shard, os.Getenv); err != nil {
+			return usagef("--shard %w", err)
+		}
+	}
 	if a.cacheDir == "" {
 		base, err := os.UserCacheDir()
 		if err != nil {
@@ -318,6 +328,10 @@ func (a *app) policyFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.policy, "policy", "", "policy ref, the branch to trust: `REMOTE@BRANCH` (default: the remote's default branch)")
 }
 
+func (a *app) shardFlag(cmd *cobra.Command, before string) {
+	cmd.Flags().StringVar(&a.shard, "shard", "", before+"part `K/N` of the pipelines; /N has K from the environment of the job, auto both (default: all)")
+}
+
 func dryRunFlag(cmd *cobra.Command, dryRun *bool) {
 	cmd.Flags().BoolVar(dryRun, "dry-run", false, "print what would be done; write nothing and open no key")
 }
@@ -334,7 +348,11 @@ const annotationRelease = "release"
 func checkReleases(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		_, release := f.Annotations[annotationRelease]
-		if id := f.Value.String(); release && id != "" && err == nil {
+		id := f.Value.String()
+		if release && id == "" {
+			err = usagef("--%s is empty: name a release, or leave the flag out", f.Name)
+		}
+		if release && err == nil {
 			if lerr := lock.CheckName(id); lerr != nil {
 				err = usagef("--%s %w", f.Name, lerr)
 			}

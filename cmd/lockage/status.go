@@ -232,6 +232,7 @@ The exit status is 3 if a tag was moved by hand, or if the record of what is liv
 	}
 	a.policyFlag(cmd)
 	cmd.Flags().StringVar(&html, "html", "", "folder `DIR` for a static site: new, empty, or with the site of an earlier run")
+	a.shardFlag(cmd, "")
 	panel.flags(cmd.Flags(), "")
 	return cmd
 }
@@ -252,6 +253,7 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter, html
 	if err := d.checkStages(names); err != nil {
 		return err
 	}
+	d.pipelines = a.part.Select(d.pipelines)
 	if panel.wanted {
 		if err := panel.open(ctx, d.policyRef, a.marker(d.workspace.Root(), "status", "status", names)); err != nil {
 			return err

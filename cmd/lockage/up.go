@@ -138,7 +138,7 @@ func (u *upper) run(ctx context.Context) error {
 	u.do(ctx, upResult{Step: "hydrate"}, func(a *app) error {
 		var o publish.Options
 		o.DryRun = u.dryRun
-		return a.hydrate(ctx, o, "", false)
+		return a.hydrate(ctx, o, false)
 	})
 	u.do(ctx, upResult{Step: "promote"}, func(a *app) error {
 		o := promote.Options{Ready: true}

@@ -48,7 +48,6 @@ type verifyFlags struct {
 	identities []string
 	rebuild    bool
 	complete   string
-	shard      string
 }
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -100,7 +99,7 @@ and names those that are missing. It reads the ledger alone, and renders nothing
 	cmd.Flags().StringArrayVar(&f.identities, "identity", nil, "`NAME` of an identity that must have signed it; repeatable")
 	cmd.Flags().BoolVar(&f.rebuild, "rebuild", false, "render it again from its provenance, and compare all bytes")
 	cmd.Flags().StringVar(&f.complete, "complete", "", "`COMMIT` of the policy ref, all of whose stages must have been hydrated")
-	cmd.Flags().StringVar(&f.shard, "shard", "", "with --complete: part `K/N` of the pipelines (default: all)")
+	a.shardFlag(cmd, "with --complete: ")
 	a.policyFlag(cmd)
 	return cmd
 }
@@ -109,7 +108,7 @@ func (a *app) verify(ctx context.Context, f verifyFlags) error {
 	switch {
 	case f.Artifact == "":
 		return usagef("name a STAGE, REFERENCE, DIGEST, branch:NAME or live:STAGE, or use --complete COMMIT")
-	case f.shard != "":
+	case a.shard != "":
 		return usagef("--shard belongs to --complete COMMIT")
 	}
 	d, err := a.declared(ctx)
@@ -181,11 +180,6 @@ func (a *app) verifyComplete(ctx context.Context, f verifyFlags) error {
 	}
 	o := publish.Options{At: f.complete}
 	var err error
-	if f.shard != "" {
-		if o.Shard, err = publish.ParseShard(f.shard); err != nil {
-			return usagef("--shard %w", err)
-		}
-	}
 	if o.Environment, err = a.environment(ctx, true); err != nil {
 		return err
 	}
@@ -227,8 +221,10 @@ type subject struct {
 
 // subjects finds the artifacts that a query names.
 func (d declaration) subjects(ctx context.Context, q verify.Query) ([]subject, error) {
-	if bare := digest.Digest(q.Artifact); bareDigest.MatchString(q.Artifact) {
-		return d.having(ctx, bare, q)
+	if bare, err := isDigest(q.Artifact); err != nil {
+		return nil, err
+	} else if bare {
+		return d.having(ctx, digest.Digest(q.Artifact), q)
 	}
 	stage, isLive := strings.CutPrefix(q.Artifact, sides.LivePrefix)
 	if isLive {
@@ -306,7 +302,7 @@ func (d declaration) judgeLive(ctx context.Context, declared pipeline.Expanded, 
 	}
 	if repository != declared.Repository && state.Live != nil && state.Drift() {
 		reason = fmt.Sprintf("the tag of the copy names %s, and %s (%s) is live: `lockage copy live:%s %s` brings it there",
-			cmp.Or(state.Tag, "nothing"), state.Live.To.Digest, state.Live.To.Release, declared.Stage, repository)
+			cmp.Or(state.Tag, "nothing"), state.Live.To.Digest, state.Live.To.Release, declared.Argument, repository)
 	}
 	if check.Reason = reason; ok {
 		check.Result = policy.Pass

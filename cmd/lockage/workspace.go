@@ -66,6 +66,7 @@ func (a *app) environment(ctx context.Context, dryRun bool) (publish.Environment
 		Files:     a.files,
 		PolicyRef: a.policy,
 		DryRun:    dryRun,
+		Shard:     a.part,
 		Client:    a.registries(w.Root()),
 		Forge:     forgeOptions(),
 		Keys:      a.keyring(),

@@ -53,7 +53,7 @@ func Parse(text string) (Name, error) {
 		return Name{Live, text, stage}, nil
 	case strings.Contains(text, "@") && lock.CheckName(text) == nil:
 		return Name{Release, text, text}, nil
-	case strings.ContainsAny(text, ":@"):
+	case strings.ContainsAny(text, ":@") && !isBranch && !isLive && !isCandidate:
 		_, _, err := oci.SplitArtifact(text)
 		return Name{Reference, text, text}, err
 	case lock.CheckName(text) == nil:
