@@ -325,7 +325,7 @@ func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Change, error) {
 	}
 	before, after, err := finder.Find(ctx, d.names...)
 	if err != nil {
-		return nil, err
+		return nil, broken(err)
 	}
 	comparisons, err := stagediff.Match(before, after)
 	if err != nil {
