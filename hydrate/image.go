@@ -53,8 +53,8 @@ func assertImages(objects []Object, locked []lock.NamedImage, where Assertion) e
 	if noted {
 		instead = "if a digest in labels or annotations is what you want, set render.assertImage: anywhere"
 	}
-	return fmt.Errorf("the locked image %s occurs in none of the %d rendered objects, outside of metadata; hand it to the package (render.set; for kustomize "+
-		"an entry of images), or %s", strings.Join(missing, ", "), len(objects), instead)
+	return fmt.Errorf("the locked image %s occurs in none of the %d rendered objects, outside of metadata; hand it to the package (render.set for a chart, "+
+		"render.image for kustomize), or %s", strings.Join(missing, ", "), len(objects), instead)
 }
 
 // IsImage reports whether a value is the reference of an image, by its key and that of the map or list around it. It is the one list

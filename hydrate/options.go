@@ -13,8 +13,9 @@ import (
 // can change the output is in it, a place in the GitOps repository is not.
 type Options struct {
 	Request
-	Overlay   string     `json:"-"` // a folder of the GitOps repository
-	Kustomize *Kustomize `json:"-"` // generates the overlay; excludes Overlay
+	Overlay   string     `json:"-"`          // a folder of the GitOps repository
+	Kustomize *Kustomize `json:"-"`          // generates the overlay; excludes Overlay
+	Image     string     `json:",omitempty"` // the name of the image in Overlay that becomes the release's own
 	Layout    Mode
 
 	AssertImage         Assertion // where every locked digest must occur in the output
@@ -83,7 +84,7 @@ type Request struct {
 type Kustomize struct {
 	Base       string   `yaml:"base" jsonschema_description:"The base, relative to the lock's sourcePath; empty for sourcePath itself."`
 	Components []string `yaml:"components" jsonschema_description:"Components: folders of the GitOps repository, or else, relative to sourcePath, of the source."`
-	Image      string   `yaml:"image" jsonschema_description:"The image name that the locked image replaces. Default: its repository."`
+	Image      string   `yaml:"image" jsonschema_description:"The former place of render.image."`
 }
 
 // File is a file by name and content. The name is for messages.

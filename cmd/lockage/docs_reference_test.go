@@ -54,7 +54,7 @@ line and column, all in one go. ` + "`extends`" + ` names one file with defaults
 | ` + "`{image.ref}`, `{image.repository}`, `{image.tag}`, `{image.digest}`" + ` | the image as the lock writes it, and its parts |
 | ` + "`{images.NAME}`" + ` | a further image of the lock, with the same endings |
 | ` + "`{chart.version}`, `{chart.digest}`" + ` | of an upstream chart |
-| any key of the file that ` + "`vars`" + ` names | its value |
+| any key of the file that ` + "`vars`" + ` names; of one in a map ` + "`{map.key}`" + ` | its value |
 
 They are expanded in every path, name, ` + "`set`" + ` value, key and gate argument; not in ` + "`cel`, `where`" + ` and regular expressions. Before a release is known, in
 ` + "`artifacts` and `vars`" + `, there are only ` + "`{pipeline}` and `{stage}`" + `, and in ` + "`lock`" + ` only ` + "`{pipeline}`" + `. Write quotes around them: ` + "`\"{stage}\"`" + `.

@@ -10,7 +10,8 @@
 //     Another `ref` than that is a warning. With `buildMetadata: [originAnnotations]` its objects are annotated with their
 //     paths in the virtual tree below instead of a URL.
 //   - An entry of `images`, in any kustomization of either repository, whose newName or name is the repository of a
-//     locked image gives that image by digest; its tag is dropped.
+//     locked image gives that image by digest; its tag is dropped. So does one whose name is render.image, and the overlay
+//     itself gets an entry of that name if it has none.
 //
 // The build is hermetic. Kustomize sees a read-only tree in memory: /source is the locked commit, /gitops the GitOps
 // commit, /generated a generated overlay. Every kustomization file is checked before kustomize sees it, since nothing could

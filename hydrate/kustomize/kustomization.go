@@ -54,6 +54,7 @@ func (b *build) judge(file string, data []byte) ([]byte, error) {
 	for _, chart := range k.HelmCharts {
 		k.refuse("helmCharts", chart.Name, "helmCharts would run helm: lock the chart itself, or commit what it renders")
 	}
+	k.nameImage()
 	for i := range k.Images {
 		k.pin(&k.Images[i])
 	}
@@ -322,8 +323,33 @@ func (k *kustomization) remote(field string, entry *string) {
 	k.changed = true
 }
 
-// pin sets an image that names the repository of a locked one to the locked digest.
+// nameImage adds to the overlay itself an entry for the image that becomes the release's own, where it has none.
+func (k *kustomization) nameImage() {
+	name := k.Overlay.Options.Image
+	named := slices.ContainsFunc(k.Images, func(image types.Image) bool { return image.Name == name })
+	if _, has := k.own(); has && name != "" && !named && k.dir == k.tree.lookup(k.root).real {
+		k.Images = append(k.Images, types.Image{Name: name})
+	}
+}
+
+// own returns the release's own image; not ok if it has none.
+func (b *build) own() (image types.Image, ok bool) {
+	for _, locked := range b.Overlay.Images {
+		if locked.Name == "" {
+			return types.Image{NewName: locked.Repository(), Digest: locked.Digest.String()}, true
+		}
+	}
+	return types.Image{}, false
+}
+
+// pin sets an image that names the repository of a locked one, or has the name that is to become the release's own, to the locked digest.
 func (k *kustomization) pin(image *types.Image) {
+	name := k.Overlay.Options.Image
+	if own, has := k.own(); has && name != "" && (image.Name == name || image.NewName == name) {
+		own.Name, k.changed = image.Name, true
+		*image = own
+		return
+	}
 	for _, name := range []string{image.NewName, image.Name} {
 		for _, locked := range k.Overlay.Images {
 			if name != "" && locked.IsOf(name) {

@@ -155,6 +155,9 @@ func subdirectory(p string) string {
 	if p == "." {
 		return "is the whole branch: name a directory"
 	}
+	if slices.ContainsFunc(strings.Split(p, "/"), func(name string) bool { return strings.EqualFold(name, ".git") }) {
+		return "has a folder .git, which Git does not take"
+	}
 	return RepositoryPath(p)
 }
 
@@ -259,6 +262,33 @@ func (p *Pipeline) checkGraph(c *checker) {
 	}
 }
 
+// leaveOut takes the disabled stages out. What comes after nothing but them is a problem: it would come after nothing, or never.
+func (p *Pipeline) leaveOut(c *checker) {
+	for _, s := range p.Stages {
+		if s.Disabled {
+			p.off = append(p.off, s.Name)
+		}
+	}
+	isOff := func(name string) bool { return slices.Contains(p.off, name) }
+	var stages []Stage
+	declared := *p.doc.At("stages")
+	declared.Items = nil
+	for i, s := range p.Stages {
+		if s.Disabled {
+			continue
+		}
+		left := slices.DeleteFunc(slices.Clone(s.After.Stages), isOff)
+		if s.After.All && len(left) < len(s.After.Stages) || len(left) == 0 && len(s.After.Stages) > 0 {
+			c.add(p.doc.At("stages", i, "after").Pos, "stage %q comes after a stage that is disabled (%s): name another one", s.Name, strings.Join(p.off, ", "))
+		}
+		s.After.Stages = left
+		stages, declared.Items = append(stages, s), append(declared.Items, p.doc.At("stages", i))
+	}
+	if len(p.off) > 0 {
+		p.Stages, p.doc = stages, p.doc.With("stages", &declared)
+	}
+}
+
 // check checks one expanded stage. The error is one of reading key files.
 func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	d := e.doc
@@ -277,7 +307,8 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	e.checkValues(c)
 	c.rule(d, oneOf("deploy", "all", "none"), "render", "hooks")
 	c.rule(d, RepositoryPath, "render", "overlay")
-	c.rule(d, RepositoryPath, "render", "kustomize", "base")
+	c.rule(d, NotEmpty, "render", "image")
+	c.rule(d, sourcePath, "render", "kustomize", "base")
 	c.rule(d, RepositoryPath, "render", "kustomize", "components")
 	c.rule(d, oneOf("deny", "allow"), "render", "nondeterminism")
 	c.rule(d, NotEmpty, "render", "allowSecrets")
@@ -285,6 +316,9 @@ func (e *effective) check(p *Pipeline, files fs.FS, c *checker) error {
 	c.rule(d, oneOf("per-object", "single"), "render", "layout")
 	if e.Render.Overlay != "" && e.Render.Kustomize != nil {
 		c.add(d.At("render", "kustomize").Pos, "render: overlay and kustomize exclude each other: keep one")
+	}
+	if k := e.Render.Kustomize; k != nil && k.Image != "" && e.Render.Image != "" {
+		c.add(d.At("render", "kustomize", "image").Pos, "render.kustomize.image: render.image says which image it is: remove one of the two keys")
 	}
 	if _, ok := e.Render.Set[""]; ok {
 		c.add(d.At("render", "set").Pos, "render.set: a key is empty")

@@ -70,6 +70,9 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	expanded.Argument = p.Argument(stage)
 	expanded.SourceRepo = cmp.Or(l.SourceURL(), p.SourceRepo)
 	expanded.Render, expanded.Values = e.Render.options(stage), e.Render.Values
+	if l.Packaging.Kind != lock.Kustomize {
+		expanded.Render.Image = "" // which nothing else looks at
+	}
 	expanded.Mirror = e.Mirror.withDefaults(stage)
 	expanded.Ledger = e.Ledger.withDefaults(p.Name, stage, expanded.Mirror)
 	if expanded.SourceRepo == "" {
@@ -138,6 +141,7 @@ func (r Render) options(stage string) hydrate.Options {
 		},
 		Overlay:             r.Overlay,
 		Kustomize:           r.Kustomize,
+		Image:               r.Image,
 		Layout:              cmp.Or(r.Layout, hydrate.PerObject),
 		AssertImage:         hydrate.Assertion(r.AssertImage),
 		RequireDigests:      r.RequireDigests,
@@ -150,6 +154,10 @@ func (r Render) options(stage string) hydrate.Options {
 	}
 	if r.Helm != nil {
 		o.Helm = *r.Helm
+	}
+	if r.Kustomize != nil && r.Image != "" {
+		generated := *r.Kustomize
+		generated.Image, o.Kustomize, o.Image = r.Image, &generated, ""
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Set)) {
 		o.Set = append(o.Set, hydrate.SetValue{Key: key, Value: r.Set[key].JSON})

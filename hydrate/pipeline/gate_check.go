@@ -69,7 +69,12 @@ func (d *Declaration) Duration(key string) time.Duration {
 // Stage reports a stage that does not exist, named under a key.
 func (d *Declaration) Stage(name, key string) {
 	n := d.doc.Find(d.at(key)...)
-	if _, ok := d.pipeline.Stage(name); !ok && !d.anyName && n.IsString() && !d.checker.unexpanded[n.Pos] {
+	if _, ok := d.pipeline.Stage(name); ok || d.anyName || !n.IsString() || d.checker.unexpanded[n.Pos] {
+		return
+	}
+	if slices.Contains(d.pipeline.off, name) {
+		d.Report(key, "stage %q is disabled: name another one, or remove the gate", name)
+	} else {
 		d.Report(key, "there is no stage %q: there are %s", name, strings.Join(slices.Sorted(slices.Values(d.pipeline.Order())), ", "))
 	}
 }

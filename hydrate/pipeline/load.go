@@ -54,6 +54,7 @@ func (ld loader) load(names []string) ([]*Pipeline, error) {
 		}
 		p.beside = len(names) > 1
 		p.check(c)
+		p.leaveOut(c)
 		broken[p] = c.found
 		pipelines = append(pipelines, p)
 	}
@@ -77,6 +78,9 @@ func (ld loader) compare(pipelines []*Pipeline, broken map[*Pipeline]bool, c *ch
 		}
 		a.addPipeline(p, c)
 		for i, s := range p.Stages {
+			if s.Name == "" {
+				continue // reported
+			}
 			vars, err := p.readVars(s.Name, ld.files, c, newChecker()) // what is wrong in the file concerns the stage alone
 			if err != nil {
 				return err
@@ -139,6 +143,13 @@ func (ld loader) decodeGates(doc *strictyaml.Node, partial bool, c *checker) {
 // base reads the file that another extends. It returns nil if that failed with problems.
 func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*strictyaml.Node, error) {
 	target := path.Join(path.Dir(name), extends.Value)
+	if extends.Value == "" {
+		return nil, nil // reported by check
+	}
+	if isFolder(ld.files, target) {
+		c.add(extends.Pos, "extends: %s is a folder: name a file", target)
+		return nil, nil
+	}
 	if path.IsAbs(extends.Value) || !fs.ValidPath(target) || strings.Contains(target, `\`) {
 		c.add(extends.Pos, "extends: %q leaves the GitOps repository", extends.Value)
 		return nil, nil
@@ -157,6 +168,11 @@ func (ld loader) base(name string, extends *strictyaml.Node, c *checker) (*stric
 		c.add(further.Pos, "extends: this file is extended by %s itself: only one level is read", name)
 	}
 	return root, nil
+}
+
+func isFolder(files fs.FS, name string) bool {
+	info, err := fs.Stat(files, name)
+	return err == nil && info.IsDir()
 }
 
 // parse reads one document and checks its header. It returns nil if that failed with problems.

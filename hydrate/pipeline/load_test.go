@@ -198,7 +198,7 @@ a.yaml:7:16: ledger.live: "plain.lock" is not a branch name
 a.yaml:7:44: ledger.candidates: "/x" is not a branch name
 a.yaml:8:19: render.overlay: "../o" holds ` + "`..`" + `: write it relative to the GitOps repository's root
 a.yaml:8:36: render: overlay and kustomize exclude each other: keep one
-a.yaml:8:43: render.kustomize.base: "/x" is absolute: write it relative to the GitOps repository's root
+a.yaml:8:43: render.kustomize.base: "/x" is absolute: write it relative to the lock's sourcePath
 a.yaml:15:32: mirror.path "p" overlaps "p/q", which stage s of a.yaml writes on branch ok of remote --x`
 	if err == nil {
 		t.Fatal("no error")

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -74,6 +75,9 @@ func (m *Mirror) withDefaults(stage string) *Mirror {
 
 // branch is the rule for names of branches.
 func branch(name string) string {
+	if short, isRef := strings.CutPrefix(name, "refs/heads/"); isRef {
+		return "is a ref, and this is the name of a branch: write " + strconv.Quote(short)
+	}
 	if !branchName.MatchString(name) || strings.Contains(name, "..") || strings.HasSuffix(name, ".") ||
 		slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return strings.HasSuffix(part, ".lock") }) {
 		return "is not a branch name"

@@ -27,7 +27,7 @@ type Pipeline struct {
 	SourceRepo string              `yaml:"sourceRepo" jsonschema_description:"The source repository, for locks that do not name it."`
 	Artifacts  string              `yaml:"artifacts,required" jsonschema_description:"The repository of artifacts, host included, or oci-layout:DIR. {pipeline} and {stage} are expanded."`
 	Copies     []string            `yaml:"copies" jsonschema_description:"Repositories that hold copies of the artifacts, which verify as what they are copies of. {pipeline} and {stage} are expanded."`
-	Vars       string              `yaml:"vars" jsonschema_description:"A YAML file in the GitOps repository whose scalar keys become placeholders. {pipeline} and {stage} are expanded in its name."`
+	Vars       string              `yaml:"vars" jsonschema_description:"A YAML file in the GitOps repository whose scalar keys become placeholders; one in a map is {map.key}. {pipeline} and {stage} are expanded in its name."`
 	Render     Render              `yaml:"render" jsonschema_description:"How manifests are rendered; stages override single keys."`
 	Mirror     *Mirror             `yaml:"mirror" jsonschema_description:"Where manifests are committed for review. Absent: no mirror."`
 	Ledger     Ledger              `yaml:"ledger" jsonschema_description:"The branches that record candidates and what is live."`
@@ -39,20 +39,23 @@ type Pipeline struct {
 
 	doc    *strictyaml.Node
 	loaded *loaded
-	beside bool // other files were loaded with it
+	beside bool     // other files were loaded with it
+	off    []string // the names of its disabled stages
 }
 
 // Stage is one environment. Its Render, Mirror and Sign hold overrides only.
 type Stage struct {
-	Name    string     `yaml:"name,required" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,35}$" jsonschema_description:"The stage's name."`
-	Auto    bool       `yaml:"auto" jsonschema_description:"Whether promote --ready promotes to this stage."`
-	After   After      `yaml:"after" jsonschema_description:"The stages a release must have been live in before."`
-	Render  Render     `yaml:"render" jsonschema_description:"Overrides of the pipeline's render."`
-	Mirror  *Mirror    `yaml:"mirror" jsonschema_description:"Overrides of the pipeline's mirror; null: no mirror."`
-	Sign    Sign       `yaml:"sign" jsonschema_description:"Overrides of the pipeline's sign."`
-	Notify  []Receiver `yaml:"notify" jsonschema_description:"Who is called instead of the pipeline's receivers; null: nobody."`
-	Gates   []Gate     `yaml:"gates" jsonschema_description:"What promotion to this stage asks for; all must pass."`
-	Waivers Waivers    `yaml:"waivers" jsonschema_description:"Who may waive gates of this stage. Absent: nobody."`
+	Name string `yaml:"name,required" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,35}$" jsonschema_description:"The stage's name."`
+	Auto bool   `yaml:"auto" jsonschema_description:"Whether promote --ready promotes to this stage."`
+	// Disabled stages are checked, and then left out: no method of a Pipeline knows them.
+	Disabled bool       `yaml:"disabled" jsonschema:"default=false" jsonschema_description:"Whether the stage is left out: nothing of it is rendered, promoted or asked for, and its vars file may be missing."`
+	After    After      `yaml:"after" jsonschema_description:"The stages a release must have been live in before."`
+	Render   Render     `yaml:"render" jsonschema_description:"Overrides of the pipeline's render."`
+	Mirror   *Mirror    `yaml:"mirror" jsonschema_description:"Overrides of the pipeline's mirror; null: no mirror."`
+	Sign     Sign       `yaml:"sign" jsonschema_description:"Overrides of the pipeline's sign."`
+	Notify   []Receiver `yaml:"notify" jsonschema_description:"Who is called instead of the pipeline's receivers; null: nobody."`
+	Gates    []Gate     `yaml:"gates" jsonschema_description:"What promotion to this stage asks for; all must pass."`
+	Waivers  Waivers    `yaml:"waivers" jsonschema_description:"Who may waive gates of this stage. Absent: nobody."`
 }
 
 // After are the stages that come before a stage.
@@ -89,6 +92,7 @@ type Render struct {
 	Hooks          hydrate.Hooks      `yaml:"hooks" jsonschema:"enum=deploy,enum=all,enum=none,default=deploy" jsonschema_description:"deploy drops delete, rollback and test hooks."`
 	Overlay        string             `yaml:"overlay" jsonschema_description:"A kustomize overlay in the GitOps repository."`
 	Kustomize      *hydrate.Kustomize `yaml:"kustomize" jsonschema_description:"An overlay that is generated over the lock's sourcePath."`
+	Image          string             `yaml:"image" jsonschema_description:"For kustomize: the name of the image that becomes the locked one, by digest. Default: its repository."`
 	AssertImage    Assertion          `yaml:"assertImage" jsonschema_description:"Whether the locked digest must occur in the output, outside of metadata, or anywhere. Default: true."`
 	RequireDigests bool               `yaml:"requireDigests" jsonschema:"default=false" jsonschema_description:"Whether every image must be pinned by digest."`
 	RewriteImages  bool               `yaml:"rewriteImages" jsonschema:"default=false" jsonschema_description:"Whether tags of locked repositories are replaced by digests."`
@@ -173,12 +177,15 @@ var ErrNoStage = errors.New("no such stage")
 
 // CheckStages checks that each of the names is one of a stage of any pipeline: STAGE, or PIPELINE/STAGE.
 func CheckStages(pipelines []*Pipeline, names []string) error {
-	known := map[string]bool{}
+	known, off := map[string]bool{}, map[string]string{}
 	var stages []string
 	for _, p := range pipelines {
 		for _, stage := range p.Order() {
 			known[stage], known[p.Name+"/"+stage] = true, true
 			stages = append(stages, stage)
+		}
+		for _, stage := range p.off {
+			off[stage], off[p.Name+"/"+stage] = p.File, p.File
 		}
 	}
 	slices.Sort(stages)
@@ -186,6 +193,9 @@ func CheckStages(pipelines []*Pipeline, names []string) error {
 		if !known[name] {
 			if strings.HasSuffix(name, ".yaml") {
 				return fmt.Errorf("%w: %q; if the shell expanded a pattern of -f, quote it: -f 'DIR/*.yaml'", ErrNoStage, name)
+			}
+			if file := off[name]; file != "" {
+				return fmt.Errorf("%w: %q is disabled in %s: take disabled: true out of it first", ErrNoStage, name, file)
 			}
 			return fmt.Errorf("%w: %q; the stages are %s", ErrNoStage, name, strings.Join(slices.Compact(stages), ", "))
 		}

@@ -126,7 +126,8 @@ func (s scope) expand(text string, report func(format string, args ...any)) stri
 	})
 }
 
-// readVars reads the vars file of a stage: its scalar keys that may be placeholders, as written. It returns nil if that
+// readVars reads the vars file of a stage: its scalar keys that may be placeholders, as written, those in maps with the keys above them
+// and dots between. It returns nil if that
 // failed with problems. Those of its name in the pipeline file go to c, and what is wrong in the file to own. The error is one of
 // reading.
 func (p *Pipeline) readVars(stage string, files fs.FS, c, own *checker) (map[string]string, error) {
@@ -145,6 +146,9 @@ func (p *Pipeline) readVars(stage string, files fs.FS, c, own *checker) (map[str
 	if errors.Is(err, fs.ErrNotExist) {
 		own.add(n.Pos, "vars file %s of stage %s does not exist", name, stage)
 		return nil, nil
+	} else if err != nil && isFolder(files, name) {
+		own.add(n.Pos, "vars file %s of stage %s is a folder: name a file", name, stage)
+		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("read vars of stage %s: %w", stage, err)
 	}
@@ -158,19 +162,33 @@ func (p *Pipeline) readVars(stage string, files fs.FS, c, own *checker) (map[str
 		return nil, nil
 	}
 	vars := make(map[string]string)
-	for _, e := range root.Entries {
-		switch {
-		case e.Key == "<<":
-			own.add(e.KeyPos, "vars: merge keys (<<) are not read: write the keys out")
-		case e.Value.Kind != strictyaml.Scalar || e.Value.IsNull() || placeholder.FindString("{"+e.Key+"}") != "{"+e.Key+"}":
-		case e.Key == "pipeline" || e.Key == "stage" || slices.Contains(releaseNames, e.Key) || strings.HasPrefix(e.Key, imagesPrefix):
-			own.add(e.KeyPos, "vars: {%s} has a meaning of its own: rename the key", e.Key)
-		default:
-			vars[e.Key] = e.Value.Value
-		}
-	}
+	addVars(vars, "", root, own)
 	if len(own.problems) > 0 {
 		return nil, nil
 	}
 	return vars, nil
+}
+
+// addVars adds the scalar keys of a map that may be placeholders. What lies in maps below the root may be meant for others: it is left out
+// where it would be a placeholder that has a meaning of its own.
+func addVars(vars map[string]string, prefix string, from *strictyaml.Node, own *checker) {
+	for _, e := range from.Entries {
+		name := prefix + e.Key
+		builtIn := name == "pipeline" || name == "stage" || slices.Contains(releaseNames, name) || strings.HasPrefix(name, imagesPrefix)
+		_, twice := vars[name]
+		switch {
+		case e.Key == "<<" && prefix == "":
+			own.add(e.KeyPos, "vars: merge keys (<<) are not read: write the keys out")
+		case e.Key == "<<" || e.Value.IsNull() || placeholder.FindString("{"+name+"}") != "{"+name+"}":
+		case e.Value.Kind == strictyaml.Map:
+			addVars(vars, name+".", e.Value, own)
+		case e.Value.Kind != strictyaml.Scalar || builtIn && prefix != "":
+		case builtIn:
+			own.add(e.KeyPos, "vars: {%s} has a meaning of its own: rename the key", name)
+		case twice:
+			own.add(e.KeyPos, "vars: {%s} is given twice, as one key and as keys in maps: rename one", name)
+		default:
+			vars[name] = e.Value.Value
+		}
+	}
 }

@@ -117,7 +117,7 @@ func (d Draft) render(b *strings.Builder, kubeVersion string, images bool) {
 		default:
 			line("kustomize: {base: %s} # in the package, which is at %s of the source", quote(d.Base), quote(d.SourcePath))
 		}
-		line("# kustomize.image: name of the image that gets the locked digest (default: its repository)")
+		line("# image: name of the image in it that gets the locked digest (default: its repository)")
 		if kubeVersion != "" {
 			line("kubeVersion: %q # of your clusters, for validate", kubeVersion)
 		}
