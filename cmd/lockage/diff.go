@@ -15,11 +15,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/lockage/lockage/hydrate"
 	"github.com/lockage/lockage/hydrate/diff"
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/stagediff"
@@ -83,7 +85,7 @@ func (rs diffResults) write(w io.Writer) error {
 func newDiffCommand(a *app) *cobra.Command {
 	var d differ
 	cmd := &cobra.Command{
-		Use:   "diff STAGE|RELEASE | diff A B | diff --base REV|--commit COMMIT|--set-render KEY=VALUE [STAGE...]",
+		Use:   "diff STAGE|RELEASE | diff A B | diff --base REV|--commit COMMIT|--lock FILE|--set-render KEY=VALUE [STAGE...]",
 		Short: "Show what a change does to the stages, object by object",
 		Long: `Diff compares the manifests of stages, object by object: a summary, the changes that need a reviewer's attention, and the
 changed fields. It needs no key, and publishes nothing.
@@ -93,6 +95,7 @@ changed fields. It needs no key, and publishes nothing.
   diff A B                      any two of those below
   diff --base REV               what HEAD changes against another commit of the GitOps repository, in all affected stages
   diff --commit COMMIT          what another source commit would change against the locked one
+  diff --lock FILE              what another lock would change against the current one, such as its images
   diff --set-render KEY=VALUE   what another render option would change at HEAD, and which stages it would not change
 
 A and B are each one of
@@ -124,6 +127,7 @@ that nothing uses are only counted, equal changes are shown once, and schemas wi
 	f := cmd.Flags()
 	f.StringVar(&d.base, "base", "", "`REV` of the GitOps repository to compare HEAD with")
 	f.StringVar(&d.commit, "commit", "", "source `COMMIT` to compare the locked one with, 40 hex digits")
+	f.StringVar(&d.lock, "lock", "", "lock `FILE` to compare the current lock with, committed or not")
 	f.StringArrayVar(&d.setRender, "set-render", nil, "render option `KEY=VALUE`, the value in YAML, to compare with those of the pipeline files; repeatable")
 	releaseFlag(cmd, &d.release, "release", "release of a STAGE's candidate, an `ID` git-<4 to 40 hex>[-<hex>] (default: the current one)")
 	a.policyFlag(cmd)
@@ -133,7 +137,7 @@ that nothing uses are only counted, equal changes are shown once, and schemas wi
 	f.BoolVar(&d.markdown, "markdown", false, "Markdown, for a pull request")
 	f.IntVar(&d.limit, "limit", diff.MarkdownLimit, "with --markdown: maximum number of `BYTES`")
 	f.StringVar(&d.html, "html", "", "folder `DIR` for one HTML page per stage, which must be new or empty")
-	d.comment.flags(f, "with --base or --commit: ")
+	d.comment.flags(f, "with --base, --commit or --lock: ")
 	f.BoolVar(&d.exitCode, "exit-code", false, "exit status 4 if there are changes")
 	return cmd
 }
@@ -146,7 +150,8 @@ type differ struct {
 	overrides                    pipeline.Overrides // of setRender
 	head                         fs.FS              // what is compared with the base
 	unchanged                    []string           // stages that get the same manifests from other inputs
-	base, commit, release, html  string
+	base, commit, lock           string
+	release, html                string
 	worktree, markdown, exitCode bool
 	comment                      commenter
 	limit                        int
@@ -197,18 +202,20 @@ func (d *differ) rest(changes []stagediff.Change) string {
 }
 
 // named reports whether the arguments name what is compared.
-func (d *differ) named() bool { return d.base == "" && d.commit == "" && len(d.setRender) == 0 }
+func (d *differ) named() bool {
+	return d.base == "" && d.commit == "" && d.lock == "" && len(d.setRender) == 0
+}
 
 func (d *differ) check() error {
 	switch {
 	case d.named() && len(d.args) != 1 && len(d.args) != 2:
-		return usagef("name a STAGE or RELEASE, or two sides to compare, or use --base REV, --commit COMMIT or --set-render KEY=VALUE")
+		return usagef("name a STAGE or RELEASE, or two sides to compare, or use --base REV, --commit COMMIT, --lock FILE or --set-render KEY=VALUE")
 	case !d.named() && (d.release != "" || d.app.policy != ""):
-		return usagef("--release and --policy exclude --base, --commit and --set-render")
-	case d.base != "" && d.commit != "", (d.base != "" || d.commit != "") && len(d.setRender) > 0:
-		return usagef("--base, --commit and --set-render exclude each other")
-	case d.comment.wanted && (d.base == "" && d.commit == "" || d.worktree):
-		return usagef("--comment needs --base or --commit, and excludes --worktree")
+		return usagef("--release and --policy exclude --base, --commit, --lock and --set-render")
+	case len(slices.DeleteFunc([]string{d.base, d.commit, d.lock, strings.Join(d.setRender, "")}, func(given string) bool { return given == "" })) > 1:
+		return usagef("--base, --commit, --lock and --set-render exclude each other")
+	case d.comment.wanted && (d.base == "" && d.commit == "" && d.lock == "" || d.worktree):
+		return usagef("--comment needs --base, --commit or --lock, and excludes --worktree")
 	case d.worktree && d.base == "" && len(d.setRender) == 0:
 		return usagef("--worktree needs --base or --set-render")
 	}
@@ -265,7 +272,12 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 	var warnings hydrate.Warnings
 	defer func() { d.app.warnEach(warnings.Lines()) }()
 	earlier, later := stagediff.Plan{}, stagediff.Plan{Warnings: &warnings}
-	later.Releases, err = d.app.planOverridden(ctx, w, after, d.overrides)
+	if after.Lock, err = d.otherLock(); err == nil {
+		later.Releases, err = d.app.planOverridden(ctx, w, after, d.overrides)
+	}
+	if err == nil && d.lock != "" && len(later.Releases) != 1 {
+		err = usagef("%d pipelines match, and a lock is of one: name it with -f", len(later.Releases))
+	}
 	if err == nil && !d.worktree {
 		err = d.app.warnUncommitted(ctx, w, later.Releases)
 	}
@@ -291,6 +303,19 @@ func (d *differ) compare(ctx context.Context) ([]stagediff.Change, error) {
 		}
 		return same
 	}), err
+}
+
+// otherLock reads the lock to compare the current one with; nil for none.
+func (d *differ) otherLock() (*lock.File, error) {
+	if d.lock == "" {
+		return nil, nil //nolint:nilnil // the current one alone is meant
+	}
+	data, err := strictyaml.ReadFile(os.DirFS(filepath.Dir(d.lock)), filepath.Base(d.lock))
+	if err != nil {
+		return nil, fmt.Errorf("--lock: %w", err)
+	}
+	parsed, err := lock.Parse(d.lock, data)
+	return &lock.File{Lock: parsed, Path: d.lock, Data: data, Digest: digest.FromBytes(data)}, err
 }
 
 // unchangedLine counts the stages without a change, and names them if there are others: all of them where somebody asks for that.

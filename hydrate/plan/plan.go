@@ -47,9 +47,10 @@ type Charts interface {
 type Request struct {
 	Files     fs.FS // of the GitOps repository
 	Pipelines []*pipeline.Pipeline
-	Stages    []string // by name; none means all
-	Release   string   // git-<40 hex>; "" means the one of each current.yaml
-	Commit    string   // to read the source at instead of the locked one; "" for that. Nothing of such a plan is ever published
+	Stages    []string   // by name; none means all
+	Release   string     // git-<40 hex>; "" means the one of each current.yaml
+	Commit    string     // to read the source at instead of the locked one; "" for that. Nothing of such a plan is ever published
+	Lock      *lock.File // in place of the current one; nil for that. Nothing of such a plan is ever published either
 	Sources   Sources
 	Charts    Charts                         // nil to refuse locks of packaged charts
 	Renderers map[lock.Kind]hydrate.Renderer // by the lock's packaging.kind
@@ -169,7 +170,10 @@ type packageKey struct {
 func (m *maker) release(ctx context.Context, out *Release) error {
 	p := out.Pipeline
 	var err error
-	if release := m.Release; release == "" {
+	if release := m.Release; m.Lock != nil {
+		out.Lock = *m.Lock
+		out.Lock.Lock = m.Lock.From(p.SourceRepo)
+	} else if release == "" {
 		out.Lock, err = p.CurrentLock(m.Files)
 	} else if release, err = p.FindRelease(m.Files, release); err == nil {
 		out.Lock, err = p.LockOf(m.Files, release)
