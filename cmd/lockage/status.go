@@ -335,14 +335,20 @@ func (rs statusResults) err() error {
 func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage string) stageStatus {
 	of, _ := p.Stage(stage)
 	r := stageStatus{Stage: stage, after: of.After.Stages}
-	declared, release, err := d.expand(p, stage)
-	if err != nil {
-		r.err, r.Error = broken(err), err.Error()
-		return r
+	declared, release, unreadable := d.expand(p, stage)
+	if unreadable != nil {
+		var err error
+		if declared, release, err = d.expandAny(p, stage); err != nil {
+			r.err, r.Error = broken(unreadable), unreadable.Error()
+			return r
+		}
 	}
 	s, err := live.Survey(ctx, d.files, d.policyRef, declared, release, d.client, d.workspace.Repository, time.Now())
 	r.Tag, r.Branch, r.Stale = s.Tag, s.Branch, s.Stale
 	r.Candidate = &shownRelease{release, s.Candidate, s.Input}
+	if unreadable != nil {
+		r.Candidate, r.Stale, r.Branch, err = nil, "", nil, unreadable
+	}
 	if s.Live != nil {
 		r.Live = &liveStatus{shownRelease{s.Live.To.Release, s.Live.To.Digest, s.LiveInput}, s.Since}
 	}

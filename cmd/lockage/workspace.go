@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/lockage/lockage/hydrate/helm"
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
 	"github.com/lockage/lockage/hydrate/plan"
 	"github.com/lockage/lockage/hydrate/workspace"
@@ -204,6 +205,22 @@ func (d declaration) checkStages(names []string) error {
 // expand returns a stage as it is declared for the pipeline's current release, and that release's id.
 func (d declaration) expand(p *pipeline.Pipeline, stage string) (pipeline.Expanded, string, error) {
 	return p.ExpandCurrent(stage, d.files)
+}
+
+// expandAny is expand for any release that can be read, where the current one cannot: they say alike where a stage keeps its state.
+func (d declaration) expandAny(p *pipeline.Pipeline, stage string) (declared pipeline.Expanded, release string, err error) {
+	releases, err := lock.Releases(d.files, p.Lock)
+	if err == nil {
+		err = lock.ErrNoRelease
+	}
+	for _, release = range releases {
+		var f lock.File
+		if f, err = p.LockOf(d.files, release); err == nil {
+			declared, err = p.Expand(stage, f.Lock, d.files)
+			break
+		}
+	}
+	return declared, release, err
 }
 
 // open finds where a stage keeps its state.
