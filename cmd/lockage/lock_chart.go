@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,11 +21,12 @@ import (
 type chartFlags struct {
 	place    string // the repository's URL with the chart's name; "" for the current lock's
 	version  string
+	former   string              // the version by the former name of its flag
 	versions string              // a range of versions to find one in
 	within   *semver.Constraints // that versions is
 }
 
-func (f chartFlags) given() bool { return f.place+f.version+f.versions != "" }
+func (f chartFlags) given() bool { return f.place+f.version+f.former+f.versions != "" }
 
 // parseChart validates the flags that name a chart, and refuses those that name something else.
 func (l *lockWriter) parseChart() error {
@@ -39,7 +41,10 @@ func (l *lockWriter) parseChart() error {
 			return usagef("--chart-version %q: want a range such as '^87' or '>=1.2 <2': %w", l.chart.versions, err)
 		}
 	}
-	l.lock.Chart.Version = l.chart.version
+	if l.chart.former != "" && l.chart.version != "" && l.chart.former != l.chart.version {
+		return usagef("--version is the former name of --chart-version, and they name two versions, %q and %q: leave --version out", l.chart.former, l.chart.version)
+	}
+	l.lock.Chart.Version = cmp.Or(l.chart.version, l.chart.former)
 	return l.refuseSource()
 }
 
@@ -107,6 +112,9 @@ func (d *lockDiscoverer) findChart(ctx context.Context) error {
 		return err
 	}
 	if c.Version = remotelock.Highest(versions, d.chart.within); c.Version == "" {
+		if len(versions) == 0 {
+			return fmt.Errorf("chart %s is not there, or has no version: check the URL, oci://HOST/PATH/NAME or https://HOST/PATH/NAME", c.URL())
+		}
 		return fmt.Errorf("none of the %d versions of chart %s is one of %s%s", len(versions), c.URL(), d.chart.within, newest(versions))
 	}
 	return nil

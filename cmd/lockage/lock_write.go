@@ -99,7 +99,7 @@ release is chart-VERSION-<12 hex>, and the lock holds the SHA-256 of the archive
 	f.StringArrayVar(&l.images, "image", nil, "image `[NAME=]REF`, repository and tag (default: the current lock's repository, tag git-COMMIT); with NAME, of a further image; repeatable")
 	f.StringVar((*string)(&l.lock.Image.Digest), "digest", "", "`DIGEST` of the image (default: that of its tag in the registry)")
 	f.StringVar(&l.chart.version, "chart-version", "", "`VERSION` of the chart")
-	f.StringVar(&l.chart.version, "version", "", "the former name of --chart-version, `VERSION`")
+	f.StringVar(&l.chart.former, "version", "", "the former name of --chart-version, `VERSION`")
 	_ = f.MarkHidden("version")
 	f.StringVar(&l.branch, "branch", "", "with --push: `BRANCH` of the policy ref's remote (default: the policy ref)")
 	f.BoolVar(&l.history, "history-only", false, "record the release, such as a hotfix, without making it the current one")
