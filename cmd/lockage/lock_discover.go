@@ -175,7 +175,7 @@ func (d *lockDiscoverer) parse() (err error) {
 			return usagef("--path %q: want a path in the source repository, relative to its root", p)
 		}
 	}
-	return nil
+	return d.checkFlags()
 }
 
 // discover finds and records the newest release of a pipeline.

@@ -188,6 +188,28 @@ func (l *lockWriter) parse() error {
 	return l.parseImages()
 }
 
+// checkFlags returns an error if a flag has a value that no lock may have.
+func (l *lockWriter) checkFlags() error {
+	p, image := l.lock.Packaging, l.lock.Image.Digest
+	if !slices.Contains([]lock.Kind{"", lock.Helm, lock.Kustomize}, p.Kind) {
+		return usagef("--kind %q: write helm or kustomize", p.Kind)
+	}
+	if p.SourceRepo != "" {
+		if err := lock.CheckRepository(p.SourceRepo); err != nil {
+			return usagef("--source-repo %w", err)
+		}
+	}
+	if p.SourcePath != "" {
+		if fault := lock.PathFault(p.SourcePath, "the source repository's root"); fault != "" {
+			return usagef("--source-path %q %s", p.SourcePath, fault)
+		}
+	}
+	if image != "" && image.Validate() != nil {
+		return usagef("--digest %q: want sha256: and 64 lower-case hex digits", image)
+	}
+	return nil
+}
+
 // open validates the flags, before anything is read, and opens the repository's files.
 func (l *lockWriter) open(ctx context.Context) (err error) {
 	if at := l.lock.CreatedAt; at != "" {
@@ -353,6 +375,9 @@ func (l *lockWriter) warnDropped() {
 
 // parseImages reads the values of --image.
 func (l *lockWriter) parseImages() error {
+	if err := l.checkFlags(); err != nil {
+		return err
+	}
 	for _, value := range l.images {
 		name, ref, named := strings.Cut(value, "=")
 		if !named {
@@ -360,6 +385,8 @@ func (l *lockWriter) parseImages() error {
 		}
 		known := slices.ContainsFunc(l.lock.Others, func(i lock.NamedImage) bool { return i.Name == name })
 		switch {
+		case ref == "" || named && name == "":
+			return usagef("--image %q: want REF, or NAME=REF", value)
 		case l.dropped(name):
 			return usagef("--image %s and --drop-image exclude each other", value)
 		case !named && l.lock.Image.Ref != "":
