@@ -105,12 +105,12 @@ func (i Image) Pinned() string {
 
 // IsOf reports whether the image is of that repository, however either is spelled.
 func (i Image) IsOf(repository string) bool {
-	return normalRepository(i.Repository()) == normalRepository(repository)
+	return NormalRepository(i.Repository()) == NormalRepository(repository)
 }
 
-// normalRepository returns the one spelling of a repository: the host in lower case and without the port that is the default, and
+// NormalRepository returns the one spelling of a repository: the host in lower case and without the port that is the default, and
 // short names of Docker Hub written out (nginx is docker.io/library/nginx, acme/app docker.io/acme/app).
-func normalRepository(repository string) string {
+func NormalRepository(repository string) string {
 	const hub = "docker.io"
 	host, rest, slash := strings.Cut(repository, "/")
 	lower := strings.ToLower(host)

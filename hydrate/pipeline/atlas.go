@@ -4,6 +4,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/strictyaml"
 )
 
@@ -132,14 +133,18 @@ func (a *atlas) addRepository(p *Pipeline, stage, key string, n *strictyaml.Node
 	} else if !repository.MatchString(name) {
 		c.add(n.Pos, "%s: %q is not a repository: write the registry's host and a lower-case name, without tag, as ghcr.io/acme/app-manifests, or oci-layout:DIR", key, name)
 	}
-	other, taken := a.repositories[name]
+	place := name
+	if !strings.HasPrefix(name, layoutPrefix) {
+		place = lock.NormalRepository(name)
+	}
+	other, taken := a.repositories[place]
 	switch {
 	case taken && other.file != p.File:
 		c.add(n.Pos, "%s: repository %s is used by %s: one repository a pipeline", key, name, other.file)
 	case taken && other.key != key:
 		c.add(n.Pos, "%s: repository %s is the pipeline's own: a copy is another one", key, name)
 	default:
-		a.repositories[name] = claimed{p.File, key}
+		a.repositories[place] = claimed{p.File, key}
 	}
 }
 

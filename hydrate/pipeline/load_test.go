@@ -214,6 +214,7 @@ func TestLoadSeveral(t *testing.T) {
 	mirrored := "mirror: {branch: all, path: x}\n"
 	files := repo("p/a.yaml", header+stages, "p/b.yaml", strings.Replace(b, "acme/a", "acme/b-{stage}", 1)+stages,
 		"same-name.yaml", strings.Replace(header, "acme/a", "acme/c", 1)+stages, "same-repository.yaml", b+stages,
+		"spelled.yaml", strings.Replace(b, "ghcr.io", "GHCR.io:443", 1)+stages,
 		"m1.yaml", header+mirrored+stages, "m2.yaml", strings.Replace(b, "acme/a", "acme/b", 1)+strings.Replace(mirrored, "x}", "x/y}", 1)+stages)
 	ok, err := Load(files, nil, "p/a.yaml", "./p/b.yaml")
 	if err != nil || len(ok) != 2 || ok[0].Name != "a" || ok[1].Name != "b" {
@@ -225,6 +226,7 @@ func TestLoadSeveral(t *testing.T) {
 	for want, names := range map[string][]string{
 		`same-name.yaml:3:7: pipeline name "a" is taken by p/a.yaml`:                                                     {"p/a.yaml", "same-name.yaml"},
 		"same-repository.yaml:5:12: artifacts: repository ghcr.io/acme/a is used by p/a.yaml: one repository a pipeline": {"p/a.yaml", "same-repository.yaml"},
+		"spelled.yaml:5:12: artifacts: repository GHCR.io:443/acme/a is used by p/a.yaml: one repository a pipeline":     {"p/a.yaml", "spelled.yaml"},
 		`m2.yaml:6:29: mirror.path "x/y" overlaps "x", which stage s of m1.yaml writes on branch all of remote origin`:   {"m1.yaml", "m2.yaml"},
 		`pipeline file "../a.yaml" lies outside the GitOps repository`:                                                   {"../a.yaml"},
 		`read pipeline file: open none.yaml: file does not exist`:                                                        {"none.yaml"},
