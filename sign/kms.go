@@ -1,12 +1,16 @@
 package sign
 
 import (
+	"bytes"
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"regexp"
+	"slices"
 
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/kms"
@@ -35,9 +39,26 @@ func openService(ctx context.Context, scheme, ref string) (Signer, error) {
 		return nil, fmt.Errorf("signing key %s: the program %s%s is not on the PATH; it is the plugin that signs with keys of this service%s", ref, cliplugin.PluginBinaryPrefix, scheme, otherBuild(clients[scheme]))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", ref, err)
+		return nil, fmt.Errorf("signing key %s: %w%s", ref, err, takes(scheme))
+	}
+	public, err := key.PublicKey(options.WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("signing key %s: its public key: %w%s", ref, err, takes(scheme))
+	}
+	if _, ok := public.(ed25519.PublicKey); ok { // which signs messages, and no digests of them
+		if key, err = kms.Get(ctx, ref, crypto.Hash(0)); err != nil {
+			return nil, fmt.Errorf("signing key %s: %w", ref, err)
+		}
 	}
 	return remoteKey(ctx, ref, key)
+}
+
+// takes names what a client of ours asks for; "" for a plugin.
+func takes(scheme string) string {
+	if clients[scheme] != "hashivault" || !slices.Contains(kms.SupportedProviders(), scheme+"://") {
+		return ""
+	}
+	return "; it takes an unsealed server at VAULT_ADDR, a key of the transit engine, and a token in VAULT_TOKEN that may read keys/NAME and update sign/NAME there"
 }
 
 // remoteKey returns a signer by a key that another program or a device has.
@@ -50,7 +71,34 @@ func remoteKey(ctx context.Context, ref string, key signature.Signer) (Signer, e
 	if err != nil {
 		return nil, fmt.Errorf("signing key %s: %w", ref, err)
 	}
-	return &Key{signer: key, public: known}, nil
+	verifier, err := signature.LoadVerifier(public, crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("signing key %s: %w", ref, err)
+	}
+	return &Key{signer: checked{key, ref, verifier}, public: known}, nil
+}
+
+// checked verifies what another program or a device signed: nobody would accept what is wrong, and it would be published.
+type checked struct {
+	signature.Signer
+	ref      string
+	verifier signature.Verifier
+}
+
+// SignMessage implements [signature.Signer].
+func (c checked) SignMessage(message io.Reader, opts ...signature.SignOption) ([]byte, error) {
+	text, err := io.ReadAll(message)
+	if err != nil {
+		return nil, err
+	}
+	sig, err := c.Signer.SignMessage(bytes.NewReader(text), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("signing key %s: %w", c.ref, err)
+	}
+	if err := c.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(text)); err != nil {
+		return nil, fmt.Errorf("signing key %s: what it signed does not verify by its public key with SHA-256: use an ECDSA key on P-256: %w", c.ref, err)
+	}
+	return sig, nil
 }
 
 // otherBuild names the build that has what this one lacks.

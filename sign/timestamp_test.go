@@ -231,7 +231,7 @@ func TestCertifiedTimes(t *testing.T) {
 	if len(verified) != 1 {
 		t.Fatal(rejected)
 	}
-	if at := verified[0].Time(); time.Since(at.Time) < -time.Minute || at.Since.IsZero() || at.Since.After(at.Time.Add(time.Second)) {
+	if at := verified[0].Time(); time.Since(at.Time) < -time.Minute || at.Since.IsZero() || at.Since.After(at.Add(time.Second)) {
 		t.Errorf("signed at %v, not before %v", at, at.Since)
 	}
 	s.Advance(time.Hour)

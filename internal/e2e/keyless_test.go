@@ -377,3 +377,26 @@ func (w *world) judgeKeyless(s *sigstore, stage hydrated, email string) {
 		w.refused(".", "cosign", verify("eve@example.com")...)
 	})
 }
+
+// TestStampedKeys signs with keys, and has a timestamp authority say when. Cosign accepts what is signed as it does without timestamps.
+func TestStampedKeys(t *testing.T) {
+	t.Parallel()
+	bin := requireE2E(t)
+	w := newWorld(t, bin, startOlareg(t))
+	w.promotable()
+	s := startSigstore(t, w)
+	file := w.path("gitops", "lockage.yaml")
+	write(t, file, strings.Replace(read(t, file), "sign:\n", "sigstore: {trustedRoot: keys/trusted_root.json, signingConfig: keys/signing_config.json}\nsign:\n", 1))
+	w.pushGitOps("timestamps")
+	stages := w.hydrate()
+	w.command(".", bin, "keys", "generate", "stranger")
+	w.eachCosign(func() {
+		w.judgeSignatures(stages[0])
+		w.judgeRefusals(stages[0])
+	})
+	w.command("gitops", bin, "promote", "staging")
+	if out := w.command("gitops", bin, "history", "staging", "-o", "json"); !strings.Contains(out, `"timeSource": "`+s.clock) {
+		t.Errorf("the record has no time of the authority: %s", out)
+	}
+	w.proven("staging", 5)
+}
