@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/opencontainers/go-digest"
@@ -108,7 +109,11 @@ func revisionOf(ctx context.Context, repository *Repository, tagOrDigest string,
 
 // explainImage adds what may have caused a missing image. Other errors name the image already.
 func explainImage(err error, reference string) error {
-	if errors.Is(err, ErrNotFound) {
+	ref, parseErr := name.ParseReference(reference)
+	switch missing := errors.Is(err, ErrNotFound); {
+	case missing && parseErr == nil && !strings.HasSuffix(reference, ref.Identifier()):
+		return fmt.Errorf("image %s: %w in its registry with the tag %s: write REPOSITORY:TAG", reference, ErrNotFound, ref.Identifier())
+	case missing:
 		return fmt.Errorf("image %s: %w in its registry; was it pushed?", reference, ErrNotFound)
 	}
 	return err
