@@ -146,7 +146,8 @@ func (a *app) promoted(ctx context.Context, f attestFlags, d digest.Digest) (*ta
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("%s/%s: %w", t.request.Pipeline.Name, t.request.Stage, err)
 	}
-	t.request.Reference, t.request.Release = found.To.Digest.String(), found.To.Release
+	// Not the stage's candidate, which may be newer.
+	t.request.Reference, t.request.Release, t.request.Candidates = found.To.Digest.String(), found.To.Release, nil
 	return t, found.Time, t.resolve(ctx)
 }
 
