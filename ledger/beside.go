@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/sign"
@@ -103,6 +104,9 @@ func readMetadata(ctx context.Context, remote *git.Remote, id git.Hash) (Metadat
 		return Metadata{}, false, nil
 	}
 	data, err := remote.File(ctx, id)
+	if errors.Is(err, bounded.ErrTooLarge) {
+		return Metadata{}, false, nil
+	}
 	if err != nil {
 		return Metadata{}, false, err
 	}
@@ -205,6 +209,9 @@ func (v Version) Statements(ctx context.Context, remote *git.Remote) (Statements
 		return Statements{}, err
 	}
 	text, err := remote.File(ctx, v.statements)
+	if errors.Is(err, bounded.ErrTooLarge) {
+		return Statements{}, nil // lockage did not write it
+	}
 	if err != nil {
 		return Statements{}, err
 	}

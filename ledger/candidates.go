@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/terminal"
 	"github.com/lockage/lockage/sign"
@@ -198,6 +199,9 @@ func (c *Candidates) read(ctx context.Context, id git.Hash) (Entry, error) {
 	data, err := c.remote.File(ctx, id)
 	if errors.Is(err, fs.ErrInvalid) {
 		err = fmt.Errorf("%w: it is a folder", ErrEntry)
+	}
+	if errors.Is(err, bounded.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrEntry, err)
 	}
 	if err != nil {
 		return Entry{}, err

@@ -53,13 +53,15 @@ func (c *objectCache) read(id plumbing.Hash) (encoded, error) {
 	switch {
 	case err == nil:
 		return obj, nil
+	case errors.Is(err, bounded.ErrTooLarge):
+		return obj, fmt.Errorf("object %s: %w", id, err)
 	case !errors.Is(err, fs.ErrNotExist):
 		if err := os.Remove(c.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return encoded{}, cacheError(c.dir, err)
 		}
 	}
 	obj, err = c.packs.read(id)
-	if err != nil && !errors.Is(err, errMissing) {
+	if err != nil && !errors.Is(err, errMissing) && !errors.Is(err, bounded.ErrTooLarge) {
 		// One pack is damaged, and go-git does not name it.
 		if err := c.drop(allPacks, allTips); err != nil {
 			return encoded{}, err

@@ -153,6 +153,9 @@ func (s *store) read(id plumbing.Hash) (encoded, error) {
 		if errors.Is(damage, fs.ErrNotExist) {
 			return encoded{}, errMissing
 		}
+		if errors.Is(damage, bounded.ErrTooLarge) {
+			return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, damage)
+		}
 		return encoded{}, fmt.Errorf("object %s in %s is damaged (run git fsck there): %w", id, s.dir, damage)
 	}
 	var read encoded
@@ -173,7 +176,7 @@ func (s *store) read(id plumbing.Hash) (encoded, error) {
 
 func decode(obj plumbing.EncodedObject) (encoded, error) {
 	if obj.Size() > MaxObjectBytes {
-		return encoded{}, fmt.Errorf("it has %d bytes, above the limit of %d", obj.Size(), int64(MaxObjectBytes))
+		return encoded{}, fmt.Errorf("it has %d bytes, %w of %d", obj.Size(), bounded.ErrTooLarge, int64(MaxObjectBytes))
 	}
 	r, err := obj.Reader()
 	if err != nil {
