@@ -9,13 +9,13 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockage/lockage/internal/git"
+	"github.com/lockage/lockage/internal/memo"
 	"github.com/lockage/lockage/internal/retry"
 )
 
@@ -66,7 +66,7 @@ func Backoff(first time.Duration, random func(n int64) int64) func(context.Conte
 // them: nothing was pushed then.
 func (w *Writer) Write(ctx context.Context, changes []Change) ([]Result, error) {
 	pending := make([]*pendingChange, len(changes))
-	var shared contents
+	var shared memo.Map[git.Hash, git.Blob]
 	for i, c := range changes {
 		pending[i] = &pendingChange{Change: c, as: c.Artifact, shared: &shared}
 	}
@@ -329,9 +329,9 @@ type pendingChange struct {
 	before   folder     // what the draft has below the path
 	below    []git.Item // of that, all but the files beside the artifact's
 	files    map[string]git.Blob
-	shared   *contents     // of the changes that are written together
-	recorded digest.Digest // the promotion's record in the last attempt
-	pushed   git.Hash      // the commit of the last attempt
+	shared   *memo.Map[git.Hash, git.Blob] // contents of the changes that are written together: stages have most definitions in common
+	recorded digest.Digest                 // the promotion's record in the last attempt
+	pushed   git.Hash                      // the commit of the last attempt
 }
 
 // notMoved fails unless the path has the tree that the promotion was decided on.
@@ -419,7 +419,6 @@ func (c *pendingChange) load(ctx context.Context, remote *git.Remote) error {
 	if err != nil {
 		return fmt.Errorf("files of %s: %w", c.Reference(), err)
 	}
-	c.shared.share(files)
 	for _, name := range []string{MetadataFile, attributesFile, StatementsFile} {
 		if _, taken := files[name]; taken {
 			return fmt.Errorf("artifact %s has a file %s, a name that the branch keeps for a file beside the artifact", c.Reference(), name)
@@ -432,29 +431,25 @@ func (c *pendingChange) load(ctx context.Context, remote *git.Remote) error {
 	if err != nil {
 		return fmt.Errorf("files of %s: %w", c.Reference(), err)
 	}
+	c.keep(files)
 	c.files = files
 	return nil
 }
 
-// contents are those of files, each kept once: stages have most of their definitions in common. The zero value is empty.
-type contents struct {
-	mu    sync.Mutex
-	known map[git.Hash]git.Blob
-}
-
-// share replaces contents that are known by those that are kept.
-func (c *contents) share(files map[string]git.Blob) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.known == nil {
-		c.known = map[git.Hash]git.Blob{}
+// keep holds the contents of files in little memory: the changes of a run are all in memory until they are pushed together. What the
+// branch has is not sent, nor kept.
+func (c *pendingChange) keep(files map[string]git.Blob) {
+	sent := map[git.Hash]bool{}
+	for _, item := range c.below {
+		sent[item.ID] = true
 	}
+	deflater := git.NewDeflater()
 	for name, blob := range files {
-		if known, ok := c.known[blob.ID]; ok {
-			files[name] = known
-		} else {
-			c.known[blob.ID] = blob
+		if sent[blob.ID] {
+			files[name] = git.SentBlob(blob.ID)
+			continue
 		}
+		files[name], _ = c.shared.Get(blob.ID, func() (git.Blob, error) { return deflater.Deflate(blob), nil })
 	}
 }
 

@@ -98,7 +98,7 @@ func decodeLoose(r io.Reader) (encoded, error) {
 		return encoded{}, err
 	}
 	data, err := bounded.ReadSized(o, size, MaxObjectBytes)
-	return encoded{kind, data}, err
+	return encoded{kind: kind, data: data}, err
 }
 
 // write stores one object. Concurrent writers write the same bytes.

@@ -217,9 +217,15 @@ func (d *Draft) ID(ctx context.Context, dir string) (Hash, error) {
 
 // Blob is the content of a file under its id, which is computed once.
 type Blob struct {
-	ID   Hash
-	data []byte
-	sent bool // the remote has it
+	ID       Hash
+	data     []byte
+	deflated []byte // instead of data: see [Deflater]
+	length   int    // of the data then
+	sent     bool   // the remote has it
+}
+
+func (b Blob) encoded() encoded {
+	return encoded{kind: plumbing.BlobObject, data: b.data, deflated: b.deflated, length: b.length}
 }
 
 // NewBlob returns the blob of a content.
@@ -240,12 +246,13 @@ func (d *Draft) Replace(ctx context.Context, dir string, files map[string]Blob) 
 	}
 	items := make([]Item, 0, len(files))
 	for name, blob := range files {
-		if err := checkSize(path.Join(dir, name), blob.data); err != nil {
+		obj := blob.encoded()
+		if err := checkSize(path.Join(dir, name), obj.size()); err != nil {
 			return err
 		}
 		items = append(items, Item{name, ModeFile, blob.ID})
 		if !blob.sent && !known[blob.ID] {
-			d.keepAs(blob.ID.id(), encoded{plumbing.BlobObject, blob.data})
+			d.keepAs(blob.ID.id(), obj)
 		}
 	}
 	sub, err := buildTree(items, d.keep)
@@ -286,7 +293,7 @@ func (d *Draft) Remove(ctx context.Context, dir string, names ...string) error {
 	if len(kept) == len(entries) {
 		return nil
 	}
-	return d.place(ctx, dir, d.keep(encoded{plumbing.TreeObject, encodeTree(kept)}))
+	return d.place(ctx, dir, d.keep(encoded{kind: plumbing.TreeObject, data: encodeTree(kept)}))
 }
 
 // Put writes files to a folder, contents by name, and keeps everything else in it. It creates a missing folder; "." is the
@@ -310,7 +317,7 @@ func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) er
 		if !goodName(name) {
 			return fmt.Errorf("invalid file name %q", full)
 		}
-		if err := checkSize(full, data); err != nil {
+		if err := checkSize(full, len(data)); err != nil {
 			return err
 		}
 		i := indexOf(entries, name)
@@ -320,14 +327,14 @@ func (d *Draft) Put(ctx context.Context, dir string, files map[string][]byte) er
 		} else if e := entries[i]; e.mode == filemode.Dir || e.mode == filemode.Submodule {
 			return fmt.Errorf("%s: %s is a %s, and a file is to be written there: it %w, move it away", d.remote, full, e.kind(), ErrOccupied)
 		}
-		entries[i] = newEntry(ModeFile, name, d.keep(encoded{plumbing.BlobObject, data}))
+		entries[i] = newEntry(ModeFile, name, d.keep(encoded{kind: plumbing.BlobObject, data: data}))
 	}
-	return d.place(ctx, dir, d.keep(encoded{plumbing.TreeObject, encodeTree(entries)}))
+	return d.place(ctx, dir, d.keep(encoded{kind: plumbing.TreeObject, data: encodeTree(entries)}))
 }
 
-func checkSize(name string, data []byte) error {
-	if len(data) > MaxObjectBytes {
-		return fmt.Errorf("%s has %d bytes, above the limit of %d", name, len(data), MaxObjectBytes)
+func checkSize(name string, size int) error {
+	if size > MaxObjectBytes {
+		return fmt.Errorf("%s has %d bytes, above the limit of %d", name, size, MaxObjectBytes)
 	}
 	return nil
 }
@@ -372,7 +379,7 @@ func (d *Draft) graft(ctx context.Context, at plumbing.Hash, parts []string, pre
 		return at, err
 	}
 	entries[i].id = child
-	return d.keep(encoded{plumbing.TreeObject, encodeTree(entries)}), nil
+	return d.keep(encoded{kind: plumbing.TreeObject, data: encodeTree(entries)}), nil
 }
 
 func (d *Draft) keep(obj encoded) plumbing.Hash { return d.keepAs(obj.id(), obj) }
@@ -416,7 +423,7 @@ func (d *Draft) Commit(n NewCommit) (Hash, error) {
 	if err := d.drop(); err != nil {
 		return "", fmt.Errorf("%s: %w", d.remote, err)
 	}
-	d.head, d.time = hashOf(d.keep(encoded{plumbing.CommitObject, []byte(head + body)})), when
+	d.head, d.time = hashOf(d.keep(encoded{kind: plumbing.CommitObject, data: []byte(head + body)})), when
 	d.done = len(d.order)
 	return d.head, nil
 }

@@ -96,7 +96,7 @@ type Stats struct {
 }
 
 func parseCommit(id plumbing.Hash, data []byte) (Commit, error) {
-	raw, err := encoded{plumbing.CommitObject, data}.object()
+	raw, err := encoded{kind: plumbing.CommitObject, data: data}.object()
 	if err != nil {
 		return Commit{}, err
 	}

@@ -1,7 +1,7 @@
 package git
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -86,11 +86,11 @@ func (p *process) push(ctx context.Context, request func(*advertisement) (*packp
 		_, _ = io.WriteString(p.stdin, "0000") // ends the protocol cleanly
 		return nil, "", err
 	}
-	var content bytes.Buffer
-	if err := req.Encode(&content); err != nil {
-		return nil, "", err
+	content := bufio.NewWriter(p.stdin)
+	err = req.Encode(content)
+	if err == nil {
+		err = content.Flush()
 	}
-	_, err = content.WriteTo(p.stdin)
 	if err = errors.Join(err, p.stdin.Close()); err != nil {
 		return nil, "", fmt.Errorf("sending: %w", err)
 	}

@@ -226,11 +226,7 @@ func (r *Remote) updateRequest(adv *advertisement, updates []Update, atomic bool
 			}
 		}
 	}
-	var pack bytes.Buffer
-	if err := writePack(&pack, objects); err != nil {
-		return nil, fmt.Errorf("packing the objects to push: %w", err)
-	}
-	req.Packfile = io.NopCloser(&pack)
+	req.Packfile = io.NopCloser(packOf(objects))
 	return req, nil
 }
 
@@ -241,7 +237,11 @@ func (r *Remote) remember(updates []Update) error {
 	}
 	for _, u := range updates {
 		for _, id := range u.Draft.order {
-			if err := r.cache.write(u.Draft.objects[id]); err != nil {
+			obj, err := u.Draft.objects[id].inflated()
+			if err == nil {
+				err = r.cache.write(obj)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -28,6 +28,18 @@ var errMissing = errors.New("object is not here")
 type encoded struct {
 	kind plumbing.ObjectType
 	data []byte
+
+	// Of a blob to push, instead of data: see [Deflater].
+	deflated []byte
+	length   int // of the data, in bytes
+}
+
+// size is that of the data, in bytes.
+func (e encoded) size() int {
+	if e.deflated != nil {
+		return e.length
+	}
+	return len(e.data)
 }
 
 // as returns the content of an object that was read from a place, if it is of a kind.
@@ -183,7 +195,7 @@ func decode(obj plumbing.EncodedObject) (encoded, error) {
 		return encoded{}, err
 	}
 	data, err := bounded.ReadSized(r, obj.Size(), MaxObjectBytes)
-	return encoded{obj.Type(), data}, errors.Join(err, r.Close())
+	return encoded{kind: obj.Type(), data: data}, errors.Join(err, r.Close())
 }
 
 // has reports whether the object is listed, without reading it.

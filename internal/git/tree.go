@@ -196,5 +196,5 @@ func buildTree(items []Item, keep func(encoded) plumbing.Hash) (plumbing.Hash, e
 		}
 		entries = append(entries, newEntry(modeTree, name, id))
 	}
-	return keep(encoded{plumbing.TreeObject, encodeTree(entries)}), nil
+	return keep(encoded{kind: plumbing.TreeObject, data: encodeTree(entries)}), nil
 }
