@@ -24,12 +24,13 @@ import (
 )
 
 var compare = struct {
-	stages, registries, report *string
-	runs, source               *int
+	stages, registries, report, only *string
+	runs, source                     *int
 }{
 	flag.String("stages", "3,30", "compare: numbers of stages"),
 	flag.String("registries", "distribution,olareg", "compare: registries, each a process of its own"),
 	flag.String("report", "", "compare: the folder of performance.md, whose table and plots are written anew"),
+	flag.String("only", "", "compare: the program that runs, by its name; all for none"),
 	flag.Int("runs", 5, "compare: measured runs of each program"),
 	flag.Int("source", 0, "compare: size of what the source repository has beside the chart, in MB"),
 }
@@ -102,12 +103,16 @@ type taken struct {
 	hydrate, promote   []testworld.Consumption
 	served             []time.Duration // processor time of the registry
 	requests, promoted int             // sent to the registry, in all and by promotion
+
+	// By lockage, of stages that are up to date: hydrate, and promote --ready.
+	unchanged, ready []testworld.Consumption
 }
 
 func (c *comparison) measure(t *testing.T, bin string, chart fs.FS) {
 	t.Helper()
 	host, pid := serveRegistry(t, bin, c.registry)
 	counted := testworld.Serve(t, httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host}))
+	contenders := slices.DeleteFunc(slices.Clone(contenders), func(by contender) bool { return *compare.only != "" && by.name != *compare.only })
 	c.took = make([]taken, len(contenders))
 	source := newSource(t, chart, *compare.source)
 	for run := range 1 + *compare.runs {
@@ -124,6 +129,11 @@ func (c *comparison) measure(t *testing.T, bin string, chart fs.FS) {
 				took.requests = len(counted.Requests(""))
 				took.promoted = took.requests - hydrated
 				took.hydrate, took.promote = append(took.hydrate, before), append(took.promote, after)
+				if contender.processes == 0 {
+					_, again := testworld.Measure(t, cycle.command("hydrate"))
+					_, ready := testworld.Measure(t, cycle.command("ready"))
+					took.unchanged, took.ready = append(took.unchanged, again), append(took.ready, ready)
+				}
 				cycle.check()
 				continue
 			}
@@ -132,6 +142,10 @@ func (c *comparison) measure(t *testing.T, bin string, chart fs.FS) {
 			took.hydrate = append(took.hydrate, timed(t, cycle.command("hydrate")))
 			took.promote = append(took.promote, timed(t, cycle.command("promote")))
 			took.served = append(took.served, processorTime(t, pid)-before)
+			if contender.processes == 0 {
+				took.unchanged = append(took.unchanged, timed(t, cycle.command("hydrate")))
+				took.ready = append(took.ready, timed(t, cycle.command("ready")))
+			}
 			cycle.check()
 		}
 	}
@@ -314,13 +328,13 @@ stages:
 `, c.prefix, os.Getenv("LOCKAGE_SECRETS"), filepath.Join(c.dir, "keys"))
 	for _, stage := range c.stages {
 		files["values/"+stage+".yaml"] = fmt.Sprintf("%s\nglobal: {stage: %s}\n", common, stage)
-		pipeline += fmt.Sprintf("  - {name: %s, gates: [{rego: policy}, {cel: 'objects.all(o, size(o.metadata.name) <= 253)'}]}\n", stage)
+		pipeline += fmt.Sprintf("  - {name: %s, auto: true, gates: [{rego: policy}, {cel: 'objects.all(o, size(o.metadata.name) <= 253)'}]}\n", stage)
 	}
 	files["lockage.yaml"] = pipeline
 	testworld.Write(c.t, filepath.Join(c.dir, "gitops-checkout"), files)
 }
 
-// command returns the program that does half of the cycle: hydrate or promote.
+// command returns the program that does half of the cycle, hydrate or promote, or by lockage ready: promote what is ready.
 func (c *cycle) command(verb string) *exec.Cmd {
 	c.t.Helper()
 	var cmd *exec.Cmd
@@ -333,8 +347,11 @@ func (c *cycle) command(verb string) *exec.Cmd {
 		cmd.Dir = c.dir
 	} else {
 		args := []string{verb}
-		if verb == "promote" {
+		switch verb {
+		case "promote":
 			args = append(args, c.stages...)
+		case "ready":
+			args = []string{"promote", "--ready"}
 		}
 		cmd = exec.Command(c.bin, args...)
 		cmd.Dir = filepath.Join(c.dir, "gitops-checkout")

@@ -33,6 +33,14 @@ func (t *taken) wall() spread {
 	return spreadOf(times)
 }
 
+func wall(runs []testworld.Consumption) spread {
+	var times []time.Duration
+	for _, run := range runs[1:] {
+		times = append(times, run.Wall)
+	}
+	return spreadOf(times)
+}
+
 func processor(runs []testworld.Consumption) time.Duration {
 	var times []time.Duration
 	for _, run := range runs[1:] {
@@ -65,24 +73,46 @@ func (c *comparison) ratio(i int) string {
 	return fmt.Sprintf("%.1f", c.took[i].wall().median.Seconds()/c.took[i-1].wall().median.Seconds())
 }
 
-// report writes the table into performance.md between its marks, and a plot of the wall times of each chart beside it.
+const idleHead = `| registry | chart | stages | hydrate: wall time | processor | memory | promote --ready: wall time | processor | memory |
+|---|---|---|---|---|---|---|---|---|
+`
+
+// idle returns the rows of what lockage takes for stages that are up to date.
+func (c *comparison) idle() string {
+	var b strings.Builder
+	for i := range c.took {
+		if t := &c.took[i]; t.processes == 0 && !t.plain {
+			fmt.Fprintf(&b, "| %s | %s | %d", c.registry, c.chart, c.stages)
+			for _, runs := range [][]testworld.Consumption{t.unchanged, t.ready} {
+				fmt.Fprintf(&b, " | %s | %.1f s | %d MB", wall(runs), processor(runs).Seconds(), runs[0].Memory>>20)
+			}
+			b.WriteString(" |\n")
+		}
+	}
+	return b.String()
+}
+
+// report writes the tables into performance.md between their marks, and a plot of the wall times of each chart beside it.
 func report(t *testing.T, dir string, results []comparison) {
 	t.Helper()
-	const begin, end = "<!-- compare -->\n", "<!-- /compare -->\n"
-	file := filepath.Join(dir, "performance.md")
-	text := read(t, file)
-	before, rest, ok := strings.Cut(text, begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		t.Fatalf("%s has no %s … %s", file, strings.TrimSpace(begin), strings.TrimSpace(end))
-	}
-	table := tableHead
+	table, idle := tableHead, idleHead
 	plots := map[string][]comparison{}
 	for i := range results {
 		table += results[i].String()
+		idle += results[i].idle()
 		plots[results[i].chart] = append(plots[results[i].chart], results[i])
 	}
-	write(t, file, before+begin+table+end+after)
+	file := filepath.Join(dir, "performance.md")
+	for mark, rows := range map[string]string{"compare": table, "idle": idle} {
+		begin, end := fmt.Sprintf("<!-- %s -->\n", mark), fmt.Sprintf("<!-- /%s -->\n", mark)
+		text := read(t, file)
+		before, rest, ok := strings.Cut(text, begin)
+		_, after, closed := strings.Cut(rest, end)
+		if !ok || !closed {
+			t.Fatalf("%s has no %s … %s", file, strings.TrimSpace(begin), strings.TrimSpace(end))
+		}
+		write(t, file, before+begin+rows+end+after)
+	}
 	for chart, shown := range plots {
 		if err := os.WriteFile(filepath.Join(dir, "compare-"+strings.ReplaceAll(strings.ReplaceAll(chart, ", ", "-"), " ", "-")+".svg"), []byte(plot(chart, shown)), 0o644); err != nil {
 			t.Fatal(err)
