@@ -98,13 +98,7 @@ func Survey(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.E
 		return err
 	})
 	err = group.Wait()
-	switch {
-	case status.Live == nil:
-	case status.Live.To.Digest == candidate.Digest && len(made.Statements) > 0:
-		status.LiveInput = verify.Inputs(made.Statements)
-	default:
-		status.LiveInput = stage.Inputs(*status.Live)
-	}
+	status.readInputs(stage, candidate.Digest, made)
 	if b := status.Branch; b != nil {
 		if declared.Mirror.ShowsCandidates() {
 			b.Commit = shown.Commit
@@ -131,6 +125,17 @@ func (s *Status) read(ctx context.Context, stage Stage, now time.Time) (err erro
 		}
 	}
 	return stage.Witness(ctx, &s.State)
+}
+
+// readInputs reads the inputs of what is live: those of the candidate if they are one artifact, whose statements are proven then.
+func (s *Status) readInputs(stage Stage, candidate digest.Digest, made policy.Hydration) {
+	switch {
+	case s.Live == nil:
+	case s.Live.To.Digest == candidate && len(made.Statements) > 0:
+		s.LiveInput = verify.Inputs(made.Statements)
+	default:
+		s.LiveInput = stage.Inputs(*s.Live)
+	}
 }
 
 // staleEntry is [Stale] for an entry of the ledger; it returns also what the hydrator states of that.
