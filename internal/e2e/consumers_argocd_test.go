@@ -14,11 +14,14 @@ import (
 	"github.com/lockage/lockage/internal/testworld"
 )
 
-// argoCD returns the objects that Argo CD's repo-server reads for an Application.
-func (w *world) argoCD(application string, args ...string) map[string]any {
+// argoCD returns the objects that Argo CD's repo-server reads for an Application, after a cluster has accepted that.
+func (w *world) argoCD(application string) map[string]any {
 	w.t.Helper()
 	write(w.t, w.path("application.yaml"), application)
-	output := w.command(".", "argocd-reader", append(append([]string{"-plain-http"}, args...), "application.yaml")...)
+	if w.cluster {
+		write(w.t, w.path("application.yaml"), w.command(".", "kubectl", "apply", "-f", "application.yaml", "-o", "yaml"))
+	}
+	output := w.command(".", "argocd-reader", "-plain-http", "application.yaml")
 	return objects(w.t, strings.ReplaceAll(output, "\n", "\n---\n"))
 }
 
@@ -32,18 +35,10 @@ func (c *consumers) readByArgoCD(shapes map[string][]string) {
 	if got := c.argoCD(pages["application.yaml"]); !reflect.DeepEqual(got, want) {
 		c.t.Errorf("Argo CD reads from the registry\n%v, not\n%v", got, want)
 	}
-	checkout := c.path("checkout")
-	c.command(".", "git", "clone", "-q", "--branch", "stage/production", c.path("gitops.git"), checkout)
-	folder := filepath.Join(checkout, "apps/web/production/deploy")
-	for _, beside := range []string{"attestations.jsonl", "hydrator.metadata", ".gitattributes"} {
-		if _, err := os.Stat(filepath.Join(folder, beside)); err != nil {
-			c.t.Errorf("nothing to leave out: %v", err)
-		}
-	}
-	if got := c.argoCD(pages["application-git.yaml"], "-checkout", checkout); !reflect.DeepEqual(got, want) {
+	if got := c.argoCD(other(c.t, pages["application-git.yaml"], "https://git.example.com/acme/gitops.git", "file://"+c.path("gitops.git"))); !reflect.DeepEqual(got, want) {
 		c.t.Errorf("Argo CD reads from Git\n%v, not\n%v", got, want)
 	}
-	c.readByKubectl(folder)
+	c.readByKubectl()
 	for reference, files := range shapes {
 		repository, digest, _ := strings.Cut(reference, "@")
 		want := objects(c.t, c.command("gitops", c.bin, "pull", reference))
@@ -57,17 +52,34 @@ func (c *consumers) readByArgoCD(shapes map[string][]string) {
 	}
 }
 
-// readByKubectl does the steps of kubectl's page, with kubectl's own loader for kubectl, and lets it read a checkout of the branch.
-func (c *consumers) readByKubectl(checkout string) {
+// readByKubectl does the steps of kubectl's page, and gives kubectl a checkout of the branch. Without a cluster, kubectl's own loader
+// takes its place.
+func (c *consumers) readByKubectl() {
 	c.t.Helper()
-	const want = "Deployment web\nService web\n"
+	checkout := c.path("checkout")
+	c.command(".", "git", "clone", "-q", "--branch", "stage/production", c.path("gitops.git"), checkout)
+	folder := filepath.Join(checkout, "apps/web/production/deploy")
+	for _, beside := range []string{"attestations.jsonl", "hydrator.metadata", ".gitattributes"} {
+		if _, err := os.Stat(filepath.Join(folder, beside)); err != nil {
+			c.t.Errorf("nothing to leave out: %v", err)
+		}
+	}
 	shell := testworld.Steps(read(c.t, "../../docs/consumers/kubectl.md"))[0].Shell
-	shell = other(c.t, shell, "kubectl apply --server-side -f", "kubectl-reader")
-	if got := c.command("gitops", "bash", "-e", "-c", shell); !strings.HasSuffix(got, want) {
+	read, pulled, branch := []string{"kubectl-reader"}, "Deployment web\nService web\n", "Deployment web\nService web\n"
+	if c.cluster {
+		read = []string{"kubectl", "apply", "-o", "name", "-f"}
+		pulled, branch = "deployment.apps/web serverside-applied\nservice/web serverside-applied\n", "deployment.apps/web\nservice/web\n"
+	} else {
+		shell = other(c.t, shell, "kubectl apply --server-side -f", "kubectl-reader")
+	}
+	if got := c.command("gitops", "bash", "-e", "-c", shell); !strings.HasSuffix(got, pulled) {
 		c.t.Errorf("kubectl reads what was pulled as %s", got)
 	}
-	if got := c.command(".", "kubectl-reader", checkout); got != want {
+	if got := c.command(".", read[0], append(read[1:], folder)...); got != branch {
 		c.t.Errorf("kubectl reads from Git %s", got)
+	}
+	if c.cluster {
+		c.command(".", "kubectl", "delete", "-f", folder)
 	}
 }
 

@@ -5,17 +5,20 @@ import (
 	"strings"
 )
 
-// flux is what Flux's source-controller makes of an OCIRepository.
-func (w *world) flux(manifest string) (got struct {
+// fluxState is what Flux's source-controller makes of an OCIRepository.
+type fluxState struct {
 	Ready, Verified, Message, Revision string
 	Files                              []string
-}) {
+}
+
+// flux returns what Flux's source-controller makes of the OCIRepository among manifests: itself in a cluster, else its code.
+func (w *world) flux(manifests string) fluxState {
 	w.t.Helper()
-	write(w.t, w.path("flux.yaml"), manifest)
-	return decode[struct {
-		Ready, Verified, Message, Revision string
-		Files                              []string
-	}](w.t, w.command(".", "flux-reader", "flux.yaml"))
+	if w.cluster {
+		return w.fluxInCluster(manifests)
+	}
+	write(w.t, w.path("flux.yaml"), manifests)
+	return decode[fluxState](w.t, w.command(".", "flux-reader", "flux.yaml"))
 }
 
 func (c *consumers) readByFlux(shapes map[string][]string) {

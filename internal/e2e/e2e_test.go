@@ -84,6 +84,7 @@ type world struct {
 	env      []string
 	bin      string
 	registry string
+	cluster  bool // whether KUBECONFIG names one
 }
 
 // command runs a program in a folder below the world's and returns its stdout; a failure ends the test.

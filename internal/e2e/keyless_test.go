@@ -17,14 +17,12 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -35,8 +33,7 @@ import (
 
 // sigstore is Fulcio, Rekor v2 and a timestamp authority, built from upstream, with an issuer of tokens, all on loopback ports.
 type sigstore struct {
-	t      *testing.T
-	dir    string
+	services
 	issuer *httptest.Server
 	key    *rsa.PrivateKey
 	fulcio string
@@ -55,14 +52,14 @@ const since = "2020-01-01T00:00:00Z"
 // startSigstore starts the services, and writes trusted_root.json and signing_config.json with cosign.
 func startSigstore(t *testing.T, w *world) *sigstore {
 	t.Helper()
-	s := &sigstore{t: t, dir: t.TempDir()}
+	s := &sigstore{services: services{t: t, dir: t.TempDir()}}
 	s.startIssuer()
-	s.fulcio, s.clock, s.logAt = "http://"+freePort(t), "http://"+freePort(t), "http://"+freePort(t)
+	s.fulcio, s.clock, s.logAt = "http://"+freeAddress(t), "http://"+freeAddress(t), "http://"+freeAddress(t)
 	s.rekor = s.watchLog()
 	s.writeAuthority()
 	s.start("fulcio", "serve", "--ca", "fileca", "--fileca-cert", s.path("ca.pem"), "--fileca-key", s.path("ca.key"), "--fileca-key-passwd", password, "--fileca-watch=false",
-		"--ct-log-url=", "--config-path", s.path("fulcio.yaml"), "--host", "127.0.0.1", "--port", port(s.fulcio), "--grpc-host", "127.0.0.1", "--grpc-port", port(freePort(t)),
-		"--metrics-port", port(freePort(t)), "--legacy-unix-domain-socket", s.path("fulcio.sock"))
+		"--ct-log-url=", "--config-path", s.path("fulcio.yaml"), "--host", "127.0.0.1", "--port", port(s.fulcio), "--grpc-host", "127.0.0.1", "--grpc-port", port(freeAddress(t)),
+		"--metrics-port", port(freeAddress(t)), "--legacy-unix-domain-socket", s.path("fulcio.sock"))
 	s.start("timestamp-server", "serve", "--host", "127.0.0.1", "--port", port(s.clock), "--timestamp-signer", "memory", "--disable-ntp-monitoring")
 	s.startLog()
 	s.await(s.fulcio + "/api/v2/configuration")
@@ -87,46 +84,11 @@ func (w *world) trustedRoot(s *sigstore) {
 		"--tsa", "url="+s.clock+"/api/v1/timestamp,certificate-chain="+s.path("tsa.pem")+",start-time="+since, "--out", w.path("gitops", "keys", "trusted_root.json"))
 }
 
-func (s *sigstore) path(name string) string { return filepath.Join(s.dir, name) }
-
 func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// start runs a service until the test ends.
-func (s *sigstore) start(name string, args ...string) *exec.Cmd {
-	s.t.Helper()
-	out, err := os.Create(s.path(name + ".log"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, out, out
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = out.Close()
-		if s.t.Failed() {
-			s.t.Logf("%s:\n%s", name, read(s.t, out.Name()))
-		}
-	})
-	return cmd
-}
 
 func (s *sigstore) startLog() {
 	s.log = s.start("rekor-server", "serve", "--storage-dir", s.path("rekor"), "--hostname", "127.0.0.1", "--signer-filepath", s.path("rekor.key"), "--http-address", "127.0.0.1",
-		"--http-port", port(s.logAt), "--grpc-port", port(freePort(s.t)), "--http-metrics-port", port(freePort(s.t)), "--checkpoint-interval", "1s", "--batch-max-age", "200ms")
+		"--http-port", port(s.logAt), "--grpc-port", port(freeAddress(s.t)), "--http-metrics-port", port(freeAddress(s.t)), "--checkpoint-interval", "1s", "--batch-max-age", "200ms")
 }
 
 // watchLog serves the log behind a proxy that sees its entries.

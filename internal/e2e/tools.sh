@@ -33,6 +33,11 @@ package() {
 	argocd-reader | kubectl-reader) echo "github.com/argoproj/argo-cd/v3@v3.1.0" ;;
 	flux-reader) echo "github.com/fluxcd/source-controller@v1.8.0" ;;
 	slsa-verifier) echo "github.com/slsa-framework/slsa-verifier/v2@v2.7.1" ;;
+	# A cluster and its controllers, built by module.sh.
+	etcd) echo "go.etcd.io/etcd/server/v3@v3.6.16" ;;
+	kube-apiserver | kubectl) echo "k8s.io/kubernetes@v1.36.3" ;;
+	kustomize-controller) echo "github.com/fluxcd/kustomize-controller@v1.9.6" ;;
+	source-controller) echo "github.com/fluxcd/source-controller@v1.8.0" ;;
 	golangci-lint) echo "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2" ;;
 	*) echo "tools.sh: no such tool: $1" >&2; exit 2 ;;
 	esac
@@ -46,6 +51,7 @@ ours() {
 build() { # TOOL PACKAGE FOLDER
 	case $1 in
 	*-reader | slsa-verifier) ./reader.sh "$1" "${2##*@}" "$3/$1" ;;
+	etcd | kube-apiserver | kubectl | kustomize-controller | source-controller) ./module.sh "$1" "${2##*@}" "$3/$1" ;;
 	gitea) ./gitea.sh "${2##*@}" "$3/gitea" ;;
 	*) GOBIN=$3 GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$2" ;;
 	esac

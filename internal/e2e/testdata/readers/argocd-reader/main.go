@@ -1,11 +1,10 @@
 // Argocd reads manifests as Argo CD's repo-server does, and prints them as JSON, one a line.
 //
-//	argocd-reader [-plain-http] [-checkout DIR] APPLICATION
+//	argocd-reader [-plain-http] APPLICATION
 //	argocd-reader -webhook ADDRESS -secret SECRET APPLICATION…
 //
-// APPLICATION is a file with an Application. Its source is fetched from the OCI registry, or found in a checkout of its repository. The
-// second form is the webhook of Argo CD's server, at http://ADDRESS/api/webhook. GET of /refreshed prints the names of the
-// Applications that it has refreshed.
+// APPLICATION is a file with an Application, whose source is an OCI registry or a Git repository. The second form is the webhook of
+// Argo CD's server, at http://ADDRESS/api/webhook. GET of /refreshed prints the names of the Applications that it has refreshed.
 package main
 
 import (
@@ -14,6 +13,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -25,12 +25,12 @@ import (
 	"github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
 	appfake "github.com/argoproj/argo-cd/v3/pkg/client/clientset/versioned/fake"
 	"github.com/argoproj/argo-cd/v3/reposerver/apiclient"
+	"github.com/argoproj/argo-cd/v3/reposerver/cache"
+	"github.com/argoproj/argo-cd/v3/reposerver/metrics"
 	"github.com/argoproj/argo-cd/v3/reposerver/repository"
-	apppathutil "github.com/argoproj/argo-cd/v3/util/app/path"
+	cacheutil "github.com/argoproj/argo-cd/v3/util/cache"
 	"github.com/argoproj/argo-cd/v3/util/db"
 	"github.com/argoproj/argo-cd/v3/util/git"
-	utilio "github.com/argoproj/argo-cd/v3/util/io"
-	"github.com/argoproj/argo-cd/v3/util/oci"
 	"github.com/argoproj/argo-cd/v3/util/settings"
 	"github.com/argoproj/argo-cd/v3/util/webhook"
 )
@@ -44,7 +44,6 @@ var mediaTypes = []string{
 
 func main() {
 	plain := flag.Bool("plain-http", false, "registry without TLS")
-	checkout := flag.String("checkout", "", "folder of a Git source")
 	address := flag.String("webhook", "", "address of the webhook")
 	secret := flag.String("secret", "", "webhook.github.secret")
 	flag.Parse()
@@ -52,7 +51,7 @@ func main() {
 	if *address != "" {
 		err = serve(context.Background(), *address, *secret, flag.Args())
 	} else {
-		err = run(context.Background(), flag.Arg(0), *checkout, *plain)
+		err = run(context.Background(), flag.Arg(0), *plain)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -60,7 +59,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, file, checkout string, plain bool) error {
+func run(ctx context.Context, file string, plain bool) error {
 	scratch, err := os.MkdirTemp("", "argocd")
 	if err != nil {
 		return err
@@ -73,23 +72,19 @@ func run(ctx context.Context, file, checkout string, plain bool) error {
 	if err != nil {
 		return err
 	}
-	repo := &v1alpha1.Repository{Repo: app.Spec.Source.RepoURL, InsecureOCIForceHttp: plain}
-	root, revision := checkout, app.Spec.Source.TargetRevision
-	if app.Spec.Source.IsOCI() {
-		extracted, closer, err := extract(ctx, repo, &revision)
-		if err != nil {
-			return err
-		}
-		defer closer.Close()
-		root = extracted
-	}
-	path, err := apppathutil.Path(root, app.Spec.Source.Path)
-	if err != nil {
+	memory := cacheutil.NewCache(cacheutil.NewInMemoryCache(time.Hour))
+	service := repository.NewService(metrics.NewMetricsServer(), cache.NewCache(memory, time.Hour, time.Hour, time.Minute),
+		repository.RepoServerInitConstants{
+			OCIMediaTypes: mediaTypes, OCIManifestMaxExtractedSize: 1 << 30, MaxCombinedDirectoryManifestsSize: resource.MustParse("10M"),
+		}, git.NoopCredsStore{}, scratch)
+	if err := service.Init(); err != nil {
 		return err
 	}
-	response, err := repository.GenerateManifests(ctx, path, root, revision, &apiclient.ManifestRequest{
-		Repo: repo, AppName: app.Name, Namespace: app.Spec.Destination.Namespace, ApplicationSource: app.Spec.Source, ProjectName: app.Spec.Project,
-	}, false, git.NoopCredsStore{}, resource.MustParse("10M"), utilio.NewRandomizedTempPaths(os.TempDir()))
+	source := app.Spec.GetSource()
+	response, err := service.GenerateManifest(ctx, &apiclient.ManifestRequest{
+		Repo: &v1alpha1.Repository{Repo: source.RepoURL, InsecureOCIForceHttp: plain}, Revision: source.TargetRevision, ApplicationSource: &source,
+		AppName: app.Name, Namespace: app.Spec.Destination.Namespace, ProjectName: app.Spec.Project,
+	})
 	if err != nil {
 		return err
 	}
@@ -97,19 +92,6 @@ func run(ctx context.Context, file, checkout string, plain bool) error {
 		fmt.Println(manifest)
 	}
 	return nil
-}
-
-// extract fetches an artifact, and resolves its revision to a digest.
-func extract(ctx context.Context, repo *v1alpha1.Repository, revision *string) (string, utilio.Closer, error) {
-	client, err := oci.NewClient(repo.Repo, repo.GetOCICreds(), "", "", mediaTypes,
-		oci.WithImagePaths(utilio.NewRandomizedTempPaths(os.TempDir())), oci.WithManifestMaxExtractedSize(1<<30))
-	if err != nil {
-		return "", nil, err
-	}
-	if *revision, err = client.ResolveRevision(ctx, *revision, true); err != nil {
-		return "", nil, err
-	}
-	return client.Extract(ctx, *revision)
 }
 
 func read(file string) (*v1alpha1.Application, error) {
