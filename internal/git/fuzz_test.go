@@ -169,6 +169,18 @@ func FuzzReport(f *testing.F) {
 	})
 }
 
+// TestTwoEntries has a tree in which one name means two files: git takes the last, and other programs the first.
+func TestTwoEntries(t *testing.T) {
+	t.Parallel()
+	twice := []entry{{raw: ModeFile, name: "a"}, {raw: ModeFile, name: "b"}, {raw: ModeFile, name: "a"}}
+	if _, err := parseRawTree(encodeTree(twice[:2]), plumbing.ZeroHash, address{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := parseRawTree(encodeTree(twice), plumbing.ZeroHash, address{}); err == nil || !strings.Contains(err.Error(), `two entries "a"`) {
+		t.Errorf("a name twice: %v", err)
+	}
+}
+
 func FuzzRawTree(f *testing.F) {
 	f.Add([]byte("100644 a\x0012345678901234567890" + "40000 b\x0012345678901234567890"))
 	f.Fuzz(func(t *testing.T, data []byte) {

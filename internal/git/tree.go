@@ -56,6 +56,7 @@ func indexOf(entries []entry, name string) int {
 // parseRawTree reads a tree object that comes from a place: mode, space, name, NUL and id, repeated.
 func parseRawTree(data []byte, id plumbing.Hash, from fmt.Stringer) ([]entry, error) {
 	var entries []entry
+	names := map[string]bool{}
 	for len(data) > 0 {
 		head, rest, ok := bytes.Cut(data, []byte{0})
 		mode, name, ok2 := strings.Cut(string(head), " ")
@@ -65,6 +66,10 @@ func parseRawTree(data []byte, id plumbing.Hash, from fmt.Stringer) ([]entry, er
 		if len(entries) == maxTreeEntries {
 			return nil, invalidf("tree %s in %s has more than %d entries", id, from, maxTreeEntries)
 		}
+		if names[name] {
+			return nil, invalidf("tree %s in %s has two entries %q: programs differ in which they take", id, from, name)
+		}
+		names[name] = true
 		entries = append(entries, newEntry(mode, name, plumbing.Hash(rest[:20])))
 		data = rest[20:]
 	}
