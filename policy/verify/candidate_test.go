@@ -95,7 +95,7 @@ func TestNoCandidate(t *testing.T) {
 		}
 		return verify.Artifact(t.Context(), r)
 	}
-	if _, err := artifact(); !errors.Is(err, oci.ErrNotFound) || !strings.Contains(err.Error(), "lockage hydrate production --release "+release) {
+	if _, err := artifact(); !errors.Is(err, oci.ErrNotFound) || !strings.Contains(err.Error(), "lockage hydrate app/production --release "+release) {
 		t.Errorf("error is %v", err)
 	}
 	h := s.honest("production")
