@@ -145,12 +145,20 @@ func (r *run) plan(ctx context.Context, files fs.FS, beside ...plan.Release) ([]
 	return r.planOf(ctx, files, pipelines, nil, beside...)
 }
 
-// planOf plans stages of pipelines; no names mean all.
+// planOf plans stages of the shard's pipelines; no names mean all. A stage of another shard is left out.
 func (r *run) planOf(ctx context.Context, files fs.FS, pipelines []*pipeline.Pipeline, stages []string, beside ...plan.Release) ([]plan.Release, error) {
+	if err := pipeline.CheckStages(pipelines, stages); err != nil {
+		return nil, err
+	}
+	pipelines = r.Shard.Select(pipelines)
+	own := slices.DeleteFunc(slices.Clone(stages), func(name string) bool { return pipeline.CheckStages(pipelines, []string{name}) != nil })
+	if len(own) == 0 && len(stages) > 0 {
+		return nil, nil
+	}
 	return plan.Make(ctx, plan.Request{
 		Files:     files,
-		Pipelines: r.Shard.Select(pipelines),
-		Stages:    stages,
+		Pipelines: pipelines,
+		Stages:    own,
 		Release:   r.Release,
 		Sources:   r.Workspace.Repository,
 		Renderers: r.Renderers,

@@ -71,13 +71,17 @@ func (c *commenter) open(ctx context.Context, p *workspace.Policy, marker string
 	return err
 }
 
-// marker distinguishes the comments of jobs that ask another question, or the same of other pipelines or with other arguments.
+// marker distinguishes the comments of jobs that ask another question, or the same of other pipelines, another part of them or with other
+// arguments.
 func (a *app) marker(root, verb, question string, args []string) string {
 	folder := "."
 	if dir, err := filepath.Abs(a.dir); err == nil {
 		if inside, err := filepath.Rel(root, dir); err == nil {
 			folder = filepath.ToSlash(inside)
 		}
+	}
+	if a.part.Of > 0 {
+		question += fmt.Sprintf(" %d/%d", a.part.Number, a.part.Of)
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", question, folder, a.files, args))
 	return fmt.Sprintf("%s/%x", verb, sum[:6])

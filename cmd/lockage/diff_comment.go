@@ -27,8 +27,11 @@ func (d *differ) openComment(ctx context.Context) error {
 
 func (d *differ) marker(root string) string {
 	question := "base"
-	if d.commit != "" {
+	switch {
+	case d.commit != "":
 		question = "commit"
+	case d.lock != "":
+		question = "lock"
 	}
 	return d.app.marker(root, "diff", question, d.args)
 }

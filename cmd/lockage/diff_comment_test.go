@@ -7,6 +7,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/diff"
 	"github.com/lockage/lockage/hydrate/stagediff"
+	"github.com/lockage/lockage/publish"
 )
 
 func TestPullRequestOfJob(t *testing.T) {
@@ -67,6 +68,9 @@ func TestMarkerTellsQuestionsApart(t *testing.T) {
 	for _, d := range []differ{
 		{app: &app{dir: root}, base: "main"},
 		{app: &app{dir: root}, commit: "c"},
+		{app: &app{dir: root}, lock: "l.yaml"},
+		{app: &app{dir: root, part: publish.Shard{Number: 1, Of: 2}}, base: "main"},
+		{app: &app{dir: root, part: publish.Shard{Number: 2, Of: 2}}, base: "main"},
 		{app: &app{dir: root + "/apps"}, base: "main"},
 		{app: &app{dir: root, files: []string{"a.yaml"}}, base: "main"},
 		{app: &app{dir: root}, base: "main", args: []string{"staging"}},
@@ -74,7 +78,7 @@ func TestMarkerTellsQuestionsApart(t *testing.T) {
 		met[d.marker(root)] = true
 	}
 	again := differ{app: &app{dir: root}, base: "another"}
-	if met[again.marker(root)] = true; len(met) != 5 {
-		t.Errorf("%d markers of 5 questions", len(met))
+	if met[again.marker(root)] = true; len(met) != 8 {
+		t.Errorf("%d markers of 8 questions", len(met))
 	}
 }
