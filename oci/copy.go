@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/internal/bounded"
 )
 
 const (
@@ -44,9 +47,12 @@ func partsOf(manifest []byte) (blobs, manifests []ocispec.Descriptor, err error)
 	if len(blobs)+len(p.Manifests) > MaxParts {
 		return nil, nil, unfitError{fmt.Errorf("it names more than %d blobs and manifests", MaxParts)}
 	}
-	for _, b := range blobs {
-		if b.Size > MaxBlobSize {
-			return nil, nil, unfitError{fmt.Errorf("it names a blob of %d bytes; at most %d are copied", b.Size, MaxBlobSize)}
+	for _, named := range slices.Concat(blobs, p.Manifests) {
+		if err := named.Digest.Validate(); err != nil {
+			return nil, nil, unfitError{fmt.Errorf("it names %q: %w", named.Digest, err)}
+		}
+		if named.Size < 0 || named.Size > MaxBlobSize {
+			return nil, nil, unfitError{fmt.Errorf("it names a blob of %d bytes; at most %d are copied", named.Size, MaxBlobSize)}
 		}
 	}
 	return blobs, p.Manifests, nil
@@ -66,7 +72,7 @@ func (r *Repository) Copy(ctx context.Context, from *Repository, manifest digest
 func (r *Repository) copyParts(ctx context.Context, from *Repository, manifest digest.Digest, depth int) (ocispec.Descriptor, []byte, error) {
 	desc, raw, err := from.Manifest(ctx, manifest.String())
 	if err != nil {
-		return desc, nil, sourceError{err}
+		return desc, nil, err
 	}
 	blobs, manifests, err := partsOf(raw)
 	if err == nil && len(manifests) > 0 && depth == maxNested {
@@ -94,9 +100,6 @@ func (r *Repository) copyParts(ctx context.Context, from *Repository, manifest d
 
 // copyBlob copies a blob unless it is there.
 func (r *Repository) copyBlob(ctx context.Context, from *Repository, desc ocispec.Descriptor) error {
-	if err := desc.Digest.Validate(); err != nil {
-		return from.explained(err, "copy blob", desc.Digest.String())
-	}
 	exists, err := r.backend.hasBlob(ctx, desc)
 	if err == nil && !exists {
 		exists, err = r.backend.mount(ctx, desc, from.backend)
@@ -106,77 +109,81 @@ func (r *Repository) copyBlob(ctx context.Context, from *Repository, desc ocispe
 	}
 	data, err := from.Blob(ctx, desc)
 	if err != nil {
-		return sourceError{err}
+		return err
 	}
 	return r.explained(r.backend.pushBlob(ctx, plain(desc), data), "push blob", desc.Digest.String())
 }
 
 // CopyReferrers copies manifests that are attached to a subject in another repository, and returns once they are listed here. The
-// subject must be here already. A list of referrers proves nothing: it returns those that the other repository lists and does not have
-// whole, that name more or larger blobs than are copied, or that are attached to something else.
-func (r *Repository) CopyReferrers(ctx context.Context, from *Repository, subject ocispec.Descriptor, referrers ...digest.Digest) (left []digest.Digest, err error) {
+// subject must be here already, and the other repository must have them whole.
+func (r *Repository) CopyReferrers(ctx context.Context, from *Repository, subject ocispec.Descriptor, referrers ...digest.Digest) error {
 	var all []packed
 	for _, d := range referrers {
 		desc, raw, err := r.copyParts(ctx, from, d, 0)
-		var source sourceError
-		var unfit unfitError
-		if errors.As(err, &unfit) || errors.As(err, &source) && isNotFound(source.error) {
-			left = append(left, d)
-			continue
-		}
 		if err != nil {
-			return left, err
+			return err
 		}
-		artifactType, annotations, named := referrerFields(raw)
-		if named != subject.Digest {
-			left = append(left, d)
-			continue
-		}
-		desc.ArtifactType, desc.Annotations = artifactType, annotations
+		desc.ArtifactType, desc.Annotations, _ = referrerFields(raw)
 		all = append(all, packed{desc: desc, manifest: raw})
 	}
 	if len(all) == 0 {
-		return left, nil
+		return nil
 	}
-	return left, r.explained(r.backend.attach(ctx, plain(subject), false, all), "push referrer of", subject.Digest.String())
+	return r.explained(r.backend.attach(ctx, plain(subject), false, all), "push referrer of", subject.Digest.String())
 }
 
-// sourceError is an error of the repository that is copied from.
-type sourceError struct{ error }
-
-func (e sourceError) Unwrap() error { return e.error }
+// Copyable reports whether a manifest is here with all that it names, is attached to a subject, "" for any or none, and can be copied by its
+// form. That a list or a tag names it proves nothing of this.
+func (r *Repository) Copyable(ctx context.Context, manifest, subject digest.Digest) (bool, error) {
+	raw, err := r.read(ctx, manifest, false, 0)
+	var unfit unfitError
+	if errors.As(err, &unfit) || errors.Is(err, bounded.ErrTooLarge) || isNotFound(err) {
+		return false, nil
+	}
+	if err != nil || subject == "" {
+		return err == nil, err
+	}
+	_, _, named := referrerFields(raw)
+	return named == subject, nil
+}
 
 // ReadBack reads a manifest, and all that it names, from the registry, whatever this client has read or written before, and checks the
 // bytes against their digests.
 func (r *Repository) ReadBack(ctx context.Context, manifest digest.Digest) error {
-	return r.readBack(ctx, manifest, 0)
+	_, err := r.read(ctx, manifest, true, 0)
+	return err
 }
 
-func (r *Repository) readBack(ctx context.Context, manifest digest.Digest, depth int) error {
-	r.backend.forget(true, manifest)
+// read reads a manifest and all that it names, and returns the manifest.
+func (r *Repository) read(ctx context.Context, manifest digest.Digest, again bool, depth int) ([]byte, error) {
+	if again {
+		r.backend.forget(true, manifest)
+	}
 	_, raw, err := r.Manifest(ctx, manifest.String())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	blobs, manifests, err := partsOf(raw)
 	if err == nil && len(manifests) > 0 && depth == maxNested {
 		err = errNested
 	}
 	if err != nil {
-		return r.explained(err, "read back", manifest.String())
+		return nil, r.explained(err, "read", manifest.String())
 	}
 	for _, b := range blobs {
-		r.backend.forget(false, b.Digest)
+		if again {
+			r.backend.forget(false, b.Digest)
+		}
 		if _, err := r.Blob(ctx, b); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, m := range manifests {
-		if err := r.readBack(ctx, m.Digest, depth+1); err != nil {
-			return err
+		if _, err := r.read(ctx, m.Digest, again, depth+1); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return raw, nil
 }
 
 // mount makes a blob of another repository of the registry one of this. The blob is sent if the registry does not do that.

@@ -145,10 +145,15 @@ func verify(desc ocispec.Descriptor, data []byte) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", desc.Digest, err)
 	}
+	got := desc.Digest.Algorithm().FromBytes(data)
 	if int64(len(data)) != desc.Size {
-		return fmt.Errorf("%s: %d bytes, expected %d", desc.Digest, len(data), desc.Size)
+		err := fmt.Errorf("%s: %d bytes, expected %d", desc.Digest, len(data), desc.Size)
+		if got == desc.Digest {
+			return unfitError{err} // what names it is wrong
+		}
+		return err
 	}
-	if got := desc.Digest.Algorithm().FromBytes(data); got != desc.Digest {
+	if got != desc.Digest {
 		return fmt.Errorf("content has digest %s, expected %s", got, desc.Digest)
 	}
 	return nil

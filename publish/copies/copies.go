@@ -314,36 +314,38 @@ func (c *copying) attached(ctx context.Context, subject ocispec.Descriptor) erro
 	for _, d := range listed {
 		known := slices.ContainsFunc(there, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest })
 		if known {
-			if err = c.to.ReadBack(ctx, d.Digest); err != nil && !errors.Is(err, oci.ErrNotFound) {
-				return err
+			if err = c.to.ReadBack(ctx, d.Digest); err == nil {
+				c.referrers++
+				continue
 			}
 		}
-		if !known || err != nil {
-			missing = append(missing, d.Digest)
+		fit, sourceErr := c.From.Copyable(ctx, d.Digest, subject.Digest)
+		switch {
+		case sourceErr != nil:
+			return sourceErr
+		case !fit:
+			c.left++
+			continue
+		case known && !errors.Is(err, oci.ErrNotFound):
+			return err
 		}
+		missing = append(missing, d.Digest)
 	}
-	if c.referrers = len(listed); c.dryRun {
-		if len(missing) > 0 {
-			c.wrote.Store(true)
-		}
+	c.referrers += len(missing)
+	if len(missing) > 0 {
+		c.wrote.Store(true)
+	}
+	if c.dryRun {
 		return nil
 	}
-	left, err := c.to.CopyReferrers(ctx, c.From, subject, missing...)
-	if err != nil {
+	if err := c.to.CopyReferrers(ctx, c.From, subject, missing...); err != nil {
 		return err
 	}
 	for _, d := range missing {
-		if !slices.Contains(left, d) {
-			if err := c.to.ReadBack(ctx, d); err != nil {
-				return err
-			}
+		if err := c.to.ReadBack(ctx, d); err != nil {
+			return err
 		}
 	}
-	if len(left) < len(missing) {
-		c.wrote.Store(true)
-	}
-	c.left += len(left)
-	c.referrers = len(listed) - len(left)
 	return nil
 }
 
@@ -354,13 +356,17 @@ func (c *copying) beside(ctx context.Context, tag string) error {
 		return nil
 	}
 	var own ocispec.Manifest
+	fit := false
 	if err == nil {
+		fit, err = c.From.Copyable(ctx, source.Digest, "")
+	}
+	if err == nil && fit {
 		err = json.Unmarshal(raw, &own)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.From.Reference(tag), err)
 	}
-	if unfit(own) {
+	if !fit {
 		c.left++
 		return nil
 	}
@@ -386,11 +392,6 @@ func (c *copying) beside(ctx context.Context, tag string) error {
 		}
 	}
 	return fmt.Errorf("others keep writing to %s; run it again", c.to.Reference(tag))
-}
-
-// unfit reports whether a manifest names more, or larger, than is copied: anybody who may write to a registry can make one.
-func unfit(m ocispec.Manifest) bool {
-	return len(m.Layers) >= oci.MaxParts || slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return l.Size > oci.MaxBlobSize })
 }
 
 // merge writes the source's manifest to a tag, with further layers that the destination has.

@@ -33,6 +33,7 @@ type scene struct {
 	source   *testworld.Registry
 	from     *oci.Repository
 	artifact ocispec.Descriptor
+	dryRun   bool
 	key      *sign.Key
 }
 
@@ -92,7 +93,7 @@ func (s scene) run(to string, item copies.Item) (copies.Result, error) {
 	if item.From, err = client.Repository(s.from.Name()); err != nil {
 		s.Fatal(err)
 	}
-	results, err := copies.Run(s.Context(), client, repository, []copies.Item{item}, copies.Options{Step: func(string) {}})
+	results, err := copies.Run(s.Context(), client, repository, []copies.Item{item}, copies.Options{DryRun: s.dryRun, Step: func(string) {}})
 	if err == nil {
 		err = results[0].Err
 		return results[0], err
@@ -368,14 +369,28 @@ func TestUnfit(t *testing.T) {
 	s.check(err)
 	_, err = s.from.PushTagged(t.Context(), oci.FallbackTag(s.artifact.Digest)+".att", m.MediaType, raw, empty)
 	s.check(err)
+	// Registries know a blob by its digest, whatever size a manifest gives it.
+	for _, size := range []int64{-1, 1, 3} {
+		wrong := empty.Descriptor()
+		wrong.Size = size
+		m.Layers, m.Subject = []ocispec.Descriptor{wrong}, &s.artifact
+		raw, err = json.Marshal(m)
+		s.check(err)
+		_, err = s.from.PushTagged(t.Context(), "junk", m.MediaType, raw, empty)
+		s.check(err)
+	}
 	name := testworld.NewRegistry(t, registry.Options{}).Host + "/acme/copy"
 	result, err := s.run(name, s.item(s.verified))
 	s.check(err)
 	s.complete(name)
-	if result.Referrers != 2 || result.LeftOut != 2 {
+	if result.Referrers != 2 || result.LeftOut != 5 {
 		t.Errorf("%d copied, %d left out", result.Referrers, result.LeftOut)
 	}
 	if result, err = s.run(name, s.item(s.verified)); err != nil || result.Action != copies.Unchanged {
 		t.Errorf("%+v, %v", result, err)
+	}
+	s.dryRun = true
+	if result, err = s.run(name, s.item(s.verified)); err != nil || result.Action != copies.Unchanged || result.LeftOut != 5 {
+		t.Errorf("a dry run: %+v, %v", result, err)
 	}
 }
