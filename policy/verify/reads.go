@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/policy"
@@ -66,6 +68,9 @@ func DeclaredAt(ctx context.Context, claim sign.Claim, commits Commits, commit s
 var ErrDeclared = errors.New("not declared there")
 
 func declaredAt(ctx context.Context, claim sign.Claim, commits Commits, commit, name string) (*pipeline.Pipeline, error) {
+	if !fs.ValidPath(path.Clean(name)) {
+		return nil, fmt.Errorf("%w: %q is no file of the repository", ErrDeclared, name)
+	}
 	p, err := commits.PipelineAt(ctx, commit, name)
 	if err != nil {
 		return nil, declaredError(err)
@@ -79,7 +84,7 @@ func declaredAt(ctx context.Context, claim sign.Claim, commits Commits, commit, 
 // declaredError makes an error about the content of files ErrDeclared.
 func declaredError(err error) error {
 	var problems strictyaml.Problems
-	if errors.As(err, &problems) || errors.Is(err, fs.ErrNotExist) {
+	if errors.As(err, &problems) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || errors.Is(err, bounded.ErrTooLarge) {
 		return fmt.Errorf("%w: %w", ErrDeclared, err)
 	}
 	return err

@@ -277,3 +277,22 @@ func TestDeletedAfterKeyWasTakenOut(t *testing.T) {
 	r.by(r.newest, 3, nil, 3)
 	r.counts(1)
 }
+
+// A record that nobody trusts and that names what no pipeline file can be stops nobody.
+func TestRecordThatNamesNoPipelineFile(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", ".", "keys", "../lockage.yaml", "/lockage.yaml", "no\x00name", "keys/promoter.pub", "lockage.yaml/x", strings.Repeat("x", 5000)} {
+		r := newRotated(t)
+		p := r.scene.next(nil, r.release(1))
+		p.key, p.Policy.Commit, p.Policy.File = testworld.Key(t), r.at[1], name
+		statements, err := r.attest(t.Context(), p, "", "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.attach(p, &live.Promotion{Statements: statements})
+		r.tag(p.release)
+		if _, err := live.Read(t.Context(), r.stage); err != nil {
+			t.Errorf("%.30q: %v", name, err)
+		}
+	}
+}
