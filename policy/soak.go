@@ -197,8 +197,12 @@ func (f Facts) healthy(stage string, trusted signers, r run) (health, bool) {
 			continue
 		}
 		when, _ := signedAt(v, h.Time)
+		made := earliest(v, h.Time).Add(maxSkew) // its signer's clock may be behind
+		if when.Before(made) {
+			made = when
+		}
 		if h.Pipeline != f.Pipeline || h.Stage != stage || h.Time.After(f.Now.Add(maxSkew)) ||
-			!r.held(v.Digest(), h.Release, when) || !r.held(v.Digest(), h.Release, earliest(v, h.Time)) {
+			!r.held(v.Digest(), h.Release, when) || !r.held(v.Digest(), h.Release, made) {
 			continue
 		}
 		if first.by == "" || when.Before(first.time) {

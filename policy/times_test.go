@@ -102,15 +102,17 @@ func TestTrustedTimes(t *testing.T) {
 		"approval before the rollback":        {approval, approve, 3 * h, 3 * h, policy.Fail, "given before the rollback"},
 		"approval, claimed to be given since": {approval, approve, 3 * h, h, policy.Fail, "given before the rollback"},
 
-		"health":                         {healthy, live, 3 * h, 3 * h, policy.Pass, "healthy in test since"},
-		"health, backdated":              {healthy, live, h, 3 * h, policy.Pending, "of 2h"},
-		"health, claimed to be later":    {healthy, live, 3 * h, h, policy.Pass, "healthy in test since"},
-		"health before it was live":      {healthy, live, 7 * h, 3 * h, policy.Pending, "waiting for a health attestation"},
-		"health, claimed for the future": {healthy, live, 3 * h, -h, policy.Pending, "waiting for a health attestation"},
+		"health":                           {healthy, live, 3 * h, 3 * h, policy.Pass, "healthy in test since"},
+		"health by a clock that is behind": {healthy, live, 6*h - time.Minute, 6*h + time.Minute, policy.Pass, "healthy in test since"},
+		"health, backdated":                {healthy, live, h, 3 * h, policy.Pending, "of 2h"},
+		"health, claimed to be later":      {healthy, live, 3 * h, h, policy.Pass, "healthy in test since"},
+		"health before it was live":        {healthy, live, 7 * h, 3 * h, policy.Pending, "waiting for a health attestation"},
+		"health, claimed for the future":   {healthy, live, 3 * h, -h, policy.Pending, "waiting for a health attestation"},
 
 		"waiver":                             {approval, waive(h), h, h, policy.Waived, "«the shop is down»"},
 		"waiver that expired":                {approval, waive(-h), 3 * h, 3 * h, policy.Fail, "it expired at"},
 		"waiver, claimed to be younger":      {approval, waive(policy.MaxWaiver - h), 3 * h, h, policy.Fail, "for longer than 30 days"},
+		"waiver by a clock that is ahead":    {approval, waive(policy.MaxWaiver - h), h + 2*time.Minute, h, policy.Waived, "«the shop is down»"},
 		"waiver as long as one may be":       {approval, waive(policy.MaxWaiver - 3*h), 2 * h, 2 * h, policy.Waived, "«the shop is down»"},
 		"waiver, claimed to be older by far": {approval, waive(h), h, 1000 * h, policy.Waived, "«the shop is down»"},
 	} {
@@ -142,6 +144,7 @@ func TestTrustedTimes(t *testing.T) {
 		"approval, claimed to be given since": {approval, approve, 3 * h, h, policy.Fail, "given before the rollback"},
 
 		"health":                       {healthy, live, 3 * h, 3 * h, policy.Pass, "healthy in test since"},
+		"health by a clock behind":     {healthy, live, 6*h - time.Minute, 6*h + time.Minute, policy.Pass, "healthy in test since"},
 		"health, stamped later":        {healthy, live, h, 3 * h, policy.Pending, "of 2h"},
 		"health of before it was live": {healthy, live, 3 * h, 7 * h, policy.Pending, "waiting for a health attestation"},
 

@@ -71,7 +71,10 @@ func mayWaive(who pipeline.Waivers) string {
 
 // waives returns why a waiver by somebody who may sign one does not hold.
 func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) error {
-	made := earliest(v, w.Time)
+	made, longest := earliest(v, w.Time), MaxWaiver
+	if made.Before(w.Time) { // its signer's clock is ahead
+		longest += maxSkew
+	}
 	if err := cmp.Or(f.meant(v, w.Claim), f.again(v, made)); err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func (f Facts) waives(v sign.Verified, w predicate.Waiver, gate digest.Digest) e
 		return fmt.Errorf("it expired at %s", at(w.Expires))
 	case w.Time.After(f.Now.Add(maxSkew)):
 		return fmt.Errorf("it says that it was made at %s, which is yet to come", at(w.Time))
-	case w.Expires.Sub(made) > MaxWaiver:
+	case w.Expires.Sub(made) > longest:
 		return fmt.Errorf("it holds for longer than %d days", MaxWaiver/(24*time.Hour))
 	case w.Reason == "":
 		return errors.New("it gives no reason")

@@ -336,7 +336,7 @@ var mutations = []mutation{
 	{"policy/waiver.go", "w.Expires.IsZero() || w.Time.IsZero()", "false"},
 	{"policy/waiver.go", "!w.Expires.After(f.Now)", "false"},
 	{"policy/waiver.go", "w.Time.After(f.Now.Add(maxSkew))", "false"},
-	{"policy/waiver.go", "w.Expires.Sub(made) > MaxWaiver", "false"},
+	{"policy/waiver.go", "w.Expires.Sub(made) > longest", "false"},
 	{"policy/waiver.go", `w.Reason == ""`, "false"},
 
 	{"policy/window.go", "d.first <= today && today <= d.last", "false"},
