@@ -571,3 +571,21 @@ func TestAttributesByHand(t *testing.T) {
 		t.Errorf("written anew after it was removed: %s", got)
 	}
 }
+
+// A submodule names a commit of another repository: the branch does not have what has the same id.
+func TestSubmoduleWithTheIDOfAFile(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	e := entry(t, "staging", 1, tree("deployment-web.yaml", "replicas: 1\n"))
+	write(t, f.writer(t), e)
+	dir := f.clone(t, "stage/staging")
+	next := "replicas: 2\n"
+	testworld.Git(t, dir, "update-index", "--add", "--cacheinfo", fmt.Sprintf("160000,%s,%s/sub", git.BlobID([]byte(next)), e.Path))
+	testworld.Git(t, dir, "commit", "-q", "-m", "Add a submodule")
+	testworld.Git(t, dir, "push", "-q", "origin", "HEAD")
+	e = entry(t, "staging", 2, tree("deployment-web.yaml", next))
+	write(t, f.writer(t), e)
+	if got := check(t, f.remote(t), e); got != "[]" {
+		t.Error(got)
+	}
+}

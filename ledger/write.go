@@ -441,7 +441,7 @@ func (c *pendingChange) load(ctx context.Context, remote *git.Remote) error {
 func (c *pendingChange) keep(files map[string]git.Blob) {
 	sent := map[git.Hash]bool{}
 	for _, item := range c.below {
-		sent[item.ID] = true
+		sent[item.ID] = item.Mode == git.ModeFile || sent[item.ID]
 	}
 	deflater := git.NewDeflater()
 	for name, blob := range files {

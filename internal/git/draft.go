@@ -242,7 +242,7 @@ func (d *Draft) Replace(ctx context.Context, dir string, files map[string]Blob) 
 	}
 	known := map[Hash]bool{}
 	for _, item := range before {
-		known[item.ID] = true
+		known[item.ID] = item.Mode == ModeFile || known[item.ID] // what is in the place of a submodule is in another repository
 	}
 	items := make([]Item, 0, len(files))
 	for name, blob := range files {
