@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/lockage/lockage/internal/git"
@@ -75,7 +77,7 @@ func (h *history) walk(ctx context.Context, head git.Hash) error {
 
 // flush finds the versions that begin in the batch. The oldest commit waits for its parent, unless history ends with it.
 func (h *history) flush(ctx context.Context, end bool) error {
-	ids, err := h.remote.PathIDs(ctx, h.path, h.batch...)
+	ids, err := h.ids(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,6 +108,24 @@ func (h *history) flush(ctx context.Context, end bool) error {
 	return nil
 }
 
+// ids returns the ids of what the commits of the batch have at the path, "" also where that is in a folder that nobody can read as Git does.
+func (h *history) ids(ctx context.Context) ([]git.Hash, error) {
+	ids, err := h.remote.PathIDs(ctx, h.path, h.batch...)
+	if !errors.Is(err, fs.ErrInvalid) {
+		return ids, err
+	}
+	ids = make([]git.Hash, len(h.batch))
+	for i, c := range h.batch {
+		one, err := h.remote.PathIDs(ctx, h.path, c)
+		if err == nil {
+			ids[i] = one[0]
+		} else if !errors.Is(err, fs.ErrInvalid) {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
 // read fills in trees and metadata of the versions, in at most two round trips.
 func (h *history) read(ctx context.Context, versions []Version) error {
 	trees := make([]git.Hash, len(versions))
@@ -122,6 +142,9 @@ func (h *history) read(ctx context.Context, versions []Version) error {
 			continue
 		}
 		items, ok, err := h.remote.Entries(ctx, v.Tree)
+		if errors.Is(err, fs.ErrInvalid) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

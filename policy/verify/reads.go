@@ -69,7 +69,7 @@ var ErrDeclared = errors.New("not declared there")
 
 func declaredAt(ctx context.Context, claim sign.Claim, commits Commits, commit, name string) (*pipeline.Pipeline, error) {
 	if !fs.ValidPath(path.Clean(name)) {
-		return nil, fmt.Errorf("%w: %q is no file of the repository", ErrDeclared, name)
+		return nil, fmt.Errorf("%w: %q is not a file of the repository", ErrDeclared, name)
 	}
 	p, err := commits.PipelineAt(ctx, commit, name)
 	if err != nil {

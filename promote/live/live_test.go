@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"math"
 	"net/http"
@@ -466,4 +467,51 @@ func TestByHand(t *testing.T) {
 	testworld.Git(t, dir, "commit", "-q", "-a", "--amend", "-m", "edited")
 	testworld.Git(t, dir, "push", "-q", "-f", "origin", "HEAD")
 	wantBroken(t, s, "has promotion 4")
+}
+
+// Somebody pushes a folder that has a name twice, which servers do not all refuse. What is live stays known, and what is pushed above it counts.
+func TestFolderWithTwoEntriesOfOneName(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{path, path + "/sub", filepath.Dir(path)} {
+		s := newScene(t)
+		all := s.chain(2)
+		dir := s.clone()
+		object := func(content string) string {
+			t.Helper()
+			name := filepath.Join(t.TempDir(), "object")
+			if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return testworld.Git(t, dir, "hash-object", "-w", "-t", "tree", "--literally", name)
+		}
+		raw := func(id string) string {
+			data, err := hex.DecodeString(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(data)
+		}
+		file := "100644 a\x00" + raw(testworld.Git(t, dir, "rev-parse", "HEAD:"+path+"/hydrator.metadata"))
+		id := object(file + file)
+		for _, name := range slices.Backward(strings.Split(at, "/")) {
+			id = object("40000 " + name + "\x00" + raw(id))
+		}
+		commit := testworld.Git(t, dir, "commit-tree", "-p", "HEAD", "-m", "Twice", id)
+		testworld.Git(t, dir, "push", "-q", "origin", commit+":refs/heads/"+branch)
+		state := s.read()
+		if state.Live == nil || state.Live.Record != all[2].Record || state.Unpromoted == nil {
+			t.Errorf("%s: %+v", at, state)
+		}
+		testworld.Git(t, dir, "reset", "-q", "--hard", "HEAD")
+		revert := testworld.Git(t, dir, "commit-tree", "-p", commit, "-m", "Put it back", "HEAD^{tree}")
+		testworld.Git(t, dir, "push", "-q", "origin", revert+":refs/heads/"+branch)
+		next := s.next(all[2], s.release(3))
+		s.promote(next)
+		if state = s.read(); state.Live == nil || state.Live.Sequence != 3 {
+			t.Errorf("%s: %+v", at, state)
+		}
+		if numbers, err := s.history(); err != nil || !slices.Equal(numbers, []int{3, 2, 1}) {
+			t.Errorf("%s: history %v, %v", at, numbers, err)
+		}
+	}
 }
