@@ -311,6 +311,10 @@ func (d *differ) otherLock() (*lock.File, error) {
 		return nil, nil //nolint:nilnil // the current one alone is meant
 	}
 	data, err := strictyaml.ReadFile(os.DirFS(filepath.Dir(d.lock)), filepath.Base(d.lock))
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return nil, usagef("--lock %s: %w", d.lock, file.Err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--lock: %w", err)
 	}
