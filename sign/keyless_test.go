@@ -28,19 +28,26 @@ func keyless(t *testing.T, s *signtest.Sigstore, subject string, services ...str
 
 func instance(t *testing.T, s *signtest.Sigstore, services ...string) *sign.Instance {
 	t.Helper()
-	trusted, err := s.TrustedRoot(services...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := s.SigningConfig(services...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	trusted, config := files(t, s, services...)
 	i, err := sign.NewInstance(trusted, config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return i
+}
+
+// files returns the trusted root and the signing config of an instance.
+func files(t *testing.T, s *signtest.Sigstore, services ...string) (trusted, config []byte) {
+	t.Helper()
+	trusted, err := s.TrustedRoot(services...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err = s.SigningConfig(services...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trusted, config
 }
 
 var (
@@ -234,14 +241,7 @@ func TestLogin(t *testing.T) {
 func TestKeylessSendsNoTokenInTheClear(t *testing.T) {
 	t.Parallel()
 	s := signtest.New(t)
-	trusted, err := s.TrustedRoot("tsa")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := s.SigningConfig("tsa")
-	if err != nil {
-		t.Fatal(err)
-	}
+	trusted, config := files(t, s, "tsa")
 	i, err := sign.NewInstance(trusted, []byte(strings.ReplaceAll(string(config), s.URL, "http://ca.example.com")))
 	if err != nil {
 		t.Fatal(err)

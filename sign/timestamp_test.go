@@ -129,14 +129,8 @@ func TestStampedFailures(t *testing.T) {
 		t.Errorf("without the authority: %v", err)
 	}
 	s.Resume("tsa")
-	trusted, err := signtest.New(t).TrustedRoot("tsa")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := s.SigningConfig("tsa")
-	if err != nil {
-		t.Fatal(err)
-	}
+	trusted, _ := files(t, signtest.New(t), "tsa")
+	_, config := files(t, s, "tsa")
 	foreign, err := sign.NewInstance(trusted, config)
 	if err != nil {
 		t.Fatal(err)
@@ -168,14 +162,7 @@ func TestOnlyTimestamps(t *testing.T) {
 		}
 		return text
 	}
-	trusted, err := s.TrustedRoot("tsa")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := s.SigningConfig("tsa")
-	if err != nil {
-		t.Fatal(err)
-	}
+	trusted, config := files(t, s, "tsa")
 	i, err := sign.NewInstance(without(trusted), config)
 	if err != nil {
 		t.Fatal(err)
@@ -199,9 +186,7 @@ func TestOnlyTimestamps(t *testing.T) {
 	if _, rejected := verifier.Verify(artifactDigest, []sign.Bundle{certified}); len(rejected) != 1 || !strings.Contains(rejected[0].Reason, "it has no certificate authority") {
 		t.Errorf("a certificate: %v", rejected)
 	}
-	if trusted, err = s.TrustedRoot(); err != nil {
-		t.Fatal(err)
-	}
+	trusted, _ = files(t, s)
 	if _, err := sign.NewInstance(without(trusted), nil); err == nil {
 		t.Error("a trusted root that proves nothing is taken")
 	}
