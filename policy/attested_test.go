@@ -172,7 +172,7 @@ func TestApproval(t *testing.T) {
 		}, policy.Pass, ""},
 		"counted before a rollback": {one, func(d *gateScene) { // its time is its signer's word
 			d.approve("sre", d.approval())
-			d.f.Held = predicate.Hold{Since: ago(2 * time.Hour), Spent: []digest.Digest{d.f.Artifact.Statements[0].Bundle().Digest()}}
+			d.f.Held = predicate.Hold{Since: ago(2 * time.Hour), Spent: []digest.Digest{d.f.Artifact.Statements[0].Bundle().Payload()}}
 		}, policy.Fail, "give it again"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -143,7 +143,7 @@ func left(past iter.Seq2[live.Promotion, error], to predicate.Artifact) (all pre
 		}
 		for _, b := range p.Statements.Bundles {
 			if b.Says(predicate.TypeApproval) || b.Says(predicate.TypeWaiver) {
-				h.Spent = append(h.Spent, b.Digest())
+				h.Spent = append(h.Spent, b.Payload())
 			}
 		}
 		all = append(all, h)

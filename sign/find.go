@@ -44,6 +44,16 @@ type Bundle struct {
 // Digest returns the digest of the bundle's bytes, which identifies the statement in registries and in Git alike.
 func (b Bundle) Digest() digest.Digest { return digest.FromBytes(b.JSON) }
 
+// Payload returns the digest of the signed statement alone: anybody can put it into other bytes, with what is not signed. It is "" for
+// what is not a bundle.
+func (b Bundle) Payload() digest.Digest {
+	parsed, _, err := parseBundle(b.JSON)
+	if err != nil {
+		return ""
+	}
+	return digest.FromBytes(parsed.GetDsseEnvelope().GetPayload())
+}
+
 // Says reports whether the statement may be of a predicate type: false is certain, and true for a reader to find out. Most
 // bundles beside the one that somebody looks for are passed over so, without decoding what they state.
 func (b Bundle) Says(predicateType string) bool {

@@ -184,7 +184,7 @@ func (a *app) approve(ctx context.Context, f approveFlags, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	now = now.UTC().Truncate(time.Second)
+	now = now.UTC().Truncate(time.Millisecond) // what is given again right after a rollback is another statement
 	if waiver.Gate == "" {
 		a.warnUnneeded(t, s)
 		approval := predicate.Approval{Claim: t.claim(), Comment: f.comment, Time: now}

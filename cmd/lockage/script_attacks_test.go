@@ -149,14 +149,15 @@ func cmdReattach(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdStates(ts *testscript.TestScript, neg bool, args []string) {
-	refuse(ts, neg || len(args) != 3, "states KEYVAR REPOSITORY@DIGEST TYPE")
+	const usage = "states KEYVAR REPOSITORY@DIGEST TYPE [PREDICATE]"
+	refuse(ts, neg || len(args) != 3 && len(args) != 4, usage)
 	ctx := context.Background()
 	file := ts.MkAbs("states.key")
 	writeFile(ts, file, ts.Getenv(args[0]))
 	key, err := sign.OpenKey(ctx, file, nil)
 	ts.Check(err)
 	in, digest, ok := strings.Cut(args[1], "@")
-	refuse(ts, !ok, "states KEYVAR REPOSITORY@DIGEST TYPE")
+	refuse(ts, !ok, usage)
 	repository, err := oci.NewClient(oci.Options{}).Repository(in)
 	ts.Check(err)
 	manifest, err := repository.ReadArtifact(ctx, digest)
@@ -168,8 +169,30 @@ func cmdStates(ts *testscript.TestScript, neg bool, args []string) {
 		Repository: in,
 	})
 	statement.PredicateType = args[2]
+	if len(args) == 4 {
+		statement.Predicate = []byte(args[3])
+	}
 	_, err = sign.Attest(ctx, repository, manifest.Descriptor, key, statement)
 	ts.Check(err)
+}
+
+func cmdRewrap(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 1, "rewrap REPOSITORY@DIGEST")
+	ctx := context.Background()
+	in, reference, ok := strings.Cut(args[0], "@")
+	refuse(ts, !ok, "rewrap REPOSITORY@DIGEST")
+	repository, err := oci.NewClient(oci.Options{}).Repository(in)
+	ts.Check(err)
+	desc, err := repository.Resolve(ctx, reference)
+	ts.Check(err)
+	bundles, err := sign.Find(ctx, repository, desc)
+	ts.Check(err)
+	for _, b := range bundles {
+		ts.Check(repository.Attach(ctx, desc, oci.Referrer{
+			ArtifactType: sign.BundleMediaType,
+			Layers:       []oci.Blob{{MediaType: sign.BundleMediaType, Data: append([]byte(" "), b.JSON...)}},
+		}))
+	}
 }
 
 // cmdTransfer copies an artifact with all that is signed of it to another repository.

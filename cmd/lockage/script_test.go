@@ -99,8 +99,10 @@ func runHasty() {
 //		copies what is signed of one REPOSITORY@DIGEST to another: referrers, whose subject becomes TO, and .sig
 //	transfer REPOSITORY@DIGEST REPOSITORY
 //		copies an artifact, with what is signed of it, to another repository
-//	states KEYVAR REPOSITORY@DIGEST TYPE
+//	states KEYVAR REPOSITORY@DIGEST TYPE [PREDICATE]
 //		attaches a statement of some type by the key in $KEYVAR, about what the artifact's annotations claim
+//	rewrap REPOSITORY@DIGEST
+//		attaches all bundles of an artifact once more, with other bytes around the same statements and signatures
 //	flood REPOSITORY@DIGEST COUNT
 //		attaches so many bundles that prove nothing
 //	lose
@@ -153,6 +155,7 @@ func scriptParams() testscript.Params {
 			"tamper":        cmdTamper,
 			"misrender":     cmdMisrender,
 			"reattach":      cmdReattach,
+			"rewrap":        cmdRewrap,
 			"states":        cmdStates,
 			"flood":         cmdFlood,
 			"transfer":      cmdTransfer,

@@ -460,7 +460,7 @@ var mutations = []mutation{
 	{"sign/predicate/hold.go", "h.Digest != artifact && (", "(MUTANT || h.Digest != artifact) && ("},
 	{"sign/predicate/hold.go", `release == "" || h.Release != release`, "true"},
 	{"sign/predicate/hold.go", "made.Before(h.Since)", "false"},
-	{"sign/predicate/hold.go", "slices.Contains(h.Spent, v.Bundle().Digest())", "false"},
+	{"sign/predicate/hold.go", "slices.Contains(h.Spent, v.Bundle().Payload())", "false"},
 	{"sign/predicate/hold.go", "action == Carried || action == Restarted", "false"},
 	{"sign/predicate/hold.go", "h.Digest != to.Digest", "true"},
 	{"sign/predicate/hold.go", "h.Release == to.Release", "false"},

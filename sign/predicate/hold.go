@@ -16,7 +16,7 @@ type Hold struct {
 	Digest  digest.Digest   `json:"digest"`            // the artifact does not come back, until it is promoted by name
 	Content digest.Digest   `json:"content,omitempty"` // it does not come back under another release's name, until anything is promoted
 	Since   time.Time       `json:"since"`             // what people gave for it before does not count
-	Spent   []digest.Digest `json:"spent,omitempty"`   // nor do these, whatever times they claim: gates counted them
+	Spent   []digest.Digest `json:"spent,omitempty"`   // nor do statements of these payloads, whatever times they claim: gates counted them
 }
 
 // Hold holds the artifact by all that it has.
@@ -43,7 +43,7 @@ func (all Holds) Of(release string, artifact digest.Digest) (hold Hold, held boo
 // Voids reports whether an approval or waiver of some time does not count for what is held: it was given before. The time is its signer's
 // word, but no promotion before the hold can have counted one that was made after it.
 func (h Hold) Voids(v sign.Verified, made time.Time) bool {
-	return made.Before(h.Since) || slices.Contains(h.Spent, v.Bundle().Digest())
+	return made.Before(h.Since) || slices.Contains(h.Spent, v.Bundle().Payload())
 }
 
 // Content reports whether a content is held under the name of any release.

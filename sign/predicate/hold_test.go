@@ -24,7 +24,7 @@ func TestVoids(t *testing.T) {
 		"not held":    {predicate.Hold{}, false},
 		"held before": {predicate.Hold{Since: now, Spent: []digest.Digest{"sha256:1"}}, false},
 		"held after":  {predicate.Hold{Since: now.Add(time.Second)}, true},
-		"counted":     {predicate.Hold{Since: now, Spent: []digest.Digest{v.Bundle().Digest()}}, true},
+		"counted":     {predicate.Hold{Since: now, Spent: []digest.Digest{v.Bundle().Payload()}}, true},
 	} {
 		if got := test.hold.Voids(v, now); got != test.want {
 			t.Errorf("%s: %v", name, got)
