@@ -71,12 +71,12 @@ func readConfig(ctx context.Context, gitDir, commonDir string, opts Options) (*c
 // killWait is how long a credential helper may keep git's output open after git was killed.
 const killWait = time.Second
 
-// gitCommand returns the git command without any way to prompt.
+// gitCommand returns the git command, which never asks at a terminal.
 func gitCommand(ctx context.Context, opts Options, args ...string) (*exec.Cmd, error) {
 	return command(ctx, opts, "git", args...)
 }
 
-// command returns a command of git's or for it, without any way to prompt.
+// command returns a command of git's or for it, which never asks at a terminal. GIT_ASKPASS and core.askPass stay: CI systems answer by them.
 func command(ctx context.Context, opts Options, name string, args ...string) (*exec.Cmd, error) {
 	path, err := lookPath(opts, name)
 	if err != nil {
@@ -89,12 +89,12 @@ func command(ctx context.Context, opts Options, name string, args ...string) (*e
 		switch key, _, _ := strings.Cut(entry, "="); key {
 		// A hook's environment names another repository than the requested one.
 		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
-			"GIT_TERMINAL_PROMPT", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_TRACE", "GIT_TRACE2":
+			"GIT_TERMINAL_PROMPT", "SSH_ASKPASS", "GIT_TRACE", "GIT_TRACE2":
 		default:
 			cmd.Env = append(cmd.Env, entry)
 		}
 	}
-	cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GCM_INTERACTIVE=never")
+	cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0", "SSH_ASKPASS=", "GCM_INTERACTIVE=never")
 	return cmd, nil
 }
 

@@ -19,15 +19,16 @@ import (
 )
 
 // credentials authenticates requests. It uses the first of these: userinfo in the URL, an Authorization header of
-// http.extraHeader, LOCKAGE_GIT_TOKEN, netrc. If the server refuses them, it goes on to netrc and git's
+// http.extraHeader, LOCKAGE_GIT_TOKEN, netrc (of the user in the URL, if it names one). If the server refuses them, it goes on to netrc and git's
 // credential helpers: for the service that was refused alone, since credentials that may push can coexist with some that may
 // only read.
 //
-// Userinfo, token and a helper's answer are sent to the remote's origin only; the others are looked up for the URL of each request.
+// Userinfo, token and a helper's answer are sent to the remote's origin only, or to the same host by https, where a server leads from
+// plain HTTP; the others are looked up for the URL of each request.
 type credentials struct {
 	origin address // as configured, before redirects
-	token  string
-	netrc  string // the file's path
+	token  string  // for https and loopback hosts
+	netrc  string  // the file's path
 	conf   *config
 	opts   Options
 
@@ -40,9 +41,7 @@ type credentials struct {
 
 func newCredentials(origin address, conf *config, opts Options) *credentials {
 	c := &credentials{origin: origin, conf: conf, opts: opts, found: map[string]*url.Userinfo{}, sent: map[string][]string{}}
-	if origin.url.Scheme == "https" || loopback.Is(origin.url.Host) {
-		c.token = opts.getenv("LOCKAGE_GIT_TOKEN")
-	}
+	c.token = opts.getenv("LOCKAGE_GIT_TOKEN")
 	if c.netrc = opts.getenv("NETRC"); c.netrc == "" && opts.getenv("HOME") != "" {
 		c.netrc = filepath.Join(opts.getenv("HOME"), ".netrc")
 	}
@@ -53,9 +52,19 @@ func sameOrigin(a, b *url.URL) bool {
 	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
+// own reports whether a URL is one of the remote's own server.
+func (c *credentials) own(base *url.URL) bool {
+	if sameOrigin(c.origin.url, base) {
+		return true
+	}
+	from, to := *c.origin.url, *base
+	from.Scheme = to.Scheme
+	return base.Scheme == "https" && from.Port() == "" && to.Port() == "" && sameOrigin(&from, &to)
+}
+
 // apply sets the headers of one request to the repository at base.
 func (c *credentials) apply(req *http.Request, base *url.URL, service string) error {
-	own := sameOrigin(c.origin.url, base)
+	own := c.own(base)
 	matched := *base
 	if own {
 		matched.User = c.origin.user
@@ -68,11 +77,14 @@ func (c *credentials) apply(req *http.Request, base *url.URL, service string) er
 		req.Header.Add(strings.TrimSpace(key), strings.TrimSpace(value))
 	}
 	header := req.Header.Get("Authorization") != ""
-	user := c.choose(own, header, service)
-	if user == nil && !header {
-		var err error
-		if user, err = readNetrc(c.netrc, base.Hostname()); err != nil {
+	user := c.choose(base, header, service)
+	if password, _ := user.Password(); password == "" && !header {
+		entry, err := readNetrc(c.netrc, base.Hostname(), user.Username())
+		if err != nil {
 			return err
+		}
+		if entry != nil {
+			user = entry
 		}
 	}
 	if user != nil {
@@ -88,12 +100,12 @@ func (c *credentials) apply(req *http.Request, base *url.URL, service string) er
 }
 
 // choose returns the user and password that belong to the origin; nil without any, or if a header has precedence.
-func (c *credentials) choose(own, header bool, service string) *url.Userinfo {
+func (c *credentials) choose(base *url.URL, header bool, service string) *url.Userinfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := c.origin.user.Username() // also of nil
 	switch _, ok := c.origin.user.Password(); {
-	case !own:
+	case !c.own(base):
 		return nil
 	case ok:
 		return c.origin.user
@@ -101,7 +113,7 @@ func (c *credentials) choose(own, header bool, service string) *url.Userinfo {
 		return c.found[service]
 	case header:
 		return nil
-	case c.token != "":
+	case c.token != "" && (base.Scheme == "https" || loopback.Is(base.Host)):
 		return url.UserPassword(cmp.Or(name, "x-access-token"), c.token)
 	case name != "":
 		return url.UserPassword(name, "") // a token as the user name
@@ -113,11 +125,11 @@ func (c *credentials) choose(own, header bool, service string) *url.Userinfo {
 func (c *credentials) refused(ctx context.Context, base *url.URL, service string) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.origin.user.Password(); ok || !sameOrigin(c.origin.url, base) {
+	if _, ok := c.origin.user.Password(); ok || !c.own(base) {
 		return false, nil // explicit ones
 	}
 	for _, source := range []func() (*url.Userinfo, error){
-		func() (*url.Userinfo, error) { return readNetrc(c.netrc, base.Hostname()) },
+		func() (*url.Userinfo, error) { return readNetrc(c.netrc, base.Hostname(), c.origin.user.Username()) },
 		func() (*url.Userinfo, error) { return c.helper(ctx, base) },
 	} {
 		user, err := source()
@@ -163,8 +175,8 @@ func (c *credentials) helper(ctx context.Context, base *url.URL) (*url.Userinfo,
 	return c.helped, nil
 }
 
-// readNetrc finds the entry for host, or the default one.
-func readNetrc(file, host string) (*url.Userinfo, error) {
+// readNetrc finds the entry for a host, or the default one, of the user that is named, "" for any.
+func readNetrc(file, host, name string) (*url.Userinfo, error) {
 	if file == "" {
 		return nil, nil
 	}
@@ -175,15 +187,21 @@ func readNetrc(file, host string) (*url.Userinfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading netrc: %w", err)
 	}
-	return parseNetrc(data, host), nil
+	return parseNetrc(data, host, name), nil
 }
 
-// parseNetrc follows the format of ftp(1): words; macros end at an empty line.
-func parseNetrc(data []byte, host string) *url.Userinfo {
+// parseNetrc follows the format of ftp(1): words, which may be quoted as curl reads them; macros end at an empty line.
+func parseNetrc(data []byte, host, name string) *url.Userinfo {
 	var login, password, key string
 	applies, macro := false, false
+	found := func() *url.Userinfo {
+		if !applies || password == "" || name != "" && login != "" && login != name {
+			return nil
+		}
+		return url.UserPassword(cmp.Or(login, name), password)
+	}
 	for line := range strings.Lines(string(data)) {
-		words := strings.Fields(line)
+		words := netrcWords(line)
 		if macro {
 			macro = len(words) > 0
 			continue
@@ -194,8 +212,8 @@ func parseNetrc(data []byte, host string) *url.Userinfo {
 			}
 			switch {
 			case key == "machine", key == "" && word == "default":
-				if applies && password != "" {
-					return url.UserPassword(login, password)
+				if user := found(); user != nil {
+					return user
 				}
 				applies, login, password = key == "" || strings.EqualFold(word, host), "", ""
 			case key == "login":
@@ -211,8 +229,40 @@ func parseNetrc(data []byte, host string) *url.Userinfo {
 			key = ""
 		}
 	}
-	if applies && password != "" {
-		return url.UserPassword(login, password)
+	return found()
+}
+
+// netrcWords splits a line at white space. A word that begins with a quotation mark ends with one, and has backslashes before special
+// characters.
+func netrcWords(line string) []string {
+	var words []string
+	for rest := strings.TrimSpace(line); rest != ""; rest = strings.TrimSpace(rest) {
+		end := strings.IndexAny(rest, " \t\r\n")
+		if end < 0 {
+			end = len(rest)
+		}
+		word := rest[:end]
+		if rest[0] == '"' {
+			word, end = unquoted(rest)
+		}
+		words, rest = append(words, word), rest[end:]
 	}
-	return nil
+	return words
+}
+
+// unquoted returns what is between the quotation marks at the beginning of s, and where they end.
+func unquoted(s string) (word string, end int) {
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			return b.String(), i + 1
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+			b.WriteByte(cmp.Or(map[byte]byte{'n': '\n', 'r': '\r', 't': '\t'}[s[i]], s[i]))
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String(), len(s)
 }

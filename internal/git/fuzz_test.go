@@ -108,7 +108,7 @@ func FuzzConfigList(f *testing.F) {
 func FuzzNetrc(f *testing.F) {
 	f.Add([]byte("machine h login a password b\nmacdef x\n y\n\ndefault login c password d"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if user := parseNetrc(data, "h"); user != nil {
+		if user := parseNetrc(data, "h", ""); user != nil {
 			if password, _ := user.Password(); password == "" || !bytes.Contains(data, []byte(password)) {
 				t.Errorf("password %q is not in the file", password)
 			}

@@ -36,6 +36,8 @@ type httpLink struct {
 	count  *counters
 	stay   bool // follows no redirect at all
 
+	authorities bool // http.sslCAInfo names the only ones
+
 	mu   sync.Mutex
 	base *url.URL // of the repository, after redirects
 	adv  *advertisement
@@ -51,13 +53,15 @@ func newHTTPLink(a address, conf *config, name string, opts Options, count *coun
 		return nil, err
 	}
 	follow, _ := conf.lastForURL("http", "followredirects", a.url)
+	info, _ := conf.lastForURL("http", "sslcainfo", a.url)
 	return &httpLink{
 		client: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		creds: newCredentials(a, conf, opts), count: count, base: a.url, stay: follow != "" && slices.Contains(off, strings.ToLower(follow)),
-		retry: retry.Policy{Attempts: maxAttempts, First: cmp.Or(opts.Backoff, defaultBackoff), Longest: maxBackoff},
+		authorities: cmp.Or(opts.getenv("GIT_SSL_CAINFO"), info) != "",
+		retry:       retry.Policy{Attempts: maxAttempts, First: cmp.Or(opts.Backoff, defaultBackoff), Longest: maxBackoff},
 	}, nil
 }
 
@@ -278,7 +282,7 @@ func (l *httpLink) once(ctx context.Context, base *url.URL, c call) (*http.Respo
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err // it adds the URL, which the caller names
 		}
-		return nil, explainTLS(err)
+		return nil, explainTLS(err, l.authorities)
 	}
 	if res.StatusCode == http.StatusOK {
 		kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
@@ -307,6 +311,8 @@ func statusError(res *http.Response) error {
 		return errors.New("authentication failed (HTTP 401): set LOCKAGE_GIT_TOKEN, a git credential helper or http.extraHeader")
 	case http.StatusForbidden:
 		return fmt.Errorf("access denied (HTTP 403) %s: check what the credentials allow", harmless(string(text)))
+	case http.StatusProxyAuthRequired:
+		return errors.New(proxyRefuses)
 	case http.StatusNotFound:
 		return &statusFault{res.StatusCode, "no such repository, or none that these credentials may see (HTTP 404): check the URL, and LOCKAGE_GIT_TOKEN or the credential helper"}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -35,18 +37,37 @@ func TestCredentials(t *testing.T) {
 	if err := os.WriteFile(netrc, []byte("machine other login a password b\nmachine 127.0.0.1\n  login bot password "+secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	folder := t.TempDir()
+	testworld.Write(t, folder, map[string]string{
+		"quoted":  "machine \"127.0.0.1\" # of the team\n login bot password \"s3\\cret\"\n",
+		"several": "machine 127.0.0.1 login alice password wrong\nmachine 127.0.0.1 login bot password " + secret + "\n",
+		"askpass": "#!/bin/sh\ncase $1 in Username*) echo bot;; Password*bot@*|Password*) echo " + secret + ";; esac\n",
+	})
+	quoted, several, askpass := filepath.Join(folder, "quoted"), filepath.Join(folder, "several"), filepath.Join(folder, "askpass")
+	if err := os.Chmod(askpass, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		user    string
 		config  string // URL is replaced by the server's
 		environ []string
 		url     func(string) string
 	}{
-		"userinfo":    {user: "bot", url: func(u string) string { return strings.Replace(u, "://", "://bot:"+secret+"@", 1) }},
-		"insteadOf":   {user: "bot", config: "[url \"http://bot:" + secret + "@HOST/\"]\n insteadOf = gh:\n", url: func(string) string { return "gh:repo.git" }},
-		"token":       {user: "x-access-token", environ: []string{"LOCKAGE_GIT_TOKEN=" + secret}},
-		"extraheader": {user: "bot", config: "[http \"URL/\"]\n extraheader = " + header + "\n"},
-		"netrc":       {user: "bot", environ: []string{"NETRC=" + netrc}},
-		"helper":      {user: "bot", config: "[credential]\n helper = \"!f() { echo username=bot; echo password=" + secret + "; }; f\"\n"},
+		"userinfo":      {user: "bot", url: func(u string) string { return strings.Replace(u, "://", "://bot:"+secret+"@", 1) }},
+		"insteadOf":     {user: "bot", config: "[url \"http://bot:" + secret + "@HOST/\"]\n insteadOf = gh:\n", url: func(string) string { return "gh:repo.git" }},
+		"token":         {user: "x-access-token", environ: []string{"LOCKAGE_GIT_TOKEN=" + secret}},
+		"extraheader":   {user: "bot", config: "[http \"URL/\"]\n extraheader = " + header + "\n"},
+		"netrc":         {user: "bot", environ: []string{"NETRC=" + netrc}},
+		"helper":        {user: "bot", config: "[credential]\n helper = \"!f() { echo username=bot; echo password=" + secret + "; }; f\"\n"},
+		"netrc, quoted": {user: "bot", config: "", environ: []string{"NETRC=" + quoted}},
+		"netrc of the user in the URL": {
+			user: "bot", environ: []string{"NETRC=" + several}, url: func(u string) string { return strings.Replace(u, "://", "://bot@", 1) },
+		},
+		"askpass":             {user: "bot", environ: []string{"GIT_ASKPASS=" + askpass}},
+		"askpass, configured": {user: "bot", config: "[core]\n askPass = " + askpass + "\n"},
+		"askpass of a user": {
+			user: "bot", environ: []string{"GIT_ASKPASS=" + askpass}, url: func(u string) string { return strings.Replace(u, "://", "://bot@", 1) },
+		},
 		"header before token": {
 			user: "bot", environ: []string{"LOCKAGE_GIT_TOKEN=wrong"},
 			config: "[http \"URL/\"]\n extraheader = " + header + "\n",
@@ -154,6 +175,70 @@ func TestRedirects(t *testing.T) {
 	t.Cleanup(login.Close)
 	_, err := openRemote(t, login.URL+"/repo.git", testworld.GitOptions(t)).Snapshot(t.Context(), head)
 	wantError(t, err, "redirected", "/login")
+}
+
+// TestUpgrade reads a repository at an http URL whose server leads to https, and wants a password there. A proxy leads to both.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	dir, head := testworld.Checkout(t, chart)
+	s := serveTLS(t, dir, full...)
+	s.faults = append(s.faults, basicAuth("x-access-token", "s3cret"))
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		switch {
+		case r.Header.Get("Proxy-Authorization") != "Basic cHJveHk6cEBzcw==": // proxy:p@ss
+			http.Error(w, "who are you?", http.StatusProxyAuthRequired)
+		case r.Method == http.MethodConnect:
+			tunnel(t, w, s.Listener.Addr().String())
+		case password == "s3cret":
+			t.Errorf("%s got the password of %s by plain HTTP", r.Host, user)
+		default:
+			http.Redirect(w, r, "https://"+r.Host+r.URL.RequestURI(), http.StatusMovedPermanently)
+		}
+	}))
+	t.Cleanup(front.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	proxy := strings.Replace(front.URL, "://", "://proxy:p%40ss@", 1)
+	config := "[http]\n sslCAInfo = " + ca + "\n proxy = " + proxy + "\n"
+	helper := "[credential \"https://example.com\"]\n helper = \"!f() { echo username=x-access-token; echo password=s3cret; }; f\"\n"
+	for name, environ := range map[string][]string{
+		"token":  gitConfig(t, config, "LOCKAGE_GIT_TOKEN=s3cret"),
+		"helper": gitConfig(t, config+helper),
+	} {
+		opts := testworld.GitOptions(t)
+		opts.Environ = environ
+		if _, err := openRemote(t, "http://example.com/repo.git", opts).Snapshot(t.Context(), head); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	opts := testworld.GitOptions(t)
+	opts.Environ = gitConfig(t, strings.Replace(config, "p%40ss", "wr0ng", 1))
+	_, err := openRemote(t, "http://example.com/repo.git", opts).Snapshot(t.Context(), head)
+	wantError(t, err, "http.proxy", "407", "!wr0ng")
+}
+
+// tunnel connects a client of a proxy with an address.
+func tunnel(t *testing.T, w http.ResponseWriter, address string) {
+	to, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+	from, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	go func() {
+		defer func() { _ = to.Close() }()
+		_, _ = io.Copy(to, from)
+	}()
+	defer func() { _ = from.Close() }()
+	_, _ = io.Copy(from, to)
 }
 
 func TestRetries(t *testing.T) {

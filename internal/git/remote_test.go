@@ -1,9 +1,13 @@
 package git_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,6 +99,48 @@ func TestSnapshotOfRemote(t *testing.T) {
 				t.Errorf("%d requests for what the cache holds", n)
 			}
 		})
+	}
+}
+
+// TestServerThatWantsMultiAck reads twice from a server that knows version 0 alone, offers the older form of several acknowledgements, and
+// serves no client that does not take them.
+func TestServerThatWantsMultiAck(t *testing.T) {
+	t.Parallel()
+	dir, first := testworld.Checkout(t, chart)
+	s := serve(t, dir, full...)
+	s.protocol = "version=0"
+	backend := testworld.GitBackend(s.root)
+	s.faults = append(s.faults, func(w http.ResponseWriter, r *http.Request) bool {
+		switch r.Method {
+		case http.MethodGet:
+			r.Header.Set("Git-Protocol", s.protocol)
+			answer := httptest.NewRecorder()
+			backend.ServeHTTP(answer, r)
+			w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+			_, _ = io.WriteString(w, strings.Replace(answer.Body.String(), " multi_ack_detailed", " multi_ack_departed", 1))
+			return true
+		default:
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if bytes.Contains(body, []byte(" multi_ack ")) {
+				return false
+			}
+			http.Error(w, "The Git protocol sent is not as expected (Clients must support multi-ack.).", http.StatusBadRequest)
+			return true
+		}
+	})
+	remote := openRemote(t, s.url(), testworld.GitOptions(t))
+	if _, err := remote.Snapshot(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	testworld.Write(t, dir, map[string]string{"README.md": "another\n"})
+	second := testworld.Commit(t, dir, "another")
+	testworld.Git(t, dir, "push", "-q", s.bare(), "HEAD:refs/heads/main")
+	if _, err := remote.Snapshot(t.Context(), second); err != nil {
+		t.Fatal(err)
 	}
 }
 

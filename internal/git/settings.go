@@ -33,6 +33,7 @@ var off = []string{"", "false", "no", "off", "0"}
 
 // Settings lists the settings that are looked at. docs/git.md repeats the list.
 var Settings = []Setting{
+	{Key: "core.askPass", Env: "GIT_ASKPASS", Use: Honoured, Note: "asked where no helper answers; `SSH_ASKPASS` is not"},
 	{Key: "core.sshCommand", Env: "GIT_SSH_COMMAND, GIT_SSH", Use: Honoured, Note: "the command for ssh; without it `ssh`, which has your `~/.ssh/config`, keys, agent and `known_hosts`, and never asks"},
 	{Key: "credential.*", Use: Honoured, Note: "helpers are asked by git itself, which never prompts"},
 	{Key: "extensions.*", Use: Honoured, Note: "SHA-256 repositories and the reftable format are refused"},
@@ -70,6 +71,9 @@ var Settings = []Setting{
 	{Key: "remote.<name>.proxyAuthMethod", Use: Ignored, Note: "`basic`", harmless: []string{"anyauth", "basic"}},
 	{Key: "remote.<name>.receivepack", Use: Ignored, Note: "`git-receive-pack`", harmless: []string{"git-receive-pack"}},
 	{Key: "remote.<name>.uploadpack", Use: Ignored, Note: "`git-upload-pack`", harmless: []string{"git-upload-pack"}},
+	{Key: "push.gpgSign", Use: Ignored, Note: "pushes are not signed", harmless: append([]string{"if-asked"}, off...)},
+	{Key: "push.pushOption", Use: Ignored, Note: "no options are sent"},
+	{Key: "remote.<name>.serverOption", Use: Ignored, Note: "no options are sent"},
 	{Key: "remote.<name>.lfsurl", Use: Ignored, Note: "Git LFS is asked at the remote's own URL"},
 	{Key: "lfs.url", Use: Ignored, Note: "Git LFS is asked at the remote's own URL"},
 

@@ -97,6 +97,9 @@ func TestSettingsThatAreNotHonoured(t *testing.T) {
 		{"remote.origin.uploadpack", "/opt/git-upload-pack", "", "remote.origin.uploadpack"},
 		{"remote.elsewhere.uploadpack", "/opt/git-upload-pack", "", ""},
 		{"lfs.url", "https://lfs.example.com", "", "lfs.url"},
+		{"push.gpgSign", "true", "", "push.gpgSign is not honoured: pushes are not signed"},
+		{"push.gpgSign", "if-asked", "", ""},
+		{"push.pushOption", "ci.skip", "", "push.pushOption"},
 	} {
 		testworld.Git(t, dir, "config", "section.key", "value") // the file exists with each
 		if c.key != "" {

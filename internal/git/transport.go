@@ -199,12 +199,19 @@ func loadPair(cert, key string) (tls.Certificate, error) {
 	return pair, nil
 }
 
-// explainTLS adds to an error of TLS which setting would help.
-func explainTLS(err error) error {
+const proxyRefuses = "the proxy refuses the user or password (HTTP 407): check http.proxy, or https_proxy"
+
+// explainTLS adds to an error of TLS or of a proxy which setting would help. Own authorities are in the place of the system's.
+func explainTLS(err error, own bool) error {
 	var unknown x509.UnknownAuthorityError
 	switch {
+	case errors.As(err, &unknown) && own:
+		return fmt.Errorf("%w: http.sslCAInfo (GIT_SSL_CAINFO) counts in place of the system's authorities: "+
+			"add the server's to that file, or set http.<url>.sslCAInfo for the one server that it is about", err)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w: name its authority with http.sslCAInfo (GIT_SSL_CAINFO) or http.sslCAPath", err)
+	case strings.HasSuffix(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
+		return errors.New(proxyRefuses)
 	case strings.Contains(err.Error(), "tls: certificate required"):
 		return fmt.Errorf("%w: name a client certificate with http.sslCert and http.sslKey", err)
 	}

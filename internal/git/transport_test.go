@@ -155,6 +155,8 @@ func TestAuthorities(t *testing.T) {
 	for _, config := range []string{"", "[http]\n sslVerify = false", "[http]\n sslCAPath = " + t.TempDir()} {
 		wantError(t, read(config), "http.sslCAInfo (GIT_SSL_CAINFO)", "http.sslCAPath", s.url())
 	}
+	other, _ := certificate(t)
+	wantError(t, read("[http]\n sslCAInfo = "+other), "in place of the system's authorities", "http.<url>.sslCAInfo", s.url())
 }
 
 func TestClientCertificate(t *testing.T) {

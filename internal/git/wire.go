@@ -261,6 +261,9 @@ func (q request) encode(a *advertisement) []byte {
 		buf = appendPkt(buf, "ofs-delta")
 		buf = appendPkt(buf, "no-progress")
 	} else {
+		if !a.has("multi_ack_detailed") && a.has("multi_ack") {
+			caps = " multi_ack" // Azure DevOps serves no client that has neither
+		}
 		for _, c := range []string{"multi_ack_detailed", "side-band-64k", "ofs-delta", "no-progress"} {
 			if a.has(c) {
 				caps += " " + c
