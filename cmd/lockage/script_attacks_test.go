@@ -57,8 +57,8 @@ func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdMisrender does what a hydrator can do who does not publish what it rendered, or one with its key.
 func cmdMisrender(ts *testscript.TestScript, neg bool, args []string) {
-	const usage = "misrender KEYVAR REPOSITORY@DIGEST FILE VAR [COMMIT]"
-	refuse(ts, neg || len(args) != 4 && len(args) != 5, usage)
+	const usage = "misrender KEYVAR REPOSITORY@DIGEST FILE VAR [COMMIT [PIPELINE-FILE]]"
+	refuse(ts, neg || len(args) < 4 || len(args) > 6, usage)
 	in, from, ok := strings.Cut(args[1], "@")
 	refuse(ts, !ok, usage)
 	ctx := context.Background()
@@ -96,26 +96,30 @@ func cmdMisrender(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[3], other.Descriptor.Digest.String())
 }
 
-// resign signs what is stated of one artifact about another one, and says that it was made from a GitOps commit, if one is given.
-func resign(ts *testscript.TestScript, repository *oci.Repository, from ocispec.Descriptor, to oci.Artifact, key *sign.Key, commit ...string) {
+// resign signs what is stated of one artifact about another one, and says that it was made from a GitOps commit and a pipeline file, if they
+// are given.
+func resign(ts *testscript.TestScript, repository *oci.Repository, from ocispec.Descriptor, to oci.Artifact, key *sign.Key, made ...string) {
 	ctx := context.Background()
-	verifier, err := sign.NewVerifier(key.Identity())
+	bundles, err := sign.Find(ctx, repository, from)
 	ts.Check(err)
-	statements, _, err := sign.Verify(ctx, repository, from, verifier)
-	ts.Check(err)
-	for _, v := range statements {
+	for _, b := range bundles {
+		v, err := sign.Claimed(from.Digest, b)
+		ts.Check(err)
 		statement := sign.NewSignature(to.Descriptor.Digest, v.Claim())
 		if p, err := v.Provenance(); err == nil {
 			p.Byproducts[0].Digest = sign.DigestSet(to.ContentDigest)
 			for i, d := range p.Dependencies {
-				if len(commit) > 0 && (d.Name == policy.DependencyGitOps || d.Name == policy.DependencyPolicy) {
-					p.Dependencies[i] = sign.GitCommit(d.Name, "https://git.example/gitops.git", commit[0])
+				if len(made) > 0 && (d.Name == policy.DependencyGitOps || d.Name == policy.DependencyPolicy) {
+					p.Dependencies[i] = sign.GitCommit(d.Name, "https://git.example/gitops.git", made[0])
 				}
+			}
+			if len(made) > 1 {
+				p.File = made[1]
 			}
 			statement, err = sign.NewProvenance(to.Descriptor.Digest, p)
 			ts.Check(err)
 		}
-		_, err := sign.Attest(ctx, repository, to.Descriptor, key, statement)
+		_, err = sign.Attest(ctx, repository, to.Descriptor, key, statement)
 		ts.Check(err)
 	}
 }

@@ -92,9 +92,9 @@ func runHasty() {
 //		the tag names exactly that digest
 //	tamper REPOSITORY@DIGEST VAR
 //		pushes an artifact that is the same but for an annotation; $VAR becomes its digest
-//	misrender KEYVAR REPOSITORY@DIGEST FILE VAR [COMMIT]
+//	misrender KEYVAR REPOSITORY@DIGEST FILE VAR [COMMIT [PIPELINE-FILE]]
 //		pushes an artifact whose FILE has one line more, with the statements of the first one about it, signed anew by the key in
-//		$KEYVAR, which say that it was made from GitOps COMMIT, if one is given; $VAR becomes its digest
+//		$KEYVAR, which say that it was made from GitOps COMMIT and its PIPELINE-FILE, if they are given; $VAR becomes its digest
 //	reattach FROM TO
 //		copies what is signed of one REPOSITORY@DIGEST to another: referrers, whose subject becomes TO, and .sig
 //	transfer REPOSITORY@DIGEST REPOSITORY

@@ -146,6 +146,7 @@ func (m *mutants) fails(on, pkg string, args ...string) bool {
 // users are packages whose tests hold the checks of a file, beside those of its own, with a pattern of these tests; none means all.
 var users = map[string]string{
 	"policy/verify/gives.go": "publish", // by hydrations that read what their provenance says
+	"policy/verify/keys.go":  "cmd/lockage TestScript/^attack-example$",
 	"policy/verify/reads.go": "publish",
 
 	"promote/live/clock.go":    "cmd/lockage TestScript/^keyless-clock$",
@@ -311,6 +312,8 @@ var mutations = []mutation{
 	{"policy/verify/keys.go", "!first.Made(s.Author())", "false"},
 	{"policy/verify/keys.go", "p.Meaning != d.Lock.Meaning()", "false"},
 	{"policy/verify/keys.go", "if !on {", "if !MUTANT && !on {"},
+	{"policy/verify/keys.go", "file != k.File", "false"},
+	{"policy/verify/keys.go", "_, err = read(ref.Tip(), file)", "if !MUTANT {\n\t\t\t\t_, err = read(ref.Tip(), file)\n\t\t\t}"},
 
 	{"policy/verify/mirror.go", "errors.Is(err, ledger.ErrNotShown)", "false"},
 
@@ -374,6 +377,7 @@ var mutations = []mutation{
 	{"promote/live/walk.go", "p.Record == c.previous", "true"},
 	{"promote/live/walk.go", "if c.live != nil {\n\t\treturn broken", "if !MUTANT && c.live != nil {\n\t\treturn broken"},
 	{"promote/live/walk.go", `if c.refused != "" {`, `if !MUTANT && c.refused != "" {`},
+	{"promote/live/walk.go", "len(asked) > maxPolicyCommits", "false"},
 	{"promote/live/walk.go", "if trusted {", "if !MUTANT && trusted {"},
 
 	{"promote/live/registry.go", "if newest != nil {\n\t\treturn false, nil", "if !MUTANT && newest != nil {\n\t\treturn false, nil"},

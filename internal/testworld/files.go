@@ -71,6 +71,14 @@ type History []string
 // Name names the policy ref.
 func (History) Name() string { return "origin@main" }
 
+// Tip returns the last commit; "" for none.
+func (h History) Tip() string {
+	if len(h) == 0 {
+		return ""
+	}
+	return h[len(h)-1]
+}
+
 // Contains reports whether the commit is on the policy ref.
 func (h History) Contains(_ context.Context, commit string) (bool, error) {
 	return slices.Contains(h, commit), nil

@@ -116,7 +116,7 @@ func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string, read i
 	if err != nil {
 		return nil, err
 	}
-	p, err := declaredAt(ctx, sign.Claim{Pipeline: k.Pipeline, Stage: k.Stage}, ref, commit, file)
+	p, err := k.declaredIn(ctx, ref, commit, file)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,27 @@ func (k Keys) at(ctx context.Context, ref PolicyRef, file, commit string, read i
 		return nil, err
 	}
 	return read(files, declared, k.Identity)
+}
+
+// declaredIn reads the pipeline at a commit from the file that a signer names. An example or a copy counts for nothing: the file is
+// today's, unless that did not declare the pipeline there; then it is one that does so no more.
+func (k Keys) declaredIn(ctx context.Context, ref PolicyRef, commit, file string) (*pipeline.Pipeline, error) {
+	read := func(commit, file string) (*pipeline.Pipeline, error) {
+		return declaredAt(ctx, sign.Claim{Pipeline: k.Pipeline, Stage: k.Stage}, ref, commit, file)
+	}
+	if file != k.File {
+		_, err := read(commit, k.File)
+		if errors.Is(err, ErrDeclared) {
+			_, err = read(ref.Tip(), file)
+		}
+		switch {
+		case err == nil:
+			return nil, fmt.Errorf("%w: %s declares the pipeline, and %s is an example or a copy", ErrDeclared, k.File, file)
+		case !errors.Is(err, ErrDeclared):
+			return nil, err
+		}
+	}
+	return read(commit, file)
 }
 
 // unusable reports whether an error says something of the files that were read, rather than that they could not be.

@@ -27,6 +27,8 @@ import (
 type PolicyRef interface {
 	// Name is the policy ref's name, for messages.
 	Name() string
+	// Tip is the policy ref's newest commit.
+	Tip() string
 	// Contains reports whether a commit is the policy ref's tip or an ancestor of it. A commit that nobody knows is not.
 	Contains(ctx context.Context, commit string) (bool, error)
 	// IsAncestor reports whether ancestor comes before descendant, or is the same commit.

@@ -296,3 +296,26 @@ func TestRecordThatNamesNoPipelineFile(t *testing.T) {
 		}
 	}
 }
+
+// Records that nobody proves name one commit of the policy ref after the other: so many are not asked.
+func TestRecordsOfVeryManyPolicyCommits(t *testing.T) {
+	t.Parallel()
+	r := newRotated(t)
+	unknown, artifact := testworld.Key(t), r.release(1)
+	var last *live.Promotion
+	add := func(n int) {
+		p := r.scene.next(last, artifact)
+		p.key, p.Policy.Commit = unknown, testworld.CommitID(1000+n)
+		last = r.promote(p)
+	}
+	for n := range 50 {
+		add(n)
+	}
+	if state := r.read(); state.Newest() != nil {
+		t.Errorf("live %+v", state.Live)
+	}
+	add(50)
+	if _, err := live.ReadGit(t.Context(), r.stage); !errors.Is(err, live.ErrBroken) || !strings.Contains(err.Error(), "remove their commits from the branch, or `lockage repair") {
+		t.Errorf("got %v", err)
+	}
+}

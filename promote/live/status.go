@@ -43,15 +43,9 @@ func Promotes(declared pipeline.Expanded) bool {
 	return ok
 }
 
-// PolicyTip is the policy ref, with the commit at its tip.
-type PolicyTip interface {
-	verify.PolicyRef
-	Tip() string
-}
-
 // Survey reads the status of a stage, declared at the policy ref whose files are given. If the stage declares no promoter,
 // nothing is live and the tag is not verified. With an error, the status holds what is known.
-func Survey(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes, now time.Time) (Status, error) {
+func Survey(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipeline.Expanded, release string, client *oci.Client, remotes verify.Remotes, now time.Time) (Status, error) {
 	var status Status
 	repository, err := client.Repository(declared.Repository)
 	if err != nil {
@@ -139,7 +133,7 @@ func (s *Status) readInputs(stage Stage, candidate digest.Digest, made policy.Hy
 }
 
 // staleEntry is [Stale] for an entry of the ledger; it returns also what the hydrator states of that.
-func staleEntry(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeline.Expanded, candidate ledger.Entry) (stale string, h policy.Hydration, err error) {
+func staleEntry(ctx context.Context, files fs.FS, ref verify.PolicyRef, declared pipeline.Expanded, candidate ledger.Entry) (stale string, h policy.Hydration, err error) {
 	hydrator, err := verify.KeysOf(files, declared, pipeline.RoleHydrator)
 	if errors.Is(err, verify.ErrIdentity) {
 		return "", h, nil // nobody is trusted to say what it was made from, which promotion refuses
@@ -155,7 +149,7 @@ func staleEntry(ctx context.Context, files fs.FS, ref PolicyTip, declared pipeli
 
 // Stale describes for people what changed up to the policy ref's tip of what a candidate was made from, as its hydrator states it: it
 // was not hydrated since, or that failed. It is "" if nothing changed.
-func Stale(ctx context.Context, declared pipeline.Expanded, release string, candidate policy.Hydration, ref PolicyTip) (string, error) {
+func Stale(ctx context.Context, declared pipeline.Expanded, release string, candidate policy.Hydration, ref verify.PolicyRef) (string, error) {
 	tip := verify.Made{Stage: declared.Stage, Commit: ref.Tip()}
 	_, changed, _, err := tip.Gives(ctx, declared.Stage, candidate, ref, declared.File)
 	if err != nil || changed == "" {

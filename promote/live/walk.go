@@ -70,6 +70,9 @@ type chain struct {
 	refused string      // why the newest one that was proven does not count
 }
 
+// maxPolicyCommits bounds the commits at which it is asked who the promoter was, of records that nobody proves.
+const maxPolicyCommits = 50
+
 // more reports whether versions of the place are left to read.
 func (c *chain) more() bool { return !c.done && c.carried == nil }
 
@@ -171,7 +174,11 @@ func (c *chain) end(ctx context.Context) error {
 	if c.refused != "" {
 		return broken("%s, and nothing else does: %s", c.refused, again)
 	}
+	asked := map[string]bool{} // policy commits: each may have to be fetched
 	for _, p := range c.seen {
+		if asked[p.Policy.Commit] = true; len(asked) > maxPolicyCommits {
+			return broken("records by keys that prove nothing name more than %d commits of the policy ref: remove their commits from the branch, or %s", maxPolicyCommits, again)
+		}
 		by, trusted, err := c.once(ctx, p)
 		if err != nil {
 			return err
