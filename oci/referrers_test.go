@@ -64,3 +64,34 @@ func TestReferrersOfAnotherRepository(t *testing.T) {
 		})
 	}
 }
+
+// TestReferrersRefusedOnce has a registry with the referrers API that denies one question for referrers: what is attached after it is in the
+// list of the registry, and no index hides it.
+func TestReferrersRefusedOnce(t *testing.T) {
+	t.Parallel()
+	handler := registry.New(registry.Options{})
+	t.Cleanup(func() { _ = handler.Close() })
+	transport := inProcess(handler)
+	const repository = "127.0.0.1:1/acme/app"
+	denied := false
+	writer := open(t, repository, Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+		if !denied && strings.Contains(req.URL.Path, "/referrers/") {
+			denied = true
+			return answer(req, http.StatusForbidden, ""), nil
+		}
+		return transport(req)
+	})})
+	a := mustPack(t, sample(), nil)
+	push(t, writer, a)
+	if before, err := writer.Referrers(t.Context(), a.Descriptor, ""); err != nil || len(before) != 0 || !denied {
+		t.Fatalf("denied %t, %v, %v", denied, before, err)
+	}
+	if err := writer.Attach(t.Context(), a.Descriptor, Referrer{ArtifactType: "application/x"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, reader := range map[string]*Repository{"same": writer, "other": open(t, repository, Options{Transport: transport})} {
+		if listed, err := reader.Referrers(t.Context(), a.Descriptor, ""); err != nil || len(listed) != 1 {
+			t.Errorf("%s client: %d referrers, %v", name, len(listed), err)
+		}
+	}
+}

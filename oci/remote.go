@@ -182,6 +182,9 @@ func (r *remoteRepository) putManifest(ctx context.Context, desc ocispec.Descrip
 	if named := digest.Digest(a.header.Get("Docker-Content-Digest")); err == nil && named.Validate() == nil && named != desc.Digest {
 		err = fmt.Errorf("the registry stored it under the digest %s", named)
 	}
+	if err == nil && a.header.Get("OCI-Subject") != "" {
+		r.fallback.Store(false) // it lists the manifest, and may have refused the question for one moment only
+	}
 	return err
 }
 
