@@ -418,7 +418,6 @@ var mutations = []mutation{
 	{"promote/repair/registry.go", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || !MUTANT && pruned {"},
 
 	{"promote/repair/restart.go", "p.Sequence < base.Sequence", "false"},
-	{"promote/repair/restart.go", "p.From != nil && p.Action == predicate.RolledBack", "false"},
 	{"promote/repair/restart.go", "h.Digest == current.Digest", "false"},
 
 	{"promote/review.go", `trees[0] != "" && trees[0] == trees[1]`, "true"},

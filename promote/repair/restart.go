@@ -97,10 +97,7 @@ func (r *run) hold(ctx context.Context, s *stage, rec *predicate.Promotion, curr
 		if p.Sequence < base.Sequence || p.Record == base.Record {
 			continue
 		}
-		held = append(append(held, p.To.Hold()), p.Holds...)
-		if p.From != nil && p.Action == predicate.RolledBack {
-			held = append(held, p.From.Hold())
-		}
+		held = append(append(held, p.To.Hold()), p.Holds...) // a rollback's own name what it left
 	}
 	held = slices.DeleteFunc(held, func(h predicate.Hold) bool { return h.Digest == "" || h.Digest == current.Digest })
 	rec.Holds = rec.Holds.With(rec.Time.Add(time.Second), held...) // what was given within this second may be from before it
