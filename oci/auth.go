@@ -49,8 +49,12 @@ type grant struct {
 	revealing sync.Once
 }
 
-// checkRedirect follows redirects that are as safe, and sends credentials to no other origin, nor back from one.
+// checkRedirect follows redirects that are as safe, and sends credentials to no other origin, nor back from one. It leaves those to the
+// caller after which net/http would read what was to be written.
 func checkRedirect(req *http.Request, via []*http.Request) error {
+	if req.Method != via[len(via)-1].Method {
+		return http.ErrUseLastResponse
+	}
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("redirected more than %d times", maxRedirects)
 	}
@@ -105,20 +109,37 @@ func (a *authenticator) do(req *http.Request, repo repositoryID, actions []strin
 	return nil, err
 }
 
-// send makes a request once, so that it can be made again.
+// send makes a request once, so that it can be made again, and goes where a server moves it to, with its method.
 func (a *authenticator) send(req *http.Request, header string) (*http.Response, error) {
-	again := req.Clone(req.Context())
-	if req.GetBody != nil {
-		body, err := req.GetBody()
-		if err != nil {
-			return nil, err
+	to := req.URL
+	for moves := 0; ; moves++ {
+		again := req.Clone(req.Context())
+		again.URL, again.Host = to, ""
+		if req.GetBody != nil {
+			body, err := req.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			again.Body = body
 		}
-		again.Body = body
+		if header != "" && origin.Same(req.URL, to) {
+			again.Header.Set("Authorization", header)
+		}
+		resp, err := a.http.Do(again)
+		if err != nil || resp.StatusCode != http.StatusMovedPermanently && resp.StatusCode != http.StatusFound {
+			return resp, err
+		}
+		_ = resp.Body.Close()
+		if to, err = resp.Location(); err != nil {
+			return nil, fmt.Errorf("redirected without a valid address: %w", err)
+		}
+		if !origin.Safe(req.URL, to) {
+			return nil, fmt.Errorf("redirected to %s, which is not https", to.Host)
+		}
+		if moves == maxRedirects {
+			return nil, fmt.Errorf("redirected more than %d times", maxRedirects)
+		}
 	}
-	if header != "" {
-		again.Header.Set("Authorization", header)
-	}
-	return a.http.Do(again)
 }
 
 // authorization returns what is sent at once: what was granted before, or a token for more actions.

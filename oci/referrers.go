@@ -116,7 +116,7 @@ func (r *remoteRepository) askReferrers(ctx context.Context, subject ocispec.Des
 		if err != nil {
 			return nil, err
 		}
-		if mediaType(a.header) != ocispec.MediaTypeImageIndex {
+		if mediaType(a.header) != ocispec.MediaTypeImageIndex && mediaTypeOf(a.body) != ocispec.MediaTypeImageIndex {
 			return nil, errNoAPI
 		}
 		var index ocispec.Index

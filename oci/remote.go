@@ -50,7 +50,7 @@ func newRemote(name string, client *Client) (*remoteRepository, error) {
 	return &remoteRepository{host: ref.Registry, known: client.host(ref.Registry), client: client, id: id}, nil
 }
 
-// resolve asks by HEAD, and by GET if the registry refuses that or does not name the digest, which it only should.
+// resolve asks by HEAD, and by GET if the registry refuses that or does not name the digest, which it only should, or a size.
 func (r *remoteRepository) resolve(ctx context.Context, tagOrDigest string) (ocispec.Descriptor, error) {
 	if !r.headless.Load() {
 		a, err := r.do(ctx, call{method: http.MethodHead, url: r.manifestURL(tagOrDigest), actions: toPull, header: map[string]string{"Accept": manifestTypes}})
@@ -61,7 +61,7 @@ func (r *remoteRepository) resolve(ctx context.Context, tagOrDigest string) (oci
 		if named == "" && strings.Contains(tagOrDigest, ":") {
 			named = digest.Digest(tagOrDigest)
 		}
-		if err == nil && a.size >= 0 && mediaType(a.header) != "" && named.Validate() == nil {
+		if err == nil && a.size > 0 && mediaType(a.header) != "" && named.Validate() == nil {
 			if strings.Contains(tagOrDigest, ":") && named != digest.Digest(tagOrDigest) {
 				return ocispec.Descriptor{}, fmt.Errorf("the registry names the digest %s", named)
 			}

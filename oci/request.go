@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,8 +168,24 @@ func (r *remoteRepository) once(ctx context.Context, c call) (reply, error) {
 		return a, nil
 	}
 	a.body, err = bounded.ReadSized(resp.Body, resp.ContentLength, c.limit)
+	if err == nil && strings.EqualFold(a.header.Get("Content-Encoding"), "gzip") && !a.whole(c.digest) {
+		a.body = unzipped(a.body, c.limit)
+	}
 	a.cut = retry.Transient(err) || err == nil && a.size < 0 && !a.whole(c.digest)
 	return a, err
+}
+
+// unzipped returns what a proxy compressed that nobody asked to; the same bytes if they are not compressed.
+func unzipped(data []byte, limit int64) []byte {
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return data
+	}
+	content, err := bounded.Read(r, limit)
+	if err != nil {
+		return data
+	}
+	return content
 }
 
 // at returns a URL of the repository.

@@ -323,7 +323,7 @@ func statusError(res *http.Response) error {
 func transient(err error) bool {
 	var op *net.OpError
 	var alert tls.AlertError // of the server, which stays with it
-	return errors.As(err, &op) && !errors.As(err, &alert) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	return errors.As(err, &op) && !errors.As(err, &alert) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || retry.Ended(err)
 }
 
 // countingBody counts the bytes read.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -268,6 +269,32 @@ func TestRetries(t *testing.T) {
 	wantError(t, err, "HTTP 503", s.url())
 	if n := s.seen(); n != 4 {
 		t.Errorf("%d attempts", n)
+	}
+}
+
+// TestEndedStreams reads from a server of HTTP/2 that ends the stream of the first request of each kind.
+func TestEndedStreams(t *testing.T) {
+	t.Parallel()
+	dir, head := testworld.Checkout(t, chart)
+	s := newServer(t, dir, full...)
+	s.Server = httptest.NewUnstartedServer(s)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	var ended sync.Map
+	s.faults = append(s.faults, func(_ http.ResponseWriter, r *http.Request) bool {
+		if _, again := ended.LoadOrStore(r.Method, true); !again {
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts := testworld.GitOptions(t, "GIT_SSL_CAINFO="+ca)
+	if _, err := openRemote(t, s.url(), opts).Snapshot(t.Context(), head); err != nil {
+		t.Fatal(err)
 	}
 }
 

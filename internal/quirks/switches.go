@@ -2,6 +2,7 @@ package quirks
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -46,6 +47,10 @@ func switches() map[string]quirk {
 		"breaks-off":      {after: (*Registry).breakOff},
 		"ends-early":      {after: (*Registry).endEarly},
 		"gzip-label":      {after: (*Registry).labelGzip},
+		"compressed":      {after: (*Registry).compress},
+		"empty-heads":     {after: (*Registry).emptyHeads},
+		"plain-referrers": {after: (*Registry).plainReferrers},
+		"writes-moved":    {front: (*Registry).moveWrites},
 		"uploads-moved":   {after: (*Registry).moveUploads},
 		"uploads-leave":   {before: (*Registry).redirectUploads},
 		"signed-uploads":  {before: (*Registry).unsigned, after: (*Registry).signUploads},
@@ -244,6 +249,46 @@ func (q *Registry) halves(r *http.Request, answer *httptest.ResponseRecorder) bo
 		return false
 	}
 	answer.Body.Truncate(size / 2)
+	return true
+}
+
+// compress sends manifests and lists in an encoding that nobody asked for.
+func (q *Registry) compress(r *http.Request, answer *httptest.ResponseRecorder) {
+	if r.Method != http.MethodGet || answer.Code != http.StatusOK || about(r, "blobs") || answer.Header().Get("Content-Encoding") != "" {
+		return
+	}
+	content := slices.Clone(answer.Body.Bytes())
+	answer.Body.Reset()
+	w := gzip.NewWriter(answer.Body)
+	_, _ = w.Write(content)
+	_ = w.Close()
+	answer.Header().Set("Content-Encoding", "gzip")
+	answer.Header().Del("Content-Length")
+}
+
+// emptyHeads says what a HEAD's answer has itself, as proxies do.
+func (q *Registry) emptyHeads(r *http.Request, answer *httptest.ResponseRecorder) {
+	if r.Method == http.MethodHead && answer.Code == http.StatusOK {
+		answer.Header().Set("Content-Length", "0")
+	}
+}
+
+// plainReferrers calls a list of referrers what every other list is.
+func (q *Registry) plainReferrers(r *http.Request, answer *httptest.ResponseRecorder) {
+	if about(r, "referrers") && answer.Code == http.StatusOK {
+		answer.Header().Set("Content-Type", "application/json")
+	}
+}
+
+// moveWrites redirects what is written and deleted with a status after which browsers would only read.
+func (q *Registry) moveWrites(w http.ResponseWriter, r *http.Request) bool {
+	const moved = "moved=1"
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || strings.Contains(r.URL.RawQuery, moved) || r.URL.Path == "/token" {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Location", r.URL.EscapedPath()+"?"+strings.TrimPrefix(r.URL.RawQuery+"&"+moved, "&"))
+	w.WriteHeader(http.StatusMovedPermanently)
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,9 +58,15 @@ func Transient(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout() ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		// net/http repeats by itself only what it holds for idempotent.
-		err != nil && strings.Contains(err.Error(), "server closed idle connection")
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || Ended(err)
+}
+
+// Ended reports whether a server ended a connection that was in use, or a stream of one (RFC 9113, 5.4 and 6.8). For net/http these are
+// private types, and it repeats by itself only what it holds for idempotent.
+func Ended(err error) bool {
+	return err != nil && slices.ContainsFunc([]string{
+		"server closed idle connection", "http2: server sent GOAWAY", "http2: client connection lost", "stream error: stream ID",
+	}, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
 
 // Sleep waits for d, or until ctx is done: then it returns the context's error.

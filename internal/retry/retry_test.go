@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"syscall"
@@ -14,6 +15,39 @@ import (
 	"testing/synctest"
 	"time"
 )
+
+// TestEnded meets a server of HTTP/2 that ends a stream before and in the middle of an answer, and one that ends the connection.
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/half" {
+			_, _ = io.WriteString(w, "half")
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	for _, path := range []string{"/", "/half"} {
+		resp, err := server.Client().Get(server.URL + path)
+		if err == nil {
+			if resp.ProtoMajor != 2 {
+				t.Errorf("%s", resp.Proto)
+			}
+			_, err = io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+		}
+		if !Ended(err) || !Transient(err) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for _, err := range []error{nil, errors.New("x509: certificate signed by unknown authority"), context.Canceled} {
+		if Ended(err) {
+			t.Errorf("%v", err)
+		}
+	}
+}
 
 func TestAfter(t *testing.T) {
 	t.Parallel()
