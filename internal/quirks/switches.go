@@ -266,7 +266,7 @@ func (q *Registry) compress(r *http.Request, answer *httptest.ResponseRecorder) 
 	answer.Header().Del("Content-Length")
 }
 
-// emptyHeads says what a HEAD's answer has itself, as proxies do.
+// emptyHeads sends the length of what a HEAD is answered with, and not of the manifest, as some proxies do.
 func (q *Registry) emptyHeads(r *http.Request, answer *httptest.ResponseRecorder) {
 	if r.Method == http.MethodHead && answer.Code == http.StatusOK {
 		answer.Header().Set("Content-Length", "0")
