@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -312,6 +313,47 @@ func TestOrder(t *testing.T) {
 	}
 	if _, ok := p[0].Stage("x"); ok {
 		t.Error("there is a stage x")
+	}
+}
+
+func TestFormerName(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ before, after, name, want string }{ // ! is disabled
+		{"a b", "a b", "a", "a"},
+		{"a b", "b a", "a", "a"},
+		{"a", "b", "b", "a"},
+		{"a b", "b c", "c", "a"}, // one alone, wherever it stands
+		{"a b", "c d", "c", "a"},
+		{"a b", "c d", "d", "b"},
+		{"a x b", "c x d", "d", "b"},
+		{"a x b", "x c d", "d", ""},
+		{"a b", "c", "c", ""},
+		{"a", "b c", "b", ""},
+		{"a", "a b", "b", ""},
+		{"!a", "b", "b", ""},
+		{"a x", "!a b x", "b", ""},
+		{"!a x", "a x", "a", "a disabled"},
+		{"!a x y", "!a b c", "b", "x"},
+	} {
+		of := func(names string) *Pipeline {
+			var stages []string
+			for _, name := range strings.Fields(names + " z") {
+				off := strings.HasPrefix(name, "!")
+				stages = append(stages, fmt.Sprintf("{name: %s, disabled: %v}", strings.TrimPrefix(name, "!"), off))
+			}
+			p, err := Load(repo("a.yaml", header+"stages: ["+strings.Join(stages, ", ")+"]"), nil, "a.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p[0]
+		}
+		got, disabled := of(test.after).FormerName(test.name, of(test.before))
+		if disabled {
+			got += " disabled"
+		}
+		if got != test.want {
+			t.Errorf("%s, then %s: %s was %q, want %q", test.before, test.after, test.name, got, test.want)
+		}
 	}
 }
 

@@ -172,6 +172,39 @@ func (p *Pipeline) Order() []string {
 	return order
 }
 
+// FormerName returns the name that a stage had in the version of the pipeline before this one, and reports whether it is disabled there. A name
+// that is there is the stage's. Else it took the place of one that went away, if as many went away as came, at the same places
+// between those that stay; of two alone any place will do. The name is "" for a new stage.
+func (p *Pipeline) FormerName(name string, before *Pipeline) (former string, disabled bool) {
+	if slices.Contains(before.off, name) {
+		return name, true
+	}
+	if _, there := before.Stage(name); there {
+		return name, false
+	}
+	came, places := p.placesBeside(before)
+	gone, theirs := before.placesBeside(p)
+	i := slices.Index(came, name)
+	if i < 0 || len(came) != len(gone) || len(came) > 1 && !slices.Equal(places, theirs) {
+		return "", false
+	}
+	return gone[i], false
+}
+
+// placesBeside returns the stages that another version does not have, and the stages that both have, with "" in the place of the others.
+func (p *Pipeline) placesBeside(other *Pipeline) (own, places []string) {
+	for _, s := range p.Stages {
+		_, both := other.Stage(s.Name)
+		switch {
+		case both:
+			places = append(places, s.Name)
+		case !slices.Contains(other.off, s.Name):
+			own, places = append(own, s.Name), append(places, "")
+		}
+	}
+	return own, places
+}
+
 // ErrNoStage is returned if no pipeline has a stage of that name.
 var ErrNoStage = errors.New("no such stage")
 

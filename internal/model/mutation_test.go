@@ -167,6 +167,10 @@ var mutations = []mutation{
 	{"hydrate/lock/parse.go", "sha256Digest.MatchString(image.Digest.String())", "true"},
 	{"hydrate/lock/parse.go", "case names[named.Name]:", "case !MUTANT && names[named.Name]:"},
 
+	{"hydrate/pipeline/pipeline.go", "len(came) > 1 && !slices.Equal(places, theirs)", "false"},
+	{"hydrate/pipeline/pipeline.go", "len(came) != len(gone)", "false"},
+	{"hydrate/pipeline/pipeline.go", "case !slices.Contains(other.off, s.Name):", "case MUTANT || !slices.Contains(other.off, s.Name):"},
+
 	{"hydrate/lock/read.go", "!bytes.Equal(history.From(sourceRepo).Canonical(), l.From(sourceRepo).Canonical())", "false"},
 	{"hydrate/lock/read.go", "!isReleaseID(id)", "false"},
 	{"hydrate/lock/read.go", "err == nil && f.ReleaseID != id", "false"},
@@ -358,7 +362,7 @@ var mutations = []mutation{
 	{"promote/live/registry.go", "len(sign.SignedBy(artifact, []sign.Bundle{b}, by...)) > 0", "true"},
 
 	{"promote/live/former.go", "len(edits(declared, newer)) > 0", "false"},
-	{"promote/live/former.go", "len(gone) != 1 || !slices.Equal(came, []string{name})", "false"},
+	{"promote/live/former.go", "case disabled:", "case !MUTANT && disabled:"},
 	{"promote/live/former.go", "state.Live == nil || !goesOn", "state.Live == nil || !MUTANT && !goesOn"},
 	{"promote/live/former.go", "err != nil && found == nil && newest != nil && ctx.Err() == nil", "false"},
 	{"promote/live/former.go", `lost != nil && (former == nil || under != former.Pipeline+"/"+former.Stage.Stage)`, "false"},

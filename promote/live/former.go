@@ -154,8 +154,8 @@ func (s Stage) search(ctx context.Context, after *pipeline.Pipeline, files []str
 	return nil, nil
 }
 
-// errUnreadable says that nothing could be hydrated or promoted by the pipeline file of a commit.
-var errUnreadable = errors.New("not a pipeline of this version")
+// errUnreadable says that nothing of a stage could be hydrated or promoted by the pipeline file of a commit.
+var errUnreadable = errors.New("not a pipeline of this version, or a disabled stage")
 
 // load reads a pipeline file at a commit.
 func (s Stage) load(ctx context.Context, commit, name string) (*pipeline.Pipeline, fs.FS, error) {
@@ -221,8 +221,8 @@ func unreadable(err error) bool {
 	return errors.As(err, &problems) || errors.Is(err, fs.ErrInvalid)
 }
 
-// before returns the declaration of a stage before a change, under the name that it had there: in the commit in which a name appears,
-// exactly one other went away. The pipeline is nil if the stage did not exist.
+// before returns the declaration of a stage before a change, under the name that it had there ([pipeline.Pipeline.FormerName]). The
+// pipeline is nil if the stage did not exist.
 func (s Stage) before(ctx context.Context, change workspace.Change, name string, after *pipeline.Pipeline) (*pipeline.Pipeline, pipeline.Expanded, error) {
 	var declared pipeline.Expanded
 	before, files, err := s.load(ctx, change.Before, after.File)
@@ -243,12 +243,12 @@ func (s Stage) before(ctx context.Context, change workspace.Change, name string,
 	case err != nil:
 		return nil, declared, err
 	}
-	if _, ok := before.Stage(name); !ok {
-		gone, came := without(before.Order(), after.Order()), without(after.Order(), before.Order())
-		if len(gone) != 1 || !slices.Equal(came, []string{name}) {
-			return nil, declared, nil
-		}
-		name = gone[0]
+	name, disabled := after.FormerName(name, before)
+	switch {
+	case disabled:
+		return nil, declared, errUnreadable
+	case name == "":
+		return nil, declared, nil
 	}
 	if declared, _, err = before.ExpandCurrent(name, files); err != nil {
 		return nil, declared, errUnreadable
