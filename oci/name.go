@@ -38,7 +38,7 @@ func SplitReference(reference string) (name, tagOrDigest string, err error) {
 	if !hasDigest {
 		tagOrDigest = tag
 	} else if err := digest.Digest(tagOrDigest).Validate(); err != nil {
-		return "", "", fmt.Errorf("reference %q: %w: write @sha256: and 64 lower-case hex digits", redact.URL(reference), err)
+		return "", "", fmt.Errorf("reference %q: %w: write @sha256: and all 64 lower-case hex digits", redact.URL(reference), err)
 	}
 	return name, tagOrDigest, checkName(name)
 }

@@ -24,6 +24,8 @@ type Shard struct {
 	Number, Of int // from 1 to Of
 }
 
+func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Number, s.Of) }
+
 // counters are the variables in which runners tell a job its number among equal jobs, and how many those are. An indexed Job of Kubernetes
 // does not tell that.
 var counters = []struct {

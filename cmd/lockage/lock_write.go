@@ -169,6 +169,7 @@ func (l *lockWriter) run(ctx context.Context) error {
 	}
 	result, err := l.record(ctx)
 	if err == nil {
+		result.Lock.Others = nonNil(result.Lock.Others)
 		l.app.emit(list[lockWriteResult]{result})
 		if !l.push && !l.dryRun {
 			l.app.next("git add "+l.dir+" && git commit -m 'Release' && git push", "lockage hydrate"+l.app.fileFlags())

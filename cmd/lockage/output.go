@@ -35,6 +35,14 @@ func (rs list[T]) Text(w io.Writer) {
 	}
 }
 
+// nothing is the result of a run that has no stage. The text says why.
+type nothing string
+
+// MarshalJSON returns an empty list.
+func (nothing) MarshalJSON() ([]byte, error) { return []byte("[]"), nil }
+
+func (n nothing) Text(w io.Writer) { fmt.Fprintln(w, string(n)) }
+
 // document is the one JSON object that -o json prints.
 type document struct {
 	Results any    `json:"results"`

@@ -193,6 +193,10 @@ func (a *app) promote(ctx context.Context, o promote.Options, do func(context.Co
 			errs = append(errs, beside{fmt.Errorf("%s: %w", name, r.Err), name, string(r.Action)})
 		}
 	}
+	if len(shown) == 0 && a.part.Of > 0 {
+		a.emit(nothing(fmt.Sprintf("Nothing to promote: part %s has none of the stages.", a.part)))
+		return nil
+	}
 	a.emit(shown)
 	a.next(a.after(shown)...)
 	return worst(errs)

@@ -94,7 +94,7 @@ func (a *app) locate(ctx context.Context, what, release string) (*oci.Repository
 		return a.locateLive(ctx, stage, release)
 	}
 	if strings.ContainsAny(strings.TrimPrefix(what, sides.CandidatePrefix), ":@") {
-		name, tagOrDigest, err := oci.SplitArtifact(what)
+		name, tagOrDigest, err := verify.SplitReference(what)
 		if err != nil {
 			return nil, "", usageError{err}
 		}

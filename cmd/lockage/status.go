@@ -15,6 +15,7 @@ import (
 
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/strictyaml"
 	"github.com/lockage/lockage/promote/live"
 )
 
@@ -67,6 +68,9 @@ func (rs statusResults) Text(w io.Writer) {
 		}
 		if note := r.wentBack(); note != "" {
 			fmt.Fprintf(w, "  %s\n", note)
+		}
+		if len(r.Stages) == 0 {
+			continue
 		}
 		table(w, func(w io.Writer) {
 			fmt.Fprintln(w, "  STAGE\tLIVE\tSINCE\tTAG\tCANDIDATE\tBRANCH")
@@ -242,6 +246,9 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter, html
 		return err
 	}
 	if html != "" {
+		if a.part.Of > 0 {
+			return usagef("--html writes one site of all stages, and replaces the one before: leave --shard out")
+		}
 		if err := checkBoard(html); err != nil {
 			return err
 		}
@@ -263,9 +270,14 @@ func (a *app) status(ctx context.Context, names []string, panel *commenter, html
 	if err != nil {
 		return err
 	}
-	if a.format == formatMermaid {
+	switch {
+	case a.format == formatMermaid:
 		a.emitVerbatim(graphs(results))
-	} else {
+	case len(results) == 0 && a.part.Of > 0:
+		a.emit(nothing(fmt.Sprintf("Part %s has none of the stages.", a.part)))
+	case len(results) == 0:
+		a.emit(nothing("There is no stage: all are disabled."))
+	default:
 		a.emit(results)
 	}
 	err = results.err()
@@ -315,7 +327,28 @@ func (a *app) survey(ctx context.Context, d declaration, names []string) (status
 		results = append(results, r)
 	}
 	_ = group.Wait()
+	if len(names) == 0 {
+		results = append(results, unread(a.leftOut)...)
+	}
 	return results, ctx.Err()
+}
+
+// unread returns a result for each pipeline file that has mistakes, under the file's name: which stages it declares is not known.
+func unread(problems error) (rs statusResults) {
+	var all strictyaml.Problems
+	if !errors.As(problems, &all) {
+		return nil
+	}
+	mistakes := map[string]int{}
+	for _, p := range all {
+		if mistakes[p.File]++; mistakes[p.File] == 1 {
+			rs = append(rs, statusResult{Pipeline: p.File, Stages: []stageStatus{}})
+		}
+	}
+	for i, r := range rs {
+		rs[i].Note = fmt.Sprintf("not known: the file has %s, see the error", counted(mistakes[r.Pipeline], "mistake"))
+	}
+	return rs
 }
 
 // err returns what is wrong with the stages.

@@ -42,6 +42,10 @@ func (rs statusResults) count() (n int) {
 // panel writes a pipeline in Markdown: the graph of its stages, if wanted, and what each has and may have next.
 func (r statusResult) panel(w io.Writer, graph bool) {
 	fmt.Fprintf(w, "## %s\n\n", r.Pipeline)
+	if len(r.Stages) == 0 {
+		fmt.Fprintf(w, "%s\n\n", r.Note)
+		return
+	}
 	if graph {
 		fmt.Fprintf(w, "```mermaid\n%s```\n\n", r.mermaid())
 	}
@@ -62,6 +66,9 @@ type graphs statusResults
 
 func (gs graphs) Text(w io.Writer) {
 	for _, r := range gs {
+		if len(r.Stages) == 0 {
+			continue
+		}
 		if len(gs) > 1 {
 			fmt.Fprintf(w, "---\ntitle: %s\n---\n", r.Pipeline)
 		}

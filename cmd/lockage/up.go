@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -209,7 +210,9 @@ func (u *upper) do(ctx context.Context, r upResult, step func(a *app) error) {
 		r.Results = []any{}
 	}
 	r.Error = messageOf(err)
-	if u.results.steps = append(u.results.steps, r); err != nil {
+	u.results.steps = append(u.results.steps, r)
+	known := slices.ContainsFunc(u.errs, func(e error) bool { return e.Error() == r.Error }) // each step reads the policy ref, say
+	if err != nil && !known {
 		u.errs = append(u.errs, err)
 	}
 	if part.leftOut != nil && u.app.leftOut == nil {

@@ -33,7 +33,7 @@ type checker struct {
 	problems strictyaml.Problems
 	reported map[string]bool
 	found    bool // whether there was a problem since somebody reset this, also one that was reported before
-	// unexpanded are strings whose placeholders were reported: they are not checked further.
+	// unexpanded are strings whose placeholders or decoding were reported: they are not checked further.
 	unexpanded map[strictyaml.Pos]bool
 	// ofRelease are strings with placeholders of a release.
 	ofRelease map[strictyaml.Pos]bool
@@ -64,6 +64,9 @@ func (c *checker) all() error {
 func (c *checker) addProblems(ps strictyaml.Problems) {
 	c.found = c.found || len(ps) > 0
 	c.problems = append(c.problems, ps...)
+	for _, p := range ps {
+		c.unexpanded[p.Pos] = true
+	}
 }
 
 // expand replaces the placeholders of the string n, and reports those without a value.
@@ -269,7 +272,6 @@ func (p *Pipeline) leaveOut(c *checker) {
 			p.off = append(p.off, s.Name)
 		}
 	}
-	isOff := func(name string) bool { return slices.Contains(p.off, name) }
 	var stages []Stage
 	declared := *p.doc.At("stages")
 	declared.Items = nil
@@ -277,7 +279,7 @@ func (p *Pipeline) leaveOut(c *checker) {
 		if s.Disabled {
 			continue
 		}
-		left := slices.DeleteFunc(slices.Clone(s.After.Stages), isOff)
+		left := slices.DeleteFunc(slices.Clone(s.After.Stages), p.Disables)
 		if s.After.All && len(left) < len(s.After.Stages) || len(left) == 0 && len(s.After.Stages) > 0 {
 			c.add(p.doc.At("stages", i, "after").Pos, "stage %q comes after a stage that is disabled (%s): name another one", s.Name, strings.Join(p.off, ", "))
 		}

@@ -64,6 +64,11 @@ func (p *Pipeline) Expand(stage string, l lock.Lock, files fs.FS) (Expanded, err
 	if err != nil {
 		return Expanded{}, err
 	}
+	for _, path := range [][]any{{"render", "image"}, {"render", "kustomize", "image"}} {
+		if key := e.doc.Find(path...); l.Packaging.Kind == lock.Kustomize && l.Image == (lock.Image{}) && key != nil && key.Value != "" {
+			c.unrendered.Add(key.Pos, "%s: %q would become the release's own image, and %s locks none: remove the key, or lock an image without a name", pathName(path), key.Value, l.ReleaseID)
+		}
+	}
 	expanded := e.Expanded
 	expanded.Unrendered = c.unrendered.Err()
 	expanded.Pipeline, expanded.File, expanded.Stage, expanded.Repository = p.Name, p.File, stage, p.Repository(stage)

@@ -72,7 +72,7 @@ func (d *Declaration) Stage(name, key string) {
 	if _, ok := d.pipeline.Stage(name); ok || d.anyName || !n.IsString() || d.checker.unexpanded[n.Pos] {
 		return
 	}
-	if slices.Contains(d.pipeline.off, name) {
+	if d.pipeline.Disables(name) {
 		d.Report(key, "stage %q is disabled: name another one, or remove the gate", name)
 	} else {
 		d.Report(key, "there is no stage %q: there are %s", name, strings.Join(slices.Sorted(slices.Values(d.pipeline.Order())), ", "))

@@ -236,6 +236,9 @@ func CheckStages(pipelines []*Pipeline, names []string) error {
 	return nil
 }
 
+// Disables reports whether the pipeline has a stage of that name that is disabled.
+func (p *Pipeline) Disables(stage string) bool { return slices.Contains(p.off, stage) }
+
 // Argument returns the name of a stage that commands take for it alone: PIPELINE/STAGE if other pipelines were loaded with this one, which may
 // have a stage of that name, or else STAGE.
 func (p *Pipeline) Argument(stage string) string {

@@ -31,6 +31,7 @@ type Comparison struct {
 	Before, After *Version
 	Broken        error // why the version before cannot be shown: the one after is rendered, and not compared
 	MayFail       bool  // an error of the version before is such a reason
+	Disabled      bool  // the stage is disabled after: what is live of it stays, and nothing is rendered
 }
 
 // Compare returns the stages that differ, in the order of the comparisons. The error lists every comparison that failed,
@@ -65,6 +66,10 @@ func compareAll(ctx context.Context, comparisons []Comparison, options diff.Opti
 func (c Comparison) compare(ctx context.Context, options diff.Options) (Change, error) {
 	which := cmp.Or(c.After, c.Before)
 	change := Change{Pipeline: which.Pipeline, Stage: which.Stage, Before: c.Before.label(c.After), After: c.After.label(c.Before)}
+	if c.Disabled {
+		change.After, change.Uncompared = "disabled", "what is live of it stays, and nothing more is hydrated or promoted"
+		return change, nil
+	}
 	before, old, err := c.Before.read(ctx)
 	switch {
 	case err != nil && c.MayFail && ctx.Err() == nil:

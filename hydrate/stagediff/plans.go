@@ -52,7 +52,8 @@ func ComparePlans(ctx context.Context, before, after Plan, options diff.Options)
 		case old != nil && current != nil && old.InputDigest() == current.InputDigest():
 			unaffected = append(unaffected, k.pipeline+"/"+k.stage)
 		default:
-			comparisons = append(comparisons, Comparison{Before: before.version(old), After: after.version(current), MayFail: before.MayFail})
+			comparisons = append(comparisons, Comparison{Before: before.version(old), After: after.version(current), MayFail: before.MayFail,
+				Disabled: current == nil && is.disables[k.pipeline] != nil && is.disables[k.pipeline](k.stage)})
 		}
 		delete(was.stages, k)
 		delete(is.stages, k)
@@ -68,13 +69,15 @@ type side struct {
 	failed map[key]error       // why others cannot; without a stage, none of the pipeline
 	all    error
 
-	unreleased map[key]bool // pipelines that never had a release
+	unreleased map[key]bool                       // pipelines that never had a release
+	disables   map[string]func(stage string) bool // by pipeline
 }
 
 // side reads the releases of a plan. A pipeline that has no release in the earlier plan is new, which is not a failure.
 func (p Plan) side(earlier bool) side {
-	s := side{stages: map[key]*plan.Stage{}, failed: map[key]error{}, unreleased: map[key]bool{}, all: p.Err}
+	s := side{stages: map[key]*plan.Stage{}, failed: map[key]error{}, unreleased: map[key]bool{}, disables: map[string]func(string) bool{}, all: p.Err}
 	for _, r := range p.Releases {
+		s.disables[r.Pipeline.Name] = r.Pipeline.Disables
 		if k := (key{pipeline: r.Pipeline.Name}); r.Err != nil && (!earlier || !r.Unreleased()) {
 			s.order, s.failed[k], s.unreleased[k] = append(s.order, k), r.Err, r.Unreleased()
 		}

@@ -128,8 +128,18 @@ func releaseOf(tag string) string {
 	return release
 }
 
+// SplitReference splits REPOSITORY:TAG or REPOSITORY@DIGEST. Of a stage with digits behind it, the error says what these may belong to.
+func SplitReference(text string) (name, tagOrDigest string, err error) {
+	stage, digits, cut := strings.Cut(text, "@")
+	if cut && !strings.ContainsAny(stage, ".:") {
+		return "", "", fmt.Errorf("%s: the digits of a hydration follow a release, as --release git-<commit>@%s; an artifact by its digest is REPOSITORY@sha256:<64 hex digits>, which -o wide shows",
+			text, cmp.Or(strings.TrimPrefix(digits, "sha256:"), "<4 hex digits>"))
+	}
+	return oci.SplitArtifact(text)
+}
+
 func findReference(ctx context.Context, q Query, pipelines []*pipeline.Pipeline, client *oci.Client) (Request, error) {
-	name, tagOrDigest, err := oci.SplitArtifact(q.Artifact)
+	name, tagOrDigest, err := SplitReference(q.Artifact)
 	if err != nil {
 		return Request{}, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}

@@ -109,6 +109,7 @@ var states = []state{
 	{"waiting", "waiting"},
 	{"ready", "can be promoted"},
 	{"behind", "after other stages"},
+	{"held", "held back"},
 	{"empty", "nothing live"},
 	{"current", "up to date"},
 }
@@ -130,6 +131,8 @@ func (s *Stage) State() string {
 		return "ready"
 	case s.Live == nil:
 		return "empty"
+	case s.Candidate != nil && s.Candidate.Digest != "" && s.Candidate.Digest != s.Live.Digest: // it was rolled back from, say
+		return "held"
 	}
 	return "current"
 }

@@ -290,6 +290,7 @@ var functions = template.FuncMap{
 	"names":   names,
 	"risks":   risks,
 	"short":   short,
+	"brief":   cut,
 	"stamp":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"day":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04 UTC") },
 	"linked":  linked,
@@ -330,8 +331,10 @@ const shortDigits = 12
 var longHex = regexp.MustCompile(`[0-9a-f]{40,64}`)
 
 // short cuts commits and digests in a line.
-func short(s string) string {
-	return webpage.Clean(longHex.ReplaceAllStringFunc(strings.TrimPrefix(s, "sha256:"), func(hex string) string { return hex[:shortDigits] }))
+func short(s string) string { return webpage.Clean(cut(strings.TrimPrefix(s, "sha256:"))) }
+
+func cut(s string) string {
+	return longHex.ReplaceAllStringFunc(s, func(hex string) string { return hex[:shortDigits] })
 }
 
 // part is a piece of a text, with the URL that it is.

@@ -220,37 +220,39 @@ func (r *run) tagHydration(ctx context.Context, s *stage, store *publish.Store, 
 }
 
 // candidate reports a candidate that the registry lacks, or whose tag does not name it, and completes another.
-func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w ledger.Candidate, repository *oci.Repository, known []digest.Digest) error {
+func (r *run) candidate(ctx context.Context, s *stage, all *ledger.Candidates, w ledger.Candidate, repository *oci.Repository, known []digest.Digest, newer bool) (has bool, err error) {
 	e, ok, err := all.Entry(ctx, w)
 	hydrate := fmt.Sprintf("run `lockage hydrate %s --release %s`", s.declared.Argument, w.Release)
 	if errors.Is(err, ledger.ErrEntry) {
 		s.found(false, hydrate, "%v", err)
-		return nil
+		return false, nil
 	}
 	if err != nil || !ok {
-		return err
+		return false, err
 	}
 	tag := oci.CandidateTag(w.Stage, w.Release)
 	named, err := repository.Lookup(ctx, tag)
 	if err != nil {
-		return err
+		return false, err
 	}
 	desc, err := repository.Whole(ctx, e.Digest)
 	switch {
+	case errors.Is(err, oci.ErrNotFound) && named == "" && newer: // prune removes such ones, and hydration makes them where they are wanted
+		return false, nil
 	case errors.Is(err, oci.ErrNotFound) && named == e.Digest:
 		s.found(false, fmt.Sprintf("delete the tag %s, and %s", repository.Reference(tag), hydrate), "candidate %s of %s is not whole in the registry", e.Digest, w.Release)
 	case errors.Is(err, oci.ErrNotFound):
 		s.found(false, hydrate, "candidate %s of %s is not in the registry", e.Digest, w.Release)
 	case err != nil:
-		return err
+		return false, err
 	case named == "":
 		s.found(false, hydrate, "%s does not exist, and %s is the candidate", repository.Reference(tag), e.Digest)
 	case named != e.Digest:
 		s.found(false, hydrate, "%s names %s, and %s is the candidate", repository.Reference(tag), named, e.Digest)
 	default:
-		return r.completeCandidate(ctx, s, publish.NewStore(repository, r.DryRun), desc, e, known)
+		return true, r.completeCandidate(ctx, s, publish.NewStore(repository, r.DryRun), desc, e, known)
 	}
-	return nil
+	return desc.Digest != "", nil
 }
 
 // completeCandidate attaches from the ledger what the registry lost of a candidate, and makes the tags of its hydration and image right:

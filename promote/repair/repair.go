@@ -213,10 +213,13 @@ func (r *run) candidates(ctx context.Context, s *stage) error {
 			known = append(known, e.Digest)
 		}
 	}
+	newer := false // whether the registry has a newer one
 	for _, release := range wanted {
-		if err := r.candidate(ctx, s, all, verify.NameOf(s.declared, release), repository, known); err != nil {
+		has, err := r.candidate(ctx, s, all, verify.NameOf(s.declared, release), repository, known, newer)
+		if err != nil {
 			return err
 		}
+		newer = newer || has
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/lock"
-	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy/verify"
 )
 
@@ -54,7 +53,7 @@ func Parse(text string) (Name, error) {
 	case strings.Contains(text, "@") && lock.CheckName(text) == nil:
 		return Name{Release, text, text}, nil
 	case strings.ContainsAny(text, ":@") && !isBranch && !isLive && !isCandidate:
-		_, _, err := oci.SplitArtifact(text)
+		_, _, err := verify.SplitReference(text)
 		return Name{Reference, text, text}, err
 	case lock.CheckName(text) == nil:
 		return Name{Release, text, text}, nil
