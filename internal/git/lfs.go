@@ -11,10 +11,13 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
 
 	"github.com/lockage/lockage/internal/bounded"
@@ -32,13 +35,53 @@ func (f *FS) Whole() *FS {
 	return &whole
 }
 
+// largePointer is a pointer, where it was found.
+type largePointer struct {
+	lfs.Pointer
+	beside     func(known func(id string) bool) []lfs.Pointer // others in its folder that are not known, and likely to be read too
+	configured func() (*url.URL, error)                       // where the commit says that the server is
+}
+
+// maxBeside bounds the files that a server is asked about at a time, as git lfs does.
+const maxBeside = 100
+
+// beside returns the other pointers in the folder of a file that are on disk, and of files that are neither known nor lost.
+func (f *FS) beside(name string, own lfs.Pointer, known func(id string) bool) []lfs.Pointer {
+	folder, err := f.snap.resolve(f.ctx, path.Dir(name))
+	if err != nil {
+		return nil
+	}
+	t, err := f.snap.tree(f.ctx, folder.id)
+	if err != nil {
+		return nil
+	}
+	var found []lfs.Pointer
+	for _, e := range t.entries {
+		if e.mode != filemode.Regular && e.mode != filemode.Executable || len(found) == maxBeside-1 {
+			continue
+		}
+		blob, err := f.snap.from.read(f.ctx, e.id)
+		if err != nil {
+			continue
+		}
+		if p, ok := lfs.Parse(blob.data); ok && p.ID != own.ID && f.snap.lost.unknown(p.ID) && !known(p.ID) && !slices.Contains(found, p) {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
 // large returns the file that a pointer names; the pointer itself if it is not to be had.
 func (f *FS) large(name string, data []byte) ([]byte, error) {
 	p, ok := lfs.Parse(data)
 	if !ok || !f.snap.lost.unknown(p.ID) {
 		return data, nil
 	}
-	whole, err := f.snap.from.large(f.ctx, p, func() (*url.URL, error) { return f.snap.lfsURL(f.ctx) })
+	whole, err := f.snap.from.large(f.ctx, largePointer{
+		Pointer:    p,
+		beside:     func(known func(string) bool) []lfs.Pointer { return f.beside(name, p, known) },
+		configured: func() (*url.URL, error) { return f.snap.lfsURL(f.ctx) },
+	})
 	if err == nil || !errors.Is(err, ErrNotFound) {
 		return whole, err // another try, or another machine, may find it
 	}
@@ -89,8 +132,8 @@ func readLarge(file string, p lfs.Pointer) ([]byte, error) {
 	return checkLarge(p, data)
 }
 
-func (r *Repository) large(ctx context.Context, p lfs.Pointer, configured func() (*url.URL, error)) ([]byte, error) {
-	data, err := r.ownLarge(p)
+func (r *Repository) large(ctx context.Context, p largePointer) ([]byte, error) {
+	data, err := r.ownLarge(p.Pointer)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return data, err
 	}
@@ -101,7 +144,7 @@ func (r *Repository) large(ctx context.Context, p lfs.Pointer, configured func()
 	if err != nil {
 		return nil, err
 	}
-	return remote.large(ctx, p, configured)
+	return remote.large(ctx, p)
 }
 
 // ownLarge reads from where git lfs keeps what it fetched.
@@ -109,12 +152,12 @@ func (r *Repository) ownLarge(p lfs.Pointer) ([]byte, error) {
 	return readLarge(filepath.Join(r.common, "lfs", "objects", p.ID[:2], p.ID[2:4], p.ID), p)
 }
 
-func (r *Remote) large(ctx context.Context, p lfs.Pointer, configured func() (*url.URL, error)) ([]byte, error) {
+func (r *Remote) large(ctx context.Context, p largePointer) ([]byte, error) {
 	switch {
 	case p.Size > MaxObjectBytes:
 		return nil, fmt.Errorf("it has %d bytes, above the limit of %d: %w", p.Size, int64(MaxObjectBytes), ErrNotFound)
 	case r.local != nil:
-		data, err := r.local.ownLarge(p)
+		data, err := r.local.ownLarge(p.Pointer)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("repository %s has not fetched it (git lfs fetch): %w", r, ErrNotFound)
 		}
@@ -122,22 +165,55 @@ func (r *Remote) large(ctx context.Context, p lfs.Pointer, configured func() (*u
 	case r.cache == nil:
 		return nil, errors.New("no cache folder is configured to fetch it into")
 	}
-	file := filepath.Join(r.cache.dir, "lfs", p.ID)
-	if data, err := readLarge(file, p); err == nil {
+	if data, err := readLarge(r.cache.large(p.ID), p.Pointer); err == nil {
 		return data, nil
+	}
+	data, err := r.fetchLarge(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return data, cacheError(r.cache.dir, cachefile.Write(r.cache.large(p.ID), data))
+}
+
+// large returns where a file of Git LFS is kept.
+func (c *objectCache) large(id string) string { return filepath.Join(c.dir, "lfs", id) }
+
+// locatedFile is where a server said that a file is.
+type locatedFile struct {
+	server *lfsServer
+	action lfsAction
+}
+
+// fetchLarge fetches a file from where the server said that it is when it was asked about another one, or asks.
+func (r *Remote) fetchLarge(ctx context.Context, p largePointer) ([]byte, error) {
+	if known, ok := r.located.LoadAndDelete(p.ID); ok {
+		at, _ := known.(locatedFile)
+		if data, err := at.server.get(ctx, at.action, p.Pointer); err == nil || ctx.Err() != nil {
+			return data, err // else that may hold no more
+		}
 	}
 	server, err := r.link.large(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := server.move(configured); err != nil {
+	if err := server.move(p.configured); err != nil {
 		return nil, err
 	}
-	data, err := server.fetch(ctx, p)
+	wanted := append([]lfs.Pointer{p.Pointer}, p.beside(func(id string) bool {
+		_, located := r.located.Load(id)
+		_, err := os.Stat(r.cache.large(id))
+		return located || err == nil
+	})...)
+	actions, err := server.ask(ctx, wanted)
+	for _, other := range wanted[1:] {
+		if action, ok := actions[other.ID]; ok {
+			r.located.Store(other.ID, locatedFile{server, action})
+		}
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", redact.URL(server.base.String()), err)
 	}
-	return data, cacheError(r.cache.dir, cachefile.Write(file, data))
+	return server.get(ctx, actions[p.ID], p.Pointer)
 }
 
 // lfsServer speaks the batch API of Git LFS (docs/api/batch.md there), with the transfer «basic».
@@ -221,12 +297,8 @@ type lfsAction struct {
 	Header map[string]string `json:"header"`
 }
 
-// fetch fetches a file.
-func (s *lfsServer) fetch(ctx context.Context, p lfs.Pointer) ([]byte, error) {
-	action, err := s.ask(ctx, p)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", redact.URL(s.base.String()), err)
-	}
+// get fetches a file.
+func (s *lfsServer) get(ctx context.Context, action lfsAction, p lfs.Pointer) ([]byte, error) {
 	for attempt := 1; ; attempt++ {
 		data, err := s.download(ctx, action, p)
 		if err == nil || attempt == maxAttempts || !transient(err) || ctx.Err() != nil {
@@ -235,9 +307,13 @@ func (s *lfsServer) fetch(ctx context.Context, p lfs.Pointer) ([]byte, error) {
 	}
 }
 
-// ask asks the server where a file is.
-func (s *lfsServer) ask(ctx context.Context, p lfs.Pointer) (lfsAction, error) {
-	content := fmt.Appendf(nil, `{"operation":"download","transfers":["basic"],"objects":[{"oid":"%s","size":%d}],"hash_algo":"sha256"}`, p.ID, p.Size)
+// ask asks the server where files are. It returns, by their ids, those that it has. It is an error if the first one is not among them.
+func (s *lfsServer) ask(ctx context.Context, wanted []lfs.Pointer) (map[string]lfsAction, error) {
+	objects := make([]string, 0, len(wanted))
+	for _, p := range wanted {
+		objects = append(objects, fmt.Sprintf(`{"oid":"%s","size":%d}`, p.ID, p.Size))
+	}
+	content := fmt.Appendf(nil, `{"operation":"download","transfers":["basic"],"objects":[%s],"hash_algo":"sha256"}`, strings.Join(objects, ","))
 	header := s.header.Clone()
 	if header == nil {
 		header = http.Header{}
@@ -248,17 +324,22 @@ func (s *lfsServer) ask(ctx context.Context, p lfs.Pointer) (lfsAction, error) {
 	var refused *statusFault
 	switch {
 	case errors.As(err, &refused) && slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}, refused.status):
-		return lfsAction{}, fmt.Errorf("the server has no Git LFS (HTTP %d): %w", refused.status, ErrNotFound)
+		return nil, fmt.Errorf("the server has no Git LFS (HTTP %d): %w", refused.status, ErrNotFound)
 	case err != nil:
-		return lfsAction{}, err
+		return nil, err
 	case moved != nil:
-		return lfsAction{}, fmt.Errorf("redirected to %s", redact.URL(moved.String()))
+		return nil, fmt.Errorf("redirected to %s", redact.URL(moved.String()))
 	}
 	defer func() { _ = body.Close() }()
 	data, err := bounded.Read(body, maxLFSInfo)
 	if err != nil {
-		return lfsAction{}, err
+		return nil, err
 	}
+	return readActions(data, wanted[0].ID)
+}
+
+// readActions reads an answer of the batch API. It is an error if it does not say where the file with an id is.
+func readActions(data []byte, id string) (map[string]lfsAction, error) {
 	var answer struct {
 		Objects []struct {
 			OID     string `json:"oid"`
@@ -272,18 +353,22 @@ func (s *lfsServer) ask(ctx context.Context, p lfs.Pointer) (lfsAction, error) {
 		} `json:"objects"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
-		return lfsAction{}, fmt.Errorf("the answer is not that of Git LFS: %w", err)
+		return nil, fmt.Errorf("the answer is not that of Git LFS: %w", err)
 	}
+	actions := map[string]lfsAction{}
+	err := fmt.Errorf("the server has no sha256:%s: %w", id, ErrNotFound)
 	for _, o := range answer.Objects {
 		switch {
-		case o.OID != p.ID:
-		case o.Error != nil:
-			return lfsAction{}, fmt.Errorf("the server does not give sha256:%s: %s (%d): %w", p.ID, harmless(o.Error.Message), o.Error.Code, ErrNotFound)
-		case o.Actions.Download != nil:
-			return *o.Actions.Download, nil
+		case o.Error != nil && o.OID == id:
+			err = fmt.Errorf("the server does not give sha256:%s: %s (%d): %w", id, harmless(o.Error.Message), o.Error.Code, ErrNotFound)
+		case o.Error == nil && o.Actions.Download != nil:
+			actions[o.OID] = *o.Actions.Download
 		}
 	}
-	return lfsAction{}, fmt.Errorf("the server has no sha256:%s: %w", p.ID, ErrNotFound)
+	if _, ok := actions[id]; ok {
+		return actions, nil
+	}
+	return actions, err
 }
 
 // download fetches a file from where the server says that it is, and checks it.

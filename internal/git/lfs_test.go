@@ -4,10 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,6 +148,76 @@ func TestLargeFiles(t *testing.T) {
 				t.Errorf("from the cache: %q %v, %d requests", got, err, s.seen()-before)
 			}
 		})
+	}
+}
+
+// TestLargeFilesTogether reads a folder of 150 files. The server lacks one, and says of another what does not hold any more.
+func TestLargeFilesTogether(t *testing.T) {
+	t.Parallel()
+	const n = 150
+	files, contents := map[string]string{"k8s/small.txt": "small\n"}, map[string]string{}
+	for i := range n {
+		content := fmt.Sprintf("file %d\n", i)
+		oid, pointer := lfsPointer(content)
+		contents[oid] = content
+		files[fmt.Sprintf("k8s/%03d.bin", i)], files[fmt.Sprintf("other/%03d.bin", i)] = pointer, pointer
+	}
+	absent, _ := lfsPointer("file 7\n")
+	late, _ := lfsPointer("file 9\n")
+	dir, head := testworld.Checkout(t, files)
+	s := serve(t, dir, full...)
+	var batches []int
+	s.faults = append(s.faults, func(w http.ResponseWriter, r *http.Request) bool {
+		id, isFile := strings.CutPrefix(r.URL.Path, "/file/")
+		switch {
+		case isFile:
+			_, _ = io.WriteString(w, contents[id])
+		case strings.HasSuffix(r.URL.Path, "/info/lfs/objects/batch"):
+			var asked struct{ Objects []struct{ OID string } }
+			if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+				t.Error(err)
+			}
+			batches = append(batches, len(asked.Objects))
+			var objects []any
+			for _, o := range asked.Objects {
+				object := map[string]any{"oid": o.OID, "actions": map[string]any{"download": map[string]any{"href": s.URL + "/file/" + o.OID}}}
+				switch {
+				case o.OID == absent:
+					object = map[string]any{"oid": o.OID, "error": map[string]any{"code": 404, "message": "not here"}}
+				case o.OID == late && len(asked.Objects) > 1:
+					object["actions"] = map[string]any{"download": map[string]any{"href": s.URL + "/gone"}}
+				}
+				objects = append(objects, object)
+			}
+			w.Header().Set("Content-Type", "application/vnd.git-lfs+json")
+			_ = json.NewEncoder(w).Encode(map[string]any{"objects": objects})
+		case r.URL.Path == "/gone":
+			http.Error(w, "too late", http.StatusGone)
+		default:
+			return false
+		}
+		return true
+	})
+	snapshot, err := openRemote(t, s.url(), testworld.GitOptions(t)).Snapshot(t.Context(), head)
+	if err == nil {
+		err = snapshot.Prefetch(t.Context(), "k8s")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !strings.HasPrefix(name, "k8s/") || strings.HasSuffix(name, "small.txt") {
+			continue
+		}
+		data, err := snapshot.FS(t.Context()).Whole().ReadFile(name)
+		oid := fmt.Sprintf("%x", sha256.Sum256(data))
+		if _, known := contents[oid]; err != nil || !known && name != "k8s/007.bin" {
+			t.Errorf("%s: %q %v", name, data, err)
+		}
+	}
+	// The first file asks about others, the absent one about the rest, and one where the answer did not hold any more, alone.
+	if want := []int{100, 1 + n - 100, 1}; !slices.Equal(batches, want) {
+		t.Errorf("asked about %v files at a time, want %v", batches, want)
 	}
 }
 

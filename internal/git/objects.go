@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"github.com/lockage/lockage/internal/lfs"
 	"github.com/lockage/lockage/internal/memo"
 )
 
@@ -21,8 +19,8 @@ type objects interface {
 	has(ctx context.Context, id plumbing.Hash) bool
 	// fetch fetches objects to disk.
 	fetch(ctx context.Context, w want) error
-	// large returns a file of Git LFS; configured is where the commit says that the server is.
-	large(ctx context.Context, p lfs.Pointer, configured func() (*url.URL, error)) ([]byte, error)
+	// large returns a file of Git LFS.
+	large(ctx context.Context, p largePointer) ([]byte, error)
 }
 
 // commits are the methods that Repository and Remote have in common.

@@ -29,6 +29,7 @@ type Remote struct {
 	pushes    joint[Update]
 	questions joint[*question]
 	fetches   joint[want]
+	located   sync.Map // id → locatedFile: of files in Git LFS that are likely to be read
 
 	mu     sync.Mutex      // held while fetching
 	warned map[string]bool // reported already
