@@ -41,6 +41,13 @@ func (c *consumers) readByFlux(shapes map[string][]string) {
 			c.t.Errorf("Flux and %s: %+v", what, got)
 		}
 	}
+	// The bytes of what is live, which nobody signed where they are now.
+	c.command(".", "crane", "copy", "--insecure", c.live.Reference, c.registry+"/acme/copied-manifests:production")
+	copied := other(c.t, manifest, c.registry+"/acme/web-manifests", c.registry+"/acme/copied-manifests")
+	if got := c.flux(copied); got.Ready != "False" || got.Verified != "False" || got.Files != nil ||
+		!strings.Contains(got.Message, "no matching signatures were found for '"+c.registry+"/acme/copied-manifests:production'") {
+		c.t.Errorf("Flux and an artifact without a signature: %+v", got)
+	}
 	rendered := c.trusting("hydrator")
 	if got := c.flux(other(c.t, rendered, fluxAsks, "ref: {digest: "+c.candidate.Digest+"}")); got.Verified != "True" {
 		c.t.Errorf("Flux finds no signature of the hydrator either, so that its refusals prove nothing: %+v", got)
