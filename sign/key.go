@@ -173,7 +173,7 @@ func parseKey(ctx context.Context, text []byte, password PasswordFunc) (*Key, er
 		if public, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil {
 			return openAgent(public)
 		}
-		return nil, errors.New("neither PEM text nor a public key of OpenSSH")
+		return nil, errors.New("neither PEM text, the content of a key file, nor a public key of OpenSSH, whose agent is asked to sign")
 	}
 	var private any
 	var err error

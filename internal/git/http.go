@@ -308,6 +308,9 @@ func statusError(res *http.Response) error {
 	_ = res.Body.Close()
 	switch res.StatusCode {
 	case http.StatusUnauthorized:
+		if res.Request != nil && res.Request.Header.Get("Authorization") != "" {
+			return errors.New("authentication failed (HTTP 401): the server refuses the credentials of LOCKAGE_GIT_TOKEN, the git credential helper or http.extraHeader: set others")
+		}
 		return errors.New("authentication failed (HTTP 401): set LOCKAGE_GIT_TOKEN, a git credential helper or http.extraHeader")
 	case http.StatusForbidden:
 		return fmt.Errorf("access denied (HTTP 403) %s: check what the credentials allow", harmless(string(text)))

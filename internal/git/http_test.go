@@ -136,6 +136,14 @@ func TestWithoutGitCommand(t *testing.T) {
 	}
 }
 
+func TestHTTPServerByHTTPS(t *testing.T) {
+	t.Parallel()
+	dir, head := testworld.Checkout(t, chart)
+	s := serve(t, dir, full...)
+	_, err := openRemote(t, strings.Replace(s.url(), "http:", "https:", 1), testworld.GitOptions(t)).Snapshot(t.Context(), head)
+	wantError(t, err, "the server speaks HTTP", "check its port and scheme")
+}
+
 func TestWrongCredentials(t *testing.T) {
 	t.Parallel()
 	dir, head := testworld.Checkout(t, chart)
@@ -143,7 +151,7 @@ func TestWrongCredentials(t *testing.T) {
 	s.faults = append(s.faults, basicAuth("bot", "right"))
 	opts := testworld.GitOptions(t, "LOCKAGE_GIT_TOKEN=wr0ng")
 	_, err := openRemote(t, s.url(), opts).Snapshot(t.Context(), head)
-	wantError(t, err, "authentication failed", "LOCKAGE_GIT_TOKEN", s.url(), "!wr0ng")
+	wantError(t, err, "authentication failed", "the server refuses the credentials of LOCKAGE_GIT_TOKEN", s.url(), "!wr0ng")
 	if n := s.seen(); n != 1 {
 		t.Errorf("%d requests with credentials that were refused", n)
 	}

@@ -115,7 +115,7 @@ func openLocal(ctx context.Context, path string, opts Options) (*Repository, err
 	if _, err := readLine(filepath.Join(path, ".git")); err == nil {
 		return Open(ctx, path, opts)
 	}
-	return nil, fmt.Errorf("no git repository: %w", ErrNotFound)
+	return nil, fmt.Errorf("no git repository: %w; check the path, or write a URL such as https://github.com/acme/shop.git", ErrNotFound)
 }
 
 // Written returns the remote's URL as its user wrote it, before insteadOf and without credentials: the same on every machine.

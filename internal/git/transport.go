@@ -210,6 +210,8 @@ func explainTLS(err error, own bool) error {
 			"add the server's to that file, or set http.<url>.sslCAInfo for the one server that it is about", err)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w: name its authority with http.sslCAInfo (GIT_SSL_CAINFO) or http.sslCAPath", err)
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return errors.New("the server speaks HTTP, and the URL begins with https://: check its port and scheme")
 	case strings.HasSuffix(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
 		return errors.New(proxyRefuses)
 	case strings.Contains(err.Error(), "tls: certificate required"):

@@ -92,6 +92,10 @@ func syntaxProblem(file string, data []byte, err error) Problems {
 		text := lines[line-1]
 		column += len(text) - len(strings.TrimLeft(text, " "))
 		for i, text := range lines[line-1:] {
+			if strings.HasPrefix(strings.TrimLeft(text, " "), "\t") && i == 0 {
+				msg += "; the line is indented by a tab, and YAML takes spaces"
+				break
+			}
 			if m := bareName.FindStringSubmatch(text); m != nil {
 				msg += `; quotes may be missing in line ` + strconv.Itoa(line+i) + `: a value with ` + m[1] + ` is written "…` + m[1] + `…"`
 				break

@@ -73,6 +73,8 @@ f:7:7: merge keys (<<) are not read: write the keys out`},
 f:1:7: name: {stage} without quotes is a YAML map: write "{stage}"`},
 		"placeholder without quotes before text": {"name: a\nsub:\n  path: {stage}/x", `
 f:3:3: is not valid YAML: did not find expected key; quotes may be missing in line 3: a value with {stage} is written "…{stage}…"`},
+		"tab": {"name: a\nsub:\n\tpath: x", `
+f:3:1: is not valid YAML: found character that cannot start any token; the line is indented by a tab, and YAML takes spaces`},
 		"null for a required key": {"name: ~\ncommit: ~\nsub: null\nset: {a: null}", "\nf:1:7: name is empty: give it a value\nf:4:10: set.a is empty: give it a string"},
 		"duplicate key":           {"name: a\nsub: {path: x, path: y}\nname: b", "\nf:2:16: key \"path\" is given twice, first in line 2\nf:3:1: key \"name\" is given twice, first in line 1"},
 		"key is a map":            {"{a: b}: c", "\nf:1:1: a key is a map or a list: write it in quotes"},
