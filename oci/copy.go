@@ -3,14 +3,11 @@ package oci
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/lockage/lockage/internal/bounded"
 )
 
 const (
@@ -19,11 +16,6 @@ const (
 
 	maxNested = 4 // indexes of a copy that name each other
 )
-
-// unfitError is returned for what is not copied by its form, whatever the registry does.
-type unfitError struct{ error }
-
-func (e unfitError) Unwrap() error { return e.error }
 
 var errNested = unfitError{fmt.Errorf("indexes name each other more than %d deep", maxNested)}
 
@@ -136,8 +128,7 @@ func (r *Repository) CopyReferrers(ctx context.Context, from *Repository, subjec
 // form. That a list or a tag names it proves nothing of this.
 func (r *Repository) Copyable(ctx context.Context, manifest, subject digest.Digest) (bool, error) {
 	raw, err := r.read(ctx, manifest, false, 0)
-	var unfit unfitError
-	if errors.As(err, &unfit) || errors.Is(err, bounded.ErrTooLarge) || isNotFound(err) {
+	if Unfit(err) || isNotFound(err) {
 		return false, nil
 	}
 	if err != nil || subject == "" {

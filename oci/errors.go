@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/lockage/lockage/internal/bounded"
 	"github.com/lockage/lockage/internal/loopback"
 	"github.com/lockage/lockage/internal/redact"
 	"github.com/lockage/lockage/internal/terminal"
@@ -133,6 +134,18 @@ var hydrationTag = regexp.MustCompile(`\.(git-|img-sha256-|chart-)[^:/]*\.[0-9a-
 func wantsTLS(cause string) bool {
 	return strings.Contains(cause, "http request to an https server") || strings.Contains(cause, "plain http request was sent to https port") ||
 		strings.Contains(cause, "speaking plain http to an ssl-enabled server") || strings.Contains(cause, `malformed http response "\x15\x03`)
+}
+
+// unfitError is returned for what cannot be read by its form, whatever the registry does.
+type unfitError struct{ error }
+
+func (e unfitError) Unwrap() error { return e.error }
+
+// Unfit reports whether what a manifest or list names cannot be as it says there, whatever the registry does: anybody who may push can
+// write such names. What they name is as good as not there.
+func Unfit(err error) bool {
+	var unfit unfitError
+	return errors.As(err, &unfit) || errors.Is(err, bounded.ErrTooLarge)
 }
 
 // harmless takes secrets and control sequences out of a registry's words, and bounds them.

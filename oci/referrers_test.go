@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/lockage/lockage/oci/registry"
 )
 
@@ -93,5 +95,24 @@ func TestReferrersRefusedOnce(t *testing.T) {
 		if listed, err := reader.Referrers(t.Context(), a.Descriptor, ""); err != nil || len(listed) != 1 {
 			t.Errorf("%s client: %d referrers, %v", name, len(listed), err)
 		}
+	}
+}
+
+// TestReferrersWithoutDigest leaves out of a list what is named by no digest.
+func TestReferrersWithoutDigest(t *testing.T) {
+	t.Parallel()
+	handler := registry.New(registry.Options{})
+	t.Cleanup(func() { _ = handler.Close() })
+	transport := inProcess(handler)
+	r := open(t, "127.0.0.1:1/acme/app", Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+		if !strings.Contains(req.URL.Path, "/referrers/") {
+			return transport(req)
+		}
+		return answer(req, http.StatusOK, `{"manifests": [{}, {"digest": "staging"}, {"digest": "sha256:1", "artifactType": "a/b"}, {"digest": "md5:d41d8cd98f00b204e9800998ecf8427e"}]}`, "Content-Type", ocispec.MediaTypeImageIndex), nil
+	})})
+	a := mustPack(t, sample(), nil)
+	push(t, r, a)
+	if all, err := r.Referrers(t.Context(), a.Descriptor, ""); err != nil || len(all) != 0 {
+		t.Errorf("%v, %v", all, err)
 	}
 }

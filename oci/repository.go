@@ -120,10 +120,10 @@ func (r *Repository) Manifest(ctx context.Context, tagOrDigest string) (desc oci
 func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor) (data []byte, err error) {
 	defer r.explain(&err, "read blob", desc.Digest.String())
 	if err := desc.Digest.Validate(); err != nil {
-		return nil, err
+		return nil, unfitError{err}
 	}
 	if desc.Size < 0 || desc.Size > MaxBlobSize {
-		return nil, fmt.Errorf("its size is %d bytes; at most %d are read", desc.Size, MaxBlobSize)
+		return nil, unfitError{fmt.Errorf("its size is %d bytes; at most %d are read", desc.Size, MaxBlobSize)}
 	}
 	if data, err = r.backend.blob(ctx, desc); err == nil {
 		err = verify(desc, data)
@@ -246,6 +246,7 @@ func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, 
 	if all, err = r.backend.referrers(ctx, plain(subject), artifactType); err != nil {
 		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(d ocispec.Descriptor) bool { return d.Digest.Validate() != nil })
 	// Other tools' fallback indexes may name the manifest and no more, or give the type of its config.
 	undescribed := 0
 	for i, d := range all {
@@ -256,7 +257,7 @@ func (r *Repository) Referrers(ctx context.Context, subject ocispec.Descriptor, 
 			break
 		}
 		_, raw, err := r.Manifest(ctx, d.Digest.String())
-		if isNotFound(err) {
+		if isNotFound(err) || Unfit(err) {
 			continue // listed, and deleted since
 		}
 		if err != nil {

@@ -185,6 +185,8 @@ func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (Bun
 	_, raw, err := store.Manifest(ctx, desc.Digest.String())
 	if errors.Is(err, oci.ErrNotFound) {
 		return problem("it is listed but its manifest is gone")
+	} else if oci.Unfit(err) {
+		return problem("its manifest cannot be read: %v", err)
 	} else if err != nil {
 		return Bundle{}, err
 	}
@@ -208,6 +210,8 @@ func readBundle(ctx context.Context, store Reader, desc ocispec.Descriptor) (Bun
 	text, err := store.Blob(ctx, layer)
 	if errors.Is(err, oci.ErrNotFound) {
 		return problem("its bundle is gone")
+	} else if oci.Unfit(err) {
+		return problem("its manifest names a bundle that cannot be read: %v", err)
 	} else if err != nil {
 		return Bundle{}, err
 	}

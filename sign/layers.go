@@ -55,20 +55,20 @@ type layer struct {
 }
 
 // read reads the manifest under the tag, and the payloads of its layers unless they are known, of very many those of
-// the last ones. It returns no layers if the tag does not exist.
+// the last ones. It returns no layers if the tag does not exist, or nobody can read what it names.
 func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, known ...[]byte) ([]layer, error) {
 	fail := func(err error) ([]layer, error) {
 		return nil, fmt.Errorf("read the %s of %s: %w", f.what, artifact, err)
 	}
 	desc, raw, err := store.Manifest(ctx, f.tag(artifact))
-	if errors.Is(err, oci.ErrNotFound) {
+	if errors.Is(err, oci.ErrNotFound) || oci.Unfit(err) {
 		return nil, nil
 	} else if err != nil {
 		return fail(err)
 	}
 	var manifest ocispec.Manifest
-	if err := json.Unmarshal(raw, &manifest); err != nil {
-		return fail(fmt.Errorf("manifest of %s: %w", f.tag(artifact), err))
+	if json.Unmarshal(raw, &manifest) != nil {
+		return nil, nil // nobody can read it
 	}
 	payloads := map[digest.Digest][]byte{}
 	for _, payload := range known {
@@ -93,8 +93,11 @@ func (f form) read(ctx context.Context, store Reader, artifact digest.Digest, kn
 		default:
 			group.Go(func() (err error) {
 				l.payload, err = store.Blob(ctx, d)
-				if errors.Is(err, oci.ErrNotFound) {
+				switch {
+				case errors.Is(err, oci.ErrNotFound):
 					l.problem, l.gone, err = "its payload is gone", true, nil
+				case oci.Unfit(err):
+					l.problem, l.gone, err = fmt.Sprintf("its payload cannot be read: %v", err), true, nil
 				}
 				return err
 			})

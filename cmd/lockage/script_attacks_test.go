@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"io/fs"
 	"maps"
 	"strconv"
@@ -197,6 +199,67 @@ func cmdRewrap(ts *testscript.TestScript, neg bool, args []string) {
 			Layers:       []oci.Blob{{MediaType: sign.BundleMediaType, Data: append([]byte(" "), b.JSON...)}},
 		}))
 	}
+}
+
+// cmdPoison attaches what nobody can read, in all forms: what a manifest names has not the size that it says.
+func cmdPoison(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg || len(args) != 1, "poison REPOSITORY@DIGEST")
+	ctx := context.Background()
+	in, reference, ok := strings.Cut(args[0], "@")
+	refuse(ts, !ok, "poison REPOSITORY@DIGEST")
+	repository, err := oci.NewClient(oci.Options{}).Repository(in)
+	ts.Check(err)
+	subject, err := repository.Resolve(ctx, reference)
+	ts.Check(err)
+	config := oci.Blob{MediaType: ocispec.MediaTypeEmptyJSON, Data: []byte("{}")}
+	var listed []ocispec.Descriptor
+	push := func(tag, artifactType, mediaType string) {
+		m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType, Config: config.Descriptor()}
+		m.SchemaVersion = 2
+		blob := oci.Blob{MediaType: mediaType, Data: []byte(`{"junk":"` + tag + artifactType + `"}`)}
+		for _, size := range []int64{-1, 1, blob.Descriptor().Size + 1, 1 << 30, 1 << 40} {
+			layer := blob.Descriptor()
+			layer.Size = size
+			if m.Layers = append(m.Layers, layer); tag != "" {
+				continue
+			}
+			m.Layers, m.Subject = m.Layers[len(m.Layers)-1:], &subject
+			raw, err := json.Marshal(m)
+			ts.Check(err)
+			desc, err := repository.PushManifest(ctx, m.MediaType, raw, config, blob)
+			ts.Check(err)
+			desc.ArtifactType = artifactType
+			listed = append(listed, desc)
+		}
+		if tag != "" {
+			raw, err := json.Marshal(m)
+			ts.Check(err)
+			_, err = repository.PushTagged(ctx, tag, m.MediaType, raw, config, blob)
+			ts.Check(err)
+		}
+	}
+	push("", sign.BundleMediaType, sign.BundleMediaType)
+	push("", "", sign.BundleMediaType)
+	push(oci.FallbackTag(subject.Digest)+".sig", "", "application/vnd.dev.cosign.simplesigning.v1+json")
+	push(oci.FallbackTag(subject.Digest)+".att", "", "application/vnd.dsse.envelope.v1+json")
+	poisonIndex(ts, repository, subject, listed)
+}
+
+// poisonIndex adds more to the list of a subject's referrers, where a tag names one.
+func poisonIndex(ts *testscript.TestScript, repository *oci.Repository, subject ocispec.Descriptor, listed []ocispec.Descriptor) {
+	ctx := context.Background()
+	var index ocispec.Index
+	_, raw, err := repository.Manifest(ctx, oci.FallbackTag(subject.Digest))
+	if errors.Is(err, oci.ErrNotFound) {
+		return // the registry lists them itself
+	}
+	ts.Check(err)
+	ts.Check(json.Unmarshal(raw, &index))
+	index.Manifests = append(index.Manifests, listed...)
+	raw, err = json.Marshal(index)
+	ts.Check(err)
+	_, err = repository.PushTagged(ctx, oci.FallbackTag(subject.Digest), ocispec.MediaTypeImageIndex, raw)
+	ts.Check(err)
 }
 
 // cmdTransfer copies an artifact with all that is signed of it to another repository.

@@ -103,6 +103,8 @@ func runHasty() {
 //		attaches a statement of some type by the key in $KEYVAR, about what the artifact's annotations claim
 //	rewrap REPOSITORY@DIGEST
 //		attaches all bundles of an artifact once more, with other bytes around the same statements and signatures
+//	poison REPOSITORY@DIGEST
+//		attaches what nobody can read, in all forms
 //	flood REPOSITORY@DIGEST COUNT
 //		attaches so many bundles that prove nothing
 //	lose
@@ -156,6 +158,7 @@ func scriptParams() testscript.Params {
 			"misrender":     cmdMisrender,
 			"reattach":      cmdReattach,
 			"rewrap":        cmdRewrap,
+			"poison":        cmdPoison,
 			"states":        cmdStates,
 			"flood":         cmdFlood,
 			"transfer":      cmdTransfer,

@@ -145,6 +145,8 @@ func (m *mutants) fails(on, pkg string, args ...string) bool {
 
 // users are packages whose tests hold the checks of a file, beside those of its own, with a pattern of these tests; none means all.
 var users = map[string]string{
+	"oci/errors.go": "cmd/lockage TestScript/^attack-poison$",
+
 	"policy/verify/gives.go": "publish", // by hydrations that read what their provenance says
 	"policy/verify/keys.go":  "cmd/lockage TestScript/^attack-example$",
 	"policy/verify/reads.go": "publish",
@@ -209,6 +211,8 @@ var mutations = []mutation{
 	{"ledger/write.go", "err != nil || overtaken", "err != nil || !MUTANT && overtaken"},
 	{"ledger/write.go", "_, taken := files[name]; taken", "_, taken := files[name]; !MUTANT && taken"},
 	{"ledger/write.go", `c.Files != "" && c.Files != id`, "false"},
+
+	{"oci/errors.go", "errors.As(err, &unfit) || errors.Is(err, bounded.ErrTooLarge)", "false"},
 
 	{"policy/approval.go", "if f.Unchanged {", "if MUTANT || f.Unchanged {"},
 	{"policy/approval.go", "counted.count() >= g.count", "true"},
