@@ -51,6 +51,10 @@ func TestCosignAttestations(t *testing.T) {
 			}
 
 			denied("fail attestation")
+			// A bundle by somebody else, for whose sake other programs do not look at the older form at all.
+			w.command(".", bin, "keys", "generate", "scanner")
+			w.command(".", stock, "attest", "--use-signing-config=false", "--tlog-upload=false", "--allow-http-registry=true", "--yes", "--key", w.path("scanner.key"),
+				"--new-bundle-format", "--type", "https://acme.dev/scan/v1", "--predicate", w.path("passed.json"), image)
 			const older = "--new-bundle-format=false"
 			cosign("attest", older, "--type", "https://acme.dev/ui-tests/v1", "--predicate", w.path("failed.json"))
 			denied("fail attestation")
