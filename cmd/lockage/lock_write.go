@@ -388,6 +388,8 @@ func (l *lockWriter) parseImages() error {
 		switch {
 		case ref == "" || named && name == "":
 			return usagef("--image %q: want REF, or NAME=REF", value)
+		case strings.HasPrefix(ref, "sha256:"):
+			return usagef("--image %q is a digest without a repository: want REPOSITORY@%s", value, ref)
 		case l.dropped(name):
 			return usagef("--image %s and --drop-image exclude each other", value)
 		case !named && l.lock.Image.Ref != "":

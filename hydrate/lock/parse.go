@@ -173,6 +173,9 @@ func refFault(image Image) string {
 	if image.Ref == "" {
 		return "" // reported as missing
 	}
+	if sha256Digest.MatchString(image.Ref) { // else it would be a tag of the repository sha256
+		return "image reference " + strconv.Quote(image.Ref) + " is a digest without a repository: write one like ghcr.io/acme/app@sha256:…"
+	}
 	if !imageRef.MatchString(image.Ref) {
 		return "image reference " + strconv.Quote(image.Ref) + " is malformed: write one like ghcr.io/acme/app:v1"
 	}

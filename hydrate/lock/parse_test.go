@@ -96,6 +96,7 @@ func TestParseRefuses(t *testing.T) {
 		"other release":     {"gitCommit: " + commit, "gitCommit: " + other, `f:2:12: releaseId "git-` + commit + `" belongs to another commit: gitCommit is "` + other + `"`},
 		"malformed release": {"releaseId: git-", "releaseId: v", `f:2:12: releaseId "v` + commit + `" is not "git-" and a full commit id of 40 lower-case hex digits, with or without "-" and 12 digits of what the lock means`},
 		"bad ref":           {"ref: ghcr.io/acme/app", "ref: ghcr.io/Acme/app", `f:5:8: image reference "ghcr.io/Acme/app:git-` + commit + `" is malformed: write one like ghcr.io/acme/app:v1`},
+		"ref is a digest":   {"ghcr.io/acme/app:git-" + commit, imageDigest, `f:5:8: image reference "` + imageDigest + `" is a digest without a repository: write one like ghcr.io/acme/app@sha256:…`},
 		"ref pins another":  {"app:git-" + commit, "app@sha256:" + strings.Repeat("c", 64), `f:5:8: image reference "ghcr.io/acme/app@sha256:` + strings.Repeat("c", 64) + `" names another digest than the digest beside it`},
 		"bad kind":          {"kind: helm", "kind: jsonnet", `f:8:9: packaging.kind "jsonnet" is not known: write helm, kustomize or chart`},
 		"absolute path":     {"k8s/helm", "/k8s", `f:10:15: packaging.sourcePath "/k8s" is absolute: write it relative to the source repository's root`},
