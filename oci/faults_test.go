@@ -480,6 +480,23 @@ func TestRegistryThatLies(t *testing.T) {
 	}
 }
 
+// TestLoginPage asks a proxy that answers everything with a page, whose digest is nobody's.
+func TestLoginPage(t *testing.T) {
+	t.Parallel()
+	r := open(t, "r.example/acme/app", Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+		return answer(req, 200, "<html><title>Sign in</title></html>", "Content-Type", "text/html; charset=utf-8"), nil
+	})})
+	const want = `is not a manifest (content type "text/html"): is there a proxy or a login page before the registry?`
+	for _, name := range []string{"prod", string(digest.FromString("x"))} {
+		if d, err := r.Lookup(t.Context(), name); d != "" || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %s, %v", name, d, err)
+		}
+		if _, _, err := r.Manifest(t.Context(), name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestUnorderedTags lists registries that list in order of creation and do what they
 // like with `last`.
 func TestUnorderedTags(t *testing.T) {

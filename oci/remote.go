@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,7 +59,7 @@ func (r *remoteRepository) resolve(ctx context.Context, tagOrDigest string) (oci
 			return ocispec.Descriptor{}, err
 		}
 		named := digest.Digest(a.header.Get("Docker-Content-Digest"))
-		if named == "" && strings.Contains(tagOrDigest, ":") {
+		if named == "" && strings.Contains(tagOrDigest, ":") && strings.Contains(manifestTypes, mediaType(a.header)) {
 			named = digest.Digest(tagOrDigest)
 		}
 		if err == nil && a.size > 0 && mediaType(a.header) != "" && named.Validate() == nil {
@@ -104,8 +105,12 @@ func (r *remoteRepository) readManifest(ctx context.Context, tagOrDigest string)
 		return ocispec.Descriptor{}, nil, r.unlessHidden(ctx, err)
 	}
 	desc := describe(mediaType(a.header), a.body)
-	if own := mediaTypeOf(a.body); own != "" && !strings.Contains(manifestTypes, desc.MediaType) {
-		desc.MediaType = own // a server of files does not know it
+	if !strings.Contains(manifestTypes, desc.MediaType) {
+		// A server of files does not know it, and a login page has a digest too.
+		if !isManifest(a.body) {
+			return ocispec.Descriptor{}, nil, fmt.Errorf("the answer is not a manifest (content type %q): is there a proxy or a login page before the registry?", desc.MediaType)
+		}
+		desc.MediaType = cmp.Or(mediaTypeOf(a.body), desc.MediaType)
 	}
 	if named := digest.Digest(a.header.Get("Docker-Content-Digest")); named.Validate() == nil {
 		desc.Digest = named
@@ -148,6 +153,14 @@ func mediaTypeOf(manifest []byte) string {
 	}
 	_ = json.Unmarshal(manifest, &m)
 	return m.MediaType
+}
+
+// isManifest reports whether bytes are those of a manifest, which all state the version of their schema.
+func isManifest(raw []byte) bool {
+	var m struct {
+		SchemaVersion int `json:"schemaVersion"`
+	}
+	return json.Unmarshal(raw, &m) == nil && m.SchemaVersion > 0
 }
 
 func (r *remoteRepository) blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
