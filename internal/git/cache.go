@@ -40,7 +40,7 @@ func openCache(dir string) (*objectCache, error) {
 			return nil, cacheError(dir, err)
 		}
 	}
-	return &objectCache{dir: dir, packs: newStore(dir, dir)}, nil
+	return &objectCache{dir: dir, packs: newStore(dir)}, nil
 }
 
 func cacheError(dir string, err error) error { return cachefile.Explain("object cache "+dir, err) }
@@ -181,7 +181,7 @@ func (c *objectCache) unpack(r io.ReadSeeker) error {
 	return nil
 }
 
-// keepPack indexes a large pack and then moves both into place, the index first: readers look for packs.
+// keepPack indexes a large pack and then moves both into place, the index last: readers look for it.
 func (c *objectCache) keepPack(tmp string, r io.Reader) error {
 	staged := filesystem.NewStorage(osfs.New(tmp), cache.NewObjectLRUDefault())
 	if err := packfile.UpdateObjectStorage(staged, r); err != nil {
@@ -191,7 +191,7 @@ func (c *objectCache) keepPack(tmp string, r io.Reader) error {
 	if err != nil || len(packs) != 1 {
 		return fmt.Errorf("object cache %s: the server's pack was not kept", c.dir)
 	}
-	for _, ext := range []string{".idx", ".pack"} {
+	for _, ext := range []string{".pack", ".idx"} {
 		from := strings.TrimSuffix(packs[0], ".pack") + ext
 		if err := os.Rename(from, filepath.Join(c.dir, "objects", "pack", filepath.Base(from))); err != nil {
 			return cacheError(c.dir, err)

@@ -13,7 +13,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 
 	"github.com/lockage/lockage/internal/bounded"
 )
@@ -57,9 +59,8 @@ func Open(ctx context.Context, dir string, opts Options) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.stores = append(r.stores, newStore(r.gitDir, r.common))
-	for _, other := range others {
-		r.stores = append(r.stores, newStore(other, other))
+	for _, dir := range append([]string{r.common}, others...) {
+		r.stores = append(r.stores, newStore(dir))
 	}
 	return r, ctx.Err()
 }
@@ -174,11 +175,13 @@ func (r *Repository) Head(ctx context.Context) (Head, error) {
 
 // resolveRef follows symbolic references to the one that names an object. It returns the last name with ErrNotFound too.
 func (r *Repository) resolveRef(name plumbing.ReferenceName) (plumbing.ReferenceName, plumbing.Hash, error) {
-	s := r.stores[0]
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	files := osfs.New(r.gitDir)
+	if r.common != r.gitDir {
+		files = dotgit.NewRepositoryFilesystem(files, osfs.New(r.common))
+	}
+	refs := dotgit.New(files)
 	for range maxRefDepth {
-		ref, err := s.storage.Reference(name)
+		ref, err := refs.Ref(name)
 		switch {
 		case errors.Is(err, plumbing.ErrReferenceNotFound), errors.Is(err, fs.ErrNotExist):
 			return name, plumbing.ZeroHash, fmt.Errorf("reference %s in %s: %w", name, r.opts.Dir, ErrNotFound)

@@ -10,13 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-git/go-billy/v5"
-	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
-	"github.com/go-git/go-git/v5/storage/filesystem"
-	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 
 	"github.com/lockage/lockage/internal/bounded"
 )
@@ -67,80 +63,18 @@ const maxBases = 8 * cache.MiByte
 type store struct {
 	dir string // the folder that holds objects/
 
-	mu      sync.Mutex // go-git's storage is not safe for concurrent use
-	storage *filesystem.Storage
-	packed  time.Time // modification time of objects/pack when it was indexed
+	mu     sync.Mutex   // go-git's packfile is not safe for concurrent use
+	bases  cache.Object // of deltas, of all packs
+	packs  []*pack      // nil until one is asked for
+	packed time.Time    // modification time of objects/pack when it was listed
 }
 
-// newStore opens the folder dir, whose shared part is commonDir.
-func newStore(dir, commonDir string) *store {
-	files := osfs.New(dir)
-	if commonDir != dir {
-		files = dotgit.NewRepositoryFilesystem(files, osfs.New(commonDir))
-	}
-	s := &store{
-		dir: commonDir,
-		storage: filesystem.NewStorageWithOptions(onlyPacks{files, map[string]string{}}, cache.NewObjectLRU(maxBases),
-			filesystem.Options{LargeObjectThreshold: MaxObjectBytes, MaxOpenDescriptors: 4}),
-	}
+// newStore opens the folder dir, which holds objects/.
+func newStore(dir string) *store {
+	s := &store{dir: dir, bases: cache.NewObjectLRU(maxBases)}
 	s.reindex()
 	return s
 }
-
-// onlyPacks hides what go-git looks for before it looks into packs, for which it resolves the links of each folder above: the list of
-// alternates, which Repository opens once, and loose objects, which the store reads itself. Packs have the names that go-git asks for,
-// their checksums: former versions of git and JGit name them by the objects in them.
-type onlyPacks struct {
-	billy.Filesystem
-	named map[string]string // the names of packs without endings, by what they are shown as
-}
-
-func (p onlyPacks) Open(name string) (billy.File, error) {
-	dir, base := filepath.Split(name)
-	if base == "alternates" || len(base) == 38 && len(filepath.Base(dir)) == 2 {
-		return nil, fs.ErrNotExist
-	}
-	ending := filepath.Ext(base)
-	if actual, ok := p.named[strings.TrimSuffix(base, ending)]; ok {
-		name = filepath.Join(dir, actual+ending)
-	}
-	return p.Filesystem.Open(name)
-}
-
-// ReadDir shows packs by their checksums.
-func (p onlyPacks) ReadDir(name string) ([]os.FileInfo, error) {
-	files, err := p.Filesystem.ReadDir(name)
-	for i, file := range files {
-		actual, isPack := strings.CutSuffix(file.Name(), ".pack")
-		if !isPack {
-			continue
-		}
-		if sum, err := p.checksum(filepath.Join(name, file.Name()), file.Size()); err == nil && actual != "pack-"+sum {
-			p.named["pack-"+sum] = actual
-			files[i] = shown{file, "pack-" + sum + ".pack"}
-		}
-	}
-	return files, err
-}
-
-// checksum returns the end of a pack (gitformat-pack(5)).
-func (p onlyPacks) checksum(name string, size int64) (string, error) {
-	file, err := p.Filesystem.Open(name)
-	if err != nil {
-		return "", err
-	}
-	var sum plumbing.Hash
-	_, err = file.ReadAt(sum[:], size-int64(len(sum)))
-	return sum.String(), errors.Join(err, file.Close())
-}
-
-// shown is a file by another name.
-type shown struct {
-	os.FileInfo
-	name string
-}
-
-func (s shown) Name() string { return s.name }
 
 // loose returns the file of an object that is not in a pack.
 func (s *store) loose(id plumbing.Hash) string {
@@ -156,10 +90,10 @@ func (s *store) read(id plumbing.Hash) (encoded, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	obj, err := s.storage.EncodedObject(plumbing.AnyObject, id)
+	read, err := s.unpack(id)
 	if err != nil && s.reindex() {
 		// A repack by another process moves objects between packs.
-		obj, err = s.storage.EncodedObject(plumbing.AnyObject, id)
+		read, err = s.unpack(id)
 	}
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
 		if errors.Is(damage, fs.ErrNotExist) {
@@ -169,10 +103,6 @@ func (s *store) read(id plumbing.Hash) (encoded, error) {
 			return encoded{}, fmt.Errorf("object %s in %s: %w", id, s.dir, damage)
 		}
 		return encoded{}, fmt.Errorf("object %s in %s is damaged (run git fsck there): %w", id, s.dir, damage)
-	}
-	var read encoded
-	if err == nil {
-		read, err = decode(obj)
 	}
 	if errors.Is(err, idxfile.ErrMalformedIdxFile) {
 		err = fmt.Errorf("the index of a pack is damaged, or not of version 2 (run git -c pack.indexVersion=2 repack -ad there): %w", err)
@@ -205,21 +135,68 @@ func (s *store) has(id plumbing.Hash) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.storage.HasEncodedObject(id) == nil {
-		return true
+	for {
+		if found, err := s.find(id); err == nil && found != nil {
+			return true
+		}
+		if !s.reindex() {
+			return false
+		}
 	}
-	return s.reindex() && s.storage.HasEncodedObject(id) == nil
 }
 
-// reindex drops the index of packs if their folder changed, and reports whether it did.
+// reindex drops the list of packs if their folder changed, and reports whether it did.
 func (s *store) reindex() bool {
-	info, err := os.Stat(filepath.Join(s.dir, "objects", "pack"))
+	info, err := os.Stat(s.packDir())
 	if err != nil || info.ModTime().Equal(s.packed) {
 		return false
 	}
 	s.packed = info.ModTime()
-	s.storage.Reindex()
+	for _, p := range s.packs {
+		p.close()
+	}
+	s.packs = nil
 	return true
+}
+
+func (s *store) packDir() string { return filepath.Join(s.dir, "objects", "pack") }
+
+// unpack returns an object out of a pack, or [plumbing.ErrObjectNotFound].
+func (s *store) unpack(id plumbing.Hash) (encoded, error) {
+	p, err := s.find(id)
+	if err != nil {
+		return encoded{}, err
+	}
+	if p == nil {
+		return encoded{}, plumbing.ErrObjectNotFound
+	}
+	return p.read(id)
+}
+
+// find returns the pack that has an object, nil for none.
+func (s *store) find(id plumbing.Hash) (*pack, error) {
+	if s.packs == nil {
+		names, err := filepath.Glob(filepath.Join(s.packDir(), "pack-*.idx"))
+		if err != nil {
+			return nil, err
+		}
+		s.packs = make([]*pack, 0, len(names))
+		for _, name := range names {
+			s.packs = append(s.packs, &pack{name: strings.TrimSuffix(name, ".idx"), bases: s.bases})
+		}
+	}
+	for i, p := range s.packs {
+		found, err := p.has(id)
+		if err != nil {
+			return nil, err
+		}
+		if found { // objects that are read together lie together
+			copy(s.packs[1:i+1], s.packs[:i])
+			s.packs[0] = p
+			return p, nil
+		}
+	}
+	return nil, nil
 }
 
 // alternates lists the parents of object folders in objects/info/alternates, transitively (gitrepository-layout(5)).

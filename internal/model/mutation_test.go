@@ -130,7 +130,7 @@ func (m *mutants) fails(on, pkg string, args ...string) bool {
 	}
 	m.file(m.on, on)
 	cmd := exec.Command(m.built[pkg], append([]string{"-test.failfast"}, args...)...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "LOCKAGE_SOAK=") // their short form is what everybody runs
 	out, err := cmd.CombinedOutput()
 	_, first, failed := strings.Cut(string(out), "--- FAIL: ")
 	switch {
