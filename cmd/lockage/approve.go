@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -240,10 +239,7 @@ func (t *target) hold(ctx context.Context) (hold predicate.Hold, err error) {
 	if err != nil {
 		return hold, err
 	}
-	state, err := live.ReadGit(ctx, s)
-	if errors.Is(err, live.ErrBroken) {
-		return hold, nil // promote says so
-	}
+	state, err := live.Read(ctx, s)
 	hold, _ = state.Holds().Of(t.lock.ReleaseID, t.desc.Digest)
 	return hold, err
 }

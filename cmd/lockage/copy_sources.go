@@ -141,7 +141,7 @@ func (c *copier) all(ctx context.Context) error {
 			}
 			for _, name := range to {
 				if _, err := c.live(ctx, p, stage, name); err != nil {
-					return fmt.Errorf("%s/%s: %w", p.Name, stage, broken(err))
+					return fmt.Errorf("%s/%s: %w", p.Name, stage, err)
 				}
 				if _, err := c.candidate(ctx, p, stage, "", name); err != nil {
 					return fmt.Errorf("%s/%s: %w", p.Name, stage, err)
@@ -170,7 +170,7 @@ func (c *copier) live(ctx context.Context, p *pipeline.Pipeline, stage, to strin
 	}
 	state, err := live.Read(ctx, s)
 	if err != nil || state.Live == nil {
-		return false, broken(err)
+		return false, err
 	}
 	i := copies.Item{Source: fmt.Sprintf("live:%s/%s", p.Name, stage), From: s.Artifacts, Digest: state.Live.To.Digest, Tags: []string{stage}}
 	return true, c.declaredItem(to, i, p, declared, state.Live.To.Release, pipeline.RolePromoter)

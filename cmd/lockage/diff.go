@@ -354,7 +354,7 @@ func (d *differ) compareNamed(ctx context.Context) ([]stagediff.Change, error) {
 	}
 	before, after, err := finder.Find(ctx, d.names...)
 	if err != nil {
-		return nil, broken(err)
+		return nil, err
 	}
 	comparisons, err := stagediff.Match(before, after)
 	if err != nil {

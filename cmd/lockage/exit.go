@@ -48,14 +48,6 @@ type reported struct {
 func (e reported) Error() string { return e.err.Error() }
 func (e reported) Unwrap() error { return e.err }
 
-// broken marks an error as a denial if the record of what is live in a stage is broken.
-func broken(err error) error {
-	if errors.Is(err, live.ErrBroken) {
-		return reported{exitDenied, err}
-	}
-	return err
-}
-
 // beside is an error that the text of the results has beside its row: standard error names the row alone.
 type beside struct {
 	error
@@ -111,6 +103,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &rep):
 		return rep.code
+	case errors.Is(err, live.ErrBroken):
+		return exitDenied
 	case errors.As(err, &usage), errors.As(err, &selected), errors.As(err, &configured), errors.As(err, &problems),
 		errors.Is(err, pipeline.ErrNoStage), errors.Is(err, verify.ErrIdentity),
 		errors.Is(err, verify.ErrUnknown), errors.Is(err, stagediff.ErrNoMatch), errors.Is(err, oci.ErrReference):

@@ -35,7 +35,7 @@ func isDigest(name string) (bool, error) {
 func (d declaration) having(ctx context.Context, bare digest.Digest, q verify.Query) ([]subject, error) {
 	found, err := live.Find(ctx, bare, d.pipelines, d.files, d.policyRef, d.client, d.workspace.Repository, time.Now())
 	if err != nil {
-		return nil, broken(err)
+		return nil, err
 	}
 	found = slices.DeleteFunc(found, func(f live.Found) bool {
 		return q.Stage != "" && !f.Pipeline.Names(f.Declared.Stage, q.Stage) || q.Release != "" && !lock.Abbreviates(q.Release, f.Release)
@@ -115,7 +115,7 @@ func (a *app) historyOf(ctx context.Context, bare digest.Digest, limit int) erro
 	}
 	found, findErr := live.Find(ctx, bare, d.pipelines, d.files, d.policyRef, d.client, d.workspace.Repository, time.Now())
 	if findErr != nil && len(found) == 0 {
-		return broken(findErr)
+		return findErr
 	}
 	results := historyResults{}
 	for _, f := range found {
@@ -136,7 +136,7 @@ func (a *app) historyOf(ctx context.Context, bare digest.Digest, limit int) erro
 	if len(found) == 0 {
 		return fmt.Errorf("%w: no stage of these pipelines has %s as a candidate, or had it live; name other pipeline files with -f", verify.ErrUnknown, bare)
 	}
-	return broken(findErr)
+	return findErr
 }
 
 // foundCandidate is the candidate that a digest was found as.

@@ -210,7 +210,7 @@ func (a *app) history(ctx context.Context, name string, limit int) error {
 		}
 		results = append(results, r)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s/%s: %w", p.Name, stage, broken(err)))
+			errs = append(errs, fmt.Errorf("%s/%s: %w", p.Name, stage, err))
 		}
 	}
 	a.emit(results)
@@ -227,8 +227,10 @@ func (d declaration) history(ctx context.Context, p *pipeline.Pipeline, stage st
 		return r, err
 	}
 	var promotions []live.Promotion
-	for p, historyErr := range live.History(ctx, s) {
-		if err = historyErr; err != nil {
+	state, err := live.Read(ctx, s)
+	for p, historyErr := range live.HistoryOf(ctx, s, state) {
+		if historyErr != nil {
+			err = cmp.Or(err, historyErr)
 			break
 		}
 		promotions = append(promotions, p)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,11 +48,18 @@ func (a *app) export(ctx context.Context, name, release, file string) error {
 	if err != nil {
 		return err
 	}
+	state, err := live.Read(ctx, s)
+	if errors.Is(err, live.ErrBroken) {
+		return err
+	}
+	if err != nil && ctx.Err() == nil {
+		a.warn("%s/%s: later promotions may exist, since the registry does not answer: %v", pipelines[0].Name, stage, err)
+	}
 	p := proof.Promotion{Stage: s}
 	found := false
-	for promotion, err := range live.History(ctx, s) {
+	for promotion, err := range live.HistoryOf(ctx, s, state) {
 		if err != nil {
-			return broken(err)
+			return err
 		}
 		if found = promotion.To.Digest != "" && (release == "" || lock.Abbreviates(release, promotion.To.Release)); found {
 			p.Promotion, p.Shown = promotion, showPromotion(promotion, promotion.Time)

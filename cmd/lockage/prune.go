@@ -115,7 +115,7 @@ func (a *app) prune(ctx context.Context, r prune.Request) error {
 		shown = append(shown, showPruned(result, r.DryRun))
 		if message := messageOf(result.Err); message != "" && !seen[message] {
 			seen[message] = true
-			errs = append(errs, fmt.Errorf("%s/%s: %w", result.Pipeline, result.Stage, broken(result.Err)))
+			errs = append(errs, fmt.Errorf("%s/%s: %w", result.Pipeline, result.Stage, result.Err))
 		}
 	}
 	a.emit(shown)

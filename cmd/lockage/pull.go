@@ -147,7 +147,7 @@ func (a *app) locateLive(ctx context.Context, name, release string) (*oci.Reposi
 		err = fmt.Errorf("nothing is live in %s/%s yet", pipelines[0].Name, stage)
 	}
 	if err != nil {
-		return nil, "", broken(err)
+		return nil, "", err
 	}
 	return s.Artifacts, state.Live.To.Digest.String(), nil
 }

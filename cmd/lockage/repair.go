@@ -94,7 +94,7 @@ func (a *app) repair(ctx context.Context, o repair.Options, dryRun bool) (err er
 		r.Findings = nonNil(r.Findings)
 		shown = append(shown, repairResult{r, dryRun, messageOf(r.Err)})
 		if r.Err != nil {
-			errs = append(errs, fmt.Errorf("%s/%s: %w", r.Pipeline, r.Stage, broken(r.Err)))
+			errs = append(errs, fmt.Errorf("%s/%s: %w", r.Pipeline, r.Stage, r.Err))
 		}
 	}
 	if results != nil {

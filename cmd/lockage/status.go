@@ -372,7 +372,7 @@ func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage str
 	if unreadable != nil {
 		var err error
 		if declared, release, err = d.expandAny(p, stage); err != nil {
-			r.err, r.Error = broken(unreadable), unreadable.Error()
+			r.err, r.Error = unreadable, unreadable.Error()
 			return r
 		}
 	}
@@ -389,7 +389,7 @@ func (d declaration) status(ctx context.Context, p *pipeline.Pipeline, stage str
 		r.Unpromoted = &shownRelease{Release: s.Unpromoted.Lockage.Release, Digest: s.Unpromoted.Digest()}
 	}
 	if err != nil {
-		r.err, r.Error = broken(err), err.Error()
+		r.err, r.Error = err, err.Error()
 		return r
 	}
 	if ok, reason := s.Consistent(declared); !ok && live.Promotes(declared) {
