@@ -122,7 +122,7 @@ func (a *authenticator) send(req *http.Request, header string) (*http.Response, 
 			}
 			again.Body = body
 		}
-		if header != "" && origin.Same(req.URL, to) {
+		if header != "" {
 			again.Header.Set("Authorization", header)
 		}
 		resp, err := a.http.Do(again)
@@ -135,6 +135,9 @@ func (a *authenticator) send(req *http.Request, header string) (*http.Response, 
 		}
 		if !origin.Safe(req.URL, to) {
 			return nil, fmt.Errorf("redirected to %s, which is not https", to.Host)
+		}
+		if !origin.Same(req.URL, to) || !origin.Same(req.URL, resp.Request.URL) {
+			header = ""
 		}
 		if moves == maxRedirects {
 			return nil, fmt.Errorf("redirected more than %d times", maxRedirects)
