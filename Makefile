@@ -135,6 +135,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 		done; \
 	done
 
+.PHONY: pictures
+pictures: build ## the pictures of the documentation, as Chromium shows them; look at them before you commit
+	tools=$$(internal/e2e/tools.sh crane) && PATH="$$tools:$$PATH" docs/pictures/make.sh "$$PWD/bin/lockage" docs/pictures
+
 .PHONY: docs
 docs: ## regenerate docs that are made from code
 	go test ./policy ./cmd/lockage -run 'Schema|Docs' -update

@@ -271,7 +271,7 @@ func (i *initializer) find(ctx context.Context) error {
 	}
 	i.drafts, err = scaffold.Find(worktree, snapshot.FS(ctx), i.options)
 	if errors.Is(err, scaffold.ErrNothing) {
-		return usagef("%s at %.12s has %w%s: name the repository that has them with --source URL, or the folder with --source-path PATH", i.source, i.commit, err, i.below())
+		return usagef("%s at %.12s has %w%s: name the repository that has them with --source URL, or the folder with --source-path PATH, or a chart of others with --chart URL", i.source, i.commit, err, i.below())
 	}
 	return err
 }

@@ -65,6 +65,12 @@ func (f *finder) addValues(d *Draft) {
 			break
 		}
 	}
+	if only := path.Base(d.SourcePath); len(patterns) == 0 && d.Chart == "" && slug(only) == only && len(only) <= maxStage {
+		if _, known := environment(only); known { // the chart is that environment's
+			d.Stages = []Stage{{Name: only}}
+			return
+		}
+	}
 	stages := map[string]bool{}
 	for _, pattern := range slices.Sorted(maps.Keys(patterns)) {
 		for stage := range patterns[pattern] {

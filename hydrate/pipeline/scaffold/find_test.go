@@ -43,6 +43,7 @@ func TestFind(t *testing.T) {
 		"applications of environments": {[]string{"environments/staging/cart", "environments/prod/cart"}, "cart .: staging prod"},
 		"a remote base":                {[]string{"cart/production", "cart/production/broken"}, "cart cart: production production-broken"},
 		"a chart":                      {[]string{"chart/Chart.yaml shop", "chart/values-dev.yaml", "chart/prod.values.yaml", "chart/charts/sub/Chart.yaml sub", "chart/ci/test-values.yaml"}, "shop chart: dev prod"},
+		"charts of environments":       {[]string{"teams/web/dev/Chart.yaml web-dev", "teams/web/dev/values.yaml", "teams/web/prod/Chart.yaml web-prod"}, "web-dev teams/web/dev: dev; web-prod teams/web/prod: prod"},
 		"a chart of one environment":   {[]string{"Chart.yaml shop", "values-prod.yaml"}, "shop .: staging prod"},
 	} {
 		t.Run(name, func(t *testing.T) {
