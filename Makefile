@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/lockage
-JUDGES := actionlint cosign cosign3 crane fulcio gitea helm helm4 kustomize registry rekor-server timestamp-server
+JUDGES := actionlint cosign cosign3 crane fulcio gitea helm helm4 kustomize registry rekor-server timestamp-server vault-server
 READERS := admission-reader argocd-reader flux-reader kubectl-reader slsa-verifier
 FUZZTIME ?= 10s
 BENCH ?= .
@@ -68,7 +68,6 @@ e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, ku
 	$(E2E) go test -count=1 -timeout $(TIMEOUT) ./internal/e2e && \
 	LOCKAGE_E2E=1 LOCKAGE_HELM="$$tools/helm" LOCKAGE_HELM4="$$tools/helm4" LOCKAGE_KUSTOMIZE="$$tools/kustomize" \
 		go test -count=1 -timeout $(TIMEOUT) -run '^($(JUDGED))$$' ./hydrate/helm ./hydrate/kustomize
-	go test -count=1 -timeout $(TIMEOUT) -tags hashivault -run '^TestVault$$' ./sign
 	internal/e2e/token.sh
 
 CLUSTER := argocd-reader cosign cosign3 crane etcd helm kube-apiserver kubectl kustomize-controller registry slsa-verifier source-controller

@@ -58,7 +58,7 @@ func takes(scheme string) string {
 	if clients[scheme] != "hashivault" || !slices.Contains(kms.SupportedProviders(), scheme+"://") {
 		return ""
 	}
-	return "; it takes an unsealed server at VAULT_ADDR, a key of the transit engine, and a token in VAULT_TOKEN that may read keys/NAME and update sign/NAME there"
+	return "; it takes an unsealed server at VAULT_ADDR, a key of the transit engine, and a token in VAULT_TOKEN that may read keys/NAME and update sign/NAME/sha2-256 there"
 }
 
 // remoteKey returns a signer by a key that another program or a device has.

@@ -27,6 +27,7 @@ package() {
 	rekor-server) echo "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@v2.2.1" ;; # newer ones refuse DSSE
 	timestamp-server) echo "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@v2.0.3" ;;
 	registry) echo "github.com/distribution/distribution/v3/cmd/registry@v3.1.2" ;;
+	vault-server) echo "github.com/hashicorp/vault@v1.14.2" ;; # built by vault.sh
 	kustomize) echo "sigs.k8s.io/kustomize/kustomize/v5@v5.8.2" ;;
 	# The code of readers of artifacts, built by reader.sh.
 	admission-reader) echo "k8s.io/apiserver@$(version k8s.io/client-go)" ;;
@@ -45,7 +46,12 @@ package() {
 
 # ours prints what of a tool's source is in this repository, shortened to a sum.
 ours() {
-	[ ! -d "testdata/readers/$1" ] || cat reader.sh "testdata/readers/$1/main.go" | cksum | sed 's/ .*//; s/^/+/'
+	case $1 in
+	*-reader | slsa-verifier) set -- reader.sh "testdata/readers/$1/main.go" ;;
+	vault-server) set -- vault.sh testdata/vault/main.go ;;
+	*) return ;;
+	esac
+	cat "$@" | cksum | sed 's/ .*//; s/^/+/'
 }
 
 build() { # TOOL PACKAGE FOLDER
@@ -53,6 +59,7 @@ build() { # TOOL PACKAGE FOLDER
 	*-reader | slsa-verifier) ./reader.sh "$1" "${2##*@}" "$3/$1" ;;
 	etcd | kube-apiserver | kubectl | kustomize-controller | source-controller) ./module.sh "$1" "${2##*@}" "$3/$1" ;;
 	gitea) ./gitea.sh "${2##*@}" "$3/gitea" ;;
+	vault-server) ./vault.sh "${2##*@}" "$3/vault-server" ;;
 	*) GOBIN=$3 GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$2" ;;
 	esac
 	case $1 in

@@ -8,7 +8,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/handler"
@@ -28,7 +30,8 @@ func (s service) CryptoSigner(context.Context, func(error)) (crypto.Signer, cryp
 func (service) SupportedAlgorithms() []string { return []string{"ecdsa-p256-sha256"} }
 func (service) DefaultAlgorithm() string      { return "ecdsa-p256-sha256" }
 
-// Plugin is the program sigstore-kms-test: it signs with the unencrypted key in the file that a reference test://FILE names.
+// Plugin is the program sigstore-kms-test: it signs with the unencrypted key in the file that a reference test://FILE names. With one whose
+// name ends in liar.pem it signs something else than it is asked to.
 func Plugin() {
 	if err := plugin(); err != nil {
 		_ = handler.WriteErrorResponse(os.Stdout, err)
@@ -60,6 +63,10 @@ func plugin() error {
 	if err != nil {
 		return err
 	}
-	_, err = handler.Dispatch(os.Stdout, os.Stdin, args, service{signer})
+	message := io.Reader(os.Stdin)
+	if strings.HasSuffix(args.InitOptions.KeyResourceID, "liar.pem") {
+		message = strings.NewReader("something else")
+	}
+	_, err = handler.Dispatch(os.Stdout, message, args, service{signer})
 	return err
 }
