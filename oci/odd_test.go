@@ -67,11 +67,16 @@ func known() Options {
 	return Options{Credentials: login(quirks.User, quirks.Password), MaxRetryWait: time.Millisecond}
 }
 
-// TestQuirks does all that a repository can do over registries with one quirk each, open ones and those with a token service.
+// TestQuirks does all that a repository can do over registries with one quirk each, open ones and those with a token service, and over
+// those that forget an upload and take a blob in one of two ways only.
 func TestQuirks(t *testing.T) {
 	t.Parallel()
 	for _, name := range quirks.Names() {
-		for _, on := range [][]string{{name}, {name, "bearer"}} {
+		combined := [][]string{{name}, {name, "bearer"}}
+		if name == "separate-upload" {
+			combined = append(combined, []string{name, "lost-uploads"})
+		}
+		for _, on := range combined {
 			t.Run(strings.Join(on, " "), func(t *testing.T) {
 				t.Parallel()
 				host, _ := odd(t, on...)

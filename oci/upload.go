@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// uploadAttempts bounds how often a blob is sent from the beginning: a broken session cannot be resumed.
-	uploadAttempts = 3
+	// uploadAttempts bounds how often a blob is sent from the beginning: a broken session cannot be resumed. Each way is taken twice.
+	uploadAttempts = 4
 	// smallBlob is the size up to which sending costs less than asking first, in bytes.
 	smallBlob = 1 << 20
 
@@ -56,7 +56,7 @@ func (r *remoteRepository) shareBlob(ctx context.Context, desc ocispec.Descripto
 	return cmp.Or(err, waiting)
 }
 
-// sendBlob uploads with as few requests as the registry allows, and the second time in three, as Docker does. From is a repository
+// sendBlob uploads with as few requests as the registry allows, and every other time in three, as Docker does. From is a repository
 // that has the blob; "" for none.
 func (r *remoteRepository) sendBlob(ctx context.Context, desc ocispec.Descriptor, data []byte, from string) error {
 	if from != "" && !r.mounts(from) {
