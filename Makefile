@@ -70,9 +70,9 @@ e2e: build ## end-to-end tests, judged by upstream's own cosign, crane, helm, ku
 		go test -count=1 -timeout $(TIMEOUT) -run '^($(JUDGED))$$' ./hydrate/helm ./hydrate/kustomize
 	internal/e2e/token.sh
 
-CLUSTER := argocd-reader cosign cosign3 crane etcd helm kube-apiserver kubectl kustomize-controller registry slsa-verifier source-controller
+CLUSTER := argocd-reader cosign cosign3 crane etcd helm kube-apiserver kubectl kustomize-controller kyverno registry slsa-verifier source-controller
 .PHONY: cluster
-cluster: build ## what readers make of artifacts in a cluster: an API server with Flux's controllers, which take half an hour to build on two cores
+cluster: build ## what readers make of artifacts in a cluster: an API server with Flux's controllers, and Kyverno's engine, which take most of an hour to build on two cores
 	tools=$$(internal/e2e/tools.sh $(CLUSTER)) && $(E2E) LOCKAGE_CLUSTER=1 go test -count=1 -timeout $(TIMEOUT) -run '^TestCluster$$' ./internal/e2e
 
 .PHONY: soak

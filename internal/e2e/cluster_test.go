@@ -24,7 +24,7 @@ func requireCluster(t *testing.T) string {
 	if os.Getenv("LOCKAGE_CLUSTER") != "1" {
 		t.Skip("an API server and controllers take long to build: run `make cluster`")
 	}
-	return requireReaders(t, "argocd-reader", "etcd", "kube-apiserver", "kubectl", "kustomize-controller", "slsa-verifier", "source-controller")
+	return requireReaders(t, "argocd-reader", "etcd", "kube-apiserver", "kubectl", "kustomize-controller", "kyverno", "slsa-verifier", "source-controller")
 }
 
 // startCluster starts an API server and the controllers of Flux, and returns the kubeconfig of its administrator. Nothing runs pods,
@@ -108,7 +108,7 @@ func moduleFile(t *testing.T, name, module, path string) string {
 	return filepath.Join(decode[struct{ Dir string }](t, string(output)).Dir, path)
 }
 
-// TestCluster lets Flux, kubectl, Argo CD's code and the API server read artifacts in a cluster, by the manifests that docs/consumers
+// TestCluster lets Flux, kubectl, Argo CD's code, Kyverno's and the API server read artifacts in a cluster, by the manifests that docs/consumers
 // shows, and attests the health of what Flux deployed.
 func TestCluster(t *testing.T) {
 	bin := requireCluster(t)
@@ -118,6 +118,7 @@ func TestCluster(t *testing.T) {
 			c := newConsumers(t, bin, kind.start(t))
 			c.cluster, c.env = true, append(c.env, "KUBECONFIG="+cluster)
 			c.read()
+			c.readByKyverno() // before deploy promotes the candidate
 			c.deploy()
 			c.judgeByAdmission()
 			for _, kinds := range []string{"kustomizations,ocirepositories", "applications", "validatingadmissionpolicies,validatingadmissionpolicybindings"} {

@@ -9,6 +9,7 @@ case $name in
 etcd) module=go.etcd.io/etcd/server/v3 ;;
 kube-apiserver | kubectl) module=k8s.io/kubernetes place=cmd/$name siblings=v0${version#v1} ;;
 kustomize-controller | source-controller) module=github.com/fluxcd/$name ;;
+kyverno) module=github.com/kyverno/kyverno place=cmd/cli/kubectl-kyverno ;;
 *) echo "module.sh: no such program: $name" >&2; exit 2 ;;
 esac
 

@@ -37,6 +37,7 @@ package() {
 	# A cluster and its controllers, built by module.sh.
 	etcd) echo "go.etcd.io/etcd/server/v3@v3.6.16" ;;
 	kube-apiserver | kubectl) echo "k8s.io/kubernetes@v1.36.3" ;;
+	kyverno) echo "github.com/kyverno/kyverno@v1.18.2" ;;
 	kustomize-controller) echo "github.com/fluxcd/kustomize-controller@v1.9.6" ;;
 	source-controller) echo "github.com/fluxcd/source-controller@v1.8.0" ;;
 	golangci-lint) echo "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2" ;;
@@ -57,7 +58,7 @@ ours() {
 build() { # TOOL PACKAGE FOLDER
 	case $1 in
 	*-reader | slsa-verifier) ./reader.sh "$1" "${2##*@}" "$3/$1" ;;
-	etcd | kube-apiserver | kubectl | kustomize-controller | source-controller) ./module.sh "$1" "${2##*@}" "$3/$1" ;;
+	etcd | kube-apiserver | kubectl | kustomize-controller | kyverno | source-controller) ./module.sh "$1" "${2##*@}" "$3/$1" ;;
 	gitea) ./gitea.sh "${2##*@}" "$3/gitea" ;;
 	vault-server) ./vault.sh "${2##*@}" "$3/vault-server" ;;
 	*) GOBIN=$3 GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags=-s "$2" ;;
