@@ -50,6 +50,6 @@ func (g source) Judge(f Facts) GateResult {
 // SignedSource says who signed the commit of the source repository, or the packaged chart.
 type SignedSource struct {
 	By       sign.Author            // one who signed
-	Signers  map[string]sign.Author // declared identities that did: of a commit also by a former key
+	Signers  map[string]sign.Author // declared identities that did, also by a former key
 	Unsigned string                 // why nobody signed; "" if somebody did
 }

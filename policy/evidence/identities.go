@@ -88,18 +88,26 @@ func (ids Identities) of(stage string) Identities {
 
 // verifier trusts what every identity is known by now, a key under the first of its names. It is nil without an identity.
 func verifier(sets ...Identities) (*sign.Verifier, error) {
+	return trusting(func(known []sign.Identity) []sign.Identity { return known[:1] }, sets...) // what a former key signs does not count for what is to come
+}
+
+func trusting(among func([]sign.Identity) []sign.Identity, sets ...Identities) (*sign.Verifier, error) {
 	var trusted []sign.Identity
-	taken := map[string]bool{} // names and fingerprints
+	names, keys := map[string]bool{}, map[string]bool{}
 	for _, ids := range sets {
 		for _, name := range slices.Sorted(maps.Keys(ids)) {
-			id := ids[name][0] // what a former key signs does not count for what is to come
-			key := id.Author().Fingerprint()
-			if taken[name] || key != "" && taken[key] {
+			if names[name] {
 				continue
 			}
-			taken[name], taken[key] = true, true
-			id.Name = name
-			trusted = append(trusted, id)
+			for _, id := range among(ids[name]) {
+				key := id.Author().Fingerprint()
+				if key != "" && keys[key] {
+					continue
+				}
+				names[name], keys[key] = true, true
+				id.Name = name
+				trusted = append(trusted, id)
+			}
 		}
 	}
 	if len(trusted) == 0 {

@@ -72,7 +72,11 @@ func (c *collector) chart(ctx context.Context) error {
 	if !registry {
 		return unsigned("cosign signs charts in registries, at oci:// URLs, and no others")
 	}
-	if c.own == nil {
+	holders, err := trusting(func(known []sign.Identity) []sign.Identity { return known }, c.keys)
+	if err != nil {
+		return err
+	}
+	if holders == nil {
 		return unsigned("no identity has a key")
 	}
 	repository, err := c.Client.Repository(name)
@@ -91,7 +95,7 @@ func (c *collector) chart(ctx context.Context) error {
 	if err := json.Unmarshal(raw, &manifest); err != nil || !slices.ContainsFunc(manifest.Layers, func(l ocispec.Descriptor) bool { return l.Digest == chart.Digest }) {
 		return unsigned("%s has another archive now than %s", repository.Reference(tag), chart.Digest)
 	}
-	if err := c.chartSigners(ctx, repository, desc); err != nil {
+	if err := c.chartSigners(ctx, repository, desc, holders); err != nil {
 		return err
 	}
 	if c.facts.Source.Signers == nil {
@@ -100,22 +104,22 @@ func (c *collector) chart(ctx context.Context) error {
 	return nil
 }
 
-// chartSigners notes who signed an artifact, in either form.
-func (c *collector) chartSigners(ctx context.Context, repository *oci.Repository, desc ocispec.Descriptor) error {
+// chartSigners notes which of those who hold keys signed an artifact, in either form.
+func (c *collector) chartSigners(ctx context.Context, repository *oci.Repository, desc ocispec.Descriptor, holders *sign.Verifier) error {
 	bundles, err := c.attached(ctx, repository, desc.Digest)
 	if err != nil {
 		return err
 	}
-	statements, _ := c.own.Verify(desc.Digest, bundles)
+	statements, _ := holders.Verify(desc.Digest, bundles)
 	for _, s := range statements {
 		if s.PredicateType() == sign.PredicateSignature && s.Digest() == desc.Digest {
-			c.signedBy(s.Author(), c.keys.Names(s.Author())...)
+			c.signedBy(s.Author(), c.keys.Holders(s.Author())...)
 		}
 	}
-	signatures, _, err := sign.VerifyImage(ctx, repository, subjectOf(desc.Digest), c.own)
+	signatures, _, err := sign.VerifyImage(ctx, repository, subjectOf(desc.Digest), holders)
 	for _, s := range signatures {
 		if s.Digest() == desc.Digest {
-			c.signedBy(s.Author(), c.keys.Names(s.Author())...)
+			c.signedBy(s.Author(), c.keys.Holders(s.Author())...)
 		}
 	}
 	return err
