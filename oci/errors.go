@@ -105,6 +105,8 @@ func hint(err error, cause, op, thing, host string) string {
 		return "log in with: docker login " + host
 	case status == http.StatusForbidden:
 		return "the account lacks permission; log in with another one: docker login " + host
+	case status == http.StatusProxyAuthRequired, strings.HasSuffix(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
+		return "the proxy refuses the user or password: check HTTPS_PROXY, or name " + host + " in NO_PROXY"
 	case status == http.StatusNotFound && strings.HasPrefix(op, "push"):
 		return "does the repository exist, and may the account push to it? some registries want it created first"
 	case status == http.StatusConflict && strings.HasPrefix(op, "tag"):

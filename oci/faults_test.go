@@ -245,6 +245,12 @@ func TestOverwrittenReferrerComesBack(t *testing.T) {
 
 func TestErrorsSayWhatToDo(t *testing.T) {
 	t.Parallel()
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) }))
+	t.Cleanup(refusing.Close)
+	proxy, err := url.Parse(refusing.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
 	refuse := func(status int, body string) roundTripper {
 		return func(req *http.Request) (*http.Response, error) { return answer(req, status, body), nil }
 	}
@@ -298,6 +304,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"no such host": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, &net.DNSError{Err: "no such host", Name: "r.example", IsNotFound: true}
 		}, want: []string{"no such host", "check the name of the host"}},
+		"proxy": {transport: (&http.Transport{Proxy: http.ProxyURL(proxy)}).RoundTrip,
+			want: []string{"Proxy Authentication Required", "check HTTPS_PROXY, or name r.example in NO_PROXY"}},
 		"its own fault": {transport: refuse(501, ""), want: []string{"HTTP 501", "run again later"}},
 		"refused": {transport: func(*http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("dial tcp: %w", syscall.ECONNREFUSED)
