@@ -68,6 +68,9 @@ type Promotion struct {
 	Attest func(ctx context.Context, parent, tree git.Hash) (Statements, error)
 	Verb   string   // of the commit's message; "" for Promote
 	Merge  git.Hash // a commit to be the second parent, such as a reviewed branch's head; of a new branch the only one; "" for none
+	// First says that the stage has no history in the place: a folder of another pipeline or stage is [ErrTaken] then, in the result. Later ones
+	// replace whatever somebody put there.
+	First bool
 	// Bare leaves everything below the path as it is, and changes the statements alone: nothing is live.
 	Bare bool
 	// From is another remote that has Merge, which is pushed with all that it follows; nil if the branch's own remote has it.

@@ -267,7 +267,7 @@ func (w *Writer) drafts(ctx context.Context, changes []*pendingChange) ([]git.Up
 
 // judge decides what of a change has to be written.
 func (w *Writer) judge(ctx context.Context, c *pendingChange) (r Result, err error) {
-	if c.Promotion == nil && c.Branch != "" {
+	if c.Branch != "" && (c.Promotion == nil || c.Promotion.First) {
 		if err := c.taken(ctx, w.remote); errors.Is(err, ErrTaken) {
 			return Result{Err: err}, nil
 		} else if err != nil {

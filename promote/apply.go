@@ -42,6 +42,7 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 			Verb:     map[predicate.Action]string{predicate.RolledBack: "Roll back"}[rec.Action],
 			Merge:    s.merges(j),
 			Expected: s.state.Tree,
+			First:    rec.Sequence == 1,
 		},
 	})
 	s.changed() // also by somebody else, who was faster

@@ -145,6 +145,8 @@ func (m *mutants) fails(on, pkg string, args ...string) bool {
 
 // users are packages whose tests hold the checks of a file, beside those of its own, with a pattern of these tests; none means all.
 var users = map[string]string{
+	"ledger/write.go": "cmd/lockage TestScript/^mirror-taken$",
+
 	"oci/errors.go": "cmd/lockage TestScript/^attack-poison$",
 
 	"policy/verify/gives.go": "publish", // by hydrations that read what their provenance says
@@ -207,6 +209,7 @@ var mutations = []mutation{
 	{"ledger/proposal.go", "!p.Current", "false"},
 
 	{"ledger/write.go", "id == c.Promotion.Expected", "true"},
+	{"ledger/write.go", "c.Promotion == nil || c.Promotion.First", "c.Promotion == nil || !MUTANT && c.Promotion.First"},
 	{"ledger/write.go", `c.pushed != "" && c.pushed == c.draft.Head()`, "false"},
 	{"ledger/write.go", "err != nil || overtaken", "err != nil || !MUTANT && overtaken"},
 	{"ledger/write.go", "_, taken := files[name]; taken", "_, taken := files[name]; !MUTANT && taken"},

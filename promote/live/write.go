@@ -88,6 +88,9 @@ func (s Stage) Write(ctx context.Context, e publish.Environment, declared pipeli
 	case err != nil:
 		return p, fmt.Errorf("live ref: %w; promotion, rollback and repair need the right to push to branch %s", err, branch)
 	}
+	if err := results[0].Err; err != nil {
+		return p, fmt.Errorf("live ref: %w", err)
+	}
 	p.Record, p.Commit, p.Path = p.Statements.Record, results[0].Commit, s.Place.Path
 	return p, nil
 }
