@@ -48,6 +48,10 @@ func TestSearchEnds(t *testing.T) {
 	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged || r.Release != same {
 		t.Errorf("live: %s %s", r.Action, r.Release)
 	}
+	s.retag(oci.CandidateTag("staging", same), artifact.Descriptor.Digest.String())
+	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Unchanged || r.Release != same {
+		t.Errorf("live, and its candidate's tag names another artifact: %s %s", r.Action, r.Release)
+	}
 }
 
 // What was rolled back from stays held when another release is promoted.
