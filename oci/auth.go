@@ -80,7 +80,7 @@ func (a *authenticator) identify(req *http.Request) {
 func (a *authenticator) do(req *http.Request, repo repositoryID, actions []string) (*http.Response, error) {
 	a.identify(req)
 	if !origin.Same(repo.base, req.URL) {
-		return a.http.Do(req)
+		return a.send(req, "")
 	}
 	known, _ := a.grants.LoadOrStore(repo.name, new(grant))
 	g, _ := known.(*grant)

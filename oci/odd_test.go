@@ -67,14 +67,17 @@ func known() Options {
 	return Options{Credentials: login(quirks.User, quirks.Password), MaxRetryWait: time.Millisecond}
 }
 
-// TestQuirks does all that a repository can do over registries with one quirk each, open ones and those with a token service, and over
-// those that forget an upload and take a blob in one of two ways only.
+// TestQuirks does all that a repository can do over registries with one quirk each, open ones and those with a token service, over
+// those that forget an upload and take a blob in one of two ways only, and over those whose storage moves writes.
 func TestQuirks(t *testing.T) {
 	t.Parallel()
 	for _, name := range quirks.Names() {
 		combined := [][]string{{name}, {name, "bearer"}}
-		if name == "separate-upload" {
+		switch name {
+		case "separate-upload":
 			combined = append(combined, []string{name, "lost-uploads"})
+		case "uploads-moved":
+			combined = append(combined, []string{name, "writes-moved", "signed-uploads"})
 		}
 		for _, on := range combined {
 			t.Run(strings.Join(on, " "), func(t *testing.T) {
