@@ -195,8 +195,13 @@ func parseKey(ctx context.Context, text []byte, password PasswordFunc) (*Key, er
 		}
 	case pemPublic:
 		return nil, errors.New("it is a public key; signing needs the private one")
+	case pemEncrypted:
+		return nil, errOpenSSL
 	default:
 		return nil, fmt.Errorf("PEM block %.60q is not a key that can sign: make one with `lockage keys generate`", block.Type)
+	}
+	if err != nil && block.Headers["DEK-Info"] != "" {
+		return nil, errOpenSSL
 	}
 	if err != nil {
 		return nil, errors.New("the PEM block does not hold a private key") // the cause may quote key material
@@ -207,6 +212,11 @@ func parseKey(ctx context.Context, text []byte, password PasswordFunc) (*Key, er
 	}
 	return NewKey(signer)
 }
+
+// pemEncrypted is the type of the private keys that OpenSSL encrypts as PKCS #8.
+const pemEncrypted = "ENCRYPTED PRIVATE KEY"
+
+var errOpenSSL = errors.New("OpenSSL encrypted it, in a form that is not read: `openssl pkey -in KEY -out NEW` writes it without a password, and then `cosign import-key-pair --key NEW` with one")
 
 func decrypt(ctx context.Context, box []byte, ask PasswordFunc) ([]byte, error) {
 	if ask == nil {

@@ -199,6 +199,8 @@ func TestOpenKeyRefuses(t *testing.T) {
 		"public":         {text: pair.Public, want: "it is a public key"},
 		"certificate":    {text: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE"}), want: "CERTIFICATE"},
 		"broken":         {text: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("hunter2")}), want: "does not hold a private key"},
+		"openssl pkcs8":  {text: pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY"}), want: "openssl pkey -in KEY"},
+		"openssl ec":     {text: pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte("x")}), want: "openssl pkey -in KEY"},
 		"small rsa":      {text: pkcs8(t, small), want: "RSA key of 1024 bits"},
 		"weak curve":     {text: pkcs8(t, p224), want: "P-224"},
 		"no password":    {text: pair.Private, want: "no password is given"},

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,7 +112,7 @@ func (k *Keyless) certify(ctx context.Context) (*x509.Certificate, error) {
 	}
 	der, err := k.fulcio.GetCertificate(ctx, k.key, &sign.CertificateProviderOptions{IDToken: token})
 	if err != nil {
-		return nil, fmt.Errorf("%s gives no certificate for the token: %w", k.instance.name, err)
+		return nil, fmt.Errorf("%s gives no certificate for the token: %w%s", k.instance.name, err, refusable(token, k.now()))
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -120,6 +123,31 @@ func (k *Keyless) certify(ctx context.Context) (*x509.Certificate, error) {
 	}
 	k.certificate, k.until = cert, asked.Add(cert.NotAfter.Sub(cert.NotBefore)-renewBefore)
 	return cert, nil
+}
+
+// refusable returns what of a token is a reason to refuse it, as far as it shows here; "" for nothing.
+func refusable(token string, now time.Time) string {
+	var claims struct {
+		Issuer    string          `json:"iss"`
+		Audience  json.RawMessage `json:"aud"` // a text or a list of texts
+		NotBefore int64           `json:"nbf"`
+		Expires   int64           `json:"exp"`
+	}
+	_, rest, _ := strings.Cut(token, ".")
+	middle, _, _ := strings.Cut(rest, ".")
+	if text, err := base64.RawURLEncoding.DecodeString(middle); err != nil || json.Unmarshal(text, &claims) != nil {
+		return ""
+	}
+	at := func(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
+	switch {
+	case !bytes.Contains(claims.Audience, []byte(`"`+Audience+`"`)):
+		return fmt.Sprintf("; it is for the audience %.200s, and has to be for %q", claims.Audience, Audience)
+	case claims.Expires <= now.Unix():
+		return "; it expired at " + at(claims.Expires)
+	case claims.NotBefore > now.Unix():
+		return fmt.Sprintf("; it is not valid before %s: is a clock wrong?", at(claims.NotBefore))
+	}
+	return fmt.Sprintf("; its issuer is %.200q, which the certificate authority has to know by exactly this name", claims.Issuer)
 }
 
 // GetCertificate implements [sign.CertificateProvider].

@@ -1,6 +1,7 @@
 package sign_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -120,6 +121,74 @@ func TestKeyless(t *testing.T) {
 				t.Error("a statement about another artifact is proven")
 			}
 		})
+	}
+}
+
+// TestSubjects has identities match subjects that differ by what does not show, or hold what expressions are made of.
+func TestSubjects(t *testing.T) {
+	t.Parallel()
+	s := signtest.New(t)
+	i := instance(t, s, "tsa")
+	long := "https://ci.example/" + strings.Repeat("a", 4000)
+	for _, c := range []struct {
+		subject           string
+		exact, expression string // "" for the subject itself, and for none
+		issuer            string // behind the instance's
+		proven            bool
+	}{
+		{subject: "ada+ci@release.example", proven: true},
+		{subject: "ada.lovelace@release.example", proven: true},
+		{subject: "Ada@release.example", exact: "ada@release.example"},
+		{subject: "ada@release.example\n", proven: true},
+		{subject: "ada@release.example\n", exact: "ada@release.example"},
+		{subject: "ada@release.example", exact: "ada@release.example\n"},
+		{subject: " ada@release.example", exact: "ada@release.example"},
+		{subject: "https://ci.example/a%20b", proven: true},
+		{subject: "https://ci.example/a", exact: "https://ci.example/a/"},
+		{subject: long, proven: true},
+		{subject: long, exact: long[:len(long)-1]},
+		{subject: "ada@release.example", issuer: "/"},
+		{subject: "ada@release.example", expression: `ada@release\.example`, issuer: "/"},
+		{subject: "ada@release.example", expression: `ada@release\.example|bob@release\.example`, proven: true},
+		{subject: "bob@release.example", expression: `ada|bob@release\.example`, proven: true},
+		{subject: "ada@release.example", expression: `ada|bob@release\.example`},
+		{subject: "ada@release.example", expression: `^ada@release\.example$`, proven: true},
+		{subject: "eve@evil.example\nada@release.example", expression: `(?m)^ada@release\.example$`},
+		{subject: "ada@release.example\n@evil.example", expression: `(?m)^ada@release\.example$`},
+		{subject: "ada@release.example\n", expression: `ada@release\.example$`},
+		{subject: "eve@evil.example\nada@release.example", expression: `.*@release\.example`},
+		{subject: "ada@release.example", expression: `(?i)ADA@RELEASE\.EXAMPLE`, proven: true},
+		{subject: "ada@releaseXexample", expression: `ada@release.example`, proven: true}, // a dot is any character
+		{subject: "ada@release.example.evil.example", expression: `ada@release\.example.*?`, proven: true},
+	} {
+		signer, err := sign.NewKeyless(t.Context(), i, func(context.Context) (string, error) { return s.Token(c.subject), nil }, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundle, err := sign.Sign(t.Context(), signer, sign.NewSignature(artifactDigest, claim))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := sign.Identity{Name: "manager", Issuer: s.URL + c.issuer, Instance: i, Subject: cmp.Or(c.exact, c.subject)}
+		if c.expression != "" {
+			id.Subject = ""
+			if id.Subjects, err = sign.ParseExpression(c.expression); err != nil {
+				t.Fatal(err)
+			}
+		}
+		verifier, err := sign.NewVerifier(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verified, rejected := verifier.Verify(artifactDigest, []sign.Bundle{{JSON: bundle.JSON}})
+		if (len(verified) == 1) != c.proven {
+			t.Errorf("%.60q as %.60q %s of %s: %v, rejected %v", c.subject, c.exact, c.expression, id.Issuer, verified, rejected)
+		}
+	}
+	for _, expression := range []string{`a)|(b`, `a\`, `\Qa`, `(?`, `[a`} {
+		if _, err := sign.ParseExpression(expression); err == nil {
+			t.Errorf("%s compiles", expression)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		"lockage":           main,
 		"lockage-hasty":     runHasty,
 		"sigstore-kms-test": signtest.Plugin,
+		"xdg-open":          browser,
 	})
 }
 
@@ -61,7 +62,7 @@ func runHasty() {
 //		makes another release of the fixture and pushes its lock to the policy ref; $VAR becomes its id
 //	identity NAME…
 //		makes a key for each: $NAME_KEY, and keys/NAME.pub in the GitOps repository, which stages commits
-//	sigstore [log] [tsa] | sigstore stop|resume ca|log|tsa | sigstore advance DURATION
+//	sigstore [log] [tsa] | sigstore stop|resume ca|log|tsa | sigstore sign-in SUBJECT | sigstore advance DURATION
 //		starts a Sigstore instance with these services besides the certificate authority; $ISSUER becomes its URL, and the files
 //		keys/trusted_root.json and keys/signing_config.json in the GitOps repository name it. Or changes the one that runs
 //	token VAR SUBJECT

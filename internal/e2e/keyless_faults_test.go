@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"math/big"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,40 @@ import (
 	lockagesign "github.com/lockage/lockage/sign"
 	"github.com/lockage/lockage/sign/predicate"
 )
+
+// refusedTokens hydrates with tokens of the hydrator that the authority refuses, or that name somebody else.
+func (w *world) refusedTokens(s *sigstore) {
+	w.t.Helper()
+	const hydrator = "hydrator@example.com"
+	now := time.Now()
+	tokens := map[string]string{
+		"it expired at ": s.tokenOf(hydrator, map[string]any{"exp": now.Add(-time.Minute).Unix()}),
+		`it is for the audience "other", and has to be`:    s.tokenOf(hydrator, map[string]any{"aud": "other"}),
+		"it is not valid before ":                          s.tokenOf(hydrator, map[string]any{"nbf": now.Add(time.Hour).Unix()}),
+		"its issuer is " + strconv.Quote(s.issuer.URL+"/"): s.tokenOf(hydrator, map[string]any{"iss": s.issuer.URL + "/"}),
+		`its issuer is "https://issuer.example"`:           s.tokenOf(hydrator, map[string]any{"iss": "https://issuer.example"}),
+		"its issuer is " + strconv.Quote(s.issuer.URL):     s.tokenOf(hydrator, map[string]any{"email_verified": false}),
+		"gives no certificate for the token":               s.token(hydrator)[:100] + "x" + s.token(hydrator)[101:],
+	}
+	for want, token := range tokens {
+		done := w.as(token)
+		w.denies(want, "hydrate")
+		done()
+	}
+	for _, email := range []string{hydrator + "\n", " " + hydrator, "hydrat\u043er@example.com", "a b@example.com"} {
+		done := w.as(s.token(email))
+		w.denies("gives no certificate for the token", "hydrate")
+		done()
+	}
+	for _, email := range []string{"Hydrator@example.com", hydrator + ".", "hydrator+ci@example.com", strings.Repeat("h", 300) + "@example.com"} {
+		done := w.as(s.token(email))
+		w.denies("sign.hydrator signs as "+email+" of ", "hydrate")
+		done()
+	}
+	if stdout, _, err := w.try(".", "crane", "ls", "--insecure", w.registry+"/acme/codeai-manifests"); err == nil && strings.TrimSpace(stdout) != "" {
+		w.t.Errorf("tags of hydrations that failed: %s", stdout)
+	}
+}
 
 // stopsHalfWay stops the log at the third entry of a hydration, which fails without a tag, and starts it again.
 func (w *world) stopsHalfWay(s *sigstore) {

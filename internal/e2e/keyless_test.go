@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -201,9 +202,17 @@ func (s *sigstore) startIssuer() {
 // token returns a token for an e-mail address.
 func (s *sigstore) token(email string) string {
 	s.t.Helper()
+	return s.tokenOf(email, nil)
+}
+
+// tokenOf returns a token for an e-mail address with other claims than one has.
+func (s *sigstore) tokenOf(email string, others map[string]any) string {
+	s.t.Helper()
 	now := time.Now()
-	claims, err := json.Marshal(map[string]any{"iss": s.issuer.URL, "aud": "sigstore", "sub": email, "email": email, "email_verified": true,
-		"iat": now.Unix(), "nbf": now.Add(-time.Minute).Unix(), "exp": now.Add(time.Hour).Unix()})
+	all := map[string]any{"iss": s.issuer.URL, "aud": "sigstore", "sub": email, "email": email, "email_verified": true,
+		"iat": now.Unix(), "nbf": now.Add(-time.Minute).Unix(), "exp": now.Add(time.Hour).Unix()}
+	maps.Copy(all, others)
+	claims, err := json.Marshal(all)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -229,6 +238,7 @@ func TestKeyless(t *testing.T) {
 	w := newWorld(t, bin, first.Host)
 	s := startSigstore(t, w)
 	w.keyless(s)
+	w.refusedTokens(s)
 
 	done := w.as(s.token("promoter@example.com"))
 	w.denies("sign.hydrator signs as promoter@example.com", "hydrate")
