@@ -64,9 +64,11 @@ func (t *timeline) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ids, err := l.merged(ctx, current, at)
-	if err != nil {
-		return fmt.Errorf("history of %s: %w", l.name, err)
+	var ids []git.Hash
+	if ok { // else the log may end here, and not the history
+		if ids, err = l.merged(ctx, current, at); err != nil {
+			return fmt.Errorf("history of %s: %w", l.name, err)
+		}
 	}
 	added := []moment{{release, at}}
 	for _, id := range ids {
