@@ -12,7 +12,7 @@ import (
 // endless is a policy ref without a beginning. Each commit merges a branch that is as long, and the newest one brings the locks.
 type endless struct {
 	source
-	asked int // commits of which a file was looked up
+	asked int // lookups of a file in a commit
 }
 
 func (e *endless) Log(_ context.Context, from git.Hash, visit func(git.Commit) (bool, error)) error {
