@@ -68,3 +68,32 @@ func TestHeldOn(t *testing.T) {
 		t.Errorf("%s was rolled back from, and %s %s", third, r.Release, r.Action)
 	}
 }
+
+// Another hydration of what is live is promoted like a newer release.
+func TestHydratedAgain(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, true, head)
+	s.must(promote.Promote, "", "staging")
+	s.edit("apps/codeai/deployments/staging/values.yaml", "staging.acme", "next.acme")
+	s.hydrate()
+	if r := s.must(promote.Promote, "", "staging"); r.Action != promote.Promoted || r.Release != s.releases[1] {
+		t.Errorf("%s %s", r.Action, r.Release)
+	}
+}
+
+// What was rolled back from counts for no later stage, also where another hydration of the same release is live.
+func TestHydrationLeft(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, true, head)
+	s.must(promote.Promote, "", "staging")
+	s.edit("apps/codeai/deployments/staging/values.yaml", "staging.acme", "next.acme")
+	s.edit("apps/codeai/deployments/production/values.yaml", "codeai.acme", "www.acme")
+	s.hydrate()
+	s.must(promote.Promote, "", "staging")
+	if r := s.must(promote.Rollback, "", "staging"); r.Release != s.releases[1] {
+		t.Fatalf("back at %s", r.Release)
+	}
+	if r, err := s.try(promote.Promote, s.releases[1], production); err == nil {
+		t.Errorf("%s %s", r.Action, r.Release)
+	}
+}
