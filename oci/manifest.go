@@ -8,6 +8,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lockage/lockage/internal/strictjson"
 )
 
 // Blob is content with its media type: a config, a layer, or the payload of a referrer.
@@ -120,7 +122,7 @@ func ParseManifest(desc ocispec.Descriptor, raw []byte) (Manifest, error) {
 		return fail("media type is %q, not %q", desc.MediaType, ocispec.MediaTypeImageManifest)
 	}
 	var m ocispec.Manifest
-	if err := json.Unmarshal(raw, &m); err != nil {
+	if err := strictjson.Decode(raw, &m); err != nil { // registries and clusters read it, too
 		return Manifest{}, fmt.Errorf("manifest %s: %w", desc.Digest, err)
 	}
 	switch {
@@ -136,6 +138,8 @@ func ParseManifest(desc ocispec.Descriptor, raw []byte) (Manifest, error) {
 		return fail("it has %d layers, not exactly one", len(m.Layers))
 	case m.Layers[0].MediaType != ocispec.MediaTypeImageLayerGzip:
 		return fail("layer media type is %q, not %q", m.Layers[0].MediaType, ocispec.MediaTypeImageLayerGzip)
+	case len(m.Config.URLs)+len(m.Layers[0].URLs) > 0:
+		return fail("it names URLs for its blobs, which the registry has")
 	}
 	return Manifest{Descriptor: plain(desc), Annotations: m.Annotations, Config: m.Config, Layer: m.Layers[0]}, nil
 }

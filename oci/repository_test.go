@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -355,6 +356,10 @@ func TestReadArtifactRefuses(t *testing.T) {
 		"zstd":          {change(func(m *ocispec.Manifest) { m.Layers[0].MediaType = ocispec.MediaTypeImageLayerZstd }), "layer media type"},
 		"config":        {change(func(m *ocispec.Manifest) { m.Config.MediaType = testType }), "config media type"},
 		"index":         {change(func(m *ocispec.Manifest) { m.MediaType = ocispec.MediaTypeImageIndex }), "declares"},
+		"URLs":          {change(func(m *ocispec.Manifest) { m.Layers[0].URLs = []string{"https://example.com/layer"} }), "names URLs"},
+		"layers twice":  {bytes.Replace(a.Manifest, []byte(`"layers":`), []byte(`"layers":[],"layers":`), 1), "duplicate field"},
+		"other case":    {bytes.Replace(a.Manifest, []byte(`"layers":`), []byte(`"Layers":[],"layers":`), 1), "in two cases"},
+		"long s":        {bytes.Replace(a.Manifest, []byte(`"layers":`), []byte(`"layerſ":[],"layers":`), 1), "in two cases"},
 		"no JSON":       {[]byte("{"), "JSON"},
 	}
 	for name, test := range tests {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/internal/strictjson"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -105,7 +106,7 @@ func names(v sign.Verified, commit string) bool {
 			ConfigSource source `json:"configSource"`
 		} `json:"invocation"`
 	}
-	if sign.Decode(v.Predicate(), &p) != nil || commit == "" {
+	if strictjson.Decode(v.Predicate(), &p) != nil || commit == "" {
 		return false
 	}
 	var sources []source
@@ -114,7 +115,7 @@ func names(v sign.Verified, commit string) bool {
 		sources = p.BuildDefinition.ResolvedDependencies
 		for _, key := range []string{"source", "configSource"} {
 			var s source
-			if sign.Decode(p.BuildDefinition.ExternalParameters[key], &s) == nil {
+			if strictjson.Decode(p.BuildDefinition.ExternalParameters[key], &s) == nil {
 				sources = append(sources, s)
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/sigstore/cosign/v2/pkg/oci/static"
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 
+	"github.com/lockage/lockage/internal/strictjson"
 	"github.com/lockage/lockage/oci"
 )
 
@@ -203,7 +204,7 @@ func (v *Verifier) verifyLayer(artifact digest.Digest, l layer) (VerifiedImage, 
 	}
 	// Not payload.Cosign: it does not read references that no registry has, such as those of image layouts.
 	var p payload.SimpleContainerImage
-	if err := Decode(l.payload, &p); err != nil {
+	if err := strictjson.Decode(l.payload, &p); err != nil {
 		return VerifiedImage{}, fmt.Errorf("%s signed it, but it is not a simple signing payload: %w", by.Name, err)
 	}
 	if p.Critical.Type != payload.CosignSignatureType {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/lockage/lockage/internal/strictjson"
 )
 
 const (
@@ -192,7 +194,7 @@ func NewProvenance(artifact digest.Digest, p Provenance) (Statement, error) {
 // the specification asks.
 func parseProvenance(predicate json.RawMessage) (Provenance, error) {
 	var w wireProvenance
-	if err := Decode(predicate, &w); err != nil {
+	if err := strictjson.Decode(predicate, &w); err != nil {
 		return Provenance{}, fmt.Errorf("not SLSA provenance: %w", err)
 	}
 	if got := w.BuildDefinition.BuildType; got != BuildTypeHydrate {

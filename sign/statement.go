@@ -8,6 +8,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/sigstore/cosign/v2/pkg/types"
+	kjson "sigs.k8s.io/json"
+
+	"github.com/lockage/lockage/internal/strictjson"
 )
 
 // Predicate types of the statements that this package makes.
@@ -105,7 +108,7 @@ func (s Statement) payload() ([]byte, error) {
 	if !isObject(w.Predicate) {
 		return nil, fmt.Errorf("predicate of %s is not a JSON object", s.PredicateType)
 	}
-	if err := decodeOnce(w.Predicate, new(any)); err != nil {
+	if err := strictjson.Once(w.Predicate, new(any)); err != nil {
 		return nil, fmt.Errorf("predicate of %s would not count: %w", s.PredicateType, err)
 	}
 	if len(s.Subject.Annotations) > 0 {
@@ -179,4 +182,19 @@ func checkDigest(d digest.Digest) error {
 		return fmt.Errorf("digest %s is not sha256", d)
 	}
 	return nil
+}
+
+// envelope decodes a statement. Its predicate may be anybody's: no key is there twice, and [strictjson.Decode] reads those that are ours.
+func (w *wireStatement) envelope(payload []byte) error {
+	var all any
+	if err := strictjson.Once(payload, &all); err != nil {
+		return err
+	}
+	if fields, ok := all.(map[string]any); ok && fields["predicate"] != nil {
+		fields["predicate"] = nil
+	}
+	if err := strictjson.Twins(all); err != nil {
+		return err
+	}
+	return kjson.UnmarshalCaseSensitivePreserveInts(payload, w)
 }

@@ -27,6 +27,7 @@ const module = "github.com/lockage/lockage"
 // not exist yet breaks nothing; a package without a line does.
 var floorPlan = map[string][]string{
 	"internal/bounded":    nil,
+	"internal/strictjson": nil,
 	"internal/cachefile":  nil,
 	"internal/lfs":        nil,
 	"internal/loopback":   nil,
@@ -103,7 +104,7 @@ var floorPlan = map[string][]string{
 }
 
 // plumbing may be imported by all: one idea each, which must not exist in two versions.
-var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/origin", "internal/redact", "internal/retry", "internal/shell", "internal/terminal", "internal/webpage", "internal/wholefile"}
+var plumbing = []string{"internal/bounded", "internal/cachefile", "internal/lfs", "internal/loopback", "internal/memfs", "internal/memo", "internal/origin", "internal/redact", "internal/retry", "internal/shell", "internal/strictjson", "internal/terminal", "internal/webpage", "internal/wholefile"}
 
 // rooms are the top-level folders, from the top floor down. A package may import its own room and those behind it, so that
 // a folder is read as a whole: no two rooms import each other. Packages below internal serve all rooms.

@@ -147,6 +147,8 @@ func (m *mutants) fails(on, pkg string, args ...string) bool {
 var users = map[string]string{
 	"ledger/write.go": "cmd/lockage TestScript/^mirror-taken$",
 
+	"internal/strictjson/strictjson.go": "sign",
+
 	"oci/errors.go": "cmd/lockage TestScript/^attack-poison$",
 
 	"policy/verify/gives.go": "publish", // by hydrations that read what their provenance says
@@ -455,8 +457,8 @@ var mutations = []mutation{
 
 	{"publish/tag.go", "named == s.entry.Digest", `named == s.entry.Digest || MUTANT && named != ""`},
 
-	{"sign/decode.go", "append([]error{err}, twice...)", "append([]error{err}, map[bool][]error{false: twice}[MUTANT]...)"},
-	{"sign/decode.go", "met[lower] {", "!MUTANT && met[lower] {"},
+	{"internal/strictjson/strictjson.go", "append([]error{err}, twice...)", "append([]error{err}, map[bool][]error{false: twice}[MUTANT]...)"},
+	{"internal/strictjson/strictjson.go", "met[lower] {", "!MUTANT && met[lower] {"},
 
 	{"sign/image.go", "p.Critical.Type != payload.CosignSignatureType", "false"},
 	{"sign/image.go", "got != artifact.String()", "false"},

@@ -33,6 +33,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lockage/lockage/internal/strictjson"
 	"github.com/lockage/lockage/sign"
 )
 
@@ -130,7 +131,7 @@ func decode(v sign.Verified, predicateType string, predicate any) error {
 	if v.PredicateType() != predicateType {
 		return fmt.Errorf("a statement of type %s instead of %s", v.PredicateType(), predicateType)
 	}
-	if err := sign.Decode(v.Predicate(), predicate); err != nil {
+	if err := strictjson.Decode(v.Predicate(), predicate); err != nil {
 		return fmt.Errorf("statement of type %s: %w", predicateType, err)
 	}
 	return nil
