@@ -264,6 +264,10 @@ func (h *history) promote(stage string, release int, back, ready bool, k killing
 	}
 	if err != nil {
 		h.say("  %v", err)
+		if m := removeFolder.FindStringSubmatch(err.Error()); m != nil && h.thief != nobody { // who put it there
+			h.removeFolder(m[1], m[2])
+			return h.promote(stage, release, back, ready, k)
+		}
 		h.stuck(verb, stage, err, !sure)
 		return err
 	}

@@ -71,9 +71,12 @@ func (r *run) write(ctx context.Context, s *stage, rec predicate.Promotion, afte
 		return err
 	}
 	after.Expected = s.state.Tree
-	m := base.Metadata
+	m, gitOps := base.Metadata, ledger.Origin{URL: base.Metadata.RepoURL, Commit: base.Metadata.DrySHA}
+	if gitOps.Commit == "" { // nobody signs metadata
+		gitOps = ledger.Origin{URL: r.policyRef.URL(), Commit: base.Policy.Commit}
+	}
 	p, err := s.live.Write(ctx, r.Environment, s.declared, rec, s.live.Others(base), ledger.Change{
-		Artifact:  ledger.Artifact{Source: m.Lockage.Source, GitOps: ledger.Origin{URL: m.RepoURL, Commit: m.DrySHA}},
+		Artifact:  ledger.Artifact{Source: m.Lockage.Source, GitOps: gitOps},
 		Tree:      func(context.Context) (fs.FS, error) { return files, nil },
 		Promotion: after,
 	})
