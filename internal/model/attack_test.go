@@ -369,6 +369,6 @@ func (h *history) forgePromotion() {
 	own := h.specs[stage]
 	if p := h.landed(stage, before, truth); p != nil {
 		own.made = own.made[:len(own.made)-1] // the registry does not know it
-		p.forged, p.key, p.policy = true, h.signers[policy], policy
+		p.forged, p.key, p.policy, h.forged = true, h.signers[policy], policy, true
 	}
 }

@@ -49,6 +49,7 @@ type history struct {
 	lost       bool                  // the registry was emptied, and nobody put it right
 	generation map[string]int        // of the newest keys, by role
 	unsure     int                   // the tips by which promotions rest on keys of the hydrator that were taken out
+	forged     bool                  // a promoter's former key promoted something, of which Git has no provenance
 }
 
 // place is what tells the commit of a promotion: the claim and the path of its record, the commit that it follows, and Git's id of the
@@ -319,6 +320,11 @@ func (h *history) landed(stage string, before git.Hash, lived *promotion) *promo
 		p.artifact, err = parse(h.number(trailer("Lockage-Release")), text)
 		h.must(err)
 		p.as = h.as(stage)
+		for _, o := range lived.chain() { // what a stage goes back to has the names that it was made for
+			if o.digest == p.digest {
+				p.as = o.as
+			}
+		}
 	}
 	parents := strings.Join(hashes(commit.Parents), " ")
 	switch {

@@ -313,7 +313,7 @@ func (h *history) recover() {
 	h.touched = false
 	h.must(h.hydrate(-1, stages, killing{}))
 	if h.lost {
-		if err := h.repair(stages, "", killing{}); h.unsure == 0 {
+		if err := h.repair(stages, "", killing{}); h.unsure == 0 && !h.forged {
 			h.must(err)
 		}
 	}

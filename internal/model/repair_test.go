@@ -129,7 +129,7 @@ func (h *history) repair(names []string, reason string, k killing) error {
 			h.followed(s)
 		default:
 			h.say("  %s: %v", s, problem)
-			excused := b.condition.lacks || b.condition.unproven || errors.Is(problem, repair.ErrLost) && h.unsure > 0 || h.touched
+			excused := b.condition.lacks || b.condition.unproven || errors.Is(problem, repair.ErrLost) && (h.unsure > 0 || h.forged) || h.touched
 			h.stuck("repair", s, problem, excused)
 		}
 	}
@@ -186,12 +186,12 @@ func (h *history) rebuild() {
 	h.t.Helper()
 	h.loseRegistry()
 	err := h.repair(stages, "", killing{})
-	if h.unsure == 0 {
+	if h.unsure == 0 && !h.forged {
 		h.must(err)
 	}
 	for _, stage := range stages {
 		for _, p := range h.truth(stage).chain() {
-			if p.release < 0 || p.proven < h.unsure {
+			if p.release < 0 || p.proven < h.unsure || p.forged {
 				continue
 			}
 			tree, err := h.registry().ReadTree(h.t.Context(), p.digest.String())
