@@ -43,15 +43,19 @@ func (r *run) registry(ctx context.Context, s *stage) error {
 	}
 	identities := s.live.Identities()
 	var lost []error
+	gone := false // what is live
 	for _, d := range order {
 		err := r.restore(ctx, s, promotions[d], identities)
 		switch {
 		case err == nil:
-		case !errors.Is(err, ErrLost), d == s.state.Live.To.Digest:
-			return err // no tag names what is not there
+		case errors.Is(err, ErrLost):
+			lost, gone = append(lost, err), gone || d == s.state.Live.To.Digest
 		default:
-			lost = append(lost, err)
+			return err
 		}
+	}
+	if gone { // no tag names what is not there
+		return errors.Join(lost...)
 	}
 	return errors.Join(append(lost, r.tag(ctx, s))...)
 }
