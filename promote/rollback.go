@@ -58,6 +58,9 @@ func (r *run) rollback(ctx context.Context, s *stage) error {
 		},
 		WithoutMirror: true, // it was live before
 	})
+	if errors.Is(err, oci.ErrNotFound) {
+		err = fmt.Errorf("%w; `lockage repair %s --apply` puts it back from Git", err, s.pipeline.Argument(s.stage.Name))
+	}
 	if err != nil {
 		return err
 	}

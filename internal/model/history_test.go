@@ -49,7 +49,7 @@ type history struct {
 	lost       bool                  // the registry was emptied, and nobody put it right
 	generation map[string]int        // of the newest keys, by role
 	unsure     int                   // the tips by which promotions rest on keys of the hydrator that were taken out
-	forged     bool                  // a promoter's former key promoted something, of which Git has no provenance
+	forged     bool                  // a former key of the promoter promoted something that has no provenance in Git
 }
 
 // place is what tells the commit of a promotion: the claim and the path of its record, the commit that it follows, and Git's id of the
