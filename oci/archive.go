@@ -49,8 +49,11 @@ func openArchive(name string) (*archive, error) {
 		h, err := tr.Next()
 		switch {
 		case errors.Is(err, io.EOF):
-			if _, ok := a.files[ocispec.ImageLayoutFile]; !ok {
-				return nil, fmt.Errorf("%s is a tar file without %s: not an image layout", name, ocispec.ImageLayoutFile)
+			// Between two entries the reader takes the end of a file for that of the archive. The index is the last one.
+			for _, needed := range []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile} {
+				if _, ok := a.files[needed]; !ok {
+					return nil, fmt.Errorf("%s is a tar file without %s: not an image layout, or cut off", name, needed)
+				}
 			}
 			return a, nil
 		case err != nil:
