@@ -349,7 +349,7 @@ func (h *history) forgePromotion() {
 		Policy: predicate.Policy{Ref: "origin@main", Commit: string(h.tips[policy]), File: "lockage.yaml", Digest: desc.Digest},
 	}
 	if truth != nil {
-		rec.Sequence, rec.Previous = 1000, truth.record
+		rec.Sequence, rec.Previous = 1000+len(h.made), truth.record // above any other: two with one number are a broken record
 	}
 	draft, err := h.remote.Draft(h.t.Context(), before)
 	h.must(err)

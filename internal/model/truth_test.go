@@ -105,6 +105,7 @@ func (h *history) condition(stage string) condition {
 		return p != nil && !newest.has(p) &&
 			(newest == nil || p.key == h.promoter[0] || slices.Contains(h.promoter, p.key) && newest.policy <= p.policy)
 	}
-	c.lacks, c.known = slices.ContainsFunc(s.made, lacks), lacks(s.followed)
+	c.known = lacks(s.followed)
+	c.lacks = c.known || slices.ContainsFunc(s.made, lacks)
 	return c
 }
