@@ -37,7 +37,7 @@ func (h *history) attack() {
 	h.t.Helper()
 	switch h.thief {
 	case registryWriter:
-		if len(h.store.of(h.repository)) == 0 {
+		if len(h.store.tags(h.repository)) == 0 { // he deleted them all, or nothing was written yet
 			return
 		}
 		oneOf(h, []func(){h.retag, h.retag, h.untag, h.detach, h.reattach, h.forgeArtifact, h.setRegistryBack})()
