@@ -16,6 +16,7 @@ import (
 	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/internal/testworld"
+	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/policy/verify"
 	"github.com/lockage/lockage/promote"
 	"github.com/lockage/lockage/promote/live"
@@ -198,7 +199,7 @@ func (h *history) hydrate(release int, names []string, k killing) error {
 		if _, done := results[name]; killed || failed != nil || !done {
 			problem = errors.Join(problem, failed)
 			if !killed {
-				h.stuck("hydrate", name, failed, h.touched)
+				h.stuck("hydrate", name, failed, h.touched || h.otherwiseNamed(failed))
 			}
 			if s.candidates[own] == nil {
 				s.candidates[own] = map[int]bool{}
@@ -274,6 +275,12 @@ func (h *history) promote(stage string, release int, back, ready bool, k killing
 	}
 	h.followed(stage)
 	return nil
+}
+
+// otherwiseNamed reports whether an error is about a folder that the pipeline wrote under its former name, and took again after it had
+// another one: people remove it.
+func (h *history) otherwiseNamed(err error) bool {
+	return errors.Is(err, ledger.ErrTaken) && slices.ContainsFunc(h.past, func(d declared) bool { return d.folder == h.folder && d.pipeline != h.pipeline })
 }
 
 // followed says that the registry has what is live, after a run that ended well.
