@@ -266,8 +266,8 @@ func (r *remoteRepository) readIndex(ctx context.Context, subject digest.Digest)
 	case desc.MediaType != ocispec.MediaTypeImageIndex || desc.Digest == subject:
 		err = fmt.Errorf("tag %s names %s %s: %w", tag, desc.MediaType, desc.Digest, errNoIndex)
 	default:
-		if err = verify(desc, raw); err == nil {
-			err = json.Unmarshal(raw, &index)
+		if err = verify(desc, raw); err == nil && json.Unmarshal(raw, &index) != nil {
+			index, err = emptyIndex(), fmt.Errorf("tag %s names %s, which cannot be read: %w", tag, desc.Digest, errNoIndex)
 		}
 	}
 	return desc, index, err

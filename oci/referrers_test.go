@@ -116,3 +116,31 @@ func TestReferrersWithoutDigest(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 }
+
+// TestReferrersUnreadable has lists under the fallback tag that no reader can read, in whole or to the end: they list nothing.
+func TestReferrersUnreadable(t *testing.T) {
+	t.Parallel()
+	handler := registry.New(registry.Options{})
+	t.Cleanup(func() { _ = handler.Close() })
+	transport := inProcess(handler)
+	a := mustPack(t, sample(), nil)
+	entry := `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"` + a.Descriptor.Digest.String() + `","size":1,"artifactType":"a/b"}`
+	for _, manifests := range []string{`{}`, `[` + entry + `,{"size":"x"}]`} {
+		r := open(t, "127.0.0.1:1/acme/app", Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			switch {
+			case strings.Contains(req.URL.Path, "/referrers/"):
+				return answer(req, http.StatusNotFound, ""), nil
+			case strings.HasSuffix(req.URL.Path, "/manifests/"+FallbackTag(a.Descriptor.Digest)):
+				return answer(req, http.StatusOK, `{"schemaVersion":2,"mediaType":"`+ocispec.MediaTypeImageIndex+`","manifests":`+manifests+`}`, "Content-Type", ocispec.MediaTypeImageIndex), nil
+			}
+			return transport(req)
+		})})
+		push(t, r, a)
+		if all, err := r.Referrers(t.Context(), a.Descriptor, ""); err != nil || len(all) != 0 {
+			t.Errorf("%s: %v, %v", manifests, all, err)
+		}
+		if err := r.Attach(t.Context(), a.Descriptor, Referrer{ArtifactType: "application/x"}); err == nil || !strings.Contains(err.Error(), "it is not an index") {
+			t.Errorf("%s: what the tag names is replaced: %v", manifests, err)
+		}
+	}
+}
