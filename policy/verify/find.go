@@ -131,7 +131,7 @@ func releaseOf(tag string) string {
 // SplitReference splits REPOSITORY:TAG or REPOSITORY@DIGEST. Of a stage with digits behind it, the error says what these may belong to.
 func SplitReference(text string) (name, tagOrDigest string, err error) {
 	stage, digits, cut := strings.Cut(text, "@")
-	if cut && !strings.ContainsAny(stage, ".:") {
+	if cut && !strings.ContainsAny(stage, ".:") && !strings.HasPrefix(stage, "localhost/") {
 		return "", "", fmt.Errorf("%s: the digits of a hydration follow a release, as --release git-<commit>@%s; an artifact by its digest is REPOSITORY@sha256:<64 hex digits>, which -o wide shows",
 			text, cmp.Or(strings.TrimPrefix(digits, "sha256:"), "<4 hex digits>"))
 	}

@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 		"ghcr.io/acme/web:production":    sides.Reference,
 		"oci-layout:artifacts:v1":        sides.Reference,
 		"ghcr.io/acme/web@sha256:" + strings.Repeat("0", 64): sides.Reference,
+		"localhost/web@sha256:" + strings.Repeat("0", 64):    sides.Reference,
 		"Production":       "",
 		"":                 "",
 		"-x":               "",
