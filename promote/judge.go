@@ -167,7 +167,7 @@ func (r *run) judgeGates(ctx context.Context, s *stage, j *judgement) error {
 // facts collects what gates need to know about a release in a declared stage, and adds it to the request.
 func (r *run) facts(ctx context.Context, declared pipeline.Expanded, f lock.File, others map[string]*otherStage, request evidence.Request) (policy.Facts, error) {
 	request.Declared, request.Lock, request.Files, request.Client, request.Now = declared, f.Lock, r.files, r.Client, r.Now()
-	request.Sources, request.Stages, request.Run = r.Workspace.Repository, map[string]evidence.Stage{}, r.evidence
+	request.Sources, request.Stages, request.Run = r.Workspace.Repository.Sources(), map[string]evidence.Stage{}, r.evidence
 	for name, e := range others {
 		request.Stages[name] = e.Stage
 	}

@@ -162,7 +162,7 @@ func (r *run) planOf(ctx context.Context, files fs.FS, pipelines []*pipeline.Pip
 		Pipelines: pipelines,
 		Stages:    own,
 		Release:   r.Release,
-		Sources:   r.Workspace.Repository,
+		Sources:   r.Workspace.Repository.Sources(),
 		Renderers: r.Renderers,
 		Charts:    r.Charts,
 		Beside:    beside,

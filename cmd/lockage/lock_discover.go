@@ -204,7 +204,7 @@ func (d *lockDiscoverer) find(ctx context.Context) (err error) {
 	case sourceRepo == "":
 		return d.missing("--source-repo")
 	}
-	if d.search.Source, err = d.workspace.Repository.Remote(ctx, sourceRepo); err != nil {
+	if d.search.Source, err = d.workspace.Repository.Sources().Remote(ctx, sourceRepo); err != nil {
 		return err
 	}
 	tag, err := d.findTag(ctx)

@@ -450,7 +450,7 @@ type history struct {
 }
 
 func (h history) IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error) {
-	remote, err := h.repository.Remote(ctx, h.sourceRepo)
+	remote, err := h.repository.Sources().Remote(ctx, h.sourceRepo)
 	if err != nil {
 		return false, err
 	}
@@ -458,7 +458,7 @@ func (h history) IsAncestor(ctx context.Context, ancestor, descendant string) (b
 }
 
 func (h history) HasCommit(ctx context.Context, sourceRepo, commit string) (bool, error) {
-	remote, err := h.repository.Remote(ctx, sourceRepo)
+	remote, err := h.repository.Sources().Remote(ctx, sourceRepo)
 	if err != nil {
 		return false, err
 	}

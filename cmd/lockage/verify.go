@@ -169,7 +169,7 @@ func (a *app) rebuild(ctx context.Context, d declaration, e verify.Examined) (re
 	if err != nil {
 		return rebuild.Result{}, err
 	}
-	r := rebuild.Rebuilder{Commits: d.policyRef, Sources: d.workspace.Repository, Charts: helm.Charts{Archives: a.chartFetcher()}, Renderers: renderers, Version: version()}
+	r := rebuild.Rebuilder{Commits: d.policyRef, Sources: d.workspace.Repository.Sources(), Charts: helm.Charts{Archives: a.chartFetcher()}, Renderers: renderers, Version: version()}
 	return r.Rebuild(ctx, e)
 }
 

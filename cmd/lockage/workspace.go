@@ -103,7 +103,7 @@ func (a *app) planOverridden(ctx context.Context, w *workspace.Workspace, reques
 			return nil, err
 		}
 	}
-	request.Sources, request.Charts = w.Repository, helm.Charts{Archives: a.chartFetcher()}
+	request.Sources, request.Charts = w.Repository.Sources(), helm.Charts{Archives: a.chartFetcher()}
 	if request.Renderers, err = a.renderers(); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
 
 	"github.com/lockage/lockage/internal/bounded"
+	"github.com/lockage/lockage/internal/loopback"
 )
 
 // config is git's effective configuration, in the order in which it was read: the later one of two values counts.
@@ -246,6 +247,29 @@ func (c *config) rewrite(raw, setting string) (rewritten string, ok bool) {
 func (c *config) fetchURL(raw string) string {
 	rewritten, _ := c.rewrite(raw, "insteadof")
 	return rewritten
+}
+
+// serves reports whether the user trusts the server of a URL with a token: one that a remote has, or that insteadOf leads to. Where no
+// remote is on a server, those of this machine are.
+func (c *config) serves(raw string) bool {
+	to, rewritten := c.rewrite(raw, "insteadof")
+	a, err := parseAddress(to, "/")
+	if rewritten || err != nil || a.url == nil {
+		return true // or nothing is sent
+	}
+	alone := true
+	for _, name := range c.subsections("remote", "url") {
+		for _, url := range append(c.all("remote."+name+".url"), c.all("remote."+name+".pushurl")...) {
+			own, err := parseAddress(c.fetchURL(url), "/")
+			if err != nil || own.url == nil {
+				continue
+			}
+			if alone = false; sameServer(own.url, a.url) {
+				return true
+			}
+		}
+	}
+	return alone && loopback.Is(a.url.Host)
 }
 
 // pushURL returns where to push to, if that is another place than where the remote of a name is read; "" if not. Lockage reads

@@ -41,7 +41,7 @@ type credentials struct {
 
 func newCredentials(origin address, conf *config, opts Options) *credentials {
 	c := &credentials{origin: origin, conf: conf, opts: opts, found: map[string]*url.Userinfo{}, sent: map[string][]string{}}
-	c.token = opts.getenv("LOCKAGE_GIT_TOKEN")
+	c.token = opts.getenv(gitVariable)
 	if c.netrc = opts.getenv("NETRC"); c.netrc == "" && opts.getenv("HOME") != "" {
 		c.netrc = filepath.Join(opts.getenv("HOME"), ".netrc")
 	}
@@ -50,6 +50,15 @@ func newCredentials(origin address, conf *config, opts Options) *credentials {
 
 func sameOrigin(a, b *url.URL) bool {
 	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
+// sameServer reports whether a URL is on the server of a remote. Where one of them is by ssh, that is the host, with https at its usual port.
+func sameServer(remote, u *url.URL) bool {
+	if remote.Scheme != "ssh" && u.Scheme != "ssh" {
+		return sameOrigin(remote, u)
+	}
+	usual := func(u *url.URL) bool { return u.Scheme == "ssh" || u.Scheme == "https" && port(u) == "443" }
+	return usual(remote) && usual(u) && strings.EqualFold(remote.Hostname(), u.Hostname())
 }
 
 // own reports whether a URL is one of the remote's own server.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -87,6 +88,15 @@ func (o Options) getenv(key string) string {
 		}
 	}
 	return value
+}
+
+// gitVariable has the token for remotes.
+const gitVariable = "LOCKAGE_GIT_TOKEN"
+
+// withoutToken are the options without the token.
+func (o Options) withoutToken() Options {
+	o.Environ = slices.DeleteFunc(slices.Clone(o.environ()), func(entry string) bool { return strings.HasPrefix(entry, gitVariable+"=") })
+	return o
 }
 
 // Stats counts the requests to a server.

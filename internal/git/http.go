@@ -311,7 +311,7 @@ func statusError(res *http.Response) error {
 		if res.Request != nil && res.Request.Header.Get("Authorization") != "" {
 			return errors.New("authentication failed (HTTP 401): the server refuses the credentials of LOCKAGE_GIT_TOKEN, the git credential helper or http.extraHeader: set others")
 		}
-		return errors.New("authentication failed (HTTP 401): set LOCKAGE_GIT_TOKEN, a git credential helper or http.extraHeader")
+		return errors.New("authentication failed (HTTP 401): set LOCKAGE_GIT_TOKEN (for servers that a remote of the checkout has), a git credential helper or http.extraHeader")
 	case http.StatusForbidden:
 		return fmt.Errorf("access denied (HTTP 403) %s: check what the credentials allow", harmless(string(text)))
 	case http.StatusProxyAuthRequired:

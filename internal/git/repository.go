@@ -315,8 +315,30 @@ func (r *Repository) Remotes(ctx context.Context) ([]string, error) {
 	return conf.subsections("remote", "url"), nil
 }
 
+// Sources opens what others name by URL, as locks do.
+type Sources struct{ *Repository }
+
+// Sources opens repositories that others name.
+func (r *Repository) Sources() Sources { return Sources{r} }
+
+// Remote is [Repository.Remote] that sends LOCKAGE_GIT_TOKEN to no server but those of the configuration.
+func (s Sources) Remote(ctx context.Context, nameOrURL string) (*Remote, error) {
+	conf, err := s.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if conf.serves(nameOrURL) {
+		return s.Repository.Remote(ctx, nameOrURL)
+	}
+	return s.open(ctx, nameOrURL, s.opts.withoutToken())
+}
+
 // Remote opens a remote by name, or any URL with this repository's configuration. The same one returns the same value.
 func (r *Repository) Remote(ctx context.Context, nameOrURL string) (*Remote, error) {
+	return r.open(ctx, nameOrURL, r.opts)
+}
+
+func (r *Repository) open(ctx context.Context, nameOrURL string, opts Options) (*Remote, error) {
 	conf, err := r.config(ctx)
 	if err != nil {
 		return nil, err
@@ -330,6 +352,9 @@ func (r *Repository) Remote(ctx context.Context, nameOrURL string) (*Remote, err
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := raw
+	if opts.getenv(gitVariable) != r.opts.getenv(gitVariable) {
+		key = "without\n" + raw
+	}
 	pushed, noPush := conf.pushURL(name, raw)
 	if _, proxied := conf.last("remote." + name + ".proxy"); pushed != "" || noPush != nil || proxied {
 		key = name + "\n" + raw
@@ -337,7 +362,7 @@ func (r *Repository) Remote(ctx context.Context, nameOrURL string) (*Remote, err
 	if remote, ok := r.remotes[key]; ok {
 		return remote, nil
 	}
-	remote, err := newRemote(ctx, name, raw, conf, r.opts)
+	remote, err := newRemote(ctx, name, raw, conf, opts)
 	if err != nil {
 		return nil, err
 	}
