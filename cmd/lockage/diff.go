@@ -48,12 +48,18 @@ const alikeShown = 200
 func (rs diffResults) MarshalJSON() ([]byte, error) { return json.Marshal(rs.stages) }
 
 func (rs diffResults) Text(w io.Writer) {
-	if err := rs.write(w); err != nil {
-		fmt.Fprintln(w, err) // the writer's own errors show at the end of the run
+	var b strings.Builder
+	if err := rs.write(&b); err != nil {
+		fmt.Fprintln(&b, err)
 	}
 	if rs.rest != "" {
-		fmt.Fprintln(w, rs.rest)
+		fmt.Fprintln(&b, rs.rest)
 	}
+	text := b.String()
+	if !rs.color { // else a terminal reads it, and all that is not ours is escaped already
+		text = harmless(text)
+	}
+	_, _ = io.WriteString(w, text) // the writer's own errors show at the end of the run
 }
 
 func (rs diffResults) write(w io.Writer) error {

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -134,7 +135,7 @@ func writeJSON(w io.Writer, doc document) error {
 	}
 	// These characters occur in strings only, where an escape is allowed; the encoder has escaped those of ASCII.
 	var out strings.Builder
-	for _, r := range strings.ReplaceAll(b.String(), runnerCommand, `#\u0023[`) {
+	for _, r := range runnerCommand.ReplaceAllString(b.String(), `#\u0023$1`) {
 		if r == '\n' || terminal.Printable(r) {
 			out.WriteRune(r)
 			continue
@@ -147,12 +148,12 @@ func writeJSON(w io.Writer, doc document) error {
 	return err
 }
 
-// The runners of GitHub and Gitea read these as commands in the output of a step: the first anywhere in a line, the second at
-// its beginning.
-const (
-	runnerCommand = "##["
-	lineCommand   = "::"
-)
+// runnerCommand matches what runners read as commands anywhere in a line of a step's output: ##[…] at GitHub and Gitea, ##vso[…] at
+// Azure Pipelines, ##teamcity[…].
+var runnerCommand = regexp.MustCompile(`(?i)##([a-z]*\[)`)
+
+// lineCommand begins a line that the runners of GitHub and Gitea read as a command.
+const lineCommand = "::"
 
 // harmless escapes in a text of several lines what a terminal would obey or a reader would not see, and breaks up commands to a
 // runner: the text may come from anybody.
@@ -162,7 +163,7 @@ func harmless(text string) string {
 		if begin := len(line) - len(strings.TrimLeftFunc(line, unicode.IsSpace)); strings.HasPrefix(line[begin:], lineCommand) {
 			line = line[:begin] + ": " + line[begin+1:]
 		}
-		b.WriteString(terminal.Escape(strings.ReplaceAll(line, runnerCommand, "# #["), "\n\t"))
+		b.WriteString(terminal.Escape(runnerCommand.ReplaceAllString(line, "# #$1"), "\n\t"))
 	}
 	return b.String()
 }

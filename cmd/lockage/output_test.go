@@ -20,8 +20,8 @@ func (ws words) Text(w io.Writer) { fmt.Fprintln(w, string(ws)) }
 // TestHostileWords checks that text from a statement, a manifest or an answer moves no cursor, begins no paragraph outside of its
 // block, and cannot act as a command to the runner that reads the log.
 func TestHostileWords(t *testing.T) {
-	const hostile = "a\x1b[2Jb\rc\u009bd\u202ee\xff ##[set-output name=x]y\n  ::add-mask::z"
-	const want = `a\u001b[2Jb\u000dc\u009bd\u202ee\ufffd # #[set-output name=x]y` + "\n  : :add-mask::z"
+	const hostile = "a\x1b[2Jb\rc\u009bd\u202ee\xff ##[set-output name=x]y ##vso[task.setvariable variable=x]z\n  ::add-mask::z"
+	const want = `a\u001b[2Jb\u000dc\u009bd\u202ee\ufffd # #[set-output name=x]y # #vso[task.setvariable variable=x]z` + "\n  : :add-mask::z"
 	summary := filepath.Join(t.TempDir(), "summary")
 	t.Setenv("GITHUB_ACTIONS", "true")
 	t.Setenv("GITHUB_OUTPUT", "")
@@ -49,7 +49,7 @@ func TestHostileWords(t *testing.T) {
 	a = &app{stdout: &stdout, stderr: io.Discard, format: "json"}
 	a.finish(errors.New(hostile))
 	got = []byte(stdout.String())
-	if bytes.Contains(got, []byte("##[")) || bytes.ContainsFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+	if bytes.Contains(got, []byte("##")) || bytes.ContainsFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
 		t.Errorf("JSON %q", got)
 	}
 	var doc document
