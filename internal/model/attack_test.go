@@ -325,7 +325,7 @@ func (h *history) forgePromotion() {
 	stage := oneOf(h, stages)
 	var times []int // policy commits of former keys
 	for i := range h.tips {
-		if h.signers[i] != h.promoter[0] {
+		if h.then[i].promoter[0] != h.promoter[0] {
 			times = append(times, i)
 		}
 	}
@@ -333,6 +333,8 @@ func (h *history) forgePromotion() {
 		return
 	}
 	at, policy := h.liveRef(stage), oneOf(h, times)
+	then := h.then[policy]
+	key := then.promoter[0]
 	desc, err := h.registry().Resolve(h.t.Context(), oci.CandidateTag(h.name(stage), h.release(h.random.IntN(len(h.order)))))
 	if err != nil {
 		return
@@ -355,20 +357,21 @@ func (h *history) forgePromotion() {
 	h.must(err)
 	expected, err := draft.ID(h.t.Context(), at.Path)
 	h.must(err)
-	h.say("forge a promotion of %s to %s by key %d of policy %d", claim.Release, stage, h.signers[policy], policy)
+	h.say("forge a promotion of %s to %s by key %d of policy %d", claim.Release, stage, key, policy)
 	_, err = ledger.NewWriter(h.remote, nil).Write(h.t.Context(), []ledger.Change{{
 		Artifact: ledger.Artifact{Claim: claim, Digests: rec.To.Digests},
 		Place:    at, Time: rec.Time,
 		Tree: func(context.Context) (fs.FS, error) { return tree, nil },
 		Promotion: &ledger.Promotion{Expected: expected, Attest: func(ctx context.Context, parent, tree git.Hash) (ledger.Statements, error) {
 			rec.Parent, rec.Tree, rec.Nonce = string(parent), string(tree), fmt.Sprint(h.random.Uint64())
-			return live.Sign(ctx, h.stolen[h.signers[policy]], rec, ledger.Statements{})
+			return live.Sign(ctx, h.stolen[key], rec, ledger.Statements{})
 		}},
 	}})
 	h.must(err)
 	own := h.specs[stage]
 	if p := h.landed(stage, before, truth); p != nil {
 		own.made = own.made[:len(own.made)-1] // the registry does not know it
-		p.forged, p.key, p.policy, h.forged = true, h.signers[policy], policy, true
+		p.forged, p.key, p.policy, h.forged = true, key, policy, true
+		p.unnamed = then.as(stage) != h.as(stage)
 	}
 }

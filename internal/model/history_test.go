@@ -43,11 +43,12 @@ type history struct {
 	past       []declared            // before each edit of places, names and keys
 	tips       []git.Hash            // of the policy ref
 	merges     int                   // the first of them on which commits are made that are merged later
-	signers    []int                 // the promoter's key at each of them
+	then       []declared            // at each of them
 	seen       map[string][]git.Hash // heads of the other branches, in order
 	thief      string                // who attacks
 	touched    bool                  // by the attacker, since the last run of hydrate that ended well for all stages
 	lost       bool                  // the registry was emptied, and nobody put it right
+	halfway    bool                  // a repair was killed: it may have carried over what it did not copy
 	generation map[string]int        // of the newest keys, by role
 	unsure     int                   // the tips by which promotions rest on keys of the hydrator that were taken out
 	forged     bool                  // a former key of the promoter promoted something that has no provenance in Git
@@ -115,7 +116,7 @@ func (h *history) declare(message string, all ...map[string]string) {
 	h.t.Helper()
 	files := h.keep(all...)
 	h.say("%s: %s", message, summary(files))
-	h.tips, h.signers = append(h.tips, h.commit(message, files)), append(h.signers, h.promoter[0])
+	h.tips, h.then = append(h.tips, h.commit(message, files)), append(h.then, h.declared)
 }
 
 // summary names files, and the versions of values.

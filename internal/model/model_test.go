@@ -186,7 +186,7 @@ func (h *history) reviveRelease() {
 	h.must(draft.Remove(h.t.Context(), "locks", path.Base(name)))
 	put(h.t, draft, git.NewCommit{Message: "delete a lock", When: h.tick()}, nil)
 	h.must(h.remote.Push(h.t.Context(), git.Update{Branch: "main", Draft: draft}))
-	h.tips, h.signers = append(h.tips, draft.Head()), append(h.signers, h.promoter[0])
+	h.tips, h.then = append(h.tips, draft.Head()), append(h.then, h.declared)
 	_ = h.hydrate(-1, stages, killing{})
 	_ = h.promote(stage, h.current, false, false, killing{})
 	h.check()
@@ -238,7 +238,7 @@ func (h *history) changeValues(on git.Hash) {
 		return
 	}
 	h.say("values on %.8s, merged: %s", on, summary(files))
-	h.tips, h.signers = append(h.tips, h.merge(on, h.keep(files), h.files)), append(h.signers, h.promoter[0])
+	h.tips, h.then = append(h.tips, h.merge(on, h.keep(files), h.files)), append(h.then, h.declared)
 }
 
 // ways are what errors say that has to be done. An error without one leaves people alone with it.
@@ -312,7 +312,7 @@ func (h *history) recover() {
 	}
 	h.touched = false
 	h.must(h.hydrate(-1, stages, killing{}))
-	if h.lost {
+	if h.lost || h.halfway {
 		if err := h.repair(stages, "", killing{}); h.unsure == 0 && !h.forged {
 			h.must(err)
 		}

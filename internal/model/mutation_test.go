@@ -393,12 +393,13 @@ var mutations = []mutation{
 	{"promote/live/walk.go", "len(asked) > maxPolicyCommits", "false"},
 	{"promote/live/walk.go", "if trusted {", "if !MUTANT && trusted {"},
 
-	{"promote/live/registry.go", "if newest != nil {\n\t\treturn false, nil", "if !MUTANT && newest != nil {\n\t\treturn false, nil"},
+	{"promote/live/registry.go", "newest == nil && !proven", "(MUTANT || newest == nil) && !proven"},
 	{"promote/live/registry.go", "return trusted, err", "return trusted && !MUTANT, err"},
 	{"promote/live/registry.go", "r.Claim != claim", "false"},
 	{"promote/live/registry.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
-	{"promote/live/registry.go", "p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record", "true"},
-	{"promote/live/registry.go", "p.Record == last.Record", "true"},
+	{"promote/live/registry.go", "p.Sequence < newest.Sequence", "true"},
+	{"promote/live/registry.go", "p.Record == newest.Record", "p.Sequence == newest.Sequence"},
+	{"promote/live/registry.go", "!newest.signed.Former() || p.Key == newest.Key", "true"},
 	{"promote/live/registry.go", "return counts, err", "return MUTANT || counts, err"},
 	{"promote/live/registry.go", "newest != nil && s.carriedOn(last, bundles)", "false"},
 

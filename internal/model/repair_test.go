@@ -137,10 +137,11 @@ func (h *history) repair(names []string, reason string, k killing) error {
 		err = errors.Join(err, failed[s])
 	}
 	if killed {
+		h.halfway = true
 		return errKilled
 	}
 	if err == nil && len(names) == len(stages) {
-		h.lost = false
+		h.lost, h.halfway = false, false
 	}
 	return err
 }

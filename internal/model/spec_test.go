@@ -32,6 +32,8 @@ type promotion struct {
 	policy int  // the policy commit, by its place among the tips
 	proven int  // that by which the artifact was verified last
 	forged bool // by somebody who stole the key
+	// unnamed says that the policy commit of a forged one declares no such stage: then its key was nobody's there.
+	unnamed bool
 	// registry is the repository that has the record; "" if none does.
 	registry string
 	holds    []artifact // of a new beginning: what has to be held

@@ -45,7 +45,7 @@ func (h *history) counts(p *promotion, below []*promotion) bool {
 	if p.key == h.promoter[0] {
 		return true
 	}
-	if !slices.Contains(h.promoter, p.key) {
+	if !slices.Contains(h.promoter, p.key) || p.unnamed {
 		return false
 	}
 	for _, other := range below {

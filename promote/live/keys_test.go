@@ -226,6 +226,22 @@ func TestWitnessByKeyThatWasPutAway(t *testing.T) {
 	wantBroken(t, r.scene, "has promotion 9")
 }
 
+// A key that was put away does not sign over what its successor promoted, whatever number it gives itself, after the branch was set back.
+func TestKeyThatWasPutAwayOnABranchThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	r := newRotated(t)
+	one := r.by(r.key, 1, nil, 1)
+	two := r.by(r.next, 2, one, 2)
+	r.trust(r.next, r.key)
+	r.setBack(one.Commit)
+	forged := r.scene.next(one, r.release(1))
+	forged.Sequence, forged.Policy.Commit = 9, r.at[1]
+	r.commit(forged)
+	wantBroken(t, r.scene, "has promotion 2")
+	r.setBack(two.Commit)
+	r.counts(2, 1)
+}
+
 // The chain goes through records of a key that was taken out, also while its head is by one that was put away.
 func TestRotationOverAKeyThatWasTakenOut(t *testing.T) {
 	t.Parallel()

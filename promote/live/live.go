@@ -35,7 +35,8 @@
 // witnesses against that: it has the record of each promotion on its artifact, attached after the commit was pushed. A record
 // there that the live ref lacks is ErrBroken. Where no promotion counts on the live ref, it need not be proven by today's file: who was the
 // promoter by the policy commit that the record names signed it, so that a key or trusted root that was replaced makes nothing begin anew in silence.
-// Above a promotion that counts, a record that does not changes nothing.
+// Above a promotion that counts, a record that does not changes nothing. Numbers say what is above and below, but for a key that was put
+// away: what it signed does not lie over a record that it could not sign over, whatever the numbers are.
 package live
 
 import (

@@ -66,12 +66,9 @@ func (s Stage) witness(ctx context.Context, state *State) error {
 			}
 		}
 		for _, p := range s.records(bundles, artifact) {
-			if p.Sequence < last.Sequence || p.Sequence == last.Sequence && p.Record == last.Record {
-				continue
-			}
-			if follows, err := s.follows(ctx, p, newest); err != nil {
+			if lacks, err := s.lacks(ctx, p, newest); err != nil {
 				return err
-			} else if !follows {
+			} else if !lacks {
 				continue
 			}
 			return fmt.Errorf("stage %s of pipeline %s: %w: the registry has promotion %d (record %s of %s, on %s), which branch %s lacks: "+
@@ -82,19 +79,27 @@ func (s Stage) witness(ctx context.Context, state *State) error {
 	return nil
 }
 
-// follows reports whether a record proves that a stage was promoted after the newest promotion on its live ref, nil for none. Above one, only
-// what counts does. Without one, the word of the promoter of that time is enough, whatever became of the key: nothing begins
-// anew because nobody can prove it any more. A key that never was the promoter's proves nothing.
-func (s Stage) follows(ctx context.Context, p Promotion, newest *Promotion) (bool, error) {
-	if s.prove(&p) {
-		counts, _, err := s.counts(ctx, p, newest)
-		return counts, err
-	}
-	if newest != nil {
+// lacks reports whether a record proves that a live ref, on which a promotion is the newest, lacks one: it comes after that, or does not
+// lie below it. Above a promotion, only what counts does. Without one, the word of the promoter of that time is enough, whatever became
+// of the key: nothing begins anew because nobody can prove it any more. A key that never was the promoter's proves nothing.
+func (s Stage) lacks(ctx context.Context, p Promotion, newest *Promotion) (bool, error) {
+	proven := s.prove(&p)
+	switch {
+	case newest == nil && !proven:
+		_, trusted, err := s.once(ctx, p)
+		return trusted, err
+	case !proven || newest != nil && p.Record == newest.Record:
 		return false, nil
+	case newest != nil && p.Sequence < newest.Sequence: // it is below, unless a key that was put away took a higher number over it
+		if !newest.signed.Former() || p.Key == newest.Key {
+			return false, nil
+		}
+		if over, _, err := s.counts(ctx, *newest, &p); over || err != nil {
+			return false, err
+		}
 	}
-	_, trusted, err := s.once(ctx, p)
-	return trusted, err
+	counts, _, err := s.counts(ctx, p, newest)
+	return counts, err
 }
 
 // carriedOn reports whether one of the bundles carried a promotion over to another name of the stage: the stage has its former name again,
