@@ -71,6 +71,9 @@ type Promotion struct {
 	// First says that the stage has no history in the place: a folder of another pipeline or stage is [ErrTaken] then, in the result. Later ones
 	// replace whatever somebody put there.
 	First bool
+	// Former is the pipeline's name where a stage is carried over from, "" for none: folders of other stages of the pipeline, by either name, are
+	// replaced nonetheless, since stages of one pipeline change places.
+	Former string
 	// Bare leaves everything below the path as it is, and changes the statements alone: nothing is live.
 	Bare bool
 	// From is another remote that has Merge, which is pushed with all that it follows; nil if the branch's own remote has it.

@@ -39,8 +39,8 @@
 //   - A branch that is up to date gets no commit. A commit repairs what was changed by hand. Which of the two it is, Git's ids
 //     say: what metadata says of its own folder is not believed.
 //   - An entry that stays ([Hydration].Stays) is not replaced, nor is the artifact on a stage branch that it is of.
-//   - A folder that metadata gives to another pipeline or stage is refused, and so is one above or below it ([ErrTaken]), by candidates and by
-//     the first promotion of a stage.
+//   - A folder that metadata gives to another pipeline or stage is refused, and so is one above or below it ([ErrTaken]), by candidates, by
+//     the first promotion of a stage, and, if it is of another pipeline, by a stage that is carried over.
 //   - A promotion replaces exactly the tree that it was decided on (Promotion.Expected); otherwise Write fails with
 //     [ErrMoved]. Changes outside the path do not matter.
 //   - A branch that does not exist begins with our commit, without a parent.

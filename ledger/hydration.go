@@ -103,6 +103,9 @@ func (c *pendingChange) taken(ctx context.Context, remote *git.Remote) error {
 		if err != nil {
 			return err
 		}
+		if p := m.Lockage.Pipeline; c.Promotion != nil && c.Promotion.Former != "" && (p == c.Pipeline || p == c.Promotion.Former) {
+			continue
+		}
 		if ours && (m.Lockage.Pipeline != c.Pipeline || m.Lockage.Stage != c.Stage) {
 			return fmt.Errorf("folder %s of branch %s %w stage %s of pipeline %s, and stage %s of pipeline %s would write to %s: give one of them another mirror.path or mirror.branch; if nobody writes the folder any more, as after a pipeline or stage got another name, remove it (git switch %s && git rm -r %s), commit and push that, and run it again",
 				dir, c.Branch, ErrTaken, m.Lockage.Stage, m.Lockage.Pipeline, c.Stage, c.Pipeline, c.Path, c.Branch, dir)

@@ -145,7 +145,8 @@ func (m *mutants) fails(on, pkg string, args ...string) bool {
 
 // users are packages whose tests hold the checks of a file, beside those of its own, with a pattern of these tests; none means all.
 var users = map[string]string{
-	"ledger/write.go": "cmd/lockage TestScript/^mirror-taken$",
+	"ledger/hydration.go": "cmd/lockage TestScript/^mirror-taken$",
+	"ledger/write.go":     "cmd/lockage TestScript/^mirror-taken$",
 
 	"internal/strictjson/strictjson.go": "sign",
 
@@ -203,6 +204,7 @@ var mutations = []mutation{
 	{"ledger/check.go", `f.Files == "" || f.Files != c.Files`, "false"},
 
 	{"ledger/hydration.go", "if stays {", "if !MUTANT && stays {"},
+	{"ledger/hydration.go", "p == c.Pipeline || p == c.Promotion.Former", "true"},
 	{"ledger/hydration.go", "ours && (m.Lockage.Pipeline != c.Pipeline || m.Lockage.Stage != c.Stage)", "false"},
 
 	{"ledger/proposal.go", "err != nil || !based", "err != nil || !MUTANT && !based"},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/lockage/lockage/internal/git"
@@ -129,12 +130,20 @@ func (h *history) repair(names []string, reason string, k killing) error {
 			h.followed(s)
 		default:
 			h.say("  %s: %v", s, problem)
-			excused := b.condition.lacks || b.condition.unproven || errors.Is(problem, repair.ErrLost) && (h.unsure > 0 || h.forged) || h.touched
+			excused := b.condition.lacks || b.condition.unproven || errors.Is(problem, repair.ErrLost) && (h.unsure > 0 || h.forged) || h.touched || h.otherwiseNamed(problem)
 			h.stuck("repair", s, problem, excused)
 		}
 	}
+	again := false
 	for _, s := range names {
+		if m := removeFolder.FindStringSubmatch(fmt.Sprint(failed[s])); m != nil && !killed && h.otherwiseNamed(failed[s]) {
+			h.removeFolder(m[1], m[2])
+			again = true
+		}
 		err = errors.Join(err, failed[s])
+	}
+	if again {
+		return h.repair(names, reason, k)
 	}
 	if killed {
 		h.halfway = true

@@ -39,7 +39,7 @@ func (r *run) carry(ctx context.Context, s *stage, former *live.Former) (err err
 	}
 	rec.Carried = &predicate.Origin{Claim: former.Claim, Path: base.Path, Commit: base.Commit}
 	rec.Reason = fmt.Sprintf("commit %.12s of the policy ref changed %s", former.Commit, strings.Join(former.Edits, " and ")) + unwitnessed
-	after := &ledger.Promotion{Verb: "Carry over"}
+	after := &ledger.Promotion{Verb: "Carry over", First: true, Former: former.Pipeline}
 	if former.Remote.URL() != s.live.Remote.URL() {
 		after.From = former.Remote
 	}
