@@ -48,6 +48,7 @@ type history struct {
 	thief      string                // who attacks
 	touched    bool                  // by the attacker, since the last run of hydrate that ended well for all stages
 	lost       bool                  // the registry was emptied, and nobody put it right
+	revived    []int                 // releases whose lock was away for a while, which nobody may do: what was live before that may not count
 	halfway    bool                  // a repair was killed: it may have carried over what it did not copy
 	generation map[string]int        // of the newest keys, by role
 	unsure     int                   // the tips by which promotions rest on keys of the hydrator that were taken out

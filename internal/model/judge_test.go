@@ -78,7 +78,7 @@ func (h *history) mustPass(stage string, release int, back bool) bool {
 	at, _ := last(before, release)
 	a := artifact{release, only(own), h.as(stage)}
 	anew := slices.ContainsFunc(chain, func(p promotion) bool { return p.action == predicate.Restarted })
-	return passed(before, release) && before[at].values == h.values[staging] && (!h.approval || !s.lost && !anew && s.approved(chain, a))
+	return !slices.Contains(h.revived, release) && passed(before, release) && before[at].values == h.values[staging] && (!h.approval || !s.lost && !anew && s.approved(chain, a))
 }
 
 // only returns the values of a newest hydration.

@@ -181,6 +181,7 @@ func (h *history) reviveRelease() {
 	}
 	name := "locks/" + h.release(n) + ".yaml"
 	h.say("delete the lock of %d", n)
+	h.revived = append(h.revived, n)
 	draft, err := h.remote.Draft(h.t.Context(), h.head("main"))
 	h.must(err)
 	h.must(draft.Remove(h.t.Context(), "locks", path.Base(name)))
