@@ -257,7 +257,12 @@ func signed(subject string, referrers, bundles, signatures int, older bool) []Fi
 	}
 	const again = "run `lockage hydrate`, or `lockage repair --apply` for what is live"
 	add(signatures > 0, "cosign-3", fmt.Sprintf("%d signatures as bundles", signatures), "no signature as a bundle", again)
-	add(older, "cosign-2", "a signature under the tag .sig", "no tag .sig: cosign 2 finds signatures only with --new-bundle-format", again)
+	if !older && signatures > 0 {
+		found = append(found, Finding{subject, "cosign-2", Warning, "no tag .sig: cosign 2 finds the signature as a bundle, with --new-bundle-format, and older programs find none",
+			again + "; who signs without a key, with a log of Rekor v2, has no such form, and nothing is to do then"})
+	} else {
+		add(older, "cosign-2", "a signature under the tag .sig", "no signature in either form", again)
+	}
 	add(signatures > 0 || bundles == 0 && older, "flux", "it finds a signature", "Flux ignores .sig as soon as any bundle is attached, and no bundle is a signature", again)
 	add(signatures > 0 || older, "kyverno", "it finds a signature, by type Cosign or SigstoreBundle", "no signature in either form", again)
 	switch {

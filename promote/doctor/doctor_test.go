@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"testing/fstest"
@@ -80,5 +81,35 @@ func TestJudged(t *testing.T) {
 	}
 	if got := listed(slices.Clone(many)); got != "0, 1, 2, 3, 4, 5 and 4 more" {
 		t.Error(got)
+	}
+}
+
+// TestSigned has artifacts with signatures in both forms, in one of them, and in none.
+func TestSigned(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		bundles, signatures int
+		older               bool
+		want                map[string]Severity // of what is not ok
+	}{
+		"both":                    {2, 1, true, nil},
+		"a bundle":                {2, 1, false, map[string]Severity{"cosign-2": Warning}}, // as keyless signing with Rekor v2 leaves it
+		"the older form":          {0, 0, true, map[string]Severity{"cosign-3": Bad}},
+		"it, and other bundles":   {1, 0, true, map[string]Severity{"cosign-3": Bad, "flux": Bad}},
+		"none":                    {0, 0, false, map[string]Severity{"cosign-3": Bad, "cosign-2": Bad, "flux": Bad, "kyverno": Bad}},
+		"none, and other bundles": {1, 0, false, map[string]Severity{"cosign-3": Bad, "cosign-2": Bad, "flux": Bad, "kyverno": Bad}},
+	} {
+		found := map[string]Severity{}
+		for _, f := range signed("x", c.bundles, c.bundles, c.signatures, c.older) {
+			if f.Severity != Good {
+				found[f.Finding] = f.Severity
+			}
+			if (f.Severity == Good) != (f.Next == "") {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		if !maps.Equal(found, c.want) {
+			t.Errorf("%s: %v, not %v", name, found, c.want)
+		}
 	}
 }
