@@ -189,7 +189,7 @@ func (c *Candidates) Entry(ctx context.Context, w Candidate) (Entry, bool, error
 		err = fmt.Errorf("%w: it names %s of stage %s", ErrEntry, e.Release, e.Stage)
 	}
 	if err != nil {
-		err = fmt.Errorf("%s on branch %s of %s: %w", entryPath(w.Stage, w.Release), w.Branch, c.remote, err)
+		err = fmt.Errorf("%s on branch %s of %s: %w", entryPath(w.Stage, w.Release), w.Branch, c.remote.Written(), err)
 	}
 	return e, err == nil && e.Claim == w.Claim, err
 }

@@ -39,7 +39,7 @@ func (r *run) promote(ctx context.Context, s *stage) error {
 	}
 	if h.entry.Digest == "" {
 		return fmt.Errorf("release %s was not hydrated for this stage: branch %s of %s does not have it; run `lockage hydrate %s --release %s`",
-			f.ReleaseID, s.entry.Branch, s.candidates.Remote(), s.pipeline.Argument(s.stage.Name), f.ReleaseID)
+			f.ReleaseID, s.entry.Branch, s.candidates.Remote().Written(), s.pipeline.Argument(s.stage.Name), f.ReleaseID)
 	}
 	if !lock.BeginsWith(h.entry.Input, input) {
 		return fmt.Errorf("the candidate of %s is %s, and promote takes no other hydration of it than the newest; `lockage rollback %s --to %s@%s` takes one that was live",

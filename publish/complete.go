@@ -139,7 +139,7 @@ func (c *completion) report(ctx context.Context, s *expectedStage, candidates *l
 		return report, nil
 	}
 	report := verify.Report{Reference: s.artifacts.Reference(oci.CandidateTag(s.Stage, s.claim.Release)), Result: policy.Fail}
-	where := fmt.Sprintf("branch %s of %s", s.candidate().Branch, candidates.Remote())
+	where := fmt.Sprintf("branch %s of %s", s.candidate().Branch, candidates.Remote().Written())
 	reason := where + " has no such release"
 	proven := true
 	match := func(e ledger.Entry) (found bool, err error) {

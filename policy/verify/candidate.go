@@ -86,7 +86,7 @@ func ReadCandidates(ctx context.Context, requests []Request, files fs.FS, remote
 // registry has the candidate.
 func (r Request) Candidate(ctx context.Context) (*ledger.Entry, policy.Check, error) {
 	check := policy.Check{Check: "candidate", Result: policy.Fail}
-	where := fmt.Sprintf("branch %s of %s", r.Name.Branch, r.Candidates.Remote())
+	where := fmt.Sprintf("branch %s of %s", r.Name.Branch, r.Candidates.Remote().Written())
 	tag := r.Repository.Reference(r.Reference)
 	e, ok, err := r.Candidates.Entry(ctx, r.Name)
 	if errors.Is(err, ledger.ErrEntry) {

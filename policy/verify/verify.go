@@ -220,7 +220,7 @@ func (e *Examined) hydration(ctx context.Context, r Request, desc ocispec.Descri
 	}
 	h, proven, err := Entry(ctx, *e.Entry, hydrator, r.PolicyRef)
 	if err == nil && !proven && len(h.Statements) > 0 {
-		reason := fmt.Sprintf("the entry on branch %s of %s says more than the hydrator signed", r.Name.Branch, r.Candidates.Remote())
+		reason := fmt.Sprintf("the entry on branch %s of %s says more than the hydrator signed", r.Name.Branch, r.Candidates.Remote().Written())
 		h.Statements, h.Rejected = nil, []sign.Rejected{{Reason: reason}}
 	}
 	return h, err
