@@ -238,7 +238,7 @@ func (r Reader) compare(ctx context.Context, all []*declared) {
 			side := func(a *Artifact, label string) *stagediff.Version {
 				v := &stagediff.Version{Pipeline: d.as.Pipeline, Stage: d.Name}
 				if a != nil {
-					v.Label = label + " " + a.Release
+					v.Label = label + " " + cut(a.Release)
 					v.Files = func(ctx context.Context) (fs.FS, error) { return repository.ReadTree(ctx, a.Digest.String()) }
 				}
 				return v
