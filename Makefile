@@ -136,7 +136,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 
 .PHONY: pictures
 pictures: build ## the pictures of the documentation, as Chromium shows them; look at them before you commit
-	tools=$$(internal/e2e/tools.sh crane) && PATH="$$tools:$$PATH" docs/pictures/make.sh "$$PWD/bin/lockage" docs/pictures
+	tools=$$(internal/e2e/tools.sh $(JUDGES)) && PATH="$$tools:$$PATH" docs/pictures/make.sh "$$PWD/bin/lockage" docs/pictures && \
+	$(E2E) LOCKAGE_SCREENSHOT=$(CURDIR)/docs/pictures/a.png go test -count=1 -run '^TestPullRequestPage$$' ./internal/e2e && \
+	mv docs/pictures/a-pull-request.png docs/pictures/pull-request.png
 
 .PHONY: docs
 docs: ## regenerate docs that are made from code
