@@ -279,17 +279,22 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 
 // execute runs a program, which must end with an exit status.
 func execute(ts *testscript.TestScript, want int, program string, args ...string) {
-	err := ts.Exec(program, args...)
-	got := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		got = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%s: %v", program, err)
-	}
-	if got != want {
+	if got := ended(ts, program, args...); got != want {
 		ts.Fatalf("%s %s: exit status %d, want %d", program, strings.Join(args, " "), got, want)
 	}
+}
+
+// ended runs a program, and returns its exit status.
+func ended(ts *testscript.TestScript, program string, args ...string) int {
+	err := ts.Exec(program, args...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		ts.Fatalf("%s: %v", program, err)
+	}
+	return 0
 }
 
 func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {

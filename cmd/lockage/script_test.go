@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"os"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/lockage/lockage/hydrate"
-	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/worker"
 	"github.com/lockage/lockage/sign/signtest"
 )
@@ -21,15 +18,11 @@ var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) {
 	if isRenderChild(os.Args) {
-		if filepath.Base(os.Args[0]) == "lockage-other" {
-			os.Exit(serveOtherRenders())
-		}
 		main()
 	}
 	testscript.Main(m, map[string]func(){
 		"lockage":           main,
 		"lockage-hasty":     runHasty,
-		"lockage-other":     main,
 		"sigstore-kms-test": signtest.Plugin,
 		"xdg-open":          browser,
 	})
@@ -42,36 +35,6 @@ func runHasty() {
 		Memory: 160 << 20, Stack: 8 << 20, Output: 1 << 20, Time: 3 * time.Second,
 	}}
 	os.Exit(a.run(context.Background(), os.Args[1:]))
-}
-
-// serveOtherRenders is a child of lockage-other, the program of a hydrator that renders something else: each Service has a line more.
-func serveOtherRenders() int {
-	err := worker.Serve(context.Background(), os.Stdin, os.Stdout, func(charts worker.Archives) map[string]hydrate.Renderer {
-		return map[string]hydrate.Renderer{string(lock.Helm): otherRenderer{localRenderers(charts)[lock.Helm]}}
-	})
-	if err != nil {
-		return exitFailed
-	}
-	return exitDone
-}
-
-type otherRenderer struct{ hydrate.Renderer }
-
-func (r otherRenderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Package, error) {
-	p, err := r.Renderer.Open(ctx, source)
-	return otherPackage{p}, err
-}
-
-type otherPackage struct{ hydrate.Package }
-
-func (p otherPackage) Render(ctx context.Context, request hydrate.Request) (hydrate.Rendered, error) {
-	rendered, err := p.Package.Render(ctx, request)
-	for i, m := range rendered.Manifests {
-		if bytes.Contains(m.Data, []byte("kind: Service\n")) {
-			rendered.Manifests[i].Data = append(bytes.Clone(m.Data), "\nmine: true\n"...)
-		}
-	}
-	return rendered, err
 }
 
 // TestScript runs every script of testdata/script in a fresh directory, against the real command, a real registry and
@@ -155,6 +118,12 @@ func (p otherPackage) Render(ctx context.Context, request hydrate.Request) (hydr
 //		does its next step in the current folder: writes the YAML blocks that begin with «# PATH», runs the block of shell, which
 //		must end with CODE, and looks for the lines of the block «text» in what that prints. ghcr.io is $REGISTRY, and
 //		registry.internal:5000 is $INNER
+//	lines [CODE…]
+//		does its next step as a list of commands to choose from: each must end with its own CODE, and all are run
+//	covered FILE TEXT
+//		leaves its next step to the test in FILE, which has TEXT
+//	reads TEXT VALUE
+//		TEXT in the open document means VALUE from here on
 //	tags REPOSITORY
 //		prints the repository's tags, one a line; nothing for a repository that does not exist
 func TestScript(t *testing.T) {
@@ -205,6 +174,9 @@ func scriptParams() testscript.Params {
 			"chart-lock":    cmdChartLock,
 			"page":          cmdPage,
 			"step":          cmdStep,
+			"lines":         cmdLines,
+			"reads":         cmdReads,
+			"covered":       cmdCovered,
 			"wrongs":        cmdWrongs,
 			"fired":         cmdFired,
 			"receiver":      cmdReceiver,

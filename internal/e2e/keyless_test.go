@@ -237,6 +237,7 @@ func TestKeyless(t *testing.T) {
 	first := testworld.Serve(t, newOlareg(t, true))
 	w := newWorld(t, bin, first.Host)
 	s := startSigstore(t, w)
+	w.roots(s)
 	w.keyless(s)
 	w.refusedTokens(s)
 
@@ -265,6 +266,9 @@ func TestKeyless(t *testing.T) {
 	}
 	commands := w.proven(next, 7) // the hydrator's two, the promoter's three and two approvals
 	w.eachCosign(func() {
+		w.docs("docs/copies.md", "cosign verify-blob-attestation --new-bundle-format --trusted-root trusted_root.json \\\n  --use-signed", "proof",
+			"--use-signed-timestamps", "--use-signed-timestamps --insecure-ignore-sct", "https://accounts.example.com", s.issuer.URL,
+			"statements/06-approval-v1.sigstore.json", w.statement(commands, "ada@release.example.com"))
 		for _, command := range commands {
 			if forged := strings.ReplaceAll(command, "@", "@evil."); forged == command {
 				t.Errorf("cosign is not asked who signed: %s", command)

@@ -3,7 +3,6 @@ package predicate
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -48,7 +47,6 @@ type Check struct {
 	Result   string          `json:"result"` // pass or waived
 	Reason   string          `json:"reason"`
 	Evidence []digest.Digest `json:"evidence,omitempty"` // the statements that decided it
-	Property string          `json:"property,omitempty"` // of SLSA, that it proves of the artifact
 }
 
 // Origin is where a stage was recorded before its pipeline file was changed.
@@ -126,8 +124,7 @@ const TypeSummary = "https://slsa.dev/verification_summary/v1"
 // VerifierID names lockage as the verifier; the key that signed identifies who ran it.
 const VerifierID = "https://lockage.dev/promoter/v1"
 
-// Summary returns the record as a verification summary (https://slsa.dev/spec/v1.2/verification_summary). Its levels are the properties that
-// checks prove.
+// Summary returns the record as a verification summary (https://slsa.dev/spec/v1.1/verification_summary).
 func (r Promotion) Summary() (sign.Statement, error) {
 	type summary struct {
 		Verifier struct {
@@ -151,7 +148,7 @@ func (r Promotion) Summary() (sign.Statement, error) {
 		},
 		Result:         "PASSED",
 		VerifiedLevels: []string{},
-		SLSAVersion:    "1.2",
+		SLSAVersion:    "1.1",
 	}
 	s.Policy.Digest["gitCommit"] = r.Policy.Commit
 	s.Verifier.ID = VerifierID
@@ -160,9 +157,6 @@ func (r Promotion) Summary() (sign.Statement, error) {
 	}
 	seen := map[digest.Digest]bool{}
 	for _, c := range r.Checks {
-		if c.Property != "" && !slices.Contains(s.VerifiedLevels, c.Property) {
-			s.VerifiedLevels = append(s.VerifiedLevels, c.Property)
-		}
 		for _, d := range c.Evidence {
 			if d.Validate() == nil && !seen[d] {
 				seen[d] = true
