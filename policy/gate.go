@@ -29,7 +29,17 @@ type GateResult struct {
 	Reason     string          `json:"reason"`               // what decided it; for a denial, what would satisfy it
 	RetryAfter *time.Time      `json:"retryAfter,omitempty"` // of a pending gate: when to ask again, where that is known
 	Evidence   []digest.Digest `json:"evidence,omitempty"`   // the statements that decided it
+	Property   string          `json:"property,omitempty"`   // of SLSA, that passing proves of the artifact: [Reproducible] or [TwoReviewed]
 }
+
+// The verified properties of SLSA that gates prove: https://slsa.dev/spec/v1.2/verified-properties
+const (
+	Reproducible = "SLSA_BUILD_REPRODUCED"          // others than the hydrator rendered it, too, and got the same digest
+	TwoReviewed  = "SLSA_SOURCE_TWO_PARTY_REVIEWED" // two people approved the head of the pull request that shows it
+)
+
+// reviewParties is how many people have to approve a head for [TwoReviewed].
+const reviewParties = 2
 
 // Condition is what a gate asks for, parsed. A kind of gate is a type with these methods and Signers, in a file of its own,
 // and a line in [Kinds].

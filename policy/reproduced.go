@@ -37,7 +37,7 @@ func (g reproduced) Judge(f Facts) GateResult {
 	if f.Unchanged {
 		return carriedOver()
 	}
-	trusted := f.signers(g.by, "")
+	trusted, property := f.signers(g.by, ""), ""
 	counted, notes := trusted.count(f.Artifact, predicate.TypeRebuilt, func(v sign.Verified) (string, error) {
 		r, err := predicate.Parse[predicate.Rebuilt](v)
 		if err == nil {
@@ -51,11 +51,15 @@ func (g reproduced) Judge(f Facts) GateResult {
 		shown := " from GitOps commit " + plain(r.GitOps)
 		if len(r.Except) > 0 {
 			shown += ", but for what every render generates anew: " + plain(strings.Join(r.Except, ", "))
+		} else if err == nil {
+			property = Reproducible
 		}
 		return shown, err
 	})
 	if counted.count() >= g.count {
-		return counted.pass("rendered again, and equal, by %s", counted.String())
+		result := counted.pass("rendered again, and equal, by %s", counted.String())
+		result.Property = property
+		return result
 	}
 	notes.unproven(trusted, f.Artifact)
 	stage := f.Pipeline + "/" + f.Stage

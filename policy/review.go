@@ -151,6 +151,7 @@ func (p Proposal) Asks() bool {
 // count counts the approvals of a pull request: everybody counts whom the forge lets approve.
 func (p Proposal) count() GateResult {
 	var counted, others []string
+	people := map[string]bool{}
 	for _, a := range p.Approvals {
 		switch {
 		case strings.EqualFold(a.User, p.Pull.Author):
@@ -161,10 +162,15 @@ func (p Proposal) count() GateResult {
 			others = append(others, fmt.Sprintf("%s approved %.12s, another commit", a.User, a.Commit))
 		default:
 			counted = append(counted, fmt.Sprintf("%s at %s", a.User, a.Time.UTC().Format(time.RFC3339)))
+			people[strings.ToLower(a.User)] = true
 		}
 	}
 	if len(counted) > 0 {
-		return pass("commit %s was approved by %s: %s", p.Commit, strings.Join(counted, ", "), p.Pull.URL)
+		result := pass("commit %s was approved by %s: %s", p.Commit, strings.Join(counted, ", "), p.Pull.URL)
+		if len(people) >= reviewParties {
+			result.Property = TwoReviewed
+		}
+		return result
 	}
 	if p.Pull.State == PullMerged {
 		return fail("pull request %s was merged by hand without an approval of commit %.12s: revert the merge on %s, and promote proposes it again", p.Pull.URL, p.Commit, p.Base)

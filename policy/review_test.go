@@ -25,6 +25,9 @@ func TestApproved(t *testing.T) {
 		reason    string
 	}{
 		"approved":                     {approvals: []policy.PullApproval{by("ada", head)}, want: policy.Pass, reason: "ada at 2026-04-01T12:00:00Z"},
+		"approved by two":              {approvals: []policy.PullApproval{by("ada", head), by("grace", head)}, want: policy.Pass, reason: "grace at"},
+		"approved twice by one":        {approvals: []policy.PullApproval{by("ada", head), by("Ada", head)}, want: policy.Pass},
+		"approved, and before":         {approvals: []policy.PullApproval{by("ada", head), by("grace", older)}, want: policy.Pass},
 		"no pull request":              {none: true, want: policy.Pending, reason: "there is no pull request"},
 		"nobody":                       {want: policy.Pending, reason: "nobody approved"},
 		"an older head":                {approvals: []policy.PullApproval{by("ada", older)}, want: policy.Pending, reason: "ada approved 222222222222, another commit"},
@@ -62,7 +65,11 @@ func TestApproved(t *testing.T) {
 					test.change(&p.Pull)
 				}
 			}
-			expect(t, policy.Approved(p), test.want, test.reason)
+			result := policy.Approved(p)
+			expect(t, result, test.want, test.reason)
+			if two := name == "approved by two"; two != (result.Property == policy.TwoReviewed) || !two && result.Property != "" {
+				t.Errorf("property %q", result.Property)
+			}
 		})
 	}
 }

@@ -59,6 +59,7 @@ func (g reviewers) Judge(f Facts) GateResult {
 	}
 	trusted := f.signers(g.identities, "")
 	counted, notes := f.approvals(trusted)
+	signed := counted.count()
 	for _, a := range f.Review.Approvals {
 		who := plain(a.User)
 		switch {
@@ -77,7 +78,11 @@ func (g reviewers) Judge(f Facts) GateResult {
 		}
 	}
 	if counted.count() >= g.count {
-		return counted.pass("approved by %s", counted.String())
+		result := counted.pass("approved by %s", counted.String())
+		if counted.count()-signed >= reviewParties { // a signed approval may be by one of those who approved the head
+			result.Property = TwoReviewed
+		}
+		return result
 	}
 	if f.Review.Missing != "" {
 		notes.add("%s", plain(f.Review.Missing))

@@ -31,6 +31,9 @@ func TestReviewers(t *testing.T) {
 		"somebody of another team":     {one, 1, []policy.PullApproval{by("bob", head, "acme/others")}, nil, policy.Pending, []string{"bob is not one of them", "none: it takes 1 approval by ada or acme/leads of commit 111111111111: https://forge/1"}},
 		"nobody":                       {one, 1, nil, nil, policy.Pending, []string{"none: "}},
 		"two":                          {two, 2, []policy.PullApproval{by("ada", head), by("grace", head)}, nil, policy.Pass, nil},
+		"two where one is enough":      {two, 1, []policy.PullApproval{by("ada", head), by("grace", head)}, nil, policy.Pass, nil},
+		"two, one of another commit":   {two, 1, []policy.PullApproval{by("ada", head), by("grace", before)}, nil, policy.Pass, nil},
+		"one twice, where one is":      {two, 1, []policy.PullApproval{by("ada", head), by("ADA", head)}, nil, policy.Pass, nil},
 		"one twice":                    {two, 2, []policy.PullApproval{by("ada", head), by("ADA", head)}, nil, policy.Pending, []string{"1 of 2, by ada"}},
 		"another commit":               {one, 1, []policy.PullApproval{by("ada", before)}, nil, policy.Pending, []string{"ada approved 222222222222, another commit"}},
 		"a commit the forge withholds": {one, 1, []policy.PullApproval{by("ada", "")}, nil, policy.Pending, []string{"does not show which commit ada approved"}},
@@ -51,7 +54,11 @@ func TestReviewers(t *testing.T) {
 			if c.arrange != nil {
 				c.arrange(d)
 			}
-			expect(t, d.judge(gate(t, "review", policy.ReviewGate{By: c.by, Count: number(c.count)})), c.want, c.reason...)
+			result := d.judge(gate(t, "review", policy.ReviewGate{By: c.by, Count: number(c.count)}))
+			expect(t, result, c.want, c.reason...)
+			if two := name == "two" || name == "two where one is enough"; two != (result.Property == policy.TwoReviewed) || !two && result.Property != "" {
+				t.Errorf("property %q", result.Property)
+			}
 		})
 	}
 }
@@ -84,6 +91,9 @@ stages:
 	expect(t, d.judge(gates[0]), policy.Fail, "1 of 2, by sre")
 	d.f.Review = policy.Reviewed{Pull: policy.Pull{State: policy.PullOpen}, Commit: "c", Approvals: []policy.PullApproval{{User: "ada", Commit: "c"}}}
 	expect(t, d.judge(gates[0]), policy.Pass, "approved by sre", "ada")
+	if property := d.judge(gates[0]).Property; property != "" {
+		t.Errorf("one may have given both: %s", property)
+	}
 	// A user cannot count by the name of an identity.
 	d.f.Review.Approvals = append(d.f.Review.Approvals, policy.PullApproval{User: "sre", Commit: "c"})
 	d.f.Artifact.Statements = nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
+	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/promote/live"
 	"github.com/lockage/lockage/promote/notify"
 	"github.com/lockage/lockage/sign"
@@ -59,13 +60,19 @@ func (r *run) apply(ctx context.Context, s *stage, j *judgement) error {
 	return err
 }
 
-// recorded returns what was checked, as the record holds it.
+// recorded returns what was checked, as the record holds it. A property that a gate proves may rest on what the hydrator states, too.
 func (j *judgement) recorded() (checks []predicate.Check) {
 	for _, c := range j.checks {
 		checks = append(checks, predicate.Check{Name: c.Check, Result: string(c.Result), Reason: c.Reason})
 	}
 	for _, g := range j.gates {
-		checks = append(checks, predicate.Check{Name: "gate:" + g.Gate, Result: string(g.Result), Reason: g.Reason, Evidence: g.Evidence})
+		evidence := g.Evidence
+		if g.Property == policy.Reproducible {
+			for _, b := range j.statements() {
+				evidence = append(evidence[:len(evidence):len(evidence)], b.Digest())
+			}
+		}
+		checks = append(checks, predicate.Check{Name: "gate:" + g.Gate, Result: string(g.Result), Reason: g.Reason, Evidence: evidence, Property: g.Property})
 	}
 	return checks
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"os"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/lockage/lockage/hydrate"
+	"github.com/lockage/lockage/hydrate/lock"
 	"github.com/lockage/lockage/hydrate/worker"
 	"github.com/lockage/lockage/sign/signtest"
 )
@@ -18,11 +21,15 @@ var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) {
 	if isRenderChild(os.Args) {
+		if filepath.Base(os.Args[0]) == "lockage-other" {
+			os.Exit(serveOtherRenders())
+		}
 		main()
 	}
 	testscript.Main(m, map[string]func(){
 		"lockage":           main,
 		"lockage-hasty":     runHasty,
+		"lockage-other":     main,
 		"sigstore-kms-test": signtest.Plugin,
 		"xdg-open":          browser,
 	})
@@ -35,6 +42,36 @@ func runHasty() {
 		Memory: 160 << 20, Stack: 8 << 20, Output: 1 << 20, Time: 3 * time.Second,
 	}}
 	os.Exit(a.run(context.Background(), os.Args[1:]))
+}
+
+// serveOtherRenders is a child of lockage-other, the program of a hydrator that renders something else: each Service has a line more.
+func serveOtherRenders() int {
+	err := worker.Serve(context.Background(), os.Stdin, os.Stdout, func(charts worker.Archives) map[string]hydrate.Renderer {
+		return map[string]hydrate.Renderer{string(lock.Helm): otherRenderer{localRenderers(charts)[lock.Helm]}}
+	})
+	if err != nil {
+		return exitFailed
+	}
+	return exitDone
+}
+
+type otherRenderer struct{ hydrate.Renderer }
+
+func (r otherRenderer) Open(ctx context.Context, source hydrate.Source) (hydrate.Package, error) {
+	p, err := r.Renderer.Open(ctx, source)
+	return otherPackage{p}, err
+}
+
+type otherPackage struct{ hydrate.Package }
+
+func (p otherPackage) Render(ctx context.Context, request hydrate.Request) (hydrate.Rendered, error) {
+	rendered, err := p.Package.Render(ctx, request)
+	for i, m := range rendered.Manifests {
+		if bytes.Contains(m.Data, []byte("kind: Service\n")) {
+			rendered.Manifests[i].Data = append(bytes.Clone(m.Data), "\nmine: true\n"...)
+		}
+	}
+	return rendered, err
 }
 
 // TestScript runs every script of testdata/script in a fresh directory, against the real command, a real registry and

@@ -86,3 +86,40 @@ func TestPromoterSignature(t *testing.T) {
 		})
 	}
 }
+
+// TestReproduced has somebody else render again what the hydrator published, and cosign judge by a policy whether the summary of the promotion says so.
+func TestReproduced(t *testing.T) {
+	t.Parallel()
+	bin := requireE2E(t)
+	w := newWorld(t, bin, startOlareg(t))
+	w.promotable()
+	w.command(".", bin, "keys", "generate", "second")
+	write(t, w.path("gitops", "keys", "second.pub"), read(t, w.path("second.pub")))
+	file := w.path("gitops", "lockage.yaml")
+	write(t, file, strings.NewReplacer(
+		"identities:\n", "identities:\n  hydrator-2: {key: keys/second.pub}\n",
+		"- {name: staging, auto: true}", "- {name: staging, gates: [reproduced: {by: [hydrator-2]}]}",
+	).Replace(read(t, file)))
+	w.pushGitOps("a second hydrator")
+	stages := w.hydrate()
+	w.denies("fail reproduced none: it takes 1 render", "promote", "staging")
+	w.command("gitops", bin, "attest", "--rebuilt", "staging", "--key", w.path("second.key"))
+	for _, stage := range []string{"staging", "test"} {
+		w.command("gitops", bin, "promote", stage)
+	}
+	_, policy, found := strings.Cut(read(t, "../../docs/consumers/slsa-verifier.md"), "```cue\n")
+	if policy, _, _ = strings.Cut(policy, "```"); !found {
+		t.Fatal("the page shows no policy")
+	}
+	write(t, w.path("reproduced.cue"), policy)
+	w.eachCosign(func() {
+		for i, reproduced := range []bool{true, false} {
+			verify := w.cosign("verify-attestation", "--new-bundle-format=true", "--type", "https://slsa.dev/verification_summary/v1",
+				"--key", w.path("promote-"+stages[i].Stage+".pub"), stages[i].Reference)
+			w.command(".", "cosign", verify...)
+			if _, stderr, err := w.try(".", "cosign", append(verify, "--policy", w.path("reproduced.cue"))...); (err == nil) != reproduced {
+				t.Errorf("cosign and the summary of %s: %v: %s", stages[i].Stage, err, stderr)
+			}
+		}
+	})
+}

@@ -268,6 +268,7 @@ var mutations = []mutation{
 	{"policy/reproduced.go", "f.Identities[role].Made(v.Author())", "false"},
 	{"policy/reproduced.go", "err = f.meant(v, r.Claim)", "if !MUTANT {\n\t\t\t\terr = f.meant(v, r.Claim)\n\t\t\t}"},
 	{"policy/reproduced.go", "counted.count() >= g.count", "true"},
+	{"policy/reproduced.go", "} else if err == nil {", "} else if err == nil || MUTANT {"},
 
 	{"policy/review.go", `m.Pull.Unknown == "" && m.Pull.State != PullMerged`, "false"},
 	{"policy/review.go", `case m.Shown.Commit != "":`, `case !MUTANT && m.Shown.Commit != "":`},
@@ -278,6 +279,7 @@ var mutations = []mutation{
 	{"policy/review.go", "p.Pull.State == PullMerged && !p.Landed:", "!MUTANT && p.Pull.State == PullMerged && !p.Landed:"},
 	{"policy/review.go", "case p.Pull.Head != p.Commit:", "case !MUTANT && p.Pull.Head != p.Commit:"},
 	{"policy/review.go", "strings.EqualFold(a.User, p.Pull.Author)", "false"},
+	{"policy/review.go", "len(people) >= reviewParties", "true"},
 	{"policy/review.go", `case a.Commit != p.Commit:`, `case !MUTANT && a.Commit != p.Commit:`},
 
 	{"policy/reviewers.go", "strings.EqualFold(a.User, f.Review.Pull.Author)", "false"},
@@ -286,6 +288,7 @@ var mutations = []mutation{
 	{"policy/reviewers.go", "a.Commit != f.Review.Commit", "false"},
 	{"policy/reviewers.go", "a.Time.Before(f.Held.Since)", "false"},
 	{"policy/reviewers.go", "counted.count() >= g.count", "true"},
+	{"policy/reviewers.go", "counted.count()-signed >= reviewParties", "true"},
 
 	{"policy/signers.go", "v.PredicateType() != predicateType", "false"},
 	{"policy/signers.go", "if !ok {", "if !MUTANT && !ok {"},

@@ -3,6 +3,7 @@ package predicate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -47,6 +48,7 @@ type Check struct {
 	Result   string          `json:"result"` // pass or waived
 	Reason   string          `json:"reason"`
 	Evidence []digest.Digest `json:"evidence,omitempty"` // the statements that decided it
+	Property string          `json:"property,omitempty"` // of SLSA, that it proves of the artifact
 }
 
 // Origin is where a stage was recorded before its pipeline file was changed.
@@ -124,7 +126,8 @@ const TypeSummary = "https://slsa.dev/verification_summary/v1"
 // VerifierID names lockage as the verifier; the key that signed identifies who ran it.
 const VerifierID = "https://lockage.dev/promoter/v1"
 
-// Summary returns the record as a verification summary (https://slsa.dev/spec/v1.1/verification_summary).
+// Summary returns the record as a verification summary (https://slsa.dev/spec/v1.2/verification_summary). Its levels are the properties that
+// checks prove.
 func (r Promotion) Summary() (sign.Statement, error) {
 	type summary struct {
 		Verifier struct {
@@ -148,7 +151,7 @@ func (r Promotion) Summary() (sign.Statement, error) {
 		},
 		Result:         "PASSED",
 		VerifiedLevels: []string{},
-		SLSAVersion:    "1.1",
+		SLSAVersion:    "1.2",
 	}
 	s.Policy.Digest["gitCommit"] = r.Policy.Commit
 	s.Verifier.ID = VerifierID
@@ -157,6 +160,9 @@ func (r Promotion) Summary() (sign.Statement, error) {
 	}
 	seen := map[digest.Digest]bool{}
 	for _, c := range r.Checks {
+		if c.Property != "" && !slices.Contains(s.VerifiedLevels, c.Property) {
+			s.VerifiedLevels = append(s.VerifiedLevels, c.Property)
+		}
 		for _, d := range c.Evidence {
 			if d.Validate() == nil && !seen[d] {
 				seen[d] = true

@@ -46,6 +46,8 @@ func example(artifact digest.Digest) predicate.Promotion {
 		Checks: []predicate.Check{
 			{Name: "signature", Result: "pass", Reason: "signed", Evidence: []digest.Digest{digest.FromString("one")}},
 			{Name: "approval", Result: "waived", Reason: "fire", Evidence: []digest.Digest{digest.FromString("one"), "no digest"}},
+			{Name: "gate:reproduced", Result: "pass", Reason: "equal", Property: "SLSA_BUILD_REPRODUCED"},
+			{Name: "gate:reproduced#2", Result: "pass", Reason: "equal", Property: "SLSA_BUILD_REPRODUCED"},
 		},
 		Reason: "a person's words", Version: "v1",
 		Time: time.Date(2026, 4, 1, 12, 0, 0, 999, time.FixedZone("elsewhere", 3600)),
@@ -179,7 +181,7 @@ func TestSummary(t *testing.T) {
 			"digest": {"gitCommit": "`+strings.Repeat("3", 40)+`", "sha256": "`+digest.FromString("pipeline").Encoded()+`"}
 		},
 		"inputAttestations": [{"digest": {"sha256": "`+digest.FromString("one").Encoded()+`"}}],
-		"verificationResult": "PASSED", "verifiedLevels": [], "slsaVersion": "1.1"
+		"verificationResult": "PASSED", "verifiedLevels": ["SLSA_BUILD_REPRODUCED"], "slsaVersion": "1.2"
 	}`), &want); err != nil {
 		t.Fatal(err)
 	}
