@@ -78,3 +78,26 @@ func TestPacks(t *testing.T) {
 		wantError(t, err, index, "repack -ad")
 	}
 }
+
+// TestIndexWithoutPack reads from a repository that has an index whose pack is gone, as what a program that was stopped left, and the same
+// objects in another pack.
+func TestIndexWithoutPack(t *testing.T) {
+	t.Parallel()
+	dir, head := testworld.Checkout(t, chart)
+	testworld.Git(t, dir, "repack", "-adq")
+	packs, err := filepath.Glob(filepath.Join(dir, ".git", "objects", "pack", "*.pack"))
+	if err != nil || len(packs) != 1 {
+		t.Fatalf("%v, %v", packs, err)
+	}
+	index, err := os.ReadFile(strings.TrimSuffix(packs[0], ".pack") + ".idx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(packs[0]), "pack-"+strings.Repeat("0", 40)+".idx"), index, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testworld.Git(t, dir, "fsck", "--full")
+	if _, err := openRepository(t, dir, testworld.GitOptions(t)).Commit(t.Context(), git.Hash(head)); err != nil {
+		t.Error(err)
+	}
+}

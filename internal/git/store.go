@@ -182,7 +182,10 @@ func (s *store) find(id plumbing.Hash) (*pack, error) {
 		}
 		s.packs = make([]*pack, 0, len(names))
 		for _, name := range names {
-			s.packs = append(s.packs, &pack{name: strings.TrimSuffix(name, ".idx"), bases: s.bases})
+			name = strings.TrimSuffix(name, ".idx")
+			if _, err := os.Stat(name + ".pack"); err == nil { // else who wrote or removed it was stopped
+				s.packs = append(s.packs, &pack{name: name, bases: s.bases})
+			}
 		}
 	}
 	for i, p := range s.packs {
