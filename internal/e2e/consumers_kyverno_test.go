@@ -27,6 +27,16 @@ func (c *consumers) readByKyverno() {
 	denies(other(c.t, source, "  "+fluxAsks+"\n", ""), "flux-asks-for-production")
 	denies(other(c.t, source, fluxAsks, "ref: {tag: production, semver: '>=0'}"), "flux-asks-for-production")
 	denies(other(c.t, application, "targetRevision: production", "targetRevision: staging"), "argo-cd-asks-for-production")
+	another := "{repoURL: https://git.example.com/acme/other.git, targetRevision: production, path: .}"
+	for _, also := range []string{
+		"  sourceHydrator: {drySource: " + another + ", syncSource: {targetBranch: main, path: web}}",
+		"operation: {sync: {source: " + another + "}}",
+		"operation: {sync: {source: " + strings.Replace(another, "https://git.example.com/acme/other.git", "oci://"+c.registry+"/acme/other-manifests", 1) + "}}",
+		"operation: {sync: {sources: [" + another + "]}}",
+		"operation: {sync: {manifests: ['{}']}}",
+	} {
+		denies(strings.TrimSpace(application)+"\n"+also+"\n", "argo-cd-asks-for-production")
+	}
 
 	ours, copied := c.registry+"/acme/web-manifests", c.registry+"/acme/copied-manifests"
 	c.command(".", "crane", "copy", "--insecure", c.live.Reference, copied+":production")
