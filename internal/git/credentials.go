@@ -33,14 +33,13 @@ type credentials struct {
 	opts   Options
 
 	mu     sync.Mutex
-	found  map[string]*url.Userinfo // by service, instead of what was refused
-	sent   map[string][]string      // by service: users and passwords that were tried
-	helped *url.Userinfo            // from a helper
-	asked  bool
+	found  map[string]*url.Userinfo // by scheme and service, instead of what was refused
+	sent   map[string][]string      // by scheme and service: users and passwords that were tried
+	helped map[string]*url.Userinfo // from a helper, by the URL's scheme; nil for one that has no answer
 }
 
 func newCredentials(origin address, conf *config, opts Options) *credentials {
-	c := &credentials{origin: origin, conf: conf, opts: opts, found: map[string]*url.Userinfo{}, sent: map[string][]string{}}
+	c := &credentials{origin: origin, conf: conf, opts: opts, found: map[string]*url.Userinfo{}, sent: map[string][]string{}, helped: map[string]*url.Userinfo{}}
 	c.token = opts.getenv(gitVariable)
 	if c.netrc = opts.getenv("NETRC"); c.netrc == "" && opts.getenv("HOME") != "" {
 		c.netrc = filepath.Join(opts.getenv("HOME"), ".netrc")
@@ -61,6 +60,9 @@ func sameServer(remote, u *url.URL) bool {
 	return usual(remote) && usual(u) && strings.EqualFold(remote.Hostname(), u.Hostname())
 }
 
+// by keeps what a service takes by https from what it takes in the clear.
+func by(base *url.URL, service string) string { return base.Scheme + " " + service }
+
 // own reports whether a URL is one of the remote's own server.
 func (c *credentials) own(base *url.URL) bool {
 	if sameOrigin(c.origin.url, base) {
@@ -73,6 +75,7 @@ func (c *credentials) own(base *url.URL) bool {
 
 // apply sets the headers of one request to the repository at base.
 func (c *credentials) apply(req *http.Request, base *url.URL, service string) error {
+	service = by(base, service)
 	own := c.own(base)
 	matched := *base
 	if own {
@@ -132,6 +135,7 @@ func (c *credentials) choose(base *url.URL, header bool, service string) *url.Us
 
 // refused goes on to the next credentials for a service, and reports whether there are any, so that the request is worth repeating.
 func (c *credentials) refused(ctx context.Context, base *url.URL, service string) (bool, error) {
+	service = by(base, service)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.origin.user.Password(); ok || !c.own(base) {
@@ -156,10 +160,10 @@ func (c *credentials) refused(ctx context.Context, base *url.URL, service string
 // helper returns the answer of git's credential helpers, which it asks once; nil for none.
 func (c *credentials) helper(ctx context.Context, base *url.URL) (*url.Userinfo, error) {
 	path, name := strings.TrimPrefix(base.Path, "/"), c.origin.user.Username()
-	if c.asked || strings.ContainsAny(base.Host+path+name, "\n\x00") {
-		return c.helped, nil
+	if helped, asked := c.helped[base.Scheme]; asked || strings.ContainsAny(base.Host+path+name, "\n\x00") {
+		return helped, nil
 	}
-	c.asked = true
+	c.helped[base.Scheme] = nil
 	ask := fmt.Sprintf("protocol=%s\nhost=%s\npath=%s\n", base.Scheme, base.Host, path)
 	if name != "" {
 		ask += "username=" + name + "\n"
@@ -179,9 +183,9 @@ func (c *credentials) helper(ctx context.Context, base *url.URL) (*url.Userinfo,
 		}
 	}
 	if password != "" {
-		c.helped = url.UserPassword(user, password)
+		c.helped[base.Scheme] = url.UserPassword(user, password)
 	}
-	return c.helped, nil
+	return c.helped[base.Scheme], nil
 }
 
 // readNetrc finds the entry for a host, or the default one, of the user that is named, "" for any.

@@ -223,9 +223,26 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// A server that fails once: what is known for https is not sent to http when all begins again.
+	var failed atomic.Bool
+	s.faults = append(s.faults, func(w http.ResponseWriter, r *http.Request) bool {
+		if failed.Swap(true) {
+			return false
+		}
+		http.Error(w, "not now", http.StatusBadRequest)
+		return true
+	})
+	again := testworld.GitOptions(t)
+	again.Environ = gitConfig(t, config+helper)
+	remote := openRemote(t, "http://example.com/repo.git", again)
+	_, err := remote.Snapshot(t.Context(), head)
+	wantError(t, err, "HTTP 400")
+	if _, err := remote.Snapshot(t.Context(), head); err != nil {
+		t.Error(err)
+	}
 	opts := testworld.GitOptions(t)
 	opts.Environ = gitConfig(t, strings.Replace(config, "p%40ss", "wr0ng", 1))
-	_, err := openRemote(t, "http://example.com/repo.git", opts).Snapshot(t.Context(), head)
+	_, err = openRemote(t, "http://example.com/repo.git", opts).Snapshot(t.Context(), head)
 	wantError(t, err, "http.proxy", "407", "!wr0ng")
 }
 
