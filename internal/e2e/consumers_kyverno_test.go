@@ -37,6 +37,9 @@ func (c *consumers) readByKyverno() {
 	} {
 		denies(strings.TrimSpace(application)+"\n"+also+"\n", "argo-cd-asks-for-production")
 	}
+	for _, one := range otherApplications(c.t, application) {
+		denies(one, "argo-cd-asks-for-production")
+	}
 
 	ours, copied := c.registry+"/acme/web-manifests", c.registry+"/acme/copied-manifests"
 	c.command(".", "crane", "copy", "--insecure", c.live.Reference, copied+":production")

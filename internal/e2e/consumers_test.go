@@ -245,7 +245,8 @@ func (w *world) judgeByAdmission() {
 	}
 	for what, object := range map[string]string{
 		"the OCIRepository of the page": source, "the Application of the page": application, "the Application that reads Git": fromGit,
-		"another kind": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: argocd}\n",
+		"one with no further source": other(w.t, application, "  source:\n", "  sources: []\n  source:\n"),
+		"another kind":               "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: argocd}\n",
 	} {
 		if denial := w.denial(object); denial != "" {
 			w.t.Errorf("%s is denied: %s", what, denial)
@@ -260,14 +261,40 @@ func (w *world) judgeByAdmission() {
 		{other(w.t, source, verify, ""), "spec.verify must name"},
 		{other(w.t, source, "name: promote-production", "name: another"), "spec.verify must name"},
 		{other(w.t, source, "    secretRef: {name: promote-production}\n", ""), "spec.verify must name"},
-		{other(w.t, application, "targetRevision: production", "targetRevision: staging"), "a source must be"},
 		{other(w.t, application, ours, theirs), "a source must be"},
 		{other(w.t, fromGit, "stage/production", "main"), "a source must be"},
-		{other(w.t, application, "  source:\n", "  sources:\n  - repoURL: https://example.com/else.git\n    targetRevision: production\n  source:\n"), "a source must be"},
+		{other(w.t, fromGit, "  source:\n", "  sources: []\n  source:\n    plugin: {name: a}\n"), "applied as it is"},
+		{other(w.t, other(w.t, application, ours, theirs), "  source:\n", "  sources: []\n  source:\n"), "a source must be"},
+		{application + "operation: {sync: {revision: staging}}\n", "an operation can name another source"},
 	} {
 		if denial := w.denial(denied.object); !strings.Contains(denial, denied.message) {
 			w.t.Errorf("want %q, got %q of\n%s", denied.message, denial, denied.object)
 		}
+	}
+	if w.cluster {
+		write(w.t, w.path("object.yaml"), application+"operation: {sync: {revision: production}}\n")
+		w.command(".", "kubectl", "apply", "--dry-run=server", "-f", "object.yaml",
+			"--as=system:serviceaccount:argocd:argocd-application-controller", "--as-group=system:masters")
+	}
+	for _, object := range otherApplications(w.t, application) {
+		if denial := w.denial(object); !strings.Contains(denial, "argo-cd-promoted-only") {
+			w.t.Errorf("got %q of\n%s", denial, object)
+		}
+	}
+}
+
+// otherApplications returns Applications that ask for something else than the page's, or for more, in ways that Argo CD follows.
+func otherApplications(t *testing.T, application string) []string {
+	t.Helper()
+	hydrated := "  sourceHydrator:\n    drySource: {repoURL: https://example.com/else.git, targetRevision: main, path: a}\n" +
+		"    syncSource: {targetBranch: main, path: a}\n"
+	beside := func(line string) string { return other(t, application, "  source:\n", "  source:\n    "+line+"\n") }
+	return []string{
+		other(t, application, "targetRevision: production", "targetRevision: staging"),
+		other(t, application, "  source:\n", "  sources:\n  - repoURL: https://example.com/else.git\n    targetRevision: production\n    path: a\n  source:\n"),
+		other(t, application, "  source:\n", hydrated+"  source:\n"),
+		beside("chart: another"), beside("helm: {parameters: [{name: image, value: another}]}"),
+		beside("kustomize: {images: [another]}"), beside("plugin: {name: another}"),
 	}
 }
 
