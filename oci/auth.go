@@ -160,6 +160,12 @@ func (a *authenticator) authorization(ctx context.Context, g *grant, repo reposi
 	return g.header, nil
 }
 
+// knows reports whether there are credentials for a repository.
+func (a *authenticator) knows(ctx context.Context, repo repositoryID) bool {
+	cred, err := a.credentials(ctx, repo.name)
+	return err == nil && cred != (Credential{})
+}
+
 // takesTokens reports whether the registry asked for a token of a repository, by its name.
 func (a *authenticator) takesTokens(name string) bool {
 	known, _ := a.grants.LoadOrStore(name, new(grant))

@@ -87,6 +87,7 @@ func describeCause(err error, host string) string {
 func hint(err error, cause, op, thing, host string) string {
 	lower := strings.ToLower(cause)
 	var (
+		answer    *refused
 		store     credentialError
 		unknownCA x509.UnknownAuthorityError
 		noTLS     tls.RecordHeaderError
@@ -101,6 +102,8 @@ func hint(err error, cause, op, thing, host string) string {
 		return "check Docker's config.json and its credential helpers"
 	case errors.Is(err, ErrNotFound):
 		return ""
+	case status == http.StatusUnauthorized && errors.As(err, &answer) && answer.known:
+		return "the credentials that are configured for " + host + " are not accepted; log in again with: docker login " + host
 	case status == http.StatusUnauthorized, errors.Is(err, errNoCredentials):
 		return "log in with: docker login " + host
 	case status == http.StatusForbidden:

@@ -262,7 +262,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		never     []string
 	}{
 		"unauthorized": {transport: refuse(401, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`),
-			want: []string{"HTTP 401 Unauthorized: unauthorized: who are you", "docker login r.example"}},
+			want: []string{"HTTP 401 Unauthorized: unauthorized: who are you", "; log in with: docker login r.example"}},
 		"forbidden": {transport: refuse(403, `{"errors":[{"code":"DENIED","message":"no \u001b[31m write"}]}`),
 			want: []string{"HTTP 403 Forbidden: denied: no [31m write", "docker login r.example"}},
 		"no repository": {transport: func(req *http.Request) (*http.Response, error) {
@@ -411,7 +411,7 @@ func TestTokens(t *testing.T) {
 
 	wrong := open(t, host+"/acme/app", Options{Credentials: login(user, "wr0ng")})
 	err := wrong.PushArtifact(t.Context(), a)
-	if err == nil || !strings.Contains(err.Error(), "docker login "+host) || strings.Contains(err.Error(), "wr0ng") || refused.Load() == 0 {
+	if err == nil || !strings.Contains(err.Error(), "are not accepted; log in again with: docker login "+host) || strings.Contains(err.Error(), "wr0ng") || refused.Load() == 0 {
 		t.Errorf("error %v", err)
 	}
 }

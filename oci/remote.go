@@ -16,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/lockage/lockage/internal/retry"
 )
 
 // manifestTypes is what a registry may answer with for a manifest.
@@ -187,11 +189,18 @@ func (r *remoteRepository) pushManifest(ctx context.Context, desc ocispec.Descri
 	return err
 }
 
-// putManifest writes a manifest under its digest or a tag.
+// putManifest writes a manifest under its digest or a tag: again, if the registry does not know a blob yet that it took.
 func (r *remoteRepository) putManifest(ctx context.Context, desc ocispec.Descriptor, data []byte, tagOrDigest string) error {
-	a, err := r.do(ctx, call{
+	put := call{
 		method: http.MethodPut, url: r.manifestURL(tagOrDigest), actions: toPush, header: map[string]string{"Content-Type": desc.MediaType}, body: data,
-	})
+	}
+	a, err := r.do(ctx, put)
+	for attempt, wait := 1, blobWait; attempt < blobAttempts && hasCode(err, "MANIFEST_BLOB_UNKNOWN") && r.hasSent(data); attempt, wait = attempt+1, wait*2 {
+		if waiting := retry.Sleep(ctx, wait); waiting != nil {
+			return waiting
+		}
+		a, err = r.do(ctx, put)
+	}
 	if named := digest.Digest(a.header.Get("Docker-Content-Digest")); err == nil && named.Validate() == nil && named != desc.Digest {
 		err = fmt.Errorf("the registry stored it under the digest %s", named)
 	}

@@ -60,6 +60,7 @@ type reply struct {
 type refused struct {
 	status int
 	absent bool // what was to be read does not exist
+	known  bool // there are credentials, and it is a 401
 	errors []registryError
 }
 
@@ -156,6 +157,7 @@ func (r *remoteRepository) once(ctx context.Context, c call) (reply, error) {
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		failed := refusal(resp)
+		failed.known = failed.status == http.StatusUnauthorized && r.client.auth.knows(ctx, r.id)
 		failed.absent = failed.status == http.StatusNotFound && (c.method == http.MethodGet || c.method == http.MethodHead)
 		return reply{}, failed
 	}

@@ -68,7 +68,9 @@ func (a *authenticator) token(ctx context.Context, registry *url.URL, c challeng
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("token service %s: %w", realm.Host, refusal(resp))
+		failed := refusal(resp)
+		failed.known = cred != (Credential{})
+		return "", fmt.Errorf("token service %s: %w", realm.Host, failed)
 	}
 	var answer struct {
 		Token       string `json:"token"`

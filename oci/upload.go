@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -16,6 +17,10 @@ const (
 	uploadAttempts = 4
 	// smallBlob is the size up to which sending costs less than asking first, in bytes.
 	smallBlob = 1 << 20
+	// blobAttempts bounds how often a manifest is written whose blobs the registry took and does not know yet, and blobWait is the first
+	// pause, which doubles.
+	blobAttempts = 6
+	blobWait     = 100 * time.Millisecond
 
 	octets = "application/octet-stream"
 )
@@ -39,6 +44,21 @@ func (r *remoteRepository) pushBlob(ctx context.Context, desc ocispec.Descriptor
 		r.client.contents.Put(r.key(false, desc.Digest), data, len(data))
 	}
 	return err
+}
+
+// hasSent reports whether this process has sent, or found, all blobs that a manifest names.
+func (r *remoteRepository) hasSent(manifest []byte) bool {
+	blobs, _, err := partsOf(manifest)
+	return err == nil && !slices.ContainsFunc(blobs, func(b ocispec.Descriptor) bool {
+		known, ok := r.blobs.Load(b.Digest)
+		if !ok {
+			return true
+		}
+		blob, _ := known.(*sentBlob)
+		blob.mu.Lock()
+		defer blob.mu.Unlock()
+		return !blob.there
+	})
 }
 
 // shareBlob sends a blob that no repository of the registry got in this run yet, and mounts others from the one that has it.
@@ -109,8 +129,10 @@ func (r *remoteRepository) upload(ctx context.Context, desc ocispec.Descriptor, 
 		if err != nil {
 			return err
 		}
-		if to, err = sent.location(); err != nil {
-			return err
+		if sent.header.Get("Location") != "" { // else where it was sent
+			if to, err = sent.location(); err != nil {
+				return err
+			}
 		}
 		send.method, send.body = http.MethodPut, nil
 	}

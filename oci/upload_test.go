@@ -76,6 +76,76 @@ func TestUploads(t *testing.T) {
 	}
 }
 
+// TestUploadWithoutLocation sends a blob to a registry that takes it in two requests only, and does not say in between where to go on.
+func TestUploadWithoutLocation(t *testing.T) {
+	t.Parallel()
+	b, patched := Blob{Data: []byte("content")}, false
+	client := NewClient(Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+		at := req.URL.Path == "/v2/acme/app/blobs/uploads/1" && req.URL.Query().Get("session") == "a"
+		switch {
+		case req.Method == http.MethodHead:
+			return answer(req, http.StatusNotFound, ""), nil
+		case req.Method == http.MethodPost:
+			return answer(req, http.StatusAccepted, "", "Location", "/v2/acme/app/blobs/uploads/1?session=a"), nil
+		case req.Method == http.MethodPatch && at:
+			patched = true
+			return answer(req, http.StatusAccepted, ""), nil
+		case req.Method == http.MethodPut && at && patched && req.URL.Query().Get("digest") == b.Descriptor().Digest.String():
+			return answer(req, http.StatusCreated, ""), nil
+		}
+		return answer(req, http.StatusBadRequest, ""), nil
+	})})
+	repository, err := client.Repository("127.0.0.1:1/acme/app")
+	if err == nil {
+		err = repository.PushBlobs(t.Context(), b)
+	}
+	if err != nil || !patched {
+		t.Errorf("patched: %v, %v", patched, err)
+	}
+}
+
+// TestBlobsThatAreKnownLater writes a manifest to a registry that does not know its blobs at first, or never.
+func TestBlobsThatAreKnownLater(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		unknown int // answers
+		other   bool
+		want    int
+	}{
+		"soon":    {unknown: 2, want: 3},
+		"never":   {unknown: 99, want: blobAttempts},
+		"foreign": {unknown: 99, other: true, want: 1}, // nobody sent it
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			backing := registry.New(registry.Options{})
+			t.Cleanup(func() { _ = backing.Close() })
+			transport, written := inProcess(backing), 0
+			client := NewClient(Options{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+				if req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/") {
+					if written++; written <= c.unknown {
+						return answer(req, http.StatusBadRequest, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`), nil
+					}
+				}
+				return transport(req)
+			})})
+			repository, err := client.Repository("127.0.0.1:1/acme/app")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := mustPack(t, sample(), nil)
+			if c.other {
+				err = repository.backend.pushManifest(t.Context(), a.Descriptor, a.Manifest)
+			} else {
+				err = repository.PushArtifact(t.Context(), a)
+			}
+			if written != c.want || (err == nil) != (c.unknown < c.want) {
+				t.Errorf("written %d times, want %d: %v", written, c.want, err)
+			}
+		})
+	}
+}
+
 // TestLargeBlobIsThere pushes a large blob to two repositories that have it, of a registry that mounts nothing: it is not sent again.
 func TestLargeBlobIsThere(t *testing.T) {
 	t.Parallel()

@@ -7,7 +7,11 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
+
+// slowToken is how long a slow token service takes.
+const slowToken = 200 * time.Millisecond
 
 // auth is how a registry wants to know its users; the zero value lets everybody in.
 type auth struct {
@@ -17,6 +21,7 @@ type auth struct {
 	uses    int  // requests that a token is good for; 0 for any number
 	uploads bool // a token ends when an upload begins
 	failing bool // the token service fails at every second request
+	slow    bool // it takes its time, so that many wait for it
 }
 
 // token is what a token lets its owner do.
@@ -118,6 +123,8 @@ func (q *Registry) serveToken(w http.ResponseWriter, r *http.Request) {
 	case q.fires("failing-tokens", a.failing && q.every(2, "tokens")):
 		fail(w, http.StatusServiceUnavailable, "UNAVAILABLE", "try again")
 		return
+	case q.fires("slow-tokens", a.slow):
+		time.Sleep(slowToken)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

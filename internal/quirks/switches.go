@@ -25,6 +25,7 @@ func switches() map[string]quirk {
 		"one-request-tokens": {auth: func(a *auth) { a.bearer, a.uses = true, 1 }},
 		"uploads-end-tokens": {auth: func(a *auth) { a.bearer, a.uploads = true, true }},
 		"failing-tokens":     {auth: func(a *auth) { a.bearer, a.failing = true, true }},
+		"slow-tokens":        {auth: func(a *auth) { a.bearer, a.slow = true, true }},
 
 		"no-digest":       {after: (*Registry).noDigest},
 		"no-length":       {after: (*Registry).noLength},
@@ -43,6 +44,8 @@ func switches() map[string]quirk {
 		"frozen-tags":     {before: (*Registry).frozen, refuses: true},
 		"lost-uploads":    {before: (*Registry).loseUploads},
 		"separate-upload": {before: (*Registry).separateUpload},
+		"no-mounts":       {before: (*Registry).noMounts},
+		"slow-blobs":      {before: (*Registry).slowBlobs},
 		"blobs-moved":     {before: (*Registry).moveBlobs},
 		"breaks-off":      {after: (*Registry).breakOff},
 		"ends-early":      {after: (*Registry).endEarly},
@@ -212,6 +215,27 @@ func (q *Registry) separateUpload(w http.ResponseWriter, r *http.Request) bool {
 	return r.Method == http.MethodPut && about(r, "uploads") && r.ContentLength > 0 && fail(w, http.StatusBadRequest, "BLOB_UPLOAD_INVALID", "send the blob by PATCH")
 }
 
+// noMounts begins an upload in the place of mounting a blob, as the specification allows.
+func (q *Registry) noMounts(_ http.ResponseWriter, r *http.Request) bool {
+	if q.fires("no-mounts", r.Method == http.MethodPost && r.URL.Query().Has("mount")) {
+		beginOnly(r)
+	}
+	return false
+}
+
+// slowBlobs does not find the blobs of a manifest when it comes first, as a storage does whose parts learn of each other later.
+func (q *Registry) slowBlobs(w http.ResponseWriter, r *http.Request) bool {
+	return r.Method == http.MethodPut && about(r, "manifests") && q.first("blobs of "+manifest(r)) &&
+		fail(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
+}
+
+// manifest returns the manifest that a request writes.
+func manifest(r *http.Request) string {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 4<<20))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return string(body)
+}
+
 // moveBlobs redirects to the storage.
 func (q *Registry) moveBlobs(w http.ResponseWriter, r *http.Request) bool {
 	if q.options.Storage == "" || r.Method != http.MethodGet || !about(r, "blobs") {
@@ -363,10 +387,6 @@ func (q *Registry) slowClock(_ *http.Request, answer *httptest.ResponseRecorder)
 
 // noBundles refuses manifests with an artifact type.
 func (q *Registry) noBundles(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method != http.MethodPut || !about(r, "manifests") {
-		return false
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, 4<<20))
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return err == nil && bytes.Contains(body, []byte(`"artifactType"`)) && fail(w, http.StatusBadRequest, "MANIFEST_INVALID", "unknown media type")
+	return r.Method == http.MethodPut && about(r, "manifests") && strings.Contains(manifest(r), `"artifactType"`) &&
+		fail(w, http.StatusBadRequest, "MANIFEST_INVALID", "unknown media type")
 }
