@@ -3,6 +3,7 @@ package git
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,13 +34,31 @@ type credentials struct {
 	opts   Options
 
 	mu     sync.Mutex
-	found  map[string]*url.Userinfo // by scheme and service, instead of what was refused
-	sent   map[string][]string      // by scheme and service: users and passwords that were tried
-	helped map[string]*url.Userinfo // from a helper, by the URL's scheme; nil for one that has no answer
+	found  map[string]*login   // by scheme and service, instead of what was refused
+	sent   map[string][]string // by scheme and service: Authorization headers that were tried
+	helped map[string]*helped  // by the URL's scheme
+}
+
+// helped is what git's credential helpers gave, and what became of it.
+type helped struct {
+	*login // nil without an answer
+
+	asked, rejected, accepted bool
+}
+
+// login is what a source of credentials has for the server.
+type login struct {
+	header string // Authorization
+	answer []byte // of git's credential helpers; nil of others
+}
+
+func basic(user *url.Userinfo) string {
+	password, _ := user.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
 }
 
 func newCredentials(origin address, conf *config, opts Options) *credentials {
-	c := &credentials{origin: origin, conf: conf, opts: opts, found: map[string]*url.Userinfo{}, sent: map[string][]string{}, helped: map[string]*url.Userinfo{}}
+	c := &credentials{origin: origin, conf: conf, opts: opts, found: map[string]*login{}, sent: map[string][]string{}, helped: map[string]*helped{}}
 	c.token = opts.getenv(gitVariable)
 	if c.netrc = opts.getenv("NETRC"); c.netrc == "" && opts.getenv("HOME") != "" {
 		c.netrc = filepath.Join(opts.getenv("HOME"), ".netrc")
@@ -89,8 +108,8 @@ func (c *credentials) apply(req *http.Request, base *url.URL, service string) er
 		req.Header.Add(strings.TrimSpace(key), strings.TrimSpace(value))
 	}
 	header := req.Header.Get("Authorization") != ""
-	user := c.choose(base, header, service)
-	if password, _ := user.Password(); password == "" && !header {
+	user, given := c.choose(base, header, service)
+	if password, _ := user.Password(); given == "" && password == "" && !header {
 		entry, err := readNetrc(c.netrc, base.Hostname(), user.Username())
 		if err != nil {
 			return err
@@ -100,92 +119,130 @@ func (c *credentials) apply(req *http.Request, base *url.URL, service string) er
 		}
 	}
 	if user != nil {
-		password, _ := user.Password()
-		req.SetBasicAuth(user.Username(), password)
+		given = basic(user)
+	}
+	if given != "" {
+		req.Header.Set("Authorization", given)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if !slices.Contains(c.sent[service], user.String()) {
-			c.sent[service] = append(c.sent[service], user.String())
+		if !slices.Contains(c.sent[service], given) {
+			c.sent[service] = append(c.sent[service], given)
 		}
 	}
 	return nil
 }
 
-// choose returns the user and password that belong to the origin; nil without any, or if a header has precedence.
-func (c *credentials) choose(base *url.URL, header bool, service string) *url.Userinfo {
+// choose returns the user and password that belong to the origin, or what was found instead; nothing without any, or if a header has
+// precedence.
+func (c *credentials) choose(base *url.URL, header bool, service string) (user *url.Userinfo, given string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := c.origin.user.Username() // also of nil
 	switch _, ok := c.origin.user.Password(); {
 	case !c.own(base):
-		return nil
+		return nil, ""
 	case ok:
-		return c.origin.user
+		return c.origin.user, ""
 	case c.found[service] != nil:
-		return c.found[service]
+		return nil, c.found[service].header
 	case header:
-		return nil
+		return nil, ""
 	case c.token != "" && (base.Scheme == "https" || loopback.Is(base.Host)):
-		return url.UserPassword(cmp.Or(name, "x-access-token"), c.token)
+		return url.UserPassword(cmp.Or(name, "x-access-token"), c.token), ""
 	case name != "":
-		return url.UserPassword(name, "") // a token as the user name
+		return url.UserPassword(name, ""), "" // a token as the user name
 	}
-	return nil
+	return nil, ""
 }
 
-// refused goes on to the next credentials for a service, and reports whether there are any, so that the request is worth repeating.
-func (c *credentials) refused(ctx context.Context, base *url.URL, service string) (bool, error) {
+// helpers returns what git's helpers gave for a URL.
+func (c *credentials) helpers(base *url.URL) *helped {
+	if c.helped[base.Scheme] == nil {
+		c.helped[base.Scheme] = &helped{}
+	}
+	return c.helped[base.Scheme]
+}
+
+// accept has git's helpers keep what they gave, once a server has accepted it, as git does.
+func (c *credentials) accept(ctx context.Context, base *url.URL, service string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.helpers(base); h.login != nil && c.found[by(base, service)] == h.login && !h.accepted {
+		h.accepted = true
+		_, _ = runGit(ctx, c.opts, h.answer, "credential", "approve")
+	}
+}
+
+// reject has git's helpers forget what they gave, as git does if the server does not know it, and asks them again, once. What a server
+// accepted for another service is right, and may do less.
+func (c *credentials) reject(ctx context.Context, base *url.URL, service string) {
+	if h := c.helpers(base); h.login != nil && c.found[service] == h.login && !h.accepted {
+		_, _ = runGit(ctx, c.opts, h.answer, "credential", "reject")
+		h.login, h.asked, h.rejected = nil, h.rejected, true
+	}
+}
+
+// refused goes on to the next credentials for a service after the server's answer, and reports whether there are any, so that the
+// request is worth repeating.
+func (c *credentials) refused(ctx context.Context, base *url.URL, service string, res *http.Response) (bool, error) {
 	service = by(base, service)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.origin.user.Password(); ok || !c.own(base) {
 		return false, nil // explicit ones
 	}
-	for _, source := range []func() (*url.Userinfo, error){
-		func() (*url.Userinfo, error) { return readNetrc(c.netrc, base.Hostname(), c.origin.user.Username()) },
-		func() (*url.Userinfo, error) { return c.helper(ctx, base) },
-	} {
-		user, err := source()
-		if err != nil {
+	if res.StatusCode == http.StatusUnauthorized {
+		c.reject(ctx, base, service)
+	}
+	entry, err := readNetrc(c.netrc, base.Hostname(), c.origin.user.Username())
+	if err != nil {
+		return false, err
+	}
+	var next *login
+	if entry != nil {
+		next = &login{header: basic(entry)}
+	}
+	if next == nil || slices.Contains(c.sent[service], next.header) {
+		if next, err = c.helper(ctx, base, res.Header.Values("WWW-Authenticate")); err != nil || next == nil || slices.Contains(c.sent[service], next.header) {
 			return false, err
 		}
-		if user != nil && !slices.Contains(c.sent[service], user.String()) {
-			c.found[service] = user
-			return true, nil
-		}
 	}
-	return false, nil
+	c.found[service] = next
+	return true, nil
 }
 
-// helper returns the answer of git's credential helpers, which it asks once; nil for none.
-func (c *credentials) helper(ctx context.Context, base *url.URL) (*url.Userinfo, error) {
+// helper returns the answer of git's credential helpers, which get the server's challenges; nil for none. They are asked once,
+// and once more after a rejection.
+func (c *credentials) helper(ctx context.Context, base *url.URL, challenges []string) (*login, error) {
 	path, name := strings.TrimPrefix(base.Path, "/"), c.origin.user.Username()
-	if helped, asked := c.helped[base.Scheme]; asked || strings.ContainsAny(base.Host+path+name, "\n\x00") {
-		return helped, nil
+	h := c.helpers(base)
+	if h.asked || strings.ContainsAny(base.Host+path+name, "\n\x00") {
+		return h.login, nil
 	}
-	c.helped[base.Scheme] = nil
-	ask := fmt.Sprintf("protocol=%s\nhost=%s\npath=%s\n", base.Scheme, base.Host, path)
+	h.asked = true
+	ask := fmt.Sprintf("capability[]=authtype\ncapability[]=state\nprotocol=%s\nhost=%s\npath=%s\n", base.Scheme, base.Host, path)
 	if name != "" {
 		ask += "username=" + name + "\n"
+	}
+	for _, challenge := range challenges {
+		ask += "wwwauth[]=" + challenge + "\n"
 	}
 	answer, err := runGit(ctx, c.opts, []byte(ask+"\n"), "credential", "fill")
 	if err != nil {
 		return nil, ctx.Err() // else no git, or no helper with an answer
 	}
-	var user, password string
+	values := map[string]string{}
 	for line := range strings.Lines(string(answer)) {
 		key, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
-		switch key {
-		case "username":
-			user = value
-		case "password":
-			password = value
-		}
+		values[key] = value
 	}
-	if password != "" {
-		c.helped[base.Scheme] = url.UserPassword(user, password)
+	switch {
+	case values["authtype"] != "" && values["credential"] != "":
+		h.login = &login{values["authtype"] + " " + values["credential"], answer}
+	case values["password"] != "":
+		h.login = &login{basic(url.UserPassword(values["username"], values["password"])), answer}
 	}
-	return c.helped[base.Scheme], nil
+	return h.login, nil
 }
 
 // readNetrc finds the entry for a host, or the default one, of the user that is named, "" for any.

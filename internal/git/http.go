@@ -235,6 +235,7 @@ func (l *httpLink) do(ctx context.Context, base *url.URL, c call) (io.ReadCloser
 		case err != nil:
 			return nil, nil, err
 		case res.StatusCode == http.StatusOK:
+			l.creds.accept(ctx, base, c.service)
 			return &countingBody{ReadCloser: res.Body, n: &l.count.bytes}, nil, nil
 		case slices.Contains([]int{301, 302, 303, 307, 308}, res.StatusCode):
 			_ = res.Body.Close()
@@ -248,7 +249,7 @@ func (l *httpLink) do(ctx context.Context, base *url.URL, c call) (io.ReadCloser
 		if !slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}, res.StatusCode) {
 			return nil, nil, refused
 		}
-		if again, err := l.creds.refused(ctx, base, c.service); err != nil || !again {
+		if again, err := l.creds.refused(ctx, base, c.service, res); err != nil || !again {
 			return nil, nil, errors.Join(err, refused)
 		}
 	}
@@ -282,7 +283,7 @@ func (l *httpLink) once(ctx context.Context, base *url.URL, c call) (*http.Respo
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err // it adds the URL, which the caller names
 		}
-		return nil, explainTLS(err, l.authorities)
+		return nil, explain(err, l.authorities)
 	}
 	if res.StatusCode == http.StatusOK {
 		kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")

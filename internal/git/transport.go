@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/lockage/lockage/internal/bounded"
@@ -201,9 +202,10 @@ func loadPair(cert, key string) (tls.Certificate, error) {
 
 const proxyRefuses = "the proxy refuses the user or password (HTTP 407): check http.proxy, or https_proxy"
 
-// explainTLS adds to an error of TLS or of a proxy which setting would help. Own authorities are in the place of the system's.
-func explainTLS(err error, own bool) error {
+// explain adds to an error of a connection what would help. Own authorities are in the place of the system's.
+func explain(err error, own bool) error {
 	var unknown x509.UnknownAuthorityError
+	var name *net.DNSError
 	switch {
 	case errors.As(err, &unknown) && own:
 		return fmt.Errorf("%w: http.sslCAInfo (GIT_SSL_CAINFO) counts in place of the system's authorities: "+
@@ -214,6 +216,10 @@ func explainTLS(err error, own bool) error {
 		return errors.New("the server speaks HTTP, and the URL begins with https://: check its port and scheme")
 	case strings.HasSuffix(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
 		return errors.New(proxyRefuses)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: nothing answers there: check host and port, and http.proxy if the server is behind one", err)
+	case errors.As(err, &name) && name.IsNotFound:
+		return fmt.Errorf("%w: check the name of the host, and http.proxy if only a proxy knows it", err)
 	case strings.Contains(err.Error(), "tls: certificate required"):
 		return fmt.Errorf("%w: name a client certificate with http.sslCert and http.sslKey", err)
 	}

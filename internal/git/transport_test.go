@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -271,5 +272,106 @@ func TestFurtherCredentials(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestHelpers reads from a server that knows one password, with a helper that gives an old one until it is asked to erase it.
+func TestHelpers(t *testing.T) {
+	t.Parallel()
+	dir, head := testworld.Checkout(t, chart)
+	for name, c := range map[string]struct {
+		fresh string // what the helper gives after the old one was erased
+		calls string
+		fails bool
+	}{
+		"another": {fresh: "new", calls: "get old, erase old, get new, store new"},
+		"none":    {fresh: "", calls: "get old, erase old, get", fails: true},
+		"wrong":   {fresh: "wrong", calls: "get old, erase old, get wrong, erase wrong", fails: true},
+		"same":    {fresh: "old", calls: "get old, erase old, get old", fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, dir, full...)
+			s.faults = append(s.faults, func(w http.ResponseWriter, r *http.Request) bool {
+				_, password, _ := r.BasicAuth()
+				if password == "new" {
+					return false
+				}
+				w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+				http.Error(w, "who are you?", http.StatusUnauthorized)
+				return true
+			})
+			folder := t.TempDir()
+			current, calls := filepath.Join(folder, "current"), filepath.Join(folder, "calls")
+			program(t, filepath.Join(folder, "helper"), `given=$(sed -n 's/^password=//p')
+case $1 in
+get) given=$(cat `+current+`); test "$given" && printf 'username=bot\npassword=%s\n' "$given" ;;
+erase) printf %s '`+c.fresh+`' >`+current+` ;;
+esac
+echo $1 $given >>`+calls+"\n")
+			if err := os.WriteFile(current, []byte("old"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			opts := testworld.GitOptions(t)
+			opts.Environ = gitConfig(t, "[credential]\n helper = "+filepath.Join(folder, "helper")+"\n")
+			_, err := openRemote(t, s.url(), opts).Snapshot(t.Context(), head)
+			if c.fails {
+				wantError(t, err, "HTTP 401", "!wrong")
+			} else if err != nil {
+				t.Error(err)
+			}
+			got, err := os.ReadFile(calls)
+			if got := strings.ReplaceAll(strings.TrimSpace(string(got)), "\n", ", "); err != nil || got != c.calls {
+				t.Errorf("the helper was asked %q, want %q (%v)", got, c.calls, err)
+			}
+		})
+	}
+}
+
+// TestHelperOfLaterGit lets git answer as it does from 2.46 on, with the header itself, and looks at what git is given.
+func TestHelperOfLaterGit(t *testing.T) {
+	t.Parallel()
+	dir, head := testworld.Checkout(t, chart)
+	s := serve(t, dir, full...)
+	s.faults = append(s.faults, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == "Bearer t0k" {
+			return false
+		}
+		w.Header().Add("WWW-Authenticate", `Bearer authorization_uri="https://login.example.com"`)
+		w.Header().Add("WWW-Authenticate", `Basic realm="git"`)
+		http.Error(w, "who are you?", http.StatusUnauthorized)
+		return true
+	})
+	installed, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip(err)
+	}
+	folder := t.TempDir()
+	asked := filepath.Join(folder, "asked")
+	const answer = "capability[]=authtype\ncapability[]=state\nauthtype=Bearer\ncredential=t0k\nephemeral=1\nstate[]=a.b=1\n"
+	program(t, filepath.Join(folder, "git"), `case "$1 $2" in
+"credential fill") printf '`+strings.ReplaceAll(answer, "\n", `\n`)+`' ;;
+credential*) ;;
+*) exec `+installed+` "$@" ;;
+esac
+{ echo "$2"; cat; } >>`+asked+"\n")
+	opts := testworld.GitOptions(t)
+	opts.Environ = gitConfig(t, "", "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if _, err := openRemote(t, s.url(), opts).Snapshot(t.Context(), head); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(asked)
+	want := "fill\ncapability[]=authtype\ncapability[]=state\nprotocol=http\nhost=" + s.Listener.Addr().String() + "\npath=repo.git\n" +
+		"wwwauth[]=Bearer authorization_uri=\"https://login.example.com\"\nwwwauth[]=Basic realm=\"git\"\n\napprove\n" + answer
+	if string(content) != want || err != nil {
+		t.Errorf("git was asked\n%s\nwant\n%s(%v)", content, want, err)
+	}
+}
+
+// program writes a shell script that runs.
+func program(t *testing.T, path, script string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+		t.Fatal(err)
 	}
 }
