@@ -97,7 +97,7 @@ func TestIndexWithoutPack(t *testing.T) {
 		t.Fatal(err)
 	}
 	testworld.Git(t, dir, "fsck", "--full")
-	if _, err := openRepository(t, dir, testworld.GitOptions(t)).Commit(t.Context(), git.Hash(head)); err != nil {
+	if _, err := openRepository(t, dir, testworld.GitOptions(t)).Commit(t.Context(), head); err != nil {
 		t.Error(err)
 	}
 }
