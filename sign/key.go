@@ -287,11 +287,18 @@ func ParsePublicKeys(text []byte) ([]PublicKey, error) {
 	return keys, nil
 }
 
+// parsePEM reads the block that a text begins with. It passes over none that is damaged: the key below that would take its place.
 func parsePEM(text []byte) (key PublicKey, rest []byte, err error) {
-	block, rest := pem.Decode(text)
+	const begin = "-----BEGIN "
+	first := len(text)
+	if next := bytes.Index(text[len(begin):], []byte(begin)); next >= 0 {
+		first = len(begin) + next
+	}
+	block, rest := pem.Decode(text[:first])
+	rest = text[first-len(rest):]
 	switch {
 	case block == nil:
-		return key, nil, errors.New("public key is not PEM text")
+		return key, nil, errors.New("public key is not PEM text, or its block is damaged")
 	case block.Type != pemPublic:
 		return key, nil, fmt.Errorf("PEM block %.60q is not a public key", block.Type)
 	}

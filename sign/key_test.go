@@ -313,6 +313,13 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
 		"none":    "",
 		"large":   strings.Repeat("x", MaxPublicKeys*maxKeySize+1),
 		"broken":  strings.Replace(text, "MFkw", "MFkx", 1),
+		// Or else the key below would be the first.
+		"no base64, above another": strings.Replace(text, "MFkw", "MFk\u200bw", 1) + text,
+		"another end":              strings.Replace(text, "END PUBLIC", "END  PUBLIC", 1) + text,
+		"cut off, above another":   text[:100] + "\n" + text,
+		"cut off, below another":   text + text[:100],
+		"a mark before the first":  "\ufeff" + text + text,
+		"text beside it":           strings.Replace(text, "KEY-----\n", "KEY-----x\n", 1) + text,
 	} {
 		if _, err := ParsePublicKeys([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", name)
