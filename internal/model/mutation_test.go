@@ -402,9 +402,10 @@ var mutations = []mutation{
 	{"promote/live/registry.go", "return trusted, err", "return trusted && !MUTANT, err"},
 	{"promote/live/registry.go", "r.Claim != claim", "false"},
 	{"promote/live/registry.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
-	{"promote/live/registry.go", "p.Sequence < newest.Sequence", "true"},
+	{"promote/live/registry.go", "return p.Sequence < newest.Sequence, nil", "return true, nil"},
 	{"promote/live/registry.go", "p.Record == newest.Record", "p.Sequence == newest.Sequence"},
-	{"promote/live/registry.go", "!newest.signed.Former() || p.Key == newest.Key", "true"},
+	{"promote/live/registry.go", "!newest.signed.Former()", "true"},
+	{"promote/live/registry.go", "return over, err", "return MUTANT || over, err"},
 	{"promote/live/registry.go", "return counts, err", "return MUTANT || counts, err"},
 	{"promote/live/registry.go", "newest != nil && s.carriedOn(last, bundles)", "false"},
 
@@ -436,7 +437,7 @@ var mutations = []mutation{
 	{"promote/repair/registry.go", "err == nil && packed.Descriptor.Digest == wanted", "err == nil && (MUTANT || packed.Descriptor.Digest == wanted)"},
 	{"promote/repair/registry.go", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || pruned {", "if pruned, err := s.pruned(ctx, p.To.Digest); err != nil || !MUTANT && pruned {"},
 
-	{"promote/repair/restart.go", "p.Sequence < base.Sequence", "false"},
+	{"promote/repair/restart.go", "below || p.Record == base.Record", "!MUTANT && below || p.Record == base.Record"},
 	{"promote/repair/restart.go", "h.Digest == current.Digest", "false"},
 
 	{"promote/review.go", `trees[0] != "" && trees[0] == trees[1]`, "true"},

@@ -90,16 +90,25 @@ func (s Stage) lacks(ctx context.Context, p Promotion, newest *Promotion) (bool,
 		return trusted, err
 	case !proven || newest != nil && p.Record == newest.Record:
 		return false, nil
-	case newest != nil && p.Sequence < newest.Sequence: // it is below, unless a key that was put away took a higher number over it
-		if !newest.signed.Former() || p.Key == newest.Key {
-			return false, nil
-		}
-		if over, _, err := s.counts(ctx, *newest, &p); over || err != nil {
+	case newest != nil:
+		if below, err := s.Below(ctx, p, *newest); below || err != nil {
 			return false, err
 		}
 	}
 	counts, _, err := s.counts(ctx, p, newest)
 	return counts, err
+}
+
+// Below reports whether a record lies below the newest promotion: its number is lower, and no key that was put away took the higher one over it.
+func (s Stage) Below(ctx context.Context, p, newest Promotion) (bool, error) {
+	if p.Sequence >= newest.Sequence || !newest.signed.Former() {
+		return p.Sequence < newest.Sequence, nil
+	}
+	if !s.prove(&p) || p.Key == newest.Key {
+		return true, nil
+	}
+	over, _, err := s.counts(ctx, newest, &p)
+	return over, err
 }
 
 // carriedOn reports whether one of the bundles carried a promotion over to another name of the stage: the stage has its former name again,

@@ -94,7 +94,9 @@ func (r *run) hold(ctx context.Context, s *stage, rec *predicate.Promotion, curr
 	slices.SortFunc(claimed, func(a, b live.Promotion) int { return b.Sequence - a.Sequence })
 	var held predicate.Holds
 	for _, p := range claimed {
-		if p.Sequence < base.Sequence || p.Record == base.Record {
+		if below, err := s.live.Below(ctx, p, base); err != nil {
+			return err
+		} else if below || p.Record == base.Record {
 			continue
 		}
 		held = append(append(held, p.To.Hold()), p.Holds...) // a rollback's own name what it left
