@@ -344,7 +344,7 @@ func TestHelperOfLaterGit(t *testing.T) {
 	})
 	installed, err := exec.LookPath("git")
 	if err != nil {
-		t.Skip(err)
+		t.Skip(err) // a system without git, which the test puts a program of its own before
 	}
 	folder := t.TempDir()
 	asked := filepath.Join(folder, "asked")
