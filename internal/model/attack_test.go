@@ -371,7 +371,7 @@ func (h *history) forgePromotion() {
 	own := h.specs[stage]
 	if p := h.landed(stage, before, truth); p != nil {
 		own.made = own.made[:len(own.made)-1] // the registry does not know it
-		p.forged, p.key, p.policy, h.forged = true, key, policy, true
+		p.forged, p.unmade, p.key, p.policy, h.forged = true, true, key, policy, true
 		p.unnamed = then.as(stage) != h.as(stage)
 	}
 }

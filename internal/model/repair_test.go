@@ -163,7 +163,7 @@ func (h *history) judgeRepair(stage string, p *promotion, was condition, reason 
 		if p.release != p.before.release || p.values != p.before.values {
 			h.fail("%s: %+v was carried over, and %+v was live", stage, p.artifact, p.before.artifact)
 		}
-		p.as, p.proven = p.before.as, p.before.proven
+		p.as, p.proven, p.unmade = p.before.as, p.before.proven, p.before.unmade
 	case p.action == predicate.Restarted && reason != "" && (was.lacks || was.unproven):
 		h.begun(stage, p)
 	default:
@@ -177,7 +177,7 @@ func (h *history) begun(stage string, p *promotion) {
 	if p.release < 0 || p.before == nil {
 		p.before = nil
 	} else {
-		p.as, p.proven = p.before.as, p.before.proven
+		p.as, p.proven, p.unmade = p.before.as, p.before.proven, p.before.unmade
 	}
 	var kept []*promotion
 	for _, o := range own.made {
@@ -201,7 +201,7 @@ func (h *history) rebuild() {
 	}
 	for _, stage := range stages {
 		for _, p := range h.truth(stage).chain() {
-			if p.release < 0 || p.proven < h.unsure || p.forged {
+			if p.release < 0 || p.proven < h.unsure || p.unmade {
 				continue
 			}
 			tree, err := h.registry().ReadTree(h.t.Context(), p.digest.String())

@@ -32,6 +32,7 @@ type promotion struct {
 	policy int  // the policy commit, by its place among the tips
 	proven int  // that by which the artifact was verified last
 	forged bool // by somebody who stole the key
+	unmade bool // nothing in its commit says how the artifact was made: it is forged, or goes on with one that is
 	// unnamed says that the policy commit of a forged one declares no such stage: then its key was nobody's there.
 	unnamed bool
 	// registry is the repository that has the record; "" if none does.
