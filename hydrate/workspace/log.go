@@ -97,23 +97,60 @@ func (l *log) idAt(ctx context.Context, name string, at int) (git.Hash, error) {
 	return f.versions[i-1].id, nil
 }
 
-// Change is a commit of the policy ref that changed files, and its first parent.
-type Change struct{ Commit, Before string }
+// Change is a commit that changed files, and the one before it: its first parent, or on a branch that was merged, the next older one there.
+type Change struct {
+	Commit, Before string
+	Merged         bool // Before is on a branch that was merged
+}
 
-// Changes yields the commits of the policy ref that changed one of the files, the newest first along first parents.
+// Changes yields the commits of the policy ref that changed one of the files, the newest first along first parents, each after what changed
+// on the branches that it merged: `git pull` makes a branch of what the policy ref was.
 func (p *Policy) Changes(ctx context.Context, names ...string) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		for after := 0; ; {
 			c, before, ok, err := p.log.change(ctx, after, names)
+			var all []Change
+			if err == nil && ok {
+				all, err = p.log.mergedChanges(ctx, before-1, names)
+			}
 			if err != nil {
 				yield(Change{}, err)
 			}
-			if err != nil || !ok || !yield(c, nil) {
+			if err != nil || !ok {
 				return
+			}
+			for _, c := range append(all, c) {
+				if !yield(c, nil) {
+					return
+				}
 			}
 			after = before
 		}
 	}
+}
+
+// mergedChanges returns the changes of files on the branches that the commit at a place merged, the newest first.
+func (l *log) mergedChanges(ctx context.Context, at int, names []string) (changes []Change, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	commits, err := l.branches(ctx, at)
+	if err == nil && len(commits) == 0 {
+		return nil, nil
+	}
+	commits = slices.Insert(commits, 0, l.commits[at])
+	var ids [][]git.Hash
+	if err == nil {
+		ids, err = l.source.PathsIDs(ctx, names, commits...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("history of %s: %w", l.name, err)
+	}
+	for i, before := range commits[1:] {
+		if slices.ContainsFunc(ids, func(of []git.Hash) bool { return of[i] != of[i+1] }) {
+			changes = append(changes, Change{string(commits[i].Hash), string(before.Hash), true})
+		}
+	}
+	return changes, nil
 }
 
 // change returns the next commit after a place in the log that changed one of the files, and the place of its parent.
@@ -133,7 +170,7 @@ func (l *log) change(ctx context.Context, after int, names []string) (c Change, 
 			}
 		}
 		if ok && before < least.read {
-			return Change{string(l.commits[before-1].Hash), string(l.commits[before].Hash)}, before, true, nil
+			return Change{Commit: string(l.commits[before-1].Hash), Before: string(l.commits[before].Hash)}, before, true, nil
 		}
 		if more, err := l.advance(ctx, least); err != nil || !more {
 			return c, 0, false, err

@@ -125,7 +125,7 @@ func TestChanges(t *testing.T) {
 			}
 			got = append(got, c)
 		}
-		if want := []workspace.Change{{commits[3], commits[2]}, {commits[1], commits[0]}}; !slices.Equal(got, want) {
+		if want := []workspace.Change{{Commit: commits[3], Before: commits[2]}, {Commit: commits[1], Before: commits[0]}}; !slices.Equal(got, want) {
 			t.Errorf("%s: changes %v, want %v", name, got, want)
 		}
 	}

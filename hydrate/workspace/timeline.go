@@ -129,17 +129,24 @@ func (p *Policy) releaseIn(ctx context.Context, name string, id git.Hash) (strin
 func (l *log) merged(ctx context.Context, name string, at int) ([]git.Hash, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	branches := branches{log: l, at: at, seen: map[git.Hash]bool{}}
-	if err := branches.merge(ctx, l.commits[at]); err != nil || len(branches.commits) == 0 {
+	commits, err := l.branches(ctx, at)
+	if err != nil || len(commits) == 0 {
 		return nil, err
 	}
-	slices.Reverse(branches.commits)
-	ids, err := l.source.PathsIDs(ctx, []string{name}, branches.commits...)
+	ids, err := l.source.PathsIDs(ctx, []string{name}, commits...)
 	if err != nil {
 		return nil, err
 	}
 	found := slices.Compact(ids[0])
 	return found, l.source.FetchFiles(ctx, found...)
+}
+
+// branches returns the commits of the branches that the commit at a place merged, the newest first.
+func (l *log) branches(ctx context.Context, at int) ([]git.Commit, error) {
+	branches := branches{log: l, at: at, seen: map[git.Hash]bool{}}
+	err := branches.merge(ctx, l.commits[at])
+	slices.Reverse(branches.commits)
+	return branches.commits, err
 }
 
 // branches are the commits of branches that were merged, the oldest first.

@@ -370,6 +370,7 @@ func (h *history) restore(stage string) {
 		if m[1] != h.name(stage) {
 			h.fail("%s: the error names another stage to repair: %v", stage, err)
 		}
+		h.say("%s: %v", stage, err)
 		h.must(h.repair([]string{stage}, reason, killing{}))
 	}
 	if !h.readableNow(stage) {

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/lockage/lockage/hydrate/pipeline"
+	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/ledger"
 	"github.com/lockage/lockage/sign/predicate"
@@ -28,7 +29,7 @@ func (s Stage) Claimed(ctx context.Context, others ...digest.Digest) (claimed []
 		return nil, 0, err
 	}
 	var unread error // the first one
-	err = s.earlier(ctx, func(declared pipeline.Expanded, _ string) (bool, error) {
+	err = s.earlier(ctx, func(declared pipeline.Expanded, _ workspace.Change) (bool, error) {
 		then, err := s.at(ctx, declared)
 		if err == nil {
 			if then.Artifacts.Name() != s.Artifacts.Name() {

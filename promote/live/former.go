@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,13 +55,17 @@ func (f Former) Err(now Stage) error {
 // former place was set back. With an error that is [Former.Unwitnessed] only, it returns the former place, too.
 func (s Stage) Former(ctx context.Context, state State) (former *Former, err error) {
 	newest := state.Newest()
-	var lost error // of the newest place that lost what the registry knows of
-	var under string
-	err = s.earlier(ctx, func(declared pipeline.Expanded, commit string) (bool, error) {
-		before := fmt.Sprintf("stage %s of pipeline %s before commit %.12s of the policy ref", declared.Stage, declared.Pipeline, commit)
-		found, gone, err := s.look(ctx, declared, newest)
-		if gone != nil && lost == nil {
-			lost, under = fmt.Errorf("%s: %w", before, gone), declared.Pipeline+"/"+declared.Stage
+	var lost []lostPlace // the newest first
+	var failed error     // of the newest place on a merged branch that cannot be read
+	err = s.earlier(ctx, func(declared pipeline.Expanded, change workspace.Change) (bool, error) {
+		before := fmt.Sprintf("stage %s of pipeline %s before commit %.12s of the policy ref", declared.Stage, declared.Pipeline, change.Commit)
+		then, err := s.then(ctx, declared)
+		var found *Former
+		if err == nil {
+			var gone error
+			if found, gone, err = then.look(ctx, newest); gone != nil {
+				lost = append(lost, lostPlace{then, before, gone})
+			}
 		}
 		switch {
 		case err != nil && found == nil && newest != nil && ctx.Err() == nil: // what was there is not the stage's any more
@@ -70,16 +75,25 @@ func (s Stage) Former(ctx context.Context, state State) (former *Former, err err
 			if !errors.Is(err, ErrBroken) && ctx.Err() == nil {
 				err = fmt.Errorf("%w: %w; if it is gone for good, `lockage repair %s --apply --reason TEXT` begins the history anew", ErrUnread, err, s.today())
 			}
-			return false, err
-		case found != nil:
-			found.Commit, found.Edits = commit, edits(declared, s.declared)
+			if change.Merged && ctx.Err() == nil { // it may never have been the stage's
+				failed, err = cmp.Or(failed, err), nil
+			} else if former != nil {
+				err = nil
+			}
+			return change.Merged, err
+		case found != nil && (former == nil || found.State.Live.Sequence > former.State.Live.Sequence):
+			found.Commit, found.Edits = change.Commit, edits(declared, s.declared)
 			former = found
 		}
-		return found == nil, nil
+		return found == nil || change.Merged, nil
 	})
-	// Under the same name, the registry's promotion may be in the former place.
-	if err == nil && lost != nil && (former == nil || under != former.Pipeline+"/"+former.Stage.Stage) {
-		err = lost
+	if err == nil && former == nil {
+		err = failed
+	}
+	for _, l := range lost {
+		if err == nil {
+			err = l.explain(ctx, former)
+		}
 	}
 	if err != nil || former == nil {
 		return nil, err
@@ -97,9 +111,29 @@ func (s Stage) Former(ctx context.Context, state State) (former *Former, err err
 	return former, err
 }
 
-// earlier visits the declarations that recorded the stage in another place or under another name than the next, with the commit of the
-// policy ref that changed each, the newest first, until visit returns false. It may visit some twice.
-func (s Stage) earlier(ctx context.Context, visit func(declared pipeline.Expanded, commit string) (more bool, err error)) error {
+// lostPlace is a former place where nothing is, and of which the registry knows a promotion.
+type lostPlace struct {
+	Stage
+	before string // the place, for messages
+	err    error
+}
+
+// explain returns the error, unless the promotion is below what is live in the former place where the history goes on; nil for none.
+func (l lostPlace) explain(ctx context.Context, former *Former) error {
+	err := l.err
+	if former != nil {
+		state := former.State
+		err = l.Witness(ctx, &state)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", l.before, err)
+	}
+	return err
+}
+
+// earlier visits the declarations that recorded the stage in another place or under another name than the next, with the change that ended
+// each, the newest first, until visit returns false. It may visit some twice.
+func (s Stage) earlier(ctx context.Context, visit func(pipeline.Expanded, workspace.Change) (more bool, err error)) error {
 	if s.declarations == nil {
 		return nil
 	}
@@ -127,28 +161,41 @@ func reads(declared *pipeline.Pipeline, stage string) []string {
 }
 
 // search searches the commits that changed files. More are files that an earlier declaration reads besides: then it was not finished.
-func (s Stage) search(ctx context.Context, after *pipeline.Pipeline, files []string, visit func(pipeline.Expanded, string) (bool, error)) (more []string, err error) {
-	name, newer := s.declared.Stage, s.declared
+func (s Stage) search(ctx context.Context, after *pipeline.Pipeline, files []string, visit func(pipeline.Expanded, workspace.Change) (bool, error)) (more []string, err error) {
+	type declaration struct { // the newest one that was looked at
+		of    *pipeline.Pipeline
+		name  string            // of the stage
+		newer pipeline.Expanded // the newest one of the same place
+	}
+	tip := declaration{after, s.declared.Stage, s.declared}
+	branch := tip // that was merged: it ends with the merge
 	for change, err := range s.declarations.Changes(ctx, files...) {
 		if err != nil {
 			return nil, err
 		}
-		before, declared, err := s.before(ctx, change, name, after)
-		if errors.Is(err, errUnreadable) {
+		last := &tip
+		if change.Merged {
+			last = &branch
+		}
+		before, declared, err := s.before(ctx, change, last.name, last.of)
+		if errors.Is(err, errUnreadable) || err == nil && before == nil && change.Merged {
 			continue
 		}
 		if err != nil || before == nil {
 			return nil, err
 		}
-		after, name = before, declared.Stage
-		if len(edits(declared, newer)) > 0 {
-			newer = declared
-			if more, err := visit(declared, change.Commit); err != nil || !more {
+		moved := len(edits(declared, last.newer)) > 0
+		if last.of, last.name = before, declared.Stage; moved {
+			last.newer = declared
+			if more, err := visit(declared, change); err != nil || !more {
 				return nil, err
 			}
 		}
-		if more = without(reads(before, name), files); len(more) > 0 {
+		if more = without(reads(before, last.name), files); len(more) > 0 {
 			return more, nil
+		}
+		if !change.Merged {
+			branch = tip
 		}
 	}
 	return nil, nil
@@ -261,29 +308,33 @@ func without(names, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
 }
 
-// look reads an earlier declaration's live ref, and asks its registry whether that was set back. It returns nil if the history, whose
+// then returns where the stage kept its state by an earlier declaration.
+func (s Stage) then(ctx context.Context, declared pipeline.Expanded) (Stage, error) {
+	name := s.today()
+	s.declarations = nil
+	s, err := s.at(ctx, declared)
+	s.name = name
+	return s, err
+}
+
+// look reads the live ref of a former place, and asks its registry whether that was set back. It returns nil if the history, whose
 // newest record is given, does not go on there. Gone says that nothing is there, and that the registry knows of a promotion.
-func (s Stage) look(ctx context.Context, declared pipeline.Expanded, newest *Promotion) (found *Former, gone, err error) {
-	then, err := s.at(ctx, declared)
-	if err != nil {
-		return nil, nil, err
-	}
-	then.declarations, then.name = nil, s.today()
+func (s Stage) look(ctx context.Context, newest *Promotion) (found *Former, gone, err error) {
 	goesOn := newest == nil
-	state, err := then.walk(ctx, func(at Promotion) bool {
+	state, err := s.walk(ctx, func(at Promotion) bool {
 		goesOn = goesOn || at.Record == newest.Record
 		return !goesOn
 	})
 	if err == nil && state.Newest() == nil && newest == nil {
-		if gone = then.Witness(ctx, &state); !errors.Is(gone, ErrBroken) {
+		if gone = s.Witness(ctx, &state); !errors.Is(gone, ErrBroken) {
 			gone = nil
 		}
 	}
 	if err != nil || state.Live == nil || !goesOn || newest != nil && state.Live.Record == newest.Record {
 		return nil, gone, err
 	}
-	found = &Former{Stage: then, State: state}
-	err = then.Witness(ctx, &found.State)
+	found = &Former{Stage: s, State: state}
+	err = s.Witness(ctx, &found.State)
 	if err != nil && !errors.Is(err, ErrBroken) && ctx.Err() == nil {
 		found.Unwitnessed, err = err, nil
 	}
