@@ -182,10 +182,11 @@ func (s *scene) workspace() *workspace.Workspace {
 	return w
 }
 
-func (s *scene) hydrate() {
+func (s *scene) hydrate(stages ...string) {
 	s.t.Helper()
 	releases, err := publish.Run(s.t.Context(), publish.Options{
 		Environment: s.environment(),
+		Stages:      stages,
 		Renderers:   map[lock.Kind]hydrate.Renderer{lock.Helm: helm.Renderer{}},
 	})
 	if err != nil {

@@ -91,6 +91,30 @@ func TestSoakOfValues(t *testing.T) {
 	s.must(promote.Promote, release, production)
 }
 
+// Values of staging that came and went while only production was hydrated change nothing: no hydration would.
+func TestSoakOfValuesThatCameBack(t *testing.T) {
+	t.Parallel()
+	s := newSoakingScene(t)
+	release, values := s.releases[1], "apps/codeai/deployments/staging/values.yaml"
+	s.must(promote.Promote, release, "staging")
+	before, err := os.ReadFile(filepath.Join(s.demo.GitOpsDir, values))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(values, "migrations: {backoffLimit: 7}\n")
+	s.write("apps/codeai/deployments/"+production+"/values.yaml", "migrations: {backoffLimit: 7}\n")
+	s.push("changed values")
+	s.hydrate(production)
+	if r, err := s.try(promote.Promote, release, production); err == nil || !strings.Contains(err.Error(), "not hydrated there since") {
+		t.Fatalf("%s, %v", r.Action, err)
+	}
+	s.write(values, string(before))
+	s.push("values of before")
+	s.hydrate()
+	s.clock.add(3 * time.Hour)
+	s.must(promote.Promote, release, production)
+}
+
 // A clock that is behind that of the last promotion signs nothing: a soak that it began would be too long.
 func TestClockSkew(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,8 @@ type Made struct {
 
 // Gives reports whether a hydration in another stage is what that has where the candidate is what its own stage has: all that a
 // provenance of it says was read is equal at the candidate's GitOps commit, or it was made at a later one, at which all is equal that
-// the candidate was made from. Otherwise it returns a difference, for people, and the stage that has to be hydrated.
+// the candidate was made from, or all that either was made from is equal at the policy ref's tip. Otherwise it returns a difference, for
+// people, and the stage that has to be hydrated.
 func (m Made) Gives(ctx context.Context, stage string, other policy.Hydration, policyRef PolicyRef, file string) (ok bool, difference, hydrate string, err error) {
 	for theirs := range provenances(other) {
 		difference, hydrate, err = m.differs(ctx, stage, theirs, policyRef, file)
@@ -55,7 +56,24 @@ func (m Made) differs(ctx context.Context, stage string, theirs sign.Provenance,
 	if err != nil || theirsDiffers == "" {
 		return "", "", err
 	}
+	if again, err := m.bothAtTip(ctx, theirs, policyRef, file); err != nil || again {
+		return "", "", err
+	}
 	return cmp.Or(difference, theirsDiffers), cmp.Or(hydrate, stage), nil
+}
+
+// bothAtTip reports whether the candidate and another hydration would be made again at the policy ref's tip: then a hydration there changes
+// nothing, and nobody gets on by one.
+func (m Made) bothAtTip(ctx context.Context, theirs sign.Provenance, policyRef PolicyRef, file string) (bool, error) {
+	if difference, err := ReadsEqual(ctx, theirs, policyRef, policyRef.Tip(), file); err != nil || difference != "" {
+		return false, err
+	}
+	for own := range provenances(m.Hydration) {
+		if difference, err := ReadsEqual(ctx, own, policyRef, policyRef.Tip(), file); err != nil || difference == "" {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // otherChart returns a chart dependency that two provenances name by different digests: a repository may replace one. "" for none.
