@@ -18,6 +18,7 @@ import (
 	"github.com/lockage/lockage/hydrate/workspace"
 	"github.com/lockage/lockage/internal/forge"
 	"github.com/lockage/lockage/internal/memo"
+	"github.com/lockage/lockage/oci"
 	"github.com/lockage/lockage/policy"
 	"github.com/lockage/lockage/policy/evidence"
 	"github.com/lockage/lockage/promote/live"
@@ -132,6 +133,9 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 			err = do(r, ctx, s)
 			r.unpacked.Release(s.unpacked)
 		}
+		if s.missing != nil && !slices.Contains([]Action{Promoted, Noop, RolledBack}, s.result.Action) {
+			err = s.missing
+		}
 	case r.Ready && errors.Is(err, lock.ErrNoRelease):
 		s.note("%v", err)
 		s.result.Action, err = Unchanged, nil
@@ -194,6 +198,7 @@ type stage struct {
 	*view
 	level    int // the most stages in a row before it: stages of one level do not depend on each other
 	state    live.State
+	missing  error   // what is live is not in the registry; nil if it is. It may be gone for good, and another artifact replaces it
 	review   *review // nil until it is read, and for a stage that people do not review
 	proposes bool    // it is only proposed, and not promoted
 	result   Result
@@ -225,7 +230,11 @@ func (r *run) read(ctx context.Context, s *stage) error {
 		return nil
 	}
 	if !r.DryRun {
-		if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); err != nil {
+		if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); errors.Is(err, oci.ErrNotFound) {
+			s.missing = err
+			s.note("%v", err)
+			return nil
+		} else if err != nil {
 			return err
 		}
 		if drift {
