@@ -137,6 +137,9 @@ func (h *history) forgeArtifact() {
 		return
 	}
 	h.say("forge what %s names", tag)
+	if m.Annotations == nil { // it names something else since an attack
+		m.Annotations = map[string]string{}
+	}
 	m.Annotations["forged"] = fmt.Sprint(h.random.Uint32())
 	raw, err = json.Marshal(m)
 	h.must(err)
@@ -371,7 +374,7 @@ func (h *history) forgePromotion() {
 	own := h.specs[stage]
 	if p := h.landed(stage, before, truth); p != nil {
 		own.made = own.made[:len(own.made)-1] // the registry does not know it
-		p.forged, p.unmade, p.key, p.policy, h.forged = true, true, key, policy, true
+		p.number, p.forged, p.unmade, p.key, p.policy, h.forged = rec.Sequence, true, true, key, policy, true
 		p.unnamed = then.as(stage) != h.as(stage)
 	}
 }

@@ -201,7 +201,8 @@ func (h *history) hydrate(release int, names []string, k killing) error {
 		if _, done := results[name]; killed || failed != nil || !done {
 			problem = errors.Join(problem, failed)
 			if !killed {
-				h.stuck("hydrate", name, failed, h.touched || h.otherwiseNamed(failed))
+				blocked := h.thief != nobody && (removeFolder.MatchString(fmt.Sprint(failed)) || deleteTag.MatchString(fmt.Sprint(failed)))
+				h.stuck("hydrate", name, failed, h.touched || blocked || h.otherwiseNamed(failed))
 			}
 			if s.candidates[own] == nil {
 				s.candidates[own] = map[int]bool{}
@@ -315,7 +316,10 @@ func (h *history) landed(stage string, before git.Hash, lived *promotion) *promo
 	}
 	p := &promotion{
 		artifact: nothing, branch: at.Branch, commit: head, path: at.Path, record: digest.Digest(trailer("Lockage-Record")),
-		key: h.promoter[0], policy: len(h.tips) - 1, proven: len(h.tips) - 1, before: lived,
+		number: 1, key: h.promoter[0], policy: len(h.tips) - 1, proven: len(h.tips) - 1, before: lived,
+	}
+	if lived != nil {
+		p.number += lived.number
 	}
 	for verb, action := range verbs {
 		if strings.HasPrefix(commit.Message, verb) {

@@ -65,7 +65,7 @@ func (h *history) mustPass(stage string, release int, back bool) bool {
 	}
 	if back {
 		at, _ := last(chain, release)
-		return at >= 0 && chain[at].proven >= h.unsure
+		return at >= 0 && chain[at].proven >= h.unsure && !chain[at].unmade
 	}
 	own := s.candidates[candidate{h.claim(stage), release}]
 	if !s.sure[release] || len(own) != 1 {
@@ -74,8 +74,11 @@ func (h *history) mustPass(stage string, release int, back bool) bool {
 	if stage == staging {
 		return true
 	}
-	before := h.truth(staging).chain()
+	before, there := h.truth(staging).chain(), h.specs[staging]
 	at, _ := last(before, release)
+	if !there.sure[release] || at < 0 || before[at].values != only(there.candidates[candidate{h.claim(staging), release}]) {
+		return false
+	}
 	a := artifact{release, only(own), h.as(stage)}
 	anew := slices.ContainsFunc(chain, func(p promotion) bool { return p.action == predicate.Restarted })
 	return !slices.Contains(h.revived, release) && passed(before, release) && before[at].values == h.values[staging] && (!h.approval || !s.lost && !anew && s.approved(chain, a))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/lockage/lockage/internal/git"
 	"github.com/lockage/lockage/promote/live"
+	"github.com/lockage/lockage/promote/repair"
 )
 
 var (
@@ -371,7 +372,9 @@ func (h *history) restore(stage string) {
 			h.fail("%s: the error names another stage to repair: %v", stage, err)
 		}
 		h.say("%s: %v", stage, err)
-		h.must(h.repair([]string{stage}, reason, killing{}))
+		if err := h.repair([]string{stage}, reason, killing{}); !errors.Is(err, repair.ErrLost) || h.unsure == 0 && !h.forged {
+			h.must(err)
+		}
 	}
 	if !h.readableNow(stage) {
 		h.fail("%s: repair does not make it readable", stage)

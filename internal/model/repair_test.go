@@ -165,6 +165,9 @@ func (h *history) judgeRepair(stage string, p *promotion, was condition, reason 
 		}
 		p.as, p.proven, p.unmade = p.before.as, p.before.proven, p.before.unmade
 	case p.action == predicate.Restarted && reason != "" && (was.lacks || was.unproven):
+		for _, o := range h.specs[stage].made {
+			p.number = max(p.number, o.number+1)
+		}
 		h.begun(stage, p)
 	default:
 		h.fail("%s: %s, and it was %+v", stage, p.action, was)

@@ -28,6 +28,7 @@ type promotion struct {
 	path   string        // that shows it there
 	digest digest.Digest // of the artifact
 	record digest.Digest
+	number int
 	key    int  // of the promoter
 	policy int  // the policy commit, by its place among the tips
 	proven int  // that by which the artifact was verified last

@@ -15,7 +15,7 @@ func (h *history) truth(stage string) *promotion {
 }
 
 // truthAt returns the newest record at a place that counts: what is below its commit is what was there, and nobody else's commits
-// count. Records reports whether there are records at all.
+// count. Records reports whether there are records by somebody who was the promoter.
 func (h *history) truthAt(claim string, at ledger.Place) (found *promotion, records bool) {
 	h.t.Helper()
 	head := h.head(at.Branch)
@@ -36,7 +36,7 @@ func (h *history) truthAt(claim string, at ledger.Place) (found *promotion, reco
 			return p, true
 		}
 	}
-	return nil, len(all) > 0
+	return nil, slices.ContainsFunc(all, func(p *promotion) bool { return !p.unnamed || slices.Contains(h.promoter, p.key) })
 }
 
 // counts reports whether a record counts by its key, above others. The first key of today counts. One that was put away does not sign
@@ -102,7 +102,7 @@ func (h *history) condition(stage string) condition {
 		}
 	}
 	lacks := func(p *promotion) bool {
-		return p != nil && !newest.has(p) &&
+		return p != nil && !newest.has(p) && !(newest != nil && p.key == newest.key && p.number < newest.number) && // it is below by its number
 			(newest == nil || p.key == h.promoter[0] || slices.Contains(h.promoter, p.key) && newest.policy <= p.policy)
 	}
 	c.known = lacks(s.followed)
