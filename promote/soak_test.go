@@ -95,23 +95,32 @@ func TestSoakOfValues(t *testing.T) {
 func TestSoakOfValuesThatCameBack(t *testing.T) {
 	t.Parallel()
 	s := newSoakingScene(t)
-	release, values := s.releases[1], "apps/codeai/deployments/staging/values.yaml"
+	release := s.releases[1]
+	values := func(stage string) string { return "apps/codeai/deployments/" + stage + "/values.yaml" }
 	s.must(promote.Promote, release, "staging")
-	before, err := os.ReadFile(filepath.Join(s.demo.GitOpsDir, values))
+	s.clock.add(3 * time.Hour)
+	before, err := os.ReadFile(filepath.Join(s.demo.GitOpsDir, values("staging")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(values, "migrations: {backoffLimit: 7}\n")
-	s.write("apps/codeai/deployments/"+production+"/values.yaml", "migrations: {backoffLimit: 7}\n")
+	waits := func() {
+		t.Helper()
+		if r, err := s.try(promote.Promote, release, production); err == nil || !strings.Contains(err.Error(), "not hydrated there since") {
+			t.Fatalf("%s, %v", r.Action, err)
+		}
+	}
+	s.write(values("staging"), "migrations: {backoffLimit: 7}\n")
+	s.write(values(production), "migrations: {backoffLimit: 7}\n")
 	s.push("changed values")
 	s.hydrate(production)
-	if r, err := s.try(promote.Promote, release, production); err == nil || !strings.Contains(err.Error(), "not hydrated there since") {
-		t.Fatalf("%s, %v", r.Action, err)
-	}
-	s.write(values, string(before))
-	s.push("values of before")
+	waits()
+	s.write(values("staging"), string(before))
+	s.write(values(production), "migrations: {backoffLimit: 8}\n")
+	s.push("values of before in staging")
+	waits()
+	s.write(values(production), "migrations: {backoffLimit: 7}\n")
+	s.push("what production was hydrated with")
 	s.hydrate()
-	s.clock.add(3 * time.Hour)
 	s.must(promote.Promote, release, production)
 }
 

@@ -102,8 +102,9 @@ func (h *history) condition(stage string) condition {
 		}
 	}
 	lacks := func(p *promotion) bool {
-		return p != nil && !newest.has(p) && !(newest != nil && p.key == newest.key && p.number < newest.number) && // it is below by its number
-			(newest == nil || p.key == h.promoter[0] || slices.Contains(h.promoter, p.key) && newest.policy <= p.policy)
+		return p != nil && !newest.has(p) && (newest == nil ||
+			(p.key != newest.key || p.number >= newest.number) && // else it is below
+				(p.key == h.promoter[0] || slices.Contains(h.promoter, p.key) && newest.policy <= p.policy))
 	}
 	c.known = lacks(s.followed)
 	c.lacks = c.known || slices.ContainsFunc(s.made, lacks)

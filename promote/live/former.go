@@ -111,7 +111,7 @@ func (s Stage) Former(ctx context.Context, state State) (former *Former, err err
 	return former, err
 }
 
-// lostPlace is a former place where nothing is, and of which the registry knows a promotion.
+// lostPlace is a former place that has nothing, though the registry knows a promotion there.
 type lostPlace struct {
 	Stage
 	before string // the place, for messages

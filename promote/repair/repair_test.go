@@ -249,6 +249,72 @@ func TestName(t *testing.T) {
 	}
 }
 
+// TestNameOfBefore carries on a history whose pipeline has a former name again, and another place and stage: what the registry knows of that
+// name is below.
+func TestNameOfBefore(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.edit("name: codeai\n", "name: shop\n")
+	s.edit("apps/codeai/{stage}/deploy", "shop/{stage}")
+	if r := s.repair(false, ""); r.Err != nil || r.Record == "" {
+		t.Fatalf("%+v", r)
+	}
+	s.edit("name: shop\n", "name: codeai\n")
+	s.edit("shop/{stage}", "again/{stage}")
+	if err := os.CopyFS(filepath.Join(s.demo.GitOpsDir, "apps/codeai/deployments/live"), os.DirFS(filepath.Join(s.demo.GitOpsDir, "apps/codeai/deployments/staging"))); err != nil {
+		t.Fatal(err)
+	}
+	s.edit("{name: staging}", "{name: live}")
+	if r := s.repairStage("live", true, ""); r.Err != nil || !strings.Contains(r.Findings[0].What, "the history with promotion 2 is on branch live/shop/staging") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestMerged finds the place that the history has reached, on whichever side of a merge it was declared.
+func TestMerged(t *testing.T) {
+	t.Parallel()
+	type edit struct{ from, to string }
+	path, artifacts := edit{"apps/codeai/{stage}/deploy", "at/last/{stage}"}, edit{"codeai-manifests", "moved-manifests"}
+	for name, c := range map[string]struct {
+		carried, next edit
+		pull          bool // the branch is what the policy ref was, and next is not on it
+		changed       string
+	}{
+		"git pull":                            {artifacts, path, true, "its path from apps/codeai/staging/deploy to at/last/staging"},
+		"a pull request and a new registry":   {artifacts, path, false, "its path from apps/codeai/staging/deploy to at/last/staging"},
+		"a pull request in the same registry": {path, artifacts, false, "/acme/moved-manifests"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			run := func(args ...string) string { t.Helper(); return testworld.Git(t, s.demo.GitOpsDir, args...) }
+			main := run("branch", "--show-current")
+			run("branch", "other")
+			s.edit(c.carried.from, c.carried.to)
+			if r := s.repair(false, ""); r.Err != nil || r.Record == "" {
+				t.Fatalf("%+v", r)
+			}
+			if c.pull {
+				s.edit(c.next.from, c.next.to)
+			}
+			run("switch", "-q", "other")
+			s.edit(`"1.34"`, `"1.33"`)
+			if c.pull {
+				run("merge", "-q", "-m", "Merge main", main)
+				run("push", "-q", "origin", "HEAD:"+main)
+			} else {
+				s.edit(c.next.from, c.next.to)
+				run("switch", "-q", main)
+				run("merge", "-q", "--no-ff", "-m", "Merge a pull request", "other")
+				run("push", "-q", "origin", "HEAD")
+			}
+			if r := s.repair(true, ""); r.Err != nil || !strings.Contains(r.Findings[0].What, c.changed+", and the history with promotion 2") {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
 // TestSetBack refuses to choose what is live where the registry proves that a promotion is lost, unless a person gives a reason.
 func TestSetBack(t *testing.T) {
 	t.Parallel()
