@@ -172,23 +172,20 @@ func (p *Pipeline) Order() []string {
 	return order
 }
 
-// FormerName returns the name that a stage had in the version of the pipeline before this one, and reports whether it is disabled there. A name
-// that is there is the stage's. Else it took the place of one that went away, if as many went away as came, at the same places
+// FormerName returns the name that a stage had in the version of the pipeline before this one. A name that is there, disabled or not, is the
+// stage's. Else it took the place of one that went away, if as many went away as came, at the same places
 // between those that stay; of two alone any place will do. The name is "" for a new stage.
-func (p *Pipeline) FormerName(name string, before *Pipeline) (former string, disabled bool) {
-	if slices.Contains(before.off, name) {
-		return name, true
-	}
-	if _, there := before.Stage(name); there {
-		return name, false
+func (p *Pipeline) FormerName(name string, before *Pipeline) string {
+	if _, there := before.Stage(name); there || slices.Contains(before.off, name) {
+		return name
 	}
 	came, places := p.placesBeside(before)
 	gone, theirs := before.placesBeside(p)
 	i := slices.Index(came, name)
 	if i < 0 || len(came) != len(gone) || len(came) > 1 && !slices.Equal(places, theirs) {
-		return "", false
+		return ""
 	}
-	return gone[i], false
+	return gone[i]
 }
 
 // placesBeside returns the stages that another version does not have, and the stages that both have, with "" in the place of the others.

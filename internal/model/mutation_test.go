@@ -382,7 +382,6 @@ var mutations = []mutation{
 	{"promote/live/registry.go", "len(sign.SignedBy(artifact, []sign.Bundle{b}, by...)) > 0", "true"},
 
 	{"promote/live/former.go", "len(edits(declared, last.newer)) > 0", "false"},
-	{"promote/live/former.go", "case disabled:", "case !MUTANT && disabled:"},
 	{"promote/live/former.go", "state.Live == nil || !goesOn", "state.Live == nil || !MUTANT && !goesOn"},
 	{"promote/live/former.go", "err != nil && found == nil && newest != nil && ctx.Err() == nil", "false"},
 	{"promote/live/former.go", "newest); gone != nil", "newest); !MUTANT && gone != nil"},
@@ -411,8 +410,8 @@ var mutations = []mutation{
 	{"promote/live/registry.go", "return trusted, err", "return trusted && !MUTANT, err"},
 	{"promote/live/registry.go", "r.Claim != claim", "false"},
 	{"promote/live/registry.go", `r.Release == "" && r.Subject() != predicate.Nothing`, "false"},
-	{"promote/live/registry.go", "return p.Sequence < newest.Sequence, nil", "return true, nil"},
-	{"promote/live/registry.go", "p.Record == newest.Record", "p.Sequence == newest.Sequence"},
+	{"promote/live/registry.go", "return p.Sequence < newest.Sequence, nil", "return MUTANT || p.Sequence < newest.Sequence, nil"},
+	{"promote/live/registry.go", "p.Record == newest.Record", "(p.Record == newest.Record || MUTANT && p.Sequence == newest.Sequence)"},
 	{"promote/live/registry.go", "!newest.signed.Former()", "true"},
 	{"promote/live/registry.go", "return over, err", "return MUTANT || over, err"},
 	{"promote/live/registry.go", "return counts, err", "return MUTANT || counts, err"},

@@ -290,11 +290,7 @@ func (s Stage) before(ctx context.Context, change workspace.Change, name string,
 	case err != nil:
 		return nil, declared, err
 	}
-	name, disabled := after.FormerName(name, before)
-	switch {
-	case disabled:
-		return nil, declared, errUnreadable
-	case name == "":
+	if name = after.FormerName(name, before); name == "" {
 		return nil, declared, nil
 	}
 	if declared, _, err = before.ExpandCurrent(name, files); err != nil {
