@@ -100,16 +100,22 @@ func policyOf(t *testing.T, w *workspace.Workspace) *workspace.Policy {
 	return p
 }
 
-// Changes are the commits of the first-parent line, each with the one before it.
+// Changes are the commits of the first-parent line, each with the one before it, and after those of the branch that it merged.
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	dir := repository(t, map[string]string{"a.yaml": "1"})
 	commits := []string{testworld.Git(t, dir, "rev-parse", "HEAD")}
-	for _, files := range []map[string]string{{"a.yaml": "2"}, {"other": "1"}, {"b.yaml": "1"}} {
+	for i, files := range []map[string]string{{"a.yaml": "2"}, {"other": "1"}, {"b.yaml": "1"}, {"b.yaml": "2"}, {"b.yaml": "3"}} {
+		if i == 3 {
+			testworld.Git(t, dir, "switch", "-q", "-c", "branch")
+		}
 		testworld.Write(t, dir, files)
 		commit(t, dir)
 		commits = append(commits, testworld.Git(t, dir, "rev-parse", "HEAD"))
 	}
+	testworld.Git(t, dir, "switch", "-q", "-")
+	testworld.Git(t, dir, "merge", "-q", "--no-ff", "-m", "merge", "branch")
+	merge := testworld.Git(t, dir, "rev-parse", "HEAD")
 	for name, w := range map[string]*workspace.Workspace{
 		"a clone":          open(t, testworld.Clone(t, "file://"+testworld.Bare(t, dir), "--depth", "1")),
 		"without a remote": open(t, dir),
@@ -125,7 +131,7 @@ func TestChanges(t *testing.T) {
 			}
 			got = append(got, c)
 		}
-		if want := []workspace.Change{{Commit: commits[3], Before: commits[2]}, {Commit: commits[1], Before: commits[0]}}; !slices.Equal(got, want) {
+		if want := []workspace.Change{{commits[5], commits[4], true}, {Commit: merge, Before: commits[3]}, {Commit: commits[3], Before: commits[2]}, {Commit: commits[1], Before: commits[0]}}; !slices.Equal(got, want) {
 			t.Errorf("%s: changes %v, want %v", name, got, want)
 		}
 	}

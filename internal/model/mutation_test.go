@@ -382,6 +382,7 @@ var mutations = []mutation{
 	{"promote/live/registry.go", "len(sign.SignedBy(artifact, []sign.Bundle{b}, by...)) > 0", "true"},
 
 	{"promote/live/former.go", "len(edits(declared, last.newer)) > 0", "false"},
+	{"promote/live/former.go", "!change.Merged || declared.LiveRef()", "MUTANT || !change.Merged || declared.LiveRef()"},
 	{"promote/live/former.go", "state.Live == nil || !goesOn", "state.Live == nil || !MUTANT && !goesOn"},
 	{"promote/live/former.go", "err != nil && found == nil && newest != nil && ctx.Err() == nil", "false"},
 	{"promote/live/former.go", "newest); gone != nil", "newest); !MUTANT && gone != nil"},

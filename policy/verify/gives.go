@@ -62,8 +62,7 @@ func (m Made) differs(ctx context.Context, stage string, theirs sign.Provenance,
 	return cmp.Or(difference, theirsDiffers), cmp.Or(hydrate, stage), nil
 }
 
-// bothAtTip reports whether the candidate and another hydration would be made again at the policy ref's tip: then a hydration there changes
-// nothing, and nobody gets on by one.
+// bothAtTip reports whether the candidate and another hydration would be made again at the policy ref's tip: to hydrate there changes nothing.
 func (m Made) bothAtTip(ctx context.Context, theirs sign.Provenance, policyRef PolicyRef, file string) (bool, error) {
 	if difference, err := ReadsEqual(ctx, theirs, policyRef, policyRef.Tip(), file); err != nil || difference != "" {
 		return false, err

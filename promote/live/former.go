@@ -185,6 +185,8 @@ func (s Stage) search(ctx context.Context, after *pipeline.Pipeline, files []str
 			return nil, err
 		}
 		moved := len(edits(declared, last.newer)) > 0
+		// What only an inner commit of a branch declares, nobody may have reviewed: it names no remote to ask.
+		moved = moved && (!change.Merged || declared.LiveRef().Remote == s.declared.LiveRef().Remote)
 		if last.of, last.name = before, declared.Stage; moved {
 			last.newer = declared
 			if more, err := visit(declared, change); err != nil || !more {

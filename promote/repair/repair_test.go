@@ -315,6 +315,31 @@ func TestMerged(t *testing.T) {
 	}
 }
 
+// TestMergedRemote asks no remote that only an inner commit of a merged branch names: nobody reviewed that one by itself.
+func TestMergedRemote(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	run := func(args ...string) string { t.Helper(); return testworld.Git(t, s.demo.GitOpsDir, args...) }
+	if err := os.CopyFS(filepath.Join(s.demo.GitOpsDir, "apps/codeai/deployments/qa"), os.DirFS(filepath.Join(s.demo.GitOpsDir, "apps/codeai/deployments/staging"))); err != nil {
+		t.Fatal(err)
+	}
+	s.edit("{name: staging}", "{name: staging}\n  - {name: qa}")
+	main := run("branch", "--show-current")
+	run("switch", "-q", "-c", "other")
+	const another = "ledger: {remote: \"http://127.0.0.1:1/gitops.git\"}\nlock: "
+	s.edit("lock: ", another)
+	s.edit(another, "lock: ")
+	s.edit(`"1.34"`, `"1.33"`)
+	run("switch", "-q", main)
+	run("merge", "-q", "--no-ff", "-m", "Merge a pull request", "other")
+	run("push", "-q", "origin", "HEAD")
+	for _, stage := range []string{"qa", "staging"} {
+		if r := s.repairStage(stage, true, ""); r.Err != nil || len(r.Findings) > 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 // TestSetBack refuses to choose what is live where the registry proves that a promotion is lost, unless a person gives a reason.
 func TestSetBack(t *testing.T) {
 	t.Parallel()
