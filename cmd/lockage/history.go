@@ -35,7 +35,8 @@ type historyResult struct {
 	Promotions []shownPromotion `json:"promotions"`
 	Broken     string           `json:"broken,omitempty"`
 
-	moved bool // Broken says that the history is still in a former place
+	moved  bool // Broken says that the history is still in a former place
+	unread bool // an error says why there may be more
 }
 
 type shownPromotion struct {
@@ -74,7 +75,7 @@ func (rs historyResults) Text(w io.Writer) {
 				fmt.Fprintf(w, "  UNPROVEN: %s\n", c.Unproven)
 			}
 		}
-		if len(r.Promotions) == 0 && r.Broken == "" && r.Candidate == nil {
+		if len(r.Promotions) == 0 && !r.unread && r.Candidate == nil {
 			fmt.Fprintln(w, "  nothing was promoted yet")
 		}
 		for _, p := range r.Promotions {
@@ -205,6 +206,7 @@ func (a *app) history(ctx context.Context, name string, limit int) error {
 	var errs []error
 	for _, p := range pipelines {
 		r, err := d.history(ctx, p, stage, limit)
+		r.unread = err != nil
 		if errors.Is(err, live.ErrBroken) {
 			r.Broken, r.moved = err.Error(), errors.Is(err, live.ErrMoved)
 		}
