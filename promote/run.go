@@ -133,8 +133,14 @@ func (r *run) one(ctx context.Context, s *stage, do func(*run, context.Context, 
 			err = do(r, ctx, s)
 			r.unpacked.Release(s.unpacked)
 		}
-		if s.missing != nil && !slices.Contains([]Action{Promoted, Noop, RolledBack}, s.result.Action) {
+		switch replaced := slices.Contains([]Action{Promoted, Noop, RolledBack}, s.result.Action); {
+		case s.missing == nil:
+		case replaced:
+			s.note("%v", s.missing)
+		case err == nil:
 			err = s.missing
+		default:
+			err = fmt.Errorf("%w\n%s", s.missing, err.Error()) // not wrapped: whatever keeps the other one back, the stage failed
 		}
 	case r.Ready && errors.Is(err, lock.ErrNoRelease):
 		s.note("%v", err)
@@ -232,7 +238,6 @@ func (r *run) read(ctx context.Context, s *stage) error {
 	if !r.DryRun {
 		if err := s.live.Follow(ctx, *s.state.Live, s.state.Head); errors.Is(err, oci.ErrNotFound) {
 			s.missing = err
-			s.note("%v", err)
 			return nil
 		} else if err != nil {
 			return err
